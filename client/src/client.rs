@@ -1,0 +1,364 @@
+//! Calls: one request, one answer.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::time::Duration;
+
+use http::Uri;
+use soloist::v1::admin_client::AdminClient;
+use soloist::v1::state_client::StateClient;
+use soloist::v1::{GetInfoRequest, Info, ReadRequest, WriteRequest};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Response, Status};
+
+use crate::error::root_cause;
+use crate::{Condition, Error, Outcome, PipelineCall, Read, ReadReply, Value, Write, WriteReply};
+
+/// How long to wait for a connection, unless told otherwise.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a call may take, unless told otherwise: what servers allow by default.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often to ask whether the other side is still there, and how long to wait for its answer. A dead peer is
+/// noticed within their sum, and calls on its connection fail.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The largest answer taken. Well above what a server of ours sends; a guard against one that is not.
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A connection to one server. Cloning is cheap, and clones share the connection; any number of calls may be under
+/// way on it. A lost connection is made anew by the next call.
+#[derive(Clone, Debug)]
+pub struct Client {
+    state: StateClient<Channel>,
+    admin: AdminClient<Channel>,
+    timeout: Duration,
+}
+
+impl Client {
+    /// Connects to `http://HOST:PORT`, or `HOST:PORT` for short. See [`builder`](Self::builder) for more to say.
+    ///
+    /// Waits until the connection is made, at most [`CONNECT_TIMEOUT`]. What answers there is found out by the
+    /// first call.
+    ///
+    /// # Errors
+    ///
+    /// INVALID_ARGUMENT for a URL that cannot be used, UNAVAILABLE if nothing can be reached there; the message
+    /// names the address.
+    pub async fn connect(url: impl Into<String>) -> Result<Self, Error> {
+        Self::builder(url).connect().await
+    }
+
+    /// A client to be, with its settings: for timeouts other than the defaults.
+    pub fn builder(url: impl Into<String>) -> ClientBuilder {
+        ClientBuilder {
+            url: url.into(),
+            connect_timeout: CONNECT_TIMEOUT,
+            timeout: TIMEOUT,
+        }
+    }
+
+    /// Reads one key. A missing key is an answer: `entry` is `None`.
+    ///
+    /// Await what this returns; [`ReadCall`] says what may come before that, and what errors there are.
+    pub fn read(&self, key: impl Into<String>) -> ReadCall<'_> {
+        ReadCall {
+            client: self,
+            read: Read::new(key),
+            timeout: self.timeout,
+        }
+    }
+
+    /// Creates or replaces one value. Without a condition, the last writer wins.
+    ///
+    /// Await what this returns; [`WriteCall`] says what may come before that, and what errors there are.
+    pub fn write(&self, key: impl Into<String>, value: impl Into<Value>) -> WriteCall<'_> {
+        WriteCall {
+            client: self,
+            write: Write::new(key, value),
+            timeout: self.timeout,
+        }
+    }
+
+    /// Opens a pipeline: frames of operations, many in flight, answered in order. The cheapest way to do many.
+    ///
+    /// Await what this returns; see [`Pipeline`](crate::Pipeline).
+    pub fn pipeline(&self) -> PipelineCall<'_> {
+        PipelineCall::new(&self.state, self.timeout)
+    }
+
+    /// Tells what the server is, how full it is, and its limits, all of one moment.
+    ///
+    /// Waits for the answer, at most the client's timeout.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ReadCall`]. UNIMPLEMENTED if what answers is not a Soloist.
+    pub async fn info(&self) -> Result<Info, Error> {
+        let mut admin = self.admin.clone();
+        let request = with_timeout(GetInfoRequest {}, self.timeout);
+        within(self.timeout, Outcome::NotApplied, admin.get_info(request)).await
+    }
+}
+
+/// The settings of a [`Client`] to be.
+#[derive(Clone, Debug)]
+#[must_use = "connects when told to"]
+pub struct ClientBuilder {
+    url: String,
+    connect_timeout: Duration,
+    timeout: Duration,
+}
+
+impl ClientBuilder {
+    /// How long to wait for a connection, each time one is made. Default: [`CONNECT_TIMEOUT`].
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long each call may take that does not say otherwise itself. Default: [`TIMEOUT`].
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Connects, as [`Client::connect`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::connect`].
+    pub async fn connect(self) -> Result<Client, Error> {
+        let uri = parse_url(&self.url)?;
+        let address = uri
+            .authority()
+            .map(|authority| authority.to_string())
+            .unwrap_or_default();
+        let unreachable = |why: &dyn std::fmt::Display| {
+            Error::new(
+                Code::Unavailable,
+                format!("cannot reach {address}: {why}"),
+                Outcome::NotApplied,
+            )
+        };
+
+        let connecting = Endpoint::from(uri)
+            .connect_timeout(self.connect_timeout)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
+        // The endpoint's own timeout is for later connections, and its error does not say so.
+        let channel = tokio::time::timeout(self.connect_timeout, connecting.connect())
+            .await
+            .map_err(|_| {
+                unreachable(&format_args!(
+                    "no connection within {:?}",
+                    self.connect_timeout
+                ))
+            })?
+            .map_err(|error| unreachable(root_cause(&error)))?;
+
+        Ok(Client {
+            state: StateClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX),
+            admin: AdminClient::new(channel),
+            timeout: self.timeout,
+        })
+    }
+}
+
+/// Reads one key when awaited.
+///
+/// Waits for the answer, at most the timeout. Dropped midway, the read is not begun if the owner has not begun it.
+/// Linearizable: it sees every write that was answered before it was sent.
+///
+/// # Errors
+///
+/// Of the server's own, with [`reason`](Error::reason): INVALID_ARGUMENT for a bad key or condition; ABORTED,
+/// NOT_FOUND or ALREADY_EXISTS for a condition not met; RESOURCE_EXHAUSTED when overloaded, DEADLINE_EXCEEDED and
+/// UNAVAILABLE, which are safe to retry. From the way there: UNAVAILABLE, DEADLINE_EXCEEDED, safe to retry too, as
+/// a read changes nothing.
+#[derive(Clone, Debug)]
+#[must_use = "a call is made when awaited"]
+pub struct ReadCall<'a> {
+    client: &'a Client,
+    read: Read,
+    timeout: Duration,
+}
+
+impl ReadCall<'_> {
+    /// What must hold for the read to succeed.
+    pub fn expect(mut self, condition: Condition) -> Self {
+        self.read = self.read.expect(condition);
+        self
+    }
+
+    /// How long this call may take. Default: the client's.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
+
+impl IntoFuture for ReadCall<'_> {
+    type Output = Result<ReadReply, Error>;
+    type IntoFuture = CallFuture<ReadReply>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let mut state = self.client.state.clone();
+        Box::pin(async move {
+            let request = with_timeout(ReadRequest::from(self.read), self.timeout);
+            within(self.timeout, Outcome::NotApplied, state.read(request))
+                .await?
+                .try_into()
+        })
+    }
+}
+
+/// Creates or replaces one value when awaited.
+///
+/// Waits for the answer, at most the timeout. Dropped midway, the write is not begun if the owner has not begun it,
+/// and otherwise applied. Linearizable.
+///
+/// # Errors
+///
+/// Of the server's own, with [`reason`](Error::reason), nothing applied: INVALID_ARGUMENT for a bad key, value or
+/// condition; ABORTED, NOT_FOUND or ALREADY_EXISTS for a condition not met; RESOURCE_EXHAUSTED for a full store,
+/// and when overloaded, which is safe to retry, as DEADLINE_EXCEEDED and UNAVAILABLE are. From the way there:
+/// UNAVAILABLE or DEADLINE_EXCEEDED with [`Outcome::Unknown`]; guard the write with a condition to make
+/// a retry safe.
+#[derive(Clone, Debug)]
+#[must_use = "a call is made when awaited"]
+pub struct WriteCall<'a> {
+    client: &'a Client,
+    write: Write,
+    timeout: Duration,
+}
+
+impl WriteCall<'_> {
+    /// What must hold, or the write is refused and nothing changes.
+    pub fn expect(mut self, condition: Condition) -> Self {
+        self.write = self.write.expect(condition);
+        self
+    }
+
+    /// Asks for the entry as it was before.
+    pub fn return_previous(mut self) -> Self {
+        self.write = self.write.return_previous();
+        self
+    }
+
+    /// How long this call may take. Default: the client's.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
+
+impl IntoFuture for WriteCall<'_> {
+    type Output = Result<WriteReply, Error>;
+    type IntoFuture = CallFuture<WriteReply>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let mut state = self.client.state.clone();
+        Box::pin(async move {
+            let request = with_timeout(WriteRequest::from(self.write), self.timeout);
+            within(self.timeout, Outcome::Unknown, state.write(request))
+                .await?
+                .try_into()
+        })
+    }
+}
+
+type CallFuture<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+
+/// Accepts `http://HOST:PORT` and `HOST:PORT`.
+fn parse_url(url: &str) -> Result<Uri, Error> {
+    let bad = |why: &str| {
+        Error::new(
+            Code::InvalidArgument,
+            format!("cannot use {url:?}: {why}; it has the form http://HOST:PORT"),
+            Outcome::NotApplied,
+        )
+    };
+    let full = match url.contains("://") {
+        true => url.to_owned(),
+        false => format!("http://{url}"),
+    };
+    let uri: Uri = full.parse().map_err(|_| bad("not a URL"))?;
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") => return Err(bad("TLS is not supported yet")),
+        _ => return Err(bad("unknown scheme")),
+    }
+    if uri.host().is_none_or(str::is_empty) {
+        return Err(bad("no host"));
+    }
+    if uri.port_u16().is_none() {
+        return Err(bad("no port"));
+    }
+    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+        return Err(bad("a path has no meaning"));
+    }
+    Ok(uri)
+}
+
+/// A request that tells the server how long it has.
+fn with_timeout<T>(message: T, timeout: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(timeout);
+    request
+}
+
+/// Awaits a call, but not beyond its timeout: the server keeps it too, but may be out of reach by then.
+pub(crate) async fn within<T>(
+    timeout: Duration,
+    unless_told: Outcome,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(timeout, call).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(Error::of_call(&status, unless_told)),
+        Err(_) => Err(Error::new(
+            Code::DeadlineExceeded,
+            format!("no answer within {timeout:?}"),
+            unless_told,
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        let cases = [
+            ("http://127.0.0.1:50051", Ok("127.0.0.1:50051")),
+            ("http://127.0.0.1:50051/", Ok("127.0.0.1:50051")),
+            ("localhost:50051", Ok("localhost:50051")),
+            ("[::1]:50051", Ok("[::1]:50051")),
+            ("https://example.org:443", Err("TLS")),
+            ("ftp://example.org:21", Err("unknown scheme")),
+            ("example.org", Err("no port")),
+            ("http://:50051", Err("not a URL")),
+            ("http://example.org:50051/state", Err("a path")),
+            ("http://example.org:99999", Err("not a URL")),
+            ("", Err("not a URL")),
+        ];
+        for (url, expected) in cases {
+            match (parse_url(url), expected) {
+                (Ok(uri), Ok(authority)) => {
+                    assert_eq!(uri.authority().unwrap().as_str(), authority);
+                }
+                (Err(error), Err(why)) => {
+                    assert_eq!(error.code(), Code::InvalidArgument);
+                    assert!(error.message().contains(why), "{url:?}: {error}");
+                }
+                (outcome, _) => panic!("{url:?}: {outcome:?}"),
+            }
+        }
+    }
+}

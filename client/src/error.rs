@@ -1,0 +1,323 @@
+//! What went wrong, whether anything was applied, and whether the same call may be sent again.
+
+use std::collections::HashMap;
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use soloist::v1::error::Reason;
+use tonic::{Code, Status, TimeoutExpired};
+use tonic_types::{ErrorDetails, RpcStatusExt, StatusExt};
+
+/// A call, a frame or one operation of a frame that did not succeed.
+///
+/// The rule of the contract: an error of the server's own says why ([`reason`](Self::reason)), and nothing was
+/// applied. Any other error comes from the network, a proxy or a library, and whether a write was applied is
+/// [unknown](Outcome::Unknown).
+///
+/// ```
+/// # use soloist_client::{Client, Condition, Error, Outcome};
+/// # async fn example(client: Client) -> Result<(), Error> {
+/// match client.write("leader", "a").expect(Condition::Missing).await {
+///     Ok(written) => println!("elected at revision {}", written.revision),
+///     Err(error) if error.outcome() == Outcome::Unknown => println!("read before trying again: {error}"),
+///     Err(error) if error.is_retryable() => println!("try again in {:?}", error.retry_delay()),
+///     Err(error) => println!("not elected: {error}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    code: Code,
+    message: String,
+    outcome: Outcome,
+    reason: Option<Reason>,
+    metadata: HashMap<String, String>,
+    retry_delay: Option<Duration>,
+}
+
+/// Whether a failed call has changed anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing was applied. Always so for a read.
+    NotApplied,
+    /// It may have been applied or not, or may yet be. Read before sending the write again, or guard it with a
+    /// [`Condition`](crate::Condition).
+    Unknown,
+}
+
+impl Error {
+    /// The gRPC status code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// What went wrong, in words; empty if the sender had none.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Why the server refused; `None` if the error is not the server's own, or its reason is newer than this
+    /// library.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        self.0.reason
+    }
+
+    /// A detail of the server's reason, such as `limit` or `actual`. [`Reason`] lists which there are.
+    #[must_use]
+    pub fn metadata(&self, name: &str) -> Option<&str> {
+        self.0.metadata.get(name).map(String::as_str)
+    }
+
+    /// How long to wait before sending again, where the server says so.
+    #[must_use]
+    pub fn retry_delay(&self) -> Option<Duration> {
+        self.0.retry_delay
+    }
+
+    /// Whether the failed call has changed anything.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.0.outcome
+    }
+
+    /// Whether the same call may be sent again as it is: nothing was applied, and what stood in the way passes.
+    ///
+    /// False for a condition that was not met, which calls for reading and deciding again, and for whatever only
+    /// someone's action changes (a full store, a frame too large).
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        let passes = match self.0.reason {
+            Some(reason) => matches!(
+                reason,
+                Reason::Overloaded | Reason::NotStarted | Reason::Draining | Reason::OwnerLost
+            ),
+            None => matches!(self.0.code, Code::Unavailable | Code::DeadlineExceeded),
+        };
+        passes && self.0.outcome == Outcome::NotApplied
+    }
+
+    /// An error of a call. `unless_told` is its outcome where the error itself does not tell.
+    pub(crate) fn of_call(status: &Status, unless_told: Outcome) -> Self {
+        let Some(source) = status.source() else {
+            let details = status.get_error_details();
+            return Self::with_details(status.code(), status.message(), &details, unless_told);
+        };
+        // tonic calls it CANCELLED when its own timer runs out.
+        if causes(source).any(|cause| cause.is::<TimeoutExpired>()) {
+            return Self::new(Code::DeadlineExceeded, "no answer in time", unless_told);
+        }
+        // Not connected: the request never left.
+        let outcome = match causes(source).any(|cause| cause.is::<tonic::ConnectError>()) {
+            true => Outcome::NotApplied,
+            false => unless_told,
+        };
+        Self::new(
+            status.code(),
+            format!("connection failed: {}", root_cause(source)),
+            outcome,
+        )
+    }
+
+    /// An error in the place of an answer, in a frame: the server's own.
+    pub(crate) fn in_place(status: tonic_types::Status) -> Self {
+        let details = status.get_error_details();
+        Self::with_details(
+            Code::from(status.code),
+            &status.message,
+            &details,
+            Outcome::Unknown,
+        )
+    }
+
+    /// The peer answers what no server of ours would: nothing that it says can be relied on.
+    pub(crate) fn malformed(what: &str) -> Self {
+        Self::new(
+            Code::Internal,
+            format!("the server answered {what}"),
+            Outcome::Unknown,
+        )
+    }
+
+    /// An error found on this side.
+    pub(crate) fn new(code: Code, message: impl Into<String>, outcome: Outcome) -> Self {
+        Self(Box::new(Inner {
+            code,
+            message: message.into(),
+            outcome,
+            reason: None,
+            metadata: HashMap::new(),
+            retry_delay: None,
+        }))
+    }
+
+    fn with_details(
+        code: Code,
+        message: &str,
+        details: &ErrorDetails,
+        unless_told: Outcome,
+    ) -> Self {
+        let mut error = Self::new(code, message, unless_told);
+        error.0.retry_delay = details.retry_info().and_then(|info| info.retry_delay);
+        if let Some(info) = details.error_info()
+            && info.domain == soloist::ERROR_DOMAIN
+        {
+            error.0.outcome = Outcome::NotApplied;
+            error.0.reason = Reason::from_str_name(&info.reason);
+            error.0.metadata = info.metadata.clone();
+        }
+        error
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(code_name(self.0.code))?;
+        if let Some(reason) = self.0.reason {
+            write!(f, " ({})", reason.as_str_name())?;
+        }
+        if !self.0.message.is_empty() {
+            write!(f, ": {}", self.0.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {}
+
+/// The last cause, which says what happened; the ones above it say "transport error".
+pub(crate) fn root_cause<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+    causes(error).last().unwrap_or(error)
+}
+
+fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// The name of a code as the gRPC specification spells it.
+pub(crate) fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(code: Code, reason: &str, domain: &str) -> Status {
+        let metadata = HashMap::from([("limit".to_owned(), "4".to_owned())]);
+        let mut details = ErrorDetails::with_error_info(reason, domain, metadata);
+        details.set_retry_info(Some(Duration::from_millis(20)));
+        Status::with_error_details(code, "why", details)
+    }
+
+    #[test]
+    fn a_refusal_of_the_server_says_everything() {
+        let status = refusal(Code::ResourceExhausted, "OVERLOADED", soloist::ERROR_DOMAIN);
+        let error = Error::of_call(&status, Outcome::Unknown);
+        assert_eq!(error.code(), Code::ResourceExhausted);
+        assert_eq!(error.reason(), Some(Reason::Overloaded));
+        assert_eq!(error.metadata("limit"), Some("4"));
+        assert_eq!(error.metadata("actual"), None);
+        assert_eq!(error.retry_delay(), Some(Duration::from_millis(20)));
+        assert_eq!(error.outcome(), Outcome::NotApplied);
+        assert!(error.is_retryable());
+        assert_eq!(error.to_string(), "RESOURCE_EXHAUSTED (OVERLOADED): why");
+    }
+
+    #[test]
+    fn what_may_be_sent_again() {
+        let ours = soloist::ERROR_DOMAIN;
+        let cases = [
+            (
+                Code::Aborted,
+                "EXPECTATION_FAILED",
+                ours,
+                Outcome::Unknown,
+                false,
+            ),
+            (
+                Code::ResourceExhausted,
+                "STORE_FULL",
+                ours,
+                Outcome::Unknown,
+                false,
+            ),
+            (
+                Code::DeadlineExceeded,
+                "NOT_STARTED",
+                ours,
+                Outcome::Unknown,
+                true,
+            ),
+            (Code::Unavailable, "DRAINING", ours, Outcome::Unknown, true),
+            // A reason newer than this library: its code decides.
+            (Code::Unavailable, "NAPPING", ours, Outcome::Unknown, true),
+            (Code::Aborted, "NAPPING", ours, Outcome::Unknown, false),
+            // Not ours: a write's outcome is unknown, a read changes nothing.
+            (
+                Code::Unavailable,
+                "DRAINING",
+                "proxy.example",
+                Outcome::Unknown,
+                false,
+            ),
+            (
+                Code::Unavailable,
+                "DRAINING",
+                "proxy.example",
+                Outcome::NotApplied,
+                true,
+            ),
+            (Code::Internal, "", "", Outcome::NotApplied, false),
+        ];
+        for (code, reason, domain, unless_told, retryable) in cases {
+            let error = Error::of_call(&refusal(code, reason, domain), unless_told);
+            assert_eq!(error.is_retryable(), retryable, "{error} {unless_told:?}");
+        }
+    }
+
+    #[test]
+    fn a_timer_of_this_side_is_a_deadline() {
+        let status = Status::from_error(Box::new(TimeoutExpired(())));
+        let error = Error::of_call(&status, Outcome::Unknown);
+        assert_eq!(error.code(), Code::DeadlineExceeded);
+        assert_eq!(error.outcome(), Outcome::Unknown);
+    }
+
+    #[test]
+    fn without_a_connection_nothing_was_applied() {
+        let status = Status::from_error(Box::new(tonic::ConnectError("refused".into())));
+        let error = Error::of_call(&status, Outcome::Unknown);
+        assert_eq!(error.code(), Code::Unavailable);
+        assert_eq!(error.outcome(), Outcome::NotApplied);
+        assert!(error.is_retryable());
+        assert_eq!(error.to_string(), "UNAVAILABLE: connection failed: refused");
+    }
+}

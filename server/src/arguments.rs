@@ -1,0 +1,277 @@
+//! From the wire to the domain: every argument is checked here, before anything reaches the owner.
+//!
+//! The checks name the field by its path in the request, the limit and what was sent instead.
+
+use std::fmt;
+use std::time::Duration;
+
+use soloist::v1;
+use soloist::v1::error::Reason;
+
+use crate::config::Limits;
+use crate::machine::{Condition, Key, Operation, Read, Value, Write, WriteAnswer};
+
+/// An argument that cannot be.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadArgument {
+    /// The field's path within the request, such as `ops[3].write.key`.
+    pub(crate) field: String,
+    /// Which rule it breaks.
+    pub(crate) reason: Reason,
+    /// The rule in words, to be read after the path.
+    pub(crate) problem: String,
+    /// The limit and the actual number, where the rule has them.
+    pub(crate) bound: Option<(usize, usize)>,
+}
+
+/// Where in the request an argument stands. Written out only if the argument is bad.
+#[derive(Clone, Copy)]
+struct Path<'a> {
+    parent: Option<&'a Path<'a>>,
+    name: &'static str,
+    index: Option<usize>,
+}
+
+impl<'a> Path<'a> {
+    const ROOT: Path<'static> = Path {
+        parent: None,
+        name: "",
+        index: None,
+    };
+
+    fn field(&'a self, name: &'static str) -> Self {
+        Self {
+            parent: Some(self),
+            name,
+            index: None,
+        }
+    }
+
+    fn element(&'a self, name: &'static str, index: usize) -> Self {
+        Self {
+            parent: Some(self),
+            name,
+            index: Some(index),
+        }
+    }
+
+    fn bad(&self, reason: Reason, problem: impl Into<String>) -> BadArgument {
+        BadArgument {
+            field: self.to_string(),
+            reason,
+            problem: problem.into(),
+            bound: None,
+        }
+    }
+
+    fn over(&self, reason: Reason, unit: &str, limit: usize, actual: usize) -> BadArgument {
+        BadArgument {
+            bound: Some((limit, actual)),
+            ..self.bad(reason, format!("has {actual} {unit}, the limit is {limit}"))
+        }
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = self.parent
+            && parent.parent.is_some()
+        {
+            write!(f, "{parent}.")?;
+        }
+        f.write_str(self.name)?;
+        match self.index {
+            Some(index) => write!(f, "[{index}]"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Checks the arguments of a Read.
+pub(crate) fn read(request: v1::ReadRequest, limits: &Limits) -> Result<Read, BadArgument> {
+    read_at(&Path::ROOT, request, limits)
+}
+
+/// Checks the arguments of a Write.
+pub(crate) fn write(request: v1::WriteRequest, limits: &Limits) -> Result<Write, BadArgument> {
+    write_at(&Path::ROOT, request, limits)
+}
+
+/// Checks the operations of a frame. An atomic frame is bounded in bytes as well.
+pub(crate) fn frame(
+    ops: Vec<v1::Op>,
+    atomic: bool,
+    limits: &Limits,
+) -> Result<Vec<Operation>, BadArgument> {
+    let path = Path::ROOT.field("ops");
+    if ops.is_empty() {
+        return Err(path.bad(Reason::NoOperation, "has no operation"));
+    }
+    if ops.len() > limits.max_batch_ops {
+        return Err(path.over(
+            Reason::TooManyOperations,
+            "operations",
+            limits.max_batch_ops,
+            ops.len(),
+        ));
+    }
+    let operations = ops
+        .into_iter()
+        .enumerate()
+        .map(|(index, op)| operation(&Path::ROOT.element("ops", index), op, limits))
+        .collect::<Result<Vec<_>, _>>()?;
+    if atomic {
+        let bytes = operations.iter().map(Operation::byte_len).sum();
+        if bytes > limits.max_batch_bytes {
+            return Err(path.over(
+                Reason::BatchTooLarge,
+                "bytes of keys and values",
+                limits.max_batch_bytes,
+                bytes,
+            ));
+        }
+    }
+    Ok(operations)
+}
+
+/// Checks a frame's timeout: none if it is unset or zero.
+pub(crate) fn timeout(
+    timeout: Option<prost_types::Duration>,
+) -> Result<Option<Duration>, BadArgument> {
+    let Some(timeout) = timeout else {
+        return Ok(None);
+    };
+    match Duration::try_from(timeout) {
+        Ok(Duration::ZERO) => Ok(None),
+        Ok(timeout) => Ok(Some(timeout)),
+        Err(_) => {
+            let path = Path::ROOT.field("timeout");
+            Err(path.bad(
+                Reason::BadDuration,
+                format!("is {timeout}, but must be 0 or more"),
+            ))
+        }
+    }
+}
+
+fn operation(path: &Path<'_>, op: v1::Op, limits: &Limits) -> Result<Operation, BadArgument> {
+    match op.op {
+        None => Err(path.bad(Reason::NoOperation, "has no operation")),
+        Some(v1::op::Op::Read(request)) => {
+            read_at(&path.field("read"), request, limits).map(Operation::Read)
+        }
+        Some(v1::op::Op::Write(request)) => {
+            write_at(&path.field("write"), request, limits).map(Operation::Write)
+        }
+    }
+}
+
+fn read_at(
+    path: &Path<'_>,
+    request: v1::ReadRequest,
+    limits: &Limits,
+) -> Result<Read, BadArgument> {
+    Ok(Read {
+        key: key(&path.field("key"), request.key, limits)?,
+        expect: expect(path, request.expect, limits)?,
+    })
+}
+
+fn write_at(
+    path: &Path<'_>,
+    request: v1::WriteRequest,
+    limits: &Limits,
+) -> Result<Write, BadArgument> {
+    Ok(Write {
+        key: key(&path.field("key"), request.key, limits)?,
+        expect: expect(path, request.expect, limits)?,
+        value: value(&path.field("value"), request.value, limits)?,
+        answer: if request.return_previous {
+            WriteAnswer::Previous
+        } else {
+            WriteAnswer::Revisions
+        },
+    })
+}
+
+fn key(path: &Path<'_>, key: String, limits: &Limits) -> Result<Key, BadArgument> {
+    let bad = |problem| path.bad(Reason::BadKey, problem);
+    if key.is_empty() {
+        return Err(BadArgument {
+            bound: Some((1, 0)),
+            ..bad("is empty, but must have at least 1 byte".to_owned())
+        });
+    }
+    if key.len() > limits.max_key_bytes {
+        return Err(path.over(Reason::BadKey, "bytes", limits.max_key_bytes, key.len()));
+    }
+    if key.starts_with('$') {
+        return Err(bad(format!(
+            "is {key:?}, but names that begin with $ are reserved"
+        )));
+    }
+    if let Some((at, char)) = key.char_indices().find(|(_, char)| char.is_control()) {
+        return Err(bad(format!(
+            "has the control character U+{:04X} at byte {at}",
+            char as u32
+        )));
+    }
+    Ok(Key::from(key))
+}
+
+fn value(path: &Path<'_>, value: Option<v1::Value>, limits: &Limits) -> Result<Value, BadArgument> {
+    let Some(kind) = value.and_then(|value| value.kind) else {
+        return Err(path.bad(
+            Reason::ValueMissing,
+            "is missing: set one of int, text, bytes",
+        ));
+    };
+    let (name, value) = match kind {
+        v1::value::Kind::Int(int) => return Ok(Value::Int(int)),
+        v1::value::Kind::Text(text) => ("text", Value::Text(text.into())),
+        v1::value::Kind::Bytes(bytes) => ("bytes", Value::Bytes(bytes.into())),
+    };
+    if value.byte_len() > limits.max_value_bytes {
+        return Err(path.field(name).over(
+            Reason::ValueTooLarge,
+            "bytes",
+            limits.max_value_bytes,
+            value.byte_len(),
+        ));
+    }
+    Ok(value)
+}
+
+fn expect(
+    parent: &Path<'_>,
+    condition: Option<v1::Condition>,
+    limits: &Limits,
+) -> Result<Option<Condition>, BadArgument> {
+    let Some(condition) = condition else {
+        return Ok(None);
+    };
+    let path = parent.field("expect");
+    let revision = |name, revision: i64| {
+        if revision < 0 {
+            let problem = format!("is {revision}, but must be 0 or more");
+            return Err(path.field(name).bad(Reason::BadCondition, problem));
+        }
+        Ok(revision)
+    };
+    use v1::condition::Test;
+    let condition = match condition.test {
+        None => {
+            return Err(path.bad(
+                Reason::BadCondition,
+                "tests nothing: set one of exists, revision, create_revision, value",
+            ));
+        }
+        Some(Test::Exists(exists)) => Condition::Exists(exists),
+        Some(Test::Revision(r)) => Condition::Revision(revision("revision", r)?),
+        Some(Test::CreateRevision(r)) => Condition::CreateRevision(revision("create_revision", r)?),
+        Some(Test::Value(expected)) => {
+            Condition::Value(value(&path.field("value"), Some(expected), limits)?)
+        }
+    };
+    Ok(Some(condition))
+}

@@ -1,0 +1,339 @@
+//! Every limit of the server: its name, unit, default and reason. Nothing here grows without one.
+//!
+//! Each field is a flag and an environment variable of `soloist-server`; the comments are what `--help` prints.
+
+use std::fmt;
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::RangedI64ValueParser;
+use clap::value_parser;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+/// The largest limit for anything that travels in one message; protobuf itself ends at 2 GiB.
+const MESSAGE_LIMIT_MAX: i64 = 1 << 30;
+
+/// Messages that the owner takes from its mailbox in one go, and for which it reads the clock once. Large enough to
+/// make a wake-up cheap, small enough that connections on the owner's thread get their turn.
+pub const OWNER_BATCH_MAX: usize = 256;
+
+/// How long a caller is asked to wait before it tries again after OVERLOADED. A full mailbox of small messages is
+/// worked off in about this time.
+pub const RETRY_DELAY: Duration = Duration::from_millis(20);
+
+/// The answer to a deadline leaves this much before it, so that it arrives in time: an eighth of the timeout, at
+/// most 10 ms.
+pub fn answer_margin(timeout: Duration) -> Duration {
+    (timeout / 8).min(Duration::from_millis(10))
+}
+
+/// Streams that a client may reset, or make us reset, before they are worked off; beyond, the connection is closed
+/// with ENHANCE_YOUR_CALM. The answer to CVE-2023-44487 (rapid reset). h2's defaults for the first and a tight
+/// value for the second, which its default leaves at 1,024.
+pub const PENDING_RESET_STREAMS_MAX: usize = 20;
+/// See [`PENDING_RESET_STREAMS_MAX`].
+pub const LOCAL_ERROR_RESET_STREAMS_MAX: usize = 256;
+
+/// File descriptors left to everything that is not a connection: listener, runtimes, logs, lookups.
+pub const SPARE_DESCRIPTORS: u64 = 64;
+
+/// How long the accept loop rests when the system refuses another connection (no descriptors, no memory), instead
+/// of spinning.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Config {
+    /// What one call, and the store as a whole, may hold.
+    #[command(flatten)]
+    pub limits: Limits,
+    /// What may wait for the owner.
+    #[command(flatten)]
+    pub mailbox: MailboxLimits,
+    /// What one connection, and all of them, may use.
+    #[command(flatten)]
+    pub transport: TransportLimits,
+}
+
+/// Limits that a client can meet; `Admin.GetInfo` tells them.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Limits on calls and on the store")]
+pub struct Limits {
+    /// Longest key, in bytes. Long enough for any path or UUID, short enough to be looked up quickly.
+    #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_KEY_BYTES", default_value_t = Self::DEFAULT.max_key_bytes,
+          value_parser = bytes(1, 64 * KIB))]
+    pub max_key_bytes: usize,
+    /// Largest text or bytes value, in bytes. The state is shared and small: blobs belong elsewhere.
+    #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_VALUE_BYTES", default_value_t = Self::DEFAULT.max_value_bytes,
+          value_parser = bytes(8, 64 * MIB))]
+    pub max_value_bytes: usize,
+    /// Most operations in one frame. Nothing else is served while a frame is applied: 1,024 take well under 1 ms.
+    #[arg(long, value_name = "N", env = "SOLOIST_MAX_BATCH_OPS", default_value_t = Self::DEFAULT.max_batch_ops,
+          value_parser = bytes(1, 1 << 20))]
+    pub max_batch_ops: usize,
+    /// Most bytes of keys and values in one atomic frame: it changes the store in one step and is passed on as one.
+    #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_BATCH_BYTES", default_value_t = Self::DEFAULT.max_batch_bytes,
+          value_parser = bytes(8, MESSAGE_LIMIT_MAX as usize))]
+    pub max_batch_bytes: usize,
+    /// Largest request message, encoded, in bytes: 4 MiB of payload and 64 KiB for what surrounds it.
+    #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_MESSAGE_BYTES", default_value_t = Self::DEFAULT.max_message_bytes,
+          value_parser = bytes(KIB, MESSAGE_LIMIT_MAX as usize))]
+    pub max_message_bytes: usize,
+    /// Most bytes of keys and values in the answer to one frame: gRPC clients refuse messages over 4 MiB unless told
+    /// otherwise.
+    #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_ANSWER_BYTES", default_value_t = Self::DEFAULT.max_answer_bytes,
+          value_parser = bytes(8, MESSAGE_LIMIT_MAX as usize))]
+    pub max_answer_bytes: usize,
+    /// Most bytes that the store holds, counted as `Info.used_bytes`. Memory is not swapped out politely: set it to
+    /// about half of what the machine can spare.
+    #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_STORE_BYTES", default_value_t = Self::DEFAULT.max_store_bytes,
+          value_parser = value_parser!(u64).range(1..=i64::MAX as u64))]
+    pub max_store_bytes: u64,
+    /// Frames of one Pipeline stream that may wait for their answer. Beyond, a frame is answered OVERLOADED, so that
+    /// one stream cannot fill the mailbox.
+    #[arg(long, value_name = "N", env = "SOLOIST_MAX_FRAMES_IN_FLIGHT", default_value_t = Self::DEFAULT.max_frames_in_flight,
+          value_parser = bytes(1, 64 * KIB))]
+    pub max_frames_in_flight: usize,
+    /// Deadline of a call that names none, and the most that any call gets: nothing waits for ever.
+    #[arg(long, value_name = "TIME", env = "SOLOIST_MAX_DEADLINE", default_value = "10s",
+          value_parser = duration)]
+    pub max_deadline: Duration,
+}
+
+impl Limits {
+    /// The defaults.
+    pub const DEFAULT: Self = Self {
+        max_key_bytes: KIB,
+        max_value_bytes: MIB,
+        max_batch_ops: 1024,
+        max_batch_bytes: 2 * MIB,
+        max_message_bytes: 4 * MIB + 64 * KIB,
+        max_answer_bytes: 3 * MIB,
+        max_store_bytes: 1 << 30,
+        max_frames_in_flight: 256,
+        max_deadline: Duration::from_secs(10),
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Limits on what waits for the owner.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Limits on the owner's mailbox")]
+pub struct MailboxLimits {
+    /// Messages (unary calls and frames) that may wait for the owner. Beyond, calls are refused with OVERLOADED at
+    /// once: a longer queue would only make everybody late.
+    #[arg(long = "mailbox-messages", value_name = "N", env = "SOLOIST_MAILBOX_MESSAGES",
+          default_value_t = Self::DEFAULT.messages, value_parser = bytes(1, MIB))]
+    pub messages: usize,
+    /// Bytes of keys and values that may wait for the owner, in all messages together.
+    #[arg(long = "mailbox-bytes", value_name = "BYTES", env = "SOLOIST_MAILBOX_BYTES",
+          default_value_t = Self::DEFAULT.bytes, value_parser = bytes(KIB, MESSAGE_LIMIT_MAX as usize))]
+    pub bytes: usize,
+}
+
+impl MailboxLimits {
+    /// The defaults.
+    pub const DEFAULT: Self = Self {
+        messages: 4096,
+        bytes: 16 * MIB,
+    };
+}
+
+impl Default for MailboxLimits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Limits on threads, connections and HTTP/2.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Threads and connections")]
+pub struct TransportLimits {
+    /// Threads that serve connections; the owner lives on the first. 0: one per core.
+    #[arg(long, value_name = "N", env = "SOLOIST_THREADS", default_value_t = Self::DEFAULT.threads,
+          value_parser = bytes(0, 1024))]
+    pub threads: usize,
+    /// Open connections; more wait in the listener's backlog. Never more than the descriptors that the process may
+    /// open, less a few.
+    #[arg(long, value_name = "N", env = "SOLOIST_MAX_CONNECTIONS", default_value_t = Self::DEFAULT.max_connections,
+          value_parser = bytes(1, MIB))]
+    pub max_connections: usize,
+    /// Calls and streams open at once on one connection (HTTP/2 MAX_CONCURRENT_STREAMS). Clients wait or open another
+    /// connection.
+    #[arg(long, value_name = "N", env = "SOLOIST_MAX_STREAMS", default_value_t = Self::DEFAULT.max_streams,
+          value_parser = value_parser!(u32).range(1..=65_536))]
+    pub max_streams: u32,
+    /// Largest header list of a call, in bytes.
+    #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_HEADER_BYTES", default_value_t = Self::DEFAULT.max_header_bytes,
+          value_parser = value_parser!(u32).range(1_024..=1_048_576))]
+    pub max_header_bytes: u32,
+    /// HTTP/2 window of one stream, in bytes: what may be sent before it is read.
+    #[arg(long, value_name = "BYTES", env = "SOLOIST_STREAM_WINDOW_BYTES", default_value_t = Self::DEFAULT.stream_window_bytes,
+          value_parser = value_parser!(u32).range(16_384..=16_777_216))]
+    pub stream_window_bytes: u32,
+    /// HTTP/2 window of one connection, in bytes: bounds what all its streams together keep in memory unread.
+    #[arg(long, value_name = "BYTES", env = "SOLOIST_CONNECTION_WINDOW_BYTES",
+          default_value_t = Self::DEFAULT.connection_window_bytes,
+          value_parser = value_parser!(u32).range(65_535..=134_217_728))]
+    pub connection_window_bytes: u32,
+    /// How long a new connection may take to show that it speaks HTTP/2.
+    #[arg(long, value_name = "TIME", env = "SOLOIST_PREFACE_TIMEOUT", default_value = "5s", value_parser = duration)]
+    pub preface_timeout: Duration,
+    /// A connection that is silent this long is pinged, to find peers that are gone.
+    #[arg(long, value_name = "TIME", env = "SOLOIST_KEEPALIVE_INTERVAL", default_value = "30s", value_parser = duration)]
+    pub keepalive_interval: Duration,
+    /// A ping not answered within this time closes the connection.
+    #[arg(long, value_name = "TIME", env = "SOLOIST_KEEPALIVE_TIMEOUT", default_value = "10s", value_parser = duration)]
+    pub keepalive_timeout: Duration,
+    /// On SIGTERM or SIGINT, how long calls in flight may take to finish before their connections are closed.
+    #[arg(long, value_name = "TIME", env = "SOLOIST_DRAIN_TIMEOUT", default_value = "10s", value_parser = duration)]
+    pub drain_timeout: Duration,
+}
+
+impl TransportLimits {
+    /// The defaults.
+    pub const DEFAULT: Self = Self {
+        threads: 0,
+        max_connections: 10_000,
+        max_streams: 256,
+        max_header_bytes: 16 * KIB as u32,
+        stream_window_bytes: 64 * KIB as u32,
+        connection_window_bytes: MIB as u32,
+        preface_timeout: Duration::from_secs(5),
+        keepalive_interval: Duration::from_secs(30),
+        keepalive_timeout: Duration::from_secs(10),
+        drain_timeout: Duration::from_secs(10),
+    };
+}
+
+impl Default for TransportLimits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Limits that contradict each other.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    smaller: (&'static str, usize),
+    larger: (&'static str, usize),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { smaller, larger } = self;
+        write!(
+            f,
+            "--{} is {}, but must be at least {}, what --{} asks for",
+            smaller.0, smaller.1, larger.1, larger.0
+        )
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Checks the limits against each other: what may be stored must fit into a message, and a message into the
+    /// mailbox.
+    ///
+    /// # Errors
+    /// The first pair that does not go together.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let entry_bytes = self.limits.max_key_bytes + self.limits.max_value_bytes;
+        // Tags, lengths and revisions around one key and one value.
+        let message_bytes = entry_bytes + KIB;
+        let at_least = |smaller, larger: (&'static str, usize)| match smaller {
+            (_, actual) if actual >= larger.1 => Ok(()),
+            smaller => Err(ConfigError { smaller, larger }),
+        };
+        at_least(
+            ("max-message-bytes", self.limits.max_message_bytes),
+            ("max-value-bytes", message_bytes),
+        )?;
+        at_least(
+            ("max-batch-bytes", self.limits.max_batch_bytes),
+            ("max-value-bytes", entry_bytes),
+        )?;
+        at_least(
+            ("max-answer-bytes", self.limits.max_answer_bytes),
+            ("max-value-bytes", entry_bytes),
+        )?;
+        at_least(
+            ("mailbox-bytes", self.mailbox.bytes),
+            ("max-message-bytes", self.limits.max_message_bytes),
+        )
+    }
+}
+
+/// A whole number from `min` to `max`, both included.
+fn bytes(min: usize, max: usize) -> impl clap::builder::TypedValueParser<Value = usize> {
+    use clap::builder::TypedValueParser as _;
+    RangedI64ValueParser::<u64>::new()
+        .range(min as i64..=max as i64)
+        .map(|n| usize::try_from(n).expect("the range is within usize"))
+}
+
+/// A time such as `500ms`, `10s`, `2m`: from 1 ms to 1 day.
+fn duration(text: &str) -> Result<Duration, String> {
+    const MIN: Duration = Duration::from_millis(1);
+    const MAX: Duration = Duration::from_secs(24 * 60 * 60);
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if (MIN..=MAX).contains(&duration) {
+        Ok(duration)
+    } else {
+        Err(format!("{text} is not in 1ms..=1day"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    #[test]
+    fn flags_and_default_agree() {
+        let flags = Flags::parse_from(["test"]).config;
+        assert_eq!(format!("{flags:?}"), format!("{:?}", Config::default()));
+        assert_eq!(flags.validate(), Ok(()));
+    }
+
+    #[test]
+    fn out_of_range_names_flag_limit_and_actual() {
+        for (flag, value, says) in [
+            ("--max-key-bytes", "0", "1..=65536"),
+            ("--max-key-bytes", "x", "invalid digit"),
+            ("--max-deadline", "0s", "1ms..=1day"),
+            ("--max-deadline", "soon", "expected number"),
+        ] {
+            let error = Flags::try_parse_from(["test", flag, value])
+                .map(|_| ())
+                .unwrap_err()
+                .to_string();
+            for part in [flag, value, says] {
+                assert!(error.contains(part), "{error:?} lacks {part:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let mut config = Config::default();
+        config.limits.max_value_bytes = 8 * MIB;
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.contains("--max-message-bytes is 4259840"), "{error}");
+    }
+}

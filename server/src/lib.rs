@@ -1,0 +1,35 @@
+//! Soloist: a gRPC state server whose whole state is owned by exactly one task.
+//!
+//! ```text
+//! request -> handler -> mailbox -> owner -> machine
+//!                                    |
+//! response <- handler <- reply <-----+
+//! ```
+//!
+//! To follow one Write from the socket to the map and back, read `service.rs`, `owner/`, `machine/` and `status.rs`,
+//! in this order. Imports follow the arrows: `machine` knows nothing of the owner, the owner nothing of gRPC.
+//!
+//! ```no_run
+//! use soloist_server::{Server, config::Config};
+//!
+//! let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! let server = Server::start(listener, &Config::default())?;
+//! println!("listening on {}", server.local_addr());
+//! server.drain();
+//! server.wait()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod arguments;
+pub mod config;
+mod convert;
+mod deadline;
+pub mod machine;
+pub mod owner;
+mod pipeline;
+mod server;
+mod service;
+mod status;
+mod transport;
+
+pub use server::{Drain, OwnerLost, Server};

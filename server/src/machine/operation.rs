@@ -1,0 +1,192 @@
+//! What can be asked of the state, and what it answers.
+
+use super::value::{Entry, Key, Revision, Value};
+
+/// What must hold for an operation to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// The key is there, or is not.
+    Exists(bool),
+    /// The key's last change was at this revision; 0: it is not there.
+    Revision(Revision),
+    /// The key came to be at this revision; 0: it is not there.
+    CreateRevision(Revision),
+    /// The key has this value.
+    Value(Value),
+}
+
+/// Asks for one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// The key.
+    pub key: Key,
+    /// What must hold, or the read is refused.
+    pub expect: Option<Condition>,
+}
+
+/// Sets one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The key.
+    pub key: Key,
+    /// What must hold, or the write is refused.
+    pub expect: Option<Condition>,
+    /// The value to store.
+    pub value: Value,
+    /// What to answer.
+    pub answer: WriteAnswer,
+}
+
+/// What the answer to a [`Write`] shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteAnswer {
+    /// The new revisions.
+    Revisions,
+    /// The new revisions and the entry as it was before.
+    Previous,
+}
+
+/// One operation of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Asks for one key.
+    Read(Read),
+    /// Sets one key.
+    Write(Write),
+}
+
+impl Operation {
+    /// Bytes of the key and the value that the operation carries.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        match self {
+            Self::Read(read) => read.byte_len(),
+            Self::Write(write) => write.byte_len(),
+        }
+    }
+}
+
+impl Read {
+    /// Bytes of the key and of the value tested for.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        self.key.as_str().len() + condition_byte_len(self.expect.as_ref())
+    }
+}
+
+impl Write {
+    /// Bytes of the key, the value, and the value tested for.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        self.key.as_str().len() + self.value.byte_len() + condition_byte_len(self.expect.as_ref())
+    }
+}
+
+fn condition_byte_len(condition: Option<&Condition>) -> usize {
+    match condition {
+        Some(Condition::Value(value)) => value.byte_len(),
+        _ => 0,
+    }
+}
+
+/// The answer to a [`Read`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadOutcome {
+    /// What is stored, if the key is there.
+    pub entry: Option<Entry>,
+    /// The store revision at which this was true.
+    pub revision: Revision,
+}
+
+/// The answer to a [`Write`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteOutcome {
+    /// The store revision of the write.
+    pub revision: Revision,
+    /// The store revision at which the key came to be.
+    pub create_revision: Revision,
+    /// The entry as it was, if asked for and there.
+    pub previous: Option<Entry>,
+}
+
+/// The answer to an [`Operation`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// To [`Operation::Read`].
+    Read(ReadOutcome),
+    /// To [`Operation::Write`].
+    Write(WriteOutcome),
+}
+
+/// The answer to a frame, each operation of which stands alone.
+#[derive(Debug, PartialEq, Eq)]
+pub struct EachOutcome {
+    /// One for each operation, in their order.
+    pub results: Vec<Result<Outcome, Rejection>>,
+    /// The store revision after the last operation.
+    pub revision: Revision,
+}
+
+/// The answer to a frame that was done as a whole.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AllOutcome {
+    /// One for each operation, in their order.
+    pub outcomes: Vec<Outcome>,
+    /// The store revision after the frame, and that of all its changes.
+    pub revision: Revision,
+}
+
+/// The state says no to an operation. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The key that the operation is on.
+    pub key: Key,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why the state says no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The key has another revision, create_revision or value than the condition asks for.
+    ExpectationFailed(Box<Mismatch>),
+    /// The key should not be there.
+    KeyExists {
+        /// The key's revision.
+        revision: Revision,
+    },
+    /// The key should be there.
+    KeyNotFound,
+    /// The store would grow past its limit.
+    StoreFull {
+        /// The limit, in bytes.
+        limit: u64,
+        /// What it would be, in bytes.
+        actual: u64,
+    },
+    /// The answer to the frame would grow past its limit.
+    AnswerTooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+        /// What it would be, in bytes.
+        actual: usize,
+    },
+}
+
+/// What was expected and what is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The condition that was not met.
+    pub expected: Condition,
+    /// The entry as it is; none if the key is not there.
+    pub actual: Option<Entry>,
+}
+
+/// An operation of a frame that is done as a whole or not at all was refused, and the frame with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedAt {
+    /// The operation's place in the frame, from 0.
+    pub index: usize,
+    /// Why.
+    pub rejection: Rejection,
+}

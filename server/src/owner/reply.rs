@@ -1,0 +1,97 @@
+//! The way back: one answer to one message, and the settlement of who gave up first.
+//!
+//! A caller may leave, or run out of time, at the very moment in which the owner begins with its message. Both claim
+//! the message first, and only one of them gets it: either the owner does it, and the caller gets the answer, or the
+//! caller takes it back, and the owner never starts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::CallError;
+
+/// The owner's end.
+#[derive(Debug)]
+pub(super) struct Reply<T> {
+    sender: oneshot::Sender<Result<T, CallError>>,
+    claim: Claim,
+    deadline: Instant,
+}
+
+/// The caller's end. Dropping it takes the message back, unless the owner has begun.
+#[derive(Debug)]
+pub struct Pending<T> {
+    receiver: oneshot::Receiver<Result<T, CallError>>,
+    claim: Claim,
+    deadline: Instant,
+}
+
+/// A message belongs to the first who asks for it.
+#[derive(Clone, Debug)]
+struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
+pub(super) fn reply<T>(deadline: Instant) -> (Reply<T>, Pending<T>) {
+    let (sender, receiver) = oneshot::channel();
+    let claim = Claim(Arc::new(AtomicBool::new(false)));
+    let reply = Reply {
+        sender,
+        claim: claim.clone(),
+        deadline,
+    };
+    let pending = Pending {
+        receiver,
+        claim,
+        deadline,
+    };
+    (reply, pending)
+}
+
+impl<T> Reply<T> {
+    /// Answers with what `apply` returns, which runs only if there is still time and somebody who waits.
+    pub(super) fn answer<E>(self, now: Instant, apply: impl FnOnce() -> Result<T, E>)
+    where
+        CallError: From<E>,
+    {
+        if !self.claim.take() {
+            return; // The caller has left.
+        }
+        let result = if self.deadline <= now {
+            Err(CallError::NotStarted)
+        } else {
+            apply().map_err(CallError::from)
+        };
+        // That nobody takes the answer is normal: the caller left while it was made.
+        let _ = self.sender.send(result);
+    }
+}
+
+impl<T> Pending<T> {
+    /// Waits for the answer, at most until the deadline. Cancelling it takes the message back, unless the owner has
+    /// begun.
+    ///
+    /// # Errors
+    /// What the owner answered, or [`CallError::NotStarted`] at the deadline, or [`CallError::OwnerLost`].
+    pub async fn answer(mut self) -> Result<T, CallError> {
+        let received = match tokio::time::timeout_at(self.deadline, &mut self.receiver).await {
+            Ok(received) => received,
+            Err(_) if self.claim.take() => return Err(CallError::NotStarted),
+            // The owner has begun and does not wait for anything, so the answer is here in a moment.
+            Err(_) => (&mut self.receiver).await,
+        };
+        received.unwrap_or(Err(CallError::OwnerLost))
+    }
+}
+
+impl<T> Drop for Pending<T> {
+    fn drop(&mut self) {
+        self.claim.take();
+    }
+}

@@ -1,0 +1,184 @@
+//! One Pipeline stream: frames in, answers out, in order.
+//!
+//! ```text
+//! client -> reader task -> mailbox of the owner
+//!               |                  |
+//!               +---- slots -----> answers -> client
+//! ```
+//!
+//! The reader never stops reading, not even if the client does not take its answers: HTTP/2 counts unread frames
+//! against the whole connection. What keeps memory bounded is the queue of slots: a frame is sent to the owner only
+//! if there is a slot free to answer it, and refused otherwise. Refusals in a row are only counted.
+
+use std::mem;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_core::Stream;
+use futures_util::stream;
+use soloist::v1::{PipelineRequest, PipelineResponse};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tonic::{Status, Streaming};
+
+use crate::config::Limits;
+use crate::machine::{AllOutcome, EachOutcome};
+use crate::owner::{CallError, OwnerHandle, Pending};
+use crate::status::{Refusal, draining, too_many_frames};
+use crate::{arguments, convert, deadline};
+
+/// The place of an answer in the stream.
+enum Slot {
+    /// A frame that stands alone operation by operation, on its way through the owner.
+    Each(Pending<EachOutcome>),
+    /// An atomic frame, on its way through the owner.
+    All(Pending<AllOutcome>),
+    /// A frame that never reached the owner.
+    Refused(Refusal),
+    /// So many frames that found no slot.
+    Overloaded(u64),
+    /// The end of the stream.
+    End(Status),
+}
+
+/// Serves one stream. Returns its answers; reading goes on in a task of its own until the client has sent everything,
+/// the answers are dropped, or the server shuts down.
+pub(crate) fn serve(
+    frames: Streaming<PipelineRequest>,
+    owner: OwnerHandle,
+    limits: Arc<Limits>,
+    drain: watch::Receiver<bool>,
+    deadline: Option<Instant>,
+) -> impl Stream<Item = Result<PipelineResponse, Status>> + Send + 'static {
+    let (slots, answers) = mpsc::channel(limits.max_frames_in_flight);
+    let max_frames = limits.max_frames_in_flight;
+    let reader = Reader {
+        owner,
+        limits,
+        deadline,
+        slots,
+    };
+    tokio::spawn(reader.run(frames, drain));
+    let writer = Writer {
+        slots: answers,
+        overloaded: 0,
+        max_frames,
+    };
+    stream::unfold(writer, |mut writer| async {
+        let answer = writer.next().await?;
+        Some((answer, writer))
+    })
+}
+
+struct Reader {
+    owner: OwnerHandle,
+    limits: Arc<Limits>,
+    /// The stream's own.
+    deadline: Option<Instant>,
+    slots: mpsc::Sender<Slot>,
+}
+
+impl Reader {
+    async fn run(self, mut frames: Streaming<PipelineRequest>, drain: watch::Receiver<bool>) {
+        // Frames in a row that found no slot, and whose answers still want one.
+        let mut overloaded = 0;
+        let mut end = pin!(end(self.deadline, drain, self.slots.clone()));
+        let end = loop {
+            // Biased, so that refusals get their place before any later frame. That frames go before the end starves
+            // nothing: there are never more of them ready than fit into the stream's window.
+            tokio::select! {
+                biased;
+                permit = self.slots.reserve(), if overloaded > 0 => match permit {
+                    Ok(permit) => permit.send(Slot::Overloaded(mem::take(&mut overloaded))),
+                    Err(_) => return, // The client takes no more answers.
+                },
+                frame = frames.message() => match frame {
+                    Ok(Some(frame)) => match self.slots.try_reserve() {
+                        Ok(slot) if overloaded == 0 => slot.send(self.submit(frame)),
+                        _ => overloaded += 1,
+                    },
+                    Ok(None) => break None,
+                    Err(status) => break Some(status),
+                },
+                status = &mut end => break Some(status),
+            }
+        };
+        if overloaded > 0 {
+            let _ = self.slots.send(Slot::Overloaded(overloaded)).await;
+        }
+        if let Some(status) = end {
+            // If nobody takes it, the client has left.
+            let _ = self.slots.send(Slot::End(status)).await;
+        }
+    }
+
+    /// Sends a frame to the owner. What comes back, now or later, has its place in the stream.
+    fn submit(&self, frame: PipelineRequest) -> Slot {
+        self.try_submit(frame).unwrap_or_else(Slot::Refused)
+    }
+
+    fn try_submit(&self, frame: PipelineRequest) -> Result<Slot, Refusal> {
+        let timeout = arguments::timeout(frame.timeout)?.unwrap_or(Duration::MAX);
+        let operations = arguments::frame(frame.ops, frame.atomic, &self.limits)?;
+        let mut deadline = deadline::within(timeout, self.limits.max_deadline);
+        if let Some(stream_deadline) = self.deadline {
+            deadline = deadline.min(stream_deadline);
+        }
+        Ok(if frame.atomic {
+            Slot::All(self.owner.apply_all(operations, deadline)?)
+        } else {
+            Slot::Each(self.owner.apply_each(operations, deadline)?)
+        })
+    }
+}
+
+struct Writer {
+    slots: mpsc::Receiver<Slot>,
+    /// Answers still owed for the last [`Slot::Overloaded`].
+    overloaded: u64,
+    max_frames: usize,
+}
+
+impl Writer {
+    async fn next(&mut self) -> Option<Result<PipelineResponse, Status>> {
+        while self.overloaded == 0 {
+            let answer = match self.slots.recv().await? {
+                Slot::Each(pending) => pending.answer().await.map(convert::each_response),
+                Slot::All(pending) => pending.answer().await.map(convert::all_response),
+                Slot::Refused(refusal) => return Some(Ok(convert::refused_frame(refusal))),
+                Slot::Overloaded(count) => {
+                    self.overloaded = count;
+                    continue;
+                }
+                Slot::End(status) => return Some(Err(status)),
+            };
+            return Some(Ok(answer.unwrap_or_else(|error| {
+                convert::refused_frame(Refusal::from(error))
+            })));
+        }
+        self.overloaded -= 1;
+        Some(Ok(convert::refused_frame(too_many_frames(self.max_frames))))
+    }
+}
+
+/// Resolves when the stream has to end, whatever its client does.
+async fn end(
+    deadline: Option<Instant>,
+    mut drain: watch::Receiver<bool>,
+    slots: mpsc::Sender<Slot>,
+) -> Status {
+    let passed = async {
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = passed => Refusal::from(CallError::NotStarted).into_status(),
+        // An error means that whoever could tell is gone, which is the same.
+        _ = drain.wait_for(|drain| *drain) => draining().into_status(),
+        // Nobody is left to read this.
+        () = slots.closed() => Status::cancelled("the client takes no more answers"),
+    }
+}

@@ -1,0 +1,228 @@
+//! A whole server on threads of its own: for `main`, for tests, and for programs that embed one.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZero;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+use tokio::runtime::{self, Handle, Runtime};
+use tokio::sync::watch;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use tracing::{error, info};
+
+use crate::config::Config;
+use crate::machine::{StateLimits, StateMachine};
+use crate::owner;
+use crate::service::{AdminService, StateService};
+use crate::transport::{Acceptor, Router, Worker};
+
+/// A running server. Dropping it begins to shut it down, without waiting.
+#[derive(Debug)]
+pub struct Server {
+    local_addr: SocketAddr,
+    drain: Drain,
+    runtimes: Vec<Handle>,
+    main: JoinHandle<Result<(), OwnerLost>>,
+}
+
+/// Shuts a server down. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Drain(Arc<watch::Sender<bool>>);
+
+impl Drain {
+    /// Begins: health says NOT_SERVING, connections are told to go away, no new work is taken, and what is in flight
+    /// has the drain timeout to finish. Once begun, it does nothing.
+    pub fn begin(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+/// The task that owns the state ended before it should, and the state with it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OwnerLost;
+
+impl fmt::Display for OwnerLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the owner of the state ended, and the state with it")
+    }
+}
+
+impl std::error::Error for OwnerLost {}
+
+impl Server {
+    /// Starts to serve on `listener`, with an empty store.
+    ///
+    /// # Errors
+    /// `InvalidInput` if limits contradict each other; whatever the system says when it makes threads and sockets.
+    pub fn start(listener: TcpListener, config: &Config) -> io::Result<Self> {
+        config
+            .validate()
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        listener.set_nonblocking(true)?;
+        let local_addr = listener.local_addr()?;
+        let threads = match config.transport.threads {
+            0 => thread::available_parallelism().map_or(1, NonZero::get),
+            threads => threads,
+        };
+        let (drain, _) = watch::channel(false);
+        let drain = Drain(Arc::new(drain));
+
+        let runtimes = (0..threads)
+            .map(|_| runtime::Builder::new_current_thread().enable_all().build())
+            .collect::<io::Result<Vec<Runtime>>>()?;
+        let handles: Vec<Handle> = runtimes.iter().map(|r| r.handle().clone()).collect();
+        let mut runtimes = runtimes.into_iter();
+        let first = runtimes.next().expect("there is at least one thread");
+
+        // The others run until this sender is gone, which the first thread holds to its end.
+        let (running, stopped) = watch::channel(());
+        for (index, runtime) in runtimes.enumerate() {
+            let mut stopped = stopped.clone();
+            thread::Builder::new()
+                .name(format!("soloist-{}", index + 1))
+                .spawn(move || {
+                    runtime.block_on(async { while stopped.changed().await.is_ok() {} })
+                })?;
+        }
+        let listener = {
+            let _entered = first.enter();
+            tokio::net::TcpListener::from_std(listener)?
+        };
+        let (config, workers, drained) = (
+            config.clone(),
+            handles.iter().cloned().map(Worker::new).collect(),
+            drain.0.subscribe(),
+        );
+        let main = thread::Builder::new()
+            .name("soloist-0".into())
+            .spawn(move || {
+                let _running = running;
+                first.block_on(run(listener, config, workers, drained))
+            })?;
+        Ok(Self {
+            local_addr,
+            drain,
+            runtimes: handles,
+            main,
+        })
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// User and system CPU time of its threads so far, where the system tells. Waits for each thread to answer.
+    #[must_use]
+    pub fn cpu_time(&self) -> Duration {
+        let (sender, times) = mpsc::sync_channel(self.runtimes.len());
+        for runtime in &self.runtimes {
+            let sender = sender.clone();
+            runtime.spawn(async move {
+                let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from);
+                let _ = sender.try_send(time.unwrap_or_default());
+            });
+        }
+        drop(sender);
+        times.into_iter().sum()
+    }
+
+    /// What shuts it down.
+    #[must_use]
+    pub fn drain_handle(&self) -> Drain {
+        self.drain.clone()
+    }
+
+    /// Begins to shut down; see [`Drain::begin`].
+    pub fn drain(&self) {
+        self.drain.begin();
+    }
+
+    /// Blocks until it has shut down.
+    ///
+    /// # Errors
+    /// [`OwnerLost`] if it ended because the owner did.
+    pub fn wait(self) -> Result<(), OwnerLost> {
+        // A panic on the owner's thread is the owner's end, whatever it was in.
+        self.main.join().unwrap_or(Err(OwnerLost))
+    }
+}
+
+/// Serves until it is told to drain or the owner ends.
+async fn run(
+    listener: tokio::net::TcpListener,
+    config: Config,
+    workers: Vec<Worker>,
+    mut drain: watch::Receiver<bool>,
+) -> Result<(), OwnerLost> {
+    let limits = Arc::new(config.limits);
+    let machine = StateMachine::new(StateLimits {
+        store_bytes_max: limits.max_store_bytes,
+        answer_bytes_max: limits.max_answer_bytes,
+    });
+    let (handle, mut owner) = owner::spawn(machine, config.mailbox);
+    let health = HealthReporter::new();
+    report(&health, ServingStatus::Serving).await;
+    let router = Router::new(
+        StateService {
+            owner: handle.clone(),
+            limits: Arc::clone(&limits),
+            drain: drain.clone(),
+        },
+        AdminService {
+            owner: handle,
+            limits,
+            store_id: store_id().into(),
+        },
+        health.clone(),
+        drain.clone(),
+    );
+    let acceptor = Acceptor::new(listener, workers, router, config.transport, drain.clone());
+    let open = acceptor.open();
+
+    tokio::select! {
+        () = acceptor.run() => unreachable!("it accepts for ever"),
+        // An error means that the Server was dropped.
+        _ = drain.wait_for(|drain| *drain) => {}
+        ended = &mut owner => {
+            error!(?ended, "the owner ended; closing");
+            return Err(OwnerLost);
+        }
+    }
+    info!("draining");
+    report(&health, ServingStatus::NotServing).await;
+    open.ended().await;
+    // With the last connection the last handle is gone, so the owner has worked off its mailbox and ends.
+    match owner.await {
+        Ok(machine) => {
+            info!(usage = ?machine.usage(), "stopped");
+            Ok(())
+        }
+        Err(error) => {
+            error!(%error, "the owner ended while draining");
+            Err(OwnerLost)
+        }
+    }
+}
+
+async fn report(health: &HealthReporter, status: ServingStatus) {
+    // "" stands for the server as a whole.
+    for service in [
+        "",
+        soloist::server::state_server::SERVICE_NAME,
+        soloist::server::admin_server::SERVICE_NAME,
+    ] {
+        health.set_service_status(service, status).await;
+    }
+}
+
+/// A name that no other store has: 128 random bits.
+fn store_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}

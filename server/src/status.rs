@@ -1,0 +1,304 @@
+//! The one table from our errors to gRPC: code, reason, message, metadata and details.
+//!
+//! Every error that leaves the server is built here (but for [`soloist::codec::bad_message`], which the codec
+//! needs). The published rule: an error with our ErrorInfo means that nothing was applied.
+
+use std::collections::HashMap;
+use std::fmt::{Display, Write as _};
+
+use soloist::ERROR_DOMAIN;
+use soloist::v1::error::Reason;
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt, pb};
+
+use crate::arguments::BadArgument;
+use crate::config::RETRY_DELAY;
+use crate::machine::{Cause, Condition, Entry, Mismatch, RejectedAt, Rejection, Value};
+use crate::owner::CallError;
+
+/// Longest text of a value in an error, in bytes: enough to recognise it.
+const SHOWN_VALUE_BYTES: usize = 256;
+
+/// `ResourceInfo.resource_type` of a key.
+const ENTRY_TYPE: &str = "soloist.v1.Entry";
+
+/// An error on its way out. Turns into a [`Status`] for a call, or into a `google.rpc.Status` for one operation or
+/// frame of a stream.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    code: Code,
+    reason: Reason,
+    message: String,
+    metadata: HashMap<String, String>,
+    /// Boxed, because it is much larger than what it is returned in place of.
+    details: Box<ErrorDetails>,
+}
+
+impl Refusal {
+    fn new(code: Code, reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            metadata: HashMap::new(),
+            details: Box::default(),
+        }
+    }
+
+    fn with(mut self, name: &str, value: impl Display) -> Self {
+        self.metadata.insert(name.into(), value.to_string());
+        self
+    }
+
+    fn limit(self, limit: impl Display, actual: impl Display) -> Self {
+        self.with("limit", limit).with("actual", actual)
+    }
+
+    fn over_quota(self, subject: &str, limit: u64, actual: u64) -> Self {
+        self.limit(limit, actual).details(|details| {
+            let description = format!("{actual} bytes, the limit is {limit}");
+            details.add_quota_failure_violation(subject, description);
+        })
+    }
+
+    fn details(mut self, set: impl FnOnce(&mut ErrorDetails)) -> Self {
+        set(&mut self.details);
+        self
+    }
+
+    /// A gRPC status with the details in `grpc-status-details-bin`, and for OVERLOADED the pushback trailer.
+    #[must_use]
+    pub(crate) fn into_status(mut self) -> Status {
+        let mut metadata = MetadataMap::new();
+        if self.details.retry_info().is_some() {
+            metadata.insert(
+                "grpc-retry-pushback-ms",
+                (RETRY_DELAY.as_millis() as u64).into(),
+            );
+        }
+        self.details
+            .set_error_info(self.reason.as_str_name(), ERROR_DOMAIN, self.metadata);
+        Status::with_error_details_and_metadata(self.code, self.message, *self.details, metadata)
+    }
+
+    /// The same as a message.
+    #[must_use]
+    pub(crate) fn into_rpc_status(self) -> pb::Status {
+        let status = self.into_status();
+        // tonic-types encodes exactly this message into the status' details.
+        prost::Message::decode(status.details()).expect("details of our own are well-formed")
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        refusal.into_status()
+    }
+}
+
+/// No new work is taken any more.
+#[must_use]
+pub(crate) fn draining() -> Refusal {
+    Refusal::new(
+        Code::Unavailable,
+        Reason::Draining,
+        "the server is shutting down",
+    )
+}
+
+/// More frames of one stream are unanswered than may be.
+#[must_use]
+pub(crate) fn too_many_frames(limit: usize) -> Refusal {
+    overloaded(limit, "frames of this stream")
+}
+
+/// A request message announces more bytes than may be.
+#[must_use]
+pub(crate) fn message_too_large(limit: usize, actual: usize) -> Refusal {
+    Refusal::new(
+        Code::ResourceExhausted,
+        Reason::MessageTooLarge,
+        format!("request message has {actual} bytes, the limit is {limit}"),
+    )
+    .over_quota("message", limit as u64, actual as u64)
+}
+
+/// There is no such method.
+#[must_use]
+pub(crate) fn unknown_method(path: &str) -> Status {
+    Status::unimplemented(format!(
+        "no method {path} here; grpcurl list shows what there is"
+    ))
+}
+
+fn overloaded(limit: usize, unit: &str) -> Refusal {
+    Refusal::new(
+        Code::ResourceExhausted,
+        Reason::Overloaded,
+        format!("{limit} {unit} wait already, which is the limit"),
+    )
+    .with("limit", limit)
+    .details(|details| {
+        details.set_retry_info(Some(RETRY_DELAY));
+    })
+}
+
+impl From<BadArgument> for Refusal {
+    fn from(bad: BadArgument) -> Self {
+        let BadArgument {
+            field,
+            reason,
+            problem,
+            bound,
+        } = bad;
+        let refusal = Refusal::new(Code::InvalidArgument, reason, format!("{field} {problem}"))
+            .details(|details| {
+                details.add_bad_request_violation(field.as_str(), problem);
+            })
+            .with("field", &field);
+        match bound {
+            Some((limit, actual)) => refusal.limit(limit, actual),
+            None => refusal,
+        }
+    }
+}
+
+impl From<CallError> for Refusal {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Overloaded { limit, unit } => overloaded(limit, unit),
+            CallError::NotStarted => Self::new(
+                Code::DeadlineExceeded,
+                Reason::NotStarted,
+                "the deadline passed before the owner began; nothing was applied",
+            ),
+            CallError::OwnerLost => Self::new(
+                Code::Unavailable,
+                Reason::OwnerLost,
+                "the owner of the state has ended, and the state with it",
+            ),
+            CallError::Rejected(rejection) => rejection.into(),
+            CallError::RejectedAt(RejectedAt { index, rejection }) => {
+                Self::from(rejection).with("op", index)
+            }
+        }
+    }
+}
+
+impl From<Rejection> for Refusal {
+    fn from(Rejection { key, cause }: Rejection) -> Self {
+        let key = key.as_str();
+        match cause {
+            Cause::ExpectationFailed(mismatch) => expectation_failed(key, &mismatch),
+            Cause::KeyExists { revision } => Self::new(
+                Code::AlreadyExists,
+                Reason::KeyExists,
+                format!("key {key:?} exists, at revision {revision}"),
+            )
+            .with("revision", revision)
+            .details(|details| {
+                details.set_resource_info(ENTRY_TYPE, key, "", "the key exists");
+            }),
+            Cause::KeyNotFound => Self::new(
+                Code::NotFound,
+                Reason::KeyNotFound,
+                format!("key {key:?} does not exist"),
+            )
+            .details(|details| {
+                details.set_resource_info(ENTRY_TYPE, key, "", "the key does not exist");
+            }),
+            Cause::StoreFull { limit, actual } => Self::new(
+                Code::ResourceExhausted,
+                Reason::StoreFull,
+                format!("the store would hold {actual} bytes, the limit is {limit}"),
+            )
+            .over_quota("store", limit, actual),
+            Cause::AnswerTooLarge { limit, actual } => Self::new(
+                Code::ResourceExhausted,
+                Reason::AnswerTooLarge,
+                format!("with key {key:?} the frame's answer would hold {actual} bytes, the limit is {limit}"),
+            )
+            .over_quota("answer", limit as u64, actual as u64),
+        }
+    }
+}
+
+fn expectation_failed(key: &str, mismatch: &Mismatch) -> Refusal {
+    let entry = mismatch.actual.as_ref();
+    let revision_of = |revision: fn(&Entry) -> i64| {
+        entry.map_or(String::new(), |entry| revision(entry).to_string())
+    };
+    let (test, expected, actual) = match &mismatch.expected {
+        Condition::Revision(expected) => (
+            "revision",
+            expected.to_string(),
+            revision_of(|entry| entry.revision),
+        ),
+        Condition::CreateRevision(expected) => (
+            "create_revision",
+            expected.to_string(),
+            revision_of(|entry| entry.create_revision),
+        ),
+        Condition::Value(expected) => (
+            "value",
+            shown(expected),
+            entry.map_or(String::new(), |entry| shown(&entry.value)),
+        ),
+        Condition::Exists(expected) => {
+            ("exists", expected.to_string(), entry.is_some().to_string())
+        }
+    };
+    let is = if actual.is_empty() {
+        "nothing: the key does not exist"
+    } else {
+        &actual
+    };
+    let message = format!("key {key:?}: expected {test} {expected}, there is {is}");
+    Refusal::new(Code::Aborted, Reason::ExpectationFailed, message.clone())
+        .details(|details| {
+            details.add_precondition_failure_violation("EXPECTATION", key, message);
+        })
+        .with("test", test)
+        .with("expected", expected)
+        .with("actual", actual)
+}
+
+/// A value as the JSON of the contract's `Value`, cut where it is long.
+fn shown(value: &Value) -> String {
+    let json = match value {
+        Value::Int(int) => format!("{{\"int\":\"{int}\"}}"),
+        Value::Text(text) => {
+            let mut json = String::from("{\"text\":\"");
+            // More than what is shown in the end, so that a large value is not escaped for nothing.
+            for char in text.chars().take(SHOWN_VALUE_BYTES) {
+                match char {
+                    '"' | '\\' => json.extend(['\\', char]),
+                    char if char.is_control() => {
+                        write!(json, "\\u{:04x}", char as u32).expect("a String takes all")
+                    }
+                    char => json.push(char),
+                }
+            }
+            json + "\"}"
+        }
+        Value::Bytes(bytes) => {
+            let head = &bytes[..bytes.len().min(SHOWN_VALUE_BYTES)];
+            format!("{{\"bytes\":\"{}\"}}", base64(head))
+        }
+    };
+    cut(json)
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > SHOWN_VALUE_BYTES {
+        text.truncate(text.floor_char_boundary(SHOWN_VALUE_BYTES - '…'.len_utf8()));
+        text.push('…');
+    }
+    text
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}

@@ -1,0 +1,175 @@
+//! Watches a request's body go by, and ends it where it breaks the rules of gRPC framing.
+//!
+//! tonic alone takes the first of two messages of a unary call and drops the second, answers a missing message with
+//! INTERNAL, and one over the limit with OUT_OF_RANGE. Source of the format: gRPC over HTTP/2,
+//! "Length-Prefixed-Message": one byte of flags, four of length, big-endian, then the message.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame};
+use soloist::codec::bad_message;
+use tonic::Status;
+
+use crate::status::message_too_large;
+
+const PREFIX_BYTES: usize = 5;
+
+/// How many messages a request has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Messages {
+    /// Exactly one: a unary call.
+    One,
+    /// Any number: a stream.
+    Many,
+}
+
+/// A body that is checked while it is read. An error in it is the answer to the call.
+#[derive(Debug)]
+pub(super) struct CheckedBody<B> {
+    body: B,
+    framing: Framing,
+}
+
+impl<B> CheckedBody<B> {
+    pub(super) fn new(body: B, messages: Messages, limit: usize) -> Self {
+        Self {
+            body,
+            framing: Framing {
+                messages,
+                limit,
+                complete: 0,
+                prefix: [0; PREFIX_BYTES],
+                prefix_len: 0,
+                left: 0,
+            },
+        }
+    }
+}
+
+impl<B> Body for CheckedBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let Self { body, framing } = &mut *self;
+        let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => {
+                let checked = match frame.data_ref() {
+                    Some(data) => framing.data(data.clone()),
+                    None => Ok(()),
+                };
+                Some(checked.map(|()| frame))
+            }
+            Some(Err(error)) => Some(Err(Status::from_error(Box::new(error)))),
+            None => framing.end().err().map(Err),
+        })
+    }
+
+    // `is_end_stream` stays false to the last: a body that ends without a message has an error to tell.
+}
+
+#[derive(Debug)]
+struct Framing {
+    messages: Messages,
+    limit: usize,
+    /// Messages seen to their end.
+    complete: u64,
+    prefix: [u8; PREFIX_BYTES],
+    prefix_len: usize,
+    /// Bytes of the present message still to come.
+    left: usize,
+}
+
+impl Framing {
+    fn data(&mut self, mut data: Bytes) -> Result<(), Status> {
+        while !data.is_empty() {
+            if self.left > 0 {
+                let taken = self.left.min(data.len());
+                data.advance(taken);
+                self.left -= taken;
+                self.complete += u64::from(self.left == 0);
+                continue;
+            }
+            if self.messages == Messages::One && self.complete > 0 {
+                return Err(bad_message("a unary call has one message, this has more"));
+            }
+            let taken = (PREFIX_BYTES - self.prefix_len).min(data.len());
+            data.copy_to_slice(&mut self.prefix[self.prefix_len..self.prefix_len + taken]);
+            self.prefix_len += taken;
+            if self.prefix_len == PREFIX_BYTES {
+                self.prefix_len = 0;
+                let [_, length @ ..] = self.prefix;
+                self.left = u32::from_be_bytes(length) as usize;
+                if self.left > self.limit {
+                    return Err(message_too_large(self.limit, self.left).into_status());
+                }
+                self.complete += u64::from(self.left == 0);
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&self) -> Result<(), Status> {
+        if self.left > 0 || self.prefix_len > 0 {
+            return Err(bad_message("the request ends in the middle of a message"));
+        }
+        if self.messages == Messages::One && self.complete == 0 {
+            return Err(bad_message("a unary call has one message, this has none"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    /// The code with which `bytes` are refused, fed in pieces of every size.
+    fn check(bytes: &[u8], messages: Messages) -> Option<Code> {
+        let outcomes = (1..=bytes.len().max(1)).map(|size| {
+            let mut framing = CheckedBody::new((), messages, 4).framing;
+            bytes
+                .chunks(size)
+                .try_for_each(|chunk| framing.data(Bytes::copy_from_slice(chunk)))
+                .and_then(|()| framing.end())
+                .err()
+                .map(|status| status.code())
+        });
+        let outcomes: std::collections::HashSet<_> = outcomes.collect();
+        assert_eq!(outcomes.len(), 1, "{bytes:?} depends on how it is cut");
+        outcomes.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn messages_of_unary_calls_and_streams() {
+        let bad = Some(Code::InvalidArgument);
+        let too_large = Some(Code::ResourceExhausted);
+        for (bytes, unary, stream) in [
+            (&[][..], bad, None),
+            (&[0, 0, 0, 0, 0], None, None),
+            (&[0, 0, 0, 0, 2, 8, 8], None, None),
+            (&[0, 0, 0, 0, 4, 8, 8, 8, 8], None, None),
+            (&[0, 0, 0, 0, 5, 8, 8, 8, 8, 8], too_large, too_large),
+            (&[0, 255, 255, 255, 255], too_large, too_large),
+            (&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0], bad, None),
+            (&[0, 0, 0, 0, 1, 8, 0], bad, bad),
+            (&[0, 0, 0, 0, 2, 8], bad, bad),
+            (&[0, 0, 0], bad, bad),
+        ] {
+            assert_eq!(check(bytes, Messages::One), unary, "unary {bytes:?}");
+            assert_eq!(check(bytes, Messages::Many), stream, "stream {bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Sockets and HTTP/2: accepts connections, shares them out to threads, and turns requests into calls of handlers.
+
+mod connection;
+mod framing;
+mod router;
+mod until_drain;
+
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::FutureExt as _;
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tracing::{debug, warn};
+
+pub(crate) use router::Router;
+
+use crate::config::{ACCEPT_PAUSE, SPARE_DESCRIPTORS, TransportLimits};
+
+/// A thread that serves connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Worker {
+    runtime: Handle,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Worker {
+    pub(crate) fn new(runtime: Handle) -> Self {
+        Self {
+            runtime,
+            connections: Arc::default(),
+        }
+    }
+}
+
+/// Accepts connections and shares them out, until it is dropped.
+pub(crate) struct Acceptor {
+    listener: TcpListener,
+    workers: Vec<Worker>,
+    router: Router,
+    limits: Arc<TransportLimits>,
+    drain: watch::Receiver<bool>,
+    slots: Arc<Semaphore>,
+    /// Given up for a moment when descriptors run out, so that a connection can be accepted to be closed. Otherwise it
+    /// would stay in the backlog, its client waiting for nothing.
+    reserve: Option<File>,
+}
+
+/// Waits for the connections that are still open.
+pub(crate) struct Open {
+    slots: Arc<Semaphore>,
+    count: u32,
+}
+
+impl Acceptor {
+    /// Prepares to accept on `listener`, which belongs to the current runtime.
+    pub(crate) fn new(
+        listener: TcpListener,
+        workers: Vec<Worker>,
+        router: Router,
+        limits: TransportLimits,
+        drain: watch::Receiver<bool>,
+    ) -> Self {
+        let count = limits.max_connections.min(connections_by_descriptors());
+        Self {
+            listener,
+            workers,
+            router,
+            limits: Arc::new(limits),
+            drain,
+            slots: Arc::new(Semaphore::new(count)),
+            reserve: reserve(),
+        }
+    }
+
+    /// What is left to wait for when this has stopped.
+    pub(crate) fn open(&self) -> Open {
+        Open {
+            slots: Arc::clone(&self.slots),
+            count: u32::try_from(self.slots.available_permits())
+                .expect("connections are limited below 2^32"),
+        }
+    }
+
+    /// Accepts for ever. Cancelling it loses no connection but those in the backlog.
+    pub(crate) async fn run(mut self) {
+        loop {
+            if self.slots.available_permits() == 0 {
+                warn!("as many connections as there may be: more wait until one ends");
+            }
+            let slot = Arc::clone(&self.slots)
+                .acquire_owned()
+                .await
+                .expect("the semaphore is never closed");
+            match self.listener.accept().await {
+                Ok((stream, peer)) => self.share_out(stream, peer, slot),
+                Err(error) if is_of_one_connection(&error) => debug!(%error, "accept"),
+                Err(error) => {
+                    warn!(%error, "cannot accept connections, pausing for {ACCEPT_PAUSE:?}");
+                    self.turn_one_away();
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Gives the connection to the thread with the fewest.
+    fn share_out(&self, stream: TcpStream, peer: SocketAddr, slot: OwnedSemaphorePermit) {
+        let worker = self
+            .workers
+            .iter()
+            .min_by_key(|worker| worker.connections.load(Ordering::Relaxed))
+            .expect("there is at least one worker");
+        worker.connections.fetch_add(1, Ordering::Relaxed);
+        let connections = Arc::clone(&worker.connections);
+        let (router, limits, drain) = (
+            self.router.clone(),
+            Arc::clone(&self.limits),
+            self.drain.clone(),
+        );
+        // The socket moves to the reactor of its thread.
+        let stream = stream.into_std();
+        worker.runtime.spawn(async move {
+            let ended = match stream.and_then(TcpStream::from_std) {
+                Ok(stream) => connection::serve(stream, router, &limits, drain).await,
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = ended {
+                debug!(%peer, %error, "connection ended");
+            }
+            connections.fetch_sub(1, Ordering::Relaxed);
+            drop(slot);
+        });
+    }
+
+    fn turn_one_away(&mut self) {
+        drop(self.reserve.take());
+        // Accepted and closed at once, if it is still there.
+        let _ = self.listener.accept().now_or_never();
+        self.reserve = reserve();
+    }
+}
+
+impl Open {
+    /// Resolves when every connection has ended.
+    pub(crate) async fn ended(self) {
+        // Closed semaphores do not exist here; the permits die with this.
+        let _ = self.slots.acquire_many(self.count).await;
+    }
+}
+
+fn reserve() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+fn connections_by_descriptors() -> usize {
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((soft, _)) => soft.saturating_sub(SPARE_DESCRIPTORS).clamp(1, 1 << 20) as usize,
+        Err(_) => usize::MAX >> 3,
+    }
+}
+
+/// Whether accept failed for the sake of the one connection, so that the next may be accepted at once.
+/// Source: accept(2), "Error handling".
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(
+            Errno::ECONNABORTED
+                | Errno::ECONNRESET
+                | Errno::EINTR
+                | Errno::EPERM
+                | Errno::EPROTO
+                | Errno::ENETDOWN
+                | Errno::ENETUNREACH
+                | Errno::EHOSTDOWN
+                | Errno::EHOSTUNREACH
+                | Errno::EOPNOTSUPP
+        )
+    )
+}

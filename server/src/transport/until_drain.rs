@@ -1,0 +1,62 @@
+//! A response that ends when the server shuts down, also if it would go on for ever.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use tokio::sync::watch;
+use tonic::Status;
+
+use crate::status::draining;
+
+type Drained = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Passes on `B`; once the server shuts down and `B` has nothing ready, ends with UNAVAILABLE/DRAINING.
+pub(super) struct UntilDrain<B> {
+    body: B,
+    /// None once the end was sent.
+    drained: Option<Drained>,
+}
+
+impl<B> UntilDrain<B> {
+    pub(super) fn new(body: B, mut drain: watch::Receiver<bool>) -> Self {
+        Self {
+            body,
+            drained: Some(Box::pin(async move {
+                // An error means that whoever could tell is gone, which is the same.
+                let _ = drain.wait_for(|drain| *drain).await;
+            })),
+        }
+    }
+}
+
+impl<B> Body for UntilDrain<B>
+where
+    B: Body<Data = Bytes, Error = Status> + Unpin,
+{
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let Some(drained) = &mut self.drained else {
+            return Poll::Ready(None);
+        };
+        let drained = drained.as_mut().poll(cx);
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            return Poll::Ready(frame);
+        }
+        std::task::ready!(drained);
+        self.drained = None;
+        let mut trailers = http::HeaderMap::new();
+        let end = draining().into_status().add_header(&mut trailers);
+        Poll::Ready(Some(end.map(|()| Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}
