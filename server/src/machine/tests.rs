@@ -1,1 +1,419 @@
+//! Tables of operations and what they must answer.
 
+mod model;
+
+use super::*;
+
+/// Everything may be stored and shown.
+const ROOMY: StateLimits = StateLimits {
+    store_bytes_max: u64::MAX,
+    answer_bytes_max: usize::MAX,
+};
+
+fn int(int: i64) -> Value {
+    Value::Int(int)
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.into())
+}
+
+fn bytes(bytes: &[u8]) -> Value {
+    Value::Bytes(bytes.into())
+}
+
+fn read(key: &str) -> Operation {
+    read_if(key, None)
+}
+
+fn read_if(key: &str, expect: impl Into<Option<Condition>>) -> Operation {
+    Operation::Read(Read {
+        key: key.into(),
+        expect: expect.into(),
+    })
+}
+
+fn write(key: &str, value: Value) -> Operation {
+    write_if(key, value, None)
+}
+
+fn write_if(key: &str, value: Value, expect: impl Into<Option<Condition>>) -> Operation {
+    Operation::Write(Write {
+        key: key.into(),
+        expect: expect.into(),
+        value,
+        answer: WriteAnswer::Revisions,
+    })
+}
+
+fn replace(key: &str, value: Value) -> Operation {
+    Operation::Write(Write {
+        key: key.into(),
+        expect: None,
+        value,
+        answer: WriteAnswer::Previous,
+    })
+}
+
+fn entry(value: Value, revision: Revision, create_revision: Revision) -> Entry {
+    Entry {
+        value,
+        revision,
+        create_revision,
+    }
+}
+
+/// The answer to a read of a key that is there.
+fn found(value: Value, revision: Revision, create_revision: Revision) -> Option<Entry> {
+    Some(entry(value, revision, create_revision))
+}
+
+fn shows(entry: Option<Entry>, revision: Revision) -> Result<Outcome, Cause> {
+    Ok(Outcome::Read(ReadOutcome { entry, revision }))
+}
+
+fn wrote(revision: Revision, create_revision: Revision) -> Result<Outcome, Cause> {
+    replaced(None, revision, create_revision)
+}
+
+fn replaced(
+    previous: Option<Entry>,
+    revision: Revision,
+    create_revision: Revision,
+) -> Result<Outcome, Cause> {
+    Ok(Outcome::Write(WriteOutcome {
+        revision,
+        create_revision,
+        previous,
+    }))
+}
+
+fn mismatch(expected: Condition, actual: Option<Entry>) -> Result<Outcome, Cause> {
+    Err(Cause::ExpectationFailed(Box::new(Mismatch {
+        expected,
+        actual,
+    })))
+}
+
+/// Does the steps one after another and compares each answer; a refusal must leave no trace.
+fn check(
+    limits: StateLimits,
+    steps: impl IntoIterator<Item = (Operation, Result<Outcome, Cause>)>,
+) {
+    let mut machine = StateMachine::new(limits);
+    for (step, (operation, expected)) in steps.into_iter().enumerate() {
+        let before = (machine.usage(), machine.entries.clone());
+        let answer = machine
+            .apply_each(vec![operation.clone()])
+            .results
+            .pop()
+            .unwrap();
+        let refused = answer.is_err();
+        assert_eq!(
+            answer.map_err(|rejection| rejection.cause),
+            expected,
+            "step {step}: {operation:?}"
+        );
+        if refused {
+            assert_eq!(
+                before,
+                (machine.usage(), machine.entries.clone()),
+                "step {step}"
+            );
+        }
+        machine.assert_consistent();
+    }
+}
+
+impl StateMachine {
+    /// What must hold after every operation.
+    fn assert_consistent(&self) {
+        let used: u64 = self
+            .entries
+            .iter()
+            .map(|(key, entry)| (key.as_str().len() + entry.value.byte_len() + 64) as u64)
+            .sum();
+        assert_eq!(self.used_bytes, used);
+        for (key, entry) in &self.entries {
+            assert!(
+                0 < entry.create_revision
+                    && entry.create_revision <= entry.revision
+                    && entry.revision <= self.revision,
+                "{key:?}: {entry:?} at {}",
+                self.revision
+            );
+        }
+    }
+}
+
+#[test]
+fn writes_and_reads() {
+    check(
+        ROOMY,
+        [
+            (read("a"), shows(None, 0)),
+            (write("a", int(1)), wrote(1, 1)),
+            (read("a"), shows(found(int(1), 1, 1), 1)),
+            (write("b", text("")), wrote(2, 2)),
+            // The same value again is a change.
+            (write("a", int(1)), wrote(3, 1)),
+            (read("a"), shows(found(int(1), 3, 1), 3)),
+            (read("b"), shows(found(text(""), 2, 2), 3)),
+            (write("b", bytes(b"\0\xff")), wrote(4, 2)),
+            (read("b"), shows(found(bytes(b"\0\xff"), 4, 2), 4)),
+            // No normalisation: composed and decomposed e-acute are two keys.
+            (write("\u{e9}", int(1)), wrote(5, 5)),
+            (read("e\u{301}"), shows(None, 5)),
+        ],
+    );
+}
+
+#[test]
+fn previous_is_shown_if_asked_for() {
+    check(
+        ROOMY,
+        [
+            (replace("a", int(1)), replaced(None, 1, 1)),
+            (replace("a", int(2)), replaced(found(int(1), 1, 1), 2, 1)),
+            (write("a", int(3)), wrote(3, 1)),
+        ],
+    );
+}
+
+#[test]
+fn conditions_on_a_key_that_is_there() {
+    use Condition::{CreateRevision, Exists, Revision, Value};
+    let is = || found(int(7), 2, 1);
+    for (condition, refused) in [
+        (Exists(true), None),
+        (Exists(false), Some(Err(Cause::KeyExists { revision: 2 }))),
+        (Revision(2), None),
+        (Revision(1), Some(mismatch(Revision(1), is()))),
+        (Revision(0), Some(mismatch(Revision(0), is()))),
+        (CreateRevision(1), None),
+        (CreateRevision(2), Some(mismatch(CreateRevision(2), is()))),
+        (CreateRevision(0), Some(mismatch(CreateRevision(0), is()))),
+        (Value(int(7)), None),
+        (Value(int(8)), Some(mismatch(Value(int(8)), is()))),
+        (Value(text("7")), Some(mismatch(Value(text("7")), is()))),
+    ] {
+        let prepared = [
+            (write("a", int(6)), wrote(1, 1)),
+            (write("a", int(7)), wrote(2, 1)),
+        ];
+        let (read_answer, write_answer) = match refused {
+            None => (shows(is(), 2), wrote(3, 1)),
+            Some(refused) => (refused.clone(), refused),
+        };
+        check(
+            ROOMY,
+            prepared.into_iter().chain([
+                (read_if("a", condition.clone()), read_answer),
+                (write_if("a", int(9), condition), write_answer),
+            ]),
+        );
+    }
+}
+
+#[test]
+fn conditions_on_a_key_that_is_not_there() {
+    use Condition::{CreateRevision, Exists, Revision, Value};
+    for (condition, refused) in [
+        (Exists(true), Some(Err(Cause::KeyNotFound))),
+        (Exists(false), None),
+        (Revision(0), None),
+        (Revision(1), Some(mismatch(Revision(1), None))),
+        (CreateRevision(0), None),
+        (CreateRevision(1), Some(mismatch(CreateRevision(1), None))),
+        (Value(int(0)), Some(mismatch(Value(int(0)), None))),
+    ] {
+        let (read_answer, write_answer) = match refused {
+            None => (shows(None, 0), wrote(1, 1)),
+            Some(refused) => (refused.clone(), refused),
+        };
+        check(
+            ROOMY,
+            [
+                (read_if("a", condition.clone()), read_answer),
+                (write_if("a", int(9), condition), write_answer),
+            ],
+        );
+    }
+}
+
+#[test]
+fn text_and_bytes_of_the_same_content_differ() {
+    let expected = Condition::Value(bytes(b"x"));
+    check(
+        ROOMY,
+        [
+            (write("a", text("x")), wrote(1, 1)),
+            (
+                read_if("a", expected.clone()),
+                mismatch(expected, found(text("x"), 1, 1)),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_full_store_refuses_growth_only() {
+    // Room for one key of 1 byte with a value of 8.
+    let limits = StateLimits {
+        store_bytes_max: 64 + 1 + 8,
+        ..ROOMY
+    };
+    let full = |actual| Err(Cause::StoreFull { limit: 73, actual });
+    check(
+        limits,
+        [
+            (write("a", int(1)), wrote(1, 1)),
+            (write("b", int(1)), full(146)),
+            (write("a", text("123456789")), full(74)),
+            (write("a", text("12345678")), wrote(2, 1)),
+            (write("a", text("")), wrote(3, 1)),
+            (read("b"), shows(None, 3)),
+            // What is refused for another reason says so.
+            (
+                write_if("b", int(1), Condition::Exists(true)),
+                Err(Cause::KeyNotFound),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn operations_of_a_frame_stand_alone() {
+    let mut machine = StateMachine::new(ROOMY);
+    let answer = machine.apply_each(vec![
+        write("a", int(1)),
+        write_if("a", int(2), Condition::Exists(false)),
+        write("b", int(3)),
+        read("a"),
+    ]);
+    assert_eq!(answer.revision, 2);
+    let causes: Vec<_> = answer
+        .results
+        .into_iter()
+        .map(|result| result.map_err(|rejection| rejection.cause))
+        .collect();
+    assert_eq!(
+        causes,
+        [
+            wrote(1, 1),
+            Err(Cause::KeyExists { revision: 1 }),
+            wrote(2, 2),
+            shows(found(int(1), 1, 1), 2),
+        ]
+    );
+}
+
+#[test]
+fn an_atomic_frame_has_one_revision() {
+    let mut machine = StateMachine::new(ROOMY);
+    machine.apply_each(vec![write("a", int(1))]);
+    let answer = machine
+        .apply_all(vec![
+            read("a"),
+            write("a", int(2)),
+            replace("a", int(3)),
+            write("b", int(4)),
+            read("a"),
+        ])
+        .unwrap();
+    assert_eq!(answer.revision, 2);
+    let expected = [
+        // As it was at that point, but at the frame's revision.
+        shows(found(int(1), 1, 1), 2),
+        wrote(2, 1),
+        replaced(found(int(2), 2, 1), 2, 1),
+        wrote(2, 2),
+        shows(found(int(3), 2, 1), 2),
+    ];
+    assert_eq!(answer.outcomes, expected.map(Result::unwrap));
+    machine.assert_consistent();
+}
+
+#[test]
+fn an_atomic_frame_that_only_reads_takes_no_revision() {
+    let mut machine = StateMachine::new(ROOMY);
+    machine.apply_each(vec![write("a", int(1))]);
+    assert_eq!(machine.apply_all(vec![read("a")]).unwrap().revision, 1);
+    assert_eq!(machine.usage().revision, 1);
+}
+
+#[test]
+fn a_refused_atomic_frame_leaves_no_trace() {
+    let mut machine = StateMachine::new(ROOMY);
+    machine.apply_each(vec![write("a", text("first")), write("b", int(2))]);
+    let before = (machine.usage(), machine.entries.clone());
+    let refused = machine.apply_all(vec![
+        write("a", text("a longer second")),
+        write("new", int(1)),
+        write("a", text("3rd")),
+        read_if("b", Condition::Value(int(3))),
+        write("b", int(4)),
+    ]);
+    let rejected = refused.unwrap_err();
+    assert_eq!((rejected.index, rejected.rejection.key), (3, "b".into()));
+    assert_eq!(before, (machine.usage(), machine.entries.clone()));
+    machine.assert_consistent();
+    // And the revision that was taken back is given to the next change.
+    assert_eq!(machine.apply_each(vec![write("c", int(1))]).revision, 3);
+}
+
+#[test]
+fn the_answer_to_a_frame_is_bounded() {
+    let limits = StateLimits {
+        answer_bytes_max: 10,
+        ..ROOMY
+    };
+    let too_large = |actual| Err(Cause::AnswerTooLarge { limit: 10, actual });
+    let prepared = |limits| {
+        let mut machine = StateMachine::new(limits);
+        machine.apply_each(vec![write("a", text("123456")), write("i", int(1))]);
+        machine
+    };
+    let mut machine = prepared(limits);
+    let answer = machine.apply_each(vec![
+        read("a"),
+        read("a"),
+        read("missing"),
+        replace("a", int(0)),
+        write("a", text("1234")),
+        read("a"),
+    ]);
+    let results: Vec<_> = answer
+        .results
+        .into_iter()
+        .map(|result| result.map_err(|rejection| rejection.cause))
+        .collect();
+    assert_eq!(
+        results,
+        [
+            shows(found(text("123456"), 1, 1), 2),
+            too_large(12),
+            shows(None, 2),
+            too_large(12),
+            wrote(3, 1),
+            shows(found(text("1234"), 3, 1), 3),
+        ]
+    );
+
+    let mut machine = prepared(limits);
+    let refused = machine.apply_all(vec![read("a"), write("i", int(2)), read("a")]);
+    assert_eq!(refused.unwrap_err().index, 2);
+    assert_eq!(machine.usage().revision, 2);
+
+    // A single read always has its answer.
+    let mut machine = prepared(StateLimits {
+        answer_bytes_max: 1,
+        ..ROOMY
+    });
+    let read = Read {
+        key: "a".into(),
+        expect: None,
+    };
+    assert!(machine.read(&read).unwrap().entry.is_some());
+    machine.apply_each(vec![]);
+}

@@ -7,7 +7,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http_body::{Body, Frame};
 use soloist::codec::bad_message;
 use tonic::Status;
@@ -30,6 +30,8 @@ pub(super) enum Messages {
 pub(super) struct CheckedBody<B> {
     body: B,
     framing: Framing,
+    /// Told once everything that came before it was passed on.
+    broken: Option<Status>,
 }
 
 impl<B> CheckedBody<B> {
@@ -44,7 +46,21 @@ impl<B> CheckedBody<B> {
                 prefix_len: 0,
                 left: 0,
             },
+            broken: None,
         }
+    }
+
+    /// Passes on as much of `data` as keeps to the rules.
+    fn check(&mut self, data: Bytes) -> Result<Frame<Bytes>, Status> {
+        let Err((sound, status)) = self.framing.data(&data) else {
+            return Ok(Frame::data(data));
+        };
+        if sound == 0 {
+            return Err(status);
+        }
+        // Whole messages in front of the bad one: they are answered first.
+        self.broken = Some(status);
+        Ok(Frame::data(data.slice(..sound)))
     }
 }
 
@@ -60,18 +76,17 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Self { body, framing } = &mut *self;
-        let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
+        if let Some(status) = self.broken.take() {
+            return Poll::Ready(Some(Err(status)));
+        }
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         Poll::Ready(match frame {
-            Some(Ok(frame)) => {
-                let checked = match frame.data_ref() {
-                    Some(data) => framing.data(data.clone()),
-                    None => Ok(()),
-                };
-                Some(checked.map(|()| frame))
-            }
+            Some(Ok(frame)) => Some(match frame.into_data() {
+                Ok(data) => self.check(data),
+                Err(trailers) => Ok(trailers),
+            }),
             Some(Err(error)) => Some(Err(Status::from_error(Box::new(error)))),
-            None => framing.end().err().map(Err),
+            None => self.framing.end().err().map(Err),
         })
     }
 
@@ -91,29 +106,39 @@ struct Framing {
 }
 
 impl Framing {
-    fn data(&mut self, mut data: Bytes) -> Result<(), Status> {
-        while !data.is_empty() {
+    /// Follows `data`. Where it breaks the rules, tells how much of it is whole messages in front of that.
+    fn data(&mut self, data: &[u8]) -> Result<(), (usize, Status)> {
+        let mut rest = data;
+        // Where the last whole message ends.
+        let mut sound = 0;
+        while !rest.is_empty() {
             if self.left > 0 {
-                let taken = self.left.min(data.len());
-                data.advance(taken);
+                let taken = self.left.min(rest.len());
+                rest = &rest[taken..];
                 self.left -= taken;
-                self.complete += u64::from(self.left == 0);
-                continue;
-            }
-            if self.messages == Messages::One && self.complete > 0 {
-                return Err(bad_message("a unary call has one message, this has more"));
-            }
-            let taken = (PREFIX_BYTES - self.prefix_len).min(data.len());
-            data.copy_to_slice(&mut self.prefix[self.prefix_len..self.prefix_len + taken]);
-            self.prefix_len += taken;
-            if self.prefix_len == PREFIX_BYTES {
+            } else {
+                if self.messages == Messages::One && self.complete > 0 {
+                    let status = bad_message("a unary call has one message, this has more");
+                    return Err((0, status));
+                }
+                let taken = (PREFIX_BYTES - self.prefix_len).min(rest.len());
+                self.prefix[self.prefix_len..][..taken].copy_from_slice(&rest[..taken]);
+                self.prefix_len += taken;
+                rest = &rest[taken..];
+                if self.prefix_len < PREFIX_BYTES {
+                    break;
+                }
                 self.prefix_len = 0;
                 let [_, length @ ..] = self.prefix;
                 self.left = u32::from_be_bytes(length) as usize;
                 if self.left > self.limit {
-                    return Err(message_too_large(self.limit, self.left).into_status());
+                    let status = message_too_large(self.limit, self.left).into_status();
+                    return Err((sound, status));
                 }
-                self.complete += u64::from(self.left == 0);
+            }
+            if self.left == 0 {
+                self.complete += 1;
+                sound = data.len() - rest.len();
             }
         }
         Ok(())
@@ -142,7 +167,7 @@ mod tests {
             let mut framing = CheckedBody::new((), messages, 4).framing;
             bytes
                 .chunks(size)
-                .try_for_each(|chunk| framing.data(Bytes::copy_from_slice(chunk)))
+                .try_for_each(|chunk| framing.data(chunk).map_err(|(_, status)| status))
                 .and_then(|()| framing.end())
                 .err()
                 .map(|status| status.code())
@@ -171,5 +196,26 @@ mod tests {
             assert_eq!(check(bytes, Messages::One), unary, "unary {bytes:?}");
             assert_eq!(check(bytes, Messages::Many), stream, "stream {bytes:?}");
         }
+    }
+
+    #[test]
+    fn whole_messages_in_front_of_a_bad_one_are_sound() {
+        let good = [0, 0, 0, 0, 2, 8, 8];
+        let bad = [0, 0, 0, 0, 9];
+        let mut framing = CheckedBody::new((), Messages::Many, 4).framing;
+        let (sound, _) = framing
+            .data(
+                &[good, good]
+                    .concat()
+                    .into_iter()
+                    .chain(bad)
+                    .collect::<Vec<_>>(),
+            )
+            .unwrap_err();
+        assert_eq!(sound, 14);
+        // The prefix began in a piece that was passed on before.
+        let mut framing = CheckedBody::new((), Messages::Many, 4).framing;
+        framing.data(&bad[..3]).unwrap();
+        assert_eq!(framing.data(&bad[3..]).unwrap_err().0, 0);
     }
 }

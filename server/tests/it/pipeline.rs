@@ -1,0 +1,290 @@
+//! Pipeline: order, places, atomic frames, deadlines, streams that break.
+
+use std::time::Duration;
+
+use soloist::v1::condition::Test;
+use soloist::v1::op_result::Result as OpResult;
+use soloist::v1::{self, PipelineRequest, WriteRequest};
+use tonic::{Code, Request};
+
+use crate::support::{
+    TestServer, assert_refused, assert_rpc_refused, atomic, expect, frame, int, pipeline, read,
+    read_op, text, write, write_op,
+};
+
+fn results(response: v1::PipelineResponse) -> Vec<OpResult> {
+    assert_eq!(response.error, None);
+    let results = response.results.into_iter();
+    results.map(|result| result.result.unwrap()).collect()
+}
+
+#[tokio::test]
+async fn frames_are_applied_and_answered_in_order() {
+    const FRAMES: i64 = 1000;
+    let server = TestServer::start();
+    let (frames, mut answers) = pipeline(&mut server.state().await).await;
+    let sender = tokio::spawn(async move {
+        // Never more in flight than there may be.
+        for n in 0..FRAMES {
+            let ops = [write_op(write("k", int(n))), read_op("k")];
+            frames.send(frame(ops)).await.unwrap();
+            if n % 100 == 99 {
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    for n in 0..FRAMES {
+        let answer = answers.message().await.unwrap().unwrap();
+        if answer.error.is_some() {
+            // In one burst: what found no slot says so in its place.
+            assert_rpc_refused(
+                &answer.error.unwrap(),
+                Code::ResourceExhausted,
+                "OVERLOADED",
+                &[("limit", "256")],
+            );
+            continue;
+        }
+        let OpResult::Read(seen) = results(answer).pop().unwrap() else {
+            panic!("the second operation is a read");
+        };
+        assert_eq!(seen.entry.unwrap().value, Some(int(n)));
+    }
+    sender.await.unwrap();
+    assert_eq!(
+        answers.message().await.unwrap(),
+        None,
+        "the stream ends in order"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_operation_is_answered_in_its_place() {
+    let server = TestServer::start();
+    let (frames, mut answers) = pipeline(&mut server.state().await).await;
+    let never = WriteRequest {
+        expect: expect(Test::Exists(true)),
+        ..write("a", int(1))
+    };
+    let ops = [write_op(never), write_op(write("a", int(2))), read_op("a")];
+    frames.send(frame(ops)).await.unwrap();
+    let answer = answers.message().await.unwrap().unwrap();
+    assert_eq!(answer.revision, 1);
+    let results = results(answer);
+    let [
+        OpResult::Error(refused),
+        OpResult::Write(_),
+        OpResult::Read(read),
+    ] = &results[..]
+    else {
+        panic!("{results:?}");
+    };
+    assert_rpc_refused(refused, Code::NotFound, "KEY_NOT_FOUND", &[]);
+    assert_eq!(read.entry.as_ref().unwrap().value, Some(int(2)));
+
+    // And the stream goes on.
+    frames.send(frame([read_op("a")])).await.unwrap();
+    assert!(answers.message().await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn an_atomic_frame_is_all_or_nothing() {
+    let server = TestServer::start();
+    let (frames, mut answers) = pipeline(&mut server.state().await).await;
+    let guard = v1::Op {
+        op: Some(v1::op::Op::Read(v1::ReadRequest {
+            expect: expect(Test::Exists(true)),
+            ..read("guard")
+        })),
+    };
+    let guarded = || {
+        atomic([
+            write_op(write("a", int(1))),
+            guard.clone(),
+            write_op(write("b", int(2))),
+        ])
+    };
+    frames.send(guarded()).await.unwrap();
+    let refused = answers.message().await.unwrap().unwrap();
+    assert!(refused.results.is_empty());
+    assert_rpc_refused(
+        &refused.error.unwrap(),
+        Code::NotFound,
+        "KEY_NOT_FOUND",
+        &[("op", "1")],
+    );
+    frames
+        .send(frame([read_op("a"), write_op(write("guard", int(0)))]))
+        .await
+        .unwrap();
+    let OpResult::Read(a) = &results(answers.message().await.unwrap().unwrap())[0] else {
+        panic!("a read");
+    };
+    assert_eq!(a.entry, None, "undone");
+
+    frames.send(guarded()).await.unwrap();
+    let done = answers.message().await.unwrap().unwrap();
+    assert_eq!(done.revision, 2, "one for all of them");
+    for result in results(done) {
+        match result {
+            OpResult::Write(write) => assert_eq!(write.revision, 2),
+            OpResult::Read(read) => assert_eq!(read.revision, 2),
+            OpResult::Error(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn frames_that_cannot_be() {
+    let server = TestServer::with(|config| {
+        config.limits.max_batch_ops = 3;
+        config.limits.max_value_bytes = 10;
+        config.limits.max_key_bytes = 10;
+        config.limits.max_batch_bytes = 20;
+    });
+    let (frames, mut answers) = pipeline(&mut server.state().await).await;
+    let negative = prost_types::Duration {
+        seconds: -5,
+        nanos: 0,
+    };
+    let large = || write_op(write("0123456789", text("0123456789")));
+    for (frame, reason, metadata) in [
+        (frame([]), "NO_OPERATION", &[("field", "ops")][..]),
+        (
+            frame([read_op("a"), v1::Op { op: None }]),
+            "NO_OPERATION",
+            &[("field", "ops[1]")],
+        ),
+        (
+            frame((0..4).map(|_| read_op("a"))),
+            "TOO_MANY_OPERATIONS",
+            &[("field", "ops"), ("limit", "3"), ("actual", "4")],
+        ),
+        (
+            frame([read_op("a"), write_op(write("", int(1)))]),
+            "BAD_KEY",
+            &[
+                ("field", "ops[1].write.key"),
+                ("limit", "1"),
+                ("actual", "0"),
+            ],
+        ),
+        (
+            frame([write_op(write("a", text("01234567890")))]),
+            "VALUE_TOO_LARGE",
+            &[
+                ("field", "ops[0].write.value.text"),
+                ("limit", "10"),
+                ("actual", "11"),
+            ],
+        ),
+        (
+            atomic([large(), read_op("a")]),
+            "BATCH_TOO_LARGE",
+            &[("field", "ops"), ("limit", "20"), ("actual", "21")],
+        ),
+        (
+            PipelineRequest {
+                timeout: Some(negative),
+                ..frame([read_op("a")])
+            },
+            "BAD_DURATION",
+            &[("field", "timeout")],
+        ),
+    ] {
+        frames.send(frame).await.unwrap();
+        let answer = answers.message().await.unwrap().unwrap();
+        assert!(answer.results.is_empty());
+        assert_rpc_refused(
+            &answer.error.unwrap(),
+            Code::InvalidArgument,
+            reason,
+            metadata,
+        );
+    }
+    // At the limits everything works.
+    frames.send(atomic([large()])).await.unwrap();
+    let answer = answers.message().await.unwrap().unwrap();
+    assert_eq!(results(answer).len(), 1);
+}
+
+#[tokio::test]
+async fn the_answer_to_a_frame_fits_into_a_message() {
+    let server = TestServer::start();
+    let mut client = server.state().await;
+    client
+        .write(write("k", text("x".repeat(1 << 20))))
+        .await
+        .unwrap();
+    let (frames, mut answers) = pipeline(&mut client).await;
+    frames
+        .send(frame((0..5).map(|_| read_op("k"))))
+        .await
+        .unwrap();
+    // The client's own limit is 4 MiB.
+    let results = results(answers.message().await.unwrap().unwrap());
+    for (index, result) in results.into_iter().enumerate() {
+        match result {
+            OpResult::Read(_) => assert!(index < 3),
+            OpResult::Error(refused) => assert_rpc_refused(
+                &refused,
+                Code::ResourceExhausted,
+                "ANSWER_TOO_LARGE",
+                &[("limit", "3145728"), ("actual", "4194304")],
+            ),
+            OpResult::Write(_) => panic!("nothing was written"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_deadline_of_a_stream_ends_it() {
+    let server = TestServer::start();
+    let mut client = server.state().await;
+    let (sender, mut frames) = tokio::sync::mpsc::channel::<PipelineRequest>(1);
+    let mut request = Request::new(futures_util::stream::poll_fn(move |cx| {
+        frames.poll_recv(cx)
+    }));
+    request
+        .metadata_mut()
+        .insert("grpc-timeout", "200m".parse().unwrap());
+    let mut answers = client.pipeline(request).await.unwrap().into_inner();
+    sender.send(frame([read_op("a")])).await.unwrap();
+    assert!(answers.message().await.unwrap().is_some());
+    let ended = answers.message().await.unwrap_err();
+    assert_refused(&ended, Code::DeadlineExceeded, "NOT_STARTED", &[]);
+}
+
+#[tokio::test]
+async fn a_stream_without_a_deadline_outlives_the_longest_deadline() {
+    let server = TestServer::with(|config| config.limits.max_deadline = Duration::from_millis(20));
+    let (frames, mut answers) = pipeline(&mut server.state().await).await;
+    // There is no event to wait for: that nothing happens is what is tested.
+    let silent = tokio::time::timeout(Duration::from_millis(100), answers.message()).await;
+    assert!(silent.is_err(), "{silent:?}");
+    frames.send(frame([read_op("a")])).await.unwrap();
+    assert!(answers.message().await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_ends_the_stream_after_the_answers_before_it() {
+    let server = TestServer::start();
+    let (frames, mut answers) = pipeline(&mut server.state().await).await;
+    frames
+        .send(frame([write_op(write("a", int(1)))]))
+        .await
+        .unwrap();
+    let huge = text("x".repeat(5 << 20));
+    frames
+        .send(frame([write_op(write("b", huge))]))
+        .await
+        .unwrap();
+    assert_eq!(results(answers.message().await.unwrap().unwrap()).len(), 1);
+    let ended = answers.message().await.unwrap_err();
+    assert_eq!(ended.code(), Code::ResourceExhausted, "{ended:?}");
+    use tonic_types::StatusExt as _;
+    let details = ended.get_error_details();
+    let info = details.error_info().unwrap();
+    assert_eq!(info.reason, "MESSAGE_TOO_LARGE");
+    assert_eq!(info.metadata["limit"], "4259840");
+}

@@ -1,0 +1,91 @@
+//! Draining: what is in flight finishes, what is new is turned away, and nothing waits for ever.
+
+use std::time::Duration;
+
+use tonic::Code;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
+
+use crate::support::{TestServer, assert_refused, frame, int, pipeline, write, write_op};
+
+#[tokio::test]
+async fn streams_are_answered_and_then_told() {
+    let server = TestServer::start();
+    let (frames, mut answers) = pipeline(&mut server.state().await).await;
+    frames
+        .send(frame([write_op(write("k", int(1)))]))
+        .await
+        .unwrap();
+    assert!(answers.message().await.unwrap().is_some());
+    server.drain();
+    let ended = answers.message().await.unwrap_err();
+    assert_refused(&ended, Code::Unavailable, "DRAINING", &[]);
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn health_says_so_and_lets_go() {
+    let server = TestServer::start();
+    let mut health = HealthClient::new(server.channel().await);
+    for service in ["", "soloist.v1.State", "soloist.v1.Admin"] {
+        let request = HealthCheckRequest {
+            service: service.into(),
+        };
+        let answer = health.check(request).await.unwrap();
+        assert_eq!(
+            answer.into_inner().status(),
+            ServingStatus::Serving,
+            "{service:?}"
+        );
+    }
+    let request = HealthCheckRequest::default();
+    let mut watch = health.watch(request).await.unwrap().into_inner();
+    let first = watch.message().await.unwrap().unwrap();
+    assert_eq!(first.status(), ServingStatus::Serving);
+    server.drain();
+    // The last word may be the change or the end, never silence.
+    loop {
+        match watch.message().await {
+            Ok(Some(change)) => assert_eq!(change.status(), ServingStatus::NotServing),
+            Ok(None) => panic!("it ends with the reason"),
+            Err(ended) => {
+                assert_refused(&ended, Code::Unavailable, "DRAINING", &[]);
+                break;
+            }
+        }
+    }
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_does_not_hold_it_up() {
+    let server =
+        TestServer::with(|config| config.transport.drain_timeout = Duration::from_secs(600));
+    let _idle = server.channel().await;
+    // Nor one that never said anything.
+    let _silent = tokio::net::TcpStream::connect(server.addr()).await.unwrap();
+    server.drain();
+    tokio::time::timeout(Duration::from_secs(60), server.stopped())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_let_go_is_cut_off() {
+    let server =
+        TestServer::with(|config| config.transport.drain_timeout = Duration::from_millis(50));
+    // A raw connection with a stream that its peer never ends.
+    let stream = tokio::net::TcpStream::connect(server.addr()).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::post(format!("http://{}/soloist.v1.State/Write", server.addr()))
+        .header("content-type", "application/grpc")
+        .body(())
+        .unwrap();
+    let (_response, _open) = client.send_request(request, false).unwrap();
+    let mut other = server.state().await;
+    other.write(write("k", int(1))).await.unwrap();
+    server.drain();
+    server.stopped().await;
+    connection.abort();
+}

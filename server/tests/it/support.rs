@@ -1,0 +1,178 @@
+//! What the tests share: a server on a free port, clients, and a way to say what an error must be.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener};
+
+use soloist::v1::admin_client::AdminClient;
+use soloist::v1::state_client::StateClient;
+use soloist::v1::{self, PipelineRequest, PipelineResponse, ReadRequest, WriteRequest};
+use soloist_server::Server;
+use soloist_server::config::Config;
+use tokio::sync::mpsc;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status, Streaming};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// A server of its own for one test.
+pub(crate) struct TestServer {
+    server: Server,
+}
+
+impl TestServer {
+    pub(crate) fn start() -> Self {
+        Self::with(|_| ())
+    }
+
+    pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        config.transport.threads = 2;
+        change(&mut config);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Server::start(listener, &config).unwrap();
+        Self { server }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    pub(crate) async fn channel(&self) -> Channel {
+        channel(self.addr()).await
+    }
+
+    pub(crate) async fn state(&self) -> StateClient<Channel> {
+        StateClient::new(self.channel().await)
+    }
+
+    pub(crate) async fn admin(&self) -> AdminClient<Channel> {
+        AdminClient::new(self.channel().await)
+    }
+
+    pub(crate) fn drain(&self) {
+        self.server.drain();
+    }
+
+    /// Waits until the server has shut down.
+    pub(crate) async fn stopped(self) {
+        tokio::task::spawn_blocking(|| self.server.wait())
+            .await
+            .unwrap()
+            .unwrap();
+    }
+}
+
+pub(crate) async fn channel(addr: SocketAddr) -> Channel {
+    Endpoint::from_shared(format!("http://{addr}"))
+        .unwrap()
+        .connect()
+        .await
+        .unwrap()
+}
+
+pub(crate) fn int(int: i64) -> v1::Value {
+    v1::Value {
+        kind: Some(v1::value::Kind::Int(int)),
+    }
+}
+
+pub(crate) fn text(text: impl Into<String>) -> v1::Value {
+    v1::Value {
+        kind: Some(v1::value::Kind::Text(text.into())),
+    }
+}
+
+pub(crate) fn read(key: impl Into<String>) -> ReadRequest {
+    ReadRequest {
+        key: key.into(),
+        expect: None,
+    }
+}
+
+pub(crate) fn write(key: impl Into<String>, value: v1::Value) -> WriteRequest {
+    WriteRequest {
+        key: key.into(),
+        value: Some(value),
+        ..WriteRequest::default()
+    }
+}
+
+pub(crate) fn expect(test: v1::condition::Test) -> Option<v1::Condition> {
+    Some(v1::Condition { test: Some(test) })
+}
+
+pub(crate) fn read_op(key: &str) -> v1::Op {
+    v1::Op {
+        op: Some(v1::op::Op::Read(read(key))),
+    }
+}
+
+pub(crate) fn write_op(request: WriteRequest) -> v1::Op {
+    v1::Op {
+        op: Some(v1::op::Op::Write(request)),
+    }
+}
+
+pub(crate) fn frame(ops: impl IntoIterator<Item = v1::Op>) -> PipelineRequest {
+    PipelineRequest {
+        ops: ops.into_iter().collect(),
+        ..PipelineRequest::default()
+    }
+}
+
+pub(crate) fn atomic(ops: impl IntoIterator<Item = v1::Op>) -> PipelineRequest {
+    PipelineRequest {
+        atomic: true,
+        ..frame(ops)
+    }
+}
+
+/// Opens a Pipeline: what is sent into the first goes to the server.
+pub(crate) async fn pipeline(
+    client: &mut StateClient<Channel>,
+) -> (mpsc::Sender<PipelineRequest>, Streaming<PipelineResponse>) {
+    let (sender, mut frames) = mpsc::channel(1024);
+    let stream = futures_util::stream::poll_fn(move |cx| frames.poll_recv(cx));
+    let answers = client.pipeline(stream).await.unwrap().into_inner();
+    (sender, answers)
+}
+
+/// What an error must be: code, reason, and metadata, all of it.
+#[track_caller]
+pub(crate) fn assert_refused(
+    status: &Status,
+    code: Code,
+    reason: &str,
+    metadata: &[(&str, &str)],
+) -> ErrorDetails {
+    assert_eq!(status.code(), code, "{status:?}");
+    let details = status.check_error_details().unwrap();
+    assert_details(&details, reason, metadata);
+    details
+}
+
+#[track_caller]
+pub(crate) fn assert_details(details: &ErrorDetails, reason: &str, metadata: &[(&str, &str)]) {
+    let info = details.error_info().expect("every error of ours has one");
+    assert_eq!(
+        (info.domain.as_str(), info.reason.as_str()),
+        ("soloist.v1", reason)
+    );
+    let metadata: HashMap<String, String> = metadata
+        .iter()
+        .map(|(name, value)| ((*name).into(), (*value).into()))
+        .collect();
+    assert_eq!(info.metadata, metadata, "{reason}");
+}
+
+/// The same for an error within a stream.
+#[track_caller]
+pub(crate) fn assert_rpc_refused(
+    status: &tonic_types::pb::Status,
+    code: Code,
+    reason: &str,
+    metadata: &[(&str, &str)],
+) {
+    use tonic_types::RpcStatusExt as _;
+    assert_eq!(Code::from(status.code), code, "{status:?}");
+    assert_details(&status.check_error_details().unwrap(), reason, metadata);
+}

@@ -1,0 +1,183 @@
+//! The server by hand: grpcurl, and Python's grpcio, which know it only by reflection.
+//!
+//! Both come from `./test --tools`, which puts them into `.tools`.
+
+use std::path::PathBuf;
+use std::process::Output;
+
+use tokio::process::Command;
+
+use crate::support::TestServer;
+
+fn tool(name: &str) -> PathBuf {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/bin")).join(name);
+    assert!(
+        path.exists(),
+        "this test needs {name}, which is not at {}: run ./test --tools once",
+        path.display()
+    );
+    path
+}
+
+async fn grpcurl(server: &TestServer, before: &[&str], after: &[&str]) -> Output {
+    Command::new(tool("grpcurl"))
+        .arg("-plaintext")
+        .args(before)
+        .arg(server.addr().to_string())
+        .args(after)
+        .output()
+        .await
+        .unwrap()
+}
+
+/// What grpcurl prints of a call that goes well.
+#[track_caller]
+fn printed(output: Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[track_caller]
+fn assert_contains(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{text}\nlacks {part:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpcurl_lists_and_describes() {
+    let server = TestServer::start();
+    let services = printed(grpcurl(&server, &[], &["list"]).await);
+    assert_contains(
+        &services,
+        &[
+            "soloist.v1.State",
+            "soloist.v1.Admin",
+            "grpc.health.v1.Health",
+        ],
+    );
+    for (symbol, comment) in [
+        ("soloist.v1.State", "Creates or replaces one value."),
+        (
+            "soloist.v1.WriteRequest",
+            "what must hold, or the write is refused",
+        ),
+        (
+            "soloist.v1.Error.Reason",
+            "ABORTED; read, then decide again.",
+        ),
+        ("google.rpc.ErrorInfo", "string reason = 1;"),
+    ] {
+        let described = printed(grpcurl(&server, &[], &["describe", symbol]).await);
+        assert_contains(&described, &[comment]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpcurl_writes_and_reads() {
+    let server = TestServer::start();
+    let read = async || {
+        let output = grpcurl(
+            &server,
+            &["-d", r#"{"key":"1"}"#],
+            &["soloist.v1.State/Read"],
+        )
+        .await;
+        printed(output)
+    };
+    assert_eq!(read().await.split_whitespace().collect::<String>(), "{}");
+    let write = r#"{"key":"1","value":{"int":42}}"#;
+    let written = grpcurl(&server, &["-d", write], &["soloist.v1.State/Write"]).await;
+    assert_contains(
+        &printed(written),
+        &[r#""revision": "1""#, r#""createRevision": "1""#],
+    );
+    assert_contains(&read().await, &[r#""int": "42""#]);
+
+    let frames = r#"{"ops":[{"read":{"key":"1"}}]} {"atomic":true,"ops":[{"write":{"key":"2","value":{"text":"x"}}}]}"#;
+    let answers = grpcurl(&server, &["-d", frames], &["soloist.v1.State/Pipeline"]).await;
+    assert_contains(&printed(answers), &[r#""int": "42""#, r#""revision": "2""#]);
+    let info = printed(grpcurl(&server, &[], &["soloist.v1.Admin/GetInfo"]).await);
+    assert_contains(
+        &info,
+        &[r#""keyCount": "2""#, r#""maxKeyBytes": 1024"#, "cpuTime"],
+    );
+    let health = printed(grpcurl(&server, &[], &["grpc.health.v1.Health/Check"]).await);
+    assert_contains(&health, &["SERVING"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpcurl_prints_the_details_of_errors() {
+    let server = TestServer::start();
+    for (request, parts) in [
+        (
+            r#"{"key":"1","value":{"int":1},"expect":{"revision":7}}"#,
+            &[
+                "Aborted",
+                "EXPECTATION_FAILED",
+                r#""expected":"7""#,
+                "PreconditionFailure",
+            ][..],
+        ),
+        (
+            r#"{"key":"","value":{"int":1}}"#,
+            &[
+                "InvalidArgument",
+                "BAD_KEY",
+                "fieldViolations",
+                r#""limit":"1""#,
+            ],
+        ),
+        (
+            r#"{"key":"1"}"#,
+            &["VALUE_MISSING", "set one of int, text, bytes"],
+        ),
+    ] {
+        let output = grpcurl(&server, &["-d", request], &["soloist.v1.State/Write"]).await;
+        assert!(!output.status.success());
+        assert_contains(&String::from_utf8_lossy(&output.stderr), parts);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpcurl_speaks_the_older_reflection_too() {
+    // What grpcurl 1.8 asks for; newer ones ask for v1 first. Both are here, so both are listed.
+    let server = TestServer::start();
+    for service in [
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+    ] {
+        let script = format!("{PYTHON_REFLECTION}\nprint(list_services(sys.argv[1], {service:?}))");
+        let listed = python(&server, &script).await;
+        assert_contains(&listed, &["soloist.v1.State"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_writes_and_reads() {
+    let server = TestServer::start();
+    let printed = python(&server, include_str!("tools/by_reflection.py")).await;
+    assert_contains(
+        &printed,
+        &[
+            "missing: False",
+            "written: 1",
+            "read: 42",
+            "refused: ABORTED EXPECTATION_FAILED 1",
+            "frames: [1, 42]",
+            "done",
+        ],
+    );
+}
+
+const PYTHON_REFLECTION: &str = include_str!("tools/list_services.py");
+
+async fn python(server: &TestServer, script: &str) -> String {
+    let output = Command::new(tool("python"))
+        .args(["-c", script, &server.addr().to_string()])
+        .output()
+        .await
+        .unwrap();
+    printed(output)
+}
