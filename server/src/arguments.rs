@@ -115,11 +115,10 @@ pub(crate) fn frame(
             ops.len(),
         ));
     }
-    let operations = ops
-        .into_iter()
-        .enumerate()
-        .map(|(index, op)| operation(&Path::ROOT.element("ops", index), op, limits))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut operations = Vec::with_capacity(ops.len());
+    for (index, op) in ops.into_iter().enumerate() {
+        operations.push(operation(&Path::ROOT.element("ops", index), op, limits)?);
+    }
     if atomic {
         let bytes = operations.iter().map(Operation::byte_len).sum();
         if bytes > limits.max_batch_bytes {
@@ -194,7 +193,20 @@ fn write_at(
     })
 }
 
+/// Whether `text` may be a key; [`key`] tells why not.
+pub(crate) fn is_key(text: &str, limits: &Limits) -> bool {
+    let plain = |byte: &u8| (b' '..0x7f).contains(byte);
+    !text.is_empty()
+        && text.len() <= limits.max_key_bytes
+        && !text.starts_with('$')
+        // Most keys are ASCII, which is quicker to look through.
+        && (text.as_bytes().iter().all(plain) || !text.contains(char::is_control))
+}
+
 fn key(path: &Path<'_>, key: String, limits: &Limits) -> Result<Key, BadArgument> {
+    if is_key(&key, limits) {
+        return Ok(Key::from(key));
+    }
     let bad = |problem| path.bad(Reason::BadKey, problem);
     if key.is_empty() {
         return Err(BadArgument {
@@ -210,13 +222,14 @@ fn key(path: &Path<'_>, key: String, limits: &Limits) -> Result<Key, BadArgument
             "is {key:?}, but names that begin with $ are reserved"
         )));
     }
-    if let Some((at, char)) = key.char_indices().find(|(_, char)| char.is_control()) {
-        return Err(bad(format!(
-            "has the control character U+{:04X} at byte {at}",
-            char as u32
-        )));
-    }
-    Ok(Key::from(key))
+    let (at, char) = key
+        .char_indices()
+        .find(|(_, char)| char.is_control())
+        .expect("nothing else is wrong with it");
+    Err(bad(format!(
+        "has the control character U+{:04X} at byte {at}",
+        char as u32
+    )))
 }
 
 fn value(path: &Path<'_>, value: Option<v1::Value>, limits: &Limits) -> Result<Value, BadArgument> {

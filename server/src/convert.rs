@@ -2,8 +2,7 @@
 
 use soloist::v1;
 
-use crate::machine::{AllOutcome, EachOutcome, Entry, Outcome, ReadOutcome, Value, WriteOutcome};
-use crate::status::Refusal;
+use crate::machine::{Entry, ReadOutcome, Value, WriteOutcome};
 
 pub(crate) fn read_response(outcome: ReadOutcome) -> v1::ReadResponse {
     v1::ReadResponse {
@@ -17,49 +16,6 @@ pub(crate) fn write_response(outcome: WriteOutcome) -> v1::WriteResponse {
         revision: outcome.revision,
         create_revision: outcome.create_revision,
         previous: outcome.previous.map(entry),
-    }
-}
-
-pub(crate) fn each_response(outcome: EachOutcome) -> v1::PipelineResponse {
-    let result = |result| match result {
-        Ok(outcome) => op_result(outcome),
-        Err(rejection) => v1::OpResult {
-            result: Some(v1::op_result::Result::Error(
-                Refusal::from(rejection).into_rpc_status(),
-            )),
-        },
-    };
-    v1::PipelineResponse {
-        results: outcome.results.into_iter().map(result).collect(),
-        error: None,
-        revision: outcome.revision,
-    }
-}
-
-pub(crate) fn all_response(outcome: AllOutcome) -> v1::PipelineResponse {
-    v1::PipelineResponse {
-        results: outcome.outcomes.into_iter().map(op_result).collect(),
-        error: None,
-        revision: outcome.revision,
-    }
-}
-
-/// The answer to a frame that was refused as a whole. It names no revision: none was seen.
-pub(crate) fn refused_frame(refusal: Refusal) -> v1::PipelineResponse {
-    v1::PipelineResponse {
-        results: Vec::new(),
-        error: Some(refusal.into_rpc_status()),
-        revision: 0,
-    }
-}
-
-fn op_result(outcome: Outcome) -> v1::OpResult {
-    use v1::op_result::Result;
-    v1::OpResult {
-        result: Some(match outcome {
-            Outcome::Read(outcome) => Result::Read(read_response(outcome)),
-            Outcome::Write(outcome) => Result::Write(write_response(outcome)),
-        }),
     }
 }
 

@@ -24,6 +24,7 @@ mod arguments;
 pub mod config;
 mod convert;
 mod deadline;
+mod frame;
 pub mod machine;
 pub mod owner;
 mod pipeline;

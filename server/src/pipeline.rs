@@ -17,16 +17,17 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use futures_util::stream;
-use soloist::v1::{PipelineRequest, PipelineResponse};
+use soloist::codec::{Encoded, bad_message};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use crate::config::Limits;
+use crate::frame::Frame;
 use crate::machine::{AllOutcome, EachOutcome};
 use crate::owner::{CallError, OwnerHandle, Pending};
 use crate::status::{Refusal, draining, too_many_frames};
-use crate::{arguments, convert, deadline};
+use crate::{deadline, frame};
 
 /// The place of an answer in the stream.
 enum Slot {
@@ -45,12 +46,12 @@ enum Slot {
 /// Serves one stream. Returns its answers; reading goes on in a task of its own until the client has sent everything,
 /// the answers are dropped, or the server shuts down.
 pub(crate) fn serve(
-    frames: Streaming<PipelineRequest>,
+    frames: Streaming<Encoded>,
     owner: OwnerHandle,
     limits: Arc<Limits>,
     drain: watch::Receiver<bool>,
     deadline: Option<Instant>,
-) -> impl Stream<Item = Result<PipelineResponse, Status>> + Send + 'static {
+) -> impl Stream<Item = Result<Encoded, Status>> + Send + 'static {
     let (slots, answers) = mpsc::channel(limits.max_frames_in_flight);
     let max_frames = limits.max_frames_in_flight;
     let reader = Reader {
@@ -80,7 +81,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(self, mut frames: Streaming<PipelineRequest>, drain: watch::Receiver<bool>) {
+    async fn run(self, mut frames: Streaming<Encoded>, drain: watch::Receiver<bool>) {
         // Frames in a row that found no slot, and whose answers still want one.
         let mut overloaded = 0;
         let mut end = pin!(end(self.deadline, drain, self.slots.clone()));
@@ -95,7 +96,10 @@ impl Reader {
                 },
                 frame = frames.message() => match frame {
                     Ok(Some(frame)) => match self.slots.try_reserve() {
-                        Ok(slot) if overloaded == 0 => slot.send(self.submit(frame)),
+                        Ok(slot) if overloaded == 0 => match self.submit(&frame.0) {
+                            Ok(answer) => slot.send(answer),
+                            Err(status) => break Some(status),
+                        },
                         _ => overloaded += 1,
                     },
                     Ok(None) => break None,
@@ -114,21 +118,31 @@ impl Reader {
     }
 
     /// Sends a frame to the owner. What comes back, now or later, has its place in the stream.
-    fn submit(&self, frame: PipelineRequest) -> Slot {
-        self.try_submit(frame).unwrap_or_else(Slot::Refused)
+    ///
+    /// # Errors
+    /// With what the stream has to end, if this is no frame.
+    fn submit(&self, message: &[u8]) -> Result<Slot, Status> {
+        match frame::decode(message, &self.limits) {
+            Ok(Ok(frame)) => Ok(self
+                .send(frame)
+                .unwrap_or_else(|error| Slot::Refused(error.into()))),
+            Ok(Err(bad)) => Ok(Slot::Refused(bad.into())),
+            Err(error) => Err(bad_message(format!(
+                "request is not a valid message: {error}"
+            ))),
+        }
     }
 
-    fn try_submit(&self, frame: PipelineRequest) -> Result<Slot, Refusal> {
-        let timeout = arguments::timeout(frame.timeout)?.unwrap_or(Duration::MAX);
-        let operations = arguments::frame(frame.ops, frame.atomic, &self.limits)?;
+    fn send(&self, frame: Frame) -> Result<Slot, CallError> {
+        let timeout = frame.timeout.unwrap_or(Duration::MAX);
         let mut deadline = deadline::within(timeout, self.limits.max_deadline);
         if let Some(stream_deadline) = self.deadline {
             deadline = deadline.min(stream_deadline);
         }
         Ok(if frame.atomic {
-            Slot::All(self.owner.apply_all(operations, deadline)?)
+            Slot::All(self.owner.apply_all(frame.operations, deadline)?)
         } else {
-            Slot::Each(self.owner.apply_each(operations, deadline)?)
+            Slot::Each(self.owner.apply_each(frame.operations, deadline)?)
         })
     }
 }
@@ -141,12 +155,12 @@ struct Writer {
 }
 
 impl Writer {
-    async fn next(&mut self) -> Option<Result<PipelineResponse, Status>> {
+    async fn next(&mut self) -> Option<Result<Encoded, Status>> {
         while self.overloaded == 0 {
             let answer = match self.slots.recv().await? {
-                Slot::Each(pending) => pending.answer().await.map(convert::each_response),
-                Slot::All(pending) => pending.answer().await.map(convert::all_response),
-                Slot::Refused(refusal) => return Some(Ok(convert::refused_frame(refusal))),
+                Slot::Each(pending) => pending.answer().await.map(frame::encode_each),
+                Slot::All(pending) => pending.answer().await.map(|all| frame::encode_all(&all)),
+                Slot::Refused(refusal) => return Some(Ok(frame::encode_refused(refusal))),
                 Slot::Overloaded(count) => {
                     self.overloaded = count;
                     continue;
@@ -154,11 +168,11 @@ impl Writer {
                 Slot::End(status) => return Some(Err(status)),
             };
             return Some(Ok(answer.unwrap_or_else(|error| {
-                convert::refused_frame(Refusal::from(error))
+                frame::encode_refused(Refusal::from(error))
             })));
         }
         self.overloaded -= 1;
-        Some(Ok(convert::refused_frame(too_many_frames(self.max_frames))))
+        Some(Ok(frame::encode_refused(too_many_frames(self.max_frames))))
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_core::Stream;
 use nix::sys::resource::{UsageWho, getrusage};
+use soloist::codec::Encoded;
 use soloist::server::{admin_server::Admin, state_server::State};
 use soloist::v1;
 use tokio::sync::watch;
@@ -53,11 +54,11 @@ impl State for StateService {
         Ok(Response::new(convert::write_response(outcome)))
     }
 
-    type PipelineStream = Pin<Box<dyn Stream<Item = Result<v1::PipelineResponse, Status>> + Send>>;
+    type PipelineStream = Pin<Box<dyn Stream<Item = Result<Encoded, Status>> + Send>>;
 
     async fn pipeline(
         &self,
-        request: Request<Streaming<v1::PipelineRequest>>,
+        request: Request<Streaming<Encoded>>,
     ) -> Result<Response<Self::PipelineStream>, Status> {
         let deadline = deadline::of_stream(request.metadata())?;
         Ok(Response::new(Box::pin(pipeline::serve(

@@ -6,7 +6,7 @@ mod tests;
 mod value;
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
+use std::mem;
 
 pub use operation::{
     AllOutcome, Cause, Condition, EachOutcome, Mismatch, Operation, Outcome, Read, ReadOutcome,
@@ -41,7 +41,7 @@ pub struct Usage {
 /// The whole state. Its owner is the only one to hold it.
 #[derive(Debug)]
 pub struct StateMachine {
-    entries: HashMap<Key, Entry>,
+    entries: HashMap<Box<str>, Entry>,
     revision: Revision,
     used_bytes: u64,
     limits: StateLimits,
@@ -169,50 +169,38 @@ impl StateMachine {
             value,
             answer: shows,
         } = write;
-        let limits = self.limits;
-        let slot = self.entries.entry(key);
-        let present = match &slot {
-            Slot::Occupied(occupied) => Some(occupied.get()),
-            Slot::Vacant(_) => None,
-        };
+        let name = key.as_str();
         let refuse = |cause| Rejection {
-            key: slot.key().clone(),
+            key: Key::from(name),
             cause,
         };
+        let present = self.entries.get_mut(name);
 
-        check(expect.as_ref(), present).map_err(refuse)?;
-        let freed = present.map_or(0, |entry| entry_bytes(slot.key(), &entry.value));
-        let used_bytes = self.used_bytes - freed + entry_bytes(slot.key(), &value);
+        let seen = present.as_deref();
+        check(expect.as_ref(), seen).map_err(refuse)?;
+        let freed = seen.map_or(0, |entry| entry_bytes(name, &entry.value));
+        let used_bytes = self.used_bytes - freed + entry_bytes(name, &value);
         // Only growth is refused: a full store can always be made smaller.
-        if used_bytes > limits.store_bytes_max && used_bytes > self.used_bytes {
+        if used_bytes > self.limits.store_bytes_max && used_bytes > self.used_bytes {
             return Err(refuse(Cause::StoreFull {
-                limit: limits.store_bytes_max,
+                limit: self.limits.store_bytes_max,
                 actual: used_bytes,
             }));
         }
         if shows == WriteAnswer::Previous {
-            answer.take(present).map_err(refuse)?;
+            answer.take(seen).map_err(refuse)?;
         }
 
         // Nothing refuses from here on.
-        let (create_revision, previous) = match slot {
-            Slot::Occupied(mut occupied) => {
-                let create_revision = occupied.get().create_revision;
-                let previous = occupied.insert(Entry {
-                    value,
-                    revision,
-                    create_revision,
-                });
-                (create_revision, Some(previous))
-            }
-            Slot::Vacant(vacant) => {
-                vacant.insert(Entry {
-                    value,
-                    revision,
-                    create_revision: revision,
-                });
-                (revision, None)
-            }
+        let create_revision = seen.map_or(revision, |entry| entry.create_revision);
+        let entry = Entry {
+            value,
+            revision,
+            create_revision,
+        };
+        let previous = match present {
+            Some(present) => Some(mem::replace(present, entry)),
+            None => self.entries.insert(key.into_boxed_str(), entry),
         };
         self.used_bytes = used_bytes;
         self.revision = revision;
@@ -226,11 +214,11 @@ impl StateMachine {
     /// Puts back what the first operations of a refused frame had changed, the last change first.
     fn roll_back(&mut self, revision: Revision, undo: Vec<(Key, Option<Entry>)>) {
         for (key, entry) in undo.into_iter().rev() {
-            let bytes = |entry: &Entry| entry_bytes(&key, &entry.value);
+            let bytes = |entry: &Entry| entry_bytes(key.as_str(), &entry.value);
             self.used_bytes += entry.as_ref().map_or(0, bytes);
             self.used_bytes -= self.entries.get(key.as_str()).map_or(0, bytes);
             match entry {
-                Some(entry) => self.entries.insert(key, entry),
+                Some(entry) => self.entries.insert(key.into_boxed_str(), entry),
                 None => self.entries.remove(key.as_str()),
             };
         }
@@ -270,8 +258,8 @@ fn check(condition: Option<&Condition>, entry: Option<&Entry>) -> Result<(), Cau
 }
 
 /// What one key counts towards `used_bytes`.
-fn entry_bytes(key: &Key, value: &Value) -> u64 {
-    key.as_str().len() as u64 + value.byte_len() as u64 + KEY_OVERHEAD_BYTES
+fn entry_bytes(key: &str, value: &Value) -> u64 {
+    key.len() as u64 + value.byte_len() as u64 + KEY_OVERHEAD_BYTES
 }
 
 /// How much the answer to one message may still carry. A single entry always fits; a frame of large reads may not.

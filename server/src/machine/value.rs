@@ -1,14 +1,13 @@
 //! What the store holds: keys, values and their revisions.
 
-use std::borrow::Borrow;
 use std::sync::Arc;
 
 /// Counts the changes of the store. 0 is the store before its first change.
 pub type Revision = i64;
 
 /// The name of a value: text whose form was checked where it came in (`arguments.rs`), compared byte by byte.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(Box<str>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key(String);
 
 impl Key {
     /// The key as text.
@@ -16,23 +15,22 @@ impl Key {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The key as the store keeps it, with no byte to spare.
+    pub(super) fn into_boxed_str(self) -> Box<str> {
+        self.0.into_boxed_str()
+    }
 }
 
 impl From<String> for Key {
     fn from(text: String) -> Self {
-        Self(text.into_boxed_str())
+        Self(text)
     }
 }
 
 impl From<&str> for Key {
     fn from(text: &str) -> Self {
         Self(text.into())
-    }
-}
-
-impl Borrow<str> for Key {
-    fn borrow(&self) -> &str {
-        &self.0
     }
 }
 

@@ -35,10 +35,10 @@ async fn frames_are_applied_and_answered_in_order() {
     });
     for n in 0..FRAMES {
         let answer = answers.message().await.unwrap().unwrap();
-        if answer.error.is_some() {
+        if let Some(error) = answer.error {
             // In one burst: what found no slot says so in its place.
             assert_rpc_refused(
-                &answer.error.unwrap(),
+                &error,
                 Code::ResourceExhausted,
                 "OVERLOADED",
                 &[("limit", "256")],
