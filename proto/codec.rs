@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::marker::PhantomData;
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, BufMut};
 use prost::encoding::{DecodeContext, WireType, skip_field};
 use prost::{DecodeError, Message};
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -37,11 +37,13 @@ pub fn bad_message(what: impl Into<String>) -> Status {
 /// A message as it is on the wire. It stands in for the messages of a Pipeline, which a server decodes and encodes
 /// itself, straight from and to its own types.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Encoded(pub Bytes);
+pub struct Encoded(pub Vec<u8>);
 
 impl Message for Encoded {
     fn decode(mut buf: impl Buf) -> Result<Self, DecodeError> {
-        Ok(Self(buf.copy_to_bytes(buf.remaining())))
+        let mut message = Vec::with_capacity(buf.remaining());
+        message.put(&mut buf);
+        Ok(Self(message))
     }
 
     fn encode_raw(&self, buf: &mut impl BufMut) {

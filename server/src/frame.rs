@@ -7,7 +7,6 @@
 //!
 //! Source of the format: the protobuf documentation, "Encoding".
 
-use bytes::Bytes;
 use prost::encoding::{encode_varint, encoded_len_varint};
 use prost::{DecodeError, Message as _};
 use soloist::codec::Encoded;
@@ -214,17 +213,17 @@ pub(crate) fn encode_each(answer: EachOutcome) -> Encoded {
         }
     }
     put_int(&mut buf, 3, answer.revision);
-    Encoded(buf.into())
+    Encoded(buf)
 }
 
 /// Encodes the answer to a frame that was done as a whole.
-pub(crate) fn encode_all(answer: &AllOutcome) -> Encoded {
+pub(crate) fn encode_all(answer: AllOutcome) -> Encoded {
     let mut buf = buffer(answer.outcomes.len());
-    for outcome in &answer.outcomes {
-        put_outcome(&mut buf, outcome);
+    for outcome in answer.outcomes {
+        put_outcome(&mut buf, &outcome);
     }
     put_int(&mut buf, 3, answer.revision);
-    Encoded(buf.into())
+    Encoded(buf)
 }
 
 /// Encodes the answer to a frame that was refused as a whole. It names no revision: none was seen.
@@ -234,7 +233,7 @@ pub(crate) fn encode_refused(refusal: Refusal) -> Encoded {
         error: Some(refusal.into_rpc_status()),
         revision: 0,
     };
-    Encoded(Bytes::from(response.encode_to_vec()))
+    Encoded(response.encode_to_vec())
 }
 
 fn buffer(results: usize) -> Vec<u8> {
@@ -523,7 +522,7 @@ mod tests {
                 error: None,
                 revision,
             };
-            let all = encode_all(&AllOutcome { outcomes: outcomes.clone(), revision });
+            let all = encode_all(AllOutcome { outcomes: outcomes.clone(), revision });
             prop_assert_eq!(all.0, expected.encode_to_vec());
 
             let mut results: Vec<_> = outcomes.into_iter().map(Ok).collect();

@@ -11,12 +11,12 @@
 //! if there is a slot free to answer it, and refused otherwise. Refusals in a row are only counted.
 
 use std::mem;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
-use futures_util::stream;
 use soloist::codec::{Encoded, bad_message};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -25,7 +25,7 @@ use tonic::{Status, Streaming};
 use crate::config::Limits;
 use crate::frame::Frame;
 use crate::machine::{AllOutcome, EachOutcome};
-use crate::owner::{CallError, OwnerHandle, Pending};
+use crate::owner::{CallError, OwnerHandle, Pending, Timer};
 use crate::status::{Refusal, draining, too_many_frames};
 use crate::{deadline, frame};
 
@@ -61,15 +61,13 @@ pub(crate) fn serve(
         slots,
     };
     tokio::spawn(reader.run(frames, drain));
-    let writer = Writer {
+    Answers {
         slots: answers,
+        first: None,
+        timer: Timer::default(),
         overloaded: 0,
         max_frames,
-    };
-    stream::unfold(writer, |mut writer| async {
-        let answer = writer.next().await?;
-        Some((answer, writer))
-    })
+    }
 }
 
 struct Reader {
@@ -147,32 +145,58 @@ impl Reader {
     }
 }
 
-struct Writer {
+/// The answers of a stream, in the order of its frames.
+struct Answers {
     slots: mpsc::Receiver<Slot>,
+    /// The slot whose answer is next, once it was looked at.
+    first: Option<Slot>,
+    timer: Timer,
     /// Answers still owed for the last [`Slot::Overloaded`].
     overloaded: u64,
     max_frames: usize,
 }
 
-impl Writer {
-    async fn next(&mut self) -> Option<Result<Encoded, Status>> {
-        while self.overloaded == 0 {
-            let answer = match self.slots.recv().await? {
-                Slot::Each(pending) => pending.answer().await.map(frame::encode_each),
-                Slot::All(pending) => pending.answer().await.map(|all| frame::encode_all(&all)),
-                Slot::Refused(refusal) => return Some(Ok(frame::encode_refused(refusal))),
+impl Stream for Answers {
+    type Item = Result<Encoded, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        while this.overloaded == 0 {
+            let slot = match &mut this.first {
+                Some(slot) => slot,
+                None => match ready!(this.slots.poll_recv(cx)) {
+                    Some(slot) => this.first.insert(slot),
+                    None => return Poll::Ready(None),
+                },
+            };
+            let answer = match slot {
+                Slot::Each(pending) => {
+                    ready!(pending.poll_answer(cx, &mut this.timer)).map(frame::encode_each)
+                }
+                Slot::All(pending) => {
+                    ready!(pending.poll_answer(cx, &mut this.timer)).map(frame::encode_all)
+                }
                 Slot::Overloaded(count) => {
-                    self.overloaded = count;
+                    this.overloaded = *count;
+                    this.first = None;
                     continue;
                 }
-                Slot::End(status) => return Some(Err(status)),
+                Slot::Refused(_) | Slot::End(_) => {
+                    return Poll::Ready(match this.first.take() {
+                        Some(Slot::End(status)) => Some(Err(status)),
+                        Some(Slot::Refused(refusal)) => Some(Ok(frame::encode_refused(refusal))),
+                        _ => unreachable!("it was one of the two"),
+                    });
+                }
             };
-            return Some(Ok(answer.unwrap_or_else(|error| {
-                frame::encode_refused(Refusal::from(error))
-            })));
+            this.first = None;
+            return Poll::Ready(Some(Ok(
+                answer.unwrap_or_else(|error| frame::encode_refused(Refusal::from(error)))
+            )));
         }
-        self.overloaded -= 1;
-        Some(Ok(frame::encode_refused(too_many_frames(self.max_frames))))
+        this.overloaded -= 1;
+        let refused = frame::encode_refused(too_many_frames(this.max_frames));
+        Poll::Ready(Some(Ok(refused)))
     }
 }
 

@@ -19,7 +19,7 @@ pub use handle::OwnerHandle;
 use handle::WaitingBytes;
 pub use message::CallError;
 use message::{Envelope, Message};
-pub use reply::Pending;
+pub use reply::{Pending, Timer};
 
 /// Starts the owner of `machine` as a task of the current runtime. The task ends, and gives the state back, when the
 /// last handle is gone and the mailbox is empty.

@@ -4,11 +4,13 @@
 //! the message first, and only one of them gets it: either the owner does it, and the caller gets the answer, or the
 //! caller takes it back, and the owner never starts.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::CallError;
 
@@ -87,6 +89,51 @@ impl<T> Pending<T> {
             Err(_) => (&mut self.receiver).await,
         };
         received.unwrap_or(Err(CallError::OwnerLost))
+    }
+
+    /// As [`answer`](Self::answer), for callers who wait for one answer after another and share a timer among them.
+    ///
+    /// # Errors
+    /// Those of [`answer`](Self::answer).
+    pub fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        timer: &mut Timer,
+    ) -> Poll<Result<T, CallError>> {
+        if let Poll::Ready(received) = Pin::new(&mut self.receiver).poll(cx) {
+            return Poll::Ready(received.unwrap_or(Err(CallError::OwnerLost)));
+        }
+        ready!(timer.poll_passed(cx, self.deadline));
+        if self.claim.take() {
+            return Poll::Ready(Err(CallError::NotStarted));
+        }
+        // The owner has begun; its answer wakes this task.
+        Poll::Pending
+    }
+}
+
+/// Tells when deadlines have passed, one after another. Setting a timer costs more than an answer from the owner, so
+/// this one stays set: it may go off early for a later deadline, and is only then set anew.
+#[derive(Debug, Default)]
+pub struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timer {
+    fn poll_passed(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if deadline < sleep.deadline() {
+            sleep.as_mut().reset(deadline);
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
+            if sleep.deadline() == deadline {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
+        }
+        Poll::Pending
     }
 }
 

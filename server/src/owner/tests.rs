@@ -161,6 +161,26 @@ async fn a_caller_whose_message_was_begun_waits_for_its_outcome() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_timer_serves_many_deadlines() {
+    let started = Instant::now();
+    let mut timer = Timer::default();
+    // Earlier, later and equal to the one before.
+    for seconds in [3, 1, 4, 4, 9] {
+        let deadline = started + seconds * SECOND;
+        let (_reply, mut pending) = reply::reply::<u8>(deadline);
+        let answer = std::future::poll_fn(|cx| pending.poll_answer(cx, &mut timer)).await;
+        assert_eq!(answer, Err(CallError::NotStarted));
+        assert!(Instant::now() >= deadline);
+        assert!(Instant::now() < started + 10 * SECOND);
+    }
+    // And an answer in time is taken.
+    let (reply, mut pending) = reply::reply::<u8>(soon());
+    reply.answer::<Infallible>(Instant::now(), || Ok(7));
+    let answer = std::future::poll_fn(|cx| pending.poll_answer(cx, &mut timer)).await;
+    assert_eq!(answer, Ok(7));
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_started_for_a_caller_who_left() {
     let (handle, _owner) = start();
     let pending = handle.apply_each(vec![Operation::Write(write("a", 1))], soon());

@@ -200,3 +200,36 @@ async fn large_headers_are_refused() {
     assert_eq!(http, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     server.state().await.read(read("k")).await.unwrap();
 }
+
+#[tokio::test]
+async fn streams_opened_only_to_be_reset_end_the_connection() {
+    // CVE-2023-44487, rapid reset.
+    const PAIRS: usize = 10_000;
+    let server = TestServer::start();
+    let stream = TcpStream::connect(server.addr()).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    let resets = async {
+        let mut client = client;
+        for _ in 0..PAIRS {
+            let request = Request::post(format!("http://{}{PIPELINE}", server.addr()))
+                .header("content-type", "application/grpc")
+                .body(())
+                .unwrap();
+            client = client.ready().await?;
+            let (_, mut stream) = client.send_request(request, false)?;
+            stream.send_reset(h2::Reason::CANCEL);
+            tokio::task::yield_now().await;
+        }
+        Ok::<_, h2::Error>(())
+    };
+    let ended = tokio::select! {
+        ended = resets => ended.unwrap_err(),
+        ended = connection => ended.unwrap_err(),
+    };
+    assert_eq!(
+        ended.reason(),
+        Some(h2::Reason::ENHANCE_YOUR_CALM),
+        "{ended:?}"
+    );
+    server.state().await.read(read("k")).await.unwrap();
+}

@@ -18,20 +18,34 @@ pub(crate) struct Process {
 
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_soloist-server"));
+    piped(command.args(args));
     command
-        .args(args)
+}
+
+fn piped(command: &mut Command) {
+    command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    command
 }
 
 impl Process {
     pub(crate) async fn start(args: &[&str]) -> Self {
-        let mut child = command(&[&["--listen", "127.0.0.1:0"], args].concat())
-            .spawn()
-            .unwrap();
+        Self::spawn(command(&[&["--listen", "127.0.0.1:0"], args].concat())).await
+    }
+
+    /// Starts it from a shell, behind `prefix`.
+    pub(crate) async fn start_by(prefix: &str, args: &[&str]) -> Self {
+        let server = env!("CARGO_BIN_EXE_soloist-server");
+        let line = format!("{prefix} {server} --listen 127.0.0.1:0 {}", args.join(" "));
+        let mut shell = Command::new("sh");
+        piped(shell.args(["-c", &line]));
+        Self::spawn(shell).await
+    }
+
+    async fn spawn(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = lines
             .next_line()
@@ -151,6 +165,36 @@ async fn a_port_in_use_is_named() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains(&addr) && error.contains("in use"), "{error}");
+}
+
+#[tokio::test]
+async fn few_descriptors_mean_few_connections() {
+    // Of 72 descriptors, 64 are spared for everything else.
+    const CONNECTIONS: usize = 8;
+    let mut process = Process::start_by("ulimit -n 72; exec", &[]).await;
+    let mut open = Vec::new();
+    for n in 0..CONNECTIONS as i64 {
+        let mut client = StateClient::new(channel(process.addr).await);
+        client.write(write("n", int(n))).await.unwrap();
+        open.push(client);
+    }
+    // More of them wait in the backlog, and nobody is the worse for it.
+    let waiting: Vec<_> = (0..2 * CONNECTIONS)
+        .map(|_| {
+            let addr = process.addr;
+            tokio::spawn(async move {
+                let mut client = StateClient::new(channel(addr).await);
+                client.read(read("n")).await.unwrap();
+            })
+        })
+        .collect();
+    open[0].read(read("n")).await.unwrap();
+    assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
+    drop(open);
+    for waiting in waiting {
+        waiting.await.unwrap();
+    }
+    assert!(process.child.try_wait().unwrap().is_none(), "it lives");
 }
 
 #[tokio::test]
