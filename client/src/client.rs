@@ -343,9 +343,9 @@ mod tests {
             ("https://example.org:443", Err("TLS")),
             ("ftp://example.org:21", Err("unknown scheme")),
             ("example.org", Err("no port")),
-            ("http://:50051", Err("not a URL")),
+            ("http://:50051", Err("no host")),
             ("http://example.org:50051/state", Err("a path")),
-            ("http://example.org:99999", Err("not a URL")),
+            ("http://example.org:99999", Err("no port")),
             ("", Err("not a URL")),
         ];
         for (url, expected) in cases {

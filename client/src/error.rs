@@ -119,11 +119,13 @@ impl Error {
             true => Outcome::NotApplied,
             false => unless_told,
         };
-        Self::new(
-            status.code(),
-            format!("connection failed: {}", root_cause(source)),
-            outcome,
-        )
+        // tonic's other names for a connection that is no more.
+        let code = match status.code() {
+            Code::Unknown | Code::Cancelled => Code::Unavailable,
+            code => code,
+        };
+        let message = format!("connection failed: {}", root_cause(source));
+        Self::new(code, message, outcome)
     }
 
     /// An error in the place of an answer, in a frame: the server's own.

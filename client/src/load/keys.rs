@@ -135,7 +135,13 @@ mod tests {
 
     #[test]
     fn zipfian_is_exact() {
-        for (count, theta) in [(5, 0.99), (1_000, 0.99), (1_000, 0.5), (100, 1.3), (10, 0.0)] {
+        for (count, theta) in [
+            (5, 0.99),
+            (1_000, 0.99),
+            (1_000, 0.5),
+            (100, 1.3),
+            (10, 0.0),
+        ] {
             check(count, KeyDist::Zipfian { theta }, |key| {
                 ((key + 1) as f64).powf(-theta)
             });

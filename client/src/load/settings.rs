@@ -59,6 +59,13 @@ impl Settings {
             ));
         }
 
+        if args.engine == Engine::Unary && args.pipeline > STREAMS_PER_CONNECTION {
+            return Err(format!(
+                "--pipeline {} with --engine unary: each call is a stream, and a connection has {STREAMS_PER_CONNECTION}",
+                args.pipeline
+            ));
+        }
+
         let streams_per_worker = match args.engine {
             Engine::Unary => args.pipeline,
             Engine::Pipeline => 1,
@@ -87,7 +94,7 @@ impl Settings {
             .min(workers);
         let connections = args
             .connections
-            .unwrap_or_else(|| connections_needed.max(threads));
+            .unwrap_or_else(|| connections_needed.next_multiple_of(threads));
 
         Ok(Self {
             readers: args.readers,
@@ -126,15 +133,30 @@ impl Settings {
         if let Some(size) = self.value_size
             && size > at_most(limits.max_value_bytes)
         {
-            return beyond("--value-size", size, limits.max_value_bytes, "bytes in a value");
+            return beyond(
+                "--value-size",
+                size,
+                limits.max_value_bytes,
+                "bytes in a value",
+            );
         }
         if self.frame_ops > at_most(limits.max_batch_ops) {
             let limit = limits.max_batch_ops;
-            return beyond("--frame-ops", self.frame_ops, limit, "operations in a frame");
+            return beyond(
+                "--frame-ops",
+                self.frame_ops,
+                limit,
+                "operations in a frame",
+            );
         }
         if self.engine == Engine::Pipeline && self.pipeline > at_most(limits.max_frames_in_flight) {
             let limit = limits.max_frames_in_flight;
-            return beyond("--pipeline", self.pipeline, limit, "frames in flight on a stream");
+            return beyond(
+                "--pipeline",
+                self.pipeline,
+                limit,
+                "frames in flight on a stream",
+            );
         }
         Ok(())
     }
@@ -161,7 +183,9 @@ fn optional_seconds<S: Serializer>(
     duration: &Option<Duration>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
+    duration
+        .map(|duration| duration.as_secs_f64())
+        .serialize(serializer)
 }
 
 fn text<T: ToString, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
@@ -184,20 +208,27 @@ mod tests {
         let seed = settings("").unwrap();
         assert_eq!((seed.readers, seed.writers, seed.keys), (100, 10, 5));
         assert_eq!(seed.duration, Some(Duration::from_secs(1)));
-        assert_eq!((seed.engine, seed.pipeline, seed.frame_ops), (Engine::Pipeline, 1, 1));
+        assert_eq!(
+            (seed.engine, seed.pipeline, seed.frame_ops),
+            (Engine::Pipeline, 1, 1)
+        );
     }
 
     #[test]
     fn a_count_alone_sets_no_time() {
         assert_eq!(settings("-n 5").unwrap().duration, None);
         let both = settings("-n 5 -z 2s").unwrap();
-        assert_eq!((both.requests, both.duration), (Some(5), Some(Duration::from_secs(2))));
+        assert_eq!(
+            (both.requests, both.duration),
+            (Some(5), Some(Duration::from_secs(2)))
+        );
     }
 
     #[test]
     fn threads_and_connections_fit_the_workers() {
         let cases = [
             // readers, flags, threads, connections
+            (1_000, "-t 3", 3, 6),
             (1_000, "-t 2", 2, 4),
             (1, "-t 8", 1, 1),
             (512, "-t 1", 1, 2),
@@ -207,7 +238,11 @@ mod tests {
         for (readers, flags, threads, connections) in cases {
             let line = format!("--readers {readers} --writers 0 {flags}");
             let settings = settings(&line).unwrap();
-            assert_eq!((settings.threads, settings.connections), (threads, connections), "{line}");
+            assert_eq!(
+                (settings.threads, settings.connections),
+                (threads, connections),
+                "{line}"
+            );
         }
         assert_eq!(settings("--connections 1").unwrap().threads, 1);
     }
@@ -216,8 +251,18 @@ mod tests {
     fn contradictions_name_the_flags() {
         let cases = [
             ("--readers 0 --writers 0", "--readers 0 and --writers 0"),
-            ("--engine unary --frame-ops 2", "--frame-ops 2 with --engine unary"),
-            ("--connections 1 --readers 300", "--connections 1: 310 streams need at least 2"),
+            (
+                "--engine unary --frame-ops 2",
+                "--frame-ops 2 with --engine unary",
+            ),
+            (
+                "--engine unary -P 257",
+                "--pipeline 257 with --engine unary",
+            ),
+            (
+                "--connections 1 --readers 300",
+                "--connections 1: 310 streams need at least 2",
+            ),
             ("--connections 1 -t 2", "--threads 2 with --connections 1"),
         ];
         for (line, part) in cases {
@@ -235,8 +280,14 @@ mod tests {
             ..Limits::default()
         };
         let cases = [
-            ("--value-size 11", "--value-size 11: the server allows at most 10"),
-            ("--frame-ops 21", "--frame-ops 21: the server allows at most 20"),
+            (
+                "--value-size 11",
+                "--value-size 11: the server allows at most 10",
+            ),
+            (
+                "--frame-ops 21",
+                "--frame-ops 21: the server allows at most 20",
+            ),
             ("-P 31", "--pipeline 31: the server allows at most 30"),
         ];
         for (line, part) in cases {

@@ -98,26 +98,38 @@ mod tests {
         let flags = "--seed 1 --keys 1000 --key-dist zipfian";
         assert_eq!(ops(flags, 105), ops(flags, 105));
         assert_ne!(ops(flags, 105), ops(flags, 106));
-        assert_ne!(ops(flags, 3), ops("--seed 2 --keys 1000 --key-dist zipfian", 3));
+        assert_ne!(
+            ops(flags, 3),
+            ops("--seed 2 --keys 1000 --key-dist zipfian", 3)
+        );
     }
 
     #[test]
     fn writers_come_after_readers_and_write_the_values_of_the_seed() {
         for op in ops("--readers 2 --writers 1", 1) {
-            let Some(v1::op::Op::Read(read)) = op.op else { panic!("{op:?}") };
+            let Some(v1::op::Op::Read(read)) = op.op else {
+                panic!("{op:?}")
+            };
             assert!(["0", "1", "2", "3", "4"].contains(&read.key.as_str()));
         }
         for op in ops("--readers 2 --writers 1", 2) {
-            let Some(v1::op::Op::Write(write)) = op.op else { panic!("{op:?}") };
+            let Some(v1::op::Op::Write(write)) = op.op else {
+                panic!("{op:?}")
+            };
             let value = write.value.unwrap().kind;
-            assert!(matches!(value, Some(v1::value::Kind::Int(0..=99))), "{value:?}");
+            assert!(
+                matches!(value, Some(v1::value::Kind::Int(0..=99))),
+                "{value:?}"
+            );
         }
     }
 
     #[test]
     fn texts_have_the_size_asked_for() {
         for op in ops("--readers 0 --value-size 300", 0) {
-            let Some(v1::op::Op::Write(write)) = op.op else { panic!("{op:?}") };
+            let Some(v1::op::Op::Write(write)) = op.op else {
+                panic!("{op:?}")
+            };
             let value = write.value.unwrap().kind;
             assert!(matches!(&value, Some(v1::value::Kind::Text(text)) if text.len() == 300));
         }

@@ -1,0 +1,183 @@
+//! Reads and writes by calls: values, conditions, errors, deadlines.
+
+use std::time::Duration;
+
+use soloist_client::{Client, Code, Condition, Outcome, Reason, Value};
+use tokio::net::TcpListener;
+
+use crate::support::TestServer;
+
+#[tokio::test]
+async fn what_is_written_is_read() {
+    let server = TestServer::start();
+    let client = server.client().await;
+
+    let missing = client.read("a").await.unwrap();
+    assert_eq!((missing.value(), missing.revision), (None, 0));
+
+    let values = [
+        Value::from(42),
+        Value::from("text"),
+        Value::from(vec![0, 255]),
+        Value::from(""),
+    ];
+    for (value, revision) in values.into_iter().zip(1..) {
+        let written = client.write("a", value.clone()).await.unwrap();
+        assert_eq!((written.revision, written.create_revision), (revision, 1));
+        assert_eq!(written.previous, None);
+        let read = client.read("a").await.unwrap();
+        assert_eq!(read.value(), Some(&value));
+        let entry = read.entry.unwrap();
+        assert_eq!((entry.revision, entry.create_revision), (revision, 1));
+    }
+
+    let written = client.write("a", 1).return_previous().await.unwrap();
+    let previous = written.previous.unwrap();
+    assert_eq!((previous.value, previous.revision), (Value::from(""), 4));
+}
+
+#[tokio::test]
+async fn conditions_hold_or_nothing_changes() {
+    let server = TestServer::start();
+    let client = server.client().await;
+    client.write("there", 1).await.unwrap();
+
+    let refusals = [
+        (
+            "there",
+            Condition::Missing,
+            Code::AlreadyExists,
+            Reason::KeyExists,
+        ),
+        (
+            "gone",
+            Condition::Exists,
+            Code::NotFound,
+            Reason::KeyNotFound,
+        ),
+        (
+            "there",
+            Condition::Revision(9),
+            Code::Aborted,
+            Reason::ExpectationFailed,
+        ),
+        (
+            "there",
+            Condition::CreateRevision(9),
+            Code::Aborted,
+            Reason::ExpectationFailed,
+        ),
+        (
+            "there",
+            Condition::Value("1".into()),
+            Code::Aborted,
+            Reason::ExpectationFailed,
+        ),
+        (
+            "there",
+            Condition::Revision(-1),
+            Code::InvalidArgument,
+            Reason::BadCondition,
+        ),
+    ];
+    for (key, condition, code, reason) in refusals {
+        let write = client.write(key, 2).expect(condition.clone()).await;
+        let read = client.read(key).expect(condition.clone()).await;
+        for error in [write.unwrap_err(), read.unwrap_err()] {
+            assert_eq!(
+                (error.code(), error.reason()),
+                (code, Some(reason)),
+                "{error}"
+            );
+            assert_eq!(error.outcome(), Outcome::NotApplied);
+            assert!(!error.is_retryable(), "{error}");
+        }
+    }
+    assert_eq!(client.info().await.unwrap().revision, 1);
+
+    for (key, condition) in [
+        ("there", Condition::Exists),
+        ("there", Condition::Revision(1)),
+        ("there", Condition::CreateRevision(1)),
+        ("there", Condition::Value(1.into())),
+        ("gone", Condition::Missing),
+        ("gone", Condition::Revision(0)),
+    ] {
+        client.read(key).expect(condition).await.unwrap();
+    }
+    let written = client.write("there", 2).expect(Condition::Value(1.into()));
+    assert_eq!(written.await.unwrap().revision, 2);
+}
+
+#[tokio::test]
+async fn a_refusal_names_limit_and_actual() {
+    let server = TestServer::start();
+    let client = server.client().await;
+    let error = client.write("k".repeat(1_025), 1).await.unwrap_err();
+    assert_eq!(error.reason(), Some(Reason::BadKey));
+    assert_eq!(error.metadata("limit"), Some("1024"));
+    assert_eq!(error.metadata("actual"), Some("1025"));
+    assert_eq!(error.metadata("field"), Some("key"));
+}
+
+#[tokio::test]
+async fn info_tells_the_limits() {
+    let server = TestServer::start();
+    let client = server.client().await;
+    client.write("a", 1).await.unwrap();
+    let info = client.info().await.unwrap();
+    assert_eq!((info.revision, info.key_count), (1, 1));
+    assert_eq!(info.limits.unwrap().max_frames_in_flight, 256);
+}
+
+#[tokio::test]
+async fn many_calls_share_a_connection() {
+    let server = TestServer::start();
+    let client = server.client().await;
+    let calls = (0..500).map(|number| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            let key = number.to_string();
+            client.write(&key, number).await.unwrap();
+            client.read(&key).await.unwrap().value().cloned()
+        })
+    });
+    for (call, number) in calls.collect::<Vec<_>>().into_iter().zip(0..) {
+        assert_eq!(call.await.unwrap(), Some(Value::Int(number)));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_meets_the_deadline() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = Client::connect(silent.local_addr().unwrap().to_string())
+        .await
+        .unwrap();
+    let short = Duration::from_millis(50);
+    let read = client.read("a").timeout(short).await.unwrap_err();
+    let write = client.write("a", 1).timeout(short).await.unwrap_err();
+    assert_eq!(read.code(), Code::DeadlineExceeded);
+    assert_eq!(write.code(), Code::DeadlineExceeded);
+    // Nobody said what became of them. A read changes nothing.
+    assert_eq!(
+        (read.outcome(), read.is_retryable()),
+        (Outcome::NotApplied, true)
+    );
+    assert_eq!(
+        (write.outcome(), write.is_retryable()),
+        (Outcome::Unknown, false)
+    );
+}
+
+#[tokio::test]
+async fn unreachable_names_the_address() {
+    let address = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap().to_string()
+    };
+    let error = Client::connect(&address).await.unwrap_err();
+    assert_eq!(error.code(), Code::Unavailable);
+    assert_eq!(error.outcome(), Outcome::NotApplied);
+    assert!(error.message().contains(&address), "{error}");
+    assert!(error.message().contains("refused"), "{error}");
+}

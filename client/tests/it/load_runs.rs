@@ -1,0 +1,176 @@
+//! The load generator's runs: what they measure adds up.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Command;
+
+use crate::support::{Run, TestServer, load};
+
+#[test]
+fn without_arguments_it_runs_the_seed() {
+    let run = Run::of("");
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let mut lines = run.stdout.lines();
+    let count = |line: Option<&str>, name: &str| -> u64 {
+        let number = line.unwrap().strip_prefix(name).unwrap();
+        number.parse().unwrap()
+    };
+    let read_ops = count(lines.next(), "readOps: ");
+    let write_ops = count(lines.next(), "writeOps: ");
+    assert!(read_ops > 0 && write_ops > 0);
+    let completed = lines
+        .find_map(|line| line.strip_prefix("completed"))
+        .unwrap();
+    let completed = completed
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .replace(',', "");
+    assert_eq!(completed, (read_ops + write_ops).to_string());
+    assert!(run.stdout.contains("embedded"));
+    assert!(run.stdout.contains("100 readers and 10 writers, pipeline"));
+    assert!(run.stdout.contains("failed       0"));
+    // Not a terminal: no progress.
+    assert_eq!(run.stderr, "");
+}
+
+#[test]
+fn a_report_for_programs_agrees_with_itself() {
+    let run = Run::of("-z 200ms --warmup 50ms -O json --seed 7");
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let report = run.report();
+    assert!(report["completed"].as_u64().unwrap() > 0);
+    assert_eq!(report["seed"], 7);
+    assert_eq!(report["elapsed_seconds"], 0.2);
+    assert_eq!(report["settings"]["warmup_seconds"], 0.05);
+    assert_eq!(report["server"]["embedded"], true);
+    assert!(report["server_cpu_seconds"].as_f64().unwrap() > 0.0);
+    assert!(report["client_cpu_seconds"].as_f64().unwrap() > 0.0);
+    // A closed loop starts every operation when it means to.
+    let latency = &report["latency"]["all"];
+    assert_eq!(latency["response"], latency["service"]);
+}
+
+#[test]
+fn a_count_is_met_exactly() {
+    for flags in [
+        "-n 1",
+        "-n 1k",
+        "-n 1001 --frame-ops 64 -P 4",
+        "-n 997 --engine unary",
+        "-n 999 --engine unary -P 3 --readers 7 --writers 2",
+        "-n 500 --readers 0 --writers 3 --value-size 1000",
+        "-n 500 --warmup 20ms",
+        "-n 300 --readers 300 --writers 0 -t 1",
+        "-n 2k --keys 100 --key-dist zipfian:1.1",
+        "-n 100 --timeout 5s",
+        "-n 100 --timeout 5s --engine unary",
+    ] {
+        let run = Run::of(&format!("{flags} -O json"));
+        assert_eq!(run.code, Some(0), "{flags}: {}", run.stderr);
+        let wanted = flags.split_whitespace().nth(1).unwrap().replace('k', "000");
+        let report = run.report();
+        assert_eq!(report["completed"].to_string(), wanted, "{flags}");
+        assert_eq!(report["late"]["ops"], 0, "{flags}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_server_has_seen_what_is_reported() {
+    let server = TestServer::start();
+    let arguments = format!(
+        "{} -n 5k --frame-ops 8 -P 2 -O json --plaintext",
+        server.address()
+    );
+    let run = Run::of(&arguments);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let report = run.report();
+    assert_eq!(report["server"]["embedded"], false);
+    let info = server.client().await.info().await.unwrap();
+    assert_eq!(report["write_ops"], info.revision);
+    assert_eq!(report["server"]["version"], info.version);
+}
+
+#[test]
+fn a_report_goes_to_the_file_named() {
+    let path = std::env::temp_dir().join(format!("soloist-load-{}.json", std::process::id()));
+    let run = Run::of(&format!("-n 10 -O json -o {}", path.display()));
+    let written = fs::read_to_string(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    assert_eq!((run.code, run.stdout.as_str()), (Some(0), ""));
+    let stdout = written;
+    let report = Run { stdout, ..run }.report();
+    assert_eq!(report["completed"], 10);
+
+    let run = Run::of("-n 10 -o /nowhere/at/all");
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("/nowhere/at/all"), "{}", run.stderr);
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let mut child = load("-n 10").spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_reports_what_was_measured() {
+    let server = TestServer::start();
+    let client = server.client().await;
+    let arguments = format!("{} -z 1h -O json", server.address());
+    let child = load(&arguments).spawn().unwrap();
+    // Its writes show that it is under way.
+    while client.info().await.unwrap().revision == 0 {
+        tokio::task::yield_now().await;
+    }
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let run = Run::from(child.wait_with_output().unwrap());
+    assert_eq!(run.code, Some(130), "{}", run.stderr);
+    let report = run.report();
+    assert_eq!(report["interrupted"], true);
+    assert!(report["completed"].as_u64().unwrap() > 0);
+    assert!(report["elapsed_seconds"].as_f64().unwrap() < 3_600.0);
+}
+
+#[test]
+fn help_tells_every_flag_and_exit_code() {
+    let mut child = load("--help").spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let help: String = lines.map(|line| line.unwrap() + "\n").collect();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    for words in [
+        "HOST:PORT",
+        "--readers",
+        "--writers",
+        "-z, --duration",
+        "-n, --requests",
+        "--connections",
+        "--engine",
+        "-P, --pipeline",
+        "--frame-ops",
+        "--keys",
+        "--key-dist",
+        "--value-size",
+        "--warmup",
+        "-t, --threads",
+        "--seed",
+        "--timeout",
+        "--connect-timeout",
+        "--plaintext",
+        "-o, --output",
+        "-O, --format",
+        "-q, --quiet",
+        "--allow-errors",
+        "Exit codes",
+    ] {
+        assert!(help.contains(words), "{words} in {help}");
+    }
+}

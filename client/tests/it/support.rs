@@ -1,0 +1,143 @@
+//! What the tests share.
+
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use soloist_client::Client;
+use soloist_server::Server;
+use soloist_server::config::Config;
+
+/// A server of its own for a test, on a free port. Dropped, it shuts down.
+pub(crate) struct TestServer(Option<Server>);
+
+impl TestServer {
+    pub(crate) fn start() -> Self {
+        Self::with(Config::default())
+    }
+
+    pub(crate) fn with(config: Config) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self(Some(Server::start(listener, &config).unwrap()))
+    }
+
+    /// HOST:PORT.
+    pub(crate) fn address(&self) -> String {
+        self.0.as_ref().unwrap().local_addr().to_string()
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(format!("http://{}", self.address()))
+            .await
+            .unwrap()
+    }
+
+    pub(crate) fn drain(&self) {
+        self.0.as_ref().unwrap().drain();
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        let server = self.0.take().unwrap();
+        server.drain();
+        // Not waited for: the clients of the test may still be connected.
+    }
+}
+
+/// The load generator, with its arguments.
+pub(crate) fn load(arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_soloist-load"));
+    command
+        .args(arguments.split_whitespace())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// What a run has left.
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Run {
+    pub(crate) fn of(arguments: &str) -> Self {
+        load(arguments).output().unwrap().into()
+    }
+
+    /// The JSON report, after checking that its numbers agree with each other.
+    pub(crate) fn report(&self) -> Value {
+        let report: Value = serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {} {}", self.stdout, self.stderr));
+        check_report(&report);
+        report
+    }
+}
+
+/// Every field is there, and the numbers agree with each other.
+fn check_report(report: &Value) {
+    let number = |value: &Value| {
+        value
+            .as_f64()
+            .unwrap_or_else(|| panic!("{value} in {report}"))
+    };
+    assert_eq!(report["schema"], "soloist-load/1");
+    assert!(report["settings"]["readers"].is_u64());
+    assert!(report["seed"].is_u64());
+    assert!(report["failed"].is_object());
+
+    let completed = number(&report["completed"]);
+    let read_ops = number(&report["read_ops"]);
+    let write_ops = number(&report["write_ops"]);
+    assert_eq!(completed, read_ops + write_ops);
+    let elapsed = number(&report["elapsed_seconds"]);
+    if elapsed > 0.0 {
+        let rate = number(&report["ops_per_second"]);
+        assert!((rate - completed / elapsed).abs() < 1.0, "{report}");
+    }
+
+    for (kind, ops) in [("all", completed), ("read", read_ops), ("write", write_ops)] {
+        for time in ["response", "service"] {
+            let percentiles = &report["latency"][kind][time];
+            let values = [
+                "p50_us",
+                "p90_us",
+                "p99_us",
+                "p99.9_us",
+                "p99.99_us",
+                "max_us",
+            ]
+            .map(|name| percentiles.get(name).unwrap_or_else(|| panic!("no {name}")));
+            if ops == 0.0 {
+                assert!(values.iter().all(|value| value.is_null()), "{percentiles}");
+            } else {
+                let values = values.map(number);
+                assert!(values[0] > 0.0 && values.is_sorted(), "{percentiles}");
+            }
+        }
+    }
+
+    for side in ["client", "server"] {
+        let seconds = report[format!("{side}_cpu_seconds")].as_f64();
+        let rate = report[format!("{side}_queries_per_cpu_sec")].as_f64();
+        if let (Some(seconds), Some(rate)) = (seconds, rate) {
+            assert!(
+                (rate * seconds - completed).abs() <= completed * 1e-6 + 1e-6,
+                "{report}"
+            );
+        }
+    }
+}
