@@ -88,6 +88,8 @@ impl Settings {
             }
         }
         // A connection belongs to one thread, and a worker to one connection.
+        // One for each thread, if 256 streams are enough: a single connection keeps one thread of the server busy and
+        // the others idle, and with every further one a system call carries less. Measured with the seed's workload.
         let threads = args
             .threads
             .unwrap_or_else(|| cores().min(args.connections.unwrap_or(u64::MAX)))

@@ -5,7 +5,7 @@ mod operation;
 mod tests;
 mod value;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::mem;
 
 pub use operation::{
@@ -41,7 +41,7 @@ pub struct Usage {
 /// The whole state. Its owner is the only one to hold it.
 #[derive(Debug)]
 pub struct StateMachine {
-    entries: HashMap<Box<str>, Entry>,
+    entries: BTreeMap<Box<str>, Entry>,
     revision: Revision,
     used_bytes: u64,
     limits: StateLimits,
@@ -52,7 +52,7 @@ impl StateMachine {
     #[must_use]
     pub fn new(limits: StateLimits) -> Self {
         Self {
-            entries: HashMap::new(),
+            entries: BTreeMap::new(),
             revision: 0,
             used_bytes: 0,
             limits,
