@@ -20,8 +20,10 @@ pub(crate) struct BadArgument {
     pub(crate) reason: Reason,
     /// The rule in words, to be read after the path.
     pub(crate) problem: String,
-    /// The limit and the actual number, where the rule has them.
-    pub(crate) bound: Option<(usize, usize)>,
+    /// The limit, where the rule has one.
+    pub(crate) limit: Option<usize>,
+    /// What was sent instead, where it is not too long to tell.
+    pub(crate) actual: Option<String>,
 }
 
 /// Where in the request an argument stands. Written out only if the argument is bad.
@@ -60,13 +62,15 @@ impl<'a> Path<'a> {
             field: self.to_string(),
             reason,
             problem: problem.into(),
-            bound: None,
+            limit: None,
+            actual: None,
         }
     }
 
     fn over(&self, reason: Reason, unit: &str, limit: usize, actual: usize) -> BadArgument {
         BadArgument {
-            bound: Some((limit, actual)),
+            limit: Some(limit),
+            actual: Some(actual.to_string()),
             ..self.bad(reason, format!("has {actual} {unit}, the limit is {limit}"))
         }
     }
@@ -108,12 +112,7 @@ pub(crate) fn frame(
         return Err(path.bad(Reason::NoOperation, "has no operation"));
     }
     if ops.len() > limits.max_batch_ops {
-        return Err(path.over(
-            Reason::TooManyOperations,
-            "operations",
-            limits.max_batch_ops,
-            ops.len(),
-        ));
+        return Err(too_many_operations(ops.len(), limits));
     }
     let mut operations = Vec::with_capacity(ops.len());
     for (index, op) in ops.into_iter().enumerate() {
@@ -133,6 +132,16 @@ pub(crate) fn frame(
     Ok(operations)
 }
 
+/// Refuses a frame for its `count` of operations.
+pub(crate) fn too_many_operations(count: usize, limits: &Limits) -> BadArgument {
+    Path::ROOT.field("ops").over(
+        Reason::TooManyOperations,
+        "operations",
+        limits.max_batch_ops,
+        count,
+    )
+}
+
 /// Checks a frame's timeout: none if it is unset or zero.
 pub(crate) fn timeout(
     timeout: Option<prost_types::Duration>,
@@ -140,15 +149,23 @@ pub(crate) fn timeout(
     let Some(timeout) = timeout else {
         return Ok(None);
     };
-    match Duration::try_from(timeout) {
-        Ok(Duration::ZERO) => Ok(None),
-        Ok(timeout) => Ok(Some(timeout)),
-        Err(_) => {
-            let path = Path::ROOT.field("timeout");
-            Err(path.bad(
-                Reason::BadDuration,
-                format!("is {timeout}, but must be 0 or more"),
-            ))
+    let prost_types::Duration { seconds, nanos } = timeout;
+    match (u64::try_from(seconds), u32::try_from(nanos)) {
+        (Ok(0), Ok(0)) => Ok(None),
+        (Ok(seconds), Ok(nanos)) if nanos < 1_000_000_000 => {
+            Ok(Some(Duration::new(seconds, nanos)))
+        }
+        _ => {
+            let actual = format!("{seconds} seconds and {nanos} nanoseconds");
+            let problem = format!(
+                "is {actual}, but must be 0 or more, with less than a second of nanoseconds"
+            );
+            Err(BadArgument {
+                actual: Some(actual),
+                ..Path::ROOT
+                    .field("timeout")
+                    .bad(Reason::BadDuration, problem)
+            })
         }
     }
 }
@@ -210,7 +227,8 @@ fn key(path: &Path<'_>, key: String, limits: &Limits) -> Result<Key, BadArgument
     let bad = |problem| path.bad(Reason::BadKey, problem);
     if key.is_empty() {
         return Err(BadArgument {
-            bound: Some((1, 0)),
+            limit: Some(1),
+            actual: Some("0".into()),
             ..bad("is empty, but must have at least 1 byte".to_owned())
         });
     }

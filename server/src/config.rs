@@ -9,6 +9,8 @@ use clap::Args;
 use clap::builder::RangedI64ValueParser;
 use clap::value_parser;
 
+use crate::machine::Operation;
+
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
@@ -18,6 +20,10 @@ const MESSAGE_LIMIT_MAX: i64 = 1 << 30;
 /// Messages that the owner takes from its mailbox in one go, and for which it reads the clock once. Large enough to
 /// make a wake-up cheap, small enough that connections on the owner's thread get their turn.
 pub const OWNER_BATCH_MAX: usize = 256;
+
+/// Bytes of a message in the mailbox from which on the owner looks at the clock again after it: such a message may take
+/// long enough to let the deadline of the next one pass.
+pub const OWNER_MESSAGE_LARGE: usize = 8 * KIB;
 
 /// How long a caller is asked to wait before it tries again after OVERLOADED. A full mailbox of small messages is
 /// worked off in about this time.
@@ -36,8 +42,11 @@ pub const PENDING_RESET_STREAMS_MAX: usize = 20;
 /// See [`PENDING_RESET_STREAMS_MAX`].
 pub const LOCAL_ERROR_RESET_STREAMS_MAX: usize = 256;
 
-/// File descriptors left to everything that is not a connection: listener, runtimes, logs, lookups.
+/// File descriptors left to everything that is not a connection: listener, logs, lookups.
 pub const SPARE_DESCRIPTORS: u64 = 64;
+
+/// File descriptors that each thread takes for itself (event queue, wake-up, signals).
+pub const THREAD_DESCRIPTORS: u64 = 4;
 
 /// How long the accept loop rests when the system refuses another connection (no descriptors, no memory), instead
 /// of spinning.
@@ -81,11 +90,16 @@ pub struct Limits {
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_MESSAGE_BYTES", default_value_t = Self::DEFAULT.max_message_bytes,
           value_parser = bytes(KIB, MESSAGE_LIMIT_MAX as usize))]
     pub max_message_bytes: usize,
-    /// Most bytes of keys and values in the answer to one frame: gRPC clients refuse messages over 4 MiB unless told
-    /// otherwise.
+    /// Most bytes of values in the answer to one frame: gRPC clients refuse messages over 4 MiB unless told otherwise,
+    /// and a thousand refusals take more than one of them.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_ANSWER_BYTES", default_value_t = Self::DEFAULT.max_answer_bytes,
           value_parser = bytes(8, MESSAGE_LIMIT_MAX as usize))]
     pub max_answer_bytes: usize,
+    /// Most bytes of values in the answers to frames that one connection leaves unread, in all its streams together:
+    /// they are kept until the client takes them.
+    #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_UNREAD_BYTES", default_value_t = Self::DEFAULT.max_unread_bytes,
+          value_parser = bytes(8, MESSAGE_LIMIT_MAX as usize))]
+    pub max_unread_bytes: usize,
     /// Most bytes that the store holds, counted as `Info.used_bytes`. Memory is not swapped out politely: set it to
     /// about half of what the machine can spare.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_STORE_BYTES", default_value_t = Self::DEFAULT.max_store_bytes,
@@ -110,7 +124,8 @@ impl Limits {
         max_batch_ops: 1024,
         max_batch_bytes: 2 * MIB,
         max_message_bytes: 4 * MIB + 64 * KIB,
-        max_answer_bytes: 3 * MIB,
+        max_answer_bytes: 2 * MIB,
+        max_unread_bytes: 16 * MIB,
         max_store_bytes: 1 << 30,
         max_frames_in_flight: 256,
         max_deadline: Duration::from_secs(10),
@@ -132,7 +147,8 @@ pub struct MailboxLimits {
     #[arg(long = "mailbox-messages", value_name = "N", env = "SOLOIST_MAILBOX_MESSAGES",
           default_value_t = Self::DEFAULT.messages, value_parser = bytes(1, MIB))]
     pub messages: usize,
-    /// Bytes of keys and values that may wait for the owner, in all messages together.
+    /// Bytes that may wait for the owner in all messages together: keys, values, and what an operation of a frame takes
+    /// in memory.
     #[arg(long = "mailbox-bytes", value_name = "BYTES", env = "SOLOIST_MAILBOX_BYTES",
           default_value_t = Self::DEFAULT.bytes, value_parser = bytes(KIB, MESSAGE_LIMIT_MAX as usize))]
     pub bytes: usize,
@@ -219,55 +235,89 @@ impl Default for TransportLimits {
     }
 }
 
-/// Limits that contradict each other.
+/// A limit that cannot be, alone or beside another one.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    smaller: (&'static str, usize),
-    larger: (&'static str, usize),
-}
+pub struct ConfigError(String);
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { smaller, larger } = self;
-        write!(
-            f,
-            "--{} is {}, but must be at least {}, what --{} asks for",
-            smaller.0, smaller.1, larger.1, larger.0
-        )
+        f.write_str(&self.0)
     }
 }
 
 impl std::error::Error for ConfigError {}
 
 impl Config {
-    /// Checks the limits against each other: what may be stored must fit into a message, and a message into the
-    /// mailbox.
+    /// Checks the limits, each alone and against each other: what may be stored must fit into a message, and a message
+    /// into the mailbox.
     ///
     /// # Errors
-    /// The first pair that does not go together.
+    /// The first limit that cannot be, with the reason.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let entry_bytes = self.limits.max_key_bytes + self.limits.max_value_bytes;
-        // Tags, lengths and revisions around one key and one value.
-        let message_bytes = entry_bytes + KIB;
-        let at_least = |smaller, larger: (&'static str, usize)| match smaller {
-            (_, actual) if actual >= larger.1 => Ok(()),
-            smaller => Err(ConfigError { smaller, larger }),
+        let Self {
+            limits,
+            mailbox,
+            transport,
+        } = self;
+        // The flags have these ranges already; whoever embeds a server sets the fields.
+        for (name, value) in [
+            ("max-key-bytes", limits.max_key_bytes),
+            ("max-value-bytes", limits.max_value_bytes),
+            ("max-batch-ops", limits.max_batch_ops),
+            ("max-batch-bytes", limits.max_batch_bytes),
+            ("max-message-bytes", limits.max_message_bytes),
+            ("max-answer-bytes", limits.max_answer_bytes),
+            ("max-unread-bytes", limits.max_unread_bytes),
+            ("max-frames-in-flight", limits.max_frames_in_flight),
+            ("mailbox-messages", mailbox.messages),
+            ("mailbox-bytes", mailbox.bytes),
+            ("max-connections", transport.max_connections),
+        ] {
+            if !(1..=MESSAGE_LIMIT_MAX as usize).contains(&value) {
+                return Err(ConfigError(format!(
+                    "--{name} is {value}, but must be in 1..={MESSAGE_LIMIT_MAX}"
+                )));
+            }
+        }
+        let entry_bytes = limits.max_key_bytes + limits.max_value_bytes;
+        let at_least = |name: &str, actual: usize, needed: usize, what: &str| {
+            if actual >= needed {
+                return Ok(());
+            }
+            Err(ConfigError(format!(
+                "--{name} is {actual}, but must be at least {needed}: {what}"
+            )))
         };
         at_least(
-            ("max-message-bytes", self.limits.max_message_bytes),
-            ("max-value-bytes", message_bytes),
+            "max-message-bytes",
+            limits.max_message_bytes,
+            // Tags, lengths and revisions around one key and one value.
+            entry_bytes + KIB,
+            "--max-key-bytes, --max-value-bytes, and what surrounds them",
         )?;
         at_least(
-            ("max-batch-bytes", self.limits.max_batch_bytes),
-            ("max-value-bytes", entry_bytes),
+            "max-batch-bytes",
+            limits.max_batch_bytes,
+            entry_bytes,
+            "--max-key-bytes and --max-value-bytes",
         )?;
         at_least(
-            ("max-answer-bytes", self.limits.max_answer_bytes),
-            ("max-value-bytes", entry_bytes),
+            "max-answer-bytes",
+            limits.max_answer_bytes,
+            limits.max_value_bytes,
+            "--max-value-bytes",
         )?;
         at_least(
-            ("mailbox-bytes", self.mailbox.bytes),
-            ("max-message-bytes", self.limits.max_message_bytes),
+            "max-unread-bytes",
+            limits.max_unread_bytes,
+            limits.max_answer_bytes,
+            "--max-answer-bytes",
+        )?;
+        at_least(
+            "mailbox-bytes",
+            mailbox.bytes,
+            limits.max_message_bytes + limits.max_batch_ops * size_of::<Operation>(),
+            "--max-message-bytes, and what --max-batch-ops operations take in memory",
         )
     }
 }
@@ -335,5 +385,10 @@ mod tests {
         config.limits.max_value_bytes = 8 * MIB;
         let error = config.validate().unwrap_err().to_string();
         assert!(error.contains("--max-message-bytes is 4259840"), "{error}");
+
+        let mut config = Config::default();
+        config.limits.max_frames_in_flight = 0;
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.contains("--max-frames-in-flight is 0"), "{error}");
     }
 }

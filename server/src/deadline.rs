@@ -2,42 +2,51 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
 use soloist::codec::bad_message;
 use tokio::time::Instant;
-use tonic::Status;
-use tonic::metadata::MetadataMap;
+use tonic::{Request, Status};
 
-use crate::config::answer_margin;
+use crate::config::{Limits, answer_margin};
 
-/// The moment at which a call that has just come in is answered at the latest: a little before the caller gives up,
-/// and `max` from now if it would wait longer or does not say.
-///
-/// # Errors
-/// INVALID_ARGUMENT/BAD_MESSAGE if there is a `grpc-timeout` that is not one.
-pub(crate) fn of_call(metadata: &MetadataMap, max: Duration) -> Result<Instant, Status> {
-    Ok(within(timeout(metadata)?.unwrap_or(Duration::MAX), max))
-}
+/// The moment at which a call is answered at the latest: a little before its caller gives up. Worked out when the call
+/// comes in, before its message has. None if the caller does not say.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Deadline(Option<Instant>);
 
-/// As [`of_call`], for a stream: it may stay open for ever, if its caller sets no deadline.
-pub(crate) fn of_stream(metadata: &MetadataMap) -> Result<Option<Instant>, Status> {
-    Ok(timeout(metadata)?.map(|timeout| within(timeout, Duration::MAX)))
-}
+impl Deadline {
+    /// Reads `grpc-timeout`.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT/BAD_MESSAGE if there is one that cannot be read.
+    pub(crate) fn of_headers(headers: &HeaderMap) -> Result<Self, Status> {
+        let Some(header) = headers.get("grpc-timeout") else {
+            return Ok(Self(None));
+        };
+        let timeout = header.to_str().ok().and_then(parse).ok_or_else(|| {
+            bad_message(format!(
+                "grpc-timeout is {header:?}, but must be 1 to 8 digits and one of H M S m u n"
+            ))
+        })?;
+        let answered_after = timeout - answer_margin(timeout);
+        Ok(Self(Some(Instant::now() + answered_after)))
+    }
 
-fn timeout(metadata: &MetadataMap) -> Result<Option<Duration>, Status> {
-    let Some(header) = metadata.get("grpc-timeout") else {
-        return Ok(None);
-    };
-    let timeout = header.to_str().ok().and_then(parse).ok_or_else(|| {
-        bad_message(format!(
-            "grpc-timeout is {header:?}, but must be 1 to 8 digits and one of H M S m u n"
-        ))
-    })?;
-    Ok(Some(timeout))
-}
+    /// What [`of_headers`](Self::of_headers) found, carried along with the request.
+    pub(crate) fn of<T>(request: &Request<T>) -> Self {
+        request.extensions().get().copied().unwrap_or_default()
+    }
 
-/// As [`of_call`], for a timeout that is known; [`Duration::MAX`] stands for none.
-pub(crate) fn within(timeout: Duration, max: Duration) -> Instant {
-    Instant::now() + (timeout - answer_margin(timeout)).min(max)
+    /// For a stream, which may stay open for ever.
+    pub(crate) fn or_never(self) -> Option<Instant> {
+        self.0
+    }
+
+    /// For a unary call: the server's own if the caller does not say or would wait longer.
+    pub(crate) fn or_max(self, limits: &Limits) -> Instant {
+        let max = Instant::now() + limits.max_deadline;
+        self.0.map_or(max, |deadline| deadline.min(max))
+    }
 }
 
 /// Source: gRPC over HTTP/2, "Timeout": TimeoutValue is a positive integer of at most 8 digits.
@@ -83,6 +92,30 @@ mod tests {
             ("é", None),
         ] {
             assert_eq!(parse(text), expected, "{text:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_answer_comes_before_the_caller_gives_up() {
+        let now = Instant::now();
+        let max = Limits {
+            max_deadline: Duration::from_secs(3),
+            ..Limits::default()
+        };
+        for (timeout, stream, call) in [
+            (None, None, 3_000),
+            (Some("8m"), Some(7), 7),
+            (Some("1S"), Some(990), 990),
+            (Some("1M"), Some(59_990), 3_000),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(timeout) = timeout {
+                headers.insert("grpc-timeout", timeout.parse().unwrap());
+            }
+            let deadline = Deadline::of_headers(&headers).unwrap();
+            let at = |millis| now + Duration::from_millis(millis);
+            assert_eq!(deadline.or_never(), stream.map(at), "{timeout:?}");
+            assert_eq!(deadline.or_max(&max), at(call), "{timeout:?}");
         }
     }
 }

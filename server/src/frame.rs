@@ -43,6 +43,11 @@ pub(crate) fn decode(
 }
 
 fn any_frame(message: &[u8], limits: &Limits) -> Result<Result<Frame, BadArgument>, DecodeError> {
+    // Before they are made: an empty operation is two bytes here and a hundred in memory.
+    let count = count_operations(message);
+    if count > limits.max_batch_ops {
+        return Ok(Err(arguments::too_many_operations(count, limits)));
+    }
     let request = v1::PipelineRequest::decode(message)?;
     let checked = || {
         let timeout = arguments::timeout(request.timeout)?;
@@ -58,7 +63,11 @@ fn any_frame(message: &[u8], limits: &Limits) -> Result<Result<Frame, BadArgumen
 
 /// A frame without conditions, timeout or anything wrong. None: perhaps a frame, but not such a one.
 fn common_frame(message: &[u8], limits: &Limits) -> Option<Frame> {
-    let mut operations = Vec::with_capacity(limits.max_batch_ops.min(message.len() / 4));
+    let count = count_operations(message);
+    if count == 0 || count > limits.max_batch_ops {
+        return None;
+    }
+    let mut operations = Vec::with_capacity(count);
     let mut atomic = false;
     let mut fields = Fields(message);
     while !fields.0.is_empty() {
@@ -69,10 +78,7 @@ fn common_frame(message: &[u8], limits: &Limits) -> Option<Frame> {
         }
     }
     let bytes = || operations.iter().map(Operation::byte_len).sum::<usize>();
-    if operations.is_empty()
-        || operations.len() > limits.max_batch_ops
-        || (atomic && bytes() > limits.max_batch_bytes)
-    {
+    if atomic && bytes() > limits.max_batch_bytes {
         return None;
     }
     Some(Frame {
@@ -80,6 +86,16 @@ fn common_frame(message: &[u8], limits: &Limits) -> Option<Frame> {
         atomic,
         timeout: None,
     })
+}
+
+/// How many operations a message has, as far as it can be read.
+fn count_operations(message: &[u8]) -> usize {
+    let mut fields = Fields(message);
+    let mut count = 0;
+    while let Some((number, _)) = fields.next() {
+        count += usize::from(number == 1);
+    }
+    count
 }
 
 fn common_operation(op: &[u8], limits: &Limits) -> Option<Operation> {
@@ -522,7 +538,7 @@ mod tests {
                 error: None,
                 revision,
             };
-            let all = encode_all(AllOutcome { outcomes: outcomes.clone(), revision });
+            let all = encode_all(AllOutcome { outcomes: outcomes.clone(), revision, answer_bytes: 0 });
             prop_assert_eq!(all.0, expected.encode_to_vec());
 
             let mut results: Vec<_> = outcomes.into_iter().map(Ok).collect();
@@ -534,7 +550,7 @@ mod tests {
                     result: Some(v1::op_result::Result::Error(error)),
                 });
             }
-            let each = encode_each(EachOutcome { results, revision });
+            let each = encode_each(EachOutcome { results, revision, answer_bytes: 0 });
             prop_assert_eq!(each.0, expected.encode_to_vec());
         }
     }

@@ -10,7 +10,7 @@ use soloist_server::config::Config;
 use soloist_server::{Drain, Server};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 /// Small allocations of many sizes on few threads, which is what it is made for.
@@ -74,7 +74,8 @@ fn main() -> ExitCode {
     match serve(args.listen, &args.config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error!("{error}");
+            // Whatever the logs leave out, this is told.
+            let _ = writeln!(io::stderr(), "soloist-server: {error}");
             ExitCode::FAILURE
         }
     }

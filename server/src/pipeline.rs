@@ -8,11 +8,11 @@
 //!
 //! The reader never stops reading, not even if the client does not take its answers: HTTP/2 counts unread frames
 //! against the whole connection. What keeps memory bounded is the queue of slots: a frame is sent to the owner only
-//! if there is a slot free to answer it, and refused otherwise. Refusals in a row are only counted.
+//! if there is a slot free to answer it, and refused otherwise. Refusals in a row are only counted. What the answers
+//! in the slots may hold is bounded for the connection as a whole (`owner/unread.rs`).
 
 use std::mem;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,97 +22,109 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
-use crate::config::Limits;
-use crate::frame::Frame;
+use crate::deadline::Deadline;
+use crate::frame::{self, Frame};
 use crate::machine::{AllOutcome, EachOutcome};
-use crate::owner::{CallError, OwnerHandle, Pending, Timer};
+use crate::owner::{CallError, Held, Pending, Timer};
+use crate::service::StateService;
 use crate::status::{Refusal, draining, too_many_frames};
-use crate::{deadline, frame};
 
 /// The place of an answer in the stream.
 enum Slot {
     /// A frame that stands alone operation by operation, on its way through the owner.
-    Each(Pending<EachOutcome>),
+    Each(Pending<(EachOutcome, Held)>),
     /// An atomic frame, on its way through the owner.
-    All(Pending<AllOutcome>),
+    All(Pending<(AllOutcome, Held)>),
     /// A frame that never reached the owner.
     Refused(Refusal),
     /// So many frames that found no slot.
     Overloaded(u64),
     /// The end of the stream.
-    End(Status),
+    End(Result<(), Status>),
 }
 
 /// Serves one stream. Returns its answers; reading goes on in a task of its own until the client has sent everything,
-/// the answers are dropped, or the server shuts down.
+/// the answers are dropped, the deadline passes, or the server shuts down.
 pub(crate) fn serve(
     frames: Streaming<Encoded>,
-    owner: OwnerHandle,
-    limits: Arc<Limits>,
-    drain: watch::Receiver<bool>,
-    deadline: Option<Instant>,
+    service: StateService,
+    deadline: Deadline,
 ) -> impl Stream<Item = Result<Encoded, Status>> + Send + 'static {
-    let (slots, answers) = mpsc::channel(limits.max_frames_in_flight);
-    let max_frames = limits.max_frames_in_flight;
+    let frames_max = service.limits.max_frames_in_flight;
+    let (slots, answers) = mpsc::channel(frames_max);
     let reader = Reader {
-        owner,
-        limits,
-        deadline,
+        service,
+        deadline: deadline.or_never(),
         slots,
     };
-    tokio::spawn(reader.run(frames, drain));
+    tokio::spawn(reader.run(frames));
     Answers {
         slots: answers,
         first: None,
         timer: Timer::default(),
         overloaded: 0,
-        max_frames,
+        frames_max,
     }
 }
 
 struct Reader {
-    owner: OwnerHandle,
-    limits: Arc<Limits>,
+    service: StateService,
     /// The stream's own.
     deadline: Option<Instant>,
     slots: mpsc::Sender<Slot>,
 }
 
 impl Reader {
-    async fn run(self, mut frames: Streaming<Encoded>, drain: watch::Receiver<bool>) {
-        // Frames in a row that found no slot, and whose answers still want one.
+    async fn run(self, mut frames: Streaming<Encoded>) {
         let mut overloaded = 0;
+        let end = self.read(&mut frames, &mut overloaded).await;
+        // The client may take its time to read what it is still owed, and go on sending: that is thrown away.
+        let discard = async {
+            while let Ok(Some(_)) = frames.message().await {}
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = self.finish(overloaded, end) => {}
+            () = discard => {}
+        }
+    }
+
+    /// Reads frames, and sends them to the owner, until the stream ends. Leaves the number of frames that are still
+    /// owed a refusal in `overloaded`.
+    async fn read(
+        &self,
+        frames: &mut Streaming<Encoded>,
+        overloaded: &mut u64,
+    ) -> Result<(), Status> {
+        let drain = self.service.drain.clone();
         let mut end = pin!(end(self.deadline, drain, self.slots.clone()));
-        let end = loop {
+        loop {
             // Biased, so that refusals get their place before any later frame. That frames go before the end starves
             // nothing: there are never more of them ready than fit into the stream's window.
             tokio::select! {
                 biased;
-                permit = self.slots.reserve(), if overloaded > 0 => match permit {
-                    Ok(permit) => permit.send(Slot::Overloaded(mem::take(&mut overloaded))),
-                    Err(_) => return, // The client takes no more answers.
+                slot = self.slots.reserve(), if *overloaded > 0 => match slot {
+                    Ok(slot) => slot.send(Slot::Overloaded(mem::take(overloaded))),
+                    Err(_) => return Ok(()), // The client takes no more answers.
                 },
-                frame = frames.message() => match frame {
-                    Ok(Some(frame)) => match self.slots.try_reserve() {
-                        Ok(slot) if overloaded == 0 => match self.submit(&frame.0) {
-                            Ok(answer) => slot.send(answer),
-                            Err(status) => break Some(status),
-                        },
-                        _ => overloaded += 1,
+                frame = frames.message() => match frame? {
+                    Some(frame) => match self.slots.try_reserve() {
+                        Ok(slot) if *overloaded == 0 => slot.send(self.submit(&frame.0)?),
+                        _ => *overloaded += 1,
                     },
-                    Ok(None) => break None,
-                    Err(status) => break Some(status),
+                    None => return Ok(()),
                 },
-                status = &mut end => break Some(status),
+                status = &mut end => return Err(status),
             }
-        };
+        }
+    }
+
+    /// Gives the last slots to what is owed and to the end. That nobody takes them means that the client has left.
+    async fn finish(&self, overloaded: u64, end: Result<(), Status>) {
         if overloaded > 0 {
             let _ = self.slots.send(Slot::Overloaded(overloaded)).await;
         }
-        if let Some(status) = end {
-            // If nobody takes it, the client has left.
-            let _ = self.slots.send(Slot::End(status)).await;
-        }
+        let _ = self.slots.send(Slot::End(end)).await;
     }
 
     /// Sends a frame to the owner. What comes back, now or later, has its place in the stream.
@@ -120,27 +132,35 @@ impl Reader {
     /// # Errors
     /// With what the stream has to end, if this is no frame.
     fn submit(&self, message: &[u8]) -> Result<Slot, Status> {
-        match frame::decode(message, &self.limits) {
-            Ok(Ok(frame)) => Ok(self
+        Ok(match frame::decode(message, &self.service.limits) {
+            Ok(Ok(frame)) => self
                 .send(frame)
-                .unwrap_or_else(|error| Slot::Refused(error.into()))),
-            Ok(Err(bad)) => Ok(Slot::Refused(bad.into())),
-            Err(error) => Err(bad_message(format!(
-                "request is not a valid message: {error}"
-            ))),
-        }
+                .unwrap_or_else(|error| Slot::Refused(error.into())),
+            Ok(Err(bad)) => Slot::Refused(bad.into()),
+            Err(error) => {
+                let problem = format!("request is not a valid message: {error}");
+                return Err(bad_message(problem));
+            }
+        })
     }
 
     fn send(&self, frame: Frame) -> Result<Slot, CallError> {
+        let StateService {
+            owner,
+            limits,
+            unread,
+            ..
+        } = &self.service;
         let timeout = frame.timeout.unwrap_or(Duration::MAX);
-        let mut deadline = deadline::within(timeout, self.limits.max_deadline);
+        let mut deadline = Instant::now() + timeout.min(limits.max_deadline);
         if let Some(stream_deadline) = self.deadline {
             deadline = deadline.min(stream_deadline);
         }
+        let (operations, unread) = (frame.operations, unread.clone());
         Ok(if frame.atomic {
-            Slot::All(self.owner.apply_all(frame.operations, deadline)?)
+            Slot::All(owner.apply_all(operations, unread, deadline)?)
         } else {
-            Slot::Each(self.owner.apply_each(frame.operations, deadline)?)
+            Slot::Each(owner.apply_each(operations, unread, deadline)?)
         })
     }
 }
@@ -148,12 +168,12 @@ impl Reader {
 /// The answers of a stream, in the order of its frames.
 struct Answers {
     slots: mpsc::Receiver<Slot>,
-    /// The slot whose answer is next, once it was looked at.
+    /// The slot that is next, once it was looked at and had no answer yet.
     first: Option<Slot>,
     timer: Timer,
     /// Answers still owed for the last [`Slot::Overloaded`].
     overloaded: u64,
-    max_frames: usize,
+    frames_max: usize,
 }
 
 impl Stream for Answers {
@@ -162,40 +182,43 @@ impl Stream for Answers {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         while this.overloaded == 0 {
-            let slot = match &mut this.first {
+            let slot = match this.first.take() {
                 Some(slot) => slot,
                 None => match ready!(this.slots.poll_recv(cx)) {
-                    Some(slot) => this.first.insert(slot),
-                    None => return Poll::Ready(None),
+                    Some(slot) => slot,
+                    // The reader is gone without a word. Never let that pass for an end in order.
+                    None => Slot::End(Err(Status::internal("the stream was not read to its end"))),
                 },
             };
+            // What the answer holds on the account of unread bytes is let go of when it is encoded: from here on it
+            // is bounded by the window that the client gives.
             let answer = match slot {
-                Slot::Each(pending) => {
-                    ready!(pending.poll_answer(cx, &mut this.timer)).map(frame::encode_each)
-                }
-                Slot::All(pending) => {
-                    ready!(pending.poll_answer(cx, &mut this.timer)).map(frame::encode_all)
-                }
+                Slot::Each(mut pending) => match pending.poll_answer(cx, &mut this.timer) {
+                    Poll::Ready(answer) => answer.map(|(each, _held)| frame::encode_each(each)),
+                    Poll::Pending => {
+                        this.first = Some(Slot::Each(pending));
+                        return Poll::Pending;
+                    }
+                },
+                Slot::All(mut pending) => match pending.poll_answer(cx, &mut this.timer) {
+                    Poll::Ready(answer) => answer.map(|(all, _held)| frame::encode_all(all)),
+                    Poll::Pending => {
+                        this.first = Some(Slot::All(pending));
+                        return Poll::Pending;
+                    }
+                },
+                Slot::Refused(refusal) => Ok(frame::encode_refused(refusal)),
                 Slot::Overloaded(count) => {
-                    this.overloaded = *count;
-                    this.first = None;
+                    this.overloaded = count;
                     continue;
                 }
-                Slot::Refused(_) | Slot::End(_) => {
-                    return Poll::Ready(match this.first.take() {
-                        Some(Slot::End(status)) => Some(Err(status)),
-                        Some(Slot::Refused(refusal)) => Some(Ok(frame::encode_refused(refusal))),
-                        _ => unreachable!("it was one of the two"),
-                    });
-                }
+                Slot::End(end) => return Poll::Ready(end.err().map(Err)),
             };
-            this.first = None;
-            return Poll::Ready(Some(Ok(
-                answer.unwrap_or_else(|error| frame::encode_refused(Refusal::from(error)))
-            )));
+            let answer = answer.unwrap_or_else(|error| frame::encode_refused(error.into()));
+            return Poll::Ready(Some(Ok(answer)));
         }
         this.overloaded -= 1;
-        let refused = frame::encode_refused(too_many_frames(this.max_frames));
+        let refused = frame::encode_refused(too_many_frames(this.frames_max));
         Poll::Ready(Some(Ok(refused)))
     }
 }

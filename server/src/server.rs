@@ -16,8 +16,8 @@ use tonic_health::server::HealthReporter;
 use tracing::{error, info};
 
 use crate::config::Config;
-use crate::machine::{StateLimits, StateMachine};
-use crate::owner;
+use crate::machine::StateMachine;
+use crate::owner::{self, Unread};
 use crate::service::{AdminService, StateService};
 use crate::transport::{Acceptor, Router, Worker};
 
@@ -144,7 +144,8 @@ impl Server {
         self.drain.begin();
     }
 
-    /// Blocks until it has shut down.
+    /// Blocks until it has shut down. Clients that run on this very thread cannot let go of their connections
+    /// meanwhile, which then takes the whole drain timeout: close them first.
     ///
     /// # Errors
     /// [`OwnerLost`] if it ended because the owner did.
@@ -162,18 +163,19 @@ async fn run(
     mut drain: watch::Receiver<bool>,
 ) -> Result<(), OwnerLost> {
     let limits = Arc::new(config.limits);
-    let machine = StateMachine::new(StateLimits {
-        store_bytes_max: limits.max_store_bytes,
-        answer_bytes_max: limits.max_answer_bytes,
-    });
-    let (handle, mut owner) = owner::spawn(machine, config.mailbox);
+    let machine = StateMachine::new(limits.max_store_bytes);
+    let (handle, mut owner) = owner::spawn(machine, config.mailbox, limits.max_answer_bytes);
     let health = HealthReporter::new();
+    // Told after health has said so, which otherwise might not be heard any more.
+    let (close, closing) = watch::channel(false);
     report(&health, ServingStatus::Serving).await;
     let router = Router::new(
         StateService {
             owner: handle.clone(),
             limits: Arc::clone(&limits),
-            drain: drain.clone(),
+            drain: closing.clone(),
+            // Each connection gets an account of its own.
+            unread: Unread::new(0),
         },
         AdminService {
             owner: handle,
@@ -181,9 +183,9 @@ async fn run(
             store_id: store_id().into(),
         },
         health.clone(),
-        drain.clone(),
+        closing.clone(),
     );
-    let acceptor = Acceptor::new(listener, workers, router, config.transport, drain.clone());
+    let acceptor = Acceptor::new(listener, workers, router, config.transport, closing);
     let open = acceptor.open();
 
     tokio::select! {
@@ -197,6 +199,7 @@ async fn run(
     }
     info!("draining");
     report(&health, ServingStatus::NotServing).await;
+    close.send_replace(true);
     open.ended().await;
     // With the last connection the last handle is gone, so the owner has worked off its mailbox and ends.
     match owner.await {

@@ -12,9 +12,10 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::config::Limits;
-use crate::owner::OwnerHandle;
+use crate::deadline::Deadline;
+use crate::owner::{OwnerHandle, Unread};
 use crate::status::Refusal;
-use crate::{arguments, convert, deadline, pipeline};
+use crate::{arguments, convert, pipeline};
 
 /// `soloist.v1.State`.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct StateService {
     pub(crate) owner: OwnerHandle,
     pub(crate) limits: Arc<Limits>,
     pub(crate) drain: watch::Receiver<bool>,
+    /// What the clients of this connection have not read yet.
+    pub(crate) unread: Unread,
 }
 
 #[tonic::async_trait]
@@ -30,7 +33,7 @@ impl State for StateService {
         &self,
         request: Request<v1::ReadRequest>,
     ) -> Result<Response<v1::ReadResponse>, Status> {
-        let deadline = deadline::of_call(request.metadata(), self.limits.max_deadline)?;
+        let deadline = Deadline::of(&request).or_max(&self.limits);
         let read = arguments::read(request.into_inner(), &self.limits).map_err(Refusal::from)?;
         let outcome = self
             .owner
@@ -44,7 +47,7 @@ impl State for StateService {
         &self,
         request: Request<v1::WriteRequest>,
     ) -> Result<Response<v1::WriteResponse>, Status> {
-        let deadline = deadline::of_call(request.metadata(), self.limits.max_deadline)?;
+        let deadline = Deadline::of(&request).or_max(&self.limits);
         let write = arguments::write(request.into_inner(), &self.limits).map_err(Refusal::from)?;
         let outcome = self
             .owner
@@ -60,14 +63,9 @@ impl State for StateService {
         &self,
         request: Request<Streaming<Encoded>>,
     ) -> Result<Response<Self::PipelineStream>, Status> {
-        let deadline = deadline::of_stream(request.metadata())?;
-        Ok(Response::new(Box::pin(pipeline::serve(
-            request.into_inner(),
-            self.owner.clone(),
-            Arc::clone(&self.limits),
-            self.drain.clone(),
-            deadline,
-        ))))
+        let deadline = Deadline::of(&request);
+        let answers = pipeline::serve(request.into_inner(), self.clone(), deadline);
+        Ok(Response::new(Box::pin(answers)))
     }
 }
 
@@ -85,7 +83,7 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::GetInfoRequest>,
     ) -> Result<Response<v1::Info>, Status> {
-        let deadline = deadline::of_call(request.metadata(), self.limits.max_deadline)?;
+        let deadline = Deadline::of(&request).or_max(&self.limits);
         let usage = self.owner.usage(deadline).await.map_err(Refusal::from)?;
         Ok(Response::new(v1::Info {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -112,6 +110,7 @@ fn shown_limits(limits: &Limits) -> v1::Limits {
         max_frames_in_flight: int(limits.max_frames_in_flight),
         max_deadline: prost_types::Duration::try_from(limits.max_deadline).ok(),
         max_answer_bytes: int(limits.max_answer_bytes),
+        max_unread_bytes: int(limits.max_unread_bytes),
     }
 }
 

@@ -17,8 +17,12 @@ use crate::config::RETRY_DELAY;
 use crate::machine::{Cause, Condition, Entry, Mismatch, RejectedAt, Rejection, Value};
 use crate::owner::CallError;
 
-/// Longest text of a value in an error, in bytes: enough to recognise it.
-const SHOWN_VALUE_BYTES: usize = 256;
+/// Longest text of a value in an error's metadata, in bytes: enough to compare it.
+const METADATA_BYTES: usize = 256;
+
+/// Longest text of a key or value elsewhere in an error, in bytes: enough to recognise it. An error travels in
+/// headers, of which clients take 8 KiB; and a thousand of them in one answer, of which clients take 4 MiB.
+const SHOWN_BYTES: usize = 64;
 
 /// `ResourceInfo.resource_type` of a key.
 const ENTRY_TYPE: &str = "soloist.v1.Entry";
@@ -126,17 +130,20 @@ pub(crate) fn message_too_large(limit: usize, actual: usize) -> Refusal {
 
 /// There is no such method.
 #[must_use]
-pub(crate) fn unknown_method(path: &str) -> Status {
-    Status::unimplemented(format!(
-        "no method {path} here; grpcurl list shows what there is"
-    ))
+pub(crate) fn unknown_method(path: &str) -> Refusal {
+    let path = cut(path.into(), METADATA_BYTES);
+    Refusal::new(
+        Code::Unimplemented,
+        Reason::UnknownMethod,
+        format!("no method {path} here; grpcurl list shows what there is"),
+    )
 }
 
 fn overloaded(limit: usize, unit: &str) -> Refusal {
     Refusal::new(
         Code::ResourceExhausted,
         Reason::Overloaded,
-        format!("{limit} {unit} wait already, which is the limit"),
+        format!("no more than {limit} {unit} may wait, and this is one too many"),
     )
     .with("limit", limit)
     .details(|details| {
@@ -150,17 +157,20 @@ impl From<BadArgument> for Refusal {
             field,
             reason,
             problem,
-            bound,
+            limit,
+            actual,
         } = bad;
         let refusal = Refusal::new(Code::InvalidArgument, reason, format!("{field} {problem}"))
             .details(|details| {
                 details.add_bad_request_violation(field.as_str(), problem);
             })
             .with("field", &field);
-        match bound {
-            Some((limit, actual)) => refusal.limit(limit, actual),
-            None => refusal,
-        }
+        let refusal = limit
+            .into_iter()
+            .fold(refusal, |refusal, limit| refusal.with("limit", limit));
+        actual
+            .into_iter()
+            .fold(refusal, |refusal, actual| refusal.with("actual", actual))
     }
 }
 
@@ -188,25 +198,26 @@ impl From<CallError> for Refusal {
 
 impl From<Rejection> for Refusal {
     fn from(Rejection { key, cause }: Rejection) -> Self {
-        let key = key.as_str();
+        let name = cut(key.as_str().into(), SHOWN_BYTES);
+        let key = cut(format!("{name:?}"), SHOWN_BYTES);
         match cause {
-            Cause::ExpectationFailed(mismatch) => expectation_failed(key, &mismatch),
+            Cause::ExpectationFailed(mismatch) => expectation_failed(&name, &key, &mismatch),
             Cause::KeyExists { revision } => Self::new(
                 Code::AlreadyExists,
                 Reason::KeyExists,
-                format!("key {key:?} exists, at revision {revision}"),
+                format!("key {key} exists, at revision {revision}"),
             )
             .with("revision", revision)
             .details(|details| {
-                details.set_resource_info(ENTRY_TYPE, key, "", "the key exists");
+                details.set_resource_info(ENTRY_TYPE, name, "", "the key exists");
             }),
             Cause::KeyNotFound => Self::new(
                 Code::NotFound,
                 Reason::KeyNotFound,
-                format!("key {key:?} does not exist"),
+                format!("key {key} does not exist"),
             )
             .details(|details| {
-                details.set_resource_info(ENTRY_TYPE, key, "", "the key does not exist");
+                details.set_resource_info(ENTRY_TYPE, name, "", "the key does not exist");
             }),
             Cause::StoreFull { limit, actual } => Self::new(
                 Code::ResourceExhausted,
@@ -217,51 +228,62 @@ impl From<Rejection> for Refusal {
             Cause::AnswerTooLarge { limit, actual } => Self::new(
                 Code::ResourceExhausted,
                 Reason::AnswerTooLarge,
-                format!("with key {key:?} the frame's answer would hold {actual} bytes, the limit is {limit}"),
+                format!("up to key {key} the answer would hold {actual} bytes of values, the limit is {limit}"),
             )
             .over_quota("answer", limit as u64, actual as u64),
         }
     }
 }
 
-fn expectation_failed(key: &str, mismatch: &Mismatch) -> Refusal {
+fn expectation_failed(name: &str, key: &str, mismatch: &Mismatch) -> Refusal {
     let entry = mismatch.actual.as_ref();
-    let revision_of = |revision: fn(&Entry) -> i64| {
-        entry.map_or(String::new(), |entry| revision(entry).to_string())
-    };
+    let revision = |revision: fn(&Entry) -> i64| entry.map_or(0, revision);
     let (test, expected, actual) = match &mismatch.expected {
         Condition::Revision(expected) => (
             "revision",
             expected.to_string(),
-            revision_of(|entry| entry.revision),
+            revision(|entry| entry.revision).to_string(),
         ),
         Condition::CreateRevision(expected) => (
             "create_revision",
             expected.to_string(),
-            revision_of(|entry| entry.create_revision),
+            revision(|entry| entry.create_revision).to_string(),
         ),
         Condition::Value(expected) => (
             "value",
             shown(expected),
             entry.map_or(String::new(), |entry| shown(&entry.value)),
         ),
-        Condition::Exists(expected) => {
-            ("exists", expected.to_string(), entry.is_some().to_string())
+        Condition::Exists(_) => unreachable!("has causes of its own"),
+    };
+    let message = match (&mismatch.expected, entry) {
+        (Condition::Revision(0) | Condition::CreateRevision(0), _) => {
+            format!("key {key} was expected not to exist, and has {test} {actual}")
         }
+        (_, None) => format!(
+            "key {key} was expected to have {test} {}, and does not exist",
+            cut(expected.clone(), SHOWN_BYTES)
+        ),
+        (_, Some(_)) => format!(
+            "key {key} was expected to have {test} {}, and has {}",
+            cut(expected.clone(), SHOWN_BYTES),
+            cut(actual.clone(), SHOWN_BYTES)
+        ),
     };
-    let is = if actual.is_empty() {
-        "nothing: the key does not exist"
-    } else {
-        &actual
-    };
-    let message = format!("key {key:?}: expected {test} {expected}, there is {is}");
-    Refusal::new(Code::Aborted, Reason::ExpectationFailed, message.clone())
+    Refusal::new(Code::Aborted, Reason::ExpectationFailed, message)
         .details(|details| {
-            details.add_precondition_failure_violation("EXPECTATION", key, message);
+            details.add_precondition_failure_violation("EXPECTATION", name, test);
         })
         .with("test", test)
         .with("expected", expected)
-        .with("actual", actual)
+        .with(
+            "actual",
+            if entry.is_some() {
+                actual
+            } else {
+                String::new()
+            },
+        )
 }
 
 /// A value as the JSON of the contract's `Value`, cut where it is long.
@@ -271,11 +293,11 @@ fn shown(value: &Value) -> String {
         Value::Text(text) => {
             let mut json = String::from("{\"text\":\"");
             // More than what is shown in the end, so that a large value is not escaped for nothing.
-            for char in text.chars().take(SHOWN_VALUE_BYTES) {
+            for char in text.chars().take(METADATA_BYTES) {
                 match char {
                     '"' | '\\' => json.extend(['\\', char]),
                     char if char.is_control() => {
-                        write!(json, "\\u{:04x}", char as u32).expect("a String takes all")
+                        write!(json, "\\u{:04x}", char as u32).expect("a String takes all");
                     }
                     char => json.push(char),
                 }
@@ -283,16 +305,17 @@ fn shown(value: &Value) -> String {
             json + "\"}"
         }
         Value::Bytes(bytes) => {
-            let head = &bytes[..bytes.len().min(SHOWN_VALUE_BYTES)];
+            let head = &bytes[..bytes.len().min(METADATA_BYTES)];
             format!("{{\"bytes\":\"{}\"}}", base64(head))
         }
     };
-    cut(json)
+    cut(json, METADATA_BYTES)
 }
 
-fn cut(mut text: String) -> String {
-    if text.len() > SHOWN_VALUE_BYTES {
-        text.truncate(text.floor_char_boundary(SHOWN_VALUE_BYTES - '…'.len_utf8()));
+/// The beginning of `text`, if it has more than `limit` bytes.
+fn cut(mut text: String, limit: usize) -> String {
+    if text.len() > limit {
+        text.truncate(text.floor_char_boundary(limit - '…'.len_utf8()));
         text.push('…');
     }
     text
@@ -301,4 +324,68 @@ fn cut(mut text: String) -> String {
 fn base64(bytes: &[u8]) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mismatch(key: &str, expected: Condition, value: Option<Value>) -> Rejection {
+        let entry = |value| Entry {
+            value,
+            revision: i64::MAX,
+            create_revision: i64::MAX,
+        };
+        Rejection {
+            key: key.into(),
+            cause: Cause::ExpectationFailed(Box::new(Mismatch {
+                expected,
+                actual: value.map(entry),
+            })),
+        }
+    }
+
+    #[test]
+    fn messages_are_for_people() {
+        let value = |int| Some(Value::Int(int));
+        for (rejection, message) in [
+            (
+                mismatch("k", Condition::Revision(7), value(1)),
+                "key \"k\" was expected to have revision 7, and has 9223372036854775807",
+            ),
+            (
+                mismatch("k", Condition::Revision(0), value(1)),
+                "key \"k\" was expected not to exist, and has revision 9223372036854775807",
+            ),
+            (
+                mismatch("k", Condition::Value(Value::Int(5)), None),
+                "key \"k\" was expected to have value {\"int\":\"5\"}, and does not exist",
+            ),
+        ] {
+            assert_eq!(Refusal::from(rejection).message, message);
+        }
+    }
+
+    #[test]
+    fn the_largest_error_fits_into_headers_and_a_thousand_into_an_answer() {
+        for text in ["k", "\"", "é", "\u{ad}", "\\"] {
+            let long = text.repeat(10_000);
+            let value = |end: &str| Value::Text((long.clone() + end).into());
+            let rejection = mismatch(&long, Condition::Value(value("a")), Some(value("b")));
+            let rpc = Refusal::from(rejection.clone()).into_rpc_status();
+            let len = prost::Message::encoded_len(&rpc);
+            assert!(len < 1_200, "{text:?}: {len} bytes");
+
+            let mut headers = http::HeaderMap::new();
+            Refusal::from(rejection)
+                .into_status()
+                .add_header(&mut headers)
+                .unwrap();
+            let len: usize = headers
+                .iter()
+                .map(|(name, value)| name.as_str().len() + value.len())
+                .sum();
+            assert!(len < 4_096, "{text:?}: {len} bytes of headers");
+        }
+    }
 }

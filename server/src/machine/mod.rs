@@ -18,15 +18,6 @@ pub use value::{Entry, Key, Revision, Value};
 /// place in the table and the allocator's rounding.
 const KEY_OVERHEAD_BYTES: u64 = 64;
 
-/// Limits that the state itself keeps.
-#[derive(Clone, Copy, Debug)]
-pub struct StateLimits {
-    /// Most bytes in the store, as `Info.used_bytes` counts them.
-    pub store_bytes_max: u64,
-    /// Most bytes of keys and values in the answer to one frame.
-    pub answer_bytes_max: usize,
-}
-
 /// How full the state is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
@@ -44,18 +35,18 @@ pub struct StateMachine {
     entries: BTreeMap<Box<str>, Entry>,
     revision: Revision,
     used_bytes: u64,
-    limits: StateLimits,
+    store_bytes_max: u64,
 }
 
 impl StateMachine {
-    /// An empty state at revision 0.
+    /// An empty state at revision 0, which may grow to `store_bytes_max` bytes as `Info.used_bytes` counts them.
     #[must_use]
-    pub fn new(limits: StateLimits) -> Self {
+    pub fn new(store_bytes_max: u64) -> Self {
         Self {
             entries: BTreeMap::new(),
             revision: 0,
             used_bytes: 0,
-            limits,
+            store_bytes_max,
         }
     }
 
@@ -85,9 +76,14 @@ impl StateMachine {
         self.write_at(self.revision + 1, write, &mut Answer::unbounded())
     }
 
-    /// Does the operations in order, each standing alone with a revision of its own.
-    pub fn apply_each(&mut self, operations: Vec<Operation>) -> EachOutcome {
-        let mut answer = Answer::bounded(self.limits.answer_bytes_max);
+    /// Does the operations in order, each standing alone with a revision of its own. Those that would make the answer
+    /// hold more than `answer_bytes_max` bytes of values are refused.
+    pub fn apply_each(
+        &mut self,
+        operations: Vec<Operation>,
+        answer_bytes_max: usize,
+    ) -> EachOutcome {
+        let mut answer = Answer::bounded(answer_bytes_max);
         let results = operations
             .into_iter()
             .map(|operation| self.apply_at(self.revision + 1, operation, &mut answer))
@@ -95,16 +91,22 @@ impl StateMachine {
         EachOutcome {
             results,
             revision: self.revision,
+            answer_bytes: answer.used,
         }
     }
 
-    /// Does the operations in order, all of them at one new revision, or none.
+    /// Does the operations in order, all of them at one new revision, or none. The answer may hold `answer_bytes_max`
+    /// bytes of values.
     ///
     /// # Errors
     /// The first refusal; the state is then as it was.
-    pub fn apply_all(&mut self, operations: Vec<Operation>) -> Result<AllOutcome, RejectedAt> {
+    pub fn apply_all(
+        &mut self,
+        operations: Vec<Operation>,
+        answer_bytes_max: usize,
+    ) -> Result<AllOutcome, RejectedAt> {
         let before = self.revision;
-        let mut answer = Answer::bounded(self.limits.answer_bytes_max);
+        let mut answer = Answer::bounded(answer_bytes_max);
         let mut undo = Vec::new();
         let mut outcomes = Vec::with_capacity(operations.len());
         for (index, operation) in operations.into_iter().enumerate() {
@@ -128,6 +130,7 @@ impl StateMachine {
         Ok(AllOutcome {
             outcomes,
             revision: self.revision,
+            answer_bytes: answer.used,
         })
     }
 
@@ -181,9 +184,9 @@ impl StateMachine {
         let freed = seen.map_or(0, |entry| entry_bytes(name, &entry.value));
         let used_bytes = self.used_bytes - freed + entry_bytes(name, &value);
         // Only growth is refused: a full store can always be made smaller.
-        if used_bytes > self.limits.store_bytes_max && used_bytes > self.used_bytes {
+        if used_bytes > self.store_bytes_max && used_bytes > self.used_bytes {
             return Err(refuse(Cause::StoreFull {
-                limit: self.limits.store_bytes_max,
+                limit: self.store_bytes_max,
                 actual: used_bytes,
             }));
         }

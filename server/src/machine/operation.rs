@@ -125,6 +125,8 @@ pub struct EachOutcome {
     pub results: Vec<Result<Outcome, Rejection>>,
     /// The store revision after the last operation.
     pub revision: Revision,
+    /// Bytes of the values that the results show.
+    pub answer_bytes: usize,
 }
 
 /// The answer to a frame that was done as a whole.
@@ -134,6 +136,8 @@ pub struct AllOutcome {
     pub outcomes: Vec<Outcome>,
     /// The store revision after the frame, and that of all its changes.
     pub revision: Revision,
+    /// Bytes of the values that the outcomes show.
+    pub answer_bytes: usize,
 }
 
 /// The state says no to an operation. Nothing was changed.

@@ -4,11 +4,11 @@ mod model;
 
 use super::*;
 
-/// Everything may be stored and shown.
-const ROOMY: StateLimits = StateLimits {
-    store_bytes_max: u64::MAX,
-    answer_bytes_max: usize::MAX,
-};
+/// Everything may be stored.
+const ROOMY: u64 = u64::MAX;
+
+/// Everything may be shown.
+const ALL: usize = usize::MAX;
 
 fn int(int: i64) -> Value {
     Value::Int(int)
@@ -97,14 +97,14 @@ fn mismatch(expected: Condition, actual: Option<Entry>) -> Result<Outcome, Cause
 
 /// Does the steps one after another and compares each answer; a refusal must leave no trace.
 fn check(
-    limits: StateLimits,
+    store_bytes_max: u64,
     steps: impl IntoIterator<Item = (Operation, Result<Outcome, Cause>)>,
 ) {
-    let mut machine = StateMachine::new(limits);
+    let mut machine = StateMachine::new(store_bytes_max);
     for (step, (operation, expected)) in steps.into_iter().enumerate() {
         let before = (machine.usage(), machine.entries.clone());
         let answer = machine
-            .apply_each(vec![operation.clone()])
+            .apply_each(vec![operation.clone()], ALL)
             .results
             .pop()
             .unwrap();
@@ -259,13 +259,10 @@ fn text_and_bytes_of_the_same_content_differ() {
 #[test]
 fn a_full_store_refuses_growth_only() {
     // Room for one key of 1 byte with a value of 8.
-    let limits = StateLimits {
-        store_bytes_max: 64 + 1 + 8,
-        ..ROOMY
-    };
+    let limit = 64 + 1 + 8;
     let full = |actual| Err(Cause::StoreFull { limit: 73, actual });
     check(
-        limits,
+        limit,
         [
             (write("a", int(1)), wrote(1, 1)),
             (write("b", int(1)), full(146)),
@@ -285,12 +282,15 @@ fn a_full_store_refuses_growth_only() {
 #[test]
 fn operations_of_a_frame_stand_alone() {
     let mut machine = StateMachine::new(ROOMY);
-    let answer = machine.apply_each(vec![
-        write("a", int(1)),
-        write_if("a", int(2), Condition::Exists(false)),
-        write("b", int(3)),
-        read("a"),
-    ]);
+    let answer = machine.apply_each(
+        vec![
+            write("a", int(1)),
+            write_if("a", int(2), Condition::Exists(false)),
+            write("b", int(3)),
+            read("a"),
+        ],
+        ALL,
+    );
     assert_eq!(answer.revision, 2);
     let causes: Vec<_> = answer
         .results
@@ -311,15 +311,18 @@ fn operations_of_a_frame_stand_alone() {
 #[test]
 fn an_atomic_frame_has_one_revision() {
     let mut machine = StateMachine::new(ROOMY);
-    machine.apply_each(vec![write("a", int(1))]);
+    machine.apply_each(vec![write("a", int(1))], ALL);
     let answer = machine
-        .apply_all(vec![
-            read("a"),
-            write("a", int(2)),
-            replace("a", int(3)),
-            write("b", int(4)),
-            read("a"),
-        ])
+        .apply_all(
+            vec![
+                read("a"),
+                write("a", int(2)),
+                replace("a", int(3)),
+                write("b", int(4)),
+                read("a"),
+            ],
+            ALL,
+        )
         .unwrap();
     assert_eq!(answer.revision, 2);
     let expected = [
@@ -337,52 +340,58 @@ fn an_atomic_frame_has_one_revision() {
 #[test]
 fn an_atomic_frame_that_only_reads_takes_no_revision() {
     let mut machine = StateMachine::new(ROOMY);
-    machine.apply_each(vec![write("a", int(1))]);
-    assert_eq!(machine.apply_all(vec![read("a")]).unwrap().revision, 1);
+    machine.apply_each(vec![write("a", int(1))], ALL);
+    assert_eq!(machine.apply_all(vec![read("a")], ALL).unwrap().revision, 1);
     assert_eq!(machine.usage().revision, 1);
 }
 
 #[test]
 fn a_refused_atomic_frame_leaves_no_trace() {
     let mut machine = StateMachine::new(ROOMY);
-    machine.apply_each(vec![write("a", text("first")), write("b", int(2))]);
+    machine.apply_each(vec![write("a", text("first")), write("b", int(2))], ALL);
     let before = (machine.usage(), machine.entries.clone());
-    let refused = machine.apply_all(vec![
-        write("a", text("a longer second")),
-        write("new", int(1)),
-        write("a", text("3rd")),
-        read_if("b", Condition::Value(int(3))),
-        write("b", int(4)),
-    ]);
+    let refused = machine.apply_all(
+        vec![
+            write("a", text("a longer second")),
+            write("new", int(1)),
+            write("a", text("3rd")),
+            read_if("b", Condition::Value(int(3))),
+            write("b", int(4)),
+        ],
+        ALL,
+    );
     let rejected = refused.unwrap_err();
     assert_eq!((rejected.index, rejected.rejection.key), (3, "b".into()));
     assert_eq!(before, (machine.usage(), machine.entries.clone()));
     machine.assert_consistent();
     // And the revision that was taken back is given to the next change.
-    assert_eq!(machine.apply_each(vec![write("c", int(1))]).revision, 3);
+    assert_eq!(
+        machine.apply_each(vec![write("c", int(1))], ALL).revision,
+        3
+    );
 }
 
 #[test]
 fn the_answer_to_a_frame_is_bounded() {
-    let limits = StateLimits {
-        answer_bytes_max: 10,
-        ..ROOMY
-    };
     let too_large = |actual| Err(Cause::AnswerTooLarge { limit: 10, actual });
-    let prepared = |limits| {
-        let mut machine = StateMachine::new(limits);
-        machine.apply_each(vec![write("a", text("123456")), write("i", int(1))]);
+    let prepared = || {
+        let mut machine = StateMachine::new(ROOMY);
+        machine.apply_each(vec![write("a", text("123456")), write("i", int(1))], ALL);
         machine
     };
-    let mut machine = prepared(limits);
-    let answer = machine.apply_each(vec![
-        read("a"),
-        read("a"),
-        read("missing"),
-        replace("a", int(0)),
-        write("a", text("1234")),
-        read("a"),
-    ]);
+    let mut machine = prepared();
+    let answer = machine.apply_each(
+        vec![
+            read("a"),
+            read("a"),
+            read("missing"),
+            replace("a", int(0)),
+            write("a", text("1234")),
+            read("a"),
+        ],
+        10,
+    );
+    assert_eq!(answer.answer_bytes, 10);
     let results: Vec<_> = answer
         .results
         .into_iter()
@@ -400,20 +409,17 @@ fn the_answer_to_a_frame_is_bounded() {
         ]
     );
 
-    let mut machine = prepared(limits);
-    let refused = machine.apply_all(vec![read("a"), write("i", int(2)), read("a")]);
+    let mut machine = prepared();
+    let refused = machine.apply_all(vec![read("a"), write("i", int(2)), read("a")], 10);
     assert_eq!(refused.unwrap_err().index, 2);
     assert_eq!(machine.usage().revision, 2);
+    let done = machine.apply_all(vec![read("a"), read("i")], 14);
+    assert_eq!(done.unwrap().answer_bytes, 14);
 
     // A single read always has its answer.
-    let mut machine = prepared(StateLimits {
-        answer_bytes_max: 1,
-        ..ROOMY
-    });
     let read = Read {
         key: "a".into(),
         expect: None,
     };
     assert!(machine.read(&read).unwrap().entry.is_some());
-    machine.apply_each(vec![]);
 }

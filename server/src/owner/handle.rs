@@ -14,6 +14,7 @@ use crate::machine::{
 
 use super::message::{CallError, Envelope, Message};
 use super::reply::{Pending, Reply, reply};
+use super::unread::{Held, Unread};
 
 /// Sends messages to the owner. Cheap to clone; when the last one is gone, the owner ends.
 ///
@@ -66,22 +67,34 @@ impl OwnerHandle {
             .await
     }
 
-    /// Does each operation on its own, in order, with nothing of others in between.
+    /// Does each operation on its own, in order, with nothing of others in between. What the answer shows counts
+    /// towards `unread` until it is dropped.
     pub fn apply_each(
         &self,
         operations: Vec<Operation>,
+        unread: Unread,
         deadline: Instant,
-    ) -> Result<Pending<EachOutcome>, CallError> {
-        self.send(deadline, |reply| Message::Each { operations, reply })
+    ) -> Result<Pending<(EachOutcome, Held)>, CallError> {
+        self.send(deadline, |reply| Message::Each {
+            operations,
+            unread,
+            reply,
+        })
     }
 
-    /// Does all operations, in order and at one revision, or none.
+    /// Does all operations, in order and at one revision, or none. As to `unread`, see
+    /// [`apply_each`](Self::apply_each).
     pub fn apply_all(
         &self,
         operations: Vec<Operation>,
+        unread: Unread,
         deadline: Instant,
-    ) -> Result<Pending<AllOutcome>, CallError> {
-        self.send(deadline, |reply| Message::All { operations, reply })
+    ) -> Result<Pending<(AllOutcome, Held)>, CallError> {
+        self.send(deadline, |reply| Message::All {
+            operations,
+            unread,
+            reply,
+        })
     }
 
     /// Tells how full the state is.

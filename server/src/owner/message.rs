@@ -8,6 +8,7 @@ use crate::machine::{
 };
 
 use super::reply::Reply;
+use super::unread::{Held, Unread};
 
 /// A message in the mailbox, with what it counts towards the mailbox's limit.
 #[derive(Debug)]
@@ -32,12 +33,14 @@ pub(super) enum Message {
     /// A frame of operations that stand alone.
     Each {
         operations: Vec<Operation>,
-        reply: Reply<EachOutcome>,
+        unread: Unread,
+        reply: Reply<(EachOutcome, Held)>,
     },
     /// A frame that is done as a whole or not at all.
     All {
         operations: Vec<Operation>,
-        reply: Reply<AllOutcome>,
+        unread: Unread,
+        reply: Reply<(AllOutcome, Held)>,
     },
     /// How full the state is.
     Usage { reply: Reply<Usage> },

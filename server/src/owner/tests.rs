@@ -7,13 +7,10 @@ use tokio::time::{Instant, advance};
 
 use super::*;
 use crate::machine::{
-    Key, Operation, Read, ReadOutcome, StateLimits, Usage, Value, Write, WriteAnswer, WriteOutcome,
+    Key, Operation, Read, ReadOutcome, Usage, Value, Write, WriteAnswer, WriteOutcome,
 };
 
-const LIMITS: StateLimits = StateLimits {
-    store_bytes_max: u64::MAX,
-    answer_bytes_max: usize::MAX,
-};
+const ANSWER_BYTES_MAX: usize = 1000;
 
 const MAILBOX: MailboxLimits = MailboxLimits {
     messages: 4,
@@ -23,7 +20,7 @@ const MAILBOX: MailboxLimits = MailboxLimits {
 const SECOND: Duration = Duration::from_secs(1);
 
 fn start() -> (OwnerHandle, JoinHandle<StateMachine>) {
-    spawn(StateMachine::new(LIMITS), MAILBOX)
+    spawn(StateMachine::new(u64::MAX), MAILBOX, ANSWER_BYTES_MAX)
 }
 
 fn soon() -> Instant {
@@ -48,6 +45,10 @@ fn write_value(key: &str, value: Value) -> Write {
         value,
         answer: WriteAnswer::Revisions,
     }
+}
+
+fn unread() -> Unread {
+    Unread::new(1500)
 }
 
 fn overloaded(limit: usize, unit: &'static str) -> CallError {
@@ -80,7 +81,7 @@ async fn a_full_mailbox_refuses_at_once() {
     // The owner's task has not run yet, and does not until this one waits.
     let one = || vec![Operation::Write(write("a", 1))];
     let waiting: Vec<_> = (0..4)
-        .map(|_| handle.apply_each(one(), soon()).unwrap())
+        .map(|_| handle.apply_each(one(), unread(), soon()).unwrap())
         .collect();
     let refused = handle.write(write("a", 1), soon());
     assert_eq!(refused.now_or_never(), Some(Err(overloaded(4, "messages"))));
@@ -104,18 +105,46 @@ async fn a_mailbox_full_of_bytes_refuses_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_left_unread_is_bounded() {
+    let (handle, _owner) = start();
+    let value = Value::Text("x".repeat(900).into());
+    handle.write(write_value("k", value), soon()).await.unwrap();
+    let unread = unread();
+    let read = async || {
+        let operations = vec![Operation::Read(read("k"))];
+        let pending = handle
+            .apply_each(operations, unread.clone(), soon())
+            .unwrap();
+        let (mut answer, held) = pending.answer().await.unwrap();
+        (answer.results.pop().unwrap().is_ok(), held)
+    };
+    let (done, held) = read().await;
+    assert!(done);
+    let (done, _) = read().await;
+    assert!(!done, "900 of 1,500 bytes are unread");
+    drop(held);
+    let (done, _) = read().await;
+    assert!(done);
+    // An answer that nobody waited for counts no more either.
+    let operations = vec![Operation::Read(super::tests::read("k"))];
+    drop(handle.apply_each(operations, unread.clone(), soon()));
+    usage(&handle).await;
+    assert_eq!(unread.room(), 1500);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_started_after_its_deadline() {
     let (handle, owner) = start();
     let waiting: Vec<_> = (0..4)
         .map(|n| {
             let operations = vec![Operation::Write(write(&n.to_string(), n))];
-            handle.apply_all(operations, soon()).unwrap()
+            handle.apply_all(operations, unread(), soon()).unwrap()
         })
         .collect();
     // The owner sleeps through the deadline of all of them, and wakes before their callers do.
     advance(SECOND).await;
     for pending in waiting {
-        assert_eq!(pending.answer().await, Err(CallError::NotStarted));
+        assert_eq!(pending.answer().await.err(), Some(CallError::NotStarted));
     }
     assert_eq!(usage(&handle).await.revision, 0, "0 of 4 applied");
     drop(handle);
@@ -139,7 +168,8 @@ async fn a_caller_is_told_at_its_deadline_even_if_the_owner_is_stuck() {
     let mut owner = Owner {
         mailbox: mpsc::channel(1).1,
         waiting_bytes: WaitingBytes::default(),
-        machine: StateMachine::new(LIMITS),
+        machine: StateMachine::new(u64::MAX),
+        answer_bytes_max: ANSWER_BYTES_MAX,
     };
     let envelope = mailbox.recv().await.unwrap();
     owner.handle(envelope.message, started);
@@ -183,7 +213,7 @@ async fn one_timer_serves_many_deadlines() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_started_for_a_caller_who_left() {
     let (handle, _owner) = start();
-    let pending = handle.apply_each(vec![Operation::Write(write("a", 1))], soon());
+    let pending = handle.apply_each(vec![Operation::Write(write("a", 1))], unread(), soon());
     drop(pending);
     // Polled once, so that the message is in the mailbox, then dropped.
     assert!(handle.write(write("b", 1), soon()).now_or_never().is_none());
@@ -196,7 +226,7 @@ async fn the_owner_works_off_its_mailbox_and_gives_the_state_back() {
     let waiting: Vec<_> = (0..4)
         .map(|n| {
             handle
-                .apply_each(vec![Operation::Write(write("a", n))], soon())
+                .apply_each(vec![Operation::Write(write("a", n))], unread(), soon())
                 .unwrap()
         })
         .collect();
@@ -211,10 +241,10 @@ async fn the_owner_works_off_its_mailbox_and_gives_the_state_back() {
 async fn callers_learn_that_the_owner_died() {
     let (handle, owner) = start();
     let waiting = handle
-        .apply_each(vec![Operation::Read(read("a"))], soon())
+        .apply_each(vec![Operation::Read(read("a"))], unread(), soon())
         .unwrap();
     owner.abort();
-    assert_eq!(waiting.answer().await, Err(CallError::OwnerLost));
+    assert_eq!(waiting.answer().await.err(), Some(CallError::OwnerLost));
     handle.closed().await;
     assert_eq!(
         handle.read(read("a"), soon()).await,

@@ -2,12 +2,12 @@
 
 use std::io::{self, Cursor};
 use std::pin::pin;
-use std::time::Duration;
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::debug;
@@ -34,16 +34,17 @@ pub(super) async fn serve(
 
     // hyper waits for the preface for ever.
     let mut preface = [0; PREFACE.len()];
-    let read = tokio::select! {
-        read = timeout(limits.preface_timeout, reader.read_exact(&mut preface)) => read,
+    let greeting = timeout(
+        limits.preface_timeout,
+        greet(&mut reader, &mut writer, &mut preface),
+    );
+    let spoken = tokio::select! {
+        spoken = greeting => spoken,
         _ = drain.wait_for(|drain| *drain) => return Ok(()),
     };
-    match read {
-        Ok(Ok(_)) if preface == *PREFACE => {}
-        Ok(Ok(_)) => {
-            return turn_away(&mut writer, &preface, limits.preface_timeout).await;
-        }
-        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+    match spoken {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => return Ok(()),
         Ok(Err(error)) => return Err(error.into()),
         Err(_) => {
             return Err(format!("no HTTP/2 preface within {:?}", limits.preface_timeout).into());
@@ -76,20 +77,31 @@ pub(super) async fn serve(
     }
 }
 
-/// Tells a peer that does not speak HTTP/2 so, if it speaks something that we can answer in.
-async fn turn_away(
-    writer: &mut (impl tokio::io::AsyncWrite + Unpin),
-    start: &[u8],
-    time: Duration,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// Reads the preface, and tells whether it came. A peer that speaks something else is told so at its first wrong byte.
+async fn greet(
+    reader: &mut OwnedReadHalf,
+    writer: &mut OwnedWriteHalf,
+    preface: &mut [u8; PREFACE.len()],
+) -> io::Result<bool> {
     const ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
         content-type: text/plain\r\nconnection: close\r\n\r\n\
         This is a gRPC server: it speaks HTTP/2 from the first byte on, without TLS.\n";
-    debug!(start = %start.escape_ascii(), "peer does not speak HTTP/2");
-    // A TLS handshake begins with the byte 22; whoever sends it does not read text.
-    if start.first() != Some(&22) {
-        timeout(time, writer.write_all(ANSWER)).await??;
-        timeout(time, writer.shutdown()).await??;
+    // The type of a handshake record, with which TLS begins: whoever sends it does not read text.
+    const TLS_HANDSHAKE: u8 = 22;
+    let mut len = 0;
+    while len < preface.len() {
+        len += match reader.read(&mut preface[len..]).await? {
+            0 => return Ok(false),
+            read => read,
+        };
+        if preface[..len] != PREFACE[..len] {
+            debug!(start = %preface[..len].escape_ascii(), "peer does not speak HTTP/2");
+            if preface[0] != TLS_HANDSHAKE {
+                writer.write_all(ANSWER).await?;
+                writer.shutdown().await?;
+            }
+            return Ok(false);
+        }
     }
-    Ok(())
+    Ok(true)
 }

@@ -10,9 +10,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use soloist::codec::bad_message;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 
-use crate::status::message_too_large;
+use crate::owner::CallError;
+use crate::status::{Refusal, message_too_large};
 
 const PREFIX_BYTES: usize = 5;
 
@@ -32,10 +34,19 @@ pub(super) struct CheckedBody<B> {
     framing: Framing,
     /// Told once everything that came before it was passed on.
     broken: Option<Status>,
+    /// When the whole of it must be here.
+    deadline: Option<Instant>,
+    /// Set once there is something to wait for.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B> CheckedBody<B> {
-    pub(super) fn new(body: B, messages: Messages, limit: usize) -> Self {
+    pub(super) fn new(
+        body: B,
+        messages: Messages,
+        limit: usize,
+        deadline: Option<Instant>,
+    ) -> Self {
         Self {
             body,
             framing: Framing {
@@ -47,7 +58,23 @@ impl<B> CheckedBody<B> {
                 left: 0,
             },
             broken: None,
+            deadline,
+            timer: None,
         }
+    }
+
+    /// Resolves when the body is late.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
+        let Some(deadline) = self.deadline else {
+            return Poll::Pending;
+        };
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        timer
+            .as_mut()
+            .poll(cx)
+            .map(|()| Refusal::from(CallError::NotStarted).into_status())
     }
 
     /// Passes on as much of `data` as keeps to the rules.
@@ -79,11 +106,13 @@ where
         if let Some(status) = self.broken.take() {
             return Poll::Ready(Some(Err(status)));
         }
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            return self.poll_late(cx).map(|late| Some(Err(late)));
+        };
         Poll::Ready(match frame {
             Some(Ok(frame)) => Some(match frame.into_data() {
                 Ok(data) => self.check(data),
-                Err(trailers) => Ok(trailers),
+                Err(trailers) => self.framing.end().map(|()| trailers),
             }),
             Some(Err(error)) => Some(Err(Status::from_error(Box::new(error)))),
             None => self.framing.end().err().map(Err),
@@ -129,7 +158,11 @@ impl Framing {
                     break;
                 }
                 self.prefix_len = 0;
-                let [_, length @ ..] = self.prefix;
+                let [flags, length @ ..] = self.prefix;
+                if flags != 0 {
+                    let status = bad_message("the message is compressed, which was not agreed on");
+                    return Err((sound, status));
+                }
                 self.left = u32::from_be_bytes(length) as usize;
                 if self.left > self.limit {
                     let status = message_too_large(self.limit, self.left).into_status();
@@ -164,7 +197,7 @@ mod tests {
     /// The code with which `bytes` are refused, fed in pieces of every size.
     fn check(bytes: &[u8], messages: Messages) -> Option<Code> {
         let outcomes = (1..=bytes.len().max(1)).map(|size| {
-            let mut framing = CheckedBody::new((), messages, 4).framing;
+            let mut framing = CheckedBody::new((), messages, 4, None).framing;
             bytes
                 .chunks(size)
                 .try_for_each(|chunk| framing.data(chunk).map_err(|(_, status)| status))
@@ -192,6 +225,8 @@ mod tests {
             (&[0, 0, 0, 0, 1, 8, 0], bad, bad),
             (&[0, 0, 0, 0, 2, 8], bad, bad),
             (&[0, 0, 0], bad, bad),
+            (&[1, 0, 0, 0, 0], bad, bad),
+            (&[7, 0, 0, 0, 1, 8], bad, bad),
         ] {
             assert_eq!(check(bytes, Messages::One), unary, "unary {bytes:?}");
             assert_eq!(check(bytes, Messages::Many), stream, "stream {bytes:?}");
@@ -202,7 +237,7 @@ mod tests {
     fn whole_messages_in_front_of_a_bad_one_are_sound() {
         let good = [0, 0, 0, 0, 2, 8, 8];
         let bad = [0, 0, 0, 0, 9];
-        let mut framing = CheckedBody::new((), Messages::Many, 4).framing;
+        let mut framing = CheckedBody::new((), Messages::Many, 4, None).framing;
         let (sound, _) = framing
             .data(
                 &[good, good]
@@ -214,7 +249,7 @@ mod tests {
             .unwrap_err();
         assert_eq!(sound, 14);
         // The prefix began in a piece that was passed on before.
-        let mut framing = CheckedBody::new((), Messages::Many, 4).framing;
+        let mut framing = CheckedBody::new((), Messages::Many, 4, None).framing;
         framing.data(&bad[..3]).unwrap();
         assert_eq!(framing.data(&bad[3..]).unwrap_err().0, 0);
     }

@@ -21,7 +21,7 @@ use tracing::{debug, warn};
 
 pub(crate) use router::Router;
 
-use crate::config::{ACCEPT_PAUSE, SPARE_DESCRIPTORS, TransportLimits};
+use crate::config::{ACCEPT_PAUSE, SPARE_DESCRIPTORS, THREAD_DESCRIPTORS, TransportLimits};
 
 /// A thread that serves connections.
 #[derive(Clone, Debug)]
@@ -67,7 +67,9 @@ impl Acceptor {
         limits: TransportLimits,
         drain: watch::Receiver<bool>,
     ) -> Self {
-        let count = limits.max_connections.min(connections_by_descriptors());
+        let count = limits
+            .max_connections
+            .min(connections_by_descriptors(workers.len()));
         Self {
             listener,
             workers,
@@ -90,8 +92,11 @@ impl Acceptor {
 
     /// Accepts for ever. Cancelling it loses no connection but those in the backlog.
     pub(crate) async fn run(mut self) {
+        let mut full = false;
         loop {
-            if self.slots.available_permits() == 0 {
+            // Told when it begins, not for every connection that it goes on with.
+            let was_full = std::mem::replace(&mut full, self.slots.available_permits() == 0);
+            if full && !was_full {
                 warn!("as many connections as there may be: more wait until one ends");
             }
             let slot = Arc::clone(&self.slots)
@@ -117,10 +122,9 @@ impl Acceptor {
             .iter()
             .min_by_key(|worker| worker.connections.load(Ordering::Relaxed))
             .expect("there is at least one worker");
-        worker.connections.fetch_add(1, Ordering::Relaxed);
-        let connections = Arc::clone(&worker.connections);
+        let counted = Counted::new(&worker.connections);
         let (router, limits, drain) = (
-            self.router.clone(),
+            self.router.for_connection(),
             Arc::clone(&self.limits),
             self.drain.clone(),
         );
@@ -134,8 +138,7 @@ impl Acceptor {
             if let Err(error) = ended {
                 debug!(%peer, %error, "connection ended");
             }
-            connections.fetch_sub(1, Ordering::Relaxed);
-            drop(slot);
+            drop((counted, slot));
         });
     }
 
@@ -144,6 +147,22 @@ impl Acceptor {
         // Accepted and closed at once, if it is still there.
         let _ = self.listener.accept().now_or_never();
         self.reserve = reserve();
+    }
+}
+
+/// One connection of a worker, for as long as it lives.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(connections: &Arc<AtomicUsize>) -> Self {
+        connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(connections))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -159,9 +178,10 @@ fn reserve() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-fn connections_by_descriptors() -> usize {
+fn connections_by_descriptors(threads: usize) -> usize {
+    let spare = SPARE_DESCRIPTORS + THREAD_DESCRIPTORS * threads as u64;
     match getrlimit(Resource::RLIMIT_NOFILE) {
-        Ok((soft, _)) => soft.saturating_sub(SPARE_DESCRIPTORS).clamp(1, 1 << 20) as usize,
+        Ok((soft, _)) => soft.saturating_sub(spare).clamp(1, 1 << 20) as usize,
         Err(_) => usize::MAX >> 3,
     }
 }

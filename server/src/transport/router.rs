@@ -3,12 +3,13 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use soloist::server::admin_server::{self, AdminServer};
 use soloist::server::state_server::{self, StateServer};
 use tokio::sync::watch;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::BoxFuture;
 use tonic_health::pb::health_server::{self, HealthServer};
@@ -19,6 +20,8 @@ use tower_service::Service as _;
 
 use super::framing::{CheckedBody, Messages};
 use super::until_drain::UntilDrain;
+use crate::deadline::Deadline;
+use crate::owner::Unread;
 use crate::service::{AdminService, StateService};
 use crate::status::unknown_method;
 
@@ -30,13 +33,13 @@ type Side = (
     Box<dyn Fn(Request<Incoming>) -> Answer + Send + Sync>,
 );
 
-/// Everything that is served on a connection. Cheap to clone, one for each.
+/// Everything that is served on a connection. One for each, made by [`Router::for_connection`].
 #[derive(Clone)]
 pub(crate) struct Router {
+    service: StateService,
     state: StateServer<StateService>,
     admin: AdminServer<AdminService>,
     side: Arc<[Side]>,
-    message_bytes_max: usize,
 }
 
 impl Router {
@@ -46,7 +49,6 @@ impl Router {
         health: HealthReporter,
         drain: watch::Receiver<bool>,
     ) -> Self {
-        let message_bytes_max = state.limits.max_message_bytes;
         let reflection = || {
             Reflection::configure()
                 .register_encoded_file_descriptor_set(soloist::FILE_DESCRIPTOR_SET)
@@ -73,8 +75,8 @@ impl Router {
             }};
         }
         Self {
-            // tonic's own limit is put out of the way: bodies are checked before it sees them.
-            state: StateServer::new(state).max_decoding_message_size(usize::MAX),
+            state: unlimited(&state),
+            service: state,
             admin: AdminServer::new(admin).max_decoding_message_size(usize::MAX),
             side: Arc::new([
                 side!(health_server::SERVICE_NAME, health),
@@ -84,16 +86,42 @@ impl Router {
                     v1alpha
                 ),
             ]),
-            message_bytes_max,
         }
     }
 
+    /// The same with an account of its own for what the connection leaves unread.
+    pub(super) fn for_connection(&self) -> Self {
+        let service = StateService {
+            unread: Unread::new(self.service.limits.max_unread_bytes),
+            ..self.service.clone()
+        };
+        Self {
+            state: unlimited(&service),
+            service,
+            ..self.clone()
+        }
+    }
+
+    /// Hands a call of ours on: its deadline counts from now, and its body is checked on the way.
     fn checked(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         messages: Messages,
-    ) -> Request<CheckedBody<Incoming>> {
-        request.map(|body| CheckedBody::new(body, messages, self.message_bytes_max))
+        serve: impl FnOnce(Request<CheckedBody<Incoming>>) -> Answer,
+    ) -> Answer {
+        let deadline = match Deadline::of_headers(request.headers()) {
+            Ok(deadline) => deadline,
+            Err(status) => return answer(status),
+        };
+        let limits = &self.service.limits;
+        let ends = match messages {
+            // It is not begun before its message is here.
+            Messages::One => Some(deadline.or_max(limits)),
+            // Its end is the stream's own affair.
+            Messages::Many => None,
+        };
+        request.extensions_mut().insert(deadline);
+        serve(request.map(|body| CheckedBody::new(body, messages, limits.max_message_bytes, ends)))
     }
 }
 
@@ -103,49 +131,64 @@ impl Service<Request<Incoming>> for Router {
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
+        if request.method() != Method::POST {
+            return plain(StatusCode::METHOD_NOT_ALLOWED);
+        }
         if !is_grpc(request.headers()) {
-            return Box::pin(async { Ok(not_grpc()) });
+            return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE);
         }
         let path = request.uri().path();
         let Some((service, method)) = path.strip_prefix('/').and_then(|path| path.split_once('/'))
         else {
-            return unknown(path);
+            return answer(unknown_method(path).into());
         };
         match (service, method) {
-            (state_server::SERVICE_NAME, "Read" | "Write") => self
-                .state
-                .clone()
-                .call(self.checked(request, Messages::One)),
-            (state_server::SERVICE_NAME, "Pipeline") => self
-                .state
-                .clone()
-                .call(self.checked(request, Messages::Many)),
-            (admin_server::SERVICE_NAME, "GetInfo") => self
-                .admin
-                .clone()
-                .call(self.checked(request, Messages::One)),
+            (state_server::SERVICE_NAME, "Read" | "Write") => {
+                self.checked(request, Messages::One, |request| {
+                    self.state.clone().call(request)
+                })
+            }
+            (state_server::SERVICE_NAME, "Pipeline") => {
+                self.checked(request, Messages::Many, |request| {
+                    self.state.clone().call(request)
+                })
+            }
+            (admin_server::SERVICE_NAME, "GetInfo") => {
+                self.checked(request, Messages::One, |request| {
+                    self.admin.clone().call(request)
+                })
+            }
             (service, _) => match self.side.iter().find(|(name, _)| *name == service) {
                 Some((_, call)) => call(request),
-                None => unknown(path),
+                None => answer(unknown_method(path).into()),
             },
         }
     }
 }
 
+/// tonic's own limit is put out of the way: bodies are checked before it sees them.
+fn unlimited(state: &StateService) -> StateServer<StateService> {
+    StateServer::new(state.clone()).max_decoding_message_size(usize::MAX)
+}
+
+/// Source: gRPC over HTTP/2, "Content-Type": application/grpc, with +proto or a parameter after it.
 fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let rest = content_type.and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| {
+        let rest = rest.strip_prefix(b"+proto").unwrap_or(rest);
+        rest.is_empty() || rest.starts_with(b";")
+    })
 }
 
-/// What the gRPC specification asks for where a request is not gRPC at all.
-fn not_grpc() -> Response<Body> {
+/// What the gRPC specification asks for where a request is not gRPC at all: plain HTTP.
+fn plain(status: StatusCode) -> Answer {
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    response
+    *response.status_mut() = status;
+    Box::pin(async { Ok(response) })
 }
 
-fn unknown(path: &str) -> Answer {
-    let response = unknown_method(path).into_http();
+fn answer(status: Status) -> Answer {
+    let response = status.into_http();
     Box::pin(async { Ok(response) })
 }

@@ -42,14 +42,15 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.drained.is_some()
+            && let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx)
+        {
+            return Poll::Ready(frame);
+        }
         let Some(drained) = &mut self.drained else {
             return Poll::Ready(None);
         };
-        let drained = drained.as_mut().poll(cx);
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
-            return Poll::Ready(frame);
-        }
-        std::task::ready!(drained);
+        std::task::ready!(drained.as_mut().poll(cx));
         self.drained = None;
         let mut trailers = http::HeaderMap::new();
         let end = draining().into_status().add_header(&mut trailers);

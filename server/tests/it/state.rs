@@ -358,6 +358,7 @@ async fn info_tells_what_there_is() {
             .is_some_and(|time| time.seconds > 0 || time.nanos > 0)
     );
 
+    let first = info.store_id;
     let other = TestServer::start();
     let info = other
         .admin()
@@ -367,7 +368,7 @@ async fn info_tells_what_there_is() {
         .unwrap();
     assert_ne!(
         info.into_inner().store_id,
-        "",
+        first,
         "every start has a name of its own"
     );
 }

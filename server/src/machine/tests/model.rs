@@ -8,14 +8,11 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::super::{
-    Condition, Entry, Operation, Outcome, Read, StateLimits, StateMachine, Value, Write,
-    WriteAnswer,
+    Condition, Entry, Operation, Outcome, Read, StateMachine, Value, Write, WriteAnswer,
 };
 
-const LIMITS: StateLimits = StateLimits {
-    store_bytes_max: 300,
-    answer_bytes_max: 40,
-};
+const STORE_BYTES_MAX: u64 = 300;
+const ANSWER_BYTES_MAX: usize = 40;
 
 /// One line for each key that is there: name, value, revision of the last change, revision of creation.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -100,7 +97,7 @@ impl Model {
                     .lines
                     .push((key.into(), write.value.clone(), revision, created));
                 after.revision = revision;
-                if after.size() > LIMITS.store_bytes_max && after.size() > self.size() {
+                if after.size() > STORE_BYTES_MAX && after.size() > self.size() {
                     return Says::Refused("full");
                 }
                 let shown = match write.answer {
@@ -115,7 +112,7 @@ impl Model {
     }
 
     fn each(&mut self, operations: &[Operation]) -> Vec<Says> {
-        let mut room = LIMITS.answer_bytes_max as i64;
+        let mut room = ANSWER_BYTES_MAX as i64;
         operations
             .iter()
             .map(|operation| self.step(operation, self.revision + 1, &mut room))
@@ -123,7 +120,7 @@ impl Model {
     }
 
     fn all(&mut self, operations: &[Operation]) -> Result<Vec<Says>, (usize, Says)> {
-        let mut room = LIMITS.answer_bytes_max as i64;
+        let mut room = ANSWER_BYTES_MAX as i64;
         let mut after = self.clone();
         let mut answers = Vec::new();
         for (index, operation) in operations.iter().enumerate() {
@@ -220,12 +217,12 @@ proptest! {
 
     #[test]
     fn answers_as_the_model_does(program in program()) {
-        let mut machine = StateMachine::new(LIMITS);
+        let mut machine = StateMachine::new(STORE_BYTES_MAX);
         let mut model = Model::default();
         for (atomic, operations) in program {
             if atomic {
                 let expected = model.all(&operations);
-                let answer = machine.apply_all(operations);
+                let answer = machine.apply_all(operations, ANSWER_BYTES_MAX);
                 prop_assert_eq!(
                     answer
                         .map(|all| all.outcomes.into_iter().map(Ok).map(says).collect::<Vec<_>>())
@@ -234,7 +231,7 @@ proptest! {
                 );
             } else {
                 let expected = model.each(&operations);
-                let answer = machine.apply_each(operations);
+                let answer = machine.apply_each(operations, ANSWER_BYTES_MAX);
                 let results = answer.results.into_iter().map(|result| result.map_err(|r| r.cause));
                 prop_assert_eq!(results.map(says).collect::<Vec<_>>(), expected);
                 prop_assert_eq!(answer.revision, model.revision);
