@@ -175,6 +175,7 @@ enum Field<'a> {
 
 impl<'a> Fields<'a> {
     /// The next field with its number. None if there is none, or not one of these kinds.
+    #[inline]
     fn next(&mut self) -> Option<(u32, Field<'a>)> {
         let (tag, rest) = self.0.split_first()?;
         // One byte: fields 1 to 15.
@@ -196,7 +197,19 @@ impl<'a> Fields<'a> {
         (number > 0).then_some((number, field))
     }
 
+    #[inline]
     fn varint(&mut self) -> Option<u64> {
+        // Nearly all have one byte.
+        match self.0.split_first()? {
+            (byte, rest) if *byte < 0x80 => {
+                self.0 = rest;
+                Some(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Option<u64> {
         let mut value = 0;
         for shift in (0..63).step_by(7) {
             let (byte, rest) = self.0.split_first()?;
@@ -318,7 +331,7 @@ fn put_entry(buf: &mut Vec<u8>, field: u8, entry: &Entry, len: EntryLen) {
     match &entry.value {
         Value::Int(int) => {
             buf.push(1 << 3);
-            encode_varint(int.cast_unsigned(), buf);
+            put_varint(buf, int.cast_unsigned());
         }
         Value::Text(text) => {
             put_prefix(buf, 2, text.len());
@@ -336,7 +349,17 @@ fn put_entry(buf: &mut Vec<u8>, field: u8, entry: &Entry, len: EntryLen) {
 /// Tag and length of something nested.
 fn put_prefix(buf: &mut Vec<u8>, field: u8, len: usize) {
     buf.push(field << 3 | 2);
-    encode_varint(len as u64, buf);
+    put_varint(buf, len as u64);
+}
+
+#[inline]
+fn put_varint(buf: &mut Vec<u8>, value: u64) {
+    // Nearly all have one byte.
+    if value < 0x80 {
+        buf.push(value as u8);
+    } else {
+        encode_varint(value, buf);
+    }
 }
 
 /// What a nested message of `len` bytes takes with its tag and length, for fields 1 to 15.
@@ -348,7 +371,7 @@ fn nested_len(len: usize) -> usize {
 fn put_int(buf: &mut Vec<u8>, field: u8, int: i64) {
     if int != 0 {
         buf.push(field << 3);
-        encode_varint(int.cast_unsigned(), buf);
+        put_varint(buf, int.cast_unsigned());
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Usage {
 /// The whole state. Its owner is the only one to hold it.
 #[derive(Debug)]
 pub struct StateMachine {
-    entries: BTreeMap<Box<str>, Entry>,
+    entries: BTreeMap<Key, Entry>,
     revision: Revision,
     used_bytes: u64,
     store_bytes_max: u64,
@@ -203,7 +203,7 @@ impl StateMachine {
         };
         let previous = match present {
             Some(present) => Some(mem::replace(present, entry)),
-            None => self.entries.insert(key.into_boxed_str(), entry),
+            None => self.entries.insert(key, entry),
         };
         self.used_bytes = used_bytes;
         self.revision = revision;
@@ -221,7 +221,7 @@ impl StateMachine {
             self.used_bytes += entry.as_ref().map_or(0, bytes);
             self.used_bytes -= self.entries.get(key.as_str()).map_or(0, bytes);
             match entry {
-                Some(entry) => self.entries.insert(key.into_boxed_str(), entry),
+                Some(entry) => self.entries.insert(key, entry),
                 None => self.entries.remove(key.as_str()),
             };
         }

@@ -131,7 +131,7 @@ impl StateMachine {
         let used: u64 = self
             .entries
             .iter()
-            .map(|(key, entry)| (key.len() + entry.value.byte_len() + 64) as u64)
+            .map(|(key, entry)| (key.as_str().len() + entry.value.byte_len() + 64) as u64)
             .sum();
         assert_eq!(self.used_bytes, used);
         for (key, entry) in &self.entries {

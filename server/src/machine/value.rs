@@ -1,13 +1,17 @@
 //! What the store holds: keys, values and their revisions.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
+
+use compact_str::CompactString;
 
 /// Counts the changes of the store. 0 is the store before its first change.
 pub type Revision = i64;
 
-/// The name of a value: text whose form was checked where it came in (`arguments.rs`), compared byte by byte.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key(String);
+/// The name of a value: text whose form was checked where it came in (`arguments.rs`), compared byte by byte. One of up
+/// to 24 bytes, as most are, takes no allocation, neither in a message nor in the store.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key(CompactString);
 
 impl Key {
     /// The key as text.
@@ -15,16 +19,17 @@ impl Key {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
 
-    /// The key as the store keeps it, with no byte to spare.
-    pub(super) fn into_boxed_str(self) -> Box<str> {
-        self.0.into_boxed_str()
+impl Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
 impl From<String> for Key {
     fn from(text: String) -> Self {
-        Self(text)
+        Self(text.into())
     }
 }
 

@@ -120,7 +120,9 @@ impl Router {
             // Its end is the stream's own affair.
             Messages::Many => None,
         };
-        request.extensions_mut().insert(deadline);
+        if deadline.or_never().is_some() {
+            request.extensions_mut().insert(deadline);
+        }
         serve(request.map(|body| CheckedBody::new(body, messages, limits.max_message_bytes, ends)))
     }
 }
