@@ -1,18 +1,17 @@
-//! Calls: one request, one answer.
+//! A connection to a server.
 
-use std::future::{Future, IntoFuture};
-use std::pin::Pin;
 use std::time::Duration;
 
 use http::Uri;
 use soloist::v1::admin_client::AdminClient;
 use soloist::v1::state_client::StateClient;
-use soloist::v1::{GetInfoRequest, Info, ReadRequest, WriteRequest};
+use soloist::v1::{GetInfoRequest, Info};
+use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Response, Status};
 
+use crate::call::{with_timeout, within};
 use crate::error::root_cause;
-use crate::{Condition, Error, Outcome, PipelineCall, Read, ReadReply, Value, Write, WriteReply};
+use crate::{Add, Batch, Call, Delete, Error, List, Outcome, PipelineCall, Read, Value, Write};
 
 /// How long to wait for a connection, unless told otherwise.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,7 +31,7 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// way on it. A lost connection is made anew by the next call.
 #[derive(Clone, Debug)]
 pub struct Client {
-    state: StateClient<Channel>,
+    pub(crate) state: StateClient<Channel>,
     admin: AdminClient<Channel>,
     timeout: Duration,
 }
@@ -62,24 +61,34 @@ impl Client {
 
     /// Reads one key. A missing key is an answer: `entry` is `None`.
     ///
-    /// Await what this returns; [`ReadCall`] says what may come before that, and what errors there are.
-    pub fn read(&self, key: impl Into<String>) -> ReadCall<'_> {
-        ReadCall {
-            client: self,
-            read: Read::new(key),
-            timeout: self.timeout,
-        }
+    /// Await what this returns; [`Call`] says what may come before that, and what errors there are.
+    pub fn read(&self, key: impl Into<String>) -> Call<'_, Read> {
+        Call::new(self, Read::new(key), self.timeout)
     }
 
-    /// Creates or replaces one value. Without a condition, the last writer wins.
-    ///
-    /// Await what this returns; [`WriteCall`] says what may come before that, and what errors there are.
-    pub fn write(&self, key: impl Into<String>, value: impl Into<Value>) -> WriteCall<'_> {
-        WriteCall {
-            client: self,
-            write: Write::new(key, value),
-            timeout: self.timeout,
-        }
+    /// Creates or replaces one value. Without a condition, the last writer wins. Await it; see [`Call`].
+    pub fn write(&self, key: impl Into<String>, value: impl Into<Value>) -> Call<'_, Write> {
+        Call::new(self, Write::new(key, value), self.timeout)
+    }
+
+    /// Adds to an int in one step, and tells the sum; a missing key counts from 0. Await it; see [`Call`].
+    pub fn add(&self, key: impl Into<String>, delta: i64) -> Call<'_, Add> {
+        Call::new(self, Add::new(key, delta), self.timeout)
+    }
+
+    /// Deletes one key, and tells what was there. Await it; see [`Call`].
+    pub fn delete(&self, key: impl Into<String>) -> Call<'_, Delete> {
+        Call::new(self, Delete::new(key), self.timeout)
+    }
+
+    /// Does all operations, in order and at one revision, or none. Await it; see [`Call`].
+    pub fn batch(&self, batch: Batch) -> Call<'_, Batch> {
+        Call::new(self, batch, self.timeout)
+    }
+
+    /// Lists the keys that begin with `prefix`, a page at a time. Await it; see [`Call`].
+    pub fn list(&self, prefix: impl Into<String>) -> Call<'_, List> {
+        Call::new(self, List::new(prefix), self.timeout)
     }
 
     /// Opens a pipeline: frames of operations, many in flight, answered in order. The cheapest way to do many.
@@ -95,7 +104,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As for [`ReadCall`]. UNIMPLEMENTED if what answers is not a Soloist.
+    /// As for [`Call`]. UNIMPLEMENTED if what answers is not a Soloist.
     pub async fn info(&self) -> Result<Info, Error> {
         let mut admin = self.admin.clone();
         let request = with_timeout(GetInfoRequest {}, self.timeout);
@@ -169,111 +178,6 @@ impl ClientBuilder {
     }
 }
 
-/// Reads one key when awaited.
-///
-/// Waits for the answer, at most the timeout. Dropped midway, the read is not begun if the owner has not begun it.
-/// Linearizable: it sees every write that was answered before it was sent.
-///
-/// # Errors
-///
-/// Of the server's own, with [`reason`](Error::reason): INVALID_ARGUMENT for a bad key or condition; ABORTED,
-/// NOT_FOUND or ALREADY_EXISTS for a condition not met; RESOURCE_EXHAUSTED when overloaded, DEADLINE_EXCEEDED and
-/// UNAVAILABLE, which are safe to retry. From the way there: UNAVAILABLE, DEADLINE_EXCEEDED, safe to retry too, as
-/// a read changes nothing.
-#[derive(Clone, Debug)]
-#[must_use = "a call is made when awaited"]
-pub struct ReadCall<'a> {
-    client: &'a Client,
-    read: Read,
-    timeout: Duration,
-}
-
-impl ReadCall<'_> {
-    /// What must hold for the read to succeed.
-    pub fn expect(mut self, condition: Condition) -> Self {
-        self.read = self.read.expect(condition);
-        self
-    }
-
-    /// How long this call may take. Default: the client's.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-}
-
-impl IntoFuture for ReadCall<'_> {
-    type Output = Result<ReadReply, Error>;
-    type IntoFuture = CallFuture<ReadReply>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        let mut state = self.client.state.clone();
-        Box::pin(async move {
-            let request = with_timeout(ReadRequest::from(self.read), self.timeout);
-            within(self.timeout, Outcome::NotApplied, state.read(request))
-                .await?
-                .try_into()
-        })
-    }
-}
-
-/// Creates or replaces one value when awaited.
-///
-/// Waits for the answer, at most the timeout. Dropped midway, the write is not begun if the owner has not begun it,
-/// and otherwise applied. Linearizable.
-///
-/// # Errors
-///
-/// Of the server's own, with [`reason`](Error::reason), nothing applied: INVALID_ARGUMENT for a bad key, value or
-/// condition; ABORTED, NOT_FOUND or ALREADY_EXISTS for a condition not met; RESOURCE_EXHAUSTED for a full store,
-/// and when overloaded, which is safe to retry, as DEADLINE_EXCEEDED and UNAVAILABLE are. From the way there:
-/// UNAVAILABLE or DEADLINE_EXCEEDED with [`Outcome::Unknown`]; guard the write with a condition to make
-/// a retry safe.
-#[derive(Clone, Debug)]
-#[must_use = "a call is made when awaited"]
-pub struct WriteCall<'a> {
-    client: &'a Client,
-    write: Write,
-    timeout: Duration,
-}
-
-impl WriteCall<'_> {
-    /// What must hold, or the write is refused and nothing changes.
-    pub fn expect(mut self, condition: Condition) -> Self {
-        self.write = self.write.expect(condition);
-        self
-    }
-
-    /// Asks for the entry as it was before.
-    pub fn return_previous(mut self) -> Self {
-        self.write = self.write.return_previous();
-        self
-    }
-
-    /// How long this call may take. Default: the client's.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-}
-
-impl IntoFuture for WriteCall<'_> {
-    type Output = Result<WriteReply, Error>;
-    type IntoFuture = CallFuture<WriteReply>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        let mut state = self.client.state.clone();
-        Box::pin(async move {
-            let request = with_timeout(WriteRequest::from(self.write), self.timeout);
-            within(self.timeout, Outcome::Unknown, state.write(request))
-                .await?
-                .try_into()
-        })
-    }
-}
-
-type CallFuture<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
-
 /// Accepts `http://HOST:PORT` and `HOST:PORT`.
 fn parse_url(url: &str) -> Result<Uri, Error> {
     let bad = |why: &str| {
@@ -303,30 +207,6 @@ fn parse_url(url: &str) -> Result<Uri, Error> {
         return Err(bad("a path has no meaning"));
     }
     Ok(uri)
-}
-
-/// A request that tells the server how long it has.
-fn with_timeout<T>(message: T, timeout: Duration) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(timeout);
-    request
-}
-
-/// Awaits a call, but not beyond its timeout: the server keeps it too, but may be out of reach by then.
-pub(crate) async fn within<T>(
-    timeout: Duration,
-    unless_told: Outcome,
-    call: impl Future<Output = Result<Response<T>, Status>>,
-) -> Result<T, Error> {
-    match tokio::time::timeout(timeout, call).await {
-        Ok(Ok(response)) => Ok(response.into_inner()),
-        Ok(Err(status)) => Err(Error::of_call(&status, unless_told)),
-        Err(_) => Err(Error::new(
-            Code::DeadlineExceeded,
-            format!("no answer within {timeout:?}"),
-            unless_told,
-        )),
-    }
 }
 
 #[cfg(test)]

@@ -30,23 +30,28 @@
 //! Feature `load` (on by default) adds the module `load` and the binary `soloist-load`. Use
 //! `default-features = false` to call a server from a service: then none of what they need is compiled.
 
+mod call;
 mod client;
 mod error;
-mod frame;
 mod pipeline;
 mod reply;
+mod request;
 mod value;
 
 #[cfg(feature = "load")]
 pub mod load;
 
-pub use client::{CONNECT_TIMEOUT, Client, ClientBuilder, ReadCall, TIMEOUT, WriteCall};
+pub use call::Call;
+pub use client::{CONNECT_TIMEOUT, Client, ClientBuilder, TIMEOUT};
 pub use error::{Error, Outcome};
-pub use frame::{Frame, Op, Read, Write};
 pub use pipeline::{
     FRAMES_IN_FLIGHT, FrameReceiver, FrameSender, Pipeline, PipelineCall, PipelineSendError,
 };
-pub use reply::{FrameReply, OpReply, ReadReply, WriteReply};
+pub use reply::{
+    AddReply, BatchReply, DeleteReply, FrameReply, ListReply, ListedEntry, OpReply, ReadReply,
+    WriteReply,
+};
+pub use request::{Add, Batch, Delete, Frame, List, Op, Read, Write};
 pub use soloist::v1::error::Reason;
 pub use soloist::v1::{Info, Limits};
 pub use tonic::Code;

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tonic::transport::Channel;
 use tonic::{Code, Streaming};
 
-use crate::client::within;
+use crate::call::within;
 use crate::{Error, Frame, FrameReply, Outcome};
 
 /// How many frames of one pipeline may be unanswered, unless told otherwise: what servers allow by default

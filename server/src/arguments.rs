@@ -9,7 +9,11 @@ use soloist::v1;
 use soloist::v1::error::Reason;
 
 use crate::config::Limits;
-use crate::machine::{Condition, Key, Operation, Read, Value, Write, WriteAnswer};
+use crate::machine::{
+    Add, Beyond, Bounds, Condition, Delete, Key, List, ListShows, Operation, Read, Value, Write,
+    WriteAnswer,
+};
+use crate::page_token;
 
 /// An argument that cannot be.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,7 +25,7 @@ pub(crate) struct BadArgument {
     /// The rule in words, to be read after the path.
     pub(crate) problem: String,
     /// The limit, where the rule has one.
-    pub(crate) limit: Option<usize>,
+    pub(crate) limit: Option<String>,
     /// What was sent instead, where it is not too long to tell.
     pub(crate) actual: Option<String>,
 }
@@ -69,7 +73,7 @@ impl<'a> Path<'a> {
 
     fn over(&self, reason: Reason, unit: &str, limit: usize, actual: usize) -> BadArgument {
         BadArgument {
-            limit: Some(limit),
+            limit: Some(limit.to_string()),
             actual: Some(actual.to_string()),
             ..self.bad(reason, format!("has {actual} {unit}, the limit is {limit}"))
         }
@@ -99,6 +103,69 @@ pub(crate) fn read(request: v1::ReadRequest, limits: &Limits) -> Result<Read, Ba
 /// Checks the arguments of a Write.
 pub(crate) fn write(request: v1::WriteRequest, limits: &Limits) -> Result<Write, BadArgument> {
     write_at(&Path::ROOT, request, limits)
+}
+
+/// Checks the arguments of an Add.
+pub(crate) fn add(request: v1::AddRequest, limits: &Limits) -> Result<Add, BadArgument> {
+    add_at(&Path::ROOT, request, limits)
+}
+
+/// Checks the arguments of a Delete.
+pub(crate) fn delete(request: v1::DeleteRequest, limits: &Limits) -> Result<Delete, BadArgument> {
+    delete_at(&Path::ROOT, request, limits)
+}
+
+/// Checks the arguments of a List.
+pub(crate) fn list(request: v1::ListRequest, limits: &Limits) -> Result<List, BadArgument> {
+    let v1::ListRequest {
+        prefix,
+        page_size,
+        page_token,
+        keys_only,
+    } = request;
+    let bad = |field, problem| Path::ROOT.field(field).bad(Reason::BadPage, problem);
+    if !prefix.is_empty() && !is_key(&prefix, limits) {
+        // The same rules, told the same way.
+        let why = key(&Path::ROOT.field("prefix"), prefix, limits).expect_err("it is no key");
+        return Err(BadArgument {
+            reason: Reason::BadPage,
+            ..why
+        });
+    }
+    let page_size = match usize::try_from(page_size) {
+        Ok(0) => limits.max_page_size,
+        Ok(page_size) => page_size.min(limits.max_page_size),
+        Err(_) => {
+            return Err(BadArgument {
+                actual: Some(page_size.to_string()),
+                ..bad(
+                    "page_size",
+                    format!("is {page_size}, but must be 0 or more"),
+                )
+            });
+        }
+    };
+    let after = if page_token.is_empty() {
+        None
+    } else {
+        let key = page_token::decode(&page_token)
+            .ok_or_else(|| bad("page_token", "is none that a List has given".into()))?;
+        if !key.starts_with(&prefix) {
+            return Err(bad("page_token", format!("is not of prefix {prefix:?}")));
+        }
+        Some(key)
+    };
+    Ok(List {
+        prefix,
+        after,
+        page_size,
+        page_bytes: limits.max_page_bytes,
+        shows: if keys_only {
+            ListShows::Keys
+        } else {
+            ListShows::Entries
+        },
+    })
 }
 
 /// Checks the operations of a frame. An atomic frame is bounded in bytes as well.
@@ -179,6 +246,12 @@ fn operation(path: &Path<'_>, op: v1::Op, limits: &Limits) -> Result<Operation, 
         Some(v1::op::Op::Write(request)) => {
             write_at(&path.field("write"), request, limits).map(Operation::Write)
         }
+        Some(v1::op::Op::Add(request)) => {
+            add_at(&path.field("add"), request, limits).map(Operation::Add)
+        }
+        Some(v1::op::Op::Delete(request)) => {
+            delete_at(&path.field("delete"), request, limits).map(Operation::Delete)
+        }
     }
 }
 
@@ -220,6 +293,44 @@ pub(crate) fn is_key(text: &str, limits: &Limits) -> bool {
         && (text.as_bytes().iter().all(plain) || !text.contains(char::is_control))
 }
 
+fn add_at(path: &Path<'_>, request: v1::AddRequest, limits: &Limits) -> Result<Add, BadArgument> {
+    if let (Some(min), Some(max)) = (request.min, request.max)
+        && min > max
+    {
+        let problem = format!("is {min}, but must be at most max, which is {max}");
+        return Err(BadArgument {
+            limit: Some(max.to_string()),
+            actual: Some(min.to_string()),
+            ..path.field("min").bad(Reason::BadBounds, problem)
+        });
+    }
+    Ok(Add {
+        key: key(&path.field("key"), request.key, limits)?,
+        expect: expect(path, request.expect, limits)?,
+        delta: request.delta,
+        bounds: Bounds {
+            min: request.min,
+            max: request.max,
+            beyond: if request.saturate {
+                Beyond::Saturate
+            } else {
+                Beyond::Refuse
+            },
+        },
+    })
+}
+
+fn delete_at(
+    path: &Path<'_>,
+    request: v1::DeleteRequest,
+    limits: &Limits,
+) -> Result<Delete, BadArgument> {
+    Ok(Delete {
+        key: key(&path.field("key"), request.key, limits)?,
+        expect: expect(path, request.expect, limits)?,
+    })
+}
+
 fn key(path: &Path<'_>, key: String, limits: &Limits) -> Result<Key, BadArgument> {
     if is_key(&key, limits) {
         return Ok(Key::from(key));
@@ -227,7 +338,7 @@ fn key(path: &Path<'_>, key: String, limits: &Limits) -> Result<Key, BadArgument
     let bad = |problem| path.bad(Reason::BadKey, problem);
     if key.is_empty() {
         return Err(BadArgument {
-            limit: Some(1),
+            limit: Some("1".into()),
             actual: Some("0".into()),
             ..bad("is empty, but must have at least 1 byte".to_owned())
         });

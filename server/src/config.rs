@@ -86,6 +86,14 @@ pub struct Limits {
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_BATCH_BYTES", default_value_t = Self::DEFAULT.max_batch_bytes,
           value_parser = bytes(8, MESSAGE_LIMIT_MAX as usize))]
     pub max_batch_bytes: usize,
+    /// Most entries on one page of a List: nothing else is served while a page is collected.
+    #[arg(long, value_name = "N", env = "SOLOIST_MAX_PAGE_SIZE", default_value_t = Self::DEFAULT.max_page_size,
+          value_parser = bytes(1, 1 << 20))]
+    pub max_page_size: usize,
+    /// Most bytes of keys and values on one page of a List; one entry always fits.
+    #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_PAGE_BYTES", default_value_t = Self::DEFAULT.max_page_bytes,
+          value_parser = bytes(1, MESSAGE_LIMIT_MAX as usize))]
+    pub max_page_bytes: usize,
     /// Largest request message, encoded, in bytes: 4 MiB of payload and 64 KiB for what surrounds it.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_MESSAGE_BYTES", default_value_t = Self::DEFAULT.max_message_bytes,
           value_parser = bytes(KIB, MESSAGE_LIMIT_MAX as usize))]
@@ -123,6 +131,8 @@ impl Limits {
         max_value_bytes: MIB,
         max_batch_ops: 1024,
         max_batch_bytes: 2 * MIB,
+        max_page_size: 1000,
+        max_page_bytes: MIB,
         max_message_bytes: 4 * MIB + 64 * KIB,
         max_answer_bytes: 2 * MIB,
         max_unread_bytes: 16 * MIB,
@@ -265,6 +275,8 @@ impl Config {
             ("max-value-bytes", limits.max_value_bytes),
             ("max-batch-ops", limits.max_batch_ops),
             ("max-batch-bytes", limits.max_batch_bytes),
+            ("max-page-size", limits.max_page_size),
+            ("max-page-bytes", limits.max_page_bytes),
             ("max-message-bytes", limits.max_message_bytes),
             ("max-answer-bytes", limits.max_answer_bytes),
             ("max-unread-bytes", limits.max_unread_bytes),

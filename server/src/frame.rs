@@ -15,8 +15,8 @@ use soloist::v1;
 use crate::arguments::{self, BadArgument};
 use crate::config::Limits;
 use crate::machine::{
-    AllOutcome, EachOutcome, Entry, Key, Operation, Outcome, Read, ReadOutcome, Value, Write,
-    WriteAnswer, WriteOutcome,
+    Add, AddOutcome, AllOutcome, Bounds, Delete, DeleteOutcome, EachOutcome, Entry, Key, Operation,
+    Outcome, Read, ReadOutcome, Value, Write, WriteAnswer, WriteOutcome,
 };
 use crate::status::Refusal;
 
@@ -103,20 +103,52 @@ fn common_operation(op: &[u8], limits: &Limits) -> Option<Operation> {
     let operation = match fields.next()? {
         (1, Field::Bytes(read)) => Operation::Read(common_read(read, limits)?),
         (2, Field::Bytes(write)) => Operation::Write(common_write(write, limits)?),
+        (3, Field::Bytes(add)) => Operation::Add(common_add(add, limits)?),
+        (5, Field::Bytes(delete)) => Operation::Delete(common_delete(delete, limits)?),
         _ => return None,
     };
     fields.0.is_empty().then_some(operation)
 }
 
 fn common_read(read: &[u8], limits: &Limits) -> Option<Read> {
-    let mut fields = Fields(read);
+    Some(Read {
+        key: only_key(read, limits)?,
+        expect: None,
+    })
+}
+
+fn common_delete(delete: &[u8], limits: &Limits) -> Option<Delete> {
+    Some(Delete {
+        key: only_key(delete, limits)?,
+        expect: None,
+    })
+}
+
+/// The key of a message that has nothing else.
+fn only_key(message: &[u8], limits: &Limits) -> Option<Key> {
+    let mut fields = Fields(message);
     match fields.next()? {
-        (1, Field::Bytes(key)) if fields.0.is_empty() => Some(Read {
-            key: common_key(key, limits)?,
-            expect: None,
-        }),
+        (1, Field::Bytes(key)) if fields.0.is_empty() => common_key(key, limits),
         _ => None,
     }
+}
+
+fn common_add(add: &[u8], limits: &Limits) -> Option<Add> {
+    let (mut key, mut delta) = (None, 0);
+    let mut fields = Fields(add);
+    while !fields.0.is_empty() {
+        match fields.next()? {
+            (1, Field::Bytes(bytes)) => key = Some(common_key(bytes, limits)?),
+            (4, Field::Varint(int)) => delta = int.cast_signed(),
+            _ => return None,
+        }
+    }
+    Some(Add {
+        key: key?,
+        expect: None,
+        delta,
+        bounds: Bounds::NONE,
+    })
 }
 
 fn common_write(write: &[u8], limits: &Limits) -> Option<Write> {
@@ -300,6 +332,36 @@ fn put_outcome(buf: &mut Vec<u8>, outcome: &Outcome) {
                 put_entry(buf, 4, previous, len);
             }
         }
+        Outcome::Add(AddOutcome {
+            revision,
+            create_revision,
+            value,
+            applied,
+        }) => {
+            let ints = [
+                (1, *revision),
+                (2, *create_revision),
+                (4, *value),
+                (5, *applied),
+            ];
+            let add_len = ints.iter().map(|(_, int)| int_len(*int)).sum();
+            put_prefix(buf, 1, nested_len(add_len));
+            put_prefix(buf, 3, add_len);
+            for (field, int) in ints {
+                put_int(buf, field, int);
+            }
+        }
+        Outcome::Delete(DeleteOutcome { revision, previous }) => {
+            let previous = previous.as_ref().map(|entry| (entry, EntryLen::of(entry)));
+            let delete_len =
+                int_len(*revision) + previous.map_or(0, |(_, len)| nested_len(len.entry));
+            put_prefix(buf, 1, nested_len(delete_len));
+            put_prefix(buf, 5, delete_len);
+            put_int(buf, 1, *revision);
+            if let Some((previous, len)) = previous {
+                put_entry(buf, 4, previous, len);
+            }
+        }
     }
 }
 
@@ -390,7 +452,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::convert;
+    use crate::convert::op_result;
     use crate::machine::{Cause, Rejection};
 
     const LIMITS: Limits = Limits {
@@ -437,7 +499,26 @@ mod tests {
                     return_previous,
                 })
             });
-        option::weighted(0.95, prop_oneof![read, write]).prop_map(|op| v1::Op { op })
+        let add = (
+            key(),
+            condition(),
+            any::<i64>(),
+            option::of(any::<i64>()),
+            any::<bool>(),
+        )
+            .prop_map(|(key, expect, delta, min, saturate)| {
+                v1::op::Op::Add(v1::AddRequest {
+                    key,
+                    expect,
+                    delta,
+                    min,
+                    max: None,
+                    saturate,
+                })
+            });
+        let delete = (key(), condition())
+            .prop_map(|(key, expect)| v1::op::Op::Delete(v1::DeleteRequest { key, expect }));
+        option::weighted(0.95, prop_oneof![read, write, add, delete]).prop_map(|op| v1::Op { op })
     }
 
     fn request() -> impl Strategy<Value = v1::PipelineRequest> {
@@ -479,17 +560,17 @@ mod tests {
                 })
             },
         );
-        prop_oneof![read, write]
-    }
-
-    fn op_result(outcome: Outcome) -> v1::OpResult {
-        use v1::op_result::Result;
-        v1::OpResult {
-            result: Some(match outcome {
-                Outcome::Read(outcome) => Result::Read(convert::read_response(outcome)),
-                Outcome::Write(outcome) => Result::Write(convert::write_response(outcome)),
-            }),
-        }
+        let add = [any::<i64>(); 4].prop_map(|[revision, create_revision, value, applied]| {
+            Outcome::Add(AddOutcome {
+                revision,
+                create_revision,
+                value,
+                applied,
+            })
+        });
+        let delete = (option::of(entry()), 0..i64::MAX)
+            .prop_map(|(previous, revision)| Outcome::Delete(DeleteOutcome { revision, previous }));
+        prop_oneof![read, write, add, delete]
     }
 
     #[test]

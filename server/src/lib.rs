@@ -27,6 +27,7 @@ mod deadline;
 mod frame;
 pub mod machine;
 pub mod owner;
+mod page_token;
 mod pipeline;
 mod server;
 mod service;

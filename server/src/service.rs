@@ -57,6 +57,60 @@ impl State for StateService {
         Ok(Response::new(convert::write_response(outcome)))
     }
 
+    async fn add(
+        &self,
+        request: Request<v1::AddRequest>,
+    ) -> Result<Response<v1::AddResponse>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.limits);
+        let add = arguments::add(request.into_inner(), &self.limits).map_err(Refusal::from)?;
+        let outcome = self.owner.add(add, deadline).await.map_err(Refusal::from)?;
+        Ok(Response::new(convert::add_response(outcome)))
+    }
+
+    async fn delete(
+        &self,
+        request: Request<v1::DeleteRequest>,
+    ) -> Result<Response<v1::DeleteResponse>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.limits);
+        let delete =
+            arguments::delete(request.into_inner(), &self.limits).map_err(Refusal::from)?;
+        let outcome = self
+            .owner
+            .delete(delete, deadline)
+            .await
+            .map_err(Refusal::from)?;
+        Ok(Response::new(convert::delete_response(outcome)))
+    }
+
+    async fn batch(
+        &self,
+        request: Request<v1::BatchRequest>,
+    ) -> Result<Response<v1::BatchResponse>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.limits);
+        let operations = arguments::frame(request.into_inner().ops, true, &self.limits)
+            .map_err(Refusal::from)?;
+        let pending = self
+            .owner
+            .apply_all(operations, self.unread.clone(), deadline)
+            .map_err(Refusal::from)?;
+        let (outcome, _held) = pending.answer().await.map_err(Refusal::from)?;
+        Ok(Response::new(convert::batch_response(outcome)))
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListRequest>,
+    ) -> Result<Response<v1::ListResponse>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.limits);
+        let list = arguments::list(request.into_inner(), &self.limits).map_err(Refusal::from)?;
+        let outcome = self
+            .owner
+            .list(list, deadline)
+            .await
+            .map_err(Refusal::from)?;
+        Ok(Response::new(convert::list_response(outcome)))
+    }
+
     type PipelineStream = Pin<Box<dyn Stream<Item = Result<Encoded, Status>> + Send>>;
 
     async fn pipeline(
@@ -104,6 +158,8 @@ fn shown_limits(limits: &Limits) -> v1::Limits {
         max_key_bytes: int(limits.max_key_bytes),
         max_value_bytes: int(limits.max_value_bytes),
         max_batch_ops: int(limits.max_batch_ops),
+        max_page_size: int(limits.max_page_size),
+        max_page_bytes: int(limits.max_page_bytes),
         max_store_bytes: i64::try_from(limits.max_store_bytes).expect("limits are below 2^63"),
         max_message_bytes: int(limits.max_message_bytes),
         max_batch_bytes: int(limits.max_batch_bytes),

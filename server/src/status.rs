@@ -66,6 +66,12 @@ impl Refusal {
         })
     }
 
+    fn violation(self, kind: &str, subject: &str, description: &str) -> Self {
+        self.details(|details| {
+            details.add_precondition_failure_violation(kind, subject, description);
+        })
+    }
+
     fn details(mut self, set: impl FnOnce(&mut ErrorDetails)) -> Self {
         set(&mut self.details);
         self
@@ -219,6 +225,35 @@ impl From<Rejection> for Refusal {
             .details(|details| {
                 details.set_resource_info(ENTRY_TYPE, name, "", "the key does not exist");
             }),
+            Cause::NotAnInt { kind } => Self::new(
+                Code::FailedPrecondition,
+                Reason::NotAnInt,
+                format!("key {key} has a value of kind {kind}, and only to an int can be added"),
+            )
+            .with("actual", kind)
+            .violation("TYPE", &name, "kind"),
+            Cause::Overflow { value, delta } => Self::new(
+                Code::OutOfRange,
+                Reason::Overflow,
+                format!("key {key}: {value} and {delta} add up to more than 64 bits can tell"),
+            )
+            .with("actual", value)
+            .with("delta", delta)
+            .violation("BOUND", &name, "64 bits"),
+            Cause::BoundReached {
+                bound,
+                limit,
+                value,
+                delta,
+            } => Self::new(
+                Code::OutOfRange,
+                Reason::BoundReached,
+                format!("key {key}: {value} and {delta} add up to more than {bound} allows, which is {limit}"),
+            )
+            .with("bound", bound)
+            .limit(limit, value)
+            .with("delta", delta)
+            .violation("BOUND", &name, bound),
             Cause::StoreFull { limit, actual } => Self::new(
                 Code::ResourceExhausted,
                 Reason::StoreFull,
@@ -271,9 +306,7 @@ fn expectation_failed(name: &str, key: &str, mismatch: &Mismatch) -> Refusal {
         ),
     };
     Refusal::new(Code::Aborted, Reason::ExpectationFailed, message)
-        .details(|details| {
-            details.add_precondition_failure_violation("EXPECTATION", name, test);
-        })
+        .violation("EXPECTATION", name, test)
         .with("test", test)
         .with("expected", expected)
         .with(

@@ -116,8 +116,8 @@ fn check(kind: Kind, answer: Option<OpAnswer>) -> Result<(), Failure> {
             false => Err(Failure::wrong("a write without a revision")),
         },
         (_, Some(OpAnswer::Error(error))) => Err(Error::in_place(error).into()),
-        (_, Some(OpAnswer::Read(_))) => Err(Failure::wrong("a write was answered as a read")),
-        (_, Some(OpAnswer::Write(_))) => Err(Failure::wrong("a read was answered as a write")),
+        (Kind::Read, Some(_)) => Err(Failure::wrong("a read was answered as something else")),
+        (Kind::Write, Some(_)) => Err(Failure::wrong("a write was answered as something else")),
         (_, None) => Err(Failure::wrong("a result without an answer")),
     }
 }

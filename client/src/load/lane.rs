@@ -236,6 +236,14 @@ fn call(
                 .write(request(write, timeout))
                 .await
                 .map(|response| v1::op_result::Result::Write(response.into_inner())),
+            v1::op::Op::Add(add) => client
+                .add(request(add, timeout))
+                .await
+                .map(|response| v1::op_result::Result::Add(response.into_inner())),
+            v1::op::Op::Delete(delete) => client
+                .delete(request(delete, timeout))
+                .await
+                .map(|response| v1::op_result::Result::Delete(response.into_inner())),
         };
         (number, result)
     })

@@ -9,5 +9,6 @@ mod calls;
 mod compare_and_set;
 mod load_errors;
 mod load_runs;
+mod operations;
 mod pipeline;
 mod support;

@@ -1,16 +1,20 @@
 //! The state and its operations: no I/O, no clock, no randomness. The same calls give the same answers anywhere.
 
+mod add;
 mod operation;
 #[cfg(test)]
 mod tests;
 mod value;
 
 use std::collections::BTreeMap;
-use std::mem;
+use std::collections::btree_map::Entry as Slot;
+use std::ops::Bound;
 
+pub use add::{Beyond, Bounds};
 pub use operation::{
-    AllOutcome, Cause, Condition, EachOutcome, Mismatch, Operation, Outcome, Read, ReadOutcome,
-    RejectedAt, Rejection, Write, WriteAnswer, WriteOutcome,
+    Add, AddOutcome, AllOutcome, Cause, Condition, Delete, DeleteOutcome, EachOutcome, List,
+    ListOutcome, ListShows, Mismatch, Operation, Outcome, Read, ReadOutcome, RejectedAt, Rejection,
+    Rest, Write, WriteAnswer, WriteOutcome,
 };
 pub use value::{Entry, Key, Revision, Value};
 
@@ -76,6 +80,55 @@ impl StateMachine {
         self.write_at(self.revision + 1, write, &mut Answer::unbounded())
     }
 
+    /// Adds to one int, at a new revision if that changes anything.
+    ///
+    /// # Errors
+    /// [`Rejection`] if `expect` does not hold, the value is no int, the sum is out of bounds or the store is full;
+    /// nothing is changed then.
+    pub fn add(&mut self, add: Add) -> Result<AddOutcome, Rejection> {
+        self.add_at(self.revision + 1, add)
+    }
+
+    /// Deletes one key, at a new revision if it is there.
+    ///
+    /// # Errors
+    /// [`Rejection`] if `expect` does not hold; nothing is changed then.
+    pub fn delete(&mut self, delete: Delete) -> Result<DeleteOutcome, Rejection> {
+        self.delete_at(self.revision + 1, delete, &mut Answer::unbounded())
+    }
+
+    /// Lists keys in the order of their bytes.
+    #[must_use]
+    pub fn list(&self, list: &List) -> ListOutcome {
+        let from = match &list.after {
+            Some(after) => Bound::Excluded(after.as_str()),
+            None => Bound::Included(list.prefix.as_str()),
+        };
+        let mut bytes = 0;
+        let mut entries = Vec::new();
+        let mut rest = Rest::Nothing;
+        for (key, entry) in self.entries.range::<str, _>((from, Bound::Unbounded)) {
+            if !key.as_str().starts_with(&list.prefix) {
+                break;
+            }
+            bytes += key.as_str().len();
+            if list.shows == ListShows::Entries {
+                bytes += entry.value.byte_len();
+            }
+            if entries.len() == list.page_size || (bytes > list.page_bytes && !entries.is_empty()) {
+                rest = Rest::More;
+                break;
+            }
+            entries.push((key.clone(), entry.clone()));
+        }
+        ListOutcome {
+            entries,
+            rest,
+            shows: list.shows,
+            revision: self.revision,
+        }
+    }
+
     /// Does the operations in order, each standing alone with a revision of its own. Those that would make the answer
     /// hold more than `answer_bytes_max` bytes of values are refused.
     pub fn apply_each(
@@ -110,7 +163,7 @@ impl StateMachine {
         let mut undo = Vec::new();
         let mut outcomes = Vec::with_capacity(operations.len());
         for (index, operation) in operations.into_iter().enumerate() {
-            if let Operation::Write(Write { key, .. }) = &operation {
+            if let Some(key) = operation.changes() {
                 undo.push((key.clone(), self.entries.get(key.as_str()).cloned()));
             }
             match self.apply_at(before + 1, operation, &mut answer) {
@@ -121,11 +174,13 @@ impl StateMachine {
                 }
             }
         }
-        // A read in front of the first write was made at the revision before; all answers name the frame's.
+        // What came in front of the first change was done at the revision before; all answers name the frame's.
         for outcome in &mut outcomes {
-            if let Outcome::Read(read) = outcome {
-                read.revision = self.revision;
-            }
+            let (Outcome::Read(ReadOutcome { revision, .. })
+            | Outcome::Write(WriteOutcome { revision, .. })
+            | Outcome::Add(AddOutcome { revision, .. })
+            | Outcome::Delete(DeleteOutcome { revision, .. })) = outcome;
+            *revision = self.revision;
         }
         Ok(AllOutcome {
             outcomes,
@@ -143,6 +198,10 @@ impl StateMachine {
         match operation {
             Operation::Read(read) => self.read_into(&read, answer).map(Outcome::Read),
             Operation::Write(write) => self.write_at(revision, write, answer).map(Outcome::Write),
+            Operation::Add(add) => self.add_at(revision, add).map(Outcome::Add),
+            Operation::Delete(delete) => self
+                .delete_at(revision, delete, answer)
+                .map(Outcome::Delete),
         }
     }
 
@@ -150,10 +209,7 @@ impl StateMachine {
         let entry = self.entries.get(read.key.as_str());
         check(read.expect.as_ref(), entry)
             .and_then(|()| answer.take(entry))
-            .map_err(|cause| Rejection {
-                key: read.key.clone(),
-                cause,
-            })?;
+            .map_err(|cause| refused(&read.key, cause))?;
         Ok(ReadOutcome {
             entry: entry.cloned(),
             revision: self.revision,
@@ -172,45 +228,95 @@ impl StateMachine {
             value,
             answer: shows,
         } = write;
-        let name = key.as_str();
-        let refuse = |cause| Rejection {
-            key: Key::from(name),
-            cause,
-        };
-        let present = self.entries.get_mut(name);
+        let slot = self.entries.entry(key);
+        let refuse = |cause| refused(slot.key(), cause);
+        let present = present(&slot);
 
-        let seen = present.as_deref();
-        check(expect.as_ref(), seen).map_err(refuse)?;
-        let freed = seen.map_or(0, |entry| entry_bytes(name, &entry.value));
-        let used_bytes = self.used_bytes - freed + entry_bytes(name, &value);
-        // Only growth is refused: a full store can always be made smaller.
-        if used_bytes > self.store_bytes_max && used_bytes > self.used_bytes {
-            return Err(refuse(Cause::StoreFull {
-                limit: self.store_bytes_max,
-                actual: used_bytes,
-            }));
-        }
+        check(expect.as_ref(), present).map_err(refuse)?;
+        let used_bytes =
+            space(self.used_bytes, self.store_bytes_max, &slot, &value).map_err(refuse)?;
         if shows == WriteAnswer::Previous {
-            answer.take(seen).map_err(refuse)?;
+            answer.take(present).map_err(refuse)?;
         }
 
         // Nothing refuses from here on.
-        let create_revision = seen.map_or(revision, |entry| entry.create_revision);
-        let entry = Entry {
-            value,
-            revision,
-            create_revision,
-        };
-        let previous = match present {
-            Some(present) => Some(mem::replace(present, entry)),
-            None => self.entries.insert(key, entry),
-        };
         self.used_bytes = used_bytes;
         self.revision = revision;
+        let (create_revision, previous) = set(slot, value, revision);
         Ok(WriteOutcome {
             revision,
             create_revision,
             previous: previous.filter(|_| shows == WriteAnswer::Previous),
+        })
+    }
+
+    fn add_at(&mut self, revision: Revision, add: Add) -> Result<AddOutcome, Rejection> {
+        let Add {
+            key,
+            expect,
+            delta,
+            bounds,
+        } = add;
+        let slot = self.entries.entry(key);
+        let refuse = |cause| refused(slot.key(), cause);
+        let present = present(&slot);
+
+        check(expect.as_ref(), present).map_err(refuse)?;
+        let before = match present.map(|entry| &entry.value) {
+            None => 0,
+            Some(Value::Int(int)) => *int,
+            Some(other) => return Err(refuse(Cause::NotAnInt { kind: other.kind() })),
+        };
+        let after = bounds.add(before, delta).map_err(refuse)?;
+        // From one end of 64 bits to a bound beyond the middle, it is as much as 64 bits can tell.
+        let applied = after.saturating_sub(before);
+        if let Some(entry) = present
+            && after == before
+        {
+            return Ok(AddOutcome {
+                revision: self.revision,
+                create_revision: entry.create_revision,
+                value: after,
+                applied,
+            });
+        }
+        let value = Value::Int(after);
+        let used_bytes =
+            space(self.used_bytes, self.store_bytes_max, &slot, &value).map_err(refuse)?;
+
+        // Nothing refuses from here on.
+        self.used_bytes = used_bytes;
+        self.revision = revision;
+        let (create_revision, _) = set(slot, value, revision);
+        Ok(AddOutcome {
+            revision,
+            create_revision,
+            value: after,
+            applied,
+        })
+    }
+
+    fn delete_at(
+        &mut self,
+        revision: Revision,
+        delete: Delete,
+        answer: &mut Answer,
+    ) -> Result<DeleteOutcome, Rejection> {
+        let Delete { key, expect } = delete;
+        let present = self.entries.get(key.as_str());
+        check(expect.as_ref(), present)
+            .and_then(|()| answer.take(present))
+            .map_err(|cause| refused(&key, cause))?;
+
+        // Nothing refuses from here on.
+        let previous = self.entries.remove(key.as_str());
+        if let Some(previous) = &previous {
+            self.used_bytes -= entry_bytes(key.as_str(), &previous.value);
+            self.revision = revision;
+        }
+        Ok(DeleteOutcome {
+            revision: self.revision,
+            previous,
         })
     }
 
@@ -227,6 +333,58 @@ impl StateMachine {
         }
         self.revision = revision;
     }
+}
+
+fn refused(key: &Key, cause: Cause) -> Rejection {
+    Rejection {
+        key: key.clone(),
+        cause,
+    }
+}
+
+fn present<'a>(slot: &'a Slot<'_, Key, Entry>) -> Option<&'a Entry> {
+    match slot {
+        Slot::Occupied(occupied) => Some(occupied.get()),
+        Slot::Vacant(_) => None,
+    }
+}
+
+/// What the store holds, in bytes, once `value` is in its slot. Only growth is refused: a full store can always be made
+/// smaller.
+fn space(
+    used_bytes: u64,
+    store_bytes_max: u64,
+    slot: &Slot<'_, Key, Entry>,
+    value: &Value,
+) -> Result<u64, Cause> {
+    let key = slot.key().as_str();
+    let freed = present(slot).map_or(0, |entry| entry_bytes(key, &entry.value));
+    let after = used_bytes - freed + entry_bytes(key, value);
+    if after > store_bytes_max && after > used_bytes {
+        return Err(Cause::StoreFull {
+            limit: store_bytes_max,
+            actual: after,
+        });
+    }
+    Ok(after)
+}
+
+/// Puts `value` into its slot. Returns the revision at which the key came to be, and what was there before.
+fn set(slot: Slot<'_, Key, Entry>, value: Value, revision: Revision) -> (Revision, Option<Entry>) {
+    let create_revision = present(&slot).map_or(revision, |entry| entry.create_revision);
+    let entry = Entry {
+        value,
+        revision,
+        create_revision,
+    };
+    let previous = match slot {
+        Slot::Occupied(mut occupied) => Some(occupied.insert(entry)),
+        Slot::Vacant(vacant) => {
+            vacant.insert(entry);
+            None
+        }
+    };
+    (create_revision, previous)
 }
 
 /// Tells whether the condition holds for what is there.

@@ -1,5 +1,6 @@
 //! What can be asked of the state, and what it answers.
 
+use super::add::Bounds;
 use super::value::{Entry, Key, Revision, Value};
 
 /// What must hold for an operation to be done.
@@ -46,6 +47,28 @@ pub enum WriteAnswer {
     Previous,
 }
 
+/// Adds to one int.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Add {
+    /// The key.
+    pub key: Key,
+    /// What must hold, or the addition is refused.
+    pub expect: Option<Condition>,
+    /// What to add.
+    pub delta: i64,
+    /// Between what the sum must be.
+    pub bounds: Bounds,
+}
+
+/// Deletes one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delete {
+    /// The key.
+    pub key: Key,
+    /// What must hold, or nothing is deleted.
+    pub expect: Option<Condition>,
+}
+
 /// One operation of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -53,15 +76,32 @@ pub enum Operation {
     Read(Read),
     /// Sets one key.
     Write(Write),
+    /// Adds to one int.
+    Add(Add),
+    /// Deletes one key.
+    Delete(Delete),
 }
 
 impl Operation {
+    /// The key that the operation may change.
+    #[must_use]
+    pub fn changes(&self) -> Option<&Key> {
+        match self {
+            Self::Read(_) => None,
+            Self::Write(Write { key, .. })
+            | Self::Add(Add { key, .. })
+            | Self::Delete(Delete { key, .. }) => Some(key),
+        }
+    }
+
     /// Bytes of the key and the value that the operation carries.
     #[must_use]
     pub fn byte_len(&self) -> usize {
         match self {
             Self::Read(read) => read.byte_len(),
             Self::Write(write) => write.byte_len(),
+            Self::Add(add) => add.byte_len(),
+            Self::Delete(delete) => delete.byte_len(),
         }
     }
 }
@@ -79,6 +119,22 @@ impl Write {
     #[must_use]
     pub fn byte_len(&self) -> usize {
         self.key.as_str().len() + self.value.byte_len() + condition_byte_len(self.expect.as_ref())
+    }
+}
+
+impl Add {
+    /// Bytes of the key and of the value tested for.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        self.key.as_str().len() + condition_byte_len(self.expect.as_ref())
+    }
+}
+
+impl Delete {
+    /// Bytes of the key and of the value tested for.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        self.key.as_str().len() + condition_byte_len(self.expect.as_ref())
     }
 }
 
@@ -109,6 +165,74 @@ pub struct WriteOutcome {
     pub previous: Option<Entry>,
 }
 
+/// The answer to an [`Add`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddOutcome {
+    /// The store revision of the addition; the present one if it changed nothing.
+    pub revision: Revision,
+    /// The store revision at which the key came to be.
+    pub create_revision: Revision,
+    /// The value from now on.
+    pub value: i64,
+    /// What was really added.
+    pub applied: i64,
+}
+
+/// The answer to a [`Delete`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteOutcome {
+    /// The store revision of the deletion; the present one if there was nothing to delete.
+    pub revision: Revision,
+    /// The entry as it was.
+    pub previous: Option<Entry>,
+}
+
+/// Asks for a page of keys, in the order of their bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List {
+    /// What the keys begin with.
+    pub prefix: String,
+    /// The last key of the page before.
+    pub after: Option<String>,
+    /// Most entries.
+    pub page_size: usize,
+    /// Most bytes of keys, and of values if they are shown; one entry always fits.
+    pub page_bytes: usize,
+    /// What is shown of the entries.
+    pub shows: ListShows,
+}
+
+/// What a page shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListShows {
+    /// Whole entries.
+    Entries,
+    /// Everything but their values.
+    Keys,
+}
+
+/// The answer to a [`List`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListOutcome {
+    /// The page.
+    pub entries: Vec<(Key, Entry)>,
+    /// Whether there are more.
+    pub rest: Rest,
+    /// What is shown of the entries.
+    pub shows: ListShows,
+    /// The store revision at which this was true.
+    pub revision: Revision,
+}
+
+/// Whether a page is the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// It is.
+    Nothing,
+    /// There are entries after it.
+    More,
+}
+
 /// The answer to an [`Operation`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -116,6 +240,10 @@ pub enum Outcome {
     Read(ReadOutcome),
     /// To [`Operation::Write`].
     Write(WriteOutcome),
+    /// To [`Operation::Add`].
+    Add(AddOutcome),
+    /// To [`Operation::Delete`].
+    Delete(DeleteOutcome),
 }
 
 /// The answer to a frame, each operation of which stands alone.
@@ -161,6 +289,29 @@ pub enum Cause {
     },
     /// The key should be there.
     KeyNotFound,
+    /// The value is not an int.
+    NotAnInt {
+        /// What it is.
+        kind: &'static str,
+    },
+    /// The sum does not fit into 64 bits.
+    Overflow {
+        /// The value there is.
+        value: i64,
+        /// What was to be added.
+        delta: i64,
+    },
+    /// The sum would be past a bound.
+    BoundReached {
+        /// Which bound: "min" or "max".
+        bound: &'static str,
+        /// The bound.
+        limit: i64,
+        /// The value there is.
+        value: i64,
+        /// What was to be added.
+        delta: i64,
+    },
     /// The store would grow past its limit.
     StoreFull {
         /// The limit, in bytes.

@@ -55,6 +55,40 @@ fn replace(key: &str, value: Value) -> Operation {
     })
 }
 
+fn add(key: &str, delta: i64) -> Operation {
+    Operation::Add(Add {
+        key: key.into(),
+        expect: None,
+        delta,
+        bounds: Bounds::NONE,
+    })
+}
+
+fn delete(key: &str) -> Operation {
+    Operation::Delete(Delete {
+        key: key.into(),
+        expect: None,
+    })
+}
+
+fn added(
+    value: i64,
+    applied: i64,
+    revision: Revision,
+    create_revision: Revision,
+) -> Result<Outcome, Cause> {
+    Ok(Outcome::Add(AddOutcome {
+        revision,
+        create_revision,
+        value,
+        applied,
+    }))
+}
+
+fn deleted(previous: Option<Entry>, revision: Revision) -> Result<Outcome, Cause> {
+    Ok(Outcome::Delete(DeleteOutcome { revision, previous }))
+}
+
 fn entry(value: Value, revision: Revision, create_revision: Revision) -> Entry {
     Entry {
         value,
@@ -178,6 +212,135 @@ fn previous_is_shown_if_asked_for() {
             (write("a", int(3)), wrote(3, 1)),
         ],
     );
+}
+
+#[test]
+fn additions() {
+    let full = Operation::Add(Add {
+        key: "n".into(),
+        expect: None,
+        delta: 5,
+        bounds: Bounds {
+            max: Some(3),
+            beyond: Beyond::Saturate,
+            ..Bounds::NONE
+        },
+    });
+    check(
+        ROOMY,
+        [
+            (add("n", 2), added(2, 2, 1, 1)),
+            (add("n", -5), added(-3, -5, 2, 1)),
+            // Nothing added is no change, but creates.
+            (add("n", 0), added(-3, 0, 2, 1)),
+            (add("zero", 0), added(0, 0, 3, 3)),
+            (full.clone(), added(2, 5, 4, 1)),
+            (full.clone(), added(3, 1, 5, 1)),
+            (full, added(3, 0, 5, 1)),
+            (write("n", int(i64::MAX)), wrote(6, 1)),
+            (
+                add("n", 1),
+                Err(Cause::Overflow {
+                    value: i64::MAX,
+                    delta: 1,
+                }),
+            ),
+            (write("t", text("1")), wrote(7, 7)),
+            (add("t", 1), Err(Cause::NotAnInt { kind: "text" })),
+        ],
+    );
+}
+
+#[test]
+fn deletions() {
+    check(
+        ROOMY,
+        [
+            (delete("a"), deleted(None, 0)),
+            (write("a", int(1)), wrote(1, 1)),
+            (delete("a"), deleted(found(int(1), 1, 1), 2)),
+            (read("a"), shows(None, 2)),
+            (delete("a"), deleted(None, 2)),
+            // A new life: revisions go on.
+            (write("a", int(1)), wrote(3, 3)),
+        ],
+    );
+}
+
+#[test]
+fn a_key_created_and_deleted_in_one_frame_takes_a_revision() {
+    let mut machine = StateMachine::new(ROOMY);
+    let answer = machine
+        .apply_all(
+            vec![delete("a"), add("a", 1), delete("a"), add("b", 0)],
+            ALL,
+        )
+        .unwrap();
+    let expected = [
+        deleted(None, 1),
+        added(1, 1, 1, 1),
+        deleted(found(int(1), 1, 1), 1),
+        added(0, 0, 1, 1),
+    ];
+    assert_eq!(answer.outcomes, expected.map(Result::unwrap));
+    assert_eq!(machine.usage().key_count, 1);
+    machine.assert_consistent();
+}
+
+#[test]
+fn pages() {
+    let mut machine = StateMachine::new(ROOMY);
+    for key in ["b/2", "a", "b/1", "b/10", "c", "b", "\u{e9}"] {
+        machine.apply_each(vec![write(key, text("1234567890"))], ALL);
+    }
+    let page = |prefix: &str, after: Option<&str>, page_size, page_bytes, shows| {
+        let page = machine.list(&List {
+            prefix: prefix.into(),
+            after: after.map(Into::into),
+            page_size,
+            page_bytes,
+            shows,
+        });
+        let keys: Vec<_> = page
+            .entries
+            .iter()
+            .map(|(key, _)| key.as_str().to_owned())
+            .collect();
+        (keys.join(" "), page.rest)
+    };
+    use ListShows::{Entries, Keys};
+    use Rest::{More, Nothing};
+    for (prefix, after, page_size, page_bytes, shows, keys, rest) in [
+        (
+            "",
+            None,
+            100,
+            1000,
+            Entries,
+            "a b b/1 b/10 b/2 c é",
+            Nothing,
+        ),
+        ("b", None, 100, 1000, Entries, "b b/1 b/10 b/2", Nothing),
+        ("b/", None, 100, 1000, Entries, "b/1 b/10 b/2", Nothing),
+        ("b/", None, 2, 1000, Entries, "b/1 b/10", More),
+        ("b/", None, 3, 1000, Entries, "b/1 b/10 b/2", Nothing),
+        ("b/", Some("b/10"), 2, 1000, Entries, "b/2", Nothing),
+        ("b/", Some("b/2"), 2, 1000, Entries, "", Nothing),
+        // A key deleted meanwhile is as good a place to go on from.
+        ("b/", Some("b/11"), 2, 1000, Entries, "b/2", Nothing),
+        ("z", None, 2, 1000, Entries, "", Nothing),
+        // 13 and 14 bytes.
+        ("b/", None, 100, 27, Entries, "b/1 b/10", More),
+        ("b/", None, 100, 26, Entries, "b/1", More),
+        ("b/", None, 100, 1, Entries, "b/1", More),
+        ("b/", None, 100, 10, Keys, "b/1 b/10 b/2", Nothing),
+    ] {
+        assert_eq!(
+            page(prefix, after, page_size, page_bytes, shows),
+            (keys.into(), rest),
+            "{prefix:?} after {after:?}, {page_size}, {page_bytes}"
+        );
+    }
 }
 
 #[test]

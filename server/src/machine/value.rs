@@ -51,6 +51,16 @@ pub enum Value {
 }
 
 impl Value {
+    /// The name of its kind.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Int(_) => "int",
+            Self::Text(_) => "text",
+            Self::Bytes(_) => "bytes",
+        }
+    }
+
     /// Bytes of the value itself: its length, or 8 for an int.
     #[must_use]
     pub fn byte_len(&self) -> usize {

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use crate::config::MailboxLimits;
 use crate::machine::{
-    AllOutcome, EachOutcome, Operation, Read, ReadOutcome, Usage, Write, WriteOutcome,
+    Add, AddOutcome, AllOutcome, Delete, DeleteOutcome, EachOutcome, List, ListOutcome, Operation,
+    Read, ReadOutcome, Usage, Write, WriteOutcome,
 };
 
 use super::message::{CallError, Envelope, Message};
@@ -63,6 +64,31 @@ impl OwnerHandle {
     /// Writes one key.
     pub async fn write(&self, write: Write, deadline: Instant) -> Result<WriteOutcome, CallError> {
         self.send(deadline, |reply| Message::Write { write, reply })?
+            .answer()
+            .await
+    }
+
+    /// Adds to one int.
+    pub async fn add(&self, add: Add, deadline: Instant) -> Result<AddOutcome, CallError> {
+        self.send(deadline, |reply| Message::Add { add, reply })?
+            .answer()
+            .await
+    }
+
+    /// Deletes one key.
+    pub async fn delete(
+        &self,
+        delete: Delete,
+        deadline: Instant,
+    ) -> Result<DeleteOutcome, CallError> {
+        self.send(deadline, |reply| Message::Delete { delete, reply })?
+            .answer()
+            .await
+    }
+
+    /// Lists a page of keys.
+    pub async fn list(&self, list: List, deadline: Instant) -> Result<ListOutcome, CallError> {
+        self.send(deadline, |reply| Message::List { list, reply })?
             .answer()
             .await
     }

@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 
 use crate::machine::{
-    AllOutcome, EachOutcome, Operation, Read, ReadOutcome, RejectedAt, Rejection, Usage, Write,
-    WriteOutcome,
+    Add, AddOutcome, AllOutcome, Delete, DeleteOutcome, EachOutcome, List, ListOutcome, Operation,
+    Read, ReadOutcome, RejectedAt, Rejection, Usage, Write, WriteOutcome,
 };
 
 use super::reply::Reply;
@@ -30,6 +30,18 @@ pub(super) enum Message {
         write: Write,
         reply: Reply<WriteOutcome>,
     },
+    /// One addition.
+    Add { add: Add, reply: Reply<AddOutcome> },
+    /// One deletion.
+    Delete {
+        delete: Delete,
+        reply: Reply<DeleteOutcome>,
+    },
+    /// A page of keys.
+    List {
+        list: List,
+        reply: Reply<ListOutcome>,
+    },
     /// A frame of operations that stand alone.
     Each {
         operations: Vec<Operation>,
@@ -52,6 +64,11 @@ impl Message {
         match self {
             Self::Read { read, .. } => read.byte_len(),
             Self::Write { write, .. } => write.byte_len(),
+            Self::Add { add, .. } => add.byte_len(),
+            Self::Delete { delete, .. } => delete.byte_len(),
+            Self::List { list, .. } => {
+                list.prefix.len() + list.after.as_ref().map_or(0, String::len)
+            }
             Self::Each { operations, .. } | Self::All { operations, .. } => {
                 operations.len() * size_of::<Operation>()
                     + operations.iter().map(Operation::byte_len).sum::<usize>()

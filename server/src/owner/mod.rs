@@ -83,6 +83,11 @@ impl Owner {
         match message {
             Message::Read { read, reply } => reply.answer(now, || machine.read(&read)),
             Message::Write { write, reply } => reply.answer(now, || machine.write(write)),
+            Message::Add { add, reply } => reply.answer(now, || machine.add(add)),
+            Message::Delete { delete, reply } => reply.answer(now, || machine.delete(delete)),
+            Message::List { list, reply } => {
+                reply.answer::<Infallible>(now, || Ok(machine.list(&list)));
+            }
             Message::Each {
                 operations,
                 unread,

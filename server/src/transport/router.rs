@@ -145,11 +145,12 @@ impl Service<Request<Incoming>> for Router {
             return answer(unknown_method(path).into());
         };
         match (service, method) {
-            (state_server::SERVICE_NAME, "Read" | "Write") => {
-                self.checked(request, Messages::One, |request| {
-                    self.state.clone().call(request)
-                })
-            }
+            (
+                state_server::SERVICE_NAME,
+                "Read" | "Write" | "Add" | "Delete" | "Batch" | "List",
+            ) => self.checked(request, Messages::One, |request| {
+                self.state.clone().call(request)
+            }),
             (state_server::SERVICE_NAME, "Pipeline") => {
                 self.checked(request, Messages::Many, |request| {
                     self.state.clone().call(request)

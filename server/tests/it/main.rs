@@ -5,6 +5,7 @@
 )]
 
 mod bad_input;
+mod operations;
 mod overload;
 mod pipeline;
 mod process;

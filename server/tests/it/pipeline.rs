@@ -120,7 +120,7 @@ async fn an_atomic_frame_is_all_or_nothing() {
         match result {
             OpResult::Write(write) => assert_eq!(write.revision, 2),
             OpResult::Read(read) => assert_eq!(read.revision, 2),
-            OpResult::Error(error) => panic!("{error:?}"),
+            other => panic!("{other:?}"),
         }
     }
 }
@@ -253,7 +253,7 @@ async fn the_answer_to_a_frame_fits_into_a_message() {
                 "ANSWER_TOO_LARGE",
                 &[("limit", "2097152"), ("actual", "3145728")],
             ),
-            OpResult::Write(_) => panic!("nothing was written"),
+            other => panic!("{other:?}"),
         }
     }
 }

@@ -103,6 +103,28 @@ async fn grpcurl_writes_and_reads() {
         &info,
         &[r#""keyCount": "2""#, r#""maxKeyBytes": 1024"#, "cpuTime"],
     );
+    for (request, method, parts) in [
+        (
+            r#"{"key":"hits","delta":3}"#,
+            "Add",
+            &[r#""value": "3""#, r#""applied": "3""#][..],
+        ),
+        (
+            r#"{"ops":[{"add":{"key":"hits","delta":-1,"min":0}},{"delete":{"key":"2"}}]}"#,
+            "Batch",
+            &[r#""value": "2""#, r#""text": "x""#, r#""revision": "4""#],
+        ),
+        (
+            r#"{"prefix":"h"}"#,
+            "List",
+            &[r#""key": "hits""#, r#""revision": "4""#],
+        ),
+        (r#"{"key":"hits"}"#, "Delete", &[r#""int": "2""#]),
+    ] {
+        let method = format!("soloist.v1.State/{method}");
+        let answer = printed(grpcurl(&server, &["-d", request], &[&method]).await);
+        assert_contains(&answer, parts);
+    }
     let health = printed(grpcurl(&server, &[], &["grpc.health.v1.Health/Check"]).await);
     assert_contains(&health, &[r#""status": "SERVING""#]);
 }

@@ -8,7 +8,8 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::super::{
-    Condition, Entry, Operation, Outcome, Read, StateMachine, Value, Write, WriteAnswer,
+    Add, Beyond, Bounds, Condition, Delete, Entry, List, ListShows, Operation, Outcome, Read, Rest,
+    StateMachine, Value, Write, WriteAnswer,
 };
 
 const STORE_BYTES_MAX: u64 = 300;
@@ -26,6 +27,8 @@ struct Model {
 enum Says {
     Shown(Option<(Value, i64, i64)>, i64),
     Written(Option<(Value, i64, i64)>, i64, i64),
+    Added(i64, i64, i64, i64),
+    Deleted(Option<(Value, i64, i64)>, i64),
     Refused(&'static str),
 }
 
@@ -108,7 +111,90 @@ impl Model {
                 *self = after;
                 Says::Written(shown, revision, created)
             }
+            Operation::Add(add) => {
+                let key = add.key.as_str();
+                if let Some(refusal) = self.refusal(key, &add.expect) {
+                    return Says::Refused(refusal);
+                }
+                let line = self.line(key);
+                let created = line.as_ref().map_or(revision, |line| line.2);
+                let before = match line.as_ref().map(|line| &line.0) {
+                    None => 0,
+                    Some(Value::Int(int)) => i128::from(*int),
+                    Some(_) => return Says::Refused("not an int"),
+                };
+                let Bounds { min, max, beyond } = add.bounds;
+                let (min, max) = (min.map(i128::from), max.map(i128::from));
+                let mut after = before + i128::from(add.delta);
+                if beyond == Beyond::Saturate {
+                    after = after
+                        .min(max.unwrap_or(i64::MAX.into()))
+                        .max(min.unwrap_or(i64::MIN.into()));
+                } else if add.delta > 0 && max.is_some_and(|max| after > max)
+                    || add.delta < 0 && min.is_some_and(|min| after < min)
+                {
+                    return Says::Refused("bound");
+                } else if after > i64::MAX.into() || after < i64::MIN.into() {
+                    return Says::Refused("overflow");
+                }
+                let sum = after as i64;
+                let applied = (after - before).clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+                if line.is_some() && after == before {
+                    return Says::Added(sum, applied, self.revision, created);
+                }
+                let mut then = self.clone();
+                then.lines.retain(|line| line.0 != key);
+                then.lines
+                    .push((key.into(), Value::Int(sum), revision, created));
+                then.revision = revision;
+                if then.size() > STORE_BYTES_MAX && then.size() > self.size() {
+                    return Says::Refused("full");
+                }
+                *self = then;
+                Says::Added(sum, applied, revision, created)
+            }
+            Operation::Delete(delete) => {
+                let key = delete.key.as_str();
+                if let Some(refusal) = self.refusal(key, &delete.expect) {
+                    return Says::Refused(refusal);
+                }
+                let previous = self.line(key);
+                if !show(&previous, room) {
+                    return Says::Refused("answer");
+                }
+                if previous.is_some() {
+                    self.lines.retain(|line| line.0 != key);
+                    self.revision = revision;
+                }
+                Says::Deleted(previous, self.revision)
+            }
         }
+    }
+
+    /// The keys that begin with `prefix`, after `after`, in order, as many as fit onto a page, and whether there are
+    /// more.
+    fn page(&self, list: &List) -> (Vec<String>, bool) {
+        let mut keys: Vec<_> = self.lines.iter().map(|line| line.0.clone()).collect();
+        keys.sort();
+        keys.retain(|key| key.starts_with(&list.prefix));
+        keys.retain(|key| list.after.as_ref().is_none_or(|after| key > after));
+        let fitting = (0..=keys.len()).rev().find(|count| {
+            let size = |key: &String| {
+                let shown = list.shows == ListShows::Entries;
+                key.len()
+                    + if shown {
+                        self.line(key).unwrap().0.byte_len()
+                    } else {
+                        0
+                    }
+            };
+            *count <= list.page_size
+                && (*count <= 1
+                    || keys[..*count].iter().map(size).sum::<usize>() <= list.page_bytes)
+        });
+        let more = fitting.unwrap() < keys.len();
+        keys.truncate(fitting.unwrap());
+        (keys, more)
     }
 
     fn each(&mut self, operations: &[Operation]) -> Vec<Says> {
@@ -131,8 +217,12 @@ impl Model {
         }
         *self = after;
         for answer in &mut answers {
-            if let Says::Shown(_, revision) = answer {
-                *revision = self.revision;
+            match answer {
+                Says::Shown(_, revision)
+                | Says::Written(_, revision, _)
+                | Says::Added(_, _, revision, _)
+                | Says::Deleted(_, revision) => *revision = self.revision,
+                Says::Refused(_) => unreachable!("none was"),
             }
         }
         Ok(answers)
@@ -152,6 +242,13 @@ fn says(result: Result<Outcome, super::super::Cause>) -> Says {
             write.revision,
             write.create_revision,
         ),
+        Ok(Outcome::Add(add)) => {
+            Says::Added(add.value, add.applied, add.revision, add.create_revision)
+        }
+        Ok(Outcome::Delete(delete)) => Says::Deleted(delete.previous.map(line), delete.revision),
+        Err(Cause::NotAnInt { .. }) => Says::Refused("not an int"),
+        Err(Cause::Overflow { .. }) => Says::Refused("overflow"),
+        Err(Cause::BoundReached { .. }) => Says::Refused("bound"),
         Err(Cause::ExpectationFailed(_)) => Says::Refused("expectation"),
         Err(Cause::KeyExists { .. }) => Says::Refused("exists"),
         Err(Cause::KeyNotFound) => Says::Refused("not found"),
@@ -204,7 +301,73 @@ fn operation() -> impl Strategy<Value = Operation> {
                 },
             })
         });
-    prop_oneof![1 => read, 2 => write]
+    let few = || prop_oneof![4 => -5..6i64, 1 => any::<i64>()];
+    let bounds =
+        (option::of(few()), option::of(few()), any::<bool>()).prop_map(|(one, other, saturate)| {
+            // The lesser is the lower, where there are two.
+            let (min, max) = match (one, other) {
+                (Some(a), Some(b)) => (Some(a.min(b)), Some(a.max(b))),
+                ends => ends,
+            };
+            Bounds {
+                min,
+                max,
+                beyond: if saturate {
+                    Beyond::Saturate
+                } else {
+                    Beyond::Refuse
+                },
+            }
+        });
+    let add = (key(), condition(), few(), bounds).prop_map(|(key, expect, delta, bounds)| {
+        Operation::Add(Add {
+            key: key.into(),
+            expect,
+            delta,
+            bounds,
+        })
+    });
+    let delete = (key(), condition()).prop_map(|(key, expect)| {
+        Operation::Delete(Delete {
+            key: key.into(),
+            expect,
+        })
+    });
+    prop_oneof![2 => read, 4 => write, 2 => add, 1 => delete]
+}
+
+fn list() -> impl Strategy<Value = List> {
+    let key = || {
+        prop_oneof![
+            Just(""),
+            Just("a"),
+            Just("b"),
+            Just("l"),
+            Just("longer"),
+            Just("z")
+        ]
+    };
+    (
+        key(),
+        option::of(key()),
+        1..5usize,
+        1..40usize,
+        any::<bool>(),
+    )
+        .prop_map(|(prefix, after, page_size, page_bytes, keys_only)| List {
+            prefix: prefix.into(),
+            // A token is of its own prefix.
+            after: after
+                .filter(|after| after.starts_with(prefix))
+                .map(Into::into),
+            page_size,
+            page_bytes,
+            shows: if keys_only {
+                ListShows::Keys
+            } else {
+                ListShows::Entries
+            },
+        })
 }
 
 /// A program: frames, each done as a whole or operation by operation.
@@ -216,7 +379,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn answers_as_the_model_does(program in program()) {
+    fn answers_as_the_model_does(program in program(), list in list()) {
         let mut machine = StateMachine::new(STORE_BYTES_MAX);
         let mut model = Model::default();
         for (atomic, operations) in program {
@@ -241,6 +404,9 @@ proptest! {
             prop_assert_eq!(usage.revision, model.revision);
             prop_assert_eq!(usage.used_bytes, model.size());
             prop_assert_eq!(usage.key_count, model.lines.len());
+            let page = machine.list(&list);
+            let keys = page.entries.iter().map(|(key, _)| key.as_str().to_owned()).collect();
+            prop_assert_eq!((keys, page.rest == Rest::More), model.page(&list));
             for (key, value, revision, created) in &model.lines {
                 prop_assert_eq!(
                     machine.entries.get(key.as_str()).cloned().map(line),

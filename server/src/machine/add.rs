@@ -1,0 +1,117 @@
+//! Addition within bounds.
+
+use super::operation::Cause;
+
+/// Between what a sum must be, and what happens at the ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The least value, included.
+    pub min: Option<i64>,
+    /// The greatest value, included.
+    pub max: Option<i64>,
+    /// What to do with a sum beyond them.
+    pub beyond: Beyond,
+}
+
+/// What to do with a sum beyond its bounds, of which the ends of 64 bits are the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beyond {
+    /// Refuse.
+    Refuse,
+    /// Stop at the bound.
+    Saturate,
+}
+
+impl Bounds {
+    /// No bounds but 64 bits.
+    pub const NONE: Self = Self {
+        min: None,
+        max: None,
+        beyond: Beyond::Refuse,
+    };
+
+    /// Adds `delta` to `value`.
+    ///
+    /// # Errors
+    /// [`Cause::BoundReached`] or [`Cause::Overflow`], unless the bounds say to stop there. A value that is beyond a
+    /// bound already may come nearer to it.
+    pub(super) fn add(self, value: i64, delta: i64) -> Result<i64, Cause> {
+        // Every sum of two 64-bit numbers fits into 128.
+        let exact = i128::from(value) + i128::from(delta);
+        let min = i128::from(self.min.unwrap_or(i64::MIN));
+        let max = i128::from(self.max.unwrap_or(i64::MAX));
+        match self.beyond {
+            Beyond::Saturate => {
+                let stopped = exact.clamp(min, max);
+                Ok(i64::try_from(stopped).expect("the bounds are 64-bit numbers"))
+            }
+            Beyond::Refuse => {
+                let reached = |bound, limit| Cause::BoundReached {
+                    bound,
+                    limit,
+                    value,
+                    delta,
+                };
+                // A bound is passed before 64 bits are.
+                match (self.min, self.max) {
+                    (_, Some(limit)) if exact > max && delta > 0 => Err(reached("max", limit)),
+                    (Some(limit), _) if exact < min && delta < 0 => Err(reached("min", limit)),
+                    _ => i64::try_from(exact).map_err(|_| Cause::Overflow { value, delta }),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums() {
+        const MIN: i64 = i64::MIN;
+        const MAX: i64 = i64::MAX;
+        let overflow = |value, delta| Err(Cause::Overflow { value, delta });
+        let reached = |bound, limit, value, delta| {
+            Err(Cause::BoundReached {
+                bound,
+                limit,
+                value,
+                delta,
+            })
+        };
+        // Value, delta, min, max; refused; saturated.
+        for (value, delta, min, max, refused, saturated) in [
+            (1, 2, None, None, Ok(3), 3),
+            (1, -3, None, None, Ok(-2), -2),
+            (MAX, 1, None, None, overflow(MAX, 1), MAX),
+            (MIN, -1, None, None, overflow(MIN, -1), MIN),
+            (MAX, MIN, None, None, Ok(-1), -1),
+            (
+                MAX,
+                MAX,
+                None,
+                Some(MAX),
+                reached("max", MAX, MAX, MAX),
+                MAX,
+            ),
+            (MAX, 1, Some(0), None, overflow(MAX, 1), MAX),
+            (9, 1, None, Some(10), Ok(10), 10),
+            (9, 2, None, Some(10), reached("max", 10, 9, 2), 10),
+            (1, -1, Some(0), None, Ok(0), 0),
+            (1, -2, Some(0), None, reached("min", 0, 1, -2), 0),
+            // Beyond a bound already: it may come nearer, and may stay.
+            (10, -1, None, Some(5), Ok(9), 5),
+            (10, 0, None, Some(5), Ok(10), 5),
+            (10, 1, None, Some(5), reached("max", 5, 10, 1), 5),
+            (-10, 1, Some(-5), None, Ok(-9), -5),
+            (-10, -1, Some(-5), None, reached("min", -5, -10, -1), -5),
+            // From beyond one bound past the other.
+            (10, -20, Some(0), Some(5), reached("min", 0, 10, -20), 0),
+        ] {
+            let add = |beyond| Bounds { min, max, beyond }.add(value, delta);
+            assert_eq!(add(Beyond::Refuse), refused, "{value} + {delta}");
+            assert_eq!(add(Beyond::Saturate), Ok(saturated), "{value} + {delta}");
+        }
+    }
+}
