@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tonic::{Code, Request, Response, Status};
 
+use crate::error::is_timeout;
 use crate::{
     Add, AddReply, Batch, BatchReply, Client, Condition, Delete, DeleteReply, Error, List,
     ListReply, Outcome, Read, ReadReply, Write, WriteReply,
@@ -131,10 +132,13 @@ ask! {
     List -> ListReply by list, NotApplied;
 }
 
+/// The longest time that is told to a server: more than any of them grants, and less than the header can hold.
+const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// A request that tells the server how long it has.
 pub(crate) fn with_timeout<T>(message: T, timeout: Duration) -> Request<T> {
     let mut request = Request::new(message);
-    request.set_timeout(timeout);
+    request.set_timeout(timeout.min(TIMEOUT_MAX));
     request
 }
 
@@ -146,8 +150,8 @@ pub(crate) async fn within<T>(
 ) -> Result<T, Error> {
     match tokio::time::timeout(timeout, call).await {
         Ok(Ok(response)) => Ok(response.into_inner()),
-        Ok(Err(status)) => Err(Error::of_call(&status, unless_told)),
-        Err(_) => Err(Error::new(
+        Ok(Err(status)) if !is_timeout(&status) => Err(Error::of_call(&status, unless_told)),
+        _ => Err(Error::new(
             Code::DeadlineExceeded,
             format!("no answer within {timeout:?}"),
             unless_told,

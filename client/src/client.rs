@@ -27,8 +27,11 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest answer taken. Well above what a server of ours sends; a guard against one that is not.
 pub(crate) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// A connection to one server. Cloning is cheap, and clones share the connection; any number of calls may be under
-/// way on it. A lost connection is made anew by the next call.
+/// A connection to one server. Cloning is cheap, and clones share the connection. A lost connection is made anew by the
+/// next call.
+///
+/// A connection carries as many calls and pipelines at once as its server allows, 256 unless told otherwise; more calls
+/// wait, also beyond their timeout if the others stay. For more, connect more than once.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) state: StateClient<Channel>,
@@ -191,11 +194,19 @@ fn parse_url(url: &str) -> Result<Uri, Error> {
         true => url.to_owned(),
         false => format!("http://{url}"),
     };
-    let uri: Uri = full.parse().map_err(|_| bad("not a URL"))?;
+    let uri: Uri = full
+        .parse()
+        .map_err(|_| bad("not a URL (an IPv6 address stands in brackets)"))?;
     match uri.scheme_str() {
         Some("http") => {}
         Some("https") => return Err(bad("TLS is not supported yet")),
         _ => return Err(bad("unknown scheme")),
+    }
+    if uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
+        return Err(bad("a user has no meaning"));
     }
     if uri.host().is_none_or(str::is_empty) {
         return Err(bad("no host"));
@@ -224,6 +235,8 @@ mod tests {
             ("ftp://example.org:21", Err("unknown scheme")),
             ("example.org", Err("no port")),
             ("http://:50051", Err("no host")),
+            ("::1:50051", Err("in brackets")),
+            ("user@localhost:50051", Err("a user")),
             ("http://example.org:50051/state", Err("a path")),
             ("http://example.org:99999", Err("no port")),
             ("", Err("not a URL")),

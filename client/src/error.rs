@@ -43,7 +43,7 @@ struct Inner {
 /// Whether a failed call has changed anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing was applied. Always so for a read.
+    /// Nothing was applied. So it is for every read, unless what was answered makes no sense.
     NotApplied,
     /// It may have been applied or not, or may yet be. Read before sending the write again, or guard it with a
     /// [`Condition`](crate::Condition).
@@ -110,18 +110,24 @@ impl Error {
             let details = status.get_error_details();
             return Self::with_details(status.code(), status.message(), &details, unless_told);
         };
-        // tonic calls it CANCELLED when its own timer runs out.
-        if causes(source).any(|cause| cause.is::<TimeoutExpired>()) {
+        if is_timeout(status) {
             return Self::new(Code::DeadlineExceeded, "no answer in time", unless_told);
         }
-        // Not connected: the request never left.
-        let outcome = match causes(source).any(|cause| cause.is::<tonic::ConnectError>()) {
-            true => Outcome::NotApplied,
-            false => unless_told,
+        let http2 = causes(source).find_map(|cause| cause.downcast_ref::<h2::Error>());
+        // Not connected, or refused before it was looked at: nobody has done anything with it.
+        let untouched = causes(source).any(|cause| cause.is::<tonic::ConnectError>())
+            || http2.is_some_and(|error| error.reason() == Some(h2::Reason::REFUSED_STREAM));
+        let outcome = if untouched {
+            Outcome::NotApplied
+        } else {
+            unless_told
         };
-        // tonic's other names for a connection that is no more.
+        // tonic's other names for a connection that is no more. A server that shuts down in order is among them:
+        // GOAWAY with NO_ERROR, which becomes INTERNAL.
+        let goes_away = http2.is_some_and(|error| error.is_go_away() || error.is_io());
         let code = match status.code() {
             Code::Unknown | Code::Cancelled => Code::Unavailable,
+            _ if goes_away || untouched => Code::Unavailable,
             code => code,
         };
         let message = format!("connection failed: {}", root_cause(source));
@@ -193,6 +199,12 @@ impl fmt::Display for Error {
 }
 
 impl StdError for Error {}
+
+/// Whether tonic's own timer has run out, which it calls CANCELLED.
+pub(crate) fn is_timeout(status: &Status) -> bool {
+    let source = status.source();
+    source.is_some_and(|source| causes(source).any(|cause| cause.is::<TimeoutExpired>()))
+}
 
 /// The last cause, which says what happened; the ones above it say "transport error".
 pub(crate) fn root_cause<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {

@@ -21,6 +21,9 @@ use crate::{Error, Frame, FrameReply, Outcome};
 /// (`Limits.max_frames_in_flight`), beyond which they answer OVERLOADED.
 pub const FRAMES_IN_FLIGHT: usize = 256;
 
+/// The most that can be asked for: what any server can be told to allow.
+const FRAMES_IN_FLIGHT_MAX: usize = 65_536;
+
 /// Frames on their way to a server, and their answers, in the order sent.
 ///
 /// Used whole, `send` and `recv` alternate as the caller sees fit; [`split`](Self::split) gives the two halves to
@@ -131,11 +134,13 @@ pub struct FrameReceiver {
     answers: Streaming<PipelineResponse>,
     room: Arc<Semaphore>,
     in_flight_max: usize,
+    /// Whether there is nothing more to receive.
+    ended: bool,
 }
 
 impl FrameReceiver {
     /// Receives the answer to the oldest unanswered frame; `None` once the sending half is gone and everything is
-    /// answered.
+    /// answered, or after an error.
     ///
     /// Waits as long as that takes; the server answers each frame within its timeout, at most
     /// `Limits.max_deadline`. Dropped midway, no answer is lost.
@@ -143,9 +148,13 @@ impl FrameReceiver {
     /// # Errors
     ///
     /// A frame or an operation that was refused is inside the reply. An error here ends the stream: UNAVAILABLE
-    /// with reason DRAINING if the server shuts down, everything read by it answered before; otherwise a broken
-    /// connection. What is then still unanswered has [`Outcome::Unknown`].
+    /// with reason DRAINING if the server shuts down, everything read by it answered before; RESOURCE_EXHAUSTED with
+    /// reason MESSAGE_TOO_LARGE if the frame after the last answer was too large; otherwise a broken connection. With a
+    /// reason, the frames that are not answered were not applied; without one, their outcome is unknown.
     pub async fn recv(&mut self) -> Result<Option<FrameReply>, Error> {
+        if self.ended {
+            return Ok(None);
+        }
         let unanswered = self
             .in_flight_max
             .saturating_sub(self.room.available_permits());
@@ -158,7 +167,7 @@ impl FrameReceiver {
                 return Ok(Some(response.into()));
             }
             Ok(None) if unanswered == 0 => {
-                self.room.close();
+                self.end();
                 return Ok(None);
             }
             Ok(None) => Error::new(
@@ -168,8 +177,13 @@ impl FrameReceiver {
             ),
             Err(status) => Error::of_call(&status, Outcome::Unknown),
         };
-        self.room.close();
+        self.end();
         Err(error)
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        self.room.close();
     }
 }
 
@@ -223,14 +237,10 @@ impl<'a> PipelineCall<'a> {
         }
     }
 
-    /// How many frames may be unanswered, from 1. Default: [`FRAMES_IN_FLIGHT`].
-    ///
-    /// # Panics
-    ///
-    /// With 0.
+    /// How many frames may be unanswered, from 1 to 65,536; a number beyond is cut to that. Default:
+    /// [`FRAMES_IN_FLIGHT`], which is what servers allow unless told otherwise.
     pub fn frames_in_flight(mut self, count: usize) -> Self {
-        assert!(count > 0, "a pipeline needs at least one frame in flight");
-        self.frames_in_flight = count;
+        self.frames_in_flight = count.clamp(1, FRAMES_IN_FLIGHT_MAX);
         self
     }
 }
@@ -256,6 +266,7 @@ impl IntoFuture for PipelineCall<'_> {
                     answers,
                     room,
                     in_flight_max: self.frames_in_flight,
+                    ended: false,
                 },
             })
         })

@@ -181,3 +181,41 @@ async fn unreachable_names_the_address() {
     assert!(error.message().contains(&address), "{error}");
     assert!(error.message().contains("refused"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_during_a_shutdown_are_unavailable() {
+    let server = TestServer::start();
+    let client = server.client().await;
+    let callers: Vec<_> = (0..50)
+        .map(|number: i64| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                loop {
+                    let failed = match number % 2 {
+                        0 => client.read("k").await.err(),
+                        _ => client.write("k", number).await.err(),
+                    };
+                    if let Some(error) = failed {
+                        return error;
+                    }
+                }
+            })
+        })
+        .collect();
+    client.write("begun", 1).await.unwrap();
+    server.drain();
+    for (caller, number) in callers.into_iter().zip(0..) {
+        let error = caller.await.unwrap();
+        assert_eq!(error.code(), Code::Unavailable, "{error}");
+        assert!(number % 2 == 1 || error.is_retryable(), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn no_limit_on_time_is_none_on_the_wire_either() {
+    let server = TestServer::start();
+    let client = server.client().await;
+    client.read("k").timeout(Duration::MAX).await.unwrap();
+    let pipeline = client.pipeline().frames_in_flight(usize::MAX).await;
+    pipeline.unwrap();
+}

@@ -203,3 +203,53 @@ async fn python(server: &TestServer, script: &str) -> String {
         .unwrap();
     printed(output)
 }
+
+/// The commands of the README's console blocks that call grpcurl, each with what it is said to print.
+fn readme_commands() -> Vec<(String, String)> {
+    let readme = include_str!("../../../README.md");
+    let blocks = readme
+        .split("```console\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap());
+    let mut commands = Vec::new();
+    for block in blocks {
+        for part in block.split("$ ").skip(1) {
+            let mut lines = part.lines();
+            let mut command = lines.next().unwrap().to_owned();
+            while command.ends_with('\\') {
+                command.pop();
+                command.push_str(lines.next().unwrap());
+            }
+            if command.starts_with("grpcurl") {
+                let printed = lines.collect::<Vec<_>>().join("\n");
+                commands.push((command, printed.trim().to_owned()));
+            }
+        }
+    }
+    commands
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_readme_is_true() {
+    let server = TestServer::start();
+    let address = server.addr().to_string();
+    let bin = tool("grpcurl").parent().unwrap().display().to_string();
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
+    let commands = readme_commands();
+    assert!(commands.len() >= 8, "{commands:?}");
+    for (command, said) in commands {
+        let output = Command::new("sh")
+            .args(["-c", &command.replace("127.0.0.1:50051", &address)])
+            .env("PATH", &path)
+            .output()
+            .await
+            .unwrap();
+        let printed = [output.stdout, output.stderr].concat();
+        let printed = String::from_utf8(printed).unwrap();
+        if said.is_empty() {
+            assert!(output.status.success(), "{command}: {printed}");
+        } else {
+            assert_eq!(printed.trim(), said, "{command}");
+        }
+    }
+}
