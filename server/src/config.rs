@@ -35,11 +35,10 @@ pub fn answer_margin(timeout: Duration) -> Duration {
     (timeout / 8).min(Duration::from_millis(10))
 }
 
-/// Streams that a client may reset, or make us reset, before they are worked off; beyond, the connection is closed
-/// with ENHANCE_YOUR_CALM. The answer to CVE-2023-44487 (rapid reset). h2's defaults for the first and a tight
-/// value for the second, which its default leaves at 1,024.
-pub const PENDING_RESET_STREAMS_MAX: usize = 20;
-/// See [`PENDING_RESET_STREAMS_MAX`].
+/// Streams that a client may make us reset by errors of its own; beyond, the connection is closed with
+/// ENHANCE_YOUR_CALM. A tight value for what h2 leaves at 1,024. (Streams that it resets itself before they are looked
+/// at may be as many as it may have open: a client whose calls all run out of time does just that. More is
+/// CVE-2023-44487, rapid reset.)
 pub const LOCAL_ERROR_RESET_STREAMS_MAX: usize = 256;
 
 /// File descriptors left to everything that is not a connection: listener, logs, lookups.

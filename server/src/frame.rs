@@ -7,7 +7,7 @@
 //!
 //! Source of the format: the protobuf documentation, "Encoding".
 
-use prost::encoding::{encode_varint, encoded_len_varint};
+use prost::encoding::encoded_len_varint;
 use prost::{DecodeError, Message as _};
 use soloist::codec::Encoded;
 use soloist::v1;
@@ -415,13 +415,12 @@ fn put_prefix(buf: &mut Vec<u8>, field: u8, len: usize) {
 }
 
 #[inline]
-fn put_varint(buf: &mut Vec<u8>, value: u64) {
-    // Nearly all have one byte.
-    if value < 0x80 {
-        buf.push(value as u8);
-    } else {
-        encode_varint(value, buf);
+fn put_varint(buf: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        buf.push(value as u8 | 0x80);
+        value >>= 7;
     }
+    buf.push(value as u8);
 }
 
 /// What a nested message of `len` bytes takes with its tag and length, for fields 1 to 15.

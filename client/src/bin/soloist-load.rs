@@ -13,15 +13,27 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() {
     let args = Args::parse();
-    let code = match load::run(&args) {
-        Ok(report) => match args.write(&report) {
-            Ok(()) => args.exit_code(&report),
-            Err(error) => complain(&error.to_string(), load::FAILED),
-        },
-        Err(RunError::Arguments(error)) => complain(&error, load::BAD_ARGUMENTS),
-        Err(RunError::Target(error)) => complain(&error, load::FAILED),
+    let code = match args.check_output() {
+        Ok(()) => run(&args),
+        Err(error) => complain(&error.to_string(), load::FAILED),
     };
     process::exit(code);
+}
+
+/// Returns the exit code.
+fn run(args: &Args) -> i32 {
+    let report = match load::run(args) {
+        Ok(report) => report,
+        Err(RunError::Arguments(error)) => return complain(&error, load::BAD_ARGUMENTS),
+        Err(RunError::Target(error)) => return complain(&error, load::FAILED),
+    };
+    if let Err(error) = args.write(&report) {
+        return complain(&error.to_string(), load::FAILED);
+    }
+    match (args.exit_code(&report), report.why_nothing()) {
+        (load::FAILED, Some(why)) => complain(&why, load::FAILED),
+        (code, _) => code,
+    }
 }
 
 /// Says what is wrong, if anyone listens.

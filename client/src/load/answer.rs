@@ -14,6 +14,8 @@ pub(crate) struct Answer {
     pub(crate) sent: Sent,
     /// Operations answered as they should be. The others are in `failures`.
     pub(crate) succeeded: u64,
+    /// Those of them that are reads and found no key.
+    pub(crate) misses: u64,
     /// With the number of operations that failed so.
     pub(crate) failures: Vec<(Failure, u64)>,
 }
@@ -53,6 +55,7 @@ impl Answer {
     pub(crate) fn failed(sent: Sent, failure: Failure) -> Self {
         Self {
             succeeded: 0,
+            misses: 0,
             failures: vec![(failure, sent.ops)],
             sent,
         }
@@ -66,8 +69,9 @@ pub(crate) fn of_call(sent: Sent, result: Result<OpAnswer, Status>) -> Answer {
         Err(status) => Err(Failure::of_call(&status)),
     };
     match checked {
-        Ok(()) => Answer {
+        Ok(is_miss) => Answer {
             succeeded: sent.ops,
+            misses: u64::from(is_miss),
             failures: Vec::new(),
             sent,
         },
@@ -85,34 +89,38 @@ pub(crate) fn of_frame(sent: Sent, response: PipelineResponse) -> Answer {
         let message = format!("{results} results for {} operations", sent.ops);
         return Answer::failed(sent, Failure::wrong(message));
     }
+    let mut misses = 0;
     let mut failures: Vec<(Failure, u64)> = Vec::new();
     for OpResult { result } in response.results {
-        if let Err(failure) = check(sent.kind, result) {
-            match failures.iter_mut().find(|(seen, _)| *seen == failure) {
+        match check(sent.kind, result) {
+            Ok(is_miss) => misses += u64::from(is_miss),
+            Err(failure) => match failures.iter_mut().find(|(seen, _)| *seen == failure) {
                 Some((_, ops)) => *ops += 1,
                 None => failures.push((failure, 1)),
-            }
+            },
         }
     }
     let failed: u64 = failures.iter().map(|(_, ops)| ops).sum();
     Answer {
         succeeded: sent.ops - failed,
+        misses,
         failures,
         sent,
     }
 }
 
-fn check(kind: Kind, answer: Option<OpAnswer>) -> Result<(), Failure> {
+/// Whether it is a read that found no key.
+fn check(kind: Kind, answer: Option<OpAnswer>) -> Result<bool, Failure> {
     match (kind, answer) {
         (Kind::Read, Some(OpAnswer::Read(read))) => match read.entry {
-            None => Ok(()),
+            None => Ok(true),
             Some(entry) => match entry.value {
-                Some(Value { kind: Some(_) }) => Ok(()),
+                Some(Value { kind: Some(_) }) => Ok(false),
                 _ => Err(Failure::wrong("an entry without a value")),
             },
         },
         (Kind::Write, Some(OpAnswer::Write(write))) => match write.revision > 0 {
-            true => Ok(()),
+            true => Ok(false),
             false => Err(Failure::wrong("a write without a revision")),
         },
         (_, Some(OpAnswer::Error(error))) => Err(Error::in_place(error).into()),
@@ -217,6 +225,26 @@ mod tests {
             .map(|(failure, ops)| (failure.code, *ops))
             .collect();
         assert_eq!(codes, [(Code::Aborted, 1), (Code::Internal, 1)]);
+    }
+
+    #[test]
+    fn reads_that_find_nothing_are_counted() {
+        let full = Entry {
+            value: Some(Value {
+                kind: Some(value::Kind::Int(0)),
+            }),
+            ..Entry::default()
+        };
+        let results = [read(None), read(Some(full)), read(None)];
+        let response = PipelineResponse {
+            results: results.map(|result| OpResult { result }).to_vec(),
+            ..PipelineResponse::default()
+        };
+        let answer = of_frame(sent(Kind::Read, 3), response);
+        assert_eq!((answer.succeeded, answer.misses), (3, 2));
+
+        let answer = of_call(sent(Kind::Read, 1), Ok(read(None).unwrap()));
+        assert_eq!((answer.succeeded, answer.misses), (1, 1));
     }
 
     #[test]

@@ -28,7 +28,7 @@ const CONNECTIONS_MAX: u64 = 10_000;
 /// over TCP like any other.
 ///
 /// Exit codes: 0 done; 1 the server could not be reached, or operations failed; 2 bad arguments; 130 interrupted by
-/// Ctrl-C, after reporting what was measured.
+/// Ctrl-C or 143 by SIGTERM, after reporting what was measured.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "soloist-load", version, max_term_width = 110)]
 pub struct Args {
@@ -37,47 +37,47 @@ pub struct Args {
     pub(crate) address: Option<String>,
 
     /// Concurrent workers that read.
-    #[arg(long, value_name = "N", default_value = "100", value_parser = count(0, WORKERS_MAX))]
+    #[arg(long, value_name = "N", default_value = "100", allow_negative_numbers = true, value_parser = count(0, WORKERS_MAX))]
     pub(crate) readers: u64,
     /// Concurrent workers that write.
-    #[arg(long, value_name = "N", default_value = "10", value_parser = count(0, WORKERS_MAX))]
+    #[arg(long, value_name = "N", default_value = "10", allow_negative_numbers = true, value_parser = count(0, WORKERS_MAX))]
     pub(crate) writers: u64,
 
     /// Stop after this time of measuring (500ms, 10s, 2m). Default: 1s, or none with -n.
     #[arg(short = 'z', long, value_name = "TIME", value_parser = duration)]
     pub(crate) duration: Option<Duration>,
     /// Stop after this many operations, with a suffix k or m for thousands or millions.
-    #[arg(short = 'n', long, value_name = "N", value_parser = count(1, u64::MAX))]
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = count(1, u64::MAX))]
     pub(crate) requests: Option<u64>,
     /// Time before measuring begins.
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration_or_zero)]
     pub(crate) warmup: Duration,
 
     /// Keys, named "0", "1" and so on.
-    #[arg(long, value_name = "N", default_value = "5", value_parser = count(1, KEYS_MAX))]
+    #[arg(long, value_name = "N", default_value = "5", allow_negative_numbers = true, value_parser = count(1, KEYS_MAX))]
     pub(crate) keys: u64,
     /// How keys are chosen: uniform, or zipfian[:THETA], where key number k is asked for in proportion to
     /// 1/(k+1)^THETA (0.99 unless given).
     #[arg(long, value_name = "DIST", default_value = "uniform")]
     pub(crate) key_dist: KeyDist,
     /// Write texts of this many bytes. Without it: ints from 0 to 99.
-    #[arg(long, value_name = "BYTES", value_parser = count(0, VALUE_BYTES_MAX))]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = count(0, VALUE_BYTES_MAX))]
     pub(crate) value_size: Option<u64>,
 
     /// How operations travel.
     #[arg(long, value_enum, default_value_t = Engine::Pipeline)]
     pub(crate) engine: Engine,
     /// Frames (with --engine unary: calls) that each worker keeps in flight.
-    #[arg(short = 'P', long, value_name = "N", default_value = "1", value_parser = count(1, PIPELINE_MAX))]
+    #[arg(short = 'P', long, value_name = "N", default_value = "1", allow_negative_numbers = true, value_parser = count(1, PIPELINE_MAX))]
     pub(crate) pipeline: u64,
     /// Operations in each frame.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = count(1, FRAME_OPS_MAX))]
+    #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true, value_parser = count(1, FRAME_OPS_MAX))]
     pub(crate) frame_ops: u64,
     /// Connections in all. Default: one per thread, or as many more as the workers need, at 256 streams each.
-    #[arg(long, value_name = "N", value_parser = count(1, CONNECTIONS_MAX))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count(1, CONNECTIONS_MAX))]
     pub(crate) connections: Option<u64>,
     /// Threads that drive the workers. Default: one per core, but not more than connections or workers.
-    #[arg(short = 't', long, value_name = "N", value_parser = count(1, THREADS_MAX))]
+    #[arg(short = 't', long, value_name = "N", allow_negative_numbers = true, value_parser = count(1, THREADS_MAX))]
     pub(crate) threads: Option<u64>,
 
     /// How long the server may take over each operation; sent with it, and waited for a little longer. Default: what
@@ -92,7 +92,7 @@ pub struct Args {
     pub(crate) plaintext: bool,
 
     /// Seed of all random choices. Default: a new one, which the report tells.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seed)]
     pub(crate) seed: Option<u64>,
     /// Exit with 0 even if operations failed.
     #[arg(long)]
@@ -180,17 +180,21 @@ fn count(min: u64, max: u64) -> impl Fn(&str) -> Result<u64, String> + Clone + S
             Some(b'm' | b'M') => (&text[..text.len() - 1], 1_000_000),
             _ => (text, 1),
         };
-        let form = "it is a whole number, with a suffix k or m for thousands or millions";
-        let number: u64 = digits.parse().map_err(|_| form.to_owned())?;
-        let number = number.checked_mul(unit).ok_or("it is too large")?;
-        if (min..=max).contains(&number) {
-            Ok(number)
-        } else if max == u64::MAX {
-            Err(format!("it is at least {min}"))
-        } else {
-            Err(format!("it is from {min} to {max}"))
-        }
+        let number = digits.parse::<u64>().ok();
+        number
+            .and_then(|number| number.checked_mul(unit))
+            .filter(|number| (min..=max).contains(number))
+            .ok_or_else(|| {
+                format!(
+                    "it is a whole number from {min} to {max}, with a suffix k or m for thousands or millions"
+                )
+            })
     }
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("it is a whole number from 0 to {}", u64::MAX))
 }
 
 /// The longest time that can be asked for: beyond, someone has mistaken the unit.
@@ -249,12 +253,12 @@ mod tests {
             ("3M", Ok(3_000_000)),
             ("0", Err("from 1 to 5000000")),
             ("6m", Err("from 1 to 5000000")),
-            ("-1", Err("whole number")),
+            ("-1", Err("whole number from 1 to 5000000")),
             ("1.5k", Err("whole number")),
             ("k", Err("whole number")),
             ("", Err("whole number")),
             ("99999999999999999999", Err("whole number")),
-            ("9999999999999999999k", Err("too large")),
+            ("9999999999999999999k", Err("from 1 to 5000000")),
         ];
         for (text, expected) in cases {
             check(text, count(1, 5_000_000)(text), expected);

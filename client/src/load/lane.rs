@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::error::Error as _;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use tonic::{Code, Request, Status, Streaming};
 use super::answer::{self, Answer, Failure};
 use super::args::Engine;
 use super::connection::Connection;
+use super::recorder::unanswered;
 use super::settings::Settings;
 use super::workload::{Kind, Workload};
 use crate::{Error, Outcome};
@@ -59,8 +61,27 @@ enum Transport {
     },
 }
 
-/// A call under way, by its number. Its answer is put into the form of a frame's.
-type Call = Pin<Box<dyn Future<Output = (u64, Result<v1::op_result::Result, Status>)>>>;
+/// A call under way. Its answer is put into the form of a frame's.
+struct Call {
+    number: u64,
+    result: Pin<Box<dyn Future<Output = CallResult>>>,
+}
+
+type CallResult = Result<v1::op_result::Result, Status>;
+
+impl Future for Call {
+    /// With its number.
+    type Output = (u64, CallResult);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let number = self.number;
+        self.result.as_mut().poll(cx).map(|result| (number, result))
+    }
+}
+
+/// What to try when a stream cannot be opened: the limits that are met most.
+const OPEN_HINT: &str = "the server may allow fewer streams per connection, or fewer connections, than asked for \
+                         (see --connections)";
 
 impl Lane {
     /// Opens a lane on a connection. The error says why not.
@@ -82,15 +103,12 @@ impl Lane {
                 let answers = tokio::time::timeout(settings.connect_timeout, opening)
                     .await
                     .map_err(|_| {
-                        format!(
-                            "cannot open a stream on {address} within {:?}: it may allow fewer streams per \
-                             connection than there are workers on one (see --connections)",
-                            settings.connect_timeout
-                        )
+                        let timeout = settings.connect_timeout;
+                        format!("cannot open a stream on {address} within {timeout:?}: {OPEN_HINT}")
                     })?
                     .map_err(|status| {
                         let error = Error::of_call(&status, Outcome::NotApplied);
-                        format!("cannot open a stream on {address}: {error}")
+                        format!("cannot open a stream on {address}: {error}; {OPEN_HINT}")
                     })?
                     .into_inner();
                 Transport::Pipeline { frames, answers }
@@ -120,11 +138,6 @@ impl Lane {
         self.broken.is_some()
     }
 
-    /// When the oldest unanswered operations started.
-    pub(crate) fn oldest_start(&self) -> Option<Instant> {
-        self.in_flight.front().map(|(_, sent)| sent.started)
-    }
-
     /// Sends as many operations as `sent` says; with the unary engine, one. Needs [room](Self::has_room).
     pub(crate) fn send(&mut self, sent: Sent, workload: &mut Workload) {
         let number = self.next_number;
@@ -135,7 +148,10 @@ impl Lane {
                     .next_op()
                     .op
                     .expect("a workload sets the operation");
-                calls.push(call(number, client.clone(), op, self.timeout));
+                calls.push(Call {
+                    number,
+                    result: Box::pin(call(client.clone(), op, self.timeout)),
+                });
             }
             Transport::Pipeline { frames, .. } => {
                 let frame = PipelineRequest {
@@ -183,24 +199,55 @@ impl Lane {
         Answer::failed(sent, failure)
     }
 
-    /// Stops waiting: what is in flight fails for this reason.
-    pub(crate) fn give_up(&mut self, failure: Failure) {
-        if let Transport::Unary { calls, .. } = &mut self.transport {
-            calls.clear();
+    /// Stops waiting, at `now`, for what started at `latest_start` or before, if anything.
+    ///
+    /// Calls fail alone, and are returned. The frames of a stream are answered in order, so that it is lost whole:
+    /// receiving tells.
+    pub(crate) fn give_up(&mut self, latest_start: Instant, now: Instant) -> Vec<Answer> {
+        let Some((_, oldest)) = self.in_flight.front() else {
+            return Vec::new();
+        };
+        if oldest.started > latest_start || self.broken.is_some() {
+            return Vec::new();
         }
-        self.broken.get_or_insert(failure);
+        let failure = |sent: &Sent| unanswered(now.saturating_duration_since(sent.started));
+        match &mut self.transport {
+            Transport::Unary { calls, .. } => {
+                // Calls are sent in the order of their numbers, but answered in any.
+                let overdue = self
+                    .in_flight
+                    .partition_point(|(_, sent)| sent.started <= latest_start);
+                let overdue: Vec<_> = self.in_flight.drain(..overdue).collect();
+                let is_overdue =
+                    |call: &Call| overdue.iter().any(|(number, _)| *number == call.number);
+                *calls = mem::take(calls)
+                    .into_iter()
+                    .filter(|call| !is_overdue(call))
+                    .collect();
+                overdue
+                    .into_iter()
+                    .map(|(_, sent)| {
+                        let failure = failure(&sent);
+                        Answer::failed(sent, failure)
+                    })
+                    .collect()
+            }
+            Transport::Pipeline { .. } => {
+                self.broken = Some(failure(oldest));
+                Vec::new()
+            }
+        }
     }
 
     /// `None` if the connection is lost, and every call on it.
-    fn unary_answer(
-        &mut self,
-        number: u64,
-        result: Result<v1::op_result::Result, Status>,
-    ) -> Option<Answer> {
+    fn unary_answer(&mut self, number: u64, result: CallResult) -> Option<Answer> {
         if let Err(status) = &result
             && is_connection_lost(status)
         {
-            self.give_up(Failure::of_call(status));
+            if let Transport::Unary { calls, .. } = &mut self.transport {
+                calls.clear();
+            }
+            self.broken = Some(Failure::of_call(status));
             return None;
         }
         let position = self
@@ -213,12 +260,11 @@ impl Lane {
     }
 }
 
-fn call(
-    number: u64,
+async fn call(
     mut client: StateClient<Connection>,
     op: v1::op::Op,
     timeout: Option<Duration>,
-) -> Call {
+) -> CallResult {
     fn request<T>(message: T, timeout: Option<Duration>) -> Request<T> {
         let mut request = Request::new(message);
         if let Some(timeout) = timeout {
@@ -226,27 +272,24 @@ fn call(
         }
         request
     }
-    Box::pin(async move {
-        let result = match op {
-            v1::op::Op::Read(read) => client
-                .read(request(read, timeout))
-                .await
-                .map(|response| v1::op_result::Result::Read(response.into_inner())),
-            v1::op::Op::Write(write) => client
-                .write(request(write, timeout))
-                .await
-                .map(|response| v1::op_result::Result::Write(response.into_inner())),
-            v1::op::Op::Add(add) => client
-                .add(request(add, timeout))
-                .await
-                .map(|response| v1::op_result::Result::Add(response.into_inner())),
-            v1::op::Op::Delete(delete) => client
-                .delete(request(delete, timeout))
-                .await
-                .map(|response| v1::op_result::Result::Delete(response.into_inner())),
-        };
-        (number, result)
-    })
+    match op {
+        v1::op::Op::Read(read) => client
+            .read(request(read, timeout))
+            .await
+            .map(|response| v1::op_result::Result::Read(response.into_inner())),
+        v1::op::Op::Write(write) => client
+            .write(request(write, timeout))
+            .await
+            .map(|response| v1::op_result::Result::Write(response.into_inner())),
+        v1::op::Op::Add(add) => client
+            .add(request(add, timeout))
+            .await
+            .map(|response| v1::op_result::Result::Add(response.into_inner())),
+        v1::op::Op::Delete(delete) => client
+            .delete(request(delete, timeout))
+            .await
+            .map(|response| v1::op_result::Result::Delete(response.into_inner())),
+    }
 }
 
 /// A status that the server sent has no source; what this side made up of a transport error has one, and unless the

@@ -9,6 +9,7 @@ mod args;
 mod connection;
 mod keys;
 mod lane;
+mod output;
 mod progress;
 mod recorder;
 mod report;
@@ -22,8 +23,9 @@ mod threads;
 mod worker;
 mod workload;
 
-use std::fs;
-use std::io::{self, Write};
+use std::io;
+
+use tokio::signal::unix::SignalKind;
 
 pub use args::Args;
 pub use report::Report;
@@ -35,11 +37,27 @@ use args::Format;
 pub const FAILED: i32 = 1;
 /// Exit code: the arguments cannot be used.
 pub const BAD_ARGUMENTS: i32 = 2;
-/// Exit code: ended by Ctrl-C, as shells count it (128 + SIGINT).
-pub const INTERRUPTED: i32 = 130;
+
+/// Exit code: ended by a signal, as shells count it. 130 for Ctrl-C, 143 for SIGTERM.
+fn interrupted(signal: SignalKind) -> i32 {
+    128 + signal.as_raw_value()
+}
 
 impl Args {
-    /// Writes the report where, and in the form in which, it was asked for.
+    /// Finds out, before the run, whether the report can be written where it is to go.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot; the message names the file.
+    pub fn check_output(&self) -> io::Result<()> {
+        match &self.output {
+            Some(path) => output::check(path),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the report where, and in the form in which, it was asked for; to standard output if the file cannot be
+    /// written any more, since a run may have taken long.
     ///
     /// # Errors
     ///
@@ -49,30 +67,23 @@ impl Args {
             Format::Text => report.to_text(),
             Format::Json => report.to_json(),
         };
-        match &self.output {
-            Some(path) => fs::write(path, text).map_err(|error| {
-                io::Error::new(
-                    error.kind(),
-                    format!("cannot write {}: {error}", path.display()),
-                )
-            }),
-            None => match io::stdout().write_all(text.as_bytes()) {
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-                other => other,
-            },
-        }
+        let Some(path) = &self.output else {
+            return output::print(&text);
+        };
+        output::write(path, &text).inspect_err(|_| {
+            // The file's error is the one to tell.
+            let _ = output::print(&text);
+        })
     }
 
     /// The exit code that says what became of the run.
     #[must_use]
     pub fn exit_code(&self, report: &Report) -> i32 {
         let failed = report.failed_ops() > 0 && !self.allow_errors;
-        if report.is_interrupted() && !failed {
-            INTERRUPTED
-        } else if failed || report.completed_ops() == 0 {
-            FAILED
-        } else {
-            0
+        match report.interrupted {
+            Some(signal) if !failed => interrupted(signal),
+            None if !failed && report.completed_ops() > 0 => 0,
+            _ => FAILED,
         }
     }
 }

@@ -29,7 +29,10 @@ pub(crate) struct Counters {
 pub(crate) struct Recorder {
     pub(crate) read: Latency,
     pub(crate) write: Latency,
+    read_misses: u64,
     failed: BTreeMap<&'static str, Failed>,
+    workers_lost: u64,
+    first_lost: Option<Instant>,
     /// Operations answered after the end, and how long the slowest of them took.
     late: u64,
     late_max: Duration,
@@ -44,9 +47,12 @@ pub(crate) struct Failed {
     pub(crate) message: String,
 }
 
-/// The latencies of one kind of operation, in nanoseconds. Nothing is sampled, and no value is cut off.
+/// The latencies of one kind of operation, in nanoseconds: of all that started in the window, also where the answer
+/// came after its end, since the slowest are the most likely to. Nothing is sampled, and no value is cut off.
 #[derive(Clone, Debug)]
 pub(crate) struct Latency {
+    /// Operations answered in the window. The histograms hold the late ones as well.
+    completed: u64,
     /// From the intended start to the answer.
     pub(crate) response: Histogram<u64>,
     /// From the actual start to the answer.
@@ -58,6 +64,7 @@ impl Latency {
         // Grows with the largest value.
         let histogram = || Histogram::new(DIGITS).expect("as many digits as it can keep");
         Self {
+            completed: 0,
             response: histogram(),
             service: histogram(),
         }
@@ -69,14 +76,15 @@ impl Latency {
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
+        self.completed += other.completed;
         let grows = "a histogram that grows takes any other";
         self.response.add(&other.response).expect(grows);
         self.service.add(&other.service).expect(grows);
     }
 
-    /// How many operations.
-    pub(crate) fn ops(&self) -> u64 {
-        self.response.len()
+    /// How many operations were answered in the window.
+    pub(crate) fn completed(&self) -> u64 {
+        self.completed
     }
 }
 
@@ -92,6 +100,9 @@ impl Recorder {
         Self {
             read: Latency::new(),
             write: Latency::new(),
+            read_misses: 0,
+            workers_lost: 0,
+            first_lost: None,
             failed: BTreeMap::new(),
             late: 0,
             late_max: Duration::ZERO,
@@ -104,6 +115,7 @@ impl Recorder {
         let Answer {
             sent,
             succeeded,
+            misses,
             failures,
         } = answer;
         for (failure, ops) in failures {
@@ -114,16 +126,27 @@ impl Recorder {
         }
         let response = now.saturating_duration_since(sent.intended);
         let service = now.saturating_duration_since(sent.started);
+        let latency = match sent.kind {
+            Kind::Read => &mut self.read,
+            Kind::Write => &mut self.write,
+        };
+        latency.record(response, service, succeeded);
         if stop.is_over(now) {
             self.late += succeeded;
             self.late_max = self.late_max.max(response);
             return;
         }
-        match sent.kind {
-            Kind::Read => self.read.record(response, service, succeeded),
-            Kind::Write => self.write.record(response, service, succeeded),
-        }
+        latency.completed += succeeded;
+        self.read_misses += misses;
         publish(&self.counters.completed, succeeded);
+    }
+
+    /// Records that a worker cannot go on from `now` on, unless it was done anyway.
+    pub(crate) fn lose_worker(&mut self, now: Instant, stop: &Stop) {
+        if !stop.is_over(now) {
+            self.workers_lost += 1;
+            self.first_lost = earlier(self.first_lost, Some(now));
+        }
     }
 
     fn fail(&mut self, failure: Failure, ops: u64) {
@@ -147,6 +170,9 @@ impl Recorder {
                 .and_modify(|seen| seen.ops += failed.ops)
                 .or_insert_with(|| failed.clone());
         }
+        self.read_misses += other.read_misses;
+        self.workers_lost += other.workers_lost;
+        self.first_lost = earlier(self.first_lost, other.first_lost);
         self.late += other.late;
         self.late_max = self.late_max.max(other.late_max);
     }
@@ -156,10 +182,24 @@ impl Recorder {
         &self.failed
     }
 
+    /// Reads of `read.completed()` that found no key.
+    pub(crate) fn read_misses(&self) -> u64 {
+        self.read_misses
+    }
+
+    /// Workers whose stream or connection was gone before the end, and when the first of them was.
+    pub(crate) fn lost(&self) -> (u64, Option<Instant>) {
+        (self.workers_lost, self.first_lost)
+    }
+
     /// Operations that were in flight at the end and answered after it, and how long the slowest of them took.
     pub(crate) fn late(&self) -> (u64, Duration) {
         (self.late, self.late_max)
     }
+}
+
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }
 
 /// A plain addition: there is one writer.
@@ -215,6 +255,7 @@ mod tests {
                     started: self.start + started * MS,
                 },
                 succeeded: 4 - failed,
+                misses: 1,
                 failures: failures.to_vec(),
             };
             let now = self.start + answered * MS;
@@ -229,9 +270,34 @@ mod tests {
         case.answer(9, 9, 11, &[]); // begun in the warm-up
         case.answer(11, 11, 20, &[]); // measured
         case.answer(15, 15, 45, &[]); // late
-        assert_eq!(case.recorder.read.ops(), 4);
-        assert_eq!(case.recorder.write.ops(), 0);
+        assert_eq!(case.recorder.read.completed(), 4);
+        assert_eq!(case.recorder.write.completed(), 0);
+        assert_eq!(case.recorder.read_misses(), 1);
         assert_eq!(case.recorder.late(), (4, 30 * MS));
+    }
+
+    #[test]
+    fn a_late_answer_shows_in_the_latencies() {
+        let mut case = Case::new();
+        case.answer(15, 15, 45, &[]);
+        let ms = |histogram: &Histogram<u64>| (histogram.max() as f64 / 1e6).round();
+        assert_eq!(case.recorder.read.completed(), 0);
+        assert_eq!(case.recorder.read.response.len(), 4);
+        assert_eq!(ms(&case.recorder.read.response), 30.0);
+        assert_eq!(ms(&case.recorder.read.service), 30.0);
+    }
+
+    #[test]
+    fn workers_are_lost_until_the_end() {
+        let mut case = Case::new();
+        for lost in [15, 12, 21] {
+            let now = case.start + lost * MS;
+            case.recorder.lose_worker(now, &case.stop);
+        }
+        let mut sum = Recorder::new(Arc::default());
+        sum.add(&case.recorder);
+        sum.add(&case.recorder);
+        assert_eq!(sum.lost(), (4, Some(case.start + 12 * MS)));
     }
 
     #[test]
@@ -255,7 +321,7 @@ mod tests {
         sum.add(&case.recorder);
         let aborted = &sum.failed()["ABORTED"];
         assert_eq!((aborted.ops, aborted.message.as_str()), (12, "one"));
-        assert_eq!(sum.read.ops(), 0);
+        assert_eq!(sum.read.completed(), 0);
     }
 
     #[test]
@@ -265,7 +331,7 @@ mod tests {
         let mut other = Case::new();
         other.answer(11, 11, 19, &[]);
         one.recorder.add(&other.recorder);
-        assert_eq!(one.recorder.read.ops(), 8);
+        assert_eq!(one.recorder.read.completed(), 8);
         assert_eq!((one.recorder.read.response.max() as f64 / 1e6).round(), 8.0);
     }
 }

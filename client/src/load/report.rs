@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use tokio::signal::unix::SignalKind;
 
 use super::recorder::Latency;
 use super::run::Measured;
@@ -17,8 +18,8 @@ const SCHEMA: &str = "soloist-load/1";
 
 /// What a run has measured.
 ///
-/// All counts are operations, not frames. Rates and latencies are of the measured window: after the warm-up, until
-/// the end.
+/// All counts are operations, not frames. Counts and rates are of the measured window: after the warm-up, until the
+/// end. Latencies are of what started in it, whenever it was answered: what is slow would be left out otherwise.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     pub(crate) schema: &'static str,
@@ -26,16 +27,23 @@ pub struct Report {
     pub(crate) server: ServerReport,
     pub(crate) settings: Settings,
     pub(crate) seed: u64,
-    /// Ctrl-C ended the run before its time.
-    pub(crate) interrupted: bool,
+    /// The signal that ended the run before its time; in JSON, whether one did.
+    #[serde(serialize_with = "is_some")]
+    pub(crate) interrupted: Option<SignalKind>,
     pub(crate) elapsed_seconds: f64,
     pub(crate) completed: u64,
     pub(crate) failed: BTreeMap<&'static str, u64>,
     /// What the first failure of each code said.
     pub(crate) failure_messages: BTreeMap<&'static str, String>,
-    /// Sent before the end and answered after it; not part of `completed` and `latency`.
+    /// Workers whose stream or connection was gone before the end.
+    pub(crate) workers_lost: u64,
+    /// When the first of them was lost, after the warm-up; negative if during it. Absent (null) if none was.
+    pub(crate) first_lost_seconds: Option<f64>,
+    /// Sent before the end and answered after it; part of `latency`, but not of `completed`.
     pub(crate) late: LateReport,
     pub(crate) read_ops: u64,
+    /// Reads that found no key. Part of `read_ops`.
+    pub(crate) read_misses: u64,
     pub(crate) write_ops: u64,
     pub(crate) ops_per_second: f64,
     pub(crate) latency: LatencyReport,
@@ -92,11 +100,12 @@ pub(crate) struct Percentiles {
 impl Report {
     pub(crate) fn new(settings: &Settings, target: &Target, measured: &Measured) -> Self {
         let recorder = &measured.recorder;
-        let (read_ops, write_ops) = (recorder.read.ops(), recorder.write.ops());
+        let (read_ops, write_ops) = (recorder.read.completed(), recorder.write.completed());
         let completed = read_ops + write_ops;
         let mut all = recorder.read.clone();
         all.add(&recorder.write);
         let (late_ops, late_max) = recorder.late();
+        let (workers_lost, first_lost_seconds) = measured.lost;
         let per_cpu_second =
             |cpu: Duration| (!cpu.is_zero()).then(|| completed as f64 / cpu.as_secs_f64());
         let elapsed = measured.elapsed.as_secs_f64();
@@ -123,11 +132,14 @@ impl Report {
                 .iter()
                 .map(|(code, failed)| (*code, failed.message.clone()))
                 .collect(),
+            workers_lost,
+            first_lost_seconds,
             late: LateReport {
                 ops: late_ops,
                 max_us: late_max.as_secs_f64() * 1e6,
             },
             read_ops,
+            read_misses: recorder.read_misses(),
             write_ops,
             ops_per_second: match elapsed > 0.0 {
                 true => completed as f64 / elapsed,
@@ -157,10 +169,29 @@ impl Report {
         self.completed
     }
 
-    /// Whether Ctrl-C ended the run before its time.
+    /// Whether Ctrl-C or SIGTERM ended the run before its time.
     #[must_use]
     pub fn is_interrupted(&self) -> bool {
-        self.interrupted
+        self.interrupted.is_some()
+    }
+
+    /// Why there is nothing to see, if no operation was completed.
+    #[must_use]
+    pub fn why_nothing(&self) -> Option<String> {
+        if self.completed > 0 {
+            return None;
+        }
+        let mut why = format!(
+            "no operation was answered as it should be within the {:.3} s measured",
+            self.elapsed_seconds
+        );
+        if self.late.ops > 0 {
+            why += &format!("; answered after the end: {}", self.late.ops);
+        }
+        if self.failed_ops() > 0 {
+            why += &format!("; failed: {}", self.failed_ops());
+        }
+        Some(why)
     }
 
     /// The report for people. Ends with a line feed.
@@ -177,6 +208,10 @@ impl Report {
         json.push('\n');
         json
     }
+}
+
+fn is_some<T, S: Serializer>(option: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bool(option.is_some())
 }
 
 impl KindReport {

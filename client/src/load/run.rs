@@ -34,14 +34,18 @@ pub(crate) struct Measured {
     pub(crate) elapsed: Duration,
     pub(crate) client_cpu: Duration,
     pub(crate) server_cpu: Option<Duration>,
-    pub(crate) interrupted: bool,
+    /// Workers whose stream or connection was gone before the end, and when the first of them was: in seconds after
+    /// the warm-up, or before its end if negative.
+    pub(crate) lost: (u64, Option<f64>),
+    /// The signal that ended the run before its time.
+    pub(crate) interrupted: Option<SignalKind>,
 }
 
 /// Does what the arguments say, and reports.
 ///
 /// Blocks until the run is over: for as long as it is to measure, and for the answers after that, each at most its
-/// timeout. Ctrl-C ends it early, within two seconds, and what was measured until then is reported; a second Ctrl-C
-/// ends the process.
+/// timeout. Ctrl-C or SIGTERM ends it early, within two seconds, and what was measured until then is reported; a second
+/// one ends the process.
 ///
 /// # Errors
 ///
@@ -92,8 +96,13 @@ async fn measure(
             .map_err(RunError::Target)?;
     }
 
-    let interrupts = signal(SignalKind::interrupt())
+    let mut interrupts = Interrupts::new()
         .map_err(|error| RunError::Target(format!("cannot wait for Ctrl-C: {error}")))?;
+    // Without a warm-up the load begins with the start, and asking then would race with it.
+    let before_start = match settings.warmup.is_zero() {
+        true => target.cpu_time().await,
+        false => None,
+    };
     let stop = Arc::new(Stop::new(
         Instant::now(),
         settings.warmup,
@@ -107,16 +116,21 @@ async fn measure(
         .collect();
     let (driven, server_cpu) = tokio::select! {
         both = async {
-            tokio::time::sleep_until(stop.window_start().into()).await;
-            let before = target.cpu_time().await;
+            let before = match settings.warmup.is_zero() {
+                true => before_start,
+                false => {
+                    tokio::time::sleep_until(stop.window_start().into()).await;
+                    target.cpu_time().await
+                }
+            };
             let driven = join(drivers).await;
             let after = target.cpu_time().await;
             (driven, after.zip(before).map(|(after, before)| after.saturating_sub(before)))
         } => both,
-        never = watch_over(&stop, interrupts, &mut progress, &counters) => match never {},
+        never = watch_over(&stop, &mut interrupts, &mut progress, &counters) => match never {},
     };
     progress.clear();
-    Ok(sum_up(&stop, driven, server_cpu))
+    Ok(sum_up(&stop, driven, server_cpu, interrupts.first))
 }
 
 async fn join(drivers: Vec<Driver>) -> Vec<Driven> {
@@ -132,10 +146,37 @@ async fn join(drivers: Vec<Driver>) -> Vec<Driven> {
     driven
 }
 
-/// Draws the progress, and turns Ctrl-C into a stop.
+/// What ends a run before its time.
+#[derive(Debug)]
+struct Interrupts {
+    ctrl_c: Signal,
+    terminate: Signal,
+    /// Which came first, if any did.
+    first: Option<SignalKind>,
+}
+
+impl Interrupts {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            ctrl_c: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            first: None,
+        })
+    }
+
+    async fn recv(&mut self) -> SignalKind {
+        tokio::select! {
+            Some(()) = self.ctrl_c.recv() => SignalKind::interrupt(),
+            Some(()) = self.terminate.recv() => SignalKind::terminate(),
+            else => std::future::pending().await,
+        }
+    }
+}
+
+/// Draws the progress, and turns Ctrl-C and SIGTERM into a stop.
 async fn watch_over(
     stop: &Stop,
-    mut interrupts: Signal,
+    interrupts: &mut Interrupts,
     progress: &mut Progress,
     counters: &[Arc<Counters>],
 ) -> std::convert::Infallible {
@@ -143,17 +184,23 @@ async fn watch_over(
     loop {
         tokio::select! {
             _ = ticks.tick() => progress.draw(counters, stop),
-            Some(()) = interrupts.recv() => {
-                if stop.interrupted().is_some() {
-                    std::process::exit(super::INTERRUPTED);
+            signal = interrupts.recv() => {
+                if interrupts.first.is_some() {
+                    std::process::exit(super::interrupted(signal));
                 }
+                interrupts.first = Some(signal);
                 stop.interrupt(Instant::now());
             }
         }
     }
 }
 
-fn sum_up(stop: &Stop, driven: Vec<Driven>, server_cpu: Option<Duration>) -> Measured {
+fn sum_up(
+    stop: &Stop,
+    driven: Vec<Driven>,
+    server_cpu: Option<Duration>,
+    interrupted: Option<SignalKind>,
+) -> Measured {
     let mut recorder = Recorder::new(Arc::default());
     let mut client_cpu = Duration::ZERO;
     let mut finished = stop.window_start();
@@ -164,11 +211,18 @@ fn sum_up(stop: &Stop, driven: Vec<Driven>, server_cpu: Option<Duration>) -> Mea
     }
     // Workers are done before the end if they have spent the count, or lost their connections.
     let end = stop.end().map_or(finished, |end| end.min(finished));
+    let (lost, first_lost) = recorder.lost();
+    let seconds = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64();
+    let start = stop.window_start();
     Measured {
+        lost: (
+            lost,
+            first_lost.map(|first| seconds(start, first) - seconds(first, start)),
+        ),
         recorder,
         elapsed: end.saturating_duration_since(stop.window_start()),
         client_cpu,
         server_cpu,
-        interrupted: stop.interrupted().is_some(),
+        interrupted,
     }
 }

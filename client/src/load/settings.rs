@@ -151,6 +151,18 @@ impl Settings {
                 "operations in a frame",
             );
         }
+        let message_bytes = self.message_bytes();
+        if self.writers > 0 && message_bytes > at_most(limits.max_message_bytes) {
+            let value_size = match self.value_size {
+                Some(size) => format!("--value-size {size}"),
+                None => "no --value-size".to_owned(),
+            };
+            return Err(format!(
+                "--frame-ops {} with {value_size}: a frame of writes takes up to {message_bytes} bytes, the server \
+                 allows at most {} in a message",
+                self.frame_ops, limits.max_message_bytes
+            ));
+        }
         if self.engine == Engine::Pipeline && self.pipeline > at_most(limits.max_frames_in_flight) {
             let limit = limits.max_frames_in_flight;
             return beyond(
@@ -161,6 +173,18 @@ impl Settings {
             );
         }
         Ok(())
+    }
+
+    /// Encoded bytes of the largest frame of writes, but for the few of its timeout.
+    fn message_bytes(&self) -> u64 {
+        // Each field has one byte of number and type, and what is nested its length.
+        let nested = |bytes: u64| 1 + varint_bytes(bytes) + bytes;
+        let key = nested((self.keys - 1).to_string().len() as u64);
+        // Without a size, an int below 128.
+        let value = self.value_size.map_or(2, nested);
+        let write = key + nested(value);
+        let op = nested(write);
+        self.frame_ops * nested(op)
     }
 
     pub(crate) fn workers(&self) -> u64 {
@@ -175,6 +199,10 @@ impl Settings {
 
 fn cores() -> u64 {
     std::thread::available_parallelism().map_or(1, NonZero::get) as u64
+}
+
+fn varint_bytes(number: u64) -> u64 {
+    u64::from(number.checked_ilog2().unwrap_or(0) / 7 + 1)
 }
 
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -279,6 +307,7 @@ mod tests {
             max_value_bytes: 10,
             max_batch_ops: 20,
             max_frames_in_flight: 30,
+            max_message_bytes: 450,
             ..Limits::default()
         };
         let cases = [
@@ -291,12 +320,37 @@ mod tests {
                 "--frame-ops 21: the server allows at most 20",
             ),
             ("-P 31", "--pipeline 31: the server allows at most 30"),
+            (
+                "--value-size 10 --frame-ops 20 --keys 10k",
+                "--frame-ops 20 with --value-size 10: a frame of writes takes up to 480 bytes, the server allows at \
+                 most 450 in a message",
+            ),
         ];
         for (line, part) in cases {
             let error = settings(line).unwrap().check(&limits).unwrap_err();
             assert!(error.contains(part), "{line}: {error}");
         }
-        let within = settings("--value-size 10 --frame-ops 20 -P 30").unwrap();
-        assert_eq!(within.check(&limits), Ok(()));
+        for line in [
+            "--value-size 10 --frame-ops 20 -P 30",
+            "--value-size 10 --frame-ops 20 --keys 10k --writers 0",
+        ] {
+            let within = settings(line).unwrap();
+            assert_eq!(within.check(&limits), Ok(()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_varint_takes_a_byte_for_each_seven_bits() {
+        let cases = [
+            (0, 1),
+            (127, 1),
+            (128, 2),
+            (16_383, 2),
+            (16_384, 3),
+            (u64::MAX, 10),
+        ];
+        for (number, bytes) in cases {
+            assert_eq!(varint_bytes(number), bytes, "{number}");
+        }
     }
 }

@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Decides for all workers together whether another operation is sent, and which operations are measured: those that
-/// start after the warm-up and are answered before the end.
+/// Decides for all workers together whether another operation is sent, and which operations count: those that start
+/// after the warm-up and are answered before the end. Latencies are taken of those answered after it, too.
 #[derive(Debug)]
 pub(crate) struct Stop {
     window_start: Instant,
@@ -55,7 +55,7 @@ impl Stop {
         started >= self.window_start
     }
 
-    /// Whether an answer at `now` comes too late to be measured.
+    /// Whether an answer at `now` comes too late to be counted.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         self.end().is_some_and(|end| now > end)
     }

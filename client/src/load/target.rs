@@ -90,6 +90,15 @@ impl Target {
 
 /// It accepts connections, but GetInfo fails: say what that means.
 fn not_a_server(address: &str, error: &Error) -> String {
+    // What tonic says where it is missing what every gRPC answer has; its codes are those of the HTTP status.
+    let not_grpc = [
+        "grpc-status header missing",
+        "Missing response message",
+        "invalid compression flag",
+    ];
+    if not_grpc.iter().any(|words| error.message().contains(words)) {
+        return format!("{address} answers HTTP/2, but is not a Soloist");
+    }
     match error.code() {
         Code::DeadlineExceeded => {
             format!(

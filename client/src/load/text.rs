@@ -75,7 +75,7 @@ fn write_settings(report: &Report, out: &mut String) -> fmt::Result {
     if !settings.warmup.is_zero() {
         write!(out, " after {:?} of warm-up", settings.warmup)?;
     }
-    if report.interrupted {
+    if report.is_interrupted() {
         write!(out, ", interrupted")?;
     }
     writeln!(out)
@@ -91,11 +91,19 @@ fn write_counts(report: &Report, out: &mut String) -> fmt::Result {
     if report.late.ops > 0 {
         writeln!(
             out,
-            "late         {} answered after the end and not counted, the slowest after {}",
+            "late         {} answered after the end: in the latencies, but not in the counts; the slowest after {}",
             grouped(report.late.ops),
             latency(Some(report.late.max_us)).trim_start()
         )?;
     }
+    if report.read_misses > 0 {
+        writeln!(
+            out,
+            "missing      {} reads found no key (write first, or see --writers)",
+            grouped(report.read_misses)
+        )?;
+    }
+    write_lost(report, out)?;
     if report.failed.is_empty() {
         return writeln!(out, "failed       0");
     }
@@ -104,6 +112,31 @@ fn write_counts(report: &Report, out: &mut String) -> fmt::Result {
         writeln!(out, "failed       {} {code}: {message}", grouped(*ops))?;
     }
     Ok(())
+}
+
+fn write_lost(report: &Report, out: &mut String) -> fmt::Result {
+    let Some(first) = report.first_lost_seconds else {
+        return Ok(());
+    };
+    let workers = report.settings.workers();
+    let what = match report.settings.engine {
+        Engine::Unary => "connection",
+        Engine::Pipeline => "stream",
+    };
+    write!(
+        out,
+        "lost         {} of {} workers lost their {what}; the first ",
+        grouped(report.workers_lost),
+        grouped(workers)
+    )?;
+    match first < 0.0 {
+        true => write!(out, "during the warm-up")?,
+        false => write!(out, "after {first:.1} s")?,
+    }
+    if report.workers_lost == workers {
+        write!(out, "; with the last the run ended early")?;
+    }
+    writeln!(out)
 }
 
 fn write_latencies(report: &Report, out: &mut String) -> fmt::Result {

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep_until;
 
+use super::answer::Answer;
 use super::lane::{Lane, Sent};
-use super::recorder::{Recorder, unanswered};
+use super::recorder::Recorder;
 use super::schedule::Schedule;
 use super::stop::Stop;
 use super::workload::Workload;
@@ -66,10 +67,14 @@ impl<S: Schedule> Worker<S> {
                 self.lane.send(sent, &mut self.workload);
                 due = None;
             }
-            if self.lane.is_idle() && (stopped || self.lane.is_broken()) {
+            let is_idle = self.lane.is_idle();
+            if is_idle && self.lane.is_broken() {
+                recorder.borrow_mut().lose_worker(now, &stop);
                 return now;
             }
-            let is_idle = self.lane.is_idle();
+            if is_idle && stopped {
+                return now;
+            }
             tokio::select! {
                 biased;
                 answer = self.lane.recv(), if !is_idle => {
@@ -78,24 +83,28 @@ impl<S: Schedule> Worker<S> {
                 }
                 () = alarm.as_mut() => {
                     now = Instant::now();
-                    self.give_up_if_too_late(now, &stop);
+                    for answer in self.give_up(now, &stop) {
+                        recorder.borrow_mut().record(answer, now, &stop);
+                    }
                     alarm.as_mut().reset((now + TICK).into());
                 }
             }
         }
     }
 
-    fn give_up_if_too_late(&mut self, now: Instant, stop: &Stop) {
-        let Some(oldest) = self.lane.oldest_start() else {
-            return;
+    /// Stops waiting for what should have been answered by now.
+    fn give_up(&mut self, now: Instant, stop: &Stop) -> Vec<Answer> {
+        let is_last_call = stop
+            .interrupted()
+            .is_some_and(|interrupted| now >= interrupted + INTERRUPT_GRACE);
+        let latest_start = match is_last_call {
+            true => Some(now),
+            // `None` in the first moments after the machine has started.
+            false => now.checked_sub(self.patience + GRACE),
         };
-        let answer_due = oldest + self.patience + GRACE;
-        let latest = match stop.interrupted() {
-            Some(interrupted) => answer_due.min(interrupted + INTERRUPT_GRACE),
-            None => answer_due,
-        };
-        if now >= latest {
-            self.lane.give_up(unanswered(now - oldest));
+        match latest_start {
+            Some(latest_start) => self.lane.give_up(latest_start, now),
+            None => Vec::new(),
         }
     }
 }
@@ -119,17 +128,24 @@ mod tests {
 
     /// Runs one worker against a server of its own.
     fn run<S: Schedule + 'static>(line: &str, schedule: impl FnOnce(Instant) -> S) -> Recorder {
-        let words = std::iter::once("soloist-load").chain(line.split_whitespace());
-        let settings = Settings::new(&Args::parse_from(words)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Server::start(listener, &Default::default()).unwrap();
-        let address = server.local_addr().to_string();
+        run_against(&server.local_addr().to_string(), line, schedule)
+    }
+
+    fn run_against<S: Schedule + 'static>(
+        address: &str,
+        line: &str,
+        schedule: impl FnOnce(Instant) -> S,
+    ) -> Recorder {
+        let words = std::iter::once("soloist-load").chain(line.split_whitespace());
+        let settings = Settings::new(&Args::parse_from(words)).unwrap();
         LocalRuntime::new().unwrap().block_on(async {
-            let connection = Connection::open(&address, 5_000 * MS).await.unwrap();
+            let connection = Connection::open(address, 5_000 * MS).await.unwrap();
             let start = Instant::now();
             let stop = Stop::new(start, settings.warmup, settings.duration, settings.requests);
             let worker = Worker {
-                lane: Lane::open(&connection, &address, &settings).await.unwrap(),
+                lane: Lane::open(&connection, address, &settings).await.unwrap(),
                 workload: Workload::new(&settings, Keys::new(5, settings.key_dist), 0),
                 schedule: schedule(start),
                 frame_ops: settings.frame_ops,
@@ -151,9 +167,24 @@ mod tests {
             "--engine unary -P 4",
         ] {
             let recorder = run(&format!("-n 1000 {flags}"), |_| ClosedLoop);
-            assert_eq!(recorder.read.ops(), 1_000, "{flags}");
+            assert_eq!(recorder.read.completed(), 1_000, "{flags}");
             assert_eq!(recorder.read.response, recorder.read.service, "{flags}");
         }
+    }
+
+    #[test]
+    fn a_call_without_an_answer_fails_alone() {
+        // Connections are made by the system; nobody accepts them.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let line = "-n 6 --engine unary -P 3 --timeout 50ms";
+        let recorder = run_against(&address, line, |_| ClosedLoop);
+        let failed = &recorder.failed()["DEADLINE_EXCEEDED"];
+        assert_eq!(failed.ops, 6);
+        let message = &failed.message;
+        assert!(message.starts_with("no answer within "), "{message}");
+        // It went on after the first three.
+        assert_eq!(recorder.lost(), (0, None));
     }
 
     /// One operation each millisecond.
@@ -170,7 +201,7 @@ mod tests {
     fn a_pace_is_kept() {
         let before = Instant::now();
         let recorder = run("-n 20", Paced);
-        assert_eq!(recorder.read.ops(), 20);
+        assert_eq!(recorder.read.completed(), 20);
         assert!(before.elapsed() >= 20 * MS);
     }
 

@@ -4,16 +4,22 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
+use serde_json::Value;
 use soloist_server::config::Config;
 
+use crate::load_runs::until_measuring;
 use crate::support::{Run, TestServer, load};
 
 #[test]
 fn bad_arguments_name_the_flag_and_exit_with_2() {
     let cases = [
         ("--keys 0", "--keys", "from 1 to"),
-        ("--readers=-1", "--readers", "whole number"),
-        ("-n 0", "--requests", "at least 1"),
+        ("--readers=-1", "--readers", "from 0 to 100000"),
+        ("--readers -1", "--readers", "from 0 to 100000"),
+        ("-P -5", "--pipeline", "from 1 to 65536"),
+        ("--seed abc", "--seed", "from 0 to 18446744073709551615"),
+        ("--seed -1", "--seed", "from 0 to 18446744073709551615"),
+        ("-n 0", "--requests", "from 1 to"),
         ("-n ten", "--requests", "suffix k or m"),
         ("-z 5", "--duration", "with a unit"),
         ("--key-dist zipf", "--key-dist", "zipfian[:THETA]"),
@@ -35,6 +41,11 @@ fn bad_arguments_name_the_flag_and_exit_with_2() {
             "--value-size 1048577",
             "--value-size 1048577",
             "at most 1048576",
+        ),
+        (
+            "--frame-ops 1000 --value-size 10000",
+            "--frame-ops 1000 with --value-size 10000",
+            "bytes, the server allows at most 4259840",
         ),
     ];
     for (arguments, flag, why) in cases {
@@ -110,6 +121,41 @@ fn another_service_is_told_apart() {
     }
 }
 
+#[test]
+fn a_web_server_is_told_apart() {
+    let address = other_service(|mut stream| {
+        // SETTINGS, empty.
+        let _ = stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+        let _ = stream.read_exact(&mut [0; 24]);
+        let mut header = [0; 9];
+        while stream.read_exact(&mut header).is_ok() {
+            let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+            let _ = stream.read_exact(&mut vec![0; length as usize]);
+            if header[3] == 1 {
+                // HEADERS, the last of stream 1: ":status: 404".
+                let _ = stream.write_all(&[0, 0, 1, 1, 5, 0, 0, 0, 1, 0x8d]);
+            }
+        }
+    });
+    let run = Run::of(&address);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    let words = format!("{address} answers HTTP/2, but is not a Soloist");
+    assert!(run.stderr.contains(&words), "{}", run.stderr);
+}
+
+#[test]
+fn streams_that_the_server_refuses_are_explained() {
+    let mut config = Config::default();
+    config.transport.max_streams = 10;
+    let server = TestServer::with(config);
+    let run = Run::of(&format!(
+        "{} --connect-timeout 1s --connections 1",
+        server.address()
+    ));
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("--connections"), "{}", run.stderr);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_goes_away_leaves_a_report() {
     for engine in ["pipeline", "unary"] {
@@ -117,23 +163,38 @@ async fn a_server_that_goes_away_leaves_a_report() {
         let client = server.client().await;
         let arguments = format!("{} -z 1h --engine {engine} -O json", server.address());
         let child = load(&arguments).spawn().unwrap();
-        // Its writes show that it is under way.
-        while client.info().await.unwrap().revision == 0 {
-            tokio::task::yield_now().await;
-        }
+        until_measuring(&client).await;
         server.drain();
         let run = Run::from(child.wait_with_output().unwrap());
         assert_eq!(run.code, Some(1), "{engine}: {}", run.stderr);
         let report = run.report();
-        assert!(report["completed"].as_u64().unwrap() > 0, "{engine}");
+        let count = |number: &Value| number.as_u64().unwrap_or(0);
+        assert!(count(&report["completed"]) > 0, "{engine}: {report}");
+        let failed = count(&report["failed"]["UNAVAILABLE"]);
+        assert!(failed > 0, "{engine}: {report}");
+        assert_eq!(report["workers_lost"], 110, "{engine}: {report}");
+        let elapsed = report["elapsed_seconds"].as_f64();
         assert!(
-            report["failed"]["UNAVAILABLE"].as_u64().unwrap() > 0,
+            elapsed.is_some_and(|elapsed| elapsed < 3_600.0),
             "{engine}: {report}"
         );
-        assert!(
-            report["elapsed_seconds"].as_f64().unwrap() < 3_600.0,
-            "{engine}"
-        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_are_lost_are_told() {
+    let server = TestServer::start();
+    let client = server.client().await;
+    let child = load(&format!("{} -z 1h", server.address()))
+        .spawn()
+        .unwrap();
+    until_measuring(&client).await;
+    server.drain();
+    let run = Run::from(child.wait_with_output().unwrap());
+    let line = run.stdout.lines().find(|line| line.starts_with("lost "));
+    let line = line.unwrap_or_else(|| panic!("{} {}", run.stdout, run.stderr));
+    for words in ["110 of 110 workers", "stream", "ended early"] {
+        assert!(line.contains(words), "{line}");
     }
 }
 
@@ -155,4 +216,16 @@ fn failed_operations_fail_the_run_unless_they_are_allowed() {
     let run = Run::of(&format!("{arguments} --allow-errors"));
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.report()["failed"]["RESOURCE_EXHAUSTED"].is_u64());
+}
+
+#[test]
+fn a_run_without_a_result_says_why() {
+    // A store that holds nothing.
+    let mut config = Config::default();
+    config.limits.max_store_bytes = 1;
+    let server = TestServer::with(config);
+    let run = Run::of(&format!("{} -n 100 --readers 0", server.address()));
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("no operation"), "{}", run.stderr);
+    assert!(run.stderr.contains("failed: 100"), "{}", run.stderr);
 }

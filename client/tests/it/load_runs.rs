@@ -3,8 +3,18 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Command;
+use std::time::Duration;
+
+use soloist_client::Client;
 
 use crate::support::{Run, TestServer, load};
+
+/// Waits until the writes of a load show that it is under way, also where one core has to do everything.
+pub(crate) async fn until_measuring(client: &Client) {
+    while client.info().await.unwrap().revision < 500 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
 
 #[test]
 fn without_arguments_it_runs_the_seed() {
@@ -93,18 +103,48 @@ async fn a_running_server_has_seen_what_is_reported() {
 
 #[test]
 fn a_report_goes_to_the_file_named() {
-    let path = std::env::temp_dir().join(format!("soloist-load-{}.json", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("soloist-load-{}", std::process::id()));
+    fs::create_dir(&folder).unwrap();
+    let path = folder.join("report.json");
+    fs::write(&path, "before").unwrap();
     let run = Run::of(&format!("-n 10 -O json -o {}", path.display()));
-    let written = fs::read_to_string(&path).unwrap();
-    fs::remove_file(&path).unwrap();
+    let stdout = fs::read_to_string(&path).unwrap();
+    let files = fs::read_dir(&folder).unwrap().count();
+    let onto_folder = Run::of(&format!("-n 10 -o {}", folder.display()));
+    fs::remove_dir_all(&folder).unwrap();
     assert_eq!((run.code, run.stdout.as_str()), (Some(0), ""));
-    let stdout = written;
+    assert_eq!(files, 1);
     let report = Run { stdout, ..run }.report();
     assert_eq!(report["completed"], 10);
 
-    let run = Run::of("-n 10 -o /nowhere/at/all");
-    assert_eq!(run.code, Some(1));
+    assert_eq!(onto_folder.code, Some(1));
+    let named = onto_folder.stderr.contains(&*folder.to_string_lossy());
+    assert!(named, "{}", onto_folder.stderr);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_told_before_the_run() {
+    let run = Run::of("-z 1h -o /nowhere/at/all");
+    assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""));
     assert!(run.stderr.contains("/nowhere/at/all"), "{}", run.stderr);
+}
+
+#[test]
+fn a_report_that_its_file_does_not_take_is_printed() {
+    let run = Run::of("-n 10 -O json -o /dev/full");
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("/dev/full"), "{}", run.stderr);
+    assert_eq!(run.report()["completed"], 10);
+
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let child = load("-n 10").stdout(full).spawn().unwrap();
+    let run = Run::from(child.wait_with_output().unwrap());
+    assert_eq!(run.code, Some(1));
+    let words = "standard output: No space left on device";
+    assert!(run.stderr.contains(words), "{}", run.stderr);
 }
 
 #[test]
@@ -115,29 +155,40 @@ fn a_reader_that_leaves_is_no_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ctrl_c_reports_what_was_measured() {
-    let server = TestServer::start();
-    let client = server.client().await;
-    let arguments = format!("{} -z 1h -O json", server.address());
-    let child = load(&arguments).spawn().unwrap();
-    // Its writes show that it is under way.
-    while client.info().await.unwrap().revision == 0 {
-        tokio::task::yield_now().await;
+async fn a_signal_reports_what_was_measured() {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let server = TestServer::start();
+        let client = server.client().await;
+        let arguments = format!("{} -z 1h -O json", server.address());
+        let child = load(&arguments).spawn().unwrap();
+        until_measuring(&client).await;
+        let pid = child.id().to_string();
+        let kill = Command::new("kill").args([signal, &pid]).status().unwrap();
+        assert!(kill.success());
+        let run = Run::from(child.wait_with_output().unwrap());
+        assert_eq!(run.code, Some(code), "{}", run.stderr);
+        let report = run.report();
+        assert_eq!(report["interrupted"], true);
+        assert_eq!(report["workers_lost"], 0, "{report}");
+        assert!(report["completed"].as_u64() > Some(0), "{report}");
+        assert!(
+            report["elapsed_seconds"].as_f64() < Some(3_600.0),
+            "{report}"
+        );
     }
-    let pid = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
-    let run = Run::from(child.wait_with_output().unwrap());
-    assert_eq!(run.code, Some(130), "{}", run.stderr);
+}
+
+#[test]
+fn reads_that_find_nothing_are_told() {
+    let run = Run::of("-n 100 --writers 0 -O json");
     let report = run.report();
-    assert_eq!(report["interrupted"], true);
-    assert!(report["completed"].as_u64().unwrap() > 0);
-    assert!(report["elapsed_seconds"].as_f64().unwrap() < 3_600.0);
+    assert_eq!(
+        (&report["read_ops"], &report["read_misses"]),
+        (&100.into(), &100.into())
+    );
+    let run = Run::of("-n 100 --writers 0");
+    let line = "missing      100 reads found no key";
+    assert!(run.stdout.contains(line), "{}", run.stdout);
 }
 
 #[test]

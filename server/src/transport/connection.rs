@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::router::Router;
-use crate::config::{LOCAL_ERROR_RESET_STREAMS_MAX, PENDING_RESET_STREAMS_MAX, TransportLimits};
+use crate::config::{LOCAL_ERROR_RESET_STREAMS_MAX, TransportLimits};
 
 /// The first bytes of every HTTP/2 connection. Source: RFC 9113, section 3.4.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -57,7 +57,7 @@ pub(super) async fn serve(
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_streams)
         .max_header_list_size(limits.max_header_bytes)
-        .max_pending_accept_reset_streams(PENDING_RESET_STREAMS_MAX)
+        .max_pending_accept_reset_streams(limits.max_streams as usize)
         .max_local_error_reset_streams(LOCAL_ERROR_RESET_STREAMS_MAX)
         .initial_stream_window_size(limits.stream_window_bytes)
         .initial_connection_window_size(limits.connection_window_bytes)

@@ -302,3 +302,29 @@ async fn streams_opened_only_to_be_reset_end_the_connection() {
     assert!(calm || ended.is_io(), "{ended:?}");
     server.state().await.read(read("k")).await.unwrap();
 }
+
+#[tokio::test]
+async fn as_many_cancelled_calls_as_there_may_be_do_not_end_the_connection() {
+    // What a client does whose calls all run out of time together.
+    let server = TestServer::start();
+    let stream = TcpStream::connect(server.addr()).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let request = || {
+        Request::post(format!("http://{}{WRITE}", server.addr()))
+            .header("content-type", "application/grpc")
+            .body(())
+            .unwrap()
+    };
+    // Nothing is sent before this task waits, so all of it arrives together.
+    for _ in 0..100 {
+        let (_, mut stream) = client.send_request(request(), false).unwrap();
+        stream.send_reset(h2::Reason::CANCEL);
+    }
+    let mut client = client.ready().await.unwrap();
+    let (response, mut stream) = client.send_request(request(), false).unwrap();
+    stream.send_data(message(&[]).freeze(), true).unwrap();
+    assert_eq!(response.await.unwrap().status(), StatusCode::OK);
+    connection.abort();
+}
