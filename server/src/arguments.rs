@@ -10,8 +10,8 @@ use soloist::v1::error::Reason;
 
 use crate::config::Limits;
 use crate::machine::{
-    Add, Beyond, Bounds, Condition, Delete, Key, List, ListShows, Operation, Read, Value, Write,
-    WriteAnswer,
+    Add, Beyond, Bounds, Condition, Delete, Expect, Key, List, ListShows, Operation, Read, Value,
+    Write, WriteAnswer,
 };
 use crate::page_token;
 
@@ -304,19 +304,20 @@ fn add_at(path: &Path<'_>, request: v1::AddRequest, limits: &Limits) -> Result<A
             ..path.field("min").bad(Reason::BadBounds, problem)
         });
     }
+    let bounds = Bounds {
+        min: request.min,
+        max: request.max,
+        beyond: if request.saturate {
+            Beyond::Saturate
+        } else {
+            Beyond::Refuse
+        },
+    };
     Ok(Add {
         key: key(&path.field("key"), request.key, limits)?,
         expect: expect(path, request.expect, limits)?,
         delta: request.delta,
-        bounds: Bounds {
-            min: request.min,
-            max: request.max,
-            beyond: if request.saturate {
-                Beyond::Saturate
-            } else {
-                Beyond::Refuse
-            },
-        },
+        bounds: (bounds != Bounds::NONE).then(|| Box::new(bounds)),
     })
 }
 
@@ -388,7 +389,7 @@ fn expect(
     parent: &Path<'_>,
     condition: Option<v1::Condition>,
     limits: &Limits,
-) -> Result<Option<Condition>, BadArgument> {
+) -> Result<Expect, BadArgument> {
     let Some(condition) = condition else {
         return Ok(None);
     };
@@ -415,5 +416,5 @@ fn expect(
             Condition::Value(value(&path.field("value"), Some(expected), limits)?)
         }
     };
-    Ok(Some(condition))
+    Ok(Some(Box::new(condition)))
 }

@@ -15,7 +15,7 @@ use soloist::v1;
 use crate::arguments::{self, BadArgument};
 use crate::config::Limits;
 use crate::machine::{
-    Add, AddOutcome, AllOutcome, Bounds, Delete, DeleteOutcome, EachOutcome, Entry, Key, Operation,
+    Add, AddOutcome, AllOutcome, Delete, DeleteOutcome, EachOutcome, Entry, Key, Operation,
     Outcome, Read, ReadOutcome, Value, Write, WriteAnswer, WriteOutcome,
 };
 use crate::status::Refusal;
@@ -147,7 +147,7 @@ fn common_add(add: &[u8], limits: &Limits) -> Option<Add> {
         key: key?,
         expect: None,
         delta,
-        bounds: Bounds::NONE,
+        bounds: None,
     })
 }
 
@@ -265,7 +265,7 @@ pub(crate) fn encode_each(answer: EachOutcome) -> Encoded {
         match result {
             Ok(outcome) => put_outcome(&mut buf, &outcome),
             Err(rejection) => {
-                let error = Refusal::from(rejection).into_rpc_status();
+                let error = Refusal::from(*rejection).into_rpc_status();
                 let result = v1::OpResult {
                     result: Some(v1::op_result::Result::Error(error)),
                 };
@@ -648,7 +648,7 @@ mod tests {
             if refused {
                 let rejection = Rejection { key: "k".into(), cause: Cause::KeyNotFound };
                 let error = Refusal::from(rejection.clone()).into_rpc_status();
-                results.push(Err(rejection));
+                results.push(Err(Box::new(rejection)));
                 expected.results.push(v1::OpResult {
                     result: Some(v1::op_result::Result::Error(error)),
                 });

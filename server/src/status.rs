@@ -194,9 +194,9 @@ impl From<CallError> for Refusal {
                 Reason::OwnerLost,
                 "the owner of the state has ended, and the state with it",
             ),
-            CallError::Rejected(rejection) => rejection.into(),
+            CallError::Rejected(rejection) => (*rejection).into(),
             CallError::RejectedAt(RejectedAt { index, rejection }) => {
-                Self::from(rejection).with("op", index)
+                Self::from(*rejection).with("op", index)
             }
         }
     }

@@ -12,9 +12,9 @@ use std::ops::Bound;
 
 pub use add::{Beyond, Bounds};
 pub use operation::{
-    Add, AddOutcome, AllOutcome, Cause, Condition, Delete, DeleteOutcome, EachOutcome, List,
-    ListOutcome, ListShows, Mismatch, Operation, Outcome, Read, ReadOutcome, RejectedAt, Rejection,
-    Rest, Write, WriteAnswer, WriteOutcome,
+    Add, AddOutcome, AllOutcome, Cause, Condition, Delete, DeleteOutcome, EachOutcome, Expect,
+    List, ListOutcome, ListShows, Mismatch, Operation, Outcome, Read, ReadOutcome, RejectedAt,
+    Rejection, Rest, Write, WriteAnswer, WriteOutcome,
 };
 pub use value::{Entry, Key, Revision, Value};
 
@@ -68,7 +68,7 @@ impl StateMachine {
     ///
     /// # Errors
     /// [`Rejection`] if `expect` does not hold.
-    pub fn read(&self, read: &Read) -> Result<ReadOutcome, Rejection> {
+    pub fn read(&self, read: &Read) -> Result<ReadOutcome, Box<Rejection>> {
         self.read_into(read, &mut Answer::unbounded())
     }
 
@@ -76,7 +76,7 @@ impl StateMachine {
     ///
     /// # Errors
     /// [`Rejection`] if `expect` does not hold or the store is full; nothing is changed then.
-    pub fn write(&mut self, write: Write) -> Result<WriteOutcome, Rejection> {
+    pub fn write(&mut self, write: Write) -> Result<WriteOutcome, Box<Rejection>> {
         self.write_at(self.revision + 1, write, &mut Answer::unbounded())
     }
 
@@ -85,7 +85,7 @@ impl StateMachine {
     /// # Errors
     /// [`Rejection`] if `expect` does not hold, the value is no int, the sum is out of bounds or the store is full;
     /// nothing is changed then.
-    pub fn add(&mut self, add: Add) -> Result<AddOutcome, Rejection> {
+    pub fn add(&mut self, add: Add) -> Result<AddOutcome, Box<Rejection>> {
         self.add_at(self.revision + 1, add)
     }
 
@@ -93,7 +93,7 @@ impl StateMachine {
     ///
     /// # Errors
     /// [`Rejection`] if `expect` does not hold; nothing is changed then.
-    pub fn delete(&mut self, delete: Delete) -> Result<DeleteOutcome, Rejection> {
+    pub fn delete(&mut self, delete: Delete) -> Result<DeleteOutcome, Box<Rejection>> {
         self.delete_at(self.revision + 1, delete, &mut Answer::unbounded())
     }
 
@@ -194,7 +194,7 @@ impl StateMachine {
         revision: Revision,
         operation: Operation,
         answer: &mut Answer,
-    ) -> Result<Outcome, Rejection> {
+    ) -> Result<Outcome, Box<Rejection>> {
         match operation {
             Operation::Read(read) => self.read_into(&read, answer).map(Outcome::Read),
             Operation::Write(write) => self.write_at(revision, write, answer).map(Outcome::Write),
@@ -205,9 +205,9 @@ impl StateMachine {
         }
     }
 
-    fn read_into(&self, read: &Read, answer: &mut Answer) -> Result<ReadOutcome, Rejection> {
+    fn read_into(&self, read: &Read, answer: &mut Answer) -> Result<ReadOutcome, Box<Rejection>> {
         let entry = self.entries.get(read.key.as_str());
-        check(read.expect.as_ref(), entry)
+        check(read.expect.as_deref(), entry)
             .and_then(|()| answer.take(entry))
             .map_err(|cause| refused(&read.key, cause))?;
         Ok(ReadOutcome {
@@ -221,7 +221,7 @@ impl StateMachine {
         revision: Revision,
         write: Write,
         answer: &mut Answer,
-    ) -> Result<WriteOutcome, Rejection> {
+    ) -> Result<WriteOutcome, Box<Rejection>> {
         let Write {
             key,
             expect,
@@ -232,7 +232,7 @@ impl StateMachine {
         let refuse = |cause| refused(slot.key(), cause);
         let present = present(&slot);
 
-        check(expect.as_ref(), present).map_err(refuse)?;
+        check(expect.as_deref(), present).map_err(refuse)?;
         let used_bytes =
             space(self.used_bytes, self.store_bytes_max, &slot, &value).map_err(refuse)?;
         if shows == WriteAnswer::Previous {
@@ -250,7 +250,7 @@ impl StateMachine {
         })
     }
 
-    fn add_at(&mut self, revision: Revision, add: Add) -> Result<AddOutcome, Rejection> {
+    fn add_at(&mut self, revision: Revision, add: Add) -> Result<AddOutcome, Box<Rejection>> {
         let Add {
             key,
             expect,
@@ -261,13 +261,16 @@ impl StateMachine {
         let refuse = |cause| refused(slot.key(), cause);
         let present = present(&slot);
 
-        check(expect.as_ref(), present).map_err(refuse)?;
+        check(expect.as_deref(), present).map_err(refuse)?;
         let before = match present.map(|entry| &entry.value) {
             None => 0,
             Some(Value::Int(int)) => *int,
             Some(other) => return Err(refuse(Cause::NotAnInt { kind: other.kind() })),
         };
-        let after = bounds.add(before, delta).map_err(refuse)?;
+        let after = bounds
+            .map_or(Bounds::NONE, |bounds| *bounds)
+            .add(before, delta)
+            .map_err(refuse)?;
         // From one end of 64 bits to a bound beyond the middle, it is as much as 64 bits can tell.
         let applied = after.saturating_sub(before);
         if let Some(entry) = present
@@ -301,10 +304,10 @@ impl StateMachine {
         revision: Revision,
         delete: Delete,
         answer: &mut Answer,
-    ) -> Result<DeleteOutcome, Rejection> {
+    ) -> Result<DeleteOutcome, Box<Rejection>> {
         let Delete { key, expect } = delete;
         let present = self.entries.get(key.as_str());
-        check(expect.as_ref(), present)
+        check(expect.as_deref(), present)
             .and_then(|()| answer.take(present))
             .map_err(|cause| refused(&key, cause))?;
 
@@ -335,11 +338,11 @@ impl StateMachine {
     }
 }
 
-fn refused(key: &Key, cause: Cause) -> Rejection {
-    Rejection {
+fn refused(key: &Key, cause: Cause) -> Box<Rejection> {
+    Box::new(Rejection {
         key: key.clone(),
         cause,
-    }
+    })
 }
 
 fn present<'a>(slot: &'a Slot<'_, Key, Entry>) -> Option<&'a Entry> {

@@ -16,13 +16,17 @@ pub enum Condition {
     Value(Value),
 }
 
+/// What must hold, if anything. Boxed, because most operations have none and all of them are moved about by the
+/// thousand.
+pub type Expect = Option<Box<Condition>>;
+
 /// Asks for one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
     /// The key.
     pub key: Key,
     /// What must hold, or the read is refused.
-    pub expect: Option<Condition>,
+    pub expect: Expect,
 }
 
 /// Sets one key.
@@ -31,7 +35,7 @@ pub struct Write {
     /// The key.
     pub key: Key,
     /// What must hold, or the write is refused.
-    pub expect: Option<Condition>,
+    pub expect: Expect,
     /// The value to store.
     pub value: Value,
     /// What to answer.
@@ -53,11 +57,11 @@ pub struct Add {
     /// The key.
     pub key: Key,
     /// What must hold, or the addition is refused.
-    pub expect: Option<Condition>,
+    pub expect: Expect,
     /// What to add.
     pub delta: i64,
-    /// Between what the sum must be.
-    pub bounds: Bounds,
+    /// Between what the sum must be, if not just 64 bits. Boxed for the same reason as [`Expect`].
+    pub bounds: Option<Box<Bounds>>,
 }
 
 /// Deletes one key.
@@ -66,7 +70,7 @@ pub struct Delete {
     /// The key.
     pub key: Key,
     /// What must hold, or nothing is deleted.
-    pub expect: Option<Condition>,
+    pub expect: Expect,
 }
 
 /// One operation of a frame.
@@ -110,7 +114,7 @@ impl Read {
     /// Bytes of the key and of the value tested for.
     #[must_use]
     pub fn byte_len(&self) -> usize {
-        self.key.as_str().len() + condition_byte_len(self.expect.as_ref())
+        self.key.as_str().len() + condition_byte_len(self.expect.as_deref())
     }
 }
 
@@ -118,7 +122,7 @@ impl Write {
     /// Bytes of the key, the value, and the value tested for.
     #[must_use]
     pub fn byte_len(&self) -> usize {
-        self.key.as_str().len() + self.value.byte_len() + condition_byte_len(self.expect.as_ref())
+        self.key.as_str().len() + self.value.byte_len() + condition_byte_len(self.expect.as_deref())
     }
 }
 
@@ -126,7 +130,7 @@ impl Add {
     /// Bytes of the key and of the value tested for.
     #[must_use]
     pub fn byte_len(&self) -> usize {
-        self.key.as_str().len() + condition_byte_len(self.expect.as_ref())
+        self.key.as_str().len() + condition_byte_len(self.expect.as_deref())
     }
 }
 
@@ -134,7 +138,7 @@ impl Delete {
     /// Bytes of the key and of the value tested for.
     #[must_use]
     pub fn byte_len(&self) -> usize {
-        self.key.as_str().len() + condition_byte_len(self.expect.as_ref())
+        self.key.as_str().len() + condition_byte_len(self.expect.as_deref())
     }
 }
 
@@ -250,7 +254,7 @@ pub enum Outcome {
 #[derive(Debug, PartialEq, Eq)]
 pub struct EachOutcome {
     /// One for each operation, in their order.
-    pub results: Vec<Result<Outcome, Rejection>>,
+    pub results: Vec<Result<Outcome, Box<Rejection>>>,
     /// The store revision after the last operation.
     pub revision: Revision,
     /// Bytes of the values that the results show.
@@ -343,5 +347,5 @@ pub struct RejectedAt {
     /// The operation's place in the frame, from 0.
     pub index: usize,
     /// Why.
-    pub rejection: Rejection,
+    pub rejection: Box<Rejection>,
 }

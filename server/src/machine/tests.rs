@@ -29,7 +29,7 @@ fn read(key: &str) -> Operation {
 fn read_if(key: &str, expect: impl Into<Option<Condition>>) -> Operation {
     Operation::Read(Read {
         key: key.into(),
-        expect: expect.into(),
+        expect: expect.into().map(Box::new),
     })
 }
 
@@ -40,7 +40,7 @@ fn write(key: &str, value: Value) -> Operation {
 fn write_if(key: &str, value: Value, expect: impl Into<Option<Condition>>) -> Operation {
     Operation::Write(Write {
         key: key.into(),
-        expect: expect.into(),
+        expect: expect.into().map(Box::new),
         value,
         answer: WriteAnswer::Revisions,
     })
@@ -60,7 +60,7 @@ fn add(key: &str, delta: i64) -> Operation {
         key: key.into(),
         expect: None,
         delta,
-        bounds: Bounds::NONE,
+        bounds: None,
     })
 }
 
@@ -215,16 +215,23 @@ fn previous_is_shown_if_asked_for() {
 }
 
 #[test]
+fn operations_and_answers_are_small() {
+    // A frame of a thousand is moved about several times: its size is what a frame costs.
+    assert!(size_of::<Operation>() <= 64);
+    assert!(size_of::<Result<Outcome, Box<Rejection>>>() <= 64);
+}
+
+#[test]
 fn additions() {
     let full = Operation::Add(Add {
         key: "n".into(),
         expect: None,
         delta: 5,
-        bounds: Bounds {
+        bounds: Some(Box::new(Bounds {
             max: Some(3),
             beyond: Beyond::Saturate,
             ..Bounds::NONE
-        },
+        })),
     });
     check(
         ROOMY,

@@ -93,13 +93,13 @@ pub enum CallError {
     /// The owner has ended, and the state with it.
     OwnerLost,
     /// The state said no.
-    Rejected(Rejection),
+    Rejected(Box<Rejection>),
     /// The state said no to one operation of a frame, and so to all of it.
     RejectedAt(RejectedAt),
 }
 
-impl From<Rejection> for CallError {
-    fn from(rejection: Rejection) -> Self {
+impl From<Box<Rejection>> for CallError {
+    fn from(rejection: Box<Rejection>) -> Self {
         Self::Rejected(rejection)
     }
 }

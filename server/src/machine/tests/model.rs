@@ -8,8 +8,8 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::super::{
-    Add, Beyond, Bounds, Condition, Delete, Entry, List, ListShows, Operation, Outcome, Read, Rest,
-    StateMachine, Value, Write, WriteAnswer,
+    Add, Beyond, Bounds, Condition, Delete, Entry, Expect, List, ListShows, Operation, Outcome,
+    Read, Rest, StateMachine, Value, Write, WriteAnswer,
 };
 
 const STORE_BYTES_MAX: u64 = 300;
@@ -52,10 +52,10 @@ impl Model {
         sizes.sum()
     }
 
-    fn refusal(&self, key: &str, expect: &Option<Condition>) -> Option<&'static str> {
+    fn refusal(&self, key: &str, expect: &Expect) -> Option<&'static str> {
         let line = self.line(key);
         let (revision, created) = line.as_ref().map_or((0, 0), |line| (line.1, line.2));
-        match expect.as_ref()? {
+        match expect.as_deref()? {
             Condition::Exists(true) => line.is_none().then_some("not found"),
             Condition::Exists(false) => line.is_some().then_some("exists"),
             Condition::Revision(r) => (*r != revision).then_some("expectation"),
@@ -123,7 +123,8 @@ impl Model {
                     Some(Value::Int(int)) => i128::from(*int),
                     Some(_) => return Says::Refused("not an int"),
                 };
-                let Bounds { min, max, beyond } = add.bounds;
+                let bounds = add.bounds.as_deref().copied();
+                let Bounds { min, max, beyond } = bounds.unwrap_or(Bounds::NONE);
                 let (min, max) = (min.map(i128::from), max.map(i128::from));
                 let mut after = before + i128::from(add.delta);
                 if beyond == Beyond::Saturate {
@@ -269,7 +270,7 @@ fn value() -> impl Strategy<Value = Value> {
     ]
 }
 
-fn condition() -> impl Strategy<Value = Option<Condition>> {
+fn condition() -> impl Strategy<Value = Expect> {
     option::weighted(
         0.5,
         prop_oneof![
@@ -277,7 +278,8 @@ fn condition() -> impl Strategy<Value = Option<Condition>> {
             (0..8i64).prop_map(Condition::Revision),
             (0..4i64).prop_map(Condition::CreateRevision),
             value().prop_map(Condition::Value),
-        ],
+        ]
+        .prop_map(Box::new),
     )
 }
 
@@ -319,6 +321,7 @@ fn operation() -> impl Strategy<Value = Operation> {
                 },
             }
         });
+    let bounds = option::weighted(0.8, bounds.prop_map(Box::new));
     let add = (key(), condition(), few(), bounds).prop_map(|(key, expect, delta, bounds)| {
         Operation::Add(Add {
             key: key.into(),
