@@ -34,8 +34,8 @@ pub fn bad_message(what: impl Into<String>) -> Status {
     )
 }
 
-/// A message as it is on the wire. It stands in for the messages of a Pipeline, which a server decodes and encodes
-/// itself, straight from and to its own types.
+/// A message as it is on the wire. It stands in for a batch and for the messages of a Pipeline, which a server decodes
+/// and encodes itself, straight from and to its own types.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Encoded(pub Vec<u8>);
 
@@ -68,6 +68,12 @@ impl Message for Encoded {
     fn clear(&mut self) {
         self.0.clear();
     }
+}
+
+/// The error for bytes that are not the message that was expected.
+#[must_use]
+pub fn not_a_message(error: &DecodeError) -> Status {
+    bad_message(format!("request is not a valid message: {error}"))
 }
 
 /// The codec of the generated services: `T` is encoded to the client, `U` decoded from it.
@@ -149,9 +155,7 @@ impl<U: Message + Default> Decoder for RequestDecoder<U> {
             }
             _ => U::decode(buf),
         };
-        decoded
-            .map(Some)
-            .map_err(|error| bad_message(format!("request is not a valid message: {error}")))
+        decoded.map(Some).map_err(|error| not_a_message(&error))
     }
 
     fn buffer_settings(&self) -> BufferSettings {

@@ -36,18 +36,33 @@ pub(crate) fn decode(
     message: &[u8],
     limits: &Limits,
 ) -> Result<Result<Frame, BadArgument>, DecodeError> {
-    match common_frame(message, limits) {
+    let count = match checked_count(message, limits) {
+        Ok(count) => count,
+        Err(bad) => return Ok(Err(bad)),
+    };
+    match common_frame(message, count, limits) {
         Some(frame) => Ok(Ok(frame)),
         None => any_frame(message, limits),
     }
 }
 
-fn any_frame(message: &[u8], limits: &Limits) -> Result<Result<Frame, BadArgument>, DecodeError> {
-    // Before they are made: an empty operation is two bytes here and a hundred in memory.
-    let count = count_operations(message);
-    if count > limits.max_batch_ops {
-        return Ok(Err(arguments::too_many_operations(count, limits)));
+/// Decodes and checks the operations of a batch. It comes once where frames come by the thousand, so all of it is left to
+/// the generated messages.
+///
+/// # Errors
+/// Those of [`decode`].
+pub(crate) fn decode_batch(
+    message: &[u8],
+    limits: &Limits,
+) -> Result<Result<Vec<Operation>, BadArgument>, DecodeError> {
+    if let Err(bad) = checked_count(message, limits) {
+        return Ok(Err(bad));
     }
+    let request = v1::BatchRequest::decode(message)?;
+    Ok(arguments::frame(request.ops, true, limits))
+}
+
+fn any_frame(message: &[u8], limits: &Limits) -> Result<Result<Frame, BadArgument>, DecodeError> {
     let request = v1::PipelineRequest::decode(message)?;
     let checked = || {
         let timeout = arguments::timeout(request.timeout)?;
@@ -61,10 +76,10 @@ fn any_frame(message: &[u8], limits: &Limits) -> Result<Result<Frame, BadArgumen
     Ok(checked())
 }
 
-/// A frame without conditions, timeout or anything wrong. None: perhaps a frame, but not such a one.
-fn common_frame(message: &[u8], limits: &Limits) -> Option<Frame> {
-    let count = count_operations(message);
-    if count == 0 || count > limits.max_batch_ops {
+/// A frame of `count` operations without conditions, timeout or anything wrong. None: perhaps a frame, but not such a
+/// one.
+fn common_frame(message: &[u8], count: usize, limits: &Limits) -> Option<Frame> {
+    if count == 0 {
         return None;
     }
     let mut operations = Vec::with_capacity(count);
@@ -88,14 +103,18 @@ fn common_frame(message: &[u8], limits: &Limits) -> Option<Frame> {
     })
 }
 
-/// How many operations a message has, as far as it can be read.
-fn count_operations(message: &[u8]) -> usize {
+/// How many operations a frame or batch has, as far as it can be read: field 1 of both. They are counted before they are
+/// made: an empty operation is two bytes here and a hundred in memory.
+fn checked_count(message: &[u8], limits: &Limits) -> Result<usize, BadArgument> {
     let mut fields = Fields(message);
     let mut count = 0;
     while let Some((number, _)) = fields.next() {
         count += usize::from(number == 1);
     }
-    count
+    if count > limits.max_batch_ops {
+        return Err(arguments::too_many_operations(count, limits));
+    }
+    Ok(count)
 }
 
 fn common_operation(op: &[u8], limits: &Limits) -> Option<Operation> {
@@ -462,6 +481,12 @@ mod tests {
         ..Limits::DEFAULT
     };
 
+    /// What is read by hand, if it is.
+    fn common(message: &[u8]) -> Option<Frame> {
+        let count = checked_count(message, &LIMITS).ok()?;
+        common_frame(message, count, &LIMITS)
+    }
+
     fn value() -> impl Strategy<Value = v1::Value> {
         use v1::value::Kind;
         option::weighted(
@@ -594,7 +619,7 @@ mod tests {
             ],
             ..v1::PipelineRequest::default()
         };
-        assert!(common_frame(&frame.encode_to_vec(), &LIMITS).is_some());
+        assert!(common(&frame.encode_to_vec()).is_some());
     }
 
     proptest! {
@@ -604,7 +629,7 @@ mod tests {
         fn by_hand_means_what_the_generated_messages_mean(request in request()) {
             let message = request.encode_to_vec();
             let any = any_frame(&message, &LIMITS).unwrap();
-            if let Some(common) = common_frame(&message, &LIMITS) {
+            if let Some(common) = common(&message) {
                 prop_assert_eq!(Ok(common), any);
             }
         }
@@ -625,7 +650,7 @@ mod tests {
                     message.truncate(cut.index(message.len()));
                 }
             }
-            if let Some(common) = common_frame(&message, &LIMITS) {
+            if let Some(common) = common(&message) {
                 prop_assert_eq!(Ok(Ok(common)), any_frame(&message, &LIMITS));
             }
         }

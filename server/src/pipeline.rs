@@ -17,7 +17,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
-use soloist::codec::{Encoded, bad_message};
+use soloist::codec::{Encoded, not_a_message};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
@@ -137,10 +137,7 @@ impl Reader {
                 .send(frame)
                 .unwrap_or_else(|error| Slot::Refused(error.into())),
             Ok(Err(bad)) => Slot::Refused(bad.into()),
-            Err(error) => {
-                let problem = format!("request is not a valid message: {error}");
-                return Err(bad_message(problem));
-            }
+            Err(error) => return Err(not_a_message(&error)),
         })
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_core::Stream;
 use nix::sys::resource::{UsageWho, getrusage};
-use soloist::codec::Encoded;
+use soloist::codec::{Encoded, not_a_message};
 use soloist::server::{admin_server::Admin, state_server::State};
 use soloist::v1;
 use tokio::sync::watch;
@@ -15,7 +15,7 @@ use crate::config::Limits;
 use crate::deadline::Deadline;
 use crate::owner::{OwnerHandle, Unread};
 use crate::status::Refusal;
-use crate::{arguments, convert, pipeline};
+use crate::{arguments, convert, frame, pipeline};
 
 /// `soloist.v1.State`.
 #[derive(Clone, Debug)]
@@ -84,10 +84,11 @@ impl State for StateService {
 
     async fn batch(
         &self,
-        request: Request<v1::BatchRequest>,
+        request: Request<Encoded>,
     ) -> Result<Response<v1::BatchResponse>, Status> {
         let deadline = Deadline::of(&request).or_max(&self.limits);
-        let operations = arguments::frame(request.into_inner().ops, true, &self.limits)
+        let operations = frame::decode_batch(&request.into_inner().0, &self.limits)
+            .map_err(|error| not_a_message(&error))?
             .map_err(Refusal::from)?;
         let pending = self
             .owner

@@ -65,6 +65,7 @@ fn message(bytes: &[u8]) -> BytesMut {
 }
 
 const WRITE: &str = "/soloist.v1.State/Write";
+const BATCH: &str = "/soloist.v1.State/Batch";
 const PIPELINE: &str = "/soloist.v1.State/Pipeline";
 
 #[tokio::test]
@@ -79,6 +80,7 @@ async fn broken_messages() {
     for (path, headers, body) in [
         (WRITE, &[][..], &not_utf8[..]),
         (PIPELINE, &[], &message(&[0x0a, 4, 0x0a, 2, 0x0a, 9])),
+        (BATCH, &[], &message(&[0x0a, 4, 0x0a, 2, 0x0a, 9])),
         (WRITE, &[], &cut),
         (WRITE, &[], &message(b"\xff\xff\xff")),
         (WRITE, &[], &[]),
@@ -188,6 +190,13 @@ async fn a_frame_of_many_empty_operations_is_refused_by_its_count() {
     let frame = message(&[0x0a, 0].repeat(1 << 20));
     let (_, status) = call(server.addr(), PIPELINE, &[], &frame).await;
     assert_eq!(status.unwrap().code(), Code::Ok, "answered in its place");
+    let (_, status) = call(server.addr(), BATCH, &[], &frame).await;
+    assert_refused(
+        &status.unwrap(),
+        Code::InvalidArgument,
+        "TOO_MANY_OPERATIONS",
+        &[("field", "ops"), ("limit", "1024"), ("actual", "1048576")],
+    );
 }
 
 #[tokio::test]
