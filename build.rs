@@ -11,10 +11,12 @@ use protox::file::{
 };
 
 /// `error_details.proto` is there for reflection alone: with it grpcurl prints the details of our errors.
-const FILES: [&str; 4] = [
+const FILES: [&str; 6] = [
     "google/rpc/error_details.proto",
     "soloist/v1/admin.proto",
     "soloist/v1/errors.proto",
+    "soloist/v1/machines.proto",
+    "soloist/v1/sessions.proto",
     "soloist/v1/state.proto",
 ];
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use soloist::v1::error::Reason;
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::{ErrorDetails, RpcStatusExt, StatusExt};
 
@@ -27,10 +28,10 @@ use tonic_types::{ErrorDetails, RpcStatusExt, StatusExt};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     code: Code,
     message: String,
@@ -38,15 +39,20 @@ struct Inner {
     reason: Option<Reason>,
     metadata: HashMap<String, String>,
     retry_delay: Option<Duration>,
+    /// The sender asks not to be tried again.
+    final_answer: bool,
 }
+
+/// The trailer by which a server says when to try again, as gRPC's proposal A6 has it.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// Whether a failed call has changed anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing was applied. So it is for every read, unless what was answered makes no sense.
     NotApplied,
-    /// It may have been applied or not, or may yet be. Read before sending the write again, or guard it with a
-    /// [`Condition`](crate::Condition).
+    /// It may have been applied or not, or may yet be. Send it again only with the request id that it had, which a call
+    /// with [`retry`](crate::Call::retry) does by itself; without one, read before.
     Unknown,
 }
 
@@ -91,9 +97,14 @@ impl Error {
     /// Whether the same call may be sent again as it is: nothing was applied, and what stood in the way passes.
     ///
     /// False for a condition that was not met, which calls for reading and deciding again, and for whatever only
-    /// someone's action changes (a full store, a frame too large).
+    /// someone's action changes (a full store, a frame too large, a key in another state).
     #[must_use]
     pub fn is_retryable(&self) -> bool {
+        self.passes() && self.0.outcome == Outcome::NotApplied
+    }
+
+    /// Whether what stood in the way passes by itself, whatever became of the call.
+    pub(crate) fn passes(&self) -> bool {
         let passes = match self.0.reason {
             Some(reason) => matches!(
                 reason,
@@ -101,14 +112,24 @@ impl Error {
             ),
             None => matches!(self.0.code, Code::Unavailable | Code::DeadlineExceeded),
         };
-        passes && self.0.outcome == Outcome::NotApplied
+        passes && !self.0.final_answer
+    }
+
+    /// The last error of a call of so many attempts, of which one at least had this outcome.
+    pub(crate) fn of_attempts(mut self, attempts: u32, outcome: Outcome) -> Self {
+        self.0.outcome = outcome;
+        if attempts > 1 {
+            self.0.message += &format!(" (after {attempts} attempts)");
+        }
+        self
     }
 
     /// An error of a call. `unless_told` is its outcome where the error itself does not tell.
     pub(crate) fn of_call(status: &Status, unless_told: Outcome) -> Self {
         let Some(source) = status.source() else {
             let details = status.get_error_details();
-            return Self::with_details(status.code(), status.message(), &details, unless_told);
+            return Self::with_details(status.code(), status.message(), &details, unless_told)
+                .with_pushback(status.metadata());
         };
         if is_timeout(status) {
             return Self::new(Code::DeadlineExceeded, "no answer in time", unless_told);
@@ -163,6 +184,7 @@ impl Error {
             reason: None,
             metadata: HashMap::new(),
             retry_delay: None,
+            final_answer: false,
         }))
     }
 
@@ -182,6 +204,17 @@ impl Error {
             error.0.metadata = info.metadata.clone();
         }
         error
+    }
+
+    /// Takes what the trailer says, too. Anything but a number of milliseconds means: not again.
+    fn with_pushback(mut self, trailers: &MetadataMap) -> Self {
+        if let Some(pushback) = trailers.get(PUSHBACK) {
+            let delay = pushback.to_str().ok().and_then(|text| text.parse().ok());
+            self.0.final_answer = delay.is_none();
+            let delay = delay.map(Duration::from_millis);
+            self.0.retry_delay = self.0.retry_delay.or(delay);
+        }
+        self
     }
 }
 
@@ -238,6 +271,14 @@ pub(crate) fn code_name(code: Code) -> &'static str {
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
     }
+}
+
+/// A refusal of the server's.
+#[cfg(test)]
+pub(crate) fn refused(reason: Reason) -> Error {
+    let mut error = Error::new(Code::Aborted, "why", Outcome::NotApplied);
+    error.0.reason = Some(reason);
+    error
 }
 
 #[cfg(test)]
@@ -333,5 +374,41 @@ mod tests {
         assert_eq!(error.outcome(), Outcome::NotApplied);
         assert!(error.is_retryable());
         assert_eq!(error.to_string(), "UNAVAILABLE: connection failed: refused");
+    }
+
+    #[test]
+    fn the_trailer_says_when_to_try_again_or_that_not() {
+        let cases = [
+            ("20", Some(Duration::from_millis(20)), true),
+            ("-1", None, false),
+            ("soon", None, false),
+        ];
+        for (pushback, delay, retryable) in cases {
+            let mut status = Status::unavailable("busy");
+            status
+                .metadata_mut()
+                .insert(PUSHBACK, pushback.parse().unwrap());
+            let error = Error::of_call(&status, Outcome::NotApplied);
+            assert_eq!(error.retry_delay(), delay, "{pushback}");
+            assert_eq!(error.is_retryable(), retryable, "{pushback}");
+        }
+    }
+
+    #[test]
+    fn the_states_of_keys_do_not_pass_by_themselves() {
+        for reason in [
+            "STATE_MISMATCH",
+            "TRANSITION_REFUSED",
+            "STATE_NOT_FINAL",
+            "ENTRIES_IN_STATE",
+        ] {
+            let status = refusal(Code::FailedPrecondition, reason, soloist::ERROR_DOMAIN);
+            let error = Error::of_call(&status, Outcome::Unknown);
+            assert!(error.reason().is_some(), "{reason}");
+            assert_eq!(
+                (error.outcome(), error.is_retryable()),
+                (Outcome::NotApplied, false)
+            );
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Calls a Soloist server: typed reads and writes with conditions, pipelines of frames, and errors that tell
-//! whether anything was applied and whether the same call may be sent again.
+//! Calls a Soloist server: typed operations with conditions and lifetimes, machines, sessions, watches and pipelines,
+//! and errors that tell whether anything was applied and whether the same call may be sent again.
 //!
 //! ```
 //! use soloist_client::{Client, Condition};
@@ -24,7 +24,14 @@
 //! # }
 //! ```
 //!
-//! The parts: [`Client`] makes calls, [`Pipeline`] carries many [`Frame`]s at once, [`Error`] says what went wrong.
+//! The parts:
+//!
+//! - [`Client`] makes [`Call`]s, [`Pipeline`] carries many [`Frame`]s of operations at once.
+//! - [`Watch`] tells of every change, and goes on by itself after a break if asked to.
+//! - [`Machine`] is a protocol that every writer of some keys has to keep to.
+//! - [`Session`] is a proof of life with which keys end; [`KeepAlive`] renews it and tells when it is lost.
+//! - [`Error`] says what went wrong and what is safe to do then; [`Retry`] does it.
+//!
 //! The messages on the wire, and the plain generated clients, are in the crate `soloist`.
 //!
 //! Feature `load` (on by default) adds the module `load` and the binary `soloist-load`. Use
@@ -33,10 +40,17 @@
 mod call;
 mod client;
 mod error;
+mod frame;
+mod keep_alive;
+mod machine;
 mod pipeline;
 mod reply;
 mod request;
+mod retry;
+mod session;
+mod time;
 mod value;
+mod watch;
 
 #[cfg(feature = "load")]
 pub mod load;
@@ -44,15 +58,27 @@ pub mod load;
 pub use call::Call;
 pub use client::{CONNECT_TIMEOUT, Client, ClientBuilder, TIMEOUT};
 pub use error::{Error, Outcome};
+pub use frame::{Batch, Frame, Op};
+pub use keep_alive::KeepAlive;
+pub use machine::{
+    DefineMachine, DeleteMachine, DeleteMachineReply, GetMachine, ListMachines, ListMachinesReply,
+    Machine, State, Timeout,
+};
 pub use pipeline::{
     FRAMES_IN_FLIGHT, FrameReceiver, FrameSender, Pipeline, PipelineCall, PipelineSendError,
 };
 pub use reply::{
     AddReply, BatchReply, DeleteReply, FrameReply, ListReply, ListedEntry, OpReply, ReadReply,
-    WriteReply,
+    TransitionReply, WriteReply,
 };
-pub use request::{Add, Batch, Delete, Frame, List, Op, Read, Write};
+pub use request::{Add, Delete, List, Read, Transition, Write};
+pub use retry::Retry;
+pub use session::{
+    CloseSession, CloseSessionReply, ListSessions, ListSessionsReply, OpenSession, RenewSession,
+    Session,
+};
 pub use soloist::v1::error::Reason;
 pub use soloist::v1::{Info, Limits};
 pub use tonic::Code;
 pub use value::{Condition, Entry, Value};
+pub use watch::{Cause, Event, Watch, WatchCall, WatchMessage};

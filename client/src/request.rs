@@ -1,174 +1,11 @@
-//! What can be asked: operations, and frames and batches of them.
+//! What can be asked about the state: operations on one key, and lists.
 
 use std::time::Duration;
 
-use soloist::v1;
+use soloist::v1::{self, add_request, write_request};
 
-use crate::{Condition, Value};
-
-/// Operations that travel together: one message to the owner, however many they are.
-///
-/// Applied in order, without operations of other clients in between. Each operation stands alone, unless the frame
-/// is [`atomic`](Self::atomic).
-///
-/// ```
-/// use soloist_client::{Condition, Frame, Read, Write};
-///
-/// // Moves the lock's counter on, if the lock is still the one that was taken at revision 12.
-/// let frame = Frame::new()
-///     .op(Read::new("lock").expect(Condition::CreateRevision(12)))
-///     .op(Write::new("counter", 5))
-///     .atomic();
-/// assert_eq!(frame.len(), 2);
-/// ```
-#[derive(Clone, Debug, Default, PartialEq)]
-#[must_use = "a frame does nothing until it is sent"]
-pub struct Frame(v1::PipelineRequest);
-
-impl Frame {
-    /// A frame without operations; a server refuses it until it has at least one.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds an operation at the end: a [`Read`], [`Write`], [`Add`] or [`Delete`].
-    pub fn op(mut self, op: impl Into<Op>) -> Self {
-        self.0.ops.push(op.into().0);
-        self
-    }
-
-    /// All of the frame or none: the first refusal undoes every operation, and whatever changes, changes at one
-    /// store revision.
-    pub fn atomic(mut self) -> Self {
-        self.0.atomic = true;
-        self
-    }
-
-    /// How long the frame may wait for the owner, counted by the server from when it has decoded it. At most, and
-    /// without this call, `Limits.max_deadline`. A frame that waited longer is answered DEADLINE_EXCEEDED in its
-    /// place, with nothing of it applied.
-    ///
-    /// # Panics
-    ///
-    /// Above 292 billion years.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        let timeout = timeout
-            .try_into()
-            .expect("a timeout fits the wire's 64-bit seconds");
-        self.0.timeout = Some(timeout);
-        self
-    }
-
-    /// How many operations it has.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.ops.len()
-    }
-
-    /// Whether it has no operation.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.ops.is_empty()
-    }
-}
-
-impl Extend<Op> for Frame {
-    fn extend<I: IntoIterator<Item = Op>>(&mut self, ops: I) {
-        self.0.ops.extend(ops.into_iter().map(|op| op.0));
-    }
-}
-
-impl FromIterator<Op> for Frame {
-    fn from_iter<I: IntoIterator<Item = Op>>(ops: I) -> Self {
-        let mut frame = Self::new();
-        frame.extend(ops);
-        frame
-    }
-}
-
-impl From<Frame> for v1::PipelineRequest {
-    fn from(frame: Frame) -> Self {
-        frame.0
-    }
-}
-
-/// Operations that are done in order and at one store revision, or not at all: an atomic [`Frame`] as a single call.
-///
-/// ```
-/// use soloist_client::{Add, Batch};
-///
-/// // Moves 5 from one account to another, unless that would leave less than nothing.
-/// let transfer = Batch::new()
-///     .op(Add::new("accounts/anna", -5).min(0))
-///     .op(Add::new("accounts/ben", 5));
-/// assert_eq!(transfer.len(), 2);
-/// ```
-#[derive(Clone, Debug, Default, PartialEq)]
-#[must_use = "a batch does nothing until it is sent"]
-pub struct Batch(v1::BatchRequest);
-
-impl Batch {
-    /// A batch without operations; a server refuses it until it has at least one.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds an operation at the end: a [`Read`], [`Write`], [`Add`] or [`Delete`].
-    pub fn op(mut self, op: impl Into<Op>) -> Self {
-        self.0.ops.push(op.into().0);
-        self
-    }
-
-    /// How many operations it has.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.ops.len()
-    }
-
-    /// Whether it has no operation.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.ops.is_empty()
-    }
-}
-
-impl FromIterator<Op> for Batch {
-    fn from_iter<I: IntoIterator<Item = Op>>(ops: I) -> Self {
-        Self(v1::BatchRequest {
-            ops: ops.into_iter().map(|op| op.0).collect(),
-        })
-    }
-}
-
-/// One operation of a frame or batch: a [`Read`], [`Write`], [`Add`] or [`Delete`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Op(v1::Op);
-
-/// Operations travel in frames as well as in calls of their own.
-macro_rules! op {
-    ($($op:ident: $request:ident;)*) => {$(
-        impl From<$op> for Op {
-            fn from(op: $op) -> Self {
-                Self(v1::Op {
-                    op: Some(v1::op::Op::$op(op.0)),
-                })
-            }
-        }
-
-        impl From<$op> for v1::$request {
-            fn from(op: $op) -> Self {
-                op.0
-            }
-        }
-    )*};
-}
-
-op! {
-    Read: ReadRequest;
-    Write: WriteRequest;
-    Add: AddRequest;
-    Delete: DeleteRequest;
-}
+use crate::time::to_wire;
+use crate::{Condition, Session, Value};
 
 /// Reads one key.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,15 +38,61 @@ impl Write {
     pub fn new(key: impl Into<String>, value: impl Into<Value>) -> Self {
         Self(v1::WriteRequest {
             key: key.into(),
-            expect: None,
             value: Some(value.into().into()),
-            return_previous: false,
+            ..v1::WriteRequest::default()
+        })
+    }
+
+    /// Changes only the lifetime of `key`, to the one that is set, or to none, and leaves its value as it is. The key
+    /// must be there, else NOT_FOUND. It takes a revision, like any other write.
+    pub fn touch(key: impl Into<String>) -> Self {
+        Self(v1::WriteRequest {
+            key: key.into(),
+            keep_value: true,
+            ..v1::WriteRequest::default()
         })
     }
 
     /// What must hold, or the write is refused and nothing changes.
     pub fn expect(mut self, condition: Condition) -> Self {
         self.0.expect = Some(condition.into());
+        self
+    }
+
+    /// The key ends by itself this long after the write, 1 ms to 10 years: not before, and at most a moment after.
+    /// Replaces what was said of its lifetime before. Without a lifetime the write takes an earlier one away.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.0.session_create_revision = 0;
+        self.0.lifetime = Some(write_request::Lifetime::Ttl(to_wire(ttl)));
+        self
+    }
+
+    /// The key ends with this session. Replaces what was said of its lifetime before.
+    ///
+    /// The write is refused if the session has ended: NOT_FOUND, or ABORTED with reason SESSION_TAKEN_OVER if another
+    /// one of its id has begun, so that a late write of the earlier owner attaches nothing to its successor.
+    pub fn session(mut self, session: &Session) -> Self {
+        self.0.session_create_revision = session.create_revision;
+        self.0.lifetime = Some(write_request::Lifetime::Session(session.id.clone()));
+        self
+    }
+
+    /// The key keeps the lifetime that it has; one that comes to be has none. Replaces what was said of its lifetime
+    /// before. Not for [`touch`](Self::touch), which would change nothing then.
+    pub fn keep_lifetime(mut self) -> Self {
+        self.0.session_create_revision = 0;
+        self.0.lifetime = Some(write_request::Lifetime::KeepLifetime(true));
+        self
+    }
+
+    /// Makes it safe to send the same again when its outcome is unknown: 1 to 128 bytes of UTF-8 without control
+    /// characters that nobody else uses, such as a UUID.
+    ///
+    /// A request with the id and the content of one that has succeeded, within `Limits.request_id_window`, changes
+    /// nothing and gets the first answer, with `replayed` set. With other content it is refused: INVALID_ARGUMENT, reason
+    /// REQUEST_ID_REUSED. [`Call::retry`](crate::Call::retry) makes an id by itself.
+    pub fn request_id(mut self, id: impl Into<String>) -> Self {
+        self.0.request_id = id.into();
         self
     }
 
@@ -258,6 +141,64 @@ impl Add {
         self.0.saturate = true;
         self
     }
+
+    /// If this creates the key, it ends by itself this long afterwards, as in [`Write::ttl`]; otherwise its lifetime stays
+    /// as it is.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.0.session_create_revision = 0;
+        self.0.lifetime = Some(add_request::Lifetime::Ttl(to_wire(ttl)));
+        self
+    }
+
+    /// If this creates the key, it ends with this session, as in [`Write::session`]; otherwise its lifetime stays as it
+    /// is, and the session is not looked at.
+    pub fn session(mut self, session: &Session) -> Self {
+        self.0.session_create_revision = session.create_revision;
+        self.0.lifetime = Some(add_request::Lifetime::Session(session.id.clone()));
+        self
+    }
+
+    /// Makes it safe to send the same again when its outcome is unknown: see [`Write::request_id`].
+    pub fn request_id(mut self, id: impl Into<String>) -> Self {
+        self.0.request_id = id.into();
+        self
+    }
+}
+
+/// Moves a key to another state of its machine, if the machine allows that from the state that the key is in.
+///
+/// Lifetime and, unless it is replaced, value stay as they are; the new state's timeout begins.
+#[derive(Clone, Debug, PartialEq)]
+#[must_use = "an operation does nothing until it is sent"]
+pub struct Transition(v1::TransitionRequest);
+
+impl Transition {
+    /// Moves `key` to the state `to`.
+    pub fn new(key: impl Into<String>, to: impl Into<String>) -> Self {
+        Self(v1::TransitionRequest {
+            key: key.into(),
+            to: to.into(),
+            ..v1::TransitionRequest::default()
+        })
+    }
+
+    /// What must hold, or the move is refused and nothing changes.
+    pub fn expect(mut self, condition: Condition) -> Self {
+        self.0.expect = Some(condition.into());
+        self
+    }
+
+    /// Replaces the value in the same step.
+    pub fn value(mut self, value: impl Into<Value>) -> Self {
+        self.0.value = Some(value.into().into());
+        self
+    }
+
+    /// Makes it safe to send the same again when its outcome is unknown: see [`Write::request_id`].
+    pub fn request_id(mut self, id: impl Into<String>) -> Self {
+        self.0.request_id = id.into();
+        self
+    }
 }
 
 /// Deletes one key. That there is none is an answer, not an error.
@@ -270,13 +211,20 @@ impl Delete {
     pub fn new(key: impl Into<String>) -> Self {
         Self(v1::DeleteRequest {
             key: key.into(),
-            expect: None,
+            ..v1::DeleteRequest::default()
         })
     }
 
     /// What must hold, or nothing is deleted.
     pub fn expect(mut self, condition: Condition) -> Self {
         self.0.expect = Some(condition.into());
+        self
+    }
+
+    /// Makes it safe to send the same again when its outcome is unknown: see [`Write::request_id`]. Without it a second
+    /// deletion is harmless too, but does not tell what was there.
+    pub fn request_id(mut self, id: impl Into<String>) -> Self {
+        self.0.request_id = id.into();
         self
     }
 }
@@ -297,8 +245,7 @@ impl List {
 
     /// The most entries on the page; at most, and without this call, `Limits.max_page_size`.
     pub fn page_size(mut self, page_size: u32) -> Self {
-        // The server cuts it to much less.
-        self.0.page_size = i32::try_from(page_size).unwrap_or(i32::MAX);
+        self.0.page_size = page_size_to_wire(page_size);
         self
     }
 
@@ -315,14 +262,63 @@ impl List {
     }
 }
 
-impl From<List> for v1::ListRequest {
-    fn from(list: List) -> Self {
-        list.0
-    }
+/// A page's size for the wire. The server cuts it to much less than that can say.
+pub(crate) fn page_size_to_wire(page_size: u32) -> i32 {
+    i32::try_from(page_size).unwrap_or(i32::MAX)
 }
 
-impl From<Batch> for v1::BatchRequest {
-    fn from(batch: Batch) -> Self {
-        batch.0
+/// What wraps a message gives it away again.
+macro_rules! wire {
+    ($($request:ident: $wire:ident;)*) => {$(
+        impl From<$request> for v1::$wire {
+            fn from(request: $request) -> Self {
+                request.0
+            }
+        }
+    )*};
+}
+
+pub(crate) use wire;
+
+wire! {
+    Read: ReadRequest;
+    Write: WriteRequest;
+    Add: AddRequest;
+    Transition: TransitionRequest;
+    Delete: DeleteRequest;
+    List: ListRequest;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lifetime_counts() {
+        let session = Session::for_test("worker", 12);
+        let write = Write::new("k", 1)
+            .ttl(Duration::from_secs(1))
+            .session(&session);
+        assert_eq!(write.0.session_create_revision, 12);
+        let lifetime = write_request::Lifetime::Session("worker".into());
+        assert_eq!(write.0.lifetime, Some(lifetime));
+
+        let write = write.keep_lifetime();
+        assert_eq!(write.0.session_create_revision, 0);
+        let lifetime = write_request::Lifetime::KeepLifetime(true);
+        assert_eq!(write.0.lifetime, Some(lifetime));
+
+        let add = Add::new("k", 1)
+            .session(&session)
+            .ttl(Duration::from_secs(1));
+        assert_eq!(add.0.session_create_revision, 0);
+        let lifetime = add_request::Lifetime::Ttl(to_wire(Duration::from_secs(1)));
+        assert_eq!(add.0.lifetime, Some(lifetime));
+    }
+
+    #[test]
+    fn a_touch_has_no_value() {
+        let touch = Write::touch("k").ttl(Duration::from_millis(1)).0;
+        assert!(touch.keep_value && touch.value.is_none());
     }
 }

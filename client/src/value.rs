@@ -1,8 +1,11 @@
 //! What the store holds, and what can be tested about it.
 
+use std::time::SystemTime;
+
 use soloist::v1;
 
 use crate::Error;
+use crate::time::time_from_wire;
 
 /// A value. Kinds differ: text `"1"` is not bytes `"1"` and not int 1.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -72,9 +75,10 @@ impl TryFrom<v1::Value> for Value {
 
 /// What must hold, or the operation is refused and nothing changes.
 ///
-/// Exactly one test. To test more than one thing, send an atomic [`Frame`](crate::Frame) in which reads with a
-/// condition go before the write.
+/// Exactly one test. To test more than one thing, send a [`Batch`](crate::Batch) in which reads with a condition go
+/// before the write: it is applied only if all of them hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Condition {
     /// The key is there; else NOT_FOUND.
     Exists,
@@ -86,6 +90,10 @@ pub enum Condition {
     CreateRevision(i64),
     /// The key has exactly this value, of this kind; else ABORTED.
     Value(Value),
+    /// The key is in this state of its machine; else FAILED_PRECONDITION, also if it is not there or has no machine.
+    State(String),
+    /// The key ends with the session of this id, else ABORTED. Empty: it is there, and ends with none.
+    Session(String),
 }
 
 impl From<Condition> for v1::Condition {
@@ -97,32 +105,75 @@ impl From<Condition> for v1::Condition {
             Condition::Revision(revision) => Test::Revision(revision),
             Condition::CreateRevision(revision) => Test::CreateRevision(revision),
             Condition::Value(value) => Test::Value(value.into()),
+            Condition::State(state) => Test::State(state),
+            Condition::Session(id) => Test::Session(id),
         };
         Self { test: Some(test) }
     }
 }
 
 /// What the store holds under a key.
+///
+/// `V` is [`Value`], and `Option<Value>` in a list, which may leave the values out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+#[non_exhaustive]
+pub struct Entry<V = Value> {
     /// The value.
-    pub value: Value,
+    pub value: V,
     /// The store revision of the key's last change. Never used again.
     pub revision: i64,
-    /// The store revision at which the key came to be. It tells one life of a key from the next.
+    /// The store revision at which the key came to be. It tells one life of a key from the next, and grows from each to
+    /// the next: a fencing token.
     pub create_revision: i64,
+    /// When the key ends by its ttl: not before, and at most a moment after, by the server's clock. `None` without one.
+    pub expire_time: Option<SystemTime>,
+    /// The id of the session with which the key ends; `None` without one.
+    pub session: Option<String>,
+    /// The machine under whose prefix the key lies; `None` if there is none.
+    pub machine: Option<String>,
+    /// The state that the key is in; `None` without a machine.
+    pub state: Option<String>,
+    /// When the state's timeout moves the key on, by the server's clock; `None` if the state has none.
+    pub state_expire_time: Option<SystemTime>,
+}
+
+impl<V> Entry<V> {
+    fn new(value: V, entry: v1::Entry) -> Result<Self, Error> {
+        Ok(Self {
+            value,
+            revision: entry.revision,
+            create_revision: entry.create_revision,
+            expire_time: time_from_wire(entry.expire_time)?,
+            session: present(entry.session),
+            machine: present(entry.machine),
+            state: present(entry.state),
+            state_expire_time: time_from_wire(entry.state_expire_time)?,
+        })
+    }
+}
+
+/// What the wire leaves empty is not there.
+pub(crate) fn present(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 impl TryFrom<v1::Entry> for Entry {
     type Error = Error;
 
     /// Fails with INTERNAL if there is no value: no server of ours sends that.
-    fn try_from(entry: v1::Entry) -> Result<Self, Error> {
-        Ok(Self {
-            value: entry.value.unwrap_or_default().try_into()?,
-            revision: entry.revision,
-            create_revision: entry.create_revision,
-        })
+    fn try_from(mut entry: v1::Entry) -> Result<Self, Error> {
+        let value = entry.value.take().unwrap_or_default();
+        Self::new(value.try_into()?, entry)
+    }
+}
+
+impl TryFrom<v1::Entry> for Entry<Option<Value>> {
+    type Error = Error;
+
+    /// Fails with INTERNAL if there is a value without a kind: no server of ours sends that.
+    fn try_from(mut entry: v1::Entry) -> Result<Self, Error> {
+        let value = entry.value.take();
+        Self::new(value.map(Value::try_from).transpose()?, entry)
     }
 }
 
@@ -165,9 +216,45 @@ mod tests {
                     kind: Some(v1::value::Kind::Int(1)),
                 }),
             ),
+            (Condition::State("idle".into()), Test::State("idle".into())),
+            (
+                Condition::Session(String::new()),
+                Test::Session(String::new()),
+            ),
         ];
         for (condition, test) in cases {
             assert_eq!(v1::Condition::from(condition).test, Some(test));
         }
+    }
+
+    #[test]
+    fn an_entry_tells_what_it_has() {
+        let wire = v1::Entry {
+            value: Some(Value::from(1).into()),
+            revision: 7,
+            create_revision: 3,
+            expire_time: Some(prost_types::Timestamp {
+                seconds: 1,
+                nanos: 500_000_000,
+            }),
+            machine: "conn".into(),
+            state: "idle".into(),
+            ..v1::Entry::default()
+        };
+        let entry = Entry::<Value>::try_from(wire.clone()).unwrap();
+        assert_eq!((entry.revision, entry.create_revision), (7, 3));
+        let after = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_500);
+        assert_eq!(entry.expire_time, Some(after));
+        assert_eq!((entry.session, entry.state_expire_time), (None, None));
+        assert_eq!(entry.machine.as_deref(), Some("conn"));
+        assert_eq!(entry.state.as_deref(), Some("idle"));
+
+        let without = v1::Entry {
+            value: None,
+            ..wire
+        };
+        assert!(Entry::<Value>::try_from(without.clone()).is_err());
+        let listed = Entry::<Option<Value>>::try_from(without).unwrap();
+        assert_eq!((listed.value, listed.revision), (None, 7));
     }
 }

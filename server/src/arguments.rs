@@ -3,17 +3,25 @@
 //! The checks name the field by its path in the request, the limit and what was sent instead.
 
 use std::fmt;
-use std::time::Duration;
 
 use soloist::v1;
 use soloist::v1::error::Reason;
+use soloist::v1::op::Op;
 
-use crate::config::Limits;
+use crate::config::{Limits, NAME_BYTES_MAX, TTL_RANGE};
 use crate::machine::{
-    Add, Beyond, Bounds, Condition, Delete, Expect, Key, List, ListShows, Operation, Read, Value,
-    Write, WriteAnswer,
+    Add, AddTerms, Beyond, Bounds, Condition, Delete, Expect, Key, List, ListShows, Name,
+    Operation, Read, Request, SetLifetime, Transition, TransitionTerms, Value, Write, WriteAnswer,
+    WriteTerms,
 };
-use crate::page_token;
+use crate::{page_token, request_id};
+
+use duration::span_in;
+
+pub(crate) mod duration;
+pub(crate) mod machines;
+pub(crate) mod sessions;
+pub(crate) mod watch;
 
 /// An argument that cannot be.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,21 +43,29 @@ pub(crate) struct BadArgument {
 struct Path<'a> {
     parent: Option<&'a Path<'a>>,
     name: &'static str,
-    index: Option<usize>,
+    place: Place<'a>,
+}
+
+/// Which one of a field's elements.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Only,
+    Index(usize),
+    Key(&'a str),
 }
 
 impl<'a> Path<'a> {
     const ROOT: Path<'static> = Path {
         parent: None,
         name: "",
-        index: None,
+        place: Place::Only,
     };
 
     fn field(&'a self, name: &'static str) -> Self {
         Self {
             parent: Some(self),
             name,
-            index: None,
+            place: Place::Only,
         }
     }
 
@@ -57,7 +73,16 @@ impl<'a> Path<'a> {
         Self {
             parent: Some(self),
             name,
-            index: Some(index),
+            place: Place::Index(index),
+        }
+    }
+
+    /// An element of a map.
+    fn key(&'a self, name: &'static str, key: &'a str) -> Self {
+        Self {
+            parent: Some(self),
+            name,
+            place: Place::Key(key),
         }
     }
 
@@ -68,6 +93,20 @@ impl<'a> Path<'a> {
             problem: problem.into(),
             limit: None,
             actual: None,
+        }
+    }
+
+    /// Out of its range, which `limit` tells in words.
+    fn out_of_range(
+        &self,
+        reason: Reason,
+        limit: impl fmt::Display,
+        actual: impl fmt::Display,
+    ) -> BadArgument {
+        BadArgument {
+            limit: Some(limit.to_string()),
+            actual: Some(actual.to_string()),
+            ..self.bad(reason, format!("is {actual}, but must be {limit}"))
         }
     }
 
@@ -88,9 +127,10 @@ impl fmt::Display for Path<'_> {
             write!(f, "{parent}.")?;
         }
         f.write_str(self.name)?;
-        match self.index {
-            Some(index) => write!(f, "[{index}]"),
-            None => Ok(()),
+        match self.place {
+            Place::Only => Ok(()),
+            Place::Index(index) => write!(f, "[{index}]"),
+            Place::Key(key) => write!(f, "[{key:?}]"),
         }
     }
 }
@@ -101,18 +141,74 @@ pub(crate) fn read(request: v1::ReadRequest, limits: &Limits) -> Result<Read, Ba
 }
 
 /// Checks the arguments of a Write.
-pub(crate) fn write(request: v1::WriteRequest, limits: &Limits) -> Result<Write, BadArgument> {
-    write_at(&Path::ROOT, request, limits)
+pub(crate) fn write(
+    mut request: v1::WriteRequest,
+    limits: &Limits,
+) -> Result<(Write, Option<Box<Request>>), BadArgument> {
+    let id = std::mem::take(&mut request.request_id);
+    let named = named(&Path::ROOT, id, || Op::Write(request.clone()))?;
+    Ok((write_at(&Path::ROOT, request, limits)?, named))
 }
 
 /// Checks the arguments of an Add.
-pub(crate) fn add(request: v1::AddRequest, limits: &Limits) -> Result<Add, BadArgument> {
-    add_at(&Path::ROOT, request, limits)
+pub(crate) fn add(
+    mut request: v1::AddRequest,
+    limits: &Limits,
+) -> Result<(Add, Option<Box<Request>>), BadArgument> {
+    let id = std::mem::take(&mut request.request_id);
+    let named = named(&Path::ROOT, id, || Op::Add(request.clone()))?;
+    Ok((add_at(&Path::ROOT, request, limits)?, named))
+}
+
+/// Checks the arguments of a Transition.
+pub(crate) fn transition(
+    mut request: v1::TransitionRequest,
+    limits: &Limits,
+) -> Result<(Transition, Option<Box<Request>>), BadArgument> {
+    let id = std::mem::take(&mut request.request_id);
+    let named = named(&Path::ROOT, id, || Op::Transition(request.clone()))?;
+    Ok((transition_at(&Path::ROOT, request, limits)?, named))
 }
 
 /// Checks the arguments of a Delete.
-pub(crate) fn delete(request: v1::DeleteRequest, limits: &Limits) -> Result<Delete, BadArgument> {
-    delete_at(&Path::ROOT, request, limits)
+pub(crate) fn delete(
+    mut request: v1::DeleteRequest,
+    limits: &Limits,
+) -> Result<(Delete, Option<Box<Request>>), BadArgument> {
+    let id = std::mem::take(&mut request.request_id);
+    let named = named(&Path::ROOT, id, || Op::Delete(request.clone()))?;
+    Ok((delete_at(&Path::ROOT, request, limits)?, named))
+}
+
+/// Names a single operation by its request id, if it has one.
+fn named(
+    path: &Path<'_>,
+    id: String,
+    op: impl FnOnce() -> Op,
+) -> Result<Option<Box<Request>>, BadArgument> {
+    if id.is_empty() {
+        return Ok(None);
+    }
+    let content = v1::Op { op: Some(op()) };
+    request_named(path, id, &content).map(Some)
+}
+
+/// Names a request by its id.
+fn request_named(
+    path: &Path<'_>,
+    id: String,
+    content: &impl prost::Message,
+) -> Result<Box<Request>, BadArgument> {
+    let id = checked(
+        &path.field("request_id"),
+        Reason::BadRequestId,
+        id,
+        NAME_BYTES_MAX,
+    )?;
+    Ok(Box::new(Request {
+        id,
+        fingerprint: request_id::fingerprint(content),
+    }))
 }
 
 /// Checks the arguments of a List.
@@ -123,38 +219,18 @@ pub(crate) fn list(request: v1::ListRequest, limits: &Limits) -> Result<List, Ba
         page_token,
         keys_only,
     } = request;
-    let bad = |field, problem| Path::ROOT.field(field).bad(Reason::BadPage, problem);
-    if !prefix.is_empty() && !is_key(&prefix, limits) {
-        // The same rules, told the same way.
-        let why = key(&Path::ROOT.field("prefix"), prefix, limits).expect_err("it is no key");
-        return Err(BadArgument {
-            reason: Reason::BadPage,
-            ..why
-        });
+    check_prefix(
+        &Path::ROOT.field("prefix"),
+        Reason::BadPage,
+        &prefix,
+        limits,
+    )?;
+    let page_size = checked_page_size(page_size, limits)?;
+    let after = after_token(&page_token)?;
+    if after.as_ref().is_some_and(|key| !key.starts_with(&prefix)) {
+        let problem = format!("is not of prefix {prefix:?}");
+        return Err(Path::ROOT.field("page_token").bad(Reason::BadPage, problem));
     }
-    let page_size = match usize::try_from(page_size) {
-        Ok(0) => limits.max_page_size,
-        Ok(page_size) => page_size.min(limits.max_page_size),
-        Err(_) => {
-            return Err(BadArgument {
-                actual: Some(page_size.to_string()),
-                ..bad(
-                    "page_size",
-                    format!("is {page_size}, but must be 0 or more"),
-                )
-            });
-        }
-    };
-    let after = if page_token.is_empty() {
-        None
-    } else {
-        let key = page_token::decode(&page_token)
-            .ok_or_else(|| bad("page_token", "is none that a List has given".into()))?;
-        if !key.starts_with(&prefix) {
-            return Err(bad("page_token", format!("is not of prefix {prefix:?}")));
-        }
-        Some(key)
-    };
     Ok(List {
         prefix,
         after,
@@ -168,35 +244,143 @@ pub(crate) fn list(request: v1::ListRequest, limits: &Limits) -> Result<List, Ba
     })
 }
 
-/// Checks the operations of a frame. An atomic frame is bounded in bytes as well.
-pub(crate) fn frame(
-    ops: Vec<v1::Op>,
-    atomic: bool,
-    limits: &Limits,
-) -> Result<Vec<Operation>, BadArgument> {
-    let path = Path::ROOT.field("ops");
-    if ops.is_empty() {
-        return Err(path.bad(Reason::NoOperation, "has no operation"));
-    }
-    if ops.len() > limits.max_batch_ops {
-        return Err(too_many_operations(ops.len(), limits));
-    }
-    let mut operations = Vec::with_capacity(ops.len());
-    for (index, op) in ops.into_iter().enumerate() {
-        operations.push(operation(&Path::ROOT.element("ops", index), op, limits)?);
-    }
-    if atomic {
-        let bytes = operations.iter().map(Operation::byte_len).sum();
-        if bytes > limits.max_batch_bytes {
-            return Err(path.over(
-                Reason::BatchTooLarge,
-                "bytes of keys and values",
-                limits.max_batch_bytes,
-                bytes,
-            ));
+/// How many entries a page has.
+fn checked_page_size(page_size: i32, limits: &Limits) -> Result<usize, BadArgument> {
+    match usize::try_from(page_size) {
+        Ok(0) => Ok(limits.max_page_size),
+        Ok(page_size) => Ok(page_size.min(limits.max_page_size)),
+        Err(_) => {
+            let path = Path::ROOT.field("page_size");
+            Err(BadArgument {
+                actual: Some(page_size.to_string()),
+                ..path.bad(
+                    Reason::BadPage,
+                    format!("is {page_size}, but must be 0 or more"),
+                )
+            })
         }
     }
-    Ok(operations)
+}
+
+/// What stands in a page token: the last name of the page before.
+fn after_token(page_token: &str) -> Result<Option<String>, BadArgument> {
+    if page_token.is_empty() {
+        return Ok(None);
+    }
+    match page_token::decode(page_token) {
+        Some(after) => Ok(Some(after)),
+        None => {
+            let path = Path::ROOT.field("page_token");
+            Err(path.bad(Reason::BadPage, "is none that this server has given"))
+        }
+    }
+}
+
+/// Checks what names begin with: the same rules as for a key, but it may be empty.
+fn check_prefix(
+    path: &Path<'_>,
+    reason: Reason,
+    prefix: &str,
+    limits: &Limits,
+) -> Result<(), BadArgument> {
+    if prefix.is_empty() || is_name(prefix, limits.max_key_bytes) {
+        return Ok(());
+    }
+    checked(path, reason, prefix.to_owned(), limits.max_key_bytes).map(|_| ())
+}
+
+/// A frame's operations, with the requests among them that can be recognised when they come again, by their places.
+pub(crate) type Operations = (Vec<Operation>, Vec<(usize, Request)>);
+
+/// Checks the operations of a frame that stand alone.
+pub(crate) fn each(ops: Vec<v1::Op>, limits: &Limits) -> Result<Operations, BadArgument> {
+    check_count(ops.len(), limits)?;
+    let mut operations = Vec::with_capacity(ops.len());
+    let mut requests = Vec::new();
+    for (index, mut op) in ops.into_iter().enumerate() {
+        let path = Path::ROOT.element("ops", index);
+        if let Some((kind, id)) = take_request_id(&mut op) {
+            let path = path.field(kind);
+            requests.push((index, *request_named(&path, id, &op)?));
+        }
+        operations.push(operation(&path, op, limits)?);
+    }
+    Ok((operations, requests))
+}
+
+/// Checks the operations of a batch or atomic frame, and names it by its request id, if it has one.
+pub(crate) fn all(
+    mut ops: Vec<v1::Op>,
+    request_id: String,
+    limits: &Limits,
+) -> Result<(Vec<Operation>, Option<Box<Request>>), BadArgument> {
+    check_count(ops.len(), limits)?;
+    let named = if request_id.is_empty() {
+        None
+    } else {
+        let content = v1::BatchRequest {
+            ops,
+            request_id: String::new(),
+        };
+        let named = request_named(&Path::ROOT, request_id, &content)?;
+        ops = content.ops;
+        Some(named)
+    };
+    let mut operations = Vec::with_capacity(ops.len());
+    for (index, mut op) in ops.into_iter().enumerate() {
+        let path = Path::ROOT.element("ops", index);
+        if let Some((kind, _)) = take_request_id(&mut op) {
+            return Err(path.field(kind).field("request_id").bad(
+                Reason::BadRequestId,
+                "must not be set here: the message as a whole has one",
+            ));
+        }
+        operations.push(operation(&path, op, limits)?);
+    }
+    let bytes = operations.iter().map(Operation::byte_len).sum();
+    if bytes > limits.max_batch_bytes {
+        return Err(Path::ROOT.field("ops").over(
+            Reason::BatchTooLarge,
+            "bytes of keys and values",
+            limits.max_batch_bytes,
+            bytes,
+        ));
+    }
+    Ok((operations, named))
+}
+
+/// Refuses a request id on a frame whose operations stand alone.
+pub(crate) fn no_request_id(request_id: &str) -> Result<(), BadArgument> {
+    if request_id.is_empty() {
+        return Ok(());
+    }
+    Err(Path::ROOT.field("request_id").bad(
+        Reason::BadRequestId,
+        "must not be set on a frame that is not atomic: its operations may have their own",
+    ))
+}
+
+/// Takes the request id out of an operation that has one, with the name of its kind.
+fn take_request_id(op: &mut v1::Op) -> Option<(&'static str, String)> {
+    let (kind, id) = match op.op.as_mut()? {
+        Op::Read(_) => return None,
+        Op::Write(write) => ("write", &mut write.request_id),
+        Op::Add(add) => ("add", &mut add.request_id),
+        Op::Transition(transition) => ("transition", &mut transition.request_id),
+        Op::Delete(delete) => ("delete", &mut delete.request_id),
+    };
+    (!id.is_empty()).then(|| (kind, std::mem::take(id)))
+}
+
+fn check_count(count: usize, limits: &Limits) -> Result<(), BadArgument> {
+    if count == 0 {
+        let path = Path::ROOT.field("ops");
+        return Err(path.bad(Reason::NoOperation, "has no operation"));
+    }
+    if count > limits.max_batch_ops {
+        return Err(too_many_operations(count, limits));
+    }
+    Ok(())
 }
 
 /// Refuses a frame for its `count` of operations.
@@ -209,47 +393,20 @@ pub(crate) fn too_many_operations(count: usize, limits: &Limits) -> BadArgument 
     )
 }
 
-/// Checks a frame's timeout: none if it is unset or zero.
-pub(crate) fn timeout(
-    timeout: Option<prost_types::Duration>,
-) -> Result<Option<Duration>, BadArgument> {
-    let Some(timeout) = timeout else {
-        return Ok(None);
-    };
-    let prost_types::Duration { seconds, nanos } = timeout;
-    match (u64::try_from(seconds), u32::try_from(nanos)) {
-        (Ok(0), Ok(0)) => Ok(None),
-        (Ok(seconds), Ok(nanos)) if nanos < 1_000_000_000 => {
-            Ok(Some(Duration::new(seconds, nanos)))
-        }
-        _ => {
-            let actual = format!("{seconds} seconds and {nanos} nanoseconds");
-            let problem = format!(
-                "is {actual}, but must be 0 or more, with less than a second of nanoseconds"
-            );
-            Err(BadArgument {
-                actual: Some(actual),
-                ..Path::ROOT
-                    .field("timeout")
-                    .bad(Reason::BadDuration, problem)
-            })
-        }
-    }
-}
-
 fn operation(path: &Path<'_>, op: v1::Op, limits: &Limits) -> Result<Operation, BadArgument> {
     match op.op {
         None => Err(path.bad(Reason::NoOperation, "has no operation")),
-        Some(v1::op::Op::Read(request)) => {
+        Some(Op::Read(request)) => {
             read_at(&path.field("read"), request, limits).map(Operation::Read)
         }
-        Some(v1::op::Op::Write(request)) => {
+        Some(Op::Write(request)) => {
             write_at(&path.field("write"), request, limits).map(Operation::Write)
         }
-        Some(v1::op::Op::Add(request)) => {
-            add_at(&path.field("add"), request, limits).map(Operation::Add)
+        Some(Op::Add(request)) => add_at(&path.field("add"), request, limits).map(Operation::Add),
+        Some(Op::Transition(request)) => {
+            transition_at(&path.field("transition"), request, limits).map(Operation::Transition)
         }
-        Some(v1::op::Op::Delete(request)) => {
+        Some(Op::Delete(request)) => {
             delete_at(&path.field("delete"), request, limits).map(Operation::Delete)
         }
     }
@@ -271,29 +428,106 @@ fn write_at(
     request: v1::WriteRequest,
     limits: &Limits,
 ) -> Result<Write, BadArgument> {
-    Ok(Write {
-        key: key(&path.field("key"), request.key, limits)?,
-        expect: expect(path, request.expect, limits)?,
-        value: value(&path.field("value"), request.value, limits)?,
-        answer: if request.return_previous {
+    use v1::write_request::Lifetime;
+    let v1::WriteRequest {
+        key: name,
+        expect,
+        request_id: _,
+        value: new_value,
+        keep_value,
+        lifetime,
+        return_previous,
+        session_create_revision,
+    } = request;
+    let bad = |problem| path.field("keep_value").bad(Reason::BadLifetime, problem);
+    let key = key(&path.field("key"), name, limits)?;
+    let expect = condition(path, expect, limits)?;
+    let value = match (new_value, keep_value) {
+        (Some(_), true) => return Err(bad("must not be set together with value")),
+        (None, true) => None,
+        (new_value, false) => Some(value(&path.field("value"), new_value, limits)?),
+    };
+    let lifetime = match lifetime {
+        // Not kept is the same as not said.
+        None | Some(Lifetime::KeepLifetime(false)) => None,
+        Some(Lifetime::Ttl(ttl)) => Some(Lifespan::Ttl(ttl)),
+        Some(Lifetime::Session(id)) => Some(Lifespan::Session(id)),
+        Some(Lifetime::KeepLifetime(true)) if value.is_none() => {
+            return Err(bad(
+                "must not be set together with keep_lifetime: nothing is asked for then",
+            ));
+        }
+        Some(Lifetime::KeepLifetime(true)) => Some(Lifespan::Keep),
+    };
+    let terms = WriteTerms {
+        expect,
+        lifetime: set_lifetime(path, lifetime, session_create_revision)?,
+        answer: if return_previous {
             WriteAnswer::Previous
         } else {
             WriteAnswer::Revisions
+        },
+    };
+    let terms = (terms != WriteTerms::default()).then(|| Box::new(terms));
+    Ok(Write { key, value, terms })
+}
+
+/// A lifetime on the wire.
+enum Lifespan {
+    Ttl(prost_types::Duration),
+    Session(String),
+    Keep,
+}
+
+fn set_lifetime(
+    path: &Path<'_>,
+    lifetime: Option<Lifespan>,
+    session_create_revision: i64,
+) -> Result<SetLifetime, BadArgument> {
+    if session_create_revision != 0 {
+        let path = path.field("session_create_revision");
+        if session_create_revision < 0 {
+            return Err(path.out_of_range(
+                Reason::BadLifetime,
+                "1 or more, or unset",
+                session_create_revision,
+            ));
+        }
+        if !matches!(lifetime, Some(Lifespan::Session(_))) {
+            return Err(path.bad(Reason::BadLifetime, "is set, but session is not"));
+        }
+    }
+    Ok(match lifetime {
+        None => SetLifetime::Unlimited,
+        Some(Lifespan::Keep) => SetLifetime::Keep,
+        Some(Lifespan::Ttl(ttl)) => {
+            let path = path.field("ttl");
+            SetLifetime::Ttl(span_in(&path, Reason::BadLifetime, Some(ttl), &TTL_RANGE)?)
+        }
+        Some(Lifespan::Session(id)) => SetLifetime::Session {
+            id: name(&path.field("session"), Reason::BadLifetime, id)?,
+            create_revision: Some(session_create_revision).filter(|revision| *revision != 0),
         },
     })
 }
 
 /// Whether `text` may be a key; [`key`] tells why not.
 pub(crate) fn is_key(text: &str, limits: &Limits) -> bool {
+    is_name(text, limits.max_key_bytes)
+}
+
+/// Whether `text` may be a name of up to so many bytes; [`checked`] tells why not.
+pub(crate) fn is_name(text: &str, bytes_max: usize) -> bool {
     let plain = |byte: &u8| (b' '..0x7f).contains(byte);
     !text.is_empty()
-        && text.len() <= limits.max_key_bytes
+        && text.len() <= bytes_max
         && !text.starts_with('$')
-        // Most keys are ASCII, which is quicker to look through.
+        // Most names are ASCII, which is quicker to look through.
         && (text.as_bytes().iter().all(plain) || !text.contains(char::is_control))
 }
 
 fn add_at(path: &Path<'_>, request: v1::AddRequest, limits: &Limits) -> Result<Add, BadArgument> {
+    use v1::add_request::Lifetime;
     if let (Some(min), Some(max)) = (request.min, request.max)
         && min > max
     {
@@ -313,12 +547,39 @@ fn add_at(path: &Path<'_>, request: v1::AddRequest, limits: &Limits) -> Result<A
             Beyond::Refuse
         },
     };
+    let lifetime = request.lifetime.map(|lifetime| match lifetime {
+        Lifetime::Ttl(ttl) => Lifespan::Ttl(ttl),
+        Lifetime::Session(id) => Lifespan::Session(id),
+    });
+    let key = key(&path.field("key"), request.key, limits)?;
+    let terms = AddTerms {
+        expect: condition(path, request.expect, limits)?,
+        bounds,
+        lifetime: set_lifetime(path, lifetime, request.session_create_revision)?,
+    };
     Ok(Add {
-        key: key(&path.field("key"), request.key, limits)?,
-        expect: expect(path, request.expect, limits)?,
+        key,
         delta: request.delta,
-        bounds: (bounds != Bounds::NONE).then(|| Box::new(bounds)),
+        terms: (terms != AddTerms::default()).then(|| Box::new(terms)),
     })
+}
+
+fn transition_at(
+    path: &Path<'_>,
+    request: v1::TransitionRequest,
+    limits: &Limits,
+) -> Result<Transition, BadArgument> {
+    let key = key(&path.field("key"), request.key, limits)?;
+    let to = name(&path.field("to"), Reason::BadMachine, request.to)?;
+    let terms = TransitionTerms {
+        expect: condition(path, request.expect, limits)?,
+        value: match request.value {
+            None => None,
+            new_value => Some(value(&path.field("value"), new_value, limits)?),
+        },
+    };
+    let terms = (terms != TransitionTerms::default()).then(|| Box::new(terms));
+    Ok(Transition { key, to, terms })
 }
 
 fn delete_at(
@@ -333,26 +594,41 @@ fn delete_at(
 }
 
 fn key(path: &Path<'_>, key: String, limits: &Limits) -> Result<Key, BadArgument> {
-    if is_key(&key, limits) {
-        return Ok(Key::from(key));
+    checked(path, Reason::BadKey, key, limits.max_key_bytes)
+}
+
+/// The name of a session, machine or state.
+fn name(path: &Path<'_>, reason: Reason, name: String) -> Result<Name, BadArgument> {
+    checked(path, reason, name, NAME_BYTES_MAX)
+}
+
+/// A name of up to so many bytes.
+fn checked(
+    path: &Path<'_>,
+    reason: Reason,
+    name: String,
+    bytes_max: usize,
+) -> Result<Name, BadArgument> {
+    if is_name(&name, bytes_max) {
+        return Ok(Name::from(name));
     }
-    let bad = |problem| path.bad(Reason::BadKey, problem);
-    if key.is_empty() {
+    let bad = |problem| path.bad(reason, problem);
+    if name.is_empty() {
         return Err(BadArgument {
             limit: Some("1".into()),
             actual: Some("0".into()),
             ..bad("is empty, but must have at least 1 byte".to_owned())
         });
     }
-    if key.len() > limits.max_key_bytes {
-        return Err(path.over(Reason::BadKey, "bytes", limits.max_key_bytes, key.len()));
+    if name.len() > bytes_max {
+        return Err(path.over(reason, "bytes", bytes_max, name.len()));
     }
-    if key.starts_with('$') {
+    if name.starts_with('$') {
         return Err(bad(format!(
-            "is {key:?}, but names that begin with $ are reserved"
+            "is {name:?}, but names that begin with $ are reserved"
         )));
     }
-    let (at, char) = key
+    let (at, char) = name
         .char_indices()
         .find(|(_, char)| char.is_control())
         .expect("nothing else is wrong with it");
@@ -387,26 +663,35 @@ fn value(path: &Path<'_>, value: Option<v1::Value>, limits: &Limits) -> Result<V
 
 fn expect(
     parent: &Path<'_>,
-    condition: Option<v1::Condition>,
+    expect: Option<v1::Condition>,
     limits: &Limits,
 ) -> Result<Expect, BadArgument> {
-    let Some(condition) = condition else {
+    Ok(condition(parent, expect, limits)?.map(Box::new))
+}
+
+fn condition(
+    parent: &Path<'_>,
+    expect: Option<v1::Condition>,
+    limits: &Limits,
+) -> Result<Option<Condition>, BadArgument> {
+    let Some(condition) = expect else {
         return Ok(None);
     };
     let path = parent.field("expect");
-    let revision = |name, revision: i64| {
+    let revision = |field, revision: i64| {
         if revision < 0 {
             let problem = format!("is {revision}, but must be 0 or more");
-            return Err(path.field(name).bad(Reason::BadCondition, problem));
+            return Err(path.field(field).bad(Reason::BadCondition, problem));
         }
         Ok(revision)
     };
+    let name = |field, text| name(&path.field(field), Reason::BadCondition, text);
     use v1::condition::Test;
     let condition = match condition.test {
         None => {
             return Err(path.bad(
                 Reason::BadCondition,
-                "tests nothing: set one of exists, revision, create_revision, value",
+                "tests nothing: set one of exists, revision, create_revision, value, state, session",
             ));
         }
         Some(Test::Exists(exists)) => Condition::Exists(exists),
@@ -415,6 +700,9 @@ fn expect(
         Some(Test::Value(expected)) => {
             Condition::Value(value(&path.field("value"), Some(expected), limits)?)
         }
+        Some(Test::State(state)) => Condition::State(name("state", state)?),
+        Some(Test::Session(session)) if session.is_empty() => Condition::Session(None),
+        Some(Test::Session(session)) => Condition::Session(Some(name("session", session)?)),
     };
-    Ok(Some(Box::new(condition)))
+    Ok(Some(condition))
 }

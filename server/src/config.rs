@@ -3,13 +3,14 @@
 //! Each field is a flag and an environment variable of `soloist-server`; the comments are what `--help` prints.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::RangedI64ValueParser;
 use clap::value_parser;
 
-use crate::machine::Operation;
+use crate::machine::{Operation, StoreLimits};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -25,9 +26,34 @@ pub const OWNER_BATCH_MAX: usize = 256;
 /// long enough to let the deadline of the next one pass.
 pub const OWNER_MESSAGE_LARGE: usize = 8 * KIB;
 
+/// Keys that end, or move on, between two goes at the mailbox: so many take about as long as the messages of one go.
+pub const DUE_KEYS_MAX: usize = 256;
+
+/// Longest name of a session, machine or state, and longest request_id, in bytes: three UUIDs and what joins them.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// Ttl of a key, and timeout of a state. What ends earlier than it can be noticed is no use, and what ends in more than
+/// ten years is a mistake in the unit.
+pub const TTL_RANGE: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// Ttl of a session: longer than a slow renewal takes, and short enough that what it holds is free again within a day.
+pub const SESSION_TTL_RANGE: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
+
+/// How often a quiet watch may be told that nothing was missed.
+pub const PROGRESS_RANGE: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(60 * 60);
+
+/// Bytes of one message of a watch: large enough to be cheap, small enough for every client.
+pub const WATCH_MESSAGE_BYTES: usize = MIB;
+
 /// How long a caller is asked to wait before it tries again after OVERLOADED. A full mailbox of small messages is
 /// worked off in about this time.
 pub const RETRY_DELAY: Duration = Duration::from_millis(20);
+
+/// The same where as many watches are open as may be: they stay open for long.
+pub const WATCH_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The answer to a deadline leaves this much before it, so that it arrives in time: an eighth of the timeout, at
 /// most 10 ms.
@@ -112,6 +138,44 @@ pub struct Limits {
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_STORE_BYTES", default_value_t = Self::DEFAULT.max_store_bytes,
           value_parser = value_parser!(u64).range(1..=i64::MAX as u64))]
     pub max_store_bytes: u64,
+    /// Sessions that live at once: clients, their workers, and room for those that died without a word.
+    #[arg(long, value_name = "N", env = "SOLOIST_MAX_SESSIONS", default_value_t = Self::DEFAULT.max_sessions,
+          value_parser = bytes(1, 1 << 24))]
+    pub max_sessions: usize,
+    /// Machines. They are written by people, and looked up with each new key.
+    #[arg(long, value_name = "N", env = "SOLOIST_MAX_MACHINES", default_value_t = Self::DEFAULT.max_machines,
+          value_parser = bytes(1, 1 << 20))]
+    pub max_machines: usize,
+    /// States of one machine: more than a protocol that people can follow has.
+    #[arg(long, value_name = "N", env = "SOLOIST_MAX_STATES", default_value_t = Self::DEFAULT.max_states,
+          value_parser = bytes(1, 1 << 16))]
+    pub max_states: usize,
+    /// How long a request_id and its answer are remembered: longer than any client goes on trying.
+    #[arg(long, value_name = "TIME", env = "SOLOIST_REQUEST_ID_WINDOW", default_value = "10m",
+          value_parser = duration)]
+    pub request_id_window: Duration,
+    /// Request_ids that are remembered at once. Beyond, new ones are refused with OVERLOADED, as none is forgotten early.
+    /// The default lasts for 1,600 a second.
+    #[arg(long, value_name = "N", env = "SOLOIST_REQUEST_ID_COUNT", default_value_t = Self::DEFAULT.request_id_count,
+          value_parser = bytes(1, 1 << 28))]
+    pub request_id_count: usize,
+    /// Bytes of remembered request_ids and their answers, 256 for each and the values that it shows. Beyond, new ones are
+    /// refused with OVERLOADED.
+    #[arg(long, value_name = "BYTES", env = "SOLOIST_REQUEST_ID_BYTES", default_value_t = Self::DEFAULT.request_id_bytes,
+          value_parser = bytes(KIB, 1 << 40))]
+    pub request_id_bytes: usize,
+    /// Changes that are kept for watches to go on from: what happens while a client connects again.
+    #[arg(long, value_name = "N", env = "SOLOIST_WATCH_RING_EVENTS", default_value_t = Self::DEFAULT.watch_ring_events,
+          value_parser = bytes(1, 1 << 28))]
+    pub watch_ring_events: usize,
+    /// Bytes of them: keys, values before and after, and from 10 to 150 for what surrounds these.
+    #[arg(long, value_name = "BYTES", env = "SOLOIST_WATCH_RING_BYTES", default_value_t = Self::DEFAULT.watch_ring_bytes,
+          value_parser = bytes(KIB, 1 << 40))]
+    pub watch_ring_bytes: usize,
+    /// Watches that are open at once. One that is quiet costs about a kilobyte.
+    #[arg(long, value_name = "N", env = "SOLOIST_MAX_WATCHES", default_value_t = Self::DEFAULT.max_watches,
+          value_parser = bytes(1, 1 << 24))]
+    pub max_watches: usize,
     /// Frames of one Pipeline stream that may wait for their answer. Beyond, a frame is answered OVERLOADED, so that
     /// one stream cannot fill the mailbox.
     #[arg(long, value_name = "N", env = "SOLOIST_MAX_FRAMES_IN_FLIGHT", default_value_t = Self::DEFAULT.max_frames_in_flight,
@@ -136,9 +200,35 @@ impl Limits {
         max_answer_bytes: 2 * MIB,
         max_unread_bytes: 16 * MIB,
         max_store_bytes: 1 << 30,
+        max_sessions: 100_000,
+        max_machines: 1_000,
+        max_states: 256,
+        request_id_window: Duration::from_secs(10 * 60),
+        request_id_count: 1_000_000,
+        request_id_bytes: 512 * MIB,
+        watch_ring_events: 1 << 18,
+        watch_ring_bytes: 16 * MIB,
+        max_watches: 20_000,
         max_frames_in_flight: 256,
         max_deadline: Duration::from_secs(10),
     };
+}
+
+impl Limits {
+    /// What the state itself keeps to.
+    #[must_use]
+    pub fn store_limits(&self) -> StoreLimits {
+        StoreLimits {
+            store_bytes: self.max_store_bytes,
+            sessions: self.max_sessions,
+            machines: self.max_machines,
+            request_id_window: self.request_id_window,
+            request_ids: self.request_id_count,
+            request_id_bytes: self.request_id_bytes,
+            ring_changes: self.watch_ring_events,
+            ring_bytes: self.watch_ring_bytes,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -280,6 +370,12 @@ impl Config {
             ("max-answer-bytes", limits.max_answer_bytes),
             ("max-unread-bytes", limits.max_unread_bytes),
             ("max-frames-in-flight", limits.max_frames_in_flight),
+            ("max-sessions", limits.max_sessions),
+            ("max-machines", limits.max_machines),
+            ("max-states", limits.max_states),
+            ("request-id-count", limits.request_id_count),
+            ("watch-ring-events", limits.watch_ring_events),
+            ("max-watches", limits.max_watches),
             ("mailbox-messages", mailbox.messages),
             ("mailbox-bytes", mailbox.bytes),
             ("max-connections", transport.max_connections),
@@ -323,6 +419,13 @@ impl Config {
             limits.max_unread_bytes,
             limits.max_answer_bytes,
             "--max-answer-bytes",
+        )?;
+        at_least(
+            "watch-ring-bytes",
+            limits.watch_ring_bytes,
+            // A batch must fit, or no watch would ever see one.
+            2 * limits.max_batch_bytes + limits.max_batch_ops * KIB,
+            "twice --max-batch-bytes, and 1 KiB for each of --max-batch-ops",
         )?;
         at_least(
             "mailbox-bytes",

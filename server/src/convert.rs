@@ -1,10 +1,13 @@
 //! From the domain to the wire: outcomes become responses.
 
+use std::time::Duration;
+
 use soloist::v1;
 
 use crate::machine::{
-    AddOutcome, AllOutcome, DeleteOutcome, Entry, Key, ListOutcome, ListShows, Outcome,
-    ReadOutcome, Rest, Value, WriteOutcome,
+    AddOutcome, AllOutcome, Change, ChangeCause, CloseOutcome, DeleteOutcome, Entry, Key, Lifetime,
+    ListOutcome, ListShows, Machine, News, OpenOutcome, Outcome, Page, ReadOutcome, Rest, Session,
+    State, Time, TransitionOutcome, Value, WatchBatch, WriteOutcome,
 };
 use crate::page_token;
 
@@ -19,7 +22,8 @@ pub(crate) fn write_response(outcome: WriteOutcome) -> v1::WriteResponse {
     v1::WriteResponse {
         revision: outcome.revision,
         create_revision: outcome.create_revision,
-        previous: outcome.previous.map(entry),
+        replayed: outcome.replayed,
+        previous: outcome.previous.map(|previous| entry(*previous)),
     }
 }
 
@@ -27,15 +31,26 @@ pub(crate) fn add_response(outcome: AddOutcome) -> v1::AddResponse {
     v1::AddResponse {
         revision: outcome.revision,
         create_revision: outcome.create_revision,
+        replayed: outcome.replayed,
         value: outcome.value,
         applied: outcome.applied,
+    }
+}
+
+pub(crate) fn transition_response(outcome: TransitionOutcome) -> v1::TransitionResponse {
+    v1::TransitionResponse {
+        revision: outcome.revision,
+        create_revision: outcome.create_revision,
+        replayed: outcome.replayed,
+        from: outcome.from.to_string(),
     }
 }
 
 pub(crate) fn delete_response(outcome: DeleteOutcome) -> v1::DeleteResponse {
     v1::DeleteResponse {
         revision: outcome.revision,
-        previous: outcome.previous.map(entry),
+        replayed: outcome.replayed,
+        previous: outcome.previous.map(|previous| entry(*previous)),
     }
 }
 
@@ -43,6 +58,7 @@ pub(crate) fn batch_response(outcome: AllOutcome) -> v1::BatchResponse {
     v1::BatchResponse {
         results: outcome.outcomes.into_iter().map(op_result).collect(),
         revision: outcome.revision,
+        replayed: outcome.replayed,
     }
 }
 
@@ -53,19 +69,17 @@ pub(crate) fn op_result(outcome: Outcome) -> v1::OpResult {
             Outcome::Read(outcome) => Result::Read(read_response(outcome)),
             Outcome::Write(outcome) => Result::Write(write_response(outcome)),
             Outcome::Add(outcome) => Result::Add(add_response(outcome)),
+            Outcome::Transition(outcome) => Result::Transition(transition_response(outcome)),
             Outcome::Delete(outcome) => Result::Delete(delete_response(outcome)),
         }),
     }
 }
 
 pub(crate) fn list_response(outcome: ListOutcome) -> v1::ListResponse {
-    let next_page_token = match (outcome.rest, outcome.entries.last()) {
-        (Rest::More, Some((last, _))) => page_token::encode(last.as_str()),
-        _ => String::new(),
-    };
-    let listed = |(key, listed): (Key, Entry)| {
-        let mut listed = entry(listed);
-        listed.key = key.as_str().into();
+    let last = outcome.entries.last().map(|(key, _)| key.as_str());
+    let next_page_token = next_page_token(outcome.rest, last);
+    let listed = |(key, entry): (Key, Entry)| {
+        let mut listed = keyed(&key, entry);
         if outcome.shows == ListShows::Keys {
             listed.value = None;
         }
@@ -78,12 +92,157 @@ pub(crate) fn list_response(outcome: ListOutcome) -> v1::ListResponse {
     }
 }
 
-fn entry(entry: Entry) -> v1::Entry {
+pub(crate) fn session(session: Session) -> v1::Session {
+    v1::Session {
+        id: session.id.to_string(),
+        ttl: Some(span(session.ttl)),
+        expire_time: Some(timestamp(session.ends)),
+        create_revision: session.create_revision,
+        key_count: session.key_count as i64,
+        replayed: false,
+    }
+}
+
+pub(crate) fn opened_session(outcome: OpenOutcome) -> v1::Session {
+    v1::Session {
+        replayed: outcome.replayed,
+        ..session(outcome.session)
+    }
+}
+
+pub(crate) fn close_session_response(outcome: &CloseOutcome) -> v1::CloseSessionResponse {
+    v1::CloseSessionResponse {
+        deleted_count: outcome.key_count as i64,
+        revision: outcome.revision,
+        replayed: outcome.replayed,
+    }
+}
+
+pub(crate) fn list_sessions_response(page: Page<Session>) -> v1::ListSessionsResponse {
+    let last = page.items.last().map(|session| session.id.as_str());
+    v1::ListSessionsResponse {
+        next_page_token: next_page_token(page.rest, last),
+        sessions: page.items.into_iter().map(session).collect(),
+    }
+}
+
+pub(crate) fn machine(machine: Machine) -> v1::Machine {
+    let state = |state: State| {
+        let (timeout, timeout_next) = match state.timeout {
+            Some(timeout) => (Some(span(timeout.after)), timeout.next.to_string()),
+            None => (None, String::new()),
+        };
+        v1::machine::State {
+            next: state.next.iter().map(Key::to_string).collect(),
+            timeout,
+            timeout_next,
+        }
+    };
+    v1::Machine {
+        name: machine.name.to_string(),
+        key_prefix: machine.key_prefix.to_string(),
+        initial: machine.initial.to_string(),
+        states: machine
+            .states
+            .into_iter()
+            .map(|(name, of)| (name.to_string(), state(of)))
+            .collect(),
+        revision: machine.revision,
+    }
+}
+
+pub(crate) fn list_machines_response(page: Page<Machine>) -> v1::ListMachinesResponse {
+    let last = page.items.last().map(|machine| machine.name.as_str());
+    v1::ListMachinesResponse {
+        next_page_token: next_page_token(page.rest, last),
+        machines: page.items.into_iter().map(machine).collect(),
+    }
+}
+
+pub(crate) fn watch_response(batch: WatchBatch) -> v1::WatchResponse {
+    let events = match batch.news {
+        News::Initial(entries) => entries.into_iter().map(initial_event).collect(),
+        News::Changes(changes) => changes.into_iter().map(event).collect(),
+    };
+    v1::WatchResponse {
+        events,
+        revision: batch.revision,
+        caught_up: batch.caught_up,
+    }
+}
+
+fn initial_event((key, entry): (Key, Entry)) -> v1::Event {
+    v1::Event {
+        cause: v1::event::Cause::Initial.into(),
+        entry: Some(keyed(&key, entry)),
+        previous: None,
+    }
+}
+
+fn event(change: Change) -> v1::Event {
+    use v1::event::Cause;
+    let Change {
+        key,
+        revision,
+        cause,
+        entry,
+        previous,
+        keeps: _,
+    } = change;
+    let cause = match cause {
+        ChangeCause::Written => Cause::Written,
+        ChangeCause::Transitioned => Cause::Transitioned,
+        ChangeCause::Deleted => Cause::Deleted,
+        ChangeCause::Expired => Cause::Expired,
+        ChangeCause::SessionEnded => Cause::SessionEnded,
+        ChangeCause::TimedOut => Cause::TimedOut,
+    };
+    let gone = || v1::Entry {
+        key: key.to_string(),
+        revision,
+        ..v1::Entry::default()
+    };
+    v1::Event {
+        cause: cause.into(),
+        entry: Some(entry.map_or_else(gone, |entry| keyed(&key, entry))),
+        previous: previous.map(|previous| keyed(&key, previous)),
+    }
+}
+
+fn next_page_token(rest: Rest, last: Option<&str>) -> String {
+    match (rest, last) {
+        (Rest::More, Some(last)) => page_token::encode(last),
+        _ => String::new(),
+    }
+}
+
+/// An entry with its key.
+fn keyed(key: &Key, shown: Entry) -> v1::Entry {
     v1::Entry {
-        key: String::new(), // The request names it.
-        value: Some(value(entry.value)),
+        key: key.to_string(),
+        ..entry(shown)
+    }
+}
+
+/// An entry without its key, which the request names.
+pub(crate) fn entry(entry: Entry) -> v1::Entry {
+    let (mut expire_time, mut session) = (None, String::new());
+    match entry.lifetime() {
+        None => {}
+        Some(Lifetime::Ttl { ends, .. }) => expire_time = Some(timestamp(*ends)),
+        Some(Lifetime::Session { id, .. }) => session = id.to_string(),
+    }
+    let place = entry.place();
+    v1::Entry {
+        key: String::new(),
         revision: entry.revision,
         create_revision: entry.create_revision,
+        expire_time,
+        session,
+        machine: place.map_or_else(String::new, |place| place.machine.to_string()),
+        state: place.map_or_else(String::new, |place| place.state.to_string()),
+        state_expire_time: place.and_then(|place| place.timeout_at).map(timestamp),
+        value: Some(value(entry.value)),
     }
 }
 
@@ -95,5 +254,21 @@ fn value(value: Value) -> v1::Value {
             Value::Text(text) => Kind::Text(text.as_ref().into()),
             Value::Bytes(bytes) => Kind::Bytes(bytes.as_ref().into()),
         }),
+    }
+}
+
+fn timestamp(time: Time) -> prost_types::Timestamp {
+    let since_epoch = span(time.to_epoch());
+    prost_types::Timestamp {
+        seconds: since_epoch.seconds,
+        nanos: since_epoch.nanos,
+    }
+}
+
+/// A duration of the domain: all of them are short of 300 years.
+pub(crate) fn span(span: Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: span.as_secs().cast_signed(),
+        nanos: span.subsec_nanos().cast_signed(),
     }
 }

@@ -13,19 +13,31 @@ use soloist::codec::Encoded;
 use soloist::v1;
 
 use crate::arguments::{self, BadArgument};
-use crate::config::Limits;
+use crate::config::{Limits, NAME_BYTES_MAX};
+use crate::convert;
 use crate::machine::{
-    Add, AddOutcome, AllOutcome, Delete, DeleteOutcome, EachOutcome, Entry, Key, Operation,
-    Outcome, Read, ReadOutcome, Value, Write, WriteAnswer, WriteOutcome,
+    Add, AddOutcome, AllOutcome, Delete, DeleteOutcome, EachOutcome, Entry, Key, Name, Operation,
+    Outcome, Read, ReadOutcome, Request, Transition, TransitionOutcome, Value, Write, WriteAnswer,
+    WriteOutcome, WriteTerms,
 };
 use crate::status::Refusal;
+use crate::varint;
 
 /// A frame whose arguments have been checked.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Frame {
     pub(crate) operations: Vec<Operation>,
-    pub(crate) atomic: bool,
+    pub(crate) done: Done,
     pub(crate) timeout: Option<std::time::Duration>,
+}
+
+/// How a frame's operations are done.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Done {
+    /// Each on its own; with the requests among them, by their places.
+    Each(Vec<(usize, Request)>),
+    /// All or none; with the request that they are.
+    All(Option<Box<Request>>),
 }
 
 /// Decodes and checks a frame.
@@ -46,6 +58,9 @@ pub(crate) fn decode(
     }
 }
 
+/// The operations of a batch, and the request that they are.
+pub(crate) type Batch = (Vec<Operation>, Option<Box<Request>>);
+
 /// Decodes and checks the operations of a batch. It comes once where frames come by the thousand, so all of it is left to
 /// the generated messages.
 ///
@@ -54,29 +69,36 @@ pub(crate) fn decode(
 pub(crate) fn decode_batch(
     message: &[u8],
     limits: &Limits,
-) -> Result<Result<Vec<Operation>, BadArgument>, DecodeError> {
+) -> Result<Result<Batch, BadArgument>, DecodeError> {
     if let Err(bad) = checked_count(message, limits) {
         return Ok(Err(bad));
     }
     let request = v1::BatchRequest::decode(message)?;
-    Ok(arguments::frame(request.ops, true, limits))
+    Ok(arguments::all(request.ops, request.request_id, limits))
 }
 
 fn any_frame(message: &[u8], limits: &Limits) -> Result<Result<Frame, BadArgument>, DecodeError> {
     let request = v1::PipelineRequest::decode(message)?;
     let checked = || {
-        let timeout = arguments::timeout(request.timeout)?;
-        let operations = arguments::frame(request.ops, request.atomic, limits)?;
+        let timeout = arguments::duration::timeout(request.timeout)?;
+        let (operations, done) = if request.atomic {
+            let (operations, named) = arguments::all(request.ops, request.request_id, limits)?;
+            (operations, Done::All(named))
+        } else {
+            arguments::no_request_id(&request.request_id)?;
+            let (operations, named) = arguments::each(request.ops, limits)?;
+            (operations, Done::Each(named))
+        };
         Ok(Frame {
             operations,
-            atomic: request.atomic,
+            done,
             timeout,
         })
     };
     Ok(checked())
 }
 
-/// A frame of `count` operations without conditions, timeout or anything wrong. None: perhaps a frame, but not such a
+/// A frame of `count` operations without conditions, lifetimes, request ids, timeout or anything wrong. None: perhaps a frame, but not such a
 /// one.
 fn common_frame(message: &[u8], count: usize, limits: &Limits) -> Option<Frame> {
     if count == 0 {
@@ -87,7 +109,7 @@ fn common_frame(message: &[u8], count: usize, limits: &Limits) -> Option<Frame> 
     let mut fields = Fields(message);
     while !fields.0.is_empty() {
         match fields.next()? {
-            (1, Field::Bytes(op)) => operations.push(common_operation(op, limits)?),
+            (1, Field::Bytes(op)) => common_operation(op, &mut operations, limits)?,
             (2, Field::Varint(flag)) => atomic = flag != 0,
             _ => return None,
         }
@@ -96,9 +118,14 @@ fn common_frame(message: &[u8], count: usize, limits: &Limits) -> Option<Frame> 
     if atomic && bytes() > limits.max_batch_bytes {
         return None;
     }
+    let done = if atomic {
+        Done::All(None)
+    } else {
+        Done::Each(Vec::new())
+    };
     Some(Frame {
         operations,
-        atomic,
+        done,
         timeout: None,
     })
 }
@@ -117,33 +144,34 @@ fn checked_count(message: &[u8], limits: &Limits) -> Result<usize, BadArgument> 
     Ok(count)
 }
 
-fn common_operation(op: &[u8], limits: &Limits) -> Option<Operation> {
+/// Reads an operation to the end of the others. Straight to its place: moving it there costs as much as reading it.
+fn common_operation(op: &[u8], operations: &mut Vec<Operation>, limits: &Limits) -> Option<()> {
     let mut fields = Fields(op);
-    let operation = match fields.next()? {
-        (1, Field::Bytes(read)) => Operation::Read(common_read(read, limits)?),
-        (2, Field::Bytes(write)) => Operation::Write(common_write(write, limits)?),
-        (3, Field::Bytes(add)) => Operation::Add(common_add(add, limits)?),
-        (5, Field::Bytes(delete)) => Operation::Delete(common_delete(delete, limits)?),
-        _ => return None,
+    let (number, Field::Bytes(operation)) = fields.next()? else {
+        return None;
     };
-    fields.0.is_empty().then_some(operation)
-}
-
-fn common_read(read: &[u8], limits: &Limits) -> Option<Read> {
-    Some(Read {
-        key: only_key(read, limits)?,
-        expect: None,
-    })
-}
-
-fn common_delete(delete: &[u8], limits: &Limits) -> Option<Delete> {
-    Some(Delete {
-        key: only_key(delete, limits)?,
-        expect: None,
-    })
+    if !fields.0.is_empty() {
+        return None;
+    }
+    match number {
+        1 => operations.push(Operation::Read(Read {
+            key: only_key(operation, limits)?,
+            expect: None,
+        })),
+        2 => operations.push(Operation::Write(common_write(operation, limits)?)),
+        3 => operations.push(Operation::Add(common_add(operation, limits)?)),
+        4 => operations.push(Operation::Transition(common_transition(operation, limits)?)),
+        5 => operations.push(Operation::Delete(Delete {
+            key: only_key(operation, limits)?,
+            expect: None,
+        })),
+        _ => return None,
+    }
+    Some(())
 }
 
 /// The key of a message that has nothing else.
+#[inline]
 fn only_key(message: &[u8], limits: &Limits) -> Option<Key> {
     let mut fields = Fields(message);
     match fields.next()? {
@@ -164,9 +192,28 @@ fn common_add(add: &[u8], limits: &Limits) -> Option<Add> {
     }
     Some(Add {
         key: key?,
-        expect: None,
         delta,
-        bounds: None,
+        terms: None,
+    })
+}
+
+fn common_transition(transition: &[u8], limits: &Limits) -> Option<Transition> {
+    let mut fields = Fields(transition);
+    let (mut key, mut to) = (None, None);
+    while !fields.0.is_empty() {
+        match fields.next()? {
+            (1, Field::Bytes(bytes)) => key = Some(common_key(bytes, limits)?),
+            (4, Field::Bytes(bytes)) => {
+                let text = std::str::from_utf8(bytes).ok()?;
+                to = Some(arguments::is_name(text, NAME_BYTES_MAX).then(|| Name::from(text))?);
+            }
+            _ => return None,
+        }
+    }
+    Some(Transition {
+        key: key?,
+        to: to?,
+        terms: None,
     })
 }
 
@@ -191,11 +238,17 @@ fn common_write(write: &[u8], limits: &Limits) -> Option<Write> {
             _ => return None,
         }
     }
+    let terms = match answer {
+        WriteAnswer::Revisions => None,
+        WriteAnswer::Previous => Some(Box::new(WriteTerms {
+            answer,
+            ..WriteTerms::default()
+        })),
+    };
     Some(Write {
         key: key?,
-        expect: None,
-        value: value?,
-        answer,
+        value: Some(value?),
+        terms,
     })
 }
 
@@ -225,8 +278,9 @@ enum Field<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The next field with its number. None if there is none, or not one of these kinds.
-    #[inline]
+    /// The next field with its number. None if there is none, or not one of these kinds. Always inlined: a call for each
+    /// field costs a tenth of a frame.
+    #[inline(always)]
     fn next(&mut self) -> Option<(u32, Field<'a>)> {
         let (tag, rest) = self.0.split_first()?;
         // One byte: fields 1 to 15.
@@ -236,9 +290,9 @@ impl<'a> Fields<'a> {
         self.0 = rest;
         let number = u32::from(tag >> 3);
         let field = match tag & 7 {
-            0 => Field::Varint(self.varint()?),
+            0 => Field::Varint(varint::take(&mut self.0)?),
             2 => {
-                let length = usize::try_from(self.varint()?).ok()?;
+                let length = usize::try_from(varint::take(&mut self.0)?).ok()?;
                 let (bytes, rest) = self.0.split_at_checked(length)?;
                 self.0 = rest;
                 Field::Bytes(bytes)
@@ -246,34 +300,6 @@ impl<'a> Fields<'a> {
             _ => return None,
         };
         (number > 0).then_some((number, field))
-    }
-
-    #[inline]
-    fn varint(&mut self) -> Option<u64> {
-        // Nearly all have one byte.
-        match self.0.split_first()? {
-            (byte, rest) if *byte < 0x80 => {
-                self.0 = rest;
-                Some(u64::from(*byte))
-            }
-            _ => self.long_varint(),
-        }
-    }
-
-    fn long_varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..63).step_by(7) {
-            let (byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            value |= u64::from(byte & 0x7f) << shift;
-            if *byte < 0x80 {
-                return Some(value);
-            }
-        }
-        // The tenth byte has the last bit, and nothing more.
-        let (byte, rest) = self.0.split_first()?;
-        self.0 = rest;
-        (*byte < 2).then(|| value | u64::from(*byte) << 63)
     }
 }
 
@@ -303,6 +329,7 @@ pub(crate) fn encode_all(answer: AllOutcome) -> Encoded {
         put_outcome(&mut buf, &outcome);
     }
     put_int(&mut buf, 3, answer.revision);
+    put_flag(&mut buf, 4, answer.replayed);
     Encoded(buf)
 }
 
@@ -311,7 +338,7 @@ pub(crate) fn encode_refused(refusal: Refusal) -> Encoded {
     let response = v1::PipelineResponse {
         results: Vec::new(),
         error: Some(refusal.into_rpc_status()),
-        revision: 0,
+        ..v1::PipelineResponse::default()
     };
     Encoded(response.encode_to_vec())
 }
@@ -325,12 +352,12 @@ fn buffer(results: usize) -> Vec<u8> {
 fn put_outcome(buf: &mut Vec<u8>, outcome: &Outcome) {
     match outcome {
         Outcome::Read(ReadOutcome { entry, revision }) => {
-            let entry = entry.as_ref().map(|entry| (entry, EntryLen::of(entry)));
-            let read_len = entry.map_or(0, |(_, len)| nested_len(len.entry)) + int_len(*revision);
+            let entry = entry.as_ref().map(Shown::of);
+            let read_len = entry.as_ref().map_or(0, Shown::nested_len) + int_len(*revision);
             put_prefix(buf, 1, nested_len(read_len));
             put_prefix(buf, 1, read_len);
-            if let Some((entry, len)) = entry {
-                put_entry(buf, 1, entry, len);
+            if let Some(entry) = entry {
+                entry.put(buf, 1);
             }
             put_int(buf, 2, *revision);
         }
@@ -338,17 +365,20 @@ fn put_outcome(buf: &mut Vec<u8>, outcome: &Outcome) {
             revision,
             create_revision,
             previous,
+            replayed,
         }) => {
-            let previous = previous.as_ref().map(|entry| (entry, EntryLen::of(entry)));
+            let previous = previous.as_deref().map(Shown::of);
             let write_len = int_len(*revision)
                 + int_len(*create_revision)
-                + previous.map_or(0, |(_, len)| nested_len(len.entry));
+                + flag_len(*replayed)
+                + previous.as_ref().map_or(0, Shown::nested_len);
             put_prefix(buf, 1, nested_len(write_len));
             put_prefix(buf, 2, write_len);
             put_int(buf, 1, *revision);
             put_int(buf, 2, *create_revision);
-            if let Some((previous, len)) = previous {
-                put_entry(buf, 4, previous, len);
+            put_flag(buf, 3, *replayed);
+            if let Some(previous) = previous {
+                previous.put(buf, 4);
             }
         }
         Outcome::Add(AddOutcome {
@@ -356,63 +386,119 @@ fn put_outcome(buf: &mut Vec<u8>, outcome: &Outcome) {
             create_revision,
             value,
             applied,
+            replayed,
         }) => {
-            let ints = [
-                (1, *revision),
-                (2, *create_revision),
-                (4, *value),
-                (5, *applied),
-            ];
-            let add_len = ints.iter().map(|(_, int)| int_len(*int)).sum();
+            let ints = [(4, *value), (5, *applied)];
+            let add_len = int_len(*revision)
+                + int_len(*create_revision)
+                + flag_len(*replayed)
+                + ints.iter().map(|(_, int)| int_len(*int)).sum::<usize>();
             put_prefix(buf, 1, nested_len(add_len));
             put_prefix(buf, 3, add_len);
+            put_int(buf, 1, *revision);
+            put_int(buf, 2, *create_revision);
+            put_flag(buf, 3, *replayed);
             for (field, int) in ints {
                 put_int(buf, field, int);
             }
         }
-        Outcome::Delete(DeleteOutcome { revision, previous }) => {
-            let previous = previous.as_ref().map(|entry| (entry, EntryLen::of(entry)));
-            let delete_len =
-                int_len(*revision) + previous.map_or(0, |(_, len)| nested_len(len.entry));
+        Outcome::Transition(TransitionOutcome {
+            revision,
+            create_revision,
+            from,
+            replayed,
+        }) => {
+            let from = from.as_str();
+            let transition_len = int_len(*revision)
+                + int_len(*create_revision)
+                + flag_len(*replayed)
+                + nested_len(from.len());
+            put_prefix(buf, 1, nested_len(transition_len));
+            put_prefix(buf, 4, transition_len);
+            put_int(buf, 1, *revision);
+            put_int(buf, 2, *create_revision);
+            put_flag(buf, 3, *replayed);
+            put_prefix(buf, 4, from.len());
+            buf.extend_from_slice(from.as_bytes());
+        }
+        Outcome::Delete(DeleteOutcome {
+            revision,
+            previous,
+            replayed,
+        }) => {
+            let previous = previous.as_deref().map(Shown::of);
+            let delete_len = int_len(*revision)
+                + flag_len(*replayed)
+                + previous.as_ref().map_or(0, Shown::nested_len);
             put_prefix(buf, 1, nested_len(delete_len));
             put_prefix(buf, 5, delete_len);
             put_int(buf, 1, *revision);
-            if let Some((previous, len)) = previous {
-                put_entry(buf, 4, previous, len);
+            put_flag(buf, 3, *replayed);
+            if let Some(previous) = previous {
+                previous.put(buf, 4);
             }
         }
     }
 }
 
-/// Lengths of the messages within an `Entry`, worked out once from the inside out.
-#[derive(Clone, Copy)]
-struct EntryLen {
-    entry: usize,
-    value: usize,
+/// An `Entry` without its key, which the request names, to be put into an answer.
+enum Shown<'a> {
+    /// With a value and revisions alone. Lengths of the messages in it are worked out once, from the inside out.
+    Common {
+        entry: &'a Entry,
+        entry_len: usize,
+        value_len: usize,
+    },
+    /// With more, which is left to the generated messages.
+    Any(Box<v1::Entry>),
 }
 
-impl EntryLen {
-    fn of(entry: &Entry) -> Self {
-        let value = match &entry.value {
+impl<'a> Shown<'a> {
+    fn of(entry: &'a Entry) -> Self {
+        if entry.attached.is_some() {
+            return Self::Any(Box::new(convert::entry(entry.clone())));
+        }
+        let value_len = match &entry.value {
             // Set, so it is there even if it is 0.
             Value::Int(int) => 1 + encoded_len_varint(int.cast_unsigned()),
             Value::Text(_) | Value::Bytes(_) => nested_len(entry.value.byte_len()),
         };
-        Self {
-            entry: nested_len(value) + int_len(entry.revision) + int_len(entry.create_revision),
-            value,
+        Self::Common {
+            entry,
+            entry_len: nested_len(value_len)
+                + int_len(entry.revision)
+                + int_len(entry.create_revision),
+            value_len,
+        }
+    }
+
+    /// What it takes with its tag and length.
+    fn nested_len(&self) -> usize {
+        match self {
+            Self::Common { entry_len, .. } => nested_len(*entry_len),
+            Self::Any(entry) => nested_len(entry.encoded_len()),
+        }
+    }
+
+    fn put(&self, buf: &mut Vec<u8>, field: u8) {
+        match self {
+            Self::Common {
+                entry,
+                entry_len,
+                value_len,
+            } => put_entry(buf, field, entry, *entry_len, *value_len),
+            Self::Any(entry) => prost::encoding::message::encode(field.into(), &**entry, buf),
         }
     }
 }
 
-/// An `Entry` without its key, which the request names.
-fn put_entry(buf: &mut Vec<u8>, field: u8, entry: &Entry, len: EntryLen) {
-    put_prefix(buf, field, len.entry);
-    put_prefix(buf, 2, len.value);
+fn put_entry(buf: &mut Vec<u8>, field: u8, entry: &Entry, entry_len: usize, value_len: usize) {
+    put_prefix(buf, field, entry_len);
+    put_prefix(buf, 2, value_len);
     match &entry.value {
         Value::Int(int) => {
             buf.push(1 << 3);
-            put_varint(buf, int.cast_unsigned());
+            varint::put(buf, int.cast_unsigned());
         }
         Value::Text(text) => {
             put_prefix(buf, 2, text.len());
@@ -430,16 +516,7 @@ fn put_entry(buf: &mut Vec<u8>, field: u8, entry: &Entry, len: EntryLen) {
 /// Tag and length of something nested.
 fn put_prefix(buf: &mut Vec<u8>, field: u8, len: usize) {
     buf.push(field << 3 | 2);
-    put_varint(buf, len as u64);
-}
-
-#[inline]
-fn put_varint(buf: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        buf.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    buf.push(value as u8);
+    varint::put(buf, len as u64);
 }
 
 /// What a nested message of `len` bytes takes with its tag and length, for fields 1 to 15.
@@ -451,8 +528,17 @@ fn nested_len(len: usize) -> usize {
 fn put_int(buf: &mut Vec<u8>, field: u8, int: i64) {
     if int != 0 {
         buf.push(field << 3);
-        put_varint(buf, int.cast_unsigned());
+        varint::put(buf, int.cast_unsigned());
     }
+}
+
+/// A bool field, left out where it is false.
+fn put_flag(buf: &mut Vec<u8>, field: u8, flag: bool) {
+    put_int(buf, field, flag.into());
+}
+
+fn flag_len(flag: bool) -> usize {
+    int_len(flag.into())
 }
 
 fn int_len(int: i64) -> usize {
@@ -464,222 +550,4 @@ fn int_len(int: i64) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::collection::vec;
-    use proptest::option;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::convert::op_result;
-    use crate::machine::{Cause, Rejection};
-
-    const LIMITS: Limits = Limits {
-        max_key_bytes: 4,
-        max_value_bytes: 8,
-        max_batch_ops: 5,
-        max_batch_bytes: 20,
-        ..Limits::DEFAULT
-    };
-
-    /// What is read by hand, if it is.
-    fn common(message: &[u8]) -> Option<Frame> {
-        let count = checked_count(message, &LIMITS).ok()?;
-        common_frame(message, count, &LIMITS)
-    }
-
-    fn value() -> impl Strategy<Value = v1::Value> {
-        use v1::value::Kind;
-        option::weighted(
-            0.9,
-            prop_oneof![
-                any::<i64>().prop_map(Kind::Int),
-                ".{0,3}".prop_map(Kind::Text),
-                vec(any::<u8>(), 0..10).prop_map(Kind::Bytes),
-            ],
-        )
-        .prop_map(|kind| v1::Value { kind })
-    }
-
-    fn condition() -> impl Strategy<Value = Option<v1::Condition>> {
-        let test = option::of(any::<i64>().prop_map(v1::condition::Test::Revision));
-        option::weighted(0.1, test.prop_map(|test| v1::Condition { test }))
-    }
-
-    fn op() -> impl Strategy<Value = v1::Op> {
-        let key = || prop_oneof![3 => "[a-z]{1,3}", 1 => any::<String>()];
-        let read = (key(), condition())
-            .prop_map(|(key, expect)| v1::op::Op::Read(v1::ReadRequest { key, expect }));
-        let write = (
-            key(),
-            condition(),
-            option::weighted(0.9, value()),
-            any::<bool>(),
-        )
-            .prop_map(|(key, expect, value, return_previous)| {
-                v1::op::Op::Write(v1::WriteRequest {
-                    key,
-                    expect,
-                    value,
-                    return_previous,
-                })
-            });
-        let add = (
-            key(),
-            condition(),
-            any::<i64>(),
-            option::of(any::<i64>()),
-            any::<bool>(),
-        )
-            .prop_map(|(key, expect, delta, min, saturate)| {
-                v1::op::Op::Add(v1::AddRequest {
-                    key,
-                    expect,
-                    delta,
-                    min,
-                    max: None,
-                    saturate,
-                })
-            });
-        let delete = (key(), condition())
-            .prop_map(|(key, expect)| v1::op::Op::Delete(v1::DeleteRequest { key, expect }));
-        option::weighted(0.95, prop_oneof![read, write, add, delete]).prop_map(|op| v1::Op { op })
-    }
-
-    fn request() -> impl Strategy<Value = v1::PipelineRequest> {
-        let timeout = option::weighted(
-            0.1,
-            (-2..5i64).prop_map(|seconds| prost_types::Duration { seconds, nanos: 0 }),
-        );
-        (vec(op(), 0..7), any::<bool>(), timeout).prop_map(|(ops, atomic, timeout)| {
-            v1::PipelineRequest {
-                ops,
-                atomic,
-                timeout,
-            }
-        })
-    }
-
-    fn entry() -> impl Strategy<Value = Entry> {
-        let value = prop_oneof![
-            any::<i64>().prop_map(Value::Int),
-            ".{0,200}".prop_map(|text| Value::Text(text.into())),
-            vec(any::<u8>(), 0..200).prop_map(|bytes| Value::Bytes(bytes.into())),
-        ];
-        (value, 1..i64::MAX, 1..i64::MAX).prop_map(|(value, revision, create_revision)| Entry {
-            value,
-            revision,
-            create_revision,
-        })
-    }
-
-    fn outcome() -> impl Strategy<Value = Outcome> {
-        let read = (option::of(entry()), 0..i64::MAX)
-            .prop_map(|(entry, revision)| Outcome::Read(ReadOutcome { entry, revision }));
-        let write = (option::of(entry()), 1..i64::MAX, 1..i64::MAX).prop_map(
-            |(previous, revision, create_revision)| {
-                Outcome::Write(WriteOutcome {
-                    revision,
-                    create_revision,
-                    previous,
-                })
-            },
-        );
-        let add = [any::<i64>(); 4].prop_map(|[revision, create_revision, value, applied]| {
-            Outcome::Add(AddOutcome {
-                revision,
-                create_revision,
-                value,
-                applied,
-            })
-        });
-        let delete = (option::of(entry()), 0..i64::MAX)
-            .prop_map(|(previous, revision)| Outcome::Delete(DeleteOutcome { revision, previous }));
-        prop_oneof![read, write, add, delete]
-    }
-
-    #[test]
-    fn the_common_frame_is_decoded_by_hand() {
-        let frame = v1::PipelineRequest {
-            ops: vec![
-                v1::Op {
-                    op: Some(v1::op::Op::Read(v1::ReadRequest {
-                        key: "a".into(),
-                        expect: None,
-                    })),
-                },
-                v1::Op {
-                    op: Some(v1::op::Op::Write(v1::WriteRequest {
-                        key: "b".into(),
-                        value: Some(v1::Value {
-                            kind: Some(v1::value::Kind::Int(-1)),
-                        }),
-                        ..v1::WriteRequest::default()
-                    })),
-                },
-            ],
-            ..v1::PipelineRequest::default()
-        };
-        assert!(common(&frame.encode_to_vec()).is_some());
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn by_hand_means_what_the_generated_messages_mean(request in request()) {
-            let message = request.encode_to_vec();
-            let any = any_frame(&message, &LIMITS).unwrap();
-            if let Some(common) = common(&message) {
-                prop_assert_eq!(Ok(common), any);
-            }
-        }
-
-        #[test]
-        fn noise_means_the_same_too(
-            request in request(),
-            flips in vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
-            cut in option::of(any::<prop::sample::Index>()),
-        ) {
-            let mut message = request.encode_to_vec();
-            if !message.is_empty() {
-                for (at, byte) in flips {
-                    let at = at.index(message.len());
-                    message[at] = byte;
-                }
-                if let Some(cut) = cut {
-                    message.truncate(cut.index(message.len()));
-                }
-            }
-            if let Some(common) = common(&message) {
-                prop_assert_eq!(Ok(Ok(common)), any_frame(&message, &LIMITS));
-            }
-        }
-
-        #[test]
-        fn answers_are_what_the_generated_messages_would_be(
-            outcomes in vec(outcome(), 0..6),
-            refused in any::<bool>(),
-            revision in 0..i64::MAX,
-        ) {
-            let mut expected = v1::PipelineResponse {
-                results: outcomes.iter().cloned().map(op_result).collect(),
-                error: None,
-                revision,
-            };
-            let all = encode_all(AllOutcome { outcomes: outcomes.clone(), revision, answer_bytes: 0 });
-            prop_assert_eq!(all.0, expected.encode_to_vec());
-
-            let mut results: Vec<_> = outcomes.into_iter().map(Ok).collect();
-            if refused {
-                let rejection = Rejection { key: "k".into(), cause: Cause::KeyNotFound };
-                let error = Refusal::from(rejection.clone()).into_rpc_status();
-                results.push(Err(Box::new(rejection)));
-                expected.results.push(v1::OpResult {
-                    result: Some(v1::op_result::Result::Error(error)),
-                });
-            }
-            let each = encode_each(EachOutcome { results, revision, answer_bytes: 0 });
-            prop_assert_eq!(each.0, expected.encode_to_vec());
-        }
-    }
-}
+mod tests;

@@ -29,9 +29,13 @@ pub mod machine;
 pub mod owner;
 mod page_token;
 mod pipeline;
+mod request_id;
 mod server;
 mod service;
 mod status;
+mod stream_end;
 mod transport;
+mod varint;
+mod watch;
 
 pub use server::{Drain, OwnerLost, Server};

@@ -18,16 +18,17 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use soloist::codec::{Encoded, not_a_message};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use crate::deadline::Deadline;
-use crate::frame::{self, Frame};
+use crate::frame::{self, Done, Frame};
 use crate::machine::{AllOutcome, EachOutcome};
 use crate::owner::{CallError, Held, Pending, Timer};
 use crate::service::StateService;
-use crate::status::{Refusal, draining, too_many_frames};
+use crate::status::{Refusal, too_many_frames};
+use crate::stream_end::stream_end;
 
 /// The place of an answer in the stream.
 enum Slot {
@@ -97,7 +98,7 @@ impl Reader {
         overloaded: &mut u64,
     ) -> Result<(), Status> {
         let drain = self.service.drain.clone();
-        let mut end = pin!(end(self.deadline, drain, self.slots.clone()));
+        let mut end = pin!(stream_end(self.deadline, drain, self.slots.clone()));
         loop {
             // Biased, so that refusals get their place before any later frame. That frames go before the end starves
             // nothing: there are never more of them ready than fit into the stream's window.
@@ -154,10 +155,9 @@ impl Reader {
             deadline = deadline.min(stream_deadline);
         }
         let (operations, unread) = (frame.operations, unread.clone());
-        Ok(if frame.atomic {
-            Slot::All(owner.apply_all(operations, unread, deadline)?)
-        } else {
-            Slot::Each(owner.apply_each(operations, unread, deadline)?)
+        Ok(match frame.done {
+            Done::All(named) => Slot::All(owner.apply_all(operations, named, unread, deadline)?),
+            Done::Each(named) => Slot::Each(owner.apply_each(operations, named, unread, deadline)?),
         })
     }
 }
@@ -217,26 +217,5 @@ impl Stream for Answers {
         this.overloaded -= 1;
         let refused = frame::encode_refused(too_many_frames(this.frames_max));
         Poll::Ready(Some(Ok(refused)))
-    }
-}
-
-/// Resolves when the stream has to end, whatever its client does.
-async fn end(
-    deadline: Option<Instant>,
-    mut drain: watch::Receiver<bool>,
-    slots: mpsc::Sender<Slot>,
-) -> Status {
-    let passed = async {
-        match deadline {
-            Some(deadline) => tokio::time::sleep_until(deadline).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = passed => Refusal::from(CallError::NotStarted).into_status(),
-        // An error means that whoever could tell is gone, which is the same.
-        _ = drain.wait_for(|drain| *drain) => draining().into_status(),
-        // Nobody is left to read this.
-        () = slots.closed() => Status::cancelled("the client takes no more answers"),
     }
 }

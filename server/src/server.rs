@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::num::NonZero;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::time::{ClockId, clock_gettime};
 use tokio::runtime::{self, Handle, Runtime};
@@ -16,10 +16,12 @@ use tonic_health::server::HealthReporter;
 use tracing::{error, info};
 
 use crate::config::Config;
-use crate::machine::StateMachine;
-use crate::owner::{self, Unread};
-use crate::service::{AdminService, StateService};
-use crate::transport::{Acceptor, Router, Worker};
+use crate::machine::{StateMachine, Time};
+use crate::owner::{self, Clock, OwnerLimits, Unread};
+use crate::service::{
+    AdminService, MachinesService, SERVICES, SessionsService, StateService, random_name,
+};
+use crate::transport::{Acceptor, Router, Services, Worker};
 
 /// A running server. Dropping it begins to shut it down, without waiting.
 #[derive(Debug)]
@@ -163,28 +165,45 @@ async fn run(
     mut drain: watch::Receiver<bool>,
 ) -> Result<(), OwnerLost> {
     let limits = Arc::new(config.limits);
-    let machine = StateMachine::new(limits.max_store_bytes);
-    let (handle, mut owner) = owner::spawn(machine, config.mailbox, limits.max_answer_bytes);
+    let machine = StateMachine::new(limits.store_limits());
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let clock = Clock::set(Time::since_epoch(since_epoch.unwrap_or_default()));
+    let owner_limits = OwnerLimits {
+        mailbox: config.mailbox,
+        answer_bytes: limits.max_answer_bytes,
+        watches: limits.max_watches,
+    };
+    let (handle, mut owner) = owner::spawn(machine, clock, owner_limits);
     let health = HealthReporter::new();
     // Told after health has said so, which otherwise might not be heard any more.
     let (close, closing) = watch::channel(false);
     report(&health, ServingStatus::Serving).await;
-    let router = Router::new(
-        StateService {
+    let store_id: Arc<str> = random_name().into();
+    let services = Services {
+        state: StateService {
             owner: handle.clone(),
             limits: Arc::clone(&limits),
+            store_id: Arc::clone(&store_id),
             drain: closing.clone(),
             // Each connection gets an account of its own.
             unread: Unread::new(0),
         },
-        AdminService {
+        machines: MachinesService {
+            owner: handle.clone(),
+            limits: Arc::clone(&limits),
+        },
+        sessions: SessionsService {
+            owner: handle.clone(),
+            limits: Arc::clone(&limits),
+        },
+        admin: AdminService {
             owner: handle,
             limits,
-            store_id: store_id().into(),
+            store_id,
         },
-        health.clone(),
-        closing.clone(),
-    );
+        health: health.clone(),
+    };
+    let router = Router::new(services, closing.clone());
     let acceptor = Acceptor::new(listener, workers, router, config.transport, closing);
     let open = acceptor.open();
 
@@ -216,16 +235,7 @@ async fn run(
 
 async fn report(health: &HealthReporter, status: ServingStatus) {
     // "" stands for the server as a whole.
-    for service in [
-        "",
-        soloist::server::state_server::SERVICE_NAME,
-        soloist::server::admin_server::SERVICE_NAME,
-    ] {
+    for service in [""].into_iter().chain(SERVICES) {
         health.set_service_status(service, status).await;
     }
-}
-
-/// A name that no other store has: 128 random bits.
-fn store_id() -> String {
-    format!("{:032x}", rand::random::<u128>())
 }

@@ -6,23 +6,34 @@ use std::sync::Arc;
 use futures_core::Stream;
 use nix::sys::resource::{UsageWho, getrusage};
 use soloist::codec::{Encoded, not_a_message};
-use soloist::server::{admin_server::Admin, state_server::State};
+use soloist::server::admin_server::{self, Admin};
+use soloist::server::machines_server::{self, Machines};
+use soloist::server::sessions_server::{self, Sessions};
+use soloist::server::state_server::{self, State};
 use soloist::v1;
-use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::config::Limits;
+use crate::config::{Limits, NAME_BYTES_MAX};
 use crate::deadline::Deadline;
-use crate::owner::{OwnerHandle, Unread};
-use crate::status::Refusal;
-use crate::{arguments, convert, frame, pipeline};
+use crate::owner::{OwnerHandle, Unread, Usage};
+use crate::status::{Refusal, store_changed};
+use crate::{arguments, convert, frame, pipeline, watch};
+
+/// The names of the services here, for health.
+pub(crate) const SERVICES: [&str; 4] = [
+    state_server::SERVICE_NAME,
+    machines_server::SERVICE_NAME,
+    sessions_server::SERVICE_NAME,
+    admin_server::SERVICE_NAME,
+];
 
 /// `soloist.v1.State`.
 #[derive(Clone, Debug)]
 pub(crate) struct StateService {
     pub(crate) owner: OwnerHandle,
     pub(crate) limits: Arc<Limits>,
-    pub(crate) drain: watch::Receiver<bool>,
+    pub(crate) store_id: Arc<str>,
+    pub(crate) drain: tokio::sync::watch::Receiver<bool>,
     /// What the clients of this connection have not read yet.
     pub(crate) unread: Unread,
 }
@@ -48,10 +59,11 @@ impl State for StateService {
         request: Request<v1::WriteRequest>,
     ) -> Result<Response<v1::WriteResponse>, Status> {
         let deadline = Deadline::of(&request).or_max(&self.limits);
-        let write = arguments::write(request.into_inner(), &self.limits).map_err(Refusal::from)?;
+        let (write, named) =
+            arguments::write(request.into_inner(), &self.limits).map_err(Refusal::from)?;
         let outcome = self
             .owner
-            .write(write, deadline)
+            .write(write, named, deadline)
             .await
             .map_err(Refusal::from)?;
         Ok(Response::new(convert::write_response(outcome)))
@@ -62,9 +74,29 @@ impl State for StateService {
         request: Request<v1::AddRequest>,
     ) -> Result<Response<v1::AddResponse>, Status> {
         let deadline = Deadline::of(&request).or_max(&self.limits);
-        let add = arguments::add(request.into_inner(), &self.limits).map_err(Refusal::from)?;
-        let outcome = self.owner.add(add, deadline).await.map_err(Refusal::from)?;
+        let (add, named) =
+            arguments::add(request.into_inner(), &self.limits).map_err(Refusal::from)?;
+        let outcome = self
+            .owner
+            .add(add, named, deadline)
+            .await
+            .map_err(Refusal::from)?;
         Ok(Response::new(convert::add_response(outcome)))
+    }
+
+    async fn transition(
+        &self,
+        request: Request<v1::TransitionRequest>,
+    ) -> Result<Response<v1::TransitionResponse>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.limits);
+        let (transition, named) =
+            arguments::transition(request.into_inner(), &self.limits).map_err(Refusal::from)?;
+        let outcome = self
+            .owner
+            .transition(transition, named, deadline)
+            .await
+            .map_err(Refusal::from)?;
+        Ok(Response::new(convert::transition_response(outcome)))
     }
 
     async fn delete(
@@ -72,11 +104,11 @@ impl State for StateService {
         request: Request<v1::DeleteRequest>,
     ) -> Result<Response<v1::DeleteResponse>, Status> {
         let deadline = Deadline::of(&request).or_max(&self.limits);
-        let delete =
+        let (delete, named) =
             arguments::delete(request.into_inner(), &self.limits).map_err(Refusal::from)?;
         let outcome = self
             .owner
-            .delete(delete, deadline)
+            .delete(delete, named, deadline)
             .await
             .map_err(Refusal::from)?;
         Ok(Response::new(convert::delete_response(outcome)))
@@ -87,12 +119,12 @@ impl State for StateService {
         request: Request<Encoded>,
     ) -> Result<Response<v1::BatchResponse>, Status> {
         let deadline = Deadline::of(&request).or_max(&self.limits);
-        let operations = frame::decode_batch(&request.into_inner().0, &self.limits)
+        let (operations, named) = frame::decode_batch(&request.into_inner().0, &self.limits)
             .map_err(|error| not_a_message(&error))?
             .map_err(Refusal::from)?;
         let pending = self
             .owner
-            .apply_all(operations, self.unread.clone(), deadline)
+            .apply_all(operations, named, self.unread.clone(), deadline)
             .map_err(Refusal::from)?;
         let (outcome, _held) = pending.answer().await.map_err(Refusal::from)?;
         Ok(Response::new(convert::batch_response(outcome)))
@@ -112,6 +144,27 @@ impl State for StateService {
         Ok(Response::new(convert::list_response(outcome)))
     }
 
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchResponse, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        request: Request<v1::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let deadline = Deadline::of(&request);
+        let arguments =
+            arguments::watch::watch(request.into_inner(), &self.limits).map_err(Refusal::from)?;
+        if let Some(meant) = &arguments.store_id
+            && **meant != *self.store_id
+        {
+            return Err(store_changed(meant, &self.store_id).into());
+        }
+        let begin_by = deadline.or_max(&self.limits);
+        let messages = watch::serve(self, arguments, begin_by, deadline.or_never())
+            .await
+            .map_err(Refusal::from)?;
+        Ok(Response::new(Box::pin(messages)))
+    }
+
     type PipelineStream = Pin<Box<dyn Stream<Item = Result<Encoded, Status>> + Send>>;
 
     async fn pipeline(
@@ -122,6 +175,150 @@ impl State for StateService {
         let answers = pipeline::serve(request.into_inner(), self.clone(), deadline);
         Ok(Response::new(Box::pin(answers)))
     }
+}
+
+/// `soloist.v1.Machines`.
+#[derive(Clone, Debug)]
+pub(crate) struct MachinesService {
+    pub(crate) owner: OwnerHandle,
+    pub(crate) limits: Arc<Limits>,
+}
+
+#[tonic::async_trait]
+impl Machines for MachinesService {
+    async fn define_machine(
+        &self,
+        request: Request<v1::DefineMachineRequest>,
+    ) -> Result<Response<v1::Machine>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.limits);
+        let define = arguments::machines::define(request.into_inner(), &self.limits)
+            .map_err(Refusal::from)?;
+        let machine = self
+            .owner
+            .define_machine(define, deadline)
+            .await
+            .map_err(Refusal::from)?;
+        Ok(Response::new(convert::machine(machine)))
+    }
+
+    async fn get_machine(
+        &self,
+        request: Request<v1::GetMachineRequest>,
+    ) -> Result<Response<v1::Machine>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.limits);
+        let name =
+            arguments::machines::machine_name(request.into_inner().name).map_err(Refusal::from)?;
+        let machine = self
+            .owner
+            .get_machine(name, deadline)
+            .await
+            .map_err(Refusal::from)?;
+        Ok(Response::new(convert::machine(machine)))
+    }
+
+    async fn list_machines(
+        &self,
+        request: Request<v1::ListMachinesRequest>,
+    ) -> Result<Response<v1::ListMachinesResponse>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.limits);
+        let (after, page_size) =
+            arguments::machines::list(request.get_ref(), &self.limits).map_err(Refusal::from)?;
+        let page = self
+            .owner
+            .list_machines(after, page_size, deadline)
+            .await
+            .map_err(Refusal::from)?;
+        Ok(Response::new(convert::list_machines_response(page)))
+    }
+
+    async fn delete_machine(
+        &self,
+        request: Request<v1::DeleteMachineRequest>,
+    ) -> Result<Response<v1::DeleteMachineResponse>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.limits);
+        let name =
+            arguments::machines::machine_name(request.into_inner().name).map_err(Refusal::from)?;
+        self.owner
+            .delete_machine(name, deadline)
+            .await
+            .map_err(Refusal::from)?;
+        Ok(Response::new(v1::DeleteMachineResponse {}))
+    }
+}
+
+/// `soloist.v1.Sessions`.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionsService {
+    pub(crate) owner: OwnerHandle,
+    pub(crate) limits: Arc<Limits>,
+}
+
+#[tonic::async_trait]
+impl Sessions for SessionsService {
+    async fn open_session(
+        &self,
+        request: Request<v1::OpenSessionRequest>,
+    ) -> Result<Response<v1::Session>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.limits);
+        let new_id = || random_name().into();
+        let (open, named) =
+            arguments::sessions::open(request.into_inner(), new_id).map_err(Refusal::from)?;
+        let outcome = self
+            .owner
+            .open_session(open, named, deadline)
+            .await
+            .map_err(Refusal::from)?;
+        Ok(Response::new(convert::opened_session(outcome)))
+    }
+
+    async fn renew_session(
+        &self,
+        request: Request<v1::RenewSessionRequest>,
+    ) -> Result<Response<v1::Session>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.limits);
+        let life = arguments::sessions::renew(request.into_inner()).map_err(Refusal::from)?;
+        let session = self
+            .owner
+            .renew_session(life, deadline)
+            .await
+            .map_err(Refusal::from)?;
+        Ok(Response::new(convert::session(session)))
+    }
+
+    async fn close_session(
+        &self,
+        request: Request<v1::CloseSessionRequest>,
+    ) -> Result<Response<v1::CloseSessionResponse>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.limits);
+        let (life, named) =
+            arguments::sessions::close(request.into_inner()).map_err(Refusal::from)?;
+        let outcome = self
+            .owner
+            .close_session(life, named, deadline)
+            .await
+            .map_err(Refusal::from)?;
+        Ok(Response::new(convert::close_session_response(&outcome)))
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<v1::ListSessionsRequest>,
+    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.limits);
+        let (after, page_size) =
+            arguments::sessions::list(request.get_ref(), &self.limits).map_err(Refusal::from)?;
+        let page = self
+            .owner
+            .list_sessions(after, page_size, deadline)
+            .await
+            .map_err(Refusal::from)?;
+        Ok(Response::new(convert::list_sessions_response(page)))
+    }
+}
+
+/// A name that nobody else has: 128 random bits.
+pub(crate) fn random_name() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }
 
 /// `soloist.v1.Admin`.
@@ -139,13 +336,19 @@ impl Admin for AdminService {
         request: Request<v1::GetInfoRequest>,
     ) -> Result<Response<v1::Info>, Status> {
         let deadline = Deadline::of(&request).or_max(&self.limits);
-        let usage = self.owner.usage(deadline).await.map_err(Refusal::from)?;
+        let Usage { state, watch_count } =
+            self.owner.usage(deadline).await.map_err(Refusal::from)?;
         Ok(Response::new(v1::Info {
             version: env!("CARGO_PKG_VERSION").into(),
             store_id: self.store_id.as_ref().into(),
-            revision: usage.revision,
-            key_count: usage.key_count as i64,
-            used_bytes: usage.used_bytes as i64,
+            revision: state.revision,
+            oldest_revision: state.oldest_revision,
+            key_count: state.key_count as i64,
+            used_bytes: state.used_bytes as i64,
+            session_count: state.session_count as i64,
+            machine_count: state.machine_count as i64,
+            watch_count: watch_count as i64,
+            request_id_count: state.request_id_count as i64,
             limits: Some(shown_limits(&self.limits)),
             cpu_time: cpu_time(),
         }))
@@ -165,9 +368,19 @@ fn shown_limits(limits: &Limits) -> v1::Limits {
         max_message_bytes: int(limits.max_message_bytes),
         max_batch_bytes: int(limits.max_batch_bytes),
         max_frames_in_flight: int(limits.max_frames_in_flight),
-        max_deadline: prost_types::Duration::try_from(limits.max_deadline).ok(),
+        max_deadline: Some(convert::span(limits.max_deadline)),
         max_answer_bytes: int(limits.max_answer_bytes),
         max_unread_bytes: int(limits.max_unread_bytes),
+        max_name_bytes: int(NAME_BYTES_MAX),
+        max_sessions: int(limits.max_sessions),
+        max_machines: int(limits.max_machines),
+        max_states: int(limits.max_states),
+        max_watches: int(limits.max_watches),
+        request_id_window: Some(convert::span(limits.request_id_window)),
+        request_id_count: limits.request_id_count as i64,
+        request_id_bytes: limits.request_id_bytes as i64,
+        watch_ring_events: limits.watch_ring_events as i64,
+        watch_ring_bytes: limits.watch_ring_bytes as i64,
     }
 }
 

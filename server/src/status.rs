@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt::{Display, Write as _};
+use std::time::Duration;
 
 use soloist::ERROR_DOMAIN;
 use soloist::v1::error::Reason;
@@ -13,8 +14,11 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt, pb};
 
 use crate::arguments::BadArgument;
-use crate::config::RETRY_DELAY;
-use crate::machine::{Cause, Condition, Entry, Mismatch, RejectedAt, Rejection, Value};
+use crate::config::{RETRY_DELAY, WATCH_RETRY_DELAY};
+use crate::machine::{
+    Cause, Condition, Entry, Lifetime, Lost, Mismatch, Name, RefusedMove, RejectedAt, Rejection,
+    Stranded, Value,
+};
 use crate::owner::CallError;
 
 /// Longest text of a value in an error's metadata, in bytes: enough to compare it.
@@ -24,8 +28,15 @@ const METADATA_BYTES: usize = 256;
 /// headers, of which clients take 8 KiB; and a thousand of them in one answer, of which clients take 4 MiB.
 const SHOWN_BYTES: usize = 64;
 
+/// Longest list of allowed states: the states of any machine that people can follow, short of what headers hold.
+const ALLOWED_BYTES: usize = 1_024;
+
 /// `ResourceInfo.resource_type` of a key.
 const ENTRY_TYPE: &str = "soloist.v1.Entry";
+
+/// The same of a session and of a machine.
+const SESSION_TYPE: &str = "soloist.v1.Session";
+const MACHINE_TYPE: &str = "soloist.v1.Machine";
 
 /// An error on its way out. Turns into a [`Status`] for a call, or into a `google.rpc.Status` for one operation or
 /// frame of a stream.
@@ -72,6 +83,18 @@ impl Refusal {
         })
     }
 
+    fn retry_after(self, delay: Duration) -> Self {
+        self.details(|details| {
+            details.set_retry_info(Some(delay));
+        })
+    }
+
+    fn resource(self, kind: &str, name: &str, description: &str) -> Self {
+        self.details(|details| {
+            details.set_resource_info(kind, name, "", description);
+        })
+    }
+
     fn details(mut self, set: impl FnOnce(&mut ErrorDetails)) -> Self {
         set(&mut self.details);
         self
@@ -81,11 +104,9 @@ impl Refusal {
     #[must_use]
     pub(crate) fn into_status(mut self) -> Status {
         let mut metadata = MetadataMap::new();
-        if self.details.retry_info().is_some() {
-            metadata.insert(
-                "grpc-retry-pushback-ms",
-                (RETRY_DELAY.as_millis() as u64).into(),
-            );
+        if let Some(delay) = self.details.retry_info().and_then(|info| info.retry_delay) {
+            let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+            metadata.insert("grpc-retry-pushback-ms", millis.into());
         }
         self.details
             .set_error_info(self.reason.as_str_name(), ERROR_DOMAIN, self.metadata);
@@ -145,6 +166,46 @@ pub(crate) fn unknown_method(path: &str) -> Refusal {
     )
 }
 
+/// A Watch means another history of the store.
+#[must_use]
+pub(crate) fn store_changed(expected: &str, actual: &str) -> Refusal {
+    let expected = cut(expected.into(), METADATA_BYTES);
+    Refusal::new(
+        Code::OutOfRange,
+        Reason::StoreChanged,
+        "the store's history is not the one that is meant: start again with initial",
+    )
+    .violation("HISTORY", "store_id", "store_id")
+    .with("expected", expected)
+    .with("actual", actual)
+}
+
+impl From<Lost> for Refusal {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Compacted { oldest, actual } => Self::new(
+                Code::OutOfRange,
+                Reason::RevisionCompacted,
+                format!(
+                    "the changes after revision {actual} are not kept any more, only those after {oldest}: start again with initial"
+                ),
+            )
+            .violation("HISTORY", "after_revision", "revision")
+            .with("oldest_revision", oldest)
+            .with("actual", actual),
+            Lost::Unknown { limit, actual } => Self::new(
+                Code::OutOfRange,
+                Reason::RevisionUnknown,
+                format!(
+                    "the store is at revision {limit} and has never been at {actual}: start again with initial"
+                ),
+            )
+            .violation("HISTORY", "after_revision", "revision")
+            .limit(limit, actual),
+        }
+    }
+}
+
 fn overloaded(limit: usize, unit: &str) -> Refusal {
     Refusal::new(
         Code::ResourceExhausted,
@@ -152,9 +213,7 @@ fn overloaded(limit: usize, unit: &str) -> Refusal {
         format!("no more than {limit} {unit} may wait, and this is one too many"),
     )
     .with("limit", limit)
-    .details(|details| {
-        details.set_retry_info(Some(RETRY_DELAY));
-    })
+    .retry_after(RETRY_DELAY)
 }
 
 impl From<BadArgument> for Refusal {
@@ -196,16 +255,28 @@ impl From<CallError> for Refusal {
             ),
             CallError::Rejected(rejection) => (*rejection).into(),
             CallError::RejectedAt(RejectedAt { index, rejection }) => {
-                Self::from(*rejection).with("op", index)
+                let refusal = Self::from(*rejection);
+                match index {
+                    Some(index) => refusal.with("op", index),
+                    None => refusal,
+                }
             }
+            CallError::Lost(lost) => lost.into(),
+            CallError::TooManyWatches { limit } => Self::new(
+                Code::ResourceExhausted,
+                Reason::Overloaded,
+                format!("no more than {limit} watches may be open, and this is one too many"),
+            )
+            .with("limit", limit)
+            .retry_after(WATCH_RETRY_DELAY),
         }
     }
 }
 
 impl From<Rejection> for Refusal {
-    fn from(Rejection { key, cause }: Rejection) -> Self {
-        let name = cut(key.as_str().into(), SHOWN_BYTES);
-        let key = cut(format!("{name:?}"), SHOWN_BYTES);
+    fn from(Rejection { subject, cause }: Rejection) -> Self {
+        let name = cut(subject.as_str().into(), SHOWN_BYTES);
+        let key = quoted(&subject);
         match cause {
             Cause::ExpectationFailed(mismatch) => expectation_failed(&name, &key, &mismatch),
             Cause::KeyExists { revision } => Self::new(
@@ -214,16 +285,179 @@ impl From<Rejection> for Refusal {
                 format!("key {key} exists, at revision {revision}"),
             )
             .with("revision", revision)
-            .details(|details| {
-                details.set_resource_info(ENTRY_TYPE, name, "", "the key exists");
-            }),
+            .resource(ENTRY_TYPE, &name, "the key exists"),
             Cause::KeyNotFound => Self::new(
                 Code::NotFound,
                 Reason::KeyNotFound,
                 format!("key {key} does not exist"),
             )
+            .resource(ENTRY_TYPE, &name, "the key does not exist"),
+            Cause::StateMismatch { expected, actual } => Self::new(
+                Code::FailedPrecondition,
+                Reason::StateMismatch,
+                match &actual {
+                    Some(actual) => format!(
+                        "key {key} was expected to be in state {}, and is in {}",
+                        quoted(&expected),
+                        quoted(actual)
+                    ),
+                    None => format!(
+                        "key {key} was expected to be in state {}, and is in none",
+                        quoted(&expected)
+                    ),
+                },
+            )
+            .violation("STATE", &name, "state")
+            .with("expected", expected)
+            .with("actual", actual.as_ref().map_or("", Name::as_str)),
+            Cause::TransitionRefused(refused) => {
+                let allowed = allowed(&refused);
+                let RefusedMove { machine, from, to, .. } = *refused;
+                let to = to.expect("a transition has a state to move to");
+                let may = match allowed.as_str() {
+                    "" => "and cannot move on".to_owned(),
+                    allowed => format!(
+                        "and can move to {}, not to {}",
+                        cut(allowed.replace(',', ", "), METADATA_BYTES),
+                        quoted(&to)
+                    ),
+                };
+                Self::new(
+                    Code::FailedPrecondition,
+                    Reason::TransitionRefused,
+                    format!(
+                        "key {key} is in state {} of machine {} {may}",
+                        quoted(&from),
+                        quoted(&machine)
+                    ),
+                )
+                .violation("TRANSITION", &name, "to")
+                .with("machine", machine)
+                .with("from", from)
+                .with("to", to)
+                .with("allowed", allowed)
+            }
+            Cause::StateNotFinal(refused) => {
+                let allowed = allowed(&refused);
+                let RefusedMove { machine, from, .. } = *refused;
+                Self::new(
+                    Code::FailedPrecondition,
+                    Reason::StateNotFinal,
+                    format!(
+                        "key {key} is in state {} of machine {}, which is not final, and cannot be deleted",
+                        quoted(&from), quoted(&machine)
+                    ),
+                )
+                .violation("TRANSITION", &name, "state")
+                .with("machine", machine)
+                .with("state", from)
+                .with("allowed", allowed)
+            }
+            Cause::NoMachine => Self::new(
+                Code::FailedPrecondition,
+                Reason::NoMachine,
+                format!("key {key} lies under no machine's prefix"),
+            )
+            .violation("TYPE", &name, "machine"),
+            Cause::MachineExists { revision } => Self::new(
+                Code::AlreadyExists,
+                Reason::MachineExists,
+                format!("machine {key} exists, at revision {revision}"),
+            )
+            .with("revision", revision)
+            .resource(MACHINE_TYPE, &name, "the machine exists"),
+            Cause::MachineNotFound => Self::new(
+                Code::NotFound,
+                Reason::MachineNotFound,
+                format!("machine {key} does not exist"),
+            )
+            .resource(MACHINE_TYPE, &name, "the machine does not exist"),
+            Cause::MachineChanged { expected, actual } => Self::new(
+                Code::Aborted,
+                Reason::ExpectationFailed,
+                format!("machine {key} was expected to have revision {expected}, and has {actual}"),
+            )
+            .violation("EXPECTATION", &name, "revision")
+            .with("test", "revision")
+            .with("expected", expected)
+            .with("actual", actual),
+            Cause::EntriesInState(stranded) => entries_in_state(&name, &key, *stranded),
+            Cause::PrefixTaken { machine, key_prefix } => Self::new(
+                Code::FailedPrecondition,
+                Reason::PrefixTaken,
+                format!(
+                    "the prefix of machine {key} and that of machine {}, {}, overlap",
+                    quoted(&machine),
+                    quoted(&key_prefix)
+                ),
+            )
+            .violation("MACHINE", &name, "key_prefix")
+            .with("machine", machine)
+            .with("key_prefix", cut(key_prefix.to_string(), METADATA_BYTES)),
+            Cause::StateUnreachable { state } => BadArgument {
+                field: format!("machine.states[{}]", quoted(&state)),
+                reason: Reason::BadMachine,
+                problem: "can never be reached from initial, and no key is in it".into(),
+                limit: None,
+                actual: None,
+            }
+            .into(),
+            Cause::SessionNotFound { id } => Self::new(
+                Code::NotFound,
+                Reason::SessionNotFound,
+                format!("session {} does not exist or has ended", quoted(&id)),
+            )
+            .resource(SESSION_TYPE, id.as_str(), "the session does not exist"),
+            Cause::SessionExists { create_revision } => Self::new(
+                Code::AlreadyExists,
+                Reason::SessionExists,
+                format!("session {key} exists, since revision {create_revision}"),
+            )
+            .with("create_revision", create_revision)
+            .resource(SESSION_TYPE, &name, "the session exists"),
+            Cause::SessionTakenOver {
+                id,
+                expected,
+                actual,
+            } => Self::new(
+                Code::Aborted,
+                Reason::SessionTakenOver,
+                format!(
+                    "session {} of revision {expected} was taken over: it is of revision {actual} now",
+                    quoted(&id)
+                ),
+            )
+            .violation("SESSION", id.as_str(), "create_revision")
+            .with("expected", expected)
+            .with("actual", actual),
+            Cause::RequestIdReused => Self::new(
+                Code::InvalidArgument,
+                Reason::RequestIdReused,
+                format!("request_id {key} was used before, for a request with other content"),
+            )
             .details(|details| {
-                details.set_resource_info(ENTRY_TYPE, name, "", "the key does not exist");
+                details.add_bad_request_violation("request_id", "was used for other content");
+            })
+            .with("field", "request_id"),
+            Cause::RequestIdsFull {
+                limit,
+                unit,
+                retry_after,
+            } => Self::new(
+                Code::ResourceExhausted,
+                Reason::Overloaded,
+                format!("no more than {limit} {unit} are remembered, and none is forgotten early"),
+            )
+            .with("limit", limit)
+            .retry_after(retry_after.max(RETRY_DELAY)),
+            Cause::TooMany { what, limit } => Self::new(
+                Code::ResourceExhausted,
+                Reason::StoreFull,
+                format!("there are {limit} {what}, and no more may be"),
+            )
+            .limit(limit, limit)
+            .details(|details| {
+                details.add_quota_failure_violation(what, format!("the limit is {limit}"));
             }),
             Cause::NotAnInt { kind } => Self::new(
                 Code::FailedPrecondition,
@@ -270,6 +504,49 @@ impl From<Rejection> for Refusal {
     }
 }
 
+/// A name, as it stands in a message.
+fn quoted(name: &Name) -> String {
+    cut(
+        format!("{:?}", cut(name.to_string(), SHOWN_BYTES)),
+        SHOWN_BYTES,
+    )
+}
+
+/// Where a key may move, sorted and separated by commas, as far as it fits.
+fn allowed(refused: &RefusedMove) -> String {
+    let names: Vec<_> = refused.allowed.iter().map(Name::as_str).collect();
+    cut(names.join(","), ALLOWED_BYTES)
+}
+
+fn entries_in_state(name: &str, machine: &str, stranded: Stranded) -> Refusal {
+    let Stranded {
+        count,
+        example,
+        state,
+    } = stranded;
+    let count = match count {
+        Stranded::COUNT_MAX => format!("{count} or more"),
+        count => count.to_string(),
+    };
+    let keys = if count == "1" { "key" } else { "keys" };
+    let what = match &state {
+        Some(state) => format!("in state {}", quoted(state)),
+        None => "under that prefix".to_owned(),
+    };
+    Refusal::new(
+        Code::FailedPrecondition,
+        Reason::EntriesInState,
+        format!(
+            "machine {machine} would strand {count} {keys} {what}, such as {}",
+            quoted(&example)
+        ),
+    )
+    .violation("MACHINE", name, "entries")
+    .with("count", count)
+    .with("example", cut(example.to_string(), METADATA_BYTES))
+    .with("state", state.as_ref().map_or("", Name::as_str))
+}
+
 fn expectation_failed(name: &str, key: &str, mismatch: &Mismatch) -> Refusal {
     let entry = mismatch.actual.as_ref();
     let revision = |revision: fn(&Entry) -> i64| entry.map_or(0, revision);
@@ -289,7 +566,15 @@ fn expectation_failed(name: &str, key: &str, mismatch: &Mismatch) -> Refusal {
             shown(expected),
             entry.map_or(String::new(), |entry| shown(&entry.value)),
         ),
-        Condition::Exists(_) => unreachable!("has causes of its own"),
+        Condition::Session(expected) => (
+            "session",
+            expected.as_ref().map_or("", Name::as_str).to_owned(),
+            match entry.and_then(Entry::lifetime) {
+                Some(Lifetime::Session { id, .. }) => id.to_string(),
+                Some(Lifetime::Ttl { .. }) | None => String::new(),
+            },
+        ),
+        Condition::Exists(_) | Condition::State(_) => unreachable!("have causes of their own"),
     };
     let message = match (&mismatch.expected, entry) {
         (Condition::Revision(0) | Condition::CreateRevision(0), _) => {
@@ -368,9 +653,10 @@ mod tests {
             value,
             revision: i64::MAX,
             create_revision: i64::MAX,
+            attached: None,
         };
         Rejection {
-            key: key.into(),
+            subject: key.into(),
             cause: Cause::ExpectationFailed(Box::new(Mismatch {
                 expected,
                 actual: value.map(entry),

@@ -156,10 +156,10 @@ impl Lane {
             Transport::Pipeline { frames, .. } => {
                 let frame = PipelineRequest {
                     ops: (0..sent.ops).map(|_| workload.next_op()).collect(),
-                    atomic: false,
                     timeout: self
                         .timeout
                         .map(|timeout| timeout.try_into().expect("the flag's limit fits the wire")),
+                    ..PipelineRequest::default()
                 };
                 // A closed channel means that the stream has ended; receiving tells why.
                 let _ = frames.try_send(frame);
@@ -285,6 +285,10 @@ async fn call(
             .add(request(add, timeout))
             .await
             .map(|response| v1::op_result::Result::Add(response.into_inner())),
+        v1::op::Op::Transition(transition) => client
+            .transition(request(transition, timeout))
+            .await
+            .map(|response| v1::op_result::Result::Transition(response.into_inner())),
         v1::op::Op::Delete(delete) => client
             .delete(request(delete, timeout))
             .await

@@ -61,9 +61,8 @@ impl Workload {
             Kind::Read => v1::op::Op::Read(ReadRequest { key, expect: None }),
             Kind::Write => v1::op::Op::Write(WriteRequest {
                 key,
-                expect: None,
                 value: Some(self.next_value()),
-                return_previous: false,
+                ..WriteRequest::default()
             }),
         };
         Op { op: Some(op) }

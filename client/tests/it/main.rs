@@ -7,8 +7,14 @@
 
 mod calls;
 mod compare_and_set;
+mod examples;
 mod load_errors;
 mod load_runs;
+mod machines;
 mod operations;
 mod pipeline;
+mod proxy;
+mod retry;
+mod sessions;
 mod support;
+mod watch;

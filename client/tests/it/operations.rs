@@ -1,8 +1,12 @@
 //! Additions, deletions, batches and lists.
 
-use soloist_client::{Add, Batch, Code, Delete, OpReply, Outcome, Read, Reason, Value, Write};
+use std::time::Duration;
 
-use crate::support::TestServer;
+use soloist_client::{
+    Add, Batch, Cause, Code, Delete, OpReply, Outcome, Read, Reason, Value, Write,
+};
+
+use crate::support::{TestServer, events};
 
 #[tokio::test]
 async fn counters_need_no_loop() {
@@ -80,5 +84,51 @@ async fn lists_go_on_where_they_stopped() {
     }
     assert_eq!(keys, ["jobs/0", "jobs/1", "jobs/2", "jobs/3", "jobs/4"]);
     let page = client.list("").keys_only().await.unwrap();
-    assert!(page.entries.iter().all(|entry| entry.value.is_none()));
+    assert!(page.entries.iter().all(|entry| entry.entry.value.is_none()));
+}
+
+#[tokio::test]
+async fn a_key_ends_with_its_ttl() {
+    let server = TestServer::start();
+    let client = server.client().await;
+    let mut watch = client.watch_prefix("").await.unwrap();
+    let short = Duration::from_millis(10);
+    client.write("a", 1).ttl(short).await.unwrap();
+    client.add("b", 1).ttl(short).await.unwrap();
+    let told = events(&mut watch, 4).await;
+    let ended = told.iter().filter(|event| event.cause == Cause::Expired);
+    assert_eq!(ended.count(), 2);
+    assert_eq!(client.read("a").await.unwrap().entry, None);
+}
+
+#[tokio::test]
+async fn a_lifetime_is_kept_changed_and_taken_away() {
+    let server = TestServer::start();
+    let client = server.client().await;
+    let long = Duration::from_secs(3_600);
+    let expire_time = async || client.read("k").await.unwrap().entry.unwrap().expire_time;
+
+    client.write("k", 1).ttl(long).await.unwrap();
+    let first = expire_time().await.unwrap();
+    client.write("k", 2).keep_lifetime().await.unwrap();
+    assert_eq!(expire_time().await, Some(first));
+    // Adding to what is there already leaves its lifetime as it is.
+    client.add("k", 1).ttl(long * 2).await.unwrap();
+    assert_eq!(expire_time().await, Some(first));
+
+    client.touch("k").ttl(long * 2).await.unwrap();
+    assert!(expire_time().await.unwrap() >= first + long);
+    client.touch("k").await.unwrap();
+    assert_eq!(expire_time().await, None);
+    assert_eq!(client.read("k").await.unwrap().value(), Some(&3.into()));
+    client.write("k", 1).ttl(long).await.unwrap();
+    client.write("k", 1).await.unwrap();
+    assert_eq!(expire_time().await, None);
+
+    let missing = client.touch("gone").ttl(long).await.unwrap_err();
+    assert_eq!(missing.reason(), Some(Reason::KeyNotFound));
+    for ttl in [Duration::ZERO, Duration::MAX] {
+        let error = client.write("k", 1).ttl(ttl).await.unwrap_err();
+        assert_eq!(error.reason(), Some(Reason::BadLifetime));
+    }
 }

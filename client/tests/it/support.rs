@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use soloist_client::Client;
+use soloist_client::{Client, Event, Watch};
 use soloist_server::Server;
 use soloist_server::config::Config;
 
@@ -43,6 +43,15 @@ impl Drop for TestServer {
         server.drain();
         // Not waited for: the clients of the test may still be connected.
     }
+}
+
+/// The next events of a watch, at least so many.
+pub(crate) async fn events(watch: &mut Watch, count: usize) -> Vec<Event> {
+    let mut events = Vec::new();
+    while events.len() < count {
+        events.extend(watch.next().await.unwrap().unwrap().events);
+    }
+    events
 }
 
 /// The load generator, with its arguments.

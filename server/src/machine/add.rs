@@ -1,9 +1,9 @@
 //! Addition within bounds.
 
-use super::operation::Cause;
+use super::rejection::Cause;
 
 /// Between what a sum must be, and what happens at the ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
     /// The least value, included.
     pub min: Option<i64>,
@@ -14,9 +14,10 @@ pub struct Bounds {
 }
 
 /// What to do with a sum beyond its bounds, of which the ends of 64 bits are the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Beyond {
     /// Refuse.
+    #[default]
     Refuse,
     /// Stop at the bound.
     Saturate,

@@ -1,56 +1,122 @@
 //! The state and its operations: no I/O, no clock, no randomness. The same calls give the same answers anywhere.
+//!
+//! This file holds the state as a whole, requests that come again, frames, and time. What single operations do is in
+//! `operations.rs`; sessions and machines are in files of their own.
 
 mod add;
+mod history;
+mod index;
+mod machines;
 mod operation;
+mod operations;
+mod rejection;
+mod requests;
+mod sessions;
 #[cfg(test)]
 mod tests;
+mod time;
 mod value;
+mod watch;
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry as Slot;
-use std::ops::Bound;
+use std::time::Duration;
 
 pub use add::{Beyond, Bounds};
+use history::History;
+pub use history::{Change, ChangeCause, Keeps};
+use index::Index;
+pub use machines::{DefineMachine, Machine, Purpose, State, Timeout};
 pub use operation::{
-    Add, AddOutcome, AllOutcome, Cause, Condition, Delete, DeleteOutcome, EachOutcome, Expect,
-    List, ListOutcome, ListShows, Mismatch, Operation, Outcome, Read, ReadOutcome, RejectedAt,
-    Rejection, Rest, Write, WriteAnswer, WriteOutcome,
+    Add, AddOutcome, AddTerms, AllOutcome, Condition, Delete, DeleteOutcome, EachOutcome, Expect,
+    List, ListOutcome, ListShows, Operation, Outcome, Page, Read, ReadOutcome, Rest, SetLifetime,
+    Transition, TransitionOutcome, TransitionTerms, Write, WriteAnswer, WriteOutcome, WriteTerms,
 };
-pub use value::{Entry, Key, Revision, Value};
+use operations::AnswerRoom;
+pub use rejection::{Cause, Mismatch, RefusedMove, RejectedAt, Rejection, Stranded};
+pub use requests::{Fingerprint, Request};
+use requests::{Replayable, Requests};
+pub use sessions::{
+    CloseOutcome, LivingSession, OpenOutcome, OpenSession, SESSION_SLICE, Session, SessionLife,
+};
+pub use time::Time;
+pub use value::{Attached, Entry, Key, Lifetime, Name, Place, Revision, Value};
+pub use watch::{Lost, News, Watch, WatchBatch, WatchFrom, WatchShows, WatchTarget};
 
 /// What one key costs beside its own bytes and its value's, as `Info.used_bytes` counts it: about the entry, its
 /// place in the table and the allocator's rounding.
 const KEY_OVERHEAD_BYTES: u64 = 64;
+
+/// What a lifetime or a state costs beside that: where it is kept, and where it is found when its time has come.
+const ATTACHED_BYTES: u64 = 128;
+
+/// What the state may hold.
+#[derive(Clone, Debug)]
+pub struct StoreLimits {
+    /// Bytes as `Info.used_bytes` counts them.
+    pub store_bytes: u64,
+    /// Sessions that live.
+    pub sessions: usize,
+    /// Machines.
+    pub machines: usize,
+    /// How long a request id is remembered.
+    pub request_id_window: Duration,
+    /// Request ids that are remembered.
+    pub request_ids: usize,
+    /// Bytes of them and their answers.
+    pub request_id_bytes: usize,
+    /// Changes that are kept for watches.
+    pub ring_changes: usize,
+    /// Bytes of them.
+    pub ring_bytes: usize,
+}
 
 /// How full the state is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
     /// The store revision.
     pub revision: Revision,
+    /// The revision after which every change is kept.
+    pub oldest_revision: Revision,
     /// Keys that are there.
     pub key_count: usize,
     /// Bytes that count towards the limit.
     pub used_bytes: u64,
+    /// Sessions that live.
+    pub session_count: usize,
+    /// Machines that are defined.
+    pub machine_count: usize,
+    /// Request ids that are remembered.
+    pub request_id_count: usize,
 }
 
 /// The whole state. Its owner is the only one to hold it.
 #[derive(Debug)]
 pub struct StateMachine {
     entries: BTreeMap<Key, Entry>,
+    index: Index,
+    history: History,
+    requests: Requests,
     revision: Revision,
     used_bytes: u64,
-    store_bytes_max: u64,
+    limits: StoreLimits,
 }
 
 impl StateMachine {
-    /// An empty state at revision 0, which may grow to `store_bytes_max` bytes as `Info.used_bytes` counts them.
+    /// An empty state at revision 0.
     #[must_use]
-    pub fn new(store_bytes_max: u64) -> Self {
+    pub fn new(limits: StoreLimits) -> Self {
         Self {
             entries: BTreeMap::new(),
+            index: Index::default(),
+            history: History::new(limits.ring_changes, limits.ring_bytes),
+            requests: Requests::new(
+                limits.request_id_window,
+                limits.request_ids,
+                limits.request_id_bytes,
+            ),
             revision: 0,
             used_bytes: 0,
-            store_bytes_max,
+            limits,
         }
     }
 
@@ -59,93 +125,63 @@ impl StateMachine {
     pub fn usage(&self) -> Usage {
         Usage {
             revision: self.revision,
+            oldest_revision: self.history.oldest(),
             key_count: self.entries.len(),
             used_bytes: self.used_bytes,
+            session_count: self.index.sessions.len(),
+            machine_count: self.index.machines.len(),
+            request_id_count: self.requests.len(),
         }
     }
 
-    /// Reads one key.
-    ///
-    /// # Errors
-    /// [`Rejection`] if `expect` does not hold.
-    pub fn read(&self, read: &Read) -> Result<ReadOutcome, Box<Rejection>> {
-        self.read_into(read, &mut Answer::unbounded())
-    }
-
-    /// Creates or replaces one value, at a new revision.
-    ///
-    /// # Errors
-    /// [`Rejection`] if `expect` does not hold or the store is full; nothing is changed then.
-    pub fn write(&mut self, write: Write) -> Result<WriteOutcome, Box<Rejection>> {
-        self.write_at(self.revision + 1, write, &mut Answer::unbounded())
-    }
-
-    /// Adds to one int, at a new revision if that changes anything.
-    ///
-    /// # Errors
-    /// [`Rejection`] if `expect` does not hold, the value is no int, the sum is out of bounds or the store is full;
-    /// nothing is changed then.
-    pub fn add(&mut self, add: Add) -> Result<AddOutcome, Box<Rejection>> {
-        self.add_at(self.revision + 1, add)
-    }
-
-    /// Deletes one key, at a new revision if it is there.
-    ///
-    /// # Errors
-    /// [`Rejection`] if `expect` does not hold; nothing is changed then.
-    pub fn delete(&mut self, delete: Delete) -> Result<DeleteOutcome, Box<Rejection>> {
-        self.delete_at(self.revision + 1, delete, &mut Answer::unbounded())
-    }
-
-    /// Lists keys in the order of their bytes.
-    #[must_use]
-    pub fn list(&self, list: &List) -> ListOutcome {
-        let from = match &list.after {
-            Some(after) => Bound::Excluded(after.as_str()),
-            None => Bound::Included(list.prefix.as_str()),
-        };
-        let mut bytes = 0;
-        let mut entries = Vec::new();
-        let mut rest = Rest::Nothing;
-        for (key, entry) in self.entries.range::<str, _>((from, Bound::Unbounded)) {
-            if !key.as_str().starts_with(&list.prefix) {
-                break;
-            }
-            bytes += key.as_str().len();
-            if list.shows == ListShows::Entries {
-                bytes += entry.value.byte_len();
-            }
-            if entries.len() == list.page_size || (bytes > list.page_bytes && !entries.is_empty()) {
-                rest = Rest::More;
-                break;
-            }
-            entries.push((key.clone(), entry.clone()));
-        }
-        ListOutcome {
-            entries,
-            rest,
-            shows: list.shows,
-            revision: self.revision,
-        }
-    }
-
-    /// Does the operations in order, each standing alone with a revision of its own. Those that would make the answer
-    /// hold more than `answer_bytes_max` bytes of values are refused.
+    /// Does the operations in order, each standing alone with a revision of its own. `requests` names those that can be
+    /// recognised when they come again, by their places in the order. Those that would make the answer hold more than
+    /// `answer_bytes_max` bytes of values are refused.
     pub fn apply_each(
         &mut self,
         operations: Vec<Operation>,
+        requests: &[(usize, Request)],
         answer_bytes_max: usize,
+        now: Time,
     ) -> EachOutcome {
-        let mut answer = Answer::bounded(answer_bytes_max);
-        let results = operations
-            .into_iter()
-            .map(|operation| self.apply_at(self.revision + 1, operation, &mut answer))
-            .collect();
+        let mut room = AnswerRoom::of(answer_bytes_max);
+        let mut results = Vec::with_capacity(operations.len());
+        if requests.is_empty() {
+            for operation in operations {
+                results.push(self.apply_at(self.revision + 1, operation, &mut room, now));
+            }
+        } else {
+            let mut requests = requests.iter().peekable();
+            for (index, operation) in operations.into_iter().enumerate() {
+                let request = requests.next_if(|(at, _)| *at == index);
+                let request = request.map(|(_, request)| request);
+                results.push(self.apply_named(operation, request, &mut room, now));
+            }
+        }
         EachOutcome {
             results,
             revision: self.revision,
-            answer_bytes: answer.used,
+            answer_bytes: room.used(),
         }
+    }
+
+    /// Does one operation of a frame in which some have request ids.
+    fn apply_named(
+        &mut self,
+        operation: Operation,
+        request: Option<&Request>,
+        room: &mut AnswerRoom,
+        now: Time,
+    ) -> Result<Outcome, Box<Rejection>> {
+        let outcome = self.once(request, now, |this| {
+            this.apply_at(this.revision + 1, operation, room, now)
+        })?;
+        if let (Some(request), Some(previous)) = (request, outcome.replayed_previous()) {
+            // It is shown again, in another answer.
+            room.take(Some(previous))
+                .map_err(|cause| Rejection::of(&request.id, cause))?;
+        }
+        Ok(outcome)
     }
 
     /// Does the operations in order, all of them at one new revision, or none. The answer may hold `answer_bytes_max`
@@ -156,36 +192,67 @@ impl StateMachine {
     pub fn apply_all(
         &mut self,
         operations: Vec<Operation>,
+        request: Option<&Request>,
         answer_bytes_max: usize,
+        now: Time,
     ) -> Result<AllOutcome, RejectedAt> {
+        let mut at = None;
+        let outcome = self
+            .once(request, now, |this| {
+                this.apply_all_at(operations, answer_bytes_max, now)
+                    .map_err(|(index, rejection)| {
+                        at = Some(index);
+                        rejection
+                    })
+            })
+            .map_err(|rejection| RejectedAt {
+                index: at,
+                rejection,
+            })?;
+        if let (Some(request), true) = (request, outcome.answer_bytes > answer_bytes_max) {
+            let cause = Cause::AnswerTooLarge {
+                limit: answer_bytes_max,
+                actual: outcome.answer_bytes,
+            };
+            return Err(RejectedAt {
+                index: None,
+                rejection: Rejection::of(&request.id, cause),
+            });
+        }
+        Ok(outcome)
+    }
+
+    fn apply_all_at(
+        &mut self,
+        operations: Vec<Operation>,
+        answer_bytes_max: usize,
+        now: Time,
+    ) -> Result<AllOutcome, (usize, Box<Rejection>)> {
         let before = self.revision;
-        let mut answer = Answer::bounded(answer_bytes_max);
-        let mut undo = Vec::new();
+        let revision = before + 1;
+        let mut room = AnswerRoom::of(answer_bytes_max);
+        self.history.begin_batch();
         let mut outcomes = Vec::with_capacity(operations.len());
         for (index, operation) in operations.into_iter().enumerate() {
-            if let Some(key) = operation.changes() {
-                undo.push((key.clone(), self.entries.get(key.as_str()).cloned()));
-            }
-            match self.apply_at(before + 1, operation, &mut answer) {
+            let done = self.apply_at(revision, operation, &mut room, now);
+            match done {
                 Ok(outcome) => outcomes.push(outcome),
                 Err(rejection) => {
-                    self.roll_back(before, undo);
-                    return Err(RejectedAt { index, rejection });
+                    self.roll_back(before);
+                    return Err((index, rejection));
                 }
             }
         }
+        self.history.end_batch();
         // What came in front of the first change was done at the revision before; all answers name the frame's.
         for outcome in &mut outcomes {
-            let (Outcome::Read(ReadOutcome { revision, .. })
-            | Outcome::Write(WriteOutcome { revision, .. })
-            | Outcome::Add(AddOutcome { revision, .. })
-            | Outcome::Delete(DeleteOutcome { revision, .. })) = outcome;
-            *revision = self.revision;
+            *outcome.revision_mut() = self.revision;
         }
         Ok(AllOutcome {
             outcomes,
             revision: self.revision,
-            answer_bytes: answer.used,
+            answer_bytes: room.used(),
+            replayed: false,
         })
     }
 
@@ -193,144 +260,140 @@ impl StateMachine {
         &mut self,
         revision: Revision,
         operation: Operation,
-        answer: &mut Answer,
+        room: &mut AnswerRoom,
+        now: Time,
     ) -> Result<Outcome, Box<Rejection>> {
         match operation {
-            Operation::Read(read) => self.read_into(&read, answer).map(Outcome::Read),
-            Operation::Write(write) => self.write_at(revision, write, answer).map(Outcome::Write),
-            Operation::Add(add) => self.add_at(revision, add).map(Outcome::Add),
-            Operation::Delete(delete) => self
-                .delete_at(revision, delete, answer)
-                .map(Outcome::Delete),
+            Operation::Read(read) => self.read_into(&read, room).map(Outcome::Read),
+            Operation::Write(write) => self
+                .write_at(revision, write, room, now)
+                .map(Outcome::Write),
+            Operation::Add(add) => self.add_at(revision, add, now).map(Outcome::Add),
+            Operation::Transition(transition) => self
+                .transition_at(revision, transition, now)
+                .map(Outcome::Transition),
+            Operation::Delete(delete) => {
+                self.delete_at(revision, delete, room).map(Outcome::Delete)
+            }
         }
     }
 
-    fn read_into(&self, read: &Read, answer: &mut Answer) -> Result<ReadOutcome, Box<Rejection>> {
-        let entry = self.entries.get(read.key.as_str());
-        check(read.expect.as_deref(), entry)
-            .and_then(|()| answer.take(entry))
-            .map_err(|cause| refused(&read.key, cause))?;
-        Ok(ReadOutcome {
-            entry: entry.cloned(),
-            revision: self.revision,
-        })
-    }
-
-    fn write_at(
+    /// Does something once: answers it again if it is a request that came before, and remembers it if not.
+    fn once<T: Replayable>(
         &mut self,
-        revision: Revision,
-        write: Write,
-        answer: &mut Answer,
-    ) -> Result<WriteOutcome, Box<Rejection>> {
-        let Write {
-            key,
-            expect,
-            value,
-            answer: shows,
-        } = write;
-        let slot = self.entries.entry(key);
-        let refuse = |cause| refused(slot.key(), cause);
-        let present = present(&slot);
-
-        check(expect.as_deref(), present).map_err(refuse)?;
-        let used_bytes =
-            space(self.used_bytes, self.store_bytes_max, &slot, &value).map_err(refuse)?;
-        if shows == WriteAnswer::Previous {
-            answer.take(present).map_err(refuse)?;
+        request: Option<&Request>,
+        now: Time,
+        apply: impl FnOnce(&mut Self) -> Result<T, Box<Rejection>>,
+    ) -> Result<T, Box<Rejection>> {
+        if let Some(request) = request {
+            let refuse = |cause| Rejection::of(&request.id, cause);
+            if let Some(answer) = self.requests.find(request, now).map_err(refuse)? {
+                // The fingerprint tells kinds of requests apart, too.
+                return T::replay(answer).ok_or_else(|| refuse(Cause::RequestIdReused));
+            }
         }
-
-        // Nothing refuses from here on.
-        self.used_bytes = used_bytes;
-        self.revision = revision;
-        let (create_revision, previous) = set(slot, value, revision);
-        Ok(WriteOutcome {
-            revision,
-            create_revision,
-            previous: previous.filter(|_| shows == WriteAnswer::Previous),
-        })
+        let outcome = apply(self)?;
+        if let Some(request) = request {
+            let answer = outcome.clone().answer();
+            self.requests.remember(request, answer, now);
+        }
+        Ok(outcome)
     }
 
-    fn add_at(&mut self, revision: Revision, add: Add) -> Result<AddOutcome, Box<Rejection>> {
-        let Add {
-            key,
-            expect,
-            delta,
-            bounds,
-        } = add;
-        let slot = self.entries.entry(key);
-        let refuse = |cause| refused(slot.key(), cause);
-        let present = present(&slot);
-
-        check(expect.as_deref(), present).map_err(refuse)?;
-        let before = match present.map(|entry| &entry.value) {
-            None => 0,
-            Some(Value::Int(int)) => *int,
-            Some(other) => return Err(refuse(Cause::NotAnInt { kind: other.kind() })),
-        };
-        let after = bounds
-            .map_or(Bounds::NONE, |bounds| *bounds)
-            .add(before, delta)
-            .map_err(refuse)?;
-        // From one end of 64 bits to a bound beyond the middle, it is as much as 64 bits can tell.
-        let applied = after.saturating_sub(before);
-        if let Some(entry) = present
-            && after == before
-        {
-            return Ok(AddOutcome {
-                revision: self.revision,
-                create_revision: entry.create_revision,
-                value: after,
-                applied,
-            });
-        }
-        let value = Value::Int(after);
-        let used_bytes =
-            space(self.used_bytes, self.store_bytes_max, &slot, &value).map_err(refuse)?;
-
-        // Nothing refuses from here on.
-        self.used_bytes = used_bytes;
-        self.revision = revision;
-        let (create_revision, _) = set(slot, value, revision);
-        Ok(AddOutcome {
-            revision,
-            create_revision,
-            value: after,
-            applied,
-        })
+    /// Whether a request came before, and will be answered again.
+    #[must_use]
+    pub fn remembers(&self, request: &Request) -> bool {
+        self.requests.remembers(request)
     }
 
-    fn delete_at(
-        &mut self,
-        revision: Revision,
-        delete: Delete,
-        answer: &mut Answer,
-    ) -> Result<DeleteOutcome, Box<Rejection>> {
-        let Delete { key, expect } = delete;
-        let present = self.entries.get(key.as_str());
-        check(expect.as_deref(), present)
-            .and_then(|()| answer.take(present))
-            .map_err(|cause| refused(&key, cause))?;
+    /// The keys that changed after `revision`, each with when, as far as that is kept.
+    pub fn keys_changed_after(&self, revision: Revision) -> impl Iterator<Item = (Revision, &str)> {
+        let changes = self.history.after(revision);
+        changes.map(|change| (change.revision(), change.key()))
+    }
 
-        // Nothing refuses from here on.
-        let previous = self.entries.remove(key.as_str());
-        if let Some(previous) = &previous {
-            self.used_bytes -= entry_bytes(key.as_str(), &previous.value);
-            self.revision = revision;
+    /// When [time](Self::advance) has something to do next.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Time> {
+        let forgets = self.requests.next_due();
+        self.index.next_due().into_iter().chain(forgets).min()
+    }
+
+    /// Lets time do what is due by now: ends sessions and keys, moves keys on, forgets requests. What is due first goes
+    /// first; of what is due together, sessions go before ttls and these before timeouts. Stops after about `keys_max`
+    /// keys, so that other calls need not wait: [`next_due`](Self::next_due) tells whether there is more.
+    pub fn advance(&mut self, now: Time, keys_max: usize) {
+        let mut done = 0;
+        while done < keys_max {
+            let ended = self.end_next_slice();
+            if ended > 0 {
+                done += ended;
+                continue;
+            }
+            let expiry = self.index.next_expiry();
+            let first = [
+                self.index.sessions.next_due(),
+                expiry,
+                self.index.machines.next_due(),
+            ]
+            .into_iter()
+            .enumerate()
+            .filter_map(|(order, due)| Some((due?, order)))
+            .min();
+            done += 1;
+            match first {
+                Some((due, order)) if due <= now => match order {
+                    0 => done += self.end_due_session(now).unwrap_or(0),
+                    1 => self.end_expired(now),
+                    _ => {
+                        self.fire_due_timeout(now);
+                    }
+                },
+                _ if self.requests.forget_due(now) => {}
+                _ => return,
+            }
         }
-        Ok(DeleteOutcome {
-            revision: self.revision,
-            previous,
-        })
+    }
+
+    /// Ends the key whose ttl ended first.
+    fn end_expired(&mut self, now: Time) {
+        if let Some(key) = self.index.expired(now).cloned() {
+            self.revision += 1;
+            self.remove(&key, self.revision, ChangeCause::Expired);
+        }
+    }
+
+    /// Takes a key away, which is there.
+    fn remove(&mut self, key: &Key, revision: Revision, cause: ChangeCause) {
+        let (key, previous) = self
+            .entries
+            .remove_entry(key)
+            .expect("only a key that is there is taken away");
+        self.used_bytes -= entry_bytes(key.as_str(), &previous);
+        if previous.attached.is_some() {
+            self.index
+                .replaced(&key, previous.attached.as_deref(), None);
+        }
+        self.history
+            .record(&key, revision, cause, None, Some(previous));
     }
 
     /// Puts back what the first operations of a refused frame had changed, the last change first.
-    fn roll_back(&mut self, revision: Revision, undo: Vec<(Key, Option<Entry>)>) {
-        for (key, entry) in undo.into_iter().rev() {
-            let bytes = |entry: &Entry| entry_bytes(key.as_str(), &entry.value);
-            self.used_bytes += entry.as_ref().map_or(0, bytes);
-            self.used_bytes -= self.entries.get(key.as_str()).map_or(0, bytes);
-            match entry {
-                Some(entry) => self.entries.insert(key, entry),
+    fn roll_back(&mut self, revision: Revision) {
+        for change in self.history.take_back().into_iter().rev() {
+            let Change { key, previous, .. } = change;
+            let bytes = |entry: &Entry| entry_bytes(key.as_str(), entry);
+            let after = self.entries.get(key.as_str());
+            self.used_bytes += previous.as_ref().map_or(0, bytes);
+            self.used_bytes -= after.map_or(0, bytes);
+            let attached = |entry: Option<&Entry>| entry.and_then(|entry| entry.attached.clone());
+            let (undone, restored) = (attached(after), attached(previous.as_ref()));
+            if undone.is_some() || restored.is_some() {
+                self.index
+                    .replaced(&key, undone.as_deref(), restored.as_deref());
+            }
+            match previous {
+                Some(previous) => self.entries.insert(key, previous),
                 None => self.entries.remove(key.as_str()),
             };
         }
@@ -338,119 +401,12 @@ impl StateMachine {
     }
 }
 
-fn refused(key: &Key, cause: Cause) -> Box<Rejection> {
-    Box::new(Rejection {
-        key: key.clone(),
-        cause,
-    })
-}
-
-fn present<'a>(slot: &'a Slot<'_, Key, Entry>) -> Option<&'a Entry> {
-    match slot {
-        Slot::Occupied(occupied) => Some(occupied.get()),
-        Slot::Vacant(_) => None,
-    }
-}
-
-/// What the store holds, in bytes, once `value` is in its slot. Only growth is refused: a full store can always be made
-/// smaller.
-fn space(
-    used_bytes: u64,
-    store_bytes_max: u64,
-    slot: &Slot<'_, Key, Entry>,
-    value: &Value,
-) -> Result<u64, Cause> {
-    let key = slot.key().as_str();
-    let freed = present(slot).map_or(0, |entry| entry_bytes(key, &entry.value));
-    let after = used_bytes - freed + entry_bytes(key, value);
-    if after > store_bytes_max && after > used_bytes {
-        return Err(Cause::StoreFull {
-            limit: store_bytes_max,
-            actual: after,
-        });
-    }
-    Ok(after)
-}
-
-/// Puts `value` into its slot. Returns the revision at which the key came to be, and what was there before.
-fn set(slot: Slot<'_, Key, Entry>, value: Value, revision: Revision) -> (Revision, Option<Entry>) {
-    let create_revision = present(&slot).map_or(revision, |entry| entry.create_revision);
-    let entry = Entry {
-        value,
-        revision,
-        create_revision,
-    };
-    let previous = match slot {
-        Slot::Occupied(mut occupied) => Some(occupied.insert(entry)),
-        Slot::Vacant(vacant) => {
-            vacant.insert(entry);
-            None
-        }
-    };
-    (create_revision, previous)
-}
-
-/// Tells whether the condition holds for what is there.
-fn check(condition: Option<&Condition>, entry: Option<&Entry>) -> Result<(), Cause> {
-    let Some(condition) = condition else {
-        return Ok(());
-    };
-    let holds = match (condition, entry) {
-        (Condition::Exists(true), None) => return Err(Cause::KeyNotFound),
-        (Condition::Exists(false), Some(entry)) => {
-            return Err(Cause::KeyExists {
-                revision: entry.revision,
-            });
-        }
-        (Condition::Exists(_), _) => true,
-        (Condition::Revision(expected), entry) => {
-            *expected == entry.map_or(0, |entry| entry.revision)
-        }
-        (Condition::CreateRevision(expected), entry) => {
-            *expected == entry.map_or(0, |entry| entry.create_revision)
-        }
-        (Condition::Value(expected), entry) => entry.is_some_and(|entry| entry.value == *expected),
-    };
-    if holds {
-        Ok(())
-    } else {
-        Err(Cause::ExpectationFailed(Box::new(Mismatch {
-            expected: condition.clone(),
-            actual: entry.cloned(),
-        })))
-    }
-}
-
 /// What one key counts towards `used_bytes`.
-fn entry_bytes(key: &str, value: &Value) -> u64 {
-    key.len() as u64 + value.byte_len() as u64 + KEY_OVERHEAD_BYTES
-}
-
-/// How much the answer to one message may still carry. A single entry always fits; a frame of large reads may not.
-struct Answer {
-    used: usize,
-    limit: usize,
-}
-
-impl Answer {
-    fn bounded(limit: usize) -> Self {
-        Self { used: 0, limit }
-    }
-
-    fn unbounded() -> Self {
-        Self::bounded(usize::MAX)
-    }
-
-    /// Makes room for `entry`, or refuses the operation that would show it.
-    fn take(&mut self, entry: Option<&Entry>) -> Result<(), Cause> {
-        let used = self.used + entry.map_or(0, |entry| entry.value.byte_len());
-        if used > self.limit {
-            return Err(Cause::AnswerTooLarge {
-                limit: self.limit,
-                actual: used,
-            });
-        }
-        self.used = used;
-        Ok(())
-    }
+fn entry_bytes(key: &str, entry: &Entry) -> u64 {
+    let attached = if entry.attached.is_some() {
+        ATTACHED_BYTES
+    } else {
+        0
+    };
+    key.len() as u64 + entry.value.byte_len() as u64 + KEY_OVERHEAD_BYTES + attached
 }

@@ -1,7 +1,10 @@
 //! What can be asked of the state, and what it answers.
 
+use std::time::Duration;
+
 use super::add::Bounds;
-use super::value::{Entry, Key, Revision, Value};
+use super::rejection::Rejection;
+use super::value::{Entry, Key, Name, Revision, Value};
 
 /// What must hold for an operation to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +17,10 @@ pub enum Condition {
     CreateRevision(Revision),
     /// The key has this value.
     Value(Value),
+    /// The key is in this state of its machine.
+    State(Name),
+    /// The key ends with this session; none: it is there and ends with none.
+    Session(Option<Name>),
 }
 
 /// What must hold, if anything. Boxed, because most operations have none and all of them are moved about by the
@@ -34,21 +41,50 @@ pub struct Read {
 pub struct Write {
     /// The key.
     pub key: Key,
+    /// The value to store; none: the one there is.
+    pub value: Option<Value>,
+    /// What is said beyond that. Boxed for the same reason as [`Expect`].
+    pub terms: Option<Box<WriteTerms>>,
+}
+
+/// What is seldom said of a [`Write`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WriteTerms {
     /// What must hold, or the write is refused.
-    pub expect: Expect,
-    /// The value to store.
-    pub value: Value,
+    pub expect: Option<Condition>,
+    /// When the key is to end by itself.
+    pub lifetime: SetLifetime,
     /// What to answer.
     pub answer: WriteAnswer,
 }
 
 /// What the answer to a [`Write`] shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WriteAnswer {
     /// The new revisions.
+    #[default]
     Revisions,
     /// The new revisions and the entry as it was before.
     Previous,
+}
+
+/// When a key is to end by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SetLifetime {
+    /// Not at all.
+    #[default]
+    Unlimited,
+    /// As it was; a new key not at all.
+    Keep,
+    /// This long from now.
+    Ttl(Duration),
+    /// With a session.
+    Session {
+        /// The session.
+        id: Name,
+        /// Which life of it, if that matters.
+        create_revision: Option<Revision>,
+    },
 }
 
 /// Adds to one int.
@@ -56,12 +92,41 @@ pub enum WriteAnswer {
 pub struct Add {
     /// The key.
     pub key: Key,
-    /// What must hold, or the addition is refused.
-    pub expect: Expect,
     /// What to add.
     pub delta: i64,
-    /// Between what the sum must be, if not just 64 bits. Boxed for the same reason as [`Expect`].
-    pub bounds: Option<Box<Bounds>>,
+    /// What is said beyond that. Boxed for the same reason as [`Expect`].
+    pub terms: Option<Box<AddTerms>>,
+}
+
+/// What is seldom said of an [`Add`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AddTerms {
+    /// What must hold, or the addition is refused.
+    pub expect: Option<Condition>,
+    /// Between what the sum must be, if not just 64 bits.
+    pub bounds: Bounds,
+    /// When the key is to end by itself if this creates it.
+    pub lifetime: SetLifetime,
+}
+
+/// Moves one key to another state of its machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// The key.
+    pub key: Key,
+    /// The state to move to.
+    pub to: Name,
+    /// What is said beyond that. Boxed for the same reason as [`Expect`].
+    pub terms: Option<Box<TransitionTerms>>,
+}
+
+/// What is seldom said of a [`Transition`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TransitionTerms {
+    /// What must hold, or the move is refused.
+    pub expect: Option<Condition>,
+    /// The value to store in the same step; none: the one there is.
+    pub value: Option<Value>,
 }
 
 /// Deletes one key.
@@ -82,29 +147,21 @@ pub enum Operation {
     Write(Write),
     /// Adds to one int.
     Add(Add),
+    /// Moves one key to another state.
+    Transition(Transition),
     /// Deletes one key.
     Delete(Delete),
 }
 
 impl Operation {
-    /// The key that the operation may change.
-    #[must_use]
-    pub fn changes(&self) -> Option<&Key> {
-        match self {
-            Self::Read(_) => None,
-            Self::Write(Write { key, .. })
-            | Self::Add(Add { key, .. })
-            | Self::Delete(Delete { key, .. }) => Some(key),
-        }
-    }
-
-    /// Bytes of the key and the value that the operation carries.
+    /// Bytes of the keys and the values that the operation carries.
     #[must_use]
     pub fn byte_len(&self) -> usize {
         match self {
             Self::Read(read) => read.byte_len(),
             Self::Write(write) => write.byte_len(),
             Self::Add(add) => add.byte_len(),
+            Self::Transition(transition) => transition.byte_len(),
             Self::Delete(delete) => delete.byte_len(),
         }
     }
@@ -122,7 +179,10 @@ impl Write {
     /// Bytes of the key, the value, and the value tested for.
     #[must_use]
     pub fn byte_len(&self) -> usize {
-        self.key.as_str().len() + self.value.byte_len() + condition_byte_len(self.expect.as_deref())
+        let expect = self.terms.as_ref().and_then(|terms| terms.expect.as_ref());
+        self.key.as_str().len()
+            + self.value.as_ref().map_or(0, Value::byte_len)
+            + condition_byte_len(expect)
     }
 }
 
@@ -130,7 +190,20 @@ impl Add {
     /// Bytes of the key and of the value tested for.
     #[must_use]
     pub fn byte_len(&self) -> usize {
-        self.key.as_str().len() + condition_byte_len(self.expect.as_deref())
+        let expect = self.terms.as_ref().and_then(|terms| terms.expect.as_ref());
+        self.key.as_str().len() + condition_byte_len(expect)
+    }
+}
+
+impl Transition {
+    /// Bytes of the key, the state, the value, and the value tested for.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        let terms = self.terms.as_deref().map_or(0, |terms| {
+            terms.value.as_ref().map_or(0, Value::byte_len)
+                + condition_byte_len(terms.expect.as_ref())
+        });
+        self.key.as_str().len() + self.to.as_str().len() + terms
     }
 }
 
@@ -166,7 +239,9 @@ pub struct WriteOutcome {
     /// The store revision at which the key came to be.
     pub create_revision: Revision,
     /// The entry as it was, if asked for and there.
-    pub previous: Option<Entry>,
+    pub previous: Option<Box<Entry>>,
+    /// This is the answer to an earlier try.
+    pub replayed: bool,
 }
 
 /// The answer to an [`Add`].
@@ -180,6 +255,21 @@ pub struct AddOutcome {
     pub value: i64,
     /// What was really added.
     pub applied: i64,
+    /// This is the answer to an earlier try.
+    pub replayed: bool,
+}
+
+/// The answer to a [`Transition`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransitionOutcome {
+    /// The store revision of the move.
+    pub revision: Revision,
+    /// The store revision at which the key came to be.
+    pub create_revision: Revision,
+    /// The state that it was in before.
+    pub from: Name,
+    /// This is the answer to an earlier try.
+    pub replayed: bool,
 }
 
 /// The answer to a [`Delete`].
@@ -188,7 +278,9 @@ pub struct DeleteOutcome {
     /// The store revision of the deletion; the present one if there was nothing to delete.
     pub revision: Revision,
     /// The entry as it was.
-    pub previous: Option<Entry>,
+    pub previous: Option<Box<Entry>>,
+    /// This is the answer to an earlier try.
+    pub replayed: bool,
 }
 
 /// Asks for a page of keys, in the order of their bytes.
@@ -237,6 +329,15 @@ pub enum Rest {
     More,
 }
 
+/// A page of something that has names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// What is on it, in the order of the bytes of the names.
+    pub items: Vec<T>,
+    /// Whether there are more.
+    pub rest: Rest,
+}
+
 /// The answer to an [`Operation`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -246,8 +347,40 @@ pub enum Outcome {
     Write(WriteOutcome),
     /// To [`Operation::Add`].
     Add(AddOutcome),
+    /// To [`Operation::Transition`].
+    Transition(TransitionOutcome),
     /// To [`Operation::Delete`].
     Delete(DeleteOutcome),
+}
+
+impl Outcome {
+    /// What it shows of the entry as it was, if it is the answer to an earlier try.
+    pub(super) fn replayed_previous(&self) -> Option<&Entry> {
+        match self {
+            Self::Write(WriteOutcome {
+                replayed: true,
+                previous,
+                ..
+            })
+            | Self::Delete(DeleteOutcome {
+                replayed: true,
+                previous,
+                ..
+            }) => previous.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The revision that it names, to be set.
+    pub(super) fn revision_mut(&mut self) -> &mut Revision {
+        match self {
+            Self::Read(ReadOutcome { revision, .. })
+            | Self::Write(WriteOutcome { revision, .. })
+            | Self::Add(AddOutcome { revision, .. })
+            | Self::Transition(TransitionOutcome { revision, .. })
+            | Self::Delete(DeleteOutcome { revision, .. }) => revision,
+        }
+    }
 }
 
 /// The answer to a frame, each operation of which stands alone.
@@ -262,7 +395,7 @@ pub struct EachOutcome {
 }
 
 /// The answer to a frame that was done as a whole.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllOutcome {
     /// One for each operation, in their order.
     pub outcomes: Vec<Outcome>,
@@ -270,82 +403,6 @@ pub struct AllOutcome {
     pub revision: Revision,
     /// Bytes of the values that the outcomes show.
     pub answer_bytes: usize,
-}
-
-/// The state says no to an operation. Nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejection {
-    /// The key that the operation is on.
-    pub key: Key,
-    /// Why.
-    pub cause: Cause,
-}
-
-/// Why the state says no.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The key has another revision, create_revision or value than the condition asks for.
-    ExpectationFailed(Box<Mismatch>),
-    /// The key should not be there.
-    KeyExists {
-        /// The key's revision.
-        revision: Revision,
-    },
-    /// The key should be there.
-    KeyNotFound,
-    /// The value is not an int.
-    NotAnInt {
-        /// What it is.
-        kind: &'static str,
-    },
-    /// The sum does not fit into 64 bits.
-    Overflow {
-        /// The value there is.
-        value: i64,
-        /// What was to be added.
-        delta: i64,
-    },
-    /// The sum would be past a bound.
-    BoundReached {
-        /// Which bound: "min" or "max".
-        bound: &'static str,
-        /// The bound.
-        limit: i64,
-        /// The value there is.
-        value: i64,
-        /// What was to be added.
-        delta: i64,
-    },
-    /// The store would grow past its limit.
-    StoreFull {
-        /// The limit, in bytes.
-        limit: u64,
-        /// What it would be, in bytes.
-        actual: u64,
-    },
-    /// The answer to the frame would grow past its limit.
-    AnswerTooLarge {
-        /// The limit, in bytes.
-        limit: usize,
-        /// What it would be, in bytes.
-        actual: usize,
-    },
-}
-
-/// What was expected and what is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mismatch {
-    /// The condition that was not met.
-    pub expected: Condition,
-    /// The entry as it is; none if the key is not there.
-    pub actual: Option<Entry>,
-}
-
-/// An operation of a frame that is done as a whole or not at all was refused, and the frame with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RejectedAt {
-    /// The operation's place in the frame, from 0.
-    pub index: usize,
-    /// Why.
-    pub rejection: Box<Rejection>,
+    /// This is the answer to an earlier try.
+    pub replayed: bool,
 }

@@ -1,14 +1,48 @@
-//! Tables of operations and what they must answer.
+//! Tables of calls and what they must answer, and random programs against a model.
 
+mod conditions;
+mod lifetimes;
+mod machines;
 mod model;
+mod operations;
+mod programs;
+mod replica;
+mod requests;
+mod sessions;
+mod time;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 
-/// Everything may be stored.
-const ROOMY: u64 = u64::MAX;
-
 /// Everything may be shown.
 const ALL: usize = usize::MAX;
+
+/// Everything may be stored.
+fn roomy() -> StoreLimits {
+    StoreLimits {
+        store_bytes: u64::MAX,
+        sessions: usize::MAX,
+        machines: usize::MAX,
+        request_id_window: ms(1_000),
+        request_ids: usize::MAX,
+        request_id_bytes: usize::MAX,
+        ring_changes: usize::MAX,
+        ring_bytes: usize::MAX,
+    }
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// This many milliseconds after the beginning.
+fn at_ms(after: u64) -> Time {
+    Time::since_epoch(ms(after))
+}
 
 fn int(int: i64) -> Value {
     Value::Int(int)
@@ -34,59 +68,186 @@ fn read_if(key: &str, expect: impl Into<Option<Condition>>) -> Operation {
 }
 
 fn write(key: &str, value: Value) -> Operation {
-    write_if(key, value, None)
+    Operation::Write(Write {
+        key: key.into(),
+        value: Some(value),
+        terms: None,
+    })
+}
+
+fn write_with(key: &str, value: impl Into<Option<Value>>, terms: WriteTerms) -> Operation {
+    Operation::Write(Write {
+        key: key.into(),
+        value: value.into(),
+        terms: Some(Box::new(terms)),
+    })
 }
 
 fn write_if(key: &str, value: Value, expect: impl Into<Option<Condition>>) -> Operation {
-    Operation::Write(Write {
-        key: key.into(),
-        expect: expect.into().map(Box::new),
+    let expect = expect.into();
+    write_with(
+        key,
         value,
-        answer: WriteAnswer::Revisions,
-    })
+        WriteTerms {
+            expect,
+            ..WriteTerms::default()
+        },
+    )
+}
+
+/// A write with a lifetime; without a value, it keeps the one there is.
+fn live(key: &str, value: impl Into<Option<Value>>, lifetime: SetLifetime) -> Operation {
+    write_with(
+        key,
+        value,
+        WriteTerms {
+            lifetime,
+            ..WriteTerms::default()
+        },
+    )
 }
 
 fn replace(key: &str, value: Value) -> Operation {
-    Operation::Write(Write {
-        key: key.into(),
-        expect: None,
+    write_with(
+        key,
         value,
-        answer: WriteAnswer::Previous,
-    })
+        WriteTerms {
+            answer: WriteAnswer::Previous,
+            ..WriteTerms::default()
+        },
+    )
 }
 
 fn add(key: &str, delta: i64) -> Operation {
     Operation::Add(Add {
         key: key.into(),
-        expect: None,
         delta,
-        bounds: None,
+        terms: None,
+    })
+}
+
+fn add_with(key: &str, delta: i64, terms: AddTerms) -> Operation {
+    Operation::Add(Add {
+        key: key.into(),
+        delta,
+        terms: Some(Box::new(terms)),
+    })
+}
+
+/// An addition that sets the lifetime of a new key.
+fn add_live(key: &str, delta: i64, lifetime: SetLifetime) -> Operation {
+    add_with(
+        key,
+        delta,
+        AddTerms {
+            lifetime,
+            ..AddTerms::default()
+        },
+    )
+}
+
+fn go(key: &str, to: &str) -> Operation {
+    Operation::Transition(Transition {
+        key: key.into(),
+        to: to.into(),
+        terms: None,
+    })
+}
+
+fn go_with(key: &str, to: &str, terms: TransitionTerms) -> Operation {
+    Operation::Transition(Transition {
+        key: key.into(),
+        to: to.into(),
+        terms: Some(Box::new(terms)),
     })
 }
 
 fn delete(key: &str) -> Operation {
+    delete_if(key, None)
+}
+
+fn delete_if(key: &str, expect: impl Into<Option<Condition>>) -> Operation {
     Operation::Delete(Delete {
         key: key.into(),
-        expect: None,
+        expect: expect.into().map(Box::new),
     })
 }
 
-fn added(
-    value: i64,
-    applied: i64,
-    revision: Revision,
-    create_revision: Revision,
-) -> Result<Outcome, Cause> {
-    Ok(Outcome::Add(AddOutcome {
-        revision,
-        create_revision,
-        value,
-        applied,
-    }))
+fn ttl(after: u64) -> SetLifetime {
+    SetLifetime::Ttl(ms(after))
 }
 
-fn deleted(previous: Option<Entry>, revision: Revision) -> Result<Outcome, Cause> {
-    Ok(Outcome::Delete(DeleteOutcome { revision, previous }))
+fn with_session(id: &str, create_revision: impl Into<Option<Revision>>) -> SetLifetime {
+    SetLifetime::Session {
+        id: id.into(),
+        create_revision: create_revision.into(),
+    }
+}
+
+fn open(id: &str, ttl: u64, living: LivingSession) -> Call {
+    let open = OpenSession {
+        id: id.into(),
+        ttl: ms(ttl),
+        living,
+    };
+    Call::Open(open, None)
+}
+
+fn life(id: &str, create_revision: Revision) -> SessionLife {
+    SessionLife {
+        id: id.into(),
+        create_revision,
+    }
+}
+
+fn renew(id: &str, create_revision: Revision) -> Call {
+    Call::Renew(life(id, create_revision))
+}
+
+fn close(id: &str, create_revision: Revision) -> Call {
+    Call::Close(life(id, create_revision), None)
+}
+
+/// A machine of states written as `name: next next (milliseconds next)`; the first is the initial one.
+fn protocol(name: &str, key_prefix: &str, states: &[&str]) -> Machine {
+    let state = |line: &&str| {
+        let (name, rest) = line.split_once(':').unwrap();
+        let (next, timeout) = rest.split_once('(').unwrap_or((rest, ""));
+        let next = next.split_whitespace().map(Name::from).collect();
+        let timeout = timeout.trim_end_matches(')').split_once(' ');
+        let timeout = timeout.map(|(after, next)| Timeout {
+            after: ms(after.parse().unwrap()),
+            next: next.into(),
+        });
+        (Name::from(name), State { next, timeout })
+    };
+    Machine {
+        name: name.into(),
+        key_prefix: key_prefix.into(),
+        initial: states[0].split_once(':').unwrap().0.into(),
+        states: states.iter().map(state).collect(),
+        revision: 0,
+    }
+}
+
+fn define(machine: Machine) -> Call {
+    Call::Define(DefineMachine {
+        machine,
+        expect: None,
+        purpose: Purpose::Define,
+    })
+}
+
+fn undefine(name: &str) -> Call {
+    Call::Undefine(name.into())
+}
+
+/// A request, the content of which goes by a number.
+fn request(id: &str, content: u128) -> Request {
+    Request {
+        id: id.into(),
+        fingerprint: Fingerprint(content),
+    }
 }
 
 fn entry(value: Value, revision: Revision, create_revision: Revision) -> Entry {
@@ -94,81 +255,198 @@ fn entry(value: Value, revision: Revision, create_revision: Revision) -> Entry {
         value,
         revision,
         create_revision,
+        attached: None,
     }
 }
 
-/// The answer to a read of a key that is there.
-fn found(value: Value, revision: Revision, create_revision: Revision) -> Option<Entry> {
-    Some(entry(value, revision, create_revision))
-}
-
-fn shows(entry: Option<Entry>, revision: Revision) -> Result<Outcome, Cause> {
-    Ok(Outcome::Read(ReadOutcome { entry, revision }))
-}
-
-fn wrote(revision: Revision, create_revision: Revision) -> Result<Outcome, Cause> {
-    replaced(None, revision, create_revision)
-}
-
-fn replaced(
-    previous: Option<Entry>,
-    revision: Revision,
-    create_revision: Revision,
-) -> Result<Outcome, Cause> {
-    Ok(Outcome::Write(WriteOutcome {
-        revision,
-        create_revision,
-        previous,
-    }))
-}
-
-fn mismatch(expected: Condition, actual: Option<Entry>) -> Result<Outcome, Cause> {
-    Err(Cause::ExpectationFailed(Box::new(Mismatch {
-        expected,
-        actual,
-    })))
-}
-
-/// Does the steps one after another and compares each answer; a refusal must leave no trace.
-fn check(
-    store_bytes_max: u64,
-    steps: impl IntoIterator<Item = (Operation, Result<Outcome, Cause>)>,
-) {
-    let mut machine = StateMachine::new(store_bytes_max);
-    for (step, (operation, expected)) in steps.into_iter().enumerate() {
-        let before = (machine.usage(), machine.entries.clone());
-        let answer = machine
-            .apply_each(vec![operation.clone()], ALL)
-            .results
-            .pop()
-            .unwrap();
-        let refused = answer.is_err();
-        assert_eq!(
-            answer.map_err(|rejection| rejection.cause),
-            expected,
-            "step {step}: {operation:?}"
-        );
-        if refused {
-            assert_eq!(
-                before,
-                (machine.usage(), machine.entries.clone()),
-                "step {step}"
-            );
+impl Entry {
+    fn with_lifetime(self, lifetime: Lifetime) -> Self {
+        let place = self.place().cloned();
+        let attached = Attached {
+            lifetime: Some(lifetime),
+            place,
+        };
+        Self {
+            attached: Some(Arc::new(attached)),
+            ..self
         }
-        machine.assert_consistent();
+    }
+
+    fn ending_at(self, ttl: u64, ends: u64) -> Self {
+        self.with_lifetime(Lifetime::Ttl {
+            ttl: ms(ttl),
+            ends: at_ms(ends),
+        })
+    }
+
+    fn of_session(self, id: &str, create_revision: Revision) -> Self {
+        self.with_lifetime(Lifetime::Session {
+            id: id.into(),
+            create_revision,
+        })
+    }
+
+    /// In a state of machine `m`.
+    fn in_state(self, state: &str, since: u64, timeout_at: impl Into<Option<u64>>) -> Self {
+        let attached = Attached {
+            lifetime: self.lifetime().cloned(),
+            place: Some(Place {
+                machine: "m".into(),
+                state: state.into(),
+                since: at_ms(since),
+                timeout_at: timeout_at.into().map(at_ms),
+            }),
+        };
+        Self {
+            attached: Some(Arc::new(attached)),
+            ..self
+        }
+    }
+}
+
+/// One call.
+#[derive(Clone, Debug)]
+enum Call {
+    /// By the method for it alone.
+    One(Operation, Option<Request>),
+    Each(Vec<(Operation, Option<Request>)>, usize),
+    All(Vec<Operation>, Option<Request>, usize),
+    Open(OpenSession, Option<Request>),
+    Renew(SessionLife),
+    Close(SessionLife, Option<Request>),
+    Define(DefineMachine),
+    Undefine(Name),
+}
+
+impl From<Operation> for Call {
+    fn from(operation: Operation) -> Self {
+        Self::One(operation, None)
+    }
+}
+
+impl Call {
+    fn named(self, id: &str, content: u128) -> Self {
+        let named = Some(request(id, content));
+        match self {
+            Self::One(operation, _) => Self::One(operation, named),
+            Self::All(operations, _, room) => Self::All(operations, named, room),
+            Self::Open(open, _) => Self::Open(open, named),
+            Self::Close(life, _) => Self::Close(life, named),
+            other => panic!("{other:?} takes no name"),
+        }
+    }
+}
+
+/// An operation that has a name.
+fn named(id: &str, content: u128, operation: Operation) -> Call {
+    Call::from(operation).named(id, content)
+}
+
+fn all<const N: usize>(operations: [Operation; N]) -> Call {
+    Call::All(operations.into(), None, ALL)
+}
+
+/// The answer to a call.
+#[derive(Clone, Debug, PartialEq)]
+enum Answer {
+    One(Outcome),
+    Each(Vec<Result<Outcome, Refused>>, Revision, usize),
+    All(AllOutcome),
+    Opened(OpenOutcome),
+    Session(Session),
+    Closed(CloseOutcome),
+    Machine(Machine),
+    Revision(Revision),
+}
+
+/// How a call was refused.
+#[derive(Clone, Debug, PartialEq)]
+struct Refused {
+    /// Which operation of a frame it was.
+    index: Option<usize>,
+    /// What was asked about.
+    subject: Key,
+    cause: Cause,
+}
+
+impl From<Box<Rejection>> for Refused {
+    fn from(rejection: Box<Rejection>) -> Self {
+        let Rejection { subject, cause } = *rejection;
+        Self {
+            index: None,
+            subject,
+            cause,
+        }
+    }
+}
+
+impl From<RejectedAt> for Refused {
+    fn from(RejectedAt { index, rejection }: RejectedAt) -> Self {
+        Self {
+            index,
+            ..rejection.into()
+        }
     }
 }
 
 impl StateMachine {
-    /// What must hold after every operation.
+    fn call(&mut self, call: Call, now: Time) -> Result<Answer, Refused> {
+        Ok(match call {
+            Call::One(operation, named) => {
+                let named = named.as_ref();
+                Answer::One(match operation {
+                    Operation::Read(read) => Outcome::Read(self.read(&read)?),
+                    Operation::Write(write) => Outcome::Write(self.write(write, named, now)?),
+                    Operation::Add(add) => Outcome::Add(self.add(add, named, now)?),
+                    Operation::Transition(transition) => {
+                        Outcome::Transition(self.transition(transition, named, now)?)
+                    }
+                    Operation::Delete(delete) => Outcome::Delete(self.delete(delete, named, now)?),
+                })
+            }
+            Call::Each(operations, room) => {
+                let (operations, named): (Vec<_>, Vec<_>) = operations.into_iter().unzip();
+                let named: Vec<_> = named
+                    .into_iter()
+                    .enumerate()
+                    .filter_map(|(index, named)| Some((index, named?)))
+                    .collect();
+                let answer = self.apply_each(operations, &named, room, now);
+                let results = answer
+                    .results
+                    .into_iter()
+                    .map(|result| result.map_err(Refused::from))
+                    .collect();
+                Answer::Each(results, answer.revision, answer.answer_bytes)
+            }
+            Call::All(operations, named, room) => {
+                Answer::All(self.apply_all(operations, named.as_ref(), room, now)?)
+            }
+            Call::Open(open, named) => {
+                Answer::Opened(self.open_session(open, named.as_ref(), now)?)
+            }
+            Call::Renew(life) => Answer::Session(self.renew_session(&life, now)?),
+            Call::Close(life, named) => {
+                Answer::Closed(self.close_session(&life, named.as_ref(), now)?)
+            }
+            Call::Define(define) => Answer::Machine(self.define_machine(define)?),
+            Call::Undefine(name) => Answer::Revision(self.delete_machine(&name)?),
+        })
+    }
+
+    /// Everything that it holds, as text.
+    fn everything(&self) -> String {
+        format!("{self:?}")
+    }
+
+    /// What must hold after every call.
     fn assert_consistent(&self) {
-        let used: u64 = self
-            .entries
-            .iter()
-            .map(|(key, entry)| (key.as_str().len() + entry.value.byte_len() + 64) as u64)
-            .sum();
-        assert_eq!(self.used_bytes, used);
+        let mut used = 0;
+        let mut keys_of_session = BTreeMap::<_, usize>::new();
+        let machines = self.list_machines(None, usize::MAX).items;
         for (key, entry) in &self.entries {
+            let attached = if entry.attached.is_some() { 128 } else { 0 };
+            used += key.as_str().len() + entry.value.byte_len() + 64 + attached;
             assert!(
                 0 < entry.create_revision
                     && entry.create_revision <= entry.revision
@@ -176,420 +454,307 @@ impl StateMachine {
                 "{key:?}: {entry:?} at {}",
                 self.revision
             );
+            assert!(
+                entry.attached.is_none() || entry.lifetime().is_some() || entry.place().is_some(),
+                "{key:?} has nothing attached"
+            );
+            if let Some(Lifetime::Session {
+                id,
+                create_revision,
+            }) = entry.lifetime()
+            {
+                let life = (id.clone(), *create_revision);
+                *keys_of_session.entry(life).or_default() += 1;
+            }
+            let over = machines
+                .iter()
+                .find(|machine| key.as_str().starts_with(machine.key_prefix.as_str()));
+            let place = entry.place();
+            assert_eq!(
+                over.map(|machine| &machine.name),
+                place.map(|place| &place.machine)
+            );
+            if let (Some(machine), Some(place)) = (over, place) {
+                assert!(machine.states.contains_key(&place.state), "{key:?}");
+                assert_eq!(place.timeout_at, None, "it is only shown");
+            }
+        }
+        assert_eq!(self.used_bytes, used as u64);
+        for session in self.list_sessions(None, usize::MAX).items {
+            let count = keys_of_session.remove(&(session.id.clone(), session.create_revision));
+            assert_eq!(session.key_count, count.unwrap_or(0), "{session:?}");
+        }
+        for ((id, create_revision), _) in keys_of_session {
+            assert!(
+                self.is_ending(create_revision),
+                "{id:?} from {create_revision}"
+            );
         }
     }
+
+    /// What must be left in the index when no key is there: nothing.
+    fn assert_index_ends_empty(mut self) {
+        for (key, entry) in std::mem::take(&mut self.entries) {
+            self.index.replaced(&key, entry.attached.as_deref(), None);
+        }
+        let sessions = self.list_sessions(None, usize::MAX).items;
+        for session in sessions {
+            assert_eq!(session.key_count, 0, "{session:?}");
+            let life = life(session.id.as_str(), session.create_revision);
+            self.close_session(&life, None, Time::MIN).unwrap();
+        }
+        for machine in self.list_machines(None, usize::MAX).items {
+            self.delete_machine(&machine.name).unwrap();
+        }
+        assert_eq!(self.index, Index::default());
+    }
 }
 
-#[test]
-fn writes_and_reads() {
-    check(
-        ROOMY,
-        [
-            (read("a"), shows(None, 0)),
-            (write("a", int(1)), wrote(1, 1)),
-            (read("a"), shows(found(int(1), 1, 1), 1)),
-            (write("b", text("")), wrote(2, 2)),
-            // The same value again is a change.
-            (write("a", int(1)), wrote(3, 1)),
-            (read("a"), shows(found(int(1), 3, 1), 3)),
-            (read("b"), shows(found(text(""), 2, 2), 3)),
-            (write("b", bytes(b"\0\xff")), wrote(4, 2)),
-            (read("b"), shows(found(bytes(b"\0\xff"), 4, 2), 4)),
-            // No normalisation: composed and decomposed e-acute are two keys.
-            (write("\u{e9}", int(1)), wrote(5, 5)),
-            (read("e\u{301}"), shows(None, 5)),
-        ],
-    );
+/// A line of a table: a call at a time, and its answer.
+struct Step {
+    at: Time,
+    call: Call,
+    expected: Result<Answer, Cause>,
 }
 
-#[test]
-fn previous_is_shown_if_asked_for() {
-    check(
-        ROOMY,
-        [
-            (replace("a", int(1)), replaced(None, 1, 1)),
-            (replace("a", int(2)), replaced(found(int(1), 1, 1), 2, 1)),
-            (write("a", int(3)), wrote(3, 1)),
-        ],
-    );
+/// Calls at so many milliseconds, after what was due by then, and expects this.
+fn at(ms: u64, call: impl Into<Call>, expected: Result<Answer, Cause>) -> Step {
+    Step {
+        at: at_ms(ms),
+        call: call.into(),
+        expected,
+    }
 }
 
-#[test]
-fn operations_and_answers_are_small() {
-    // A frame of a thousand is moved about several times: its size is what a frame costs.
-    assert!(size_of::<Operation>() <= 64);
-    assert!(size_of::<Result<Outcome, Box<Rejection>>>() <= 64);
+/// Calls at the beginning.
+fn now(call: impl Into<Call>, expected: Result<Answer, Cause>) -> Step {
+    at(0, call, expected)
 }
 
-#[test]
-fn additions() {
-    let full = Operation::Add(Add {
-        key: "n".into(),
-        expect: None,
-        delta: 5,
-        bounds: Some(Box::new(Bounds {
-            max: Some(3),
-            beyond: Beyond::Saturate,
-            ..Bounds::NONE
-        })),
+/// Takes the steps one after another and compares each answer; a refusal must leave no trace.
+fn check(limits: StoreLimits, steps: impl IntoIterator<Item = Step>) -> StateMachine {
+    let mut machine = StateMachine::new(limits);
+    take(&mut machine, steps);
+    machine
+}
+
+fn take(machine: &mut StateMachine, steps: impl IntoIterator<Item = Step>) {
+    for (step, Step { at, call, expected }) in steps.into_iter().enumerate() {
+        machine.advance(at, usize::MAX);
+        machine.assert_consistent();
+        let before = machine.everything();
+        let answer = machine.call(call.clone(), at);
+        if answer.is_err() {
+            assert_eq!(machine.everything(), before, "step {step}: {call:?}");
+        }
+        let answer = answer.map_err(|refused| refused.cause);
+        assert_eq!(answer, expected, "step {step}: {call:?}");
+        machine.assert_consistent();
+    }
+}
+
+/// Does what is not looked at.
+fn prepare<const N: usize>(machine: &mut StateMachine, at: u64, calls: [Call; N]) {
+    for call in calls {
+        machine.call(call, at_ms(at)).unwrap();
+    }
+}
+
+fn added(
+    value: i64,
+    applied: i64,
+    revision: Revision,
+    create_revision: Revision,
+) -> Result<Answer, Cause> {
+    Ok(Answer::One(Outcome::Add(AddOutcome {
+        revision,
+        create_revision,
+        value,
+        applied,
+        replayed: false,
+    })))
+}
+
+fn deleted(previous: impl Into<Option<Entry>>, revision: Revision) -> Result<Answer, Cause> {
+    Ok(Answer::One(Outcome::Delete(DeleteOutcome {
+        revision,
+        previous: previous.into().map(Box::new),
+        replayed: false,
+    })))
+}
+
+fn shows(entry: impl Into<Option<Entry>>, revision: Revision) -> Result<Answer, Cause> {
+    let entry = entry.into();
+    Ok(Answer::One(Outcome::Read(ReadOutcome { entry, revision })))
+}
+
+fn wrote(revision: Revision, create_revision: Revision) -> Result<Answer, Cause> {
+    replaced(None, revision, create_revision)
+}
+
+fn replaced(
+    previous: impl Into<Option<Entry>>,
+    revision: Revision,
+    create_revision: Revision,
+) -> Result<Answer, Cause> {
+    Ok(Answer::One(Outcome::Write(WriteOutcome {
+        revision,
+        create_revision,
+        previous: previous.into().map(Box::new),
+        replayed: false,
+    })))
+}
+
+fn went(from: &str, revision: Revision, create_revision: Revision) -> Result<Answer, Cause> {
+    Ok(Answer::One(Outcome::Transition(TransitionOutcome {
+        revision,
+        create_revision,
+        from: from.into(),
+        replayed: false,
+    })))
+}
+
+/// The answer to a frame that shows nothing of values.
+fn did<const N: usize>(outcomes: [Result<Answer, Cause>; N]) -> Result<Answer, Cause> {
+    let outcomes = outcomes.map(outcome);
+    Ok(Answer::All(AllOutcome {
+        revision: *outcomes[0].clone().revision_mut(),
+        answer_bytes: outcomes.iter().map(shown_bytes).sum(),
+        outcomes: outcomes.into(),
+        replayed: false,
+    }))
+}
+
+fn shown_bytes(outcome: &Outcome) -> usize {
+    let entry = match outcome {
+        Outcome::Read(read) => read.entry.as_ref(),
+        Outcome::Write(write) => write.previous.as_deref(),
+        Outcome::Delete(delete) => delete.previous.as_deref(),
+        Outcome::Add(_) | Outcome::Transition(_) => None,
+    };
+    entry.map_or(0, |entry| entry.value.byte_len())
+}
+
+/// The answer to a frame, each operation of which stands alone.
+fn each<const N: usize>(
+    revision: Revision,
+    results: [(&str, Result<Answer, Cause>); N],
+) -> Result<Answer, Cause> {
+    let results = results.map(|(subject, answer)| match answer {
+        Ok(answer) => Ok(outcome(Ok(answer))),
+        Err(cause) => Err(Refused {
+            index: None,
+            subject: subject.into(),
+            cause,
+        }),
     });
-    check(
-        ROOMY,
-        [
-            (add("n", 2), added(2, 2, 1, 1)),
-            (add("n", -5), added(-3, -5, 2, 1)),
-            // Nothing added is no change, but creates.
-            (add("n", 0), added(-3, 0, 2, 1)),
-            (add("zero", 0), added(0, 0, 3, 3)),
-            (full.clone(), added(2, 5, 4, 1)),
-            (full.clone(), added(3, 1, 5, 1)),
-            (full, added(3, 0, 5, 1)),
-            (write("n", int(i64::MAX)), wrote(6, 1)),
-            (
-                add("n", 1),
-                Err(Cause::Overflow {
-                    value: i64::MAX,
-                    delta: 1,
-                }),
-            ),
-            (write("t", text("1")), wrote(7, 7)),
-            (add("t", 1), Err(Cause::NotAnInt { kind: "text" })),
-        ],
-    );
+    let shown = results.iter().flatten().map(shown_bytes).sum();
+    Ok(Answer::Each(results.into(), revision, shown))
 }
 
-#[test]
-fn deletions() {
-    check(
-        ROOMY,
-        [
-            (delete("a"), deleted(None, 0)),
-            (write("a", int(1)), wrote(1, 1)),
-            (delete("a"), deleted(found(int(1), 1, 1), 2)),
-            (read("a"), shows(None, 2)),
-            (delete("a"), deleted(None, 2)),
-            // A new life: revisions go on.
-            (write("a", int(1)), wrote(3, 3)),
-        ],
-    );
-}
-
-#[test]
-fn a_key_created_and_deleted_in_one_frame_takes_a_revision() {
-    let mut machine = StateMachine::new(ROOMY);
-    let answer = machine
-        .apply_all(
-            vec![delete("a"), add("a", 1), delete("a"), add("b", 0)],
-            ALL,
-        )
-        .unwrap();
-    let expected = [
-        deleted(None, 1),
-        added(1, 1, 1, 1),
-        deleted(found(int(1), 1, 1), 1),
-        added(0, 0, 1, 1),
-    ];
-    assert_eq!(answer.outcomes, expected.map(Result::unwrap));
-    assert_eq!(machine.usage().key_count, 1);
-    machine.assert_consistent();
-}
-
-#[test]
-fn pages() {
-    let mut machine = StateMachine::new(ROOMY);
-    for key in ["b/2", "a", "b/1", "b/10", "c", "b", "\u{e9}"] {
-        machine.apply_each(vec![write(key, text("1234567890"))], ALL);
+fn outcome(answer: Result<Answer, Cause>) -> Outcome {
+    match answer {
+        Ok(Answer::One(outcome)) => outcome,
+        other => panic!("{other:?} is not the answer to an operation"),
     }
-    let page = |prefix: &str, after: Option<&str>, page_size, page_bytes, shows| {
-        let page = machine.list(&List {
-            prefix: prefix.into(),
-            after: after.map(Into::into),
-            page_size,
-            page_bytes,
-            shows,
-        });
-        let keys: Vec<_> = page
-            .entries
-            .iter()
-            .map(|(key, _)| key.as_str().to_owned())
-            .collect();
-        (keys.join(" "), page.rest)
+}
+
+fn session(id: &str, ttl: u64, ends: u64, create_revision: Revision, key_count: usize) -> Session {
+    Session {
+        id: id.into(),
+        ttl: ms(ttl),
+        ends: at_ms(ends),
+        create_revision,
+        key_count,
+    }
+}
+
+fn opened(session: Session, taken_over: impl Into<Option<Revision>>) -> Result<Answer, Cause> {
+    Ok(Answer::Opened(OpenOutcome {
+        session,
+        taken_over: taken_over.into(),
+        replayed: false,
+    }))
+}
+
+fn closed(
+    key_count: usize,
+    revision: Revision,
+    create_revision: Revision,
+) -> Result<Answer, Cause> {
+    Ok(Answer::Closed(CloseOutcome {
+        key_count,
+        revision,
+        create_revision,
+        replayed: false,
+    }))
+}
+
+fn defined(machine: Machine, revision: Revision) -> Result<Answer, Cause> {
+    Ok(Answer::Machine(Machine {
+        revision,
+        ..machine
+    }))
+}
+
+/// The same answer, given again.
+fn again(answer: Result<Answer, Cause>) -> Result<Answer, Cause> {
+    let mut answer = answer.unwrap();
+    *match &mut answer {
+        Answer::One(Outcome::Write(outcome)) => &mut outcome.replayed,
+        Answer::One(Outcome::Add(outcome)) => &mut outcome.replayed,
+        Answer::One(Outcome::Transition(outcome)) => &mut outcome.replayed,
+        Answer::One(Outcome::Delete(outcome)) => &mut outcome.replayed,
+        Answer::All(outcome) => &mut outcome.replayed,
+        Answer::Opened(outcome) => &mut outcome.replayed,
+        Answer::Closed(outcome) => &mut outcome.replayed,
+        other => panic!("{other:?} is never given again"),
+    } = true;
+    Ok(answer)
+}
+
+fn mismatch(expected: Condition, actual: impl Into<Option<Entry>>) -> Result<Answer, Cause> {
+    Err(Cause::ExpectationFailed(Box::new(Mismatch {
+        expected,
+        actual: actual.into(),
+    })))
+}
+
+/// The changes after a revision.
+fn history(machine: &StateMachine, after: Revision) -> Vec<Change> {
+    machine
+        .history
+        .after(after)
+        .map(|kept| kept.change())
+        .collect()
+}
+
+/// The changes after a revision, one line each: revision, cause, key, value after and before.
+fn changes(machine: &StateMachine, after: Revision) -> Vec<String> {
+    let value = |entry: &Option<Entry>| match entry {
+        None => "-".to_owned(),
+        Some(entry) => match &entry.value {
+            Value::Int(int) => int.to_string(),
+            Value::Text(text) => text.to_string(),
+            Value::Bytes(bytes) => format!("{bytes:?}"),
+        },
     };
-    use ListShows::{Entries, Keys};
-    use Rest::{More, Nothing};
-    for (prefix, after, page_size, page_bytes, shows, keys, rest) in [
-        (
-            "",
-            None,
-            100,
-            1000,
-            Entries,
-            "a b b/1 b/10 b/2 c é",
-            Nothing,
-        ),
-        ("b", None, 100, 1000, Entries, "b b/1 b/10 b/2", Nothing),
-        ("b/", None, 100, 1000, Entries, "b/1 b/10 b/2", Nothing),
-        ("b/", None, 2, 1000, Entries, "b/1 b/10", More),
-        ("b/", None, 3, 1000, Entries, "b/1 b/10 b/2", Nothing),
-        ("b/", Some("b/10"), 2, 1000, Entries, "b/2", Nothing),
-        ("b/", Some("b/2"), 2, 1000, Entries, "", Nothing),
-        // A key deleted meanwhile is as good a place to go on from.
-        ("b/", Some("b/11"), 2, 1000, Entries, "b/2", Nothing),
-        ("z", None, 2, 1000, Entries, "", Nothing),
-        // 13 and 14 bytes.
-        ("b/", None, 100, 27, Entries, "b/1 b/10", More),
-        ("b/", None, 100, 26, Entries, "b/1", More),
-        ("b/", None, 100, 1, Entries, "b/1", More),
-        ("b/", None, 100, 10, Keys, "b/1 b/10 b/2", Nothing),
-    ] {
-        assert_eq!(
-            page(prefix, after, page_size, page_bytes, shows),
-            (keys.into(), rest),
-            "{prefix:?} after {after:?}, {page_size}, {page_bytes}"
-        );
-    }
-}
-
-#[test]
-fn conditions_on_a_key_that_is_there() {
-    use Condition::{CreateRevision, Exists, Revision, Value};
-    let is = || found(int(7), 2, 1);
-    for (condition, refused) in [
-        (Exists(true), None),
-        (Exists(false), Some(Err(Cause::KeyExists { revision: 2 }))),
-        (Revision(2), None),
-        (Revision(1), Some(mismatch(Revision(1), is()))),
-        (Revision(0), Some(mismatch(Revision(0), is()))),
-        (CreateRevision(1), None),
-        (CreateRevision(2), Some(mismatch(CreateRevision(2), is()))),
-        (CreateRevision(0), Some(mismatch(CreateRevision(0), is()))),
-        (Value(int(7)), None),
-        (Value(int(8)), Some(mismatch(Value(int(8)), is()))),
-        (Value(text("7")), Some(mismatch(Value(text("7")), is()))),
-    ] {
-        let prepared = [
-            (write("a", int(6)), wrote(1, 1)),
-            (write("a", int(7)), wrote(2, 1)),
-        ];
-        let (read_answer, write_answer) = match refused {
-            None => (shows(is(), 2), wrote(3, 1)),
-            Some(refused) => (refused.clone(), refused),
-        };
-        check(
-            ROOMY,
-            prepared.into_iter().chain([
-                (read_if("a", condition.clone()), read_answer),
-                (write_if("a", int(9), condition), write_answer),
-            ]),
-        );
-    }
-}
-
-#[test]
-fn conditions_on_a_key_that_is_not_there() {
-    use Condition::{CreateRevision, Exists, Revision, Value};
-    for (condition, refused) in [
-        (Exists(true), Some(Err(Cause::KeyNotFound))),
-        (Exists(false), None),
-        (Revision(0), None),
-        (Revision(1), Some(mismatch(Revision(1), None))),
-        (CreateRevision(0), None),
-        (CreateRevision(1), Some(mismatch(CreateRevision(1), None))),
-        (Value(int(0)), Some(mismatch(Value(int(0)), None))),
-    ] {
-        let (read_answer, write_answer) = match refused {
-            None => (shows(None, 0), wrote(1, 1)),
-            Some(refused) => (refused.clone(), refused),
-        };
-        check(
-            ROOMY,
-            [
-                (read_if("a", condition.clone()), read_answer),
-                (write_if("a", int(9), condition), write_answer),
-            ],
-        );
-    }
-}
-
-#[test]
-fn text_and_bytes_of_the_same_content_differ() {
-    let expected = Condition::Value(bytes(b"x"));
-    check(
-        ROOMY,
-        [
-            (write("a", text("x")), wrote(1, 1)),
-            (
-                read_if("a", expected.clone()),
-                mismatch(expected, found(text("x"), 1, 1)),
-            ),
-        ],
-    );
-}
-
-#[test]
-fn a_full_store_refuses_growth_only() {
-    // Room for one key of 1 byte with a value of 8.
-    let limit = 64 + 1 + 8;
-    let full = |actual| Err(Cause::StoreFull { limit: 73, actual });
-    check(
-        limit,
-        [
-            (write("a", int(1)), wrote(1, 1)),
-            (write("b", int(1)), full(146)),
-            (write("a", text("123456789")), full(74)),
-            (write("a", text("12345678")), wrote(2, 1)),
-            (write("a", text("")), wrote(3, 1)),
-            (read("b"), shows(None, 3)),
-            // What is refused for another reason says so.
-            (
-                write_if("b", int(1), Condition::Exists(true)),
-                Err(Cause::KeyNotFound),
-            ),
-        ],
-    );
-}
-
-#[test]
-fn operations_of_a_frame_stand_alone() {
-    let mut machine = StateMachine::new(ROOMY);
-    let answer = machine.apply_each(
-        vec![
-            write("a", int(1)),
-            write_if("a", int(2), Condition::Exists(false)),
-            write("b", int(3)),
-            read("a"),
-        ],
-        ALL,
-    );
-    assert_eq!(answer.revision, 2);
-    let causes: Vec<_> = answer
-        .results
-        .into_iter()
-        .map(|result| result.map_err(|rejection| rejection.cause))
-        .collect();
-    assert_eq!(
-        causes,
-        [
-            wrote(1, 1),
-            Err(Cause::KeyExists { revision: 1 }),
-            wrote(2, 2),
-            shows(found(int(1), 1, 1), 2),
-        ]
-    );
-}
-
-#[test]
-fn an_atomic_frame_has_one_revision() {
-    let mut machine = StateMachine::new(ROOMY);
-    machine.apply_each(vec![write("a", int(1))], ALL);
-    let answer = machine
-        .apply_all(
-            vec![
-                read("a"),
-                write("a", int(2)),
-                replace("a", int(3)),
-                write("b", int(4)),
-                read("a"),
-            ],
-            ALL,
-        )
-        .unwrap();
-    assert_eq!(answer.revision, 2);
-    let expected = [
-        // As it was at that point, but at the frame's revision.
-        shows(found(int(1), 1, 1), 2),
-        wrote(2, 1),
-        replaced(found(int(2), 2, 1), 2, 1),
-        wrote(2, 2),
-        shows(found(int(3), 2, 1), 2),
-    ];
-    assert_eq!(answer.outcomes, expected.map(Result::unwrap));
-    machine.assert_consistent();
-}
-
-#[test]
-fn an_atomic_frame_that_only_reads_takes_no_revision() {
-    let mut machine = StateMachine::new(ROOMY);
-    machine.apply_each(vec![write("a", int(1))], ALL);
-    assert_eq!(machine.apply_all(vec![read("a")], ALL).unwrap().revision, 1);
-    assert_eq!(machine.usage().revision, 1);
-}
-
-#[test]
-fn a_refused_atomic_frame_leaves_no_trace() {
-    let mut machine = StateMachine::new(ROOMY);
-    machine.apply_each(vec![write("a", text("first")), write("b", int(2))], ALL);
-    let before = (machine.usage(), machine.entries.clone());
-    let refused = machine.apply_all(
-        vec![
-            write("a", text("a longer second")),
-            write("new", int(1)),
-            write("a", text("3rd")),
-            read_if("b", Condition::Value(int(3))),
-            write("b", int(4)),
-        ],
-        ALL,
-    );
-    let rejected = refused.unwrap_err();
-    assert_eq!((rejected.index, rejected.rejection.key), (3, "b".into()));
-    assert_eq!(before, (machine.usage(), machine.entries.clone()));
-    machine.assert_consistent();
-    // And the revision that was taken back is given to the next change.
-    assert_eq!(
-        machine.apply_each(vec![write("c", int(1))], ALL).revision,
-        3
-    );
-}
-
-#[test]
-fn the_answer_to_a_frame_is_bounded() {
-    let too_large = |actual| Err(Cause::AnswerTooLarge { limit: 10, actual });
-    let prepared = || {
-        let mut machine = StateMachine::new(ROOMY);
-        machine.apply_each(vec![write("a", text("123456")), write("i", int(1))], ALL);
-        machine
-    };
-    let mut machine = prepared();
-    let answer = machine.apply_each(
-        vec![
-            read("a"),
-            read("a"),
-            read("missing"),
-            replace("a", int(0)),
-            write("a", text("1234")),
-            read("a"),
-        ],
-        10,
-    );
-    assert_eq!(answer.answer_bytes, 10);
-    let results: Vec<_> = answer
-        .results
-        .into_iter()
-        .map(|result| result.map_err(|rejection| rejection.cause))
-        .collect();
-    assert_eq!(
-        results,
-        [
-            shows(found(text("123456"), 1, 1), 2),
-            too_large(12),
-            shows(None, 2),
-            too_large(12),
-            wrote(3, 1),
-            shows(found(text("1234"), 3, 1), 3),
-        ]
-    );
-
-    let mut machine = prepared();
-    let refused = machine.apply_all(vec![read("a"), write("i", int(2)), read("a")], 10);
-    assert_eq!(refused.unwrap_err().index, 2);
-    assert_eq!(machine.usage().revision, 2);
-    let done = machine.apply_all(vec![read("a"), read("i")], 14);
-    assert_eq!(done.unwrap().answer_bytes, 14);
-
-    // A single read always has its answer.
-    let read = Read {
-        key: "a".into(),
-        expect: None,
-    };
-    assert!(machine.read(&read).unwrap().entry.is_some());
+    history(machine, after)
+        .iter()
+        .map(|change| {
+            let Change {
+                key,
+                revision,
+                cause,
+                entry,
+                previous,
+                ..
+            } = change;
+            format!(
+                "{revision} {cause:?} {key} {}<{}",
+                value(entry),
+                value(previous)
+            )
+        })
+        .collect()
 }

@@ -1,12 +1,19 @@
-//! What the store holds: keys, values and their revisions.
+//! What the store holds: keys, values, their revisions, and what else hangs on them.
 
 use std::borrow::Borrow;
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use compact_str::CompactString;
 
+use super::time::Time;
+
 /// Counts the changes of the store. 0 is the store before its first change.
 pub type Revision = i64;
+
+/// The name of a session, of a machine or of a state: text with the same form as a key.
+pub type Name = Key;
 
 /// The name of a value: text whose form was checked where it came in (`arguments.rs`), compared byte by byte. One of up
 /// to 24 bytes, as most are, takes no allocation, neither in a message nor in the store.
@@ -18,6 +25,12 @@ impl Key {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -81,4 +94,69 @@ pub struct Entry {
     pub revision: Revision,
     /// The store revision at which the key came to be.
     pub create_revision: Revision,
+    /// What most entries do not have.
+    pub attached: Option<Arc<Attached>>,
+}
+
+impl Entry {
+    /// When the key ends by itself, if it does.
+    #[must_use]
+    pub fn lifetime(&self) -> Option<&Lifetime> {
+        self.attached.as_ref()?.lifetime.as_ref()
+    }
+
+    /// Where it stands in its machine, if it has one.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        self.attached.as_ref()?.place.as_ref()
+    }
+}
+
+/// What hangs on an entry beside its value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attached {
+    /// When the key ends by itself.
+    pub lifetime: Option<Lifetime>,
+    /// Where it stands in its machine.
+    pub place: Option<Place>,
+}
+
+impl Attached {
+    /// The two together; nothing if there is neither.
+    #[inline]
+    pub(super) fn of(lifetime: Option<Lifetime>, place: Option<Place>) -> Option<Arc<Self>> {
+        (lifetime.is_some() || place.is_some()).then(|| Arc::new(Self { lifetime, place }))
+    }
+}
+
+/// When a key ends by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// At a time.
+    Ttl {
+        /// How long after the write that was.
+        ttl: Duration,
+        /// The time.
+        ends: Time,
+    },
+    /// With a session.
+    Session {
+        /// The session.
+        id: Name,
+        /// Which life of it.
+        create_revision: Revision,
+    },
+}
+
+/// Where a key stands in its machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The machine.
+    pub machine: Name,
+    /// The state.
+    pub state: Name,
+    /// When it came into this state.
+    pub since: Time,
+    /// When the state's timeout moves it on. Only in what is shown: the machine as it is defined then tells.
+    pub timeout_at: Option<Time>,
 }

@@ -9,13 +9,16 @@ use tokio::time::Instant;
 
 use crate::config::MailboxLimits;
 use crate::machine::{
-    Add, AddOutcome, AllOutcome, Delete, DeleteOutcome, EachOutcome, List, ListOutcome, Operation,
-    Read, ReadOutcome, Usage, Write, WriteOutcome,
+    Add, AddOutcome, AllOutcome, CloseOutcome, DefineMachine, Delete, DeleteOutcome, EachOutcome,
+    List, ListOutcome, Machine, Name, OpenOutcome, OpenSession, Operation, Page, Read, ReadOutcome,
+    Request, Revision, Session, SessionLife, Transition, TransitionOutcome, Write, WriteOutcome,
 };
 
-use super::message::{CallError, Envelope, Message};
+use super::Usage;
+use super::message::{CallError, Envelope, Message, Named};
 use super::reply::{Pending, Reply, reply};
 use super::unread::{Held, Unread};
+use super::watches::{NewWatch, Next, Watching};
 
 /// Sends messages to the owner. Cheap to clone; when the last one is gone, the owner ends.
 ///
@@ -61,29 +64,64 @@ impl OwnerHandle {
             .await
     }
 
-    /// Writes one key.
-    pub async fn write(&self, write: Write, deadline: Instant) -> Result<WriteOutcome, CallError> {
-        self.send(deadline, |reply| Message::Write { write, reply })?
+    /// Writes one key. What is `named` is answered again when it comes again.
+    pub async fn write(
+        &self,
+        write: Write,
+        named: Named,
+        deadline: Instant,
+    ) -> Result<WriteOutcome, CallError> {
+        self.send(deadline, |reply| Message::Write {
+            write,
+            named,
+            reply,
+        })?
+        .answer()
+        .await
+    }
+
+    /// Adds to one int. As to `named`, see [`write`](Self::write).
+    pub async fn add(
+        &self,
+        add: Add,
+        named: Named,
+        deadline: Instant,
+    ) -> Result<AddOutcome, CallError> {
+        self.send(deadline, |reply| Message::Add { add, named, reply })?
             .answer()
             .await
     }
 
-    /// Adds to one int.
-    pub async fn add(&self, add: Add, deadline: Instant) -> Result<AddOutcome, CallError> {
-        self.send(deadline, |reply| Message::Add { add, reply })?
-            .answer()
-            .await
+    /// Moves one key to another state. As to `named`, see [`write`](Self::write).
+    pub async fn transition(
+        &self,
+        transition: Transition,
+        named: Named,
+        deadline: Instant,
+    ) -> Result<TransitionOutcome, CallError> {
+        self.send(deadline, |reply| Message::Transition {
+            transition,
+            named,
+            reply,
+        })?
+        .answer()
+        .await
     }
 
-    /// Deletes one key.
+    /// Deletes one key. As to `named`, see [`write`](Self::write).
     pub async fn delete(
         &self,
         delete: Delete,
+        named: Named,
         deadline: Instant,
     ) -> Result<DeleteOutcome, CallError> {
-        self.send(deadline, |reply| Message::Delete { delete, reply })?
-            .answer()
-            .await
+        self.send(deadline, |reply| Message::Delete {
+            delete,
+            named,
+            reply,
+        })?
+        .answer()
+        .await
     }
 
     /// Lists a page of keys.
@@ -93,34 +131,176 @@ impl OwnerHandle {
             .await
     }
 
-    /// Does each operation on its own, in order, with nothing of others in between. What the answer shows counts
-    /// towards `unread` until it is dropped.
+    /// Does each operation on its own, in order, with nothing of others in between. `named` are those among them, by
+    /// their places, that are answered again when they come again. What the answer shows counts towards `unread` until
+    /// it is dropped.
     pub fn apply_each(
         &self,
         operations: Vec<Operation>,
+        named: Vec<(usize, Request)>,
         unread: Unread,
         deadline: Instant,
     ) -> Result<Pending<(EachOutcome, Held)>, CallError> {
         self.send(deadline, |reply| Message::Each {
             operations,
+            named,
             unread,
             reply,
         })
     }
 
-    /// Does all operations, in order and at one revision, or none. As to `unread`, see
-    /// [`apply_each`](Self::apply_each).
+    /// Does all operations, in order and at one revision, or none. As to `named`, see [`write`](Self::write); as to
+    /// `unread`, see [`apply_each`](Self::apply_each).
     pub fn apply_all(
         &self,
         operations: Vec<Operation>,
+        named: Named,
         unread: Unread,
         deadline: Instant,
     ) -> Result<Pending<(AllOutcome, Held)>, CallError> {
         self.send(deadline, |reply| Message::All {
             operations,
+            named,
             unread,
             reply,
         })
+    }
+
+    /// Begins a session. If it takes over from one with many keys, that one's last key is gone when this is answered. As to
+    /// `named`, see [`write`](Self::write).
+    pub async fn open_session(
+        &self,
+        open: OpenSession,
+        named: Named,
+        deadline: Instant,
+    ) -> Result<OpenOutcome, CallError> {
+        self.send(deadline, |reply| Message::OpenSession {
+            open,
+            named,
+            reply,
+        })?
+        .answer()
+        .await
+    }
+
+    /// Lets a session's ttl count anew.
+    pub async fn renew_session(
+        &self,
+        life: SessionLife,
+        deadline: Instant,
+    ) -> Result<Session, CallError> {
+        self.send(deadline, |reply| Message::RenewSession { life, reply })?
+            .answer()
+            .await
+    }
+
+    /// Ends a session; its last key is gone when this is answered. As to `named`, see [`write`](Self::write).
+    pub async fn close_session(
+        &self,
+        life: SessionLife,
+        named: Named,
+        deadline: Instant,
+    ) -> Result<CloseOutcome, CallError> {
+        self.send(deadline, |reply| Message::CloseSession {
+            life,
+            named,
+            reply,
+        })?
+        .answer()
+        .await
+    }
+
+    /// Lists a page of sessions, after the one of the name `after`.
+    pub async fn list_sessions(
+        &self,
+        after: Option<String>,
+        page_size: usize,
+        deadline: Instant,
+    ) -> Result<Page<Session>, CallError> {
+        self.send(deadline, |reply| Message::ListSessions {
+            after,
+            page_size,
+            reply,
+        })?
+        .answer()
+        .await
+    }
+
+    /// Creates or replaces a machine.
+    pub async fn define_machine(
+        &self,
+        define: DefineMachine,
+        deadline: Instant,
+    ) -> Result<Machine, CallError> {
+        let define = Box::new(define);
+        self.send(deadline, |reply| Message::DefineMachine { define, reply })?
+            .answer()
+            .await
+    }
+
+    /// Shows one machine.
+    pub async fn get_machine(&self, name: Name, deadline: Instant) -> Result<Machine, CallError> {
+        self.send(deadline, |reply| Message::GetMachine { name, reply })?
+            .answer()
+            .await
+    }
+
+    /// Lists a page of machines, after the one of the name `after`.
+    pub async fn list_machines(
+        &self,
+        after: Option<String>,
+        page_size: usize,
+        deadline: Instant,
+    ) -> Result<Page<Machine>, CallError> {
+        self.send(deadline, |reply| Message::ListMachines {
+            after,
+            page_size,
+            reply,
+        })?
+        .answer()
+        .await
+    }
+
+    /// Deletes a machine.
+    pub async fn delete_machine(
+        &self,
+        name: Name,
+        deadline: Instant,
+    ) -> Result<Revision, CallError> {
+        self.send(deadline, |reply| Message::DeleteMachine { name, reply })?
+            .answer()
+            .await
+    }
+
+    /// Begins a watch, which stays open until what this returns is dropped.
+    pub async fn watch(&self, watch: NewWatch, deadline: Instant) -> Result<Watching, CallError> {
+        self.send(deadline, |reply| Message::Watch { watch, reply })?
+            .answer()
+            .await
+    }
+
+    /// What a watch is sent next. Waits for room in the mailbox, where other calls are refused: watches are few, and
+    /// each of them asks once at a time.
+    pub async fn next(
+        &self,
+        watch: &Watching,
+        unread: Unread,
+        deadline: Instant,
+    ) -> Result<Next, CallError> {
+        let Ok(room) = self.mailbox.reserve().await else {
+            return Err(CallError::OwnerLost);
+        };
+        let (reply, pending) = reply(deadline);
+        let message = Message::Next {
+            watch: watch.id,
+            unread,
+            reply,
+        };
+        room.send(Envelope {
+            message,
+            byte_len: 0,
+        });
+        pending.answer().await
     }
 
     /// Tells how full the state is.

@@ -3,12 +3,16 @@
 use std::convert::Infallible;
 
 use crate::machine::{
-    Add, AddOutcome, AllOutcome, Delete, DeleteOutcome, EachOutcome, List, ListOutcome, Operation,
-    Read, ReadOutcome, RejectedAt, Rejection, Usage, Write, WriteOutcome,
+    Add, AddOutcome, AllOutcome, CloseOutcome, DefineMachine, Delete, DeleteOutcome, EachOutcome,
+    List, ListOutcome, Lost, Machine, Name, OpenOutcome, OpenSession, Operation, Page, Read,
+    ReadOutcome, RejectedAt, Rejection, Request, Revision, Session, SessionLife, Transition,
+    TransitionOutcome, Write, WriteOutcome,
 };
 
+use super::Usage;
 use super::reply::Reply;
 use super::unread::{Held, Unread};
+use super::watches::{NewWatch, Next, WatchId, Watching};
 
 /// A message in the mailbox, with what it counts towards the mailbox's limit.
 #[derive(Debug)]
@@ -16,6 +20,9 @@ pub(super) struct Envelope {
     pub(super) message: Message,
     pub(super) byte_len: usize,
 }
+
+/// What can be recognised when it comes again. Boxed, because most messages cannot.
+pub(super) type Named = Option<Box<Request>>;
 
 /// One message: what to do and where to answer.
 #[derive(Debug)]
@@ -28,13 +35,25 @@ pub(super) enum Message {
     /// One write.
     Write {
         write: Write,
+        named: Named,
         reply: Reply<WriteOutcome>,
     },
     /// One addition.
-    Add { add: Add, reply: Reply<AddOutcome> },
+    Add {
+        add: Add,
+        named: Named,
+        reply: Reply<AddOutcome>,
+    },
+    /// One move to another state.
+    Transition {
+        transition: Transition,
+        named: Named,
+        reply: Reply<TransitionOutcome>,
+    },
     /// One deletion.
     Delete {
         delete: Delete,
+        named: Named,
         reply: Reply<DeleteOutcome>,
     },
     /// A page of keys.
@@ -45,14 +64,66 @@ pub(super) enum Message {
     /// A frame of operations that stand alone.
     Each {
         operations: Vec<Operation>,
+        /// Those that can be recognised, by their places.
+        named: Vec<(usize, Request)>,
         unread: Unread,
         reply: Reply<(EachOutcome, Held)>,
     },
     /// A frame that is done as a whole or not at all.
     All {
         operations: Vec<Operation>,
+        named: Named,
         unread: Unread,
         reply: Reply<(AllOutcome, Held)>,
+    },
+    /// A session to begin.
+    OpenSession {
+        open: OpenSession,
+        named: Named,
+        reply: Reply<OpenOutcome>,
+    },
+    /// A session to go on.
+    RenewSession {
+        life: SessionLife,
+        reply: Reply<Session>,
+    },
+    /// A session to end.
+    CloseSession {
+        life: SessionLife,
+        named: Named,
+        reply: Reply<CloseOutcome>,
+    },
+    /// A page of sessions.
+    ListSessions {
+        after: Option<String>,
+        page_size: usize,
+        reply: Reply<Page<Session>>,
+    },
+    /// A machine to create or replace.
+    DefineMachine {
+        define: Box<DefineMachine>,
+        reply: Reply<Machine>,
+    },
+    /// One machine to show.
+    GetMachine { name: Name, reply: Reply<Machine> },
+    /// A page of machines.
+    ListMachines {
+        after: Option<String>,
+        page_size: usize,
+        reply: Reply<Page<Machine>>,
+    },
+    /// A machine to delete.
+    DeleteMachine { name: Name, reply: Reply<Revision> },
+    /// A watch to begin.
+    Watch {
+        watch: NewWatch,
+        reply: Reply<Watching>,
+    },
+    /// What a watch is sent next.
+    Next {
+        watch: WatchId,
+        unread: Unread,
+        reply: Reply<Next>,
     },
     /// How full the state is.
     Usage { reply: Reply<Usage> },
@@ -61,21 +132,42 @@ pub(super) enum Message {
 impl Message {
     /// Bytes that the message holds while it waits, beyond its own fixed size.
     pub(super) fn byte_len(&self) -> usize {
-        match self {
-            Self::Read { read, .. } => read.byte_len(),
-            Self::Write { write, .. } => write.byte_len(),
-            Self::Add { add, .. } => add.byte_len(),
-            Self::Delete { delete, .. } => delete.byte_len(),
-            Self::List { list, .. } => {
-                list.prefix.len() + list.after.as_ref().map_or(0, String::len)
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let requests = |count: usize| count * size_of::<Request>();
+        let (bytes, named) = match self {
+            Self::Read { read, .. } => (read.byte_len(), 0),
+            Self::Write { write, named, .. } => (write.byte_len(), named.iter().len()),
+            Self::Add { add, named, .. } => (add.byte_len(), named.iter().len()),
+            Self::Transition {
+                transition, named, ..
+            } => (transition.byte_len(), named.iter().len()),
+            Self::Delete { delete, named, .. } => (delete.byte_len(), named.iter().len()),
+            Self::List { list, .. } => (list.prefix.len() + text(&list.after), 0),
+            Self::Each {
+                operations, named, ..
+            } => (operations_byte_len(operations), named.len()),
+            Self::All {
+                operations, named, ..
+            } => (operations_byte_len(operations), named.iter().len()),
+            Self::DefineMachine { define, .. } => (define.machine.byte_len(), 0),
+            Self::ListSessions { after, .. } | Self::ListMachines { after, .. } => (text(after), 0),
+            Self::Watch { watch, .. } => (watch.byte_len(), 0),
+            Self::OpenSession { named, .. } | Self::CloseSession { named, .. } => {
+                (0, named.iter().len())
             }
-            Self::Each { operations, .. } | Self::All { operations, .. } => {
-                operations.len() * size_of::<Operation>()
-                    + operations.iter().map(Operation::byte_len).sum::<usize>()
-            }
-            Self::Usage { .. } => 0,
-        }
+            // Of names alone, which are short.
+            Self::RenewSession { .. }
+            | Self::GetMachine { .. }
+            | Self::DeleteMachine { .. }
+            | Self::Next { .. }
+            | Self::Usage { .. } => (0, 0),
+        };
+        bytes + requests(named)
     }
+}
+
+fn operations_byte_len(operations: &[Operation]) -> usize {
+    size_of_val(operations) + operations.iter().map(Operation::byte_len).sum::<usize>()
 }
 
 /// Why the owner did not do what it was asked, or cannot be asked. In every case nothing was applied.
@@ -96,6 +188,13 @@ pub enum CallError {
     Rejected(Box<Rejection>),
     /// The state said no to one operation of a frame, and so to all of it.
     RejectedAt(RejectedAt),
+    /// The watch cannot begin there, or go on.
+    Lost(Lost),
+    /// There are as many watches as there may be.
+    TooManyWatches {
+        /// How many that is.
+        limit: usize,
+    },
 }
 
 impl From<Box<Rejection>> for CallError {
@@ -107,6 +206,12 @@ impl From<Box<Rejection>> for CallError {
 impl From<RejectedAt> for CallError {
     fn from(rejected: RejectedAt) -> Self {
         Self::RejectedAt(rejected)
+    }
+}
+
+impl From<Lost> for CallError {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(lost)
     }
 }
 

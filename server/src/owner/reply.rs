@@ -62,16 +62,41 @@ impl<T> Reply<T> {
     where
         CallError: From<E>,
     {
-        if !self.claim.take() {
-            return; // The caller has left.
+        if let Some(begun) = self.begin(now) {
+            begun.send(apply());
         }
-        let result = if self.deadline <= now {
-            Err(CallError::NotStarted)
-        } else {
-            apply().map_err(CallError::from)
-        };
+    }
+
+    /// Begins, if there is still time and somebody who waits; otherwise there is nothing left to do.
+    pub(super) fn begin(self, now: Instant) -> Option<Begun<T>> {
+        let late = self.deadline <= now;
+        let begun = self.begin_late()?;
+        if late {
+            begun.send(Err(CallError::NotStarted));
+            return None;
+        }
+        Some(begun)
+    }
+
+    /// Begins even if there is no time left: with what changes nothing any more.
+    pub(super) fn begin_late(self) -> Option<Begun<T>> {
+        // Otherwise the caller has left.
+        self.claim.take().then_some(Begun(self.sender))
+    }
+}
+
+/// The owner's end of a message that it has begun: it has to be answered.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Begun<T>(oneshot::Sender<Result<T, CallError>>);
+
+impl<T> Begun<T> {
+    pub(super) fn send<E>(self, result: Result<T, E>)
+    where
+        CallError: From<E>,
+    {
         // That nobody takes the answer is normal: the caller left while it was made.
-        let _ = self.sender.send(result);
+        let _ = self.0.send(result.map_err(CallError::from));
     }
 }
 

@@ -6,8 +6,11 @@ use futures_util::FutureExt as _;
 use tokio::time::{Instant, advance};
 
 use super::*;
+use crate::config::Limits;
 use crate::machine::{
-    Key, Operation, Read, ReadOutcome, Usage, Value, Write, WriteAnswer, WriteOutcome,
+    Change, ChangeCause, Key, LivingSession, News, OpenSession, Operation, Read, ReadOutcome, Rest,
+    SetLifetime, Time, Usage, Value, WatchFrom, WatchShows, WatchTarget, Write, WriteOutcome,
+    WriteTerms,
 };
 
 const ANSWER_BYTES_MAX: usize = 1000;
@@ -20,7 +23,20 @@ const MAILBOX: MailboxLimits = MailboxLimits {
 const SECOND: Duration = Duration::from_secs(1);
 
 fn start() -> (OwnerHandle, JoinHandle<StateMachine>) {
-    spawn(StateMachine::new(u64::MAX), MAILBOX, ANSWER_BYTES_MAX)
+    start_with(MAILBOX)
+}
+
+fn start_with(mailbox: MailboxLimits) -> (OwnerHandle, JoinHandle<StateMachine>) {
+    let limits = OwnerLimits {
+        mailbox,
+        answer_bytes: ANSWER_BYTES_MAX,
+        watches: 100,
+    };
+    spawn(machine(), Clock::set(Time::MIN), limits)
+}
+
+fn machine() -> StateMachine {
+    StateMachine::new(Limits::DEFAULT.store_limits())
 }
 
 fn soon() -> Instant {
@@ -41,9 +57,8 @@ fn write(key: &str, value: i64) -> Write {
 fn write_value(key: &str, value: Value) -> Write {
     Write {
         key: Key::from(key),
-        expect: None,
-        value,
-        answer: WriteAnswer::Revisions,
+        value: Some(value),
+        terms: None,
     }
 }
 
@@ -56,19 +71,20 @@ fn overloaded(limit: usize, unit: &'static str) -> CallError {
 }
 
 async fn usage(handle: &OwnerHandle) -> Usage {
-    handle.usage(soon()).await.unwrap()
+    handle.usage(soon()).await.unwrap().state
 }
 
 #[tokio::test(start_paused = true)]
 async fn answers_in_order() {
     let (handle, _owner) = start();
-    let written = handle.write(write("a", 1), soon()).await.unwrap();
+    let written = handle.write(write("a", 1), None, soon()).await.unwrap();
     assert_eq!(
         written,
         WriteOutcome {
             revision: 1,
             create_revision: 1,
-            previous: None
+            previous: None,
+            replayed: false,
         }
     );
     let ReadOutcome { entry, revision } = handle.read(read("a"), soon()).await.unwrap();
@@ -81,9 +97,13 @@ async fn a_full_mailbox_refuses_at_once() {
     // The owner's task has not run yet, and does not until this one waits.
     let one = || vec![Operation::Write(write("a", 1))];
     let waiting: Vec<_> = (0..4)
-        .map(|_| handle.apply_each(one(), unread(), soon()).unwrap())
+        .map(|_| {
+            handle
+                .apply_each(one(), Vec::new(), unread(), soon())
+                .unwrap()
+        })
         .collect();
-    let refused = handle.write(write("a", 1), soon());
+    let refused = handle.write(write("a", 1), None, soon());
     assert_eq!(refused.now_or_never(), Some(Err(overloaded(4, "messages"))));
     for pending in waiting {
         pending.answer().await.unwrap();
@@ -96,11 +116,11 @@ async fn a_full_mailbox_refuses_at_once() {
 async fn a_mailbox_full_of_bytes_refuses_at_once() {
     let (handle, _owner) = start();
     let large = |bytes| write_value("k", Value::Text("x".repeat(bytes).into()));
-    let refused = handle.write(large(1000), soon());
+    let refused = handle.write(large(1000), None, soon());
     assert_eq!(refused.now_or_never(), Some(Err(overloaded(1000, "bytes"))));
     // What was refused does not count, what was done does not count any more.
     for _ in 0..3 {
-        handle.write(large(999), soon()).await.unwrap();
+        handle.write(large(999), None, soon()).await.unwrap();
     }
 }
 
@@ -108,12 +128,15 @@ async fn a_mailbox_full_of_bytes_refuses_at_once() {
 async fn what_is_left_unread_is_bounded() {
     let (handle, _owner) = start();
     let value = Value::Text("x".repeat(900).into());
-    handle.write(write_value("k", value), soon()).await.unwrap();
+    handle
+        .write(write_value("k", value), None, soon())
+        .await
+        .unwrap();
     let unread = unread();
     let read = async || {
         let operations = vec![Operation::Read(read("k"))];
         let pending = handle
-            .apply_each(operations, unread.clone(), soon())
+            .apply_each(operations, Vec::new(), unread.clone(), soon())
             .unwrap();
         let (mut answer, held) = pending.answer().await.unwrap();
         (answer.results.pop().unwrap().is_ok(), held)
@@ -127,7 +150,7 @@ async fn what_is_left_unread_is_bounded() {
     assert!(done);
     // An answer that nobody waited for counts no more either.
     let operations = vec![Operation::Read(super::tests::read("k"))];
-    drop(handle.apply_each(operations, unread.clone(), soon()));
+    drop(handle.apply_each(operations, Vec::new(), unread.clone(), soon()));
     usage(&handle).await;
     assert_eq!(unread.room(), 1500);
 }
@@ -138,7 +161,9 @@ async fn nothing_is_started_after_its_deadline() {
     let waiting: Vec<_> = (0..4)
         .map(|n| {
             let operations = vec![Operation::Write(write(&n.to_string(), n))];
-            handle.apply_all(operations, unread(), soon()).unwrap()
+            handle
+                .apply_all(operations, None, unread(), soon())
+                .unwrap()
         })
         .collect();
     // The owner sleeps through the deadline of all of them, and wakes before their callers do.
@@ -160,7 +185,7 @@ async fn a_caller_is_told_at_its_deadline_even_if_the_owner_is_stuck() {
         limits: MAILBOX,
     };
     let started = Instant::now();
-    let answer = handle.write(write("a", 1), soon()).await;
+    let answer = handle.write(write("a", 1), None, soon()).await;
     assert_eq!(answer, Err(CallError::NotStarted));
     assert_eq!(started.elapsed(), SECOND);
 
@@ -168,11 +193,18 @@ async fn a_caller_is_told_at_its_deadline_even_if_the_owner_is_stuck() {
     let mut owner = Owner {
         mailbox: mpsc::channel(1).1,
         waiting_bytes: WaitingBytes::default(),
-        machine: StateMachine::new(u64::MAX),
+        machine: machine(),
+        clock: Clock::set(Time::MIN),
         answer_bytes_max: ANSWER_BYTES_MAX,
+        watches: Watches::new(1),
+        ending: Vec::new(),
     };
     let envelope = mailbox.recv().await.unwrap();
-    owner.handle(envelope.message, started);
+    let now = Now {
+        instant: started,
+        time: Time::MIN,
+    };
+    owner.handle(envelope.message, now);
     assert_eq!(owner.machine.usage().revision, 0);
 }
 
@@ -213,10 +245,20 @@ async fn one_timer_serves_many_deadlines() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_started_for_a_caller_who_left() {
     let (handle, _owner) = start();
-    let pending = handle.apply_each(vec![Operation::Write(write("a", 1))], unread(), soon());
+    let pending = handle.apply_each(
+        vec![Operation::Write(write("a", 1))],
+        Vec::new(),
+        unread(),
+        soon(),
+    );
     drop(pending);
     // Polled once, so that the message is in the mailbox, then dropped.
-    assert!(handle.write(write("b", 1), soon()).now_or_never().is_none());
+    assert!(
+        handle
+            .write(write("b", 1), None, soon())
+            .now_or_never()
+            .is_none()
+    );
     assert_eq!(usage(&handle).await.revision, 0);
 }
 
@@ -226,7 +268,12 @@ async fn the_owner_works_off_its_mailbox_and_gives_the_state_back() {
     let waiting: Vec<_> = (0..4)
         .map(|n| {
             handle
-                .apply_each(vec![Operation::Write(write("a", n))], unread(), soon())
+                .apply_each(
+                    vec![Operation::Write(write("a", n))],
+                    Vec::new(),
+                    unread(),
+                    soon(),
+                )
                 .unwrap()
         })
         .collect();
@@ -241,7 +288,12 @@ async fn the_owner_works_off_its_mailbox_and_gives_the_state_back() {
 async fn callers_learn_that_the_owner_died() {
     let (handle, owner) = start();
     let waiting = handle
-        .apply_each(vec![Operation::Read(read("a"))], unread(), soon())
+        .apply_each(
+            vec![Operation::Read(read("a"))],
+            Vec::new(),
+            unread(),
+            soon(),
+        )
         .unwrap();
     owner.abort();
     assert_eq!(waiting.answer().await.err(), Some(CallError::OwnerLost));
@@ -251,4 +303,195 @@ async fn callers_learn_that_the_owner_died() {
         Err(CallError::OwnerLost)
     );
     assert!(owner.await.is_err());
+}
+
+fn mortal(key: &str, ttl: Duration) -> Write {
+    Write {
+        terms: Some(Box::new(WriteTerms {
+            lifetime: SetLifetime::Ttl(ttl),
+            ..WriteTerms::default()
+        })),
+        ..write(key, 1)
+    }
+}
+
+async fn watch(handle: &OwnerHandle, from: WatchFrom) -> Watching {
+    let new = NewWatch {
+        target: WatchTarget::Prefix(String::new()),
+        from,
+        shows: WatchShows::After,
+    };
+    handle.watch(new, soon()).await.unwrap()
+}
+
+/// The next changes that a watch sees: keys and causes.
+async fn changes(handle: &OwnerHandle, watching: &Watching) -> Vec<(String, ChangeCause)> {
+    loop {
+        let next = handle.next(watching, unread(), soon()).await.unwrap();
+        let Next::Batch(batch, _) = next else {
+            panic!("{next:?}");
+        };
+        let News::Changes(changes) = batch.news else {
+            panic!("{:?}", batch.news);
+        };
+        if !changes.is_empty() {
+            let told = |change: Change| (change.key.to_string(), change.cause);
+            return changes.into_iter().map(told).collect();
+        }
+        if batch.rest == Rest::Nothing {
+            watching.changed().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_ends_keys_by_itself_and_not_before() {
+    let (handle, _owner) = start();
+    let started = Instant::now();
+    let watching = watch(&handle, WatchFrom::Now).await;
+    for (key, seconds) in [("b", 2), ("a", 1)] {
+        let write = mortal(key, seconds * SECOND);
+        handle.write(write, None, soon()).await.unwrap();
+    }
+    let told = |key: &str, cause| vec![(key.to_owned(), cause)];
+    let written = changes(&handle, &watching).await;
+    assert_eq!(written.len(), 2);
+    // Nobody calls, and yet it happens; the clock is paused and only moves on to the next timer.
+    assert_eq!(
+        changes(&handle, &watching).await,
+        told("a", ChangeCause::Expired)
+    );
+    assert!(started.elapsed() >= SECOND && started.elapsed() < SECOND + Duration::from_millis(5));
+    assert_eq!(
+        changes(&handle, &watching).await,
+        told("b", ChangeCause::Expired)
+    );
+    assert!(started.elapsed() >= 2 * SECOND);
+    assert_eq!(usage(&handle).await.key_count, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_keys_that_end_together_leave_room_for_calls() {
+    let (handle, _owner) = start_with(MailboxLimits::DEFAULT);
+    let count = 20 * DUE_KEYS_MAX;
+    for key in 0..count {
+        let write = mortal(&key.to_string(), SECOND);
+        handle.write(write, None, soon()).await.unwrap();
+    }
+    advance(2 * SECOND).await;
+    // All are due, and yet a call does not wait for all of them to go.
+    let after_a_slice = usage(&handle).await.key_count;
+    assert!((1..count).contains(&after_a_slice), "{after_a_slice}");
+    while usage(&handle).await.key_count > 0 {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_is_closed_when_its_last_key_is_gone() {
+    let (handle, _owner) = start_with(MailboxLimits::DEFAULT);
+    let open = OpenSession {
+        id: "s".into(),
+        ttl: 10 * SECOND,
+        living: LivingSession::Refuse,
+    };
+    let opened = handle.open_session(open, None, soon()).await.unwrap();
+    let life = crate::machine::SessionLife {
+        id: "s".into(),
+        create_revision: opened.session.create_revision,
+    };
+    let count = 3 * crate::machine::SESSION_SLICE;
+    for key in 0..count {
+        let mut write = write(&key.to_string(), 1);
+        write.terms = Some(Box::new(WriteTerms {
+            lifetime: SetLifetime::Session {
+                id: "s".into(),
+                create_revision: None,
+            },
+            ..WriteTerms::default()
+        }));
+        handle.write(write, None, soon()).await.unwrap();
+    }
+    let before = usage(&handle).await.revision;
+    let closed = handle.close_session(life, None, soon()).await.unwrap();
+    assert_eq!((closed.key_count, closed.revision), (count, before + 1));
+    let after = usage(&handle).await;
+    assert_eq!((after.key_count, after.revision), (0, before + 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_answered_is_answered_again_after_its_deadline() {
+    let (handle, _owner) = start();
+    let named = || {
+        Some(Box::new(Request {
+            id: "id".into(),
+            fingerprint: crate::machine::Fingerprint(1),
+        }))
+    };
+    let write = || vec![Operation::Write(write("a", 1))];
+    let all = |named| handle.apply_all(write(), named, unread(), soon()).unwrap();
+    let (first, _) = all(named()).answer().await.unwrap();
+    // Both wait in the mailbox beyond their deadline.
+    let (again, fresh) = (all(named()), all(None));
+    advance(SECOND).await;
+    tokio::task::yield_now().await;
+    let (again, _) = again.answer().await.unwrap();
+    assert_eq!((again.revision, again.replayed), (first.revision, true));
+    assert_eq!(fresh.answer().await.err(), Some(CallError::NotStarted));
+}
+
+#[tokio::test(start_paused = true)]
+async fn watches_are_bounded_and_their_places_given_back() {
+    let (handle, _owner) = start();
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        open.push(watch(&handle, WatchFrom::Now).await);
+    }
+    let new = || NewWatch {
+        target: WatchTarget::Key("k".into()),
+        from: WatchFrom::Initial,
+        shows: WatchShows::After,
+    };
+    let refused = handle.watch(new(), soon()).await.err();
+    assert_eq!(refused, Some(CallError::TooManyWatches { limit: 100 }));
+    open.truncate(40);
+    assert_eq!(handle.usage(soon()).await.unwrap().watch_count, 40);
+    for _ in 40..100 {
+        open.push(handle.watch(new(), soon()).await.unwrap());
+    }
+    assert!(handle.watch(new(), soon()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_wakes_whom_it_concerns() {
+    let (handle, _owner) = start();
+    let target = |target| NewWatch {
+        target,
+        from: WatchFrom::Now,
+        shows: WatchShows::After,
+    };
+    let of_key = |key: &str| target(WatchTarget::Key(key.into()));
+    let of_prefix = |prefix: &str| target(WatchTarget::Prefix(prefix.into()));
+    let mut all = Vec::new();
+    for (new, wakes) in [
+        (of_key("a/1"), true),
+        (of_key("a/2"), false),
+        (of_key("a"), false),
+        (of_prefix("a/"), true),
+        (of_prefix(""), true),
+        (of_prefix("a/1"), true),
+        (of_prefix("a/1/"), false),
+        (of_prefix("b"), false),
+        // Of the length of a part of a letter of the key that is written.
+        (of_prefix("a/\u{e9}"), false),
+    ] {
+        let watching = handle.watch(new.clone(), soon()).await.unwrap();
+        // It has seen everything, and sleeps.
+        handle.next(&watching, unread(), soon()).await.unwrap();
+        all.push((new, watching, wakes));
+    }
+    handle.write(write("a/1", 1), None, soon()).await.unwrap();
+    usage(&handle).await;
+    for (new, watching, wakes) in &all {
+        let woken = watching.changed().now_or_never().is_some();
+        assert_eq!(woken, *wakes, "{new:?}");
+    }
 }

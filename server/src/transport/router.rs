@@ -7,6 +7,8 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use soloist::server::admin_server::{self, AdminServer};
+use soloist::server::machines_server::{self, MachinesServer};
+use soloist::server::sessions_server::{self, SessionsServer};
 use soloist::server::state_server::{self, StateServer};
 use tokio::sync::watch;
 use tonic::Status;
@@ -22,7 +24,7 @@ use super::framing::{CheckedBody, Messages};
 use super::until_drain::UntilDrain;
 use crate::deadline::Deadline;
 use crate::owner::Unread;
-use crate::service::{AdminService, StateService};
+use crate::service::{AdminService, MachinesService, SessionsService, StateService};
 use crate::status::unknown_method;
 
 type Answer = BoxFuture<Response<Body>, Infallible>;
@@ -38,17 +40,30 @@ type Side = (
 pub(crate) struct Router {
     service: StateService,
     state: StateServer<StateService>,
+    machines: MachinesServer<MachinesService>,
+    sessions: SessionsServer<SessionsService>,
     admin: AdminServer<AdminService>,
     side: Arc<[Side]>,
 }
 
+/// What there is to serve.
+pub(crate) struct Services {
+    pub(crate) state: StateService,
+    pub(crate) machines: MachinesService,
+    pub(crate) sessions: SessionsService,
+    pub(crate) admin: AdminService,
+    pub(crate) health: HealthReporter,
+}
+
 impl Router {
-    pub(crate) fn new(
-        state: StateService,
-        admin: AdminService,
-        health: HealthReporter,
-        drain: watch::Receiver<bool>,
-    ) -> Self {
+    pub(crate) fn new(services: Services, drain: watch::Receiver<bool>) -> Self {
+        let Services {
+            state,
+            machines,
+            sessions,
+            admin,
+            health,
+        } = services;
         let reflection = || {
             Reflection::configure()
                 .register_encoded_file_descriptor_set(soloist::FILE_DESCRIPTOR_SET)
@@ -77,6 +92,8 @@ impl Router {
         Self {
             state: unlimited(&state),
             service: state,
+            machines: MachinesServer::new(machines).max_decoding_message_size(usize::MAX),
+            sessions: SessionsServer::new(sessions).max_decoding_message_size(usize::MAX),
             admin: AdminServer::new(admin).max_decoding_message_size(usize::MAX),
             side: Arc::new([
                 side!(health_server::SERVICE_NAME, health),
@@ -147,7 +164,7 @@ impl Service<Request<Incoming>> for Router {
         match (service, method) {
             (
                 state_server::SERVICE_NAME,
-                "Read" | "Write" | "Add" | "Delete" | "Batch" | "List",
+                "Read" | "Write" | "Add" | "Transition" | "Delete" | "Batch" | "List" | "Watch",
             ) => self.checked(request, Messages::One, |request| {
                 self.state.clone().call(request)
             }),
@@ -156,6 +173,18 @@ impl Service<Request<Incoming>> for Router {
                     self.state.clone().call(request)
                 })
             }
+            (
+                machines_server::SERVICE_NAME,
+                "DefineMachine" | "GetMachine" | "ListMachines" | "DeleteMachine",
+            ) => self.checked(request, Messages::One, |request| {
+                self.machines.clone().call(request)
+            }),
+            (
+                sessions_server::SERVICE_NAME,
+                "OpenSession" | "RenewSession" | "CloseSession" | "ListSessions",
+            ) => self.checked(request, Messages::One, |request| {
+                self.sessions.clone().call(request)
+            }),
             (admin_server::SERVICE_NAME, "GetInfo") => {
                 self.checked(request, Messages::One, |request| {
                     self.admin.clone().call(request)

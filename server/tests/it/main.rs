@@ -5,6 +5,9 @@
 )]
 
 mod bad_input;
+mod decisions;
+mod json;
+mod locks;
 mod operations;
 mod overload;
 mod pipeline;
@@ -13,3 +16,4 @@ mod shutdown;
 mod state;
 mod support;
 mod tools;
+mod watch;

@@ -22,7 +22,7 @@ fn add(key: &str, delta: i64) -> AddRequest {
 fn delete(key: &str) -> DeleteRequest {
     DeleteRequest {
         key: key.into(),
-        expect: None,
+        ..DeleteRequest::default()
     }
 }
 
@@ -49,6 +49,7 @@ async fn additions_count() {
             create_revision: 1,
             value,
             applied: delta,
+            replayed: false,
         };
         assert_eq!(answer, expected);
     }
@@ -194,6 +195,7 @@ async fn a_batch_is_all_or_nothing() {
             read_op("from"),
             delete_op(delete("missing")),
         ],
+        ..Default::default()
     };
     let done = client.batch(transfer(7)).await.unwrap().into_inner();
     assert_eq!(done.revision, 2);
@@ -245,6 +247,7 @@ async fn a_batch_is_all_or_nothing() {
                 ..add("missing", 1)
             }),
         ],
+        ..Default::default()
     };
     let refused = client.batch(late).await.unwrap_err();
     assert_refused(&refused, Code::NotFound, "KEY_NOT_FOUND", &[("op", "2")]);
@@ -257,6 +260,7 @@ async fn a_batch_is_all_or_nothing() {
     assert_refused(&refused, Code::InvalidArgument, "NO_OPERATION", &field);
     let bad = BatchRequest {
         ops: vec![read_op("a"), add_op(add("", 1))],
+        ..Default::default()
     };
     let refused = client.batch(bad).await.unwrap_err();
     assert_refused(

@@ -33,7 +33,7 @@ async fn what_was_written_is_read() {
             WriteResponse {
                 revision,
                 create_revision: 1,
-                previous: None
+                ..Default::default()
             }
         );
         let answer = client.read(read("k")).await.unwrap().into_inner();
@@ -45,6 +45,7 @@ async fn what_was_written_is_read() {
                     value: Some(value),
                     revision,
                     create_revision: 1,
+                    ..Default::default()
                 }),
                 revision,
             }

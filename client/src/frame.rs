@@ -1,0 +1,174 @@
+//! Operations that travel together: frames of a pipeline, and batches.
+
+use std::time::Duration;
+
+use soloist::v1;
+
+use crate::time::to_wire;
+use crate::{Add, Delete, Read, Transition, Write};
+
+/// Operations that travel together: one message to the owner, however many they are.
+///
+/// Applied in order, without operations of other clients in between. Each operation stands alone, unless the frame
+/// is [`atomic`](Self::atomic).
+///
+/// ```
+/// use soloist_client::{Condition, Frame, Read, Write};
+///
+/// // Moves the lock's counter on, if the lock is still the one that was taken at revision 12.
+/// let frame = Frame::new()
+///     .op(Read::new("lock").expect(Condition::CreateRevision(12)))
+///     .op(Write::new("counter", 5))
+///     .atomic();
+/// assert_eq!(frame.len(), 2);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[must_use = "a frame does nothing until it is sent"]
+pub struct Frame(v1::PipelineRequest);
+
+impl Frame {
+    /// A frame without operations; a server refuses it until it has at least one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an operation at the end: a [`Read`], [`Write`], [`Add`], [`Transition`] or [`Delete`].
+    pub fn op(mut self, op: impl Into<Op>) -> Self {
+        self.0.ops.push(op.into().0);
+        self
+    }
+
+    /// All of the frame or none: the first refusal undoes every operation, and whatever changes, changes at one
+    /// store revision.
+    pub fn atomic(mut self) -> Self {
+        self.0.atomic = true;
+        self
+    }
+
+    /// Makes it safe to send the frame again when its outcome is unknown: see [`Write::request_id`]. Only of an atomic
+    /// frame; its operations must have none.
+    pub fn request_id(mut self, id: impl Into<String>) -> Self {
+        self.0.request_id = id.into();
+        self
+    }
+
+    /// How long the frame may wait for the owner, counted by the server from when it has decoded it. At most, and
+    /// without this call, `Limits.max_deadline`. A frame that waited longer is answered DEADLINE_EXCEEDED in its
+    /// place, with nothing of it applied.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.0.timeout = Some(to_wire(timeout));
+        self
+    }
+
+    /// How many operations it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.ops.len()
+    }
+
+    /// Whether it has no operation.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.ops.is_empty()
+    }
+}
+
+impl Extend<Op> for Frame {
+    fn extend<I: IntoIterator<Item = Op>>(&mut self, ops: I) {
+        self.0.ops.extend(ops.into_iter().map(|op| op.0));
+    }
+}
+
+impl FromIterator<Op> for Frame {
+    fn from_iter<I: IntoIterator<Item = Op>>(ops: I) -> Self {
+        let mut frame = Self::new();
+        frame.extend(ops);
+        frame
+    }
+}
+
+impl From<Frame> for v1::PipelineRequest {
+    fn from(frame: Frame) -> Self {
+        frame.0
+    }
+}
+
+/// Operations that are done in order and at one store revision, or not at all: an atomic [`Frame`] as a single call.
+///
+/// ```
+/// use soloist_client::{Add, Batch};
+///
+/// // Moves 5 from one account to another, unless that would leave less than nothing.
+/// let transfer = Batch::new()
+///     .op(Add::new("accounts/anna", -5).min(0))
+///     .op(Add::new("accounts/ben", 5));
+/// assert_eq!(transfer.len(), 2);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[must_use = "a batch does nothing until it is sent"]
+pub struct Batch(v1::BatchRequest);
+
+impl Batch {
+    /// A batch without operations; a server refuses it until it has at least one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an operation at the end: a [`Read`], [`Write`], [`Add`], [`Transition`] or [`Delete`].
+    pub fn op(mut self, op: impl Into<Op>) -> Self {
+        self.0.ops.push(op.into().0);
+        self
+    }
+
+    /// Makes it safe to send the batch again when its outcome is unknown: see [`Write::request_id`]. Its operations must
+    /// have none.
+    pub fn request_id(mut self, id: impl Into<String>) -> Self {
+        self.0.request_id = id.into();
+        self
+    }
+
+    /// How many operations it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.ops.len()
+    }
+
+    /// Whether it has no operation.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.ops.is_empty()
+    }
+}
+
+impl FromIterator<Op> for Batch {
+    fn from_iter<I: IntoIterator<Item = Op>>(ops: I) -> Self {
+        Self(v1::BatchRequest {
+            ops: ops.into_iter().map(|op| op.0).collect(),
+            ..v1::BatchRequest::default()
+        })
+    }
+}
+
+impl From<Batch> for v1::BatchRequest {
+    fn from(batch: Batch) -> Self {
+        batch.0
+    }
+}
+
+/// One operation of a frame or batch: a [`Read`], [`Write`], [`Add`], [`Transition`] or [`Delete`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Op(v1::Op);
+
+macro_rules! op {
+    ($($op:ident)*) => {$(
+        impl From<$op> for Op {
+            fn from(op: $op) -> Self {
+                Self(v1::Op {
+                    op: Some(v1::op::Op::$op(op.into())),
+                })
+            }
+        }
+    )*};
+}
+
+op! { Read Write Add Transition Delete }

@@ -1,0 +1,310 @@
+//! A session that is renewed in the background, and that tells when it is lost.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tonic::Code;
+
+use crate::{Client, CloseSessionReply, Error, Outcome, Reason, Retry, Session};
+
+/// Renews a session in the background at a third of its ttl, and tells when it is lost. Made by
+/// [`Client::keep_alive`]; dropped, it stops, and the session ends with its ttl unless it is [closed](Self::close).
+///
+/// A session counts as alive only as long as it certainly is. The server counts the ttl from when it takes the renewal,
+/// which is after this side has sent it. So the ttl is counted here from before the renewal was sent, on the monotonic
+/// clock, and when it has passed without another renewal the session is lost, whether the server can be reached or not.
+/// The last thousandth of it is left out, because the two clocks run at different rates: a Linux system corrects each by
+/// up to 500 millionths (`adjtimex(2)`).
+///
+/// That is as far as the client's side can go. A process may be paused between looking at
+/// [`is_alive`](Self::is_alive) and acting on it, the monotonic clock stands still while the machine is suspended, and
+/// some daemons slew a clock that is wrong much faster. So what is done under a lock has to carry the `create_revision`
+/// of the lock's key as a fencing token, too; this type makes it rare that the token is needed.
+///
+/// ```
+/// use std::time::Duration;
+/// use soloist_client::{Client, Condition};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let server = soloist_server::Server::start(listener, &Default::default())?;
+/// # let client = Client::connect(format!("http://{}", server.local_addr())).await?;
+/// # async fn work() {}
+/// let session = client.open_session(Duration::from_secs(10)).await?;
+/// let keep_alive = client.keep_alive(&session).await?;
+/// client.write("locks/a", "me").session(&session).expect(Condition::Missing).await?;
+/// tokio::select! {
+///     () = work() => {}
+///     lost = keep_alive.lost() => return Err(lost.into()),
+/// }
+/// keep_alive.close().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct KeepAlive {
+    client: Client,
+    session: Session,
+    life: watch::Receiver<Life>,
+    renewing: JoinHandle<()>,
+}
+
+/// What is known of a session.
+#[derive(Clone, Debug)]
+struct Life {
+    /// Until when it is certainly alive, unless it is lost.
+    until: Instant,
+    lost: Option<Error>,
+}
+
+impl KeepAlive {
+    pub(crate) async fn start(client: &Client, session: &Session) -> Result<Self, Error> {
+        // When the session was opened is not known here. From its first renewal on, its end is.
+        let sent = Instant::now();
+        let session = client.renew_session(session).await?;
+        let (life, watched) = watch::channel(Life {
+            until: sent + certain(session.ttl),
+            lost: None,
+        });
+        let renewing = tokio::spawn({
+            let (client, session) = (client.clone(), session.clone());
+            async move {
+                let renew = || {
+                    let renewal = client
+                        .renew_session(&session)
+                        .timeout(session.ttl / 3)
+                        .retry(Retry::default());
+                    async { renewal.await.map(drop) }
+                };
+                let lost = renew_until_lost(&session, sent, &life, renew).await;
+                life.send_modify(|life| life.lost = Some(lost));
+            }
+        });
+        Ok(Self {
+            client: client.clone(),
+            session,
+            life: watched,
+            renewing,
+        })
+    }
+
+    /// The session, as it was when this began.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Whether the session is certainly alive at this moment.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        let life = self.life.borrow();
+        life.lost.is_none() && Instant::now() < life.until
+    }
+
+    /// Until when the session is certainly alive if no renewal follows and nobody closes it or takes it over.
+    #[must_use]
+    pub fn alive_until(&self) -> std::time::Instant {
+        self.life.borrow().until.into_std()
+    }
+
+    /// Waits until the session is lost, and tells why: NOT_FOUND (SESSION_NOT_FOUND) if it has ended, ABORTED
+    /// (SESSION_TAKEN_OVER) if another one of its id has begun, DEADLINE_EXCEEDED if it could not be renewed in time;
+    /// in that case it may be alive still.
+    ///
+    /// May be awaited any number of times, before and after; dropping it midway loses nothing.
+    pub async fn lost(&self) -> Error {
+        let mut life = self.life.clone();
+        let lost = match life.wait_for(|life| life.lost.is_some()).await {
+            Ok(life) => life.lost.clone(),
+            Err(_) => None,
+        };
+        lost.unwrap_or_else(|| {
+            Error::new(
+                Code::Cancelled,
+                "the runtime that renewed the session has ended",
+                Outcome::Unknown,
+            )
+        })
+    }
+
+    /// Ends the session now, and its keys with it, instead of leaving it to its ttl.
+    ///
+    /// Waits for the answer, at most the client's timeout, with retries where they are safe. Dropped midway, the session
+    /// is not renewed any more.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::close_session`]: NOT_FOUND and ABORTED mean that it had ended before.
+    pub async fn close(self) -> Result<CloseSessionReply, Error> {
+        self.renewing.abort();
+        self.client
+            .close_session(&self.session)
+            .retry(Retry::default())
+            .await
+    }
+}
+
+impl Drop for KeepAlive {
+    fn drop(&mut self) {
+        self.renewing.abort();
+    }
+}
+
+/// How much of a ttl certainly passes on this side before all of it has on the server's.
+fn certain(ttl: Duration) -> Duration {
+    ttl - ttl / 1_000
+}
+
+/// Renews the session, last renewed by what was sent at `sent`, until it is lost; returns why it is.
+async fn renew_until_lost<F>(
+    session: &Session,
+    mut sent: Instant,
+    life: &watch::Sender<Life>,
+    mut renew: impl FnMut() -> F,
+) -> Error
+where
+    F: Future<Output = Result<(), Error>>,
+{
+    let ttl = session.ttl;
+    let mut until = sent + certain(ttl);
+    let mut failure = None;
+    let mut next = sent + ttl / 3;
+    loop {
+        let renewal = async {
+            sleep_until(next).await;
+            sent = Instant::now();
+            renew().await
+        };
+        match timeout_at(until, renewal).await {
+            Ok(Ok(())) => {
+                until = sent + certain(ttl);
+                life.send_modify(|life| life.until = until);
+                failure = None;
+                next = sent + ttl / 3;
+            }
+            Ok(Err(error)) if is_over(&error) => return error,
+            Ok(Err(error)) => {
+                failure = Some(error);
+                // A renewal takes up to a third of the ttl, retries included. One that fails sooner is not repeated in
+                // haste: it has been retried already, or will not get better by that.
+                next = sent + ttl / 6;
+            }
+            Err(_) => {
+                let why = match failure {
+                    Some(error) => error.to_string(),
+                    None => "no answer".to_owned(),
+                };
+                return Error::new(
+                    Code::DeadlineExceeded,
+                    format!(
+                        "session {:?} was not renewed within its {ttl:?}: {why}",
+                        session.id
+                    ),
+                    Outcome::Unknown,
+                );
+            }
+        }
+    }
+}
+
+/// Whether the session has ended for good.
+fn is_over(error: &Error) -> bool {
+    matches!(
+        error.reason(),
+        Some(Reason::SessionNotFound | Reason::SessionTakenOver)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::pending;
+
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(10);
+
+    /// Runs renewals against answers of the test's, given by their number; returns why and when it was lost, and how
+    /// many renewals there were.
+    async fn run<F>(answer: impl Fn(u32) -> F) -> (Error, Duration, u32)
+    where
+        F: Future<Output = Result<(), Error>>,
+    {
+        let session = Session::for_test("worker", 12);
+        assert_eq!(session.ttl, TTL);
+        let start = Instant::now();
+        let until = start + certain(TTL);
+        let (life, _watched) = watch::channel(Life { until, lost: None });
+        let count = Cell::new(0);
+        let renew = || {
+            count.set(count.get() + 1);
+            answer(count.get())
+        };
+        let lost = renew_until_lost(&session, start, &life, renew).await;
+        (lost, start.elapsed(), count.get())
+    }
+
+    fn failure(code: Code) -> Error {
+        Error::new(code, "why", Outcome::Unknown)
+    }
+
+    /// Timers go by whole milliseconds, and are never early.
+    fn assert_at(elapsed: Duration, expected: Duration) {
+        assert!(
+            (expected..expected + Duration::from_millis(5)).contains(&elapsed),
+            "{elapsed:?}, not {expected:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_an_answer_it_is_lost_before_the_ttl_ends() {
+        let (lost, elapsed, renewals) = run(|_| pending()).await;
+        assert_eq!(lost.code(), Code::DeadlineExceeded);
+        assert_eq!(
+            lost.message(),
+            "session \"worker\" was not renewed within its 10s: no answer"
+        );
+        assert_at(elapsed, certain(TTL));
+        assert!(elapsed < TTL);
+        assert_eq!(renewals, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_are_tried_again_while_there_is_time() {
+        let answer = async |_| Err(failure(Code::Unavailable));
+        let (lost, elapsed, renewals) = run(answer).await;
+        assert!(lost.message().ends_with("UNAVAILABLE: why"), "{lost}");
+        assert_at(elapsed, certain(TTL));
+        // At 2/6, 3/6, 4/6 and 5/6 of the ttl.
+        assert_eq!(renewals, 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_ttl_counts_from_before_the_renewal_was_sent() {
+        let slow = TTL / 5;
+        let answer = async |number| match number {
+            1 => {
+                tokio::time::sleep(slow).await;
+                Ok(())
+            }
+            _ => pending().await,
+        };
+        let (_, elapsed, renewals) = run(answer).await;
+        assert_at(elapsed, TTL / 3 + certain(TTL));
+        assert_eq!(renewals, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_is_told_at_once() {
+        let answer = async |number| match number {
+            1 | 2 => Ok(()),
+            _ => Err(crate::error::refused(Reason::SessionTakenOver)),
+        };
+        let (lost, elapsed, _) = run(answer).await;
+        assert_eq!(lost.reason(), Some(Reason::SessionTakenOver));
+        assert_at(elapsed, TTL);
+    }
+}

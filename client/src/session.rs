@@ -1,0 +1,239 @@
+//! Sessions: proofs of life, with which keys end.
+
+use std::time::{Duration, SystemTime};
+
+use soloist::v1;
+
+use crate::Error;
+use crate::request::{page_size_to_wire, wire};
+use crate::time::{from_wire, time_from_wire, to_wire};
+use crate::value::present;
+
+/// A session as it was when the server told of it.
+///
+/// It ends when it is closed, taken over, or not renewed within its ttl, and the keys that were written with it end with
+/// it: locks, leases, registrations. [`Client::keep_alive`](crate::Client::keep_alive) renews it in the background.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Session {
+    /// Its name.
+    pub id: String,
+    /// The store revision at which it began: it tells one life of an id from the next.
+    pub create_revision: i64,
+    /// How long it lives without being renewed.
+    pub ttl: Duration,
+    /// When it ends unless it is renewed, by the server's clock: to be shown to people. Whether a session of one's own
+    /// is still alive, tells [`KeepAlive`](crate::KeepAlive).
+    pub expire_time: SystemTime,
+    /// How many keys end with it.
+    pub key_count: i64,
+    /// This is the first answer to an earlier call that opened it with the same request id; it may have ended since.
+    pub replayed: bool,
+}
+
+impl TryFrom<v1::Session> for Session {
+    type Error = Error;
+
+    /// Fails with INTERNAL if it has no ttl or no end: no server of ours sends that.
+    fn try_from(session: v1::Session) -> Result<Self, Error> {
+        let ttl = session.ttl.map(from_wire).transpose()?;
+        let expire_time = time_from_wire(session.expire_time)?;
+        let (Some(ttl), Some(expire_time)) = (ttl, expire_time) else {
+            return Err(Error::malformed("a session without an end"));
+        };
+        Ok(Self {
+            id: session.id,
+            create_revision: session.create_revision,
+            ttl,
+            expire_time,
+            key_count: session.key_count,
+            replayed: session.replayed,
+        })
+    }
+}
+
+#[cfg(test)]
+impl Session {
+    pub(crate) fn for_test(id: &str, create_revision: i64) -> Self {
+        Self {
+            id: id.to_owned(),
+            create_revision,
+            ttl: Duration::from_secs(10),
+            expire_time: SystemTime::UNIX_EPOCH,
+            key_count: 0,
+            replayed: false,
+        }
+    }
+}
+
+/// Begins a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenSession(v1::OpenSessionRequest);
+
+impl OpenSession {
+    pub(crate) fn new(ttl: Duration) -> Self {
+        Self(v1::OpenSessionRequest {
+            ttl: Some(to_wire(ttl)),
+            ..v1::OpenSessionRequest::default()
+        })
+    }
+
+    pub(crate) fn id(mut self, id: impl Into<String>) -> Self {
+        self.0.id = id.into();
+        self
+    }
+
+    pub(crate) fn take_over(mut self) -> Self {
+        self.0.take_over = true;
+        self
+    }
+
+    pub(crate) fn request_id(mut self, id: impl Into<String>) -> Self {
+        self.0.request_id = id.into();
+        self
+    }
+}
+
+/// Proves that the client of a session is still there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RenewSession(v1::RenewSessionRequest);
+
+impl RenewSession {
+    pub(crate) fn new(session: &Session) -> Self {
+        Self(v1::RenewSessionRequest {
+            id: session.id.clone(),
+            create_revision: session.create_revision,
+        })
+    }
+}
+
+/// Ends a session, and its keys with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CloseSession(v1::CloseSessionRequest);
+
+impl CloseSession {
+    pub(crate) fn new(session: &Session) -> Self {
+        Self(v1::CloseSessionRequest {
+            id: session.id.clone(),
+            create_revision: session.create_revision,
+            ..v1::CloseSessionRequest::default()
+        })
+    }
+
+    pub(crate) fn request_id(mut self, id: impl Into<String>) -> Self {
+        self.0.request_id = id.into();
+        self
+    }
+}
+
+/// A page of the living sessions, in the order of the bytes of their ids.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListSessions(v1::ListSessionsRequest);
+
+impl ListSessions {
+    pub(crate) fn page_size(mut self, page_size: u32) -> Self {
+        self.0.page_size = page_size_to_wire(page_size);
+        self
+    }
+
+    pub(crate) fn page_token(mut self, page_token: impl Into<String>) -> Self {
+        self.0.page_token = page_token.into();
+        self
+    }
+}
+
+wire! {
+    OpenSession: OpenSessionRequest;
+    RenewSession: RenewSessionRequest;
+    CloseSession: CloseSessionRequest;
+    ListSessions: ListSessionsRequest;
+}
+
+/// The session has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CloseSessionReply {
+    /// How many keys it had, which ended with it.
+    pub deleted_count: i64,
+    /// The store revision at which it ended, with the first 1,024 of its keys.
+    pub revision: i64,
+    /// This is the first answer to an earlier call with the same request id.
+    pub replayed: bool,
+}
+
+impl TryFrom<v1::CloseSessionResponse> for CloseSessionReply {
+    type Error = Error;
+
+    fn try_from(response: v1::CloseSessionResponse) -> Result<Self, Error> {
+        Ok(Self {
+            deleted_count: response.deleted_count,
+            revision: response.revision,
+            replayed: response.replayed,
+        })
+    }
+}
+
+/// A page of sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListSessionsReply {
+    /// The sessions, in the order of the bytes of their ids.
+    pub sessions: Vec<Session>,
+    /// Where to go on; `None` if this was the last page.
+    pub next_page_token: Option<String>,
+}
+
+impl TryFrom<v1::ListSessionsResponse> for ListSessionsReply {
+    type Error = Error;
+
+    fn try_from(response: v1::ListSessionsResponse) -> Result<Self, Error> {
+        Ok(Self {
+            sessions: response
+                .sessions
+                .into_iter()
+                .map(Session::try_from)
+                .collect::<Result<_, _>>()?,
+            next_page_token: present(response.next_page_token),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_without_an_end_is_an_error() {
+        let wire = v1::Session {
+            id: "worker".into(),
+            ttl: Some(to_wire(Duration::from_secs(10))),
+            expire_time: Some(prost_types::Timestamp::default()),
+            create_revision: 12,
+            ..v1::Session::default()
+        };
+        let session = Session::try_from(wire.clone()).unwrap();
+        assert_eq!(session, Session::for_test("worker", 12));
+        for broken in [
+            v1::Session {
+                ttl: None,
+                ..wire.clone()
+            },
+            v1::Session {
+                expire_time: None,
+                ..wire
+            },
+        ] {
+            let error = Session::try_from(broken).unwrap_err();
+            assert_eq!(error.code(), tonic::Code::Internal);
+        }
+    }
+
+    #[test]
+    fn the_session_that_is_meant_is_named_by_id_and_create_revision() {
+        let session = Session::for_test("worker", 12);
+        let renew = RenewSession::new(&session).0;
+        let close = CloseSession::new(&session).0;
+        assert_eq!((renew.id.as_str(), renew.create_revision), ("worker", 12));
+        assert_eq!((close.id.as_str(), close.create_revision), ("worker", 12));
+    }
+}

@@ -1,0 +1,55 @@
+//! The examples do what they say.
+
+use std::env;
+use std::process::{Command, Stdio};
+
+use crate::support::{Run, TestServer};
+
+/// Runs an example, which Cargo builds beside the tests.
+fn example(name: &str, url: Option<String>) -> Run {
+    let test = env::current_exe().unwrap();
+    let profile = test.ancestors().nth(2).unwrap();
+    let file = format!("{name}{}", env::consts::EXE_SUFFIX);
+    let path = profile.join("examples").join(file);
+    let output = Command::new(&path).args(url).stdin(Stdio::null()).output();
+    output
+        .unwrap_or_else(|error| {
+            let path = path.display();
+            panic!("{path}: {error}; `cargo build -p soloist-client --examples` builds it")
+        })
+        .into()
+}
+
+#[test]
+fn examples_show_what_they_say() {
+    let server = TestServer::start();
+    let cases = [
+        ("config_watch", "after the break: color = green"),
+        (
+            "connection",
+            "refused: inflight -> inflight, allowed: closing,idle",
+        ),
+        ("job_workflow", "encode: failed (TimedOut)"),
+        ("leader_election", "3 terms, one leader at a time"),
+        ("lock", "refused: token"),
+        ("rate_limiter", "5 of 8 requests allowed"),
+    ];
+    std::thread::scope(|scope| {
+        for (name, line) in cases {
+            let url = format!("http://{}", server.address());
+            scope.spawn(move || {
+                let run = example(name, Some(url));
+                let said = format!("{name}: {}{}", run.stdout, run.stderr);
+                assert_eq!(run.code, Some(0), "{said}");
+                let mut lines = run.stdout.lines();
+                assert!(lines.any(|said| said.starts_with(line)), "{said}");
+            });
+        }
+    });
+}
+
+#[test]
+fn without_a_url_an_example_starts_a_server_of_its_own() {
+    let run = example("connection", None);
+    assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
+}

@@ -1,0 +1,87 @@
+//! A protocol that nobody can break: connections that are idle, in flight or closing.
+//!
+//! The machine is declared once, for all keys under a prefix. From then on the server refuses every move that it does
+//! not list, whoever asks: two requests on one connection at once, or its removal while a request is under way.
+//!
+//! ```text
+//! idle -> inflight -> idle ... -> closing
+//! ```
+//!
+//! ```console
+//! $ cargo run --example connection [URL]
+//! ```
+
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
+mod support;
+
+use std::time::Duration;
+
+use soloist_client::{Machine, Reason, State};
+
+/// A request that takes longer has been forgotten.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+fn connections() -> Machine {
+    Machine::new("connections")
+        .key_prefix("connections/")
+        .initial("idle")
+        .state("idle", State::new().to("inflight").to("closing"))
+        .state(
+            "inflight",
+            State::new()
+                .to("idle")
+                .to("closing")
+                .timeout(REQUEST_TIMEOUT, "closing"),
+        )
+        // Leads nowhere: final, and the only state in which the key can be deleted.
+        .state("closing", State::new())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> support::Result {
+    let (client, _server) = support::connect().await?;
+    // Changes nothing if it is defined in the same way already: every deployment may do it.
+    client.define_machine(connections()).await?;
+
+    let key = format!("connections/{}", std::process::id());
+    client.write(&key, "192.0.2.7:443").await?;
+    let begun = client.transition(&key, "inflight").await?;
+    println!("moved: {} -> inflight", begun.from);
+    assert_eq!(begun.from, "idle");
+
+    // A second request on the same connection would be answered out of turn. The machine does not allow it.
+    let refused = client.transition(&key, "inflight").await;
+    let error = refused.expect_err("there is a request in flight");
+    assert_eq!(error.reason(), Some(Reason::TransitionRefused));
+    println!(
+        "refused: {} -> {}, allowed: {}",
+        error.metadata("from").unwrap_or_default(),
+        error.metadata("to").unwrap_or_default(),
+        error.metadata("allowed").unwrap_or_default(),
+    );
+
+    // Nor can the connection vanish under its request.
+    let error = client
+        .delete(&key)
+        .await
+        .expect_err("inflight is not final");
+    assert_eq!(error.reason(), Some(Reason::StateNotFinal));
+    println!("refused: {error}");
+
+    let entry = client.read(&key).await?.entry.expect("nothing changed");
+    assert_eq!(entry.state.as_deref(), Some("inflight"));
+    assert_eq!(entry.revision, begun.revision);
+    assert!(
+        entry.state_expire_time.is_some(),
+        "a forgotten request ends by itself"
+    );
+
+    for state in ["idle", "inflight", "closing"] {
+        let moved = client.transition(&key, state).await?;
+        println!("moved: {} -> {state}", moved.from);
+    }
+    let closed = client.delete(&key).await?.previous.expect("it was there");
+    println!("deleted: {}", closed.state.unwrap_or_default());
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Checks durations.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use soloist::v1::error::Reason;
+
+use super::{BadArgument, Path};
+
+/// Checks a frame's timeout: none if it is unset or zero.
+pub(crate) fn timeout(
+    timeout: Option<prost_types::Duration>,
+) -> Result<Option<Duration>, BadArgument> {
+    let Some(timeout) = timeout else {
+        return Ok(None);
+    };
+    match span(&timeout) {
+        Some(Duration::ZERO) => Ok(None),
+        Some(timeout) => Ok(Some(timeout)),
+        None => {
+            let actual = shown_duration(&timeout);
+            let problem = format!(
+                "is {actual}, but must be 0 or more, with less than a second of nanoseconds"
+            );
+            Err(BadArgument {
+                actual: Some(actual),
+                ..Path::ROOT
+                    .field("timeout")
+                    .bad(Reason::BadDuration, problem)
+            })
+        }
+    }
+}
+
+/// Checks a duration that has a range.
+pub(super) fn span_in(
+    path: &Path<'_>,
+    reason: Reason,
+    duration: Option<prost_types::Duration>,
+    range: &RangeInclusive<Duration>,
+) -> Result<Duration, BadArgument> {
+    let (min, max) = (range.start(), range.end());
+    let limit = format!("from {} to {}", shown(*min), shown(*max));
+    let Some(duration) = duration else {
+        return Err(path.out_of_range(reason, limit, "missing"));
+    };
+    match span(&duration) {
+        Some(span) if range.contains(&span) => Ok(span),
+        _ => Err(path.out_of_range(reason, limit, shown_duration(&duration))),
+    }
+}
+
+/// A duration that is not negative; none if it is, or malformed.
+fn span(duration: &prost_types::Duration) -> Option<Duration> {
+    let seconds = u64::try_from(duration.seconds).ok()?;
+    let nanos = u32::try_from(duration.nanos).ok()?;
+    (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
+}
+
+/// As it is written in JSON.
+fn shown(span: Duration) -> String {
+    let duration = prost_types::Duration::try_from(span);
+    duration.map_or_else(|_| format!("{span:?}"), |duration| duration.to_string())
+}
+
+fn shown_duration(duration: &prost_types::Duration) -> String {
+    let prost_types::Duration { seconds, nanos } = duration;
+    if *duration == duration.normalized() {
+        duration.to_string()
+    } else {
+        format!("{seconds} seconds and {nanos} nanoseconds")
+    }
+}

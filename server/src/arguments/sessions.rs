@@ -1,0 +1,83 @@
+//! The arguments of `soloist.v1.Sessions`.
+
+use soloist::v1;
+use soloist::v1::error::Reason;
+
+use super::{
+    BadArgument, Path, after_token, checked_page_size, duration::span_in, name, request_named,
+};
+use crate::config::{Limits, SESSION_TTL_RANGE};
+use crate::machine::{LivingSession, Name, OpenSession, Request, SessionLife};
+
+/// Checks the arguments of an OpenSession. `new_id` makes a name if there is none.
+pub(crate) fn open(
+    mut request: v1::OpenSessionRequest,
+    new_id: impl FnOnce() -> Name,
+) -> Result<(OpenSession, Option<Box<Request>>), BadArgument> {
+    let request_id = std::mem::take(&mut request.request_id);
+    let named = match request_id.is_empty() {
+        true => None,
+        false => Some(request_named(&Path::ROOT, request_id, &request)?),
+    };
+    let v1::OpenSessionRequest {
+        id, ttl, take_over, ..
+    } = request;
+    let ttl = span_in(
+        &Path::ROOT.field("ttl"),
+        Reason::BadLifetime,
+        ttl,
+        &SESSION_TTL_RANGE,
+    )?;
+    let id = match id.is_empty() {
+        true => new_id(),
+        false => name(&Path::ROOT.field("id"), Reason::BadSession, id)?,
+    };
+    let living = match take_over {
+        true => LivingSession::TakeOver,
+        false => LivingSession::Refuse,
+    };
+    Ok((OpenSession { id, ttl, living }, named))
+}
+
+/// Checks the arguments of a RenewSession.
+pub(crate) fn renew(request: v1::RenewSessionRequest) -> Result<SessionLife, BadArgument> {
+    life(request.id, request.create_revision)
+}
+
+/// Checks the arguments of a CloseSession.
+pub(crate) fn close(
+    mut request: v1::CloseSessionRequest,
+) -> Result<(SessionLife, Option<Box<Request>>), BadArgument> {
+    let request_id = std::mem::take(&mut request.request_id);
+    let named = match request_id.is_empty() {
+        true => None,
+        false => Some(request_named(&Path::ROOT, request_id, &request)?),
+    };
+    Ok((life(request.id, request.create_revision)?, named))
+}
+
+/// Checks the arguments of a ListSessions: the last name of the page before, and the size of this one.
+pub(crate) fn list(
+    request: &v1::ListSessionsRequest,
+    limits: &Limits,
+) -> Result<(Option<String>, usize), BadArgument> {
+    Ok((
+        after_token(&request.page_token)?,
+        checked_page_size(request.page_size, limits)?,
+    ))
+}
+
+fn life(id: String, create_revision: i64) -> Result<SessionLife, BadArgument> {
+    let id = name(&Path::ROOT.field("id"), Reason::BadSession, id)?;
+    if create_revision < 1 {
+        return Err(Path::ROOT.field("create_revision").out_of_range(
+            Reason::BadSession,
+            "1 or more: that of the session that is meant",
+            create_revision,
+        ));
+    }
+    Ok(SessionLife {
+        id,
+        create_revision,
+    })
+}

@@ -1,0 +1,316 @@
+//! What is read and written by hand is what the generated messages would be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+use crate::convert::op_result;
+use crate::machine::{Attached, Cause, Lifetime, Place, Rejection, Time};
+
+const LIMITS: Limits = Limits {
+    max_key_bytes: 4,
+    max_value_bytes: 8,
+    max_batch_ops: 5,
+    max_batch_bytes: 20,
+    ..Limits::DEFAULT
+};
+
+/// What is read by hand, if it is.
+fn common(message: &[u8]) -> Option<Frame> {
+    let count = checked_count(message, &LIMITS).ok()?;
+    common_frame(message, count, &LIMITS)
+}
+
+fn value() -> impl Strategy<Value = v1::Value> {
+    use v1::value::Kind;
+    option::weighted(
+        0.9,
+        prop_oneof![
+            any::<i64>().prop_map(Kind::Int),
+            ".{0,3}".prop_map(Kind::Text),
+            vec(any::<u8>(), 0..10).prop_map(Kind::Bytes),
+        ],
+    )
+    .prop_map(|kind| v1::Value { kind })
+}
+
+fn condition() -> impl Strategy<Value = Option<v1::Condition>> {
+    let test = option::of(any::<i64>().prop_map(v1::condition::Test::Revision));
+    option::weighted(0.1, test.prop_map(|test| v1::Condition { test }))
+}
+
+fn op() -> impl Strategy<Value = v1::Op> {
+    let key = || prop_oneof![3 => "[a-z]{1,3}", 1 => any::<String>()];
+    let read = (key(), condition())
+        .prop_map(|(key, expect)| v1::op::Op::Read(v1::ReadRequest { key, expect }));
+    let id = || prop_oneof![9 => Just(String::new()), 1 => any::<String>()];
+    let ttl = || {
+        option::weighted(
+            0.1,
+            (-1..2i64).prop_map(|seconds| prost_types::Duration { seconds, nanos: 0 }),
+        )
+    };
+    let write = (
+        (key(), condition(), id()),
+        option::weighted(0.9, value()),
+        (any::<bool>(), prop::bool::weighted(0.1), ttl()),
+    )
+        .prop_map(
+            |((key, expect, request_id), value, (return_previous, keep_value, ttl))| {
+                v1::op::Op::Write(v1::WriteRequest {
+                    key,
+                    expect,
+                    request_id,
+                    value,
+                    keep_value,
+                    lifetime: ttl.map(v1::write_request::Lifetime::Ttl),
+                    return_previous,
+                    session_create_revision: 0,
+                })
+            },
+        );
+    let add = (
+        (key(), condition(), id()),
+        any::<i64>(),
+        option::of(any::<i64>()),
+        (any::<bool>(), ttl()),
+    )
+        .prop_map(|((key, expect, request_id), delta, min, (saturate, ttl))| {
+            v1::op::Op::Add(v1::AddRequest {
+                key,
+                expect,
+                request_id,
+                delta,
+                min,
+                max: None,
+                saturate,
+                lifetime: ttl.map(v1::add_request::Lifetime::Ttl),
+                session_create_revision: 0,
+            })
+        });
+    let transition = (
+        (key(), condition(), id()),
+        key(),
+        option::weighted(0.1, value()),
+    )
+        .prop_map(|((key, expect, request_id), to, value)| {
+            v1::op::Op::Transition(v1::TransitionRequest {
+                key,
+                expect,
+                request_id,
+                to,
+                value,
+            })
+        });
+    let delete = (key(), condition(), id()).prop_map(|(key, expect, request_id)| {
+        v1::op::Op::Delete(v1::DeleteRequest {
+            key,
+            expect,
+            request_id,
+        })
+    });
+    option::weighted(0.95, prop_oneof![read, write, add, transition, delete])
+        .prop_map(|op| v1::Op { op })
+}
+
+fn request() -> impl Strategy<Value = v1::PipelineRequest> {
+    let timeout = option::weighted(
+        0.1,
+        (-2..5i64).prop_map(|seconds| prost_types::Duration { seconds, nanos: 0 }),
+    );
+    let request_id = prop_oneof![9 => Just(""), 1 => Just("id"), 1 => Just("\n")];
+    (vec(op(), 0..7), any::<bool>(), request_id, timeout).prop_map(
+        |(ops, atomic, request_id, timeout)| v1::PipelineRequest {
+            ops,
+            atomic,
+            request_id: request_id.into(),
+            timeout,
+        },
+    )
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    let value = prop_oneof![
+        any::<i64>().prop_map(Value::Int),
+        ".{0,200}".prop_map(|text| Value::Text(text.into())),
+        vec(any::<u8>(), 0..200).prop_map(|bytes| Value::Bytes(bytes.into())),
+    ];
+    let time = || any::<u32>().prop_map(|s| Time::since_epoch(Duration::from_secs(s.into())));
+    let lifetime = prop_oneof![
+        time().prop_map(|ends| Lifetime::Ttl {
+            ttl: Duration::ZERO,
+            ends
+        }),
+        ".{1,9}".prop_map(|id| Lifetime::Session {
+            id: id.into(),
+            create_revision: 1
+        }),
+    ];
+    let place =
+        (".{1,9}", ".{1,9}", option::of(time())).prop_map(|(machine, state, timeout_at)| Place {
+            machine: machine.into(),
+            state: state.into(),
+            since: Time::MIN,
+            timeout_at,
+        });
+    let attached = (option::of(lifetime), option::of(place))
+        .prop_map(|(lifetime, place)| Arc::new(Attached { lifetime, place }));
+    (
+        value,
+        1..i64::MAX,
+        1..i64::MAX,
+        option::weighted(0.3, attached),
+    )
+        .prop_map(|(value, revision, create_revision, attached)| Entry {
+            value,
+            revision,
+            create_revision,
+            attached,
+        })
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    let previous = || option::of(entry().prop_map(Box::new));
+    let read = (option::of(entry()), 0..i64::MAX)
+        .prop_map(|(entry, revision)| Outcome::Read(ReadOutcome { entry, revision }));
+    let write = (previous(), 1..i64::MAX, 1..i64::MAX, any::<bool>()).prop_map(
+        |(previous, revision, create_revision, replayed)| {
+            Outcome::Write(WriteOutcome {
+                revision,
+                create_revision,
+                previous,
+                replayed,
+            })
+        },
+    );
+    let add = ([any::<i64>(); 4], any::<bool>()).prop_map(
+        |([revision, create_revision, value, applied], replayed)| {
+            Outcome::Add(AddOutcome {
+                revision,
+                create_revision,
+                value,
+                applied,
+                replayed,
+            })
+        },
+    );
+    let transition = (1..i64::MAX, 1..i64::MAX, ".{1,9}", any::<bool>()).prop_map(
+        |(revision, create_revision, from, replayed)| {
+            Outcome::Transition(TransitionOutcome {
+                revision,
+                create_revision,
+                from: from.into(),
+                replayed,
+            })
+        },
+    );
+    let delete =
+        (previous(), 0..i64::MAX, any::<bool>()).prop_map(|(previous, revision, replayed)| {
+            Outcome::Delete(DeleteOutcome {
+                revision,
+                previous,
+                replayed,
+            })
+        });
+    prop_oneof![read, write, add, transition, delete]
+}
+
+#[test]
+fn the_common_frame_is_decoded_by_hand() {
+    let frame = v1::PipelineRequest {
+        ops: vec![
+            v1::Op {
+                op: Some(v1::op::Op::Read(v1::ReadRequest {
+                    key: "a".into(),
+                    expect: None,
+                })),
+            },
+            v1::Op {
+                op: Some(v1::op::Op::Write(v1::WriteRequest {
+                    key: "b".into(),
+                    value: Some(v1::Value {
+                        kind: Some(v1::value::Kind::Int(-1)),
+                    }),
+                    ..v1::WriteRequest::default()
+                })),
+            },
+            v1::Op {
+                op: Some(v1::op::Op::Transition(v1::TransitionRequest {
+                    key: "c".into(),
+                    to: "done".into(),
+                    ..v1::TransitionRequest::default()
+                })),
+            },
+        ],
+        ..v1::PipelineRequest::default()
+    };
+    assert!(common(&frame.encode_to_vec()).is_some());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn by_hand_means_what_the_generated_messages_mean(request in request()) {
+        let message = request.encode_to_vec();
+        let any = any_frame(&message, &LIMITS).unwrap();
+        if let Some(common) = common(&message) {
+            prop_assert_eq!(Ok(common), any);
+        }
+    }
+
+    #[test]
+    fn noise_means_the_same_too(
+        request in request(),
+        flips in vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        cut in option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut message = request.encode_to_vec();
+        if !message.is_empty() {
+            for (at, byte) in flips {
+                let at = at.index(message.len());
+                message[at] = byte;
+            }
+            if let Some(cut) = cut {
+                message.truncate(cut.index(message.len()));
+            }
+        }
+        if let Some(common) = common(&message) {
+            prop_assert_eq!(Ok(Ok(common)), any_frame(&message, &LIMITS));
+        }
+    }
+
+    #[test]
+    fn answers_are_what_the_generated_messages_would_be(
+        outcomes in vec(outcome(), 0..6),
+        (refused, replayed) in any::<(bool, bool)>(),
+        revision in 0..i64::MAX,
+    ) {
+        let mut expected = v1::PipelineResponse {
+            results: outcomes.iter().cloned().map(op_result).collect(),
+            error: None,
+            revision,
+            replayed,
+        };
+        let all = encode_all(AllOutcome { outcomes: outcomes.clone(), revision, answer_bytes: 0, replayed });
+        prop_assert_eq!(all.0, expected.encode_to_vec());
+
+        expected.replayed = false;
+
+        let mut results: Vec<_> = outcomes.into_iter().map(Ok).collect();
+        if refused {
+            let rejection = Rejection { subject: "k".into(), cause: Cause::KeyNotFound };
+            let error = Refusal::from(rejection.clone()).into_rpc_status();
+            results.push(Err(Box::new(rejection)));
+            expected.results.push(v1::OpResult {
+                result: Some(v1::op_result::Result::Error(error)),
+            });
+        }
+        let each = encode_each(EachOutcome { results, revision, answer_bytes: 0 });
+        prop_assert_eq!(each.0, expected.encode_to_vec());
+    }
+}

@@ -1,0 +1,175 @@
+//! A plain change as a few bytes: of an entry that has a value and revisions alone, and no long value.
+
+use crate::machine::value::{Entry, Key, Revision, Value};
+use crate::varint;
+
+use super::{Change, ChangeCause, Keeps};
+
+/// Longest value that is copied; longer ones are shared with the store.
+const COPIED_BYTES_MAX: usize = 256;
+
+/// Stands where a change that is not plain comes in.
+pub(super) const RICH: u8 = 7;
+
+const CAUSE_MASK: u8 = 7;
+const HAS_ENTRY: u8 = 8;
+const HAS_PREVIOUS: u8 = 16;
+
+const CAUSES: [ChangeCause; 6] = [
+    ChangeCause::Written,
+    ChangeCause::Transitioned,
+    ChangeCause::Deleted,
+    ChangeCause::Expired,
+    ChangeCause::SessionEnded,
+    ChangeCause::TimedOut,
+];
+
+/// Whether a change with this entry, after it or before, can be plain.
+#[inline]
+pub(super) fn is_plain(entry: Option<&Entry>) -> bool {
+    entry.is_none_or(|entry| entry.attached.is_none() && entry.value.byte_len() <= COPIED_BYTES_MAX)
+}
+
+/// Writes a plain change: what it is, the length of the rest, revision, key, entry, previous entry.
+#[inline]
+pub(super) fn put(
+    records: &mut Vec<u8>,
+    key: &Key,
+    revision: Revision,
+    cause: ChangeCause,
+    entry: Option<&Entry>,
+    previous: Option<&Entry>,
+) {
+    let has = |flag, entry: Option<&Entry>| if entry.is_some() { flag } else { 0 };
+    let start = records.len();
+    // The length is known at the end; two bytes hold it, as key and values do not.
+    records.extend([
+        cause as u8 | has(HAS_ENTRY, entry) | has(HAS_PREVIOUS, previous),
+        0,
+        0,
+        0,
+    ]);
+    put_int(records, revision);
+    put_bytes(records, key.as_str().as_bytes());
+    if let Some(entry) = entry {
+        put_int(records, entry.create_revision);
+        put_value(records, &entry.value);
+    }
+    if let Some(previous) = previous {
+        put_int(records, previous.revision);
+        put_int(records, previous.create_revision);
+        put_value(records, &previous.value);
+    }
+    let len = u32::try_from(records.len() - start - HEAD).expect("keys and values are short");
+    records[start + 1..start + HEAD].copy_from_slice(&len.to_le_bytes()[..3]);
+}
+
+/// Bytes in front of the rest: what it is, and the rest's length in three bytes, which a key and two short values do not
+/// fill.
+const HEAD: usize = 4;
+
+fn put_int(records: &mut Vec<u8>, int: i64) {
+    varint::put(records, int.cast_unsigned());
+}
+
+fn put_bytes(records: &mut Vec<u8>, bytes: &[u8]) {
+    varint::put(records, bytes.len() as u64);
+    records.extend_from_slice(bytes);
+}
+
+fn put_value(records: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Int(int) => {
+            records.push(0);
+            put_int(records, *int);
+        }
+        Value::Text(text) => {
+            records.push(1);
+            put_bytes(records, text.as_bytes());
+        }
+        Value::Bytes(bytes) => {
+            records.push(2);
+            put_bytes(records, bytes);
+        }
+    }
+}
+
+/// A plain change, read as far as its key.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::machine) struct Record<'a> {
+    what: u8,
+    pub(super) revision: Revision,
+    pub(super) key: &'a str,
+    rest: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// Reads a plain change off the front of `records`.
+    #[inline]
+    pub(super) fn take(records: &mut &'a [u8]) -> Self {
+        let (head, rest) = records.split_first_chunk::<HEAD>().expect(WHOLE);
+        let [what, len @ ..] = *head;
+        let len = u32::from_le_bytes([len[0], len[1], len[2], 0]);
+        let (mut record, rest) = rest.split_at(len as usize);
+        *records = rest;
+        let revision = take_int(&mut record);
+        let key = take_bytes(&mut record);
+        Self {
+            what,
+            revision,
+            key: std::str::from_utf8(key).expect("it was text"),
+            rest: record,
+        }
+    }
+
+    /// The whole change.
+    pub(super) fn change(&self) -> Change {
+        let mut rest = self.rest;
+        let entry = (self.what & HAS_ENTRY != 0).then(|| take_entry(&mut rest, self.revision));
+        let previous = (self.what & HAS_PREVIOUS != 0).then(|| {
+            let revision = take_int(&mut rest);
+            take_entry(&mut rest, revision)
+        });
+        Change {
+            key: Key::from(self.key),
+            revision: self.revision,
+            cause: CAUSES[usize::from(self.what & CAUSE_MASK)],
+            entry,
+            previous,
+            keeps: Keeps::Previous,
+        }
+    }
+}
+
+const WHOLE: &str = "a record is read as it was written";
+
+fn take_int(bytes: &mut &[u8]) -> i64 {
+    varint::take(bytes).expect(WHOLE).cast_signed()
+}
+
+fn take_bytes<'a>(bytes: &mut &'a [u8]) -> &'a [u8] {
+    let len = varint::take(bytes).expect(WHOLE);
+    let (taken, rest) = bytes.split_at(usize::try_from(len).expect(WHOLE));
+    *bytes = rest;
+    taken
+}
+
+fn take_entry(bytes: &mut &[u8], revision: Revision) -> Entry {
+    let create_revision = take_int(bytes);
+    let (kind, rest) = bytes.split_first().expect(WHOLE);
+    *bytes = rest;
+    let value = match kind {
+        0 => Value::Int(take_int(bytes)),
+        1 => {
+            let text = std::str::from_utf8(take_bytes(bytes)).expect("it was text");
+            Value::Text(text.into())
+        }
+        _ => Value::Bytes(take_bytes(bytes).into()),
+    };
+    Entry {
+        value,
+        revision,
+        create_revision,
+        attached: None,
+    }
+}

@@ -1,0 +1,668 @@
+//! Machines: guarded moves, timeouts, and definitions that change.
+
+use super::*;
+
+/// In the order of a job's life.
+const JOB: [&str; 4] = [
+    "new: running dropped",
+    "running: running done (10 new)",
+    "done:",
+    "dropped:",
+];
+
+fn job() -> Machine {
+    protocol("m", "m/", &JOB)
+}
+
+fn refused_move(
+    from: &str,
+    to: impl Into<Option<&'static str>>,
+    allowed: &[&str],
+) -> Box<RefusedMove> {
+    Box::new(RefusedMove {
+        machine: "m".into(),
+        from: from.into(),
+        to: to.into().map(Name::from),
+        allowed: allowed.iter().map(|name| Name::from(*name)).collect(),
+    })
+}
+
+fn not_allowed(from: &str, to: &'static str, allowed: &[&str]) -> Result<Answer, Cause> {
+    Err(Cause::TransitionRefused(refused_move(from, to, allowed)))
+}
+
+fn not_final(from: &str, allowed: &[&str]) -> Result<Answer, Cause> {
+    Err(Cause::StateNotFinal(refused_move(from, None, allowed)))
+}
+
+fn stranded(
+    count: usize,
+    example: &str,
+    state: impl Into<Option<&'static str>>,
+) -> Result<Answer, Cause> {
+    Err(Cause::EntriesInState(Box::new(Stranded {
+        count,
+        example: example.into(),
+        state: state.into().map(Name::from),
+    })))
+}
+
+fn unreachable_state(state: &str) -> Result<Answer, Cause> {
+    Err(Cause::StateUnreachable {
+        state: state.into(),
+    })
+}
+
+fn taken(machine: &str, key_prefix: &str) -> Result<Answer, Cause> {
+    Err(Cause::PrefixTaken {
+        machine: machine.into(),
+        key_prefix: key_prefix.into(),
+    })
+}
+
+#[test]
+fn a_key_goes_where_its_machine_lets_it() {
+    let with_value = |value| TransitionTerms {
+        value: Some(value),
+        ..TransitionTerms::default()
+    };
+    let if_state = |state: &str| TransitionTerms {
+        expect: Some(Condition::State(state.into())),
+        ..TransitionTerms::default()
+    };
+    let in_new = Cause::StateMismatch {
+        expected: "done".into(),
+        actual: Some("new".into()),
+    };
+    check(
+        roomy(),
+        [
+            now(define(job()), defined(job(), 1)),
+            now(go("m/1", "running"), Err(Cause::KeyNotFound)),
+            now(write("other", int(1)), wrote(2, 2)),
+            now(go("other", "running"), Err(Cause::NoMachine)),
+            now(write("m/1", int(1)), wrote(3, 3)),
+            now(
+                read("m/1"),
+                shows(entry(int(1), 3, 3).in_state("new", 0, None), 3),
+            ),
+            now(
+                go("m/1", "done"),
+                not_allowed("new", "done", &["dropped", "running"]),
+            ),
+            now(
+                go("m/1", "nowhere"),
+                not_allowed("new", "nowhere", &["dropped", "running"]),
+            ),
+            now(
+                go("m/1", "new"),
+                not_allowed("new", "new", &["dropped", "running"]),
+            ),
+            now(delete("m/1"), not_final("new", &["dropped", "running"])),
+            now(go_with("m/1", "running", if_state("done")), Err(in_new)),
+            at(
+                1,
+                go_with("m/1", "running", if_state("new")),
+                went("new", 4, 3),
+            ),
+            at(
+                1,
+                read("m/1"),
+                shows(entry(int(1), 4, 3).in_state("running", 1, 11), 4),
+            ),
+            // Listed, so it may; the timeout counts anew.
+            at(2, go("m/1", "running"), went("running", 5, 3)),
+            at(
+                2,
+                read("m/1"),
+                shows(entry(int(1), 5, 3).in_state("running", 2, 12), 5),
+            ),
+            // A write or an addition moves nothing.
+            at(3, write("m/1", int(2)), wrote(6, 3)),
+            at(3, add("m/1", 1), added(3, 1, 7, 3)),
+            at(
+                3,
+                read("m/1"),
+                shows(entry(int(3), 7, 3).in_state("running", 2, 12), 7),
+            ),
+            at(3, delete("m/1"), not_final("running", &["done", "running"])),
+            at(
+                4,
+                go_with("m/1", "done", with_value(int(9))),
+                went("running", 8, 3),
+            ),
+            at(
+                4,
+                read("m/1"),
+                shows(entry(int(9), 8, 3).in_state("done", 4, None), 8),
+            ),
+            at(4, go("m/1", "running"), not_allowed("done", "running", &[])),
+            at(
+                4,
+                delete("m/1"),
+                deleted(entry(int(9), 8, 3).in_state("done", 4, None), 9),
+            ),
+            // A new life starts where the first did.
+            at(5, add("m/1", 1), added(1, 1, 10, 10)),
+            at(
+                5,
+                read("m/1"),
+                shows(entry(int(1), 10, 10).in_state("new", 5, None), 10),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn every_answer_shows_the_state() {
+    let mut machine = StateMachine::new(roomy());
+    prepare(
+        &mut machine,
+        0,
+        [
+            define(job()),
+            write("m/1", int(1)).into(),
+            go("m/1", "running").into(),
+        ],
+    );
+    let running = |revision| entry(int(1), revision, 2).in_state("running", 0, 10);
+    take(
+        &mut machine,
+        [now(replace("m/1", int(1)), replaced(running(3), 4, 2))],
+    );
+    let listed = machine.list(&List {
+        prefix: String::new(),
+        after: None,
+        page_size: 9,
+        page_bytes: 99,
+        shows: ListShows::Entries,
+    });
+    assert_eq!(listed.entries, [("m/1".into(), running(4))]);
+}
+
+#[test]
+fn a_move_keeps_the_lifetime() {
+    let machine = check(
+        roomy(),
+        [
+            now(define(job()), defined(job(), 1)),
+            now(
+                open("s", 50, LivingSession::Refuse),
+                opened(session("s", 50, 50, 2, 0), None),
+            ),
+            now(live("m/1", int(1), ttl(20)), wrote(3, 3)),
+            now(live("m/2", int(1), with_session("s", None)), wrote(4, 4)),
+            at(5, go("m/1", "running"), went("new", 5, 3)),
+            at(5, go("m/2", "running"), went("new", 6, 4)),
+            at(
+                6,
+                read("m/1"),
+                shows(
+                    entry(int(1), 5, 3)
+                        .in_state("running", 5, 15)
+                        .ending_at(20, 20),
+                    6,
+                ),
+            ),
+            at(
+                6,
+                read("m/2"),
+                shows(
+                    entry(int(1), 6, 4)
+                        .in_state("running", 5, 15)
+                        .of_session("s", 2),
+                    6,
+                ),
+            ),
+            // The timeout keeps it, too; ttl and session end a key in any state.
+            at(
+                15,
+                read("m/1"),
+                shows(
+                    entry(int(1), 7, 3)
+                        .in_state("new", 15, None)
+                        .ending_at(20, 20),
+                    8,
+                ),
+            ),
+            at(20, read("m/1"), shows(None, 9)),
+            at(50, read("m/2"), shows(None, 10)),
+        ],
+    );
+    let expected = [
+        "7 TimedOut m/1 1<1",
+        "8 TimedOut m/2 1<1",
+        "9 Expired m/1 -<1",
+        "10 SessionEnded m/2 -<1",
+    ];
+    assert_eq!(changes(&machine, 6), expected);
+}
+
+#[test]
+fn a_state_with_a_timeout_is_not_final() {
+    let m = protocol("m", "m/", &["idle: (5 idle)"]);
+    check(
+        roomy(),
+        [
+            now(define(m.clone()), defined(m, 1)),
+            now(write("m/1", int(1)), wrote(2, 2)),
+            now(delete("m/1"), not_final("idle", &[])),
+            // It goes to itself, which no move may.
+            now(go("m/1", "idle"), not_allowed("idle", "idle", &[])),
+            at(
+                5,
+                read("m/1"),
+                shows(entry(int(1), 3, 2).in_state("idle", 5, 10), 3),
+            ),
+            now(undefine("m"), stranded(1, "m/1", "idle")),
+        ],
+    );
+}
+
+#[test]
+fn a_batch_moves_a_key_as_a_whole() {
+    let frame = [
+        write("m/1", int(1)),
+        go("m/1", "running"),
+        go("m/1", "done"),
+        delete("m/1"),
+        write("m/1", int(2)),
+        go("m/1", "dropped"),
+    ];
+    let done = entry(int(1), 2, 2).in_state("done", 0, None);
+    let outcomes = [
+        wrote(2, 2),
+        went("new", 2, 2),
+        went("running", 2, 2),
+        deleted(done, 2),
+        wrote(2, 2),
+        went("new", 2, 2),
+    ];
+    let machine = check(
+        roomy(),
+        [
+            now(define(job()), defined(job(), 1)),
+            now(all(frame), did(outcomes)),
+        ],
+    );
+    assert_eq!(changes(&machine, 1), ["2 Transitioned m/1 2<-"]);
+    assert_eq!(machine.next_due(), None);
+    machine.assert_index_ends_empty();
+}
+
+#[test]
+fn a_definition_that_is_there_already_changes_nothing() {
+    let mut machine = StateMachine::new(roomy());
+    prepare(
+        &mut machine,
+        0,
+        [define(job()), write("m/1", int(1)).into()],
+    );
+    let before = machine.everything();
+    let stale = Machine {
+        revision: 7,
+        ..job()
+    };
+    let validate = |machine| {
+        Call::Define(DefineMachine {
+            machine,
+            expect: None,
+            purpose: Purpose::Validate,
+        })
+    };
+    let longer = protocol(
+        "m",
+        "m/",
+        &[
+            "new: running dropped",
+            "running: done (10 new)",
+            "done:",
+            "dropped:",
+        ],
+    );
+    take(
+        &mut machine,
+        [
+            now(define(job()), defined(job(), 1)),
+            // Its revision is not looked at.
+            now(define(stale), defined(job(), 1)),
+            // Who only asks gets no revision.
+            now(validate(job()), defined(job(), 0)),
+            now(validate(longer.clone()), defined(longer.clone(), 0)),
+            now(
+                validate(protocol("m", "m/", &["other:"])),
+                stranded(1, "m/1", "new"),
+            ),
+        ],
+    );
+    assert_eq!(machine.everything(), before);
+    take(
+        &mut machine,
+        [now(define(longer.clone()), defined(longer, 3))],
+    );
+}
+
+#[test]
+fn definitions_have_conditions_and_a_limit() {
+    let define_if = |machine: Machine, expect| {
+        Call::Define(DefineMachine {
+            machine,
+            expect: Some(expect),
+            purpose: Purpose::Define,
+        })
+    };
+    let other = protocol("m", "m/", &["new: done", "done:"]);
+    let second = protocol("n", "n/", &["new:"]);
+    let third = protocol("o", "o/", &["new:"]);
+    let changed = |expected, actual| Err(Cause::MachineChanged { expected, actual });
+    let full = Err(Cause::TooMany {
+        what: "machines",
+        limit: 2,
+    });
+    use Condition::{Exists, Revision};
+    check(
+        StoreLimits {
+            machines: 2,
+            ..roomy()
+        },
+        [
+            now(define_if(job(), Exists(true)), Err(Cause::MachineNotFound)),
+            now(define_if(job(), Revision(1)), changed(1, 0)),
+            now(define_if(job(), Exists(false)), defined(job(), 1)),
+            // Conditions go before "it is there already".
+            now(
+                define_if(job(), Exists(false)),
+                Err(Cause::MachineExists { revision: 1 }),
+            ),
+            now(define_if(job(), Revision(0)), changed(0, 1)),
+            now(define_if(job(), Revision(1)), defined(job(), 1)),
+            now(define_if(other.clone(), Revision(2)), changed(2, 1)),
+            now(define_if(other.clone(), Revision(1)), defined(other, 2)),
+            now(define_if(job(), Exists(true)), defined(job(), 3)),
+            now(define_if(second.clone(), Revision(0)), defined(second, 4)),
+            now(define(third.clone()), full),
+            now(undefine("x"), Err(Cause::MachineNotFound)),
+            now(undefine("n"), Ok(Answer::Revision(5))),
+            now(define(third.clone()), defined(third, 6)),
+        ],
+    );
+}
+
+#[test]
+fn no_prefix_may_begin_with_another() {
+    let plain = |name: &str, prefix: &str| protocol(name, prefix, &["new:"]);
+    let define = |name: &str, prefix: &str| define(plain(name, prefix));
+    let defined = |name: &str, prefix: &str, revision| defined(plain(name, prefix), revision);
+    check(
+        roomy(),
+        [
+            now(define("m", "b/c/"), defined("m", "b/c/", 1)),
+            now(define("n", "b/c/"), taken("m", "b/c/")),
+            now(define("n", "b/c/d"), taken("m", "b/c/")),
+            now(define("n", "b/c"), taken("m", "b/c/")),
+            now(define("n", "b"), taken("m", "b/c/")),
+            // Neighbours are free.
+            now(define("n", "b/c!"), defined("n", "b/c!", 2)),
+            now(define("o", "b/c0"), defined("o", "b/c0", 3)),
+            now(define("p", "b/b"), defined("p", "b/b", 4)),
+            // Of several that overlap, the first is told.
+            now(define("q", "b/"), taken("p", "b/b")),
+            // One's own is free, longer or shorter.
+            now(define("m", "b/c/d"), defined("m", "b/c/d", 5)),
+            now(define("m", "b/c"), taken("n", "b/c!")),
+            now(undefine("n"), Ok(Answer::Revision(6))),
+            now(undefine("o"), Ok(Answer::Revision(7))),
+            now(define("m", "b/c"), defined("m", "b/c", 8)),
+            now(define("n", "b/c/d/e"), taken("m", "b/c")),
+        ],
+    );
+}
+
+#[test]
+fn a_prefix_changes_only_where_no_keys_are() {
+    let with_prefix = |prefix: &str| protocol("m", prefix, &["new: done", "done:"]);
+    let define_at = |prefix: &str| define(with_prefix(prefix));
+    let defined_at = |prefix: &str, revision| defined(with_prefix(prefix), revision);
+    check(
+        roomy(),
+        [
+            now(write("a/1", int(1)), wrote(1, 1)),
+            now(write("a/2", int(1)), wrote(2, 2)),
+            now(write("b", int(1)), wrote(3, 3)),
+            // Keys that are there when it is defined would have no state.
+            now(define_at("a/"), stranded(2, "a/1", None)),
+            now(define_at("a"), stranded(2, "a/1", None)),
+            now(define_at("a/3"), defined_at("a/3", 4)),
+            now(define_at("a/2"), stranded(1, "a/2", None)),
+            now(define_at("c/"), defined_at("c/", 5)),
+            now(write("c/1", int(1)), wrote(6, 6)),
+            now(define_at("d/"), stranded(1, "c/1", "new")),
+            now(define_at("c/1"), stranded(1, "c/1", "new")),
+            now(go("c/1", "done"), went("new", 7, 6)),
+            // Not even where they are final.
+            now(define_at("d/"), stranded(1, "c/1", "done")),
+            now(
+                delete("c/1"),
+                deleted(entry(int(1), 7, 6).in_state("done", 0, None), 8),
+            ),
+            now(define_at("d/"), defined_at("d/", 9)),
+            now(write("c/1", int(1)), wrote(10, 10)),
+            now(read("c/1"), shows(entry(int(1), 10, 10), 10)),
+            now(write("d/1", int(1)), wrote(11, 11)),
+            now(
+                read("d/1"),
+                shows(entry(int(1), 11, 11).in_state("new", 0, None), 11),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn stranded_keys_are_counted_up_to_a_thousand() {
+    let mut machine = StateMachine::new(roomy());
+    for index in 0..1_200 {
+        prepare(
+            &mut machine,
+            0,
+            [write(&format!("m/{index:04}"), int(1)).into()],
+        );
+    }
+    take(
+        &mut machine,
+        [now(
+            define(job()),
+            stranded(Stranded::COUNT_MAX, "m/0000", None),
+        )],
+    );
+}
+
+#[test]
+fn a_new_definition_holds_for_the_keys_there_are() {
+    let without = |missing: &str| {
+        let states = JOB.iter().filter(|state| !state.starts_with(missing));
+        let states: Vec<_> = states.map(|state| state.replace(missing, "done")).collect();
+        protocol(
+            "m",
+            "m/",
+            &states.iter().map(String::as_str).collect::<Vec<_>>(),
+        )
+    };
+    let (no_running, no_dropped) = (without("running"), without("dropped"));
+    let start_done = protocol("m", "m/", &["done:", "new: done"]);
+    check(
+        roomy(),
+        [
+            now(define(job()), defined(job(), 1)),
+            now(write("m/1", int(1)), wrote(2, 2)),
+            now(go("m/1", "running"), went("new", 3, 2)),
+            now(define(no_running.clone()), stranded(1, "m/1", "running")),
+            // A state without keys may go.
+            now(define(no_dropped.clone()), defined(no_dropped, 4)),
+            now(write("m/2", int(1)), wrote(5, 5)),
+            now(
+                go("m/2", "dropped"),
+                not_allowed("new", "dropped", &["done", "running"]),
+            ),
+            now(go("m/1", "done"), went("running", 6, 2)),
+            now(define(no_running.clone()), defined(no_running, 7)),
+            // Another initial state is one for new keys.
+            now(define(start_done.clone()), defined(start_done, 8)),
+            now(write("m/3", int(1)), wrote(9, 9)),
+            now(
+                read("m/2"),
+                shows(entry(int(1), 5, 5).in_state("new", 0, None), 9),
+            ),
+            now(
+                read("m/3"),
+                shows(entry(int(1), 9, 9).in_state("done", 0, None), 9),
+            ),
+            now(go("m/2", "done"), went("new", 10, 5)),
+        ],
+    );
+}
+
+#[test]
+fn every_state_must_be_reachable_or_have_keys() {
+    let m = |states: &[&str]| protocol("m", "m/", states);
+    let by_timeout = m(&["new: (5 late)", "late: over", "over:"]);
+    let moved_on = m(&["other: over", "late: lost", "lost:", "over:"]);
+    let circle = m(&["new:", "a: b", "b: a"]);
+    check(
+        roomy(),
+        [
+            now(define(m(&["new:", "lost:"])), unreachable_state("lost")),
+            // To lead somewhere is not enough.
+            now(define(m(&["new:", "lost: new"])), unreachable_state("lost")),
+            now(define(circle), unreachable_state("a")),
+            now(define(by_timeout.clone()), defined(by_timeout, 1)),
+            now(define(moved_on.clone()), unreachable_state("late")),
+            now(write("m/1", int(1)), wrote(2, 2)),
+            at(
+                5,
+                read("m/1"),
+                shows(entry(int(1), 3, 2).in_state("late", 5, None), 3),
+            ),
+            // A key in it, which goes on from there.
+            at(5, define(moved_on.clone()), defined(moved_on.clone(), 4)),
+            at(5, define(moved_on.clone()), defined(moved_on.clone(), 4)),
+            at(5, go("m/1", "lost"), went("late", 5, 2)),
+            // It stays as it is; only a new definition must do without.
+            at(5, define(moved_on.clone()), defined(moved_on, 4)),
+            at(
+                5,
+                define(m(&["other: over", "late: lost", "lost:", "over: over"])),
+                unreachable_state("late"),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_changed_timeout_counts_from_when_a_key_came() {
+    let with = |timeout| protocol("m", "m/", &[&format!("new: done {timeout}"), "done:"]);
+    for (timeout, then) in [
+        ("(10 done)", "(5 done)"),
+        ("(10 done)", "(15 done)"),
+        ("", "(15 done)"),
+        ("(10 done)", ""),
+        ("(10 done)", "(1 done)"),
+    ] {
+        let mut machine = StateMachine::new(roomy());
+        prepare(&mut machine, 0, [define(with(timeout))]);
+        prepare(&mut machine, 1, [write("m/1", int(1)).into()]);
+        prepare(&mut machine, 2, [write("m/2", int(1)).into()]);
+        prepare(&mut machine, 4, [define(with(then))]);
+        machine.assert_consistent();
+        let after: Option<u64> = then
+            .trim_matches(['(', ')'])
+            .split_once(' ')
+            .map(|(ms, _)| ms.parse().unwrap());
+        let due = after.map(|after| 1 + after);
+        assert_eq!(machine.next_due(), due.map(at_ms), "{timeout} to {then}");
+        let shown = entry(int(1), 2, 2).in_state("new", 1, due);
+        let Ok(Answer::One(Outcome::Read(read))) = machine.call(read("m/1").into(), at_ms(4))
+        else {
+            panic!("it is there");
+        };
+        assert_eq!(read.entry, Some(shown), "{timeout} to {then}");
+        for now in 4..30 {
+            machine.advance(at_ms(now), usize::MAX);
+            let gone = |came: u64| after.is_some_and(|after| (came + after).max(4) <= now);
+            let count = usize::from(gone(1)) + usize::from(gone(2));
+            assert_eq!(
+                changes(&machine, 4).len(),
+                count,
+                "{timeout} to {then} at {now}"
+            );
+        }
+        machine.assert_consistent();
+    }
+}
+
+#[test]
+fn a_deleted_machine_leaves_plain_keys() {
+    let done = |revision, created| entry(int(1), revision, created);
+    let machine = check(
+        roomy(),
+        [
+            now(define(job()), defined(job(), 1)),
+            now(
+                open("s", 50, LivingSession::Refuse),
+                opened(session("s", 50, 50, 2, 0), None),
+            ),
+            now(live("m/1", int(1), with_session("s", None)), wrote(3, 3)),
+            now(live("m/2", int(1), ttl(40)), wrote(4, 4)),
+            now(write("m/3", int(1)), wrote(5, 5)),
+            now(go("m/1", "dropped"), went("new", 6, 3)),
+            now(undefine("m"), stranded(2, "m/2", "new")),
+            now(go("m/2", "dropped"), went("new", 7, 4)),
+            now(go("m/3", "running"), went("new", 8, 5)),
+            now(undefine("m"), stranded(1, "m/3", "running")),
+            now(go("m/3", "done"), went("running", 9, 5)),
+            now(undefine("m"), Ok(Answer::Revision(10))),
+            now(undefine("m"), Err(Cause::MachineNotFound)),
+            // They keep everything else: no event, no new revision of theirs.
+            now(read("m/1"), shows(done(6, 3).of_session("s", 2), 10)),
+            now(read("m/2"), shows(done(7, 4).ending_at(40, 40), 10)),
+            now(read("m/3"), shows(done(9, 5), 10)),
+            now(go("m/3", "new"), Err(Cause::NoMachine)),
+            now(write("m/4", int(1)), wrote(11, 11)),
+            now(define(job()), stranded(4, "m/1", None)),
+            now(delete("m/3"), deleted(done(9, 5), 12)),
+            at(40, read("m/2"), shows(None, 13)),
+            at(50, read("m/1"), shows(None, 14)),
+        ],
+    );
+    assert_eq!(changes(&machine, 9).len(), 4);
+    machine.assert_index_ends_empty();
+}
+
+#[test]
+fn machines_are_shown() {
+    let mut machine = StateMachine::new(roomy());
+    let revised = |name: &str, revision| Machine {
+        revision,
+        ..protocol(name, &format!("{name}/"), &["new:"])
+    };
+    for name in ["c", "a", "b"] {
+        prepare(&mut machine, 0, [define(revised(name, 0))]);
+    }
+    assert_eq!(machine.get_machine(&"a".into()), Ok(revised("a", 2)));
+    let unknown = machine.get_machine(&"x".into()).unwrap_err();
+    assert_eq!(
+        (unknown.subject, unknown.cause),
+        ("x".into(), Cause::MachineNotFound)
+    );
+    let page = |after, page_size| {
+        let page = machine.list_machines(after, page_size);
+        let names = page
+            .items
+            .into_iter()
+            .map(|machine| machine.name.to_string());
+        (names.collect::<String>(), page.rest)
+    };
+    assert_eq!(page(None, 2), ("ab".into(), Rest::More));
+    assert_eq!(page(None, 3), ("abc".into(), Rest::Nothing));
+    assert_eq!(page(Some("b"), 2), ("c".into(), Rest::Nothing));
+    assert_eq!(page(Some("bb"), 2), ("c".into(), Rest::Nothing));
+}

@@ -1,0 +1,593 @@
+//! Random programs: the machine must do as the model does.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::model::Model;
+use super::*;
+
+/// One step of a program.
+#[derive(Clone, Debug)]
+pub(super) enum Deed {
+    Call(Call),
+    /// Sends again what was sent so many calls before.
+    Again(usize),
+    /// So many milliseconds go by.
+    Pass(u64),
+    /// What is due by now is done.
+    Advance,
+}
+
+pub(super) fn limits() -> StoreLimits {
+    StoreLimits {
+        store_bytes: 700,
+        sessions: 2,
+        machines: 2,
+        request_id_window: ms(8),
+        request_ids: 4,
+        ..roomy()
+    }
+}
+
+const ANSWER_BYTES_MAX: usize = 20;
+
+pub(super) fn key() -> impl Strategy<Value = Key> {
+    let keys = vec!["m/1", "m/1", "m/2", "m/2", "m/x/1", "a", "n", "longer"];
+    select(keys).prop_map(Key::from)
+}
+
+fn value() -> BoxedStrategy<Value> {
+    prop_oneof![
+        3 => (0..3i64).prop_map(Value::Int),
+        1 => "[xy]{0,30}".prop_map(|text| Value::Text(text.into())),
+        1 => vec(0..2u8, 0..3).prop_map(|bytes| Value::Bytes(bytes.into())),
+    ]
+    .boxed()
+}
+
+fn state_name() -> impl Strategy<Value = Name> {
+    select(vec!["idle", "busy", "done", "lost"]).prop_map(Name::from)
+}
+
+fn session_name() -> impl Strategy<Value = Name> {
+    select(vec!["s", "s", "s", "s", "t", "u"]).prop_map(Name::from)
+}
+
+/// Stands for the revision there is, whatever it is.
+const PRESENT: Revision = -1;
+
+fn revision() -> impl Strategy<Value = Revision> {
+    prop_oneof![2 => Just(PRESENT), 1 => 0..12i64]
+}
+
+fn condition() -> BoxedStrategy<Option<Condition>> {
+    let condition = prop_oneof![
+        3 => any::<bool>().prop_map(Condition::Exists),
+        2 => revision().prop_map(Condition::Revision),
+        2 => revision().prop_map(Condition::CreateRevision),
+        1 => value().prop_map(Condition::Value),
+        2 => state_name().prop_map(Condition::State),
+        1 => option::of(session_name()).prop_map(Condition::Session),
+    ];
+    option::weighted(0.25, condition).boxed()
+}
+
+fn lifetime() -> BoxedStrategy<SetLifetime> {
+    let session = (session_name(), option::weighted(0.2, revision()));
+    prop_oneof![
+        2 => Just(SetLifetime::Unlimited),
+        2 => Just(SetLifetime::Keep),
+        3 => (1..8u64).prop_map(ttl),
+        4 => session.prop_map(|(id, create_revision)| SetLifetime::Session { id, create_revision }),
+    ]
+    .boxed()
+}
+
+fn bounds() -> BoxedStrategy<Bounds> {
+    let end = || option::of(few());
+    (end(), end(), any::<bool>())
+        .prop_map(|(one, other, saturate)| {
+            // The lesser is the lower, where there are two.
+            let (min, max) = match (one, other) {
+                (Some(a), Some(b)) => (Some(a.min(b)), Some(a.max(b))),
+                ends => ends,
+            };
+            let beyond = match saturate {
+                true => Beyond::Saturate,
+                false => Beyond::Refuse,
+            };
+            Bounds { min, max, beyond }
+        })
+        .boxed()
+}
+
+fn few() -> impl Strategy<Value = i64> {
+    prop_oneof![4 => -5..6i64, 1 => any::<i64>()]
+}
+
+fn operation() -> BoxedStrategy<Operation> {
+    let read = (key(), condition()).prop_map(|(key, expect)| {
+        Operation::Read(Read {
+            key,
+            expect: expect.map(Box::new),
+        })
+    });
+    let answer = select(vec![WriteAnswer::Revisions, WriteAnswer::Previous]);
+    let terms = (condition(), lifetime(), answer).prop_map(|(expect, lifetime, answer)| {
+        Box::new(WriteTerms {
+            expect,
+            lifetime,
+            answer,
+        })
+    });
+    let write = (
+        key(),
+        option::weighted(0.9, value()),
+        option::weighted(0.8, terms),
+    )
+        .prop_map(|(key, value, terms)| Operation::Write(Write { key, value, terms }));
+    let terms = (condition(), bounds(), lifetime()).prop_map(|(expect, bounds, lifetime)| {
+        Box::new(AddTerms {
+            expect,
+            bounds,
+            lifetime,
+        })
+    });
+    let add = (key(), few(), option::weighted(0.8, terms))
+        .prop_map(|(key, delta, terms)| Operation::Add(Add { key, delta, terms }));
+    let terms = (condition(), option::of(value()))
+        .prop_map(|(expect, value)| Box::new(TransitionTerms { expect, value }));
+    let transition = (key(), state_name(), option::weighted(0.3, terms))
+        .prop_map(|(key, to, terms)| Operation::Transition(Transition { key, to, terms }));
+    let delete = (key(), condition()).prop_map(|(key, expect)| {
+        Operation::Delete(Delete {
+            key,
+            expect: expect.map(Box::new),
+        })
+    });
+    prop_oneof![2 => read, 9 => write, 3 => add, 5 => transition, 1 => delete].boxed()
+}
+
+/// Machines that make sense.
+fn usual_machine() -> impl Strategy<Value = Machine> {
+    select(vec![
+        vec!["idle: busy", "busy: idle done", "done:"],
+        vec![
+            "idle: busy done",
+            "busy: busy (2 lost)",
+            "done:",
+            "lost: idle (3 idle)",
+        ],
+        vec!["idle: (1 busy)", "busy: (2 idle)"],
+        vec!["idle: idle done", "done:"],
+        vec!["done:"],
+    ])
+    .prop_map(|states| protocol("m", "m/", &states))
+}
+
+/// Machines of all kinds.
+fn machine() -> BoxedStrategy<Machine> {
+    const STATES: [&str; 4] = ["idle", "busy", "done", "lost"];
+    let next = || vec(0..4usize, 0..3);
+    let timeout = || option::weighted(0.3, (1..4u64, 0..4usize));
+    let any = vec((next(), timeout()), 1..4).prop_map(|states| {
+        let name = |state: usize| Name::from(STATES[state % states.len()]);
+        let state = |(next, timeout): &(Vec<usize>, Option<(u64, usize)>)| State {
+            next: next.iter().map(|next| name(*next)).collect(),
+            timeout: timeout.map(|(after, next)| Timeout {
+                after: ms(after),
+                next: name(next),
+            }),
+        };
+        Machine {
+            name: "m".into(),
+            key_prefix: "m/".into(),
+            initial: name(0),
+            states: (0..states.len())
+                .map(name)
+                .zip(states.iter().map(state))
+                .collect(),
+            revision: 0,
+        }
+    });
+    let any = any.boxed();
+    let others = select(vec![
+        ("m", "m"),
+        ("n", "n"),
+        ("n", "n"),
+        ("n", "m/x/"),
+        ("o", "m/"),
+        ("o", "z"),
+    ]);
+    let other = (prop_oneof![usual_machine(), any.clone()], others).prop_map(
+        |(machine, (name, prefix))| Machine {
+            name: name.into(),
+            key_prefix: prefix.into(),
+            ..machine
+        },
+    );
+    prop_oneof![3 => usual_machine(), 1 => any, 1 => other].boxed()
+}
+
+fn definition() -> BoxedStrategy<Call> {
+    let expect = prop_oneof![
+        any::<bool>().prop_map(Condition::Exists),
+        revision().prop_map(Condition::Revision),
+    ];
+    let purpose = select(vec![Purpose::Define, Purpose::Define, Purpose::Validate]);
+    (machine(), option::weighted(0.2, expect), purpose)
+        .prop_map(|(machine, expect, purpose)| {
+            Call::Define(DefineMachine {
+                machine,
+                expect,
+                purpose,
+            })
+        })
+        .boxed()
+}
+
+/// Names of requests, so few that they are used for other things, too. The fingerprint is yet to come.
+fn request_id() -> impl Strategy<Value = Option<Request>> {
+    option::weighted(0.4, select(vec!["1", "2", "3", "4", "5", "6", "7"]))
+        .prop_map(|id| id.map(|id| request(id, 0)))
+}
+
+pub(super) fn call() -> BoxedStrategy<Call> {
+    let life = || {
+        (session_name(), revision()).prop_map(|(id, create_revision)| SessionLife {
+            id,
+            create_revision,
+        })
+    };
+    let living = select(vec![LivingSession::Refuse, LivingSession::TakeOver]);
+    let open = (session_name(), 2..9u64, living).prop_map(|(id, ttl, living)| OpenSession {
+        id,
+        ttl: ms(ttl),
+        living,
+    });
+    let room = || select(vec![ANSWER_BYTES_MAX, ALL]);
+    prop_oneof![
+        10 => (operation(), request_id()).prop_map(|(operation, named)| Call::One(operation, named)),
+        5 => (vec((operation(), request_id()), 1..5), room())
+            .prop_map(|(operations, room)| Call::Each(operations, room)),
+        5 => (vec(operation(), 1..5), request_id(), room())
+            .prop_map(|(operations, named, room)| Call::All(operations, named, room)),
+        2 => (open, request_id()).prop_map(|(open, named)| Call::Open(open, named)),
+        1 => life().prop_map(Call::Renew),
+        1 => (life(), request_id()).prop_map(|(life, named)| Call::Close(life, named)),
+        2 => definition(),
+        1 => select(vec!["m", "n"]).prop_map(undefine),
+    ]
+    .boxed()
+}
+
+/// Names of one content have one fingerprint.
+fn fingerprinted(mut call: Call) -> Call {
+    let of = |content: String| {
+        let mut hasher = DefaultHasher::new();
+        content.hash(&mut hasher);
+        Fingerprint(hasher.finish().into())
+    };
+    let each = |operation: &Operation, named: &mut Option<Request>| {
+        if let Operation::Read(_) = operation {
+            // It has no place for a name.
+            *named = None;
+        }
+        if let Some(named) = named {
+            named.fingerprint = of(format!("one {operation:?}"));
+        }
+    };
+    match &mut call {
+        Call::One(operation, named) => each(operation, named),
+        Call::Each(operations, _) => {
+            for (operation, named) in operations {
+                each(operation, named);
+            }
+        }
+        Call::All(operations, Some(named), _) => {
+            named.fingerprint = of(format!("all {operations:?}"));
+        }
+        Call::Open(open, Some(named)) => named.fingerprint = of(format!("{open:?}")),
+        Call::Close(life, Some(named)) => named.fingerprint = of(format!("{life:?}")),
+        _ => {}
+    }
+    call
+}
+
+fn deed() -> BoxedStrategy<Deed> {
+    prop_oneof![
+        12 => call().prop_map(Deed::Call),
+        2 => (1..6usize).prop_map(Deed::Again),
+        3 => (1..4u64).prop_map(Deed::Pass),
+        3 => Just(Deed::Advance),
+    ]
+    .boxed()
+}
+
+/// A program, most of which begin with a machine and a session.
+pub(super) fn program(len: usize) -> impl Strategy<Value = Vec<Deed>> {
+    let start = option::weighted(0.8, usual_machine().prop_map(define));
+    let session = option::weighted(0.8, 3..30u64);
+    (start, session, vec(deed(), 1..len)).prop_map(|(machine, session, deeds)| {
+        let session = session.map(|ttl| open("s", ttl, LivingSession::Refuse));
+        let first = session.into_iter().chain(machine).map(Deed::Call);
+        first.chain(deeds).collect()
+    })
+}
+
+/// A program that is under way.
+#[derive(Debug)]
+pub(super) struct Run {
+    now: u64,
+    calls: Vec<Call>,
+}
+
+/// What comes next in a program.
+#[derive(Debug)]
+pub(super) enum Next {
+    Call(Call),
+    Advance,
+    Nothing,
+}
+
+impl Run {
+    pub(super) fn new() -> Self {
+        Self {
+            now: 10,
+            calls: Vec::new(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Time {
+        at_ms(self.now)
+    }
+
+    pub(super) fn next(&mut self, deed: Deed, machine: &StateMachine) -> Next {
+        match deed {
+            Deed::Call(mut call) => {
+                insert_present(&mut call, machine);
+                let call = fingerprinted(call);
+                self.calls.push(call.clone());
+                Next::Call(call)
+            }
+            Deed::Again(before) => match self.calls.iter().nth_back(before - 1) {
+                Some(call) => Next::Call(call.clone()),
+                None => Next::Nothing,
+            },
+            Deed::Pass(span) => {
+                self.now += span;
+                Next::Nothing
+            }
+            Deed::Advance => Next::Advance,
+        }
+    }
+}
+
+/// Puts the revisions there are where a call asks for the present ones.
+fn insert_present(call: &mut Call, machine: &StateMachine) {
+    let life = |id: &Name, life: &mut Revision| {
+        if *life == PRESENT {
+            let sessions = machine.list_sessions(None, usize::MAX).items;
+            let living = sessions.iter().find(|session| session.id == *id);
+            *life = living.map_or(1, |session| session.create_revision);
+        }
+    };
+    let lifetime = |lifetime: &mut SetLifetime| {
+        if let SetLifetime::Session {
+            id,
+            create_revision: Some(create_revision),
+        } = lifetime
+        {
+            life(id, create_revision);
+        }
+    };
+    let condition = |key: &Key, condition: Option<&mut Condition>| {
+        let entry = machine.entries.get(key);
+        match condition {
+            Some(Condition::Revision(revision)) if *revision == PRESENT => {
+                *revision = entry.map_or(0, |entry| entry.revision);
+            }
+            Some(Condition::CreateRevision(revision)) if *revision == PRESENT => {
+                *revision = entry.map_or(0, |entry| entry.create_revision);
+            }
+            _ => {}
+        }
+    };
+    let each = |operation: &mut Operation| match operation {
+        Operation::Read(Read { key, expect }) | Operation::Delete(Delete { key, expect }) => {
+            condition(key, expect.as_deref_mut());
+        }
+        Operation::Write(Write { key, terms, .. }) => {
+            if let Some(terms) = terms {
+                condition(key, terms.expect.as_mut());
+                lifetime(&mut terms.lifetime);
+            }
+        }
+        Operation::Add(Add { key, terms, .. }) => {
+            if let Some(terms) = terms {
+                condition(key, terms.expect.as_mut());
+                lifetime(&mut terms.lifetime);
+            }
+        }
+        Operation::Transition(Transition { key, terms, .. }) => {
+            if let Some(terms) = terms {
+                condition(key, terms.expect.as_mut());
+            }
+        }
+    };
+    match call {
+        Call::One(operation, _) => each(operation),
+        Call::Each(operations, _) => operations
+            .iter_mut()
+            .for_each(|(operation, _)| each(operation)),
+        Call::All(operations, ..) => operations.iter_mut().for_each(each),
+        Call::Renew(SessionLife {
+            id,
+            create_revision,
+        })
+        | Call::Close(
+            SessionLife {
+                id,
+                create_revision,
+            },
+            _,
+        ) => life(id, create_revision),
+        Call::Define(DefineMachine {
+            machine: Machine { name, .. },
+            expect: Some(Condition::Revision(revision)),
+            ..
+        }) if *revision == PRESENT => {
+            *revision = machine
+                .get_machine(name)
+                .map_or(0, |machine| machine.revision);
+        }
+        Call::Open(..) | Call::Define(_) | Call::Undefine(_) => {}
+    }
+}
+
+fn list() -> impl Strategy<Value = List> {
+    let prefix = || select(vec!["", "m/", "m/x", "longer", "z"]);
+    let shows = select(vec![ListShows::Entries, ListShows::Keys]);
+    (prefix(), option::of(key()), 1..5usize, 1..40usize, shows).prop_map(
+        |(prefix, after, page_size, page_bytes, shows)| List {
+            prefix: prefix.into(),
+            // A token is of its own prefix.
+            after: after
+                .map(|after| after.to_string())
+                .filter(|after| after.starts_with(prefix)),
+            page_size,
+            page_bytes,
+            shows,
+        },
+    )
+}
+
+pub(super) fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+/// Whether the two hold the same.
+fn same(machine: &StateMachine, model: &Model) -> Result<(), TestCaseError> {
+    machine.assert_consistent();
+    prop_assert_eq!(machine.usage(), model.usage(0));
+    prop_assert_eq!(machine.next_due(), model.next_due());
+    let entries: Vec<_> = machine.entries.clone().into_iter().collect();
+    prop_assert_eq!(entries, model.lines());
+    let sessions = machine.list_sessions(None, usize::MAX).items;
+    prop_assert_eq!(sessions, model.sessions());
+    let machines = machine.list_machines(None, usize::MAX).items;
+    prop_assert_eq!(machines, model.machines());
+    Ok(())
+}
+
+/// Whether all that ever changed is told the same.
+fn same_history(machine: &StateMachine, model: &Model) -> Result<(), TestCaseError> {
+    let events = model.events.iter().map(|event| Change {
+        key: event.key.clone(),
+        revision: event.revision,
+        cause: event.cause,
+        entry: event.entry.clone(),
+        previous: event.previous.clone(),
+        keeps: Keeps::Previous,
+    });
+    prop_assert_eq!(history(machine, 0), events.collect::<Vec<_>>());
+    Ok(())
+}
+
+fn does_as_the_model(program: Vec<Deed>, list: &List, slice: usize) -> Result<(), TestCaseError> {
+    let mut machine = StateMachine::new(limits());
+    let mut model = Model::new(limits());
+    let mut run = Run::new();
+    for deed in program {
+        let next = run.next(deed, &machine);
+        let now = run.now();
+        match next {
+            Next::Nothing => continue,
+            Next::Call(call) => {
+                let expected = model.call(&call, now);
+                prop_assert_eq!(machine.call(call, now), expected);
+            }
+            Next::Advance => {
+                model.advance(now);
+                machine.advance(now, slice);
+                let mut slices = 1;
+                while slice < usize::MAX && machine.next_due().is_some_and(|due| due <= now) {
+                    machine.advance(now, slice);
+                    machine.assert_consistent();
+                    slices += 1;
+                    prop_assert!(slices < 1_000, "it comes to an end");
+                }
+            }
+        }
+        same(&machine, &model)?;
+        let page = machine.list(list);
+        prop_assert_eq!((page.entries, page.rest == Rest::More), model.page(list));
+    }
+    same_history(&machine, &model)?;
+    machine.assert_index_ends_empty();
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(cases(1_500))]
+
+    #[test]
+    fn does_as_the_model_does(program in program(50), list in list()) {
+        does_as_the_model(program, &list, usize::MAX)?;
+    }
+
+    #[test]
+    fn does_in_slices_as_the_model_does_at_once(
+        program in program(50),
+        list in list(),
+        slice in 1..4usize,
+    ) {
+        does_as_the_model(program, &list, slice)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(500))]
+
+    #[test]
+    fn a_refusal_changes_nothing(program in program(40)) {
+        let mut machine = StateMachine::new(limits());
+        let mut run = Run::new();
+        for deed in program {
+            let next = run.next(deed, &machine);
+            let now = run.now();
+            let calls = match next {
+                Next::Nothing => continue,
+                Next::Advance => {
+                    machine.advance(now, usize::MAX);
+                    continue;
+                }
+                // One by one, to see what each does.
+                Next::Call(Call::Each(operations, room)) => operations
+                    .into_iter()
+                    .map(|operation| Call::Each(vec![operation], room))
+                    .collect(),
+                Next::Call(call) => vec![call],
+            };
+            for call in calls {
+                let before = machine.everything();
+                let refused = match machine.call(call.clone(), now) {
+                    Err(_) => true,
+                    Ok(Answer::Each(results, ..)) => results[0].is_err(),
+                    Ok(_) => false,
+                };
+                if refused {
+                    prop_assert_eq!(machine.everything(), before, "{:?}", call);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! Requests that come again.
+
+use super::*;
+
+use LivingSession::{Refuse, TakeOver};
+
+#[test]
+fn what_comes_again_gets_its_first_answer() {
+    let m = protocol("m", "m/", &["idle: busy", "busy:"]);
+    let if_new = || write_if("a", int(1), Condition::Exists(false));
+    let batch = || all([add("n", 1), write("b", int(1))]).named("batch", 1);
+    let in_batch = || did([added(11, 1, 6, 4), wrote(6, 6)]);
+    let s = || opened(session("s", 50, 50, 7, 0), None);
+    let s_again = || opened(session("s", 50, 50, 9, 0), 7);
+    let machine = check(
+        roomy(),
+        [
+            now(define(m.clone()), defined(m, 1)),
+            now(write("m/1", int(1)), wrote(2, 2)),
+            now(named("write", 1, if_new()), wrote(3, 3)),
+            now(named("add", 1, add("n", 10)), added(10, 10, 4, 4)),
+            now(named("go", 1, go("m/1", "busy")), went("idle", 5, 2)),
+            now(batch(), in_batch()),
+            now(open("s", 50, Refuse).named("open", 1), s()),
+            now(open("s", 50, TakeOver).named("over", 1), s_again()),
+            now(close("s", 9).named("close", 1), closed(0, 10, 9)),
+            now(
+                named("delete", 1, delete("a")),
+                deleted(entry(int(1), 3, 3), 11),
+            ),
+            // The same again: nothing changes, and no condition is looked at.
+            now(named("write", 1, if_new()), again(wrote(3, 3))),
+            now(named("add", 1, add("n", 10)), again(added(10, 10, 4, 4))),
+            now(named("go", 1, go("m/1", "busy")), again(went("idle", 5, 2))),
+            now(batch(), again(in_batch())),
+            now(open("s", 50, Refuse).named("open", 1), again(s())),
+            now(open("s", 50, TakeOver).named("over", 1), again(s_again())),
+            now(close("s", 9).named("close", 1), again(closed(0, 10, 9))),
+            now(
+                named("delete", 1, delete("a")),
+                again(deleted(entry(int(1), 3, 3), 11)),
+            ),
+            // And once more.
+            now(named("write", 1, if_new()), again(wrote(3, 3))),
+            now(read("a"), shows(None, 11)),
+        ],
+    );
+    assert_eq!(machine.usage().request_id_count, 8);
+}
+
+#[test]
+fn what_changes_nothing_is_remembered_too() {
+    check(
+        roomy(),
+        [
+            now(named("1", 1, delete("a")), deleted(None, 0)),
+            now(write("a", int(1)), wrote(1, 1)),
+            now(named("1", 1, delete("a")), again(deleted(None, 0))),
+            now(named("2", 1, add("a", 0)), added(1, 0, 1, 1)),
+            now(write("a", int(5)), wrote(2, 1)),
+            now(named("2", 1, add("a", 0)), again(added(1, 0, 1, 1))),
+            now(
+                all([read("a")]).named("3", 1),
+                did([shows(entry(int(5), 2, 1), 2)]),
+            ),
+            now(write("a", int(6)), wrote(3, 1)),
+            now(
+                all([read("a")]).named("3", 1),
+                again(did([shows(entry(int(5), 2, 1), 2)])),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn what_was_refused_is_tried_again() {
+    let exists = || Condition::Exists(true);
+    check(
+        roomy(),
+        [
+            now(
+                named("1", 1, write_if("a", int(1), exists())),
+                Err(Cause::KeyNotFound),
+            ),
+            now(
+                all([write("b", int(1)), read_if("a", exists())]).named("2", 1),
+                Err(Cause::KeyNotFound),
+            ),
+            now(
+                close("s", 1).named("3", 1),
+                Err(Cause::SessionNotFound { id: "s".into() }),
+            ),
+            now(write("a", int(0)), wrote(1, 1)),
+            now(named("1", 1, write_if("a", int(1), exists())), wrote(2, 1)),
+            // Its name was free for other content, too.
+            now(named("2", 9, add("c", 1)), added(1, 1, 3, 3)),
+        ],
+    );
+}
+
+#[test]
+fn a_name_is_used_for_one_content() {
+    let reused = || Err(Cause::RequestIdReused);
+    let mut machine = check(
+        roomy(),
+        [
+            now(named("1", 1, write("a", int(1))), wrote(1, 1)),
+            now(named("1", 2, write("a", int(2))), reused()),
+            // Before any condition.
+            now(
+                named("1", 2, write_if("a", int(2), Condition::Exists(false))),
+                reused(),
+            ),
+            // Fingerprints tell kinds apart; were they not to, the answer would be of the wrong one.
+            now(named("1", 1, add("a", 1)), reused()),
+            now(all([write("a", int(1))]).named("1", 1), reused()),
+            now(open("s", 5, Refuse).named("1", 1), reused()),
+            now(close("s", 5).named("1", 1), reused()),
+        ],
+    );
+    let refused = machine
+        .call(all([read("a")]).named("1", 2), at_ms(0))
+        .unwrap_err();
+    assert_eq!((refused.index, refused.subject), (None, "1".into()));
+}
+
+#[test]
+fn the_window_is_a_time() {
+    let limits = StoreLimits {
+        request_id_window: ms(10),
+        ..roomy()
+    };
+    let step = |at_ms, expected| at(at_ms, named("1", 1, add("a", 1)), expected);
+    let machine = check(
+        limits,
+        [
+            step(1, added(1, 1, 1, 1)),
+            // To come again does not keep it longer.
+            step(5, again(added(1, 1, 1, 1))),
+            step(10, again(added(1, 1, 1, 1))),
+            step(11, added(2, 1, 2, 1)),
+            // For other content, too.
+            at(21, named("1", 2, add("a", 10)), added(12, 10, 3, 1)),
+        ],
+    );
+    assert_eq!(machine.next_due(), Some(at_ms(31)));
+}
+
+#[test]
+fn a_full_window_refuses_what_is_new_and_forgets_nothing() {
+    let full = |retry_after| {
+        Err(Cause::RequestIdsFull {
+            limit: 2,
+            unit: "request_ids",
+            retry_after: ms(retry_after),
+        })
+    };
+    let limits = StoreLimits {
+        request_id_window: ms(10),
+        request_ids: 2,
+        ..roomy()
+    };
+    check(
+        limits,
+        [
+            at(1, named("1", 1, add("a", 1)), added(1, 1, 1, 1)),
+            at(3, named("2", 1, add("a", 1)), added(2, 1, 2, 1)),
+            at(4, named("3", 1, add("a", 1)), full(7)),
+            at(4, all([add("a", 1)]).named("3", 1), full(7)),
+            at(4, open("s", 5, Refuse).named("3", 1), full(7)),
+            // What comes again needs no room, and what has no name needs none either.
+            at(4, named("1", 1, add("a", 1)), again(added(1, 1, 1, 1))),
+            at(4, named("1", 2, add("a", 1)), Err(Cause::RequestIdReused)),
+            at(4, add("a", 1), added(3, 1, 3, 1)),
+            at(10, named("3", 1, add("a", 1)), full(1)),
+            at(11, named("3", 1, add("a", 1)), added(4, 1, 4, 1)),
+            at(11, named("4", 1, add("a", 1)), full(2)),
+            at(13, named("4", 1, add("a", 1)), added(5, 1, 5, 1)),
+        ],
+    );
+    // No room at all.
+    let none = StoreLimits {
+        request_ids: 0,
+        ..roomy()
+    };
+    let refused = Err(Cause::RequestIdsFull {
+        limit: 0,
+        unit: "request_ids",
+        retry_after: Duration::ZERO,
+    });
+    check(none, [now(named("1", 1, add("a", 1)), refused)]);
+}
+
+#[test]
+fn the_bytes_of_answers_are_bounded() {
+    let large = text(&"x".repeat(10_000));
+    let full = Err(Cause::RequestIdsFull {
+        limit: 20_000,
+        unit: "bytes of request_ids and their answers",
+        retry_after: ms(10),
+    });
+    let limits = StoreLimits {
+        request_id_window: ms(10),
+        request_id_bytes: 20_000,
+        ..roomy()
+    };
+    let shown = |revision| entry(large.clone(), revision, 1);
+    check(
+        limits,
+        [
+            now(write("a", large.clone()), wrote(1, 1)),
+            now(
+                named("1", 1, replace("a", large.clone())),
+                replaced(shown(1), 2, 1),
+            ),
+            now(all([read("a")]).named("2", 1), did([shows(shown(2), 2)])),
+            // It is full from now on, and stays so until something is forgotten.
+            now(named("3", 1, add("n", 1)), full.clone()),
+            now(
+                named("1", 1, replace("a", large.clone())),
+                again(replaced(shown(1), 2, 1)),
+            ),
+            now(
+                all([read("a")]).named("2", 1),
+                again(did([shows(shown(2), 2)])),
+            ),
+            now(named("4", 1, delete("a")), full),
+            at(10, named("3", 1, add("n", 1)), added(1, 1, 3, 3)),
+        ],
+    );
+}
+
+#[test]
+fn operations_of_a_plain_frame_have_names_by_their_places() {
+    let frame = |operations: Vec<(Operation, Option<(&str, u128)>)>, room| {
+        let named = |name: Option<(&str, u128)>| name.map(|(id, content)| request(id, content));
+        let operations = operations
+            .into_iter()
+            .map(|(operation, name)| (operation, named(name)));
+        Call::Each(operations.collect(), room)
+    };
+    let first = || {
+        vec![
+            (add("a", 1), None),
+            (add("a", 1), Some(("1", 1))),
+            (read("a"), None),
+            (add("a", 1), Some(("2", 1))),
+            // Within the same frame, too.
+            (add("a", 1), Some(("1", 1))),
+            (add("a", 1), Some(("2", 2))),
+            (add("a", 1), None),
+        ]
+    };
+    let reused = || Err(Cause::RequestIdReused);
+    check(
+        roomy(),
+        [
+            now(
+                frame(first(), ALL),
+                each(
+                    4,
+                    [
+                        ("a", added(1, 1, 1, 1)),
+                        ("a", added(2, 1, 2, 1)),
+                        ("a", shows(entry(int(2), 2, 1), 2)),
+                        ("a", added(3, 1, 3, 1)),
+                        ("1", again(added(2, 1, 2, 1))),
+                        ("2", reused()),
+                        ("a", added(4, 1, 4, 1)),
+                    ],
+                ),
+            ),
+            now(
+                frame(first(), ALL),
+                each(
+                    6,
+                    [
+                        ("a", added(5, 1, 5, 1)),
+                        ("1", again(added(2, 1, 2, 1))),
+                        ("a", shows(entry(int(5), 5, 1), 5)),
+                        ("2", again(added(3, 1, 3, 1))),
+                        ("1", again(added(2, 1, 2, 1))),
+                        ("2", reused()),
+                        ("a", added(6, 1, 6, 1)),
+                    ],
+                ),
+            ),
+            // And alone.
+            now(named("1", 1, add("a", 1)), again(added(2, 1, 2, 1))),
+        ],
+    );
+}
+
+#[test]
+fn an_answer_that_comes_again_needs_room() {
+    let too_large = |limit, actual| Err(Cause::AnswerTooLarge { limit, actual });
+    let replace_named = || (replace("a", text("7890")), Some(request("1", 1)));
+    let delete_named = || (delete("a"), Some(request("2", 1)));
+    let first = || replaced(entry(text("123456"), 1, 1), 2, 1);
+    let second = || deleted(entry(text("7890"), 2, 1), 3);
+    let batch = |room| Call::All(vec![read("b")], Some(request("3", 1)), room);
+    let shown = || did([shows(entry(text("123"), 4, 4), 4)]);
+    let mut machine = check(
+        roomy(),
+        [
+            now(write("a", text("123456")), wrote(1, 1)),
+            now(
+                Call::Each(vec![replace_named()], 6),
+                each(2, [("a", first())]),
+            ),
+            now(
+                Call::Each(vec![delete_named()], 4),
+                each(3, [("a", second())]),
+            ),
+            now(
+                Call::Each(vec![replace_named(), delete_named()], 10),
+                each(3, [("1", again(first())), ("2", again(second()))]),
+            ),
+            now(
+                Call::Each(vec![replace_named(), delete_named()], 9),
+                each(3, [("1", again(first())), ("2", too_large(9, 10))]),
+            ),
+            now(
+                Call::Each(vec![replace_named(), delete_named()], 5),
+                each(3, [("1", too_large(5, 6)), ("2", again(second()))]),
+            ),
+            now(write("b", text("123")), wrote(4, 4)),
+            now(batch(3), shown()),
+            now(batch(3), again(shown())),
+            now(batch(2), too_large(2, 3)),
+            // It is remembered all the same.
+            now(batch(3), again(shown())),
+        ],
+    );
+    let refused = machine.call(batch(2), at_ms(0)).unwrap_err();
+    assert_eq!((refused.index, refused.subject), (None, "3".into()));
+}
+
+#[test]
+fn a_request_is_remembered_from_its_first_success() {
+    let mut machine = StateMachine::new(roomy());
+    let named = request("1", 1);
+    let other = request("1", 2);
+    assert!(!machine.remembers(&named));
+    let refused = Call::One(
+        write_if("a", int(1), Condition::Exists(true)),
+        Some(named.clone()),
+    );
+    machine.call(refused, at_ms(0)).unwrap_err();
+    assert!(!machine.remembers(&named));
+    prepare(
+        &mut machine,
+        0,
+        [Call::One(add("a", 1), Some(named.clone()))],
+    );
+    // Whatever its content: it is answered at once.
+    assert!(machine.remembers(&named) && machine.remembers(&other));
+    machine.advance(at_ms(1_000), usize::MAX);
+    assert!(!machine.remembers(&named));
+}
+
+#[test]
+fn an_open_session_is_answered_again_when_it_has_ended() {
+    check(
+        roomy(),
+        [
+            now(
+                open("s", 5, Refuse).named("1", 1),
+                opened(session("s", 5, 5, 1, 0), None),
+            ),
+            now(live("a", int(1), with_session("s", None)), wrote(2, 2)),
+            // As it was: nothing begins.
+            at(
+                5,
+                open("s", 5, Refuse).named("1", 1),
+                again(opened(session("s", 5, 5, 1, 0), None)),
+            ),
+            at(
+                5,
+                renew("s", 1),
+                Err(Cause::SessionNotFound { id: "s".into() }),
+            ),
+        ],
+    );
+}

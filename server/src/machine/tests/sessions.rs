@@ -1,0 +1,495 @@
+//! Sessions: how they begin, go on and end, and what ends with them.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+
+use LivingSession::{Refuse, TakeOver};
+
+fn not_found(id: &str) -> Result<Answer, Cause> {
+    Err(Cause::SessionNotFound { id: id.into() })
+}
+
+fn taken_over(id: &str, expected: Revision, actual: Revision) -> Result<Answer, Cause> {
+    Err(Cause::SessionTakenOver {
+        id: id.into(),
+        expected,
+        actual,
+    })
+}
+
+fn renewed(session: Session) -> Result<Answer, Cause> {
+    Ok(Answer::Session(session))
+}
+
+#[test]
+fn a_session_lives_while_it_is_renewed() {
+    let exists = |create_revision| Err(Cause::SessionExists { create_revision });
+    let machine = check(
+        roomy(),
+        [
+            now(renew("s", 1), not_found("s")),
+            now(close("s", 1), not_found("s")),
+            now(
+                open("s", 10, Refuse),
+                opened(session("s", 10, 10, 1, 0), None),
+            ),
+            now(open("s", 20, Refuse), exists(1)),
+            now(live("a", int(1), with_session("s", None)), wrote(2, 2)),
+            now(live("b", int(1), with_session("s", 1)), wrote(3, 3)),
+            // Renewing takes no revision.
+            at(9, renew("s", 1), renewed(session("s", 10, 19, 1, 2))),
+            at(9, renew("s", 3), taken_over("s", 3, 1)),
+            at(9, renew("s", 0), taken_over("s", 0, 1)),
+            at(
+                18,
+                read("a"),
+                shows(entry(int(1), 2, 2).of_session("s", 1), 3),
+            ),
+            at(19, read("a"), shows(None, 4)),
+            at(19, renew("s", 1), not_found("s")),
+            at(
+                19,
+                live("a", int(1), with_session("s", None)),
+                not_found("s"),
+            ),
+            // A new life.
+            at(
+                19,
+                open("s", 5, Refuse),
+                opened(session("s", 5, 24, 5, 0), None),
+            ),
+            at(19, renew("s", 1), taken_over("s", 1, 5)),
+            at(20, close("s", 1), taken_over("s", 1, 5)),
+            // To end takes a revision, also without keys.
+            at(20, close("s", 5), closed(0, 6, 5)),
+            at(20, close("s", 5), not_found("s")),
+        ],
+    );
+    assert_eq!(
+        changes(&machine, 3),
+        ["4 SessionEnded a -<1", "4 SessionEnded b -<1"]
+    );
+    assert_eq!(machine.next_due(), None);
+}
+
+#[test]
+fn taking_over_ends_the_earlier_life_and_its_keys() {
+    let s = |create_revision: Option<Revision>| with_session("s", create_revision);
+    let machine = check(
+        roomy(),
+        [
+            now(
+                open("s", 10, TakeOver),
+                opened(session("s", 10, 10, 1, 0), None),
+            ),
+            now(live("a", int(1), s(Some(1))), wrote(2, 2)),
+            now(live("b", int(1), s(None)), wrote(3, 3)),
+            at(
+                4,
+                open("s", 8, TakeOver),
+                opened(session("s", 8, 12, 5, 0), 1),
+            ),
+            at(4, read("a"), shows(None, 5)),
+            // What the earlier owner still sends is kept out, if it says who it is.
+            at(4, live("a", int(1), s(Some(1))), taken_over("s", 1, 5)),
+            at(4, add_live("a", 1, s(Some(1))), taken_over("s", 1, 5)),
+            at(4, renew("s", 1), taken_over("s", 1, 5)),
+            at(4, close("s", 1), taken_over("s", 1, 5)),
+            at(4, live("a", int(1), s(Some(9))), taken_over("s", 9, 5)),
+            at(4, live("a", int(1), s(None)), wrote(6, 6)),
+            at(4, add_live("c", 1, s(Some(5))), added(1, 1, 7, 7)),
+            at(4, close("s", 5), closed(2, 8, 5)),
+        ],
+    );
+    let expected = [
+        "4 SessionEnded a -<1",
+        "4 SessionEnded b -<1",
+        "6 Written a 1<-",
+        "7 Written c 1<-",
+        "8 SessionEnded a -<1",
+        "8 SessionEnded c -<1",
+    ];
+    assert_eq!(changes(&machine, 3), expected);
+    machine.assert_index_ends_empty();
+}
+
+#[test]
+fn a_lock_is_a_recipe() {
+    let lock = |session: &str| {
+        write_with(
+            "lock",
+            text(session),
+            WriteTerms {
+                expect: Some(Condition::Exists(false)),
+                lifetime: with_session(session, None),
+                ..WriteTerms::default()
+            },
+        )
+    };
+    let unlock = |created| delete_if("lock", Condition::CreateRevision(created));
+    let held = entry(text("t"), 6, 6).of_session("t", 2);
+    check(
+        roomy(),
+        [
+            now(
+                open("s", 10, Refuse),
+                opened(session("s", 10, 10, 1, 0), None),
+            ),
+            now(
+                open("t", 99, Refuse),
+                opened(session("t", 99, 99, 2, 0), None),
+            ),
+            now(lock("s"), wrote(3, 3)),
+            now(lock("t"), Err(Cause::KeyExists { revision: 3 })),
+            now(
+                unlock(3),
+                deleted(entry(text("s"), 3, 3).of_session("s", 1), 4),
+            ),
+            now(lock("s"), wrote(5, 5)),
+            at(9, lock("t"), Err(Cause::KeyExists { revision: 5 })),
+            // The holder's session has ended at revision 6; each holder has a greater token than the one before.
+            at(10, lock("t"), wrote(7, 7)),
+            at(
+                10,
+                unlock(5),
+                mismatch(
+                    Condition::CreateRevision(5),
+                    Entry {
+                        revision: 7,
+                        create_revision: 7,
+                        ..held
+                    },
+                ),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn sessions_are_limited() {
+    let limits = StoreLimits {
+        sessions: 2,
+        ..roomy()
+    };
+    let full = Err(Cause::TooMany {
+        what: "sessions",
+        limit: 2,
+    });
+    check(
+        limits,
+        [
+            now(
+                open("s", 10, Refuse),
+                opened(session("s", 10, 10, 1, 0), None),
+            ),
+            now(
+                open("t", 20, Refuse),
+                opened(session("t", 20, 20, 2, 0), None),
+            ),
+            now(open("u", 10, Refuse), full.clone()),
+            // One that is taken over makes room for its successor.
+            now(
+                open("t", 20, TakeOver),
+                opened(session("t", 20, 20, 4, 0), 2),
+            ),
+            now(open("u", 10, TakeOver), full),
+            at(
+                10,
+                open("u", 10, Refuse),
+                opened(session("u", 10, 20, 6, 0), None),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn sessions_are_shown() {
+    let mut machine = StateMachine::new(roomy());
+    let calls = ["c", "a", "b"].map(|id| open(id, 10, Refuse));
+    prepare(&mut machine, 0, calls);
+    prepare(
+        &mut machine,
+        0,
+        [live("k", int(1), with_session("a", None)).into()],
+    );
+    let page = |after, page_size| machine.list_sessions(after, page_size);
+    let (a, b, c) = (
+        session("a", 10, 10, 2, 1),
+        session("b", 10, 10, 3, 0),
+        session("c", 10, 10, 1, 0),
+    );
+    for (after, page_size, items, rest) in [
+        (None, 2, vec![a.clone(), b.clone()], Rest::More),
+        (None, 3, vec![a, b, c.clone()], Rest::Nothing),
+        (Some("b"), 1, vec![c.clone()], Rest::Nothing),
+        (Some("bb"), 1, vec![c], Rest::Nothing),
+        (Some("c"), 1, vec![], Rest::Nothing),
+    ] {
+        assert_eq!(
+            page(after, page_size),
+            Page { items, rest },
+            "after {after:?}"
+        );
+    }
+}
+
+fn nth(index: usize) -> String {
+    format!("{index:05}")
+}
+
+/// A session `s` with so many keys: it begins at revision 1, and its last key is written at the revision after them.
+fn with_keys(count: usize) -> StateMachine {
+    let mut machine = StateMachine::new(roomy());
+    prepare(&mut machine, 0, [open("s", 10, Refuse)]);
+    for index in 0..count {
+        let write = live(&nth(index), int(1), with_session("s", None));
+        prepare(&mut machine, 0, [write.into()]);
+    }
+    machine
+}
+
+const MANY: usize = 2 * SESSION_SLICE + 500;
+
+/// How many keys there are left, and the store revision.
+fn left(machine: &StateMachine) -> (usize, Revision) {
+    let usage = machine.usage();
+    (usage.key_count, usage.revision)
+}
+
+#[test]
+fn a_session_with_many_keys_ends_slice_by_slice() {
+    let last = MANY as i64 + 1;
+    type End = fn(&mut StateMachine) -> Result<Answer, Refused>;
+    let ways: [(&str, End, i64); 3] = [
+        ("closed", |machine| machine.call(close("s", 1), at_ms(0)), 0),
+        (
+            "taken over",
+            |machine| machine.call(open("s", 10, TakeOver), at_ms(0)),
+            1,
+        ),
+        (
+            "due",
+            |machine| {
+                machine.advance(at_ms(10), 1);
+                Ok(Answer::Revision(0))
+            },
+            0,
+        ),
+    ];
+    for (way, end, more) in ways {
+        let mut machine = with_keys(MANY);
+        let answer = end(&mut machine).unwrap();
+        let expected = match way {
+            "closed" => closed(MANY, last + 1, 1).unwrap(),
+            "taken over" => opened(session("s", 10, 10, last + 2, 0), 1).unwrap(),
+            _ => Answer::Revision(0),
+        };
+        assert_eq!(answer, expected);
+        assert_eq!(
+            left(&machine),
+            (MANY - SESSION_SLICE, last + 1 + more),
+            "{way}"
+        );
+        assert!(machine.is_ending(1));
+        assert_eq!(machine.next_due(), Some(Time::MIN), "it goes on at once");
+        machine.assert_consistent();
+        machine.advance(at_ms(10), 1);
+        assert_eq!(left(&machine), (500, last + 2 + more), "{way}");
+        assert!(machine.is_ending(1));
+        machine.advance(at_ms(10), 1);
+        assert!(!machine.is_ending(1));
+        assert_eq!(left(&machine), (0, last + 3 + more), "{way}");
+        let ended = history(&machine, last);
+        assert!(ended.iter().map(|change| &change.key).is_sorted(), "{way}");
+        let of_slice = |revision| {
+            ended
+                .iter()
+                .filter(|change| change.revision == revision)
+                .count()
+        };
+        assert_eq!(of_slice(last + 1), SESSION_SLICE, "{way}");
+        assert_eq!(of_slice(last + 3 + more), 500, "{way}");
+    }
+}
+
+#[test]
+fn exactly_one_slice_ends_at_once() {
+    for (count, ends) in [(SESSION_SLICE, true), (SESSION_SLICE + 1, false)] {
+        let mut machine = with_keys(count);
+        machine.call(close("s", 1), at_ms(0)).unwrap();
+        assert_eq!(machine.is_ending(1), !ends, "{count}");
+        assert_eq!(left(&machine).0, count - SESSION_SLICE);
+    }
+}
+
+#[test]
+fn keys_of_a_session_that_is_ending_can_be_used() {
+    let mut machine = with_keys(MANY);
+    let closing = MANY as i64 + 2;
+    prepare(&mut machine, 0, [close("s", 1), open("s", 10, Refuse)]);
+    let (gone, there) = (nth(0), nth(SESSION_SLICE));
+    let created = SESSION_SLICE as i64 + 2;
+    let shown = entry(int(1), created, created).of_session("s", 1);
+    for (call, expected) in [
+        (read(&gone), shows(None, closing + 1)),
+        (read(&there), shows(shown, closing + 1)),
+        (
+            read_if(&there, Condition::Exists(false)),
+            Err(Cause::KeyExists { revision: created }),
+        ),
+    ] {
+        let answer = machine.call(call.into(), at_ms(0));
+        assert_eq!(answer.map_err(|refused| refused.cause), expected);
+    }
+    let prepared: [Call; 7] = [
+        // Written anew, without a lifetime or with another: out of the old session.
+        write(&nth(MANY - 1), int(2)).into(),
+        live(&nth(MANY - 2), int(2), ttl(5)).into(),
+        live(&nth(MANY - 3), int(2), with_session("s", None)).into(),
+        delete(&nth(MANY - 4)).into(),
+        // Written, but left in it.
+        live(&nth(MANY - 5), int(2), SetLifetime::Keep).into(),
+        add(&nth(MANY - 6), 1).into(),
+        // Deleted and written anew.
+        all([delete(&nth(MANY - 7)), write(&nth(MANY - 7), int(2))]),
+    ];
+    prepare(&mut machine, 0, prepared);
+    machine.assert_consistent();
+    machine.advance(at_ms(0), usize::MAX);
+    machine.assert_consistent();
+    let there: Vec<_> = machine.entries.keys().map(Key::to_string).collect();
+    assert_eq!(there, [MANY - 7, MANY - 3, MANY - 2, MANY - 1].map(nth));
+    machine.advance(at_ms(10), usize::MAX);
+    let there: Vec<_> = machine.entries.keys().map(Key::to_string).collect();
+    assert_eq!(there, [MANY - 7, MANY - 1].map(nth));
+    machine.assert_index_ends_empty();
+}
+
+#[test]
+fn a_refused_batch_gives_its_keys_back_to_a_session_that_is_ending() {
+    // As many as are left in one slice, so that the batch takes all of them away.
+    let count = SESSION_SLICE + 3;
+    let mut machine = with_keys(count);
+    prepare(&mut machine, 0, [close("s", 1), open("s", 10, Refuse)]);
+    let before = machine.everything();
+    let refused = machine.call(
+        all([
+            delete(&nth(count - 1)),
+            write(&nth(count - 2), int(2)),
+            live(&nth(count - 3), int(2), with_session("s", None)),
+            write(&nth(count - 1), int(2)),
+            read_if("missing", Condition::Exists(true)),
+        ]),
+        at_ms(0),
+    );
+    assert_eq!(refused.unwrap_err().index, Some(4));
+    assert_eq!(machine.everything(), before);
+    assert!(machine.is_ending(1));
+    machine.advance(at_ms(0), usize::MAX);
+    assert_eq!(left(&machine).0, 0);
+    assert_eq!(machine.next_due(), Some(at_ms(10)));
+    machine.assert_index_ends_empty();
+}
+
+#[test]
+fn several_sessions_end_one_after_another() {
+    let mut machine = with_keys(SESSION_SLICE + 10);
+    prepare(&mut machine, 0, [open("t", 10, Refuse)]);
+    for index in 0..SESSION_SLICE + 20 {
+        let write = live(&format!("t{index}"), int(1), with_session("t", None));
+        prepare(&mut machine, 0, [write.into()]);
+    }
+    let t = machine.list_sessions(Some("s"), 1).items[0].create_revision;
+    prepare(
+        &mut machine,
+        0,
+        [
+            close("t", t),
+            close("s", 1),
+            live("z", int(1), ttl(0)).into(),
+        ],
+    );
+    let mut seen = Vec::new();
+    while machine.next_due().is_some() {
+        machine.advance(at_ms(0), 1);
+        machine.assert_consistent();
+        seen.push((
+            machine.is_ending(1),
+            machine.is_ending(t),
+            machine.usage().key_count,
+        ));
+    }
+    // What has begun to end goes before anything else.
+    assert_eq!(
+        seen,
+        [(false, true, 21), (false, false, 1), (false, false, 0)]
+    );
+    machine.assert_index_ends_empty();
+}
+
+proptest! {
+    #![proptest_config(programs::cases(60))]
+
+    /// Whatever is done to keys while their session is ending: in the end those are gone that still ended with it.
+    #[test]
+    fn what_still_ends_with_a_session_is_gone_in_the_end(
+        calls in vec((0..6usize, select(vec!["write", "session", "keep", "add", "delete", "refused"])), 0..12),
+        advance_at in 0..12usize,
+    ) {
+        // The last few are left after two slices.
+        let count = 2 * SESSION_SLICE + 6;
+        let mut machine = with_keys(count);
+        let life = count as i64 + 3;
+        prepare(&mut machine, 0, [close("s", 1), open("s", 10, Refuse)]);
+        let mut kept = BTreeMap::new();
+        for (step, (index, what)) in calls.into_iter().enumerate() {
+            if step == advance_at {
+                machine.advance(at_ms(0), 1);
+                prop_assert!(machine.is_ending(1) || kept.len() == 6);
+            }
+            let name = nth(count - 1 - index);
+            let key = name.as_str();
+            let there = machine.entries.get(key).cloned();
+            match what {
+                "write" => prepare(&mut machine, 0, [write(key, int(1)).into()]),
+                "session" => prepare(&mut machine, 0, [live(key, int(1), with_session("s", life)).into()]),
+                "keep" => prepare(&mut machine, 0, [live(key, int(1), SetLifetime::Keep).into()]),
+                "add" => prepare(&mut machine, 0, [add(key, 1).into()]),
+                "delete" => prepare(&mut machine, 0, [delete(key).into()]),
+                _ => {
+                    let before = machine.everything();
+                    let frame = all([
+                        write(key, int(2)),
+                        delete(key),
+                        live(key, int(1), with_session("s", None)),
+                        read_if("missing", Condition::Exists(true)),
+                    ]);
+                    prop_assert!(machine.call(frame, at_ms(0)).is_err());
+                    prop_assert_eq!(machine.everything(), before);
+                }
+            }
+            match what {
+                "write" | "session" => {
+                    kept.insert(name, ());
+                }
+                "delete" => {
+                    kept.remove(&name);
+                }
+                // It comes to be anew.
+                "keep" | "add" if there.is_none() => {
+                    kept.insert(name, ());
+                }
+                _ => {}
+            }
+        }
+        machine.assert_consistent();
+        machine.advance(at_ms(0), usize::MAX);
+        let there: Vec<_> = machine.entries.keys().map(Key::to_string).collect();
+        prop_assert_eq!(there, kept.into_keys().collect::<Vec<_>>());
+        prop_assert!(!machine.is_ending(1));
+        machine.assert_index_ends_empty();
+    }
+}

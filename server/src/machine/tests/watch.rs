@@ -1,0 +1,495 @@
+//! What watches are sent.
+
+use super::*;
+
+use WatchFrom::{After, Initial, Now};
+use WatchShows::{After as Plain, BeforeAndAfter};
+
+fn prefix(prefix: &str) -> WatchTarget {
+    WatchTarget::Prefix(prefix.into())
+}
+
+fn line(key: &Key, entry: Option<&Entry>) -> String {
+    let value = match entry.map(|entry| &entry.value) {
+        None => "-".into(),
+        Some(Value::Int(int)) => int.to_string(),
+        Some(other) => format!("{}b", other.byte_len()),
+    };
+    format!("{key}={value}")
+}
+
+/// What comes next, in one line: what it is, the events, the revision, and whether it has caught up or has more.
+fn next(machine: &StateMachine, watch: &mut Watch, bytes_max: usize) -> String {
+    let batch = match machine.watched(watch, bytes_max) {
+        Ok(batch) => batch,
+        Err(lost) => return format!("{lost:?}"),
+    };
+    let events: Vec<_> = match &batch.news {
+        News::Initial(entries) => {
+            let lines = entries.iter().map(|(key, entry)| line(key, Some(entry)));
+            std::iter::once("initial".to_owned()).chain(lines).collect()
+        }
+        News::Changes(changes) => changes
+            .iter()
+            .map(|change| {
+                let after = line(&change.key, change.entry.as_ref());
+                match &change.previous {
+                    Some(previous) => format!(
+                        "{after}<{}",
+                        line(&change.key, Some(previous)).split_once('=').unwrap().1
+                    ),
+                    None => after,
+                }
+            })
+            .collect(),
+    };
+    let caught_up = if batch.caught_up { " caught up" } else { "" };
+    let more = if batch.rest == Rest::More {
+        " more"
+    } else {
+        ""
+    };
+    format!("[{}] {}{caught_up}{more}", events.join(" "), batch.revision)
+}
+
+fn machine_with<const N: usize>(calls: [Call; N]) -> StateMachine {
+    let mut machine = StateMachine::new(roomy());
+    prepare(&mut machine, 0, calls);
+    machine
+}
+
+#[test]
+fn a_watch_begins_where_it_is_told() {
+    let mut machine = machine_with([
+        write("a", int(1)).into(),
+        write("b", int(2)).into(),
+        delete("a").into(),
+    ]);
+    let begin = |from| machine.watch(prefix(""), from, Plain).unwrap();
+    let mut watches = [
+        begin(Now),
+        begin(After(0)),
+        begin(After(2)),
+        begin(After(3)),
+        begin(Initial),
+    ];
+    let revisions = watches.each_ref().map(Watch::revision);
+    assert_eq!(revisions, [Some(3), Some(0), Some(2), Some(3), None]);
+    let mut expect = |machine: &StateMachine, lines: [&str; 5]| {
+        for (watch, line) in watches.iter_mut().zip(lines) {
+            assert_eq!(next(machine, watch, ALL), line);
+        }
+    };
+    expect(
+        &machine,
+        [
+            "[] 3",
+            "[a=1 b=2 a=-] 3 caught up",
+            "[a=-] 3 caught up",
+            "[] 3 caught up",
+            "[initial b=2] 0 more",
+        ],
+    );
+    prepare(&mut machine, 0, [write("b", int(3)).into()]);
+    expect(
+        &machine,
+        [
+            "[b=3] 4",
+            "[b=3] 4",
+            "[b=3] 4",
+            "[b=3] 4",
+            "[initial] 3 caught up more",
+        ],
+    );
+    expect(&machine, ["[] 4", "[] 4", "[] 4", "[] 4", "[b=3] 4"]);
+    let unknown = machine.watch(prefix(""), After(5), Plain).unwrap_err();
+    assert_eq!(
+        unknown,
+        Lost::Unknown {
+            limit: 4,
+            actual: 5
+        }
+    );
+}
+
+#[test]
+fn a_watch_sees_its_own_keys() {
+    let machine = machine_with([
+        write("a", int(1)).into(),
+        write("a/1", int(2)).into(),
+        write("a/2", int(3)).into(),
+        write("b", int(4)).into(),
+    ]);
+    for (target, changes, entries) in [
+        (
+            prefix(""),
+            "[a=1 a/1=2 a/2=3 b=4]",
+            "[initial a=1 a/1=2 a/2=3 b=4]",
+        ),
+        (
+            prefix("a"),
+            "[a=1 a/1=2 a/2=3]",
+            "[initial a=1 a/1=2 a/2=3]",
+        ),
+        (prefix("a/"), "[a/1=2 a/2=3]", "[initial a/1=2 a/2=3]"),
+        (WatchTarget::Key("a".into()), "[a=1]", "[initial a=1]"),
+        (WatchTarget::Key("a/2".into()), "[a/2=3]", "[initial a/2=3]"),
+    ] {
+        let mut past = machine.watch(target.clone(), After(0), Plain).unwrap();
+        assert_eq!(past.target(), &target);
+        assert_eq!(
+            next(&machine, &mut past, ALL),
+            format!("{changes} 4 caught up")
+        );
+        let mut initial = machine.watch(target, Initial, Plain).unwrap();
+        assert_eq!(
+            next(&machine, &mut initial, ALL),
+            format!("{entries} 0 more")
+        );
+    }
+    // There may be nothing.
+    let mut nothing = machine.watch(prefix("z"), Initial, Plain).unwrap();
+    assert_eq!(
+        next(&machine, &mut nothing, ALL),
+        "[initial] 4 caught up more"
+    );
+    assert_eq!(next(&machine, &mut nothing, ALL), "[] 4");
+}
+
+#[test]
+fn a_revision_is_sent_as_a_whole() {
+    let machine = machine_with([
+        all([write("a", int(1)), write("b", int(1)), write("c", int(1))]),
+        write("a", int(2)).into(),
+        all([write("a", int(3)), write("b", int(3))]),
+        write("z", int(1)).into(),
+    ]);
+    for (bytes_max, expected) in [
+        (
+            0,
+            vec![
+                "[a=1 b=1 c=1] 1 more",
+                "[a=2] 2 more",
+                "[a=3 b=3] 3 more",
+                "[z=1] 4 caught up",
+            ],
+        ),
+        (
+            600,
+            vec!["[a=1 b=1 c=1 a=2] 2 more", "[a=3 b=3 z=1] 4 caught up"],
+        ),
+        (ALL, vec!["[a=1 b=1 c=1 a=2 a=3 b=3 z=1] 4 caught up"]),
+    ] {
+        let mut watch = machine.watch(prefix(""), After(0), Plain).unwrap();
+        for line in expected {
+            assert_eq!(next(&machine, &mut watch, bytes_max), line, "{bytes_max}");
+        }
+        assert_eq!(next(&machine, &mut watch, bytes_max), "[] 4", "{bytes_max}");
+    }
+}
+
+#[test]
+fn what_was_there_first_is_as_of_one_revision() {
+    let mut machine = machine_with([
+        write("a", int(1)).into(),
+        write("b", int(1)).into(),
+        write("d", int(1)).into(),
+        write("e", int(1)).into(),
+        write("g", int(1)).into(),
+    ]);
+    let mut watch = machine.watch(prefix(""), Initial, Plain).unwrap();
+    assert_eq!(next(&machine, &mut watch, 0), "[initial a=1] 0 more");
+    prepare(
+        &mut machine,
+        0,
+        [
+            // Behind it, changed twice, deleted, deleted and written anew, new, new and deleted.
+            write("a", int(2)).into(),
+            write("b", int(2)).into(),
+            write("b", int(3)).into(),
+            delete("d").into(),
+            all([delete("e"), write("e", int(2))]),
+            write("c", int(2)).into(),
+            all([write("f", int(2)), delete("f")]),
+        ],
+    );
+    assert_eq!(next(&machine, &mut watch, 0), "[initial b=1] 0 more");
+    prepare(
+        &mut machine,
+        0,
+        [write("d", int(4)).into(), write("h", int(1)).into()],
+    );
+    assert_eq!(next(&machine, &mut watch, 0), "[initial d=1] 0 more");
+    prepare(&mut machine, 0, [delete("g").into()]);
+    assert_eq!(next(&machine, &mut watch, 0), "[initial e=1] 0 more");
+    assert_eq!(next(&machine, &mut watch, 0), "[initial g=1] 0 more");
+    assert_eq!(next(&machine, &mut watch, 0), "[initial] 5 caught up more");
+    let after = "[a=2 b=2 b=3 d=- e=2 c=2 f=- d=4 h=1 g=-] 15";
+    assert_eq!(next(&machine, &mut watch, ALL), after);
+}
+
+#[test]
+fn a_batch_of_what_was_there_is_bounded() {
+    let mut machine = StateMachine::new(roomy());
+    for index in 0..2_500 {
+        prepare(
+            &mut machine,
+            0,
+            [write(&format!("{index:04}"), int(1)).into()],
+        );
+    }
+    let sizes = |bytes_max| {
+        let mut watch = machine.watch(prefix(""), Initial, Plain).unwrap();
+        let mut sizes = Vec::new();
+        while watch.revision().is_none() {
+            let batch = machine.watched(&mut watch, bytes_max).unwrap();
+            let News::Initial(entries) = batch.news else {
+                panic!("it is sent what there is");
+            };
+            sizes.push(entries.len());
+        }
+        sizes
+    };
+    assert_eq!(sizes(ALL), [1_000, 1_000, 500, 0]);
+    // 64, a key of 4, a value of 8.
+    assert_eq!(sizes(76 * 900), [900, 900, 700, 0]);
+    assert_eq!(sizes(0).len(), 2_501);
+}
+
+#[test]
+fn a_long_past_is_looked_through_piece_by_piece() {
+    let mut machine = StateMachine::new(roomy());
+    for index in 0..10_000 {
+        prepare(&mut machine, 0, [write("a", int(index)).into()]);
+    }
+    prepare(&mut machine, 0, [write("b", int(1)).into()]);
+    let mut watch = machine.watch(prefix("b"), After(0), Plain).unwrap();
+    let mut lines = Vec::new();
+    while lines
+        .last()
+        .is_none_or(|line: &String| line.ends_with("more"))
+    {
+        lines.push(next(&machine, &mut watch, ALL));
+    }
+    let (last, before) = lines.split_last().unwrap();
+    assert_eq!(last, "[b=1] 10001 caught up");
+    assert!(before.len() >= 2, "{before:?}");
+    assert!(
+        before.iter().all(|line| line.starts_with("[] ")),
+        "{before:?}"
+    );
+}
+
+#[test]
+fn what_was_before_is_shown_if_asked_for() {
+    let machine = machine_with([
+        write("a", int(1)).into(),
+        write("a", int(2)).into(),
+        all([write("a", int(3)), write("a", int(4))]),
+        delete("a").into(),
+        all([write("a", int(5)), delete("a")]),
+    ]);
+    for (shows, expected) in [
+        (Plain, "[a=1 a=2 a=4 a=- a=-] 5 caught up"),
+        (BeforeAndAfter, "[a=1 a=2<1 a=4<2 a=-<4 a=-] 5 caught up"),
+    ] {
+        let mut watch = machine.watch(prefix(""), After(0), shows).unwrap();
+        assert_eq!(next(&machine, &mut watch, ALL), expected);
+    }
+}
+
+#[test]
+fn what_was_before_is_left_out_of_a_message_that_would_be_too_large() {
+    let million = || text(&"x".repeat(1_000_000));
+    let machine = machine_with([
+        all([write("a", million()), write("b", million())]),
+        all([write("a", int(1)), write("b", int(1))]),
+        all([write("a", million()), write("b", million())]),
+        all([write("a", million()), write("b", million())]),
+        write("c", int(1)).into(),
+        write("c", int(2)).into(),
+    ]);
+    let mut watch = machine.watch(prefix(""), After(0), BeforeAndAfter).unwrap();
+    for line in [
+        "[a=1000000b b=1000000b] 1 more",
+        "[a=1<1000000b b=1<1000000b] 2 more",
+        "[a=1000000b<1 b=1000000b<1] 3 more",
+        "[a=1000000b b=1000000b] 4 more",
+        "[c=1 c=2<1] 6 caught up",
+    ] {
+        assert_eq!(next(&machine, &mut watch, 1_000_000), line);
+    }
+}
+
+#[test]
+fn a_watch_that_sleeps_is_told_what_it_has_not_missed() {
+    let limits = StoreLimits {
+        ring_changes: 20,
+        ..roomy()
+    };
+    let mut machine = StateMachine::new(limits);
+    let mut watch = machine.watch(prefix("b"), Now, Plain).unwrap();
+    let mut other = watch.clone();
+    for index in 0..100 {
+        prepare(&mut machine, 0, [write("a", int(index)).into()]);
+    }
+    let oldest = machine.usage().oldest_revision;
+    assert!(oldest > 0);
+    watch.skip_to(100);
+    assert_eq!(watch.revision(), Some(100));
+    // Not backwards.
+    watch.skip_to(50);
+    assert_eq!(watch.revision(), Some(100));
+    prepare(&mut machine, 0, [write("b", int(1)).into()]);
+    assert_eq!(next(&machine, &mut watch, ALL), "[b=1] 101");
+    let lost = machine.watched(&mut other, ALL);
+    let oldest = machine.usage().oldest_revision;
+    assert_eq!(lost, Err(Lost::Compacted { oldest, actual: 0 }));
+    // What it is sent at first cannot be skipped.
+    let mut initial = machine.watch(prefix("b"), Initial, Plain).unwrap();
+    initial.skip_to(1_000);
+    assert_eq!(next(&machine, &mut initial, ALL), "[initial b=1] 0 more");
+}
+
+#[test]
+fn a_watch_is_lost_where_changes_are() {
+    let limits = StoreLimits {
+        ring_changes: 20,
+        ..roomy()
+    };
+    let mut machine = StateMachine::new(limits);
+    prepare(
+        &mut machine,
+        0,
+        [write("b", int(1)).into(), write("c", int(1)).into()],
+    );
+    let mut behind = machine.watch(prefix(""), Now, Plain).unwrap();
+    let mut initial = machine.watch(prefix(""), Initial, Plain).unwrap();
+    let mut sent = machine.watch(prefix(""), Initial, Plain).unwrap();
+    assert_eq!(next(&machine, &mut sent, 0), "[initial b=1] 0 more");
+    // It has been sent what there was, but not what came after.
+    assert_eq!(next(&machine, &mut sent, ALL), "[initial c=1] 0 more");
+    assert_eq!(next(&machine, &mut sent, ALL), "[initial] 2 caught up more");
+    for index in 0..100 {
+        prepare(&mut machine, 0, [write("a", int(index)).into()]);
+    }
+    let oldest = machine.usage().oldest_revision;
+    assert!(history(&machine, oldest).len() <= 20);
+    let compacted = |actual| format!("{:?}", Lost::Compacted { oldest, actual });
+    for (watch, actual) in [(&mut behind, 2), (&mut initial, 2), (&mut sent, 2)] {
+        assert_eq!(next(&machine, watch, ALL), compacted(actual));
+    }
+    for (from, begins) in [
+        (0, false),
+        (oldest - 1, false),
+        (oldest, true),
+        (oldest + 1, true),
+    ] {
+        let watch = machine.watch(prefix(""), After(from), Plain);
+        assert_eq!(watch.is_ok(), begins, "{from} of {oldest}");
+        if let Err(lost) = watch {
+            assert_eq!(format!("{lost:?}"), compacted(from));
+        }
+    }
+    // However little is kept, what there is can be sent.
+    let mut anew = machine.watch(prefix("b"), Initial, Plain).unwrap();
+    assert_eq!(next(&machine, &mut anew, ALL), "[initial b=1] 0 more");
+}
+
+#[test]
+fn initial_is_lost_where_what_was_before_is_not_kept() {
+    let large = |count| text(&"x".repeat(count));
+    let limits = StoreLimits {
+        ring_bytes: 10_000,
+        ..roomy()
+    };
+    let mut machine = StateMachine::new(limits);
+    prepare(
+        &mut machine,
+        0,
+        [write("a", int(1)).into(), write("b", large(4_000)).into()],
+    );
+    let mut all_keys = machine.watch(prefix(""), Initial, Plain).unwrap();
+    let mut sent = machine.watch(prefix("b"), Initial, Plain).unwrap();
+    let mut other = machine.watch(prefix("a"), Initial, Plain).unwrap();
+    assert_eq!(next(&machine, &mut all_keys, 0), "[initial a=1] 0 more");
+    assert_eq!(next(&machine, &mut sent, 0), "[initial b=4000b] 0 more");
+    // A batch: before and after are more than half of what is kept.
+    prepare(&mut machine, 0, [all([write("b", large(4_000))])]);
+    let lost = |actual| {
+        let oldest = machine.usage().revision;
+        format!("{:?}", Lost::Compacted { oldest, actual })
+    };
+    assert_eq!(next(&machine, &mut all_keys, 0), lost(2));
+    assert_eq!(next(&machine, &mut other, 0), "[initial a=1] 0 more");
+    assert_eq!(next(&machine, &mut sent, 0), "[initial] 2 caught up more");
+    assert_eq!(next(&machine, &mut sent, 0), "[b=4000b] 3");
+}
+
+#[test]
+fn sessions_and_machines_move_the_revision_only() {
+    let m = protocol("m", "m/", &["idle:"]);
+    let mut machine = machine_with([]);
+    let mut watch = machine.watch(prefix(""), Now, BeforeAndAfter).unwrap();
+    let calls = [
+        define(m),
+        open("s", 5, LivingSession::Refuse),
+        close("s", 2),
+        undefine("m"),
+    ];
+    for (call, line) in calls.into_iter().zip(["[] 1", "[] 2", "[] 3", "[] 4"]) {
+        prepare(&mut machine, 0, [call]);
+        assert_eq!(next(&machine, &mut watch, ALL), line);
+    }
+}
+
+#[test]
+fn events_show_states_and_their_timeouts() {
+    let m = protocol("m", "m/", &["idle: (5 done)", "done:"]);
+    let mut machine = machine_with([define(m), write("m/1", int(1)).into()]);
+    machine.advance(at_ms(5), usize::MAX);
+    let shown = |target: WatchTarget, from| {
+        let mut watch = machine.watch(target, from, BeforeAndAfter).unwrap();
+        machine.watched(&mut watch, ALL).unwrap().news
+    };
+    let idle = entry(int(1), 2, 2).in_state("idle", 0, 5);
+    let done = entry(int(1), 3, 2).in_state("done", 5, None);
+    let change = |revision, cause, entry: &Entry, previous| Change {
+        key: "m/1".into(),
+        revision,
+        cause,
+        entry: Some(entry.clone()),
+        previous,
+        keeps: Keeps::Previous,
+    };
+    let expected = vec![
+        change(2, ChangeCause::Written, &idle, None),
+        change(3, ChangeCause::TimedOut, &done, Some(idle.clone())),
+    ];
+    assert_eq!(shown(prefix(""), After(0)), News::Changes(expected));
+    assert_eq!(
+        shown(prefix(""), Initial),
+        News::Initial(vec![("m/1".into(), done)])
+    );
+}
+
+#[test]
+fn a_deleted_machine_is_no_event_but_gone_from_the_next() {
+    let m = protocol("m", "m/", &["idle:"]);
+    let mut machine = machine_with([define(m), write("m/1", int(1)).into()]);
+    let mut watch = machine.watch(prefix(""), Now, BeforeAndAfter).unwrap();
+    prepare(
+        &mut machine,
+        0,
+        [undefine("m"), write("m/1", int(2)).into()],
+    );
+    let batch = machine.watched(&mut watch, ALL).unwrap();
+    let News::Changes(changes) = batch.news else {
+        panic!("something changed");
+    };
+    assert_eq!(changes[0].previous, Some(entry(int(1), 2, 2)));
+    assert_eq!(changes[0].entry, Some(entry(int(2), 4, 2)));
+    // The past is shown as it was.
+    let mut watch = machine.watch(prefix(""), After(0), Plain).unwrap();
+    assert_eq!(next(&machine, &mut watch, ALL), "[m/1=1 m/1=2] 4 caught up");
+}

@@ -1,0 +1,285 @@
+//! The watches that are open, and whom a change wakes.
+//!
+//! A watch asks for what comes next when its client has taken what came before. If there is nothing, it sleeps, and the
+//! first change that it watches wakes it. So a watch that is slow costs the owner nothing, and one that sleeps costs
+//! nothing until something happens to its own keys.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, mpsc};
+
+use tokio::sync::Notify;
+
+use crate::config::WATCH_MESSAGE_BYTES;
+use crate::machine::{
+    Lost, Rest, Revision, StateMachine, Watch, WatchBatch, WatchFrom, WatchShows, WatchTarget,
+};
+
+use super::CallError;
+use super::unread::{Held, Unread};
+
+/// Asks for a watch.
+#[derive(Clone, Debug)]
+pub struct NewWatch {
+    /// What to watch.
+    pub target: WatchTarget,
+    /// Where to begin.
+    pub from: WatchFrom,
+    /// What to show of a change.
+    pub shows: WatchShows,
+}
+
+impl NewWatch {
+    pub(super) fn byte_len(&self) -> usize {
+        match &self.target {
+            WatchTarget::Key(key) => key.as_str().len(),
+            WatchTarget::Prefix(prefix) => prefix.len(),
+        }
+    }
+}
+
+/// Names an open watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WatchId(u64);
+
+/// An open watch. Dropping it ends it.
+#[derive(Debug)]
+pub struct Watching {
+    /// Its name.
+    pub id: WatchId,
+    /// From where it sees everything; none if it is sent what there is first.
+    pub revision: Option<Revision>,
+    wake: Arc<Notify>,
+    ended: mpsc::Sender<WatchId>,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        // An error means that the owner is gone, and all watches with it.
+        let _ = self.ended.send(self.id);
+    }
+}
+
+impl Watching {
+    /// Waits until there may be something new. Call it only after [`Next::Batch`] told that there was nothing more.
+    /// Cancelling it loses nothing.
+    pub async fn changed(&self) {
+        self.wake.notified().await;
+    }
+}
+
+/// What a watch is sent next.
+#[derive(Debug)]
+pub enum Next {
+    /// This. It counts as unread until the second is dropped.
+    Batch(WatchBatch, Held),
+    /// Nothing before the client has read what it was sent on this connection.
+    NoRoom,
+}
+
+/// All open watches.
+#[derive(Debug)]
+pub(super) struct Watches {
+    by_id: HashMap<WatchId, Open>,
+    /// Those that watch one key.
+    keys: HashMap<String, BTreeSet<WatchId>>,
+    /// Those that watch a prefix, by its length: a key is looked up once for each length there is.
+    prefixes: BTreeMap<usize, HashMap<String, BTreeSet<WatchId>>>,
+    next_id: u64,
+    watches_max: usize,
+    /// The watches that have ended since it was looked at: never more than were open.
+    ended: mpsc::Receiver<WatchId>,
+    /// Given to every watch.
+    end: mpsc::Sender<WatchId>,
+    /// Every watch that sleeps has been woken for what happened up to here.
+    seen: Revision,
+}
+
+#[derive(Debug)]
+struct Open {
+    watch: Watch,
+    wake: Arc<Notify>,
+    sleeps: Sleeps,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sleeps {
+    Yes,
+    No,
+}
+
+impl Watches {
+    pub(super) fn new(watches_max: usize) -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "each open watch sends once, and how many are open is limited"
+        )]
+        let (end, ended) = mpsc::channel();
+        Self {
+            by_id: HashMap::new(),
+            keys: HashMap::new(),
+            prefixes: BTreeMap::new(),
+            next_id: 0,
+            watches_max,
+            ended,
+            end,
+            seen: 0,
+        }
+    }
+
+    /// How many are open.
+    pub(super) fn len(&mut self) -> usize {
+        self.forget_ended();
+        self.by_id.len()
+    }
+
+    /// Begins a watch.
+    pub(super) fn begin(
+        &mut self,
+        new: NewWatch,
+        machine: &StateMachine,
+    ) -> Result<Watching, CallError> {
+        self.forget_ended();
+        if self.by_id.len() >= self.watches_max {
+            return Err(CallError::TooManyWatches {
+                limit: self.watches_max,
+            });
+        }
+        let NewWatch {
+            target,
+            from,
+            shows,
+        } = new;
+        let watch = machine.watch(target, from, shows)?;
+        let id = WatchId(self.next_id);
+        self.next_id += 1;
+        self.list_of(watch.target()).insert(id);
+        let wake = Arc::new(Notify::new());
+        let revision = watch.revision();
+        let open = Open {
+            watch,
+            wake: wake.clone(),
+            sleeps: Sleeps::No,
+        };
+        self.by_id.insert(id, open);
+        Ok(Watching {
+            id,
+            revision,
+            wake,
+            ended: self.end.clone(),
+        })
+    }
+
+    /// What a watch is sent next. If that is all there is, it sleeps from then on.
+    pub(super) fn next(
+        &mut self,
+        id: WatchId,
+        unread: Unread,
+        machine: &StateMachine,
+    ) -> Result<Next, Lost> {
+        let room = unread.room().min(WATCH_MESSAGE_BYTES);
+        if room == 0 {
+            return Ok(Next::NoRoom);
+        }
+        let open = self.by_id.get_mut(&id);
+        let open = open.expect("whoever asks holds the watch, which keeps it open");
+        if open.sleeps == Sleeps::Yes {
+            open.watch.skip_to(self.seen);
+        }
+        let batch = machine.watched(&mut open.watch, room)?;
+        open.sleeps = match batch.rest {
+            Rest::Nothing => Sleeps::Yes,
+            Rest::More => Sleeps::No,
+        };
+        let held = unread.hold(batch.bytes);
+        Ok(Next::Batch(batch, held))
+    }
+
+    /// Wakes the watches that sleep and watch what has changed.
+    pub(super) fn wake(&mut self, machine: &StateMachine) {
+        let usage = machine.usage();
+        let seen = std::mem::replace(&mut self.seen, usage.revision);
+        if self.by_id.is_empty() || seen == usage.revision {
+            return;
+        }
+        if seen < usage.oldest_revision {
+            // More happened in one go than is kept: all of them have to look.
+            for open in self.by_id.values_mut() {
+                open.wake(seen);
+            }
+            return;
+        }
+        for (revision, key) in machine.keys_changed_after(seen) {
+            self.wake_for(key, revision);
+        }
+    }
+
+    fn wake_for(&mut self, key: &str, revision: Revision) {
+        let Self {
+            by_id,
+            keys,
+            prefixes,
+            ..
+        } = self;
+        let of_key = keys.get(key);
+        let of_prefixes = prefixes
+            .range(..=key.len())
+            .filter_map(|(len, lists)| lists.get(key.get(..*len)?));
+        for id in of_key.into_iter().chain(of_prefixes).flatten() {
+            if let Some(open) = by_id.get_mut(id) {
+                open.wake(revision - 1);
+            }
+        }
+    }
+
+    /// Lets go of those that have ended.
+    fn forget_ended(&mut self) {
+        while let Ok(id) = self.ended.try_recv() {
+            let open = self.by_id.remove(&id).expect("a watch ends once");
+            self.list_of(open.watch.target()).remove(&id);
+            self.drop_empty_list(open.watch.target());
+        }
+    }
+
+    fn list_of(&mut self, target: &WatchTarget) -> &mut BTreeSet<WatchId> {
+        match target {
+            WatchTarget::Key(key) => self.keys.entry(key.to_string()).or_default(),
+            WatchTarget::Prefix(prefix) => self
+                .prefixes
+                .entry(prefix.len())
+                .or_default()
+                .entry(prefix.clone())
+                .or_default(),
+        }
+    }
+
+    fn drop_empty_list(&mut self, target: &WatchTarget) {
+        match target {
+            WatchTarget::Key(key) => {
+                if self.keys.get(key.as_str()).is_some_and(BTreeSet::is_empty) {
+                    self.keys.remove(key.as_str());
+                }
+            }
+            WatchTarget::Prefix(prefix) => {
+                if let Some(lists) = self.prefixes.get_mut(&prefix.len()) {
+                    if lists.get(prefix).is_some_and(BTreeSet::is_empty) {
+                        lists.remove(prefix);
+                    }
+                    if lists.is_empty() {
+                        self.prefixes.remove(&prefix.len());
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Open {
+    /// Wakes it, if it sleeps: nothing that it watches has changed up to `revision`, and something after.
+    fn wake(&mut self, revision: Revision) {
+        if self.sleeps == Sleeps::Yes {
+            self.sleeps = Sleeps::No;
+            self.watch.skip_to(revision);
+            self.wake.notify_one();
+        }
+    }
+}
