@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::process::Output;
 
+use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
 use crate::support::TestServer;
@@ -216,14 +217,19 @@ fn readme_commands() -> Vec<(String, String)> {
         for part in block.split("$ ").skip(1) {
             let mut lines = part.lines();
             let mut command = lines.next().unwrap().to_owned();
-            while command.ends_with('\\') {
-                command.pop();
+            if !command.starts_with("grpcurl") {
+                continue;
+            }
+            loop {
+                if command.ends_with('\\') {
+                    command.pop();
+                } else if command.matches('\'').count().is_multiple_of(2) {
+                    break;
+                }
                 command.push_str(lines.next().unwrap());
             }
-            if command.starts_with("grpcurl") {
-                let printed = lines.collect::<Vec<_>>().join("\n");
-                commands.push((command, printed.trim().to_owned()));
-            }
+            let printed = lines.collect::<Vec<_>>().join("\n");
+            commands.push((command, printed.trim().to_owned()));
         }
     }
     commands
@@ -238,12 +244,22 @@ async fn the_readme_is_true() {
     let commands = readme_commands();
     assert!(commands.len() >= 8, "{commands:?}");
     for (command, said) in commands {
-        let output = Command::new("sh")
+        let mut shell = Command::new("sh");
+        shell
             .args(["-c", &command.replace("127.0.0.1:50051", &address)])
             .env("PATH", &path)
-            .output()
-            .await
-            .unwrap();
+            .kill_on_drop(true);
+        // What goes on until it is interrupted.
+        if let Some(said) = said.strip_suffix("\n^C") {
+            shell.stdout(std::process::Stdio::piped());
+            let mut child = shell.spawn().unwrap();
+            let mut printed = vec![0; said.len()];
+            let stdout = child.stdout.as_mut().unwrap();
+            stdout.read_exact(&mut printed).await.unwrap();
+            assert_eq!(String::from_utf8(printed).unwrap(), said, "{command}");
+            continue;
+        }
+        let output = shell.output().await.unwrap();
         let printed = [output.stdout, output.stderr].concat();
         let printed = String::from_utf8(printed).unwrap();
         if said.is_empty() {
