@@ -19,6 +19,7 @@ use crate::{page_token, request_id};
 use duration::span_in;
 
 pub(crate) mod duration;
+pub(crate) mod frame;
 pub(crate) mod machines;
 pub(crate) mod sessions;
 pub(crate) mod watch;
@@ -287,110 +288,6 @@ fn check_prefix(
         return Ok(());
     }
     checked(path, reason, prefix.to_owned(), limits.max_key_bytes).map(|_| ())
-}
-
-/// A frame's operations, with the requests among them that can be recognised when they come again, by their places.
-pub(crate) type Operations = (Vec<Operation>, Vec<(usize, Request)>);
-
-/// Checks the operations of a frame that stand alone.
-pub(crate) fn each(ops: Vec<v1::Op>, limits: &Limits) -> Result<Operations, BadArgument> {
-    check_count(ops.len(), limits)?;
-    let mut operations = Vec::with_capacity(ops.len());
-    let mut requests = Vec::new();
-    for (index, mut op) in ops.into_iter().enumerate() {
-        let path = Path::ROOT.element("ops", index);
-        if let Some((kind, id)) = take_request_id(&mut op) {
-            let path = path.field(kind);
-            requests.push((index, *request_named(&path, id, &op)?));
-        }
-        operations.push(operation(&path, op, limits)?);
-    }
-    Ok((operations, requests))
-}
-
-/// Checks the operations of a batch or atomic frame, and names it by its request id, if it has one.
-pub(crate) fn all(
-    mut ops: Vec<v1::Op>,
-    request_id: String,
-    limits: &Limits,
-) -> Result<(Vec<Operation>, Option<Box<Request>>), BadArgument> {
-    check_count(ops.len(), limits)?;
-    let named = if request_id.is_empty() {
-        None
-    } else {
-        let content = v1::BatchRequest {
-            ops,
-            request_id: String::new(),
-        };
-        let named = request_named(&Path::ROOT, request_id, &content)?;
-        ops = content.ops;
-        Some(named)
-    };
-    let mut operations = Vec::with_capacity(ops.len());
-    for (index, mut op) in ops.into_iter().enumerate() {
-        let path = Path::ROOT.element("ops", index);
-        if let Some((kind, _)) = take_request_id(&mut op) {
-            return Err(path.field(kind).field("request_id").bad(
-                Reason::BadRequestId,
-                "must not be set here: the message as a whole has one",
-            ));
-        }
-        operations.push(operation(&path, op, limits)?);
-    }
-    let bytes = operations.iter().map(Operation::byte_len).sum();
-    if bytes > limits.max_batch_bytes {
-        return Err(Path::ROOT.field("ops").over(
-            Reason::BatchTooLarge,
-            "bytes of keys and values",
-            limits.max_batch_bytes,
-            bytes,
-        ));
-    }
-    Ok((operations, named))
-}
-
-/// Refuses a request id on a frame whose operations stand alone.
-pub(crate) fn no_request_id(request_id: &str) -> Result<(), BadArgument> {
-    if request_id.is_empty() {
-        return Ok(());
-    }
-    Err(Path::ROOT.field("request_id").bad(
-        Reason::BadRequestId,
-        "must not be set on a frame that is not atomic: its operations may have their own",
-    ))
-}
-
-/// Takes the request id out of an operation that has one, with the name of its kind.
-fn take_request_id(op: &mut v1::Op) -> Option<(&'static str, String)> {
-    let (kind, id) = match op.op.as_mut()? {
-        Op::Read(_) => return None,
-        Op::Write(write) => ("write", &mut write.request_id),
-        Op::Add(add) => ("add", &mut add.request_id),
-        Op::Transition(transition) => ("transition", &mut transition.request_id),
-        Op::Delete(delete) => ("delete", &mut delete.request_id),
-    };
-    (!id.is_empty()).then(|| (kind, std::mem::take(id)))
-}
-
-fn check_count(count: usize, limits: &Limits) -> Result<(), BadArgument> {
-    if count == 0 {
-        let path = Path::ROOT.field("ops");
-        return Err(path.bad(Reason::NoOperation, "has no operation"));
-    }
-    if count > limits.max_batch_ops {
-        return Err(too_many_operations(count, limits));
-    }
-    Ok(())
-}
-
-/// Refuses a frame for its `count` of operations.
-pub(crate) fn too_many_operations(count: usize, limits: &Limits) -> BadArgument {
-    Path::ROOT.field("ops").over(
-        Reason::TooManyOperations,
-        "operations",
-        limits.max_batch_ops,
-        count,
-    )
 }
 
 fn operation(path: &Path<'_>, op: v1::Op, limits: &Limits) -> Result<Operation, BadArgument> {

@@ -74,7 +74,11 @@ pub(crate) fn decode_batch(
         return Ok(Err(bad));
     }
     let request = v1::BatchRequest::decode(message)?;
-    Ok(arguments::all(request.ops, request.request_id, limits))
+    Ok(arguments::frame::all(
+        request.ops,
+        request.request_id,
+        limits,
+    ))
 }
 
 fn any_frame(message: &[u8], limits: &Limits) -> Result<Result<Frame, BadArgument>, DecodeError> {
@@ -82,11 +86,12 @@ fn any_frame(message: &[u8], limits: &Limits) -> Result<Result<Frame, BadArgumen
     let checked = || {
         let timeout = arguments::duration::timeout(request.timeout)?;
         let (operations, done) = if request.atomic {
-            let (operations, named) = arguments::all(request.ops, request.request_id, limits)?;
+            let (operations, named) =
+                arguments::frame::all(request.ops, request.request_id, limits)?;
             (operations, Done::All(named))
         } else {
-            arguments::no_request_id(&request.request_id)?;
-            let (operations, named) = arguments::each(request.ops, limits)?;
+            arguments::frame::no_request_id(&request.request_id)?;
+            let (operations, named) = arguments::frame::each(request.ops, limits)?;
             (operations, Done::Each(named))
         };
         Ok(Frame {
@@ -139,7 +144,7 @@ fn checked_count(message: &[u8], limits: &Limits) -> Result<usize, BadArgument> 
         count += usize::from(number == 1);
     }
     if count > limits.max_batch_ops {
-        return Err(arguments::too_many_operations(count, limits));
+        return Err(arguments::frame::too_many_operations(count, limits));
     }
     Ok(count)
 }

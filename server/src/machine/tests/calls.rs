@@ -1,0 +1,193 @@
+//! Calls, written shortly.
+
+use super::*;
+
+pub(super) fn read(key: &str) -> Operation {
+    read_if(key, None)
+}
+
+pub(super) fn read_if(key: &str, expect: impl Into<Option<Condition>>) -> Operation {
+    Operation::Read(Read {
+        key: key.into(),
+        expect: expect.into().map(Box::new),
+    })
+}
+
+pub(super) fn write(key: &str, value: Value) -> Operation {
+    Operation::Write(Write {
+        key: key.into(),
+        value: Some(value),
+        terms: None,
+    })
+}
+
+pub(super) fn write_with(
+    key: &str,
+    value: impl Into<Option<Value>>,
+    terms: WriteTerms,
+) -> Operation {
+    Operation::Write(Write {
+        key: key.into(),
+        value: value.into(),
+        terms: Some(Box::new(terms)),
+    })
+}
+
+pub(super) fn write_if(key: &str, value: Value, expect: impl Into<Option<Condition>>) -> Operation {
+    let expect = expect.into();
+    write_with(
+        key,
+        value,
+        WriteTerms {
+            expect,
+            ..WriteTerms::default()
+        },
+    )
+}
+
+/// A write with a lifetime; without a value, it keeps the one there is.
+pub(super) fn live(key: &str, value: impl Into<Option<Value>>, lifetime: SetLifetime) -> Operation {
+    write_with(
+        key,
+        value,
+        WriteTerms {
+            lifetime,
+            ..WriteTerms::default()
+        },
+    )
+}
+
+pub(super) fn replace(key: &str, value: Value) -> Operation {
+    write_with(
+        key,
+        value,
+        WriteTerms {
+            answer: WriteAnswer::Previous,
+            ..WriteTerms::default()
+        },
+    )
+}
+
+pub(super) fn add(key: &str, delta: i64) -> Operation {
+    Operation::Add(Add {
+        key: key.into(),
+        delta,
+        terms: None,
+    })
+}
+
+pub(super) fn add_with(key: &str, delta: i64, terms: AddTerms) -> Operation {
+    Operation::Add(Add {
+        key: key.into(),
+        delta,
+        terms: Some(Box::new(terms)),
+    })
+}
+
+/// An addition that sets the lifetime of a new key.
+pub(super) fn add_live(key: &str, delta: i64, lifetime: SetLifetime) -> Operation {
+    add_with(
+        key,
+        delta,
+        AddTerms {
+            lifetime,
+            ..AddTerms::default()
+        },
+    )
+}
+
+pub(super) fn go(key: &str, to: &str) -> Operation {
+    Operation::Transition(Transition {
+        key: key.into(),
+        to: to.into(),
+        terms: None,
+    })
+}
+
+pub(super) fn go_with(key: &str, to: &str, terms: TransitionTerms) -> Operation {
+    Operation::Transition(Transition {
+        key: key.into(),
+        to: to.into(),
+        terms: Some(Box::new(terms)),
+    })
+}
+
+pub(super) fn delete(key: &str) -> Operation {
+    delete_if(key, None)
+}
+
+pub(super) fn delete_if(key: &str, expect: impl Into<Option<Condition>>) -> Operation {
+    Operation::Delete(Delete {
+        key: key.into(),
+        expect: expect.into().map(Box::new),
+    })
+}
+
+pub(super) fn ttl(after: u64) -> SetLifetime {
+    SetLifetime::Ttl(ms(after))
+}
+
+pub(super) fn with_session(id: &str, create_revision: impl Into<Option<Revision>>) -> SetLifetime {
+    SetLifetime::Session {
+        id: id.into(),
+        create_revision: create_revision.into(),
+    }
+}
+
+pub(super) fn open(id: &str, ttl: u64, living: LivingSession) -> Call {
+    let open = OpenSession {
+        id: id.into(),
+        ttl: ms(ttl),
+        living,
+    };
+    Call::Open(open, None)
+}
+
+pub(super) fn life(id: &str, create_revision: Revision) -> SessionLife {
+    SessionLife {
+        id: id.into(),
+        create_revision,
+    }
+}
+
+pub(super) fn renew(id: &str, create_revision: Revision) -> Call {
+    Call::Renew(life(id, create_revision))
+}
+
+pub(super) fn close(id: &str, create_revision: Revision) -> Call {
+    Call::Close(life(id, create_revision), None)
+}
+
+/// A machine of states written as `name: next next (milliseconds next)`; the first is the initial one.
+pub(super) fn protocol(name: &str, key_prefix: &str, states: &[&str]) -> Machine {
+    let state = |line: &&str| {
+        let (name, rest) = line.split_once(':').unwrap();
+        let (next, timeout) = rest.split_once('(').unwrap_or((rest, ""));
+        let next = next.split_whitespace().map(Name::from).collect();
+        let timeout = timeout.trim_end_matches(')').split_once(' ');
+        let timeout = timeout.map(|(after, next)| Timeout {
+            after: ms(after.parse().unwrap()),
+            next: next.into(),
+        });
+        (Name::from(name), State { next, timeout })
+    };
+    Machine {
+        name: name.into(),
+        key_prefix: key_prefix.into(),
+        initial: states[0].split_once(':').unwrap().0.into(),
+        states: states.iter().map(state).collect(),
+        revision: 0,
+    }
+}
+
+pub(super) fn define(machine: Machine) -> Call {
+    Call::Define(DefineMachine {
+        machine,
+        expect: None,
+        purpose: Purpose::Define,
+    })
+}
+
+pub(super) fn undefine(name: &str) -> Call {
+    Call::Undefine(name.into())
+}

@@ -1,0 +1,128 @@
+//! The rules that need nothing but what they are given.
+
+use super::*;
+
+pub(super) fn find(lines: &[(Key, Entry)], key: &Key) -> Option<Entry> {
+    let line = lines.iter().find(|(other, _)| other == key);
+    line.map(|(_, entry)| entry.clone())
+}
+
+pub(super) fn line(
+    value: Value,
+    revision: Revision,
+    create_revision: Revision,
+    lifetime: Option<Lifetime>,
+    place: Option<Place>,
+) -> Entry {
+    let attached = match (lifetime, place) {
+        (None, None) => None,
+        (lifetime, place) => Some(Arc::new(Attached { lifetime, place })),
+    };
+    Entry {
+        value,
+        revision,
+        create_revision,
+        attached,
+    }
+}
+
+pub(super) fn key_of(operation: &Operation) -> &Key {
+    match operation {
+        Operation::Read(Read { key, .. })
+        | Operation::Write(Write { key, .. })
+        | Operation::Add(Add { key, .. })
+        | Operation::Transition(Transition { key, .. })
+        | Operation::Delete(Delete { key, .. }) => key,
+    }
+}
+
+pub(super) fn len(value: &Value) -> u64 {
+    match value {
+        Value::Int(_) => 8,
+        Value::Text(text) => text.len() as u64,
+        Value::Bytes(bytes) => bytes.len() as u64,
+    }
+}
+
+pub(super) fn size(key: &Key, entry: &Entry) -> u64 {
+    let attached = if entry.attached.is_some() { 128 } else { 0 };
+    key.as_str().len() as u64 + len(&entry.value) + 64 + attached
+}
+
+pub(super) fn meets(entry: Option<&Entry>, condition: Option<&Condition>) -> Done<()> {
+    let Some(condition) = condition else {
+        return Ok(());
+    };
+    let holds = match condition {
+        Condition::Exists(true) if entry.is_none() => return Err(Cause::KeyNotFound),
+        Condition::Exists(false) if entry.is_some() => {
+            let revision = entry.unwrap().revision;
+            return Err(Cause::KeyExists { revision });
+        }
+        Condition::Exists(_) => true,
+        Condition::Revision(0) | Condition::CreateRevision(0) => entry.is_none(),
+        Condition::Revision(revision) => entry.is_some_and(|e| e.revision == *revision),
+        Condition::CreateRevision(created) => entry.is_some_and(|e| e.create_revision == *created),
+        Condition::Value(value) => entry.is_some_and(|entry| entry.value == *value),
+        Condition::Session(session) => entry.is_some_and(|entry| match entry.lifetime() {
+            Some(Lifetime::Session { id, .. }) => session.as_ref() == Some(id),
+            _ => session.is_none(),
+        }),
+        Condition::State(state) => {
+            let actual = entry
+                .and_then(Entry::place)
+                .map(|place| place.state.clone());
+            if actual.as_ref() == Some(state) {
+                return Ok(());
+            }
+            return Err(Cause::StateMismatch {
+                expected: state.clone(),
+                actual,
+            });
+        }
+    };
+    if holds {
+        return Ok(());
+    }
+    Err(Cause::ExpectationFailed(Box::new(Mismatch {
+        expected: condition.clone(),
+        actual: entry.cloned(),
+    })))
+}
+
+pub(super) fn sum(
+    value: i64,
+    delta: i64,
+    min: Option<i64>,
+    max: Option<i64>,
+    saturate: bool,
+) -> Done<i64> {
+    let exact = i128::from(value) + i128::from(delta);
+    let past = |bound, limit| Cause::BoundReached {
+        bound,
+        limit,
+        value,
+        delta,
+    };
+    if saturate {
+        let low = i128::from(min.unwrap_or(i64::MIN));
+        let high = i128::from(max.unwrap_or(i64::MAX));
+        return Ok(exact.min(high).max(low) as i64);
+    }
+    if let Some(max) = max
+        && delta > 0
+        && exact > max.into()
+    {
+        return Err(past("max", max));
+    }
+    if let Some(min) = min
+        && delta < 0
+        && exact < min.into()
+    {
+        return Err(past("min", min));
+    }
+    if exact > i64::MAX.into() || exact < i64::MIN.into() {
+        return Err(Cause::Overflow { value, delta });
+    }
+    Ok(exact as i64)
+}

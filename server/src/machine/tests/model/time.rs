@@ -1,0 +1,78 @@
+//! What time does to the model.
+
+use super::*;
+
+/// The order of what is due at the same time: kind, machine and state, since when, name.
+type DueOrder = (u8, Vec<Key>, Time, Key);
+
+enum Due {
+    Session(usize),
+    Key(Key),
+    State(Key, Name),
+}
+
+impl Model {
+    /// Lets everything happen that is due, one thing after another.
+    pub(in super::super) fn advance(&mut self, now: Time) {
+        while let Some((_, _, what)) = self.due().into_iter().find(|(due, ..)| *due <= now) {
+            match what {
+                Due::Session(at) => self.end_session(at),
+                Due::Key(key) => {
+                    self.revision += 1;
+                    self.set(&key, None, self.revision, ChangeCause::Expired);
+                }
+                Due::State(key, to) => {
+                    self.revision += 1;
+                    let entry = self.line(&key).unwrap();
+                    let place = entry.place().cloned().map(|place| Place {
+                        state: to,
+                        since: now,
+                        ..place
+                    });
+                    let lifetime = entry.lifetime().cloned();
+                    let created = entry.create_revision;
+                    let moved = line(entry.value, self.revision, created, lifetime, place);
+                    self.set(&key, Some(moved), self.revision, ChangeCause::TimedOut);
+                }
+            }
+            self.record();
+        }
+        let window = self.limits.request_id_window;
+        self.answers.retain(|(at, ..)| *at + window > now);
+    }
+
+    /// What is going to happen, in order: by time, then by kind, then by name.
+    fn due(&self) -> Vec<(Time, DueOrder, Due)> {
+        let mut due = Vec::new();
+        for (at, session) in self.sessions.iter().enumerate() {
+            let order = (0, vec![], Time::MIN, session.id.clone());
+            due.push((session.ends, order, Due::Session(at)));
+        }
+        for (key, entry) in &self.lines {
+            if let Some(Lifetime::Ttl { ends, .. }) = entry.lifetime() {
+                let order = (1, vec![], Time::MIN, key.clone());
+                due.push((*ends, order, Due::Key(key.clone())));
+            }
+            if let Some(place) = entry.place()
+                && let Some(timeout) = &self.state(place).timeout
+            {
+                let of = vec![place.machine.clone(), place.state.clone()];
+                let order = (2, of, place.since, key.clone());
+                let what = Due::State(key.clone(), timeout.next.clone());
+                due.push((place.since + timeout.after, order, what));
+            }
+        }
+        due.sort_by_key(|(due, order, _)| (*due, order.clone()));
+        due
+    }
+
+    pub(in super::super) fn next_due(&self) -> Option<Time> {
+        let first = self.due().into_iter().map(|(due, ..)| due).next();
+        let window = self.limits.request_id_window;
+        let forget = self.answers.iter().map(|(at, ..)| *at + window).min();
+        match (first, forget) {
+            (Some(first), Some(forget)) => Some(first.min(forget)),
+            (one, other) => one.or(other),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Refusals as they are told.
+
+use super::*;
+
+fn mismatch(key: &str, expected: Condition, value: Option<Value>) -> Rejection {
+    let entry = |value| Entry {
+        value,
+        revision: i64::MAX,
+        create_revision: i64::MAX,
+        attached: None,
+    };
+    Rejection {
+        subject: key.into(),
+        cause: Cause::ExpectationFailed(Box::new(Mismatch {
+            expected,
+            actual: value.map(entry),
+        })),
+    }
+}
+
+#[test]
+fn messages_are_for_people() {
+    let value = |int| Some(Value::Int(int));
+    for (rejection, message) in [
+        (
+            mismatch("k", Condition::Revision(7), value(1)),
+            "key \"k\" was expected to have revision 7, and has 9223372036854775807",
+        ),
+        (
+            mismatch("k", Condition::Revision(0), value(1)),
+            "key \"k\" was expected not to exist, and has revision 9223372036854775807",
+        ),
+        (
+            mismatch("k", Condition::Value(Value::Int(5)), None),
+            "key \"k\" was expected to have value {\"int\":\"5\"}, and does not exist",
+        ),
+    ] {
+        assert_eq!(Refusal::from(rejection).message, message);
+    }
+}
+
+#[test]
+fn the_largest_error_fits_into_headers_and_a_thousand_into_an_answer() {
+    for text in ["k", "\"", "é", "\u{ad}", "\\"] {
+        let long = text.repeat(10_000);
+        let value = |end: &str| Value::Text((long.clone() + end).into());
+        let rejection = mismatch(&long, Condition::Value(value("a")), Some(value("b")));
+        let rpc = Refusal::from(rejection.clone()).into_rpc_status();
+        let len = prost::Message::encoded_len(&rpc);
+        assert!(len < 1_200, "{text:?}: {len} bytes");
+
+        let mut headers = http::HeaderMap::new();
+        Refusal::from(rejection)
+            .into_status()
+            .add_header(&mut headers)
+            .unwrap();
+        let len: usize = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        assert!(len < 4_096, "{text:?}: {len} bytes of headers");
+    }
+}
