@@ -310,3 +310,79 @@ async fn a_message_that_is_too_large_ends_the_stream_after_the_answers_before_it
     assert_eq!(info.reason, "MESSAGE_TOO_LARGE");
     assert_eq!(info.metadata["limit"], "4259840");
 }
+
+#[tokio::test]
+async fn frames_that_come_again_are_answered_again() {
+    let server = TestServer::start();
+    let mut client = server.state().await;
+    let (frames, mut answers) = pipeline(&mut client).await;
+    let mut ask = async |frame: PipelineRequest| {
+        frames.send(frame).await.unwrap();
+        answers.message().await.unwrap().unwrap()
+    };
+    let add = |key: &str, request_id: &str| v1::Op {
+        op: Some(v1::op::Op::Add(v1::AddRequest {
+            key: key.into(),
+            delta: 1,
+            request_id: request_id.into(),
+            ..Default::default()
+        })),
+    };
+    let sum = |result: OpResult| {
+        let OpResult::Add(added) = result else {
+            panic!("{result:?}")
+        };
+        (added.value, added.revision, added.replayed)
+    };
+
+    // Operations that stand alone have ids of their own, and can come again within one frame.
+    let mut alone = Vec::new();
+    for _ in 0..2 {
+        let answer = ask(frame([add("a", "1"), add("a", ""), add("a", "1")])).await;
+        alone.extend(results(answer).into_iter().map(sum));
+    }
+    let first = (1, 1, false);
+    let again = (1, 1, true);
+    let expected = [first, (2, 2, false), again, again, (3, 3, false), again];
+    assert_eq!(alone, expected);
+
+    // 59, 60: an atomic frame has one for all, and tells that it came again; the operations in it do not.
+    let transfer = |request_id: &str| PipelineRequest {
+        request_id: request_id.into(),
+        ..atomic([add("a", ""), add("b", "")])
+    };
+    let first = ask(transfer("2")).await;
+    assert_eq!((first.revision, first.replayed), (4, false));
+    let mut expected = first.clone();
+    expected.replayed = true;
+    assert_eq!(ask(transfer("2")).await, expected);
+    let as_batch = v1::BatchRequest {
+        ops: transfer("2").ops,
+        request_id: "2".into(),
+    };
+    let batch = client.batch(as_batch).await.unwrap().into_inner();
+    assert_eq!((batch.results, batch.replayed), (first.results, true));
+
+    // 57, 58: an id where there is none to be.
+    let mut on_a_plain_frame = frame([add("a", "")]);
+    on_a_plain_frame.request_id = "3".into();
+    for (frame, field) in [
+        (on_a_plain_frame, "request_id"),
+        (atomic([add("a", "3")]), "ops[0].add.request_id"),
+    ] {
+        let refused = ask(frame).await.error.unwrap();
+        let metadata = [("field", field)];
+        assert_rpc_refused(&refused, Code::InvalidArgument, "BAD_REQUEST_ID", &metadata);
+    }
+    // Other content under an id that was used.
+    let mut other = transfer("2");
+    other.ops.pop();
+    let refused = ask(other).await.error.unwrap();
+    assert_eq!(
+        Code::from(refused.code),
+        Code::InvalidArgument,
+        "{refused:?}"
+    );
+    let unchanged = client.read(read("a")).await.unwrap().into_inner();
+    assert_eq!(unchanged.revision, 4);
+}
