@@ -17,6 +17,9 @@ const RICH_BYTES: usize = size_of::<Change>();
 /// Into so many chunks the changes are divided: so large a part goes at once when there are too many.
 const CHUNKS: usize = 16;
 
+/// After so many changes of a chunk there is a mark: no more are looked at in vain to find where to go on.
+const MARK_EVERY: usize = 32;
+
 /// A change of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -94,9 +97,32 @@ struct Chunk {
     records: Vec<u8>,
     rich: Vec<Change>,
     rich_bytes: usize,
+    marks: Vec<Mark>,
+}
+
+/// A place between the changes of a chunk.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    /// Of the change behind it.
+    revision: Revision,
+    records: usize,
+    rich: usize,
 }
 
 impl Chunk {
+    /// The changes after `revision`, and before them some that are not.
+    fn from_about(&self, revision: Revision) -> Changes<'_> {
+        let behind = self.marks.partition_point(|mark| mark.revision <= revision);
+        let (records, rich) = match behind.checked_sub(1) {
+            Some(at) => (self.marks[at].records, self.marks[at].rich),
+            None => (0, 0),
+        };
+        Changes {
+            records: &self.records[records..],
+            rich: self.rich[rich..].iter(),
+        }
+    }
+
     fn bytes(&self) -> usize {
         self.records.len() + self.rich_bytes
     }
@@ -126,10 +152,7 @@ impl History {
         let from = self.chunks.partition_point(|chunk| chunk.last <= revision);
         self.chunks
             .range(from..)
-            .flat_map(|chunk| Changes {
-                records: &chunk.records,
-                rich: chunk.rich.iter(),
-            })
+            .flat_map(move |chunk| chunk.from_about(revision))
             .skip_while(move |change| change.revision() <= revision)
     }
 
@@ -216,7 +239,7 @@ impl History {
         self.kept(bytes + 1);
     }
 
-    /// The chunk for changes of this revision.
+    /// The chunk for the next change, which is of this revision.
     #[inline]
     fn chunk(&mut self, revision: Revision) -> &mut Chunk {
         let full = self.chunks.back().is_none_or(|chunk| {
@@ -231,10 +254,18 @@ impl History {
                 records: std::mem::take(&mut self.spare),
                 rich: Vec::new(),
                 rich_bytes: 0,
+                marks: Vec::new(),
             });
         }
         let chunk = self.chunks.back_mut().expect("there is one now");
         chunk.last = revision;
+        if chunk.count.is_multiple_of(MARK_EVERY) {
+            chunk.marks.push(Mark {
+                revision,
+                records: chunk.records.len(),
+                rich: chunk.rich.len(),
+            });
+        }
         chunk
     }
 
@@ -411,6 +442,42 @@ mod tests {
         let (_, later) = changes.split_at(50);
         let kept: Vec<_> = history.after(50 << 9).map(|kept| kept.change()).collect();
         assert_eq!(kept, later);
+    }
+
+    #[test]
+    fn it_goes_on_after_any_revision() {
+        let mut history = History::new(1 << 12, 1 << 20);
+        let mut expected = Vec::new();
+        for revision in 1..400 {
+            // Alone and plain, or some of one revision: now and then more than lie between two marks.
+            let count = match revision % 50 {
+                7 => 3 * MARK_EVERY,
+                n => (n % 7 == 0).into(),
+            };
+            let changes: Vec<_> = (0..count)
+                .map(|n| change(&format!("{n:03}"), revision))
+                .collect();
+            if changes.is_empty() {
+                record(&mut history, &change("k", revision));
+                expected.push(revision);
+            } else {
+                batch(&mut history, &changes);
+                expected.extend(changes.iter().map(|change| change.revision));
+            }
+        }
+        assert!(history.chunks.len() > 1, "{}", history.chunks.len());
+        for after in 0..400 {
+            let kept: Vec<_> = history.after(after).map(|kept| kept.revision()).collect();
+            let from = expected.partition_point(|revision| *revision <= after);
+            assert_eq!(kept, expected[from..], "after {after}");
+            for chunk in &history.chunks {
+                let before = |kept: &Kept<'_>| kept.revision() <= after;
+                let in_vain = chunk.from_about(after).take_while(before);
+                // More only where they are of one revision.
+                let in_vain = in_vain.filter(|kept| kept.revision() < after).count();
+                assert!(in_vain <= MARK_EVERY, "{in_vain} after {after}");
+            }
+        }
     }
 
     #[test]
