@@ -29,6 +29,10 @@ pub const OWNER_MESSAGE_LARGE: usize = 8 * KIB;
 /// Keys that end, or move on, between two goes at the mailbox: so many take about as long as the messages of one go.
 pub const DUE_KEYS_MAX: usize = 256;
 
+/// Of these, as many as end before the watches that sleep are woken: eight of the largest values are half of what is kept
+/// for watches.
+pub const DUE_KEYS_BETWEEN_WAKES: usize = 8;
+
 /// Longest name of a session, machine or state, and longest request_id, in bytes: three UUIDs and what joins them.
 pub const NAME_BYTES_MAX: usize = 128;
 

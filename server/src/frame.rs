@@ -7,7 +7,7 @@
 //!
 //! Source of the format: the protobuf documentation, "Encoding".
 
-use prost::encoding::encoded_len_varint;
+use prost::encoding::{DecodeContext, decode_key, encoded_len_varint, skip_field};
 use prost::{DecodeError, Message as _};
 use soloist::codec::Encoded;
 use soloist::v1;
@@ -140,8 +140,17 @@ fn common_frame(message: &[u8], count: usize, limits: &Limits) -> Option<Frame> 
 fn checked_count(message: &[u8], limits: &Limits) -> Result<usize, BadArgument> {
     let mut fields = Fields(message);
     let mut count = 0;
+    let mut rest = message;
     while let Some((number, _)) = fields.next() {
         count += usize::from(number == 1);
+        rest = fields.0;
+    }
+    // What is left, if anything, is not written as usual: fields of the future, or tags longer than need be.
+    while let Ok((number, wire_type)) = decode_key(&mut rest) {
+        count += usize::from(number == 1);
+        if skip_field(wire_type, number, &mut rest, DecodeContext::default()).is_err() {
+            break;
+        }
     }
     if count > limits.max_batch_ops {
         return Err(arguments::frame::too_many_operations(count, limits));

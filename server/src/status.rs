@@ -16,8 +16,8 @@ use tonic_types::{ErrorDetails, StatusExt, pb};
 use crate::arguments::BadArgument;
 use crate::config::{RETRY_DELAY, WATCH_RETRY_DELAY};
 use crate::machine::{
-    Cause, Condition, Entry, Lifetime, Lost, Mismatch, Name, RefusedMove, RejectedAt, Rejection,
-    Stranded, Value,
+    ALLOWED_BYTES, Cause, Condition, Entry, Lifetime, Lost, Mismatch, Name, RefusedMove,
+    RejectedAt, Rejection, Stranded, Value,
 };
 use crate::owner::CallError;
 
@@ -27,9 +27,6 @@ const METADATA_BYTES: usize = 256;
 /// Longest text of a key or value elsewhere in an error, in bytes: enough to recognise it. An error travels in
 /// headers, of which clients take 8 KiB; and a thousand of them in one answer, of which clients take 4 MiB.
 const SHOWN_BYTES: usize = 64;
-
-/// Longest list of allowed states: the states of any machine that people can follow, short of what headers hold.
-const ALLOWED_BYTES: usize = 1_024;
 
 /// `ResourceInfo.resource_type` of a key.
 const ENTRY_TYPE: &str = "soloist.v1.Entry";
@@ -225,6 +222,10 @@ impl From<BadArgument> for Refusal {
             limit,
             actual,
         } = bad;
+        // Clients take 8 KiB of headers, in which this stands up to three times, in base64.
+        let field = cut(field, METADATA_BYTES);
+        let problem = cut(problem, 2 * METADATA_BYTES);
+        let actual = actual.map(|actual| cut(actual, METADATA_BYTES));
         let refusal = Refusal::new(Code::InvalidArgument, reason, format!("{field} {problem}"))
             .details(|details| {
                 details.add_bad_request_violation(field.as_str(), problem);

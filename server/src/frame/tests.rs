@@ -314,3 +314,18 @@ proptest! {
         prop_assert_eq!(each.0, expected.encode_to_vec());
     }
 }
+
+/// Also behind what the fast reader does not read.
+#[test]
+fn operations_are_counted_before_they_are_made() {
+    // Field 1 with a tag of two bytes, as protobuf allows; or an unknown field 16; or an unknown fixed64.
+    for front in [
+        [0x8a, 0x00, 0x00].as_slice(),
+        &[0x80, 0x01, 0x00],
+        &[0x79, 0, 0, 0, 0, 0, 0, 0, 0],
+    ] {
+        let mut message = front.to_vec();
+        message.extend([0x0a, 0x00].repeat(2_000_000));
+        assert!(checked_count(&message, &LIMITS).is_err(), "{front:x?}");
+    }
+}

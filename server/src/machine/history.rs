@@ -111,7 +111,7 @@ struct Mark {
 
 impl Chunk {
     /// The changes after `revision`, and before them some that are not.
-    fn from_about(&self, revision: Revision) -> Changes<'_> {
+    fn beginning_before(&self, revision: Revision) -> Changes<'_> {
         let behind = self.marks.partition_point(|mark| mark.revision <= revision);
         let (records, rich) = match behind.checked_sub(1) {
             Some(at) => (self.marks[at].records, self.marks[at].rich),
@@ -152,7 +152,7 @@ impl History {
         let from = self.chunks.partition_point(|chunk| chunk.last <= revision);
         self.chunks
             .range(from..)
-            .flat_map(move |chunk| chunk.from_about(revision))
+            .flat_map(move |chunk| chunk.beginning_before(revision))
             .skip_while(move |change| change.revision() <= revision)
     }
 
@@ -472,7 +472,7 @@ mod tests {
             assert_eq!(kept, expected[from..], "after {after}");
             for chunk in &history.chunks {
                 let before = |kept: &Kept<'_>| kept.revision() <= after;
-                let in_vain = chunk.from_about(after).take_while(before);
+                let in_vain = chunk.beginning_before(after).take_while(before);
                 // More only where they are of one revision.
                 let in_vain = in_vain.filter(|kept| kept.revision() < after).count();
                 assert!(in_vain <= MARK_EVERY, "{in_vain} after {after}");

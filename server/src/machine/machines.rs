@@ -11,6 +11,13 @@ use super::time::Time;
 use super::value::{Attached, Entry, Key, Name, Place, Revision};
 use super::{StateMachine, entry_bytes};
 
+/// Most bytes of machines on one page: gRPC clients refuse messages over 4 MiB unless told otherwise.
+const PAGE_BYTES_MAX: usize = 3 << 20;
+
+/// Most bytes of allowed states in an error: the states of any machine that people can follow, short of what headers
+/// hold.
+pub(crate) const ALLOWED_BYTES: usize = 1_024;
+
 /// A protocol for the keys under a prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
@@ -165,7 +172,7 @@ impl Machines {
                 machine: place.machine.clone(),
                 from: place.state.clone(),
                 to: Some(to),
-                allowed: next.iter().cloned().collect(),
+                allowed: shown(next),
             })));
         }
         Ok(Place {
@@ -186,7 +193,7 @@ impl Machines {
             machine: place.machine.clone(),
             from: place.state.clone(),
             to: None,
-            allowed: state.next.iter().cloned().collect(),
+            allowed: shown(&state.next),
         })))
     }
 
@@ -468,14 +475,17 @@ impl StateMachine {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let by_name = &self.machines().by_name;
         let mut machines = by_name.range::<str, _>((from, Bound::Unbounded));
-        let items = machines
-            .by_ref()
-            .take(page_size)
-            .map(|(_, defined)| defined.machine.clone())
-            .collect();
-        let rest = match machines.next() {
-            Some(_) => Rest::More,
-            None => Rest::Nothing,
+        let mut items = Vec::new();
+        let mut bytes = 0;
+        let rest = loop {
+            let Some((_, defined)) = machines.next() else {
+                break Rest::Nothing;
+            };
+            bytes += defined.machine.byte_len();
+            if items.len() == page_size || !items.is_empty() && bytes > PAGE_BYTES_MAX {
+                break Rest::More;
+            }
+            items.push(defined.machine.clone());
         };
         Page { items, rest }
     }
@@ -523,4 +533,19 @@ fn stays(defined: &Defined, may_stay: impl Fn(&Name) -> bool) -> Result<(), Caus
         example: example.clone(),
         state: Some(state.clone()),
     })))
+}
+
+/// As many names as an error shows: a refusal that nobody takes must not hold hundreds.
+fn shown<'a>(names: impl IntoIterator<Item = &'a Name>) -> Vec<Name> {
+    let mut bytes = 0;
+    let mut shown = Vec::new();
+    for name in names {
+        shown.push(name.clone());
+        bytes += name.as_str().len();
+        // One more than there is room for, so that it is seen that some are missing.
+        if bytes > ALLOWED_BYTES {
+            break;
+        }
+    }
+    shown
 }

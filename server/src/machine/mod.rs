@@ -25,6 +25,7 @@ pub use add::{Beyond, Bounds};
 use history::History;
 pub use history::{Change, ChangeCause, Keeps};
 use index::Index;
+pub(crate) use machines::ALLOWED_BYTES;
 pub use machines::{DefineMachine, Machine, Purpose, State, Timeout};
 pub use operation::{
     Add, AddOutcome, AddTerms, AllOutcome, Condition, Delete, DeleteOutcome, EachOutcome, Expect,
@@ -197,29 +198,17 @@ impl StateMachine {
         now: Time,
     ) -> Result<AllOutcome, RejectedAt> {
         let mut at = None;
-        let outcome = self
-            .once(request, now, |this| {
-                this.apply_all_at(operations, answer_bytes_max, now)
-                    .map_err(|(index, rejection)| {
-                        at = Some(index);
-                        rejection
-                    })
-            })
-            .map_err(|rejection| RejectedAt {
-                index: at,
-                rejection,
-            })?;
-        if let (Some(request), true) = (request, outcome.answer_bytes > answer_bytes_max) {
-            let cause = Cause::AnswerTooLarge {
-                limit: answer_bytes_max,
-                actual: outcome.answer_bytes,
-            };
-            return Err(RejectedAt {
-                index: None,
-                rejection: Rejection::of(&request.id, cause),
-            });
-        }
-        Ok(outcome)
+        self.once(request, now, |this| {
+            this.apply_all_at(operations, answer_bytes_max, now)
+                .map_err(|(index, rejection)| {
+                    at = Some(index);
+                    rejection
+                })
+        })
+        .map_err(|rejection| RejectedAt {
+            index: at,
+            rejection,
+        })
     }
 
     fn apply_all_at(

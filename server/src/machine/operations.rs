@@ -512,11 +512,20 @@ fn check(condition: Option<&Condition>, entry: Option<&Entry>) -> Result<(), Cau
         Ok(())
     } else {
         Err(Cause::ExpectationFailed(Box::new(Mismatch {
-            expected: condition.clone(),
-            actual: entry.cloned(),
+            expected: match condition {
+                Condition::Value(value) => Condition::Value(value.head(SHOWN_BYTES_MAX)),
+                other => other.clone(),
+            },
+            actual: entry.map(|entry| Entry {
+                value: entry.value.head(SHOWN_BYTES_MAX),
+                ..entry.clone()
+            }),
         })))
     }
 }
+
+/// So much of a value is kept for an error to show: the rest must not live on with an answer that nobody takes.
+const SHOWN_BYTES_MAX: usize = 512;
 
 /// How much the answer to one message may still carry. A single entry always fits; a frame of large reads may not.
 pub(super) struct AnswerRoom {

@@ -2,6 +2,7 @@
 
 mod calls;
 mod conditions;
+mod edges;
 mod lifetimes;
 mod machines;
 mod model;

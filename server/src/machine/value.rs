@@ -83,6 +83,18 @@ impl Value {
             Self::Bytes(bytes) => bytes.len(),
         }
     }
+
+    /// The value itself, or if it is longer than `len` bytes a copy of about as many at its beginning.
+    #[must_use]
+    pub(super) fn head(&self, len: usize) -> Self {
+        match self {
+            Self::Text(text) if text.len() > len => {
+                Self::Text(text[..text.floor_char_boundary(len)].into())
+            }
+            Self::Bytes(bytes) if bytes.len() > len => Self::Bytes(bytes[..len].into()),
+            short => short.clone(),
+        }
+    }
 }
 
 /// What the store holds under one key.
@@ -99,6 +111,19 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Bytes of the names that it carries: of its session, machine and state.
+    pub(super) fn names_byte_len(&self) -> usize {
+        let session = match self.lifetime() {
+            Some(Lifetime::Session { id, .. }) => id.as_str().len(),
+            Some(Lifetime::Ttl { .. }) | None => 0,
+        };
+        let place = self.place();
+        session
+            + place.map_or(0, |place| {
+                place.machine.as_str().len() + place.state.as_str().len()
+            })
+    }
+
     /// When the key ends by itself, if it does.
     #[must_use]
     pub fn lifetime(&self) -> Option<&Lifetime> {

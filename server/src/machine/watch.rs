@@ -316,7 +316,8 @@ impl StateMachine {
         initial: &mut Initial,
         bytes_max: usize,
     ) -> Result<(WatchBatch, Done), Lost> {
-        self.kept(initial.scanned)?;
+        // It goes on after that revision. This also bounds what is remembered of changes ahead.
+        self.kept(initial.as_of)?;
         for change in self.history.after(initial.scanned) {
             let key = change.key();
             let ahead = initial
@@ -374,7 +375,10 @@ impl StateMachine {
                 last = Some(key);
                 continue;
             };
-            let size = EVENT_OVERHEAD_BYTES + key.as_str().len() + entry.value.byte_len();
+            let size = EVENT_OVERHEAD_BYTES
+                + key.as_str().len()
+                + entry.value.byte_len()
+                + entry.names_byte_len();
             if !entries.is_empty()
                 && (bytes + size > bytes_max || entries.len() == INITIAL_ENTRIES_MAX)
             {
@@ -418,9 +422,12 @@ impl StateMachine {
 fn event_bytes(changes: &[Change], shows: WatchShows) -> usize {
     let bytes = |change: &Change| {
         let value = |entry: &Option<Entry>| {
-            entry
-                .as_ref()
-                .map_or(0, |entry| EVENT_OVERHEAD_BYTES + entry.value.byte_len())
+            entry.as_ref().map_or(0, |entry| {
+                EVENT_OVERHEAD_BYTES
+                    + change.key.as_str().len()
+                    + entry.value.byte_len()
+                    + entry.names_byte_len()
+            })
         };
         let previous = match shows {
             WatchShows::BeforeAndAfter => value(&change.previous),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use crate::config::MailboxLimits;
@@ -34,6 +34,8 @@ pub struct OwnerHandle {
     pub(super) mailbox: mpsc::Sender<Envelope>,
     pub(super) waiting_bytes: WaitingBytes,
     pub(super) limits: MailboxLimits,
+    /// Places in the mailbox for watches.
+    pub(super) watch_places: Arc<Semaphore>,
 }
 
 /// Bytes of all messages in the mailbox.
@@ -279,14 +281,16 @@ impl OwnerHandle {
             .await
     }
 
-    /// What a watch is sent next. Waits for room in the mailbox, where other calls are refused: watches are few, and
-    /// each of them asks once at a time.
+    /// What a watch is sent next. Waits for room in the mailbox, where other calls are refused. However many watches one
+    /// change wakes, they take no more than a quarter of the mailbox, and leave the rest to calls.
     pub async fn next(
         &self,
         watch: &Watching,
         unread: Unread,
         deadline: Instant,
     ) -> Result<Next, CallError> {
+        let place = self.watch_places.acquire().await;
+        let _place = place.expect("it is never closed");
         let Ok(room) = self.mailbox.reserve().await else {
             return Err(CallError::OwnerLost);
         };

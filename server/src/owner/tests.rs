@@ -1,5 +1,7 @@
 //! The owner on paused time: backpressure, callers that leave, deadlines, drain, death.
 
+mod edges;
+
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -183,6 +185,7 @@ async fn a_caller_is_told_at_its_deadline_even_if_the_owner_is_stuck() {
         mailbox: sender,
         waiting_bytes: WaitingBytes::default(),
         limits: MAILBOX,
+        watch_places: watch_places(&MAILBOX),
     };
     let started = Instant::now();
     let answer = handle.write(write("a", 1), None, soon()).await;

@@ -80,9 +80,9 @@ pub enum Next {
 #[derive(Debug)]
 pub(super) struct Watches {
     by_id: HashMap<WatchId, Open>,
-    /// Those that watch one key.
+    /// Those of one key that sleep. Who is awake asks by itself, and costs a change nothing.
     keys: HashMap<String, BTreeSet<WatchId>>,
-    /// Those that watch a prefix, by its length: a key is looked up once for each length there is.
+    /// Those of a prefix that sleep, by its length: a key is looked up once for each length there is.
     prefixes: BTreeMap<usize, HashMap<String, BTreeSet<WatchId>>>,
     next_id: u64,
     watches_max: usize,
@@ -152,7 +152,6 @@ impl Watches {
         let watch = machine.watch(target, from, shows)?;
         let id = WatchId(self.next_id);
         self.next_id += 1;
-        self.list_of(watch.target()).insert(id);
         let wake = Arc::new(Notify::new());
         let revision = watch.revision();
         let open = Open {
@@ -182,7 +181,8 @@ impl Watches {
         }
         let open = self.by_id.get_mut(&id);
         let open = open.expect("whoever asks holds the watch, which keeps it open");
-        if open.sleeps == Sleeps::Yes {
+        let slept = open.sleeps;
+        if slept == Sleeps::Yes {
             open.watch.skip_to(self.seen);
         }
         let batch = machine.watched(&mut open.watch, room)?;
@@ -190,6 +190,15 @@ impl Watches {
             Rest::Nothing => Sleeps::Yes,
             Rest::More => Sleeps::No,
         };
+        if open.sleeps != slept {
+            let target = open.watch.target().clone();
+            match slept {
+                Sleeps::No => {
+                    self.sleepers_of(&target).insert(id);
+                }
+                Sleeps::Yes => self.remove_sleeper(&target, id),
+            }
+        }
         let held = unread.hold(batch.bytes);
         Ok(Next::Batch(batch, held))
     }
@@ -206,6 +215,8 @@ impl Watches {
             for open in self.by_id.values_mut() {
                 open.wake(seen);
             }
+            self.keys.clear();
+            self.prefixes.clear();
             return;
         }
         for (revision, key) in machine.keys_changed_after(seen) {
@@ -220,14 +231,20 @@ impl Watches {
             prefixes,
             ..
         } = self;
-        let of_key = keys.get(key);
-        let of_prefixes = prefixes
-            .range(..=key.len())
-            .filter_map(|(len, lists)| lists.get(key.get(..*len)?));
+        let of_key = keys.remove(key);
+        let mut emptied = false;
+        let of_prefixes = prefixes.range_mut(..=key.len()).filter_map(|(len, lists)| {
+            let list = lists.remove(key.get(..*len)?);
+            emptied |= lists.is_empty();
+            list
+        });
         for id in of_key.into_iter().chain(of_prefixes).flatten() {
-            if let Some(open) = by_id.get_mut(id) {
+            if let Some(open) = by_id.get_mut(&id) {
                 open.wake(revision - 1);
             }
+        }
+        if emptied {
+            prefixes.retain(|_, lists| !lists.is_empty());
         }
     }
 
@@ -235,12 +252,13 @@ impl Watches {
     fn forget_ended(&mut self) {
         while let Ok(id) = self.ended.try_recv() {
             let open = self.by_id.remove(&id).expect("a watch ends once");
-            self.list_of(open.watch.target()).remove(&id);
-            self.drop_empty_list(open.watch.target());
+            if open.sleeps == Sleeps::Yes {
+                self.remove_sleeper(open.watch.target(), id);
+            }
         }
     }
 
-    fn list_of(&mut self, target: &WatchTarget) -> &mut BTreeSet<WatchId> {
+    fn sleepers_of(&mut self, target: &WatchTarget) -> &mut BTreeSet<WatchId> {
         match target {
             WatchTarget::Key(key) => self.keys.entry(key.to_string()).or_default(),
             WatchTarget::Prefix(prefix) => self
@@ -252,7 +270,8 @@ impl Watches {
         }
     }
 
-    fn drop_empty_list(&mut self, target: &WatchTarget) {
+    fn remove_sleeper(&mut self, target: &WatchTarget, id: WatchId) {
+        self.sleepers_of(target).remove(&id);
         match target {
             WatchTarget::Key(key) => {
                 if self.keys.get(key.as_str()).is_some_and(BTreeSet::is_empty) {

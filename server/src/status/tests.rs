@@ -61,3 +61,41 @@ fn the_largest_error_fits_into_headers_and_a_thousand_into_an_answer() {
         assert!(len < 4_096, "{text:?}: {len} bytes of headers");
     }
 }
+
+#[test]
+fn errors_fit_into_headers() {
+    use soloist::v1;
+
+    use crate::arguments;
+    use crate::config::Limits;
+
+    let header_bytes = |bad: BadArgument| {
+        let response = Refusal::from(bad).into_status().into_http::<()>();
+        let headers = response.headers().iter();
+        headers
+            .map(|(name, value)| name.as_str().len() + value.len() + 32)
+            .sum::<usize>()
+    };
+    let names = (0..256).map(|i| format!("{i:0128}"));
+    let machine = v1::Machine {
+        name: "m".into(),
+        key_prefix: "p/".into(),
+        initial: "wrong".into(),
+        states: names.map(|name| (name, Default::default())).collect(),
+        revision: 0,
+    };
+    let request = v1::DefineMachineRequest {
+        machine: Some(machine),
+        ..Default::default()
+    };
+    let of_machine =
+        header_bytes(arguments::machines::define(request, &Limits::DEFAULT).unwrap_err());
+    let key = format!("${}", "\u{e000}".repeat(341));
+    let of_key = header_bytes(
+        arguments::read(v1::ReadRequest { key, expect: None }, &Limits::DEFAULT).unwrap_err(),
+    );
+    assert!(
+        of_machine <= 8192 && of_key <= 8192,
+        "{of_machine}, {of_key}"
+    );
+}

@@ -176,8 +176,8 @@ impl Replica {
                 prop_assert_eq!(lost, Lost::Compacted { oldest, actual });
                 prop_assert!(actual < oldest);
             }
-            Stage::Initial { looked, .. } if looked < oldest => {
-                let actual = looked;
+            Stage::Initial { as_of, .. } if as_of < oldest => {
+                let actual = as_of;
                 prop_assert_eq!(lost, Lost::Compacted { oldest, actual });
             }
             Stage::Initial { looked, .. } => {

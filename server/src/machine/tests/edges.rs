@@ -1,0 +1,239 @@
+//! What is rare, and was wrong once: memory that nobody counted, messages that nobody could take.
+
+use super::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+fn wide(i: usize) -> Machine {
+    let states: Vec<Name> = (0..256).map(|s| Name::from(format!("{s:0128}"))).collect();
+    let of = |_: &Name| State {
+        next: states.iter().cloned().collect::<BTreeSet<_>>(),
+        timeout: None,
+    };
+    Machine {
+        name: Name::from(format!("m{i:04}")),
+        key_prefix: Key::from(format!("p{i:04}/")),
+        initial: states[0].clone(),
+        states: states
+            .iter()
+            .map(|s| (s.clone(), of(s)))
+            .collect::<BTreeMap<_, _>>(),
+        revision: 0,
+    }
+}
+
+fn define(machine: &mut StateMachine, m: Machine) {
+    machine
+        .define_machine(DefineMachine {
+            machine: m,
+            expect: None,
+            purpose: Purpose::Define,
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_page_of_machines_is_bounded_by_bytes() {
+    let mut machine = StateMachine::new(roomy());
+    for i in 0..8 {
+        // 100 of 256 next states each: under 4 MiB as a message.
+        let mut m = wide(i);
+        for state in m.states.values_mut() {
+            state.next = state.next.iter().take(100).cloned().collect();
+        }
+        let last: Vec<Name> = m.states.keys().cloned().collect();
+        let first = m.initial.clone();
+        m.states.get_mut(first.as_str()).unwrap().next = last.into_iter().collect();
+        assert!(m.byte_len() < 4 << 20, "{}", m.byte_len());
+        define(&mut machine, m);
+    }
+    let page = machine.list_machines(None, 1000);
+    let bytes: usize = page.items.iter().map(Machine::byte_len).sum();
+    assert!(
+        bytes <= 4 << 20,
+        "a page of {} machines has {bytes} bytes",
+        page.items.len()
+    );
+}
+
+#[test]
+fn a_refused_expectation_does_not_keep_a_value_alive_uncounted() {
+    let mut machine = StateMachine::new(roomy());
+    let mut answers = Vec::new();
+    let mut weak = Vec::new();
+    for i in 0..100 {
+        let large: Arc<str> = "x".repeat(1 << 20).into();
+        weak.push(Arc::downgrade(&large));
+        machine
+            .write(
+                Write {
+                    key: "k".into(),
+                    value: Some(Value::Text(large)),
+                    terms: None,
+                },
+                None,
+                at_ms(0),
+            )
+            .unwrap();
+        let read = Read {
+            key: "k".into(),
+            expect: Some(Box::new(Condition::Revision(i + 1_000))),
+        };
+        // No room at all.
+        let answer = machine.apply_each(vec![Operation::Read(read)], &[], 0, at_ms(0));
+        assert_eq!(answer.answer_bytes, 0);
+        answers.push(answer);
+    }
+    // The store and the history: only the answers are left.
+    drop(machine);
+    let kept = weak.iter().filter(|weak| weak.strong_count() > 0).count();
+    assert!(kept <= 1, "{kept} MiB held by answers that count 0 bytes");
+}
+
+#[test]
+fn a_message_with_previous_stays_below_what_clients_take() {
+    use prost::Message as _;
+    let mut machine = StateMachine::new(roomy());
+    let id = Name::from("s".repeat(128));
+    let state = Name::from("t".repeat(128));
+    define(
+        &mut machine,
+        Machine {
+            name: Name::from("m".repeat(128)),
+            key_prefix: "0".into(),
+            initial: state.clone(),
+            states: BTreeMap::from([(state, State::default())]),
+            revision: 0,
+        },
+    );
+    machine
+        .open_session(
+            OpenSession {
+                id: id.clone(),
+                ttl: ms(60_000),
+                living: LivingSession::Refuse,
+            },
+            None,
+            at_ms(0),
+        )
+        .unwrap();
+    let mut write_all = |bytes: usize| {
+        let operations: Vec<_> = (0..1024)
+            .map(|i| {
+                Operation::Write(Write {
+                    key: Key::from(format!("{i:01024}")),
+                    value: Some(Value::Text("x".repeat(bytes).into())),
+                    terms: Some(Box::new(WriteTerms {
+                        lifetime: SetLifetime::Session {
+                            id: id.clone(),
+                            create_revision: None,
+                        },
+                        ..WriteTerms::default()
+                    })),
+                })
+            })
+            .collect();
+        // What arguments/frame.rs counts against max_batch_bytes, 2 MiB: keys and values.
+        let counted: usize = operations.iter().map(Operation::byte_len).sum();
+        assert!(counted <= 2 << 20, "batch has {counted} bytes");
+        machine
+            .apply_all(operations, None, ALL, at_ms(0))
+            .unwrap()
+            .revision
+    };
+    let before = write_all(850);
+    write_all(850);
+    let mut watch = machine
+        .watch(
+            WatchTarget::Prefix(String::new()),
+            WatchFrom::After(before),
+            WatchShows::BeforeAndAfter,
+        )
+        .unwrap();
+    let batch = machine.watched(&mut watch, 1 << 20).unwrap();
+    let counted = batch.bytes;
+    let message = crate::convert::watch_response(batch);
+    let bytes = message.encoded_len();
+    assert!(
+        bytes <= 4 << 20,
+        "counted {counted}, message has {bytes} bytes"
+    );
+}
+
+fn put(machine: &mut StateMachine, i: usize, c: &str) {
+    machine
+        .write(
+            Write {
+                key: Key::from(format!("k{i:06}")),
+                value: Some(Value::Text(c.repeat(200).into())),
+                terms: None,
+            },
+            None,
+            at_ms(0),
+        )
+        .unwrap();
+}
+
+/// A slow client: one small message for every 50 changes.
+#[test]
+fn what_a_watch_that_begins_keeps_is_bounded() {
+    let mut limits = roomy();
+    limits.ring_changes = 1_000;
+    limits.ring_bytes = 1_000_000;
+    let mut machine = StateMachine::new(limits);
+    for i in 0..20_000 {
+        put(&mut machine, i, "a");
+    }
+    let mut watch = machine
+        .watch(
+            WatchTarget::Prefix(String::new()),
+            WatchFrom::Initial,
+            WatchShows::After,
+        )
+        .unwrap();
+    let as_of = machine.usage().revision;
+    for i in (0..20_000).rev() {
+        put(&mut machine, i, "b");
+        if i % 50 == 0 && machine.watched(&mut watch, 1).is_err() {
+            return; // It falls off, as any watch that is too slow.
+        }
+    }
+    let kept = format!("{watch:?}").matches("bbbb").count()
+        + format!("{watch:?}").matches("Some(Entry").count();
+    let oldest = machine.usage().oldest_revision;
+    // It is lost already: what comes after as_of is not kept. It goes on sending for nothing.
+    let mut messages = 0;
+    let end = loop {
+        match machine.watched(&mut watch, 1 << 20) {
+            Ok(batch) => {
+                messages += 1;
+                assert!(batch.rest == Rest::More);
+            }
+            Err(lost) => break lost,
+        }
+    };
+    panic!(
+        "the ring has 1000 changes, the watch kept {kept} old entries; as of {as_of}, oldest {oldest}; after {messages} more messages: {end:?}"
+    );
+}
+
+#[test]
+fn a_replay_is_never_refused_as_if_nothing_was_applied() {
+    let mut machine = StateMachine::new(roomy());
+    let write = |v: &str| {
+        Operation::Write(Write {
+            key: "k".into(),
+            value: Some(text(v)),
+            terms: Some(Box::new(WriteTerms {
+                answer: WriteAnswer::Previous,
+                ..WriteTerms::default()
+            })),
+        })
+    };
+    machine.apply_each(vec![write(&"x".repeat(100))], &[], ALL, at_ms(0));
+    let named = request("r", 1);
+    let first = machine.apply_all(vec![write("new")], Some(&named), 1_000, at_ms(0));
+    assert!(first.is_ok());
+    // The retry comes while the connection has left much unread: room for 10 bytes.
+    let again = machine.apply_all(vec![write("new")], Some(&named), 10, at_ms(0));
+    assert!(again.is_ok(), "{again:?}");
+}

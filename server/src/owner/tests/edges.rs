@@ -1,0 +1,217 @@
+//! What is rare, and was wrong once.
+
+use super::*;
+
+/// A client takes away the last key of an ending session; the closer is never answered.
+#[tokio::test(start_paused = true)]
+async fn close_is_answered_when_somebody_else_takes_the_last_key() {
+    use crate::machine::{Delete, SESSION_SLICE, SessionLife};
+    let (handle, _owner) = start_with(MailboxLimits {
+        messages: 4096,
+        bytes: 1 << 30,
+    });
+    let open = OpenSession {
+        id: "s".into(),
+        ttl: 60 * SECOND,
+        living: LivingSession::Refuse,
+    };
+    let opened = handle.open_session(open, None, soon()).await.unwrap();
+    for i in 0..=SESSION_SLICE {
+        let mut write = write(&format!("k{i:05}"), 1);
+        write.terms = Some(Box::new(WriteTerms {
+            lifetime: SetLifetime::Session {
+                id: "s".into(),
+                create_revision: None,
+            },
+            ..WriteTerms::default()
+        }));
+        handle.write(write, None, soon()).await.unwrap();
+    }
+    let life = SessionLife {
+        id: "s".into(),
+        create_revision: opened.session.create_revision,
+    };
+    // Both are in the mailbox before the owner runs: one batch.
+    let close = handle.close_session(life, None, soon());
+    let delete = handle.delete(
+        Delete {
+            key: Key::from(format!("k{SESSION_SLICE:05}")),
+            expect: None,
+        },
+        None,
+        soon(),
+    );
+    let both = async { tokio::join!(close, delete) };
+    let (closed, deleted) = tokio::time::timeout(3600 * SECOND, both)
+        .await
+        .expect("the closer is answered within an hour, its deadline being a second");
+    closed.unwrap();
+    deleted.unwrap();
+}
+
+/// Watches that are awake (slow clients) make every change dearer.
+#[tokio::test(start_paused = true)]
+async fn slow_watches_cost_the_owner_nothing() {
+    let limits = OwnerLimits {
+        mailbox: MailboxLimits {
+            messages: 4096,
+            bytes: 1 << 30,
+        },
+        answer_bytes: ANSWER_BYTES_MAX,
+        watches: 20_000,
+    };
+    let (handle, _owner) = spawn(machine(), Clock::set(Time::MIN), limits);
+    let frame = async || {
+        let operations = (0..1000).map(|i| Operation::Write(write("a", i))).collect();
+        let pending = handle
+            .apply_each(operations, Vec::new(), unread(), soon())
+            .unwrap();
+        let start = std::time::Instant::now();
+        pending.answer().await.unwrap();
+        // The wake comes after the answer; ask once more to wait for it.
+        usage(&handle).await;
+        start.elapsed()
+    };
+    frame().await;
+    let without = frame().await;
+    let mut watches = Vec::new();
+    for _ in 0..20_000 {
+        // They never ask for anything: never asleep.
+        let watch = NewWatch {
+            target: WatchTarget::Prefix(String::new()),
+            from: WatchFrom::Now,
+            shows: WatchShows::After,
+        };
+        watches.push(handle.watch(watch, soon()).await.unwrap());
+    }
+    let with = frame().await;
+    assert!(with < without * 10, "without {without:?}, with {with:?}");
+}
+
+/// The order of checks is replay, then deadline; also for the operations of a plain frame.
+#[tokio::test(start_paused = true)]
+async fn a_late_plain_frame_of_replays_is_answered_again() {
+    use crate::machine::Fingerprint;
+    let (handle, _owner) = start();
+    let frame = |deadline| {
+        let request = Request {
+            id: "r".into(),
+            fingerprint: Fingerprint(1),
+        };
+        handle.apply_each(
+            vec![Operation::Write(write("a", 1))],
+            vec![(0, request)],
+            unread(),
+            deadline,
+        )
+    };
+    frame(soon()).unwrap().answer().await.unwrap();
+    let late = frame(Instant::now()).unwrap();
+    // Let the owner take it before the caller gives up.
+    tokio::task::yield_now().await;
+    let late = late.answer().await;
+    assert!(late.is_ok(), "{late:?}");
+}
+
+/// A watch that is up to date, and whose key does not change, is lost when others write much in one go.
+/// Everything at its default limits.
+#[tokio::test(start_paused = true)]
+async fn a_sleeping_watch_survives_what_does_not_concern_it() {
+    let limits = OwnerLimits {
+        mailbox: MailboxLimits::DEFAULT,
+        answer_bytes: Limits::DEFAULT.max_answer_bytes,
+        watches: Limits::DEFAULT.max_watches,
+    };
+    let (handle, _owner) = spawn(machine(), Clock::set(Time::MIN), limits);
+    let frame = || {
+        let large = Value::Bytes(vec![0; 1 << 20].into());
+        let operations = (0..4)
+            .map(|i| Operation::Write(write_value(&format!("blob{i}"), large.clone())))
+            .collect();
+        handle
+            .apply_each(operations, Vec::new(), unread(), soon())
+            .unwrap()
+    };
+    frame().answer().await.unwrap();
+    let new = NewWatch {
+        target: WatchTarget::Key("lock".into()),
+        from: WatchFrom::Now,
+        shows: WatchShows::After,
+    };
+    let watching = handle.watch(new, soon()).await.unwrap();
+    let next = handle.next(&watching, unread(), soon()).await.unwrap();
+    let Next::Batch(batch, _) = next else {
+        panic!("there is room")
+    };
+    assert_eq!(batch.rest, Rest::Nothing);
+    // Three frames that wait at once: 12 MiB, below every limit.
+    let frames = [frame(), frame(), frame()];
+    for pending in frames {
+        pending.answer().await.unwrap();
+    }
+    handle.write(write("lock", 1), None, soon()).await.unwrap();
+    watching.changed().await;
+    let next = handle.next(&watching, unread(), soon()).await;
+    assert!(next.is_ok(), "{next:?}");
+}
+
+/// Many watches that wake at once leave room for calls.
+#[tokio::test(start_paused = true)]
+async fn woken_watches_leave_room_for_calls() {
+    let (handle, _owner) = start(); // a mailbox of 4
+    let mut tasks = Vec::new();
+    for _ in 0..50 {
+        let handle = handle.clone();
+        let new = NewWatch {
+            target: WatchTarget::Prefix(String::new()),
+            from: WatchFrom::Now,
+            shows: WatchShows::After,
+        };
+        let watching = handle.watch(new, soon()).await.unwrap();
+        tasks.push(tokio::spawn(async move {
+            loop {
+                let next = handle.next(&watching, unread(), soon()).await.unwrap();
+                let Next::Batch(batch, _) = next else {
+                    panic!()
+                };
+                if batch.rest == Rest::Nothing {
+                    watching.changed().await;
+                }
+            }
+        }));
+    }
+    tokio::time::sleep(SECOND).await;
+    let mut refused = 0;
+    for i in 0..20 {
+        refused += u32::from(handle.write(write("a", i), None, soon()).await.is_err());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(refused, 0);
+}
+
+/// The same, when twenty large values expire together.
+#[tokio::test(start_paused = true)]
+async fn a_sleeping_watch_survives_expiry() {
+    let limits = OwnerLimits {
+        mailbox: MailboxLimits::DEFAULT,
+        answer_bytes: Limits::DEFAULT.max_answer_bytes,
+        watches: Limits::DEFAULT.max_watches,
+    };
+    let (handle, _owner) = spawn(machine(), Clock::set(Time::MIN), limits);
+    for i in 0..20 {
+        let mut write = mortal(&format!("cache{i}"), 10 * SECOND);
+        write.value = Some(Value::Bytes(vec![0; 1 << 20].into()));
+        handle.write(write, None, soon()).await.unwrap();
+    }
+    let new = NewWatch {
+        target: WatchTarget::Key("lock".into()),
+        from: WatchFrom::Now,
+        shows: WatchShows::After,
+    };
+    let watching = handle.watch(new, soon()).await.unwrap();
+    handle.next(&watching, unread(), soon()).await.unwrap();
+    tokio::time::sleep(20 * SECOND).await;
+    handle.write(write("lock", 1), None, soon()).await.unwrap();
+    let next = handle.next(&watching, unread(), soon()).await;
+    assert!(next.is_ok(), "{next:?}");
+}
