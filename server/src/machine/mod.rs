@@ -310,8 +310,9 @@ impl StateMachine {
 
     /// Lets time do what is due by now: ends sessions and keys, moves keys on, forgets requests. What is due first goes
     /// first; of what is due together, sessions go before ttls and these before timeouts. Stops after about `keys_max`
-    /// keys, so that other calls need not wait: [`next_due`](Self::next_due) tells whether there is more.
-    pub fn advance(&mut self, now: Time, keys_max: usize) {
+    /// keys, so that other calls need not wait: [`next_due`](Self::next_due) tells whether there is more. Returns about how
+    /// many it was.
+    pub fn advance(&mut self, now: Time, keys_max: usize) -> usize {
         let mut done = 0;
         while done < keys_max {
             let ended = self.end_next_slice();
@@ -339,9 +340,10 @@ impl StateMachine {
                     }
                 },
                 _ if self.requests.forget_due(now) => {}
-                _ => return,
+                _ => return done - 1,
             }
         }
+        done
     }
 
     /// Ends the key whose ttl ended first.

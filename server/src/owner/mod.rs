@@ -145,11 +145,15 @@ impl Owner {
 
     /// Lets time do what is due, or a slice of it.
     fn advance(&mut self, now: Now) {
-        for _ in 0..DUE_KEYS_MAX / DUE_KEYS_BETWEEN_WAKES {
+        let mut done = 0;
+        while done < DUE_KEYS_MAX {
             if self.machine.next_due().is_none_or(|due| due > now.time) {
                 return;
             }
-            self.machine.advance(now.time, DUE_KEYS_BETWEEN_WAKES);
+            done += self
+                .machine
+                .advance(now.time, DUE_KEYS_BETWEEN_WAKES)
+                .max(1);
             // Before so much has ended that it is not kept for those who sleep.
             self.watches.wake(&self.machine);
         }

@@ -215,3 +215,45 @@ async fn a_sleeping_watch_survives_expiry() {
     let next = handle.next(&watching, unread(), soon()).await;
     assert!(next.is_ok(), "{next:?}");
 }
+
+/// A session that ends takes one slice a turn from other calls, however often watches are woken in between.
+#[tokio::test(start_paused = true)]
+async fn other_calls_have_their_turn_between_slices() {
+    use crate::machine::{SESSION_SLICE, SessionLife};
+    let (handle, _owner) = start_with(MailboxLimits {
+        messages: 4096,
+        bytes: 1 << 30,
+    });
+    let open = OpenSession {
+        id: "s".into(),
+        ttl: 60 * SECOND,
+        living: LivingSession::Refuse,
+    };
+    let opened = handle.open_session(open, None, soon()).await.unwrap();
+    let keys = 8 * SESSION_SLICE;
+    for i in 0..keys {
+        let mut write = write(&format!("k{i:05}"), 1);
+        write.terms = Some(Box::new(WriteTerms {
+            lifetime: SetLifetime::Session {
+                id: "s".into(),
+                create_revision: None,
+            },
+            ..WriteTerms::default()
+        }));
+        handle.write(write, None, soon()).await.unwrap();
+    }
+    let life = SessionLife {
+        id: "s".into(),
+        create_revision: opened.session.create_revision,
+    };
+    let closed = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.close_session(life, None, soon()).await }
+    });
+    // Close and its first slices are done when this one has its turn, but not all.
+    tokio::task::yield_now().await;
+    let left = usage(&handle).await.key_count;
+    assert!(left > 0, "{left}");
+    closed.await.unwrap().unwrap();
+    assert_eq!(usage(&handle).await.key_count, 0);
+}
