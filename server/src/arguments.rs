@@ -147,7 +147,7 @@ pub(crate) fn write(
     limits: &Limits,
 ) -> Result<(Write, Option<Box<Request>>), BadArgument> {
     let id = std::mem::take(&mut request.request_id);
-    let named = named(&Path::ROOT, id, || Op::Write(request.clone()))?;
+    let named = named(&Path::ROOT, id, || as_op(Op::Write(request.clone())))?;
     Ok((write_at(&Path::ROOT, request, limits)?, named))
 }
 
@@ -157,7 +157,7 @@ pub(crate) fn add(
     limits: &Limits,
 ) -> Result<(Add, Option<Box<Request>>), BadArgument> {
     let id = std::mem::take(&mut request.request_id);
-    let named = named(&Path::ROOT, id, || Op::Add(request.clone()))?;
+    let named = named(&Path::ROOT, id, || as_op(Op::Add(request.clone())))?;
     Ok((add_at(&Path::ROOT, request, limits)?, named))
 }
 
@@ -167,7 +167,7 @@ pub(crate) fn transition(
     limits: &Limits,
 ) -> Result<(Transition, Option<Box<Request>>), BadArgument> {
     let id = std::mem::take(&mut request.request_id);
-    let named = named(&Path::ROOT, id, || Op::Transition(request.clone()))?;
+    let named = named(&Path::ROOT, id, || as_op(Op::Transition(request.clone())))?;
     Ok((transition_at(&Path::ROOT, request, limits)?, named))
 }
 
@@ -177,21 +177,24 @@ pub(crate) fn delete(
     limits: &Limits,
 ) -> Result<(Delete, Option<Box<Request>>), BadArgument> {
     let id = std::mem::take(&mut request.request_id);
-    let named = named(&Path::ROOT, id, || Op::Delete(request.clone()))?;
+    let named = named(&Path::ROOT, id, || as_op(Op::Delete(request.clone())))?;
     Ok((delete_at(&Path::ROOT, request, limits)?, named))
 }
 
-/// Names a single operation by its request id, if it has one.
-fn named(
+/// Names a request by its id, if it has one. Single operations are named by the same content, alone or in a frame.
+fn named<M: prost::Message>(
     path: &Path<'_>,
     id: String,
-    op: impl FnOnce() -> Op,
+    content: impl FnOnce() -> M,
 ) -> Result<Option<Box<Request>>, BadArgument> {
     if id.is_empty() {
         return Ok(None);
     }
-    let content = v1::Op { op: Some(op()) };
-    request_named(path, id, &content).map(Some)
+    request_named(path, id, &content()).map(Some)
+}
+
+fn as_op(op: Op) -> v1::Op {
+    v1::Op { op: Some(op) }
 }
 
 /// Names a request by its id.
@@ -243,6 +246,18 @@ pub(crate) fn list(request: v1::ListRequest, limits: &Limits) -> Result<List, Ba
             ListShows::Entries
         },
     })
+}
+
+/// Checks what a page of names is asked for by: the last name of the page before, and the size of this one.
+fn page(
+    page_token: &str,
+    page_size: i32,
+    limits: &Limits,
+) -> Result<(Option<String>, usize), BadArgument> {
+    Ok((
+        after_token(page_token)?,
+        checked_page_size(page_size, limits)?,
+    ))
 }
 
 /// How many entries a page has.

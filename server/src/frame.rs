@@ -103,8 +103,8 @@ fn any_frame(message: &[u8], limits: &Limits) -> Result<Result<Frame, BadArgumen
     Ok(checked())
 }
 
-/// A frame of `count` operations without conditions, lifetimes, request ids, timeout or anything wrong. None: perhaps a frame, but not such a
-/// one.
+/// A frame of `count` operations without conditions, lifetimes, request ids, timeout or anything wrong. None: perhaps a
+/// frame, but not such a one.
 fn common_frame(message: &[u8], count: usize, limits: &Limits) -> Option<Frame> {
     if count == 0 {
         return None;

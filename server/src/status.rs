@@ -16,8 +16,8 @@ use tonic_types::{ErrorDetails, StatusExt, pb};
 use crate::arguments::BadArgument;
 use crate::config::{RETRY_DELAY, WATCH_RETRY_DELAY};
 use crate::machine::{
-    ALLOWED_BYTES, Cause, Condition, Entry, Lifetime, Lost, Mismatch, Name, RefusedMove,
-    RejectedAt, Rejection, Stranded, Value,
+    ALLOWED_BYTES, Cause, Condition, Entry, Lost, Mismatch, Name, RefusedMove, RejectedAt,
+    Rejection, Stranded, Value,
 };
 use crate::owner::CallError;
 
@@ -570,10 +570,10 @@ fn expectation_failed(name: &str, key: &str, mismatch: &Mismatch) -> Refusal {
         Condition::Session(expected) => (
             "session",
             expected.as_ref().map_or("", Name::as_str).to_owned(),
-            match entry.and_then(Entry::lifetime) {
-                Some(Lifetime::Session { id, .. }) => id.to_string(),
-                Some(Lifetime::Ttl { .. }) | None => String::new(),
-            },
+            entry
+                .and_then(Entry::session)
+                .map_or("", Name::as_str)
+                .to_owned(),
         ),
         Condition::Exists(_) | Condition::State(_) => unreachable!("have causes of their own"),
     };

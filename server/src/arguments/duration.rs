@@ -6,6 +6,7 @@ use std::time::Duration;
 use soloist::v1::error::Reason;
 
 use super::{BadArgument, Path};
+use crate::convert;
 
 /// Checks a frame's timeout: none if it is unset or zero.
 pub(crate) fn timeout(
@@ -18,7 +19,7 @@ pub(crate) fn timeout(
         Some(Duration::ZERO) => Ok(None),
         Some(timeout) => Ok(Some(timeout)),
         None => {
-            let actual = shown_duration(&timeout);
+            let actual = shown(&timeout);
             let problem = format!(
                 "is {actual}, but must be 0 or more, with less than a second of nanoseconds"
             );
@@ -39,14 +40,14 @@ pub(super) fn span_in(
     duration: Option<prost_types::Duration>,
     range: &RangeInclusive<Duration>,
 ) -> Result<Duration, BadArgument> {
-    let (min, max) = (range.start(), range.end());
-    let limit = format!("from {} to {}", shown(*min), shown(*max));
+    let limit = |limit: &Duration| shown(&convert::span(*limit));
+    let limit = format!("from {} to {}", limit(range.start()), limit(range.end()));
     let Some(duration) = duration else {
         return Err(path.out_of_range(reason, limit, "missing"));
     };
     match span(&duration) {
         Some(span) if range.contains(&span) => Ok(span),
-        _ => Err(path.out_of_range(reason, limit, shown_duration(&duration))),
+        _ => Err(path.out_of_range(reason, limit, shown(&duration))),
     }
 }
 
@@ -57,13 +58,8 @@ fn span(duration: &prost_types::Duration) -> Option<Duration> {
     (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
 }
 
-/// As it is written in JSON.
-fn shown(span: Duration) -> String {
-    let duration = prost_types::Duration::try_from(span);
-    duration.map_or_else(|_| format!("{span:?}"), |duration| duration.to_string())
-}
-
-fn shown_duration(duration: &prost_types::Duration) -> String {
+/// As it is written in JSON, if it can be.
+fn shown(duration: &prost_types::Duration) -> String {
     let prost_types::Duration { seconds, nanos } = duration;
     if *duration == duration.normalized() {
         duration.to_string()

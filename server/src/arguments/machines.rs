@@ -5,10 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use soloist::v1;
 use soloist::v1::error::Reason;
 
-use super::{
-    BadArgument, Path, after_token, check_prefix, checked_page_size, condition, duration::span_in,
-    name,
-};
+use super::{BadArgument, Path, check_prefix, condition, duration::span_in, name, page};
 use crate::config::{Limits, TTL_RANGE};
 use crate::machine::{Condition, DefineMachine, Key, Machine, Name, Purpose, State, Timeout};
 
@@ -51,10 +48,7 @@ pub(crate) fn list(
     request: &v1::ListMachinesRequest,
     limits: &Limits,
 ) -> Result<(Option<String>, usize), BadArgument> {
-    Ok((
-        after_token(&request.page_token)?,
-        checked_page_size(request.page_size, limits)?,
-    ))
+    page(&request.page_token, request.page_size, limits)
 }
 
 fn machine(path: &Path<'_>, machine: v1::Machine, limits: &Limits) -> Result<Machine, BadArgument> {

@@ -3,9 +3,7 @@
 use soloist::v1;
 use soloist::v1::error::Reason;
 
-use super::{
-    BadArgument, Path, after_token, checked_page_size, duration::span_in, name, request_named,
-};
+use super::{BadArgument, Path, duration::span_in, name, named, page};
 use crate::config::{Limits, SESSION_TTL_RANGE};
 use crate::machine::{LivingSession, Name, OpenSession, Request, SessionLife};
 
@@ -15,10 +13,7 @@ pub(crate) fn open(
     new_id: impl FnOnce() -> Name,
 ) -> Result<(OpenSession, Option<Box<Request>>), BadArgument> {
     let request_id = std::mem::take(&mut request.request_id);
-    let named = match request_id.is_empty() {
-        true => None,
-        false => Some(request_named(&Path::ROOT, request_id, &request)?),
-    };
+    let named = named(&Path::ROOT, request_id, || request.clone())?;
     let v1::OpenSessionRequest {
         id, ttl, take_over, ..
     } = request;
@@ -49,10 +44,7 @@ pub(crate) fn close(
     mut request: v1::CloseSessionRequest,
 ) -> Result<(SessionLife, Option<Box<Request>>), BadArgument> {
     let request_id = std::mem::take(&mut request.request_id);
-    let named = match request_id.is_empty() {
-        true => None,
-        false => Some(request_named(&Path::ROOT, request_id, &request)?),
-    };
+    let named = named(&Path::ROOT, request_id, || request.clone())?;
     Ok((life(request.id, request.create_revision)?, named))
 }
 
@@ -61,10 +53,7 @@ pub(crate) fn list(
     request: &v1::ListSessionsRequest,
     limits: &Limits,
 ) -> Result<(Option<String>, usize), BadArgument> {
-    Ok((
-        after_token(&request.page_token)?,
-        checked_page_size(request.page_size, limits)?,
-    ))
+    page(&request.page_token, request.page_size, limits)
 }
 
 fn life(id: String, create_revision: i64) -> Result<SessionLife, BadArgument> {

@@ -320,17 +320,15 @@ impl StateMachine {
                 done += ended;
                 continue;
             }
-            let expiry = self.index.next_expiry();
             let first = [
                 self.index.sessions.next_due(),
-                expiry,
+                self.index.next_expiry(),
                 self.index.machines.next_due(),
             ]
             .into_iter()
             .enumerate()
             .filter_map(|(order, due)| Some((due?, order)))
             .min();
-            done += 1;
             match first {
                 Some((due, order)) if due <= now => match order {
                     0 => done += self.end_due_session(now).unwrap_or(0),
@@ -340,8 +338,9 @@ impl StateMachine {
                     }
                 },
                 _ if self.requests.forget_due(now) => {}
-                _ => return done - 1,
+                _ => break,
             }
+            done += 1;
         }
         done
     }

@@ -500,13 +500,9 @@ fn check(condition: Option<&Condition>, entry: Option<&Entry>) -> Result<(), Cau
             }
             true
         }
-        (Condition::Session(expected), entry) => entry.is_some_and(|entry| {
-            let actual = match entry.lifetime() {
-                Some(Lifetime::Session { id, .. }) => Some(id),
-                Some(Lifetime::Ttl { .. }) | None => None,
-            };
-            actual == expected.as_ref()
-        }),
+        (Condition::Session(expected), entry) => {
+            entry.is_some_and(|entry| entry.session() == expected.as_ref())
+        }
     };
     if holds {
         Ok(())

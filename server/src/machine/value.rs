@@ -113,21 +113,28 @@ pub struct Entry {
 impl Entry {
     /// Bytes of the names that it carries: of its session, machine and state.
     pub(super) fn names_byte_len(&self) -> usize {
-        let session = match self.lifetime() {
-            Some(Lifetime::Session { id, .. }) => id.as_str().len(),
-            Some(Lifetime::Ttl { .. }) | None => 0,
-        };
         let place = self.place();
-        session
-            + place.map_or(0, |place| {
-                place.machine.as_str().len() + place.state.as_str().len()
-            })
+        let names = [
+            self.session(),
+            place.map(|place| &place.machine),
+            place.map(|place| &place.state),
+        ];
+        names.iter().flatten().map(|name| name.as_str().len()).sum()
     }
 
     /// When the key ends by itself, if it does.
     #[must_use]
     pub fn lifetime(&self) -> Option<&Lifetime> {
         self.attached.as_ref()?.lifetime.as_ref()
+    }
+
+    /// The session that it ends with, if that is how it ends.
+    #[must_use]
+    pub fn session(&self) -> Option<&Name> {
+        match self.lifetime()? {
+            Lifetime::Session { id, .. } => Some(id),
+            Lifetime::Ttl { .. } => None,
+        }
     }
 
     /// Where it stands in its machine, if it has one.

@@ -61,8 +61,7 @@ impl WaitingBytes {
 impl OwnerHandle {
     /// Reads one key.
     pub async fn read(&self, read: Read, deadline: Instant) -> Result<ReadOutcome, CallError> {
-        self.send(deadline, |reply| Message::Read { read, reply })?
-            .answer()
+        self.ask(deadline, |reply| Message::Read { read, reply })
             .await
     }
 
@@ -73,12 +72,11 @@ impl OwnerHandle {
         named: Named,
         deadline: Instant,
     ) -> Result<WriteOutcome, CallError> {
-        self.send(deadline, |reply| Message::Write {
+        self.ask(deadline, |reply| Message::Write {
             write,
             named,
             reply,
-        })?
-        .answer()
+        })
         .await
     }
 
@@ -89,8 +87,7 @@ impl OwnerHandle {
         named: Named,
         deadline: Instant,
     ) -> Result<AddOutcome, CallError> {
-        self.send(deadline, |reply| Message::Add { add, named, reply })?
-            .answer()
+        self.ask(deadline, |reply| Message::Add { add, named, reply })
             .await
     }
 
@@ -101,12 +98,11 @@ impl OwnerHandle {
         named: Named,
         deadline: Instant,
     ) -> Result<TransitionOutcome, CallError> {
-        self.send(deadline, |reply| Message::Transition {
+        self.ask(deadline, |reply| Message::Transition {
             transition,
             named,
             reply,
-        })?
-        .answer()
+        })
         .await
     }
 
@@ -117,19 +113,17 @@ impl OwnerHandle {
         named: Named,
         deadline: Instant,
     ) -> Result<DeleteOutcome, CallError> {
-        self.send(deadline, |reply| Message::Delete {
+        self.ask(deadline, |reply| Message::Delete {
             delete,
             named,
             reply,
-        })?
-        .answer()
+        })
         .await
     }
 
     /// Lists a page of keys.
     pub async fn list(&self, list: List, deadline: Instant) -> Result<ListOutcome, CallError> {
-        self.send(deadline, |reply| Message::List { list, reply })?
-            .answer()
+        self.ask(deadline, |reply| Message::List { list, reply })
             .await
     }
 
@@ -176,12 +170,11 @@ impl OwnerHandle {
         named: Named,
         deadline: Instant,
     ) -> Result<OpenOutcome, CallError> {
-        self.send(deadline, |reply| Message::OpenSession {
+        self.ask(deadline, |reply| Message::OpenSession {
             open,
             named,
             reply,
-        })?
-        .answer()
+        })
         .await
     }
 
@@ -191,8 +184,7 @@ impl OwnerHandle {
         life: SessionLife,
         deadline: Instant,
     ) -> Result<Session, CallError> {
-        self.send(deadline, |reply| Message::RenewSession { life, reply })?
-            .answer()
+        self.ask(deadline, |reply| Message::RenewSession { life, reply })
             .await
     }
 
@@ -203,12 +195,11 @@ impl OwnerHandle {
         named: Named,
         deadline: Instant,
     ) -> Result<CloseOutcome, CallError> {
-        self.send(deadline, |reply| Message::CloseSession {
+        self.ask(deadline, |reply| Message::CloseSession {
             life,
             named,
             reply,
-        })?
-        .answer()
+        })
         .await
     }
 
@@ -219,12 +210,11 @@ impl OwnerHandle {
         page_size: usize,
         deadline: Instant,
     ) -> Result<Page<Session>, CallError> {
-        self.send(deadline, |reply| Message::ListSessions {
+        self.ask(deadline, |reply| Message::ListSessions {
             after,
             page_size,
             reply,
-        })?
-        .answer()
+        })
         .await
     }
 
@@ -235,15 +225,13 @@ impl OwnerHandle {
         deadline: Instant,
     ) -> Result<Machine, CallError> {
         let define = Box::new(define);
-        self.send(deadline, |reply| Message::DefineMachine { define, reply })?
-            .answer()
+        self.ask(deadline, |reply| Message::DefineMachine { define, reply })
             .await
     }
 
     /// Shows one machine.
     pub async fn get_machine(&self, name: Name, deadline: Instant) -> Result<Machine, CallError> {
-        self.send(deadline, |reply| Message::GetMachine { name, reply })?
-            .answer()
+        self.ask(deadline, |reply| Message::GetMachine { name, reply })
             .await
     }
 
@@ -254,12 +242,11 @@ impl OwnerHandle {
         page_size: usize,
         deadline: Instant,
     ) -> Result<Page<Machine>, CallError> {
-        self.send(deadline, |reply| Message::ListMachines {
+        self.ask(deadline, |reply| Message::ListMachines {
             after,
             page_size,
             reply,
-        })?
-        .answer()
+        })
         .await
     }
 
@@ -269,15 +256,13 @@ impl OwnerHandle {
         name: Name,
         deadline: Instant,
     ) -> Result<Revision, CallError> {
-        self.send(deadline, |reply| Message::DeleteMachine { name, reply })?
-            .answer()
+        self.ask(deadline, |reply| Message::DeleteMachine { name, reply })
             .await
     }
 
     /// Begins a watch, which stays open until what this returns is dropped.
     pub async fn watch(&self, watch: NewWatch, deadline: Instant) -> Result<Watching, CallError> {
-        self.send(deadline, |reply| Message::Watch { watch, reply })?
-            .answer()
+        self.ask(deadline, |reply| Message::Watch { watch, reply })
             .await
     }
 
@@ -309,14 +294,21 @@ impl OwnerHandle {
 
     /// Tells how full the state is.
     pub async fn usage(&self, deadline: Instant) -> Result<Usage, CallError> {
-        self.send(deadline, |reply| Message::Usage { reply })?
-            .answer()
-            .await
+        self.ask(deadline, |reply| Message::Usage { reply }).await
     }
 
     /// Resolves when the owner has ended.
     pub async fn closed(&self) {
         self.mailbox.closed().await;
+    }
+
+    /// Sends a message, and waits for its answer.
+    async fn ask<T>(
+        &self,
+        deadline: Instant,
+        message: impl FnOnce(Reply<T>) -> Message,
+    ) -> Result<T, CallError> {
+        self.send(deadline, message)?.answer().await
     }
 
     fn send<T>(

@@ -217,12 +217,7 @@ impl Owner {
                 let remembered = !named.is_empty()
                     && named.len() == operations.len()
                     && named.iter().all(|(_, request)| machine.remembers(request));
-                let begun = if remembered {
-                    reply.begin_late()
-                } else {
-                    reply.begin(at)
-                };
-                if let Some(begun) = begun {
+                if let Some(begun) = begin(reply, remembered, now) {
                     let room = unread.room().min(answer_bytes_max);
                     let answer = machine.apply_each(operations, &named, room, now.time);
                     let held = unread.hold(answer.answer_bytes);
@@ -319,10 +314,8 @@ impl Owner {
     }
 
     fn begin<T>(&self, reply: Reply<T>, request: Option<&Request>, now: Now) -> Option<Begun<T>> {
-        match request {
-            Some(request) if self.machine.remembers(request) => reply.begin_late(),
-            _ => reply.begin(now.instant),
-        }
+        let remembered = request.is_some_and(|request| self.machine.remembers(request));
+        begin(reply, remembered, now)
     }
 
     /// Answers once the keys of the session that began at `ended` are gone.
@@ -337,5 +330,14 @@ impl Owner {
             }
             _ => answer(),
         }
+    }
+}
+
+/// Begins a message. One of which everything is `remembered` is answered again, however late it is.
+fn begin<T>(reply: Reply<T>, remembered: bool, now: Now) -> Option<Begun<T>> {
+    if remembered {
+        reply.begin_late()
+    } else {
+        reply.begin(now.instant)
     }
 }

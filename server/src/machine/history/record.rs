@@ -42,7 +42,7 @@ pub(super) fn put(
 ) {
     let has = |flag, entry: Option<&Entry>| if entry.is_some() { flag } else { 0 };
     let start = records.len();
-    // The length is known at the end; two bytes hold it, as key and values do not.
+    // The length is known at the end.
     records.extend([
         cause as u8 | has(HAS_ENTRY, entry) | has(HAS_PREVIOUS, previous),
         0,
