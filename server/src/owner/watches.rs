@@ -80,10 +80,7 @@ pub enum Next {
 #[derive(Debug)]
 pub(super) struct Watches {
     by_id: HashMap<WatchId, Open>,
-    /// Those of one key that sleep. Who is awake asks by itself, and costs a change nothing.
-    keys: HashMap<String, BTreeSet<WatchId>>,
-    /// Those of a prefix that sleep, by its length: a key is looked up once for each length there is.
-    prefixes: BTreeMap<usize, HashMap<String, BTreeSet<WatchId>>>,
+    sleepers: Sleepers,
     next_id: u64,
     watches_max: usize,
     /// The watches that have ended since it was looked at: never more than were open.
@@ -116,8 +113,7 @@ impl Watches {
         let (end, ended) = mpsc::channel();
         Self {
             by_id: HashMap::new(),
-            keys: HashMap::new(),
-            prefixes: BTreeMap::new(),
+            sleepers: Sleepers::default(),
             next_id: 0,
             watches_max,
             ended,
@@ -190,14 +186,10 @@ impl Watches {
             Rest::Nothing => Sleeps::Yes,
             Rest::More => Sleeps::No,
         };
-        if open.sleeps != slept {
-            let target = open.watch.target().clone();
-            match slept {
-                Sleeps::No => {
-                    self.sleepers_of(&target).insert(id);
-                }
-                Sleeps::Yes => self.remove_sleeper(&target, id),
-            }
+        match (slept, open.sleeps) {
+            (Sleeps::No, Sleeps::Yes) => self.sleepers.insert(open.watch.target(), id),
+            (Sleeps::Yes, Sleeps::No) => self.sleepers.remove(open.watch.target(), id),
+            _ => {}
         }
         let held = unread.hold(batch.bytes);
         Ok(Next::Batch(batch, held))
@@ -215,8 +207,7 @@ impl Watches {
             for open in self.by_id.values_mut() {
                 open.wake(seen);
             }
-            self.keys.clear();
-            self.prefixes.clear();
+            self.sleepers = Sleepers::default();
             return;
         }
         for (revision, key) in machine.keys_changed_after(seen) {
@@ -225,26 +216,10 @@ impl Watches {
     }
 
     fn wake_for(&mut self, key: &str, revision: Revision) {
-        let Self {
-            by_id,
-            keys,
-            prefixes,
-            ..
-        } = self;
-        let of_key = keys.remove(key);
-        let mut emptied = false;
-        let of_prefixes = prefixes.range_mut(..=key.len()).filter_map(|(len, lists)| {
-            let list = lists.remove(key.get(..*len)?);
-            emptied |= lists.is_empty();
-            list
-        });
-        for id in of_key.into_iter().chain(of_prefixes).flatten() {
-            if let Some(open) = by_id.get_mut(&id) {
+        for id in self.sleepers.take(key) {
+            if let Some(open) = self.by_id.get_mut(&id) {
                 open.wake(revision - 1);
             }
-        }
-        if emptied {
-            prefixes.retain(|_, lists| !lists.is_empty());
         }
     }
 
@@ -253,41 +228,73 @@ impl Watches {
         while let Ok(id) = self.ended.try_recv() {
             let open = self.by_id.remove(&id).expect("a watch ends once");
             if open.sleeps == Sleeps::Yes {
-                self.remove_sleeper(open.watch.target(), id);
+                self.sleepers.remove(open.watch.target(), id);
             }
         }
     }
+}
 
-    fn sleepers_of(&mut self, target: &WatchTarget) -> &mut BTreeSet<WatchId> {
-        match target {
-            WatchTarget::Key(key) => self.keys.entry(key.to_string()).or_default(),
-            WatchTarget::Prefix(prefix) => self
-                .prefixes
-                .entry(prefix.len())
-                .or_default()
-                .entry(prefix.clone())
-                .or_default(),
-        }
+/// The watches that sleep, by what they watch. Who is awake asks by itself, and costs a change nothing.
+#[derive(Debug, Default)]
+struct Sleepers {
+    keys: ByName,
+    /// By the length of the prefix: a key is looked up once for each length there is.
+    prefixes: BTreeMap<usize, ByName>,
+}
+
+/// Never with nobody under a name.
+type ByName = HashMap<String, BTreeSet<WatchId>>;
+
+impl Sleepers {
+    fn insert(&mut self, target: &WatchTarget, id: WatchId) {
+        let (names, name) = match target {
+            WatchTarget::Key(key) => (&mut self.keys, key.as_str()),
+            WatchTarget::Prefix(prefix) => (
+                self.prefixes.entry(prefix.len()).or_default(),
+                prefix.as_str(),
+            ),
+        };
+        names.entry(name.to_owned()).or_default().insert(id);
     }
 
-    fn remove_sleeper(&mut self, target: &WatchTarget, id: WatchId) {
-        self.sleepers_of(target).remove(&id);
+    fn remove(&mut self, target: &WatchTarget, id: WatchId) {
         match target {
-            WatchTarget::Key(key) => {
-                if self.keys.get(key.as_str()).is_some_and(BTreeSet::is_empty) {
-                    self.keys.remove(key.as_str());
-                }
-            }
+            WatchTarget::Key(key) => remove(&mut self.keys, key.as_str(), id),
             WatchTarget::Prefix(prefix) => {
-                if let Some(lists) = self.prefixes.get_mut(&prefix.len()) {
-                    if lists.get(prefix).is_some_and(BTreeSet::is_empty) {
-                        lists.remove(prefix);
-                    }
-                    if lists.is_empty() {
+                if let Some(names) = self.prefixes.get_mut(&prefix.len()) {
+                    remove(names, prefix, id);
+                    if names.is_empty() {
                         self.prefixes.remove(&prefix.len());
                     }
                 }
             }
+        }
+    }
+
+    /// Takes out those that watch this key.
+    fn take(&mut self, key: &str) -> Vec<WatchId> {
+        let mut taken = Vec::new();
+        taken.extend(self.keys.remove(key).into_iter().flatten());
+        let mut emptied = false;
+        for (len, names) in self.prefixes.range_mut(..=key.len()) {
+            let Some(list) = key.get(..*len).and_then(|prefix| names.remove(prefix)) else {
+                continue;
+            };
+            taken.extend(list);
+            emptied |= names.is_empty();
+        }
+        if emptied {
+            self.prefixes.retain(|_, names| !names.is_empty());
+        }
+        taken
+    }
+}
+
+fn remove(names: &mut ByName, name: &str, id: WatchId) {
+    if let Some(list) = names.get_mut(name) {
+        list.remove(&id);
+        if list.is_empty() {
+            names.remove(name);
         }
     }
 }
