@@ -11,8 +11,8 @@ use super::*;
 use crate::config::Limits;
 use crate::machine::{
     Change, ChangeCause, Key, LivingSession, News, OpenSession, Operation, Read, ReadOutcome, Rest,
-    SetLifetime, Time, Usage, Value, WatchFrom, WatchShows, WatchTarget, Write, WriteOutcome,
-    WriteTerms,
+    SESSION_SLICE, SessionLife, SetLifetime, Time, Usage, Value, WatchFrom, WatchShows,
+    WatchTarget, Write, WriteOutcome, WriteTerms,
 };
 
 const ANSWER_BYTES_MAX: usize = 1000;
@@ -33,6 +33,16 @@ fn start_with(mailbox: MailboxLimits) -> (OwnerHandle, JoinHandle<StateMachine>)
         mailbox,
         answer_bytes: ANSWER_BYTES_MAX,
         watches: 100,
+    };
+    spawn(machine(), Clock::set(Time::MIN), limits)
+}
+
+/// As a server starts it that is told nothing else.
+fn start_default() -> (OwnerHandle, JoinHandle<StateMachine>) {
+    let limits = OwnerLimits {
+        mailbox: MailboxLimits::DEFAULT,
+        answer_bytes: Limits::DEFAULT.max_answer_bytes,
+        watches: Limits::DEFAULT.max_watches,
     };
     spawn(machine(), Clock::set(Time::MIN), limits)
 }
@@ -309,12 +319,40 @@ async fn callers_learn_that_the_owner_died() {
 }
 
 fn mortal(key: &str, ttl: Duration) -> Write {
+    live(key, SetLifetime::Ttl(ttl))
+}
+
+fn live(key: &str, lifetime: SetLifetime) -> Write {
     Write {
         terms: Some(Box::new(WriteTerms {
-            lifetime: SetLifetime::Ttl(ttl),
+            lifetime,
             ..WriteTerms::default()
         })),
         ..write(key, 1)
+    }
+}
+
+/// Begins session `s`, and writes `keys` keys that end with it.
+async fn session_with(handle: &OwnerHandle, keys: impl Iterator<Item = String>) -> SessionLife {
+    let open = OpenSession {
+        id: "s".into(),
+        ttl: 60 * SECOND,
+        living: LivingSession::Refuse,
+    };
+    let opened = handle.open_session(open, None, soon()).await.unwrap();
+    for key in keys {
+        let lifetime = SetLifetime::Session {
+            id: "s".into(),
+            create_revision: None,
+        };
+        handle
+            .write(live(&key, lifetime), None, soon())
+            .await
+            .unwrap();
+    }
+    SessionLife {
+        id: "s".into(),
+        create_revision: opened.session.create_revision,
     }
 }
 
@@ -391,28 +429,8 @@ async fn many_keys_that_end_together_leave_room_for_calls() {
 #[tokio::test(start_paused = true)]
 async fn a_session_is_closed_when_its_last_key_is_gone() {
     let (handle, _owner) = start_with(MailboxLimits::DEFAULT);
-    let open = OpenSession {
-        id: "s".into(),
-        ttl: 10 * SECOND,
-        living: LivingSession::Refuse,
-    };
-    let opened = handle.open_session(open, None, soon()).await.unwrap();
-    let life = crate::machine::SessionLife {
-        id: "s".into(),
-        create_revision: opened.session.create_revision,
-    };
-    let count = 3 * crate::machine::SESSION_SLICE;
-    for key in 0..count {
-        let mut write = write(&key.to_string(), 1);
-        write.terms = Some(Box::new(WriteTerms {
-            lifetime: SetLifetime::Session {
-                id: "s".into(),
-                create_revision: None,
-            },
-            ..WriteTerms::default()
-        }));
-        handle.write(write, None, soon()).await.unwrap();
-    }
+    let count = 3 * SESSION_SLICE;
+    let life = session_with(&handle, (0..count).map(|key| key.to_string())).await;
     let before = usage(&handle).await.revision;
     let closed = handle.close_session(life, None, soon()).await.unwrap();
     assert_eq!((closed.key_count, closed.revision), (count, before + 1));

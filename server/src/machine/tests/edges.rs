@@ -1,7 +1,8 @@
 //! What is rare, and was wrong once: memory that nobody counted, messages that nobody could take.
 
+use std::collections::BTreeSet;
+
 use super::*;
-use std::collections::{BTreeMap, BTreeSet};
 
 fn wide(i: usize) -> Machine {
     let states: Vec<Name> = (0..256).map(|s| Name::from(format!("{s:0128}"))).collect();
@@ -21,16 +22,6 @@ fn wide(i: usize) -> Machine {
     }
 }
 
-fn define(machine: &mut StateMachine, m: Machine) {
-    machine
-        .define_machine(DefineMachine {
-            machine: m,
-            expect: None,
-            purpose: Purpose::Define,
-        })
-        .unwrap();
-}
-
 #[test]
 fn a_page_of_machines_is_bounded_by_bytes() {
     let mut machine = StateMachine::new(roomy());
@@ -44,7 +35,7 @@ fn a_page_of_machines_is_bounded_by_bytes() {
         let first = m.initial.clone();
         m.states.get_mut(first.as_str()).unwrap().next = last.into_iter().collect();
         assert!(m.byte_len() < 4 << 20, "{}", m.byte_len());
-        define(&mut machine, m);
+        prepare(&mut machine, 0, [define(m)]);
     }
     let page = machine.list_machines(None, 1000);
     let bytes: usize = page.items.iter().map(Machine::byte_len).sum();
@@ -56,6 +47,44 @@ fn a_page_of_machines_is_bounded_by_bytes() {
 }
 
 #[test]
+fn refused_moves_keep_as_many_names_as_are_shown() {
+    let mut machine = StateMachine::new(roomy());
+    let mut m = wide(0);
+    m.states.insert("z".into(), State::default());
+    // The initial state does not lead to "z", another one does.
+    let last = m.states.keys().nth(255).unwrap().clone();
+    m.states
+        .get_mut(last.as_str())
+        .unwrap()
+        .next
+        .insert("z".into());
+    prepare(
+        &mut machine,
+        0,
+        [define(m), write("p0000/a", int(1)).into()],
+    );
+    let operations = (0..1024).map(|_| go("p0000/a", "z")).collect();
+    let answer = machine.apply_each(operations, &[], 0, at_ms(0));
+    let held: usize = answer
+        .results
+        .iter()
+        .map(|result| match &result.as_ref().unwrap_err().cause {
+            Cause::TransitionRefused(refused) => refused
+                .allowed
+                .iter()
+                .map(|name| size_of::<Name>() + name.as_str().len())
+                .sum::<usize>(),
+            other => panic!("{other:?}"),
+        })
+        .sum();
+    assert!(
+        held <= 2 << 20,
+        "answer_bytes {}, but it holds {held}",
+        answer.answer_bytes
+    );
+}
+
+#[test]
 fn a_refused_expectation_does_not_keep_a_value_alive_uncounted() {
     let mut machine = StateMachine::new(roomy());
     let mut answers = Vec::new();
@@ -63,23 +92,10 @@ fn a_refused_expectation_does_not_keep_a_value_alive_uncounted() {
     for i in 0..100 {
         let large: Arc<str> = "x".repeat(1 << 20).into();
         weak.push(Arc::downgrade(&large));
-        machine
-            .write(
-                Write {
-                    key: "k".into(),
-                    value: Some(Value::Text(large)),
-                    terms: None,
-                },
-                None,
-                at_ms(0),
-            )
-            .unwrap();
-        let read = Read {
-            key: "k".into(),
-            expect: Some(Box::new(Condition::Revision(i + 1_000))),
-        };
+        prepare(&mut machine, 0, [write("k", Value::Text(large)).into()]);
+        let read = read_if("k", Condition::Revision(i + 1_000));
         // No room at all.
-        let answer = machine.apply_each(vec![Operation::Read(read)], &[], 0, at_ms(0));
+        let answer = machine.apply_each(vec![read], &[], 0, at_ms(0));
         assert_eq!(answer.answer_bytes, 0);
         answers.push(answer);
     }
@@ -95,41 +111,24 @@ fn a_message_with_previous_stays_below_what_clients_take() {
     let mut machine = StateMachine::new(roomy());
     let id = Name::from("s".repeat(128));
     let state = Name::from("t".repeat(128));
-    define(
-        &mut machine,
-        Machine {
-            name: Name::from("m".repeat(128)),
-            key_prefix: "0".into(),
-            initial: state.clone(),
-            states: BTreeMap::from([(state, State::default())]),
-            revision: 0,
-        },
-    );
-    machine
-        .open_session(
-            OpenSession {
-                id: id.clone(),
-                ttl: ms(60_000),
-                living: LivingSession::Refuse,
-            },
-            None,
-            at_ms(0),
-        )
-        .unwrap();
+    let named = Machine {
+        name: Name::from("m".repeat(128)),
+        key_prefix: "0".into(),
+        initial: state.clone(),
+        states: BTreeMap::from([(state, State::default())]),
+        revision: 0,
+    };
+    let session = open(id.as_str(), 60_000, LivingSession::Refuse);
+    prepare(&mut machine, 0, [define(named), session]);
     let mut write_all = |bytes: usize| {
         let operations: Vec<_> = (0..1024)
             .map(|i| {
-                Operation::Write(Write {
-                    key: Key::from(format!("{i:01024}")),
-                    value: Some(Value::Text("x".repeat(bytes).into())),
-                    terms: Some(Box::new(WriteTerms {
-                        lifetime: SetLifetime::Session {
-                            id: id.clone(),
-                            create_revision: None,
-                        },
-                        ..WriteTerms::default()
-                    })),
-                })
+                let value = text(&"x".repeat(bytes));
+                live(
+                    &format!("{i:01024}"),
+                    value,
+                    with_session(id.as_str(), None),
+                )
             })
             .collect();
         // What arguments/frame.rs counts against max_batch_bytes, 2 MiB: keys and values.
@@ -160,17 +159,8 @@ fn a_message_with_previous_stays_below_what_clients_take() {
 }
 
 fn put(machine: &mut StateMachine, i: usize, c: &str) {
-    machine
-        .write(
-            Write {
-                key: Key::from(format!("k{i:06}")),
-                value: Some(Value::Text(c.repeat(200).into())),
-                terms: None,
-            },
-            None,
-            at_ms(0),
-        )
-        .unwrap();
+    let write = write(&format!("k{i:06}"), text(&c.repeat(200)));
+    prepare(machine, 0, [write.into()]);
 }
 
 /// A slow client: one small message for every 50 changes.
@@ -219,16 +209,7 @@ fn what_a_watch_that_begins_keeps_is_bounded() {
 #[test]
 fn a_replay_is_never_refused_as_if_nothing_was_applied() {
     let mut machine = StateMachine::new(roomy());
-    let write = |v: &str| {
-        Operation::Write(Write {
-            key: "k".into(),
-            value: Some(text(v)),
-            terms: Some(Box::new(WriteTerms {
-                answer: WriteAnswer::Previous,
-                ..WriteTerms::default()
-            })),
-        })
-    };
+    let write = |v: &str| replace("k", text(v));
     machine.apply_each(vec![write(&"x".repeat(100))], &[], ALL, at_ms(0));
     let named = request("r", 1);
     let first = machine.apply_all(vec![write("new")], Some(&named), 1_000, at_ms(0));

@@ -2,35 +2,13 @@
 
 use super::*;
 
-/// A client takes away the last key of an ending session; the closer is never answered.
+/// The closer of a session is answered also when a client takes away its last key.
 #[tokio::test(start_paused = true)]
 async fn close_is_answered_when_somebody_else_takes_the_last_key() {
-    use crate::machine::{Delete, SESSION_SLICE, SessionLife};
-    let (handle, _owner) = start_with(MailboxLimits {
-        messages: 4096,
-        bytes: 1 << 30,
-    });
-    let open = OpenSession {
-        id: "s".into(),
-        ttl: 60 * SECOND,
-        living: LivingSession::Refuse,
-    };
-    let opened = handle.open_session(open, None, soon()).await.unwrap();
-    for i in 0..=SESSION_SLICE {
-        let mut write = write(&format!("k{i:05}"), 1);
-        write.terms = Some(Box::new(WriteTerms {
-            lifetime: SetLifetime::Session {
-                id: "s".into(),
-                create_revision: None,
-            },
-            ..WriteTerms::default()
-        }));
-        handle.write(write, None, soon()).await.unwrap();
-    }
-    let life = SessionLife {
-        id: "s".into(),
-        create_revision: opened.session.create_revision,
-    };
+    use crate::machine::Delete;
+    let (handle, _owner) = start_default();
+    let keys = (0..=SESSION_SLICE).map(|i| format!("k{i:05}"));
+    let life = session_with(&handle, keys).await;
     // Both are in the mailbox before the owner runs: one batch.
     let close = handle.close_session(life, None, soon());
     let delete = handle.delete(
@@ -49,18 +27,10 @@ async fn close_is_answered_when_somebody_else_takes_the_last_key() {
     deleted.unwrap();
 }
 
-/// Watches that are awake (slow clients) make every change dearer.
+/// Watches that are awake, as those of slow clients are, make no change dearer.
 #[tokio::test(start_paused = true)]
 async fn slow_watches_cost_the_owner_nothing() {
-    let limits = OwnerLimits {
-        mailbox: MailboxLimits {
-            messages: 4096,
-            bytes: 1 << 30,
-        },
-        answer_bytes: ANSWER_BYTES_MAX,
-        watches: 20_000,
-    };
-    let (handle, _owner) = spawn(machine(), Clock::set(Time::MIN), limits);
+    let (handle, _owner) = start_default();
     let frame = async || {
         let operations = (0..1000).map(|i| Operation::Write(write("a", i))).collect();
         let pending = handle
@@ -113,16 +83,10 @@ async fn a_late_plain_frame_of_replays_is_answered_again() {
     assert!(late.is_ok(), "{late:?}");
 }
 
-/// A watch that is up to date, and whose key does not change, is lost when others write much in one go.
-/// Everything at its default limits.
+/// A watch that is up to date, and whose key does not change, is not lost when others write much in one go.
 #[tokio::test(start_paused = true)]
 async fn a_sleeping_watch_survives_what_does_not_concern_it() {
-    let limits = OwnerLimits {
-        mailbox: MailboxLimits::DEFAULT,
-        answer_bytes: Limits::DEFAULT.max_answer_bytes,
-        watches: Limits::DEFAULT.max_watches,
-    };
-    let (handle, _owner) = spawn(machine(), Clock::set(Time::MIN), limits);
+    let (handle, _owner) = start_default();
     let frame = || {
         let large = Value::Bytes(vec![0; 1 << 20].into());
         let operations = (0..4)
@@ -192,12 +156,7 @@ async fn woken_watches_leave_room_for_calls() {
 /// The same, when twenty large values expire together.
 #[tokio::test(start_paused = true)]
 async fn a_sleeping_watch_survives_expiry() {
-    let limits = OwnerLimits {
-        mailbox: MailboxLimits::DEFAULT,
-        answer_bytes: Limits::DEFAULT.max_answer_bytes,
-        watches: Limits::DEFAULT.max_watches,
-    };
-    let (handle, _owner) = spawn(machine(), Clock::set(Time::MIN), limits);
+    let (handle, _owner) = start_default();
     for i in 0..20 {
         let mut write = mortal(&format!("cache{i}"), 10 * SECOND);
         write.value = Some(Value::Bytes(vec![0; 1 << 20].into()));
@@ -219,33 +178,9 @@ async fn a_sleeping_watch_survives_expiry() {
 /// A session that ends takes one slice a turn from other calls, however often watches are woken in between.
 #[tokio::test(start_paused = true)]
 async fn other_calls_have_their_turn_between_slices() {
-    use crate::machine::{SESSION_SLICE, SessionLife};
-    let (handle, _owner) = start_with(MailboxLimits {
-        messages: 4096,
-        bytes: 1 << 30,
-    });
-    let open = OpenSession {
-        id: "s".into(),
-        ttl: 60 * SECOND,
-        living: LivingSession::Refuse,
-    };
-    let opened = handle.open_session(open, None, soon()).await.unwrap();
-    let keys = 8 * SESSION_SLICE;
-    for i in 0..keys {
-        let mut write = write(&format!("k{i:05}"), 1);
-        write.terms = Some(Box::new(WriteTerms {
-            lifetime: SetLifetime::Session {
-                id: "s".into(),
-                create_revision: None,
-            },
-            ..WriteTerms::default()
-        }));
-        handle.write(write, None, soon()).await.unwrap();
-    }
-    let life = SessionLife {
-        id: "s".into(),
-        create_revision: opened.session.create_revision,
-    };
+    let (handle, _owner) = start_default();
+    let keys = (0..8 * SESSION_SLICE).map(|i| format!("k{i:05}"));
+    let life = session_with(&handle, keys).await;
     let closed = tokio::spawn({
         let handle = handle.clone();
         async move { handle.close_session(life, None, soon()).await }
