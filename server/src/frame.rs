@@ -146,7 +146,11 @@ fn checked_count(message: &[u8], limits: &Limits) -> Result<usize, BadArgument> 
         rest = fields.0;
     }
     // What is left, if anything, is not written as usual: fields of the future, or tags longer than need be.
-    while let Ok((number, wire_type)) = decode_key(&mut rest) {
+    // Looked at only if there is any: even the error that nothing is there would cost an allocation for each frame.
+    while !rest.is_empty() {
+        let Ok((number, wire_type)) = decode_key(&mut rest) else {
+            break;
+        };
         count += usize::from(number == 1);
         if skip_field(wire_type, number, &mut rest, DecodeContext::default()).is_err() {
             break;
