@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use record::Record;
 
+use super::effect::{Effect, Followers};
 use super::value::{Entry, Key, Revision};
 
 /// What a change that is not plain costs beside its key and values.
@@ -86,6 +87,8 @@ pub(super) struct History {
     batch: Option<Vec<Change>>,
     /// Of the last chunk that went, to be filled again.
     spare: Vec<u8>,
+    /// Who else is told, if anybody: most servers keep no log, and make no copy just now.
+    followers: Option<Box<Followers>>,
 }
 
 /// Changes, one after another. All changes of one revision are in the same chunk.
@@ -139,6 +142,47 @@ impl History {
             oldest: 0,
             batch: None,
             spare: Vec::new(),
+            followers: None,
+        }
+    }
+
+    /// Lets go of every change up to `revision`, at which the state is.
+    pub(super) fn restart(&mut self, revision: Revision) {
+        self.chunks.clear();
+        (self.count, self.bytes) = (0, 0);
+        self.oldest = revision;
+    }
+
+    pub(super) fn followers_mut(&mut self) -> &mut Followers {
+        self.followers.get_or_insert_default()
+    }
+
+    /// Lets go of the followers if there is nobody among them.
+    pub(super) fn forget_followers(&mut self) {
+        self.followers
+            .take_if(|followers| followers.effects.is_none() && followers.copies.is_empty());
+    }
+
+    /// Notes what happened, for who keeps a log.
+    pub(super) fn happened(&mut self, effect: impl FnOnce() -> Effect) {
+        if let Some(followers) = &mut self.followers
+            && let Some(effects) = &mut followers.effects
+        {
+            effects.push(effect());
+        }
+    }
+
+    /// What happened since it was last taken.
+    pub(super) fn take_effects(&mut self) -> Vec<Effect> {
+        let followers = self.followers.as_mut();
+        let effects = followers.and_then(|followers| followers.effects.as_mut());
+        effects.map(std::mem::take).unwrap_or_default()
+    }
+
+    /// A key changes in a way that watches are not told.
+    pub(super) fn changes_unseen(&mut self, key: &Key, previous: &Entry) {
+        if let Some(followers) = &mut self.followers {
+            followers.copies.changes(key, Some(previous));
         }
     }
 
@@ -166,6 +210,11 @@ impl History {
         entry: Option<&Entry>,
         previous: Option<Entry>,
     ) {
+        if self.batch.is_none()
+            && let Some(followers) = &mut self.followers
+        {
+            followers.changed(key, revision, cause, entry, previous.as_ref());
+        }
         if self.batch.is_none() && record::is_plain(entry) && record::is_plain(previous.as_ref()) {
             let chunk = self.chunk(revision);
             let before = chunk.records.len();
@@ -220,6 +269,15 @@ impl History {
         // What there was before is a courtesy; it must not push everything else out.
         let keeps_previous = bytes <= self.bytes_max / 2;
         for mut change in batch {
+            if let Some(followers) = &mut self.followers {
+                followers.changed(
+                    &change.key,
+                    change.revision,
+                    change.cause,
+                    change.entry.as_ref(),
+                    change.previous.as_ref(),
+                );
+            }
             if !keeps_previous {
                 change.previous = None;
                 change.keeps = Keeps::NoPrevious;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
 
+use super::effect::Effect;
 use super::history::ChangeCause;
 use super::operation::{Condition, Page, Rest};
 use super::rejection::{Cause, RefusedMove, Rejection, Stranded};
@@ -126,6 +127,11 @@ impl Defined {
 impl Machines {
     pub(super) fn len(&self) -> usize {
         self.by_name.len()
+    }
+
+    /// All of them, in the order of their names.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Machine> {
+        self.by_name.values().map(|defined| &defined.machine)
     }
 
     /// When the first timeout is due.
@@ -312,6 +318,13 @@ impl StateMachine {
         // Nothing refuses from here on.
         self.revision += 1;
         machine.revision = self.revision;
+        self.define(machine.clone());
+        self.happened(|| Effect::MachineDefined(machine.clone()));
+        Ok(machine)
+    }
+
+    /// Puts a machine in the place of the one of its name, if there is one.
+    pub(super) fn define(&mut self, machine: Machine) {
         let name = machine.name.clone();
         let machines = &mut self.index.machines;
         let occupants = match machines.by_name.contains_key(name.as_str()) {
@@ -329,13 +342,9 @@ impl StateMachine {
         machines
             .by_prefix
             .insert(machine.key_prefix.clone(), name.clone());
-        let defined = Defined {
-            machine: machine.clone(),
-            occupants,
-        };
+        let defined = Defined { machine, occupants };
         machines.by_name.insert(name.clone(), defined);
         machines.set_all_due(&name, Count::FromNow);
-        Ok(machine)
     }
 
     fn definable(&self, machine: &Machine, expect: Option<&Condition>) -> Result<(), Cause> {
@@ -366,6 +375,14 @@ impl StateMachine {
                 limit: self.limits.machines,
             });
         }
+        self.machine_fits(machine)?;
+        self.all_reached(machine)
+    }
+
+    /// Whether a machine can be beside the others, and over the keys there are.
+    pub(super) fn machine_fits(&self, machine: &Machine) -> Result<(), Cause> {
+        let machines = self.machines();
+        let before = machines.by_name.get(machine.name.as_str());
         let prefix = machine.key_prefix.as_str();
         let below = machines
             .by_prefix
@@ -403,6 +420,12 @@ impl StateMachine {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Whether every state of a machine can be reached, or is.
+    fn all_reached(&self, machine: &Machine) -> Result<(), Cause> {
+        let before = self.machines().by_name.get(machine.name.as_str());
         let mut reached = BTreeSet::from([&machine.initial]);
         // What is occupied need not be reached any more, and leads on all the same.
         reached.extend(before.iter().flat_map(|before| before.occupants.keys()));
@@ -442,7 +465,19 @@ impl StateMachine {
 
         // Nothing refuses from here on.
         self.revision += 1;
+        let revision = self.revision;
+        self.undefine(name);
+        self.happened(|| Effect::MachineDeleted {
+            name: name.clone(),
+            revision,
+        });
+        Ok(revision)
+    }
+
+    /// Takes a machine away, and their states from its keys.
+    pub(super) fn undefine(&mut self, name: &Name) {
         let machines = &mut self.index.machines;
+        machines.set_all_due(name, Count::NoMore);
         let defined = machines.by_name.remove(name.as_str());
         let defined = defined.expect("it was just there");
         machines
@@ -451,11 +486,11 @@ impl StateMachine {
         for (_, key) in defined.occupants.values().flatten() {
             let entry = self.entries.get_mut(key.as_str());
             let entry = entry.expect("a key that stands somewhere is there");
+            self.history.changes_unseen(key, entry);
             self.used_bytes -= entry_bytes(key.as_str(), entry);
             entry.attached = Attached::of(entry.lifetime().cloned(), None);
             self.used_bytes += entry_bytes(key.as_str(), entry);
         }
-        Ok(self.revision)
     }
 
     /// One machine.

@@ -4,12 +4,15 @@
 //! `operations.rs`; sessions and machines are in files of their own.
 
 mod add;
+mod copy;
+mod effect;
 mod history;
 mod index;
 mod machines;
 mod operation;
 mod operations;
 mod rejection;
+mod replay;
 mod requests;
 mod sessions;
 #[cfg(test)]
@@ -22,6 +25,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use add::{Beyond, Bounds};
+pub use copy::{CopyHead, CopyId, CopyLost, CopySlice};
+pub use effect::{Answered, Effect, OpenedSession};
 use history::History;
 pub use history::{Change, ChangeCause, Keeps};
 use index::Index;
@@ -34,7 +39,8 @@ pub use operation::{
 };
 use operations::AnswerRoom;
 pub use rejection::{Cause, Mismatch, RefusedMove, RejectedAt, Rejection, Stranded};
-pub use requests::{Fingerprint, Request};
+pub use replay::Unfit;
+pub use requests::{Answer, Fingerprint, Request};
 use requests::{Replayable, Requests};
 pub use sessions::{
     CloseOutcome, LivingSession, OpenOutcome, OpenSession, SESSION_SLICE, Session, SessionLife,
@@ -284,6 +290,13 @@ impl StateMachine {
         let outcome = apply(self)?;
         if let Some(request) = request {
             let answer = outcome.clone().answer();
+            self.happened(|| {
+                Effect::Answered(Answered {
+                    at: now,
+                    request: request.clone(),
+                    answer: answer.clone(),
+                })
+            });
             self.requests.remember(request, answer, now);
         }
         Ok(outcome)

@@ -423,7 +423,7 @@ fn attached(
 }
 
 /// Puts an entry into its slot.
-fn put(
+pub(super) fn put(
     slot: Slot<'_, Key, Entry>,
     entry: Entry,
     cause: ChangeCause,

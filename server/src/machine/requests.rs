@@ -1,8 +1,10 @@
 //! Request ids: what was asked before gets its first answer again.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::time::Duration;
 
+use super::effect::Answered;
 use super::operation::{
     AddOutcome, AllOutcome, DeleteOutcome, Outcome, TransitionOutcome, WriteOutcome,
 };
@@ -40,22 +42,29 @@ pub(super) struct Requests {
     by_id: BTreeMap<Name, Remembered>,
     /// In the order in which they were remembered.
     order: VecDeque<(Time, Name)>,
+    /// How many were forgotten.
+    forgotten: u64,
     bytes: usize,
 }
 
 #[derive(Debug)]
 struct Remembered {
+    at: Time,
     fingerprint: Fingerprint,
     answer: Answer,
     bytes: usize,
 }
 
 /// An answer to be given again.
-#[derive(Clone, Debug)]
-pub(super) enum Answer {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// To one operation.
     One(Outcome),
+    /// To a frame that was done as a whole.
     All(AllOutcome),
+    /// To the begin of a session.
     Opened(OpenOutcome),
+    /// To its end.
     Closed(CloseOutcome),
 }
 
@@ -142,7 +151,7 @@ replayable! {
 
 impl Answer {
     /// Bytes that it keeps.
-    fn byte_len(&self) -> usize {
+    pub(super) fn byte_len(&self) -> usize {
         let previous = |entry: &Option<Box<Entry>>| {
             entry
                 .as_ref()
@@ -165,6 +174,7 @@ impl Requests {
             bytes_max,
             by_id: BTreeMap::new(),
             order: VecDeque::new(),
+            forgotten: 0,
             bytes: 0,
         }
     }
@@ -205,12 +215,50 @@ impl Requests {
         self.bytes += bytes;
         self.order.push_back((now, request.id.clone()));
         let remembered = Remembered {
+            at: now,
             fingerprint: request.fingerprint,
             answer,
             bytes,
         };
-        let before = self.by_id.insert(request.id.clone(), remembered);
-        debug_assert!(before.is_none(), "only a new request is remembered");
+        // There is one only where what was kept is done again, with a longer window than it was: its time was over.
+        if let Some(before) = self.by_id.insert(request.id.clone(), remembered) {
+            self.bytes -= before.bytes;
+        }
+    }
+
+    /// Those that are remembered now, by how many were ever remembered before them.
+    pub(super) fn remembered(&self) -> Range<u64> {
+        self.forgotten..self.forgotten + self.order.len() as u64
+    }
+
+    /// The first of these that are still remembered, and where to go on.
+    pub(super) fn copy(
+        &self,
+        range: Range<u64>,
+        count_max: usize,
+        bytes_max: usize,
+    ) -> (Vec<Answered>, u64) {
+        let mut answered = Vec::new();
+        let mut next = range.start.max(self.forgotten);
+        let mut bytes = 0;
+        while next < range.end && answered.len() < count_max && bytes < bytes_max {
+            let (at, id) = &self.order[(next - self.forgotten) as usize];
+            next += 1;
+            let remembered = &self.by_id[id.as_str()];
+            if remembered.at != *at {
+                continue;
+            }
+            bytes += remembered.bytes;
+            answered.push(Answered {
+                at: *at,
+                request: Request {
+                    id: id.clone(),
+                    fingerprint: remembered.fingerprint,
+                },
+                answer: remembered.answer.clone(),
+            });
+        }
+        (answered, next)
     }
 
     /// When the oldest is forgotten.
@@ -223,9 +271,17 @@ impl Requests {
         if self.next_due().is_none_or(|due| due > now) {
             return false;
         }
-        let (_, id) = self.order.pop_front().expect("there is one that is due");
-        let remembered = self.by_id.remove(id.as_str());
-        self.bytes -= remembered.expect("what is in order is remembered").bytes;
+        let (at, id) = self.order.pop_front().expect("there is one that is due");
+        self.forgotten += 1;
+        // It may have come again since.
+        if self
+            .by_id
+            .get(&id)
+            .is_some_and(|remembered| remembered.at == at)
+        {
+            let remembered = self.by_id.remove(&id);
+            self.bytes -= remembered.expect("it was just there").bytes;
+        }
         true
     }
 }

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use super::StateMachine;
+use super::effect::{Effect, OpenedSession};
 use super::history::ChangeCause;
 use super::operation::{Page, Rest};
 use super::rejection::{Cause, Rejection};
@@ -102,6 +103,14 @@ struct Living {
 }
 
 impl Living {
+    fn opened(&self, id: &Name) -> OpenedSession {
+        OpenedSession {
+            id: id.clone(),
+            ttl: self.ttl,
+            create_revision: self.create_revision,
+        }
+    }
+
     fn show(&self, id: &Name) -> Session {
         Session {
             id: id.clone(),
@@ -180,6 +189,62 @@ impl Sessions {
         }
     }
 
+    /// All that live, in the order of their names.
+    pub(super) fn all(&self) -> impl Iterator<Item = OpenedSession> {
+        self.living.iter().map(|(id, living)| living.opened(id))
+    }
+
+    /// Begins a session again; it has no end until [all are renewed](Self::renew_all). False if it lives already.
+    pub(super) fn open_again(&mut self, opened: OpenedSession) -> bool {
+        let OpenedSession {
+            id,
+            ttl,
+            create_revision,
+        } = opened;
+        if self.living.contains_key(&id) {
+            return false;
+        }
+        let living = Living {
+            ttl,
+            ends: Time::MAX,
+            create_revision,
+            keys: BTreeSet::new(),
+        };
+        self.insert(id, living);
+        true
+    }
+
+    /// Ends a session again; its keys go one by one. False if there is none.
+    pub(super) fn end_again(&mut self, id: &Name) -> bool {
+        if !self.living.contains_key(id) {
+            return false;
+        }
+        let Living {
+            create_revision,
+            keys,
+            ..
+        } = self.remove(id);
+        if !keys.is_empty() {
+            self.ending.insert(create_revision, keys);
+        }
+        true
+    }
+
+    /// The keys that are still to end with sessions that have.
+    #[cfg(test)]
+    pub(super) fn ending(&self) -> &BTreeMap<Revision, BTreeSet<Key>> {
+        &self.ending
+    }
+
+    /// Gives all sessions their whole ttl from now.
+    pub(super) fn renew_all(&mut self, now: Time) {
+        self.due.clear();
+        for (id, living) in &mut self.living {
+            living.ends = now + living.ttl;
+            self.due.insert((living.ends, id.clone()));
+        }
+    }
+
     fn insert(&mut self, id: Name, living: Living) {
         self.due.insert((living.ends, id.clone()));
         self.living.insert(id, living);
@@ -229,7 +294,9 @@ impl StateMachine {
                 keys: BTreeSet::new(),
             };
             let session = living.show(&id);
+            let opened = living.opened(&id);
             machine.index.sessions.insert(id, living);
+            machine.happened(|| Effect::SessionOpened(opened));
             Ok(OpenOutcome {
                 session,
                 taken_over,
@@ -333,6 +400,11 @@ impl StateMachine {
     /// Ends a living session. Returns how many keys ended with it so far.
     fn end_session(&mut self, id: &Name) -> usize {
         let living = self.index.sessions.remove(id);
+        let revision = self.revision + 1;
+        self.happened(|| Effect::SessionEnded {
+            id: id.clone(),
+            revision,
+        });
         self.end_keys(living.create_revision, living.keys)
     }
 

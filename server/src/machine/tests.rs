@@ -3,6 +3,7 @@
 mod calls;
 mod conditions;
 mod edges;
+mod kept;
 mod lifetimes;
 mod machines;
 mod model;

@@ -11,6 +11,9 @@ impl Time {
     /// Before everything.
     pub const MIN: Self = Self(0);
 
+    /// After everything.
+    pub(super) const MAX: Self = Self(u64::MAX);
+
     /// This long after 1970-01-01 00:00 UTC.
     #[must_use]
     pub fn since_epoch(span: Duration) -> Self {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::StateMachine;
+use super::copy::as_of;
 use super::history::{Change, Keeps, Kept};
 use super::operation::Rest;
 use super::value::{Entry, Key, Revision};
@@ -345,32 +346,15 @@ impl StateMachine {
             Some(after) => Bound::Excluded(after.as_str()),
             None => Bound::Included(first),
         };
-        let mut present = self
+        let present = self
             .entries
             .range::<str, _>((from, Bound::Unbounded))
-            .take_while(|(key, _)| target.has(key.as_str()))
-            .peekable();
-        let mut changed = initial.changed.iter().peekable();
+            .take_while(|(key, _)| target.has(key.as_str()));
         let mut entries = Vec::new();
         let mut bytes = 0;
         let mut last = None;
-        let done = loop {
-            // Whichever comes first; what has changed stands in for what is there now.
-            let (key, entry) = match (present.peek().copied(), changed.peek().copied()) {
-                (None, None) => break Done::Yes,
-                (Some((key, entry)), other) if other.is_none_or(|(other, _)| key < other) => {
-                    present.next();
-                    (key, Some(entry))
-                }
-                (other, Some((key, entry))) => {
-                    changed.next();
-                    if other.is_some_and(|(other, _)| other == key) {
-                        present.next();
-                    }
-                    (key, entry.as_ref())
-                }
-                (Some(_), None) => unreachable!("what is there comes first then"),
-            };
+        let mut done = Done::Yes;
+        for (key, entry) in as_of(present, initial.changed.iter()) {
             let Some(entry) = entry else {
                 last = Some(key);
                 continue;
@@ -382,12 +366,13 @@ impl StateMachine {
             if !entries.is_empty()
                 && (bytes + size > bytes_max || entries.len() == INITIAL_ENTRIES_MAX)
             {
-                break Done::No;
+                done = Done::No;
+                break;
             }
             bytes += size;
             last = Some(key);
             entries.push((key.clone(), self.shown(entry)));
-        };
+        }
         if let Some(last) = last.cloned() {
             initial.changed = initial.changed.split_off(&last);
             initial.changed.remove(&last);

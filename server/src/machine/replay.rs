@@ -1,0 +1,220 @@
+//! Makes a state again from what happened to it.
+
+use std::fmt;
+
+use super::effect::Effect;
+use super::history::{Change, ChangeCause};
+use super::machines::Machine;
+use super::operations::put;
+use super::time::Time;
+use super::value::{Entry, Key, Revision};
+use super::{Answered, OpenedSession, StateMachine, entry_bytes};
+
+/// Something cannot have happened to this state: what was kept of it is damaged, or not all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit(String);
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unfit {}
+
+fn unfit<T>(what: impl Into<String>) -> Result<T, Unfit> {
+    Err(Unfit(what.into()))
+}
+
+impl StateMachine {
+    /// Does again what happened, in its order. The state is of no use after an error.
+    ///
+    /// # Errors
+    /// [`Unfit`] if that cannot have happened.
+    pub fn replay(&mut self, effects: impl IntoIterator<Item = Effect>) -> Result<(), Unfit> {
+        let mut effects = effects.into_iter().peekable();
+        while let Some(effect) = effects.next() {
+            let revision = effect.revision().unwrap_or(self.revision);
+            if revision < self.revision {
+                let present = self.revision;
+                return unfit(format!("revision {revision} comes after {present}"));
+            }
+            match effect {
+                Effect::Changed(change) => {
+                    // Those of one revision are kept together, as they were when they happened.
+                    let together = |next: &Effect| matches!(next, Effect::Changed(next) if next.revision == revision);
+                    let batch = effects.peek().is_some_and(together);
+                    if batch {
+                        self.history.begin_batch();
+                    }
+                    self.replay_change(change)?;
+                    while let Some(Effect::Changed(change)) = effects.next_if(together) {
+                        self.replay_change(change)?;
+                    }
+                    if batch {
+                        self.history.end_batch();
+                    }
+                }
+                Effect::SessionOpened(opened) => self.restore_session(opened)?,
+                Effect::SessionEnded { id, .. } => {
+                    if !self.index.sessions.end_again(&id) {
+                        return unfit(format!("session {id:?} ends, and there is none"));
+                    }
+                }
+                Effect::MachineDefined(machine) => self.restore_machine(machine)?,
+                Effect::MachineDeleted { name, .. } => {
+                    if self.get_machine(&name).is_err() {
+                        return unfit(format!("machine {name:?} is deleted, and there is none"));
+                    }
+                    self.undefine(&name);
+                }
+                Effect::Answered(answered) => self.restore_answered(answered),
+            }
+            self.revision = revision;
+        }
+        Ok(())
+    }
+
+    fn replay_change(&mut self, change: Change) -> Result<(), Unfit> {
+        let Change {
+            key,
+            revision,
+            cause,
+            entry,
+            ..
+        } = change;
+        match entry {
+            Some(entry) if entry.revision != revision => {
+                let of = entry.revision;
+                unfit(format!(
+                    "the entry of {key:?} is of {of}, and not of {revision}"
+                ))
+            }
+            Some(entry) => self.replay_put(key, entry, cause),
+            None if self.entries.contains_key(&key) => {
+                self.remove(&key, revision, cause);
+                Ok(())
+            }
+            // It came and went in one batch.
+            None => {
+                self.history.record(&key, revision, cause, None, None);
+                Ok(())
+            }
+        }
+    }
+
+    fn replay_put(&mut self, key: Key, entry: Entry, cause: ChangeCause) -> Result<(), Unfit> {
+        self.fits(&key, &entry)?;
+        let before = self.entries.get(&key);
+        let before = before.map_or(0, |entry| entry_bytes(key.as_str(), entry));
+        self.used_bytes -= before;
+        self.used_bytes += entry_bytes(key.as_str(), &entry);
+        let slot = self.entries.entry(key);
+        put(slot, entry, cause, &mut self.index, &mut self.history);
+        Ok(())
+    }
+
+    /// Whether an entry stands where its machine has a state.
+    fn fits(&self, key: &Key, entry: &Entry) -> Result<(), Unfit> {
+        let Some(place) = entry.place() else {
+            return Ok(());
+        };
+        match self.get_machine(&place.machine) {
+            Ok(machine) if machine.states.contains_key(&place.state) => Ok(()),
+            _ => unfit(format!(
+                "{key:?} is in state {:?} of machine {:?}, which there is not",
+                place.state, place.machine
+            )),
+        }
+    }
+
+    /// Puts an entry of a copy back: machines and sessions come first, and keys in their order.
+    ///
+    /// # Errors
+    /// [`Unfit`] if it is no entry of this state.
+    pub fn restore_entry(&mut self, key: Key, entry: Entry) -> Result<(), Unfit> {
+        self.fits(&key, &entry)?;
+        if self
+            .entries
+            .last_key_value()
+            .is_some_and(|(last, _)| *last >= key)
+        {
+            return unfit(format!("{key:?} is out of order"));
+        }
+        if entry.revision > self.revision || entry.create_revision > entry.revision {
+            return unfit(format!("{key:?} is of a revision that has not been"));
+        }
+        if entry.attached.is_some() {
+            self.index.replaced(&key, None, entry.attached.as_deref());
+        }
+        self.used_bytes += entry_bytes(key.as_str(), &entry);
+        self.entries.insert(key, entry);
+        Ok(())
+    }
+
+    /// Puts a session back.
+    ///
+    /// # Errors
+    /// [`Unfit`] if there is one of its name.
+    pub fn restore_session(&mut self, opened: OpenedSession) -> Result<(), Unfit> {
+        let id = opened.id.clone();
+        if self.index.sessions.open_again(opened) {
+            Ok(())
+        } else {
+            unfit(format!("session {id:?} begins, and lives already"))
+        }
+    }
+
+    /// Puts a machine back.
+    ///
+    /// # Errors
+    /// [`Unfit`] if there is one with such a prefix, or keys would be stranded.
+    pub fn restore_machine(&mut self, machine: Machine) -> Result<(), Unfit> {
+        match self.machine_fits(&machine) {
+            Ok(()) => {
+                self.define(machine);
+                Ok(())
+            }
+            Err(cause) => unfit(format!("machine {:?} cannot be: {cause:?}", machine.name)),
+        }
+    }
+
+    /// Puts an answered request back.
+    pub fn restore_answered(&mut self, answered: Answered) {
+        let Answered {
+            at,
+            request,
+            answer,
+        } = answered;
+        while self.requests.forget_due(at) {}
+        self.requests.remember(&request, answer, at);
+    }
+
+    /// Goes on from `revision`, with no change kept from before.
+    pub fn restore_revision(&mut self, revision: Revision) {
+        self.revision = revision;
+        self.history.restart(revision);
+    }
+
+    /// Goes on after it was made again: sessions have their whole ttl from now, and no revision up to `revision` is used
+    /// again.
+    pub fn resume(&mut self, now: Time, revision: Revision) {
+        self.revision = self.revision.max(revision);
+        self.index.sessions.renew_all(now);
+    }
+
+    /// From here on what happens is kept, until it is [taken](Self::take_effects).
+    pub fn keep_effects(&mut self) {
+        self.history.followers_mut().effects = Some(Vec::new());
+    }
+
+    /// What has happened since it was last asked.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        self.history.take_effects()
+    }
+
+    /// Notes what happened, if that is kept.
+    pub(super) fn happened(&mut self, effect: impl FnOnce() -> Effect) {
+        self.history.happened(effect);
+    }
+}
