@@ -25,6 +25,7 @@ pub mod config;
 mod convert;
 mod deadline;
 mod frame;
+mod journal;
 pub mod machine;
 pub mod owner;
 mod page_token;
@@ -38,4 +39,5 @@ mod transport;
 mod varint;
 mod watch;
 
-pub use server::{Drain, OwnerLost, Server};
+pub use journal::OpenError;
+pub use server::{Drain, OwnerLost, Server, Store};

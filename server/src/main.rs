@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use mimalloc::MiMalloc;
 use soloist_server::config::Config;
-use soloist_server::{Drain, Server};
+use soloist_server::{Drain, Server, Store};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -82,12 +82,19 @@ fn main() -> ExitCode {
 }
 
 fn serve(listen: SocketAddr, config: &Config) -> Result<(), Box<dyn std::error::Error>> {
+    let store = Store::open(config)?;
     let listener =
         TcpListener::bind(listen).map_err(|error| format!("cannot listen on {listen}: {error}"))?;
-    let server = Server::start(listener, config)?;
+    let server = Server::serve(listener, config, store)?;
     drain_on_signal(server.drain_handle())?;
     let address = server.local_addr();
-    info!(%address, "serving, in memory only: the state ends with this process");
+    match &config.storage.data_dir {
+        None => info!(%address, "serving, in memory only: the state ends with this process"),
+        Some(path) => {
+            let durability = config.storage.durability;
+            info!(%address, data_dir = %path.display(), %durability, "serving: {}", durability.loss_window());
+        }
+    }
     // Whoever started this may not read what it prints.
     let _ = writeln!(io::stdout(), "listening on {address}");
     server.wait()?;

@@ -11,13 +11,15 @@ use std::time::{Duration, SystemTime};
 use nix::time::{ClockId, clock_gettime};
 use tokio::runtime::{self, Handle, Runtime};
 use tokio::sync::watch;
+use tokio::task::JoinError;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tracing::{error, info};
 
 use crate::config::Config;
+use crate::journal::{self, Journal, OpenError};
 use crate::machine::{StateMachine, Time};
-use crate::owner::{self, Clock, OwnerLimits, Unread};
+use crate::owner::{self, Clock, JournalLost, OwnerLimits, Unread};
 use crate::service::{
     AdminService, MachinesService, SERVICES, SessionsService, StateService, random_name,
 };
@@ -30,6 +32,61 @@ pub struct Server {
     drain: Drain,
     runtimes: Vec<Handle>,
     main: JoinHandle<Result<(), OwnerLost>>,
+}
+
+/// How long calls may take to fetch their last answers when the owner has ended.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// What a server serves: a state, and where it is kept.
+#[derive(Debug)]
+pub struct Store {
+    machine: StateMachine,
+    time: Time,
+    store_id: String,
+    journal: Option<Journal>,
+    persister: Option<JoinHandle<()>>,
+}
+
+impl Store {
+    /// Opens the store of the data directory, or makes an empty one in memory if there is none.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the directory cannot be used, or something is lost.
+    pub fn open(config: &Config) -> Result<Self, OpenError> {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = Time::since_epoch(since_epoch.unwrap_or_default());
+        let limits = config.limits.store_limits();
+        let new_store_id = random_name();
+        let storage = &config.storage;
+        let Some(path) = &storage.data_dir else {
+            return Ok(Self {
+                machine: StateMachine::new(limits),
+                time: now,
+                store_id: new_store_id,
+                journal: None,
+                persister: None,
+            });
+        };
+        let opened = journal::open_directory(
+            path,
+            journal::Options {
+                limits,
+                durability: storage.durability,
+                accept_data_loss: storage.accept_data_loss,
+                now,
+                new_store_id,
+                snapshot_bytes: storage.snapshot_log_bytes,
+                least_free_bytes: storage.min_free_bytes,
+            },
+        )?;
+        Ok(Self {
+            machine: opened.machine,
+            time: opened.time,
+            store_id: opened.store_id,
+            journal: Some(opened.journal),
+            persister: Some(opened.persister),
+        })
+    }
 }
 
 /// Shuts a server down. Cheap to clone.
@@ -46,22 +103,46 @@ impl Drain {
 
 /// The task that owns the state ended before it should, and the state with it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct OwnerLost;
+pub enum OwnerLost {
+    /// It failed.
+    Failed,
+    /// What happens can no more be written to disk. Everything that was answered is there.
+    JournalFailed(String),
+}
 
 impl fmt::Display for OwnerLost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the owner of the state ended, and the state with it")
+        match self {
+            Self::Failed => f.write_str("the owner of the state ended, and the state with it"),
+            Self::JournalFailed(why) => write!(
+                f,
+                "what happens can no more be written to disk: {why}. What was answered is there; start again"
+            ),
+        }
     }
 }
 
 impl std::error::Error for OwnerLost {}
 
 impl Server {
-    /// Starts to serve on `listener`, with an empty store.
+    /// Opens the store and starts to serve it on `listener`.
+    ///
+    /// # Errors
+    /// `InvalidInput` if limits contradict each other; an [`OpenError`] within if the store cannot be opened; whatever the
+    /// system says when it makes threads and sockets.
+    pub fn start(listener: TcpListener, config: &Config) -> io::Result<Self> {
+        config
+            .validate()
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let store = Store::open(config).map_err(io::Error::other)?;
+        Self::serve(listener, config, store)
+    }
+
+    /// Starts to serve a store on `listener`.
     ///
     /// # Errors
     /// `InvalidInput` if limits contradict each other; whatever the system says when it makes threads and sockets.
-    pub fn start(listener: TcpListener, config: &Config) -> io::Result<Self> {
+    pub fn serve(listener: TcpListener, config: &Config, store: Store) -> io::Result<Self> {
         config
             .validate()
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
@@ -104,7 +185,7 @@ impl Server {
             .name("soloist-0".into())
             .spawn(move || {
                 let _running = running;
-                first.block_on(run(listener, config, workers, drained))
+                first.block_on(run(listener, config, store, workers, drained))
             })?;
         Ok(Self {
             local_addr,
@@ -153,7 +234,7 @@ impl Server {
     /// [`OwnerLost`] if it ended because the owner did.
     pub fn wait(self) -> Result<(), OwnerLost> {
         // A panic on the owner's thread is the owner's end, whatever it was in.
-        self.main.join().unwrap_or(Err(OwnerLost))
+        self.main.join().unwrap_or(Err(OwnerLost::Failed))
     }
 }
 
@@ -161,24 +242,30 @@ impl Server {
 async fn run(
     listener: tokio::net::TcpListener,
     config: Config,
+    store: Store,
     workers: Vec<Worker>,
     mut drain: watch::Receiver<bool>,
 ) -> Result<(), OwnerLost> {
     let limits = Arc::new(config.limits);
-    let machine = StateMachine::new(limits.store_limits());
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let clock = Clock::set(Time::since_epoch(since_epoch.unwrap_or_default()));
+    let Store {
+        machine,
+        time,
+        store_id,
+        journal,
+        persister,
+    } = store;
+    let clock = Clock::set(time);
     let owner_limits = OwnerLimits {
         mailbox: config.mailbox,
         answer_bytes: limits.max_answer_bytes,
         watches: limits.max_watches,
     };
-    let (handle, mut owner) = owner::spawn(machine, clock, owner_limits);
+    let (handle, mut owner) = owner::spawn_with(machine, journal, clock, owner_limits);
     let health = HealthReporter::new();
     // Told after health has said so, which otherwise might not be heard any more.
     let (close, closing) = watch::channel(false);
     report(&health, ServingStatus::Serving).await;
-    let store_id: Arc<str> = random_name().into();
+    let store_id: Arc<str> = store_id.into();
     let services = Services {
         state: StateService {
             owner: handle.clone(),
@@ -212,8 +299,13 @@ async fn run(
         // An error means that the Server was dropped.
         _ = drain.wait_for(|drain| *drain) => {}
         ended = &mut owner => {
-            error!(?ended, "the owner ended; closing");
-            return Err(OwnerLost);
+            let lost = owner_lost(ended);
+            error!(%lost, "the owner ended; closing");
+            report(&health, ServingStatus::NotServing).await;
+            close.send_replace(true);
+            // Who still waits is told what is known.
+            let _ = tokio::time::timeout(LAST_ANSWERS, open.ended()).await;
+            return Err(lost);
         }
     }
     info!("draining");
@@ -222,14 +314,25 @@ async fn run(
     open.ended().await;
     // With the last connection the last handle is gone, so the owner has worked off its mailbox and ends.
     match owner.await {
-        Ok(machine) => {
+        Ok(Ok(machine)) => {
+            if let Some(persister) = persister {
+                let _ = persister.join();
+            }
             info!(usage = ?machine.usage(), "stopped");
             Ok(())
         }
-        Err(error) => {
-            error!(%error, "the owner ended while draining");
-            Err(OwnerLost)
+        ended => {
+            let lost = owner_lost(ended);
+            error!(%lost, "the owner ended while draining");
+            Err(lost)
         }
+    }
+}
+
+fn owner_lost(ended: Result<Result<StateMachine, JournalLost>, JoinError>) -> OwnerLost {
+    match ended {
+        Ok(Err(JournalLost(why))) => OwnerLost::JournalFailed(why),
+        Ok(Ok(_)) | Err(_) => OwnerLost::Failed,
     }
 }
 

@@ -16,10 +16,10 @@ use tonic_types::{ErrorDetails, StatusExt, pb};
 use crate::arguments::BadArgument;
 use crate::config::{RETRY_DELAY, WATCH_RETRY_DELAY};
 use crate::machine::{
-    ALLOWED_BYTES, Cause, Condition, Entry, Lost, Mismatch, Name, RefusedMove, RejectedAt,
-    Rejection, Stranded, Value,
+    ALLOWED_BYTES, Cause, Condition, DiskLow, Entry, Lost, Mismatch, Name, RefusedMove, RejectedAt,
+    Rejection, Revision, Stranded, Value,
 };
-use crate::owner::CallError;
+use crate::owner::{CallError, Unknown};
 
 /// Longest text of a value in an error's metadata, in bytes: enough to compare it.
 const METADATA_BYTES: usize = 256;
@@ -254,6 +254,8 @@ impl From<CallError> for Refusal {
                 Reason::OwnerLost,
                 "the owner of the state has ended, and the state with it",
             ),
+            CallError::OutcomeUnknown { revision, why } => outcome_unknown(revision, why),
+            CallError::DiskFull(low) => disk_full(low),
             CallError::Rejected(rejection) => (*rejection).into(),
             CallError::RejectedAt(RejectedAt { index, rejection }) => {
                 let refusal = Self::from(*rejection);
@@ -272,6 +274,37 @@ impl From<CallError> for Refusal {
             .retry_after(WATCH_RETRY_DELAY),
         }
     }
+}
+
+fn outcome_unknown(revision: Option<Revision>, why: Unknown) -> Refusal {
+    let (code, when) = match why {
+        Unknown::Deadline => (Code::DeadlineExceeded, "the deadline passed"),
+        Unknown::OwnerEnded => (Code::Unavailable, "the owner of the state ended"),
+    };
+    let refusal = Refusal::new(
+        code,
+        Reason::OutcomeUnknown,
+        format!("{when} before it was on disk; it may be applied, or not"),
+    );
+    match revision {
+        Some(revision) => refusal.with("revision", revision),
+        None => refusal,
+    }
+}
+
+fn disk_full(DiskLow { free, least }: DiskLow) -> Refusal {
+    Refusal::new(
+        Code::ResourceExhausted,
+        Reason::StoreFull,
+        format!(
+            "the disk has {free} bytes left, of {least} that must be free; only deletes are taken"
+        ),
+    )
+    .limit(least, free)
+    .details(|details| {
+        let description = format!("{free} bytes are free, {least} must be");
+        details.add_quota_failure_violation("disk", description);
+    })
 }
 
 impl From<Rejection> for Refusal {
@@ -489,6 +522,7 @@ impl From<Rejection> for Refusal {
             .limit(limit, value)
             .with("delta", delta)
             .violation("BOUND", &name, bound),
+            Cause::DiskFull(low) => disk_full(low),
             Cause::StoreFull { limit, actual } => Self::new(
                 Code::ResourceExhausted,
                 Reason::StoreFull,

@@ -172,11 +172,12 @@ impl History {
         }
     }
 
-    /// What happened since it was last taken.
-    pub(super) fn take_effects(&mut self) -> Vec<Effect> {
+    /// Appends what happened since it was last taken.
+    pub(super) fn take_effects(&mut self, taken: &mut Vec<Effect>) {
         let followers = self.followers.as_mut();
-        let effects = followers.and_then(|followers| followers.effects.as_mut());
-        effects.map(std::mem::take).unwrap_or_default()
+        if let Some(effects) = followers.and_then(|followers| followers.effects.as_mut()) {
+            taken.append(effects);
+        }
     }
 
     /// A key changes in a way that watches are not told.
@@ -287,7 +288,7 @@ impl History {
     }
 
     /// Keeps a change as it is.
-    fn keep(&mut self, change: Change) {
+    pub(super) fn keep(&mut self, change: Change) {
         let bytes = change.byte_len() + RICH_BYTES;
         let chunk = self.chunk(change.revision);
         chunk.records.push(record::RICH);

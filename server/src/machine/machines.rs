@@ -314,6 +314,8 @@ impl StateMachine {
         if before.is_some_and(|before| before.machine == machine) {
             return Ok(machine);
         }
+        self.disk_has_space()
+            .map_err(|cause| Rejection::of(&machine.name, cause))?;
 
         // Nothing refuses from here on.
         self.revision += 1;

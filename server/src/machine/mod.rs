@@ -38,7 +38,7 @@ pub use operation::{
     Transition, TransitionOutcome, TransitionTerms, Write, WriteAnswer, WriteOutcome, WriteTerms,
 };
 use operations::AnswerRoom;
-pub use rejection::{Cause, Mismatch, RefusedMove, RejectedAt, Rejection, Stranded};
+pub use rejection::{Cause, DiskLow, Mismatch, RefusedMove, RejectedAt, Rejection, Stranded};
 pub use replay::Unfit;
 pub use requests::{Answer, Fingerprint, Request};
 use requests::{Replayable, Requests};
@@ -106,6 +106,8 @@ pub struct StateMachine {
     revision: Revision,
     used_bytes: u64,
     limits: StoreLimits,
+    /// Where there is too little: nothing but deletes is taken.
+    disk: Option<DiskLow>,
 }
 
 impl StateMachine {
@@ -124,7 +126,18 @@ impl StateMachine {
             revision: 0,
             used_bytes: 0,
             limits,
+            disk: None,
         }
+    }
+
+    /// Tells it that there is too little space on disk, or enough.
+    pub fn set_disk(&mut self, disk: Option<DiskLow>) {
+        self.disk = disk;
+    }
+
+    /// Refuses if there is too little space on disk.
+    fn disk_has_space(&self) -> Result<(), Cause> {
+        self.disk.map_or(Ok(()), |low| Err(Cause::DiskFull(low)))
     }
 
     /// How full the state is.

@@ -394,6 +394,26 @@ pub struct EachOutcome {
     pub answer_bytes: usize,
 }
 
+impl EachOutcome {
+    /// Names another revision as of which it is: for what only read.
+    pub(crate) fn show_at(&mut self, revision: Revision) {
+        self.revision = revision;
+        for outcome in self.results.iter_mut().flatten() {
+            *outcome.revision_mut() = revision;
+        }
+    }
+}
+
+impl AllOutcome {
+    /// Names another revision as of which it is: for what only read.
+    pub(crate) fn show_at(&mut self, revision: Revision) {
+        self.revision = revision;
+        for outcome in &mut self.outcomes {
+            *outcome.revision_mut() = revision;
+        }
+    }
+}
+
 /// The answer to a frame that was done as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllOutcome {

@@ -13,11 +13,11 @@ use super::operation::{
     ReadOutcome, Rest, SetLifetime, Transition, TransitionOutcome, TransitionTerms, Write,
     WriteAnswer, WriteOutcome,
 };
-use super::rejection::{Cause, Mismatch, Rejection};
+use super::rejection::{Cause, DiskLow, Mismatch, Rejection};
 use super::requests::Request;
 use super::time::Time;
 use super::value::{Attached, Entry, Key, Lifetime, Place, Revision, Value};
-use super::{StateMachine, entry_bytes};
+use super::{StateMachine, StoreLimits, entry_bytes};
 
 impl StateMachine {
     /// Reads one key.
@@ -26,6 +26,23 @@ impl StateMachine {
     /// [`Rejection`] if `expect` does not hold.
     pub fn read(&self, read: &Read) -> Result<ReadOutcome, Box<Rejection>> {
         self.read_into(read, &mut AnswerRoom::of(usize::MAX))
+    }
+
+    /// Reads one key as it was at an earlier revision.
+    ///
+    /// # Errors
+    /// [`Rejection`] if `expect` does not hold for that.
+    pub fn read_before(
+        &self,
+        read: &Read,
+        entry: Option<&Entry>,
+        revision: Revision,
+    ) -> Result<ReadOutcome, Box<Rejection>> {
+        check(read.expect.as_deref(), entry).map_err(|cause| Rejection::of(&read.key, cause))?;
+        Ok(ReadOutcome {
+            entry: entry.map(|entry| self.shown(entry)),
+            revision,
+        })
     }
 
     /// Creates or replaces one value, at a new revision.
@@ -178,7 +195,7 @@ impl StateMachine {
             attached: attached(&slot, lifetime, &self.index, now),
         };
         let used_bytes =
-            space(self.used_bytes, self.limits.store_bytes, &slot, &entry).map_err(refuse)?;
+            space(self.used_bytes, &self.limits, self.disk, &slot, &entry).map_err(refuse)?;
         let previous = match terms.map(|terms| terms.answer) {
             None | Some(WriteAnswer::Revisions) => None,
             Some(WriteAnswer::Previous) => {
@@ -254,7 +271,7 @@ impl StateMachine {
             },
         };
         let used_bytes =
-            space(self.used_bytes, self.limits.store_bytes, &slot, &entry).map_err(refuse)?;
+            space(self.used_bytes, &self.limits, self.disk, &slot, &entry).map_err(refuse)?;
 
         // Nothing refuses from here on.
         self.used_bytes = used_bytes;
@@ -302,7 +319,7 @@ impl StateMachine {
             attached: Attached::of(present.lifetime().cloned(), Some(moved)),
         };
         let used_bytes =
-            space(self.used_bytes, self.limits.store_bytes, &slot, &entry).map_err(refuse)?;
+            space(self.used_bytes, &self.limits, self.disk, &slot, &entry).map_err(refuse)?;
 
         // Nothing refuses from here on.
         self.used_bytes = used_bytes;
@@ -365,10 +382,15 @@ fn present<'a>(slot: &'a Slot<'_, Key, Entry>) -> Option<&'a Entry> {
 /// smaller.
 fn space(
     used_bytes: u64,
-    store_bytes_max: u64,
+    limits: &StoreLimits,
+    disk: Option<DiskLow>,
     slot: &Slot<'_, Key, Entry>,
     entry: &Entry,
 ) -> Result<u64, Cause> {
+    if let Some(low) = disk {
+        return Err(Cause::DiskFull(low));
+    }
+    let store_bytes_max = limits.store_bytes;
     let key = slot.key().as_str();
     let freed = present(slot).map_or(0, |entry| entry_bytes(key, entry));
     let after = used_bytes - freed + entry_bytes(key, entry);

@@ -143,6 +143,8 @@ pub enum Cause {
         /// What it would be, in bytes.
         actual: u64,
     },
+    /// The disk that the state is kept on is full, or nearly.
+    DiskFull(DiskLow),
     /// The answer to the frame would grow past its limit.
     AnswerTooLarge {
         /// The limit, in bytes.
@@ -150,6 +152,15 @@ pub enum Cause {
         /// What it would be, in bytes.
         actual: usize,
     },
+}
+
+/// How much space is left on the disk that the state is kept on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskLow {
+    /// Bytes that are free.
+    pub free: u64,
+    /// Bytes that should be.
+    pub least: u64,
 }
 
 /// What was expected and what is there.

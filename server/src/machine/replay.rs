@@ -196,10 +196,29 @@ impl StateMachine {
         self.history.restart(revision);
     }
 
+    /// No revision up to this one is used again.
+    pub fn restore_revision_floor(&mut self, revision: Revision) {
+        self.revision = self.revision.max(revision);
+    }
+
+    /// Keeps for watches what happened after `revision` and before what was restored, as far as it is known.
+    pub fn restore_history(
+        &mut self,
+        revision: Revision,
+        effects: impl IntoIterator<Item = Effect>,
+    ) {
+        self.history.restart(revision);
+        for effect in effects {
+            if let Effect::Changed(change) = effect {
+                self.history.keep(change);
+            }
+        }
+    }
+
     /// Goes on after it was made again: sessions have their whole ttl from now, and no revision up to `revision` is used
     /// again.
     pub fn resume(&mut self, now: Time, revision: Revision) {
-        self.revision = self.revision.max(revision);
+        self.restore_revision_floor(revision);
         self.index.sessions.renew_all(now);
     }
 
@@ -208,9 +227,9 @@ impl StateMachine {
         self.history.followers_mut().effects = Some(Vec::new());
     }
 
-    /// What has happened since it was last asked.
-    pub fn take_effects(&mut self) -> Vec<Effect> {
-        self.history.take_effects()
+    /// Appends what has happened since it was last asked.
+    pub fn take_effects(&mut self, taken: &mut Vec<Effect>) {
+        self.history.take_effects(taken);
     }
 
     /// Notes what happened, if that is kept.

@@ -281,6 +281,9 @@ impl StateMachine {
                 let what = "sessions";
                 return Err(Rejection::of(&id, Cause::TooMany { what, limit }));
             }
+            machine
+                .disk_has_space()
+                .map_err(|cause| Rejection::of(&id, cause))?;
 
             // Nothing refuses from here on.
             if before.is_some() {

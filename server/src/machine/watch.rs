@@ -222,11 +222,17 @@ impl StateMachine {
         })
     }
 
-    /// What a watch is sent next: about `bytes_max` bytes, but a revision at least if there is one.
+    /// What a watch is sent next: about `bytes_max` bytes, but a revision at least if there is one. Nothing of what
+    /// changed after `horizon` is shown, which must not be before the revision at which the watch began.
     ///
     /// # Errors
     /// [`Lost`] if it fell too far behind.
-    pub fn watched(&self, watch: &mut Watch, bytes_max: usize) -> Result<WatchBatch, Lost> {
+    pub fn watched(
+        &self,
+        watch: &mut Watch,
+        bytes_max: usize,
+        horizon: Revision,
+    ) -> Result<WatchBatch, Lost> {
         let Watch {
             target,
             shows,
@@ -246,7 +252,10 @@ impl StateMachine {
             Position::After {
                 revision,
                 catching_up,
-            } => self.next_changes(target, *shows, revision, catching_up, bytes_max),
+            } => {
+                let room = (bytes_max, horizon);
+                self.next_changes(target, *shows, revision, catching_up, room)
+            }
         }
     }
 
@@ -256,14 +265,17 @@ impl StateMachine {
         shows: WatchShows,
         position: &mut Revision,
         catching_up: &mut CatchingUp,
-        bytes_max: usize,
+        (bytes_max, horizon): (usize, Revision),
     ) -> Result<WatchBatch, Lost> {
         self.kept(*position)?;
         let mut changes: Vec<Change> = Vec::new();
         let mut bytes = 0;
         let mut rest = Rest::Nothing;
         let mut looked_at = 0;
-        let mut ahead = self.history.after(*position).peekable();
+        let ahead = self.history.after(*position);
+        let mut ahead = ahead
+            .take_while(|change| change.revision() <= horizon)
+            .peekable();
         while let Some(revision) = ahead.peek().map(Kept::revision) {
             let from = changes.len();
             while let Some(change) = ahead.next_if(|change| change.revision() == revision) {
@@ -298,7 +310,7 @@ impl StateMachine {
         }
         let mut caught_up = false;
         if rest == Rest::Nothing {
-            *position = self.revision;
+            *position = horizon.min(self.revision).max(*position);
             caught_up = *catching_up == CatchingUp::Yes;
             *catching_up = CatchingUp::No;
         }

@@ -2,10 +2,12 @@
 
 use std::convert::Infallible;
 
+use tokio::time::Instant;
+
 use crate::machine::{
-    Add, AddOutcome, AllOutcome, CloseOutcome, DefineMachine, Delete, DeleteOutcome, EachOutcome,
-    List, ListOutcome, Lost, Machine, Name, OpenOutcome, OpenSession, Operation, Page, Read,
-    ReadOutcome, RejectedAt, Rejection, Request, Revision, Session, SessionLife, Transition,
+    Add, AddOutcome, AllOutcome, CloseOutcome, DefineMachine, Delete, DeleteOutcome, DiskLow,
+    EachOutcome, List, ListOutcome, Lost, Machine, Name, OpenOutcome, OpenSession, Operation, Page,
+    Read, ReadOutcome, RejectedAt, Rejection, Request, Revision, Session, SessionLife, Transition,
     TransitionOutcome, Write, WriteOutcome,
 };
 
@@ -130,6 +132,57 @@ pub(super) enum Message {
 }
 
 impl Message {
+    /// Whether it may change anything that is kept.
+    pub(super) fn changes(&self) -> bool {
+        let mut operations = match self {
+            Self::Each { operations, .. } | Self::All { operations, .. } => operations.iter(),
+            Self::Read { .. }
+            | Self::List { .. }
+            | Self::RenewSession { .. }
+            | Self::ListSessions { .. }
+            | Self::GetMachine { .. }
+            | Self::ListMachines { .. }
+            | Self::Watch { .. }
+            | Self::Next { .. }
+            | Self::Usage { .. } => return false,
+            Self::Write { .. }
+            | Self::Add { .. }
+            | Self::Transition { .. }
+            | Self::Delete { .. }
+            | Self::OpenSession { .. }
+            | Self::CloseSession { .. }
+            | Self::DefineMachine { .. }
+            | Self::DeleteMachine { .. } => return true,
+        };
+        operations.any(|operation| !matches!(operation, Operation::Read(_)))
+    }
+
+    /// Answers with an error, whatever it is.
+    pub(super) fn refuse(self, error: CallError, now: Instant) {
+        match self {
+            Self::Read { reply, .. } => reply.refuse(error, now),
+            Self::Write { reply, .. } => reply.refuse(error, now),
+            Self::Add { reply, .. } => reply.refuse(error, now),
+            Self::Transition { reply, .. } => reply.refuse(error, now),
+            Self::Delete { reply, .. } => reply.refuse(error, now),
+            Self::List { reply, .. } => reply.refuse(error, now),
+            Self::Each { reply, .. } => reply.refuse(error, now),
+            Self::All { reply, .. } => reply.refuse(error, now),
+            Self::OpenSession { reply, .. } => reply.refuse(error, now),
+            Self::RenewSession { reply, .. } => reply.refuse(error, now),
+            Self::CloseSession { reply, .. } => reply.refuse(error, now),
+            Self::ListSessions { reply, .. } => reply.refuse(error, now),
+            Self::DefineMachine { reply, .. } | Self::GetMachine { reply, .. } => {
+                reply.refuse(error, now);
+            }
+            Self::ListMachines { reply, .. } => reply.refuse(error, now),
+            Self::DeleteMachine { reply, .. } => reply.refuse(error, now),
+            Self::Watch { reply, .. } => reply.refuse(error, now),
+            Self::Next { reply, .. } => reply.refuse(error, now),
+            Self::Usage { reply, .. } => reply.refuse(error, now),
+        }
+    }
+
     /// Bytes that the message holds while it waits, beyond its own fixed size.
     pub(super) fn byte_len(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
@@ -170,7 +223,17 @@ fn operations_byte_len(operations: &[Operation]) -> usize {
     size_of_val(operations) + operations.iter().map(Operation::byte_len).sum::<usize>()
 }
 
-/// Why the owner did not do what it was asked, or cannot be asked. In every case nothing was applied.
+/// Why it is not known whether something lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// The deadline passed before it was on disk.
+    Deadline,
+    /// The owner ended before it was on disk.
+    OwnerEnded,
+}
+
+/// Why the owner did not do what it was asked, or cannot be asked. Nothing was applied, but for
+/// [`OutcomeUnknown`](Self::OutcomeUnknown).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError {
     /// The mailbox is full.
@@ -184,6 +247,15 @@ pub enum CallError {
     NotStarted,
     /// The owner has ended, and the state with it.
     OwnerLost,
+    /// It was done, and whether it lasts is not known: the only error that does not mean that nothing was applied.
+    OutcomeUnknown {
+        /// The store revision after it, where that is known.
+        revision: Option<Revision>,
+        /// Why it is not known.
+        why: Unknown,
+    },
+    /// The disk is full: nothing can be changed until it is not.
+    DiskFull(DiskLow),
     /// The state said no.
     Rejected(Box<Rejection>),
     /// The state said no to one operation of a frame, and so to all of it.

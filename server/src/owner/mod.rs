@@ -2,6 +2,7 @@
 
 mod clock;
 mod handle;
+mod kept;
 mod message;
 mod reply;
 #[cfg(test)]
@@ -20,13 +21,19 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::{
     DUE_KEYS_BETWEEN_WAKES, DUE_KEYS_MAX, MailboxLimits, OWNER_BATCH_MAX, OWNER_MESSAGE_LARGE,
 };
-use crate::machine::{RejectedAt, Request, Revision, StateMachine};
+use crate::journal::{Event, Journal};
+use crate::machine::{
+    List, ListOutcome, Operation, Read, ReadOutcome, RejectedAt, Rejection, Request, Revision,
+    StateMachine, Time,
+};
 
 pub use clock::Clock;
 use clock::Now;
 pub use handle::OwnerHandle;
 use handle::WaitingBytes;
-pub use message::CallError;
+pub(crate) use kept::Kept;
+use kept::{Answer, Settled};
+pub use message::{CallError, Unknown};
 use message::{Envelope, Message};
 use reply::{Begun, Reply};
 pub use reply::{Pending, Timer};
@@ -54,8 +61,12 @@ pub struct Usage {
     pub watch_count: usize,
 }
 
-/// Starts the owner of `machine` as a task of the current runtime. The task ends, and gives the state back, when the
-/// last handle is gone and the mailbox is empty.
+/// The journal has ended before the owner: what had not been acknowledged may be lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalLost(pub String);
+
+/// Starts the owner of `machine` as a task of the current runtime, in memory only. The task ends, and gives the state
+/// back, when the last handle is gone and the mailbox is empty.
 ///
 /// # Panics
 /// Outside a tokio runtime.
@@ -63,13 +74,25 @@ pub fn spawn(
     machine: StateMachine,
     clock: Clock,
     limits: OwnerLimits,
-) -> (OwnerHandle, JoinHandle<StateMachine>) {
+) -> (OwnerHandle, JoinHandle<Result<StateMachine, JournalLost>>) {
+    spawn_with(machine, None, clock, limits)
+}
+
+/// The same, with a journal that keeps what happens.
+pub(crate) fn spawn_with(
+    mut machine: StateMachine,
+    journal: Option<Journal>,
+    clock: Clock,
+    limits: OwnerLimits,
+) -> (OwnerHandle, JoinHandle<Result<StateMachine, JournalLost>>) {
     let (sender, mailbox) = mpsc::channel(limits.mailbox.messages);
     let waiting_bytes = WaitingBytes::default();
+    let kept = journal.map(|journal| Box::new(Kept::new(journal, &mut machine)));
     let owner = Owner {
         mailbox,
         waiting_bytes: waiting_bytes.clone(),
         machine,
+        kept,
         clock,
         answer_bytes_max: limits.answer_bytes,
         watches: Watches::new(limits.watches),
@@ -94,53 +117,112 @@ struct Owner {
     mailbox: mpsc::Receiver<Envelope>,
     waiting_bytes: WaitingBytes,
     machine: StateMachine,
+    /// What is done and not on disk yet, if there is a disk.
+    kept: Option<Box<Kept>>,
     clock: Clock,
     /// Most bytes of values in the answer to one frame.
     answer_bytes_max: usize,
     watches: Watches,
     /// Answers that wait until a session's last key is gone.
-    ending: Vec<(Revision, Box<dyn FnOnce() + Send>)>,
+    ending: Vec<(Revision, Answer)>,
 }
 
 impl Owner {
     /// Takes messages in order until every handle is gone, and lets time do its work in between. This is the only place
     /// in which the owner waits, so an operation is never half done.
-    async fn run(mut self) -> StateMachine {
+    async fn run(mut self) -> Result<StateMachine, JournalLost> {
         let mut batch = Vec::with_capacity(OWNER_BATCH_MAX);
         let mut alarm = pin!(sleep_until(Instant::now()));
         loop {
-            let due = self.machine.next_due().map(|time| self.clock.at(time));
+            let due = self.next_due().map(|time| self.clock.at(time));
             if let Some(due) = due
                 && due != alarm.deadline()
             {
                 alarm.as_mut().reset(due);
             }
             // Biased: messages that are there cost no look at the alarm, and what is due is done after them all the same.
+            // What the journal tells comes first: many wait for it.
             let taken = tokio::select! {
                 biased;
-                taken = self.mailbox.recv_many(&mut batch, OWNER_BATCH_MAX) => Some(taken),
-                () = alarm.as_mut(), if due.is_some() => None,
+                event = event(&mut self.kept), if self.kept.is_some() => Taken::Event(event),
+                taken = self.mailbox.recv_many(&mut batch, OWNER_BATCH_MAX) => Taken::Messages(taken),
+                () = alarm.as_mut(), if due.is_some() => Taken::Alarm,
             };
             let mut now = self.clock.now();
-            self.advance(now);
+            if !self.cannot_keep() {
+                self.advance(now);
+            }
             match taken {
-                Some(0) => return self.machine,
-                Some(_) => {}
+                Taken::Messages(0) => return self.end(now).await,
+                Taken::Messages(_) => {}
+                Taken::Event(event) => self.journal_says(event)?,
                 // A great many that are due must not keep everybody else on this thread waiting.
-                None => tokio::task::yield_now().await,
+                Taken::Alarm => tokio::task::yield_now().await,
             }
             for Envelope { message, byte_len } in batch.drain(..) {
                 self.waiting_bytes.remove(byte_len);
-                self.handle(message, now);
+                self.take(message, now);
                 if byte_len > OWNER_MESSAGE_LARGE {
                     now = self.clock.now();
                     // Before so much has changed that it is not kept for those who sleep.
-                    self.watches.wake(&self.machine);
+                    self.wake();
                 }
             }
             self.answer_ended();
-            self.watches.wake(&self.machine);
+            if let Some(kept) = &mut self.kept {
+                kept.send(&mut self.machine, now.time);
+            }
+            self.wake();
         }
+    }
+
+    /// When time has something to do. While nothing can be kept, it has to wait.
+    fn next_due(&self) -> Option<Time> {
+        let due = self.machine.next_due()?;
+        (!self.cannot_keep()).then_some(due)
+    }
+
+    fn cannot_keep(&self) -> bool {
+        let kept = self.kept.as_ref();
+        kept.is_some_and(|kept| kept.refusal().is_some())
+    }
+
+    /// Up to where everything may be shown.
+    fn horizon(&self) -> Revision {
+        match &self.kept {
+            Some(kept) => kept.horizon(&self.machine),
+            None => self.machine.usage().revision,
+        }
+    }
+
+    fn wake(&mut self) {
+        let horizon = self.horizon();
+        self.watches.wake(&self.machine, horizon);
+    }
+
+    /// Ends in order: everything is kept, and noted to be all.
+    async fn end(mut self, now: Now) -> Result<StateMachine, JournalLost> {
+        if let Some(kept) = &mut self.kept {
+            kept.close(&mut self.machine, now.time)
+                .await
+                .map_err(JournalLost)?;
+        }
+        Ok(self.machine)
+    }
+
+    fn journal_says(&mut self, event: Option<Event>) -> Result<(), JournalLost> {
+        let kept = self.kept.as_mut().expect("only a journal says something");
+        let said = match event {
+            Some(event) => kept.handle(event, &mut self.machine),
+            None => Err("the journal's thread has ended".into()),
+        };
+        said.map_err(|why| {
+            kept.fail(&CallError::OutcomeUnknown {
+                revision: None,
+                why: Unknown::OwnerEnded,
+            });
+            JournalLost(why)
+        })
     }
 
     /// Lets time do what is due, or a slice of it.
@@ -155,7 +237,7 @@ impl Owner {
                 .advance(now.time, DUE_KEYS_BETWEEN_WAKES)
                 .max(1);
             // Before so much has ended that it is not kept for those who sleep.
-            self.watches.wake(&self.machine);
+            self.wake();
         }
     }
 
@@ -164,21 +246,38 @@ impl Owner {
         if self.ending.is_empty() {
             return;
         }
-        let machine = &self.machine;
-        for (_, answer) in self
+        let machine = &mut self.machine;
+        let ended = self
             .ending
-            .extract_if(.., |(life, _)| !machine.is_ending(*life))
-        {
-            answer();
+            .extract_if(.., |(life, _)| !machine.is_ending(*life));
+        for (_, answer) in ended.collect::<Vec<_>>() {
+            let held = self.kept.as_mut();
+            match held.and_then(|kept| Some((kept.hold(machine)?, kept))) {
+                Some((seq, kept)) => kept.keep(seq, answer),
+                None => answer(Ok(())),
+            }
         }
     }
 
+    /// Does a message, unless it could not be kept.
+    fn take(&mut self, message: Message, now: Now) {
+        if let Some(kept) = &self.kept
+            && message.changes()
+            && let Some(error) = kept.refusal()
+        {
+            message.refuse(error, now.instant);
+            return;
+        }
+        self.handle(message, now);
+    }
+
     fn handle(&mut self, message: Message, now: Now) {
-        let machine = &mut self.machine;
-        let answer_bytes_max = self.answer_bytes_max;
-        let at = now.instant;
         match message {
-            Message::Read { read, reply } => reply.answer(at, || machine.read(&read)),
+            Message::Read { read, reply } => {
+                if let Some(begun) = reply.begin(now.instant) {
+                    self.read(begun, &read);
+                }
+            }
             Message::Write {
                 write,
                 named,
@@ -206,7 +305,9 @@ impl Owner {
                 machine.delete(delete, request, now.time)
             }),
             Message::List { list, reply } => {
-                reply.answer::<Infallible>(at, || Ok(machine.list(&list)));
+                if let Some(begun) = reply.begin(now.instant) {
+                    self.list(begun, &list);
+                }
             }
             Message::Each {
                 operations,
@@ -214,14 +315,22 @@ impl Owner {
                 unread,
                 reply,
             } => {
+                let machine = &mut self.machine;
                 let remembered = !named.is_empty()
                     && named.len() == operations.len()
                     && named.iter().all(|(_, request)| machine.remembers(request));
                 if let Some(begun) = begin(reply, remembered, now) {
-                    let room = unread.room().min(answer_bytes_max);
-                    let answer = machine.apply_each(operations, &named, room, now.time);
+                    let settled = self.settled(&operations);
+                    let room = unread.room().min(self.answer_bytes_max);
+                    let machine = &mut self.machine;
+                    let mut answer = machine.apply_each(operations, &named, room, now.time);
                     let held = unread.hold(answer.answer_bytes);
-                    begun.send::<Infallible>(Ok((answer, held)));
+                    if let Some(revision) = settled {
+                        answer.show_at(revision);
+                        begun.send::<Infallible>(Ok((answer, held)));
+                    } else {
+                        self.send::<_, Infallible>(begun, Ok((answer, held)));
+                    }
                 }
             }
             Message::All {
@@ -229,21 +338,34 @@ impl Owner {
                 named,
                 unread,
                 reply,
-            } => self.once(reply, named.as_deref(), now, |machine, request| {
-                let room = unread.room().min(answer_bytes_max);
-                let answer = machine.apply_all(operations, request, room, now.time)?;
-                let held = unread.hold(answer.answer_bytes);
-                Ok::<_, RejectedAt>((answer, held))
-            }),
+            } => {
+                if let Some(begun) = self.begin(reply, named.as_deref(), now) {
+                    let settled = self.settled(&operations);
+                    let room = unread.room().min(self.answer_bytes_max);
+                    let machine = &mut self.machine;
+                    let answer = machine.apply_all(operations, named.as_deref(), room, now.time);
+                    let answer = answer.map(|mut answer| {
+                        if let Some(revision) = settled {
+                            answer.show_at(revision);
+                        }
+                        let held = unread.hold(answer.answer_bytes);
+                        (answer, held)
+                    });
+                    match settled {
+                        Some(_) => begun.send::<RejectedAt>(answer),
+                        None => self.send(begun, answer),
+                    }
+                }
+            }
             Message::OpenSession { open, named, reply } => {
                 if let Some(begun) = self.begin(reply, named.as_deref(), now) {
                     let opened = self.machine.open_session(open, named.as_deref(), now.time);
                     let ended = opened.as_ref().ok().and_then(|opened| opened.taken_over);
-                    self.answer_when_ended(ended, move || begun.send(opened));
+                    self.send_when_ended(ended, begun, opened);
                 }
             }
             Message::RenewSession { life, reply } => {
-                reply.answer(at, || machine.renew_session(&life, now.time));
+                self.answer(reply, now, |machine| machine.renew_session(&life, now.time));
             }
             Message::CloseSession { life, named, reply } => {
                 if let Some(begun) = self.begin(reply, named.as_deref(), now) {
@@ -251,51 +373,106 @@ impl Owner {
                         .machine
                         .close_session(&life, named.as_deref(), now.time);
                     let ended = closed.as_ref().ok().map(|closed| closed.create_revision);
-                    self.answer_when_ended(ended, move || begun.send(closed));
+                    self.send_when_ended(ended, begun, closed);
                 }
             }
             Message::ListSessions {
                 after,
                 page_size,
                 reply,
-            } => reply.answer::<Infallible>(at, || {
+            } => self.answer::<_, Infallible>(reply, now, |machine| {
                 Ok(machine.list_sessions(after.as_deref(), page_size))
             }),
             Message::DefineMachine { define, reply } => {
-                reply.answer(at, || machine.define_machine(*define));
+                self.answer(reply, now, |machine| machine.define_machine(*define));
             }
             Message::GetMachine { name, reply } => {
-                reply.answer(at, || machine.get_machine(&name));
+                self.answer(reply, now, |machine| machine.get_machine(&name));
             }
             Message::ListMachines {
                 after,
                 page_size,
                 reply,
-            } => reply.answer::<Infallible>(at, || {
+            } => self.answer::<_, Infallible>(reply, now, |machine| {
                 Ok(machine.list_machines(after.as_deref(), page_size))
             }),
             Message::DeleteMachine { name, reply } => {
-                reply.answer(at, || machine.delete_machine(&name));
+                self.answer(reply, now, |machine| machine.delete_machine(&name));
             }
             Message::Watch { watch, reply } => {
-                reply.answer(at, || self.watches.begin(watch, machine));
+                if let Some(begun) = reply.begin(now.instant) {
+                    let watching = self.watches.begin(watch, &self.machine);
+                    self.send(begun, watching);
+                }
             }
             Message::Next {
                 watch,
                 unread,
                 reply,
-            } => reply.answer(at, || {
+            } => reply.answer(now.instant, || {
                 // What this very batch has changed is no news to those who sleep yet.
-                self.watches.wake(machine);
-                self.watches.next(watch, unread, machine)
+                self.wake();
+                let horizon = self.horizon();
+                self.watches.next(watch, unread, &self.machine, horizon)
             }),
-            Message::Usage { reply } => reply.answer::<Infallible>(at, || {
-                Ok(Usage {
-                    state: machine.usage(),
-                    watch_count: self.watches.len(),
-                })
-            }),
+            Message::Usage { reply } => {
+                if let Some(begun) = reply.begin(now.instant) {
+                    let usage = Usage {
+                        state: self.machine.usage(),
+                        watch_count: self.watches.len(),
+                    };
+                    self.send::<_, Infallible>(begun, Ok(usage));
+                }
+            }
         }
+    }
+
+    /// Answers a read: with what is on disk, where what there is now is not.
+    fn read(&mut self, begun: Begun<ReadOutcome>, read: &Read) {
+        let Some(kept) = &mut self.kept else {
+            return begun.send(self.machine.read(read));
+        };
+        let answer = match kept.settled(&read.key, &mut self.machine) {
+            (Settled::Before(entry), revision) => self.machine.read_before(read, entry, revision),
+            (Settled::Present, revision) => self
+                .machine
+                .read(read)
+                .map(|answer| ReadOutcome { revision, ..answer }),
+            (Settled::Not, _) => {
+                let answer = self.machine.read(read);
+                return self.send::<_, Box<Rejection>>(begun, answer);
+            }
+        };
+        begun.send(answer);
+    }
+
+    /// Answers a list: at once if nothing that it could show is changing.
+    fn list(&mut self, begun: Begun<ListOutcome>, list: &List) {
+        let answer = self.machine.list(list);
+        let settled = match &mut self.kept {
+            None => return begun.send::<Infallible>(Ok(answer)),
+            Some(kept) => kept.settled_below(&list.prefix, &mut self.machine),
+        };
+        match settled {
+            (true, revision) => begun.send::<Infallible>(Ok(ListOutcome { revision, ..answer })),
+            (false, _) => self.send::<_, Infallible>(begun, Ok(answer)),
+        }
+    }
+
+    /// As of which revision a frame can be answered at once, where it reads only, and nothing that is changing.
+    fn settled(&mut self, operations: &[Operation]) -> Option<Revision> {
+        let kept = self.kept.as_mut()?;
+        let mut at = kept.horizon(&self.machine);
+        for operation in operations {
+            match operation {
+                Operation::Read(read) => match kept.settled(&read.key, &mut self.machine) {
+                    (Settled::Present, revision) => at = revision,
+                    _ => return None,
+                },
+                _ => return None,
+            }
+        }
+        Some(at)
     }
 
     /// Answers a message that may have come before. What has been answered is answered again, however late it is.
@@ -306,10 +483,28 @@ impl Owner {
         now: Now,
         apply: impl FnOnce(&mut StateMachine, Option<&Request>) -> Result<T, E>,
     ) where
+        T: Send + 'static,
         CallError: From<E>,
     {
         if let Some(begun) = self.begin(reply, request, now) {
-            begun.send(apply(&mut self.machine, request));
+            let result = apply(&mut self.machine, request);
+            self.send(begun, result);
+        }
+    }
+
+    /// Answers a message.
+    fn answer<T, E>(
+        &mut self,
+        reply: Reply<T>,
+        now: Now,
+        apply: impl FnOnce(&mut StateMachine) -> Result<T, E>,
+    ) where
+        T: Send + 'static,
+        CallError: From<E>,
+    {
+        if let Some(begun) = reply.begin(now.instant) {
+            let result = apply(&mut self.machine);
+            self.send(begun, result);
         }
     }
 
@@ -318,19 +513,64 @@ impl Owner {
         begin(reply, remembered, now)
     }
 
-    /// Answers once the keys of the session that began at `ended` are gone.
-    fn answer_when_ended(
-        &mut self,
-        ended: Option<Revision>,
-        answer: impl FnOnce() + Send + 'static,
-    ) {
-        match ended {
-            Some(life) if self.machine.is_ending(life) => {
-                self.ending.push((life, Box::new(answer)));
-            }
-            _ => answer(),
+    /// Sends an answer once everything is on disk that it may tell of.
+    fn send<T, E>(&mut self, begun: Begun<T>, result: Result<T, E>)
+    where
+        T: Send + 'static,
+        CallError: From<E>,
+    {
+        if let Some(kept) = &mut self.kept
+            && let Some(seq) = kept.hold(&mut self.machine)
+        {
+            begun.hold(self.machine.usage().revision);
+            kept.keep(seq, held_answer(begun, result));
+        } else {
+            begun.send(result);
         }
     }
+
+    /// Sends an answer once the keys of the session that began at `ended` are gone.
+    fn send_when_ended<T, E>(
+        &mut self,
+        ended: Option<Revision>,
+        begun: Begun<T>,
+        result: Result<T, E>,
+    ) where
+        T: Send + 'static,
+        CallError: From<E>,
+    {
+        match ended {
+            Some(life) if self.machine.is_ending(life) => {
+                self.ending.push((life, held_answer(begun, result)));
+            }
+            _ => self.send(begun, result),
+        }
+    }
+}
+
+/// What became of the wait.
+enum Taken {
+    Messages(usize),
+    /// None: the journal's thread is gone.
+    Event(Option<Event>),
+    Alarm,
+}
+
+async fn event(kept: &mut Option<Box<Kept>>) -> Option<Event> {
+    match kept {
+        Some(kept) => kept.event().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An answer for later, or an error in its place.
+fn held_answer<T, E>(begun: Begun<T>, result: Result<T, E>) -> Answer
+where
+    T: Send + 'static,
+    CallError: From<E>,
+{
+    let result = result.map_err(CallError::from);
+    Box::new(move |done| begun.send::<CallError>(done.and(result)))
 }
 
 /// Begins a message. One of which everything is `remembered` is answered again, however late it is.

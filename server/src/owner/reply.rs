@@ -6,13 +6,16 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Duration, Instant, Sleep, sleep_until};
+
+use crate::machine::Revision;
 
 use super::CallError;
+use super::message::Unknown;
 
 /// The owner's end.
 #[derive(Debug)]
@@ -32,17 +35,65 @@ pub struct Pending<T> {
 
 /// A message belongs to the first who asks for it.
 #[derive(Clone, Debug)]
-struct Claim(Arc<AtomicBool>);
+struct Claim(Arc<AtomicI64>);
+
+/// Nobody has asked for it yet.
+const FREE: i64 = -2;
+
+/// Somebody has. Any other number: it was done, the store's revision was this after it, and the answer is held back.
+const TAKEN: i64 = -1;
+
+/// The owner has begun, and either answers or holds the answer back before this is over, as good as always.
+const MOMENT: Duration = Duration::from_millis(1);
 
 impl Claim {
+    fn free() -> Self {
+        Self(Arc::new(AtomicI64::new(FREE)))
+    }
+
     fn take(&self) -> bool {
-        !self.0.swap(true, Ordering::AcqRel)
+        let taken = self
+            .0
+            .compare_exchange(FREE, TAKEN, Ordering::AcqRel, Ordering::Acquire);
+        taken.is_ok()
+    }
+
+    fn hold(&self, revision: Revision) {
+        self.0.store(revision, Ordering::Release);
+    }
+
+    /// The revision after it, if its answer is held back.
+    fn held(&self) -> Option<Revision> {
+        let revision = self.0.load(Ordering::Acquire);
+        (revision > TAKEN).then_some(revision)
+    }
+
+    /// What is known when the owner is gone.
+    fn owner_gone(&self) -> CallError {
+        if self.take() {
+            return CallError::OwnerLost;
+        }
+        CallError::OutcomeUnknown {
+            revision: self.held(),
+            why: Unknown::OwnerEnded,
+        }
+    }
+
+    /// What is known when the time is over; none: it is about to be answered.
+    fn too_late(&self) -> Option<CallError> {
+        if self.take() {
+            return Some(CallError::NotStarted);
+        }
+        self.held().map(|revision| CallError::OutcomeUnknown {
+            revision: Some(revision),
+            why: Unknown::Deadline,
+        })
     }
 }
 
 pub(super) fn reply<T>(deadline: Instant) -> (Reply<T>, Pending<T>) {
     let (sender, receiver) = oneshot::channel();
-    let claim = Claim(Arc::new(AtomicBool::new(false)));
+    let claim = Claim::free();
     let reply = Reply {
         sender,
         claim: claim.clone(),
@@ -81,14 +132,25 @@ impl<T> Reply<T> {
     /// Begins even if there is no time left: with what changes nothing any more.
     pub(super) fn begin_late(self) -> Option<Begun<T>> {
         // Otherwise the caller has left.
-        self.claim.take().then_some(Begun(self.sender))
+        self.claim.take().then_some(Begun {
+            sender: self.sender,
+            claim: self.claim,
+        })
+    }
+
+    /// Answers with an error, instead of beginning.
+    pub(super) fn refuse(self, error: CallError, now: Instant) {
+        self.answer(now, || Err(error));
     }
 }
 
 /// The owner's end of a message that it has begun: it has to be answered.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct Begun<T>(oneshot::Sender<Result<T, CallError>>);
+pub(super) struct Begun<T> {
+    sender: oneshot::Sender<Result<T, CallError>>,
+    claim: Claim,
+}
 
 impl<T> Begun<T> {
     pub(super) fn send<E>(self, result: Result<T, E>)
@@ -96,7 +158,12 @@ impl<T> Begun<T> {
         CallError: From<E>,
     {
         // That nobody takes the answer is normal: the caller left while it was made.
-        let _ = self.0.send(result.map_err(CallError::from));
+        let _ = self.sender.send(result.map_err(CallError::from));
+    }
+
+    /// Tells the caller that it is done, at this revision, and that the answer waits for the disk.
+    pub(super) fn hold(&self, revision: Revision) {
+        self.claim.hold(revision);
     }
 }
 
@@ -105,15 +172,20 @@ impl<T> Pending<T> {
     /// begun.
     ///
     /// # Errors
-    /// What the owner answered, or [`CallError::NotStarted`] at the deadline, or [`CallError::OwnerLost`].
+    /// What the owner answered, or at the deadline [`CallError::NotStarted`] or [`CallError::OutcomeUnknown`], or
+    /// [`CallError::OwnerLost`].
     pub async fn answer(mut self) -> Result<T, CallError> {
-        let received = match tokio::time::timeout_at(self.deadline, &mut self.receiver).await {
-            Ok(received) => received,
-            Err(_) if self.claim.take() => return Err(CallError::NotStarted),
-            // The owner has begun and does not wait for anything, so the answer is here in a moment.
-            Err(_) => (&mut self.receiver).await,
-        };
-        received.unwrap_or(Err(CallError::OwnerLost))
+        loop {
+            match tokio::time::timeout_at(self.deadline, &mut self.receiver).await {
+                Ok(received) => return received.unwrap_or_else(|_| Err(self.claim.owner_gone())),
+                Err(_) => {
+                    if let Some(error) = self.claim.too_late() {
+                        return Err(error);
+                    }
+                }
+            }
+            self.deadline = Instant::now() + MOMENT;
+        }
     }
 
     /// As [`answer`](Self::answer), for callers who wait for one answer after another and share a timer among them.
@@ -126,14 +198,15 @@ impl<T> Pending<T> {
         timer: &mut Timer,
     ) -> Poll<Result<T, CallError>> {
         if let Poll::Ready(received) = Pin::new(&mut self.receiver).poll(cx) {
-            return Poll::Ready(received.unwrap_or(Err(CallError::OwnerLost)));
+            return Poll::Ready(received.unwrap_or_else(|_| Err(self.claim.owner_gone())));
         }
-        ready!(timer.poll_passed(cx, self.deadline));
-        if self.claim.take() {
-            return Poll::Ready(Err(CallError::NotStarted));
+        loop {
+            ready!(timer.poll_passed(cx, self.deadline));
+            if let Some(error) = self.claim.too_late() {
+                return Poll::Ready(Err(error));
+            }
+            self.deadline = Instant::now() + MOMENT;
         }
-        // The owner has begun; its answer wakes this task.
-        Poll::Pending
     }
 }
 

@@ -24,11 +24,13 @@ const MAILBOX: MailboxLimits = MailboxLimits {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn start() -> (OwnerHandle, JoinHandle<StateMachine>) {
+fn start() -> (OwnerHandle, JoinHandle<Result<StateMachine, JournalLost>>) {
     start_with(MAILBOX)
 }
 
-fn start_with(mailbox: MailboxLimits) -> (OwnerHandle, JoinHandle<StateMachine>) {
+fn start_with(
+    mailbox: MailboxLimits,
+) -> (OwnerHandle, JoinHandle<Result<StateMachine, JournalLost>>) {
     let limits = OwnerLimits {
         mailbox,
         answer_bytes: ANSWER_BYTES_MAX,
@@ -38,7 +40,7 @@ fn start_with(mailbox: MailboxLimits) -> (OwnerHandle, JoinHandle<StateMachine>)
 }
 
 /// As a server starts it that is told nothing else.
-fn start_default() -> (OwnerHandle, JoinHandle<StateMachine>) {
+fn start_default() -> (OwnerHandle, JoinHandle<Result<StateMachine, JournalLost>>) {
     let limits = OwnerLimits {
         mailbox: MailboxLimits::DEFAULT,
         answer_bytes: Limits::DEFAULT.max_answer_bytes,
@@ -185,7 +187,7 @@ async fn nothing_is_started_after_its_deadline() {
     }
     assert_eq!(usage(&handle).await.revision, 0, "0 of 4 applied");
     drop(handle);
-    assert_eq!(owner.await.unwrap().usage().revision, 0);
+    assert_eq!(owner.await.unwrap().unwrap().usage().revision, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,6 +209,7 @@ async fn a_caller_is_told_at_its_deadline_even_if_the_owner_is_stuck() {
         mailbox: mpsc::channel(1).1,
         waiting_bytes: WaitingBytes::default(),
         machine: machine(),
+        kept: None,
         clock: Clock::set(Time::MIN),
         answer_bytes_max: ANSWER_BYTES_MAX,
         watches: Watches::new(1),
@@ -291,7 +294,7 @@ async fn the_owner_works_off_its_mailbox_and_gives_the_state_back() {
         })
         .collect();
     drop(handle);
-    assert_eq!(owner.await.unwrap().usage().revision, 4);
+    assert_eq!(owner.await.unwrap().unwrap().usage().revision, 4);
     for pending in waiting {
         pending.answer().await.unwrap();
     }

@@ -170,6 +170,7 @@ impl Watches {
         id: WatchId,
         unread: Unread,
         machine: &StateMachine,
+        horizon: Revision,
     ) -> Result<Next, Lost> {
         let room = unread.room().min(WATCH_MESSAGE_BYTES);
         if room == 0 {
@@ -181,7 +182,7 @@ impl Watches {
         if slept == Sleeps::Yes {
             open.watch.skip_to(self.seen);
         }
-        let batch = machine.watched(&mut open.watch, room)?;
+        let batch = machine.watched(&mut open.watch, room, horizon)?;
         open.sleeps = match batch.rest {
             Rest::Nothing => Sleeps::Yes,
             Rest::More => Sleeps::No,
@@ -195,14 +196,13 @@ impl Watches {
         Ok(Next::Batch(batch, held))
     }
 
-    /// Wakes the watches that sleep and watch what has changed.
-    pub(super) fn wake(&mut self, machine: &StateMachine) {
-        let usage = machine.usage();
-        let seen = std::mem::replace(&mut self.seen, usage.revision);
-        if self.by_id.is_empty() || seen == usage.revision {
+    /// Wakes the watches that sleep and watch what has changed up to `horizon`: nothing after it is shown yet.
+    pub(super) fn wake(&mut self, machine: &StateMachine, horizon: Revision) {
+        let seen = std::mem::replace(&mut self.seen, horizon);
+        if self.by_id.is_empty() || seen == horizon {
             return;
         }
-        if seen < usage.oldest_revision {
+        if seen < machine.usage().oldest_revision {
             // More happened in one go than is kept: all of them have to look.
             for open in self.by_id.values_mut() {
                 open.wake(seen);
@@ -210,7 +210,8 @@ impl Watches {
             self.sleepers = Sleepers::default();
             return;
         }
-        for (revision, key) in machine.keys_changed_after(seen) {
+        let changed = machine.keys_changed_after(seen);
+        for (revision, key) in changed.take_while(|(revision, _)| *revision <= horizon) {
             self.wake_for(key, revision);
         }
     }

@@ -148,7 +148,7 @@ fn a_message_with_previous_stays_below_what_clients_take() {
             WatchShows::BeforeAndAfter,
         )
         .unwrap();
-    let batch = machine.watched(&mut watch, 1 << 20).unwrap();
+    let batch = machine.watched(&mut watch, 1 << 20, Revision::MAX).unwrap();
     let counted = batch.bytes;
     let message = crate::convert::watch_response(batch);
     let bytes = message.encoded_len();
@@ -183,7 +183,7 @@ fn what_a_watch_that_begins_keeps_is_bounded() {
     let as_of = machine.usage().revision;
     for i in (0..20_000).rev() {
         put(&mut machine, i, "b");
-        if i % 50 == 0 && machine.watched(&mut watch, 1).is_err() {
+        if i % 50 == 0 && machine.watched(&mut watch, 1, Revision::MAX).is_err() {
             return; // It falls off, as any watch that is too slow.
         }
     }
@@ -193,7 +193,7 @@ fn what_a_watch_that_begins_keeps_is_bounded() {
     // It is lost already: what comes after as_of is not kept. It goes on sending for nothing.
     let mut messages = 0;
     let end = loop {
-        match machine.watched(&mut watch, 1 << 20) {
+        match machine.watched(&mut watch, 1 << 20, Revision::MAX) {
             Ok(batch) => {
                 messages += 1;
                 assert!(batch.rest == Rest::More);

@@ -97,7 +97,8 @@ fn comes_back_the_same(
             Next::Call(call) => drop(machine.call(call, run.now())),
             Next::Advance => drop(machine.advance(run.now(), slice)),
         }
-        let effects = machine.take_effects();
+        let mut effects = Vec::new();
+        machine.take_effects(&mut effects);
         all.extend(effects.iter().cloned());
         for copy in copying.iter_mut().chain(&mut complete) {
             copy.since.extend(effects.iter().cloned());

@@ -145,7 +145,7 @@ impl Replica {
     /// Takes what comes next. False if it is lost.
     fn pull(&mut self, machine: &StateMachine, model: &Model, bytes_max: usize) -> Tested<bool> {
         let oldest = machine.usage().oldest_revision;
-        match machine.watched(&mut self.watch, bytes_max) {
+        match machine.watched(&mut self.watch, bytes_max, Revision::MAX) {
             Err(lost) => {
                 self.is_rightly_lost(lost, machine, oldest)?;
                 Ok(false)

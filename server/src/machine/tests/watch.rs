@@ -20,7 +20,7 @@ fn line(key: &Key, entry: Option<&Entry>) -> String {
 
 /// What comes next, in one line: what it is, the events, the revision, and whether it has caught up or has more.
 fn next(machine: &StateMachine, watch: &mut Watch, bytes_max: usize) -> String {
-    let batch = match machine.watched(watch, bytes_max) {
+    let batch = match machine.watched(watch, bytes_max, Revision::MAX) {
         Ok(batch) => batch,
         Err(lost) => return format!("{lost:?}"),
     };
@@ -242,7 +242,9 @@ fn a_batch_of_what_was_there_is_bounded() {
         let mut watch = machine.watch(prefix(""), Initial, Plain).unwrap();
         let mut sizes = Vec::new();
         while watch.revision().is_none() {
-            let batch = machine.watched(&mut watch, bytes_max).unwrap();
+            let batch = machine
+                .watched(&mut watch, bytes_max, Revision::MAX)
+                .unwrap();
             let News::Initial(entries) = batch.news else {
                 panic!("it is sent what there is");
             };
@@ -342,7 +344,7 @@ fn a_watch_that_sleeps_is_told_what_it_has_not_missed() {
     assert_eq!(watch.revision(), Some(100));
     prepare(&mut machine, 0, [write("b", int(1)).into()]);
     assert_eq!(next(&machine, &mut watch, ALL), "[b=1] 101");
-    let lost = machine.watched(&mut other, ALL);
+    let lost = machine.watched(&mut other, ALL, Revision::MAX);
     let oldest = machine.usage().oldest_revision;
     assert_eq!(lost, Err(Lost::Compacted { oldest, actual: 0 }));
     // What it is sent at first cannot be skipped.
@@ -450,7 +452,10 @@ fn events_show_states_and_their_timeouts() {
     machine.advance(at_ms(5), usize::MAX);
     let shown = |target: WatchTarget, from| {
         let mut watch = machine.watch(target, from, BeforeAndAfter).unwrap();
-        machine.watched(&mut watch, ALL).unwrap().news
+        machine
+            .watched(&mut watch, ALL, Revision::MAX)
+            .unwrap()
+            .news
     };
     let idle = entry(int(1), 2, 2).in_state("idle", 0, 5);
     let done = entry(int(1), 3, 2).in_state("done", 5, None);
@@ -483,7 +488,7 @@ fn a_deleted_machine_is_no_event_but_gone_from_the_next() {
         0,
         [undefine("m"), write("m/1", int(2)).into()],
     );
-    let batch = machine.watched(&mut watch, ALL).unwrap();
+    let batch = machine.watched(&mut watch, ALL, Revision::MAX).unwrap();
     let News::Changes(changes) = batch.news else {
         panic!("something changed");
     };

@@ -1,0 +1,325 @@
+//! Where a journal keeps its files: a directory, or in tests something that fails as disks do.
+
+use std::fmt::Debug;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::posix_fallocate;
+use nix::sys::statvfs::fstatvfs;
+use redb::StorageBackend;
+
+use super::OpenError;
+
+/// Held by the process that uses the directory; has its id.
+const LOCK_FILE: &str = "LOCK";
+
+/// Names one of the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum FileName {
+    /// The records since the older snapshot.
+    Log,
+    /// One of the two snapshots, used in turn.
+    Snapshot(Slot),
+    /// How far the log was at least.
+    Watermark,
+}
+
+/// One of the two snapshot files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Slot {
+    A,
+    B,
+}
+
+impl Slot {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+}
+
+impl FileName {
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Log,
+        Self::Snapshot(Slot::A),
+        Self::Snapshot(Slot::B),
+        Self::Watermark,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Log => "log.redb",
+            Self::Snapshot(Slot::A) => "snapshot-a.redb",
+            Self::Snapshot(Slot::B) => "snapshot-b.redb",
+            Self::Watermark => "watermark",
+        }
+    }
+}
+
+/// A place for files.
+pub(crate) trait Disk: Debug + Send + Sync + 'static {
+    /// Opens a file, which is made if there is none.
+    fn open(&self, name: FileName) -> io::Result<Arc<dyn StorageBackend>>;
+
+    /// Bytes that may still be written.
+    fn free_bytes(&self) -> io::Result<u64>;
+
+    /// Takes a file out of use, and keeps it for who wants to look at it.
+    fn set_aside(&self, name: FileName) -> io::Result<()>;
+
+    /// From here on, the log is on disk whenever the engine asks for it.
+    fn force_syncs(&self);
+
+    /// From here on, the log is written when the system sees fit.
+    fn leave_syncs(&self);
+
+    /// How the place is called.
+    fn name(&self) -> String;
+}
+
+/// A file, as redb wants to have it.
+#[derive(Debug)]
+pub(crate) struct Shared(pub(crate) Arc<dyn StorageBackend>);
+
+impl StorageBackend for Shared {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write(offset, data)
+    }
+}
+
+/// A directory that belongs to this process.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    handle: File,
+    leaves_syncs: Arc<AtomicBool>,
+    /// Locked for as long as it is open.
+    _lock: File,
+}
+
+/// What is done about a directory that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// It is made.
+    Make,
+    /// It is an error.
+    Refuse,
+}
+
+impl Directory {
+    /// Takes a directory for this process alone.
+    ///
+    /// # Errors
+    /// If it cannot be made or read, is used by another process, or has other things in it.
+    pub(crate) fn take(path: &Path, missing: Missing) -> Result<Self, OpenError> {
+        let failed = |what: &str| {
+            let what = format!("{what} {}", path.display());
+            move |error: io::Error| OpenError::Io { what, error }
+        };
+        if missing == Missing::Make {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .map_err(failed("cannot make the directory"))?;
+        }
+        let handle = File::open(path).map_err(failed("cannot open the directory"))?;
+        let mut foreign = None;
+        let mut ours = false;
+        for entry in fs::read_dir(path).map_err(failed("cannot read the directory"))? {
+            let name = entry
+                .map_err(failed("cannot read the directory"))?
+                .file_name();
+            if name == LOCK_FILE || FileName::ALL.iter().any(|ours| name == ours.as_str()) {
+                ours = true;
+            } else {
+                foreign = Some(name);
+            }
+        }
+        match foreign {
+            Some(name) if !ours => {
+                return Err(OpenError::NotOurs {
+                    path: path.into(),
+                    has: name.to_string_lossy().into_owned(),
+                });
+            }
+            None if !ours && missing == Missing::Refuse => {
+                return Err(OpenError::Empty { path: path.into() });
+            }
+            _ => {}
+        }
+        handle
+            .set_permissions(Permissions::from_mode(0o700))
+            .map_err(failed("cannot set the permissions of"))?;
+
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path.join(LOCK_FILE))
+            .map_err(failed("cannot open LOCK in"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut process = String::new();
+                let _ = lock.read_to_string(&mut process);
+                return Err(OpenError::InUse {
+                    path: path.into(),
+                    process: process.trim().into(),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed("cannot lock")(error)),
+        }
+        let mut note = || {
+            lock.rewind()?;
+            lock.set_len(0)?;
+            writeln!(lock, "{}", std::process::id())
+        };
+        // A disk that is full must not keep what is on it from being served.
+        let _ = note();
+        Ok(Self {
+            path: path.into(),
+            handle,
+            leaves_syncs: Arc::default(),
+            _lock: lock,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes sure that files that came, went or were renamed stay so.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.handle.sync_all()
+    }
+}
+
+impl Disk for Directory {
+    fn open(&self, name: FileName) -> io::Result<Arc<dyn StorageBackend>> {
+        let path = self.path.join(name.as_str());
+        let is_new = !path.try_exists()?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)?;
+        if is_new {
+            self.sync()?;
+        }
+        Ok(Arc::new(DiskFile {
+            file,
+            leaves_syncs: match name {
+                FileName::Log => Arc::clone(&self.leaves_syncs),
+                FileName::Snapshot(_) | FileName::Watermark => Arc::default(),
+            },
+        }))
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let system = fstatvfs(&self.handle)?;
+        Ok(system.blocks_available() as u64 * system.fragment_size() as u64)
+    }
+
+    fn set_aside(&self, name: FileName) -> io::Result<()> {
+        let path = self.path.join(name.as_str());
+        let mut number = 1;
+        let aside = loop {
+            let aside = self
+                .path
+                .join(format!("{}.damaged-{number}", name.as_str()));
+            if !aside.try_exists()? {
+                break aside;
+            }
+            number += 1;
+        };
+        match fs::rename(path, aside) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            renamed => renamed.and_then(|()| self.sync()),
+        }
+    }
+
+    fn force_syncs(&self) {
+        self.leaves_syncs.store(false, Ordering::Relaxed);
+    }
+
+    fn leave_syncs(&self) {
+        self.leaves_syncs.store(true, Ordering::Relaxed);
+    }
+
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+#[derive(Debug)]
+struct DiskFile {
+    file: File,
+    leaves_syncs: Arc<AtomicBool>,
+}
+
+impl StorageBackend for DiskFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(out, offset)
+    }
+
+    /// Takes what it grows by from the disk at once: a full disk is found out before anything is written, and not in the
+    /// middle of it.
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let present = self.file.metadata()?.len();
+        if len > present {
+            let (from, more) = (present.cast_signed(), (len - present).cast_signed());
+            match posix_fallocate(&self.file, from, more) {
+                Ok(()) => return Ok(()),
+                // Not every file system can.
+                Err(Errno::EOPNOTSUPP | Errno::EINVAL | Errno::ENOSYS) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if self.leaves_syncs.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(data, offset)
+    }
+}

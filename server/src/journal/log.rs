@@ -1,0 +1,362 @@
+//! The log: one record a commit, in order, each with the checksum of the one before.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use prost::Message as _;
+use redb::{
+    Database, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend,
+    TableDefinition,
+};
+
+use super::disk::{Disk, FileName, Shared};
+use super::stored::{Damaged, FORMAT, Meta, Record};
+use super::{Fault, Position};
+
+/// By sequence number: the record, encoded, and its checksum.
+const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
+
+/// One line: what is known of the store as a whole, encoded, and its checksum.
+const META: TableDefinition<'_, (), &[u8]> = TableDefinition::new("meta");
+
+/// Memory that the engine may use for pages of one file. Records are written once, and read at a start.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// Most records that are taken away in one commit, so that it takes hardly longer for it.
+const PRUNE_RECORDS_MAX: usize = 256;
+
+/// What the first record follows.
+pub(crate) const START: Position = Position { seq: 0, crc: 0 };
+
+/// Appends a checksum over `before` and what is there.
+pub(crate) fn seal(bytes: &mut Vec<u8>, before: u32) -> u32 {
+    let crc = crc32c::crc32c_append(before, bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    crc
+}
+
+/// Takes the checksum off again.
+pub(crate) fn unseal(bytes: &[u8], before: u32) -> Result<(&[u8], u32), Damaged> {
+    let Some((bytes, crc)) = bytes.split_last_chunk() else {
+        return Err(Damaged("it is too short".into()));
+    };
+    let crc = u32::from_le_bytes(*crc);
+    let actual = crc32c::crc32c_append(before, bytes);
+    if crc != actual {
+        return Err(Damaged(format!(
+            "its checksum is {actual:08x}, and should be {crc:08x}"
+        )));
+    }
+    Ok((bytes, crc))
+}
+
+/// A record, encoded.
+pub(crate) struct Encoded {
+    pub(crate) position: Position,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Encoded {
+    /// Encodes a record that comes after `last`.
+    pub(crate) fn of(record: &Record, last: Position) -> Self {
+        debug_assert_eq!(record.seq, last.seq + 1);
+        let mut bytes = Vec::with_capacity(record.encoded_len() + size_of::<u32>());
+        record
+            .encode(&mut bytes)
+            .expect("a vector has room for everything");
+        // The checksum before is a field of the record.
+        let crc = seal(&mut bytes, 0);
+        let position = Position {
+            seq: record.seq,
+            crc,
+        };
+        Self { position, bytes }
+    }
+}
+
+/// Reads a record that comes after `last`.
+pub(crate) fn decode(
+    seq: u64,
+    bytes: &[u8],
+    last: Position,
+) -> Result<(Record, Position), Damaged> {
+    let (record, position) = decode_alone(seq, bytes)?;
+    if record.previous_crc != last.crc {
+        return Err(Damaged(format!(
+            "it follows a record with the checksum {:08x}, and the one before it has {:08x}",
+            record.previous_crc, last.crc
+        )));
+    }
+    Ok((record, position))
+}
+
+/// Reads a record, whatever comes before it.
+pub(crate) fn decode_alone(seq: u64, bytes: &[u8]) -> Result<(Record, Position), Damaged> {
+    let (bytes, crc) = unseal(bytes, 0)?;
+    let record = Record::decode(bytes)?;
+    if record.format != FORMAT {
+        return Err(Damaged(unknown_format(record.format)));
+    }
+    if record.seq != seq {
+        return Err(Damaged(format!("it is record {}", record.seq)));
+    }
+    Ok((record, Position { seq, crc }))
+}
+
+pub(crate) fn unknown_format(format: u32) -> String {
+    format!("its format is {format}, and this server knows {FORMAT} alone")
+}
+
+/// What one commit does.
+#[derive(Default)]
+pub(crate) struct Commit<'a> {
+    pub(crate) records: &'a [Encoded],
+    pub(crate) meta: Option<&'a Meta>,
+    /// Records up to this one are no more needed; some of them are taken away.
+    pub(crate) prune: Option<u64>,
+}
+
+/// Whether a commit is on disk when it returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sync {
+    Now,
+    /// With the next one that is.
+    Later,
+}
+
+/// The log, open.
+#[derive(Debug)]
+pub(crate) struct Log {
+    db: Database,
+}
+
+impl Log {
+    /// Opens the log and checks that it is whole, as far as the engine can tell.
+    pub(crate) fn open(disk: &dyn Disk) -> Result<Self, Fault> {
+        let db = open(disk, FileName::Log)?;
+        let log = Self { db };
+        log.commit(&Commit::default(), Sync::Now)?;
+        Ok(log)
+    }
+
+    /// Does one commit, whole or not at all. Returns whether there is more to prune.
+    pub(crate) fn commit(&self, commit: &Commit<'_>, sync: Sync) -> Result<bool, Fault> {
+        let work = || -> Result<bool, redb::Error> {
+            let mut transaction = self.db.begin_write()?;
+            match sync {
+                // Two phases: the engine need not guess after a crash which commit was the last whole one.
+                Sync::Now => transaction.set_two_phase_commit(true),
+                Sync::Later => transaction.set_durability(Durability::None)?,
+            }
+            let mut more = false;
+            {
+                let mut table = transaction.open_table(RECORDS)?;
+                for record in commit.records {
+                    table.insert(record.position.seq, record.bytes.as_slice())?;
+                }
+                if let Some(upto) = commit.prune {
+                    let mut gone = 0;
+                    while table.first()?.is_some_and(|(seq, _)| seq.value() <= upto) {
+                        more = gone == PRUNE_RECORDS_MAX;
+                        if more {
+                            break;
+                        }
+                        table.pop_first()?;
+                        gone += 1;
+                    }
+                }
+                let mut table = transaction.open_table(META)?;
+                if let Some(meta) = commit.meta {
+                    let mut bytes = meta.encode_to_vec();
+                    seal(&mut bytes, 0);
+                    table.insert((), bytes.as_slice())?;
+                }
+            }
+            transaction.commit()?;
+            Ok(more)
+        };
+        guarded(FileName::Log, work)
+    }
+
+    /// What is known of the store; none if it is new.
+    pub(crate) fn meta(&self) -> Result<Option<Meta>, Fault> {
+        let bytes = guarded(FileName::Log, || {
+            let table = self.db.begin_read()?.open_table(META)?;
+            Ok(table.get(())?.map(|bytes| bytes.value().to_vec()))
+        })?;
+        let Some(bytes) = bytes else {
+            return Ok(None);
+        };
+        let damaged = |Damaged(what)| Fault::damaged(FileName::Log, "in its meta record", what);
+        let (bytes, _) = unseal(&bytes, 0).map_err(damaged)?;
+        let meta = Meta::decode(bytes).map_err(|error| damaged(error.into()))?;
+        if meta.format != FORMAT {
+            return Err(damaged(Damaged(unknown_format(meta.format))));
+        }
+        Ok(Some(meta))
+    }
+
+    /// The records after `seq`, in order, until `each` returns false.
+    pub(crate) fn records_after(
+        &self,
+        seq: u64,
+        mut each: impl FnMut(u64, &[u8]) -> bool,
+    ) -> Result<(), Fault> {
+        guarded(FileName::Log, || {
+            let table = self.db.begin_read()?.open_table(RECORDS)?;
+            for record in table.range(seq + 1..)? {
+                let (seq, bytes) = record?;
+                if !each(seq.value(), bytes.value()) {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The records up to `seq`, the last first, until `each` returns false.
+    pub(crate) fn records_back_from(
+        &self,
+        seq: u64,
+        mut each: impl FnMut(u64, &[u8]) -> bool,
+    ) -> Result<(), Fault> {
+        guarded(FileName::Log, || {
+            let table = self.db.begin_read()?.open_table(RECORDS)?;
+            for record in table.range(..=seq)?.rev() {
+                let (seq, bytes) = record?;
+                if !each(seq.value(), bytes.value()) {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The last record, and how many bytes those after `seq` have.
+    pub(crate) fn last(&self) -> Result<Option<Position>, Fault> {
+        let last = guarded(FileName::Log, || {
+            let table = self.db.begin_read()?.open_table(RECORDS)?;
+            let last = table.last()?;
+            Ok(last.map(|(seq, bytes)| (seq.value(), bytes.value().to_vec())))
+        })?;
+        let Some((seq, bytes)) = last else {
+            return Ok(None);
+        };
+        let (_, position) = decode_alone(seq, &bytes).map_err(|Damaged(what)| {
+            Fault::damaged(FileName::Log, format!("at record {seq}"), what)
+        })?;
+        Ok(Some(position))
+    }
+
+    /// How much disk the records take, and how many there are.
+    pub(crate) fn count(&self) -> Result<u64, Fault> {
+        use redb::ReadableTableMetadata as _;
+        guarded(FileName::Log, || {
+            let table = self.db.begin_read()?.open_table(RECORDS)?;
+            Ok(table.len()?)
+        })
+    }
+}
+
+/// Opens a file of the engine, and has it checked.
+pub(crate) fn open(disk: &dyn Disk, name: FileName) -> Result<Database, Fault> {
+    let file = disk.open(name).map_err(|error| Fault::io(name, error))?;
+    open_file(file, name)
+}
+
+pub(crate) fn open_file(file: Arc<dyn StorageBackend>, name: FileName) -> Result<Database, Fault> {
+    let noted = Arc::new(LastRead::new(file));
+    let opened = guarded(name, || {
+        let mut builder = Database::builder();
+        builder
+            .set_cache_size(CACHE_BYTES)
+            .set_check_integrity_on_open(true);
+        Ok(builder.create_with_backend(Shared(noted.clone()))?)
+    });
+    opened.map_err(|fault| match fault {
+        Fault::Damaged { file, what, .. } => Fault::Damaged {
+            file,
+            at: format!("near byte {}", noted.offset()),
+            what,
+        },
+        other => other,
+    })
+}
+
+/// A file that knows where it was read last: what damage is blamed on.
+#[derive(Debug)]
+struct LastRead {
+    file: Arc<dyn StorageBackend>,
+    offset: std::sync::atomic::AtomicU64,
+}
+
+impl LastRead {
+    fn new(file: Arc<dyn StorageBackend>) -> Self {
+        Self {
+            file,
+            offset: 0.into(),
+        }
+    }
+
+    fn offset(&self) -> u64 {
+        self.offset.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+impl StorageBackend for LastRead {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.offset
+            .store(offset, std::sync::atomic::Ordering::Relaxed);
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.file.write(offset, data)
+    }
+}
+
+/// Does something with the engine. On damaged files it may panic where it should return an error.
+pub(crate) fn guarded<T>(
+    name: FileName,
+    work: impl FnOnce() -> Result<T, redb::Error>,
+) -> Result<T, Fault> {
+    let damaged = |what: String| Fault::damaged(name, "in the storage engine", what);
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(done)) => Ok(done),
+        // So it calls a file that is none of its own, or ends too early.
+        Ok(Err(redb::Error::Io(error)))
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+            ) =>
+        {
+            Err(damaged(error.to_string()))
+        }
+        Ok(Err(redb::Error::Io(error))) => Err(Fault::io(name, error)),
+        Ok(Err(error @ redb::Error::PreviousIo)) => Err(Fault::io(name, io::Error::other(error))),
+        Ok(Err(error)) => Err(damaged(error.to_string())),
+        Err(panic) => {
+            let what = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(damaged(format!(
+                "it gave up: {}",
+                what.unwrap_or("without a word")
+            )))
+        }
+    }
+}

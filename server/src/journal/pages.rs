@@ -1,0 +1,305 @@
+//! A copy of the whole state as pages: each with a checksum over it and all before it, and a digest at the end. Snapshots
+//! and backups are made of the same pages.
+
+use prost::Message as _;
+use prost::bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use super::log::{seal, unknown_format, unseal};
+use super::stored::{self, Damaged, End, FORMAT, Head, KeyedEntry, Page};
+use crate::machine::{Answered, CopyHead, Entry, Key, Machine, OpenedSession, StateMachine, Time};
+
+/// A page is closed when it has so many bytes; one entry always fits. Large enough to cost little each, small enough to be
+/// one message to a client.
+const PAGE_BYTES: usize = 128 << 10;
+
+/// What a state came to: SHA-256 over its revision, machines, sessions and entries in order. Answered requests are left
+/// out, since they are forgotten as time goes by.
+#[derive(Clone, Debug)]
+pub(crate) struct StateDigest(Sha256);
+
+impl StateDigest {
+    fn of(head: &Head) -> Self {
+        Self(Sha256::new().chain_update(head.revision.to_le_bytes()))
+    }
+
+    fn item(&mut self, kind: u8, item: &impl prost::Message) {
+        let bytes = item.encode_length_delimited_to_vec();
+        self.0.update([kind]);
+        self.0.update(&bytes);
+    }
+
+    fn page(&mut self, page: &Page) {
+        page.machines
+            .iter()
+            .for_each(|machine| self.item(1, machine));
+        page.sessions
+            .iter()
+            .for_each(|session| self.item(2, session));
+        page.entries.iter().for_each(|entry| self.item(3, entry));
+    }
+
+    fn end(self) -> Bytes {
+        Bytes::copy_from_slice(&self.0.finalize())
+    }
+}
+
+/// Makes pages of what it is given.
+#[derive(Debug)]
+pub(crate) struct PageWriter {
+    digest: StateDigest,
+    page: Page,
+    page_bytes: usize,
+    key_count: u64,
+    crc: u32,
+    full: Vec<Vec<u8>>,
+}
+
+impl PageWriter {
+    pub(crate) fn new(head: Head, copy: &CopyHead) -> Self {
+        let mut writer = Self {
+            digest: StateDigest::of(&head),
+            page_bytes: head.encoded_len(),
+            page: Page {
+                head: Some(head),
+                ..Page::default()
+            },
+            key_count: 0,
+            crc: 0,
+            full: Vec::new(),
+        };
+        for machine in &copy.machines {
+            let machine = stored::Machine::from(machine);
+            writer.grow(machine.encoded_len());
+            writer.page.machines.push(machine);
+        }
+        for session in &copy.sessions {
+            let session = stored::OpenedSession::from(session);
+            writer.grow(session.encoded_len());
+            writer.page.sessions.push(session);
+        }
+        writer
+    }
+
+    pub(crate) fn entries(&mut self, entries: &[(Key, Entry)]) {
+        for (key, entry) in entries {
+            let entry = KeyedEntry::of(key, entry);
+            self.grow(entry.encoded_len());
+            self.page.entries.push(entry);
+            self.key_count += 1;
+        }
+    }
+
+    pub(crate) fn answered(&mut self, answered: &[Answered]) {
+        for answered in answered {
+            let answered = stored::Answered::from(answered);
+            self.grow(answered.encoded_len());
+            self.page.answered.push(answered);
+        }
+    }
+
+    /// Writes the last page. Returns the digest.
+    pub(crate) fn end(&mut self) -> Bytes {
+        self.digest.page(&self.page);
+        let digest = self.digest.clone().end();
+        self.page.end = Some(End {
+            key_count: self.key_count,
+            digest: digest.clone(),
+        });
+        self.close_page();
+        digest
+    }
+
+    /// The pages that are full.
+    pub(crate) fn take(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.full)
+    }
+
+    fn grow(&mut self, bytes: usize) {
+        if self.page_bytes > 0 && self.page_bytes + bytes > PAGE_BYTES {
+            self.digest.page(&self.page);
+            self.close_page();
+        }
+        self.page_bytes += bytes;
+    }
+
+    fn close_page(&mut self) {
+        let mut bytes = self.page.encode_to_vec();
+        self.crc = seal(&mut bytes, self.crc);
+        self.full.push(bytes);
+        self.page = Page::default();
+        self.page_bytes = 0;
+    }
+}
+
+/// Makes a state of pages.
+#[derive(Debug)]
+pub(crate) struct PageReader {
+    machine: StateMachine,
+    head: Option<Head>,
+    digest: Option<StateDigest>,
+    end: Option<End>,
+    key_count: u64,
+    crc: u32,
+}
+
+/// A copy, read to its end.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    pub(crate) machine: StateMachine,
+    pub(crate) head: Head,
+    pub(crate) digest: Bytes,
+    pub(crate) key_count: u64,
+}
+
+impl PageReader {
+    /// Reads into an empty state.
+    pub(crate) fn new(machine: StateMachine) -> Self {
+        Self {
+            machine,
+            head: None,
+            digest: None,
+            end: None,
+            key_count: 0,
+            crc: 0,
+        }
+    }
+
+    /// Reads the next page.
+    pub(crate) fn page(&mut self, bytes: &[u8]) -> Result<(), Damaged> {
+        let (bytes, crc) = unseal(bytes, self.crc)?;
+        self.crc = crc;
+        let page = Page::decode(bytes)?;
+        if self.end.is_some() {
+            return Err(Damaged("it comes after the end".into()));
+        }
+        match (&self.head, &page.head) {
+            (None, Some(head)) if head.format != FORMAT => {
+                return Err(Damaged(unknown_format(head.format)));
+            }
+            (None, Some(head)) => {
+                self.machine.restore_revision(head.revision);
+                self.digest = Some(StateDigest::of(head));
+                self.head = page.head.clone();
+            }
+            (None, None) => return Err(Damaged("it is not the first".into())),
+            (Some(_), Some(_)) => return Err(Damaged("it is another first one".into())),
+            (Some(_), None) => {}
+        }
+        let digest = self.digest.as_mut().expect("the first page had a head");
+        digest.page(&page);
+        self.end = page.end;
+        self.key_count += page.entries.len() as u64;
+        self.restore(page.machines, page.sessions, page.entries, page.answered)
+    }
+
+    fn restore(
+        &mut self,
+        machines: Vec<stored::Machine>,
+        sessions: Vec<stored::OpenedSession>,
+        entries: Vec<KeyedEntry>,
+        answered: Vec<stored::Answered>,
+    ) -> Result<(), Damaged> {
+        let unfit = |unfit: crate::machine::Unfit| Damaged(unfit.to_string());
+        for machine in machines {
+            self.machine
+                .restore_machine(Machine::from(machine))
+                .map_err(unfit)?;
+        }
+        for session in sessions {
+            self.machine
+                .restore_session(OpenedSession::from(session))
+                .map_err(unfit)?;
+        }
+        for entry in entries {
+            let (key, entry) = entry.into_domain()?;
+            self.machine.restore_entry(key, entry).map_err(unfit)?;
+        }
+        for answered in answered {
+            self.machine.restore_answered(answered.try_into()?);
+        }
+        Ok(())
+    }
+
+    /// The whole copy.
+    pub(crate) fn end(self) -> Result<Restored, Damaged> {
+        let (Some(head), Some(digest), Some(end)) = (self.head, self.digest, self.end) else {
+            return Err(Damaged("it ends too early".into()));
+        };
+        let digest = digest.end();
+        if end.key_count != self.key_count {
+            return Err(Damaged(format!(
+                "it has {} keys, and should have {}",
+                self.key_count, end.key_count
+            )));
+        }
+        if end.digest != digest {
+            return Err(Damaged("its digest is another than it should be".into()));
+        }
+        Ok(Restored {
+            machine: self.machine,
+            head,
+            digest,
+            key_count: end.key_count,
+        })
+    }
+}
+
+/// The digest of a state as it is.
+pub(crate) fn digest_of(machine: &mut StateMachine, time: Time) -> Bytes {
+    let mut digest = None;
+    write_all(machine, &plain_head(time), |_| Ok::<_, ()>(()), &mut digest)
+        .expect("nothing fails here");
+    digest.expect("it was written to its end")
+}
+
+fn plain_head(time: Time) -> Head {
+    Head {
+        format: FORMAT,
+        time: stored::nanos(time),
+        version: env!("CARGO_PKG_VERSION").into(),
+        ..Head::default()
+    }
+}
+
+/// Writes a state that does not change meanwhile, page by page.
+pub(crate) fn write_all<E>(
+    machine: &mut StateMachine,
+    head: &Head,
+    mut each: impl FnMut(Vec<u8>) -> Result<(), E>,
+    digest: &mut Option<Bytes>,
+) -> Result<(), E> {
+    use crate::machine::CopySlice;
+    let (id, copy) = machine.begin_copy(0);
+    let head = Head {
+        revision: copy.revision,
+        ..head.clone()
+    };
+    let mut writer = PageWriter::new(head, &copy);
+    loop {
+        let slice = machine.next_of_copy(id, 1_000, PAGE_BYTES);
+        let end = match slice.expect("nothing changes meanwhile") {
+            CopySlice::Entries(entries) => {
+                writer.entries(&entries);
+                false
+            }
+            CopySlice::Answered(answered) => {
+                writer.answered(&answered);
+                false
+            }
+            CopySlice::End => {
+                *digest = Some(writer.end());
+                true
+            }
+        };
+        for page in writer.take() {
+            if let Err(error) = each(page) {
+                machine.end_copy(id);
+                return Err(error);
+            }
+        }
+        if end {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,487 @@
+//! The thread that writes the log, and the one that writes a snapshot beside it.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc as tokio_mpsc;
+use tracing::{debug, error, info, warn};
+
+use super::disk::{Disk, Slot};
+use super::log::{Commit, Encoded, Log, Sync};
+use super::snapshot::SnapshotWriter;
+use super::stored::{self, FORMAT, Head, Meta, Record, SnapshotMeta};
+use super::watermark::Watermark;
+use super::{Answers, Command, Event, Fault, Journal, PageWriter, Position, QUEUE, Segment, Space};
+use crate::config::{Durability, SPACE_INTERVAL};
+use crate::machine::{CopyHead, CopySlice, Time};
+
+/// How long a full disk is left alone before it is tried again.
+const FULL_PAUSE: Duration = Duration::from_millis(100);
+
+pub(super) fn slot(number: u32) -> Slot {
+    match number {
+        0 => Slot::A,
+        _ => Slot::B,
+    }
+}
+
+pub(super) fn slot_number(slot: Slot) -> u32 {
+    match slot {
+        Slot::A => 0,
+        Slot::B => 1,
+    }
+}
+
+/// A snapshot that was written.
+#[derive(Debug)]
+pub(crate) struct NewSnapshot {
+    meta: SnapshotMeta,
+    bytes: u64,
+    key_count: u64,
+    took: Duration,
+}
+
+/// What the log's thread has.
+#[derive(Debug)]
+pub(super) struct Persister {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) log: Log,
+    pub(super) watermark: Watermark,
+    pub(super) meta: Meta,
+    pub(super) position: Position,
+    /// Bytes of the log since the last snapshot.
+    pub(super) log_bytes: u64,
+    pub(super) durability: Durability,
+    pub(super) least_free_bytes: u64,
+}
+
+impl Persister {
+    /// Starts the thread. It ends when it is told to close, when the owner is gone, or after a failure.
+    pub(super) fn start(self, snapshot_bytes: u64) -> (Journal, JoinHandle<()>) {
+        let (commands, receiver) = mpsc::sync_channel(QUEUE);
+        let (sender, events) = tokio_mpsc::channel(QUEUE);
+        let journal = Journal {
+            commands: commands.clone(),
+            events,
+            seq: self.position.seq,
+            answers: match self.durability {
+                Durability::Sync => Answers::Committed,
+                Durability::Interval(_) | Durability::None => Answers::AtOnce,
+            },
+            snapshot_bytes,
+        };
+        let writing = Writing {
+            synced_at: Instant::now(),
+            unsynced: None,
+            prune: self.older_snapshot(),
+            snapshotting: false,
+            space: Space::Enough,
+            space_seen: None,
+            events: sender,
+            commands,
+            of: self,
+        };
+        let thread = thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || writing.run(&receiver))
+            .expect("the system has another thread");
+        (journal, thread)
+    }
+
+    /// Up to where the log is no more needed: the older snapshot has it, too.
+    fn older_snapshot(&self) -> Option<u64> {
+        match &self.meta.snapshots[..] {
+            [older, _newer] => Some(older.seq),
+            _ => None,
+        }
+    }
+}
+
+/// The log's thread at work.
+struct Writing {
+    of: Persister,
+    commands: SyncSender<Command>,
+    events: tokio_mpsc::Sender<Event>,
+    synced_at: Instant,
+    /// The last record that is not synced yet.
+    unsynced: Option<Position>,
+    /// Records up to here are to be taken away.
+    prune: Option<u64>,
+    snapshotting: bool,
+    space: Space,
+    space_seen: Option<Instant>,
+}
+
+/// Why the thread ends.
+enum End {
+    Closed,
+    /// The owner is gone.
+    Left,
+    Failed(Fault),
+}
+
+impl From<Fault> for End {
+    fn from(fault: Fault) -> Self {
+        Self::Failed(fault)
+    }
+}
+
+impl Writing {
+    fn run(mut self, commands: &Receiver<Command>) {
+        match self.work(commands) {
+            Err(End::Closed) => self.tell(Event::Closed),
+            Err(End::Left) | Ok(()) => debug!("the owner is gone"),
+            Err(End::Failed(fault)) => {
+                error!(%fault, "the journal cannot go on");
+                self.tell(Event::Failed(fault.to_string()));
+            }
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        // An error means that the owner is gone, which is found out with the next command.
+        let _ = self.events.blocking_send(event);
+    }
+
+    fn work(&mut self, commands: &Receiver<Command>) -> Result<(), End> {
+        loop {
+            self.look_at_space();
+            let command = match commands.recv_timeout(self.patience()) {
+                Ok(command) => command,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.idle()?;
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(End::Left),
+            };
+            match command {
+                Command::Commit(segment) => self.commit(segment)?,
+                Command::Snapshot {
+                    head,
+                    seq,
+                    time,
+                    slices,
+                } => self.snapshot(head, seq, time, slices)?,
+                Command::SnapshotDone(done) => self.snapshot_done(done)?,
+                Command::Close { revision, time } => {
+                    self.of.meta.closed = true;
+                    self.of.meta.used_revision = revision;
+                    self.of.meta.time = stored::nanos(time);
+                    self.of.disk.force_syncs();
+                    self.sync_meta()?;
+                    return Err(End::Closed);
+                }
+            }
+        }
+    }
+
+    /// How long to wait for a command before [something else](Self::idle) is to be done.
+    fn patience(&self) -> Duration {
+        if self.events.is_closed() {
+            return Duration::ZERO;
+        }
+        match (self.of.durability, self.unsynced, self.prune) {
+            (Durability::Interval(interval), Some(_), _) => {
+                interval.saturating_sub(self.synced_at.elapsed())
+            }
+            (_, None, Some(_)) => Duration::from_millis(10),
+            _ => SPACE_INTERVAL,
+        }
+    }
+
+    fn idle(&mut self) -> Result<(), End> {
+        if self.events.is_closed() {
+            return Err(End::Left);
+        }
+        if let (Some(_), Durability::Interval(interval)) = (self.unsynced, self.of.durability) {
+            if self.synced_at.elapsed() >= interval {
+                self.write(&[], Sync::Now)?;
+            }
+        } else if self.prune.is_some() {
+            self.write(&[], Sync::Now)?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, segment: Segment) -> Result<(), End> {
+        let Segment {
+            seq,
+            revision,
+            time,
+            effects,
+        } = segment;
+        let record = Record {
+            format: FORMAT,
+            epoch: self.of.meta.epoch,
+            seq,
+            revision,
+            time: stored::nanos(time),
+            previous_crc: self.of.position.crc,
+            effects: effects.iter().map(stored::Effect::from).collect(),
+        };
+        let encoded = Encoded::of(&record, self.of.position);
+        drop((record, effects));
+        let sync = match self.of.durability {
+            Durability::Interval(interval) if self.synced_at.elapsed() < interval => Sync::Later,
+            _ => Sync::Now,
+        };
+        let bytes = encoded.bytes.len() as u64;
+        self.write(std::slice::from_ref(&encoded), sync)?;
+        self.of.log_bytes = self.of.log_bytes.saturating_add(bytes);
+        self.tell(Event::Committed {
+            seq,
+            log_bytes: self.of.log_bytes,
+        });
+        Ok(())
+    }
+
+    /// Writes records, and whatever else is to be written. Waits where the disk is full until it is not.
+    fn write(&mut self, records: &[Encoded], sync: Sync) -> Result<(), End> {
+        loop {
+            let commit = Commit {
+                records,
+                meta: None,
+                prune: self.prune,
+            };
+            match self.of.log.commit(&commit, sync) {
+                Ok(more) => {
+                    if !more {
+                        self.prune = None;
+                    }
+                    break;
+                }
+                Err(fault) if fault.is_full() => {
+                    if self.wait_for_space(records)? {
+                        break;
+                    }
+                }
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        if let Some(last) = records.last() {
+            self.of.position = last.position;
+            self.unsynced = Some(last.position);
+        }
+        if sync == Sync::Now {
+            self.synced_at = Instant::now();
+            // Where the system syncs when it likes, the mark could be on disk before what it marks.
+            if let Some(synced) = self.unsynced.take()
+                && self.of.durability != Durability::None
+            {
+                self.of.watermark.set(synced.seq);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the log can be written again, and opens it anew: after an error the engine takes nothing more, and only
+    /// what is on disk tells whether the last commit is there. Returns whether it is.
+    fn wait_for_space(&mut self, records: &[Encoded]) -> Result<bool, End> {
+        warn!("the disk is full: waiting for space");
+        loop {
+            if self.events.is_closed() {
+                return Err(End::Left);
+            }
+            let free = self.of.disk.free_bytes().unwrap_or(0);
+            self.tell_space(Space::Full {
+                free,
+                least: self.of.least_free_bytes,
+            });
+            thread::sleep(FULL_PAUSE);
+            if free == 0 {
+                continue;
+            }
+            match Log::open(&*self.of.disk) {
+                Ok(log) => {
+                    let last = log.last()?;
+                    self.of.log = log;
+                    let there = last.map_or(0, |last| last.seq);
+                    let wanted = records.last().map(|record| record.position);
+                    // Commits that were not synced are gone with the engine that had them.
+                    if there < self.of.position.seq {
+                        return Err(End::Failed(Fault::damaged(
+                            super::disk::FileName::Log,
+                            format!("at record {}", self.of.position.seq),
+                            "it is gone after the disk was full",
+                        )));
+                    }
+                    info!("the disk has space again");
+                    self.space_seen = None;
+                    return Ok(wanted.is_some() && last == wanted);
+                }
+                Err(fault) if fault.is_full() => {}
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+    }
+
+    fn sync_meta(&mut self) -> Result<(), End> {
+        let meta = self.of.meta.clone();
+        loop {
+            let commit = Commit {
+                meta: Some(&meta),
+                ..Commit::default()
+            };
+            match self.of.log.commit(&commit, Sync::Now) {
+                Ok(_) => break,
+                Err(fault) if fault.is_full() => {
+                    self.wait_for_space(&[])?;
+                }
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        self.synced_at = Instant::now();
+        if let Some(synced) = self.unsynced.take() {
+            self.of.watermark.set(synced.seq);
+        }
+        Ok(())
+    }
+
+    fn look_at_space(&mut self) {
+        if self
+            .space_seen
+            .is_some_and(|seen| seen.elapsed() < SPACE_INTERVAL)
+        {
+            return;
+        }
+        self.space_seen = Some(Instant::now());
+        let least = self.of.least_free_bytes;
+        match self.of.disk.free_bytes() {
+            Ok(free) if free < least => self.tell_space(Space::Low { free, least }),
+            Ok(_) => self.tell_space(Space::Enough),
+            Err(error) => warn!(%error, "cannot tell how much space there is"),
+        }
+    }
+
+    fn tell_space(&mut self, space: Space) {
+        if std::mem::discriminant(&space) != std::mem::discriminant(&self.space) {
+            match space {
+                Space::Enough => info!("there is enough disk space again"),
+                Space::Low { free, least } => {
+                    warn!(
+                        free,
+                        least, "little disk space is left: no growth from here on"
+                    );
+                }
+                Space::Full { .. } => {}
+            }
+            self.tell(Event::Space(space));
+        }
+        self.space = space;
+    }
+
+    fn snapshot(
+        &mut self,
+        head: CopyHead,
+        seq: u64,
+        time: Time,
+        slices: Receiver<CopySlice>,
+    ) -> Result<(), End> {
+        debug_assert_eq!(seq, self.of.position.seq, "it comes after its last segment");
+        self.snapshotting = true;
+        let stored_head = Head {
+            format: FORMAT,
+            store_id: self.of.meta.store_id.clone(),
+            revision: head.revision,
+            time: stored::nanos(time),
+            seq,
+            record_crc: self.of.position.crc,
+            version: env!("CARGO_PKG_VERSION").into(),
+        };
+        let last = self.of.meta.snapshots.last();
+        let slot = last.map_or(Slot::A, |last| slot(last.slot).other());
+        let (disk, commands, events) = (
+            self.of.disk.clone(),
+            self.commands.clone(),
+            self.events.clone(),
+        );
+        let writing = move || {
+            let done = write_snapshot(&*disk, slot, stored_head, &head, &slices, &events);
+            if let Some(done) = done.transpose() {
+                // An error means that nobody needs it any more.
+                let _ = commands.send(Command::SnapshotDone(done));
+            }
+        };
+        thread::Builder::new()
+            .name("snapshot".into())
+            .spawn(writing)
+            .map_err(|error| {
+                End::Failed(Fault::io(super::disk::FileName::Snapshot(slot), error))
+            })?;
+        Ok(())
+    }
+
+    fn snapshot_done(&mut self, done: Result<NewSnapshot, Fault>) -> Result<(), End> {
+        self.snapshotting = false;
+        let made = done.is_ok();
+        match done {
+            Ok(new) => {
+                let snapshots = &mut self.of.meta.snapshots;
+                if snapshots.len() == 2 {
+                    snapshots.remove(0);
+                }
+                info!(
+                    keys = new.key_count,
+                    revision = new.meta.revision,
+                    bytes = new.bytes,
+                    took = ?new.took,
+                    "made a snapshot"
+                );
+                snapshots.push(new.meta);
+                self.sync_meta()?;
+                self.prune = self.of.older_snapshot();
+                self.of.log_bytes = 0;
+            }
+            Err(fault) => warn!(%fault, "could not make a snapshot; trying again later"),
+        }
+        self.tell(Event::SnapshotEnded { made });
+        Ok(())
+    }
+}
+
+/// Writes a snapshot of the slices that come. None if they end too early: the owner is gone, or has given it up.
+fn write_snapshot(
+    disk: &dyn Disk,
+    slot: Slot,
+    head: Head,
+    copy: &CopyHead,
+    slices: &Receiver<CopySlice>,
+    events: &tokio_mpsc::Sender<Event>,
+) -> Result<Option<NewSnapshot>, Fault> {
+    let began = Instant::now();
+    let (seq, revision) = (head.seq, head.revision);
+    let mut file = SnapshotWriter::create(disk, slot)?;
+    let mut pages = PageWriter::new(head, copy);
+    let mut key_count = 0;
+    loop {
+        if events.blocking_send(Event::NextSlice).is_err() {
+            return Ok(None);
+        }
+        match slices.recv() {
+            Ok(CopySlice::Entries(entries)) => {
+                key_count += entries.len() as u64;
+                pages.entries(&entries);
+            }
+            Ok(CopySlice::Answered(answered)) => pages.answered(&answered),
+            Ok(CopySlice::End) => break,
+            Err(_) => return Ok(None),
+        }
+        file.pages(pages.take())?;
+    }
+    let digest = pages.end();
+    file.pages(pages.take())?;
+    let bytes = file.end()?;
+    Ok(Some(NewSnapshot {
+        meta: SnapshotMeta {
+            slot: slot_number(slot),
+            seq,
+            revision,
+            digest,
+        },
+        bytes,
+        key_count,
+        took: began.elapsed(),
+    }))
+}

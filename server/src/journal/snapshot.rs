@@ -1,0 +1,117 @@
+//! A snapshot file: the pages of a copy, in the storage engine.
+
+use std::collections::VecDeque;
+
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+
+use super::Fault;
+use super::disk::{Disk, FileName, Slot};
+use super::log::{guarded, open, open_file};
+use super::pages::{PageReader, Restored};
+use super::stored::Damaged;
+use crate::machine::StateMachine;
+
+/// By number, from 0: a page, encoded, and its checksum.
+const PAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("pages");
+
+/// Bytes of pages that are written in one transaction: what the engine keeps in memory until then.
+const TRANSACTION_BYTES: usize = 4 << 20;
+
+/// Writes a snapshot.
+#[derive(Debug)]
+pub(crate) struct SnapshotWriter {
+    name: FileName,
+    db: Database,
+    waiting: VecDeque<Vec<u8>>,
+    waiting_bytes: usize,
+    pages: u64,
+    bytes: u64,
+}
+
+impl SnapshotWriter {
+    /// Begins anew in this file: what was in it is of no more use.
+    pub(crate) fn create(disk: &dyn Disk, slot: Slot) -> Result<Self, Fault> {
+        let name = FileName::Snapshot(slot);
+        let file = disk.open(name).map_err(|error| Fault::io(name, error))?;
+        file.set_len(0).map_err(|error| Fault::io(name, error))?;
+        // What was there must not come back among the new.
+        file.sync_data().map_err(|error| Fault::io(name, error))?;
+        Ok(Self {
+            name,
+            db: open_file(file, name)?,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            pages: 0,
+            bytes: 0,
+        })
+    }
+
+    pub(crate) fn pages(&mut self, pages: Vec<Vec<u8>>) -> Result<(), Fault> {
+        for page in pages {
+            self.waiting_bytes += page.len();
+            self.waiting.push_back(page);
+        }
+        if self.waiting_bytes >= TRANSACTION_BYTES {
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    /// Completes it; it is on disk then. Returns its bytes.
+    pub(crate) fn end(mut self) -> Result<u64, Fault> {
+        self.write()?;
+        Ok(self.bytes)
+    }
+
+    fn write(&mut self) -> Result<(), Fault> {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.waiting_bytes = 0;
+        let first = self.pages;
+        self.pages += waiting.len() as u64;
+        self.bytes += waiting.iter().map(|page| page.len() as u64).sum::<u64>();
+        guarded(self.name, || {
+            let mut transaction = self.db.begin_write()?;
+            transaction.set_two_phase_commit(true);
+            {
+                let mut table = transaction.open_table(PAGES)?;
+                for (number, page) in (first..).zip(&waiting) {
+                    table.insert(number, page.as_slice())?;
+                }
+            }
+            Ok(transaction.commit()?)
+        })
+    }
+}
+
+/// Reads a snapshot to its end, into an empty state.
+pub(crate) fn read(disk: &dyn Disk, slot: Slot, empty: StateMachine) -> Result<Restored, Fault> {
+    let name = FileName::Snapshot(slot);
+    let db = open(disk, name)?;
+    let mut reader = PageReader::new(empty);
+    let mut expected = 0;
+    let mut damaged = None;
+    guarded(name, || {
+        let table = db.begin_read()?.open_table(PAGES)?;
+        for page in table.iter()? {
+            let (number, bytes) = page?;
+            let number = number.value();
+            let read = match number == expected {
+                true => reader.page(bytes.value()),
+                false => Err(Damaged(format!("page {expected} is missing"))),
+            };
+            if let Err(error) = read {
+                damaged = Some((number, error));
+                break;
+            }
+            expected += 1;
+        }
+        Ok(())
+    })?;
+    let fault = |number: u64, Damaged(what): Damaged| {
+        Fault::damaged(name, format!("at page {number}"), what)
+    };
+    match damaged {
+        Some((number, error)) => Err(fault(number, error)),
+        None => reader.end().map_err(|error| fault(expected, error)),
+    }
+}

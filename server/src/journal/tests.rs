@@ -1,0 +1,169 @@
+//! The journal on a disk that loses power, fills up, and rots.
+
+mod at_rest;
+mod disk_full;
+mod power_loss;
+mod sim_disk;
+mod workload;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::{self, Runtime};
+
+use super::recovery::{self, Opened, Options};
+use super::{Event, OpenError};
+use crate::config::{Durability, Limits};
+use crate::machine::{
+    Answered, CopyHead, CopySlice, Entry, Key, Machine, OpenedSession, StateMachine, Time,
+};
+use crate::owner::Kept;
+
+use sim_disk::SimDisk;
+use workload::Workload;
+
+/// Everything that must be there again.
+#[derive(Clone, Debug, PartialEq)]
+struct Everything {
+    machines: Vec<Machine>,
+    sessions: Vec<OpenedSession>,
+    entries: BTreeMap<Key, Entry>,
+    answered: Vec<Answered>,
+}
+
+impl Everything {
+    fn of(machine: &mut StateMachine) -> Self {
+        let (id, head) = machine.begin_copy(0);
+        let CopyHead {
+            machines, sessions, ..
+        } = head;
+        let mut everything = Self {
+            machines,
+            sessions,
+            entries: BTreeMap::new(),
+            answered: Vec::new(),
+        };
+        loop {
+            match machine.next_of_copy(id, usize::MAX, usize::MAX).unwrap() {
+                CopySlice::Entries(entries) => everything.entries.extend(entries),
+                CopySlice::Answered(answered) => everything.answered.extend(answered),
+                CopySlice::End => return everything,
+            }
+        }
+    }
+}
+
+fn options(durability: Durability) -> Options {
+    Options {
+        limits: Limits::DEFAULT.store_limits(),
+        durability,
+        accept_data_loss: None,
+        now: Time::since_epoch(Duration::from_secs(1)),
+        new_store_id: "store".into(),
+        snapshot_bytes: 4_000,
+        least_free_bytes: 0,
+    }
+}
+
+/// A server without its sockets: a state, and what keeps it.
+struct Node {
+    machine: StateMachine,
+    kept: Kept,
+    now: Time,
+    runtime: Runtime,
+    persister: std::thread::JoinHandle<()>,
+    /// How many calls were acknowledged, in their order.
+    acknowledged: Arc<AtomicU64>,
+    done: u64,
+}
+
+/// The journal has ended.
+struct Ended;
+
+impl Node {
+    fn open(disk: &SimDisk, options: Options) -> Result<Self, OpenError> {
+        let Opened {
+            mut machine,
+            time,
+            journal,
+            persister,
+            ..
+        } = recovery::open(Arc::new(disk.clone()), options)?;
+        let kept = Kept::new(journal, &mut machine);
+        Ok(Self {
+            machine,
+            kept,
+            now: time,
+            runtime: runtime::Builder::new_current_thread().build().unwrap(),
+            persister,
+            acknowledged: Arc::default(),
+            done: 0,
+        })
+    }
+
+    /// Does one call, and has it acknowledged when the owner would.
+    fn call(&mut self, workload: &mut Workload) {
+        self.now = self.now + Duration::from_millis(1);
+        workload.call(&mut self.machine, self.now);
+        self.done += 1;
+        let (acknowledged, number) = (self.acknowledged.clone(), self.done);
+        let answer = move |kept: Result<(), _>| {
+            if kept.is_ok() {
+                acknowledged.store(number, Ordering::SeqCst);
+            }
+        };
+        match self.kept.hold(&mut self.machine) {
+            Some(seq) => self.kept.keep(seq, Box::new(answer)),
+            None => answer(Ok(())),
+        }
+    }
+
+    fn send(&mut self) {
+        self.kept.send(&mut self.machine, self.now);
+    }
+
+    /// Waits for what the journal says next, and does it.
+    fn hear(&mut self) -> Result<(), Ended> {
+        match self.runtime.block_on(self.kept.event()) {
+            Some(event) => self
+                .kept
+                .handle(event, &mut self.machine)
+                .map_err(|_| Ended),
+            None => Err(Ended),
+        }
+    }
+
+    /// Until everything is on disk.
+    fn settle(&mut self) {
+        self.send();
+        while self.kept.waits() {
+            assert!(self.hear().is_ok(), "the journal goes on");
+            self.send();
+        }
+    }
+
+    fn close(mut self) -> Result<StateMachine, Ended> {
+        let closing = self.kept.close(&mut self.machine, self.now);
+        self.runtime.block_on(closing).map_err(|_| Ended)?;
+        drop(self.kept);
+        self.persister.join().unwrap();
+        Ok(self.machine)
+    }
+
+    /// Ends without a word, as a process that is killed does.
+    fn kill(self) {
+        drop(self.kept);
+        self.persister.join().unwrap();
+    }
+
+    fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn events_are_small() {
+    assert!(size_of::<Event>() <= 64, "{}", size_of::<Event>());
+}

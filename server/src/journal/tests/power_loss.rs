@@ -1,0 +1,197 @@
+//! The power fails at any call to the disk, again and again: everything that was acknowledged is there, and of the rest
+//! either the segment that was under way or nothing.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+use crate::journal::disk::{FileName, Slot};
+use crate::machine::Revision;
+
+/// One life of a store: a few runs, each ended by a power loss, or in order.
+struct Life {
+    seed: u64,
+    disk: SimDisk,
+    workload: Workload,
+    durability: Durability,
+    /// What there was after each call of the last run, from the one it began with.
+    states: Vec<Everything>,
+    acknowledged: u64,
+    revision: Revision,
+    losses: u64,
+    acknowledged_in_all: u64,
+}
+
+/// What many lives came to.
+#[derive(Debug, Default)]
+struct Sum {
+    losses: AtomicU64,
+    acknowledged: AtomicU64,
+    deaths_while_opening: AtomicU64,
+    /// Runs that began with two snapshots.
+    snapshots: AtomicU64,
+}
+
+impl Life {
+    fn new(seed: u64, durability: Durability) -> Self {
+        Self {
+            seed,
+            disk: SimDisk::new(seed),
+            workload: Workload::new(seed),
+            durability,
+            states: vec![Everything::of(&mut StateMachine::new(
+                Limits::DEFAULT.store_limits(),
+            ))],
+            acknowledged: 0,
+            revision: 0,
+            losses: 0,
+            acknowledged_in_all: 0,
+        }
+    }
+
+    /// Opens the store; the power may fail meanwhile.
+    fn open(&mut self, sum: &Sum) -> Node {
+        loop {
+            let calls = self.workload.up_to(60);
+            if self.workload.up_to(1) == 0 {
+                self.disk.die_after(calls);
+            }
+            let opened = Node::open(&self.disk, options(self.durability));
+            if !self.disk.is_dead() {
+                self.disk.die_after(u64::MAX);
+                return opened.unwrap_or_else(|error| panic!("seed {}: {error}", self.seed));
+            }
+            // It may have opened before its thread found out.
+            if let Ok(node) = opened {
+                node.kill();
+            }
+            sum.deaths_while_opening.fetch_add(1, Ordering::Relaxed);
+            self.losses += 1;
+            self.disk.power_on();
+        }
+    }
+
+    /// What is there must be what was acknowledged, or with it what was done after.
+    fn check(&mut self, node: &mut Node) {
+        let found = Everything::of(&mut node.machine);
+        let may_be = &self.states[self.acknowledged as usize..];
+        let revision = node.machine.usage().revision;
+        assert!(
+            may_be.contains(&found),
+            "seed {}: {} calls of {} were acknowledged, and there is\n{found:?}\nwhere it should be\n{:?}",
+            self.seed,
+            self.acknowledged,
+            self.states.len() - 1,
+            may_be[0],
+        );
+        assert!(
+            revision >= self.revision,
+            "seed {}: revision {revision} comes after {}",
+            self.seed,
+            self.revision
+        );
+        self.states = vec![found];
+        self.acknowledged = 0;
+    }
+
+    fn run(&mut self, sum: &Sum) {
+        let mut node = self.open(sum);
+        if self.disk.len(FileName::Snapshot(Slot::B)) > 0 {
+            sum.snapshots.fetch_add(1, Ordering::Relaxed);
+        }
+        self.check(&mut node);
+        let calls = self.workload.up_to(300);
+        self.disk.die_after(calls);
+        let mut steps = 0;
+        loop {
+            for _ in 0..self.workload.up_to(3) {
+                node.call(&mut self.workload);
+                self.states.push(Everything::of(&mut node.machine));
+            }
+            node.send();
+            steps += 1;
+            // What is acknowledged has been seen.
+            let acknowledged = node.acknowledged();
+            if acknowledged > self.acknowledged {
+                self.acknowledged = acknowledged;
+                self.revision = node.kept.horizon(&node.machine);
+            }
+            if steps > 200 {
+                self.acknowledged_in_all += node.done;
+                let done = node.done;
+                self.disk.die_after(u64::MAX);
+                assert!(node.close().is_ok(), "seed {}", self.seed);
+                self.acknowledged = done;
+                return;
+            }
+            if node.kept.waits() && node.hear().is_err() {
+                break;
+            }
+        }
+        self.acknowledged = self.acknowledged.max(node.acknowledged());
+        self.acknowledged_in_all += self.acknowledged;
+        node.kill();
+        assert!(
+            self.disk.is_dead(),
+            "seed {}: nothing else ends it",
+            self.seed
+        );
+        self.losses += 1;
+        self.disk.power_on();
+    }
+}
+
+fn lives(name: &str, losses: u64, durability: Durability, life: impl Fn(u64) -> u64 + Sync) -> Sum {
+    let sum = Sum::default();
+    let next = AtomicU64::new(0);
+    let first: u64 = std::env::var("SOLOIST_SEED").map_or(1, |seed| seed.parse().unwrap());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while sum.losses.load(Ordering::Relaxed) < losses {
+                    let seed = life(first + next.fetch_add(1, Ordering::Relaxed));
+                    let mut life = Life::new(seed, durability);
+                    for _ in 0..10 {
+                        life.run(&sum);
+                    }
+                    sum.losses.fetch_add(life.losses, Ordering::Relaxed);
+                    sum.acknowledged
+                        .fetch_add(life.acknowledged_in_all, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    println!("{name}: {sum:?}");
+    sum
+}
+
+/// How many power losses: few here, and as many as wanted by hand.
+fn wanted(default: u64) -> u64 {
+    std::env::var("SOLOIST_POWER_LOSSES").map_or(default, |count| count.parse().unwrap())
+}
+
+#[test]
+fn power_losses_lose_nothing_that_was_acknowledged() {
+    let losses = wanted(10_000);
+    let sum = lives("sync", losses, Durability::Sync, |seed| seed);
+    // It would be easy to lose nothing where nothing is done.
+    let acknowledged = sum.acknowledged.into_inner();
+    assert!(acknowledged > losses * 3, "{acknowledged}");
+    assert!(sum.deaths_while_opening.into_inner() > losses / 20);
+    assert!(sum.snapshots.into_inner() > losses / 20);
+}
+
+#[test]
+fn a_disk_that_lies_about_syncs_is_found_out() {
+    let found = (0..50).filter(|seed| {
+        let lied = std::panic::catch_unwind(|| {
+            let mut life = Life::new(*seed, Durability::Sync);
+            life.disk.lie();
+            for _ in 0..10 {
+                life.run(&Sum::default());
+            }
+        });
+        lied.is_err()
+    });
+    let found = found.count();
+    assert!(found > 25, "{found} of 50");
+}

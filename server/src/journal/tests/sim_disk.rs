@@ -1,0 +1,335 @@
+//! A disk in memory that dies at a given call, and keeps what disks keep: of what was not synced, any sectors or any
+//! writes, and any of the lengths that a file had.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use redb::StorageBackend;
+
+use crate::journal::disk::{Disk, FileName};
+
+const SECTOR: usize = 512;
+
+#[derive(Clone, Debug)]
+pub(super) struct SimDisk(Arc<Mutex<Sim>>);
+
+#[derive(Debug)]
+struct Sim {
+    files: BTreeMap<FileName, Content>,
+    rng: StdRng,
+    /// So many calls that change anything go well.
+    calls_left: u64,
+    dead: bool,
+    /// Handles from before it died are of no use after.
+    generation: u64,
+    /// How likely it is that something unsynced is kept.
+    survival: f64,
+    unit: Unit,
+    /// Bytes that all files together may have.
+    room: u64,
+    /// Syncs that were asked for.
+    syncs: u64,
+    /// Syncs do nothing, as where the system lies.
+    lies: bool,
+}
+
+/// What is kept or lost as a whole.
+#[derive(Clone, Copy, Debug)]
+enum Unit {
+    Sector,
+    Write,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Content {
+    /// What is surely kept.
+    durable: Vec<u8>,
+    /// What is read.
+    present: Vec<u8>,
+    pending: Vec<Pending>,
+}
+
+#[derive(Clone, Debug)]
+enum Pending {
+    Write(usize, Vec<u8>),
+    Len(usize),
+}
+
+#[derive(Debug)]
+struct SimFile {
+    disk: SimDisk,
+    name: FileName,
+    generation: u64,
+}
+
+fn died() -> io::Error {
+    io::Error::other("the disk has died")
+}
+
+impl SimDisk {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let survival = [0.0, 0.1, 0.5, 0.9, 1.0][rng.random_range(0..5)];
+        let unit = match rng.random() {
+            true => Unit::Sector,
+            false => Unit::Write,
+        };
+        Self(Arc::new(Mutex::new(Sim {
+            files: BTreeMap::new(),
+            rng,
+            calls_left: u64::MAX,
+            dead: false,
+            generation: 0,
+            survival,
+            unit,
+            room: u64::MAX,
+            syncs: 0,
+            lies: false,
+        })))
+    }
+
+    fn sim(&self) -> std::sync::MutexGuard<'_, Sim> {
+        self.0.lock().unwrap()
+    }
+
+    /// It dies after so many more calls.
+    pub(super) fn die_after(&self, calls: u64) {
+        self.sim().calls_left = calls;
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.sim().dead
+    }
+
+    /// From here on, syncs do nothing.
+    pub(super) fn lie(&self) {
+        self.sim().lies = true;
+    }
+
+    pub(super) fn set_room(&self, room: u64) {
+        self.sim().room = room;
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        let used = |content: &Content| content.present.len() as u64;
+        self.sim().files.values().map(used).sum()
+    }
+
+    /// The power comes back: what is there is what was kept.
+    pub(super) fn power_on(&self) {
+        let mut sim = self.sim();
+        let Sim {
+            files,
+            rng,
+            survival,
+            unit,
+            ..
+        } = &mut *sim;
+        for content in files.values_mut() {
+            content.lose(rng, *survival, *unit);
+        }
+        sim.dead = false;
+        sim.calls_left = u64::MAX;
+        sim.generation += 1;
+    }
+
+    /// The process is killed: everything that it wrote stays.
+    pub(super) fn process_killed(&self) {
+        self.sim().generation += 1;
+    }
+
+    /// Changes what is in a file while nobody has it open.
+    pub(super) fn tamper(&self, name: FileName, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut sim = self.sim();
+        let content = sim.files.entry(name).or_default();
+        change(&mut content.present);
+        content.durable = content.present.clone();
+        content.pending.clear();
+    }
+
+    pub(super) fn len(&self, name: FileName) -> usize {
+        let sim = self.sim();
+        sim.files
+            .get(&name)
+            .map_or(0, |content| content.present.len())
+    }
+
+    /// Another disk with the same on it.
+    pub(super) fn copied(&self, seed: u64) -> Self {
+        let copy = Self::new(seed);
+        copy.sim().files = self.sim().files.clone();
+        copy
+    }
+}
+
+impl Sim {
+    /// Whether a call that changes something still goes well.
+    fn call(&mut self) -> Result<bool, io::Error> {
+        if self.dead {
+            return Err(died());
+        }
+        if self.calls_left == 0 {
+            self.dead = true;
+            return Ok(false);
+        }
+        self.calls_left -= 1;
+        Ok(true)
+    }
+}
+
+impl Content {
+    fn write(&mut self, offset: usize, data: &[u8]) {
+        let end = offset + data.len();
+        if self.present.len() < end {
+            self.present.resize(end, 0);
+        }
+        self.present[offset..end].copy_from_slice(data);
+    }
+
+    fn lose(&mut self, rng: &mut StdRng, survival: f64, unit: Unit) {
+        let mut kept = std::mem::take(&mut self.durable);
+        let lens = self.pending.iter().filter_map(|pending| match pending {
+            Pending::Len(len) => Some(*len),
+            Pending::Write(..) => None,
+        });
+        let lens: Vec<usize> = [kept.len()].into_iter().chain(lens).collect();
+        let len = match rng.random_bool(survival) {
+            true => *lens.last().unwrap(),
+            false => lens[rng.random_range(0..lens.len())],
+        };
+        for pending in self.pending.drain(..) {
+            let Pending::Write(offset, data) = pending else {
+                continue;
+            };
+            let pieces: Vec<(usize, &[u8])> = match unit {
+                Unit::Write => vec![(offset, &data)],
+                Unit::Sector => {
+                    // Sectors begin where the file's do.
+                    let first = (SECTOR - offset % SECTOR).min(data.len());
+                    let (head, tail) = data.split_at(first);
+                    let mut pieces = vec![(offset, head)];
+                    let rest = tail.chunks(SECTOR).enumerate();
+                    pieces.extend(rest.map(|(n, piece)| (offset + first + n * SECTOR, piece)));
+                    pieces
+                }
+            };
+            for (at, piece) in pieces {
+                if rng.random_bool(survival) {
+                    let end = at + piece.len();
+                    if kept.len() < end {
+                        kept.resize(end, 0);
+                    }
+                    kept[at..end].copy_from_slice(piece);
+                }
+            }
+        }
+        kept.resize(len, 0);
+        self.present = kept.clone();
+        self.durable = kept;
+    }
+}
+
+impl SimFile {
+    fn with<T>(&self, work: impl FnOnce(&mut Sim, FileName) -> io::Result<T>) -> io::Result<T> {
+        let mut sim = self.disk.sim();
+        if sim.generation != self.generation || sim.dead {
+            return Err(died());
+        }
+        work(&mut sim, self.name)
+    }
+}
+
+impl StorageBackend for SimFile {
+    fn len(&self) -> io::Result<u64> {
+        self.with(|sim, name| Ok(sim.files[&name].present.len() as u64))
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.with(|sim, name| {
+            let present = &sim.files[&name].present;
+            let from = offset as usize;
+            let bytes = present.get(from..from + out.len());
+            out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        })
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.with(|sim, name| {
+            let used: u64 = sim.files.values().map(|of| of.present.len() as u64).sum();
+            let room = sim.room;
+            let present = sim.files[&name].present.len() as u64;
+            if len > present && used - present + len > room {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let lives = sim.call()?;
+            let content = sim.files.get_mut(&name).unwrap();
+            content.pending.push(Pending::Len(len as usize));
+            content.present.resize(len as usize, 0);
+            if lives { Ok(()) } else { Err(died()) }
+        })
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.with(|sim, name| {
+            if !sim.call()? {
+                return Err(died());
+            }
+            sim.syncs += 1;
+            if !sim.lies {
+                let content = sim.files.get_mut(&name).unwrap();
+                content.durable = content.present.clone();
+                content.pending.clear();
+            }
+            Ok(())
+        })
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.with(|sim, name| {
+            let lives = sim.call()?;
+            let content = sim.files.get_mut(&name).unwrap();
+            content
+                .pending
+                .push(Pending::Write(offset as usize, data.to_vec()));
+            content.write(offset as usize, data);
+            if lives { Ok(()) } else { Err(died()) }
+        })
+    }
+}
+
+impl Disk for SimDisk {
+    fn open(&self, name: FileName) -> io::Result<Arc<dyn StorageBackend>> {
+        let mut sim = self.sim();
+        if sim.dead {
+            return Err(died());
+        }
+        sim.files.entry(name).or_default();
+        Ok(Arc::new(SimFile {
+            disk: self.clone(),
+            name,
+            generation: sim.generation,
+        }))
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let used = self.used();
+        Ok(self.sim().room.saturating_sub(used))
+    }
+
+    fn set_aside(&self, name: FileName) -> io::Result<()> {
+        self.sim().files.remove(&name);
+        Ok(())
+    }
+
+    fn force_syncs(&self) {}
+
+    fn leave_syncs(&self) {}
+
+    fn name(&self) -> String {
+        "a simulated disk".into()
+    }
+}

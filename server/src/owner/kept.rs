@@ -1,0 +1,432 @@
+//! What is done and not on disk yet: who waits for it, and what may be shown meanwhile.
+//!
+//! The owner applies at once, and goes on. What an answer tells of is shown when it is on disk: an answer is held until the
+//! segment is committed that has everything it saw. A plain read of a key that is changing is answered at once, with what
+//! is on disk: it is as if it had come before the change, whose answer nobody has seen.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::mpsc;
+
+use tokio::time::{Duration, Instant};
+use tracing::warn;
+
+use crate::config::{
+    COPY_ASIDE_BYTES_MAX, COPY_ENTRIES_MAX, COPY_SLICE_BYTES, UNSYNCED_BYTES_MAX,
+    UNSYNCED_OPERATIONS_MAX,
+};
+use crate::journal::{Answers, Command, Event, Journal, Segment, Space};
+use crate::machine::{
+    Change, CopyId, CopySlice, DiskLow, Effect, Entry, Key, Revision, StateMachine, Time,
+};
+
+use super::CallError;
+
+/// How long to wait after a snapshot that could not be made.
+const SNAPSHOT_PAUSE: Duration = Duration::from_secs(30);
+
+/// An answer that is ready.
+pub(crate) type Answer = Box<dyn FnOnce(Result<(), CallError>) + Send>;
+
+/// The journal's side of the owner.
+pub(crate) struct Kept {
+    journal: Journal,
+    /// What was done since the last segment was sent.
+    pending: Vec<Effect>,
+    pending_bytes: usize,
+    /// The last segment that was sent.
+    seq: u64,
+    /// The segment that is being committed.
+    flight: Option<Flight>,
+    /// Answers that wait for a segment, in the order of the segments.
+    held: VecDeque<(u64, Answer)>,
+    unsettled: Unsettled,
+    space: Space,
+    snapshot: Option<Snapshot>,
+    snapshot_due: bool,
+    snapshot_not_before: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Flight {
+    revision: Revision,
+    count: usize,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Snapshot {
+    copy: CopyId,
+    slices: mpsc::SyncSender<CopySlice>,
+}
+
+/// The keys that have changed, and whose change is not on disk yet.
+#[derive(Debug, Default)]
+struct Unsettled {
+    /// The version that is on disk, and those that came after it with their revisions.
+    versions: BTreeMap<Key, Versions>,
+    /// In the order of their revisions.
+    order: VecDeque<(Revision, Key)>,
+    /// Everything up to here is on disk.
+    revision: Revision,
+    /// A machine changed here, and with it what any entry may show.
+    machine_changed: Revision,
+}
+
+#[derive(Debug)]
+struct Versions {
+    settled: Option<Entry>,
+    later: VecDeque<(Revision, Option<Entry>)>,
+}
+
+impl Unsettled {
+    fn add(&mut self, change: &Change) {
+        let versions = self.versions.entry(change.key.clone());
+        let versions = versions.or_insert_with(|| Versions {
+            settled: change.previous.clone(),
+            later: VecDeque::new(),
+        });
+        let version = (change.revision, change.entry.clone());
+        versions.later.push_back(version);
+        self.order.push_back((change.revision, change.key.clone()));
+    }
+
+    /// Everything up to `revision` is on disk.
+    fn settle(&mut self, revision: Revision) {
+        self.revision = revision;
+        while self.order.front().is_some_and(|(at, _)| *at <= revision) {
+            let (_, key) = self.order.pop_front().expect("it was just there");
+            let versions = self.versions.get_mut(&key);
+            let versions = versions.expect("what is in order has versions");
+            let (_, entry) = versions.later.pop_front().expect("one for each in order");
+            versions.settled = entry;
+            if versions.later.is_empty() {
+                self.versions.remove(&key);
+            }
+        }
+    }
+}
+
+/// What may be shown of a key at once.
+pub(crate) enum Settled<'a> {
+    /// What there is.
+    Present,
+    /// This: what there is now is not on disk yet.
+    Before(Option<&'a Entry>),
+    /// Nothing.
+    Not,
+}
+
+impl Kept {
+    pub(crate) fn new(journal: Journal, machine: &mut StateMachine) -> Self {
+        machine.keep_effects();
+        Self {
+            pending: Vec::new(),
+            pending_bytes: 0,
+            seq: journal.seq,
+            flight: None,
+            held: VecDeque::new(),
+            unsettled: Unsettled {
+                revision: machine.usage().revision,
+                ..Unsettled::default()
+            },
+            space: Space::Enough,
+            snapshot: None,
+            snapshot_due: false,
+            snapshot_not_before: None,
+            journal,
+        }
+    }
+
+    /// What the journal tells next. None: it is gone.
+    pub(crate) async fn event(&mut self) -> Option<Event> {
+        self.journal.events.recv().await
+    }
+
+    /// Whether answers wait for the disk.
+    fn holds(&self) -> bool {
+        self.journal.answers == Answers::Committed
+    }
+
+    /// The revision up to which everything may be shown.
+    pub(crate) fn horizon(&self, machine: &StateMachine) -> Revision {
+        match self.holds() {
+            true => self.unsettled.revision,
+            false => machine.usage().revision,
+        }
+    }
+
+    /// Takes over what was done.
+    pub(crate) fn absorb(&mut self, machine: &mut StateMachine) {
+        let from = self.pending.len();
+        machine.take_effects(&mut self.pending);
+        for effect in &self.pending[from..] {
+            self.pending_bytes += effect.byte_len();
+            if self.journal.answers == Answers::AtOnce {
+                continue;
+            }
+            match effect {
+                Effect::Changed(change) => self.unsettled.add(change),
+                Effect::MachineDefined(_) | Effect::MachineDeleted { .. } => {
+                    self.unsettled.machine_changed = machine.usage().revision;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends off what was done, if nothing is under way.
+    pub(crate) fn send(&mut self, machine: &mut StateMachine, now: Time) {
+        self.absorb(machine);
+        if self.flight.is_none() && !self.pending.is_empty() {
+            let effects = std::mem::take(&mut self.pending);
+            self.seq += 1;
+            let revision = machine.usage().revision;
+            self.flight = Some(Flight {
+                revision,
+                count: effects.len(),
+                bytes: std::mem::take(&mut self.pending_bytes),
+            });
+            self.command(Command::Commit(Segment {
+                seq: self.seq,
+                revision,
+                time: now,
+                effects,
+            }));
+        }
+        if self.snapshot_due && self.snapshot.is_none() && self.pending.is_empty() {
+            self.begin_snapshot(machine, now);
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        if let Err(mpsc::TrySendError::Full(_)) = self.journal.commands.try_send(command) {
+            unreachable!("there is room for all commands that can be under way");
+        }
+        // If it is gone, it has said so, or its queue of events ends.
+    }
+
+    /// Holds an answer back until everything is on disk that was done before. Gives it back if it is already.
+    pub(crate) fn hold(&mut self, machine: &mut StateMachine) -> Option<u64> {
+        if !self.holds() {
+            return None;
+        }
+        self.absorb(machine);
+        if !self.pending.is_empty() {
+            Some(self.seq + 1)
+        } else {
+            self.flight.as_ref().map(|_| self.seq)
+        }
+    }
+
+    /// Keeps an answer for when the segment is committed.
+    pub(crate) fn keep(&mut self, seq: u64, answer: Answer) {
+        self.held.push_back((seq, answer));
+    }
+
+    /// What may be shown of a key at once, and as of which revision.
+    pub(crate) fn settled(
+        &mut self,
+        key: &Key,
+        machine: &mut StateMachine,
+    ) -> (Settled<'_>, Revision) {
+        if !self.holds() {
+            return (Settled::Present, machine.usage().revision);
+        }
+        self.absorb(machine);
+        let revision = self.unsettled.revision;
+        if self.unsettled.machine_changed > revision {
+            return (Settled::Not, revision);
+        }
+        match self.unsettled.versions.get(key) {
+            None => (Settled::Present, revision),
+            Some(versions) => (Settled::Before(versions.settled.as_ref()), revision),
+        }
+    }
+
+    /// Whether what there is under a prefix may be shown at once, and as of which revision.
+    pub(crate) fn settled_below(
+        &mut self,
+        prefix: &str,
+        machine: &mut StateMachine,
+    ) -> (bool, Revision) {
+        if !self.holds() {
+            return (true, machine.usage().revision);
+        }
+        self.absorb(machine);
+        let revision = self.unsettled.revision;
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let mut from = self.unsettled.versions.range::<str, _>(from);
+        let changing = from
+            .next()
+            .is_some_and(|(key, _)| key.as_str().starts_with(prefix));
+        (
+            !changing && self.unsettled.machine_changed <= revision,
+            revision,
+        )
+    }
+
+    /// Why nothing can be changed now, if so.
+    pub(crate) fn refusal(&self) -> Option<CallError> {
+        if let Space::Full { free, least } = self.space {
+            return Some(CallError::DiskFull(DiskLow { free, least }));
+        }
+        let (count, bytes) = self
+            .flight
+            .as_ref()
+            .map_or((0, 0), |flight| (flight.count, flight.bytes));
+        if count + self.pending.len() >= UNSYNCED_OPERATIONS_MAX {
+            Some(CallError::Overloaded {
+                limit: UNSYNCED_OPERATIONS_MAX,
+                unit: "changes that wait for the disk",
+            })
+        } else if bytes + self.pending_bytes >= UNSYNCED_BYTES_MAX {
+            Some(CallError::Overloaded {
+                limit: UNSYNCED_BYTES_MAX,
+                unit: "bytes of changes that wait for the disk",
+            })
+        } else {
+            None
+        }
+    }
+
+    /// Does what an event asks for.
+    ///
+    /// # Errors
+    /// Why the journal has ended.
+    pub(crate) fn handle(
+        &mut self,
+        event: Event,
+        machine: &mut StateMachine,
+    ) -> Result<(), String> {
+        match event {
+            Event::Committed { seq, log_bytes } => {
+                let flight = self.flight.take();
+                debug_assert_eq!(seq, self.seq, "one after the other");
+                let flight = flight.expect("what is committed was under way");
+                self.unsettled.settle(flight.revision);
+                while self.held.front().is_some_and(|(at, _)| *at <= seq) {
+                    let (_, answer) = self.held.pop_front().expect("it was just there");
+                    answer(Ok(()));
+                }
+                let due = self.journal.snapshot_bytes.max(machine.usage().used_bytes);
+                let rested = self
+                    .snapshot_not_before
+                    .is_none_or(|at| at <= Instant::now());
+                self.snapshot_due = log_bytes >= due && rested;
+            }
+            Event::NextSlice => self.next_slice(machine),
+            Event::SnapshotEnded { made } => {
+                if made {
+                    self.snapshot_not_before = None;
+                }
+                if let Some(snapshot) = self.snapshot.take() {
+                    machine.end_copy(snapshot.copy);
+                }
+            }
+            Event::Space(space) => {
+                self.space = space;
+                machine.set_disk(match space {
+                    Space::Enough => None,
+                    Space::Low { free, least } | Space::Full { free, least } => {
+                        Some(DiskLow { free, least })
+                    }
+                });
+            }
+            Event::Failed(why) => return Err(why),
+            Event::Closed => {}
+        }
+        Ok(())
+    }
+
+    fn begin_snapshot(&mut self, machine: &mut StateMachine, now: Time) {
+        self.snapshot_due = false;
+        // One at a time is asked for.
+        let (sender, slices) = mpsc::sync_channel(1);
+        let (copy, head) = machine.begin_copy(COPY_ASIDE_BYTES_MAX);
+        self.snapshot = Some(Snapshot {
+            copy,
+            slices: sender,
+        });
+        // Not tried again at once if it fails.
+        self.snapshot_not_before = Some(Instant::now() + SNAPSHOT_PAUSE);
+        self.command(Command::Snapshot {
+            head,
+            seq: self.seq,
+            time: now,
+            slices,
+        });
+    }
+
+    fn next_slice(&mut self, machine: &mut StateMachine) {
+        let Some(snapshot) = &self.snapshot else {
+            return;
+        };
+        match machine.next_of_copy(snapshot.copy, COPY_ENTRIES_MAX, COPY_SLICE_BYTES) {
+            // That nobody takes it is told by the end of the snapshot.
+            Ok(slice) => drop(snapshot.slices.try_send(slice)),
+            Err(lost) => {
+                warn!(
+                    limit = lost.limit,
+                    "gave a snapshot up: too much changes while it is made"
+                );
+                self.snapshot = None;
+            }
+        }
+    }
+
+    /// Answers everybody who waits: what they asked for may be kept or not.
+    pub(crate) fn fail(&mut self, error: &CallError) {
+        for (_, answer) in self.held.drain(..) {
+            answer(Err(error.clone()));
+        }
+    }
+
+    /// Whether the journal has something to say soon.
+    #[cfg(test)]
+    pub(crate) fn waits(&self) -> bool {
+        self.flight.is_some() || self.snapshot.is_some()
+    }
+
+    /// Sends what is left, and waits until all of it is on disk and noted.
+    ///
+    /// # Errors
+    /// Why the journal has ended before.
+    pub(crate) async fn close(
+        &mut self,
+        machine: &mut StateMachine,
+        now: Time,
+    ) -> Result<(), String> {
+        self.snapshot_not_before = Some(Instant::now() + SNAPSHOT_PAUSE);
+        self.snapshot = None;
+        loop {
+            self.snapshot_due = false;
+            self.send(machine, now);
+            if self.flight.is_none() {
+                break;
+            }
+            self.next_event(machine).await?;
+        }
+        let revision = machine.usage().revision;
+        self.command(Command::Close {
+            revision,
+            time: now,
+        });
+        loop {
+            if let Event::Closed = self.next_event(machine).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn next_event(&mut self, machine: &mut StateMachine) -> Result<Event, String> {
+        let event = self.event().await;
+        let event = event.ok_or_else(|| "the journal's thread has ended".to_owned())?;
+        let closed = matches!(event, Event::Closed);
+        self.handle(event, machine)?;
+        Ok(match closed {
+            true => Event::Closed,
+            false => Event::NextSlice,
+        })
+    }
+}
