@@ -107,6 +107,9 @@ pub const COPY_ENTRIES_MAX: usize = 1_000;
 /// Bytes of one.
 pub const COPY_SLICE_BYTES: usize = 256 * KIB;
 
+/// Backups that are made at once: each may put so much aside.
+pub const BACKUPS_MAX: usize = 2;
+
 /// Bytes that a copy may put aside of what changes ahead of it. A copy of a million keys takes a second or two: this is
 /// for changes of half of them.
 pub const COPY_ASIDE_BYTES_MAX: usize = 256 * MIB;

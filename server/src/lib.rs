@@ -21,6 +21,8 @@
 //! ```
 
 mod arguments;
+mod backup;
+pub mod commands;
 pub mod config;
 mod convert;
 mod deadline;

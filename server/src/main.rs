@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use mimalloc::MiMalloc;
+use soloist_server::commands::{self, Command};
 use soloist_server::config::Config;
 use soloist_server::{Drain, Server, Store};
 use tokio::runtime;
@@ -23,8 +24,15 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// shut it down in order, a second one at once. Exits with 0 after that, with 1 if it cannot start or loses its
 /// state, with 2 if the arguments are wrong.
 #[derive(Parser)]
-#[command(name = "soloist-server", version, max_term_width = 100)]
+#[command(
+    name = "soloist-server",
+    version,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true
+)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Address and port to listen on. Port 0: any free one.
     #[arg(
         long,
@@ -71,7 +79,11 @@ fn main() -> ExitCode {
         .exit();
     }
     log_to_stderr(args.log, args.log_format);
-    match serve(args.listen, &args.config) {
+    let done = match &args.command {
+        Some(command) => commands::run(command, &mut io::stdout().lock()),
+        None => serve(args.listen, &args.config),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Whatever the logs leave out, this is told.

@@ -43,6 +43,7 @@ pub struct Store {
     machine: StateMachine,
     time: Time,
     store_id: String,
+    epoch: u64,
     journal: Option<Journal>,
     persister: Option<JoinHandle<()>>,
 }
@@ -63,6 +64,7 @@ impl Store {
                 machine: StateMachine::new(limits),
                 time: now,
                 store_id: new_store_id,
+                epoch: 0,
                 journal: None,
                 persister: None,
             });
@@ -83,6 +85,7 @@ impl Store {
             machine: opened.machine,
             time: opened.time,
             store_id: opened.store_id,
+            epoch: opened.epoch,
             journal: Some(opened.journal),
             persister: Some(opened.persister),
         })
@@ -251,6 +254,7 @@ async fn run(
         machine,
         time,
         store_id,
+        epoch,
         journal,
         persister,
     } = store;
@@ -287,6 +291,9 @@ async fn run(
             owner: handle,
             limits,
             store_id,
+            durability: config.storage.data_dir.map(|_| config.storage.durability),
+            epoch,
+            drain: closing.clone(),
         },
         health: health.clone(),
     };

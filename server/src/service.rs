@@ -11,13 +11,14 @@ use soloist::server::machines_server::{self, Machines};
 use soloist::server::sessions_server::{self, Sessions};
 use soloist::server::state_server::{self, State};
 use soloist::v1;
+use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::config::{Limits, NAME_BYTES_MAX};
+use crate::config::{Durability, Limits, NAME_BYTES_MAX};
 use crate::deadline::Deadline;
 use crate::owner::{OwnerHandle, Unread, Usage};
 use crate::status::{Refusal, store_changed};
-use crate::{arguments, convert, frame, pipeline, watch};
+use crate::{arguments, backup, convert, frame, pipeline};
 
 /// The names of the services here, for health.
 pub(crate) const SERVICES: [&str; 4] = [
@@ -33,7 +34,7 @@ pub(crate) struct StateService {
     pub(crate) owner: OwnerHandle,
     pub(crate) limits: Arc<Limits>,
     pub(crate) store_id: Arc<str>,
-    pub(crate) drain: tokio::sync::watch::Receiver<bool>,
+    pub(crate) drain: watch::Receiver<bool>,
     /// What the clients of this connection have not read yet.
     pub(crate) unread: Unread,
 }
@@ -159,7 +160,7 @@ impl State for StateService {
             return Err(store_changed(meant, &self.store_id).into());
         }
         let begin_by = deadline.or_max(&self.limits);
-        let messages = watch::serve(self, arguments, begin_by, deadline.or_never())
+        let messages = crate::watch::serve(self, arguments, begin_by, deadline.or_never())
             .await
             .map_err(Refusal::from)?;
         Ok(Response::new(Box::pin(messages)))
@@ -327,6 +328,10 @@ pub(crate) struct AdminService {
     pub(crate) owner: OwnerHandle,
     pub(crate) limits: Arc<Limits>,
     pub(crate) store_id: Arc<str>,
+    /// None in memory.
+    pub(crate) durability: Option<Durability>,
+    pub(crate) epoch: u64,
+    pub(crate) drain: watch::Receiver<bool>,
 }
 
 #[tonic::async_trait]
@@ -351,7 +356,27 @@ impl Admin for AdminService {
             request_id_count: state.request_id_count as i64,
             limits: Some(shown_limits(&self.limits)),
             cpu_time: cpu_time(),
+            durability: self.durability.map_or_else(String::new, |d| d.to_string()),
+            loss_window: self.durability.map_or_else(
+                || "the state ends with the server's process".into(),
+                Durability::loss_window,
+            ),
+            epoch: self.epoch.cast_signed(),
         }))
+    }
+
+    type BackupStream = Pin<Box<dyn Stream<Item = Result<v1::BackupResponse, Status>> + Send>>;
+
+    async fn backup(
+        &self,
+        request: Request<v1::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        let deadline = Deadline::of(&request);
+        let begin_by = deadline.or_max(&self.limits);
+        let chunks = backup::serve(self, begin_by, deadline.or_never())
+            .await
+            .map_err(Refusal::from)?;
+        Ok(Response::new(Box::pin(chunks)))
     }
 }
 

@@ -16,8 +16,8 @@ use tonic_types::{ErrorDetails, StatusExt, pb};
 use crate::arguments::BadArgument;
 use crate::config::{RETRY_DELAY, WATCH_RETRY_DELAY};
 use crate::machine::{
-    ALLOWED_BYTES, Cause, Condition, DiskLow, Entry, Lost, Mismatch, Name, RefusedMove, RejectedAt,
-    Rejection, Revision, Stranded, Value,
+    ALLOWED_BYTES, Cause, Condition, CopyLost, DiskLow, Entry, Lost, Mismatch, Name, RefusedMove,
+    RejectedAt, Rejection, Revision, Stranded, Value,
 };
 use crate::owner::{CallError, Unknown};
 
@@ -265,10 +265,19 @@ impl From<CallError> for Refusal {
                 }
             }
             CallError::Lost(lost) => lost.into(),
-            CallError::TooManyWatches { limit } => Self::new(
+            CallError::CopyLost(CopyLost { limit }) => Self::new(
                 Code::ResourceExhausted,
                 Reason::Overloaded,
-                format!("no more than {limit} watches may be open, and this is one too many"),
+                format!(
+                    "more than {limit} bytes were changed ahead of the backup, which is too slow"
+                ),
+            )
+            .with("limit", limit)
+            .retry_after(WATCH_RETRY_DELAY),
+            CallError::TooManyOpen { what, limit } => Self::new(
+                Code::ResourceExhausted,
+                Reason::Overloaded,
+                format!("no more than {limit} {what} may be open, and this is one too many"),
             )
             .with("limit", limit)
             .retry_after(WATCH_RETRY_DELAY),

@@ -212,10 +212,6 @@ impl Directory {
         })
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Makes sure that files that came, went or were renamed stay so.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.handle.sync_all()

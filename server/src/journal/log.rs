@@ -248,15 +248,6 @@ impl Log {
         })?;
         Ok(Some(position))
     }
-
-    /// How much disk the records take, and how many there are.
-    pub(crate) fn count(&self) -> Result<u64, Fault> {
-        use redb::ReadableTableMetadata as _;
-        guarded(FileName::Log, || {
-            let table = self.db.begin_read()?.open_table(RECORDS)?;
-            Ok(table.len()?)
-        })
-    }
 }
 
 /// Opens a file of the engine, and has it checked.

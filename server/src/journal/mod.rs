@@ -11,7 +11,9 @@
 //! one and gives the other can stand behind it: the persister here, a script in tests, a replicated log one day. A segment
 //! has effects and never commands, and is the same in the log, in replay and for watches.
 
+pub(crate) mod backup;
 mod disk;
+pub(crate) mod inspect;
 mod log;
 mod pages;
 mod persister;

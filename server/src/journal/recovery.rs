@@ -290,16 +290,9 @@ pub(super) fn look(disk: &dyn Disk, limits: &StoreLimits) -> Result<Look, OpenEr
     };
 
     let mut spared = None;
-    // The latest first; each with how many snapshots there are up to it.
-    let mut bases: Vec<_> = (1..).zip(meta.snapshots.iter().map(Some)).collect();
-    // Until there is an older one than the first, the log has everything.
-    if meta.snapshots.len() < 2 && meta.snapshots.iter().all(|snapshot| snapshot.seq > 0) {
-        bases.insert(0, (0, None));
-    }
-    bases.reverse();
     let mut best: Option<Look> = None;
     let mut stop_before = u64::MAX;
-    for (count, base) in bases {
+    for base in bases(&meta) {
         let look = loop {
             let read = from_base(disk, limits, &log, base, &meta, stop_before)?;
             match read {
@@ -328,7 +321,13 @@ pub(super) fn look(disk: &dyn Disk, limits: &StoreLimits) -> Result<Look, OpenEr
             time: read.time.max(stored::time(meta.time)),
             position: read.position,
             meta: Some(Meta {
-                snapshots: meta.snapshots[..count].to_vec(),
+                // Those after it are of no use.
+                snapshots: meta
+                    .snapshots
+                    .iter()
+                    .filter(|snapshot| base.is_some_and(|base| snapshot.seq <= base.seq))
+                    .cloned()
+                    .collect(),
                 ..meta.clone()
             }),
             log: None,
@@ -370,6 +369,14 @@ pub(super) fn look(disk: &dyn Disk, limits: &StoreLimits) -> Result<Look, OpenEr
             without_log(disk, limits, watermark, what)
         }
     }
+}
+
+/// Where the way through the log can begin: at each snapshot, the latest first, and at nothing.
+pub(super) fn bases(meta: &Meta) -> impl Iterator<Item = Option<&SnapshotMeta>> {
+    // Until there are two, the log has everything; but for what a store was made of.
+    let whole = meta.snapshots.len() < 2 && meta.snapshots.iter().all(|snapshot| snapshot.seq > 0);
+    let snapshots = meta.snapshots.iter().rev().map(Some);
+    snapshots.chain(whole.then_some(None))
 }
 
 /// Whether no server has ever used the disk: the watermark is synced before the first call is taken.
@@ -421,7 +428,7 @@ fn without_log(
     Ok(look)
 }
 
-enum FromBase {
+pub(super) enum FromBase {
     Read(Box<Read>),
     /// The snapshot cannot be read.
     Unreadable(String),
@@ -431,8 +438,8 @@ enum FromBase {
     },
 }
 
-struct Read {
-    machine: StateMachine,
+pub(super) struct Read {
+    pub(super) machine: StateMachine,
     time: Time,
     position: Position,
     log_bytes: u64,
@@ -441,7 +448,7 @@ struct Read {
 }
 
 /// Goes from a snapshot, or from nothing, through the log.
-fn from_base(
+pub(super) fn from_base(
     disk: &dyn Disk,
     limits: &StoreLimits,
     log: &Log,

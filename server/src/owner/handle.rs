@@ -9,12 +9,14 @@ use tokio::time::Instant;
 
 use crate::config::MailboxLimits;
 use crate::machine::{
-    Add, AddOutcome, AllOutcome, CloseOutcome, DefineMachine, Delete, DeleteOutcome, EachOutcome,
-    List, ListOutcome, Machine, Name, OpenOutcome, OpenSession, Operation, Page, Read, ReadOutcome,
-    Request, Revision, Session, SessionLife, Transition, TransitionOutcome, Write, WriteOutcome,
+    Add, AddOutcome, AllOutcome, CloseOutcome, CopySlice, DefineMachine, Delete, DeleteOutcome,
+    EachOutcome, List, ListOutcome, Machine, Name, OpenOutcome, OpenSession, Operation, Page, Read,
+    ReadOutcome, Request, Revision, Session, SessionLife, Transition, TransitionOutcome, Write,
+    WriteOutcome,
 };
 
 use super::Usage;
+use super::copies::CopyBegun;
 use super::message::{CallError, Envelope, Message, Named};
 use super::reply::{Pending, Reply, reply};
 use super::unread::{Held, Unread};
@@ -283,6 +285,33 @@ impl OwnerHandle {
         let message = Message::Next {
             watch: watch.id,
             unread,
+            reply,
+        };
+        room.send(Envelope {
+            message,
+            byte_len: 0,
+        });
+        pending.answer().await
+    }
+
+    /// Begins a copy of everything, which goes on until what this returns is dropped.
+    pub async fn begin_copy(&self, deadline: Instant) -> Result<CopyBegun, CallError> {
+        self.ask(deadline, |reply| Message::BeginCopy { reply })
+            .await
+    }
+
+    /// What comes next in a copy. Waits for room in the mailbox, where other calls are refused.
+    pub async fn next_slice(
+        &self,
+        copy: &CopyBegun,
+        deadline: Instant,
+    ) -> Result<CopySlice, CallError> {
+        let Ok(room) = self.mailbox.reserve().await else {
+            return Err(CallError::OwnerLost);
+        };
+        let (reply, pending) = reply(deadline);
+        let message = Message::NextSlice {
+            copy: copy.id,
             reply,
         };
         room.send(Envelope {

@@ -5,13 +5,14 @@ use std::convert::Infallible;
 use tokio::time::Instant;
 
 use crate::machine::{
-    Add, AddOutcome, AllOutcome, CloseOutcome, DefineMachine, Delete, DeleteOutcome, DiskLow,
-    EachOutcome, List, ListOutcome, Lost, Machine, Name, OpenOutcome, OpenSession, Operation, Page,
-    Read, ReadOutcome, RejectedAt, Rejection, Request, Revision, Session, SessionLife, Transition,
-    TransitionOutcome, Write, WriteOutcome,
+    Add, AddOutcome, AllOutcome, CloseOutcome, CopyId, CopyLost, CopySlice, DefineMachine, Delete,
+    DeleteOutcome, DiskLow, EachOutcome, List, ListOutcome, Lost, Machine, Name, OpenOutcome,
+    OpenSession, Operation, Page, Read, ReadOutcome, RejectedAt, Rejection, Request, Revision,
+    Session, SessionLife, Transition, TransitionOutcome, Write, WriteOutcome,
 };
 
 use super::Usage;
+use super::copies::CopyBegun;
 use super::reply::Reply;
 use super::unread::{Held, Unread};
 use super::watches::{NewWatch, Next, WatchId, Watching};
@@ -127,6 +128,13 @@ pub(super) enum Message {
         unread: Unread,
         reply: Reply<Next>,
     },
+    /// A copy of everything to begin.
+    BeginCopy { reply: Reply<CopyBegun> },
+    /// What comes next in a copy.
+    NextSlice {
+        copy: CopyId,
+        reply: Reply<CopySlice>,
+    },
     /// How full the state is.
     Usage { reply: Reply<Usage> },
 }
@@ -144,6 +152,8 @@ impl Message {
             | Self::ListMachines { .. }
             | Self::Watch { .. }
             | Self::Next { .. }
+            | Self::BeginCopy { .. }
+            | Self::NextSlice { .. }
             | Self::Usage { .. } => return false,
             Self::Write { .. }
             | Self::Add { .. }
@@ -179,6 +189,8 @@ impl Message {
             Self::DeleteMachine { reply, .. } => reply.refuse(error, now),
             Self::Watch { reply, .. } => reply.refuse(error, now),
             Self::Next { reply, .. } => reply.refuse(error, now),
+            Self::BeginCopy { reply } => reply.refuse(error, now),
+            Self::NextSlice { reply, .. } => reply.refuse(error, now),
             Self::Usage { reply, .. } => reply.refuse(error, now),
         }
     }
@@ -213,6 +225,8 @@ impl Message {
             | Self::GetMachine { .. }
             | Self::DeleteMachine { .. }
             | Self::Next { .. }
+            | Self::BeginCopy { .. }
+            | Self::NextSlice { .. }
             | Self::Usage { .. } => (0, 0),
         };
         bytes + requests(named)
@@ -262,11 +276,15 @@ pub enum CallError {
     RejectedAt(RejectedAt),
     /// The watch cannot begin there, or go on.
     Lost(Lost),
-    /// There are as many watches as there may be.
-    TooManyWatches {
+    /// There are as many watches, or backups, as there may be.
+    TooManyOpen {
+        /// Of what: "watches" or "backups".
+        what: &'static str,
         /// How many that is.
         limit: usize,
     },
+    /// The backup cannot go on.
+    CopyLost(CopyLost),
 }
 
 impl From<Box<Rejection>> for CallError {
@@ -284,6 +302,12 @@ impl From<RejectedAt> for CallError {
 impl From<Lost> for CallError {
     fn from(lost: Lost) -> Self {
         Self::Lost(lost)
+    }
+}
+
+impl From<CopyLost> for CallError {
+    fn from(lost: CopyLost) -> Self {
+        Self::CopyLost(lost)
     }
 }
 

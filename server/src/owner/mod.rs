@@ -1,6 +1,7 @@
 //! The task that owns the state, and the handle by which everyone else asks it.
 
 mod clock;
+mod copies;
 mod handle;
 mod kept;
 mod message;
@@ -19,7 +20,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::{
-    DUE_KEYS_BETWEEN_WAKES, DUE_KEYS_MAX, MailboxLimits, OWNER_BATCH_MAX, OWNER_MESSAGE_LARGE,
+    COPY_ENTRIES_MAX, COPY_SLICE_BYTES, DUE_KEYS_BETWEEN_WAKES, DUE_KEYS_MAX, MailboxLimits,
+    OWNER_BATCH_MAX, OWNER_MESSAGE_LARGE,
 };
 use crate::journal::{Event, Journal};
 use crate::machine::{
@@ -29,6 +31,8 @@ use crate::machine::{
 
 pub use clock::Clock;
 use clock::Now;
+use copies::Copies;
+pub use copies::CopyBegun;
 pub use handle::OwnerHandle;
 use handle::WaitingBytes;
 pub(crate) use kept::Kept;
@@ -96,6 +100,7 @@ pub(crate) fn spawn_with(
         clock,
         answer_bytes_max: limits.answer_bytes,
         watches: Watches::new(limits.watches),
+        copies: Copies::new(),
         ending: Vec::new(),
     };
     let handle = OwnerHandle {
@@ -123,6 +128,7 @@ struct Owner {
     /// Most bytes of values in the answer to one frame.
     answer_bytes_max: usize,
     watches: Watches,
+    copies: Copies,
     /// Answers that wait until a session's last key is gone.
     ending: Vec<(Revision, Answer)>,
 }
@@ -169,6 +175,7 @@ impl Owner {
                 }
             }
             self.answer_ended();
+            self.copies.forget_ended(&mut self.machine);
             if let Some(kept) = &mut self.kept {
                 kept.send(&mut self.machine, now.time);
             }
@@ -414,6 +421,18 @@ impl Owner {
                 self.wake();
                 let horizon = self.horizon();
                 self.watches.next(watch, unread, &self.machine, horizon)
+            }),
+            Message::BeginCopy { reply } => {
+                self.copies.forget_ended(&mut self.machine);
+                if let Some(begun) = reply.begin(now.instant) {
+                    let copy = self.copies.begin(&mut self.machine, now.time);
+                    self.send(begun, copy);
+                }
+            }
+            // It is of what was on disk when it began.
+            Message::NextSlice { copy, reply } => reply.answer(now.instant, || {
+                let machine = &mut self.machine;
+                machine.next_of_copy(copy, COPY_ENTRIES_MAX, COPY_SLICE_BYTES)
             }),
             Message::Usage { reply } => {
                 if let Some(begun) = reply.begin(now.instant) {

@@ -213,6 +213,7 @@ async fn a_caller_is_told_at_its_deadline_even_if_the_owner_is_stuck() {
         clock: Clock::set(Time::MIN),
         answer_bytes_max: ANSWER_BYTES_MAX,
         watches: Watches::new(1),
+        copies: Copies::new(),
         ending: Vec::new(),
     };
     let envelope = mailbox.recv().await.unwrap();
@@ -475,7 +476,13 @@ async fn watches_are_bounded_and_their_places_given_back() {
         shows: WatchShows::After,
     };
     let refused = handle.watch(new(), soon()).await.err();
-    assert_eq!(refused, Some(CallError::TooManyWatches { limit: 100 }));
+    assert_eq!(
+        refused,
+        Some(CallError::TooManyOpen {
+            what: "watches",
+            limit: 100
+        })
+    );
     open.truncate(40);
     assert_eq!(handle.usage(soon()).await.unwrap().watch_count, 40);
     for _ in 40..100 {

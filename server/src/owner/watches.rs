@@ -136,7 +136,8 @@ impl Watches {
     ) -> Result<Watching, CallError> {
         self.forget_ended();
         if self.by_id.len() >= self.watches_max {
-            return Err(CallError::TooManyWatches {
+            return Err(CallError::TooManyOpen {
+                what: "watches",
                 limit: self.watches_max,
             });
         }

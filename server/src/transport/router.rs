@@ -185,7 +185,7 @@ impl Service<Request<Incoming>> for Router {
             ) => self.checked(request, Messages::One, |request| {
                 self.sessions.clone().call(request)
             }),
-            (admin_server::SERVICE_NAME, "GetInfo") => {
+            (admin_server::SERVICE_NAME, "GetInfo" | "Backup") => {
                 self.checked(request, Messages::One, |request| {
                     self.admin.clone().call(request)
                 })

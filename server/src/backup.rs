@@ -1,0 +1,105 @@
+//! One Backup: a task asks the owner for what comes next, whenever the client has taken what came before.
+
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use soloist::v1;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tonic::Status;
+
+use crate::journal::backup::BackupWriter;
+use crate::machine::CopySlice;
+use crate::owner::{CallError, CopyBegun};
+use crate::service::AdminService;
+use crate::status::Refusal;
+use crate::stream_end::stream_end;
+
+type Message = Result<v1::BackupResponse, Status>;
+
+/// Begins a backup. Returns its chunks.
+///
+/// # Errors
+/// If there are too many already.
+pub(crate) async fn serve(
+    service: &AdminService,
+    begin_by: Instant,
+    deadline: Option<Instant>,
+) -> Result<impl Stream<Item = Message> + Send + 'static, CallError> {
+    let copy = service.owner.begin_copy(begin_by).await?;
+    // One: what is next is asked for when the one before was taken.
+    let (sender, messages) = mpsc::channel(1);
+    let end = stream_end(deadline, service.drain.clone(), sender.clone());
+    let service = service.clone();
+    tokio::spawn(async move {
+        let mut end = pin!(end);
+        let last = tokio::select! {
+            sent = send_all(&service, &copy, &sender) => match sent {
+                Ok(()) => return,
+                Err(error) => Refusal::from(error).into_status(),
+            },
+            status = &mut end => status,
+        };
+        drop(copy);
+        // Room for it is made by the client, who may never do so: the end waits no longer than for that.
+        let _ = sender.send(Err(last)).await;
+    });
+    Ok(Chunks(messages))
+}
+
+/// Sends everything, or as much as the client takes.
+async fn send_all(
+    service: &AdminService,
+    copy: &CopyBegun,
+    messages: &mpsc::Sender<Message>,
+) -> Result<(), CallError> {
+    let mut writer = BackupWriter::new(&service.store_id, copy.time, &copy.head);
+    loop {
+        let deadline = Instant::now() + service.limits.max_deadline;
+        let end = match service.owner.next_slice(copy, deadline).await {
+            Ok(CopySlice::Entries(entries)) => {
+                writer.entries(&entries);
+                None
+            }
+            Ok(CopySlice::Answered(answered)) => {
+                writer.answered(&answered);
+                None
+            }
+            Ok(CopySlice::End) => Some(writer.end()),
+            // The owner has had no time for so long. It is asked again: a backup has no hurry of its own.
+            Err(CallError::NotStarted) => continue,
+            Err(error) => return Err(error),
+        };
+        let chunk = |chunk| v1::BackupResponse {
+            revision: copy.head.revision,
+            chunk,
+            ..v1::BackupResponse::default()
+        };
+        let mut chunks: Vec<_> = writer.take().into_iter().map(chunk).collect();
+        if let (Some((digest, key_count)), Some(last)) = (end, chunks.last_mut()) {
+            last.digest = digest;
+            last.key_count = key_count.cast_signed();
+        }
+        let last = chunks.last().is_some_and(|last| !last.digest.is_empty());
+        for chunk in chunks {
+            if messages.send(Ok(chunk)).await.is_err() || last && messages.is_closed() {
+                return Ok(());
+            }
+        }
+        if last {
+            return Ok(());
+        }
+    }
+}
+
+/// The messages of a backup.
+struct Chunks(mpsc::Receiver<Message>);
+
+impl Stream for Chunks {
+    type Item = Message;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.0.poll_recv(cx)
+    }
+}

@@ -1,0 +1,268 @@
+//! What `soloist-server` does beside serving: backups, and looking after data directories.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use clap::Subcommand;
+use soloist::v1::BackupRequest;
+use soloist::v1::admin_client::AdminClient;
+use tonic::transport::Endpoint;
+
+use crate::config::Limits;
+use crate::journal::backup;
+use crate::journal::inspect::{self, Part};
+use crate::machine::Time;
+use crate::service::random_name;
+
+/// Something else than serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Writes a backup of a running server's store into a file: a copy as of one revision, while it is used.
+    Backup {
+        /// The server.
+        #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:50051")]
+        from: String,
+        /// The file; it must not be there yet.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Makes a store of a backup, in a directory that has none. It gets a store_id of its own, and its revisions go on far
+    /// after those of the backup, so that none is used twice.
+    Restore {
+        /// The backup.
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+        /// The directory; it is made if there is none.
+        #[arg(long, value_name = "DIR")]
+        data_dir: PathBuf,
+    },
+    /// Reads everything in a data directory that no server uses, and makes the state again in every way there is: all must
+    /// come to the same digest.
+    Verify {
+        /// The directory.
+        #[arg(long, value_name = "DIR")]
+        data_dir: PathBuf,
+    },
+    /// Shows what is in a data directory that no server uses: the state, or the log.
+    Inspect {
+        /// The directory.
+        #[arg(long, value_name = "DIR")]
+        data_dir: PathBuf,
+        /// Show the records of the log instead of the state, the oldest first.
+        #[arg(long)]
+        log: bool,
+        /// Show only keys that begin with this.
+        #[arg(long, value_name = "PREFIX", default_value = "")]
+        prefix: String,
+    },
+}
+
+/// Does it, and says on `out` what came of it.
+///
+/// # Errors
+/// What went wrong, for people.
+pub fn run(command: &Command, out: &mut dyn Write) -> Result<(), Box<dyn std::error::Error>> {
+    match command {
+        Command::Backup { from, to } => backup(from, to, out),
+        Command::Restore { from, data_dir } => restore(from, data_dir, out),
+        Command::Verify { data_dir } => verify(data_dir, out),
+        Command::Inspect {
+            data_dir,
+            log: true,
+            prefix,
+        } => inspect_log(data_dir, prefix, out),
+        Command::Inspect {
+            data_dir, prefix, ..
+        } => inspect_state(data_dir, prefix, out),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+fn backup(from: &str, to: &Path, out: &mut dyn Write) -> Result<(), Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let written = File::create_new(to)
+        .map_err(|error| format!("cannot make {}: {error}", to.display()))
+        .and_then(|file| {
+            let written = runtime
+                .block_on(fetch(from, file))
+                .map_err(|error| error.to_string());
+            let checked = written.and_then(|()| {
+                backup::check(to, &Limits::DEFAULT.store_limits())
+                    .map_err(|error| error.to_string())
+            });
+            // What is not whole must not be taken for a backup.
+            checked.inspect_err(|_| drop(fs::remove_file(to)))
+        })?;
+    writeln!(
+        out,
+        "{}: {} keys as of revision {} of store {}, digest {}",
+        to.display(),
+        written.key_count,
+        written.revision,
+        written.store_id,
+        hex(&written.digest)
+    )?;
+    Ok(())
+}
+
+async fn fetch(from: &str, mut file: File) -> Result<(), Box<dyn std::error::Error>> {
+    let endpoint = match from.contains("://") {
+        true => from.to_owned(),
+        false => format!("http://{from}"),
+    };
+    let channel = Endpoint::from_shared(endpoint)
+        .map_err(|error| format!("{from:?} is no address: {error}"))?
+        .connect()
+        .await
+        .map_err(|error| {
+            let cause = std::error::Error::source(&error);
+            let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+            format!("cannot connect to {from}: {error}{cause}")
+        })?;
+    let mut chunks = AdminClient::new(channel)
+        .max_decoding_message_size(usize::MAX)
+        .backup(BackupRequest {})
+        .await
+        .map_err(|status| refused(from, &status))?
+        .into_inner();
+    let mut ended = false;
+    while let Some(chunk) = chunks
+        .message()
+        .await
+        .map_err(|status| refused(from, &status))?
+    {
+        file.write_all(&chunk.chunk)?;
+        ended = !chunk.digest.is_empty();
+    }
+    if !ended {
+        return Err(format!("{from} ended the backup too early").into());
+    }
+    file.sync_all()?;
+    Ok(())
+}
+
+fn refused(from: &str, status: &tonic::Status) -> String {
+    format!("{from} says {}: {}", status.code(), status.message())
+}
+
+fn restore(
+    from: &Path,
+    data_dir: &Path,
+    out: &mut dyn Write,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = Time::since_epoch(since_epoch.unwrap_or_default());
+    let limits = Limits::DEFAULT.store_limits();
+    let store_id = random_name();
+    let (backup, revision) = backup::restore(from, data_dir, &limits, now, &store_id)?;
+    writeln!(
+        out,
+        "{}: {} keys as of revision {} of store {}; it goes on from revision {revision} as store {store_id}",
+        data_dir.display(),
+        backup.key_count,
+        backup.revision,
+        backup.store_id,
+    )?;
+    Ok(())
+}
+
+fn verify(data_dir: &Path, out: &mut dyn Write) -> Result<(), Box<dyn std::error::Error>> {
+    let summary = inspect::verify(data_dir, &Limits::DEFAULT.store_limits())?;
+    let ended = match summary.closed {
+        true => "in order",
+        false => "abruptly",
+    };
+    writeln!(out, "store_id    {}", summary.store_id)?;
+    writeln!(out, "revision    {}", summary.revision)?;
+    writeln!(out, "keys        {}", summary.key_count)?;
+    writeln!(out, "durability  {}", summary.durability)?;
+    writeln!(out, "opened      {} times, ended {ended}", summary.epoch)?;
+    for (seq, revision) in &summary.snapshots {
+        writeln!(out, "snapshot    of record {seq}, revision {revision}")?;
+    }
+    match summary.records {
+        Some((first, last)) => writeln!(
+            out,
+            "log         records {first} to {last}, {} bytes",
+            summary.record_bytes
+        )?,
+        None => writeln!(out, "log         no records")?,
+    }
+    for (way, digest) in &summary.ways {
+        writeln!(out, "digest      {} from {way}", hex(digest))?;
+    }
+    if let Some(spared) = summary.spared {
+        return Err(
+            format!("{spared}. Nothing is missed: everything it had is there without it").into(),
+        );
+    }
+    writeln!(out, "whole")?;
+    Ok(())
+}
+
+/// Whether there is more to show: not after somebody like `head` has gone.
+fn shown(written: io::Result<()>) -> bool {
+    written.is_ok()
+}
+
+fn inspect_state(
+    data_dir: &Path,
+    prefix: &str,
+    out: &mut dyn Write,
+) -> Result<(), Box<dyn std::error::Error>> {
+    inspect::state(data_dir, &Limits::DEFAULT.store_limits(), |part| {
+        shown(match part {
+            Part::Machine(machine) => writeln!(out, "machine {machine:?}"),
+            Part::Session(session) => writeln!(out, "session {session:?}"),
+            Part::Entry(key, _) if !key.as_str().starts_with(prefix) => Ok(()),
+            Part::Entry(key, entry) => writeln!(out, "key {:?} {entry:?}", key.as_str()),
+        })
+    })?;
+    Ok(())
+}
+
+fn inspect_log(
+    data_dir: &Path,
+    prefix: &str,
+    out: &mut dyn Write,
+) -> Result<(), Box<dyn std::error::Error>> {
+    use crate::machine::Effect;
+    inspect::records(data_dir, &Limits::DEFAULT.store_limits(), |record| {
+        let mut written = writeln!(
+            out,
+            "record {} epoch {} revision {} time {}.{:09}",
+            record.seq,
+            record.epoch,
+            record.revision,
+            record.time.to_epoch().as_secs(),
+            record.time.to_epoch().subsec_nanos(),
+        );
+        for effect in record.effects {
+            written = written.and_then(|()| match effect {
+                Effect::Changed(change) if !change.key.as_str().starts_with(prefix) => Ok(()),
+                Effect::Changed(change) => writeln!(
+                    out,
+                    "  {:?} key {:?} revision {} {:?}",
+                    change.cause,
+                    change.key.as_str(),
+                    change.revision,
+                    change.entry
+                ),
+                other => writeln!(out, "  {other:?}"),
+            });
+        }
+        shown(written)
+    })?;
+    Ok(())
+}
