@@ -29,6 +29,7 @@ mod deadline;
 mod frame;
 mod journal;
 pub mod machine;
+mod mutants;
 pub mod owner;
 mod page_token;
 mod pipeline;

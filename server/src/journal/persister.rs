@@ -16,6 +16,7 @@ use super::watermark::Watermark;
 use super::{Answers, Command, Event, Fault, Journal, PageWriter, Position, QUEUE, Segment, Space};
 use crate::config::{Durability, SPACE_INTERVAL};
 use crate::machine::{CopyHead, CopySlice, Time};
+use crate::mutants::mutant;
 
 /// How long a full disk is left alone before it is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
@@ -228,8 +229,22 @@ impl Writing {
             _ => Sync::Now,
         };
         let bytes = encoded.bytes.len() as u64;
+        let sync = match sync {
+            Sync::Now if mutant("no-sync") => Sync::Later,
+            sync => sync,
+        };
+        if mutant("answer-before-sync") {
+            let log_bytes = self.of.log_bytes;
+            self.tell(Event::Committed { seq, log_bytes });
+        }
+        if mutant("watermark-before-sync") {
+            self.of.watermark.set(seq);
+        }
         self.write(std::slice::from_ref(&encoded), sync)?;
         self.of.log_bytes = self.of.log_bytes.saturating_add(bytes);
+        if mutant("answer-before-sync") {
+            return Ok(());
+        }
         self.tell(Event::Committed {
             seq,
             log_bytes: self.of.log_bytes,
@@ -309,7 +324,7 @@ impl Writing {
                     }
                     info!("the disk has space again");
                     self.space_seen = None;
-                    return Ok(wanted.is_some() && last == wanted);
+                    return Ok(mutant("full-is-committed") || wanted.is_some() && last == wanted);
                 }
                 Err(fault) if fault.is_full() => {}
                 Err(fault) => return Err(fault.into()),
@@ -432,6 +447,9 @@ impl Writing {
                 snapshots.push(new.meta);
                 self.sync_meta()?;
                 self.prune = self.of.older_snapshot();
+                if mutant("prune-too-much") {
+                    self.prune = Some(self.of.position.seq);
+                }
                 self.of.log_bytes = 0;
             }
             Err(fault) => warn!(%fault, "could not make a snapshot; trying again later"),

@@ -19,6 +19,7 @@ use super::watermark::Watermark;
 use super::{Fault, Journal, OpenError, Position};
 use crate::config::{Durability, REVISIONS_SKIPPED, REVISIONS_SKIPPED_UNSYNCED};
 use crate::machine::{Revision, StateMachine, StoreLimits, Time};
+use crate::mutants::mutant;
 
 /// How often a long recovery says how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
@@ -76,7 +77,7 @@ pub(super) struct Look {
 pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Opened, OpenError> {
     let began = Instant::now();
     let look = look(&*disk, &options.limits)?;
-    let revision = look.machine.usage().revision;
+    let revision = look.machine.revision();
     if let Some(what) = look.loss {
         if options.accept_data_loss != Some(revision) {
             return Err(OpenError::Lost {
@@ -129,9 +130,13 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Opened, Open
         // Answers may have told of more than was kept.
         Some(meta) if meta.durability != Durability::Sync.to_string() => {
             let floor = revision.max(meta.used_revision) + REVISIONS_SKIPPED_UNSYNCED;
-            let store_id = options.new_store_id;
+            let store_id = match mutant("same-history") {
+                true => meta.store_id.clone(),
+                false => options.new_store_id,
+            };
             (Meta { store_id, ..meta }, floor)
         }
+        Some(meta) if mutant("revisions-again") => (meta, 0),
         // What was not acknowledged may have been seen as an outcome that is unknown.
         Some(meta) => {
             let floor = revision.max(meta.used_revision) + REVISIONS_SKIPPED;
@@ -213,7 +218,7 @@ pub(super) fn initialize(
     write_all(machine, &head, |page| writer.pages(vec![page]), &mut digest)?;
     writer.end()?;
     let digest = digest.expect("it was written to its end");
-    let revision = machine.usage().revision;
+    let revision = machine.revision();
     let meta = Meta {
         format: FORMAT,
         store_id: store_id.into(),
@@ -308,7 +313,8 @@ pub(super) fn look(disk: &dyn Disk, limits: &StoreLimits) -> Result<Look, OpenEr
         };
         let Some(read) = look else { continue };
         let mut loss = read.loss;
-        if loss.is_none() && mark.is_some_and(|mark| mark > read.position.seq) {
+        let gone_back = mark.is_some_and(|mark| mark > read.position.seq);
+        if loss.is_none() && gone_back && !mutant("no-watermark") {
             loss = Some(format!(
                 "log.redb ends at record {}, and watermark says that there was a record {}: the disk has gone back, or lost what it had acknowledged",
                 read.position.seq,
@@ -417,7 +423,7 @@ fn without_log(
     };
     for slot in [Slot::A, Slot::B] {
         match snapshot::read(disk, slot, empty()) {
-            Ok(restored) if restored.head.revision >= look.machine.usage().revision => {
+            Ok(restored) if restored.head.revision >= look.machine.revision() => {
                 look.time = stored::time(restored.head.time);
                 look.machine = restored.machine;
             }
@@ -516,6 +522,10 @@ pub(super) fn from_base(
                 loss = Some(format!("log.redb is damaged at record {seq}: {error}"));
                 return false;
             }
+        };
+        let effects = match mutant("replay-out-of-order") {
+            true => effects.into_iter().rev().collect(),
+            false => effects,
         };
         if machine.replay(effects).is_err() {
             unfit = Some(seq);

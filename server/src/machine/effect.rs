@@ -8,6 +8,7 @@ use super::machines::Machine;
 use super::requests::{Answer, Request};
 use super::time::Time;
 use super::value::{Entry, Key, Name, Revision};
+use crate::mutants::mutant;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,6 +120,11 @@ impl Followers {
         previous: Option<&Entry>,
     ) {
         self.copies.changes(key, previous);
+        if mutant("expiry-not-kept") && cause == ChangeCause::Expired
+            || mutant("deletes-not-kept") && cause == ChangeCause::Deleted
+        {
+            return;
+        }
         if let Some(effects) = &mut self.effects {
             effects.push(Effect::Changed(Change {
                 key: key.clone(),

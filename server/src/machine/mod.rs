@@ -140,6 +140,12 @@ impl StateMachine {
         self.disk.map_or(Ok(()), |low| Err(Cause::DiskFull(low)))
     }
 
+    /// The store revision.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
     /// How full the state is.
     #[must_use]
     pub fn usage(&self) -> Usage {

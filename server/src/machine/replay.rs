@@ -9,6 +9,7 @@ use super::operations::put;
 use super::time::Time;
 use super::value::{Entry, Key, Revision};
 use super::{Answered, OpenedSession, StateMachine, entry_bytes};
+use crate::mutants::mutant;
 
 /// Something cannot have happened to this state: what was kept of it is damaged, or not all of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,7 +220,9 @@ impl StateMachine {
     /// again.
     pub fn resume(&mut self, now: Time, revision: Revision) {
         self.restore_revision_floor(revision);
-        self.index.sessions.renew_all(now);
+        if !mutant("sessions-not-renewed") {
+            self.index.sessions.renew_all(now);
+        }
     }
 
     /// From here on what happens is kept, until it is [taken](Self::take_effects).

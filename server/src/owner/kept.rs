@@ -21,6 +21,7 @@ use crate::machine::{
 };
 
 use super::CallError;
+use crate::mutants::mutant;
 
 /// How long to wait after a snapshot that could not be made.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(30);
@@ -127,7 +128,7 @@ impl Kept {
             flight: None,
             held: VecDeque::new(),
             unsettled: Unsettled {
-                revision: machine.usage().revision,
+                revision: machine.revision(),
                 ..Unsettled::default()
             },
             space: Space::Enough,
@@ -150,9 +151,9 @@ impl Kept {
 
     /// The revision up to which everything may be shown.
     pub(crate) fn horizon(&self, machine: &StateMachine) -> Revision {
-        match self.holds() {
+        match self.holds() && !mutant("watch-what-is-pending") {
             true => self.unsettled.revision,
-            false => machine.usage().revision,
+            false => machine.revision(),
         }
     }
 
@@ -168,7 +169,7 @@ impl Kept {
             match effect {
                 Effect::Changed(change) => self.unsettled.add(change),
                 Effect::MachineDefined(_) | Effect::MachineDeleted { .. } => {
-                    self.unsettled.machine_changed = machine.usage().revision;
+                    self.unsettled.machine_changed = machine.revision();
                 }
                 _ => {}
             }
@@ -179,9 +180,17 @@ impl Kept {
     pub(crate) fn send(&mut self, machine: &mut StateMachine, now: Time) {
         self.absorb(machine);
         if self.flight.is_none() && !self.pending.is_empty() {
-            let effects = std::mem::take(&mut self.pending);
+            let mut effects = std::mem::take(&mut self.pending);
+            if mutant("requests-not-kept") {
+                effects.retain(|effect| !matches!(effect, Effect::Answered(_)));
+            }
+            if mutant("requests-kept-later")
+                && let Some(Effect::Answered(_)) = effects.last()
+            {
+                self.pending.extend(effects.pop());
+            }
             self.seq += 1;
-            let revision = machine.usage().revision;
+            let revision = machine.revision();
             self.flight = Some(Flight {
                 revision,
                 count: effects.len(),
@@ -231,12 +240,15 @@ impl Kept {
         machine: &mut StateMachine,
     ) -> (Settled<'_>, Revision) {
         if !self.holds() {
-            return (Settled::Present, machine.usage().revision);
+            return (Settled::Present, machine.revision());
         }
         self.absorb(machine);
         let revision = self.unsettled.revision;
         if self.unsettled.machine_changed > revision {
             return (Settled::Not, revision);
+        }
+        if mutant("read-what-is-pending") {
+            return (Settled::Present, revision);
         }
         match self.unsettled.versions.get(key) {
             None => (Settled::Present, revision),
@@ -251,7 +263,7 @@ impl Kept {
         machine: &mut StateMachine,
     ) -> (bool, Revision) {
         if !self.holds() {
-            return (true, machine.usage().revision);
+            return (true, machine.revision());
         }
         self.absorb(machine);
         let revision = self.unsettled.revision;
@@ -407,7 +419,7 @@ impl Kept {
             }
             self.next_event(machine).await?;
         }
-        let revision = machine.usage().revision;
+        let revision = machine.revision();
         self.command(Command::Close {
             revision,
             time: now,

@@ -263,7 +263,7 @@ pub enum CallError {
     OwnerLost,
     /// It was done, and whether it lasts is not known: the only error that does not mean that nothing was applied.
     OutcomeUnknown {
-        /// The store revision after it, where that is known.
+        /// The store revision that it took, if it did.
         revision: Option<Revision>,
         /// Why it is not known.
         why: Unknown,

@@ -29,6 +29,7 @@ use crate::machine::{
     StateMachine, Time,
 };
 
+use crate::mutants::mutant;
 pub use clock::Clock;
 use clock::Now;
 use copies::Copies;
@@ -102,6 +103,7 @@ pub(crate) fn spawn_with(
         watches: Watches::new(limits.watches),
         copies: Copies::new(),
         ending: Vec::new(),
+        before: 0,
     };
     let handle = OwnerHandle {
         mailbox: sender,
@@ -131,6 +133,8 @@ struct Owner {
     copies: Copies,
     /// Answers that wait until a session's last key is gone.
     ending: Vec<(Revision, Answer)>,
+    /// The store revision before the message that is being done.
+    before: Revision,
 }
 
 impl Owner {
@@ -198,7 +202,7 @@ impl Owner {
     fn horizon(&self) -> Revision {
         match &self.kept {
             Some(kept) => kept.horizon(&self.machine),
-            None => self.machine.usage().revision,
+            None => self.machine.revision(),
         }
     }
 
@@ -275,6 +279,7 @@ impl Owner {
             message.refuse(error, now.instant);
             return;
         }
+        self.before = self.machine.revision();
         self.handle(message, now);
     }
 
@@ -327,7 +332,7 @@ impl Owner {
                     && named.len() == operations.len()
                     && named.iter().all(|(_, request)| machine.remembers(request));
                 if let Some(begun) = begin(reply, remembered, now) {
-                    let settled = self.settled(&operations);
+                    let settled = self.settled(&operations, named.is_empty());
                     let room = unread.room().min(self.answer_bytes_max);
                     let machine = &mut self.machine;
                     let mut answer = machine.apply_each(operations, &named, room, now.time);
@@ -347,7 +352,7 @@ impl Owner {
                 reply,
             } => {
                 if let Some(begun) = self.begin(reply, named.as_deref(), now) {
-                    let settled = self.settled(&operations);
+                    let settled = self.settled(&operations, named.is_none());
                     let room = unread.room().min(self.answer_bytes_max);
                     let machine = &mut self.machine;
                     let answer = machine.apply_all(operations, named.as_deref(), room, now.time);
@@ -478,9 +483,10 @@ impl Owner {
         }
     }
 
-    /// As of which revision a frame can be answered at once, where it reads only, and nothing that is changing.
-    fn settled(&mut self, operations: &[Operation]) -> Option<Revision> {
-        let kept = self.kept.as_mut()?;
+    /// As of which revision a frame can be answered at once, where it reads only, nothing that is changing, and its answer
+    /// is forgotten: one that is remembered has to be on disk itself.
+    fn settled(&mut self, operations: &[Operation], forgotten: bool) -> Option<Revision> {
+        let kept = self.kept.as_mut().filter(|_| forgotten)?;
         let mut at = kept.horizon(&self.machine);
         for operation in operations {
             match operation {
@@ -539,9 +545,12 @@ impl Owner {
         CallError: From<E>,
     {
         if let Some(kept) = &mut self.kept
+            && !(mutant("refuse-early") && result.is_err())
             && let Some(seq) = kept.hold(&mut self.machine)
         {
-            begun.hold(self.machine.usage().revision);
+            let revision = self.machine.revision();
+            // Another's change is nothing that it could be told by.
+            begun.hold((revision > self.before).then_some(revision));
             kept.keep(seq, held_answer(begun, result));
         } else {
             begun.send(result);

@@ -40,7 +40,8 @@ struct Claim(Arc<AtomicI64>);
 /// Nobody has asked for it yet.
 const FREE: i64 = -2;
 
-/// Somebody has. Any other number: it was done, the store's revision was this after it, and the answer is held back.
+/// Somebody has. Any other number: it was done, and the answer is held back; the store's revision was this after it, but
+/// for 0: it took none.
 const TAKEN: i64 = -1;
 
 /// The owner has begun, and either answers or holds the answer back before this is over, as good as always.
@@ -58,14 +59,14 @@ impl Claim {
         taken.is_ok()
     }
 
-    fn hold(&self, revision: Revision) {
-        self.0.store(revision, Ordering::Release);
+    fn hold(&self, revision: Option<Revision>) {
+        self.0.store(revision.unwrap_or(0), Ordering::Release);
     }
 
-    /// The revision after it, if its answer is held back.
-    fn held(&self) -> Option<Revision> {
+    /// If its answer is held back: the revision that it took, if it did.
+    fn held(&self) -> Option<Option<Revision>> {
         let revision = self.0.load(Ordering::Acquire);
-        (revision > TAKEN).then_some(revision)
+        (revision > TAKEN).then_some((revision > 0).then_some(revision))
     }
 
     /// What is known when the owner is gone.
@@ -74,7 +75,7 @@ impl Claim {
             return CallError::OwnerLost;
         }
         CallError::OutcomeUnknown {
-            revision: self.held(),
+            revision: self.held().flatten(),
             why: Unknown::OwnerEnded,
         }
     }
@@ -85,7 +86,7 @@ impl Claim {
             return Some(CallError::NotStarted);
         }
         self.held().map(|revision| CallError::OutcomeUnknown {
-            revision: Some(revision),
+            revision,
             why: Unknown::Deadline,
         })
     }
@@ -161,8 +162,8 @@ impl<T> Begun<T> {
         let _ = self.sender.send(result.map_err(CallError::from));
     }
 
-    /// Tells the caller that it is done, at this revision, and that the answer waits for the disk.
-    pub(super) fn hold(&self, revision: Revision) {
+    /// Tells the caller that it is done, at this revision if it took one, and that the answer waits for the disk.
+    pub(super) fn hold(&self, revision: Option<Revision>) {
         self.claim.hold(revision);
     }
 }

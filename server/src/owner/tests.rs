@@ -1,6 +1,7 @@
 //! The owner on paused time: backpressure, callers that leave, deadlines, drain, death.
 
 mod edges;
+mod kept;
 
 use std::time::Duration;
 
@@ -215,6 +216,7 @@ async fn a_caller_is_told_at_its_deadline_even_if_the_owner_is_stuck() {
         watches: Watches::new(1),
         copies: Copies::new(),
         ending: Vec::new(),
+        before: 0,
     };
     let envelope = mailbox.recv().await.unwrap();
     let now = Now {

@@ -5,8 +5,11 @@
 )]
 
 mod bad_input;
+mod checker;
 mod decisions;
+mod durable;
 mod json;
+mod kill;
 mod locks;
 mod operations;
 mod overload;

@@ -61,6 +61,12 @@ impl Process {
         kill(pid, signal).unwrap();
     }
 
+    /// Ends it in order.
+    pub(crate) async fn end(&mut self) {
+        self.signal(Signal::SIGTERM);
+        assert_eq!(self.child.wait().await.unwrap().code(), Some(0));
+    }
+
     /// Waits for its end; returns the exit code and what it logged.
     async fn ended(mut self) -> (Option<i32>, String) {
         let mut log = String::new();

@@ -1,0 +1,628 @@
+//! What is shown before it is on disk, and what waits: the owner beside a journal that does as it is told.
+
+use std::future::Future;
+use std::sync::mpsc as std_mpsc;
+
+use super::*;
+use crate::config::UNSYNCED_OPERATIONS_MAX;
+use crate::journal::{Answers, Command, Event, Journal, QUEUE, Segment, Space};
+use crate::machine::{
+    Add, Cause, Condition, CopySlice, Delete, DiskLow, List, ListShows, Rejection,
+};
+
+/// The other end of a journal.
+struct Script {
+    commands: std_mpsc::Receiver<Command>,
+    events: tokio::sync::mpsc::Sender<Event>,
+}
+
+impl Script {
+    /// The next command, which must come at once.
+    async fn command(&mut self) -> Command {
+        for _ in 0..100 {
+            if let Ok(command) = self.commands.try_recv() {
+                return command;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("the owner sends nothing");
+    }
+
+    async fn segment(&mut self) -> Segment {
+        match self.command().await {
+            Command::Commit(segment) => segment,
+            other => panic!("{other:?} is no segment"),
+        }
+    }
+
+    async fn tell(&mut self, event: Event) {
+        self.events.send(event).await.unwrap();
+        rest().await;
+    }
+
+    async fn committed(&mut self, seq: u64) {
+        self.tell(Event::Committed { seq, log_bytes: 0 }).await;
+    }
+
+    /// Commits what comes next.
+    async fn commit(&mut self) -> Segment {
+        let segment = self.segment().await;
+        self.committed(segment.seq).await;
+        segment
+    }
+
+    fn is_idle(&self) -> bool {
+        matches!(self.commands.try_recv(), Err(std_mpsc::TryRecvError::Empty))
+    }
+}
+
+/// Everybody else has done what there was to do.
+async fn rest() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}
+
+type Ended = JoinHandle<Result<StateMachine, JournalLost>>;
+
+fn start_kept(answers: Answers) -> (OwnerHandle, Ended, Script) {
+    let (to, commands) = std_mpsc::sync_channel(QUEUE);
+    let (events, from) = tokio::sync::mpsc::channel(QUEUE);
+    let journal = Journal {
+        commands: to,
+        events: from,
+        seq: 0,
+        answers,
+        snapshot_bytes: 1_000,
+    };
+    let limits = OwnerLimits {
+        mailbox: MailboxLimits {
+            messages: 20_000,
+            bytes: 1 << 30,
+        },
+        answer_bytes: ANSWER_BYTES_MAX,
+        watches: 100,
+    };
+    let clock = Clock::set(Time::MIN);
+    let (handle, owner) = spawn_with(machine(), Some(journal), clock, limits);
+    (handle, owner, Script { commands, events })
+}
+
+/// A call that goes on by itself.
+struct Call<T>(JoinHandle<T>);
+
+impl<T: Send + 'static> Call<T> {
+    async fn of(call: impl Future<Output = T> + Send + 'static) -> Self {
+        let call = tokio::spawn(call);
+        rest().await;
+        Self(call)
+    }
+
+    fn waits(&self) -> bool {
+        !self.0.is_finished()
+    }
+
+    #[track_caller]
+    fn answered(self) -> T {
+        self.0
+            .now_or_never()
+            .expect("it is answered")
+            .expect("it does not panic")
+    }
+}
+
+macro_rules! call {
+    ($handle:expr, $($call:tt)*) => {{
+        let handle = $handle.clone();
+        Call::of(async move { handle.$($call)*.await }).await
+    }};
+}
+
+fn value(outcome: &ReadOutcome) -> Option<i64> {
+    outcome.entry.as_ref().map(|entry| match entry.value {
+        Value::Int(int) => int,
+        _ => panic!("it is an int"),
+    })
+}
+
+/// "k" is 1, on disk at revision 1.
+async fn settled() -> (OwnerHandle, Ended, Script) {
+    let (handle, owner, mut script) = start_kept(Answers::Committed);
+    let written = call!(handle, write(write("k", 1), None, soon()));
+    script.commit().await;
+    written.answered().unwrap();
+    (handle, owner, script)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_is_answered_when_it_is_on_disk() {
+    let (handle, _owner, mut script) = start_kept(Answers::Committed);
+    let first = call!(handle, write(write("k", 1), None, soon()));
+    let segment = script.segment().await;
+    assert_eq!(
+        (segment.seq, segment.revision, segment.effects.len()),
+        (1, 1, 1)
+    );
+    // Whatever comes while one is under way goes into the next.
+    let second = call!(handle, write(write("k", 2), None, soon()));
+    let third = call!(handle, write(write("l", 3), None, soon()));
+    assert!(first.waits() && second.waits() && third.waits() && script.is_idle());
+    script.committed(1).await;
+    assert_eq!(first.answered().unwrap().revision, 1);
+    assert!(second.waits() && third.waits());
+    let segment = script.segment().await;
+    assert_eq!(
+        (segment.seq, segment.revision, segment.effects.len()),
+        (2, 3, 2)
+    );
+    assert!(second.waits() && third.waits());
+    script.committed(2).await;
+    assert_eq!(second.answered().unwrap().revision, 2);
+    assert_eq!(third.answered().unwrap().revision, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_shows_what_is_on_disk_and_waits_for_nothing() {
+    let (handle, _owner, mut script) = settled().await;
+    let shown = async |key: &'static str| {
+        let outcome = call!(handle, read(read(key), soon())).answered().unwrap();
+        (value(&outcome), outcome.revision)
+    };
+    let _second = call!(handle, write(write("k", 2), None, soon()));
+    let _new = call!(handle, write(write("l", 1), None, soon()));
+    assert_eq!(shown("k").await, (Some(1), 1));
+    assert_eq!(shown("l").await, (None, 1));
+    assert_eq!(shown("other").await, (None, 1));
+    let delete = Delete {
+        key: "k".into(),
+        expect: None,
+    };
+    let _gone = call!(handle, delete(delete, None, soon()));
+    script.commit().await;
+    // The first of them is on disk, and the others are under way.
+    assert_eq!(shown("k").await, (Some(2), 2));
+    assert_eq!(shown("l").await, (None, 2));
+    script.commit().await;
+    assert_eq!(shown("k").await, (None, 4));
+    assert_eq!(shown("l").await, (Some(1), 4));
+    // And its condition is about what it shows.
+    let _third = call!(handle, write(write("k", 3), None, soon()));
+    let exists = Read {
+        key: "k".into(),
+        expect: Some(Box::new(Condition::Exists(false))),
+    };
+    assert!(call!(handle, read(exists, soon())).answered().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_tells_of_what_is_not_on_disk_waits() {
+    let (handle, _owner, mut script) = settled().await;
+    let _second = call!(handle, write(write("k", 2), None, soon()));
+    let expecting = || Write {
+        terms: Some(Box::new(WriteTerms {
+            expect: Some(Condition::Revision(1)),
+            ..WriteTerms::default()
+        })),
+        ..write("k", 3)
+    };
+    let refused = call!(handle, write(expecting(), None, soon()));
+    // It adds nothing, and tells the value.
+    let nothing = Add {
+        key: "k".into(),
+        delta: 0,
+        terms: None,
+    };
+    let added = call!(handle, add(nothing, None, soon()));
+    let missing = Delete {
+        key: "missing".into(),
+        expect: None,
+    };
+    let deleted = call!(handle, delete(missing, None, soon()));
+    assert!(refused.waits() && added.waits() && deleted.waits());
+    script.commit().await;
+    assert!(matches!(
+        refused.answered(),
+        Err(CallError::Rejected(rejection)) if matches!(*rejection, Rejection { cause: Cause::ExpectationFailed(_), .. })
+    ));
+    assert_eq!(added.answered().unwrap().value, 2);
+    assert_eq!(deleted.answered().unwrap().revision, 2);
+    // With nothing under way, a refusal comes at once.
+    let refused = call!(handle, write(expecting(), None, soon()));
+    assert!(refused.answered().is_err());
+    assert!(script.is_idle());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_comes_again_waits_for_the_first() {
+    let (handle, _owner, mut script) = start_kept(Answers::Committed);
+    let named = || {
+        Some(Box::new(Request {
+            id: "r".into(),
+            fingerprint: crate::machine::Fingerprint(1),
+        }))
+    };
+    let first = call!(handle, write(write("k", 1), named(), soon()));
+    let again = call!(handle, write(write("k", 1), named(), soon()));
+    assert!(first.waits() && again.waits());
+    // The effect and the answer are in one segment.
+    assert_eq!(script.commit().await.effects.len(), 2);
+    assert!(!first.answered().unwrap().replayed);
+    assert!(again.answered().unwrap().replayed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_waits_for_what_it_shows() {
+    let (handle, _owner, mut script) = settled().await;
+    let written = call!(handle, write(write("k", 2), None, soon()));
+    let frame = async |operations: Vec<Operation>| {
+        let handle = handle.clone();
+        Call::of(async move {
+            let pending = handle.apply_each(operations, Vec::new(), unread(), soon());
+            pending.unwrap().answer().await.unwrap().0
+        })
+        .await
+    };
+    let other = frame(vec![Operation::Read(read("other"))]).await.answered();
+    assert_eq!(other.revision, 1);
+    // It comes after what its own stream has written.
+    let changing = frame(vec![
+        Operation::Read(read("other")),
+        Operation::Read(read("k")),
+    ])
+    .await;
+    let mixed = frame(vec![
+        Operation::Write(write("l", 1)),
+        Operation::Read(read("other")),
+    ])
+    .await;
+    assert!(changing.waits() && mixed.waits());
+    script.commit().await;
+    written.answered().unwrap();
+    let changing = changing.answered();
+    assert_eq!(changing.revision, 2);
+    assert!(mixed.waits());
+    script.commit().await;
+    assert_eq!(mixed.answered().revision, 3);
+    // As a whole, likewise.
+    let _third = call!(handle, write(write("k", 3), None, soon()));
+    let all = |key: &'static str| {
+        let operations = vec![Operation::Read(read(key))];
+        let pending = handle
+            .apply_all(operations, None, unread(), soon())
+            .unwrap();
+        Call::of(async move { pending.answer().await.unwrap().0.revision })
+    };
+    assert_eq!(all("other").await.answered(), 3);
+    assert!(all("k").await.waits());
+    // An answer that will be given again has to be on disk, whatever it shows.
+    let named = Request {
+        id: "r".into(),
+        fingerprint: crate::machine::Fingerprint(1),
+    };
+    let operations = vec![Operation::Read(read("other"))];
+    let pending = handle.apply_all(operations, Some(Box::new(named)), unread(), soon());
+    let pending = pending.unwrap();
+    let remembered = Call::of(async move { pending.answer().await.unwrap().0 }).await;
+    assert!(remembered.waits());
+    script.commit().await;
+    script.commit().await;
+    assert_eq!(remembered.answered().revision, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_waits_if_anything_under_its_prefix_changes() {
+    let (handle, _owner, mut script) = settled().await;
+    let list = |prefix: &str| List {
+        prefix: prefix.into(),
+        after: None,
+        page_size: 10,
+        page_bytes: 1_000,
+        shows: ListShows::Entries,
+    };
+    let _written = call!(handle, write(write("l", 2), None, soon()));
+    let settled = call!(handle, list(list("k"), soon())).answered().unwrap();
+    assert_eq!((settled.entries.len(), settled.revision), (1, 1));
+    let all = call!(handle, list(list(""), soon()));
+    assert!(all.waits());
+    script.commit().await;
+    let all = all.answered().unwrap();
+    assert_eq!((all.entries.len(), all.revision), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn watches_are_shown_what_is_on_disk() {
+    let (handle, _owner, mut script) = settled().await;
+    let watch = |from| NewWatch {
+        target: WatchTarget::Prefix(String::new()),
+        from,
+        shows: WatchShows::After,
+    };
+    let next = async |watching: &Watching| match handle.next(watching, unread(), soon()).await {
+        Ok(Next::Batch(batch, _)) => match batch.news {
+            News::Changes(changes) => {
+                let revisions: Vec<_> = changes.iter().map(|change| change.revision).collect();
+                (revisions, batch.revision)
+            }
+            News::Initial(entries) => (
+                entries.iter().map(|(_, e)| e.revision).collect(),
+                batch.revision,
+            ),
+        },
+        other => panic!("{other:?}"),
+    };
+    let early = call!(handle, watch(watch(WatchFrom::Now), soon()));
+    let early = early.answered().unwrap();
+    assert_eq!(next(&early).await, (vec![], 1));
+    let mut woken = Box::pin(early.changed());
+    assert!(woken.as_mut().now_or_never().is_none());
+
+    let _written = call!(handle, write(write("k", 2), None, soon()));
+    let late = call!(handle, watch(watch(WatchFrom::Now), soon()));
+    let initial = call!(handle, watch(watch(WatchFrom::Initial), soon()));
+    let after = call!(handle, watch(watch(WatchFrom::After(0)), soon()));
+    // It would begin at a revision that nobody may know of yet.
+    assert!(late.waits() && initial.waits() && after.waits());
+    assert!(
+        woken.as_mut().now_or_never().is_none(),
+        "nothing is shown yet"
+    );
+    assert_eq!(next(&early).await, (vec![], 1));
+    script.commit().await;
+    assert_eq!(next(&early).await, (vec![2], 2));
+    assert_eq!(late.answered().unwrap().revision, Some(2));
+    assert_eq!(next(&initial.answered().unwrap()).await, (vec![2], 0));
+    assert_eq!(next(&after.answered().unwrap()).await, (vec![1, 2], 2));
+
+    // One that sleeps is woken when it is on disk.
+    assert_eq!(next(&early).await, (vec![], 2));
+    let _written = call!(handle, write(write("l", 1), None, soon()));
+    let mut woken = Box::pin(early.changed());
+    assert!(woken.as_mut().now_or_never().is_none());
+    script.commit().await;
+    assert!(woken.as_mut().now_or_never().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_still_not_on_disk_at_the_deadline_is_unknown() {
+    let (handle, _owner, mut script) = settled().await;
+    let written = call!(handle, write(write("k", 2), None, soon()));
+    let refused = Write {
+        terms: Some(Box::new(WriteTerms {
+            expect: Some(Condition::Exists(false)),
+            ..WriteTerms::default()
+        })),
+        ..write("k", 0)
+    };
+    let refused = call!(handle, write(refused, None, soon()));
+    let operations = vec![Operation::Write(write("k", 3))];
+    let framed = handle
+        .apply_all(operations, None, unread(), soon())
+        .unwrap();
+    let mut timer = Timer::default();
+    let mut framed = framed;
+    let framed = Call::of(std::future::poll_fn(move |cx| {
+        framed
+            .poll_answer(cx, &mut timer)
+            .map(|answer| answer.err())
+    }))
+    .await;
+    advance(SECOND / 2).await;
+    assert!(written.waits() && framed.waits());
+    advance(SECOND).await;
+    rest().await;
+    let unknown = |revision| CallError::OutcomeUnknown {
+        revision,
+        why: Unknown::Deadline,
+    };
+    assert_eq!(written.answered(), Err(unknown(Some(2))));
+    assert_eq!(refused.answered(), Err(unknown(None)));
+    assert_eq!(framed.answered(), Some(unknown(Some(3))));
+    script.commit().await;
+    script.commit().await;
+    let outcome = handle.read(read("k"), soon()).await.unwrap();
+    assert_eq!(value(&outcome), Some(3), "it was done all the same");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_told_when_the_journal_fails() {
+    let (handle, owner, mut script) = settled().await;
+    let written = call!(handle, write(write("k", 2), None, soon()));
+    let second = call!(handle, write(write("k", 3), None, soon()));
+    script.segment().await;
+    script.tell(Event::Failed("no disk".into())).await;
+    for call in [written, second] {
+        let unknown = call.answered().unwrap_err();
+        assert!(
+            matches!(
+                unknown,
+                CallError::OutcomeUnknown {
+                    why: Unknown::OwnerEnded,
+                    ..
+                }
+            ),
+            "{unknown:?}"
+        );
+    }
+    let ended = owner.now_or_never().expect("it has ended").unwrap();
+    assert_eq!(ended.err(), Some(JournalLost("no disk".into())));
+    assert_eq!(
+        handle.read(read("k"), soon()).await.err(),
+        Some(CallError::OwnerLost)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_is_gone_is_the_owners_end() {
+    let (_handle, owner, script) = settled().await;
+    drop(script);
+    rest().await;
+    assert!(
+        owner
+            .now_or_never()
+            .expect("it has ended")
+            .unwrap()
+            .is_err()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_the_disk_is_bounded() {
+    let (handle, _owner, mut script) = settled().await;
+    let mut waiting = Vec::new();
+    for n in 0..UNSYNCED_OPERATIONS_MAX / 8 {
+        let operations = (0..8)
+            .map(|m| Operation::Write(write(&format!("{n}-{m}"), 1)))
+            .collect();
+        let pending = handle.apply_each(operations, Vec::new(), unread(), soon());
+        waiting.push(pending.unwrap());
+    }
+    rest().await;
+    let refused = call!(handle, write(write("k", 2), None, soon()));
+    assert_eq!(
+        refused.answered(),
+        Err(overloaded(
+            UNSYNCED_OPERATIONS_MAX,
+            "changes that wait for the disk"
+        ))
+    );
+    // What reads goes on.
+    let shown = call!(handle, read(read("k"), soon())).answered().unwrap();
+    assert_eq!(value(&shown), Some(1));
+    script.commit().await;
+    script.commit().await;
+    for pending in waiting {
+        pending.answer().await.unwrap();
+    }
+    let written = call!(handle, write(write("k", 2), None, soon()));
+    script.commit().await;
+    written.answered().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_refuses_what_changes_anything() {
+    let (handle, _owner, mut script) = settled().await;
+    let low = DiskLow { free: 1, least: 2 };
+    let full = Space::Full { free: 1, least: 2 };
+    let delete = || Delete {
+        key: "missing".into(),
+        expect: None,
+    };
+    script.tell(Event::Space(full)).await;
+    let refused = call!(handle, write(write("k", 2), None, soon()));
+    assert_eq!(refused.answered(), Err(CallError::DiskFull(low)));
+    let refused = call!(handle, delete(delete(), None, soon()));
+    assert_eq!(refused.answered(), Err(CallError::DiskFull(low)));
+    assert!(call!(handle, read(read("k"), soon())).answered().is_ok());
+
+    script
+        .tell(Event::Space(Space::Low { free: 1, least: 2 }))
+        .await;
+    let refused = call!(handle, write(write("k", 2), None, soon())).answered();
+    let Err(CallError::Rejected(rejection)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(rejection.cause, Cause::DiskFull(low));
+    assert!(
+        call!(handle, delete(delete(), None, soon()))
+            .answered()
+            .is_ok()
+    );
+
+    script.tell(Event::Space(Space::Enough)).await;
+    let written = call!(handle, write(write("k", 2), None, soon()));
+    script.commit().await;
+    written.answered().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_by_ttl_is_seen_when_it_is_on_disk() {
+    let (handle, _owner, mut script) = start_kept(Answers::Committed);
+    let mortal = Write {
+        terms: Some(Box::new(WriteTerms {
+            lifetime: SetLifetime::Ttl(SECOND),
+            ..WriteTerms::default()
+        })),
+        ..write("k", 1)
+    };
+    let written = call!(handle, write(mortal, None, soon()));
+    script.commit().await;
+    written.answered().unwrap();
+    advance(2 * SECOND).await;
+    rest().await;
+    let shown = call!(handle, read(read("k"), soon())).answered().unwrap();
+    assert_eq!(value(&shown), Some(1));
+    script.commit().await;
+    let shown = call!(handle, read(read("k"), soon())).answered().unwrap();
+    assert_eq!((value(&shown), shown.revision), (None, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_waiting_for_the_disk_everything_is_shown_at_once() {
+    let (handle, _owner, mut script) = start_kept(Answers::AtOnce);
+    let written = call!(handle, write(write("k", 1), None, soon()));
+    assert_eq!(written.answered().unwrap().revision, 1);
+    let shown = call!(handle, read(read("k"), soon())).answered().unwrap();
+    assert_eq!((value(&shown), shown.revision), (Some(1), 1));
+    assert_eq!(script.segment().await.revision, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_is_of_the_moment_at_which_it_began() {
+    let (handle, _owner, mut script) = settled().await;
+    let written = call!(handle, write(write("l", 1), None, soon()));
+    let segment = script.segment().await;
+    script
+        .tell(Event::Committed {
+            seq: segment.seq,
+            log_bytes: 1_000,
+        })
+        .await;
+    written.answered().unwrap();
+    let Command::Snapshot {
+        head, seq, slices, ..
+    } = script.command().await
+    else {
+        panic!("a snapshot is due");
+    };
+    assert_eq!((head.revision, seq), (2, 2));
+    let _later = call!(handle, write(write("l", 2), None, soon()));
+    let mut keys = Vec::new();
+    loop {
+        script.tell(Event::NextSlice).await;
+        match slices.try_recv().unwrap() {
+            CopySlice::Entries(entries) => keys.extend(entries),
+            CopySlice::Answered(_) => {}
+            CopySlice::End => break,
+        }
+    }
+    let keys: Vec<_> = keys
+        .iter()
+        .map(|(key, entry)| (key.as_str(), entry.revision))
+        .collect();
+    assert_eq!(keys, [("k", 1), ("l", 2)]);
+    script.tell(Event::SnapshotEnded { made: true }).await;
+    script.commit().await;
+    assert!(script.is_idle(), "one is enough");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_waits_until_everything_is_on_disk() {
+    let (handle, owner, mut script) = settled().await;
+    let first = call!(handle, write(write("k", 2), None, soon()));
+    let second = call!(handle, write(write("k", 3), None, soon()));
+    drop(handle);
+    let seq = script.segment().await.seq;
+    script.committed(seq).await;
+    first.answered().unwrap();
+    assert!(second.waits() && !owner.is_finished());
+    script.commit().await;
+    second.answered().unwrap();
+    let Command::Close { revision, .. } = script.command().await else {
+        panic!("it notes its end");
+    };
+    assert_eq!(revision, 3);
+    assert!(!owner.is_finished());
+    script.tell(Event::Closed).await;
+    let machine = owner.now_or_never().unwrap().unwrap().unwrap();
+    assert_eq!(machine.usage().revision, 3);
+}

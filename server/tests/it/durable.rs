@@ -1,0 +1,531 @@
+//! The binary with a data directory: what is there after it was killed, and what it says when it cannot start.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use soloist::v1::admin_client::AdminClient;
+use soloist::v1::machines_client::MachinesClient;
+use soloist::v1::sessions_client::SessionsClient;
+use soloist::v1::state_client::StateClient;
+use soloist::v1::{
+    self, AddRequest, BackupRequest, BatchRequest, DefineMachineRequest, DeleteRequest,
+    GetInfoRequest, Info, OpenSessionRequest, TransitionRequest, WatchRequest, WriteRequest,
+};
+use tempfile::TempDir;
+use tonic::Code;
+use tonic::transport::Channel;
+
+use crate::process::{Process, command};
+use crate::support::{assert_refused, channel, int, read, text, write, write_op};
+
+struct Durable {
+    dir: TempDir,
+    process: Process,
+    args: Vec<String>,
+}
+
+impl Durable {
+    async fn start(args: &[&str]) -> Self {
+        let dir = TempDir::new().unwrap();
+        let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let process = Self::process(dir.path(), &args).await;
+        Self { dir, process, args }
+    }
+
+    async fn process(dir: &Path, args: &[String]) -> Process {
+        let mut all = vec!["--data-dir", dir.to_str().unwrap()];
+        all.extend(args.iter().map(String::as_str));
+        Process::start(&all).await
+    }
+
+    /// Kills it, and starts it again.
+    async fn killed(mut self) -> Self {
+        self.process.child.kill().await.unwrap();
+        let process = Self::process(self.dir.path(), &self.args).await;
+        Self { process, ..self }
+    }
+
+    /// Ends it in order, and starts it again.
+    async fn restarted(mut self) -> Self {
+        self.process.end().await;
+        self.process = Self::process(self.dir.path(), &self.args).await;
+        self
+    }
+
+    async fn channel(&self) -> Channel {
+        channel(self.process.addr).await
+    }
+
+    async fn state(&self) -> StateClient<Channel> {
+        StateClient::new(self.channel().await)
+    }
+
+    async fn info(&self) -> Info {
+        let mut admin = AdminClient::new(self.channel().await);
+        admin
+            .get_info(GetInfoRequest {})
+            .await
+            .unwrap()
+            .into_inner()
+    }
+
+    fn path(&self) -> &str {
+        self.dir.path().to_str().unwrap()
+    }
+}
+
+async fn output(args: &[&str]) -> (Option<i32>, String, String) {
+    let output = command(args).output();
+    let output = tokio::time::timeout(Duration::from_secs(20), output).await;
+    let output = output.expect("it ends by itself").unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[tokio::test]
+async fn everything_is_there_after_a_kill() {
+    let server = Durable::start(&[]).await;
+    let mut state = server.state().await;
+    let mut sessions = SessionsClient::new(server.channel().await);
+    let mut machines = MachinesClient::new(server.channel().await);
+    let of_state = |next: &[&str]| v1::machine::State {
+        next: next.iter().map(|next| (*next).into()).collect(),
+        ..Default::default()
+    };
+    let machine = v1::Machine {
+        name: "conn".into(),
+        key_prefix: "conn/".into(),
+        initial: "idle".into(),
+        states: [
+            ("idle".into(), of_state(&["closing"])),
+            ("closing".into(), of_state(&[])),
+        ]
+        .into(),
+        ..Default::default()
+    };
+    let define = DefineMachineRequest {
+        machine: Some(machine),
+        ..Default::default()
+    };
+    machines.define_machine(define).await.unwrap();
+    let open = OpenSessionRequest {
+        id: "holder".into(),
+        ttl: Some(prost_types::Duration {
+            seconds: 60,
+            nanos: 0,
+        }),
+        ..Default::default()
+    };
+    let session = sessions.open_session(open).await.unwrap().into_inner();
+    let locked = WriteRequest {
+        lifetime: Some(v1::write_request::Lifetime::Session("holder".into())),
+        ..write("lock", int(1))
+    };
+    state.write(locked).await.unwrap();
+    let mortal = WriteRequest {
+        lifetime: Some(v1::write_request::Lifetime::Ttl(prost_types::Duration {
+            seconds: 600,
+            nanos: 0,
+        })),
+        ..write("mortal", text("soon gone"))
+    };
+    state.write(mortal).await.unwrap();
+    state.write(write("conn/1", int(0))).await.unwrap();
+    let moved = TransitionRequest {
+        key: "conn/1".into(),
+        to: "closing".into(),
+        ..Default::default()
+    };
+    state.transition(moved).await.unwrap();
+    let add = AddRequest {
+        key: "counter".into(),
+        delta: 5,
+        request_id: "once".into(),
+        ..Default::default()
+    };
+    let added = state.add(add.clone()).await.unwrap().into_inner();
+    let batch = BatchRequest {
+        ops: vec![write_op(write("a", int(1))), write_op(write("b", int(2)))],
+        request_id: "both".into(),
+    };
+    let batched = state.batch(batch.clone()).await.unwrap().into_inner();
+    let before = server.info().await;
+    let entries = async |state: &mut StateClient<Channel>| {
+        let list = v1::ListRequest::default();
+        state.list(list).await.unwrap().into_inner().entries
+    };
+    let listed = entries(&mut state).await;
+    assert_eq!(listed.len(), 6);
+
+    let server = server.killed().await;
+    let after = server.info().await;
+    assert_eq!(after.store_id, before.store_id);
+    assert_eq!((before.epoch, after.epoch), (1, 2));
+    assert!(
+        after.revision > before.revision,
+        "what was under way is left out"
+    );
+    assert_eq!(after.durability, "sync");
+    let mut state = server.state().await;
+    assert_eq!(entries(&mut state).await, listed);
+    let again = state.add(add).await.unwrap().into_inner();
+    assert_eq!(
+        again,
+        v1::AddResponse {
+            replayed: true,
+            ..added
+        }
+    );
+    let again = state.batch(batch).await.unwrap().into_inner();
+    assert_eq!((again.replayed, again.revision), (true, batched.revision));
+    // The session has its whole ttl again, and is the same.
+    let mut sessions = SessionsClient::new(server.channel().await);
+    let living = sessions
+        .list_sessions(v1::ListSessionsRequest::default())
+        .await
+        .unwrap()
+        .into_inner()
+        .sessions;
+    assert_eq!(living.len(), 1);
+    assert_eq!(living[0].create_revision, session.create_revision);
+    assert!(living[0].expire_time.unwrap().seconds >= session.expire_time.unwrap().seconds);
+    assert_eq!(living[0].key_count, 1);
+    // And the machine still says no.
+    let back = TransitionRequest {
+        key: "conn/1".into(),
+        to: "idle".into(),
+        ..Default::default()
+    };
+    let refused = state.transition(back).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+}
+
+#[tokio::test]
+async fn an_end_in_order_leaves_nothing_out() {
+    let server = Durable::start(&[]).await;
+    server
+        .state()
+        .await
+        .write(write("k", int(1)))
+        .await
+        .unwrap();
+    let before = server.info().await;
+    let server = server.restarted().await;
+    let after = server.info().await;
+    assert_eq!(after.revision, before.revision);
+    assert_eq!(after.store_id, before.store_id);
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_over_restarts_and_snapshots() {
+    let mut server = Durable::start(&["--snapshot-log-bytes", "20000"]).await;
+    let mut seen = Vec::new();
+    let mut resume_after = 0;
+    let value = |round: i32, n: i32| text(format!("{round}-{n:-<500}"));
+    for round in 0..6 {
+        let mut state = server.state().await;
+        for n in 0..40 {
+            let request = write(n.to_string(), value(round, n));
+            state.write(request).await.unwrap();
+        }
+        server = server.killed().await;
+        let mut state = server.state().await;
+        let request = WatchRequest {
+            target: Some(v1::watch_request::Target::Prefix(String::new())),
+            after_revision: Some(resume_after),
+            ..Default::default()
+        };
+        let mut messages = state.watch(request).await.unwrap().into_inner();
+        loop {
+            let message = messages.message().await.unwrap().unwrap();
+            let entries = message.events.into_iter().map(|event| event.entry.unwrap());
+            seen.extend(entries.map(|entry| entry.value.unwrap()));
+            if message.caught_up {
+                resume_after = message.revision;
+                break;
+            }
+        }
+    }
+    let expected = (0..6).flat_map(|round| (0..40).map(move |n| value(round, n)));
+    assert!(seen == expected.collect::<Vec<_>>(), "each once, in order");
+    let snapshot = server.dir.path().join("snapshot-b.redb");
+    assert!(fs::metadata(snapshot).unwrap().len() > 0, "there were two");
+}
+
+#[tokio::test]
+async fn what_was_answered_early_may_be_lost_and_is_another_history_then() {
+    for mode in ["interval=60000", "none"] {
+        let server = Durable::start(&["--durability", mode]).await;
+        server
+            .state()
+            .await
+            .write(write("k", int(1)))
+            .await
+            .unwrap();
+        let before = server.info().await;
+        assert_eq!(before.durability, mode);
+        assert!(
+            before.loss_window.contains("loses"),
+            "{}",
+            before.loss_window
+        );
+        let server = server.killed().await;
+        let after = server.info().await;
+        assert_ne!(after.store_id, before.store_id);
+        assert!(after.revision > before.revision + (1 << 39));
+        // In order, nothing is lost.
+        server
+            .state()
+            .await
+            .write(write("k", int(2)))
+            .await
+            .unwrap();
+        let before = server.info().await;
+        let server = server.restarted().await;
+        let after = server.info().await;
+        assert_eq!(after.store_id, before.store_id);
+        assert_eq!(after.revision, before.revision);
+        let outcome = server.state().await.read(read("k")).await.unwrap();
+        assert_eq!(outcome.into_inner().entry.unwrap().value, Some(int(2)));
+    }
+    let server = Durable::start(&["--durability", "interval=10"]).await;
+    server
+        .state()
+        .await
+        .write(write("k", int(1)))
+        .await
+        .unwrap();
+    // It is there when the interval is over, and then some.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let server = server.killed().await;
+    let outcome = server.state().await.read(read("k")).await.unwrap();
+    assert!(outcome.into_inner().entry.is_some());
+}
+
+#[tokio::test]
+async fn one_directory_has_one_server() {
+    let server = Durable::start(&[]).await;
+    for args in [
+        &["--listen", "127.0.0.1:0", "--data-dir", server.path()][..],
+        &["verify", "--data-dir", server.path()],
+        &["inspect", "--data-dir", server.path()],
+        &[
+            "restore",
+            "--from",
+            "/dev/null",
+            "--data-dir",
+            server.path(),
+        ],
+    ] {
+        let (code, _, error) = output(args).await;
+        assert_eq!(code, Some(1), "{args:?}: {error}");
+        let process = server.process.child.id().unwrap().to_string();
+        let says = match args[0] {
+            "restore" => "no backup",
+            _ => &process,
+        };
+        assert!(error.contains(says), "{args:?}: {error}");
+    }
+    server
+        .state()
+        .await
+        .write(write("k", int(1)))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_of_others_is_left_alone() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("letter.txt"), "dear").unwrap();
+    let path = dir.path().to_str().unwrap();
+    let (code, _, error) = output(&["--listen", "127.0.0.1:0", "--data-dir", path]).await;
+    assert_eq!(code, Some(1));
+    assert!(error.contains("letter.txt"), "{error}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn what_is_lost_is_told_and_can_be_accepted() {
+    let server = Durable::start(&[]).await;
+    let mut state = server.state().await;
+    for n in 0..5 {
+        state.write(write(format!("{n}"), int(n))).await.unwrap();
+    }
+    let before = server.info().await;
+    let Durable {
+        dir, mut process, ..
+    } = server;
+    process.child.kill().await.unwrap();
+    let log = dir.path().join("log.redb");
+    let len = fs::metadata(&log).unwrap().len();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&log)
+        .unwrap()
+        .set_len(len / 2)
+        .unwrap();
+    let path = dir.path().to_str().unwrap();
+    let start = ["--listen", "127.0.0.1:0", "--data-dir", path];
+    let (code, out, error) = output(&start).await;
+    assert_eq!((code, out.as_str()), (Some(1), ""), "{error}");
+    for part in ["log.redb", "--accept-data-loss=0"] {
+        assert!(error.contains(part), "{error}");
+    }
+    let (code, _, error) = output(&[&start[..], &["--accept-data-loss=5"]].concat()).await;
+    assert_eq!(code, Some(1));
+    assert!(error.contains("not 5"), "{error}");
+    let process = Durable::process(dir.path(), &["--accept-data-loss=0".into()]).await;
+    let server = Durable {
+        dir,
+        process,
+        args: Vec::new(),
+    };
+    let after = server.info().await;
+    assert_ne!(after.store_id, before.store_id);
+    assert!(after.revision > before.revision);
+    assert_eq!(after.key_count, 0);
+    let aside = server.dir.path().join("log.redb.damaged-1");
+    assert_eq!(fs::metadata(aside).unwrap().len(), len / 2);
+    server.restarted().await;
+}
+
+#[tokio::test]
+async fn a_backup_makes_the_same_store_elsewhere() {
+    let server = Durable::start(&[]).await;
+    let mut state = server.state().await;
+    for n in 0..300 {
+        let value = text("y".repeat(2_000));
+        state.write(write(format!("{n:03}"), value)).await.unwrap();
+    }
+    let mut admin = AdminClient::new(server.channel().await);
+    let mut chunks = admin.backup(BackupRequest {}).await.unwrap().into_inner();
+    // While it is made, it all changes.
+    let first = chunks.message().await.unwrap().unwrap();
+    for n in 0..300 {
+        let delete = DeleteRequest {
+            key: format!("{n:03}"),
+            ..Default::default()
+        };
+        state.delete(delete).await.unwrap();
+    }
+    let mut bytes = first.chunk;
+    let mut last = (Vec::new(), 0);
+    while let Some(message) = chunks.message().await.unwrap() {
+        assert_eq!(message.revision, first.revision);
+        bytes.extend(message.chunk);
+        last = (message.digest, message.key_count);
+    }
+    assert_eq!((first.revision, last.1), (300, 300));
+
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("backup");
+    fs::write(&file, &bytes).unwrap();
+    let (file, data) = (file.to_str().unwrap(), dir.path().join("data"));
+    let data = data.to_str().unwrap();
+    let (code, out, error) = output(&["restore", "--from", file, "--data-dir", data]).await;
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.contains("300 keys as of revision 300"), "{out}");
+    let (code, out, error) = output(&["verify", "--data-dir", data]).await;
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.ends_with("whole\n"), "{out}");
+    let process = Durable::process(Path::new(data), &[]).await;
+    let mut restored = StateClient::new(channel(process.addr).await);
+    let outcome = restored.read(read("007")).await.unwrap().into_inner();
+    assert_eq!(outcome.entry.unwrap().value, Some(text("y".repeat(2_000))));
+    assert!(outcome.revision > 1 << 40);
+
+    // What is not whole is refused, and nothing is made of it.
+    for (what, broken) in [
+        ("cut off", bytes[..bytes.len() - 1].to_vec()),
+        ("ends too early", bytes[..17].to_vec()),
+        ("checksum", {
+            let mut broken = bytes.clone();
+            broken[1_000] ^= 1;
+            broken
+        }),
+    ] {
+        fs::write(file, broken).unwrap();
+        let nowhere = dir.path().join("nowhere");
+        let to = nowhere.to_str().unwrap();
+        let (code, _, error) = output(&["restore", "--from", file, "--data-dir", to]).await;
+        assert_eq!(code, Some(1));
+        assert!(error.contains(what), "{what}: {error}");
+        assert!(!nowhere.exists(), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn the_backup_command_writes_what_verify_finds() {
+    let server = Durable::start(&[]).await;
+    let mut state = server.state().await;
+    for n in 0..10 {
+        state.write(write(format!("{n}"), int(n))).await.unwrap();
+    }
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("backup");
+    let (file, addr) = (file.to_str().unwrap(), server.process.addr.to_string());
+    let backup = ["backup", "--from", &addr, "--to", file];
+    let (code, out, error) = output(&backup).await;
+    assert_eq!(code, Some(0), "{error}");
+    let digest = out.trim().rsplit(' ').next().unwrap().to_owned();
+    let (code, _, error) = output(&backup).await;
+    assert_eq!(code, Some(1), "it is there already");
+    assert!(error.contains("exists"), "{error}");
+    let Durable {
+        dir: data, process, ..
+    } = server;
+    drop(state);
+    let mut process = process;
+    process.end().await;
+    let data = data.path().to_str().unwrap();
+    let (code, out, error) = output(&["verify", "--data-dir", data]).await;
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.contains(&digest), "{out} lacks {digest}");
+    let (_, out, _) = output(&["inspect", "--data-dir", data, "--prefix", "7"]).await;
+    assert!(
+        out.starts_with("key \"7\"") && out.lines().count() == 1,
+        "{out}"
+    );
+    let (_, out, _) = output(&["inspect", "--log", "--data-dir", data]).await;
+    assert_eq!(out.matches("Written").count(), 10, "{out}");
+    // Nobody is there to be asked.
+    let other = dir.path().join("other");
+    let (code, _, error) =
+        output(&["backup", "--from", &addr, "--to", other.to_str().unwrap()]).await;
+    assert_eq!(code, Some(1));
+    assert!(error.contains(&addr), "{error}");
+    assert!(!other.exists());
+}
+
+#[tokio::test]
+async fn little_disk_space_refuses_growth() {
+    let server = Durable::start(&["--min-free-bytes", "1000000000000000"]).await;
+    let mut state = server.state().await;
+    // It looks at the disk at its start, and then every second.
+    let refused = loop {
+        if let Err(refused) = state.write(write("k", int(1))).await {
+            break refused;
+        }
+    };
+    let details = tonic_types::StatusExt::get_error_details(&refused);
+    let info = details.error_info().unwrap();
+    let actual = info.metadata["actual"].clone();
+    assert_refused(
+        &refused,
+        Code::ResourceExhausted,
+        "STORE_FULL",
+        &[("limit", "1000000000000000"), ("actual", &actual)],
+    );
+    state.read(read("k")).await.unwrap();
+    let delete = DeleteRequest {
+        key: "k".into(),
+        ..Default::default()
+    };
+    state.delete(delete).await.unwrap();
+}
