@@ -108,7 +108,11 @@ impl Error {
         let passes = match self.0.reason {
             Some(reason) => matches!(
                 reason,
-                Reason::Overloaded | Reason::NotStarted | Reason::Draining | Reason::OwnerLost
+                Reason::Overloaded
+                    | Reason::NotStarted
+                    | Reason::OutcomeUnknown
+                    | Reason::Draining
+                    | Reason::OwnerLost
             ),
             None => matches!(self.0.code, Code::Unavailable | Code::DeadlineExceeded),
         };
@@ -199,8 +203,12 @@ impl Error {
         if let Some(info) = details.error_info()
             && info.domain == soloist::ERROR_DOMAIN
         {
-            error.0.outcome = Outcome::NotApplied;
             error.0.reason = Reason::from_str_name(&info.reason);
+            error.0.outcome = match error.0.reason {
+                // A read has changed nothing, whatever is not known of its answer.
+                Some(Reason::OutcomeUnknown) => unless_told,
+                _ => Outcome::NotApplied,
+            };
             error.0.metadata = info.metadata.clone();
         }
         error
@@ -304,6 +312,20 @@ mod tests {
         assert_eq!(error.outcome(), Outcome::NotApplied);
         assert!(error.is_retryable());
         assert_eq!(error.to_string(), "RESOURCE_EXHAUSTED (OVERLOADED): why");
+    }
+
+    #[test]
+    fn an_outcome_that_the_server_does_not_know_is_unknown() {
+        let status = refusal(
+            Code::DeadlineExceeded,
+            "OUTCOME_UNKNOWN",
+            soloist::ERROR_DOMAIN,
+        );
+        let of_write = Error::of_call(&status, Outcome::Unknown);
+        assert_eq!(of_write.outcome(), Outcome::Unknown);
+        assert!(of_write.passes() && !of_write.is_retryable());
+        let of_read = Error::of_call(&status, Outcome::NotApplied);
+        assert!(of_read.is_retryable());
     }
 
     #[test]

@@ -19,6 +19,26 @@ fn mismatch(key: &str, expected: Condition, value: Option<Value>) -> Rejection {
 }
 
 #[test]
+fn an_unknown_outcome_names_its_revision_if_it_has_one() {
+    for (why, code, revision) in [
+        (Unknown::Deadline, Code::DeadlineExceeded, Some(7)),
+        (Unknown::Deadline, Code::DeadlineExceeded, None),
+        (Unknown::OwnerEnded, Code::Unavailable, None),
+    ] {
+        let refusal = Refusal::from(CallError::OutcomeUnknown { revision, why });
+        assert_eq!(
+            (refusal.code, refusal.reason),
+            (code, Reason::OutcomeUnknown)
+        );
+        let told = refusal.metadata.get("revision").cloned();
+        assert_eq!(
+            told,
+            revision.map(|revision: Revision| revision.to_string())
+        );
+    }
+}
+
+#[test]
 fn messages_are_for_people() {
     let value = |int| Some(Value::Int(int));
     for (rejection, message) in [
