@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use clap::Subcommand;
 use soloist::v1::BackupRequest;
@@ -13,7 +13,7 @@ use tonic::transport::Endpoint;
 use crate::config::Limits;
 use crate::journal::backup;
 use crate::journal::inspect::{self, Part};
-use crate::machine::Time;
+use crate::machine::{StoreLimits, Time};
 use crate::service::random_name;
 
 /// Something else than serving.
@@ -79,6 +79,14 @@ pub fn run(command: &Command, out: &mut dyn Write) -> Result<(), Box<dyn std::er
     }
 }
 
+/// Whatever the server allowed that wrote it: no answered request is forgotten here.
+fn limits() -> StoreLimits {
+    StoreLimits {
+        request_id_window: Duration::MAX,
+        ..Limits::DEFAULT.store_limits()
+    }
+}
+
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut hex, byte| {
@@ -97,10 +105,8 @@ fn backup(from: &str, to: &Path, out: &mut dyn Write) -> Result<(), Box<dyn std:
             let written = runtime
                 .block_on(fetch(from, file))
                 .map_err(|error| error.to_string());
-            let checked = written.and_then(|()| {
-                backup::check(to, &Limits::DEFAULT.store_limits())
-                    .map_err(|error| error.to_string())
-            });
+            let checked = written
+                .and_then(|()| backup::check(to, &limits()).map_err(|error| error.to_string()));
             // What is not whole must not be taken for a backup.
             checked.inspect_err(|_| drop(fs::remove_file(to)))
         })?;
@@ -163,7 +169,7 @@ fn restore(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now = Time::since_epoch(since_epoch.unwrap_or_default());
-    let limits = Limits::DEFAULT.store_limits();
+    let limits = limits();
     let store_id = random_name();
     let (backup, revision) = backup::restore(from, data_dir, &limits, now, &store_id)?;
     writeln!(
@@ -178,7 +184,7 @@ fn restore(
 }
 
 fn verify(data_dir: &Path, out: &mut dyn Write) -> Result<(), Box<dyn std::error::Error>> {
-    let summary = inspect::verify(data_dir, &Limits::DEFAULT.store_limits())?;
+    let summary = inspect::verify(data_dir, &limits())?;
     let ended = match summary.closed {
         true => "in order",
         false => "abruptly",
@@ -221,7 +227,7 @@ fn inspect_state(
     prefix: &str,
     out: &mut dyn Write,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    inspect::state(data_dir, &Limits::DEFAULT.store_limits(), |part| {
+    inspect::state(data_dir, &limits(), |part| {
         shown(match part {
             Part::Machine(machine) => writeln!(out, "machine {machine:?}"),
             Part::Session(session) => writeln!(out, "session {session:?}"),
@@ -238,7 +244,7 @@ fn inspect_log(
     out: &mut dyn Write,
 ) -> Result<(), Box<dyn std::error::Error>> {
     use crate::machine::Effect;
-    inspect::records(data_dir, &Limits::DEFAULT.store_limits(), |record| {
+    inspect::records(data_dir, &limits(), |record| {
         let mut written = writeln!(
             out,
             "record {} epoch {} revision {} time {}.{:09}",

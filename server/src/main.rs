@@ -95,8 +95,13 @@ fn main() -> ExitCode {
 
 fn serve(listen: SocketAddr, config: &Config) -> Result<(), Box<dyn std::error::Error>> {
     let store = Store::open(config)?;
-    let listener =
-        TcpListener::bind(listen).map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    let listener = match TcpListener::bind(listen) {
+        Ok(listener) => listener,
+        Err(error) => {
+            store.close();
+            return Err(format!("cannot listen on {listen}: {error}").into());
+        }
+    };
     let server = Server::serve(listener, config, store)?;
     drain_on_signal(server.drain_handle())?;
     let address = server.local_addr();

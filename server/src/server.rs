@@ -17,7 +17,7 @@ use tonic_health::server::HealthReporter;
 use tracing::{error, info};
 
 use crate::config::Config;
-use crate::journal::{self, Journal, OpenError};
+use crate::journal::{self, Command, Journal, OpenError};
 use crate::machine::{StateMachine, Time};
 use crate::owner::{self, Clock, JournalLost, OwnerLimits, Unread};
 use crate::service::{
@@ -89,6 +89,18 @@ impl Store {
             journal: Some(opened.journal),
             persister: Some(opened.persister),
         })
+    }
+}
+
+impl Store {
+    /// Closes it without having served it.
+    pub fn close(self) {
+        if let (Some(journal), Some(persister)) = (self.journal, self.persister) {
+            let (revision, time) = (self.machine.revision(), self.time);
+            // An error means that it has ended already.
+            let _ = journal.commands.send(Command::Close { revision, time });
+            let _ = persister.join();
+        }
     }
 }
 
@@ -298,6 +310,7 @@ async fn run(
         health: health.clone(),
     };
     let router = Router::new(services, closing.clone());
+    let drain_timeout = config.transport.drain_timeout;
     let acceptor = Acceptor::new(listener, workers, router, config.transport, closing);
     let open = acceptor.open();
 
@@ -319,8 +332,13 @@ async fn run(
     report(&health, ServingStatus::NotServing).await;
     close.send_replace(true);
     open.ended().await;
-    // With the last connection the last handle is gone, so the owner has worked off its mailbox and ends.
-    match owner.await {
+    // With the last connection the last handle is gone, so the owner has worked off its mailbox and ends. A disk that is
+    // full, or takes nothing, must not keep it: who was answered loses nothing.
+    let Ok(ended) = tokio::time::timeout(drain_timeout, owner).await else {
+        let why = "the disk did not take the last changes in time".into();
+        return Err(OwnerLost::JournalFailed(why));
+    };
+    match ended {
         Ok(Ok(machine)) => {
             if let Some(persister) = persister {
                 let _ = persister.join();

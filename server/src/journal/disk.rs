@@ -143,11 +143,7 @@ impl Directory {
             move |error: io::Error| OpenError::Io { what, error }
         };
         if missing == Missing::Make {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(path)
-                .map_err(failed("cannot make the directory"))?;
+            make(path).map_err(failed("cannot make the directory"))?;
         }
         let handle = File::open(path).map_err(failed("cannot open the directory"))?;
         let mut foreign = None;
@@ -216,8 +212,27 @@ impl Directory {
 
     /// Makes sure that files that came, went or were renamed stay so.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.handle.sync_all()
+        self.handle.sync_all().map_err(after_sync)
     }
+}
+
+/// Makes a directory and those above it, and makes sure that they stay.
+fn make(path: &Path) -> io::Result<()> {
+    let above = |path: &Path| match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let mut new = Vec::new();
+    let mut at = path.to_owned();
+    while !at.try_exists()? {
+        new.push(at.clone());
+        at = above(&at);
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    for path in new {
+        File::open(above(&path))?.sync_all()?;
+    }
+    Ok(())
 }
 
 impl Disk for Directory {
@@ -279,6 +294,12 @@ impl Disk for Directory {
     }
 }
 
+/// Whatever a sync says is final: what it could not write the system may take for written from then on. So nothing of it
+/// must look like a disk that is only full.
+fn after_sync(error: io::Error) -> io::Error {
+    io::Error::other(format!("a sync failed: {error}"))
+}
+
 #[derive(Debug)]
 struct DiskFile {
     file: File,
@@ -300,11 +321,14 @@ impl StorageBackend for DiskFile {
         let present = self.file.metadata()?.len();
         if len > present {
             let (from, more) = (present.cast_signed(), (len - present).cast_signed());
-            match posix_fallocate(&self.file, from, more) {
-                Ok(()) => return Ok(()),
-                // Not every file system can.
-                Err(Errno::EOPNOTSUPP | Errno::EINVAL | Errno::ENOSYS) => {}
-                Err(error) => return Err(error.into()),
+            loop {
+                match posix_fallocate(&self.file, from, more) {
+                    Ok(()) => return Ok(()),
+                    Err(Errno::EINTR) => {}
+                    // Not every file system can.
+                    Err(Errno::EOPNOTSUPP | Errno::EINVAL | Errno::ENOSYS) => break,
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
         self.file.set_len(len)
@@ -314,7 +338,7 @@ impl StorageBackend for DiskFile {
         if self.leaves_syncs.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.file.sync_data()
+        self.file.sync_data().map_err(after_sync)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

@@ -66,27 +66,31 @@ pub(crate) fn verify(path: &Path, limits: &StoreLimits) -> Result<Summary, OpenE
     let (directory, look) = look(path, limits)?;
     let (log, meta) = (look.log.expect("no loss"), look.meta.expect("no loss"));
     let mut ways: Vec<(String, Bytes)> = Vec::new();
-    for base in recovery::bases(&meta) {
+    let mut unreadable = look.spared;
+    for base in recovery::bases(&meta, &log)? {
         let name = match base {
             Some(base) => format!("snapshot of record {}", base.seq),
             None => "the first record".into(),
         };
         match recovery::from_base(&directory, limits, &log, base, &meta, u64::MAX)? {
+            FromBase::Read(read) if read.loss.is_some() => {
+                return Err(bad(read.loss.unwrap_or_default()));
+            }
             FromBase::Read(mut read) => {
                 ways.push((name, digest_of(&mut read.machine, Time::MIN)));
             }
-            FromBase::Unreadable(_) => {}
+            FromBase::Unreadable(what) => {
+                unreadable.get_or_insert(what);
+            }
             FromBase::Unfit { seq } => {
-                return Err(lost(format!(
-                    "record {seq} does not fit what was before it"
-                )));
+                return Err(bad(format!("record {seq} does not fit what was before it")));
             }
         }
     }
     if let [(first, digest), rest @ ..] = &ways[..]
         && let Some((other, _)) = rest.iter().find(|(_, of)| of != digest)
     {
-        return Err(lost(format!(
+        return Err(bad(format!(
             "the way from {first} comes to another state than the way from {other}"
         )));
     }
@@ -110,16 +114,12 @@ pub(crate) fn verify(path: &Path, limits: &StoreLimits) -> Result<Summary, OpenE
             .into_iter()
             .map(|(name, digest)| (name, digest.to_vec()))
             .collect(),
-        spared: look.spared,
+        spared: unreadable,
     })
 }
 
-fn lost(what: String) -> OpenError {
-    OpenError::Lost {
-        what,
-        revision: 0,
-        accepted: None,
-    }
+fn bad(what: String) -> OpenError {
+    OpenError::Bad { what }
 }
 
 fn extent(log: &Log) -> Result<(Option<(u64, u64)>, u64), OpenError> {
@@ -179,7 +179,7 @@ pub(crate) fn records(
             }
         }
     })?;
-    damaged.map_or(Ok(()), |what| Err(lost(what)))
+    damaged.map_or(Ok(()), |what| Err(bad(what)))
 }
 
 /// A part of the state.

@@ -234,7 +234,15 @@ impl Log {
         })
     }
 
-    /// The last record, and how many bytes those after `seq` have.
+    /// The first record.
+    pub(crate) fn first(&self) -> Result<Option<u64>, Fault> {
+        guarded(FileName::Log, || {
+            let table = self.db.begin_read()?.open_table(RECORDS)?;
+            Ok(table.first()?.map(|(seq, _)| seq.value()))
+        })
+    }
+
+    /// The last record.
     pub(crate) fn last(&self) -> Result<Option<Position>, Fault> {
         let last = guarded(FileName::Log, || {
             let table = self.db.begin_read()?.open_table(RECORDS)?;

@@ -231,6 +231,11 @@ pub enum OpenError {
         /// What was accepted instead, if anything.
         accepted: Option<Revision>,
     },
+    /// What is in it does not fit together.
+    Bad {
+        /// What does not.
+        what: String,
+    },
     /// A backup cannot be read.
     BadBackup {
         /// The file.
@@ -285,6 +290,7 @@ impl fmt::Display for OpenError {
                     }
                 }
             }
+            Self::Bad { what } => f.write_str(what),
             Self::BadBackup { path, what } => write!(f, "{}: {what}", path.display()),
         }
     }

@@ -1,5 +1,6 @@
 //! The thread that writes the log, and the one that writes a snapshot beside it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
@@ -8,18 +9,22 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc as tokio_mpsc;
 use tracing::{debug, error, info, warn};
 
-use super::disk::{Disk, Slot};
+use super::disk::{Disk, FileName, Slot};
 use super::log::{Commit, Encoded, Log, Sync};
 use super::snapshot::SnapshotWriter;
 use super::stored::{self, FORMAT, Head, Meta, Record, SnapshotMeta};
 use super::watermark::Watermark;
 use super::{Answers, Command, Event, Fault, Journal, PageWriter, Position, QUEUE, Segment, Space};
-use crate::config::{Durability, SPACE_INTERVAL};
+use crate::config::{Durability, SPACE_INTERVAL, UNSYNCED_BYTES_MAX};
 use crate::machine::{CopyHead, CopySlice, Time};
 use crate::mutants::mutant;
 
-/// How long a full disk is left alone before it is tried again.
+/// How long a full disk is left alone before it is tried again, at first and at last.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
+const FULL_PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// How long nothing may happen before the log is shortened.
+const PRUNE_PAUSE: Duration = Duration::from_millis(10);
 
 pub(super) fn slot(number: u32) -> Slot {
     match number {
@@ -75,9 +80,10 @@ impl Persister {
         };
         let writing = Writing {
             synced_at: Instant::now(),
-            unsynced: None,
+            unsynced: Vec::new(),
+            unsynced_bytes: 0,
             prune: self.older_snapshot(),
-            snapshotting: false,
+            snapshot: None,
             space: Space::Enough,
             space_seen: None,
             events: sender,
@@ -106,11 +112,12 @@ struct Writing {
     commands: SyncSender<Command>,
     events: tokio_mpsc::Sender<Event>,
     synced_at: Instant,
-    /// The last record that is not synced yet.
-    unsynced: Option<Position>,
+    /// The records that are not synced yet: the engine forgets them when it has to be opened anew.
+    unsynced: Vec<Encoded>,
+    unsynced_bytes: usize,
     /// Records up to here are to be taken away.
     prune: Option<u64>,
-    snapshotting: bool,
+    snapshot: Option<JoinHandle<()>>,
     space: Space,
     space_seen: Option<Instant>,
 }
@@ -131,7 +138,12 @@ impl From<Fault> for End {
 
 impl Writing {
     fn run(mut self, commands: &Receiver<Command>) {
-        match self.work(commands) {
+        let end = self.work(commands);
+        if let Some(snapshot) = self.snapshot.take() {
+            // It ends when the owner sends it no more slices, and holds the disk until then.
+            let _ = snapshot.join();
+        }
+        match end {
             Err(End::Closed) => self.tell(Event::Closed),
             Err(End::Left) | Ok(()) => debug!("the owner is gone"),
             Err(End::Failed(fault)) => {
@@ -183,11 +195,11 @@ impl Writing {
         if self.events.is_closed() {
             return Duration::ZERO;
         }
-        match (self.of.durability, self.unsynced, self.prune) {
-            (Durability::Interval(interval), Some(_), _) => {
+        match (self.of.durability, self.unsynced.is_empty(), self.prune) {
+            (Durability::Interval(interval), false, _) => {
                 interval.saturating_sub(self.synced_at.elapsed())
             }
-            (_, None, Some(_)) => Duration::from_millis(10),
+            (_, true, Some(_)) => PRUNE_PAUSE,
             _ => SPACE_INTERVAL,
         }
     }
@@ -196,12 +208,14 @@ impl Writing {
         if self.events.is_closed() {
             return Err(End::Left);
         }
-        if let (Some(_), Durability::Interval(interval)) = (self.unsynced, self.of.durability) {
-            if self.synced_at.elapsed() >= interval {
-                self.write(&[], Sync::Now)?;
+        let due = match self.of.durability {
+            Durability::Interval(interval) if !self.unsynced.is_empty() => {
+                self.synced_at.elapsed() >= interval
             }
-        } else if self.prune.is_some() {
-            self.write(&[], Sync::Now)?;
+            _ => self.prune.is_some(),
+        };
+        if due {
+            self.write(None, Sync::Now)?;
         }
         Ok(())
     }
@@ -225,7 +239,12 @@ impl Writing {
         let encoded = Encoded::of(&record, self.of.position);
         drop((record, effects));
         let sync = match self.of.durability {
-            Durability::Interval(interval) if self.synced_at.elapsed() < interval => Sync::Later,
+            Durability::Interval(interval)
+                if self.synced_at.elapsed() < interval
+                    && self.unsynced_bytes < UNSYNCED_BYTES_MAX =>
+            {
+                Sync::Later
+            }
             _ => Sync::Now,
         };
         let bytes = encoded.bytes.len() as u64;
@@ -240,7 +259,7 @@ impl Writing {
         if mutant("watermark-before-sync") {
             self.of.watermark.set(seq);
         }
-        self.write(std::slice::from_ref(&encoded), sync)?;
+        self.write(Some(encoded), sync)?;
         self.of.log_bytes = self.of.log_bytes.saturating_add(bytes);
         if mutant("answer-before-sync") {
             return Ok(());
@@ -252,11 +271,17 @@ impl Writing {
         Ok(())
     }
 
-    /// Writes records, and whatever else is to be written. Waits where the disk is full until it is not.
-    fn write(&mut self, records: &[Encoded], sync: Sync) -> Result<(), End> {
+    /// Writes a record, and whatever else is to be written. Waits where the disk is full until it is not.
+    fn write(&mut self, record: Option<Encoded>, sync: Sync) -> Result<(), End> {
+        let mut from = self.unsynced.len();
+        if let Some(record) = record {
+            self.unsynced_bytes += record.bytes.len();
+            self.of.position = record.position;
+            self.unsynced.push(record);
+        }
         loop {
             let commit = Commit {
-                records,
+                records: &self.unsynced[from..],
                 meta: None,
                 prune: self.prune,
             };
@@ -268,63 +293,73 @@ impl Writing {
                     break;
                 }
                 Err(fault) if fault.is_full() => {
-                    if self.wait_for_space(records)? {
-                        break;
-                    }
+                    let there = self.wait_for_space()?;
+                    // What was not synced is gone with the engine that had it.
+                    from = self.unsynced.partition_point(|of| of.position.seq <= there);
                 }
                 Err(fault) => return Err(fault.into()),
             }
         }
-        if let Some(last) = records.last() {
-            self.of.position = last.position;
-            self.unsynced = Some(last.position);
-        }
-        if sync == Sync::Now {
-            self.synced_at = Instant::now();
-            // Where the system syncs when it likes, the mark could be on disk before what it marks.
-            if let Some(synced) = self.unsynced.take()
-                && self.of.durability != Durability::None
-            {
-                self.of.watermark.set(synced.seq);
-            }
+        match sync {
+            Sync::Now => self.synced(),
+            Sync::Later => {}
         }
         Ok(())
     }
 
+    /// Everything that was written is on disk.
+    fn synced(&mut self) {
+        self.synced_at = Instant::now();
+        self.unsynced_bytes = 0;
+        let last = self.unsynced.drain(..).next_back();
+        // Where the system syncs when it likes, the mark could be on disk before what it marks.
+        if let Some(last) = last
+            && self.of.durability != Durability::None
+        {
+            self.of.watermark.set(last.position.seq);
+        }
+    }
+
     /// Waits until the log can be written again, and opens it anew: after an error the engine takes nothing more, and only
-    /// what is on disk tells whether the last commit is there. Returns whether it is.
-    fn wait_for_space(&mut self, records: &[Encoded]) -> Result<bool, End> {
+    /// what is on disk tells which commits are there. Returns the last record.
+    fn wait_for_space(&mut self) -> Result<u64, End> {
         warn!("the disk is full: waiting for space");
+        let mut pause = FULL_PAUSE;
         loop {
-            if self.events.is_closed() {
-                return Err(End::Left);
-            }
             let free = self.of.disk.free_bytes().unwrap_or(0);
             self.tell_space(Space::Full {
                 free,
                 least: self.of.least_free_bytes,
             });
-            thread::sleep(FULL_PAUSE);
+            thread::sleep(pause);
+            if self.events.is_closed() {
+                return Err(End::Left);
+            }
             if free == 0 {
                 continue;
             }
+            // Looking costs a check of the whole log.
+            pause = (2 * pause).min(FULL_PAUSE_MAX);
             match Log::open(&*self.of.disk) {
                 Ok(log) => {
-                    let last = log.last()?;
-                    self.of.log = log;
-                    let there = last.map_or(0, |last| last.seq);
-                    let wanted = records.last().map(|record| record.position);
-                    // Commits that were not synced are gone with the engine that had them.
-                    if there < self.of.position.seq {
+                    let last = log.last()?.map_or(0, |last| last.seq);
+                    let synced = match self.unsynced.first() {
+                        Some(first) => first.position.seq - 1,
+                        None => self.of.position.seq,
+                    };
+                    if last < synced {
                         return Err(End::Failed(Fault::damaged(
-                            super::disk::FileName::Log,
-                            format!("at record {}", self.of.position.seq),
+                            FileName::Log,
+                            format!("at record {synced}"),
                             "it is gone after the disk was full",
                         )));
                     }
-                    info!("the disk has space again");
+                    self.of.log = log;
                     self.space_seen = None;
-                    return Ok(mutant("full-is-committed") || wanted.is_some() && last == wanted);
+                    return Ok(match mutant("full-is-committed") {
+                        true => self.of.position.seq,
+                        false => last,
+                    });
                 }
                 Err(fault) if fault.is_full() => {}
                 Err(fault) => return Err(fault.into()),
@@ -334,23 +369,23 @@ impl Writing {
 
     fn sync_meta(&mut self) -> Result<(), End> {
         let meta = self.of.meta.clone();
+        let mut from = self.unsynced.len();
         loop {
             let commit = Commit {
+                records: &self.unsynced[from..],
                 meta: Some(&meta),
-                ..Commit::default()
+                prune: None,
             };
             match self.of.log.commit(&commit, Sync::Now) {
                 Ok(_) => break,
                 Err(fault) if fault.is_full() => {
-                    self.wait_for_space(&[])?;
+                    let there = self.wait_for_space()?;
+                    from = self.unsynced.partition_point(|of| of.position.seq <= there);
                 }
                 Err(fault) => return Err(fault.into()),
             }
         }
-        self.synced_at = Instant::now();
-        if let Some(synced) = self.unsynced.take() {
-            self.of.watermark.set(synced.seq);
-        }
+        self.synced();
         Ok(())
     }
 
@@ -362,7 +397,12 @@ impl Writing {
             return;
         }
         self.space_seen = Some(Instant::now());
-        let least = self.of.least_free_bytes;
+        // The engine doubles a file that is too small.
+        let log = self.of.disk.open(FileName::Log).and_then(|log| log.len());
+        let least = match self.of.least_free_bytes {
+            0 => 0,
+            least => least.max(log.unwrap_or(0)),
+        };
         match self.of.disk.free_bytes() {
             Ok(free) if free < least => self.tell_space(Space::Low { free, least }),
             Ok(_) => self.tell_space(Space::Enough),
@@ -395,7 +435,6 @@ impl Writing {
         slices: Receiver<CopySlice>,
     ) -> Result<(), End> {
         debug_assert_eq!(seq, self.of.position.seq, "it comes after its last segment");
-        self.snapshotting = true;
         let stored_head = Head {
             format: FORMAT,
             store_id: self.of.meta.store_id.clone(),
@@ -413,23 +452,34 @@ impl Writing {
             self.events.clone(),
         );
         let writing = move || {
-            let done = write_snapshot(&*disk, slot, stored_head, &head, &slices, &events);
+            let write = || write_snapshot(&*disk, slot, stored_head, &head, &slices, &events);
+            let done = catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|_| {
+                let name = FileName::Snapshot(slot);
+                Err(Fault::damaged(name, "in memory", "its thread gave up"))
+            });
+            if !matches!(done, Ok(Some(_))) {
+                // Half of it is of no use, and takes space.
+                let file = disk.open(FileName::Snapshot(slot));
+                let _ = file.and_then(|file| file.set_len(0));
+            }
             if let Some(done) = done.transpose() {
                 // An error means that nobody needs it any more.
                 let _ = commands.send(Command::SnapshotDone(done));
             }
         };
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("snapshot".into())
-            .spawn(writing)
-            .map_err(|error| {
-                End::Failed(Fault::io(super::disk::FileName::Snapshot(slot), error))
-            })?;
-        Ok(())
+            .spawn(writing);
+        match thread {
+            Ok(thread) => {
+                self.snapshot = Some(thread);
+                Ok(())
+            }
+            Err(error) => self.snapshot_done(Err(Fault::io(FileName::Snapshot(slot), error))),
+        }
     }
 
     fn snapshot_done(&mut self, done: Result<NewSnapshot, Fault>) -> Result<(), End> {
-        self.snapshotting = false;
         let made = done.is_ok();
         match done {
             Ok(new) => {

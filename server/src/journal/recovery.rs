@@ -21,6 +21,9 @@ use crate::config::{Durability, REVISIONS_SKIPPED, REVISIONS_SKIPPED_UNSYNCED};
 use crate::machine::{Revision, StateMachine, StoreLimits, Time};
 use crate::mutants::mutant;
 
+/// No log is larger that has no record yet.
+const NEW_LOG_BYTES_MAX: u64 = 256 << 10;
+
 /// How often a long recovery says how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -90,7 +93,11 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Opened, Open
         let time = look.time.max(options.now);
         let used = look.meta.map_or(0, |meta| meta.used_revision);
         drop((look.log, look.watermark));
-        for name in FileName::ALL {
+        // But for the watermark, which is written last: until then, nobody takes this for a store that is new.
+        for name in FileName::ALL
+            .into_iter()
+            .filter(|name| *name != FileName::Watermark)
+        {
             disk.set_aside(name)
                 .map_err(|error| Fault::io(name, error))?;
         }
@@ -259,8 +266,7 @@ pub(super) fn look(disk: &dyn Disk, limits: &StoreLimits) -> Result<Look, OpenEr
         Err(Fault::Damaged { .. }) if never_served(disk, &watermark)? => {
             // It was torn while it was made.
             let name = FileName::Log;
-            disk.open(name)
-                .and_then(|file| file.set_len(0))
+            disk.set_aside(name)
                 .map_err(|error| Fault::io(name, error))?;
             Log::open(disk)
         }
@@ -297,7 +303,7 @@ pub(super) fn look(disk: &dyn Disk, limits: &StoreLimits) -> Result<Look, OpenEr
     let mut spared = None;
     let mut best: Option<Look> = None;
     let mut stop_before = u64::MAX;
-    for base in bases(&meta) {
+    for base in bases(&meta, &log)? {
         let look = loop {
             let read = from_base(disk, limits, &log, base, &meta, stop_before)?;
             match read {
@@ -370,7 +376,9 @@ pub(super) fn look(disk: &dyn Disk, limits: &StoreLimits) -> Result<Look, OpenEr
             })
         }
         None => {
-            let what = spared.unwrap_or_else(|| "no snapshot can be read".into());
+            let what = spared.unwrap_or_else(|| {
+                "log.redb has lost its first records, and there is no snapshot".into()
+            });
             drop(log);
             without_log(disk, limits, watermark, what)
         }
@@ -378,16 +386,26 @@ pub(super) fn look(disk: &dyn Disk, limits: &StoreLimits) -> Result<Look, OpenEr
 }
 
 /// Where the way through the log can begin: at each snapshot, the latest first, and at nothing.
-pub(super) fn bases(meta: &Meta) -> impl Iterator<Item = Option<&SnapshotMeta>> {
-    // Until there are two, the log has everything; but for what a store was made of.
-    let whole = meta.snapshots.len() < 2 && meta.snapshots.iter().all(|snapshot| snapshot.seq > 0);
+pub(super) fn bases<'a>(
+    meta: &'a Meta,
+    log: &Log,
+) -> Result<impl Iterator<Item = Option<&'a SnapshotMeta>>, Fault> {
+    // The log has everything from the first record on, unless the store was made of something.
+    let from_nothing = match log.first()? {
+        None => meta.snapshots.is_empty(),
+        Some(first) => first == 1 && meta.snapshots.iter().all(|snapshot| snapshot.seq > 0),
+    };
     let snapshots = meta.snapshots.iter().rev().map(Some);
-    snapshots.chain(whole.then_some(None))
+    Ok(snapshots.chain(from_nothing.then_some(None)))
 }
 
 /// Whether no server has ever used the disk: the watermark is synced before the first call is taken.
 fn never_served(disk: &dyn Disk, watermark: &Watermark) -> Result<bool, Fault> {
     if !watermark.is_blank()? {
+        return Ok(false);
+    }
+    let log = disk.open(FileName::Log).and_then(|log| log.len());
+    if log.map_err(|error| Fault::io(FileName::Log, error))? > NEW_LOG_BYTES_MAX {
         return Ok(false);
     }
     for slot in [Slot::A, Slot::B] {
@@ -450,7 +468,7 @@ pub(super) struct Read {
     position: Position,
     log_bytes: u64,
     replayed: u64,
-    loss: Option<String>,
+    pub(super) loss: Option<String>,
 }
 
 /// Goes from a snapshot, or from nothing, through the log.
@@ -486,14 +504,18 @@ pub(super) fn from_base(
             (restored.machine, stored::time(head.time), position)
         }
     };
-    fill_history(log, &mut machine, from, limits)?;
+    // What is damaged here is met again below, or was taken away from the log since.
+    match fill_history(log, &mut machine, from, limits) {
+        Err(error @ Fault::Io { .. }) => return Err(error.into()),
+        Ok(()) | Err(Fault::Damaged { .. }) => {}
+    }
 
     let mut position = from;
     let (mut replayed, mut log_bytes) = (0, 0);
     let mut loss = None;
     let mut unfit = None;
     let mut said = Instant::now();
-    log.records_after(from.seq, |seq, bytes| {
+    let read = log.records_after(from.seq, |seq, bytes| {
         if seq >= stop_before {
             loss = Some(format!(
                 "log.redb is damaged at record {seq}: it does not fit what was before it"
@@ -541,7 +563,12 @@ pub(super) fn from_base(
             info!(record = seq, keys = machine.usage().key_count, "recovering");
         }
         true
-    })?;
+    });
+    match read {
+        Ok(()) => {}
+        Err(error @ Fault::Io { .. }) => return Err(error.into()),
+        Err(damaged) => loss = Some(damaged.to_string()),
+    }
     if let Some(seq) = unfit {
         return Ok(FromBase::Unfit { seq });
     }

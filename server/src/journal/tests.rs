@@ -19,7 +19,7 @@ use crate::config::{Durability, Limits};
 use crate::machine::{
     Answered, CopyHead, CopySlice, Entry, Key, Machine, OpenedSession, StateMachine, Time,
 };
-use crate::owner::Kept;
+use crate::owner::{Answer, CallError, Kept};
 
 use sim_disk::SimDisk;
 use workload::Workload;
@@ -79,6 +79,24 @@ struct Node {
     done: u64,
 }
 
+/// The answer to a call.
+struct Acknowledge {
+    acknowledged: Arc<AtomicU64>,
+    number: u64,
+}
+
+impl Answer for Acknowledge {
+    fn is_abandoned(&self) -> bool {
+        false
+    }
+
+    fn send(self: Box<Self>, kept: Result<(), CallError>) {
+        if kept.is_ok() {
+            self.acknowledged.store(self.number, Ordering::SeqCst);
+        }
+    }
+}
+
 /// The journal has ended.
 struct Ended;
 
@@ -109,14 +127,13 @@ impl Node {
         workload.call(&mut self.machine, self.now);
         self.done += 1;
         let (acknowledged, number) = (self.acknowledged.clone(), self.done);
-        let answer = move |kept: Result<(), _>| {
-            if kept.is_ok() {
-                acknowledged.store(number, Ordering::SeqCst);
-            }
+        let answer = Acknowledge {
+            acknowledged,
+            number,
         };
         match self.kept.hold(&mut self.machine) {
             Some(seq) => self.kept.keep(seq, Box::new(answer)),
-            None => answer(Ok(())),
+            None => Box::new(answer).send(Ok(())),
         }
     }
 

@@ -50,7 +50,6 @@ pub struct CopyLost {
 #[derive(Debug, Default)]
 pub(super) struct Copies {
     copying: Vec<Copying>,
-    next_id: u64,
 }
 
 #[derive(Debug)]
@@ -127,9 +126,9 @@ impl StateMachine {
             machines: self.index.machines.all().cloned().collect(),
             sessions: self.index.sessions.all().collect(),
         };
+        let id = CopyId(self.copies_begun);
+        self.copies_begun += 1;
         let copies = &mut self.history.followers_mut().copies;
-        let id = CopyId(copies.next_id);
-        copies.next_id += 1;
         copies.copying.push(Copying {
             id,
             keys: Keys::Going {
@@ -146,10 +145,7 @@ impl StateMachine {
     /// What comes next in a copy: at most `count_max` keys or requests, and about `bytes_max` bytes.
     ///
     /// # Errors
-    /// [`CopyLost`] if too much has changed ahead of it. It is ended then.
-    ///
-    /// # Panics
-    /// If there is no such copy.
+    /// [`CopyLost`] if too much has changed ahead of it, or it has ended before. It is ended then.
     pub fn next_of_copy(
         &mut self,
         id: CopyId,
@@ -158,9 +154,10 @@ impl StateMachine {
     ) -> Result<CopySlice, CopyLost> {
         let copies = &mut self.history.followers_mut().copies;
         let mut copying = copies.copying.iter_mut();
-        let copying = copying
-            .find(|copying| copying.id == id)
-            .expect("whoever asks has begun it");
+        let Some(copying) = copying.find(|copying| copying.id == id) else {
+            self.history.forget_followers();
+            return Err(CopyLost { limit: 0 });
+        };
         match &mut copying.keys {
             Keys::Going {
                 after,

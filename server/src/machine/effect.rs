@@ -52,16 +52,18 @@ impl Effect {
         }
     }
 
-    /// About how many bytes it takes, in memory and in a log.
+    /// About how many bytes it takes in memory.
     #[must_use]
     pub fn byte_len(&self) -> usize {
         let own = match self {
             Self::Changed(change) => {
-                change.key.as_str().len()
-                    + change
-                        .entry
+                let bytes = |entry: &Option<Entry>| {
+                    entry
                         .as_ref()
                         .map_or(0, |entry| entry.value.byte_len() + entry.names_byte_len())
+                };
+                // Both are kept in memory until it is on disk.
+                change.key.as_str().len() + bytes(&change.entry) + bytes(&change.previous)
             }
             Self::SessionOpened(opened) => opened.id.as_str().len(),
             Self::SessionEnded { id, .. } => id.as_str().len(),

@@ -83,6 +83,8 @@ pub(super) struct History {
     bytes_max: usize,
     /// Every change after this revision is kept.
     oldest: Revision,
+    /// No change after this revision is let go of, however many there are.
+    floor: Revision,
     /// The changes of a batch that is being done, in the order in which it makes them.
     batch: Option<Vec<Change>>,
     /// Of the last chunk that went, to be filled again.
@@ -140,6 +142,7 @@ impl History {
             changes_max,
             bytes_max,
             oldest: 0,
+            floor: Revision::MAX,
             batch: None,
             spare: Vec::new(),
             followers: None,
@@ -151,6 +154,11 @@ impl History {
         self.chunks.clear();
         (self.count, self.bytes) = (0, 0);
         self.oldest = revision;
+    }
+
+    /// Keeps every change after this revision: they have not been shown yet.
+    pub(super) fn keep_after(&mut self, revision: Revision) {
+        self.floor = revision;
     }
 
     pub(super) fn followers_mut(&mut self) -> &mut Followers {
@@ -334,9 +342,14 @@ impl History {
         self.count += 1;
         self.bytes += bytes;
         while self.count > self.changes_max || self.bytes > self.bytes_max {
-            let Some(chunk) = self.chunks.pop_front() else {
+            if self
+                .chunks
+                .front()
+                .is_none_or(|chunk| chunk.last > self.floor)
+            {
                 return;
-            };
+            }
+            let chunk = self.chunks.pop_front().expect("it was just there");
             self.oldest = chunk.last;
             self.count -= chunk.count;
             self.bytes -= chunk.bytes();

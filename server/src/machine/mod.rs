@@ -108,6 +108,8 @@ pub struct StateMachine {
     limits: StoreLimits,
     /// Where there is too little: nothing but deletes is taken.
     disk: Option<DiskLow>,
+    /// Names the next copy: no two have the same name.
+    copies_begun: u64,
 }
 
 impl StateMachine {
@@ -127,6 +129,7 @@ impl StateMachine {
             used_bytes: 0,
             limits,
             disk: None,
+            copies_begun: 0,
         }
     }
 

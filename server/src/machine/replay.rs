@@ -225,6 +225,12 @@ impl StateMachine {
         }
     }
 
+    /// Keeps every change after this revision for watches, however many there are: they have not been shown yet. Whoever
+    /// says so has to bound them.
+    pub fn keep_history_after(&mut self, revision: Revision) {
+        self.history.keep_after(revision);
+    }
+
     /// From here on what happens is kept, until it is [taken](Self::take_effects).
     pub fn keep_effects(&mut self) {
         self.history.followers_mut().effects = Some(Vec::new());

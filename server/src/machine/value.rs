@@ -137,6 +137,13 @@ impl Entry {
         }
     }
 
+    /// Stands nowhere any more, if it stood in this machine.
+    pub(crate) fn leave(&mut self, machine: &Name) {
+        if self.place().is_some_and(|place| place.machine == *machine) {
+            self.attached = Attached::of(self.lifetime().cloned(), None);
+        }
+    }
+
     /// Where it stands in its machine, if it has one.
     #[must_use]
     pub fn place(&self) -> Option<&Place> {

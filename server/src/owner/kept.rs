@@ -17,7 +17,7 @@ use crate::config::{
 };
 use crate::journal::{Answers, Command, Event, Journal, Segment, Space};
 use crate::machine::{
-    Change, CopyId, CopySlice, DiskLow, Effect, Entry, Key, Revision, StateMachine, Time,
+    Change, CopyId, CopySlice, DiskLow, Effect, Entry, Key, Name, Revision, StateMachine, Time,
 };
 
 use super::CallError;
@@ -27,7 +27,16 @@ use crate::mutants::mutant;
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(30);
 
 /// An answer that is ready.
-pub(crate) type Answer = Box<dyn FnOnce(Result<(), CallError>) + Send>;
+pub(crate) trait Answer: Send {
+    /// Whether nobody waits for it any more.
+    fn is_abandoned(&self) -> bool;
+
+    /// Sends it, or an error in its place.
+    fn send(self: Box<Self>, kept: Result<(), CallError>);
+}
+
+/// So many answers may be held before those are looked for that nobody waits for.
+const HELD_MIN: usize = 1_024;
 
 /// The journal's side of the owner.
 pub(crate) struct Kept {
@@ -40,12 +49,16 @@ pub(crate) struct Kept {
     /// The segment that is being committed.
     flight: Option<Flight>,
     /// Answers that wait for a segment, in the order of the segments.
-    held: VecDeque<(u64, Answer)>,
+    held: VecDeque<(u64, Box<dyn Answer>)>,
+    /// How many of them may be held before the abandoned are let go of.
+    held_max: usize,
     unsettled: Unsettled,
     space: Space,
     snapshot: Option<Snapshot>,
     snapshot_due: bool,
     snapshot_not_before: Option<Instant>,
+    /// Bytes of the log since the last snapshot.
+    log_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -92,6 +105,16 @@ impl Unsettled {
         self.order.push_back((change.revision, change.key.clone()));
     }
 
+    /// A machine is deleted: its keys are in no state from then on. Until that is on disk, nothing of them is shown.
+    fn take_out_of(&mut self, machine: &Name) {
+        for versions in self.versions.values_mut() {
+            let later = versions.later.iter_mut().map(|(_, entry)| entry);
+            for entry in later.chain([&mut versions.settled]).flatten() {
+                entry.leave(machine);
+            }
+        }
+    }
+
     /// Everything up to `revision` is on disk.
     fn settle(&mut self, revision: Revision) {
         self.revision = revision;
@@ -121,12 +144,16 @@ pub(crate) enum Settled<'a> {
 impl Kept {
     pub(crate) fn new(journal: Journal, machine: &mut StateMachine) -> Self {
         machine.keep_effects();
+        if journal.answers == Answers::Committed {
+            machine.keep_history_after(machine.revision());
+        }
         Self {
             pending: Vec::new(),
             pending_bytes: 0,
             seq: journal.seq,
             flight: None,
             held: VecDeque::new(),
+            held_max: HELD_MIN,
             unsettled: Unsettled {
                 revision: machine.revision(),
                 ..Unsettled::default()
@@ -135,6 +162,7 @@ impl Kept {
             snapshot: None,
             snapshot_due: false,
             snapshot_not_before: None,
+            log_bytes: 0,
             journal,
         }
     }
@@ -168,8 +196,12 @@ impl Kept {
             }
             match effect {
                 Effect::Changed(change) => self.unsettled.add(change),
-                Effect::MachineDefined(_) | Effect::MachineDeleted { .. } => {
+                Effect::MachineDefined(_) => {
                     self.unsettled.machine_changed = machine.revision();
+                }
+                Effect::MachineDeleted { name, .. } => {
+                    self.unsettled.machine_changed = machine.revision();
+                    self.unsettled.take_out_of(name);
                 }
                 _ => {}
             }
@@ -229,8 +261,27 @@ impl Kept {
     }
 
     /// Keeps an answer for when the segment is committed.
-    pub(crate) fn keep(&mut self, seq: u64, answer: Answer) {
+    pub(crate) fn keep(&mut self, seq: u64, answer: Box<dyn Answer>) {
+        if self.held.len() >= self.held_max {
+            // While the disk takes nothing, callers come and go.
+            self.held.retain(|(_, answer)| !answer.is_abandoned());
+            self.held_max = HELD_MIN.max(2 * self.held.len());
+        }
         self.held.push_back((seq, answer));
+    }
+
+    /// What to answer while the disk is full, and nothing gets there.
+    pub(crate) fn full(&self) -> Option<CallError> {
+        match self.space {
+            Space::Full { free, least } => Some(CallError::DiskFull(DiskLow { free, least })),
+            Space::Enough | Space::Low { .. } => None,
+        }
+    }
+
+    /// Whether a machine has changed, and that is not on disk: any entry may show it.
+    pub(crate) fn machine_changes(&mut self, machine: &mut StateMachine) -> bool {
+        self.absorb(machine);
+        self.holds() && self.unsettled.machine_changed > self.unsettled.revision
     }
 
     /// What may be shown of a key at once, and as of which revision.
@@ -280,8 +331,8 @@ impl Kept {
 
     /// Why nothing can be changed now, if so.
     pub(crate) fn refusal(&self) -> Option<CallError> {
-        if let Space::Full { free, least } = self.space {
-            return Some(CallError::DiskFull(DiskLow { free, least }));
+        if let Some(full) = self.full() {
+            return Some(full);
         }
         let (count, bytes) = self
             .flight
@@ -319,18 +370,19 @@ impl Kept {
                 self.unsettled.settle(flight.revision);
                 while self.held.front().is_some_and(|(at, _)| *at <= seq) {
                     let (_, answer) = self.held.pop_front().expect("it was just there");
-                    answer(Ok(()));
+                    answer.send(Ok(()));
                 }
-                let due = self.journal.snapshot_bytes.max(machine.usage().used_bytes);
-                let rested = self
-                    .snapshot_not_before
-                    .is_none_or(|at| at <= Instant::now());
-                self.snapshot_due = log_bytes >= due && rested;
+                if self.holds() {
+                    machine.keep_history_after(self.unsettled.revision);
+                }
+                self.log_bytes = log_bytes;
+                self.look_at_log(machine);
             }
             Event::NextSlice => self.next_slice(machine),
             Event::SnapshotEnded { made } => {
                 if made {
                     self.snapshot_not_before = None;
+                    self.log_bytes = 0;
                 }
                 if let Some(snapshot) = self.snapshot.take() {
                     machine.end_copy(snapshot.copy);
@@ -338,6 +390,8 @@ impl Kept {
             }
             Event::Space(space) => {
                 self.space = space;
+                // A log that could not be shortened may be what fills the disk.
+                self.look_at_log(machine);
                 machine.set_disk(match space {
                     Space::Enough => None,
                     Space::Low { free, least } | Space::Full { free, least } => {
@@ -349,6 +403,15 @@ impl Kept {
             Event::Closed => {}
         }
         Ok(())
+    }
+
+    /// Whether it is time for a snapshot.
+    fn look_at_log(&mut self, machine: &StateMachine) {
+        let due = self.journal.snapshot_bytes.max(machine.usage().used_bytes);
+        let rested = self
+            .snapshot_not_before
+            .is_none_or(|at| at <= Instant::now());
+        self.snapshot_due = self.log_bytes >= due && rested;
     }
 
     fn begin_snapshot(&mut self, machine: &mut StateMachine, now: Time) {
@@ -390,7 +453,7 @@ impl Kept {
     /// Answers everybody who waits: what they asked for may be kept or not.
     pub(crate) fn fail(&mut self, error: &CallError) {
         for (_, answer) in self.held.drain(..) {
-            answer(Err(error.clone()));
+            answer.send(Err(error.clone()));
         }
     }
 

@@ -8,7 +8,7 @@ use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopyId, CopyLost, CopySlice, DefineMachine, Delete,
     DeleteOutcome, DiskLow, EachOutcome, List, ListOutcome, Lost, Machine, Name, OpenOutcome,
     OpenSession, Operation, Page, Read, ReadOutcome, RejectedAt, Rejection, Request, Revision,
-    Session, SessionLife, Transition, TransitionOutcome, Write, WriteOutcome,
+    Session, SessionLife, StateMachine, Transition, TransitionOutcome, Write, WriteOutcome,
 };
 
 use super::Usage;
@@ -167,6 +167,26 @@ impl Message {
         operations.any(|operation| !matches!(operation, Operation::Read(_)))
     }
 
+    /// Whether all that it asks for was answered before, and will be answered so again.
+    pub(super) fn is_remembered(&self, machine: &StateMachine) -> bool {
+        match self {
+            Self::Write { named, .. }
+            | Self::Add { named, .. }
+            | Self::Transition { named, .. }
+            | Self::Delete { named, .. }
+            | Self::All { named, .. }
+            | Self::OpenSession { named, .. }
+            | Self::CloseSession { named, .. } => {
+                let named = named.as_ref();
+                named.is_some_and(|request| machine.remembers(request))
+            }
+            Self::Each {
+                operations, named, ..
+            } => all_remembered(operations, named, machine),
+            _ => false,
+        }
+    }
+
     /// Answers with an error, whatever it is.
     pub(super) fn refuse(self, error: CallError, now: Instant) {
         match self {
@@ -231,6 +251,17 @@ impl Message {
         };
         bytes + requests(named)
     }
+}
+
+/// Whether each operation of a frame was answered before.
+pub(super) fn all_remembered(
+    operations: &[Operation],
+    named: &[(usize, Request)],
+    machine: &StateMachine,
+) -> bool {
+    !named.is_empty()
+        && named.len() == operations.len()
+        && named.iter().all(|(_, request)| machine.remembers(request))
 }
 
 fn operations_byte_len(operations: &[Operation]) -> usize {

@@ -36,10 +36,10 @@ use copies::Copies;
 pub use copies::CopyBegun;
 pub use handle::OwnerHandle;
 use handle::WaitingBytes;
-pub(crate) use kept::Kept;
-use kept::{Answer, Settled};
+use kept::Settled;
+pub(crate) use kept::{Answer, Kept};
 pub use message::{CallError, Unknown};
-use message::{Envelope, Message};
+use message::{Envelope, Message, all_remembered};
 use reply::{Begun, Reply};
 pub use reply::{Pending, Timer};
 pub use unread::{Held, Unread};
@@ -104,6 +104,7 @@ pub(crate) fn spawn_with(
         copies: Copies::new(),
         ending: Vec::new(),
         before: 0,
+        only_reads: true,
     };
     let handle = OwnerHandle {
         mailbox: sender,
@@ -132,9 +133,11 @@ struct Owner {
     watches: Watches,
     copies: Copies,
     /// Answers that wait until a session's last key is gone.
-    ending: Vec<(Revision, Answer)>,
+    ending: Vec<(Revision, Box<dyn Answer>)>,
     /// The store revision before the message that is being done.
     before: Revision,
+    /// Whether that message asks for no change.
+    only_reads: bool,
 }
 
 impl Owner {
@@ -265,21 +268,24 @@ impl Owner {
             let held = self.kept.as_mut();
             match held.and_then(|kept| Some((kept.hold(machine)?, kept))) {
                 Some((seq, kept)) => kept.keep(seq, answer),
-                None => answer(Ok(())),
+                None => answer.send(Ok(())),
             }
         }
     }
 
     /// Does a message, unless it could not be kept.
     fn take(&mut self, message: Message, now: Now) {
-        if let Some(kept) = &self.kept
-            && message.changes()
-            && let Some(error) = kept.refusal()
-        {
-            message.refuse(error, now.instant);
-            return;
+        if let Some(kept) = &self.kept {
+            self.before = self.machine.revision();
+            self.only_reads = !message.changes();
+            if !self.only_reads
+                && let Some(error) = kept.refusal()
+                && !message.is_remembered(&self.machine)
+            {
+                message.refuse(error, now.instant);
+                return;
+            }
         }
-        self.before = self.machine.revision();
         self.handle(message, now);
     }
 
@@ -327,10 +333,7 @@ impl Owner {
                 unread,
                 reply,
             } => {
-                let machine = &mut self.machine;
-                let remembered = !named.is_empty()
-                    && named.len() == operations.len()
-                    && named.iter().all(|(_, request)| machine.remembers(request));
+                let remembered = all_remembered(&operations, &named, &self.machine);
                 if let Some(begun) = begin(reply, remembered, now) {
                     let settled = self.settled(&operations, named.is_empty());
                     let room = unread.room().min(self.answer_bytes_max);
@@ -421,12 +424,21 @@ impl Owner {
                 watch,
                 unread,
                 reply,
-            } => reply.answer(now.instant, || {
-                // What this very batch has changed is no news to those who sleep yet.
-                self.wake();
-                let horizon = self.horizon();
-                self.watches.next(watch, unread, &self.machine, horizon)
-            }),
+            } => {
+                if let Some(begun) = reply.begin(now.instant) {
+                    // What this very batch has changed is no news to those who sleep yet.
+                    self.wake();
+                    let horizon = self.horizon();
+                    let next = self.watches.next(watch, unread, &self.machine, horizon);
+                    let machine = &mut self.machine;
+                    let kept = self.kept.as_mut();
+                    if kept.is_some_and(|kept| kept.machine_changes(machine)) {
+                        self.send(begun, next);
+                    } else {
+                        begun.send(next);
+                    }
+                }
+            }
             Message::BeginCopy { reply } => {
                 self.copies.forget_ended(&mut self.machine);
                 if let Some(begun) = reply.begin(now.instant) {
@@ -550,7 +562,14 @@ impl Owner {
         {
             let revision = self.machine.revision();
             // Another's change is nothing that it could be told by.
-            begun.hold((revision > self.before).then_some(revision));
+            let own = (revision > self.before).then_some(revision);
+            if self.only_reads
+                && let Some(full) = kept.full()
+            {
+                // It would wait for what does not come.
+                return begun.send::<CallError>(Err(full));
+            }
+            begun.hold(own);
             kept.keep(seq, held_answer(begun, result));
         } else {
             begun.send(result);
@@ -569,6 +588,9 @@ impl Owner {
     {
         match ended {
             Some(life) if self.machine.is_ending(life) => {
+                if self.kept.is_some() {
+                    begun.hold(Some(self.machine.revision()));
+                }
                 self.ending.push((life, held_answer(begun, result)));
             }
             _ => self.send(begun, result),
@@ -591,14 +613,32 @@ async fn event(kept: &mut Option<Box<Kept>>) -> Option<Event> {
     }
 }
 
-/// An answer for later, or an error in its place.
-fn held_answer<T, E>(begun: Begun<T>, result: Result<T, E>) -> Answer
+/// An answer for later.
+fn held_answer<T, E>(begun: Begun<T>, result: Result<T, E>) -> Box<dyn Answer>
 where
     T: Send + 'static,
     CallError: From<E>,
 {
-    let result = result.map_err(CallError::from);
-    Box::new(move |done| begun.send::<CallError>(done.and(result)))
+    Box::new(HeldAnswer {
+        begun,
+        result: result.map_err(CallError::from),
+    })
+}
+
+struct HeldAnswer<T> {
+    begun: Begun<T>,
+    result: Result<T, CallError>,
+}
+
+impl<T: Send> Answer for HeldAnswer<T> {
+    fn is_abandoned(&self) -> bool {
+        self.begun.is_abandoned()
+    }
+
+    fn send(self: Box<Self>, kept: Result<(), CallError>) {
+        let Self { begun, result } = *self;
+        begun.send::<CallError>(kept.and(result));
+    }
 }
 
 /// Begins a message. One of which everything is `remembered` is answered again, however late it is.

@@ -162,6 +162,11 @@ impl<T> Begun<T> {
         let _ = self.sender.send(result.map_err(CallError::from));
     }
 
+    /// Whether nobody waits for the answer any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     /// Tells the caller that it is done, at this revision if it took one, and that the answer waits for the disk.
     pub(super) fn hold(&self, revision: Option<Revision>) {
         self.claim.hold(revision);

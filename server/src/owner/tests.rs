@@ -217,6 +217,7 @@ async fn a_caller_is_told_at_its_deadline_even_if_the_owner_is_stuck() {
         copies: Copies::new(),
         ending: Vec::new(),
         before: 0,
+        only_reads: true,
     };
     let envelope = mailbox.recv().await.unwrap();
     let now = Now {

@@ -158,6 +158,42 @@ fn zeroed_sectors_are_found_out_or_do_no_harm() {
     assert!(sum.refused >= 3 && sum.right >= 100, "{sum:?}");
 }
 
+/// The power fails at each call of going on without what is lost: it is refused again, or done.
+#[test]
+fn an_accepted_loss_is_never_taken_for_a_new_store() {
+    let (disk, _) = store(3, End::Killed);
+    disk.tamper(FileName::Log, |bytes| bytes.truncate(10_000));
+    let Some(OpenError::Lost { revision, .. }) = Node::open(&disk, options(Durability::Sync)).err()
+    else {
+        panic!("the log is lost");
+    };
+    let accepting = || Options {
+        accept_data_loss: Some(revision),
+        new_store_id: "another".into(),
+        ..options(Durability::Sync)
+    };
+    let mut done = 0;
+    for calls in 0..400 {
+        let disk = disk.copied(calls);
+        disk.die_after(calls);
+        if let Ok(node) = Node::open(&disk, accepting()) {
+            node.kill();
+        }
+        disk.power_on();
+        match Node::open(&disk, options(Durability::Sync)) {
+            Ok(node) => {
+                assert!(node.machine.revision() > revision, "after {calls} calls");
+                assert!(node.machine.usage().key_count > 0, "after {calls} calls");
+                node.kill();
+                done += 1;
+            }
+            Err(OpenError::Lost { .. }) => {}
+            Err(error) => panic!("after {calls} calls: {error}"),
+        }
+    }
+    assert!((1..400).contains(&done), "{done}");
+}
+
 #[test]
 fn a_log_that_has_gone_back_is_found_out() {
     let (disk, _) = store(7, End::Killed);

@@ -52,6 +52,38 @@ fn a_full_disk_is_waited_for_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_full_disk_loses_nothing_that_was_answered_early_either() {
+    for seed in 0..10 {
+        let disk = SimDisk::new(seed);
+        let mut workload = Workload::new(seed);
+        let options = Options {
+            snapshot_bytes: u64::MAX,
+            ..options(Durability::Interval(Duration::from_millis(20)))
+        };
+        let mut node = Node::open(&disk, options.clone()).unwrap();
+        disk.set_room(disk.used() + 50_000);
+        while node.kept.refusal().is_none() {
+            node.call(&mut workload);
+            node.send();
+            if node.kept.waits() {
+                assert!(node.hear().is_ok(), "seed {seed}");
+            }
+        }
+        disk.set_room(u64::MAX);
+        while node.kept.refusal().is_some() {
+            assert!(node.hear().is_ok(), "seed {seed}");
+        }
+        node.settle();
+        let expected = Everything::of(&mut node.machine);
+        assert!(node.close().is_ok(), "seed {seed}");
+        disk.process_killed();
+        let mut node = Node::open(&disk, options).unwrap();
+        assert_eq!(Everything::of(&mut node.machine), expected, "seed {seed}");
+        node.kill();
+    }
+}
+
+#[test]
 fn little_space_refuses_growth_and_lets_deletes_pass() {
     let disk = SimDisk::new(1);
     disk.set_room(1 << 20);

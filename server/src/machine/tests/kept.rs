@@ -181,6 +181,19 @@ fn too_much_change_ahead_ends_a_copy() {
 }
 
 #[test]
+fn a_copy_that_has_ended_is_no_other_copy() {
+    let mut machine = StateMachine::new(roomy());
+    let (first, _) = machine.begin_copy(ALL);
+    while machine.next_of_copy(first, ALL, ALL).unwrap() != CopySlice::End {}
+    let (second, _) = machine.begin_copy(ALL);
+    assert_ne!(first, second);
+    // Whoever made the first lets go of it only now.
+    machine.end_copy(first);
+    assert!(machine.next_of_copy(second, ALL, ALL).is_ok());
+    assert!(machine.next_of_copy(first, ALL, ALL).is_err());
+}
+
+#[test]
 fn what_cannot_have_happened_is_refused() {
     let key = Key::from("k");
     let changed = |revision, entry: Option<Entry>| {

@@ -535,6 +535,126 @@ async fn a_full_disk_refuses_what_changes_anything() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_a_full_disk_is_told() {
+    let (handle, _owner, mut script) = settled().await;
+    let named = || {
+        Some(Box::new(Request {
+            id: "r".into(),
+            fingerprint: crate::machine::Fingerprint(1),
+        }))
+    };
+    let under_way = call!(handle, write(write("k", 2), named(), soon()));
+    script.segment().await;
+    script
+        .tell(Event::Space(Space::Full { free: 1, least: 2 }))
+        .await;
+    let full = CallError::DiskFull(DiskLow { free: 1, least: 2 });
+    // What only reads is not kept waiting for what does not come.
+    let usage = call!(handle, usage(soon()));
+    assert_eq!(usage.answered().err(), Some(full));
+    // What comes again must not be told that nothing was applied.
+    let again = call!(handle, write(write("k", 2), named(), soon()));
+    assert!(again.waits());
+    script.tell(Event::Space(Space::Enough)).await;
+    script.committed(2).await;
+    assert!(!under_way.answered().unwrap().replayed);
+    assert!(again.answered().unwrap().replayed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_nobody_waits_for_are_not_held() {
+    let (handle, _owner, mut script) = settled().await;
+    let _under_way = call!(handle, write(write("k", 2), None, soon()));
+    let payload = std::sync::Arc::<str>::from("x".repeat(100));
+    for _ in 0..3 {
+        for _ in 0..2_000 {
+            // Refused, and the refusal waits: it shows the value that was asked for.
+            let expecting = Write {
+                terms: Some(Box::new(WriteTerms {
+                    expect: Some(Condition::Value(Value::Text(payload.clone()))),
+                    ..WriteTerms::default()
+                })),
+                ..write("k", 0)
+            };
+            let handle = handle.clone();
+            tokio::spawn(async move { handle.write(expecting, None, soon()).await });
+        }
+        rest().await;
+        advance(2 * SECOND).await;
+        rest().await;
+    }
+    let held = std::sync::Arc::strong_count(&payload);
+    assert!(held < 5_000, "{held} of 6,000");
+    script.commit().await;
+}
+
+/// Ten large values that are changed at once are more than is kept for watches, and must be shown all the same.
+#[tokio::test(start_paused = true)]
+async fn a_watch_is_shown_what_is_too_much_to_be_kept() {
+    let (handle, _owner, mut script) = settled().await;
+    let watch = NewWatch {
+        target: WatchTarget::Key("k".into()),
+        from: WatchFrom::Now,
+        shows: WatchShows::After,
+    };
+    let watching = call!(handle, watch(watch, soon())).answered().unwrap();
+    let next = handle.next(&watching, unread(), soon()).await;
+    assert!(matches!(next, Ok(Next::Batch(..))));
+    let mut waiting = vec![call!(handle, write(write("k", 2), None, soon()))];
+    script.segment().await;
+    for n in 0..20 {
+        let large = write_value(&format!("l{n}"), Value::Text("x".repeat(1 << 20).into()));
+        waiting.push(call!(handle, write(large, None, soon())));
+    }
+    script.committed(2).await;
+    script.commit().await;
+    for call in waiting {
+        call.answered().unwrap();
+    }
+    match handle.next(&watching, unread(), soon()).await {
+        Ok(Next::Batch(batch, _)) => assert!(
+            matches!(&batch.news, News::Changes(changes) if changes.len() == 1),
+            "{batch:?}"
+        ),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a machine's end does to a key that changes just then is not forgotten.
+#[tokio::test(start_paused = true)]
+async fn a_read_after_a_machine_is_deleted_shows_no_state() {
+    use crate::machine::{DefineMachine, Machine, Purpose, State};
+    let (handle, _owner, mut script) = start_kept(Answers::Committed);
+    let machine = Machine {
+        name: "m".into(),
+        key_prefix: "k".into(),
+        initial: "only".into(),
+        states: [("only".into(), State::default())].into(),
+        revision: 0,
+    };
+    let define = DefineMachine {
+        machine,
+        expect: None,
+        purpose: Purpose::Define,
+    };
+    let defined = call!(handle, define_machine(define, soon()));
+    script.commit().await;
+    defined.answered().unwrap();
+    // Under way, so that the next two come into one segment.
+    let _other = call!(handle, write(write("other", 1), None, soon()));
+    let _first = call!(handle, write(write("k", 1), None, soon()));
+    let deleted = call!(handle, delete_machine("m".into(), soon()));
+    script.commit().await;
+    let segment = script.segment().await;
+    let _second = call!(handle, write(write("k", 2), None, soon()));
+    script.committed(segment.seq).await;
+    deleted.answered().unwrap();
+    let shown = call!(handle, read(read("k"), soon())).answered().unwrap();
+    let entry = shown.entry.unwrap();
+    assert_eq!((entry.value.clone(), entry.place()), (Value::Int(1), None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_end_by_ttl_is_seen_when_it_is_on_disk() {
     let (handle, _owner, mut script) = start_kept(Answers::Committed);
     let mortal = Write {
