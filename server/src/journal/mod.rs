@@ -61,6 +61,8 @@ pub(crate) enum Command {
         seq: u64,
         time: Time,
         slices: mpsc::Receiver<CopySlice>,
+        /// Where its end is told.
+        done: mpsc::SyncSender<Command>,
     },
     /// A snapshot is complete: sent by the thread that made it.
     SnapshotDone(Result<persister::NewSnapshot, Fault>),

@@ -69,7 +69,7 @@ impl Persister {
         let (commands, receiver) = mpsc::sync_channel(QUEUE);
         let (sender, events) = tokio_mpsc::channel(QUEUE);
         let journal = Journal {
-            commands: commands.clone(),
+            commands,
             events,
             seq: self.position.seq,
             answers: match self.durability {
@@ -87,7 +87,6 @@ impl Persister {
             space: Space::Enough,
             space_seen: None,
             events: sender,
-            commands,
             of: self,
         };
         let thread = thread::Builder::new()
@@ -109,7 +108,6 @@ impl Persister {
 /// The log's thread at work.
 struct Writing {
     of: Persister,
-    commands: SyncSender<Command>,
     events: tokio_mpsc::Sender<Event>,
     synced_at: Instant,
     /// The records that are not synced yet: the engine forgets them when it has to be opened anew.
@@ -176,7 +174,8 @@ impl Writing {
                     seq,
                     time,
                     slices,
-                } => self.snapshot(head, seq, time, slices)?,
+                    done,
+                } => self.snapshot(head, seq, time, slices, done)?,
                 Command::SnapshotDone(done) => self.snapshot_done(done)?,
                 Command::Close { revision, time } => {
                     self.of.meta.closed = true;
@@ -433,6 +432,7 @@ impl Writing {
         seq: u64,
         time: Time,
         slices: Receiver<CopySlice>,
+        done: SyncSender<Command>,
     ) -> Result<(), End> {
         debug_assert_eq!(seq, self.of.position.seq, "it comes after its last segment");
         let stored_head = Head {
@@ -446,25 +446,21 @@ impl Writing {
         };
         let last = self.of.meta.snapshots.last();
         let slot = last.map_or(Slot::A, |last| slot(last.slot).other());
-        let (disk, commands, events) = (
-            self.of.disk.clone(),
-            self.commands.clone(),
-            self.events.clone(),
-        );
+        let (disk, events) = (self.of.disk.clone(), self.events.clone());
         let writing = move || {
             let write = || write_snapshot(&*disk, slot, stored_head, &head, &slices, &events);
-            let done = catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|_| {
+            let written = catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|_| {
                 let name = FileName::Snapshot(slot);
                 Err(Fault::damaged(name, "in memory", "its thread gave up"))
             });
-            if !matches!(done, Ok(Some(_))) {
+            if !matches!(written, Ok(Some(_))) {
                 // Half of it is of no use, and takes space.
                 let file = disk.open(FileName::Snapshot(slot));
                 let _ = file.and_then(|file| file.set_len(0));
             }
-            if let Some(done) = done.transpose() {
+            if let Some(written) = written.transpose() {
                 // An error means that nobody needs it any more.
-                let _ = commands.send(Command::SnapshotDone(done));
+                let _ = done.send(Command::SnapshotDone(written));
             }
         };
         let thread = thread::Builder::new()

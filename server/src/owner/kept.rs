@@ -430,6 +430,7 @@ impl Kept {
             seq: self.seq,
             time: now,
             slices,
+            done: self.journal.commands.clone(),
         });
     }
 
