@@ -136,9 +136,15 @@ impl Log {
     /// Opens the log and checks that it is whole, as far as the engine can tell.
     pub(crate) fn open(disk: &dyn Disk) -> Result<Self, Fault> {
         let db = open(disk, FileName::Log)?;
-        let log = Self { db };
-        log.commit(&Commit::default(), Sync::Now)?;
-        Ok(log)
+        guarded(FileName::Log, || {
+            // Makes the tables, if the log is new.
+            let mut transaction = db.begin_write()?;
+            transaction.set_two_phase_commit(true);
+            transaction.open_table(RECORDS)?;
+            transaction.open_table(META)?;
+            Ok(transaction.commit()?)
+        })?;
+        Ok(Self { db })
     }
 
     /// Does one commit, whole or not at all. Returns whether there is more to prune.
@@ -167,8 +173,9 @@ impl Log {
                         gone += 1;
                     }
                 }
-                let mut table = transaction.open_table(META)?;
+                // Opened only if it is to change: most commits are of a record alone.
                 if let Some(meta) = commit.meta {
+                    let mut table = transaction.open_table(META)?;
                     let mut bytes = meta.encode_to_vec();
                     seal(&mut bytes, 0);
                     table.insert((), bytes.as_slice())?;
