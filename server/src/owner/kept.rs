@@ -4,7 +4,7 @@
 //! segment is committed that has everything it saw. A plain read of a key that is changing is answered at once, with what
 //! is on disk: it is as if it had come before the change, whose answer nobody has seen.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::mpsc;
 
@@ -17,10 +17,11 @@ use crate::config::{
 };
 use crate::journal::{Answers, Command, Event, Journal, Segment, Space};
 use crate::machine::{
-    Change, CopyId, CopySlice, DiskLow, Effect, Entry, Key, Name, Revision, StateMachine, Time,
+    CopyId, CopySlice, DiskLow, Effect, Entry, Key, Revision, StateMachine, Time,
 };
 
 use super::CallError;
+use super::unsettled::Unsettled;
 use crate::mutants::mutant;
 
 /// How long to wait after a snapshot that could not be made.
@@ -74,63 +75,6 @@ struct Snapshot {
     slices: mpsc::SyncSender<CopySlice>,
 }
 
-/// The keys that have changed, and whose change is not on disk yet.
-#[derive(Debug, Default)]
-struct Unsettled {
-    /// The version that is on disk, and those that came after it with their revisions.
-    versions: BTreeMap<Key, Versions>,
-    /// In the order of their revisions.
-    order: VecDeque<(Revision, Key)>,
-    /// Everything up to here is on disk.
-    revision: Revision,
-    /// A machine changed here, and with it what any entry may show.
-    machine_changed: Revision,
-}
-
-#[derive(Debug)]
-struct Versions {
-    settled: Option<Entry>,
-    later: VecDeque<(Revision, Option<Entry>)>,
-}
-
-impl Unsettled {
-    fn add(&mut self, change: &Change) {
-        let versions = self.versions.entry(change.key.clone());
-        let versions = versions.or_insert_with(|| Versions {
-            settled: change.previous.clone(),
-            later: VecDeque::new(),
-        });
-        let version = (change.revision, change.entry.clone());
-        versions.later.push_back(version);
-        self.order.push_back((change.revision, change.key.clone()));
-    }
-
-    /// A machine is deleted: its keys are in no state from then on. Until that is on disk, nothing of them is shown.
-    fn take_out_of(&mut self, machine: &Name) {
-        for versions in self.versions.values_mut() {
-            let later = versions.later.iter_mut().map(|(_, entry)| entry);
-            for entry in later.chain([&mut versions.settled]).flatten() {
-                entry.leave(machine);
-            }
-        }
-    }
-
-    /// Everything up to `revision` is on disk.
-    fn settle(&mut self, revision: Revision) {
-        self.revision = revision;
-        while self.order.front().is_some_and(|(at, _)| *at <= revision) {
-            let (_, key) = self.order.pop_front().expect("it was just there");
-            let versions = self.versions.get_mut(&key);
-            let versions = versions.expect("what is in order has versions");
-            let (_, entry) = versions.later.pop_front().expect("one for each in order");
-            versions.settled = entry;
-            if versions.later.is_empty() {
-                self.versions.remove(&key);
-            }
-        }
-    }
-}
-
 /// What may be shown of a key at once.
 pub(crate) enum Settled<'a> {
     /// What there is.
@@ -154,10 +98,7 @@ impl Kept {
             flight: None,
             held: VecDeque::new(),
             held_max: HELD_MIN,
-            unsettled: Unsettled {
-                revision: machine.revision(),
-                ..Unsettled::default()
-            },
+            unsettled: Unsettled::at(machine.revision()),
             space: Space::Enough,
             snapshot: None,
             snapshot_due: false,

@@ -9,6 +9,7 @@ mod reply;
 #[cfg(test)]
 mod tests;
 mod unread;
+mod unsettled;
 mod watches;
 
 use std::convert::Infallible;

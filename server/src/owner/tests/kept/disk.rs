@@ -1,0 +1,270 @@
+//! A disk that is slow, full or gone; snapshots, and the end.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn what_is_still_not_on_disk_at_the_deadline_is_unknown() {
+    let (handle, _owner, mut script) = settled().await;
+    let written = call!(handle, write(write("k", 2), None, soon()));
+    let refused = Write {
+        terms: Some(Box::new(WriteTerms {
+            expect: Some(Condition::Exists(false)),
+            ..WriteTerms::default()
+        })),
+        ..write("k", 0)
+    };
+    let refused = call!(handle, write(refused, None, soon()));
+    let operations = vec![Operation::Write(write("k", 3))];
+    let framed = handle
+        .apply_all(operations, None, unread(), soon())
+        .unwrap();
+    let mut timer = Timer::default();
+    let mut framed = framed;
+    let framed = Call::of(std::future::poll_fn(move |cx| {
+        framed
+            .poll_answer(cx, &mut timer)
+            .map(|answer| answer.err())
+    }))
+    .await;
+    advance(SECOND / 2).await;
+    assert!(written.waits() && framed.waits());
+    advance(SECOND).await;
+    rest().await;
+    let unknown = |revision| CallError::OutcomeUnknown {
+        revision,
+        why: Unknown::Deadline,
+    };
+    assert_eq!(written.answered(), Err(unknown(Some(2))));
+    assert_eq!(refused.answered(), Err(unknown(None)));
+    assert_eq!(framed.answered(), Some(unknown(Some(3))));
+    script.commit().await;
+    script.commit().await;
+    let outcome = handle.read(read("k"), soon()).await.unwrap();
+    assert_eq!(value(&outcome), Some(3), "it was done all the same");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_told_when_the_journal_fails() {
+    let (handle, owner, mut script) = settled().await;
+    let written = call!(handle, write(write("k", 2), None, soon()));
+    let second = call!(handle, write(write("k", 3), None, soon()));
+    script.segment().await;
+    script.tell(Event::Failed("no disk".into())).await;
+    for call in [written, second] {
+        let unknown = call.answered().unwrap_err();
+        assert!(
+            matches!(
+                unknown,
+                CallError::OutcomeUnknown {
+                    why: Unknown::OwnerEnded,
+                    ..
+                }
+            ),
+            "{unknown:?}"
+        );
+    }
+    let ended = owner.now_or_never().expect("it has ended").unwrap();
+    assert_eq!(ended.err(), Some(JournalLost("no disk".into())));
+    assert_eq!(
+        handle.read(read("k"), soon()).await.err(),
+        Some(CallError::OwnerLost)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_is_gone_is_the_owners_end() {
+    let (_handle, owner, script) = settled().await;
+    drop(script);
+    rest().await;
+    assert!(
+        owner
+            .now_or_never()
+            .expect("it has ended")
+            .unwrap()
+            .is_err()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_the_disk_is_bounded() {
+    let (handle, _owner, mut script) = settled().await;
+    let mut waiting = Vec::new();
+    for n in 0..UNSYNCED_OPERATIONS_MAX / 8 {
+        let operations = (0..8)
+            .map(|m| Operation::Write(write(&format!("{n}-{m}"), 1)))
+            .collect();
+        let pending = handle.apply_each(operations, Vec::new(), unread(), soon());
+        waiting.push(pending.unwrap());
+    }
+    rest().await;
+    let refused = call!(handle, write(write("k", 2), None, soon()));
+    assert_eq!(
+        refused.answered(),
+        Err(overloaded(
+            UNSYNCED_OPERATIONS_MAX,
+            "changes that wait for the disk"
+        ))
+    );
+    // What reads goes on.
+    let shown = call!(handle, read(read("k"), soon())).answered().unwrap();
+    assert_eq!(value(&shown), Some(1));
+    script.commit().await;
+    script.commit().await;
+    for pending in waiting {
+        pending.answer().await.unwrap();
+    }
+    let written = call!(handle, write(write("k", 2), None, soon()));
+    script.commit().await;
+    written.answered().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_refuses_what_changes_anything() {
+    let (handle, _owner, mut script) = settled().await;
+    let low = DiskLow { free: 1, least: 2 };
+    let full = Space::Full { free: 1, least: 2 };
+    let delete = || Delete {
+        key: "missing".into(),
+        expect: None,
+    };
+    script.tell(Event::Space(full)).await;
+    let refused = call!(handle, write(write("k", 2), None, soon()));
+    assert_eq!(refused.answered(), Err(CallError::DiskFull(low)));
+    let refused = call!(handle, delete(delete(), None, soon()));
+    assert_eq!(refused.answered(), Err(CallError::DiskFull(low)));
+    assert!(call!(handle, read(read("k"), soon())).answered().is_ok());
+
+    script
+        .tell(Event::Space(Space::Low { free: 1, least: 2 }))
+        .await;
+    let refused = call!(handle, write(write("k", 2), None, soon())).answered();
+    let Err(CallError::Rejected(rejection)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(rejection.cause, Cause::DiskFull(low));
+    assert!(
+        call!(handle, delete(delete(), None, soon()))
+            .answered()
+            .is_ok()
+    );
+
+    script.tell(Event::Space(Space::Enough)).await;
+    let written = call!(handle, write(write("k", 2), None, soon()));
+    script.commit().await;
+    written.answered().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_full_disk_is_told() {
+    let (handle, _owner, mut script) = settled().await;
+    let named = || {
+        Some(Box::new(Request {
+            id: "r".into(),
+            fingerprint: crate::machine::Fingerprint(1),
+        }))
+    };
+    let under_way = call!(handle, write(write("k", 2), named(), soon()));
+    script.segment().await;
+    script
+        .tell(Event::Space(Space::Full { free: 1, least: 2 }))
+        .await;
+    let full = CallError::DiskFull(DiskLow { free: 1, least: 2 });
+    // What only reads is not kept waiting for what does not come.
+    let usage = call!(handle, usage(soon()));
+    assert_eq!(usage.answered().err(), Some(full));
+    // What comes again must not be told that nothing was applied.
+    let again = call!(handle, write(write("k", 2), named(), soon()));
+    assert!(again.waits());
+    script.tell(Event::Space(Space::Enough)).await;
+    script.committed(2).await;
+    assert!(!under_way.answered().unwrap().replayed);
+    assert!(again.answered().unwrap().replayed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_nobody_waits_for_are_not_held() {
+    let (handle, _owner, mut script) = settled().await;
+    let _under_way = call!(handle, write(write("k", 2), None, soon()));
+    let payload = std::sync::Arc::<str>::from("x".repeat(100));
+    for _ in 0..3 {
+        for _ in 0..2_000 {
+            // Refused, and the refusal waits: it shows the value that was asked for.
+            let expecting = Write {
+                terms: Some(Box::new(WriteTerms {
+                    expect: Some(Condition::Value(Value::Text(payload.clone()))),
+                    ..WriteTerms::default()
+                })),
+                ..write("k", 0)
+            };
+            let handle = handle.clone();
+            tokio::spawn(async move { handle.write(expecting, None, soon()).await });
+        }
+        rest().await;
+        advance(2 * SECOND).await;
+        rest().await;
+    }
+    let held = std::sync::Arc::strong_count(&payload);
+    assert!(held < 5_000, "{held} of 6,000");
+    script.commit().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_is_of_the_moment_at_which_it_began() {
+    let (handle, _owner, mut script) = settled().await;
+    let written = call!(handle, write(write("l", 1), None, soon()));
+    let segment = script.segment().await;
+    script
+        .tell(Event::Committed {
+            seq: segment.seq,
+            log_bytes: 1_000,
+        })
+        .await;
+    written.answered().unwrap();
+    let Command::Snapshot {
+        head, seq, slices, ..
+    } = script.command().await
+    else {
+        panic!("a snapshot is due");
+    };
+    assert_eq!((head.revision, seq), (2, 2));
+    let _later = call!(handle, write(write("l", 2), None, soon()));
+    let mut keys = Vec::new();
+    loop {
+        script.tell(Event::NextSlice).await;
+        match slices.try_recv().unwrap() {
+            CopySlice::Entries(entries) => keys.extend(entries),
+            CopySlice::Answered(_) => {}
+            CopySlice::End => break,
+        }
+    }
+    let keys: Vec<_> = keys
+        .iter()
+        .map(|(key, entry)| (key.as_str(), entry.revision))
+        .collect();
+    assert_eq!(keys, [("k", 1), ("l", 2)]);
+    script.tell(Event::SnapshotEnded { made: true }).await;
+    script.commit().await;
+    assert!(script.is_idle(), "one is enough");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_waits_until_everything_is_on_disk() {
+    let (handle, owner, mut script) = settled().await;
+    let first = call!(handle, write(write("k", 2), None, soon()));
+    let second = call!(handle, write(write("k", 3), None, soon()));
+    drop(handle);
+    let seq = script.segment().await.seq;
+    script.committed(seq).await;
+    first.answered().unwrap();
+    assert!(second.waits() && !owner.is_finished());
+    script.commit().await;
+    second.answered().unwrap();
+    let Command::Close { revision, .. } = script.command().await else {
+        panic!("it notes its end");
+    };
+    assert_eq!(revision, 3);
+    assert!(!owner.is_finished());
+    script.tell(Event::Closed).await;
+    let machine = owner.now_or_never().unwrap().unwrap().unwrap();
+    assert_eq!(machine.usage().revision, 3);
+}
