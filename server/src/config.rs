@@ -159,8 +159,8 @@ pub struct StorageConfig {
     #[arg(long, value_name = "BYTES", env = "SOLOIST_SNAPSHOT_LOG_BYTES", default_value_t = Self::DEFAULT_SNAPSHOT_LOG_BYTES,
           value_parser = value_parser!(u64).range(KIB as u64..), requires = "data_dir")]
     pub snapshot_log_bytes: u64,
-    /// Free bytes on the disk below which what would make the store larger is refused with STORE_FULL. Deletes go on, and
-    /// what is left is for them and for a snapshot.
+    /// Free bytes on the disk below which changes are refused with STORE_FULL, but for deletes: what is left is for them and
+    /// for a snapshot. Never less than the log has, which grows by doubling. 0: until the disk is full.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MIN_FREE_BYTES", default_value_t = Self::DEFAULT_MIN_FREE_BYTES,
           value_parser = value_parser!(u64), requires = "data_dir")]
     pub min_free_bytes: u64,

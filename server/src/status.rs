@@ -306,7 +306,7 @@ fn disk_full(DiskLow { free, least }: DiskLow) -> Refusal {
         Code::ResourceExhausted,
         Reason::StoreFull,
         format!(
-            "the disk has {free} bytes left, of {least} that must be free; only deletes are taken"
+            "the disk has {free} bytes left, and {least} should be: nothing is changed until there is space, but for deletes while they can be kept"
         ),
     )
     .limit(least, free)
