@@ -140,7 +140,7 @@ impl StateMachine {
 
     /// Refuses if there is too little space on disk.
     fn disk_has_space(&self) -> Result<(), Cause> {
-        self.disk.map_or(Ok(()), |low| Err(Cause::DiskFull(low)))
+        has_space(self.disk)
     }
 
     /// The store revision.
@@ -261,16 +261,15 @@ impl StateMachine {
             }
         }
         self.history.end_batch();
-        // What came in front of the first change was done at the revision before; all answers name the frame's.
-        for outcome in &mut outcomes {
-            *outcome.revision_mut() = self.revision;
-        }
-        Ok(AllOutcome {
+        let mut all = AllOutcome {
             outcomes,
             revision: self.revision,
             answer_bytes: room.used(),
             replayed: false,
-        })
+        };
+        // What came in front of the first change was done at the revision before; all answers name the frame's.
+        all.show_at(self.revision);
+        Ok(all)
     }
 
     fn apply_at(
@@ -424,6 +423,11 @@ impl StateMachine {
         }
         self.revision = revision;
     }
+}
+
+/// Refuses where there is too little space on disk.
+fn has_space(disk: Option<DiskLow>) -> Result<(), Cause> {
+    disk.map_or(Ok(()), |low| Err(Cause::DiskFull(low)))
 }
 
 /// What one key counts towards `used_bytes`.

@@ -405,7 +405,7 @@ impl EachOutcome {
 }
 
 impl AllOutcome {
-    /// Names another revision as of which it is: for what only read.
+    /// Names another revision as of which it is.
     pub(crate) fn show_at(&mut self, revision: Revision) {
         self.revision = revision;
         for outcome in &mut self.outcomes {

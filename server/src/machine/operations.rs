@@ -17,7 +17,7 @@ use super::rejection::{Cause, DiskLow, Mismatch, Rejection};
 use super::requests::Request;
 use super::time::Time;
 use super::value::{Attached, Entry, Key, Lifetime, Place, Revision, Value};
-use super::{StateMachine, StoreLimits, entry_bytes};
+use super::{StateMachine, StoreLimits, entry_bytes, has_space};
 
 impl StateMachine {
     /// Reads one key.
@@ -387,9 +387,7 @@ fn space(
     slot: &Slot<'_, Key, Entry>,
     entry: &Entry,
 ) -> Result<u64, Cause> {
-    if let Some(low) = disk {
-        return Err(Cause::DiskFull(low));
-    }
+    has_space(disk)?;
     let store_bytes_max = limits.store_bytes;
     let key = slot.key().as_str();
     let freed = present(slot).map_or(0, |entry| entry_bytes(key, entry));

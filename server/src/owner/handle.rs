@@ -278,20 +278,13 @@ impl OwnerHandle {
     ) -> Result<Next, CallError> {
         let place = self.watch_places.acquire().await;
         let _place = place.expect("it is never closed");
-        let Ok(room) = self.mailbox.reserve().await else {
-            return Err(CallError::OwnerLost);
-        };
-        let (reply, pending) = reply(deadline);
-        let message = Message::Next {
-            watch: watch.id,
+        let watch = watch.id;
+        self.ask_in_turn(deadline, |reply| Message::Next {
+            watch,
             unread,
             reply,
-        };
-        room.send(Envelope {
-            message,
-            byte_len: 0,
-        });
-        pending.answer().await
+        })
+        .await
     }
 
     /// Begins a copy of everything, which goes on until what this returns is dropped.
@@ -306,19 +299,9 @@ impl OwnerHandle {
         copy: &CopyBegun,
         deadline: Instant,
     ) -> Result<CopySlice, CallError> {
-        let Ok(room) = self.mailbox.reserve().await else {
-            return Err(CallError::OwnerLost);
-        };
-        let (reply, pending) = reply(deadline);
-        let message = Message::NextSlice {
-            copy: copy.id,
-            reply,
-        };
-        room.send(Envelope {
-            message,
-            byte_len: 0,
-        });
-        pending.answer().await
+        let copy = copy.id;
+        self.ask_in_turn(deadline, |reply| Message::NextSlice { copy, reply })
+            .await
     }
 
     /// Tells how full the state is.
@@ -338,6 +321,23 @@ impl OwnerHandle {
         message: impl FnOnce(Reply<T>) -> Message,
     ) -> Result<T, CallError> {
         self.send(deadline, message)?.answer().await
+    }
+
+    /// Waits for room in the mailbox, and sends a message that takes no bytes.
+    async fn ask_in_turn<T>(
+        &self,
+        deadline: Instant,
+        message: impl FnOnce(Reply<T>) -> Message,
+    ) -> Result<T, CallError> {
+        let Ok(room) = self.mailbox.reserve().await else {
+            return Err(CallError::OwnerLost);
+        };
+        let (reply, pending) = reply(deadline);
+        room.send(Envelope {
+            message: message(reply),
+            byte_len: 0,
+        });
+        pending.answer().await
     }
 
     fn send<T>(

@@ -2,13 +2,11 @@
 
 use std::convert::Infallible;
 
-use tokio::time::Instant;
-
 use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopyId, CopyLost, CopySlice, DefineMachine, Delete,
     DeleteOutcome, DiskLow, EachOutcome, List, ListOutcome, Lost, Machine, Name, OpenOutcome,
     OpenSession, Operation, Page, Read, ReadOutcome, RejectedAt, Rejection, Request, Revision,
-    Session, SessionLife, StateMachine, Transition, TransitionOutcome, Write, WriteOutcome,
+    Session, SessionLife, Transition, TransitionOutcome, Write, WriteOutcome,
 };
 
 use super::Usage;
@@ -140,81 +138,6 @@ pub(super) enum Message {
 }
 
 impl Message {
-    /// Whether it may change anything that is kept.
-    pub(super) fn changes(&self) -> bool {
-        let mut operations = match self {
-            Self::Each { operations, .. } | Self::All { operations, .. } => operations.iter(),
-            Self::Read { .. }
-            | Self::List { .. }
-            | Self::RenewSession { .. }
-            | Self::ListSessions { .. }
-            | Self::GetMachine { .. }
-            | Self::ListMachines { .. }
-            | Self::Watch { .. }
-            | Self::Next { .. }
-            | Self::BeginCopy { .. }
-            | Self::NextSlice { .. }
-            | Self::Usage { .. } => return false,
-            Self::Write { .. }
-            | Self::Add { .. }
-            | Self::Transition { .. }
-            | Self::Delete { .. }
-            | Self::OpenSession { .. }
-            | Self::CloseSession { .. }
-            | Self::DefineMachine { .. }
-            | Self::DeleteMachine { .. } => return true,
-        };
-        operations.any(|operation| !matches!(operation, Operation::Read(_)))
-    }
-
-    /// Whether all that it asks for was answered before, and will be answered so again.
-    pub(super) fn is_remembered(&self, machine: &StateMachine) -> bool {
-        match self {
-            Self::Write { named, .. }
-            | Self::Add { named, .. }
-            | Self::Transition { named, .. }
-            | Self::Delete { named, .. }
-            | Self::All { named, .. }
-            | Self::OpenSession { named, .. }
-            | Self::CloseSession { named, .. } => {
-                let named = named.as_ref();
-                named.is_some_and(|request| machine.remembers(request))
-            }
-            Self::Each {
-                operations, named, ..
-            } => all_remembered(operations, named, machine),
-            _ => false,
-        }
-    }
-
-    /// Answers with an error, whatever it is.
-    pub(super) fn refuse(self, error: CallError, now: Instant) {
-        match self {
-            Self::Read { reply, .. } => reply.refuse(error, now),
-            Self::Write { reply, .. } => reply.refuse(error, now),
-            Self::Add { reply, .. } => reply.refuse(error, now),
-            Self::Transition { reply, .. } => reply.refuse(error, now),
-            Self::Delete { reply, .. } => reply.refuse(error, now),
-            Self::List { reply, .. } => reply.refuse(error, now),
-            Self::Each { reply, .. } => reply.refuse(error, now),
-            Self::All { reply, .. } => reply.refuse(error, now),
-            Self::OpenSession { reply, .. } => reply.refuse(error, now),
-            Self::RenewSession { reply, .. } => reply.refuse(error, now),
-            Self::CloseSession { reply, .. } => reply.refuse(error, now),
-            Self::ListSessions { reply, .. } => reply.refuse(error, now),
-            Self::DefineMachine { reply, .. } | Self::GetMachine { reply, .. } => {
-                reply.refuse(error, now);
-            }
-            Self::ListMachines { reply, .. } => reply.refuse(error, now),
-            Self::DeleteMachine { reply, .. } => reply.refuse(error, now),
-            Self::Watch { reply, .. } => reply.refuse(error, now),
-            Self::Next { reply, .. } => reply.refuse(error, now),
-            Self::BeginCopy { reply } => reply.refuse(error, now),
-            Self::NextSlice { reply, .. } => reply.refuse(error, now),
-            Self::Usage { reply, .. } => reply.refuse(error, now),
-        }
-    }
-
     /// Bytes that the message holds while it waits, beyond its own fixed size.
     pub(super) fn byte_len(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
@@ -251,17 +174,6 @@ impl Message {
         };
         bytes + requests(named)
     }
-}
-
-/// Whether each operation of a frame was answered before.
-pub(super) fn all_remembered(
-    operations: &[Operation],
-    named: &[(usize, Request)],
-    machine: &StateMachine,
-) -> bool {
-    !named.is_empty()
-        && named.len() == operations.len()
-        && named.iter().all(|(_, request)| machine.remembers(request))
 }
 
 fn operations_byte_len(operations: &[Operation]) -> usize {

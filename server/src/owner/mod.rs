@@ -40,7 +40,7 @@ use handle::WaitingBytes;
 use kept::Settled;
 pub(crate) use kept::{Answer, Kept};
 pub use message::{CallError, Unknown};
-use message::{Envelope, Message, all_remembered};
+use message::{Envelope, Message};
 use reply::{Begun, Reply};
 pub use reply::{Pending, Timer};
 pub use unread::{Held, Unread};
@@ -175,7 +175,7 @@ impl Owner {
             }
             for Envelope { message, byte_len } in batch.drain(..) {
                 self.waiting_bytes.remove(byte_len);
-                self.take(message, now);
+                self.handle(message, now);
                 if byte_len > OWNER_MESSAGE_LARGE {
                     now = self.clock.now();
                     // Before so much has changed that it is not kept for those who sleep.
@@ -274,23 +274,9 @@ impl Owner {
         }
     }
 
-    /// Does a message, unless it could not be kept.
-    fn take(&mut self, message: Message, now: Now) {
-        if let Some(kept) = &self.kept {
-            self.before = self.machine.revision();
-            self.only_reads = !message.changes();
-            if !self.only_reads
-                && let Some(error) = kept.refusal()
-                && !message.is_remembered(&self.machine)
-            {
-                message.refuse(error, now.instant);
-                return;
-            }
-        }
-        self.handle(message, now);
-    }
-
     fn handle(&mut self, message: Message, now: Now) {
+        self.before = self.machine.revision();
+        self.only_reads = true;
         match message {
             Message::Read { read, reply } => {
                 if let Some(begun) = reply.begin(now.instant) {
@@ -334,8 +320,11 @@ impl Owner {
                 unread,
                 reply,
             } => {
-                let remembered = all_remembered(&operations, &named, &self.machine);
-                if let Some(begun) = begin(reply, remembered, now) {
+                let machine = &self.machine;
+                let remembered = !named.is_empty()
+                    && named.len() == operations.len()
+                    && named.iter().all(|(_, request)| machine.remembers(request));
+                if let Some(begun) = self.begin_frame(reply, &operations, remembered, now) {
                     let settled = self.settled(&operations, named.is_empty());
                     let room = unread.room().min(self.answer_bytes_max);
                     let machine = &mut self.machine;
@@ -355,7 +344,8 @@ impl Owner {
                 unread,
                 reply,
             } => {
-                if let Some(begun) = self.begin(reply, named.as_deref(), now) {
+                let remembered = self.remembers(named.as_deref());
+                if let Some(begun) = self.begin_frame(reply, &operations, remembered, now) {
                     let settled = self.settled(&operations, named.is_none());
                     let room = unread.room().min(self.answer_bytes_max);
                     let machine = &mut self.machine;
@@ -374,7 +364,7 @@ impl Owner {
                 }
             }
             Message::OpenSession { open, named, reply } => {
-                if let Some(begun) = self.begin(reply, named.as_deref(), now) {
+                if let Some(begun) = self.begin_named(reply, named.as_deref(), now) {
                     let opened = self.machine.open_session(open, named.as_deref(), now.time);
                     let ended = opened.as_ref().ok().and_then(|opened| opened.taken_over);
                     self.send_when_ended(ended, begun, opened);
@@ -384,7 +374,7 @@ impl Owner {
                 self.answer(reply, now, |machine| machine.renew_session(&life, now.time));
             }
             Message::CloseSession { life, named, reply } => {
-                if let Some(begun) = self.begin(reply, named.as_deref(), now) {
+                if let Some(begun) = self.begin_named(reply, named.as_deref(), now) {
                     let closed = self
                         .machine
                         .close_session(&life, named.as_deref(), now.time);
@@ -400,7 +390,10 @@ impl Owner {
                 Ok(machine.list_sessions(after.as_deref(), page_size))
             }),
             Message::DefineMachine { define, reply } => {
-                self.answer(reply, now, |machine| machine.define_machine(*define));
+                if let Some(begun) = self.begin_named(reply, None, now) {
+                    let defined = self.machine.define_machine(*define);
+                    self.send(begun, defined);
+                }
             }
             Message::GetMachine { name, reply } => {
                 self.answer(reply, now, |machine| machine.get_machine(&name));
@@ -413,7 +406,10 @@ impl Owner {
                 Ok(machine.list_machines(after.as_deref(), page_size))
             }),
             Message::DeleteMachine { name, reply } => {
-                self.answer(reply, now, |machine| machine.delete_machine(&name));
+                if let Some(begun) = self.begin_named(reply, None, now) {
+                    let deleted = self.machine.delete_machine(&name);
+                    self.send(begun, deleted);
+                }
             }
             Message::Watch { watch, reply } => {
                 if let Some(begun) = reply.begin(now.instant) {
@@ -441,7 +437,6 @@ impl Owner {
                 }
             }
             Message::BeginCopy { reply } => {
-                self.copies.forget_ended(&mut self.machine);
                 if let Some(begun) = reply.begin(now.instant) {
                     let copy = self.copies.begin(&mut self.machine, now.time);
                     self.send(begun, copy);
@@ -524,7 +519,7 @@ impl Owner {
         T: Send + 'static,
         CallError: From<E>,
     {
-        if let Some(begun) = self.begin(reply, request, now) {
+        if let Some(begun) = self.begin_named(reply, request, now) {
             let result = apply(&mut self.machine, request);
             self.send(begun, result);
         }
@@ -546,9 +541,45 @@ impl Owner {
         }
     }
 
-    fn begin<T>(&self, reply: Reply<T>, request: Option<&Request>, now: Now) -> Option<Begun<T>> {
-        let remembered = request.is_some_and(|request| self.machine.remembers(request));
+    fn remembers(&self, request: Option<&Request>) -> bool {
+        request.is_some_and(|request| self.machine.remembers(request))
+    }
+
+    /// Begins what may change something, unless that could not be kept. What has been answered is answered again.
+    fn begin_change<T>(&mut self, reply: Reply<T>, remembered: bool, now: Now) -> Option<Begun<T>> {
+        self.only_reads = false;
+        if !remembered
+            && let Some(kept) = &self.kept
+            && let Some(error) = kept.refusal()
+        {
+            reply.refuse(error, now.instant);
+            return None;
+        }
         begin(reply, remembered, now)
+    }
+
+    fn begin_named<T>(
+        &mut self,
+        reply: Reply<T>,
+        request: Option<&Request>,
+        now: Now,
+    ) -> Option<Begun<T>> {
+        let remembered = self.remembers(request);
+        self.begin_change(reply, remembered, now)
+    }
+
+    fn begin_frame<T>(
+        &mut self,
+        reply: Reply<T>,
+        operations: &[Operation],
+        remembered: bool,
+        now: Now,
+    ) -> Option<Begun<T>> {
+        let mut operations = operations.iter();
+        if operations.all(|operation| matches!(operation, Operation::Read(_))) {
+            return begin(reply, remembered, now);
+        }
+        self.begin_change(reply, remembered, now)
     }
 
     /// Sends an answer once everything is on disk that it may tell of.
