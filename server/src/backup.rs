@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use crate::journal::backup::BackupWriter;
-use crate::machine::CopySlice;
 use crate::owner::{CallError, CopyBegun};
 use crate::service::AdminService;
 use crate::status::Refusal;
@@ -58,15 +57,7 @@ async fn send_all(
     loop {
         let deadline = Instant::now() + service.limits.max_deadline;
         let end = match service.owner.next_slice(copy, deadline).await {
-            Ok(CopySlice::Entries(entries)) => {
-                writer.entries(&entries);
-                None
-            }
-            Ok(CopySlice::Answered(answered)) => {
-                writer.answered(&answered);
-                None
-            }
-            Ok(CopySlice::End) => Some(writer.end()),
+            Ok(slice) => writer.slice(&slice),
             // The owner has had no time for so long. It is asked again: a backup has no hurry of its own.
             Err(CallError::NotStarted) => continue,
             Err(error) => return Err(error),
@@ -77,17 +68,17 @@ async fn send_all(
             ..v1::BackupResponse::default()
         };
         let mut chunks: Vec<_> = writer.take().into_iter().map(chunk).collect();
+        let ended = end.is_some();
         if let (Some((digest, key_count)), Some(last)) = (end, chunks.last_mut()) {
-            last.digest = digest;
+            last.digest = digest.to_vec();
             last.key_count = key_count.cast_signed();
         }
-        let last = chunks.last().is_some_and(|last| !last.digest.is_empty());
         for chunk in chunks {
-            if messages.send(Ok(chunk)).await.is_err() || last && messages.is_closed() {
+            if messages.send(Ok(chunk)).await.is_err() {
                 return Ok(());
             }
         }
-        if last {
+        if ended {
             return Ok(());
         }
     }

@@ -8,12 +8,12 @@ use std::path::Path;
 
 use prost::bytes::Bytes;
 
-use super::disk::{Directory, FileName, Missing};
+use super::disk::{self, Directory, FileName, Missing};
 use super::pages::{PageReader, PageWriter, Restored};
-use super::stored::{self, Damaged, FORMAT, Head};
+use super::stored::{self, Damaged, Head};
 use super::{OpenError, recovery};
 use crate::config::REVISIONS_SKIPPED_UNSYNCED;
-use crate::machine::{Answered, CopyHead, Entry, Key, Revision, StateMachine, StoreLimits, Time};
+use crate::machine::{CopyHead, CopySlice, Revision, StateMachine, StoreLimits, Time};
 
 const MAGIC: &[u8] = b"soloist backup 1\n";
 
@@ -24,39 +24,21 @@ const PAGE_BYTES_MAX: usize = 256 << 20;
 #[derive(Debug)]
 pub(crate) struct BackupWriter {
     pages: PageWriter,
-    key_count: u64,
     begun: bool,
 }
 
 impl BackupWriter {
     pub(crate) fn new(store_id: &str, time: Time, copy: &CopyHead) -> Self {
-        let head = Head {
-            format: FORMAT,
-            store_id: store_id.into(),
-            revision: copy.revision,
-            time: stored::nanos(time),
-            version: env!("CARGO_PKG_VERSION").into(),
-            ..Head::default()
-        };
+        let head = Head::of(store_id, copy.revision, time);
         Self {
             pages: PageWriter::new(head, copy),
-            key_count: 0,
             begun: false,
         }
     }
 
-    pub(crate) fn entries(&mut self, entries: &[(Key, Entry)]) {
-        self.key_count += entries.len() as u64;
-        self.pages.entries(entries);
-    }
-
-    pub(crate) fn answered(&mut self, answered: &[Answered]) {
-        self.pages.answered(answered);
-    }
-
-    /// Completes it. Returns the digest and how many keys there are.
-    pub(crate) fn end(&mut self) -> (Vec<u8>, u64) {
-        (self.pages.end().to_vec(), self.key_count)
+    /// Writes what comes next in the copy. At its end returns the digest and how many keys there are.
+    pub(crate) fn slice(&mut self, slice: &CopySlice) -> Option<(Bytes, u64)> {
+        self.pages.slice(slice)
     }
 
     /// The chunks that are ready.
@@ -171,11 +153,7 @@ pub(crate) fn restore(
     let mut restored = read(path, limits)?;
     let directory = Directory::take(data_dir, Missing::Make)?;
     for name in FileName::ALL {
-        use super::disk::Disk as _;
-        let file = directory.open(name);
-        let len = file.and_then(|file| file.len());
-        let len = len.map_err(|error| super::Fault::io(name, error))?;
-        if len > 0 {
+        if disk::len(&directory, name)? > 0 {
             return Err(OpenError::NotEmpty {
                 path: data_dir.into(),
             });
@@ -186,6 +164,6 @@ pub(crate) fn restore(
     let machine = &mut restored.machine;
     machine.restore_revision_floor(revision);
     let time = stored::time(restored.head.time).max(now);
-    let _: Bytes = recovery::initialize(&directory, machine, time, store_id)?;
+    recovery::initialize(&directory, machine, time, store_id)?;
     Ok((backup, revision))
 }

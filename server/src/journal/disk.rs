@@ -15,7 +15,7 @@ use nix::fcntl::posix_fallocate;
 use nix::sys::statvfs::fstatvfs;
 use redb::StorageBackend;
 
-use super::OpenError;
+use super::{Fault, OpenError};
 use crate::mutants::mutant;
 
 /// Held by the process that uses the directory; has its id.
@@ -40,6 +40,21 @@ pub(crate) enum Slot {
 }
 
 impl Slot {
+    /// As it is kept in the log.
+    pub(crate) fn of_number(number: u32) -> Self {
+        match number {
+            0 => Self::A,
+            _ => Self::B,
+        }
+    }
+
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            Self::A => 0,
+            Self::B => 1,
+        }
+    }
+
     pub(crate) fn other(self) -> Self {
         match self {
             Self::A => Self::B,
@@ -85,6 +100,12 @@ pub(crate) trait Disk: Debug + Send + Sync + 'static {
 
     /// How the place is called.
     fn name(&self) -> String;
+}
+
+/// How long a file is; 0 if there is none.
+pub(crate) fn len(disk: &dyn Disk, name: FileName) -> Result<u64, Fault> {
+    let len = disk.open(name).and_then(|file| file.len());
+    len.map_err(|error| Fault::io(name, error))
 }
 
 /// A file, as redb wants to have it.

@@ -47,7 +47,7 @@ fn look(path: &Path, limits: &StoreLimits) -> Result<(Directory, Look), OpenErro
     if let Some(what) = look.loss {
         return Err(OpenError::Lost {
             what,
-            revision: look.machine.usage().revision,
+            revision: look.machine.revision(),
             accepted: None,
         });
     }
@@ -77,7 +77,7 @@ pub(crate) fn verify(path: &Path, limits: &StoreLimits) -> Result<Summary, OpenE
                 return Err(bad(read.loss.unwrap_or_default()));
             }
             FromBase::Read(mut read) => {
-                ways.push((name, digest_of(&mut read.machine, Time::MIN)));
+                ways.push((name, digest_of(&mut read.machine)));
             }
             FromBase::Unreadable(what) => {
                 unreadable.get_or_insert(what);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use redb::{
-    Database, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend,
-    TableDefinition,
+    AccessGuard, Database, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend,
+    StorageError, TableDefinition,
 };
 
 use super::disk::{Disk, FileName, Shared};
@@ -187,6 +187,15 @@ impl Log {
         guarded(FileName::Log, work)
     }
 
+    /// Notes what is known of the store.
+    pub(crate) fn set_meta(&self, meta: &Meta) -> Result<(), Fault> {
+        let commit = Commit {
+            meta: Some(meta),
+            ..Commit::default()
+        };
+        self.commit(&commit, Sync::Now).map(|_| ())
+    }
+
     /// What is known of the store; none if it is new.
     pub(crate) fn meta(&self) -> Result<Option<Meta>, Fault> {
         let bytes = guarded(FileName::Log, || {
@@ -209,17 +218,11 @@ impl Log {
     pub(crate) fn records_after(
         &self,
         seq: u64,
-        mut each: impl FnMut(u64, &[u8]) -> bool,
+        each: impl FnMut(u64, &[u8]) -> bool,
     ) -> Result<(), Fault> {
         guarded(FileName::Log, || {
             let table = self.db.begin_read()?.open_table(RECORDS)?;
-            for record in table.range(seq + 1..)? {
-                let (seq, bytes) = record?;
-                if !each(seq.value(), bytes.value()) {
-                    break;
-                }
-            }
-            Ok(())
+            show_each(table.range(seq + 1..)?, each)
         })
     }
 
@@ -227,17 +230,11 @@ impl Log {
     pub(crate) fn records_back_from(
         &self,
         seq: u64,
-        mut each: impl FnMut(u64, &[u8]) -> bool,
+        each: impl FnMut(u64, &[u8]) -> bool,
     ) -> Result<(), Fault> {
         guarded(FileName::Log, || {
             let table = self.db.begin_read()?.open_table(RECORDS)?;
-            for record in table.range(..=seq)?.rev() {
-                let (seq, bytes) = record?;
-                if !each(seq.value(), bytes.value()) {
-                    break;
-                }
-            }
-            Ok(())
+            show_each(table.range(..=seq)?.rev(), each)
         })
     }
 
@@ -264,6 +261,21 @@ impl Log {
         })?;
         Ok(Some(position))
     }
+}
+
+type Row<'a> = (AccessGuard<'a, u64>, AccessGuard<'a, &'static [u8]>);
+
+fn show_each<'a>(
+    rows: impl Iterator<Item = Result<Row<'a>, StorageError>>,
+    mut each: impl FnMut(u64, &[u8]) -> bool,
+) -> Result<(), redb::Error> {
+    for row in rows {
+        let (seq, bytes) = row?;
+        if !each(seq.value(), bytes.value()) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Opens a file of the engine, and has it checked.

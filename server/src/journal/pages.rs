@@ -1,13 +1,18 @@
 //! A copy of the whole state as pages: each with a checksum over it and all before it, and a digest at the end. Snapshots
 //! and backups are made of the same pages.
 
+use std::convert::Infallible;
+
 use prost::Message as _;
 use prost::bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::log::{seal, unknown_format, unseal};
 use super::stored::{self, Damaged, End, FORMAT, Head, KeyedEntry, Page};
-use crate::machine::{Answered, CopyHead, Entry, Key, Machine, OpenedSession, StateMachine, Time};
+use crate::config::{COPY_ENTRIES_MAX, COPY_SLICE_BYTES};
+use crate::machine::{
+    Answered, CopyHead, CopySlice, Entry, Key, Machine, OpenedSession, StateMachine, Time,
+};
 use crate::mutants::mutant;
 
 /// A page is closed when it has so many bytes; one entry always fits. Large enough to cost little each, small enough to be
@@ -82,7 +87,7 @@ impl PageWriter {
         writer
     }
 
-    pub(crate) fn entries(&mut self, entries: &[(Key, Entry)]) {
+    fn entries(&mut self, entries: &[(Key, Entry)]) {
         for (key, entry) in entries {
             if mutant("snapshot-skips-a-key") && self.key_count == 2 {
                 self.key_count += 1;
@@ -95,7 +100,7 @@ impl PageWriter {
         }
     }
 
-    pub(crate) fn answered(&mut self, answered: &[Answered]) {
+    fn answered(&mut self, answered: &[Answered]) {
         for answered in answered {
             let answered = stored::Answered::from(answered);
             self.grow(answered.encoded_len());
@@ -103,8 +108,17 @@ impl PageWriter {
         }
     }
 
-    /// Writes the last page. Returns the digest.
-    pub(crate) fn end(&mut self) -> Bytes {
+    /// Writes what comes next in the copy. At its end returns the digest and how many keys there are.
+    pub(crate) fn slice(&mut self, slice: &CopySlice) -> Option<(Bytes, u64)> {
+        match slice {
+            CopySlice::Entries(entries) => self.entries(entries),
+            CopySlice::Answered(answered) => self.answered(answered),
+            CopySlice::End => return Some((self.end(), self.key_count)),
+        }
+        None
+    }
+
+    fn end(&mut self) -> Bytes {
         self.digest.page(&self.page);
         let digest = self.digest.clone().end();
         self.page.end = Some(End {
@@ -251,60 +265,28 @@ impl PageReader {
 }
 
 /// The digest of a state as it is.
-pub(crate) fn digest_of(machine: &mut StateMachine, time: Time) -> Bytes {
-    let mut digest = None;
-    write_all(machine, &plain_head(time), |_| Ok::<_, ()>(()), &mut digest)
-        .expect("nothing fails here");
-    digest.expect("it was written to its end")
+pub(crate) fn digest_of(machine: &mut StateMachine) -> Bytes {
+    let head = Head::of("", machine.revision(), Time::MIN);
+    write_all(machine, head, |_| Ok::<_, Infallible>(())).unwrap_or_else(|never| match never {})
 }
 
-fn plain_head(time: Time) -> Head {
-    Head {
-        format: FORMAT,
-        time: stored::nanos(time),
-        version: env!("CARGO_PKG_VERSION").into(),
-        ..Head::default()
-    }
-}
-
-/// Writes a state that does not change meanwhile, page by page.
+/// Writes a state that does not change meanwhile, page by page. Returns its digest.
 pub(crate) fn write_all<E>(
     machine: &mut StateMachine,
-    head: &Head,
+    head: Head,
     mut each: impl FnMut(Vec<u8>) -> Result<(), E>,
-    digest: &mut Option<Bytes>,
-) -> Result<(), E> {
-    use crate::machine::CopySlice;
+) -> Result<Bytes, E> {
     let (id, copy) = machine.begin_copy(0);
-    let head = Head {
-        revision: copy.revision,
-        ..head.clone()
-    };
     let mut writer = PageWriter::new(head, &copy);
     loop {
-        let slice = machine.next_of_copy(id, 1_000, PAGE_BYTES);
-        let end = match slice.expect("nothing changes meanwhile") {
-            CopySlice::Entries(entries) => {
-                writer.entries(&entries);
-                false
-            }
-            CopySlice::Answered(answered) => {
-                writer.answered(&answered);
-                false
-            }
-            CopySlice::End => {
-                *digest = Some(writer.end());
-                true
-            }
-        };
-        for page in writer.take() {
-            if let Err(error) = each(page) {
-                machine.end_copy(id);
-                return Err(error);
-            }
+        let slice = machine.next_of_copy(id, COPY_ENTRIES_MAX, COPY_SLICE_BYTES);
+        let end = writer.slice(&slice.expect("nothing changes meanwhile"));
+        if let Err(error) = writer.take().into_iter().try_for_each(&mut each) {
+            machine.end_copy(id);
+            return Err(error);
         }
-        if end {
-            return Ok(());
+        if let Some((digest, _)) = end {
+            return Ok(digest);
         }
     }
 }

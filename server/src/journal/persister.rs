@@ -1,5 +1,6 @@
 //! The thread that writes the log, and the one that writes a snapshot beside it.
 
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc as tokio_mpsc;
 use tracing::{debug, error, info, warn};
 
-use super::disk::{Disk, FileName, Slot};
+use super::disk::{self, Disk, FileName, Slot};
 use super::log::{Commit, Encoded, Log, Sync};
 use super::snapshot::SnapshotWriter;
 use super::stored::{self, FORMAT, Head, Meta, Record, SnapshotMeta};
@@ -25,20 +26,6 @@ const FULL_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// How long nothing may happen before the log is shortened.
 const PRUNE_PAUSE: Duration = Duration::from_millis(10);
-
-pub(super) fn slot(number: u32) -> Slot {
-    match number {
-        0 => Slot::A,
-        _ => Slot::B,
-    }
-}
-
-pub(super) fn slot_number(slot: Slot) -> u32 {
-    match slot {
-        Slot::A => 0,
-        Slot::B => 1,
-    }
-}
 
 /// A snapshot that was written.
 #[derive(Debug)]
@@ -142,8 +129,9 @@ impl Writing {
             let _ = snapshot.join();
         }
         match end {
+            Ok(never) => match never {},
             Err(End::Closed) => self.tell(Event::Closed),
-            Err(End::Left) | Ok(()) => debug!("the owner is gone"),
+            Err(End::Left) => debug!("the owner is gone"),
             Err(End::Failed(fault)) => {
                 error!(%fault, "the journal cannot go on");
                 self.tell(Event::Failed(fault.to_string()));
@@ -156,7 +144,7 @@ impl Writing {
         let _ = self.events.blocking_send(event);
     }
 
-    fn work(&mut self, commands: &Receiver<Command>) -> Result<(), End> {
+    fn work(&mut self, commands: &Receiver<Command>) -> Result<Infallible, End> {
         loop {
             self.look_at_space();
             let command = match commands.recv_timeout(self.patience()) {
@@ -270,27 +258,46 @@ impl Writing {
         Ok(())
     }
 
-    /// Writes a record, and whatever else is to be written. Waits where the disk is full until it is not.
+    /// Writes a record, and whatever else is to be written.
     fn write(&mut self, record: Option<Encoded>, sync: Sync) -> Result<(), End> {
-        let mut from = self.unsynced.len();
+        let from = self.unsynced.len();
         if let Some(record) = record {
             self.unsynced_bytes += record.bytes.len();
             self.of.position = record.position;
             self.unsynced.push(record);
         }
-        loop {
+        let prune = self.prune;
+        let more = self.commit_when_there_is_space(from, None, prune, sync)?;
+        if !more {
+            self.prune = None;
+        }
+        Ok(())
+    }
+
+    fn sync_meta(&mut self) -> Result<(), End> {
+        let meta = self.of.meta.clone();
+        let from = self.unsynced.len();
+        self.commit_when_there_is_space(from, Some(&meta), None, Sync::Now)?;
+        Ok(())
+    }
+
+    /// Commits the unsynced records from `from` on, and the rest. Waits where the disk is full until it is not. Returns
+    /// whether there is more to prune.
+    fn commit_when_there_is_space(
+        &mut self,
+        mut from: usize,
+        meta: Option<&Meta>,
+        prune: Option<u64>,
+        sync: Sync,
+    ) -> Result<bool, End> {
+        let more = loop {
             let commit = Commit {
                 records: &self.unsynced[from..],
-                meta: None,
-                prune: self.prune,
+                meta,
+                prune,
             };
             match self.of.log.commit(&commit, sync) {
-                Ok(more) => {
-                    if !more {
-                        self.prune = None;
-                    }
-                    break;
-                }
+                Ok(more) => break more,
                 Err(fault) if fault.is_full() => {
                     let there = self.wait_for_space()?;
                     // What was not synced is gone with the engine that had it.
@@ -298,12 +305,11 @@ impl Writing {
                 }
                 Err(fault) => return Err(fault.into()),
             }
+        };
+        if sync == Sync::Now {
+            self.synced();
         }
-        match sync {
-            Sync::Now => self.synced(),
-            Sync::Later => {}
-        }
-        Ok(())
+        Ok(more)
     }
 
     /// Everything that was written is on disk.
@@ -366,28 +372,6 @@ impl Writing {
         }
     }
 
-    fn sync_meta(&mut self) -> Result<(), End> {
-        let meta = self.of.meta.clone();
-        let mut from = self.unsynced.len();
-        loop {
-            let commit = Commit {
-                records: &self.unsynced[from..],
-                meta: Some(&meta),
-                prune: None,
-            };
-            match self.of.log.commit(&commit, Sync::Now) {
-                Ok(_) => break,
-                Err(fault) if fault.is_full() => {
-                    let there = self.wait_for_space()?;
-                    from = self.unsynced.partition_point(|of| of.position.seq <= there);
-                }
-                Err(fault) => return Err(fault.into()),
-            }
-        }
-        self.synced();
-        Ok(())
-    }
-
     fn look_at_space(&mut self) {
         if self
             .space_seen
@@ -397,7 +381,7 @@ impl Writing {
         }
         self.space_seen = Some(Instant::now());
         // The engine doubles a file that is too small.
-        let log = self.of.disk.open(FileName::Log).and_then(|log| log.len());
+        let log = disk::len(&*self.of.disk, FileName::Log);
         let least = match self.of.least_free_bytes {
             0 => 0,
             least => least.max(log.unwrap_or(0)),
@@ -436,16 +420,12 @@ impl Writing {
     ) -> Result<(), End> {
         debug_assert_eq!(seq, self.of.position.seq, "it comes after its last segment");
         let stored_head = Head {
-            format: FORMAT,
-            store_id: self.of.meta.store_id.clone(),
-            revision: head.revision,
-            time: stored::nanos(time),
             seq,
             record_crc: self.of.position.crc,
-            version: env!("CARGO_PKG_VERSION").into(),
+            ..Head::of(&self.of.meta.store_id, head.revision, time)
         };
         let last = self.of.meta.snapshots.last();
-        let slot = last.map_or(Slot::A, |last| slot(last.slot).other());
+        let slot = last.map_or(Slot::A, |last| Slot::of_number(last.slot).other());
         let (disk, events) = (self.of.disk.clone(), self.events.clone());
         let writing = move || {
             let write = || write_snapshot(&*disk, slot, stored_head, &head, &slices, &events);
@@ -518,28 +498,23 @@ fn write_snapshot(
     let (seq, revision) = (head.seq, head.revision);
     let mut file = SnapshotWriter::create(disk, slot)?;
     let mut pages = PageWriter::new(head, copy);
-    let mut key_count = 0;
-    loop {
+    let (digest, key_count) = loop {
         if events.blocking_send(Event::NextSlice).is_err() {
             return Ok(None);
         }
-        match slices.recv() {
-            Ok(CopySlice::Entries(entries)) => {
-                key_count += entries.len() as u64;
-                pages.entries(&entries);
-            }
-            Ok(CopySlice::Answered(answered)) => pages.answered(&answered),
-            Ok(CopySlice::End) => break,
-            Err(_) => return Ok(None),
-        }
+        let Ok(slice) = slices.recv() else {
+            return Ok(None);
+        };
+        let end = pages.slice(&slice);
         file.pages(pages.take())?;
-    }
-    let digest = pages.end();
-    file.pages(pages.take())?;
+        if let Some(end) = end {
+            break end;
+        }
+    };
     let bytes = file.end()?;
     Ok(Some(NewSnapshot {
         meta: SnapshotMeta {
-            slot: slot_number(slot),
+            slot: slot.number(),
             seq,
             revision,
             digest,

@@ -6,13 +6,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use prost::bytes::Bytes;
 use tracing::{info, warn};
 
-use super::disk::{Disk, FileName, Slot};
-use super::log::{self, Commit, Log, START, Sync};
+use super::disk::{self, Disk, FileName, Slot};
+use super::log::{self, Log, START};
 use super::pages::write_all;
-use super::persister::{self, Persister};
+use super::persister::Persister;
 use super::snapshot::{self, SnapshotWriter};
 use super::stored::{self, FORMAT, Head, Meta, Record, SnapshotMeta};
 use super::watermark::Watermark;
@@ -155,13 +154,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Opened, Open
     meta.used_revision = floor;
     meta.time = stored::nanos(time);
     meta.durability = options.durability.to_string();
-    log.commit(
-        &Commit {
-            meta: Some(&meta),
-            ..Commit::default()
-        },
-        Sync::Now,
-    )?;
+    log.set_meta(&meta)?;
     look.watermark.set(look.position.seq);
     look.watermark.sync()?;
     machine.resume(time, floor);
@@ -212,20 +205,12 @@ pub(super) fn initialize(
     machine: &mut StateMachine,
     time: Time,
     store_id: &str,
-) -> Result<Bytes, OpenError> {
+) -> Result<(), OpenError> {
     let mut writer = SnapshotWriter::create(disk, Slot::A)?;
-    let head = Head {
-        format: FORMAT,
-        store_id: store_id.into(),
-        time: stored::nanos(time),
-        version: env!("CARGO_PKG_VERSION").into(),
-        ..Head::default()
-    };
-    let mut digest = None;
-    write_all(machine, &head, |page| writer.pages(vec![page]), &mut digest)?;
-    writer.end()?;
-    let digest = digest.expect("it was written to its end");
     let revision = machine.revision();
+    let head = Head::of(store_id, revision, time);
+    let digest = write_all(machine, head, |page| writer.pages(vec![page]))?;
+    writer.end()?;
     let meta = Meta {
         format: FORMAT,
         store_id: store_id.into(),
@@ -234,25 +219,19 @@ pub(super) fn initialize(
         used_revision: revision,
         time: stored::nanos(time),
         snapshots: vec![SnapshotMeta {
-            slot: persister::slot_number(Slot::A),
+            slot: Slot::A.number(),
             seq: START.seq,
             revision,
-            digest: digest.clone(),
+            digest,
         }],
         durability: Durability::Sync.to_string(),
     };
     let log = Log::open(disk)?;
-    log.commit(
-        &Commit {
-            meta: Some(&meta),
-            ..Commit::default()
-        },
-        Sync::Now,
-    )?;
+    log.set_meta(&meta)?;
     let watermark = Watermark::open(disk)?;
     watermark.set(START.seq);
     watermark.sync()?;
-    Ok(digest)
+    Ok(())
 }
 
 /// Reads what is on a disk.
@@ -404,19 +383,9 @@ fn never_served(disk: &dyn Disk, watermark: &Watermark) -> Result<bool, Fault> {
     if !watermark.is_blank()? {
         return Ok(false);
     }
-    let log = disk.open(FileName::Log).and_then(|log| log.len());
-    if log.map_err(|error| Fault::io(FileName::Log, error))? > NEW_LOG_BYTES_MAX {
-        return Ok(false);
-    }
-    for slot in [Slot::A, Slot::B] {
-        let name = FileName::Snapshot(slot);
-        let file = disk.open(name);
-        let len = file.and_then(|file| file.len());
-        if len.map_err(|error| Fault::io(name, error))? > 0 {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    Ok(disk::len(disk, FileName::Log)? <= NEW_LOG_BYTES_MAX
+        && disk::len(disk, FileName::Snapshot(Slot::A))? == 0
+        && disk::len(disk, FileName::Snapshot(Slot::B))? == 0)
 }
 
 /// What the snapshots alone have.
@@ -484,7 +453,7 @@ pub(super) fn from_base(
     let (mut machine, mut time, from) = match base {
         None => (empty, Time::MIN, START),
         Some(base) => {
-            let slot = persister::slot(base.slot);
+            let slot = Slot::of_number(base.slot);
             let restored = match snapshot::read(disk, slot, empty) {
                 Ok(restored) => restored,
                 Err(error @ Fault::Io { .. }) => return Err(error.into()),

@@ -10,7 +10,7 @@ use std::fmt;
 use bytes::Bytes;
 use prost::{Message, Oneof};
 
-use crate::machine::Revision;
+use crate::machine::{Revision, Time};
 
 pub(crate) use convert::{nanos, time};
 
@@ -142,6 +142,20 @@ pub(crate) struct Head {
     /// The server's version.
     #[prost(string, tag = "7")]
     pub(crate) version: String,
+}
+
+impl Head {
+    /// Of a state at this revision and time, where there is no log.
+    pub(crate) fn of(store_id: &str, revision: Revision, time: Time) -> Self {
+        Self {
+            format: FORMAT,
+            store_id: store_id.into(),
+            revision,
+            time: nanos(time),
+            version: env!("CARGO_PKG_VERSION").into(),
+            ..Self::default()
+        }
+    }
 }
 
 /// What a copy must have come to.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::machine::{
     self, AddOutcome, AllOutcome, Attached, Change, ChangeCause, CloseOutcome, DeleteOutcome,
-    Keeps, OpenOutcome, ReadOutcome, Revision, Time, Timeout, TransitionOutcome, WriteOutcome,
+    Keeps, OpenOutcome, ReadOutcome, Timeout, TransitionOutcome, WriteOutcome,
 };
 
 use super::*;

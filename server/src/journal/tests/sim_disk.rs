@@ -30,8 +30,6 @@ struct Sim {
     unit: Unit,
     /// Bytes that all files together may have.
     room: u64,
-    /// Syncs that were asked for.
-    syncs: u64,
     /// Syncs do nothing, as where the system lies.
     lies: bool,
 }
@@ -86,7 +84,6 @@ impl SimDisk {
             survival,
             unit,
             room: u64::MAX,
-            syncs: 0,
             lies: false,
         })))
     }
@@ -278,7 +275,6 @@ impl StorageBackend for SimFile {
             if !sim.call()? {
                 return Err(died());
             }
-            sim.syncs += 1;
             if !sim.lies {
                 let content = sim.files.get_mut(&name).unwrap();
                 content.durable = content.present.clone();
