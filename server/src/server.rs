@@ -90,9 +90,7 @@ impl Store {
             persister: Some(opened.persister),
         })
     }
-}
 
-impl Store {
     /// Closes it without having served it.
     pub fn close(self) {
         if let (Some(journal), Some(persister)) = (self.journal, self.persister) {

@@ -162,13 +162,12 @@ pub(crate) fn records(
     let mut damaged = None;
     log.records_after(0, |seq, bytes| {
         let record = log::decode_alone(seq, bytes).and_then(|(record, _)| {
-            let effects = record.effects.into_iter().map(TryInto::try_into);
             Ok(LoggedRecord {
                 seq,
                 epoch: record.epoch,
                 revision: record.revision,
                 time: stored::time(record.time),
-                effects: effects.collect::<Result<_, _>>()?,
+                effects: record.into_effects()?,
             })
         });
         match record {

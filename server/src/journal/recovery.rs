@@ -13,7 +13,7 @@ use super::log::{self, Log, START};
 use super::pages::write_all;
 use super::persister::Persister;
 use super::snapshot::{self, SnapshotWriter};
-use super::stored::{self, FORMAT, Head, Meta, Record, SnapshotMeta};
+use super::stored::{self, FORMAT, Head, Meta, SnapshotMeta};
 use super::watermark::Watermark;
 use super::{Fault, Journal, OpenError, Position};
 use crate::config::{Durability, REVISIONS_SKIPPED, REVISIONS_SKIPPED_UNSYNCED};
@@ -280,12 +280,12 @@ pub(super) fn look(disk: &dyn Disk, limits: &StoreLimits) -> Result<Look, OpenEr
     };
 
     let mut spared = None;
-    let mut best: Option<Look> = None;
+    // The way that came farthest, and where it began.
+    let mut best: Option<(Box<Read>, Option<&SnapshotMeta>)> = None;
     let mut stop_before = u64::MAX;
     for base in bases(&meta, &log)? {
-        let look = loop {
-            let read = from_base(disk, limits, &log, base, &meta, stop_before)?;
-            match read {
+        let read = loop {
+            match from_base(disk, limits, &log, base, &meta, stop_before)? {
                 FromBase::Unreadable(what) => {
                     spared.get_or_insert(what);
                     break None;
@@ -296,72 +296,59 @@ pub(super) fn look(disk: &dyn Disk, limits: &StoreLimits) -> Result<Look, OpenEr
                 FromBase::Read(read) => break Some(read),
             }
         };
-        let Some(read) = look else { continue };
-        let mut loss = read.loss;
-        let gone_back = mark.is_some_and(|mark| mark > read.position.seq);
-        if loss.is_none() && gone_back && !mutant("no-watermark") {
-            loss = Some(format!(
-                "log.redb ends at record {}, and watermark says that there was a record {}: the disk has gone back, or lost what it had acknowledged",
-                read.position.seq,
-                mark.unwrap_or_default()
+        let Some(mut read) = read else { continue };
+        let last = read.position.seq;
+        if let Some(mark) = mark
+            && mark > last
+            && read.loss.is_none()
+            && !mutant("no-watermark")
+        {
+            read.loss = Some(format!(
+                "log.redb ends at record {last}, and watermark says that there was a record {mark}: the disk has gone back, or lost what it had acknowledged"
             ));
         }
-        let whole = loss.is_none();
-        let look = Look {
-            machine: read.machine,
-            time: read.time.max(stored::time(meta.time)),
-            position: read.position,
-            meta: Some(Meta {
-                // Those after it are of no use.
-                snapshots: meta
-                    .snapshots
-                    .iter()
-                    .filter(|snapshot| base.is_some_and(|base| snapshot.seq <= base.seq))
-                    .cloned()
-                    .collect(),
-                ..meta.clone()
-            }),
-            log: None,
-            watermark: Watermark::open(disk)?,
-            log_bytes: read.log_bytes,
-            replayed: read.replayed,
-            loss,
-            spared: None,
-        };
+        let whole = read.loss.is_none();
         if whole
             || best
                 .as_ref()
-                .is_none_or(|best| best.position.seq < look.position.seq)
+                .is_none_or(|(best, _)| best.position.seq < last)
         {
-            best = Some(look);
+            best = Some((read, base));
         }
         if whole {
             break;
         }
     }
-    match best {
-        Some(mut best) => {
-            if best.loss.is_some() {
-                best.loss = spared
-                    .take()
-                    .into_iter()
-                    .chain(best.loss)
-                    .reduce(|a, b| format!("{a}; {b}"));
-            }
-            Ok(Look {
-                log: Some(log),
-                spared,
-                ..best
-            })
-        }
-        None => {
-            let what = spared.unwrap_or_else(|| {
-                "log.redb has lost its first records, and there is no snapshot".into()
-            });
-            drop(log);
-            without_log(disk, limits, watermark, what)
-        }
+    let Some((read, base)) = best else {
+        let what = spared.unwrap_or_else(|| {
+            "log.redb has lost its first records, and there is no snapshot".into()
+        });
+        drop(log);
+        return without_log(disk, limits, watermark, what);
+    };
+    let mut loss = read.loss;
+    if loss.is_some() {
+        let both = spared.take().into_iter().chain(loss);
+        loss = both.reduce(|a, b| format!("{a}; {b}"));
     }
+    // Those after it are of no use.
+    let is_used = |snapshot: &SnapshotMeta| base.is_some_and(|base| snapshot.seq <= base.seq);
+    let snapshots = meta.snapshots.iter().filter(|of| is_used(of)).cloned();
+    Ok(Look {
+        machine: read.machine,
+        time: read.time.max(stored::time(meta.time)),
+        position: read.position,
+        meta: Some(Meta {
+            snapshots: snapshots.collect(),
+            ..meta.clone()
+        }),
+        log: Some(log),
+        watermark,
+        log_bytes: read.log_bytes,
+        replayed: read.replayed,
+        loss,
+        spared,
+    })
 }
 
 /// Where the way through the log can begin: at each snapshot, the latest first, and at nothing.
@@ -497,15 +484,8 @@ pub(super) fn from_base(
             return false;
         }
         let decoded = log::decode(seq, bytes, position).and_then(|(record, position)| {
-            let Record {
-                effects,
-                revision,
-                time,
-                ..
-            } = record;
-            let effects = effects.into_iter().map(TryInto::try_into);
-            let effects: Vec<_> = effects.collect::<Result<_, _>>()?;
-            Ok((effects, revision, time, position))
+            let (revision, time) = (record.revision, record.time);
+            Ok((record.into_effects()?, revision, time, position))
         });
         let (effects, revision, at, next) = match decoded {
             Ok(decoded) => decoded,

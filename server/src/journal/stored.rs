@@ -10,7 +10,7 @@ use std::fmt;
 use bytes::Bytes;
 use prost::{Message, Oneof};
 
-use crate::machine::{Revision, Time};
+use crate::machine::{self, Revision, Time};
 
 pub(crate) use convert::{nanos, time};
 
@@ -59,6 +59,13 @@ pub(crate) struct Record {
     pub(crate) previous_crc: u32,
     #[prost(message, repeated, tag = "7")]
     pub(crate) effects: Vec<Effect>,
+}
+
+impl Record {
+    /// What it says that happened.
+    pub(crate) fn into_effects(self) -> Result<Vec<machine::Effect>, Damaged> {
+        self.effects.into_iter().map(TryInto::try_into).collect()
+    }
 }
 
 /// What is known of the store as a whole. Written with the commits that change it.
