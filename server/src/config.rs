@@ -101,6 +101,10 @@ pub const UNSYNCED_OPERATIONS_MAX: usize = 8_192;
 /// Bytes of them.
 pub const UNSYNCED_BYTES_MAX: usize = 32 * MIB;
 
+/// Bytes of the log's tail: what is written in front of the storage engine. A thousand of the smallest commits lie between
+/// two transactions of the engine then, which take some milliseconds each; and it is read in a few more at a start.
+pub const TAIL_BYTES: u64 = 4 * MIB as u64;
+
 /// Most entries of a slice of a copy, between two goes at the mailbox: about 100 us.
 pub const COPY_ENTRIES_MAX: usize = 1_000;
 
@@ -140,9 +144,9 @@ pub struct StorageConfig {
     #[arg(long, value_name = "DIR", env = "SOLOIST_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
     /// When a change is answered. "sync": when it is on disk; nothing that was answered is ever lost. "interval=MS": at
-    /// once, and it is on disk at most so many milliseconds later; a killed process or a power failure loses as much.
-    /// "none": at once, and the system writes it when it sees fit: a killed process loses a few milliseconds, a power
-    /// failure half a minute or more, and maybe everything since the last snapshot.
+    /// once, and it is on disk at most so many milliseconds later: a power failure loses as much. "none": at once, and the
+    /// system writes it when it sees fit: a power failure loses half a minute or more. With both, a killed process loses a
+    /// few milliseconds.
     #[arg(
         long,
         value_name = "MODE",
@@ -203,7 +207,7 @@ impl Durability {
         match self {
             Self::Sync => "nothing that was answered is lost".into(),
             Self::Interval(interval) => format!(
-                "a killed process or a power failure loses up to the last {} ms that were answered",
+                "a killed process loses the last milliseconds that were answered, a power failure up to the last {} ms",
                 interval.as_millis()
             ),
             Self::None => "a killed process loses the last milliseconds that were answered, a power failure half a \

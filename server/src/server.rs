@@ -16,7 +16,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tracing::{error, info};
 
-use crate::config::Config;
+use crate::config::{Config, TAIL_BYTES};
 use crate::journal::{self, Command, Journal, OpenError};
 use crate::machine::{StateMachine, Time};
 use crate::owner::{self, Clock, JournalLost, OwnerLimits, Unread};
@@ -79,6 +79,7 @@ impl Store {
                 new_store_id,
                 snapshot_bytes: storage.snapshot_log_bytes,
                 least_free_bytes: storage.min_free_bytes,
+                tail_bytes: TAIL_BYTES,
             },
         )?;
         Ok(Self {

@@ -8,7 +8,6 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::posix_fallocate;
@@ -24,8 +23,10 @@ const LOCK_FILE: &str = "LOCK";
 /// Names one of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum FileName {
-    /// The records since the older snapshot.
+    /// The records since the older snapshot, but for the newest.
     Log,
+    /// The newest records.
+    Tail,
     /// One of the two snapshots, used in turn.
     Snapshot(Slot),
     /// How far the log was at least.
@@ -64,8 +65,9 @@ impl Slot {
 }
 
 impl FileName {
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::Log,
+        Self::Tail,
         Self::Snapshot(Slot::A),
         Self::Snapshot(Slot::B),
         Self::Watermark,
@@ -74,6 +76,7 @@ impl FileName {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Log => "log.redb",
+            Self::Tail => "tail",
             Self::Snapshot(Slot::A) => "snapshot-a.redb",
             Self::Snapshot(Slot::B) => "snapshot-b.redb",
             Self::Watermark => "watermark",
@@ -91,12 +94,6 @@ pub(crate) trait Disk: Debug + Send + Sync + 'static {
 
     /// Takes a file out of use, and keeps it for who wants to look at it.
     fn set_aside(&self, name: FileName) -> io::Result<()>;
-
-    /// From here on, the log is on disk whenever the engine asks for it.
-    fn force_syncs(&self);
-
-    /// From here on, the log is written when the system sees fit.
-    fn leave_syncs(&self);
 
     /// How the place is called.
     fn name(&self) -> String;
@@ -139,7 +136,6 @@ impl StorageBackend for Shared {
 pub(crate) struct Directory {
     path: PathBuf,
     handle: File,
-    leaves_syncs: Arc<AtomicBool>,
     /// Locked for as long as it is open.
     _lock: File,
 }
@@ -226,7 +222,6 @@ impl Directory {
         Ok(Self {
             path: path.into(),
             handle,
-            leaves_syncs: Arc::default(),
             _lock: lock,
         })
     }
@@ -270,13 +265,7 @@ impl Disk for Directory {
         if is_new {
             self.sync()?;
         }
-        Ok(Arc::new(DiskFile {
-            file,
-            leaves_syncs: match name {
-                FileName::Log => Arc::clone(&self.leaves_syncs),
-                FileName::Snapshot(_) | FileName::Watermark => Arc::default(),
-            },
-        }))
+        Ok(Arc::new(DiskFile(file)))
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
@@ -302,14 +291,6 @@ impl Disk for Directory {
         }
     }
 
-    fn force_syncs(&self) {
-        self.leaves_syncs.store(false, Ordering::Relaxed);
-    }
-
-    fn leave_syncs(&self) {
-        self.leaves_syncs.store(true, Ordering::Relaxed);
-    }
-
     fn name(&self) -> String {
         self.path.display().to_string()
     }
@@ -322,28 +303,25 @@ fn after_sync(error: io::Error) -> io::Error {
 }
 
 #[derive(Debug)]
-struct DiskFile {
-    file: File,
-    leaves_syncs: Arc<AtomicBool>,
-}
+struct DiskFile(File);
 
 impl StorageBackend for DiskFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
+        Ok(self.0.metadata()?.len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(out, offset)
+        self.0.read_exact_at(out, offset)
     }
 
     /// Takes what it grows by from the disk at once: a full disk is found out before anything is written, and not in the
     /// middle of it.
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let present = self.file.metadata()?.len();
+        let present = self.0.metadata()?.len();
         if len > present {
             let (from, more) = (present.cast_signed(), (len - present).cast_signed());
             loop {
-                match posix_fallocate(&self.file, from, more) {
+                match posix_fallocate(&self.0, from, more) {
                     Ok(()) => return Ok(()),
                     Err(Errno::EINTR) => {}
                     // Not every file system can.
@@ -352,17 +330,14 @@ impl StorageBackend for DiskFile {
                 }
             }
         }
-        self.file.set_len(len)
+        self.0.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        if self.leaves_syncs.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        self.file.sync_data().map_err(after_sync)
+        self.0.sync_data().map_err(after_sync)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(data, offset)
+        self.0.write_all_at(data, offset)
     }
 }

@@ -10,6 +10,7 @@ use super::log::{self, Log};
 use super::pages::digest_of;
 use super::recovery::{self, FromBase, Look};
 use super::stored;
+use crate::config::TAIL_BYTES;
 use crate::machine::{
     CopySlice, Effect, Entry, Key, Machine, OpenedSession, Revision, StoreLimits, Time,
 };
@@ -43,7 +44,7 @@ pub(crate) struct Summary {
 
 fn look(path: &Path, limits: &StoreLimits) -> Result<(Directory, Look), OpenError> {
     let directory = Directory::take(path, Missing::Refuse)?;
-    let look = recovery::look(&directory, limits)?;
+    let look = recovery::look(&directory, limits, TAIL_BYTES)?;
     if let Some(what) = look.loss {
         return Err(OpenError::Lost {
             what,
@@ -173,7 +174,8 @@ pub(crate) fn records(
         match record {
             Ok(record) => each(record),
             Err(error) => {
-                damaged = Some(format!("log.redb is damaged at record {seq}: {error}"));
+                let file = log.file_of(seq);
+                damaged = Some(format!("{file} is damaged at record {seq}: {error}"));
                 false
             }
         }

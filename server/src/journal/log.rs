@@ -1,17 +1,20 @@
-//! The log: one record a commit, in order, each with the checksum of the one before.
+//! The log: one record a commit, in order, each with the checksum of the one before. The newest are in the
+//! [tail](super::tail), those before them in the engine's table; who reads the log sees one after the other.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use prost::Message as _;
 use redb::{
     AccessGuard, Database, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend,
-    StorageError, TableDefinition,
+    StorageError, Table, TableDefinition, TableError,
 };
 
 use super::disk::{Disk, FileName, Shared};
 use super::stored::{Damaged, FORMAT, Meta, Record};
+use super::tail::{Appended, Harm, Tail};
 use super::{Fault, Position};
 use crate::mutants::mutant;
 
@@ -24,7 +27,8 @@ const META: TableDefinition<'_, (), &[u8]> = TableDefinition::new("meta");
 /// Memory that the engine may use for pages of one file. Records are written once, and read at a start.
 const CACHE_BYTES: usize = 16 << 20;
 
-/// Most records that are taken away in one commit, so that it takes hardly longer for it.
+/// Most records that are taken away in one transaction, so that it takes hardly longer for it. Or twice as many as it
+/// adds: so the log gets shorter under any load.
 const PRUNE_RECORDS_MAX: usize = 256;
 
 /// What the first record follows.
@@ -52,10 +56,11 @@ pub(crate) fn unseal(bytes: &[u8], before: u32) -> Result<(&[u8], u32), Damaged>
     Ok((bytes, crc))
 }
 
-/// A record, encoded.
+/// A record, encoded. Cheap to clone.
+#[derive(Clone, Debug)]
 pub(crate) struct Encoded {
     pub(crate) position: Position,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Bytes,
 }
 
 impl Encoded {
@@ -72,7 +77,10 @@ impl Encoded {
             seq: record.seq,
             crc,
         };
-        Self { position, bytes }
+        Self {
+            position,
+            bytes: bytes.into(),
+        }
     }
 }
 
@@ -94,14 +102,21 @@ pub(crate) fn decode(
 
 /// Reads a record, whatever comes before it.
 pub(crate) fn decode_alone(seq: u64, bytes: &[u8]) -> Result<(Record, Position), Damaged> {
+    let (record, position) = decode_any(bytes)?;
+    if record.seq != seq {
+        return Err(Damaged(format!("it is record {}", record.seq)));
+    }
+    Ok((record, position))
+}
+
+/// Reads a record, whichever it is.
+pub(super) fn decode_any(bytes: &[u8]) -> Result<(Record, Position), Damaged> {
     let (bytes, crc) = unseal(bytes, 0)?;
     let record = Record::decode(bytes)?;
     if record.format != FORMAT {
         return Err(Damaged(unknown_format(record.format)));
     }
-    if record.seq != seq {
-        return Err(Damaged(format!("it is record {}", record.seq)));
-    }
+    let seq = record.seq;
     Ok((record, Position { seq, crc }))
 }
 
@@ -109,16 +124,7 @@ pub(crate) fn unknown_format(format: u32) -> String {
     format!("its format is {format}, and this server knows {FORMAT} alone")
 }
 
-/// What one commit does.
-#[derive(Default)]
-pub(crate) struct Commit<'a> {
-    pub(crate) records: &'a [Encoded],
-    pub(crate) meta: Option<&'a Meta>,
-    /// Records up to this one are no more needed; some of them are taken away.
-    pub(crate) prune: Option<u64>,
-}
-
-/// Whether a commit is on disk when it returns.
+/// Whether a record is on disk when it is appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sync {
     Now,
@@ -130,70 +136,129 @@ pub(crate) enum Sync {
 #[derive(Debug)]
 pub(crate) struct Log {
     db: Database,
+    tail: Tail,
+    /// The last record that the engine has: what the tail follows. It is never taken away.
+    moved: u64,
+    /// Records up to this one are no more needed.
+    prune: Option<u64>,
 }
 
 impl Log {
-    /// Opens the log and checks that it is whole, as far as the engine can tell.
-    pub(crate) fn open(disk: &dyn Disk) -> Result<Self, Fault> {
+    /// Opens the log and checks that it is whole, as far as the engine can tell. At most `tail_bytes` of it are kept in
+    /// front of the engine.
+    pub(crate) fn open(disk: &dyn Disk, tail_bytes: u64) -> Result<Self, Fault> {
         let db = open(disk, FileName::Log)?;
-        guarded(FileName::Log, || {
-            // Makes the tables, if the log is new.
-            let mut transaction = db.begin_write()?;
-            transaction.set_two_phase_commit(true);
-            transaction.open_table(RECORDS)?;
-            transaction.open_table(META)?;
-            Ok(transaction.commit()?)
+        let moved = guarded(FileName::Log, || {
+            if !has_tables(&db)? {
+                let mut transaction = db.begin_write()?;
+                transaction.set_two_phase_commit(true);
+                transaction.open_table(RECORDS)?;
+                transaction.open_table(META)?;
+                transaction.commit()?;
+            }
+            let table = db.begin_read()?.open_table(RECORDS)?;
+            Ok(table.last()?.map_or(0, |(seq, _)| seq.value()))
         })?;
-        Ok(Self { db })
+        Ok(Self {
+            tail: Tail::open(disk, tail_bytes, moved)?,
+            db,
+            moved,
+            prune: None,
+        })
     }
 
-    /// Does one commit, whole or not at all. Returns whether there is more to prune.
-    pub(crate) fn commit(&self, commit: &Commit<'_>, sync: Sync) -> Result<bool, Fault> {
+    /// Adds a record.
+    pub(crate) fn append(&mut self, record: &Encoded, sync: Sync) -> Result<(), Fault> {
+        debug_assert!(record.position.seq > self.end());
+        match (self.tail.append(record)?, sync) {
+            (Appended::NoRoom, _) => self.transact(Some(record), None),
+            (Appended::Done, Sync::Now) => self.tail.sync(),
+            (Appended::Done, Sync::Later) => Ok(()),
+        }
+    }
+
+    /// Waits until everything that was appended is on disk.
+    pub(crate) fn sync(&mut self) -> Result<(), Fault> {
+        self.tail.sync()
+    }
+
+    /// Whether everything that was appended is on disk.
+    pub(crate) fn is_synced(&self) -> bool {
+        !self.tail.is_unsynced()
+    }
+
+    /// Notes what is known of the store, with everything that was appended before.
+    pub(crate) fn set_meta(&mut self, meta: &Meta) -> Result<(), Fault> {
+        self.transact(None, Some(meta))
+    }
+
+    /// Moves everything to the engine, and takes away some of what is no more needed.
+    pub(crate) fn settle(&mut self) -> Result<(), Fault> {
+        self.transact(None, None)
+    }
+
+    /// Empties the tail of all that is left in it, so that it is never taken for records.
+    pub(crate) fn renew_tail(&mut self) -> Result<(), Fault> {
+        self.settle()?;
+        self.tail.clear()
+    }
+
+    /// Records up to `seq` are no more needed. They are taken away little by little, by what the engine has to do anyway.
+    pub(crate) fn prune(&mut self, seq: u64) -> Result<(), Fault> {
+        let first = guarded(FileName::Log, || {
+            let table = self.db.begin_read()?.open_table(RECORDS)?;
+            Ok(table.first()?.map(|(seq, _)| seq.value()))
+        })?;
+        let seq = seq.min(self.moved.saturating_sub(1));
+        self.prune = first.is_some_and(|first| first <= seq).then_some(seq);
+        Ok(())
+    }
+
+    /// Whether there is something to take away.
+    pub(crate) fn has_to_prune(&self) -> bool {
+        self.prune.is_some()
+    }
+
+    /// Has the engine take over what is in the tail, and whatever else comes: whole or not at all, and on disk.
+    fn transact(&mut self, record: Option<&Encoded>, meta: Option<&Meta>) -> Result<(), Fault> {
+        let records = self.tail.pending().iter().chain(record);
+        let moved = records.clone().last().map(|last| last.position.seq);
+        let prune = self.prune;
         let work = || -> Result<bool, redb::Error> {
             let mut transaction = self.db.begin_write()?;
-            match sync {
-                // Two phases: the engine need not guess after a crash which commit was the last whole one.
-                Sync::Now => transaction.set_two_phase_commit(true),
-                Sync::Later => transaction.set_durability(Durability::None)?,
+            // Two phases: the engine need not guess after a crash which commit was the last whole one.
+            transaction.set_two_phase_commit(true);
+            if mutant("tail-begins-anew-early") {
+                transaction.set_durability(Durability::None)?;
             }
             let mut more = false;
-            {
+            if moved.is_some() || prune.is_some() {
                 let mut table = transaction.open_table(RECORDS)?;
-                for record in commit.records {
-                    table.insert(record.position.seq, record.bytes.as_slice())?;
+                let mut added = 0;
+                for record in records {
+                    table.insert(record.position.seq, &*record.bytes)?;
+                    added += 1;
                 }
-                if let Some(upto) = commit.prune {
-                    let mut gone = 0;
-                    while table.first()?.is_some_and(|(seq, _)| seq.value() <= upto) {
-                        more = gone == PRUNE_RECORDS_MAX;
-                        if more {
-                            break;
-                        }
-                        table.pop_first()?;
-                        gone += 1;
-                    }
+                if let Some(upto) = prune {
+                    more = take_away(&mut table, upto, PRUNE_RECORDS_MAX.max(2 * added))?;
                 }
-                // Opened only if it is to change: most commits are of a record alone.
-                if let Some(meta) = commit.meta {
-                    let mut table = transaction.open_table(META)?;
-                    let mut bytes = meta.encode_to_vec();
-                    seal(&mut bytes, 0);
-                    table.insert((), bytes.as_slice())?;
-                }
+            }
+            if let Some(meta) = meta {
+                let mut table = transaction.open_table(META)?;
+                let mut bytes = meta.encode_to_vec();
+                seal(&mut bytes, 0);
+                table.insert((), bytes.as_slice())?;
             }
             transaction.commit()?;
             Ok(more)
         };
-        guarded(FileName::Log, work)
-    }
-
-    /// Notes what is known of the store.
-    pub(crate) fn set_meta(&self, meta: &Meta) -> Result<(), Fault> {
-        let commit = Commit {
-            meta: Some(meta),
-            ..Commit::default()
-        };
-        self.commit(&commit, Sync::Now).map(|_| ())
+        let more = guarded(FileName::Log, work)?;
+        if !more {
+            self.prune = None;
+        }
+        self.moved = moved.unwrap_or(self.moved);
+        self.tail.begin_anew();
+        Ok(())
     }
 
     /// What is known of the store; none if it is new.
@@ -214,68 +279,110 @@ impl Log {
         Ok(Some(meta))
     }
 
+    /// What is wrong with the tail. The records before that are read as if there were no more.
+    pub(super) fn harm(&self) -> Option<&Harm> {
+        self.tail.harm()
+    }
+
+    /// In which file a record is, if it is in any.
+    pub(crate) fn file_of(&self, seq: u64) -> &'static str {
+        match seq <= self.moved {
+            true => FileName::Log.as_str(),
+            false => FileName::Tail.as_str(),
+        }
+    }
+
     /// The records after `seq`, in order, until `each` returns false.
     pub(crate) fn records_after(
         &self,
         seq: u64,
-        each: impl FnMut(u64, &[u8]) -> bool,
+        mut each: impl FnMut(u64, &[u8]) -> bool,
     ) -> Result<(), Fault> {
-        guarded(FileName::Log, || {
+        let goes_on = guarded(FileName::Log, || {
             let table = self.db.begin_read()?.open_table(RECORDS)?;
-            show_each(table.range(seq + 1..)?, each)
-        })
+            show_each(table.range(seq + 1..)?, &mut each)
+        })?;
+        let mut pending = self.tail.pending().iter();
+        if goes_on {
+            pending.all(|of| of.position.seq <= seq || each(of.position.seq, &of.bytes));
+        }
+        Ok(())
     }
 
     /// The records up to `seq`, the last first, until `each` returns false.
     pub(crate) fn records_back_from(
         &self,
         seq: u64,
-        each: impl FnMut(u64, &[u8]) -> bool,
+        mut each: impl FnMut(u64, &[u8]) -> bool,
     ) -> Result<(), Fault> {
+        let mut pending = self.tail.pending().iter().rev();
+        if !pending.all(|of| of.position.seq > seq || each(of.position.seq, &of.bytes)) {
+            return Ok(());
+        }
         guarded(FileName::Log, || {
             let table = self.db.begin_read()?.open_table(RECORDS)?;
-            show_each(table.range(..=seq)?.rev(), each)
+            show_each(table.range(..=seq)?.rev(), each).map(|_| ())
         })
     }
 
     /// The first record.
     pub(crate) fn first(&self) -> Result<Option<u64>, Fault> {
-        guarded(FileName::Log, || {
+        let first = guarded(FileName::Log, || {
             let table = self.db.begin_read()?.open_table(RECORDS)?;
             Ok(table.first()?.map(|(seq, _)| seq.value()))
-        })
+        })?;
+        Ok(first.or_else(|| self.tail.pending().first().map(|of| of.position.seq)))
     }
 
-    /// The last record.
-    pub(crate) fn last(&self) -> Result<Option<Position>, Fault> {
-        let last = guarded(FileName::Log, || {
-            let table = self.db.begin_read()?.open_table(RECORDS)?;
-            let last = table.last()?;
-            Ok(last.map(|(seq, bytes)| (seq.value(), bytes.value().to_vec())))
-        })?;
-        let Some((seq, bytes)) = last else {
-            return Ok(None);
-        };
-        let (_, position) = decode_alone(seq, &bytes).map_err(|Damaged(what)| {
-            Fault::damaged(FileName::Log, format!("at record {seq}"), what)
-        })?;
-        Ok(Some(position))
+    /// The last record, 0 if there is none.
+    pub(crate) fn end(&self) -> u64 {
+        let last = self.tail.pending().last();
+        last.map_or(self.moved, |last| last.position.seq)
     }
+}
+
+fn has_tables(db: &Database) -> Result<bool, redb::Error> {
+    let transaction = db.begin_read()?;
+    let is_there = |opened: Result<(), TableError>| match opened {
+        Ok(()) => Ok(true),
+        Err(TableError::TableDoesNotExist(_)) => Ok(false),
+        Err(error) => Err(error),
+    };
+    Ok(is_there(transaction.open_table(RECORDS).map(drop))?
+        && is_there(transaction.open_table(META).map(drop))?)
+}
+
+/// Takes away records up to `upto`, but never the last of all. Returns whether there are more.
+fn take_away(
+    table: &mut Table<'_, u64, &'static [u8]>,
+    upto: u64,
+    count_max: usize,
+) -> Result<bool, redb::Error> {
+    let last = table.last()?.map_or(0, |(seq, _)| seq.value());
+    let upto = upto.min(last.saturating_sub(1));
+    for _ in 0..count_max {
+        if table.first()?.is_none_or(|(seq, _)| seq.value() > upto) {
+            return Ok(false);
+        }
+        table.pop_first()?;
+    }
+    Ok(true)
 }
 
 type Row<'a> = (AccessGuard<'a, u64>, AccessGuard<'a, &'static [u8]>);
 
+/// Shows rows until `each` returns false. Returns whether it never did.
 fn show_each<'a>(
     rows: impl Iterator<Item = Result<Row<'a>, StorageError>>,
     mut each: impl FnMut(u64, &[u8]) -> bool,
-) -> Result<(), redb::Error> {
+) -> Result<bool, redb::Error> {
     for row in rows {
         let (seq, bytes) = row?;
         if !each(seq.value(), bytes.value()) {
-            break;
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Opens a file of the engine, and has it checked.
@@ -410,7 +517,7 @@ mod tests {
     fn every_flipped_bit_is_found() {
         let first = record(1, START);
         for bit in 0..first.bytes.len() * 8 {
-            let mut bytes = first.bytes.clone();
+            let mut bytes = first.bytes.to_vec();
             bytes[bit / 8] ^= 1 << (bit % 8);
             let Damaged(what) = decode_alone(1, &bytes).unwrap_err();
             assert!(what.contains("checksum"), "bit {bit}: {what}");

@@ -1,8 +1,9 @@
 //! Keeps what happens to the state, so that it is there again after a restart.
 //!
 //! ```text
-//! owner -> segment -> persister thread -> log.redb        a record a commit
-//!   ^                      |          \-> watermark       how far it was at least
+//! owner -> segment -> persister thread -> tail            a record a commit
+//!   ^                      |           |-> log.redb       those before, moved there many at a time
+//!   |                      |           \-> watermark      how far it was at least
 //!   +------ events --------+
 //! owner -> slices of a copy -> snapshot thread -> snapshot-a.redb, snapshot-b.redb, in turn
 //! ```
@@ -20,6 +21,7 @@ mod persister;
 mod recovery;
 mod snapshot;
 mod stored;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod watermark;

@@ -11,12 +11,13 @@ use tokio::sync::mpsc as tokio_mpsc;
 use tracing::{debug, error, info, warn};
 
 use super::disk::{self, Disk, FileName, Slot};
-use super::log::{Commit, Encoded, Log, Sync};
+use super::log::{Encoded, Log, Sync};
 use super::snapshot::SnapshotWriter;
 use super::stored::{self, FORMAT, Head, Meta, Record, SnapshotMeta};
+use super::tail::Harm;
 use super::watermark::Watermark;
 use super::{Answers, Command, Event, Fault, Journal, PageWriter, Position, QUEUE, Segment, Space};
-use crate::config::{Durability, SPACE_INTERVAL, UNSYNCED_BYTES_MAX};
+use crate::config::{Durability, SPACE_INTERVAL};
 use crate::machine::{CopyHead, CopySlice, Time};
 use crate::mutants::mutant;
 
@@ -41,6 +42,7 @@ pub(crate) struct NewSnapshot {
 pub(super) struct Persister {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) log: Log,
+    pub(super) tail_bytes: u64,
     pub(super) watermark: Watermark,
     pub(super) meta: Meta,
     pub(super) position: Position,
@@ -67,9 +69,6 @@ impl Persister {
         };
         let writing = Writing {
             synced_at: Instant::now(),
-            unsynced: Vec::new(),
-            unsynced_bytes: 0,
-            prune: self.older_snapshot(),
             snapshot: None,
             space: Space::Enough,
             space_seen: None,
@@ -97,11 +96,6 @@ struct Writing {
     of: Persister,
     events: tokio_mpsc::Sender<Event>,
     synced_at: Instant,
-    /// The records that are not synced yet: the engine forgets them when it has to be opened anew.
-    unsynced: Vec<Encoded>,
-    unsynced_bytes: usize,
-    /// Records up to here are to be taken away.
-    prune: Option<u64>,
     snapshot: Option<JoinHandle<()>>,
     space: Space,
     space_seen: Option<Instant>,
@@ -145,6 +139,7 @@ impl Writing {
     }
 
     fn work(&mut self, commands: &Receiver<Command>) -> Result<Infallible, End> {
+        self.prune()?;
         loop {
             self.look_at_space();
             let command = match commands.recv_timeout(self.patience()) {
@@ -169,7 +164,6 @@ impl Writing {
                     self.of.meta.closed = true;
                     self.of.meta.used_revision = revision;
                     self.of.meta.time = stored::nanos(time);
-                    self.of.disk.force_syncs();
                     self.sync_meta()?;
                     return Err(End::Closed);
                 }
@@ -182,11 +176,11 @@ impl Writing {
         if self.events.is_closed() {
             return Duration::ZERO;
         }
-        match (self.of.durability, self.unsynced.is_empty(), self.prune) {
-            (Durability::Interval(interval), false, _) => {
+        match self.of.durability {
+            Durability::Interval(interval) if !self.of.log.is_synced() => {
                 interval.saturating_sub(self.synced_at.elapsed())
             }
-            (_, true, Some(_)) => PRUNE_PAUSE,
+            _ if self.of.log.has_to_prune() => PRUNE_PAUSE,
             _ => SPACE_INTERVAL,
         }
     }
@@ -195,16 +189,16 @@ impl Writing {
         if self.events.is_closed() {
             return Err(End::Left);
         }
-        let due = match self.of.durability {
-            Durability::Interval(interval) if !self.unsynced.is_empty() => {
-                self.synced_at.elapsed() >= interval
+        match self.of.durability {
+            Durability::Interval(interval) if !self.of.log.is_synced() => {
+                match self.synced_at.elapsed() >= interval {
+                    true => self.when_there_is_space(Log::sync),
+                    false => Ok(()),
+                }
             }
-            _ => self.prune.is_some(),
-        };
-        if due {
-            self.write(None, Sync::Now)?;
+            _ if self.of.log.has_to_prune() => self.when_there_is_space(Log::settle),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn commit(&mut self, segment: Segment) -> Result<(), End> {
@@ -226,13 +220,10 @@ impl Writing {
         let encoded = Encoded::of(&record, self.of.position);
         drop((record, effects));
         let sync = match self.of.durability {
-            Durability::Interval(interval)
-                if self.synced_at.elapsed() < interval
-                    && self.unsynced_bytes < UNSYNCED_BYTES_MAX =>
-            {
-                Sync::Later
-            }
-            _ => Sync::Now,
+            Durability::Interval(interval) if self.synced_at.elapsed() < interval => Sync::Later,
+            Durability::Sync | Durability::Interval(_) => Sync::Now,
+            // What the tail has no room for any more is on disk all the same.
+            Durability::None => Sync::Later,
         };
         let bytes = encoded.bytes.len() as u64;
         let sync = match sync {
@@ -246,7 +237,17 @@ impl Writing {
         if mutant("watermark-before-sync") {
             self.of.watermark.set(seq);
         }
-        self.write(Some(encoded), sync)?;
+        let mut failed = false;
+        self.when_there_is_space(|log| {
+            // It may have got there before the disk was full; but who knows whether as far as the disk.
+            let is_there = log.end() >= seq || (failed && mutant("full-is-committed"));
+            failed = true;
+            match is_there {
+                true => log.settle(),
+                false => log.append(&encoded, sync),
+            }
+        })?;
+        self.of.position = encoded.position;
         self.of.log_bytes = self.of.log_bytes.saturating_add(bytes);
         if mutant("answer-before-sync") {
             return Ok(());
@@ -258,76 +259,43 @@ impl Writing {
         Ok(())
     }
 
-    /// Writes a record, and whatever else is to be written.
-    fn write(&mut self, record: Option<Encoded>, sync: Sync) -> Result<(), End> {
-        let from = self.unsynced.len();
-        if let Some(record) = record {
-            self.unsynced_bytes += record.bytes.len();
-            self.of.position = record.position;
-            self.unsynced.push(record);
-        }
-        let prune = self.prune;
-        let more = self.commit_when_there_is_space(from, None, prune, sync)?;
-        if !more {
-            self.prune = None;
-        }
-        Ok(())
-    }
-
     fn sync_meta(&mut self) -> Result<(), End> {
         let meta = self.of.meta.clone();
-        let from = self.unsynced.len();
-        self.commit_when_there_is_space(from, Some(&meta), None, Sync::Now)?;
+        self.when_there_is_space(|log| log.set_meta(&meta))
+    }
+
+    /// Has the log shortened, as far as both snapshots have it.
+    fn prune(&mut self) -> Result<(), End> {
+        match self.of.older_snapshot() {
+            Some(_) if mutant("prune-too-much") => self.of.log.prune(self.of.position.seq)?,
+            Some(seq) => self.of.log.prune(seq)?,
+            None => {}
+        }
         Ok(())
     }
 
-    /// Commits the unsynced records from `from` on, and the rest. Waits where the disk is full until it is not. Returns
-    /// whether there is more to prune.
-    fn commit_when_there_is_space(
+    /// Does something with the log. Waits where the disk is full until it is not, and does it again.
+    fn when_there_is_space(
         &mut self,
-        mut from: usize,
-        meta: Option<&Meta>,
-        prune: Option<u64>,
-        sync: Sync,
-    ) -> Result<bool, End> {
-        let more = loop {
-            let commit = Commit {
-                records: &self.unsynced[from..],
-                meta,
-                prune,
-            };
-            match self.of.log.commit(&commit, sync) {
-                Ok(more) => break more,
-                Err(fault) if fault.is_full() => {
-                    let there = self.wait_for_space()?;
-                    // What was not synced is gone with the engine that had it.
-                    from = self.unsynced.partition_point(|of| of.position.seq <= there);
-                }
+        mut work: impl FnMut(&mut Log) -> Result<(), Fault>,
+    ) -> Result<(), End> {
+        loop {
+            match work(&mut self.of.log) {
+                Ok(()) => break,
+                Err(fault) if fault.is_full() => self.wait_for_space()?,
                 Err(fault) => return Err(fault.into()),
             }
-        };
-        if sync == Sync::Now {
-            self.synced();
         }
-        Ok(more)
-    }
-
-    /// Everything that was written is on disk.
-    fn synced(&mut self) {
-        self.synced_at = Instant::now();
-        self.unsynced_bytes = 0;
-        let last = self.unsynced.drain(..).next_back();
-        // Where the system syncs when it likes, the mark could be on disk before what it marks.
-        if let Some(last) = last
-            && self.of.durability != Durability::None
-        {
-            self.of.watermark.set(last.position.seq);
+        if self.of.log.is_synced() {
+            self.synced_at = Instant::now();
+            self.of.watermark.set(self.of.log.end());
         }
+        Ok(())
     }
 
     /// Waits until the log can be written again, and opens it anew: after an error the engine takes nothing more, and only
-    /// what is on disk tells which commits are there. Returns the last record.
-    fn wait_for_space(&mut self) -> Result<u64, End> {
+    /// what is on disk tells what it did.
+    fn wait_for_space(&mut self) -> Result<(), End> {
         warn!("the disk is full: waiting for space");
         let mut pause = FULL_PAUSE;
         loop {
@@ -345,31 +313,29 @@ impl Writing {
             }
             // Looking costs a check of the whole log.
             pause = (2 * pause).min(FULL_PAUSE_MAX);
-            match Log::open(&*self.of.disk) {
-                Ok(log) => {
-                    let last = log.last()?.map_or(0, |last| last.seq);
-                    let synced = match self.unsynced.first() {
-                        Some(first) => first.position.seq - 1,
-                        None => self.of.position.seq,
-                    };
-                    if last < synced {
-                        return Err(End::Failed(Fault::damaged(
-                            FileName::Log,
-                            format!("at record {synced}"),
-                            "it is gone after the disk was full",
-                        )));
-                    }
-                    self.of.log = log;
-                    self.space_seen = None;
-                    return Ok(match mutant("full-is-committed") {
-                        true => self.of.position.seq,
-                        false => last,
-                    });
-                }
+            match Log::open(&*self.of.disk, self.of.tail_bytes) {
+                Ok(log) => return self.go_on_with(log),
                 Err(fault) if fault.is_full() => {}
                 Err(fault) => return Err(fault.into()),
             }
         }
+    }
+
+    /// Takes a log that was opened anew in the place of the one that failed: it must have all that this one had.
+    fn go_on_with(&mut self, log: Log) -> Result<(), End> {
+        let end = self.of.log.end();
+        let lost = match log.harm() {
+            Some(Harm::Gap(what) | Harm::Unreadable(what)) => Some(what.clone()),
+            None if log.end() < end => Some("it is gone after the disk was full".into()),
+            None => None,
+        };
+        if let Some(what) = lost {
+            let at = format!("at record {end}");
+            return Err(End::Failed(Fault::damaged(FileName::Log, at, what)));
+        }
+        self.of.log = log;
+        self.space_seen = None;
+        self.prune()
     }
 
     fn look_at_space(&mut self) {
@@ -472,10 +438,7 @@ impl Writing {
                 );
                 snapshots.push(new.meta);
                 self.sync_meta()?;
-                self.prune = self.of.older_snapshot();
-                if mutant("prune-too-much") {
-                    self.prune = Some(self.of.position.seq);
-                }
+                self.prune()?;
                 self.of.log_bytes = 0;
             }
             Err(fault) => warn!(%fault, "could not make a snapshot; trying again later"),

@@ -1,7 +1,7 @@
 //! Makes the state again from what is on disk, or says why it cannot.
 //!
-//! Everything is checked: the engine's own checksums, those of our records and their chain, the snapshot's digest, and the
-//! watermark. What does not fit is a loss, and nothing is served then unless somebody decides to go on without it.
+//! Everything is checked: the engine's own checksums, those of our records and their chain, the snapshot's digest, the
+//! tail, and the watermark. What does not fit is a loss, and nothing is served then unless somebody decides to go on without it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,9 +14,10 @@ use super::pages::write_all;
 use super::persister::Persister;
 use super::snapshot::{self, SnapshotWriter};
 use super::stored::{self, FORMAT, Head, Meta, SnapshotMeta};
+use super::tail::Harm;
 use super::watermark::Watermark;
 use super::{Fault, Journal, OpenError, Position};
-use crate::config::{Durability, REVISIONS_SKIPPED, REVISIONS_SKIPPED_UNSYNCED};
+use crate::config::{Durability, REVISIONS_SKIPPED, REVISIONS_SKIPPED_UNSYNCED, TAIL_BYTES};
 use crate::machine::{Revision, StateMachine, StoreLimits, Time};
 use crate::mutants::mutant;
 
@@ -39,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) new_store_id: String,
     pub(crate) snapshot_bytes: u64,
     pub(crate) least_free_bytes: u64,
+    /// What the log's tail may have.
+    pub(crate) tail_bytes: u64,
 }
 
 /// A store, ready to go on.
@@ -78,7 +81,7 @@ pub(super) struct Look {
 /// [`OpenError`] if something is missing that may have been acknowledged, or the disk cannot be used.
 pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Opened, OpenError> {
     let began = Instant::now();
-    let look = look(&*disk, &options.limits)?;
+    let look = look(&*disk, &options.limits, options.tail_bytes)?;
     let revision = look.machine.revision();
     if let Some(what) = look.loss {
         if options.accept_data_loss != Some(revision) {
@@ -117,7 +120,11 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Opened, Open
     if let Some(what) = &look.spared {
         warn!(%what, "damaged, but nothing is missed: everything it had is there without it");
     }
-    let log = look.log.expect("without a log there is a loss");
+    let mut log = look.log.expect("without a log there is a loss");
+    if log.harm().is_some() && !mutant("tail-keeps-leftovers") {
+        // Before anything is noted: what is left in it is only so long known not to be missed.
+        log.renew_tail()?;
+    }
     let mut machine = look.machine;
     let time = look.time.max(options.now);
     let (mut meta, floor) = match look.meta {
@@ -158,9 +165,6 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Opened, Open
     look.watermark.set(look.position.seq);
     look.watermark.sync()?;
     machine.resume(time, floor);
-    if options.durability == Durability::None {
-        disk.leave_syncs();
-    }
 
     let usage = machine.usage();
     info!(
@@ -177,6 +181,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Opened, Open
     let (journal, persister) = Persister {
         disk,
         log,
+        tail_bytes: options.tail_bytes,
         watermark: look.watermark,
         meta,
         position: look.position,
@@ -226,7 +231,7 @@ pub(super) fn initialize(
         }],
         durability: Durability::Sync.to_string(),
     };
-    let log = Log::open(disk)?;
+    let mut log = Log::open(disk, TAIL_BYTES)?;
     log.set_meta(&meta)?;
     let watermark = Watermark::open(disk)?;
     watermark.set(START.seq);
@@ -238,16 +243,20 @@ pub(super) fn initialize(
 ///
 /// # Errors
 /// If the disk cannot be used. What is damaged is no error, but a [loss](Look::loss).
-pub(super) fn look(disk: &dyn Disk, limits: &StoreLimits) -> Result<Look, OpenError> {
+pub(super) fn look(
+    disk: &dyn Disk,
+    limits: &StoreLimits,
+    tail_bytes: u64,
+) -> Result<Look, OpenError> {
     let watermark = Watermark::open(disk)?;
     let mark = watermark.get()?;
-    let log = match Log::open(disk) {
+    let log = match Log::open(disk, tail_bytes) {
         Err(Fault::Damaged { .. }) if never_served(disk, &watermark)? => {
             // It was torn while it was made.
             let name = FileName::Log;
             disk.set_aside(name)
                 .map_err(|error| Fault::io(name, error))?;
-            Log::open(disk)
+            Log::open(disk, tail_bytes)
         }
         opened => opened,
     };
@@ -279,7 +288,11 @@ pub(super) fn look(disk: &dyn Disk, limits: &StoreLimits) -> Result<Look, OpenEr
         });
     };
 
-    let mut spared = None;
+    let (harm, mut spared) = match weighed(&log, &meta) {
+        Weighed::Loss(what) => (Some(what), None),
+        Weighed::Spared(what) => (None, Some(what)),
+        Weighed::Nothing => (None, None),
+    };
     // The way that came farthest, and where it began.
     let mut best: Option<(Box<Read>, Option<&SnapshotMeta>)> = None;
     let mut stop_before = u64::MAX;
@@ -298,13 +311,14 @@ pub(super) fn look(disk: &dyn Disk, limits: &StoreLimits) -> Result<Look, OpenEr
         };
         let Some(mut read) = read else { continue };
         let last = read.position.seq;
+        read.loss = read.loss.or_else(|| harm.clone());
         if let Some(mark) = mark
             && mark > last
             && read.loss.is_none()
             && !mutant("no-watermark")
         {
             read.loss = Some(format!(
-                "log.redb ends at record {last}, and watermark says that there was a record {mark}: the disk has gone back, or lost what it had acknowledged"
+                "log.redb and tail end at record {last}, and watermark says that there was a record {mark}: the disk has gone back, or lost what it had acknowledged"
             ));
         }
         let whole = read.loss.is_none();
@@ -351,6 +365,29 @@ pub(super) fn look(disk: &dyn Disk, limits: &StoreLimits) -> Result<Look, OpenEr
     })
 }
 
+/// What harm to the tail means.
+enum Weighed {
+    /// Records are missing.
+    Loss(String),
+    /// The engine has everything.
+    Spared(String),
+    /// What was not synced is not whole, and nobody was told that it was.
+    Nothing,
+}
+
+fn weighed(log: &Log, meta: &Meta) -> Weighed {
+    match log.harm() {
+        None => Weighed::Nothing,
+        Some(Harm::Gap(what)) if meta.durability != Durability::Sync.to_string() => {
+            info!(%what, "not everything was on disk that was answered early");
+            Weighed::Nothing
+        }
+        // What it had is in the engine since then.
+        Some(Harm::Unreadable(what)) if meta.closed => Weighed::Spared(what.clone()),
+        Some(Harm::Gap(what) | Harm::Unreadable(what)) => Weighed::Loss(what.clone()),
+    }
+}
+
 /// Where the way through the log can begin: at each snapshot, the latest first, and at nothing.
 pub(super) fn bases<'a>(
     meta: &'a Meta,
@@ -370,7 +407,9 @@ fn never_served(disk: &dyn Disk, watermark: &Watermark) -> Result<bool, Fault> {
     if !watermark.is_blank()? {
         return Ok(false);
     }
+    // The tail gets its header with the first record.
     Ok(disk::len(disk, FileName::Log)? <= NEW_LOG_BYTES_MAX
+        && disk::len(disk, FileName::Tail)? == 0
         && disk::len(disk, FileName::Snapshot(Slot::A))? == 0
         && disk::len(disk, FileName::Snapshot(Slot::B))? == 0)
 }
@@ -473,14 +512,18 @@ pub(super) fn from_base(
     let mut said = Instant::now();
     let read = log.records_after(from.seq, |seq, bytes| {
         if seq >= stop_before {
+            let file = log.file_of(seq);
             loss = Some(format!(
-                "log.redb is damaged at record {seq}: it does not fit what was before it"
+                "{file} is damaged at record {seq}: it does not fit what was before it"
             ));
             return false;
         }
         let expected = position.seq + 1;
         if seq != expected {
-            loss = Some(format!("log.redb has no record {expected}, and has {seq}"));
+            let file = log.file_of(seq);
+            loss = Some(format!(
+                "log.redb has no record {expected}, and {file} has {seq}"
+            ));
             return false;
         }
         let decoded = log::decode(seq, bytes, position).and_then(|(record, position)| {
@@ -490,7 +533,8 @@ pub(super) fn from_base(
         let (effects, revision, at, next) = match decoded {
             Ok(decoded) => decoded,
             Err(error) => {
-                loss = Some(format!("log.redb is damaged at record {seq}: {error}"));
+                let file = log.file_of(seq);
+                loss = Some(format!("{file} is damaged at record {seq}: {error}"));
                 return false;
             }
         };

@@ -3,7 +3,7 @@
 mod at_rest;
 mod disk_full;
 mod power_loss;
-mod sim_disk;
+pub(super) mod sim_disk;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -64,6 +64,8 @@ fn options(durability: Durability) -> Options {
         new_store_id: "store".into(),
         snapshot_bytes: 4_000,
         least_free_bytes: 0,
+        // Two or three records: the shorter it is, the more often it begins anew.
+        tail_bytes: 16 << 10,
     }
 }
 
@@ -77,6 +79,10 @@ struct Node {
     /// How many calls were acknowledged, in their order.
     acknowledged: Arc<AtomicU64>,
     done: u64,
+    /// The last record when it was opened.
+    opened_at: u64,
+    /// How many calls were done before each record was sent.
+    sent: BTreeMap<u64, u64>,
 }
 
 /// The answer to a call.
@@ -109,6 +115,7 @@ impl Node {
             persister,
             ..
         } = recovery::open(Arc::new(disk.clone()), options)?;
+        let opened_at = journal.seq;
         let kept = Kept::new(journal, &mut machine);
         Ok(Self {
             machine,
@@ -118,6 +125,8 @@ impl Node {
             persister,
             acknowledged: Arc::default(),
             done: 0,
+            opened_at,
+            sent: [(opened_at, 0)].into(),
         })
     }
 
@@ -139,6 +148,7 @@ impl Node {
 
     fn send(&mut self) {
         self.kept.send(&mut self.machine, self.now);
+        self.sent.entry(self.kept.sent()).or_insert(self.done);
     }
 
     /// Waits for what the journal says next, and does it.

@@ -405,6 +405,12 @@ impl Kept {
         self.flight.is_some() || self.snapshot.is_some()
     }
 
+    /// The last segment that was sent.
+    #[cfg(test)]
+    pub(crate) fn sent(&self) -> u64 {
+        self.seq
+    }
+
     /// Sends what is left, and waits until all of it is on disk and noted.
     ///
     /// # Errors

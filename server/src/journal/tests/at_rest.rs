@@ -206,11 +206,101 @@ fn a_log_that_has_gone_back_is_found_out() {
     }
     node.kill();
     disk.process_killed();
-    // The whole log as it was, undamaged.
-    let mut old = Vec::new();
-    before.tamper(FileName::Log, |bytes| old.clone_from(bytes));
-    disk.tamper(FileName::Log, |bytes| *bytes = old);
-    let error = Node::open(&disk, options(Durability::Sync)).err().unwrap();
-    assert!(error.to_string().contains("gone back"), "{error}");
-    refused(&error, "the log of yesterday", &disk);
+    // Both files as they were, or one of them, undamaged.
+    let both = [FileName::Log, FileName::Tail];
+    for (back, expected) in [
+        (&both[..], "gone back"),
+        (&both[..1], "has no record"),
+        (&both[1..], "gone back"),
+    ] {
+        let disk = disk.copied(7);
+        for name in back {
+            disk.tamper(*name, |bytes| *bytes = before.bytes(*name));
+        }
+        let error = Node::open(&disk, options(Durability::Sync)).err().unwrap();
+        assert!(error.to_string().contains(expected), "{back:?}: {error}");
+        refused(&error, "the log of yesterday", &disk);
+    }
+}
+
+/// Every page of the tail is damaged in turn: what can be read up to there is what `--accept-data-loss` goes on with.
+#[test]
+fn a_loss_in_the_tail_keeps_what_was_before_it() {
+    let disk = SimDisk::new(5);
+    let mut workload = Workload::new(5);
+    let options = || Options {
+        tail_bytes: 128 << 10,
+        snapshot_bytes: u64::MAX,
+        ..options(Durability::Sync)
+    };
+    let mut node = Node::open(&disk, options()).unwrap();
+    let mut states = Vec::new();
+    for _ in 0..40 {
+        node.call(&mut workload);
+        node.settle();
+        states.push((node.machine.revision(), Everything::of(&mut node.machine)));
+    }
+    node.kill();
+    disk.process_killed();
+    let (last, everything) = states.last().unwrap();
+    let mut lost = 0;
+    for page in 0..disk.len(FileName::Tail) / 4_096 {
+        let disk = disk.copied(page as u64);
+        disk.tamper(FileName::Tail, |bytes| bytes[page * 4_096 + 9] ^= 1);
+        let options = match Node::open(&disk, options()) {
+            Ok(mut node) => {
+                assert_eq!(
+                    Everything::of(&mut node.machine),
+                    *everything,
+                    "page {page}"
+                );
+                node.kill();
+                continue;
+            }
+            Err(error) => {
+                refused(&error, &format!("page {page}"), &disk.copied(1));
+                let OpenError::Lost { revision, .. } = error else {
+                    unreachable!("that is what a refusal is")
+                };
+                assert!(revision < *last, "page {page}");
+                Options {
+                    accept_data_loss: Some(revision),
+                    ..options()
+                }
+            }
+        };
+        lost += 1;
+        let revision = options.accept_data_loss.unwrap();
+        let mut node = Node::open(&disk, options).unwrap();
+        let found = Everything::of(&mut node.machine);
+        let as_of = |(of, state): &(i64, Everything)| *of == revision && *state == found;
+        assert!(
+            states.iter().any(as_of) || (revision == 0 && found.entries.is_empty()),
+            "page {page}: {found:?}"
+        );
+        node.kill();
+    }
+    assert!(lost >= 15, "{lost}");
+}
+
+/// After an orderly end the engine has everything, and the tail nothing that is missed.
+#[test]
+fn a_tail_is_not_missed_after_an_orderly_end() {
+    let (disk, expected) = store(4, End::InOrder);
+    let damages: [fn(&mut Vec<u8>); 4] = [
+        |bytes| bytes[0] ^= 1,
+        |bytes| bytes[..512].fill(0),
+        |bytes| bytes.truncate(10),
+        Vec::clear,
+    ];
+    for damage in damages {
+        let disk = disk.copied(1);
+        disk.tamper(FileName::Tail, damage);
+        for _ in 0..2 {
+            let mut node = Node::open(&disk, options(Durability::Sync)).unwrap();
+            assert_eq!(Everything::of(&mut node.machine), expected);
+            node.kill();
+            disk.process_killed();
+        }
+    }
 }

@@ -14,7 +14,7 @@ use crate::journal::disk::{Disk, FileName};
 const SECTOR: usize = 512;
 
 #[derive(Clone, Debug)]
-pub(super) struct SimDisk(Arc<Mutex<Sim>>);
+pub(in crate::journal) struct SimDisk(Arc<Mutex<Sim>>);
 
 #[derive(Debug)]
 struct Sim {
@@ -63,12 +63,20 @@ struct SimFile {
     generation: u64,
 }
 
+/// As `Vec::resize` with zeros, which takes them one by one where nothing is optimised.
+fn resize(bytes: &mut Vec<u8>, len: usize) {
+    match len.checked_sub(bytes.len()) {
+        Some(more) => bytes.extend_from_slice(&vec![0; more]),
+        None => bytes.truncate(len),
+    }
+}
+
 fn died() -> io::Error {
     io::Error::other("the disk has died")
 }
 
 impl SimDisk {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::journal) fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let survival = [0.0, 0.1, 0.5, 0.9, 1.0][rng.random_range(0..5)];
         let unit = match rng.random() {
@@ -93,30 +101,30 @@ impl SimDisk {
     }
 
     /// It dies after so many more calls.
-    pub(super) fn die_after(&self, calls: u64) {
+    pub(in crate::journal) fn die_after(&self, calls: u64) {
         self.sim().calls_left = calls;
     }
 
-    pub(super) fn is_dead(&self) -> bool {
+    pub(in crate::journal) fn is_dead(&self) -> bool {
         self.sim().dead
     }
 
     /// From here on, syncs do nothing.
-    pub(super) fn lie(&self) {
+    pub(in crate::journal) fn lie(&self) {
         self.sim().lies = true;
     }
 
-    pub(super) fn set_room(&self, room: u64) {
+    pub(in crate::journal) fn set_room(&self, room: u64) {
         self.sim().room = room;
     }
 
-    pub(super) fn used(&self) -> u64 {
+    pub(in crate::journal) fn used(&self) -> u64 {
         let used = |content: &Content| content.present.len() as u64;
         self.sim().files.values().map(used).sum()
     }
 
     /// The power comes back: what is there is what was kept.
-    pub(super) fn power_on(&self) {
+    pub(in crate::journal) fn power_on(&self) {
         let mut sim = self.sim();
         let Sim {
             files,
@@ -134,12 +142,12 @@ impl SimDisk {
     }
 
     /// The process is killed: everything that it wrote stays.
-    pub(super) fn process_killed(&self) {
+    pub(in crate::journal) fn process_killed(&self) {
         self.sim().generation += 1;
     }
 
     /// Changes what is in a file while nobody has it open.
-    pub(super) fn tamper(&self, name: FileName, change: impl FnOnce(&mut Vec<u8>)) {
+    pub(in crate::journal) fn tamper(&self, name: FileName, change: impl FnOnce(&mut Vec<u8>)) {
         let mut sim = self.sim();
         let content = sim.files.entry(name).or_default();
         change(&mut content.present);
@@ -147,15 +155,22 @@ impl SimDisk {
         content.pending.clear();
     }
 
-    pub(super) fn len(&self, name: FileName) -> usize {
+    pub(in crate::journal) fn len(&self, name: FileName) -> usize {
         let sim = self.sim();
         sim.files
             .get(&name)
             .map_or(0, |content| content.present.len())
     }
 
+    /// What a file has, as it is read.
+    pub(in crate::journal) fn bytes(&self, name: FileName) -> Vec<u8> {
+        let sim = self.sim();
+        let content = sim.files.get(&name);
+        content.map_or_else(Vec::new, |content| content.present.clone())
+    }
+
     /// Another disk with the same on it.
-    pub(super) fn copied(&self, seed: u64) -> Self {
+    pub(in crate::journal) fn copied(&self, seed: u64) -> Self {
         let copy = Self::new(seed);
         copy.sim().files = self.sim().files.clone();
         copy
@@ -181,9 +196,26 @@ impl Content {
     fn write(&mut self, offset: usize, data: &[u8]) {
         let end = offset + data.len();
         if self.present.len() < end {
-            self.present.resize(end, 0);
+            resize(&mut self.present, end);
         }
         self.present[offset..end].copy_from_slice(data);
+    }
+
+    /// Keeps what is pending. It may be little of a large file.
+    fn sync(&mut self) {
+        for pending in self.pending.drain(..) {
+            match pending {
+                Pending::Len(len) => resize(&mut self.durable, len),
+                Pending::Write(offset, data) => {
+                    let end = offset + data.len();
+                    if self.durable.len() < end {
+                        resize(&mut self.durable, end);
+                    }
+                    self.durable[offset..end].copy_from_slice(&data);
+                }
+            }
+        }
+        debug_assert!(self.durable.len() == self.present.len());
     }
 
     fn lose(&mut self, rng: &mut StdRng, survival: f64, unit: Unit) {
@@ -217,13 +249,13 @@ impl Content {
                 if rng.random_bool(survival) {
                     let end = at + piece.len();
                     if kept.len() < end {
-                        kept.resize(end, 0);
+                        resize(&mut kept, end);
                     }
                     kept[at..end].copy_from_slice(piece);
                 }
             }
         }
-        kept.resize(len, 0);
+        resize(&mut kept, len);
         self.present = kept.clone();
         self.durable = kept;
     }
@@ -265,7 +297,7 @@ impl StorageBackend for SimFile {
             let lives = sim.call()?;
             let content = sim.files.get_mut(&name).unwrap();
             content.pending.push(Pending::Len(len as usize));
-            content.present.resize(len as usize, 0);
+            resize(&mut content.present, len as usize);
             if lives { Ok(()) } else { Err(died()) }
         })
     }
@@ -276,9 +308,7 @@ impl StorageBackend for SimFile {
                 return Err(died());
             }
             if !sim.lies {
-                let content = sim.files.get_mut(&name).unwrap();
-                content.durable = content.present.clone();
-                content.pending.clear();
+                sim.files.get_mut(&name).unwrap().sync();
             }
             Ok(())
         })
@@ -320,10 +350,6 @@ impl Disk for SimDisk {
         self.sim().files.remove(&name);
         Ok(())
     }
-
-    fn force_syncs(&self) {}
-
-    fn leave_syncs(&self) {}
 
     fn name(&self) -> String {
         "a simulated disk".into()

@@ -1,0 +1,260 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+use crate::journal::log::START;
+use crate::journal::stored::{FORMAT, Record};
+use crate::journal::tests::sim_disk::SimDisk;
+
+const LEN_MAX: u64 = 10 * PAGE as u64;
+
+/// A record of about so many bytes; each is another.
+fn record(last: Position, len: usize) -> Encoded {
+    static TIMES: AtomicU64 = AtomicU64::new(1);
+    let record = Record {
+        format: FORMAT,
+        epoch: 1,
+        seq: last.seq + 1,
+        revision: 1,
+        time: TIMES.fetch_add(1, Ordering::Relaxed),
+        previous_crc: last.crc,
+        effects: Vec::new(),
+    };
+    let mut encoded = Encoded::of(&record, last);
+    if len > 0 {
+        // A field that nobody knows is passed over.
+        let mut bytes = encoded.bytes[..encoded.bytes.len() - 4].to_vec();
+        bytes.extend([0xfa, 0x01]);
+        prost::encoding::encode_varint(len as u64, &mut bytes);
+        bytes.resize(bytes.len() + len, 7);
+        encoded.position.crc = log::seal(&mut bytes, 0);
+        encoded.bytes = bytes.into();
+    }
+    encoded
+}
+
+fn records(mut last: Position, lens: &[usize]) -> Vec<Encoded> {
+    let next = |len: &usize| {
+        let record = record(last, *len);
+        last = record.position;
+        record
+    };
+    lens.iter().map(next).collect()
+}
+
+fn open(disk: &SimDisk, kept: u64) -> Tail {
+    Tail::open(disk, LEN_MAX, kept).unwrap()
+}
+
+fn fill(tail: &mut Tail, records: &[Encoded]) {
+    for record in records {
+        assert_eq!(tail.append(record).unwrap(), Appended::Done);
+        tail.sync().unwrap();
+    }
+}
+
+/// The numbers of what it has.
+fn numbers(tail: &Tail) -> Vec<u64> {
+    let pending = tail.pending().iter();
+    pending.map(|record| record.position.seq).collect()
+}
+
+#[test]
+fn what_was_appended_is_there_again() {
+    let disk = SimDisk::new(1);
+    let mut tail = open(&disk, 0);
+    assert_eq!(
+        disk.len(FileName::Tail),
+        0,
+        "it is made with the first record"
+    );
+    let written = records(START, &[0, 5_000, 0, 4_000]);
+    fill(&mut tail, &written);
+    let tail = open(&disk, 0);
+    assert_eq!(numbers(&tail), [1, 2, 3, 4]);
+    for (read, written) in tail.pending().iter().zip(&written) {
+        assert_eq!(
+            (read.position, &read.bytes),
+            (written.position, &written.bytes)
+        );
+    }
+    assert!(tail.is_unsynced() && tail.harm().is_none());
+    // What the engine has is not there twice.
+    assert_eq!(numbers(&open(&disk, 2)), [3, 4]);
+    assert!(numbers(&open(&disk, 4)).is_empty());
+}
+
+#[test]
+fn what_finds_no_room_is_not_written() {
+    let disk = SimDisk::new(1);
+    let mut tail = open(&disk, 0);
+    // The header takes a page, too.
+    let long = records(START, &[9 * PAGE]);
+    assert_eq!(tail.append(&long[0]).unwrap(), Appended::NoRoom);
+    assert_eq!(disk.len(FileName::Tail), 0);
+    let written = records(START, &[0; 10]);
+    fill(&mut tail, &written[..9]);
+    assert_eq!(tail.append(&written[9]).unwrap(), Appended::NoRoom);
+    assert_eq!(disk.len(FileName::Tail) as u64, LEN_MAX);
+    assert_eq!(numbers(&tail).len(), 9);
+}
+
+#[test]
+fn a_full_disk_is_a_short_tail() {
+    let disk = SimDisk::new(1);
+    let written = records(START, &[0]);
+    disk.set_room(LEN_MAX - 1);
+    let mut tail = open(&disk, 0);
+    assert_eq!(tail.append(&written[0]).unwrap(), Appended::NoRoom);
+    disk.set_room(LEN_MAX);
+    assert_eq!(tail.append(&written[0]).unwrap(), Appended::Done);
+}
+
+#[test]
+fn an_earlier_lap_is_no_more_seen() {
+    let disk = SimDisk::new(1);
+    let mut tail = open(&disk, 0);
+    let written = records(START, &[0; 12]);
+    fill(&mut tail, &written[..9]);
+    tail.begin_anew();
+    assert!(numbers(&tail).is_empty());
+    assert!(numbers(&open(&disk, 9)).is_empty());
+    fill(&mut tail, &written[9..]);
+    let tail = open(&disk, 9);
+    assert_eq!(numbers(&tail), [10, 11, 12]);
+    assert!(tail.harm().is_none());
+    // As many as were written are there, and the next comes behind them.
+    assert_eq!(tail.next, 4 * PAGE as u64);
+}
+
+#[test]
+fn a_gap_is_told_with_what_is_behind_it() {
+    let disk = SimDisk::new(1);
+    fill(&mut open(&disk, 0), &records(START, &[0; 5]));
+    disk.tamper(FileName::Tail, |bytes| bytes[3 * PAGE + 20] ^= 1);
+    let mut tail = open(&disk, 0);
+    assert_eq!(numbers(&tail), [1, 2]);
+    let Some(Harm::Gap(what)) = tail.harm() else {
+        panic!("{:?}", tail.harm());
+    };
+    for part in ["tail", "byte 12288", "record 3", "record 4", "byte 16384"] {
+        assert!(what.contains(part), "{what}");
+    }
+    // It is not there any more when the file was emptied, and what comes has another salt.
+    tail.begin_anew();
+    tail.clear().unwrap();
+    let other = records(START, &[0]);
+    fill(&mut tail, &other);
+    let tail = open(&disk, 0);
+    assert_eq!(numbers(&tail), [1]);
+    assert!(tail.harm().is_none());
+}
+
+#[test]
+fn the_last_record_is_torn_without_a_word() {
+    let disk = SimDisk::new(1);
+    fill(&mut open(&disk, 0), &records(START, &[0, 0, 6_000]));
+    disk.tamper(FileName::Tail, |bytes| bytes[4 * PAGE + 20] ^= 1);
+    let tail = open(&disk, 0);
+    assert_eq!(numbers(&tail), [1, 2]);
+    assert!(tail.harm().is_none());
+}
+
+#[test]
+fn a_record_that_follows_another_is_behind_a_gap() {
+    let disk = SimDisk::new(1);
+    let mut tail = open(&disk, 0);
+    let [first, second] = &records(START, &[0, 0])[..] else {
+        unreachable!()
+    };
+    let other = records(START, &[0]);
+    fill(&mut tail, &[other[0].clone(), second.clone()]);
+    assert_ne!(first.position.crc, other[0].position.crc);
+    let tail = open(&disk, 0);
+    assert_eq!(numbers(&tail), [1]);
+    assert!(matches!(tail.harm(), Some(Harm::Gap(_))));
+}
+
+/// A client sends a value that has, where a page begins, what would be a frame under another salt, or none.
+#[test]
+fn no_value_passes_for_a_frame() {
+    for crc in [crc32c::crc32c as fn(&[u8]) -> u32, |bytes| {
+        Salt(0).crc(bytes)
+    }] {
+        let disk = SimDisk::new(1);
+        let mut tail = open(&disk, 0);
+        let last = records(START, &[0, 3 * PAGE]);
+        let forged = record(last[1].position, 0);
+        let mut value = last[1].bytes[..last[1].bytes.len() - 4].to_vec();
+        let at = 2 * PAGE - FRAME_HEAD_LEN;
+        let mut frame = (forged.bytes.len() as u32).to_le_bytes().to_vec();
+        frame.extend(crc(&forged.bytes).to_le_bytes());
+        frame.extend(&*forged.bytes);
+        value[at..at + frame.len()].copy_from_slice(&frame);
+        let crc = log::seal(&mut value, 0);
+        let carrier = Encoded {
+            position: Position { seq: 2, crc },
+            bytes: value.into(),
+        };
+        fill(&mut tail, &[last[0].clone(), carrier]);
+        // The record around it is torn.
+        disk.tamper(FileName::Tail, |bytes| bytes[2 * PAGE + 100] ^= 1);
+        let tail = open(&disk, 0);
+        assert_eq!(numbers(&tail), [1]);
+        assert!(tail.harm().is_none(), "{:?}", tail.harm());
+    }
+}
+
+#[test]
+fn a_header_that_is_none_is_told() {
+    type Damage = fn(&mut Vec<u8>);
+    let disk = SimDisk::new(1);
+    fill(&mut open(&disk, 0), &records(START, &[0; 2]));
+    let damages: [(&str, Damage); 5] = [
+        ("header", |bytes| bytes[0] ^= 1),
+        ("header", |bytes| bytes[15] ^= 1),
+        // Zeroed, and what is behind it is not.
+        ("header", |bytes| bytes[..512].fill(0)),
+        ("too short", |bytes| bytes.truncate(10)),
+        ("version is 2", |bytes| {
+            bytes[8] = 2;
+            let crc = crc32c::crc32c(&bytes[..20]);
+            bytes[20..24].copy_from_slice(&crc.to_le_bytes());
+        }),
+    ];
+    for (expected, damage) in damages {
+        let disk = disk.copied(1);
+        disk.tamper(FileName::Tail, damage);
+        let tail = open(&disk, 0);
+        assert!(numbers(&tail).is_empty());
+        let Some(Harm::Unreadable(what)) = tail.harm() else {
+            panic!("{:?}", tail.harm());
+        };
+        assert!(what.contains("tail") && what.contains(expected), "{what}");
+    }
+    for blank in [0, 10, PAGE, 10 * PAGE] {
+        disk.tamper(FileName::Tail, |bytes| *bytes = vec![0; blank]);
+        assert!(open(&disk, 0).harm().is_none());
+    }
+}
+
+#[test]
+fn another_format_is_not_taken_for_torn() {
+    let disk = SimDisk::new(1);
+    let mut bytes = prost::Message::encode_to_vec(&Record {
+        format: FORMAT + 1,
+        seq: 1,
+        ..Record::default()
+    });
+    let crc = log::seal(&mut bytes, 0);
+    let record = Encoded {
+        position: Position { seq: 1, crc },
+        bytes: bytes.into(),
+    };
+    fill(&mut open(&disk, 0), &[record]);
+    let tail = open(&disk, 0);
+    assert!(
+        matches!(tail.harm(), Some(Harm::Unreadable(what)) if what.contains("format is 2")),
+        "{:?}",
+        tail.harm()
+    );
+}
