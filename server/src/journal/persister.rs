@@ -288,7 +288,9 @@ impl Writing {
         }
         if self.of.log.is_synced() {
             self.synced_at = Instant::now();
-            self.of.watermark.set(self.of.log.end());
+            // A log that was shortened to nothing ends before what was in it.
+            let end = self.of.log.end().max(self.of.position.seq);
+            self.of.watermark.set(end);
         }
         Ok(())
     }

@@ -163,8 +163,9 @@ impl Life {
         }
         self.check(&mut node, sum);
         self.durability = durability;
-        // A commit is two or three of them, and a move to the engine a dozen.
-        let calls = self.workload.up_to(120);
+        // A commit is three of them, a move to the engine a dozen, and a snapshot some dozens.
+        let most = [30, 100, 300][self.workload.up_to(2) as usize];
+        let calls = self.workload.up_to(most);
         self.disk.die_after(calls);
         let mut steps = 0;
         loop {
@@ -265,6 +266,45 @@ fn power_losses_lose_nothing_that_was_synced() {
     // Something was on disk, and something was not.
     assert!(sum.synced.into_inner() > losses * 3);
     assert!(sum.forgotten.into_inner() > losses / 20);
+}
+
+/// A record that was not synced is lost, and those behind it are not: they are no damage, now or at any later start.
+#[test]
+fn power_losses_leave_nothing_that_is_damage_later() {
+    let disk = SimDisk::new(1);
+    let mut workload = Workload::new(1);
+    let with = |durability| Options {
+        tail_bytes: 1 << 20,
+        ..options(durability)
+    };
+    let interval = || with(Durability::Interval(Duration::from_secs(60)));
+    let mut node = Node::open(&disk, interval()).unwrap();
+    let mut states = Vec::new();
+    while node.kept.sent() < 5 {
+        node.call(&mut workload);
+        node.settle();
+        let (sent, state) = (node.kept.sent(), Everything::of(&mut node.machine));
+        states.truncate(sent as usize - 1);
+        states.push(state);
+    }
+    node.kill();
+    disk.process_killed();
+    // The second is torn.
+    let at = disk.bytes(FileName::Tail);
+    let second = (2..).map(|page| page * 4_096).find(|at_page| {
+        let len = at[*at_page..*at_page + 4]
+            .try_into()
+            .map(u32::from_le_bytes);
+        (1..1 << 16).contains(&len.unwrap())
+    });
+    disk.tamper(FileName::Tail, |bytes| bytes[second.unwrap() + 8] ^= 1);
+    for options in [interval(), with(Durability::Sync), with(Durability::Sync)] {
+        let mut node = Node::open(&disk, options).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(node.opened_at, 1);
+        assert_eq!(Everything::of(&mut node.machine), states[0]);
+        node.kill();
+        disk.process_killed();
+    }
 }
 
 #[test]
