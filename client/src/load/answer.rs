@@ -1,277 +1,157 @@
-//! What came back, checked: an answer of the wrong kind, or none, is a failure however friendly its status.
+//! What came back: each operation of it judged, learnt from and recorded, whichever the engine.
 
-use soloist::v1::op_result::Result as OpAnswer;
-use soloist::v1::{OpResult, PipelineResponse, Value};
-use tonic::{Code, Status};
+use std::time::Instant;
 
-use super::lane::Sent;
-use super::workload::Kind;
-use crate::{Error, Outcome};
+use soloist::v1::{OpResult, PipelineResponse};
+use tonic::Status;
 
-/// The answer to what was sent.
+use super::operation::{Asked, Call, Failure, Kind, Reply, Verdict};
+use super::recorder::Recorder;
+use super::stop::Stop;
+use super::workload::Workload;
+use crate::Error;
+
+/// Operations under way: one frame, or one call.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) sent: Sent,
-    /// Operations answered as they should be. The others are in `failures`.
-    pub(crate) succeeded: u64,
-    /// Those of them that are reads and found no key.
-    pub(crate) misses: u64,
-    /// With the number of operations that failed so.
-    pub(crate) failures: Vec<(Failure, u64)>,
+pub(crate) struct Sent {
+    pub(crate) asked: Vec<Asked>,
+    /// What was sent, if a history wants to know it.
+    pub(crate) calls: Vec<Call>,
+    /// When they were to start by the schedule.
+    pub(crate) intended: Instant,
+    /// When they started.
+    pub(crate) started: Instant,
 }
 
-/// Why operations failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub(crate) code: Code,
-    pub(crate) message: String,
+impl Sent {
+    pub(crate) fn ops(&self) -> u64 {
+        self.asked.len() as u64
+    }
 }
 
-impl Failure {
-    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
+/// What the operations that were sent together came to.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Of a call.
+    Call(Result<Reply, Status>),
+    /// Of a frame.
+    Frame(PipelineResponse),
+    /// Nobody answered.
+    None(Failure),
+}
+
+/// Who wants to know everything.
+pub(crate) trait Witness {
+    /// Takes a call of a message, and what it came to.
+    fn take(&mut self, call: &Call, verdict: &Verdict, reply: Option<&Reply>);
+
+    /// That was the last call of the message, which was answered at `now`.
+    fn end(&mut self, sent: &Sent, now: Instant);
+
+    /// What was sent and is not waited for any more: nobody knows what became of it.
+    fn lose(&mut self, sent: &Sent, now: Instant) {
+        let failure = Failure::new(tonic::Code::Cancelled, "", crate::Outcome::Unknown);
+        let verdict = Verdict::Failed(failure);
+        for call in &sent.calls {
+            self.take(call, &verdict, None);
+        }
+        self.end(sent, now);
+    }
+}
+
+/// Where answers go.
+pub(crate) struct Settling<'a> {
+    pub(crate) workload: &'a mut Workload,
+    pub(crate) recorder: &'a mut Recorder,
+    pub(crate) witness: Option<&'a mut (dyn Witness + 'a)>,
+    pub(crate) stop: &'a Stop,
+}
+
+impl Settling<'_> {
+    /// Judges, learns from and records what was answered at `now`. Gives back what was sent, for the next time.
+    pub(crate) fn settle(&mut self, mut sent: Sent, answer: Answer, now: Instant) -> Vec<Asked> {
+        let mut done = [(0, 0); Kind::ALL.len()];
+        match answer {
+            Answer::Call(Ok(reply)) => {
+                let verdict = Verdict::of_reply(sent.asked[0].kind, Some(&reply));
+                self.one(&sent, 0, verdict, Some(&reply), now, &mut done);
+            }
+            Answer::Call(Err(status)) => {
+                let verdict = Verdict::of_status(sent.asked[0].kind, &status);
+                self.one(&sent, 0, verdict, None, now, &mut done);
+            }
+            Answer::Frame(response) => self.frame(&sent, response, now, &mut done),
+            Answer::None(failure) => self.fail_all(&sent, &failure, now, &mut done),
+        }
+        if let Some(witness) = &mut self.witness {
+            witness.end(&sent, now);
+        }
+        for (kind, (ops, misses)) in Kind::ALL.into_iter().zip(done) {
+            if ops > 0 {
+                self.recorder.done(kind, ops, misses, &sent, now, self.stop);
+            }
+        }
+        sent.asked.clear();
+        sent.asked
+    }
+
+    fn frame(&mut self, sent: &Sent, response: PipelineResponse, now: Instant, done: &mut Done) {
+        if let Some(error) = response.error {
+            let failure = Error::in_place(error).into();
+            return self.fail_all(sent, &failure, now, done);
+        }
+        let results = response.results;
+        if results.len() as u64 != sent.ops() {
+            let message = format!("{} results for {} operations", results.len(), sent.ops());
+            let failure = Failure::new(tonic::Code::Internal, message, crate::Outcome::Unknown);
+            return self.fail_all(sent, &failure, now, done);
+        }
+        for (index, OpResult { result }) in results.into_iter().enumerate() {
+            let reply = result.map(Reply::Op);
+            let verdict = Verdict::of_reply(sent.asked[index].kind, reply.as_ref());
+            self.one(sent, index, verdict, reply.as_ref(), now, done);
         }
     }
 
-    pub(crate) fn of_call(status: &Status) -> Self {
-        Error::of_call(status, Outcome::Unknown).into()
+    fn fail_all(&mut self, sent: &Sent, failure: &Failure, now: Instant, done: &mut Done) {
+        for index in 0..sent.asked.len() {
+            let verdict = Verdict::Failed(failure.clone());
+            self.one(sent, index, verdict, None, now, done);
+        }
     }
 
-    fn wrong(message: impl Into<String>) -> Self {
-        Self::new(Code::Internal, message)
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::new(error.code(), error.message())
-    }
-}
-
-impl Answer {
-    /// Nothing was answered.
-    pub(crate) fn failed(sent: Sent, failure: Failure) -> Self {
-        Self {
-            succeeded: 0,
-            misses: 0,
-            failures: vec![(failure, sent.ops)],
-            sent,
+    fn one(
+        &mut self,
+        sent: &Sent,
+        index: usize,
+        verdict: Verdict,
+        reply: Option<&Reply>,
+        now: Instant,
+        done: &mut Done,
+    ) {
+        let asked = sent.asked[index];
+        self.workload.answered(asked, &verdict, reply);
+        if let (Some(witness), Some(call)) = (&mut self.witness, sent.calls.get(index)) {
+            witness.take(call, &verdict, reply);
+        }
+        match verdict {
+            Verdict::Done { is_miss } => {
+                let (ops, misses) = &mut done[asked.kind as usize];
+                *ops += 1;
+                *misses += u64::from(is_miss);
+            }
+            Verdict::Refused(_, reason) => {
+                let reason = reason.as_str_name();
+                self.recorder
+                    .refused(asked.kind, reason, sent, now, self.stop);
+            }
+            Verdict::Failed(failure) => {
+                self.recorder
+                    .failed(asked.kind, failure, sent, now, self.stop);
+            }
         }
     }
 }
 
-/// The answer to a call, put into the form of a frame's.
-pub(crate) fn of_call(sent: Sent, result: Result<OpAnswer, Status>) -> Answer {
-    let checked = match result {
-        Ok(answer) => check(sent.kind, Some(answer)),
-        Err(status) => Err(Failure::of_call(&status)),
-    };
-    match checked {
-        Ok(is_miss) => Answer {
-            succeeded: sent.ops,
-            misses: u64::from(is_miss),
-            failures: Vec::new(),
-            sent,
-        },
-        Err(failure) => Answer::failed(sent, failure),
-    }
-}
-
-/// The answer to a frame of operations of one kind.
-pub(crate) fn of_frame(sent: Sent, response: PipelineResponse) -> Answer {
-    if let Some(error) = response.error {
-        return Answer::failed(sent, Error::in_place(error).into());
-    }
-    if response.results.len() as u64 != sent.ops {
-        let results = response.results.len();
-        let message = format!("{results} results for {} operations", sent.ops);
-        return Answer::failed(sent, Failure::wrong(message));
-    }
-    let mut misses = 0;
-    let mut failures: Vec<(Failure, u64)> = Vec::new();
-    for OpResult { result } in response.results {
-        match check(sent.kind, result) {
-            Ok(is_miss) => misses += u64::from(is_miss),
-            Err(failure) => match failures.iter_mut().find(|(seen, _)| *seen == failure) {
-                Some((_, ops)) => *ops += 1,
-                None => failures.push((failure, 1)),
-            },
-        }
-    }
-    let failed: u64 = failures.iter().map(|(_, ops)| ops).sum();
-    Answer {
-        succeeded: sent.ops - failed,
-        misses,
-        failures,
-        sent,
-    }
-}
-
-/// Whether it is a read that found no key.
-fn check(kind: Kind, answer: Option<OpAnswer>) -> Result<bool, Failure> {
-    match (kind, answer) {
-        (Kind::Read, Some(OpAnswer::Read(read))) => match read.entry {
-            None => Ok(true),
-            Some(entry) => match entry.value {
-                Some(Value { kind: Some(_) }) => Ok(false),
-                _ => Err(Failure::wrong("an entry without a value")),
-            },
-        },
-        (Kind::Write, Some(OpAnswer::Write(write))) => match write.revision > 0 {
-            true => Ok(false),
-            false => Err(Failure::wrong("a write without a revision")),
-        },
-        (_, Some(OpAnswer::Error(error))) => Err(Error::in_place(error).into()),
-        (Kind::Read, Some(_)) => Err(Failure::wrong("a read was answered as something else")),
-        (Kind::Write, Some(_)) => Err(Failure::wrong("a write was answered as something else")),
-        (_, None) => Err(Failure::wrong("a result without an answer")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Instant;
-
-    use soloist::v1::{Entry, ReadResponse, WriteResponse, value};
-
-    use super::*;
-
-    fn sent(kind: Kind, ops: u64) -> Sent {
-        let now = Instant::now();
-        Sent {
-            kind,
-            ops,
-            intended: now,
-            started: now,
-        }
-    }
-
-    fn read(entry: Option<Entry>) -> Option<OpAnswer> {
-        Some(OpAnswer::Read(ReadResponse { entry, revision: 1 }))
-    }
-
-    fn write(revision: i64) -> Option<OpAnswer> {
-        let response = WriteResponse {
-            revision,
-            ..WriteResponse::default()
-        };
-        Some(OpAnswer::Write(response))
-    }
-
-    fn refusal(code: Code) -> tonic_types::Status {
-        tonic_types::Status {
-            code: code as i32,
-            message: "why".to_owned(),
-            details: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn every_result_is_checked() {
-        let full = Entry {
-            value: Some(Value {
-                kind: Some(value::Kind::Int(0)),
-            }),
-            ..Entry::default()
-        };
-        let cases = [
-            (Kind::Read, read(None), None),
-            (Kind::Read, read(Some(full)), None),
-            (
-                Kind::Read,
-                read(Some(Entry::default())),
-                Some(Code::Internal),
-            ),
-            (Kind::Read, write(1), Some(Code::Internal)),
-            (Kind::Read, None, Some(Code::Internal)),
-            (Kind::Write, write(1), None),
-            (Kind::Write, write(0), Some(Code::Internal)),
-            (Kind::Write, read(None), Some(Code::Internal)),
-            (
-                Kind::Write,
-                Some(OpAnswer::Error(refusal(Code::Aborted))),
-                Some(Code::Aborted),
-            ),
-        ];
-        for (kind, answer, code) in cases {
-            let described = format!("{kind:?} {answer:?}");
-            assert_eq!(
-                check(kind, answer).err().map(|failure| failure.code),
-                code,
-                "{described}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_frame_counts_its_operations_one_by_one() {
-        let results = [
-            write(1),
-            Some(OpAnswer::Error(refusal(Code::Aborted))),
-            write(2),
-            None,
-        ];
-        let response = PipelineResponse {
-            results: results.map(|result| OpResult { result }).to_vec(),
-            ..PipelineResponse::default()
-        };
-        let answer = of_frame(sent(Kind::Write, 4), response);
-        assert_eq!(answer.succeeded, 2);
-        let codes: Vec<_> = answer
-            .failures
-            .iter()
-            .map(|(failure, ops)| (failure.code, *ops))
-            .collect();
-        assert_eq!(codes, [(Code::Aborted, 1), (Code::Internal, 1)]);
-    }
-
-    #[test]
-    fn reads_that_find_nothing_are_counted() {
-        let full = Entry {
-            value: Some(Value {
-                kind: Some(value::Kind::Int(0)),
-            }),
-            ..Entry::default()
-        };
-        let results = [read(None), read(Some(full)), read(None)];
-        let response = PipelineResponse {
-            results: results.map(|result| OpResult { result }).to_vec(),
-            ..PipelineResponse::default()
-        };
-        let answer = of_frame(sent(Kind::Read, 3), response);
-        assert_eq!((answer.succeeded, answer.misses), (3, 2));
-
-        let answer = of_call(sent(Kind::Read, 1), Ok(read(None).unwrap()));
-        assert_eq!((answer.succeeded, answer.misses), (1, 1));
-    }
-
-    #[test]
-    fn a_refused_frame_fails_whole() {
-        let response = PipelineResponse {
-            error: Some(refusal(Code::ResourceExhausted)),
-            ..PipelineResponse::default()
-        };
-        let answer = of_frame(sent(Kind::Read, 64), response);
-        assert_eq!(answer.succeeded, 0);
-        assert_eq!(
-            answer.failures,
-            [(Failure::new(Code::ResourceExhausted, "why"), 64)]
-        );
-    }
-
-    #[test]
-    fn a_missing_result_fails_the_frame() {
-        let response = PipelineResponse {
-            results: vec![OpResult { result: read(None) }],
-            ..PipelineResponse::default()
-        };
-        let answer = of_frame(sent(Kind::Read, 2), response);
-        assert_eq!(answer.succeeded, 0);
-        assert_eq!(
-            answer.failures,
-            [(Failure::wrong("1 results for 2 operations"), 2)]
-        );
-    }
-}
+/// Operations that were done, by kind, and those of them that found nothing.
+type Done = [(u64, u64); Kind::ALL.len()];

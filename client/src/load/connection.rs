@@ -13,6 +13,7 @@ use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use soloist::v1::sessions_client::SessionsClient;
 use soloist::v1::state_client::StateClient;
 use tokio::net::TcpStream;
 use tonic::body::Body;
@@ -55,16 +56,25 @@ impl Connection {
         Ok(Self { requests })
     }
 
-    /// The generated client on this connection.
-    pub(crate) fn client(&self, address: &str) -> StateClient<Self> {
-        let origin = Uri::builder()
-            .scheme("http")
-            .authority(address)
-            .path_and_query("/")
-            .build()
-            .expect("an address that was connected to is an authority");
-        StateClient::with_origin(self.clone(), origin).max_decoding_message_size(ANSWER_BYTES_MAX)
+    /// The generated client of states on this connection.
+    pub(crate) fn state(&self, address: &str) -> StateClient<Self> {
+        StateClient::with_origin(self.clone(), origin(address))
+            .max_decoding_message_size(ANSWER_BYTES_MAX)
     }
+
+    /// The generated client of sessions on this connection.
+    pub(crate) fn sessions(&self, address: &str) -> SessionsClient<Self> {
+        SessionsClient::with_origin(self.clone(), origin(address))
+    }
+}
+
+fn origin(address: &str) -> Uri {
+    Uri::builder()
+        .scheme("http")
+        .authority(address)
+        .path_and_query("/")
+        .build()
+        .expect("an address that was connected to is an authority")
 }
 
 impl Service<Request<Body>> for Connection {

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::error::Error as _;
 use std::future::Future;
-use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -11,29 +10,20 @@ use std::time::{Duration, Instant};
 use futures_core::Stream;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use soloist::v1::sessions_client::SessionsClient;
 use soloist::v1::state_client::StateClient;
 use soloist::v1::{self, PipelineRequest, PipelineResponse};
 use tokio::sync::mpsc;
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status, Streaming};
 
-use super::answer::{self, Answer, Failure};
+use super::answer::{Answer, Sent};
 use super::args::Engine;
 use super::connection::Connection;
+use super::operation::{Asked, Call, Failure, Reply};
 use super::recorder::unanswered;
 use super::settings::Settings;
-use super::workload::{Kind, Workload};
 use crate::{Error, Outcome};
-
-/// Operations under way: one frame, or one call.
-#[derive(Clone, Debug)]
-pub(crate) struct Sent {
-    pub(crate) kind: Kind,
-    pub(crate) ops: u64,
-    /// When they were to start by the schedule.
-    pub(crate) intended: Instant,
-    /// When they started.
-    pub(crate) started: Instant,
-}
 
 /// One concurrent stream of operations, of one worker.
 #[derive(Debug)]
@@ -45,6 +35,8 @@ pub(crate) struct Lane {
     /// The number of what is sent next.
     next_number: u64,
     timeout: Option<Duration>,
+    /// Lists that are used again.
+    spare: Vec<Vec<Asked>>,
     /// Why nothing can be sent or received any more.
     broken: Option<Failure>,
 }
@@ -52,8 +44,8 @@ pub(crate) struct Lane {
 #[derive(Debug)]
 enum Transport {
     Unary {
-        client: StateClient<Connection>,
-        calls: FuturesUnordered<Call>,
+        caller: Caller,
+        calls: FuturesUnordered<Calling>,
     },
     Pipeline {
         frames: mpsc::Sender<PipelineRequest>,
@@ -61,15 +53,15 @@ enum Transport {
     },
 }
 
-/// A call under way. Its answer is put into the form of a frame's.
-struct Call {
+/// A call under way.
+struct Calling {
     number: u64,
     result: Pin<Box<dyn Future<Output = CallResult>>>,
 }
 
-type CallResult = Result<v1::op_result::Result, Status>;
+type CallResult = Result<Reply, Status>;
 
-impl Future for Call {
+impl Future for Calling {
     /// With its number.
     type Output = (u64, CallResult);
 
@@ -90,16 +82,24 @@ impl Lane {
         address: &str,
         settings: &Settings,
     ) -> Result<Self, String> {
-        let mut client = connection.client(address);
+        let mut state = connection.state(address);
+        let metadata = metadata_map(&settings.metadata);
         let in_flight_max = usize::try_from(settings.pipeline).expect("the flag's limit fits");
         let transport = match settings.engine {
-            Engine::Unary => Transport::Unary {
-                client,
+            Engine::Unary | Engine::Raw => Transport::Unary {
+                caller: Caller {
+                    state,
+                    sessions: connection.sessions(address),
+                    metadata,
+                    timeout: settings.timeout,
+                },
                 calls: FuturesUnordered::new(),
             },
             Engine::Pipeline => {
                 let (frames, queue) = mpsc::channel(in_flight_max);
-                let opening = client.pipeline(FrameQueue(queue));
+                let mut request = Request::new(FrameQueue(queue));
+                *request.metadata_mut() = metadata;
+                let opening = state.pipeline(request);
                 let answers = tokio::time::timeout(settings.connect_timeout, opening)
                     .await
                     .map_err(|_| {
@@ -120,6 +120,7 @@ impl Lane {
             in_flight_max,
             next_number: 0,
             timeout: settings.timeout,
+            spare: Vec::new(),
             broken: None,
         })
     }
@@ -127,6 +128,18 @@ impl Lane {
     /// Whether something can be sent.
     pub(crate) fn has_room(&self) -> bool {
         self.in_flight.len() < self.in_flight_max && self.broken.is_none()
+    }
+
+    /// An empty list for what is to be sent, from before if there is one.
+    pub(crate) fn take_spare(&mut self) -> Vec<Asked> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Keeps a list for the next time.
+    pub(crate) fn give_spare(&mut self, asked: Vec<Asked>) {
+        if self.spare.len() < self.in_flight_max {
+            self.spare.push(asked);
+        }
     }
 
     /// Whether nothing is unanswered.
@@ -138,24 +151,30 @@ impl Lane {
         self.broken.is_some()
     }
 
-    /// Sends as many operations as `sent` says; with the unary engine, one. Needs [room](Self::has_room).
-    pub(crate) fn send(&mut self, sent: Sent, workload: &mut Workload) {
+    /// Sends operations: with the unary engine, one. Needs [room](Self::has_room).
+    pub(crate) fn send(&mut self, sent: Sent, calls: Vec<Call>) {
         let number = self.next_number;
         self.next_number += 1;
         match &mut self.transport {
-            Transport::Unary { client, calls } => {
-                let op = workload
-                    .next_op()
-                    .op
-                    .expect("a workload sets the operation");
-                calls.push(Call {
-                    number,
-                    result: Box::pin(call(client.clone(), op, self.timeout)),
-                });
+            Transport::Unary {
+                caller,
+                calls: under_way,
+            } => {
+                for call in calls {
+                    under_way.push(Calling {
+                        number,
+                        result: Box::pin(caller.clone().call(call)),
+                    });
+                }
             }
             Transport::Pipeline { frames, .. } => {
+                let ops = calls.into_iter().filter_map(|call| match call {
+                    Call::Op(op) => Some(v1::Op { op: Some(op) }),
+                    // The settings see to it that there is none.
+                    _ => None,
+                });
                 let frame = PipelineRequest {
-                    ops: (0..sent.ops).map(|_| workload.next_op()).collect(),
+                    ops: ops.collect(),
                     timeout: self
                         .timeout
                         .map(|timeout| timeout.try_into().expect("the flag's limit fits the wire")),
@@ -169,7 +188,7 @@ impl Lane {
     }
 
     /// Receives the next answer. Needs something [in flight](Self::is_idle). Dropped midway, nothing is lost.
-    pub(crate) async fn recv(&mut self) -> Answer {
+    pub(crate) async fn recv(&mut self) -> (Sent, Answer) {
         if self.broken.is_none() {
             match &mut self.transport {
                 Transport::Unary { calls, .. } => {
@@ -181,13 +200,14 @@ impl Lane {
                 Transport::Pipeline { answers, .. } => match answers.message().await {
                     Ok(Some(response)) => {
                         let (_, sent) = self.in_flight.pop_front().expect("a frame is in flight");
-                        return answer::of_frame(sent, response);
+                        return (sent, Answer::Frame(response));
                     }
                     Ok(None) => {
                         let message = "the server ended the stream";
-                        self.broken = Some(Failure::new(Code::Unavailable, message));
+                        let outcome = Outcome::Unknown;
+                        self.broken = Some(Failure::new(Code::Unavailable, message, outcome));
                     }
-                    Err(status) => self.broken = Some(Failure::of_call(&status)),
+                    Err(status) => self.broken = Some(lost(&status)),
                 },
             }
         }
@@ -196,14 +216,14 @@ impl Lane {
             .clone()
             .expect("it was whole, and returned above");
         let (_, sent) = self.in_flight.pop_front().expect("something is in flight");
-        Answer::failed(sent, failure)
+        (sent, Answer::None(failure))
     }
 
     /// Stops waiting, at `now`, for what started at `latest_start` or before, if anything.
     ///
     /// Calls fail alone, and are returned. The frames of a stream are answered in order, so that it is lost whole:
     /// receiving tells.
-    pub(crate) fn give_up(&mut self, latest_start: Instant, now: Instant) -> Vec<Answer> {
+    pub(crate) fn give_up(&mut self, latest_start: Instant, now: Instant) -> Vec<(Sent, Answer)> {
         let Some((_, oldest)) = self.in_flight.front() else {
             return Vec::new();
         };
@@ -219,8 +239,8 @@ impl Lane {
                     .partition_point(|(_, sent)| sent.started <= latest_start);
                 let overdue: Vec<_> = self.in_flight.drain(..overdue).collect();
                 let is_overdue =
-                    |call: &Call| overdue.iter().any(|(number, _)| *number == call.number);
-                *calls = mem::take(calls)
+                    |call: &Calling| overdue.iter().any(|(number, _)| *number == call.number);
+                *calls = std::mem::take(calls)
                     .into_iter()
                     .filter(|call| !is_overdue(call))
                     .collect();
@@ -228,7 +248,7 @@ impl Lane {
                     .into_iter()
                     .map(|(_, sent)| {
                         let failure = failure(&sent);
-                        Answer::failed(sent, failure)
+                        (sent, Answer::None(failure))
                     })
                     .collect()
             }
@@ -239,15 +259,24 @@ impl Lane {
         }
     }
 
+    /// Gives up everything that is under way, and with it the lane. Returns it.
+    pub(crate) fn abandon(&mut self) -> Vec<Sent> {
+        if let Transport::Unary { calls, .. } = &mut self.transport {
+            calls.clear();
+        }
+        let given_up = self.in_flight.drain(..).map(|(_, sent)| sent);
+        given_up.collect()
+    }
+
     /// `None` if the connection is lost, and every call on it.
-    fn unary_answer(&mut self, number: u64, result: CallResult) -> Option<Answer> {
+    fn unary_answer(&mut self, number: u64, result: CallResult) -> Option<(Sent, Answer)> {
         if let Err(status) = &result
             && is_connection_lost(status)
         {
             if let Transport::Unary { calls, .. } = &mut self.transport {
                 calls.clear();
             }
-            self.broken = Some(Failure::of_call(status));
+            self.broken = Some(lost(status));
             return None;
         }
         let position = self
@@ -256,44 +285,88 @@ impl Lane {
             .position(|(candidate, _)| *candidate == number)
             .expect("a call stays in flight until it is answered");
         let (_, sent) = self.in_flight.remove(position).expect("just found");
-        Some(answer::of_call(sent, result))
+        Some((sent, Answer::Call(result)))
     }
 }
 
-async fn call(
-    mut client: StateClient<Connection>,
-    op: v1::op::Op,
+/// Makes calls.
+#[derive(Clone, Debug)]
+struct Caller {
+    state: StateClient<Connection>,
+    sessions: SessionsClient<Connection>,
+    metadata: MetadataMap,
     timeout: Option<Duration>,
-) -> CallResult {
-    fn request<T>(message: T, timeout: Option<Duration>) -> Request<T> {
-        let mut request = Request::new(message);
-        if let Some(timeout) = timeout {
-            request.set_timeout(timeout);
+}
+
+impl Caller {
+    async fn call(mut self, call: Call) -> CallResult {
+        use v1::op::Op;
+        use v1::op_result::Result as Answer;
+        let state = &mut self.state;
+        let (metadata, timeout) = (&mut self.metadata, self.timeout);
+        Ok(match call {
+            Call::Op(Op::Read(read)) => {
+                let answer = state.read(request(read, metadata, timeout)).await?;
+                Reply::Op(Answer::Read(answer.into_inner()))
+            }
+            Call::Op(Op::Write(write)) => {
+                let answer = state.write(request(write, metadata, timeout)).await?;
+                Reply::Op(Answer::Write(answer.into_inner()))
+            }
+            Call::Op(Op::Add(add)) => {
+                let answer = state.add(request(add, metadata, timeout)).await?;
+                Reply::Op(Answer::Add(answer.into_inner()))
+            }
+            Call::Op(Op::Transition(transition)) => {
+                let request = request(transition, metadata, timeout);
+                let answer = state.transition(request).await?;
+                Reply::Op(Answer::Transition(answer.into_inner()))
+            }
+            Call::Op(Op::Delete(delete)) => {
+                let answer = state.delete(request(delete, metadata, timeout)).await?;
+                Reply::Op(Answer::Delete(answer.into_inner()))
+            }
+            Call::List(list) => {
+                let answer = state.list(request(list, metadata, timeout)).await?;
+                Reply::List(answer.into_inner())
+            }
+            Call::Batch(batch) => {
+                let answer = state.batch(request(batch, metadata, timeout)).await?;
+                Reply::Batch(answer.into_inner())
+            }
+            Call::Renew(renew) => {
+                let request = request(renew, metadata, timeout);
+                let answer = self.sessions.renew_session(request).await?;
+                Reply::Renew(answer.into_inner())
+            }
+        })
+    }
+}
+
+fn request<T>(message: T, metadata: &mut MetadataMap, timeout: Option<Duration>) -> Request<T> {
+    let mut request = Request::new(message);
+    *request.metadata_mut() = std::mem::take(metadata);
+    if let Some(timeout) = timeout {
+        request.set_timeout(timeout);
+    }
+    request
+}
+
+/// What every call carries.
+pub(crate) fn metadata_map(pairs: &[(String, String)]) -> MetadataMap {
+    let mut map = MetadataMap::new();
+    for (name, value) in pairs {
+        let name = name.parse::<tonic::metadata::AsciiMetadataKey>();
+        if let (Ok(name), Ok(value)) = (name, value.parse()) {
+            map.append(name, value);
         }
-        request
     }
-    match op {
-        v1::op::Op::Read(read) => client
-            .read(request(read, timeout))
-            .await
-            .map(|response| v1::op_result::Result::Read(response.into_inner())),
-        v1::op::Op::Write(write) => client
-            .write(request(write, timeout))
-            .await
-            .map(|response| v1::op_result::Result::Write(response.into_inner())),
-        v1::op::Op::Add(add) => client
-            .add(request(add, timeout))
-            .await
-            .map(|response| v1::op_result::Result::Add(response.into_inner())),
-        v1::op::Op::Transition(transition) => client
-            .transition(request(transition, timeout))
-            .await
-            .map(|response| v1::op_result::Result::Transition(response.into_inner())),
-        v1::op::Op::Delete(delete) => client
-            .delete(request(delete, timeout))
-            .await
-            .map(|response| v1::op_result::Result::Delete(response.into_inner())),
-    }
+    map
+}
+
+/// Why nothing more is answered.
+fn lost(status: &Status) -> Failure {
+    Error::of_call(status, Outcome::Unknown).into()
 }
 
 /// A status that the server sent has no source; what this side made up of a transport error has one, and unless the

@@ -1,91 +1,132 @@
 //! What is kept of a run: every latency, every failure.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use tonic::Code;
 
-use super::answer::{Answer, Failure};
+use super::answer::Sent;
+use super::operation::{Failure, Kind};
 use super::stop::Stop;
-use super::workload::Kind;
+use crate::Outcome;
 use crate::error::code_name;
 
 /// Significant digits of a recorded latency: none is off by more than 0.1%.
 const DIGITS: u8 = 3;
 
-/// Counts of one thread, for who watches. Only that thread changes them, so that they cost it next to nothing.
+/// What one thread shows while it is at work. Only that thread changes the counts, so that they cost it next to nothing.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(crate) struct Counters {
+pub(crate) struct Shown {
     pub(crate) completed: AtomicU64,
     pub(crate) failed: AtomicU64,
+    pub(crate) in_flight: AtomicU64,
+    /// Intervals that are over, in order. Whoever watches takes them away.
+    intervals: Mutex<Vec<Interval>>,
+}
+
+impl Shown {
+    /// Takes the intervals that are over.
+    pub(crate) fn take_intervals(&self) -> Vec<Interval> {
+        std::mem::take(&mut self.lock())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Interval>> {
+        self.intervals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says how many operations are under way.
+    pub(crate) fn sent(&self, ops: u64) {
+        publish(&self.in_flight, ops, 0);
+    }
+}
+
+/// What one thread was answered within one interval of the window.
+#[derive(Clone, Debug)]
+pub(crate) struct Interval {
+    /// The first is 0.
+    pub(crate) index: u64,
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
+    pub(crate) response: Histogram<u64>,
+}
+
+impl Interval {
+    pub(crate) fn new(index: u64) -> Self {
+        Self {
+            index,
+            completed: 0,
+            failed: 0,
+            response: histogram(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.completed += other.completed;
+        self.failed += other.failed;
+        add(&mut self.response, &other.response);
+    }
 }
 
 /// What the workers of one thread have seen, and in the end all of them.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    pub(crate) read: Latency,
-    pub(crate) write: Latency,
-    read_misses: u64,
-    failed: BTreeMap<&'static str, Failed>,
+    kinds: BTreeMap<Kind, Record>,
+    /// Warm-up and drain: what the window leaves out.
+    pub(crate) warmup: Phase,
+    pub(crate) drain: Phase,
+    messages: BTreeMap<&'static str, String>,
     workers_lost: u64,
     first_lost: Option<Instant>,
-    /// Operations answered after the end, and how long the slowest of them took.
-    late: u64,
     late_max: Duration,
-    counters: Arc<Counters>,
+    /// How late operations started that no answer was waited for.
+    pub(crate) lateness: Histogram<u64>,
+    interval_length: Duration,
+    interval: Interval,
+    shown: Arc<Shown>,
 }
 
-/// Operations that failed with one code.
+/// A part of the run outside of the window.
 #[derive(Clone, Debug)]
-pub(crate) struct Failed {
-    pub(crate) ops: u64,
-    /// What the first of them said.
-    pub(crate) message: String,
-}
-
-/// The latencies of one kind of operation, in nanoseconds: of all that started in the window, also where the answer
-/// came after its end, since the slowest are the most likely to. Nothing is sampled, and no value is cut off.
-#[derive(Clone, Debug)]
-pub(crate) struct Latency {
-    /// Operations answered in the window. The histograms hold the late ones as well.
-    completed: u64,
-    /// From the intended start to the answer.
+pub(crate) struct Phase {
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
     pub(crate) response: Histogram<u64>,
-    /// From the actual start to the answer.
-    pub(crate) service: Histogram<u64>,
 }
 
-impl Latency {
-    fn new() -> Self {
-        // Grows with the largest value.
-        let histogram = || Histogram::new(DIGITS).expect("as many digits as it can keep");
-        Self {
-            completed: 0,
-            response: histogram(),
-            service: histogram(),
-        }
-    }
+/// One kind of operation: latencies in nanoseconds of all that started in the window, also where the answer came after
+/// its end, since the slowest are the most likely to. Nothing is sampled, and no value is cut off.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    /// Answered in the window, refusals among them. The histograms hold the late ones as well.
+    pub(crate) completed: u64,
+    pub(crate) late: u64,
+    pub(crate) misses: u64,
+    /// From the intended start to the answer, and from the actual one: of what was done.
+    pub(crate) response: Histogram<u64>,
+    pub(crate) service: Histogram<u64>,
+    /// The same of what was refused.
+    pub(crate) refused_response: Histogram<u64>,
+    pub(crate) refused_service: Histogram<u64>,
+    /// By reason.
+    pub(crate) refused: BTreeMap<&'static str, u64>,
+    /// By code: how many, and their response times. Failures count whenever they happen: the warm-up must not hide them.
+    pub(crate) failed: BTreeMap<&'static str, Histogram<u64>>,
+}
 
-    fn record(&mut self, response: Duration, service: Duration, ops: u64) {
-        record(&mut self.response, response, ops);
-        record(&mut self.service, service, ops);
-    }
+pub(crate) fn histogram() -> Histogram<u64> {
+    // Grows with the largest value.
+    Histogram::new(DIGITS).expect("as many digits as it can keep")
+}
 
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.completed += other.completed;
-        let grows = "a histogram that grows takes any other";
-        self.response.add(&other.response).expect(grows);
-        self.service.add(&other.service).expect(grows);
-    }
-
-    /// How many operations were answered in the window.
-    pub(crate) fn completed(&self) -> u64 {
-        self.completed
-    }
+pub(crate) fn add(sum: &mut Histogram<u64>, other: &Histogram<u64>) {
+    sum.add(other)
+        .expect("a histogram that grows takes any other");
 }
 
 fn record(histogram: &mut Histogram<u64>, latency: Duration, ops: u64) {
@@ -95,50 +136,194 @@ fn record(histogram: &mut Histogram<u64>, latency: Duration, ops: u64) {
         .expect("a histogram that grows takes any value");
 }
 
-impl Recorder {
-    pub(crate) fn new(counters: Arc<Counters>) -> Self {
+impl Phase {
+    fn new() -> Self {
         Self {
-            read: Latency::new(),
-            write: Latency::new(),
-            read_misses: 0,
-            workers_lost: 0,
-            first_lost: None,
-            failed: BTreeMap::new(),
-            late: 0,
-            late_max: Duration::ZERO,
-            counters,
+            completed: 0,
+            failed: 0,
+            response: histogram(),
         }
     }
 
-    /// Records what a worker received at `now`. Failures count whenever they happen; the warm-up must not hide them.
-    pub(crate) fn record(&mut self, answer: Answer, now: Instant, stop: &Stop) {
-        let Answer {
-            sent,
-            succeeded,
-            misses,
-            failures,
-        } = answer;
-        for (failure, ops) in failures {
-            self.fail(failure, ops);
+    fn add(&mut self, other: &Self) {
+        self.completed += other.completed;
+        self.failed += other.failed;
+        add(&mut self.response, &other.response);
+    }
+}
+
+impl Record {
+    fn new() -> Self {
+        Self {
+            completed: 0,
+            late: 0,
+            misses: 0,
+            response: histogram(),
+            service: histogram(),
+            refused_response: histogram(),
+            refused_service: histogram(),
+            refused: BTreeMap::new(),
+            failed: BTreeMap::new(),
         }
-        if succeeded == 0 || !stop.is_warm(sent.started) {
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.completed += other.completed;
+        self.late += other.late;
+        self.misses += other.misses;
+        add(&mut self.response, &other.response);
+        add(&mut self.service, &other.service);
+        add(&mut self.refused_response, &other.refused_response);
+        add(&mut self.refused_service, &other.refused_service);
+        for (reason, ops) in &other.refused {
+            *self.refused.entry(reason).or_default() += ops;
+        }
+        for (code, failed) in &other.failed {
+            add(self.failed.entry(code).or_insert_with(histogram), failed);
+        }
+    }
+
+    pub(crate) fn failed_ops(&self) -> u64 {
+        self.failed.values().map(Histogram::len).sum()
+    }
+}
+
+impl Recorder {
+    pub(crate) fn new(shown: Arc<Shown>, interval_length: Duration) -> Self {
+        Self {
+            kinds: BTreeMap::new(),
+            warmup: Phase::new(),
+            drain: Phase::new(),
+            messages: BTreeMap::new(),
+            workers_lost: 0,
+            first_lost: None,
+            late_max: Duration::ZERO,
+            lateness: histogram(),
+            interval_length,
+            interval: Interval::new(0),
+            shown,
+        }
+    }
+
+    /// Records operations of one kind that were done at `now`, and how many of them found nothing.
+    pub(crate) fn done(
+        &mut self,
+        kind: Kind,
+        ops: u64,
+        misses: u64,
+        sent: &Sent,
+        now: Instant,
+        stop: &Stop,
+    ) {
+        let Some(is_late) = self.answered(ops, sent, now, stop) else {
             return;
-        }
-        let response = now.saturating_duration_since(sent.intended);
-        let service = now.saturating_duration_since(sent.started);
-        let latency = match sent.kind {
-            Kind::Read => &mut self.read,
-            Kind::Write => &mut self.write,
         };
-        latency.record(response, service, succeeded);
-        if stop.is_over(now) {
-            self.late += succeeded;
-            self.late_max = self.late_max.max(response);
-            return;
+        let of = self.kinds.entry(kind).or_insert_with(Record::new);
+        of.count(ops, is_late);
+        if !is_late {
+            of.misses += misses;
         }
-        latency.completed += succeeded;
-        self.read_misses += misses;
-        publish(&self.counters.completed, succeeded);
+        let (response, service) = times(sent, now);
+        record(&mut of.response, response, ops);
+        record(&mut of.service, service, ops);
+    }
+
+    /// Records an operation that was refused at `now`.
+    pub(crate) fn refused(
+        &mut self,
+        kind: Kind,
+        reason: &'static str,
+        sent: &Sent,
+        now: Instant,
+        stop: &Stop,
+    ) {
+        let Some(is_late) = self.answered(1, sent, now, stop) else {
+            return;
+        };
+        let of = self.kinds.entry(kind).or_insert_with(Record::new);
+        of.count(1, is_late);
+        if !is_late {
+            *of.refused.entry(reason).or_default() += 1;
+        }
+        let (response, service) = times(sent, now);
+        record(&mut of.refused_response, response, 1);
+        record(&mut of.refused_service, service, 1);
+    }
+
+    /// Counts what was answered, in the window and its interval or in the phase that it belongs to. Returns whether it
+    /// is late; `None` if it is of the warm-up.
+    fn answered(&mut self, ops: u64, sent: &Sent, now: Instant, stop: &Stop) -> Option<bool> {
+        let (response, _) = times(sent, now);
+        if !stop.is_warm(sent.intended) {
+            self.warmup.completed += ops;
+            record(&mut self.warmup.response, response, ops);
+            return None;
+        }
+        let is_late = stop.is_over(now);
+        if is_late {
+            self.late_max = self.late_max.max(response);
+            self.drain.completed += ops;
+            record(&mut self.drain.response, response, ops);
+        } else {
+            publish(&self.shown.completed, ops, 0);
+            let interval = self.interval_at(now, stop);
+            interval.completed += ops;
+            record(&mut interval.response, response, ops);
+        }
+        Some(is_late)
+    }
+
+    /// Records an operation that failed at `now`. It counts whenever that is.
+    pub(crate) fn failed(
+        &mut self,
+        kind: Kind,
+        failure: Failure,
+        sent: &Sent,
+        now: Instant,
+        stop: &Stop,
+    ) {
+        publish(&self.shown.failed, 1, 0);
+        let code = code_name(failure.code);
+        self.messages.entry(code).or_insert(failure.message);
+        let (response, _) = times(sent, now);
+        let of = self.kinds.entry(kind).or_insert_with(Record::new);
+        let failed = of.failed.entry(code).or_insert_with(histogram);
+        record(failed, response, 1);
+        if !stop.is_warm(sent.intended) {
+            self.warmup.failed += 1;
+        } else if stop.is_over(now) {
+            self.drain.failed += 1;
+        } else {
+            self.interval_at(now, stop).failed += 1;
+        }
+    }
+
+    /// Records what a watch was told at `now` of a write that was to start at `intended`.
+    pub(crate) fn event(&mut self, intended: Instant, now: Instant, stop: &Stop) {
+        let sent = Sent {
+            asked: Vec::new(),
+            calls: Vec::new(),
+            intended,
+            started: intended,
+        };
+        self.done(Kind::Event, 1, 0, &sent, now, stop);
+    }
+
+    /// Says that operations are not under way any more.
+    pub(crate) fn landed(&self, ops: u64) {
+        publish(&self.shown.in_flight, 0, ops);
+    }
+
+    /// Says that operations are under way.
+    pub(crate) fn sent(&self, ops: u64) {
+        self.shown.sent(ops);
+    }
+
+    /// Records how late an operation started for which there was room all the time.
+    pub(crate) fn late_start(&mut self, lateness: Duration, started: Instant, stop: &Stop) {
+        if stop.is_warm(started) {
+            record(&mut self.lateness, lateness, 1);
+        }
     }
 
     /// Records that a worker cannot go on from `now` on, unless it was done anyway.
@@ -149,42 +334,59 @@ impl Recorder {
         }
     }
 
-    fn fail(&mut self, failure: Failure, ops: u64) {
-        publish(&self.counters.failed, ops);
-        self.failed
-            .entry(code_name(failure.code))
-            .or_insert(Failed {
-                ops: 0,
-                message: failure.message,
-            })
-            .ops += ops;
+    /// Records that a watch was not told of everything.
+    pub(crate) fn lose_watch(&mut self, now: Instant) {
+        self.workers_lost += 1;
+        self.first_lost = earlier(self.first_lost, Some(now));
+    }
+
+    /// The interval that `now` lies in; those before it are over.
+    fn interval_at(&mut self, now: Instant, stop: &Stop) -> &mut Interval {
+        let since = now.saturating_duration_since(stop.window_start());
+        // Cheap where most answers come: in the interval of the one before.
+        let start = self.interval_length.as_nanos() * u128::from(self.interval.index);
+        if since.as_nanos() >= start + self.interval_length.as_nanos() {
+            let index = since.as_nanos() / self.interval_length.as_nanos();
+            let index = u64::try_from(index).expect("intervals of a run that ends");
+            let over = std::mem::replace(&mut self.interval, Interval::new(index));
+            self.shown.lock().push(over);
+        }
+        &mut self.interval
+    }
+
+    /// Ends the last interval.
+    pub(crate) fn finish(&mut self) {
+        let next = Interval::new(self.interval.index + 1);
+        let last = std::mem::replace(&mut self.interval, next);
+        self.shown.lock().push(last);
     }
 
     /// Adds what another thread has seen.
     pub(crate) fn add(&mut self, other: &Self) {
-        self.read.add(&other.read);
-        self.write.add(&other.write);
-        for (code, failed) in &other.failed {
-            self.failed
-                .entry(code)
-                .and_modify(|seen| seen.ops += failed.ops)
-                .or_insert_with(|| failed.clone());
+        for (kind, record) in &other.kinds {
+            let of = self.kinds.entry(*kind).or_insert_with(Record::new);
+            of.add(record);
         }
-        self.read_misses += other.read_misses;
+        self.warmup.add(&other.warmup);
+        self.drain.add(&other.drain);
+        for (code, message) in &other.messages {
+            let seen = self.messages.entry(code);
+            seen.or_insert_with(|| message.clone());
+        }
         self.workers_lost += other.workers_lost;
         self.first_lost = earlier(self.first_lost, other.first_lost);
-        self.late += other.late;
         self.late_max = self.late_max.max(other.late_max);
+        add(&mut self.lateness, &other.lateness);
     }
 
-    /// Failed operations by the name of their code.
-    pub(crate) fn failed(&self) -> &BTreeMap<&'static str, Failed> {
-        &self.failed
+    /// Every kind of operation that there was.
+    pub(crate) fn kinds(&self) -> &BTreeMap<Kind, Record> {
+        &self.kinds
     }
 
-    /// Reads of `read.completed()` that found no key.
-    pub(crate) fn read_misses(&self) -> u64 {
-        self.read_misses
+    /// What the first failure of each code said.
+    pub(crate) fn messages(&self) -> &BTreeMap<&'static str, String> {
+        &self.messages
     }
 
     /// Workers whose stream or connection was gone before the end, and when the first of them was.
@@ -192,10 +394,27 @@ impl Recorder {
         (self.workers_lost, self.first_lost)
     }
 
-    /// Operations that were in flight at the end and answered after it, and how long the slowest of them took.
-    pub(crate) fn late(&self) -> (u64, Duration) {
-        (self.late, self.late_max)
+    /// How long the slowest operation took that was in flight at the end and answered after it.
+    pub(crate) fn late_max(&self) -> Duration {
+        self.late_max
     }
+}
+
+impl Record {
+    fn count(&mut self, ops: u64, is_late: bool) {
+        match is_late {
+            true => self.late += ops,
+            false => self.completed += ops,
+        }
+    }
+}
+
+/// Response time and service time.
+fn times(sent: &Sent, now: Instant) -> (Duration, Duration) {
+    (
+        now.saturating_duration_since(sent.intended),
+        now.saturating_duration_since(sent.started),
+    )
 }
 
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
@@ -203,21 +422,23 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 }
 
 /// A plain addition: there is one writer.
-fn publish(counter: &AtomicU64, ops: u64) {
-    counter.store(counter.load(Ordering::Relaxed) + ops, Ordering::Relaxed);
+fn publish(counter: &AtomicU64, more: u64, less: u64) {
+    let count = counter.load(Ordering::Relaxed) + more;
+    counter.store(count.saturating_sub(less), Ordering::Relaxed);
 }
 
-/// The code of operations that nobody answered.
+/// The failure of operations that nobody answered.
 pub(crate) fn unanswered(waited: Duration) -> Failure {
     Failure::new(
         Code::DeadlineExceeded,
         format!("no answer within {waited:.1?}"),
+        Outcome::Unknown,
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::lane::Sent;
+    use super::super::operation::Asked;
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
@@ -235,56 +456,67 @@ mod tests {
             Self {
                 start,
                 stop: Stop::new(start, 10 * MS, Some(10 * MS), None),
-                recorder: Recorder::new(Arc::default()),
+                recorder: Recorder::new(Arc::default(), 4 * MS),
             }
         }
 
-        fn answer(
-            &mut self,
-            intended: u32,
-            started: u32,
-            answered: u32,
-            failures: &[(Failure, u64)],
-        ) {
-            let failed: u64 = failures.iter().map(|(_, ops)| ops).sum();
-            let answer = Answer {
-                sent: Sent {
-                    kind: Kind::Read,
-                    ops: 4,
-                    intended: self.start + intended * MS,
-                    started: self.start + started * MS,
-                },
-                succeeded: 4 - failed,
-                misses: 1,
-                failures: failures.to_vec(),
-            };
-            let now = self.start + answered * MS;
-            self.recorder.record(answer, now, &self.stop);
+        fn sent(&self, intended: u32, started: u32) -> Sent {
+            let kind = Kind::Read;
+            Sent {
+                asked: vec![Asked { kind, key: 0 }; 4],
+                calls: Vec::new(),
+                intended: self.start + intended * MS,
+                started: self.start + started * MS,
+            }
         }
+
+        /// Of four reads, one of which found nothing.
+        fn answer(&mut self, intended: u32, started: u32, answered: u32) {
+            let sent = self.sent(intended, started);
+            let now = self.start + answered * MS;
+            self.recorder.done(Kind::Read, 4, 1, &sent, now, &self.stop);
+        }
+
+        fn fail(&mut self, started: u32, answered: u32, message: &str) {
+            let sent = self.sent(started, started);
+            let now = self.start + answered * MS;
+            let failure = Failure::new(Code::Aborted, message, Outcome::NotApplied);
+            self.recorder
+                .failed(Kind::Read, failure, &sent, now, &self.stop);
+        }
+
+        fn read(&self) -> &Record {
+            &self.recorder.kinds[&Kind::Read]
+        }
+    }
+
+    fn ms(histogram: &Histogram<u64>) -> f64 {
+        (histogram.max() as f64 / 1e6).round()
     }
 
     #[test]
     fn only_the_window_is_measured_and_the_rest_is_told() {
         let mut case = Case::new();
-        case.answer(0, 0, 1, &[]); // warm-up
-        case.answer(9, 9, 11, &[]); // begun in the warm-up
-        case.answer(11, 11, 20, &[]); // measured
-        case.answer(15, 15, 45, &[]); // late
-        assert_eq!(case.recorder.read.completed(), 4);
-        assert_eq!(case.recorder.write.completed(), 0);
-        assert_eq!(case.recorder.read_misses(), 1);
-        assert_eq!(case.recorder.late(), (4, 30 * MS));
+        case.answer(0, 0, 1); // warm-up
+        case.answer(9, 9, 11); // begun in the warm-up
+        case.answer(11, 11, 20); // measured
+        case.answer(15, 15, 45); // late
+        let read = case.read();
+        assert_eq!((read.completed, read.late, read.misses), (4, 4, 1));
+        assert_eq!(case.recorder.kinds.len(), 1);
+        assert_eq!(case.recorder.late_max(), 30 * MS);
+        assert_eq!(case.recorder.warmup.completed, 8);
+        assert_eq!(case.recorder.drain.completed, 4);
     }
 
     #[test]
     fn a_late_answer_shows_in_the_latencies() {
         let mut case = Case::new();
-        case.answer(15, 15, 45, &[]);
-        let ms = |histogram: &Histogram<u64>| (histogram.max() as f64 / 1e6).round();
-        assert_eq!(case.recorder.read.completed(), 0);
-        assert_eq!(case.recorder.read.response.len(), 4);
-        assert_eq!(ms(&case.recorder.read.response), 30.0);
-        assert_eq!(ms(&case.recorder.read.service), 30.0);
+        case.answer(15, 15, 45);
+        let read = case.read();
+        assert_eq!(read.completed, 0);
+        assert_eq!(read.response.len(), 4);
+        assert_eq!((ms(&read.response), ms(&read.service)), (30.0, 30.0));
     }
 
     #[test]
@@ -294,7 +526,7 @@ mod tests {
             let now = case.start + lost * MS;
             case.recorder.lose_worker(now, &case.stop);
         }
-        let mut sum = Recorder::new(Arc::default());
+        let mut sum = Recorder::new(Arc::default(), MS);
         sum.add(&case.recorder);
         sum.add(&case.recorder);
         assert_eq!(sum.lost(), (4, Some(case.start + 12 * MS)));
@@ -303,35 +535,57 @@ mod tests {
     #[test]
     fn response_time_counts_from_the_intended_start() {
         let mut case = Case::new();
-        case.answer(11, 16, 18, &[]);
-        let ms = |histogram: &Histogram<u64>| (histogram.max() as f64 / 1e6).round();
-        assert_eq!(ms(&case.recorder.read.response), 7.0);
-        assert_eq!(ms(&case.recorder.read.service), 2.0);
+        case.answer(11, 16, 18);
+        let read = case.read();
+        assert_eq!((ms(&read.response), ms(&read.service)), (7.0, 2.0));
     }
 
     #[test]
     fn failures_count_always_and_keep_their_first_words() {
         let mut case = Case::new();
-        let failure = |message: &str| Failure::new(Code::Aborted, message);
-        case.answer(0, 0, 1, &[(failure("one"), 1), (failure("two"), 1)]);
-        case.answer(30, 30, 31, &[(failure("three"), 4)]);
+        case.fail(0, 1, "one");
+        case.fail(0, 1, "two");
+        case.fail(12, 13, "three");
+        case.fail(15, 31, "four");
 
-        let mut sum = Recorder::new(Arc::default());
+        let mut sum = Recorder::new(Arc::default(), MS);
         sum.add(&case.recorder);
         sum.add(&case.recorder);
-        let aborted = &sum.failed()["ABORTED"];
-        assert_eq!((aborted.ops, aborted.message.as_str()), (12, "one"));
-        assert_eq!(sum.read.completed(), 0);
+        let read = &sum.kinds[&Kind::Read];
+        assert_eq!((read.completed, read.failed_ops()), (0, 8));
+        assert_eq!(ms(&read.failed["ABORTED"]), 16.0);
+        assert_eq!(sum.messages["ABORTED"], "one");
+        assert_eq!((sum.warmup.failed, sum.drain.failed), (4, 2));
     }
 
     #[test]
-    fn threads_add_up() {
-        let mut one = Case::new();
-        one.answer(11, 11, 12, &[]);
-        let mut other = Case::new();
-        other.answer(11, 11, 19, &[]);
-        one.recorder.add(&other.recorder);
-        assert_eq!(one.recorder.read.completed(), 8);
-        assert_eq!((one.recorder.read.response.max() as f64 / 1e6).round(), 8.0);
+    fn a_refusal_is_an_answer_with_latencies_of_its_own() {
+        let mut case = Case::new();
+        case.answer(11, 11, 12);
+        let sent = case.sent(11, 12);
+        let now = case.start + 16 * MS;
+        let (recorder, stop) = (&mut case.recorder, &case.stop);
+        recorder.refused(Kind::Read, "KEY_EXISTS", &sent, now, stop);
+        let read = case.read();
+        assert_eq!((read.completed, read.refused["KEY_EXISTS"]), (5, 1));
+        assert_eq!((ms(&read.response), ms(&read.refused_response)), (1.0, 5.0));
+    }
+
+    #[test]
+    fn intervals_add_up_to_the_window() {
+        let mut case = Case::new();
+        for answered in [11, 12, 14, 19, 20, 25] {
+            case.answer(10, 10, answered);
+        }
+        case.fail(12, 19, "why");
+        case.recorder.finish();
+        let intervals = case.recorder.shown.take_intervals();
+        let counts: Vec<_> = intervals
+            .iter()
+            .map(|of| (of.index, of.completed, of.failed))
+            .collect();
+        // From 10, 14 and 18 ms on.
+        assert_eq!(counts, [(0, 8, 0), (1, 4, 0), (2, 8, 1)]);
+        assert_eq!(case.read().completed, 20);
     }
 }

@@ -1,37 +1,47 @@
 //! A run from beginning to end: open, start together, measure, collect.
 
 use std::io;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
-use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
-use super::args::Args;
+use super::history::{Before, History};
 use super::keys::Keys;
-use super::progress::{self, Progress};
-use super::recorder::{Counters, Recorder};
-use super::report::Report;
+use super::pacing::{Paced, Pacing};
+use super::prepare::prepare;
+use super::recorder::Recorder;
 use super::settings::Settings;
 use super::stop::Stop;
 use super::target::Target;
 use super::threads::{Driven, Driver, Plan};
+use super::timeline::Timeline;
+use super::verify::history as checked;
+use super::view::View;
+
+/// How often who watches is shown how far it is.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Why there is nothing to report.
 #[derive(Debug)]
-pub enum RunError {
+pub(crate) enum RunError {
     /// The arguments contradict each other, or what the server allows.
     Arguments(String),
     /// The server cannot be reached, or is none.
     Target(String),
 }
 
-/// Measured by [`run`], before it becomes a report.
+/// Measured, before it becomes a report.
 #[derive(Debug)]
 pub(crate) struct Measured {
     pub(crate) recorder: Recorder,
+    pub(crate) timeline: Timeline,
+    /// When measuring began.
+    pub(crate) started_at: SystemTime,
     pub(crate) elapsed: Duration,
+    /// From the end of the window until everything was answered.
+    pub(crate) drain: Duration,
     pub(crate) client_cpu: Duration,
     pub(crate) server_cpu: Option<Duration>,
     /// Workers whose stream or connection was gone before the end, and when the first of them was: in seconds after
@@ -39,65 +49,83 @@ pub(crate) struct Measured {
     pub(crate) lost: (u64, Option<f64>),
     /// The signal that ended the run before its time.
     pub(crate) interrupted: Option<SignalKind>,
+    /// Of an open loop.
+    pub(crate) paced: Option<Paced>,
+    /// What everyone asked and was answered; the error says why that is not known.
+    pub(crate) history: Option<Result<checked::History, String>>,
 }
 
-/// Does what the arguments say, and reports.
+/// Several generators that start at the same time.
+#[derive(Debug)]
+pub(crate) struct Barrier {
+    /// Told when everything is connected.
+    pub(crate) ready: oneshot::Sender<()>,
+    /// Tells to start; dropped, that there will be no start.
+    pub(crate) go: oneshot::Receiver<()>,
+}
+
+/// Runs once, against a server that is there.
 ///
-/// Blocks until the run is over: for as long as it is to measure, and for the answers after that, each at most its
+/// Waits until the run is over: for as long as it is to measure, and for the answers after that, each at most its
 /// timeout. Ctrl-C or SIGTERM ends it early, within two seconds, and what was measured until then is reported; a second
 /// one ends the process.
-///
-/// # Errors
-///
-/// [`RunError`] if nothing was measured. Failed operations are part of the report.
-pub fn run(args: &Args) -> Result<Report, RunError> {
-    let settings = Arc::new(Settings::new(args).map_err(RunError::Arguments)?);
-    let system = |error: io::Error| RunError::Target(format!("the system refuses: {error}"));
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(system)?;
-    let (report, target) = runtime.block_on(async {
-        let target = Target::open(args.address.as_deref(), &settings)
-            .await
-            .map_err(RunError::Target)?;
-        settings
-            .check(&target.limits)
-            .map_err(RunError::Arguments)?;
-        let measured = measure(&settings, &target, Progress::new(args.quiet)).await?;
-        Ok((Report::new(&settings, &target, &measured), target))
-    })?;
-    // With the runtime goes our own connection, which an embedded server would wait for.
-    drop(runtime);
-    target.close().map_err(RunError::Target)?;
-    Ok(report)
-}
-
-async fn measure(
+pub(crate) async fn measure(
     settings: &Arc<Settings>,
     target: &Target,
-    mut progress: Progress,
+    interrupts: &mut Interrupts,
+    view: &mut dyn View,
+    barrier: Option<Barrier>,
 ) -> Result<Measured, RunError> {
+    let sessions = prepare(settings, target).await.map_err(RunError::Target)?;
     let (start, started) = watch::channel(None);
+    let (last_revision, revision_seen) = watch::channel(None);
+    let before = match settings.verify {
+        true => Some(
+            Before::look(settings, target)
+                .await
+                .map_err(RunError::Target)?,
+        ),
+        false => None,
+    };
     let plan = Plan {
         settings: Arc::clone(settings),
         address: Arc::clone(&target.address),
-        keys: Keys::new(settings.keys, settings.key_dist),
+        keys: Keys::new(settings.keys, settings.key_dist, settings.part),
+        sessions: Arc::new(Mutex::new(sessions.into_iter().map(Some).collect())),
+        history: before.as_ref().map(Before::seed),
         start: started,
     };
+    let cannot_start = |error| RunError::Target(format!("cannot start a thread: {error}"));
+    let (pacing, mut inlets) = match &settings.open_loop {
+        None => (None, Vec::new()),
+        Some(open_loop) => {
+            let (pacing, inlets) = Pacing::new(settings, open_loop);
+            (Some(pacing), inlets)
+        }
+    };
+    inlets.reverse();
     let mut drivers = (0..settings.threads)
-        .map(|index| Driver::spawn(index, plan.clone()))
+        .map(|index| Driver::workers(index, plan.clone(), inlets.pop()))
         .collect::<io::Result<Vec<_>>>()
-        .map_err(|error| RunError::Target(format!("cannot start a thread: {error}")))?;
-    for driver in &mut drivers {
+        .map_err(cannot_start)?;
+    let mut watches = match settings.watchers {
+        0 => None,
+        _ => Some(Driver::watchers(plan.clone(), revision_seen).map_err(cannot_start)?),
+    };
+    for driver in drivers.iter_mut().chain(&mut watches) {
         (&mut driver.ready)
             .await
             .unwrap_or_else(|_| Err("a thread has ended without a word".to_owned()))
             .map_err(RunError::Target)?;
     }
 
-    let mut interrupts = Interrupts::new()
-        .map_err(|error| RunError::Target(format!("cannot wait for Ctrl-C: {error}")))?;
+    if let Some(barrier) = barrier {
+        let _ = barrier.ready.send(());
+        tokio::select! {
+            go = barrier.go => go.map_err(|_| RunError::Target("nobody said to start".to_owned()))?,
+            signal = interrupts.recv() => std::process::exit(super::interrupted(signal)),
+        }
+    }
     // Without a warm-up the load begins with the start, and asking then would race with it.
     let before_start = match settings.warmup.is_zero() {
         true => target.cpu_time().await,
@@ -109,28 +137,72 @@ async fn measure(
         settings.duration,
         settings.requests,
     ));
+    let started_at = SystemTime::now() + settings.warmup;
     start.send_replace(Some(Arc::clone(&stop)));
-    let counters: Vec<_> = drivers
-        .iter()
-        .map(|driver| Arc::clone(&driver.counters))
-        .collect();
-    let (driven, server_cpu) = tokio::select! {
-        both = async {
-            let before = match settings.warmup.is_zero() {
-                true => before_start,
-                false => {
-                    tokio::time::sleep_until(stop.window_start().into()).await;
-                    target.cpu_time().await
-                }
-            };
-            let driven = join(drivers).await;
-            let after = target.cpu_time().await;
-            (driven, after.zip(before).map(|(after, before)| after.saturating_sub(before)))
-        } => both,
-        never = watch_over(&stop, &mut interrupts, &mut progress, &counters) => match never {},
+    let running = pacing
+        .map(|pacing| pacing.start(Arc::clone(&stop)))
+        .transpose()
+        .map_err(cannot_start)?;
+    let shown = drivers.iter().chain(&watches);
+    let shown = shown.map(|driver| Arc::clone(&driver.shown)).collect();
+    let mut timeline = Timeline::new(shown, settings.interval);
+
+    let mut looks = tokio::time::interval(LOOK_INTERVAL);
+    let everything = async {
+        let before = match settings.warmup.is_zero() {
+            true => before_start,
+            false => {
+                tokio::time::sleep_until(stop.window_start().into()).await;
+                target.cpu_time().await
+            }
+        };
+        let mut driven = join(drivers).await;
+        let after = target.cpu_time().await;
+        if let Some(watches) = watches {
+            // If the server does not tell, there is nothing more to wait for.
+            let revision = target.revision().await.unwrap_or(0);
+            last_revision.send_replace(Some(revision));
+            driven.extend(join(vec![watches]).await);
+        }
+        let cpu = after.zip(before);
+        (
+            driven,
+            cpu.map(|(after, before)| after.saturating_sub(before)),
+        )
     };
-    progress.clear();
-    Ok(sum_up(&stop, driven, server_cpu, interrupts.first))
+    tokio::pin!(everything);
+    let (driven, server_cpu) = loop {
+        tokio::select! {
+            done = &mut everything => break done,
+            _ = looks.tick() => {
+                let now = Instant::now();
+                let dropped = running.as_ref().map_or(0, |running| running.dropped());
+                timeline.look(now, &stop, dropped);
+                view.show(settings, &timeline, &stop, dropped);
+            }
+            signal = interrupts.recv() => {
+                if interrupts.first.is_some() {
+                    view.end();
+                    std::process::exit(super::interrupted(signal));
+                }
+                interrupts.first = Some(signal);
+                stop.interrupt(Instant::now());
+                if let Some(running) = &running {
+                    running.stop();
+                }
+            }
+        }
+    };
+    let paced = running.map(|running| running.finish());
+    timeline.collect();
+    view.end();
+    let (mut measured, history) = sum_up(&stop, driven, server_cpu, timeline, paced);
+    measured.started_at = started_at;
+    measured.interrupted = interrupts.first;
+    measured.history = history
+        .zip(before)
+        .map(|(history, before)| history.complete(before, settings));
+    Ok(measured)
 }
 
 async fn join(drivers: Vec<Driver>) -> Vec<Driven> {
@@ -148,15 +220,19 @@ async fn join(drivers: Vec<Driver>) -> Vec<Driven> {
 
 /// What ends a run before its time.
 #[derive(Debug)]
-struct Interrupts {
+pub(crate) struct Interrupts {
     ctrl_c: Signal,
     terminate: Signal,
     /// Which came first, if any did.
-    first: Option<SignalKind>,
+    pub(crate) first: Option<SignalKind>,
 }
 
 impl Interrupts {
-    fn new() -> io::Result<Self> {
+    /// Takes the signals of this process.
+    ///
+    /// # Errors
+    /// If the system does not let it.
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             ctrl_c: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -173,56 +249,49 @@ impl Interrupts {
     }
 }
 
-/// Draws the progress, and turns Ctrl-C and SIGTERM into a stop.
-async fn watch_over(
-    stop: &Stop,
-    interrupts: &mut Interrupts,
-    progress: &mut Progress,
-    counters: &[Arc<Counters>],
-) -> std::convert::Infallible {
-    let mut ticks = tokio::time::interval(progress::INTERVAL);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => progress.draw(counters, stop),
-            signal = interrupts.recv() => {
-                if interrupts.first.is_some() {
-                    std::process::exit(super::interrupted(signal));
-                }
-                interrupts.first = Some(signal);
-                stop.interrupt(Instant::now());
-            }
-        }
-    }
-}
-
 fn sum_up(
     stop: &Stop,
     driven: Vec<Driven>,
     server_cpu: Option<Duration>,
-    interrupted: Option<SignalKind>,
-) -> Measured {
-    let mut recorder = Recorder::new(Arc::default());
+    timeline: Timeline,
+    paced: Option<Paced>,
+) -> (Measured, Option<History>) {
+    let mut recorder = Recorder::new(Arc::default(), Duration::from_secs(1));
     let mut client_cpu = Duration::ZERO;
     let mut finished = stop.window_start();
+    let mut history: Option<History> = None;
     for one in driven {
         recorder.add(&one.recorder);
         client_cpu += one.cpu;
         finished = finished.max(one.finished);
+        match (&mut history, one.history) {
+            (Some(history), Some(more)) => history.add(more),
+            (none, more) => *none = more,
+        }
+    }
+    if let Some(paced) = &paced {
+        client_cpu += paced.cpu;
     }
     // Workers are done before the end if they have spent the count, or lost their connections.
     let end = stop.end().map_or(finished, |end| end.min(finished));
     let (lost, first_lost) = recorder.lost();
     let seconds = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64();
     let start = stop.window_start();
-    Measured {
+    let measured = Measured {
         lost: (
             lost,
             first_lost.map(|first| seconds(start, first) - seconds(first, start)),
         ),
         recorder,
-        elapsed: end.saturating_duration_since(stop.window_start()),
+        timeline,
+        started_at: SystemTime::UNIX_EPOCH,
+        elapsed: end.saturating_duration_since(start),
+        drain: finished.saturating_duration_since(end),
         client_cpu,
         server_cpu,
-        interrupted,
-    }
+        interrupted: None,
+        paced,
+        history: None,
+    };
+    (measured, history)
 }

@@ -4,10 +4,14 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::args::DurationStop;
+use super::worker::{GRACE, INTERRUPT_GRACE};
+
 /// Decides for all workers together whether another operation is sent, and which operations count: those that start
 /// after the warm-up and are answered before the end. Latencies are taken of those answered after it, too.
 #[derive(Debug)]
 pub(crate) struct Stop {
+    start: Instant,
     window_start: Instant,
     window_end: Option<Instant>,
     /// Operations still to be sent.
@@ -25,6 +29,7 @@ impl Stop {
     ) -> Self {
         let window_start = start + warmup;
         Self {
+            start,
             window_start,
             window_end: duration.map(|duration| window_start + duration),
             budget: requests.map(AtomicU64::new),
@@ -47,6 +52,40 @@ impl Stop {
                 left.min(wanted)
             }
             _ => wanted,
+        }
+    }
+
+    /// Nanoseconds from the start; 0 before it.
+    pub(crate) fn nanos_of(&self, instant: Instant) -> u64 {
+        let since = instant.saturating_duration_since(self.start);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// The instant so many nanoseconds after the start.
+    pub(crate) fn instant_of(&self, nanos: u64) -> Instant {
+        self.start + Duration::from_nanos(nanos)
+    }
+
+    /// Operations that started at this instant or before should have been answered by `now`, if any.
+    pub(crate) fn latest_start(&self, now: Instant, patience: Duration) -> Option<Instant> {
+        let is_last_call = self
+            .interrupted()
+            .is_some_and(|interrupted| now >= interrupted + INTERRUPT_GRACE);
+        match is_last_call {
+            true => Some(now),
+            // `None` in the first moments after the machine has started.
+            false => now.checked_sub(patience + GRACE),
+        }
+    }
+
+    /// Whether what was due can no longer be sent: the time is over, and with it the patience for what had to wait.
+    pub(crate) fn is_too_late(&self, now: Instant, how: DurationStop, patience: Duration) -> bool {
+        let Some(end) = self.end() else {
+            return false;
+        };
+        match how == DurationStop::Wait && self.interrupted().is_none() {
+            true => now > end + patience,
+            false => now > end,
         }
     }
 

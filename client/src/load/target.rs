@@ -57,6 +57,17 @@ impl Target {
         })
     }
 
+    /// The connection beside the measured ones.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The store revision, if the server tells.
+    pub(crate) async fn revision(&self) -> Option<i64> {
+        let info = tokio::time::timeout(CPU_TIME_TIMEOUT, self.client.info()).await;
+        Some(info.ok()?.ok()?.revision)
+    }
+
     pub(crate) fn is_embedded(&self) -> bool {
         self.embedded.is_some()
     }

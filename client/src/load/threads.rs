@@ -2,24 +2,31 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{LocalBoxFuture, try_join_all};
 use nix::time::{ClockId, clock_gettime};
+use soloist::v1;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_local;
 
+use super::args::Engine;
 use super::connection::Connection;
+use super::feed::Feed;
+use super::history::{History, Recording, RecordingSeed};
 use super::keys::Keys;
 use super::lane::Lane;
-use super::recorder::{Counters, Recorder};
-use super::schedule::ClosedLoop;
+use super::pacing::Inlet;
+use super::raw_driver;
+use super::recorder::{Recorder, Shown};
 use super::settings::Settings;
 use super::stop::Stop;
-use super::worker::Worker;
+use super::verify::operation::Travel;
+use super::watchers;
+use super::worker::{Schedule, Worker};
 use super::workload::Workload;
 
 /// What all threads share.
@@ -29,6 +36,10 @@ pub(crate) struct Plan {
     /// HOST:PORT.
     pub(crate) address: Arc<str>,
     pub(crate) keys: Keys,
+    /// One for each worker, if the workload has any.
+    pub(crate) sessions: Arc<Mutex<Vec<Option<v1::Session>>>>,
+    /// What a history of the run needs, if there is to be one.
+    pub(crate) history: Option<RecordingSeed>,
     /// Set when everything is connected: the start.
     pub(crate) start: watch::Receiver<Option<Arc<Stop>>>,
 }
@@ -40,7 +51,7 @@ pub(crate) struct Driver {
     pub(crate) ready: oneshot::Receiver<Result<(), String>>,
     /// Answers when all of them are done.
     pub(crate) done: oneshot::Receiver<Driven>,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) shown: Arc<Shown>,
 }
 
 /// What came of one thread.
@@ -51,70 +62,116 @@ pub(crate) struct Driven {
     pub(crate) cpu: Duration,
     /// When the last worker was done.
     pub(crate) finished: Instant,
+    /// What its workers asked and were answered, if somebody wants to know.
+    pub(crate) history: Option<History>,
 }
 
 impl Driver {
     /// Starts thread `index`, counted from 0.
-    pub(crate) fn spawn(index: u64, plan: Plan) -> std::io::Result<Self> {
-        let counters = Arc::<Counters>::default();
+    pub(crate) fn workers(index: u64, plan: Plan, inlet: Option<Inlet>) -> std::io::Result<Self> {
+        let engine = plan.settings.engine;
+        Self::spawn(format!("load-{index}"), move |ready, shown| match engine {
+            Engine::Raw => Box::pin(raw_driver::drive(index, plan, inlet, ready, shown)),
+            Engine::Unary | Engine::Pipeline => Box::pin(drive(index, plan, inlet, ready, shown)),
+        })
+    }
+
+    /// Starts the thread of the watches. They end when they have seen the last revision.
+    pub(crate) fn watchers(
+        plan: Plan,
+        last_revision: watch::Receiver<Option<i64>>,
+    ) -> std::io::Result<Self> {
+        Self::spawn("load-watch".to_owned(), move |ready, shown| {
+            Box::pin(watch_over(plan, last_revision, ready, shown))
+        })
+    }
+
+    fn spawn(
+        name: String,
+        work: impl FnOnce(Ready, Arc<Shown>) -> LocalBoxFuture<'static, Option<Driven>> + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let shown = Arc::<Shown>::default();
         let (ready_sender, ready) = oneshot::channel();
         let (done_sender, done) = oneshot::channel();
-        let thread_counters = Arc::clone(&counters);
-        thread::Builder::new()
-            .name(format!("load-{index}"))
-            .spawn(move || {
-                let runtime = Builder::new_current_thread()
-                    .enable_all()
-                    .build_local(LocalOptions::default());
-                let runtime = match runtime {
-                    Ok(runtime) => runtime,
-                    Err(error) => {
-                        let why = format!("cannot start a runtime: {error}");
-                        return drop(ready_sender.send(Err(why)));
-                    }
-                };
-                let driving = drive(index, plan, ready_sender, thread_counters);
-                if let Some(driven) = runtime.block_on(driving) {
-                    // Nobody waits any more if another thread has failed.
-                    let _ = done_sender.send(driven);
+        let thread_shown = Arc::clone(&shown);
+        thread::Builder::new().name(name).spawn(move || {
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default());
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    let why = format!("cannot start a runtime: {error}");
+                    return drop(ready_sender.send(Err(why)));
                 }
-            })?;
-        Ok(Self {
-            ready,
-            done,
-            counters,
-        })
+            };
+            if let Some(driven) = runtime.block_on(work(ready_sender, thread_shown)) {
+                // Nobody waits any more if another thread has failed.
+                let _ = done_sender.send(driven);
+            }
+        })?;
+        Ok(Self { ready, done, shown })
     }
 }
 
-/// `None` if there is nothing to measure, because something could not be opened here or in another thread.
-async fn drive(
-    index: u64,
-    mut plan: Plan,
-    ready: oneshot::Sender<Result<(), String>>,
-    counters: Arc<Counters>,
-) -> Option<Driven> {
-    let workers = match open_workers(index, &plan).await {
-        Ok(workers) => workers,
+pub(super) type Ready = oneshot::Sender<Result<(), String>>;
+
+/// Says what was opened, and waits for the start. `None` if there will be none, because something could not be opened
+/// here or in another thread.
+pub(super) async fn start<T>(
+    opened: Result<T, String>,
+    ready: Ready,
+    plan: &mut Plan,
+) -> Option<(T, Arc<Stop>)> {
+    let opened = match opened {
+        Ok(opened) => opened,
         Err(error) => {
             let _ = ready.send(Err(error));
             return None;
         }
     };
     ready.send(Ok(())).ok()?;
-    let stop = plan
-        .start
-        .wait_for(Option::is_some)
-        .await
-        .ok()?
-        .clone()
-        .expect("waited for");
+    let started = plan.start.wait_for(Option::is_some).await.ok()?;
+    let stop = started.clone().expect("waited for");
+    Some((opened, stop))
+}
 
-    let recorder = Rc::new(RefCell::new(Recorder::new(counters)));
+async fn drive(
+    index: u64,
+    mut plan: Plan,
+    inlet: Option<Inlet>,
+    ready: Ready,
+    shown: Arc<Shown>,
+) -> Option<Driven> {
+    let schedule = match inlet {
+        None | Some(Inlet::Own(_)) => Schedule::Closed,
+        Some(Inlet::Queue(inlet)) => Schedule::Open(Rc::new(Feed::new(
+            inlet.due,
+            inlet.outstanding,
+            inlet.unsent,
+        ))),
+    };
+    let opened = open_workers(index, &plan, &schedule).await;
+    let (mut workers, stop) = start(opened, ready, &mut plan).await?;
+    let history = plan.history.take().map(RecordingSeed::grow);
+    if let Some(history) = &history {
+        let travel = match plan.settings.engine {
+            Engine::Pipeline => Travel::Frame,
+            Engine::Unary | Engine::Raw => Travel::Call,
+        };
+        for (number, worker) in &mut workers {
+            worker.witness = Some(history.witness(*number, travel, &stop));
+        }
+    }
+
+    let recorder = Recorder::new(shown, plan.settings.interval);
+    let recorder = Rc::new(RefCell::new(recorder));
     let running: Vec<_> = workers
         .into_iter()
-        .map(|worker| spawn_local(worker.run(Arc::clone(&stop), Rc::clone(&recorder))))
+        .map(|(_, worker)| spawn_local(worker.run(Arc::clone(&stop), Rc::clone(&recorder))))
         .collect();
+    // Whatever is still due goes away with the last worker.
+    drop(schedule);
     tokio::time::sleep_until(stop.window_start().into()).await;
     let cpu_before = thread_cpu_time();
     let mut finished = stop.window_start();
@@ -123,15 +180,38 @@ async fn drive(
     }
     let cpu = thread_cpu_time().saturating_sub(cpu_before);
     let recorder = Rc::into_inner(recorder).expect("all workers are done");
+    let mut recorder = recorder.into_inner();
+    recorder.finish();
     Some(Driven {
-        recorder: recorder.into_inner(),
+        recorder,
         cpu,
         finished,
+        history: history.map(Recording::finish),
     })
 }
 
+async fn watch_over(
+    mut plan: Plan,
+    last_revision: watch::Receiver<Option<i64>>,
+    ready: Ready,
+    shown: Arc<Shown>,
+) -> Option<Driven> {
+    let opened = watchers::open(
+        &plan.settings,
+        &plan.address,
+        plan.history.as_ref().map(|of| of.revision),
+    )
+    .await;
+    let (streams, stop) = start(opened, ready, &mut plan).await?;
+    Some(watchers::drive(plan, streams, stop, shown, last_revision).await)
+}
+
 /// Connection number `c` belongs to thread `c % threads`, worker `w` to connection `w % connections`.
-async fn open_workers(index: u64, plan: &Plan) -> Result<Vec<Worker<ClosedLoop>>, String> {
+async fn open_workers(
+    index: u64,
+    plan: &Plan,
+    schedule: &Schedule,
+) -> Result<Vec<(u64, Worker)>, String> {
     let settings = &plan.settings;
     let numbers: Vec<u64> = (0..settings.connections)
         .filter(|number| number % settings.threads == index)
@@ -145,7 +225,7 @@ async fn open_workers(index: u64, plan: &Plan) -> Result<Vec<Worker<ClosedLoop>>
     for (number, connection) in numbers.iter().zip(&connections) {
         for worker in 0..settings.workers() {
             if worker % settings.connections == *number {
-                opening.push(open_worker(worker, connection, plan));
+                opening.push(open_worker(worker, connection, plan, schedule));
             }
         }
     }
@@ -156,18 +236,36 @@ async fn open_worker(
     number: u64,
     connection: &Connection,
     plan: &Plan,
-) -> Result<Worker<ClosedLoop>, String> {
+    schedule: &Schedule,
+) -> Result<(u64, Worker), String> {
     let settings = &plan.settings;
-    Ok(Worker {
+    let worker = Worker {
         lane: Lane::open(connection, &plan.address, settings).await?,
-        workload: Workload::new(settings, plan.keys.clone(), number),
-        schedule: ClosedLoop,
+        workload: plan.workload(number),
+        schedule: schedule.clone(),
         frame_ops: settings.frame_ops,
         patience: settings.patience(),
-    })
+        duration_stop: settings.duration_stop,
+        witness: None,
+    };
+    Ok((number, worker))
 }
 
-fn thread_cpu_time() -> Duration {
+impl Plan {
+    /// What a worker sends.
+    pub(crate) fn workload(&self, number: u64) -> Workload {
+        let mut workload = Workload::new(&self.settings, self.keys.clone(), number);
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = sessions.get_mut(number as usize).and_then(Option::take);
+        if let Some(session) = session {
+            workload.set_session(session);
+        }
+        workload
+    }
+}
+
+/// CPU time of this thread.
+pub(crate) fn thread_cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
         .map(Duration::from)
         .expect("every thread has a CPU clock")

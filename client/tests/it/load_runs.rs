@@ -38,10 +38,12 @@ fn without_arguments_it_runs_the_seed() {
         .replace(',', "");
     assert_eq!(completed, (read_ops + write_ops).to_string());
     assert!(run.stdout.contains("embedded"));
-    assert!(run.stdout.contains("100 readers and 10 writers, pipeline"));
+    for words in ["readers 100", "writers 10", "engine pipeline"] {
+        assert!(run.stdout.contains(words), "{words} in {}", run.stdout);
+    }
     assert!(run.stdout.contains("failed       0"));
-    // Not a terminal: no progress.
-    assert_eq!(run.stderr, "");
+    // Not a terminal, and over before the first line is due.
+    assert!(run.stderr.lines().count() <= 1, "{}", run.stderr);
 }
 
 #[test]
@@ -52,7 +54,7 @@ fn a_report_for_programs_agrees_with_itself() {
     assert!(report["completed"].as_u64().unwrap() > 0);
     assert_eq!(report["seed"], 7);
     assert_eq!(report["elapsed_seconds"], 0.2);
-    assert_eq!(report["settings"]["warmup_seconds"], 0.05);
+    assert_eq!(report["settings"]["warmup"], "50ms");
     assert_eq!(report["server"]["embedded"], true);
     assert!(report["server_cpu_seconds"].as_f64().unwrap() > 0.0);
     assert!(report["client_cpu_seconds"].as_f64().unwrap() > 0.0);
@@ -168,7 +170,7 @@ async fn a_signal_reports_what_was_measured() {
         let run = Run::from(child.wait_with_output().unwrap());
         assert_eq!(run.code, Some(code), "{}", run.stderr);
         let report = run.report();
-        assert_eq!(report["interrupted"], true);
+        assert!(report["interrupted"].is_u64());
         assert_eq!(report["workers_lost"], 0, "{report}");
         assert!(report["completed"].as_u64() > Some(0), "{report}");
         assert!(

@@ -8,8 +8,12 @@
 mod calls;
 mod compare_and_set;
 mod examples;
+mod load_engines;
 mod load_errors;
+mod load_open;
 mod load_runs;
+mod load_tools;
+mod load_verify;
 mod machines;
 mod operations;
 mod pipeline;

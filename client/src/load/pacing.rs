@@ -1,0 +1,378 @@
+//! The open loop of a run: what is due goes to the workers while there is room for it, and is dropped and counted where
+//! there is none.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::args::{Arrival, Engine};
+use super::arrivals::{Arrivals, LoadSchedule, Ramp, Spread};
+use super::pacer::{Pace, Pacer, Sink, Taken};
+use super::settings::{OpenLoop, Rate, Settings};
+use super::stop::Stop;
+use super::threads::thread_cpu_time;
+
+/// An open loop, before it starts.
+pub(crate) struct Pacing {
+    arrivals: Arrivals,
+    schedule: LoadSchedule,
+    threads: Vec<mpsc::Sender<Instant>>,
+    outstanding: Arc<AtomicU64>,
+    unsent: Arc<AtomicU64>,
+    tally: Arc<Tally>,
+    /// Arrivals under way at most.
+    most: u64,
+    frame_ops: u64,
+    parts: u64,
+}
+
+/// Where what is due comes from, in one thread.
+#[derive(Debug)]
+pub(crate) enum Inlet {
+    /// From the pacer.
+    Queue(Queue),
+    /// The thread paces itself: it waits for its sockets, and can as well wait for what is due.
+    Own(Box<OwnPace>),
+}
+
+/// What the pacer hands to one thread.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) due: mpsc::Receiver<Instant>,
+    pub(crate) outstanding: Arc<AtomicU64>,
+    pub(crate) unsent: Arc<AtomicU64>,
+}
+
+/// The part of an open loop that one thread sees to itself.
+#[derive(Debug)]
+pub(crate) struct OwnPace {
+    arrivals: Option<Arrivals>,
+    pace: Option<Pace>,
+    outstanding: Arc<AtomicU64>,
+    unsent: Arc<AtomicU64>,
+    tally: Arc<Tally>,
+    most: u64,
+}
+
+/// An open loop under way.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// None: the threads pace themselves.
+    pacer: Option<Pacer>,
+    tally: Arc<Tally>,
+    unsent: Arc<AtomicU64>,
+    schedule: LoadSchedule,
+    frame_ops: u64,
+    parts: u64,
+    stop: Arc<Stop>,
+}
+
+/// Arrivals of the window; each is a frame.
+#[derive(Debug, Default)]
+struct Tally {
+    due: AtomicU64,
+    dropped: AtomicU64,
+    cpu_nanos: AtomicU64,
+}
+
+/// What an open loop came to.
+#[derive(Debug)]
+pub(crate) struct Paced {
+    /// Operations that were due in the window, and those of them that were never sent.
+    pub(crate) offered: u64,
+    pub(crate) dropped: u64,
+    schedule: LoadSchedule,
+    frame_ops: u64,
+    parts: u64,
+    /// From the start of the run to the window.
+    warmup: Duration,
+    /// Of its thread.
+    pub(crate) cpu: Duration,
+}
+
+impl OpenLoop {
+    /// Its rate, in frames of so many operations. The error names the flag.
+    pub(crate) fn schedule(&self, frame_ops: u64) -> Result<LoadSchedule, String> {
+        let per_frame = |ops: f64| ops / frame_ops as f64;
+        let ramp = |start, step, end: Option<f64>, max_duration| Ramp {
+            start: per_frame(start),
+            step: per_frame(step),
+            end: end.map(per_frame),
+            max_duration,
+        };
+        let schedule = match self.rate {
+            Rate::Const(rate) => LoadSchedule::constant(per_frame(rate)),
+            Rate::Step {
+                start,
+                step,
+                every,
+                end,
+                max_duration,
+            } => LoadSchedule::step(ramp(start, step, end, max_duration), every),
+            Rate::Line {
+                start,
+                slope,
+                end,
+                max_duration,
+            } => LoadSchedule::line(ramp(start, slope, end, max_duration)),
+        };
+        schedule.map_err(|error| error.to_string())
+    }
+}
+
+impl Pacing {
+    /// Makes ready. What is due arrives at the inlets, one for each thread.
+    pub(crate) fn new(settings: &Settings, open_loop: &OpenLoop) -> (Self, Vec<Inlet>) {
+        let schedule = open_loop.schedule(settings.frame_ops);
+        let schedule = schedule.expect("the settings have checked it");
+        let spread = match open_loop.arrival {
+            Arrival::Constant => Spread::Constant,
+            Arrival::Poisson => Spread::Poisson,
+        };
+        let most = open_loop.max_in_flight.div_ceil(settings.frame_ops);
+        let outstanding = Arc::<AtomicU64>::default();
+        let unsent = Arc::<AtomicU64>::default();
+        let capacity = usize::try_from(most).expect("the flag's limit fits");
+        let arrivals = Arrivals::new(schedule.clone(), spread, settings.seed);
+        let tally = Arc::<Tally>::default();
+        let part = settings.part;
+        let mut threads = Vec::new();
+        let inlets = (0..settings.threads)
+            .map(|index| match settings.engine {
+                Engine::Raw => {
+                    let number = part.index * settings.threads + index;
+                    let share = arrivals.clone().share(number, part.of * settings.threads);
+                    Inlet::Own(Box::new(OwnPace {
+                        arrivals: Some(share),
+                        pace: None,
+                        outstanding: Arc::clone(&outstanding),
+                        unsent: Arc::clone(&unsent),
+                        tally: Arc::clone(&tally),
+                        most,
+                    }))
+                }
+                Engine::Unary | Engine::Pipeline => {
+                    let (sender, due) = mpsc::channel(capacity);
+                    threads.push(sender);
+                    Inlet::Queue(Queue {
+                        due,
+                        outstanding: Arc::clone(&outstanding),
+                        unsent: Arc::clone(&unsent),
+                    })
+                }
+            })
+            .collect();
+        let pacing = Self {
+            arrivals: arrivals.share(part.index, part.of),
+            parts: part.of,
+            schedule,
+            threads,
+            outstanding,
+            unsent,
+            tally,
+            most,
+            frame_ops: settings.frame_ops,
+        };
+        (pacing, inlets)
+    }
+
+    /// Starts to hand out what is due, from the start of the run to its end.
+    pub(crate) fn start(self, stop: Arc<Stop>) -> io::Result<Running> {
+        let tally = self.tally;
+        let pacer = match self.threads.is_empty() {
+            true => None,
+            false => {
+                let gate = Gate {
+                    threads: self.threads.into_iter().map(Some).collect(),
+                    turn: 0,
+                    outstanding: self.outstanding,
+                    most: self.most,
+                    frame_ops: self.frame_ops,
+                    tally: Arc::clone(&tally),
+                    stop: Arc::clone(&stop),
+                };
+                Some(Pacer::spawn(pace(self.arrivals, &stop), gate)?)
+            }
+        };
+        Ok(Running {
+            pacer,
+            tally,
+            unsent: self.unsent,
+            schedule: self.schedule,
+            frame_ops: self.frame_ops,
+            parts: self.parts,
+            stop,
+        })
+    }
+}
+
+impl Running {
+    /// Operations of the window that were not sent, so far.
+    pub(crate) fn dropped(&self) -> u64 {
+        let dropped = self.tally.dropped.load(Ordering::Relaxed);
+        (dropped + self.unsent.load(Ordering::Relaxed)) * self.frame_ops
+    }
+
+    /// Hands out nothing more.
+    pub(crate) fn stop(&self) {
+        if let Some(pacer) = &self.pacer {
+            pacer.stop();
+        }
+    }
+
+    /// Waits until it has ended, which it has when there is nothing more to hand out and nobody to take it.
+    pub(crate) fn finish(self) -> Paced {
+        self.stop();
+        let dropped = self.dropped();
+        if let Some(pacer) = self.pacer {
+            pacer.join();
+        }
+        Paced {
+            offered: self.tally.due.load(Ordering::Relaxed) * self.frame_ops,
+            dropped,
+            warmup: Duration::from_nanos(self.stop.nanos_of(self.stop.window_start())),
+            schedule: self.schedule,
+            frame_ops: self.frame_ops,
+            parts: self.parts,
+            cpu: Duration::from_nanos(self.tally.cpu_nanos.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+impl Paced {
+    /// Operations that should have been due within so much of the window, by the schedule alone.
+    pub(crate) fn requested(&self, elapsed: Duration) -> f64 {
+        let frames =
+            self.schedule.count_at(self.warmup + elapsed) - self.schedule.count_at(self.warmup);
+        frames * self.frame_ops as f64 / self.parts as f64
+    }
+}
+
+/// What is due from the start of a run to its end.
+fn pace(arrivals: Arrivals, stop: &Stop) -> Pace {
+    let pace = Pace::new(stop.instant_of(0), arrivals);
+    match stop.end() {
+        Some(end) => pace.until(end),
+        None => pace,
+    }
+}
+
+impl OwnPace {
+    /// Begins, with the run.
+    pub(crate) fn start(&mut self, stop: &Stop) {
+        self.pace = self.arrivals.take().map(|arrivals| pace(arrivals, stop));
+    }
+
+    /// When the next operation is due; `None`: none is any more.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.pace.as_ref().and_then(Pace::next)
+    }
+
+    /// Nothing more is due.
+    pub(crate) fn end(&mut self) {
+        self.pace = None;
+    }
+
+    /// Lets what is due at `now` through while there is room.
+    pub(crate) fn take_due(&mut self, now: Instant, stop: &Stop, queue: &mut VecDeque<Instant>) {
+        let Some(mut pace) = self.pace.take() else {
+            return;
+        };
+        for intended in pace.due(now) {
+            if stop.admit(intended, 1) == 0 {
+                return;
+            }
+            let is_measured = stop.is_warm(intended);
+            if is_measured {
+                self.tally.due.fetch_add(1, Ordering::Relaxed);
+            }
+            if self.outstanding.load(Ordering::Relaxed) < self.most {
+                self.outstanding.fetch_add(1, Ordering::Relaxed);
+                queue.push_back(intended);
+            } else if is_measured {
+                self.tally.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        self.pace = Some(pace);
+    }
+
+    /// What was let through is answered, or has failed.
+    pub(crate) fn answered(&self) {
+        self.outstanding.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// What was let through will never be sent.
+    pub(crate) fn give_back(&self) {
+        self.unsent.fetch_add(1, Ordering::Relaxed);
+        self.answered();
+    }
+}
+
+/// Lets arrivals through while there is room, to one thread after the other.
+struct Gate {
+    /// None: all its workers are lost.
+    threads: Vec<Option<mpsc::Sender<Instant>>>,
+    turn: usize,
+    outstanding: Arc<AtomicU64>,
+    most: u64,
+    frame_ops: u64,
+    tally: Arc<Tally>,
+    stop: Arc<Stop>,
+}
+
+impl Sink for Gate {
+    fn hand(&mut self, intended: Instant) -> Taken {
+        // Ends the run when its count is spent.
+        if self.stop.admit(intended, self.frame_ops) < self.frame_ops {
+            return Taken::Closed;
+        }
+        let is_measured = self.stop.is_warm(intended);
+        if is_measured {
+            self.tally.due.fetch_add(1, Ordering::Relaxed);
+        }
+        let turn = self.turn;
+        self.turn = (turn + 1) % self.threads.len();
+        let taken = self.hand_to(turn, intended);
+        if taken != Taken::Handed && is_measured {
+            self.tally.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
+    }
+}
+
+impl Gate {
+    fn hand_to(&mut self, turn: usize, intended: Instant) -> Taken {
+        let Some(thread) = &self.threads[turn] else {
+            return Taken::Dropped;
+        };
+        if self.outstanding.load(Ordering::Relaxed) >= self.most {
+            return Taken::Dropped;
+        }
+        self.outstanding.fetch_add(1, Ordering::Relaxed);
+        let taken = match thread.try_send(intended) {
+            Ok(()) => return Taken::Handed,
+            Err(mpsc::error::TrySendError::Full(_)) => Taken::Dropped,
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                self.threads[turn] = None;
+                match self.threads.iter().all(Option::is_none) {
+                    true => Taken::Closed,
+                    false => Taken::Dropped,
+                }
+            }
+        };
+        self.outstanding.fetch_sub(1, Ordering::Relaxed);
+        taken
+    }
+}
+
+impl Drop for Gate {
+    /// In the thread of the pacer, when it ends.
+    fn drop(&mut self) {
+        let cpu = u64::try_from(thread_cpu_time().as_nanos()).unwrap_or(u64::MAX);
+        self.tally.cpu_nanos.store(cpu, Ordering::Relaxed);
+    }
+}

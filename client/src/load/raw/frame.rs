@@ -1,0 +1,187 @@
+//! HTTP/2 frames: their head, their kinds, and what is written of them.
+//!
+//! Source: RFC 9113, sections 4 and 6.
+
+use std::fmt;
+
+/// What a client sends first on a connection (RFC 9113, section 3.4).
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Length of a frame's head.
+pub(crate) const HEAD: usize = 9;
+
+/// Largest payload of a frame that everyone takes, and all that we take: the least that HTTP/2 lets us ask for.
+pub(crate) const PAYLOAD_MAX: usize = 16_384;
+
+/// The largest window, and the largest stream id.
+pub(crate) const WINDOW_MAX: i64 = 0x7fff_ffff;
+
+/// Bit that says: nothing follows on this stream (DATA, HEADERS).
+pub(crate) const END_STREAM: u8 = 0x1;
+/// Bit that says: this answers the other side's frame (SETTINGS, PING).
+pub(crate) const ACK: u8 = 0x1;
+/// Bit that says: the header block is whole (HEADERS, CONTINUATION).
+pub(crate) const END_HEADERS: u8 = 0x4;
+/// Bit that says: the payload is padded (DATA, HEADERS).
+pub(crate) const PADDED: u8 = 0x8;
+/// Bit that says: a priority comes before the header block (HEADERS).
+pub(crate) const PRIORITY_GIVEN: u8 = 0x20;
+
+/// Kinds of frames.
+pub(crate) mod kind {
+    pub(crate) const DATA: u8 = 0x0;
+    pub(crate) const HEADERS: u8 = 0x1;
+    pub(crate) const PRIORITY: u8 = 0x2;
+    pub(crate) const RST_STREAM: u8 = 0x3;
+    pub(crate) const SETTINGS: u8 = 0x4;
+    pub(crate) const PUSH_PROMISE: u8 = 0x5;
+    pub(crate) const PING: u8 = 0x6;
+    pub(crate) const GOAWAY: u8 = 0x7;
+    pub(crate) const WINDOW_UPDATE: u8 = 0x8;
+    pub(crate) const CONTINUATION: u8 = 0x9;
+}
+
+/// Names of settings.
+pub(crate) mod setting {
+    pub(crate) const HEADER_TABLE_SIZE: u16 = 0x1;
+    pub(crate) const ENABLE_PUSH: u16 = 0x2;
+    pub(crate) const MAX_CONCURRENT_STREAMS: u16 = 0x3;
+    pub(crate) const INITIAL_WINDOW_SIZE: u16 = 0x4;
+    pub(crate) const MAX_FRAME_SIZE: u16 = 0x5;
+    pub(crate) const MAX_HEADER_LIST_SIZE: u16 = 0x6;
+}
+
+/// Why a stream or a connection ends (RFC 9113, section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reason(pub(crate) u32);
+
+impl Reason {
+    #[cfg(test)]
+    pub(crate) const NO_ERROR: Self = Self(0x0);
+    pub(crate) const PROTOCOL_ERROR: Self = Self(0x1);
+    #[cfg(test)]
+    pub(crate) const INTERNAL_ERROR: Self = Self(0x2);
+    pub(crate) const FLOW_CONTROL_ERROR: Self = Self(0x3);
+    pub(crate) const STREAM_CLOSED: Self = Self(0x5);
+    pub(crate) const FRAME_SIZE_ERROR: Self = Self(0x6);
+    pub(crate) const REFUSED_STREAM: Self = Self(0x7);
+    pub(crate) const CANCEL: Self = Self(0x8);
+    pub(crate) const COMPRESSION_ERROR: Self = Self(0x9);
+    pub(crate) const ENHANCE_YOUR_CALM: Self = Self(0xb);
+    pub(crate) const INADEQUATE_SECURITY: Self = Self(0xc);
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: [&str; 14] = [
+            "NO_ERROR",
+            "PROTOCOL_ERROR",
+            "INTERNAL_ERROR",
+            "FLOW_CONTROL_ERROR",
+            "SETTINGS_TIMEOUT",
+            "STREAM_CLOSED",
+            "FRAME_SIZE_ERROR",
+            "REFUSED_STREAM",
+            "CANCEL",
+            "COMPRESSION_ERROR",
+            "CONNECT_ERROR",
+            "ENHANCE_YOUR_CALM",
+            "INADEQUATE_SECURITY",
+            "HTTP_1_1_REQUIRED",
+        ];
+        match usize::try_from(self.0).ok().and_then(|at| NAMES.get(at)) {
+            Some(name) => f.write_str(name),
+            None => write!(f, "error {:#x}", self.0),
+        }
+    }
+}
+
+/// The first nine bytes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) length: usize,
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    /// 0: the connection.
+    pub(crate) stream: u32,
+}
+
+impl Head {
+    pub(crate) fn parse(bytes: &[u8; HEAD]) -> Self {
+        let [a, b, c, kind, flags, stream @ ..] = *bytes;
+        Self {
+            length: u32::from_be_bytes([0, a, b, c]) as usize,
+            kind,
+            flags,
+            // The highest bit means nothing.
+            stream: u32::from_be_bytes(stream) & 0x7fff_ffff,
+        }
+    }
+
+    /// The bytes of a head. The length is that of a payload we made: under 2^24.
+    pub(crate) fn bytes(self) -> [u8; HEAD] {
+        let [_, a, b, c] = (self.length as u32).to_be_bytes();
+        let [d, e, f, g] = self.stream.to_be_bytes();
+        [a, b, c, self.kind, self.flags, d, e, f, g]
+    }
+
+    pub(crate) fn has(self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// Appends a frame.
+pub(crate) fn put(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    let head = Head {
+        length: payload.len(),
+        kind,
+        flags,
+        stream,
+    };
+    out.extend_from_slice(&head.bytes());
+    out.extend_from_slice(payload);
+}
+
+/// Appends a SETTINGS frame.
+pub(crate) fn put_settings(out: &mut Vec<u8>, settings: &[(u16, u32)]) {
+    let payload: Vec<u8> = settings
+        .iter()
+        .flat_map(|(name, value)| {
+            let [a, b] = name.to_be_bytes();
+            let [c, d, e, f] = value.to_be_bytes();
+            [a, b, c, d, e, f]
+        })
+        .collect();
+    put(out, kind::SETTINGS, 0, 0, &payload);
+}
+
+/// Appends a WINDOW_UPDATE.
+pub(crate) fn put_window_update(out: &mut Vec<u8>, stream: u32, increment: u32) {
+    put(
+        out,
+        kind::WINDOW_UPDATE,
+        0,
+        stream,
+        &increment.to_be_bytes(),
+    );
+}
+
+/// Appends an RST_STREAM.
+pub(crate) fn put_reset(out: &mut Vec<u8>, stream: u32, reason: Reason) {
+    put(out, kind::RST_STREAM, 0, stream, &reason.0.to_be_bytes());
+}
+
+/// Appends a GOAWAY: the server may start nothing, so the last stream is always 0.
+pub(crate) fn put_goaway(out: &mut Vec<u8>, reason: Reason, text: &str) {
+    let mut payload = vec![0; 4];
+    payload.extend_from_slice(&reason.0.to_be_bytes());
+    payload.extend_from_slice(text.as_bytes());
+    put(out, kind::GOAWAY, 0, 0, &payload);
+}
+
+/// The first four bytes of a payload as a number.
+pub(crate) fn number(payload: &[u8]) -> Option<u32> {
+    payload
+        .first_chunk()
+        .map(|bytes| u32::from_be_bytes(*bytes))
+}

@@ -1,0 +1,198 @@
+//! Open calls by stream id.
+//!
+//! Ids are odd and grow by two, and calls end about in the order in which they began. So the table is a ring from the
+//! oldest open id to the newest, and looking up is a subtraction. A call that is left far behind moves to a map, so that
+//! one slow call does not make the ring long.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+
+/// The ring's length at which the oldest call moves away. Servers allow 100 to 1,000 streams; four times as many ids leave
+/// room for calls that overtake each other.
+const SPAN_MAX: usize = 4_096;
+
+/// What has arrived of a call's message, with the five bytes before it.
+#[derive(Debug, Default)]
+pub(super) enum Body {
+    #[default]
+    Empty,
+    /// All of it, and it still is in the bytes that are being received: here.
+    Input(Range<u32>),
+    /// Some or all of it, put aside.
+    Owned(Vec<u8>),
+}
+
+/// One open call.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    pub(super) tag: u64,
+    pub(super) body: Body,
+    /// What the server used of this stream's window since it was last opened again.
+    pub(super) window_used: u32,
+    pub(super) phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nobody's: the call has ended.
+    #[default]
+    Ended,
+    /// Nothing has come.
+    Asked,
+    /// The answer's headers are here.
+    Answering,
+}
+
+#[derive(Debug)]
+pub(super) struct Streams {
+    ring: VecDeque<Stream>,
+    /// The id of the ring's first.
+    first: u32,
+    /// Calls that the ring went past.
+    behind: BTreeMap<u32, Stream>,
+    open: usize,
+}
+
+impl Streams {
+    /// `first` is the id of the first call.
+    pub(super) fn new(first: u32) -> Self {
+        Self {
+            ring: VecDeque::new(),
+            first,
+            behind: BTreeMap::new(),
+            open: 0,
+        }
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// Opens the next stream.
+    pub(super) fn push(&mut self, tag: u64) {
+        if self.ring.len() >= SPAN_MAX
+            && let Some(oldest) = self.ring.pop_front()
+        {
+            self.behind.insert(self.first, oldest);
+            self.first += 2;
+            self.trim();
+        }
+        self.ring.push_back(Stream {
+            tag,
+            phase: Phase::Asked,
+            ..Stream::default()
+        });
+        self.open += 1;
+    }
+
+    /// The call on `id`, if it is open.
+    pub(super) fn get(&mut self, id: u32) -> Option<&mut Stream> {
+        let stream = match id.checked_sub(self.first) {
+            Some(distance) => self.ring.get_mut(distance as usize / 2)?,
+            None => self.behind.get_mut(&id)?,
+        };
+        (stream.phase != Phase::Ended).then_some(stream)
+    }
+
+    /// Ends the call on `id`, if it is open.
+    pub(super) fn remove(&mut self, id: u32) -> Option<Stream> {
+        let stream = match id.checked_sub(self.first) {
+            Some(distance) => {
+                let stream = std::mem::take(self.ring.get_mut(distance as usize / 2)?);
+                if distance == 0 {
+                    self.trim();
+                }
+                stream
+            }
+            None => self.behind.remove(&id)?,
+        };
+        if stream.phase == Phase::Ended {
+            return None;
+        }
+        self.open -= 1;
+        Some(stream)
+    }
+
+    /// The oldest open call whose id is above `id`.
+    pub(super) fn next_after(&self, id: u32) -> Option<u32> {
+        if let Some((behind, _)) = self.behind.range(id + 1..).next() {
+            return Some(*behind);
+        }
+        let skipped = match id.checked_sub(self.first) {
+            Some(distance) => distance as usize / 2 + 1,
+            None => 0,
+        };
+        let open = |stream: &Stream| stream.phase != Phase::Ended;
+        let at = self.ring.iter().skip(skipped).position(open)?;
+        Some(self.first + 2 * (skipped + at) as u32)
+    }
+
+    /// Lets go of what has ended at the ring's front.
+    fn trim(&mut self) {
+        while let Some(stream) = self.ring.front()
+            && stream.phase == Phase::Ended
+        {
+            self.ring.pop_front();
+            // Past the last id of all this is one more than there are, and nothing is ever looked up there.
+            self.first = self.first.wrapping_add(2);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+
+    /// Against a plain map, with calls that end in any order and some that never do.
+    #[test]
+    fn is_a_map_from_ids() {
+        let mut rng = SmallRng::seed_from_u64(1);
+        let mut streams = Streams::new(5);
+        let mut model = BTreeMap::new();
+        let mut next = 5;
+        for step in 0..200_000_u64 {
+            if model.len() < 100 && rng.random_bool(0.6) {
+                streams.push(step);
+                model.insert(next, step);
+                next += 2;
+            } else if let Some(id) = model
+                .keys()
+                .copied()
+                .nth(rng.random_range(0..=model.len()))
+                // These stay for good.
+                .filter(|id| id % 4_001 != 0)
+            {
+                assert_eq!(streams.get(id).map(|stream| stream.tag), Some(model[&id]));
+                let removed = streams.remove(id);
+                assert_eq!(removed.map(|stream| stream.tag), model.remove(&id));
+                assert!(streams.remove(id).is_none() && streams.get(id).is_none());
+            }
+            assert_eq!(streams.open(), model.len());
+            assert!(streams.ring.len() <= SPAN_MAX && streams.behind.len() <= model.len());
+            if step % 1_000 == 0 {
+                let mut listed = Vec::new();
+                let mut after = 0;
+                while let Some(id) = streams.next_after(after) {
+                    listed.push(id);
+                    after = id;
+                }
+                assert!(listed.iter().eq(model.keys()));
+            }
+        }
+        assert!(!streams.behind.is_empty());
+        assert!(streams.get(next).is_none() && streams.remove(next + 2).is_none());
+    }
+
+    #[test]
+    fn the_last_id_of_all_can_end() {
+        let mut streams = Streams::new(0x7fff_ffff);
+        streams.push(1);
+        assert!(streams.remove(0x7fff_ffff).is_some());
+        assert_eq!(streams.next_after(0), None);
+    }
+}

@@ -1,0 +1,701 @@
+//! The loop of a thread with the engine `raw`: sockets, timers and workers, all in one place and without a runtime.
+//!
+//! Workers are what they are with the other engines: a workload, and so many calls under way. Here a call under way is a
+//! slot, which belongs to a worker, and a worker to a connection.
+
+use std::collections::VecDeque;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use prost::Message as _;
+use soloist::v1::{self, op, op_result};
+use tonic::{Code, Status};
+
+use super::answer::{Answer, Sent, Settling, Witness};
+use super::args::DurationStop;
+use super::history::RecordingSeed;
+use super::operation::{Asked, Call, Failure, Reply};
+use super::pacer::wake_on_time;
+use super::pacing::{Inlet, OwnPace};
+use super::raw::{
+    Call as Stream, Config, Endpoint, Event, Fate, Method, NotNow, Poller, READ_BYTES,
+};
+use super::recorder::{Recorder, Shown, unanswered};
+use super::settings::Settings;
+use super::stop::Stop;
+use super::threads::{Driven, Plan, Ready, start, thread_cpu_time};
+use super::verify::operation::Travel;
+use super::worker::given_up;
+use super::workload::Workload;
+use crate::Outcome;
+use crate::client::ANSWER_BYTES_MAX;
+
+/// How often a thread looks for calls that have waited for too long.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Drives the workers of one thread from the start to the end of a run.
+pub(super) async fn drive(
+    index: u64,
+    mut plan: Plan,
+    inlet: Option<Inlet>,
+    ready: Ready,
+    shown: Arc<Shown>,
+) -> Option<Driven> {
+    let opened = Thread::open(index, &plan, inlet);
+    let (mut thread, stop) = start(opened, ready, &mut plan).await?;
+    wake_on_time();
+    let history = plan.history.take().map(RecordingSeed::grow);
+    if let Some(history) = &history {
+        for worker in &mut thread.crew.workers {
+            worker.witness = Some(history.witness(worker.number, Travel::Call, &stop));
+        }
+    }
+    let mut recorder = Recorder::new(shown, plan.settings.interval);
+    let (finished, cpu) = thread.run(&stop, &mut recorder);
+    recorder.finish();
+    // The witnesses leave what they have.
+    drop(thread);
+    Some(Driven {
+        recorder,
+        cpu,
+        finished,
+        history: history.map(super::history::Recording::finish),
+    })
+}
+
+struct Thread {
+    settings: Arc<Settings>,
+    poller: Poller,
+    address: Vec<SocketAddr>,
+    /// By the number that the poller calls them. None: it is gone.
+    endpoints: Vec<Option<Open>>,
+    lines: Vec<Line>,
+    methods: Methods,
+    crew: Crew,
+    schedule: Option<Box<OwnPace>>,
+    /// What is due and not sent yet.
+    due: VecDeque<Instant>,
+    buffer: Vec<u8>,
+    message: Vec<u8>,
+    stopped: bool,
+}
+
+/// A connection that is open.
+struct Open {
+    endpoint: Endpoint,
+    line: usize,
+}
+
+/// A connection as the workers see it: when the server ends one in order, another takes its place.
+struct Line {
+    /// Where calls are begun; none if there is no connection any more.
+    current: Option<u32>,
+    /// Slots that could send.
+    free: VecDeque<usize>,
+    /// Why the connection before the present one ended.
+    lost: Option<Failure>,
+}
+
+/// The workers and what they have under way.
+struct Crew {
+    workers: Vec<Worker>,
+    slots: Vec<Slot>,
+    /// Slots whose calls have ended since it was looked at.
+    landed: Vec<usize>,
+    under_way: usize,
+    spare: Vec<Vec<Asked>>,
+}
+
+struct Worker {
+    number: u64,
+    workload: Workload,
+    witness: Option<Box<dyn Witness>>,
+    line: usize,
+    is_lost: bool,
+}
+
+/// A call under way, or room for one.
+struct Slot {
+    worker: usize,
+    under_way: Option<UnderWay>,
+    /// What could not be sent yet, because the connection had no room.
+    held: Option<(Asked, Call, Instant)>,
+    free_since: Instant,
+}
+
+struct UnderWay {
+    sent: Sent,
+    call: Call,
+    endpoint: u32,
+    stream: Stream,
+}
+
+/// The head of every kind of call.
+struct Methods([Method; 8]);
+
+impl Methods {
+    fn new(address: &str, settings: &Settings) -> Result<Self, String> {
+        let paths = [
+            "/soloist.v1.State/Read",
+            "/soloist.v1.State/Write",
+            "/soloist.v1.State/Add",
+            "/soloist.v1.State/Transition",
+            "/soloist.v1.State/Delete",
+            "/soloist.v1.State/List",
+            "/soloist.v1.State/Batch",
+            "/soloist.v1.Sessions/RenewSession",
+        ];
+        let mut methods = Vec::with_capacity(paths.len());
+        for path in paths {
+            let method = Method::new(address, path, &settings.metadata, settings.timeout);
+            methods.push(method.map_err(|error| error.to_string())?);
+        }
+        Ok(Self(
+            methods.try_into().expect("as many as there are paths"),
+        ))
+    }
+
+    fn of(&self, call: &Call) -> &Method {
+        &self.0[match call {
+            Call::Op(op::Op::Read(_)) => 0,
+            Call::Op(op::Op::Write(_)) => 1,
+            Call::Op(op::Op::Add(_)) => 2,
+            Call::Op(op::Op::Transition(_)) => 3,
+            Call::Op(op::Op::Delete(_)) => 4,
+            Call::List(_) => 5,
+            Call::Batch(_) => 6,
+            Call::Renew(_) => 7,
+        }]
+    }
+}
+
+fn encode(call: &Call, message: &mut Vec<u8>) {
+    message.clear();
+    let encoded = match call {
+        Call::Op(op::Op::Read(read)) => read.encode(message),
+        Call::Op(op::Op::Write(write)) => write.encode(message),
+        Call::Op(op::Op::Add(add)) => add.encode(message),
+        Call::Op(op::Op::Transition(transition)) => transition.encode(message),
+        Call::Op(op::Op::Delete(delete)) => delete.encode(message),
+        Call::List(list) => list.encode(message),
+        Call::Batch(batch) => batch.encode(message),
+        Call::Renew(renew) => renew.encode(message),
+    };
+    encoded.expect("a vector has room for everything");
+}
+
+fn decode(call: &Call, message: &[u8]) -> Result<Reply, prost::DecodeError> {
+    use op_result::Result as Answer;
+    Ok(match call {
+        Call::Op(op::Op::Read(_)) => Reply::Op(Answer::Read(v1::ReadResponse::decode(message)?)),
+        Call::Op(op::Op::Write(_)) => Reply::Op(Answer::Write(v1::WriteResponse::decode(message)?)),
+        Call::Op(op::Op::Add(_)) => Reply::Op(Answer::Add(v1::AddResponse::decode(message)?)),
+        Call::Op(op::Op::Transition(_)) => {
+            Reply::Op(Answer::Transition(v1::TransitionResponse::decode(message)?))
+        }
+        Call::Op(op::Op::Delete(_)) => {
+            Reply::Op(Answer::Delete(v1::DeleteResponse::decode(message)?))
+        }
+        Call::List(_) => Reply::List(v1::ListResponse::decode(message)?),
+        Call::Batch(_) => Reply::Batch(v1::BatchResponse::decode(message)?),
+        Call::Renew(_) => Reply::Renew(v1::Session::decode(message)?),
+    })
+}
+
+fn config() -> Config {
+    Config {
+        message_bytes_max: ANSWER_BYTES_MAX,
+        ..Config::default()
+    }
+}
+
+impl Thread {
+    /// Connection number `c` belongs to thread `c % threads`, worker `w` to connection `w % connections`.
+    fn open(index: u64, plan: &Plan, inlet: Option<Inlet>) -> Result<Self, String> {
+        let settings = &plan.settings;
+        let address: Vec<SocketAddr> = plan
+            .address
+            .to_socket_addrs()
+            .map_err(|error| format!("cannot connect to {}: {error}", plan.address))?
+            .collect();
+        let poller = Poller::new().map_err(|error| format!("the system refuses: {error}"))?;
+        let mut thread = Self {
+            settings: Arc::clone(settings),
+            poller,
+            address,
+            endpoints: Vec::new(),
+            lines: Vec::new(),
+            methods: Methods::new(&plan.address, settings)?,
+            crew: Crew {
+                workers: Vec::new(),
+                slots: Vec::new(),
+                landed: Vec::new(),
+                under_way: 0,
+                spare: Vec::new(),
+            },
+            schedule: match inlet {
+                Some(Inlet::Own(pace)) => Some(pace),
+                _ => None,
+            },
+            due: VecDeque::new(),
+            buffer: vec![0; READ_BYTES],
+            message: Vec::new(),
+            stopped: false,
+        };
+        let numbers = (0..settings.connections).filter(|of| of % settings.threads == index);
+        for (line, connection) in numbers.enumerate() {
+            let current = thread
+                .connect(line)
+                .map_err(|error| format!("cannot connect to {}: {error}", plan.address))?;
+            thread.lines.push(Line {
+                current: Some(current),
+                free: VecDeque::new(),
+                lost: None,
+            });
+            for number in 0..settings.workers() {
+                if number % settings.connections == connection {
+                    thread.add_worker(number, line, plan);
+                }
+            }
+        }
+        Ok(thread)
+    }
+
+    fn connect(&mut self, line: usize) -> std::io::Result<u32> {
+        let key = u32::try_from(self.endpoints.len()).expect("fewer connections than that");
+        let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "it has no address");
+        for address in &self.address {
+            let timeout = self.settings.connect_timeout;
+            match Endpoint::connect(*address, timeout, config(), &self.poller, key) {
+                Ok(endpoint) => {
+                    self.endpoints.push(Some(Open { endpoint, line }));
+                    return Ok(key);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn add_worker(&mut self, number: u64, line: usize, plan: &Plan) {
+        let worker = self.crew.workers.len();
+        self.crew.workers.push(Worker {
+            number,
+            workload: plan.workload(number),
+            witness: None,
+            line,
+            is_lost: false,
+        });
+        for _ in 0..self.settings.pipeline {
+            self.lines[line].free.push_back(self.crew.slots.len());
+            self.crew.slots.push(Slot {
+                worker,
+                under_way: None,
+                held: None,
+                free_since: Instant::now(),
+            });
+        }
+    }
+
+    /// Returns when the last answer came, and the CPU time from the warm-up on.
+    fn run(&mut self, stop: &Stop, recorder: &mut Recorder) -> (Instant, Duration) {
+        if let Some(schedule) = &mut self.schedule {
+            schedule.start(stop);
+        }
+        let mut cpu_before = None;
+        let mut next_look = Instant::now() + TICK;
+        loop {
+            let now = Instant::now();
+            if cpu_before.is_none() && now >= stop.window_start() {
+                cpu_before = Some(thread_cpu_time());
+            }
+            self.begin(stop, recorder);
+            self.flush();
+            let is_idle = self.crew.under_way == 0;
+            let nobody_is_left = self.crew.workers.iter().all(|worker| worker.is_lost);
+            let nothing_is_due = self.stopped && self.due.is_empty();
+            if is_idle && (nothing_is_due || nobody_is_left) {
+                self.give_back();
+                let cpu = cpu_before.unwrap_or_else(thread_cpu_time);
+                return (
+                    now.max(stop.window_start()),
+                    thread_cpu_time().saturating_sub(cpu),
+                );
+            }
+            let mut until = next_look;
+            if let Some(next) = self.schedule.as_ref().and_then(|schedule| schedule.next()) {
+                until = until.min(next);
+            }
+            if let Some(end) = stop.end().filter(|end| *end > now) {
+                until = until.min(end + Duration::from_nanos(1));
+            }
+            let _ = self
+                .poller
+                .wait(Some(until.saturating_duration_since(Instant::now())));
+            self.receive(stop, recorder);
+            let now = Instant::now();
+            if now >= next_look || stop.is_over(now) {
+                next_look = now + TICK;
+                self.look_after(now, stop, recorder);
+            }
+        }
+    }
+
+    /// Reads what has come.
+    fn receive(&mut self, stop: &Stop, recorder: &mut Recorder) {
+        let ready: Vec<u32> = self.poller.ready().map(|ready| ready.key).collect();
+        for key in ready {
+            let Some(open) = &mut self.endpoints[key as usize] else {
+                continue;
+            };
+            let (crew, schedule) = (&mut self.crew, self.schedule.as_deref());
+            open.endpoint.read(&mut self.buffer, |_, event| {
+                crew.take(event, schedule, stop, recorder);
+            });
+            self.look_at_connection(key, stop, recorder);
+        }
+        self.free_landed();
+    }
+
+    /// Slots whose calls have ended can send again.
+    fn free_landed(&mut self) {
+        let now = Instant::now();
+        for slot in self.crew.landed.drain(..) {
+            let of = &mut self.crew.slots[slot];
+            of.free_since = now;
+            let worker = &self.crew.workers[of.worker];
+            if !worker.is_lost {
+                self.lines[worker.line].free.push_back(slot);
+            }
+        }
+    }
+
+    /// Takes another connection if this one ends in order, and loses its workers if it does not.
+    fn look_at_connection(&mut self, key: u32, stop: &Stop, recorder: &mut Recorder) {
+        let Some(open) = &mut self.endpoints[key as usize] else {
+            return;
+        };
+        let line = open.line;
+        let connection = open.endpoint.connection();
+        let closed = connection.closed().map(|closed| closed.0.clone());
+        let ends = connection.is_draining() || connection.is_exhausted();
+        let is_current = self.lines[line].current == Some(key);
+        if closed.is_none() && !(ends && is_current) {
+            if ends && connection.open_calls() == 0 {
+                self.remove(key);
+            }
+            return;
+        }
+        let was_ending = ends;
+        if let Some(why) = &closed {
+            self.lines[line].lost = Some(Failure::new(
+                Code::Unavailable,
+                format!("connection failed: {why}"),
+                Outcome::Unknown,
+            ));
+            self.remove(key);
+        }
+        if !is_current {
+            return;
+        }
+        self.lines[line].current = None;
+        // What the server ended in order is taken up again; what broke is not, as with the other engines.
+        if was_ending && !self.stopped {
+            self.lines[line].current = self.connect(line).ok();
+        }
+        if self.lines[line].current.is_none() {
+            let now = Instant::now();
+            for worker in &mut self.crew.workers {
+                if worker.line == line && !worker.is_lost {
+                    worker.is_lost = true;
+                    recorder.lose_worker(now, stop);
+                }
+            }
+            self.lines[line].free.clear();
+        }
+    }
+
+    fn remove(&mut self, key: u32) {
+        if let Some(open) = self.endpoints[key as usize].take() {
+            // It is closed with its socket in any case.
+            let _ = open.endpoint.remove(&self.poller);
+        }
+    }
+
+    /// Begins what can be begun.
+    fn begin(&mut self, stop: &Stop, recorder: &mut Recorder) {
+        let now = Instant::now();
+        if let Some(mut schedule) = self.schedule.take() {
+            if stop.interrupted().is_some() {
+                schedule.end();
+            }
+            schedule.take_due(now, stop, &mut self.due);
+            self.stopped = schedule.next().is_none();
+            self.schedule = Some(schedule);
+            let how = self.settings.duration_stop;
+            if stop.is_too_late(now, how, self.settings.patience()) {
+                self.give_back();
+            }
+        }
+        for line in 0..self.lines.len() {
+            while self.begin_one(line, now, stop, recorder) {}
+        }
+    }
+
+    /// Whether there may be more.
+    fn begin_one(
+        &mut self,
+        line: usize,
+        now: Instant,
+        stop: &Stop,
+        recorder: &mut Recorder,
+    ) -> bool {
+        let Some(key) = self.lines[line].current else {
+            return false;
+        };
+        let Some(&slot) = self.lines[line].free.front() else {
+            return false;
+        };
+        let Some(open) = &mut self.endpoints[key as usize] else {
+            return false;
+        };
+        let connection = open.endpoint.connection();
+        // The rest of the check follows when the length is known.
+        if connection.check(0).is_err() {
+            return false;
+        }
+        let of = &mut self.crew.slots[slot];
+        let (asked, call, intended) = match of.held.take() {
+            Some(held) => held,
+            None => {
+                let intended = match &self.schedule {
+                    None if self.stopped || stop.admit(now, 1) == 0 => {
+                        self.stopped = true;
+                        return false;
+                    }
+                    None => now,
+                    Some(_) => match self.due.pop_front() {
+                        None => return false,
+                        Some(intended) => {
+                            if of.free_since <= intended {
+                                let late = now.saturating_duration_since(intended);
+                                recorder.late_start(late, now, stop);
+                            }
+                            intended
+                        }
+                    },
+                };
+                let worker = &mut self.crew.workers[of.worker];
+                let (asked, call) = worker.workload.next(stop.nanos_of(intended));
+                (asked, call, intended)
+            }
+        };
+        encode(&call, &mut self.message);
+        let method = self.methods.of(&call);
+        match connection.send(method, slot as u64, &self.message) {
+            Ok(stream) => {
+                self.lines[line].free.pop_front();
+                let mut list = self.crew.spare.pop().unwrap_or_default();
+                list.push(asked);
+                let wants_call = self.crew.workers[of.worker].witness.is_some();
+                of.under_way = Some(UnderWay {
+                    sent: Sent {
+                        asked: list,
+                        calls: match wants_call {
+                            true => vec![call.clone()],
+                            false => Vec::new(),
+                        },
+                        intended,
+                        // In a closed loop it starts when it means to.
+                        started: now.max(intended),
+                    },
+                    call,
+                    endpoint: key,
+                    stream,
+                });
+                self.crew.under_way += 1;
+                recorder.sent(1);
+                true
+            }
+            Err(NotNow::TooLarge) => unreachable!("the settings see to the size of messages"),
+            Err(NotNow::Streams | NotNow::Backlog | NotNow::Draining | NotNow::Closed) => {
+                of.held = Some((asked, call, intended));
+                false
+            }
+        }
+    }
+
+    /// Writes what waits.
+    fn flush(&mut self) {
+        for open in self.endpoints.iter_mut().flatten() {
+            if !open.endpoint.connection().output().is_empty() {
+                // Reading finds out what is wrong with a socket.
+                let _ = open.endpoint.flush(&self.poller);
+            }
+        }
+    }
+
+    /// What is due will not be sent any more.
+    fn give_back(&mut self) {
+        let Some(schedule) = &self.schedule else {
+            return;
+        };
+        for _ in self.due.drain(..) {
+            schedule.give_back();
+        }
+        for slot in &mut self.crew.slots {
+            if slot.held.take().is_some() {
+                schedule.give_back();
+            }
+        }
+    }
+
+    /// Gives up calls that should have been answered, and everything at the end if that is wanted.
+    fn look_after(&mut self, now: Instant, stop: &Stop, recorder: &mut Recorder) {
+        let latest_start = stop.latest_start(now, self.settings.patience());
+        let how = self.settings.duration_stop;
+        let ends = how != DurationStop::Wait && stop.is_over(now);
+        if ends && self.schedule.is_none() {
+            self.stopped = true;
+        }
+        if latest_start.is_none() && !ends {
+            return;
+        }
+        let schedule = self.schedule.as_deref();
+        for slot in 0..self.crew.slots.len() {
+            let Some(under_way) = &self.crew.slots[slot].under_way else {
+                continue;
+            };
+            let started = under_way.sent.started;
+            let is_overdue = latest_start.is_some_and(|latest| started <= latest);
+            if !is_overdue && !ends {
+                continue;
+            }
+            if let Some(open) = &mut self.endpoints[under_way.endpoint as usize] {
+                open.endpoint.connection().cancel(under_way.stream);
+            }
+            match ends && how == DurationStop::Ignore {
+                true => self.crew.forget(slot, schedule, now, recorder),
+                false => {
+                    let failure = match is_overdue {
+                        true => unanswered(now.saturating_duration_since(started)),
+                        false => given_up(),
+                    };
+                    let answer = Answer::None(failure);
+                    self.crew
+                        .settle(slot, answer, schedule, now, stop, recorder);
+                }
+            }
+        }
+        self.free_landed();
+    }
+}
+
+impl Crew {
+    /// Takes what became of a call.
+    fn take(
+        &mut self,
+        event: Event<'_>,
+        schedule: Option<&OwnPace>,
+        stop: &Stop,
+        recorder: &mut Recorder,
+    ) {
+        let now = Instant::now();
+        let (slot, answer) = match event {
+            Event::Answer { tag, message } => {
+                let slot = tag as usize;
+                let Some(under_way) = &self.slots[slot].under_way else {
+                    return;
+                };
+                let reply = decode(&under_way.call, message).map_err(|error| {
+                    Status::internal(format!("the answer cannot be decoded: {error}"))
+                });
+                (slot, Answer::Call(reply))
+            }
+            Event::Failed { tag, failure } => {
+                let answer = match failure.fate {
+                    Fate::Answered => Answer::Call(Err(Status::with_details(
+                        failure.code,
+                        failure.message,
+                        failure.details.into(),
+                    ))),
+                    Fate::NotDone => Answer::None(Failure::new(
+                        failure.code,
+                        failure.message,
+                        Outcome::NotApplied,
+                    )),
+                    Fate::Unknown => Answer::None(Failure::new(
+                        failure.code,
+                        failure.message,
+                        Outcome::Unknown,
+                    )),
+                };
+                (tag as usize, answer)
+            }
+        };
+        self.settle(slot, answer, schedule, now, stop, recorder);
+    }
+
+    fn settle(
+        &mut self,
+        slot: usize,
+        answer: Answer,
+        schedule: Option<&OwnPace>,
+        now: Instant,
+        stop: &Stop,
+        recorder: &mut Recorder,
+    ) {
+        let Some(under_way) = self.land(slot, schedule, recorder) else {
+            return;
+        };
+        let worker = &mut self.workers[self.slots[slot].worker];
+        let mut settling = Settling {
+            workload: &mut worker.workload,
+            recorder,
+            witness: match &mut worker.witness {
+                Some(witness) => Some(&mut **witness),
+                None => None,
+            },
+            stop,
+        };
+        let spare = settling.settle(under_way.sent, answer, now);
+        self.spare.push(spare);
+    }
+
+    /// Gives a call up without a word to the recorder.
+    fn forget(
+        &mut self,
+        slot: usize,
+        schedule: Option<&OwnPace>,
+        now: Instant,
+        recorder: &mut Recorder,
+    ) {
+        let Some(under_way) = self.land(slot, None, recorder) else {
+            return;
+        };
+        if let Some(schedule) = schedule {
+            schedule.give_back();
+        }
+        let worker = &mut self.workers[self.slots[slot].worker];
+        if let Some(witness) = &mut worker.witness {
+            witness.lose(&under_way.sent, now);
+        }
+    }
+
+    fn land(
+        &mut self,
+        slot: usize,
+        schedule: Option<&OwnPace>,
+        recorder: &mut Recorder,
+    ) -> Option<UnderWay> {
+        let under_way = self.slots[slot].under_way.take()?;
+        self.under_way -= 1;
+        self.landed.push(slot);
+        recorder.landed(1);
+        if let Some(schedule) = schedule {
+            schedule.answered();
+        }
+        Some(under_way)
+    }
+}

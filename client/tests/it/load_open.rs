@@ -1,0 +1,192 @@
+//! The open loop: what was to start is measured from when it was to, and all of it is accounted for.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use soloist_server::Server;
+
+use crate::support::{Run, load};
+
+/// A server in a process of its own, which can be stopped.
+struct ServerProcess {
+    child: Child,
+    address: String,
+}
+
+impl ServerProcess {
+    fn start() -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--ignored",
+                "--exact",
+                "load_open::serves_until_it_is_killed",
+                "--nocapture",
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = lines.find_map(|line| {
+            let line = line.unwrap();
+            line.split_once("serving on ")
+                .map(|(_, address)| address.to_owned())
+        });
+        Self {
+            child,
+            address: address.unwrap(),
+        }
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let kill = Command::new("kill").args([signal, &pid]).status().unwrap();
+        assert!(kill.success());
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+#[ignore = "the process that other tests start"]
+fn serves_until_it_is_killed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = Server::start(listener, &Default::default()).unwrap();
+    println!("serving on {}", server.local_addr());
+    server.wait().unwrap();
+}
+
+fn ops(value: &Value) -> u64 {
+    value.as_u64().unwrap()
+}
+
+/// Completed, failed and dropped is what was offered.
+fn check_account(report: &Value) {
+    let failed: u64 = report["failed"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(ops)
+        .sum();
+    let offered = &report["offered"];
+    let accounted =
+        ops(&report["completed"]) + ops(&report["late"]["ops"]) + failed + ops(&offered["dropped"]);
+    assert_eq!(accounted, ops(&offered["ops"]), "{report}");
+}
+
+/// Runs at 1,000/s for 10 s, of which the server is stopped for 2 s.
+fn run_with_a_pause(engine: &str) -> Value {
+    let server = ServerProcess::start();
+    let line = format!(
+        "{} --rps 1000 -z 10s --engine {engine} --no-tui -O json",
+        server.address
+    );
+    let mut child = load(&line).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    // A line a second says that it is under way.
+    for _ in 0..3 {
+        lines.next().unwrap().unwrap();
+    }
+    server.signal("-STOP");
+    thread::sleep(Duration::from_secs(2));
+    server.signal("-CONT");
+    let reading = thread::spawn(move || for _ in lines {});
+    let output = child.wait_with_output().unwrap();
+    reading.join().unwrap();
+    let run = Run::from(output);
+    assert_eq!(run.code, Some(0), "{engine}: {}", run.stdout);
+    run.report()
+}
+
+#[test]
+fn a_pause_of_the_server_shows_in_full() {
+    let engines = ["pipeline", "unary", "raw"];
+    let runs = engines.map(|engine| thread::spawn(move || run_with_a_pause(engine)));
+    for (engine, run) in engines.into_iter().zip(runs) {
+        let report = run.join().unwrap();
+        check_account(&report);
+        let response = &report["latency"]["all"]["response"];
+        let at = |name: &str| response[name].as_f64().unwrap() / 1e6;
+        // A fifth of the operations fell into the pause: a tenth waited for 1 s and more, a hundredth for 1.9 s.
+        assert!(at("p99_us") >= 1.8, "{engine}: {response}");
+        assert!(at("p90_us") >= 0.8, "{engine}: {response}");
+    }
+}
+
+#[test]
+fn what_there_is_no_room_for_is_dropped_and_counted() {
+    for engine in ["pipeline", "unary", "raw"] {
+        let line = format!(
+            "--rps 300k -z 300ms --max-in-flight 50 --readers 20 --writers 20 --engine {engine} -q -O json"
+        );
+        let run = Run::of(&line);
+        assert_eq!(run.code, Some(0), "{engine}: {}", run.stderr);
+        let report = run.report();
+        check_account(&report);
+        assert!(ops(&report["offered"]["dropped"]) > 0, "{engine}: {report}");
+        let warnings = report["warnings"].to_string();
+        assert!(warnings.contains("dropped"), "{engine}: {warnings}");
+    }
+}
+
+#[test]
+fn schedules_offer_what_they_say() {
+    let cases = [
+        ("--rps 2000 -z 500ms", 1_000),
+        ("--rps 2000 -z 500ms --warmup 200ms", 1_000),
+        ("--rps 2000 -z 500ms --frame-ops 10", 1_000),
+        ("--rps 1500 -n 300", 300),
+        ("--rps 1500 -n 300 --arrival poisson", 300),
+        // 1,000/s for 200 ms, 2,000/s for 200 ms, 3,000/s for 100 ms.
+        (
+            "--load-schedule step --load-start 1000 --load-step 1000 --load-step-duration 200ms -z 500ms",
+            900,
+        ),
+        // From 1,000/s to 2,000/s within half a second.
+        (
+            "--load-schedule line --load-start 1000 --load-step 2000 -z 500ms",
+            750,
+        ),
+    ];
+    for engine in ["pipeline", "raw"] {
+        for (flags, offered) in cases {
+            if engine == "raw" && flags.contains("--frame-ops") {
+                continue;
+            }
+            let run = Run::of(&format!("{flags} --engine {engine} -q -O json"));
+            assert_eq!(run.code, Some(0), "{flags}: {}", run.stderr);
+            let report = run.report();
+            check_account(&report);
+            let actual = ops(&report["offered"]["ops"]);
+            // Where the last one falls on the end, it is either within or not.
+            assert!(actual.abs_diff(offered) <= 10, "{engine} {flags}: {actual}");
+            assert!(report["lateness"]["count"].is_u64(), "{flags}");
+        }
+    }
+}
+
+#[test]
+fn an_objective_that_is_missed_is_told_by_the_exit_code() {
+    let cases = [
+        ("--slo p99<30s --slo error_rate<1%", 0, "true"),
+        ("--slo read:p50<1ns", 99, "false"),
+        ("--slo rps>1000000000", 99, "false"),
+        // There are none of these.
+        ("--slo list:max<1s", 99, "false"),
+    ];
+    for (flags, code, met) in cases {
+        let run = Run::of(&format!("-n 200 {flags} -q -O json"));
+        assert_eq!(run.code, Some(code), "{flags}: {}", run.stderr);
+        assert_eq!(run.report()["slos"][0]["met"].to_string(), met, "{flags}");
+    }
+}

@@ -1,0 +1,120 @@
+//! `--verify` and `check`: the answers of a run can all be true, or it is shown why not.
+
+use std::fs;
+
+use crate::support::{Run, TestServer};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_answers_is_linearizable() {
+    for flags in [
+        "",
+        "--engine unary -P 3",
+        "--engine raw -P 3",
+        "--frame-ops 8 -P 2",
+        "--workload mixed",
+        "--workload mixed --engine raw --keys 50",
+        "--workload cas --keys 1",
+        "--workload transition",
+        "--workload f --keys 10 --value-size 20",
+        "--workload counter --engine raw",
+        "--workload watch",
+        "--ratio 1:1 --rps 2000 --engine raw",
+        "--workload mixed --duration-stop ignore",
+    ] {
+        let server = TestServer::start();
+        // Twice: the second finds what the first has left.
+        for _ in 0..2 {
+            let run = Run::of(&format!(
+                "{} {flags} -z 200ms --verify -q -O json",
+                server.address()
+            ));
+            assert_eq!(run.code, Some(0), "{flags}: {} {}", run.stdout, run.stderr);
+            let report: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+            assert_eq!(report["verify"]["verdict"], "linearizable", "{flags}");
+            let checked = report["verify"]["operations"].as_u64().unwrap();
+            assert!(checked > 50, "{flags}: {checked}");
+        }
+    }
+}
+
+#[test]
+fn a_history_is_kept_and_checked_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.history");
+    let name = file.display();
+    let run = Run::of(&format!(
+        "--workload mixed -c 6 -n 600 --verify --history {name} -q"
+    ));
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stdout.contains("linearizable"), "{}", run.stdout);
+    for flags in ["", "--search"] {
+        let run = Run::of(&format!("check {name} {flags}"));
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        assert!(run.stdout.starts_with("linearizable"), "{}", run.stdout);
+    }
+
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    let run = Run::of(&format!("check {name}"));
+    assert_eq!(run.code, Some(2), "{}", run.stdout);
+    assert!(run.stderr.contains("run.history"), "{}", run.stderr);
+    bytes.truncate(middle);
+    fs::write(&file, &bytes).unwrap();
+    assert_eq!(Run::of(&format!("check {name}")).code, Some(2));
+    fs::write(&file, "what is this").unwrap();
+    assert_eq!(Run::of(&format!("check {name}")).code, Some(2));
+}
+
+#[test]
+fn a_history_that_cannot_be_true_is_shown_and_ends_with_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.history");
+    let evidence = folder.path().join("evidence.jsonl");
+    let run = Run::of(&format!(
+        "--readers 4 --writers 2 --keys 1 -n 300 --verify --history {} -q",
+        file.display()
+    ));
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    // The same in lines, with one answer changed to what nobody has written.
+    let lines = folder.path().join("lines.jsonl");
+    let run = Run::of(&format!(
+        "check {} --export {}",
+        file.display(),
+        lines.display()
+    ));
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let text = fs::read_to_string(&lines).unwrap();
+    let mut changed = false;
+    let text: Vec<String> = text
+        .lines()
+        .map(|line| {
+            let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+            let seen = value.pointer_mut("/operation/outcome/done/seen/entry/value/int");
+            if let Some(seen) = seen.filter(|_| !changed) {
+                *seen = 123.into();
+                changed = true;
+            }
+            value.to_string()
+        })
+        .collect();
+    assert!(changed, "{}", text[..4.min(text.len())].join("\n"));
+    fs::write(&lines, text.join("\n") + "\n").unwrap();
+    let run = Run::of(&format!(
+        "check {} --evidence {}",
+        lines.display(),
+        evidence.display()
+    ));
+    assert_eq!(run.code, Some(3), "{} {}", run.stdout, run.stderr);
+    assert!(run.stdout.contains("NOT linearizable"), "{}", run.stdout);
+    assert!(run.stdout.contains("123"), "{}", run.stdout);
+    // What shows it is a history, and shows it again.
+    let again = folder.path().join("again.jsonl");
+    let run = Run::of(&format!(
+        "check {} --evidence {}",
+        evidence.display(),
+        again.display()
+    ));
+    assert_eq!(run.code, Some(3), "{} {}", run.stdout, run.stderr);
+}
