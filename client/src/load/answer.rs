@@ -31,9 +31,11 @@ impl Sent {
 
 /// What the operations that were sent together came to.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) enum Answer<'a> {
     /// Of a call.
     Call(Result<Reply, Status>),
+    /// The same, which somebody else has.
+    Reply(&'a Reply),
     /// Of a frame.
     Frame(PipelineResponse),
     /// Nobody answered.
@@ -69,12 +71,21 @@ pub(crate) struct Settling<'a> {
 
 impl Settling<'_> {
     /// Judges, learns from and records what was answered at `now`. Gives back what was sent, for the next time.
-    pub(crate) fn settle(&mut self, mut sent: Sent, answer: Answer, now: Instant) -> Vec<Asked> {
+    pub(crate) fn settle(
+        &mut self,
+        mut sent: Sent,
+        answer: Answer<'_>,
+        now: Instant,
+    ) -> Vec<Asked> {
         let mut done = [(0, 0); Kind::ALL.len()];
         match answer {
             Answer::Call(Ok(reply)) => {
                 let verdict = Verdict::of_reply(sent.asked[0].kind, Some(&reply));
                 self.one(&sent, 0, verdict, Some(&reply), now, &mut done);
+            }
+            Answer::Reply(reply) => {
+                let verdict = Verdict::of_reply(sent.asked[0].kind, Some(reply));
+                self.one(&sent, 0, verdict, Some(reply), now, &mut done);
             }
             Answer::Call(Err(status)) => {
                 let verdict = Verdict::of_status(sent.asked[0].kind, &status);

@@ -188,7 +188,7 @@ impl Lane {
     }
 
     /// Receives the next answer. Needs something [in flight](Self::is_idle). Dropped midway, nothing is lost.
-    pub(crate) async fn recv(&mut self) -> (Sent, Answer) {
+    pub(crate) async fn recv(&mut self) -> (Sent, Answer<'static>) {
         if self.broken.is_none() {
             match &mut self.transport {
                 Transport::Unary { calls, .. } => {
@@ -223,7 +223,11 @@ impl Lane {
     ///
     /// Calls fail alone, and are returned. The frames of a stream are answered in order, so that it is lost whole:
     /// receiving tells.
-    pub(crate) fn give_up(&mut self, latest_start: Instant, now: Instant) -> Vec<(Sent, Answer)> {
+    pub(crate) fn give_up(
+        &mut self,
+        latest_start: Instant,
+        now: Instant,
+    ) -> Vec<(Sent, Answer<'static>)> {
         let Some((_, oldest)) = self.in_flight.front() else {
             return Vec::new();
         };
@@ -269,7 +273,7 @@ impl Lane {
     }
 
     /// `None` if the connection is lost, and every call on it.
-    fn unary_answer(&mut self, number: u64, result: CallResult) -> Option<(Sent, Answer)> {
+    fn unary_answer(&mut self, number: u64, result: CallResult) -> Option<(Sent, Answer<'static>)> {
         if let Err(status) = &result
             && is_connection_lost(status)
         {

@@ -34,6 +34,9 @@ use crate::client::ANSWER_BYTES_MAX;
 /// How often a thread looks for calls that have waited for too long.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Answers of one connection, read one after the other, that share a reading of the clock: some 10 microseconds.
+const ANSWERS_PER_CLOCK: usize = 32;
+
 /// Drives the workers of one thread from the start to the end of a run.
 pub(super) async fn drive(
     index: u64,
@@ -51,7 +54,11 @@ pub(super) async fn drive(
             worker.witness = Some(history.witness(worker.number, Travel::Call, &stop));
         }
     }
-    let mut recorder = Recorder::new(shown, plan.settings.interval);
+    let interval = plan.settings.interval;
+    let mut recorder = match plan.settings.open_loop {
+        None => Recorder::of_closed_loop(shown, interval),
+        Some(_) => Recorder::new(shown, interval),
+    };
     let (finished, cpu) = thread.run(&stop, &mut recorder);
     recorder.finish();
     // The witnesses leave what they have.
@@ -105,6 +112,9 @@ struct Crew {
     landed: Vec<usize>,
     under_way: usize,
     spare: Vec<Vec<Asked>>,
+    /// Answers since the clock was read last, and what it said.
+    taken: usize,
+    now: Instant,
 }
 
 struct Worker {
@@ -120,87 +130,108 @@ struct Slot {
     worker: usize,
     under_way: Option<UnderWay>,
     /// What could not be sent yet, because the connection had no room.
-    held: Option<(Asked, Call, Instant)>,
+    held: Option<Box<(Asked, Call, Instant)>>,
     free_since: Instant,
 }
 
 struct UnderWay {
     sent: Sent,
-    call: Call,
+    method: Kind,
     endpoint: u32,
     stream: Stream,
 }
 
+/// What is called: the kind of call decides how its answer is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Read,
+    Write,
+    Add,
+    Transition,
+    Delete,
+    List,
+    Batch,
+    Renew,
+}
+
+impl Kind {
+    const ALL: [Self; 8] = [
+        Self::Read,
+        Self::Write,
+        Self::Add,
+        Self::Transition,
+        Self::Delete,
+        Self::List,
+        Self::Batch,
+        Self::Renew,
+    ];
+
+    fn path(self) -> &'static str {
+        match self {
+            Self::Read => "/soloist.v1.State/Read",
+            Self::Write => "/soloist.v1.State/Write",
+            Self::Add => "/soloist.v1.State/Add",
+            Self::Transition => "/soloist.v1.State/Transition",
+            Self::Delete => "/soloist.v1.State/Delete",
+            Self::List => "/soloist.v1.State/List",
+            Self::Batch => "/soloist.v1.State/Batch",
+            Self::Renew => "/soloist.v1.Sessions/RenewSession",
+        }
+    }
+
+    /// Encodes a call, and says of what kind it is.
+    fn encode(call: &Call, message: &mut Vec<u8>) -> Self {
+        message.clear();
+        let (kind, encoded) = match call {
+            Call::Op(op::Op::Read(read)) => (Self::Read, read.encode(message)),
+            Call::Op(op::Op::Write(write)) => (Self::Write, write.encode(message)),
+            Call::Op(op::Op::Add(add)) => (Self::Add, add.encode(message)),
+            Call::Op(op::Op::Transition(of)) => (Self::Transition, of.encode(message)),
+            Call::Op(op::Op::Delete(delete)) => (Self::Delete, delete.encode(message)),
+            Call::List(list) => (Self::List, list.encode(message)),
+            Call::Batch(batch) => (Self::Batch, batch.encode(message)),
+            Call::Renew(renew) => (Self::Renew, renew.encode(message)),
+        };
+        encoded.expect("a vector has room for everything");
+        kind
+    }
+
+    fn decode(self, message: &[u8]) -> Result<Reply, prost::DecodeError> {
+        use op_result::Result as Answer;
+        use v1::{
+            AddResponse, BatchResponse, DeleteResponse, ListResponse, ReadResponse, Session,
+            TransitionResponse, WriteResponse,
+        };
+        Ok(match self {
+            Self::Read => Reply::Op(Answer::Read(ReadResponse::decode(message)?)),
+            Self::Write => Reply::Op(Answer::Write(WriteResponse::decode(message)?)),
+            Self::Add => Reply::Op(Answer::Add(AddResponse::decode(message)?)),
+            Self::Transition => Reply::Op(Answer::Transition(TransitionResponse::decode(message)?)),
+            Self::Delete => Reply::Op(Answer::Delete(DeleteResponse::decode(message)?)),
+            Self::List => Reply::List(ListResponse::decode(message)?),
+            Self::Batch => Reply::Batch(BatchResponse::decode(message)?),
+            Self::Renew => Reply::Renew(Session::decode(message)?),
+        })
+    }
+}
+
 /// The head of every kind of call.
-struct Methods([Method; 8]);
+struct Methods([Method; Kind::ALL.len()]);
 
 impl Methods {
     fn new(address: &str, settings: &Settings) -> Result<Self, String> {
-        let paths = [
-            "/soloist.v1.State/Read",
-            "/soloist.v1.State/Write",
-            "/soloist.v1.State/Add",
-            "/soloist.v1.State/Transition",
-            "/soloist.v1.State/Delete",
-            "/soloist.v1.State/List",
-            "/soloist.v1.State/Batch",
-            "/soloist.v1.Sessions/RenewSession",
-        ];
-        let mut methods = Vec::with_capacity(paths.len());
-        for path in paths {
+        let mut methods = Vec::with_capacity(Kind::ALL.len());
+        for kind in Kind::ALL {
+            let path = kind.path();
             let method = Method::new(address, path, &settings.metadata, settings.timeout);
             methods.push(method.map_err(|error| error.to_string())?);
         }
-        Ok(Self(
-            methods.try_into().expect("as many as there are paths"),
-        ))
+        Ok(Self(methods.try_into().expect("one for each kind")))
     }
 
-    fn of(&self, call: &Call) -> &Method {
-        &self.0[match call {
-            Call::Op(op::Op::Read(_)) => 0,
-            Call::Op(op::Op::Write(_)) => 1,
-            Call::Op(op::Op::Add(_)) => 2,
-            Call::Op(op::Op::Transition(_)) => 3,
-            Call::Op(op::Op::Delete(_)) => 4,
-            Call::List(_) => 5,
-            Call::Batch(_) => 6,
-            Call::Renew(_) => 7,
-        }]
+    fn of(&self, kind: Kind) -> &Method {
+        &self.0[kind as usize]
     }
-}
-
-fn encode(call: &Call, message: &mut Vec<u8>) {
-    message.clear();
-    let encoded = match call {
-        Call::Op(op::Op::Read(read)) => read.encode(message),
-        Call::Op(op::Op::Write(write)) => write.encode(message),
-        Call::Op(op::Op::Add(add)) => add.encode(message),
-        Call::Op(op::Op::Transition(transition)) => transition.encode(message),
-        Call::Op(op::Op::Delete(delete)) => delete.encode(message),
-        Call::List(list) => list.encode(message),
-        Call::Batch(batch) => batch.encode(message),
-        Call::Renew(renew) => renew.encode(message),
-    };
-    encoded.expect("a vector has room for everything");
-}
-
-fn decode(call: &Call, message: &[u8]) -> Result<Reply, prost::DecodeError> {
-    use op_result::Result as Answer;
-    Ok(match call {
-        Call::Op(op::Op::Read(_)) => Reply::Op(Answer::Read(v1::ReadResponse::decode(message)?)),
-        Call::Op(op::Op::Write(_)) => Reply::Op(Answer::Write(v1::WriteResponse::decode(message)?)),
-        Call::Op(op::Op::Add(_)) => Reply::Op(Answer::Add(v1::AddResponse::decode(message)?)),
-        Call::Op(op::Op::Transition(_)) => {
-            Reply::Op(Answer::Transition(v1::TransitionResponse::decode(message)?))
-        }
-        Call::Op(op::Op::Delete(_)) => {
-            Reply::Op(Answer::Delete(v1::DeleteResponse::decode(message)?))
-        }
-        Call::List(_) => Reply::List(v1::ListResponse::decode(message)?),
-        Call::Batch(_) => Reply::Batch(v1::BatchResponse::decode(message)?),
-        Call::Renew(_) => Reply::Renew(v1::Session::decode(message)?),
-    })
 }
 
 fn config() -> Config {
@@ -233,6 +264,8 @@ impl Thread {
                 landed: Vec::new(),
                 under_way: 0,
                 spare: Vec::new(),
+                taken: 0,
+                now: Instant::now(),
             },
             schedule: match inlet {
                 Some(Inlet::Own(pace)) => Some(pace),
@@ -350,6 +383,7 @@ impl Thread {
                 continue;
             };
             let (crew, schedule) = (&mut self.crew, self.schedule.as_deref());
+            crew.taken = 0;
             open.endpoint.read(&mut self.buffer, |_, event| {
                 crew.take(event, schedule, stop, recorder);
             });
@@ -467,7 +501,7 @@ impl Thread {
         }
         let of = &mut self.crew.slots[slot];
         let (asked, call, intended) = match of.held.take() {
-            Some(held) => held,
+            Some(held) => *held,
             None => {
                 let intended = match &self.schedule {
                     None if self.stopped || stop.admit(now, 1) == 0 => {
@@ -491,8 +525,8 @@ impl Thread {
                 (asked, call, intended)
             }
         };
-        encode(&call, &mut self.message);
-        let method = self.methods.of(&call);
+        let kind = Kind::encode(&call, &mut self.message);
+        let method = self.methods.of(kind);
         match connection.send(method, slot as u64, &self.message) {
             Ok(stream) => {
                 self.lines[line].free.pop_front();
@@ -503,14 +537,14 @@ impl Thread {
                     sent: Sent {
                         asked: list,
                         calls: match wants_call {
-                            true => vec![call.clone()],
+                            true => vec![call],
                             false => Vec::new(),
                         },
                         intended,
                         // In a closed loop it starts when it means to.
                         started: now.max(intended),
                     },
-                    call,
+                    method: kind,
                     endpoint: key,
                     stream,
                 });
@@ -520,7 +554,7 @@ impl Thread {
             }
             Err(NotNow::TooLarge) => unreachable!("the settings see to the size of messages"),
             Err(NotNow::Streams | NotNow::Backlog | NotNow::Draining | NotNow::Closed) => {
-                of.held = Some((asked, call, intended));
+                of.held = Some(Box::new((asked, call, intended)));
                 false
             }
         }
@@ -601,38 +635,39 @@ impl Crew {
         stop: &Stop,
         recorder: &mut Recorder,
     ) {
-        let now = Instant::now();
-        let (slot, answer) = match event {
+        // Answers that came together are read together: not every one needs a clock of its own.
+        if self.taken.is_multiple_of(ANSWERS_PER_CLOCK) {
+            self.now = Instant::now();
+        }
+        self.taken += 1;
+        let now = self.now;
+        let failure = match event {
             Event::Answer { tag, message } => {
                 let slot = tag as usize;
                 let Some(under_way) = &self.slots[slot].under_way else {
                     return;
                 };
-                let reply = decode(&under_way.call, message).map_err(|error| {
-                    Status::internal(format!("the answer cannot be decoded: {error}"))
-                });
-                (slot, Answer::Call(reply))
-            }
-            Event::Failed { tag, failure } => {
-                let answer = match failure.fate {
-                    Fate::Answered => Answer::Call(Err(Status::with_details(
-                        failure.code,
-                        failure.message,
-                        failure.details.into(),
-                    ))),
-                    Fate::NotDone => Answer::None(Failure::new(
-                        failure.code,
-                        failure.message,
-                        Outcome::NotApplied,
-                    )),
-                    Fate::Unknown => Answer::None(Failure::new(
-                        failure.code,
-                        failure.message,
-                        Outcome::Unknown,
-                    )),
+                let decoded = under_way.method.decode(message);
+                let answer = match &decoded {
+                    Ok(reply) => Answer::Reply(reply),
+                    Err(error) => Answer::Call(Err(Status::internal(format!(
+                        "the answer cannot be decoded: {error}"
+                    )))),
                 };
-                (tag as usize, answer)
+                return self.settle(slot, answer, schedule, now, stop, recorder);
             }
+            Event::Failed { tag, failure } => (tag as usize, failure),
+        };
+        let (slot, failure) = failure;
+        let lost = |outcome| Failure::new(failure.code, failure.message.clone(), outcome);
+        let answer = match failure.fate {
+            Fate::Answered => Answer::Call(Err(Status::with_details(
+                failure.code,
+                failure.message,
+                failure.details.into(),
+            ))),
+            Fate::NotDone => Answer::None(lost(Outcome::NotApplied)),
+            Fate::Unknown => Answer::None(lost(Outcome::Unknown)),
         };
         self.settle(slot, answer, schedule, now, stop, recorder);
     }
@@ -640,7 +675,7 @@ impl Crew {
     fn settle(
         &mut self,
         slot: usize,
-        answer: Answer,
+        answer: Answer<'_>,
         schedule: Option<&OwnPace>,
         now: Instant,
         stop: &Stop,

@@ -88,7 +88,12 @@ pub(crate) struct Recorder {
     pub(crate) lateness: Histogram<u64>,
     interval_length: Duration,
     interval: Interval,
+    /// None: nothing was answered yet.
+    interval_end: Option<Instant>,
     shown: Arc<Shown>,
+    /// In a closed loop every operation starts when it is meant to: its service time is its response time, and is not
+    /// recorded twice.
+    is_closed_loop: bool,
 }
 
 /// A part of the run outside of the window.
@@ -201,7 +206,17 @@ impl Recorder {
             lateness: histogram(),
             interval_length,
             interval: Interval::new(0),
+            interval_end: None,
             shown,
+            is_closed_loop: false,
+        }
+    }
+
+    /// Of a closed loop. The service times are there when it is [finished](Self::finish).
+    pub(crate) fn of_closed_loop(shown: Arc<Shown>, interval_length: Duration) -> Self {
+        Self {
+            is_closed_loop: true,
+            ..Self::new(shown, interval_length)
         }
     }
 
@@ -215,7 +230,7 @@ impl Recorder {
         now: Instant,
         stop: &Stop,
     ) {
-        let Some(is_late) = self.answered(ops, sent, now, stop) else {
+        let Some((response, is_late)) = self.answered(ops, sent, now, stop) else {
             return;
         };
         let of = self.kinds.entry(kind).or_insert_with(Record::new);
@@ -223,9 +238,11 @@ impl Recorder {
         if !is_late {
             of.misses += misses;
         }
-        let (response, service) = times(sent, now);
         record(&mut of.response, response, ops);
-        record(&mut of.service, service, ops);
+        if !self.is_closed_loop {
+            let service = now.saturating_duration_since(sent.started);
+            record(&mut of.service, service, ops);
+        }
     }
 
     /// Records an operation that was refused at `now`.
@@ -237,7 +254,7 @@ impl Recorder {
         now: Instant,
         stop: &Stop,
     ) {
-        let Some(is_late) = self.answered(1, sent, now, stop) else {
+        let Some((response, is_late)) = self.answered(1, sent, now, stop) else {
             return;
         };
         let of = self.kinds.entry(kind).or_insert_with(Record::new);
@@ -245,15 +262,23 @@ impl Recorder {
         if !is_late {
             *of.refused.entry(reason).or_default() += 1;
         }
-        let (response, service) = times(sent, now);
         record(&mut of.refused_response, response, 1);
-        record(&mut of.refused_service, service, 1);
+        if !self.is_closed_loop {
+            let service = now.saturating_duration_since(sent.started);
+            record(&mut of.refused_service, service, 1);
+        }
     }
 
-    /// Counts what was answered, in the window and its interval or in the phase that it belongs to. Returns whether it
-    /// is late; `None` if it is of the warm-up.
-    fn answered(&mut self, ops: u64, sent: &Sent, now: Instant, stop: &Stop) -> Option<bool> {
-        let (response, _) = times(sent, now);
+    /// Counts what was answered, in the window and its interval or in the phase that it belongs to. Returns the response
+    /// time and whether it is late; `None` if it is of the warm-up.
+    fn answered(
+        &mut self,
+        ops: u64,
+        sent: &Sent,
+        now: Instant,
+        stop: &Stop,
+    ) -> Option<(Duration, bool)> {
+        let response = now.saturating_duration_since(sent.intended);
         if !stop.is_warm(sent.intended) {
             self.warmup.completed += ops;
             record(&mut self.warmup.response, response, ops);
@@ -270,7 +295,7 @@ impl Recorder {
             interval.completed += ops;
             record(&mut interval.response, response, ops);
         }
-        Some(is_late)
+        Some((response, is_late))
     }
 
     /// Records an operation that failed at `now`. It counts whenever that is.
@@ -285,7 +310,7 @@ impl Recorder {
         publish(&self.shown.failed, 1, 0);
         let code = code_name(failure.code);
         self.messages.entry(code).or_insert(failure.message);
-        let (response, _) = times(sent, now);
+        let response = now.saturating_duration_since(sent.intended);
         let of = self.kinds.entry(kind).or_insert_with(Record::new);
         let failed = of.failed.entry(code).or_insert_with(histogram);
         record(failed, response, 1);
@@ -342,20 +367,31 @@ impl Recorder {
 
     /// The interval that `now` lies in; those before it are over.
     fn interval_at(&mut self, now: Instant, stop: &Stop) -> &mut Interval {
-        let since = now.saturating_duration_since(stop.window_start());
-        // Cheap where most answers come: in the interval of the one before.
-        let start = self.interval_length.as_nanos() * u128::from(self.interval.index);
-        if since.as_nanos() >= start + self.interval_length.as_nanos() {
+        // Most answers come in the interval of the one before.
+        if self.interval_end.is_none_or(|end| now >= end) {
+            let since = now.saturating_duration_since(stop.window_start());
             let index = since.as_nanos() / self.interval_length.as_nanos();
             let index = u64::try_from(index).expect("intervals of a run that ends");
-            let over = std::mem::replace(&mut self.interval, Interval::new(index));
-            self.shown.lock().push(over);
+            let end = self
+                .interval_length
+                .saturating_mul(u32::try_from(index + 1).unwrap_or(u32::MAX));
+            self.interval_end = Some(stop.window_start() + end);
+            if index != self.interval.index {
+                let over = std::mem::replace(&mut self.interval, Interval::new(index));
+                self.shown.lock().push(over);
+            }
         }
         &mut self.interval
     }
 
-    /// Ends the last interval.
+    /// Ends the last interval, and completes what is the same twice.
     pub(crate) fn finish(&mut self) {
+        if self.is_closed_loop {
+            for of in self.kinds.values_mut() {
+                of.service = of.response.clone();
+                of.refused_service = of.refused_response.clone();
+            }
+        }
         let next = Interval::new(self.interval.index + 1);
         let last = std::mem::replace(&mut self.interval, next);
         self.shown.lock().push(last);
@@ -407,14 +443,6 @@ impl Record {
             false => self.completed += ops,
         }
     }
-}
-
-/// Response time and service time.
-fn times(sent: &Sent, now: Instant) -> (Duration, Duration) {
-    (
-        now.saturating_duration_since(sent.intended),
-        now.saturating_duration_since(sent.started),
-    )
 }
 
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {

@@ -12,6 +12,7 @@ use super::reports::model::{
     Distribution, IntervalReport, KindReport, LateReport, LatencyReport, MachineReport,
     OfferedReport, PhaseReport, Report, SCHEMA, ServerReport, SloReport,
 };
+use super::reports::numbers::latency;
 use super::run::Measured;
 use super::settings::Settings;
 use super::slo::{Metric, Point, Slo};
@@ -385,7 +386,9 @@ fn warnings(report: &Report, settings: &Settings, measured: &Measured) -> Vec<St
             && lateness > response * LATENESS_TOLERANCE
         {
             warnings.push(format!(
-                "the generator itself is late: 1 in 100 operations starts more than {lateness:.0} us after it was to, and that is in the response times (p99 {response:.0} us)"
+                "the generator itself is late: 1 in 100 operations starts more than {} after it was to, and that is in the response times (p99 {})",
+                latency(Some(lateness)),
+                latency(Some(response))
             ));
         }
         let slots = settings.workers() * settings.pipeline * settings.frame_ops;

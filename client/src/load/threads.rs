@@ -164,7 +164,11 @@ async fn drive(
         }
     }
 
-    let recorder = Recorder::new(shown, plan.settings.interval);
+    let interval = plan.settings.interval;
+    let recorder = match plan.settings.open_loop {
+        None => Recorder::of_closed_loop(shown, interval),
+        Some(_) => Recorder::new(shown, interval),
+    };
     let recorder = Rc::new(RefCell::new(recorder));
     let running: Vec<_> = workers
         .into_iter()

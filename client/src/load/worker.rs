@@ -161,7 +161,7 @@ impl Worker {
     fn settle(
         &mut self,
         sent: Sent,
-        answer: Answer,
+        answer: Answer<'_>,
         now: Instant,
         stop: &Stop,
         recorder: &Rc<RefCell<Recorder>>,
@@ -217,7 +217,7 @@ impl Worker {
     }
 
     /// Stops waiting for what should have been answered by now.
-    fn give_up(&mut self, now: Instant, stop: &Stop) -> Vec<(Sent, Answer)> {
+    fn give_up(&mut self, now: Instant, stop: &Stop) -> Vec<(Sent, Answer<'static>)> {
         match stop.latest_start(now, self.patience) {
             Some(latest_start) => self.lane.give_up(latest_start, now),
             None => Vec::new(),
