@@ -28,6 +28,11 @@ const FULL_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How long nothing may happen before the log is shortened.
 const PRUNE_PAUSE: Duration = Duration::from_millis(10);
 
+/// How many times as long as it has written a snapshot's thread pauses, so that commits of the log find the disk free
+/// most of the time; and how long at most, so that the snapshot of a slow disk ends before the next is due.
+const SNAPSHOT_PAUSE: u32 = 3;
+const SNAPSHOT_PAUSE_MAX: Duration = Duration::from_millis(50);
+
 /// A snapshot that was written.
 #[derive(Debug)]
 pub(crate) struct NewSnapshot {
@@ -471,7 +476,10 @@ fn write_snapshot(
             return Ok(None);
         };
         let end = pages.slice(&slice);
+        let writing = Instant::now();
         file.pages(pages.take())?;
+        // The disk and the core are the log's, too.
+        thread::sleep((SNAPSHOT_PAUSE * writing.elapsed()).min(SNAPSHOT_PAUSE_MAX));
         if let Some(end) = end {
             break end;
         }

@@ -14,8 +14,17 @@ use crate::machine::StateMachine;
 /// By number, from 0: a page, encoded, and its checksum.
 const PAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("pages");
 
-/// Bytes of pages that are written in one transaction: what the engine keeps in memory until then.
-const TRANSACTION_BYTES: usize = 4 << 20;
+/// Bytes of pages that are written in one transaction: what the engine keeps in memory until then, and what a commit of
+/// the log that comes meanwhile has to wait for.
+const TRANSACTION_BYTES: usize = 1 << 20;
+
+/// Whether more comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// The file is of no use before its last part: nothing has to be told after a crash, so one phase is enough.
+    Middle,
+    Last,
+}
 
 /// Writes a snapshot.
 #[derive(Debug)]
@@ -52,18 +61,18 @@ impl SnapshotWriter {
             self.waiting.push_back(page);
         }
         if self.waiting_bytes >= TRANSACTION_BYTES {
-            self.write()?;
+            self.write(Part::Middle)?;
         }
         Ok(())
     }
 
     /// Completes it; it is on disk then. Returns its bytes.
     pub(crate) fn end(mut self) -> Result<u64, Fault> {
-        self.write()?;
+        self.write(Part::Last)?;
         Ok(self.bytes)
     }
 
-    fn write(&mut self) -> Result<(), Fault> {
+    fn write(&mut self, part: Part) -> Result<(), Fault> {
         let waiting = std::mem::take(&mut self.waiting);
         self.waiting_bytes = 0;
         let first = self.pages;
@@ -71,7 +80,7 @@ impl SnapshotWriter {
         self.bytes += waiting.iter().map(|page| page.len() as u64).sum::<u64>();
         guarded(self.name, || {
             let mut transaction = self.db.begin_write()?;
-            transaction.set_two_phase_commit(true);
+            transaction.set_two_phase_commit(part == Part::Last);
             {
                 let mut table = transaction.open_table(PAGES)?;
                 for (number, page) in (first..).zip(&waiting) {
