@@ -176,23 +176,15 @@ fn merge_intervals(reports: &[Report]) -> Result<Vec<IntervalReport>, HistogramE
             let part = super::reports::distribution::decode(&part.histogram)?;
             recorder::add(&mut response, &part);
         }
-        let of = Distribution::of(&response, &[]);
         let seconds = parts.iter().map(|part| part.seconds).fold(0.0, f64::max);
         let completed: u64 = parts.iter().map(|part| part.completed).sum();
         Ok(IntervalReport {
-            start_seconds: parts[0].start_seconds,
-            seconds,
             completed,
             failed: parts.iter().map(|part| part.failed).sum(),
             dropped: parts.iter().map(|part| part.dropped).sum(),
             in_flight: parts.iter().map(|part| part.in_flight).sum(),
             ops_per_second: completed as f64 / seconds,
-            p50_us: of.p50_us,
-            p90_us: of.p90_us,
-            p99_us: of.p99_us,
-            p99_9_us: of.p99_9_us,
-            max_us: of.max_us,
-            histogram: of.histogram,
+            ..IntervalReport::of(&response, parts[0].start_seconds, seconds)
         })
     });
     intervals.collect()

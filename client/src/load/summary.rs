@@ -272,26 +272,18 @@ fn intervals(settings: &Settings, measured: &Measured) -> Vec<IntervalReport> {
         let slot = slots.next_if(|slot| slot.sum.index == index);
         let empty = recorder::histogram();
         let response = slot.map_or(&empty, |slot| &slot.sum.response);
-        let of = Distribution::of(response, &[]);
         let dropped_so_far = slot
             .map_or(0, |slot| slot.dropped_so_far)
             .max(dropped_before);
         let seconds = length.min(elapsed - start);
         let completed = slot.map_or(0, |slot| slot.sum.completed);
         intervals.push(IntervalReport {
-            start_seconds: start,
-            seconds,
             completed,
             failed: slot.map_or(0, |slot| slot.sum.failed),
             dropped: dropped_so_far - dropped_before,
             in_flight: slot.map_or(0, |slot| slot.in_flight),
             ops_per_second: completed as f64 / seconds,
-            p50_us: of.p50_us,
-            p90_us: of.p90_us,
-            p99_us: of.p99_us,
-            p99_9_us: of.p99_9_us,
-            max_us: of.max_us,
-            histogram: of.histogram,
+            ..IntervalReport::of(response, start, seconds)
         });
         dropped_before = dropped_so_far;
     }

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use super::reports::live::{INTERVALS_MAX, Live, Screen, line};
-use super::reports::model::{Distribution, IntervalReport};
+use super::reports::model::IntervalReport;
 use super::settings::Settings;
 use super::stop::Stop;
 use super::timeline::Timeline;
@@ -54,6 +54,7 @@ pub(crate) fn view(show: Show, title: String) -> Box<dyn View> {
         screen,
         rate: None,
         said: None,
+        made: BTreeMap::new(),
     })
 }
 
@@ -65,6 +66,8 @@ struct Shown {
     rate: Option<(Instant, u64)>,
     /// When a line was written last.
     said: Option<Instant>,
+    /// What was made of the intervals that are over, by their numbers.
+    made: BTreeMap<u64, IntervalReport>,
 }
 
 impl View for Shown {
@@ -105,7 +108,7 @@ impl View for Shown {
             failed: failures(totals.failed),
             dropped,
             in_flight: totals.in_flight,
-            intervals: intervals(settings, timeline),
+            intervals: self.intervals(settings, timeline),
         };
         match &mut self.screen {
             // A lost terminal is no reason to stop measuring.
@@ -143,30 +146,37 @@ fn failures(failed: u64) -> BTreeMap<String, u64> {
     }
 }
 
-/// Those that are over, the latest last.
-fn intervals(settings: &Settings, timeline: &Timeline) -> Vec<IntervalReport> {
-    let length = settings.interval.as_secs_f64();
-    let mut slots: Vec<_> = timeline.intervals().collect();
-    // The present one is not over.
-    slots.pop();
-    let skipped = slots.len().saturating_sub(INTERVALS_MAX);
-    let shown = slots.into_iter().skip(skipped).map(|slot| {
-        let of = Distribution::of(&slot.sum.response, &[]);
-        IntervalReport {
-            start_seconds: slot.sum.index as f64 * length,
-            seconds: length,
-            completed: slot.sum.completed,
-            failed: slot.sum.failed,
-            dropped: 0,
-            in_flight: slot.in_flight,
-            ops_per_second: slot.sum.completed as f64 / length,
-            p50_us: of.p50_us,
-            p90_us: of.p90_us,
-            p99_us: of.p99_us,
-            p99_9_us: of.p99_9_us,
-            max_us: of.max_us,
-            histogram: String::new(),
+impl Shown {
+    /// Those that are over, the latest last. What was made of one is kept until more is known of it: percentiles cost
+    /// more than the run that they are shown of should lose.
+    fn intervals(&mut self, settings: &Settings, timeline: &Timeline) -> Vec<IntervalReport> {
+        let length = settings.interval.as_secs_f64();
+        let mut slots: Vec<_> = timeline.intervals().collect();
+        // The present one is not over.
+        slots.pop();
+        let skipped = slots.len().saturating_sub(INTERVALS_MAX);
+        slots.drain(..skipped);
+        let first = slots.first().map_or(0, |slot| slot.sum.index);
+        self.made = self.made.split_off(&first);
+        for slot in slots {
+            let sum = &slot.sum;
+            let is_known = self
+                .made
+                .get(&sum.index)
+                .is_some_and(|of| (of.completed, of.failed) == (sum.completed, sum.failed));
+            if !is_known {
+                let start = sum.index as f64 * length;
+                let interval = IntervalReport {
+                    completed: sum.completed,
+                    failed: sum.failed,
+                    in_flight: slot.in_flight,
+                    ops_per_second: sum.completed as f64 / length,
+                    histogram: String::new(),
+                    ..IntervalReport::of(&sum.response, start, length)
+                };
+                self.made.insert(sum.index, interval);
+            }
         }
-    });
-    shown.collect()
+        self.made.values().cloned().collect()
+    }
 }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
 
-use super::model::Distribution;
+use super::model::{Distribution, IntervalReport};
 
 /// Significant digits where a histogram has to be made from nothing: as those that are recorded.
 const DIGITS: u8 = 3;
@@ -30,6 +30,28 @@ pub(crate) struct SpectrumPoint {
     /// From 0 to 1. That of the value, which may be above the one that was asked for.
     pub(crate) quantile: f64,
     pub(crate) us: f64,
+}
+
+impl IntervalReport {
+    /// The times of an interval; what was counted in it is the caller's to add.
+    pub(crate) fn of(response: &Histogram<u64>, start_seconds: f64, seconds: f64) -> Self {
+        let of = Distribution::of(response, &[]);
+        Self {
+            start_seconds,
+            seconds,
+            completed: 0,
+            failed: 0,
+            dropped: 0,
+            in_flight: 0,
+            ops_per_second: 0.0,
+            p50_us: of.p50_us,
+            p90_us: of.p90_us,
+            p99_us: of.p99_us,
+            p99_9_us: of.p99_9_us,
+            max_us: of.max_us,
+            histogram: of.histogram,
+        }
+    }
 }
 
 impl Distribution {
