@@ -5,6 +5,7 @@
 //! `threads` runs many workers, `recorder` keeps what they see, `run` leads from the beginning to what was measured, and
 //! `summary` makes of that what `reports` can show. `cli` is the program.
 
+mod account;
 mod agents;
 mod answer;
 mod args;

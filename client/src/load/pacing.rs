@@ -4,11 +4,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::account::Account;
 use super::args::{Arrival, Engine};
 use super::arrivals::{Arrivals, LoadSchedule, Ramp, Spread};
 use super::pacer::{Pace, Pacer, Sink, Taken};
@@ -21,11 +21,7 @@ pub(crate) struct Pacing {
     arrivals: Arrivals,
     schedule: LoadSchedule,
     threads: Vec<mpsc::Sender<Instant>>,
-    outstanding: Arc<AtomicU64>,
-    unsent: Arc<AtomicU64>,
-    tally: Arc<Tally>,
-    /// Arrivals under way at most.
-    most: u64,
+    account: Arc<Account>,
     frame_ops: u64,
     parts: u64,
 }
@@ -43,8 +39,7 @@ pub(crate) enum Inlet {
 #[derive(Debug)]
 pub(crate) struct Queue {
     pub(crate) due: mpsc::Receiver<Instant>,
-    pub(crate) outstanding: Arc<AtomicU64>,
-    pub(crate) unsent: Arc<AtomicU64>,
+    pub(crate) account: Arc<Account>,
 }
 
 /// The part of an open loop that one thread sees to itself.
@@ -52,10 +47,8 @@ pub(crate) struct Queue {
 pub(crate) struct OwnPace {
     arrivals: Option<Arrivals>,
     pace: Option<Pace>,
-    outstanding: Arc<AtomicU64>,
-    unsent: Arc<AtomicU64>,
-    tally: Arc<Tally>,
-    most: u64,
+    /// Where it is told what becomes of what is let through.
+    pub(crate) account: Arc<Account>,
 }
 
 /// An open loop under way.
@@ -63,20 +56,11 @@ pub(crate) struct OwnPace {
 pub(crate) struct Running {
     /// None: the threads pace themselves.
     pacer: Option<Pacer>,
-    tally: Arc<Tally>,
-    unsent: Arc<AtomicU64>,
+    account: Arc<Account>,
     schedule: LoadSchedule,
     frame_ops: u64,
     parts: u64,
     stop: Arc<Stop>,
-}
-
-/// Arrivals of the window; each is a frame.
-#[derive(Debug, Default)]
-struct Tally {
-    due: AtomicU64,
-    dropped: AtomicU64,
-    cpu_nanos: AtomicU64,
 }
 
 /// What an open loop came to.
@@ -134,11 +118,9 @@ impl Pacing {
             Arrival::Poisson => Spread::Poisson,
         };
         let most = open_loop.max_in_flight.div_ceil(settings.frame_ops);
-        let outstanding = Arc::<AtomicU64>::default();
-        let unsent = Arc::<AtomicU64>::default();
+        let account = Arc::new(Account::new(most));
         let capacity = usize::try_from(most).expect("the flag's limit fits");
         let arrivals = Arrivals::new(schedule.clone(), spread, settings.seed);
-        let tally = Arc::<Tally>::default();
         let part = settings.part;
         let mut threads = Vec::new();
         let inlets = (0..settings.threads)
@@ -149,10 +131,7 @@ impl Pacing {
                     Inlet::Own(Box::new(OwnPace {
                         arrivals: Some(share),
                         pace: None,
-                        outstanding: Arc::clone(&outstanding),
-                        unsent: Arc::clone(&unsent),
-                        tally: Arc::clone(&tally),
-                        most,
+                        account: Arc::clone(&account),
                     }))
                 }
                 Engine::Unary | Engine::Pipeline => {
@@ -160,8 +139,7 @@ impl Pacing {
                     threads.push(sender);
                     Inlet::Queue(Queue {
                         due,
-                        outstanding: Arc::clone(&outstanding),
-                        unsent: Arc::clone(&unsent),
+                        account: Arc::clone(&account),
                     })
                 }
             })
@@ -171,10 +149,7 @@ impl Pacing {
             parts: part.of,
             schedule,
             threads,
-            outstanding,
-            unsent,
-            tally,
-            most,
+            account,
             frame_ops: settings.frame_ops,
         };
         (pacing, inlets)
@@ -182,17 +157,14 @@ impl Pacing {
 
     /// Starts to hand out what is due, from the start of the run to its end.
     pub(crate) fn start(self, stop: Arc<Stop>) -> io::Result<Running> {
-        let tally = self.tally;
         let pacer = match self.threads.is_empty() {
             true => None,
             false => {
                 let gate = Gate {
                     threads: self.threads.into_iter().map(Some).collect(),
                     turn: 0,
-                    outstanding: self.outstanding,
-                    most: self.most,
+                    account: Arc::clone(&self.account),
                     frame_ops: self.frame_ops,
-                    tally: Arc::clone(&tally),
                     stop: Arc::clone(&stop),
                 };
                 Some(Pacer::spawn(pace(self.arrivals, &stop), gate)?)
@@ -200,8 +172,7 @@ impl Pacing {
         };
         Ok(Running {
             pacer,
-            tally,
-            unsent: self.unsent,
+            account: self.account,
             schedule: self.schedule,
             frame_ops: self.frame_ops,
             parts: self.parts,
@@ -213,8 +184,7 @@ impl Pacing {
 impl Running {
     /// Operations of the window that were not sent, so far.
     pub(crate) fn dropped(&self) -> u64 {
-        let dropped = self.tally.dropped.load(Ordering::Relaxed);
-        (dropped + self.unsent.load(Ordering::Relaxed)) * self.frame_ops
+        self.account.dropped() * self.frame_ops
     }
 
     /// Hands out nothing more.
@@ -227,18 +197,17 @@ impl Running {
     /// Waits until it has ended, which it has when there is nothing more to hand out and nobody to take it.
     pub(crate) fn finish(self) -> Paced {
         self.stop();
-        let dropped = self.dropped();
         if let Some(pacer) = self.pacer {
             pacer.join();
         }
         Paced {
-            offered: self.tally.due.load(Ordering::Relaxed) * self.frame_ops,
-            dropped,
+            offered: self.account.due() * self.frame_ops,
+            dropped: self.account.dropped() * self.frame_ops,
             warmup: Duration::from_nanos(self.stop.nanos_of(self.stop.window_start())),
             schedule: self.schedule,
             frame_ops: self.frame_ops,
             parts: self.parts,
-            cpu: Duration::from_nanos(self.tally.cpu_nanos.load(Ordering::Relaxed)),
+            cpu: self.account.cpu(),
         }
     }
 }
@@ -283,32 +252,15 @@ impl OwnPace {
             return;
         };
         for intended in pace.due(now) {
-            if stop.admit(intended, 1) == 0 {
-                return;
-            }
-            let is_measured = stop.is_warm(intended);
-            if is_measured {
-                self.tally.due.fetch_add(1, Ordering::Relaxed);
-            }
-            if self.outstanding.load(Ordering::Relaxed) < self.most {
-                self.outstanding.fetch_add(1, Ordering::Relaxed);
+            let taken = self.account.offer(intended, 1, stop, || {
                 queue.push_back(intended);
-            } else if is_measured {
-                self.tally.dropped.fetch_add(1, Ordering::Relaxed);
+                Taken::Handed
+            });
+            if taken == Taken::Closed {
+                return;
             }
         }
         self.pace = Some(pace);
-    }
-
-    /// What was let through is answered, or has failed.
-    pub(crate) fn answered(&self) {
-        self.outstanding.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// What was let through will never be sent.
-    pub(crate) fn give_back(&self) {
-        self.unsent.fetch_add(1, Ordering::Relaxed);
-        self.answered();
     }
 }
 
@@ -317,62 +269,52 @@ struct Gate {
     /// None: all its workers are lost.
     threads: Vec<Option<mpsc::Sender<Instant>>>,
     turn: usize,
-    outstanding: Arc<AtomicU64>,
-    most: u64,
+    account: Arc<Account>,
     frame_ops: u64,
-    tally: Arc<Tally>,
     stop: Arc<Stop>,
 }
 
 impl Sink for Gate {
     fn hand(&mut self, intended: Instant) -> Taken {
-        // Ends the run when its count is spent.
-        if self.stop.admit(intended, self.frame_ops) < self.frame_ops {
-            return Taken::Closed;
-        }
-        let is_measured = self.stop.is_warm(intended);
-        if is_measured {
-            self.tally.due.fetch_add(1, Ordering::Relaxed);
-        }
-        let turn = self.turn;
-        self.turn = (turn + 1) % self.threads.len();
-        let taken = self.hand_to(turn, intended);
-        if taken != Taken::Handed && is_measured {
-            self.tally.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-        taken
+        let Self {
+            threads,
+            turn,
+            account,
+            frame_ops,
+            stop,
+        } = self;
+        account.offer(intended, *frame_ops, stop, || {
+            let number = *turn;
+            *turn = (number + 1) % threads.len();
+            hand_to(threads, number, intended)
+        })
     }
 }
 
-impl Gate {
-    fn hand_to(&mut self, turn: usize, intended: Instant) -> Taken {
-        let Some(thread) = &self.threads[turn] else {
-            return Taken::Dropped;
-        };
-        if self.outstanding.load(Ordering::Relaxed) >= self.most {
-            return Taken::Dropped;
-        }
-        self.outstanding.fetch_add(1, Ordering::Relaxed);
-        let taken = match thread.try_send(intended) {
-            Ok(()) => return Taken::Handed,
-            Err(mpsc::error::TrySendError::Full(_)) => Taken::Dropped,
-            Err(mpsc::error::TrySendError::Closed(_)) => {
-                self.threads[turn] = None;
-                match self.threads.iter().all(Option::is_none) {
-                    true => Taken::Closed,
-                    false => Taken::Dropped,
-                }
+fn hand_to(
+    threads: &mut [Option<mpsc::Sender<Instant>>],
+    number: usize,
+    intended: Instant,
+) -> Taken {
+    let Some(thread) = &threads[number] else {
+        return Taken::Dropped;
+    };
+    match thread.try_send(intended) {
+        Ok(()) => Taken::Handed,
+        Err(mpsc::error::TrySendError::Full(_)) => Taken::Dropped,
+        Err(mpsc::error::TrySendError::Closed(_)) => {
+            threads[number] = None;
+            match threads.iter().all(Option::is_none) {
+                true => Taken::Closed,
+                false => Taken::Dropped,
             }
-        };
-        self.outstanding.fetch_sub(1, Ordering::Relaxed);
-        taken
+        }
     }
 }
 
 impl Drop for Gate {
     /// In the thread of the pacer, when it ends.
     fn drop(&mut self) {
-        let cpu = u64::try_from(thread_cpu_time().as_nanos()).unwrap_or(u64::MAX);
-        self.tally.cpu_nanos.store(cpu, Ordering::Relaxed);
+        self.account.set_cpu(thread_cpu_time());
     }
 }

@@ -576,11 +576,11 @@ impl Thread {
             return;
         };
         for _ in self.due.drain(..) {
-            schedule.give_back();
+            schedule.account.give_back();
         }
         for slot in &mut self.crew.slots {
             if slot.held.take().is_some() {
-                schedule.give_back();
+                schedule.account.give_back();
             }
         }
     }
@@ -710,7 +710,7 @@ impl Crew {
             return;
         };
         if let Some(schedule) = schedule {
-            schedule.give_back();
+            schedule.account.give_back();
         }
         let worker = &mut self.workers[self.slots[slot].worker];
         if let Some(witness) = &mut worker.witness {
@@ -729,7 +729,7 @@ impl Crew {
         self.landed.push(slot);
         recorder.landed(1);
         if let Some(schedule) = schedule {
-            schedule.answered();
+            schedule.account.answered();
         }
         Some(under_way)
     }

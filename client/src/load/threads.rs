@@ -145,11 +145,7 @@ async fn drive(
 ) -> Option<Driven> {
     let schedule = match inlet {
         None | Some(Inlet::Own(_)) => Schedule::Closed,
-        Some(Inlet::Queue(inlet)) => Schedule::Open(Rc::new(Feed::new(
-            inlet.due,
-            inlet.outstanding,
-            inlet.unsent,
-        ))),
+        Some(Inlet::Queue(inlet)) => Schedule::Open(Rc::new(Feed::new(inlet.due, inlet.account))),
     };
     let opened = open_workers(index, &plan, &schedule).await;
     let (mut workers, stop) = start(opened, ready, &mut plan).await?;

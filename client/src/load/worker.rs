@@ -105,7 +105,7 @@ impl Worker {
                         continue;
                     };
                     if stop.is_too_late(now, self.duration_stop, self.patience) {
-                        feed.iter().for_each(|feed| feed.give_back());
+                        feed.iter().for_each(|feed| feed.account.give_back());
                         continue;
                     }
                     // It could have been sent in time: if it is late, that is the generator's doing.
@@ -169,7 +169,7 @@ impl Worker {
         let mut recorder = recorder.borrow_mut();
         recorder.landed(sent.ops());
         if let Schedule::Open(feed) = &self.schedule {
-            feed.answered();
+            feed.account.answered();
         }
         let mut settling = Settling {
             workload: &mut self.workload,
@@ -191,7 +191,7 @@ impl Worker {
                 DurationStop::Ignore => {
                     recorder.borrow().landed(sent.ops());
                     if let Schedule::Open(feed) = &self.schedule {
-                        feed.give_back();
+                        feed.account.give_back();
                     }
                     if let Some(witness) = &mut self.witness {
                         witness.lose(&sent, now);
@@ -237,15 +237,16 @@ pub(crate) fn given_up() -> Failure {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
-    use std::sync::atomic::AtomicU64;
 
     use soloist_server::Server;
     use tokio::runtime::LocalRuntime;
     use tokio::sync::mpsc;
 
+    use super::super::account::Account;
     use super::super::connection::Connection;
     use super::super::keys::Keys;
     use super::super::operation::Kind;
+    use super::super::pacer::Taken;
     use super::super::settings::tests::settings;
     use super::*;
 
@@ -274,12 +275,15 @@ mod tests {
                 None => Schedule::Closed,
                 Some(due) => {
                     let due = due(start);
-                    let outstanding = Arc::new(AtomicU64::new(due.len() as u64));
+                    let account = Arc::new(Account::new(due.len() as u64));
                     let (sender, receiver) = mpsc::channel(due.len());
                     for intended in due {
-                        sender.try_send(intended).unwrap();
+                        account.offer(intended, settings.frame_ops, &stop, || {
+                            sender.try_send(intended).unwrap();
+                            Taken::Handed
+                        });
                     }
-                    Schedule::Open(Rc::new(Feed::new(receiver, outstanding, Arc::default())))
+                    Schedule::Open(Rc::new(Feed::new(receiver, account)))
                 }
             };
             let worker = Worker {
