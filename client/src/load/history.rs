@@ -158,10 +158,8 @@ impl History {
             operations.append(&mut part?);
         }
         operations.sort_by_key(Record::order);
-        let flags = settings.flags().into_iter();
-        let flags = flags.map(|(flag, value)| (flag.to_owned(), value));
         Ok(checked::History {
-            settings: serde_json::Value::Object(flags.collect()),
+            settings: serde_json::Value::Object(settings.by_flag().into_iter().collect()),
             keys: before.keys,
             machines: before.machines,
             operations,

@@ -10,9 +10,10 @@ use tokio::sync::mpsc;
 
 use super::account::Account;
 use super::args::{Arrival, Engine};
-use super::arrivals::{Arrivals, LoadSchedule, Ramp, Spread};
+use super::arrivals::{Arrivals, LoadSchedule, Spread};
+use super::open_loop::OpenLoop;
 use super::pacer::{Pace, Pacer, Sink, Taken};
-use super::settings::{OpenLoop, Rate, Settings};
+use super::settings::Settings;
 use super::stop::Stop;
 use super::threads::thread_cpu_time;
 
@@ -76,36 +77,6 @@ pub(crate) struct Paced {
     warmup: Duration,
     /// Of its thread.
     pub(crate) cpu: Duration,
-}
-
-impl OpenLoop {
-    /// Its rate, in frames of so many operations. The error names the flag.
-    pub(crate) fn schedule(&self, frame_ops: u64) -> Result<LoadSchedule, String> {
-        let per_frame = |ops: f64| ops / frame_ops as f64;
-        let ramp = |start, step, end: Option<f64>, max_duration| Ramp {
-            start: per_frame(start),
-            step: per_frame(step),
-            end: end.map(per_frame),
-            max_duration,
-        };
-        let schedule = match self.rate {
-            Rate::Const(rate) => LoadSchedule::constant(per_frame(rate)),
-            Rate::Step {
-                start,
-                step,
-                every,
-                end,
-                max_duration,
-            } => LoadSchedule::step(ramp(start, step, end, max_duration), every),
-            Rate::Line {
-                start,
-                slope,
-                end,
-                max_duration,
-            } => LoadSchedule::line(ramp(start, slope, end, max_duration)),
-        };
-        schedule.map_err(|error| error.to_string())
-    }
 }
 
 impl Pacing {

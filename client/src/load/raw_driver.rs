@@ -8,19 +8,16 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use prost::Message as _;
-use soloist::v1::{self, op, op_result};
 use tonic::{Code, Status};
 
 use super::answer::{Answer, Sent, Settling, Witness};
 use super::args::DurationStop;
 use super::history::RecordingSeed;
-use super::operation::{Asked, Call, Failure, Reply};
+use super::operation::{Asked, Call, Failure};
 use super::pacer::wake_on_time;
 use super::pacing::{Inlet, OwnPace};
-use super::raw::{
-    Call as Stream, Config, Endpoint, Event, Fate, Method, NotNow, Poller, READ_BYTES,
-};
+use super::raw::{Call as Stream, Config, Endpoint, Event, Fate, NotNow, Poller, READ_BYTES};
+use super::raw_call::{Kind, Methods};
 use super::recorder::{Recorder, Shown, unanswered};
 use super::settings::Settings;
 use super::stop::Stop;
@@ -139,99 +136,6 @@ struct UnderWay {
     method: Kind,
     endpoint: u32,
     stream: Stream,
-}
-
-/// What is called: the kind of call decides how its answer is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Read,
-    Write,
-    Add,
-    Transition,
-    Delete,
-    List,
-    Batch,
-    Renew,
-}
-
-impl Kind {
-    const ALL: [Self; 8] = [
-        Self::Read,
-        Self::Write,
-        Self::Add,
-        Self::Transition,
-        Self::Delete,
-        Self::List,
-        Self::Batch,
-        Self::Renew,
-    ];
-
-    fn path(self) -> &'static str {
-        match self {
-            Self::Read => "/soloist.v1.State/Read",
-            Self::Write => "/soloist.v1.State/Write",
-            Self::Add => "/soloist.v1.State/Add",
-            Self::Transition => "/soloist.v1.State/Transition",
-            Self::Delete => "/soloist.v1.State/Delete",
-            Self::List => "/soloist.v1.State/List",
-            Self::Batch => "/soloist.v1.State/Batch",
-            Self::Renew => "/soloist.v1.Sessions/RenewSession",
-        }
-    }
-
-    /// Encodes a call, and says of what kind it is.
-    fn encode(call: &Call, message: &mut Vec<u8>) -> Self {
-        message.clear();
-        let (kind, encoded) = match call {
-            Call::Op(op::Op::Read(read)) => (Self::Read, read.encode(message)),
-            Call::Op(op::Op::Write(write)) => (Self::Write, write.encode(message)),
-            Call::Op(op::Op::Add(add)) => (Self::Add, add.encode(message)),
-            Call::Op(op::Op::Transition(of)) => (Self::Transition, of.encode(message)),
-            Call::Op(op::Op::Delete(delete)) => (Self::Delete, delete.encode(message)),
-            Call::List(list) => (Self::List, list.encode(message)),
-            Call::Batch(batch) => (Self::Batch, batch.encode(message)),
-            Call::Renew(renew) => (Self::Renew, renew.encode(message)),
-        };
-        encoded.expect("a vector has room for everything");
-        kind
-    }
-
-    fn decode(self, message: &[u8]) -> Result<Reply, prost::DecodeError> {
-        use op_result::Result as Answer;
-        use v1::{
-            AddResponse, BatchResponse, DeleteResponse, ListResponse, ReadResponse, Session,
-            TransitionResponse, WriteResponse,
-        };
-        Ok(match self {
-            Self::Read => Reply::Op(Answer::Read(ReadResponse::decode(message)?)),
-            Self::Write => Reply::Op(Answer::Write(WriteResponse::decode(message)?)),
-            Self::Add => Reply::Op(Answer::Add(AddResponse::decode(message)?)),
-            Self::Transition => Reply::Op(Answer::Transition(TransitionResponse::decode(message)?)),
-            Self::Delete => Reply::Op(Answer::Delete(DeleteResponse::decode(message)?)),
-            Self::List => Reply::List(ListResponse::decode(message)?),
-            Self::Batch => Reply::Batch(BatchResponse::decode(message)?),
-            Self::Renew => Reply::Renew(Session::decode(message)?),
-        })
-    }
-}
-
-/// The head of every kind of call.
-struct Methods([Method; Kind::ALL.len()]);
-
-impl Methods {
-    fn new(address: &str, settings: &Settings) -> Result<Self, String> {
-        let mut methods = Vec::with_capacity(Kind::ALL.len());
-        for kind in Kind::ALL {
-            let path = kind.path();
-            let method = Method::new(address, path, &settings.metadata, settings.timeout);
-            methods.push(method.map_err(|error| error.to_string())?);
-        }
-        Ok(Self(methods.try_into().expect("one for each kind")))
-    }
-
-    fn of(&self, kind: Kind) -> &Method {
-        &self.0[kind as usize]
-    }
 }
 
 fn config() -> Config {

@@ -1,5 +1,6 @@
 //! What a run is to do: the arguments with every default filled in, checked against each other.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::time::Duration;
 
@@ -7,9 +8,8 @@ use clap::Parser as _;
 use serde_json::{Value, json};
 use soloist::v1::Limits;
 
-use super::args::{
-    Arrival, DurationStop, Engine, KeyDist, LoadScheduleKind, Part, RunArgs, ValueKind, value_name,
-};
+use super::args::{DurationStop, Engine, KeyDist, Part, RunArgs, ValueKind, value_name};
+use super::open_loop::OpenLoop;
 use super::workload::{DISTINCT_BYTES_MIN, Plot, Script};
 
 /// Streams that a server allows on one connection by default (`soloist-server --max-streams`).
@@ -65,34 +65,6 @@ pub(crate) struct Settings {
     /// Of several processes, which this is. Rates and counts are shared out; the rest each does whole.
     pub(crate) part: Part,
     pub(crate) seed: u64,
-}
-
-/// An open loop: operations start when they are due, whatever became of those before.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct OpenLoop {
-    pub(crate) rate: Rate,
-    pub(crate) arrival: Arrival,
-    pub(crate) max_in_flight: u64,
-}
-
-/// Operations per second, from the beginning of the warm-up on.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Rate {
-    Const(f64),
-    Step {
-        start: f64,
-        step: f64,
-        every: Duration,
-        end: Option<f64>,
-        max_duration: Option<Duration>,
-    },
-    Line {
-        start: f64,
-        /// A second.
-        slope: f64,
-        end: Option<f64>,
-        max_duration: Option<Duration>,
-    },
 }
 
 impl Settings {
@@ -454,6 +426,14 @@ impl Settings {
         flags
     }
 
+    /// The same, as reports and histories keep them.
+    pub(crate) fn by_flag(&self) -> BTreeMap<String, Value> {
+        let flags = self.flags().into_iter();
+        flags
+            .map(|(flag, value)| (flag.to_owned(), value))
+            .collect()
+    }
+
     /// The command that repeats this run.
     pub(crate) fn command(&self, address: Option<&str>) -> String {
         let mut command = "soloist-load".to_owned();
@@ -480,133 +460,8 @@ impl Settings {
     }
 }
 
-impl OpenLoop {
-    fn new(args: &RunArgs) -> Result<Option<Self>, String> {
-        let when = &args.when;
-        let kind = when.load_schedule;
-        let name = value_name(kind);
-        let needs = |value: Option<f64>, flag: &str| {
-            value.ok_or_else(|| format!("--load-schedule {name} needs {flag}"))
-        };
-        let rate = match (kind, when.rps) {
-            (LoadScheduleKind::Const, None) => {
-                let stray = [
-                    (when.load_start.is_some(), "--load-start"),
-                    (when.load_step.is_some(), "--load-step"),
-                    (when.load_end.is_some(), "--load-end"),
-                    (when.load_step_duration.is_some(), "--load-step-duration"),
-                    (when.load_max_duration.is_some(), "--load-max-duration"),
-                ];
-                if let Some((_, flag)) = stray.iter().find(|(is_there, _)| *is_there) {
-                    return Err(format!("{flag} needs --load-schedule step or line"));
-                }
-                return Ok(None);
-            }
-            (LoadScheduleKind::Const, Some(rate)) => Rate::Const(rate),
-            (_, Some(rps)) => {
-                return Err(format!(
-                    "--rps {rps} with --load-schedule {name}: it has --load-start"
-                ));
-            }
-            (LoadScheduleKind::Step, None) => Rate::Step {
-                start: needs(when.load_start, "--load-start")?,
-                step: needs(when.load_step, "--load-step")?,
-                every: when
-                    .load_step_duration
-                    .ok_or("--load-schedule step needs --load-step-duration")?,
-                end: when.load_end,
-                max_duration: when.load_max_duration,
-            },
-            (LoadScheduleKind::Line, None) => Rate::Line {
-                start: needs(when.load_start, "--load-start")?,
-                slope: needs(when.load_step, "--load-step")?,
-                end: when.load_end,
-                max_duration: when.load_max_duration,
-            },
-        };
-        if let Rate::Step {
-            step,
-            end,
-            max_duration,
-            ..
-        }
-        | Rate::Line {
-            slope: step,
-            end,
-            max_duration,
-            ..
-        } = rate
-            && step < 0.0
-            && end.is_none()
-            && max_duration.is_none()
-        {
-            return Err(format!(
-                "--load-step {step}: a falling rate needs --load-end or --load-max-duration, or it would become 0"
-            ));
-        }
-        let open_loop = Self {
-            rate,
-            arrival: when.arrival,
-            max_in_flight: when.max_in_flight,
-        };
-        open_loop.schedule(args.how.frame_ops)?;
-        Ok(Some(open_loop))
-    }
-
-    /// Operations per second that are asked for so many nanoseconds after the start.
-    pub(crate) fn rate_at(&self, nanos: u64) -> Option<f64> {
-        let schedule = self.schedule(1).ok()?;
-        Some(schedule.rate_at(Duration::from_nanos(nanos)))
-    }
-
-    fn flags(&self, say: &mut impl FnMut(&'static str, Value)) {
-        let time = |of: Duration| json!(show_duration(of));
-        let (kind, start, step, every, end, max_duration) = match self.rate {
-            Rate::Const(rate) => {
-                say("rps", json!(rate));
-                (LoadScheduleKind::Const, None, None, None, None, None)
-            }
-            Rate::Step {
-                start,
-                step,
-                every,
-                end,
-                max_duration,
-            } => (
-                LoadScheduleKind::Step,
-                Some(start),
-                Some(step),
-                Some(every),
-                end,
-                max_duration,
-            ),
-            Rate::Line {
-                start,
-                slope,
-                end,
-                max_duration,
-            } => (
-                LoadScheduleKind::Line,
-                Some(start),
-                Some(slope),
-                None,
-                end,
-                max_duration,
-            ),
-        };
-        say("load-schedule", json!(value_name(kind)));
-        say("load-start", json!(start));
-        say("load-step", json!(step));
-        say("load-step-duration", every.map_or(Value::Null, time));
-        say("load-end", json!(end));
-        say("load-max-duration", max_duration.map_or(Value::Null, time));
-        say("arrival", json!(value_name(self.arrival)));
-        say("max-in-flight", json!(self.max_in_flight));
-    }
-}
-
 /// As a flag takes it, exactly.
-fn show_duration(duration: Duration) -> String {
+pub(crate) fn show_duration(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     match nanos {
         nanos if nanos % 1_000_000_000 == 0 => format!("{}s", nanos / 1_000_000_000),

@@ -77,11 +77,7 @@ pub(crate) fn report(
             embedded: target.is_embedded(),
             version: target.version.clone(),
         },
-        settings: settings
-            .flags()
-            .into_iter()
-            .map(|(flag, value)| (flag.to_owned(), value))
-            .collect(),
+        settings: settings.by_flag(),
         seed: settings.seed,
         command: settings.command(match target.is_embedded() {
             true => None,
@@ -304,10 +300,7 @@ pub(crate) fn finish_merged(
     report.name.clone_from(&labels.name);
     report.tags.clone_from(&labels.tags);
     report.server.embedded = target.is_embedded();
-    let flags = settings.flags().into_iter();
-    report.settings = flags
-        .map(|(flag, value)| (flag.to_owned(), value))
-        .collect();
+    report.settings = settings.by_flag();
     report.command = settings.command(Some(&target.address));
     report.slos = objectives(report, labels);
 }

@@ -1,0 +1,101 @@
+//! The calls of the engine `raw`: the path and the messages of each kind.
+
+use prost::Message as _;
+use soloist::v1::{self, op, op_result};
+
+use super::operation::{Call, Reply};
+use super::raw::Method;
+use super::settings::Settings;
+
+/// What is called: the kind of call decides how its answer is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Read,
+    Write,
+    Add,
+    Transition,
+    Delete,
+    List,
+    Batch,
+    Renew,
+}
+
+impl Kind {
+    const ALL: [Self; 8] = [
+        Self::Read,
+        Self::Write,
+        Self::Add,
+        Self::Transition,
+        Self::Delete,
+        Self::List,
+        Self::Batch,
+        Self::Renew,
+    ];
+
+    fn path(self) -> &'static str {
+        match self {
+            Self::Read => "/soloist.v1.State/Read",
+            Self::Write => "/soloist.v1.State/Write",
+            Self::Add => "/soloist.v1.State/Add",
+            Self::Transition => "/soloist.v1.State/Transition",
+            Self::Delete => "/soloist.v1.State/Delete",
+            Self::List => "/soloist.v1.State/List",
+            Self::Batch => "/soloist.v1.State/Batch",
+            Self::Renew => "/soloist.v1.Sessions/RenewSession",
+        }
+    }
+
+    /// Encodes a call, and says of what kind it is.
+    pub(super) fn encode(call: &Call, message: &mut Vec<u8>) -> Self {
+        message.clear();
+        let (kind, encoded) = match call {
+            Call::Op(op::Op::Read(read)) => (Self::Read, read.encode(message)),
+            Call::Op(op::Op::Write(write)) => (Self::Write, write.encode(message)),
+            Call::Op(op::Op::Add(add)) => (Self::Add, add.encode(message)),
+            Call::Op(op::Op::Transition(of)) => (Self::Transition, of.encode(message)),
+            Call::Op(op::Op::Delete(delete)) => (Self::Delete, delete.encode(message)),
+            Call::List(list) => (Self::List, list.encode(message)),
+            Call::Batch(batch) => (Self::Batch, batch.encode(message)),
+            Call::Renew(renew) => (Self::Renew, renew.encode(message)),
+        };
+        encoded.expect("a vector has room for everything");
+        kind
+    }
+
+    pub(super) fn decode(self, message: &[u8]) -> Result<Reply, prost::DecodeError> {
+        use op_result::Result as Answer;
+        use v1::{
+            AddResponse, BatchResponse, DeleteResponse, ListResponse, ReadResponse, Session,
+            TransitionResponse, WriteResponse,
+        };
+        Ok(match self {
+            Self::Read => Reply::Op(Answer::Read(ReadResponse::decode(message)?)),
+            Self::Write => Reply::Op(Answer::Write(WriteResponse::decode(message)?)),
+            Self::Add => Reply::Op(Answer::Add(AddResponse::decode(message)?)),
+            Self::Transition => Reply::Op(Answer::Transition(TransitionResponse::decode(message)?)),
+            Self::Delete => Reply::Op(Answer::Delete(DeleteResponse::decode(message)?)),
+            Self::List => Reply::List(ListResponse::decode(message)?),
+            Self::Batch => Reply::Batch(BatchResponse::decode(message)?),
+            Self::Renew => Reply::Renew(Session::decode(message)?),
+        })
+    }
+}
+
+/// The head of every kind of call.
+pub(super) struct Methods([Method; Kind::ALL.len()]);
+
+impl Methods {
+    pub(super) fn new(address: &str, settings: &Settings) -> Result<Self, String> {
+        let mut methods = Vec::with_capacity(Kind::ALL.len());
+        for kind in Kind::ALL {
+            let path = kind.path();
+            let method = Method::new(address, path, &settings.metadata, settings.timeout);
+            methods.push(method.map_err(|error| error.to_string())?);
+        }
+        Ok(Self(methods.try_into().expect("one for each kind")))
+    }
+
+    pub(super) fn of(&self, kind: Kind) -> &Method {
+        &self.0[kind as usize]
+    }
+}
