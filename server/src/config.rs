@@ -79,6 +79,10 @@ pub const SPARE_DESCRIPTORS: u64 = 64;
 /// File descriptors that each thread takes for itself (event queue, wake-up, signals).
 pub const THREAD_DESCRIPTORS: u64 = 4;
 
+/// How far apart a thread's own timers are; see `server.rs`. Calls that have longer to live set theirs without a system
+/// call. Waking ten times a second costs a core less than a ten-thousandth of its time.
+pub const TIMER_PULSE: Duration = Duration::from_millis(100);
+
 /// How long the accept loop rests when the system refuses another connection (no descriptors, no memory), instead
 /// of spinning.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -9,7 +9,6 @@
 
 use prost::encoding::{DecodeContext, decode_key, encoded_len_varint, skip_field};
 use prost::{DecodeError, Message as _};
-use soloist::codec::Encoded;
 use soloist::v1;
 
 use crate::arguments::{self, BadArgument};
@@ -21,6 +20,7 @@ use crate::machine::{
     WriteOutcome, WriteTerms,
 };
 use crate::status::Refusal;
+use crate::transport::Encode;
 use crate::varint;
 
 /// A frame whose arguments have been checked.
@@ -321,49 +321,60 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Encodes the answer to a frame whose operations stand alone.
-pub(crate) fn encode_each(answer: EachOutcome) -> Encoded {
-    let mut buf = buffer(answer.results.len());
+/// The answer to a frame.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Its operations stood alone.
+    Each(EachOutcome),
+    /// It was done as a whole.
+    All(AllOutcome),
+    /// It was refused as a whole. It names no revision: none was seen.
+    Refused(Refusal),
+}
+
+impl Encode for Answer {
+    fn encode(self, buf: &mut Vec<u8>) {
+        match self {
+            Self::Each(answer) => put_each(buf, answer),
+            Self::All(answer) => {
+                buf.reserve(room_for(answer.outcomes.len()));
+                for outcome in answer.outcomes {
+                    put_outcome(buf, &outcome);
+                }
+                put_int(buf, 3, answer.revision);
+                put_flag(buf, 4, answer.replayed);
+            }
+            Self::Refused(refusal) => {
+                let response = v1::PipelineResponse {
+                    error: Some(refusal.into_rpc_status()),
+                    ..v1::PipelineResponse::default()
+                };
+                response.encode_raw(buf);
+            }
+        }
+    }
+}
+
+fn put_each(buf: &mut Vec<u8>, answer: EachOutcome) {
+    buf.reserve(room_for(answer.results.len()));
     for result in answer.results {
         match result {
-            Ok(outcome) => put_outcome(&mut buf, &outcome),
+            Ok(outcome) => put_outcome(buf, &outcome),
             Err(rejection) => {
                 let error = Refusal::from(*rejection).into_rpc_status();
                 let result = v1::OpResult {
                     result: Some(v1::op_result::Result::Error(error)),
                 };
-                prost::encoding::message::encode(1, &result, &mut buf);
+                prost::encoding::message::encode(1, &result, buf);
             }
         }
     }
-    put_int(&mut buf, 3, answer.revision);
-    Encoded(buf)
+    put_int(buf, 3, answer.revision);
 }
 
-/// Encodes the answer to a frame that was done as a whole.
-pub(crate) fn encode_all(answer: AllOutcome) -> Encoded {
-    let mut buf = buffer(answer.outcomes.len());
-    for outcome in answer.outcomes {
-        put_outcome(&mut buf, &outcome);
-    }
-    put_int(&mut buf, 3, answer.revision);
-    put_flag(&mut buf, 4, answer.replayed);
-    Encoded(buf)
-}
-
-/// Encodes the answer to a frame that was refused as a whole. It names no revision: none was seen.
-pub(crate) fn encode_refused(refusal: Refusal) -> Encoded {
-    let response = v1::PipelineResponse {
-        results: Vec::new(),
-        error: Some(refusal.into_rpc_status()),
-        ..v1::PipelineResponse::default()
-    };
-    Encoded(response.encode_to_vec())
-}
-
-fn buffer(results: usize) -> Vec<u8> {
-    // About what a result with an int takes.
-    Vec::with_capacity(results * 24 + 16)
+/// About what a result with an int takes, and what stands around them.
+fn room_for(results: usize) -> usize {
+    results * 24 + 16
 }
 
 /// `PipelineResponse.results`, an `OpResult`.

@@ -17,18 +17,19 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
-use soloist::codec::{Encoded, not_a_message};
+use soloist::codec::not_a_message;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use crate::deadline::Deadline;
-use crate::frame::{self, Done, Frame};
+use crate::frame::{self, Answer, Done, Frame};
 use crate::machine::{AllOutcome, EachOutcome};
 use crate::owner::{CallError, Held, Pending, Timer};
 use crate::service::StateService;
 use crate::status::{Refusal, too_many_frames};
 use crate::stream_end::stream_end;
+use crate::transport::Messages;
 
 /// The place of an answer in the stream.
 enum Slot {
@@ -47,10 +48,10 @@ enum Slot {
 /// Serves one stream. Returns its answers; reading goes on in a task of its own until the client has sent everything,
 /// the answers are dropped, the deadline passes, or the server shuts down.
 pub(crate) fn serve(
-    frames: Streaming<Encoded>,
+    frames: Messages,
     service: StateService,
     deadline: Deadline,
-) -> impl Stream<Item = Result<Encoded, Status>> + Send + 'static {
+) -> impl Stream<Item = Result<Answer, Status>> + Send + 'static {
     let frames_max = service.limits.max_frames_in_flight;
     let (slots, answers) = mpsc::channel(frames_max);
     let reader = Reader {
@@ -76,12 +77,12 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(self, mut frames: Streaming<Encoded>) {
+    async fn run(self, mut frames: Messages) {
         let mut overloaded = 0;
         let end = self.read(&mut frames, &mut overloaded).await;
         // The client may take its time to read what it is still owed, and go on sending: that is thrown away.
         let discard = async {
-            while let Ok(Some(_)) = frames.message().await {}
+            while let Ok(Some(_)) = frames.next().await {}
             std::future::pending().await
         };
         tokio::select! {
@@ -92,11 +93,7 @@ impl Reader {
 
     /// Reads frames, and sends them to the owner, until the stream ends. Leaves the number of frames that are still
     /// owed a refusal in `overloaded`.
-    async fn read(
-        &self,
-        frames: &mut Streaming<Encoded>,
-        overloaded: &mut u64,
-    ) -> Result<(), Status> {
+    async fn read(&self, frames: &mut Messages, overloaded: &mut u64) -> Result<(), Status> {
         let drain = self.service.drain.clone();
         let mut end = pin!(stream_end(self.deadline, drain, self.slots.clone()));
         loop {
@@ -108,12 +105,19 @@ impl Reader {
                     Ok(slot) => slot.send(Slot::Overloaded(mem::take(overloaded))),
                     Err(_) => return Ok(()), // The client takes no more answers.
                 },
-                frame = frames.message() => match frame? {
-                    Some(frame) => match self.slots.try_reserve() {
-                        Ok(slot) if *overloaded == 0 => slot.send(self.submit(&frame.0)?),
-                        _ => *overloaded += 1,
-                    },
-                    None => return Ok(()),
+                frame = frames.next() => {
+                    let mut next = frame?;
+                    if next.is_none() {
+                        return Ok(());
+                    }
+                    // And all that came with it.
+                    while let Some(frame) = next {
+                        match self.slots.try_reserve() {
+                            Ok(slot) if *overloaded == 0 => slot.send(self.submit(&frame)?),
+                            _ => *overloaded += 1,
+                        }
+                        next = frames.take_arrived();
+                    }
                 },
                 status = &mut end => return Err(status),
             }
@@ -174,7 +178,7 @@ struct Answers {
 }
 
 impl Stream for Answers {
-    type Item = Result<Encoded, Status>;
+    type Item = Result<Answer, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
@@ -191,31 +195,31 @@ impl Stream for Answers {
             // is bounded by the window that the client gives.
             let answer = match slot {
                 Slot::Each(mut pending) => match pending.poll_answer(cx, &mut this.timer) {
-                    Poll::Ready(answer) => answer.map(|(each, _held)| frame::encode_each(each)),
+                    Poll::Ready(answer) => answer.map(|(each, _held)| Answer::Each(each)),
                     Poll::Pending => {
                         this.first = Some(Slot::Each(pending));
                         return Poll::Pending;
                     }
                 },
                 Slot::All(mut pending) => match pending.poll_answer(cx, &mut this.timer) {
-                    Poll::Ready(answer) => answer.map(|(all, _held)| frame::encode_all(all)),
+                    Poll::Ready(answer) => answer.map(|(all, _held)| Answer::All(all)),
                     Poll::Pending => {
                         this.first = Some(Slot::All(pending));
                         return Poll::Pending;
                     }
                 },
-                Slot::Refused(refusal) => Ok(frame::encode_refused(refusal)),
+                Slot::Refused(refusal) => Ok(Answer::Refused(refusal)),
                 Slot::Overloaded(count) => {
                     this.overloaded = count;
                     continue;
                 }
                 Slot::End(end) => return Poll::Ready(end.err().map(Err)),
             };
-            let answer = answer.unwrap_or_else(|error| frame::encode_refused(error.into()));
+            let answer = answer.unwrap_or_else(|error| Answer::Refused(error.into()));
             return Poll::Ready(Some(Ok(answer)));
         }
         this.overloaded -= 1;
-        let refused = frame::encode_refused(too_many_frames(this.frames_max));
+        let refused = Answer::Refused(too_many_frames(this.frames_max));
         Poll::Ready(Some(Ok(refused)))
     }
 }

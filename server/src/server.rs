@@ -16,7 +16,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tracing::{error, info};
 
-use crate::config::{Config, TAIL_BYTES};
+use crate::config::{Config, TAIL_BYTES, TIMER_PULSE};
 use crate::journal::{self, Command, Journal, OpenError};
 use crate::machine::{StateMachine, Time};
 use crate::owner::{self, Clock, JournalLost, OwnerLimits, Unread};
@@ -183,6 +183,7 @@ impl Server {
             thread::Builder::new()
                 .name(format!("soloist-{}", index + 1))
                 .spawn(move || {
+                    runtime.spawn(pulse());
                     runtime.block_on(async { while stopped.changed().await.is_ok() {} })
                 })?;
         }
@@ -199,6 +200,7 @@ impl Server {
             .name("soloist-0".into())
             .spawn(move || {
                 let _running = running;
+                first.spawn(pulse());
                 first.block_on(run(listener, config, store, workers, drained))
             })?;
         Ok(Self {
@@ -249,6 +251,14 @@ impl Server {
     pub fn wait(self) -> Result<(), OwnerLost> {
         // A panic on the owner's thread is the owner's end, whatever it was in.
         self.main.join().unwrap_or(Err(OwnerLost::Failed))
+    }
+}
+
+/// Keeps a timer pending on its thread, for ever. A timer that is due before all others of a thread costs it a system call,
+/// because it might be asleep; and on one with no others, each call would set such a timer, for its deadline.
+async fn pulse() {
+    loop {
+        tokio::time::sleep(TIMER_PULSE).await;
     }
 }
 

@@ -5,19 +5,21 @@ use std::sync::Arc;
 
 use futures_core::Stream;
 use nix::sys::resource::{UsageWho, getrusage};
-use soloist::codec::{Encoded, not_a_message};
+use soloist::codec::not_a_message;
 use soloist::server::admin_server::{self, Admin};
 use soloist::server::machines_server::{self, Machines};
 use soloist::server::sessions_server::{self, Sessions};
-use soloist::server::state_server::{self, State};
+use soloist::server::state_server;
 use soloist::v1;
 use tokio::sync::watch;
-use tonic::{Request, Response, Status, Streaming};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
 
 use crate::config::{Durability, Limits, NAME_BYTES_MAX};
 use crate::deadline::Deadline;
 use crate::owner::{OwnerHandle, Unread, Usage};
 use crate::status::{Refusal, store_changed};
+use crate::transport::Messages;
 use crate::{arguments, backup, convert, frame, pipeline};
 
 /// The names of the services here, for health.
@@ -39,142 +41,106 @@ pub(crate) struct StateService {
     pub(crate) unread: Unread,
 }
 
-#[tonic::async_trait]
-impl State for StateService {
-    async fn read(
+impl StateService {
+    pub(crate) async fn read(
         &self,
-        request: Request<v1::ReadRequest>,
-    ) -> Result<Response<v1::ReadResponse>, Status> {
-        let deadline = Deadline::of(&request).or_max(&self.limits);
-        let read = arguments::read(request.into_inner(), &self.limits).map_err(Refusal::from)?;
-        let outcome = self
-            .owner
-            .read(read, deadline)
-            .await
-            .map_err(Refusal::from)?;
-        Ok(Response::new(convert::read_response(outcome)))
+        request: v1::ReadRequest,
+        deadline: Instant,
+    ) -> Result<v1::ReadResponse, Refusal> {
+        let read = arguments::read(request, &self.limits)?;
+        let outcome = self.owner.read(read, deadline).await?;
+        Ok(convert::read_response(outcome))
     }
 
-    async fn write(
+    pub(crate) async fn write(
         &self,
-        request: Request<v1::WriteRequest>,
-    ) -> Result<Response<v1::WriteResponse>, Status> {
-        let deadline = Deadline::of(&request).or_max(&self.limits);
-        let (write, named) =
-            arguments::write(request.into_inner(), &self.limits).map_err(Refusal::from)?;
-        let outcome = self
-            .owner
-            .write(write, named, deadline)
-            .await
-            .map_err(Refusal::from)?;
-        Ok(Response::new(convert::write_response(outcome)))
+        request: v1::WriteRequest,
+        deadline: Instant,
+    ) -> Result<v1::WriteResponse, Refusal> {
+        let (write, named) = arguments::write(request, &self.limits)?;
+        let outcome = self.owner.write(write, named, deadline).await?;
+        Ok(convert::write_response(outcome))
     }
 
-    async fn add(
+    pub(crate) async fn add(
         &self,
-        request: Request<v1::AddRequest>,
-    ) -> Result<Response<v1::AddResponse>, Status> {
-        let deadline = Deadline::of(&request).or_max(&self.limits);
-        let (add, named) =
-            arguments::add(request.into_inner(), &self.limits).map_err(Refusal::from)?;
-        let outcome = self
-            .owner
-            .add(add, named, deadline)
-            .await
-            .map_err(Refusal::from)?;
-        Ok(Response::new(convert::add_response(outcome)))
+        request: v1::AddRequest,
+        deadline: Instant,
+    ) -> Result<v1::AddResponse, Refusal> {
+        let (add, named) = arguments::add(request, &self.limits)?;
+        let outcome = self.owner.add(add, named, deadline).await?;
+        Ok(convert::add_response(outcome))
     }
 
-    async fn transition(
+    pub(crate) async fn transition(
         &self,
-        request: Request<v1::TransitionRequest>,
-    ) -> Result<Response<v1::TransitionResponse>, Status> {
-        let deadline = Deadline::of(&request).or_max(&self.limits);
-        let (transition, named) =
-            arguments::transition(request.into_inner(), &self.limits).map_err(Refusal::from)?;
-        let outcome = self
-            .owner
-            .transition(transition, named, deadline)
-            .await
-            .map_err(Refusal::from)?;
-        Ok(Response::new(convert::transition_response(outcome)))
+        request: v1::TransitionRequest,
+        deadline: Instant,
+    ) -> Result<v1::TransitionResponse, Refusal> {
+        let (transition, named) = arguments::transition(request, &self.limits)?;
+        let outcome = self.owner.transition(transition, named, deadline).await?;
+        Ok(convert::transition_response(outcome))
     }
 
-    async fn delete(
+    pub(crate) async fn delete(
         &self,
-        request: Request<v1::DeleteRequest>,
-    ) -> Result<Response<v1::DeleteResponse>, Status> {
-        let deadline = Deadline::of(&request).or_max(&self.limits);
-        let (delete, named) =
-            arguments::delete(request.into_inner(), &self.limits).map_err(Refusal::from)?;
-        let outcome = self
-            .owner
-            .delete(delete, named, deadline)
-            .await
-            .map_err(Refusal::from)?;
-        Ok(Response::new(convert::delete_response(outcome)))
+        request: v1::DeleteRequest,
+        deadline: Instant,
+    ) -> Result<v1::DeleteResponse, Refusal> {
+        let (delete, named) = arguments::delete(request, &self.limits)?;
+        let outcome = self.owner.delete(delete, named, deadline).await?;
+        Ok(convert::delete_response(outcome))
     }
 
-    async fn batch(
+    pub(crate) async fn batch(
         &self,
-        request: Request<Encoded>,
-    ) -> Result<Response<v1::BatchResponse>, Status> {
-        let deadline = Deadline::of(&request).or_max(&self.limits);
-        let (operations, named) = frame::decode_batch(&request.into_inner().0, &self.limits)
+        request: &[u8],
+        deadline: Instant,
+    ) -> Result<v1::BatchResponse, Status> {
+        let (operations, named) = frame::decode_batch(request, &self.limits)
             .map_err(|error| not_a_message(&error))?
             .map_err(Refusal::from)?;
+        let unread = self.unread.clone();
         let pending = self
             .owner
-            .apply_all(operations, named, self.unread.clone(), deadline)
+            .apply_all(operations, named, unread, deadline)
             .map_err(Refusal::from)?;
         let (outcome, _held) = pending.answer().await.map_err(Refusal::from)?;
-        Ok(Response::new(convert::batch_response(outcome)))
+        Ok(convert::batch_response(outcome))
     }
 
-    async fn list(
+    pub(crate) async fn list(
         &self,
-        request: Request<v1::ListRequest>,
-    ) -> Result<Response<v1::ListResponse>, Status> {
-        let deadline = Deadline::of(&request).or_max(&self.limits);
-        let list = arguments::list(request.into_inner(), &self.limits).map_err(Refusal::from)?;
-        let outcome = self
-            .owner
-            .list(list, deadline)
-            .await
-            .map_err(Refusal::from)?;
-        Ok(Response::new(convert::list_response(outcome)))
+        request: v1::ListRequest,
+        deadline: Instant,
+    ) -> Result<v1::ListResponse, Refusal> {
+        let list = arguments::list(request, &self.limits)?;
+        let outcome = self.owner.list(list, deadline).await?;
+        Ok(convert::list_response(outcome))
     }
 
-    type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchResponse, Status>> + Send>>;
-
-    async fn watch(
+    pub(crate) async fn watch(
         &self,
-        request: Request<v1::WatchRequest>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
-        let deadline = Deadline::of(&request);
-        let arguments =
-            arguments::watch::watch(request.into_inner(), &self.limits).map_err(Refusal::from)?;
+        request: v1::WatchRequest,
+        deadline: Deadline,
+    ) -> Result<impl Stream<Item = Result<v1::WatchResponse, Status>> + Send + 'static, Refusal>
+    {
+        let arguments = arguments::watch::watch(request, &self.limits)?;
         if let Some(meant) = &arguments.store_id
             && **meant != *self.store_id
         {
-            return Err(store_changed(meant, &self.store_id).into());
+            return Err(store_changed(meant, &self.store_id));
         }
         let begin_by = deadline.or_max(&self.limits);
-        let messages = crate::watch::serve(self, arguments, begin_by, deadline.or_never())
-            .await
-            .map_err(Refusal::from)?;
-        Ok(Response::new(Box::pin(messages)))
+        Ok(crate::watch::serve(self, arguments, begin_by, deadline.or_never()).await?)
     }
 
-    type PipelineStream = Pin<Box<dyn Stream<Item = Result<Encoded, Status>> + Send>>;
-
-    async fn pipeline(
+    pub(crate) fn pipeline(
         &self,
-        request: Request<Streaming<Encoded>>,
-    ) -> Result<Response<Self::PipelineStream>, Status> {
-        let deadline = Deadline::of(&request);
-        let answers = pipeline::serve(request.into_inner(), self.clone(), deadline);
-        Ok(Response::new(Box::pin(answers)))
+        frames: Messages,
+        deadline: Deadline,
+    ) -> impl Stream<Item = Result<frame::Answer, Status>> + Send + 'static {
+        pipeline::serve(frames, self.clone(), deadline)
     }
 }
 

@@ -16,7 +16,7 @@ use tonic::Status;
 use crate::owner::CallError;
 use crate::status::{Refusal, message_too_large};
 
-const PREFIX_BYTES: usize = 5;
+pub(super) const PREFIX_BYTES: usize = 5;
 
 /// How many messages a request has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

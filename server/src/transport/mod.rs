@@ -1,7 +1,9 @@
 //! Sockets and HTTP/2: accepts connections, shares them out to threads, and turns requests into calls of handlers.
 
+mod answers;
 mod connection;
 mod framing;
+mod messages;
 mod router;
 mod until_drain;
 
@@ -19,6 +21,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{debug, warn};
 
+pub(crate) use answers::Encode;
+pub(crate) use messages::Messages;
 pub(crate) use router::{Router, Services};
 
 use crate::config::{ACCEPT_PAUSE, SPARE_DESCRIPTORS, THREAD_DESCRIPTORS, TransportLimits};

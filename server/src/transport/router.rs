@@ -3,14 +3,18 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::Service;
+use prost::Message;
+use soloist::codec::not_a_message;
 use soloist::server::admin_server::{self, AdminServer};
 use soloist::server::machines_server::{self, MachinesServer};
 use soloist::server::sessions_server::{self, SessionsServer};
-use soloist::server::state_server::{self, StateServer};
+use soloist::server::state_server;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::BoxFuture;
@@ -20,14 +24,18 @@ use tonic_reflection::server::Builder as Reflection;
 use tonic_reflection::{pb::v1 as reflection_v1, pb::v1alpha as reflection_v1alpha};
 use tower_service::Service as _;
 
-use super::framing::{CheckedBody, Messages};
+use super::answers::{self, AnswerBody, Encode};
+use super::framing::{self, CheckedBody};
+use super::messages::Messages;
 use super::until_drain::UntilDrain;
 use crate::deadline::Deadline;
 use crate::owner::Unread;
 use crate::service::{AdminService, MachinesService, SessionsService, StateService};
-use crate::status::unknown_method;
+use crate::status::{Refusal, unknown_method};
 
-type Answer = BoxFuture<Response<Body>, Infallible>;
+type Answer = BoxFuture<Response<AnswerBody>, Infallible>;
+/// What tonic's services answer.
+type TonicAnswer = BoxFuture<Response<Body>, Infallible>;
 
 /// A service that is seldom called, by its name in the path.
 type Side = (
@@ -38,8 +46,7 @@ type Side = (
 /// Everything that is served on a connection. One for each, made by [`Router::for_connection`].
 #[derive(Clone)]
 pub(crate) struct Router {
-    service: StateService,
-    state: StateServer<StateService>,
+    state: Arc<StateService>,
     machines: MachinesServer<MachinesService>,
     sessions: SessionsServer<SessionsService>,
     admin: AdminServer<AdminService>,
@@ -74,11 +81,12 @@ impl Router {
         let v1alpha = reflection().build_v1alpha().expect(well_formed);
         let health = HealthServer::new(HealthService::from_health_reporter(health));
         // These services have calls without an end (Watch, reflection), which must not hold up a shutdown.
-        let ending = move |answer: Answer| -> Answer {
+        let ending = move |answer: TonicAnswer| -> Answer {
             let drain = drain.clone();
             Box::pin(async move {
                 let response = answer.await?;
-                Ok(response.map(|body| Body::new(UntilDrain::new(body, drain))))
+                let until_drain = |body| Body::new(UntilDrain::new(body, drain));
+                Ok(response.map(|body| AnswerBody::Other(until_drain(body))))
             })
         };
         let ending = Arc::new(ending);
@@ -90,8 +98,7 @@ impl Router {
             }};
         }
         Self {
-            state: unlimited(&state),
-            service: state,
+            state: Arc::new(state),
             machines: MachinesServer::new(machines).max_decoding_message_size(usize::MAX),
             sessions: SessionsServer::new(sessions).max_decoding_message_size(usize::MAX),
             admin: AdminServer::new(admin).max_decoding_message_size(usize::MAX),
@@ -108,44 +115,132 @@ impl Router {
 
     /// The same with an account of its own for what the connection leaves unread.
     pub(super) fn for_connection(&self) -> Self {
-        let service = StateService {
-            unread: Unread::new(self.service.limits.max_unread_bytes),
-            ..self.service.clone()
+        let state = StateService {
+            unread: Unread::new(self.state.limits.max_unread_bytes),
+            ..StateService::clone(&self.state)
         };
         Self {
-            state: unlimited(&service),
-            service,
+            state: Arc::new(state),
             ..self.clone()
         }
     }
 
-    /// Hands a call of ours on: its deadline counts from now, and its body is checked on the way.
+    /// A call of the state. These are many, and do without tonic's services.
+    fn of_state(&self, method: &str, headers: &HeaderMap, body: Incoming) -> Answer {
+        match method {
+            "Read" => self.unary(headers, body, |state, read, by| async move {
+                state.read(read, by).await
+            }),
+            "Write" => self.unary(headers, body, |state, write, by| async move {
+                state.write(write, by).await
+            }),
+            "Add" => self.unary(headers, body, |state, add, by| async move {
+                state.add(add, by).await
+            }),
+            "Transition" => self.unary(headers, body, |state, transition, by| async move {
+                state.transition(transition, by).await
+            }),
+            "Delete" => self.unary(headers, body, |state, delete, by| async move {
+                state.delete(delete, by).await
+            }),
+            "Batch" => self.one_message(headers, body, |state, batch, deadline| async move {
+                let by = deadline.or_max(&state.limits);
+                Ok(answers::one(state.batch(&batch, by).await?))
+            }),
+            "List" => self.unary(headers, body, |state, list, by| async move {
+                state.list(list, by).await
+            }),
+            "Watch" => self.one_message(headers, body, |state, watch, deadline| async move {
+                let watch = decode(&watch)?;
+                Ok(answers::stream(state.watch(watch, deadline).await?))
+            }),
+            "Pipeline" => self.pipeline(headers, body),
+            _ => {
+                answer(unknown_method(&format!("/{}/{method}", state_server::SERVICE_NAME)).into())
+            }
+        }
+    }
+
+    /// A unary call of the state.
+    fn unary<Q, A, F>(
+        &self,
+        headers: &HeaderMap,
+        body: Incoming,
+        serve: impl FnOnce(Arc<StateService>, Q, Instant) -> F + Send + 'static,
+    ) -> Answer
+    where
+        Q: Message + Default,
+        A: Encode,
+        F: Future<Output = Result<A, Refusal>> + Send,
+    {
+        self.one_message(headers, body, |state, message, deadline| async move {
+            let by = deadline.or_max(&state.limits);
+            Ok(answers::one(serve(state, decode(&message)?, by).await?))
+        })
+    }
+
+    /// A call of the state with one message. It is not begun before that is here.
+    fn one_message<F>(
+        &self,
+        headers: &HeaderMap,
+        body: Incoming,
+        serve: impl FnOnce(Arc<StateService>, Bytes, Deadline) -> F + Send + 'static,
+    ) -> Answer
+    where
+        F: Future<Output = Result<Response<AnswerBody>, Status>> + Send,
+    {
+        let deadline = match Deadline::of_headers(headers) {
+            Ok(deadline) => deadline,
+            Err(status) => return answer(status),
+        };
+        let state = Arc::clone(&self.state);
+        let limits = &state.limits;
+        let ends = Some(deadline.or_max(limits));
+        let body = CheckedBody::new(body, framing::Messages::One, limits.max_message_bytes, ends);
+        Box::pin(async move {
+            let response = match Messages::new(body).only().await {
+                Ok(message) => serve(state, message, deadline).await,
+                Err(status) => Err(status),
+            };
+            Ok(response.unwrap_or_else(answers::error))
+        })
+    }
+
+    fn pipeline(&self, headers: &HeaderMap, body: Incoming) -> Answer {
+        let response = Deadline::of_headers(headers).map(|deadline| {
+            let limit = self.state.limits.max_message_bytes;
+            // Its end is the stream's own affair.
+            let body = CheckedBody::new(body, framing::Messages::Many, limit, None);
+            answers::stream(self.state.pipeline(Messages::new(body), deadline))
+        });
+        Box::pin(async { Ok(response.unwrap_or_else(answers::error)) })
+    }
+
+    /// Hands a call to one of tonic's services: its deadline counts from now, and its body is checked on the way.
     fn checked(
         &self,
         mut request: Request<Incoming>,
-        messages: Messages,
-        serve: impl FnOnce(Request<CheckedBody<Incoming>>) -> Answer,
+        serve: impl FnOnce(Request<CheckedBody<Incoming>>) -> TonicAnswer,
     ) -> Answer {
         let deadline = match Deadline::of_headers(request.headers()) {
             Ok(deadline) => deadline,
             Err(status) => return answer(status),
         };
-        let limits = &self.service.limits;
-        let ends = match messages {
-            // It is not begun before its message is here.
-            Messages::One => Some(deadline.or_max(limits)),
-            // Its end is the stream's own affair.
-            Messages::Many => None,
-        };
+        let limits = &self.state.limits;
+        // It is not begun before its message is here.
+        let ends = Some(deadline.or_max(limits));
         if deadline.or_never().is_some() {
             request.extensions_mut().insert(deadline);
         }
-        serve(request.map(|body| CheckedBody::new(body, messages, limits.max_message_bytes, ends)))
+        let limit = limits.max_message_bytes;
+        let answer =
+            serve(request.map(|body| CheckedBody::new(body, framing::Messages::One, limit, ends)));
+        Box::pin(async { Ok(answer.await?.map(AnswerBody::Other)) })
     }
 }
 
 impl Service<Request<Incoming>> for Router {
-    type Response = Response<Body>;
+    type Response = Response<AnswerBody>;
     type Error = Infallible;
     type Future = Answer;
 
@@ -156,51 +251,40 @@ impl Service<Request<Incoming>> for Router {
         if !is_grpc(request.headers()) {
             return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE);
         }
-        let path = request.uri().path();
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path();
         let Some((service, method)) = path.strip_prefix('/').and_then(|path| path.split_once('/'))
         else {
             return answer(unknown_method(path).into());
         };
         match (service, method) {
-            (
-                state_server::SERVICE_NAME,
-                "Read" | "Write" | "Add" | "Transition" | "Delete" | "Batch" | "List" | "Watch",
-            ) => self.checked(request, Messages::One, |request| {
-                self.state.clone().call(request)
-            }),
-            (state_server::SERVICE_NAME, "Pipeline") => {
-                self.checked(request, Messages::Many, |request| {
-                    self.state.clone().call(request)
-                })
-            }
+            (state_server::SERVICE_NAME, method) => self.of_state(method, &parts.headers, body),
             (
                 machines_server::SERVICE_NAME,
                 "DefineMachine" | "GetMachine" | "ListMachines" | "DeleteMachine",
-            ) => self.checked(request, Messages::One, |request| {
+            ) => self.checked(Request::from_parts(parts, body), |request| {
                 self.machines.clone().call(request)
             }),
             (
                 sessions_server::SERVICE_NAME,
                 "OpenSession" | "RenewSession" | "CloseSession" | "ListSessions",
-            ) => self.checked(request, Messages::One, |request| {
+            ) => self.checked(Request::from_parts(parts, body), |request| {
                 self.sessions.clone().call(request)
             }),
-            (admin_server::SERVICE_NAME, "GetInfo" | "Backup") => {
-                self.checked(request, Messages::One, |request| {
+            (admin_server::SERVICE_NAME, "GetInfo" | "Backup") => self
+                .checked(Request::from_parts(parts, body), |request| {
                     self.admin.clone().call(request)
-                })
-            }
+                }),
             (service, _) => match self.side.iter().find(|(name, _)| *name == service) {
-                Some((_, call)) => call(request),
+                Some((_, call)) => call(Request::from_parts(parts, body)),
                 None => answer(unknown_method(path).into()),
             },
         }
     }
 }
 
-/// tonic's own limit is put out of the way: bodies are checked before it sees them.
-fn unlimited(state: &StateService) -> StateServer<StateService> {
-    StateServer::new(state.clone()).max_decoding_message_size(usize::MAX)
+fn decode<Q: Message + Default>(message: &[u8]) -> Result<Q, Status> {
+    Q::decode(message).map_err(|error| not_a_message(&error))
 }
 
 /// Source: gRPC over HTTP/2, "Content-Type": application/grpc, with +proto or a parameter after it.
@@ -215,12 +299,12 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// What the gRPC specification asks for where a request is not gRPC at all: plain HTTP.
 fn plain(status: StatusCode) -> Answer {
-    let mut response = Response::new(Body::empty());
+    let mut response = Response::new(AnswerBody::Empty);
     *response.status_mut() = status;
     Box::pin(async { Ok(response) })
 }
 
 fn answer(status: Status) -> Answer {
-    let response = status.into_http();
+    let response = answers::error(status);
     Box::pin(async { Ok(response) })
 }

@@ -88,6 +88,20 @@ impl Caller {
         }))
     }
 
+    /// The names of all methods of the contract.
+    pub(crate) fn methods(&self) -> Vec<String> {
+        let services = self.pool.services();
+        let ours = services.filter(|service| service.parent_file().package_name() == "soloist.v1");
+        ours.flat_map(|service| {
+            let methods = service.methods().map(|method| method.name().to_owned());
+            let name = service.name().to_owned();
+            methods
+                .map(move |method| format!("{name}/{method}"))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+    }
+
     /// Calls a method, and compares what it comes to. A refusal must leave no trace.
     pub(crate) async fn check(&self, name: &str, request: Value, expected: Expected) -> Value {
         let before = self.state().await;

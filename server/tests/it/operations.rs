@@ -1,5 +1,6 @@
 //! Add, Delete, Batch and List: answers and refusals.
 
+use serde_json::json;
 use soloist::v1::condition::Test;
 use soloist::v1::op_result::Result as OpResult;
 use soloist::v1::{
@@ -7,6 +8,7 @@ use soloist::v1::{
 };
 use tonic::Code;
 
+use crate::json::Caller;
 use crate::support::{
     TestServer, assert_refused, expect, frame, int, pipeline, read, read_op, text, write, write_op,
 };
@@ -403,5 +405,18 @@ async fn pages_that_cannot_be() {
     ] {
         let refused = client.list(request).await.unwrap_err();
         assert_refused(&refused, Code::InvalidArgument, "BAD_PAGE", metadata);
+    }
+}
+
+#[tokio::test]
+async fn every_method_of_the_contract_is_served() {
+    let server = TestServer::start();
+    let caller = Caller::of(&server).await;
+    let methods = caller.methods();
+    assert!(methods.contains(&"State/Read".into()) && methods.len() > 15);
+    for method in methods {
+        if let Err(status) = caller.stream(&method, &json!({})).await {
+            assert_ne!(status.code(), Code::Unimplemented, "{method}: {status:?}");
+        }
     }
 }

@@ -1,0 +1,189 @@
+//! Responses: messages and the status behind them, as the body of an HTTP response.
+//!
+//! A call of tonic's costs more than what it carries here: a stream, an encoder and three boxes for one small message.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http::{HeaderMap, HeaderValue, Response, header};
+use http_body::{Body, Frame, SizeHint};
+use prost::Message;
+use tonic::Status;
+
+use super::framing::PREFIX_BYTES;
+
+/// From so many bytes on, the messages of a stream are handed to the connection. The source is tonic's default.
+const HAND_OVER_BYTES: usize = 32 * 1024;
+/// What a small message takes with its prefix, so that a buffer for one need not grow.
+const SMALL_BYTES: usize = 128;
+
+const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
+const OK: HeaderValue = HeaderValue::from_static("0");
+
+/// What is sent as a message.
+pub(crate) trait Encode {
+    /// Appends it to `buf`.
+    fn encode(self, buf: &mut Vec<u8>);
+}
+
+impl<M: Message> Encode for M {
+    fn encode(self, buf: &mut Vec<u8>) {
+        // `Message::encode` would first work out the length, for a check that a growing vector does not need.
+        self.encode_raw(buf);
+    }
+}
+
+/// The body of a response.
+#[derive(Default)]
+pub(crate) enum AnswerBody {
+    /// The headers are everything: an error.
+    #[default]
+    Empty,
+    /// One message, then the trailers of OK.
+    One(Bytes),
+    /// The trailers of OK.
+    Ok,
+    /// A stream, or what tonic answers.
+    Other(tonic::body::Body),
+}
+
+/// The response of a unary call.
+pub(super) fn one(message: impl Encode) -> Response<AnswerBody> {
+    let mut buf = Vec::with_capacity(SMALL_BYTES);
+    put(&mut buf, message);
+    response(AnswerBody::One(buf.into()))
+}
+
+/// The response of a call that is answered by a stream of messages.
+pub(super) fn stream<S, M>(messages: S) -> Response<AnswerBody>
+where
+    S: Stream<Item = Result<M, Status>> + Send + 'static,
+    M: Encode + 'static,
+{
+    let body = StreamBody {
+        messages: Box::pin(messages),
+        end: End::NotYet,
+    };
+    response(AnswerBody::Other(tonic::body::Body::new(body)))
+}
+
+/// The response of a call that fails before it has a message.
+pub(super) fn error(status: Status) -> Response<AnswerBody> {
+    status.into_http()
+}
+
+fn response(body: AnswerBody) -> Response<AnswerBody> {
+    let mut headers = HeaderMap::with_capacity(1);
+    headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
+    let mut response = Response::new(body);
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Appends a message and its prefix. Source: gRPC over HTTP/2, "Length-Prefixed-Message".
+fn put(buf: &mut Vec<u8>, message: impl Encode) {
+    let start = buf.len();
+    buf.extend_from_slice(&[0; PREFIX_BYTES]);
+    message.encode(buf);
+    let len = buf.len() - start - PREFIX_BYTES;
+    let len = u32::try_from(len).expect("answers are limited below 4 GiB");
+    buf[start + 1..][..4].copy_from_slice(&len.to_be_bytes());
+}
+
+fn ok_trailers() -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(Status::GRPC_STATUS, OK);
+    trailers
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = match &mut *self {
+            Self::Empty => return Poll::Ready(None),
+            Self::One(message) => {
+                let message = std::mem::take(message);
+                *self = Self::Ok;
+                Frame::data(message)
+            }
+            Self::Ok => {
+                *self = Self::Empty;
+                Frame::trailers(ok_trailers())
+            }
+            Self::Other(body) => return Pin::new(body).poll_frame(cx),
+        };
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::One(_) | Self::Ok => false,
+            Self::Other(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty | Self::Ok => SizeHint::with_exact(0),
+            Self::One(message) => SizeHint::with_exact(message.len() as u64),
+            Self::Other(body) => body.size_hint(),
+        }
+    }
+}
+
+/// The messages of a stream, as many as are ready in one piece; then its status.
+struct StreamBody<S> {
+    messages: Pin<Box<S>>,
+    end: End,
+}
+
+enum End {
+    NotYet,
+    /// The trailers are what comes next.
+    Due(HeaderMap),
+    Sent,
+}
+
+impl<S, M> Body for StreamBody<S>
+where
+    S: Stream<Item = Result<M, Status>>,
+    M: Encode,
+{
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let mut buf = Vec::new();
+        while matches!(self.end, End::NotYet) && buf.len() < HAND_OVER_BYTES {
+            match self.messages.as_mut().poll_next(cx) {
+                Poll::Ready(Some(Ok(message))) => put(&mut buf, message),
+                Poll::Ready(Some(Err(status))) => {
+                    let mut trailers = HeaderMap::new();
+                    status.add_header(&mut trailers)?;
+                    self.end = End::Due(trailers);
+                }
+                Poll::Ready(None) => self.end = End::Due(ok_trailers()),
+                Poll::Pending if buf.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
+            }
+        }
+        if !buf.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(buf.into()))));
+        }
+        Poll::Ready(match std::mem::replace(&mut self.end, End::Sent) {
+            End::Due(trailers) => Some(Ok(Frame::trailers(trailers))),
+            End::NotYet | End::Sent => None,
+        })
+    }
+}

@@ -1,0 +1,187 @@
+//! The messages of a request, taken from its body as they arrive.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::Body;
+use hyper::body::Incoming;
+use soloist::codec::bad_message;
+use tonic::Status;
+
+use super::framing::{CheckedBody, PREFIX_BYTES};
+
+/// What a client sends in one call. A message that is in one piece is not copied.
+#[derive(Debug)]
+pub(crate) struct Messages<B = Incoming> {
+    body: CheckedBody<B>,
+    /// What has arrived and was not taken yet.
+    arrived: Bytes,
+    /// What has arrived, if a message began in one piece of the body and goes on in the next.
+    joined: BytesMut,
+}
+
+impl<B> Messages<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    pub(super) fn new(body: CheckedBody<B>) -> Self {
+        Self {
+            body,
+            arrived: Bytes::new(),
+            joined: BytesMut::new(),
+        }
+    }
+
+    /// The next message; None at the end. Cancelling it loses nothing.
+    ///
+    /// # Errors
+    /// What is wrong with the request, told behind all whole messages in front of it; with that the call ends.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Status> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The next message, if it has arrived.
+    pub(crate) fn take_arrived(&mut self) -> Option<Bytes> {
+        if self.joined.is_empty() {
+            let len = message_len(&self.arrived)?;
+            self.arrived.advance(PREFIX_BYTES);
+            return Some(self.arrived.split_to(len));
+        }
+        let len = message_len(&self.joined)?;
+        self.joined.advance(PREFIX_BYTES);
+        Some(self.joined.split_to(len).freeze())
+    }
+
+    /// The message of a unary call.
+    ///
+    /// # Errors
+    /// What is wrong with the request.
+    pub(super) async fn only(mut self) -> Result<Bytes, Status> {
+        let message = self.next().await?;
+        // The rest of the body is the end, or what is wrong.
+        self.next().await?;
+        message.ok_or_else(|| bad_message("a unary call has one message, this has none"))
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
+        loop {
+            if let Some(message) = self.take_arrived() {
+                return Poll::Ready(Ok(Some(message)));
+            }
+            let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)?) else {
+                return Poll::Ready(Ok(None));
+            };
+            // The trailers of a request tell nothing.
+            if let Ok(data) = frame.into_data() {
+                self.add(data);
+            }
+        }
+    }
+
+    fn add(&mut self, data: Bytes) {
+        if self.arrived.is_empty() && self.joined.is_empty() {
+            self.arrived = data;
+            return;
+        }
+        self.joined
+            .extend_from_slice(&std::mem::take(&mut self.arrived));
+        self.joined.extend_from_slice(&data);
+    }
+}
+
+/// The length of the message that `bytes` begin with, behind its prefix, if all of it is there.
+fn message_len(bytes: &[u8]) -> Option<usize> {
+    let (prefix, rest) = bytes.split_first_chunk::<PREFIX_BYTES>()?;
+    let [_flags, length @ ..] = *prefix;
+    let length = u32::from_be_bytes(length) as usize;
+    (length <= rest.len()).then_some(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+
+    use http_body::Frame;
+    use tonic::Code;
+
+    use super::super::framing;
+    use super::*;
+
+    /// A body in pieces.
+    struct Pieces(VecDeque<Bytes>);
+
+    impl Pieces {
+        fn of(bytes: &[u8], size: usize) -> Self {
+            Self(bytes.chunks(size).map(Bytes::copy_from_slice).collect())
+        }
+    }
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+        }
+    }
+
+    fn messages(bytes: &[u8], size: usize, how_many: framing::Messages) -> Messages<Pieces> {
+        Messages::new(CheckedBody::new(Pieces::of(bytes, size), how_many, 8, None))
+    }
+
+    #[tokio::test]
+    async fn messages_come_whole_however_the_body_is_cut() {
+        let bytes = [
+            &[0, 0, 0, 0, 2, 8, 9][..],
+            &[0, 0, 0, 0, 0],
+            &[0, 0, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8],
+            &[0, 0, 0, 0, 1, 7],
+        ]
+        .concat();
+        let expected: [&[u8]; 4] = [&[8, 9], &[], &[1, 2, 3, 4, 5, 6, 7, 8], &[7]];
+        for size in 1..=bytes.len() {
+            let mut messages = messages(&bytes, size, framing::Messages::Many);
+            for expected in expected {
+                assert_eq!(
+                    messages.next().await.unwrap().unwrap(),
+                    expected,
+                    "in {size}s"
+                );
+            }
+            assert_eq!(messages.next().await.unwrap(), None, "in {size}s");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_told_behind_the_messages_in_front_of_it() {
+        let bytes = [0, 0, 0, 0, 2, 8, 9, 0, 0, 0, 0, 9];
+        for size in 1..=bytes.len() {
+            let mut messages = messages(&bytes, size, framing::Messages::Many);
+            assert_eq!(messages.next().await.unwrap().unwrap(), &[8, 9][..]);
+            let error = messages.next().await.unwrap_err();
+            assert_eq!(error.code(), Code::ResourceExhausted, "in {size}s");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_unary_call_has_one_message() {
+        let one = [0, 0, 0, 0, 1, 7];
+        for size in 1..=one.len() {
+            let only = messages(&one, size, framing::Messages::One).only().await;
+            assert_eq!(only.unwrap(), &[7][..]);
+        }
+        for bytes in [&[][..], &[0, 0], &[one, one].concat()] {
+            for size in 1..=bytes.len().max(1) {
+                let only = messages(bytes, size, framing::Messages::One).only().await;
+                assert_eq!(only.unwrap_err().code(), Code::InvalidArgument, "{bytes:?}");
+            }
+        }
+    }
+}
