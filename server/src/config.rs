@@ -24,6 +24,10 @@ const MESSAGE_LIMIT_MAX: i64 = 1 << 30;
 /// make a wake-up cheap, small enough that connections on the owner's thread get their turn.
 pub const OWNER_BATCH_MAX: usize = 256;
 
+/// Operations of frames that arrive together and go to the owner as one message: enough to make the way there cheap, and not
+/// so many that others wait for them.
+pub const GROUP_OPERATIONS_MAX: usize = 256;
+
 /// Bytes of a message in the mailbox from which on the owner looks at the clock again after it: such a message may take
 /// long enough to let the deadline of the next one pass.
 pub const OWNER_MESSAGE_LARGE: usize = 8 * KIB;

@@ -6,35 +6,44 @@
 //!               +---- slots -----> answers -> client
 //! ```
 //!
+//! What has arrived together goes to the owner together, as far as it is frames of operations that stand alone.
+//!
 //! The reader never stops reading, not even if the client does not take its answers: HTTP/2 counts unread frames
 //! against the whole connection. What keeps memory bounded is the queue of slots: a frame is sent to the owner only
 //! if there is a slot free to answer it, and refused otherwise. Refusals in a row are only counted. What the answers
 //! in the slots may hold is bounded for the connection as a whole (`owner/unread.rs`).
 
-use std::mem;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use std::{iter, mem, vec};
 
+use bytes::Bytes;
 use futures_core::Stream;
 use soloist::codec::not_a_message;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, Permit};
 use tokio::time::Instant;
 use tonic::Status;
 
+use crate::config::GROUP_OPERATIONS_MAX;
 use crate::deadline::Deadline;
 use crate::frame::{self, Answer, Done, Frame};
 use crate::machine::{AllOutcome, EachOutcome};
-use crate::owner::{CallError, Held, Pending, Timer};
+use crate::owner::{CallError, EachFrame, Held, Pending, Timer};
 use crate::service::StateService;
 use crate::status::{Refusal, too_many_frames};
 use crate::stream_end::stream_end;
 use crate::transport::Messages;
 
+/// The answers to frames that went to the owner together.
+type Answered = Vec<(EachOutcome, Held)>;
+
 /// The place of an answer in the stream.
 enum Slot {
-    /// A frame that stands alone operation by operation, on its way through the owner.
-    Each(Pending<(EachOutcome, Held)>),
+    /// The first of frames that are on their way through the owner together.
+    First(Pending<Answered>),
+    /// A frame that went with the one in front of it.
+    Next,
     /// An atomic frame, on its way through the owner.
     All(Pending<(AllOutcome, Held)>),
     /// A frame that never reached the owner.
@@ -63,6 +72,7 @@ pub(crate) fn serve(
     Answers {
         slots: answers,
         first: None,
+        together: Ok(Vec::new().into_iter()),
         timer: Timer::default(),
         overloaded: 0,
         frames_max,
@@ -105,19 +115,9 @@ impl Reader {
                     Ok(slot) => slot.send(Slot::Overloaded(mem::take(overloaded))),
                     Err(_) => return Ok(()), // The client takes no more answers.
                 },
-                frame = frames.next() => {
-                    let mut next = frame?;
-                    if next.is_none() {
-                        return Ok(());
-                    }
-                    // And all that came with it.
-                    while let Some(frame) = next {
-                        match self.slots.try_reserve() {
-                            Ok(slot) if *overloaded == 0 => slot.send(self.submit(&frame)?),
-                            _ => *overloaded += 1,
-                        }
-                        next = frames.take_arrived();
-                    }
+                frame = frames.next() => match frame? {
+                    Some(frame) => self.take(frame, frames, overloaded)?,
+                    None => return Ok(()),
                 },
                 status = &mut end => return Err(status),
             }
@@ -132,37 +132,114 @@ impl Reader {
         let _ = self.slots.send(Slot::End(end)).await;
     }
 
-    /// Sends a frame to the owner. What comes back, now or later, has its place in the stream.
+    /// Sends a frame, and all that arrived with it, to the owner. What comes back, now or later, has its place in the stream.
     ///
     /// # Errors
-    /// With what the stream has to end, if this is no frame.
-    fn submit(&self, message: &[u8]) -> Result<Slot, Status> {
-        Ok(match frame::decode(message, &self.service.limits) {
-            Ok(Ok(frame)) => self
-                .send(frame)
-                .unwrap_or_else(|error| Slot::Refused(error.into())),
-            Ok(Err(bad)) => Slot::Refused(bad.into()),
-            Err(error) => return Err(not_a_message(&error)),
-        })
+    /// With what the stream has to end, if one is no frame.
+    fn take(
+        &self,
+        frame: Bytes,
+        frames: &mut Messages,
+        overloaded: &mut u64,
+    ) -> Result<(), Status> {
+        let now = Instant::now();
+        let mut group = Group::default();
+        let mut next = Some(frame);
+        while let Some(message) = next {
+            match self.slots.try_reserve() {
+                Ok(slot) if *overloaded == 0 => {
+                    match frame::decode(&message, &self.service.limits) {
+                        Ok(Ok(frame)) => self.add(&mut group, slot, frame, now),
+                        Ok(Err(bad)) => {
+                            self.send(&mut group, now);
+                            slot.send(Slot::Refused(bad.into()));
+                        }
+                        Err(error) => {
+                            self.send(&mut group, now);
+                            return Err(not_a_message(&error));
+                        }
+                    }
+                }
+                _ => *overloaded += 1,
+            }
+            next = frames.take_arrived();
+        }
+        self.send(&mut group, now);
+        Ok(())
     }
 
-    fn send(&self, frame: Frame) -> Result<Slot, CallError> {
-        let StateService {
-            owner,
-            limits,
-            unread,
-            ..
-        } = &self.service;
-        let timeout = frame.timeout.unwrap_or(Duration::MAX);
-        let mut deadline = Instant::now() + timeout.min(limits.max_deadline);
-        if let Some(stream_deadline) = self.deadline {
-            deadline = deadline.min(stream_deadline);
+    /// Adds a frame to the group, or sends it behind that.
+    fn add<'a>(&self, group: &mut Group<'a>, slot: Permit<'a, Slot>, frame: Frame, now: Instant) {
+        let Frame {
+            operations,
+            done,
+            timeout,
+        } = frame;
+        match done {
+            Done::Each(named) if named.is_empty() && timeout.is_none() => {
+                if group.operations + operations.len() > GROUP_OPERATIONS_MAX {
+                    self.send(group, now);
+                }
+                group.add(slot, EachFrame { operations, named });
+            }
+            Done::Each(named) => {
+                self.send(group, now);
+                group.add(slot, EachFrame { operations, named });
+                self.send_by(group, self.deadline(now, timeout));
+            }
+            Done::All(named) => {
+                self.send(group, now);
+                let StateService { owner, unread, .. } = &self.service;
+                let deadline = self.deadline(now, timeout);
+                let sent = owner.apply_all(operations, named, unread.clone(), deadline);
+                slot.send(sent.map_or_else(|error| Slot::Refused(error.into()), Slot::All));
+            }
         }
-        let (operations, unread) = (frame.operations, unread.clone());
-        Ok(match frame.done {
-            Done::All(named) => Slot::All(owner.apply_all(operations, named, unread, deadline)?),
-            Done::Each(named) => Slot::Each(owner.apply_each(operations, named, unread, deadline)?),
-        })
+    }
+
+    fn send(&self, group: &mut Group<'_>, now: Instant) {
+        self.send_by(group, self.deadline(now, None));
+    }
+
+    /// Sends the group to the owner, and leaves it empty.
+    fn send_by(&self, group: &mut Group<'_>, deadline: Instant) {
+        let Group { slots, frames, .. } = mem::take(group);
+        let mut slots = slots.into_iter();
+        let Some(first) = slots.next() else { return };
+        let StateService { owner, unread, .. } = &self.service;
+        match owner.apply_each(frames, unread.clone(), deadline) {
+            Ok(pending) => {
+                first.send(Slot::First(pending));
+                slots.for_each(|slot| slot.send(Slot::Next));
+            }
+            Err(error) => iter::once(first)
+                .chain(slots)
+                .for_each(|slot| slot.send(Slot::Refused(error.clone().into()))),
+        }
+    }
+
+    fn deadline(&self, now: Instant, timeout: Option<Duration>) -> Instant {
+        let max = self.service.limits.max_deadline;
+        let deadline = now + timeout.map_or(max, |timeout| timeout.min(max));
+        self.deadline
+            .map_or(deadline, |stream| stream.min(deadline))
+    }
+}
+
+/// Frames that arrived together, of operations that stand alone, with their places in the stream.
+#[derive(Default)]
+struct Group<'a> {
+    slots: Vec<Permit<'a, Slot>>,
+    frames: Vec<EachFrame>,
+    /// Of all of them.
+    operations: usize,
+}
+
+impl<'a> Group<'a> {
+    fn add(&mut self, slot: Permit<'a, Slot>, frame: EachFrame) {
+        self.operations += frame.operations.len();
+        self.slots.push(slot);
+        self.frames.push(frame);
     }
 }
 
@@ -171,10 +248,20 @@ struct Answers {
     slots: mpsc::Receiver<Slot>,
     /// The slot that is next, once it was looked at and had no answer yet.
     first: Option<Slot>,
+    /// The answers to the frames that went to the owner with the last one that was answered; or why there are none.
+    together: Result<vec::IntoIter<(EachOutcome, Held)>, CallError>,
     timer: Timer,
     /// Answers still owed for the last [`Slot::Overloaded`].
     overloaded: u64,
     frames_max: usize,
+}
+
+impl Answers {
+    fn next_together(&mut self) -> Result<Answer, CallError> {
+        let answers = self.together.as_mut().map_err(|error| error.clone())?;
+        let (answer, _held) = answers.next().expect("each frame is answered");
+        Ok(Answer::Each(answer))
+    }
 }
 
 impl Stream for Answers {
@@ -194,13 +281,17 @@ impl Stream for Answers {
             // What the answer holds on the account of unread bytes is let go of when it is encoded: from here on it
             // is bounded by the window that the client gives.
             let answer = match slot {
-                Slot::Each(mut pending) => match pending.poll_answer(cx, &mut this.timer) {
-                    Poll::Ready(answer) => answer.map(|(each, _held)| Answer::Each(each)),
+                Slot::First(mut pending) => match pending.poll_answer(cx, &mut this.timer) {
+                    Poll::Ready(answers) => {
+                        this.together = answers.map(Vec::into_iter);
+                        this.next_together()
+                    }
                     Poll::Pending => {
-                        this.first = Some(Slot::Each(pending));
+                        this.first = Some(Slot::First(pending));
                         return Poll::Pending;
                     }
                 },
+                Slot::Next => this.next_together(),
                 Slot::All(mut pending) => match pending.poll_answer(cx, &mut this.timer) {
                     Poll::Ready(answer) => answer.map(|(all, _held)| Answer::All(all)),
                     Poll::Pending => {

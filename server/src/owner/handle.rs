@@ -11,13 +11,13 @@ use crate::config::MailboxLimits;
 use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopySlice, DefineMachine, Delete, DeleteOutcome,
     EachOutcome, List, ListOutcome, Machine, Name, OpenOutcome, OpenSession, Operation, Page, Read,
-    ReadOutcome, Request, Revision, Session, SessionLife, Transition, TransitionOutcome, Write,
+    ReadOutcome, Revision, Session, SessionLife, Transition, TransitionOutcome, Write,
     WriteOutcome,
 };
 
 use super::Usage;
 use super::copies::CopyBegun;
-use super::message::{CallError, Envelope, Message, Named};
+use super::message::{CallError, EachFrame, Envelope, Message, Named};
 use super::reply::{Pending, Reply, reply};
 use super::unread::{Held, Unread};
 use super::watches::{NewWatch, Next, Watching};
@@ -129,19 +129,16 @@ impl OwnerHandle {
             .await
     }
 
-    /// Does each operation on its own, in order, with nothing of others in between. `named` are those among them, by
-    /// their places, that are answered again when they come again. What the answer shows counts towards `unread` until
-    /// it is dropped.
+    /// Does each operation of each frame on its own, in order, with nothing of others in between. What has a request id is
+    /// answered again when it comes again. What an answer shows counts towards `unread` until it is dropped.
     pub fn apply_each(
         &self,
-        operations: Vec<Operation>,
-        named: Vec<(usize, Request)>,
+        frames: Vec<EachFrame>,
         unread: Unread,
         deadline: Instant,
-    ) -> Result<Pending<(EachOutcome, Held)>, CallError> {
+    ) -> Result<Pending<Vec<(EachOutcome, Held)>>, CallError> {
         self.send(deadline, |reply| Message::Each {
-            operations,
-            named,
+            frames,
             unread,
             reply,
         })

@@ -6,7 +6,7 @@ use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopyId, CopyLost, CopySlice, DefineMachine, Delete,
     DeleteOutcome, DiskLow, EachOutcome, List, ListOutcome, Lost, Machine, Name, OpenOutcome,
     OpenSession, Operation, Page, Read, ReadOutcome, RejectedAt, Rejection, Request, Revision,
-    Session, SessionLife, Transition, TransitionOutcome, Write, WriteOutcome,
+    Session, SessionLife, StateMachine, Transition, TransitionOutcome, Write, WriteOutcome,
 };
 
 use super::Usage;
@@ -62,13 +62,11 @@ pub(super) enum Message {
         list: List,
         reply: Reply<ListOutcome>,
     },
-    /// A frame of operations that stand alone.
+    /// Frames of operations that stand alone, of one stream, in their order.
     Each {
-        operations: Vec<Operation>,
-        /// Those that can be recognised, by their places.
-        named: Vec<(usize, Request)>,
+        frames: Vec<EachFrame>,
         unread: Unread,
-        reply: Reply<(EachOutcome, Held)>,
+        reply: Reply<Vec<(EachOutcome, Held)>>,
     },
     /// A frame that is done as a whole or not at all.
     All {
@@ -151,9 +149,10 @@ impl Message {
             } => (transition.byte_len(), named.iter().len()),
             Self::Delete { delete, named, .. } => (delete.byte_len(), named.iter().len()),
             Self::List { list, .. } => (list.prefix.len() + text(&list.after), 0),
-            Self::Each {
-                operations, named, ..
-            } => (operations_byte_len(operations), named.len()),
+            Self::Each { frames, .. } => (
+                frames.iter().map(EachFrame::byte_len).sum(),
+                frames.iter().map(|frame| frame.named.len()).sum(),
+            ),
             Self::All {
                 operations, named, ..
             } => (operations_byte_len(operations), named.iter().len()),
@@ -173,6 +172,28 @@ impl Message {
             | Self::Usage { .. } => (0, 0),
         };
         bytes + requests(named)
+    }
+}
+
+/// A frame of operations that stand alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EachFrame {
+    /// What to do, in order.
+    pub operations: Vec<Operation>,
+    /// Those of them that can be recognised when they come again, by their places.
+    pub named: Vec<(usize, Request)>,
+}
+
+impl EachFrame {
+    fn byte_len(&self) -> usize {
+        size_of::<Self>() + operations_byte_len(&self.operations)
+    }
+
+    /// Whether all of it has been answered before.
+    pub(super) fn is_remembered(&self, machine: &StateMachine) -> bool {
+        !self.named.is_empty()
+            && self.named.len() == self.operations.len()
+            && (self.named.iter()).all(|(_, request)| machine.remembers(request))
     }
 }
 

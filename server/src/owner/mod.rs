@@ -39,7 +39,7 @@ pub use handle::OwnerHandle;
 use handle::WaitingBytes;
 use kept::Settled;
 pub(crate) use kept::{Answer, Kept};
-pub use message::{CallError, Unknown};
+pub use message::{CallError, EachFrame, Unknown};
 use message::{Envelope, Message};
 use reply::{Begun, Reply};
 pub use reply::{Pending, Timer};
@@ -315,26 +315,30 @@ impl Owner {
                 }
             }
             Message::Each {
-                operations,
-                named,
+                frames,
                 unread,
                 reply,
             } => {
                 let machine = &self.machine;
-                let remembered = !named.is_empty()
-                    && named.len() == operations.len()
-                    && named.iter().all(|(_, request)| machine.remembers(request));
-                if let Some(begun) = self.begin_frame(reply, &operations, remembered, now) {
-                    let settled = self.settled(&operations, named.is_empty());
-                    let room = unread.room().min(self.answer_bytes_max);
-                    let machine = &mut self.machine;
-                    let mut answer = machine.apply_each(operations, &named, room, now.time);
-                    let held = unread.hold(answer.answer_bytes);
-                    if let Some(revision) = settled {
-                        answer.show_at(revision);
-                        begun.send::<Infallible>(Ok((answer, held)));
-                    } else {
-                        self.send::<_, Infallible>(begun, Ok((answer, held)));
+                let remembered = frames.iter().all(|frame| frame.is_remembered(machine));
+                let operations = || frames.iter().flat_map(|frame| &frame.operations);
+                if let Some(begun) = self.begin_frame(reply, operations(), remembered, now) {
+                    let forgotten = frames.iter().all(|frame| frame.named.is_empty());
+                    let settled = self.settled(operations(), forgotten);
+                    let answers = frames.into_iter().map(|EachFrame { operations, named }| {
+                        let room = unread.room().min(self.answer_bytes_max);
+                        let machine = &mut self.machine;
+                        let mut answer = machine.apply_each(operations, &named, room, now.time);
+                        if let Some(revision) = settled {
+                            answer.show_at(revision);
+                        }
+                        let held = unread.clone().hold(answer.answer_bytes);
+                        (answer, held)
+                    });
+                    let answers: Vec<_> = answers.collect();
+                    match settled {
+                        Some(_) => begun.send::<Infallible>(Ok(answers)),
+                        None => self.send::<_, Infallible>(begun, Ok(answers)),
                     }
                 }
             }
@@ -493,7 +497,11 @@ impl Owner {
 
     /// As of which revision a frame can be answered at once, where it reads only, nothing that is changing, and its answer
     /// is forgotten: one that is remembered has to be on disk itself.
-    fn settled(&mut self, operations: &[Operation], forgotten: bool) -> Option<Revision> {
+    fn settled<'a>(
+        &mut self,
+        operations: impl IntoIterator<Item = &'a Operation>,
+        forgotten: bool,
+    ) -> Option<Revision> {
         let kept = self.kept.as_mut().filter(|_| forgotten)?;
         let mut at = kept.horizon(&self.machine);
         for operation in operations {
@@ -568,14 +576,14 @@ impl Owner {
         self.begin_change(reply, remembered, now)
     }
 
-    fn begin_frame<T>(
+    fn begin_frame<'a, T>(
         &mut self,
         reply: Reply<T>,
-        operations: &[Operation],
+        operations: impl IntoIterator<Item = &'a Operation>,
         remembered: bool,
         now: Now,
     ) -> Option<Begun<T>> {
-        let mut operations = operations.iter();
+        let mut operations = operations.into_iter();
         if operations.all(|operation| matches!(operation, Operation::Read(_))) {
             return begin(reply, remembered, now);
         }

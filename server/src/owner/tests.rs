@@ -89,6 +89,12 @@ async fn usage(handle: &OwnerHandle) -> Usage {
     handle.usage(soon()).await.unwrap().state
 }
 
+/// One frame of operations that stand alone.
+fn alone(operations: Vec<Operation>) -> Vec<EachFrame> {
+    let named = Vec::new();
+    vec![EachFrame { operations, named }]
+}
+
 #[tokio::test(start_paused = true)]
 async fn answers_in_order() {
     let (handle, _owner) = start();
@@ -112,11 +118,7 @@ async fn a_full_mailbox_refuses_at_once() {
     // The owner's task has not run yet, and does not until this one waits.
     let one = || vec![Operation::Write(write("a", 1))];
     let waiting: Vec<_> = (0..4)
-        .map(|_| {
-            handle
-                .apply_each(one(), Vec::new(), unread(), soon())
-                .unwrap()
-        })
+        .map(|_| handle.apply_each(alone(one()), unread(), soon()).unwrap())
         .collect();
     let refused = handle.write(write("a", 1), None, soon());
     assert_eq!(refused.now_or_never(), Some(Err(overloaded(4, "messages"))));
@@ -151,9 +153,9 @@ async fn what_is_left_unread_is_bounded() {
     let read = async || {
         let operations = vec![Operation::Read(read("k"))];
         let pending = handle
-            .apply_each(operations, Vec::new(), unread.clone(), soon())
+            .apply_each(alone(operations), unread.clone(), soon())
             .unwrap();
-        let (mut answer, held) = pending.answer().await.unwrap();
+        let (mut answer, held) = pending.answer().await.unwrap().pop().unwrap();
         (answer.results.pop().unwrap().is_ok(), held)
     };
     let (done, held) = read().await;
@@ -165,7 +167,7 @@ async fn what_is_left_unread_is_bounded() {
     assert!(done);
     // An answer that nobody waited for counts no more either.
     let operations = vec![Operation::Read(super::tests::read("k"))];
-    drop(handle.apply_each(operations, Vec::new(), unread.clone(), soon()));
+    drop(handle.apply_each(alone(operations), unread.clone(), soon()));
     usage(&handle).await;
     assert_eq!(unread.room(), 1500);
 }
@@ -266,8 +268,7 @@ async fn one_timer_serves_many_deadlines() {
 async fn nothing_is_started_for_a_caller_who_left() {
     let (handle, _owner) = start();
     let pending = handle.apply_each(
-        vec![Operation::Write(write("a", 1))],
-        Vec::new(),
+        alone(vec![Operation::Write(write("a", 1))]),
         unread(),
         soon(),
     );
@@ -289,8 +290,7 @@ async fn the_owner_works_off_its_mailbox_and_gives_the_state_back() {
         .map(|n| {
             handle
                 .apply_each(
-                    vec![Operation::Write(write("a", n))],
-                    Vec::new(),
+                    alone(vec![Operation::Write(write("a", n))]),
                     unread(),
                     soon(),
                 )
@@ -308,12 +308,7 @@ async fn the_owner_works_off_its_mailbox_and_gives_the_state_back() {
 async fn callers_learn_that_the_owner_died() {
     let (handle, owner) = start();
     let waiting = handle
-        .apply_each(
-            vec![Operation::Read(read("a"))],
-            Vec::new(),
-            unread(),
-            soon(),
-        )
+        .apply_each(alone(vec![Operation::Read(read("a"))]), unread(), soon())
         .unwrap();
     owner.abort();
     assert_eq!(waiting.answer().await.err(), Some(CallError::OwnerLost));

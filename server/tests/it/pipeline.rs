@@ -49,6 +49,79 @@ async fn frames_are_applied_and_answered_in_order() {
     );
 }
 
+/// They go to the owner in groups; nobody may notice.
+#[tokio::test]
+async fn frames_that_arrive_together_are_answered_one_by_one() {
+    let server = TestServer::start();
+    let timed = PipelineRequest {
+        timeout: Some(prost_types::Duration {
+            seconds: 5,
+            nanos: 0,
+        }),
+        ..frame([write_op(write("k", int(4)))])
+    };
+    let named = frame([write_op(WriteRequest {
+        request_id: "r".into(),
+        ..write("k", int(5))
+    })]);
+    let bad = || frame([read_op("")]);
+    let many = frame(std::iter::repeat_n(read_op("k"), 300));
+    // What is sent, the revision after it, and the last value that it shows.
+    let cases = [
+        (frame([write_op(write("k", int(1)))]), Some(1), None),
+        (frame([read_op("k")]), Some(1), Some(1)),
+        (bad(), None, None),
+        (
+            frame([write_op(write("k", int(2))), read_op("k")]),
+            Some(2),
+            Some(2),
+        ),
+        (
+            atomic([write_op(write("k", int(3))), read_op("k")]),
+            Some(3),
+            Some(3),
+        ),
+        (frame([read_op("k")]), Some(3), Some(3)),
+        (timed, Some(4), None),
+        (frame([read_op("k")]), Some(4), Some(4)),
+        (named.clone(), Some(5), None),
+        (named, Some(5), None),
+        (many, Some(5), Some(5)),
+        (frame([read_op("k")]), Some(5), Some(5)),
+        (bad(), None, None),
+    ];
+    let frames: Vec<_> = cases.iter().map(|(frame, ..)| frame.clone()).collect();
+    let mut state = server.state().await;
+    // All at once: the client puts what is ready into one piece.
+    let answers = state.pipeline(futures_util::stream::iter(frames)).await;
+    let mut answers = answers.unwrap().into_inner();
+    for (index, (_, revision, shown)) in cases.into_iter().enumerate() {
+        let answer = answers.message().await.unwrap().unwrap();
+        match revision {
+            Some(revision) => {
+                assert_eq!(answer.revision, revision, "frame {index}");
+                let last = results(answer).pop();
+                let value = match last {
+                    Some(OpResult::Read(seen)) => seen.entry.unwrap().value,
+                    _ => None,
+                };
+                assert_eq!(value, shown.map(int), "frame {index}");
+            }
+            None => assert_rpc_refused(
+                &answer.error.unwrap(),
+                Code::InvalidArgument,
+                "BAD_KEY",
+                &[
+                    ("field", "ops[0].read.key"),
+                    ("limit", "1"),
+                    ("actual", "0"),
+                ],
+            ),
+        }
+    }
+    assert_eq!(answers.message().await.unwrap(), None);
+}
+
 #[tokio::test]
 async fn a_refused_operation_is_answered_in_its_place() {
     let server = TestServer::start();

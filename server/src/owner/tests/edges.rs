@@ -34,7 +34,7 @@ async fn slow_watches_cost_the_owner_nothing() {
     let frame = async || {
         let operations = (0..1000).map(|i| Operation::Write(write("a", i))).collect();
         let pending = handle
-            .apply_each(operations, Vec::new(), unread(), soon())
+            .apply_each(alone(operations), unread(), soon())
             .unwrap();
         let start = std::time::Instant::now();
         pending.answer().await.unwrap();
@@ -69,8 +69,10 @@ async fn a_late_plain_frame_of_replays_is_answered_again() {
             fingerprint: Fingerprint(1),
         };
         handle.apply_each(
-            vec![Operation::Write(write("a", 1))],
-            vec![(0, request)],
+            vec![EachFrame {
+                operations: vec![Operation::Write(write("a", 1))],
+                named: vec![(0, request)],
+            }],
             unread(),
             deadline,
         )
@@ -93,7 +95,7 @@ async fn a_sleeping_watch_survives_what_does_not_concern_it() {
             .map(|i| Operation::Write(write_value(&format!("blob{i}"), large.clone())))
             .collect();
         handle
-            .apply_each(operations, Vec::new(), unread(), soon())
+            .apply_each(alone(operations), unread(), soon())
             .unwrap()
     };
     frame().answer().await.unwrap();

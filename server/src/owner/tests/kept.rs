@@ -260,8 +260,9 @@ async fn a_frame_waits_for_what_it_shows() {
     let frame = async |operations: Vec<Operation>| {
         let handle = handle.clone();
         Call::of(async move {
-            let pending = handle.apply_each(operations, Vec::new(), unread(), soon());
-            pending.unwrap().answer().await.unwrap().0
+            let pending = handle.apply_each(alone(operations), unread(), soon());
+            let mut answers = pending.unwrap().answer().await.unwrap();
+            answers.pop().unwrap().0
         })
         .await
     };

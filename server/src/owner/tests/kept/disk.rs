@@ -93,7 +93,7 @@ async fn what_waits_for_the_disk_is_bounded() {
         let operations = (0..8)
             .map(|m| Operation::Write(write(&format!("{n}-{m}"), 1)))
             .collect();
-        let pending = handle.apply_each(operations, Vec::new(), unread(), soon());
+        let pending = handle.apply_each(alone(operations), unread(), soon());
         waiting.push(pending.unwrap());
     }
     rest().await;
