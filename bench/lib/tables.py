@@ -21,7 +21,7 @@ def summary(results: list[Result]) -> Table:
                 of_cell(result, row.ours),
                 of_cell(result, row.peer),
                 "–" if ratio is None else f"{ratio:.3g}" if ratio < 1 else f"{ratio:.2f}",
-                "–" if row.goal is None else f"{row.bound} {row.goal:g}{unit}",
+                "–" if row.goal is None else f"{row.bound} {row.goal:,.10g}{unit}",
                 {True: "yes", False: "no", None: "–"}[reached],
             ])
     return table

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,10 +94,10 @@ def etcd_put(key: str) -> bytes:
 
 
 @contextmanager
-def channel(address: str) -> Iterator[Any]:
+def channel(address: str, options: Sequence[tuple[str, int]] = ()) -> Iterator[Any]:
     import grpc  # of .tools, see with_tools
 
-    with grpc.insecure_channel(address) as opened:
+    with grpc.insecure_channel(address, options=options) as opened:
         yield opened
 
 
