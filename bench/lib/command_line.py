@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from lib.ledger import LEDGER, as_json, disk_of, entry, facts, output_of, write_ledger
 from lib.measuring import QUIET, Result, Section, measure_all
 from lib.peers import etcd_program, h2load_program, redis_benchmark, valkey_program
 from lib.running import PROGRAM, ROOT, Bench, Failed, report
+from lib.svg import drawing
 from lib.tables import commands, plain, summary
 from lib.wire import with_tools
 
@@ -31,6 +34,8 @@ class Script:
     schema: str
     # The flag that chooses among the sections.
     only: str = "--only"
+    # What --write draws, once everything was measured.
+    picture: Path | None = None
 
 
 def at_least_one(text: str) -> int:
@@ -89,7 +94,11 @@ def arguments(script: Script) -> argparse.Namespace:
     parser.add_argument("--dir", type=Path, metavar="DIR", help="a folder on the disk to use (default: target)")
     parser.add_argument("--unpinned", action="store_true", help="let all use every core, and Soloist as many threads as it likes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured there")
-    parser.add_argument("--write", action="store_true", help=f"add an entry to {LEDGER.relative_to(ROOT)}")
+    written = f"add an entry to {LEDGER.relative_to(ROOT)}"
+    if script.picture is not None:
+        parser.add_argument("--svg", type=Path, metavar="FILE", help="draw there how far each goal is reached")
+        written += f", and draw {script.picture.relative_to(ROOT)} if all sections were measured and not with --quick"
+    parser.add_argument("--write", action="store_true", help=written)
     args = parser.parse_args()
     for name, usual, quickly in (("rounds", 3, 1), ("seconds", 5.0, 1.0), ("keys", full.key_count, full.key_count // 10)):
         if getattr(args, name) is None:
@@ -113,7 +122,7 @@ def versions(results: list[Result]) -> list[str]:
 
 
 def tell(script: Script, args: argparse.Namespace, bench: Bench, results: list[Result], failures: list[str]) -> None:
-    runs = f"{args.rounds} of {args.seconds:g} s{', quick' if args.quick else ''}"
+    runs = f"{args.rounds} {'round' if args.rounds == 1 else 'rounds'} of {args.seconds:g} s{', quick' if args.quick else ''}"
     told = facts(bench, runs, versions(results))
     told.insert(2, f"Disk: {disk_of(bench.scratch)}")
     print("\n".join(told), plain(summary(results)), commands(results), sep="\n\n")
@@ -123,8 +132,26 @@ def tell(script: Script, args: argparse.Namespace, bench: Bench, results: list[R
     if args.json is not None:
         content = as_json(script.schema, results, told, failures)
         args.json.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    for path in pictures(script, args, results):
+        machine = told[1].removeprefix("Machine: ")
+        commit = told[0].removeprefix("Commit: ").partition(";")[0]
+        path.write_text(drawing(results, f"medians of {runs}, {machine}, commit {commit}, {datetime.now(UTC):%Y-%m-%d}"))
     if args.write:
-        write_ledger(entry(script.title, results, told, failures))
+        title = f"{script.title}, quick: not for comparison" if args.quick else script.title
+        write_ledger(entry(title, results, told, failures))
+
+
+def pictures(script: Script, args: argparse.Namespace, results: list[Result]) -> Iterator[Path]:
+    """Where to draw what was measured."""
+    if script.picture is None:
+        return
+    if args.svg is not None:
+        yield args.svg
+    if args.write:
+        if not args.quick and len(results) == len(script.sections):
+            yield script.picture
+        else:
+            report(f"{script.picture.relative_to(ROOT)} stays as it is: that is for full runs of all sections")
 
 
 def run(script: Script) -> int:
@@ -133,8 +160,9 @@ def run(script: Script) -> int:
     folder = args.dir.resolve()
     if not folder.is_dir():
         raise Failed(f"there is no {folder}: give another --dir")
-    if args.json is not None and not args.json.resolve().parent.is_dir():
-        raise Failed(f"there is no folder for {args.json}")
+    for path in (args.json, getattr(args, "svg", None)):
+        if path is not None and not path.resolve().parent.is_dir():
+            raise Failed(f"there is no folder for {path}")
     _ = disk_of(folder)
     with tempfile.TemporaryDirectory(prefix="soloist-bench-", dir=folder) as scratch:
         bench = Bench(args.bin_dir, Path(scratch), not args.unpinned, args.quick, args.keys)
@@ -148,7 +176,8 @@ def run(script: Script) -> int:
 
 
 def main(script: Script) -> None:
-    """Ends the process."""
+    """Ends the process. Whatever was started ends with it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         sys.exit(run(script))
     except Failed as failed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import platform
 import re
 import shutil
@@ -43,7 +44,8 @@ class Package:
         found = self.installed()
         if found is None:
             raise Failed(f"{self.name} has no {self.program} for this machine ({platform.machine()})")
-        found.chmod(0o755)
+        if not os.access(found, os.X_OK):
+            found.chmod(0o755)
         return found
 
     def installed(self) -> Path | None:
