@@ -28,6 +28,10 @@ class Failed(Exception):
     """Something did not run; the text says what, and what to do about it."""
 
 
+class Missing(Failed):
+    """A program is not there; no server has to do with it."""
+
+
 def report(text: str) -> None:
     print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
 
@@ -117,6 +121,8 @@ class Bench:
             process = subprocess.Popen(command, cwd=self.scratch, env=environment(), stdout=out, stderr=out)
         try:
             yield Server(display(command), process, log)
+        except Missing:
+            raise
         except Failed as failed:
             raise Failed(f"{failed}\n{log.read_text()[-2000:]}".rstrip()) from failed
         finally:
@@ -179,12 +185,12 @@ def need(program: str, package: str | None) -> str:
     if path is None and package is not None:
         install = ["apt-get", "install", "-y", "--no-install-recommends", package]
         if os.geteuid() != 0 or shutil.which("apt-get") is None:
-            raise Failed(f"{program} is missing: as root, {shlex.join(install)}")
+            raise Missing(f"{program} is missing: as root, {shlex.join(install)}")
         report(f"installing {package}")
         checked(install, "apt-get update may help")
         path = shutil.which(program)
     if path is None:
-        raise Failed(f"{program} is not in PATH")
+        raise Missing(f"{program} is not in PATH")
     return path
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from lib.measuring import Figures, Row, Run, Section
-from lib.peers import fill_valkey, valkey
+from lib.peers import fill_valkey, valkey, valkey_program
 from lib.running import Bench, Server
 from lib.soloist import soloist
 from lib.wire import fill, long_name
@@ -40,6 +40,8 @@ def memory(bench: Bench) -> Iterator[dict[str, Run]]:
             fill_valkey(port, long_name, bench.key_count)
             return resident(bench, server)
 
+    # Before the first fill, not after it.
+    _ = valkey_program()
     yield {"Soloist": afresh(ours), "Valkey": afresh(peer)}
 
 
