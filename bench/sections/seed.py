@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lib.measuring import Figures, Row, Run, Section
+from lib.measuring import Figures, Row, Run, Section, watched
 from lib.peers import seed_program
 from lib.running import Bench, Failed
 from lib.soloist import load
@@ -20,8 +20,11 @@ BEST = "--engine pipeline --frame-ops 64 -P 4"
 def alone(bench: Bench, name: str, flags: str) -> Run:
     """soloist-load with a server of its own, free to use every core."""
     def run(seconds: float) -> Figures:
-        answer = load(bench, name, *flags.split(), "-z", f"{round(seconds * 1000)}ms", pinned=False)
-        return {"operations": answer["completed"], "ops/s": answer["ops_per_second"]}
+        def drive() -> Figures:
+            answer = load(bench, name, *flags.split(), "-z", f"{round(seconds * 1000)}ms", pinned=False)
+            return {"operations": answer["completed"], "ops/s": answer["ops_per_second"]}
+
+        return watched(None, drive)
 
     return run
 
@@ -31,12 +34,15 @@ def seed_in_go(bench: Bench) -> Run:
     program = seed_program()
 
     def run(seconds: float) -> Figures:
-        output = bench.client("seed in Go", program, "-duration", f"{round(seconds * 1000)}ms", pinned=False)
-        counts = re.fullmatch(r"readOps: (\d+)\nwriteOps: (\d+)\n", output)
-        if counts is None:
-            raise Failed(f"the seed in Go printed {output[-2000:]!r}")
-        reads, writes = int(counts[1]), int(counts[2])
-        return {"reads": reads, "writes": writes, "ops/s": (reads + writes) / seconds}
+        def drive() -> Figures:
+            output = bench.client("seed in Go", program, "-duration", f"{round(seconds * 1000)}ms", pinned=False)
+            counts = re.fullmatch(r"readOps: (\d+)\nwriteOps: (\d+)\n", output)
+            if counts is None:
+                raise Failed(f"the seed in Go printed {output[-2000:]!r}")
+            reads, writes = int(counts[1]), int(counts[2])
+            return {"reads": reads, "writes": writes, "operations": reads + writes, "ops/s": (reads + writes) / seconds}
+
+        return watched(None, drive)
 
     return run
 
