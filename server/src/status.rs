@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
+use http::HeaderValue;
 use soloist::ERROR_DOMAIN;
 use soloist::v1::error::Reason;
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt, pb};
 
@@ -161,6 +162,27 @@ pub(crate) fn unknown_method(path: &str) -> Refusal {
         Reason::UnknownMethod,
         format!("no method {path} here; grpcurl list shows what there is"),
     )
+}
+
+/// Messages are compressed, which is not done here. Source of the header: gRPC compression, "Test cases".
+#[must_use]
+pub(crate) fn unknown_encoding(encoding: &HeaderValue) -> Status {
+    let encoding = cut(
+        encoding.as_bytes().escape_ascii().to_string(),
+        METADATA_BYTES,
+    );
+    let mut status = Refusal::new(
+        Code::Unimplemented,
+        Reason::UnknownEncoding,
+        format!("grpc-encoding is {encoding}, and messages are not compressed here"),
+    )
+    .with("actual", encoding)
+    .into_status();
+    let accepted = MetadataValue::from_static("identity");
+    status
+        .metadata_mut()
+        .insert("grpc-accept-encoding", accepted);
+    status
 }
 
 /// A Watch means another history of the store.

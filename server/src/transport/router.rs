@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use prost::Message;
@@ -31,7 +31,7 @@ use super::until_drain::UntilDrain;
 use crate::deadline::Deadline;
 use crate::owner::Unread;
 use crate::service::{AdminService, MachinesService, SessionsService, StateService};
-use crate::status::{Refusal, unknown_method};
+use crate::status::{Refusal, unknown_encoding, unknown_method};
 
 type Answer = BoxFuture<Response<AnswerBody>, Infallible>;
 /// What tonic's services answer.
@@ -251,6 +251,9 @@ impl Service<Request<Incoming>> for Router {
         if !is_grpc(request.headers()) {
             return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE);
         }
+        if let Some(encoding) = encoding(request.headers()) {
+            return answer(unknown_encoding(encoding));
+        }
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
         let Some((service, method)) = path.strip_prefix('/').and_then(|path| path.split_once('/'))
@@ -295,6 +298,13 @@ fn is_grpc(headers: &HeaderMap) -> bool {
         let rest = rest.strip_prefix(b"+proto").unwrap_or(rest);
         rest.is_empty() || rest.starts_with(b";")
     })
+}
+
+/// How messages are compressed, if they are.
+fn encoding(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers
+        .get("grpc-encoding")
+        .filter(|encoding| *encoding != "identity")
 }
 
 /// What the gRPC specification asks for where a request is not gRPC at all: plain HTTP.

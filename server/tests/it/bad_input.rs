@@ -102,6 +102,25 @@ async fn broken_messages() {
 }
 
 #[tokio::test]
+async fn messages_are_not_compressed() {
+    let server = TestServer::start();
+    let compressed = [1, 0, 0, 0, 1, 0];
+    for path in [WRITE, PIPELINE, "/soloist.v1.Admin/GetInfo"] {
+        let gzip = [("grpc-encoding", "gzip")];
+        let (_, status) = call(server.addr(), path, &gzip, &compressed).await;
+        let status = status.unwrap();
+        let actual = [("actual", "gzip")];
+        assert_refused(&status, Code::Unimplemented, "UNKNOWN_ENCODING", &actual);
+        let accepted = status.metadata().get("grpc-accept-encoding").unwrap();
+        assert_eq!(accepted, "identity");
+    }
+    let identity = [("grpc-encoding", "identity")];
+    let write = message(&[0x0a, 1, b'k', 0x22, 2, 0x08, 1]);
+    let (_, status) = call(server.addr(), WRITE, &identity, &write).await;
+    assert_eq!(status.unwrap().code(), Code::Ok);
+}
+
+#[tokio::test]
 async fn a_message_over_the_limit_is_refused_before_it_is_read() {
     let server = TestServer::start();
     for (length, actual) in [
