@@ -16,8 +16,6 @@ use super::framing::PREFIX_BYTES;
 
 /// From so many bytes on, the messages of a stream are handed to the connection. The source is tonic's default.
 const HAND_OVER_BYTES: usize = 32 * 1024;
-/// What a small message takes with its prefix, so that a buffer for one need not grow.
-const SMALL_BYTES: usize = 128;
 
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 const OK: HeaderValue = HeaderValue::from_static("0");
@@ -50,8 +48,9 @@ pub(crate) enum AnswerBody {
 }
 
 /// The response of a unary call.
-pub(super) fn one(message: impl Encode) -> Response<AnswerBody> {
-    let mut buf = Vec::with_capacity(SMALL_BYTES);
+pub(super) fn one(message: impl Message) -> Response<AnswerBody> {
+    // A vector that is full turns into bytes without another allocation.
+    let mut buf = Vec::with_capacity(PREFIX_BYTES + message.encoded_len());
     put(&mut buf, message);
     response(AnswerBody::One(buf.into()))
 }

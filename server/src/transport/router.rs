@@ -24,7 +24,7 @@ use tonic_reflection::server::Builder as Reflection;
 use tonic_reflection::{pb::v1 as reflection_v1, pb::v1alpha as reflection_v1alpha};
 use tower_service::Service as _;
 
-use super::answers::{self, AnswerBody, Encode};
+use super::answers::{self, AnswerBody};
 use super::framing::{self, CheckedBody};
 use super::messages::Messages;
 use super::until_drain::UntilDrain;
@@ -170,7 +170,7 @@ impl Router {
     ) -> Answer
     where
         Q: Message + Default,
-        A: Encode,
+        A: Message,
         F: Future<Output = Result<A, Refusal>> + Send,
     {
         self.one_message(headers, body, |state, message, deadline| async move {
