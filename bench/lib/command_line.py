@@ -12,14 +12,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from lib.ledger import LEDGER, as_json, disk_of, entry, facts, output_of, write_ledger
 from lib.measuring import QUIET, Result, Section, measure_all
 from lib.peers import etcd_program, h2load_program, redis_benchmark, valkey_program
 from lib.running import PROGRAM, ROOT, Bench, Failed, report
 from lib.svg import drawing
-from lib.tables import commands, plain, summary
+from lib.tables import Table, commands, every_run, plain, summary
 from lib.wire import with_tools
+
+
+def rows_and_runs(results: list[Result]) -> dict[str, Table]:
+    return {"": summary(results), "Every run:": every_run(results)}
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,14 @@ class Script:
     only: str = "--only"
     # What --write draws, once everything was measured.
     picture: Path | None = None
+    # What becomes of the results in the ledger, by what stands above it. The first also goes to the terminal.
+    tables: Callable[[list[Result]], dict[str, Table]] = rows_and_runs
+    # What the JSON has besides rows and runs.
+    more: Callable[[list[Result]], dict[str, Any]] = lambda _results: {}
+    # What --keys is, and what it is without the flag. None: there is no such flag.
+    keys: str | None = "keys of memory, recovery and snapshot"
+    key_count: int = 1_000_000
+    seconds: float = 5.0
 
 
 def at_least_one(text: str) -> int:
@@ -75,7 +88,6 @@ def arguments(script: Script) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     target = ROOT / "target"
-    full = Bench(None, target)
     parser.add_argument(
         script.only,
         dest="only",
@@ -85,9 +97,10 @@ def arguments(script: Script) -> argparse.Namespace:
         help="only these (default: all)",
     )
     parser.add_argument("--rounds", type=at_least_one, metavar="N", help="runs of each side (default: 3)")
-    parser.add_argument("--seconds", type=seconds, metavar="S", help="how long a run takes (default: 5)")
-    keys = f"keys of memory, recovery and snapshot (default: {full.key_count})"
-    parser.add_argument("--keys", type=at_least_one, metavar="N", help=keys)
+    parser.add_argument("--seconds", type=seconds, metavar="S", help=f"how long a run takes (default: {script.seconds:g})")
+    if script.keys is not None:
+        help_ = f"{script.keys} (default: {script.key_count})"
+        parser.add_argument("--keys", type=at_least_one, metavar="N", help=help_)
     quick = "one round of a second, a tenth of the keys: whether it works, not how fast"
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--bin-dir", type=Path, metavar="DIR", help="take the binaries from there, build nothing")
@@ -100,8 +113,9 @@ def arguments(script: Script) -> argparse.Namespace:
         written += f", and draw {script.picture.relative_to(ROOT)} if all sections were measured and not with --quick"
     parser.add_argument("--write", action="store_true", help=written)
     args = parser.parse_args()
-    for name, usual, quickly in (("rounds", 3, 1), ("seconds", 5.0, 1.0), ("keys", full.key_count, full.key_count // 10)):
-        if getattr(args, name) is None:
+    defaults = (("rounds", 3, 1), ("seconds", script.seconds, 1.0), ("keys", script.key_count, script.key_count // 10))
+    for name, usual, quickly in defaults:
+        if getattr(args, name, None) is None:
             setattr(args, name, quickly if args.quick else usual)
     if args.dir is None:
         target.mkdir(exist_ok=True)
@@ -125,12 +139,13 @@ def tell(script: Script, args: argparse.Namespace, bench: Bench, results: list[R
     runs = f"{args.rounds} {'round' if args.rounds == 1 else 'rounds'} of {args.seconds:g} s{', quick' if args.quick else ''}"
     told = facts(bench, runs, versions(results))
     told.insert(2, f"Disk: {disk_of(bench.scratch)}")
-    print("\n".join(told), plain(summary(results)), commands(results), sep="\n\n")
+    tables = script.tables(results)
+    print("\n".join(told), plain(next(iter(tables.values()))), commands(results), sep="\n\n")
     loud = [result.section.name for result in results if result.others > QUIET]
     if loud:
         report(f"the machine was not quiet (others used more than {QUIET} cores), measure again: {', '.join(loud)}")
     if args.json is not None:
-        content = as_json(script.schema, results, told, failures)
+        content = {**as_json(script.schema, results, told, failures), **script.more(results)}
         args.json.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     for path in pictures(script, args, results):
         machine = told[1].removeprefix("Machine: ")
@@ -138,7 +153,7 @@ def tell(script: Script, args: argparse.Namespace, bench: Bench, results: list[R
         path.write_text(drawing(results, f"medians of {runs}, {machine}, commit {commit}, {datetime.now(UTC):%Y-%m-%d}"))
     if args.write:
         title = f"{script.title}, quick: not for comparison" if args.quick else script.title
-        write_ledger(entry(title, results, told, failures))
+        write_ledger(entry(title, results, told, failures, tables))
 
 
 def pictures(script: Script, args: argparse.Namespace, results: list[Result]) -> Iterator[Path]:

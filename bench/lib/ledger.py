@@ -17,7 +17,7 @@ from typing import Any
 
 from lib.measuring import Result, Row
 from lib.running import PROGRAM, ROOT, Bench, Failed, report
-from lib.tables import commands, every_run, markdown, summary
+from lib.tables import Table, commands, markdown
 
 LEDGER = ROOT / "bench" / "RESULTS.md"
 HEAD = """\
@@ -86,20 +86,15 @@ def facts(bench: Bench, runs: str, versions: Sequence[str]) -> list[str]:
     return [*found, f"Beside: {'; '.join(filter(None, versions))}"] if versions else found
 
 
-def entry(title: str, results: list[Result], told: list[str], failures: list[str]) -> str:
-    """One entry of the ledger."""
+def entry(title: str, results: list[Result], told: list[str], failures: list[str], tables: dict[str, Table]) -> str:
+    """One entry of the ledger. The tables have the name of what stands above them."""
     lines = [*told, f"Command: `{command_line()}`", *(f"Did not run: {failure}" for failure in failures)]
     return "\n".join([
         f"## {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {title}",
         "",
         *(f"- {line}" for line in lines),
         "",
-        markdown(summary(results)),
-        "",
-        "Every run:",
-        "",
-        markdown(every_run(results)),
-        "",
+        *(line for above, table in tables.items() for line in (*([above, ""] if above else []), markdown(table), "")),
         "```sh",
         commands(results),
         "```",

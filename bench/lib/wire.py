@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -134,16 +134,34 @@ def fill(address: str, names: Callable[[int], str], count: int, passes: int = 1)
         return b"".join(sized(1, sized(2, soloist_write(names(key)))) for key in keys)
 
     began = time.monotonic()
-    with channel(address) as opened:
-        send = opened.unary_unary("/soloist.v1.State/Batch")
-        waiting: list[Any] = []
-        for first in [*range(0, count, BATCH_OPS)] * passes:
-            waiting.append(send.future(batch(first), timeout=60))
-            if len(waiting) == BATCHES_IN_FLIGHT:
-                waiting.pop(0).result()
-        for answer in waiting:
-            answer.result()
+    send_batches(address, (batch(first) for _ in range(passes) for first in range(0, count, BATCH_OPS)))
     keys = soloist_keys(address)
     if keys < count:
         raise Failed(f"{count:,} keys were written and {keys:,} are there")
     report(f"filled with {count:,} keys in {time.monotonic() - began:.1f} s" + (", each twice" if passes > 1 else ""))
+
+
+def fill_long_names(address: str, first: int, end: int) -> None:
+    """As `fill` with `long_name`, from one key to another. As all take the same bytes but for the number, it takes a tenth
+    of the time."""
+    before, after = sized(1, sized(2, soloist_write(long_name(0)))).split(b"%012d" % 0)
+
+    def batch(at: int) -> bytes:
+        return b"".join([b"%b%012d%b" % (before, key, after) for key in range(at, min(at + BATCH_OPS, end))])
+
+    send_batches(address, map(batch, range(first, end, BATCH_OPS)))
+    if soloist_keys(address) != end:
+        raise Failed(f"{end:,} keys were written and {soloist_keys(address):,} are there")
+
+
+def send_batches(address: str, batches: Iterable[bytes]) -> None:
+    """Each a BatchRequest, some of them under way at a time."""
+    with channel(address) as opened:
+        send = opened.unary_unary("/soloist.v1.State/Batch")
+        waiting: list[Any] = []
+        for batch in batches:
+            waiting.append(send.future(batch, timeout=60))
+            if len(waiting) == BATCHES_IN_FLIGHT:
+                waiting.pop(0).result()
+        for answer in waiting:
+            answer.result()

@@ -19,12 +19,13 @@ use super::Usage;
 use super::copies::CopyBegun;
 use super::message::{CallError, EachFrame, Envelope, Message, Named};
 use super::reply::{Pending, Reply, reply};
-use super::unread::{Held, Unread};
+use super::unread::{Held, Unread, Waiting};
 use super::watches::{NewWatch, Next, Watching};
 
 /// Sends messages to the owner. Cheap to clone; when the last one is gone, the owner ends.
 ///
-/// Every method puts one message into the mailbox at once or refuses at once, never waiting for room. What it
+/// Every method puts one message into the mailbox at once or refuses at once, never waiting for room; a frame also if its
+/// connection has as much there as is left for all others. What it
 /// returns waits for the answer until `deadline`; dropping that takes the message back, unless the owner has begun.
 /// Messages of one caller are taken in the order in which it sent them.
 ///
@@ -53,6 +54,10 @@ impl WaitingBytes {
         }
         self.remove(bytes);
         false
+    }
+
+    fn total(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
     }
 
     pub(super) fn remove(&self, bytes: usize) {
@@ -345,15 +350,25 @@ impl OwnerHandle {
         let (reply, pending) = reply(deadline);
         let message = message(reply);
         let byte_len = message.byte_len();
+        if let Some(unread) = message.unread() {
+            self.check_share(unread, byte_len)?;
+        }
         if !self.waiting_bytes.add(byte_len, self.limits.bytes) {
             return Err(CallError::Overloaded {
                 limit: self.limits.bytes,
                 unit: "bytes",
             });
         }
+        if let Some(unread) = message.unread() {
+            unread.wait(byte_len);
+        }
         let envelope = Envelope { message, byte_len };
         self.mailbox.try_send(envelope).map_err(|error| {
             self.waiting_bytes.remove(byte_len);
+            let (TrySendError::Full(envelope) | TrySendError::Closed(envelope)) = &error;
+            if let Some(unread) = envelope.message.unread() {
+                unread.take(byte_len);
+            }
             match error {
                 TrySendError::Full(_) => CallError::Overloaded {
                     limit: self.limits.messages,
@@ -363,5 +378,30 @@ impl OwnerHandle {
             }
         })?;
         Ok(pending)
+    }
+
+    /// Whether one more frame of this connection may wait: no more than there are places left, see `unread.rs`. Its first
+    /// may take the last place.
+    fn check_share(&self, unread: &Unread, byte_len: usize) -> Result<(), CallError> {
+        let Waiting { messages, bytes } = unread.waiting();
+        if messages == 0 {
+            return Ok(());
+        }
+        let free = self.mailbox.capacity();
+        // If nothing is free it is not for this connection's sake that it is refused.
+        if messages >= free && free > 0 {
+            return Err(CallError::Overloaded {
+                limit: free,
+                unit: "messages of one connection",
+            });
+        }
+        let free = self.limits.bytes.saturating_sub(self.waiting_bytes.total());
+        if bytes + byte_len > free && free > 0 {
+            return Err(CallError::Overloaded {
+                limit: free,
+                unit: "bytes of one connection",
+            });
+        }
+        Ok(())
     }
 }

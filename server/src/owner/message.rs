@@ -136,6 +136,14 @@ pub(super) enum Message {
 }
 
 impl Message {
+    /// Of a frame: the account of its connection.
+    pub(super) fn unread(&self) -> Option<&Unread> {
+        match self {
+            Self::Each { unread, .. } | Self::All { unread, .. } => Some(unread),
+            _ => None,
+        }
+    }
+
     /// Bytes that the message holds while it waits, beyond its own fixed size.
     pub(super) fn byte_len(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);

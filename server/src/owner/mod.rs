@@ -175,6 +175,9 @@ impl Owner {
             }
             for Envelope { message, byte_len } in batch.drain(..) {
                 self.waiting_bytes.remove(byte_len);
+                if let Some(unread) = message.unread() {
+                    unread.take(byte_len);
+                }
                 self.handle(message, now);
                 if byte_len > OWNER_MESSAGE_LARGE {
                     now = self.clock.now();

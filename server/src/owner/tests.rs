@@ -142,6 +142,66 @@ async fn a_mailbox_full_of_bytes_refuses_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_connection_leaves_places_in_the_mailbox_to_others() {
+    let (handle, _owner) = start_with(MailboxLimits {
+        messages: 8,
+        bytes: 100_000,
+    });
+    let (greedy, second, modest) = (unread(), unread(), unread());
+    let send = |connection: &Unread| {
+        let one = vec![Operation::Write(write("a", 1))];
+        handle.apply_each(one, Vec::new(), connection.clone(), soon())
+    };
+    // The owner's task does not run until this one waits.
+    let mut waiting: Vec<_> = (0..4).map(|_| send(&greedy).unwrap()).collect();
+    let refused = |limit| Some(overloaded(limit, "messages of one connection"));
+    assert_eq!(send(&greedy).err(), refused(4));
+    waiting.extend((0..2).map(|_| send(&second).unwrap()));
+    assert_eq!(send(&second).err(), refused(2));
+    waiting.push(send(&modest).unwrap());
+    assert_eq!(send(&modest).err(), refused(1));
+    // The last place is anybody's, and after it nobody is refused for having too much.
+    waiting.push(send(&unread()).unwrap());
+    assert_eq!(send(&greedy).err(), Some(overloaded(8, "messages")));
+    for pending in waiting {
+        pending.answer().await.unwrap();
+    }
+    // Nothing of it is left on the account, nor of what was refused.
+    for _ in 0..2 {
+        let waiting: Vec<_> = (0..4).map(|_| send(&greedy).unwrap()).collect();
+        assert_eq!(send(&greedy).err(), refused(4));
+        for pending in waiting {
+            pending.answer().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_connection_leaves_bytes_in_the_mailbox_to_others() {
+    let (handle, _owner) = start_with(MailboxLimits {
+        messages: 100,
+        bytes: 10_000,
+    });
+    let greedy = unread();
+    let send = |connection: &Unread, bytes| {
+        let value = Value::Text("x".repeat(bytes).into());
+        let one = vec![Operation::Write(write_value("a", value))];
+        handle.apply_each(one, Vec::new(), connection.clone(), soon())
+    };
+    // The first may have more than its share.
+    let first = send(&greedy, 6_000).unwrap();
+    let refused = send(&greedy, 1).err();
+    let Some(CallError::Overloaded { limit, unit }) = refused else {
+        panic!("it is refused, not {refused:?}");
+    };
+    assert_eq!(unit, "bytes of one connection");
+    let other = send(&unread(), limit / 2).unwrap();
+    first.answer().await.unwrap();
+    other.answer().await.unwrap();
+    send(&greedy, 6_000).unwrap().answer().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_left_unread_is_bounded() {
     let (handle, _owner) = start();
     let value = Value::Text("x".repeat(900).into());
