@@ -150,7 +150,7 @@ async fn one_connection_leaves_places_in_the_mailbox_to_others() {
     let (greedy, second, modest) = (unread(), unread(), unread());
     let send = |connection: &Unread| {
         let one = vec![Operation::Write(write("a", 1))];
-        handle.apply_each(one, Vec::new(), connection.clone(), soon())
+        handle.apply_each(alone(one), connection.clone(), soon())
     };
     // The owner's task does not run until this one waits.
     let mut waiting: Vec<_> = (0..4).map(|_| send(&greedy).unwrap()).collect();
@@ -186,7 +186,7 @@ async fn one_connection_leaves_bytes_in_the_mailbox_to_others() {
     let send = |connection: &Unread, bytes| {
         let value = Value::Text("x".repeat(bytes).into());
         let one = vec![Operation::Write(write_value("a", value))];
-        handle.apply_each(one, Vec::new(), connection.clone(), soon())
+        handle.apply_each(alone(one), connection.clone(), soon())
     };
     // The first may have more than its share.
     let first = send(&greedy, 6_000).unwrap();

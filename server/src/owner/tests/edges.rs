@@ -42,8 +42,15 @@ async fn slow_watches_cost_the_owner_nothing() {
         usage(&handle).await;
         start.elapsed()
     };
-    frame().await;
-    let without = frame().await;
+    // The quickest of some: others may take the core at any time.
+    let quickest = async || {
+        let mut times = Vec::new();
+        for _ in 0..7 {
+            times.push(frame().await);
+        }
+        times.into_iter().min().unwrap()
+    };
+    let without = quickest().await;
     let mut watches = Vec::new();
     for _ in 0..20_000 {
         // They never ask for anything: never asleep.
@@ -54,7 +61,7 @@ async fn slow_watches_cost_the_owner_nothing() {
         };
         watches.push(handle.watch(watch, soon()).await.unwrap());
     }
-    let with = frame().await;
+    let with = quickest().await;
     assert!(with < without * 10, "without {without:?}, with {with:?}");
 }
 
