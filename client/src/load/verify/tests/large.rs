@@ -145,10 +145,6 @@ fn large_histories_are_explained() {
         };
         let history = history(&shape, 3);
         for black_box in [BlackBox::WhereWrong, BlackBox::Only] {
-            // Without revisions, many unknown outcomes on few keys are too much; with them they are not.
-            if black_box == BlackBox::Only && (unknown > 0 && keys < 100) {
-                continue;
-            }
             let start = Instant::now();
             let report = judge(&history, black_box);
             println!(
