@@ -145,6 +145,11 @@ fn large_histories_are_explained() {
         };
         let history = history(&shape, 3);
         for black_box in [BlackBox::WhereWrong, BlackBox::Only] {
+            // Without revisions, that many unknown outcomes on few keys take half a minute in a debug build.
+            let is_hard = black_box == BlackBox::Only && unknown > 100 && keys < 100;
+            if is_hard && std::env::var("SOLOIST_CHECKER_OPERATIONS").is_err() {
+                continue;
+            }
             let start = Instant::now();
             let report = judge(&history, black_box);
             println!(
