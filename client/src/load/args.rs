@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::agents::Agents;
 use super::slo::Slo;
+use super::verifying::SEARCH_TIMEOUT;
 use super::workload::Script;
 
 /// Workers of each kind at most. Each is a stream with memory of its own on both sides.
@@ -222,6 +223,10 @@ pub(crate) struct ReportArgs {
     /// Record every operation, and check that the answers can all be true. Exit code 3 if they cannot.
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Where revisions do not explain a key, search for so long at most, all keys together. Exit code 4 if it is not
+    /// decided by then.
+    #[arg(long, value_name = "TIME", requires = "verify", default_value = SEARCH_TIMEOUT, value_parser = duration)]
+    pub(crate) search_timeout: Duration,
     /// Keep the history that --verify records in this file, for `soloist-load check`.
     #[arg(long, value_name = "FILE", requires = "verify")]
     pub(crate) history: Option<PathBuf>,

@@ -30,6 +30,8 @@ pub(super) const FAILED: i32 = 1;
 const BAD_ARGUMENTS: i32 = 2;
 /// Exit code: the answers cannot all be true.
 pub(super) const NOT_LINEARIZABLE: i32 = 3;
+/// Exit code: whether the answers can all be true was too much to find out.
+pub(super) const NOT_DECIDED: i32 = 4;
 /// Exit code: an objective was not met.
 pub(super) const NOT_MET: i32 = 99;
 
@@ -40,7 +42,7 @@ pub(super) const NOT_MET: i32 = 99;
 /// over TCP like any other.
 ///
 /// Exit codes: 0 done; 1 the server could not be reached, or operations failed; 2 bad arguments; 3 the answers cannot
-/// all be true (--verify); 99 an objective was not met (--slo); 130 interrupted by Ctrl-C or 143 by SIGTERM, after
+/// all be true (--verify); 4 whether they can was not found out in time (--search-timeout); 99 an objective was not met (--slo); 130 interrupted by Ctrl-C or 143 by SIGTERM, after
 /// reporting what was measured.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -211,6 +213,7 @@ pub(super) fn labels(args: &RunArgs) -> Labels {
         slos: args.report.slo.clone(),
         keeping: Keeping {
             history: args.report.history.clone(),
+            search_timeout: args.report.search_timeout,
         },
     }
 }
@@ -222,9 +225,12 @@ fn exit_code(args: &RunArgs, report: &Report) -> i32 {
     if verified == NOT_LINEARIZABLE {
         return verified;
     }
-    let failed = verified != 0 || report.failed_ops() > 0 && !args.report.allow_errors;
+    let failed = report.failed_ops() > 0 && !args.report.allow_errors;
     if failed || report.completed == 0 {
         return FAILED;
+    }
+    if verified != 0 {
+        return verified;
     }
     if report.slos.iter().any(|slo| !slo.met) {
         return NOT_MET;

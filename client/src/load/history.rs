@@ -1,7 +1,8 @@
 //! What every operation of a run asked and was answered, in the terms of the checker.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,6 +10,7 @@ use std::time::Instant;
 use soloist::v1::error::Reason;
 use soloist::v1::op_result::Result as Answer;
 use soloist::v1::{self, condition, op, value};
+use tonic::Request;
 
 use super::answer::{Sent, Witness};
 use super::operation::{Call, Reply, Verdict};
@@ -19,22 +21,28 @@ use super::verify::history::{self as checked, Found, Key, Machine, Recorder, Roo
 use super::verify::operation::{
     Action, Actual, Entry, Expectation, Outcome, Record, Refusal, Seen, Travel, Value,
 };
-use super::workload::{Plot, STATES, Script};
-use crate::{Error, Frame, Read};
+use super::workload::{ADDED_PREFIX, Plot, STATES, Script};
+use crate::Error;
 
-/// Operations that a history may have: 64 bytes each, 3.2 GB, and the checker takes about as much again.
+/// Operations that a history may have: 72 bytes each, 3.6 GB, and the checker takes about as much again.
 pub(crate) const OPERATIONS_MAX: u64 = 50_000_000;
 
-/// Reads of one frame, with which the keys are looked at before the run.
-const FRAME_READS: usize = 256;
+/// Reads of one batch, with which the keys are looked at before the run; fewer if the values take more bytes than these,
+/// of which answers may have four times as many.
+const BATCH_READS: u64 = 256;
+const BATCH_BYTES: u64 = 1 << 20;
 
 /// The keys of a run, as they were before it.
 #[derive(Debug)]
 pub(crate) struct Before {
     keys: Vec<Key>,
     machines: Vec<Machine>,
-    numbers: Arc<HashMap<String, u32>>,
+    /// What more there was of keys that the run may add.
+    beyond: HashMap<u32, Found>,
+    numbers: Arc<Numbers>,
     room: Room,
+    /// The revision from which on it is so of keys that are not there.
+    least: i64,
     /// Everything after it is told to watches.
     pub(crate) revision: i64,
 }
@@ -42,7 +50,7 @@ pub(crate) struct Before {
 impl Before {
     /// Looks at every key.
     pub(crate) async fn look(settings: &Settings, target: &Target) -> Result<Self, String> {
-        let said = |error: Error| format!("cannot look at the keys before the run: {error}");
+        let said = |what: &dyn Display| format!("cannot look at the keys before the run: {what}");
         let names: Vec<String> = (0..settings.keys)
             .map(|number| settings.plot.key_name(number))
             .collect();
@@ -51,25 +59,28 @@ impl Before {
             _ => Vec::new(),
         };
         let mut keys = Vec::with_capacity(names.len());
-        let client = target.client();
-        let mut pipeline = client.pipeline().await.map_err(said)?;
-        for some in names.chunks(FRAME_READS) {
-            let mut frame = Frame::new();
-            for name in some {
-                frame = frame.op(Read::new(name.clone()));
-            }
-            let sent = pipeline.send(frame);
-            // Receiving tells why.
-            let _ = sent;
-            let reply = pipeline.recv().await.map_err(said)?;
-            let reply = reply.ok_or("cannot look at the keys before the run: the stream ended")?;
-            let results = reply.results.map_err(said)?;
+        let mut state = target.client().state.clone();
+        let reads_max = u64::try_from(target.limits.max_batch_ops).unwrap_or(1);
+        let reads = (BATCH_BYTES / settings.value_size.max(1)).min(reads_max);
+        for some in names.chunks(reads.clamp(1, BATCH_READS) as usize) {
+            let read = |name: &String| v1::Op {
+                op: Some(op::Op::Read(v1::ReadRequest {
+                    key: name.clone(),
+                    expect: None,
+                })),
+            };
+            let batch = v1::BatchRequest {
+                ops: some.iter().map(read).collect(),
+                ..v1::BatchRequest::default()
+            };
+            let answer = state.batch(within(batch, settings)).await;
+            let results = answer.map_err(|error| said(&error))?.into_inner().results;
             for (name, result) in some.iter().zip(results) {
-                let crate::OpReply::Read(read) = result.map_err(said)? else {
-                    return Err("a read was answered as something else".to_owned());
+                let Some(Answer::Read(read)) = result.result else {
+                    return Err(said(&"a read was answered as something else"));
                 };
                 let found = Found {
-                    entry: read.entry.as_ref().and_then(found_entry),
+                    entry: read.entry.as_ref().and_then(wire_entry),
                     revision: read.revision,
                 };
                 let mut key = Key::new(name.clone(), Some(found));
@@ -78,10 +89,38 @@ impl Before {
             }
         }
         let revision = target.revision().await.unwrap_or(0);
-        let numbers = names.into_iter().zip(0..).collect();
+        let numbers = Numbers {
+            plot: settings.plot,
+            names: names.into_iter().zip(0..).collect(),
+        };
+        let mut beyond = HashMap::new();
+        let mut least = None;
+        let mut token = settings.plot.adds_keys().then(String::new);
+        while let Some(page_token) = token {
+            let list = v1::ListRequest {
+                prefix: ADDED_PREFIX.to_owned(),
+                page_token,
+                ..v1::ListRequest::default()
+            };
+            let page = state.list(within(list, settings)).await;
+            let page = page.map_err(|error| said(&error))?.into_inner();
+            least = least.or(Some(page.revision));
+            for entry in &page.entries {
+                if let Some(number) = numbers.of(&entry.key) {
+                    let found = Found {
+                        entry: wire_entry(entry),
+                        revision: page.revision,
+                    };
+                    beyond.insert(number, found);
+                }
+            }
+            token = Some(page.next_page_token).filter(|token| !token.is_empty());
+        }
         Ok(Self {
             keys,
             machines,
+            beyond,
+            least: least.unwrap_or(0),
             numbers: Arc::new(numbers),
             room: Room::new(OPERATIONS_MAX),
             revision,
@@ -98,10 +137,32 @@ impl Before {
     }
 }
 
+fn within<T>(message: T, settings: &Settings) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(settings.connect_timeout);
+    request
+}
+
+/// The numbers of keys by their names.
+#[derive(Debug)]
+struct Numbers {
+    plot: Plot,
+    /// Of those of the beginning.
+    names: HashMap<String, u32>,
+}
+
+impl Numbers {
+    /// A key that the run may have added has the number that its name was made of.
+    fn of(&self, name: &str) -> Option<u32> {
+        let added = || self.plot.added_key(name)?.try_into().ok();
+        self.names.get(name).copied().or_else(added)
+    }
+}
+
 /// A [`Recording`] to be.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordingSeed {
-    numbers: Arc<HashMap<String, u32>>,
+    numbers: Arc<Numbers>,
     room: Room,
     pub(crate) revision: i64,
 }
@@ -127,7 +188,7 @@ pub(crate) struct Recording {
 
 #[derive(Debug)]
 struct Shared {
-    numbers: Arc<HashMap<String, u32>>,
+    numbers: Arc<Numbers>,
     room: Room,
     /// Of workers that are done.
     recorders: RefCell<Vec<Result<Vec<Record>, String>>>,
@@ -158,14 +219,43 @@ impl History {
             operations.append(&mut part?);
         }
         operations.sort_by_key(Record::order);
+        let keys = with_added(&before, settings.plot, &mut operations);
         Ok(checked::History {
             settings: serde_json::Value::Object(settings.by_flag().into_iter().collect()),
-            keys: before.keys,
+            keys,
             machines: before.machines,
             operations,
             watches: self.watches,
         })
     }
+}
+
+/// The keys of the beginning, and those that the run has added. What Lists say of keys that were never there, nor asked
+/// for, is left out: it can only be true.
+fn with_added(before: &Before, plot: Plot, operations: &mut Vec<Record>) -> Vec<Key> {
+    let first = before.keys.len();
+    let mut keys = before.keys.clone();
+    if !plot.adds_keys() {
+        return keys;
+    }
+    let is_change = |record: &&Record| {
+        let operation = record.operation();
+        operation.is_ok_and(|it| it.action != Action::Read || it.entry().is_some())
+    };
+    let touched: HashSet<u32> = (operations.iter().filter(is_change))
+        .map(Record::key)
+        .chain(before.beyond.keys().copied())
+        .collect();
+    operations.retain(|it| (it.key() as usize) < first || touched.contains(&it.key()));
+    let end = operations.iter().map(|it| it.key() as usize + 1).max();
+    for number in first..end.unwrap_or(0) {
+        let found = (before.beyond.get(&(number as u32)).copied()).unwrap_or(Found {
+            entry: None,
+            revision: before.least,
+        });
+        keys.push(Key::new(plot.key_name(number as u64), Some(found)));
+    }
+    keys
 }
 
 impl Recording {
@@ -190,7 +280,7 @@ impl Recording {
 
     /// Takes what a watch is told of everything after a revision.
     pub(crate) fn watch(&self, after: i64) -> WatchRecord {
-        let mut keys: Vec<u32> = self.shared.numbers.values().copied().collect();
+        let mut keys: Vec<u32> = self.shared.numbers.names.values().copied().collect();
         keys.sort_unstable();
         WatchRecord {
             watched: Watched {
@@ -222,7 +312,7 @@ impl WatchRecord {
     pub(crate) fn take(&mut self, message: &v1::WatchResponse, nanos: u64) {
         for event in &message.events {
             let Some(entry) = &event.entry else { continue };
-            let Some(&key) = self.shared.numbers.get(&entry.key) else {
+            let Some(key) = self.shared.numbers.of(&entry.key) else {
                 continue;
             };
             let told = Told::Event {
@@ -347,7 +437,7 @@ impl Recorded {
                 (&transition.key, action, &transition.expect)
             }
         };
-        let Some(&key) = self.shared.numbers.get(name) else {
+        let Some(key) = self.shared.numbers.of(name) else {
             return;
         };
         let asked = checked::Asked {
@@ -369,23 +459,36 @@ impl Recorded {
             true => None,
             false => page.entries.last().map(|entry| entry.key.as_str()),
         };
-        for (name, &key) in &*self.shared.numbers {
-            let is_on_it = name.starts_with(&list.prefix)
-                && last.is_none_or(|last| name.as_bytes() <= last.as_bytes());
-            if !is_on_it {
-                continue;
+        let mut read = |name: &str, key: u32| {
+            if !name.starts_with(&list.prefix) || last.is_some_and(|last| name > last) {
+                return;
             }
             let asked = checked::Asked {
                 key,
                 action: Action::Read,
                 expect: None,
             };
-            let entry = shown.get(name.as_str()).copied().flatten();
+            let entry = shown.get(name).copied().flatten();
             let outcome = Outcome::Done {
                 revision: page.revision,
                 seen: Seen::Entry(entry),
             };
             self.operations.push((asked, outcome));
+        };
+        let numbers = &self.shared.numbers;
+        match numbers.plot.added_keys(&list.prefix) {
+            Some(some) => {
+                for number in some {
+                    if let Ok(key) = u32::try_from(number) {
+                        read(&numbers.plot.key_name(number), key);
+                    }
+                }
+            }
+            None => {
+                for (name, &key) in &numbers.names {
+                    read(name, key);
+                }
+            }
         }
     }
 }
@@ -473,19 +576,6 @@ fn wire_entry(entry: &v1::Entry) -> Option<Entry> {
         value: wire_value(entry.value.as_ref()?)?,
         revision: entry.revision,
         state: state_number(&entry.state),
-    })
-}
-
-fn found_entry(entry: &crate::Entry) -> Option<Entry> {
-    let value = match &entry.value {
-        crate::Value::Int(int) => Value::Int(*int),
-        crate::Value::Text(text) => Value::text(text),
-        crate::Value::Bytes(bytes) => Value::bytes(bytes),
-    };
-    Some(Entry {
-        value,
-        revision: entry.revision,
-        state: entry.state.as_deref().and_then(state_number),
     })
 }
 

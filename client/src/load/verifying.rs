@@ -3,20 +3,30 @@
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::cli::{NOT_LINEARIZABLE, print};
+use super::args::duration;
+use super::cli::{NOT_DECIDED, NOT_LINEARIZABLE, print};
 use super::history::OPERATIONS_MAX;
 use super::reports::model::VerifyReport;
 use super::reports::numbers::{counted, grouped};
 use super::run::RunError;
-use super::verify::check::{BlackBox, Checks, Verdict, check};
+use super::verify::check::{BlackBox, Checks, GaveUp, Verdict, check};
 use super::verify::history::History;
+use super::verify::patience::Patience;
+use super::verify::search::{Effort, SLOTS, Why};
 use super::verify::timeline::timeline;
 use super::verify::{file, lines};
 
 /// Where the operations go that show what is wrong, if nothing else is said.
 const EVIDENCE_FILE: &str = "soloist-load-violation.jsonl";
+
+/// How long the searches of a check may take, if nothing else is said: several times what a run of a million operations on
+/// few keys takes, and no longer than people wait.
+pub(crate) const SEARCH_TIMEOUT: &str = "1m";
+
+/// Keys that are named when the time was over; of the others there is a count.
+const NAMED: usize = 4;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct CheckArgs {
@@ -26,6 +36,9 @@ pub(crate) struct CheckArgs {
     /// Search every key for an order that explains its values, also where revisions explain them.
     #[arg(long)]
     search: bool,
+    /// Search for so long at most, all keys together. Exit code 4 if it is not decided by then.
+    #[arg(long, value_name = "TIME", default_value = SEARCH_TIMEOUT, value_parser = duration)]
+    search_timeout: Duration,
     /// Where to write the operations that show a violation.
     #[arg(long, value_name = "FILE", default_value = EVIDENCE_FILE)]
     evidence: PathBuf,
@@ -51,7 +64,12 @@ pub(crate) fn check_file(args: &CheckArgs) -> Result<i32, RunError> {
             RunError::Arguments(format!("cannot write {}: {error}", path.display()))
         })?;
     }
-    let report = verify(&history, args.search, &args.evidence).map_err(|error| named(&error))?;
+    let black_box = match args.search {
+        true => BlackBox::Always,
+        false => BlackBox::WhereWrong,
+    };
+    let report = verify(&history, black_box, args.search_timeout, &args.evidence)
+        .map_err(|error| named(&error))?;
     print(&format!("{}\n", report.text))?;
     Ok(exit_code(&report))
 }
@@ -68,16 +86,19 @@ pub(crate) fn save(history: &History, path: &Path) -> Result<(), String> {
 /// Checks a history, and writes what shows a violation to a file.
 pub(crate) fn verify(
     history: &History,
-    searches: bool,
+    black_box: BlackBox,
+    timeout: Duration,
     evidence: &Path,
 ) -> Result<VerifyReport, String> {
     let began = Instant::now();
+    let clock = || began.elapsed();
     let checks = Checks {
-        black_box: match searches {
-            true => BlackBox::Always,
-            false => BlackBox::WhereWrong,
+        black_box,
+        effort: Effort {
+            patience: Patience::new(&clock, timeout),
+            ..Effort::default()
         },
-        ..Checks::default()
+        shrinking: timeout,
     };
     let report = check(history, checks).map_err(|error| error.to_string())?;
     let seconds = began.elapsed().as_secs_f64();
@@ -89,16 +110,7 @@ pub(crate) fn verify(
     );
     let (verdict, text) = match report.verdict {
         Verdict::Linearizable => ("linearizable", format!("linearizable: {what}")),
-        Verdict::GaveUp(keys) => {
-            let names: Vec<String> = keys.iter().map(|of| format!("{:?}", of.key)).collect();
-            let names = names.join(", ");
-            (
-                "gave up",
-                format!(
-                    "nothing wrong was found, but not everything was found out: the search gave up on {names}; {what}"
-                ),
-            )
-        }
+        Verdict::GaveUp(keys) => ("not decided", not_decided(&keys, &what, timeout)),
         Verdict::Violation(violations) => {
             let mut text = format!("NOT linearizable: {what}");
             for violation in &violations {
@@ -131,12 +143,47 @@ pub(crate) fn verify(
     })
 }
 
+/// What was too much to find out, and what to do about it.
+fn not_decided(keys: &[GaveUp], what: &str, timeout: Duration) -> String {
+    let mut text =
+        format!("NOT DECIDED: nothing wrong was found, but not everything was found out: {what}");
+    for key in &keys[..keys.len().min(NAMED)] {
+        let why = match key.why {
+            Why::Time => "the time was over".to_owned(),
+            Why::Memory => "the next step takes too much memory".to_owned(),
+            Why::Configurations => "it takes too many steps".to_owned(),
+            Why::InFlight => format!("more than {SLOTS} were in flight at once"),
+        };
+        text += &format!(
+            "\nkey {:?}: {}, {} of unknown outcome: {why}, after {}",
+            key.key,
+            counted(key.operations as u64, "operation"),
+            grouped(key.unknown as u64),
+            counted(key.configurations, "configuration"),
+        );
+    }
+    if let Some(more @ 1..) = keys.len().checked_sub(NAMED) {
+        text += &format!("\nand {}", counted(more as u64, "more key"));
+    }
+    let advice = match keys.iter().any(|key| key.why == Why::Time) {
+        true => format!(
+            "check it again with more time than --search-timeout {}, without --search, or",
+            humantime::format_duration(timeout)
+        ),
+        false => "check it again without --search, or".to_owned(),
+    };
+    text + &format!(
+        "\n{advice} repeat the run with more --keys, fewer workers, or a longer --timeout: what is in flight on one key, \
+         and what was never answered, has to be tried in every order"
+    )
+}
+
 /// What a verdict means for whoever called.
 pub(crate) fn exit_code(report: &VerifyReport) -> i32 {
     match report.verdict.as_str() {
         "linearizable" => 0,
         "violation" => NOT_LINEARIZABLE,
-        _ => super::cli::FAILED,
+        _ => NOT_DECIDED,
     }
 }
 
@@ -145,6 +192,8 @@ pub(crate) fn exit_code(report: &VerifyReport) -> i32 {
 pub(crate) struct Keeping {
     /// Where it is kept.
     pub(crate) history: Option<PathBuf>,
+    /// How long the searches of its check may take.
+    pub(crate) search_timeout: Duration,
 }
 
 impl Keeping {
@@ -157,6 +206,11 @@ impl Keeping {
             Some(path) => path.with_extension("violation.jsonl"),
             None => PathBuf::from(EVIDENCE_FILE),
         };
-        verify(history, false, &evidence)
+        verify(
+            history,
+            BlackBox::WhereWrong,
+            self.search_timeout,
+            &evidence,
+        )
     }
 }

@@ -31,6 +31,12 @@ const SCAN_MAX: i32 = 100;
 /// Operations of one atomic batch.
 const BATCH_OPS: usize = 3;
 
+/// What the keys of YCSB's workloads begin with; and the digits after that.
+pub(crate) const ADDED_PREFIX: &str = "user";
+const ADDED_DIGITS: usize = 10;
+/// The last digits of names that a scan leaves open: it is of the keys that differ in no others.
+const SCAN_DIGITS: usize = 2;
+
 /// What the keys of the mixed workload begin with.
 const MIXED_PREFIX: &str = "load/mixed/";
 /// What the keys that are watched begin with.
@@ -113,13 +119,44 @@ impl Plot {
     pub(crate) fn key_name(self, number: u64) -> String {
         match self {
             Self::Script(Script::A | Script::B | Script::C | Script::D | Script::E | Script::F) => {
-                format!("user{number:010}")
+                format!("{ADDED_PREFIX}{number:0ADDED_DIGITS$}")
             }
             Self::Script(Script::Transition) => format!("{MACHINE_PREFIX}{number}"),
             Self::Script(Script::Mixed) => format!("{MIXED_PREFIX}{number}"),
             Self::Script(Script::Watch) => format!("{WATCHED_PREFIX}{number}"),
             _ => number.to_string(),
         }
+    }
+
+    /// Whether it adds keys, which are numbered after those of the beginning.
+    pub(crate) fn adds_keys(self) -> bool {
+        matches!(self, Self::Script(Script::D | Script::E))
+    }
+
+    /// The number of a key that it may have added, by its name.
+    pub(crate) fn added_key(self, name: &str) -> Option<u64> {
+        let digits = self.added_digits(name)?;
+        (digits.len() == ADDED_DIGITS).then(|| digits.parse().ok())?
+    }
+
+    /// The numbers of the keys that a scan of it is of, by what their names begin with.
+    pub(crate) fn added_keys(self, prefix: &str) -> Option<std::ops::Range<u64>> {
+        let digits = self.added_digits(prefix)?;
+        let scan = 10_u64.pow(SCAN_DIGITS as u32);
+        let first = (digits.len() + SCAN_DIGITS == ADDED_DIGITS)
+            .then(|| digits.parse::<u64>().ok())??
+            * scan;
+        Some(first..first + scan)
+    }
+
+    fn added_digits(self, text: &str) -> Option<&str> {
+        let digits = text
+            .strip_prefix(ADDED_PREFIX)
+            .filter(|_| self.adds_keys())?;
+        digits
+            .bytes()
+            .all(|it| it.is_ascii_digit())
+            .then_some(digits)
     }
 
     /// What a worker does, and how often each.
@@ -300,9 +337,9 @@ impl Workload {
                 ask(Kind::Transition, op::Op::Transition(transition))
             }
             Step::Scan => {
-                // The keys whose names differ from this one's in the last two digits alone.
+                // The keys whose names differ from this one's in the last digits alone.
                 let prefix = match self.plot {
-                    Plot::Script(Script::E) => name[..name.len() - 2].to_owned(),
+                    Plot::Script(Script::E) => name[..name.len() - SCAN_DIGITS].to_owned(),
                     _ => MIXED_PREFIX.to_owned(),
                 };
                 let list = v1::ListRequest {

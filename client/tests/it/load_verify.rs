@@ -15,6 +15,10 @@ async fn what_a_server_answers_is_linearizable() {
         "--workload mixed --engine raw --keys 50",
         "--workload cas --keys 1",
         "--workload transition",
+        "--workload d --keys 200",
+        "--workload d --engine raw",
+        "--workload e --keys 150 -c 8",
+        "--workload e --engine raw --value-size 20 -c 8",
         "--workload f --keys 10 --value-size 20",
         "--workload counter --engine raw",
         "--workload watch",
@@ -47,7 +51,7 @@ fn a_history_is_kept_and_checked_again() {
     ));
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.stdout.contains("linearizable"), "{}", run.stdout);
-    for flags in ["", "--search"] {
+    for flags in ["", "--search", "--search --search-timeout 5m"] {
         let run = Run::of(&format!("check {name} {flags}"));
         assert_eq!(run.code, Some(0), "{}", run.stderr);
         assert!(run.stdout.starts_with("linearizable"), "{}", run.stdout);
@@ -117,4 +121,62 @@ fn a_history_that_cannot_be_true_is_shown_and_ends_with_3() {
         again.display()
     ));
     assert_eq!(run.code, Some(3), "{} {}", run.stdout, run.stderr);
+}
+
+#[test]
+fn what_is_not_decided_in_time_ends_with_4() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.history");
+    let file = file.display();
+    // Nobody looks at the clock before some hundreds of configurations: there is enough for that.
+    let run = Run::of(&format!(
+        "--workload mixed -c 20 --keys 2 -n 3k --verify --history {file} -q"
+    ));
+    assert_eq!(run.code, Some(0), "{} {}", run.stdout, run.stderr);
+    let run = Run::of(&format!("check {file} --search --search-timeout 1us"));
+    assert_eq!(run.code, Some(4), "{} {}", run.stdout, run.stderr);
+    for part in [
+        "NOT DECIDED",
+        "load/mixed/0",
+        "of unknown outcome: the time was over, after",
+        "--search-timeout 1us",
+    ] {
+        assert!(run.stdout.contains(part), "{part}: {}", run.stdout);
+    }
+    assert!(!run.stdout.contains("linearizable"), "{}", run.stdout);
+}
+
+/// A List is checked as a Read of every key that it could have shown, those included that the run has added.
+#[test]
+fn a_key_that_a_list_leaves_out_is_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.history");
+    let lines = folder.path().join("lines.jsonl");
+    let evidence = folder.path().join("evidence.jsonl");
+    let run = Run::of(&format!(
+        "--workload e --keys 90 -c 4 -n 500 --verify --history {} -q",
+        file.display()
+    ));
+    assert_eq!(run.code, Some(0), "{} {}", run.stdout, run.stderr);
+    let export = format!("check {} --export {}", file.display(), lines.display());
+    assert_eq!(Run::of(&export).code, Some(0));
+    let text = fs::read_to_string(&lines).unwrap();
+    let mut all: Vec<serde_json::Value> = (text.lines())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let left_out = all.iter_mut().rev().find_map(|line| {
+        let is_added = line.pointer("/operation/key")?.as_str()? >= "user0000000090";
+        let entry = line.pointer_mut("/operation/outcome/done/seen/entry")?;
+        (is_added && !entry.is_null()).then_some(entry)
+    });
+    *left_out.expect("a List shows what was added") = serde_json::Value::Null;
+    let text: String = all.iter().map(|line| format!("{line}\n")).collect();
+    fs::write(&lines, text).unwrap();
+    let run = Run::of(&format!(
+        "check {} --evidence {}",
+        lines.display(),
+        evidence.display()
+    ));
+    assert_eq!(run.code, Some(3), "{} {}", run.stdout, run.stderr);
+    assert!(run.stdout.contains("NOT linearizable"), "{}", run.stdout);
 }

@@ -198,7 +198,7 @@ pub(crate) struct SloReport {
 /// Whether the answers can all be true.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct VerifyReport {
-    /// "linearizable", "violation" or "gave up".
+    /// "linearizable", "violation" or "not decided".
     pub(crate) verdict: String,
     pub(crate) operations: u64,
     pub(crate) keys: u64,

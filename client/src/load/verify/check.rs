@@ -6,22 +6,28 @@
 //!    are true at one revision, so keys that are right one by one at their revisions are right together.
 //! 3. *Watches* (`watch`).
 //!
-//! What is not: which revisions unknown outcomes of several keys can have had at the same time; that an atomic message of unknown outcome was done as a whole where no unique value of it was seen; the
-//! values of a key before its first answer, if nobody looked before the run; lifetimes, sessions and timeouts of states.
-//! None of these makes a right history look wrong, but for the last: keys that have them must not be recorded.
+//! An atomic message of unknown outcome was done on all of its keys or on none (`messages`).
 //!
-//! Time: a million operations take seconds; but with some 40 unknown outcomes a key that nobody can be told to have seen (as
-//! Adds and Deletes cannot), a search may take minutes before it ends or gives up.
+//! What is not checked: the order of unknown outcomes on *different* keys, beyond what the revisions say that were answered
+//! before and after each of them; whether two messages of unknown outcome were given one revision, where no unique value
+//! tells which was; the values of a key before its first answer, if nobody looked before the run; lifetimes, sessions and
+//! timeouts of states. None of these makes a right history look wrong, but for the last: keys that have them must not be
+//! recorded.
+//!
+//! Time: a million operations take seconds, with hundreds of unknown outcomes too, where answers have revisions. Without
+//! them the orders of changes in flight have to be tried: see [`Patience`](super::patience::Patience).
 //!
 //! Memory, besides the history: 24 bytes an operation, 350 for each of the key with the most, and what a search may take.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use super::history::History;
 use super::key::KeyHistory;
-use super::model::{Bounds, Trust};
+use super::messages::{Chosen, Messages};
+use super::model::{Bounds, Must, Trust};
 use super::operation::{NEVER, Operation, Outcome, Record, Seen};
-use super::search::{Dead, Effort, Found, search};
+use super::search::{Dead, Effort, Found, Why, search};
 use super::store::{self, Claims, Contradiction};
 use super::watch::Changes;
 use super::{shrink, witness};
@@ -39,16 +45,20 @@ pub(crate) enum BlackBox {
 
 /// How to check.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Checks {
+pub(crate) struct Checks<'a> {
     pub(crate) black_box: BlackBox,
-    pub(crate) effort: Effort,
+    /// For each key; but the time is for all.
+    pub(crate) effort: Effort<'a>,
+    /// How long making the evidence small may take: where it is over, the evidence is true, and longer.
+    pub(crate) shrinking: Duration,
 }
 
-impl Default for Checks {
+impl Default for Checks<'_> {
     fn default() -> Self {
         Self {
             black_box: BlackBox::WhereWrong,
             effort: Effort::default(),
+            shrinking: Duration::MAX,
         }
     }
 }
@@ -62,6 +72,8 @@ pub(crate) enum Kind {
     Values,
     /// One explains its values, but none its values and revisions. (Or whether one does was too much to find out.)
     KeyRevisions,
+    /// Each key can be explained, but not all with the same messages of unknown outcome done.
+    Messages,
     /// A watch was told something else than happened.
     Watch,
 }
@@ -80,8 +92,12 @@ pub(crate) struct Violation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct GaveUp {
     pub(crate) key: String,
-    /// So many configurations had been looked at; 0: more operations were in flight at once than can be followed.
+    pub(crate) operations: usize,
+    /// Those of them of unknown outcome.
+    pub(crate) unknown: usize,
+    /// So many configurations had been looked at.
     pub(crate) configurations: u64,
+    pub(crate) why: Why,
 }
 
 /// What became of a check.
@@ -130,9 +146,15 @@ impl std::error::Error for BadHistory {}
 /// # Errors
 ///
 /// If it makes no sense in itself.
-pub(crate) fn check(history: &History, checks: Checks) -> Result<Report, BadHistory> {
+pub(crate) fn check(history: &History, checks: Checks<'_>) -> Result<Report, BadHistory> {
     history.validate().map_err(BadHistory)?;
     let judged = judge(history, checks);
+    let patience = checks.effort.patience.again(checks.shrinking);
+    let effort = Effort {
+        patience,
+        ..checks.effort
+    };
+    let checks = Checks { effort, ..checks };
     let violations: Vec<Violation> = (judged.wrong.iter())
         .map(|wrong| shrink::violation(history, wrong, checks))
         .collect();
@@ -175,7 +197,7 @@ pub(super) struct Judged {
 type Decided = HashMap<usize, (Option<i64>, u64)>;
 
 /// Finds what is wrong. The history is a valid one.
-pub(super) fn judge(history: &History, checks: Checks) -> Judged {
+pub(super) fn judge(history: &History, checks: Checks<'_>) -> Judged {
     let raw = |place: usize| {
         let record: &Record = &history.operations[place];
         record.operation().expect("a valid history")
@@ -201,6 +223,7 @@ pub(super) fn judge(history: &History, checks: Checks) -> Judged {
         claims: Claims::new(history, &operation),
         revisions: Vec::new(),
         bounds: Vec::new(),
+        messages: Messages::new(history, &operation),
         gave_up: Vec::new(),
         wrong: Vec::new(),
         report: Report {
@@ -218,8 +241,23 @@ pub(super) fn judge(history: &History, checks: Checks) -> Judged {
         judge.bounds = store::bounds(history, &operation);
         judge.across_keys();
     }
+    let mut left = Vec::new();
     for (key, places) in by_key {
-        judge.key(key, places);
+        let trusts = judge.explain(key, &places);
+        if !trusts.is_empty() {
+            left.push((key, places, trusts));
+        }
+    }
+    // All keys share the time: what one leaves over is there for those after it.
+    let (count, patience) = (left.len(), checks.effort.patience);
+    let mut torn = false;
+    for (index, (key, places, trusts)) in left.into_iter().enumerate() {
+        judge.checks.effort.patience = patience.part(count - index);
+        torn |= judge.key(key, &places, &trusts);
+    }
+    judge.checks.effort.patience = patience;
+    if torn && judge.wrong.is_empty() {
+        judge.messages();
     }
     if checks.black_box != BlackBox::Only {
         judge.watches();
@@ -306,6 +344,7 @@ fn key_history<'a>(
     let all = KeyHistory {
         found: history.keys[key as usize].found,
         machine: history.machine(key),
+        musts: vec![Must::Nothing; places.len()],
         operations,
         places,
         bounds,
@@ -318,17 +357,18 @@ fn key_history<'a>(
 
 struct Judge<'a> {
     history: &'a History,
-    checks: Checks,
+    checks: Checks<'a>,
     operation: &'a dyn Fn(usize) -> Operation,
     claims: Claims,
     revisions: Vec<i64>,
     bounds: Vec<Bounds>,
+    messages: Messages,
     gave_up: Vec<GaveUp>,
     wrong: Vec<Wrong>,
     report: Report,
 }
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
     fn contradiction(&mut self, key: Option<u32>, found: Option<Contradiction>) {
         let is_first = !self
             .wrong
@@ -355,41 +395,77 @@ impl Judge<'_> {
         self.contradiction(None, torn);
     }
 
-    fn key(&mut self, number: u32, places: Vec<usize>) {
+    fn key_history(&self, number: u32, places: &[usize]) -> KeyHistory<'a> {
         let bounds = match self.checks.black_box {
             BlackBox::Only => vec![Bounds::NONE; places.len()],
             _ => places.iter().map(|place| self.bounds[*place]).collect(),
         };
-        let key = key_history(self.history, number, places, bounds, self.operation);
-        let trusts = match self.checks.black_box {
-            BlackBox::Only => [None, Some(Trust::Values)],
-            BlackBox::Always => [Some(Trust::Revisions), Some(Trust::Values)],
-            BlackBox::WhereWrong => [Some(Trust::Revisions), None],
+        key_history(
+            self.history,
+            number,
+            places.to_vec(),
+            bounds,
+            self.operation,
+        )
+    }
+
+    /// Explains a key by its revisions, and says by what it is left to search.
+    fn explain(&mut self, number: u32, places: &[usize]) -> Vec<Trust> {
+        let rest = match self.checks.black_box {
+            BlackBox::Only => return vec![Trust::Values],
+            BlackBox::Always => Some(Trust::Values),
+            BlackBox::WhereWrong => None,
         };
-        if trusts[0].is_some() {
-            self.contradiction(Some(number), self.claims.find_foreign(&key));
-        }
-        for trust in trusts.into_iter().flatten() {
-            let model = key.model(trust, &self.revisions);
-            if trust == Trust::Revisions && witness::explains(&key, &model) {
+        let key = self.key_history(number, places);
+        self.contradiction(Some(number), self.claims.find_foreign(&key));
+        match witness::explains(&key, &key.model(Trust::Revisions, &self.revisions)) {
+            true => {
                 self.report.keys_explained += 1;
-                continue;
+                rest.into_iter().collect()
             }
-            match self.search(&key, trust) {
-                Found::Explained { .. } => {}
-                Found::GaveUp { configurations } => {
-                    let key = self.history.keys[number as usize].name.clone();
-                    self.gave_up.push(GaveUp {
-                        key,
-                        configurations,
-                    });
+            false => [Trust::Revisions].into_iter().chain(rest).collect(),
+        }
+    }
+
+    /// Searches a key. Returns whether it takes atomic messages of unknown outcome to explain it.
+    fn key(&mut self, number: u32, places: &[usize], trusts: &[Trust]) -> bool {
+        let key = self.key_history(number, places);
+        let mut takes_messages = false;
+        for trust in trusts {
+            // First with none of the messages that other keys have part in: then all keys agree on them.
+            let messages = &self.messages;
+            let without = |message| messages.is_shared(message).then_some(false);
+            if self.messages.touch(&key) {
+                let less = key.with_messages(&without);
+                if let Found::Explained { .. } = self.search(&less, *trust) {
+                    continue;
                 }
+                takes_messages |= *trust == trusts[0];
+            }
+            match self.search(&key, *trust) {
+                Found::Explained { .. } => {}
+                Found::GaveUp {
+                    configurations,
+                    why,
+                } => self.give_up(&key, number, configurations, why),
                 Found::Impossible(dead) => {
-                    self.impossible(number, &key, trust, dead);
-                    return;
+                    self.impossible(number, &key, *trust, dead);
+                    return false;
                 }
             }
         }
+        takes_messages
+    }
+
+    fn give_up(&mut self, key: &KeyHistory<'_>, number: u32, configurations: u64, why: Why) {
+        let is_unknown = |it: &&Operation| it.outcome == Outcome::Unknown;
+        self.gave_up.push(GaveUp {
+            key: self.history.keys[number as usize].name.clone(),
+            operations: key.operations.len(),
+            unknown: key.operations.iter().filter(is_unknown).count(),
+            configurations,
+            why,
+        });
     }
 
     /// First without what nobody saw: what can be explained so, can be.
@@ -405,6 +481,42 @@ impl Judge<'_> {
             self.report.configurations = self.report.configurations.max(configurations);
         }
         found
+    }
+
+    /// Whether the keys agree on which atomic messages of unknown outcome were done.
+    fn messages(&mut self) {
+        let trust = match self.checks.black_box {
+            BlackBox::Only => Trust::Values,
+            _ => Trust::Revisions,
+        };
+        let by_key = by_key(self.history);
+        let shared: Vec<(u32, KeyHistory<'_>)> = (by_key.iter())
+            .map(|(number, places)| (*number, self.key_history(*number, places)))
+            .filter(|(_, key)| self.messages.touch(key))
+            .collect();
+        let keys: Vec<&KeyHistory<'_>> = shared.iter().map(|(_, key)| key).collect();
+        let (effort, revisions) = (self.checks.effort, &self.revisions);
+        let explain = |key: &KeyHistory<'_>| search(key, &key.model(trust, revisions), effort);
+        match self.messages.choose(&keys, &explain) {
+            Chosen::Some => {}
+            Chosen::GaveUp {
+                key,
+                configurations,
+                why,
+            } => self.give_up(&shared[key].1, shared[key].0, configurations, why),
+            Chosen::None { keys } => self.wrong.push(Wrong {
+                kind: Kind::Messages,
+                key: None,
+                what: "each key can be explained, but not all with the same messages of unknown outcome done"
+                    .into(),
+                places: (keys.iter())
+                    .flat_map(|key| by_key[&shared[*key].0].iter().copied())
+                    .collect(),
+                watch: None,
+                until: NEVER,
+                window: None,
+            }),
+        }
     }
 
     fn impossible(&mut self, number: u32, key: &KeyHistory<'_>, trust: Trust, dead: Dead) {

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::history::{Found, Machine};
-use super::model::{Bounds, Model, Trust};
+use super::model::{Bounds, Model, Must, Trust};
 use super::operation::{
     Action, Actual, Expectation, NEVER, Operation, Outcome, Refusal, Seen, Value,
 };
@@ -19,8 +19,16 @@ pub(crate) struct Unit {
     pub(crate) to: usize,
     pub(crate) bounds: Bounds,
     pub(crate) is_unknown: bool,
+    pub(crate) must: Must,
     /// Units that must have been done before: the one before in the stream, the one before by revision, and a twin.
     pub(crate) after: [Option<u32>; 3],
+}
+
+impl Unit {
+    /// Whether an order may leave it out.
+    pub(crate) fn is_optional(&self) -> bool {
+        self.is_unknown && self.must == Must::Nothing
+    }
 }
 
 const STREAM: usize = 0;
@@ -37,6 +45,7 @@ pub(crate) struct KeyHistory<'a> {
     /// Where each operation is in the history.
     pub(crate) places: Vec<usize>,
     pub(crate) bounds: Vec<Bounds>,
+    pub(crate) musts: Vec<Must>,
 }
 
 impl<'a> KeyHistory<'a> {
@@ -74,6 +83,7 @@ impl<'a> KeyHistory<'a> {
                 to: index + 1,
                 bounds: self.bounds[index],
                 is_unknown,
+                must: self.musts[index],
                 after: [None; 3],
             });
         }
@@ -109,7 +119,7 @@ impl<'a> KeyHistory<'a> {
             let [operation] = &self.operations[unit.from..unit.to] else {
                 continue;
             };
-            if unit.is_unknown && unit.end == NEVER && unit.bounds.ceiling == i64::MAX {
+            if unit.is_optional() && unit.end == NEVER && unit.bounds.ceiling == i64::MAX {
                 let asked = format!("{:?}{:?}", operation.action, operation.expect);
                 unit.after[TWIN] = last.insert(asked, index);
             }
@@ -226,6 +236,24 @@ impl<'a> KeyHistory<'a> {
         (!keep.iter().all(|keep| *keep)).then(|| self.only(&keep))
     }
 
+    /// The same with what is said of atomic messages of unknown outcome: that one was done, or was not, or nothing.
+    pub(crate) fn with_messages(&self, is_done: &dyn Fn((u32, u32)) -> Option<bool>) -> Self {
+        let said = |it: &Operation| match it.travel.is_atomic() && it.outcome == Outcome::Unknown {
+            true => is_done(it.message_id()),
+            false => None,
+        };
+        let keep: Vec<bool> = (self.operations.iter())
+            .map(|it| said(it) != Some(false))
+            .collect();
+        let mut some = self.only(&keep);
+        for (operation, must) in some.operations.iter().zip(&mut some.musts) {
+            if said(operation) == Some(true) {
+                *must = Must::BeDone;
+            }
+        }
+        some
+    }
+
     pub(crate) fn only(&self, keep: &[bool]) -> Self {
         fn some<T: Clone>(all: &[T], keep: &[bool]) -> Vec<T> {
             let kept = all.iter().zip(keep).filter(|(_, keep)| **keep);
@@ -237,6 +265,7 @@ impl<'a> KeyHistory<'a> {
             operations: some(&self.operations, keep),
             places: some(&self.places, keep),
             bounds: some(&self.bounds, keep),
+            musts: some(&self.musts, keep),
         }
     }
 }

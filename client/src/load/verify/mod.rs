@@ -2,7 +2,7 @@
 //! was done, in which each operation takes effect between its start and its end, that explains every answer.
 //!
 //! `history` is recorded while the run goes on, out of `operation`s; `file` and `lines` keep it. `check` comes to the
-//! verdict with `store`, `witness`, `search` and `watch`, which go by the rules in `model`; `shrink` and `timeline` show
+//! verdict with `store`, `witness`, `search`, `messages` and `watch`, which go by the rules in `model`; `shrink` and `timeline` show
 //! what is wrong to people.
 
 pub(crate) mod check;
@@ -10,9 +10,11 @@ pub(crate) mod file;
 pub(crate) mod history;
 mod key;
 pub(crate) mod lines;
+mod messages;
 mod model;
 pub(crate) mod operation;
-mod search;
+pub(crate) mod patience;
+pub(crate) mod search;
 mod shrink;
 mod store;
 pub(crate) mod timeline;

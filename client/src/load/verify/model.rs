@@ -39,6 +39,8 @@ pub(crate) struct Register {
     pub(crate) holds: Holds,
     /// Of the last change, if something is there; negative if nobody was told it.
     revision: i64,
+    /// Where nobody was told it: it is not greater than this.
+    most: i64,
     /// The store has come to this revision: each later change has a greater one.
     pub(crate) least: i64,
 }
@@ -61,7 +63,20 @@ impl Register {
     }
 
     pub(crate) fn same_but_later(&self, other: &Self) -> bool {
-        self.holds == other.holds && self.revision == other.revision
+        let of_change = |it: &Self| (it.holds, it.revision, it.most);
+        of_change(self) == of_change(other)
+    }
+
+    /// Whether whatever can be done from the other on can be done from this one: it holds the same, and of revisions it
+    /// rules out no more.
+    pub(crate) fn permits(&self, other: &Self) -> bool {
+        let has_more_room = self.revision < 0
+            && other.revision < 0
+            && self.revision >= other.revision
+            && self.most >= other.most;
+        self.holds == other.holds
+            && self.least <= other.least
+            && (has_more_room || self.same_but_later(other))
     }
 }
 
@@ -81,6 +96,15 @@ impl Bounds {
     };
 }
 
+/// Whether an operation of unknown outcome may be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Must {
+    /// It may, and where it changes nothing it is.
+    Nothing,
+    /// Not: another key shows that its message was done.
+    BeDone,
+}
+
 /// The rules for one key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Model<'a> {
@@ -97,6 +121,7 @@ impl Model<'_> {
         let mut register = Register {
             holds: Holds::Anything,
             revision: UNTOLD,
+            most: i64::MAX,
             least: 0,
         };
         if let Some(found) = found {
@@ -126,11 +151,14 @@ impl Model<'_> {
         mut register: Register,
         unit: &[Operation],
         bounds: Bounds,
+        must: Must,
     ) -> Option<Register> {
         // The revision that a change of this unit has taken already: the next one may have it too.
         let mut own = None;
         let mut done_at = None;
         let mut has_changed = false;
+        // The revision of an unknown unit, if a later operation of it expects the one that an earlier one made.
+        let mut own_unknown = None;
         for operation in unit {
             register = match operation.outcome {
                 Outcome::Done { revision, seen } => {
@@ -141,7 +169,17 @@ impl Model<'_> {
                 }
                 Outcome::Refused(refusal) => self.refused(register, operation, refusal, bounds)?,
                 Outcome::Unknown => {
-                    let (next, changes) = self.change(register, operation)?;
+                    let mut operation = *operation;
+                    if let (true, Trust::Revisions) = (has_changed, self.trust)
+                        && let Holds::Something { .. } = register.holds
+                        && let Some(Expectation::Revision(expected)) = operation.expect
+                    {
+                        if *own_unknown.get_or_insert(expected) != expected {
+                            return None;
+                        }
+                        operation.expect = None;
+                    }
+                    let (next, changes) = self.change(register, &operation)?;
                     has_changed |= changes;
                     next
                 }
@@ -152,10 +190,11 @@ impl Model<'_> {
             register.least = register.least.max(revision);
         }
         if has_changed {
-            register = self.advance_unknown(register, bounds)?;
+            register = self.advance_unknown(register, bounds, own_unknown)?;
         }
+        // Of an unknown one that changes nothing, nothing need be said; but that it did not fail, if it must be done.
         let is_unknown = unit.iter().any(|it| it.outcome == Outcome::Unknown);
-        (has_changed || !is_unknown).then_some(register)
+        (has_changed || !is_unknown || must == Must::BeDone).then_some(register)
     }
 
     fn done(
@@ -204,6 +243,7 @@ impl Model<'_> {
                 Holds::Something { .. } => self.tag(revision),
                 _ => UNTOLD,
             };
+            next.most = i64::MAX;
         }
         let fits = match (self.trust, changes) {
             (Trust::Values, _) => true,
@@ -268,11 +308,11 @@ impl Model<'_> {
             register = self.meets(register, expect)?;
         }
         let changed = |holds| {
-            let revision = UNTOLD;
             Some((
                 Register {
                     holds,
-                    revision,
+                    revision: UNTOLD,
+                    most: i64::MAX,
                     ..register
                 },
                 true,
@@ -335,23 +375,40 @@ impl Model<'_> {
         }
     }
 
-    /// The least revision that an unknown change can have had.
-    fn advance_unknown(&self, register: Register, bounds: Bounds) -> Option<Register> {
+    /// The least revision that an unknown change can have had; or the one that it had, where it says so itself.
+    fn advance_unknown(
+        &self,
+        register: Register,
+        bounds: Bounds,
+        own: Option<i64>,
+    ) -> Option<Register> {
         let mut register = register;
         if self.trust == Trust::Values {
             return Some(register);
         }
-        let mut least = register.least.max(bounds.floor) + 1;
+        let least = self.free_from(register.least.max(bounds.floor) + 1);
+        let is_own = |own: i64| least <= own && self.free_from(own) == own;
+        if !own.is_none_or(is_own) {
+            return None;
+        }
+        register.least = own.unwrap_or(least);
+        if register.holds != Holds::Nothing {
+            (register.revision, register.most) = match own {
+                Some(own) => (own, i64::MAX),
+                None => (UNTOLD - least, bounds.ceiling),
+            };
+        }
+        (register.least <= bounds.ceiling).then_some(register)
+    }
+
+    /// The first revision from this one on that nobody was answered a change with.
+    fn free_from(&self, mut least: i64) -> i64 {
         let mut next = self.claimed.partition_point(|claimed| *claimed < least);
         while self.claimed.get(next) == Some(&least) {
             least += 1;
             next += 1;
         }
-        register.least = least;
-        if register.holds != Holds::Nothing {
-            register.revision = UNTOLD - least;
-        }
-        (least <= bounds.ceiling).then_some(register)
+        least
     }
 
     fn first_state(&self) -> Option<StateNumber> {
@@ -376,6 +433,7 @@ impl Model<'_> {
             // From here on it is known; nothing is known of what was before.
             (_, true) => Some(Register {
                 revision: self.tag(entry.revision),
+                most: i64::MAX,
                 least: match self.trust {
                     Trust::Revisions => shown.least.max(entry.revision),
                     Trust::Values => 0,
@@ -397,12 +455,13 @@ impl Model<'_> {
         }
         let can_be = match (register.revision, self.trust) {
             (untold @ ..0, Trust::Revisions) => {
-                revision >= UNTOLD - untold && self.claimed.binary_search(&revision).is_err()
+                (UNTOLD - untold..=register.most).contains(&revision)
+                    && self.claimed.binary_search(&revision).is_err()
             }
             (..0, Trust::Values) => revision != 0,
             (is, _) => is == revision,
         };
-        register.revision = revision;
+        (register.revision, register.most) = (revision, i64::MAX);
         if self.trust == Trust::Revisions {
             register.least = register.least.max(revision);
         }

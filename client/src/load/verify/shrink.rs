@@ -18,20 +18,19 @@ use super::operation::{
 };
 use super::search::Effort;
 
-/// For one of many searches of small histories.
-const EFFORT: Effort = Effort {
-    bytes: 4 << 20,
-    in_all: 100_000,
-};
+/// Configurations of one of many searches of small histories, in bytes and in all.
+const BYTES: usize = 4 << 20;
+const CONFIGURATIONS: u64 = 100_000;
 
 /// Larger histories are not made smaller one by one: that would take the square of their length.
 const OPERATIONS: usize = 20_000;
 
 /// Makes the evidence for what is wrong.
-pub(super) fn violation(history: &History, wrong: &Wrong, checks: Checks) -> Violation {
+pub(super) fn violation(history: &History, wrong: &Wrong, checks: Checks<'_>) -> Violation {
     let evidence = match wrong.kind {
         Kind::Watch => of_watch(history, wrong, checks),
         Kind::Revisions => of_store(history, wrong, checks),
+        Kind::Messages => of_messages(history, wrong, checks),
         Kind::Values | Kind::KeyRevisions => of_key(history, wrong, checks),
     };
     Violation {
@@ -79,19 +78,30 @@ fn operation(record: &Record) -> Operation {
     record.operation().expect("a valid history")
 }
 
-fn is_wrong(history: &History, checks: Checks) -> bool {
-    let effort = EFFORT;
+fn is_wrong(history: &History, checks: Checks<'_>) -> bool {
+    // What is too much to find out is not shown to be wrong.
+    if checks.effort.patience.is_over() {
+        return false;
+    }
+    let effort = Effort {
+        bytes: BYTES,
+        in_all: CONFIGURATIONS,
+        ..checks.effort
+    };
     let black_box = match checks.black_box {
         BlackBox::Only => BlackBox::Only,
         _ => BlackBox::WhereWrong,
     };
-    !judge(history, Checks { black_box, effort })
-        .wrong
-        .is_empty()
+    let checks = Checks {
+        black_box,
+        effort,
+        ..checks
+    };
+    !judge(history, checks).wrong.is_empty()
 }
 
 /// The answers that contradict each other do so whatever the keys were before.
-fn of_store(history: &History, wrong: &Wrong, checks: Checks) -> History {
+fn of_store(history: &History, wrong: &Wrong, checks: Checks<'_>) -> History {
     let some = part(history, &wrong.places, |_| None);
     match is_wrong(&some, checks) {
         true => some,
@@ -99,7 +109,17 @@ fn of_store(history: &History, wrong: &Wrong, checks: Checks) -> History {
     }
 }
 
-fn of_watch(history: &History, wrong: &Wrong, checks: Checks) -> History {
+/// All of the keys that cannot agree. Not made smaller: a message of which a part is gone says something else.
+fn of_messages(history: &History, wrong: &Wrong, checks: Checks<'_>) -> History {
+    let found_before = |key: u32| history.keys[key as usize].found;
+    let some = part(history, &wrong.places, found_before);
+    match is_wrong(&some, checks) {
+        true => some,
+        false => history.clone(),
+    }
+}
+
+fn of_watch(history: &History, wrong: &Wrong, checks: Checks<'_>) -> History {
     let Some(watch) = wrong.watch.and_then(|watch| history.watches.get(watch)) else {
         return history.clone();
     };
@@ -146,7 +166,7 @@ fn of_watch(history: &History, wrong: &Wrong, checks: Checks) -> History {
     }
 }
 
-fn of_key(history: &History, wrong: &Wrong, checks: Checks) -> History {
+fn of_key(history: &History, wrong: &Wrong, checks: Checks<'_>) -> History {
     let found_before = |key: u32| history.keys[key as usize].found;
     if let Some(window) = &wrong.window {
         let some = part(history, &window.places, |_| Some(window.found));
@@ -205,7 +225,7 @@ fn span(history: &History, places: &[usize]) -> (u64, u64) {
 }
 
 /// Takes away all that can be.
-fn smallest(history: History, checks: Checks) -> History {
+fn smallest(history: History, checks: Checks<'_>) -> History {
     if history.operations.len() > OPERATIONS {
         return history;
     }

@@ -6,7 +6,7 @@ use super::key::{KeyHistory, Unit};
 use super::model::{Model, Register};
 use super::operation::Operation;
 
-/// Whether the order of revisions explains every answer, with every unknown outcome not done. O(n log n).
+/// Whether the order of revisions explains every answer, with every unknown outcome not done that need not be. O(n log n).
 pub(crate) fn explains(key: &KeyHistory<'_>, model: &Model<'_>) -> bool {
     let units = key.units(model.trust);
     let mut told = Vec::with_capacity(units.len());
@@ -18,7 +18,7 @@ pub(crate) fn explains(key: &KeyHistory<'_>, model: &Model<'_>) -> bool {
                 let changes = operations.iter().any(Operation::is_change);
                 told.push((revision, !changes, unit.start, index));
             }
-            None if !unit.is_unknown => untold.push(index),
+            None if !unit.is_optional() => untold.push(index),
             None => {}
         }
     }
@@ -78,7 +78,10 @@ impl Order<'_> {
             return false;
         }
         let operations = self.key.operations_of(it);
-        let Some(next) = self.model.step(self.register, operations, it.bounds) else {
+        let Some(next) = self
+            .model
+            .step(self.register, operations, it.bounds, it.must)
+        else {
             return false;
         };
         self.register = next;

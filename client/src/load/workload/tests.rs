@@ -169,3 +169,25 @@ fn new_keys_are_new_to_all_workers() {
     }
     assert!(seen.len() > 50);
 }
+
+#[test]
+fn keys_that_are_added_have_the_number_of_their_names() {
+    let e = Plot::Script(Script::E);
+    for number in [0, 7, 99, 1_234_567_890] {
+        assert_eq!(e.added_key(&e.key_name(number)), Some(number));
+    }
+    for name in [
+        "user1",
+        "user00000000010",
+        "user000000000x",
+        "user+000000001",
+        "7",
+    ] {
+        assert_eq!(e.added_key(name), None, "{name}");
+    }
+    assert_eq!(e.added_keys("user00000012"), Some(1_200..1_300));
+    assert_eq!(e.added_keys("user"), None);
+    assert_eq!(e.added_keys("load/mixed/"), None);
+    let c = Plot::Script(Script::C);
+    assert_eq!(c.added_key(&c.key_name(7)), None, "it adds none");
+}

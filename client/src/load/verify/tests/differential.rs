@@ -420,8 +420,9 @@ fn compare(shape: &Shape, look: Look, seed: u64) -> [usize; 3] {
 fn assert_equal(shape: &Shape, look: Look, seed: u64) {
     let [right, wrong, missed] = compare(shape, look, seed);
     assert_eq!(missed, 0);
-    let sixth = histories() / 6;
-    assert!(right > sixth && wrong > sixth, "{right} and {wrong}");
+    // The more is unknown, the less can be wrong.
+    let part = histories() / 16;
+    assert!(right > part && wrong > part, "{right} and {wrong}");
 }
 
 const ONE_KEY: Shape = Shape {
@@ -449,6 +450,26 @@ fn one_key_with_unknown_outcomes() {
 }
 
 #[test]
+fn one_key_with_mostly_unknown_outcomes() {
+    let shape = Shape {
+        unknown: 0.6,
+        ..ONE_KEY
+    };
+    assert_equal(&shape, Look::AtRevisions, 7);
+}
+
+#[test]
+fn three_keys_with_mostly_unknown_batches() {
+    let shape = Shape {
+        keys: 3,
+        has_batches: true,
+        unknown: 0.6,
+        has_tags: true,
+    };
+    assert_sound(&shape, 8);
+}
+
+#[test]
 fn three_keys_with_batches() {
     assert_equal(
         &Shape {
@@ -461,13 +482,14 @@ fn three_keys_with_batches() {
     );
 }
 
-/// Of unknown outcomes not all is checked across keys: nothing right looks wrong, and little wrong looks right. (1 of
-/// 5,500 without batches and 3 of 5,800 with them, of 20,000 histories each.)
+/// Of unknown outcomes not all is checked across keys (see `check`): nothing right looks wrong, and little wrong looks
+/// right. (1 of 11,087 without batches and 3 of 11,785 with them, of 40,000 histories each: each time what was unknown was
+/// done on one key before, and on another after, the same answer.)
 fn assert_sound(shape: &Shape, seed: u64) {
     let [right, wrong, missed] = compare(shape, Look::AtRevisions, seed);
-    let sixth = histories() / 6;
-    assert!(right > sixth && wrong > sixth, "{right} and {wrong}");
-    assert!(missed * 500 < wrong, "{missed} of {wrong}");
+    let part = histories() / 16;
+    assert!(right > part && wrong > part, "{right} and {wrong}");
+    assert!(missed * 400 < wrong, "{missed} of {wrong}");
 }
 
 #[test]
@@ -499,4 +521,9 @@ fn values_alone() {
         ..ONE_KEY
     };
     assert_equal(&shape, Look::AtValues, 6);
+    let shape = Shape {
+        unknown: 0.6,
+        ..shape
+    };
+    assert_equal(&shape, Look::AtValues, 9);
 }

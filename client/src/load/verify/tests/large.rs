@@ -145,8 +145,9 @@ fn large_histories_are_explained() {
         };
         let history = history(&shape, 3);
         for black_box in [BlackBox::WhereWrong, BlackBox::Only] {
-            // Without revisions, many unknown outcomes on few keys are too much; with them they are not.
-            if black_box == BlackBox::Only && (unknown > 0 && keys < 100) {
+            // Without revisions, that many unknown outcomes on few keys take half a minute in a debug build.
+            let is_hard = black_box == BlackBox::Only && unknown > 100 && keys < 100;
+            if is_hard && std::env::var("SOLOIST_CHECKER_OPERATIONS").is_err() {
                 continue;
             }
             let start = Instant::now();

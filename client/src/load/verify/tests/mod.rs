@@ -3,6 +3,7 @@
 mod differential;
 mod files;
 mod large;
+mod patience;
 mod recorded;
 mod smallest;
 mod tables;

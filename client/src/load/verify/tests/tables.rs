@@ -36,6 +36,7 @@ const CANNOT_BE: &str = "
     a read that knows less than before: 0-1 write 1 1@5; 2-3 b.read none@4
     no room for an unknown one: 0-1 write 1 1@1; 2- add 1 unknown; 4-5 add 1 3@2
     no room, by another key: 0-9 write 1 1@1; 0-9 b.write 1 1@2; 0- add 1 unknown; 0-9 add 1 3@3
+    an unknown one with a revision of after its end: 0-5 add 2 unknown; 6-7 b.read none@1; 8-9 delete 2@2@5
     an unknown one after its end: 0-1 write 1 unknown; 2-3 read none@0; 4-5 read 1@1
     an unknown one before its start: 0-1 read 1@1; 2- write 1 unknown
     an unknown one that comes back: 0-9 write 1 unknown; 10-11 write 2 2@3; 12-13 read 1@1
@@ -57,6 +58,9 @@ const CANNOT_BE: &str = "
     half a batch, seen in it: 0-9 write 1 1@2 #x; 0-9 b.write 1 1@2 #x; 1-2 read 1@2; 3-4 b.read none@1
     a batch with two revisions: 0-1 write 1 1@1 #x; 0-1 b.write 1 1@2 #x
     half an unknown batch: 0- write 1 unknown #x; 0- b.write 1 unknown #x; 2-3 read 1@1; 4-5 b.read none@1
+    a batch that another key cannot have had: 0- b.replace 2 unknown #x; 0- add 1 unknown #x; 2-3 read 1@1
+    the same, of two: 0- b.replace 2 unknown #x; 0- add 1 unknown #x; 0- c.replace 2 unknown #y; 0- add 1 unknown #y; 2-3 read 1@1
+    a batch that expects what it cannot have made: 0- write 1 unknown #x; 0- cas 1 2 unknown #x; 2-3 read 2@3
     a batch that does not see itself: 0-1 write 1 1@1 #x; 0-1 read none@1 #x
     in between a batch: 0-9 write 1 1@1 #x; 0-9 write 2 2@1 #x; 0-9 read 1@1
     a torn list: 0-1 write 1 1@1; 2-3 b.write 1 1@2; 4-5 read none@2 #l; 4-5 b.read 1@2@2 #l
@@ -102,6 +106,8 @@ const CAN_BE: &str = "
     before and after a batch: 0-9 write 1 1@2 #x; 0-9 b.write 1 1@2 #x; 3-4 read 1@2; 1-2 b.read none@1
     a batch that sees itself: 0-1 write 1 1@1 #x; 0-1 read 1@1 #x; 0-1 delete 1@1@1 #x; 2-3 read none@1
     a whole unknown batch: 0- write 1 unknown #x; 0- b.write 1 unknown #x; 2-3 read 1@1; 4-5 b.read 1@1
+    an unknown batch that expects what it made: 0- write 1 unknown #x; 0- cas 1 2 unknown #x; 2-3 read 2@1
+    one of two unknown batches: 0- b.replace 2 unknown #x; 0- add 1 unknown #x; 0- c.add 1 unknown #y; 0- add 1 unknown #y; 2-3 read 1@1; 4-5 c.read 1@1
     an unknown batch that found nothing: 0- write 1 unknown #x; 0- b.delete unknown #x; 2-3 read 1@1; 4-5 b.read none@1
     a list: 0-1 write 1 1@1; 2-3 b.write 1 1@2; 4-5 read 1@1@2 #l; 4-5 b.read 1@2@2 #l
     a list of the past: 0-9 write 1 1@1; 0-9 b.write 1 1@2; 0-9 read 1@1@1 #l; 0-9 b.read none@1 #l
