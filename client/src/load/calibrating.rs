@@ -1,15 +1,17 @@
 //! `calibrate`: what the tool itself adds to what it measures, and how fast it is, against servers of known behaviour.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::json;
 
 use super::args::{Format, RunArgs, duration};
+use super::arrivals::{Arrivals, LoadSchedule, Spread};
 use super::calibrate::{Delay, NullServer};
 use super::cli::print;
+use super::pacer::{Pace, Paced, Pacer, Taken};
 use super::reports::distribution::micros;
 use super::reports::model::Report;
 use super::reports::numbers::{grouped, latency};
@@ -40,14 +42,16 @@ pub(crate) struct CalibrateArgs {
 /// What was found.
 #[derive(Debug, Serialize)]
 struct Calibration {
-    pacer: Pacer,
+    lateness: Vec<Lateness>,
     rates: Vec<HighestRate>,
     delays: Vec<KnownDelay>,
 }
 
 /// How late operations start.
 #[derive(Debug, Serialize)]
-struct Pacer {
+struct Lateness {
+    /// Where: when the pacing thread has them, or when an engine sends them.
+    of: &'static str,
     rate: u64,
     operations: u64,
     p50_us: Option<f64>,
@@ -94,7 +98,11 @@ pub(crate) fn calibrate(args: &CalibrateArgs) -> Result<i32, RunError> {
         return Err(RunError::Arguments(why.to_owned()));
     }
     let calibration = Calibration {
-        pacer: pacer(args)?,
+        lateness: vec![
+            pacing_thread(args)?,
+            lateness(args, "engine pipeline", "--engine pipeline")?,
+            lateness(args, "engine raw", "--engine raw")?,
+        ],
         rates: ["unary", "pipeline", "raw"]
             .into_iter()
             .map(|engine| highest_rate(args, engine))
@@ -133,11 +141,35 @@ fn run(
     Ok((report, residence.actual))
 }
 
-fn pacer(args: &CalibrateArgs) -> Result<Pacer, RunError> {
-    let flags = format!("--rps {PACER_RATE} --engine pipeline");
+/// The thread that paces the engines unary and pipeline, by itself.
+fn pacing_thread(args: &CalibrateArgs) -> Result<Lateness, RunError> {
+    let schedule = LoadSchedule::constant(PACER_RATE as f64);
+    let schedule = schedule.expect("the rate is one that can be");
+    let arrivals = Arrivals::new(schedule, Spread::Constant, args.seed);
+    let start = Instant::now();
+    let pace = Pace::new(start, arrivals).until(start + args.duration);
+    let pacer = Pacer::spawn(pace, |_| Taken::Handed)
+        .map_err(|error| RunError::Target(format!("the system refuses: {error}")))?;
+    let Paced { lateness, .. } = pacer.join();
+    let at = |percentile| Some(micros(lateness.value_at_percentile(percentile)));
+    Ok(Lateness {
+        of: "pacing thread",
+        rate: PACER_RATE,
+        operations: lateness.len(),
+        p50_us: at(50.0),
+        p99_us: at(99.0),
+        p99_9_us: at(99.9),
+        max_us: at(100.0),
+    })
+}
+
+/// Until an engine sends. The engine raw paces itself; to the others what is due is handed over.
+fn lateness(args: &CalibrateArgs, of: &'static str, engine: &str) -> Result<Lateness, RunError> {
+    let flags = format!("--rps {PACER_RATE} {engine}");
     let (report, _) = run(args, Delay::None, &flags)?;
     let lateness = report.lateness.unwrap_or_default();
-    Ok(Pacer {
+    Ok(Lateness {
+        of,
         rate: PACER_RATE,
         operations: lateness.count,
         p50_us: lateness.p50_us,
@@ -219,28 +251,23 @@ impl Calibration {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        let Pacer {
-            rate,
-            operations,
-            p50_us,
-            p99_us,
-            p99_9_us,
-            max_us,
-        } = self.pacer;
         writeln!(
             out,
-            "how late operations start, at {}/s ({} of them)",
-            grouped(rate),
-            grouped(operations)
+            "how late operations start, at {}/s",
+            grouped(PACER_RATE)
         )?;
-        writeln!(
-            out,
-            "  p50 {}  p99 {}  p99.9 {}  max {}",
-            latency(p50_us),
-            latency(p99_us),
-            latency(p99_9_us),
-            latency(max_us)
-        )?;
+        for lateness in &self.lateness {
+            writeln!(
+                out,
+                "  {:<16}p50 {}  p99 {}  p99.9 {}  max {}  ({} operations)",
+                lateness.of,
+                latency(lateness.p50_us),
+                latency(lateness.p99_us),
+                latency(lateness.p99_9_us),
+                latency(lateness.max_us),
+                grouped(lateness.operations)
+            )?;
+        }
         writeln!(
             out,
             "\nhighest rate, 110 workers, against a server that does nothing, on the same machine"

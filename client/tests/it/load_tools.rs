@@ -200,7 +200,13 @@ fn the_tool_measures_itself() {
     let run = Run::of("calibrate -z 200ms -O json");
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let calibration: Value = serde_json::from_str(&run.stdout).unwrap();
-    assert!(calibration["pacer"]["p50_us"].is_f64(), "{calibration}");
+    let lateness = calibration["lateness"].as_array().unwrap();
+    assert_eq!(lateness.len(), 3, "{calibration}");
+    for lateness in lateness {
+        assert!(lateness["p50_us"].is_f64(), "{calibration}");
+    }
+    // Constant arrivals from the first moment on: one every 100 us of 200 ms.
+    assert_eq!(lateness[0]["operations"], 2_000, "{calibration}");
     assert_eq!(calibration["rates"].as_array().unwrap().len(), 3);
     for delays in calibration["delays"].as_array().unwrap() {
         for point in delays["points"].as_array().unwrap() {
