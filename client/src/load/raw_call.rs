@@ -3,9 +3,13 @@
 use prost::Message as _;
 use soloist::v1::{self, op, op_result};
 
-use super::operation::{Call, Reply};
+use super::operation::{Asked, Call, Reply};
 use super::raw::Method;
 use super::settings::Settings;
+use super::workload::Plot;
+
+/// Keys of which the requests to read them are kept: a megabyte or less of them.
+const READS_KEPT: u64 = 16_384;
 
 /// What is called: the kind of call decides how its answer is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +50,7 @@ impl Kind {
     }
 
     /// Encodes a call, and says of what kind it is.
-    pub(super) fn encode(call: &Call, message: &mut Vec<u8>) -> Self {
+    fn encode(call: &Call, message: &mut Vec<u8>) -> Self {
         message.clear();
         let (kind, encoded) = match call {
             Call::Op(op::Op::Read(read)) => (Self::Read, read.encode(message)),
@@ -78,6 +82,45 @@ impl Kind {
             Self::Batch => Reply::Batch(BatchResponse::decode(message)?),
             Self::Renew => Reply::Renew(Session::decode(message)?),
         })
+    }
+}
+
+/// The messages of calls.
+pub(super) struct Requests {
+    plot: Plot,
+    /// Reads of the first keys, each made when it is first sent.
+    reads: Vec<Vec<u8>>,
+    /// Any other.
+    message: Vec<u8>,
+}
+
+impl Requests {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let kept = settings.keys.min(READS_KEPT);
+        Self {
+            plot: settings.plot,
+            reads: (0..kept).map(|_| Vec::new()).collect(),
+            message: Vec::new(),
+        }
+    }
+
+    /// Encodes a call, and says of what kind it is; `None`: a plain Read of the key.
+    pub(super) fn encode(&mut self, asked: Asked, call: Option<&Call>) -> (Kind, &[u8]) {
+        let Some(call) = call else {
+            return (Kind::Read, self.read(asked.key));
+        };
+        let kind = Kind::encode(call, &mut self.message);
+        (kind, &self.message)
+    }
+
+    fn read(&mut self, key: u64) -> &[u8] {
+        let message = match self.reads.get_mut(key as usize) {
+            Some(kept) if !kept.is_empty() => return kept,
+            Some(kept) => kept,
+            None => &mut self.message,
+        };
+        Kind::encode(&self.plot.read(key), message);
+        message
     }
 }
 

@@ -94,6 +94,19 @@ pub(crate) struct Recorder {
     /// In a closed loop every operation starts when it is meant to: its service time is its response time, and is not
     /// recorded twice.
     is_closed_loop: bool,
+    /// What the next flush records.
+    alike: Option<Alike>,
+}
+
+/// Operations of one kind that started together and were done together: whatever is recorded of one is recorded of all.
+#[derive(Clone, Copy, Debug)]
+struct Alike {
+    kind: Kind,
+    intended: Instant,
+    started: Instant,
+    now: Instant,
+    ops: u64,
+    misses: u64,
 }
 
 /// A part of the run outside of the window.
@@ -209,6 +222,7 @@ impl Recorder {
             interval_end: None,
             shown,
             is_closed_loop: false,
+            alike: None,
         }
     }
 
@@ -217,6 +231,44 @@ impl Recorder {
         Self {
             is_closed_loop: true,
             ..Self::new(shown, interval_length)
+        }
+    }
+
+    /// Records an operation that was done at `now`, and whether it counts as a miss, by the next [`flush`](Self::flush).
+    /// Many that go out in one write and are answered in one read are recorded as one.
+    pub(crate) fn done_soon(
+        &mut self,
+        kind: Kind,
+        misses: u64,
+        sent: &Sent,
+        now: Instant,
+        stop: &Stop,
+    ) {
+        if let Some(of) = &mut self.alike
+            && of.kind == kind
+            && of.now == now
+            && of.started == sent.started
+            && of.intended == sent.intended
+        {
+            of.ops += 1;
+            of.misses += misses;
+            return;
+        }
+        self.flush(stop);
+        self.alike = Some(Alike {
+            kind,
+            intended: sent.intended,
+            started: sent.started,
+            now,
+            ops: 1,
+            misses,
+        });
+    }
+
+    /// Records what was left to be recorded soon.
+    pub(crate) fn flush(&mut self, stop: &Stop) {
+        if let Some(of) = self.alike.take() {
+            self.record_done(of, stop);
         }
     }
 
@@ -230,7 +282,27 @@ impl Recorder {
         now: Instant,
         stop: &Stop,
     ) {
-        let Some((response, is_late)) = self.answered(ops, sent, now, stop) else {
+        let alike = Alike {
+            kind,
+            intended: sent.intended,
+            started: sent.started,
+            now,
+            ops,
+            misses,
+        };
+        self.record_done(alike, stop);
+    }
+
+    fn record_done(&mut self, alike: Alike, stop: &Stop) {
+        let Alike {
+            kind,
+            intended,
+            started,
+            now,
+            ops,
+            misses,
+        } = alike;
+        let Some((response, is_late)) = self.answered(ops, intended, now, stop) else {
             return;
         };
         let of = self.kinds.entry(kind).or_insert_with(Record::new);
@@ -240,7 +312,7 @@ impl Recorder {
         }
         record(&mut of.response, response, ops);
         if !self.is_closed_loop {
-            let service = now.saturating_duration_since(sent.started);
+            let service = now.saturating_duration_since(started);
             record(&mut of.service, service, ops);
         }
     }
@@ -254,7 +326,7 @@ impl Recorder {
         now: Instant,
         stop: &Stop,
     ) {
-        let Some((response, is_late)) = self.answered(1, sent, now, stop) else {
+        let Some((response, is_late)) = self.answered(1, sent.intended, now, stop) else {
             return;
         };
         let of = self.kinds.entry(kind).or_insert_with(Record::new);
@@ -274,12 +346,12 @@ impl Recorder {
     fn answered(
         &mut self,
         ops: u64,
-        sent: &Sent,
+        intended: Instant,
         now: Instant,
         stop: &Stop,
     ) -> Option<(Duration, bool)> {
-        let response = now.saturating_duration_since(sent.intended);
-        if !stop.is_warm(sent.intended) {
+        let response = now.saturating_duration_since(intended);
+        if !stop.is_warm(intended) {
             self.warmup.completed += ops;
             record(&mut self.warmup.response, response, ops);
             return None;
@@ -344,6 +416,11 @@ impl Recorder {
         self.shown.sent(ops);
     }
 
+    /// Says how many operations are under way, all together.
+    pub(crate) fn under_way(&self, ops: u64) {
+        self.shown.in_flight.store(ops, Ordering::Relaxed);
+    }
+
     /// Records how late an operation started for which there was room all the time.
     pub(crate) fn late_start(&mut self, lateness: Duration, started: Instant, stop: &Stop) {
         if stop.is_warm(started) {
@@ -384,8 +461,9 @@ impl Recorder {
         &mut self.interval
     }
 
-    /// Ends the last interval, and completes what is the same twice.
+    /// Ends the last interval, and completes what is the same twice. Everything was flushed before.
     pub(crate) fn finish(&mut self) {
+        debug_assert!(self.alike.is_none(), "a flush is missing");
         if self.is_closed_loop {
             for of in self.kinds.values_mut() {
                 of.service = of.response.clone();
@@ -597,6 +675,30 @@ mod tests {
         let read = case.read();
         assert_eq!((read.completed, read.refused["KEY_EXISTS"]), (5, 1));
         assert_eq!((ms(&read.response), ms(&read.refused_response)), (1.0, 5.0));
+    }
+
+    #[test]
+    fn what_is_alike_is_recorded_together_and_nothing_else_is() {
+        let mut case = Case::new();
+        let mut one = |kind, misses, [intended, started, answered]: [u32; 3]| {
+            let sent = case.sent(intended, started);
+            let now = case.start + answered * MS;
+            let recorder = &mut case.recorder;
+            recorder.done_soon(kind, misses, &sent, now, &case.stop);
+            recorder.shown.completed.load(Ordering::Relaxed)
+        };
+        assert_eq!(one(Kind::Read, 0, [11, 11, 13]), 0);
+        assert_eq!(one(Kind::Read, 1, [11, 11, 13]), 0);
+        assert_eq!(one(Kind::Write, 0, [11, 11, 13]), 2);
+        assert_eq!(one(Kind::Write, 0, [11, 11, 14]), 3);
+        assert_eq!(one(Kind::Write, 0, [11, 12, 14]), 4);
+        assert_eq!(one(Kind::Write, 0, [12, 12, 14]), 5);
+        case.recorder.flush(&case.stop);
+        let read = case.read();
+        assert_eq!((read.completed, read.misses), (2, 1));
+        assert_eq!((read.response.len(), ms(&read.response)), (2, 2.0));
+        let write = &case.recorder.kinds[&Kind::Write];
+        assert_eq!((write.completed, write.response.len()), (4, 4));
     }
 
     #[test]
