@@ -36,6 +36,8 @@ pub(crate) enum Answer<'a> {
     Call(Result<Reply, Status>),
     /// The same, which somebody else has.
     Reply(&'a Reply),
+    /// Of a call: the very bytes of an answer that came to this, and of which nobody wants to know more.
+    Same(Verdict),
     /// Of a frame.
     Frame(PipelineResponse),
     /// Nobody answered.
@@ -76,6 +78,7 @@ impl Settling<'_> {
         match answer {
             Answer::Call(Ok(reply)) => self.reply(sent, &reply, now),
             Answer::Reply(reply) => self.reply(sent, reply, now),
+            Answer::Same(verdict) => self.call(sent, verdict, None, now),
             Answer::Call(Err(status)) => {
                 let verdict = Verdict::of_status(sent.asked[0].kind, &status);
                 self.call(sent, verdict, None, now);

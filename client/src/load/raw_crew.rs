@@ -5,10 +5,10 @@ use std::time::Instant;
 use tonic::Status;
 
 use super::answer::{Answer, Sent, Settling, Witness};
-use super::operation::{Asked, Call, Failure};
+use super::operation::{Asked, Call, Failure, Kind as Reported, Verdict};
 use super::pacing::OwnPace;
 use super::raw::{Call as Stream, Event, Fate};
-use super::raw_call::Kind;
+use super::raw_call::{Answers, Kind};
 use super::recorder::Recorder;
 use super::stop::Stop;
 use super::workload::Workload;
@@ -21,6 +21,7 @@ pub(super) struct Crew {
     /// Slots whose calls have ended since it was looked at.
     pub(super) landed: Vec<usize>,
     pub(super) under_way: usize,
+    pub(super) answers: Answers,
 }
 
 pub(super) struct Worker {
@@ -88,11 +89,26 @@ impl Crew {
         let (slot, failure) = match event {
             Event::Answer { tag, message } => {
                 let slot = tag as usize;
-                let Some(under_way) = &self.slots[slot].under_way else {
+                let of = &self.slots[slot];
+                let Some(under_way) = &of.under_way else {
                     return;
                 };
+                // A witness wants to know what was read.
+                let is_plain_read = under_way.method == Kind::Read && of.sent.calls.is_empty();
+                let key = of.sent.asked[0].key;
+                if is_plain_read && self.answers.know(key, message) {
+                    let answer = Answer::Same(Verdict::Done { is_miss: false });
+                    return self.settle(slot, answer, schedule, now, stop, recorder);
+                }
                 let decoded = under_way.method.decode(message);
                 let answer = match &decoded {
+                    Ok(reply) if is_plain_read => {
+                        let verdict = Verdict::of_reply(Reported::Read, Some(reply));
+                        if matches!(verdict, Verdict::Done { is_miss: false }) {
+                            self.answers.keep(key, message);
+                        }
+                        Answer::Reply(reply)
+                    }
                     Ok(reply) => Answer::Reply(reply),
                     Err(error) => Answer::Call(Err(Status::internal(format!(
                         "the answer cannot be decoded: {error}"

@@ -17,7 +17,7 @@ use super::operation::Failure;
 use super::pacer::wake_on_time;
 use super::pacing::{Inlet, OwnPace};
 use super::raw::{Config, Endpoint, NotNow, Poller, READ_BYTES};
-use super::raw_call::{Methods, Requests};
+use super::raw_call::{Answers, Methods, Requests};
 use super::raw_crew::{Crew, Held, Slot, UnderWay, Worker};
 use super::recorder::{Recorder, Shown, unanswered};
 use super::settings::Settings;
@@ -128,6 +128,7 @@ impl Thread {
                 slots: Vec::new(),
                 landed: Vec::new(),
                 under_way: 0,
+                answers: Answers::new(settings),
             },
             schedule: match inlet {
                 Some(Inlet::Own(pace)) => Some(pace),
