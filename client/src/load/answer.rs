@@ -36,6 +36,8 @@ pub(crate) enum Answer<'a> {
     Call(Result<Reply, Status>),
     /// The same, which somebody else has.
     Reply(&'a Reply),
+    /// Of a call: the very bytes of an answer that came to this, and of which nobody wants to know more.
+    Same(Verdict),
     /// Of a frame.
     Frame(PipelineResponse),
     /// Nobody answered.
@@ -70,67 +72,75 @@ pub(crate) struct Settling<'a> {
 }
 
 impl Settling<'_> {
-    /// Judges, learns from and records what was answered at `now`. Gives back what was sent, for the next time.
-    pub(crate) fn settle(
-        &mut self,
-        mut sent: Sent,
-        answer: Answer<'_>,
-        now: Instant,
-    ) -> Vec<Asked> {
-        let mut done = [(0, 0); Kind::ALL.len()];
+    /// Judges, learns from and records what was answered at `now`: calls by the recorder's next
+    /// [`flush`](Recorder::flush).
+    pub(crate) fn settle(&mut self, sent: &Sent, answer: Answer<'_>, now: Instant) {
         match answer {
-            Answer::Call(Ok(reply)) => {
-                let verdict = Verdict::of_reply(sent.asked[0].kind, Some(&reply));
-                self.one(&sent, 0, verdict, Some(&reply), now, &mut done);
-            }
-            Answer::Reply(reply) => {
-                let verdict = Verdict::of_reply(sent.asked[0].kind, Some(reply));
-                self.one(&sent, 0, verdict, Some(reply), now, &mut done);
-            }
+            Answer::Call(Ok(reply)) => self.reply(sent, &reply, now),
+            Answer::Reply(reply) => self.reply(sent, reply, now),
+            Answer::Same(verdict) => self.call(sent, verdict, None, now),
             Answer::Call(Err(status)) => {
                 let verdict = Verdict::of_status(sent.asked[0].kind, &status);
-                self.one(&sent, 0, verdict, None, now, &mut done);
+                self.call(sent, verdict, None, now);
             }
-            Answer::Frame(response) => self.frame(&sent, response, now, &mut done),
-            Answer::None(failure) => self.fail_all(&sent, &failure, now, &mut done),
+            Answer::Frame(response) => self.frame(sent, response, now),
+            Answer::None(failure) => self.fail_all(sent, &failure, now),
         }
         if let Some(witness) = &mut self.witness {
-            witness.end(&sent, now);
+            witness.end(sent, now);
         }
-        for (kind, (ops, misses)) in Kind::ALL.into_iter().zip(done) {
-            if ops > 0 {
-                self.recorder.done(kind, ops, misses, &sent, now, self.stop);
-            }
-        }
-        sent.asked.clear();
-        sent.asked
     }
 
-    fn frame(&mut self, sent: &Sent, response: PipelineResponse, now: Instant, done: &mut Done) {
+    fn reply(&mut self, sent: &Sent, reply: &Reply, now: Instant) {
+        let verdict = Verdict::of_reply(sent.asked[0].kind, Some(reply));
+        self.call(sent, verdict, Some(reply), now);
+    }
+
+    fn call(&mut self, sent: &Sent, verdict: Verdict, reply: Option<&Reply>, now: Instant) {
+        if let Some(misses) = self.one(sent, 0, verdict, reply, now) {
+            let kind = sent.asked[0].kind;
+            self.recorder.done_soon(kind, misses, sent, now, self.stop);
+        }
+    }
+
+    fn frame(&mut self, sent: &Sent, response: PipelineResponse, now: Instant) {
         if let Some(error) = response.error {
             let failure = Error::in_place(error).into();
-            return self.fail_all(sent, &failure, now, done);
+            return self.fail_all(sent, &failure, now);
         }
         let results = response.results;
         if results.len() as u64 != sent.ops() {
             let message = format!("{} results for {} operations", results.len(), sent.ops());
             let failure = Failure::new(tonic::Code::Internal, message, crate::Outcome::Unknown);
-            return self.fail_all(sent, &failure, now, done);
+            return self.fail_all(sent, &failure, now);
         }
+        // Operations that were done, by kind, and those of them that found nothing.
+        let mut done = [(0, 0); Kind::ALL.len()];
         for (index, OpResult { result }) in results.into_iter().enumerate() {
+            let kind = sent.asked[index].kind;
             let reply = result.map(Reply::Op);
-            let verdict = Verdict::of_reply(sent.asked[index].kind, reply.as_ref());
-            self.one(sent, index, verdict, reply.as_ref(), now, done);
+            let verdict = Verdict::of_reply(kind, reply.as_ref());
+            if let Some(more) = self.one(sent, index, verdict, reply.as_ref(), now) {
+                let (ops, misses) = &mut done[kind as usize];
+                *ops += 1;
+                *misses += more;
+            }
+        }
+        for (kind, (ops, misses)) in Kind::ALL.into_iter().zip(done) {
+            if ops > 0 {
+                self.recorder.done(kind, ops, misses, sent, now, self.stop);
+            }
         }
     }
 
-    fn fail_all(&mut self, sent: &Sent, failure: &Failure, now: Instant, done: &mut Done) {
+    fn fail_all(&mut self, sent: &Sent, failure: &Failure, now: Instant) {
         for index in 0..sent.asked.len() {
             let verdict = Verdict::Failed(failure.clone());
-            self.one(sent, index, verdict, None, now, done);
+            self.one(sent, index, verdict, None, now);
         }
     }
 
+    /// If it was done, that is left to be recorded: by how much it counts as a miss.
     fn one(
         &mut self,
         sent: &Sent,
@@ -138,19 +148,14 @@ impl Settling<'_> {
         verdict: Verdict,
         reply: Option<&Reply>,
         now: Instant,
-        done: &mut Done,
-    ) {
+    ) -> Option<u64> {
         let asked = sent.asked[index];
         self.workload.answered(asked, &verdict, reply);
         if let (Some(witness), Some(call)) = (&mut self.witness, sent.calls.get(index)) {
             witness.take(call, &verdict, reply);
         }
         match verdict {
-            Verdict::Done { is_miss } => {
-                let (ops, misses) = &mut done[asked.kind as usize];
-                *ops += 1;
-                *misses += u64::from(is_miss);
-            }
+            Verdict::Done { is_miss } => return Some(u64::from(is_miss)),
             Verdict::Refused(_, reason) => {
                 let reason = reason.as_str_name();
                 self.recorder
@@ -161,8 +166,6 @@ impl Settling<'_> {
                     .failed(asked.kind, failure, sent, now, self.stop);
             }
         }
+        None
     }
 }
-
-/// Operations that were done, by kind, and those of them that found nothing.
-type Done = [(u64, u64); Kind::ALL.len()];

@@ -29,6 +29,7 @@ mod pacing;
 mod prepare;
 mod raw;
 mod raw_call;
+mod raw_crew;
 mod raw_driver;
 mod recorder;
 mod reports;

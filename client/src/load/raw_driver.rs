@@ -8,31 +8,28 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tonic::{Code, Status};
+use tonic::Code;
 
-use super::answer::{Answer, Sent, Settling, Witness};
+use super::answer::Answer;
 use super::args::DurationStop;
 use super::history::RecordingSeed;
-use super::operation::{Asked, Call, Failure};
+use super::operation::Failure;
 use super::pacer::wake_on_time;
 use super::pacing::{Inlet, OwnPace};
-use super::raw::{Call as Stream, Config, Endpoint, Event, Fate, NotNow, Poller, READ_BYTES};
-use super::raw_call::{Kind, Methods};
+use super::raw::{Config, Endpoint, NotNow, Poller, READ_BYTES};
+use super::raw_call::{Answers, Methods, Requests};
+use super::raw_crew::{Crew, Held, Slot, UnderWay, Worker};
 use super::recorder::{Recorder, Shown, unanswered};
 use super::settings::Settings;
 use super::stop::Stop;
 use super::threads::{Driven, Plan, Ready, start, thread_cpu_time};
 use super::verify::operation::Travel;
 use super::worker::given_up;
-use super::workload::Workload;
 use crate::Outcome;
 use crate::client::ANSWER_BYTES_MAX;
 
 /// How often a thread looks for calls that have waited for too long.
 const TICK: Duration = Duration::from_millis(100);
-
-/// Answers of one connection, read one after the other, that share a reading of the clock: some 10 microseconds.
-const ANSWERS_PER_CLOCK: usize = 32;
 
 /// Drives the workers of one thread from the start to the end of a run.
 pub(super) async fn drive(
@@ -76,12 +73,12 @@ struct Thread {
     endpoints: Vec<Option<Open>>,
     lines: Vec<Line>,
     methods: Methods,
+    requests: Requests,
     crew: Crew,
     schedule: Option<Box<OwnPace>>,
     /// What is due and not sent yet.
     due: VecDeque<Instant>,
     buffer: Vec<u8>,
-    message: Vec<u8>,
     stopped: bool,
 }
 
@@ -99,43 +96,6 @@ struct Line {
     free: VecDeque<usize>,
     /// Why the connection before the present one ended.
     lost: Option<Failure>,
-}
-
-/// The workers and what they have under way.
-struct Crew {
-    workers: Vec<Worker>,
-    slots: Vec<Slot>,
-    /// Slots whose calls have ended since it was looked at.
-    landed: Vec<usize>,
-    under_way: usize,
-    spare: Vec<Vec<Asked>>,
-    /// Answers since the clock was read last, and what it said.
-    taken: usize,
-    now: Instant,
-}
-
-struct Worker {
-    number: u64,
-    workload: Workload,
-    witness: Option<Box<dyn Witness>>,
-    line: usize,
-    is_lost: bool,
-}
-
-/// A call under way, or room for one.
-struct Slot {
-    worker: usize,
-    under_way: Option<UnderWay>,
-    /// What could not be sent yet, because the connection had no room.
-    held: Option<Box<(Asked, Call, Instant)>>,
-    free_since: Instant,
-}
-
-struct UnderWay {
-    sent: Sent,
-    method: Kind,
-    endpoint: u32,
-    stream: Stream,
 }
 
 fn config() -> Config {
@@ -162,14 +122,13 @@ impl Thread {
             endpoints: Vec::new(),
             lines: Vec::new(),
             methods: Methods::new(&plan.address, settings)?,
+            requests: Requests::new(settings),
             crew: Crew {
                 workers: Vec::new(),
                 slots: Vec::new(),
                 landed: Vec::new(),
                 under_way: 0,
-                spare: Vec::new(),
-                taken: 0,
-                now: Instant::now(),
+                answers: Answers::new(settings),
             },
             schedule: match inlet {
                 Some(Inlet::Own(pace)) => Some(pace),
@@ -177,7 +136,6 @@ impl Thread {
             },
             due: VecDeque::new(),
             buffer: vec![0; READ_BYTES],
-            message: Vec::new(),
             stopped: false,
         };
         let numbers = (0..settings.connections).filter(|of| of % settings.threads == index);
@@ -226,12 +184,7 @@ impl Thread {
         });
         for _ in 0..self.settings.pipeline {
             self.lines[line].free.push_back(self.crew.slots.len());
-            self.crew.slots.push(Slot {
-                worker,
-                under_way: None,
-                held: None,
-                free_since: Instant::now(),
-            });
+            self.crew.slots.push(Slot::new(worker));
         }
     }
 
@@ -248,6 +201,7 @@ impl Thread {
                 cpu_before = Some(thread_cpu_time());
             }
             self.begin(stop, recorder);
+            recorder.under_way(self.crew.under_way as u64);
             self.flush();
             let is_idle = self.crew.under_way == 0;
             let nobody_is_left = self.crew.workers.iter().all(|worker| worker.is_lost);
@@ -276,6 +230,7 @@ impl Thread {
                 next_look = now + TICK;
                 self.look_after(now, stop, recorder);
             }
+            recorder.flush(stop);
         }
     }
 
@@ -287,9 +242,8 @@ impl Thread {
                 continue;
             };
             let (crew, schedule) = (&mut self.crew, self.schedule.as_deref());
-            crew.taken = 0;
-            open.endpoint.read(&mut self.buffer, |_, event| {
-                crew.take(event, schedule, stop, recorder);
+            open.endpoint.read(&mut self.buffer, |_, event, now| {
+                crew.take(event, now, schedule, stop, recorder);
             });
             self.look_at_connection(key, stop, recorder);
         }
@@ -377,89 +331,89 @@ impl Thread {
             }
         }
         for line in 0..self.lines.len() {
-            while self.begin_one(line, now, stop, recorder) {}
+            self.begin_on(line, now, stop, recorder);
         }
     }
 
-    /// Whether there may be more.
-    fn begin_one(
-        &mut self,
-        line: usize,
-        now: Instant,
-        stop: &Stop,
-        recorder: &mut Recorder,
-    ) -> bool {
-        let Some(key) = self.lines[line].current else {
-            return false;
-        };
-        let Some(&slot) = self.lines[line].free.front() else {
-            return false;
+    /// Begins what one connection can take.
+    fn begin_on(&mut self, line: usize, now: Instant, stop: &Stop, recorder: &mut Recorder) {
+        let line = &mut self.lines[line];
+        let Some(key) = line.current else {
+            return;
         };
         let Some(open) = &mut self.endpoints[key as usize] else {
-            return false;
+            return;
         };
         let connection = open.endpoint.connection();
-        // The rest of the check follows when the length is known.
-        if connection.check(0).is_err() {
-            return false;
-        }
-        let of = &mut self.crew.slots[slot];
-        let (asked, call, intended) = match of.held.take() {
-            Some(held) => *held,
-            None => {
-                let intended = match &self.schedule {
-                    None if self.stopped || stop.admit(now, 1) == 0 => {
-                        self.stopped = true;
-                        return false;
-                    }
-                    None => now,
-                    Some(_) => match self.due.pop_front() {
-                        None => return false,
-                        Some(intended) => {
-                            if of.free_since <= intended {
-                                let late = now.saturating_duration_since(intended);
-                                recorder.late_start(late, now, stop);
-                            }
-                            intended
+        let now_nanos = stop.nanos_of(now);
+        while let Some(&slot) = line.free.front() {
+            // The rest of the check follows when the length is known.
+            if connection.check(0).is_err() {
+                return;
+            }
+            let of = &mut self.crew.slots[slot];
+            let worker = &mut self.crew.workers[of.worker];
+            let Held {
+                asked,
+                call,
+                intended,
+            } = match of.held.take() {
+                Some(held) => *held,
+                None => {
+                    let (intended, nanos) = match &self.schedule {
+                        None if self.stopped || stop.admit(now, 1) == 0 => {
+                            self.stopped = true;
+                            return;
                         }
-                    },
-                };
-                let worker = &mut self.crew.workers[of.worker];
-                let (asked, call) = worker.workload.next(stop.nanos_of(intended));
-                (asked, call, intended)
-            }
-        };
-        let kind = Kind::encode(&call, &mut self.message);
-        let method = self.methods.of(kind);
-        match connection.send(method, slot as u64, &self.message) {
-            Ok(stream) => {
-                self.lines[line].free.pop_front();
-                let mut list = self.crew.spare.pop().unwrap_or_default();
-                list.push(asked);
-                let wants_call = self.crew.workers[of.worker].witness.is_some();
-                of.under_way = Some(UnderWay {
-                    sent: Sent {
-                        asked: list,
-                        calls: match wants_call {
-                            true => vec![call],
-                            false => Vec::new(),
+                        None => (now, now_nanos),
+                        Some(_) => match self.due.pop_front() {
+                            None => return,
+                            Some(intended) => {
+                                if of.free_since <= intended {
+                                    let late = now.saturating_duration_since(intended);
+                                    recorder.late_start(late, now, stop);
+                                }
+                                (intended, stop.nanos_of(intended))
+                            }
                         },
+                    };
+                    let (asked, call) = worker.workload.draw(nanos);
+                    Held {
+                        asked,
+                        call,
                         intended,
-                        // In a closed loop it starts when it means to.
-                        started: now.max(intended),
-                    },
-                    method: kind,
-                    endpoint: key,
-                    stream,
-                });
-                self.crew.under_way += 1;
-                recorder.sent(1);
-                true
-            }
-            Err(NotNow::TooLarge) => unreachable!("the settings see to the size of messages"),
-            Err(NotNow::Streams | NotNow::Backlog | NotNow::Draining | NotNow::Closed) => {
-                of.held = Some(Box::new((asked, call, intended)));
-                false
+                    }
+                }
+            };
+            let (method, message) = self.requests.encode(asked, call.as_ref());
+            match connection.send(self.methods.of(method), slot as u64, message) {
+                Ok(stream) => {
+                    line.free.pop_front();
+                    of.under_way = Some(UnderWay {
+                        method,
+                        endpoint: key,
+                        stream,
+                    });
+                    of.sent.asked.clear();
+                    of.sent.asked.push(asked);
+                    of.sent.intended = intended;
+                    // In a closed loop it starts when it means to.
+                    of.sent.started = now.max(intended);
+                    if worker.witness.is_some() {
+                        let call = call.unwrap_or_else(|| self.settings.plot.read(asked.key));
+                        of.sent.calls = vec![call];
+                    }
+                    self.crew.under_way += 1;
+                }
+                Err(NotNow::TooLarge) => unreachable!("the settings see to the size of messages"),
+                Err(NotNow::Streams | NotNow::Backlog | NotNow::Draining | NotNow::Closed) => {
+                    of.held = Some(Box::new(Held {
+                        asked,
+                        call,
+                        intended,
+                    }));
+                    return;
+                }
             }
         }
     }
@@ -505,7 +459,7 @@ impl Thread {
             let Some(under_way) = &self.crew.slots[slot].under_way else {
                 continue;
             };
-            let started = under_way.sent.started;
+            let started = self.crew.slots[slot].sent.started;
             let is_overdue = latest_start.is_some_and(|latest| started <= latest);
             if !is_overdue && !ends {
                 continue;
@@ -514,7 +468,7 @@ impl Thread {
                 open.endpoint.connection().cancel(under_way.stream);
             }
             match ends && how == DurationStop::Ignore {
-                true => self.crew.forget(slot, schedule, now, recorder),
+                true => self.crew.forget(slot, schedule, now),
                 false => {
                     let failure = match is_overdue {
                         true => unanswered(now.saturating_duration_since(started)),
@@ -527,114 +481,5 @@ impl Thread {
             }
         }
         self.free_landed();
-    }
-}
-
-impl Crew {
-    /// Takes what became of a call.
-    fn take(
-        &mut self,
-        event: Event<'_>,
-        schedule: Option<&OwnPace>,
-        stop: &Stop,
-        recorder: &mut Recorder,
-    ) {
-        // Answers that came together are read together: not every one needs a clock of its own.
-        if self.taken.is_multiple_of(ANSWERS_PER_CLOCK) {
-            self.now = Instant::now();
-        }
-        self.taken += 1;
-        let now = self.now;
-        let failure = match event {
-            Event::Answer { tag, message } => {
-                let slot = tag as usize;
-                let Some(under_way) = &self.slots[slot].under_way else {
-                    return;
-                };
-                let decoded = under_way.method.decode(message);
-                let answer = match &decoded {
-                    Ok(reply) => Answer::Reply(reply),
-                    Err(error) => Answer::Call(Err(Status::internal(format!(
-                        "the answer cannot be decoded: {error}"
-                    )))),
-                };
-                return self.settle(slot, answer, schedule, now, stop, recorder);
-            }
-            Event::Failed { tag, failure } => (tag as usize, failure),
-        };
-        let (slot, failure) = failure;
-        let lost = |outcome| Failure::new(failure.code, failure.message.clone(), outcome);
-        let answer = match failure.fate {
-            Fate::Answered => Answer::Call(Err(Status::with_details(
-                failure.code,
-                failure.message,
-                failure.details.into(),
-            ))),
-            Fate::NotDone => Answer::None(lost(Outcome::NotApplied)),
-            Fate::Unknown => Answer::None(lost(Outcome::Unknown)),
-        };
-        self.settle(slot, answer, schedule, now, stop, recorder);
-    }
-
-    fn settle(
-        &mut self,
-        slot: usize,
-        answer: Answer<'_>,
-        schedule: Option<&OwnPace>,
-        now: Instant,
-        stop: &Stop,
-        recorder: &mut Recorder,
-    ) {
-        let Some(under_way) = self.land(slot, schedule, recorder) else {
-            return;
-        };
-        let worker = &mut self.workers[self.slots[slot].worker];
-        let mut settling = Settling {
-            workload: &mut worker.workload,
-            recorder,
-            witness: match &mut worker.witness {
-                Some(witness) => Some(&mut **witness),
-                None => None,
-            },
-            stop,
-        };
-        let spare = settling.settle(under_way.sent, answer, now);
-        self.spare.push(spare);
-    }
-
-    /// Gives a call up without a word to the recorder.
-    fn forget(
-        &mut self,
-        slot: usize,
-        schedule: Option<&OwnPace>,
-        now: Instant,
-        recorder: &mut Recorder,
-    ) {
-        let Some(under_way) = self.land(slot, None, recorder) else {
-            return;
-        };
-        if let Some(schedule) = schedule {
-            schedule.account.give_back();
-        }
-        let worker = &mut self.workers[self.slots[slot].worker];
-        if let Some(witness) = &mut worker.witness {
-            witness.lose(&under_way.sent, now);
-        }
-    }
-
-    fn land(
-        &mut self,
-        slot: usize,
-        schedule: Option<&OwnPace>,
-        recorder: &mut Recorder,
-    ) -> Option<UnderWay> {
-        let under_way = self.slots[slot].under_way.take()?;
-        self.under_way -= 1;
-        self.landed.push(slot);
-        recorder.landed(1);
-        if let Some(schedule) = schedule {
-            schedule.account.answered();
-        }
-        Some(under_way)
     }
 }

@@ -94,6 +94,19 @@ pub(crate) struct Recorder {
     /// In a closed loop every operation starts when it is meant to: its service time is its response time, and is not
     /// recorded twice.
     is_closed_loop: bool,
+    /// What the next flush records.
+    alike: Option<Alike>,
+}
+
+/// Operations of one kind that started together and were done together: whatever is recorded of one is recorded of all.
+#[derive(Clone, Copy, Debug)]
+struct Alike {
+    kind: Kind,
+    intended: Instant,
+    started: Instant,
+    now: Instant,
+    ops: u64,
+    misses: u64,
 }
 
 /// A part of the run outside of the window.
@@ -209,6 +222,7 @@ impl Recorder {
             interval_end: None,
             shown,
             is_closed_loop: false,
+            alike: None,
         }
     }
 
@@ -217,6 +231,44 @@ impl Recorder {
         Self {
             is_closed_loop: true,
             ..Self::new(shown, interval_length)
+        }
+    }
+
+    /// Records an operation that was done at `now`, and whether it counts as a miss, by the next [`flush`](Self::flush).
+    /// Many that go out in one write and are answered in one read are recorded as one.
+    pub(crate) fn done_soon(
+        &mut self,
+        kind: Kind,
+        misses: u64,
+        sent: &Sent,
+        now: Instant,
+        stop: &Stop,
+    ) {
+        if let Some(of) = &mut self.alike
+            && of.kind == kind
+            && of.now == now
+            && of.started == sent.started
+            && of.intended == sent.intended
+        {
+            of.ops += 1;
+            of.misses += misses;
+            return;
+        }
+        self.flush(stop);
+        self.alike = Some(Alike {
+            kind,
+            intended: sent.intended,
+            started: sent.started,
+            now,
+            ops: 1,
+            misses,
+        });
+    }
+
+    /// Records what was left to be recorded soon.
+    pub(crate) fn flush(&mut self, stop: &Stop) {
+        if let Some(of) = self.alike.take() {
+            self.record_done(of, stop);
         }
     }
 
@@ -230,7 +282,27 @@ impl Recorder {
         now: Instant,
         stop: &Stop,
     ) {
-        let Some((response, is_late)) = self.answered(ops, sent, now, stop) else {
+        let alike = Alike {
+            kind,
+            intended: sent.intended,
+            started: sent.started,
+            now,
+            ops,
+            misses,
+        };
+        self.record_done(alike, stop);
+    }
+
+    fn record_done(&mut self, alike: Alike, stop: &Stop) {
+        let Alike {
+            kind,
+            intended,
+            started,
+            now,
+            ops,
+            misses,
+        } = alike;
+        let Some((response, is_late)) = self.answered(ops, intended, now, stop) else {
             return;
         };
         let of = self.kinds.entry(kind).or_insert_with(Record::new);
@@ -240,7 +312,7 @@ impl Recorder {
         }
         record(&mut of.response, response, ops);
         if !self.is_closed_loop {
-            let service = now.saturating_duration_since(sent.started);
+            let service = now.saturating_duration_since(started);
             record(&mut of.service, service, ops);
         }
     }
@@ -254,7 +326,7 @@ impl Recorder {
         now: Instant,
         stop: &Stop,
     ) {
-        let Some((response, is_late)) = self.answered(1, sent, now, stop) else {
+        let Some((response, is_late)) = self.answered(1, sent.intended, now, stop) else {
             return;
         };
         let of = self.kinds.entry(kind).or_insert_with(Record::new);
@@ -274,12 +346,12 @@ impl Recorder {
     fn answered(
         &mut self,
         ops: u64,
-        sent: &Sent,
+        intended: Instant,
         now: Instant,
         stop: &Stop,
     ) -> Option<(Duration, bool)> {
-        let response = now.saturating_duration_since(sent.intended);
-        if !stop.is_warm(sent.intended) {
+        let response = now.saturating_duration_since(intended);
+        if !stop.is_warm(intended) {
             self.warmup.completed += ops;
             record(&mut self.warmup.response, response, ops);
             return None;
@@ -344,6 +416,11 @@ impl Recorder {
         self.shown.sent(ops);
     }
 
+    /// Says how many operations are under way, all together.
+    pub(crate) fn under_way(&self, ops: u64) {
+        self.shown.in_flight.store(ops, Ordering::Relaxed);
+    }
+
     /// Records how late an operation started for which there was room all the time.
     pub(crate) fn late_start(&mut self, lateness: Duration, started: Instant, stop: &Stop) {
         if stop.is_warm(started) {
@@ -384,8 +461,9 @@ impl Recorder {
         &mut self.interval
     }
 
-    /// Ends the last interval, and completes what is the same twice.
+    /// Ends the last interval, and completes what is the same twice. Everything was flushed before.
     pub(crate) fn finish(&mut self) {
+        debug_assert!(self.alike.is_none(), "a flush is missing");
         if self.is_closed_loop {
             for of in self.kinds.values_mut() {
                 of.service = of.response.clone();
@@ -465,155 +543,4 @@ pub(crate) fn unanswered(waited: Duration) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::operation::Asked;
-    use super::*;
-
-    const MS: Duration = Duration::from_millis(1);
-
-    struct Case {
-        start: Instant,
-        stop: Stop,
-        recorder: Recorder,
-    }
-
-    impl Case {
-        /// Measures from 10 ms to 20 ms after its start.
-        fn new() -> Self {
-            let start = Instant::now();
-            Self {
-                start,
-                stop: Stop::new(start, 10 * MS, Some(10 * MS), None),
-                recorder: Recorder::new(Arc::default(), 4 * MS),
-            }
-        }
-
-        fn sent(&self, intended: u32, started: u32) -> Sent {
-            let kind = Kind::Read;
-            Sent {
-                asked: vec![Asked { kind, key: 0 }; 4],
-                calls: Vec::new(),
-                intended: self.start + intended * MS,
-                started: self.start + started * MS,
-            }
-        }
-
-        /// Of four reads, one of which found nothing.
-        fn answer(&mut self, intended: u32, started: u32, answered: u32) {
-            let sent = self.sent(intended, started);
-            let now = self.start + answered * MS;
-            self.recorder.done(Kind::Read, 4, 1, &sent, now, &self.stop);
-        }
-
-        fn fail(&mut self, started: u32, answered: u32, message: &str) {
-            let sent = self.sent(started, started);
-            let now = self.start + answered * MS;
-            let failure = Failure::new(Code::Aborted, message, Outcome::NotApplied);
-            self.recorder
-                .failed(Kind::Read, failure, &sent, now, &self.stop);
-        }
-
-        fn read(&self) -> &Record {
-            &self.recorder.kinds[&Kind::Read]
-        }
-    }
-
-    fn ms(histogram: &Histogram<u64>) -> f64 {
-        (histogram.max() as f64 / 1e6).round()
-    }
-
-    #[test]
-    fn only_the_window_is_measured_and_the_rest_is_told() {
-        let mut case = Case::new();
-        case.answer(0, 0, 1); // warm-up
-        case.answer(9, 9, 11); // begun in the warm-up
-        case.answer(11, 11, 20); // measured
-        case.answer(15, 15, 45); // late
-        let read = case.read();
-        assert_eq!((read.completed, read.late, read.misses), (4, 4, 1));
-        assert_eq!(case.recorder.kinds.len(), 1);
-        assert_eq!(case.recorder.late_max(), 30 * MS);
-        assert_eq!(case.recorder.warmup.completed, 8);
-        assert_eq!(case.recorder.drain.completed, 4);
-    }
-
-    #[test]
-    fn a_late_answer_shows_in_the_latencies() {
-        let mut case = Case::new();
-        case.answer(15, 15, 45);
-        let read = case.read();
-        assert_eq!(read.completed, 0);
-        assert_eq!(read.response.len(), 4);
-        assert_eq!((ms(&read.response), ms(&read.service)), (30.0, 30.0));
-    }
-
-    #[test]
-    fn workers_are_lost_until_the_end() {
-        let mut case = Case::new();
-        for lost in [15, 12, 21] {
-            let now = case.start + lost * MS;
-            case.recorder.lose_worker(now, &case.stop);
-        }
-        let mut sum = Recorder::new(Arc::default(), MS);
-        sum.add(&case.recorder);
-        sum.add(&case.recorder);
-        assert_eq!(sum.lost(), (4, Some(case.start + 12 * MS)));
-    }
-
-    #[test]
-    fn response_time_counts_from_the_intended_start() {
-        let mut case = Case::new();
-        case.answer(11, 16, 18);
-        let read = case.read();
-        assert_eq!((ms(&read.response), ms(&read.service)), (7.0, 2.0));
-    }
-
-    #[test]
-    fn failures_count_always_and_keep_their_first_words() {
-        let mut case = Case::new();
-        case.fail(0, 1, "one");
-        case.fail(0, 1, "two");
-        case.fail(12, 13, "three");
-        case.fail(15, 31, "four");
-
-        let mut sum = Recorder::new(Arc::default(), MS);
-        sum.add(&case.recorder);
-        sum.add(&case.recorder);
-        let read = &sum.kinds[&Kind::Read];
-        assert_eq!((read.completed, read.failed_ops()), (0, 8));
-        assert_eq!(ms(&read.failed["ABORTED"]), 16.0);
-        assert_eq!(sum.messages["ABORTED"], "one");
-        assert_eq!((sum.warmup.failed, sum.drain.failed), (4, 2));
-    }
-
-    #[test]
-    fn a_refusal_is_an_answer_with_latencies_of_its_own() {
-        let mut case = Case::new();
-        case.answer(11, 11, 12);
-        let sent = case.sent(11, 12);
-        let now = case.start + 16 * MS;
-        let (recorder, stop) = (&mut case.recorder, &case.stop);
-        recorder.refused(Kind::Read, "KEY_EXISTS", &sent, now, stop);
-        let read = case.read();
-        assert_eq!((read.completed, read.refused["KEY_EXISTS"]), (5, 1));
-        assert_eq!((ms(&read.response), ms(&read.refused_response)), (1.0, 5.0));
-    }
-
-    #[test]
-    fn intervals_add_up_to_the_window() {
-        let mut case = Case::new();
-        for answered in [11, 12, 14, 19, 20, 25] {
-            case.answer(10, 10, answered);
-        }
-        case.fail(12, 19, "why");
-        case.recorder.finish();
-        let intervals = case.recorder.shown.take_intervals();
-        let counts: Vec<_> = intervals
-            .iter()
-            .map(|of| (of.index, of.completed, of.failed))
-            .collect();
-        // From 10, 14 and 18 ms on.
-        assert_eq!(counts, [(0, 8, 0), (1, 4, 0), (2, 8, 1)]);
-        assert_eq!(case.read().completed, 20);
-    }
-}
+mod tests;

@@ -180,7 +180,10 @@ impl Worker {
             },
             stop,
         };
-        let spare = settling.settle(sent, answer, now);
+        settling.settle(&sent, answer, now);
+        recorder.flush(stop);
+        let mut spare = sent.asked;
+        spare.clear();
         self.lane.give_spare(spare);
     }
 

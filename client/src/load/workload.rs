@@ -106,6 +106,11 @@ impl Plot {
         )
     }
 
+    /// Whether what is sent follows from answers.
+    pub(crate) fn learns(self) -> bool {
+        matches!(self, Self::Script(Script::Cas | Script::F | Script::Mixed))
+    }
+
     /// Whether it writes.
     pub(crate) fn writes(self) -> bool {
         match self {
@@ -157,6 +162,11 @@ impl Plot {
             .bytes()
             .all(|it| it.is_ascii_digit())
             .then_some(digits)
+    }
+
+    /// A Read of a key.
+    pub(crate) fn read(self, number: u64) -> Call {
+        Call::Op(read(self.key_name(number)))
     }
 
     /// What a worker does, and how often each.
@@ -281,40 +291,51 @@ impl Workload {
 
     /// The next operation, which is meant to start so many nanoseconds after the run.
     pub(crate) fn next(&mut self, intended_nanos: u64) -> (Asked, Call) {
-        if let Some(next) = self.follow_ups.pop_front() {
-            return next;
+        let (asked, call) = self.draw(intended_nanos);
+        (asked, call.unwrap_or_else(|| self.plot.read(asked.key)))
+    }
+
+    /// As [`next`](Self::next), but a plain Read of a key, which is always the same, is not put into words: `None`.
+    pub(crate) fn draw(&mut self, intended_nanos: u64) -> (Asked, Option<Call>) {
+        if let Some((asked, call)) = self.follow_ups.pop_front() {
+            return (asked, Some(call));
         }
         let step = self.draw_step();
         let key = match step {
             Step::Insert => self.keys.add(),
             _ => self.keys.draw(&mut self.rng),
         };
-        let name = self.plot.key_name(key);
-        let ask = |kind: Kind, op: op::Op| (Asked { kind, key }, Call::Op(op));
+        let plot = self.plot;
+        let name = || plot.key_name(key);
+        let a_read = Asked {
+            kind: Kind::Read,
+            key,
+        };
+        let ask = |kind: Kind, op: op::Op| (Asked { kind, key }, Some(Call::Op(op)));
         match step {
-            Step::Read => ask(Kind::Read, read(name)),
+            Step::Read => (a_read, None),
             Step::Modify => {
                 self.modifying += 1;
-                ask(Kind::Read, read(name))
+                (a_read, None)
             }
-            Step::Write | Step::Insert => ask(Kind::Write, self.write(name, None)),
+            Step::Write | Step::Insert => ask(Kind::Write, self.write(name(), None)),
             Step::Stamp => {
                 let stamp = i64::try_from(intended_nanos).unwrap_or(i64::MAX);
                 let write = v1::WriteRequest {
-                    key: name,
+                    key: name(),
                     value: Some(int(stamp)),
                     ..v1::WriteRequest::default()
                 };
                 ask(Kind::Write, op::Op::Write(write))
             }
             Step::CompareAndSet => match self.known.get(&key) {
-                Some(&revision) => ask(Kind::CompareAndSet, self.write(name, Some(revision))),
-                None => ask(Kind::Read, read(name)),
+                Some(&revision) => ask(Kind::CompareAndSet, self.write(name(), Some(revision))),
+                None => (a_read, None),
             },
             Step::Add => {
                 let delta = self.rng.random_range(1..=8);
                 let add = v1::AddRequest {
-                    key: name,
+                    key: name(),
                     delta,
                     ..v1::AddRequest::default()
                 };
@@ -322,7 +343,7 @@ impl Workload {
             }
             Step::Delete => {
                 let delete = v1::DeleteRequest {
-                    key: name,
+                    key: name(),
                     ..v1::DeleteRequest::default()
                 };
                 ask(Kind::Delete, op::Op::Delete(delete))
@@ -330,7 +351,7 @@ impl Workload {
             Step::Transition => {
                 let to = STATES[self.rng.random_range(0..STATES.len())].to_owned();
                 let transition = v1::TransitionRequest {
-                    key: name,
+                    key: name(),
                     to,
                     ..v1::TransitionRequest::default()
                 };
@@ -339,7 +360,11 @@ impl Workload {
             Step::Scan => {
                 // The keys whose names differ from this one's in the last digits alone.
                 let prefix = match self.plot {
-                    Plot::Script(Script::E) => name[..name.len() - SCAN_DIGITS].to_owned(),
+                    Plot::Script(Script::E) => {
+                        let mut name = name();
+                        name.truncate(name.len() - SCAN_DIGITS);
+                        name
+                    }
                     _ => MIXED_PREFIX.to_owned(),
                 };
                 let list = v1::ListRequest {
@@ -351,11 +376,11 @@ impl Workload {
                     ..v1::ListRequest::default()
                 };
                 let kind = Kind::List;
-                (Asked { kind, key }, Call::List(list))
+                (Asked { kind, key }, Some(Call::List(list)))
             }
             Step::Batch => {
                 let kind = Kind::Batch;
-                (Asked { kind, key }, Call::Batch(self.batch(key)))
+                (Asked { kind, key }, Some(Call::Batch(self.batch(key))))
             }
             Step::Renew => {
                 let session = self.session.as_ref();
@@ -364,18 +389,14 @@ impl Workload {
                     create_revision: session.map_or(0, |session| session.create_revision),
                 };
                 let kind = Kind::Renew;
-                (Asked { kind, key }, Call::Renew(renew))
+                (Asked { kind, key }, Some(Call::Renew(renew)))
             }
         }
     }
 
     /// Learns from an answer.
     pub(crate) fn answered(&mut self, asked: Asked, verdict: &Verdict, reply: Option<&Reply>) {
-        let learns = matches!(
-            self.plot,
-            Plot::Script(Script::Cas | Script::F | Script::Mixed)
-        );
-        if !learns {
+        if !self.plot.learns() {
             return;
         }
         use v1::op_result::Result as Answer;

@@ -45,6 +45,7 @@ impl Connection {
             );
             return Err(Violation::new(Reason::FLOW_CONTROL_ERROR, text));
         }
+        let is_narrow = stream.window_used > self.config.stream_window / 2;
         // Almost always: the first DATA is the whole message, and it stays where it is until the trailers come.
         if matches!(stream.body, Body::Empty)
             && let Some(at) = input.payload_at
@@ -72,15 +73,15 @@ impl Connection {
             let failure = Failure::malformed("the answer ends without trailers");
             return self.fail_ended(head.stream, failure, on_event);
         }
-        self.widen_stream(head.stream);
+        if is_narrow {
+            self.widen_stream(head.stream);
+        }
         Ok(())
     }
 
     /// Lets the server send more on a stream whose message is not whole.
     fn widen_stream(&mut self, id: u32) {
-        if let Some(stream) = self.streams.get(id)
-            && stream.window_used > self.config.stream_window / 2
-        {
+        if let Some(stream) = self.streams.get(id) {
             let used = mem::take(&mut stream.window_used);
             frame::put_window_update(&mut self.outgoing.output, id, used);
         }

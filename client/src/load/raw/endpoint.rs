@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 #[cfg(test)]
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::connection::{Config, Connection, Event};
 use super::poller::Poller;
@@ -151,16 +151,23 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Reads what is there, as long as `buffer` is filled, and tells what became of calls. When the socket has ended, so
-    /// has the connection: all its calls have their events, and [`Connection::closed`] says why.
+    /// Reads what is there, as long as `buffer` is filled, and tells what became of calls, and when that was read. When
+    /// the socket has ended, so has the connection: all its calls have their events, and [`Connection::closed`] says why.
+    ///
+    /// What came in one read was all there when it was read, and has that time. The last of some hundred small answers
+    /// are looked at some ten microseconds later; that is the generator's doing, and no part of their latency.
     ///
     /// What the callback begins is written by the next [`flush`](Self::flush).
     pub(crate) fn read<F>(&mut self, buffer: &mut [u8], mut on_event: F)
     where
-        F: FnMut(&mut Connection, Event<'_>),
+        F: FnMut(&mut Connection, Event<'_>, Instant),
     {
         for _ in 0..READS_MAX {
-            let count = match self.socket.read(buffer) {
+            let read = self.socket.read(buffer);
+            let now = Instant::now();
+            let on_event =
+                |connection: &mut Connection, event: Event<'_>| on_event(connection, event, now);
+            let count = match read {
                 Ok(0) => {
                     let why = match self.write_error.take() {
                         Some(error) => format!("the connection broke: {error}"),
@@ -177,7 +184,7 @@ impl Endpoint {
                         .close(&format!("the connection broke: {error}"), on_event);
                 }
             };
-            let received = self.connection.receive(&buffer[..count], &mut on_event);
+            let received = self.connection.receive(&buffer[..count], on_event);
             // A socket that gave less has no more: asking again would cost as much as reading.
             if received.is_err() || count < buffer.len() {
                 return;

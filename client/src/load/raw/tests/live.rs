@@ -52,7 +52,10 @@ impl Worker {
         for ready in ready {
             assert_eq!(ready.key, 3);
             if ready.readable {
-                self.endpoint.read(&mut self.buffer, &mut on_event);
+                self.endpoint
+                    .read(&mut self.buffer, |connection, event, _| {
+                        on_event(connection, event)
+                    });
             }
         }
     }
@@ -286,7 +289,7 @@ fn a_socket_that_ends_ends_its_calls() {
         endpoint.flush(&poller).unwrap();
         poller.wait(Some(timeout)).unwrap();
         assert!(poller.ready().any(|ready| ready.readable));
-        endpoint.read(&mut [0; 100], |_, event| events.push(event.into()));
+        endpoint.read(&mut [0; 100], |_, event, _| events.push(event.into()));
     }
     assert!(
         matches!(
@@ -316,7 +319,7 @@ fn a_full_socket_is_written_to_when_it_has_room() {
     ];
     std::io::Write::write_all(&mut peer, &wide.concat()).unwrap();
     poller.wait(None).unwrap();
-    endpoint.read(&mut [0; 1_000], |_, _| {});
+    endpoint.read(&mut [0; 1_000], |_, _, _| {});
     let method = Method::new("host", "/s.S/M", &[], None).unwrap();
     let body: Vec<u8> = (0..3_000_000_u32).map(|at| at as u8).collect();
     endpoint.connection().send(&method, 1, &body).unwrap();
