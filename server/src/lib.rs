@@ -22,6 +22,9 @@
 
 mod arguments;
 mod backup;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 pub mod commands;
 pub mod config;
 mod convert;

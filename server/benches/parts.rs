@@ -1,0 +1,366 @@
+//! What the parts of the server cost by themselves: the map, the machine, the codec, and the way to the owner and back.
+//!
+//! `cargo bench -p soloist-server --features bench`; with `-- NAME` only some of it. `bench/README.md` tells more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hint::black_box;
+use std::time::{Duration, SystemTime};
+
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use prost::Message as _;
+use soloist::v1;
+use soloist_server::bench::{decode_frame, encode_frame};
+use soloist_server::config::{Limits, MailboxLimits};
+use soloist_server::machine::{
+    Add, Condition, DefineMachine, Delete, Entry, Key, List, ListShows, Machine, Operation,
+    Purpose, Read, State, StateMachine, Time, Transition, Value, Write, WriteTerms,
+};
+use soloist_server::owner::{self, Clock, EachFrame, OwnerLimits, Unread};
+use tokio::runtime::{self, Runtime};
+use tokio::time::Instant;
+
+const FEW: u64 = 5;
+const MANY: u64 = 1_000_000;
+const VALUE_BYTES: usize = 100;
+const ANSWER_BYTES: usize = 4 << 20;
+
+/// Names of 16 bytes, as `bench/compare` has them.
+fn key(number: u64) -> Key {
+    Key::from(format!("key:{number:012}"))
+}
+
+/// A key that no cache expects: the golden ratio's multiples are spread evenly. Source: Knuth, "The Art of Computer
+/// Programming", 6.4.
+fn scattered(turn: &mut u64, keys: u64) -> Key {
+    *turn = turn.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    key(*turn % keys)
+}
+
+fn now() -> Time {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Time::since_epoch(since_epoch.expect("it is later than 1970"))
+}
+
+fn int(value: i64) -> Option<Value> {
+    Some(Value::Int(value))
+}
+
+fn write(key: Key, value: Option<Value>) -> Write {
+    Write {
+        key,
+        value,
+        terms: None,
+    }
+}
+
+fn read(key: Key) -> Read {
+    Read { key, expect: None }
+}
+
+fn machine_of(keys: u64) -> StateMachine {
+    let mut machine = StateMachine::new(Limits::default().store_limits());
+    for number in 0..keys {
+        let write = write(key(number), int(1));
+        machine.write(write, None, now()).expect("there is room");
+    }
+    machine
+}
+
+/// The map of entries by itself.
+fn map(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("map");
+    let entry = Entry {
+        value: Value::Int(1),
+        revision: 1,
+        create_revision: 1,
+        attached: None,
+    };
+    for keys in [FEW, 1_000, MANY] {
+        let mut map: BTreeMap<Key, Entry> = BTreeMap::new();
+        for number in 0..keys {
+            map.insert(key(number), entry.clone());
+        }
+        let mut turn = 0;
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(BenchmarkId::new("get", keys), |bencher| {
+            bencher.iter_batched(
+                || scattered(&mut turn, keys),
+                |key| black_box(map.get(key.as_str()).is_some()),
+                BatchSize::SmallInput,
+            );
+        });
+        group.bench_function(BenchmarkId::new("insert over", keys), |bencher| {
+            bencher.iter_batched(
+                || (scattered(&mut turn, keys), entry.clone()),
+                |(key, entry)| map.insert(key, entry),
+                BatchSize::SmallInput,
+            );
+        });
+        group.bench_function(BenchmarkId::new("range of 100", keys), |bencher| {
+            bencher.iter_batched(
+                || scattered(&mut turn, keys),
+                |key| map.range(key..).take(100).count(),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+/// What the machine does with one operation.
+fn machine(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("machine");
+    group.throughput(Throughput::Elements(1));
+    let time = now();
+    let text = || Some(Value::Bytes(vec![7; VALUE_BYTES].into()));
+    type Make = Box<dyn Fn(Key) -> Operation>;
+    let kinds: [(&str, Make); 5] = [
+        ("read", Box::new(|key| Operation::Read(read(key)))),
+        (
+            "write int",
+            Box::new(|key| Operation::Write(write(key, int(2)))),
+        ),
+        (
+            "write 100 bytes",
+            Box::new(move |key| Operation::Write(write(key, text()))),
+        ),
+        (
+            "add",
+            Box::new(|key| {
+                let terms = None;
+                Operation::Add(Add {
+                    key,
+                    delta: 1,
+                    terms,
+                })
+            }),
+        ),
+        (
+            "compare and set, refused",
+            Box::new(|key| {
+                let terms = WriteTerms {
+                    expect: Some(Condition::Revision(i64::MAX)),
+                    ..WriteTerms::default()
+                };
+                Operation::Write(Write {
+                    terms: Some(Box::new(terms)),
+                    ..write(key, int(2))
+                })
+            }),
+        ),
+    ];
+    for keys in [FEW, MANY] {
+        let mut machine = machine_of(keys);
+        let mut turn = 0;
+        for (kind, make) in &kinds {
+            // Ints for what adds to them.
+            if *kind == "add" {
+                for number in 0..keys {
+                    let write = write(key(number), int(1));
+                    machine.write(write, None, time).expect("there is room");
+                }
+            }
+            group.bench_function(BenchmarkId::new(*kind, keys), |bencher| {
+                bencher.iter_batched(
+                    || vec![make(scattered(&mut turn, keys))],
+                    |operations| machine.apply_each(operations, &[], ANSWER_BYTES, time),
+                    BatchSize::SmallInput,
+                );
+            });
+        }
+        group.bench_function(BenchmarkId::new("delete, then write", keys), |bencher| {
+            bencher.iter_batched(
+                || scattered(&mut turn, keys),
+                |key| {
+                    let delete = Delete {
+                        key: key.clone(),
+                        expect: None,
+                    };
+                    machine.delete(delete, None, time).expect("nothing forbids");
+                    let write = write(key, int(1));
+                    machine.write(write, None, time).expect("there is room")
+                },
+                BatchSize::SmallInput,
+            );
+        });
+        group.bench_function(BenchmarkId::new("16 writes at once", keys), |bencher| {
+            bencher.iter_batched(
+                || {
+                    let keys = (0..16).map(|_| scattered(&mut turn, keys));
+                    keys.map(|key| Operation::Write(write(key, int(3))))
+                        .collect::<Vec<_>>()
+                },
+                |operations| machine.apply_all(operations, None, ANSWER_BYTES, time),
+                BatchSize::SmallInput,
+            );
+        });
+        let list = List {
+            prefix: "key:".into(),
+            after: None,
+            page_size: 100,
+            page_bytes: ANSWER_BYTES,
+            shows: ListShows::Entries,
+        };
+        group.bench_function(BenchmarkId::new("list of 100", keys), |bencher| {
+            bencher.iter(|| machine.list(&list));
+        });
+    }
+    let mut machine = StateMachine::new(Limits::default().store_limits());
+    define_ring(&mut machine);
+    machine
+        .write(write(key(0), int(1)), None, time)
+        .expect("there is room");
+    let mut moves = ["b", "a"].into_iter().cycle();
+    group.bench_function("transition", |bencher| {
+        bencher.iter_batched(
+            || Transition {
+                key: key(0),
+                to: moves.next().expect("for ever").into(),
+                terms: None,
+            },
+            |transition| machine.transition(transition, None, time).expect("it may"),
+            BatchSize::NumIterations(2),
+        );
+    });
+    group.finish();
+}
+
+/// Two states, and a way from each to the other.
+fn define_ring(machine: &mut StateMachine) {
+    let state = |name: &str, next: &str| {
+        let next = BTreeSet::from([next.into()]);
+        (
+            name.into(),
+            State {
+                next,
+                timeout: None,
+            },
+        )
+    };
+    let define = DefineMachine {
+        machine: Machine {
+            name: "ring".into(),
+            key_prefix: "key:".into(),
+            initial: "a".into(),
+            states: BTreeMap::from([state("a", "b"), state("b", "a")]),
+            revision: 0,
+        },
+        expect: None,
+        purpose: Purpose::Define,
+    };
+    machine.define_machine(define).expect("it is well-formed");
+}
+
+/// Frames on the wire: by hand, beside the generated messages.
+fn codec(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("codec");
+    let limits = Limits::default();
+    for operations in [1_u64, 64] {
+        let ops = (0..operations).map(|number| v1::Op {
+            op: Some(v1::op::Op::Read(v1::ReadRequest {
+                key: key(number).to_string(),
+                expect: None,
+            })),
+        });
+        let frame = v1::PipelineRequest {
+            ops: ops.collect(),
+            ..v1::PipelineRequest::default()
+        };
+        let message = frame.encode_to_vec();
+        group.throughput(Throughput::Elements(operations));
+        group.bench_function(BenchmarkId::new("decode", operations), |bencher| {
+            bencher.iter(|| decode_frame(&message, &limits));
+        });
+        group.bench_function(
+            BenchmarkId::new("decode, generated", operations),
+            |bencher| {
+                bencher.iter(|| v1::PipelineRequest::decode(message.as_slice()));
+            },
+        );
+        let mut machine = machine_of(operations);
+        let reads = || (0..operations).map(|number| Operation::Read(read(key(number))));
+        let mut answer = || machine.apply_each(reads().collect(), &[], ANSWER_BYTES, now());
+        let mut buf = Vec::new();
+        group.bench_function(BenchmarkId::new("encode", operations), |bencher| {
+            bencher.iter_batched(
+                &mut answer,
+                |answer| {
+                    buf.clear();
+                    encode_frame(answer, &mut buf);
+                },
+                BatchSize::SmallInput,
+            );
+        });
+        let generated = v1::PipelineResponse::decode(buf.as_slice()).expect("it is one");
+        group.bench_function(
+            BenchmarkId::new("encode, generated", operations),
+            |bencher| {
+                bencher.iter(|| {
+                    buf.clear();
+                    generated.encode(&mut buf)
+                });
+            },
+        );
+    }
+    group.finish();
+}
+
+/// To the owner and back, everything on one thread.
+fn owner(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("owner");
+    let runtime: Runtime = runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("the system has a thread");
+    let _entered = runtime.enter();
+    let limits = OwnerLimits {
+        mailbox: MailboxLimits::default(),
+        answer_bytes: ANSWER_BYTES,
+        watches: 1,
+    };
+    let (handle, _task) = owner::spawn(machine_of(FEW), Clock::set(now()), limits);
+    let by = || Instant::now() + Duration::from_secs(60);
+
+    for callers in [1_u64, 110] {
+        group.throughput(Throughput::Elements(callers));
+        group.bench_function(BenchmarkId::new("reads at once", callers), |bencher| {
+            bencher.iter(|| {
+                runtime.block_on(async {
+                    let calls =
+                        (0..callers).map(|caller| handle.read(read(key(caller % FEW)), by()));
+                    futures_util::future::join_all(calls).await
+                })
+            });
+        });
+    }
+    for operations in [1_u64, 16, 64, 512] {
+        group.throughput(Throughput::Elements(operations));
+        group.bench_function(BenchmarkId::new("frame of reads", operations), |bencher| {
+            bencher.iter(|| {
+                let reads = (0..operations).map(|turn| Operation::Read(read(key(turn % FEW))));
+                let frame = EachFrame {
+                    operations: reads.collect(),
+                    named: Vec::new(),
+                };
+                let unread = Unread::new(ANSWER_BYTES);
+                let pending = handle.apply_each(vec![frame], unread, by());
+                runtime.block_on(pending.expect("there is room").answer())
+            });
+        });
+    }
+    group.finish();
+}
+
+fn briefly() -> Criterion {
+    Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(1))
+        .sample_size(20)
+}
+
+criterion_group! {
+    name = parts;
+    config = briefly();
+    targets = map, machine, codec, owner
+}
+criterion_main!(parts);
