@@ -83,6 +83,10 @@ pub const SPARE_DESCRIPTORS: u64 = 64;
 /// File descriptors that each thread takes for itself (event queue, wake-up, signals).
 pub const THREAD_DESCRIPTORS: u64 = 4;
 
+/// Bytes that a connection reads before others on its thread have their turn: some 250 calls, as many as it may have under
+/// way, which take a millisecond or two.
+pub const TURN_BYTES: usize = 32 * KIB;
+
 /// How far apart a thread's own timers are; see `server.rs`. Calls that have longer to live set theirs without a system
 /// call. Waking ten times a second costs a core less than a ten-thousandth of its time.
 pub const TIMER_PULSE: Duration = Duration::from_millis(100);
@@ -410,7 +414,8 @@ impl Default for Limits {
 #[command(next_help_heading = "Limits on the owner's mailbox")]
 pub struct MailboxLimits {
     /// Messages (unary calls and frames) that may wait for the owner. Beyond, calls are refused with OVERLOADED at
-    /// once: a longer queue would only make everybody late.
+    /// once: a longer queue would only make everybody late. Frames of one connection also beyond as many as there are
+    /// places left, so that there is always room for others.
     #[arg(long = "mailbox-messages", value_name = "N", env = "SOLOIST_MAILBOX_MESSAGES",
           default_value_t = Self::DEFAULT.messages, value_parser = bytes(1, MIB))]
     pub messages: usize,

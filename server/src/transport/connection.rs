@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::router::Router;
+use super::turns::InTurns;
 use crate::config::{LOCAL_ERROR_RESET_STREAMS_MAX, TransportLimits};
 
 /// The first bytes of every HTTP/2 connection. Source: RFC 9113, section 3.4.
@@ -50,7 +51,7 @@ pub(super) async fn serve(
             return Err(format!("no HTTP/2 preface within {:?}", limits.preface_timeout).into());
         }
     }
-    let io = tokio::io::join(Cursor::new(preface).chain(reader), writer);
+    let io = InTurns::new(Cursor::new(preface).chain(reader), writer);
 
     let mut http2 = http2::Builder::new(TokioExecutor::new());
     http2

@@ -5,6 +5,7 @@ mod connection;
 mod framing;
 mod messages;
 mod router;
+mod turns;
 mod until_drain;
 
 use std::fs::File;
