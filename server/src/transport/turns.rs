@@ -13,14 +13,17 @@ use crate::config::TURN_BYTES;
 /// HTTP/2 reads as long as there is something to read, which with a window of a megabyte is thousands of calls, and all that
 /// time the answers of other connections wait. So after some bytes it is told that there is no more for now, and woken at once.
 ///
-/// Writes are not vectored. h2 hands every answer from 256 bytes on to a vectored socket by itself, a system call for each;
-/// to another one it copies them together up to 1 KiB each.
+/// h2 asks once, when it begins, whether writes are vectored, and if so hands every answer from 256 bytes on to the socket by
+/// itself, a system call for each; if not, it copies them together up to 1 KiB each. Whether to write a larger answer with what
+/// is in front of it in one system call, it asks each time. So writes are vectored from the second on.
 #[derive(Debug)]
 pub(super) struct InTurns<R, W> {
     reader: R,
     writer: W,
     /// Bytes that were read in this turn.
     taken: usize,
+    /// Whether something was written.
+    begun: bool,
 }
 
 impl<R, W> InTurns<R, W> {
@@ -29,6 +32,7 @@ impl<R, W> InTurns<R, W> {
             reader,
             writer,
             taken: 0,
+            begun: false,
         }
     }
 }
@@ -61,7 +65,20 @@ impl<R: Unpin, W: AsyncWrite + Unpin> AsyncWrite for InTurns<R, W> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.begun = true;
         Pin::new(&mut self.writer).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.writer).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.begun && self.writer.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -78,6 +95,8 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
+
+    use tokio::io::AsyncWriteExt as _;
 
     use super::*;
 
@@ -111,6 +130,14 @@ mod tests {
             assert!((TURN_BYTES..TURN_BYTES + 1000).contains(&read), "{read}");
             assert_eq!(woken.0.load(Ordering::Relaxed), turn);
         }
+    }
+
+    #[tokio::test]
+    async fn writes_are_vectored_from_the_second_on() {
+        let (writer, _peer) = tokio::net::UnixStream::pair().unwrap();
+        let mut socket = InTurns::new(tokio::io::empty(), writer);
         assert!(!socket.is_write_vectored());
+        socket.write_all(b"settings").await.unwrap();
+        assert!(socket.is_write_vectored());
     }
 }
