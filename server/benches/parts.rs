@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use prost::Message as _;
 use soloist::v1;
-use soloist_server::bench::{decode_frame, encode_frame};
+use soloist_server::bench::{Map, decode_frame, encode_frame};
 use soloist_server::config::{Limits, MailboxLimits};
 use soloist_server::machine::{
     Add, Condition, DefineMachine, Delete, Entry, Key, List, ListShows, Machine, Operation,
@@ -76,30 +76,40 @@ fn map(criterion: &mut Criterion) {
         attached: None,
     };
     for keys in [FEW, 1_000, MANY] {
-        let mut map: BTreeMap<Key, Entry> = BTreeMap::new();
+        let mut map = Map::default();
         for number in 0..keys {
-            map.insert(key(number), entry.clone());
+            map.insert(&key(number), entry.clone());
         }
         let mut turn = 0;
         group.throughput(Throughput::Elements(1));
         group.bench_function(BenchmarkId::new("get", keys), |bencher| {
             bencher.iter_batched(
                 || scattered(&mut turn, keys),
-                |key| black_box(map.get(key.as_str()).map(|entry| entry.revision)),
+                |key| black_box(map.get(&key)),
                 BatchSize::SmallInput,
             );
         });
         group.bench_function(BenchmarkId::new("insert over", keys), |bencher| {
             bencher.iter_batched(
-                || (scattered(&mut turn, keys), entry.clone()),
-                |(key, entry)| map.insert(key, entry),
+                || scattered(&mut turn, keys),
+                |key| map.insert(&key, entry.clone()),
+                BatchSize::SmallInput,
+            );
+        });
+        group.bench_function(BenchmarkId::new("remove and insert", keys), |bencher| {
+            bencher.iter_batched(
+                || scattered(&mut turn, keys),
+                |key| {
+                    map.remove(&key);
+                    map.insert(&key, entry.clone());
+                },
                 BatchSize::SmallInput,
             );
         });
         group.bench_function(BenchmarkId::new("range of 100", keys), |bencher| {
             bencher.iter_batched(
                 || scattered(&mut turn, keys),
-                |key| map.range(key..).take(100).count(),
+                |key| map.bytes_from(&key, 100),
                 BatchSize::SmallInput,
             );
         });

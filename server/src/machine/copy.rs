@@ -10,6 +10,7 @@ use std::ops::Bound;
 use super::StateMachine;
 use super::effect::{Answered, OpenedSession};
 use super::machines::Machine;
+use super::store::{EntryRef, Store};
 use super::value::{Entry, Key, Revision};
 use crate::mutants::mutant;
 
@@ -83,7 +84,7 @@ impl Copies {
     }
 
     /// A key changes from what it was.
-    pub(super) fn changes(&mut self, key: &Key, previous: Option<&Entry>) {
+    pub(super) fn changes(&mut self, key: &Key, previous: Option<EntryRef<'_>>) {
         for copying in &mut self.copying {
             if mutant("snapshot-of-no-moment") {
                 continue;
@@ -94,7 +95,7 @@ impl Copies {
 }
 
 impl Copying {
-    fn changes(&mut self, key: &Key, previous: Option<&Entry>) {
+    fn changes(&mut self, key: &Key, previous: Option<EntryRef<'_>>) {
         let Keys::Going {
             after,
             changed,
@@ -110,7 +111,7 @@ impl Copying {
         *bytes += size_of::<(Key, Entry)>()
             + key.as_str().len()
             + previous.map_or(0, |entry| entry.value.byte_len());
-        changed.insert(key.clone(), previous.cloned());
+        changed.insert(key.clone(), previous.map(EntryRef::to_entry));
         if *bytes > self.bytes_max {
             self.keys = Keys::Lost;
         }
@@ -164,7 +165,7 @@ impl StateMachine {
                 changed,
                 bytes: _,
             } => {
-                let entries = slice(&self.entries, after.as_ref(), changed, count_max, bytes_max);
+                let entries = slice(&self.store, after.as_ref(), changed, count_max, bytes_max);
                 if let Slice {
                     last: Some(last),
                     entries,
@@ -212,14 +213,14 @@ struct Slice {
 
 /// The keys after `after`, as they were before `changed`.
 fn slice(
-    entries: &BTreeMap<Key, Entry>,
+    store: &Store,
     after: Option<&Key>,
     changed: &BTreeMap<Key, Option<Entry>>,
     count_max: usize,
     bytes_max: usize,
 ) -> Slice {
     let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.as_str()));
-    let present = entries.range::<str, _>((from, Bound::Unbounded));
+    let present = store.range(from);
     let mut slice = Slice {
         entries: Vec::new(),
         last: None,
@@ -233,7 +234,7 @@ fn slice(
         slice.last = Some(key.clone());
         if let Some(entry) = entry {
             bytes += key.as_str().len() + entry.value.byte_len();
-            slice.entries.push((key.clone(), entry.clone()));
+            slice.entries.push((key.clone(), entry.to_entry()));
         }
     }
     slice
@@ -242,9 +243,9 @@ fn slice(
 /// Keys in order, as they were before they changed: `changed` has those that did, and stands in for what is there now. None
 /// for a key that was not there.
 pub(super) fn as_of<'a>(
-    present: impl Iterator<Item = (&'a Key, &'a Entry)>,
+    present: impl Iterator<Item = (&'a Key, EntryRef<'a>)>,
     changed: impl Iterator<Item = (&'a Key, &'a Option<Entry>)>,
-) -> impl Iterator<Item = (&'a Key, Option<&'a Entry>)> {
+) -> impl Iterator<Item = (&'a Key, Option<EntryRef<'a>>)> {
     AsOf {
         present: present.peekable(),
         changed: changed.peekable(),
@@ -258,10 +259,10 @@ struct AsOf<P: Iterator, C: Iterator> {
 
 impl<'a, P, C> Iterator for AsOf<P, C>
 where
-    P: Iterator<Item = (&'a Key, &'a Entry)>,
+    P: Iterator<Item = (&'a Key, EntryRef<'a>)>,
     C: Iterator<Item = (&'a Key, &'a Option<Entry>)>,
 {
-    type Item = (&'a Key, Option<&'a Entry>);
+    type Item = (&'a Key, Option<EntryRef<'a>>);
 
     fn next(&mut self) -> Option<Self::Item> {
         let Some((changed, _)) = self.changed.peek().copied() else {
@@ -272,6 +273,6 @@ where
         }
         self.present.next_if(|(key, _)| *key == changed);
         let (key, entry) = self.changed.next()?;
-        Some((key, entry.as_ref()))
+        Some((key, entry.as_ref().map(EntryRef::from)))
     }
 }

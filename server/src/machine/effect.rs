@@ -6,6 +6,7 @@ use super::copy::Copies;
 use super::history::{Change, ChangeCause, Keeps};
 use super::machines::Machine;
 use super::requests::{Answer, Request};
+use super::store::EntryRef;
 use super::time::Time;
 use super::value::{Entry, Key, Name, Revision};
 use crate::mutants::mutant;
@@ -118,8 +119,8 @@ impl Followers {
         key: &Key,
         revision: Revision,
         cause: ChangeCause,
-        entry: Option<&Entry>,
-        previous: Option<&Entry>,
+        entry: Option<EntryRef<'_>>,
+        previous: Option<EntryRef<'_>>,
     ) {
         self.copies.changes(key, previous);
         if mutant("expiry-not-kept") && cause == ChangeCause::Expired
@@ -132,8 +133,8 @@ impl Followers {
                 key: key.clone(),
                 revision,
                 cause,
-                entry: entry.cloned(),
-                previous: previous.cloned(),
+                entry: entry.map(EntryRef::to_entry),
+                previous: previous.map(EntryRef::to_entry),
                 keeps: Keeps::Previous,
             }));
         }

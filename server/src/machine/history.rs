@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use record::Record;
 
 use super::effect::{Effect, Followers};
+use super::store::EntryRef;
 use super::value::{Entry, Key, Revision};
 
 /// What a change that is not plain costs beside its key and values.
@@ -189,7 +190,7 @@ impl History {
     }
 
     /// A key changes in a way that watches are not told.
-    pub(super) fn changes_unseen(&mut self, key: &Key, previous: &Entry) {
+    pub(super) fn changes_unseen(&mut self, key: &Key, previous: EntryRef<'_>) {
         if let Some(followers) = &mut self.followers {
             followers.copies.changes(key, Some(previous));
         }
@@ -216,30 +217,24 @@ impl History {
         key: &Key,
         revision: Revision,
         cause: ChangeCause,
-        entry: Option<&Entry>,
-        previous: Option<Entry>,
+        entry: Option<EntryRef<'_>>,
+        previous: Option<EntryRef<'_>>,
     ) {
         if self.batch.is_none()
             && let Some(followers) = &mut self.followers
         {
-            followers.changed(key, revision, cause, entry, previous.as_ref());
+            followers.changed(key, revision, cause, entry, previous);
         }
-        if self.batch.is_none() && record::is_plain(entry) && record::is_plain(previous.as_ref()) {
-            let chunk = self.chunk(revision);
-            let before = chunk.records.len();
-            let records = &mut chunk.records;
-            record::put(records, key, revision, cause, entry, previous.as_ref());
-            let bytes = chunk.records.len() - before;
-            chunk.count += 1;
-            self.kept(bytes);
+        if self.batch.is_none() && record::is_plain(entry) && record::is_plain(previous) {
+            self.keep_plain(key, revision, cause, entry, previous);
             return;
         }
         let change = Change {
             key: key.clone(),
             revision,
             cause,
-            entry: entry.cloned(),
-            previous,
+            entry: entry.map(EntryRef::to_entry),
+            previous: previous.map(EntryRef::to_entry),
             keeps: Keeps::Previous,
         };
         match &mut self.batch {
@@ -283,8 +278,8 @@ impl History {
                     &change.key,
                     change.revision,
                     change.cause,
-                    change.entry.as_ref(),
-                    change.previous.as_ref(),
+                    change.entry.as_ref().map(EntryRef::from),
+                    change.previous.as_ref().map(EntryRef::from),
                 );
             }
             if !keeps_previous {
@@ -295,8 +290,15 @@ impl History {
         }
     }
 
-    /// Keeps a change as it is.
+    /// Keeps a change.
     pub(super) fn keep(&mut self, change: Change) {
+        let entry = change.entry.as_ref().map(EntryRef::from);
+        let previous = change.previous.as_ref().map(EntryRef::from);
+        let plain = record::is_plain(entry) && record::is_plain(previous);
+        if plain && change.keeps == Keeps::Previous {
+            self.keep_plain(&change.key, change.revision, change.cause, entry, previous);
+            return;
+        }
         let bytes = change.byte_len() + RICH_BYTES;
         let chunk = self.chunk(change.revision);
         chunk.records.push(record::RICH);
@@ -304,6 +306,24 @@ impl History {
         chunk.rich.push(change);
         chunk.count += 1;
         self.kept(bytes + 1);
+    }
+
+    #[inline]
+    fn keep_plain(
+        &mut self,
+        key: &Key,
+        revision: Revision,
+        cause: ChangeCause,
+        entry: Option<EntryRef<'_>>,
+        previous: Option<EntryRef<'_>>,
+    ) {
+        let chunk = self.chunk(revision);
+        let before = chunk.records.len();
+        let records = &mut chunk.records;
+        record::put(records, key, revision, cause, entry, previous);
+        let bytes = chunk.records.len() - before;
+        chunk.count += 1;
+        self.kept(bytes);
     }
 
     /// The chunk for the next change, which is of this revision.
@@ -446,7 +466,9 @@ mod tests {
             previous,
             ..
         } = change.clone();
-        history.record(&key, revision, cause, entry.as_ref(), previous);
+        let (entry, previous) = (entry.as_ref(), previous.as_ref());
+        let entry = entry.map(EntryRef::from);
+        history.record(&key, revision, cause, entry, previous.map(EntryRef::from));
     }
 
     fn batch(history: &mut History, changes: &[Change]) {

@@ -409,8 +409,8 @@ impl StateMachine {
             before => {
                 before.map_or(Ok(()), |before| stays(before, |_| false))?;
                 let mut keys = self
-                    .entries
-                    .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+                    .store
+                    .range(Bound::Included(prefix))
                     .take_while(|(key, _)| key.as_str().starts_with(prefix))
                     .take(Stranded::COUNT_MAX);
                 if let Some((example, _)) = keys.next() {
@@ -486,12 +486,17 @@ impl StateMachine {
             .by_prefix
             .remove(defined.machine.key_prefix.as_str());
         for (_, key) in defined.occupants.values().flatten() {
-            let entry = self.entries.get_mut(key.as_str());
+            let slot = self.store.slot(key.as_str());
+            let entry = self.store.at(slot);
             let entry = entry.expect("a key that stands somewhere is there");
             self.history.changes_unseen(key, entry);
-            self.used_bytes -= entry_bytes(key.as_str(), entry);
-            entry.attached = Attached::of(entry.lifetime().cloned(), None);
-            self.used_bytes += entry_bytes(key.as_str(), entry);
+            self.used_bytes -= entry_bytes(key, entry);
+            let left = Entry {
+                attached: Attached::of(entry.lifetime().cloned(), None),
+                ..entry.to_entry()
+            };
+            self.used_bytes += entry_bytes(key, (&left).into());
+            self.store.put(slot, key, left);
         }
     }
 
@@ -532,24 +537,17 @@ impl StateMachine {
         let Some((key, place)) = self.machines().next_timeout(now) else {
             return false;
         };
-        let entry = self.entries.get_mut(key.as_str());
+        let slot = self.store.slot(key.as_str());
+        let entry = self.store.at(slot);
         let entry = entry.expect("a key that stands somewhere is there");
         self.revision += 1;
         let moved = Entry {
-            value: entry.value.clone(),
+            value: entry.value.to_value(),
             revision: self.revision,
             create_revision: entry.create_revision,
             attached: Attached::of(entry.lifetime().cloned(), Some(place)),
         };
-        let previous = std::mem::replace(entry, moved);
-        self.index.replaced(
-            &key,
-            previous.attached.as_deref(),
-            entry.attached.as_deref(),
-        );
-        let cause = ChangeCause::TimedOut;
-        self.history
-            .record(&key, self.revision, cause, Some(entry), Some(previous));
+        self.put(slot, &key, moved, ChangeCause::TimedOut);
         true
     }
 

@@ -15,13 +15,13 @@ mod rejection;
 mod replay;
 mod requests;
 mod sessions;
+mod store;
 #[cfg(test)]
 mod tests;
 mod time;
 mod value;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use add::{Beyond, Bounds};
@@ -45,12 +45,14 @@ use requests::{Replayable, Requests};
 pub use sessions::{
     CloseOutcome, LivingSession, OpenOutcome, OpenSession, SESSION_SLICE, Session, SessionLife,
 };
+use store::EntryRef;
+pub(crate) use store::Store;
 pub use time::Time;
 pub use value::{Attached, Entry, Key, Lifetime, Name, Place, Revision, Value};
 pub use watch::{Lost, News, Watch, WatchBatch, WatchFrom, WatchShows, WatchTarget};
 
-/// What one key costs beside its own bytes and its value's, as `Info.used_bytes` counts it: about the entry, its
-/// place in the table and the allocator's rounding.
+/// What one key costs beside its own bytes and its value's, as `Info.used_bytes` counts it: about its revisions, its place
+/// in the tree, and the allocator's rounding.
 const KEY_OVERHEAD_BYTES: u64 = 64;
 
 /// What a lifetime or a state costs beside that: where it is kept, and where it is found when its time has come.
@@ -99,7 +101,7 @@ pub struct Usage {
 /// The whole state. Its owner is the only one to hold it.
 #[derive(Debug)]
 pub struct StateMachine {
-    entries: BTreeMap<Key, Entry>,
+    store: Store,
     index: Index,
     history: History,
     requests: Requests,
@@ -117,7 +119,7 @@ impl StateMachine {
     #[must_use]
     pub fn new(limits: StoreLimits) -> Self {
         Self {
-            entries: BTreeMap::new(),
+            store: Store::new(),
             index: Index::default(),
             history: History::new(limits.ring_changes, limits.ring_bytes),
             requests: Requests::new(
@@ -140,7 +142,7 @@ impl StateMachine {
 
     /// Refuses if there is too little space on disk.
     fn disk_has_space(&self) -> Result<(), Cause> {
-        has_space(self.disk)
+        self.disk.map_or(Ok(()), |low| Err(Cause::DiskFull(low)))
     }
 
     /// The store revision.
@@ -155,7 +157,7 @@ impl StateMachine {
         Usage {
             revision: self.revision,
             oldest_revision: self.history.oldest(),
-            key_count: self.entries.len(),
+            key_count: self.store.len(),
             used_bytes: self.used_bytes,
             session_count: self.index.sessions.len(),
             machine_count: self.index.machines.len(),
@@ -207,7 +209,7 @@ impl StateMachine {
         })?;
         if let (Some(request), Some(previous)) = (request, outcome.replayed_previous()) {
             // It is shown again, in another answer.
-            room.take(Some(previous))
+            room.take(Some(previous.into()))
                 .map_err(|cause| Rejection::of(&request.id, cause))?;
         }
         Ok(outcome)
@@ -389,53 +391,48 @@ impl StateMachine {
 
     /// Takes a key away, which is there.
     fn remove(&mut self, key: &Key, revision: Revision, cause: ChangeCause) {
-        let (key, previous) = self
-            .entries
-            .remove_entry(key)
-            .expect("only a key that is there is taken away");
-        self.used_bytes -= entry_bytes(key.as_str(), &previous);
-        if previous.attached.is_some() {
-            self.index
-                .replaced(&key, previous.attached.as_deref(), None);
+        let previous = self.store.get(key.as_str());
+        let previous = previous.expect("only a key that is there is taken away");
+        self.used_bytes -= entry_bytes(key, previous);
+        if let Some(attached) = previous.attached {
+            self.index.replaced(key, Some(attached), None);
         }
         self.history
-            .record(&key, revision, cause, None, Some(previous));
+            .record(key, revision, cause, None, Some(previous));
+        self.store.remove(key.as_str());
     }
 
     /// Puts back what the first operations of a refused frame had changed, the last change first.
     fn roll_back(&mut self, revision: Revision) {
         for change in self.history.take_back().into_iter().rev() {
             let Change { key, previous, .. } = change;
-            let bytes = |entry: &Entry| entry_bytes(key.as_str(), entry);
-            let after = self.entries.get(key.as_str());
-            self.used_bytes += previous.as_ref().map_or(0, bytes);
+            let after = self.store.get(key.as_str());
+            let before = previous.as_ref().map(EntryRef::from);
+            let bytes = |entry| entry_bytes(&key, entry);
+            self.used_bytes += before.map_or(0, bytes);
             self.used_bytes -= after.map_or(0, bytes);
-            let attached = |entry: Option<&Entry>| entry.and_then(|entry| entry.attached.clone());
-            let (undone, restored) = (attached(after), attached(previous.as_ref()));
+            let attached =
+                |entry: Option<EntryRef<'_>>| entry.and_then(|entry| entry.attached.cloned());
+            let (undone, restored) = (attached(after), attached(before));
             if undone.is_some() || restored.is_some() {
                 self.index
                     .replaced(&key, undone.as_deref(), restored.as_deref());
             }
             match previous {
-                Some(previous) => self.entries.insert(key, previous),
-                None => self.entries.remove(key.as_str()),
-            };
+                Some(previous) => self.store.insert(&key, previous),
+                None => self.store.remove(key.as_str()),
+            }
         }
         self.revision = revision;
     }
 }
 
-/// Refuses where there is too little space on disk.
-fn has_space(disk: Option<DiskLow>) -> Result<(), Cause> {
-    disk.map_or(Ok(()), |low| Err(Cause::DiskFull(low)))
-}
-
 /// What one key counts towards `used_bytes`.
-fn entry_bytes(key: &str, entry: &Entry) -> u64 {
+fn entry_bytes(key: &Key, entry: EntryRef<'_>) -> u64 {
     let attached = if entry.attached.is_some() {
         ATTACHED_BYTES
     } else {
         0
     };
-    key.len() as u64 + entry.value.byte_len() as u64 + KEY_OVERHEAD_BYTES + attached
+    key.as_str().len() as u64 + entry.value.byte_len() as u64 + KEY_OVERHEAD_BYTES + attached
 }

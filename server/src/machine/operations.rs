@@ -1,11 +1,10 @@
 //! What each operation does to the state.
 
-use std::collections::btree_map::Entry as Slot;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::add::Bounds;
-use super::history::{ChangeCause, History};
+use super::history::ChangeCause;
 use super::index::Index;
 use super::machines::Machines;
 use super::operation::{
@@ -13,11 +12,12 @@ use super::operation::{
     ReadOutcome, Rest, SetLifetime, Transition, TransitionOutcome, TransitionTerms, Write,
     WriteAnswer, WriteOutcome,
 };
-use super::rejection::{Cause, DiskLow, Mismatch, Rejection};
+use super::rejection::{Cause, Mismatch, Rejection};
 use super::requests::Request;
+use super::store::{EntryRef, Slot, ValueRef};
 use super::time::Time;
 use super::value::{Attached, Entry, Key, Lifetime, Place, Revision, Value};
-use super::{StateMachine, StoreLimits, entry_bytes, has_space};
+use super::{StateMachine, entry_bytes};
 
 impl StateMachine {
     /// Reads one key.
@@ -38,6 +38,7 @@ impl StateMachine {
         entry: Option<&Entry>,
         revision: Revision,
     ) -> Result<ReadOutcome, Box<Rejection>> {
+        let entry = entry.map(EntryRef::from);
         check(read.expect.as_deref(), entry).map_err(|cause| Rejection::of(&read.key, cause))?;
         Ok(ReadOutcome {
             entry: entry.map(|entry| self.shown(entry)),
@@ -123,7 +124,7 @@ impl StateMachine {
         let mut bytes = 0;
         let mut entries = Vec::new();
         let mut rest = Rest::Nothing;
-        for (key, entry) in self.entries.range::<str, _>((from, Bound::Unbounded)) {
+        for (key, entry) in self.store.range(from) {
             if !key.as_str().starts_with(&list.prefix) {
                 break;
             }
@@ -146,7 +147,7 @@ impl StateMachine {
     }
 
     /// An entry as it is shown.
-    pub(super) fn shown(&self, entry: &Entry) -> Entry {
+    pub(super) fn shown(&self, entry: EntryRef<'_>) -> Entry {
         shown(entry, &self.index.machines)
     }
 
@@ -155,7 +156,7 @@ impl StateMachine {
         read: &Read,
         room: &mut AnswerRoom,
     ) -> Result<ReadOutcome, Box<Rejection>> {
-        let entry = self.entries.get(read.key.as_str());
+        let entry = self.store.get(read.key.as_str());
         check(read.expect.as_deref(), entry)
             .and_then(|()| room.take(entry))
             .map_err(|cause| Rejection::of(&read.key, cause))?;
@@ -174,14 +175,14 @@ impl StateMachine {
     ) -> Result<WriteOutcome, Box<Rejection>> {
         let Write { key, value, terms } = write;
         let terms = terms.as_deref();
-        let slot = self.entries.entry(key);
-        let refuse = |cause| Rejection::of(slot.key(), cause);
-        let present = present(&slot);
+        let refuse = |cause| Rejection::of(&key, cause);
+        let slot = self.store.slot(key.as_str());
+        let present = self.store.at(slot);
 
         check(terms.and_then(|terms| terms.expect.as_ref()), present).map_err(refuse)?;
         let value = match (value, present) {
             (Some(value), _) => value,
-            (None, Some(present)) => present.value.clone(),
+            (None, Some(present)) => present.value.to_value(),
             (None, None) => return Err(refuse(Cause::KeyNotFound)),
         };
         let lifetime = match terms.map(|terms| &terms.lifetime) {
@@ -192,15 +193,14 @@ impl StateMachine {
             value,
             revision,
             create_revision: present.map_or(revision, |entry| entry.create_revision),
-            attached: attached(&slot, lifetime, &self.index, now),
+            attached: attached(&key, present, lifetime, &self.index, now),
         };
-        let used_bytes =
-            space(self.used_bytes, &self.limits, self.disk, &slot, &entry).map_err(refuse)?;
+        let used_bytes = self.space(&key, present, &entry).map_err(refuse)?;
         let previous = match terms.map(|terms| terms.answer) {
             None | Some(WriteAnswer::Revisions) => None,
             Some(WriteAnswer::Previous) => {
                 room.take(present).map_err(refuse)?;
-                present.map(|entry| Box::new(shown(entry, &self.index.machines)))
+                present.map(|entry| Box::new(self.shown(entry)))
             }
         };
 
@@ -208,13 +208,7 @@ impl StateMachine {
         self.used_bytes = used_bytes;
         self.revision = revision;
         let create_revision = entry.create_revision;
-        put(
-            slot,
-            entry,
-            ChangeCause::Written,
-            &mut self.index,
-            &mut self.history,
-        );
+        self.put(slot, &key, entry, ChangeCause::Written);
         Ok(WriteOutcome {
             revision,
             create_revision,
@@ -231,9 +225,9 @@ impl StateMachine {
     ) -> Result<AddOutcome, Box<Rejection>> {
         let Add { key, delta, terms } = add;
         let terms = terms.as_deref();
-        let slot = self.entries.entry(key);
-        let refuse = |cause| Rejection::of(slot.key(), cause);
-        let present = present(&slot);
+        let refuse = |cause| Rejection::of(&key, cause);
+        let slot = self.store.slot(key.as_str());
+        let present = self.store.at(slot);
 
         check(terms.and_then(|terms| terms.expect.as_ref()), present).map_err(refuse)?;
         let lifetime = match (present, terms.map(|terms| &terms.lifetime)) {
@@ -241,9 +235,9 @@ impl StateMachine {
             // It has its own, or none.
             (Some(_), _) | (None, None) => None,
         };
-        let before = match present.map(|entry| &entry.value) {
+        let before = match present.map(|entry| entry.value.unshared()) {
             None => 0,
-            Some(Value::Int(int)) => *int,
+            Some(ValueRef::Int(int)) => int,
             Some(other) => return Err(refuse(Cause::NotAnInt { kind: other.kind() })),
         };
         let bounds = terms.map_or(Bounds::NONE, |terms| terms.bounds);
@@ -266,24 +260,17 @@ impl StateMachine {
             revision,
             create_revision: present.map_or(revision, |entry| entry.create_revision),
             attached: match present {
-                Some(present) => present.attached.clone(),
-                None => attached(&slot, lifetime, &self.index, now),
+                Some(present) => present.attached.cloned(),
+                None => attached(&key, None, lifetime, &self.index, now),
             },
         };
-        let used_bytes =
-            space(self.used_bytes, &self.limits, self.disk, &slot, &entry).map_err(refuse)?;
+        let used_bytes = self.space(&key, present, &entry).map_err(refuse)?;
 
         // Nothing refuses from here on.
         self.used_bytes = used_bytes;
         self.revision = revision;
         let create_revision = entry.create_revision;
-        put(
-            slot,
-            entry,
-            ChangeCause::Written,
-            &mut self.index,
-            &mut self.history,
-        );
+        self.put(slot, &key, entry, ChangeCause::Written);
         Ok(AddOutcome {
             revision,
             create_revision,
@@ -302,9 +289,9 @@ impl StateMachine {
         let Transition { key, to, terms } = transition;
         let TransitionTerms { expect, value } =
             terms.map_or_else(TransitionTerms::default, |terms| *terms);
-        let slot = self.entries.entry(key);
-        let refuse = |cause| Rejection::of(slot.key(), cause);
-        let present = present(&slot);
+        let refuse = |cause| Rejection::of(&key, cause);
+        let slot = self.store.slot(key.as_str());
+        let present = self.store.at(slot);
 
         check(expect.as_ref(), present).map_err(refuse)?;
         let present = present.ok_or_else(|| refuse(Cause::KeyNotFound))?;
@@ -313,25 +300,18 @@ impl StateMachine {
         let moved = machines.moved(place, to, now).map_err(refuse)?;
         let from = place.state.clone();
         let entry = Entry {
-            value: value.unwrap_or_else(|| present.value.clone()),
+            value: value.unwrap_or_else(|| present.value.to_value()),
             revision,
             create_revision: present.create_revision,
             attached: Attached::of(present.lifetime().cloned(), Some(moved)),
         };
-        let used_bytes =
-            space(self.used_bytes, &self.limits, self.disk, &slot, &entry).map_err(refuse)?;
+        let used_bytes = self.space(&key, Some(present), &entry).map_err(refuse)?;
 
         // Nothing refuses from here on.
         self.used_bytes = used_bytes;
         self.revision = revision;
         let create_revision = entry.create_revision;
-        put(
-            slot,
-            entry,
-            ChangeCause::Transitioned,
-            &mut self.index,
-            &mut self.history,
-        );
+        self.put(slot, &key, entry, ChangeCause::Transitioned);
         Ok(TransitionOutcome {
             revision,
             create_revision,
@@ -347,8 +327,8 @@ impl StateMachine {
         room: &mut AnswerRoom,
     ) -> Result<DeleteOutcome, Box<Rejection>> {
         let Delete { key, expect } = delete;
-        let present = self.entries.get(key.as_str());
-        let deletable = |entry: &Entry| match entry.place() {
+        let present = self.store.get(key.as_str());
+        let deletable = |entry: EntryRef<'_>| match entry.place() {
             Some(place) => self.index.machines.deletable(place),
             None => Ok(()),
         };
@@ -369,48 +349,47 @@ impl StateMachine {
             replayed: false,
         })
     }
-}
 
-fn present<'a>(slot: &'a Slot<'_, Key, Entry>) -> Option<&'a Entry> {
-    match slot {
-        Slot::Occupied(occupied) => Some(occupied.get()),
-        Slot::Vacant(_) => None,
+    /// What the store holds, in bytes, once `entry` is there. Only growth is refused: a full store can always be made
+    /// smaller.
+    fn space(&self, key: &Key, present: Option<EntryRef<'_>>, entry: &Entry) -> Result<u64, Cause> {
+        self.disk_has_space()?;
+        let limit = self.limits.store_bytes;
+        let freed = present.map_or(0, |entry| entry_bytes(key, entry));
+        let after = self.used_bytes - freed + entry_bytes(key, entry.into());
+        if after > limit && after > self.used_bytes {
+            return Err(Cause::StoreFull {
+                limit,
+                actual: after,
+            });
+        }
+        Ok(after)
     }
-}
 
-/// What the store holds, in bytes, once `entry` is in its slot. Only growth is refused: a full store can always be made
-/// smaller.
-fn space(
-    used_bytes: u64,
-    limits: &StoreLimits,
-    disk: Option<DiskLow>,
-    slot: &Slot<'_, Key, Entry>,
-    entry: &Entry,
-) -> Result<u64, Cause> {
-    has_space(disk)?;
-    let store_bytes_max = limits.store_bytes;
-    let key = slot.key().as_str();
-    let freed = present(slot).map_or(0, |entry| entry_bytes(key, entry));
-    let after = used_bytes - freed + entry_bytes(key, entry);
-    if after > store_bytes_max && after > used_bytes {
-        return Err(Cause::StoreFull {
-            limit: store_bytes_max,
-            actual: after,
-        });
+    /// Puts an entry into its slot.
+    pub(super) fn put(&mut self, slot: Slot, key: &Key, entry: Entry, cause: ChangeCause) {
+        let previous = self.store.at(slot);
+        let attached = previous.and_then(|previous| previous.attached);
+        if attached.is_some() || entry.attached.is_some() {
+            let before = attached.map(|attached| &**attached);
+            self.index.replaced(key, before, entry.attached.as_deref());
+        }
+        self.history
+            .record(key, entry.revision, cause, Some((&entry).into()), previous);
+        self.store.put(slot, key, entry);
     }
-    Ok(after)
 }
 
 /// The lifetime that an entry is to have.
 fn set_lifetime(
     set: &SetLifetime,
-    present: Option<&Entry>,
+    present: Option<EntryRef<'_>>,
     index: &Index,
     now: Time,
 ) -> Result<Option<Lifetime>, Cause> {
     Ok(match set {
         SetLifetime::Unlimited => None,
-        SetLifetime::Keep => present.and_then(Entry::lifetime).cloned(),
+        SetLifetime::Keep => present.and_then(EntryRef::lifetime).cloned(),
         SetLifetime::Ttl(ttl) => Some(Lifetime::Ttl {
             ttl: *ttl,
             ends: now + *ttl,
@@ -422,65 +401,33 @@ fn set_lifetime(
     })
 }
 
-/// What is to hang on a slot's entry: it stays where it stands in its machine, and a new one starts.
+/// What is to hang on an entry: it stays where it stands in its machine, and a new one starts.
 fn attached(
-    slot: &Slot<'_, Key, Entry>,
+    key: &Key,
+    present: Option<EntryRef<'_>>,
     lifetime: Option<Lifetime>,
     index: &Index,
     now: Time,
 ) -> Option<Arc<Attached>> {
-    let place = match slot {
-        Slot::Occupied(occupied) => {
-            let present = occupied.get();
-            if present.attached.is_none() && lifetime.is_none() {
-                return None;
-            }
-            present.place().cloned()
-        }
-        Slot::Vacant(vacant) => index.machines.start(vacant.key(), now),
+    let place = match present {
+        Some(present) if present.attached.is_none() && lifetime.is_none() => return None,
+        Some(present) => present.place().cloned(),
+        None => index.machines.start(key, now),
     };
     Attached::of(lifetime, place)
 }
 
-/// Puts an entry into its slot.
-pub(super) fn put(
-    slot: Slot<'_, Key, Entry>,
-    entry: Entry,
-    cause: ChangeCause,
-    index: &mut Index,
-    history: &mut History,
-) {
-    let revision = entry.revision;
-    match slot {
-        Slot::Vacant(vacant) => {
-            if entry.attached.is_some() {
-                index.replaced(vacant.key(), None, entry.attached.as_deref());
-            }
-            history.record(vacant.key(), revision, cause, Some(&entry), None);
-            vacant.insert(entry);
-        }
-        Slot::Occupied(mut occupied) => {
-            let previous = occupied.insert(entry);
-            let (key, entry) = (occupied.key(), occupied.get());
-            if previous.attached.is_some() || entry.attached.is_some() {
-                index.replaced(key, previous.attached.as_deref(), entry.attached.as_deref());
-            }
-            history.record(key, revision, cause, Some(entry), Some(previous));
-        }
-    }
-}
-
 /// An entry as it is shown: with when its state's timeout moves it on.
 #[inline]
-fn shown(entry: &Entry, machines: &Machines) -> Entry {
+fn shown(entry: EntryRef<'_>, machines: &Machines) -> Entry {
     match entry.place() {
         Some(place) => shown_at(entry, place, machines),
-        None => entry.clone(),
+        None => entry.to_entry(),
     }
 }
 
-fn shown_at(entry: &Entry, place: &Place, machines: &Machines) -> Entry {
-    let mut shown = entry.clone();
+fn shown_at(entry: EntryRef<'_>, place: &Place, machines: &Machines) -> Entry {
+    let mut shown = entry.to_entry();
     if let Some(timeout_at) = machines.timeout_at(place)
         && let Some(attached) = &mut shown.attached
         && let Some(place) = &mut Arc::make_mut(attached).place
@@ -491,7 +438,7 @@ fn shown_at(entry: &Entry, place: &Place, machines: &Machines) -> Entry {
 }
 
 /// Tells whether the condition holds for what is there.
-fn check(condition: Option<&Condition>, entry: Option<&Entry>) -> Result<(), Cause> {
+fn check(condition: Option<&Condition>, entry: Option<EntryRef<'_>>) -> Result<(), Cause> {
     let Some(condition) = condition else {
         return Ok(());
     };
@@ -511,7 +458,7 @@ fn check(condition: Option<&Condition>, entry: Option<&Entry>) -> Result<(), Cau
         }
         (Condition::Value(expected), entry) => entry.is_some_and(|entry| entry.value == *expected),
         (Condition::State(expected), entry) => {
-            let actual = entry.and_then(Entry::place).map(|place| &place.state);
+            let actual = entry.and_then(EntryRef::place).map(|place| &place.state);
             if actual != Some(expected) {
                 return Err(Cause::StateMismatch {
                     expected: expected.clone(),
@@ -532,9 +479,12 @@ fn check(condition: Option<&Condition>, entry: Option<&Entry>) -> Result<(), Cau
                 Condition::Value(value) => Condition::Value(value.head(SHOWN_BYTES_MAX)),
                 other => other.clone(),
             },
-            actual: entry.map(|entry| Entry {
-                value: entry.value.head(SHOWN_BYTES_MAX),
-                ..entry.clone()
+            actual: entry.map(|entry| {
+                let entry = entry.to_entry();
+                Entry {
+                    value: entry.value.head(SHOWN_BYTES_MAX),
+                    ..entry
+                }
             }),
         })))
     }
@@ -560,7 +510,7 @@ impl AnswerRoom {
     }
 
     /// Makes room for `entry`, or refuses the operation that would show it.
-    pub(super) fn take(&mut self, entry: Option<&Entry>) -> Result<(), Cause> {
+    pub(super) fn take(&mut self, entry: Option<EntryRef<'_>>) -> Result<(), Cause> {
         let used = self.used + entry.map_or(0, |entry| entry.value.byte_len());
         if used > self.limit {
             return Err(Cause::AnswerTooLarge {

@@ -5,7 +5,6 @@ use std::fmt;
 use super::effect::Effect;
 use super::history::{Change, ChangeCause};
 use super::machines::Machine;
-use super::operations::put;
 use super::time::Time;
 use super::value::{Entry, Key, Revision};
 use super::{Answered, OpenedSession, StateMachine, entry_bytes};
@@ -92,7 +91,7 @@ impl StateMachine {
                 ))
             }
             Some(entry) => self.replay_put(key, entry, cause),
-            None if self.entries.contains_key(&key) => {
+            None if self.store.get(key.as_str()).is_some() => {
                 self.remove(&key, revision, cause);
                 Ok(())
             }
@@ -106,12 +105,11 @@ impl StateMachine {
 
     fn replay_put(&mut self, key: Key, entry: Entry, cause: ChangeCause) -> Result<(), Unfit> {
         self.fits(&key, &entry)?;
-        let before = self.entries.get(&key);
-        let before = before.map_or(0, |entry| entry_bytes(key.as_str(), entry));
-        self.used_bytes -= before;
-        self.used_bytes += entry_bytes(key.as_str(), &entry);
-        let slot = self.entries.entry(key);
-        put(slot, entry, cause, &mut self.index, &mut self.history);
+        let slot = self.store.slot(key.as_str());
+        let before = self.store.at(slot);
+        self.used_bytes -= before.map_or(0, |entry| entry_bytes(&key, entry));
+        self.used_bytes += entry_bytes(&key, (&entry).into());
+        self.put(slot, &key, entry, cause);
         Ok(())
     }
 
@@ -135,11 +133,7 @@ impl StateMachine {
     /// [`Unfit`] if it is no entry of this state.
     pub fn restore_entry(&mut self, key: Key, entry: Entry) -> Result<(), Unfit> {
         self.fits(&key, &entry)?;
-        if self
-            .entries
-            .last_key_value()
-            .is_some_and(|(last, _)| *last >= key)
-        {
+        if self.store.last_key().is_some_and(|last| *last >= key) {
             return unfit(format!("{key:?} is out of order"));
         }
         if entry.revision > self.revision || entry.create_revision > entry.revision {
@@ -148,8 +142,8 @@ impl StateMachine {
         if entry.attached.is_some() {
             self.index.replaced(&key, None, entry.attached.as_deref());
         }
-        self.used_bytes += entry_bytes(key.as_str(), &entry);
-        self.entries.insert(key, entry);
+        self.used_bytes += entry_bytes(&key, (&entry).into());
+        self.store.insert(&key, entry);
         Ok(())
     }
 

@@ -263,7 +263,8 @@ impl StateMachine {
         let mut used = 0;
         let mut keys_of_session = BTreeMap::<_, usize>::new();
         let machines = self.list_machines(None, usize::MAX).items;
-        for (key, entry) in &self.entries {
+        self.store.assert_consistent();
+        for (key, entry) in &self.store.all() {
             let attached = if entry.attached.is_some() { 128 } else { 0 };
             used += key.as_str().len() + entry.value.byte_len() + 64 + attached;
             assert!(
@@ -313,8 +314,9 @@ impl StateMachine {
 
     /// What must be left in the index when no key is there: nothing.
     fn assert_index_ends_empty(mut self) {
-        for (key, entry) in std::mem::take(&mut self.entries) {
+        for (key, entry) in self.store.all() {
             self.index.replaced(&key, entry.attached.as_deref(), None);
+            self.store.remove(key.as_str());
         }
         let sessions = self.list_sessions(None, usize::MAX).items;
         for session in sessions {

@@ -16,7 +16,7 @@ pub type Revision = i64;
 pub type Name = Key;
 
 /// The name of a value: text whose form was checked where it came in (`arguments.rs`), compared byte by byte. One of up
-/// to 24 bytes, as most are, takes no allocation, neither in a message nor in the store.
+/// to 24 bytes, as most are, takes no allocation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key(CompactString);
 
@@ -113,13 +113,9 @@ pub struct Entry {
 impl Entry {
     /// Bytes of the names that it carries: of its session, machine and state.
     pub(super) fn names_byte_len(&self) -> usize {
-        let place = self.place();
-        let names = [
-            self.session(),
-            place.map(|place| &place.machine),
-            place.map(|place| &place.state),
-        ];
-        names.iter().flatten().map(|name| name.as_str().len()).sum()
+        self.attached
+            .as_ref()
+            .map_or(0, |attached| attached.names_byte_len())
     }
 
     /// When the key ends by itself, if it does.
@@ -131,10 +127,7 @@ impl Entry {
     /// The session that it ends with, if that is how it ends.
     #[must_use]
     pub fn session(&self) -> Option<&Name> {
-        match self.lifetime()? {
-            Lifetime::Session { id, .. } => Some(id),
-            Lifetime::Ttl { .. } => None,
-        }
+        self.attached.as_ref()?.session()
     }
 
     /// Stands nowhere any more, if it stood in this machine.
@@ -165,6 +158,25 @@ impl Attached {
     #[inline]
     pub(super) fn of(lifetime: Option<Lifetime>, place: Option<Place>) -> Option<Arc<Self>> {
         (lifetime.is_some() || place.is_some()).then(|| Arc::new(Self { lifetime, place }))
+    }
+
+    /// The session, if that is with which it ends.
+    pub(super) fn session(&self) -> Option<&Name> {
+        match self.lifetime.as_ref()? {
+            Lifetime::Session { id, .. } => Some(id),
+            Lifetime::Ttl { .. } => None,
+        }
+    }
+
+    /// Bytes of the names in it: of a session, a machine and a state.
+    pub(super) fn names_byte_len(&self) -> usize {
+        let place = self.place.as_ref();
+        let names = [
+            self.session(),
+            place.map(|place| &place.machine),
+            place.map(|place| &place.state),
+        ];
+        names.iter().flatten().map(|name| name.as_str().len()).sum()
     }
 }
 

@@ -305,7 +305,7 @@ impl StateMachine {
         }
         for change in &mut changes {
             for entry in change.entry.iter_mut().chain(&mut change.previous) {
-                *entry = self.shown(entry);
+                *entry = self.shown((&*entry).into());
             }
         }
         let mut caught_up = false;
@@ -359,8 +359,8 @@ impl StateMachine {
             None => Bound::Included(first),
         };
         let present = self
-            .entries
-            .range::<str, _>((from, Bound::Unbounded))
+            .store
+            .range(from)
             .take_while(|(key, _)| target.has(key.as_str()));
         let mut entries = Vec::new();
         let mut bytes = 0;

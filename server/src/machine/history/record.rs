@@ -1,12 +1,10 @@
 //! A plain change as a few bytes: of an entry that has a value and revisions alone, and no long value.
 
+use crate::machine::store::{COPIED_BYTES_MAX, EntryRef, ValueRef};
 use crate::machine::value::{Entry, Key, Revision, Value};
 use crate::varint;
 
 use super::{Change, ChangeCause, Keeps};
-
-/// Longest value that is copied; longer ones are shared with the store.
-const COPIED_BYTES_MAX: usize = 256;
 
 /// Stands where a change that is not plain comes in.
 pub(super) const RICH: u8 = 7;
@@ -26,7 +24,7 @@ const CAUSES: [ChangeCause; 6] = [
 
 /// Whether a change with this entry, after it or before, can be plain.
 #[inline]
-pub(super) fn is_plain(entry: Option<&Entry>) -> bool {
+pub(super) fn is_plain(entry: Option<EntryRef<'_>>) -> bool {
     entry.is_none_or(|entry| entry.attached.is_none() && entry.value.byte_len() <= COPIED_BYTES_MAX)
 }
 
@@ -37,10 +35,10 @@ pub(super) fn put(
     key: &Key,
     revision: Revision,
     cause: ChangeCause,
-    entry: Option<&Entry>,
-    previous: Option<&Entry>,
+    entry: Option<EntryRef<'_>>,
+    previous: Option<EntryRef<'_>>,
 ) {
-    let has = |flag, entry: Option<&Entry>| if entry.is_some() { flag } else { 0 };
+    let has = |flag, entry: Option<EntryRef<'_>>| if entry.is_some() { flag } else { 0 };
     let start = records.len();
     // The length is known at the end.
     records.extend([
@@ -53,12 +51,12 @@ pub(super) fn put(
     put_bytes(records, key.as_str().as_bytes());
     if let Some(entry) = entry {
         put_int(records, entry.create_revision);
-        put_value(records, &entry.value);
+        put_value(records, entry.value);
     }
     if let Some(previous) = previous {
         put_int(records, previous.revision);
         put_int(records, previous.create_revision);
-        put_value(records, &previous.value);
+        put_value(records, previous.value);
     }
     let len = u32::try_from(records.len() - start - HEAD).expect("keys and values are short");
     records[start + 1..start + HEAD].copy_from_slice(&len.to_le_bytes()[..3]);
@@ -77,20 +75,21 @@ fn put_bytes(records: &mut Vec<u8>, bytes: &[u8]) {
     records.extend_from_slice(bytes);
 }
 
-fn put_value(records: &mut Vec<u8>, value: &Value) {
-    match value {
-        Value::Int(int) => {
+fn put_value(records: &mut Vec<u8>, value: ValueRef<'_>) {
+    match value.unshared() {
+        ValueRef::Int(int) => {
             records.push(0);
-            put_int(records, *int);
+            put_int(records, int);
         }
-        Value::Text(text) => {
+        ValueRef::Text(text) => {
             records.push(1);
-            put_bytes(records, text.as_bytes());
+            put_bytes(records, text);
         }
-        Value::Bytes(bytes) => {
+        ValueRef::Bytes(bytes) => {
             records.push(2);
             put_bytes(records, bytes);
         }
+        ValueRef::Shared(_) => unreachable!("it was told what it shares"),
     }
 }
 

@@ -13,7 +13,7 @@ fn check_condition(
     for call in prepared {
         machine.call(call, at_ms(0)).unwrap();
     }
-    let present = machine.entries.get(key).cloned();
+    let present = machine.store.get(key).map(|entry| entry.to_entry());
     let revision = machine.usage().revision;
     let created = present
         .as_ref()

@@ -15,7 +15,7 @@ fn lasting(machine: &mut StateMachine, now: Time) -> String {
     let (answered, _) = machine.requests.copy(requests, usize::MAX, usize::MAX);
     format!(
         "{:?} {} {} {:?} {:?} {:?} {answered:?}",
-        machine.entries,
+        machine.store,
         machine.revision,
         machine.used_bytes,
         sessions,

@@ -452,7 +452,7 @@ fn a_key_changed_twice_in_one_frame_is_one_change() {
         "4 Transitioned m/1 2<1",
     ];
     assert_eq!(changes(&machine, 3), expected);
-    let entry = &machine.entries["b"];
+    let entry = machine.store.get("b").unwrap();
     assert_eq!(
         (entry.revision, entry.create_revision),
         (4, 4),

@@ -386,7 +386,11 @@ fn insert_present(call: &mut Call, machine: &StateMachine) {
         }
     };
     let condition = |key: &Key, condition: Option<&mut Condition>| {
-        let entry = machine.entries.get(key);
+        let entry = machine
+            .store
+            .get(key.as_str())
+            .map(|entry| entry.to_entry());
+        let entry = entry.as_ref();
         match condition {
             Some(Condition::Revision(revision)) if *revision == PRESENT => {
                 *revision = entry.map_or(0, |entry| entry.revision);
@@ -479,7 +483,7 @@ fn same(machine: &StateMachine, model: &Model) -> Result<(), TestCaseError> {
     machine.assert_consistent();
     prop_assert_eq!(machine.usage(), model.usage(0));
     prop_assert_eq!(machine.next_due(), model.next_due());
-    let entries: Vec<_> = machine.entries.clone().into_iter().collect();
+    let entries: Vec<_> = machine.store.all().into_iter().collect();
     prop_assert_eq!(entries, model.lines());
     let sessions = machine.list_sessions(None, usize::MAX).items;
     prop_assert_eq!(sessions, model.sessions());

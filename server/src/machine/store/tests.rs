@@ -1,0 +1,240 @@
+//! The store against the standard library's tree, and what its parts must not do.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::node::FANOUT;
+use super::*;
+use crate::machine::value::{Attached, Value};
+
+impl Store {
+    pub(in crate::machine) fn all(&self) -> BTreeMap<Key, Entry> {
+        let all = self.range(Bound::Unbounded);
+        all.map(|(key, entry)| (key.clone(), entry.to_entry()))
+            .collect()
+    }
+
+    /// Keys are in order, and everything is where it is looked for.
+    pub(in crate::machine) fn assert_consistent(&self) {
+        let mut last: Option<&Key> = None;
+        let mut count = 0;
+        self.root.assert_consistent(usize::MAX);
+        assert!(self.root.len() > 0);
+        for (at, branch) in self.root.items().iter().enumerate() {
+            branch.assert_consistent(FANOUT);
+            assert!(branch.len() > 0);
+            // In front of the very first there is none.
+            let first = &self.root.keys()[at];
+            assert!(last.is_none_or(|last| last < first), "{last:?} {first:?}");
+            for (at, leaf) in branch.items().iter().enumerate() {
+                leaf.assert_consistent(FANOUT);
+                let first = if at == 0 { first } else { &branch.keys()[at] };
+                assert!(last.is_none_or(|last| last < first), "{last:?} {first:?}");
+                let keys = leaf.keys();
+                assert!(
+                    last.is_none() || keys.iter().all(|key| first <= key),
+                    "{first:?} {keys:?}"
+                );
+                last = keys.last().or(last);
+                count += keys.len();
+            }
+        }
+        assert_eq!((self.len(), self.last_key()), (count, last));
+    }
+
+    /// How many keys are in each leaf.
+    fn leaves(&self) -> Vec<usize> {
+        let leaves = self.root.items().iter().flat_map(Node::items);
+        leaves.map(Node::len).collect()
+    }
+}
+
+impl<T> Node<T> {
+    /// Each key is found, and what is between two is not.
+    fn assert_consistent(&self, max: usize) {
+        let keys = self.keys();
+        assert!(keys.len() <= max && keys.len() == self.len());
+        assert!(keys.windows(2).all(|pair| pair[0] < pair[1]), "{keys:?}");
+        for (at, key) in keys.iter().enumerate() {
+            assert_eq!(self.find(key.as_str()), Ok(at), "{keys:?}");
+            let behind = format!("{key}\0");
+            if keys.get(at + 1).is_none_or(|next| next.as_str() != behind) {
+                assert_eq!(self.find(&behind), Err(at + 1), "{keys:?}");
+            }
+        }
+    }
+}
+
+fn entry(value: Value, revision: i64, create_revision: i64) -> Entry {
+    Entry {
+        value,
+        revision,
+        create_revision,
+        attached: None,
+    }
+}
+
+fn int(int: i64) -> Entry {
+    entry(Value::Int(int), 1, 1)
+}
+
+fn any_entry() -> impl Strategy<Value = Entry> {
+    // Around every length and number from which on something is written otherwise.
+    let length = prop_oneof![0..4_usize, 250..260_usize];
+    let value = prop_oneof![
+        any::<i64>().prop_map(Value::Int),
+        length
+            .clone()
+            .prop_map(|n| Value::Text("é".repeat(n / 2).into())),
+        length.prop_map(|n| Value::Bytes(vec![0xff; n].into())),
+    ];
+    let around = |n: u32| (1_i64 << n) - 2..(1_i64 << n) + 2;
+    let revision = prop_oneof![1..9_i64, around(32), around(33), around(62)];
+    let age = prop_oneof![Just(0), 0..4_i64, around(32), Just(i64::MAX)];
+    let attached = proptest::option::weighted(0.2, Just(Arc::new(Attached::default())));
+    (value, revision, age, attached).prop_map(|(value, revision, age, attached)| Entry {
+        attached,
+        ..entry(value, revision, revision - age.min(revision - 1))
+    })
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Insert(Entry),
+    Remove,
+    Range { excluded: bool },
+}
+
+fn any_step() -> impl Strategy<Value = (Key, Step)> {
+    let key = prop_oneof![
+        8 => "[ab\0]{0,6}",
+        1 => Just("k".repeat(127)),
+        1 => Just("k".repeat(128)),
+        1 => Just("é".repeat(500)),
+    ];
+    let step = prop_oneof![
+        3 => any_entry().prop_map(Step::Insert),
+        1 => Just(Step::Remove),
+        1 => any::<bool>().prop_map(|excluded| Step::Range { excluded }),
+    ];
+    (key.prop_map(Key::from), step)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn it_holds_what_a_tree_holds(steps in vec(any_step(), 1..60)) {
+        let (mut store, mut tree) = (Store::new(), BTreeMap::new());
+        for (key, step) in steps {
+            let text = key.as_str();
+            match step {
+                Step::Insert(entry) => {
+                    store.insert(&key, entry.clone());
+                    tree.insert(key.clone(), entry);
+                }
+                Step::Remove => {
+                    store.remove(text);
+                    tree.remove(text);
+                }
+                Step::Range { excluded } => {
+                    let from = if excluded { Bound::Excluded(text) } else { Bound::Included(text) };
+                    let range = store.range(from).map(|(key, entry)| (key.clone(), entry.to_entry()));
+                    let expected = tree.range::<str, _>((from, Bound::Unbounded));
+                    let expected = expected.map(|(key, entry)| (key.clone(), entry.clone()));
+                    prop_assert_eq!(range.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+                }
+            }
+            store.assert_consistent();
+            prop_assert_eq!(store.get(key.as_str()).map(EntryRef::to_entry), tree.get(&key).cloned());
+        }
+        prop_assert_eq!(store.all(), tree);
+    }
+}
+
+/// Numbers in an order that looks like none.
+fn scattered(count: usize) -> impl Iterator<Item = usize> {
+    // Prime to any count that is no multiple of it.
+    (0..count).map(move |n| n * 7_919 % count)
+}
+
+#[test]
+fn many_keys_come_and_go() {
+    const COUNT: usize = 4 * FANOUT * FANOUT;
+    for order in ["in order", "scattered", "backwards"] {
+        let numbers = || -> Box<dyn Iterator<Item = usize>> {
+            match order {
+                "in order" => Box::new(0..COUNT),
+                "backwards" => Box::new((0..COUNT).rev()),
+                _ => Box::new(scattered(COUNT)),
+            }
+        };
+        let key = |n: usize| Key::from(format!("{n:05}"));
+        let mut store = Store::new();
+        for (step, n) in numbers().enumerate() {
+            store.insert(&key(n), int(n as i64));
+            if step % 1_000 == 0 {
+                store.assert_consistent();
+            }
+        }
+        store.assert_consistent();
+        assert_eq!(store.len(), COUNT);
+        for (step, n) in numbers().enumerate() {
+            assert_eq!(
+                store.get(key(n).as_str()).unwrap().value,
+                Value::Int(n as i64)
+            );
+            // Every hundredth stays.
+            if n % 100 > 0 {
+                store.remove(key(n).as_str());
+            }
+            if step % 1_000 == 0 {
+                store.assert_consistent();
+            }
+        }
+        store.assert_consistent();
+        let left = store.all().into_values().map(|entry| entry.value);
+        let expected = (0..COUNT).step_by(100).map(|n| Value::Int(n as i64));
+        assert!(left.eq(expected), "{order}");
+        // Two neighbours have together more than are joined.
+        let leaves = store.leaves().len();
+        assert!(leaves <= 1 + 2 * store.len() / FEW, "{leaves}, {order}");
+        for n in (0..COUNT).step_by(100) {
+            store.remove(key(n).as_str());
+            store.assert_consistent();
+        }
+        assert_eq!(store.leaves(), [0], "{order}");
+        store.insert(&key(7), int(7));
+        store.assert_consistent();
+    }
+}
+
+#[test]
+fn leaves_are_full_after_keys_in_order() {
+    let mut store = Store::new();
+    for n in 0..2 * FANOUT * FANOUT {
+        store.insert(&Key::from(format!("{n:05}")), int(1));
+    }
+    assert_eq!(store.leaves(), vec![FANOUT; 2 * FANOUT]);
+    assert_eq!(store.root.len(), 2);
+}
+
+#[test]
+fn a_key_takes_few_bytes() {
+    // So many times there is a key: what it takes is what a server of millions of keys takes.
+    assert_eq!(size_of::<Key>() + size_of::<Record>(), 40);
+    let packed = |entry: Entry| match Record::new(entry) {
+        Record::Packed(packed) => packed.len(),
+        Record::Whole(_) => 0,
+    };
+    assert_eq!(packed(int(1)), 13);
+    assert_eq!(
+        packed(entry(Value::Text("x".repeat(100).into()), 9, 8)),
+        109
+    );
+    assert_eq!(packed(entry(Value::Text("x".repeat(257).into()), 9, 8)), 0);
+}
