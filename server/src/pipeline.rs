@@ -9,19 +9,22 @@
 //! What has arrived together goes to the owner together, as far as it is frames of operations that stand alone.
 //!
 //! The reader never stops reading, not even if the client does not take its answers: HTTP/2 counts unread frames
-//! against the whole connection. What keeps memory bounded is the queue of slots: a frame is sent to the owner only
-//! if there is a slot free to answer it, and refused otherwise. Refusals in a row are only counted. What the answers
-//! in the slots may hold is bounded for the connection as a whole (`owner/unread.rs`).
+//! against the whole connection. What keeps memory bounded are the places of a stream: a frame is sent to the owner only
+//! if there is a place for its answer, and refused otherwise. Refusals in a row are only counted. What the answers
+//! may hold is bounded for the connection as a whole (`owner/unread.rs`).
 
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use std::{iter, mem, vec};
+use std::{mem, vec};
 
 use bytes::Bytes;
 use futures_core::Stream;
 use soloist::codec::not_a_message;
-use tokio::sync::mpsc::{self, Permit};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -38,18 +41,18 @@ use crate::transport::Messages;
 /// The answers to frames that went to the owner together.
 type Answered = Vec<(EachOutcome, Held)>;
 
-/// The place of an answer in the stream.
+/// What is next in the stream. All but the end have a place, or several.
 enum Slot {
-    /// The first of frames that are on their way through the owner together.
-    First(Pending<Answered>),
-    /// A frame that went with the one in front of it.
-    Next,
+    /// So many frames that are on their way through the owner together, a place for each.
+    Each(Pending<Answered>, usize),
+    /// So many that could not be sent there.
+    NotSent(CallError, usize),
     /// An atomic frame, on its way through the owner.
     All(Pending<(AllOutcome, Held)>),
     /// A frame that never reached the owner.
     Refused(Refusal),
-    /// So many frames that found no slot.
-    Overloaded(u64),
+    /// So many frames that found no place, with one for all of them.
+    Overloaded(usize),
     /// The end of the stream.
     End(Result<(), Status>),
 }
@@ -61,21 +64,21 @@ pub(crate) fn serve(
     service: StateService,
     deadline: Deadline,
 ) -> impl Stream<Item = Result<Answer, Status>> + Send + 'static {
-    let frames_max = service.limits.max_frames_in_flight;
-    let (slots, answers) = mpsc::channel(frames_max);
+    let places = Arc::new(Places::of(service.limits.max_frames_in_flight));
+    let (slots, answers) = mpsc::channel(places.max);
     let reader = Reader {
         service,
         deadline: deadline.or_never(),
         slots,
+        places: Arc::clone(&places),
     };
     tokio::spawn(reader.run(frames));
     Answers {
         slots: answers,
+        places,
         first: None,
-        together: Ok(Vec::new().into_iter()),
+        owed: Owed::Each(Vec::new().into_iter()),
         timer: Timer::default(),
-        overloaded: 0,
-        frames_max,
     }
 }
 
@@ -84,6 +87,7 @@ struct Reader {
     /// The stream's own.
     deadline: Option<Instant>,
     slots: mpsc::Sender<Slot>,
+    places: Arc<Places>,
 }
 
 impl Reader {
@@ -103,7 +107,7 @@ impl Reader {
 
     /// Reads frames, and sends them to the owner, until the stream ends. Leaves the number of frames that are still
     /// owed a refusal in `overloaded`.
-    async fn read(&self, frames: &mut Messages, overloaded: &mut u64) -> Result<(), Status> {
+    async fn read(&self, frames: &mut Messages, overloaded: &mut usize) -> Result<(), Status> {
         let drain = self.service.drain.clone();
         let mut end = pin!(stream_end(self.deadline, drain, self.slots.clone()));
         loop {
@@ -111,10 +115,9 @@ impl Reader {
             // nothing: there are never more of them ready than fit into the stream's window.
             tokio::select! {
                 biased;
-                slot = self.slots.reserve(), if *overloaded > 0 => match slot {
-                    Ok(slot) => slot.send(Slot::Overloaded(mem::take(overloaded))),
-                    Err(_) => return Ok(()), // The client takes no more answers.
-                },
+                () = self.places.one_free(), if *overloaded > 0 => {
+                    self.put(Slot::Overloaded(mem::take(overloaded)), 1);
+                }
                 frame = frames.next() => match frame? {
                     Some(frame) => self.take(frame, frames, overloaded)?,
                     None => return Ok(()),
@@ -124,12 +127,24 @@ impl Reader {
         }
     }
 
-    /// Gives the last slots to what is owed and to the end. That nobody takes them means that the client has left.
-    async fn finish(&self, overloaded: u64, end: Result<(), Status>) {
+    /// Sends what is owed, and the end. That nobody takes them means that the client has left.
+    async fn finish(&self, overloaded: usize, end: Result<(), Status>) {
         if overloaded > 0 {
-            let _ = self.slots.send(Slot::Overloaded(overloaded)).await;
+            tokio::select! {
+                () = self.places.one_free() => self.put(Slot::Overloaded(overloaded), 1),
+                () = self.slots.closed() => return,
+            }
         }
         let _ = self.slots.send(Slot::End(end)).await;
+    }
+
+    /// Sends on what takes so many places, which are free.
+    fn put(&self, slot: Slot, places: usize) {
+        self.places.take(places);
+        if let Err(TrySendError::Full(_)) = self.slots.try_send(slot) {
+            unreachable!("there is room for all that have a place");
+        }
+        // Otherwise nobody takes answers any more.
     }
 
     /// Sends a frame, and all that arrived with it, to the owner. What comes back, now or later, has its place in the stream.
@@ -140,27 +155,31 @@ impl Reader {
         &self,
         frame: Bytes,
         frames: &mut Messages,
-        overloaded: &mut u64,
+        overloaded: &mut usize,
     ) -> Result<(), Status> {
+        if self.slots.is_closed() {
+            return Ok(());
+        }
         let now = Instant::now();
+        let mut free = self.places.free();
         let mut group = Group::default();
         let mut next = Some(frame);
         while let Some(message) = next {
-            match self.slots.try_reserve() {
-                Ok(slot) if *overloaded == 0 => {
-                    match frame::decode(&message, &self.service.limits) {
-                        Ok(Ok(frame)) => self.add(&mut group, slot, frame, now),
-                        Ok(Err(bad)) => {
-                            self.send(&mut group, now);
-                            slot.send(Slot::Refused(bad.into()));
-                        }
-                        Err(error) => {
-                            self.send(&mut group, now);
-                            return Err(not_a_message(&error));
-                        }
+            if free > 0 && *overloaded == 0 {
+                free -= 1;
+                match frame::decode(&message, &self.service.limits) {
+                    Ok(Ok(frame)) => self.add(&mut group, frame, now),
+                    Ok(Err(bad)) => {
+                        self.send(&mut group, now);
+                        self.put(Slot::Refused(bad.into()), 1);
+                    }
+                    Err(error) => {
+                        self.send(&mut group, now);
+                        return Err(not_a_message(&error));
                     }
                 }
-                _ => *overloaded += 1,
+            } else {
+                *overloaded += 1;
             }
             next = frames.take_arrived();
         }
@@ -169,7 +188,7 @@ impl Reader {
     }
 
     /// Adds a frame to the group, or sends it behind that.
-    fn add<'a>(&self, group: &mut Group<'a>, slot: Permit<'a, Slot>, frame: Frame, now: Instant) {
+    fn add(&self, group: &mut Group, frame: Frame, now: Instant) {
         let Frame {
             operations,
             done,
@@ -180,11 +199,11 @@ impl Reader {
                 if group.operations + operations.len() > GROUP_OPERATIONS_MAX {
                     self.send(group, now);
                 }
-                group.add(slot, EachFrame { operations, named });
+                group.add(EachFrame { operations, named });
             }
             Done::Each(named) => {
                 self.send(group, now);
-                group.add(slot, EachFrame { operations, named });
+                group.add(EachFrame { operations, named });
                 self.send_by(group, self.deadline(now, timeout));
             }
             Done::All(named) => {
@@ -192,30 +211,29 @@ impl Reader {
                 let StateService { owner, unread, .. } = &self.service;
                 let deadline = self.deadline(now, timeout);
                 let sent = owner.apply_all(operations, named, unread.clone(), deadline);
-                slot.send(sent.map_or_else(|error| Slot::Refused(error.into()), Slot::All));
+                let slot = sent.map_or_else(|error| Slot::NotSent(error, 1), Slot::All);
+                self.put(slot, 1);
             }
         }
     }
 
-    fn send(&self, group: &mut Group<'_>, now: Instant) {
+    fn send(&self, group: &mut Group, now: Instant) {
         self.send_by(group, self.deadline(now, None));
     }
 
     /// Sends the group to the owner, and leaves it empty.
-    fn send_by(&self, group: &mut Group<'_>, deadline: Instant) {
-        let Group { slots, frames, .. } = mem::take(group);
-        let mut slots = slots.into_iter();
-        let Some(first) = slots.next() else { return };
-        let StateService { owner, unread, .. } = &self.service;
-        match owner.apply_each(frames, unread.clone(), deadline) {
-            Ok(pending) => {
-                first.send(Slot::First(pending));
-                slots.for_each(|slot| slot.send(Slot::Next));
-            }
-            Err(error) => iter::once(first)
-                .chain(slots)
-                .for_each(|slot| slot.send(Slot::Refused(error.clone().into()))),
+    fn send_by(&self, group: &mut Group, deadline: Instant) {
+        let Group { frames, .. } = mem::take(group);
+        let count = frames.len();
+        if count == 0 {
+            return;
         }
+        let StateService { owner, unread, .. } = &self.service;
+        let slot = match owner.apply_each(frames, unread.clone(), deadline) {
+            Ok(pending) => Slot::Each(pending, count),
+            Err(error) => Slot::NotSent(error, count),
+        };
+        self.put(slot, count);
     }
 
     fn deadline(&self, now: Instant, timeout: Option<Duration>) -> Instant {
@@ -226,41 +244,109 @@ impl Reader {
     }
 }
 
-/// Frames that arrived together, of operations that stand alone, with their places in the stream.
+/// Frames that arrived together, of operations that stand alone.
 #[derive(Default)]
-struct Group<'a> {
-    slots: Vec<Permit<'a, Slot>>,
+struct Group {
     frames: Vec<EachFrame>,
     /// Of all of them.
     operations: usize,
 }
 
-impl<'a> Group<'a> {
-    fn add(&mut self, slot: Permit<'a, Slot>, frame: EachFrame) {
+impl Group {
+    fn add(&mut self, frame: EachFrame) {
         self.operations += frame.operations.len();
-        self.slots.push(slot);
         self.frames.push(frame);
+    }
+}
+
+/// The places for the frames of a stream that are under way. Only the reader takes them.
+struct Places {
+    max: usize,
+    taken: AtomicUsize,
+    /// Whether the reader waits for one.
+    wanted: AtomicBool,
+    freed: Notify,
+}
+
+impl Places {
+    fn of(max: usize) -> Self {
+        Self {
+            max,
+            taken: AtomicUsize::new(0),
+            wanted: AtomicBool::new(false),
+            freed: Notify::new(),
+        }
+    }
+
+    fn free(&self) -> usize {
+        self.max - self.taken.load(Ordering::SeqCst)
+    }
+
+    fn take(&self, count: usize) {
+        self.taken.fetch_add(count, Ordering::SeqCst);
+    }
+
+    /// Gives one back: its answer is on its way to the client.
+    fn give_back(&self) {
+        self.taken.fetch_sub(1, Ordering::SeqCst);
+        if self.wanted.load(Ordering::SeqCst) {
+            self.freed.notify_one();
+        }
+    }
+
+    /// Waits until one is free.
+    async fn one_free(&self) {
+        while self.free() == 0 {
+            self.wanted.store(true, Ordering::SeqCst);
+            // One that was given back before this was stored has told nobody.
+            if self.free() == 0 {
+                self.freed.notified().await;
+            }
+            self.wanted.store(false, Ordering::SeqCst);
+        }
     }
 }
 
 /// The answers of a stream, in the order of its frames.
 struct Answers {
     slots: mpsc::Receiver<Slot>,
+    places: Arc<Places>,
     /// The slot that is next, once it was looked at and had no answer yet.
     first: Option<Slot>,
-    /// The answers to the frames that went to the owner with the last one that was answered; or why there are none.
-    together: Result<vec::IntoIter<(EachOutcome, Held)>, CallError>,
+    owed: Owed,
     timer: Timer,
-    /// Answers still owed for the last [`Slot::Overloaded`].
-    overloaded: u64,
-    frames_max: usize,
+}
+
+/// The answers to several frames, as far as they are still to be given.
+enum Owed {
+    /// To those that went to the owner together.
+    Each(vec::IntoIter<(EachOutcome, Held)>),
+    /// The same to so many.
+    Failed(CallError, usize),
+    /// To so many that found no place.
+    Overloaded(usize),
 }
 
 impl Answers {
-    fn next_together(&mut self) -> Result<Answer, CallError> {
-        let answers = self.together.as_mut().map_err(|error| error.clone())?;
-        let (answer, _held) = answers.next().expect("each frame is answered");
-        Ok(Answer::Each(answer))
+    fn next_owed(&mut self) -> Option<Answer> {
+        match &mut self.owed {
+            Owed::Each(answers) => {
+                // What the answer holds on the account of unread bytes is let go of when it is encoded: from here on it
+                // is bounded by the window that the client gives.
+                let (answer, _held) = answers.next()?;
+                self.places.give_back();
+                Some(Answer::Each(answer))
+            }
+            Owed::Failed(error, count) => {
+                *count = count.checked_sub(1)?;
+                self.places.give_back();
+                Some(Answer::Refused(error.clone().into()))
+            }
+            Owed::Overloaded(count) => {
+                *count = count.checked_sub(1)?;
+                Some(Answer::Refused(too_many_frames(self.places.max)))
+            }
+        }
     }
 }
 
@@ -269,7 +355,10 @@ impl Stream for Answers {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        while this.overloaded == 0 {
+        loop {
+            if let Some(answer) = this.next_owed() {
+                return Poll::Ready(Some(Ok(answer)));
+            }
             let slot = match this.first.take() {
                 Some(slot) => slot,
                 None => match ready!(this.slots.poll_recv(cx)) {
@@ -278,39 +367,71 @@ impl Stream for Answers {
                     None => Slot::End(Err(Status::internal("the stream was not read to its end"))),
                 },
             };
-            // What the answer holds on the account of unread bytes is let go of when it is encoded: from here on it
-            // is bounded by the window that the client gives.
             let answer = match slot {
-                Slot::First(mut pending) => match pending.poll_answer(cx, &mut this.timer) {
+                Slot::Each(mut pending, count) => match pending.poll_answer(cx, &mut this.timer) {
                     Poll::Ready(answers) => {
-                        this.together = answers.map(Vec::into_iter);
-                        this.next_together()
+                        this.owed = match answers {
+                            Ok(answers) => Owed::Each(answers.into_iter()),
+                            Err(error) => Owed::Failed(error, count),
+                        };
+                        continue;
                     }
                     Poll::Pending => {
-                        this.first = Some(Slot::First(pending));
+                        this.first = Some(Slot::Each(pending, count));
                         return Poll::Pending;
                     }
                 },
-                Slot::Next => this.next_together(),
+                Slot::NotSent(error, count) => {
+                    this.owed = Owed::Failed(error, count);
+                    continue;
+                }
                 Slot::All(mut pending) => match pending.poll_answer(cx, &mut this.timer) {
-                    Poll::Ready(answer) => answer.map(|(all, _held)| Answer::All(all)),
+                    Poll::Ready(Ok((answer, _held))) => Answer::All(answer),
+                    Poll::Ready(Err(error)) => Answer::Refused(error.into()),
                     Poll::Pending => {
                         this.first = Some(Slot::All(pending));
                         return Poll::Pending;
                     }
                 },
-                Slot::Refused(refusal) => Ok(Answer::Refused(refusal)),
+                Slot::Refused(refusal) => Answer::Refused(refusal),
                 Slot::Overloaded(count) => {
-                    this.overloaded = count;
+                    this.owed = Owed::Overloaded(count);
+                    this.places.give_back();
                     continue;
                 }
                 Slot::End(end) => return Poll::Ready(end.err().map(Err)),
             };
-            let answer = answer.unwrap_or_else(|error| Answer::Refused(error.into()));
+            this.places.give_back();
             return Poll::Ready(Some(Ok(answer)));
         }
-        this.overloaded -= 1;
-        let refused = Answer::Refused(too_many_frames(this.frames_max));
-        Poll::Ready(Some(Ok(refused)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_place_goes_on_when_one_is_given_back() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let places = Places::of(2);
+        assert!(pin!(places.one_free()).poll(&mut cx).is_ready());
+        places.take(2);
+        assert_eq!(places.free(), 0);
+        {
+            let mut waiting = pin!(places.one_free());
+            assert!(waiting.as_mut().poll(&mut cx).is_pending());
+            places.give_back();
+            assert!(waiting.poll(&mut cx).is_ready());
+        }
+        places.take(1);
+        // One who has left takes nothing from the next.
+        assert!(pin!(places.one_free()).poll(&mut cx).is_pending());
+        let mut waiting = pin!(places.one_free());
+        assert!(waiting.as_mut().poll(&mut cx).is_pending());
+        places.give_back();
+        assert!(waiting.poll(&mut cx).is_ready());
     }
 }
