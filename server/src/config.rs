@@ -83,9 +83,27 @@ pub const SPARE_DESCRIPTORS: u64 = 64;
 /// File descriptors that each thread takes for itself (event queue, wake-up, signals).
 pub const THREAD_DESCRIPTORS: u64 = 4;
 
-/// Bytes that a connection reads before others on its thread have their turn: some 250 calls, as many as it may have under
-/// way, which take a millisecond or two.
+/// Bytes that a connection reads in one turn while it is the only one to read on its thread: some 250 small calls, as
+/// many as it may have under way, which take a millisecond or two.
 pub const TURN_BYTES: usize = 32 * KIB;
+
+/// How long the turn of a connection may take, with all that follows from what it reads, while others read on its thread. A
+/// call goes through five tasks (connection, handler, owner, handler, connection) and waits for a turn of everybody before each:
+/// that is some 400 us beside one connection with no end of calls. Not shorter: with turns of eight calls, each call takes a
+/// fifth more of the server's time, for system calls and wake-ups.
+pub const SHARED_TURN: Duration = Duration::from_micros(75);
+
+/// Bytes of the shortest turn beside others, and by which turns grow: four small calls.
+pub const SHARED_TURN_BYTES_MIN: usize = 512;
+
+/// Bytes of the longest turn beside others, which is the first: some thirty small calls, so that many connections with a
+/// few calls each read all of them at once. A large message is worth hundreds of microseconds in one piece, and of such pieces
+/// there is then one in several turns.
+pub const SHARED_TURN_BYTES_MAX: usize = 4 * KIB;
+
+/// How long a thread counts as shared after another connection has read on it: one that asks for something ten times a second
+/// is not to find the others with long turns, and one that only opens is not to cost them much.
+pub const SHARED_FOR: Duration = Duration::from_millis(100);
 
 /// How far apart a thread's own timers are; see `server.rs`. Calls that have longer to live set theirs without a system
 /// call. Waking ten times a second costs a core less than a ten-thousandth of its time.

@@ -2,6 +2,7 @@
 
 use std::io::{self, Cursor};
 use std::pin::pin;
+use std::sync::Arc;
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::router::Router;
-use super::turns::InTurns;
+use super::turns::{InTurns, Neighbours, Polls};
 use crate::config::{LOCAL_ERROR_RESET_STREAMS_MAX, TransportLimits};
 
 /// The first bytes of every HTTP/2 connection. Source: RFC 9113, section 3.4.
@@ -27,6 +28,7 @@ pub(super) async fn serve(
     stream: TcpStream,
     router: Router,
     limits: &TransportLimits,
+    thread: Arc<Neighbours>,
     mut drain: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     // Answers are small and wanted at once.
@@ -51,7 +53,9 @@ pub(super) async fn serve(
             return Err(format!("no HTTP/2 preface within {:?}", limits.preface_timeout).into());
         }
     }
-    let io = InTurns::new(Cursor::new(preface).chain(reader), writer);
+    let polls = Polls::default();
+    let reader = Cursor::new(preface).chain(reader);
+    let io = InTurns::new(reader, writer, thread, polls.clone());
 
     let mut http2 = http2::Builder::new(TokioExecutor::new());
     http2
@@ -68,11 +72,11 @@ pub(super) async fn serve(
         .auto_date_header(false);
     let mut connection = pin!(http2.serve_connection(TokioIo::new(io), router));
     tokio::select! {
-        ended = &mut connection => return Ok(ended?),
+        ended = polls.count(connection.as_mut()) => return Ok(ended?),
         _ = drain.wait_for(|drain| *drain) => {}
     }
     connection.as_mut().graceful_shutdown();
-    match timeout(limits.drain_timeout, connection).await {
+    match timeout(limits.drain_timeout, polls.count(connection)).await {
         Ok(ended) => Ok(ended?),
         Err(_) => Err(format!("calls did not end within {:?}", limits.drain_timeout).into()),
     }

@@ -25,6 +25,7 @@ use tracing::{debug, warn};
 pub(crate) use answers::Encode;
 pub(crate) use messages::Messages;
 pub(crate) use router::{Router, Services};
+use turns::Neighbours;
 
 use crate::config::{ACCEPT_PAUSE, SPARE_DESCRIPTORS, THREAD_DESCRIPTORS, TransportLimits};
 
@@ -33,6 +34,7 @@ use crate::config::{ACCEPT_PAUSE, SPARE_DESCRIPTORS, THREAD_DESCRIPTORS, Transpo
 pub(crate) struct Worker {
     runtime: Handle,
     connections: Arc<AtomicUsize>,
+    neighbours: Arc<Neighbours>,
 }
 
 impl Worker {
@@ -40,6 +42,7 @@ impl Worker {
         Self {
             runtime,
             connections: Arc::default(),
+            neighbours: Arc::default(),
         }
     }
 }
@@ -128,6 +131,7 @@ impl Acceptor {
             .min_by_key(|worker| worker.connections.load(Ordering::Relaxed))
             .expect("there is at least one worker");
         let counted = Counted::new(&worker.connections);
+        let neighbours = Arc::clone(&worker.neighbours);
         let (router, limits, drain) = (
             self.router.for_connection(),
             Arc::clone(&self.limits),
@@ -137,7 +141,7 @@ impl Acceptor {
         let stream = stream.into_std();
         worker.runtime.spawn(async move {
             let ended = match stream.and_then(TcpStream::from_std) {
-                Ok(stream) => connection::serve(stream, router, &limits, drain).await,
+                Ok(stream) => connection::serve(stream, router, &limits, neighbours, drain).await,
                 Err(error) => Err(error.into()),
             };
             if let Err(error) = ended {
