@@ -89,9 +89,9 @@ pub const TURN_BYTES: usize = 32 * KIB;
 
 /// How long the turn of a connection may take, with all that follows from what it reads, while others read on its thread. A
 /// call goes through five tasks (connection, handler, owner, handler, connection) and waits for a turn of everybody before each:
-/// that is some 400 us beside one connection with no end of calls. Not shorter: with turns of eight calls, each call takes a
-/// fifth more of the server's time, for system calls and wake-ups.
-pub const SHARED_TURN: Duration = Duration::from_micros(75);
+/// that is some 750 us beside one connection with no end of calls. Not shorter: with half of that, calls on eight connections
+/// take a quarter more of the server's time, for system calls and wake-ups; with this they take no more than with long turns.
+pub const SHARED_TURN: Duration = Duration::from_micros(150);
 
 /// Bytes of the shortest turn beside others, and by which turns grow: four small calls.
 pub const SHARED_TURN_BYTES_MIN: usize = 512;
