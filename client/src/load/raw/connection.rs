@@ -1,9 +1,9 @@
 //! One HTTP/2 connection of a client that makes unary gRPC calls, without a socket.
 //!
 //! Bytes to write come out of [`Connection::output`], bytes read go into [`Connection::receive`], and what became of the
-//! calls comes out as [`Event`]s. The common case costs little: a request is two copies behind a head made beforehand,
-//! an answer is three frames of which two are compared with the last of their kind, and nothing is allocated. Everything
-//! else takes the long way, which is the whole protocol.
+//! calls comes out as [`Event`]s. The common case costs little: a request is a copy of a head made beforehand and one of
+//! its message, an answer is three frames of which two are compared with the last of their kind, and nothing is
+//! allocated. Everything else takes the long way, which is the whole protocol.
 //!
 //! Sources: RFC 9113, RFC 7541, gRPC over HTTP/2.
 
@@ -13,6 +13,7 @@ use tonic::Code;
 
 use super::answer::{Failure, Fate};
 use super::frame::{self, PAYLOAD_MAX, PREFACE, Reason, setting};
+use super::heads::Heads;
 use super::hpack::Decoder;
 use super::method::Method;
 use super::outgoing::{MESSAGE_HEAD, Outgoing};
@@ -148,6 +149,7 @@ pub(super) struct OpenBlock {
 pub(crate) struct Connection {
     pub(super) config: Config,
     pub(super) outgoing: Outgoing,
+    pub(super) heads: Heads,
     pub(super) streams: Streams,
     /// The server's MAX_CONCURRENT_STREAMS and ours, whichever is less.
     pub(super) streams_max: usize,
@@ -206,6 +208,7 @@ impl Connection {
         }
         Self {
             outgoing,
+            heads: Heads::new(),
             streams: Streams::new(config.stream_first),
             streams_max: config.streams_max.min(STREAMS_FIRST),
             stream_next: config.stream_first,
@@ -246,7 +249,7 @@ impl Connection {
         // The last id is followed by none: `check` finds it.
         self.stream_next += 2;
         self.streams.push(tag);
-        method.put(&mut self.outgoing.output, stream);
+        self.heads.put(&mut self.outgoing.output, method, stream);
         self.outgoing.send(stream, message);
         Ok(Call(stream))
     }

@@ -27,8 +27,9 @@ impl Connection {
             return Err(Violation::new(Reason::FRAME_SIZE_ERROR, text));
         };
         if !mem::replace(&mut self.settings_seen, true) {
-            // A server that names no limit has none.
+            // A server that names no limit has none, and its table the size that it has by default.
             self.streams_max = self.config.streams_max;
+            self.heads.begin_indexing();
         }
         for [a, b, value @ ..] in settings {
             let value = u32::from_be_bytes(*value);
@@ -61,7 +62,8 @@ impl Connection {
                     "ENABLE_PUSH of {value} from a server"
                 )));
             }
-            // We index nothing, our headers are short, and our frames as small as every server takes them.
+            setting::HEADER_TABLE_SIZE => self.heads.set_table_size(value),
+            // Our headers are short, and our frames as small as every server takes them.
             _ => {}
         }
         Ok(())

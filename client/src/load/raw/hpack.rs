@@ -1,9 +1,11 @@
-//! Header blocks, read without a table of one's own.
+//! Header blocks: read without a table of one's own, and the parts that they are written of.
 //!
 //! We announce HEADER_TABLE_SIZE = 0. So nothing that a server adds is kept, no block depends on the one before, and what
 //! is left of HPACK is a static table, numbers and strings. That is why there is no crate here: those that decode only
 //! HPACK are left alone since 2024 at the latest, and either panic on a block that is cut short (`httlib-hpack`) or build
 //! their Huffman table anew for each string (`loona-hpack`).
+//!
+//! What we write uses the server's table, and there `encoder` keeps account of it.
 //!
 //! Source: RFC 7541.
 
@@ -153,7 +155,8 @@ pub(crate) fn put_number(out: &mut Vec<u8>, pattern: u8, bits: u32, value: usize
     out.push(rest as u8);
 }
 
-/// Appends a string as it is: finding out whether Huffman's code is shorter would be paid by the server for every call.
+/// Appends a string as it is. Huffman's code would be shorter, and the server would have to undo it for every call that
+/// names no entry of its table.
 pub(crate) fn put_string(out: &mut Vec<u8>, text: &[u8]) {
     put_number(out, 0, 7, text.len());
     out.extend_from_slice(text);
@@ -166,6 +169,17 @@ pub(crate) fn static_name(name: &str) -> Option<usize> {
         .position(|(known, _)| *known == name)
         .map(|at| at + 1)
 }
+
+/// Where the static table has this name with this value, counted from 1.
+pub(crate) fn static_entry(name: &str, value: &str) -> Option<usize> {
+    STATIC
+        .iter()
+        .position(|known| *known == (name, value))
+        .map(|at| at + 1)
+}
+
+/// The last index of the static table: those of the other follow (section 2.3.3).
+pub(crate) const STATIC_LAST: usize = STATIC.len();
 
 /// Appendix A.
 #[rustfmt::skip]

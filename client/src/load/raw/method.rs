@@ -1,10 +1,10 @@
-//! The head of a request, encoded once and sent many times.
+//! The head of a request, checked once and sent many times.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::frame::{END_HEADERS, HEAD, Head, PAYLOAD_MAX, kind};
-use super::hpack::{put_number, put_string, static_name};
+use super::encoder::{Encoder, Field};
 
 /// Who sends: shown to the server in every call.
 const USER_AGENT: &str = concat!("soloist-load/", env!("CARGO_PKG_VERSION"), " (raw)");
@@ -26,12 +26,13 @@ const RESERVED: [&str; 10] = [
     "upgrade",
 ];
 
-/// The head of every call of one method: HEADERS, and CONTINUATION if it is long, for stream 0.
+/// The head of every call of one method: its fields.
 ///
-/// It belongs to no connection, so that one is enough for all of them.
+/// It belongs to no connection, so that one is enough for all of them. How a connection writes it depends on what was sent
+/// there before: see `heads`. A copy is the same method, and costs nothing.
 #[derive(Clone, Debug)]
 pub(crate) struct Method {
-    frames: Vec<u8>,
+    fields: Arc<[Arc<Field>]>,
 }
 
 /// Metadata that cannot be sent.
@@ -59,85 +60,58 @@ impl Method {
         metadata: &[(String, String)],
         timeout: Option<Duration>,
     ) -> Result<Self, InvalidMetadata> {
-        // Entries 3 and 6 of the static table: POST, http.
-        let mut block = vec![0x83, 0x86];
-        put_field(&mut block, ":path", path)?;
-        put_field(&mut block, ":authority", authority)?;
-        put_field(&mut block, "te", "trailers")?;
-        put_field(&mut block, "content-type", "application/grpc")?;
-        put_field(&mut block, "user-agent", USER_AGENT)?;
+        let mut fields = vec![Field::new(":method", "POST"), Field::new(":scheme", "http")];
+        let mut put = |name: &str, value: &str| {
+            check_value(name, value)?;
+            fields.push(Field::new(name, value));
+            Ok(())
+        };
+        put(":path", path)?;
+        put(":authority", authority)?;
+        put("te", "trailers")?;
+        put("content-type", "application/grpc")?;
+        put("user-agent", USER_AGENT)?;
         if let Some(timeout) = timeout {
-            put_field(&mut block, "grpc-timeout", &grpc_timeout(timeout))?;
+            put("grpc-timeout", &grpc_timeout(timeout))?;
         }
         for (name, value) in metadata {
             check_name(name)?;
-            put_field(&mut block, name, value)?;
+            put(name, value)?;
         }
+        let fields: Arc<[_]> = fields.into_iter().map(Arc::new).collect();
+        // Without a table, as the first requests go out, and as long as it gets.
+        let mut block = Vec::new();
+        Encoder::new().encode(&fields, &mut block);
         if block.len() > BLOCK_MAX {
             let length = block.len();
             return Err(InvalidMetadata(format!(
                 "metadata of {length} bytes, the limit is {BLOCK_MAX}"
             )));
         }
-        Ok(Self {
-            frames: framed(&block),
-        })
+        Ok(Self { fields })
     }
 
-    /// Appends the head of a call on `stream`.
-    pub(crate) fn put(&self, out: &mut Vec<u8>, stream: u32) {
-        let mut at = out.len();
-        out.extend_from_slice(&self.frames);
-        // Almost always one frame.
-        while let Some(head) = out[at..].first_chunk_mut::<HEAD>() {
-            let length = Head::parse(head).length;
-            head[5..].copy_from_slice(&stream.to_be_bytes());
-            at += HEAD + length;
-        }
+    /// In the order in which they are sent.
+    pub(super) fn fields(&self) -> &[Arc<Field>] {
+        &self.fields
+    }
+
+    /// Whether this is the same method, or a copy of it.
+    #[inline]
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.fields, &other.fields)
     }
 }
 
-/// A block as frames of stream 0.
-fn framed(block: &[u8]) -> Vec<u8> {
-    let mut frames = Vec::with_capacity(HEAD + block.len());
-    let last = block.chunks(PAYLOAD_MAX).count() - 1;
-    for (index, chunk) in block.chunks(PAYLOAD_MAX).enumerate() {
-        let head = Head {
-            length: chunk.len(),
-            kind: match index {
-                0 => kind::HEADERS,
-                _ => kind::CONTINUATION,
-            },
-            flags: match index == last {
-                true => END_HEADERS,
-                false => 0,
-            },
-            stream: 0,
-        };
-        frames.extend_from_slice(&head.bytes());
-        frames.extend_from_slice(chunk);
-    }
-    frames
-}
-
-fn put_field(block: &mut Vec<u8>, name: &str, value: &str) -> Result<(), InvalidMetadata> {
+fn check_value(name: &str, value: &str) -> Result<(), InvalidMetadata> {
     // What HTTP lets a value be, less what only proxies pass on: visible ASCII, blanks and tabs inside.
     let legal = |byte: u8| (0x20..=0x7e).contains(&byte) || byte == b'\t';
-    if !value.bytes().all(legal) || value.trim() != value {
-        return Err(InvalidMetadata(format!(
+    match value.bytes().all(legal) && value.trim() == value {
+        true => Ok(()),
+        false => Err(InvalidMetadata(format!(
             "value of metadata `{name}` must be printable ASCII without blanks around it: {value:?}"
-        )));
+        ))),
     }
-    // A literal that no table keeps: 4 bits of the first byte are for the name's index (RFC 7541, section 6.2.2).
-    match static_name(name) {
-        Some(index) => put_number(block, 0, 4, index),
-        None => {
-            block.push(0);
-            put_string(block, name.as_bytes());
-        }
-    }
-    put_string(block, value.as_bytes());
-    Ok(())
 }
 
 fn check_name(name: &str) -> Result<(), InvalidMetadata> {
@@ -179,40 +153,10 @@ fn grpc_timeout(timeout: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hpack::Decoder;
     use super::*;
 
-    fn fields(method: &Method, stream: u32) -> Vec<(String, String)> {
-        let mut out = b"before".to_vec();
-        method.put(&mut out, stream);
-        let mut block = Vec::new();
-        let mut rest = &out[6..];
-        let mut kinds = Vec::new();
-        while let Some((head, after)) = rest.split_first_chunk::<HEAD>() {
-            let head = Head::parse(head);
-            assert_eq!(head.stream, stream);
-            assert!(head.length <= PAYLOAD_MAX);
-            kinds.push((head.kind, head.flags));
-            block.extend_from_slice(&after[..head.length]);
-            rest = &after[head.length..];
-        }
-        assert_eq!(kinds[0].0, kind::HEADERS);
-        assert!(
-            kinds[1..]
-                .iter()
-                .all(|(kind, _)| *kind == kind::CONTINUATION)
-        );
-        let ends: Vec<_> = kinds.iter().map(|(_, flags)| *flags).collect();
-        assert!(
-            ends.ends_with(&[END_HEADERS])
-                && ends[..ends.len() - 1].iter().all(|flags| *flags == 0)
-        );
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        let mut fields = Vec::new();
-        Decoder::default()
-            .decode(&block, |name, value| fields.push((text(name), text(value))))
-            .unwrap();
-        fields
+    fn fields(method: &Method) -> Vec<(String, String)> {
+        method.fields().iter().map(|field| field.pair()).collect()
     }
 
     #[test]
@@ -232,18 +176,26 @@ mod tests {
             ("x-tenant", "a b"),
         ];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        assert_eq!(fields(&method, 0x0102_0305), expected);
+        assert_eq!(fields(&method), expected);
     }
 
     #[test]
-    fn long_metadata_is_continued() {
-        let metadata: Vec<_> = (0..50)
-            .map(|n| (format!("x-{n}"), "v".repeat(1_000)))
-            .collect();
-        let method = Method::new("host", "/m", &metadata, None).unwrap();
-        assert_eq!(fields(&method, 7)[7..], metadata);
-        let too_long = [("x".to_owned(), "v".repeat(BLOCK_MAX))];
-        assert!(Method::new("host", "/m", &too_long, None).is_err());
+    fn metadata_has_a_limit() {
+        let with = |length: usize| {
+            let metadata = [("x".to_owned(), "v".repeat(length))];
+            Method::new("host", "/m", &metadata, None)
+        };
+        assert!(with(BLOCK_MAX - 200).is_ok());
+        let error = with(BLOCK_MAX).unwrap_err().to_string();
+        assert!(error.contains("the limit is 65536"), "{error}");
+    }
+
+    #[test]
+    fn a_copy_is_the_same_method_and_an_equal_one_is_not() {
+        let method = || Method::new("host", "/m", &[], None).unwrap();
+        let one = method();
+        assert!(one.is(&one.clone()));
+        assert!(!one.is(&method()));
     }
 
     #[test]

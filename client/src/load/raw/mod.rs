@@ -12,15 +12,18 @@
 //!
 //! `connection` is the protocol without a socket: `receive` makes frames of what comes in, `answering` handles those of
 //! calls, `control` those about the connection; `outgoing` keeps what waits to go out, and `streams` who waits for an
-//! answer. `method` writes the head of a request, `answer` reads that of an answer, `hpack` and `huffman` know its
-//! encoding, `frame` the frames. `endpoint` adds a socket and `poller` many of them to a thread.
+//! answer. `method` is the head of a request, which `heads` keeps as it is written on a connection with the table of
+//! `encoder`; `answer` reads the head of an answer; `hpack` and `huffman` know how both are encoded, `frame` the frames.
+//! `endpoint` adds a socket and `poller` many of them to a thread.
 
 mod answer;
 mod answering;
 mod connection;
 mod control;
+mod encoder;
 mod endpoint;
 mod frame;
+mod heads;
 mod hpack;
 mod huffman;
 mod method;

@@ -2,6 +2,7 @@
 
 mod calls;
 mod flow;
+mod indexing;
 mod live;
 mod random;
 mod violations;
