@@ -1,9 +1,9 @@
 //! Header blocks, written with the table that the server keeps for us.
 //!
-//! A field that comes again is sent in full once, and by its number from then on: the block of a request shrinks from 110
-//! bytes to 8, as with every other gRPC client, and costs the server less to read. A connection sends the heads of a few
-//! methods over and over, so nothing is ever evicted to make room: what does not fit beside the rest is sent in full each
-//! time. Evicting would make every block different from the one before, and none shorter.
+//! A field that comes again is sent in full once, and by its number from then on: the block of a request shrinks from
+//! some 120 bytes to 8, as with other gRPC clients, and costs the server less to read. A connection sends the heads of
+//! a few methods over and over, so nothing is ever evicted to make room: what does not fit beside the rest is sent in
+//! full each time. Evicting would make every block different from the one before.
 //!
 //! Source: RFC 7541; section numbers are its own.
 
