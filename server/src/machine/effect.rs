@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use super::copy::Copies;
-use super::history::{Change, ChangeCause, Keeps};
+use super::history::{Change, ChangeCause, ChangeRef};
 use super::machines::Machine;
 use super::requests::{Answer, Request};
-use super::store::EntryRef;
 use super::time::Time;
-use super::value::{Entry, Key, Name, Revision};
+use super::value::{Entry, Name, Revision};
 use crate::mutants::mutant;
 
 /// One thing that happened.
@@ -114,14 +113,13 @@ pub(super) struct Followers {
 
 impl Followers {
     /// A key changes.
-    pub(super) fn changed(
-        &mut self,
-        key: &Key,
-        revision: Revision,
-        cause: ChangeCause,
-        entry: Option<EntryRef<'_>>,
-        previous: Option<EntryRef<'_>>,
-    ) {
+    pub(super) fn changed(&mut self, change: ChangeRef<'_>) {
+        let ChangeRef {
+            key,
+            cause,
+            previous,
+            ..
+        } = change;
         self.copies.changes(key, previous);
         if mutant("expiry-not-kept") && cause == ChangeCause::Expired
             || mutant("deletes-not-kept") && cause == ChangeCause::Deleted
@@ -129,14 +127,7 @@ impl Followers {
             return;
         }
         if let Some(effects) = &mut self.effects {
-            effects.push(Effect::Changed(Change {
-                key: key.clone(),
-                revision,
-                cause,
-                entry: entry.map(EntryRef::to_entry),
-                previous: previous.map(EntryRef::to_entry),
-                keeps: Keeps::Previous,
-            }));
+            effects.push(Effect::Changed(change.to_change()));
         }
     }
 }

@@ -39,6 +39,41 @@ pub struct Change {
     pub keeps: Keeps,
 }
 
+/// A change, of entries where they are kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ChangeRef<'a> {
+    pub(super) key: &'a Key,
+    pub(super) revision: Revision,
+    pub(super) cause: ChangeCause,
+    pub(super) entry: Option<EntryRef<'a>>,
+    pub(super) previous: Option<EntryRef<'a>>,
+}
+
+impl ChangeRef<'_> {
+    pub(super) fn to_change(self) -> Change {
+        Change {
+            key: self.key.clone(),
+            revision: self.revision,
+            cause: self.cause,
+            entry: self.entry.map(EntryRef::to_entry),
+            previous: self.previous.map(EntryRef::to_entry),
+            keeps: Keeps::Previous,
+        }
+    }
+}
+
+impl<'a> From<&'a Change> for ChangeRef<'a> {
+    fn from(change: &'a Change) -> Self {
+        Self {
+            key: &change.key,
+            revision: change.revision,
+            cause: change.cause,
+            entry: change.entry.as_ref().map(EntryRef::from),
+            previous: change.previous.as_ref().map(EntryRef::from),
+        }
+    }
+}
+
 /// Whether a change is kept with the entry as it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeps {
@@ -212,34 +247,18 @@ impl History {
 
     /// Takes a change.
     #[inline]
-    pub(super) fn record(
-        &mut self,
-        key: &Key,
-        revision: Revision,
-        cause: ChangeCause,
-        entry: Option<EntryRef<'_>>,
-        previous: Option<EntryRef<'_>>,
-    ) {
-        if self.batch.is_none()
-            && let Some(followers) = &mut self.followers
-        {
-            followers.changed(key, revision, cause, entry, previous);
-        }
-        if self.batch.is_none() && record::is_plain(entry) && record::is_plain(previous) {
-            self.keep_plain(key, revision, cause, entry, previous);
+    pub(super) fn record(&mut self, change: ChangeRef<'_>) {
+        if let Some(batch) = &mut self.batch {
+            batch.push(change.to_change());
             return;
         }
-        let change = Change {
-            key: key.clone(),
-            revision,
-            cause,
-            entry: entry.map(EntryRef::to_entry),
-            previous: previous.map(EntryRef::to_entry),
-            keeps: Keeps::Previous,
-        };
-        match &mut self.batch {
-            Some(batch) => batch.push(change),
-            None => self.keep(change),
+        if let Some(followers) = &mut self.followers {
+            followers.changed(change);
+        }
+        if record::is_plain(&change) {
+            self.keep_plain(change);
+        } else {
+            self.keep_rich(change.to_change());
         }
     }
 
@@ -274,13 +293,7 @@ impl History {
         let keeps_previous = bytes <= self.bytes_max / 2;
         for mut change in batch {
             if let Some(followers) = &mut self.followers {
-                followers.changed(
-                    &change.key,
-                    change.revision,
-                    change.cause,
-                    change.entry.as_ref().map(EntryRef::from),
-                    change.previous.as_ref().map(EntryRef::from),
-                );
+                followers.changed((&change).into());
             }
             if !keeps_previous {
                 change.previous = None;
@@ -292,13 +305,25 @@ impl History {
 
     /// Keeps a change.
     pub(super) fn keep(&mut self, change: Change) {
-        let entry = change.entry.as_ref().map(EntryRef::from);
-        let previous = change.previous.as_ref().map(EntryRef::from);
-        let plain = record::is_plain(entry) && record::is_plain(previous);
-        if plain && change.keeps == Keeps::Previous {
-            self.keep_plain(&change.key, change.revision, change.cause, entry, previous);
-            return;
+        let plain = ChangeRef::from(&change);
+        if change.keeps == Keeps::Previous && record::is_plain(&plain) {
+            self.keep_plain(plain);
+        } else {
+            self.keep_rich(change);
         }
+    }
+
+    #[inline]
+    fn keep_plain(&mut self, change: ChangeRef<'_>) {
+        let chunk = self.chunk(change.revision);
+        let before = chunk.records.len();
+        record::put(&mut chunk.records, change);
+        let bytes = chunk.records.len() - before;
+        chunk.count += 1;
+        self.kept(bytes);
+    }
+
+    fn keep_rich(&mut self, change: Change) {
         let bytes = change.byte_len() + RICH_BYTES;
         let chunk = self.chunk(change.revision);
         chunk.records.push(record::RICH);
@@ -306,24 +331,6 @@ impl History {
         chunk.rich.push(change);
         chunk.count += 1;
         self.kept(bytes + 1);
-    }
-
-    #[inline]
-    fn keep_plain(
-        &mut self,
-        key: &Key,
-        revision: Revision,
-        cause: ChangeCause,
-        entry: Option<EntryRef<'_>>,
-        previous: Option<EntryRef<'_>>,
-    ) {
-        let chunk = self.chunk(revision);
-        let before = chunk.records.len();
-        let records = &mut chunk.records;
-        record::put(records, key, revision, cause, entry, previous);
-        let bytes = chunk.records.len() - before;
-        chunk.count += 1;
-        self.kept(bytes);
     }
 
     /// The chunk for the next change, which is of this revision.
@@ -458,17 +465,7 @@ mod tests {
     }
 
     fn record(history: &mut History, change: &Change) {
-        let Change {
-            key,
-            revision,
-            cause,
-            entry,
-            previous,
-            ..
-        } = change.clone();
-        let (entry, previous) = (entry.as_ref(), previous.as_ref());
-        let entry = entry.map(EntryRef::from);
-        history.record(&key, revision, cause, entry, previous.map(EntryRef::from));
+        history.record(change.into());
     }
 
     fn batch(history: &mut History, changes: &[Change]) {

@@ -27,8 +27,8 @@ use std::time::Duration;
 pub use add::{Beyond, Bounds};
 pub use copy::{CopyHead, CopyId, CopyLost, CopySlice};
 pub use effect::{Answered, Effect, OpenedSession};
-use history::History;
 pub use history::{Change, ChangeCause, Keeps};
+use history::{ChangeRef, History};
 use index::Index;
 pub(crate) use machines::ALLOWED_BYTES;
 pub use machines::{DefineMachine, Machine, Purpose, State, Timeout};
@@ -391,22 +391,29 @@ impl StateMachine {
 
     /// Takes a key away, which is there.
     fn remove(&mut self, key: &Key, revision: Revision, cause: ChangeCause) {
-        let previous = self.store.get(key.as_str());
+        let slot = self.store.slot(key.as_str());
+        let previous = self.store.at(slot);
         let previous = previous.expect("only a key that is there is taken away");
         self.used_bytes -= entry_bytes(key, previous);
         if let Some(attached) = previous.attached {
             self.index.replaced(key, Some(attached), None);
         }
-        self.history
-            .record(key, revision, cause, None, Some(previous));
-        self.store.remove(key.as_str());
+        self.history.record(ChangeRef {
+            key,
+            revision,
+            cause,
+            entry: None,
+            previous: Some(previous),
+        });
+        self.store.take(slot);
     }
 
     /// Puts back what the first operations of a refused frame had changed, the last change first.
     fn roll_back(&mut self, revision: Revision) {
         for change in self.history.take_back().into_iter().rev() {
             let Change { key, previous, .. } = change;
-            let after = self.store.get(key.as_str());
+            let slot = self.store.slot(key.as_str());
+            let after = self.store.at(slot);
             let before = previous.as_ref().map(EntryRef::from);
             let bytes = |entry| entry_bytes(&key, entry);
             self.used_bytes += before.map_or(0, bytes);
@@ -419,8 +426,8 @@ impl StateMachine {
                     .replaced(&key, undone.as_deref(), restored.as_deref());
             }
             match previous {
-                Some(previous) => self.store.insert(&key, previous),
-                None => self.store.remove(key.as_str()),
+                Some(previous) => self.store.put(slot, &key, previous),
+                None => self.store.take(slot),
             }
         }
         self.revision = revision;

@@ -4,7 +4,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::add::Bounds;
-use super::history::ChangeCause;
+use super::history::{ChangeCause, ChangeRef};
 use super::index::Index;
 use super::machines::Machines;
 use super::operation::{
@@ -374,8 +374,13 @@ impl StateMachine {
             let before = attached.map(|attached| &**attached);
             self.index.replaced(key, before, entry.attached.as_deref());
         }
-        self.history
-            .record(key, entry.revision, cause, Some((&entry).into()), previous);
+        self.history.record(ChangeRef {
+            key,
+            revision: entry.revision,
+            cause,
+            entry: Some((&entry).into()),
+            previous,
+        });
         self.store.put(slot, key, entry);
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::effect::Effect;
-use super::history::{Change, ChangeCause};
+use super::history::{Change, ChangeCause, ChangeRef};
 use super::machines::Machine;
 use super::time::Time;
 use super::value::{Entry, Key, Revision};
@@ -97,7 +97,13 @@ impl StateMachine {
             }
             // It came and went in one batch.
             None => {
-                self.history.record(&key, revision, cause, None, None);
+                self.history.record(ChangeRef {
+                    key: &key,
+                    revision,
+                    cause,
+                    entry: None,
+                    previous: None,
+                });
                 Ok(())
             }
         }

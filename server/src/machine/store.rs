@@ -23,7 +23,7 @@ use node::{FEW, Node};
 use record::Record;
 
 /// Longest value that is copied into what is kept; longer ones are shared.
-pub(super) const COPIED_BYTES_MAX: usize = 256;
+const COPIED_BYTES_MAX: usize = 256;
 
 pub(crate) struct Store {
     /// Never without a branch, and no branch is without a leaf. Each is under a key that none of its own is in front of, and all in
@@ -57,13 +57,20 @@ impl Store {
         self.len
     }
 
-    /// Where a key is, or would be.
+    /// The leaf that a key belongs to, and where it is.
     #[inline]
-    pub(super) fn slot(&self, key: &str) -> Slot {
+    fn leaf(&self, key: &str) -> (usize, usize, &Leaf) {
         let branch = self.root.child(key);
         let leaves = &self.root.items()[branch];
         let leaf = leaves.child(key);
-        let found = leaves.items()[leaf].find(key);
+        (branch, leaf, &leaves.items()[leaf])
+    }
+
+    /// Where a key is, or would be.
+    #[inline]
+    pub(super) fn slot(&self, key: &str) -> Slot {
+        let (branch, leaf, keys) = self.leaf(key);
+        let found = keys.find(key);
         let (Ok(at) | Err(at)) = found;
         Slot {
             branch,
@@ -82,8 +89,8 @@ impl Store {
 
     #[inline]
     pub(crate) fn get(&self, key: &str) -> Option<EntryRef<'_>> {
-        let branch = &self.root.items()[self.root.child(key)];
-        let leaf = &branch.items()[branch.child(key)];
+        // Not by its slot, which would be gone through once more.
+        let (_, _, leaf) = self.leaf(key);
         let at = leaf.find(key).ok()?;
         Some(leaf.items()[at].entry())
     }
@@ -118,9 +125,8 @@ impl Store {
         self.put(self.slot(key.as_str()), key, entry);
     }
 
-    /// Takes an entry away, if it is there.
-    pub(crate) fn remove(&mut self, key: &str) {
-        let slot = self.slot(key);
+    /// Takes away what is in a slot, if anything is.
+    pub(super) fn take(&mut self, slot: Slot) {
         if !slot.taken {
             return;
         }
@@ -133,6 +139,11 @@ impl Store {
             // A branch's first leaf is behind the key of the branch itself, and keys may have come in between.
             join(&mut self.root, slot.branch, Node::rename_first);
         }
+    }
+
+    /// The same where the slot is not known.
+    pub(crate) fn remove(&mut self, key: &str) {
+        self.take(self.slot(key));
     }
 
     /// Entries in the order of their keys.

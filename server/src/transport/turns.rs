@@ -351,6 +351,16 @@ mod tests {
         turn.end(|| now);
     }
 
+    /// One whose turns are full, and another that has read beside it.
+    fn beside_another(now: Instant) -> (Turn, Turn) {
+        let thread = Arc::default();
+        let (mut turn, mut other) = (Turn::new(Arc::clone(&thread)), Turn::new(thread));
+        full(&mut turn, now);
+        other.read(1, || now);
+        full(&mut turn, now);
+        (turn, other)
+    }
+
     #[test]
     fn one_that_reads_alone_has_long_turns() {
         let now = Instant::now();
@@ -368,11 +378,7 @@ mod tests {
     #[test]
     fn turns_are_short_until_nobody_else_has_read_for_some_time() {
         let now = Instant::now();
-        let thread = Arc::default();
-        let (mut turn, mut other) = (Turn::new(Arc::clone(&thread)), Turn::new(thread));
-        full(&mut turn, now);
-        other.read(1, || now);
-        full(&mut turn, now);
+        let (mut turn, _other) = beside_another(now);
         assert_eq!(turn.bytes, SHARED_TURN_BYTES_MAX);
         full(&mut turn, now + SHARED_FOR);
         assert!(turn.bytes <= SHARED_TURN_BYTES_MAX);
@@ -422,11 +428,7 @@ mod tests {
     #[test]
     fn time_without_anything_to_read_is_no_round() {
         let now = Instant::now();
-        let thread = Arc::default();
-        let (mut turn, mut other) = (Turn::new(Arc::clone(&thread)), Turn::new(thread));
-        full(&mut turn, now);
-        other.read(1, || now);
-        full(&mut turn, now);
+        let (mut turn, _other) = beside_another(now);
         turn.drained();
         full(&mut turn, now + SHARED_TURN * 9);
         assert_eq!(turn.bytes, SHARED_TURN_BYTES_MAX);

@@ -1,10 +1,10 @@
 //! A plain change as a few bytes: of an entry that has a value and revisions alone, and no long value.
 
-use crate::machine::store::{COPIED_BYTES_MAX, EntryRef, ValueRef};
+use crate::machine::store::{EntryRef, ValueRef};
 use crate::machine::value::{Entry, Key, Revision, Value};
 use crate::varint;
 
-use super::{Change, ChangeCause, Keeps};
+use super::{Change, ChangeCause, ChangeRef, Keeps};
 
 /// Stands where a change that is not plain comes in.
 pub(super) const RICH: u8 = 7;
@@ -24,20 +24,21 @@ const CAUSES: [ChangeCause; 6] = [
 
 /// Whether a change with this entry, after it or before, can be plain.
 #[inline]
-pub(super) fn is_plain(entry: Option<EntryRef<'_>>) -> bool {
-    entry.is_none_or(|entry| entry.attached.is_none() && entry.value.byte_len() <= COPIED_BYTES_MAX)
+pub(super) fn is_plain(change: &ChangeRef<'_>) -> bool {
+    let plain = |entry: Option<EntryRef<'_>>| entry.is_none_or(EntryRef::is_plain);
+    plain(change.entry) && plain(change.previous)
 }
 
 /// Writes a plain change: what it is, the length of the rest, revision, key, entry, previous entry.
 #[inline]
-pub(super) fn put(
-    records: &mut Vec<u8>,
-    key: &Key,
-    revision: Revision,
-    cause: ChangeCause,
-    entry: Option<EntryRef<'_>>,
-    previous: Option<EntryRef<'_>>,
-) {
+pub(super) fn put(records: &mut Vec<u8>, change: ChangeRef<'_>) {
+    let ChangeRef {
+        key,
+        revision,
+        cause,
+        entry,
+        previous,
+    } = change;
     let has = |flag, entry: Option<EntryRef<'_>>| if entry.is_some() { flag } else { 0 };
     let start = records.len();
     // The length is known at the end.

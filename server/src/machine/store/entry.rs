@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::COPIED_BYTES_MAX;
 use crate::machine::value::{Attached, Entry, Lifetime, Name, Place, Revision, Value};
 
 /// What is stored under a key. Looking at it copies nothing.
@@ -36,6 +37,12 @@ impl<'a> From<&'a Entry> for EntryRef<'a> {
 }
 
 impl<'a> EntryRef<'a> {
+    /// Whether it is a value and revisions alone, and not long: then it is copied where it is kept, and else shared.
+    #[inline]
+    pub(in crate::machine) fn is_plain(self) -> bool {
+        self.attached.is_none() && self.value.byte_len() <= COPIED_BYTES_MAX
+    }
+
     pub(in crate::machine) fn to_entry(self) -> Entry {
         Entry {
             value: self.value.to_value(),

@@ -5,7 +5,6 @@
 //! keys" of G. Graefe and P. Larson, "B-tree indexes and CPU caches", ICDE 2001.
 
 use std::cmp::Ordering;
-use std::mem;
 
 use crate::machine::value::Key;
 
@@ -166,20 +165,14 @@ impl<T> Node<T> {
 
     /// Looks what is the same in all keys, and what follows it.
     fn look_anew(&mut self) {
-        let [first, .., last] = self.keys.as_slice() else {
-            // One key is all the same, and none is.
-            self.shared = self.keys.first().map_or(0, |key| key.as_str().len());
-            self.heads.clear();
-            self.heads.resize(self.keys.len(), 0);
-            return;
-        };
+        let (first, last) = (self.keys.first(), self.keys.last());
+        let [first, last] = [first, last].map(|key| key.map_or("", Key::as_str).bytes());
         // They are in order: what the first and the last share, all do.
-        let (first, last) = (first.as_str().bytes(), last.as_str().bytes());
-        self.shared = first.zip(last).take_while(|(a, b)| a == b).count();
-        let mut heads = mem::take(&mut self.heads);
-        heads.clear();
-        heads.extend(self.keys.iter().map(|key| head(key.as_str(), self.shared)));
-        self.heads = heads;
+        let shared = first.zip(last).take_while(|(a, b)| a == b).count();
+        self.shared = shared;
+        self.heads.clear();
+        let heads = self.keys.iter().map(|key| head(key.as_str(), shared));
+        self.heads.extend(heads);
     }
 }
 

@@ -10,7 +10,6 @@
 //! A value as long as the one before takes its place, with no allocation. Few entries have something that hangs on them, or a
 //! long value, which is better shared than copied: they are kept whole.
 
-use super::COPIED_BYTES_MAX;
 use super::entry::{EntryRef, ValueRef};
 use crate::machine::value::{Entry, Revision};
 
@@ -31,26 +30,26 @@ pub(super) enum Record {
 
 impl Record {
     pub(super) fn new(entry: Entry) -> Self {
-        if entry.attached.is_some() || entry.value.byte_len() > COPIED_BYTES_MAX {
+        let plain = EntryRef::from(&entry);
+        if !plain.is_plain() {
             return Self::Whole(Box::new(entry));
         }
-        let entry = EntryRef::from(&entry);
-        let what = what(entry);
-        let mut packed = vec![0; packed_len(what, entry)];
-        put(&mut packed, what, entry);
+        let what = what(plain);
+        let mut packed = vec![0; packed_len(what, plain)];
+        put(&mut packed, what, plain);
         Self::Packed(packed.into())
     }
 
     /// Puts another entry in the place of this one.
     #[inline]
     pub(super) fn set(&mut self, entry: Entry) {
+        let plain = EntryRef::from(&entry);
         if let Self::Packed(packed) = self
-            && entry.attached.is_none()
+            && plain.is_plain()
         {
-            let entry = EntryRef::from(&entry);
-            let what = what(entry);
-            if packed_len(what, entry) == packed.len() {
-                put(packed, what, entry);
+            let what = what(plain);
+            if packed_len(what, plain) == packed.len() {
+                put(packed, what, plain);
                 return;
             }
         }
