@@ -37,7 +37,7 @@ type Leaf = Node<Record>;
 
 /// The place of a key, until something changes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Slot {
+pub(crate) struct Slot {
     branch: usize,
     leaf: usize,
     at: usize,
@@ -68,7 +68,7 @@ impl Store {
 
     /// Where a key is, or would be.
     #[inline]
-    pub(super) fn slot(&self, key: &str) -> Slot {
+    pub(crate) fn slot(&self, key: &str) -> Slot {
         let (branch, leaf, keys) = self.leaf(key);
         let found = keys.find(key);
         let (Ok(at) | Err(at)) = found;
@@ -126,7 +126,7 @@ impl Store {
     }
 
     /// Takes away what is in a slot, if anything is.
-    pub(super) fn take(&mut self, slot: Slot) {
+    pub(crate) fn take(&mut self, slot: Slot) {
         if !slot.taken {
             return;
         }
@@ -139,11 +139,6 @@ impl Store {
             // A branch's first leaf is behind the key of the branch itself, and keys may have come in between.
             join(&mut self.root, slot.branch, Node::rename_first);
         }
-    }
-
-    /// The same where the slot is not known.
-    pub(crate) fn remove(&mut self, key: &str) {
-        self.take(self.slot(key));
     }
 
     /// Entries in the order of their keys.

@@ -18,6 +18,10 @@ impl Store {
             .collect()
     }
 
+    pub(in crate::machine) fn remove(&mut self, key: &str) {
+        self.take(self.slot(key));
+    }
+
     /// Keys are in order, and everything is where it is looked for.
     pub(in crate::machine) fn assert_consistent(&self) {
         let mut last: Option<&Key> = None;
