@@ -277,7 +277,7 @@ pub(crate) async fn within<T>(
 ) -> Result<T, Error> {
     match tokio::time::timeout(timeout, call).await {
         Ok(Ok(response)) => Ok(response.into_inner()),
-        Ok(Err(status)) if !is_timeout(&status) => Err(Error::of_call(&status, unless_told)),
+        Ok(Err(status)) if !is_timeout(&status) => Err(Error::from_status(&status, unless_told)),
         _ => Err(Error::new(
             Code::DeadlineExceeded,
             format!("no answer within {timeout:?}"),

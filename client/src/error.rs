@@ -128,8 +128,34 @@ impl Error {
         self
     }
 
-    /// An error of a call. `unless_told` is its outcome where the error itself does not tell.
-    pub(crate) fn of_call(status: &Status, unless_told: Outcome) -> Self {
+    /// Converts the status of a failed call, as the generated clients of the crate `soloist` return it.
+    ///
+    /// `unless_told` becomes the [`outcome`](Self::outcome) wherever the status does not tell it:
+    /// [`Outcome::NotApplied`] for a call that only reads, [`Outcome::Unknown`] for a call that changes something. The
+    /// status tells it if the server refused with a reason, or if the call never reached a server.
+    ///
+    /// ```
+    /// use soloist::v1::ReadRequest;
+    /// use soloist::v1::state_client::StateClient;
+    /// use soloist_client::{Error, Outcome, Reason};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let server = soloist_server::Server::start(listener, &Default::default())?;
+    /// # let url = format!("http://{}", server.local_addr());
+    /// let channel = tonic::transport::Endpoint::from_shared(url)?.connect().await?;
+    /// let no_key = ReadRequest { key: String::new(), expect: None };
+    /// let status = StateClient::new(channel).read(no_key).await.expect_err("a key is not empty");
+    ///
+    /// let error = Error::from_status(&status, Outcome::NotApplied);
+    /// assert_eq!(error.reason(), Some(Reason::BadKey));
+    /// assert!(!error.is_retryable());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn from_status(status: &Status, unless_told: Outcome) -> Self {
         let Some(source) = status.source() else {
             let details = status.get_error_details();
             return Self::with_details(status.code(), status.message(), &details, unless_told)
@@ -159,8 +185,21 @@ impl Error {
         Self::new(code, message, outcome)
     }
 
-    /// An error in the place of an answer, in a frame: the server's own.
-    pub(crate) fn in_place(status: tonic_types::Status) -> Self {
+    /// Converts the `google.rpc.Status` that stands in a `PipelineResponse` or `OpResult` in place of an answer.
+    ///
+    /// The outcome is [`Outcome::NotApplied`] for every reason of Soloist but OUTCOME_UNKNOWN, else
+    /// [`Outcome::Unknown`].
+    ///
+    /// ```
+    /// use soloist_client::{Code, Error, Outcome};
+    ///
+    /// let status = tonic_types::Status { code: 14, message: "proxy is restarting".into(), details: vec![] };
+    /// let error = Error::from_rpc_status(&status);
+    /// assert_eq!(error.code(), Code::Unavailable);
+    /// assert_eq!(error.outcome(), Outcome::Unknown);
+    /// ```
+    #[must_use]
+    pub fn from_rpc_status(status: &tonic_types::Status) -> Self {
         let details = status.get_error_details();
         Self::with_details(
             Code::from(status.code),
@@ -303,7 +342,7 @@ mod tests {
     #[test]
     fn a_refusal_of_the_server_says_everything() {
         let status = refusal(Code::ResourceExhausted, "OVERLOADED", soloist::ERROR_DOMAIN);
-        let error = Error::of_call(&status, Outcome::Unknown);
+        let error = Error::from_status(&status, Outcome::Unknown);
         assert_eq!(error.code(), Code::ResourceExhausted);
         assert_eq!(error.reason(), Some(Reason::Overloaded));
         assert_eq!(error.metadata("limit"), Some("4"));
@@ -321,10 +360,10 @@ mod tests {
             "OUTCOME_UNKNOWN",
             soloist::ERROR_DOMAIN,
         );
-        let of_write = Error::of_call(&status, Outcome::Unknown);
+        let of_write = Error::from_status(&status, Outcome::Unknown);
         assert_eq!(of_write.outcome(), Outcome::Unknown);
         assert!(of_write.passes() && !of_write.is_retryable());
-        let of_read = Error::of_call(&status, Outcome::NotApplied);
+        let of_read = Error::from_status(&status, Outcome::NotApplied);
         assert!(of_read.is_retryable());
     }
 
@@ -375,7 +414,7 @@ mod tests {
             (Code::Internal, "", "", Outcome::NotApplied, false),
         ];
         for (code, reason, domain, unless_told, retryable) in cases {
-            let error = Error::of_call(&refusal(code, reason, domain), unless_told);
+            let error = Error::from_status(&refusal(code, reason, domain), unless_told);
             assert_eq!(error.is_retryable(), retryable, "{error} {unless_told:?}");
         }
     }
@@ -383,7 +422,7 @@ mod tests {
     #[test]
     fn a_timer_of_this_side_is_a_deadline() {
         let status = Status::from_error(Box::new(TimeoutExpired(())));
-        let error = Error::of_call(&status, Outcome::Unknown);
+        let error = Error::from_status(&status, Outcome::Unknown);
         assert_eq!(error.code(), Code::DeadlineExceeded);
         assert_eq!(error.outcome(), Outcome::Unknown);
     }
@@ -391,7 +430,7 @@ mod tests {
     #[test]
     fn without_a_connection_nothing_was_applied() {
         let status = Status::from_error(Box::new(tonic::ConnectError("refused".into())));
-        let error = Error::of_call(&status, Outcome::Unknown);
+        let error = Error::from_status(&status, Outcome::Unknown);
         assert_eq!(error.code(), Code::Unavailable);
         assert_eq!(error.outcome(), Outcome::NotApplied);
         assert!(error.is_retryable());
@@ -410,7 +449,7 @@ mod tests {
             status
                 .metadata_mut()
                 .insert(PUSHBACK, pushback.parse().unwrap());
-            let error = Error::of_call(&status, Outcome::NotApplied);
+            let error = Error::from_status(&status, Outcome::NotApplied);
             assert_eq!(error.retry_delay(), delay, "{pushback}");
             assert_eq!(error.is_retryable(), retryable, "{pushback}");
         }
@@ -425,7 +464,7 @@ mod tests {
             "ENTRIES_IN_STATE",
         ] {
             let status = refusal(Code::FailedPrecondition, reason, soloist::ERROR_DOMAIN);
-            let error = Error::of_call(&status, Outcome::Unknown);
+            let error = Error::from_status(&status, Outcome::Unknown);
             assert!(error.reason().is_some(), "{reason}");
             assert_eq!(
                 (error.outcome(), error.is_retryable()),

@@ -175,7 +175,7 @@ impl FrameReceiver {
                 format!("the stream ended with {unanswered} frames unanswered"),
                 Outcome::Unknown,
             ),
-            Err(status) => Error::of_call(&status, Outcome::Unknown),
+            Err(status) => Error::from_status(&status, Outcome::Unknown),
         };
         self.end();
         Err(error)

@@ -246,7 +246,7 @@ pub struct FrameReply {
 impl From<v1::PipelineResponse> for FrameReply {
     fn from(response: v1::PipelineResponse) -> Self {
         let results = match response.error {
-            Some(error) => Err(Error::in_place(error)),
+            Some(error) => Err(Error::from_rpc_status(&error)),
             None => Ok(response.results.into_iter().map(op_reply).collect()),
         };
         Self {
@@ -265,7 +265,7 @@ fn op_reply(result: v1::OpResult) -> Result<OpReply, Error> {
         Some(Add(response)) => response.try_into().map(OpReply::Add),
         Some(Transition(response)) => response.try_into().map(OpReply::Transition),
         Some(Delete(response)) => response.try_into().map(OpReply::Delete),
-        Some(Refused(error)) => Err(Error::in_place(error)),
+        Some(Refused(error)) => Err(Error::from_rpc_status(&error)),
         None => Err(Error::malformed("a result without an answer")),
     }
 }

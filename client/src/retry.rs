@@ -249,7 +249,7 @@ mod tests {
             let mut status = tonic::Status::unavailable("busy");
             let trailers = status.metadata_mut();
             trailers.insert("grpc-retry-pushback-ms", pushback.parse().unwrap());
-            let refused = Error::of_call(&status, Outcome::NotApplied);
+            let refused = Error::from_status(&status, Outcome::NotApplied);
             std::future::ready(if made == 1 { Err(refused) } else { Ok(()) })
         });
         assert_eq!(result.await.is_ok(), made == 2);

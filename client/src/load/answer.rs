@@ -105,7 +105,7 @@ impl Settling<'_> {
 
     fn frame(&mut self, sent: &Sent, response: PipelineResponse, now: Instant) {
         if let Some(error) = response.error {
-            let failure = Error::in_place(error).into();
+            let failure = Error::from_rpc_status(&error).into();
             return self.fail_all(sent, &failure, now);
         }
         let results = response.results;

@@ -107,7 +107,7 @@ impl Lane {
                         format!("cannot open a stream on {address} within {timeout:?}: {OPEN_HINT}")
                     })?
                     .map_err(|status| {
-                        let error = Error::of_call(&status, Outcome::NotApplied);
+                        let error = Error::from_status(&status, Outcome::NotApplied);
                         format!("cannot open a stream on {address}: {error}; {OPEN_HINT}")
                     })?
                     .into_inner();
@@ -370,7 +370,7 @@ pub(crate) fn metadata_map(pairs: &[(String, String)]) -> MetadataMap {
 
 /// Why nothing more is answered.
 fn lost(status: &Status) -> Failure {
-    Error::of_call(status, Outcome::Unknown).into()
+    Error::from_status(status, Outcome::Unknown).into()
 }
 
 /// A status that the server sent has no source; what this side made up of a transport error has one, and unless the

@@ -168,7 +168,7 @@ impl Verdict {
 
     /// Of a call that came to a status.
     pub(crate) fn of_status(kind: Kind, status: &Status) -> Self {
-        Self::of_error(kind, Error::of_call(status, kind.outcome_unless_told()))
+        Self::of_error(kind, Error::from_status(status, kind.outcome_unless_told()))
     }
 
     /// Of an answer: one of the wrong kind, or an empty one, is a failure however friendly its status.
@@ -179,7 +179,7 @@ impl Verdict {
         };
         match (kind, reply) {
             (_, Some(Reply::Op(OpAnswer::Error(error)))) => {
-                Self::of_error(kind, Error::in_place(error.clone()))
+                Self::of_error(kind, Error::from_rpc_status(error))
             }
             (Kind::Read, Some(Reply::Op(OpAnswer::Read(read)))) => match &read.entry {
                 None => Self::Done { is_miss: true },

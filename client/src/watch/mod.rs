@@ -143,7 +143,7 @@ impl Stream for Watch {
                         }
                         Err(error) => error,
                     },
-                    Some(Err(status)) => Error::of_call(&status, Outcome::NotApplied),
+                    Some(Err(status)) => Error::from_status(&status, Outcome::NotApplied),
                     None => Error::new(
                         Code::Unavailable,
                         "the server ended the watch",
