@@ -33,9 +33,6 @@
 //! - [`Error`] says what went wrong and what is safe to do then; [`Retry`] does it.
 //!
 //! The messages on the wire, and the plain generated clients, are in the crate `soloist`.
-//!
-//! Feature `load` (on by default) adds the module `load` and the binary `soloist-load`. Use
-//! `default-features = false` to call a server from a service: then none of what they need is compiled.
 
 mod call;
 mod client;
@@ -51,9 +48,6 @@ mod session;
 mod time;
 mod value;
 mod watch;
-
-#[cfg(feature = "load")]
-pub mod load;
 
 pub use call::Call;
 pub use client::{CONNECT_TIMEOUT, Client, ClientBuilder, TIMEOUT};

@@ -1,23 +1,21 @@
 //! The examples do what they say.
 
 use std::env;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
-use crate::support::{Run, TestServer};
+use crate::support::TestServer;
 
 /// Runs an example, which Cargo builds beside the tests.
-fn example(name: &str, url: Option<String>) -> Run {
+fn example(name: &str, url: Option<String>) -> Output {
     let test = env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();
     let file = format!("{name}{}", env::consts::EXE_SUFFIX);
     let path = profile.join("examples").join(file);
     let output = Command::new(&path).args(url).stdin(Stdio::null()).output();
-    output
-        .unwrap_or_else(|error| {
-            let path = path.display();
-            panic!("{path}: {error}; `cargo build -p soloist-client --examples` builds it")
-        })
-        .into()
+    output.unwrap_or_else(|error| {
+        let path = path.display();
+        panic!("{path}: {error}; `cargo build -p soloist-client --examples` builds it")
+    })
 }
 
 #[test]
@@ -39,9 +37,11 @@ fn examples_show_what_they_say() {
             let url = format!("http://{}", server.address());
             scope.spawn(move || {
                 let run = example(name, Some(url));
-                let said = format!("{name}: {}{}", run.stdout, run.stderr);
-                assert_eq!(run.code, Some(0), "{said}");
-                let mut lines = run.stdout.lines();
+                let stdout = String::from_utf8(run.stdout).unwrap();
+                let stderr = String::from_utf8(run.stderr).unwrap();
+                let said = format!("{name}: {stdout}{stderr}");
+                assert_eq!(run.status.code(), Some(0), "{said}");
+                let mut lines = stdout.lines();
                 assert!(lines.any(|said| said.starts_with(line)), "{said}");
             });
         }
@@ -51,5 +51,5 @@ fn examples_show_what_they_say() {
 #[test]
 fn without_a_url_an_example_starts_a_server_of_its_own() {
     let run = example("connection", None);
-    assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
+    assert!(run.status.success(), "{run:?}");
 }

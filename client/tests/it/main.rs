@@ -1,4 +1,4 @@
-//! End to end: server, client library and load generator, over TCP on free ports.
+//! End to end: server and client library, over TCP on free ports.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,12 +8,6 @@
 mod calls;
 mod compare_and_set;
 mod examples;
-mod load_engines;
-mod load_errors;
-mod load_open;
-mod load_runs;
-mod load_tools;
-mod load_verify;
 mod machines;
 mod operations;
 mod pipeline;
@@ -21,4 +15,5 @@ mod proxy;
 mod retry;
 mod sessions;
 mod support;
+mod test_server;
 mod watch;

@@ -1,0 +1,13 @@
+//! soloist-load: measures a state server. See `soloist-load --help`.
+
+use std::process;
+
+use mimalloc::MiMalloc;
+
+/// Every operation allocates and frees the parts of its messages.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+fn main() {
+    process::exit(soloist_load::main(std::env::args_os()));
+}

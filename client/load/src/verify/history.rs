@@ -1,0 +1,417 @@
+//! What the clients of a run did, and what they were answered.
+//!
+//! Each thread has a [`Recorder`] of its own, so that recording takes no lock; [`History::merge`] puts them together. What
+//! was in flight when recording stopped must be in the history too, as unknown: otherwise what it did has no cause, and a
+//! right answer looks wrong. So a recorder counts what was begun and not ended, and does not finish while there is some.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use crate::verify::operation::{
+    Action, Entry, Expectation, Operation, Outcome, Record, StateNumber, Travel,
+};
+#[cfg(test)]
+use crate::verify::operation::{NEVER, Seen};
+
+/// A machine's moves, by the numbers of its states.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    pub(crate) name: String,
+    /// The names of the states: at most 255.
+    pub(crate) states: Vec<String>,
+    /// The state that a key begins in.
+    pub(crate) initial: StateNumber,
+    /// For each state, where one may go from it. None: the state is final.
+    pub(crate) next: Vec<Vec<StateNumber>>,
+}
+
+impl Machine {
+    pub(crate) fn allows(&self, from: StateNumber, to: StateNumber) -> bool {
+        (self.next.get(usize::from(from))).is_some_and(|next| next.contains(&to))
+    }
+
+    pub(crate) fn is_final(&self, state: StateNumber) -> bool {
+        self.next.get(usize::from(state)).is_none_or(Vec::is_empty)
+    }
+}
+
+/// A key before the first operation, and the store revision at which it was so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Found {
+    pub(crate) entry: Option<Entry>,
+    pub(crate) revision: i64,
+}
+
+/// A key: its number is its place in the history's list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Key {
+    pub(crate) name: String,
+    /// None if nobody looked: then the key is checked from its first answer on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) found: Option<Found>,
+    /// The number of its machine in the history's list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) machine: Option<u32>,
+}
+
+impl Key {
+    pub(crate) fn new(name: impl Into<String>, found: Option<Found>) -> Self {
+        Self {
+            name: name.into(),
+            found,
+            machine: None,
+        }
+    }
+}
+
+/// What a watch was told: a change, or how far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Told {
+    /// The key's entry after the change of this revision; None: it is gone.
+    Event {
+        key: u32,
+        revision: i64,
+        entry: Option<Entry>,
+    },
+    /// Everything up to this revision has been told: the `revision` of a message, after its events.
+    Progress { revision: i64 },
+}
+
+/// One watch, from one revision on. A watch that goes on after a break, at the revision that it had come to, is the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Watched {
+    /// The keys that it is to be told of; in the order of their numbers.
+    pub(crate) keys: Vec<u32>,
+    /// Everything after this revision is to be told.
+    pub(crate) after: i64,
+    /// What came, with the time at which it did.
+    pub(crate) told: Vec<(u64, Told)>,
+}
+
+/// Everything that is known of a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct History {
+    /// How the run was made, for whoever reads the file.
+    pub(crate) settings: serde_json::Value,
+    pub(crate) keys: Vec<Key>,
+    pub(crate) machines: Vec<Machine>,
+    /// In the order of their start.
+    pub(crate) operations: Vec<Record>,
+    pub(crate) watches: Vec<Watched>,
+}
+
+/// A recorder that cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RecordError {
+    /// There are as many operations as may be kept. Nothing may be sent any more: it would be missing.
+    Full { limit: u64 },
+    /// Messages were begun, and neither ended nor given up.
+    Open { messages: u64 },
+}
+
+impl std::fmt::Display for RecordError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Full { limit } => {
+                write!(
+                    formatter,
+                    "the history is full: its limit is {limit} operations"
+                )
+            }
+            Self::Open { messages } => write!(
+                formatter,
+                "{messages} messages were begun and their end was not recorded"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for RecordError {}
+
+/// How many operations all recorders of a run may keep together.
+#[derive(Clone, Debug)]
+pub(crate) struct Room {
+    left: Arc<AtomicU64>,
+    limit: u64,
+}
+
+/// A recorder takes room for so many operations at once, so that recorders seldom meet.
+const ROOM_TAKEN: u64 = 256;
+
+impl Room {
+    /// An operation takes [`Record::BYTES`].
+    pub(crate) fn new(limit: u64) -> Self {
+        Self {
+            left: Arc::new(AtomicU64::new(limit)),
+            limit,
+        }
+    }
+
+    /// Takes room for `least` operations at least.
+    fn take(&self, least: u64) -> Result<u64, RecordError> {
+        let mut taken = 0;
+        let take = |left: u64| {
+            taken = left.min(least.max(ROOM_TAKEN));
+            (taken >= least).then(|| left - taken)
+        };
+        match self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+        {
+            Ok(_) => Ok(taken),
+            Err(_) => Err(RecordError::Full { limit: self.limit }),
+        }
+    }
+}
+
+/// A message that was begun: to be given back with its answer.
+#[derive(Debug)]
+#[must_use = "what was begun must be ended"]
+pub(crate) struct Begun {
+    message: u32,
+    travel: Travel,
+    start: u64,
+    operations: u64,
+}
+
+/// What was asked of one key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) key: u32,
+    pub(crate) action: Action,
+    pub(crate) expect: Option<Expectation>,
+}
+
+/// Records what one client does. Times are nanoseconds of one monotonic clock since the run began, the same for all.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    client: u32,
+    records: Vec<Record>,
+    messages: u32,
+    open: u64,
+    room: Room,
+    /// How many operations more may be begun without asking.
+    taken: u64,
+}
+
+impl Recorder {
+    /// `client` is a number that no other recorder has. A client may have any number of messages in flight.
+    pub(crate) fn new(client: u32, room: Room) -> Self {
+        Self {
+            client,
+            records: Vec::new(),
+            messages: 0,
+            open: 0,
+            room,
+            taken: 0,
+        }
+    }
+
+    /// To be called before a message with so many operations is sent (a List: so many keys as it may show).
+    ///
+    /// # Errors
+    ///
+    /// If there is no room: then it must not be sent.
+    pub(crate) fn begin(
+        &mut self,
+        travel: Travel,
+        operations: u64,
+        start: u64,
+    ) -> Result<Begun, RecordError> {
+        if self.taken < operations {
+            self.taken += self.room.take(operations - self.taken)?;
+        }
+        self.taken -= operations;
+        let message = self.messages;
+        self.messages += 1;
+        self.open += 1;
+        Ok(Begun {
+            message,
+            travel,
+            start,
+            operations,
+        })
+    }
+
+    /// To be called after the answer came, with what became of each operation, in the order of the message.
+    ///
+    /// # Panics
+    ///
+    /// If there are more operations than room was taken for.
+    pub(crate) fn end(
+        &mut self,
+        begun: Begun,
+        end: u64,
+        operations: impl IntoIterator<Item = (Asked, Outcome)>,
+    ) {
+        let before = self.records.len();
+        for (asked, outcome) in operations {
+            self.records.push(Record::from(&Operation {
+                client: self.client,
+                message: begun.message,
+                travel: begun.travel,
+                key: asked.key,
+                start: begun.start,
+                end,
+                action: asked.action,
+                expect: asked.expect,
+                outcome,
+            }));
+        }
+        let recorded = (self.records.len() - before) as u64;
+        self.taken += (begun.operations.checked_sub(recorded)).expect("room was taken for all");
+        self.open -= 1;
+    }
+
+    /// To be called when there was no answer and will be none, or when recording stops: each operation is done or not.
+    #[cfg(test)]
+    pub(crate) fn give_up(&mut self, begun: Begun, asked: impl IntoIterator<Item = Asked>) {
+        let unknown = asked.into_iter().map(|asked| (asked, Outcome::Unknown));
+        self.end(begun, NEVER, unknown);
+    }
+
+    /// A page of a List, or a Batch that only reads: `shown` has every key that the page could have shown, with nothing
+    /// for the ones that are not on it.
+    #[cfg(test)]
+    pub(crate) fn end_list(
+        &mut self,
+        begun: Begun,
+        end: u64,
+        revision: i64,
+        shown: impl IntoIterator<Item = (u32, Option<Entry>)>,
+    ) {
+        let reads = shown.into_iter().map(|(key, entry)| {
+            let asked = Asked {
+                key,
+                action: Action::Read,
+                expect: None,
+            };
+            let seen = Seen::Entry(entry);
+            (asked, Outcome::Done { revision, seen })
+        });
+        self.end(begun, end, reads);
+    }
+
+    /// What was recorded.
+    ///
+    /// # Errors
+    ///
+    /// If messages are still open.
+    pub(crate) fn finish(self) -> Result<Vec<Record>, RecordError> {
+        match self.open {
+            0 => Ok(self.records),
+            messages => Err(RecordError::Open { messages }),
+        }
+    }
+}
+
+impl History {
+    /// Puts together what the recorders of a run have.
+    ///
+    /// # Errors
+    ///
+    /// If one of them is not finished.
+    #[cfg(test)]
+    pub(crate) fn merge(
+        keys: Vec<Key>,
+        machines: Vec<Machine>,
+        recorders: impl IntoIterator<Item = Recorder>,
+    ) -> Result<Self, RecordError> {
+        let mut operations = Vec::new();
+        for recorder in recorders {
+            operations.append(&mut recorder.finish()?);
+        }
+        // Stable: the operations of one message stay in their order.
+        operations.sort_by_key(Record::order);
+        Ok(Self {
+            settings: serde_json::Value::Null,
+            keys,
+            machines,
+            operations,
+            watches: Vec::new(),
+        })
+    }
+
+    /// The numbers of the keys by their names.
+    pub(crate) fn key_numbers(&self) -> HashMap<&str, u32> {
+        let numbered = (0..).zip(&self.keys);
+        numbered.map(|(number, key)| (&*key.name, number)).collect()
+    }
+
+    pub(crate) fn machine(&self, key: u32) -> Option<&Machine> {
+        let number = self.keys.get(key as usize)?.machine?;
+        self.machines.get(number as usize)
+    }
+
+    /// What makes no sense in itself, whatever a server did: a history that was not made by recorders.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that makes none, in words.
+    pub(crate) fn validate(&self) -> Result<(), String> {
+        let keys = self.keys.len();
+        for key in &self.keys {
+            if key
+                .machine
+                .is_some_and(|it| it as usize >= self.machines.len())
+            {
+                return Err(format!(
+                    "key {:?} has a machine that is not there",
+                    key.name
+                ));
+            }
+        }
+        for machine in &self.machines {
+            let states = machine.states.len();
+            let named = machine.next.iter().flatten().chain([&machine.initial]);
+            if states > 255
+                || machine.next.len() != states
+                || named.max().is_some_and(|it| usize::from(*it) >= states)
+            {
+                return Err(format!(
+                    "machine {:?} has moves to states that are not there",
+                    machine.name
+                ));
+            }
+        }
+        let mut before = 0;
+        for (index, record) in self.operations.iter().enumerate() {
+            let bad = |what: &str| Err(format!("operation {index} {what}"));
+            if record.start() > record.end() {
+                return bad("ends before it starts");
+            }
+            if record.start() < before {
+                return bad("is not in the order of starts");
+            }
+            before = record.start();
+            if record.key() as usize >= keys {
+                return bad("has a key that is not there");
+            }
+            if record.operation().is_err() {
+                return bad("is of no known kind");
+            }
+        }
+        for (index, watch) in self.watches.iter().enumerate() {
+            let named = |(_, told): &(u64, Told)| match told {
+                Told::Event { key, .. } => *key,
+                Told::Progress { .. } => 0,
+            };
+            let beyond = watch
+                .keys
+                .iter()
+                .copied()
+                .chain(watch.told.iter().map(named));
+            if beyond
+                .max()
+                .is_some_and(|key| key as usize > keys.max(1) - 1)
+            {
+                return Err(format!("watch {index} has a key that is not there"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! Files: what is written is read again, and what is damaged is refused.
+
+use proptest::prelude::*;
+
+use crate::verify::file::{self, ReadError};
+use crate::verify::history::History;
+use crate::verify::lines;
+use crate::verify::operation::{
+    Action, Actual, Entry, Expectation, Operation, Outcome, Record, Refusal, Seen, Travel, Value,
+};
+use crate::verify::tests::tables::watched;
+use crate::verify::tests::text::{can_be, history};
+
+fn value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        any::<i64>().prop_map(Value::Int),
+        any::<u64>().prop_map(Value::Digest)
+    ]
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    (value(), any::<i64>(), prop::option::of(0..255_u8)).prop_map(|(value, revision, state)| {
+        Entry {
+            value,
+            revision,
+            state,
+        }
+    })
+}
+
+fn seen(action: Action) -> BoxedStrategy<Seen> {
+    match action {
+        Action::Transition { .. } => (0..255_u8).prop_map(Seen::From).boxed(),
+        Action::Add(_) => any::<i64>().prop_map(Seen::Sum).boxed(),
+        _ => prop_oneof![
+            Just(Seen::Untold),
+            prop::option::of(entry()).prop_map(Seen::Entry)
+        ]
+        .boxed(),
+    }
+}
+
+fn outcome(action: Action) -> impl Strategy<Value = Outcome> {
+    let actual = prop_oneof![
+        Just(Actual::Untold),
+        any::<i64>().prop_map(Actual::Revision),
+        prop::option::of(value()).prop_map(Actual::Value),
+        prop::option::of(0..255_u8).prop_map(Actual::State),
+    ];
+    let refusal = prop_oneof![
+        actual.prop_map(Refusal::Expectation),
+        (0..255_u8).prop_map(|from| Refusal::Move { from }),
+        (0..255_u8).prop_map(|state| Refusal::NotFinal { state }),
+        prop::sample::select(vec![
+            Refusal::Missing,
+            Refusal::NoMachine,
+            Refusal::NotInt,
+            Refusal::Overflow
+        ]),
+    ];
+    prop_oneof![
+        Just(Outcome::Unknown),
+        Just(Outcome::NotDone),
+        refusal.prop_map(Outcome::Refused),
+        (any::<i64>(), seen(action)).prop_map(|(revision, seen)| Outcome::Done { revision, seen }),
+    ]
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let action = prop_oneof![
+        Just(Action::Read),
+        Just(Action::Delete),
+        value().prop_map(Action::Write),
+        any::<i64>().prop_map(Action::Add),
+        (0..255_u8, prop::option::of(value()))
+            .prop_map(|(to, value)| Action::Transition { to, value }),
+    ];
+    let expect = prop_oneof![
+        any::<bool>().prop_map(Expectation::Exists),
+        any::<i64>().prop_map(Expectation::Revision),
+        value().prop_map(Expectation::Value),
+        (0..255_u8).prop_map(Expectation::State),
+    ];
+    let travel = prop::sample::select(vec![
+        Travel::Call,
+        Travel::Frame,
+        Travel::Batch,
+        Travel::AtomicFrame,
+    ]);
+    let numbers = (any::<u32>(), any::<u32>(), 0..4_u32, any::<[u64; 2]>());
+    (numbers, action, prop::option::of(expect), travel).prop_flat_map(
+        |(numbers, action, expect, travel)| {
+            outcome(action).prop_map(move |outcome| {
+                let (client, message, key, mut times) = numbers;
+                times.sort_unstable();
+                let [start, end] = times;
+                Operation {
+                    client,
+                    message,
+                    travel,
+                    key,
+                    start,
+                    end,
+                    action,
+                    expect,
+                    outcome,
+                }
+            })
+        },
+    )
+}
+
+fn bytes(history: &History) -> Vec<u8> {
+    file::write(Vec::new(), history).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(operations in prop::collection::vec(operation(), 0..20)) {
+        for operation in &operations {
+            let record = Record::from(operation);
+            prop_assert_eq!(record.operation(), Ok(*operation));
+            prop_assert_eq!(Record::from_bytes(&record.to_bytes()), record);
+        }
+        let mut history = crate::verify::tests::text::of(operations);
+        history.settings = serde_json::json!({"seed": 7});
+        prop_assert_eq!(&file::read(&bytes(&history)[..], 20).unwrap(), &history);
+        let text = lines::write(Vec::new(), &history).unwrap();
+        prop_assert_eq!(file::read(&text[..], 20).unwrap(), history);
+    }
+}
+
+fn some() -> History {
+    watched(
+        "0-1 write 1 1@1; 2-3 b.write x x@2; 4- add 1 unknown",
+        "1 a 1; 1 .",
+    )
+}
+
+#[test]
+fn a_file_cut_anywhere_is_refused() {
+    let history = some();
+    let bytes = bytes(&history);
+    assert_eq!(file::read(&bytes[..], 3).unwrap(), history);
+    for length in 0..bytes.len() {
+        let error = file::read(&bytes[..length], 3).unwrap_err();
+        let expected = match length {
+            0..8 => matches!(error, ReadError::NotAHistory),
+            _ => matches!(error, ReadError::Truncated),
+        };
+        assert!(expected, "{length}: {error}");
+    }
+    let text = lines::write(Vec::new(), &history).unwrap();
+    // Without the last line break nothing is missing.
+    for length in 0..text.len() - 1 {
+        file::read(&text[..length], 3).unwrap_err();
+    }
+}
+
+#[test]
+fn a_file_with_a_flipped_bit_is_refused() {
+    let bytes = bytes(&some());
+    for place in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut other = bytes.clone();
+            other[place] ^= 1 << bit;
+            let error = file::read(&other[..], 3).unwrap_err();
+            let expected = match place {
+                0..8 => matches!(error, ReadError::NotAHistory | ReadError::Damaged { .. }),
+                8..12 => matches!(error, ReadError::OtherVersion { .. }),
+                _ => matches!(error, ReadError::Damaged { .. } | ReadError::Truncated),
+            };
+            assert!(expected, "byte {place}: {error}");
+        }
+    }
+}
+
+#[test]
+fn what_is_too_much_or_goes_on_is_refused() {
+    let bytes = bytes(&some());
+    file::read(&bytes[..], 2).unwrap_err();
+    file::read(&[&bytes[..], &[0]].concat()[..], 3).unwrap_err();
+    assert!(can_be(&history("0-1 write 1 1@1")));
+}

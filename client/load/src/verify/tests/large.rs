@@ -1,0 +1,207 @@
+//! Histories as large as those of runs. SOLOIST_CHECKER_OPERATIONS sets how large; with `--nocapture` it tells the times.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use crate::verify::check::{BlackBox, Kind, Verdict};
+use crate::verify::history::{Found, History, Key};
+use crate::verify::operation::{
+    Action, Actual, Entry, Expectation, NEVER, Operation, Outcome, Record, Refusal, Seen, Travel,
+    Value,
+};
+use crate::verify::tests::text::judge;
+
+pub(super) struct Shape {
+    pub(super) operations: usize,
+    pub(super) clients: u32,
+    pub(super) keys: u32,
+    pub(super) unknown: usize,
+}
+
+/// What clients of a right server see: 80 % Reads, 10 % Writes, 4 % compare-and-set, 4 % Adds, 2 % Deletes, each done at
+/// some moment between its start and its end.
+pub(super) fn history(shape: &Shape, seed: u64) -> History {
+    let mut dice = SmallRng::seed_from_u64(seed);
+    let mut clocks = vec![0_u64; shape.clients as usize];
+    let mut todo: Vec<(u64, u64, u64, u32)> = (0..shape.operations)
+        .map(|index| {
+            let client = index % clocks.len();
+            let start = clocks[client] + dice.random_range(1_000..20_000);
+            let end = start + dice.random_range(50_000..500_000);
+            clocks[client] = end;
+            (dice.random_range(start..=end), start, end, client as u32)
+        })
+        .collect();
+    todo.sort_unstable();
+    let every = (shape.operations / shape.unknown.max(1)).max(1);
+    let mut store: BTreeMap<u32, Entry> = BTreeMap::new();
+    let mut tags: BTreeMap<u32, i64> = BTreeMap::new();
+    let mut revision = 0;
+    let mut operations = Vec::with_capacity(todo.len());
+    for (index, (_, start, end, client)) in todo.into_iter().enumerate() {
+        let key = dice.random_range(0..shape.keys);
+        let is = store.get(&key).copied();
+        let value = Value::Int(((i64::from(client) + 1) << 32) | index as i64);
+        let (action, expect) = match dice.random_range(0..100) {
+            0..80 => (Action::Read, None),
+            80..90 => (Action::Write(value), None),
+            90..94 => {
+                let expected = tags.get(&key).copied().unwrap_or(0);
+                (Action::Write(value), Some(Expectation::Revision(expected)))
+            }
+            94..98 => (Action::Add(1 << 20), None),
+            _ => (Action::Delete, None),
+        };
+        let is_unknown = shape.unknown > 0 && action != Action::Read && index % every < 5;
+        let actual = is.map_or(0, |it| it.revision);
+        // What a client that reads now will expect some time.
+        if action == Action::Read && dice.random_bool(0.1) {
+            tags.insert(key, actual);
+        }
+        let fails = matches!(expect, Some(Expectation::Revision(it)) if it != actual);
+        let is_done = !fails && action != Action::Read && !(is_unknown && dice.random());
+        let after = match action {
+            Action::Write(value) => Some(value),
+            Action::Add(delta) => Some(Value::Int(
+                delta
+                    + match is.map(|it| it.value) {
+                        Some(Value::Int(int)) => int,
+                        _ => 0,
+                    },
+            )),
+            _ => None,
+        };
+        if is_done && (action != Action::Delete || is.is_some()) {
+            revision += 1;
+            match after {
+                Some(value) => store.insert(
+                    key,
+                    Entry {
+                        value,
+                        revision,
+                        state: None,
+                    },
+                ),
+                None => store.remove(&key),
+            };
+        }
+        let seen = match (action, after) {
+            (Action::Read | Action::Delete, _) => Seen::Entry(is),
+            (Action::Add(_), Some(Value::Int(sum))) => Seen::Sum(sum),
+            _ => Seen::Untold,
+        };
+        let outcome = match (is_unknown, fails) {
+            (true, _) => Outcome::Unknown,
+            (_, true) => Outcome::Refused(Refusal::Expectation(Actual::Revision(actual))),
+            _ => Outcome::Done { revision, seen },
+        };
+        operations.push(Record::from(&Operation {
+            client,
+            message: index as u32,
+            travel: Travel::Call,
+            key,
+            start,
+            end: if is_unknown { NEVER } else { end },
+            action,
+            expect,
+            outcome,
+        }));
+    }
+    operations.sort_by_key(Record::order);
+    let key = |number| Key::new(format!("{number}"), Some(Found::default()));
+    History {
+        keys: (0..shape.keys).map(key).collect(),
+        operations,
+        ..History::default()
+    }
+}
+
+fn operations() -> usize {
+    let number = std::env::var("SOLOIST_CHECKER_OPERATIONS");
+    number.map_or(20_000, |it| it.parse().unwrap())
+}
+
+#[test]
+fn large_histories_are_explained() {
+    for (keys, unknown) in [
+        (1000, 0),
+        (100, 0),
+        (6, 0),
+        (5, 0),
+        (1000, 200),
+        (100, 200),
+        (6, 30),
+        (5, 30),
+        (5, 200),
+    ] {
+        let shape = Shape {
+            operations: operations(),
+            clients: 100,
+            keys,
+            unknown,
+        };
+        let history = history(&shape, 3);
+        for black_box in [BlackBox::WhereWrong, BlackBox::Only] {
+            // Without revisions, that many unknown outcomes on few keys take half a minute in a debug build.
+            let is_hard = black_box == BlackBox::Only && unknown > 100 && keys < 100;
+            if is_hard && std::env::var("SOLOIST_CHECKER_OPERATIONS").is_err() {
+                continue;
+            }
+            let start = Instant::now();
+            let report = judge(&history, black_box);
+            println!(
+                "{keys} keys, {} unknown ({} seen), {black_box:?}: {:?}, {} keys by revisions, {} configurations",
+                report.unknown,
+                report.unknown_seen,
+                start.elapsed(),
+                report.keys_explained,
+                report.configurations,
+            );
+            if let Verdict::Violation(violations) = &report.verdict {
+                panic!("{}", crate::verify::timeline::timeline(&violations[0]));
+            }
+            assert_eq!(report.verdict, Verdict::Linearizable);
+        }
+    }
+}
+
+#[test]
+fn one_stale_read_among_many_is_found_and_made_small() {
+    let shape = Shape {
+        operations: operations(),
+        clients: 100,
+        keys: 5,
+        unknown: 0,
+    };
+    let mut history = history(&shape, 4);
+    // A Read in the second half is shown what a Read of that key was shown long before.
+    let reads: Vec<usize> = (0..history.operations.len())
+        .filter(|place| {
+            let it = history.operations[*place].operation().unwrap();
+            it.action == Action::Read && it.key == 0 && it.entry().is_some()
+        })
+        .collect();
+    let (old, new) = (reads[reads.len() / 2], reads[reads.len() / 2 + 200]);
+    let shown = history.operations[old].operation().unwrap().entry();
+    let mut stale = history.operations[new].operation().unwrap();
+    if let Outcome::Done { seen, .. } = &mut stale.outcome {
+        *seen = Seen::Entry(shown);
+    }
+    history.operations[new] = Record::from(&stale);
+    for black_box in [BlackBox::WhereWrong, BlackBox::Only] {
+        let start = Instant::now();
+        let Verdict::Violation(violations) = judge(&history, black_box).verdict else {
+            panic!("a stale read is not found");
+        };
+        let evidence = violations[0].evidence.operations.len();
+        println!(
+            "{black_box:?}: found in {:?}, {evidence} operations",
+            start.elapsed()
+        );
+        assert_eq!(violations[0].kind, Kind::Values);
+        assert!(evidence <= 4, "{evidence} operations");
+    }
+}

@@ -1,0 +1,83 @@
+//! A check whose time is over says so, and nothing else.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use crate::verify::check::{BlackBox, Checks, Report, Verdict, check};
+use crate::verify::history::{History, Key};
+use crate::verify::operation::{Action, Outcome, Record};
+use crate::verify::patience::Patience;
+use crate::verify::search::{Effort, Why};
+use crate::verify::tests::large::{self, Shape};
+
+/// Checks values alone, with a clock that is a millisecond later each time that it is looked at.
+fn judged_within(history: &History, looks: u64) -> Report {
+    let looked = Cell::new(0);
+    let clock = || {
+        looked.set(looked.get() + 1);
+        Duration::from_millis(looked.get())
+    };
+    let checks = Checks {
+        black_box: BlackBox::Only,
+        effort: Effort {
+            patience: Patience::new(&clock, Duration::from_millis(looks)),
+            ..Effort::default()
+        },
+        shrinking: Duration::from_millis(100),
+    };
+    check(history, checks).unwrap()
+}
+
+fn some_history() -> History {
+    let shape = Shape {
+        operations: 3_000,
+        clients: 100,
+        keys: 5,
+        unknown: 40,
+    };
+    large::history(&shape, 11)
+}
+
+#[test]
+fn what_is_not_found_out_in_time_is_not_decided() {
+    let history = some_history();
+    assert_eq!(
+        judged_within(&history, 1_000_000).verdict,
+        Verdict::Linearizable
+    );
+    // It is never said to be right before all keys have been searched.
+    for looks in [1, 2, 5, 9] {
+        let Verdict::GaveUp(keys) = judged_within(&history, looks).verdict else {
+            panic!("decided within {looks} looks at the clock");
+        };
+        for key in &keys {
+            assert_eq!(key.why, Why::Time);
+            assert!(key.operations > 400 && key.unknown > 0, "{key:?}");
+        }
+    }
+    // With no time at all that is so of all keys.
+    let Verdict::GaveUp(keys) = judged_within(&history, 0).verdict else {
+        panic!("decided in no time");
+    };
+    assert_eq!(keys.len(), 5);
+}
+
+#[test]
+fn a_key_that_takes_all_its_time_leaves_the_others_theirs() {
+    let mut history = some_history();
+    // One key more, the last, which is wrong: a Read of what nobody has written.
+    let number = history.keys.len() as u32;
+    history.keys.push(Key::new("wrong", history.keys[0].found));
+    let mut read = (history.operations.iter())
+        .map(|it| it.operation().unwrap())
+        .find(|it| it.action == Action::Read && it.entry().is_some() && it.key == 0)
+        .unwrap();
+    assert!(matches!(read.outcome, Outcome::Done { .. }));
+    (read.key, read.client) = (number, 1_000);
+    history.operations.push(Record::from(&read));
+    history.operations.sort_by_key(Record::order);
+    let Verdict::Violation(violations) = judged_within(&history, 12).verdict else {
+        panic!("the wrong key is not found");
+    };
+    assert_eq!(violations[0].key.as_deref(), Some("wrong"));
+}

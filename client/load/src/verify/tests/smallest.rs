@@ -1,0 +1,74 @@
+//! What is shown of a violation: it is one, nothing of it can go, and it survives being saved.
+
+use crate::verify::check::{BlackBox, Verdict, Violation};
+use crate::verify::history::History;
+use crate::verify::operation::{Action, Entry, Outcome, Record, Seen, Value};
+use crate::verify::tests::large::{self, Shape};
+use crate::verify::tests::text::{history, judge};
+use crate::verify::timeline::timeline;
+use crate::verify::{file, lines};
+
+fn violation(history: &History) -> Violation {
+    match judge(history, BlackBox::WhereWrong).verdict {
+        Verdict::Violation(mut violations) => violations.remove(0),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_value_that_nobody_wrote_is_shown_alone_and_survives_being_saved() {
+    let shape = Shape {
+        operations: 3_000,
+        clients: 10,
+        keys: 3,
+        unknown: 0,
+    };
+    for seed in 0..10 {
+        let mut history = large::history(&shape, seed);
+        let place = (1_500..3_000).find(|place| {
+            let it = history.operations[*place].operation().unwrap();
+            it.action == Action::Read && it.entry().is_some()
+        });
+        let place = place.unwrap();
+        let mut dirty = history.operations[place].operation().unwrap();
+        let Outcome::Done {
+            seen: Seen::Entry(Some(Entry { value, .. })),
+            ..
+        } = &mut dirty.outcome
+        else {
+            panic!("{dirty:?}");
+        };
+        *value = Value::Int(-5);
+        history.operations[place] = Record::from(&dirty);
+        let found = violation(&history);
+        let evidence = &found.evidence;
+        assert!(evidence.operations.len() <= 3, "{}", timeline(&found));
+        assert!(
+            timeline(&found).contains("read: -5"),
+            "{}",
+            timeline(&found)
+        );
+        let text = lines::write(Vec::new(), evidence).unwrap();
+        let again = file::read(&text[..], 100).unwrap();
+        assert_eq!(&again, evidence);
+        assert_eq!(violation(&again).kind, found.kind);
+    }
+}
+
+/// The write whose value is shown stays, and so does the one that it should have been; what has no part in it goes.
+#[test]
+fn nothing_of_it_can_go() {
+    let text = "0-9 read none@0; 0-9 write 1 1@1; 10-11 write 2 2@2; 12-13 b.write 3 3@3; 12-15 read 2@2; 14-15 read 1@1";
+    let found = violation(&history(text));
+    let operations = &found.evidence.operations;
+    for place in 0..operations.len() {
+        let mut less = found.evidence.clone();
+        less.operations.remove(place);
+        assert_eq!(
+            judge(&less, BlackBox::WhereWrong).verdict,
+            Verdict::Linearizable,
+            "{}",
+            timeline(&found)
+        );
+    }
+}

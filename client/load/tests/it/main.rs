@@ -1,0 +1,16 @@
+//! End to end: server and load generator, over TCP on free ports.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod engines;
+mod errors;
+mod open;
+mod runs;
+mod support;
+#[path = "../../../tests/it/test_server.rs"]
+mod test_server;
+mod tools;
+mod verify;

@@ -1,0 +1,44 @@
+//! A server for a test, shared with the load generator's tests.
+
+use std::net::TcpListener;
+
+use soloist_client::Client;
+use soloist_server::Server;
+use soloist_server::config::Config;
+
+/// A server of its own for a test, on a free port. Dropped, it shuts down.
+pub(crate) struct TestServer(Option<Server>);
+
+impl TestServer {
+    pub(crate) fn start() -> Self {
+        Self::with(Config::default())
+    }
+
+    pub(crate) fn with(config: Config) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self(Some(Server::start(listener, &config).unwrap()))
+    }
+
+    /// HOST:PORT.
+    pub(crate) fn address(&self) -> String {
+        self.0.as_ref().unwrap().local_addr().to_string()
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(format!("http://{}", self.address()))
+            .await
+            .unwrap()
+    }
+
+    pub(crate) fn drain(&self) {
+        self.0.as_ref().unwrap().drain();
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        let server = self.0.take().unwrap();
+        server.drain();
+        // Not waited for: the clients of the test may still be connected.
+    }
+}
