@@ -3,9 +3,9 @@
 use std::ops::Bound;
 
 use crate::config::Limits;
-use crate::frame;
 use crate::machine::{EachOutcome, Entry, Key, Revision, Store};
-use crate::transport::Encode as _;
+use crate::rpc::body::answers::Encode as _;
+use crate::rpc::frame;
 
 /// Decodes and checks a frame as a pipeline does. Returns how many operations it has.
 #[must_use]

@@ -11,10 +11,10 @@ use soloist::v1::admin_client::AdminClient;
 use tonic::transport::Endpoint;
 
 use crate::config::Limits;
+use crate::ids::random_name;
 use crate::journal::backup;
 use crate::journal::inspect::{self, Part};
 use crate::machine::{StoreLimits, Time};
-use crate::service::random_name;
 
 /// Something else than serving.
 #[derive(Clone, Debug, Subcommand)]

@@ -6,8 +6,8 @@
 //! response <- handler <- reply <-----+
 //! ```
 //!
-//! To follow one Write from the socket to the map and back, read `service.rs`, `owner/`, `machine/` and `status.rs`,
-//! in this order. Imports follow the arrows: `machine` knows nothing of the owner, the owner nothing of gRPC.
+//! To follow one Write from the socket to the map and back, read `rpc/service.rs`, `owner/`, `machine/` and
+//! `rpc/status`, in this order. Imports follow the arrows: `machine` knows nothing of the owner, the owner nothing of gRPC.
 //!
 //! ```no_run
 //! use soloist_server::{Server, config::Config};
@@ -20,30 +20,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod arguments;
-mod backup;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
 pub mod commands;
 pub mod config;
-mod convert;
-mod deadline;
-mod frame;
+mod ids;
 mod journal;
 pub mod machine;
 mod mutants;
 pub mod owner;
-mod page_token;
-mod pipeline;
-mod request_id;
+mod rpc;
 mod server;
-mod service;
-mod status;
-mod stream_end;
 mod transport;
 mod varint;
-mod watch;
 
 pub use journal::OpenError;
 pub use server::{Drain, OwnerLost, Server, Store};

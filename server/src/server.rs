@@ -17,13 +17,13 @@ use tonic_health::server::HealthReporter;
 use tracing::{error, info};
 
 use crate::config::{Config, TAIL_BYTES, TIMER_PULSE};
+use crate::ids::random_name;
 use crate::journal::{self, Command, Journal, OpenError};
 use crate::machine::{StateMachine, Time};
 use crate::owner::{self, Clock, JournalLost, OwnerLimits, Unread};
-use crate::service::{
-    AdminService, MachinesService, SERVICES, SessionsService, StateService, random_name,
-};
-use crate::transport::{Acceptor, Router, Services, Worker};
+use crate::rpc::router::{Router, Services};
+use crate::rpc::service::{AdminService, MachinesService, SERVICES, SessionsService, StateService};
+use crate::transport::{Acceptor, Worker};
 
 /// A running server. Dropping it begins to shut it down, without waiting.
 #[derive(Debug)]

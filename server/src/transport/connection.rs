@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::router::Router;
-use super::turns::{InTurns, Neighbours, Polls};
+use super::fairness::{InTurns, Neighbours, Polls};
 use crate::config::{LOCAL_ERROR_RESET_STREAMS_MAX, TransportLimits};
+use crate::rpc::router::Router;
 
 /// The first bytes of every HTTP/2 connection. Source: RFC 9113, section 3.4.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -1,12 +1,7 @@
 //! Sockets and HTTP/2: accepts connections, shares them out to threads, and turns requests into calls of handlers.
 
-mod answers;
 mod connection;
-mod framing;
-mod messages;
-mod router;
-mod turns;
-mod until_drain;
+mod fairness;
 
 use std::fs::File;
 use std::io;
@@ -22,12 +17,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{debug, warn};
 
-pub(crate) use answers::Encode;
-pub(crate) use messages::Messages;
-pub(crate) use router::{Router, Services};
-use turns::Neighbours;
+use fairness::Neighbours;
 
 use crate::config::{ACCEPT_PAUSE, SPARE_DESCRIPTORS, THREAD_DESCRIPTORS, TransportLimits};
+use crate::rpc::router::Router;
 
 /// A thread that serves connections.
 #[derive(Clone, Debug)]

@@ -150,7 +150,7 @@ fn a_message_with_previous_stays_below_what_clients_take() {
         .unwrap();
     let batch = machine.watched(&mut watch, 1 << 20, Revision::MAX).unwrap();
     let counted = batch.bytes;
-    let message = crate::convert::watch_response(batch);
+    let message = crate::rpc::responses::watch_response(batch);
     let bytes = message.encoded_len();
     assert!(
         bytes <= 4 << 20,

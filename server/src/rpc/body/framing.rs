@@ -14,13 +14,13 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 
 use crate::owner::CallError;
-use crate::status::{Refusal, message_too_large};
+use crate::rpc::status::{Refusal, message_too_large};
 
-pub(super) const PREFIX_BYTES: usize = 5;
+pub(crate) const PREFIX_BYTES: usize = 5;
 
 /// How many messages a request has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Messages {
+pub(crate) enum Messages {
     /// Exactly one: a unary call.
     One,
     /// Any number: a stream.
@@ -29,7 +29,7 @@ pub(super) enum Messages {
 
 /// A body that is checked while it is read. An error in it is the answer to the call.
 #[derive(Debug)]
-pub(super) struct CheckedBody<B> {
+pub(crate) struct CheckedBody<B> {
     body: B,
     framing: Framing,
     /// Told once everything that came before it was passed on.
@@ -41,7 +41,7 @@ pub(super) struct CheckedBody<B> {
 }
 
 impl<B> CheckedBody<B> {
-    pub(super) fn new(
+    pub(crate) fn new(
         body: B,
         messages: Messages,
         limit: usize,

@@ -4,8 +4,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tonic::Status;
 
+use super::status::{Refusal, draining};
 use crate::owner::CallError;
-use crate::status::{Refusal, draining};
 
 /// Resolves, to what the stream ends with, when its deadline passes, the server shuts down, or nobody takes what is put
 /// into `slots` any more.

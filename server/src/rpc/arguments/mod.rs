@@ -14,7 +14,7 @@ use crate::machine::{
     Operation, Read, Request, SetLifetime, Transition, TransitionTerms, Value, Write, WriteAnswer,
     WriteTerms,
 };
-use crate::{page_token, request_id};
+use crate::rpc::{fingerprint::fingerprint, page_token};
 
 use duration::span_in;
 
@@ -211,7 +211,7 @@ fn request_named(
     )?;
     Ok(Box::new(Request {
         id,
-        fingerprint: request_id::fingerprint(content),
+        fingerprint: fingerprint(content),
     }))
 }
 

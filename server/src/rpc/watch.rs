@@ -13,14 +13,14 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tonic::Status;
 
-use crate::arguments::watch::WatchArguments;
+use super::arguments::watch::WatchArguments;
+use super::responses;
+use super::service::StateService;
+use super::status::Refusal;
+use super::stream_end::stream_end;
 use crate::config::RETRY_DELAY;
-use crate::convert;
 use crate::machine::{News, Rest, WatchBatch};
 use crate::owner::{CallError, Held, NewWatch, Next, OwnerHandle, Unread, Watching};
-use crate::service::StateService;
-use crate::status::Refusal;
-use crate::stream_end::stream_end;
 
 /// A message, and what it holds until it was taken.
 type Message = Result<(WatchBatch, Option<Held>), Status>;
@@ -178,7 +178,7 @@ impl Stream for Messages {
         Poll::Ready(message.map(|message| {
             let (batch, held) = message?;
             self.held = held;
-            Ok(convert::watch_response(batch))
+            Ok(responses::watch_response(batch))
         }))
     }
 }

@@ -27,7 +27,7 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    pub(super) fn new(body: CheckedBody<B>) -> Self {
+    pub(crate) fn new(body: CheckedBody<B>) -> Self {
         Self {
             body,
             arrived: Bytes::new(),
@@ -59,7 +59,7 @@ where
     ///
     /// # Errors
     /// What is wrong with the request.
-    pub(super) async fn only(mut self) -> Result<Bytes, Status> {
+    pub(crate) async fn only(mut self) -> Result<Bytes, Status> {
         let message = self.next().await?;
         // The rest of the body is the end, or what is wrong.
         self.next().await?;

@@ -8,8 +8,8 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::convert::op_result;
 use crate::machine::{Attached, Cause, Lifetime, Place, Rejection, Time};
+use crate::rpc::responses::op_result;
 
 const LIMITS: Limits = Limits {
     max_key_bytes: 4,

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use soloist::v1;
 
+use super::page_token;
 use crate::machine::{
     AddOutcome, AllOutcome, Change, ChangeCause, CloseOutcome, DeleteOutcome, Entry, Key, Lifetime,
     ListOutcome, ListShows, Machine, News, OpenOutcome, Outcome, Page, ReadOutcome, Rest, Session,
     State, Time, TransitionOutcome, Value, WatchBatch, WriteOutcome,
 };
-use crate::page_token;
 
 pub(crate) fn read_response(outcome: ReadOutcome) -> v1::ReadResponse {
     v1::ReadResponse {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use soloist::v1::error::Reason;
 
 use super::{BadArgument, Path};
-use crate::convert;
+use crate::rpc::responses;
 
 /// Checks a frame's timeout: none if it is unset or zero.
 pub(crate) fn timeout(
@@ -40,7 +40,7 @@ pub(super) fn span_in(
     duration: Option<prost_types::Duration>,
     range: &RangeInclusive<Duration>,
 ) -> Result<Duration, BadArgument> {
-    let limit = |limit: &Duration| shown(&convert::span(*limit));
+    let limit = |limit: &Duration| shown(&responses::span(*limit));
     let limit = format!("from {} to {}", limit(range.start()), limit(range.end()));
     let Some(duration) = duration else {
         return Err(path.out_of_range(reason, limit, "missing"));

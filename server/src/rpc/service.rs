@@ -15,12 +15,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
+use super::body::messages::Messages;
+use super::deadline::Deadline;
+use super::status::{Refusal, store_changed};
+use super::{arguments, backup, frame, pipeline, responses};
 use crate::config::{Durability, Limits, NAME_BYTES_MAX};
-use crate::deadline::Deadline;
+use crate::ids::random_name;
 use crate::owner::{OwnerHandle, Unread, Usage};
-use crate::status::{Refusal, store_changed};
-use crate::transport::Messages;
-use crate::{arguments, backup, convert, frame, pipeline};
 
 /// The names of the services here, for health.
 pub(crate) const SERVICES: [&str; 4] = [
@@ -49,7 +50,7 @@ impl StateService {
     ) -> Result<v1::ReadResponse, Refusal> {
         let read = arguments::read(request, &self.limits)?;
         let outcome = self.owner.read(read, deadline).await?;
-        Ok(convert::read_response(outcome))
+        Ok(responses::read_response(outcome))
     }
 
     pub(crate) async fn write(
@@ -59,7 +60,7 @@ impl StateService {
     ) -> Result<v1::WriteResponse, Refusal> {
         let (write, named) = arguments::write(request, &self.limits)?;
         let outcome = self.owner.write(write, named, deadline).await?;
-        Ok(convert::write_response(outcome))
+        Ok(responses::write_response(outcome))
     }
 
     pub(crate) async fn add(
@@ -69,7 +70,7 @@ impl StateService {
     ) -> Result<v1::AddResponse, Refusal> {
         let (add, named) = arguments::add(request, &self.limits)?;
         let outcome = self.owner.add(add, named, deadline).await?;
-        Ok(convert::add_response(outcome))
+        Ok(responses::add_response(outcome))
     }
 
     pub(crate) async fn transition(
@@ -79,7 +80,7 @@ impl StateService {
     ) -> Result<v1::TransitionResponse, Refusal> {
         let (transition, named) = arguments::transition(request, &self.limits)?;
         let outcome = self.owner.transition(transition, named, deadline).await?;
-        Ok(convert::transition_response(outcome))
+        Ok(responses::transition_response(outcome))
     }
 
     pub(crate) async fn delete(
@@ -89,7 +90,7 @@ impl StateService {
     ) -> Result<v1::DeleteResponse, Refusal> {
         let (delete, named) = arguments::delete(request, &self.limits)?;
         let outcome = self.owner.delete(delete, named, deadline).await?;
-        Ok(convert::delete_response(outcome))
+        Ok(responses::delete_response(outcome))
     }
 
     pub(crate) async fn batch(
@@ -106,7 +107,7 @@ impl StateService {
             .apply_all(operations, named, unread, deadline)
             .map_err(Refusal::from)?;
         let (outcome, _held) = pending.answer().await.map_err(Refusal::from)?;
-        Ok(convert::batch_response(outcome))
+        Ok(responses::batch_response(outcome))
     }
 
     pub(crate) async fn list(
@@ -116,7 +117,7 @@ impl StateService {
     ) -> Result<v1::ListResponse, Refusal> {
         let list = arguments::list(request, &self.limits)?;
         let outcome = self.owner.list(list, deadline).await?;
-        Ok(convert::list_response(outcome))
+        Ok(responses::list_response(outcome))
     }
 
     pub(crate) async fn watch(
@@ -132,7 +133,7 @@ impl StateService {
             return Err(store_changed(meant, &self.store_id));
         }
         let begin_by = deadline.or_max(&self.limits);
-        Ok(crate::watch::serve(self, arguments, begin_by, deadline.or_never()).await?)
+        Ok(super::watch::serve(self, arguments, begin_by, deadline.or_never()).await?)
     }
 
     pub(crate) fn pipeline(
@@ -165,7 +166,7 @@ impl Machines for MachinesService {
             .define_machine(define, deadline)
             .await
             .map_err(Refusal::from)?;
-        Ok(Response::new(convert::machine(machine)))
+        Ok(Response::new(responses::machine(machine)))
     }
 
     async fn get_machine(
@@ -180,7 +181,7 @@ impl Machines for MachinesService {
             .get_machine(name, deadline)
             .await
             .map_err(Refusal::from)?;
-        Ok(Response::new(convert::machine(machine)))
+        Ok(Response::new(responses::machine(machine)))
     }
 
     async fn list_machines(
@@ -195,7 +196,7 @@ impl Machines for MachinesService {
             .list_machines(after, page_size, deadline)
             .await
             .map_err(Refusal::from)?;
-        Ok(Response::new(convert::list_machines_response(page)))
+        Ok(Response::new(responses::list_machines_response(page)))
     }
 
     async fn delete_machine(
@@ -235,7 +236,7 @@ impl Sessions for SessionsService {
             .open_session(open, named, deadline)
             .await
             .map_err(Refusal::from)?;
-        Ok(Response::new(convert::opened_session(outcome)))
+        Ok(Response::new(responses::opened_session(outcome)))
     }
 
     async fn renew_session(
@@ -249,7 +250,7 @@ impl Sessions for SessionsService {
             .renew_session(life, deadline)
             .await
             .map_err(Refusal::from)?;
-        Ok(Response::new(convert::session(session)))
+        Ok(Response::new(responses::session(session)))
     }
 
     async fn close_session(
@@ -264,7 +265,7 @@ impl Sessions for SessionsService {
             .close_session(life, named, deadline)
             .await
             .map_err(Refusal::from)?;
-        Ok(Response::new(convert::close_session_response(&outcome)))
+        Ok(Response::new(responses::close_session_response(&outcome)))
     }
 
     async fn list_sessions(
@@ -279,13 +280,8 @@ impl Sessions for SessionsService {
             .list_sessions(after, page_size, deadline)
             .await
             .map_err(Refusal::from)?;
-        Ok(Response::new(convert::list_sessions_response(page)))
+        Ok(Response::new(responses::list_sessions_response(page)))
     }
-}
-
-/// A name that nobody else has: 128 random bits.
-pub(crate) fn random_name() -> String {
-    format!("{:032x}", rand::random::<u128>())
 }
 
 /// `soloist.v1.Admin`.
@@ -359,7 +355,7 @@ fn shown_limits(limits: &Limits) -> v1::Limits {
         max_message_bytes: int(limits.max_message_bytes),
         max_batch_bytes: int(limits.max_batch_bytes),
         max_frames_in_flight: int(limits.max_frames_in_flight),
-        max_deadline: Some(convert::span(limits.max_deadline)),
+        max_deadline: Some(responses::span(limits.max_deadline)),
         max_answer_bytes: int(limits.max_answer_bytes),
         max_unread_bytes: int(limits.max_unread_bytes),
         max_name_bytes: int(NAME_BYTES_MAX),
@@ -367,7 +363,7 @@ fn shown_limits(limits: &Limits) -> v1::Limits {
         max_machines: int(limits.max_machines),
         max_states: int(limits.max_states),
         max_watches: int(limits.max_watches),
-        request_id_window: Some(convert::span(limits.request_id_window)),
+        request_id_window: Some(responses::span(limits.request_id_window)),
         request_id_count: limits.request_id_count as i64,
         request_id_bytes: limits.request_id_bytes as i64,
         watch_ring_events: limits.watch_ring_events as i64,

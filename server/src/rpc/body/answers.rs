@@ -48,7 +48,7 @@ pub(crate) enum AnswerBody {
 }
 
 /// The response of a unary call.
-pub(super) fn one(message: impl Message) -> Response<AnswerBody> {
+pub(crate) fn one(message: impl Message) -> Response<AnswerBody> {
     // A vector that is full turns into bytes without another allocation.
     let mut buf = Vec::with_capacity(PREFIX_BYTES + message.encoded_len());
     put(&mut buf, message);
@@ -56,7 +56,7 @@ pub(super) fn one(message: impl Message) -> Response<AnswerBody> {
 }
 
 /// The response of a call that is answered by a stream of messages.
-pub(super) fn stream<S, M>(messages: S) -> Response<AnswerBody>
+pub(crate) fn stream<S, M>(messages: S) -> Response<AnswerBody>
 where
     S: Stream<Item = Result<M, Status>> + Send + 'static,
     M: Encode + 'static,
@@ -69,7 +69,7 @@ where
 }
 
 /// The response of a call that fails before it has a message.
-pub(super) fn error(status: Status) -> Response<AnswerBody> {
+pub(crate) fn error(status: Status) -> Response<AnswerBody> {
     status.into_http()
 }
 

@@ -14,13 +14,13 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt, pb};
 
-use crate::arguments::BadArgument;
 use crate::config::{RETRY_DELAY, WATCH_RETRY_DELAY};
 use crate::machine::{
     ALLOWED_BYTES, Cause, Condition, CopyLost, DiskLow, Entry, Lost, Mismatch, Name, RefusedMove,
     RejectedAt, Rejection, Revision, Stranded, Value,
 };
 use crate::owner::{CallError, Unknown};
+use crate::rpc::arguments::BadArgument;
 
 /// Longest text of a value in an error's metadata, in bytes: enough to compare it.
 const METADATA_BYTES: usize = 256;

@@ -86,8 +86,8 @@ fn the_largest_error_fits_into_headers_and_a_thousand_into_an_answer() {
 fn errors_fit_into_headers() {
     use soloist::v1;
 
-    use crate::arguments;
     use crate::config::Limits;
+    use crate::rpc::arguments;
 
     let header_bytes = |bad: BadArgument| {
         let response = Refusal::from(bad).into_status().into_http::<()>();

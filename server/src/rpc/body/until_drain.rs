@@ -8,19 +8,19 @@ use http_body::{Body, Frame};
 use tokio::sync::watch;
 use tonic::Status;
 
-use crate::status::draining;
+use crate::rpc::status::draining;
 
 type Drained = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Passes on `B`; once the server shuts down and `B` has nothing ready, ends with UNAVAILABLE/DRAINING.
-pub(super) struct UntilDrain<B> {
+pub(crate) struct UntilDrain<B> {
     body: B,
     /// None once the end was sent.
     drained: Option<Drained>,
 }
 
 impl<B> UntilDrain<B> {
-    pub(super) fn new(body: B, mut drain: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(body: B, mut drain: watch::Receiver<bool>) -> Self {
         Self {
             body,
             drained: Some(Box::pin(async move {

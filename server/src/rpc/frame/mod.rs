@@ -11,16 +11,16 @@ use prost::encoding::{DecodeContext, decode_key, encoded_len_varint, skip_field}
 use prost::{DecodeError, Message as _};
 use soloist::v1;
 
-use crate::arguments::{self, BadArgument};
 use crate::config::{Limits, NAME_BYTES_MAX};
-use crate::convert;
 use crate::machine::{
     Add, AddOutcome, AllOutcome, Delete, DeleteOutcome, EachOutcome, Entry, Key, Name, Operation,
     Outcome, Read, ReadOutcome, Request, Transition, TransitionOutcome, Value, Write, WriteAnswer,
     WriteOutcome, WriteTerms,
 };
-use crate::status::Refusal;
-use crate::transport::Encode;
+use crate::rpc::arguments::{self, BadArgument};
+use crate::rpc::body::answers::Encode;
+use crate::rpc::responses;
+use crate::rpc::status::Refusal;
 use crate::varint;
 
 /// A frame whose arguments have been checked.
@@ -485,7 +485,7 @@ enum Shown<'a> {
 impl<'a> Shown<'a> {
     fn of(entry: &'a Entry) -> Self {
         if entry.attached.is_some() {
-            return Self::Any(Box::new(convert::entry(entry.clone())));
+            return Self::Any(Box::new(responses::entry(entry.clone())));
         }
         let value_len = match &entry.value {
             // Set, so it is there even if it is 0.

@@ -9,11 +9,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::Status;
 
+use super::service::AdminService;
+use super::status::Refusal;
+use super::stream_end::stream_end;
 use crate::journal::backup::BackupWriter;
 use crate::owner::{CallError, CopyBegun};
-use crate::service::AdminService;
-use crate::status::Refusal;
-use crate::stream_end::stream_end;
 
 type Message = Result<v1::BackupResponse, Status>;
 

@@ -28,15 +28,15 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 use tonic::Status;
 
+use super::body::messages::Messages;
+use super::deadline::Deadline;
+use super::frame::{self, Answer, Done, Frame};
+use super::service::StateService;
+use super::status::{Refusal, too_many_frames};
+use super::stream_end::stream_end;
 use crate::config::GROUP_OPERATIONS_MAX;
-use crate::deadline::Deadline;
-use crate::frame::{self, Answer, Done, Frame};
 use crate::machine::{AllOutcome, EachOutcome};
 use crate::owner::{CallError, EachFrame, Held, Pending, Timer};
-use crate::service::StateService;
-use crate::status::{Refusal, too_many_frames};
-use crate::stream_end::stream_end;
-use crate::transport::Messages;
 
 /// The answers to frames that went to the owner together.
 type Answered = Vec<(EachOutcome, Held)>;

@@ -24,14 +24,14 @@ use tonic_reflection::server::Builder as Reflection;
 use tonic_reflection::{pb::v1 as reflection_v1, pb::v1alpha as reflection_v1alpha};
 use tower_service::Service as _;
 
-use super::answers::{self, AnswerBody};
-use super::framing::{self, CheckedBody};
-use super::messages::Messages;
-use super::until_drain::UntilDrain;
-use crate::deadline::Deadline;
+use super::body::answers::{self, AnswerBody};
+use super::body::framing::{self, CheckedBody};
+use super::body::messages::Messages;
+use super::body::until_drain::UntilDrain;
+use super::deadline::Deadline;
+use super::service::{AdminService, MachinesService, SessionsService, StateService};
+use super::status::{Refusal, unknown_encoding, unknown_method};
 use crate::owner::Unread;
-use crate::service::{AdminService, MachinesService, SessionsService, StateService};
-use crate::status::{Refusal, unknown_encoding, unknown_method};
 
 type Answer = BoxFuture<Response<AnswerBody>, Infallible>;
 /// What tonic's services answer.
@@ -114,7 +114,7 @@ impl Router {
     }
 
     /// The same with an account of its own for what the connection leaves unread.
-    pub(super) fn for_connection(&self) -> Self {
+    pub(crate) fn for_connection(&self) -> Self {
         let state = StateService {
             unread: Unread::new(self.state.limits.max_unread_bytes),
             ..StateService::clone(&self.state)
