@@ -4,19 +4,16 @@
 //! revision at which the copy began; what changes behind it is of no concern.
 
 use std::collections::BTreeMap;
-use std::iter::Peekable;
 use std::ops::Bound;
 
-use super::StateMachine;
-use super::effect::{Answered, OpenedSession};
-use super::machines::Machine;
-use super::store::{EntryRef, Store};
+use super::as_of::as_of;
+use super::copies::{CopyId, Keys};
+use super::effect::OpenedSession;
+use super::protocol::Machine;
+use super::requests::Answered;
+use super::state_machine::StateMachine;
+use super::tree::Store;
 use super::value::{Entry, Key, Revision};
-use crate::mutants::mutant;
-
-/// Names a copy that is being made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CopyId(u64);
 
 /// What a copy begins with.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,77 +44,6 @@ pub struct CopyLost {
     pub limit: usize,
 }
 
-/// All copies that are being made.
-#[derive(Debug, Default)]
-pub(super) struct Copies {
-    copying: Vec<Copying>,
-}
-
-#[derive(Debug)]
-struct Copying {
-    id: CopyId,
-    keys: Keys,
-    /// The answered requests that are still to be copied, by how many were ever remembered before them.
-    requests: std::ops::Range<u64>,
-    bytes_max: usize,
-}
-
-#[derive(Debug)]
-enum Keys {
-    /// They are being copied.
-    Going {
-        /// The last that was copied.
-        after: Option<Key>,
-        /// What has changed ahead: as it was.
-        changed: BTreeMap<Key, Option<Entry>>,
-        /// Bytes of that.
-        bytes: usize,
-    },
-    Done,
-    /// Too much has changed ahead.
-    Lost,
-}
-
-impl Copies {
-    pub(super) fn is_empty(&self) -> bool {
-        self.copying.is_empty()
-    }
-
-    /// A key changes from what it was.
-    pub(super) fn changes(&mut self, key: &Key, previous: Option<EntryRef<'_>>) {
-        for copying in &mut self.copying {
-            if mutant("snapshot-of-no-moment") {
-                continue;
-            }
-            copying.changes(key, previous);
-        }
-    }
-}
-
-impl Copying {
-    fn changes(&mut self, key: &Key, previous: Option<EntryRef<'_>>) {
-        let Keys::Going {
-            after,
-            changed,
-            bytes,
-        } = &mut self.keys
-        else {
-            return;
-        };
-        let behind = after.as_ref().is_some_and(|after| key <= after);
-        if behind || changed.contains_key(key) {
-            return;
-        }
-        *bytes += size_of::<(Key, Entry)>()
-            + key.as_str().len()
-            + previous.map_or(0, |entry| entry.value.byte_len());
-        changed.insert(key.clone(), previous.map(EntryRef::to_entry));
-        if *bytes > self.bytes_max {
-            self.keys = Keys::Lost;
-        }
-    }
-}
-
 impl StateMachine {
     /// Begins a copy of everything as of now. `bytes_max` bytes may be put aside for it.
     pub fn begin_copy(&mut self, bytes_max: usize) -> (CopyId, CopyHead) {
@@ -130,16 +56,7 @@ impl StateMachine {
         let id = CopyId(self.copies_begun);
         self.copies_begun += 1;
         let copies = &mut self.history.followers_mut().copies;
-        copies.copying.push(Copying {
-            id,
-            keys: Keys::Going {
-                after: None,
-                changed: BTreeMap::new(),
-                bytes: 0,
-            },
-            requests,
-            bytes_max,
-        });
+        copies.begin(id, requests, bytes_max);
         (id, head)
     }
 
@@ -154,8 +71,7 @@ impl StateMachine {
         bytes_max: usize,
     ) -> Result<CopySlice, CopyLost> {
         let copies = &mut self.history.followers_mut().copies;
-        let mut copying = copies.copying.iter_mut();
-        let Some(copying) = copying.find(|copying| copying.id == id) else {
+        let Some(copying) = copies.get_mut(id) else {
             self.history.forget_followers();
             return Err(CopyLost { limit: 0 });
         };
@@ -201,7 +117,7 @@ impl StateMachine {
     /// Gives a copy up, if it is still being made.
     pub fn end_copy(&mut self, id: CopyId) {
         let copies = &mut self.history.followers_mut().copies;
-        copies.copying.retain(|copying| copying.id != id);
+        copies.end(id);
         self.history.forget_followers();
     }
 }
@@ -238,41 +154,4 @@ fn slice(
         }
     }
     slice
-}
-
-/// Keys in order, as they were before they changed: `changed` has those that did, and stands in for what is there now. None
-/// for a key that was not there.
-pub(super) fn as_of<'a>(
-    present: impl Iterator<Item = (&'a Key, EntryRef<'a>)>,
-    changed: impl Iterator<Item = (&'a Key, &'a Option<Entry>)>,
-) -> impl Iterator<Item = (&'a Key, Option<EntryRef<'a>>)> {
-    AsOf {
-        present: present.peekable(),
-        changed: changed.peekable(),
-    }
-}
-
-struct AsOf<P: Iterator, C: Iterator> {
-    present: Peekable<P>,
-    changed: Peekable<C>,
-}
-
-impl<'a, P, C> Iterator for AsOf<P, C>
-where
-    P: Iterator<Item = (&'a Key, EntryRef<'a>)>,
-    C: Iterator<Item = (&'a Key, &'a Option<Entry>)>,
-{
-    type Item = (&'a Key, Option<EntryRef<'a>>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let Some((changed, _)) = self.changed.peek().copied() else {
-            return self.present.next().map(|(key, entry)| (key, Some(entry)));
-        };
-        if let Some((key, entry)) = self.present.next_if(|(key, _)| *key < changed) {
-            return Some((key, Some(entry)));
-        }
-        self.present.next_if(|(key, _)| *key == changed);
-        let (key, entry) = self.changed.next()?;
-        Some((key, entry.as_ref().map(EntryRef::from)))
-    }
 }

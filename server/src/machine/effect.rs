@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use super::copy::Copies;
-use super::history::{Change, ChangeCause, ChangeRef};
-use super::machines::Machine;
-use super::requests::{Answer, Request};
-use super::time::Time;
+use super::change::Change;
+use super::protocol::Machine;
+use super::requests::Answered;
 use super::value::{Entry, Name, Revision};
-use crate::mutants::mutant;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,50 +81,4 @@ pub struct OpenedSession {
     pub ttl: Duration,
     /// The store revision at which it began.
     pub create_revision: Revision,
-}
-
-/// A request that was answered.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answered {
-    /// When.
-    pub at: Time,
-    /// The request.
-    pub request: Request,
-    /// The answer.
-    pub answer: Answer,
-}
-
-impl Answered {
-    fn byte_len(&self) -> usize {
-        self.request.id.as_str().len() + self.answer.byte_len()
-    }
-}
-
-/// Those who are told what happens, beside watches: who keeps a log, and who makes a copy.
-#[derive(Debug, Default)]
-pub(super) struct Followers {
-    /// What happened since it was last taken, if somebody takes it.
-    pub(super) effects: Option<Vec<Effect>>,
-    pub(super) copies: Copies,
-}
-
-impl Followers {
-    /// A key changes.
-    pub(super) fn changed(&mut self, change: ChangeRef<'_>) {
-        let ChangeRef {
-            key,
-            cause,
-            previous,
-            ..
-        } = change;
-        self.copies.changes(key, previous);
-        if mutant("expiry-not-kept") && cause == ChangeCause::Expired
-            || mutant("deletes-not-kept") && cause == ChangeCause::Deleted
-        {
-            return;
-        }
-        if let Some(effects) = &mut self.effects {
-            effects.push(Effect::Changed(change.to_change()));
-        }
-    }
 }

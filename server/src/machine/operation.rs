@@ -2,30 +2,11 @@
 
 use std::time::Duration;
 
-use super::add::Bounds;
+use super::bounds::Bounds;
+use super::condition::{Condition, Expect};
 use super::rejection::Rejection;
+use super::time::Time;
 use super::value::{Entry, Key, Name, Revision, Value};
-
-/// What must hold for an operation to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// The key is there, or is not.
-    Exists(bool),
-    /// The key's last change was at this revision; 0: it is not there.
-    Revision(Revision),
-    /// The key came to be at this revision; 0: it is not there.
-    CreateRevision(Revision),
-    /// The key has this value.
-    Value(Value),
-    /// The key is in this state of its machine.
-    State(Name),
-    /// The key ends with this session; none: it is there and ends with none.
-    Session(Option<Name>),
-}
-
-/// What must hold, if anything. Boxed, because most operations have none and all of them are moved about by the
-/// thousand.
-pub type Expect = Option<Box<Condition>>;
 
 /// Asks for one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -336,6 +317,74 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Whether there are more.
     pub rest: Rest,
+}
+
+/// Begins a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSession {
+    /// Its name.
+    pub id: Name,
+    /// How long it lives without being renewed.
+    pub ttl: Duration,
+    /// What to do with a living one of that name.
+    pub living: LivingSession,
+}
+
+/// What to do with a session that lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LivingSession {
+    /// Leave it, and refuse.
+    Refuse,
+    /// End it, and its keys.
+    TakeOver,
+}
+
+/// Names one life of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionLife {
+    /// The session's name.
+    pub id: Name,
+    /// When it began.
+    pub create_revision: Revision,
+}
+
+/// A session as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its name.
+    pub id: Name,
+    /// How long it lives without being renewed.
+    pub ttl: Duration,
+    /// When it ends unless it is renewed.
+    pub ends: Time,
+    /// The store revision at which it began.
+    pub create_revision: Revision,
+    /// How many keys end with it.
+    pub key_count: usize,
+}
+
+/// The answer to an [`OpenSession`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenOutcome {
+    /// The session.
+    pub session: Session,
+    /// Which earlier life it has ended, by its create_revision. Its last keys may still be [ending](super::StateMachine::is_ending).
+    pub taken_over: Option<Revision>,
+    /// This is the answer to an earlier try.
+    pub replayed: bool,
+}
+
+/// The answer to a session's end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseOutcome {
+    /// How many keys it had.
+    pub key_count: usize,
+    /// The store revision at which it ended, with its first keys.
+    pub revision: Revision,
+    /// Which life it was. Its last keys may still be [ending](super::StateMachine::is_ending).
+    pub create_revision: Revision,
+    /// This is the answer to an earlier try.
+    pub replayed: bool,
 }
 
 /// The answer to an [`Operation`].

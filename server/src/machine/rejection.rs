@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::operation::Condition;
+use super::condition::Condition;
 use super::value::{Entry, Key, Name, Revision};
 
 /// The state says no. Nothing was changed.

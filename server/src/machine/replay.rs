@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use super::effect::Effect;
-use super::history::{Change, ChangeCause, ChangeRef};
-use super::machines::Machine;
+use super::change::{Change, ChangeCause, ChangeRef};
+use super::effect::{Effect, OpenedSession};
+use super::protocol::Machine;
+use super::requests::Answered;
+use super::state_machine::{StateMachine, entry_bytes};
 use super::time::Time;
 use super::value::{Entry, Key, Revision};
-use super::{Answered, OpenedSession, StateMachine, entry_bytes};
 use crate::mutants::mutant;
 
 /// Something cannot have happened to this state: what was kept of it is damaged, or not all of it.
@@ -173,7 +174,7 @@ impl StateMachine {
     pub fn restore_machine(&mut self, machine: Machine) -> Result<(), Unfit> {
         match self.machine_fits(&machine) {
             Ok(()) => {
-                self.define(machine);
+                self.index.machines.define(machine);
                 Ok(())
             }
             Err(cause) => unfit(format!("machine {:?} cannot be: {cause:?}", machine.name)),
@@ -239,10 +240,5 @@ impl StateMachine {
     /// Appends what has happened since it was last asked.
     pub fn take_effects(&mut self, taken: &mut Vec<Effect>) {
         self.history.take_effects(taken);
-    }
-
-    /// Notes what happened, if that is kept.
-    pub(super) fn happened(&mut self, effect: impl FnOnce() -> Effect) {
-        self.history.happened(effect);
     }
 }

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::time::Duration;
 
-use super::effect::Answered;
 use super::operation::{
-    AddOutcome, AllOutcome, DeleteOutcome, Outcome, TransitionOutcome, WriteOutcome,
+    AddOutcome, AllOutcome, CloseOutcome, DeleteOutcome, OpenOutcome, Outcome, TransitionOutcome,
+    WriteOutcome,
 };
 use super::rejection::Cause;
-use super::sessions::{CloseOutcome, OpenOutcome};
 use super::time::Time;
 use super::value::{Entry, Name};
 
@@ -32,6 +31,23 @@ pub struct Request {
 /// Stands for the content of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(pub u128);
+
+/// A request that was answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answered {
+    /// When.
+    pub at: Time,
+    /// The request.
+    pub request: Request,
+    /// The answer.
+    pub answer: Answer,
+}
+
+impl Answered {
+    pub(super) fn byte_len(&self) -> usize {
+        self.request.id.as_str().len() + self.answer.byte_len()
+    }
+}
 
 /// The answers to the latest requests.
 #[derive(Debug)]

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use super::*;
 
+use super::index::Index;
 use calls::*;
 
 /// Everything may be shown.

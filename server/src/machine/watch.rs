@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::StateMachine;
-use super::copy::as_of;
-use super::history::{Change, Keeps, Kept};
+use super::as_of::as_of;
+use super::change::{Change, Keeps};
+use super::history::Kept;
 use super::operation::Rest;
+use super::state_machine::StateMachine;
 use super::value::{Entry, Key, Revision};
 
 /// Most changes that are looked through for one batch: nothing else is served meanwhile, about 50 us.

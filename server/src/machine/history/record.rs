@@ -1,10 +1,9 @@
 //! A plain change as a few bytes: of an entry that has a value and revisions alone, and no long value.
 
-use crate::machine::store::{EntryRef, ValueRef};
+use crate::machine::change::{Change, ChangeCause, ChangeRef, Keeps};
+use crate::machine::tree::{EntryRef, ValueRef};
 use crate::machine::value::{Entry, Key, Revision, Value};
 use crate::varint;
-
-use super::{Change, ChangeCause, ChangeRef, Keeps};
 
 /// Stands where a change that is not plain comes in.
 pub(super) const RICH: u8 = 7;

@@ -1,51 +1,24 @@
 //! What each operation does to the state.
 
-use std::ops::Bound;
 use std::sync::Arc;
 
-use super::add::Bounds;
-use super::history::{ChangeCause, ChangeRef};
+use super::answer_room::AnswerRoom;
+use super::bounds::Bounds;
+use super::change::ChangeCause;
+use super::check::check;
 use super::index::Index;
-use super::machines::Machines;
 use super::operation::{
-    Add, AddOutcome, Condition, Delete, DeleteOutcome, List, ListOutcome, ListShows, Read,
-    ReadOutcome, Rest, SetLifetime, Transition, TransitionOutcome, TransitionTerms, Write,
-    WriteAnswer, WriteOutcome,
+    Add, AddOutcome, Delete, DeleteOutcome, SetLifetime, Transition, TransitionOutcome,
+    TransitionTerms, Write, WriteAnswer, WriteOutcome,
 };
-use super::rejection::{Cause, Mismatch, Rejection};
+use super::rejection::{Cause, Rejection};
 use super::requests::Request;
-use super::store::{EntryRef, Slot, ValueRef};
+use super::state_machine::StateMachine;
 use super::time::Time;
-use super::value::{Attached, Entry, Key, Lifetime, Place, Revision, Value};
-use super::{StateMachine, entry_bytes};
+use super::tree::{EntryRef, ValueRef};
+use super::value::{Attached, Entry, Key, Lifetime, Revision, Value};
 
 impl StateMachine {
-    /// Reads one key.
-    ///
-    /// # Errors
-    /// [`Rejection`] if `expect` does not hold.
-    pub fn read(&self, read: &Read) -> Result<ReadOutcome, Box<Rejection>> {
-        self.read_into(read, &mut AnswerRoom::of(usize::MAX))
-    }
-
-    /// Reads one key as it was at an earlier revision.
-    ///
-    /// # Errors
-    /// [`Rejection`] if `expect` does not hold for that.
-    pub fn read_before(
-        &self,
-        read: &Read,
-        entry: Option<&Entry>,
-        revision: Revision,
-    ) -> Result<ReadOutcome, Box<Rejection>> {
-        let entry = entry.map(EntryRef::from);
-        check(read.expect.as_deref(), entry).map_err(|cause| Rejection::of(&read.key, cause))?;
-        Ok(ReadOutcome {
-            entry: entry.map(|entry| self.shown(entry)),
-            revision,
-        })
-    }
-
     /// Creates or replaces one value, at a new revision.
     ///
     /// # Errors
@@ -111,58 +84,6 @@ impl StateMachine {
     ) -> Result<DeleteOutcome, Box<Rejection>> {
         self.once(request, now, |this| {
             this.delete_at(this.revision + 1, delete, &mut AnswerRoom::of(usize::MAX))
-        })
-    }
-
-    /// Lists keys in the order of their bytes.
-    #[must_use]
-    pub fn list(&self, list: &List) -> ListOutcome {
-        let from = match &list.after {
-            Some(after) => Bound::Excluded(after.as_str()),
-            None => Bound::Included(list.prefix.as_str()),
-        };
-        let mut bytes = 0;
-        let mut entries = Vec::new();
-        let mut rest = Rest::Nothing;
-        for (key, entry) in self.store.range(from) {
-            if !key.as_str().starts_with(&list.prefix) {
-                break;
-            }
-            bytes += key.as_str().len();
-            if list.shows == ListShows::Entries {
-                bytes += entry.value.byte_len();
-            }
-            if entries.len() == list.page_size || (bytes > list.page_bytes && !entries.is_empty()) {
-                rest = Rest::More;
-                break;
-            }
-            entries.push((key.clone(), self.shown(entry)));
-        }
-        ListOutcome {
-            entries,
-            rest,
-            shows: list.shows,
-            revision: self.revision,
-        }
-    }
-
-    /// An entry as it is shown.
-    pub(super) fn shown(&self, entry: EntryRef<'_>) -> Entry {
-        shown(entry, &self.index.machines)
-    }
-
-    pub(super) fn read_into(
-        &self,
-        read: &Read,
-        room: &mut AnswerRoom,
-    ) -> Result<ReadOutcome, Box<Rejection>> {
-        let entry = self.store.get(read.key.as_str());
-        check(read.expect.as_deref(), entry)
-            .and_then(|()| room.take(entry))
-            .map_err(|cause| Rejection::of(&read.key, cause))?;
-        Ok(ReadOutcome {
-            entry: entry.map(|entry| self.shown(entry)),
-            revision: self.revision,
         })
     }
 
@@ -349,40 +270,6 @@ impl StateMachine {
             replayed: false,
         })
     }
-
-    /// What the store holds, in bytes, once `entry` is there. Only growth is refused: a full store can always be made
-    /// smaller.
-    fn space(&self, key: &Key, present: Option<EntryRef<'_>>, entry: &Entry) -> Result<u64, Cause> {
-        self.disk_has_space()?;
-        let limit = self.limits.store_bytes;
-        let freed = present.map_or(0, |entry| entry_bytes(key, entry));
-        let after = self.used_bytes - freed + entry_bytes(key, entry.into());
-        if after > limit && after > self.used_bytes {
-            return Err(Cause::StoreFull {
-                limit,
-                actual: after,
-            });
-        }
-        Ok(after)
-    }
-
-    /// Puts an entry into its slot.
-    pub(super) fn put(&mut self, slot: Slot, key: &Key, entry: Entry, cause: ChangeCause) {
-        let previous = self.store.at(slot);
-        let attached = previous.and_then(|previous| previous.attached);
-        if attached.is_some() || entry.attached.is_some() {
-            let before = attached.map(|attached| &**attached);
-            self.index.replaced(key, before, entry.attached.as_deref());
-        }
-        self.history.record(ChangeRef {
-            key,
-            revision: entry.revision,
-            cause,
-            entry: Some((&entry).into()),
-            previous,
-        });
-        self.store.put(slot, key, entry);
-    }
 }
 
 /// The lifetime that an entry is to have.
@@ -420,110 +307,4 @@ fn attached(
         None => index.machines.start(key, now),
     };
     Attached::of(lifetime, place)
-}
-
-/// An entry as it is shown: with when its state's timeout moves it on.
-#[inline]
-fn shown(entry: EntryRef<'_>, machines: &Machines) -> Entry {
-    match entry.place() {
-        Some(place) => shown_at(entry, place, machines),
-        None => entry.to_entry(),
-    }
-}
-
-fn shown_at(entry: EntryRef<'_>, place: &Place, machines: &Machines) -> Entry {
-    let mut shown = entry.to_entry();
-    if let Some(timeout_at) = machines.timeout_at(place)
-        && let Some(attached) = &mut shown.attached
-        && let Some(place) = &mut Arc::make_mut(attached).place
-    {
-        place.timeout_at = Some(timeout_at);
-    }
-    shown
-}
-
-/// Tells whether the condition holds for what is there.
-fn check(condition: Option<&Condition>, entry: Option<EntryRef<'_>>) -> Result<(), Cause> {
-    let Some(condition) = condition else {
-        return Ok(());
-    };
-    let holds = match (condition, entry) {
-        (Condition::Exists(true), None) => return Err(Cause::KeyNotFound),
-        (Condition::Exists(false), Some(entry)) => {
-            return Err(Cause::KeyExists {
-                revision: entry.revision,
-            });
-        }
-        (Condition::Exists(_), _) => true,
-        (Condition::Revision(expected), entry) => {
-            *expected == entry.map_or(0, |entry| entry.revision)
-        }
-        (Condition::CreateRevision(expected), entry) => {
-            *expected == entry.map_or(0, |entry| entry.create_revision)
-        }
-        (Condition::Value(expected), entry) => entry.is_some_and(|entry| entry.value == *expected),
-        (Condition::State(expected), entry) => {
-            let actual = entry.and_then(EntryRef::place).map(|place| &place.state);
-            if actual != Some(expected) {
-                return Err(Cause::StateMismatch {
-                    expected: expected.clone(),
-                    actual: actual.cloned(),
-                });
-            }
-            true
-        }
-        (Condition::Session(expected), entry) => {
-            entry.is_some_and(|entry| entry.session() == expected.as_ref())
-        }
-    };
-    if holds {
-        Ok(())
-    } else {
-        Err(Cause::ExpectationFailed(Box::new(Mismatch {
-            expected: match condition {
-                Condition::Value(value) => Condition::Value(value.head(SHOWN_BYTES_MAX)),
-                other => other.clone(),
-            },
-            actual: entry.map(|entry| {
-                let entry = entry.to_entry();
-                Entry {
-                    value: entry.value.head(SHOWN_BYTES_MAX),
-                    ..entry
-                }
-            }),
-        })))
-    }
-}
-
-/// So much of a value is kept for an error to show: the rest must not live on with an answer that nobody takes.
-const SHOWN_BYTES_MAX: usize = 512;
-
-/// How much the answer to one message may still carry. A single entry always fits; a frame of large reads may not.
-pub(super) struct AnswerRoom {
-    used: usize,
-    limit: usize,
-}
-
-impl AnswerRoom {
-    pub(super) const fn of(limit: usize) -> Self {
-        Self { used: 0, limit }
-    }
-
-    /// Bytes of values that it carries so far.
-    pub(super) fn used(&self) -> usize {
-        self.used
-    }
-
-    /// Makes room for `entry`, or refuses the operation that would show it.
-    pub(super) fn take(&mut self, entry: Option<EntryRef<'_>>) -> Result<(), Cause> {
-        let used = self.used + entry.map_or(0, |entry| entry.value.byte_len());
-        if used > self.limit {
-            return Err(Cause::AnswerTooLarge {
-                limit: self.limit,
-                actual: used,
-            });
-        }
-        self.used = used;
-        Ok(())
-    }
 }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::COPIED_BYTES_MAX;
 use crate::machine::value::{Attached, Entry, Lifetime, Name, Place, Revision, Value};
+
+/// Longest value that is copied into what is kept; longer ones are shared.
+const COPIED_BYTES_MAX: usize = 256;
 
 /// What is stored under a key. Looking at it copies nothing.
 #[derive(Clone, Copy, Debug)]

@@ -1,9 +1,14 @@
 //! Where to find the keys that something else may change: time, a session's end, a timeout.
 
+mod machines;
+mod sessions;
+
 use std::collections::BTreeSet;
 
-use super::machines::Machines;
-use super::sessions::Sessions;
+pub(crate) use machines::ALLOWED_BYTES;
+pub(super) use machines::{Defined, Machines};
+pub(super) use sessions::{Living, Sessions};
+
 use super::time::Time;
 use super::value::{Attached, Key, Lifetime};
 

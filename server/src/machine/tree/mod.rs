@@ -22,9 +22,6 @@ pub(super) use entry::{EntryRef, ValueRef};
 use node::{FEW, Node};
 use record::Record;
 
-/// Longest value that is copied into what is kept; longer ones are shared.
-const COPIED_BYTES_MAX: usize = 256;
-
 pub(crate) struct Store {
     /// Never without a branch, and no branch is without a leaf. Each is under a key that none of its own is in front of, and all in
     /// front of it are. (Nothing is in front of the first, whatever its key.)
