@@ -1,13 +1,10 @@
 //! The only way to the owner.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::config::MailboxLimits;
 use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopySlice, DefineMachine, Delete, DeleteOutcome,
     EachOutcome, List, ListOutcome, Machine, Name, OpenOutcome, OpenSession, Operation, Page, Read,
@@ -15,11 +12,12 @@ use crate::machine::{
     WriteOutcome,
 };
 
-use super::Usage;
-use super::copies::CopyBegun;
-use super::message::{CallError, EachFrame, Envelope, Message, Named};
-use super::reply::{Pending, Reply, reply};
-use super::unread::{Held, Unread, Waiting};
+use super::backups::CopyBegun;
+use super::error::CallError;
+use super::mailbox::Sender;
+use super::message::{AllFrame, EachFrame, Message, Named, PageRequest, Usage};
+use super::quota::{Held, Unread};
+use super::reply::Pending;
 use super::watches::{NewWatch, Next, Watching};
 
 /// Sends messages to the owner. Cheap to clone; when the last one is gone, the owner ends.
@@ -34,41 +32,24 @@ use super::watches::{NewWatch, Next, Watching};
 /// with a rejection by the state. In every case nothing was applied.
 #[derive(Clone, Debug)]
 pub struct OwnerHandle {
-    pub(super) mailbox: mpsc::Sender<Envelope>,
-    pub(super) waiting_bytes: WaitingBytes,
-    pub(super) limits: MailboxLimits,
+    mailbox: Sender,
     /// Places in the mailbox for watches.
-    pub(super) watch_places: Arc<Semaphore>,
-}
-
-/// Bytes of all messages in the mailbox.
-#[derive(Clone, Debug, Default)]
-pub(super) struct WaitingBytes(Arc<AtomicUsize>);
-
-impl WaitingBytes {
-    /// Adds `bytes` unless the sum would pass `limit`.
-    fn add(&self, bytes: usize, limit: usize) -> bool {
-        // Relaxed: the number guards no other memory.
-        if self.0.fetch_add(bytes, Ordering::Relaxed) + bytes <= limit {
-            return true;
-        }
-        self.remove(bytes);
-        false
-    }
-
-    fn total(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn remove(&self, bytes: usize) {
-        self.0.fetch_sub(bytes, Ordering::Relaxed);
-    }
+    watch_places: Arc<Semaphore>,
 }
 
 impl OwnerHandle {
+    pub(super) fn new(mailbox: Sender) -> Self {
+        let watch_places = Arc::new(Semaphore::new(mailbox.quarter()));
+        Self {
+            mailbox,
+            watch_places,
+        }
+    }
+
     /// Reads one key.
     pub async fn read(&self, read: Read, deadline: Instant) -> Result<ReadOutcome, CallError> {
-        self.ask(deadline, |reply| Message::Read { read, reply })
+        self.mailbox
+            .ask(deadline, |reply| Message::Read(read, reply))
             .await
     }
 
@@ -79,12 +60,9 @@ impl OwnerHandle {
         named: Named,
         deadline: Instant,
     ) -> Result<WriteOutcome, CallError> {
-        self.ask(deadline, |reply| Message::Write {
-            write,
-            named,
-            reply,
-        })
-        .await
+        self.mailbox
+            .ask(deadline, |reply| Message::Write(write, named, reply))
+            .await
     }
 
     /// Adds to one int. As to `named`, see [`write`](Self::write).
@@ -94,7 +72,8 @@ impl OwnerHandle {
         named: Named,
         deadline: Instant,
     ) -> Result<AddOutcome, CallError> {
-        self.ask(deadline, |reply| Message::Add { add, named, reply })
+        self.mailbox
+            .ask(deadline, |reply| Message::Add(add, named, reply))
             .await
     }
 
@@ -105,12 +84,11 @@ impl OwnerHandle {
         named: Named,
         deadline: Instant,
     ) -> Result<TransitionOutcome, CallError> {
-        self.ask(deadline, |reply| Message::Transition {
-            transition,
-            named,
-            reply,
-        })
-        .await
+        self.mailbox
+            .ask(deadline, |reply| {
+                Message::Transition(transition, named, reply)
+            })
+            .await
     }
 
     /// Deletes one key. As to `named`, see [`write`](Self::write).
@@ -120,17 +98,15 @@ impl OwnerHandle {
         named: Named,
         deadline: Instant,
     ) -> Result<DeleteOutcome, CallError> {
-        self.ask(deadline, |reply| Message::Delete {
-            delete,
-            named,
-            reply,
-        })
-        .await
+        self.mailbox
+            .ask(deadline, |reply| Message::Delete(delete, named, reply))
+            .await
     }
 
     /// Lists a page of keys.
     pub async fn list(&self, list: List, deadline: Instant) -> Result<ListOutcome, CallError> {
-        self.ask(deadline, |reply| Message::List { list, reply })
+        self.mailbox
+            .ask(deadline, |reply| Message::List(list, reply))
             .await
     }
 
@@ -142,11 +118,8 @@ impl OwnerHandle {
         unread: Unread,
         deadline: Instant,
     ) -> Result<Pending<Vec<(EachOutcome, Held)>>, CallError> {
-        self.send(deadline, |reply| Message::Each {
-            frames,
-            unread,
-            reply,
-        })
+        self.mailbox
+            .send(deadline, |reply| Message::Each(frames, unread, reply))
     }
 
     /// Does all operations, in order and at one revision, or none. As to `named`, see [`write`](Self::write); as to
@@ -158,12 +131,9 @@ impl OwnerHandle {
         unread: Unread,
         deadline: Instant,
     ) -> Result<Pending<(AllOutcome, Held)>, CallError> {
-        self.send(deadline, |reply| Message::All {
-            operations,
-            named,
-            unread,
-            reply,
-        })
+        let frame = AllFrame { operations, named };
+        self.mailbox
+            .send(deadline, |reply| Message::All(frame, unread, reply))
     }
 
     /// Begins a session. If it takes over from one with many keys, that one's last key is gone when this is answered. As to
@@ -174,12 +144,9 @@ impl OwnerHandle {
         named: Named,
         deadline: Instant,
     ) -> Result<OpenOutcome, CallError> {
-        self.ask(deadline, |reply| Message::OpenSession {
-            open,
-            named,
-            reply,
-        })
-        .await
+        self.mailbox
+            .ask(deadline, |reply| Message::OpenSession(open, named, reply))
+            .await
     }
 
     /// Lets a session's ttl count anew.
@@ -188,7 +155,8 @@ impl OwnerHandle {
         life: SessionLife,
         deadline: Instant,
     ) -> Result<Session, CallError> {
-        self.ask(deadline, |reply| Message::RenewSession { life, reply })
+        self.mailbox
+            .ask(deadline, |reply| Message::RenewSession(life, reply))
             .await
     }
 
@@ -199,12 +167,9 @@ impl OwnerHandle {
         named: Named,
         deadline: Instant,
     ) -> Result<CloseOutcome, CallError> {
-        self.ask(deadline, |reply| Message::CloseSession {
-            life,
-            named,
-            reply,
-        })
-        .await
+        self.mailbox
+            .ask(deadline, |reply| Message::CloseSession(life, named, reply))
+            .await
     }
 
     /// Lists a page of sessions, after the one of the name `after`.
@@ -214,12 +179,10 @@ impl OwnerHandle {
         page_size: usize,
         deadline: Instant,
     ) -> Result<Page<Session>, CallError> {
-        self.ask(deadline, |reply| Message::ListSessions {
-            after,
-            page_size,
-            reply,
-        })
-        .await
+        let page = PageRequest { after, page_size };
+        self.mailbox
+            .ask(deadline, |reply| Message::ListSessions(page, reply))
+            .await
     }
 
     /// Creates or replaces a machine.
@@ -229,13 +192,15 @@ impl OwnerHandle {
         deadline: Instant,
     ) -> Result<Machine, CallError> {
         let define = Box::new(define);
-        self.ask(deadline, |reply| Message::DefineMachine { define, reply })
+        self.mailbox
+            .ask(deadline, |reply| Message::DefineMachine(define, reply))
             .await
     }
 
     /// Shows one machine.
     pub async fn get_machine(&self, name: Name, deadline: Instant) -> Result<Machine, CallError> {
-        self.ask(deadline, |reply| Message::GetMachine { name, reply })
+        self.mailbox
+            .ask(deadline, |reply| Message::GetMachine(name, reply))
             .await
     }
 
@@ -246,12 +211,10 @@ impl OwnerHandle {
         page_size: usize,
         deadline: Instant,
     ) -> Result<Page<Machine>, CallError> {
-        self.ask(deadline, |reply| Message::ListMachines {
-            after,
-            page_size,
-            reply,
-        })
-        .await
+        let page = PageRequest { after, page_size };
+        self.mailbox
+            .ask(deadline, |reply| Message::ListMachines(page, reply))
+            .await
     }
 
     /// Deletes a machine.
@@ -260,13 +223,15 @@ impl OwnerHandle {
         name: Name,
         deadline: Instant,
     ) -> Result<Revision, CallError> {
-        self.ask(deadline, |reply| Message::DeleteMachine { name, reply })
+        self.mailbox
+            .ask(deadline, |reply| Message::DeleteMachine(name, reply))
             .await
     }
 
     /// Begins a watch, which stays open until what this returns is dropped.
     pub async fn watch(&self, watch: NewWatch, deadline: Instant) -> Result<Watching, CallError> {
-        self.ask(deadline, |reply| Message::Watch { watch, reply })
+        self.mailbox
+            .ask(deadline, |reply| Message::Watch(watch, reply))
             .await
     }
 
@@ -281,18 +246,14 @@ impl OwnerHandle {
         let place = self.watch_places.acquire().await;
         let _place = place.expect("it is never closed");
         let watch = watch.id;
-        self.ask_in_turn(deadline, |reply| Message::Next {
-            watch,
-            unread,
-            reply,
-        })
-        .await
+        self.mailbox
+            .ask_in_turn(deadline, |reply| Message::Next(watch, unread, reply))
+            .await
     }
 
     /// Begins a copy of everything, which goes on until what this returns is dropped.
     pub async fn begin_copy(&self, deadline: Instant) -> Result<CopyBegun, CallError> {
-        self.ask(deadline, |reply| Message::BeginCopy { reply })
-            .await
+        self.mailbox.ask(deadline, Message::BeginCopy).await
     }
 
     /// What comes next in a copy. Waits for room in the mailbox, where other calls are refused.
@@ -302,106 +263,18 @@ impl OwnerHandle {
         deadline: Instant,
     ) -> Result<CopySlice, CallError> {
         let copy = copy.id;
-        self.ask_in_turn(deadline, |reply| Message::NextSlice { copy, reply })
+        self.mailbox
+            .ask_in_turn(deadline, |reply| Message::NextSlice(copy, reply))
             .await
     }
 
     /// Tells how full the state is.
     pub async fn usage(&self, deadline: Instant) -> Result<Usage, CallError> {
-        self.ask(deadline, |reply| Message::Usage { reply }).await
+        self.mailbox.ask(deadline, Message::Usage).await
     }
 
     /// Resolves when the owner has ended.
     pub async fn closed(&self) {
         self.mailbox.closed().await;
-    }
-
-    /// Sends a message, and waits for its answer.
-    async fn ask<T>(
-        &self,
-        deadline: Instant,
-        message: impl FnOnce(Reply<T>) -> Message,
-    ) -> Result<T, CallError> {
-        self.send(deadline, message)?.answer().await
-    }
-
-    /// Waits for room in the mailbox, and sends a message that takes no bytes.
-    async fn ask_in_turn<T>(
-        &self,
-        deadline: Instant,
-        message: impl FnOnce(Reply<T>) -> Message,
-    ) -> Result<T, CallError> {
-        let Ok(room) = self.mailbox.reserve().await else {
-            return Err(CallError::OwnerLost);
-        };
-        let (reply, pending) = reply(deadline);
-        room.send(Envelope {
-            message: message(reply),
-            byte_len: 0,
-        });
-        pending.answer().await
-    }
-
-    fn send<T>(
-        &self,
-        deadline: Instant,
-        message: impl FnOnce(Reply<T>) -> Message,
-    ) -> Result<Pending<T>, CallError> {
-        let (reply, pending) = reply(deadline);
-        let message = message(reply);
-        let byte_len = message.byte_len();
-        if let Some(unread) = message.unread() {
-            self.check_share(unread, byte_len)?;
-        }
-        if !self.waiting_bytes.add(byte_len, self.limits.bytes) {
-            return Err(CallError::Overloaded {
-                limit: self.limits.bytes,
-                unit: "bytes",
-            });
-        }
-        if let Some(unread) = message.unread() {
-            unread.wait(byte_len);
-        }
-        let envelope = Envelope { message, byte_len };
-        self.mailbox.try_send(envelope).map_err(|error| {
-            self.waiting_bytes.remove(byte_len);
-            let (TrySendError::Full(envelope) | TrySendError::Closed(envelope)) = &error;
-            if let Some(unread) = envelope.message.unread() {
-                unread.take(byte_len);
-            }
-            match error {
-                TrySendError::Full(_) => CallError::Overloaded {
-                    limit: self.limits.messages,
-                    unit: "messages",
-                },
-                TrySendError::Closed(_) => CallError::OwnerLost,
-            }
-        })?;
-        Ok(pending)
-    }
-
-    /// Whether one more frame of this connection may wait: no more than there are places left, see `unread.rs`. Its first
-    /// may take the last place.
-    fn check_share(&self, unread: &Unread, byte_len: usize) -> Result<(), CallError> {
-        let Waiting { messages, bytes } = unread.waiting();
-        if messages == 0 {
-            return Ok(());
-        }
-        let free = self.mailbox.capacity();
-        // If nothing is free it is not for this connection's sake that it is refused.
-        if messages >= free && free > 0 {
-            return Err(CallError::Overloaded {
-                limit: free,
-                unit: "messages of one connection",
-            });
-        }
-        let free = self.limits.bytes.saturating_sub(self.waiting_bytes.total());
-        if bytes + byte_len > free && free > 0 {
-            return Err(CallError::Overloaded {
-                limit: free,
-                unit: "bytes of one connection",
-            });
-        }
-        Ok(())
     }
 }

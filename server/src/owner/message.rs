@@ -1,18 +1,15 @@
 //! What can stand in the mailbox.
 
-use std::convert::Infallible;
-
 use crate::machine::{
-    Add, AddOutcome, AllOutcome, CloseOutcome, CopyId, CopyLost, CopySlice, DefineMachine, Delete,
-    DeleteOutcome, DiskLow, EachOutcome, List, ListOutcome, Lost, Machine, Name, OpenOutcome,
-    OpenSession, Operation, Page, Read, ReadOutcome, RejectedAt, Rejection, Request, Revision,
-    Session, SessionLife, StateMachine, Transition, TransitionOutcome, Write, WriteOutcome,
+    Add, AddOutcome, AllOutcome, CloseOutcome, CopyId, CopySlice, DefineMachine, Delete,
+    DeleteOutcome, EachOutcome, List, ListOutcome, Machine, Name, OpenOutcome, OpenSession,
+    Operation, Page, Read, ReadOutcome, Request, Revision, Session, SessionLife, StateMachine,
+    Transition, TransitionOutcome, Write, WriteOutcome,
 };
 
-use super::Usage;
-use super::copies::CopyBegun;
+use super::backups::CopyBegun;
+use super::quota::{Held, Unread};
 use super::reply::Reply;
-use super::unread::{Held, Unread};
 use super::watches::{NewWatch, Next, WatchId, Watching};
 
 /// A message in the mailbox, with what it counts towards the mailbox's limit.
@@ -29,155 +26,90 @@ pub(super) type Named = Option<Box<Request>>;
 #[derive(Debug)]
 pub(super) enum Message {
     /// One read.
-    Read {
-        read: Read,
-        reply: Reply<ReadOutcome>,
-    },
+    Read(Read, Reply<ReadOutcome>),
     /// One write.
-    Write {
-        write: Write,
-        named: Named,
-        reply: Reply<WriteOutcome>,
-    },
+    Write(Write, Named, Reply<WriteOutcome>),
     /// One addition.
-    Add {
-        add: Add,
-        named: Named,
-        reply: Reply<AddOutcome>,
-    },
+    Add(Add, Named, Reply<AddOutcome>),
     /// One move to another state.
-    Transition {
-        transition: Transition,
-        named: Named,
-        reply: Reply<TransitionOutcome>,
-    },
+    Transition(Transition, Named, Reply<TransitionOutcome>),
     /// One deletion.
-    Delete {
-        delete: Delete,
-        named: Named,
-        reply: Reply<DeleteOutcome>,
-    },
+    Delete(Delete, Named, Reply<DeleteOutcome>),
     /// A page of keys.
-    List {
-        list: List,
-        reply: Reply<ListOutcome>,
-    },
+    List(List, Reply<ListOutcome>),
     /// Frames of operations that stand alone, of one stream, in their order.
-    Each {
-        frames: Vec<EachFrame>,
-        unread: Unread,
-        reply: Reply<Vec<(EachOutcome, Held)>>,
-    },
+    Each(Vec<EachFrame>, Unread, Reply<Vec<(EachOutcome, Held)>>),
     /// A frame that is done as a whole or not at all.
-    All {
-        operations: Vec<Operation>,
-        named: Named,
-        unread: Unread,
-        reply: Reply<(AllOutcome, Held)>,
-    },
+    All(AllFrame, Unread, Reply<(AllOutcome, Held)>),
     /// A session to begin.
-    OpenSession {
-        open: OpenSession,
-        named: Named,
-        reply: Reply<OpenOutcome>,
-    },
+    OpenSession(OpenSession, Named, Reply<OpenOutcome>),
     /// A session to go on.
-    RenewSession {
-        life: SessionLife,
-        reply: Reply<Session>,
-    },
+    RenewSession(SessionLife, Reply<Session>),
     /// A session to end.
-    CloseSession {
-        life: SessionLife,
-        named: Named,
-        reply: Reply<CloseOutcome>,
-    },
+    CloseSession(SessionLife, Named, Reply<CloseOutcome>),
     /// A page of sessions.
-    ListSessions {
-        after: Option<String>,
-        page_size: usize,
-        reply: Reply<Page<Session>>,
-    },
+    ListSessions(PageRequest, Reply<Page<Session>>),
     /// A machine to create or replace.
-    DefineMachine {
-        define: Box<DefineMachine>,
-        reply: Reply<Machine>,
-    },
+    DefineMachine(Box<DefineMachine>, Reply<Machine>),
     /// One machine to show.
-    GetMachine { name: Name, reply: Reply<Machine> },
+    GetMachine(Name, Reply<Machine>),
     /// A page of machines.
-    ListMachines {
-        after: Option<String>,
-        page_size: usize,
-        reply: Reply<Page<Machine>>,
-    },
+    ListMachines(PageRequest, Reply<Page<Machine>>),
     /// A machine to delete.
-    DeleteMachine { name: Name, reply: Reply<Revision> },
+    DeleteMachine(Name, Reply<Revision>),
     /// A watch to begin.
-    Watch {
-        watch: NewWatch,
-        reply: Reply<Watching>,
-    },
+    Watch(NewWatch, Reply<Watching>),
     /// What a watch is sent next.
-    Next {
-        watch: WatchId,
-        unread: Unread,
-        reply: Reply<Next>,
-    },
+    Next(WatchId, Unread, Reply<Next>),
     /// A copy of everything to begin.
-    BeginCopy { reply: Reply<CopyBegun> },
+    BeginCopy(Reply<CopyBegun>),
     /// What comes next in a copy.
-    NextSlice {
-        copy: CopyId,
-        reply: Reply<CopySlice>,
-    },
+    NextSlice(CopyId, Reply<CopySlice>),
     /// How full the state is.
-    Usage { reply: Reply<Usage> },
+    Usage(Reply<Usage>),
 }
 
 impl Message {
     /// Of a frame: the account of its connection.
     pub(super) fn unread(&self) -> Option<&Unread> {
         match self {
-            Self::Each { unread, .. } | Self::All { unread, .. } => Some(unread),
+            Self::Each(_, unread, _) | Self::All(_, unread, _) => Some(unread),
             _ => None,
         }
     }
 
     /// Bytes that the message holds while it waits, beyond its own fixed size.
     pub(super) fn byte_len(&self) -> usize {
-        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let requests = |count: usize| count * size_of::<Request>();
         let (bytes, named) = match self {
-            Self::Read { read, .. } => (read.byte_len(), 0),
-            Self::Write { write, named, .. } => (write.byte_len(), named.iter().len()),
-            Self::Add { add, named, .. } => (add.byte_len(), named.iter().len()),
-            Self::Transition {
-                transition, named, ..
-            } => (transition.byte_len(), named.iter().len()),
-            Self::Delete { delete, named, .. } => (delete.byte_len(), named.iter().len()),
-            Self::List { list, .. } => (list.prefix.len() + text(&list.after), 0),
-            Self::Each { frames, .. } => (
+            Self::Read(read, _) => (read.byte_len(), 0),
+            Self::Write(write, named, _) => (write.byte_len(), named.iter().len()),
+            Self::Add(add, named, _) => (add.byte_len(), named.iter().len()),
+            Self::Transition(transition, named, _) => (transition.byte_len(), named.iter().len()),
+            Self::Delete(delete, named, _) => (delete.byte_len(), named.iter().len()),
+            Self::List(list, _) => (list.prefix.len() + text_len(&list.after), 0),
+            Self::Each(frames, ..) => (
                 frames.iter().map(EachFrame::byte_len).sum(),
                 frames.iter().map(|frame| frame.named.len()).sum(),
             ),
-            Self::All {
-                operations, named, ..
-            } => (operations_byte_len(operations), named.iter().len()),
-            Self::DefineMachine { define, .. } => (define.machine.byte_len(), 0),
-            Self::ListSessions { after, .. } | Self::ListMachines { after, .. } => (text(after), 0),
-            Self::Watch { watch, .. } => (watch.byte_len(), 0),
-            Self::OpenSession { named, .. } | Self::CloseSession { named, .. } => {
+            Self::All(frame, ..) => (
+                operations_byte_len(&frame.operations),
+                frame.named.iter().len(),
+            ),
+            Self::DefineMachine(define, _) => (define.machine.byte_len(), 0),
+            Self::ListSessions(page, _) | Self::ListMachines(page, _) => (text_len(&page.after), 0),
+            Self::Watch(watch, _) => (watch.byte_len(), 0),
+            Self::OpenSession(_, named, _) | Self::CloseSession(_, named, _) => {
                 (0, named.iter().len())
             }
             // Of names alone, which are short.
-            Self::RenewSession { .. }
-            | Self::GetMachine { .. }
-            | Self::DeleteMachine { .. }
-            | Self::Next { .. }
-            | Self::BeginCopy { .. }
-            | Self::NextSlice { .. }
-            | Self::Usage { .. } => (0, 0),
+            Self::RenewSession(..)
+            | Self::GetMachine(..)
+            | Self::DeleteMachine(..)
+            | Self::Next(..)
+            | Self::BeginCopy(_)
+            | Self::NextSlice(..)
+            | Self::Usage(_) => (0, 0),
         };
         bytes + requests(named)
     }
@@ -205,86 +137,34 @@ impl EachFrame {
     }
 }
 
+/// A frame that is done as a whole or not at all.
+#[derive(Debug)]
+pub(super) struct AllFrame {
+    pub(super) operations: Vec<Operation>,
+    pub(super) named: Named,
+}
+
+/// Asks for a page of a list of names.
+#[derive(Debug)]
+pub(super) struct PageRequest {
+    /// The last name of the page before, if there was one.
+    pub(super) after: Option<String>,
+    pub(super) page_size: usize,
+}
+
+/// How full the state is, and who looks at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// How full the state is.
+    pub state: crate::machine::Usage,
+    /// Watches that are open.
+    pub watch_count: usize,
+}
+
+fn text_len(text: &Option<String>) -> usize {
+    text.as_ref().map_or(0, String::len)
+}
+
 fn operations_byte_len(operations: &[Operation]) -> usize {
     size_of_val(operations) + operations.iter().map(Operation::byte_len).sum::<usize>()
-}
-
-/// Why it is not known whether something lasts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unknown {
-    /// The deadline passed before it was on disk.
-    Deadline,
-    /// The owner ended before it was on disk.
-    OwnerEnded,
-}
-
-/// Why the owner did not do what it was asked, or cannot be asked. Nothing was applied, but for
-/// [`OutcomeUnknown`](Self::OutcomeUnknown).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CallError {
-    /// The mailbox is full.
-    Overloaded {
-        /// What there may be.
-        limit: usize,
-        /// Of what: "messages" or "bytes".
-        unit: &'static str,
-    },
-    /// The deadline passed before the owner began.
-    NotStarted,
-    /// The owner has ended, and the state with it.
-    OwnerLost,
-    /// It was done, and whether it lasts is not known: the only error that does not mean that nothing was applied.
-    OutcomeUnknown {
-        /// The store revision that it took, if it did.
-        revision: Option<Revision>,
-        /// Why it is not known.
-        why: Unknown,
-    },
-    /// The disk is full: nothing can be changed until it is not.
-    DiskFull(DiskLow),
-    /// The state said no.
-    Rejected(Box<Rejection>),
-    /// The state said no to one operation of a frame, and so to all of it.
-    RejectedAt(RejectedAt),
-    /// The watch cannot begin there, or go on.
-    Lost(Lost),
-    /// There are as many watches, or backups, as there may be.
-    TooManyOpen {
-        /// Of what: "watches" or "backups".
-        what: &'static str,
-        /// How many that is.
-        limit: usize,
-    },
-    /// The backup cannot go on.
-    CopyLost(CopyLost),
-}
-
-impl From<Box<Rejection>> for CallError {
-    fn from(rejection: Box<Rejection>) -> Self {
-        Self::Rejected(rejection)
-    }
-}
-
-impl From<RejectedAt> for CallError {
-    fn from(rejected: RejectedAt) -> Self {
-        Self::RejectedAt(rejected)
-    }
-}
-
-impl From<Lost> for CallError {
-    fn from(lost: Lost) -> Self {
-        Self::Lost(lost)
-    }
-}
-
-impl From<CopyLost> for CallError {
-    fn from(lost: CopyLost) -> Self {
-        Self::CopyLost(lost)
-    }
-}
-
-impl From<Infallible> for CallError {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
 }

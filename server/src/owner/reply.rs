@@ -14,8 +14,7 @@ use tokio::time::{Duration, Instant, Sleep, sleep_until};
 
 use crate::machine::Revision;
 
-use super::CallError;
-use super::message::Unknown;
+use super::error::{CallError, Unknown};
 
 /// The owner's end.
 #[derive(Debug)]

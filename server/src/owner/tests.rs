@@ -1,19 +1,27 @@
 //! The owner on paused time: backpressure, callers that leave, deadlines, drain, death.
 
+mod commit;
 mod edges;
-mod kept;
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, advance};
 
-use super::*;
-use crate::config::Limits;
+use super::clock::Now;
+use super::mailbox::mailbox;
+use super::state::Owner;
+use super::{
+    CallError, Clock, EachFrame, JournalLost, NewWatch, Next, OwnerHandle, OwnerLimits, Timer,
+    Unknown, Unread, Watching, reply, spawn, spawn_with,
+};
+use crate::config::{DUE_KEYS_MAX, Limits, MailboxLimits};
 use crate::machine::{
-    Change, ChangeCause, Key, LivingSession, News, OpenSession, Operation, Read, ReadOutcome, Rest,
-    SESSION_SLICE, SessionLife, SetLifetime, Time, Usage, Value, WatchFrom, WatchShows,
-    WatchTarget, Write, WriteOutcome, WriteTerms,
+    Change, ChangeCause, Key, LivingSession, News, OpenSession, Operation, Read, ReadOutcome,
+    Request, Rest, SESSION_SLICE, SessionLife, SetLifetime, StateMachine, Time, Usage, Value,
+    WatchFrom, WatchShows, WatchTarget, Write, WriteOutcome, WriteTerms,
 };
 
 const ANSWER_BYTES_MAX: usize = 1000;
@@ -32,12 +40,15 @@ fn start() -> (OwnerHandle, JoinHandle<Result<StateMachine, JournalLost>>) {
 fn start_with(
     mailbox: MailboxLimits,
 ) -> (OwnerHandle, JoinHandle<Result<StateMachine, JournalLost>>) {
-    let limits = OwnerLimits {
+    spawn(machine(), Clock::set(Time::MIN), limits(mailbox))
+}
+
+fn limits(mailbox: MailboxLimits) -> OwnerLimits {
+    OwnerLimits {
         mailbox,
         answer_bytes: ANSWER_BYTES_MAX,
         watches: 100,
-    };
-    spawn(machine(), Clock::set(Time::MIN), limits)
+    }
 }
 
 /// As a server starts it that is told nothing else.
@@ -255,38 +266,24 @@ async fn nothing_is_started_after_its_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_is_told_at_its_deadline_even_if_the_owner_is_stuck() {
-    let (sender, mut mailbox) = mpsc::channel(4);
-    let handle = OwnerHandle {
-        mailbox: sender,
-        waiting_bytes: WaitingBytes::default(),
-        limits: MAILBOX,
-        watch_places: watch_places(&MAILBOX),
-    };
+    let (sender, mut mailbox) = mailbox(MAILBOX);
+    let handle = OwnerHandle::new(sender);
     let started = Instant::now();
     let answer = handle.write(write("a", 1), None, soon()).await;
     assert_eq!(answer, Err(CallError::NotStarted));
     assert_eq!(started.elapsed(), SECOND);
 
     // And when the owner comes to it at last, it leaves it alone.
-    let mut owner = Owner {
-        mailbox: mpsc::channel(1).1,
-        waiting_bytes: WaitingBytes::default(),
-        machine: machine(),
-        kept: None,
-        clock: Clock::set(Time::MIN),
-        answer_bytes_max: ANSWER_BYTES_MAX,
-        watches: Watches::new(1),
-        copies: Copies::new(),
-        ending: Vec::new(),
-        before: 0,
-        only_reads: true,
-    };
-    let envelope = mailbox.recv().await.unwrap();
+    let mut owner = Owner::new(machine(), None, &limits(MAILBOX));
+    let mut batch = Vec::new();
+    mailbox.recv_many(&mut batch).await;
     let now = Now {
         instant: started,
         time: Time::MIN,
     };
-    owner.handle(envelope.message, now);
+    for envelope in batch {
+        owner.dispatch(envelope.message, now);
+    }
     assert_eq!(owner.machine.usage().revision, 0);
 }
 

@@ -14,8 +14,8 @@ use crate::machine::{
     Lost, Rest, Revision, StateMachine, Watch, WatchBatch, WatchFrom, WatchShows, WatchTarget,
 };
 
-use super::CallError;
-use super::unread::{Held, Unread};
+use super::error::CallError;
+use super::quota::{Held, Unread};
 
 /// Asks for a watch.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@
 //! The reader never stops reading, not even if the client does not take its answers: HTTP/2 counts unread frames
 //! against the whole connection. What keeps memory bounded are the places of a stream: a frame is sent to the owner only
 //! if there is a place for its answer, and refused otherwise. Refusals in a row are only counted. What the answers
-//! may hold is bounded for the connection as a whole (`owner/unread.rs`).
+//! may hold is bounded for the connection as a whole (`owner/quota.rs`).
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use crate::config::{BACKUPS_MAX, COPY_ASIDE_BYTES_MAX};
 use crate::machine::{CopyHead, CopyId, StateMachine, Time};
 
-use super::CallError;
+use super::error::CallError;
 
 /// A copy that has begun. Dropping it gives it up.
 #[derive(Debug)]

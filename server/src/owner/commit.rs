@@ -8,24 +8,14 @@ use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::mpsc;
 
-use tokio::time::{Duration, Instant};
-use tracing::warn;
-
-use crate::config::{
-    COPY_ASIDE_BYTES_MAX, COPY_ENTRIES_MAX, COPY_SLICE_BYTES, UNSYNCED_BYTES_MAX,
-    UNSYNCED_OPERATIONS_MAX,
-};
+use crate::config::{UNSYNCED_BYTES_MAX, UNSYNCED_OPERATIONS_MAX};
 use crate::journal::{Answers, Command, Event, Journal, Segment, Space};
-use crate::machine::{
-    CopyId, CopySlice, DiskLow, Effect, Entry, Key, Revision, StateMachine, Time,
-};
-
-use super::CallError;
-use super::unsettled::Unsettled;
+use crate::machine::{DiskLow, Effect, Entry, Key, Revision, StateMachine, Time};
 use crate::mutants::mutant;
 
-/// How long to wait after a snapshot that could not be made.
-const SNAPSHOT_PAUSE: Duration = Duration::from_secs(30);
+use super::error::CallError;
+use super::snapshot::Snapshots;
+use super::uncommitted::Unsettled;
 
 /// An answer that is ready.
 pub(crate) trait Answer: Send {
@@ -55,11 +45,7 @@ pub(crate) struct Kept {
     held_max: usize,
     unsettled: Unsettled,
     space: Space,
-    snapshot: Option<Snapshot>,
-    snapshot_due: bool,
-    snapshot_not_before: Option<Instant>,
-    /// Bytes of the log since the last snapshot.
-    log_bytes: u64,
+    snapshots: Snapshots,
 }
 
 #[derive(Debug)]
@@ -67,12 +53,6 @@ struct Flight {
     revision: Revision,
     count: usize,
     bytes: usize,
-}
-
-#[derive(Debug)]
-struct Snapshot {
-    copy: CopyId,
-    slices: mpsc::SyncSender<CopySlice>,
 }
 
 /// What may be shown of a key at once.
@@ -100,10 +80,7 @@ impl Kept {
             held_max: HELD_MIN,
             unsettled: Unsettled::at(machine.revision()),
             space: Space::Enough,
-            snapshot: None,
-            snapshot_due: false,
-            snapshot_not_before: None,
-            log_bytes: 0,
+            snapshots: Snapshots::new(journal.snapshot_bytes),
             journal,
         }
     }
@@ -176,8 +153,16 @@ impl Kept {
                 effects,
             }));
         }
-        if self.snapshot_due && self.snapshot.is_none() && self.pending.is_empty() {
-            self.begin_snapshot(machine, now);
+        if self.pending.is_empty()
+            && let Some((head, slices)) = self.snapshots.begin_if_due(machine)
+        {
+            self.command(Command::Snapshot {
+                head,
+                seq: self.seq,
+                time: now,
+                slices,
+                done: self.journal.commands.clone(),
+            });
         }
     }
 
@@ -316,23 +301,14 @@ impl Kept {
                 if self.holds() {
                     machine.keep_history_after(self.unsettled.revision);
                 }
-                self.log_bytes = log_bytes;
-                self.look_at_log(machine);
+                self.snapshots.log_has(log_bytes, machine);
             }
-            Event::NextSlice => self.next_slice(machine),
-            Event::SnapshotEnded { made } => {
-                if made {
-                    self.snapshot_not_before = None;
-                    self.log_bytes = 0;
-                }
-                if let Some(snapshot) = self.snapshot.take() {
-                    machine.end_copy(snapshot.copy);
-                }
-            }
+            Event::NextSlice => self.snapshots.next_slice(machine),
+            Event::SnapshotEnded { made } => self.snapshots.ended(made, machine),
             Event::Space(space) => {
                 self.space = space;
                 // A log that could not be shortened may be what fills the disk.
-                self.look_at_log(machine);
+                self.snapshots.look_at_log(machine);
                 machine.set_disk(match space {
                     Space::Enough => None,
                     Space::Low { free, least } | Space::Full { free, least } => {
@@ -346,52 +322,6 @@ impl Kept {
         Ok(())
     }
 
-    /// Whether it is time for a snapshot.
-    fn look_at_log(&mut self, machine: &StateMachine) {
-        let due = self.journal.snapshot_bytes.max(machine.usage().used_bytes);
-        let rested = self
-            .snapshot_not_before
-            .is_none_or(|at| at <= Instant::now());
-        self.snapshot_due = self.log_bytes >= due && rested;
-    }
-
-    fn begin_snapshot(&mut self, machine: &mut StateMachine, now: Time) {
-        self.snapshot_due = false;
-        // One at a time is asked for.
-        let (sender, slices) = mpsc::sync_channel(1);
-        let (copy, head) = machine.begin_copy(COPY_ASIDE_BYTES_MAX);
-        self.snapshot = Some(Snapshot {
-            copy,
-            slices: sender,
-        });
-        // Not tried again at once if it fails.
-        self.snapshot_not_before = Some(Instant::now() + SNAPSHOT_PAUSE);
-        self.command(Command::Snapshot {
-            head,
-            seq: self.seq,
-            time: now,
-            slices,
-            done: self.journal.commands.clone(),
-        });
-    }
-
-    fn next_slice(&mut self, machine: &mut StateMachine) {
-        let Some(snapshot) = &self.snapshot else {
-            return;
-        };
-        match machine.next_of_copy(snapshot.copy, COPY_ENTRIES_MAX, COPY_SLICE_BYTES) {
-            // That nobody takes it is told by the end of the snapshot.
-            Ok(slice) => drop(snapshot.slices.try_send(slice)),
-            Err(lost) => {
-                warn!(
-                    limit = lost.limit,
-                    "gave a snapshot up: too much changes while it is made"
-                );
-                self.snapshot = None;
-            }
-        }
-    }
-
     /// Answers everybody who waits: what they asked for may be kept or not.
     pub(crate) fn fail(&mut self, error: &CallError) {
         for (_, answer) in self.held.drain(..) {
@@ -402,7 +332,7 @@ impl Kept {
     /// Whether the journal has something to say soon.
     #[cfg(test)]
     pub(crate) fn waits(&self) -> bool {
-        self.flight.is_some() || self.snapshot.is_some()
+        self.flight.is_some() || self.snapshots.is_under_way()
     }
 
     /// The last segment that was sent.
@@ -420,10 +350,8 @@ impl Kept {
         machine: &mut StateMachine,
         now: Time,
     ) -> Result<(), String> {
-        self.snapshot_not_before = Some(Instant::now() + SNAPSHOT_PAUSE);
-        self.snapshot = None;
         loop {
-            self.snapshot_due = false;
+            self.snapshots.stop();
             self.send(machine, now);
             if self.flight.is_none() {
                 break;

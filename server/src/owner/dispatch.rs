@@ -1,0 +1,36 @@
+//! What each message asks of the owner, one line each.
+
+use super::clock::Now;
+use super::message::Message;
+use super::state::Owner;
+
+impl Owner {
+    pub(super) fn dispatch(&mut self, message: Message, now: Now) {
+        self.begin_message();
+        match message {
+            Message::Read(read, reply) => self.read(reply, &read, now),
+            Message::Write(write, named, reply) => self.write(reply, write, named, now),
+            Message::Add(add, named, reply) => self.add(reply, add, named, now),
+            Message::Transition(to, named, reply) => self.transition(reply, to, named, now),
+            Message::Delete(delete, named, reply) => self.delete(reply, delete, named, now),
+            Message::List(list, reply) => self.list(reply, &list, now),
+            Message::Each(frames, unread, reply) => self.apply_each(reply, frames, &unread, now),
+            Message::All(frame, unread, reply) => self.apply_all(reply, frame, unread, now),
+            Message::OpenSession(open, named, reply) => self.open_session(reply, open, named, now),
+            Message::RenewSession(life, reply) => self.renew_session(reply, &life, now),
+            Message::CloseSession(life, named, reply) => {
+                self.close_session(reply, &life, named, now)
+            }
+            Message::ListSessions(page, reply) => self.list_sessions(reply, &page, now),
+            Message::DefineMachine(define, reply) => self.define_machine(reply, *define, now),
+            Message::GetMachine(name, reply) => self.get_machine(reply, &name, now),
+            Message::ListMachines(page, reply) => self.list_machines(reply, &page, now),
+            Message::DeleteMachine(name, reply) => self.delete_machine(reply, &name, now),
+            Message::Watch(watch, reply) => self.watch(reply, watch, now),
+            Message::Next(watch, unread, reply) => self.next(reply, watch, unread, now),
+            Message::BeginCopy(reply) => self.begin_copy(reply, now),
+            Message::NextSlice(copy, reply) => self.next_slice(reply, copy, now),
+            Message::Usage(reply) => self.usage(reply, now),
+        }
+    }
+}
