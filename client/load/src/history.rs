@@ -17,12 +17,14 @@ use crate::operation::{Call, Reply, Verdict};
 use crate::settings::Settings;
 use crate::stop::Stop;
 use crate::target::Target;
-use crate::verify::history::{self as checked, Found, Key, Machine, Recorder, Room, Told, Watched};
-use crate::verify::operation::{
-    Action, Actual, Entry, Expectation, Outcome, Record, Refusal, Seen, Travel, Value,
-};
 use crate::workload::{ADDED_PREFIX, Plot, STATES, Script};
 use soloist_client::Error;
+use soloist_verify::history::{
+    self as checked, Found, Key, Machine, Recorder, Room, Told, Watched,
+};
+use soloist_verify::operation::{
+    Action, Actual, Entry, Expectation, Outcome, Record, Refusal, Seen, Travel, Value,
+};
 
 /// Operations that a history may have: 72 bytes each, 3.6 GB, and the checker takes about as much again.
 pub(crate) const OPERATIONS_MAX: u64 = 50_000_000;
@@ -395,7 +397,7 @@ impl Witness for Recorded {
                 let is_unknown = |(_, outcome): &(_, Outcome)| *outcome == Outcome::Unknown;
                 // Whatever is not known may still happen.
                 let end = match operations.iter().any(is_unknown) {
-                    true => crate::verify::operation::NEVER,
+                    true => soloist_verify::operation::NEVER,
                     false => self.stop.nanos_of(now),
                 };
                 recorder.end(begun, end, operations);

@@ -45,7 +45,6 @@ mod summary;
 mod target;
 mod threads;
 mod timeline;
-mod verify;
 mod verifying;
 mod view;
 mod watchers;

@@ -24,9 +24,9 @@ use crate::recorder::{Recorder, Shown, unanswered};
 use crate::settings::Settings;
 use crate::stop::Stop;
 use crate::threads::{Driven, Plan, Ready, start, thread_cpu_time};
-use crate::verify::operation::Travel;
 use crate::worker::given_up;
 use soloist_client::Outcome;
+use soloist_verify::operation::Travel;
 
 /// How often a thread looks for calls that have waited for too long.
 const TICK: Duration = Duration::from_millis(100);

@@ -17,8 +17,8 @@ use crate::stop::Stop;
 use crate::target::Target;
 use crate::threads::{Driven, Driver, Plan};
 use crate::timeline::Timeline;
-use crate::verify::history as checked;
 use crate::view::View;
+use soloist_verify::history as checked;
 
 /// How often who watches is shown how far it is.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);

@@ -24,10 +24,10 @@ use crate::raw_driver;
 use crate::recorder::{Recorder, Shown};
 use crate::settings::Settings;
 use crate::stop::Stop;
-use crate::verify::operation::Travel;
 use crate::watchers;
 use crate::worker::{Schedule, Worker};
 use crate::workload::Workload;
+use soloist_verify::operation::Travel;
 
 /// What all threads share.
 #[derive(Clone, Debug)]

@@ -11,12 +11,12 @@ use crate::history::OPERATIONS_MAX;
 use crate::reports::model::VerifyReport;
 use crate::reports::numbers::{counted, grouped};
 use crate::run::RunError;
-use crate::verify::check::{BlackBox, Checks, GaveUp, Verdict, check};
-use crate::verify::history::History;
-use crate::verify::patience::Patience;
-use crate::verify::search::{Effort, SLOTS, Why};
-use crate::verify::timeline::timeline;
-use crate::verify::{file, lines};
+use soloist_verify::check::{BlackBox, Checks, GaveUp, Verdict, check};
+use soloist_verify::history::History;
+use soloist_verify::patience::Patience;
+use soloist_verify::timeline::timeline;
+use soloist_verify::{Effort, SLOTS, Why};
+use soloist_verify::{file, lines};
 
 /// Where the operations go that show what is wrong, if nothing else is said.
 const EVIDENCE_FILE: &str = "soloist-load-violation.jsonl";

@@ -22,19 +22,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use crate::verify::history::History;
-use crate::verify::key::KeyHistory;
-use crate::verify::messages::{Chosen, Messages};
-use crate::verify::model::{Bounds, Must, Trust};
-use crate::verify::operation::{NEVER, Operation, Outcome, Record, Seen};
-use crate::verify::search::{Dead, Effort, Found, Why, search};
-use crate::verify::store::{self, Claims, Contradiction};
-use crate::verify::watch::Changes;
-use crate::verify::{shrink, witness};
+use crate::history::History;
+use crate::key::KeyHistory;
+use crate::messages::{Chosen, Messages};
+use crate::model::{Bounds, Must, Trust};
+use crate::operation::{NEVER, Operation, Outcome, Record, Seen};
+use crate::search::{Dead, Effort, Found, Why, search};
+use crate::store::{self, Claims, Contradiction};
+use crate::watch::Changes;
+use crate::{shrink, witness};
 
 /// When the black-box search is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BlackBox {
+pub enum BlackBox {
     /// Of keys that revisions show to be wrong: to say whether values do so too.
     WhereWrong,
     /// Of every key.
@@ -45,12 +45,12 @@ pub(crate) enum BlackBox {
 
 /// How to check.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Checks<'a> {
-    pub(crate) black_box: BlackBox,
+pub struct Checks<'a> {
+    pub black_box: BlackBox,
     /// For each key; but the time is for all.
-    pub(crate) effort: Effort<'a>,
+    pub effort: Effort<'a>,
     /// How long making the evidence small may take: where it is over, the evidence is true, and longer.
-    pub(crate) shrinking: Duration,
+    pub shrinking: Duration,
 }
 
 impl Default for Checks<'_> {
@@ -65,7 +65,7 @@ impl Default for Checks<'_> {
 
 /// What a violation is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Revisions of the store contradict each other.
     Revisions,
     /// No order of the operations on a key explains its values.
@@ -80,29 +80,29 @@ pub(crate) enum Kind {
 
 /// What cannot have been.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Violation {
-    pub(crate) kind: Kind,
-    pub(crate) key: Option<String>,
-    pub(crate) what: String,
+pub struct Violation {
+    pub kind: Kind,
+    pub key: Option<String>,
+    pub what: String,
     /// The smallest part of the history that was found to show it: it is itself a history, with the same verdict.
-    pub(crate) evidence: History,
+    pub evidence: History,
 }
 
 /// A search that was ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct GaveUp {
-    pub(crate) key: String,
-    pub(crate) operations: usize,
+pub struct GaveUp {
+    pub key: String,
+    pub operations: usize,
     /// Those of them of unknown outcome.
-    pub(crate) unknown: usize,
+    pub unknown: usize,
     /// So many configurations had been looked at.
-    pub(crate) configurations: u64,
-    pub(crate) why: Why,
+    pub configurations: u64,
+    pub why: Why,
 }
 
 /// What became of a check.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     Linearizable,
     /// The first of each kind, and of keys up to [`VIOLATIONS`].
     Violation(Vec<Violation>),
@@ -112,26 +112,26 @@ pub(crate) enum Verdict {
 
 /// The verdict, and how it was come to.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Report {
-    pub(crate) verdict: Verdict,
-    pub(crate) operations: usize,
+pub struct Report {
+    pub verdict: Verdict,
+    pub operations: usize,
     /// Keys with operations.
-    pub(crate) keys: usize,
+    pub keys: usize,
     /// Operations of unknown outcome; and how many of them somebody saw done.
-    pub(crate) unknown: usize,
-    pub(crate) unknown_seen: usize,
+    pub unknown: usize,
+    pub unknown_seen: usize,
     /// Keys explained by revisions alone; the others were searched.
-    pub(crate) keys_explained: usize,
+    pub keys_explained: usize,
     /// The most configurations that a search had at one time.
-    pub(crate) configurations: usize,
+    pub configurations: usize,
 }
 
 /// More keys than these are not told of: they have the same reason, as a rule.
-pub(crate) const VIOLATIONS: usize = 4;
+pub const VIOLATIONS: usize = 4;
 
 /// A history that cannot be checked: it was not made by recorders.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct BadHistory(String);
+pub struct BadHistory(String);
 
 impl std::fmt::Display for BadHistory {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -146,7 +146,7 @@ impl std::error::Error for BadHistory {}
 /// # Errors
 ///
 /// If it makes no sense in itself.
-pub(crate) fn check(history: &History, checks: Checks<'_>) -> Result<Report, BadHistory> {
+pub fn check(history: &History, checks: Checks<'_>) -> Result<Report, BadHistory> {
     history.validate().map_err(BadHistory)?;
     let judged = judge(history, checks);
     let patience = checks.effort.patience.again(checks.shrinking);
@@ -167,37 +167,37 @@ pub(crate) fn check(history: &History, checks: Checks<'_>) -> Result<Report, Bad
 
 /// Something wrong, before its evidence is made small.
 #[derive(Clone, Debug)]
-pub(super) struct Wrong {
-    pub(super) kind: Kind,
-    pub(super) key: Option<u32>,
-    pub(super) what: String,
+pub(crate) struct Wrong {
+    pub(crate) kind: Kind,
+    pub(crate) key: Option<u32>,
+    pub(crate) what: String,
     /// The operations that contradict each other; of a key that cannot be explained, all.
-    pub(super) places: Vec<usize>,
-    pub(super) watch: Option<usize>,
+    pub(crate) places: Vec<usize>,
+    pub(crate) watch: Option<usize>,
     /// When it was certain: what had not ended then has no part in it but as something that may have been done.
-    pub(super) until: u64,
+    pub(crate) until: u64,
     /// Of a key: where the explanation ends.
-    pub(super) window: Option<Window>,
+    pub(crate) window: Option<Window>,
 }
 
 /// The part of a key's operations in which its explanation fails.
 #[derive(Clone, Debug)]
-pub(super) struct Window {
+pub(crate) struct Window {
     /// What the key was before it.
-    pub(super) found: crate::verify::history::Found,
-    pub(super) places: Vec<usize>,
+    pub(crate) found: crate::history::Found,
+    pub(crate) places: Vec<usize>,
 }
 
-pub(super) struct Judged {
-    pub(super) report: Report,
-    pub(super) wrong: Vec<Wrong>,
+pub(crate) struct Judged {
+    pub(crate) report: Report,
+    pub(crate) wrong: Vec<Wrong>,
 }
 
 /// An unknown outcome that somebody saw: its revision, if it was told, and when it was known.
 type Decided = HashMap<usize, (Option<i64>, u64)>;
 
 /// Finds what is wrong. The history is a valid one.
-pub(super) fn judge(history: &History, checks: Checks<'_>) -> Judged {
+pub(crate) fn judge(history: &History, checks: Checks<'_>) -> Judged {
     let raw = |place: usize| {
         let record: &Record = &history.operations[place];
         record.operation().expect("a valid history")
@@ -302,7 +302,7 @@ fn decide(
     }
     let mut told: HashMap<u32, Vec<_>> = HashMap::new();
     for (time, it) in history.watches.iter().flat_map(|watch| &watch.told) {
-        if let crate::verify::history::Told::Event {
+        if let crate::history::Told::Event {
             key,
             entry: Some(entry),
             ..
@@ -590,7 +590,7 @@ impl<'a> Judge<'a> {
 }
 
 /// The same operation, had nobody heard of it again.
-pub(super) fn weakened(operation: &Operation) -> Operation {
+pub(crate) fn weakened(operation: &Operation) -> Operation {
     Operation {
         outcome: Outcome::Unknown,
         end: NEVER,

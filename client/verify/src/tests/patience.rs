@@ -3,12 +3,12 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use crate::verify::check::{BlackBox, Checks, Report, Verdict, check};
-use crate::verify::history::{History, Key};
-use crate::verify::operation::{Action, Outcome, Record};
-use crate::verify::patience::Patience;
-use crate::verify::search::{Effort, Why};
-use crate::verify::tests::large::{self, Shape};
+use crate::check::{BlackBox, Checks, Report, Verdict, check};
+use crate::history::{History, Key};
+use crate::operation::{Action, Outcome, Record};
+use crate::patience::Patience;
+use crate::search::{Effort, Why};
+use crate::tests::large::{self, Shape};
 
 /// Checks values alone, with a clock that is a millisecond later each time that it is looked at.
 fn judged_within(history: &History, looks: u64) -> Report {

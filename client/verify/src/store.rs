@@ -2,10 +2,10 @@
 //! key's answers are checked against its own changes at theirs (`witness`, `search`), so what is left is that revisions
 //! mean what they say: they grow in real time, and each belongs to one message.
 
-use crate::verify::history::History;
-use crate::verify::key::KeyHistory;
-use crate::verify::model::Bounds;
-use crate::verify::operation::{Operation, Outcome};
+use crate::history::History;
+use crate::key::KeyHistory;
+use crate::model::Bounds;
+use crate::operation::{Operation, Outcome};
 
 /// Operations whose answers contradict each other, by their places in the history; and how.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 //! the order that was looked for, and nothing needs to be searched. Where it does not, that proves nothing yet: an unknown
 //! outcome, which has no revision, may be what explains the rest.
 
-use crate::verify::key::{KeyHistory, Unit};
-use crate::verify::model::{Model, Register};
-use crate::verify::operation::Operation;
+use crate::key::{KeyHistory, Unit};
+use crate::model::{Model, Register};
+use crate::operation::Operation;
 
 /// Whether the order of revisions explains every answer, with every unknown outcome not done that need not be. O(n log n).
 pub(crate) fn explains(key: &KeyHistory<'_>, model: &Model<'_>) -> bool {

@@ -3,8 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::verify::history::{History, Told, Watched};
-use crate::verify::operation::{Action, Entry, Operation, Outcome, Seen, Value};
+use crate::history::{History, Told, Watched};
+use crate::operation::{Action, Entry, Operation, Outcome, Seen, Value};
 
 /// What a watch was told wrongly, and the operation that shows it, if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,23 +6,23 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use serde::{Deserialize, Serialize};
 
 /// The time of an answer that never came.
-pub(crate) const NEVER: u64 = u64::MAX;
+pub const NEVER: u64 = u64::MAX;
 
 /// A value, as far as it can be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Value {
+pub enum Value {
     Int(i64),
     /// Text or bytes: 64 bits of hash. Two of a million values are the same by chance once in 30 million runs.
     Digest(u64),
 }
 
 impl Value {
-    pub(crate) fn text(text: &str) -> Self {
+    pub fn text(text: &str) -> Self {
         Self::digest(0, text.as_bytes())
     }
 
-    pub(crate) fn bytes(bytes: &[u8]) -> Self {
+    pub fn bytes(bytes: &[u8]) -> Self {
         Self::digest(1, bytes)
     }
 
@@ -49,26 +49,26 @@ impl Value {
 }
 
 /// The number of a state in its key's machine, from 0 to 254.
-pub(crate) type StateNumber = u8;
+pub type StateNumber = u8;
 
 /// How a state that is not there is kept.
 const NO_STATE: u8 = u8::MAX;
 
 /// What was stored under a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(crate) struct Entry {
-    pub(crate) value: Value,
+pub struct Entry {
+    pub value: Value,
     /// The store revision of the key's last change.
-    pub(crate) revision: i64,
+    pub revision: i64,
     /// None without a machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) state: Option<StateNumber>,
+    pub state: Option<StateNumber>,
 }
 
 /// What must hold, or the operation is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Expectation {
+pub enum Expectation {
     Exists(bool),
     /// 0: the key is not there.
     Revision(i64),
@@ -79,7 +79,7 @@ pub(crate) enum Expectation {
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Action {
+pub enum Action {
     /// Also what a List says of one key.
     Read,
     Write(Value),
@@ -96,7 +96,7 @@ pub(crate) enum Action {
 /// What an answer tells of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Seen {
+pub enum Seen {
     /// Nothing but that it was done.
     Untold,
     /// What was there: of a Read, of a Delete, of a Write that asked for it.
@@ -110,7 +110,7 @@ pub(crate) enum Seen {
 /// What a refused expectation tells of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Actual {
+pub enum Actual {
     Untold,
     /// 0: the key was not there.
     Revision(i64),
@@ -121,7 +121,7 @@ pub(crate) enum Actual {
 /// Why an operation was refused: always something that it saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Refusal {
+pub enum Refusal {
     /// What was expected did not hold.
     Expectation(Actual),
     /// The machine has no such move from this state.
@@ -141,7 +141,7 @@ pub(crate) enum Refusal {
 /// What became of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Outcome {
+pub enum Outcome {
     Done {
         /// The store revision of the answer: that of the change, or the one at which nothing was to change.
         revision: i64,
@@ -158,7 +158,7 @@ pub(crate) enum Outcome {
 /// How an operation travelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Travel {
+pub enum Travel {
     /// Alone: a unary call.
     Call,
     /// In a frame of a Pipeline that is not atomic: after all that its client asked for before, others not in between.
@@ -170,40 +170,40 @@ pub(crate) enum Travel {
 }
 
 impl Travel {
-    pub(crate) fn is_atomic(self) -> bool {
+    pub fn is_atomic(self) -> bool {
         matches!(self, Self::Batch | Self::AtomicFrame)
     }
 
-    pub(crate) fn is_ordered(self) -> bool {
+    pub fn is_ordered(self) -> bool {
         matches!(self, Self::Frame | Self::AtomicFrame)
     }
 }
 
 /// One operation on one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Operation {
-    pub(crate) client: u32,
+pub struct Operation {
+    pub client: u32,
     /// Its client's number for the message that it travelled in.
-    pub(crate) message: u32,
-    pub(crate) travel: Travel,
-    pub(crate) key: u32,
+    pub message: u32,
+    pub travel: Travel,
+    pub key: u32,
     /// Nanoseconds since the run began, taken before it was sent.
-    pub(crate) start: u64,
+    pub start: u64,
     /// The same, taken after the answer came; [`NEVER`] if none did.
-    pub(crate) end: u64,
-    pub(crate) action: Action,
-    pub(crate) expect: Option<Expectation>,
-    pub(crate) outcome: Outcome,
+    pub end: u64,
+    pub action: Action,
+    pub expect: Option<Expectation>,
+    pub outcome: Outcome,
 }
 
 impl Operation {
     /// The message that it is part of, among those of all clients.
-    pub(crate) fn message_id(&self) -> (u32, u32) {
+    pub fn message_id(&self) -> (u32, u32) {
         (self.client, self.message)
     }
 
     /// The store revision that was answered, whatever was done.
-    pub(crate) fn revision(&self) -> Option<i64> {
+    pub fn revision(&self) -> Option<i64> {
         match self.outcome {
             Outcome::Done { revision, .. } => Some(revision),
             _ => None,
@@ -211,7 +211,7 @@ impl Operation {
     }
 
     /// Whether it is known to have changed the key.
-    pub(crate) fn is_change(&self) -> bool {
+    pub fn is_change(&self) -> bool {
         let Outcome::Done { seen, .. } = self.outcome else {
             return false;
         };
@@ -225,7 +225,7 @@ impl Operation {
     }
 
     /// Whether it certainly left the key as it was.
-    pub(crate) fn is_observation(&self) -> bool {
+    pub fn is_observation(&self) -> bool {
         match self.outcome {
             Outcome::Refused(_) | Outcome::NotDone => true,
             Outcome::Done { seen, .. } => match self.action {
@@ -238,7 +238,7 @@ impl Operation {
     }
 
     /// The entry that was there, if the answer shows one.
-    pub(crate) fn entry(&self) -> Option<Entry> {
+    pub fn entry(&self) -> Option<Entry> {
         match self.outcome {
             Outcome::Done {
                 seen: Seen::Entry(entry),
@@ -251,7 +251,7 @@ impl Operation {
 
 /// An [`Operation`] in 72 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
+pub struct Record {
     start: u64,
     end: u64,
     argument: u64,
@@ -274,7 +274,7 @@ pub(crate) struct Record {
 
 /// A record whose bytes mean nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BadRecord;
+pub struct BadRecord;
 
 const ARGUMENT_DIGEST: u8 = 1 << 4;
 const ARGUMENT_THERE: u8 = 1 << 5;
@@ -314,21 +314,21 @@ impl From<&Operation> for Record {
 }
 
 impl Record {
-    pub(crate) const BYTES: usize = 72;
+    pub const BYTES: usize = 72;
 
-    pub(crate) fn start(&self) -> u64 {
+    pub fn start(&self) -> u64 {
         self.start
     }
 
-    pub(crate) fn end(&self) -> u64 {
+    pub fn end(&self) -> u64 {
         self.end
     }
 
-    pub(crate) fn key(&self) -> u32 {
+    pub fn key(&self) -> u32 {
         self.key
     }
 
-    pub(crate) fn order(&self) -> (u64, u32, u32) {
+    pub fn order(&self) -> (u64, u32, u32) {
         (self.start, self.client, self.message)
     }
 
@@ -449,7 +449,7 @@ impl Record {
     /// # Errors
     ///
     /// If the record was not made from one: then what it was read from is damaged.
-    pub(crate) fn operation(&self) -> Result<Operation, BadRecord> {
+    pub fn operation(&self) -> Result<Operation, BadRecord> {
         let state = |bits: u64| u8::try_from(bits).map_err(|_| BadRecord);
         let argument = (self.expect & ARGUMENT_THERE != 0)
             .then(|| Value::from_bits(self.argument, self.expect & ARGUMENT_DIGEST != 0));
@@ -526,7 +526,7 @@ impl Record {
         })
     }
 
-    pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         let longs = [
             self.start,
@@ -549,7 +549,7 @@ impl Record {
         bytes
     }
 
-    pub(crate) fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
         let long = |index: usize| {
             let bytes = bytes[index * 8..][..8].try_into();
             u64::from_le_bytes(bytes.expect("eight bytes"))

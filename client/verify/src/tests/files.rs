@@ -2,14 +2,14 @@
 
 use proptest::prelude::*;
 
-use crate::verify::file::{self, ReadError};
-use crate::verify::history::History;
-use crate::verify::lines;
-use crate::verify::operation::{
+use crate::file::{self, ReadError};
+use crate::history::History;
+use crate::lines;
+use crate::operation::{
     Action, Actual, Entry, Expectation, Operation, Outcome, Record, Refusal, Seen, Travel, Value,
 };
-use crate::verify::tests::tables::watched;
-use crate::verify::tests::text::{can_be, history};
+use crate::tests::tables::watched;
+use crate::tests::text::{can_be, history};
 
 fn value() -> impl Strategy<Value = Value> {
     prop_oneof![
@@ -122,7 +122,7 @@ proptest! {
             prop_assert_eq!(record.operation(), Ok(*operation));
             prop_assert_eq!(Record::from_bytes(&record.to_bytes()), record);
         }
-        let mut history = crate::verify::tests::text::of(operations);
+        let mut history = crate::tests::text::of(operations);
         history.settings = serde_json::json!({"seed": 7});
         prop_assert_eq!(&file::read(&bytes(&history)[..], 20).unwrap(), &history);
         let text = lines::write(Vec::new(), &history).unwrap();

@@ -3,9 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::verify::history::{Found, Machine};
-use crate::verify::model::{Bounds, Model, Must, Trust};
-use crate::verify::operation::{
+use crate::history::{Found, Machine};
+use crate::model::{Bounds, Model, Must, Trust};
+use crate::operation::{
     Action, Actual, Expectation, NEVER, Operation, Outcome, Refusal, Seen, Value,
 };
 

@@ -14,19 +14,19 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::verify::key::{KeyHistory, Unit};
-use crate::verify::model::{Holds, Model, Register, Trust};
-use crate::verify::operation::{Action, Actual, Outcome, Refusal, Seen};
-use crate::verify::patience::Patience;
+use crate::key::{KeyHistory, Unit};
+use crate::model::{Holds, Model, Register, Trust};
+use crate::operation::{Action, Actual, Outcome, Refusal, Seen};
+use crate::patience::Patience;
 
 /// How far a search may go.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Effort<'a> {
+pub struct Effort<'a> {
     /// Bytes of configurations at one time: each takes 72, and more if over 128 operations are in flight.
-    pub(crate) bytes: usize,
+    pub bytes: usize,
     /// Configurations altogether, for one key.
-    pub(crate) in_all: u64,
-    pub(crate) patience: Patience<'a>,
+    pub in_all: u64,
+    pub patience: Patience<'a>,
 }
 
 impl Default for Effort<'_> {
@@ -63,7 +63,7 @@ pub(crate) enum Found {
 
 /// Why a search gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
+pub enum Why {
     /// More operations were in flight at once than [`SLOTS`].
     InFlight,
     Memory,
@@ -109,7 +109,7 @@ fn set<const WORDS: usize>(mask: &mut Mask<WORDS>, slot: usize) {
 }
 
 /// The most operations of one key in flight at once that a search can follow.
-pub(crate) const SLOTS: usize = 64 * 64;
+pub const SLOTS: usize = 64 * 64;
 
 /// Searches for an order of the key's operations.
 pub(crate) fn search(key: &KeyHistory<'_>, model: &Model<'_>, effort: Effort<'_>) -> Found {
@@ -188,10 +188,7 @@ impl<'a, const WORDS: usize> Search<'a, WORDS> {
     ) -> Self {
         let observes = |unit: &Unit| {
             let all = key.operations_of(unit);
-            !unit.is_unknown
-                && all
-                    .iter()
-                    .all(crate::verify::operation::Operation::is_observation)
+            !unit.is_unknown && all.iter().all(crate::operation::Operation::is_observation)
         };
         // Under a machine a Write leaves the state, and what was deleted before begins anew.
         let overwrites = |unit: &Unit| {

@@ -1,12 +1,12 @@
 //! What is shown of a violation: it is one, nothing of it can go, and it survives being saved.
 
-use crate::verify::check::{BlackBox, Verdict, Violation};
-use crate::verify::history::History;
-use crate::verify::operation::{Action, Entry, Outcome, Record, Seen, Value};
-use crate::verify::tests::large::{self, Shape};
-use crate::verify::tests::text::{history, judge};
-use crate::verify::timeline::timeline;
-use crate::verify::{file, lines};
+use crate::check::{BlackBox, Verdict, Violation};
+use crate::history::History;
+use crate::operation::{Action, Entry, Outcome, Record, Seen, Value};
+use crate::tests::large::{self, Shape};
+use crate::tests::text::{history, judge};
+use crate::timeline::timeline;
+use crate::{file, lines};
 
 fn violation(history: &History) -> Violation {
     match judge(history, BlackBox::WhereWrong).verdict {

@@ -10,55 +10,53 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use crate::verify::operation::{
-    Action, Entry, Expectation, Operation, Outcome, Record, StateNumber, Travel,
+use crate::operation::{
+    Action, Entry, Expectation, NEVER, Operation, Outcome, Record, Seen, StateNumber, Travel,
 };
-#[cfg(test)]
-use crate::verify::operation::{NEVER, Seen};
 
 /// A machine's moves, by the numbers of its states.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Machine {
-    pub(crate) name: String,
+pub struct Machine {
+    pub name: String,
     /// The names of the states: at most 255.
-    pub(crate) states: Vec<String>,
+    pub states: Vec<String>,
     /// The state that a key begins in.
-    pub(crate) initial: StateNumber,
+    pub initial: StateNumber,
     /// For each state, where one may go from it. None: the state is final.
-    pub(crate) next: Vec<Vec<StateNumber>>,
+    pub next: Vec<Vec<StateNumber>>,
 }
 
 impl Machine {
-    pub(crate) fn allows(&self, from: StateNumber, to: StateNumber) -> bool {
+    pub fn allows(&self, from: StateNumber, to: StateNumber) -> bool {
         (self.next.get(usize::from(from))).is_some_and(|next| next.contains(&to))
     }
 
-    pub(crate) fn is_final(&self, state: StateNumber) -> bool {
+    pub fn is_final(&self, state: StateNumber) -> bool {
         self.next.get(usize::from(state)).is_none_or(Vec::is_empty)
     }
 }
 
 /// A key before the first operation, and the store revision at which it was so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Found {
-    pub(crate) entry: Option<Entry>,
-    pub(crate) revision: i64,
+pub struct Found {
+    pub entry: Option<Entry>,
+    pub revision: i64,
 }
 
 /// A key: its number is its place in the history's list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Key {
-    pub(crate) name: String,
+pub struct Key {
+    pub name: String,
     /// None if nobody looked: then the key is checked from its first answer on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) found: Option<Found>,
+    pub found: Option<Found>,
     /// The number of its machine in the history's list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) machine: Option<u32>,
+    pub machine: Option<u32>,
 }
 
 impl Key {
-    pub(crate) fn new(name: impl Into<String>, found: Option<Found>) -> Self {
+    pub fn new(name: impl Into<String>, found: Option<Found>) -> Self {
         Self {
             name: name.into(),
             found,
@@ -70,7 +68,7 @@ impl Key {
 /// What a watch was told: a change, or how far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Told {
+pub enum Told {
     /// The key's entry after the change of this revision; None: it is gone.
     Event {
         key: u32,
@@ -83,30 +81,30 @@ pub(crate) enum Told {
 
 /// One watch, from one revision on. A watch that goes on after a break, at the revision that it had come to, is the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Watched {
+pub struct Watched {
     /// The keys that it is to be told of; in the order of their numbers.
-    pub(crate) keys: Vec<u32>,
+    pub keys: Vec<u32>,
     /// Everything after this revision is to be told.
-    pub(crate) after: i64,
+    pub after: i64,
     /// What came, with the time at which it did.
-    pub(crate) told: Vec<(u64, Told)>,
+    pub told: Vec<(u64, Told)>,
 }
 
 /// Everything that is known of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct History {
+pub struct History {
     /// How the run was made, for whoever reads the file.
-    pub(crate) settings: serde_json::Value,
-    pub(crate) keys: Vec<Key>,
-    pub(crate) machines: Vec<Machine>,
+    pub settings: serde_json::Value,
+    pub keys: Vec<Key>,
+    pub machines: Vec<Machine>,
     /// In the order of their start.
-    pub(crate) operations: Vec<Record>,
-    pub(crate) watches: Vec<Watched>,
+    pub operations: Vec<Record>,
+    pub watches: Vec<Watched>,
 }
 
 /// A recorder that cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RecordError {
+pub enum RecordError {
     /// There are as many operations as may be kept. Nothing may be sent any more: it would be missing.
     Full { limit: u64 },
     /// Messages were begun, and neither ended nor given up.
@@ -134,7 +132,7 @@ impl std::error::Error for RecordError {}
 
 /// How many operations all recorders of a run may keep together.
 #[derive(Clone, Debug)]
-pub(crate) struct Room {
+pub struct Room {
     left: Arc<AtomicU64>,
     limit: u64,
 }
@@ -144,7 +142,7 @@ const ROOM_TAKEN: u64 = 256;
 
 impl Room {
     /// An operation takes [`Record::BYTES`].
-    pub(crate) fn new(limit: u64) -> Self {
+    pub fn new(limit: u64) -> Self {
         Self {
             left: Arc::new(AtomicU64::new(limit)),
             limit,
@@ -171,7 +169,7 @@ impl Room {
 /// A message that was begun: to be given back with its answer.
 #[derive(Debug)]
 #[must_use = "what was begun must be ended"]
-pub(crate) struct Begun {
+pub struct Begun {
     message: u32,
     travel: Travel,
     start: u64,
@@ -180,15 +178,15 @@ pub(crate) struct Begun {
 
 /// What was asked of one key.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked {
-    pub(crate) key: u32,
-    pub(crate) action: Action,
-    pub(crate) expect: Option<Expectation>,
+pub struct Asked {
+    pub key: u32,
+    pub action: Action,
+    pub expect: Option<Expectation>,
 }
 
 /// Records what one client does. Times are nanoseconds of one monotonic clock since the run began, the same for all.
 #[derive(Debug)]
-pub(crate) struct Recorder {
+pub struct Recorder {
     client: u32,
     records: Vec<Record>,
     messages: u32,
@@ -200,7 +198,7 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     /// `client` is a number that no other recorder has. A client may have any number of messages in flight.
-    pub(crate) fn new(client: u32, room: Room) -> Self {
+    pub fn new(client: u32, room: Room) -> Self {
         Self {
             client,
             records: Vec::new(),
@@ -216,7 +214,7 @@ impl Recorder {
     /// # Errors
     ///
     /// If there is no room: then it must not be sent.
-    pub(crate) fn begin(
+    pub fn begin(
         &mut self,
         travel: Travel,
         operations: u64,
@@ -242,7 +240,7 @@ impl Recorder {
     /// # Panics
     ///
     /// If there are more operations than room was taken for.
-    pub(crate) fn end(
+    pub fn end(
         &mut self,
         begun: Begun,
         end: u64,
@@ -268,16 +266,14 @@ impl Recorder {
     }
 
     /// To be called when there was no answer and will be none, or when recording stops: each operation is done or not.
-    #[cfg(test)]
-    pub(crate) fn give_up(&mut self, begun: Begun, asked: impl IntoIterator<Item = Asked>) {
+    pub fn give_up(&mut self, begun: Begun, asked: impl IntoIterator<Item = Asked>) {
         let unknown = asked.into_iter().map(|asked| (asked, Outcome::Unknown));
         self.end(begun, NEVER, unknown);
     }
 
     /// A page of a List, or a Batch that only reads: `shown` has every key that the page could have shown, with nothing
     /// for the ones that are not on it.
-    #[cfg(test)]
-    pub(crate) fn end_list(
+    pub fn end_list(
         &mut self,
         begun: Begun,
         end: u64,
@@ -301,7 +297,7 @@ impl Recorder {
     /// # Errors
     ///
     /// If messages are still open.
-    pub(crate) fn finish(self) -> Result<Vec<Record>, RecordError> {
+    pub fn finish(self) -> Result<Vec<Record>, RecordError> {
         match self.open {
             0 => Ok(self.records),
             messages => Err(RecordError::Open { messages }),
@@ -315,8 +311,7 @@ impl History {
     /// # Errors
     ///
     /// If one of them is not finished.
-    #[cfg(test)]
-    pub(crate) fn merge(
+    pub fn merge(
         keys: Vec<Key>,
         machines: Vec<Machine>,
         recorders: impl IntoIterator<Item = Recorder>,
@@ -337,12 +332,12 @@ impl History {
     }
 
     /// The numbers of the keys by their names.
-    pub(crate) fn key_numbers(&self) -> HashMap<&str, u32> {
+    pub fn key_numbers(&self) -> HashMap<&str, u32> {
         let numbered = (0..).zip(&self.keys);
         numbered.map(|(number, key)| (&*key.name, number)).collect()
     }
 
-    pub(crate) fn machine(&self, key: u32) -> Option<&Machine> {
+    pub fn machine(&self, key: u32) -> Option<&Machine> {
         let number = self.keys.get(key as usize)?.machine?;
         self.machines.get(number as usize)
     }
@@ -352,7 +347,7 @@ impl History {
     /// # Errors
     ///
     /// The first thing that makes none, in words.
-    pub(crate) fn validate(&self) -> Result<(), String> {
+    pub fn validate(&self) -> Result<(), String> {
         let keys = self.keys.len();
         for key in &self.keys {
             if key

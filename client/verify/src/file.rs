@@ -5,8 +5,8 @@ use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::verify::history::{History, Key, Machine, Watched};
-use crate::verify::operation::Record;
+use crate::history::{History, Key, Machine, Watched};
+use crate::operation::Record;
 
 const MAGIC: &[u8; 8] = b"SOLOHIST";
 const VERSION: u32 = 1;
@@ -23,7 +23,7 @@ const SECTION_BYTES_MAX: u32 = 256 << 20;
 
 /// A file that cannot be read.
 #[derive(Debug)]
-pub(crate) enum ReadError {
+pub enum ReadError {
     Io(io::Error),
     NotAHistory,
     OtherVersion {
@@ -64,23 +64,23 @@ impl From<io::Error> for ReadError {
     }
 }
 
-pub(super) fn damaged(what: impl Into<String>) -> ReadError {
+pub(crate) fn damaged(what: impl Into<String>) -> ReadError {
     ReadError::Damaged { what: what.into() }
 }
 
 /// All but the operations and watches.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Head {
+pub(crate) struct Head {
     #[serde(default)]
-    pub(super) settings: serde_json::Value,
-    pub(super) keys: Vec<Key>,
+    pub(crate) settings: serde_json::Value,
+    pub(crate) keys: Vec<Key>,
     #[serde(default)]
-    pub(super) machines: Vec<Machine>,
+    pub(crate) machines: Vec<Machine>,
 }
 
 /// Writes a history piece by piece.
 #[derive(Debug)]
-pub(crate) struct Writer<W: Write> {
+pub struct Writer<W: Write> {
     to: W,
     operations: u64,
     watches: u64,
@@ -92,7 +92,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     ///
     /// If it cannot be written.
-    pub(crate) fn new(mut to: W, head: &History) -> io::Result<Self> {
+    pub fn new(mut to: W, head: &History) -> io::Result<Self> {
         to.write_all(MAGIC)?;
         to.write_all(&VERSION.to_le_bytes())?;
         let (operations, watches) = (0, 0);
@@ -111,7 +111,7 @@ impl<W: Write> Writer<W> {
     }
 
     /// Must come in the order of starts.
-    pub(crate) fn operations(&mut self, records: &[Record]) -> io::Result<()> {
+    pub fn operations(&mut self, records: &[Record]) -> io::Result<()> {
         for some in records.chunks(SECTION_OPERATIONS) {
             let bytes: Vec<u8> = some.iter().flat_map(|record| record.to_bytes()).collect();
             self.section(OPERATIONS, &bytes)?;
@@ -120,13 +120,13 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    pub(crate) fn watch(&mut self, watch: &Watched) -> io::Result<()> {
+    pub fn watch(&mut self, watch: &Watched) -> io::Result<()> {
         self.watches += 1;
         self.section(WATCH, &serde_json::to_vec(watch)?)
     }
 
     /// Without it the file counts as truncated.
-    pub(crate) fn finish(mut self) -> io::Result<W> {
+    pub fn finish(mut self) -> io::Result<W> {
         let counts = [self.operations.to_le_bytes(), self.watches.to_le_bytes()].concat();
         self.section(END, &counts)?;
         self.to.flush()?;
@@ -155,7 +155,7 @@ impl<W: Write> Writer<W> {
 /// # Errors
 ///
 /// If it cannot be written.
-pub(crate) fn write<W: Write>(to: W, history: &History) -> io::Result<W> {
+pub fn write<W: Write>(to: W, history: &History) -> io::Result<W> {
     let mut writer = Writer::new(to, history)?;
     writer.operations(&history.operations)?;
     for watch in &history.watches {
@@ -169,10 +169,10 @@ pub(crate) fn write<W: Write>(to: W, history: &History) -> io::Result<W> {
 /// # Errors
 ///
 /// If it cannot be read, or is not whole.
-pub(crate) fn read(mut from: impl io::BufRead, limit: usize) -> Result<History, ReadError> {
+pub fn read(mut from: impl io::BufRead, limit: usize) -> Result<History, ReadError> {
     // JSON Lines begin with a brace.
     if from.fill_buf()?.first() == Some(&b'{') {
-        return crate::verify::lines::read(from, limit);
+        return crate::lines::read(from, limit);
     }
     let mut magic = [0; 8];
     match from.read_exact(&mut magic) {

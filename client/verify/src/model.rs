@@ -4,8 +4,8 @@
 //! Not modelled: lifetimes, sessions and timeouts of states, which change a key without anybody asking. Keys that have
 //! them do not belong into a history.
 
-use crate::verify::history::{Found, Machine};
-use crate::verify::operation::{
+use crate::history::{Found, Machine};
+use crate::operation::{
     Action, Actual, Entry, Expectation, Operation, Outcome, Refusal, Seen, StateNumber, Value,
 };
 

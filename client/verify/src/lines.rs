@@ -6,9 +6,9 @@ use std::io::{self, BufRead, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::verify::file::{Head, ReadError, damaged};
-use crate::verify::history::{History, Watched};
-use crate::verify::operation::{Action, Expectation, NEVER, Operation, Outcome, Record, Travel};
+use crate::file::{Head, ReadError, damaged};
+use crate::history::{History, Watched};
+use crate::operation::{Action, Expectation, NEVER, Operation, Outcome, Record, Travel};
 
 const VERSION: u32 = 1;
 
@@ -50,7 +50,7 @@ struct OperationLine {
 /// # Errors
 ///
 /// If it cannot be written.
-pub(crate) fn write<W: Write>(mut to: W, history: &History) -> io::Result<W> {
+pub fn write<W: Write>(mut to: W, history: &History) -> io::Result<W> {
     let mut line = |line: &Line| {
         serde_json::to_writer(&mut to, line)?;
         to.write_all(b"\n")
@@ -96,7 +96,7 @@ pub(crate) fn write<W: Write>(mut to: W, history: &History) -> io::Result<W> {
 /// # Errors
 ///
 /// If a line is no part of a history, or the last one is missing.
-pub(crate) fn read(from: impl BufRead, limit: usize) -> Result<History, ReadError> {
+pub fn read(from: impl BufRead, limit: usize) -> Result<History, ReadError> {
     let mut history = History::default();
     let mut numbers: HashMap<String, u32> = HashMap::new();
     let mut is_ended = false;

@@ -6,13 +6,13 @@ use std::time::Instant;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::verify::check::{BlackBox, Kind, Verdict};
-use crate::verify::history::{Found, History, Key};
-use crate::verify::operation::{
+use crate::check::{BlackBox, Kind, Verdict};
+use crate::history::{Found, History, Key};
+use crate::operation::{
     Action, Actual, Entry, Expectation, NEVER, Operation, Outcome, Record, Refusal, Seen, Travel,
     Value,
 };
-use crate::verify::tests::text::judge;
+use crate::tests::text::judge;
 
 pub(super) struct Shape {
     pub(super) operations: usize,
@@ -161,7 +161,7 @@ fn large_histories_are_explained() {
                 report.configurations,
             );
             if let Verdict::Violation(violations) = &report.verdict {
-                panic!("{}", crate::verify::timeline::timeline(&violations[0]));
+                panic!("{}", crate::timeline::timeline(&violations[0]));
             }
             assert_eq!(report.verdict, Verdict::Linearizable);
         }

@@ -8,10 +8,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::verify::history::History;
-use crate::verify::key::KeyHistory;
-use crate::verify::operation::{Action, Operation, Outcome};
-use crate::verify::search::{Found, Why};
+use crate::history::History;
+use crate::key::KeyHistory;
+use crate::operation::{Action, Operation, Outcome};
+use crate::search::{Found, Why};
 
 /// Choices that are looked at: each takes a search of some keys.
 const CHOICES: usize = 2_000;

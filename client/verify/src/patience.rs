@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// A time until which to go on, by a clock that was handed in.
 #[derive(Clone, Copy)]
-pub(crate) struct Patience<'a> {
+pub struct Patience<'a> {
     /// The time since the check began.
     clock: &'a dyn Fn() -> Duration,
     until: Duration,
@@ -18,23 +18,23 @@ impl std::fmt::Debug for Patience<'_> {
 
 impl<'a> Patience<'a> {
     /// That of whoever waits as long as it takes.
-    pub(crate) const ENDLESS: Self = Self {
+    pub const ENDLESS: Self = Self {
         clock: &|| Duration::ZERO,
         until: Duration::MAX,
     };
 
     /// For so long from now on.
-    pub(crate) fn new(clock: &'a dyn Fn() -> Duration, limit: Duration) -> Self {
+    pub fn new(clock: &'a dyn Fn() -> Duration, limit: Duration) -> Self {
         let until = clock().saturating_add(limit);
         Self { clock, until }
     }
 
-    pub(crate) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         (self.clock)() >= self.until
     }
 
     /// The first of so many equal parts of what is left. What it leaves over is there for the others.
-    pub(crate) fn part(&self, of: usize) -> Self {
+    pub fn part(&self, of: usize) -> Self {
         let now = (self.clock)();
         let left = self.until.saturating_sub(now);
         let parts = u32::try_from(of.max(1)).unwrap_or(u32::MAX);
@@ -46,7 +46,7 @@ impl<'a> Patience<'a> {
     }
 
     /// As long again as the whole was to take, from now on.
-    pub(crate) fn again(&self, limit: Duration) -> Self {
+    pub fn again(&self, limit: Duration) -> Self {
         Self::new(self.clock, limit)
     }
 }

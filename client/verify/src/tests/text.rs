@@ -5,9 +5,9 @@
 //! `refused@actual revision`, `refused=actual value`, `refused`, `from:state@revision`, `move:state`, `missing`, `unknown`,
 //! `undone`.
 
-use crate::verify::check::{BlackBox, Checks, Report, Verdict, check};
-use crate::verify::history::{Found, History, Key, Machine};
-use crate::verify::operation::{
+use crate::check::{BlackBox, Checks, Report, Verdict, check};
+use crate::history::{Found, History, Key, Machine};
+use crate::operation::{
     Action, Actual, Entry, Expectation, NEVER, Operation, Outcome, Record, Refusal, Seen, Travel,
     Value,
 };

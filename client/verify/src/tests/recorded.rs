@@ -1,8 +1,8 @@
 //! Recorders: what they take, what they refuse, and how they come together.
 
-use crate::verify::check::{Checks, Verdict, check};
-use crate::verify::history::{Asked, Found, History, Key, RecordError, Recorder, Room};
-use crate::verify::operation::{Action, NEVER, Outcome, Record, Seen, Travel, Value};
+use crate::check::{Checks, Verdict, check};
+use crate::history::{Asked, Found, History, Key, RecordError, Recorder, Room};
+use crate::operation::{Action, NEVER, Outcome, Record, Seen, Travel, Value};
 
 fn ask(action: Action) -> Asked {
     Asked {

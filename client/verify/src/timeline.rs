@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::verify::check::Violation;
-use crate::verify::history::{History, Told};
-use crate::verify::operation::{
+use crate::check::Violation;
+use crate::history::{History, Told};
+use crate::operation::{
     Action, Actual, Entry, Expectation, NEVER, Operation, Outcome, Record, Refusal, Seen,
     StateNumber, Value,
 };
@@ -13,7 +13,7 @@ use crate::verify::operation::{
 const LINES: usize = 60;
 
 /// What is wrong, what each key was before, and what was done, in the order of starts.
-pub(crate) fn timeline(violation: &Violation) -> String {
+pub fn timeline(violation: &Violation) -> String {
     let history = &violation.evidence;
     let mut text = match &violation.key {
         Some(key) => format!("key {key:?}: {}", violation.what),

@@ -11,12 +11,12 @@
 //! After Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input" (2002), in halves, quarters and so on
 //! to single operations, until none can go.
 
-use crate::verify::check::{BlackBox, Checks, Kind, Violation, Wrong, judge, weakened};
-use crate::verify::history::{Found, History, Key, Told};
-use crate::verify::operation::{
+use crate::check::{BlackBox, Checks, Kind, Violation, Wrong, judge, weakened};
+use crate::history::{Found, History, Key, Told};
+use crate::operation::{
     Action, Actual, Expectation, Operation, Outcome, Record, Refusal, Seen, Value,
 };
-use crate::verify::search::Effort;
+use crate::search::Effort;
 
 /// Configurations of one of many searches of small histories, in bytes and in all.
 const BYTES: usize = 4 << 20;

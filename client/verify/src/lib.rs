@@ -5,21 +5,25 @@
 //! verdict with `store`, `witness`, `search`, `messages` and `watch`, which go by the rules in `model`; `shrink` and `timeline` show
 //! what is wrong to people.
 
-pub(crate) mod check;
-pub(crate) mod file;
-pub(crate) mod history;
+#![allow(missing_docs)] // Until the names are settled.
+
+pub mod check;
+pub mod file;
+pub mod history;
 mod key;
-pub(crate) mod lines;
+pub mod lines;
 mod messages;
 mod model;
-pub(crate) mod operation;
-pub(crate) mod patience;
-pub(crate) mod search;
+pub mod operation;
+pub mod patience;
+mod search;
 mod shrink;
 mod store;
-pub(crate) mod timeline;
+pub mod timeline;
 mod watch;
 mod witness;
+
+pub use search::{Effort, SLOTS, Why};
 
 #[cfg(test)]
 mod tests;
