@@ -5,9 +5,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use soloist::v1;
-use tonic::{Code, Request, Response, Status};
 
-use crate::error::is_timeout;
+use crate::connection::Connection;
 use crate::machine::{
     DefineMachine, DeleteMachine, DeleteMachineReply, GetMachine, ListMachines, ListMachinesReply,
 };
@@ -15,10 +14,11 @@ use crate::retry::request_id;
 use crate::session::{
     CloseSession, CloseSessionReply, ListSessions, ListSessionsReply, OpenSession, RenewSession,
 };
+use crate::timeout::{with_timeout, within};
 use crate::{
-    Add, AddReply, Batch, BatchReply, Client, Condition, Delete, DeleteReply, Error, List,
-    ListReply, Machine, Outcome, Read, ReadReply, Retry, Session, Transition, TransitionReply,
-    Value, Write, WriteReply,
+    Add, AddReply, Batch, BatchReply, Condition, Delete, DeleteReply, Error, List, ListReply,
+    Machine, Outcome, Read, ReadReply, Retry, Session, Transition, TransitionReply, Value, Write,
+    WriteReply,
 };
 
 /// A call that is made when awaited.
@@ -44,19 +44,19 @@ use crate::{
 #[derive(Clone, Debug)]
 #[must_use = "a call is made when awaited"]
 pub struct Call<'a, R> {
-    client: &'a Client,
+    connection: &'a Connection,
     request: R,
     timeout: Duration,
     retry: Option<Retry>,
 }
 
 impl<'a, R> Call<'a, R> {
-    pub(crate) fn new(client: &'a Client, request: R) -> Self {
+    pub(crate) fn new(connection: &'a Connection, request: R) -> Self {
         Self {
-            client,
+            connection,
             request,
-            timeout: client.timeout,
-            retry: client.retry,
+            timeout: connection.timeout,
+            retry: connection.retry,
         }
     }
 
@@ -195,7 +195,7 @@ macro_rules! ask {
             type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
             fn into_future(self) -> Self::IntoFuture {
-                let service = self.client.$service.clone();
+                let service = self.connection.$service.clone();
                 let mut request: v1::$wire = self.request.into();
                 let (timeout, retry) = (self.timeout, self.retry);
                 Box::pin(async move {
@@ -257,31 +257,4 @@ fn identified(id: &mut String) -> bool {
         *id = request_id();
     }
     true
-}
-
-/// The longest time that is told to a server: more than any of them grants, and less than the header can hold.
-const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// A request that tells the server how long it has.
-pub(crate) fn with_timeout<T>(message: T, timeout: Duration) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(timeout.min(TIMEOUT_MAX));
-    request
-}
-
-/// Awaits a call, but not beyond its timeout: the server keeps it too, but may be out of reach by then.
-pub(crate) async fn within<T>(
-    timeout: Duration,
-    unless_told: Outcome,
-    call: impl Future<Output = Result<Response<T>, Status>>,
-) -> Result<T, Error> {
-    match tokio::time::timeout(timeout, call).await {
-        Ok(Ok(response)) => Ok(response.into_inner()),
-        Ok(Err(status)) if !is_timeout(&status) => Err(Error::from_status(&status, unless_told)),
-        _ => Err(Error::new(
-            Code::DeadlineExceeded,
-            format!("no answer within {timeout:?}"),
-            unless_told,
-        )),
-    }
 }

@@ -136,17 +136,15 @@ impl Error {
     ///
     /// ```
     /// use soloist::v1::ReadRequest;
-    /// use soloist::v1::state_client::StateClient;
-    /// use soloist_client::{Error, Outcome, Reason};
+    /// use soloist_client::{Client, Error, Outcome, Reason};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     /// # let server = soloist_server::Server::start(listener, &Default::default())?;
-    /// # let url = format!("http://{}", server.local_addr());
-    /// let channel = tonic::transport::Endpoint::from_shared(url)?.connect().await?;
+    /// let client = Client::connect(format!("http://{}", server.local_addr())).await?;
     /// let no_key = ReadRequest { key: String::new(), expect: None };
-    /// let status = StateClient::new(channel).read(no_key).await.expect_err("a key is not empty");
+    /// let status = client.state_client().read(no_key).await.expect_err("a key is not empty");
     ///
     /// let error = Error::from_status(&status, Outcome::NotApplied);
     /// assert_eq!(error.reason(), Some(Reason::BadKey));

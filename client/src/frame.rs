@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use soloist::v1;
 
-use crate::time::to_wire;
+use crate::wire::to_wire;
 use crate::{Add, Delete, Read, Transition, Write};
 
 /// Operations that travel together: one message to the owner, however many they are.

@@ -7,10 +7,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::Code;
 
-use crate::{Client, CloseSessionReply, Error, Outcome, Reason, Retry, Session};
+use crate::connection::Connection;
+use crate::session::{CloseSession, RenewSession};
+use crate::{Call, CloseSessionReply, Error, Outcome, Reason, Retry, Session};
 
 /// Renews a session in the background at a third of its ttl, and tells when it is lost. Made by
-/// [`Client::keep_alive`]; dropped, it stops, and the session ends with its ttl unless it is [closed](Self::close).
+/// [`Client::keep_alive`](crate::Client::keep_alive); dropped, it stops, and the session ends with its ttl unless it is [closed](Self::close).
 ///
 /// A session counts as alive only as long as it certainly is. The server counts the ttl from when it takes the renewal,
 /// which is after this side has sent it. So the ttl is counted here from before the renewal was sent, on the monotonic
@@ -46,7 +48,7 @@ use crate::{Client, CloseSessionReply, Error, Outcome, Reason, Retry, Session};
 /// ```
 #[derive(Debug)]
 pub struct KeepAlive {
-    client: Client,
+    connection: Connection,
     session: Session,
     life: watch::Receiver<Life>,
     renewing: JoinHandle<()>,
@@ -61,20 +63,19 @@ struct Life {
 }
 
 impl KeepAlive {
-    pub(crate) async fn start(client: &Client, session: &Session) -> Result<Self, Error> {
+    pub(crate) async fn start(connection: &Connection, session: &Session) -> Result<Self, Error> {
         // When the session was opened is not known here. From its first renewal on, its end is.
         let sent = Instant::now();
-        let session = client.renew_session(session).await?;
+        let session = Call::new(connection, RenewSession::new(session)).await?;
         let (life, watched) = watch::channel(Life {
             until: sent + certain(session.ttl),
             lost: None,
         });
         let renewing = tokio::spawn({
-            let (client, session) = (client.clone(), session.clone());
+            let (connection, session) = (connection.clone(), session.clone());
             async move {
                 let renew = || {
-                    let renewal = client
-                        .renew_session(&session)
+                    let renewal = Call::new(&connection, RenewSession::new(&session))
                         .timeout(session.ttl / 3)
                         .retry(Retry::default());
                     async { renewal.await.map(drop) }
@@ -84,7 +85,7 @@ impl KeepAlive {
             }
         });
         Ok(Self {
-            client: client.clone(),
+            connection: connection.clone(),
             session,
             life: watched,
             renewing,
@@ -137,11 +138,10 @@ impl KeepAlive {
     ///
     /// # Errors
     ///
-    /// Those of [`Client::close_session`]: NOT_FOUND and ABORTED mean that it had ended before.
+    /// Those of [`Client::close_session`](crate::Client::close_session): NOT_FOUND and ABORTED mean that it had ended before.
     pub async fn close(self) -> Result<CloseSessionReply, Error> {
         self.renewing.abort();
-        self.client
-            .close_session(&self.session)
+        Call::new(&self.connection, CloseSession::new(&self.session))
             .retry(Retry::default())
             .await
     }

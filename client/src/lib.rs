@@ -36,6 +36,7 @@
 
 mod call;
 mod client;
+mod connection;
 mod error;
 mod frame;
 mod keep_alive;
@@ -45,9 +46,10 @@ mod reply;
 mod request;
 mod retry;
 mod session;
-mod time;
+mod timeout;
 mod value;
 mod watch;
+mod wire;
 
 pub use call::Call;
 pub use client::{CONNECT_TIMEOUT, Client, ClientBuilder, TIMEOUT};

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use soloist::v1;
 
-use crate::request::{page_size_to_wire, wire};
-use crate::time::{from_wire, to_wire};
-use crate::value::present;
+use crate::wire::{from_wire, into_wire, page_size_to_wire, present, to_wire};
 use crate::{Condition, Error};
 
 /// A protocol for the keys that begin with a prefix: the states that they go through, and from where to where.
@@ -254,7 +252,7 @@ impl DeleteMachine {
     }
 }
 
-wire! {
+into_wire! {
     DefineMachine: DefineMachineRequest;
     GetMachine: GetMachineRequest;
     ListMachines: ListMachinesRequest;

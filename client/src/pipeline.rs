@@ -4,17 +4,15 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 use std::{error::Error as StdError, fmt};
 
 use futures_core::Stream;
-use soloist::v1::state_client::StateClient;
 use soloist::v1::{PipelineRequest, PipelineResponse};
 use tokio::sync::{Semaphore, mpsc};
-use tonic::transport::Channel;
 use tonic::{Code, Streaming};
 
-use crate::call::within;
+use crate::connection::Connection;
+use crate::timeout::within;
 use crate::{Error, Frame, FrameReply, Outcome};
 
 /// How many frames of one pipeline may be unanswered, unless told otherwise: what servers allow by default
@@ -223,16 +221,14 @@ impl StdError for PipelineSendError {}
 #[derive(Clone, Debug)]
 #[must_use = "a pipeline is opened when awaited"]
 pub struct PipelineCall<'a> {
-    state: &'a StateClient<Channel>,
-    timeout: Duration,
+    connection: &'a Connection,
     frames_in_flight: usize,
 }
 
 impl<'a> PipelineCall<'a> {
-    pub(crate) fn new(state: &'a StateClient<Channel>, timeout: Duration) -> Self {
+    pub(crate) fn new(connection: &'a Connection) -> Self {
         Self {
-            state,
-            timeout,
+            connection,
             frames_in_flight: FRAMES_IN_FLIGHT,
         }
     }
@@ -250,13 +246,14 @@ impl IntoFuture for PipelineCall<'_> {
     type IntoFuture = Pin<Box<dyn Future<Output = Result<Pipeline, Error>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let mut state = self.state.clone();
+        let mut state = self.connection.state.clone();
+        let timeout = self.connection.timeout;
         Box::pin(async move {
             let (frames, queue) = mpsc::channel(self.frames_in_flight);
             let room = Arc::new(Semaphore::new(self.frames_in_flight));
             // No grpc-timeout: a pipeline lives as long as it is used, and each frame has a time of its own.
             let opening = state.pipeline(FrameQueue(queue));
-            let answers = within(self.timeout, Outcome::NotApplied, opening).await?;
+            let answers = within(timeout, Outcome::NotApplied, opening).await?;
             Ok(Pipeline {
                 sender: FrameSender {
                     frames,

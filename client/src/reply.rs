@@ -2,7 +2,7 @@
 
 use soloist::v1;
 
-use crate::value::present;
+use crate::wire::present;
 use crate::{Entry, Error, Value};
 
 /// The answer to a read.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use soloist::v1::{self, add_request, write_request};
 
-use crate::time::to_wire;
+use crate::wire::{into_wire, page_size_to_wire, to_wire};
 use crate::{Condition, Session, Value};
 
 /// Reads one key.
@@ -262,25 +262,7 @@ impl List {
     }
 }
 
-/// A page's size for the wire. The server cuts it to much less than that can say.
-pub(crate) fn page_size_to_wire(page_size: u32) -> i32 {
-    i32::try_from(page_size).unwrap_or(i32::MAX)
-}
-
-/// What wraps a message gives it away again.
-macro_rules! wire {
-    ($($request:ident: $wire:ident;)*) => {$(
-        impl From<$request> for v1::$wire {
-            fn from(request: $request) -> Self {
-                request.0
-            }
-        }
-    )*};
-}
-
-pub(crate) use wire;
-
-wire! {
+into_wire! {
     Read: ReadRequest;
     Write: WriteRequest;
     Add: AddRequest;

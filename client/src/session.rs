@@ -5,9 +5,7 @@ use std::time::{Duration, SystemTime};
 use soloist::v1;
 
 use crate::Error;
-use crate::request::{page_size_to_wire, wire};
-use crate::time::{from_wire, time_from_wire, to_wire};
-use crate::value::present;
+use crate::wire::{from_wire, into_wire, page_size_to_wire, present, time_from_wire, to_wire};
 
 /// A session as it was when the server told of it.
 ///
@@ -142,7 +140,7 @@ impl ListSessions {
     }
 }
 
-wire! {
+into_wire! {
     OpenSession: OpenSessionRequest;
     RenewSession: RenewSessionRequest;
     CloseSession: CloseSessionRequest;

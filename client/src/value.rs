@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use soloist::v1;
 
 use crate::Error;
-use crate::time::time_from_wire;
+use crate::wire::{present, time_from_wire};
 
 /// A value. Kinds differ: text `"1"` is not bytes `"1"` and not int 1.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -150,11 +150,6 @@ impl<V> Entry<V> {
             state_expire_time: time_from_wire(entry.state_expire_time)?,
         })
     }
-}
-
-/// What the wire leaves empty is not there.
-pub(crate) fn present(text: String) -> Option<String> {
-    Some(text).filter(|text| !text.is_empty())
 }
 
 impl TryFrom<v1::Entry> for Entry {

@@ -8,10 +8,12 @@ use soloist::v1;
 use soloist::v1::watch_request::Target;
 use tokio::time::Instant;
 
-use super::{Link, Messages, Position, Watch};
-use crate::call::within;
-use crate::time::to_wire;
-use crate::{Client, Error, Outcome, Retry};
+use super::open::open;
+use super::position::Position;
+use super::stream::Watch;
+use crate::connection::Connection;
+use crate::wire::to_wire;
+use crate::{Error, Retry};
 
 /// Opens a [`Watch`] when awaited.
 ///
@@ -26,23 +28,23 @@ use crate::{Client, Error, Outcome, Retry};
 #[derive(Clone, Debug)]
 #[must_use = "a watch is opened when awaited"]
 pub struct WatchCall<'a> {
-    client: &'a Client,
+    connection: &'a Connection,
     request: v1::WatchRequest,
     resume: Option<Retry>,
 }
 
 impl<'a> WatchCall<'a> {
-    pub(crate) fn key(client: &'a Client, key: impl Into<String>) -> Self {
-        Self::new(client, Target::Key(key.into()))
+    pub(crate) fn key(connection: &'a Connection, key: impl Into<String>) -> Self {
+        Self::new(connection, Target::Key(key.into()))
     }
 
-    pub(crate) fn prefix(client: &'a Client, prefix: impl Into<String>) -> Self {
-        Self::new(client, Target::Prefix(prefix.into()))
+    pub(crate) fn prefix(connection: &'a Connection, prefix: impl Into<String>) -> Self {
+        Self::new(connection, Target::Prefix(prefix.into()))
     }
 
-    fn new(client: &'a Client, target: Target) -> Self {
+    fn new(connection: &'a Connection, target: Target) -> Self {
         Self {
-            client,
+            connection,
             request: v1::WatchRequest {
                 target: Some(target),
                 ..v1::WatchRequest::default()
@@ -107,45 +109,31 @@ impl IntoFuture for WatchCall<'_> {
     type IntoFuture = Pin<Box<dyn Future<Output = Result<Watch, Error>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let client = self.client.clone();
+        let connection = self.connection.clone();
         let mut request = self.request;
         Box::pin(async move {
             let messages = match self.resume {
-                None => open(&client, request.clone(), client.timeout).await?,
+                None => open(&connection, request.clone(), connection.timeout).await?,
                 Some(retry) => {
                     let attempt = |left| {
-                        let (client, mut request) = (&client, request.clone());
+                        let (connection, mut request) = (&connection, request.clone());
                         async move {
                             let start = Instant::now();
                             if request.store_id.is_empty() {
-                                request.store_id = client.info_within(left).await?.store_id;
+                                request.store_id = connection.info(left).await?.store_id;
                             }
                             let left = left.saturating_sub(start.elapsed());
-                            let messages = open(client, request.clone(), left).await?;
+                            let messages = open(connection, request.clone(), left).await?;
                             Ok((messages, request))
                         }
                     };
-                    let (messages, opened) = retry.run(client.timeout, true, attempt).await?;
+                    let (messages, opened) = retry.run(connection.timeout, true, attempt).await?;
                     request = opened;
                     messages
                 }
             };
-            Ok(Watch {
-                link: Link::Open(Box::new(messages)),
-                position: Position::new(request),
-                resume: self.resume.map(|retry| (client, retry)),
-                breaks: 0,
-            })
+            let resume = self.resume.map(|retry| (connection, retry));
+            Ok(Watch::new(messages, Position::new(request), resume))
         })
     }
-}
-
-/// Opens a stream. It has no grpc-timeout: a watch stays open as long as it is used.
-pub(super) async fn open(
-    client: &Client,
-    request: v1::WatchRequest,
-    timeout: Duration,
-) -> Result<Messages, Error> {
-    let mut state = client.state.clone();
-    within(timeout, Outcome::NotApplied, state.watch(request)).await
 }

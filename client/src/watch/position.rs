@@ -2,7 +2,7 @@
 
 use soloist::v1;
 
-use super::{Event, WatchMessage};
+use super::event::{Event, WatchMessage};
 use crate::Error;
 
 /// How far a watch has come, and what it would have to ask for to go on from there.

@@ -36,6 +36,29 @@ pub(crate) fn time_from_wire(
         .transpose()
 }
 
+/// What the wire leaves empty is not there.
+pub(crate) fn present(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// A page's size for the wire. The server cuts it to much less than that can say.
+pub(crate) fn page_size_to_wire(page_size: u32) -> i32 {
+    i32::try_from(page_size).unwrap_or(i32::MAX)
+}
+
+/// What wraps a message gives it away again.
+macro_rules! into_wire {
+    ($($request:ident: $wire:ident;)*) => {$(
+        impl From<$request> for v1::$wire {
+            fn from(request: $request) -> Self {
+                request.0
+            }
+        }
+    )*};
+}
+
+pub(crate) use into_wire;
+
 #[cfg(test)]
 mod tests {
     use super::*;

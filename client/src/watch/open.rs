@@ -1,0 +1,23 @@
+//! Opens the stream of a watch.
+
+use std::time::Duration;
+
+use soloist::v1;
+use tonic::Streaming;
+
+use crate::connection::Connection;
+use crate::timeout::within;
+use crate::{Error, Outcome};
+
+/// The messages of one stream.
+pub(super) type Messages = Streaming<v1::WatchResponse>;
+
+/// Opens a stream. It has no grpc-timeout: a watch stays open as long as it is used.
+pub(super) async fn open(
+    connection: &Connection,
+    request: v1::WatchRequest,
+    timeout: Duration,
+) -> Result<Messages, Error> {
+    let mut state = connection.state.clone();
+    within(timeout, Outcome::NotApplied, state.watch(request)).await
+}
