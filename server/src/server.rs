@@ -20,9 +20,11 @@ use crate::config::{Config, TAIL_BYTES, TIMER_PULSE};
 use crate::ids::random_name;
 use crate::journal::{self, Command, Journal, OpenError};
 use crate::machine::{StateMachine, Time};
-use crate::owner::{self, Clock, JournalLost, OwnerLimits, Unread};
-use crate::rpc::router::{Router, Services};
-use crate::rpc::service::{AdminService, MachinesService, SERVICES, SessionsService, StateService};
+use crate::owner::{self, Clock, JournalLost, OwnerLimits};
+use crate::rpc::SERVICES;
+use crate::rpc::admin::AdminService;
+use crate::rpc::context::CallContext;
+use crate::rpc::router::Router;
 use crate::transport::{Acceptor, Worker};
 
 /// A running server. Dropping it begins to shut it down, without waiting.
@@ -291,34 +293,13 @@ async fn run(
     let (close, closing) = watch::channel(false);
     report(&health, ServingStatus::Serving).await;
     let store_id: Arc<str> = store_id.into();
-    let services = Services {
-        state: StateService {
-            owner: handle.clone(),
-            limits: Arc::clone(&limits),
-            store_id: Arc::clone(&store_id),
-            drain: closing.clone(),
-            // Each connection gets an account of its own.
-            unread: Unread::new(0),
-        },
-        machines: MachinesService {
-            owner: handle.clone(),
-            limits: Arc::clone(&limits),
-        },
-        sessions: SessionsService {
-            owner: handle.clone(),
-            limits: Arc::clone(&limits),
-        },
-        admin: AdminService {
-            owner: handle,
-            limits,
-            store_id,
-            durability: config.storage.data_dir.map(|_| config.storage.durability),
-            epoch,
-            drain: closing.clone(),
-        },
-        health: health.clone(),
+    let context = CallContext::new(handle, limits, store_id, closing.clone());
+    let admin = AdminService {
+        context: context.clone(),
+        durability: config.storage.data_dir.map(|_| config.storage.durability),
+        epoch,
     };
-    let router = Router::new(services, closing.clone());
+    let router = Router::new(context, admin, health.clone());
     let drain_timeout = config.transport.drain_timeout;
     let acceptor = Acceptor::new(listener, workers, router, config.transport, closing);
     let open = acceptor.open();

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::service::AdminService;
+use super::context::CallContext;
 use super::status::Refusal;
 use super::stream_end::stream_end;
 use crate::journal::backup::BackupWriter;
@@ -22,19 +22,19 @@ type Message = Result<v1::BackupResponse, Status>;
 /// # Errors
 /// If there are too many already.
 pub(crate) async fn serve(
-    service: &AdminService,
+    context: &CallContext,
     begin_by: Instant,
     deadline: Option<Instant>,
 ) -> Result<impl Stream<Item = Message> + Send + 'static, CallError> {
-    let copy = service.owner.begin_copy(begin_by).await?;
+    let copy = context.owner.begin_copy(begin_by).await?;
     // One: what is next is asked for when the one before was taken.
     let (sender, messages) = mpsc::channel(1);
-    let end = stream_end(deadline, service.drain.clone(), sender.clone());
-    let service = service.clone();
+    let end = stream_end(deadline, context.drain.clone(), sender.clone());
+    let context = context.clone();
     tokio::spawn(async move {
         let mut end = pin!(end);
         let last = tokio::select! {
-            sent = send_all(&service, &copy, &sender) => match sent {
+            sent = send_all(&context, &copy, &sender) => match sent {
                 Ok(()) => return,
                 Err(error) => Refusal::from(error).into_status(),
             },
@@ -49,14 +49,14 @@ pub(crate) async fn serve(
 
 /// Sends everything, or as much as the client takes.
 async fn send_all(
-    service: &AdminService,
+    context: &CallContext,
     copy: &CopyBegun,
     messages: &mpsc::Sender<Message>,
 ) -> Result<(), CallError> {
-    let mut writer = BackupWriter::new(&service.store_id, copy.time, &copy.head);
+    let mut writer = BackupWriter::new(&context.store_id, copy.time, &copy.head);
     loop {
-        let deadline = Instant::now() + service.limits.max_deadline;
-        let end = match service.owner.next_slice(copy, deadline).await {
+        let deadline = Instant::now() + context.limits.max_deadline;
+        let end = match context.owner.next_slice(copy, deadline).await {
             Ok(slice) => writer.slice(&slice),
             // The owner has had no time for so long. It is asked again: a backup has no hurry of its own.
             Err(CallError::NotStarted) => continue,

@@ -15,7 +15,6 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use std::{mem, vec};
@@ -23,15 +22,15 @@ use std::{mem, vec};
 use bytes::Bytes;
 use futures_core::Stream;
 use soloist::codec::not_a_message;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 use tonic::Status;
 
 use super::body::messages::Messages;
+use super::context::CallContext;
 use super::deadline::Deadline;
 use super::frame::{self, Answer, Done, Frame};
-use super::service::StateService;
+use super::permits::Places;
 use super::status::{Refusal, too_many_frames};
 use super::stream_end::stream_end;
 use crate::config::GROUP_OPERATIONS_MAX;
@@ -61,13 +60,13 @@ enum Slot {
 /// the answers are dropped, the deadline passes, or the server shuts down.
 pub(crate) fn serve(
     frames: Messages,
-    service: StateService,
+    context: CallContext,
     deadline: Deadline,
 ) -> impl Stream<Item = Result<Answer, Status>> + Send + 'static {
-    let places = Arc::new(Places::of(service.limits.max_frames_in_flight));
+    let places = Arc::new(Places::of(context.limits.max_frames_in_flight));
     let (slots, answers) = mpsc::channel(places.max);
     let reader = Reader {
-        service,
+        context,
         deadline: deadline.or_never(),
         slots,
         places: Arc::clone(&places),
@@ -83,7 +82,7 @@ pub(crate) fn serve(
 }
 
 struct Reader {
-    service: StateService,
+    context: CallContext,
     /// The stream's own.
     deadline: Option<Instant>,
     slots: mpsc::Sender<Slot>,
@@ -108,7 +107,7 @@ impl Reader {
     /// Reads frames, and sends them to the owner, until the stream ends. Leaves the number of frames that are still
     /// owed a refusal in `overloaded`.
     async fn read(&self, frames: &mut Messages, overloaded: &mut usize) -> Result<(), Status> {
-        let drain = self.service.drain.clone();
+        let drain = self.context.drain.clone();
         let mut end = pin!(stream_end(self.deadline, drain, self.slots.clone()));
         loop {
             // Biased, so that refusals get their place before any later frame. That frames go before the end starves
@@ -167,7 +166,7 @@ impl Reader {
         while let Some(message) = next {
             if free > 0 && *overloaded == 0 {
                 free -= 1;
-                match frame::decode(&message, &self.service.limits) {
+                match frame::decode(&message, &self.context.limits) {
                     Ok(Ok(frame)) => self.add(&mut group, frame, now),
                     Ok(Err(bad)) => {
                         self.send(&mut group, now);
@@ -208,7 +207,7 @@ impl Reader {
             }
             Done::All(named) => {
                 self.send(group, now);
-                let StateService { owner, unread, .. } = &self.service;
+                let CallContext { owner, unread, .. } = &self.context;
                 let deadline = self.deadline(now, timeout);
                 let sent = owner.apply_all(operations, named, unread.clone(), deadline);
                 let slot = sent.map_or_else(|error| Slot::NotSent(error, 1), Slot::All);
@@ -228,7 +227,7 @@ impl Reader {
         if count == 0 {
             return;
         }
-        let StateService { owner, unread, .. } = &self.service;
+        let CallContext { owner, unread, .. } = &self.context;
         let slot = match owner.apply_each(frames, unread.clone(), deadline) {
             Ok(pending) => Slot::Each(pending, count),
             Err(error) => Slot::NotSent(error, count),
@@ -237,7 +236,7 @@ impl Reader {
     }
 
     fn deadline(&self, now: Instant, timeout: Option<Duration>) -> Instant {
-        let max = self.service.limits.max_deadline;
+        let max = self.context.limits.max_deadline;
         let deadline = now + timeout.map_or(max, |timeout| timeout.min(max));
         self.deadline
             .map_or(deadline, |stream| stream.min(deadline))
@@ -256,54 +255,6 @@ impl Group {
     fn add(&mut self, frame: EachFrame) {
         self.operations += frame.operations.len();
         self.frames.push(frame);
-    }
-}
-
-/// The places for the frames of a stream that are under way. Only the reader takes them.
-struct Places {
-    max: usize,
-    taken: AtomicUsize,
-    /// Whether the reader waits for one.
-    wanted: AtomicBool,
-    freed: Notify,
-}
-
-impl Places {
-    fn of(max: usize) -> Self {
-        Self {
-            max,
-            taken: AtomicUsize::new(0),
-            wanted: AtomicBool::new(false),
-            freed: Notify::new(),
-        }
-    }
-
-    fn free(&self) -> usize {
-        self.max - self.taken.load(Ordering::SeqCst)
-    }
-
-    fn take(&self, count: usize) {
-        self.taken.fetch_add(count, Ordering::SeqCst);
-    }
-
-    /// Gives one back: its answer is on its way to the client.
-    fn give_back(&self) {
-        self.taken.fetch_sub(1, Ordering::SeqCst);
-        if self.wanted.load(Ordering::SeqCst) {
-            self.freed.notify_one();
-        }
-    }
-
-    /// Waits until one is free.
-    async fn one_free(&self) {
-        while self.free() == 0 {
-            self.wanted.store(true, Ordering::SeqCst);
-            // One that was given back before this was stored has told nobody.
-            if self.free() == 0 {
-                self.freed.notified().await;
-            }
-            self.wanted.store(false, Ordering::SeqCst);
-        }
     }
 }
 
@@ -404,34 +355,5 @@ impl Stream for Answers {
             this.places.give_back();
             return Poll::Ready(Some(Ok(answer)));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::task::Waker;
-
-    use super::*;
-
-    #[test]
-    fn who_waits_for_a_place_goes_on_when_one_is_given_back() {
-        let mut cx = Context::from_waker(Waker::noop());
-        let places = Places::of(2);
-        assert!(pin!(places.one_free()).poll(&mut cx).is_ready());
-        places.take(2);
-        assert_eq!(places.free(), 0);
-        {
-            let mut waiting = pin!(places.one_free());
-            assert!(waiting.as_mut().poll(&mut cx).is_pending());
-            places.give_back();
-            assert!(waiting.poll(&mut cx).is_ready());
-        }
-        places.take(1);
-        // One who has left takes nothing from the next.
-        assert!(pin!(places.one_free()).poll(&mut cx).is_pending());
-        let mut waiting = pin!(places.one_free());
-        assert!(waiting.as_mut().poll(&mut cx).is_pending());
-        places.give_back();
-        assert!(waiting.poll(&mut cx).is_ready());
     }
 }

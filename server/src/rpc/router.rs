@@ -13,7 +13,6 @@ use soloist::server::admin_server::{self, AdminServer};
 use soloist::server::machines_server::{self, MachinesServer};
 use soloist::server::sessions_server::{self, SessionsServer};
 use soloist::server::state_server;
-use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
@@ -24,14 +23,17 @@ use tonic_reflection::server::Builder as Reflection;
 use tonic_reflection::{pb::v1 as reflection_v1, pb::v1alpha as reflection_v1alpha};
 use tower_service::Service as _;
 
+use super::admin::AdminService;
 use super::body::answers::{self, AnswerBody};
 use super::body::framing::{self, CheckedBody};
 use super::body::messages::Messages;
 use super::body::until_drain::UntilDrain;
+use super::context::CallContext;
 use super::deadline::Deadline;
-use super::service::{AdminService, MachinesService, SessionsService, StateService};
+use super::machines::MachinesService;
+use super::sessions::SessionsService;
+use super::state;
 use super::status::{Refusal, unknown_encoding, unknown_method};
-use crate::owner::Unread;
 
 type Answer = BoxFuture<Response<AnswerBody>, Infallible>;
 /// What tonic's services answer.
@@ -46,31 +48,23 @@ type Side = (
 /// Everything that is served on a connection. One for each, made by [`Router::for_connection`].
 #[derive(Clone)]
 pub(crate) struct Router {
-    state: Arc<StateService>,
+    context: Arc<CallContext>,
     machines: MachinesServer<MachinesService>,
     sessions: SessionsServer<SessionsService>,
     admin: AdminServer<AdminService>,
     side: Arc<[Side]>,
 }
 
-/// What there is to serve.
-pub(crate) struct Services {
-    pub(crate) state: StateService,
-    pub(crate) machines: MachinesService,
-    pub(crate) sessions: SessionsService,
-    pub(crate) admin: AdminService,
-    pub(crate) health: HealthReporter,
-}
-
 impl Router {
-    pub(crate) fn new(services: Services, drain: watch::Receiver<bool>) -> Self {
-        let Services {
-            state,
-            machines,
-            sessions,
-            admin,
-            health,
-        } = services;
+    /// Serves the store of `context` and `admin`, and health as `health` tells it.
+    pub(crate) fn new(context: CallContext, admin: AdminService, health: HealthReporter) -> Self {
+        let machines = MachinesService {
+            context: context.clone(),
+        };
+        let sessions = SessionsService {
+            context: context.clone(),
+        };
+        let drain = context.drain.clone();
         let reflection = || {
             Reflection::configure()
                 .register_encoded_file_descriptor_set(soloist::FILE_DESCRIPTOR_SET)
@@ -98,7 +92,7 @@ impl Router {
             }};
         }
         Self {
-            state: Arc::new(state),
+            context: Arc::new(context),
             machines: MachinesServer::new(machines).max_decoding_message_size(usize::MAX),
             sessions: SessionsServer::new(sessions).max_decoding_message_size(usize::MAX),
             admin: AdminServer::new(admin).max_decoding_message_size(usize::MAX),
@@ -115,12 +109,8 @@ impl Router {
 
     /// The same with an account of its own for what the connection leaves unread.
     pub(crate) fn for_connection(&self) -> Self {
-        let state = StateService {
-            unread: Unread::new(self.state.limits.max_unread_bytes),
-            ..StateService::clone(&self.state)
-        };
         Self {
-            state: Arc::new(state),
+            context: Arc::new(self.context.for_connection()),
             ..self.clone()
         }
     }
@@ -128,31 +118,33 @@ impl Router {
     /// A call of the state. These are many, and do without tonic's services.
     fn of_state(&self, method: &str, headers: &HeaderMap, body: Incoming) -> Answer {
         match method {
-            "Read" => self.unary(headers, body, |state, read, by| async move {
-                state.read(read, by).await
+            "Read" => self.unary(headers, body, |context, read, by| async move {
+                state::read(&context, read, by).await
             }),
-            "Write" => self.unary(headers, body, |state, write, by| async move {
-                state.write(write, by).await
+            "Write" => self.unary(headers, body, |context, write, by| async move {
+                state::write(&context, write, by).await
             }),
-            "Add" => self.unary(headers, body, |state, add, by| async move {
-                state.add(add, by).await
+            "Add" => self.unary(headers, body, |context, add, by| async move {
+                state::add(&context, add, by).await
             }),
-            "Transition" => self.unary(headers, body, |state, transition, by| async move {
-                state.transition(transition, by).await
+            "Transition" => self.unary(headers, body, |context, transition, by| async move {
+                state::transition(&context, transition, by).await
             }),
-            "Delete" => self.unary(headers, body, |state, delete, by| async move {
-                state.delete(delete, by).await
+            "Delete" => self.unary(headers, body, |context, delete, by| async move {
+                state::delete(&context, delete, by).await
             }),
-            "Batch" => self.one_message(headers, body, |state, batch, deadline| async move {
-                let by = deadline.or_max(&state.limits);
-                Ok(answers::one(state.batch(&batch, by).await?))
+            "Batch" => self.one_message(headers, body, |context, batch, deadline| async move {
+                let by = deadline.or_max(&context.limits);
+                Ok(answers::one(state::batch(&context, &batch, by).await?))
             }),
-            "List" => self.unary(headers, body, |state, list, by| async move {
-                state.list(list, by).await
+            "List" => self.unary(headers, body, |context, list, by| async move {
+                state::list(&context, list, by).await
             }),
-            "Watch" => self.one_message(headers, body, |state, watch, deadline| async move {
+            "Watch" => self.one_message(headers, body, |context, watch, deadline| async move {
                 let watch = decode(&watch)?;
-                Ok(answers::stream(state.watch(watch, deadline).await?))
+                Ok(answers::stream(
+                    state::watch(&context, watch, deadline).await?,
+                ))
             }),
             "Pipeline" => self.pipeline(headers, body),
             _ => {
@@ -166,16 +158,16 @@ impl Router {
         &self,
         headers: &HeaderMap,
         body: Incoming,
-        serve: impl FnOnce(Arc<StateService>, Q, Instant) -> F + Send + 'static,
+        serve: impl FnOnce(Arc<CallContext>, Q, Instant) -> F + Send + 'static,
     ) -> Answer
     where
         Q: Message + Default,
         A: Message,
         F: Future<Output = Result<A, Refusal>> + Send,
     {
-        self.one_message(headers, body, |state, message, deadline| async move {
-            let by = deadline.or_max(&state.limits);
-            Ok(answers::one(serve(state, decode(&message)?, by).await?))
+        self.one_message(headers, body, |context, message, deadline| async move {
+            let by = deadline.or_max(&context.limits);
+            Ok(answers::one(serve(context, decode(&message)?, by).await?))
         })
     }
 
@@ -184,7 +176,7 @@ impl Router {
         &self,
         headers: &HeaderMap,
         body: Incoming,
-        serve: impl FnOnce(Arc<StateService>, Bytes, Deadline) -> F + Send + 'static,
+        serve: impl FnOnce(Arc<CallContext>, Bytes, Deadline) -> F + Send + 'static,
     ) -> Answer
     where
         F: Future<Output = Result<Response<AnswerBody>, Status>> + Send,
@@ -193,13 +185,13 @@ impl Router {
             Ok(deadline) => deadline,
             Err(status) => return answer(status),
         };
-        let state = Arc::clone(&self.state);
-        let limits = &state.limits;
+        let context = Arc::clone(&self.context);
+        let limits = &context.limits;
         let ends = Some(deadline.or_max(limits));
         let body = CheckedBody::new(body, framing::Messages::One, limits.max_message_bytes, ends);
         Box::pin(async move {
             let response = match Messages::new(body).only().await {
-                Ok(message) => serve(state, message, deadline).await,
+                Ok(message) => serve(context, message, deadline).await,
                 Err(status) => Err(status),
             };
             Ok(response.unwrap_or_else(answers::error))
@@ -208,10 +200,14 @@ impl Router {
 
     fn pipeline(&self, headers: &HeaderMap, body: Incoming) -> Answer {
         let response = Deadline::of_headers(headers).map(|deadline| {
-            let limit = self.state.limits.max_message_bytes;
+            let limit = self.context.limits.max_message_bytes;
             // Its end is the stream's own affair.
             let body = CheckedBody::new(body, framing::Messages::Many, limit, None);
-            answers::stream(self.state.pipeline(Messages::new(body), deadline))
+            answers::stream(state::pipeline(
+                &self.context,
+                Messages::new(body),
+                deadline,
+            ))
         });
         Box::pin(async { Ok(response.unwrap_or_else(answers::error)) })
     }
@@ -226,7 +222,7 @@ impl Router {
             Ok(deadline) => deadline,
             Err(status) => return answer(status),
         };
-        let limits = &self.state.limits;
+        let limits = &self.context.limits;
         // It is not begun before its message is here.
         let ends = Some(deadline.or_max(limits));
         if deadline.or_never().is_some() {

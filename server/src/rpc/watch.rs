@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tonic::Status;
 
 use super::arguments::watch::WatchArguments;
+use super::context::CallContext;
 use super::responses;
-use super::service::StateService;
 use super::status::Refusal;
 use super::stream_end::stream_end;
 use crate::config::RETRY_DELAY;
@@ -31,7 +31,7 @@ type Message = Result<(WatchBatch, Option<Held>), Status>;
 /// # Errors
 /// If it cannot begin there.
 pub(crate) async fn serve(
-    service: &StateService,
+    context: &CallContext,
     arguments: WatchArguments,
     begin_by: Instant,
     deadline: Option<Instant>,
@@ -48,14 +48,14 @@ pub(crate) async fn serve(
         from,
         shows,
     };
-    let watching = service.owner.watch(new, begin_by).await?;
+    let watching = context.owner.watch(new, begin_by).await?;
     // One: what is next is asked for when the one before was taken.
     let (sender, messages) = mpsc::channel(1);
-    let end = stream_end(deadline, service.drain.clone(), sender.clone());
+    let end = stream_end(deadline, context.drain.clone(), sender.clone());
     let watcher = Watcher {
-        owner: service.owner.clone(),
-        unread: service.unread.clone(),
-        max_deadline: service.limits.max_deadline,
+        owner: context.owner.clone(),
+        unread: context.unread.clone(),
+        max_deadline: context.limits.max_deadline,
         watching,
         progress,
         messages: sender,

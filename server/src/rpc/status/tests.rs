@@ -1,6 +1,12 @@
-//! Refusals as they are told.
+//! Refusals as clients see them.
+
+use soloist::v1::error::Reason;
+use tonic::Code;
 
 use super::*;
+use crate::machine::{Condition, Entry, Mismatch, Revision, Value};
+use crate::owner::Unknown;
+use crate::rpc::arguments::BadArgument;
 
 fn mismatch(key: &str, expected: Condition, value: Option<Value>) -> Rejection {
     let entry = |value| Entry {

@@ -1,0 +1,107 @@
+//! The calls of `soloist.v1.Admin`.
+
+use std::pin::Pin;
+
+use futures_core::Stream;
+use nix::sys::resource::{UsageWho, getrusage};
+use soloist::server::admin_server::Admin;
+use soloist::v1;
+use tonic::{Request, Response, Status};
+
+use super::context::CallContext;
+use super::deadline::Deadline;
+use super::{backup, responses};
+use crate::config::{Durability, Limits, NAME_BYTES_MAX};
+use crate::owner::Usage;
+
+/// `soloist.v1.Admin`.
+#[derive(Clone, Debug)]
+pub(crate) struct AdminService {
+    pub(crate) context: CallContext,
+    /// None in memory.
+    pub(crate) durability: Option<Durability>,
+    pub(crate) epoch: u64,
+}
+
+#[tonic::async_trait]
+impl Admin for AdminService {
+    async fn get_info(
+        &self,
+        request: Request<v1::GetInfoRequest>,
+    ) -> Result<Response<v1::Info>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.context.limits);
+        let Usage { state, watch_count } = self.context.owner.usage(deadline).await?;
+        Ok(Response::new(v1::Info {
+            version: env!("CARGO_PKG_VERSION").into(),
+            store_id: self.context.store_id.as_ref().into(),
+            revision: state.revision,
+            oldest_revision: state.oldest_revision,
+            key_count: state.key_count as i64,
+            used_bytes: state.used_bytes as i64,
+            session_count: state.session_count as i64,
+            machine_count: state.machine_count as i64,
+            watch_count: watch_count as i64,
+            request_id_count: state.request_id_count as i64,
+            limits: Some(shown_limits(&self.context.limits)),
+            cpu_time: cpu_time(),
+            durability: self.durability.map_or_else(String::new, |d| d.to_string()),
+            loss_window: self.durability.map_or_else(
+                || "the state ends with the server's process".into(),
+                Durability::loss_window,
+            ),
+            epoch: self.epoch.cast_signed(),
+        }))
+    }
+
+    type BackupStream = Pin<Box<dyn Stream<Item = Result<v1::BackupResponse, Status>> + Send>>;
+
+    async fn backup(
+        &self,
+        request: Request<v1::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        let deadline = Deadline::of(&request);
+        let begin_by = deadline.or_max(&self.context.limits);
+        let chunks = backup::serve(&self.context, begin_by, deadline.or_never()).await?;
+        Ok(Response::new(Box::pin(chunks)))
+    }
+}
+
+fn shown_limits(limits: &Limits) -> v1::Limits {
+    // Every limit has a range in config.rs that ends below 2^31.
+    let int = |limit: usize| i32::try_from(limit).expect("limits are below 2^31");
+    v1::Limits {
+        max_key_bytes: int(limits.max_key_bytes),
+        max_value_bytes: int(limits.max_value_bytes),
+        max_batch_ops: int(limits.max_batch_ops),
+        max_page_size: int(limits.max_page_size),
+        max_page_bytes: int(limits.max_page_bytes),
+        max_store_bytes: i64::try_from(limits.max_store_bytes).expect("limits are below 2^63"),
+        max_message_bytes: int(limits.max_message_bytes),
+        max_batch_bytes: int(limits.max_batch_bytes),
+        max_frames_in_flight: int(limits.max_frames_in_flight),
+        max_deadline: Some(responses::span(limits.max_deadline)),
+        max_answer_bytes: int(limits.max_answer_bytes),
+        max_unread_bytes: int(limits.max_unread_bytes),
+        max_name_bytes: int(NAME_BYTES_MAX),
+        max_sessions: int(limits.max_sessions),
+        max_machines: int(limits.max_machines),
+        max_states: int(limits.max_states),
+        max_watches: int(limits.max_watches),
+        request_id_window: Some(responses::span(limits.request_id_window)),
+        request_id_count: limits.request_id_count as i64,
+        request_id_bytes: limits.request_id_bytes as i64,
+        watch_ring_events: limits.watch_ring_events as i64,
+        watch_ring_bytes: limits.watch_ring_bytes as i64,
+    }
+}
+
+/// User and system CPU time of this process; none where the system does not tell.
+fn cpu_time() -> Option<prost_types::Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    let (user, system) = (usage.user_time(), usage.system_time());
+    let micros = user.tv_usec() + system.tv_usec();
+    Some(prost_types::Duration {
+        seconds: user.tv_sec() + system.tv_sec() + micros / 1_000_000,
+        nanos: i32::try_from(micros % 1_000_000 * 1_000).expect("below one second"),
+    })
+}

@@ -1,0 +1,63 @@
+//! The calls of `soloist.v1.Machines`.
+
+use soloist::server::machines_server::Machines;
+use soloist::v1;
+use tonic::{Request, Response, Status};
+
+use super::arguments::machines as arguments;
+use super::context::CallContext;
+use super::deadline::Deadline;
+use super::responses;
+
+/// `soloist.v1.Machines`.
+#[derive(Clone, Debug)]
+pub(super) struct MachinesService {
+    pub(super) context: CallContext,
+}
+
+#[tonic::async_trait]
+impl Machines for MachinesService {
+    async fn define_machine(
+        &self,
+        request: Request<v1::DefineMachineRequest>,
+    ) -> Result<Response<v1::Machine>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.context.limits);
+        let define = arguments::define(request.into_inner(), &self.context.limits)?;
+        let machine = self.context.owner.define_machine(define, deadline).await?;
+        Ok(Response::new(responses::machine(machine)))
+    }
+
+    async fn get_machine(
+        &self,
+        request: Request<v1::GetMachineRequest>,
+    ) -> Result<Response<v1::Machine>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.context.limits);
+        let name = arguments::machine_name(request.into_inner().name)?;
+        let machine = self.context.owner.get_machine(name, deadline).await?;
+        Ok(Response::new(responses::machine(machine)))
+    }
+
+    async fn list_machines(
+        &self,
+        request: Request<v1::ListMachinesRequest>,
+    ) -> Result<Response<v1::ListMachinesResponse>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.context.limits);
+        let (after, page_size) = arguments::list(request.get_ref(), &self.context.limits)?;
+        let page = self
+            .context
+            .owner
+            .list_machines(after, page_size, deadline)
+            .await?;
+        Ok(Response::new(responses::list_machines_response(page)))
+    }
+
+    async fn delete_machine(
+        &self,
+        request: Request<v1::DeleteMachineRequest>,
+    ) -> Result<Response<v1::DeleteMachineResponse>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.context.limits);
+        let name = arguments::machine_name(request.into_inner().name)?;
+        self.context.owner.delete_machine(name, deadline).await?;
+        Ok(Response::new(v1::DeleteMachineResponse {}))
+    }
+}

@@ -1,0 +1,73 @@
+//! The calls of `soloist.v1.Sessions`.
+
+use soloist::server::sessions_server::Sessions;
+use soloist::v1;
+use tonic::{Request, Response, Status};
+
+use super::arguments::sessions as arguments;
+use super::context::CallContext;
+use super::deadline::Deadline;
+use super::responses;
+use crate::ids::random_name;
+
+/// `soloist.v1.Sessions`.
+#[derive(Clone, Debug)]
+pub(super) struct SessionsService {
+    pub(super) context: CallContext,
+}
+
+#[tonic::async_trait]
+impl Sessions for SessionsService {
+    async fn open_session(
+        &self,
+        request: Request<v1::OpenSessionRequest>,
+    ) -> Result<Response<v1::Session>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.context.limits);
+        let new_id = || random_name().into();
+        let (open, named) = arguments::open(request.into_inner(), new_id)?;
+        let outcome = self
+            .context
+            .owner
+            .open_session(open, named, deadline)
+            .await?;
+        Ok(Response::new(responses::opened_session(outcome)))
+    }
+
+    async fn renew_session(
+        &self,
+        request: Request<v1::RenewSessionRequest>,
+    ) -> Result<Response<v1::Session>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.context.limits);
+        let life = arguments::renew(request.into_inner())?;
+        let session = self.context.owner.renew_session(life, deadline).await?;
+        Ok(Response::new(responses::session(session)))
+    }
+
+    async fn close_session(
+        &self,
+        request: Request<v1::CloseSessionRequest>,
+    ) -> Result<Response<v1::CloseSessionResponse>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.context.limits);
+        let (life, named) = arguments::close(request.into_inner())?;
+        let outcome = self
+            .context
+            .owner
+            .close_session(life, named, deadline)
+            .await?;
+        Ok(Response::new(responses::close_session_response(&outcome)))
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<v1::ListSessionsRequest>,
+    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
+        let deadline = Deadline::of(&request).or_max(&self.context.limits);
+        let (after, page_size) = arguments::list(request.get_ref(), &self.context.limits)?;
+        let page = self
+            .context
+            .owner
+            .list_sessions(after, page_size, deadline)
+            .await?;
+        Ok(Response::new(responses::list_sessions_response(page)))
+    }
+}

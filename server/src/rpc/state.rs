@@ -1,0 +1,114 @@
+//! The calls of `soloist.v1.State`: arguments are checked, the owner is asked, its answer becomes a response.
+
+use futures_core::Stream;
+use soloist::codec::not_a_message;
+use soloist::v1;
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::body::messages::Messages;
+use super::context::CallContext;
+use super::deadline::Deadline;
+use super::status::{Refusal, store_changed};
+use super::{arguments, frame, pipeline, responses, watch};
+
+pub(super) async fn read(
+    context: &CallContext,
+    request: v1::ReadRequest,
+    deadline: Instant,
+) -> Result<v1::ReadResponse, Refusal> {
+    let read = arguments::read(request, &context.limits)?;
+    let outcome = context.owner.read(read, deadline).await?;
+    Ok(responses::read_response(outcome))
+}
+
+pub(super) async fn write(
+    context: &CallContext,
+    request: v1::WriteRequest,
+    deadline: Instant,
+) -> Result<v1::WriteResponse, Refusal> {
+    let (write, named) = arguments::write(request, &context.limits)?;
+    let outcome = context.owner.write(write, named, deadline).await?;
+    Ok(responses::write_response(outcome))
+}
+
+pub(super) async fn add(
+    context: &CallContext,
+    request: v1::AddRequest,
+    deadline: Instant,
+) -> Result<v1::AddResponse, Refusal> {
+    let (add, named) = arguments::add(request, &context.limits)?;
+    let outcome = context.owner.add(add, named, deadline).await?;
+    Ok(responses::add_response(outcome))
+}
+
+pub(super) async fn transition(
+    context: &CallContext,
+    request: v1::TransitionRequest,
+    deadline: Instant,
+) -> Result<v1::TransitionResponse, Refusal> {
+    let (transition, named) = arguments::transition(request, &context.limits)?;
+    let outcome = context
+        .owner
+        .transition(transition, named, deadline)
+        .await?;
+    Ok(responses::transition_response(outcome))
+}
+
+pub(super) async fn delete(
+    context: &CallContext,
+    request: v1::DeleteRequest,
+    deadline: Instant,
+) -> Result<v1::DeleteResponse, Refusal> {
+    let (delete, named) = arguments::delete(request, &context.limits)?;
+    let outcome = context.owner.delete(delete, named, deadline).await?;
+    Ok(responses::delete_response(outcome))
+}
+
+pub(super) async fn batch(
+    context: &CallContext,
+    request: &[u8],
+    deadline: Instant,
+) -> Result<v1::BatchResponse, Status> {
+    let (operations, named) =
+        frame::decode_batch(request, &context.limits).map_err(|error| not_a_message(&error))??;
+    let unread = context.unread.clone();
+    let pending = context
+        .owner
+        .apply_all(operations, named, unread, deadline)?;
+    let (outcome, _held) = pending.answer().await?;
+    Ok(responses::batch_response(outcome))
+}
+
+pub(super) async fn list(
+    context: &CallContext,
+    request: v1::ListRequest,
+    deadline: Instant,
+) -> Result<v1::ListResponse, Refusal> {
+    let list = arguments::list(request, &context.limits)?;
+    let outcome = context.owner.list(list, deadline).await?;
+    Ok(responses::list_response(outcome))
+}
+
+pub(super) async fn watch(
+    context: &CallContext,
+    request: v1::WatchRequest,
+    deadline: Deadline,
+) -> Result<impl Stream<Item = Result<v1::WatchResponse, Status>> + Send + 'static, Refusal> {
+    let arguments = arguments::watch::watch(request, &context.limits)?;
+    if let Some(meant) = &arguments.store_id
+        && **meant != *context.store_id
+    {
+        return Err(store_changed(meant, &context.store_id));
+    }
+    let begin_by = deadline.or_max(&context.limits);
+    Ok(watch::serve(context, arguments, begin_by, deadline.or_never()).await?)
+}
+
+pub(super) fn pipeline(
+    context: &CallContext,
+    frames: Messages,
+    deadline: Deadline,
+) -> impl Stream<Item = Result<frame::Answer, Status>> + Send + 'static {
+    pipeline::serve(frames, context.clone(), deadline)
+}

@@ -1,0 +1,51 @@
+//! The server cannot do the call: there is no time left, it shuts down, or its owner has ended.
+
+use soloist::v1::error::Reason;
+use tonic::Code;
+
+use super::refusal::Refusal;
+use crate::machine::Revision;
+use crate::owner::Unknown;
+
+pub(super) fn not_started() -> Refusal {
+    Refusal::new(
+        Code::DeadlineExceeded,
+        Reason::NotStarted,
+        "the deadline passed before the owner began; nothing was applied",
+    )
+}
+
+pub(super) fn owner_lost() -> Refusal {
+    Refusal::new(
+        Code::Unavailable,
+        Reason::OwnerLost,
+        "the owner of the state has ended, and the state with it",
+    )
+}
+
+/// The one refusal that does not mean that nothing was applied.
+pub(super) fn outcome_unknown(revision: Option<Revision>, why: Unknown) -> Refusal {
+    let (code, when) = match why {
+        Unknown::Deadline => (Code::DeadlineExceeded, "the deadline passed"),
+        Unknown::OwnerEnded => (Code::Unavailable, "the owner of the state ended"),
+    };
+    let refusal = Refusal::new(
+        code,
+        Reason::OutcomeUnknown,
+        format!("{when} before it was on disk; it may be applied, or not"),
+    );
+    match revision {
+        Some(revision) => refusal.with("revision", revision),
+        None => refusal,
+    }
+}
+
+/// The server takes no new work any more.
+#[must_use]
+pub(crate) fn draining() -> Refusal {
+    Refusal::new(
+        Code::Unavailable,
+        Reason::Draining,
+        "the server is shutting down",
+    )
+}

@@ -1,0 +1,101 @@
+//! A refusal: what every error that leaves the server consists of.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::time::Duration;
+
+use soloist::ERROR_DOMAIN;
+use soloist::v1::error::Reason;
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt, pb};
+
+/// An error on its way out. Turns into a [`Status`] for a call, or into a `google.rpc.Status` for one operation or
+/// frame of a stream.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(super) code: Code,
+    pub(super) reason: Reason,
+    pub(super) message: String,
+    pub(super) metadata: HashMap<String, String>,
+    /// Boxed, because it is much larger than what it is returned in place of.
+    details: Box<ErrorDetails>,
+}
+
+impl Refusal {
+    pub(super) fn new(code: Code, reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            metadata: HashMap::new(),
+            details: Box::default(),
+        }
+    }
+
+    pub(super) fn with(mut self, name: &str, value: impl Display) -> Self {
+        self.metadata.insert(name.into(), value.to_string());
+        self
+    }
+
+    pub(super) fn limit(self, limit: impl Display, actual: impl Display) -> Self {
+        self.with("limit", limit).with("actual", actual)
+    }
+
+    pub(super) fn over_quota(self, subject: &str, limit: u64, actual: u64) -> Self {
+        self.limit(limit, actual).details(|details| {
+            let description = format!("{actual} bytes, the limit is {limit}");
+            details.add_quota_failure_violation(subject, description);
+        })
+    }
+
+    pub(super) fn violation(self, kind: &str, subject: &str, description: &str) -> Self {
+        self.details(|details| {
+            details.add_precondition_failure_violation(kind, subject, description);
+        })
+    }
+
+    pub(super) fn retry_after(self, delay: Duration) -> Self {
+        self.details(|details| {
+            details.set_retry_info(Some(delay));
+        })
+    }
+
+    pub(super) fn resource(self, kind: &str, name: &str, description: &str) -> Self {
+        self.details(|details| {
+            details.set_resource_info(kind, name, "", description);
+        })
+    }
+
+    pub(super) fn details(mut self, set: impl FnOnce(&mut ErrorDetails)) -> Self {
+        set(&mut self.details);
+        self
+    }
+
+    /// A gRPC status with the details in `grpc-status-details-bin`, and for OVERLOADED the pushback trailer.
+    #[must_use]
+    pub(crate) fn into_status(mut self) -> Status {
+        let mut metadata = MetadataMap::new();
+        if let Some(delay) = self.details.retry_info().and_then(|info| info.retry_delay) {
+            let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+            metadata.insert("grpc-retry-pushback-ms", millis.into());
+        }
+        self.details
+            .set_error_info(self.reason.as_str_name(), ERROR_DOMAIN, self.metadata);
+        Status::with_error_details_and_metadata(self.code, self.message, *self.details, metadata)
+    }
+
+    /// The same as a message.
+    #[must_use]
+    pub(crate) fn into_rpc_status(self) -> pb::Status {
+        let status = self.into_status();
+        // tonic-types encodes exactly this message into the status' details.
+        prost::Message::decode(status.details()).expect("details of our own are well-formed")
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        refusal.into_status()
+    }
+}
