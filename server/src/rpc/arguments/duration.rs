@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use soloist::v1::error::Reason;
 
-use super::{BadArgument, Path};
+use super::path::{BadArgument, Path};
 use crate::rpc::responses;
 
 /// Checks a frame's timeout: none if it is unset or zero.

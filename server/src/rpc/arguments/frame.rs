@@ -7,7 +7,9 @@ use soloist::v1::op::Op;
 use crate::config::Limits;
 use crate::machine::{Operation, Request};
 
-use super::{BadArgument, Path, operation, request_named};
+use super::operations::operation;
+use super::path::{BadArgument, Path};
+use super::request_id::request_named;
 
 /// A frame's operations, with the requests among them that can be recognised when they come again, by their places.
 pub(crate) type Operations = (Vec<Operation>, Vec<(usize, Request)>);

@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use soloist::v1;
 use soloist::v1::error::Reason;
 
-use super::{BadArgument, Path, check_prefix, condition, duration::span_in, name, page};
+use super::condition::condition;
+use super::duration::span_in;
+use super::names::{check_prefix, name};
+use super::page::page;
+use super::path::{BadArgument, Path};
 use crate::config::{Limits, TTL_RANGE};
 use crate::machine::{Condition, DefineMachine, Key, Machine, Name, Purpose, State, Timeout};
 
@@ -84,7 +88,7 @@ fn machine(path: &Path<'_>, machine: v1::Machine, limits: &Limits) -> Result<Mac
     let mut checked = BTreeMap::new();
     for (text, state) in states.into_iter().collect::<BTreeMap<_, _>>() {
         let path = path.key("states", &text);
-        let name = super::name(&path, Reason::BadMachine, text.clone())?;
+        let name = super::names::name(&path, Reason::BadMachine, text.clone())?;
         checked.insert(name, self::state(&path, state)?);
     }
     let there = |path: &Path<'_>, state: &Name| match checked.contains_key(state.as_str()) {
@@ -103,7 +107,7 @@ fn machine(path: &Path<'_>, machine: v1::Machine, limits: &Limits) -> Result<Mac
         }
     };
     let initial_path = path.field("initial");
-    let initial = super::name(&initial_path, Reason::BadMachine, initial)?;
+    let initial = super::names::name(&initial_path, Reason::BadMachine, initial)?;
     there(&initial_path, &initial)?;
     for (name, state) in &checked {
         let path = path.key("states", name.as_str());

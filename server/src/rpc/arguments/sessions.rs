@@ -3,7 +3,11 @@
 use soloist::v1;
 use soloist::v1::error::Reason;
 
-use super::{BadArgument, Path, duration::span_in, name, named, page};
+use super::duration::span_in;
+use super::names::name;
+use super::page::page;
+use super::path::{BadArgument, Path};
+use super::request_id::named;
 use crate::config::{Limits, SESSION_TTL_RANGE};
 use crate::machine::{LivingSession, Name, OpenSession, Request, SessionLife};
 

@@ -6,7 +6,9 @@ use soloist::v1;
 use soloist::v1::error::Reason;
 use soloist::v1::watch_request::Target;
 
-use super::{BadArgument, Path, check_prefix, duration::span_in, key};
+use super::duration::span_in;
+use super::names::{check_prefix, key};
+use super::path::{BadArgument, Path};
 use crate::config::{Limits, PROGRESS_RANGE};
 use crate::machine::{WatchFrom, WatchShows, WatchTarget};
 

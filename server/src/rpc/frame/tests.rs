@@ -7,9 +7,19 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use prost::Message as _;
+use soloist::v1;
+
+use super::decode::{any_frame, checked_count, common_frame};
 use super::*;
-use crate::machine::{Attached, Cause, Lifetime, Place, Rejection, Time};
+use crate::config::Limits;
+use crate::machine::{
+    AddOutcome, AllOutcome, Attached, Cause, DeleteOutcome, EachOutcome, Entry, Lifetime, Outcome,
+    Place, ReadOutcome, Rejection, Time, TransitionOutcome, Value, WriteOutcome,
+};
+use crate::rpc::body::answers::Encode as _;
 use crate::rpc::responses::op_result;
+use crate::rpc::status::Refusal;
 
 const LIMITS: Limits = Limits {
     max_key_bytes: 4,

@@ -1,0 +1,48 @@
+//! Lifetimes of entries.
+
+use soloist::v1::error::Reason;
+
+use super::duration::span_in;
+use super::names::name;
+use super::path::{BadArgument, Path};
+use crate::config::TTL_RANGE;
+use crate::machine::SetLifetime;
+
+/// A lifetime on the wire.
+pub(super) enum Lifespan {
+    Ttl(prost_types::Duration),
+    Session(String),
+    Keep,
+}
+
+pub(super) fn set_lifetime(
+    path: &Path<'_>,
+    lifetime: Option<Lifespan>,
+    session_create_revision: i64,
+) -> Result<SetLifetime, BadArgument> {
+    if session_create_revision != 0 {
+        let path = path.field("session_create_revision");
+        if session_create_revision < 0 {
+            return Err(path.out_of_range(
+                Reason::BadLifetime,
+                "1 or more, or unset",
+                session_create_revision,
+            ));
+        }
+        if !matches!(lifetime, Some(Lifespan::Session(_))) {
+            return Err(path.bad(Reason::BadLifetime, "is set, but session is not"));
+        }
+    }
+    Ok(match lifetime {
+        None => SetLifetime::Unlimited,
+        Some(Lifespan::Keep) => SetLifetime::Keep,
+        Some(Lifespan::Ttl(ttl)) => {
+            let path = path.field("ttl");
+            SetLifetime::Ttl(span_in(&path, Reason::BadLifetime, Some(ttl), &TTL_RANGE)?)
+        }
+        Some(Lifespan::Session(id)) => SetLifetime::Session {
+            id: name(&path.field("session"), Reason::BadLifetime, id)?,
+            create_revision: Some(session_create_revision).filter(|revision| *revision != 0),
+        },
+    })
+}

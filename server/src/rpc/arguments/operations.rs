@@ -1,0 +1,216 @@
+//! The five operations on a key: Read, Write, Add, Transition and Delete, alone or in a frame.
+
+use soloist::v1;
+use soloist::v1::error::Reason;
+use soloist::v1::op::Op;
+
+use super::condition::{condition, expect};
+use super::lifetime::{Lifespan, set_lifetime};
+use super::names::{key, name};
+use super::path::{BadArgument, Path};
+use super::request_id::named;
+use super::value::value;
+use crate::config::Limits;
+use crate::machine::{
+    Add, AddTerms, Beyond, Bounds, Delete, Operation, Read, Request, Transition, TransitionTerms,
+    Write, WriteAnswer, WriteTerms,
+};
+
+/// Checks the arguments of a Read.
+pub(crate) fn read(request: v1::ReadRequest, limits: &Limits) -> Result<Read, BadArgument> {
+    read_at(&Path::ROOT, request, limits)
+}
+
+/// Checks the arguments of a Write.
+pub(crate) fn write(
+    mut request: v1::WriteRequest,
+    limits: &Limits,
+) -> Result<(Write, Option<Box<Request>>), BadArgument> {
+    let id = std::mem::take(&mut request.request_id);
+    let named = named(&Path::ROOT, id, || as_op(Op::Write(request.clone())))?;
+    Ok((write_at(&Path::ROOT, request, limits)?, named))
+}
+
+/// Checks the arguments of an Add.
+pub(crate) fn add(
+    mut request: v1::AddRequest,
+    limits: &Limits,
+) -> Result<(Add, Option<Box<Request>>), BadArgument> {
+    let id = std::mem::take(&mut request.request_id);
+    let named = named(&Path::ROOT, id, || as_op(Op::Add(request.clone())))?;
+    Ok((add_at(&Path::ROOT, request, limits)?, named))
+}
+
+/// Checks the arguments of a Transition.
+pub(crate) fn transition(
+    mut request: v1::TransitionRequest,
+    limits: &Limits,
+) -> Result<(Transition, Option<Box<Request>>), BadArgument> {
+    let id = std::mem::take(&mut request.request_id);
+    let named = named(&Path::ROOT, id, || as_op(Op::Transition(request.clone())))?;
+    Ok((transition_at(&Path::ROOT, request, limits)?, named))
+}
+
+/// Checks the arguments of a Delete.
+pub(crate) fn delete(
+    mut request: v1::DeleteRequest,
+    limits: &Limits,
+) -> Result<(Delete, Option<Box<Request>>), BadArgument> {
+    let id = std::mem::take(&mut request.request_id);
+    let named = named(&Path::ROOT, id, || as_op(Op::Delete(request.clone())))?;
+    Ok((delete_at(&Path::ROOT, request, limits)?, named))
+}
+
+fn as_op(op: Op) -> v1::Op {
+    v1::Op { op: Some(op) }
+}
+
+pub(super) fn operation(
+    path: &Path<'_>,
+    op: v1::Op,
+    limits: &Limits,
+) -> Result<Operation, BadArgument> {
+    match op.op {
+        None => Err(path.bad(Reason::NoOperation, "has no operation")),
+        Some(Op::Read(request)) => {
+            read_at(&path.field("read"), request, limits).map(Operation::Read)
+        }
+        Some(Op::Write(request)) => {
+            write_at(&path.field("write"), request, limits).map(Operation::Write)
+        }
+        Some(Op::Add(request)) => add_at(&path.field("add"), request, limits).map(Operation::Add),
+        Some(Op::Transition(request)) => {
+            transition_at(&path.field("transition"), request, limits).map(Operation::Transition)
+        }
+        Some(Op::Delete(request)) => {
+            delete_at(&path.field("delete"), request, limits).map(Operation::Delete)
+        }
+    }
+}
+
+fn read_at(
+    path: &Path<'_>,
+    request: v1::ReadRequest,
+    limits: &Limits,
+) -> Result<Read, BadArgument> {
+    Ok(Read {
+        key: key(&path.field("key"), request.key, limits)?,
+        expect: expect(path, request.expect, limits)?,
+    })
+}
+
+fn write_at(
+    path: &Path<'_>,
+    request: v1::WriteRequest,
+    limits: &Limits,
+) -> Result<Write, BadArgument> {
+    use v1::write_request::Lifetime;
+    let v1::WriteRequest {
+        key: name,
+        expect,
+        request_id: _,
+        value: new_value,
+        keep_value,
+        lifetime,
+        return_previous,
+        session_create_revision,
+    } = request;
+    let bad = |problem| path.field("keep_value").bad(Reason::BadLifetime, problem);
+    let key = key(&path.field("key"), name, limits)?;
+    let expect = condition(path, expect, limits)?;
+    let value = match (new_value, keep_value) {
+        (Some(_), true) => return Err(bad("must not be set together with value")),
+        (None, true) => None,
+        (new_value, false) => Some(value(&path.field("value"), new_value, limits)?),
+    };
+    let lifetime = match lifetime {
+        // Not kept is the same as not said.
+        None | Some(Lifetime::KeepLifetime(false)) => None,
+        Some(Lifetime::Ttl(ttl)) => Some(Lifespan::Ttl(ttl)),
+        Some(Lifetime::Session(id)) => Some(Lifespan::Session(id)),
+        Some(Lifetime::KeepLifetime(true)) if value.is_none() => {
+            return Err(bad(
+                "must not be set together with keep_lifetime: nothing is asked for then",
+            ));
+        }
+        Some(Lifetime::KeepLifetime(true)) => Some(Lifespan::Keep),
+    };
+    let terms = WriteTerms {
+        expect,
+        lifetime: set_lifetime(path, lifetime, session_create_revision)?,
+        answer: if return_previous {
+            WriteAnswer::Previous
+        } else {
+            WriteAnswer::Revisions
+        },
+    };
+    let terms = (terms != WriteTerms::default()).then(|| Box::new(terms));
+    Ok(Write { key, value, terms })
+}
+
+fn add_at(path: &Path<'_>, request: v1::AddRequest, limits: &Limits) -> Result<Add, BadArgument> {
+    use v1::add_request::Lifetime;
+    if let (Some(min), Some(max)) = (request.min, request.max)
+        && min > max
+    {
+        let problem = format!("is {min}, but must be at most max, which is {max}");
+        return Err(BadArgument {
+            limit: Some(max.to_string()),
+            actual: Some(min.to_string()),
+            ..path.field("min").bad(Reason::BadBounds, problem)
+        });
+    }
+    let bounds = Bounds {
+        min: request.min,
+        max: request.max,
+        beyond: if request.saturate {
+            Beyond::Saturate
+        } else {
+            Beyond::Refuse
+        },
+    };
+    let lifetime = request.lifetime.map(|lifetime| match lifetime {
+        Lifetime::Ttl(ttl) => Lifespan::Ttl(ttl),
+        Lifetime::Session(id) => Lifespan::Session(id),
+    });
+    let key = key(&path.field("key"), request.key, limits)?;
+    let terms = AddTerms {
+        expect: condition(path, request.expect, limits)?,
+        bounds,
+        lifetime: set_lifetime(path, lifetime, request.session_create_revision)?,
+    };
+    Ok(Add {
+        key,
+        delta: request.delta,
+        terms: (terms != AddTerms::default()).then(|| Box::new(terms)),
+    })
+}
+
+fn transition_at(
+    path: &Path<'_>,
+    request: v1::TransitionRequest,
+    limits: &Limits,
+) -> Result<Transition, BadArgument> {
+    let key = key(&path.field("key"), request.key, limits)?;
+    let to = name(&path.field("to"), Reason::BadMachine, request.to)?;
+    let terms = TransitionTerms {
+        expect: condition(path, request.expect, limits)?,
+        value: match request.value {
+            None => None,
+            new_value => Some(value(&path.field("value"), new_value, limits)?),
+        },
+    };
+    let terms = (terms != TransitionTerms::default()).then(|| Box::new(terms));
+    Ok(Transition { key, to, terms })
+}
+
+fn delete_at(
+    path: &Path<'_>,
+    request: v1::DeleteRequest,
+    limits: &Limits,
+) -> Result<Delete, BadArgument> {
+    Ok(Delete {
+        key: key(&path.field("key"), request.key, limits)?,
+        expect: expect(path, request.expect, limits)?,
+    })
+}

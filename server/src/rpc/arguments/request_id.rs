@@ -1,0 +1,39 @@
+//! Request ids.
+
+use soloist::v1::error::Reason;
+
+use super::names::checked;
+use super::path::{BadArgument, Path};
+use crate::config::NAME_BYTES_MAX;
+use crate::machine::Request;
+use crate::rpc::fingerprint::fingerprint;
+
+/// Names a request by its id, if it has one. Single operations are named by the same content, alone or in a frame.
+pub(super) fn named<M: prost::Message>(
+    path: &Path<'_>,
+    id: String,
+    content: impl FnOnce() -> M,
+) -> Result<Option<Box<Request>>, BadArgument> {
+    if id.is_empty() {
+        return Ok(None);
+    }
+    request_named(path, id, &content()).map(Some)
+}
+
+/// Names a request by its id.
+pub(super) fn request_named(
+    path: &Path<'_>,
+    id: String,
+    content: &impl prost::Message,
+) -> Result<Box<Request>, BadArgument> {
+    let id = checked(
+        &path.field("request_id"),
+        Reason::BadRequestId,
+        id,
+        NAME_BYTES_MAX,
+    )?;
+    Ok(Box::new(Request {
+        id,
+        fingerprint: fingerprint(content),
+    }))
+}

@@ -1,0 +1,316 @@
+//! Decodes frames straight into operations.
+
+use prost::encoding::{DecodeContext, decode_key, skip_field};
+use prost::{DecodeError, Message as _};
+use soloist::v1;
+
+use crate::config::{Limits, NAME_BYTES_MAX};
+use crate::machine::{
+    Add, Delete, Key, Name, Operation, Read, Request, Transition, Value, Write, WriteAnswer,
+    WriteTerms,
+};
+use crate::rpc::arguments::{self, BadArgument};
+use crate::varint;
+
+/// A frame whose arguments have been checked.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Frame {
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) done: Done,
+    pub(crate) timeout: Option<std::time::Duration>,
+}
+
+/// How a frame's operations are done.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Done {
+    /// Each on its own; with the requests among them, by their places.
+    Each(Vec<(usize, Request)>),
+    /// All or none; with the request that they are.
+    All(Option<Box<Request>>),
+}
+
+/// Decodes and checks a frame.
+///
+/// # Errors
+/// The outer one if this is no frame at all, the inner one if its arguments cannot be.
+pub(crate) fn decode(
+    message: &[u8],
+    limits: &Limits,
+) -> Result<Result<Frame, BadArgument>, DecodeError> {
+    let count = match checked_count(message, limits) {
+        Ok(count) => count,
+        Err(bad) => return Ok(Err(bad)),
+    };
+    match common_frame(message, count, limits) {
+        Some(frame) => Ok(Ok(frame)),
+        None => any_frame(message, limits),
+    }
+}
+
+/// The operations of a batch, and the request that they are.
+pub(crate) type Batch = (Vec<Operation>, Option<Box<Request>>);
+
+/// Decodes and checks the operations of a batch. It comes once where frames come by the thousand, so all of it is left to
+/// the generated messages.
+///
+/// # Errors
+/// Those of [`decode`].
+pub(crate) fn decode_batch(
+    message: &[u8],
+    limits: &Limits,
+) -> Result<Result<Batch, BadArgument>, DecodeError> {
+    if let Err(bad) = checked_count(message, limits) {
+        return Ok(Err(bad));
+    }
+    let request = v1::BatchRequest::decode(message)?;
+    Ok(arguments::frame::all(
+        request.ops,
+        request.request_id,
+        limits,
+    ))
+}
+
+pub(super) fn any_frame(
+    message: &[u8],
+    limits: &Limits,
+) -> Result<Result<Frame, BadArgument>, DecodeError> {
+    let request = v1::PipelineRequest::decode(message)?;
+    let checked = || {
+        let timeout = arguments::duration::timeout(request.timeout)?;
+        let (operations, done) = if request.atomic {
+            let (operations, named) =
+                arguments::frame::all(request.ops, request.request_id, limits)?;
+            (operations, Done::All(named))
+        } else {
+            arguments::frame::no_request_id(&request.request_id)?;
+            let (operations, named) = arguments::frame::each(request.ops, limits)?;
+            (operations, Done::Each(named))
+        };
+        Ok(Frame {
+            operations,
+            done,
+            timeout,
+        })
+    };
+    Ok(checked())
+}
+
+/// A frame of `count` operations without conditions, lifetimes, request ids, timeout or anything wrong. None: perhaps a
+/// frame, but not such a one.
+pub(super) fn common_frame(message: &[u8], count: usize, limits: &Limits) -> Option<Frame> {
+    if count == 0 {
+        return None;
+    }
+    let mut operations = Vec::with_capacity(count);
+    let mut atomic = false;
+    let mut fields = Fields(message);
+    while !fields.0.is_empty() {
+        match fields.next()? {
+            (1, Field::Bytes(op)) => common_operation(op, &mut operations, limits)?,
+            (2, Field::Varint(flag)) => atomic = flag != 0,
+            _ => return None,
+        }
+    }
+    let bytes = || operations.iter().map(Operation::byte_len).sum::<usize>();
+    if atomic && bytes() > limits.max_batch_bytes {
+        return None;
+    }
+    let done = if atomic {
+        Done::All(None)
+    } else {
+        Done::Each(Vec::new())
+    };
+    Some(Frame {
+        operations,
+        done,
+        timeout: None,
+    })
+}
+
+/// How many operations a frame or batch has, as far as it can be read: field 1 of both. They are counted before they are
+/// made: an empty operation is two bytes here and a hundred in memory.
+pub(super) fn checked_count(message: &[u8], limits: &Limits) -> Result<usize, BadArgument> {
+    let mut fields = Fields(message);
+    let mut count = 0;
+    let mut rest = message;
+    while let Some((number, _)) = fields.next() {
+        count += usize::from(number == 1);
+        rest = fields.0;
+    }
+    // What is left, if anything, is not written as usual: fields of the future, or tags longer than need be.
+    // Looked at only if there is any: even the error that nothing is there would cost an allocation for each frame.
+    while !rest.is_empty() {
+        let Ok((number, wire_type)) = decode_key(&mut rest) else {
+            break;
+        };
+        count += usize::from(number == 1);
+        if skip_field(wire_type, number, &mut rest, DecodeContext::default()).is_err() {
+            break;
+        }
+    }
+    if count > limits.max_batch_ops {
+        return Err(arguments::frame::too_many_operations(count, limits));
+    }
+    Ok(count)
+}
+
+/// Reads an operation to the end of the others. Straight to its place: moving it there costs as much as reading it.
+fn common_operation(op: &[u8], operations: &mut Vec<Operation>, limits: &Limits) -> Option<()> {
+    let mut fields = Fields(op);
+    let (number, Field::Bytes(operation)) = fields.next()? else {
+        return None;
+    };
+    if !fields.0.is_empty() {
+        return None;
+    }
+    match number {
+        1 => operations.push(Operation::Read(Read {
+            key: only_key(operation, limits)?,
+            expect: None,
+        })),
+        2 => operations.push(Operation::Write(common_write(operation, limits)?)),
+        3 => operations.push(Operation::Add(common_add(operation, limits)?)),
+        4 => operations.push(Operation::Transition(common_transition(operation, limits)?)),
+        5 => operations.push(Operation::Delete(Delete {
+            key: only_key(operation, limits)?,
+            expect: None,
+        })),
+        _ => return None,
+    }
+    Some(())
+}
+
+/// The key of a message that has nothing else.
+#[inline]
+fn only_key(message: &[u8], limits: &Limits) -> Option<Key> {
+    let mut fields = Fields(message);
+    match fields.next()? {
+        (1, Field::Bytes(key)) if fields.0.is_empty() => common_key(key, limits),
+        _ => None,
+    }
+}
+
+fn common_add(add: &[u8], limits: &Limits) -> Option<Add> {
+    let (mut key, mut delta) = (None, 0);
+    let mut fields = Fields(add);
+    while !fields.0.is_empty() {
+        match fields.next()? {
+            (1, Field::Bytes(bytes)) => key = Some(common_key(bytes, limits)?),
+            (4, Field::Varint(int)) => delta = int.cast_signed(),
+            _ => return None,
+        }
+    }
+    Some(Add {
+        key: key?,
+        delta,
+        terms: None,
+    })
+}
+
+fn common_transition(transition: &[u8], limits: &Limits) -> Option<Transition> {
+    let mut fields = Fields(transition);
+    let (mut key, mut to) = (None, None);
+    while !fields.0.is_empty() {
+        match fields.next()? {
+            (1, Field::Bytes(bytes)) => key = Some(common_key(bytes, limits)?),
+            (4, Field::Bytes(bytes)) => {
+                let text = std::str::from_utf8(bytes).ok()?;
+                to = Some(
+                    arguments::names::is_name(text, NAME_BYTES_MAX).then(|| Name::from(text))?,
+                );
+            }
+            _ => return None,
+        }
+    }
+    Some(Transition {
+        key: key?,
+        to: to?,
+        terms: None,
+    })
+}
+
+fn common_write(write: &[u8], limits: &Limits) -> Option<Write> {
+    let (mut key, mut value) = (None, None);
+    let mut answer = WriteAnswer::Revisions;
+    let mut fields = Fields(write);
+    while !fields.0.is_empty() {
+        match fields.next()? {
+            (1, Field::Bytes(bytes)) => key = Some(common_key(bytes, limits)?),
+            // A second value would have to be merged with the first.
+            (4, Field::Bytes(bytes)) if value.is_none() => {
+                value = Some(common_value(bytes, limits)?);
+            }
+            (9, Field::Varint(flag)) => {
+                answer = if flag == 0 {
+                    WriteAnswer::Revisions
+                } else {
+                    WriteAnswer::Previous
+                };
+            }
+            _ => return None,
+        }
+    }
+    let terms = match answer {
+        WriteAnswer::Revisions => None,
+        WriteAnswer::Previous => Some(Box::new(WriteTerms {
+            answer,
+            ..WriteTerms::default()
+        })),
+    };
+    Some(Write {
+        key: key?,
+        value: Some(value?),
+        terms,
+    })
+}
+
+fn common_key(bytes: &[u8], limits: &Limits) -> Option<Key> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    arguments::names::is_key(text, limits).then(|| Key::from(text))
+}
+
+fn common_value(message: &[u8], limits: &Limits) -> Option<Value> {
+    let mut fields = Fields(message);
+    let value = match fields.next()? {
+        (1, Field::Varint(int)) => Value::Int(int.cast_signed()),
+        (2, Field::Bytes(text)) => Value::Text(std::str::from_utf8(text).ok()?.into()),
+        (3, Field::Bytes(bytes)) => Value::Bytes(bytes.into()),
+        _ => return None,
+    };
+    let fits = matches!(value, Value::Int(_)) || value.byte_len() <= limits.max_value_bytes;
+    (fields.0.is_empty() && fits).then_some(value)
+}
+
+/// The fields of a message, one after another.
+struct Fields<'a>(&'a [u8]);
+
+enum Field<'a> {
+    Varint(u64),
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Fields<'a> {
+    /// The next field with its number. None if there is none, or not one of these kinds. Always inlined: a call for each
+    /// field costs a tenth of a frame.
+    #[inline(always)]
+    fn next(&mut self) -> Option<(u32, Field<'a>)> {
+        let (tag, rest) = self.0.split_first()?;
+        // One byte: fields 1 to 15.
+        if *tag >= 0x80 {
+            return None;
+        }
+        self.0 = rest;
+        let number = u32::from(tag >> 3);
+        let field = match tag & 7 {
+            0 => Field::Varint(varint::take(&mut self.0)?),
+            2 => {
+                let length = usize::try_from(varint::take(&mut self.0)?).ok()?;
+                let (bytes, rest) = self.0.split_at_checked(length)?;
+                self.0 = rest;
+                Field::Bytes(bytes)
+            }
+            _ => return None,
+        };
+        (number > 0).then_some((number, field))
+    }
+}

@@ -1,0 +1,271 @@
+//! Encodes answers straight from outcomes.
+
+use prost::Message as _;
+use prost::encoding::encoded_len_varint;
+use soloist::v1;
+
+use crate::machine::{
+    AddOutcome, AllOutcome, DeleteOutcome, EachOutcome, Entry, Outcome, ReadOutcome,
+    TransitionOutcome, Value, WriteOutcome,
+};
+use crate::rpc::body::answers::Encode;
+use crate::rpc::responses;
+use crate::rpc::status::Refusal;
+use crate::varint;
+
+/// The answer to a frame.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Its operations stood alone.
+    Each(EachOutcome),
+    /// It was done as a whole.
+    All(AllOutcome),
+    /// It was refused as a whole. It names no revision: none was seen.
+    Refused(Refusal),
+}
+
+impl Encode for Answer {
+    fn encode(self, buf: &mut Vec<u8>) {
+        match self {
+            Self::Each(answer) => put_each(buf, answer),
+            Self::All(answer) => {
+                buf.reserve(room_for(answer.outcomes.len()));
+                for outcome in answer.outcomes {
+                    put_outcome(buf, &outcome);
+                }
+                put_int(buf, 3, answer.revision);
+                put_flag(buf, 4, answer.replayed);
+            }
+            Self::Refused(refusal) => {
+                let response = v1::PipelineResponse {
+                    error: Some(refusal.into_rpc_status()),
+                    ..v1::PipelineResponse::default()
+                };
+                response.encode_raw(buf);
+            }
+        }
+    }
+}
+
+fn put_each(buf: &mut Vec<u8>, answer: EachOutcome) {
+    buf.reserve(room_for(answer.results.len()));
+    for result in answer.results {
+        match result {
+            Ok(outcome) => put_outcome(buf, &outcome),
+            Err(rejection) => {
+                let error = Refusal::from(*rejection).into_rpc_status();
+                let result = v1::OpResult {
+                    result: Some(v1::op_result::Result::Error(error)),
+                };
+                prost::encoding::message::encode(1, &result, buf);
+            }
+        }
+    }
+    put_int(buf, 3, answer.revision);
+}
+
+/// About what a result with an int takes, and what stands around them.
+fn room_for(results: usize) -> usize {
+    results * 24 + 16
+}
+
+/// `PipelineResponse.results`, an `OpResult`.
+fn put_outcome(buf: &mut Vec<u8>, outcome: &Outcome) {
+    match outcome {
+        Outcome::Read(ReadOutcome { entry, revision }) => {
+            let entry = entry.as_ref().map(Shown::of);
+            let read_len = entry.as_ref().map_or(0, Shown::nested_len) + int_len(*revision);
+            put_prefix(buf, 1, nested_len(read_len));
+            put_prefix(buf, 1, read_len);
+            if let Some(entry) = entry {
+                entry.put(buf, 1);
+            }
+            put_int(buf, 2, *revision);
+        }
+        Outcome::Write(WriteOutcome {
+            revision,
+            create_revision,
+            previous,
+            replayed,
+        }) => {
+            let previous = previous.as_deref().map(Shown::of);
+            let write_len = int_len(*revision)
+                + int_len(*create_revision)
+                + flag_len(*replayed)
+                + previous.as_ref().map_or(0, Shown::nested_len);
+            put_prefix(buf, 1, nested_len(write_len));
+            put_prefix(buf, 2, write_len);
+            put_int(buf, 1, *revision);
+            put_int(buf, 2, *create_revision);
+            put_flag(buf, 3, *replayed);
+            if let Some(previous) = previous {
+                previous.put(buf, 4);
+            }
+        }
+        Outcome::Add(AddOutcome {
+            revision,
+            create_revision,
+            value,
+            applied,
+            replayed,
+        }) => {
+            let ints = [(4, *value), (5, *applied)];
+            let add_len = int_len(*revision)
+                + int_len(*create_revision)
+                + flag_len(*replayed)
+                + ints.iter().map(|(_, int)| int_len(*int)).sum::<usize>();
+            put_prefix(buf, 1, nested_len(add_len));
+            put_prefix(buf, 3, add_len);
+            put_int(buf, 1, *revision);
+            put_int(buf, 2, *create_revision);
+            put_flag(buf, 3, *replayed);
+            for (field, int) in ints {
+                put_int(buf, field, int);
+            }
+        }
+        Outcome::Transition(TransitionOutcome {
+            revision,
+            create_revision,
+            from,
+            replayed,
+        }) => {
+            let from = from.as_str();
+            let transition_len = int_len(*revision)
+                + int_len(*create_revision)
+                + flag_len(*replayed)
+                + nested_len(from.len());
+            put_prefix(buf, 1, nested_len(transition_len));
+            put_prefix(buf, 4, transition_len);
+            put_int(buf, 1, *revision);
+            put_int(buf, 2, *create_revision);
+            put_flag(buf, 3, *replayed);
+            put_prefix(buf, 4, from.len());
+            buf.extend_from_slice(from.as_bytes());
+        }
+        Outcome::Delete(DeleteOutcome {
+            revision,
+            previous,
+            replayed,
+        }) => {
+            let previous = previous.as_deref().map(Shown::of);
+            let delete_len = int_len(*revision)
+                + flag_len(*replayed)
+                + previous.as_ref().map_or(0, Shown::nested_len);
+            put_prefix(buf, 1, nested_len(delete_len));
+            put_prefix(buf, 5, delete_len);
+            put_int(buf, 1, *revision);
+            put_flag(buf, 3, *replayed);
+            if let Some(previous) = previous {
+                previous.put(buf, 4);
+            }
+        }
+    }
+}
+
+/// An `Entry` without its key, which the request names, to be put into an answer.
+enum Shown<'a> {
+    /// With a value and revisions alone. Lengths of the messages in it are worked out once, from the inside out.
+    Common {
+        entry: &'a Entry,
+        entry_len: usize,
+        value_len: usize,
+    },
+    /// With more, which is left to the generated messages.
+    Any(Box<v1::Entry>),
+}
+
+impl<'a> Shown<'a> {
+    fn of(entry: &'a Entry) -> Self {
+        if entry.attached.is_some() {
+            return Self::Any(Box::new(responses::entry(entry.clone())));
+        }
+        let value_len = match &entry.value {
+            // Set, so it is there even if it is 0.
+            Value::Int(int) => 1 + encoded_len_varint(int.cast_unsigned()),
+            Value::Text(_) | Value::Bytes(_) => nested_len(entry.value.byte_len()),
+        };
+        Self::Common {
+            entry,
+            entry_len: nested_len(value_len)
+                + int_len(entry.revision)
+                + int_len(entry.create_revision),
+            value_len,
+        }
+    }
+
+    /// What it takes with its tag and length.
+    fn nested_len(&self) -> usize {
+        match self {
+            Self::Common { entry_len, .. } => nested_len(*entry_len),
+            Self::Any(entry) => nested_len(entry.encoded_len()),
+        }
+    }
+
+    fn put(&self, buf: &mut Vec<u8>, field: u8) {
+        match self {
+            Self::Common {
+                entry,
+                entry_len,
+                value_len,
+            } => put_entry(buf, field, entry, *entry_len, *value_len),
+            Self::Any(entry) => prost::encoding::message::encode(field.into(), &**entry, buf),
+        }
+    }
+}
+
+fn put_entry(buf: &mut Vec<u8>, field: u8, entry: &Entry, entry_len: usize, value_len: usize) {
+    put_prefix(buf, field, entry_len);
+    put_prefix(buf, 2, value_len);
+    match &entry.value {
+        Value::Int(int) => {
+            buf.push(1 << 3);
+            varint::put(buf, int.cast_unsigned());
+        }
+        Value::Text(text) => {
+            put_prefix(buf, 2, text.len());
+            buf.extend_from_slice(text.as_bytes());
+        }
+        Value::Bytes(bytes) => {
+            put_prefix(buf, 3, bytes.len());
+            buf.extend_from_slice(bytes);
+        }
+    }
+    put_int(buf, 3, entry.revision);
+    put_int(buf, 4, entry.create_revision);
+}
+
+/// Tag and length of something nested.
+fn put_prefix(buf: &mut Vec<u8>, field: u8, len: usize) {
+    buf.push(field << 3 | 2);
+    varint::put(buf, len as u64);
+}
+
+/// What a nested message of `len` bytes takes with its tag and length, for fields 1 to 15.
+fn nested_len(len: usize) -> usize {
+    1 + encoded_len_varint(len as u64) + len
+}
+
+/// An int64 field, left out where it is 0.
+fn put_int(buf: &mut Vec<u8>, field: u8, int: i64) {
+    if int != 0 {
+        buf.push(field << 3);
+        varint::put(buf, int.cast_unsigned());
+    }
+}
+
+/// A bool field, left out where it is false.
+fn put_flag(buf: &mut Vec<u8>, field: u8, flag: bool) {
+    put_int(buf, field, flag.into());
+}
+
+fn flag_len(flag: bool) -> usize {
+    int_len(flag.into())
+}
+
+fn int_len(int: i64) -> usize {
+    if int == 0 {
+        0
+    } else {
+        1 + encoded_len_varint(int.cast_unsigned())
+    }
+}
