@@ -6,8 +6,20 @@
 //! response <- handler <- reply <-----+
 //! ```
 //!
-//! To follow one Write from the socket to the map and back, read `rpc/service.rs`, `owner/`, `machine/` and
-//! `rpc/status`, in this order. Imports follow the arrows: `machine` knows nothing of the owner, the owner nothing of gRPC.
+//! To follow one Write from the socket to the map and back, read in this order:
+//!
+//! 1. `rpc/router.rs`: the arm "Write" takes the message from the request's body and works out the deadline.
+//! 2. `rpc/state.rs`: `write` is the handler.
+//! 3. `rpc/arguments/operations.rs`: `write_at` checks the request and makes a `machine::Write` of it.
+//! 4. `owner/handle.rs`: `write` puts a message into the mailbox, and waits for the reply.
+//! 5. `owner/mod.rs`: the owner takes the message out of the mailbox, and calls the machine.
+//! 6. `machine/`: `write_at` checks conditions and limits, and changes the map.
+//! 7. `rpc/responses.rs`: `write_response` turns the outcome into the response.
+//!
+//! A refusal, at any of these steps, becomes a gRPC status in `rpc/status/`.
+//!
+//! Imports follow the upper arrows only: `machine` knows nothing of the owner, the owner nothing of gRPC, `rpc` nothing of
+//! sockets.
 //!
 //! ```no_run
 //! use soloist_server::{Server, config::Config};

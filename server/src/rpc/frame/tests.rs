@@ -6,7 +6,6 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-
 use prost::Message as _;
 use soloist::v1;
 

@@ -19,11 +19,12 @@ pub(crate) use limits::{message_too_large, too_many_frames};
 pub(crate) use refusal::Refusal;
 pub(crate) use requests::{unknown_encoding, unknown_method};
 
+use tonic::Status;
+
 use crate::machine::{Cause, Lost, RejectedAt, Rejection};
 use crate::owner::CallError;
 use crate::rpc::arguments::BadArgument;
 use text::Subject;
-use tonic::Status;
 
 impl From<CallError> for Refusal {
     fn from(error: CallError) -> Self {
