@@ -415,3 +415,6 @@ pub(crate) enum OutcomeKind {
     Transition = 4,
     Delete = 5,
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 mod at_rest;
 mod disk_full;
+mod format_1;
 mod power_loss;
 pub(super) mod sim_disk;
 mod workload;

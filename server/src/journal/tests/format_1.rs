@@ -1,0 +1,68 @@
+//! A data directory and a backup that an earlier server wrote, with format 1, are still read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::journal::disk::{Directory, Missing};
+use crate::journal::{backup, inspect};
+
+/// SHA-256 of the state in the directory, as the server that wrote it computed it.
+const DIGEST: &str = "5f841b4910bd12963236ad751b726f63468595781d61cf87e45051b8761d07bb";
+
+fn fixture(name: &str) -> PathBuf {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/src/journal/tests/format_1");
+    Path::new(fixtures).join(name)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Opens the store in a directory, closes it, and returns what was in it.
+fn everything_in(path: &Path) -> Everything {
+    let directory = Directory::take(path, Missing::Refuse).unwrap();
+    let opened = recovery::open(Arc::new(directory), options(Durability::Sync));
+    let mut opened = opened.unwrap();
+    let everything = Everything::of(&mut opened.machine);
+    drop(opened.journal);
+    opened.persister.join().unwrap();
+    everything
+}
+
+#[test]
+fn a_directory_and_a_backup_of_format_1_are_read() {
+    let dir = TempDir::new().unwrap();
+    let directory = dir.path().join("data");
+    fs::create_dir(&directory).unwrap();
+    for file in fs::read_dir(fixture("directory")).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), directory.join(file.file_name())).unwrap();
+    }
+    let limits = Limits::DEFAULT.store_limits();
+    let summary = inspect::verify(&directory, &limits).unwrap();
+    assert_eq!(summary.snapshots, [(141, 149), (165, 175)]);
+    // Records 170 to 172 are in `tail` alone.
+    assert_eq!(summary.records, Some((142, 172)));
+    assert_eq!(summary.revision, 183);
+    let digests: Vec<String> = summary.ways.iter().map(|(_, digest)| hex(digest)).collect();
+    assert_eq!(digests, [DIGEST, DIGEST]);
+    let everything = everything_in(&directory);
+    assert_eq!(
+        (
+            everything.machines.len(),
+            everything.sessions.len(),
+            everything.entries.len(),
+            everything.answered.len()
+        ),
+        (1, 1, 8, 43)
+    );
+
+    let restored = dir.path().join("restored");
+    let backup = fixture("backup");
+    let (backup, _) = backup::restore(&backup, &restored, &limits, Time::MIN, "other").unwrap();
+    assert_eq!(backup.key_count, 8);
+    assert_eq!(everything_in(&restored), everything);
+}
