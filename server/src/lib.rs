@@ -37,6 +37,8 @@
 pub mod bench;
 pub mod commands;
 pub mod config;
+#[cfg(test)]
+mod durability_tests;
 mod ids;
 mod journal;
 pub mod machine;

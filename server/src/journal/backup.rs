@@ -8,10 +8,13 @@ use std::path::Path;
 
 use prost::bytes::Bytes;
 
-use super::disk::{self, Directory, FileName, Missing};
+use super::create::create;
+use super::directory::{Directory, Missing};
+use super::disk;
+use super::error::OpenError;
+use super::file_name::FileName;
 use super::pages::{PageReader, PageWriter, Restored};
 use super::stored::{self, Damaged, Head};
-use super::{OpenError, recovery};
 use crate::config::REVISIONS_SKIPPED_UNSYNCED;
 use crate::machine::{CopyHead, CopySlice, Revision, StateMachine, StoreLimits, Time};
 
@@ -164,6 +167,6 @@ pub(crate) fn restore(
     let machine = &mut restored.machine;
     machine.restore_revision_floor(revision);
     let time = stored::time(restored.head.time).max(now);
-    recovery::initialize(&directory, machine, time, store_id)?;
+    create(&directory, machine, time, store_id)?;
     Ok((backup, revision))
 }

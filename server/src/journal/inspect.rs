@@ -4,11 +4,13 @@ use std::path::Path;
 
 use prost::bytes::Bytes;
 
-use super::OpenError;
-use super::disk::{Directory, Missing};
-use super::log::{self, Log};
+use super::directory::{Directory, Missing};
+use super::error::OpenError;
+use super::log::Log;
 use super::pages::digest_of;
-use super::recovery::{self, FromBase, Look};
+use super::record;
+use super::recover::{Recovered, recover};
+use super::replay::{Replay, ReplaySource};
 use super::stored;
 use crate::config::TAIL_BYTES;
 use crate::machine::{
@@ -42,9 +44,9 @@ pub(crate) struct Summary {
     pub(crate) spared: Option<String>,
 }
 
-fn look(path: &Path, limits: &StoreLimits) -> Result<(Directory, Look), OpenError> {
+fn look(path: &Path, limits: &StoreLimits) -> Result<(Directory, Recovered), OpenError> {
     let directory = Directory::take(path, Missing::Refuse)?;
-    let look = recovery::look(&directory, limits, TAIL_BYTES)?;
+    let look = recover(&directory, limits, TAIL_BYTES)?;
     if let Some(what) = look.loss {
         return Err(OpenError::Lost {
             what,
@@ -68,22 +70,28 @@ pub(crate) fn verify(path: &Path, limits: &StoreLimits) -> Result<Summary, OpenE
     let (log, meta) = (look.log.expect("no loss"), look.meta.expect("no loss"));
     let mut ways: Vec<(String, Bytes)> = Vec::new();
     let mut unreadable = look.spared;
-    for base in recovery::bases(&meta, &log)? {
+    let source = ReplaySource {
+        disk: &directory,
+        limits,
+        log: &log,
+        meta: &meta,
+    };
+    for base in source.bases()? {
         let name = match base {
             Some(base) => format!("snapshot of record {}", base.seq),
             None => "the first record".into(),
         };
-        match recovery::from_base(&directory, limits, &log, base, &meta, u64::MAX)? {
-            FromBase::Read(read) if read.loss.is_some() => {
+        match source.replay(base, u64::MAX)? {
+            Replay::Done(read) if read.loss.is_some() => {
                 return Err(bad(read.loss.unwrap_or_default()));
             }
-            FromBase::Read(mut read) => {
+            Replay::Done(mut read) => {
                 ways.push((name, digest_of(&mut read.machine)));
             }
-            FromBase::Unreadable(what) => {
+            Replay::Unreadable(what) => {
                 unreadable.get_or_insert(what);
             }
-            FromBase::Unfit { seq } => {
+            Replay::Unfit { seq } => {
                 return Err(bad(format!("record {seq} does not fit what was before it")));
             }
         }
@@ -162,7 +170,7 @@ pub(crate) fn records(
     let log = look.log.expect("no loss");
     let mut damaged = None;
     log.records_after(0, |seq, bytes| {
-        let record = log::decode_alone(seq, bytes).and_then(|(record, _)| {
+        let record = record::decode_alone(seq, bytes).and_then(|(record, _)| {
             Ok(LoggedRecord {
                 seq,
                 epoch: record.epoch,

@@ -1,21 +1,19 @@
 //! The log: one record a commit, in order, each with the checksum of the one before. The newest are in the
-//! [tail](super::tail), those before them in the engine's table; who reads the log sees one after the other.
+//! [tail](super::wal), those before them in the engine's table; who reads the log sees one after the other.
 
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-
-use bytes::Bytes;
 use prost::Message as _;
 use redb::{
-    AccessGuard, Database, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend,
-    StorageError, Table, TableDefinition, TableError,
+    AccessGuard, Database, Durability, ReadableDatabase as _, ReadableTable as _, StorageError,
+    Table, TableDefinition, TableError,
 };
 
-use super::disk::{Disk, FileName, Shared};
-use super::stored::{Damaged, FORMAT, Meta, Record};
-use super::tail::{Appended, Harm, Tail};
-use super::{Fault, Position};
+use super::disk::Disk;
+use super::engine::{guarded, open};
+use super::error::Fault;
+use super::file_name::FileName;
+use super::record::{Encoded, seal, unseal};
+use super::stored::{Damaged, FORMAT, Meta, unknown_format};
+use super::wal::{Appended, Harm, Tail};
 use crate::mutants::mutant;
 
 /// By sequence number: the record, encoded, and its checksum.
@@ -24,105 +22,9 @@ const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records")
 /// One line: what is known of the store as a whole, encoded, and its checksum.
 const META: TableDefinition<'_, (), &[u8]> = TableDefinition::new("meta");
 
-/// Memory that the engine may use for pages of one file. Records are written once, and read at a start.
-const CACHE_BYTES: usize = 16 << 20;
-
 /// Most records that are taken away in one transaction, so that it takes hardly longer for it. Or twice as many as it
 /// adds: so the log gets shorter under any load.
 const PRUNE_RECORDS_MAX: u64 = 256;
-
-/// What the first record follows.
-pub(crate) const START: Position = Position { seq: 0, crc: 0 };
-
-/// Appends a checksum over `before` and what is there.
-pub(crate) fn seal(bytes: &mut Vec<u8>, before: u32) -> u32 {
-    let crc = crc32c::crc32c_append(before, bytes);
-    bytes.extend_from_slice(&crc.to_le_bytes());
-    crc
-}
-
-/// Takes the checksum off again.
-pub(crate) fn unseal(bytes: &[u8], before: u32) -> Result<(&[u8], u32), Damaged> {
-    let Some((bytes, crc)) = bytes.split_last_chunk() else {
-        return Err(Damaged("it is too short".into()));
-    };
-    let crc = u32::from_le_bytes(*crc);
-    let actual = crc32c::crc32c_append(before, bytes);
-    if crc != actual && !mutant("no-checksum") {
-        return Err(Damaged(format!(
-            "its checksum is {actual:08x}, and should be {crc:08x}"
-        )));
-    }
-    Ok((bytes, crc))
-}
-
-/// A record, encoded. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(crate) struct Encoded {
-    pub(crate) position: Position,
-    pub(crate) bytes: Bytes,
-}
-
-impl Encoded {
-    /// Encodes a record that comes after `last`.
-    pub(crate) fn of(record: &Record, last: Position) -> Self {
-        debug_assert_eq!(record.seq, last.seq + 1);
-        let mut bytes = Vec::with_capacity(record.encoded_len() + size_of::<u32>());
-        record
-            .encode(&mut bytes)
-            .expect("a vector has room for everything");
-        // The checksum before is a field of the record.
-        let crc = seal(&mut bytes, 0);
-        let position = Position {
-            seq: record.seq,
-            crc,
-        };
-        Self {
-            position,
-            bytes: bytes.into(),
-        }
-    }
-}
-
-/// Reads a record that comes after `last`.
-pub(crate) fn decode(
-    seq: u64,
-    bytes: &[u8],
-    last: Position,
-) -> Result<(Record, Position), Damaged> {
-    let (record, position) = decode_alone(seq, bytes)?;
-    if record.previous_crc != last.crc && !mutant("no-chain") {
-        return Err(Damaged(format!(
-            "it follows a record with the checksum {:08x}, and the one before it has {:08x}",
-            record.previous_crc, last.crc
-        )));
-    }
-    Ok((record, position))
-}
-
-/// Reads a record, whatever comes before it.
-pub(crate) fn decode_alone(seq: u64, bytes: &[u8]) -> Result<(Record, Position), Damaged> {
-    let (record, position) = decode_any(bytes)?;
-    if record.seq != seq {
-        return Err(Damaged(format!("it is record {}", record.seq)));
-    }
-    Ok((record, position))
-}
-
-/// Reads a record, whichever it is.
-pub(super) fn decode_any(bytes: &[u8]) -> Result<(Record, Position), Damaged> {
-    let (bytes, crc) = unseal(bytes, 0)?;
-    let record = Record::decode(bytes)?;
-    if record.format != FORMAT {
-        return Err(Damaged(unknown_format(record.format)));
-    }
-    let seq = record.seq;
-    Ok((record, Position { seq, crc }))
-}
-
-pub(crate) fn unknown_format(format: u32) -> String {
-    format!("its format is {format}, and this server knows {FORMAT} alone")
-}
 
 /// Whether a record is on disk when it is appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -383,112 +285,12 @@ fn show_each<'a>(
     Ok(true)
 }
 
-/// Opens a file of the engine, and has it checked.
-pub(crate) fn open(disk: &dyn Disk, name: FileName) -> Result<Database, Fault> {
-    let file = disk.open(name).map_err(|error| Fault::io(name, error))?;
-    open_file(file, name)
-}
-
-pub(crate) fn open_file(file: Arc<dyn StorageBackend>, name: FileName) -> Result<Database, Fault> {
-    let noted = Arc::new(LastRead::new(file));
-    let opened = guarded(name, || {
-        let mut builder = Database::builder();
-        builder
-            .set_cache_size(CACHE_BYTES)
-            .set_check_integrity_on_open(true);
-        Ok(builder.create_with_backend(Shared(noted.clone()))?)
-    });
-    opened.map_err(|fault| match fault {
-        Fault::Damaged { file, what, .. } => Fault::Damaged {
-            file,
-            at: format!("near byte {}", noted.offset()),
-            what,
-        },
-        other => other,
-    })
-}
-
-/// A file that knows where it was read last: what damage is blamed on.
-#[derive(Debug)]
-struct LastRead {
-    file: Arc<dyn StorageBackend>,
-    offset: std::sync::atomic::AtomicU64,
-}
-
-impl LastRead {
-    fn new(file: Arc<dyn StorageBackend>) -> Self {
-        Self {
-            file,
-            offset: 0.into(),
-        }
-    }
-
-    fn offset(&self) -> u64 {
-        self.offset.load(std::sync::atomic::Ordering::Relaxed)
-    }
-}
-
-impl StorageBackend for LastRead {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.offset
-            .store(offset, std::sync::atomic::Ordering::Relaxed);
-        self.file.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.file.write(offset, data)
-    }
-}
-
-/// Does something with the engine. On damaged files it may panic where it should return an error.
-pub(crate) fn guarded<T>(
-    name: FileName,
-    work: impl FnOnce() -> Result<T, redb::Error>,
-) -> Result<T, Fault> {
-    let damaged = |what: String| Fault::damaged(name, "in the storage engine", what);
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(done)) => Ok(done),
-        // So it calls a file that is none of its own, or ends too early.
-        Ok(Err(redb::Error::Io(error)))
-            if matches!(
-                error.kind(),
-                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
-            ) =>
-        {
-            Err(damaged(error.to_string()))
-        }
-        Ok(Err(redb::Error::Io(error))) => Err(Fault::io(name, error)),
-        Ok(Err(error @ redb::Error::PreviousIo)) => Err(Fault::io(name, io::Error::other(error))),
-        Ok(Err(error)) => Err(damaged(error.to_string())),
-        Err(panic) => {
-            let what = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(damaged(format!(
-                "it gave up: {}",
-                what.unwrap_or("without a word")
-            )))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::tests::sim_disk::SimDisk;
+    use crate::journal::record::{Position, START};
+    use crate::journal::sim_disk::SimDisk;
+    use crate::journal::stored::Record;
 
     fn record(seq: u64, previous: Position) -> Encoded {
         let record = Record {
@@ -501,41 +303,6 @@ mod tests {
             effects: Vec::new(),
         };
         Encoded::of(&record, previous)
-    }
-
-    #[test]
-    fn a_record_is_read_as_it_was_written() {
-        let first = record(1, START);
-        let second = record(2, first.position);
-        let (read, position) = decode(2, &second.bytes, first.position).unwrap();
-        assert_eq!((read.revision, position), (7, second.position));
-        assert!(decode(3, &second.bytes, first.position).is_err());
-    }
-
-    #[test]
-    fn every_flipped_bit_is_found() {
-        let first = record(1, START);
-        for bit in 0..first.bytes.len() * 8 {
-            let mut bytes = first.bytes.to_vec();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            let Damaged(what) = decode_alone(1, &bytes).unwrap_err();
-            assert!(what.contains("checksum"), "bit {bit}: {what}");
-        }
-        for len in 0..first.bytes.len() {
-            assert!(decode_alone(1, &first.bytes[..len]).is_err(), "{len} bytes");
-        }
-    }
-
-    #[test]
-    fn a_record_of_another_past_is_refused() {
-        let first = record(1, START);
-        let other = Position {
-            crc: first.position.crc ^ 1,
-            ..first.position
-        };
-        let second = record(2, other);
-        let Damaged(what) = decode(2, &second.bytes, first.position).unwrap_err();
-        assert!(what.contains("follows"), "{what}");
     }
 
     #[test]
@@ -580,17 +347,5 @@ mod tests {
         assert_eq!(seen, [count, count + 1, count + 1]);
         assert_eq!(log.file_of(count), "log.redb");
         assert_eq!(log.file_of(count + 1), "tail");
-    }
-
-    #[test]
-    fn another_format_is_named() {
-        let mut bytes = Record {
-            format: FORMAT + 1,
-            ..Record::default()
-        }
-        .encode_to_vec();
-        seal(&mut bytes, 0);
-        let Damaged(what) = decode_alone(0, &bytes).unwrap_err();
-        assert!(what.contains("format is 2"), "{what}");
     }
 }

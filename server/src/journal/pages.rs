@@ -7,8 +7,8 @@ use prost::Message as _;
 use prost::bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use super::log::{seal, unknown_format, unseal};
-use super::stored::{self, Damaged, End, FORMAT, Head, KeyedEntry, Page};
+use super::record::{seal, unseal};
+use super::stored::{self, Damaged, End, FORMAT, Head, KeyedEntry, Page, unknown_format};
 use crate::config::{COPY_ENTRIES_MAX, COPY_SLICE_BYTES};
 use crate::machine::{
     Answered, CopyHead, CopySlice, Entry, Key, Machine, OpenedSession, StateMachine, Time,

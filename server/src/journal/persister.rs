@@ -1,7 +1,6 @@
-//! The thread that writes the log, and the one that writes a snapshot beside it.
+//! The thread that writes the log.
 
 use std::convert::Infallible;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
@@ -10,13 +9,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc as tokio_mpsc;
 use tracing::{debug, error, info, warn};
 
-use super::disk::{self, Disk, FileName, Slot};
-use super::log::{Encoded, Log, Sync};
-use super::snapshot::SnapshotWriter;
-use super::stored::{self, FORMAT, Head, Meta, Record, SnapshotMeta};
-use super::tail::Harm;
+use super::disk::{self, Disk};
+use super::error::Fault;
+use super::file_name::{FileName, Slot};
+use super::interface::{Answers, Command, Event, Journal, QUEUE, Segment, Space};
+use super::log::{Log, Sync};
+use super::record::{Encoded, Position};
+use super::snapshot::NewSnapshot;
+use super::snapshotter::Snapshotter;
+use super::stored::{self, FORMAT, Head, Meta, Record};
+use super::wal::Harm;
 use super::watermark::Watermark;
-use super::{Answers, Command, Event, Fault, Journal, PageWriter, Position, QUEUE, Segment, Space};
 use crate::config::{Durability, SPACE_INTERVAL};
 use crate::machine::{CopyHead, CopySlice, Time};
 use crate::mutants::mutant;
@@ -27,20 +30,6 @@ const FULL_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// How long nothing may happen before the log is shortened.
 const PRUNE_PAUSE: Duration = Duration::from_millis(10);
-
-/// How many times as long as it has written a snapshot's thread pauses, so that commits of the log find the disk free
-/// most of the time; and how long at most, so that the snapshot of a slow disk ends before the next is due.
-const SNAPSHOT_PAUSE: u32 = 3;
-const SNAPSHOT_PAUSE_MAX: Duration = Duration::from_millis(50);
-
-/// A snapshot that was written.
-#[derive(Debug)]
-pub(crate) struct NewSnapshot {
-    meta: SnapshotMeta,
-    bytes: u64,
-    key_count: u64,
-    took: Duration,
-}
 
 /// What the log's thread has.
 #[derive(Debug)]
@@ -399,27 +388,16 @@ impl Writing {
         };
         let last = self.of.meta.snapshots.last();
         let slot = last.map_or(Slot::A, |last| Slot::of_number(last.slot).other());
-        let (disk, events) = (self.of.disk.clone(), self.events.clone());
-        let writing = move || {
-            let write = || write_snapshot(&*disk, slot, stored_head, &head, &slices, &events);
-            let written = catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|_| {
-                let name = FileName::Snapshot(slot);
-                Err(Fault::damaged(name, "in memory", "its thread gave up"))
-            });
-            if !matches!(written, Ok(Some(_))) {
-                // Half of it is of no use, and takes space.
-                let file = disk.open(FileName::Snapshot(slot));
-                let _ = file.and_then(|file| file.set_len(0));
-            }
-            if let Some(written) = written.transpose() {
-                // An error means that nobody needs it any more.
-                let _ = done.send(Command::SnapshotDone(written));
-            }
+        let snapshotter = Snapshotter {
+            disk: self.of.disk.clone(),
+            slot,
+            head: stored_head,
+            copy: head,
+            slices,
+            events: self.events.clone(),
+            done,
         };
-        let thread = thread::Builder::new()
-            .name("snapshot".into())
-            .spawn(writing);
-        match thread {
+        match snapshotter.start() {
             Ok(thread) => {
                 self.snapshot = Some(thread);
                 Ok(())
@@ -453,47 +431,4 @@ impl Writing {
         self.tell(Event::SnapshotEnded { made });
         Ok(())
     }
-}
-
-/// Writes a snapshot of the slices that come. None if they end too early: the owner is gone, or has given it up.
-fn write_snapshot(
-    disk: &dyn Disk,
-    slot: Slot,
-    head: Head,
-    copy: &CopyHead,
-    slices: &Receiver<CopySlice>,
-    events: &tokio_mpsc::Sender<Event>,
-) -> Result<Option<NewSnapshot>, Fault> {
-    let began = Instant::now();
-    let (seq, revision) = (head.seq, head.revision);
-    let mut file = SnapshotWriter::create(disk, slot)?;
-    let mut pages = PageWriter::new(head, copy);
-    let (digest, key_count) = loop {
-        if events.blocking_send(Event::NextSlice).is_err() {
-            return Ok(None);
-        }
-        let Ok(slice) = slices.recv() else {
-            return Ok(None);
-        };
-        let end = pages.slice(&slice);
-        let writing = Instant::now();
-        file.pages(pages.take())?;
-        // The disk and the core are the log's, too.
-        thread::sleep((SNAPSHOT_PAUSE * writing.elapsed()).min(SNAPSHOT_PAUSE_MAX));
-        if let Some(end) = end {
-            break end;
-        }
-    };
-    let bytes = file.end()?;
-    Ok(Some(NewSnapshot {
-        meta: SnapshotMeta {
-            slot: slot.number(),
-            seq,
-            revision,
-            digest,
-        },
-        bytes,
-        key_count,
-        took: began.elapsed(),
-    }))
 }

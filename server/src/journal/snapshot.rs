@@ -1,14 +1,16 @@
 //! A snapshot file: the pages of a copy, in the storage engine.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
-use super::Fault;
-use super::disk::{Disk, FileName, Slot};
-use super::log::{guarded, open, open_file};
+use super::disk::Disk;
+use super::engine::{guarded, open, open_file};
+use super::error::Fault;
+use super::file_name::{FileName, Slot};
 use super::pages::{PageReader, Restored};
-use super::stored::Damaged;
+use super::stored::{Damaged, SnapshotMeta};
 use crate::machine::StateMachine;
 
 /// By number, from 0: a page, encoded, and its checksum.
@@ -24,6 +26,15 @@ enum Part {
     /// The file is of no use before its last part: nothing has to be told after a crash, so one phase is enough.
     Middle,
     Last,
+}
+
+/// A snapshot that was written.
+#[derive(Debug)]
+pub(crate) struct NewSnapshot {
+    pub(super) meta: SnapshotMeta,
+    pub(super) bytes: u64,
+    pub(super) key_count: u64,
+    pub(super) took: Duration,
 }
 
 /// Writes a snapshot.

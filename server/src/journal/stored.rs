@@ -17,6 +17,10 @@ pub(crate) use convert::{nanos, time};
 /// Of everything that is kept here. One that is not known is refused.
 pub(crate) const FORMAT: u32 = 1;
 
+pub(crate) fn unknown_format(format: u32) -> String {
+    format!("its format is {format}, and this server knows {FORMAT} alone")
+}
+
 /// What cannot have been written by a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Damaged(pub(crate) String);

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use redb::StorageBackend;
 
-use super::Fault;
-use super::disk::{Disk, FileName};
+use super::disk::Disk;
+use super::error::Fault;
+use super::file_name::FileName;
 
 const MAGIC: [u8; 8] = *b"soloist\x01";
 const LEN: usize = 24;

@@ -1,9 +1,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::journal::log::START;
+use crate::journal::record::{START, seal};
+use crate::journal::sim_disk::SimDisk;
 use crate::journal::stored::{FORMAT, Record};
-use crate::journal::tests::sim_disk::SimDisk;
 
 const LEN_MAX: u64 = 10 * PAGE as u64;
 
@@ -26,7 +26,7 @@ fn record(last: Position, len: usize) -> Encoded {
         bytes.extend([0xfa, 0x01]);
         prost::encoding::encode_varint(len as u64, &mut bytes);
         bytes.resize(bytes.len() + len, 7);
-        encoded.position.crc = log::seal(&mut bytes, 0);
+        encoded.position.crc = seal(&mut bytes, 0);
         encoded.bytes = bytes.into();
     }
     encoded
@@ -190,7 +190,7 @@ fn no_value_passes_for_a_frame() {
         frame.extend(crc(&forged.bytes).to_le_bytes());
         frame.extend(&*forged.bytes);
         value[at..at + frame.len()].copy_from_slice(&frame);
-        let crc = log::seal(&mut value, 0);
+        let crc = seal(&mut value, 0);
         let carrier = Encoded {
             position: Position { seq: 2, crc },
             bytes: value.into(),
@@ -245,7 +245,7 @@ fn another_format_is_not_taken_for_torn() {
         seq: 1,
         ..Record::default()
     });
-    let crc = log::seal(&mut bytes, 0);
+    let crc = seal(&mut bytes, 0);
     let record = Encoded {
         position: Position { seq: 1, crc },
         bytes: bytes.into(),

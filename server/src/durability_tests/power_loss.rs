@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::journal::disk::{FileName, Slot};
+use crate::journal::{FileName, Slot};
 use crate::machine::Revision;
 
 /// When changes are answered.

@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
-use crate::journal::disk::{FileName, Slot};
+use crate::journal::{FileName, Slot};
 
 /// A store with two snapshots and records after them, and what is in it.
 fn store(seed: u64, ends: End) -> (SimDisk, Everything) {

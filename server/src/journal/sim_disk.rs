@@ -9,12 +9,13 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use redb::StorageBackend;
 
-use crate::journal::disk::{Disk, FileName};
+use super::disk::Disk;
+use super::file_name::FileName;
 
 const SECTOR: usize = 512;
 
 #[derive(Clone, Debug)]
-pub(in crate::journal) struct SimDisk(Arc<Mutex<Sim>>);
+pub(crate) struct SimDisk(Arc<Mutex<Sim>>);
 
 #[derive(Debug)]
 struct Sim {
@@ -76,7 +77,7 @@ fn died() -> io::Error {
 }
 
 impl SimDisk {
-    pub(in crate::journal) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let survival = [0.0, 0.1, 0.5, 0.9, 1.0][rng.random_range(0..5)];
         let unit = match rng.random() {
@@ -101,30 +102,30 @@ impl SimDisk {
     }
 
     /// It dies after so many more calls.
-    pub(in crate::journal) fn die_after(&self, calls: u64) {
+    pub(crate) fn die_after(&self, calls: u64) {
         self.sim().calls_left = calls;
     }
 
-    pub(in crate::journal) fn is_dead(&self) -> bool {
+    pub(crate) fn is_dead(&self) -> bool {
         self.sim().dead
     }
 
     /// From here on, syncs do nothing.
-    pub(in crate::journal) fn lie(&self) {
+    pub(crate) fn lie(&self) {
         self.sim().lies = true;
     }
 
-    pub(in crate::journal) fn set_room(&self, room: u64) {
+    pub(crate) fn set_room(&self, room: u64) {
         self.sim().room = room;
     }
 
-    pub(in crate::journal) fn used(&self) -> u64 {
+    pub(crate) fn used(&self) -> u64 {
         let used = |content: &Content| content.present.len() as u64;
         self.sim().files.values().map(used).sum()
     }
 
     /// The power comes back: what is there is what was kept.
-    pub(in crate::journal) fn power_on(&self) {
+    pub(crate) fn power_on(&self) {
         let mut sim = self.sim();
         let Sim {
             files,
@@ -142,12 +143,12 @@ impl SimDisk {
     }
 
     /// The process is killed: everything that it wrote stays.
-    pub(in crate::journal) fn process_killed(&self) {
+    pub(crate) fn process_killed(&self) {
         self.sim().generation += 1;
     }
 
     /// Changes what is in a file while nobody has it open.
-    pub(in crate::journal) fn tamper(&self, name: FileName, change: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn tamper(&self, name: FileName, change: impl FnOnce(&mut Vec<u8>)) {
         let mut sim = self.sim();
         let content = sim.files.entry(name).or_default();
         change(&mut content.present);
@@ -155,7 +156,7 @@ impl SimDisk {
         content.pending.clear();
     }
 
-    pub(in crate::journal) fn len(&self, name: FileName) -> usize {
+    pub(crate) fn len(&self, name: FileName) -> usize {
         let sim = self.sim();
         sim.files
             .get(&name)
@@ -163,14 +164,14 @@ impl SimDisk {
     }
 
     /// What a file has, as it is read.
-    pub(in crate::journal) fn bytes(&self, name: FileName) -> Vec<u8> {
+    pub(crate) fn bytes(&self, name: FileName) -> Vec<u8> {
         let sim = self.sim();
         let content = sim.files.get(&name);
         content.map_or_else(Vec::new, |content| content.present.clone())
     }
 
     /// Another disk with the same on it.
-    pub(in crate::journal) fn copied(&self, seed: u64) -> Self {
+    pub(crate) fn copied(&self, seed: u64) -> Self {
         let copy = Self::new(seed);
         copy.sim().files = self.sim().files.clone();
         copy

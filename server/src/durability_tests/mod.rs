@@ -1,10 +1,9 @@
-//! The journal on a disk that loses power, fills up, and rots.
+//! Owner and journal on a disk that loses power, fills up, and rots.
 
 mod at_rest;
 mod disk_full;
 mod format_1;
 mod power_loss;
-pub(super) mod sim_disk;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -14,15 +13,13 @@ use std::time::Duration;
 
 use tokio::runtime::{self, Runtime};
 
-use super::recovery::{self, Opened, Options};
-use super::{Event, OpenError};
 use crate::config::{Durability, Limits};
+use crate::journal::{self, Event, OpenError, Opened, Options, SimDisk};
 use crate::machine::{
     Answered, CopyHead, CopySlice, Entry, Key, Machine, OpenedSession, StateMachine, Time,
 };
 use crate::owner::{Answer, CallError, Kept};
 
-use sim_disk::SimDisk;
 use workload::Workload;
 
 /// Everything that must be there again.
@@ -115,7 +112,7 @@ impl Node {
             journal,
             persister,
             ..
-        } = recovery::open(Arc::new(disk.clone()), options)?;
+        } = journal::open(Arc::new(disk.clone()), options)?;
         let opened_at = journal.seq;
         let kept = Kept::new(journal, &mut machine);
         Ok(Self {

@@ -17,10 +17,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use redb::StorageBackend;
 
-use super::disk::{Disk, FileName};
-use super::log::{self, Encoded};
+use super::disk::Disk;
+use super::error::Fault;
+use super::file_name::FileName;
+use super::record::{Encoded, Position, decode_any};
 use super::stored::Damaged;
-use super::{Fault, Position};
 use crate::mutants::mutant;
 
 /// What is written and torn as a whole, at the least: that of most systems, and a multiple of every disk's sector.
@@ -309,7 +310,7 @@ impl Found {
         };
         let mut last: Option<Position> = None;
         while let Some(frame) = frame_at(file, found.end, salt) {
-            let (record, position) = match log::decode_any(&frame) {
+            let (record, position) = match decode_any(&frame) {
                 Ok(decoded) => decoded,
                 Err(Damaged(what)) => {
                     // Its checksum is right, so that it was written like this.
@@ -347,7 +348,7 @@ impl Found {
             let Some(frame) = frame_at(file, at, salt) else {
                 continue;
             };
-            let what = match log::decode_any(&frame) {
+            let what = match decode_any(&frame) {
                 // Of an earlier lap.
                 Ok((record, _)) if record.seq <= last => continue,
                 Ok((record, _)) => format!("record {}", record.seq),

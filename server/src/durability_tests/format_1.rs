@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::*;
-use crate::journal::disk::{Directory, Missing};
-use crate::journal::{backup, inspect};
+use crate::journal::{Directory, Missing, backup, inspect};
 
 /// SHA-256 of the state in the directory, as the server that wrote it computed it.
 const DIGEST: &str = "5f841b4910bd12963236ad751b726f63468595781d61cf87e45051b8761d07bb";
 
 fn fixture(name: &str) -> PathBuf {
-    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/src/journal/tests/format_1");
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/src/durability_tests/format_1");
     Path::new(fixtures).join(name)
 }
 
@@ -24,7 +23,7 @@ fn hex(bytes: &[u8]) -> String {
 /// Opens the store in a directory, closes it, and returns what was in it.
 fn everything_in(path: &Path) -> Everything {
     let directory = Directory::take(path, Missing::Refuse).unwrap();
-    let opened = recovery::open(Arc::new(directory), options(Durability::Sync));
+    let opened = journal::open(Arc::new(directory), options(Durability::Sync));
     let mut opened = opened.unwrap();
     let everything = Everything::of(&mut opened.machine);
     drop(opened.journal);

@@ -1,0 +1,48 @@
+//! Makes a store of a state.
+
+use super::disk::Disk;
+use super::error::OpenError;
+use super::file_name::Slot;
+use super::log::Log;
+use super::pages::write_all;
+use super::record::START;
+use super::snapshot::SnapshotWriter;
+use super::stored::{self, FORMAT, Head, Meta, SnapshotMeta};
+use super::watermark::Watermark;
+use crate::config::{Durability, TAIL_BYTES};
+use crate::machine::{StateMachine, Time};
+
+/// Makes a store on an empty disk, of a state.
+pub(super) fn create(
+    disk: &dyn Disk,
+    machine: &mut StateMachine,
+    time: Time,
+    store_id: &str,
+) -> Result<(), OpenError> {
+    let mut writer = SnapshotWriter::create(disk, Slot::A)?;
+    let revision = machine.revision();
+    let head = Head::of(store_id, revision, time);
+    let digest = write_all(machine, head, |page| writer.pages(vec![page]))?;
+    writer.end()?;
+    let meta = Meta {
+        format: FORMAT,
+        store_id: store_id.into(),
+        epoch: 0,
+        closed: true,
+        used_revision: revision,
+        time: stored::nanos(time),
+        snapshots: vec![SnapshotMeta {
+            slot: Slot::A.number(),
+            seq: START.seq,
+            revision,
+            digest,
+        }],
+        durability: Durability::Sync.to_string(),
+    };
+    let mut log = Log::open(disk, TAIL_BYTES)?;
+    log.set_meta(&meta)?;
+    let watermark = Watermark::open(disk)?;
+    watermark.set(START.seq);
+    watermark.sync()?;
+    Ok(())
+}

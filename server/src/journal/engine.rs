@@ -1,0 +1,107 @@
+//! The storage engine, redb: opens its files, and turns its errors and panics into ours.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use redb::{Database, StorageBackend};
+
+use super::disk::Disk;
+use super::error::Fault;
+use super::file_name::FileName;
+
+/// Memory that the engine may use for pages of one file. Records are written once, and read at a start.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// Opens a file of the engine, and has it checked.
+pub(crate) fn open(disk: &dyn Disk, name: FileName) -> Result<Database, Fault> {
+    let file = disk.open(name).map_err(|error| Fault::io(name, error))?;
+    open_file(file, name)
+}
+
+pub(crate) fn open_file(file: Arc<dyn StorageBackend>, name: FileName) -> Result<Database, Fault> {
+    let last_read = Arc::new(AtomicU64::new(0));
+    let noting = LastRead {
+        file,
+        offset: Arc::clone(&last_read),
+    };
+    let opened = guarded(name, || {
+        let mut builder = Database::builder();
+        builder
+            .set_cache_size(CACHE_BYTES)
+            .set_check_integrity_on_open(true);
+        Ok(builder.create_with_backend(noting)?)
+    });
+    opened.map_err(|fault| match fault {
+        Fault::Damaged { file, what, .. } => Fault::Damaged {
+            file,
+            at: format!("near byte {}", last_read.load(Ordering::Relaxed)),
+            what,
+        },
+        other => other,
+    })
+}
+
+/// A file that knows where it was read last: what damage is blamed on.
+#[derive(Debug)]
+struct LastRead {
+    file: Arc<dyn StorageBackend>,
+    offset: Arc<AtomicU64>,
+}
+
+impl StorageBackend for LastRead {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.offset.store(offset, Ordering::Relaxed);
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.file.write(offset, data)
+    }
+}
+
+/// Does something with the engine. On damaged files it may panic where it should return an error.
+pub(crate) fn guarded<T>(
+    name: FileName,
+    work: impl FnOnce() -> Result<T, redb::Error>,
+) -> Result<T, Fault> {
+    let damaged = |what: String| Fault::damaged(name, "in the storage engine", what);
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(done)) => Ok(done),
+        // So it calls a file that is none of its own, or ends too early.
+        Ok(Err(redb::Error::Io(error)))
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+            ) =>
+        {
+            Err(damaged(error.to_string()))
+        }
+        Ok(Err(redb::Error::Io(error))) => Err(Fault::io(name, error)),
+        Ok(Err(error @ redb::Error::PreviousIo)) => Err(Fault::io(name, io::Error::other(error))),
+        Ok(Err(error)) => Err(damaged(error.to_string())),
+        Err(panic) => {
+            let what = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(damaged(format!(
+                "it gave up: {}",
+                what.unwrap_or("without a word")
+            )))
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! A record of the log as bytes: a message and its checksum, which the next record has as well.
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::stored::{Damaged, FORMAT, Record, unknown_format};
+use crate::mutants::mutant;
+
+/// The place of a record: what the next one follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) seq: u64,
+    pub(crate) crc: u32,
+}
+
+/// What the first record follows.
+pub(crate) const START: Position = Position { seq: 0, crc: 0 };
+
+/// Appends a checksum over `before` and what is there.
+pub(crate) fn seal(bytes: &mut Vec<u8>, before: u32) -> u32 {
+    let crc = crc32c::crc32c_append(before, bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    crc
+}
+
+/// Takes the checksum off again.
+pub(crate) fn unseal(bytes: &[u8], before: u32) -> Result<(&[u8], u32), Damaged> {
+    let Some((bytes, crc)) = bytes.split_last_chunk() else {
+        return Err(Damaged("it is too short".into()));
+    };
+    let crc = u32::from_le_bytes(*crc);
+    let actual = crc32c::crc32c_append(before, bytes);
+    if crc != actual && !mutant("no-checksum") {
+        return Err(Damaged(format!(
+            "its checksum is {actual:08x}, and should be {crc:08x}"
+        )));
+    }
+    Ok((bytes, crc))
+}
+
+/// A record, encoded. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Encoded {
+    pub(crate) position: Position,
+    pub(crate) bytes: Bytes,
+}
+
+impl Encoded {
+    /// Encodes a record that comes after `last`.
+    pub(crate) fn of(record: &Record, last: Position) -> Self {
+        debug_assert_eq!(record.seq, last.seq + 1);
+        let mut bytes = Vec::with_capacity(record.encoded_len() + size_of::<u32>());
+        record
+            .encode(&mut bytes)
+            .expect("a vector has room for everything");
+        // The checksum before is a field of the record.
+        let crc = seal(&mut bytes, 0);
+        let position = Position {
+            seq: record.seq,
+            crc,
+        };
+        Self {
+            position,
+            bytes: bytes.into(),
+        }
+    }
+}
+
+/// Reads a record that comes after `last`.
+pub(crate) fn decode(
+    seq: u64,
+    bytes: &[u8],
+    last: Position,
+) -> Result<(Record, Position), Damaged> {
+    let (record, position) = decode_alone(seq, bytes)?;
+    if record.previous_crc != last.crc && !mutant("no-chain") {
+        return Err(Damaged(format!(
+            "it follows a record with the checksum {:08x}, and the one before it has {:08x}",
+            record.previous_crc, last.crc
+        )));
+    }
+    Ok((record, position))
+}
+
+/// Reads a record, whatever comes before it.
+pub(crate) fn decode_alone(seq: u64, bytes: &[u8]) -> Result<(Record, Position), Damaged> {
+    let (record, position) = decode_any(bytes)?;
+    if record.seq != seq {
+        return Err(Damaged(format!("it is record {}", record.seq)));
+    }
+    Ok((record, position))
+}
+
+/// Reads a record, whichever it is.
+pub(crate) fn decode_any(bytes: &[u8]) -> Result<(Record, Position), Damaged> {
+    let (bytes, crc) = unseal(bytes, 0)?;
+    let record = Record::decode(bytes)?;
+    if record.format != FORMAT {
+        return Err(Damaged(unknown_format(record.format)));
+    }
+    let seq = record.seq;
+    Ok((record, Position { seq, crc }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(seq: u64, previous: Position) -> Encoded {
+        let record = Record {
+            format: FORMAT,
+            epoch: 1,
+            seq,
+            revision: 7,
+            time: 1,
+            previous_crc: previous.crc,
+            effects: Vec::new(),
+        };
+        Encoded::of(&record, previous)
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let first = record(1, START);
+        let second = record(2, first.position);
+        let (read, position) = decode(2, &second.bytes, first.position).unwrap();
+        assert_eq!((read.revision, position), (7, second.position));
+        assert!(decode(3, &second.bytes, first.position).is_err());
+    }
+
+    #[test]
+    fn every_flipped_bit_is_found() {
+        let first = record(1, START);
+        for bit in 0..first.bytes.len() * 8 {
+            let mut bytes = first.bytes.to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let Damaged(what) = decode_alone(1, &bytes).unwrap_err();
+            assert!(what.contains("checksum"), "bit {bit}: {what}");
+        }
+        for len in 0..first.bytes.len() {
+            assert!(decode_alone(1, &first.bytes[..len]).is_err(), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_record_of_another_past_is_refused() {
+        let first = record(1, START);
+        let other = Position {
+            crc: first.position.crc ^ 1,
+            ..first.position
+        };
+        let second = record(2, other);
+        let Damaged(what) = decode(2, &second.bytes, first.position).unwrap_err();
+        assert!(what.contains("follows"), "{what}");
+    }
+
+    #[test]
+    fn another_format_is_named() {
+        let mut bytes = Record {
+            format: FORMAT + 1,
+            ..Record::default()
+        }
+        .encode_to_vec();
+        seal(&mut bytes, 0);
+        let Damaged(what) = decode_alone(0, &bytes).unwrap_err();
+        assert!(what.contains("format is 2"), "{what}");
+    }
+}
