@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use crate::config::Limits;
 use crate::machine::{EachOutcome, Entry, Key, Revision, Store};
-use crate::rpc::body::answers::Encode as _;
+use crate::rpc::body::response::Encode as _;
 use crate::rpc::frame;
 
 /// Decodes and checks a frame as a pipeline does. Returns how many operations it has.
@@ -16,7 +16,7 @@ pub fn decode_frame(message: &[u8], limits: &Limits) -> Option<usize> {
 
 /// Encodes an answer as a pipeline does.
 pub fn encode_frame(answer: EachOutcome, buf: &mut Vec<u8>) {
-    frame::Answer::Each(answer).encode(buf);
+    frame::FrameAnswer::Each(answer).encode(buf);
 }
 
 /// Entries by their keys, as the machine has them.

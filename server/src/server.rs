@@ -302,7 +302,7 @@ async fn run(
     let router = Router::new(context, admin, health.clone());
     let drain_timeout = config.transport.drain_timeout;
     let acceptor = Acceptor::new(listener, workers, router, config.transport, closing);
-    let open = acceptor.open();
+    let open = acceptor.open_connections();
 
     tokio::select! {
         () = acceptor.run() => unreachable!("it accepts for ever"),

@@ -29,7 +29,7 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::GetInfoRequest>,
     ) -> Result<Response<v1::Info>, Status> {
-        let deadline = Deadline::of(&request).or_max(&self.context.limits);
+        let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
         let Usage { state, watch_count } = self.context.owner.usage(deadline).await?;
         Ok(Response::new(v1::Info {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -59,7 +59,7 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::BackupRequest>,
     ) -> Result<Response<Self::BackupStream>, Status> {
-        let deadline = Deadline::of(&request);
+        let deadline = Deadline::of_request(&request);
         let begin_by = deadline.or_max(&self.context.limits);
         let chunks = backup::serve(&self.context, begin_by, deadline.or_never()).await?;
         Ok(Response::new(Box::pin(chunks)))
@@ -79,7 +79,7 @@ fn shown_limits(limits: &Limits) -> v1::Limits {
         max_message_bytes: int(limits.max_message_bytes),
         max_batch_bytes: int(limits.max_batch_bytes),
         max_frames_in_flight: int(limits.max_frames_in_flight),
-        max_deadline: Some(responses::span(limits.max_deadline)),
+        max_deadline: Some(responses::duration(limits.max_deadline)),
         max_answer_bytes: int(limits.max_answer_bytes),
         max_unread_bytes: int(limits.max_unread_bytes),
         max_name_bytes: int(NAME_BYTES_MAX),
@@ -87,7 +87,7 @@ fn shown_limits(limits: &Limits) -> v1::Limits {
         max_machines: int(limits.max_machines),
         max_states: int(limits.max_states),
         max_watches: int(limits.max_watches),
-        request_id_window: Some(responses::span(limits.request_id_window)),
+        request_id_window: Some(responses::duration(limits.request_id_window)),
         request_id_count: limits.request_id_count as i64,
         request_id_bytes: limits.request_id_bytes as i64,
         watch_ring_events: limits.watch_ring_events as i64,

@@ -15,7 +15,7 @@ use super::stream_end::stream_end;
 use crate::journal::backup::BackupWriter;
 use crate::owner::{CallError, CopyBegun};
 
-type Message = Result<v1::BackupResponse, Status>;
+type Chunk = Result<v1::BackupResponse, Status>;
 
 /// Begins a backup. Returns its chunks.
 ///
@@ -25,7 +25,7 @@ pub(crate) async fn serve(
     context: &CallContext,
     begin_by: Instant,
     deadline: Option<Instant>,
-) -> Result<impl Stream<Item = Message> + Send + 'static, CallError> {
+) -> Result<impl Stream<Item = Chunk> + Send + 'static, CallError> {
     let copy = context.owner.begin_copy(begin_by).await?;
     // One: what is next is asked for when the one before was taken.
     let (sender, messages) = mpsc::channel(1);
@@ -44,14 +44,14 @@ pub(crate) async fn serve(
         // Room for it is made by the client, who may never do so: the end waits no longer than for that.
         let _ = sender.send(Err(last)).await;
     });
-    Ok(Chunks(messages))
+    Ok(BackupResponses(messages))
 }
 
 /// Sends everything, or as much as the client takes.
 async fn send_all(
     context: &CallContext,
     copy: &CopyBegun,
-    messages: &mpsc::Sender<Message>,
+    messages: &mpsc::Sender<Chunk>,
 ) -> Result<(), CallError> {
     let mut writer = BackupWriter::new(&context.store_id, copy.time, &copy.head);
     loop {
@@ -85,12 +85,12 @@ async fn send_all(
 }
 
 /// The messages of a backup.
-struct Chunks(mpsc::Receiver<Message>);
+struct BackupResponses(mpsc::Receiver<Chunk>);
 
-impl Stream for Chunks {
-    type Item = Message;
+impl Stream for BackupResponses {
+    type Item = Chunk;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
         self.0.poll_recv(cx)
     }
 }

@@ -19,7 +19,7 @@ impl Deadline {
     ///
     /// # Errors
     /// INVALID_ARGUMENT/BAD_MESSAGE if there is one that cannot be read.
-    pub(crate) fn of_headers(headers: &HeaderMap) -> Result<Self, Status> {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Self, Status> {
         let Some(header) = headers.get("grpc-timeout") else {
             return Ok(Self(None));
         };
@@ -32,8 +32,8 @@ impl Deadline {
         Ok(Self(Some(Instant::now() + answered_after)))
     }
 
-    /// What [`of_headers`](Self::of_headers) found, carried along with the request.
-    pub(crate) fn of<T>(request: &Request<T>) -> Self {
+    /// What [`from_headers`](Self::from_headers) found, carried along with the request.
+    pub(crate) fn of_request<T>(request: &Request<T>) -> Self {
         request.extensions().get().copied().unwrap_or_default()
     }
 
@@ -112,7 +112,7 @@ mod tests {
             if let Some(timeout) = timeout {
                 headers.insert("grpc-timeout", timeout.parse().unwrap());
             }
-            let deadline = Deadline::of_headers(&headers).unwrap();
+            let deadline = Deadline::from_headers(&headers).unwrap();
             let at = |millis| now + Duration::from_millis(millis);
             assert_eq!(deadline.or_never(), stream.map(at), "{timeout:?}");
             assert_eq!(deadline.or_max(&max), at(call), "{timeout:?}");

@@ -21,7 +21,7 @@ impl Machines for MachinesService {
         &self,
         request: Request<v1::DefineMachineRequest>,
     ) -> Result<Response<v1::Machine>, Status> {
-        let deadline = Deadline::of(&request).or_max(&self.context.limits);
+        let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
         let define = arguments::define(request.into_inner(), &self.context.limits)?;
         let machine = self.context.owner.define_machine(define, deadline).await?;
         Ok(Response::new(responses::machine(machine)))
@@ -31,7 +31,7 @@ impl Machines for MachinesService {
         &self,
         request: Request<v1::GetMachineRequest>,
     ) -> Result<Response<v1::Machine>, Status> {
-        let deadline = Deadline::of(&request).or_max(&self.context.limits);
+        let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
         let name = arguments::machine_name(request.into_inner().name)?;
         let machine = self.context.owner.get_machine(name, deadline).await?;
         Ok(Response::new(responses::machine(machine)))
@@ -41,7 +41,7 @@ impl Machines for MachinesService {
         &self,
         request: Request<v1::ListMachinesRequest>,
     ) -> Result<Response<v1::ListMachinesResponse>, Status> {
-        let deadline = Deadline::of(&request).or_max(&self.context.limits);
+        let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
         let (after, page_size) = arguments::list(request.get_ref(), &self.context.limits)?;
         let page = self
             .context
@@ -55,7 +55,7 @@ impl Machines for MachinesService {
         &self,
         request: Request<v1::DeleteMachineRequest>,
     ) -> Result<Response<v1::DeleteMachineResponse>, Status> {
-        let deadline = Deadline::of(&request).or_max(&self.context.limits);
+        let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
         let name = arguments::machine_name(request.into_inner().name)?;
         self.context.owner.delete_machine(name, deadline).await?;
         Ok(Response::new(v1::DeleteMachineResponse {}))

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// The places for the frames of a stream that are under way. Only the reader takes them.
-pub(super) struct Places {
+/// The permits for the frames of a stream that are under way. Only the reader takes them.
+pub(super) struct Permits {
     pub(super) max: usize,
     taken: AtomicUsize,
     /// Whether the reader waits for one.
@@ -13,7 +13,7 @@ pub(super) struct Places {
     freed: Notify,
 }
 
-impl Places {
+impl Permits {
     pub(super) fn of(max: usize) -> Self {
         Self {
             max,
@@ -62,22 +62,22 @@ mod tests {
     #[test]
     fn who_waits_for_a_place_goes_on_when_one_is_given_back() {
         let mut cx = Context::from_waker(Waker::noop());
-        let places = Places::of(2);
-        assert!(pin!(places.one_free()).poll(&mut cx).is_ready());
-        places.take(2);
-        assert_eq!(places.free(), 0);
+        let permits = Permits::of(2);
+        assert!(pin!(permits.one_free()).poll(&mut cx).is_ready());
+        permits.take(2);
+        assert_eq!(permits.free(), 0);
         {
-            let mut waiting = pin!(places.one_free());
+            let mut waiting = pin!(permits.one_free());
             assert!(waiting.as_mut().poll(&mut cx).is_pending());
-            places.give_back();
+            permits.give_back();
             assert!(waiting.poll(&mut cx).is_ready());
         }
-        places.take(1);
+        permits.take(1);
         // One who has left takes nothing from the next.
-        assert!(pin!(places.one_free()).poll(&mut cx).is_pending());
-        let mut waiting = pin!(places.one_free());
+        assert!(pin!(permits.one_free()).poll(&mut cx).is_pending());
+        let mut waiting = pin!(permits.one_free());
         assert!(waiting.as_mut().poll(&mut cx).is_pending());
-        places.give_back();
+        permits.give_back();
         assert!(waiting.poll(&mut cx).is_ready());
     }
 }

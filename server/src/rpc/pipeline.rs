@@ -3,13 +3,13 @@
 //! ```text
 //! client -> reader task -> mailbox of the owner
 //!               |                  |
-//!               +---- slots -----> answers -> client
+//!               +---- queue -----> answers -> client
 //! ```
 //!
 //! What has arrived together goes to the owner together, as far as it is frames of operations that stand alone.
 //!
 //! The reader never stops reading, not even if the client does not take its answers: HTTP/2 counts unread frames
-//! against the whole connection. What keeps memory bounded are the places of a stream: a frame is sent to the owner only
+//! against the whole connection. What keeps memory bounded are the permits of a stream: a frame is sent to the owner only
 //! if there is a place for its answer, and refused otherwise. Refusals in a row are only counted. What the answers
 //! may hold is bounded for the connection as a whole (`owner/quota.rs`).
 
@@ -26,11 +26,11 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::body::messages::Messages;
+use super::body::request::RequestMessages;
 use super::context::CallContext;
 use super::deadline::Deadline;
-use super::frame::{self, Answer, Done, Frame};
-use super::permits::Places;
+use super::frame::{self, Apply, Frame, FrameAnswer};
+use super::permits::Permits;
 use super::status::{Refusal, too_many_frames};
 use super::stream_end::stream_end;
 use crate::config::GROUP_OPERATIONS_MAX;
@@ -38,12 +38,12 @@ use crate::machine::{AllOutcome, EachOutcome};
 use crate::owner::{CallError, EachFrame, Held, Pending, Timer};
 
 /// The answers to frames that went to the owner together.
-type Answered = Vec<(EachOutcome, Held)>;
+type EachAnswers = Vec<(EachOutcome, Held)>;
 
 /// What is next in the stream. All but the end have a place, or several.
-enum Slot {
+enum Queued {
     /// So many frames that are on their way through the owner together, a place for each.
-    Each(Pending<Answered>, usize),
+    Each(Pending<EachAnswers>, usize),
     /// So many that could not be sent there.
     NotSent(CallError, usize),
     /// An atomic frame, on its way through the owner.
@@ -59,24 +59,24 @@ enum Slot {
 /// Serves one stream. Returns its answers; reading goes on in a task of its own until the client has sent everything,
 /// the answers are dropped, the deadline passes, or the server shuts down.
 pub(crate) fn serve(
-    frames: Messages,
+    frames: RequestMessages,
     context: CallContext,
     deadline: Deadline,
-) -> impl Stream<Item = Result<Answer, Status>> + Send + 'static {
-    let places = Arc::new(Places::of(context.limits.max_frames_in_flight));
-    let (slots, answers) = mpsc::channel(places.max);
+) -> impl Stream<Item = Result<FrameAnswer, Status>> + Send + 'static {
+    let permits = Arc::new(Permits::of(context.limits.max_frames_in_flight));
+    let (queue, answers) = mpsc::channel(permits.max);
     let reader = Reader {
         context,
         deadline: deadline.or_never(),
-        slots,
-        places: Arc::clone(&places),
+        queue,
+        permits: Arc::clone(&permits),
     };
     tokio::spawn(reader.run(frames));
-    Answers {
-        slots: answers,
-        places,
+    FrameAnswers {
+        queue: answers,
+        permits,
         first: None,
-        owed: Owed::Each(Vec::new().into_iter()),
+        ready_answers: Ready::Each(Vec::new().into_iter()),
         timer: Timer::default(),
     }
 }
@@ -85,15 +85,15 @@ struct Reader {
     context: CallContext,
     /// The stream's own.
     deadline: Option<Instant>,
-    slots: mpsc::Sender<Slot>,
-    places: Arc<Places>,
+    queue: mpsc::Sender<Queued>,
+    permits: Arc<Permits>,
 }
 
 impl Reader {
-    async fn run(self, mut frames: Messages) {
+    async fn run(self, mut frames: RequestMessages) {
         let mut overloaded = 0;
         let end = self.read(&mut frames, &mut overloaded).await;
-        // The client may take its time to read what it is still owed, and go on sending: that is thrown away.
+        // The client may take its time to read what it is still ready_answers, and go on sending: that is thrown away.
         let discard = async {
             while let Ok(Some(_)) = frames.next().await {}
             std::future::pending().await
@@ -105,17 +105,21 @@ impl Reader {
     }
 
     /// Reads frames, and sends them to the owner, until the stream ends. Leaves the number of frames that are still
-    /// owed a refusal in `overloaded`.
-    async fn read(&self, frames: &mut Messages, overloaded: &mut usize) -> Result<(), Status> {
+    /// ready_answers a refusal in `overloaded`.
+    async fn read(
+        &self,
+        frames: &mut RequestMessages,
+        overloaded: &mut usize,
+    ) -> Result<(), Status> {
         let drain = self.context.drain.clone();
-        let mut end = pin!(stream_end(self.deadline, drain, self.slots.clone()));
+        let mut end = pin!(stream_end(self.deadline, drain, self.queue.clone()));
         loop {
             // Biased, so that refusals get their place before any later frame. That frames go before the end starves
             // nothing: there are never more of them ready than fit into the stream's window.
             tokio::select! {
                 biased;
-                () = self.places.one_free(), if *overloaded > 0 => {
-                    self.put(Slot::Overloaded(mem::take(overloaded)), 1);
+                () = self.permits.one_free(), if *overloaded > 0 => {
+                    self.put(Queued::Overloaded(mem::take(overloaded)), 1);
                 }
                 frame = frames.next() => match frame? {
                     Some(frame) => self.take(frame, frames, overloaded)?,
@@ -126,21 +130,21 @@ impl Reader {
         }
     }
 
-    /// Sends what is owed, and the end. That nobody takes them means that the client has left.
+    /// Sends what is ready_answers, and the end. That nobody takes them means that the client has left.
     async fn finish(&self, overloaded: usize, end: Result<(), Status>) {
         if overloaded > 0 {
             tokio::select! {
-                () = self.places.one_free() => self.put(Slot::Overloaded(overloaded), 1),
-                () = self.slots.closed() => return,
+                () = self.permits.one_free() => self.put(Queued::Overloaded(overloaded), 1),
+                () = self.queue.closed() => return,
             }
         }
-        let _ = self.slots.send(Slot::End(end)).await;
+        let _ = self.queue.send(Queued::End(end)).await;
     }
 
-    /// Sends on what takes so many places, which are free.
-    fn put(&self, slot: Slot, places: usize) {
-        self.places.take(places);
-        if let Err(TrySendError::Full(_)) = self.slots.try_send(slot) {
+    /// Sends on what takes so many permits, which are free.
+    fn put(&self, queued: Queued, permits: usize) {
+        self.permits.take(permits);
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(queued) {
             unreachable!("there is room for all that have a place");
         }
         // Otherwise nobody takes answers any more.
@@ -153,14 +157,14 @@ impl Reader {
     fn take(
         &self,
         frame: Bytes,
-        frames: &mut Messages,
+        frames: &mut RequestMessages,
         overloaded: &mut usize,
     ) -> Result<(), Status> {
-        if self.slots.is_closed() {
+        if self.queue.is_closed() {
             return Ok(());
         }
         let now = Instant::now();
-        let mut free = self.places.free();
+        let mut free = self.permits.free();
         let mut group = Group::default();
         let mut next = Some(frame);
         while let Some(message) = next {
@@ -170,7 +174,7 @@ impl Reader {
                     Ok(Ok(frame)) => self.add(&mut group, frame, now),
                     Ok(Err(bad)) => {
                         self.send(&mut group, now);
-                        self.put(Slot::Refused(bad.into()), 1);
+                        self.put(Queued::Refused(bad.into()), 1);
                     }
                     Err(error) => {
                         self.send(&mut group, now);
@@ -190,28 +194,28 @@ impl Reader {
     fn add(&self, group: &mut Group, frame: Frame, now: Instant) {
         let Frame {
             operations,
-            done,
+            apply,
             timeout,
         } = frame;
-        match done {
-            Done::Each(named) if named.is_empty() && timeout.is_none() => {
+        match apply {
+            Apply::Each(named) if named.is_empty() && timeout.is_none() => {
                 if group.operations + operations.len() > GROUP_OPERATIONS_MAX {
                     self.send(group, now);
                 }
                 group.add(EachFrame { operations, named });
             }
-            Done::Each(named) => {
+            Apply::Each(named) => {
                 self.send(group, now);
                 group.add(EachFrame { operations, named });
                 self.send_by(group, self.deadline(now, timeout));
             }
-            Done::All(named) => {
+            Apply::All(named) => {
                 self.send(group, now);
                 let CallContext { owner, unread, .. } = &self.context;
                 let deadline = self.deadline(now, timeout);
                 let sent = owner.apply_all(operations, named, unread.clone(), deadline);
-                let slot = sent.map_or_else(|error| Slot::NotSent(error, 1), Slot::All);
-                self.put(slot, 1);
+                let queued = sent.map_or_else(|error| Queued::NotSent(error, 1), Queued::All);
+                self.put(queued, 1);
             }
         }
     }
@@ -228,11 +232,11 @@ impl Reader {
             return;
         }
         let CallContext { owner, unread, .. } = &self.context;
-        let slot = match owner.apply_each(frames, unread.clone(), deadline) {
-            Ok(pending) => Slot::Each(pending, count),
-            Err(error) => Slot::NotSent(error, count),
+        let queued = match owner.apply_each(frames, unread.clone(), deadline) {
+            Ok(pending) => Queued::Each(pending, count),
+            Err(error) => Queued::NotSent(error, count),
         };
-        self.put(slot, count);
+        self.put(queued, count);
     }
 
     fn deadline(&self, now: Instant, timeout: Option<Duration>) -> Instant {
@@ -259,17 +263,17 @@ impl Group {
 }
 
 /// The answers of a stream, in the order of its frames.
-struct Answers {
-    slots: mpsc::Receiver<Slot>,
-    places: Arc<Places>,
-    /// The slot that is next, once it was looked at and had no answer yet.
-    first: Option<Slot>,
-    owed: Owed,
+struct FrameAnswers {
+    queue: mpsc::Receiver<Queued>,
+    permits: Arc<Permits>,
+    /// The queued that is next, once it was looked at and had no answer yet.
+    first: Option<Queued>,
+    ready_answers: Ready,
     timer: Timer,
 }
 
 /// The answers to several frames, as far as they are still to be given.
-enum Owed {
+enum Ready {
     /// To those that went to the owner together.
     Each(vec::IntoIter<(EachOutcome, Held)>),
     /// The same to so many.
@@ -278,81 +282,85 @@ enum Owed {
     Overloaded(usize),
 }
 
-impl Answers {
-    fn next_owed(&mut self) -> Option<Answer> {
-        match &mut self.owed {
-            Owed::Each(answers) => {
+impl FrameAnswers {
+    fn next_ready(&mut self) -> Option<FrameAnswer> {
+        match &mut self.ready_answers {
+            Ready::Each(answers) => {
                 // What the answer holds on the account of unread bytes is let go of when it is encoded: from here on it
                 // is bounded by the window that the client gives.
                 let (answer, _held) = answers.next()?;
-                self.places.give_back();
-                Some(Answer::Each(answer))
+                self.permits.give_back();
+                Some(FrameAnswer::Each(answer))
             }
-            Owed::Failed(error, count) => {
+            Ready::Failed(error, count) => {
                 *count = count.checked_sub(1)?;
-                self.places.give_back();
-                Some(Answer::Refused(error.clone().into()))
+                self.permits.give_back();
+                Some(FrameAnswer::Refused(error.clone().into()))
             }
-            Owed::Overloaded(count) => {
+            Ready::Overloaded(count) => {
                 *count = count.checked_sub(1)?;
-                Some(Answer::Refused(too_many_frames(self.places.max)))
+                Some(FrameAnswer::Refused(too_many_frames(self.permits.max)))
             }
         }
     }
 }
 
-impl Stream for Answers {
-    type Item = Result<Answer, Status>;
+impl Stream for FrameAnswers {
+    type Item = Result<FrameAnswer, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         loop {
-            if let Some(answer) = this.next_owed() {
+            if let Some(answer) = this.next_ready() {
                 return Poll::Ready(Some(Ok(answer)));
             }
-            let slot = match this.first.take() {
-                Some(slot) => slot,
-                None => match ready!(this.slots.poll_recv(cx)) {
-                    Some(slot) => slot,
+            let queued = match this.first.take() {
+                Some(queued) => queued,
+                None => match ready!(this.queue.poll_recv(cx)) {
+                    Some(queued) => queued,
                     // The reader is gone without a word. Never let that pass for an end in order.
-                    None => Slot::End(Err(Status::internal("the stream was not read to its end"))),
+                    None => {
+                        Queued::End(Err(Status::internal("the stream was not read to its end")))
+                    }
                 },
             };
-            let answer = match slot {
-                Slot::Each(mut pending, count) => match pending.poll_answer(cx, &mut this.timer) {
-                    Poll::Ready(answers) => {
-                        this.owed = match answers {
-                            Ok(answers) => Owed::Each(answers.into_iter()),
-                            Err(error) => Owed::Failed(error, count),
-                        };
-                        continue;
+            let answer = match queued {
+                Queued::Each(mut pending, count) => {
+                    match pending.poll_answer(cx, &mut this.timer) {
+                        Poll::Ready(answers) => {
+                            this.ready_answers = match answers {
+                                Ok(answers) => Ready::Each(answers.into_iter()),
+                                Err(error) => Ready::Failed(error, count),
+                            };
+                            continue;
+                        }
+                        Poll::Pending => {
+                            this.first = Some(Queued::Each(pending, count));
+                            return Poll::Pending;
+                        }
                     }
+                }
+                Queued::NotSent(error, count) => {
+                    this.ready_answers = Ready::Failed(error, count);
+                    continue;
+                }
+                Queued::All(mut pending) => match pending.poll_answer(cx, &mut this.timer) {
+                    Poll::Ready(Ok((answer, _held))) => FrameAnswer::All(answer),
+                    Poll::Ready(Err(error)) => FrameAnswer::Refused(error.into()),
                     Poll::Pending => {
-                        this.first = Some(Slot::Each(pending, count));
+                        this.first = Some(Queued::All(pending));
                         return Poll::Pending;
                     }
                 },
-                Slot::NotSent(error, count) => {
-                    this.owed = Owed::Failed(error, count);
+                Queued::Refused(refusal) => FrameAnswer::Refused(refusal),
+                Queued::Overloaded(count) => {
+                    this.ready_answers = Ready::Overloaded(count);
+                    this.permits.give_back();
                     continue;
                 }
-                Slot::All(mut pending) => match pending.poll_answer(cx, &mut this.timer) {
-                    Poll::Ready(Ok((answer, _held))) => Answer::All(answer),
-                    Poll::Ready(Err(error)) => Answer::Refused(error.into()),
-                    Poll::Pending => {
-                        this.first = Some(Slot::All(pending));
-                        return Poll::Pending;
-                    }
-                },
-                Slot::Refused(refusal) => Answer::Refused(refusal),
-                Slot::Overloaded(count) => {
-                    this.owed = Owed::Overloaded(count);
-                    this.places.give_back();
-                    continue;
-                }
-                Slot::End(end) => return Poll::Ready(end.err().map(Err)),
+                Queued::End(end) => return Poll::Ready(end.err().map(Err)),
             };
-            this.places.give_back();
+            this.permits.give_back();
             return Poll::Ready(Some(Ok(answer)));
         }
     }

@@ -95,7 +95,7 @@ pub(crate) fn list_response(outcome: ListOutcome) -> v1::ListResponse {
 pub(crate) fn session(session: Session) -> v1::Session {
     v1::Session {
         id: session.id.to_string(),
-        ttl: Some(span(session.ttl)),
+        ttl: Some(duration(session.ttl)),
         expire_time: Some(timestamp(session.ends)),
         create_revision: session.create_revision,
         key_count: session.key_count as i64,
@@ -129,7 +129,7 @@ pub(crate) fn list_sessions_response(page: Page<Session>) -> v1::ListSessionsRes
 pub(crate) fn machine(machine: Machine) -> v1::Machine {
     let state = |state: State| {
         let (timeout, timeout_next) = match state.timeout {
-            Some(timeout) => (Some(span(timeout.after)), timeout.next.to_string()),
+            Some(timeout) => (Some(duration(timeout.after)), timeout.next.to_string()),
             None => (None, String::new()),
         };
         v1::machine::State {
@@ -258,7 +258,7 @@ fn value(value: Value) -> v1::Value {
 }
 
 fn timestamp(time: Time) -> prost_types::Timestamp {
-    let since_epoch = span(time.to_epoch());
+    let since_epoch = duration(time.to_epoch());
     prost_types::Timestamp {
         seconds: since_epoch.seconds,
         nanos: since_epoch.nanos,
@@ -266,7 +266,7 @@ fn timestamp(time: Time) -> prost_types::Timestamp {
 }
 
 /// A duration of the domain: all of them are short of 300 years.
-pub(crate) fn span(span: Duration) -> prost_types::Duration {
+pub(crate) fn duration(span: Duration) -> prost_types::Duration {
     prost_types::Duration {
         seconds: span.as_secs().cast_signed(),
         nanos: span.subsec_nanos().cast_signed(),

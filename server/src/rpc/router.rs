@@ -24,9 +24,9 @@ use tonic_reflection::{pb::v1 as reflection_v1, pb::v1alpha as reflection_v1alph
 use tower_service::Service as _;
 
 use super::admin::AdminService;
-use super::body::answers::{self, AnswerBody};
-use super::body::framing::{self, CheckedBody};
-use super::body::messages::Messages;
+use super::body::framing::{CheckedBody, MessageCount};
+use super::body::request::RequestMessages;
+use super::body::response::{self, ResponseBody};
 use super::body::until_drain::UntilDrain;
 use super::context::CallContext;
 use super::deadline::Deadline;
@@ -35,14 +35,14 @@ use super::sessions::SessionsService;
 use super::state;
 use super::status::{Refusal, unknown_encoding, unknown_method};
 
-type Answer = BoxFuture<Response<AnswerBody>, Infallible>;
+type ResponseFuture = BoxFuture<Response<ResponseBody>, Infallible>;
 /// What tonic's services answer.
-type TonicAnswer = BoxFuture<Response<Body>, Infallible>;
+type TonicFuture = BoxFuture<Response<Body>, Infallible>;
 
 /// A service that is seldom called, by its name in the path.
-type Side = (
+type OtherService = (
     &'static str,
-    Box<dyn Fn(Request<Incoming>) -> Answer + Send + Sync>,
+    Box<dyn Fn(Request<Incoming>) -> ResponseFuture + Send + Sync>,
 );
 
 /// Everything that is served on a connection. One for each, made by [`Router::for_connection`].
@@ -52,7 +52,7 @@ pub(crate) struct Router {
     machines: MachinesServer<MachinesService>,
     sessions: SessionsServer<SessionsService>,
     admin: AdminServer<AdminService>,
-    side: Arc<[Side]>,
+    others: Arc<[OtherService]>,
 }
 
 impl Router {
@@ -75,16 +75,16 @@ impl Router {
         let v1alpha = reflection().build_v1alpha().expect(well_formed);
         let health = HealthServer::new(HealthService::from_health_reporter(health));
         // These services have calls without an end (Watch, reflection), which must not hold up a shutdown.
-        let ending = move |answer: TonicAnswer| -> Answer {
+        let ending = move |answer: TonicFuture| -> ResponseFuture {
             let drain = drain.clone();
             Box::pin(async move {
                 let response = answer.await?;
                 let until_drain = |body| Body::new(UntilDrain::new(body, drain));
-                Ok(response.map(|body| AnswerBody::Other(until_drain(body))))
+                Ok(response.map(|body| ResponseBody::Other(until_drain(body))))
             })
         };
         let ending = Arc::new(ending);
-        macro_rules! side {
+        macro_rules! other {
             ($name:expr, $service:expr) => {{
                 let (ending, service) = (Arc::clone(&ending), $service);
                 let call = move |request| ending(service.clone().call(request));
@@ -96,10 +96,10 @@ impl Router {
             machines: MachinesServer::new(machines).max_decoding_message_size(usize::MAX),
             sessions: SessionsServer::new(sessions).max_decoding_message_size(usize::MAX),
             admin: AdminServer::new(admin).max_decoding_message_size(usize::MAX),
-            side: Arc::new([
-                side!(health_server::SERVICE_NAME, health),
-                side!(reflection_v1::server_reflection_server::SERVICE_NAME, v1),
-                side!(
+            others: Arc::new([
+                other!(health_server::SERVICE_NAME, health),
+                other!(reflection_v1::server_reflection_server::SERVICE_NAME, v1),
+                other!(
                     reflection_v1alpha::server_reflection_server::SERVICE_NAME,
                     v1alpha
                 ),
@@ -116,7 +116,7 @@ impl Router {
     }
 
     /// A call of the state. These are many, and do without tonic's services.
-    fn of_state(&self, method: &str, headers: &HeaderMap, body: Incoming) -> Answer {
+    fn call_state(&self, method: &str, headers: &HeaderMap, body: Incoming) -> ResponseFuture {
         match method {
             "Read" => self.unary(headers, body, |context, read, by| async move {
                 state::read(&context, read, by).await
@@ -135,21 +135,21 @@ impl Router {
             }),
             "Batch" => self.one_message(headers, body, |context, batch, deadline| async move {
                 let by = deadline.or_max(&context.limits);
-                Ok(answers::one(state::batch(&context, &batch, by).await?))
+                Ok(response::one(state::batch(&context, &batch, by).await?))
             }),
             "List" => self.unary(headers, body, |context, list, by| async move {
                 state::list(&context, list, by).await
             }),
             "Watch" => self.one_message(headers, body, |context, watch, deadline| async move {
                 let watch = decode(&watch)?;
-                Ok(answers::stream(
+                Ok(response::stream(
                     state::watch(&context, watch, deadline).await?,
                 ))
             }),
             "Pipeline" => self.pipeline(headers, body),
-            _ => {
-                answer(unknown_method(&format!("/{}/{method}", state_server::SERVICE_NAME)).into())
-            }
+            _ => grpc_error(
+                unknown_method(&format!("/{}/{method}", state_server::SERVICE_NAME)).into(),
+            ),
         }
     }
 
@@ -159,7 +159,7 @@ impl Router {
         headers: &HeaderMap,
         body: Incoming,
         serve: impl FnOnce(Arc<CallContext>, Q, Instant) -> F + Send + 'static,
-    ) -> Answer
+    ) -> ResponseFuture
     where
         Q: Message + Default,
         A: Message,
@@ -167,7 +167,7 @@ impl Router {
     {
         self.one_message(headers, body, |context, message, deadline| async move {
             let by = deadline.or_max(&context.limits);
-            Ok(answers::one(serve(context, decode(&message)?, by).await?))
+            Ok(response::one(serve(context, decode(&message)?, by).await?))
         })
     }
 
@@ -177,50 +177,50 @@ impl Router {
         headers: &HeaderMap,
         body: Incoming,
         serve: impl FnOnce(Arc<CallContext>, Bytes, Deadline) -> F + Send + 'static,
-    ) -> Answer
+    ) -> ResponseFuture
     where
-        F: Future<Output = Result<Response<AnswerBody>, Status>> + Send,
+        F: Future<Output = Result<Response<ResponseBody>, Status>> + Send,
     {
-        let deadline = match Deadline::of_headers(headers) {
+        let deadline = match Deadline::from_headers(headers) {
             Ok(deadline) => deadline,
-            Err(status) => return answer(status),
+            Err(status) => return grpc_error(status),
         };
         let context = Arc::clone(&self.context);
         let limits = &context.limits;
         let ends = Some(deadline.or_max(limits));
-        let body = CheckedBody::new(body, framing::Messages::One, limits.max_message_bytes, ends);
+        let body = CheckedBody::new(body, MessageCount::One, limits.max_message_bytes, ends);
         Box::pin(async move {
-            let response = match Messages::new(body).only().await {
+            let response = match RequestMessages::new(body).only().await {
                 Ok(message) => serve(context, message, deadline).await,
                 Err(status) => Err(status),
             };
-            Ok(response.unwrap_or_else(answers::error))
+            Ok(response.unwrap_or_else(response::error))
         })
     }
 
-    fn pipeline(&self, headers: &HeaderMap, body: Incoming) -> Answer {
-        let response = Deadline::of_headers(headers).map(|deadline| {
+    fn pipeline(&self, headers: &HeaderMap, body: Incoming) -> ResponseFuture {
+        let response = Deadline::from_headers(headers).map(|deadline| {
             let limit = self.context.limits.max_message_bytes;
             // Its end is the stream's own affair.
-            let body = CheckedBody::new(body, framing::Messages::Many, limit, None);
-            answers::stream(state::pipeline(
+            let body = CheckedBody::new(body, MessageCount::Any, limit, None);
+            response::stream(state::pipeline(
                 &self.context,
-                Messages::new(body),
+                RequestMessages::new(body),
                 deadline,
             ))
         });
-        Box::pin(async { Ok(response.unwrap_or_else(answers::error)) })
+        Box::pin(async { Ok(response.unwrap_or_else(response::error)) })
     }
 
     /// Hands a call to one of tonic's services: its deadline counts from now, and its body is checked on the way.
-    fn checked(
+    fn call_tonic(
         &self,
         mut request: Request<Incoming>,
-        serve: impl FnOnce(Request<CheckedBody<Incoming>>) -> TonicAnswer,
-    ) -> Answer {
-        let deadline = match Deadline::of_headers(request.headers()) {
+        serve: impl FnOnce(Request<CheckedBody<Incoming>>) -> TonicFuture,
+    ) -> ResponseFuture {
+        let deadline = match Deadline::from_headers(request.headers()) {
             Ok(deadline) => deadline,
-            Err(status) => return answer(status),
+            Err(status) => return grpc_error(status),
         };
         let limits = &self.context.limits;
         // It is not begun before its message is here.
@@ -230,53 +230,53 @@ impl Router {
         }
         let limit = limits.max_message_bytes;
         let answer =
-            serve(request.map(|body| CheckedBody::new(body, framing::Messages::One, limit, ends)));
-        Box::pin(async { Ok(answer.await?.map(AnswerBody::Other)) })
+            serve(request.map(|body| CheckedBody::new(body, MessageCount::One, limit, ends)));
+        Box::pin(async { Ok(answer.await?.map(ResponseBody::Other)) })
     }
 }
 
 impl Service<Request<Incoming>> for Router {
-    type Response = Response<AnswerBody>;
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
-    type Future = Answer;
+    type Future = ResponseFuture;
 
-    fn call(&self, request: Request<Incoming>) -> Answer {
+    fn call(&self, request: Request<Incoming>) -> ResponseFuture {
         if request.method() != Method::POST {
-            return plain(StatusCode::METHOD_NOT_ALLOWED);
+            return http_error(StatusCode::METHOD_NOT_ALLOWED);
         }
         if !is_grpc(request.headers()) {
-            return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+            return http_error(StatusCode::UNSUPPORTED_MEDIA_TYPE);
         }
         if let Some(encoding) = encoding(request.headers()) {
-            return answer(unknown_encoding(encoding));
+            return grpc_error(unknown_encoding(encoding));
         }
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
         let Some((service, method)) = path.strip_prefix('/').and_then(|path| path.split_once('/'))
         else {
-            return answer(unknown_method(path).into());
+            return grpc_error(unknown_method(path).into());
         };
         match (service, method) {
-            (state_server::SERVICE_NAME, method) => self.of_state(method, &parts.headers, body),
+            (state_server::SERVICE_NAME, method) => self.call_state(method, &parts.headers, body),
             (
                 machines_server::SERVICE_NAME,
                 "DefineMachine" | "GetMachine" | "ListMachines" | "DeleteMachine",
-            ) => self.checked(Request::from_parts(parts, body), |request| {
+            ) => self.call_tonic(Request::from_parts(parts, body), |request| {
                 self.machines.clone().call(request)
             }),
             (
                 sessions_server::SERVICE_NAME,
                 "OpenSession" | "RenewSession" | "CloseSession" | "ListSessions",
-            ) => self.checked(Request::from_parts(parts, body), |request| {
+            ) => self.call_tonic(Request::from_parts(parts, body), |request| {
                 self.sessions.clone().call(request)
             }),
             (admin_server::SERVICE_NAME, "GetInfo" | "Backup") => self
-                .checked(Request::from_parts(parts, body), |request| {
+                .call_tonic(Request::from_parts(parts, body), |request| {
                     self.admin.clone().call(request)
                 }),
-            (service, _) => match self.side.iter().find(|(name, _)| *name == service) {
+            (service, _) => match self.others.iter().find(|(name, _)| *name == service) {
                 Some((_, call)) => call(Request::from_parts(parts, body)),
-                None => answer(unknown_method(path).into()),
+                None => grpc_error(unknown_method(path).into()),
             },
         }
     }
@@ -304,13 +304,13 @@ fn encoding(headers: &HeaderMap) -> Option<&HeaderValue> {
 }
 
 /// What the gRPC specification asks for where a request is not gRPC at all: plain HTTP.
-fn plain(status: StatusCode) -> Answer {
-    let mut response = Response::new(AnswerBody::Empty);
+fn http_error(status: StatusCode) -> ResponseFuture {
+    let mut response = Response::new(ResponseBody::Empty);
     *response.status_mut() = status;
     Box::pin(async { Ok(response) })
 }
 
-fn answer(status: Status) -> Answer {
-    let response = answers::error(status);
+fn grpc_error(status: Status) -> ResponseFuture {
+    let response = response::error(status);
     Box::pin(async { Ok(response) })
 }

@@ -22,7 +22,7 @@ impl Sessions for SessionsService {
         &self,
         request: Request<v1::OpenSessionRequest>,
     ) -> Result<Response<v1::Session>, Status> {
-        let deadline = Deadline::of(&request).or_max(&self.context.limits);
+        let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
         let new_id = || random_name().into();
         let (open, named) = arguments::open(request.into_inner(), new_id)?;
         let outcome = self
@@ -37,7 +37,7 @@ impl Sessions for SessionsService {
         &self,
         request: Request<v1::RenewSessionRequest>,
     ) -> Result<Response<v1::Session>, Status> {
-        let deadline = Deadline::of(&request).or_max(&self.context.limits);
+        let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
         let life = arguments::renew(request.into_inner())?;
         let session = self.context.owner.renew_session(life, deadline).await?;
         Ok(Response::new(responses::session(session)))
@@ -47,7 +47,7 @@ impl Sessions for SessionsService {
         &self,
         request: Request<v1::CloseSessionRequest>,
     ) -> Result<Response<v1::CloseSessionResponse>, Status> {
-        let deadline = Deadline::of(&request).or_max(&self.context.limits);
+        let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
         let (life, named) = arguments::close(request.into_inner())?;
         let outcome = self
             .context
@@ -61,7 +61,7 @@ impl Sessions for SessionsService {
         &self,
         request: Request<v1::ListSessionsRequest>,
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
-        let deadline = Deadline::of(&request).or_max(&self.context.limits);
+        let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
         let (after, page_size) = arguments::list(request.get_ref(), &self.context.limits)?;
         let page = self
             .context

@@ -6,7 +6,7 @@ use soloist::v1;
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::body::messages::Messages;
+use super::body::request::RequestMessages;
 use super::context::CallContext;
 use super::deadline::Deadline;
 use super::status::{Refusal, store_changed};
@@ -107,8 +107,8 @@ pub(super) async fn watch(
 
 pub(super) fn pipeline(
     context: &CallContext,
-    frames: Messages,
+    frames: RequestMessages,
     deadline: Deadline,
-) -> impl Stream<Item = Result<frame::Answer, Status>> + Send + 'static {
+) -> impl Stream<Item = Result<frame::FrameAnswer, Status>> + Send + 'static {
     pipeline::serve(frames, context.clone(), deadline)
 }

@@ -8,11 +8,11 @@ use super::status::{Refusal, draining};
 use crate::owner::CallError;
 
 /// Resolves, to what the stream ends with, when its deadline passes, the server shuts down, or nobody takes what is put
-/// into `slots` any more.
+/// into `queue` any more.
 pub(crate) async fn stream_end<T>(
     deadline: Option<Instant>,
     mut drain: watch::Receiver<bool>,
-    slots: mpsc::Sender<T>,
+    queue: mpsc::Sender<T>,
 ) -> Status {
     let passed = async {
         match deadline {
@@ -25,6 +25,6 @@ pub(crate) async fn stream_end<T>(
         // An error means that whoever could tell is gone, which is the same.
         _ = drain.wait_for(|drain| *drain) => draining().into_status(),
         // Nobody is left to read this.
-        () = slots.closed() => Status::cancelled("the client takes no more answers"),
+        () = queue.closed() => Status::cancelled("the client takes no more answers"),
     }
 }

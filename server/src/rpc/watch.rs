@@ -23,7 +23,7 @@ use crate::machine::{News, Rest, WatchBatch};
 use crate::owner::{CallError, Held, NewWatch, Next, OwnerHandle, Unread, Watching};
 
 /// A message, and what it holds until it was taken.
-type Message = Result<(WatchBatch, Option<Held>), Status>;
+type Queued = Result<(WatchBatch, Option<Held>), Status>;
 
 /// Begins a watch. Returns its messages; they come until the client takes no more, the deadline passes, the server shuts
 /// down, or the watch falls too far behind.
@@ -69,7 +69,7 @@ pub(crate) async fn serve(
         // Room for it is made by the client, who may never do so: the end waits no longer than for that.
         let _ = watcher.messages.send(Err(last)).await;
     });
-    Ok(Messages {
+    Ok(WatchResponses {
         messages,
         held: None,
     })
@@ -81,7 +81,7 @@ struct Watcher {
     max_deadline: Duration,
     watching: Watching,
     progress: Option<Duration>,
-    messages: mpsc::Sender<Message>,
+    messages: mpsc::Sender<Queued>,
 }
 
 impl Watcher {
@@ -163,13 +163,13 @@ fn from_here(revision: i64) -> WatchBatch {
 }
 
 /// The messages of a watch.
-struct Messages {
-    messages: mpsc::Receiver<Message>,
+struct WatchResponses {
+    messages: mpsc::Receiver<Queued>,
     /// Of the message that was taken last. When the next one is asked for, most of it is on its way.
     held: Option<Held>,
 }
 
-impl Stream for Messages {
+impl Stream for WatchResponses {
     type Item = Result<v1::WatchResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

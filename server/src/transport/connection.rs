@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::fairness::{InTurns, Neighbours, Polls};
+use super::fairness::{FairIo, PollCount, ThreadShare};
 use crate::config::{LOCAL_ERROR_RESET_STREAMS_MAX, TransportLimits};
 use crate::rpc::router::Router;
 
@@ -28,7 +28,7 @@ pub(super) async fn serve(
     stream: TcpStream,
     router: Router,
     limits: &TransportLimits,
-    thread: Arc<Neighbours>,
+    thread: Arc<ThreadShare>,
     mut drain: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     // Answers are small and wanted at once.
@@ -53,9 +53,9 @@ pub(super) async fn serve(
             return Err(format!("no HTTP/2 preface within {:?}", limits.preface_timeout).into());
         }
     }
-    let polls = Polls::default();
+    let polls = PollCount::default();
     let reader = Cursor::new(preface).chain(reader);
-    let io = InTurns::new(reader, writer, thread, polls.clone());
+    let io = FairIo::new(reader, writer, thread, polls.clone());
 
     let mut http2 = http2::Builder::new(TokioExecutor::new());
     http2

@@ -24,19 +24,19 @@ use crate::config::{
 /// itself, a system call for each; if not, it copies them together up to 1 KiB each. Whether to write a larger answer with what
 /// is in front of it in one system call, it asks each time. So writes are vectored from the second on.
 #[derive(Debug)]
-pub(super) struct InTurns<R, W> {
+pub(super) struct FairIo<R, W> {
     reader: R,
     writer: W,
     turn: Turn,
-    polls: Polls,
+    polls: PollCount,
     /// In which of them the present turn began.
     poll: u64,
     /// Whether something was written.
     begun: bool,
 }
 
-impl<R, W> InTurns<R, W> {
-    pub(super) fn new(reader: R, writer: W, thread: Arc<Neighbours>, polls: Polls) -> Self {
+impl<R, W> FairIo<R, W> {
+    pub(super) fn new(reader: R, writer: W, thread: Arc<ThreadShare>, polls: PollCount) -> Self {
         Self {
             reader,
             writer,
@@ -51,9 +51,9 @@ impl<R, W> InTurns<R, W> {
 /// Counts how often a connection is polled: each poll is a turn. hyper asks for more with every call that it takes out of
 /// a connection, so that what was told "no more for now" once has to be told so until the others were polled.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Polls(Arc<AtomicU64>);
+pub(super) struct PollCount(Arc<AtomicU64>);
 
-impl Polls {
+impl PollCount {
     /// Drives a connection whose socket has these polls.
     pub(super) async fn count<F: Future>(&self, mut connection: Pin<&mut F>) -> F::Output {
         poll_fn(|cx| {
@@ -66,7 +66,7 @@ impl Polls {
 
 /// What the connections of a thread know of each other.
 #[derive(Debug, Default)]
-pub(super) struct Neighbours {
+pub(super) struct ThreadShare {
     /// The last number that a connection was given.
     numbers: AtomicU64,
     /// Which connection read last.
@@ -82,7 +82,7 @@ pub(super) struct Neighbours {
 /// beforehand, and most of it is done by other tasks, so what is measured is the time until all of them have run.
 #[derive(Debug)]
 struct Turn {
-    thread: Arc<Neighbours>,
+    thread: Arc<ThreadShare>,
     /// By which its neighbours know it.
     number: u64,
     has_read: bool,
@@ -101,7 +101,7 @@ struct Turn {
 }
 
 impl Turn {
-    fn new(thread: Arc<Neighbours>) -> Self {
+    fn new(thread: Arc<ThreadShare>) -> Self {
         let number = thread.numbers.fetch_add(1, Ordering::Relaxed) + 1;
         Self {
             thread,
@@ -196,7 +196,7 @@ impl Drop for Turn {
     }
 }
 
-impl<R: AsyncRead + Unpin, W: Unpin> AsyncRead for InTurns<R, W> {
+impl<R: AsyncRead + Unpin, W: Unpin> AsyncRead for FairIo<R, W> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -233,7 +233,7 @@ impl<R: AsyncRead + Unpin, W: Unpin> AsyncRead for InTurns<R, W> {
     }
 }
 
-impl<R: Unpin, W: AsyncWrite + Unpin> AsyncWrite for InTurns<R, W> {
+impl<R: Unpin, W: AsyncWrite + Unpin> AsyncWrite for FairIo<R, W> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -282,14 +282,14 @@ mod tests {
         }
     }
 
-    fn socket<R>(reader: R, polls: &Polls) -> InTurns<R, tokio::io::Sink> {
+    fn socket<R>(reader: R, polls: &PollCount) -> FairIo<R, tokio::io::Sink> {
         let thread = Arc::default();
-        InTurns::new(reader, tokio::io::sink(), thread, polls.clone())
+        FairIo::new(reader, tokio::io::sink(), thread, polls.clone())
     }
 
     /// Reads until there is no more for now, and tells how much there was.
     fn read_all<R: AsyncRead + Unpin>(
-        socket: &mut InTurns<R, tokio::io::Sink>,
+        socket: &mut FairIo<R, tokio::io::Sink>,
         cx: &mut Context<'_>,
     ) -> usize {
         let mut read = 0;
@@ -306,7 +306,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_ends_after_some_bytes_and_the_next_one_comes_with_the_next_poll() {
-        let polls = Polls::default();
+        let polls = PollCount::default();
         let mut socket = socket(tokio::io::repeat(7), &polls);
         let woken = Arc::new(Woken::default());
         let waker = Arc::clone(&woken).into();
@@ -326,7 +326,7 @@ mod tests {
 
     #[tokio::test]
     async fn beside_others_no_more_is_read_than_the_turn_has() {
-        let polls = Polls::default();
+        let polls = PollCount::default();
         let mut socket = socket(tokio::io::repeat(7), &polls);
         let mut other = Turn::new(Arc::clone(&socket.turn.thread));
         let mut cx = Context::from_waker(std::task::Waker::noop());
@@ -448,7 +448,7 @@ mod tests {
     async fn writes_are_vectored_from_the_second_on() {
         let (writer, _peer) = tokio::net::UnixStream::pair().unwrap();
         let thread = Arc::default();
-        let mut socket = InTurns::new(tokio::io::empty(), writer, thread, Polls::default());
+        let mut socket = FairIo::new(tokio::io::empty(), writer, thread, PollCount::default());
         assert!(!socket.is_write_vectored());
         socket.write_all(b"settings").await.unwrap();
         assert!(socket.is_write_vectored());

@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{debug, warn};
 
-use fairness::Neighbours;
+use fairness::ThreadShare;
 
 use crate::config::{ACCEPT_PAUSE, SPARE_DESCRIPTORS, THREAD_DESCRIPTORS, TransportLimits};
 use crate::rpc::router::Router;
@@ -27,7 +27,7 @@ use crate::rpc::router::Router;
 pub(crate) struct Worker {
     runtime: Handle,
     connections: Arc<AtomicUsize>,
-    neighbours: Arc<Neighbours>,
+    share: Arc<ThreadShare>,
 }
 
 impl Worker {
@@ -35,7 +35,7 @@ impl Worker {
         Self {
             runtime,
             connections: Arc::default(),
-            neighbours: Arc::default(),
+            share: Arc::default(),
         }
     }
 }
@@ -47,15 +47,15 @@ pub(crate) struct Acceptor {
     router: Router,
     limits: Arc<TransportLimits>,
     drain: watch::Receiver<bool>,
-    slots: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     /// Given up for a moment when descriptors run out, so that a connection can be accepted to be closed. Otherwise it
     /// would stay in the backlog, its client waiting for nothing.
-    reserve: Option<File>,
+    spare_descriptor: Option<File>,
 }
 
 /// Waits for the connections that are still open.
-pub(crate) struct Open {
-    slots: Arc<Semaphore>,
+pub(crate) struct OpenConnections {
+    permits: Arc<Semaphore>,
     count: u32,
 }
 
@@ -77,16 +77,16 @@ impl Acceptor {
             router,
             limits: Arc::new(limits),
             drain,
-            slots: Arc::new(Semaphore::new(count)),
-            reserve: reserve(),
+            permits: Arc::new(Semaphore::new(count)),
+            spare_descriptor: spare_descriptor(),
         }
     }
 
     /// What is left to wait for when this has stopped.
-    pub(crate) fn open(&self) -> Open {
-        Open {
-            slots: Arc::clone(&self.slots),
-            count: u32::try_from(self.slots.available_permits())
+    pub(crate) fn open_connections(&self) -> OpenConnections {
+        OpenConnections {
+            permits: Arc::clone(&self.permits),
+            count: u32::try_from(self.permits.available_permits())
                 .expect("connections are limited below 2^32"),
         }
     }
@@ -96,16 +96,16 @@ impl Acceptor {
         let mut full = false;
         loop {
             // Told when it begins, not for every connection that it goes on with.
-            let was_full = std::mem::replace(&mut full, self.slots.available_permits() == 0);
+            let was_full = std::mem::replace(&mut full, self.permits.available_permits() == 0);
             if full && !was_full {
                 warn!("as many connections as there may be: more wait until one ends");
             }
-            let slot = Arc::clone(&self.slots)
+            let permit = Arc::clone(&self.permits)
                 .acquire_owned()
                 .await
                 .expect("the semaphore is never closed");
             match self.listener.accept().await {
-                Ok((stream, peer)) => self.share_out(stream, peer, slot),
+                Ok((stream, peer)) => self.share_out(stream, peer, permit),
                 Err(error) if is_of_one_connection(&error) => debug!(%error, "accept"),
                 Err(error) => {
                     warn!(%error, "cannot accept connections, pausing for {ACCEPT_PAUSE:?}");
@@ -117,14 +117,14 @@ impl Acceptor {
     }
 
     /// Gives the connection to the thread with the fewest.
-    fn share_out(&self, stream: TcpStream, peer: SocketAddr, slot: OwnedSemaphorePermit) {
+    fn share_out(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
         let worker = self
             .workers
             .iter()
             .min_by_key(|worker| worker.connections.load(Ordering::Relaxed))
             .expect("there is at least one worker");
-        let counted = Counted::new(&worker.connections);
-        let neighbours = Arc::clone(&worker.neighbours);
+        let counted = ConnectionCount::new(&worker.connections);
+        let share = Arc::clone(&worker.share);
         let (router, limits, drain) = (
             self.router.for_connection(),
             Arc::clone(&self.limits),
@@ -134,49 +134,49 @@ impl Acceptor {
         let stream = stream.into_std();
         worker.runtime.spawn(async move {
             let ended = match stream.and_then(TcpStream::from_std) {
-                Ok(stream) => connection::serve(stream, router, &limits, neighbours, drain).await,
+                Ok(stream) => connection::serve(stream, router, &limits, share, drain).await,
                 Err(error) => Err(error.into()),
             };
             if let Err(error) = ended {
                 debug!(%peer, %error, "connection ended");
             }
-            drop((counted, slot));
+            drop((counted, permit));
         });
     }
 
     fn turn_one_away(&mut self) {
-        drop(self.reserve.take());
+        drop(self.spare_descriptor.take());
         // Accepted and closed at once, if it is still there.
         let _ = self.listener.accept().now_or_never();
-        self.reserve = reserve();
+        self.spare_descriptor = spare_descriptor();
     }
 }
 
 /// One connection of a worker, for as long as it lives.
-struct Counted(Arc<AtomicUsize>);
+struct ConnectionCount(Arc<AtomicUsize>);
 
-impl Counted {
+impl ConnectionCount {
     fn new(connections: &Arc<AtomicUsize>) -> Self {
         connections.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(connections))
     }
 }
 
-impl Drop for Counted {
+impl Drop for ConnectionCount {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Open {
+impl OpenConnections {
     /// Resolves when every connection has ended.
     pub(crate) async fn ended(self) {
         // Closed semaphores do not exist here; the permits die with this.
-        let _ = self.slots.acquire_many(self.count).await;
+        let _ = self.permits.acquire_many(self.count).await;
     }
 }
 
-fn reserve() -> Option<File> {
+fn spare_descriptor() -> Option<File> {
     File::open("/dev/null").ok()
 }
 

@@ -34,13 +34,13 @@ pub(crate) fn timeout(
 }
 
 /// Checks a duration that has a range.
-pub(super) fn span_in(
+pub(super) fn duration_in(
     path: &Path<'_>,
     reason: Reason,
     duration: Option<prost_types::Duration>,
     range: &RangeInclusive<Duration>,
 ) -> Result<Duration, BadArgument> {
-    let limit = |limit: &Duration| shown(&responses::span(*limit));
+    let limit = |limit: &Duration| shown(&responses::duration(*limit));
     let limit = format!("from {} to {}", limit(range.start()), limit(range.end()));
     let Some(duration) = duration else {
         return Err(path.out_of_range(reason, limit, "missing"));

@@ -9,7 +9,7 @@ use crate::machine::{Operation, Request};
 
 use super::operations::operation;
 use super::path::{BadArgument, Path};
-use super::request_id::request_named;
+use super::request_id::request_id as checked_request_id;
 
 /// A frame's operations, with the requests among them that can be recognised when they come again, by their places.
 pub(crate) type Operations = (Vec<Operation>, Vec<(usize, Request)>);
@@ -20,10 +20,10 @@ pub(crate) fn each(ops: Vec<v1::Op>, limits: &Limits) -> Result<Operations, BadA
     let mut operations = Vec::with_capacity(ops.len());
     let mut requests = Vec::new();
     for (index, mut op) in ops.into_iter().enumerate() {
-        let path = Path::ROOT.element("ops", index);
+        let path = Path::ROOT.index("ops", index);
         if let Some((kind, id)) = take_request_id(&mut op) {
             let path = path.field(kind);
-            requests.push((index, *request_named(&path, id, &op)?));
+            requests.push((index, *checked_request_id(&path, id, &op)?));
         }
         operations.push(operation(&path, op, limits)?);
     }
@@ -44,13 +44,13 @@ pub(crate) fn all(
             ops,
             request_id: String::new(),
         };
-        let named = request_named(&Path::ROOT, request_id, &content)?;
+        let named = checked_request_id(&Path::ROOT, request_id, &content)?;
         ops = content.ops;
         Some(named)
     };
     let mut operations = Vec::with_capacity(ops.len());
     for (index, mut op) in ops.into_iter().enumerate() {
-        let path = Path::ROOT.element("ops", index);
+        let path = Path::ROOT.index("ops", index);
         if let Some((kind, _)) = take_request_id(&mut op) {
             return Err(path.field(kind).field("request_id").bad(
                 Reason::BadRequestId,
@@ -61,7 +61,7 @@ pub(crate) fn all(
     }
     let bytes = operations.iter().map(Operation::byte_len).sum();
     if bytes > limits.max_batch_bytes {
-        return Err(Path::ROOT.field("ops").over(
+        return Err(Path::ROOT.field("ops").over_limit(
             Reason::BatchTooLarge,
             "bytes of keys and values",
             limits.max_batch_bytes,
@@ -107,7 +107,7 @@ fn check_count(count: usize, limits: &Limits) -> Result<(), BadArgument> {
 
 /// Refuses a frame for its `count` of operations.
 pub(crate) fn too_many_operations(count: usize, limits: &Limits) -> BadArgument {
-    Path::ROOT.field("ops").over(
+    Path::ROOT.field("ops").over_limit(
         Reason::TooManyOperations,
         "operations",
         limits.max_batch_ops,

@@ -2,14 +2,14 @@
 
 use soloist::v1::error::Reason;
 
-use super::duration::span_in;
+use super::duration::duration_in;
 use super::names::name;
 use super::path::{BadArgument, Path};
 use crate::config::TTL_RANGE;
 use crate::machine::SetLifetime;
 
 /// A lifetime on the wire.
-pub(super) enum Lifespan {
+pub(super) enum WireLifetime {
     Ttl(prost_types::Duration),
     Session(String),
     Keep,
@@ -17,7 +17,7 @@ pub(super) enum Lifespan {
 
 pub(super) fn set_lifetime(
     path: &Path<'_>,
-    lifetime: Option<Lifespan>,
+    lifetime: Option<WireLifetime>,
     session_create_revision: i64,
 ) -> Result<SetLifetime, BadArgument> {
     if session_create_revision != 0 {
@@ -29,18 +29,23 @@ pub(super) fn set_lifetime(
                 session_create_revision,
             ));
         }
-        if !matches!(lifetime, Some(Lifespan::Session(_))) {
+        if !matches!(lifetime, Some(WireLifetime::Session(_))) {
             return Err(path.bad(Reason::BadLifetime, "is set, but session is not"));
         }
     }
     Ok(match lifetime {
         None => SetLifetime::Unlimited,
-        Some(Lifespan::Keep) => SetLifetime::Keep,
-        Some(Lifespan::Ttl(ttl)) => {
+        Some(WireLifetime::Keep) => SetLifetime::Keep,
+        Some(WireLifetime::Ttl(ttl)) => {
             let path = path.field("ttl");
-            SetLifetime::Ttl(span_in(&path, Reason::BadLifetime, Some(ttl), &TTL_RANGE)?)
+            SetLifetime::Ttl(duration_in(
+                &path,
+                Reason::BadLifetime,
+                Some(ttl),
+                &TTL_RANGE,
+            )?)
         }
-        Some(Lifespan::Session(id)) => SetLifetime::Session {
+        Some(WireLifetime::Session(id)) => SetLifetime::Session {
             id: name(&path.field("session"), Reason::BadLifetime, id)?,
             create_revision: Some(session_create_revision).filter(|revision| *revision != 0),
         },

@@ -6,9 +6,9 @@ use soloist::v1;
 use soloist::v1::error::Reason;
 
 use super::condition::condition;
-use super::duration::span_in;
+use super::duration::duration_in;
 use super::names::{check_prefix, name};
-use super::page::page;
+use super::page::name_page;
 use super::path::{BadArgument, Path};
 use crate::config::{Limits, TTL_RANGE};
 use crate::machine::{Condition, DefineMachine, Key, Machine, Name, Purpose, State, Timeout};
@@ -52,7 +52,7 @@ pub(crate) fn list(
     request: &v1::ListMachinesRequest,
     limits: &Limits,
 ) -> Result<(Option<String>, usize), BadArgument> {
-    page(&request.page_token, request.page_size, limits)
+    name_page(&request.page_token, request.page_size, limits)
 }
 
 fn machine(path: &Path<'_>, machine: v1::Machine, limits: &Limits) -> Result<Machine, BadArgument> {
@@ -77,7 +77,7 @@ fn machine(path: &Path<'_>, machine: v1::Machine, limits: &Limits) -> Result<Mac
         return Err(path_states.bad(Reason::BadMachine, "has no state"));
     }
     if states.len() > limits.max_states {
-        return Err(path_states.over(
+        return Err(path_states.over_limit(
             Reason::BadMachine,
             "states",
             limits.max_states,
@@ -135,7 +135,7 @@ fn state(path: &Path<'_>, state: v1::machine::State) -> Result<State, BadArgumen
     } = state;
     let mut names = BTreeSet::new();
     for (index, text) in next.into_iter().enumerate() {
-        let path = path.element("next", index);
+        let path = path.index("next", index);
         let next = name(&path, Reason::BadMachine, text)?;
         if names.contains(&next) {
             let problem = format!("is {:?}, which is listed before", next.as_str());
@@ -159,7 +159,7 @@ fn state(path: &Path<'_>, state: v1::machine::State) -> Result<State, BadArgumen
                 .bad(Reason::BadMachine, "is set, but timeout_next is not"));
         }
         (timeout, false) => Some(Timeout {
-            after: span_in(
+            after: duration_in(
                 &path.field("timeout"),
                 Reason::BadMachine,
                 timeout,

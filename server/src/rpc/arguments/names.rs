@@ -11,7 +11,7 @@ pub(crate) fn is_key(text: &str, limits: &Limits) -> bool {
     is_name(text, limits.max_key_bytes)
 }
 
-/// Whether `text` may be a name of up to so many bytes; [`checked`] tells why not.
+/// Whether `text` may be a name of up to so many bytes; [`checked_name`] tells why not.
 pub(crate) fn is_name(text: &str, bytes_max: usize) -> bool {
     let plain = |byte: &u8| (b' '..0x7f).contains(byte);
     !text.is_empty()
@@ -22,16 +22,16 @@ pub(crate) fn is_name(text: &str, bytes_max: usize) -> bool {
 }
 
 pub(super) fn key(path: &Path<'_>, key: String, limits: &Limits) -> Result<Key, BadArgument> {
-    checked(path, Reason::BadKey, key, limits.max_key_bytes)
+    checked_name(path, Reason::BadKey, key, limits.max_key_bytes)
 }
 
 /// The name of a session, machine or state.
 pub(super) fn name(path: &Path<'_>, reason: Reason, name: String) -> Result<Name, BadArgument> {
-    checked(path, reason, name, NAME_BYTES_MAX)
+    checked_name(path, reason, name, NAME_BYTES_MAX)
 }
 
 /// A name of up to so many bytes.
-pub(super) fn checked(
+pub(super) fn checked_name(
     path: &Path<'_>,
     reason: Reason,
     name: String,
@@ -49,7 +49,7 @@ pub(super) fn checked(
         });
     }
     if name.len() > bytes_max {
-        return Err(path.over(reason, "bytes", bytes_max, name.len()));
+        return Err(path.over_limit(reason, "bytes", bytes_max, name.len()));
     }
     if name.starts_with('$') {
         return Err(bad(format!(
@@ -76,5 +76,5 @@ pub(super) fn check_prefix(
     if prefix.is_empty() || is_name(prefix, limits.max_key_bytes) {
         return Ok(());
     }
-    checked(path, reason, prefix.to_owned(), limits.max_key_bytes).map(|_| ())
+    checked_name(path, reason, prefix.to_owned(), limits.max_key_bytes).map(|_| ())
 }

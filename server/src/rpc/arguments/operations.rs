@@ -5,10 +5,10 @@ use soloist::v1::error::Reason;
 use soloist::v1::op::Op;
 
 use super::condition::{condition, expect};
-use super::lifetime::{Lifespan, set_lifetime};
+use super::lifetime::{WireLifetime, set_lifetime};
 use super::names::{key, name};
 use super::path::{BadArgument, Path};
-use super::request_id::named;
+use super::request_id::optional_request_id;
 use super::value::value;
 use crate::config::Limits;
 use crate::machine::{
@@ -27,7 +27,7 @@ pub(crate) fn write(
     limits: &Limits,
 ) -> Result<(Write, Option<Box<Request>>), BadArgument> {
     let id = std::mem::take(&mut request.request_id);
-    let named = named(&Path::ROOT, id, || as_op(Op::Write(request.clone())))?;
+    let named = optional_request_id(&Path::ROOT, id, || as_op(Op::Write(request.clone())))?;
     Ok((write_at(&Path::ROOT, request, limits)?, named))
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn add(
     limits: &Limits,
 ) -> Result<(Add, Option<Box<Request>>), BadArgument> {
     let id = std::mem::take(&mut request.request_id);
-    let named = named(&Path::ROOT, id, || as_op(Op::Add(request.clone())))?;
+    let named = optional_request_id(&Path::ROOT, id, || as_op(Op::Add(request.clone())))?;
     Ok((add_at(&Path::ROOT, request, limits)?, named))
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn transition(
     limits: &Limits,
 ) -> Result<(Transition, Option<Box<Request>>), BadArgument> {
     let id = std::mem::take(&mut request.request_id);
-    let named = named(&Path::ROOT, id, || as_op(Op::Transition(request.clone())))?;
+    let named = optional_request_id(&Path::ROOT, id, || as_op(Op::Transition(request.clone())))?;
     Ok((transition_at(&Path::ROOT, request, limits)?, named))
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn delete(
     limits: &Limits,
 ) -> Result<(Delete, Option<Box<Request>>), BadArgument> {
     let id = std::mem::take(&mut request.request_id);
-    let named = named(&Path::ROOT, id, || as_op(Op::Delete(request.clone())))?;
+    let named = optional_request_id(&Path::ROOT, id, || as_op(Op::Delete(request.clone())))?;
     Ok((delete_at(&Path::ROOT, request, limits)?, named))
 }
 
@@ -126,14 +126,14 @@ fn write_at(
     let lifetime = match lifetime {
         // Not kept is the same as not said.
         None | Some(Lifetime::KeepLifetime(false)) => None,
-        Some(Lifetime::Ttl(ttl)) => Some(Lifespan::Ttl(ttl)),
-        Some(Lifetime::Session(id)) => Some(Lifespan::Session(id)),
+        Some(Lifetime::Ttl(ttl)) => Some(WireLifetime::Ttl(ttl)),
+        Some(Lifetime::Session(id)) => Some(WireLifetime::Session(id)),
         Some(Lifetime::KeepLifetime(true)) if value.is_none() => {
             return Err(bad(
                 "must not be set together with keep_lifetime: nothing is asked for then",
             ));
         }
-        Some(Lifetime::KeepLifetime(true)) => Some(Lifespan::Keep),
+        Some(Lifetime::KeepLifetime(true)) => Some(WireLifetime::Keep),
     };
     let terms = WriteTerms {
         expect,
@@ -170,8 +170,8 @@ fn add_at(path: &Path<'_>, request: v1::AddRequest, limits: &Limits) -> Result<A
         },
     };
     let lifetime = request.lifetime.map(|lifetime| match lifetime {
-        Lifetime::Ttl(ttl) => Lifespan::Ttl(ttl),
-        Lifetime::Session(id) => Lifespan::Session(id),
+        Lifetime::Ttl(ttl) => WireLifetime::Ttl(ttl),
+        Lifetime::Session(id) => WireLifetime::Session(id),
     });
     let key = key(&path.field("key"), request.key, limits)?;
     let terms = AddTerms {

@@ -24,7 +24,7 @@ pub(crate) fn list(request: v1::ListRequest, limits: &Limits) -> Result<List, Ba
         limits,
     )?;
     let page_size = checked_page_size(page_size, limits)?;
-    let after = after_token(&page_token)?;
+    let after = decode_token(&page_token)?;
     if after.as_ref().is_some_and(|key| !key.starts_with(&prefix)) {
         let problem = format!("is not of prefix {prefix:?}");
         return Err(Path::ROOT.field("page_token").bad(Reason::BadPage, problem));
@@ -43,13 +43,13 @@ pub(crate) fn list(request: v1::ListRequest, limits: &Limits) -> Result<List, Ba
 }
 
 /// Checks what a page of names is asked for by: the last name of the page before, and the size of this one.
-pub(super) fn page(
+pub(super) fn name_page(
     page_token: &str,
     page_size: i32,
     limits: &Limits,
 ) -> Result<(Option<String>, usize), BadArgument> {
     Ok((
-        after_token(page_token)?,
+        decode_token(page_token)?,
         checked_page_size(page_size, limits)?,
     ))
 }
@@ -73,7 +73,7 @@ pub(super) fn checked_page_size(page_size: i32, limits: &Limits) -> Result<usize
 }
 
 /// What stands in a page token: the last name of the page before.
-pub(super) fn after_token(page_token: &str) -> Result<Option<String>, BadArgument> {
+pub(super) fn decode_token(page_token: &str) -> Result<Option<String>, BadArgument> {
     if page_token.is_empty() {
         return Ok(None);
     }

@@ -24,13 +24,13 @@ pub(crate) struct BadArgument {
 pub(super) struct Path<'a> {
     parent: Option<&'a Path<'a>>,
     name: &'static str,
-    place: Place<'a>,
+    element: Element<'a>,
 }
 
 /// Which one of a field's elements.
 #[derive(Clone, Copy)]
-pub(super) enum Place<'a> {
-    Only,
+pub(super) enum Element<'a> {
+    None,
     Index(usize),
     Key(&'a str),
 }
@@ -39,22 +39,22 @@ impl<'a> Path<'a> {
     pub(super) const ROOT: Path<'static> = Path {
         parent: None,
         name: "",
-        place: Place::Only,
+        element: Element::None,
     };
 
     pub(super) fn field(&'a self, name: &'static str) -> Self {
         Self {
             parent: Some(self),
             name,
-            place: Place::Only,
+            element: Element::None,
         }
     }
 
-    pub(super) fn element(&'a self, name: &'static str, index: usize) -> Self {
+    pub(super) fn index(&'a self, name: &'static str, index: usize) -> Self {
         Self {
             parent: Some(self),
             name,
-            place: Place::Index(index),
+            element: Element::Index(index),
         }
     }
 
@@ -63,7 +63,7 @@ impl<'a> Path<'a> {
         Self {
             parent: Some(self),
             name,
-            place: Place::Key(key),
+            element: Element::Key(key),
         }
     }
 
@@ -91,7 +91,7 @@ impl<'a> Path<'a> {
         }
     }
 
-    pub(super) fn over(
+    pub(super) fn over_limit(
         &self,
         reason: Reason,
         unit: &str,
@@ -114,10 +114,10 @@ impl fmt::Display for Path<'_> {
             write!(f, "{parent}.")?;
         }
         f.write_str(self.name)?;
-        match self.place {
-            Place::Only => Ok(()),
-            Place::Index(index) => write!(f, "[{index}]"),
-            Place::Key(key) => write!(f, "[{key:?}]"),
+        match self.element {
+            Element::None => Ok(()),
+            Element::Index(index) => write!(f, "[{index}]"),
+            Element::Key(key) => write!(f, "[{key:?}]"),
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use soloist::v1::error::Reason;
 
-use super::names::checked;
+use super::names::checked_name;
 use super::path::{BadArgument, Path};
 use crate::config::NAME_BYTES_MAX;
 use crate::machine::Request;
 use crate::rpc::fingerprint::fingerprint;
 
 /// Names a request by its id, if it has one. Single operations are named by the same content, alone or in a frame.
-pub(super) fn named<M: prost::Message>(
+pub(super) fn optional_request_id<M: prost::Message>(
     path: &Path<'_>,
     id: String,
     content: impl FnOnce() -> M,
@@ -17,16 +17,16 @@ pub(super) fn named<M: prost::Message>(
     if id.is_empty() {
         return Ok(None);
     }
-    request_named(path, id, &content()).map(Some)
+    request_id(path, id, &content()).map(Some)
 }
 
 /// Names a request by its id.
-pub(super) fn request_named(
+pub(super) fn request_id(
     path: &Path<'_>,
     id: String,
     content: &impl prost::Message,
 ) -> Result<Box<Request>, BadArgument> {
-    let id = checked(
+    let id = checked_name(
         &path.field("request_id"),
         Reason::BadRequestId,
         id,

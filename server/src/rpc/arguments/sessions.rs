@@ -3,11 +3,11 @@
 use soloist::v1;
 use soloist::v1::error::Reason;
 
-use super::duration::span_in;
+use super::duration::duration_in;
 use super::names::name;
-use super::page::page;
+use super::page::name_page;
 use super::path::{BadArgument, Path};
-use super::request_id::named;
+use super::request_id::optional_request_id;
 use crate::config::{Limits, SESSION_TTL_RANGE};
 use crate::machine::{LivingSession, Name, OpenSession, Request, SessionLife};
 
@@ -17,11 +17,11 @@ pub(crate) fn open(
     new_id: impl FnOnce() -> Name,
 ) -> Result<(OpenSession, Option<Box<Request>>), BadArgument> {
     let request_id = std::mem::take(&mut request.request_id);
-    let named = named(&Path::ROOT, request_id, || request.clone())?;
+    let named = optional_request_id(&Path::ROOT, request_id, || request.clone())?;
     let v1::OpenSessionRequest {
         id, ttl, take_over, ..
     } = request;
-    let ttl = span_in(
+    let ttl = duration_in(
         &Path::ROOT.field("ttl"),
         Reason::BadLifetime,
         ttl,
@@ -48,7 +48,7 @@ pub(crate) fn close(
     mut request: v1::CloseSessionRequest,
 ) -> Result<(SessionLife, Option<Box<Request>>), BadArgument> {
     let request_id = std::mem::take(&mut request.request_id);
-    let named = named(&Path::ROOT, request_id, || request.clone())?;
+    let named = optional_request_id(&Path::ROOT, request_id, || request.clone())?;
     Ok((life(request.id, request.create_revision)?, named))
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn list(
     request: &v1::ListSessionsRequest,
     limits: &Limits,
 ) -> Result<(Option<String>, usize), BadArgument> {
-    page(&request.page_token, request.page_size, limits)
+    name_page(&request.page_token, request.page_size, limits)
 }
 
 fn life(id: String, create_revision: i64) -> Result<SessionLife, BadArgument> {

@@ -24,7 +24,7 @@ pub(super) fn value(
         v1::value::Kind::Bytes(bytes) => ("bytes", Value::Bytes(bytes.into())),
     };
     if value.byte_len() > limits.max_value_bytes {
-        return Err(path.field(name).over(
+        return Err(path.field(name).over_limit(
             Reason::ValueTooLarge,
             "bytes",
             limits.max_value_bytes,

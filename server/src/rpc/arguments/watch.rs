@@ -6,7 +6,7 @@ use soloist::v1;
 use soloist::v1::error::Reason;
 use soloist::v1::watch_request::Target;
 
-use super::duration::span_in;
+use super::duration::duration_in;
 use super::names::{check_prefix, key};
 use super::path::{BadArgument, Path};
 use crate::config::{Limits, PROGRESS_RANGE};
@@ -72,7 +72,12 @@ pub(crate) fn watch(
         None => None,
         interval => {
             let path = field("progress_interval");
-            Some(span_in(&path, Reason::BadWatch, interval, &PROGRESS_RANGE)?)
+            Some(duration_in(
+                &path,
+                Reason::BadWatch,
+                interval,
+                &PROGRESS_RANGE,
+            )?)
         }
     };
     Ok(WatchArguments {

@@ -20,11 +20,11 @@ pub(crate) const PREFIX_BYTES: usize = 5;
 
 /// How many messages a request has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Messages {
+pub(crate) enum MessageCount {
     /// Exactly one: a unary call.
     One,
     /// Any number: a stream.
-    Many,
+    Any,
 }
 
 /// A body that is checked while it is read. An error in it is the answer to the call.
@@ -33,7 +33,7 @@ pub(crate) struct CheckedBody<B> {
     body: B,
     framing: Framing,
     /// Told once everything that came before it was passed on.
-    broken: Option<Status>,
+    deferred: Option<Status>,
     /// When the whole of it must be here.
     deadline: Option<Instant>,
     /// Set once there is something to wait for.
@@ -43,7 +43,7 @@ pub(crate) struct CheckedBody<B> {
 impl<B> CheckedBody<B> {
     pub(crate) fn new(
         body: B,
-        messages: Messages,
+        messages: MessageCount,
         limit: usize,
         deadline: Option<Instant>,
     ) -> Self {
@@ -52,12 +52,12 @@ impl<B> CheckedBody<B> {
             framing: Framing {
                 messages,
                 limit,
-                complete: 0,
+                completed: 0,
                 prefix: [0; PREFIX_BYTES],
                 prefix_len: 0,
-                left: 0,
+                remaining: 0,
             },
-            broken: None,
+            deferred: None,
             deadline,
             timer: None,
         }
@@ -79,15 +79,15 @@ impl<B> CheckedBody<B> {
 
     /// Passes on as much of `data` as keeps to the rules.
     fn check(&mut self, data: Bytes) -> Result<Frame<Bytes>, Status> {
-        let Err((sound, status)) = self.framing.data(&data) else {
+        let Err((whole, status)) = self.framing.data(&data) else {
             return Ok(Frame::data(data));
         };
-        if sound == 0 {
+        if whole == 0 {
             return Err(status);
         }
         // Whole messages in front of the bad one: they are answered first.
-        self.broken = Some(status);
-        Ok(Frame::data(data.slice(..sound)))
+        self.deferred = Some(status);
+        Ok(Frame::data(data.slice(..whole)))
     }
 }
 
@@ -103,7 +103,7 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if let Some(status) = self.broken.take() {
+        if let Some(status) = self.deferred.take() {
             return Poll::Ready(Some(Err(status)));
         }
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
@@ -124,14 +124,14 @@ where
 
 #[derive(Debug)]
 struct Framing {
-    messages: Messages,
+    messages: MessageCount,
     limit: usize,
-    /// Messages seen to their end.
-    complete: u64,
+    /// MessageCount seen to their end.
+    completed: u64,
     prefix: [u8; PREFIX_BYTES],
     prefix_len: usize,
     /// Bytes of the present message still to come.
-    left: usize,
+    remaining: usize,
 }
 
 impl Framing {
@@ -139,14 +139,14 @@ impl Framing {
     fn data(&mut self, data: &[u8]) -> Result<(), (usize, Status)> {
         let mut rest = data;
         // Where the last whole message ends.
-        let mut sound = 0;
+        let mut whole = 0;
         while !rest.is_empty() {
-            if self.left > 0 {
-                let taken = self.left.min(rest.len());
+            if self.remaining > 0 {
+                let taken = self.remaining.min(rest.len());
                 rest = &rest[taken..];
-                self.left -= taken;
+                self.remaining -= taken;
             } else {
-                if self.messages == Messages::One && self.complete > 0 {
+                if self.messages == MessageCount::One && self.completed > 0 {
                     let status = bad_message("a unary call has one message, this has more");
                     return Err((0, status));
                 }
@@ -161,27 +161,27 @@ impl Framing {
                 let [flags, length @ ..] = self.prefix;
                 if flags != 0 {
                     let status = bad_message("the message is compressed, which was not agreed on");
-                    return Err((sound, status));
+                    return Err((whole, status));
                 }
-                self.left = u32::from_be_bytes(length) as usize;
-                if self.left > self.limit {
-                    let status = message_too_large(self.limit, self.left).into_status();
-                    return Err((sound, status));
+                self.remaining = u32::from_be_bytes(length) as usize;
+                if self.remaining > self.limit {
+                    let status = message_too_large(self.limit, self.remaining).into_status();
+                    return Err((whole, status));
                 }
             }
-            if self.left == 0 {
-                self.complete += 1;
-                sound = data.len() - rest.len();
+            if self.remaining == 0 {
+                self.completed += 1;
+                whole = data.len() - rest.len();
             }
         }
         Ok(())
     }
 
     fn end(&self) -> Result<(), Status> {
-        if self.left > 0 || self.prefix_len > 0 {
+        if self.remaining > 0 || self.prefix_len > 0 {
             return Err(bad_message("the request ends in the middle of a message"));
         }
-        if self.messages == Messages::One && self.complete == 0 {
+        if self.messages == MessageCount::One && self.completed == 0 {
             return Err(bad_message("a unary call has one message, this has none"));
         }
         Ok(())
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     /// The code with which `bytes` are refused, fed in pieces of every size.
-    fn check(bytes: &[u8], messages: Messages) -> Option<Code> {
+    fn check(bytes: &[u8], messages: MessageCount) -> Option<Code> {
         let outcomes = (1..=bytes.len().max(1)).map(|size| {
             let mut framing = CheckedBody::new((), messages, 4, None).framing;
             bytes
@@ -228,8 +228,8 @@ mod tests {
             (&[1, 0, 0, 0, 0], bad, bad),
             (&[7, 0, 0, 0, 1, 8], bad, bad),
         ] {
-            assert_eq!(check(bytes, Messages::One), unary, "unary {bytes:?}");
-            assert_eq!(check(bytes, Messages::Many), stream, "stream {bytes:?}");
+            assert_eq!(check(bytes, MessageCount::One), unary, "unary {bytes:?}");
+            assert_eq!(check(bytes, MessageCount::Any), stream, "stream {bytes:?}");
         }
     }
 
@@ -237,8 +237,8 @@ mod tests {
     fn whole_messages_in_front_of_a_bad_one_are_sound() {
         let good = [0, 0, 0, 0, 2, 8, 8];
         let bad = [0, 0, 0, 0, 9];
-        let mut framing = CheckedBody::new((), Messages::Many, 4, None).framing;
-        let (sound, _) = framing
+        let mut framing = CheckedBody::new((), MessageCount::Any, 4, None).framing;
+        let (whole, _) = framing
             .data(
                 &[good, good]
                     .concat()
@@ -247,9 +247,9 @@ mod tests {
                     .collect::<Vec<_>>(),
             )
             .unwrap_err();
-        assert_eq!(sound, 14);
+        assert_eq!(whole, 14);
         // The prefix began in a piece that was passed on before.
-        let mut framing = CheckedBody::new((), Messages::Many, 4, None).framing;
+        let mut framing = CheckedBody::new((), MessageCount::Any, 4, None).framing;
         framing.data(&bad[..3]).unwrap();
         assert_eq!(framing.data(&bad[3..]).unwrap_err().0, 0);
     }

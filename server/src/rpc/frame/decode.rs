@@ -16,13 +16,13 @@ use crate::varint;
 #[derive(Debug, PartialEq)]
 pub(crate) struct Frame {
     pub(crate) operations: Vec<Operation>,
-    pub(crate) done: Done,
+    pub(crate) apply: Apply,
     pub(crate) timeout: Option<std::time::Duration>,
 }
 
-/// How a frame's operations are done.
+/// How a frame's operations are apply.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Done {
+pub(crate) enum Apply {
     /// Each on its own; with the requests among them, by their places.
     Each(Vec<(usize, Request)>),
     /// All or none; with the request that they are.
@@ -77,18 +77,18 @@ pub(super) fn any_frame(
     let request = v1::PipelineRequest::decode(message)?;
     let checked = || {
         let timeout = arguments::duration::timeout(request.timeout)?;
-        let (operations, done) = if request.atomic {
+        let (operations, apply) = if request.atomic {
             let (operations, named) =
                 arguments::frame::all(request.ops, request.request_id, limits)?;
-            (operations, Done::All(named))
+            (operations, Apply::All(named))
         } else {
             arguments::frame::no_request_id(&request.request_id)?;
             let (operations, named) = arguments::frame::each(request.ops, limits)?;
-            (operations, Done::Each(named))
+            (operations, Apply::Each(named))
         };
         Ok(Frame {
             operations,
-            done,
+            apply,
             timeout,
         })
     };
@@ -115,14 +115,14 @@ pub(super) fn common_frame(message: &[u8], count: usize, limits: &Limits) -> Opt
     if atomic && bytes() > limits.max_batch_bytes {
         return None;
     }
-    let done = if atomic {
-        Done::All(None)
+    let apply = if atomic {
+        Apply::All(None)
     } else {
-        Done::Each(Vec::new())
+        Apply::Each(Vec::new())
     };
     Some(Frame {
         operations,
-        done,
+        apply,
         timeout: None,
     })
 }

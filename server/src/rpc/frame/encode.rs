@@ -8,14 +8,14 @@ use crate::machine::{
     AddOutcome, AllOutcome, DeleteOutcome, EachOutcome, Entry, Outcome, ReadOutcome,
     TransitionOutcome, Value, WriteOutcome,
 };
-use crate::rpc::body::answers::Encode;
+use crate::rpc::body::response::Encode;
 use crate::rpc::responses;
 use crate::rpc::status::Refusal;
 use crate::varint;
 
 /// The answer to a frame.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) enum FrameAnswer {
     /// Its operations stood alone.
     Each(EachOutcome),
     /// It was done as a whole.
@@ -24,12 +24,12 @@ pub(crate) enum Answer {
     Refused(Refusal),
 }
 
-impl Encode for Answer {
+impl Encode for FrameAnswer {
     fn encode(self, buf: &mut Vec<u8>) {
         match self {
             Self::Each(answer) => put_each(buf, answer),
             Self::All(answer) => {
-                buf.reserve(room_for(answer.outcomes.len()));
+                buf.reserve(capacity_for(answer.outcomes.len()));
                 for outcome in answer.outcomes {
                     put_outcome(buf, &outcome);
                 }
@@ -48,7 +48,7 @@ impl Encode for Answer {
 }
 
 fn put_each(buf: &mut Vec<u8>, answer: EachOutcome) {
-    buf.reserve(room_for(answer.results.len()));
+    buf.reserve(capacity_for(answer.results.len()));
     for result in answer.results {
         match result {
             Ok(outcome) => put_outcome(buf, &outcome),
@@ -65,7 +65,7 @@ fn put_each(buf: &mut Vec<u8>, answer: EachOutcome) {
 }
 
 /// About what a result with an int takes, and what stands around them.
-fn room_for(results: usize) -> usize {
+fn capacity_for(results: usize) -> usize {
     results * 24 + 16
 }
 
@@ -73,8 +73,8 @@ fn room_for(results: usize) -> usize {
 fn put_outcome(buf: &mut Vec<u8>, outcome: &Outcome) {
     match outcome {
         Outcome::Read(ReadOutcome { entry, revision }) => {
-            let entry = entry.as_ref().map(Shown::of);
-            let read_len = entry.as_ref().map_or(0, Shown::nested_len) + int_len(*revision);
+            let entry = entry.as_ref().map(SizedEntry::of);
+            let read_len = entry.as_ref().map_or(0, SizedEntry::nested_len) + int_len(*revision);
             put_prefix(buf, 1, nested_len(read_len));
             put_prefix(buf, 1, read_len);
             if let Some(entry) = entry {
@@ -88,11 +88,11 @@ fn put_outcome(buf: &mut Vec<u8>, outcome: &Outcome) {
             previous,
             replayed,
         }) => {
-            let previous = previous.as_deref().map(Shown::of);
+            let previous = previous.as_deref().map(SizedEntry::of);
             let write_len = int_len(*revision)
                 + int_len(*create_revision)
                 + flag_len(*replayed)
-                + previous.as_ref().map_or(0, Shown::nested_len);
+                + previous.as_ref().map_or(0, SizedEntry::nested_len);
             put_prefix(buf, 1, nested_len(write_len));
             put_prefix(buf, 2, write_len);
             put_int(buf, 1, *revision);
@@ -147,10 +147,10 @@ fn put_outcome(buf: &mut Vec<u8>, outcome: &Outcome) {
             previous,
             replayed,
         }) => {
-            let previous = previous.as_deref().map(Shown::of);
+            let previous = previous.as_deref().map(SizedEntry::of);
             let delete_len = int_len(*revision)
                 + flag_len(*replayed)
-                + previous.as_ref().map_or(0, Shown::nested_len);
+                + previous.as_ref().map_or(0, SizedEntry::nested_len);
             put_prefix(buf, 1, nested_len(delete_len));
             put_prefix(buf, 5, delete_len);
             put_int(buf, 1, *revision);
@@ -163,7 +163,7 @@ fn put_outcome(buf: &mut Vec<u8>, outcome: &Outcome) {
 }
 
 /// An `Entry` without its key, which the request names, to be put into an answer.
-enum Shown<'a> {
+enum SizedEntry<'a> {
     /// With a value and revisions alone. Lengths of the messages in it are worked out once, from the inside out.
     Common {
         entry: &'a Entry,
@@ -174,7 +174,7 @@ enum Shown<'a> {
     Any(Box<v1::Entry>),
 }
 
-impl<'a> Shown<'a> {
+impl<'a> SizedEntry<'a> {
     fn of(entry: &'a Entry) -> Self {
         if entry.attached.is_some() {
             return Self::Any(Box::new(responses::entry(entry.clone())));

@@ -10,8 +10,8 @@
 mod decode;
 mod encode;
 
-pub(crate) use decode::{Done, Frame, decode, decode_batch};
-pub(crate) use encode::Answer;
+pub(crate) use decode::{Apply, Frame, decode, decode_batch};
+pub(crate) use encode::FrameAnswer;
 
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ use crate::machine::{
     AddOutcome, AllOutcome, Attached, Cause, DeleteOutcome, EachOutcome, Entry, Lifetime, Outcome,
     Place, ReadOutcome, Rejection, Time, TransitionOutcome, Value, WriteOutcome,
 };
-use crate::rpc::body::answers::Encode as _;
+use crate::rpc::body::response::Encode as _;
 use crate::rpc::responses::op_result;
 use crate::rpc::status::Refusal;
 
@@ -306,7 +306,7 @@ proptest! {
             replayed,
         };
         let all = AllOutcome { outcomes: outcomes.clone(), revision, answer_bytes: 0, replayed };
-        prop_assert_eq!(encoded(Answer::All(all)), expected.encode_to_vec());
+        prop_assert_eq!(encoded(FrameAnswer::All(all)), expected.encode_to_vec());
 
         expected.replayed = false;
 
@@ -320,7 +320,7 @@ proptest! {
             });
         }
         let each = EachOutcome { results, revision, answer_bytes: 0 };
-        prop_assert_eq!(encoded(Answer::Each(each)), expected.encode_to_vec());
+        prop_assert_eq!(encoded(FrameAnswer::Each(each)), expected.encode_to_vec());
     }
 }
 
@@ -339,7 +339,7 @@ fn operations_are_counted_before_they_are_made() {
     }
 }
 
-fn encoded(answer: Answer) -> Vec<u8> {
+fn encoded(answer: FrameAnswer) -> Vec<u8> {
     let mut buf = Vec::new();
     answer.encode(&mut buf);
     buf

@@ -15,7 +15,7 @@ use tonic::Status;
 use super::framing::PREFIX_BYTES;
 
 /// From so many bytes on, the messages of a stream are handed to the connection. The source is tonic's default.
-const HAND_OVER_BYTES: usize = 32 * 1024;
+const FLUSH_BYTES: usize = 32 * 1024;
 
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 const OK: HeaderValue = HeaderValue::from_static("0");
@@ -35,7 +35,7 @@ impl<M: Message> Encode for M {
 
 /// The body of a response.
 #[derive(Default)]
-pub(crate) enum AnswerBody {
+pub(crate) enum ResponseBody {
     /// The headers are everything: an error.
     #[default]
     Empty,
@@ -48,15 +48,15 @@ pub(crate) enum AnswerBody {
 }
 
 /// The response of a unary call.
-pub(crate) fn one(message: impl Message) -> Response<AnswerBody> {
+pub(crate) fn one(message: impl Message) -> Response<ResponseBody> {
     // A vector that is full turns into bytes without another allocation.
     let mut buf = Vec::with_capacity(PREFIX_BYTES + message.encoded_len());
     put(&mut buf, message);
-    response(AnswerBody::One(buf.into()))
+    response(ResponseBody::One(buf.into()))
 }
 
 /// The response of a call that is answered by a stream of messages.
-pub(crate) fn stream<S, M>(messages: S) -> Response<AnswerBody>
+pub(crate) fn stream<S, M>(messages: S) -> Response<ResponseBody>
 where
     S: Stream<Item = Result<M, Status>> + Send + 'static,
     M: Encode + 'static,
@@ -65,15 +65,15 @@ where
         messages: Box::pin(messages),
         end: End::NotYet,
     };
-    response(AnswerBody::Other(tonic::body::Body::new(body)))
+    response(ResponseBody::Other(tonic::body::Body::new(body)))
 }
 
 /// The response of a call that fails before it has a message.
-pub(crate) fn error(status: Status) -> Response<AnswerBody> {
+pub(crate) fn error(status: Status) -> Response<ResponseBody> {
     status.into_http()
 }
 
-fn response(body: AnswerBody) -> Response<AnswerBody> {
+fn response(body: ResponseBody) -> Response<ResponseBody> {
     let mut headers = HeaderMap::with_capacity(1);
     headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
     let mut response = Response::new(body);
@@ -97,7 +97,7 @@ fn ok_trailers() -> HeaderMap {
     trailers
 }
 
-impl Body for AnswerBody {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -164,7 +164,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let mut buf = Vec::new();
-        while matches!(self.end, End::NotYet) && buf.len() < HAND_OVER_BYTES {
+        while matches!(self.end, End::NotYet) && buf.len() < FLUSH_BYTES {
             match self.messages.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(message))) => put(&mut buf, message),
                 Poll::Ready(Some(Err(status))) => {

@@ -14,7 +14,7 @@ use super::framing::{CheckedBody, PREFIX_BYTES};
 
 /// What a client sends in one call. A message that is in one piece is not copied.
 #[derive(Debug)]
-pub(crate) struct Messages<B = Incoming> {
+pub(crate) struct RequestMessages<B = Incoming> {
     body: CheckedBody<B>,
     /// What has arrived and was not taken yet.
     arrived: Bytes,
@@ -22,7 +22,7 @@ pub(crate) struct Messages<B = Incoming> {
     joined: BytesMut,
 }
 
-impl<B> Messages<B>
+impl<B> RequestMessages<B>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error + Send + Sync + 'static,
@@ -108,8 +108,8 @@ mod tests {
     use http_body::Frame;
     use tonic::Code;
 
-    use super::super::framing;
     use super::*;
+    use crate::rpc::body::framing::MessageCount;
 
     /// A body in pieces.
     struct Pieces(VecDeque<Bytes>);
@@ -132,8 +132,8 @@ mod tests {
         }
     }
 
-    fn messages(bytes: &[u8], size: usize, how_many: framing::Messages) -> Messages<Pieces> {
-        Messages::new(CheckedBody::new(Pieces::of(bytes, size), how_many, 8, None))
+    fn messages(bytes: &[u8], size: usize, how_many: MessageCount) -> RequestMessages<Pieces> {
+        RequestMessages::new(CheckedBody::new(Pieces::of(bytes, size), how_many, 8, None))
     }
 
     #[tokio::test]
@@ -147,7 +147,7 @@ mod tests {
         .concat();
         let expected: [&[u8]; 4] = [&[8, 9], &[], &[1, 2, 3, 4, 5, 6, 7, 8], &[7]];
         for size in 1..=bytes.len() {
-            let mut messages = messages(&bytes, size, framing::Messages::Many);
+            let mut messages = messages(&bytes, size, MessageCount::Any);
             for expected in expected {
                 assert_eq!(
                     messages.next().await.unwrap().unwrap(),
@@ -163,7 +163,7 @@ mod tests {
     async fn what_is_wrong_is_told_behind_the_messages_in_front_of_it() {
         let bytes = [0, 0, 0, 0, 2, 8, 9, 0, 0, 0, 0, 9];
         for size in 1..=bytes.len() {
-            let mut messages = messages(&bytes, size, framing::Messages::Many);
+            let mut messages = messages(&bytes, size, MessageCount::Any);
             assert_eq!(messages.next().await.unwrap().unwrap(), &[8, 9][..]);
             let error = messages.next().await.unwrap_err();
             assert_eq!(error.code(), Code::ResourceExhausted, "in {size}s");
@@ -174,12 +174,12 @@ mod tests {
     async fn a_unary_call_has_one_message() {
         let one = [0, 0, 0, 0, 1, 7];
         for size in 1..=one.len() {
-            let only = messages(&one, size, framing::Messages::One).only().await;
+            let only = messages(&one, size, MessageCount::One).only().await;
             assert_eq!(only.unwrap(), &[7][..]);
         }
         for bytes in [&[][..], &[0, 0], &[one, one].concat()] {
             for size in 1..=bytes.len().max(1) {
-                let only = messages(bytes, size, framing::Messages::One).only().await;
+                let only = messages(bytes, size, MessageCount::One).only().await;
                 assert_eq!(only.unwrap_err().code(), Code::InvalidArgument, "{bytes:?}");
             }
         }
