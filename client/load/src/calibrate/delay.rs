@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
-use crate::arrivals::exponential;
+use crate::pace::arrivals::exponential;
 
 /// The distribution of delays, each drawn by itself.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use crate::pacer::wake_on_time;
+use crate::pace::pacer::wake_on_time;
 
 /// Calls that can wait at once: more than the tool has workers.
 const WAITING_MAX: usize = 1 << 17;

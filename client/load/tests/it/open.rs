@@ -23,7 +23,7 @@ impl ServerProcess {
             .args([
                 "--ignored",
                 "--exact",
-                "load_open::serves_until_it_is_killed",
+                "open::serves_until_it_is_killed",
                 "--nocapture",
             ])
             .stdin(Stdio::null())

@@ -1,0 +1,4 @@
+//! What was typed.
+
+pub(crate) mod args;
+pub(crate) mod config_file;

@@ -1,0 +1,150 @@
+//! `compare` and baselines: two sets of runs held against each other.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::command_line::args::{Format, count};
+use crate::commands::{FAILED, live_view, print};
+use crate::plan::settings::{Settings, parse_command};
+use crate::report::compare::{Comparison, Options, compare};
+use crate::report::model::Report;
+use crate::report::output;
+use crate::report::schema;
+use crate::report::style::Style;
+use crate::run::measure::RunError;
+use crate::run::session::Session;
+use crate::run::summary::Labels;
+
+/// The largest file that is read: the reports of hours, an interval each second.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct CompareArgs {
+    /// Reports in JSON: of one run, or a list (--save-baseline).
+    #[arg(value_name = "A.json")]
+    a: PathBuf,
+    /// What is held against them.
+    #[arg(value_name = "B.json")]
+    b: PathBuf,
+    /// Repeat the run of A and the run of B so many times, in turn, and compare those.
+    #[arg(long, value_name = "N", value_parser = count(1, 1_000))]
+    runs: Option<u64>,
+    /// Form of the comparison: text, json or markdown.
+    #[arg(short = 'O', long, value_enum, value_name = "FORM", default_value_t = Format::Text)]
+    format: Format,
+    /// Exit with 1 if a figure of B is worse by more than so many percent.
+    #[arg(long, value_name = "PERCENT", num_args = 0..=1, default_missing_value = "5", require_equals = true)]
+    fail_on_regression: Option<f64>,
+    /// Nothing about progress.
+    #[arg(short = 'q', long)]
+    quiet: bool,
+}
+
+/// Compares two files. Returns the exit code.
+pub(crate) fn compare_files(args: &CompareArgs) -> Result<i32, RunError> {
+    let (mut a, mut b) = (read(&args.a)?, read(&args.b)?);
+    if let Some(runs) = args.runs {
+        (a, b) = repeat(&a[0], &b[0], runs, args.quiet)?;
+    }
+    let comparison = compared(&a, &b, args.fail_on_regression)?;
+    let text = match args.format {
+        Format::Text => comparison.to_text(style()),
+        Format::Json => comparison.to_json(),
+        Format::Markdown => comparison.to_markdown(),
+        _ => {
+            let why = "--format: a comparison can be written as text, json and markdown";
+            return Err(RunError::Arguments(why.to_owned()));
+        }
+    };
+    print(&text)?;
+    Ok(exit_code(&comparison, args.fail_on_regression))
+}
+
+/// Compares runs with a baseline. Returns the exit code.
+pub(crate) fn against(
+    baseline: &[Report],
+    reports: &[Report],
+    fail_on_regression: Option<f64>,
+) -> Result<i32, RunError> {
+    let comparison = compared(baseline, reports, fail_on_regression)?;
+    print(&format!("\n{}", comparison.to_text(style())))?;
+    Ok(exit_code(&comparison, fail_on_regression))
+}
+
+fn style() -> Style {
+    Style::of(&io::stdout(), |name| std::env::var_os(name))
+}
+
+fn compared(
+    a: &[Report],
+    b: &[Report],
+    fail_on_regression: Option<f64>,
+) -> Result<Comparison, RunError> {
+    let mut options = Options::default();
+    if let Some(percent) = fail_on_regression {
+        if !(0.0..=1_000.0).contains(&percent) {
+            return Err(RunError::Arguments(format!(
+                "--fail-on-regression {percent}: it is from 0 to 1000 percent"
+            )));
+        }
+        options.regression_min = percent / 100.0;
+    }
+    compare(a, b, &options).map_err(|error| RunError::Arguments(error.to_string()))
+}
+
+fn exit_code(comparison: &Comparison, fail_on_regression: Option<f64>) -> i32 {
+    match fail_on_regression.is_some() && comparison.is_regression() {
+        true => FAILED,
+        false => 0,
+    }
+}
+
+/// Runs both in turn, so that what changes on the machine meanwhile meets both.
+fn repeat(
+    a: &Report,
+    b: &Report,
+    runs: u64,
+    quiet: bool,
+) -> Result<(Vec<Report>, Vec<Report>), RunError> {
+    let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        for (of, reports) in [(a, &mut of_a), (b, &mut of_b)] {
+            let mut args = parse_command(&of.command).map_err(RunError::Arguments)?;
+            args.report.quiet = quiet;
+            args.report.name.clone_from(&of.name);
+            let settings = Settings::new(&args).map_err(RunError::Arguments)?;
+            let mut session = Session::open(args.address.as_deref(), &settings)?;
+            let report = session.run(settings, &Labels::default(), &mut *live_view(&args), None)?;
+            session.close()?;
+            let is_interrupted = report.interrupted.is_some();
+            reports.push(report);
+            if is_interrupted {
+                let why = "interrupted: what was run so far is not compared";
+                return Err(RunError::Target(why.to_owned()));
+            }
+        }
+    }
+    Ok((of_a, of_b))
+}
+
+/// Reads the reports of a file: one at least.
+pub(crate) fn read(path: &Path) -> Result<Vec<Report>, RunError> {
+    let named =
+        |error: &dyn std::fmt::Display| RunError::Arguments(format!("{}: {error}", path.display()));
+    let bytes = fs::metadata(path).map_err(|error| named(&error))?.len();
+    if bytes > FILE_BYTES_MAX {
+        return Err(named(&format!(
+            "it has {bytes} bytes, and at most {FILE_BYTES_MAX} are read"
+        )));
+    }
+    let json = fs::read_to_string(path).map_err(|error| named(&error))?;
+    schema::read(&json).map_err(|error| named(&error))
+}
+
+/// Keeps reports for later.
+pub(crate) fn save(path: &Path, reports: &[Report]) -> io::Result<()> {
+    let mut json = serde_json::to_string(reports).expect("the keys are strings");
+    json.push('\n');
+    output::write(path, &json)
+}

@@ -1,0 +1,191 @@
+//! `find-max` and `sweep`: many runs against one server, at different rates.
+
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use crate::command_line::args::{RunArgs, count, duration};
+use crate::commands::find_max::{self, Probe, Search};
+use crate::commands::{Outputs, labels, print};
+use crate::plan::settings::Settings;
+use crate::report::model::Report;
+use crate::run::measure::RunError;
+use crate::run::session::Session;
+use crate::run::view::Nothing;
+
+/// Shortest that the search can be told to come to: a thousandth.
+const PRECISION_MIN: f64 = 0.001;
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct FindMaxArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// The first rate, in operations per second.
+    #[arg(long, value_name = "N", default_value = "1k", value_parser = count(1, 1_000_000_000), help_heading = "How to search")]
+    start: u64,
+    /// How long each run settles before it measures.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, help_heading = "How to search")]
+    settle: Duration,
+    /// How long each run measures.
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration, help_heading = "How to search")]
+    window: Duration,
+    /// How near, in percent, the result is to what is too much.
+    #[arg(
+        long,
+        value_name = "PERCENT",
+        default_value = "5",
+        help_heading = "How to search"
+    )]
+    precision: f64,
+    /// How often the result has to hold.
+    #[arg(long, value_name = "N", default_value = "3", value_parser = count(1, 100), help_heading = "How to search")]
+    repeat: u64,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct SweepArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// The rates, in operations per second, such as 1k,2k,5k. Default: ten from a tenth of what a closed loop reaches to
+    /// all of it.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = count(1, 1_000_000_000), help_heading = "How to search")]
+    rates: Vec<u64>,
+    /// How long each run settles before it measures.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, help_heading = "How to search")]
+    settle: Duration,
+    /// How long each run measures.
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration, help_heading = "How to search")]
+    window: Duration,
+}
+
+/// Runs at rates, one after the other.
+struct Prober<'a> {
+    session: Session,
+    args: &'a RunArgs,
+    settle: Duration,
+    window: Duration,
+}
+
+impl<'a> Prober<'a> {
+    fn open(args: &'a RunArgs, settle: Duration, window: Duration) -> Result<Self, RunError> {
+        for (is_there, flag) in [
+            (args.when.rps.is_some(), "--rps"),
+            (args.stop.duration.is_some(), "--duration"),
+            (args.stop.requests.is_some(), "--requests"),
+            (!args.stop.warmup.is_zero(), "--warmup"),
+            (args.how.agents.is_some(), "--agents"),
+            (args.report.verify, "--verify"),
+        ] {
+            if is_there {
+                return Err(RunError::Arguments(format!(
+                    "{flag}: a search sets rates and times itself (see --settle and --window)"
+                )));
+            }
+        }
+        let settings = Settings::new(args).map_err(RunError::Arguments)?;
+        Ok(Self {
+            session: Session::open(args.address.as_deref(), &settings)?,
+            args,
+            settle,
+            window,
+        })
+    }
+
+    /// None: in a closed loop.
+    fn run(&mut self, rate: Option<f64>) -> Result<Report, RunError> {
+        let mut args = self.args.clone();
+        args.when.rps = rate;
+        args.stop.warmup = self.settle;
+        args.stop.duration = Some(self.window);
+        let settings = Settings::new(&args).map_err(RunError::Arguments)?;
+        self.session
+            .run(settings, &labels(&args), &mut Nothing, None)
+    }
+
+    fn probe(&mut self, rate: f64) -> Result<Probe, RunError> {
+        let probe = Probe::new(rate, self.run(Some(rate))?);
+        if !self.args.report.quiet {
+            let _ = writeln!(io::stderr(), "{probe}");
+        }
+        Ok(probe)
+    }
+}
+
+/// Finds the highest rate. Returns the exit code.
+pub(crate) fn find_max(args: &FindMaxArgs) -> Result<i32, RunError> {
+    let precision = args.precision / 100.0;
+    if args.run.report.slo.is_empty() {
+        let why = "find-max needs an objective, such as --slo 'p99<5ms'";
+        return Err(RunError::Arguments(why.to_owned()));
+    }
+    if !(PRECISION_MIN..=1.0).contains(&precision) {
+        let least = PRECISION_MIN * 100.0;
+        return Err(RunError::Arguments(format!(
+            "--precision {}: it is from {least} to 100",
+            args.precision
+        )));
+    }
+    let search = Search {
+        start: args.start as f64,
+        precision,
+        repeats: u32::try_from(args.repeat).expect("the flag's limit fits"),
+    };
+    let outputs = Outputs::new(&args.run).map_err(RunError::Arguments)?;
+    let mut prober = Prober::open(&args.run, args.settle, args.window)?;
+    let found = find_max::find_max(search, |rate| prober.probe(rate))?;
+    prober.session.close()?;
+    let note = found
+        .note
+        .map_or(String::new(), |note| format!(" ({note})"));
+    let objectives: Vec<String> = args
+        .run
+        .report
+        .slo
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let objectives = objectives.join(" and ");
+    let headline = match found.highest {
+        Some(rate) => format!(
+            "highest rate with {objectives}: {rate:.0} operations per second, held {} times{note}",
+            found
+                .probes
+                .iter()
+                .filter(|probe| probe.rate == rate && probe.holds())
+                .count()
+        ),
+        None => format!("no rate was found that holds {objectives}{note}"),
+    };
+    outputs
+        .write_sweep(&headline, found.highest, &found.probes)
+        .map_err(|error| RunError::Target(error.to_string()))?;
+    Ok(match found.highest {
+        Some(_) => 0,
+        None => crate::commands::NOT_MET,
+    })
+}
+
+/// Measures at each rate. Returns the exit code.
+pub(crate) fn sweep(args: &SweepArgs) -> Result<i32, RunError> {
+    let outputs = Outputs::new(&args.run).map_err(RunError::Arguments)?;
+    let mut prober = Prober::open(&args.run, args.settle, args.window)?;
+    let mut rates: Vec<f64> = args.rates.iter().map(|&rate| rate as f64).collect();
+    if rates.is_empty() {
+        let most = prober.run(None)?.ops_per_second;
+        rates = find_max::rates((most / 10.0).max(1.0), most.max(1.0), 10);
+    }
+    let mut probes = Vec::new();
+    for rate in rates {
+        let probe = prober.probe(rate)?;
+        let interrupted = probe.report.interrupted.is_some();
+        probes.push(probe);
+        if interrupted {
+            break;
+        }
+    }
+    prober.session.close()?;
+    let headline = format!("{} rates", probes.len());
+    outputs
+        .write_sweep(&headline, None, &probes)
+        .map_err(|error| RunError::Target(error.to_string()))?;
+    print("")
+}

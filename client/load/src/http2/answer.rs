@@ -1,0 +1,229 @@
+//! What a server's header blocks say about a call, and how it failed if it did.
+//!
+//! Sources: gRPC over HTTP/2 ("Responses"), its table of HTTP/2 errors, and gRPC's HTTP to status mapping.
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use percent_encoding::percent_decode;
+use tonic::Code;
+
+use crate::http2::frame::Reason;
+use crate::http2::hpack::{Decoder, HpackError};
+
+/// Largest header list that is taken, counted as RFC 9113, section 6.5.2 does: what gRPC's implementations take (8 to
+/// 16 KiB).
+pub(super) const HEADER_LIST_MAX: usize = 16 * 1024;
+
+/// What RFC 9113 adds for each field.
+const FIELD_OVERHEAD: usize = 32;
+
+/// Metadata in base64, with padding or without: gRPC wants both taken.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// What is known about whether the server did what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// The server answered; the status says.
+    Answered,
+    /// The server never began: the same call may be sent again.
+    NotDone,
+    /// Perhaps, perhaps not.
+    Unknown,
+}
+
+/// How a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) fate: Fate,
+    pub(crate) code: Code,
+    pub(crate) message: String,
+    /// `grpc-status-details-bin`: a `google.rpc.Status`, or empty.
+    pub(crate) details: Vec<u8>,
+}
+
+impl Failure {
+    pub(super) fn new(fate: Fate, code: Code, message: impl Into<String>) -> Self {
+        Self {
+            fate,
+            code,
+            message: message.into(),
+            details: Vec::new(),
+        }
+    }
+
+    /// An answer that is none.
+    pub(super) fn malformed(message: impl Into<String>) -> Self {
+        Self::new(Fate::Unknown, Code::Internal, message)
+    }
+
+    /// The server reset the stream.
+    pub(super) fn reset(reason: Reason) -> Self {
+        let code = match reason {
+            Reason::REFUSED_STREAM => Code::Unavailable,
+            Reason::CANCEL => Code::Cancelled,
+            Reason::ENHANCE_YOUR_CALM => Code::ResourceExhausted,
+            Reason::INADEQUATE_SECURITY => Code::PermissionDenied,
+            Reason(0..=0xa) => Code::Internal,
+            _ => Code::Unknown,
+        };
+        let fate = match reason {
+            Reason::REFUSED_STREAM => Fate::NotDone,
+            _ => Fate::Unknown,
+        };
+        Self::new(fate, code, format!("the server reset the stream: {reason}"))
+    }
+}
+
+/// What a block of fields says.
+#[derive(Debug, Default)]
+pub(super) struct Fields {
+    status: Option<u16>,
+    grpc_status: Option<Code>,
+    grpc_message: Vec<u8>,
+    details: Vec<u8>,
+    is_grpc: bool,
+    /// What HTTP/2 forbids.
+    malformed: Option<&'static str>,
+    list_size: usize,
+    regular_seen: bool,
+}
+
+/// What the headers of an answer lead to.
+#[derive(Debug)]
+pub(super) enum Headers {
+    /// 1xx: the headers proper are still to come.
+    Informational,
+    /// A gRPC answer begins.
+    Begin,
+    /// The call has failed.
+    Failed(Failure),
+}
+
+impl Fields {
+    pub(super) fn read(decoder: &mut Decoder, block: &[u8]) -> Result<Self, HpackError> {
+        let mut fields = Self::default();
+        decoder.decode(block, |name, value| fields.take(name, value))?;
+        Ok(fields)
+    }
+
+    fn take(&mut self, name: &[u8], value: &[u8]) {
+        self.list_size += name.len() + value.len() + FIELD_OVERHEAD;
+        if name.starts_with(b":") {
+            if name != b":status" || self.status.is_some() || self.regular_seen {
+                self.malformed = Some("pseudo-headers that an answer may not have");
+            }
+            let status = std::str::from_utf8(value).ok();
+            self.status = status.and_then(|status| status.parse().ok()).or(Some(0));
+            return;
+        }
+        self.regular_seen = true;
+        if name.is_empty() || name.iter().any(u8::is_ascii_uppercase) {
+            self.malformed = Some("a header name that HTTP/2 forbids");
+        }
+        match name {
+            b"content-type" => self.is_grpc = value.starts_with(b"application/grpc"),
+            b"grpc-status" => {
+                let number = std::str::from_utf8(value).ok();
+                let number = number.and_then(|number| number.parse().ok());
+                self.grpc_status = Some(number.map_or(Code::Unknown, Code::from_i32));
+            }
+            b"grpc-message" => self.grpc_message = value.to_vec(),
+            b"grpc-status-details-bin" => self.details = value.to_vec(),
+            b"connection" | b"transfer-encoding" | b"upgrade" | b"keep-alive" => {
+                self.malformed = Some("a header of HTTP/1.1");
+            }
+            _ => {}
+        }
+    }
+
+    fn malformed(&self) -> Option<Failure> {
+        if self.list_size > HEADER_LIST_MAX {
+            return Some(Failure::new(
+                Fate::Unknown,
+                Code::ResourceExhausted,
+                format!(
+                    "headers of {} bytes, the limit is {HEADER_LIST_MAX}",
+                    self.list_size
+                ),
+            ));
+        }
+        let what = self.malformed?;
+        Some(Failure::malformed(format!("the answer has {what}")))
+    }
+
+    /// As the headers of an answer that goes on.
+    pub(super) fn into_headers(self) -> Headers {
+        if let Some(failure) = self.malformed() {
+            return Headers::Failed(failure);
+        }
+        match self.status {
+            None | Some(0) => Headers::Failed(Failure::malformed("the answer has no :status")),
+            Some(100..=199) => Headers::Informational,
+            Some(200) if self.is_grpc => Headers::Begin,
+            Some(status) => Headers::Failed(Self::http_failure(status)),
+        }
+    }
+
+    /// As headers after which nothing comes.
+    pub(super) fn into_only(self) -> Failure {
+        match (self.malformed(), self.status, self.grpc_status) {
+            (Some(failure), ..) => failure,
+            (None, None | Some(0), _) => Failure::malformed("the answer has no :status"),
+            (None, _, Some(Code::Ok)) => {
+                Failure::malformed("the answer has status OK and no message")
+            }
+            (None, _, Some(code)) => self.status_failure(code),
+            (None, Some(200), None) if self.is_grpc => {
+                Failure::malformed("the answer has no grpc-status")
+            }
+            (None, Some(status), None) => Self::http_failure(status),
+        }
+    }
+
+    /// As what follows the message. `None`: the call succeeded.
+    pub(super) fn into_trailers(self) -> Option<Failure> {
+        if let Some(failure) = self.malformed() {
+            return Some(failure);
+        }
+        if self.status.is_some() {
+            return Some(Failure::malformed("the trailers have a :status"));
+        }
+        match self.grpc_status {
+            None => Some(Failure::malformed("the trailers have no grpc-status")),
+            Some(Code::Ok) => None,
+            Some(code) => Some(self.status_failure(code)),
+        }
+    }
+
+    fn status_failure(&self, code: Code) -> Failure {
+        Failure {
+            fate: Fate::Answered,
+            code,
+            message: percent_decode(&self.grpc_message)
+                .decode_utf8_lossy()
+                .into_owned(),
+            // Details that cannot be read are left out: the code and the message are still true.
+            details: BASE64.decode(&self.details).unwrap_or_default(),
+        }
+    }
+
+    fn http_failure(status: u16) -> Failure {
+        let code = match status {
+            400 => Code::Internal,
+            401 => Code::Unauthenticated,
+            403 => Code::PermissionDenied,
+            404 => Code::Unimplemented,
+            429 | 502..=504 => Code::Unavailable,
+            _ => Code::Unknown,
+        };
+        Failure::new(
+            Fate::Unknown,
+            code,
+            format!("the answer is HTTP {status}, and not gRPC"),
+        )
+    }
+}

@@ -1,0 +1,390 @@
+//! One HTTP/2 connection of a client that makes unary gRPC calls, without a socket.
+//!
+//! Bytes to write come out of [`Connection::output`], bytes read go into [`Connection::receive`], and what became of the
+//! calls comes out as [`Event`]s. The common case costs little: a request is a copy of a head made beforehand and one of
+//! its message, an answer is three frames of which two are compared with the last of their kind, and nothing is
+//! allocated. Everything else takes the long way, which is the whole protocol.
+//!
+//! Sources: RFC 9113, RFC 7541, gRPC over HTTP/2.
+
+use std::fmt;
+
+use tonic::Code;
+
+use crate::http2::answer::{Failure, Fate};
+use crate::http2::frame::{self, PAYLOAD_MAX, PREFACE, Reason, setting};
+use crate::http2::heads::Heads;
+use crate::http2::hpack::Decoder;
+use crate::http2::method::Method;
+use crate::http2::outgoing::{MESSAGE_HEAD, Outgoing};
+use crate::http2::streams::Streams;
+
+/// What may be open before the server has said: what most servers allow, and what gRPC's clients assume.
+const STREAMS_FIRST: usize = 100;
+
+/// The highest stream id.
+const STREAM_LAST: u32 = 0x7fff_ffff;
+
+/// The limits of one connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Calls open at once, if the server allows as many.
+    pub(crate) streams_max: usize,
+    /// The first call's stream id: odd. Ids end at 2^31 - 1.
+    pub(crate) stream_first: u32,
+    /// Largest message of an answer.
+    pub(crate) message_bytes_max: usize,
+    /// Window of a stream. An answer that fits needs no WINDOW_UPDATE of its own.
+    pub(crate) stream_window: u32,
+    /// Window of the connection: what may come in before we say that we have read it.
+    pub(crate) connection_window: u32,
+    /// Parts of messages of which the rest has not come, all together.
+    pub(crate) buffered_bytes_max: usize,
+    /// Bytes that wait for the socket; beyond them no call is taken.
+    pub(crate) output_bytes_max: usize,
+    /// Messages that wait for the server's windows, all together.
+    pub(crate) unsent_bytes_max: usize,
+}
+
+impl Config {
+    const KIB: usize = 1 << 10;
+    const MIB: usize = 1 << 20;
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            // More than servers allow: Soloist 256 by default, others 100 to 1,000.
+            streams_max: 65_536,
+            stream_first: 1,
+            // gRPC's own limit is 4 MiB; Soloist's answers may be a little longer than the values in them.
+            message_bytes_max: 4 * Self::MIB + 64 * Self::KIB,
+            stream_window: 1 << 20,
+            // Eight milliseconds at 1 GB/s: the answers of many calls between two reads.
+            connection_window: 8 << 20,
+            // All 256 calls of a Soloist connection with 1 MiB each.
+            buffered_bytes_max: 256 * Self::MIB,
+            // More than a socket takes at once.
+            output_bytes_max: Self::MIB,
+            unsent_bytes_max: 64 * Self::MIB,
+        }
+    }
+}
+
+/// Which call: its stream's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Call(pub(super) u32);
+
+/// Why a call was not taken. Nothing of it was sent, and nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotNow {
+    /// As many are open as may be. Try again after the next event.
+    Streams,
+    /// Too much waits to be sent. Try again after writing, or after the next event.
+    Backlog,
+    /// The message is longer than gRPC can say.
+    TooLarge,
+    /// The server takes no new calls here, or the ids are used up. The open ones go on; use another connection.
+    Draining,
+    /// The connection has ended.
+    Closed,
+}
+
+/// What became of a call. Each call has one event, unless it is cancelled.
+#[derive(Debug)]
+pub(crate) enum Event<'a> {
+    /// The server answered with status OK and exactly this message.
+    Answer {
+        tag: u64,
+        message: &'a [u8],
+    },
+    Failed {
+        tag: u64,
+        failure: Failure,
+    },
+}
+
+/// Why a connection has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Closed(pub(crate) String);
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Closed {}
+
+/// What the server did that HTTP/2 forbids.
+#[derive(Debug)]
+pub(super) struct Violation {
+    pub(super) reason: Reason,
+    pub(super) text: String,
+}
+
+impl Violation {
+    pub(super) fn new(reason: Reason, text: impl Into<String>) -> Self {
+        Self {
+            reason,
+            text: text.into(),
+        }
+    }
+
+    pub(super) fn protocol(text: impl Into<String>) -> Self {
+        Self::new(Reason::PROTOCOL_ERROR, text)
+    }
+}
+
+/// A header block of which more is to come.
+#[derive(Debug)]
+pub(super) struct OpenBlock {
+    pub(super) stream: u32,
+    pub(super) flags: u8,
+    pub(super) frames: usize,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(super) config: Config,
+    pub(super) outgoing: Outgoing,
+    pub(super) heads: Heads,
+    pub(super) streams: Streams,
+    /// The server's MAX_CONCURRENT_STREAMS and ours, whichever is less.
+    pub(super) streams_max: usize,
+    /// The id of the next call.
+    pub(super) stream_next: u32,
+    /// Streams up to this one may still have frames under way, because we reset it or an older one.
+    pub(super) reset_last: u32,
+    /// Streams of a GOAWAY above this one were not begun.
+    pub(super) goaway: Option<u32>,
+    /// What the GOAWAY said.
+    pub(super) goaway_text: String,
+    pub(super) closed: Option<Closed>,
+
+    pub(super) settings_seen: bool,
+    pub(super) settings_acked: bool,
+    /// The beginning of a frame that was cut by the end of what was read.
+    pub(super) partial: Vec<u8>,
+    pub(super) block: Vec<u8>,
+    pub(super) block_open: Option<OpenBlock>,
+    pub(super) decoder: Decoder,
+    /// The last header block that said: a gRPC answer begins.
+    pub(super) known_headers: Vec<u8>,
+    /// The last header block that said: status OK.
+    pub(super) known_trailers: Vec<u8>,
+    /// Calls whose message is whole and still in the input.
+    pub(super) loose: Vec<u32>,
+    /// Bytes in `Body::Owned`.
+    pub(super) buffered: usize,
+    /// Room for messages, used again.
+    pub(super) spare: Vec<Vec<u8>>,
+    /// What the server used of the connection's window.
+    pub(super) window_used: u32,
+}
+
+impl Connection {
+    pub(crate) fn new(config: Config) -> Self {
+        let mut outgoing = Outgoing::new(&config);
+        let out = &mut outgoing.output;
+        out.extend_from_slice(PREFACE);
+        let settings = [
+            // So that blocks depend on nothing, and the same answer is the same bytes.
+            (setting::HEADER_TABLE_SIZE, 0),
+            (setting::ENABLE_PUSH, 0),
+            (setting::INITIAL_WINDOW_SIZE, config.stream_window),
+            (setting::MAX_FRAME_SIZE, PAYLOAD_MAX as u32),
+            (
+                setting::MAX_HEADER_LIST_SIZE,
+                crate::http2::answer::HEADER_LIST_MAX as u32,
+            ),
+        ];
+        frame::put_settings(out, &settings);
+        if let Some(more) = config.connection_window.checked_sub(65_535)
+            && more > 0
+        {
+            frame::put_window_update(out, 0, more);
+        }
+        Self {
+            outgoing,
+            heads: Heads::new(),
+            streams: Streams::new(config.stream_first),
+            streams_max: config.streams_max.min(STREAMS_FIRST),
+            stream_next: config.stream_first,
+            reset_last: 0,
+            goaway: None,
+            goaway_text: String::new(),
+            closed: None,
+            settings_seen: false,
+            settings_acked: false,
+            partial: Vec::new(),
+            block: Vec::new(),
+            block_open: None,
+            decoder: Decoder::default(),
+            known_headers: Vec::new(),
+            known_trailers: Vec::new(),
+            loose: Vec::new(),
+            buffered: 0,
+            spare: Vec::new(),
+            window_used: 0,
+            config,
+        }
+    }
+
+    /// Begins a call. `tag` comes back in its event.
+    ///
+    /// # Errors
+    ///
+    /// [`NotNow`]: nothing was sent.
+    #[inline]
+    pub(crate) fn send(
+        &mut self,
+        method: &Method,
+        tag: u64,
+        message: &[u8],
+    ) -> Result<Call, NotNow> {
+        self.check(message.len())?;
+        let stream = self.stream_next;
+        // The last id is followed by none: `check` finds it.
+        self.stream_next += 2;
+        self.streams.push(tag);
+        self.heads.put(&mut self.outgoing.output, method, stream);
+        self.outgoing.send(stream, message);
+        Ok(Call(stream))
+    }
+
+    /// Whether a call with a message of `length` bytes would be taken now.
+    ///
+    /// # Errors
+    ///
+    /// [`NotNow`], if not.
+    #[inline]
+    pub(crate) fn check(&self, length: usize) -> Result<(), NotNow> {
+        if self.closed.is_some() {
+            Err(NotNow::Closed)
+        } else if self.is_draining() || self.is_exhausted() {
+            Err(NotNow::Draining)
+        } else if self.streams.open() >= self.streams_max {
+            Err(NotNow::Streams)
+        } else if u32::try_from(length).is_err() {
+            Err(NotNow::TooLarge)
+        } else if self.outgoing.has_room(MESSAGE_HEAD + length) {
+            Ok(())
+        } else {
+            Err(NotNow::Backlog)
+        }
+    }
+
+    /// Gives a call up: the server is told, and no event comes. `None`: it has already ended. Else its tag.
+    ///
+    /// Servers count such calls, and some end a connection that has many.
+    pub(crate) fn cancel(&mut self, call: Call) -> Option<u64> {
+        let stream = self.end_stream(call.0)?;
+        self.reset(call.0, Reason::CANCEL);
+        Some(stream)
+    }
+
+    /// Bytes for the socket. Call [`consume`](Self::consume) with how many were written.
+    pub(crate) fn output(&self) -> &[u8] {
+        self.outgoing.pending()
+    }
+
+    /// The first `count` bytes of the output were written.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.outgoing.consume(count);
+    }
+
+    /// Calls begun that have had no event.
+    pub(crate) fn open_calls(&self) -> usize {
+        self.streams.open()
+    }
+
+    /// Calls that may be open at once.
+    #[cfg(test)]
+    pub(crate) fn open_calls_max(&self) -> usize {
+        self.streams_max
+    }
+
+    /// Whether the server has said its settings: until then few calls may be open.
+    #[cfg(test)]
+    pub(crate) fn is_ready(&self) -> bool {
+        self.settings_seen
+    }
+
+    /// Whether the server takes no new calls here.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.goaway.is_some()
+    }
+
+    /// Whether no stream id is left.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.stream_next > STREAM_LAST
+    }
+
+    /// Why the connection has ended, if it has.
+    pub(crate) fn closed(&self) -> Option<&Closed> {
+        self.closed.as_ref()
+    }
+
+    /// Ends the connection for a reason outside it, such as the socket's end. All open calls fail; nothing is known of
+    /// them, but for those that the server said it would not begin.
+    pub(crate) fn close<F>(&mut self, why: &str, mut on_event: F)
+    where
+        F: FnMut(&mut Self, Event<'_>),
+    {
+        if self.closed.is_some() {
+            return;
+        }
+        let text = match self.goaway_text.is_empty() {
+            true => why.to_owned(),
+            false => format!("{why}, after {}", self.goaway_text),
+        };
+        self.closed = Some(Closed(text.clone()));
+        self.fail_above(0, Fate::Unknown, &text, &mut on_event);
+    }
+
+    /// Fails all calls on streams above `last`.
+    pub(super) fn fail_above<F>(&mut self, last: u32, fate: Fate, text: &str, on_event: &mut F)
+    where
+        F: FnMut(&mut Self, Event<'_>),
+    {
+        let mut at = last;
+        while let Some(stream) = self.streams.next_after(at) {
+            at = stream;
+            if let Some(tag) = self.end_stream(stream) {
+                self.outgoing.forget(stream);
+                let failure = Failure::new(fate, Code::Unavailable, text);
+                on_event(self, Event::Failed { tag, failure });
+            }
+        }
+    }
+
+    /// Ends a stream here. The tag of its call, if it was open.
+    pub(super) fn end_stream(&mut self, id: u32) -> Option<u64> {
+        let stream = self.streams.remove(id)?;
+        if let crate::http2::streams::Body::Owned(bytes) = stream.body {
+            self.recycle(bytes);
+        }
+        Some(stream.tag)
+    }
+
+    /// Tells the server that a stream has ended for us; what is still under way on it will be ignored.
+    pub(super) fn reset(&mut self, id: u32, reason: Reason) {
+        self.outgoing.forget(id);
+        self.reset_last = self.reset_last.max(id);
+        frame::put_reset(&mut self.outgoing.output, id, reason);
+    }
+
+    /// Keeps a message's room for another.
+    pub(super) fn recycle(&mut self, mut bytes: Vec<u8>) {
+        /// Room worth keeping, and how often: the small answers of as many calls as a server allows.
+        const KEPT_BYTES: usize = 4 * 1024;
+        const KEPT: usize = 256;
+        self.buffered -= bytes.len();
+        if bytes.capacity() <= KEPT_BYTES && self.spare.len() < KEPT {
+            bytes.clear();
+            self.spare.push(bytes);
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! Header blocks, written with the table that the server keeps for us.
+//!
+//! A field that comes again is sent in full once, and by its number from then on: the block of a request shrinks from
+//! some 120 bytes to 8, as with other gRPC clients, and costs the server less to read. A connection sends the heads of
+//! a few methods over and over, so nothing is ever evicted to make room: what does not fit beside the rest is sent in
+//! full each time. Evicting would make every block different from the one before.
+//!
+//! Source: RFC 7541; section numbers are its own.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::http2::hpack::{STATIC_LAST, put_number, put_string, static_entry, static_name};
+
+/// What a table holds unless a server says otherwise (RFC 9113, section 6.5.2), and all that we use of a larger one: some
+/// 60 methods at 30 to 60 bytes each, beside the fields that they share.
+const TABLE_BYTES: usize = 4096;
+
+/// What an entry counts for beside its text (section 4.1).
+const ENTRY_OVERHEAD: usize = 32;
+
+/// Parts of names whose values look secret. A name that only looks like them costs some bytes a call.
+const SECRET: [&str; 7] = [
+    "api-key",
+    "authorization",
+    "cookie",
+    "credential",
+    "password",
+    "secret",
+    "token",
+];
+
+/// A header field of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Field {
+    name: String,
+    value: String,
+}
+
+impl Field {
+    pub(crate) fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            value: value.into(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pair(&self) -> (String, String) {
+        (self.name.clone(), self.value.clone())
+    }
+
+    /// What it takes of a table (section 4.1).
+    fn size(&self) -> usize {
+        self.name.len() + self.value.len() + ENTRY_OVERHEAD
+    }
+
+    /// Whether no table may keep it, not even that of a proxy on the way (section 7.1.3). What is in a binary value nobody
+    /// can tell.
+    fn is_secret(&self) -> bool {
+        self.name.ends_with("-bin") || SECRET.iter().any(|part| self.name.contains(part))
+    }
+
+    /// In full, in the form that `pattern` says; `bits` of its byte are for the name's index.
+    fn put(&self, block: &mut Vec<u8>, pattern: u8, bits: u32) {
+        match static_name(&self.name) {
+            Some(index) => put_number(block, pattern, bits, index),
+            None => {
+                block.push(pattern);
+                put_string(block, self.name.as_bytes());
+            }
+        }
+        put_string(block, self.value.as_bytes());
+    }
+}
+
+/// What a block is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Validity {
+    /// It changes nothing at the server: until the table changes, it can be sent again as it is.
+    UntilChange,
+    /// It changes the server's table: it must be sent, now, and once.
+    Once,
+}
+
+/// The server's table as it will be when it has read what was written, and blocks that use it.
+#[derive(Debug)]
+pub(crate) struct Encoder {
+    /// Newest first: the first has the index after the static table's last.
+    entries: VecDeque<Arc<Field>>,
+    /// The entries', as section 4.1 counts.
+    size: usize,
+    /// What the table may hold.
+    size_max: usize,
+    /// The least that it was allowed to hold since the last block, if that was changed: the next block says so.
+    size_least: Option<usize>,
+    /// What we put into the table at most: nothing before the server's SETTINGS.
+    room: usize,
+}
+
+impl Encoder {
+    pub(crate) fn new() -> Self {
+        Self {
+            entries: VecDeque::new(),
+            size: 0,
+            size_max: TABLE_BYTES,
+            size_least: None,
+            room: 0,
+        }
+    }
+
+    /// From now on fields are put into the table: the server has said its SETTINGS, so it has said how large it is.
+    pub(crate) fn begin_indexing(&mut self) {
+        self.room = TABLE_BYTES;
+    }
+
+    /// The server's HEADER_TABLE_SIZE. The change counts from the ACK on, so from the next block.
+    pub(crate) fn set_size_max(&mut self, size: u32) {
+        let size_max = TABLE_BYTES.min(size as usize);
+        if size_max == self.size_max {
+            return;
+        }
+        self.size_max = size_max;
+        let least = self.size_least.unwrap_or(size_max);
+        self.size_least = Some(least.min(size_max));
+        while self.size > size_max
+            && let Some(oldest) = self.entries.pop_back()
+        {
+            self.size -= oldest.size();
+        }
+    }
+
+    /// Appends the block of `fields`.
+    pub(crate) fn encode(&mut self, fields: &[Arc<Field>], block: &mut Vec<u8>) -> Validity {
+        let mut validity = Validity::UntilChange;
+        if let Some(least) = self.size_least.take() {
+            // The smallest size of several changes, and always the last (section 4.2).
+            if least < self.size_max {
+                put_number(block, 0x20, 5, least);
+            }
+            put_number(block, 0x20, 5, self.size_max);
+            validity = Validity::Once;
+        }
+        for field in fields {
+            // The forms of a field, and how many bits of the first byte are for an index: section 6.
+            if field.is_secret() {
+                field.put(block, 0x10, 4);
+            } else if let Some(index) = self.index(field) {
+                put_number(block, 0x80, 7, index);
+            } else if self.size + field.size() <= self.size_max.min(self.room) {
+                field.put(block, 0x40, 6);
+                self.size += field.size();
+                self.entries.push_front(Arc::clone(field));
+                validity = Validity::Once;
+            } else {
+                field.put(block, 0, 4);
+            }
+        }
+        validity
+    }
+
+    /// The entry that is this field, in the static table or ours.
+    fn index(&self, field: &Field) -> Option<usize> {
+        static_entry(&field.name, &field.value).or_else(|| {
+            let at = self.entries.iter().position(|entry| **entry == *field)?;
+            Some(STATIC_LAST + 1 + at)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Pairs<'a> = &'a [(&'a str, &'a str)];
+
+    fn fields(pairs: Pairs<'_>) -> Vec<Arc<Field>> {
+        let field = |(name, value): &(&str, &str)| Arc::new(Field::new(*name, *value));
+        pairs.iter().map(field).collect()
+    }
+
+    fn indexing() -> Encoder {
+        let mut encoder = Encoder::new();
+        encoder.begin_indexing();
+        encoder
+    }
+
+    /// The block, and whether it may be sent again.
+    fn encoded(encoder: &mut Encoder, pairs: Pairs<'_>) -> (Vec<u8>, Validity) {
+        let mut block = Vec::new();
+        let validity = encoder.encode(&fields(pairs), &mut block);
+        (block, validity)
+    }
+
+    fn block(encoder: &mut Encoder, pairs: Pairs<'_>) -> Vec<u8> {
+        encoded(encoder, pairs).0
+    }
+
+    fn entries(encoder: &Encoder) -> Vec<(String, String)> {
+        encoder.entries.iter().map(|entry| entry.pair()).collect()
+    }
+
+    fn pair(name: &str, value: &str) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    /// Three requests on one connection, without Huffman's code: appendix C.3.
+    #[test]
+    fn writes_what_the_rfc_shows() {
+        let mut encoder = indexing();
+        let first = [
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":path", "/"),
+            (":authority", "www.example.com"),
+        ];
+        let second = [&first[..], &[("cache-control", "no-cache")]].concat();
+        let third = [
+            (":method", "GET"),
+            (":scheme", "https"),
+            (":path", "/index.html"),
+            (":authority", "www.example.com"),
+            ("custom-key", "custom-value"),
+        ];
+        let cases: [(Pairs<'_>, &[u8], usize); 3] = [
+            (&first, b"\x82\x86\x84\x41\x0fwww.example.com", 57),
+            (&second, b"\x82\x86\x84\xbe\x58\x08no-cache", 110),
+            (
+                &third,
+                b"\x82\x87\x85\xbf\x40\x0acustom-key\x0ccustom-value",
+                164,
+            ),
+        ];
+        for (pairs, bytes, size) in cases {
+            let (block, validity) = encoded(&mut encoder, pairs);
+            assert_eq!((&block[..], validity), (bytes, Validity::Once), "{pairs:?}");
+            assert_eq!(encoder.size, size, "{pairs:?}");
+        }
+        let table = [
+            pair("custom-key", "custom-value"),
+            pair("cache-control", "no-cache"),
+            pair(":authority", "www.example.com"),
+        ];
+        assert_eq!(entries(&encoder), table);
+        // And from then on everything is known.
+        let again = (vec![0x82, 0x87, 0x85, 0xc0, 0xbe], Validity::UntilChange);
+        assert_eq!(encoded(&mut encoder, &third), again);
+        assert_eq!(encoded(&mut encoder, &third), again);
+    }
+
+    #[test]
+    fn indexes_nothing_before_the_server_has_spoken() {
+        let mut encoder = Encoder::new();
+        let pairs = [(":path", "/a"), ("te", "trailers")];
+        let literals = (
+            b"\x04\x02/a\x00\x02te\x08trailers".to_vec(),
+            Validity::UntilChange,
+        );
+        assert_eq!(encoded(&mut encoder, &pairs), literals);
+        assert_eq!(encoded(&mut encoder, &pairs), literals);
+        encoder.begin_indexing();
+        assert_eq!(
+            block(&mut encoder, &pairs),
+            b"\x44\x02/a\x40\x02te\x08trailers"
+        );
+        assert_eq!(block(&mut encoder, &pairs), [0xbf, 0xbe]);
+    }
+
+    #[test]
+    fn a_field_that_comes_twice_in_a_block_is_named_the_second_time() {
+        let mut encoder = indexing();
+        let pairs = [("x", "1"), ("y", "2"), ("x", "1"), ("x", "2")];
+        assert_eq!(
+            block(&mut encoder, &pairs),
+            b"\x40\x01x\x011\x40\x01y\x012\xbf\x40\x01x\x012"
+        );
+        assert_eq!(block(&mut encoder, &pairs), [0xc0, 0xbf, 0xc0, 0xbe]);
+    }
+
+    #[test]
+    fn secrets_are_in_no_table() {
+        for name in [
+            "authorization",
+            "proxy-authorization",
+            "cookie",
+            "x-auth-token",
+            "x-api-key",
+            "my-token",
+            "client-secret",
+            "trace-bin",
+        ] {
+            let mut encoder = indexing();
+            let pairs = [(name, "value")];
+            let first = encoded(&mut encoder, &pairs);
+            assert_eq!(first.1, Validity::UntilChange, "{name}");
+            // Never indexed: 4 bits that say 1.
+            assert_eq!(first.0[0] >> 4, 1, "{name}");
+            assert!(first.0.ends_with(b"\x05value"), "{name}");
+            assert_eq!(encoded(&mut encoder, &pairs), first, "{name}");
+            assert_eq!(entries(&encoder), [], "{name}");
+        }
+        // Not even where the static table has it.
+        let mut encoder = indexing();
+        assert_eq!(block(&mut encoder, &[("cookie", "")]), [0x1f, 17, 0]);
+        assert_eq!(block(&mut encoder, &[("keyless", "")])[0], 0x40);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_sent_in_full_and_nothing_goes_for_it() {
+        let mut encoder = indexing();
+        // With 32 and the name each: 4,000 and 96 bytes are all that there is.
+        let large = "l".repeat(4_000 - 33);
+        let small = "s".repeat(96 - 33);
+        let pairs = [("a", large.as_str()), ("b", small.as_str()), ("c", "")];
+        let first = block(&mut encoder, &pairs);
+        assert_eq!(encoder.size, 4_096);
+        assert_eq!(first[first.len() - 4..], *b"\x00\x01c\x00");
+        let again = (b"\xbf\xbe\x00\x01c\x00".to_vec(), Validity::UntilChange);
+        assert_eq!(encoded(&mut encoder, &pairs), again);
+        assert_eq!(
+            entries(&encoder),
+            [pair("b", &small), pair("a", &large)],
+            "as it was"
+        );
+        // A byte more than there is.
+        let mut encoder = indexing();
+        let larger = "l".repeat(4_096 - 32);
+        assert_eq!(block(&mut encoder, &[("a", &larger)])[0], 0x00);
+    }
+
+    #[test]
+    fn says_each_size_that_the_server_sets() {
+        let settings: [(&[u32], &[u8]); 8] = [
+            (&[], &[]),
+            // All that we use of it is what we use anyway.
+            (&[4_096], &[]),
+            (&[65_536, u32::MAX], &[]),
+            (&[0], &[0x20]),
+            (&[30], &[0x3e]),
+            (&[4_095], &[0x3f, 0xe0, 0x1f]),
+            // The least, and the last.
+            (&[100, 20, 50, 4_096], &[0x34, 0x3f, 0xe1, 0x1f]),
+            (&[100, 20], &[0x34]),
+        ];
+        for (sizes, bytes) in settings {
+            let mut encoder = indexing();
+            for size in sizes {
+                encoder.set_size_max(*size);
+            }
+            let expected = match bytes {
+                [] => Validity::UntilChange,
+                _ => Validity::Once,
+            };
+            let expected = ([bytes, &[0x83]].concat(), expected);
+            let post = [(":method", "POST")];
+            assert_eq!(encoded(&mut encoder, &post), expected, "{sizes:?}");
+            let then = (vec![0x83], Validity::UntilChange);
+            assert_eq!(encoded(&mut encoder, &post), then, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn a_table_that_shrinks_loses_its_oldest() {
+        let mut encoder = indexing();
+        let pairs = [("a", "1"), ("b", "2"), ("c", "3")];
+        block(&mut encoder, &pairs);
+        assert_eq!(encoder.size, 3 * 34);
+        encoder.set_size_max(3 * 34);
+        assert_eq!(block(&mut encoder, &pairs)[..3], [0x3f, 71, 0xc0]);
+        // One byte too few for three.
+        encoder.set_size_max(3 * 34 - 1);
+        assert_eq!(
+            block(&mut encoder, &pairs),
+            b"\x3f\x46\x00\x01a\x011\xbf\xbe"
+        );
+        assert_eq!(block(&mut encoder, &pairs), b"\x00\x01a\x011\xbf\xbe");
+        encoder.set_size_max(0);
+        assert_eq!(entries(&encoder), []);
+        // And grown again before anything was sent: it was empty in between, and the server is told.
+        encoder.set_size_max(34);
+        assert_eq!(
+            block(&mut encoder, &pairs),
+            b"\x20\x3f\x03\x40\x01a\x011\x00\x01b\x012\x00\x01c\x013"
+        );
+        assert_eq!(block(&mut encoder, &[("a", "1")]), [0xbe]);
+    }
+}

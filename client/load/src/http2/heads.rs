@@ -1,0 +1,104 @@
+//! The heads of requests on one connection: HEADERS, and CONTINUATION if they are long.
+//!
+//! The head of a method is the same each time until the server's table changes, which it does while methods are sent for
+//! the first time. So heads are kept as they were written, all are forgotten when the table changes, and in between
+//! a head is one copy with the stream's id put in.
+
+use crate::http2::encoder::{Encoder, Validity};
+use crate::http2::frame::{END_HEADERS, HEAD, Head, PAYLOAD_MAX, kind};
+use crate::http2::method::Method;
+
+/// Heads that are kept. The load generator has ten methods; one more than these is encoded each time.
+const KEPT: usize = 32;
+
+/// Where the stream's id is in the head of a frame.
+const STREAM_AT: usize = 5;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Heads {
+    encoder: Encoder,
+    /// What may be sent as it is, as frames of stream 0.
+    kept: Vec<(Method, Vec<u8>)>,
+}
+
+impl Heads {
+    pub(super) fn new() -> Self {
+        Self {
+            encoder: Encoder::new(),
+            kept: Vec::new(),
+        }
+    }
+
+    /// The server has said its first SETTINGS.
+    pub(super) fn begin_indexing(&mut self) {
+        self.kept.clear();
+        self.encoder.begin_indexing();
+    }
+
+    /// The server's HEADER_TABLE_SIZE.
+    pub(super) fn set_table_size(&mut self, size: u32) {
+        self.kept.clear();
+        self.encoder.set_size_max(size);
+    }
+
+    /// Appends the head of a call on `stream`. It must be sent, since those that follow depend on it.
+    #[inline]
+    pub(super) fn put(&mut self, out: &mut Vec<u8>, method: &Method, stream: u32) {
+        match self.kept.iter().find(|(of, _)| of.is(method)) {
+            Some((_, frames)) => put_on(out, frames, stream),
+            None => self.put_new(out, method, stream),
+        }
+    }
+
+    #[cold]
+    fn put_new(&mut self, out: &mut Vec<u8>, method: &Method, stream: u32) {
+        let mut block = Vec::new();
+        let validity = self.encoder.encode(method.fields(), &mut block);
+        let frames = framed(&block);
+        put_on(out, &frames, stream);
+        match validity {
+            Validity::Once => self.kept.clear(),
+            Validity::UntilChange if self.kept.len() < KEPT => {
+                self.kept.push((method.clone(), frames));
+            }
+            Validity::UntilChange => {}
+        }
+    }
+}
+
+/// Appends frames as those of `stream`.
+#[inline]
+fn put_on(out: &mut Vec<u8>, frames: &[u8], stream: u32) {
+    let mut at = out.len();
+    out.extend_from_slice(frames);
+    // Almost always one frame.
+    while let Some(head) = out[at..].first_chunk_mut::<HEAD>() {
+        let length = Head::parse(head).length;
+        head[STREAM_AT..].copy_from_slice(&stream.to_be_bytes());
+        at += HEAD + length;
+    }
+}
+
+/// A block as frames of stream 0.
+fn framed(block: &[u8]) -> Vec<u8> {
+    let mut frames = Vec::with_capacity(HEAD + block.len());
+    let last = block.chunks(PAYLOAD_MAX).count() - 1;
+    for (index, chunk) in block.chunks(PAYLOAD_MAX).enumerate() {
+        let head = Head {
+            length: chunk.len(),
+            kind: match index {
+                0 => kind::HEADERS,
+                _ => kind::CONTINUATION,
+            },
+            flags: match index == last {
+                true => END_HEADERS,
+                false => 0,
+            },
+            stream: 0,
+        };
+        frames.extend_from_slice(&head.bytes());
+        frames.extend_from_slice(chunk);
+    }
+    frames
+}

@@ -1,0 +1,346 @@
+//! Windows, both ways, and other limits.
+
+use crate::http2::NotNow;
+use crate::http2::frame::{PAYLOAD_MAX, setting};
+use crate::http2::tests::*;
+
+/// A client that has sent `message` on stream 1, as far as it may.
+fn sending(config: Config, message: &[u8]) -> Client {
+    let mut client = Client::new(config);
+    client.connection.send(&client.method, 1, message).unwrap();
+    client.take_output();
+    client
+}
+
+/// The message's bytes that were sent on `stream`; whether they are all.
+fn sent(client: &Client, stream: u32) -> (Vec<u8>, bool) {
+    let mut bytes = Vec::new();
+    let mut ended = false;
+    for frame in client.frames() {
+        if frame.kind == kind::DATA && frame.stream == stream {
+            assert!(!ended && frame.payload.len() <= PAYLOAD_MAX);
+            bytes.extend(frame.payload);
+            ended = frame.flags == END_STREAM;
+        }
+    }
+    (bytes, ended)
+}
+
+fn text(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at % 251) as u8).collect()
+}
+
+#[test]
+fn a_message_longer_than_the_windows_goes_on_when_they_open() {
+    let body = text(200_000);
+    let whole = message(&body);
+    let mut client = sending(Config::default(), &body);
+    assert_eq!(sent(&client, 1), (whole[..65_535].to_vec(), false));
+    // Neither window alone is enough.
+    client.receive(&[hello(), window_update(1, 100_000)].concat());
+    assert_eq!(sent(&client, 1).0.len(), 65_535);
+    client.receive(&window_update(0, 1_000));
+    assert_eq!(sent(&client, 1).0.len(), 66_535);
+    client.receive(&window_update(0, 1_000_000));
+    assert_eq!(sent(&client, 1).0.len(), 165_535);
+    client.receive(&window_update(1, 34_469));
+    assert_eq!(sent(&client, 1), (whole[..200_004].to_vec(), false));
+    client.receive(&window_update(1, 1));
+    assert_eq!(sent(&client, 1), (whole, true));
+    client.receive(&ok(1, b""));
+    assert_eq!(client.events, [answer(1, b"")]);
+}
+
+#[test]
+fn a_small_message_does_not_wait_for_a_large_one_that_its_own_window_holds() {
+    let mut client = sending(Config::default(), &text(70_000));
+    client.receive(&[hello(), window_update(0, 100_000)].concat());
+    client.connection.send(&client.method, 2, b"small").unwrap();
+    client.take_output();
+    assert_eq!(sent(&client, 3), (message(b"small"), true));
+    assert_eq!(sent(&client, 1).0.len(), 65_535);
+}
+
+#[test]
+fn a_smaller_initial_window_makes_those_of_open_streams_smaller() {
+    let body = text(100_000);
+    let mut client = sending(Config::default(), &body);
+    // 65,535 are sent; the window of the stream is then -55,535.
+    client.receive(&settings(&[(setting::INITIAL_WINDOW_SIZE, 10_000)]));
+    client.receive(&window_update(0, 1_000_000));
+    client.receive(&window_update(1, 55_535));
+    assert_eq!(sent(&client, 1).0.len(), 65_535);
+    client.receive(&window_update(1, 5));
+    assert_eq!(sent(&client, 1).0.len(), 65_540);
+    // And larger again: 10,000 more.
+    client.receive(&settings(&[(setting::INITIAL_WINDOW_SIZE, 20_000)]));
+    assert_eq!(sent(&client, 1).0.len(), 75_540);
+    // A new stream begins with it.
+    client.connection.send(&client.method, 2, &body).unwrap();
+    client.take_output();
+    assert_eq!(sent(&client, 3).0.len(), 20_000);
+}
+
+#[test]
+fn frames_stay_as_small_as_every_server_takes_them() {
+    let windows = [
+        settings(&[
+            (setting::INITIAL_WINDOW_SIZE, 1 << 20),
+            (setting::MAX_FRAME_SIZE, 1 << 20),
+        ]),
+        window_update(0, 1 << 20),
+    ];
+    let mut client = Client::new(Config::default());
+    client.receive(&windows.concat());
+    let body = text(500_000);
+    client.connection.send(&client.method, 1, &body).unwrap();
+    client.take_output();
+    assert_eq!(sent(&client, 1), (message(&body), true));
+}
+
+#[test]
+fn an_answer_before_the_end_of_the_message_stops_it() {
+    for (bytes, event) in [
+        (ok(1, b"enough"), answer(1, b"enough")),
+        (
+            last_headers(1, &[OK_HEADERS, &[("grpc-status", "8")]].concat()),
+            failed(1, Fate::Answered, Code::ResourceExhausted, ""),
+        ),
+    ] {
+        let mut client = sending(Config::default(), &text(100_000));
+        let late = [
+            reset(1, Reason::NO_ERROR),
+            window_update(1, 100),
+            window_update(0, 1 << 20),
+        ];
+        client.receive(&[hello(), bytes, late.concat()].concat());
+        assert_eq!(client.connection.closed(), None);
+        let end = client.end();
+        assert_eq!(end.events, [event]);
+        assert_eq!(end.sent_of(kind::RST_STREAM).len(), 1);
+        assert_eq!(
+            end.sent_of(kind::DATA)
+                .iter()
+                .map(|frame| frame.payload.len())
+                .sum::<usize>(),
+            65_535
+        );
+    }
+}
+
+#[test]
+fn small_messages_use_up_the_window_of_the_connection() {
+    let mut client = Client::new(Config::default());
+    for tag in 0..20 {
+        client
+            .connection
+            .send(&client.method, tag, &[7; 9_995])
+            .unwrap();
+    }
+    client.take_output();
+    let total = |client: &Client| {
+        (0..20)
+            .map(|n| sent(client, 2 * n + 1).0.len())
+            .sum::<usize>()
+    };
+    assert_eq!(total(&client), 65_535);
+    client.receive(&[hello(), window_update(0, 34_465)].concat());
+    assert_eq!(total(&client), 100_000);
+    client.receive(&window_update(0, 100_000));
+    assert_eq!(total(&client), 200_000);
+    assert!(sent(&client, 39).1);
+}
+
+#[test]
+fn a_message_whose_stream_was_reset_is_not_sent_on() {
+    let mut client = sending(Config::default(), &text(100_000));
+    let wide = [
+        window_update(0, 1 << 20),
+        settings(&[(setting::INITIAL_WINDOW_SIZE, 1 << 20)]),
+    ];
+    client.receive(&[hello(), reset(1, Reason::CANCEL), wide.concat()].concat());
+    assert_eq!(sent(&client, 1).0.len(), 65_535);
+    assert_eq!(client.connection.open_calls(), 0);
+}
+
+#[test]
+fn a_cancelled_message_is_not_sent_on() {
+    let mut client = Client::new(Config::default());
+    let call = client
+        .connection
+        .send(&client.method, 1, &text(100_000))
+        .unwrap();
+    client.connection.cancel(call);
+    client.receive(
+        &[
+            hello(),
+            window_update(0, 1 << 20),
+            window_update(1, 1 << 20),
+        ]
+        .concat(),
+    );
+    assert_eq!(sent(&client, 1).0.len(), 65_535);
+}
+
+#[test]
+fn windows_of_what_comes_in_are_opened_in_batches() {
+    let config = Config {
+        stream_window: 100_000,
+        connection_window: 100_000,
+        ..Config::default()
+    };
+    let end = conversation(
+        &config,
+        2,
+        &[hello(), ok(1, &text(90_000)), ok(3, &text(200_000))].concat(),
+    );
+    assert_eq!(
+        end.events,
+        [answer(1, &text(90_000)), answer(2, &text(200_000))]
+    );
+    let opened = |stream| -> Vec<u32> {
+        let updates = end.sent_of(kind::WINDOW_UPDATE).into_iter();
+        updates
+            .filter(|frame| frame.stream == stream)
+            .map(|frame| u32::from_be_bytes(frame.payload[..].try_into().unwrap()))
+            .collect()
+    };
+    // Each time more than half was used, and no more than once in four frames of 16 KiB.
+    assert!(
+        opened(0)
+            .iter()
+            .all(|count| (50_000..100_000).contains(count)),
+        "{:?}",
+        opened(0)
+    );
+    assert!((3..=6).contains(&opened(0).len()) && opened(3).len() >= 2);
+    assert!(opened(1).len() <= 1);
+}
+
+#[test]
+fn a_server_that_sends_beyond_a_window_is_cut_off() {
+    let config = Config {
+        stream_window: 20_000,
+        ..Config::default()
+    };
+    // Of two frames the second is beyond it only if the first did not open it again: it used less than half.
+    let bytes = [
+        hello(),
+        headers(1, OK_HEADERS),
+        data(1, &message(&text(9_000))[..9_000]),
+        data(1, &text(12_000)),
+    ];
+    let end = conversation(&config, 1, &bytes.concat());
+    assert!(
+        end.closed
+            .unwrap()
+            .contains("beyond the window of stream 1")
+    );
+}
+
+#[test]
+fn unfinished_answers_have_a_limit() {
+    let config = Config {
+        buffered_bytes_max: 30_000,
+        ..Config::default()
+    };
+    let begin = |stream| {
+        [
+            headers(stream, OK_HEADERS),
+            data(stream, &message(&text(50_000))[..16_000]),
+        ]
+        .concat()
+    };
+    let end = conversation(&config, 2, &[hello(), begin(1), begin(3)].concat());
+    assert!(
+        end.closed
+            .unwrap()
+            .contains("32000 bytes of unfinished answers, the limit is 30000")
+    );
+    assert_eq!(end.events.len(), 2);
+    // What was answered or given up counts no longer.
+    let end = conversation(
+        &config,
+        2,
+        &[hello(), begin(1), reset(1, Reason::CANCEL), begin(3)].concat(),
+    );
+    assert_eq!(end.closed, None);
+}
+
+#[test]
+fn what_waits_to_be_sent_has_a_limit() {
+    let config = Config {
+        output_bytes_max: 1_000,
+        unsent_bytes_max: 100_000,
+        ..Config::default()
+    };
+    let mut client = Client::new(config);
+    while client.connection.send(&client.method, 1, &[0; 100]).is_ok() {}
+    assert_eq!(client.connection.check(0), Err(NotNow::Backlog));
+    assert!((1_000..1_500).contains(&client.connection.output().len()));
+    client.take_output();
+    // One that is larger than all limits goes alone.
+    client
+        .connection
+        .send(&client.method, 2, &text(300_000))
+        .unwrap();
+    while !client.connection.output().is_empty() {
+        assert!(client.connection.output().len() < 1_000 + PAYLOAD_MAX + 500);
+        client.take_output();
+    }
+    assert_eq!(client.connection.check(0), Err(NotNow::Backlog));
+    client.receive(
+        &[
+            settings(&[(setting::INITIAL_WINDOW_SIZE, 1 << 20)]),
+            window_update(0, 1 << 20),
+        ]
+        .concat(),
+    );
+    while !client.connection.output().is_empty() {
+        client.take_output();
+    }
+    assert_eq!(client.connection.check(0), Ok(()));
+    // What was sent counts no longer: beside one that waits there is room up to the limit.
+    client.receive(&settings(&[(setting::INITIAL_WINDOW_SIZE, 0)]));
+    client
+        .connection
+        .send(&client.method, 3, &text(60_000))
+        .unwrap();
+    client.take_output();
+    assert_eq!(client.connection.check(39_990), Ok(()));
+    assert_eq!(client.connection.check(40_000), Err(NotNow::Backlog));
+}
+
+#[test]
+fn half_written_output_goes_on_where_it_stopped() {
+    let config = Config {
+        output_bytes_max: 1_000,
+        ..Config::default()
+    };
+    let mut client = Client::new(config);
+    let mut sent = 0;
+    for _ in 0..200 {
+        while client
+            .connection
+            .send(&client.method, sent, &[sent as u8; 20])
+            .is_ok()
+        {
+            sent += 1;
+            if sent >= 100 {
+                break;
+            }
+        }
+        let some = client.connection.output().len().min(77);
+        client
+            .sent
+            .extend_from_slice(&client.connection.output()[..some]);
+        client.connection.consume(some);
+    }
+    let end = client.end();
+    let messages: Vec<_> = end
+        .sent_of(kind::DATA)
+        .iter()
+        .map(|frame| frame.payload[5])
+        .collect();
+    assert!(messages.iter().copied().eq(0..100));
+}

@@ -1,0 +1,345 @@
+use crate::pace::arrivals::*;
+
+const SECOND: u64 = 1_000_000_000;
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}
+
+fn ramp(start: f64, step: f64, end: Option<f64>, max_seconds: Option<u64>) -> Ramp {
+    Ramp {
+        start,
+        step,
+        end,
+        max_duration: max_seconds.map(Duration::from_secs),
+    }
+}
+
+/// By `step` every 5 seconds.
+fn steps(start: f64, step: f64, end: Option<f64>, max_seconds: Option<u64>) -> LoadSchedule {
+    LoadSchedule::step(ramp(start, step, end, max_seconds), Duration::from_secs(5)).unwrap()
+}
+
+fn line(start: f64, step: f64, end: Option<f64>, max_seconds: Option<u64>) -> LoadSchedule {
+    LoadSchedule::line(ramp(start, step, end, max_seconds)).unwrap()
+}
+
+fn every_schedule() -> Vec<LoadSchedule> {
+    vec![
+        LoadSchedule::constant(1_000.0).unwrap(),
+        LoadSchedule::constant(0.3).unwrap(),
+        LoadSchedule::constant(49_999.7).unwrap(),
+        steps(50.0, 10.0, Some(150.0), None),
+        steps(50.0, 30.0, Some(155.0), None),
+        steps(200.0, -10.0, None, Some(40)),
+        steps(200.0, -30.0, Some(50.0), None),
+        steps(200.0, -30.0, None, None),
+        steps(1.0, 1_000.0, None, None),
+        steps(50.0, 10.0, Some(400.0), Some(7)),
+        line(5.0, 5.0, None, None),
+        line(200.0, -2.0, Some(100.0), None),
+        line(200.0, -2.0, None, Some(30)),
+        line(200.0, -2.0, None, None),
+        line(10.0, 0.01, Some(20.0), Some(20)),
+    ]
+}
+
+fn constant(schedule: &LoadSchedule) -> Arrivals {
+    Arrivals::new(schedule.clone(), Spread::Constant, 0)
+}
+
+/// Those of them that come before a time.
+fn before(arrivals: impl Iterator<Item = u64>, end: u64) -> Vec<u64> {
+    arrivals.take_while(|offset| *offset < end).collect()
+}
+
+#[test]
+fn a_constant_rate_is_spaced_exactly() {
+    let schedule = LoadSchedule::constant(1_000.0).unwrap();
+    for (number, offset) in constant(&schedule).take(100_000).enumerate() {
+        assert_eq!(offset, number as u64 * 1_000_000);
+    }
+    // A gap that is no whole number of nanoseconds is never off by more than the rounding of one arrival.
+    let thirds = LoadSchedule::constant(3.0).unwrap();
+    let offsets: Vec<_> = constant(&thirds).take(4).collect();
+    assert_eq!(offsets, [0, 333_333_333, 666_666_667, SECOND]);
+}
+
+#[test]
+fn nothing_adds_up_over_days() {
+    let days = 30 * 24 * 3_600;
+    for rate in [3u64, 7, 1_000, 49_999] {
+        let schedule = LoadSchedule::constant(rate as f64).unwrap();
+        let count = rate * days;
+        for number in [count - 1, count, count + 1] {
+            let exact = u128::from(number) * u128::from(SECOND) / u128::from(rate);
+            let offset = schedule.time_of(number as f64).unwrap();
+            assert!(u128::from(offset).abs_diff(exact) <= 1, "{rate} {number}");
+        }
+    }
+}
+
+#[test]
+fn the_rate_follows_the_flags_as_ghz_means_them() {
+    // The first three are the examples of ghz's page "Load Options".
+    let cases = [
+        (steps(50.0, 10.0, Some(150.0), None), 4.999, 50.0),
+        (steps(50.0, 10.0, Some(150.0), None), 5.0, 60.0),
+        (steps(50.0, 10.0, Some(150.0), None), 49.999, 140.0),
+        (steps(50.0, 10.0, Some(150.0), None), 500.0, 150.0),
+        (steps(200.0, -10.0, None, Some(40)), 39.999, 130.0),
+        (steps(200.0, -10.0, None, Some(40)), 40.0, 120.0),
+        (steps(200.0, -10.0, None, Some(40)), 400.0, 120.0),
+        (line(200.0, -2.0, Some(100.0), None), 25.0, 150.0),
+        (line(200.0, -2.0, Some(100.0), None), 51.0, 100.0),
+        // A last step that would go past the end stops at it.
+        (steps(50.0, 30.0, Some(155.0), None), 15.0, 140.0),
+        (steps(50.0, 30.0, Some(155.0), None), 20.0, 155.0),
+        // Whichever is first; then the end, if there is one.
+        (steps(50.0, 10.0, Some(400.0), Some(7)), 6.999, 60.0),
+        (steps(50.0, 10.0, Some(400.0), Some(7)), 7.0, 400.0),
+        (line(10.0, 1.0, Some(15.0), Some(60)), 6.0, 15.0),
+        (line(10.0, 1.0, None, Some(60)), 100.0, 70.0),
+        // Nothing is below nothing.
+        (line(200.0, -2.0, None, None), 150.0, 0.0),
+        (steps(200.0, -30.0, None, Some(600)), 100.0, 0.0),
+    ];
+    for (schedule, at, rate) in cases {
+        assert_eq!(schedule.rate_at(seconds(at)), rate, "{schedule:?} at {at}");
+    }
+}
+
+#[test]
+fn the_count_is_the_integral_of_the_rate() {
+    // By the trapezoids of 1 ms, which are exact but for the steps that fall within one.
+    for schedule in every_schedule() {
+        let mut sum = 0.0;
+        for ms in 0..60_000u64 {
+            let middle = Duration::from_micros(ms * 1_000 + 500);
+            sum += schedule.rate_at(middle) / 1e3;
+            if ms % 997 == 0 {
+                let count = schedule.count_at(Duration::from_millis(ms + 1));
+                let off = (count - sum).abs();
+                assert!(off < 1e-6 * sum.max(1.0), "{schedule:?}: {count} {sum}");
+            }
+        }
+    }
+}
+
+#[test]
+fn windows_hold_what_the_integral_says() {
+    for schedule in every_schedule() {
+        let offsets = before(constant(&schedule), 60 * SECOND);
+        for window in 1..600 {
+            let end = window * SECOND / 10;
+            let counted = offsets.partition_point(|offset| *offset < end) as f64;
+            let count = schedule.count_at(Duration::from_nanos(end));
+            // Arrival number k comes at count k, from 0 on. At the very edge of a window rounding decides.
+            let edge = 1e-6 * count.max(1.0);
+            assert!(
+                counted >= (count - edge).ceil() && counted <= (count + edge).ceil(),
+                "{schedule:?}: {counted} of {count} before {end}"
+            );
+        }
+        assert!(offsets.is_sorted(), "{schedule:?}");
+    }
+}
+
+#[test]
+fn each_arrival_is_where_the_count_is_its_number() {
+    for schedule in every_schedule() {
+        for (number, offset) in constant(&schedule).take(20_000).enumerate() {
+            let count = schedule.count_at(Duration::from_nanos(offset));
+            // Half a nanosecond of rounding.
+            let rate = schedule.rate_at(Duration::from_nanos(offset));
+            let off = (count - number as f64).abs();
+            assert!(
+                off <= 1e-8 * number as f64 + rate * 1e-9,
+                "{schedule:?}: {number} {count}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_rate_that_falls_to_nothing_ends_the_load() {
+    // 200 a second down to 0 in 100 seconds: a triangle.
+    let triangle = line(200.0, -2.0, None, None);
+    assert_eq!(constant(&triangle).count(), 10_000);
+    // 200, 170, ..., 20 for 5 seconds each.
+    let stairs = steps(200.0, -30.0, None, None);
+    assert_eq!(
+        constant(&stairs).count(),
+        5 * (200 + 170 + 140 + 110 + 80 + 50 + 20)
+    );
+    let last = constant(&stairs).last().unwrap();
+    assert!(last > 34 * SECOND && last < 35 * SECOND);
+}
+
+#[test]
+fn the_ends_of_time_are_no_surprise() {
+    let slow = LoadSchedule::constant(1e-9).unwrap();
+    // 1e9 seconds each: 31 years. The 19th does not fit.
+    assert_eq!(constant(&slow).count(), 19);
+    let forever = steps(1.0, 1_000.0, None, None);
+    assert!(forever.time_of(1e18).is_some());
+    let small_steps = LoadSchedule::step(ramp(1.0, 0.001, None, None), Duration::from_nanos(1));
+    assert!(small_steps.unwrap().time_of(1e9).is_some());
+}
+
+#[test]
+fn shares_are_the_whole() {
+    for spread in [Spread::Constant, Spread::Poisson] {
+        for schedule in every_schedule() {
+            let whole = Arrivals::new(schedule, spread, 7);
+            let expected: Vec<_> = whole.clone().take(1_000).collect();
+            for of in [1, 2, 3, 8] {
+                let mut shares: Vec<_> = (0..of)
+                    .map(|index| whole.clone().share(index, of))
+                    .collect();
+                for (number, offset) in expected.iter().enumerate() {
+                    let share = &mut shares[number % of as usize];
+                    assert_eq!(share.next(), Some(*offset), "{number} {of}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_number_of_arrivals_is_that_of_all_shares_together() {
+    let schedule = LoadSchedule::constant(1_000.0).unwrap();
+    for spread in [Spread::Constant, Spread::Poisson] {
+        let whole = Arrivals::new(schedule.clone(), spread, 7).first(10);
+        assert_eq!(whole.clone().count(), 10);
+        let shares = [0, 1, 2, 3].map(|index| whole.clone().share(index, 4).count());
+        assert_eq!(shares, [3, 3, 2, 2]);
+    }
+}
+
+#[test]
+fn a_seed_is_a_sequence() {
+    let schedule = LoadSchedule::constant(1_000.0).unwrap();
+    let random = |seed| Arrivals::new(schedule.clone(), Spread::Poisson, seed).take(100);
+    assert!(random(1).eq(random(1)));
+    assert!(!random(1).eq(random(2)));
+}
+
+/// The largest difference between what was observed and what is expected: Kolmogorov and Smirnov's statistic.
+fn distance(mut observed: Vec<f64>, distribution: impl Fn(f64) -> f64) -> f64 {
+    observed.sort_by(f64::total_cmp);
+    let count = observed.len() as f64;
+    let mut distance: f64 = 0.0;
+    for (rank, value) in observed.iter().enumerate() {
+        let expected = distribution(*value);
+        distance = distance.max(expected - rank as f64 / count);
+        distance = distance.max((rank + 1) as f64 / count - expected);
+    }
+    distance
+}
+
+/// What the statistic exceeds in one of a thousand samples. The seeds here are fixed: it does so always, or never.
+/// Source: N. Smirnov, "Table for estimating the goodness of fit of empirical distributions", 1948.
+fn critical(count: usize) -> f64 {
+    1.95 / (count as f64).sqrt()
+}
+
+#[test]
+fn random_arrivals_are_poisson_at_any_rate() {
+    const COUNT: usize = 20_000;
+    for schedule in [
+        LoadSchedule::constant(1_000.0).unwrap(),
+        steps(50.0, 10.0, Some(150.0), None),
+        line(200.0, -2.0, Some(100.0), None),
+        line(5.0, 5.0, None, None),
+    ] {
+        for seed in 0..4 {
+            let arrivals = Arrivals::new(schedule.clone(), Spread::Poisson, seed);
+            let offsets: Vec<_> = arrivals.take(COUNT).collect();
+            assert!(offsets.is_sorted());
+            // Counted by the schedule, they are a process of rate 1.
+            let counts: Vec<_> = offsets
+                .iter()
+                .map(|offset| schedule.count_at(Duration::from_nanos(*offset)))
+                .collect();
+            let gaps = counts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            let gaps_off = distance(gaps, |gap| 1.0 - (-gap).exp());
+            assert!(
+                gaps_off < critical(COUNT),
+                "{schedule:?} {seed}: {gaps_off}"
+            );
+
+            // Counts in disjoint windows have as much variance as mean. Its standard error is sqrt(2 / windows).
+            const PER_WINDOW: usize = 20;
+            const WINDOWS: usize = COUNT / PER_WINDOW / 2;
+            let mut windows = [0.0f64; WINDOWS];
+            for count in counts {
+                if let Some(window) = windows.get_mut((count / PER_WINDOW as f64) as usize) {
+                    *window += 1.0;
+                }
+            }
+            let mean = windows.iter().sum::<f64>() / WINDOWS as f64;
+            let squares = windows
+                .iter()
+                .map(|count| (count - mean).powi(2))
+                .sum::<f64>();
+            let dispersion = squares / (WINDOWS - 1) as f64 / mean;
+            let error = (2.0 / WINDOWS as f64).sqrt();
+            assert!(
+                (dispersion - 1.0).abs() < 4.0 * error,
+                "{schedule:?}: {dispersion}"
+            );
+            let mean_error = (PER_WINDOW as f64 / WINDOWS as f64).sqrt();
+            assert!(
+                (mean - PER_WINDOW as f64).abs() < 4.0 * mean_error,
+                "{schedule:?}: {mean}"
+            );
+        }
+    }
+}
+
+#[test]
+fn even_arrivals_are_not_taken_for_random_ones() {
+    let schedule = LoadSchedule::constant(1_000.0).unwrap();
+    let offsets: Vec<_> = constant(&schedule).take(1_000).collect();
+    let gaps = offsets
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]) as f64 / 1e6)
+        .collect();
+    assert!(distance(gaps, |gap| 1.0 - (-gap).exp()) > critical(1_000));
+}
+
+#[test]
+fn what_cannot_be_a_schedule_is_refused_by_name() {
+    let step = |start, step, end| {
+        let second = Duration::from_secs(1);
+        LoadSchedule::step(ramp(start, step, end, None), second).err()
+    };
+    let cases = [
+        (LoadSchedule::constant(0.0).err(), "rps"),
+        (LoadSchedule::constant(-1.0).err(), "rps"),
+        (LoadSchedule::constant(f64::NAN).err(), "rps"),
+        (LoadSchedule::constant(f64::INFINITY).err(), "rps"),
+        (LoadSchedule::constant(1.1e9).err(), "rps"),
+        (step(0.0, 1.0, None), "load-start"),
+        (step(1.0, 0.0, None), "load-step"),
+        (step(1.0, f64::NAN, None), "load-step"),
+        (step(1.0, 1.0, Some(0.0)), "load-end"),
+        (step(2.0, 1.0, Some(1.0)), "load-end"),
+        (step(1.0, -1.0, Some(2.0)), "load-end"),
+        (
+            LoadSchedule::step(ramp(1.0, 1.0, None, None), Duration::ZERO).err(),
+            "load-step-duration",
+        ),
+        (
+            LoadSchedule::line(ramp(-1.0, 1.0, None, None)).err(),
+            "load-start",
+        ),
+    ];
+    for (error, flag) in cases {
+        let error = error
+            .unwrap_or_else(|| panic!("not refused: {flag}"))
+            .to_string();
+        assert_eq!(error.split(' ').next(), Some(flag), "{error}");
+    }
+}

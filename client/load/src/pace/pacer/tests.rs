@@ -1,0 +1,116 @@
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use crate::pace::arrivals::{LoadSchedule, Spread};
+use crate::pace::pacer::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn evenly(rate: f64) -> Arrivals {
+    Arrivals::new(LoadSchedule::constant(rate).unwrap(), Spread::Constant, 0)
+}
+
+/// Takes everything, and hands it on.
+fn channel() -> (impl Sink, Receiver<Instant>) {
+    let (sender, receiver) = sync_channel(1_000);
+    let sink = move |intended| match sender.send(intended) {
+        Ok(()) => Taken::Handed,
+        Err(_) => Taken::Closed,
+    };
+    (sink, receiver)
+}
+
+#[test]
+fn what_is_due_is_due_at_its_own_time() {
+    let start = Instant::now();
+    let mut pace = Pace::new(start, evenly(1_000.0)).until(start + 6 * MS);
+    assert_eq!(pace.due(start - MS).count(), 0);
+    assert_eq!(pace.next(), Some(start));
+    assert!(pace.due(start).eq([start]));
+    assert_eq!(pace.due(start + MS / 2).count(), 0);
+    assert_eq!(pace.next(), Some(start + MS));
+    // Late, as after a stall.
+    let caught_up = pace.due(start + 7 * MS / 2);
+    assert!(caught_up.eq([start + MS, start + 2 * MS, start + 3 * MS]));
+    // The end itself is no part of it.
+    let last = pace.due(start + 60 * MS);
+    assert!(last.eq([start + 4 * MS, start + 5 * MS]));
+    assert_eq!(pace.next(), None);
+    assert_eq!(pace.due(start + 60 * MS).count(), 0);
+}
+
+#[test]
+fn due_takes_no_more_than_is_asked_for() {
+    let start = Instant::now();
+    let mut pace = Pace::new(start, evenly(1_000.0));
+    assert!(pace.due(start + 9 * MS).take(2).eq([start, start + MS]));
+    assert_eq!(pace.next(), Some(start + 2 * MS));
+}
+
+#[test]
+fn what_is_late_keeps_its_intended_time_and_the_lateness_is_told() {
+    let start = Instant::now() - 500 * MS;
+    let (sink, receiver) = channel();
+    let pace = Pace::new(start, evenly(1_000.0)).until(start + 400 * MS);
+    let paced = Pacer::spawn(pace, sink).unwrap().join();
+    let expected: Vec<_> = (0..400).map(|number| start + number * MS).collect();
+    assert_eq!(receiver.iter().collect::<Vec<_>>(), expected);
+    assert_eq!(paced.lateness.len(), 400);
+    // The last was due 101 ms ago, the first 500 ms; the histogram knows three digits.
+    assert!(paced.lateness.min() >= 100_900_000);
+    assert!(paced.lateness.max() >= 499_000_000);
+}
+
+#[test]
+fn a_stop_ends_it_an_hour_before_the_next() {
+    let (sink, receiver) = channel();
+    let pace = Pace::new(Instant::now(), evenly(1.0 / 3_600.0));
+    let pacer = Pacer::spawn(pace, sink).unwrap();
+    receiver.recv().unwrap();
+    pacer.stop();
+    let paced = pacer.join();
+    assert_eq!(paced.ended, Ended::Stopped);
+    assert_eq!((paced.handed, paced.dropped), (1, 0));
+}
+
+#[test]
+fn to_drop_a_pacer_stops_it() {
+    let (sink, receiver) = channel();
+    let pace = Pace::new(Instant::now(), evenly(1.0 / 3_600.0));
+    drop(Pacer::spawn(pace, sink).unwrap());
+    // Closed when the thread has ended.
+    while receiver.recv().is_ok() {}
+}
+
+#[test]
+fn a_stop_also_ends_catching_up() {
+    let (third, at_third) = sync_channel(0);
+    let (resume, resumed) = sync_channel::<()>(0);
+    let mut handed = 0;
+    let blocking = move |_| {
+        handed += 1;
+        if handed == 3 {
+            third.send(()).unwrap();
+            resumed.recv().unwrap();
+        }
+        Taken::Handed
+    };
+    let pace = Pace::new(Instant::now() - 500 * MS, evenly(1e6));
+    let pacer = Pacer::spawn(pace, blocking).unwrap();
+    at_third.recv().unwrap();
+    pacer.stop();
+    resume.send(()).unwrap();
+    let paced = pacer.join();
+    assert_eq!((paced.handed, paced.ended), (3, Ended::Stopped));
+}
+
+#[test]
+fn a_sink_that_takes_no_more_ends_it() {
+    let (sink, receiver) = channel();
+    drop(receiver);
+    let pace = Pace::new(Instant::now(), evenly(1_000.0));
+    let paced = Pacer::spawn(pace, sink).unwrap().join();
+    assert_eq!(
+        (paced.ended, paced.handed, paced.dropped),
+        (Ended::Closed, 0, 1)
+    );
+}

@@ -1,0 +1,6 @@
+//! What is kept of each answer.
+
+pub(crate) mod history;
+pub(crate) mod recorder;
+pub(crate) mod settle;
+pub(crate) mod timeline;

@@ -1,0 +1,76 @@
+//! The figures that the plots are drawn from.
+
+use serde_json::{Value, json};
+
+use crate::report::distribution::spectrum;
+use crate::report::model::{Distribution, Report};
+use crate::report::sweep::Sweep;
+
+/// Steps in each half of the distance to the maximum: enough for a smooth line, few enough for a small file.
+const TICKS: u32 = 10;
+
+/// JSON that can stand in a script element: no `<` in it could end that.
+pub(super) fn json(report: &Report, sweep: Option<&Sweep>) -> String {
+    let intervals: Vec<Value> = report
+        .intervals
+        .iter()
+        .map(|one| {
+            json!([
+                tenth(one.start_seconds),
+                tenth(one.seconds),
+                one.ops_per_second.round(),
+                one.failed,
+                one.dropped,
+                one.in_flight,
+                one.p50_us.map(tenth),
+                one.p90_us.map(tenth),
+                one.p99_us.map(tenth),
+                one.p99_9_us.map(tenth),
+                one.max_us.map(tenth),
+            ])
+        })
+        .collect();
+    let same = report
+        .latency
+        .values()
+        .all(|latency| latency.response == latency.service);
+    let kinds: Vec<Value> = report
+        .latency_by_kind()
+        .filter(|(_, latency)| latency.response.count > 0)
+        .map(|(kind, latency)| {
+            json!({
+                "kind": kind,
+                "count": latency.response.count,
+                "response": line(&latency.response),
+                "service": match same {
+                    true => Value::Null,
+                    false => line(&latency.service),
+                },
+            })
+        })
+        .collect();
+    let data = json!({
+        "intervals": intervals,
+        "requested": report.offered.as_ref().map(|offered| offered.requested_per_second),
+        "kinds": kinds,
+        "sweep": sweep.map(|sweep| &sweep.points),
+    });
+    data.to_string().replace('<', "\\u003c")
+}
+
+/// Pairs of quantile and microseconds; none if the histogram cannot be read: the tables still say what they can.
+fn line(distribution: &Distribution) -> Value {
+    let histogram = distribution
+        .histogram()
+        .unwrap_or_else(|_| crate::report::distribution::empty());
+    let points = spectrum(&histogram, TICKS);
+    points
+        .iter()
+        .map(|point| json!([point.quantile, tenth(point.us)]))
+        .collect()
+}
+
+/// No screen shows more than a tenth.
+fn tenth(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}

@@ -1,0 +1,272 @@
+//! The tables of the page: everything that the plots show, and what no plot does.
+
+use crate::report::figures::{PERCENTILES, summary};
+use crate::report::html::{Text, escaped, latency, with_sign};
+use crate::report::model::{Distribution, LatencyReport, Report};
+use crate::report::numbers::{counted, grouped, percent, rate};
+use crate::report::sweep::Sweep;
+
+pub(super) fn render(report: &Report, sweep: Option<&Sweep>) -> String {
+    [
+        latencies(report),
+        counts(report),
+        outcomes(report),
+        phases(report),
+        points(sweep),
+        cpu(report),
+        settings(report),
+    ]
+    .concat()
+}
+
+/// How many of the columns, from the left, are texts.
+struct Texts(usize);
+
+/// A table in a card of its own; cells are escaped already.
+fn table(caption: &str, columns: &[&str], texts: Texts, rows: &[Vec<String>]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let class = |index: usize| match index < texts.0 {
+        true => "",
+        false => " class=\"number\"",
+    };
+    let head: String = columns
+        .iter()
+        .enumerate()
+        .map(|(index, column)| format!("<th scope=\"col\"{}>{}</th>", class(index), Text(column)))
+        .collect();
+    let cell = |(index, cell): (usize, &String)| match index {
+        0 => format!("<th scope=\"row\">{cell}</th>"),
+        _ => format!("<td{}>{cell}</td>", class(index)),
+    };
+    let row = |cells: &Vec<String>| {
+        format!(
+            "<tr>{}</tr>",
+            cells.iter().enumerate().map(cell).collect::<String>()
+        )
+    };
+    let body: String = rows.iter().map(row).collect();
+    format!(
+        "<section class=\"card\"><div class=\"scroll\"><table><caption>{}</caption><thead><tr>{head}</tr></thead>\
+         <tbody>{body}</tbody></table></div></section>\n",
+        Text(caption)
+    )
+}
+
+fn latencies(report: &Report) -> String {
+    let same = |latency: &LatencyReport| latency.response == latency.service;
+    if report.latency.values().all(same) {
+        return percentiles("Response time = service time", report, |one| &one.response);
+    }
+    percentiles("Response time, from the intended start", report, |one| {
+        &one.response
+    }) + &percentiles("Service time, from the actual start", report, |one| {
+        &one.service
+    })
+}
+
+fn percentiles(
+    caption: &str,
+    report: &Report,
+    part: impl Fn(&LatencyReport) -> &Distribution,
+) -> String {
+    let columns: Vec<&str> = ["kind", "operations"]
+        .into_iter()
+        .chain(PERCENTILES)
+        .collect();
+    let row = |(kind, one): (&str, &LatencyReport)| {
+        let cells = [escaped(kind), grouped(part(one).count)];
+        cells
+            .into_iter()
+            .chain(part(one).shown().map(latency))
+            .collect()
+    };
+    let rows: Vec<Vec<String>> = report.latency_by_kind().map(row).collect();
+    table(caption, &columns, Texts(1), &rows)
+}
+
+fn counts(report: &Report) -> String {
+    let mut rows = Vec::new();
+    let mut count = |name: &str, ops: u64, text: &str| {
+        rows.push(vec![name.to_owned(), grouped(ops), escaped(text)])
+    };
+    count(
+        "completed",
+        report.completed,
+        &format!("{}/s", rate(report.ops_per_second)),
+    );
+    if report.refused > 0 {
+        count(
+            "refused",
+            report.refused,
+            report.refusals().trim_start_matches(": "),
+        );
+    }
+    for (code, ops) in &report.failed {
+        let message = report.failure_messages.get(code).map_or("", String::as_str);
+        count("failed", *ops, &format!("{code}: {message}"));
+    }
+    if report.failed.is_empty() {
+        count("failed", 0, "");
+    }
+    if let Some(offered) = &report.offered {
+        let rates = [offered.per_second, offered.requested_per_second].map(rate);
+        count(
+            "offered",
+            offered.ops,
+            &format!("{}/s of {}/s requested", rates[0], rates[1]),
+        );
+        count(
+            "dropped",
+            offered.dropped,
+            &percent(offered.dropped, offered.ops),
+        );
+    }
+    if let Some(lateness) = &report.lateness {
+        count(
+            "lateness of the generator",
+            lateness.count,
+            &with_sign(&summary(lateness)),
+        );
+    }
+    if report.late.ops > 0 {
+        let slowest = latency(Some(report.late.max_us));
+        count(
+            "answered after the end",
+            report.late.ops,
+            &format!("the slowest after {slowest}"),
+        );
+    }
+    if report.read_misses > 0 {
+        count("reads that found no key", report.read_misses, "");
+    }
+    if report.workers_lost > 0 {
+        let first = report.first_lost_seconds.unwrap_or_default();
+        count(
+            "workers lost",
+            report.workers_lost,
+            &format!("the first after {first:.1} s"),
+        );
+    }
+    // The text is the last column, and starts on the left as the first does.
+    let rows: Vec<_> = rows
+        .into_iter()
+        .map(|row| vec![row[0].clone(), row[2].clone(), row[1].clone()])
+        .collect();
+    table("Counts", &["what", "", "operations"], Texts(2), &rows)
+}
+
+fn outcomes(report: &Report) -> String {
+    let mut rows = Vec::new();
+    for (kind, one) in &report.kinds {
+        for (outcome, distribution) in &one.outcomes {
+            let mut row = vec![escaped(kind), escaped(outcome), grouped(distribution.count)];
+            row.extend(distribution.shown().map(latency));
+            rows.push(row);
+        }
+    }
+    let columns: Vec<&str> = ["kind", "outcome", "operations"]
+        .into_iter()
+        .chain(PERCENTILES)
+        .collect();
+    table("Response time by outcome", &columns, Texts(2), &rows)
+}
+
+fn phases(report: &Report) -> String {
+    let row = |phase: &crate::report::model::PhaseReport| {
+        vec![
+            escaped(&phase.phase),
+            format!("{:.3}", phase.seconds),
+            grouped(phase.completed),
+            grouped(phase.failed),
+            latency(phase.response.p50_us),
+            latency(phase.response.p99_us),
+            latency(phase.response.max_us),
+        ]
+    };
+    let rows: Vec<_> = report.phases.iter().map(row).collect();
+    let columns = [
+        "phase",
+        "seconds",
+        "completed",
+        "failed",
+        "p50",
+        "p99",
+        "max",
+    ];
+    table("Phases", &columns, Texts(1), &rows)
+}
+
+fn points(sweep: Option<&Sweep>) -> String {
+    let points = sweep.map_or(&[][..], |sweep| &sweep.points);
+    let row = |point: &crate::report::sweep::SweepPoint| {
+        vec![
+            point.requested.map_or("-".to_owned(), rate),
+            rate(point.achieved),
+            latency(point.p50_us),
+            latency(point.p99_us),
+            latency(point.p99_9_us),
+            grouped(point.dropped),
+            grouped(point.failed),
+        ]
+    };
+    let rows: Vec<_> = points.iter().map(row).collect();
+    let columns = [
+        "requested/s",
+        "achieved/s",
+        "p50",
+        "p99",
+        "p99.9",
+        "dropped",
+        "failed",
+    ];
+    table("Sweep", &columns, Texts(1), &rows)
+}
+
+fn cpu(report: &Report) -> String {
+    let row = |(side, seconds, per_second): (&str, Option<f64>, Option<f64>)| {
+        let per_operation = match (seconds, report.completed) {
+            (Some(seconds), completed @ 1..) => {
+                format!("{:.3} \u{b5}s", seconds * 1e6 / completed as f64)
+            }
+            _ => "-".to_owned(),
+        };
+        vec![
+            side.to_owned(),
+            seconds.map_or("unknown".to_owned(), |seconds| format!("{seconds:.3}")),
+            per_operation,
+            per_second.map_or("-".to_owned(), rate),
+        ]
+    };
+    let rows: Vec<_> = report.cpu().into_iter().map(row).collect();
+    let columns = [
+        "side",
+        "seconds",
+        "per operation",
+        "operations per CPU-second",
+    ];
+    table("CPU", &columns, Texts(1), &rows)
+}
+
+fn settings(report: &Report) -> String {
+    let machine = &report.machine;
+    let (os, arch) = (&machine.os, &machine.arch);
+    let client = format!(
+        "version {}, {os} {arch}, {}",
+        report.version,
+        counted(machine.cores, "core")
+    );
+    let mut rows = vec![
+        vec!["client".to_owned(), escaped(&client)],
+        vec!["seed".to_owned(), report.seed.to_string()],
+    ];
+    for (flag, value) in report.settings_shown() {
+        rows.push(vec![format!("--{}", Text(flag)), escaped(&value)]);
+    }
+    table("Settings", &["setting", "value"], Texts(2), &rows)
+        + &format!(
+            "<section class=\"card\"><h2>Repeat</h2><pre tabindex=\"0\"><code>{}</code></pre></section>",
+            Text(&report.command)
+        )
+}

@@ -1,0 +1,148 @@
+use crate::report::hdr;
+use crate::report::html::*;
+use crate::report::sample::{self, Sample};
+use crate::report::sweep::SweepPoint;
+
+fn sweep() -> Sweep {
+    let point = |step: u32| {
+        let requested = 20_000.0 * f64::from(step);
+        let load = (requested / 190_000.0).min(0.995);
+        SweepPoint {
+            requested: Some(requested),
+            achieved: requested.min(184_000.0),
+            p50_us: Some(90.0 / (1.0 - load * 0.9)),
+            p99_us: Some(300.0 / (1.0 - load)),
+            p99_9_us: Some(900.0 / (1.0 - load)),
+            dropped: match step {
+                10.. => 91_000 * u64::from(step - 9),
+                _ => 0,
+            },
+            failed: 0,
+        }
+    };
+    Sweep {
+        points: (1..=11).map(point).collect(),
+    }
+}
+
+/// The same minute, 60 times.
+fn hour() -> Report {
+    let mut report = sample::report();
+    let minute = report.intervals.clone();
+    for offset in 1..60 {
+        report
+            .intervals
+            .extend(minute.iter().cloned().map(|mut interval| {
+                interval.start_seconds += f64::from(offset) * 60.0;
+                interval
+            }));
+    }
+    report
+}
+
+/// The text of the data block.
+fn data(page: &str) -> serde_json::Value {
+    let (_, rest) = page.split_once("id=\"data\">").unwrap();
+    let (json, _) = rest.split_once("</script>").unwrap();
+    serde_json::from_str(json).unwrap()
+}
+
+#[test]
+fn what_others_wrote_is_text() {
+    let mut report = sample::report();
+    let evil = "</script><script>alert(1)</script>\"'{{data}}{{style}}<!--";
+    report.name = Some(evil.to_owned());
+    report.command = evil.to_owned();
+    report.warnings.push(evil.to_owned());
+    report.tags.insert(evil.to_owned(), evil.to_owned());
+    report.settings.insert(evil.to_owned(), evil.into());
+    report.failed.insert(evil.to_owned(), 1);
+    report.server.address = evil.to_owned();
+    let kind = report.latency["read"].clone();
+    report.latency.insert(evil.to_owned(), kind);
+    let page = render(&report, None);
+    assert!(!page.contains("<script>alert"));
+    assert_eq!(page.matches("<script").count(), 2);
+    assert_eq!(page.matches("</script>").count(), 2);
+    assert_eq!(page.matches("</style>").count(), 1);
+    assert!(page.contains("{{data}}"), "a part was taken for a name");
+    assert_eq!(data(&page)["kinds"][0]["kind"], evil);
+}
+
+#[test]
+fn nothing_is_fetched() {
+    let page = render(&sample::report(), Some(&sweep()));
+    for fetches in [
+        "src=",
+        "href=",
+        "url(",
+        "@import",
+        "fetch(",
+        "XMLHttpRequest",
+        "import(",
+    ] {
+        assert!(!page.contains(fetches), "{fetches}");
+    }
+    let addresses: Vec<_> = page
+        .match_indices("http")
+        .map(|(at, _)| &page[at..at + 30])
+        .collect();
+    let known = |address: &&str| {
+        address.starts_with("http://www.w3.org/2000/svg") || address.starts_with("http-equiv")
+    };
+    assert!(addresses.iter().all(known), "{addresses:?}");
+    assert!(page.contains("default-src 'none'"));
+}
+
+#[test]
+fn plots_are_drawn_from_the_figures() {
+    let report = sample::report();
+    let data = data(&render(&report, Some(&sweep())));
+    assert_eq!(data["intervals"].as_array().unwrap().len(), 60);
+    assert_eq!(data["intervals"][37][4], 1_200);
+    assert_eq!(data["sweep"].as_array().unwrap().len(), 11);
+    let last = data["kinds"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["kind"], "all");
+    let slowest = last["response"].as_array().unwrap().last().unwrap();
+    assert_eq!(slowest[0], 1.0);
+    let max = report.latency["all"].response.max_us.unwrap();
+    assert!((slowest[1].as_f64().unwrap() - max).abs() <= 0.1);
+}
+
+#[test]
+fn a_page_of_an_hour_stays_small_and_one_of_nothing_works() {
+    let page = render(&hour(), None);
+    assert!(page.len() < 600_000, "{} bytes", page.len());
+    let page = render(&sample::nothing(), None);
+    assert!(!page.contains("id=\"plot-"));
+    assert!(!page.contains("NaN"));
+}
+
+#[test]
+#[ignore = "writes pages to look at, to the directory SOLOIST_PAGES"]
+fn pages_to_look_at() {
+    let directory = std::env::var_os("SOLOIST_PAGES").expect("SOLOIST_PAGES names a directory");
+    let directory = std::path::Path::new(&directory);
+    let of = |intervals| {
+        let sample = Sample {
+            intervals,
+            ..Sample::default()
+        };
+        sample.report()
+    };
+    let pages = [
+        ("full.html", render(&sample::report(), Some(&sweep()))),
+        ("one.html", render(&of(1), None)),
+        ("hour.html", render(&hour(), None)),
+        ("nothing.html", render(&sample::nothing(), None)),
+    ];
+    let all = &sample::report().latency["all"].response;
+    let files = [
+        ("minute.hgrm", hdr::percentiles(all).unwrap()),
+        ("minute.hlog", hdr::interval_log(&sample::report()).unwrap()),
+        ("minute.json", sample::report().to_json()),
+    ];
+    for (name, page) in pages.into_iter().chain(files) {
+        std::fs::write(directory.join(name), page).unwrap();
+    }
+}

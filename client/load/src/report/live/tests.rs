@@ -1,0 +1,183 @@
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+
+use crate::report::live::*;
+use crate::report::sample;
+
+fn live() -> Live {
+    let report = sample::report();
+    Live {
+        title: "127.0.0.1:50051".to_owned(),
+        phase: "measured".to_owned(),
+        elapsed: Duration::from_secs(45),
+        total: Some(Duration::from_secs(60)),
+        requests: None,
+        ops_per_second: 99_876.4,
+        requested_per_second: Some(100_000.0),
+        completed: 4_461_690,
+        failed: [("UNAVAILABLE".to_owned(), 180), ("ABORTED".to_owned(), 2)].into(),
+        dropped: 1_200,
+        in_flight: 24,
+        intervals: report.intervals[..45].to_vec(),
+    }
+}
+
+/// What stands on the terminal, line by line.
+fn drawn(live: &Live, width: u16, height: u16) -> Vec<String> {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| draw(live, frame)).unwrap();
+    let buffer = terminal.backend().buffer();
+    let row = |y| {
+        (0..width)
+            .map(|x| buffer[(x, y)].symbol())
+            .collect::<String>()
+    };
+    (0..height).map(row).collect()
+}
+
+#[test]
+fn every_figure_has_a_line_of_its_own() {
+    for (width, height) in [(80, 24), (40, 10), (200, 60)] {
+        let lines = drawn(&live(), width, height);
+        let starts = [
+            "soloist-load measured  127.0.0.1:50051",
+            "",
+            "rate       99,876/s of 100,000/s",
+            "completed  4,461,690",
+            "in flight  24",
+            "failed     180 UNAVAILABLE, 2 ",
+            "dropped    1,200 (0.027%)",
+            "response   p50 ",
+        ];
+        for (line, start) in lines.iter().zip(starts) {
+            assert!(line.starts_with(start), "{line:?} at {width}x{height}");
+        }
+        assert!(lines[1].contains("0:45 of 1:00"), "{:?}", lines[1]);
+        let all = lines.join("\n");
+        for value in [
+            "p50 216 us",
+            "p90 412 us",
+            "p99 656 us",
+            "p99.9 1.09 ms",
+            "max 1.09 ms",
+        ] {
+            assert!(all.contains(value), "{value} at {width}x{height}:\n{all}");
+        }
+    }
+}
+
+#[test]
+fn charts_are_drawn_where_there_is_room() {
+    let has =
+        |lines: &[String], text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    let small = drawn(&live(), 40, 10);
+    assert_eq!(has(&small, "operations per second"), 0);
+    let usual = drawn(&live(), 80, 24);
+    assert_eq!(
+        (
+            has(&usual, "operations per second"),
+            has(&usual, "response: p50")
+        ),
+        (1, 1)
+    );
+    let large = drawn(&live(), 200, 60);
+    assert_eq!(
+        (
+            has(&large, "operations per second"),
+            has(&large, "response: p50")
+        ),
+        (1, 1)
+    );
+    assert!(
+        has(&large, "0:44") == 2 && has(&large, "110,000") >= 1,
+        "{large:#?}"
+    );
+    let braille = |lines: &[String]| {
+        lines
+            .concat()
+            .chars()
+            .filter(|char| ('\u{2801}'..='\u{28ff}').contains(char))
+            .count()
+    };
+    assert!(braille(&large) > 200);
+}
+
+#[test]
+fn no_size_and_no_moment_panics() {
+    let mut moments = vec![Live::default(), live()];
+    let mut first = live();
+    first.intervals.truncate(1);
+    moments.push(first);
+    let mut empty = live();
+    for interval in &mut empty.intervals {
+        interval.ops_per_second = 0.0;
+        (interval.p50_us, interval.p99_us, interval.max_us) = (None, None, None);
+    }
+    moments.push(empty);
+    let mut over = live();
+    over.elapsed = Duration::from_secs(100);
+    over.requests = Some(1);
+    over.title = "a\x1b[2J\u{1f600}".repeat(50);
+    moments.push(over);
+    for live in &moments {
+        for (width, height) in [
+            (0, 0),
+            (1, 1),
+            (3, 2),
+            (10, 5),
+            (40, 10),
+            (39, 17),
+            (80, 24),
+            (200, 60),
+            (500, 1),
+        ] {
+            drawn(live, width, height);
+        }
+    }
+}
+
+#[test]
+fn what_ends_first_fills_the_gauge() {
+    let mut live = live();
+    assert_eq!(live.done(), Some(0.75));
+    live.requests = Some(4_461_872);
+    assert_eq!(live.done(), Some(1.0));
+    live.phase = "warmup".to_owned();
+    assert_eq!(live.done(), Some(0.75));
+    live.total = None;
+    assert_eq!(live.done(), None);
+    assert!(drawn(&live, 80, 24)[1].starts_with("0:45 "));
+}
+
+#[test]
+fn a_line_says_it_without_a_terminal() {
+    let mut live = live();
+    let last = live.intervals.last_mut().unwrap();
+    (last.p50_us, last.p99_us, last.max_us) = (Some(219.0), Some(715.0), Some(1_580.0));
+    assert_eq!(
+        line(&live),
+        "measured 0:45 of 1:00: 4,461,690 operations, 99,876/s of 100,000/s, p50 219 us, p99 715 us, max 1.58 ms, \
+         24 in flight, 182 FAILED, 1,200 dropped"
+    );
+    assert_eq!(
+        line(&Live::default()),
+        " 0:00: 0 operations, 0.00/s, 0 in flight"
+    );
+}
+
+#[test]
+fn old_intervals_are_forgotten() {
+    let first = live().intervals[0].clone();
+    let mut live = Live::default();
+    for at in 0..INTERVALS_MAX + 3 {
+        let mut interval = first.clone();
+        interval.start_seconds = at as f64;
+        live.push(interval);
+        if at == 5 {
+            assert_eq!(live.intervals.len(), 6);
+        }
+    }
+    assert_eq!(live.intervals.len(), INTERVALS_MAX);
+    assert_eq!(live.intervals[0].start_seconds, 3.0);
+    assert_eq!(live.intervals[0].histogram, "");
+}

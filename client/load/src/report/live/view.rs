@@ -1,0 +1,281 @@
+//! The view on a terminal, drawn from nothing but a [`Live`].
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::symbols::Marker;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph};
+
+use crate::report::live::Live;
+use crate::report::numbers::{clock, grouped, latency, percent, rate};
+use crate::report::style::clean;
+
+/// Less is not worth an axis.
+const CHART_HEIGHT_MIN: u16 = 7;
+
+const LABEL_WIDTH: u16 = 11;
+
+/// "p99.9 1.09 ms", and room between.
+const LATENCY_WIDTH: u16 = 14;
+
+/// Draws all of it, as far as there is room: first the figures, then how they went.
+pub(crate) fn draw(live: &Live, frame: &mut Frame<'_>) {
+    let figures = figures(live, frame.area().width);
+    let [title, gauge, text, charts] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(1),
+        Constraint::Length(figures.len() as u16 + 1),
+        Constraint::Fill(1),
+    ])
+    .areas(frame.area());
+    draw_title(live, frame, title);
+    draw_gauge(live, frame, gauge);
+    frame.render_widget(Paragraph::new(figures), text);
+    draw_charts(live, frame, charts);
+}
+
+fn draw_title(live: &Live, frame: &mut Frame<'_>, area: Rect) {
+    let phase = match live.phase.as_str() {
+        "warmup" => Span::styled("warm-up", Color::Yellow),
+        "drain" => Span::styled("draining", Color::Yellow),
+        phase => Span::styled(clean(phase), Color::Green),
+    };
+    let line = Line::from(vec![
+        Span::styled("soloist-load ", Style::new().add_modifier(Modifier::BOLD)),
+        phase,
+        Span::raw("  "),
+        Span::raw(clean(&live.title)),
+    ]);
+    frame.render_widget(line, area);
+}
+
+fn draw_gauge(live: &Live, frame: &mut Frame<'_>, area: Rect) {
+    let Some(done) = live.done() else {
+        frame.render_widget(Line::from(live.time()), area);
+        return;
+    };
+    let gauge = Gauge::default()
+        .ratio(done)
+        .label(live.time())
+        .gauge_style(Style::new().fg(Color::Blue).bg(Color::Black));
+    frame.render_widget(gauge, area);
+}
+
+/// A name, then what there is to say.
+fn row(name: &'static str, text: impl Into<String>, style: impl Into<Style>) -> Line<'static> {
+    Line::from(vec![
+        Span::styled(
+            format!("{name:<width$}", width = usize::from(LABEL_WIDTH)),
+            Style::new().add_modifier(Modifier::DIM),
+        ),
+        Span::styled(text.into(), style),
+    ])
+}
+
+fn figures(live: &Live, width: u16) -> Vec<Line<'static>> {
+    let bold = Style::new().add_modifier(Modifier::BOLD);
+    let mut now = format!("{}/s", rate(live.ops_per_second));
+    if let Some(requested) = live.requested_per_second {
+        now += &format!(" of {}/s", rate(requested));
+    }
+    let mut lines = vec![
+        row("rate", now, bold),
+        row("completed", grouped(live.completed), Style::new()),
+        row("in flight", grouped(live.in_flight), Style::new()),
+    ];
+    let failed = live.failed_ops();
+    let tried = live.completed + failed;
+    lines.push(match failed {
+        0 => row("failed", "0", Style::new()),
+        _ => row("failed", failures(live), bold.fg(Color::Red)),
+    });
+    if live.requested_per_second.is_some() {
+        let share = percent(live.dropped, tried + live.dropped);
+        let text = format!("{} ({share})", grouped(live.dropped));
+        let style = match live.dropped {
+            0 => Style::new(),
+            _ => bold.fg(Color::Yellow),
+        };
+        lines.push(row("dropped", text, style));
+    }
+    if let Some(last) = live.intervals.last() {
+        let values = [
+            ("p50", last.p50_us),
+            ("p90", last.p90_us),
+            ("p99", last.p99_us),
+            ("p99.9", last.p99_9_us),
+            ("max", last.max_us),
+        ];
+        // As many lines as it takes for none to be cut off.
+        let each = usize::from(width.saturating_sub(LABEL_WIDTH) / LATENCY_WIDTH).max(1);
+        for (index, values) in values.chunks(each).enumerate() {
+            let texts = values.iter().map(|(name, us)| {
+                let text = format!("{name} {}", latency(*us));
+                format!("{text:<width$}", width = usize::from(LATENCY_WIDTH))
+            });
+            let label = if index == 0 { "response" } else { "" };
+            lines.push(row(
+                label,
+                texts.collect::<String>().trim_end(),
+                Style::new(),
+            ));
+        }
+    }
+    lines
+}
+
+/// The most frequent first, since the end may not fit.
+fn failures(live: &Live) -> String {
+    let mut codes: Vec<_> = live.failed.iter().filter(|(_, ops)| **ops > 0).collect();
+    codes.sort_by_key(|(_, ops)| std::cmp::Reverse(**ops));
+    let texts = codes
+        .iter()
+        .map(|(code, ops)| format!("{} {}", grouped(**ops), clean(code)));
+    texts.collect::<Vec<_>>().join(", ")
+}
+
+fn draw_charts(live: &Live, frame: &mut Frame<'_>, area: Rect) {
+    if area.height < CHART_HEIGHT_MIN || live.intervals.is_empty() {
+        return;
+    }
+    if area.height < 2 * CHART_HEIGHT_MIN {
+        // Side by side if there is room for that.
+        let half = Constraint::Fill(1);
+        let [left, right] = Layout::horizontal([half, half]).areas(area);
+        if left.width < 40 {
+            return draw_throughput(live, frame, area);
+        }
+        draw_throughput(live, frame, left);
+        return draw_latency(live, frame, right);
+    }
+    let [above, below] = Layout::vertical([Constraint::Fill(2), Constraint::Fill(3)]).areas(area);
+    draw_throughput(live, frame, above);
+    draw_latency(live, frame, below);
+}
+
+fn draw_throughput(live: &Live, frame: &mut Frame<'_>, area: Rect) {
+    let points: Vec<_> = live
+        .intervals
+        .iter()
+        .map(|one| (one.start_seconds, one.ops_per_second))
+        .collect();
+    let requested: Vec<_> = live
+        .requested_per_second
+        .into_iter()
+        .flat_map(|requested| ends(live).map(|at| (at, requested)))
+        .collect();
+    let highest = points
+        .iter()
+        .chain(&requested)
+        .fold(0.0, |high: f64, (_, rate)| high.max(*rate));
+    let top = match highest > 0.0 {
+        true => round_up(highest * 1.05),
+        false => 1.0,
+    };
+    let sets = vec![
+        line(&requested, Color::DarkGray),
+        line(&points, Color::Cyan),
+    ];
+    let labels = ["0".to_owned(), rate(top / 2.0), rate(top)];
+    chart(
+        live,
+        "operations per second",
+        sets,
+        (0.0, top),
+        &labels,
+        frame,
+        area,
+    );
+}
+
+/// To two digits, so that an axis ends with a number that can be read.
+fn round_up(value: f64) -> f64 {
+    let step = 10_f64.powf(value.log10().floor() - 1.0);
+    (value / step).ceil() * step
+}
+
+/// On a log axis: the tail and the median in one picture.
+fn draw_latency(live: &Live, frame: &mut Frame<'_>, area: Rect) {
+    let log = |us: f64| us.max(0.1).log10();
+    let points = |of: fn(&crate::report::live::IntervalReport) -> Option<f64>| -> Vec<(f64, f64)> {
+        let intervals = live.intervals.iter();
+        intervals
+            .filter_map(|one| Some((one.start_seconds, log(of(one)?))))
+            .collect()
+    };
+    let lines = [
+        (points(|one| one.p50_us), Color::Cyan),
+        (points(|one| one.p99_us), Color::Yellow),
+        (points(|one| one.max_us), Color::Red),
+    ];
+    let values = || {
+        lines
+            .iter()
+            .flat_map(|(points, _)| points)
+            .map(|(_, value)| *value)
+    };
+    let (Some(low), Some(high)) = (values().reduce(f64::min), values().reduce(f64::max)) else {
+        return;
+    };
+    let (low, high) = (low - 0.1, high + 0.1);
+    let label = |at: f64| latency(Some(10_f64.powf(low + (high - low) * at)));
+    let sets = lines
+        .iter()
+        .map(|(points, color)| line(points, *color))
+        .collect();
+    let labels = [label(0.0), label(0.5), label(1.0)];
+    chart(
+        live,
+        "response: p50 p99 max",
+        sets,
+        (low, high),
+        &labels,
+        frame,
+        area,
+    );
+}
+
+fn line(points: &[(f64, f64)], color: Color) -> Dataset<'_> {
+    Dataset::default()
+        .data(points)
+        .marker(Marker::Braille)
+        .graph_type(GraphType::Line)
+        .style(color)
+}
+
+/// When the first and the last interval that are kept begin.
+fn ends(live: &Live) -> [f64; 2] {
+    let start = live.intervals.first().map_or(0.0, |one| one.start_seconds);
+    let end = live.intervals.last().map_or(0.0, |one| one.start_seconds);
+    [start, end.max(start + 1.0)]
+}
+
+fn chart(
+    live: &Live,
+    title: &'static str,
+    sets: Vec<Dataset<'_>>,
+    bounds: (f64, f64),
+    labels: &[String; 3],
+    frame: &mut Frame<'_>,
+    area: Rect,
+) {
+    let ends = ends(live);
+    let dim = Style::new().add_modifier(Modifier::DIM);
+    // All charts start in one column.
+    let labels = labels.iter().map(|label| format!("{label:>9}"));
+    let x = Axis::default()
+        .bounds(ends)
+        .labels(ends.map(clock))
+        .style(dim);
+    let y = Axis::default()
+        .bounds([bounds.0, bounds.1])
+        .labels(labels)
+        .style(dim);
+    let chart = Chart::new(sets)
+        .block(Block::new().title(Line::styled(title, Modifier::BOLD)))
+        .x_axis(x)
+        .y_axis(y)
+        .legend_position(None);
+    frame.render_widget(chart, area);
+}

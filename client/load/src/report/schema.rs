@@ -1,0 +1,226 @@
+//! The JSON form of reports: its published schema, and reading it back.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::report::model::{Report, SCHEMA};
+
+/// A JSON Schema (2020-12) of [`Report`].
+pub(crate) const SCHEMA_TEXT: &str = include_str!("schema.json");
+
+/// A file with more is refused: comparing takes tens of runs, not thousands.
+const REPORTS_MAX: usize = 1_000;
+
+/// Why a text is not a report.
+#[derive(Debug, PartialEq)]
+pub(crate) enum ReadError {
+    /// Not JSON, or not with the fields of a report.
+    Json(String),
+    /// A report, but not in this form.
+    Schema(String),
+    Empty,
+    TooMany(usize),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json(error) => write!(f, "not a report: {error}"),
+            Self::Schema(schema) => write!(
+                f,
+                "the report is of schema {schema:?}, and this version reads {SCHEMA:?} only"
+            ),
+            Self::Empty => write!(f, "no reports: an empty list"),
+            Self::TooMany(reports) => {
+                write!(f, "{reports} reports in one file: at most {REPORTS_MAX}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+impl Report {
+    /// On several lines, for people who look into it.
+    pub(crate) fn to_json(&self) -> String {
+        let mut json = serde_json::to_string_pretty(self).expect("a report is a tree of values");
+        json.push('\n');
+        json
+    }
+}
+
+/// Reads one report, or a list of them.
+pub(crate) fn read(json: &str) -> Result<Vec<Report>, ReadError> {
+    let value: Value =
+        serde_json::from_str(json).map_err(|error| ReadError::Json(error.to_string()))?;
+    let reports = match value {
+        Value::Array(reports) => reports,
+        report => vec![report],
+    };
+    match reports.len() {
+        0 => Err(ReadError::Empty),
+        1..=REPORTS_MAX => reports.into_iter().map(report).collect(),
+        many => Err(ReadError::TooMany(many)),
+    }
+}
+
+fn report(value: Value) -> Result<Report, ReadError> {
+    // First, since another form may well have other fields.
+    match value.get("schema") {
+        Some(Value::String(schema)) if schema == SCHEMA => {}
+        Some(Value::String(schema)) => return Err(ReadError::Schema(schema.clone())),
+        _ => return Err(ReadError::Json("there is no field `schema`".to_owned())),
+    }
+    Report::deserialize(value).map_err(|error| ReadError::Json(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::report::sample;
+
+    fn check(report: &Value) -> Result<(), String> {
+        let schema: Value = serde_json::from_str(SCHEMA_TEXT).unwrap();
+        jsonschema::draft202012::meta::validate(&schema).unwrap();
+        let validator = jsonschema::draft202012::new(&schema).unwrap();
+        validator
+            .validate(report)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn reports_are_as_the_schema_says() {
+        for report in [sample::report(), sample::nothing()] {
+            check(&serde_json::to_value(report).unwrap()).unwrap();
+        }
+    }
+
+    /// Takes every field away in turn, wherever it is, and puts an unknown one beside it.
+    #[test]
+    fn missing_and_unknown_fields_are_found() {
+        let mut report = sample::report();
+        report.intervals.truncate(1);
+        let whole = serde_json::to_value(report).unwrap();
+        let paths = objects(&whole, String::new());
+        assert!(paths.len() > 20, "{paths:?}");
+        for path in paths {
+            let fields: Vec<_> = whole
+                .pointer(&path)
+                .unwrap()
+                .as_object()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect();
+            // Where names are data, any will do.
+            if [
+                "settings",
+                "tags",
+                "failed",
+                "failure_messages",
+                "refused",
+                "kinds",
+                "latency",
+                "outcomes",
+            ]
+            .iter()
+            .any(|map| path.ends_with(map))
+            {
+                continue;
+            }
+            for field in fields.iter().filter(|field| *field != "percentiles") {
+                let mut broken = whole.clone();
+                broken
+                    .pointer_mut(&path)
+                    .unwrap()
+                    .as_object_mut()
+                    .unwrap()
+                    .remove(field);
+                assert!(check(&broken).is_err(), "{path}/{field} is not missed");
+            }
+            let mut broken = whole.clone();
+            broken.pointer_mut(&path).unwrap()["surprise"] = json!(1);
+            assert!(check(&broken).is_err(), "nobody is surprised at {path}");
+        }
+    }
+
+    fn objects(value: &Value, path: String) -> Vec<String> {
+        match value {
+            Value::Object(fields) => {
+                let inner = fields
+                    .iter()
+                    .flat_map(|(name, value)| objects(value, format!("{path}/{name}")));
+                let inner: Vec<_> = inner.collect();
+                [vec![path], inner].concat()
+            }
+            Value::Array(items) => {
+                let items = items.iter().enumerate();
+                items
+                    .flat_map(|(index, item)| objects(item, format!("{path}/{index}")))
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_found() {
+        let cases = [
+            ("/schema", json!("soloist-load/1")),
+            ("/completed", json!(-1)),
+            ("/started_at", json!("yesterday")),
+            ("/latency/all/response/p99_us", json!("5ms")),
+            ("/latency/all/response/percentiles/0", json!([99.5])),
+            ("/phases/0/phase", json!("sleep")),
+            ("/intervals/0/seconds", json!(-1.0)),
+            ("/failed/UNAVAILABLE", json!(1.5)),
+            ("/verify/verdict", json!("maybe")),
+        ];
+        let whole = serde_json::to_value(sample::report()).unwrap();
+        for (path, value) in cases {
+            let mut broken = whole.clone();
+            *broken.pointer_mut(path).unwrap() = value;
+            assert!(check(&broken).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn reports_are_read_back() {
+        let reports = vec![sample::report(), sample::nothing()];
+        assert_eq!(read(&reports[0].to_json()).unwrap(), reports[..1]);
+        assert_eq!(
+            read(&serde_json::to_string(&reports).unwrap()).unwrap(),
+            reports
+        );
+    }
+
+    #[test]
+    fn what_is_no_report_is_refused() {
+        let old = sample::report()
+            .to_json()
+            .replace("soloist-load/2", "soloist-load/1");
+        let cases = [
+            ("", "not a report: EOF"),
+            ("{}", "not a report: there is no field `schema`"),
+            ("[]", "no reports"),
+            (
+                r#"{"schema":"soloist-load/2"}"#,
+                "not a report: missing field",
+            ),
+            (
+                &old,
+                r#"the report is of schema "soloist-load/1", and this version reads "soloist-load/2" only"#,
+            ),
+        ];
+        for (json, expected) in cases {
+            let error = read(json).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+        let many = format!("[{}]", vec!["{}"; 1_001].join(","));
+        assert_eq!(read(&many), Err(ReadError::TooMany(1_001)));
+    }
+}

@@ -1,0 +1,9 @@
+//! One run, from connecting to its report.
+
+pub(crate) mod measure;
+pub(crate) mod prepare;
+pub(crate) mod session;
+pub(crate) mod summary;
+pub(crate) mod target;
+pub(crate) mod verdict;
+pub(crate) mod view;

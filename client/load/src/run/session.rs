@@ -1,0 +1,99 @@
+//! One target and the runs against it, one after the other.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::agents::{self, Agents};
+use crate::plan::settings::Settings;
+use crate::report::merge::merge;
+use crate::report::model::Report;
+use crate::run::measure::{Barrier, Interrupts, RunError, measure};
+use crate::run::summary::{self, Labels};
+use crate::run::target::Target;
+use crate::run::view::View;
+
+/// A server to drive, and what it takes to.
+#[derive(Debug)]
+pub(crate) struct Session {
+    runtime: Runtime,
+    interrupts: Interrupts,
+    target: Target,
+}
+
+impl Session {
+    /// Connects to a server, or starts one.
+    pub(crate) fn open(address: Option<&str>, settings: &Settings) -> Result<Self, RunError> {
+        let system = |error: io::Error| RunError::Target(format!("the system refuses: {error}"));
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(system)?;
+        let (interrupts, target) = runtime.block_on(async {
+            let interrupts = Interrupts::new().map_err(system)?;
+            let target = Target::open(address, settings)
+                .await
+                .map_err(RunError::Target)?;
+            Ok((interrupts, target))
+        })?;
+        Ok(Self {
+            runtime,
+            interrupts,
+            target,
+        })
+    }
+
+    /// Runs once, and reports.
+    pub(crate) fn run(
+        &mut self,
+        settings: Settings,
+        labels: &Labels,
+        view: &mut dyn View,
+        barrier: Option<Barrier>,
+    ) -> Result<Report, RunError> {
+        settings
+            .check(&self.target.limits)
+            .map_err(RunError::Arguments)?;
+        let settings = Arc::new(settings);
+        let (target, interrupts) = (&self.target, &mut self.interrupts);
+        self.runtime.block_on(async {
+            let mut measured = measure(&settings, target, interrupts, view, barrier).await?;
+            let history = measured.history.take();
+            let mut report = summary::report(&settings, target, labels, measured);
+            if let Some(history) = history {
+                let verified = history.and_then(|history| labels.keeping.verify(&history));
+                let verified = verified
+                    .map_err(|error| RunError::Target(format!("cannot verify the run: {error}")))?;
+                report.verify = Some(verified);
+            }
+            Ok(report)
+        })
+    }
+
+    /// Has agents run together, and reports what all of them have seen.
+    pub(crate) fn lead(
+        &mut self,
+        settings: Settings,
+        labels: &Labels,
+        agents: &Agents,
+    ) -> Result<Report, RunError> {
+        settings
+            .check(&self.target.limits)
+            .map_err(RunError::Arguments)?;
+        let command = settings.command(Some(&self.target.address));
+        // They are told what is to become of Ctrl-C by the terminal, as we are: this waits for their reports.
+        let reports = agents::lead(agents, &command).map_err(RunError::Target)?;
+        let merged = merge(&reports, &settings.percentiles);
+        let mut report = merged.map_err(|error| RunError::Target(error.to_string()))?;
+        summary::finish_merged(&mut report, &settings, &self.target, labels);
+        Ok(report)
+    }
+
+    /// Ends the server, if it is ours.
+    pub(crate) fn close(self) -> Result<(), RunError> {
+        // With the runtime goes our own connection, which an embedded server would wait for.
+        drop(self.runtime);
+        self.target.close().map_err(RunError::Target)
+    }
+}
