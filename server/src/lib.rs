@@ -12,7 +12,7 @@
 //! 2. `rpc/state.rs`: `write` is the handler.
 //! 3. `rpc/arguments/operations.rs`: `write_at` checks the request and makes a `machine::Write` of it.
 //! 4. `owner/handle.rs`: `write` puts a message into the mailbox, and waits for the reply.
-//! 5. `owner/mod.rs`: the owner takes the message out of the mailbox, and calls the machine.
+//! 5. `owner/dispatch.rs` and `owner/calls.rs`: the owner takes the message out of the mailbox, and calls the machine.
 //! 6. `machine/`: `write_at` checks conditions and limits, and changes the map.
 //! 7. `rpc/responses.rs`: `write_response` turns the outcome into the response.
 //!
@@ -46,8 +46,10 @@ mod mutants;
 pub mod owner;
 mod rpc;
 mod server;
+mod store;
 mod transport;
 mod varint;
 
 pub use journal::OpenError;
-pub use server::{Drain, OwnerLost, Server, Store};
+pub use server::{Drain, OwnerLost, Server};
+pub use store::Store;

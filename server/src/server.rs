@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::num::NonZero;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use tokio::runtime::{self, Handle, Runtime};
@@ -16,16 +16,15 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tracing::{error, info};
 
-use crate::config::{Config, TAIL_BYTES, TIMER_PULSE};
-use crate::ids::random_name;
-use crate::journal::{self, Command, Journal, OpenError};
-use crate::machine::{StateMachine, Time};
+use crate::config::{Config, TIMER_PULSE};
+use crate::machine::StateMachine;
 use crate::owner::{self, Clock, JournalLost, OwnerLimits};
 use crate::rpc::SERVICES;
 use crate::rpc::admin::AdminService;
 use crate::rpc::context::CallContext;
 use crate::rpc::router::Router;
-use crate::transport::{Acceptor, Worker};
+use crate::store::Store;
+use crate::transport::{Acceptor, OpenConnections, Worker};
 
 /// A running server. Dropping it begins to shut it down, without waiting.
 #[derive(Debug)]
@@ -38,72 +37,6 @@ pub struct Server {
 
 /// How long calls may take to fetch their last answers when the owner has ended.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
-
-/// What a server serves: a state, and where it is kept.
-#[derive(Debug)]
-pub struct Store {
-    machine: StateMachine,
-    time: Time,
-    store_id: String,
-    epoch: u64,
-    journal: Option<Journal>,
-    persister: Option<JoinHandle<()>>,
-}
-
-impl Store {
-    /// Opens the store of the data directory, or makes an empty one in memory if there is none.
-    ///
-    /// # Errors
-    /// [`OpenError`] if the directory cannot be used, or something is lost.
-    pub fn open(config: &Config) -> Result<Self, OpenError> {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now = Time::since_epoch(since_epoch.unwrap_or_default());
-        let limits = config.limits.store_limits();
-        let new_store_id = random_name();
-        let storage = &config.storage;
-        let Some(path) = &storage.data_dir else {
-            return Ok(Self {
-                machine: StateMachine::new(limits),
-                time: now,
-                store_id: new_store_id,
-                epoch: 0,
-                journal: None,
-                persister: None,
-            });
-        };
-        let opened = journal::open_directory(
-            path,
-            journal::Options {
-                limits,
-                durability: storage.durability,
-                accept_data_loss: storage.accept_data_loss,
-                now,
-                new_store_id,
-                snapshot_bytes: storage.snapshot_log_bytes,
-                least_free_bytes: storage.min_free_bytes,
-                tail_bytes: TAIL_BYTES,
-            },
-        )?;
-        Ok(Self {
-            machine: opened.machine,
-            time: opened.time,
-            store_id: opened.store_id,
-            epoch: opened.epoch,
-            journal: Some(opened.journal),
-            persister: Some(opened.persister),
-        })
-    }
-
-    /// Closes it without having served it.
-    pub fn close(self) {
-        if let (Some(journal), Some(persister)) = (self.journal, self.persister) {
-            let (revision, time) = (self.machine.revision(), self.time);
-            // An error means that it has ended already.
-            let _ = journal.commands.send(Command::Close { revision, time });
-            let _ = persister.join();
-        }
-    }
-}
 
 /// Shuts a server down. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -144,7 +77,7 @@ impl Server {
     /// Opens the store and starts to serve it on `listener`.
     ///
     /// # Errors
-    /// `InvalidInput` if limits contradict each other; an [`OpenError`] within if the store cannot be opened; whatever the
+    /// `InvalidInput` if limits contradict each other; an [`OpenError`](crate::OpenError) within if the store cannot be opened; whatever the
     /// system says when it makes threads and sockets.
     pub fn start(listener: TcpListener, config: &Config) -> io::Result<Self> {
         config
@@ -164,40 +97,19 @@ impl Server {
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         listener.set_nonblocking(true)?;
         let local_addr = listener.local_addr()?;
-        let threads = match config.transport.threads {
-            0 => thread::available_parallelism().map_or(1, NonZero::get),
-            threads => threads,
-        };
-        let (drain, _) = watch::channel(false);
+        let (drain, drained) = watch::channel(false);
         let drain = Drain(Arc::new(drain));
-
-        let runtimes = (0..threads)
-            .map(|_| runtime::Builder::new_current_thread().enable_all().build())
-            .collect::<io::Result<Vec<Runtime>>>()?;
+        let runtimes = runtimes(config.transport.threads)?;
         let handles: Vec<Handle> = runtimes.iter().map(|r| r.handle().clone()).collect();
         let mut runtimes = runtimes.into_iter();
         let first = runtimes.next().expect("there is at least one thread");
-
-        // The others run until this sender is gone, which the first thread holds to its end.
-        let (running, stopped) = watch::channel(());
-        for (index, runtime) in runtimes.enumerate() {
-            let mut stopped = stopped.clone();
-            thread::Builder::new()
-                .name(format!("soloist-{}", index + 1))
-                .spawn(move || {
-                    runtime.spawn(pulse());
-                    runtime.block_on(async { while stopped.changed().await.is_ok() {} })
-                })?;
-        }
+        let running = start_threads(runtimes)?;
         let listener = {
             let _entered = first.enter();
             tokio::net::TcpListener::from_std(listener)?
         };
-        let (config, workers, drained) = (
-            config.clone(),
-            handles.iter().cloned().map(Worker::new).collect(),
-            drain.0.subscribe(),
-        );
+        let config = config.clone();
+        let workers = handles.iter().cloned().map(Worker::new).collect();
         let main = thread::Builder::new()
             .name("soloist-0".into())
             .spawn(move || {
@@ -256,6 +168,32 @@ impl Server {
     }
 }
 
+/// A runtime for each thread; of 0 threads: for each core.
+fn runtimes(threads: usize) -> io::Result<Vec<Runtime>> {
+    let threads = match threads {
+        0 => thread::available_parallelism().map_or(1, NonZero::get),
+        threads => threads,
+    };
+    (0..threads)
+        .map(|_| runtime::Builder::new_current_thread().enable_all().build())
+        .collect()
+}
+
+/// Runs each on a thread of its own until the sender that this returns is gone.
+fn start_threads(runtimes: impl Iterator<Item = Runtime>) -> io::Result<watch::Sender<()>> {
+    let (running, stopped) = watch::channel(());
+    for (index, runtime) in runtimes.enumerate() {
+        let mut stopped = stopped.clone();
+        thread::Builder::new()
+            .name(format!("soloist-{}", index + 1))
+            .spawn(move || {
+                runtime.spawn(pulse());
+                runtime.block_on(async { while stopped.changed().await.is_ok() {} })
+            })?;
+    }
+    Ok(running)
+}
+
 /// Keeps a timer pending on its thread, for ever. A timer that is due before all others of a thread costs it a system call,
 /// because it might be asleep; and on one with no others, each call would set such a timer, for its deadline.
 async fn pulse() {
@@ -272,79 +210,114 @@ async fn run(
     workers: Vec<Worker>,
     mut drain: watch::Receiver<bool>,
 ) -> Result<(), OwnerLost> {
-    let limits = Arc::new(config.limits);
-    let Store {
-        machine,
-        time,
-        store_id,
-        epoch,
-        journal,
-        persister,
-    } = store;
-    let clock = Clock::set(time);
-    let owner_limits = OwnerLimits {
-        mailbox: config.mailbox,
-        answer_bytes: limits.max_answer_bytes,
-        watches: limits.max_watches,
-    };
-    let (handle, mut owner) = owner::spawn_with(machine, journal, clock, owner_limits);
-    let health = HealthReporter::new();
-    // Told after health has said so, which otherwise might not be heard any more.
-    let (close, closing) = watch::channel(false);
-    report(&health, ServingStatus::Serving).await;
-    let store_id: Arc<str> = store_id.into();
-    let context = CallContext::new(handle, limits, store_id, closing.clone());
-    let admin = AdminService {
-        context: context.clone(),
-        durability: config.storage.data_dir.map(|_| config.storage.durability),
-        epoch,
-    };
-    let router = Router::new(context, admin, health.clone());
-    let drain_timeout = config.transport.drain_timeout;
-    let acceptor = Acceptor::new(listener, workers, router, config.transport, closing);
-    let open = acceptor.open_connections();
-
+    let (mut serving, acceptor) = Serving::start(listener, config, store, workers).await;
     tokio::select! {
         () = acceptor.run() => unreachable!("it accepts for ever"),
         // An error means that the Server was dropped.
         _ = drain.wait_for(|drain| *drain) => {}
-        ended = &mut owner => {
-            let lost = owner_lost(ended);
-            error!(%lost, "the owner ended; closing");
-            report(&health, ServingStatus::NotServing).await;
-            close.send_replace(true);
-            // Who still waits is told what is known.
-            let _ = tokio::time::timeout(LAST_ANSWERS, open.ended()).await;
-            return Err(lost);
+        ended = &mut serving.owner => return Err(serving.owner_ended(ended).await),
+    }
+    serving.drain().await
+}
+
+/// What has to be told, and waited for, when it ends.
+struct Serving {
+    owner: OwnerTask,
+    health: HealthReporter,
+    /// Told after health has said so, which otherwise might not be heard any more.
+    close: watch::Sender<bool>,
+    open: OpenConnections,
+    persister: Option<JoinHandle<()>>,
+    drain_timeout: Duration,
+}
+
+type OwnerTask = tokio::task::JoinHandle<Result<StateMachine, JournalLost>>;
+
+impl Serving {
+    /// Starts the owner, and what accepts connections once it is run.
+    async fn start(
+        listener: tokio::net::TcpListener,
+        config: Config,
+        store: Store,
+        workers: Vec<Worker>,
+    ) -> (Self, Acceptor) {
+        let limits = Arc::new(config.limits);
+        let owner_limits = OwnerLimits {
+            mailbox: config.mailbox,
+            answer_bytes: limits.max_answer_bytes,
+            watches: limits.max_watches,
+        };
+        let clock = Clock::set(store.time);
+        let (handle, owner) = owner::spawn_with(store.machine, store.journal, clock, owner_limits);
+        let health = HealthReporter::new();
+        let (close, closing) = watch::channel(false);
+        report(&health, ServingStatus::Serving).await;
+        let context = CallContext::new(handle, limits, store.store_id.into(), closing.clone());
+        let admin = AdminService {
+            context: context.clone(),
+            durability: config.storage.data_dir.map(|_| config.storage.durability),
+            epoch: store.epoch,
+        };
+        let router = Router::new(context, admin, health.clone());
+        let drain_timeout = config.transport.drain_timeout;
+        let acceptor = Acceptor::new(listener, workers, router, config.transport, closing);
+        let serving = Self {
+            owner,
+            health,
+            close,
+            open: acceptor.open_connections(),
+            persister: store.persister,
+            drain_timeout,
+        };
+        (serving, acceptor)
+    }
+
+    /// The owner has ended by itself.
+    async fn owner_ended(self, ended: OwnerEnd) -> OwnerLost {
+        let lost = owner_lost(ended);
+        error!(%lost, "the owner ended; closing");
+        self.say_closing().await;
+        // Who still waits is told what is known.
+        let _ = tokio::time::timeout(LAST_ANSWERS, self.open.ended()).await;
+        lost
+    }
+
+    async fn drain(self) -> Result<(), OwnerLost> {
+        info!("draining");
+        self.say_closing().await;
+        self.open.ended().await;
+        // With the last connection the last handle is gone, so the owner has worked off its mailbox and ends. A disk that
+        // is full, or takes nothing, must not keep it: who was answered loses nothing.
+        let Ok(ended) = tokio::time::timeout(self.drain_timeout, self.owner).await else {
+            let why = "the disk did not take the last changes in time".into();
+            return Err(OwnerLost::JournalFailed(why));
+        };
+        match ended {
+            Ok(Ok(machine)) => {
+                if let Some(persister) = self.persister {
+                    let _ = persister.join();
+                }
+                info!(usage = ?machine.usage(), "stopped");
+                Ok(())
+            }
+            ended => {
+                let lost = owner_lost(ended);
+                error!(%lost, "the owner ended while draining");
+                Err(lost)
+            }
         }
     }
-    info!("draining");
-    report(&health, ServingStatus::NotServing).await;
-    close.send_replace(true);
-    open.ended().await;
-    // With the last connection the last handle is gone, so the owner has worked off its mailbox and ends. A disk that is
-    // full, or takes nothing, must not keep it: who was answered loses nothing.
-    let Ok(ended) = tokio::time::timeout(drain_timeout, owner).await else {
-        let why = "the disk did not take the last changes in time".into();
-        return Err(OwnerLost::JournalFailed(why));
-    };
-    match ended {
-        Ok(Ok(machine)) => {
-            if let Some(persister) = persister {
-                let _ = persister.join();
-            }
-            info!(usage = ?machine.usage(), "stopped");
-            Ok(())
-        }
-        ended => {
-            let lost = owner_lost(ended);
-            error!(%lost, "the owner ended while draining");
-            Err(lost)
-        }
+
+    async fn say_closing(&self) {
+        report(&self.health, ServingStatus::NotServing).await;
+        self.close.send_replace(true);
     }
 }
 
-fn owner_lost(ended: Result<Result<StateMachine, JournalLost>, JoinError>) -> OwnerLost {
+/// What became of the owner's task.
+type OwnerEnd = Result<Result<StateMachine, JournalLost>, JoinError>;
+
+fn owner_lost(ended: OwnerEnd) -> OwnerLost {
     match ended {
         Ok(Err(JournalLost(why))) => OwnerLost::JournalFailed(why),
         Ok(Ok(_)) | Err(_) => OwnerLost::Failed,

@@ -1,0 +1,75 @@
+//! What a server serves: a state, and the journal that keeps it.
+
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+
+use crate::config::{Config, TAIL_BYTES};
+use crate::ids::random_name;
+use crate::journal::{self, Command, Journal, OpenError};
+use crate::machine::{StateMachine, Time};
+
+/// What a server serves: a state, and where it is kept.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) machine: StateMachine,
+    pub(crate) time: Time,
+    pub(crate) store_id: String,
+    pub(crate) epoch: u64,
+    pub(crate) journal: Option<Journal>,
+    pub(crate) persister: Option<JoinHandle<()>>,
+}
+
+impl Store {
+    /// Opens the store of the data directory, or makes an empty one in memory if there is none.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the directory cannot be used, or something is lost.
+    pub fn open(config: &Config) -> Result<Self, OpenError> {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = Time::since_epoch(since_epoch.unwrap_or_default());
+        let limits = config.limits.store_limits();
+        let new_store_id = random_name();
+        let storage = &config.storage;
+        let Some(path) = &storage.data_dir else {
+            return Ok(Self {
+                machine: StateMachine::new(limits),
+                time: now,
+                store_id: new_store_id,
+                epoch: 0,
+                journal: None,
+                persister: None,
+            });
+        };
+        let opened = journal::open_directory(
+            path,
+            journal::Options {
+                limits,
+                durability: storage.durability,
+                accept_data_loss: storage.accept_data_loss,
+                now,
+                new_store_id,
+                snapshot_bytes: storage.snapshot_log_bytes,
+                least_free_bytes: storage.min_free_bytes,
+                tail_bytes: TAIL_BYTES,
+            },
+        )?;
+        Ok(Self {
+            machine: opened.machine,
+            time: opened.time,
+            store_id: opened.store_id,
+            epoch: opened.epoch,
+            journal: Some(opened.journal),
+            persister: Some(opened.persister),
+        })
+    }
+
+    /// Closes it without having served it.
+    pub fn close(self) {
+        if let (Some(journal), Some(persister)) = (self.journal, self.persister) {
+            let (revision, time) = (self.machine.revision(), self.time);
+            // An error means that it has ended already.
+            let _ = journal.commands.send(Command::Close { revision, time });
+            let _ = persister.join();
+        }
+    }
+}
