@@ -13,7 +13,7 @@ use soloist_server::bench::{Map, decode_frame, encode_frame};
 use soloist_server::config::{Limits, MailboxLimits};
 use soloist_server::machine::{
     Add, Condition, DefineMachine, Delete, Entry, Key, List, ListShows, Machine, Operation,
-    Purpose, Read, State, StateMachine, Time, Transition, Value, Write, WriteTerms,
+    Purpose, Read, State, StateMachine, Time, Transition, Value, Write, WriteOptions,
 };
 use soloist_server::owner::{self, Clock, EachFrame, OwnerLimits, Unread};
 use tokio::runtime::{self, Runtime};
@@ -49,7 +49,7 @@ fn write(key: Key, value: Option<Value>) -> Write {
     Write {
         key,
         value,
-        terms: None,
+        options: None,
     }
 }
 
@@ -137,23 +137,23 @@ fn machine(criterion: &mut Criterion) {
         (
             "add",
             Box::new(|key| {
-                let terms = None;
+                let options = None;
                 Operation::Add(Add {
                     key,
                     delta: 1,
-                    terms,
+                    options,
                 })
             }),
         ),
         (
             "compare and set, refused",
             Box::new(|key| {
-                let terms = WriteTerms {
+                let options = WriteOptions {
                     expect: Some(Condition::Revision(i64::MAX)),
-                    ..WriteTerms::default()
+                    ..WriteOptions::default()
                 };
                 Operation::Write(Write {
-                    terms: Some(Box::new(terms)),
+                    options: Some(Box::new(options)),
                     ..write(key, int(2))
                 })
             }),
@@ -226,7 +226,7 @@ fn machine(criterion: &mut Criterion) {
             || Transition {
                 key: key(0),
                 to: moves.next().expect("for ever").into(),
-                terms: None,
+                options: None,
             },
             |transition| machine.transition(transition, None, time).expect("it may"),
             BatchSize::NumIterations(2),
@@ -350,7 +350,7 @@ fn owner(criterion: &mut Criterion) {
                 let reads = (0..operations).map(|turn| Operation::Read(read(key(turn % FEW))));
                 let frame = EachFrame {
                     operations: reads.collect(),
-                    named: Vec::new(),
+                    request_ids: Vec::new(),
                 };
                 let unread = Unread::new(ANSWER_BYTES);
                 let pending = handle.apply_each(vec![frame], unread, by());

@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use crate::config::Limits;
-use crate::machine::{EachOutcome, Entry, Key, Revision, Store};
+use crate::machine::{EachOutcome, Entry, Key, Revision, Tree};
 use crate::rpc::body::response::Encode as _;
 use crate::rpc::frame;
 
@@ -21,11 +21,11 @@ pub fn encode_frame(answer: EachOutcome, buf: &mut Vec<u8>) {
 
 /// Entries by their keys, as the machine has them.
 #[derive(Debug)]
-pub struct Map(Store);
+pub struct Map(Tree);
 
 impl Default for Map {
     fn default() -> Self {
-        Self(Store::new())
+        Self(Tree::new())
     }
 }
 
@@ -44,7 +44,7 @@ impl Map {
 
     /// Takes an entry away, if it is there.
     pub fn remove(&mut self, key: &Key) {
-        self.0.take(self.0.slot(key.as_str()));
+        self.0.take(self.0.cursor(key.as_str()));
     }
 
     /// Goes through entries in the order of their keys, and counts the bytes of values.

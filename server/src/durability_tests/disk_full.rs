@@ -96,7 +96,7 @@ fn little_space_refuses_growth_and_lets_deletes_pass() {
     let write = |key: &str| crate::machine::Write {
         key: key.into(),
         value: Some(crate::machine::Value::Int(1)),
-        terms: None,
+        options: None,
     };
     let refused = node.machine.write(write("k"), None, node.now).unwrap_err();
     let crate::machine::Cause::DiskFull(low) = refused.cause else {

@@ -16,7 +16,7 @@ use tokio::runtime::{self, Runtime};
 use crate::config::{Durability, Limits};
 use crate::journal::{self, Event, OpenError, Opened, Options, SimDisk};
 use crate::machine::{
-    Answered, CopyHead, CopySlice, Entry, Key, Machine, OpenedSession, StateMachine, Time,
+    AppliedRequest, CopyHead, CopySlice, Entry, Key, Machine, OpenedSession, StateMachine, Time,
 };
 use crate::owner::{Answer, CallError, Kept};
 
@@ -28,7 +28,7 @@ struct Everything {
     machines: Vec<Machine>,
     sessions: Vec<OpenedSession>,
     entries: BTreeMap<Key, Entry>,
-    answered: Vec<Answered>,
+    answered: Vec<AppliedRequest>,
 }
 
 impl Everything {
@@ -44,9 +44,9 @@ impl Everything {
             answered: Vec::new(),
         };
         loop {
-            match machine.next_of_copy(id, usize::MAX, usize::MAX).unwrap() {
+            match machine.next_copy_slice(id, usize::MAX, usize::MAX).unwrap() {
                 CopySlice::Entries(entries) => everything.entries.extend(entries),
-                CopySlice::Answered(answered) => everything.answered.extend(answered),
+                CopySlice::Requests(answered) => everything.answered.extend(answered),
                 CopySlice::End => return everything,
             }
         }

@@ -7,9 +7,9 @@ use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::machine::{
-    Add, DefineMachine, Delete, Fingerprint, Key, LivingSession, Machine, Name, OpenSession,
-    Operation, Purpose, Request, SessionLife, SetLifetime, State, StateMachine, Time, Transition,
-    Value, Write, WriteTerms,
+    Add, DefineMachine, Delete, Fingerprint, Key, Machine, Name, OnExisting, OpenSession,
+    Operation, Purpose, RequestId, SessionLife, SetLifetime, State, StateMachine, Time, Transition,
+    Value, Write, WriteOptions,
 };
 
 #[derive(Debug)]
@@ -36,10 +36,10 @@ impl Workload {
         format!("{prefix}{}", self.rng.random_range(0..6)).into()
     }
 
-    fn request(&mut self) -> Option<Request> {
+    fn request(&mut self) -> Option<RequestId> {
         self.rng.random_bool(0.3).then(|| {
             self.requests += 1;
-            Request {
+            RequestId {
                 id: format!("{}-{}", self.rng.random::<u64>(), self.requests).into(),
                 fingerprint: Fingerprint(self.rng.random()),
             }
@@ -72,16 +72,16 @@ impl Workload {
                 Operation::Write(Write {
                     key,
                     value: Some(self.value()),
-                    terms: Some(Box::new(WriteTerms {
+                    options: Some(Box::new(WriteOptions {
                         lifetime,
-                        ..WriteTerms::default()
+                        ..WriteOptions::default()
                     })),
                 })
             }
             5..7 => Operation::Add(Add {
                 key,
                 delta: 1,
-                terms: None,
+                options: None,
             }),
             7 => Operation::Transition(Transition {
                 key,
@@ -89,7 +89,7 @@ impl Workload {
                     .choose(&mut self.rng)
                     .map(|to| Name::from(*to))
                     .unwrap(),
-                terms: None,
+                options: None,
             }),
             _ => Operation::Delete(Delete { key, expect: None }),
         }
@@ -105,7 +105,7 @@ impl Workload {
                 let open = OpenSession {
                     id: "s".into(),
                     ttl: Duration::from_secs(1_000),
-                    living: LivingSession::TakeOver,
+                    on_existing: OnExisting::TakeOver,
                 };
                 let _ = machine.open_session(open, request, now);
             }
@@ -131,10 +131,10 @@ impl Workload {
                 let _ = machine.apply_all(operations, request, usize::MAX, now);
             }
             _ => {
-                let named = request.map(|request| (0, request.clone()));
+                let request_id = request.map(|request| (0, request.clone()));
                 let operations = vec![self.operation()];
-                let named: Vec<_> = named.into_iter().collect();
-                machine.apply_each(operations, &named, usize::MAX, now);
+                let request_ids: Vec<_> = request_id.into_iter().collect();
+                machine.apply_each(operations, &request_ids, usize::MAX, now);
             }
         }
     }

@@ -219,7 +219,7 @@ pub(crate) fn state(
     if !machines.chain(sessions).all(&mut each) {
         return Ok(());
     }
-    while let Ok(CopySlice::Entries(entries)) = machine.next_of_copy(id, 1_000, usize::MAX) {
+    while let Ok(CopySlice::Entries(entries)) = machine.next_copy_slice(id, 1_000, usize::MAX) {
         let mut entries = entries.into_iter();
         if !entries.all(|(key, entry)| each(Part::Entry(key, entry))) {
             return Ok(());

@@ -11,7 +11,7 @@ use super::record::{seal, unseal};
 use super::stored::{self, Damaged, End, FORMAT, Head, KeyedEntry, Page, unknown_format};
 use crate::config::{COPY_ENTRIES_MAX, COPY_SLICE_BYTES};
 use crate::machine::{
-    Answered, CopyHead, CopySlice, Entry, Key, Machine, OpenedSession, StateMachine, Time,
+    AppliedRequest, CopyHead, CopySlice, Entry, Key, Machine, OpenedSession, StateMachine, Time,
 };
 use crate::mutants::mutant;
 
@@ -100,7 +100,7 @@ impl PageWriter {
         }
     }
 
-    fn answered(&mut self, answered: &[Answered]) {
+    fn answered(&mut self, answered: &[AppliedRequest]) {
         for answered in answered {
             let answered = stored::Answered::from(answered);
             self.grow(answered.encoded_len());
@@ -112,7 +112,7 @@ impl PageWriter {
     pub(crate) fn slice(&mut self, slice: &CopySlice) -> Option<(Bytes, u64)> {
         match slice {
             CopySlice::Entries(entries) => self.entries(entries),
-            CopySlice::Answered(answered) => self.answered(answered),
+            CopySlice::Requests(requests) => self.answered(requests),
             CopySlice::End => return Some((self.end(), self.key_count)),
         }
         None
@@ -219,23 +219,23 @@ impl PageReader {
         entries: Vec<KeyedEntry>,
         answered: Vec<stored::Answered>,
     ) -> Result<(), Damaged> {
-        let unfit = |unfit: crate::machine::Unfit| Damaged(unfit.to_string());
+        let damaged = |error: crate::machine::ReplayError| Damaged(error.to_string());
         for machine in machines {
             self.machine
                 .restore_machine(Machine::from(machine))
-                .map_err(unfit)?;
+                .map_err(damaged)?;
         }
         for session in sessions {
             self.machine
                 .restore_session(OpenedSession::from(session))
-                .map_err(unfit)?;
+                .map_err(damaged)?;
         }
         for entry in entries {
             let (key, entry) = entry.into_domain()?;
-            self.machine.restore_entry(key, entry).map_err(unfit)?;
+            self.machine.restore_entry(key, entry).map_err(damaged)?;
         }
         for answered in answered {
-            self.machine.restore_answered(answered.try_into()?);
+            self.machine.restore_request(answered.try_into()?);
         }
         Ok(())
     }
@@ -279,7 +279,7 @@ pub(crate) fn write_all<E>(
     let (id, copy) = machine.begin_copy(0);
     let mut writer = PageWriter::new(head, &copy);
     loop {
-        let slice = machine.next_of_copy(id, COPY_ENTRIES_MAX, COPY_SLICE_BYTES);
+        let slice = machine.next_copy_slice(id, COPY_ENTRIES_MAX, COPY_SLICE_BYTES);
         let end = writer.slice(&slice.expect("nothing changes meanwhile"));
         if let Err(error) = writer.take().into_iter().try_for_each(&mut each) {
             machine.end_copy(id);

@@ -8,7 +8,7 @@ impl StateMachine {
     /// When [time](Self::advance) has something to do next.
     #[must_use]
     pub fn next_due(&self) -> Option<Time> {
-        let forgets = self.requests.next_due();
+        let forgets = self.request_ids.next_due();
         self.index.next_due().into_iter().chain(forgets).min()
     }
 
@@ -41,7 +41,7 @@ impl StateMachine {
                         self.fire_due_timeout(now);
                     }
                 },
-                _ if self.requests.forget_due(now) => {}
+                _ if self.request_ids.forget_due(now) => {}
                 _ => break,
             }
             done += 1;

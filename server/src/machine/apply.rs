@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::answer_room::AnswerRoom;
+use super::answer_budget::AnswerBudget;
 use super::bounds::Bounds;
 use super::change::ChangeCause;
 use super::check::check;
 use super::index::Index;
 use super::operation::{
-    Add, AddOutcome, Delete, DeleteOutcome, SetLifetime, Transition, TransitionOutcome,
-    TransitionTerms, Write, WriteAnswer, WriteOutcome,
+    Add, AddOutcome, Delete, DeleteOutcome, SetLifetime, Transition, TransitionOptions,
+    TransitionOutcome, Write, WriteOutcome, WriteShows,
 };
 use super::rejection::{Cause, Rejection};
-use super::requests::Request;
+use super::request_ids::RequestId;
 use super::state_machine::StateMachine;
 use super::time::Time;
 use super::tree::{EntryRef, ValueRef};
@@ -27,14 +27,14 @@ impl StateMachine {
     pub fn write(
         &mut self,
         write: Write,
-        request: Option<&Request>,
+        request_id: Option<&RequestId>,
         now: Time,
     ) -> Result<WriteOutcome, Box<Rejection>> {
-        self.once(request, now, |this| {
+        self.apply_once(request_id, now, |this| {
             this.write_at(
                 this.revision + 1,
                 write,
-                &mut AnswerRoom::of(usize::MAX),
+                &mut AnswerBudget::of(usize::MAX),
                 now,
             )
         })
@@ -48,10 +48,10 @@ impl StateMachine {
     pub fn add(
         &mut self,
         add: Add,
-        request: Option<&Request>,
+        request_id: Option<&RequestId>,
         now: Time,
     ) -> Result<AddOutcome, Box<Rejection>> {
-        self.once(request, now, |this| {
+        self.apply_once(request_id, now, |this| {
             this.add_at(this.revision + 1, add, now)
         })
     }
@@ -64,10 +64,10 @@ impl StateMachine {
     pub fn transition(
         &mut self,
         transition: Transition,
-        request: Option<&Request>,
+        request_id: Option<&RequestId>,
         now: Time,
     ) -> Result<TransitionOutcome, Box<Rejection>> {
-        self.once(request, now, |this| {
+        self.apply_once(request_id, now, |this| {
             this.transition_at(this.revision + 1, transition, now)
         })
     }
@@ -79,11 +79,11 @@ impl StateMachine {
     pub fn delete(
         &mut self,
         delete: Delete,
-        request: Option<&Request>,
+        request_id: Option<&RequestId>,
         now: Time,
     ) -> Result<DeleteOutcome, Box<Rejection>> {
-        self.once(request, now, |this| {
-            this.delete_at(this.revision + 1, delete, &mut AnswerRoom::of(usize::MAX))
+        self.apply_once(request_id, now, |this| {
+            this.delete_at(this.revision + 1, delete, &mut AnswerBudget::of(usize::MAX))
         })
     }
 
@@ -91,22 +91,26 @@ impl StateMachine {
         &mut self,
         revision: Revision,
         write: Write,
-        room: &mut AnswerRoom,
+        budget: &mut AnswerBudget,
         now: Time,
     ) -> Result<WriteOutcome, Box<Rejection>> {
-        let Write { key, value, terms } = write;
-        let terms = terms.as_deref();
+        let Write {
+            key,
+            value,
+            options,
+        } = write;
+        let options = options.as_deref();
         let refuse = |cause| Rejection::of(&key, cause);
-        let slot = self.store.slot(key.as_str());
-        let present = self.store.at(slot);
+        let cursor = self.entries.cursor(key.as_str());
+        let present = self.entries.at(cursor);
 
-        check(terms.and_then(|terms| terms.expect.as_ref()), present).map_err(refuse)?;
+        check(options.and_then(|options| options.expect.as_ref()), present).map_err(refuse)?;
         let value = match (value, present) {
             (Some(value), _) => value,
             (None, Some(present)) => present.value.to_value(),
             (None, None) => return Err(refuse(Cause::KeyNotFound)),
         };
-        let lifetime = match terms.map(|terms| &terms.lifetime) {
+        let lifetime = match options.map(|options| &options.lifetime) {
             None => None,
             Some(set) => set_lifetime(set, present, &self.index, now).map_err(refuse)?,
         };
@@ -117,10 +121,10 @@ impl StateMachine {
             attached: attached(&key, present, lifetime, &self.index, now),
         };
         let used_bytes = self.space(&key, present, &entry).map_err(refuse)?;
-        let previous = match terms.map(|terms| terms.answer) {
-            None | Some(WriteAnswer::Revisions) => None,
-            Some(WriteAnswer::Previous) => {
-                room.take(present).map_err(refuse)?;
+        let previous = match options.map(|options| options.shows) {
+            None | Some(WriteShows::Revisions) => None,
+            Some(WriteShows::Previous) => {
+                budget.take(present).map_err(refuse)?;
                 present.map(|entry| Box::new(self.shown(entry)))
             }
         };
@@ -129,7 +133,7 @@ impl StateMachine {
         self.used_bytes = used_bytes;
         self.revision = revision;
         let create_revision = entry.create_revision;
-        self.put(slot, &key, entry, ChangeCause::Written);
+        self.put(cursor, &key, entry, ChangeCause::Written);
         Ok(WriteOutcome {
             revision,
             create_revision,
@@ -144,14 +148,18 @@ impl StateMachine {
         add: Add,
         now: Time,
     ) -> Result<AddOutcome, Box<Rejection>> {
-        let Add { key, delta, terms } = add;
-        let terms = terms.as_deref();
+        let Add {
+            key,
+            delta,
+            options,
+        } = add;
+        let options = options.as_deref();
         let refuse = |cause| Rejection::of(&key, cause);
-        let slot = self.store.slot(key.as_str());
-        let present = self.store.at(slot);
+        let cursor = self.entries.cursor(key.as_str());
+        let present = self.entries.at(cursor);
 
-        check(terms.and_then(|terms| terms.expect.as_ref()), present).map_err(refuse)?;
-        let lifetime = match (present, terms.map(|terms| &terms.lifetime)) {
+        check(options.and_then(|options| options.expect.as_ref()), present).map_err(refuse)?;
+        let lifetime = match (present, options.map(|options| &options.lifetime)) {
             (None, Some(set)) => set_lifetime(set, None, &self.index, now).map_err(refuse)?,
             // It has its own, or none.
             (Some(_), _) | (None, None) => None,
@@ -161,7 +169,7 @@ impl StateMachine {
             Some(ValueRef::Int(int)) => int,
             Some(other) => return Err(refuse(Cause::NotAnInt { kind: other.kind() })),
         };
-        let bounds = terms.map_or(Bounds::NONE, |terms| terms.bounds);
+        let bounds = options.map_or(Bounds::NONE, |options| options.bounds);
         let after = bounds.add(before, delta).map_err(refuse)?;
         // From one end of 64 bits to a bound beyond the middle, it is as much as 64 bits can tell.
         let applied = after.saturating_sub(before);
@@ -191,7 +199,7 @@ impl StateMachine {
         self.used_bytes = used_bytes;
         self.revision = revision;
         let create_revision = entry.create_revision;
-        self.put(slot, &key, entry, ChangeCause::Written);
+        self.put(cursor, &key, entry, ChangeCause::Written);
         Ok(AddOutcome {
             revision,
             create_revision,
@@ -207,24 +215,26 @@ impl StateMachine {
         transition: Transition,
         now: Time,
     ) -> Result<TransitionOutcome, Box<Rejection>> {
-        let Transition { key, to, terms } = transition;
-        let TransitionTerms { expect, value } =
-            terms.map_or_else(TransitionTerms::default, |terms| *terms);
+        let Transition { key, to, options } = transition;
+        let TransitionOptions { expect, value } =
+            options.map_or_else(TransitionOptions::default, |options| *options);
         let refuse = |cause| Rejection::of(&key, cause);
-        let slot = self.store.slot(key.as_str());
-        let present = self.store.at(slot);
+        let cursor = self.entries.cursor(key.as_str());
+        let present = self.entries.at(cursor);
 
         check(expect.as_ref(), present).map_err(refuse)?;
         let present = present.ok_or_else(|| refuse(Cause::KeyNotFound))?;
-        let place = present.place().ok_or_else(|| refuse(Cause::NoMachine))?;
+        let key_state = present
+            .key_state()
+            .ok_or_else(|| refuse(Cause::NoMachine))?;
         let machines = &self.index.machines;
-        let moved = machines.moved(place, to, now).map_err(refuse)?;
-        let from = place.state.clone();
+        let next = machines.next_state(key_state, to, now).map_err(refuse)?;
+        let from = key_state.state.clone();
         let entry = Entry {
             value: value.unwrap_or_else(|| present.value.to_value()),
             revision,
             create_revision: present.create_revision,
-            attached: Attached::of(present.lifetime().cloned(), Some(moved)),
+            attached: Attached::of(present.lifetime().cloned(), Some(next)),
         };
         let used_bytes = self.space(&key, Some(present), &entry).map_err(refuse)?;
 
@@ -232,7 +242,7 @@ impl StateMachine {
         self.used_bytes = used_bytes;
         self.revision = revision;
         let create_revision = entry.create_revision;
-        self.put(slot, &key, entry, ChangeCause::Transitioned);
+        self.put(cursor, &key, entry, ChangeCause::Transitioned);
         Ok(TransitionOutcome {
             revision,
             create_revision,
@@ -245,17 +255,17 @@ impl StateMachine {
         &mut self,
         revision: Revision,
         delete: Delete,
-        room: &mut AnswerRoom,
+        budget: &mut AnswerBudget,
     ) -> Result<DeleteOutcome, Box<Rejection>> {
         let Delete { key, expect } = delete;
-        let present = self.store.get(key.as_str());
-        let deletable = |entry: EntryRef<'_>| match entry.place() {
-            Some(place) => self.index.machines.deletable(place),
+        let present = self.entries.get(key.as_str());
+        let check_deletable = |entry: EntryRef<'_>| match entry.key_state() {
+            Some(key_state) => self.index.machines.check_deletable(key_state),
             None => Ok(()),
         };
         check(expect.as_deref(), present)
-            .and_then(|()| present.map_or(Ok(()), deletable))
-            .and_then(|()| room.take(present))
+            .and_then(|()| present.map_or(Ok(()), check_deletable))
+            .and_then(|()| budget.take(present))
             .map_err(|cause| Rejection::of(&key, cause))?;
         let previous = present.map(|entry| Box::new(self.shown(entry)));
 
@@ -301,10 +311,10 @@ fn attached(
     index: &Index,
     now: Time,
 ) -> Option<Arc<Attached>> {
-    let place = match present {
+    let key_state = match present {
         Some(present) if present.attached.is_none() && lifetime.is_none() => return None,
-        Some(present) => present.place().cloned(),
-        None => index.machines.start(key, now),
+        Some(present) => present.key_state().cloned(),
+        None => index.machines.initial_state(key, now),
     };
-    Attached::of(lifetime, place)
+    Attached::of(lifetime, key_state)
 }

@@ -10,12 +10,12 @@ pub struct Bounds {
     /// The greatest value, included.
     pub max: Option<i64>,
     /// What to do with a sum beyond them.
-    pub beyond: Beyond,
+    pub on_overflow: OnOverflow,
 }
 
 /// What to do with a sum beyond its bounds, of which the ends of 64 bits are the last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Beyond {
+pub enum OnOverflow {
     /// Refuse.
     #[default]
     Refuse,
@@ -28,7 +28,7 @@ impl Bounds {
     pub const NONE: Self = Self {
         min: None,
         max: None,
-        beyond: Beyond::Refuse,
+        on_overflow: OnOverflow::Refuse,
     };
 
     /// Adds `delta` to `value`.
@@ -41,12 +41,12 @@ impl Bounds {
         let exact = i128::from(value) + i128::from(delta);
         let min = i128::from(self.min.unwrap_or(i64::MIN));
         let max = i128::from(self.max.unwrap_or(i64::MAX));
-        match self.beyond {
-            Beyond::Saturate => {
+        match self.on_overflow {
+            OnOverflow::Saturate => {
                 let stopped = exact.clamp(min, max);
                 Ok(i64::try_from(stopped).expect("the bounds are 64-bit numbers"))
             }
-            Beyond::Refuse => {
+            OnOverflow::Refuse => {
                 let reached = |bound, limit| Cause::BoundReached {
                     bound,
                     limit,
@@ -101,7 +101,7 @@ mod tests {
             (9, 2, None, Some(10), reached("max", 10, 9, 2), 10),
             (1, -1, Some(0), None, Ok(0), 0),
             (1, -2, Some(0), None, reached("min", 0, 1, -2), 0),
-            // Beyond a bound already: it may come nearer, and may stay.
+            // OnOverflow a bound already: it may come nearer, and may stay.
             (10, -1, None, Some(5), Ok(9), 5),
             (10, 0, None, Some(5), Ok(10), 5),
             (10, 1, None, Some(5), reached("max", 5, 10, 1), 5),
@@ -110,9 +110,20 @@ mod tests {
             // From beyond one bound past the other.
             (10, -20, Some(0), Some(5), reached("min", 0, 10, -20), 0),
         ] {
-            let add = |beyond| Bounds { min, max, beyond }.add(value, delta);
-            assert_eq!(add(Beyond::Refuse), refused, "{value} + {delta}");
-            assert_eq!(add(Beyond::Saturate), Ok(saturated), "{value} + {delta}");
+            let add = |on_overflow| {
+                Bounds {
+                    min,
+                    max,
+                    on_overflow,
+                }
+                .add(value, delta)
+            };
+            assert_eq!(add(OnOverflow::Refuse), refused, "{value} + {delta}");
+            assert_eq!(
+                add(OnOverflow::Saturate),
+                Ok(saturated),
+                "{value} + {delta}"
+            );
         }
     }
 }

@@ -29,7 +29,9 @@ pub(super) fn check(
         }
         (Condition::Value(expected), entry) => entry.is_some_and(|entry| entry.value == *expected),
         (Condition::State(expected), entry) => {
-            let actual = entry.and_then(EntryRef::place).map(|place| &place.state);
+            let actual = entry
+                .and_then(EntryRef::key_state)
+                .map(|key_state| &key_state.state);
             if actual != Some(expected) {
                 return Err(Cause::StateMismatch {
                     expected: expected.clone(),

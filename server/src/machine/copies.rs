@@ -39,7 +39,7 @@ pub(super) enum Keys {
     },
     Done,
     /// Too much has changed ahead.
-    Lost,
+    Overrun,
 }
 
 impl Copies {
@@ -99,7 +99,7 @@ impl Copying {
             + previous.map_or(0, |entry| entry.value.byte_len());
         changed.insert(key.clone(), previous.map(EntryRef::to_entry));
         if *bytes > self.bytes_max {
-            self.keys = Keys::Lost;
+            self.keys = Keys::Overrun;
         }
     }
 }

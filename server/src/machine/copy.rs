@@ -10,9 +10,9 @@ use super::as_of::as_of;
 use super::copies::{CopyId, Keys};
 use super::effect::OpenedSession;
 use super::protocol::Machine;
-use super::requests::Answered;
+use super::request_ids::AppliedRequest;
 use super::state_machine::StateMachine;
-use super::tree::Store;
+use super::tree::Tree;
 use super::value::{Entry, Key, Revision};
 
 /// What a copy begins with.
@@ -31,15 +31,15 @@ pub struct CopyHead {
 pub enum CopySlice {
     /// Keys, in order.
     Entries(Vec<(Key, Entry)>),
-    /// Answered requests, in the order in which they were answered.
-    Answered(Vec<Answered>),
+    /// AppliedRequest requests, in the order in which they were applied.
+    Requests(Vec<AppliedRequest>),
     /// Nothing: it is complete.
     End,
 }
 
 /// A copy cannot go on: too much has changed ahead of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CopyLost {
+pub struct CopyError {
     /// Bytes that may be put aside for it.
     pub limit: usize,
 }
@@ -47,7 +47,7 @@ pub struct CopyLost {
 impl StateMachine {
     /// Begins a copy of everything as of now. `bytes_max` bytes may be put aside for it.
     pub fn begin_copy(&mut self, bytes_max: usize) -> (CopyId, CopyHead) {
-        let requests = self.requests.remembered();
+        let requests = self.request_ids.remembered();
         let head = CopyHead {
             revision: self.revision,
             machines: self.index.machines.all().cloned().collect(),
@@ -63,17 +63,17 @@ impl StateMachine {
     /// What comes next in a copy: at most `count_max` keys or requests, and about `bytes_max` bytes.
     ///
     /// # Errors
-    /// [`CopyLost`] if too much has changed ahead of it, or it has ended before. It is ended then.
-    pub fn next_of_copy(
+    /// [`CopyError`] if too much has changed ahead of it, or it has ended before. It is ended then.
+    pub fn next_copy_slice(
         &mut self,
         id: CopyId,
         count_max: usize,
         bytes_max: usize,
-    ) -> Result<CopySlice, CopyLost> {
+    ) -> Result<CopySlice, CopyError> {
         let copies = &mut self.history.followers_mut().copies;
         let Some(copying) = copies.get_mut(id) else {
             self.history.forget_followers();
-            return Err(CopyLost { limit: 0 });
+            return Err(CopyError { limit: 0 });
         };
         match &mut copying.keys {
             Keys::Going {
@@ -81,7 +81,7 @@ impl StateMachine {
                 changed,
                 bytes: _,
             } => {
-                let entries = slice(&self.store, after.as_ref(), changed, count_max, bytes_max);
+                let entries = slice(&self.entries, after.as_ref(), changed, count_max, bytes_max);
                 if let Slice {
                     last: Some(last),
                     entries,
@@ -96,20 +96,20 @@ impl StateMachine {
                 Ok(CopySlice::Entries(Vec::new()))
             }
             Keys::Done => {
-                let (answered, next) =
-                    self.requests
+                let (applied, next) =
+                    self.request_ids
                         .copy(copying.requests.clone(), count_max, bytes_max);
                 copying.requests.start = next;
-                if answered.is_empty() {
+                if applied.is_empty() {
                     self.end_copy(id);
                     return Ok(CopySlice::End);
                 }
-                Ok(CopySlice::Answered(answered))
+                Ok(CopySlice::Requests(applied))
             }
-            Keys::Lost => {
+            Keys::Overrun => {
                 let limit = copying.bytes_max;
                 self.end_copy(id);
-                Err(CopyLost { limit })
+                Err(CopyError { limit })
             }
         }
     }
@@ -129,7 +129,7 @@ struct Slice {
 
 /// The keys after `after`, as they were before `changed`.
 fn slice(
-    store: &Store,
+    store: &Tree,
     after: Option<&Key>,
     changed: &BTreeMap<Key, Option<Entry>>,
     count_max: usize,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::change::Change;
 use super::protocol::Machine;
-use super::requests::Answered;
+use super::request_ids::AppliedRequest;
 use super::value::{Entry, Name, Revision};
 
 /// One thing that happened.
@@ -31,7 +31,7 @@ pub enum Effect {
         revision: Revision,
     },
     /// A request was answered, and will be answered so again.
-    Answered(Answered),
+    RequestApplied(AppliedRequest),
 }
 
 impl Effect {
@@ -45,7 +45,7 @@ impl Effect {
                 Some(*revision)
             }
             Self::MachineDefined(machine) => Some(machine.revision),
-            Self::Answered(_) => None,
+            Self::RequestApplied(_) => None,
         }
     }
 
@@ -66,7 +66,7 @@ impl Effect {
             Self::SessionEnded { id, .. } => id.as_str().len(),
             Self::MachineDefined(machine) => machine.byte_len(),
             Self::MachineDeleted { name, .. } => name.as_str().len(),
-            Self::Answered(answered) => answered.byte_len(),
+            Self::RequestApplied(applied) => applied.byte_len(),
         };
         size_of::<Self>() + own
     }

@@ -1,9 +1,9 @@
 //! Frames: many operations in one message, each alone or all as one.
 
-use super::answer_room::AnswerRoom;
+use super::answer_budget::AnswerBudget;
 use super::operation::{AllOutcome, EachOutcome, Operation, Outcome};
 use super::rejection::{RejectedAt, Rejection};
-use super::requests::Request;
+use super::request_ids::RequestId;
 use super::state_machine::StateMachine;
 use super::time::Time;
 use super::value::Revision;
@@ -15,46 +15,47 @@ impl StateMachine {
     pub fn apply_each(
         &mut self,
         operations: Vec<Operation>,
-        requests: &[(usize, Request)],
+        request_ids: &[(usize, RequestId)],
         answer_bytes_max: usize,
         now: Time,
     ) -> EachOutcome {
-        let mut room = AnswerRoom::of(answer_bytes_max);
+        let mut budget = AnswerBudget::of(answer_bytes_max);
         let mut results = Vec::with_capacity(operations.len());
-        if requests.is_empty() {
+        if request_ids.is_empty() {
             for operation in operations {
-                results.push(self.apply_at(self.revision + 1, operation, &mut room, now));
+                results.push(self.apply_at(self.revision + 1, operation, &mut budget, now));
             }
         } else {
-            let mut requests = requests.iter().peekable();
+            let mut request_ids = request_ids.iter().peekable();
             for (index, operation) in operations.into_iter().enumerate() {
-                let request = requests.next_if(|(at, _)| *at == index);
-                let request = request.map(|(_, request)| request);
-                results.push(self.apply_named(operation, request, &mut room, now));
+                let request_id = request_ids.next_if(|(at, _)| *at == index);
+                let request_id = request_id.map(|(_, request_id)| request_id);
+                results.push(self.apply_with_id(operation, request_id, &mut budget, now));
             }
         }
         EachOutcome {
             results,
             revision: self.revision,
-            answer_bytes: room.used(),
+            answer_bytes: budget.used(),
         }
     }
 
     /// Does one operation of a frame in which some have request ids.
-    fn apply_named(
+    fn apply_with_id(
         &mut self,
         operation: Operation,
-        request: Option<&Request>,
-        room: &mut AnswerRoom,
+        request_id: Option<&RequestId>,
+        budget: &mut AnswerBudget,
         now: Time,
     ) -> Result<Outcome, Box<Rejection>> {
-        let outcome = self.once(request, now, |this| {
-            this.apply_at(this.revision + 1, operation, room, now)
+        let outcome = self.apply_once(request_id, now, |this| {
+            this.apply_at(this.revision + 1, operation, budget, now)
         })?;
-        if let (Some(request), Some(previous)) = (request, outcome.replayed_previous()) {
+        if let (Some(request_id), Some(previous)) = (request_id, outcome.replayed_previous()) {
             // It is shown again, in another answer.
-            room.take(Some(previous.into()))
-                .map_err(|cause| Rejection::of(&request.id, cause))?;
+            budget
+                .take(Some(previous.into()))
+                .map_err(|cause| Rejection::of(&request_id.id, cause))?;
         }
         Ok(outcome)
     }
@@ -67,12 +68,12 @@ impl StateMachine {
     pub fn apply_all(
         &mut self,
         operations: Vec<Operation>,
-        request: Option<&Request>,
+        request_id: Option<&RequestId>,
         answer_bytes_max: usize,
         now: Time,
     ) -> Result<AllOutcome, RejectedAt> {
         let mut at = None;
-        self.once(request, now, |this| {
+        self.apply_once(request_id, now, |this| {
             this.apply_all_at(operations, answer_bytes_max, now)
                 .map_err(|(index, rejection)| {
                     at = Some(index);
@@ -93,11 +94,11 @@ impl StateMachine {
     ) -> Result<AllOutcome, (usize, Box<Rejection>)> {
         let before = self.revision;
         let revision = before + 1;
-        let mut room = AnswerRoom::of(answer_bytes_max);
+        let mut budget = AnswerBudget::of(answer_bytes_max);
         self.history.begin_batch();
         let mut outcomes = Vec::with_capacity(operations.len());
         for (index, operation) in operations.into_iter().enumerate() {
-            let done = self.apply_at(revision, operation, &mut room, now);
+            let done = self.apply_at(revision, operation, &mut budget, now);
             match done {
                 Ok(outcome) => outcomes.push(outcome),
                 Err(rejection) => {
@@ -110,11 +111,11 @@ impl StateMachine {
         let mut all = AllOutcome {
             outcomes,
             revision: self.revision,
-            answer_bytes: room.used(),
+            answer_bytes: budget.used(),
             replayed: false,
         };
         // What came in front of the first change was done at the revision before; all answers name the frame's.
-        all.show_at(self.revision);
+        all.set_revision(self.revision);
         Ok(all)
     }
 
@@ -122,21 +123,21 @@ impl StateMachine {
         &mut self,
         revision: Revision,
         operation: Operation,
-        room: &mut AnswerRoom,
+        budget: &mut AnswerBudget,
         now: Time,
     ) -> Result<Outcome, Box<Rejection>> {
         match operation {
-            Operation::Read(read) => self.read_into(&read, room).map(Outcome::Read),
+            Operation::Read(read) => self.read_into(&read, budget).map(Outcome::Read),
             Operation::Write(write) => self
-                .write_at(revision, write, room, now)
+                .write_at(revision, write, budget, now)
                 .map(Outcome::Write),
             Operation::Add(add) => self.add_at(revision, add, now).map(Outcome::Add),
             Operation::Transition(transition) => self
                 .transition_at(revision, transition, now)
                 .map(Outcome::Transition),
-            Operation::Delete(delete) => {
-                self.delete_at(revision, delete, room).map(Outcome::Delete)
-            }
+            Operation::Delete(delete) => self
+                .delete_at(revision, delete, budget)
+                .map(Outcome::Delete),
         }
     }
 }

@@ -6,10 +6,10 @@ use std::ops::Bound;
 use super::change::ChangeCause;
 use super::condition::Condition;
 use super::effect::Effect;
-use super::index::{Defined, Machines};
-use super::operation::{Page, Rest};
+use super::index::{DefinedMachine, Machines};
+use super::operation::{HasMore, Page};
 use super::protocol::{DefineMachine, Machine, Purpose};
-use super::rejection::{Cause, Rejection, Stranded};
+use super::rejection::{Cause, Rejection, StrandedKeys};
 use super::state_machine::{StateMachine, entry_bytes};
 use super::time::Time;
 use super::value::{Attached, Entry, Name, Revision};
@@ -47,7 +47,7 @@ impl StateMachine {
         self.revision += 1;
         machine.revision = self.revision;
         self.index.machines.define(machine.clone());
-        self.happened(|| Effect::MachineDefined(machine.clone()));
+        self.push_effect(|| Effect::MachineDefined(machine.clone()));
         Ok(machine)
     }
 
@@ -101,12 +101,12 @@ impl StateMachine {
             before => {
                 before.map_or(Ok(()), |before| stays(before, |_| false))?;
                 let mut keys = self
-                    .store
+                    .entries
                     .range(Bound::Included(prefix))
                     .take_while(|(key, _)| key.as_str().starts_with(prefix))
-                    .take(Stranded::COUNT_MAX);
+                    .take(StrandedKeys::COUNT_MAX);
                 if let Some((example, _)) = keys.next() {
-                    return Err(Cause::EntriesInState(Box::new(Stranded {
+                    return Err(Cause::EntriesInState(Box::new(StrandedKeys {
                         count: 1 + keys.count(),
                         example: example.clone(),
                         state: None,
@@ -122,7 +122,7 @@ impl StateMachine {
         let before = self.machines().get(&machine.name);
         let mut reached = BTreeSet::from([&machine.initial]);
         // What is occupied need not be reached any more, and leads on all the same.
-        reached.extend(before.iter().flat_map(|before| before.occupants.keys()));
+        reached.extend(before.iter().flat_map(|before| before.keys_by_state.keys()));
         let mut ahead: Vec<_> = reached.iter().copied().collect();
         while let Some(state) = ahead
             .pop()
@@ -161,7 +161,7 @@ impl StateMachine {
         self.revision += 1;
         let revision = self.revision;
         self.undefine(name);
-        self.happened(|| Effect::MachineDeleted {
+        self.push_effect(|| Effect::MachineDeleted {
             name: name.clone(),
             revision,
         });
@@ -171,9 +171,9 @@ impl StateMachine {
     /// Takes a machine away, and their states from its keys.
     pub(super) fn undefine(&mut self, name: &Name) {
         let defined = self.index.machines.undefine(name);
-        for (_, key) in defined.occupants.values().flatten() {
-            let slot = self.store.slot(key.as_str());
-            let entry = self.store.at(slot);
+        for (_, key) in defined.keys_by_state.values().flatten() {
+            let cursor = self.entries.cursor(key.as_str());
+            let entry = self.entries.at(cursor);
             let entry = entry.expect("a key that stands somewhere is there");
             self.history.changes_unseen(key, entry);
             self.used_bytes -= entry_bytes(key, entry);
@@ -182,7 +182,7 @@ impl StateMachine {
                 ..entry.to_entry()
             };
             self.used_bytes += entry_bytes(key, (&left).into());
-            self.store.put(slot, key, left);
+            self.entries.put(cursor, key, left);
         }
     }
 
@@ -203,35 +203,35 @@ impl StateMachine {
         let mut machines = self.machines().after(after);
         let mut items = Vec::new();
         let mut bytes = 0;
-        let rest = loop {
+        let has_more = loop {
             let Some(machine) = machines.next() else {
-                break Rest::Nothing;
+                break HasMore::No;
             };
             bytes += machine.byte_len();
             if items.len() == page_size || !items.is_empty() && bytes > PAGE_BYTES_MAX {
-                break Rest::More;
+                break HasMore::Yes;
             }
             items.push(machine.clone());
         };
-        Page { items, rest }
+        Page { items, has_more }
     }
 
     /// Moves the key on whose state's timeout is due first, if any is by now.
     pub(super) fn fire_due_timeout(&mut self, now: Time) -> bool {
-        let Some((key, place)) = self.machines().next_timeout(now) else {
+        let Some((key, key_state)) = self.machines().next_timeout(now) else {
             return false;
         };
-        let slot = self.store.slot(key.as_str());
-        let entry = self.store.at(slot);
+        let cursor = self.entries.cursor(key.as_str());
+        let entry = self.entries.at(cursor);
         let entry = entry.expect("a key that stands somewhere is there");
         self.revision += 1;
         let moved = Entry {
             value: entry.value.to_value(),
             revision: self.revision,
             create_revision: entry.create_revision,
-            attached: Attached::of(entry.lifetime().cloned(), Some(place)),
+            attached: Attached::of(entry.lifetime().cloned(), Some(key_state)),
         };
-        self.put(slot, &key, moved, ChangeCause::TimedOut);
+        self.put(cursor, &key, moved, ChangeCause::TimedOut);
         true
     }
 
@@ -241,14 +241,17 @@ impl StateMachine {
 }
 
 /// Refuses if a key of the machine is in a state that cannot stay.
-fn stays(defined: &Defined, may_stay: impl Fn(&Name) -> bool) -> Result<(), Cause> {
-    let stranded = defined.occupants.iter().find(|(state, _)| !may_stay(state));
+fn stays(defined: &DefinedMachine, may_stay: impl Fn(&Name) -> bool) -> Result<(), Cause> {
+    let stranded = defined
+        .keys_by_state
+        .iter()
+        .find(|(state, _)| !may_stay(state));
     let Some((state, keys)) = stranded else {
         return Ok(());
     };
     let (_, example) = keys.first().expect("a state without keys is left out");
-    Err(Cause::EntriesInState(Box::new(Stranded {
-        count: keys.len().min(Stranded::COUNT_MAX),
+    Err(Cause::EntriesInState(Box::new(StrandedKeys {
+        count: keys.len().min(StrandedKeys::COUNT_MAX),
         example: example.clone(),
         state: Some(state.clone()),
     })))

@@ -1,7 +1,7 @@
 //! The state and its operations: no I/O, no clock, no randomness. The same calls give the same answers anywhere.
 
 mod advance;
-mod answer_room;
+mod answer_budget;
 mod apply;
 mod as_of;
 mod bounds;
@@ -22,7 +22,7 @@ mod protocol;
 mod read;
 mod rejection;
 mod replay;
-mod requests;
+mod request_ids;
 mod sessions;
 mod state_machine;
 #[cfg(test)]
@@ -32,27 +32,29 @@ mod tree;
 mod value;
 mod watch;
 
-pub use bounds::{Beyond, Bounds};
+pub use bounds::{Bounds, OnOverflow};
 pub use change::{Change, ChangeCause, Keeps};
 pub use condition::{Condition, Expect};
 pub use copies::CopyId;
-pub use copy::{CopyHead, CopyLost, CopySlice};
+pub use copy::{CopyError, CopyHead, CopySlice};
 pub use effect::{Effect, OpenedSession};
 pub(crate) use index::ALLOWED_BYTES;
 pub use operation::{
-    Add, AddOutcome, AddTerms, AllOutcome, CloseOutcome, Delete, DeleteOutcome, EachOutcome, List,
-    ListOutcome, ListShows, LivingSession, OpenOutcome, OpenSession, Operation, Outcome, Page,
-    Read, ReadOutcome, Rest, Session, SessionLife, SetLifetime, Transition, TransitionOutcome,
-    TransitionTerms, Write, WriteAnswer, WriteOutcome, WriteTerms,
+    Add, AddOptions, AddOutcome, AllOutcome, CloseOutcome, Delete, DeleteOutcome, EachOutcome,
+    HasMore, List, ListOutcome, ListShows, OnExisting, OpenOutcome, OpenSession, Operation,
+    Outcome, Page, Read, ReadOutcome, Session, SessionLife, SetLifetime, Transition,
+    TransitionOptions, TransitionOutcome, Write, WriteOptions, WriteOutcome, WriteShows,
 };
 pub use protocol::{DefineMachine, Machine, Purpose, State, Timeout};
-pub use rejection::{Cause, DiskLow, Mismatch, RefusedMove, RejectedAt, Rejection, Stranded};
-pub use replay::Unfit;
-pub use requests::{Answer, Answered, Fingerprint, Request};
+pub use rejection::{
+    Cause, DiskLow, Mismatch, RefusedTransition, RejectedAt, Rejection, StrandedKeys,
+};
+pub use replay::ReplayError;
+pub use request_ids::{AppliedRequest, Fingerprint, RequestId, SavedOutcome};
 pub use sessions::SESSION_SLICE;
 pub use state_machine::{StateMachine, StoreLimits, Usage};
 pub use time::Time;
 #[cfg(feature = "bench")]
-pub(crate) use tree::Store;
-pub use value::{Attached, Entry, Key, Lifetime, Name, Place, Revision, Value};
-pub use watch::{Lost, News, Watch, WatchBatch, WatchFrom, WatchShows, WatchTarget};
+pub(crate) use tree::Tree;
+pub use value::{Attached, Entry, Key, KeyState, Lifetime, Name, Revision, Value};
+pub use watch::{Updates, Watch, WatchBatch, WatchError, WatchFrom, WatchShows, WatchTarget};

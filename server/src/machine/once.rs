@@ -1,44 +1,44 @@
-//! Requests that come again.
+//! RequestIds that come again.
 
 use super::effect::Effect;
 use super::rejection::{Cause, Rejection};
-use super::requests::{Answered, Replayable, Request};
+use super::request_ids::{AppliedRequest, Replayable, RequestId};
 use super::state_machine::StateMachine;
 use super::time::Time;
 
 impl StateMachine {
     /// Does something once: answers it again if it is a request that came before, and remembers it if not.
-    pub(super) fn once<T: Replayable>(
+    pub(super) fn apply_once<T: Replayable>(
         &mut self,
-        request: Option<&Request>,
+        request_id: Option<&RequestId>,
         now: Time,
         apply: impl FnOnce(&mut Self) -> Result<T, Box<Rejection>>,
     ) -> Result<T, Box<Rejection>> {
-        if let Some(request) = request {
-            let refuse = |cause| Rejection::of(&request.id, cause);
-            if let Some(answer) = self.requests.find(request, now).map_err(refuse)? {
+        if let Some(request_id) = request_id {
+            let refuse = |cause| Rejection::of(&request_id.id, cause);
+            if let Some(saved) = self.request_ids.find(request_id, now).map_err(refuse)? {
                 // The fingerprint tells kinds of requests apart, too.
-                return T::replay(answer).ok_or_else(|| refuse(Cause::RequestIdReused));
+                return T::replay(saved).ok_or_else(|| refuse(Cause::RequestIdReused));
             }
         }
         let outcome = apply(self)?;
-        if let Some(request) = request {
-            let answer = outcome.clone().answer();
-            self.happened(|| {
-                Effect::Answered(Answered {
+        if let Some(request_id) = request_id {
+            let saved = outcome.clone().save();
+            self.push_effect(|| {
+                Effect::RequestApplied(AppliedRequest {
                     at: now,
-                    request: request.clone(),
-                    answer: answer.clone(),
+                    request_id: request_id.clone(),
+                    outcome: saved.clone(),
                 })
             });
-            self.requests.remember(request, answer, now);
+            self.request_ids.remember(request_id, saved, now);
         }
         Ok(outcome)
     }
 
     /// Whether a request came before, and will be answered again.
     #[must_use]
-    pub fn remembers(&self, request: &Request) -> bool {
-        self.requests.remembers(request)
+    pub fn is_replay(&self, request_id: &RequestId) -> bool {
+        self.request_ids.is_replay(request_id)
     }
 }

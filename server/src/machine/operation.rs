@@ -25,23 +25,23 @@ pub struct Write {
     /// The value to store; none: the one there is.
     pub value: Option<Value>,
     /// What is said beyond that. Boxed for the same reason as [`Expect`].
-    pub terms: Option<Box<WriteTerms>>,
+    pub options: Option<Box<WriteOptions>>,
 }
 
 /// What is seldom said of a [`Write`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WriteTerms {
+pub struct WriteOptions {
     /// What must hold, or the write is refused.
     pub expect: Option<Condition>,
     /// When the key is to end by itself.
     pub lifetime: SetLifetime,
     /// What to answer.
-    pub answer: WriteAnswer,
+    pub shows: WriteShows,
 }
 
 /// What the answer to a [`Write`] shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WriteAnswer {
+pub enum WriteShows {
     /// The new revisions.
     #[default]
     Revisions,
@@ -76,12 +76,12 @@ pub struct Add {
     /// What to add.
     pub delta: i64,
     /// What is said beyond that. Boxed for the same reason as [`Expect`].
-    pub terms: Option<Box<AddTerms>>,
+    pub options: Option<Box<AddOptions>>,
 }
 
 /// What is seldom said of an [`Add`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AddTerms {
+pub struct AddOptions {
     /// What must hold, or the addition is refused.
     pub expect: Option<Condition>,
     /// Between what the sum must be, if not just 64 bits.
@@ -98,12 +98,12 @@ pub struct Transition {
     /// The state to move to.
     pub to: Name,
     /// What is said beyond that. Boxed for the same reason as [`Expect`].
-    pub terms: Option<Box<TransitionTerms>>,
+    pub options: Option<Box<TransitionOptions>>,
 }
 
 /// What is seldom said of a [`Transition`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TransitionTerms {
+pub struct TransitionOptions {
     /// What must hold, or the move is refused.
     pub expect: Option<Condition>,
     /// The value to store in the same step; none: the one there is.
@@ -160,7 +160,10 @@ impl Write {
     /// Bytes of the key, the value, and the value tested for.
     #[must_use]
     pub fn byte_len(&self) -> usize {
-        let expect = self.terms.as_ref().and_then(|terms| terms.expect.as_ref());
+        let expect = self
+            .options
+            .as_ref()
+            .and_then(|options| options.expect.as_ref());
         self.key.as_str().len()
             + self.value.as_ref().map_or(0, Value::byte_len)
             + condition_byte_len(expect)
@@ -171,7 +174,10 @@ impl Add {
     /// Bytes of the key and of the value tested for.
     #[must_use]
     pub fn byte_len(&self) -> usize {
-        let expect = self.terms.as_ref().and_then(|terms| terms.expect.as_ref());
+        let expect = self
+            .options
+            .as_ref()
+            .and_then(|options| options.expect.as_ref());
         self.key.as_str().len() + condition_byte_len(expect)
     }
 }
@@ -180,11 +186,11 @@ impl Transition {
     /// Bytes of the key, the state, the value, and the value tested for.
     #[must_use]
     pub fn byte_len(&self) -> usize {
-        let terms = self.terms.as_deref().map_or(0, |terms| {
-            terms.value.as_ref().map_or(0, Value::byte_len)
-                + condition_byte_len(terms.expect.as_ref())
+        let options = self.options.as_deref().map_or(0, |options| {
+            options.value.as_ref().map_or(0, Value::byte_len)
+                + condition_byte_len(options.expect.as_ref())
         });
-        self.key.as_str().len() + self.to.as_str().len() + terms
+        self.key.as_str().len() + self.to.as_str().len() + options
     }
 }
 
@@ -294,7 +300,7 @@ pub struct ListOutcome {
     /// The page.
     pub entries: Vec<(Key, Entry)>,
     /// Whether there are more.
-    pub rest: Rest,
+    pub has_more: HasMore,
     /// What is shown of the entries.
     pub shows: ListShows,
     /// The store revision at which this was true.
@@ -303,11 +309,11 @@ pub struct ListOutcome {
 
 /// Whether a page is the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rest {
+pub enum HasMore {
     /// It is.
-    Nothing,
+    No,
     /// There are entries after it.
-    More,
+    Yes,
 }
 
 /// A page of something that has names.
@@ -316,7 +322,7 @@ pub struct Page<T> {
     /// What is on it, in the order of the bytes of the names.
     pub items: Vec<T>,
     /// Whether there are more.
-    pub rest: Rest,
+    pub has_more: HasMore,
 }
 
 /// Begins a session.
@@ -327,12 +333,12 @@ pub struct OpenSession {
     /// How long it lives without being renewed.
     pub ttl: Duration,
     /// What to do with a living one of that name.
-    pub living: LivingSession,
+    pub on_existing: OnExisting,
 }
 
 /// What to do with a session that lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LivingSession {
+pub enum OnExisting {
     /// Leave it, and refuse.
     Refuse,
     /// End it, and its keys.
@@ -445,7 +451,7 @@ pub struct EachOutcome {
 
 impl EachOutcome {
     /// Names another revision as of which it is: for what only read.
-    pub(crate) fn show_at(&mut self, revision: Revision) {
+    pub(crate) fn set_revision(&mut self, revision: Revision) {
         self.revision = revision;
         for outcome in self.results.iter_mut().flatten() {
             *outcome.revision_mut() = revision;
@@ -455,7 +461,7 @@ impl EachOutcome {
 
 impl AllOutcome {
     /// Names another revision as of which it is.
-    pub(crate) fn show_at(&mut self, revision: Revision) {
+    pub(crate) fn set_revision(&mut self, revision: Revision) {
         self.revision = revision;
         for outcome in &mut self.outcomes {
             *outcome.revision_mut() = revision;

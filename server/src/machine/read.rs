@@ -3,14 +3,14 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::answer_room::AnswerRoom;
+use super::answer_budget::AnswerBudget;
 use super::check::check;
 use super::index::Machines;
-use super::operation::{List, ListOutcome, ListShows, Read, ReadOutcome, Rest};
+use super::operation::{HasMore, List, ListOutcome, ListShows, Read, ReadOutcome};
 use super::rejection::Rejection;
 use super::state_machine::StateMachine;
 use super::tree::EntryRef;
-use super::value::{Entry, Place, Revision};
+use super::value::{Entry, KeyState, Revision};
 
 impl StateMachine {
     /// Reads one key.
@@ -18,7 +18,7 @@ impl StateMachine {
     /// # Errors
     /// [`Rejection`] if `expect` does not hold.
     pub fn read(&self, read: &Read) -> Result<ReadOutcome, Box<Rejection>> {
-        self.read_into(read, &mut AnswerRoom::of(usize::MAX))
+        self.read_into(read, &mut AnswerBudget::of(usize::MAX))
     }
 
     /// Reads one key as it was at an earlier revision.
@@ -48,8 +48,8 @@ impl StateMachine {
         };
         let mut bytes = 0;
         let mut entries = Vec::new();
-        let mut rest = Rest::Nothing;
-        for (key, entry) in self.store.range(from) {
+        let mut has_more = HasMore::No;
+        for (key, entry) in self.entries.range(from) {
             if !key.as_str().starts_with(&list.prefix) {
                 break;
             }
@@ -58,14 +58,14 @@ impl StateMachine {
                 bytes += entry.value.byte_len();
             }
             if entries.len() == list.page_size || (bytes > list.page_bytes && !entries.is_empty()) {
-                rest = Rest::More;
+                has_more = HasMore::Yes;
                 break;
             }
             entries.push((key.clone(), self.shown(entry)));
         }
         ListOutcome {
             entries,
-            rest,
+            has_more,
             shows: list.shows,
             revision: self.revision,
         }
@@ -79,11 +79,11 @@ impl StateMachine {
     pub(super) fn read_into(
         &self,
         read: &Read,
-        room: &mut AnswerRoom,
+        budget: &mut AnswerBudget,
     ) -> Result<ReadOutcome, Box<Rejection>> {
-        let entry = self.store.get(read.key.as_str());
+        let entry = self.entries.get(read.key.as_str());
         check(read.expect.as_deref(), entry)
-            .and_then(|()| room.take(entry))
+            .and_then(|()| budget.take(entry))
             .map_err(|cause| Rejection::of(&read.key, cause))?;
         Ok(ReadOutcome {
             entry: entry.map(|entry| self.shown(entry)),
@@ -95,19 +95,19 @@ impl StateMachine {
 /// An entry as it is shown: with when its state's timeout moves it on.
 #[inline]
 fn shown(entry: EntryRef<'_>, machines: &Machines) -> Entry {
-    match entry.place() {
-        Some(place) => shown_at(entry, place, machines),
+    match entry.key_state() {
+        Some(key_state) => shown_at(entry, key_state, machines),
         None => entry.to_entry(),
     }
 }
 
-fn shown_at(entry: EntryRef<'_>, place: &Place, machines: &Machines) -> Entry {
+fn shown_at(entry: EntryRef<'_>, key_state: &KeyState, machines: &Machines) -> Entry {
     let mut shown = entry.to_entry();
-    if let Some(timeout_at) = machines.timeout_at(place)
+    if let Some(timeout_at) = machines.timeout_at(key_state)
         && let Some(attached) = &mut shown.attached
-        && let Some(place) = &mut Arc::make_mut(attached).place
+        && let Some(key_state) = &mut Arc::make_mut(attached).key_state
     {
-        place.timeout_at = Some(timeout_at);
+        key_state.timeout_at = Some(timeout_at);
     }
     shown
 }

@@ -66,9 +66,9 @@ pub enum Cause {
         actual: Option<Name>,
     },
     /// The machine does not allow this move.
-    TransitionRefused(Box<RefusedMove>),
+    TransitionRefused(Box<RefusedTransition>),
     /// The key cannot be deleted in its state.
-    StateNotFinal(Box<RefusedMove>),
+    StateNotFinal(Box<RefusedTransition>),
     /// The key lies under no machine.
     NoMachine,
     /// There should be no such machine.
@@ -86,7 +86,7 @@ pub enum Cause {
         actual: Revision,
     },
     /// Keys would be stranded.
-    EntriesInState(Box<Stranded>),
+    EntriesInState(Box<StrandedKeys>),
     /// Another machine has a prefix that overlaps.
     PrefixTaken {
         /// The other machine.
@@ -174,7 +174,7 @@ pub struct Mismatch {
 
 /// A move that the machine does not allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefusedMove {
+pub struct RefusedTransition {
     /// The machine.
     pub machine: Name,
     /// The state that the key is in.
@@ -187,7 +187,7 @@ pub struct RefusedMove {
 
 /// Keys that a change of a machine would strand.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stranded {
+pub struct StrandedKeys {
     /// How many, counted up to [`Self::COUNT_MAX`].
     pub count: usize,
     /// One of them.
@@ -196,7 +196,7 @@ pub struct Stranded {
     pub state: Option<Name>,
 }
 
-impl Stranded {
+impl StrandedKeys {
     /// From here on they are not counted: nothing else is served while they are.
     pub const COUNT_MAX: usize = 1_000;
 }

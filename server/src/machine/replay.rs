@@ -5,7 +5,7 @@ use std::fmt;
 use super::change::{Change, ChangeCause, ChangeRef};
 use super::effect::{Effect, OpenedSession};
 use super::protocol::Machine;
-use super::requests::Answered;
+use super::request_ids::AppliedRequest;
 use super::state_machine::{StateMachine, entry_bytes};
 use super::time::Time;
 use super::value::{Entry, Key, Revision};
@@ -13,26 +13,26 @@ use crate::mutants::mutant;
 
 /// Something cannot have happened to this state: what was kept of it is damaged, or not all of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unfit(String);
+pub struct ReplayError(String);
 
-impl fmt::Display for Unfit {
+impl fmt::Display for ReplayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Unfit {}
+impl std::error::Error for ReplayError {}
 
-fn unfit<T>(what: impl Into<String>) -> Result<T, Unfit> {
-    Err(Unfit(what.into()))
+fn unfit<T>(what: impl Into<String>) -> Result<T, ReplayError> {
+    Err(ReplayError(what.into()))
 }
 
 impl StateMachine {
     /// Does again what happened, in its order. The state is of no use after an error.
     ///
     /// # Errors
-    /// [`Unfit`] if that cannot have happened.
-    pub fn replay(&mut self, effects: impl IntoIterator<Item = Effect>) -> Result<(), Unfit> {
+    /// [`ReplayError`] if that cannot have happened.
+    pub fn replay(&mut self, effects: impl IntoIterator<Item = Effect>) -> Result<(), ReplayError> {
         let mut effects = effects.into_iter().peekable();
         while let Some(effect) = effects.next() {
             let revision = effect.revision().unwrap_or(self.revision);
@@ -69,14 +69,14 @@ impl StateMachine {
                     }
                     self.undefine(&name);
                 }
-                Effect::Answered(answered) => self.restore_answered(answered),
+                Effect::RequestApplied(applied) => self.restore_request(applied),
             }
             self.revision = revision;
         }
         Ok(())
     }
 
-    fn replay_change(&mut self, change: Change) -> Result<(), Unfit> {
+    fn replay_change(&mut self, change: Change) -> Result<(), ReplayError> {
         let Change {
             key,
             revision,
@@ -92,7 +92,7 @@ impl StateMachine {
                 ))
             }
             Some(entry) => self.replay_put(key, entry, cause),
-            None if self.store.get(key.as_str()).is_some() => {
+            None if self.entries.get(key.as_str()).is_some() => {
                 self.remove(&key, revision, cause);
                 Ok(())
             }
@@ -110,26 +110,31 @@ impl StateMachine {
         }
     }
 
-    fn replay_put(&mut self, key: Key, entry: Entry, cause: ChangeCause) -> Result<(), Unfit> {
+    fn replay_put(
+        &mut self,
+        key: Key,
+        entry: Entry,
+        cause: ChangeCause,
+    ) -> Result<(), ReplayError> {
         self.fits(&key, &entry)?;
-        let slot = self.store.slot(key.as_str());
-        let before = self.store.at(slot);
+        let cursor = self.entries.cursor(key.as_str());
+        let before = self.entries.at(cursor);
         self.used_bytes -= before.map_or(0, |entry| entry_bytes(&key, entry));
         self.used_bytes += entry_bytes(&key, (&entry).into());
-        self.put(slot, &key, entry, cause);
+        self.put(cursor, &key, entry, cause);
         Ok(())
     }
 
     /// Whether an entry stands where its machine has a state.
-    fn fits(&self, key: &Key, entry: &Entry) -> Result<(), Unfit> {
-        let Some(place) = entry.place() else {
+    fn fits(&self, key: &Key, entry: &Entry) -> Result<(), ReplayError> {
+        let Some(key_state) = entry.key_state() else {
             return Ok(());
         };
-        match self.get_machine(&place.machine) {
-            Ok(machine) if machine.states.contains_key(&place.state) => Ok(()),
+        match self.get_machine(&key_state.machine) {
+            Ok(machine) if machine.states.contains_key(&key_state.state) => Ok(()),
             _ => unfit(format!(
                 "{key:?} is in state {:?} of machine {:?}, which there is not",
-                place.state, place.machine
+                key_state.state, key_state.machine
             )),
         }
     }
@@ -137,28 +142,28 @@ impl StateMachine {
     /// Puts an entry of a copy back: machines and sessions come first, and keys in their order.
     ///
     /// # Errors
-    /// [`Unfit`] if it is no entry of this state.
-    pub fn restore_entry(&mut self, key: Key, entry: Entry) -> Result<(), Unfit> {
+    /// [`ReplayError`] if it is no entry of this state.
+    pub fn restore_entry(&mut self, key: Key, entry: Entry) -> Result<(), ReplayError> {
         self.fits(&key, &entry)?;
-        if self.store.last_key().is_some_and(|last| *last >= key) {
+        if self.entries.last_key().is_some_and(|last| *last >= key) {
             return unfit(format!("{key:?} is out of order"));
         }
         if entry.revision > self.revision || entry.create_revision > entry.revision {
             return unfit(format!("{key:?} is of a revision that has not been"));
         }
         if entry.attached.is_some() {
-            self.index.replaced(&key, None, entry.attached.as_deref());
+            self.index.update(&key, None, entry.attached.as_deref());
         }
         self.used_bytes += entry_bytes(&key, (&entry).into());
-        self.store.insert(&key, entry);
+        self.entries.insert(&key, entry);
         Ok(())
     }
 
     /// Puts a session back.
     ///
     /// # Errors
-    /// [`Unfit`] if there is one of its name.
-    pub fn restore_session(&mut self, opened: OpenedSession) -> Result<(), Unfit> {
+    /// [`ReplayError`] if there is one of its name.
+    pub fn restore_session(&mut self, opened: OpenedSession) -> Result<(), ReplayError> {
         let id = opened.id.clone();
         if self.index.sessions.open_again(opened) {
             Ok(())
@@ -170,8 +175,8 @@ impl StateMachine {
     /// Puts a machine back.
     ///
     /// # Errors
-    /// [`Unfit`] if there is one with such a prefix, or keys would be stranded.
-    pub fn restore_machine(&mut self, machine: Machine) -> Result<(), Unfit> {
+    /// [`ReplayError`] if there is one with such a prefix, or keys would be stranded.
+    pub fn restore_machine(&mut self, machine: Machine) -> Result<(), ReplayError> {
         match self.machine_fits(&machine) {
             Ok(()) => {
                 self.index.machines.define(machine);
@@ -182,14 +187,14 @@ impl StateMachine {
     }
 
     /// Puts an answered request back.
-    pub fn restore_answered(&mut self, answered: Answered) {
-        let Answered {
+    pub fn restore_request(&mut self, applied: AppliedRequest) {
+        let AppliedRequest {
             at,
-            request,
-            answer,
-        } = answered;
-        while self.requests.forget_due(at) {}
-        self.requests.remember(&request, answer, at);
+            request_id,
+            outcome,
+        } = applied;
+        while self.request_ids.forget_due(at) {}
+        self.request_ids.remember(&request_id, outcome, at);
     }
 
     /// Goes on from `revision`, with no change kept from before.

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use super::change::ChangeCause;
 use super::effect::Effect;
-use super::index::{Living, Sessions};
+use super::index::{LiveSession, Sessions};
 use super::operation::{
-    CloseOutcome, LivingSession, OpenOutcome, OpenSession, Page, Rest, Session, SessionLife,
+    CloseOutcome, HasMore, OnExisting, OpenOutcome, OpenSession, Page, Session, SessionLife,
 };
 use super::rejection::{Cause, Rejection};
-use super::requests::Request;
+use super::request_ids::RequestId;
 use super::state_machine::StateMachine;
 use super::time::Time;
 use super::value::{Key, Name, Revision};
@@ -26,14 +26,18 @@ impl StateMachine {
     pub fn open_session(
         &mut self,
         open: OpenSession,
-        request: Option<&Request>,
+        request_id: Option<&RequestId>,
         now: Time,
     ) -> Result<OpenOutcome, Box<Rejection>> {
-        self.once(request, now, |machine| {
-            let OpenSession { id, ttl, living } = open;
+        self.apply_once(request_id, now, |machine| {
+            let OpenSession {
+                id,
+                ttl,
+                on_existing,
+            } = open;
             let before = machine.sessions().get(&id);
-            let taken_over = before.map(|living| living.create_revision);
-            if let (Some(create_revision), LivingSession::Refuse) = (taken_over, living) {
+            let taken_over = before.map(|live| live.create_revision);
+            if let (Some(create_revision), OnExisting::Refuse) = (taken_over, on_existing) {
                 return Err(Rejection::of(&id, Cause::SessionExists { create_revision }));
             }
             let limit = machine.limits.sessions;
@@ -50,16 +54,16 @@ impl StateMachine {
                 machine.end_session(&id);
             }
             machine.revision += 1;
-            let living = Living {
+            let live = LiveSession {
                 ttl,
                 ends: now + ttl,
                 create_revision: machine.revision,
                 keys: BTreeSet::new(),
             };
-            let session = living.show(&id);
-            let opened = living.opened(&id);
-            machine.index.sessions.insert(id, living);
-            machine.happened(|| Effect::SessionOpened(opened));
+            let session = live.show(&id);
+            let opened = live.opened(&id);
+            machine.index.sessions.insert(id, live);
+            machine.push_effect(|| Effect::SessionOpened(opened));
             Ok(OpenOutcome {
                 session,
                 taken_over,
@@ -85,10 +89,10 @@ impl StateMachine {
         sessions
             .life(id, Some(*create_revision))
             .map_err(|cause| Rejection::of(id, cause))?;
-        let mut living = sessions.remove(id);
-        living.ends = now + living.ttl;
-        let session = living.show(id);
-        sessions.insert(id.clone(), living);
+        let mut live = sessions.remove(id);
+        live.ends = now + live.ttl;
+        let session = live.show(id);
+        sessions.insert(id.clone(), live);
         Ok(session)
     }
 
@@ -99,16 +103,16 @@ impl StateMachine {
     pub fn close_session(
         &mut self,
         life: &SessionLife,
-        request: Option<&Request>,
+        request_id: Option<&RequestId>,
         now: Time,
     ) -> Result<CloseOutcome, Box<Rejection>> {
         let SessionLife {
             id,
             create_revision,
         } = life;
-        self.once(request, now, |machine| {
-            let living = machine.sessions().life(id, Some(*create_revision));
-            let key_count = living.map_err(|cause| Rejection::of(id, cause))?.keys.len();
+        self.apply_once(request_id, now, |machine| {
+            let live = machine.sessions().life(id, Some(*create_revision));
+            let key_count = live.map_err(|cause| Rejection::of(id, cause))?.keys.len();
             machine.end_session(id);
             Ok(CloseOutcome {
                 key_count,
@@ -122,16 +126,13 @@ impl StateMachine {
     /// A page of the living sessions, after the one of the name `after`.
     #[must_use]
     pub fn list_sessions(&self, after: Option<&str>, page_size: usize) -> Page<Session> {
-        let mut sessions = self
-            .sessions()
-            .after(after)
-            .map(|(id, living)| living.show(id));
+        let mut sessions = self.sessions().after(after).map(|(id, live)| live.show(id));
         let items = sessions.by_ref().take(page_size).collect();
-        let rest = match sessions.next() {
-            Some(_) => Rest::More,
-            None => Rest::Nothing,
+        let has_more = match sessions.next() {
+            Some(_) => HasMore::Yes,
+            None => HasMore::No,
         };
-        Page { items, rest }
+        Page { items, has_more }
     }
 
     /// Whether keys of the session that began at `create_revision`, and has ended, are still there.
@@ -156,13 +157,13 @@ impl StateMachine {
 
     /// Ends a living session. Returns how many keys ended with it so far.
     fn end_session(&mut self, id: &Name) -> usize {
-        let living = self.index.sessions.remove(id);
+        let live = self.index.sessions.remove(id);
         let revision = self.revision + 1;
-        self.happened(|| Effect::SessionEnded {
+        self.push_effect(|| Effect::SessionEnded {
             id: id.clone(),
             revision,
         });
-        self.end_keys(living.create_revision, living.keys)
+        self.end_keys(live.create_revision, live.keys)
     }
 
     fn end_keys(&mut self, create_revision: Revision, mut keys: BTreeSet<Key>) -> usize {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::change::{Change, ChangeCause, ChangeRef};
 use super::effect::Effect;
-use super::history::History;
+use super::history::ChangeHistory;
 use super::index::Index;
 use super::rejection::{Cause, DiskLow};
-use super::requests::Requests;
-use super::tree::{EntryRef, Slot, Store};
+use super::request_ids::RequestIds;
+use super::tree::{Cursor, EntryRef, Tree};
 use super::value::{Entry, Key, Revision};
 
 /// What one key costs beside its own bytes and its value's, as `Info.used_bytes` counts it: about its revisions, its place
@@ -29,7 +29,7 @@ pub struct StoreLimits {
     pub machines: usize,
     /// How long a request id is remembered.
     pub request_id_window: Duration,
-    /// Request ids that are remembered.
+    /// RequestId ids that are remembered.
     pub request_ids: usize,
     /// Bytes of them and their answers.
     pub request_id_bytes: usize,
@@ -54,17 +54,17 @@ pub struct Usage {
     pub session_count: usize,
     /// Machines that are defined.
     pub machine_count: usize,
-    /// Request ids that are remembered.
+    /// RequestId ids that are remembered.
     pub request_id_count: usize,
 }
 
 /// The whole state. Its owner is the only one to hold it.
 #[derive(Debug)]
 pub struct StateMachine {
-    pub(super) store: Store,
+    pub(super) entries: Tree,
     pub(super) index: Index,
-    pub(super) history: History,
-    pub(super) requests: Requests,
+    pub(super) history: ChangeHistory,
+    pub(super) request_ids: RequestIds,
     pub(super) revision: Revision,
     pub(super) used_bytes: u64,
     pub(super) limits: StoreLimits,
@@ -79,10 +79,10 @@ impl StateMachine {
     #[must_use]
     pub fn new(limits: StoreLimits) -> Self {
         Self {
-            store: Store::new(),
+            entries: Tree::new(),
             index: Index::default(),
-            history: History::new(limits.ring_changes, limits.ring_bytes),
-            requests: Requests::new(
+            history: ChangeHistory::new(limits.ring_changes, limits.ring_bytes),
+            request_ids: RequestIds::new(
                 limits.request_id_window,
                 limits.request_ids,
                 limits.request_id_bytes,
@@ -117,11 +117,11 @@ impl StateMachine {
         Usage {
             revision: self.revision,
             oldest_revision: self.history.oldest(),
-            key_count: self.store.len(),
+            key_count: self.entries.len(),
             used_bytes: self.used_bytes,
             session_count: self.index.sessions.len(),
             machine_count: self.index.machines.len(),
-            request_id_count: self.requests.len(),
+            request_id_count: self.request_ids.len(),
         }
     }
 
@@ -153,12 +153,12 @@ impl StateMachine {
     }
 
     /// Puts an entry into its slot.
-    pub(super) fn put(&mut self, slot: Slot, key: &Key, entry: Entry, cause: ChangeCause) {
-        let previous = self.store.at(slot);
+    pub(super) fn put(&mut self, cursor: Cursor, key: &Key, entry: Entry, cause: ChangeCause) {
+        let previous = self.entries.at(cursor);
         let attached = previous.and_then(|previous| previous.attached);
         if attached.is_some() || entry.attached.is_some() {
             let before = attached.map(|attached| &**attached);
-            self.index.replaced(key, before, entry.attached.as_deref());
+            self.index.update(key, before, entry.attached.as_deref());
         }
         self.history.record(ChangeRef {
             key,
@@ -167,17 +167,17 @@ impl StateMachine {
             entry: Some((&entry).into()),
             previous,
         });
-        self.store.put(slot, key, entry);
+        self.entries.put(cursor, key, entry);
     }
 
     /// Takes a key away, which is there.
     pub(super) fn remove(&mut self, key: &Key, revision: Revision, cause: ChangeCause) {
-        let slot = self.store.slot(key.as_str());
-        let previous = self.store.at(slot);
+        let cursor = self.entries.cursor(key.as_str());
+        let previous = self.entries.at(cursor);
         let previous = previous.expect("only a key that is there is taken away");
         self.used_bytes -= entry_bytes(key, previous);
         if let Some(attached) = previous.attached {
-            self.index.replaced(key, Some(attached), None);
+            self.index.update(key, Some(attached), None);
         }
         self.history.record(ChangeRef {
             key,
@@ -186,15 +186,15 @@ impl StateMachine {
             entry: None,
             previous: Some(previous),
         });
-        self.store.take(slot);
+        self.entries.take(cursor);
     }
 
     /// Puts back what the first operations of a refused frame had changed, the last change first.
     pub(super) fn roll_back(&mut self, revision: Revision) {
         for change in self.history.take_back().into_iter().rev() {
             let Change { key, previous, .. } = change;
-            let slot = self.store.slot(key.as_str());
-            let after = self.store.at(slot);
+            let cursor = self.entries.cursor(key.as_str());
+            let after = self.entries.at(cursor);
             let before = previous.as_ref().map(EntryRef::from);
             let bytes = |entry| entry_bytes(&key, entry);
             self.used_bytes += before.map_or(0, bytes);
@@ -204,19 +204,19 @@ impl StateMachine {
             let (undone, restored) = (attached(after), attached(before));
             if undone.is_some() || restored.is_some() {
                 self.index
-                    .replaced(&key, undone.as_deref(), restored.as_deref());
+                    .update(&key, undone.as_deref(), restored.as_deref());
             }
             match previous {
-                Some(previous) => self.store.put(slot, &key, previous),
-                None => self.store.take(slot),
+                Some(previous) => self.entries.put(cursor, &key, previous),
+                None => self.entries.take(cursor),
             }
         }
         self.revision = revision;
     }
 
     /// Notes what happened, if that is kept.
-    pub(super) fn happened(&mut self, effect: impl FnOnce() -> Effect) {
-        self.history.happened(effect);
+    pub(super) fn push_effect(&mut self, effect: impl FnOnce() -> Effect) {
+        self.history.push_effect(effect);
     }
 }
 

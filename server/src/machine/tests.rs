@@ -63,8 +63,8 @@ fn bytes(bytes: &[u8]) -> Value {
 }
 
 /// A request, the content of which goes by a number.
-fn request(id: &str, content: u128) -> Request {
-    Request {
+fn request_id(id: &str, content: u128) -> RequestId {
+    RequestId {
         id: id.into(),
         fingerprint: Fingerprint(content),
     }
@@ -81,10 +81,10 @@ fn entry(value: Value, revision: Revision, create_revision: Revision) -> Entry {
 
 impl Entry {
     fn with_lifetime(self, lifetime: Lifetime) -> Self {
-        let place = self.place().cloned();
+        let key_state = self.key_state().cloned();
         let attached = Attached {
             lifetime: Some(lifetime),
-            place,
+            key_state,
         };
         Self {
             attached: Some(Arc::new(attached)),
@@ -110,7 +110,7 @@ impl Entry {
     fn in_state(self, state: &str, since: u64, timeout_at: impl Into<Option<u64>>) -> Self {
         let attached = Attached {
             lifetime: self.lifetime().cloned(),
-            place: Some(Place {
+            key_state: Some(KeyState {
                 machine: "m".into(),
                 state: state.into(),
                 since: at_ms(since),
@@ -128,12 +128,12 @@ impl Entry {
 #[derive(Clone, Debug)]
 enum Call {
     /// By the method for it alone.
-    One(Operation, Option<Request>),
-    Each(Vec<(Operation, Option<Request>)>, usize),
-    All(Vec<Operation>, Option<Request>, usize),
-    Open(OpenSession, Option<Request>),
+    One(Operation, Option<RequestId>),
+    Each(Vec<(Operation, Option<RequestId>)>, usize),
+    All(Vec<Operation>, Option<RequestId>, usize),
+    Open(OpenSession, Option<RequestId>),
     Renew(SessionLife),
-    Close(SessionLife, Option<Request>),
+    Close(SessionLife, Option<RequestId>),
     Define(DefineMachine),
     Undefine(Name),
 }
@@ -145,21 +145,21 @@ impl From<Operation> for Call {
 }
 
 impl Call {
-    fn named(self, id: &str, content: u128) -> Self {
-        let named = Some(request(id, content));
+    fn with_id(self, id: &str, content: u128) -> Self {
+        let request_id = Some(request_id(id, content));
         match self {
-            Self::One(operation, _) => Self::One(operation, named),
-            Self::All(operations, _, room) => Self::All(operations, named, room),
-            Self::Open(open, _) => Self::Open(open, named),
-            Self::Close(life, _) => Self::Close(life, named),
+            Self::One(operation, _) => Self::One(operation, request_id),
+            Self::All(operations, _, budget) => Self::All(operations, request_id, budget),
+            Self::Open(open, _) => Self::Open(open, request_id),
+            Self::Close(life, _) => Self::Close(life, request_id),
             other => panic!("{other:?} takes no name"),
         }
     }
 }
 
 /// An operation that has a name.
-fn named(id: &str, content: u128, operation: Operation) -> Call {
-    Call::from(operation).named(id, content)
+fn with_id(id: &str, content: u128, operation: Operation) -> Call {
+    Call::from(operation).with_id(id, content)
 }
 
 fn all<const N: usize>(operations: [Operation; N]) -> Call {
@@ -212,26 +212,28 @@ impl From<RejectedAt> for Refused {
 impl StateMachine {
     fn call(&mut self, call: Call, now: Time) -> Result<Answer, Refused> {
         Ok(match call {
-            Call::One(operation, named) => {
-                let named = named.as_ref();
+            Call::One(operation, request_id) => {
+                let request_id = request_id.as_ref();
                 Answer::One(match operation {
                     Operation::Read(read) => Outcome::Read(self.read(&read)?),
-                    Operation::Write(write) => Outcome::Write(self.write(write, named, now)?),
-                    Operation::Add(add) => Outcome::Add(self.add(add, named, now)?),
+                    Operation::Write(write) => Outcome::Write(self.write(write, request_id, now)?),
+                    Operation::Add(add) => Outcome::Add(self.add(add, request_id, now)?),
                     Operation::Transition(transition) => {
-                        Outcome::Transition(self.transition(transition, named, now)?)
+                        Outcome::Transition(self.transition(transition, request_id, now)?)
                     }
-                    Operation::Delete(delete) => Outcome::Delete(self.delete(delete, named, now)?),
+                    Operation::Delete(delete) => {
+                        Outcome::Delete(self.delete(delete, request_id, now)?)
+                    }
                 })
             }
-            Call::Each(operations, room) => {
-                let (operations, named): (Vec<_>, Vec<_>) = operations.into_iter().unzip();
-                let named: Vec<_> = named
+            Call::Each(operations, budget) => {
+                let (operations, request_id): (Vec<_>, Vec<_>) = operations.into_iter().unzip();
+                let request_id: Vec<_> = request_id
                     .into_iter()
                     .enumerate()
-                    .filter_map(|(index, named)| Some((index, named?)))
+                    .filter_map(|(index, request_id)| Some((index, request_id?)))
                     .collect();
-                let answer = self.apply_each(operations, &named, room, now);
+                let answer = self.apply_each(operations, &request_id, budget, now);
                 let results = answer
                     .results
                     .into_iter()
@@ -239,15 +241,15 @@ impl StateMachine {
                     .collect();
                 Answer::Each(results, answer.revision, answer.answer_bytes)
             }
-            Call::All(operations, named, room) => {
-                Answer::All(self.apply_all(operations, named.as_ref(), room, now)?)
+            Call::All(operations, request_id, budget) => {
+                Answer::All(self.apply_all(operations, request_id.as_ref(), budget, now)?)
             }
-            Call::Open(open, named) => {
-                Answer::Opened(self.open_session(open, named.as_ref(), now)?)
+            Call::Open(open, request_id) => {
+                Answer::Opened(self.open_session(open, request_id.as_ref(), now)?)
             }
             Call::Renew(life) => Answer::Session(self.renew_session(&life, now)?),
-            Call::Close(life, named) => {
-                Answer::Closed(self.close_session(&life, named.as_ref(), now)?)
+            Call::Close(life, request_id) => {
+                Answer::Closed(self.close_session(&life, request_id.as_ref(), now)?)
             }
             Call::Define(define) => Answer::Machine(self.define_machine(define)?),
             Call::Undefine(name) => Answer::Revision(self.delete_machine(&name)?),
@@ -264,8 +266,8 @@ impl StateMachine {
         let mut used = 0;
         let mut keys_of_session = BTreeMap::<_, usize>::new();
         let machines = self.list_machines(None, usize::MAX).items;
-        self.store.assert_consistent();
-        for (key, entry) in &self.store.all() {
+        self.entries.assert_consistent();
+        for (key, entry) in &self.entries.all() {
             let attached = if entry.attached.is_some() { 128 } else { 0 };
             used += key.as_str().len() + entry.value.byte_len() + 64 + attached;
             assert!(
@@ -276,7 +278,9 @@ impl StateMachine {
                 self.revision
             );
             assert!(
-                entry.attached.is_none() || entry.lifetime().is_some() || entry.place().is_some(),
+                entry.attached.is_none()
+                    || entry.lifetime().is_some()
+                    || entry.key_state().is_some(),
                 "{key:?} has nothing attached"
             );
             if let Some(Lifetime::Session {
@@ -290,14 +294,14 @@ impl StateMachine {
             let over = machines
                 .iter()
                 .find(|machine| key.as_str().starts_with(machine.key_prefix.as_str()));
-            let place = entry.place();
+            let key_state = entry.key_state();
             assert_eq!(
                 over.map(|machine| &machine.name),
-                place.map(|place| &place.machine)
+                key_state.map(|key_state| &key_state.machine)
             );
-            if let (Some(machine), Some(place)) = (over, place) {
-                assert!(machine.states.contains_key(&place.state), "{key:?}");
-                assert_eq!(place.timeout_at, None, "it is only shown");
+            if let (Some(machine), Some(key_state)) = (over, key_state) {
+                assert!(machine.states.contains_key(&key_state.state), "{key:?}");
+                assert_eq!(key_state.timeout_at, None, "it is only shown");
             }
         }
         assert_eq!(self.used_bytes, used as u64);
@@ -315,9 +319,9 @@ impl StateMachine {
 
     /// What must be left in the index when no key is there: nothing.
     fn assert_index_ends_empty(mut self) {
-        for (key, entry) in self.store.all() {
-            self.index.replaced(&key, entry.attached.as_deref(), None);
-            self.store.remove(key.as_str());
+        for (key, entry) in self.entries.all() {
+            self.index.update(&key, entry.attached.as_deref(), None);
+            self.entries.remove(key.as_str());
         }
         let sessions = self.list_sessions(None, usize::MAX).items;
         for session in sessions {

@@ -132,15 +132,18 @@ impl Entry {
 
     /// Stands nowhere any more, if it stood in this machine.
     pub(crate) fn leave(&mut self, machine: &Name) {
-        if self.place().is_some_and(|place| place.machine == *machine) {
+        if self
+            .key_state()
+            .is_some_and(|key_state| key_state.machine == *machine)
+        {
             self.attached = Attached::of(self.lifetime().cloned(), None);
         }
     }
 
     /// Where it stands in its machine, if it has one.
     #[must_use]
-    pub fn place(&self) -> Option<&Place> {
-        self.attached.as_ref()?.place.as_ref()
+    pub fn key_state(&self) -> Option<&KeyState> {
+        self.attached.as_ref()?.key_state.as_ref()
     }
 }
 
@@ -150,14 +153,19 @@ pub struct Attached {
     /// When the key ends by itself.
     pub lifetime: Option<Lifetime>,
     /// Where it stands in its machine.
-    pub place: Option<Place>,
+    pub key_state: Option<KeyState>,
 }
 
 impl Attached {
     /// The two together; nothing if there is neither.
     #[inline]
-    pub(super) fn of(lifetime: Option<Lifetime>, place: Option<Place>) -> Option<Arc<Self>> {
-        (lifetime.is_some() || place.is_some()).then(|| Arc::new(Self { lifetime, place }))
+    pub(super) fn of(lifetime: Option<Lifetime>, key_state: Option<KeyState>) -> Option<Arc<Self>> {
+        (lifetime.is_some() || key_state.is_some()).then(|| {
+            Arc::new(Self {
+                lifetime,
+                key_state,
+            })
+        })
     }
 
     /// The session, if that is with which it ends.
@@ -170,11 +178,11 @@ impl Attached {
 
     /// Bytes of the names in it: of a session, a machine and a state.
     pub(super) fn names_byte_len(&self) -> usize {
-        let place = self.place.as_ref();
+        let key_state = self.key_state.as_ref();
         let names = [
             self.session(),
-            place.map(|place| &place.machine),
-            place.map(|place| &place.state),
+            key_state.map(|key_state| &key_state.machine),
+            key_state.map(|key_state| &key_state.state),
         ];
         names.iter().flatten().map(|name| name.as_str().len()).sum()
     }
@@ -201,7 +209,7 @@ pub enum Lifetime {
 
 /// Where a key stands in its machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct KeyState {
     /// The machine.
     pub machine: Name,
     /// The state.

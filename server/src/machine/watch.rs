@@ -5,8 +5,8 @@ use std::ops::Bound;
 
 use super::as_of::as_of;
 use super::change::{Change, Keeps};
-use super::history::Kept;
-use super::operation::Rest;
+use super::history::StoredChange;
+use super::operation::HasMore;
 use super::state_machine::StateMachine;
 use super::value::{Entry, Key, Revision};
 
@@ -105,27 +105,27 @@ enum CatchingUp {
 #[derive(Debug, PartialEq, Eq)]
 pub struct WatchBatch {
     /// The news.
-    pub news: News,
+    pub updates: Updates,
     /// Everything up to here has been sent; 0 while what there was at first is being sent.
     pub revision: Revision,
     /// The past ends here.
     pub caught_up: bool,
     /// Whether there is more to send.
-    pub rest: Rest,
+    pub has_more: HasMore,
     /// About how many bytes it has.
     pub bytes: usize,
 }
 
 /// What is new to a watch.
 #[derive(Debug, PartialEq, Eq)]
-pub enum News {
+pub enum Updates {
     /// What there was at first, in the order of the keys.
     Initial(Vec<(Key, Entry)>),
     /// What changed, all changes of one revision together.
     Changes(Vec<Change>),
 }
 
-impl News {
+impl Updates {
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -138,7 +138,7 @@ impl News {
 
 /// Why a watch cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lost {
+pub enum WatchError {
     /// What comes next is not kept any more.
     Compacted {
         /// The oldest revision to go on after.
@@ -186,13 +186,13 @@ impl StateMachine {
     /// Begins a watch.
     ///
     /// # Errors
-    /// [`Lost`] if it cannot begin there.
+    /// [`WatchError`] if it cannot begin there.
     pub fn watch(
         &self,
         target: WatchTarget,
         from: WatchFrom,
         shows: WatchShows,
-    ) -> Result<Watch, Lost> {
+    ) -> Result<Watch, WatchError> {
         let after = |revision, catching_up| Position::After {
             revision,
             catching_up,
@@ -201,7 +201,7 @@ impl StateMachine {
             WatchFrom::Now => after(self.revision, CatchingUp::No),
             WatchFrom::After(revision) => {
                 if revision > self.revision {
-                    return Err(Lost::Unknown {
+                    return Err(WatchError::Unknown {
                         limit: self.revision,
                         actual: revision,
                     });
@@ -227,13 +227,13 @@ impl StateMachine {
     /// changed after `horizon` is shown, which must not be before the revision at which the watch began.
     ///
     /// # Errors
-    /// [`Lost`] if it fell too far behind.
-    pub fn watched(
+    /// [`WatchError`] if it fell too far behind.
+    pub fn next_batch(
         &self,
         watch: &mut Watch,
         bytes_max: usize,
-        horizon: Revision,
-    ) -> Result<WatchBatch, Lost> {
+        up_to: Revision,
+    ) -> Result<WatchBatch, WatchError> {
         let Watch {
             target,
             shows,
@@ -254,8 +254,8 @@ impl StateMachine {
                 revision,
                 catching_up,
             } => {
-                let room = (bytes_max, horizon);
-                self.next_changes(target, *shows, revision, catching_up, room)
+                let budget = (bytes_max, up_to);
+                self.next_changes(target, *shows, revision, catching_up, budget)
             }
         }
     }
@@ -266,18 +266,18 @@ impl StateMachine {
         shows: WatchShows,
         position: &mut Revision,
         catching_up: &mut CatchingUp,
-        (bytes_max, horizon): (usize, Revision),
-    ) -> Result<WatchBatch, Lost> {
+        (bytes_max, up_to): (usize, Revision),
+    ) -> Result<WatchBatch, WatchError> {
         self.kept(*position)?;
         let mut changes: Vec<Change> = Vec::new();
         let mut bytes = 0;
-        let mut rest = Rest::Nothing;
+        let mut has_more = HasMore::No;
         let mut looked_at = 0;
         let ahead = self.history.after(*position);
         let mut ahead = ahead
-            .take_while(|change| change.revision() <= horizon)
+            .take_while(|change| change.revision() <= up_to)
             .peekable();
-        while let Some(revision) = ahead.peek().map(Kept::revision) {
+        while let Some(revision) = ahead.peek().map(StoredChange::revision) {
             let from = changes.len();
             while let Some(change) = ahead.next_if(|change| change.revision() == revision) {
                 looked_at += 1;
@@ -294,13 +294,13 @@ impl StateMachine {
             let revision_bytes = event_bytes(&changes[from..], shows);
             if from > 0 && bytes + revision_bytes > bytes_max {
                 changes.truncate(from);
-                rest = Rest::More;
+                has_more = HasMore::Yes;
                 break;
             }
             bytes += revision_bytes;
             *position = revision;
             if ahead.peek().is_some() && (bytes >= bytes_max || looked_at >= SCAN_MAX) {
-                rest = Rest::More;
+                has_more = HasMore::Yes;
                 break;
             }
         }
@@ -310,16 +310,16 @@ impl StateMachine {
             }
         }
         let mut caught_up = false;
-        if rest == Rest::Nothing {
-            *position = horizon.min(self.revision).max(*position);
+        if has_more == HasMore::No {
+            *position = up_to.min(self.revision).max(*position);
             caught_up = *catching_up == CatchingUp::Yes;
             *catching_up = CatchingUp::No;
         }
         Ok(WatchBatch {
-            news: News::Changes(changes),
+            updates: Updates::Changes(changes),
             revision: *position,
             caught_up,
-            rest,
+            has_more,
             bytes,
         })
     }
@@ -329,7 +329,7 @@ impl StateMachine {
         target: &WatchTarget,
         initial: &mut Initial,
         bytes_max: usize,
-    ) -> Result<(WatchBatch, Done), Lost> {
+    ) -> Result<(WatchBatch, Done), WatchError> {
         // It goes on after that revision. This also bounds what is remembered of changes ahead.
         self.kept(initial.as_of)?;
         for change in self.history.after(initial.scanned) {
@@ -341,7 +341,7 @@ impl StateMachine {
             if ahead && target.has(key) && !initial.changed.contains_key(key) {
                 let change = change.change();
                 if change.keeps == Keeps::NoPrevious {
-                    return Err(Lost::Compacted {
+                    return Err(WatchError::Compacted {
                         oldest: change.revision,
                         actual: initial.as_of,
                     });
@@ -360,7 +360,7 @@ impl StateMachine {
             None => Bound::Included(first),
         };
         let present = self
-            .store
+            .entries
             .range(from)
             .take_while(|(key, _)| target.has(key.as_str()));
         let mut entries = Vec::new();
@@ -394,20 +394,20 @@ impl StateMachine {
         // What comes last has a message of its own, with the revision and no entries.
         let caught_up = matches!(done, Done::Yes) && entries.is_empty();
         let batch = WatchBatch {
-            news: News::Initial(entries),
+            updates: Updates::Initial(entries),
             revision: if caught_up { initial.as_of } else { 0 },
             caught_up,
-            rest: Rest::More,
+            has_more: HasMore::Yes,
             bytes,
         };
         Ok((batch, if caught_up { Done::Yes } else { Done::No }))
     }
 
     /// Whether every change after `revision` is kept.
-    fn kept(&self, revision: Revision) -> Result<(), Lost> {
+    fn kept(&self, revision: Revision) -> Result<(), WatchError> {
         let oldest = self.history.oldest();
         if revision < oldest {
-            return Err(Lost::Compacted {
+            return Err(WatchError::Compacted {
                 oldest,
                 actual: revision,
             });

@@ -1,6 +1,6 @@
 //! How a message is begun, and its answer sent or held back.
 
-use crate::machine::{Operation, Request, Revision, StateMachine};
+use crate::machine::{Operation, RequestId, Revision, StateMachine};
 use crate::mutants::mutant;
 
 use super::clock::Now;
@@ -14,15 +14,15 @@ impl Owner {
     pub(super) fn once<T, E>(
         &mut self,
         reply: Reply<T>,
-        request: Option<&Request>,
+        request_id: Option<&RequestId>,
         now: Now,
-        apply: impl FnOnce(&mut StateMachine, Option<&Request>) -> Result<T, E>,
+        apply: impl FnOnce(&mut StateMachine, Option<&RequestId>) -> Result<T, E>,
     ) where
         T: Send + 'static,
         CallError: From<E>,
     {
-        if let Some(begun) = self.begin_named(reply, request, now) {
-            let result = apply(&mut self.machine, request);
+        if let Some(begun) = self.begin_with_id(reply, request_id, now) {
+            let result = apply(&mut self.machine, request_id);
             self.send(begun, result);
         }
     }
@@ -62,13 +62,13 @@ impl Owner {
         begin(reply, remembered, now)
     }
 
-    pub(super) fn begin_named<T>(
+    pub(super) fn begin_with_id<T>(
         &mut self,
         reply: Reply<T>,
-        request: Option<&Request>,
+        request_id: Option<&RequestId>,
         now: Now,
     ) -> Option<Begun<T>> {
-        let remembered = self.remembers(request);
+        let remembered = self.is_replay(request_id);
         self.begin_change(reply, remembered, now)
     }
 
@@ -86,8 +86,8 @@ impl Owner {
         self.begin_change(reply, remembered, now)
     }
 
-    pub(super) fn remembers(&self, request: Option<&Request>) -> bool {
-        request.is_some_and(|request| self.machine.remembers(request))
+    pub(super) fn is_replay(&self, request_id: Option<&RequestId>) -> bool {
+        request_id.is_some_and(|request_id| self.machine.is_replay(request_id))
     }
 
     /// Sends an answer once everything is on disk that it may tell of.

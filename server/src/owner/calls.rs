@@ -6,15 +6,15 @@ use crate::config::{COPY_ENTRIES_MAX, COPY_SLICE_BYTES};
 use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopyId, CopySlice, DefineMachine, Delete,
     DeleteOutcome, EachOutcome, List, ListOutcome, Machine, Name, OpenOutcome, OpenSession,
-    Operation, Page, Read, ReadOutcome, RejectedAt, Rejection, Revision, Session, SessionLife,
-    Transition, TransitionOutcome, Write, WriteOutcome,
+    Operation, Page, Read, ReadOutcome, RejectedAt, Rejection, RequestId, Revision, Session,
+    SessionLife, Transition, TransitionOutcome, Write, WriteOutcome,
 };
 
 use super::backups::CopyBegun;
 use super::clock::Now;
 use super::commit::Settled;
 use super::error::CallError;
-use super::message::{AllFrame, EachFrame, Named, PageRequest, Usage};
+use super::message::{AllFrame, EachFrame, PageRequest, Usage};
 use super::quota::{Held, Unread};
 use super::reply::{Begun, Reply};
 use super::state::Owner;
@@ -47,17 +47,23 @@ impl Owner {
         &mut self,
         reply: Reply<WriteOutcome>,
         write: Write,
-        named: Named,
+        request_id: Option<Box<RequestId>>,
         now: Now,
     ) {
-        self.once(reply, named.as_deref(), now, |machine, request| {
-            machine.write(write, request, now.time)
+        self.once(reply, request_id.as_deref(), now, |machine, request_id| {
+            machine.write(write, request_id, now.time)
         });
     }
 
-    pub(super) fn add(&mut self, reply: Reply<AddOutcome>, add: Add, named: Named, now: Now) {
-        self.once(reply, named.as_deref(), now, |machine, request| {
-            machine.add(add, request, now.time)
+    pub(super) fn add(
+        &mut self,
+        reply: Reply<AddOutcome>,
+        add: Add,
+        request_id: Option<Box<RequestId>>,
+        now: Now,
+    ) {
+        self.once(reply, request_id.as_deref(), now, |machine, request_id| {
+            machine.add(add, request_id, now.time)
         });
     }
 
@@ -65,11 +71,11 @@ impl Owner {
         &mut self,
         reply: Reply<TransitionOutcome>,
         transition: Transition,
-        named: Named,
+        request_id: Option<Box<RequestId>>,
         now: Now,
     ) {
-        self.once(reply, named.as_deref(), now, |machine, request| {
-            machine.transition(transition, request, now.time)
+        self.once(reply, request_id.as_deref(), now, |machine, request_id| {
+            machine.transition(transition, request_id, now.time)
         });
     }
 
@@ -77,11 +83,11 @@ impl Owner {
         &mut self,
         reply: Reply<DeleteOutcome>,
         delete: Delete,
-        named: Named,
+        request_id: Option<Box<RequestId>>,
         now: Now,
     ) {
-        self.once(reply, named.as_deref(), now, |machine, request| {
-            machine.delete(delete, request, now.time)
+        self.once(reply, request_id.as_deref(), now, |machine, request_id| {
+            machine.delete(delete, request_id, now.time)
         });
     }
 
@@ -114,18 +120,23 @@ impl Owner {
         let Some(begun) = self.begin_frame(reply, operations(), remembered, now) else {
             return;
         };
-        let forgotten = frames.iter().all(|frame| frame.named.is_empty());
+        let forgotten = frames.iter().all(|frame| frame.request_ids.is_empty());
         let settled = self.settled(operations(), forgotten);
-        let answers = frames.into_iter().map(|EachFrame { operations, named }| {
-            let room = unread.room().min(self.answer_bytes_max);
-            let machine = &mut self.machine;
-            let mut answer = machine.apply_each(operations, &named, room, now.time);
-            if let Some(revision) = settled {
-                answer.show_at(revision);
-            }
-            let held = unread.clone().hold(answer.answer_bytes);
-            (answer, held)
-        });
+        let answers = frames.into_iter().map(
+            |EachFrame {
+                 operations,
+                 request_ids,
+             }| {
+                let room = unread.room().min(self.answer_bytes_max);
+                let machine = &mut self.machine;
+                let mut answer = machine.apply_each(operations, &request_ids, room, now.time);
+                if let Some(revision) = settled {
+                    answer.set_revision(revision);
+                }
+                let held = unread.clone().hold(answer.answer_bytes);
+                (answer, held)
+            },
+        );
         let answers = answers.collect();
         self.send_frame::<_, Infallible>(begun, settled, Ok(answers));
     }
@@ -137,18 +148,21 @@ impl Owner {
         unread: Unread,
         now: Now,
     ) {
-        let AllFrame { operations, named } = frame;
-        let remembered = self.remembers(named.as_deref());
+        let AllFrame {
+            operations,
+            request_id,
+        } = frame;
+        let remembered = self.is_replay(request_id.as_deref());
         let Some(begun) = self.begin_frame(reply, &operations, remembered, now) else {
             return;
         };
-        let settled = self.settled(&operations, named.is_none());
+        let settled = self.settled(&operations, request_id.is_none());
         let room = unread.room().min(self.answer_bytes_max);
         let machine = &mut self.machine;
-        let answer = machine.apply_all(operations, named.as_deref(), room, now.time);
+        let answer = machine.apply_all(operations, request_id.as_deref(), room, now.time);
         let answer = answer.map(|mut answer| {
             if let Some(revision) = settled {
-                answer.show_at(revision);
+                answer.set_revision(revision);
             }
             let held = unread.hold(answer.answer_bytes);
             (answer, held)
@@ -193,11 +207,13 @@ impl Owner {
         &mut self,
         reply: Reply<OpenOutcome>,
         open: OpenSession,
-        named: Named,
+        request_id: Option<Box<RequestId>>,
         now: Now,
     ) {
-        if let Some(begun) = self.begin_named(reply, named.as_deref(), now) {
-            let opened = self.machine.open_session(open, named.as_deref(), now.time);
+        if let Some(begun) = self.begin_with_id(reply, request_id.as_deref(), now) {
+            let opened = self
+                .machine
+                .open_session(open, request_id.as_deref(), now.time);
             let ended = opened.as_ref().ok().and_then(|opened| opened.taken_over);
             self.send_when_ended(ended, begun, opened);
         }
@@ -213,11 +229,13 @@ impl Owner {
         &mut self,
         reply: Reply<CloseOutcome>,
         life: &SessionLife,
-        named: Named,
+        request_id: Option<Box<RequestId>>,
         now: Now,
     ) {
-        if let Some(begun) = self.begin_named(reply, named.as_deref(), now) {
-            let closed = self.machine.close_session(life, named.as_deref(), now.time);
+        if let Some(begun) = self.begin_with_id(reply, request_id.as_deref(), now) {
+            let closed = self
+                .machine
+                .close_session(life, request_id.as_deref(), now.time);
             let ended = closed.as_ref().ok().map(|closed| closed.create_revision);
             self.send_when_ended(ended, begun, closed);
         }
@@ -297,7 +315,7 @@ impl Owner {
     pub(super) fn next_slice(&mut self, reply: Reply<CopySlice>, copy: CopyId, now: Now) {
         let machine = &mut self.machine;
         reply.answer(now.instant, || {
-            machine.next_of_copy(copy, COPY_ENTRIES_MAX, COPY_SLICE_BYTES)
+            machine.next_copy_slice(copy, COPY_ENTRIES_MAX, COPY_SLICE_BYTES)
         });
     }
 

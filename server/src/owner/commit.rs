@@ -132,10 +132,10 @@ impl Kept {
         if self.flight.is_none() && !self.pending.is_empty() {
             let mut effects = std::mem::take(&mut self.pending);
             if mutant("requests-not-kept") {
-                effects.retain(|effect| !matches!(effect, Effect::Answered(_)));
+                effects.retain(|effect| !matches!(effect, Effect::RequestApplied(_)));
             }
             if mutant("requests-kept-later")
-                && let Some(Effect::Answered(_)) = effects.last()
+                && let Some(Effect::RequestApplied(_)) = effects.last()
             {
                 self.pending.extend(effects.pop());
             }

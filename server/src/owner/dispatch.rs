@@ -9,17 +9,23 @@ impl Owner {
         self.begin_message();
         match message {
             Message::Read(read, reply) => self.read(reply, &read, now),
-            Message::Write(write, named, reply) => self.write(reply, write, named, now),
-            Message::Add(add, named, reply) => self.add(reply, add, named, now),
-            Message::Transition(to, named, reply) => self.transition(reply, to, named, now),
-            Message::Delete(delete, named, reply) => self.delete(reply, delete, named, now),
+            Message::Write(write, request_id, reply) => self.write(reply, write, request_id, now),
+            Message::Add(add, request_id, reply) => self.add(reply, add, request_id, now),
+            Message::Transition(to, request_id, reply) => {
+                self.transition(reply, to, request_id, now)
+            }
+            Message::Delete(delete, request_id, reply) => {
+                self.delete(reply, delete, request_id, now)
+            }
             Message::List(list, reply) => self.list(reply, &list, now),
             Message::Each(frames, unread, reply) => self.apply_each(reply, frames, &unread, now),
             Message::All(frame, unread, reply) => self.apply_all(reply, frame, unread, now),
-            Message::OpenSession(open, named, reply) => self.open_session(reply, open, named, now),
+            Message::OpenSession(open, request_id, reply) => {
+                self.open_session(reply, open, request_id, now)
+            }
             Message::RenewSession(life, reply) => self.renew_session(reply, &life, now),
-            Message::CloseSession(life, named, reply) => {
-                self.close_session(reply, &life, named, now)
+            Message::CloseSession(life, request_id, reply) => {
+                self.close_session(reply, &life, request_id, now)
             }
             Message::ListSessions(page, reply) => self.list_sessions(reply, &page, now),
             Message::DefineMachine(define, reply) => self.define_machine(reply, *define, now),

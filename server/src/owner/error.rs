@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use crate::machine::{CopyLost, DiskLow, Lost, RejectedAt, Rejection, Revision};
+use crate::machine::{CopyError, DiskLow, RejectedAt, Rejection, Revision, WatchError};
 
 /// Why it is not known whether something lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub enum CallError {
     /// The state said no to one operation of a frame, and so to all of it.
     RejectedAt(RejectedAt),
     /// The watch cannot begin there, or go on.
-    Lost(Lost),
+    Watch(WatchError),
     /// There are as many watches, or backups, as there may be.
     TooManyOpen {
         /// Of what: "watches" or "backups".
@@ -51,7 +51,7 @@ pub enum CallError {
         limit: usize,
     },
     /// The backup cannot go on.
-    CopyLost(CopyLost),
+    Copy(CopyError),
 }
 
 impl From<Box<Rejection>> for CallError {
@@ -66,15 +66,15 @@ impl From<RejectedAt> for CallError {
     }
 }
 
-impl From<Lost> for CallError {
-    fn from(lost: Lost) -> Self {
-        Self::Lost(lost)
+impl From<WatchError> for CallError {
+    fn from(error: WatchError) -> Self {
+        Self::Watch(error)
     }
 }
 
-impl From<CopyLost> for CallError {
-    fn from(lost: CopyLost) -> Self {
-        Self::CopyLost(lost)
+impl From<CopyError> for CallError {
+    fn from(error: CopyError) -> Self {
+        Self::Copy(error)
     }
 }
 

@@ -8,14 +8,14 @@ use tokio::time::Instant;
 use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopySlice, DefineMachine, Delete, DeleteOutcome,
     EachOutcome, List, ListOutcome, Machine, Name, OpenOutcome, OpenSession, Operation, Page, Read,
-    ReadOutcome, Revision, Session, SessionLife, Transition, TransitionOutcome, Write,
+    ReadOutcome, RequestId, Revision, Session, SessionLife, Transition, TransitionOutcome, Write,
     WriteOutcome,
 };
 
 use super::backups::CopyBegun;
 use super::error::CallError;
 use super::mailbox::Sender;
-use super::message::{AllFrame, EachFrame, Message, Named, PageRequest, Usage};
+use super::message::{AllFrame, EachFrame, Message, PageRequest, Usage};
 use super::quota::{Held, Unread};
 use super::reply::Pending;
 use super::watches::{NewWatch, Next, Watching};
@@ -53,53 +53,53 @@ impl OwnerHandle {
             .await
     }
 
-    /// Writes one key. What is `named` is answered again when it comes again.
+    /// Writes one key. A write whose `request_id` came before is answered as it was then.
     pub async fn write(
         &self,
         write: Write,
-        named: Named,
+        request_id: Option<Box<RequestId>>,
         deadline: Instant,
     ) -> Result<WriteOutcome, CallError> {
         self.mailbox
-            .ask(deadline, |reply| Message::Write(write, named, reply))
+            .ask(deadline, |reply| Message::Write(write, request_id, reply))
             .await
     }
 
-    /// Adds to one int. As to `named`, see [`write`](Self::write).
+    /// Adds to one int. As to `request_id`, see [`write`](Self::write).
     pub async fn add(
         &self,
         add: Add,
-        named: Named,
+        request_id: Option<Box<RequestId>>,
         deadline: Instant,
     ) -> Result<AddOutcome, CallError> {
         self.mailbox
-            .ask(deadline, |reply| Message::Add(add, named, reply))
+            .ask(deadline, |reply| Message::Add(add, request_id, reply))
             .await
     }
 
-    /// Moves one key to another state. As to `named`, see [`write`](Self::write).
+    /// Moves one key to another state. As to `request_id`, see [`write`](Self::write).
     pub async fn transition(
         &self,
         transition: Transition,
-        named: Named,
+        request_id: Option<Box<RequestId>>,
         deadline: Instant,
     ) -> Result<TransitionOutcome, CallError> {
         self.mailbox
             .ask(deadline, |reply| {
-                Message::Transition(transition, named, reply)
+                Message::Transition(transition, request_id, reply)
             })
             .await
     }
 
-    /// Deletes one key. As to `named`, see [`write`](Self::write).
+    /// Deletes one key. As to `request_id`, see [`write`](Self::write).
     pub async fn delete(
         &self,
         delete: Delete,
-        named: Named,
+        request_id: Option<Box<RequestId>>,
         deadline: Instant,
     ) -> Result<DeleteOutcome, CallError> {
         self.mailbox
-            .ask(deadline, |reply| Message::Delete(delete, named, reply))
+            .ask(deadline, |reply| Message::Delete(delete, request_id, reply))
             .await
     }
 
@@ -122,30 +122,35 @@ impl OwnerHandle {
             .send(deadline, |reply| Message::Each(frames, unread, reply))
     }
 
-    /// Does all operations, in order and at one revision, or none. As to `named`, see [`write`](Self::write); as to
+    /// Does all operations, in order and at one revision, or none. As to `request_id`, see [`write`](Self::write); as to
     /// `unread`, see [`apply_each`](Self::apply_each).
     pub fn apply_all(
         &self,
         operations: Vec<Operation>,
-        named: Named,
+        request_id: Option<Box<RequestId>>,
         unread: Unread,
         deadline: Instant,
     ) -> Result<Pending<(AllOutcome, Held)>, CallError> {
-        let frame = AllFrame { operations, named };
+        let frame = AllFrame {
+            operations,
+            request_id,
+        };
         self.mailbox
             .send(deadline, |reply| Message::All(frame, unread, reply))
     }
 
     /// Begins a session. If it takes over from one with many keys, that one's last key is gone when this is answered. As to
-    /// `named`, see [`write`](Self::write).
+    /// `request_id`, see [`write`](Self::write).
     pub async fn open_session(
         &self,
         open: OpenSession,
-        named: Named,
+        request_id: Option<Box<RequestId>>,
         deadline: Instant,
     ) -> Result<OpenOutcome, CallError> {
         self.mailbox
-            .ask(deadline, |reply| Message::OpenSession(open, named, reply))
+            .ask(deadline, |reply| {
+                Message::OpenSession(open, request_id, reply)
+            })
             .await
     }
 
@@ -160,15 +165,17 @@ impl OwnerHandle {
             .await
     }
 
-    /// Ends a session; its last key is gone when this is answered. As to `named`, see [`write`](Self::write).
+    /// Ends a session; its last key is gone when this is answered. As to `request_id`, see [`write`](Self::write).
     pub async fn close_session(
         &self,
         life: SessionLife,
-        named: Named,
+        request_id: Option<Box<RequestId>>,
         deadline: Instant,
     ) -> Result<CloseOutcome, CallError> {
         self.mailbox
-            .ask(deadline, |reply| Message::CloseSession(life, named, reply))
+            .ask(deadline, |reply| {
+                Message::CloseSession(life, request_id, reply)
+            })
             .await
     }
 

@@ -3,7 +3,7 @@
 use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopyId, CopySlice, DefineMachine, Delete,
     DeleteOutcome, EachOutcome, List, ListOutcome, Machine, Name, OpenOutcome, OpenSession,
-    Operation, Page, Read, ReadOutcome, Request, Revision, Session, SessionLife, StateMachine,
+    Operation, Page, Read, ReadOutcome, RequestId, Revision, Session, SessionLife, StateMachine,
     Transition, TransitionOutcome, Write, WriteOutcome,
 };
 
@@ -19,22 +19,19 @@ pub(super) struct Envelope {
     pub(super) byte_len: usize,
 }
 
-/// What can be recognised when it comes again. Boxed, because most messages cannot.
-pub(super) type Named = Option<Box<Request>>;
-
 /// One message: what to do and where to answer.
 #[derive(Debug)]
 pub(super) enum Message {
     /// One read.
     Read(Read, Reply<ReadOutcome>),
     /// One write.
-    Write(Write, Named, Reply<WriteOutcome>),
+    Write(Write, Option<Box<RequestId>>, Reply<WriteOutcome>),
     /// One addition.
-    Add(Add, Named, Reply<AddOutcome>),
+    Add(Add, Option<Box<RequestId>>, Reply<AddOutcome>),
     /// One move to another state.
-    Transition(Transition, Named, Reply<TransitionOutcome>),
+    Transition(Transition, Option<Box<RequestId>>, Reply<TransitionOutcome>),
     /// One deletion.
-    Delete(Delete, Named, Reply<DeleteOutcome>),
+    Delete(Delete, Option<Box<RequestId>>, Reply<DeleteOutcome>),
     /// A page of keys.
     List(List, Reply<ListOutcome>),
     /// Frames of operations that stand alone, of one stream, in their order.
@@ -42,11 +39,11 @@ pub(super) enum Message {
     /// A frame that is done as a whole or not at all.
     All(AllFrame, Unread, Reply<(AllOutcome, Held)>),
     /// A session to begin.
-    OpenSession(OpenSession, Named, Reply<OpenOutcome>),
+    OpenSession(OpenSession, Option<Box<RequestId>>, Reply<OpenOutcome>),
     /// A session to go on.
     RenewSession(SessionLife, Reply<Session>),
     /// A session to end.
-    CloseSession(SessionLife, Named, Reply<CloseOutcome>),
+    CloseSession(SessionLife, Option<Box<RequestId>>, Reply<CloseOutcome>),
     /// A page of sessions.
     ListSessions(PageRequest, Reply<Page<Session>>),
     /// A machine to create or replace.
@@ -80,27 +77,29 @@ impl Message {
 
     /// Bytes that the message holds while it waits, beyond its own fixed size.
     pub(super) fn byte_len(&self) -> usize {
-        let requests = |count: usize| count * size_of::<Request>();
-        let (bytes, named) = match self {
+        let request_ids = |count: usize| count * size_of::<RequestId>();
+        let (bytes, request_id_count) = match self {
             Self::Read(read, _) => (read.byte_len(), 0),
-            Self::Write(write, named, _) => (write.byte_len(), named.iter().len()),
-            Self::Add(add, named, _) => (add.byte_len(), named.iter().len()),
-            Self::Transition(transition, named, _) => (transition.byte_len(), named.iter().len()),
-            Self::Delete(delete, named, _) => (delete.byte_len(), named.iter().len()),
+            Self::Write(write, request_id, _) => (write.byte_len(), request_id.iter().len()),
+            Self::Add(add, request_id, _) => (add.byte_len(), request_id.iter().len()),
+            Self::Transition(transition, request_id, _) => {
+                (transition.byte_len(), request_id.iter().len())
+            }
+            Self::Delete(delete, request_id, _) => (delete.byte_len(), request_id.iter().len()),
             Self::List(list, _) => (list.prefix.len() + text_len(&list.after), 0),
             Self::Each(frames, ..) => (
                 frames.iter().map(EachFrame::byte_len).sum(),
-                frames.iter().map(|frame| frame.named.len()).sum(),
+                frames.iter().map(|frame| frame.request_ids.len()).sum(),
             ),
             Self::All(frame, ..) => (
                 operations_byte_len(&frame.operations),
-                frame.named.iter().len(),
+                frame.request_id.iter().len(),
             ),
             Self::DefineMachine(define, _) => (define.machine.byte_len(), 0),
             Self::ListSessions(page, _) | Self::ListMachines(page, _) => (text_len(&page.after), 0),
             Self::Watch(watch, _) => (watch.byte_len(), 0),
-            Self::OpenSession(_, named, _) | Self::CloseSession(_, named, _) => {
-                (0, named.iter().len())
+            Self::OpenSession(_, request_id, _) | Self::CloseSession(_, request_id, _) => {
+                (0, request_id.iter().len())
             }
             // Of names alone, which are short.
             Self::RenewSession(..)
@@ -111,7 +110,7 @@ impl Message {
             | Self::NextSlice(..)
             | Self::Usage(_) => (0, 0),
         };
-        bytes + requests(named)
+        bytes + request_ids(request_id_count)
     }
 }
 
@@ -121,7 +120,7 @@ pub struct EachFrame {
     /// What to do, in order.
     pub operations: Vec<Operation>,
     /// Those of them that can be recognised when they come again, by their places.
-    pub named: Vec<(usize, Request)>,
+    pub request_ids: Vec<(usize, RequestId)>,
 }
 
 impl EachFrame {
@@ -131,9 +130,9 @@ impl EachFrame {
 
     /// Whether all of it has been answered before.
     pub(super) fn is_remembered(&self, machine: &StateMachine) -> bool {
-        !self.named.is_empty()
-            && self.named.len() == self.operations.len()
-            && (self.named.iter()).all(|(_, request)| machine.remembers(request))
+        !self.request_ids.is_empty()
+            && self.request_ids.len() == self.operations.len()
+            && (self.request_ids.iter()).all(|(_, request_id)| machine.is_replay(request_id))
     }
 }
 
@@ -141,7 +140,7 @@ impl EachFrame {
 #[derive(Debug)]
 pub(super) struct AllFrame {
     pub(super) operations: Vec<Operation>,
-    pub(super) named: Named,
+    pub(super) request_id: Option<Box<RequestId>>,
 }
 
 /// Asks for a page of a list of names.

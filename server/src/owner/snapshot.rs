@@ -78,7 +78,7 @@ impl Snapshots {
         let Some(snapshot) = &self.under_way else {
             return;
         };
-        match machine.next_of_copy(snapshot.copy, COPY_ENTRIES_MAX, COPY_SLICE_BYTES) {
+        match machine.next_copy_slice(snapshot.copy, COPY_ENTRIES_MAX, COPY_SLICE_BYTES) {
             // That nobody takes it is told by the end of the snapshot.
             Ok(slice) => drop(snapshot.slices.try_send(slice)),
             Err(lost) => {

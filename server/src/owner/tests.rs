@@ -19,9 +19,9 @@ use super::{
 };
 use crate::config::{DUE_KEYS_MAX, Limits, MailboxLimits};
 use crate::machine::{
-    Change, ChangeCause, Key, LivingSession, News, OpenSession, Operation, Read, ReadOutcome,
-    Request, Rest, SESSION_SLICE, SessionLife, SetLifetime, StateMachine, Time, Usage, Value,
-    WatchFrom, WatchShows, WatchTarget, Write, WriteOutcome, WriteTerms,
+    Change, ChangeCause, HasMore, Key, OnExisting, OpenSession, Operation, Read, ReadOutcome,
+    RequestId, SESSION_SLICE, SessionLife, SetLifetime, StateMachine, Time, Updates, Usage, Value,
+    WatchFrom, WatchShows, WatchTarget, Write, WriteOptions, WriteOutcome,
 };
 
 const ANSWER_BYTES_MAX: usize = 1000;
@@ -84,7 +84,7 @@ fn write_value(key: &str, value: Value) -> Write {
     Write {
         key: Key::from(key),
         value: Some(value),
-        terms: None,
+        options: None,
     }
 }
 
@@ -102,8 +102,11 @@ async fn usage(handle: &OwnerHandle) -> Usage {
 
 /// One frame of operations that stand alone.
 fn alone(operations: Vec<Operation>) -> Vec<EachFrame> {
-    let named = Vec::new();
-    vec![EachFrame { operations, named }]
+    let request_ids = Vec::new();
+    vec![EachFrame {
+        operations,
+        request_ids,
+    }]
 }
 
 #[tokio::test(start_paused = true)]
@@ -383,9 +386,9 @@ fn mortal(key: &str, ttl: Duration) -> Write {
 
 fn live(key: &str, lifetime: SetLifetime) -> Write {
     Write {
-        terms: Some(Box::new(WriteTerms {
+        options: Some(Box::new(WriteOptions {
             lifetime,
-            ..WriteTerms::default()
+            ..WriteOptions::default()
         })),
         ..write(key, 1)
     }
@@ -396,7 +399,7 @@ async fn session_with(handle: &OwnerHandle, keys: impl Iterator<Item = String>) 
     let open = OpenSession {
         id: "s".into(),
         ttl: 60 * SECOND,
-        living: LivingSession::Refuse,
+        on_existing: OnExisting::Refuse,
     };
     let opened = handle.open_session(open, None, soon()).await.unwrap();
     for key in keys {
@@ -431,14 +434,14 @@ async fn changes(handle: &OwnerHandle, watching: &Watching) -> Vec<(String, Chan
         let Next::Batch(batch, _) = next else {
             panic!("{next:?}");
         };
-        let News::Changes(changes) = batch.news else {
-            panic!("{:?}", batch.news);
+        let Updates::Changes(changes) = batch.updates else {
+            panic!("{:?}", batch.updates);
         };
         if !changes.is_empty() {
             let told = |change: Change| (change.key.to_string(), change.cause);
             return changes.into_iter().map(told).collect();
         }
-        if batch.rest == Rest::Nothing {
+        if batch.has_more == HasMore::No {
             watching.changed().await;
         }
     }
@@ -500,17 +503,21 @@ async fn a_session_is_closed_when_its_last_key_is_gone() {
 #[tokio::test(start_paused = true)]
 async fn what_was_answered_is_answered_again_after_its_deadline() {
     let (handle, _owner) = start();
-    let named = || {
-        Some(Box::new(Request {
+    let request_id = || {
+        Some(Box::new(RequestId {
             id: "id".into(),
             fingerprint: crate::machine::Fingerprint(1),
         }))
     };
     let write = || vec![Operation::Write(write("a", 1))];
-    let all = |named| handle.apply_all(write(), named, unread(), soon()).unwrap();
-    let (first, _) = all(named()).answer().await.unwrap();
+    let all = |request_id| {
+        handle
+            .apply_all(write(), request_id, unread(), soon())
+            .unwrap()
+    };
+    let (first, _) = all(request_id()).answer().await.unwrap();
     // Both wait in the mailbox beyond their deadline.
-    let (again, fresh) = (all(named()), all(None));
+    let (again, fresh) = (all(request_id()), all(None));
     advance(SECOND).await;
     tokio::task::yield_now().await;
     let (again, _) = again.answer().await.unwrap();

@@ -11,7 +11,8 @@ use tokio::sync::Notify;
 
 use crate::config::WATCH_MESSAGE_BYTES;
 use crate::machine::{
-    Lost, Rest, Revision, StateMachine, Watch, WatchBatch, WatchFrom, WatchShows, WatchTarget,
+    HasMore, Revision, StateMachine, Watch, WatchBatch, WatchError, WatchFrom, WatchShows,
+    WatchTarget,
 };
 
 use super::error::CallError;
@@ -172,7 +173,7 @@ impl Watches {
         unread: Unread,
         machine: &StateMachine,
         horizon: Revision,
-    ) -> Result<Next, Lost> {
+    ) -> Result<Next, WatchError> {
         let room = unread.room().min(WATCH_MESSAGE_BYTES);
         if room == 0 {
             return Ok(Next::NoRoom);
@@ -183,10 +184,10 @@ impl Watches {
         if slept == Sleeps::Yes {
             open.watch.skip_to(self.seen);
         }
-        let batch = machine.watched(&mut open.watch, room, horizon)?;
-        open.sleeps = match batch.rest {
-            Rest::Nothing => Sleeps::Yes,
-            Rest::More => Sleeps::No,
+        let batch = machine.next_batch(&mut open.watch, room, horizon)?;
+        open.sleeps = match batch.has_more {
+            HasMore::No => Sleeps::Yes,
+            HasMore::Yes => Sleeps::No,
         };
         match (slept, open.sleeps) {
             (Sleeps::No, Sleeps::Yes) => self.sleepers.insert(open.watch.target(), id),

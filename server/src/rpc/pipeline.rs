@@ -198,22 +198,28 @@ impl Reader {
             timeout,
         } = frame;
         match apply {
-            Apply::Each(named) if named.is_empty() && timeout.is_none() => {
+            Apply::Each(request_ids) if request_ids.is_empty() && timeout.is_none() => {
                 if group.operations + operations.len() > GROUP_OPERATIONS_MAX {
                     self.send(group, now);
                 }
-                group.add(EachFrame { operations, named });
+                group.add(EachFrame {
+                    operations,
+                    request_ids,
+                });
             }
-            Apply::Each(named) => {
+            Apply::Each(request_ids) => {
                 self.send(group, now);
-                group.add(EachFrame { operations, named });
+                group.add(EachFrame {
+                    operations,
+                    request_ids,
+                });
                 self.send_by(group, self.deadline(now, timeout));
             }
-            Apply::All(named) => {
+            Apply::All(request_id) => {
                 self.send(group, now);
                 let CallContext { owner, unread, .. } = &self.context;
                 let deadline = self.deadline(now, timeout);
-                let sent = owner.apply_all(operations, named, unread.clone(), deadline);
+                let sent = owner.apply_all(operations, request_id, unread.clone(), deadline);
                 let queued = sent.map_or_else(|error| Queued::NotSent(error, 1), Queued::All);
                 self.put(queued, 1);
             }

@@ -6,9 +6,9 @@ use soloist::v1;
 
 use super::page_token;
 use crate::machine::{
-    AddOutcome, AllOutcome, Change, ChangeCause, CloseOutcome, DeleteOutcome, Entry, Key, Lifetime,
-    ListOutcome, ListShows, Machine, News, OpenOutcome, Outcome, Page, ReadOutcome, Rest, Session,
-    State, Time, TransitionOutcome, Value, WatchBatch, WriteOutcome,
+    AddOutcome, AllOutcome, Change, ChangeCause, CloseOutcome, DeleteOutcome, Entry, HasMore, Key,
+    Lifetime, ListOutcome, ListShows, Machine, OpenOutcome, Outcome, Page, ReadOutcome, Session,
+    State, Time, TransitionOutcome, Updates, Value, WatchBatch, WriteOutcome,
 };
 
 pub(crate) fn read_response(outcome: ReadOutcome) -> v1::ReadResponse {
@@ -77,7 +77,7 @@ pub(crate) fn op_result(outcome: Outcome) -> v1::OpResult {
 
 pub(crate) fn list_response(outcome: ListOutcome) -> v1::ListResponse {
     let last = outcome.entries.last().map(|(key, _)| key.as_str());
-    let next_page_token = next_page_token(outcome.rest, last);
+    let next_page_token = next_page_token(outcome.has_more, last);
     let listed = |(key, entry): (Key, Entry)| {
         let mut listed = keyed(&key, entry);
         if outcome.shows == ListShows::Keys {
@@ -121,7 +121,7 @@ pub(crate) fn close_session_response(outcome: &CloseOutcome) -> v1::CloseSession
 pub(crate) fn list_sessions_response(page: Page<Session>) -> v1::ListSessionsResponse {
     let last = page.items.last().map(|session| session.id.as_str());
     v1::ListSessionsResponse {
-        next_page_token: next_page_token(page.rest, last),
+        next_page_token: next_page_token(page.has_more, last),
         sessions: page.items.into_iter().map(session).collect(),
     }
 }
@@ -154,15 +154,15 @@ pub(crate) fn machine(machine: Machine) -> v1::Machine {
 pub(crate) fn list_machines_response(page: Page<Machine>) -> v1::ListMachinesResponse {
     let last = page.items.last().map(|machine| machine.name.as_str());
     v1::ListMachinesResponse {
-        next_page_token: next_page_token(page.rest, last),
+        next_page_token: next_page_token(page.has_more, last),
         machines: page.items.into_iter().map(machine).collect(),
     }
 }
 
 pub(crate) fn watch_response(batch: WatchBatch) -> v1::WatchResponse {
-    let events = match batch.news {
-        News::Initial(entries) => entries.into_iter().map(initial_event).collect(),
-        News::Changes(changes) => changes.into_iter().map(event).collect(),
+    let events = match batch.updates {
+        Updates::Initial(entries) => entries.into_iter().map(initial_event).collect(),
+        Updates::Changes(changes) => changes.into_iter().map(event).collect(),
     };
     v1::WatchResponse {
         events,
@@ -209,9 +209,9 @@ fn event(change: Change) -> v1::Event {
     }
 }
 
-fn next_page_token(rest: Rest, last: Option<&str>) -> String {
-    match (rest, last) {
-        (Rest::More, Some(last)) => page_token::encode(last),
+fn next_page_token(has_more: HasMore, last: Option<&str>) -> String {
+    match (has_more, last) {
+        (HasMore::Yes, Some(last)) => page_token::encode(last),
         _ => String::new(),
     }
 }
@@ -232,16 +232,16 @@ pub(crate) fn entry(entry: Entry) -> v1::Entry {
         Some(Lifetime::Ttl { ends, .. }) => expire_time = Some(timestamp(*ends)),
         Some(Lifetime::Session { id, .. }) => session = id.to_string(),
     }
-    let place = entry.place();
+    let state = entry.key_state();
     v1::Entry {
         key: String::new(),
         revision: entry.revision,
         create_revision: entry.create_revision,
         expire_time,
         session,
-        machine: place.map_or_else(String::new, |place| place.machine.to_string()),
-        state: place.map_or_else(String::new, |place| place.state.to_string()),
-        state_expire_time: place.and_then(|place| place.timeout_at).map(timestamp),
+        machine: state.map_or_else(String::new, |state| state.machine.to_string()),
+        state: state.map_or_else(String::new, |state| state.state.to_string()),
+        state_expire_time: state.and_then(|state| state.timeout_at).map(timestamp),
         value: Some(value(entry.value)),
     }
 }

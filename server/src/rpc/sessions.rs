@@ -24,11 +24,11 @@ impl Sessions for SessionsService {
     ) -> Result<Response<v1::Session>, Status> {
         let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
         let new_id = || random_name().into();
-        let (open, named) = arguments::open(request.into_inner(), new_id)?;
+        let (open, request_id) = arguments::open(request.into_inner(), new_id)?;
         let outcome = self
             .context
             .owner
-            .open_session(open, named, deadline)
+            .open_session(open, request_id, deadline)
             .await?;
         Ok(Response::new(responses::opened_session(outcome)))
     }
@@ -48,11 +48,11 @@ impl Sessions for SessionsService {
         request: Request<v1::CloseSessionRequest>,
     ) -> Result<Response<v1::CloseSessionResponse>, Status> {
         let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
-        let (life, named) = arguments::close(request.into_inner())?;
+        let (life, request_id) = arguments::close(request.into_inner())?;
         let outcome = self
             .context
             .owner
-            .close_session(life, named, deadline)
+            .close_session(life, request_id, deadline)
             .await?;
         Ok(Response::new(responses::close_session_response(&outcome)))
     }

@@ -27,8 +27,8 @@ pub(super) async fn write(
     request: v1::WriteRequest,
     deadline: Instant,
 ) -> Result<v1::WriteResponse, Refusal> {
-    let (write, named) = arguments::write(request, &context.limits)?;
-    let outcome = context.owner.write(write, named, deadline).await?;
+    let (write, request_id) = arguments::write(request, &context.limits)?;
+    let outcome = context.owner.write(write, request_id, deadline).await?;
     Ok(responses::write_response(outcome))
 }
 
@@ -37,8 +37,8 @@ pub(super) async fn add(
     request: v1::AddRequest,
     deadline: Instant,
 ) -> Result<v1::AddResponse, Refusal> {
-    let (add, named) = arguments::add(request, &context.limits)?;
-    let outcome = context.owner.add(add, named, deadline).await?;
+    let (add, request_id) = arguments::add(request, &context.limits)?;
+    let outcome = context.owner.add(add, request_id, deadline).await?;
     Ok(responses::add_response(outcome))
 }
 
@@ -47,10 +47,10 @@ pub(super) async fn transition(
     request: v1::TransitionRequest,
     deadline: Instant,
 ) -> Result<v1::TransitionResponse, Refusal> {
-    let (transition, named) = arguments::transition(request, &context.limits)?;
+    let (transition, request_id) = arguments::transition(request, &context.limits)?;
     let outcome = context
         .owner
-        .transition(transition, named, deadline)
+        .transition(transition, request_id, deadline)
         .await?;
     Ok(responses::transition_response(outcome))
 }
@@ -60,8 +60,8 @@ pub(super) async fn delete(
     request: v1::DeleteRequest,
     deadline: Instant,
 ) -> Result<v1::DeleteResponse, Refusal> {
-    let (delete, named) = arguments::delete(request, &context.limits)?;
-    let outcome = context.owner.delete(delete, named, deadline).await?;
+    let (delete, request_id) = arguments::delete(request, &context.limits)?;
+    let outcome = context.owner.delete(delete, request_id, deadline).await?;
     Ok(responses::delete_response(outcome))
 }
 
@@ -70,12 +70,12 @@ pub(super) async fn batch(
     request: &[u8],
     deadline: Instant,
 ) -> Result<v1::BatchResponse, Status> {
-    let (operations, named) =
+    let (operations, request_id) =
         frame::decode_batch(request, &context.limits).map_err(|error| not_a_message(&error))??;
     let unread = context.unread.clone();
     let pending = context
         .owner
-        .apply_all(operations, named, unread, deadline)?;
+        .apply_all(operations, request_id, unread, deadline)?;
     let (outcome, _held) = pending.answer().await?;
     Ok(responses::batch_response(outcome))
 }

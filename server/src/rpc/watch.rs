@@ -19,7 +19,7 @@ use super::responses;
 use super::status::Refusal;
 use super::stream_end::stream_end;
 use crate::config::RETRY_DELAY;
-use crate::machine::{News, Rest, WatchBatch};
+use crate::machine::{HasMore, Updates, WatchBatch};
 use crate::owner::{CallError, Held, NewWatch, Next, OwnerHandle, Unread, Watching};
 
 /// A message, and what it holds until it was taken.
@@ -107,8 +107,8 @@ impl Watcher {
             };
             let (batch, held) = self.next().await?;
             let progress_due = self.progress.map(|interval| quiet_since + interval);
-            let rest = batch.rest;
-            if !batch.news.is_empty()
+            let has_more = batch.has_more;
+            if !batch.updates.is_empty()
                 || batch.caught_up
                 || progress_due.is_some_and(|due| due <= Instant::now())
             {
@@ -117,7 +117,7 @@ impl Watcher {
             } else {
                 drop((slot, batch, held));
             }
-            if rest == Rest::Nothing {
+            if has_more == HasMore::No {
                 let progress_due = self.progress.map(|interval| quiet_since + interval);
                 tokio::select! {
                     () = self.watching.changed() => {}
@@ -154,10 +154,10 @@ async fn at(time: Option<Instant>) {
 /// The message that tells from where a watch sees everything.
 fn from_here(revision: i64) -> WatchBatch {
     WatchBatch {
-        news: News::Changes(Vec::new()),
+        updates: Updates::Changes(Vec::new()),
         revision,
         caught_up: false,
-        rest: Rest::More,
+        has_more: HasMore::Yes,
         bytes: 0,
     }
 }

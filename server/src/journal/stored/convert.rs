@@ -57,7 +57,7 @@ impl From<&machine::Entry> for Entry {
             create_revision: entry.create_revision,
             ttl,
             session,
-            place: entry.place().map(|place| Place {
+            place: entry.key_state().map(|place| Place {
                 machine: place.machine.to_string(),
                 state: place.state.to_string(),
                 since: nanos(place.since),
@@ -84,7 +84,7 @@ impl TryFrom<Entry> for machine::Entry {
             }),
             (Some(_), Some(_)) => return Err(Damaged("it ends in two ways".into())),
         };
-        let place = entry.place.map(|place| machine::Place {
+        let key_state = entry.place.map(|place| machine::KeyState {
             machine: place.machine.into(),
             state: place.state.into(),
             since: time(place.since),
@@ -98,8 +98,12 @@ impl TryFrom<Entry> for machine::Entry {
             },
             revision: entry.revision,
             create_revision: entry.create_revision,
-            attached: (lifetime.is_some() || place.is_some())
-                .then(|| Arc::new(Attached { lifetime, place })),
+            attached: (lifetime.is_some() || key_state.is_some()).then(|| {
+                Arc::new(Attached {
+                    lifetime,
+                    key_state,
+                })
+            }),
         })
     }
 }
@@ -137,7 +141,7 @@ impl From<&machine::Effect> for Effect {
                 machine::Effect::MachineDeleted { name, revision } => {
                     EffectKind::MachineDeleted(named(name, revision))
                 }
-                machine::Effect::Answered(answered) => EffectKind::Answered(answered.into()),
+                machine::Effect::RequestApplied(answered) => EffectKind::Answered(answered.into()),
             }),
         }
     }
@@ -159,7 +163,7 @@ impl TryFrom<Effect> for machine::Effect {
                 name: named.name.into(),
                 revision: named.revision,
             },
-            EffectKind::Answered(answered) => Self::Answered(answered.try_into()?),
+            EffectKind::Answered(answered) => Self::RequestApplied(answered.try_into()?),
         })
     }
 }
@@ -268,21 +272,21 @@ impl From<Machine> for machine::Machine {
     }
 }
 
-impl From<&machine::Answered> for Answered {
-    fn from(answered: &machine::Answered) -> Self {
-        let machine::Answered {
+impl From<&machine::AppliedRequest> for Answered {
+    fn from(applied: &machine::AppliedRequest) -> Self {
+        let machine::AppliedRequest {
             at,
-            request,
-            answer,
-        } = answered;
-        let answer = match answer {
-            machine::Answer::One(outcome) => AnswerKind::One(outcome.into()),
-            machine::Answer::All(all) => AnswerKind::All(All {
+            request_id,
+            outcome,
+        } = applied;
+        let answer = match outcome {
+            machine::SavedOutcome::One(outcome) => AnswerKind::One(outcome.into()),
+            machine::SavedOutcome::All(all) => AnswerKind::All(All {
                 outcomes: all.outcomes.iter().map(Outcome::from).collect(),
                 revision: all.revision,
                 answer_bytes: all.answer_bytes as u64,
             }),
-            machine::Answer::Opened(opened) => AnswerKind::Opened(Opened {
+            machine::SavedOutcome::Opened(opened) => AnswerKind::Opened(Opened {
                 session: Some(OpenedSession {
                     id: opened.session.id.to_string(),
                     ttl: span(opened.session.ttl),
@@ -291,7 +295,7 @@ impl From<&machine::Answered> for Answered {
                 ends: nanos(opened.session.ends),
                 taken_over: opened.taken_over,
             }),
-            machine::Answer::Closed(closed) => AnswerKind::Closed(Closed {
+            machine::SavedOutcome::Closed(closed) => AnswerKind::Closed(Closed {
                 key_count: closed.key_count as u64,
                 revision: closed.revision,
                 create_revision: closed.create_revision,
@@ -299,24 +303,24 @@ impl From<&machine::Answered> for Answered {
         };
         Self {
             at: nanos(*at),
-            request_id: request.id.to_string(),
-            fingerprint: Bytes::copy_from_slice(&request.fingerprint.0.to_le_bytes()),
+            request_id: request_id.id.to_string(),
+            fingerprint: Bytes::copy_from_slice(&request_id.fingerprint.0.to_le_bytes()),
             answer: Some(answer),
         }
     }
 }
 
-impl TryFrom<Answered> for machine::Answered {
+impl TryFrom<Answered> for machine::AppliedRequest {
     type Error = Damaged;
 
     fn try_from(answered: Answered) -> Result<Self, Damaged> {
         let fingerprint = answered.fingerprint.as_ref().try_into();
         let fingerprint = fingerprint.map_err(|_| lacks("fingerprint"))?;
-        let answer = match answered.answer.ok_or_else(|| lacks("answer"))? {
-            AnswerKind::One(outcome) => machine::Answer::One(outcome.try_into()?),
+        let outcome = match answered.answer.ok_or_else(|| lacks("answer"))? {
+            AnswerKind::One(outcome) => machine::SavedOutcome::One(outcome.try_into()?),
             AnswerKind::All(all) => {
                 let outcomes = all.outcomes.into_iter().map(TryInto::try_into);
-                machine::Answer::All(AllOutcome {
+                machine::SavedOutcome::All(AllOutcome {
                     outcomes: outcomes.collect::<Result<_, _>>()?,
                     revision: all.revision,
                     answer_bytes: all.answer_bytes as usize,
@@ -325,7 +329,7 @@ impl TryFrom<Answered> for machine::Answered {
             }
             AnswerKind::Opened(opened) => {
                 let session = opened.session.ok_or_else(|| lacks("session"))?;
-                machine::Answer::Opened(OpenOutcome {
+                machine::SavedOutcome::Opened(OpenOutcome {
                     session: machine::Session {
                         id: session.id.into(),
                         ttl: Duration::from_nanos(session.ttl),
@@ -337,7 +341,7 @@ impl TryFrom<Answered> for machine::Answered {
                     replayed: false,
                 })
             }
-            AnswerKind::Closed(closed) => machine::Answer::Closed(CloseOutcome {
+            AnswerKind::Closed(closed) => machine::SavedOutcome::Closed(CloseOutcome {
                 key_count: closed.key_count as usize,
                 revision: closed.revision,
                 create_revision: closed.create_revision,
@@ -346,11 +350,11 @@ impl TryFrom<Answered> for machine::Answered {
         };
         Ok(Self {
             at: time(answered.at),
-            request: machine::Request {
+            request_id: machine::RequestId {
                 id: answered.request_id.into(),
                 fingerprint: machine::Fingerprint(u128::from_le_bytes(fingerprint)),
             },
-            answer,
+            outcome,
         })
     }
 }

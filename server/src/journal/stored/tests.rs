@@ -9,10 +9,10 @@ use prost::Message;
 
 use super::*;
 use crate::machine::{
-    AddOutcome, AllOutcome, Answer, Answered, Attached, Change, ChangeCause, CloseOutcome,
-    DeleteOutcome, Effect, Entry, Fingerprint, Keeps, Lifetime, Machine, Name, OpenOutcome,
-    OpenedSession, Outcome, Place, ReadOutcome, Request, Session, State, Time, Timeout,
-    TransitionOutcome, Value, WriteOutcome,
+    AddOutcome, AllOutcome, AppliedRequest, Attached, Change, ChangeCause, CloseOutcome,
+    DeleteOutcome, Effect, Entry, Fingerprint, Keeps, KeyState, Lifetime, Machine, Name,
+    OpenOutcome, OpenedSession, Outcome, ReadOutcome, RequestId, SavedOutcome, Session, State,
+    Time, Timeout, TransitionOutcome, Value, WriteOutcome,
 };
 
 const RECORD: &[u8] = include_bytes!("format_1/record.bin");
@@ -25,13 +25,17 @@ fn at(seconds: u64) -> Time {
     Time::since_epoch(Duration::new(1_700_000_000 + seconds, 7))
 }
 
-fn entry(value: Value, lifetime: Option<Lifetime>, place: Option<Place>) -> Entry {
+fn entry(value: Value, lifetime: Option<Lifetime>, key_state: Option<KeyState>) -> Entry {
     Entry {
         value,
         revision: 300,
         create_revision: 2,
-        attached: (lifetime.is_some() || place.is_some())
-            .then(|| Arc::new(Attached { lifetime, place })),
+        attached: (lifetime.is_some() || key_state.is_some()).then(|| {
+            Arc::new(Attached {
+                lifetime,
+                key_state,
+            })
+        }),
     }
 }
 
@@ -45,7 +49,7 @@ fn entries() -> [Entry; 4] {
         id: "holder".into(),
         create_revision: 5,
     };
-    let place = |timeout_at| Place {
+    let key_state = |timeout_at| KeyState {
         machine: "job".into(),
         state: "busy".into(),
         since: at(3),
@@ -57,9 +61,9 @@ fn entries() -> [Entry; 4] {
         entry(
             Value::Bytes([0, 255, 1][..].into()),
             Some(session),
-            Some(place(None)),
+            Some(key_state(None)),
         ),
-        entry(Value::Int(0), None, Some(place(Some(at(9))))),
+        entry(Value::Int(0), None, Some(key_state(Some(at(9))))),
     ]
 }
 
@@ -102,8 +106,8 @@ fn session() -> OpenedSession {
     }
 }
 
-/// An answer of each kind.
-fn answered() -> Vec<Answered> {
+/// A request of each kind, with its saved outcome.
+fn applied_requests() -> Vec<AppliedRequest> {
     let [int, text, ..] = entries();
     let replayed = false;
     let outcomes = vec![
@@ -137,7 +141,7 @@ fn answered() -> Vec<Answered> {
         }),
     ];
     let opened = |taken_over| {
-        Answer::Opened(OpenOutcome {
+        SavedOutcome::Opened(OpenOutcome {
             session: Session {
                 id: "holder".into(),
                 ttl: 60 * SECOND,
@@ -149,9 +153,9 @@ fn answered() -> Vec<Answered> {
             replayed,
         })
     };
-    let one = outcomes.iter().skip(1).cloned().map(Answer::One);
-    let answers = one.chain([
-        Answer::All(AllOutcome {
+    let one = outcomes.iter().skip(1).cloned().map(SavedOutcome::One);
+    let saved = one.chain([
+        SavedOutcome::All(AllOutcome {
             outcomes: outcomes.clone(),
             revision: 305,
             answer_bytes: 12,
@@ -159,30 +163,30 @@ fn answered() -> Vec<Answered> {
         }),
         opened(None),
         opened(Some(1)),
-        Answer::Closed(CloseOutcome {
+        SavedOutcome::Closed(CloseOutcome {
             key_count: 3,
             revision: 310,
             create_revision: 5,
             replayed,
         }),
     ]);
-    let answered = |(number, answer)| Answered {
+    let applied = |(number, outcome)| AppliedRequest {
         at: at(number),
-        request: Request {
+        request_id: RequestId {
             id: format!("request-{number}").into(),
             fingerprint: Fingerprint(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
         },
-        answer,
+        outcome,
     };
-    (1..).zip(answers).map(answered).collect()
+    (1..).zip(saved).map(applied).collect()
 }
 
 /// An effect of each kind.
 fn effects() -> Vec<Effect> {
-    let [int, text, bytes, in_place] = entries();
+    let [int, text, bytes, in_state] = entries();
     let changes = [
         (ChangeCause::Written, Some(int)),
-        (ChangeCause::Transitioned, Some(in_place)),
+        (ChangeCause::Transitioned, Some(in_state)),
         (ChangeCause::Deleted, None),
         (ChangeCause::Expired, None),
         (ChangeCause::SessionEnded, None),
@@ -212,7 +216,7 @@ fn effects() -> Vec<Effect> {
             revision: 312,
         },
     ];
-    let answered = answered().into_iter().map(Effect::Answered);
+    let answered = applied_requests().into_iter().map(Effect::RequestApplied);
     changes.chain(others).chain(answered).collect()
 }
 
@@ -267,7 +271,7 @@ fn page() -> Page {
             .zip(&entries)
             .map(|(key, entry)| KeyedEntry::of(&(*key).into(), entry))
             .collect(),
-        answered: answered().iter().map(Into::into).collect(),
+        answered: applied_requests().iter().map(Into::into).collect(),
         end: Some(End {
             key_count: 4,
             digest: Bytes::from_static(&[9; 32]),
@@ -305,7 +309,7 @@ fn a_page_of_format_1_is_read_and_written() {
     let read = page.entries.into_iter().map(KeyedEntry::into_domain);
     let read: Vec<Entry> = read.map(|read| read.unwrap().1).collect();
     assert_eq!(read, entries());
-    let read = page.answered.into_iter().map(Answered::try_from);
-    let read: Vec<Answered> = read.map(Result::unwrap).collect();
-    assert_eq!(read, answered());
+    let read = page.answered.into_iter().map(AppliedRequest::try_from);
+    let read: Vec<AppliedRequest> = read.map(Result::unwrap).collect();
+    assert_eq!(read, applied_requests());
 }

@@ -1,11 +1,11 @@
 //! Changes one after another, of which each is found without looking at all.
 
-use super::record::{self, Record};
+use super::packed_change::{self, PackedChange};
 use crate::machine::change::{Change, ChangeRef};
 use crate::machine::value::Revision;
 
 /// What a change that is not plain costs beside its key and values.
-const RICH_BYTES: usize = size_of::<Change>();
+const WHOLE_BYTES: usize = size_of::<Change>();
 
 /// After so many changes of a chunk there is a mark: no more are looked at in vain to find where to go on.
 pub(super) const MARK_EVERY: usize = 32;
@@ -16,9 +16,9 @@ pub(super) struct Chunk {
     pub(super) last: Revision,
     pub(super) count: usize,
     /// The plain changes, and in between where the others come in.
-    records: Vec<u8>,
-    rich: Vec<Change>,
-    rich_bytes: usize,
+    packed: Vec<u8>,
+    whole: Vec<Change>,
+    whole_bytes: usize,
     marks: Vec<Mark>,
 }
 
@@ -27,39 +27,39 @@ pub(super) struct Chunk {
 struct Mark {
     /// Of the change behind it.
     revision: Revision,
-    records: usize,
-    rich: usize,
+    packed: usize,
+    whole: usize,
 }
 
 impl Chunk {
     /// An empty one. `records` is empty, and has room.
-    pub(super) fn new(records: Vec<u8>) -> Self {
+    pub(super) fn new(packed: Vec<u8>) -> Self {
         Self {
             last: 0,
             count: 0,
-            records,
-            rich: Vec::new(),
-            rich_bytes: 0,
+            packed,
+            whole: Vec::new(),
+            whole_bytes: 0,
             marks: Vec::new(),
         }
     }
 
     /// Appends a plain change. Returns how many bytes it takes.
     #[inline]
-    pub(super) fn push_plain(&mut self, change: ChangeRef<'_>) -> usize {
+    pub(super) fn push_packed(&mut self, change: ChangeRef<'_>) -> usize {
         self.go_on_to(change.revision);
-        let before = self.records.len();
-        record::put(&mut self.records, change);
-        self.records.len() - before
+        let before = self.packed.len();
+        packed_change::put(&mut self.packed, change);
+        self.packed.len() - before
     }
 
     /// Appends any other change. Returns how many bytes it takes.
-    pub(super) fn push_rich(&mut self, change: Change) -> usize {
+    pub(super) fn push_whole(&mut self, change: Change) -> usize {
         self.go_on_to(change.revision);
-        let bytes = change.byte_len() + RICH_BYTES;
-        self.records.push(record::RICH);
-        self.rich_bytes += bytes;
-        self.rich.push(change);
+        let bytes = change.byte_len() + WHOLE_BYTES;
+        self.packed.push(packed_change::WHOLE_MARK);
+        self.whole_bytes += bytes;
+        self.whole.push(change);
         bytes + 1
     }
 
@@ -70,8 +70,8 @@ impl Chunk {
         if self.count.is_multiple_of(MARK_EVERY) {
             self.marks.push(Mark {
                 revision,
-                records: self.records.len(),
-                rich: self.rich.len(),
+                packed: self.packed.len(),
+                whole: self.whole.len(),
             });
         }
         self.count += 1;
@@ -79,7 +79,7 @@ impl Chunk {
 
     /// Lets go of the changes, and gives back the room of the plain ones.
     pub(super) fn into_spare(self) -> Vec<u8> {
-        let mut spare = self.records;
+        let mut spare = self.packed;
         spare.clear();
         spare
     }
@@ -87,68 +87,68 @@ impl Chunk {
     /// The changes after `revision`, and before them some that are not.
     pub(super) fn beginning_before(&self, revision: Revision) -> Changes<'_> {
         let behind = self.marks.partition_point(|mark| mark.revision <= revision);
-        let (records, rich) = match behind.checked_sub(1) {
-            Some(at) => (self.marks[at].records, self.marks[at].rich),
+        let (packed, whole) = match behind.checked_sub(1) {
+            Some(at) => (self.marks[at].packed, self.marks[at].whole),
             None => (0, 0),
         };
         Changes {
-            records: &self.records[records..],
-            rich: self.rich[rich..].iter(),
+            packed: &self.packed[packed..],
+            whole: self.whole[whole..].iter(),
         }
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.records.len() + self.rich_bytes
+        self.packed.len() + self.whole_bytes
     }
 }
 
 /// The changes of a chunk.
 pub(super) struct Changes<'a> {
-    records: &'a [u8],
-    rich: std::slice::Iter<'a, Change>,
+    packed: &'a [u8],
+    whole: std::slice::Iter<'a, Change>,
 }
 
 impl<'a> Iterator for Changes<'a> {
-    type Item = Kept<'a>;
+    type Item = StoredChange<'a>;
 
-    fn next(&mut self) -> Option<Kept<'a>> {
-        match self.records {
+    fn next(&mut self) -> Option<StoredChange<'a>> {
+        match self.packed {
             [] => None,
-            [record::RICH, rest @ ..] => {
-                self.records = rest;
-                self.rich.next().map(Kept::Rich)
+            [packed_change::WHOLE_MARK, rest @ ..] => {
+                self.packed = rest;
+                self.whole.next().map(StoredChange::Whole)
             }
-            _ => Some(Kept::Plain(Record::take(&mut self.records))),
+            _ => Some(StoredChange::Packed(PackedChange::take(&mut self.packed))),
         }
     }
 }
 
 /// A change, as it is kept.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::machine) enum Kept<'a> {
-    Plain(Record<'a>),
-    Rich(&'a Change),
+pub(in crate::machine) enum StoredChange<'a> {
+    Packed(PackedChange<'a>),
+    Whole(&'a Change),
 }
 
-impl<'a> Kept<'a> {
+impl<'a> StoredChange<'a> {
     pub(in crate::machine) fn key(&self) -> &'a str {
         match self {
-            Self::Plain(record) => record.key,
-            Self::Rich(change) => change.key.as_str(),
+            Self::Packed(record) => record.key,
+            Self::Whole(change) => change.key.as_str(),
         }
     }
 
     pub(in crate::machine) fn revision(&self) -> Revision {
         match self {
-            Self::Plain(record) => record.revision,
-            Self::Rich(change) => change.revision,
+            Self::Packed(record) => record.revision,
+            Self::Whole(change) => change.revision,
         }
     }
 
     pub(in crate::machine) fn change(&self) -> Change {
         match self {
-            Self::Plain(record) => record.change(),
-            Self::Rich(change) => (*change).clone(),
+            Self::Packed(record) => record.change(),
+            Self::Whole(change) => (*change).clone(),
         }
     }
 }

@@ -4,14 +4,14 @@
 //! at the end of a chunk; the others are kept as they are, beside them. What is too old goes chunk by chunk.
 
 mod chunk;
-mod record;
+mod packed_change;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 
 use chunk::Chunk;
-pub(super) use chunk::Kept;
+pub(super) use chunk::StoredChange;
 
 use super::change::{Change, ChangeRef, Keeps};
 use super::effect::Effect;
@@ -24,7 +24,7 @@ const CHUNKS: usize = 16;
 
 /// The latest changes, in the order of their revisions.
 #[derive(Debug)]
-pub(super) struct History {
+pub(super) struct ChangeHistory {
     chunks: VecDeque<Chunk>,
     count: usize,
     bytes: usize,
@@ -42,7 +42,7 @@ pub(super) struct History {
     followers: Option<Box<Followers>>,
 }
 
-impl History {
+impl ChangeHistory {
     pub(super) fn new(changes_max: usize, bytes_max: usize) -> Self {
         Self {
             chunks: VecDeque::new(),
@@ -81,7 +81,7 @@ impl History {
     }
 
     /// Notes what happened, for who keeps a log.
-    pub(super) fn happened(&mut self, effect: impl FnOnce() -> Effect) {
+    pub(super) fn push_effect(&mut self, effect: impl FnOnce() -> Effect) {
         if let Some(followers) = &mut self.followers
             && let Some(effects) = &mut followers.effects
         {
@@ -110,7 +110,7 @@ impl History {
     }
 
     /// The changes after `revision`, which must not be before the oldest.
-    pub(super) fn after(&self, revision: Revision) -> impl Iterator<Item = Kept<'_>> {
+    pub(super) fn after(&self, revision: Revision) -> impl Iterator<Item = StoredChange<'_>> {
         let from = self.chunks.partition_point(|chunk| chunk.last <= revision);
         self.chunks
             .range(from..)
@@ -128,10 +128,10 @@ impl History {
         if let Some(followers) = &mut self.followers {
             followers.changed(change);
         }
-        if record::is_plain(&change) {
-            self.keep_plain(change);
+        if packed_change::is_packable(&change) {
+            self.keep_packed(change);
         } else {
-            self.keep_rich(change.to_change());
+            self.keep_whole(change.to_change());
         }
     }
 
@@ -179,21 +179,21 @@ impl History {
     /// Keeps a change.
     pub(super) fn keep(&mut self, change: Change) {
         let plain = ChangeRef::from(&change);
-        if change.keeps == Keeps::Previous && record::is_plain(&plain) {
-            self.keep_plain(plain);
+        if change.keeps == Keeps::Previous && packed_change::is_packable(&plain) {
+            self.keep_packed(plain);
         } else {
-            self.keep_rich(change);
+            self.keep_whole(change);
         }
     }
 
     #[inline]
-    fn keep_plain(&mut self, change: ChangeRef<'_>) {
-        let bytes = self.chunk(change.revision).push_plain(change);
+    fn keep_packed(&mut self, change: ChangeRef<'_>) {
+        let bytes = self.chunk(change.revision).push_packed(change);
         self.kept(bytes);
     }
 
-    fn keep_rich(&mut self, change: Change) {
-        let bytes = self.chunk(change.revision).push_rich(change);
+    fn keep_whole(&mut self, change: Change) {
+        let bytes = self.chunk(change.revision).push_whole(change);
         self.kept(bytes);
     }
 

@@ -26,11 +26,11 @@ fn change(key: &str, revision: Revision) -> Change {
     }
 }
 
-fn record(history: &mut History, change: &Change) {
+fn record(history: &mut ChangeHistory, change: &Change) {
     history.record(change.into());
 }
 
-fn batch(history: &mut History, changes: &[Change]) {
+fn batch(history: &mut ChangeHistory, changes: &[Change]) {
     history.begin_batch();
     for change in changes {
         record(history, change);
@@ -38,7 +38,7 @@ fn batch(history: &mut History, changes: &[Change]) {
     history.end_batch();
 }
 
-fn keys(history: &History, after: Revision) -> String {
+fn keys(history: &ChangeHistory, after: Revision) -> String {
     let keys = history.after(after);
     keys.map(|change| change.key().to_owned()).collect()
 }
@@ -85,7 +85,7 @@ fn changes_come_back_as_they_were() {
             }
         }
     }
-    let mut history = History::new(usize::MAX, usize::MAX);
+    let mut history = ChangeHistory::new(usize::MAX, usize::MAX);
     for change in &changes {
         record(&mut history, change);
     }
@@ -98,7 +98,7 @@ fn changes_come_back_as_they_were() {
 
 #[test]
 fn it_goes_on_after_any_revision() {
-    let mut history = History::new(1 << 12, 1 << 20);
+    let mut history = ChangeHistory::new(1 << 12, 1 << 20);
     let mut expected = Vec::new();
     for revision in 1..400 {
         // Alone and plain, or some of one revision: now and then more than lie between two marks.
@@ -123,7 +123,7 @@ fn it_goes_on_after_any_revision() {
         let from = expected.partition_point(|revision| *revision <= after);
         assert_eq!(kept, expected[from..], "after {after}");
         for chunk in &history.chunks {
-            let before = |kept: &Kept<'_>| kept.revision() <= after;
+            let before = |kept: &StoredChange<'_>| kept.revision() <= after;
             let in_vain = chunk.beginning_before(after).take_while(before);
             // More only where they are of one revision.
             let in_vain = in_vain.filter(|kept| kept.revision() < after).count();
@@ -134,7 +134,7 @@ fn it_goes_on_after_any_revision() {
 
 #[test]
 fn a_revision_goes_whole() {
-    let mut history = History::new(3, usize::MAX);
+    let mut history = ChangeHistory::new(3, usize::MAX);
     for (revision, changed) in [(1, "a"), (2, "bc"), (5, "d"), (6, "e")] {
         let changes: Vec<_> = changed
             .chars()
@@ -151,7 +151,7 @@ fn a_revision_goes_whole() {
 #[test]
 fn what_is_kept_is_bounded() {
     for (changes_max, bytes_max) in [(160, usize::MAX), (usize::MAX, 4_000), (1, 4_000)] {
-        let mut history = History::new(changes_max, bytes_max);
+        let mut history = ChangeHistory::new(changes_max, bytes_max);
         for revision in 1..=5_000 {
             let mut change = change("key", revision);
             if revision % 7 == 0 {
@@ -178,7 +178,7 @@ fn what_is_kept_is_bounded() {
 
 #[test]
 fn a_large_batch_leaves_out_what_was_before() {
-    let mut history = History::new(usize::MAX, 1_000);
+    let mut history = ChangeHistory::new(usize::MAX, 1_000);
     let large = |key: &str, revision| Change {
         previous: Some(entry(Value::Text("x".repeat(600).into()), 1)),
         ..change(key, revision)
@@ -195,7 +195,7 @@ fn a_large_batch_leaves_out_what_was_before() {
 
 #[test]
 fn changes_of_one_key_are_joined() {
-    let mut history = History::new(9, usize::MAX);
+    let mut history = ChangeHistory::new(9, usize::MAX);
     let deleted = Change {
         cause: ChangeCause::Deleted,
         entry: None,
@@ -211,7 +211,7 @@ fn changes_of_one_key_are_joined() {
 
 #[test]
 fn what_a_batch_changed_can_be_taken_back() {
-    let mut history = History::new(9, usize::MAX);
+    let mut history = ChangeHistory::new(9, usize::MAX);
     history.begin_batch();
     record(&mut history, &change("a", 1));
     assert_eq!(history.take_back(), [change("a", 1)]);

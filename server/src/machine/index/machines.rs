@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use crate::machine::protocol::{Machine, State};
-use crate::machine::rejection::{Cause, RefusedMove};
+use crate::machine::rejection::{Cause, RefusedTransition};
 use crate::machine::time::Time;
-use crate::machine::value::{Key, Name, Place};
+use crate::machine::value::{Key, KeyState, Name};
 
 /// Most bytes of allowed states in an error: the states of any machine that people can follow, short of what headers
 /// hold.
@@ -15,7 +15,7 @@ pub(crate) const ALLOWED_BYTES: usize = 1_024;
 /// All machines, and which key stands where.
 #[derive(Debug, Default, PartialEq)]
 pub(in crate::machine) struct Machines {
-    by_name: BTreeMap<Name, Defined>,
+    by_name: BTreeMap<Name, DefinedMachine>,
     /// The name of the machine, by its prefix. None of them begins with another.
     by_prefix: BTreeMap<Key, Name>,
     /// When the first key of a state with a timeout goes on: machine and state.
@@ -23,13 +23,13 @@ pub(in crate::machine) struct Machines {
 }
 
 #[derive(Debug, PartialEq)]
-pub(in crate::machine) struct Defined {
+pub(in crate::machine) struct DefinedMachine {
     pub(in crate::machine) machine: Machine,
     /// The keys in each state that has any, by when they came into it.
-    pub(in crate::machine) occupants: BTreeMap<Name, BTreeSet<(Time, Key)>>,
+    pub(in crate::machine) keys_by_state: BTreeMap<Name, BTreeSet<(Time, Key)>>,
 }
 
-impl Defined {
+impl DefinedMachine {
     pub(in crate::machine) fn state(&self, name: &Name) -> &State {
         let state = self.machine.states.get(name.as_str());
         state.expect("a key is in a state that its machine has")
@@ -38,7 +38,7 @@ impl Defined {
     /// When the first key of a state goes on, if the state has a timeout and any key.
     fn due(&self, state: &Name) -> Option<Time> {
         let timeout = self.machine.states.get(state.as_str())?.timeout.as_ref()?;
-        let (since, _) = self.occupants.get(state.as_str())?.first()?;
+        let (since, _) = self.keys_by_state.get(state.as_str())?.first()?;
         Some(*since + timeout.after)
     }
 }
@@ -53,7 +53,7 @@ impl Machines {
         self.by_name.values().map(|defined| &defined.machine)
     }
 
-    pub(in crate::machine) fn get(&self, name: &Name) -> Option<&Defined> {
+    pub(in crate::machine) fn get(&self, name: &Name) -> Option<&DefinedMachine> {
         self.by_name.get(name.as_str())
     }
 
@@ -83,20 +83,23 @@ impl Machines {
     /// Puts a machine in the place of the one of its name, if there is one.
     pub(in crate::machine) fn define(&mut self, machine: Machine) {
         let name = machine.name.clone();
-        let occupants = match self.by_name.contains_key(name.as_str()) {
-            true => self.undefine(&name).occupants,
+        let keys_by_state = match self.by_name.contains_key(name.as_str()) {
+            true => self.undefine(&name).keys_by_state,
             false => BTreeMap::new(),
         };
         self.by_prefix
             .insert(machine.key_prefix.clone(), name.clone());
-        let defined = Defined { machine, occupants };
+        let defined = DefinedMachine {
+            machine,
+            keys_by_state,
+        };
         self.by_name.insert(name.clone(), defined);
-        self.set_all_due(&name, Count::FromNow);
+        self.set_all_due(&name, Timeouts::Armed);
     }
 
     /// Takes a machine away, which is there.
-    pub(in crate::machine) fn undefine(&mut self, name: &Name) -> Defined {
-        self.set_all_due(name, Count::NoMore);
+    pub(in crate::machine) fn undefine(&mut self, name: &Name) -> DefinedMachine {
+        self.set_all_due(name, Timeouts::Disarmed);
         let defined = self.by_name.remove(name.as_str());
         let defined = defined.expect("it was just there");
         self.by_prefix.remove(defined.machine.key_prefix.as_str());
@@ -110,12 +113,12 @@ impl Machines {
 
     /// Where a new key starts, if it lies under a machine.
     #[inline]
-    pub(in crate::machine) fn start(&self, key: &Key, now: Time) -> Option<Place> {
+    pub(in crate::machine) fn initial_state(&self, key: &Key, now: Time) -> Option<KeyState> {
         if self.by_prefix.is_empty() {
             return None;
         }
-        let machine = &self.over(key)?.machine;
-        Some(Place {
+        let machine = &self.covering(key)?.machine;
+        Some(KeyState {
             machine: machine.name.clone(),
             state: machine.initial.clone(),
             since: now,
@@ -124,7 +127,7 @@ impl Machines {
     }
 
     /// The machine that a key lies under. As no prefix begins with another, it can only be the one before the key.
-    fn over(&self, key: &Key) -> Option<&Defined> {
+    fn covering(&self, key: &Key) -> Option<&DefinedMachine> {
         let (prefix, name) = self
             .by_prefix
             .range::<str, _>((Bound::Unbounded, Bound::Included(key.as_str())))
@@ -134,29 +137,32 @@ impl Machines {
             .then(|| self.defined(name))
     }
 
-    fn defined(&self, name: &Name) -> &Defined {
+    fn defined(&self, name: &Name) -> &DefinedMachine {
         let defined = self.by_name.get(name.as_str());
         defined.expect("a machine with keys or a prefix is defined")
     }
 
     /// Where a move leads.
-    pub(in crate::machine) fn moved(
+    pub(in crate::machine) fn next_state(
         &self,
-        place: &Place,
+        key_state: &KeyState,
         to: Name,
         now: Time,
-    ) -> Result<Place, Cause> {
-        let next = &self.defined(&place.machine).state(&place.state).next;
+    ) -> Result<KeyState, Cause> {
+        let next = &self
+            .defined(&key_state.machine)
+            .state(&key_state.state)
+            .next;
         if !next.contains(to.as_str()) {
-            return Err(Cause::TransitionRefused(Box::new(RefusedMove {
-                machine: place.machine.clone(),
-                from: place.state.clone(),
+            return Err(Cause::TransitionRefused(Box::new(RefusedTransition {
+                machine: key_state.machine.clone(),
+                from: key_state.state.clone(),
                 to: Some(to),
                 allowed: shown(next),
             })));
         }
-        Ok(Place {
-            machine: place.machine.clone(),
+        Ok(KeyState {
+            machine: key_state.machine.clone(),
             state: to,
             since: now,
             timeout_at: None,
@@ -164,48 +170,56 @@ impl Machines {
     }
 
     /// Whether a key may be deleted where it stands.
-    pub(in crate::machine) fn deletable(&self, place: &Place) -> Result<(), Cause> {
-        let state = self.defined(&place.machine).state(&place.state);
+    pub(in crate::machine) fn check_deletable(&self, key_state: &KeyState) -> Result<(), Cause> {
+        let state = self.defined(&key_state.machine).state(&key_state.state);
         if state.is_final() {
             return Ok(());
         }
-        Err(Cause::StateNotFinal(Box::new(RefusedMove {
-            machine: place.machine.clone(),
-            from: place.state.clone(),
+        Err(Cause::StateNotFinal(Box::new(RefusedTransition {
+            machine: key_state.machine.clone(),
+            from: key_state.state.clone(),
             to: None,
             allowed: shown(&state.next),
         })))
     }
 
     /// When the timeout of a key's state moves it on.
-    pub(in crate::machine) fn timeout_at(&self, place: &Place) -> Option<Time> {
+    pub(in crate::machine) fn timeout_at(&self, key_state: &KeyState) -> Option<Time> {
         // What is shown may be long past, and the machine gone.
-        let machine = &self.by_name.get(place.machine.as_str())?.machine;
-        let timeout = machine.states.get(place.state.as_str())?.timeout.as_ref()?;
-        Some(place.since + timeout.after)
+        let machine = &self.by_name.get(key_state.machine.as_str())?.machine;
+        let timeout = machine
+            .states
+            .get(key_state.state.as_str())?
+            .timeout
+            .as_ref()?;
+        Some(key_state.since + timeout.after)
     }
 
-    pub(in crate::machine) fn enter(&mut self, place: &Place, key: &Key) {
-        self.occupy(place, |keys| {
-            keys.insert((place.since, key.clone()));
+    pub(in crate::machine) fn insert_key(&mut self, key_state: &KeyState, key: &Key) {
+        self.change_keys(key_state, |keys| {
+            keys.insert((key_state.since, key.clone()));
         });
     }
 
-    pub(in crate::machine) fn leave(&mut self, place: &Place, key: &Key) {
-        self.occupy(place, |keys| {
-            keys.remove(&(place.since, key.clone()));
+    pub(in crate::machine) fn remove_key(&mut self, key_state: &KeyState, key: &Key) {
+        self.change_keys(key_state, |keys| {
+            keys.remove(&(key_state.since, key.clone()));
         });
     }
 
-    fn occupy(&mut self, place: &Place, change: impl FnOnce(&mut BTreeSet<(Time, Key)>)) {
-        let Place { machine, state, .. } = place;
+    fn change_keys(
+        &mut self,
+        key_state: &KeyState,
+        change: impl FnOnce(&mut BTreeSet<(Time, Key)>),
+    ) {
+        let KeyState { machine, state, .. } = key_state;
         let defined = self.by_name.get_mut(machine.as_str());
         let defined = defined.expect("a machine with keys is defined");
         let before = defined.due(state);
-        let keys = defined.occupants.entry(state.clone()).or_default();
+        let keys = defined.keys_by_state.entry(state.clone()).or_default();
         change(keys);
         if keys.is_empty() {
-            defined.occupants.remove(state.as_str());
+            defined.keys_by_state.remove(state.as_str());
         }
         let after = defined.due(state);
         if before != after {
@@ -224,45 +238,45 @@ impl Machines {
     }
 
     /// Lets the timeouts of all states of a machine count, or no more.
-    fn set_all_due(&mut self, name: &Name, count: Count) {
+    fn set_all_due(&mut self, name: &Name, timeouts: Timeouts) {
         let defined = self.defined(name);
         let states: Vec<_> = defined
-            .occupants
+            .keys_by_state
             .keys()
             .filter_map(|state| Some((defined.due(state)?, name.clone(), state.clone())))
             .collect();
         for due in states {
-            match count {
-                Count::FromNow => self.due.insert(due),
-                Count::NoMore => self.due.remove(&due),
+            match timeouts {
+                Timeouts::Armed => self.due.insert(due),
+                Timeouts::Disarmed => self.due.remove(&due),
             };
         }
     }
 
     /// The key that goes on first, and where to, if it is due by now.
-    pub(in crate::machine) fn next_timeout(&self, now: Time) -> Option<(Key, Place)> {
+    pub(in crate::machine) fn next_timeout(&self, now: Time) -> Option<(Key, KeyState)> {
         let (due, machine, state) = self.due.first()?;
         if *due > now {
             return None;
         }
         let defined = self.defined(machine);
-        let (_, key) = defined.occupants.get(state.as_str())?.first()?;
+        let (_, key) = defined.keys_by_state.get(state.as_str())?.first()?;
         let timeout = defined.state(state).timeout.as_ref()?;
-        let place = Place {
+        let key_state = KeyState {
             machine: machine.clone(),
             state: timeout.next.clone(),
             since: now,
             timeout_at: None,
         };
-        Some((key.clone(), place))
+        Some((key.clone(), key_state))
     }
 }
 
 /// Whether timeouts count.
 #[derive(Clone, Copy)]
-enum Count {
-    FromNow,
-    NoMore,
+enum Timeouts {
+    Armed,
+    Disarmed,
 }
 
 /// As many names as an error shows: a refusal that nobody takes must not hold hundreds.

@@ -6,13 +6,13 @@ mod sessions;
 use std::collections::BTreeSet;
 
 pub(crate) use machines::ALLOWED_BYTES;
-pub(super) use machines::{Defined, Machines};
-pub(super) use sessions::{Living, Sessions};
+pub(super) use machines::{DefinedMachine, Machines};
+pub(super) use sessions::{LiveSession, Sessions};
 
 use super::time::Time;
 use super::value::{Attached, Key, Lifetime};
 
-/// Kept in step with what hangs on the entries.
+/// StoredChange in step with what hangs on the entries.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Index {
     pub(super) sessions: Sessions,
@@ -23,7 +23,7 @@ pub(super) struct Index {
 
 impl Index {
     /// Something else hangs on a key than before.
-    pub(super) fn replaced(
+    pub(super) fn update(
         &mut self,
         key: &Key,
         before: Option<&Attached>,
@@ -54,15 +54,15 @@ impl Index {
             }
         }
         let (old, new) = (
-            before.and_then(|before| before.place.as_ref()),
-            after.and_then(|after| after.place.as_ref()),
+            before.and_then(|before| before.key_state.as_ref()),
+            after.and_then(|after| after.key_state.as_ref()),
         );
         if old != new {
-            if let Some(place) = old {
-                self.machines.leave(place, key);
+            if let Some(key_state) = old {
+                self.machines.remove_key(key_state, key);
             }
-            if let Some(place) = new {
-                self.machines.enter(place, key);
+            if let Some(key_state) = new {
+                self.machines.insert_key(key_state, key);
             }
         }
     }

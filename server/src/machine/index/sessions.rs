@@ -13,21 +13,21 @@ use crate::machine::value::{Key, Lifetime, Name, Revision};
 /// All sessions, and which key ends with which.
 #[derive(Debug, Default, PartialEq)]
 pub(in crate::machine) struct Sessions {
-    living: BTreeMap<Name, Living>,
+    live: BTreeMap<Name, LiveSession>,
     due: BTreeSet<(Time, Name)>,
     /// Keys of sessions that have ended, and which are still there, by the sessions' create_revisions.
     ending: BTreeMap<Revision, BTreeSet<Key>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::machine) struct Living {
+pub(in crate::machine) struct LiveSession {
     pub(in crate::machine) ttl: Duration,
     pub(in crate::machine) ends: Time,
     pub(in crate::machine) create_revision: Revision,
     pub(in crate::machine) keys: BTreeSet<Key>,
 }
 
-impl Living {
+impl LiveSession {
     pub(in crate::machine) fn opened(&self, id: &Name) -> OpenedSession {
         OpenedSession {
             id: id.clone(),
@@ -49,7 +49,7 @@ impl Living {
 
 impl Sessions {
     pub(in crate::machine) fn len(&self) -> usize {
-        self.living.len()
+        self.live.len()
     }
 
     /// When the next one ends.
@@ -75,8 +75,8 @@ impl Sessions {
     }
 
     pub(in crate::machine) fn attach(&mut self, id: &Name, create_revision: Revision, key: &Key) {
-        let keys = match self.living.get_mut(id.as_str()) {
-            Some(living) if living.create_revision == create_revision => &mut living.keys,
+        let keys = match self.live.get_mut(id.as_str()) {
+            Some(live) if live.create_revision == create_revision => &mut live.keys,
             // What a refused batch had taken away from a session that is ending.
             _ => self.ending.entry(create_revision).or_default(),
         };
@@ -84,9 +84,9 @@ impl Sessions {
     }
 
     pub(in crate::machine) fn detach(&mut self, id: &Name, create_revision: Revision, key: &Key) {
-        match self.living.get_mut(id.as_str()) {
-            Some(living) if living.create_revision == create_revision => {
-                living.keys.remove(key);
+        match self.live.get_mut(id.as_str()) {
+            Some(live) if live.create_revision == create_revision => {
+                live.keys.remove(key);
             }
             _ => {
                 if let Some(keys) = self.ending.get_mut(&create_revision) {
@@ -104,23 +104,23 @@ impl Sessions {
         &self,
         id: &Name,
         create_revision: Option<Revision>,
-    ) -> Result<&Living, Cause> {
-        let Some(living) = self.living.get(id.as_str()) else {
+    ) -> Result<&LiveSession, Cause> {
+        let Some(live) = self.live.get(id.as_str()) else {
             return Err(Cause::SessionNotFound { id: id.clone() });
         };
         match create_revision {
-            Some(expected) if expected != living.create_revision => Err(Cause::SessionTakenOver {
+            Some(expected) if expected != live.create_revision => Err(Cause::SessionTakenOver {
                 id: id.clone(),
                 expected,
-                actual: living.create_revision,
+                actual: live.create_revision,
             }),
-            _ => Ok(living),
+            _ => Ok(live),
         }
     }
 
     /// All that live, in the order of their names.
     pub(in crate::machine) fn all(&self) -> impl Iterator<Item = OpenedSession> {
-        self.living.iter().map(|(id, living)| living.opened(id))
+        self.live.iter().map(|(id, live)| live.opened(id))
     }
 
     /// Begins a session again; it has no end until [all are renewed](Self::renew_all). False if it lives already.
@@ -130,25 +130,25 @@ impl Sessions {
             ttl,
             create_revision,
         } = opened;
-        if self.living.contains_key(&id) {
+        if self.live.contains_key(&id) {
             return false;
         }
-        let living = Living {
+        let live = LiveSession {
             ttl,
             ends: Time::MAX,
             create_revision,
             keys: BTreeSet::new(),
         };
-        self.insert(id, living);
+        self.insert(id, live);
         true
     }
 
     /// Ends a session again; its keys go one by one. False if there is none.
     pub(in crate::machine) fn end_again(&mut self, id: &Name) -> bool {
-        if !self.living.contains_key(id) {
+        if !self.live.contains_key(id) {
             return false;
         }
-        let Living {
+        let LiveSession {
             create_revision,
             keys,
             ..
@@ -168,23 +168,23 @@ impl Sessions {
     /// Gives all sessions their whole ttl from now.
     pub(in crate::machine) fn renew_all(&mut self, now: Time) {
         self.due.clear();
-        for (id, living) in &mut self.living {
-            living.ends = now + living.ttl;
-            self.due.insert((living.ends, id.clone()));
+        for (id, live) in &mut self.live {
+            live.ends = now + live.ttl;
+            self.due.insert((live.ends, id.clone()));
         }
     }
 
-    pub(in crate::machine) fn get(&self, id: &Name) -> Option<&Living> {
-        self.living.get(id.as_str())
+    pub(in crate::machine) fn get(&self, id: &Name) -> Option<&LiveSession> {
+        self.live.get(id.as_str())
     }
 
     /// Those after the one of the name `after`, in the order of their names.
     pub(in crate::machine) fn after(
         &self,
         after: Option<&str>,
-    ) -> impl Iterator<Item = (&Name, &Living)> {
+    ) -> impl Iterator<Item = (&Name, &LiveSession)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.living.range::<str, _>((from, Bound::Unbounded))
+        self.live.range::<str, _>((from, Bound::Unbounded))
     }
 
     /// The first that is due by now.
@@ -208,15 +208,15 @@ impl Sessions {
         self.ending.pop_first()
     }
 
-    pub(in crate::machine) fn insert(&mut self, id: Name, living: Living) {
-        self.due.insert((living.ends, id.clone()));
-        self.living.insert(id, living);
+    pub(in crate::machine) fn insert(&mut self, id: Name, live: LiveSession) {
+        self.due.insert((live.ends, id.clone()));
+        self.live.insert(id, live);
     }
 
-    pub(in crate::machine) fn remove(&mut self, id: &Name) -> Living {
-        let living = self.living.remove(id.as_str());
-        let living = living.expect("only a living session ends");
-        self.due.remove(&(living.ends, id.clone()));
-        living
+    pub(in crate::machine) fn remove(&mut self, id: &Name) -> LiveSession {
+        let live = self.live.remove(id.as_str());
+        let live = live.expect("only a live session ends");
+        self.due.remove(&(live.ends, id.clone()));
+        live
     }
 }

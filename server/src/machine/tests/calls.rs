@@ -17,19 +17,19 @@ pub(super) fn write(key: &str, value: Value) -> Operation {
     Operation::Write(Write {
         key: key.into(),
         value: Some(value),
-        terms: None,
+        options: None,
     })
 }
 
 pub(super) fn write_with(
     key: &str,
     value: impl Into<Option<Value>>,
-    terms: WriteTerms,
+    options: WriteOptions,
 ) -> Operation {
     Operation::Write(Write {
         key: key.into(),
         value: value.into(),
-        terms: Some(Box::new(terms)),
+        options: Some(Box::new(options)),
     })
 }
 
@@ -38,9 +38,9 @@ pub(super) fn write_if(key: &str, value: Value, expect: impl Into<Option<Conditi
     write_with(
         key,
         value,
-        WriteTerms {
+        WriteOptions {
             expect,
-            ..WriteTerms::default()
+            ..WriteOptions::default()
         },
     )
 }
@@ -50,9 +50,9 @@ pub(super) fn live(key: &str, value: impl Into<Option<Value>>, lifetime: SetLife
     write_with(
         key,
         value,
-        WriteTerms {
+        WriteOptions {
             lifetime,
-            ..WriteTerms::default()
+            ..WriteOptions::default()
         },
     )
 }
@@ -61,9 +61,9 @@ pub(super) fn replace(key: &str, value: Value) -> Operation {
     write_with(
         key,
         value,
-        WriteTerms {
-            answer: WriteAnswer::Previous,
-            ..WriteTerms::default()
+        WriteOptions {
+            shows: WriteShows::Previous,
+            ..WriteOptions::default()
         },
     )
 }
@@ -72,15 +72,15 @@ pub(super) fn add(key: &str, delta: i64) -> Operation {
     Operation::Add(Add {
         key: key.into(),
         delta,
-        terms: None,
+        options: None,
     })
 }
 
-pub(super) fn add_with(key: &str, delta: i64, terms: AddTerms) -> Operation {
+pub(super) fn add_with(key: &str, delta: i64, options: AddOptions) -> Operation {
     Operation::Add(Add {
         key: key.into(),
         delta,
-        terms: Some(Box::new(terms)),
+        options: Some(Box::new(options)),
     })
 }
 
@@ -89,9 +89,9 @@ pub(super) fn add_live(key: &str, delta: i64, lifetime: SetLifetime) -> Operatio
     add_with(
         key,
         delta,
-        AddTerms {
+        AddOptions {
             lifetime,
-            ..AddTerms::default()
+            ..AddOptions::default()
         },
     )
 }
@@ -100,15 +100,15 @@ pub(super) fn go(key: &str, to: &str) -> Operation {
     Operation::Transition(Transition {
         key: key.into(),
         to: to.into(),
-        terms: None,
+        options: None,
     })
 }
 
-pub(super) fn go_with(key: &str, to: &str, terms: TransitionTerms) -> Operation {
+pub(super) fn go_with(key: &str, to: &str, options: TransitionOptions) -> Operation {
     Operation::Transition(Transition {
         key: key.into(),
         to: to.into(),
-        terms: Some(Box::new(terms)),
+        options: Some(Box::new(options)),
     })
 }
 
@@ -134,11 +134,11 @@ pub(super) fn with_session(id: &str, create_revision: impl Into<Option<Revision>
     }
 }
 
-pub(super) fn open(id: &str, ttl: u64, living: LivingSession) -> Call {
+pub(super) fn open(id: &str, ttl: u64, on_existing: OnExisting) -> Call {
     let open = OpenSession {
         id: id.into(),
         ttl: ms(ttl),
-        living,
+        on_existing,
     };
     Call::Open(open, None)
 }

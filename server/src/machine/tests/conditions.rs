@@ -13,7 +13,7 @@ fn check_condition(
     for call in prepared {
         machine.call(call, at_ms(0)).unwrap();
     }
-    let present = machine.store.get(key).map(|entry| entry.to_entry());
+    let present = machine.entries.get(key).map(|entry| entry.to_entry());
     let revision = machine.usage().revision;
     let created = present
         .as_ref()
@@ -94,7 +94,7 @@ fn conditions_on_what_hangs_on_a_key() {
     let m = protocol("m", "m/", &["idle: busy", "busy: idle"]);
     let prepared = || {
         [
-            open("s", 1_000, LivingSession::Refuse),
+            open("s", 1_000, OnExisting::Refuse),
             define(m.clone()),
             live("m/1", int(1), with_session("s", None)).into(),
             live("m/2", int(1), ttl(5)).into(),

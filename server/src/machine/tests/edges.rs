@@ -111,15 +111,15 @@ fn a_message_with_previous_stays_below_what_clients_take() {
     let mut machine = StateMachine::new(roomy());
     let id = Name::from("s".repeat(128));
     let state = Name::from("t".repeat(128));
-    let named = Machine {
+    let machine_with_long_names = Machine {
         name: Name::from("m".repeat(128)),
         key_prefix: "0".into(),
         initial: state.clone(),
         states: BTreeMap::from([(state, State::default())]),
         revision: 0,
     };
-    let session = open(id.as_str(), 60_000, LivingSession::Refuse);
-    prepare(&mut machine, 0, [define(named), session]);
+    let session = open(id.as_str(), 60_000, OnExisting::Refuse);
+    prepare(&mut machine, 0, [define(machine_with_long_names), session]);
     let mut write_all = |bytes: usize| {
         let operations: Vec<_> = (0..1024)
             .map(|i| {
@@ -148,7 +148,9 @@ fn a_message_with_previous_stays_below_what_clients_take() {
             WatchShows::BeforeAndAfter,
         )
         .unwrap();
-    let batch = machine.watched(&mut watch, 1 << 20, Revision::MAX).unwrap();
+    let batch = machine
+        .next_batch(&mut watch, 1 << 20, Revision::MAX)
+        .unwrap();
     let counted = batch.bytes;
     let message = crate::rpc::responses::watch_response(batch);
     let bytes = message.encoded_len();
@@ -183,7 +185,7 @@ fn what_a_watch_that_begins_keeps_is_bounded() {
     let as_of = machine.usage().revision;
     for i in (0..20_000).rev() {
         put(&mut machine, i, "b");
-        if i % 50 == 0 && machine.watched(&mut watch, 1, Revision::MAX).is_err() {
+        if i % 50 == 0 && machine.next_batch(&mut watch, 1, Revision::MAX).is_err() {
             return; // It falls off, as any watch that is too slow.
         }
     }
@@ -193,10 +195,10 @@ fn what_a_watch_that_begins_keeps_is_bounded() {
     // It is lost already: what comes after as_of is not kept. It goes on sending for nothing.
     let mut messages = 0;
     let end = loop {
-        match machine.watched(&mut watch, 1 << 20, Revision::MAX) {
+        match machine.next_batch(&mut watch, 1 << 20, Revision::MAX) {
             Ok(batch) => {
                 messages += 1;
-                assert!(batch.rest == Rest::More);
+                assert!(batch.has_more == HasMore::Yes);
             }
             Err(lost) => break lost,
         }
@@ -211,10 +213,10 @@ fn a_replay_is_never_refused_as_if_nothing_was_applied() {
     let mut machine = StateMachine::new(roomy());
     let write = |v: &str| replace("k", text(v));
     machine.apply_each(vec![write(&"x".repeat(100))], &[], ALL, at_ms(0));
-    let named = request("r", 1);
-    let first = machine.apply_all(vec![write("new")], Some(&named), 1_000, at_ms(0));
+    let request_id = request_id("r", 1);
+    let first = machine.apply_all(vec![write("new")], Some(&request_id), 1_000, at_ms(0));
     assert!(first.is_ok());
     // The retry comes while the connection has left much unread: room for 10 bytes.
-    let again = machine.apply_all(vec![write("new")], Some(&named), 10, at_ms(0));
+    let again = machine.apply_all(vec![write("new")], Some(&request_id), 10, at_ms(0));
     assert!(again.is_ok(), "{again:?}");
 }

@@ -9,13 +9,13 @@ use crate::machine::{CopyHead, CopyId, CopySlice, Effect};
 
 /// Everything that must be as it was after a restart, as of a time.
 fn lasting(machine: &mut StateMachine, now: Time) -> String {
-    while machine.requests.forget_due(now) {}
+    while machine.request_ids.forget_due(now) {}
     let sessions: Vec<_> = machine.index.sessions.all().collect();
-    let requests = machine.requests.remembered();
-    let (answered, _) = machine.requests.copy(requests, usize::MAX, usize::MAX);
+    let requests = machine.request_ids.remembered();
+    let (applied, _) = machine.request_ids.copy(requests, usize::MAX, usize::MAX);
     format!(
-        "{:?} {} {} {:?} {:?} {:?} {answered:?}",
-        machine.store,
+        "{:?} {} {} {:?} {:?} {:?} {applied:?}",
+        machine.entries,
         machine.revision,
         machine.used_bytes,
         sessions,
@@ -29,7 +29,7 @@ struct Copying {
     id: CopyId,
     head: CopyHead,
     entries: Vec<(Key, Entry)>,
-    answered: Vec<Answered>,
+    answered: Vec<AppliedRequest>,
     expected: String,
     began: Time,
     /// What has happened since it began.
@@ -53,9 +53,9 @@ impl Copying {
 
     /// Takes a slice. Returns whether it is complete.
     fn next(&mut self, machine: &mut StateMachine, count: usize) -> bool {
-        match machine.next_of_copy(self.id, count, usize::MAX).unwrap() {
+        match machine.next_copy_slice(self.id, count, usize::MAX).unwrap() {
             CopySlice::Entries(entries) => self.entries.extend(entries),
-            CopySlice::Answered(answered) => self.answered.extend(answered),
+            CopySlice::Requests(answered) => self.answered.extend(answered),
             CopySlice::End => return true,
         }
         false
@@ -74,7 +74,7 @@ impl Copying {
             machine.restore_entry(key, entry).unwrap();
         }
         for answered in self.answered.clone() {
-            machine.restore_answered(answered);
+            machine.restore_request(answered);
         }
         machine
     }
@@ -175,7 +175,7 @@ fn too_much_change_ahead_ends_a_copy() {
     for key in ["b", "c", "d", "e"] {
         machine.call(write(key, int(1)).into(), at_ms(1)).unwrap();
     }
-    let lost = machine.next_of_copy(id, 1, 1);
+    let lost = machine.next_copy_slice(id, 1, 1);
     assert_eq!(lost.unwrap_err().limit, 300);
     assert!(machine.history.followers_mut().copies.is_empty());
 }
@@ -184,13 +184,13 @@ fn too_much_change_ahead_ends_a_copy() {
 fn a_copy_that_has_ended_is_no_other_copy() {
     let mut machine = StateMachine::new(roomy());
     let (first, _) = machine.begin_copy(ALL);
-    while machine.next_of_copy(first, ALL, ALL).unwrap() != CopySlice::End {}
+    while machine.next_copy_slice(first, ALL, ALL).unwrap() != CopySlice::End {}
     let (second, _) = machine.begin_copy(ALL);
     assert_ne!(first, second);
     // Whoever made the first lets go of it only now.
     machine.end_copy(first);
-    assert!(machine.next_of_copy(second, ALL, ALL).is_ok());
-    assert!(machine.next_of_copy(first, ALL, ALL).is_err());
+    assert!(machine.next_copy_slice(second, ALL, ALL).is_ok());
+    assert!(machine.next_copy_slice(first, ALL, ALL).is_err());
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn an_addition_sets_the_lifetime_of_a_new_key() {
         roomy(),
         [
             now(
-                open("s", 50, LivingSession::Refuse),
+                open("s", 50, OnExisting::Refuse),
                 opened(session("s", 50, 50, 1, 0), None),
             ),
             now(add_live("a", 1, ttl(10)), added(1, 1, 2, 2)),
@@ -82,7 +82,7 @@ fn a_lifetime_of_one_kind_replaces_the_other() {
         roomy(),
         [
             now(
-                open("s", 50, LivingSession::Refuse),
+                open("s", 50, OnExisting::Refuse),
                 opened(session("s", 50, 50, 1, 0), None),
             ),
             now(live("a", int(1), ttl(10)), wrote(2, 2)),
@@ -119,7 +119,7 @@ fn nothing_happens_before_its_time() {
             (
                 "a session",
                 vec![
-                    open("s", 5, LivingSession::Refuse),
+                    open("s", 5, OnExisting::Refuse),
                     live("a", int(1), with_session("s", None)).into(),
                 ],
             ),
@@ -130,7 +130,7 @@ fn nothing_happens_before_its_time() {
                     write("m/1", int(1)).into(),
                 ],
             ),
-            ("a request", vec![named("id", 1, write("a", int(1)))]),
+            ("a request", vec![with_id("id", 1, write("a", int(1)))]),
         ]
     };
     for (what, calls) in calls() {

@@ -18,8 +18,8 @@ fn refused_move(
     from: &str,
     to: impl Into<Option<&'static str>>,
     allowed: &[&str],
-) -> Box<RefusedMove> {
-    Box::new(RefusedMove {
+) -> Box<RefusedTransition> {
+    Box::new(RefusedTransition {
         machine: "m".into(),
         from: from.into(),
         to: to.into().map(Name::from),
@@ -40,7 +40,7 @@ fn stranded(
     example: &str,
     state: impl Into<Option<&'static str>>,
 ) -> Result<Answer, Cause> {
-    Err(Cause::EntriesInState(Box::new(Stranded {
+    Err(Cause::EntriesInState(Box::new(StrandedKeys {
         count,
         example: example.into(),
         state: state.into().map(Name::from),
@@ -62,13 +62,13 @@ fn taken(machine: &str, key_prefix: &str) -> Result<Answer, Cause> {
 
 #[test]
 fn a_key_goes_where_its_machine_lets_it() {
-    let with_value = |value| TransitionTerms {
+    let with_value = |value| TransitionOptions {
         value: Some(value),
-        ..TransitionTerms::default()
+        ..TransitionOptions::default()
     };
-    let if_state = |state: &str| TransitionTerms {
+    let if_state = |state: &str| TransitionOptions {
         expect: Some(Condition::State(state.into())),
-        ..TransitionTerms::default()
+        ..TransitionOptions::default()
     };
     let in_new = Cause::StateMismatch {
         expected: "done".into(),
@@ -187,7 +187,7 @@ fn a_move_keeps_the_lifetime() {
         [
             now(define(job()), defined(job(), 1)),
             now(
-                open("s", 50, LivingSession::Refuse),
+                open("s", 50, OnExisting::Refuse),
                 opened(session("s", 50, 50, 2, 0), None),
             ),
             now(live("m/1", int(1), ttl(20)), wrote(3, 3)),
@@ -471,7 +471,7 @@ fn stranded_keys_are_counted_up_to_a_thousand() {
         &mut machine,
         [now(
             define(job()),
-            stranded(Stranded::COUNT_MAX, "m/0000", None),
+            stranded(StrandedKeys::COUNT_MAX, "m/0000", None),
         )],
     );
 }
@@ -607,7 +607,7 @@ fn a_deleted_machine_leaves_plain_keys() {
         [
             now(define(job()), defined(job(), 1)),
             now(
-                open("s", 50, LivingSession::Refuse),
+                open("s", 50, OnExisting::Refuse),
                 opened(session("s", 50, 50, 2, 0), None),
             ),
             now(live("m/1", int(1), with_session("s", None)), wrote(3, 3)),
@@ -659,10 +659,10 @@ fn machines_are_shown() {
             .items
             .into_iter()
             .map(|machine| machine.name.to_string());
-        (names.collect::<String>(), page.rest)
+        (names.collect::<String>(), page.has_more)
     };
-    assert_eq!(page(None, 2), ("ab".into(), Rest::More));
-    assert_eq!(page(None, 3), ("abc".into(), Rest::Nothing));
-    assert_eq!(page(Some("b"), 2), ("c".into(), Rest::Nothing));
-    assert_eq!(page(Some("bb"), 2), ("c".into(), Rest::Nothing));
+    assert_eq!(page(None, 2), ("ab".into(), HasMore::Yes));
+    assert_eq!(page(None, 3), ("abc".into(), HasMore::No));
+    assert_eq!(page(Some("b"), 2), ("c".into(), HasMore::No));
+    assert_eq!(page(Some("bb"), 2), ("c".into(), HasMore::No));
 }

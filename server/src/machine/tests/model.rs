@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::{
-    Add, AddOutcome, AllOutcome, Attached, Beyond, Cause, ChangeCause, CloseOutcome, Condition,
-    DefineMachine, Delete, DeleteOutcome, Entry, Key, Lifetime, List, ListShows, LivingSession,
-    Machine, Mismatch, Name, OpenOutcome, OpenSession, Operation, Outcome, Place, Purpose, Read,
-    ReadOutcome, RefusedMove, Request, Revision, Session, SessionLife, SetLifetime, State,
-    StoreLimits, Stranded, Time, Transition, TransitionOutcome, Usage, Value, Write, WriteAnswer,
-    WriteOutcome,
+    Add, AddOutcome, AllOutcome, Attached, Cause, ChangeCause, CloseOutcome, Condition,
+    DefineMachine, Delete, DeleteOutcome, Entry, Key, KeyState, Lifetime, List, ListShows, Machine,
+    Mismatch, Name, OnExisting, OnOverflow, OpenOutcome, OpenSession, Operation, Outcome, Purpose,
+    Read, ReadOutcome, RefusedTransition, RequestId, Revision, Session, SessionLife, SetLifetime,
+    State, StoreLimits, StrandedKeys, Time, Transition, TransitionOutcome, Usage, Value, Write,
+    WriteOutcome, WriteShows,
 };
 use super::{Answer, Call, Refused};
 
@@ -42,7 +42,7 @@ pub(super) struct Model {
     /// In no order.
     machines: Vec<Machine>,
     /// In the order in which they were given.
-    answers: Vec<(Time, Request, Answer)>,
+    answers: Vec<(Time, RequestId, Answer)>,
     /// Every event that ever was.
     pub(super) events: Vec<Rc<Event>>,
     /// Every key as it was at each revision, in order.
@@ -101,35 +101,37 @@ impl Model {
             cause,
         };
         match call {
-            Call::One(operation, named) => {
-                let mut room = Room::of(usize::MAX);
-                let answer = self.one(operation, named.as_ref(), &mut room, now);
+            Call::One(operation, request_id) => {
+                let mut budget = Room::of(usize::MAX);
+                let answer = self.one(operation, request_id.as_ref(), &mut budget, now);
                 answer.map(Answer::One)
             }
             Call::Each(operations, bytes_max) => {
-                let mut room = Room::of(*bytes_max);
+                let mut budget = Room::of(*bytes_max);
                 let results = operations
                     .iter()
-                    .map(|(operation, named)| self.one(operation, named.as_ref(), &mut room, now))
+                    .map(|(operation, request_id)| {
+                        self.one(operation, request_id.as_ref(), &mut budget, now)
+                    })
                     .collect();
-                Ok(Answer::Each(results, self.revision, room.shown as usize))
+                Ok(Answer::Each(results, self.revision, budget.shown as usize))
             }
-            Call::All(operations, named, bytes_max) => {
-                if let Some(answer) = self.replay(named.as_ref(), now)? {
-                    let (Answer::All(all), Some(named)) = (&answer, named) else {
+            Call::All(operations, request_id, bytes_max) => {
+                if let Some(answer) = self.replay(request_id.as_ref(), now)? {
+                    let (Answer::All(all), Some(request_id)) = (&answer, request_id) else {
                         panic!("only a batch has its content");
                     };
                     let fits = Room::of(*bytes_max).show(all.answer_bytes as u64);
                     return fits
                         .map(|()| answer.clone())
-                        .map_err(|cause| refused(None, named.id.as_str(), cause));
+                        .map_err(|cause| refused(None, request_id.id.as_str(), cause));
                 }
-                let mut room = Room::of(*bytes_max);
+                let mut budget = Room::of(*bytes_max);
                 let mut after = self.clone();
                 let mut outcomes = Vec::new();
                 for (index, operation) in operations.iter().enumerate() {
                     let revision = self.revision + 1;
-                    match after.step(operation, revision, &mut room, now) {
+                    match after.step(operation, revision, &mut budget, now) {
                         Ok(outcome) => outcomes.push(outcome),
                         Err(cause) => {
                             return Err(refused(Some(index), key_of(operation).as_str(), cause));
@@ -148,20 +150,20 @@ impl Model {
                 let answer = Answer::All(AllOutcome {
                     outcomes,
                     revision: after.revision,
-                    answer_bytes: room.shown as usize,
+                    answer_bytes: budget.shown as usize,
                     replayed: false,
                 });
-                self.settle(after, named.as_ref(), &answer, now);
+                self.settle(after, request_id.as_ref(), &answer, now);
                 Ok(answer)
             }
-            Call::Open(open, named) => {
-                if let Some(answer) = self.replay(named.as_ref(), now)? {
+            Call::Open(open, request_id) => {
+                if let Some(answer) = self.replay(request_id.as_ref(), now)? {
                     return Ok(answer);
                 }
                 let mut after = self.clone();
                 let answer = after.open(open, now);
                 let answer = answer.map_err(|cause| refused(None, open.id.as_str(), cause))?;
-                self.settle(after, named.as_ref(), &answer, now);
+                self.settle(after, request_id.as_ref(), &answer, now);
                 Ok(answer)
             }
             Call::Renew(life) => {
@@ -170,8 +172,8 @@ impl Model {
                 self.sessions[at].ends = now + self.sessions[at].ttl;
                 Ok(Answer::Session(self.session_shown(&self.sessions[at])))
             }
-            Call::Close(life, named) => {
-                if let Some(answer) = self.replay(named.as_ref(), now)? {
+            Call::Close(life, request_id) => {
+                if let Some(answer) = self.replay(request_id.as_ref(), now)? {
                     return Ok(answer);
                 }
                 let at = self.living(life);
@@ -185,7 +187,7 @@ impl Model {
                     create_revision: life.create_revision,
                     replayed: false,
                 });
-                self.settle(after, named.as_ref(), &answer, now);
+                self.settle(after, request_id.as_ref(), &answer, now);
                 Ok(answer)
             }
             Call::Define(define) => {
@@ -205,20 +207,20 @@ impl Model {
     }
 
     /// What was answered to a request before. If it is new, there must be room for it.
-    fn replay(&self, named: Option<&Request>, now: Time) -> Result<Option<Answer>, Refused> {
-        let Some(named) = named else {
+    fn replay(&self, request_id: Option<&RequestId>, now: Time) -> Result<Option<Answer>, Refused> {
+        let Some(request_id) = request_id else {
             return Ok(None);
         };
         let refused = |cause| {
             Err(Refused {
                 index: None,
-                subject: named.id.clone(),
+                subject: request_id.id.clone(),
                 cause,
             })
         };
         for (_, before, answer) in &self.answers {
-            if before.id == named.id {
-                if before.fingerprint != named.fingerprint {
+            if before.id == request_id.id {
+                if before.fingerprint != request_id.fingerprint {
                     return refused(Cause::RequestIdReused);
                 }
                 return Ok(Some(super::again(Ok(answer.clone())).unwrap()));
@@ -237,11 +239,11 @@ impl Model {
     }
 
     /// Takes over what a call has led to, and remembers its answer.
-    fn settle(&mut self, after: Self, named: Option<&Request>, answer: &Answer, now: Time) {
+    fn settle(&mut self, after: Self, request_id: Option<&RequestId>, answer: &Answer, now: Time) {
         *self = after;
         self.record();
-        if let Some(named) = named {
-            self.answers.push((now, named.clone(), answer.clone()));
+        if let Some(request_id) = request_id {
+            self.answers.push((now, request_id.clone(), answer.clone()));
         }
     }
 
@@ -273,8 +275,8 @@ impl Model {
     fn one(
         &mut self,
         operation: &Operation,
-        named: Option<&Request>,
-        room: &mut Room,
+        request_id: Option<&RequestId>,
+        budget: &mut Room,
         now: Time,
     ) -> Result<Outcome, Refused> {
         let refused = |subject: &Key, cause| Refused {
@@ -282,19 +284,20 @@ impl Model {
             subject: subject.clone(),
             cause,
         };
-        if let (Some(named), Some(answer)) = (named, self.replay(named, now)?) {
+        if let (Some(request_id), Some(answer)) = (request_id, self.replay(request_id, now)?) {
             let Answer::One(outcome) = answer else {
                 panic!("only an operation has its content");
             };
-            room.show(super::shown_bytes(&outcome) as u64)
-                .map_err(|cause| refused(&named.id, cause))?;
+            budget
+                .show(super::shown_bytes(&outcome) as u64)
+                .map_err(|cause| refused(&request_id.id, cause))?;
             return Ok(outcome);
         }
         let mut after = self.clone();
         let outcome = after
-            .step(operation, self.revision + 1, room, now)
+            .step(operation, self.revision + 1, budget, now)
             .map_err(|cause| refused(key_of(operation), cause))?;
-        self.settle(after, named, &Answer::One(outcome.clone()), now);
+        self.settle(after, request_id, &Answer::One(outcome.clone()), now);
         Ok(outcome)
     }
 
@@ -303,7 +306,7 @@ impl Model {
         &mut self,
         operation: &Operation,
         revision: Revision,
-        room: &mut Room,
+        budget: &mut Room,
         now: Time,
     ) -> Done<Outcome> {
         let key = key_of(operation);
@@ -313,7 +316,7 @@ impl Model {
             .map_or(revision, |entry| entry.create_revision);
         let shown = present.as_ref().map(|entry| self.shown(entry));
         let mut show = || {
-            room.show(present.as_ref().map_or(0, |entry| len(&entry.value)))?;
+            budget.show(present.as_ref().map_or(0, |entry| len(&entry.value)))?;
             Ok(shown.clone())
         };
         match operation {
@@ -324,24 +327,24 @@ impl Model {
                     revision: self.revision,
                 }))
             }
-            Operation::Write(Write { value, terms, .. }) => {
-                let terms = terms.as_deref().cloned().unwrap_or_default();
-                meets(present.as_ref(), terms.expect.as_ref())?;
+            Operation::Write(Write { value, options, .. }) => {
+                let options = options.as_deref().cloned().unwrap_or_default();
+                meets(present.as_ref(), options.expect.as_ref())?;
                 let value = match (value, &present) {
                     (Some(value), _) => value.clone(),
                     (None, Some(present)) => present.value.clone(),
                     (None, None) => return Err(Cause::KeyNotFound),
                 };
-                let lifetime = match &terms.lifetime {
+                let lifetime = match &options.lifetime {
                     SetLifetime::Keep => present.as_ref().and_then(|e| e.lifetime().cloned()),
                     other => self.new_lifetime(other, now)?,
                 };
-                let place = self.place(key, present.as_ref(), now);
-                let entry = line(value, revision, created, lifetime, place);
+                let key_state = self.key_state(key, present.as_ref(), now);
+                let entry = line(value, revision, created, lifetime, key_state);
                 let used = self.fits(key, &entry)?;
-                let previous = match terms.answer {
-                    WriteAnswer::Revisions => None,
-                    WriteAnswer::Previous => show()?,
+                let previous = match options.shows {
+                    WriteShows::Revisions => None,
+                    WriteShows::Previous => show()?,
                 };
                 self.set(key, Some(entry), revision, ChangeCause::Written);
                 assert_eq!(self.used(), used);
@@ -352,12 +355,12 @@ impl Model {
                     replayed: false,
                 }))
             }
-            Operation::Add(Add { delta, terms, .. }) => {
-                let terms = terms.as_deref().cloned().unwrap_or_default();
-                meets(present.as_ref(), terms.expect.as_ref())?;
+            Operation::Add(Add { delta, options, .. }) => {
+                let options = options.as_deref().cloned().unwrap_or_default();
+                meets(present.as_ref(), options.expect.as_ref())?;
                 let lifetime = match &present {
                     Some(present) => present.lifetime().cloned(),
-                    None => self.new_lifetime(&terms.lifetime, now)?,
+                    None => self.new_lifetime(&options.lifetime, now)?,
                 };
                 let before = match present.as_ref().map(|entry| &entry.value) {
                     None => 0,
@@ -365,8 +368,8 @@ impl Model {
                     Some(Value::Text(_)) => return Err(Cause::NotAnInt { kind: "text" }),
                     Some(Value::Bytes(_)) => return Err(Cause::NotAnInt { kind: "bytes" }),
                 };
-                let saturate = terms.bounds.beyond == Beyond::Saturate;
-                let (min, max) = (terms.bounds.min, terms.bounds.max);
+                let saturate = options.bounds.on_overflow == OnOverflow::Saturate;
+                let (min, max) = (options.bounds.min, options.bounds.max);
                 let after = sum(before, *delta, min, max, saturate)?;
                 let applied = i128::from(after) - i128::from(before);
                 let outcome = |revision| {
@@ -381,36 +384,41 @@ impl Model {
                 if present.is_some() && applied == 0 {
                     return Ok(outcome(self.revision));
                 }
-                let place = self.place(key, present.as_ref(), now);
-                let entry = line(Value::Int(after), revision, created, lifetime, place);
+                let key_state = self.key_state(key, present.as_ref(), now);
+                let entry = line(Value::Int(after), revision, created, lifetime, key_state);
                 self.fits(key, &entry)?;
                 self.set(key, Some(entry), revision, ChangeCause::Written);
                 Ok(outcome(revision))
             }
-            Operation::Transition(Transition { to, terms, .. }) => {
-                let terms = terms.as_deref().cloned().unwrap_or_default();
-                meets(present.as_ref(), terms.expect.as_ref())?;
+            Operation::Transition(Transition { to, options, .. }) => {
+                let options = options.as_deref().cloned().unwrap_or_default();
+                meets(present.as_ref(), options.expect.as_ref())?;
                 let present = present.as_ref().ok_or(Cause::KeyNotFound)?;
-                let place = present.place().ok_or(Cause::NoMachine)?;
-                let allowed = self.state(place).next.iter().cloned().collect::<Vec<_>>();
+                let key_state = present.key_state().ok_or(Cause::NoMachine)?;
+                let allowed = self
+                    .state(key_state)
+                    .next
+                    .iter()
+                    .cloned()
+                    .collect::<Vec<_>>();
                 if !allowed.contains(to) {
-                    return Err(Cause::TransitionRefused(Box::new(RefusedMove {
-                        machine: place.machine.clone(),
-                        from: place.state.clone(),
+                    return Err(Cause::TransitionRefused(Box::new(RefusedTransition {
+                        machine: key_state.machine.clone(),
+                        from: key_state.state.clone(),
                         to: Some(to.clone()),
                         allowed,
                     })));
                 }
-                let value = terms.value.unwrap_or_else(|| present.value.clone());
-                let moved = Place {
+                let value = options.value.unwrap_or_else(|| present.value.clone());
+                let moved = KeyState {
                     state: to.clone(),
                     since: now,
-                    ..place.clone()
+                    ..key_state.clone()
                 };
                 let lifetime = present.lifetime().cloned();
                 let entry = line(value, revision, created, lifetime, Some(moved));
                 self.fits(key, &entry)?;
-                let from = place.state.clone();
+                let from = key_state.state.clone();
                 self.set(key, Some(entry), revision, ChangeCause::Transitioned);
                 Ok(Outcome::Transition(TransitionOutcome {
                     revision,
@@ -421,12 +429,12 @@ impl Model {
             }
             Operation::Delete(Delete { expect, .. }) => {
                 meets(present.as_ref(), expect.as_deref())?;
-                if let Some(place) = present.as_ref().and_then(Entry::place) {
-                    let state = self.state(place);
+                if let Some(key_state) = present.as_ref().and_then(Entry::key_state) {
+                    let state = self.state(key_state);
                     if !(state.next.is_empty() && state.timeout.is_none()) {
-                        return Err(Cause::StateNotFinal(Box::new(RefusedMove {
-                            machine: place.machine.clone(),
-                            from: place.state.clone(),
+                        return Err(Cause::StateNotFinal(Box::new(RefusedTransition {
+                            machine: key_state.machine.clone(),
+                            from: key_state.state.clone(),
                             to: None,
                             allowed: state.next.iter().cloned().collect(),
                         })));
@@ -590,13 +598,13 @@ impl Model {
     }
 
     /// Where a key stands after a write.
-    fn place(&self, key: &Key, present: Option<&Entry>, now: Time) -> Option<Place> {
+    fn key_state(&self, key: &Key, present: Option<&Entry>, now: Time) -> Option<KeyState> {
         if let Some(present) = present {
-            return present.place().cloned();
+            return present.key_state().cloned();
         }
         let mut machines = self.machines.iter();
         let machine = machines.find(|m| key.as_str().starts_with(m.key_prefix.as_str()))?;
-        Some(Place {
+        Some(KeyState {
             machine: machine.name.clone(),
             state: machine.initial.clone(),
             since: now,
@@ -604,20 +612,20 @@ impl Model {
         })
     }
 
-    fn state(&self, place: &Place) -> &State {
+    fn state(&self, key_state: &KeyState) -> &State {
         let mut machines = self.machines.iter();
-        let machine = machines.find(|machine| machine.name == place.machine);
-        &machine.unwrap().states[&place.state]
+        let machine = machines.find(|machine| machine.name == key_state.machine);
+        &machine.unwrap().states[&key_state.state]
     }
 
     fn shown(&self, entry: &Entry) -> Entry {
-        let place = entry.place().cloned().map(|place| Place {
+        let key_state = entry.key_state().cloned().map(|key_state| KeyState {
             timeout_at: self
-                .state(&place)
+                .state(&key_state)
                 .timeout
                 .as_ref()
-                .map(|timeout| place.since + timeout.after),
-            ..place
+                .map(|timeout| key_state.since + timeout.after),
+            ..key_state
         });
         let Entry {
             value,
@@ -630,7 +638,7 @@ impl Model {
             revision,
             create_revision,
             entry.lifetime().cloned(),
-            place,
+            key_state,
         )
     }
 }

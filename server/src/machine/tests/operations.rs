@@ -47,9 +47,9 @@ fn bounded(key: &str, delta: i64, bounds: Bounds) -> Operation {
     add_with(
         key,
         delta,
-        AddTerms {
+        AddOptions {
             bounds,
-            ..AddTerms::default()
+            ..AddOptions::default()
         },
     )
 }
@@ -58,7 +58,7 @@ fn bounded(key: &str, delta: i64, bounds: Bounds) -> Operation {
 fn additions() {
     let stop_at = |max| Bounds {
         max: Some(max),
-        beyond: Beyond::Saturate,
+        on_overflow: OnOverflow::Saturate,
         ..Bounds::NONE
     };
     let at_most = |max| Bounds {
@@ -66,7 +66,7 @@ fn additions() {
         ..Bounds::NONE
     };
     let stop = Bounds {
-        beyond: Beyond::Saturate,
+        on_overflow: OnOverflow::Saturate,
         ..Bounds::NONE
     };
     let past = |value, delta| {
@@ -83,13 +83,13 @@ fn additions() {
         [
             now(add("n", 2), added(2, 2, 1, 1)),
             now(add("n", -5), added(-3, -5, 2, 1)),
-            // Nothing added is no change, but creates.
+            // No added is no change, but creates.
             now(add("n", 0), added(-3, 0, 2, 1)),
             now(add("zero", 0), added(0, 0, 3, 3)),
             now(bounded("n", 5, stop_at(3)), added(2, 5, 4, 1)),
             now(bounded("n", 5, stop_at(3)), added(3, 1, 5, 1)),
             now(bounded("n", 5, stop_at(3)), added(3, 0, 5, 1)),
-            // Beyond a bound already: it may come nearer, or is brought there.
+            // OnOverflow a bound already: it may come nearer, or is brought there.
             now(write("n", int(10)), wrote(6, 1)),
             now(bounded("n", -1, at_most(5)), added(9, -1, 7, 1)),
             now(bounded("n", 1, at_most(5)), past(9, 1)),
@@ -148,12 +148,12 @@ fn a_write_without_a_value_keeps_the_one_there_is() {
 fn the_first_reason_to_refuse_is_told() {
     let gone = || with_session("gone", None);
     let gone_said = || Err(Cause::SessionNotFound { id: "gone".into() });
-    let write_terms = |expect| WriteTerms {
+    let write_terms = |expect| WriteOptions {
         expect: Some(expect),
         lifetime: gone(),
-        ..WriteTerms::default()
+        ..WriteOptions::default()
     };
-    let add_terms = |expect, lifetime| AddTerms {
+    let add_terms = |expect, lifetime| AddOptions {
         expect,
         lifetime,
         bounds: Bounds {
@@ -163,7 +163,7 @@ fn the_first_reason_to_refuse_is_told() {
     };
     let missing = Some(Condition::Exists(true));
     let large = text(&"x".repeat(1_000));
-    let go_terms = |expect| TransitionTerms {
+    let go_terms = |expect| TransitionOptions {
         expect,
         value: Some(large.clone()),
     };
@@ -181,7 +181,7 @@ fn the_first_reason_to_refuse_is_told() {
         ..roomy()
     };
     let refused_move = |to: Option<&str>| {
-        Box::new(RefusedMove {
+        Box::new(RefusedTransition {
             machine: "m".into(),
             from: "idle".into(),
             to: to.map(Name::from),
@@ -258,38 +258,30 @@ fn pages() {
             .iter()
             .map(|(key, _)| key.as_str().to_owned())
             .collect();
-        (keys.join(" "), page.rest)
+        (keys.join(" "), page.has_more)
     };
+    use HasMore::{No, Yes};
     use ListShows::{Entries, Keys};
-    use Rest::{More, Nothing};
-    for (prefix, after, page_size, page_bytes, shows, keys, rest) in [
-        (
-            "",
-            None,
-            100,
-            1000,
-            Entries,
-            "a b b/1 b/10 b/2 c é",
-            Nothing,
-        ),
-        ("b", None, 100, 1000, Entries, "b b/1 b/10 b/2", Nothing),
-        ("b/", None, 100, 1000, Entries, "b/1 b/10 b/2", Nothing),
-        ("b/", None, 2, 1000, Entries, "b/1 b/10", More),
-        ("b/", None, 3, 1000, Entries, "b/1 b/10 b/2", Nothing),
-        ("b/", Some("b/10"), 2, 1000, Entries, "b/2", Nothing),
-        ("b/", Some("b/2"), 2, 1000, Entries, "", Nothing),
+    for (prefix, after, page_size, page_bytes, shows, keys, has_more) in [
+        ("", None, 100, 1000, Entries, "a b b/1 b/10 b/2 c é", No),
+        ("b", None, 100, 1000, Entries, "b b/1 b/10 b/2", No),
+        ("b/", None, 100, 1000, Entries, "b/1 b/10 b/2", No),
+        ("b/", None, 2, 1000, Entries, "b/1 b/10", Yes),
+        ("b/", None, 3, 1000, Entries, "b/1 b/10 b/2", No),
+        ("b/", Some("b/10"), 2, 1000, Entries, "b/2", No),
+        ("b/", Some("b/2"), 2, 1000, Entries, "", No),
         // A key deleted meanwhile is as good a place to go on from.
-        ("b/", Some("b/11"), 2, 1000, Entries, "b/2", Nothing),
-        ("z", None, 2, 1000, Entries, "", Nothing),
+        ("b/", Some("b/11"), 2, 1000, Entries, "b/2", No),
+        ("z", None, 2, 1000, Entries, "", No),
         // 13 and 14 bytes.
-        ("b/", None, 100, 27, Entries, "b/1 b/10", More),
-        ("b/", None, 100, 26, Entries, "b/1", More),
-        ("b/", None, 100, 1, Entries, "b/1", More),
-        ("b/", None, 100, 10, Keys, "b/1 b/10 b/2", Nothing),
+        ("b/", None, 100, 27, Entries, "b/1 b/10", Yes),
+        ("b/", None, 100, 26, Entries, "b/1", Yes),
+        ("b/", None, 100, 1, Entries, "b/1", Yes),
+        ("b/", None, 100, 10, Keys, "b/1 b/10 b/2", No),
     ] {
         assert_eq!(
             page(prefix, after, page_size, page_bytes, shows),
-            (keys.into(), rest),
+            (keys.into(), has_more),
             "{prefix:?} after {after:?}, {page_size}, {page_bytes}"
         );
     }
@@ -452,7 +444,7 @@ fn a_key_changed_twice_in_one_frame_is_one_change() {
         "4 Transitioned m/1 2<1",
     ];
     assert_eq!(changes(&machine, 3), expected);
-    let entry = machine.store.get("b").unwrap();
+    let entry = machine.entries.get("b").unwrap();
     assert_eq!(
         (entry.revision, entry.create_revision),
         (4, 4),
@@ -470,7 +462,7 @@ fn a_refused_atomic_frame_leaves_no_trace() {
         0,
         [
             define(m),
-            open("s", 1_000, LivingSession::Refuse),
+            open("s", 1_000, OnExisting::Refuse),
             write("a", text("first")).into(),
             write("b", int(2)).into(),
             live("ends", int(1), ttl(7)).into(),

@@ -96,11 +96,15 @@ fn bounds() -> BoxedStrategy<Bounds> {
                 (Some(a), Some(b)) => (Some(a.min(b)), Some(a.max(b))),
                 ends => ends,
             };
-            let beyond = match saturate {
-                true => Beyond::Saturate,
-                false => Beyond::Refuse,
+            let on_overflow = match saturate {
+                true => OnOverflow::Saturate,
+                false => OnOverflow::Refuse,
             };
-            Bounds { min, max, beyond }
+            Bounds {
+                min,
+                max,
+                on_overflow,
+            }
         })
         .boxed()
 }
@@ -116,33 +120,44 @@ fn operation() -> BoxedStrategy<Operation> {
             expect: expect.map(Box::new),
         })
     });
-    let answer = select(vec![WriteAnswer::Revisions, WriteAnswer::Previous]);
-    let terms = (condition(), lifetime(), answer).prop_map(|(expect, lifetime, answer)| {
-        Box::new(WriteTerms {
+    let shows = select(vec![WriteShows::Revisions, WriteShows::Previous]);
+    let options = (condition(), lifetime(), shows).prop_map(|(expect, lifetime, shows)| {
+        Box::new(WriteOptions {
             expect,
             lifetime,
-            answer,
+            shows,
         })
     });
     let write = (
         key(),
         option::weighted(0.9, value()),
-        option::weighted(0.8, terms),
+        option::weighted(0.8, options),
     )
-        .prop_map(|(key, value, terms)| Operation::Write(Write { key, value, terms }));
-    let terms = (condition(), bounds(), lifetime()).prop_map(|(expect, bounds, lifetime)| {
-        Box::new(AddTerms {
+        .prop_map(|(key, value, options)| {
+            Operation::Write(Write {
+                key,
+                value,
+                options,
+            })
+        });
+    let options = (condition(), bounds(), lifetime()).prop_map(|(expect, bounds, lifetime)| {
+        Box::new(AddOptions {
             expect,
             bounds,
             lifetime,
         })
     });
-    let add = (key(), few(), option::weighted(0.8, terms))
-        .prop_map(|(key, delta, terms)| Operation::Add(Add { key, delta, terms }));
-    let terms = (condition(), option::of(value()))
-        .prop_map(|(expect, value)| Box::new(TransitionTerms { expect, value }));
-    let transition = (key(), state_name(), option::weighted(0.3, terms))
-        .prop_map(|(key, to, terms)| Operation::Transition(Transition { key, to, terms }));
+    let add = (key(), few(), option::weighted(0.8, options)).prop_map(|(key, delta, options)| {
+        Operation::Add(Add {
+            key,
+            delta,
+            options,
+        })
+    });
+    let options = (condition(), option::of(value()))
+        .prop_map(|(expect, value)| Box::new(TransitionOptions { expect, value }));
+    let transition = (key(), state_name(), option::weighted(0.3, options))
+        .prop_map(|(key, to, options)| Operation::Transition(Transition { key, to, options }));
     let delete = (key(), condition()).prop_map(|(key, expect)| {
         Operation::Delete(Delete {
             key,
@@ -231,9 +246,9 @@ fn definition() -> BoxedStrategy<Call> {
 }
 
 /// Names of requests, so few that they are used for other things, too. The fingerprint is yet to come.
-fn request_id() -> impl Strategy<Value = Option<Request>> {
+fn maybe_request_id() -> impl Strategy<Value = Option<RequestId>> {
     option::weighted(0.4, select(vec!["1", "2", "3", "4", "5", "6", "7"]))
-        .prop_map(|id| id.map(|id| request(id, 0)))
+        .prop_map(|id| id.map(|id| request_id(id, 0)))
 }
 
 pub(super) fn call() -> BoxedStrategy<Call> {
@@ -243,22 +258,23 @@ pub(super) fn call() -> BoxedStrategy<Call> {
             create_revision,
         })
     };
-    let living = select(vec![LivingSession::Refuse, LivingSession::TakeOver]);
-    let open = (session_name(), 2..9u64, living).prop_map(|(id, ttl, living)| OpenSession {
-        id,
-        ttl: ms(ttl),
-        living,
-    });
-    let room = || select(vec![ANSWER_BYTES_MAX, ALL]);
+    let on_existing = select(vec![OnExisting::Refuse, OnExisting::TakeOver]);
+    let open =
+        (session_name(), 2..9u64, on_existing).prop_map(|(id, ttl, on_existing)| OpenSession {
+            id,
+            ttl: ms(ttl),
+            on_existing,
+        });
+    let budget = || select(vec![ANSWER_BYTES_MAX, ALL]);
     prop_oneof![
-        10 => (operation(), request_id()).prop_map(|(operation, named)| Call::One(operation, named)),
-        5 => (vec((operation(), request_id()), 1..5), room())
-            .prop_map(|(operations, room)| Call::Each(operations, room)),
-        5 => (vec(operation(), 1..5), request_id(), room())
-            .prop_map(|(operations, named, room)| Call::All(operations, named, room)),
-        2 => (open, request_id()).prop_map(|(open, named)| Call::Open(open, named)),
+        10 => (operation(), maybe_request_id()).prop_map(|(operation, request_id)| Call::One(operation, request_id)),
+        5 => (vec((operation(), maybe_request_id()), 1..5), budget())
+            .prop_map(|(operations, budget)| Call::Each(operations, budget)),
+        5 => (vec(operation(), 1..5), maybe_request_id(), budget())
+            .prop_map(|(operations, request_id, budget)| Call::All(operations, request_id, budget)),
+        2 => (open, maybe_request_id()).prop_map(|(open, request_id)| Call::Open(open, request_id)),
         1 => life().prop_map(Call::Renew),
-        1 => (life(), request_id()).prop_map(|(life, named)| Call::Close(life, named)),
+        1 => (life(), maybe_request_id()).prop_map(|(life, request_id)| Call::Close(life, request_id)),
         2 => definition(),
         1 => select(vec!["m", "n"]).prop_map(undefine),
     ]
@@ -272,27 +288,27 @@ fn fingerprinted(mut call: Call) -> Call {
         content.hash(&mut hasher);
         Fingerprint(hasher.finish().into())
     };
-    let each = |operation: &Operation, named: &mut Option<Request>| {
+    let each = |operation: &Operation, request_id: &mut Option<RequestId>| {
         if let Operation::Read(_) = operation {
             // It has no place for a name.
-            *named = None;
+            *request_id = None;
         }
-        if let Some(named) = named {
-            named.fingerprint = of(format!("one {operation:?}"));
+        if let Some(request_id) = request_id {
+            request_id.fingerprint = of(format!("one {operation:?}"));
         }
     };
     match &mut call {
-        Call::One(operation, named) => each(operation, named),
+        Call::One(operation, request_id) => each(operation, request_id),
         Call::Each(operations, _) => {
-            for (operation, named) in operations {
-                each(operation, named);
+            for (operation, request_id) in operations {
+                each(operation, request_id);
             }
         }
-        Call::All(operations, Some(named), _) => {
-            named.fingerprint = of(format!("all {operations:?}"));
+        Call::All(operations, Some(request_id), _) => {
+            request_id.fingerprint = of(format!("all {operations:?}"));
         }
-        Call::Open(open, Some(named)) => named.fingerprint = of(format!("{open:?}")),
-        Call::Close(life, Some(named)) => named.fingerprint = of(format!("{life:?}")),
+        Call::Open(open, Some(request_id)) => request_id.fingerprint = of(format!("{open:?}")),
+        Call::Close(life, Some(request_id)) => request_id.fingerprint = of(format!("{life:?}")),
         _ => {}
     }
     call
@@ -313,7 +329,7 @@ pub(super) fn program(len: usize) -> impl Strategy<Value = Vec<Deed>> {
     let start = option::weighted(0.8, usual_machine().prop_map(define));
     let session = option::weighted(0.8, 3..30u64);
     (start, session, vec(deed(), 1..len)).prop_map(|(machine, session, deeds)| {
-        let session = session.map(|ttl| open("s", ttl, LivingSession::Refuse));
+        let session = session.map(|ttl| open("s", ttl, OnExisting::Refuse));
         let first = session.into_iter().chain(machine).map(Deed::Call);
         first.chain(deeds).collect()
     })
@@ -387,7 +403,7 @@ fn insert_present(call: &mut Call, machine: &StateMachine) {
     };
     let condition = |key: &Key, condition: Option<&mut Condition>| {
         let entry = machine
-            .store
+            .entries
             .get(key.as_str())
             .map(|entry| entry.to_entry());
         let entry = entry.as_ref();
@@ -405,21 +421,21 @@ fn insert_present(call: &mut Call, machine: &StateMachine) {
         Operation::Read(Read { key, expect }) | Operation::Delete(Delete { key, expect }) => {
             condition(key, expect.as_deref_mut());
         }
-        Operation::Write(Write { key, terms, .. }) => {
-            if let Some(terms) = terms {
-                condition(key, terms.expect.as_mut());
-                lifetime(&mut terms.lifetime);
+        Operation::Write(Write { key, options, .. }) => {
+            if let Some(options) = options {
+                condition(key, options.expect.as_mut());
+                lifetime(&mut options.lifetime);
             }
         }
-        Operation::Add(Add { key, terms, .. }) => {
-            if let Some(terms) = terms {
-                condition(key, terms.expect.as_mut());
-                lifetime(&mut terms.lifetime);
+        Operation::Add(Add { key, options, .. }) => {
+            if let Some(options) = options {
+                condition(key, options.expect.as_mut());
+                lifetime(&mut options.lifetime);
             }
         }
-        Operation::Transition(Transition { key, terms, .. }) => {
-            if let Some(terms) = terms {
-                condition(key, terms.expect.as_mut());
+        Operation::Transition(Transition { key, options, .. }) => {
+            if let Some(options) = options {
+                condition(key, options.expect.as_mut());
             }
         }
     };
@@ -483,7 +499,7 @@ fn same(machine: &StateMachine, model: &Model) -> Result<(), TestCaseError> {
     machine.assert_consistent();
     prop_assert_eq!(machine.usage(), model.usage(0));
     prop_assert_eq!(machine.next_due(), model.next_due());
-    let entries: Vec<_> = machine.store.all().into_iter().collect();
+    let entries: Vec<_> = machine.entries.all().into_iter().collect();
     prop_assert_eq!(entries, model.lines());
     let sessions = machine.list_sessions(None, usize::MAX).items;
     prop_assert_eq!(sessions, model.sessions());
@@ -533,7 +549,10 @@ fn does_as_the_model(program: Vec<Deed>, list: &List, slice: usize) -> Result<()
         }
         same(&machine, &model)?;
         let page = machine.list(list);
-        prop_assert_eq!((page.entries, page.rest == Rest::More), model.page(list));
+        prop_assert_eq!(
+            (page.entries, page.has_more == HasMore::Yes),
+            model.page(list)
+        );
     }
     same_history(&machine, &model)?;
     machine.assert_index_ends_empty();
@@ -575,9 +594,9 @@ proptest! {
                     continue;
                 }
                 // One by one, to see what each does.
-                Next::Call(Call::Each(operations, room)) => operations
+                Next::Call(Call::Each(operations, budget)) => operations
                     .into_iter()
-                    .map(|operation| Call::Each(vec![operation], room))
+                    .map(|operation| Call::Each(vec![operation], budget))
                     .collect(),
                 Next::Call(call) => vec![call],
             };

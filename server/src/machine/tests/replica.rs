@@ -61,9 +61,9 @@ enum Stage {
 fn told(entry: &Entry) -> Entry {
     let mut entry = entry.clone();
     if let Some(attached) = &mut entry.attached
-        && let Some(place) = &mut Arc::make_mut(attached).place
+        && let Some(key_state) = &mut Arc::make_mut(attached).key_state
     {
-        place.timeout_at = None;
+        key_state.timeout_at = None;
     }
     entry
 }
@@ -103,8 +103,8 @@ impl Replica {
                 };
                 let limit = model.revision;
                 let expected = match actual > limit {
-                    true => Lost::Unknown { limit, actual },
-                    false => Lost::Compacted { oldest, actual },
+                    true => WatchError::Unknown { limit, actual },
+                    false => WatchError::Compacted { oldest, actual },
                 };
                 prop_assert_eq!(lost, expected);
                 prop_assert!(actual > limit || actual < oldest);
@@ -145,7 +145,7 @@ impl Replica {
     /// Takes what comes next. False if it is lost.
     fn pull(&mut self, machine: &StateMachine, model: &Model, bytes_max: usize) -> Tested<bool> {
         let oldest = machine.usage().oldest_revision;
-        match machine.watched(&mut self.watch, bytes_max, Revision::MAX) {
+        match machine.next_batch(&mut self.watch, bytes_max, Revision::MAX) {
             Err(lost) => {
                 self.is_rightly_lost(lost, machine, oldest)?;
                 Ok(false)
@@ -169,16 +169,21 @@ impl Replica {
         }
     }
 
-    fn is_rightly_lost(&self, lost: Lost, machine: &StateMachine, oldest: Revision) -> Tested {
+    fn is_rightly_lost(
+        &self,
+        lost: WatchError,
+        machine: &StateMachine,
+        oldest: Revision,
+    ) -> Tested {
         match self.stage {
             Stage::Following => {
                 let actual = self.revision;
-                prop_assert_eq!(lost, Lost::Compacted { oldest, actual });
+                prop_assert_eq!(lost, WatchError::Compacted { oldest, actual });
                 prop_assert!(actual < oldest);
             }
             Stage::Initial { as_of, .. } if as_of < oldest => {
                 let actual = as_of;
-                prop_assert_eq!(lost, Lost::Compacted { oldest, actual });
+                prop_assert_eq!(lost, WatchError::Compacted { oldest, actual });
             }
             Stage::Initial { looked, .. } => {
                 let without_previous = history(machine, looked).iter().any(|change| {
@@ -195,16 +200,16 @@ impl Replica {
             unreachable!("it was just so");
         };
         let WatchBatch {
-            news,
+            updates,
             revision,
             caught_up,
-            rest,
+            has_more,
             bytes,
         } = batch;
-        let News::Initial(entries) = news else {
+        let Updates::Initial(entries) = updates else {
             return Err(TestCaseError::fail("it was to be sent what there was"));
         };
-        prop_assert_eq!(rest, Rest::More);
+        prop_assert_eq!(has_more, HasMore::Yes);
         prop_assert_eq!(entries.is_empty(), caught_up);
         prop_assert!(bytes <= bytes_max || entries.len() == 1);
         for (key, entry) in entries {
@@ -224,13 +229,13 @@ impl Replica {
 
     fn take_changes(&mut self, batch: WatchBatch, model: &Model, bytes_max: usize) -> Tested {
         let WatchBatch {
-            news,
+            updates,
             revision,
             caught_up,
-            rest,
+            has_more,
             bytes,
         } = batch;
-        let News::Changes(changes) = news else {
+        let Updates::Changes(changes) = updates else {
             return Err(TestCaseError::fail("it was to be sent changes"));
         };
         // Every event of every revision up to there, each once, and no other.
@@ -274,11 +279,11 @@ impl Replica {
             };
         }
         prop_assert_eq!(&self.known, &known_at(model, &self.target, revision));
-        match rest {
-            Rest::More => prop_assert!(self.revision < revision && revision < model.revision),
-            Rest::Nothing => prop_assert_eq!(revision, model.revision),
+        match has_more {
+            HasMore::Yes => prop_assert!(self.revision < revision && revision < model.revision),
+            HasMore::No => prop_assert_eq!(revision, model.revision),
         }
-        self.sleeps = rest == Rest::Nothing;
+        self.sleeps = has_more == HasMore::No;
         prop_assert_eq!(caught_up, self.catches_up && self.sleeps);
         self.catches_up &= !caught_up;
         self.revision = revision;

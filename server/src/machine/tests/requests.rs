@@ -1,14 +1,14 @@
-//! Requests that come again.
+//! RequestIds that come again.
 
 use super::*;
 
-use LivingSession::{Refuse, TakeOver};
+use OnExisting::{Refuse, TakeOver};
 
 #[test]
 fn what_comes_again_gets_its_first_answer() {
     let m = protocol("m", "m/", &["idle: busy", "busy:"]);
     let if_new = || write_if("a", int(1), Condition::Exists(false));
-    let batch = || all([add("n", 1), write("b", int(1))]).named("batch", 1);
+    let batch = || all([add("n", 1), write("b", int(1))]).with_id("batch", 1);
     let in_batch = || did([added(11, 1, 6, 4), wrote(6, 6)]);
     let s = || opened(session("s", 50, 50, 7, 0), None);
     let s_again = || opened(session("s", 50, 50, 9, 0), 7);
@@ -17,31 +17,34 @@ fn what_comes_again_gets_its_first_answer() {
         [
             now(define(m.clone()), defined(m, 1)),
             now(write("m/1", int(1)), wrote(2, 2)),
-            now(named("write", 1, if_new()), wrote(3, 3)),
-            now(named("add", 1, add("n", 10)), added(10, 10, 4, 4)),
-            now(named("go", 1, go("m/1", "busy")), went("idle", 5, 2)),
+            now(with_id("write", 1, if_new()), wrote(3, 3)),
+            now(with_id("add", 1, add("n", 10)), added(10, 10, 4, 4)),
+            now(with_id("go", 1, go("m/1", "busy")), went("idle", 5, 2)),
             now(batch(), in_batch()),
-            now(open("s", 50, Refuse).named("open", 1), s()),
-            now(open("s", 50, TakeOver).named("over", 1), s_again()),
-            now(close("s", 9).named("close", 1), closed(0, 10, 9)),
+            now(open("s", 50, Refuse).with_id("open", 1), s()),
+            now(open("s", 50, TakeOver).with_id("over", 1), s_again()),
+            now(close("s", 9).with_id("close", 1), closed(0, 10, 9)),
             now(
-                named("delete", 1, delete("a")),
+                with_id("delete", 1, delete("a")),
                 deleted(entry(int(1), 3, 3), 11),
             ),
             // The same again: nothing changes, and no condition is looked at.
-            now(named("write", 1, if_new()), again(wrote(3, 3))),
-            now(named("add", 1, add("n", 10)), again(added(10, 10, 4, 4))),
-            now(named("go", 1, go("m/1", "busy")), again(went("idle", 5, 2))),
-            now(batch(), again(in_batch())),
-            now(open("s", 50, Refuse).named("open", 1), again(s())),
-            now(open("s", 50, TakeOver).named("over", 1), again(s_again())),
-            now(close("s", 9).named("close", 1), again(closed(0, 10, 9))),
+            now(with_id("write", 1, if_new()), again(wrote(3, 3))),
+            now(with_id("add", 1, add("n", 10)), again(added(10, 10, 4, 4))),
             now(
-                named("delete", 1, delete("a")),
+                with_id("go", 1, go("m/1", "busy")),
+                again(went("idle", 5, 2)),
+            ),
+            now(batch(), again(in_batch())),
+            now(open("s", 50, Refuse).with_id("open", 1), again(s())),
+            now(open("s", 50, TakeOver).with_id("over", 1), again(s_again())),
+            now(close("s", 9).with_id("close", 1), again(closed(0, 10, 9))),
+            now(
+                with_id("delete", 1, delete("a")),
                 again(deleted(entry(int(1), 3, 3), 11)),
             ),
             // And once more.
-            now(named("write", 1, if_new()), again(wrote(3, 3))),
+            now(with_id("write", 1, if_new()), again(wrote(3, 3))),
             now(read("a"), shows(None, 11)),
         ],
     );
@@ -53,19 +56,19 @@ fn what_changes_nothing_is_remembered_too() {
     check(
         roomy(),
         [
-            now(named("1", 1, delete("a")), deleted(None, 0)),
+            now(with_id("1", 1, delete("a")), deleted(None, 0)),
             now(write("a", int(1)), wrote(1, 1)),
-            now(named("1", 1, delete("a")), again(deleted(None, 0))),
-            now(named("2", 1, add("a", 0)), added(1, 0, 1, 1)),
+            now(with_id("1", 1, delete("a")), again(deleted(None, 0))),
+            now(with_id("2", 1, add("a", 0)), added(1, 0, 1, 1)),
             now(write("a", int(5)), wrote(2, 1)),
-            now(named("2", 1, add("a", 0)), again(added(1, 0, 1, 1))),
+            now(with_id("2", 1, add("a", 0)), again(added(1, 0, 1, 1))),
             now(
-                all([read("a")]).named("3", 1),
+                all([read("a")]).with_id("3", 1),
                 did([shows(entry(int(5), 2, 1), 2)]),
             ),
             now(write("a", int(6)), wrote(3, 1)),
             now(
-                all([read("a")]).named("3", 1),
+                all([read("a")]).with_id("3", 1),
                 again(did([shows(entry(int(5), 2, 1), 2)])),
             ),
         ],
@@ -79,21 +82,24 @@ fn what_was_refused_is_tried_again() {
         roomy(),
         [
             now(
-                named("1", 1, write_if("a", int(1), exists())),
+                with_id("1", 1, write_if("a", int(1), exists())),
                 Err(Cause::KeyNotFound),
             ),
             now(
-                all([write("b", int(1)), read_if("a", exists())]).named("2", 1),
+                all([write("b", int(1)), read_if("a", exists())]).with_id("2", 1),
                 Err(Cause::KeyNotFound),
             ),
             now(
-                close("s", 1).named("3", 1),
+                close("s", 1).with_id("3", 1),
                 Err(Cause::SessionNotFound { id: "s".into() }),
             ),
             now(write("a", int(0)), wrote(1, 1)),
-            now(named("1", 1, write_if("a", int(1), exists())), wrote(2, 1)),
+            now(
+                with_id("1", 1, write_if("a", int(1), exists())),
+                wrote(2, 1),
+            ),
             // Its name was free for other content, too.
-            now(named("2", 9, add("c", 1)), added(1, 1, 3, 3)),
+            now(with_id("2", 9, add("c", 1)), added(1, 1, 3, 3)),
         ],
     );
 }
@@ -104,22 +110,22 @@ fn a_name_is_used_for_one_content() {
     let mut machine = check(
         roomy(),
         [
-            now(named("1", 1, write("a", int(1))), wrote(1, 1)),
-            now(named("1", 2, write("a", int(2))), reused()),
+            now(with_id("1", 1, write("a", int(1))), wrote(1, 1)),
+            now(with_id("1", 2, write("a", int(2))), reused()),
             // Before any condition.
             now(
-                named("1", 2, write_if("a", int(2), Condition::Exists(false))),
+                with_id("1", 2, write_if("a", int(2), Condition::Exists(false))),
                 reused(),
             ),
             // Fingerprints tell kinds apart; were they not to, the answer would be of the wrong one.
-            now(named("1", 1, add("a", 1)), reused()),
-            now(all([write("a", int(1))]).named("1", 1), reused()),
-            now(open("s", 5, Refuse).named("1", 1), reused()),
-            now(close("s", 5).named("1", 1), reused()),
+            now(with_id("1", 1, add("a", 1)), reused()),
+            now(all([write("a", int(1))]).with_id("1", 1), reused()),
+            now(open("s", 5, Refuse).with_id("1", 1), reused()),
+            now(close("s", 5).with_id("1", 1), reused()),
         ],
     );
     let refused = machine
-        .call(all([read("a")]).named("1", 2), at_ms(0))
+        .call(all([read("a")]).with_id("1", 2), at_ms(0))
         .unwrap_err();
     assert_eq!((refused.index, refused.subject), (None, "1".into()));
 }
@@ -130,7 +136,7 @@ fn the_window_is_a_time() {
         request_id_window: ms(10),
         ..roomy()
     };
-    let step = |at_ms, expected| at(at_ms, named("1", 1, add("a", 1)), expected);
+    let step = |at_ms, expected| at(at_ms, with_id("1", 1, add("a", 1)), expected);
     let machine = check(
         limits,
         [
@@ -140,7 +146,7 @@ fn the_window_is_a_time() {
             step(10, again(added(1, 1, 1, 1))),
             step(11, added(2, 1, 2, 1)),
             // For other content, too.
-            at(21, named("1", 2, add("a", 10)), added(12, 10, 3, 1)),
+            at(21, with_id("1", 2, add("a", 10)), added(12, 10, 3, 1)),
         ],
     );
     assert_eq!(machine.next_due(), Some(at_ms(31)));
@@ -163,19 +169,19 @@ fn a_full_window_refuses_what_is_new_and_forgets_nothing() {
     check(
         limits,
         [
-            at(1, named("1", 1, add("a", 1)), added(1, 1, 1, 1)),
-            at(3, named("2", 1, add("a", 1)), added(2, 1, 2, 1)),
-            at(4, named("3", 1, add("a", 1)), full(7)),
-            at(4, all([add("a", 1)]).named("3", 1), full(7)),
-            at(4, open("s", 5, Refuse).named("3", 1), full(7)),
+            at(1, with_id("1", 1, add("a", 1)), added(1, 1, 1, 1)),
+            at(3, with_id("2", 1, add("a", 1)), added(2, 1, 2, 1)),
+            at(4, with_id("3", 1, add("a", 1)), full(7)),
+            at(4, all([add("a", 1)]).with_id("3", 1), full(7)),
+            at(4, open("s", 5, Refuse).with_id("3", 1), full(7)),
             // What comes again needs no room, and what has no name needs none either.
-            at(4, named("1", 1, add("a", 1)), again(added(1, 1, 1, 1))),
-            at(4, named("1", 2, add("a", 1)), Err(Cause::RequestIdReused)),
+            at(4, with_id("1", 1, add("a", 1)), again(added(1, 1, 1, 1))),
+            at(4, with_id("1", 2, add("a", 1)), Err(Cause::RequestIdReused)),
             at(4, add("a", 1), added(3, 1, 3, 1)),
-            at(10, named("3", 1, add("a", 1)), full(1)),
-            at(11, named("3", 1, add("a", 1)), added(4, 1, 4, 1)),
-            at(11, named("4", 1, add("a", 1)), full(2)),
-            at(13, named("4", 1, add("a", 1)), added(5, 1, 5, 1)),
+            at(10, with_id("3", 1, add("a", 1)), full(1)),
+            at(11, with_id("3", 1, add("a", 1)), added(4, 1, 4, 1)),
+            at(11, with_id("4", 1, add("a", 1)), full(2)),
+            at(13, with_id("4", 1, add("a", 1)), added(5, 1, 5, 1)),
         ],
     );
     // No room at all.
@@ -188,7 +194,7 @@ fn a_full_window_refuses_what_is_new_and_forgets_nothing() {
         unit: "request_ids",
         retry_after: Duration::ZERO,
     });
-    check(none, [now(named("1", 1, add("a", 1)), refused)]);
+    check(none, [now(with_id("1", 1, add("a", 1)), refused)]);
 }
 
 #[test]
@@ -210,34 +216,33 @@ fn the_bytes_of_answers_are_bounded() {
         [
             now(write("a", large.clone()), wrote(1, 1)),
             now(
-                named("1", 1, replace("a", large.clone())),
+                with_id("1", 1, replace("a", large.clone())),
                 replaced(shown(1), 2, 1),
             ),
-            now(all([read("a")]).named("2", 1), did([shows(shown(2), 2)])),
+            now(all([read("a")]).with_id("2", 1), did([shows(shown(2), 2)])),
             // It is full from now on, and stays so until something is forgotten.
-            now(named("3", 1, add("n", 1)), full.clone()),
+            now(with_id("3", 1, add("n", 1)), full.clone()),
             now(
-                named("1", 1, replace("a", large.clone())),
+                with_id("1", 1, replace("a", large.clone())),
                 again(replaced(shown(1), 2, 1)),
             ),
             now(
-                all([read("a")]).named("2", 1),
+                all([read("a")]).with_id("2", 1),
                 again(did([shows(shown(2), 2)])),
             ),
-            now(named("4", 1, delete("a")), full),
-            at(10, named("3", 1, add("n", 1)), added(1, 1, 3, 3)),
+            now(with_id("4", 1, delete("a")), full),
+            at(10, with_id("3", 1, add("n", 1)), added(1, 1, 3, 3)),
         ],
     );
 }
 
 #[test]
 fn operations_of_a_plain_frame_have_names_by_their_places() {
-    let frame = |operations: Vec<(Operation, Option<(&str, u128)>)>, room| {
-        let named = |name: Option<(&str, u128)>| name.map(|(id, content)| request(id, content));
+    let frame = |operations: Vec<(Operation, Option<(&str, u128)>)>, budget| {
         let operations = operations
             .into_iter()
-            .map(|(operation, name)| (operation, named(name)));
-        Call::Each(operations.collect(), room)
+            .map(|(operation, id)| (operation, id.map(|(id, content)| request_id(id, content))));
+        Call::Each(operations.collect(), budget)
     };
     let first = || {
         vec![
@@ -286,7 +291,7 @@ fn operations_of_a_plain_frame_have_names_by_their_places() {
                 ),
             ),
             // And alone.
-            now(named("1", 1, add("a", 1)), again(added(2, 1, 2, 1))),
+            now(with_id("1", 1, add("a", 1)), again(added(2, 1, 2, 1))),
         ],
     );
 }
@@ -294,11 +299,11 @@ fn operations_of_a_plain_frame_have_names_by_their_places() {
 #[test]
 fn an_answer_that_comes_again_needs_room() {
     let too_large = |limit, actual| Err(Cause::AnswerTooLarge { limit, actual });
-    let replace_named = || (replace("a", text("7890")), Some(request("1", 1)));
-    let delete_named = || (delete("a"), Some(request("2", 1)));
+    let replace_named = || (replace("a", text("7890")), Some(request_id("1", 1)));
+    let delete_named = || (delete("a"), Some(request_id("2", 1)));
     let first = || replaced(entry(text("123456"), 1, 1), 2, 1);
     let second = || deleted(entry(text("7890"), 2, 1), 3);
-    let batch = |room| Call::All(vec![read("b")], Some(request("3", 1)), room);
+    let batch = |budget| Call::All(vec![read("b")], Some(request_id("3", 1)), budget);
     let shown = || did([shows(entry(text("123"), 4, 4), 4)]);
     check(
         roomy(),
@@ -336,24 +341,24 @@ fn an_answer_that_comes_again_needs_room() {
 #[test]
 fn a_request_is_remembered_from_its_first_success() {
     let mut machine = StateMachine::new(roomy());
-    let named = request("1", 1);
-    let other = request("1", 2);
-    assert!(!machine.remembers(&named));
+    let first = request_id("1", 1);
+    let other = request_id("1", 2);
+    assert!(!machine.is_replay(&first));
     let refused = Call::One(
         write_if("a", int(1), Condition::Exists(true)),
-        Some(named.clone()),
+        Some(first.clone()),
     );
     machine.call(refused, at_ms(0)).unwrap_err();
-    assert!(!machine.remembers(&named));
+    assert!(!machine.is_replay(&first));
     prepare(
         &mut machine,
         0,
-        [Call::One(add("a", 1), Some(named.clone()))],
+        [Call::One(add("a", 1), Some(first.clone()))],
     );
     // Whatever its content: it is answered at once.
-    assert!(machine.remembers(&named) && machine.remembers(&other));
+    assert!(machine.is_replay(&first) && machine.is_replay(&other));
     machine.advance(at_ms(1_000), usize::MAX);
-    assert!(!machine.remembers(&named));
+    assert!(!machine.is_replay(&first));
 }
 
 #[test]
@@ -362,14 +367,14 @@ fn an_open_session_is_answered_again_when_it_has_ended() {
         roomy(),
         [
             now(
-                open("s", 5, Refuse).named("1", 1),
+                open("s", 5, Refuse).with_id("1", 1),
                 opened(session("s", 5, 5, 1, 0), None),
             ),
             now(live("a", int(1), with_session("s", None)), wrote(2, 2)),
             // As it was: nothing begins.
             at(
                 5,
-                open("s", 5, Refuse).named("1", 1),
+                open("s", 5, Refuse).with_id("1", 1),
                 again(opened(session("s", 5, 5, 1, 0), None)),
             ),
             at(

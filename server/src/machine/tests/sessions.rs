@@ -6,7 +6,7 @@ use proptest::sample::select;
 
 use super::*;
 
-use LivingSession::{Refuse, TakeOver};
+use OnExisting::{Refuse, TakeOver};
 
 fn not_found(id: &str) -> Result<Answer, Cause> {
     Err(Cause::SessionNotFound { id: id.into() })
@@ -122,10 +122,10 @@ fn a_lock_is_a_recipe() {
         write_with(
             "lock",
             text(session),
-            WriteTerms {
+            WriteOptions {
                 expect: Some(Condition::Exists(false)),
                 lifetime: with_session(session, None),
-                ..WriteTerms::default()
+                ..WriteOptions::default()
             },
         )
     };
@@ -221,16 +221,16 @@ fn sessions_are_shown() {
         session("b", 10, 10, 3, 0),
         session("c", 10, 10, 1, 0),
     );
-    for (after, page_size, items, rest) in [
-        (None, 2, vec![a.clone(), b.clone()], Rest::More),
-        (None, 3, vec![a, b, c.clone()], Rest::Nothing),
-        (Some("b"), 1, vec![c.clone()], Rest::Nothing),
-        (Some("bb"), 1, vec![c], Rest::Nothing),
-        (Some("c"), 1, vec![], Rest::Nothing),
+    for (after, page_size, items, has_more) in [
+        (None, 2, vec![a.clone(), b.clone()], HasMore::Yes),
+        (None, 3, vec![a, b, c.clone()], HasMore::No),
+        (Some("b"), 1, vec![c.clone()], HasMore::No),
+        (Some("bb"), 1, vec![c], HasMore::No),
+        (Some("c"), 1, vec![], HasMore::No),
     ] {
         assert_eq!(
             page(after, page_size),
-            Page { items, rest },
+            Page { items, has_more },
             "after {after:?}"
         );
     }
@@ -360,10 +360,10 @@ fn keys_of_a_session_that_is_ending_can_be_used() {
     machine.assert_consistent();
     machine.advance(at_ms(0), usize::MAX);
     machine.assert_consistent();
-    let there: Vec<_> = machine.store.all().keys().map(Key::to_string).collect();
+    let there: Vec<_> = machine.entries.all().keys().map(Key::to_string).collect();
     assert_eq!(there, [MANY - 7, MANY - 3, MANY - 2, MANY - 1].map(nth));
     machine.advance(at_ms(10), usize::MAX);
-    let there: Vec<_> = machine.store.all().keys().map(Key::to_string).collect();
+    let there: Vec<_> = machine.entries.all().keys().map(Key::to_string).collect();
     assert_eq!(there, [MANY - 7, MANY - 1].map(nth));
     machine.assert_index_ends_empty();
 }
@@ -449,12 +449,12 @@ proptest! {
             if step == advance_at {
                 machine.advance(at_ms(0), 1);
                 let of_it = Lifetime::Session { id: "s".into(), create_revision: 1 };
-                let left = machine.store.all().values().any(|entry| entry.lifetime() == Some(&of_it));
+                let left = machine.entries.all().values().any(|entry| entry.lifetime() == Some(&of_it));
                 prop_assert_eq!(machine.is_ending(1), left);
             }
             let name = nth(count - 1 - index);
             let key = name.as_str();
-            let there = machine.store.get(key).map(|entry| entry.to_entry());
+            let there = machine.entries.get(key).map(|entry| entry.to_entry());
             match what {
                 "write" => prepare(&mut machine, 0, [write(key, int(1)).into()]),
                 "session" => prepare(&mut machine, 0, [live(key, int(1), with_session("s", life)).into()]),
@@ -489,7 +489,7 @@ proptest! {
         }
         machine.assert_consistent();
         machine.advance(at_ms(0), usize::MAX);
-        let there: Vec<_> = machine.store.all().keys().map(Key::to_string).collect();
+        let there: Vec<_> = machine.entries.all().keys().map(Key::to_string).collect();
         prop_assert_eq!(there, kept.into_keys().collect::<Vec<_>>());
         prop_assert!(!machine.is_ending(1));
         machine.assert_index_ends_empty();

@@ -29,8 +29,8 @@ fn what_is_due_first_comes_first() {
                 0,
                 define(protocol("m", "m/", &["idle: (12 done)", "done:"])),
             ),
-            (0, open("s", 14, LivingSession::Refuse)),
-            (0, open("t", 10, LivingSession::Refuse)),
+            (0, open("s", 14, OnExisting::Refuse)),
+            (0, open("t", 10, OnExisting::Refuse)),
             (1, write("m/late", int(1)).into()),
             (0, write("m/early", int(1)).into()),
             (0, live("of/s", int(1), with_session("s", None)).into()),
@@ -68,7 +68,7 @@ fn what_is_due_first_comes_first() {
 fn of_what_is_due_together_sessions_go_before_ttls_and_these_before_timeouts() {
     let mut machine = machine_with([
         (0, define(protocol("m", "m/", &["idle: (5 done)", "done:"]))),
-        (0, open("s", 5, LivingSession::Refuse)),
+        (0, open("s", 5, OnExisting::Refuse)),
         (0, write("m/1", int(1)).into()),
         (0, live("m/2", int(1), ttl(5)).into()),
         (0, live("m/3", int(1), with_session("s", None)).into()),
@@ -104,7 +104,7 @@ fn a_great_many_go_in_slices() {
     for done in 1..=10 {
         machine.advance(now, 100);
         assert_eq!(machine.usage().key_count, COUNT - done * 100);
-        let first = machine.store.all().into_keys().next();
+        let first = machine.entries.all().into_keys().next();
         let first = first.as_ref().map(Key::as_str);
         assert_eq!(first, (done < 10).then_some("0000"));
         assert_eq!(machine.next_due().is_some(), done < 10);
@@ -124,8 +124,8 @@ fn sessions_and_requests_count_towards_a_slice() {
         ..roomy()
     });
     for index in 0..20 {
-        let call = open(&format!("s{index}"), 5, LivingSession::Refuse);
-        prepare(&mut machine, 0, [call.named(&format!("r{index}"), 1)]);
+        let call = open(&format!("s{index}"), 5, OnExisting::Refuse);
+        prepare(&mut machine, 0, [call.with_id(&format!("r{index}"), 1)]);
     }
     let mut left = Vec::new();
     while machine.next_due().is_some() {

@@ -20,16 +20,16 @@ fn line(key: &Key, entry: Option<&Entry>) -> String {
 
 /// What comes next, in one line: what it is, the events, the revision, and whether it has caught up or has more.
 fn next(machine: &StateMachine, watch: &mut Watch, bytes_max: usize) -> String {
-    let batch = match machine.watched(watch, bytes_max, Revision::MAX) {
+    let batch = match machine.next_batch(watch, bytes_max, Revision::MAX) {
         Ok(batch) => batch,
         Err(lost) => return format!("{lost:?}"),
     };
-    let events: Vec<_> = match &batch.news {
-        News::Initial(entries) => {
+    let events: Vec<_> = match &batch.updates {
+        Updates::Initial(entries) => {
             let lines = entries.iter().map(|(key, entry)| line(key, Some(entry)));
             std::iter::once("initial".to_owned()).chain(lines).collect()
         }
-        News::Changes(changes) => changes
+        Updates::Changes(changes) => changes
             .iter()
             .map(|change| {
                 let after = line(&change.key, change.entry.as_ref());
@@ -44,7 +44,7 @@ fn next(machine: &StateMachine, watch: &mut Watch, bytes_max: usize) -> String {
             .collect(),
     };
     let caught_up = if batch.caught_up { " caught up" } else { "" };
-    let more = if batch.rest == Rest::More {
+    let more = if batch.has_more == HasMore::Yes {
         " more"
     } else {
         ""
@@ -105,7 +105,7 @@ fn a_watch_begins_where_it_is_told() {
     let unknown = machine.watch(prefix(""), After(5), Plain).unwrap_err();
     assert_eq!(
         unknown,
-        Lost::Unknown {
+        WatchError::Unknown {
             limit: 4,
             actual: 5
         }
@@ -243,9 +243,9 @@ fn a_batch_of_what_was_there_is_bounded() {
         let mut sizes = Vec::new();
         while watch.revision().is_none() {
             let batch = machine
-                .watched(&mut watch, bytes_max, Revision::MAX)
+                .next_batch(&mut watch, bytes_max, Revision::MAX)
                 .unwrap();
-            let News::Initial(entries) = batch.news else {
+            let Updates::Initial(entries) = batch.updates else {
                 panic!("it is sent what there is");
             };
             sizes.push(entries.len());
@@ -344,9 +344,9 @@ fn a_watch_that_sleeps_is_told_what_it_has_not_missed() {
     assert_eq!(watch.revision(), Some(100));
     prepare(&mut machine, 0, [write("b", int(1)).into()]);
     assert_eq!(next(&machine, &mut watch, ALL), "[b=1] 101");
-    let lost = machine.watched(&mut other, ALL, Revision::MAX);
+    let lost = machine.next_batch(&mut other, ALL, Revision::MAX);
     let oldest = machine.usage().oldest_revision;
-    assert_eq!(lost, Err(Lost::Compacted { oldest, actual: 0 }));
+    assert_eq!(lost, Err(WatchError::Compacted { oldest, actual: 0 }));
     // What it is sent at first cannot be skipped.
     let mut initial = machine.watch(prefix("b"), Initial, Plain).unwrap();
     initial.skip_to(1_000);
@@ -377,7 +377,7 @@ fn a_watch_is_lost_where_changes_are() {
     }
     let oldest = machine.usage().oldest_revision;
     assert!(history(&machine, oldest).len() <= 20);
-    let compacted = |actual| format!("{:?}", Lost::Compacted { oldest, actual });
+    let compacted = |actual| format!("{:?}", WatchError::Compacted { oldest, actual });
     for (watch, actual) in [(&mut behind, 2), (&mut initial, 2), (&mut sent, 2)] {
         assert_eq!(next(&machine, watch, ALL), compacted(actual));
     }
@@ -420,7 +420,7 @@ fn initial_is_lost_where_what_was_before_is_not_kept() {
     prepare(&mut machine, 0, [all([write("b", large(4_000))])]);
     let lost = |actual| {
         let oldest = machine.usage().revision;
-        format!("{:?}", Lost::Compacted { oldest, actual })
+        format!("{:?}", WatchError::Compacted { oldest, actual })
     };
     assert_eq!(next(&machine, &mut all_keys, 0), lost(2));
     assert_eq!(next(&machine, &mut other, 0), "[initial a=1] 0 more");
@@ -435,7 +435,7 @@ fn sessions_and_machines_move_the_revision_only() {
     let mut watch = machine.watch(prefix(""), Now, BeforeAndAfter).unwrap();
     let calls = [
         define(m),
-        open("s", 5, LivingSession::Refuse),
+        open("s", 5, OnExisting::Refuse),
         close("s", 2),
         undefine("m"),
     ];
@@ -453,9 +453,9 @@ fn events_show_states_and_their_timeouts() {
     let shown = |target: WatchTarget, from| {
         let mut watch = machine.watch(target, from, BeforeAndAfter).unwrap();
         machine
-            .watched(&mut watch, ALL, Revision::MAX)
+            .next_batch(&mut watch, ALL, Revision::MAX)
             .unwrap()
-            .news
+            .updates
     };
     let idle = entry(int(1), 2, 2).in_state("idle", 0, 5);
     let done = entry(int(1), 3, 2).in_state("done", 5, None);
@@ -471,10 +471,10 @@ fn events_show_states_and_their_timeouts() {
         change(2, ChangeCause::Written, &idle, None),
         change(3, ChangeCause::TimedOut, &done, Some(idle.clone())),
     ];
-    assert_eq!(shown(prefix(""), After(0)), News::Changes(expected));
+    assert_eq!(shown(prefix(""), After(0)), Updates::Changes(expected));
     assert_eq!(
         shown(prefix(""), Initial),
-        News::Initial(vec![("m/1".into(), done)])
+        Updates::Initial(vec![("m/1".into(), done)])
     );
 }
 
@@ -488,8 +488,8 @@ fn a_deleted_machine_is_no_event_but_gone_from_the_next() {
         0,
         [undefine("m"), write("m/1", int(2)).into()],
     );
-    let batch = machine.watched(&mut watch, ALL, Revision::MAX).unwrap();
-    let News::Changes(changes) = batch.news else {
+    let batch = machine.next_batch(&mut watch, ALL, Revision::MAX).unwrap();
+    let Updates::Changes(changes) = batch.updates else {
         panic!("something changed");
     };
     assert_eq!(changes[0].previous, Some(entry(int(1), 2, 2)));

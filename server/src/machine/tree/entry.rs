@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::machine::value::{Attached, Entry, Lifetime, Name, Place, Revision, Value};
+use crate::machine::value::{Attached, Entry, KeyState, Lifetime, Name, Revision, Value};
 
 /// Longest value that is copied into what is kept; longer ones are shared.
 const COPIED_BYTES_MAX: usize = 256;
@@ -41,7 +41,7 @@ impl<'a> From<&'a Entry> for EntryRef<'a> {
 impl<'a> EntryRef<'a> {
     /// Whether it is a value and revisions alone, and not long: then it is copied where it is kept, and else shared.
     #[inline]
-    pub(in crate::machine) fn is_plain(self) -> bool {
+    pub(in crate::machine) fn is_packable(self) -> bool {
         self.attached.is_none() && self.value.byte_len() <= COPIED_BYTES_MAX
     }
 
@@ -60,8 +60,8 @@ impl<'a> EntryRef<'a> {
     }
 
     /// Where it stands in its machine, if it has one.
-    pub(in crate::machine) fn place(self) -> Option<&'a Place> {
-        self.attached?.place.as_ref()
+    pub(in crate::machine) fn key_state(self) -> Option<&'a KeyState> {
+        self.attached?.key_state.as_ref()
     }
 
     /// The session that it ends with, if that is how it ends.

@@ -1,16 +1,16 @@
 //! What is stored: entries by their keys, in order.
 //!
-//! A tree of three levels: the root has branches, branches have leaves, and leaves have keys, each with a record of its entry. The
+//! A tree of three levels: the root has branches, branches have leaves, and leaves have keys, each with a stored of its entry. The
 //! standard library's tree has nodes of up to eleven keys, which are half empty after keys that came in order; with millions of keys it
 //! is eight nodes deep, and what is in a node takes 72 bytes. Here a node has up to 64 keys (`node.rs`), and of a key there are 24
-//! bytes, 4 of them again, and 16 that lead to a record (`record.rs`).
+//! bytes, 4 of them again, and 16 that lead to a stored (`stored_entry.rs`).
 //!
 //! Source: R. Bayer and E. McCreight, "Organization and maintenance of large ordered indices", Acta Informatica 1, 1972. That nodes
 //! are joined only when few keys are left is common practice.
 
 mod entry;
 mod node;
-mod record;
+mod stored_entry;
 #[cfg(test)]
 mod tests;
 
@@ -20,9 +20,9 @@ use std::ops::Bound;
 use super::value::{Entry, Key};
 pub(super) use entry::{EntryRef, ValueRef};
 use node::{FEW, Node};
-use record::Record;
+use stored_entry::StoredEntry;
 
-pub(crate) struct Store {
+pub(crate) struct Tree {
     /// Never without a branch, and no branch is without a leaf. Each is under a key that none of its own is in front of, and all in
     /// front of it are. (Nothing is in front of the first, whatever its key.)
     root: Node<Branch>,
@@ -30,18 +30,18 @@ pub(crate) struct Store {
 }
 
 type Branch = Node<Leaf>;
-type Leaf = Node<Record>;
+type Leaf = Node<StoredEntry>;
 
 /// The place of a key, until something changes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Slot {
+pub(crate) struct Cursor {
     branch: usize,
     leaf: usize,
     at: usize,
     taken: bool,
 }
 
-impl Store {
+impl Tree {
     pub(crate) fn new() -> Self {
         let first = || Key::from("");
         let (mut root, mut branch) = (Node::new(), Node::new());
@@ -65,11 +65,11 @@ impl Store {
 
     /// Where a key is, or would be.
     #[inline]
-    pub(crate) fn slot(&self, key: &str) -> Slot {
+    pub(crate) fn cursor(&self, key: &str) -> Cursor {
         let (branch, leaf, keys) = self.leaf(key);
         let found = keys.find(key);
         let (Ok(at) | Err(at)) = found;
-        Slot {
+        Cursor {
             branch,
             leaf,
             at,
@@ -79,9 +79,9 @@ impl Store {
 
     /// What is in a slot.
     #[inline]
-    pub(super) fn at(&self, slot: Slot) -> Option<EntryRef<'_>> {
-        let leaf = &self.root.items()[slot.branch].items()[slot.leaf];
-        slot.taken.then(|| leaf.items()[slot.at].entry())
+    pub(super) fn at(&self, cursor: Cursor) -> Option<EntryRef<'_>> {
+        let leaf = &self.root.items()[cursor.branch].items()[cursor.leaf];
+        cursor.taken.then(|| leaf.items()[cursor.at].entry())
     }
 
     #[inline]
@@ -94,47 +94,48 @@ impl Store {
 
     /// Puts an entry into the slot of its key.
     #[inline]
-    pub(super) fn put(&mut self, slot: Slot, key: &Key, entry: Entry) {
-        let leaf = self.root.item_mut(slot.branch).item_mut(slot.leaf);
-        if slot.taken {
-            leaf.item_mut(slot.at).set(entry);
+    pub(super) fn put(&mut self, cursor: Cursor, key: &Key, entry: Entry) {
+        let leaf = self.root.item_mut(cursor.branch).item_mut(cursor.leaf);
+        if cursor.taken {
+            leaf.item_mut(cursor.at).set(entry);
         } else {
-            self.create(slot, key.clone(), Record::new(entry));
+            self.create(cursor, key.clone(), StoredEntry::new(entry));
         }
     }
 
-    fn create(&mut self, slot: Slot, key: Key, record: Record) {
+    fn create(&mut self, cursor: Cursor, key: Key, stored: StoredEntry) {
         self.len += 1;
-        let branch = self.root.item_mut(slot.branch);
-        let Some(leaf) = divided(branch, slot.leaf, slot.at, key, record) else {
+        let branch = self.root.item_mut(cursor.branch);
+        let Some(leaf) = divided(branch, cursor.leaf, cursor.at, key, stored) else {
             return;
         };
         let first = leaf.keys()[0].clone();
-        let Some(branch) = divided(&mut self.root, slot.branch, slot.leaf + 1, first, leaf) else {
+        let Some(branch) = divided(&mut self.root, cursor.branch, cursor.leaf + 1, first, leaf)
+        else {
             return;
         };
         let first = branch.keys()[0].clone();
-        self.root.insert(slot.branch + 1, first, branch);
+        self.root.insert(cursor.branch + 1, first, branch);
     }
 
     /// The same where the slot is not known.
     pub(crate) fn insert(&mut self, key: &Key, entry: Entry) {
-        self.put(self.slot(key.as_str()), key, entry);
+        self.put(self.cursor(key.as_str()), key, entry);
     }
 
     /// Takes away what is in a slot, if anything is.
-    pub(crate) fn take(&mut self, slot: Slot) {
-        if !slot.taken {
+    pub(crate) fn take(&mut self, cursor: Cursor) {
+        if !cursor.taken {
             return;
         }
         self.len -= 1;
-        let branch = self.root.item_mut(slot.branch);
-        branch.item_mut(slot.leaf).remove(slot.at);
+        let branch = self.root.item_mut(cursor.branch);
+        branch.item_mut(cursor.leaf).remove(cursor.at);
         let leaves = branch.len();
-        join(branch, slot.leaf, |_, _| {});
+        join(branch, cursor.leaf, |_, _| {});
         if branch.len() < leaves {
             // A branch's first leaf is behind the key of the branch itself, and keys may have come in between.
-            join(&mut self.root, slot.branch, Node::rename_first);
+            join(&mut self.root, cursor.branch, Node::rename_first);
         }
     }
 
@@ -145,16 +146,16 @@ impl Store {
             Bound::Excluded(key) => (key, true),
             Bound::Unbounded => ("", false),
         };
-        let slot = self.slot(key);
-        let at = slot.at + usize::from(slot.taken && excluded);
-        let (branch, branches) = behind(&self.root, slot.branch);
-        let (leaf, leaves) = behind(branch, slot.leaf);
+        let cursor = self.cursor(key);
+        let at = cursor.at + usize::from(cursor.taken && excluded);
+        let (branch, branches) = behind(&self.root, cursor.branch);
+        let (leaf, leaves) = behind(branch, cursor.leaf);
         let first = leaf.keys()[at..].iter().zip(&leaf.items()[at..]);
         let leaves = leaves.iter().chain(branches.iter().flat_map(Node::items));
         let others = leaves.flat_map(|leaf| leaf.keys().iter().zip(leaf.items()));
         first
             .chain(others)
-            .map(|(key, record)| (key, record.entry()))
+            .map(|(key, stored)| (key, stored.entry()))
     }
 
     /// The last key.
@@ -167,7 +168,7 @@ impl Store {
 /// A child, and those behind it.
 fn behind<T>(node: &Node<T>, at: usize) -> (&T, &[T]) {
     let children = node.items()[at..].split_first();
-    children.expect("a slot has a place in each level")
+    children.expect("a cursor has a key_state in each level")
 }
 
 /// Inserts something into a child. Gives back what is to follow it, if it was full.
@@ -212,7 +213,7 @@ fn join<T>(parent: &mut Node<Node<T>>, at: usize, named: impl Fn(&mut Node<T>, K
 }
 
 /// What it holds, and not how.
-impl fmt::Debug for Store {
+impl fmt::Debug for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = self.range(Bound::Unbounded);
         f.debug_map()

@@ -11,7 +11,7 @@ use super::node::FANOUT;
 use super::*;
 use crate::machine::value::{Attached, Value};
 
-impl Store {
+impl Tree {
     pub(in crate::machine) fn all(&self) -> BTreeMap<Key, Entry> {
         let all = self.range(Bound::Unbounded);
         all.map(|(key, entry)| (key.clone(), entry.to_entry()))
@@ -19,7 +19,7 @@ impl Store {
     }
 
     pub(in crate::machine) fn remove(&mut self, key: &str) {
-        self.take(self.slot(key));
+        self.take(self.cursor(key));
     }
 
     /// Keys are in order, and everything is where it is looked for.
@@ -133,7 +133,7 @@ proptest! {
 
     #[test]
     fn it_holds_what_a_tree_holds(steps in vec(any_step(), 1..60)) {
-        let (mut store, mut tree) = (Store::new(), BTreeMap::new());
+        let (mut store, mut tree) = (Tree::new(), BTreeMap::new());
         for (key, step) in steps {
             let text = key.as_str();
             match step {
@@ -178,7 +178,7 @@ fn many_keys_come_and_go() {
             }
         };
         let key = |n: usize| Key::from(format!("{n:05}"));
-        let mut store = Store::new();
+        let mut store = Tree::new();
         for (step, n) in numbers().enumerate() {
             store.insert(&key(n), int(n as i64));
             if step % 1_000 == 0 {
@@ -219,7 +219,7 @@ fn many_keys_come_and_go() {
 
 #[test]
 fn leaves_are_full_after_keys_in_order() {
-    let mut store = Store::new();
+    let mut store = Tree::new();
     for n in 0..2 * FANOUT * FANOUT {
         store.insert(&Key::from(format!("{n:05}")), int(1));
     }
@@ -230,10 +230,10 @@ fn leaves_are_full_after_keys_in_order() {
 #[test]
 fn a_key_takes_few_bytes() {
     // So many times there is a key: what it takes is what a server of millions of keys takes.
-    assert_eq!(size_of::<Key>() + size_of::<Record>(), 40);
-    let packed = |entry: Entry| match Record::new(entry) {
-        Record::Packed(packed) => packed.len(),
-        Record::Whole(_) => 0,
+    assert_eq!(size_of::<Key>() + size_of::<StoredEntry>(), 40);
+    let packed = |entry: Entry| match StoredEntry::new(entry) {
+        StoredEntry::Packed(packed) => packed.len(),
+        StoredEntry::Whole(_) => 0,
     };
     assert_eq!(packed(int(1)), 13);
     assert_eq!(

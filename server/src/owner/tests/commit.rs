@@ -202,9 +202,9 @@ async fn a_refusal_that_tells_of_what_is_not_on_disk_waits() {
     let (handle, _owner, mut script) = settled().await;
     let _second = call!(handle, write(write("k", 2), None, soon()));
     let expecting = || Write {
-        terms: Some(Box::new(WriteTerms {
+        options: Some(Box::new(WriteOptions {
             expect: Some(Condition::Revision(1)),
-            ..WriteTerms::default()
+            ..WriteOptions::default()
         })),
         ..write("k", 3)
     };
@@ -213,7 +213,7 @@ async fn a_refusal_that_tells_of_what_is_not_on_disk_waits() {
     let nothing = Add {
         key: "k".into(),
         delta: 0,
-        terms: None,
+        options: None,
     };
     let added = call!(handle, add(nothing, None, soon()));
     let missing = Delete {
@@ -238,14 +238,14 @@ async fn a_refusal_that_tells_of_what_is_not_on_disk_waits() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_comes_again_waits_for_the_first() {
     let (handle, _owner, mut script) = start_kept(Answers::Committed);
-    let named = || {
-        Some(Box::new(Request {
+    let request_id = || {
+        Some(Box::new(RequestId {
             id: "r".into(),
             fingerprint: crate::machine::Fingerprint(1),
         }))
     };
-    let first = call!(handle, write(write("k", 1), named(), soon()));
-    let again = call!(handle, write(write("k", 1), named(), soon()));
+    let first = call!(handle, write(write("k", 1), request_id(), soon()));
+    let again = call!(handle, write(write("k", 1), request_id(), soon()));
     assert!(first.waits() && again.waits());
     // The effect and the answer are in one segment.
     assert_eq!(script.commit().await.effects.len(), 2);
@@ -299,12 +299,12 @@ async fn a_frame_waits_for_what_it_shows() {
     assert_eq!(all("other").await.answered(), 3);
     assert!(all("k").await.waits());
     // An answer that will be given again has to be on disk, whatever it shows.
-    let named = Request {
+    let request_id = RequestId {
         id: "r".into(),
         fingerprint: crate::machine::Fingerprint(1),
     };
     let operations = vec![Operation::Read(read("other"))];
-    let pending = handle.apply_all(operations, Some(Box::new(named)), unread(), soon());
+    let pending = handle.apply_all(operations, Some(Box::new(request_id)), unread(), soon());
     let pending = pending.unwrap();
     let remembered = Call::of(async move { pending.answer().await.unwrap().0 }).await;
     assert!(remembered.waits());
@@ -342,12 +342,12 @@ async fn watches_are_shown_what_is_on_disk() {
         shows: WatchShows::After,
     };
     let next = async |watching: &Watching| match handle.next(watching, unread(), soon()).await {
-        Ok(Next::Batch(batch, _)) => match batch.news {
-            News::Changes(changes) => {
+        Ok(Next::Batch(batch, _)) => match batch.updates {
+            Updates::Changes(changes) => {
                 let revisions: Vec<_> = changes.iter().map(|change| change.revision).collect();
                 (revisions, batch.revision)
             }
-            News::Initial(entries) => (
+            Updates::Initial(entries) => (
                 entries.iter().map(|(_, e)| e.revision).collect(),
                 batch.revision,
             ),
@@ -411,7 +411,7 @@ async fn a_watch_is_shown_what_is_too_much_to_be_kept() {
     }
     match handle.next(&watching, unread(), soon()).await {
         Ok(Next::Batch(batch, _)) => assert!(
-            matches!(&batch.news, News::Changes(changes) if changes.len() == 1),
+            matches!(&batch.updates, Updates::Changes(changes) if changes.len() == 1),
             "{batch:?}"
         ),
         other => panic!("{other:?}"),
@@ -449,16 +449,19 @@ async fn a_read_after_a_machine_is_deleted_shows_no_state() {
     deleted.answered().unwrap();
     let shown = call!(handle, read(read("k"), soon())).answered().unwrap();
     let entry = shown.entry.unwrap();
-    assert_eq!((entry.value.clone(), entry.place()), (Value::Int(1), None));
+    assert_eq!(
+        (entry.value.clone(), entry.key_state()),
+        (Value::Int(1), None)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_end_by_ttl_is_seen_when_it_is_on_disk() {
     let (handle, _owner, mut script) = start_kept(Answers::Committed);
     let mortal = Write {
-        terms: Some(Box::new(WriteTerms {
+        options: Some(Box::new(WriteOptions {
             lifetime: SetLifetime::Ttl(SECOND),
-            ..WriteTerms::default()
+            ..WriteOptions::default()
         })),
         ..write("k", 1)
     };

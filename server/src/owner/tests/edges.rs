@@ -71,14 +71,14 @@ async fn a_late_plain_frame_of_replays_is_answered_again() {
     use crate::machine::Fingerprint;
     let (handle, _owner) = start();
     let frame = |deadline| {
-        let request = Request {
+        let request_id = RequestId {
             id: "r".into(),
             fingerprint: Fingerprint(1),
         };
         handle.apply_each(
             vec![EachFrame {
                 operations: vec![Operation::Write(write("a", 1))],
-                named: vec![(0, request)],
+                request_ids: vec![(0, request_id)],
             }],
             unread(),
             deadline,
@@ -116,7 +116,7 @@ async fn a_sleeping_watch_survives_what_does_not_concern_it() {
     let Next::Batch(batch, _) = next else {
         panic!("there is room")
     };
-    assert_eq!(batch.rest, Rest::Nothing);
+    assert_eq!(batch.has_more, HasMore::No);
     // Three frames that wait at once: 12 MiB, below every limit.
     let frames = [frame(), frame(), frame()];
     for pending in frames {
@@ -147,7 +147,7 @@ async fn woken_watches_leave_room_for_calls() {
                 let Next::Batch(batch, _) = next else {
                     panic!()
                 };
-                if batch.rest == Rest::Nothing {
+                if batch.has_more == HasMore::No {
                     watching.changed().await;
                 }
             }

@@ -5,29 +5,29 @@ use soloist::v1::error::Reason;
 use soloist::v1::op::Op;
 
 use crate::config::Limits;
-use crate::machine::{Operation, Request};
+use crate::machine::{Operation, RequestId};
 
 use super::operations::operation;
 use super::path::{BadArgument, Path};
 use super::request_id::request_id as checked_request_id;
 
 /// A frame's operations, with the requests among them that can be recognised when they come again, by their places.
-pub(crate) type Operations = (Vec<Operation>, Vec<(usize, Request)>);
+pub(crate) type Operations = (Vec<Operation>, Vec<(usize, RequestId)>);
 
 /// Checks the operations of a frame that stand alone.
 pub(crate) fn each(ops: Vec<v1::Op>, limits: &Limits) -> Result<Operations, BadArgument> {
     check_count(ops.len(), limits)?;
     let mut operations = Vec::with_capacity(ops.len());
-    let mut requests = Vec::new();
+    let mut request_ids = Vec::new();
     for (index, mut op) in ops.into_iter().enumerate() {
         let path = Path::ROOT.index("ops", index);
         if let Some((kind, id)) = take_request_id(&mut op) {
             let path = path.field(kind);
-            requests.push((index, *checked_request_id(&path, id, &op)?));
+            request_ids.push((index, *checked_request_id(&path, id, &op)?));
         }
         operations.push(operation(&path, op, limits)?);
     }
-    Ok((operations, requests))
+    Ok((operations, request_ids))
 }
 
 /// Checks the operations of a batch or atomic frame, and names it by its request id, if it has one.
@@ -35,18 +35,18 @@ pub(crate) fn all(
     mut ops: Vec<v1::Op>,
     request_id: String,
     limits: &Limits,
-) -> Result<(Vec<Operation>, Option<Box<Request>>), BadArgument> {
+) -> Result<(Vec<Operation>, Option<Box<RequestId>>), BadArgument> {
     check_count(ops.len(), limits)?;
-    let named = if request_id.is_empty() {
+    let request_id = if request_id.is_empty() {
         None
     } else {
         let content = v1::BatchRequest {
             ops,
             request_id: String::new(),
         };
-        let named = checked_request_id(&Path::ROOT, request_id, &content)?;
+        let request_id = checked_request_id(&Path::ROOT, request_id, &content)?;
         ops = content.ops;
-        Some(named)
+        Some(request_id)
     };
     let mut operations = Vec::with_capacity(ops.len());
     for (index, mut op) in ops.into_iter().enumerate() {
@@ -68,7 +68,7 @@ pub(crate) fn all(
             bytes,
         ));
     }
-    Ok((operations, named))
+    Ok((operations, request_id))
 }
 
 /// Refuses a request id on a frame whose operations stand alone.

@@ -12,8 +12,8 @@ use super::request_id::optional_request_id;
 use super::value::value;
 use crate::config::Limits;
 use crate::machine::{
-    Add, AddTerms, Beyond, Bounds, Delete, Operation, Read, Request, Transition, TransitionTerms,
-    Write, WriteAnswer, WriteTerms,
+    Add, AddOptions, Bounds, Delete, OnOverflow, Operation, Read, RequestId, Transition,
+    TransitionOptions, Write, WriteOptions, WriteShows,
 };
 
 /// Checks the arguments of a Read.
@@ -25,40 +25,41 @@ pub(crate) fn read(request: v1::ReadRequest, limits: &Limits) -> Result<Read, Ba
 pub(crate) fn write(
     mut request: v1::WriteRequest,
     limits: &Limits,
-) -> Result<(Write, Option<Box<Request>>), BadArgument> {
+) -> Result<(Write, Option<Box<RequestId>>), BadArgument> {
     let id = std::mem::take(&mut request.request_id);
-    let named = optional_request_id(&Path::ROOT, id, || as_op(Op::Write(request.clone())))?;
-    Ok((write_at(&Path::ROOT, request, limits)?, named))
+    let request_id = optional_request_id(&Path::ROOT, id, || as_op(Op::Write(request.clone())))?;
+    Ok((write_at(&Path::ROOT, request, limits)?, request_id))
 }
 
 /// Checks the arguments of an Add.
 pub(crate) fn add(
     mut request: v1::AddRequest,
     limits: &Limits,
-) -> Result<(Add, Option<Box<Request>>), BadArgument> {
+) -> Result<(Add, Option<Box<RequestId>>), BadArgument> {
     let id = std::mem::take(&mut request.request_id);
-    let named = optional_request_id(&Path::ROOT, id, || as_op(Op::Add(request.clone())))?;
-    Ok((add_at(&Path::ROOT, request, limits)?, named))
+    let request_id = optional_request_id(&Path::ROOT, id, || as_op(Op::Add(request.clone())))?;
+    Ok((add_at(&Path::ROOT, request, limits)?, request_id))
 }
 
 /// Checks the arguments of a Transition.
 pub(crate) fn transition(
     mut request: v1::TransitionRequest,
     limits: &Limits,
-) -> Result<(Transition, Option<Box<Request>>), BadArgument> {
+) -> Result<(Transition, Option<Box<RequestId>>), BadArgument> {
     let id = std::mem::take(&mut request.request_id);
-    let named = optional_request_id(&Path::ROOT, id, || as_op(Op::Transition(request.clone())))?;
-    Ok((transition_at(&Path::ROOT, request, limits)?, named))
+    let request_id =
+        optional_request_id(&Path::ROOT, id, || as_op(Op::Transition(request.clone())))?;
+    Ok((transition_at(&Path::ROOT, request, limits)?, request_id))
 }
 
 /// Checks the arguments of a Delete.
 pub(crate) fn delete(
     mut request: v1::DeleteRequest,
     limits: &Limits,
-) -> Result<(Delete, Option<Box<Request>>), BadArgument> {
+) -> Result<(Delete, Option<Box<RequestId>>), BadArgument> {
     let id = std::mem::take(&mut request.request_id);
-    let named = optional_request_id(&Path::ROOT, id, || as_op(Op::Delete(request.clone())))?;
-    Ok((delete_at(&Path::ROOT, request, limits)?, named))
+    let request_id = optional_request_id(&Path::ROOT, id, || as_op(Op::Delete(request.clone())))?;
+    Ok((delete_at(&Path::ROOT, request, limits)?, request_id))
 }
 
 fn as_op(op: Op) -> v1::Op {
@@ -135,17 +136,21 @@ fn write_at(
         }
         Some(Lifetime::KeepLifetime(true)) => Some(WireLifetime::Keep),
     };
-    let terms = WriteTerms {
+    let options = WriteOptions {
         expect,
         lifetime: set_lifetime(path, lifetime, session_create_revision)?,
-        answer: if return_previous {
-            WriteAnswer::Previous
+        shows: if return_previous {
+            WriteShows::Previous
         } else {
-            WriteAnswer::Revisions
+            WriteShows::Revisions
         },
     };
-    let terms = (terms != WriteTerms::default()).then(|| Box::new(terms));
-    Ok(Write { key, value, terms })
+    let options = (options != WriteOptions::default()).then(|| Box::new(options));
+    Ok(Write {
+        key,
+        value,
+        options,
+    })
 }
 
 fn add_at(path: &Path<'_>, request: v1::AddRequest, limits: &Limits) -> Result<Add, BadArgument> {
@@ -163,10 +168,10 @@ fn add_at(path: &Path<'_>, request: v1::AddRequest, limits: &Limits) -> Result<A
     let bounds = Bounds {
         min: request.min,
         max: request.max,
-        beyond: if request.saturate {
-            Beyond::Saturate
+        on_overflow: if request.saturate {
+            OnOverflow::Saturate
         } else {
-            Beyond::Refuse
+            OnOverflow::Refuse
         },
     };
     let lifetime = request.lifetime.map(|lifetime| match lifetime {
@@ -174,7 +179,7 @@ fn add_at(path: &Path<'_>, request: v1::AddRequest, limits: &Limits) -> Result<A
         Lifetime::Session(id) => WireLifetime::Session(id),
     });
     let key = key(&path.field("key"), request.key, limits)?;
-    let terms = AddTerms {
+    let options = AddOptions {
         expect: condition(path, request.expect, limits)?,
         bounds,
         lifetime: set_lifetime(path, lifetime, request.session_create_revision)?,
@@ -182,7 +187,7 @@ fn add_at(path: &Path<'_>, request: v1::AddRequest, limits: &Limits) -> Result<A
     Ok(Add {
         key,
         delta: request.delta,
-        terms: (terms != AddTerms::default()).then(|| Box::new(terms)),
+        options: (options != AddOptions::default()).then(|| Box::new(options)),
     })
 }
 
@@ -193,15 +198,15 @@ fn transition_at(
 ) -> Result<Transition, BadArgument> {
     let key = key(&path.field("key"), request.key, limits)?;
     let to = name(&path.field("to"), Reason::BadMachine, request.to)?;
-    let terms = TransitionTerms {
+    let options = TransitionOptions {
         expect: condition(path, request.expect, limits)?,
         value: match request.value {
             None => None,
             new_value => Some(value(&path.field("value"), new_value, limits)?),
         },
     };
-    let terms = (terms != TransitionTerms::default()).then(|| Box::new(terms));
-    Ok(Transition { key, to, terms })
+    let options = (options != TransitionOptions::default()).then(|| Box::new(options));
+    Ok(Transition { key, to, options })
 }
 
 fn delete_at(

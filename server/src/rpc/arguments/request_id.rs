@@ -5,7 +5,7 @@ use soloist::v1::error::Reason;
 use super::names::checked_name;
 use super::path::{BadArgument, Path};
 use crate::config::NAME_BYTES_MAX;
-use crate::machine::Request;
+use crate::machine::RequestId;
 use crate::rpc::fingerprint::fingerprint;
 
 /// Names a request by its id, if it has one. Single operations are named by the same content, alone or in a frame.
@@ -13,7 +13,7 @@ pub(super) fn optional_request_id<M: prost::Message>(
     path: &Path<'_>,
     id: String,
     content: impl FnOnce() -> M,
-) -> Result<Option<Box<Request>>, BadArgument> {
+) -> Result<Option<Box<RequestId>>, BadArgument> {
     if id.is_empty() {
         return Ok(None);
     }
@@ -25,14 +25,14 @@ pub(super) fn request_id(
     path: &Path<'_>,
     id: String,
     content: &impl prost::Message,
-) -> Result<Box<Request>, BadArgument> {
+) -> Result<Box<RequestId>, BadArgument> {
     let id = checked_name(
         &path.field("request_id"),
         Reason::BadRequestId,
         id,
         NAME_BYTES_MAX,
     )?;
-    Ok(Box::new(Request {
+    Ok(Box::new(RequestId {
         id,
         fingerprint: fingerprint(content),
     }))

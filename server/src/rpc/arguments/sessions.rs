@@ -9,15 +9,15 @@ use super::page::name_page;
 use super::path::{BadArgument, Path};
 use super::request_id::optional_request_id;
 use crate::config::{Limits, SESSION_TTL_RANGE};
-use crate::machine::{LivingSession, Name, OpenSession, Request, SessionLife};
+use crate::machine::{Name, OnExisting, OpenSession, RequestId, SessionLife};
 
 /// Checks the arguments of an OpenSession. `new_id` makes a name if there is none.
 pub(crate) fn open(
     mut request: v1::OpenSessionRequest,
     new_id: impl FnOnce() -> Name,
-) -> Result<(OpenSession, Option<Box<Request>>), BadArgument> {
-    let request_id = std::mem::take(&mut request.request_id);
-    let named = optional_request_id(&Path::ROOT, request_id, || request.clone())?;
+) -> Result<(OpenSession, Option<Box<RequestId>>), BadArgument> {
+    let id = std::mem::take(&mut request.request_id);
+    let request_id = optional_request_id(&Path::ROOT, id, || request.clone())?;
     let v1::OpenSessionRequest {
         id, ttl, take_over, ..
     } = request;
@@ -31,11 +31,16 @@ pub(crate) fn open(
         true => new_id(),
         false => name(&Path::ROOT.field("id"), Reason::BadSession, id)?,
     };
-    let living = match take_over {
-        true => LivingSession::TakeOver,
-        false => LivingSession::Refuse,
+    let on_existing = match take_over {
+        true => OnExisting::TakeOver,
+        false => OnExisting::Refuse,
     };
-    Ok((OpenSession { id, ttl, living }, named))
+    let open = OpenSession {
+        id,
+        ttl,
+        on_existing,
+    };
+    Ok((open, request_id))
 }
 
 /// Checks the arguments of a RenewSession.
@@ -46,10 +51,10 @@ pub(crate) fn renew(request: v1::RenewSessionRequest) -> Result<SessionLife, Bad
 /// Checks the arguments of a CloseSession.
 pub(crate) fn close(
     mut request: v1::CloseSessionRequest,
-) -> Result<(SessionLife, Option<Box<Request>>), BadArgument> {
-    let request_id = std::mem::take(&mut request.request_id);
-    let named = optional_request_id(&Path::ROOT, request_id, || request.clone())?;
-    Ok((life(request.id, request.create_revision)?, named))
+) -> Result<(SessionLife, Option<Box<RequestId>>), BadArgument> {
+    let id = std::mem::take(&mut request.request_id);
+    let request_id = optional_request_id(&Path::ROOT, id, || request.clone())?;
+    Ok((life(request.id, request.create_revision)?, request_id))
 }
 
 /// Checks the arguments of a ListSessions: the last name of the page before, and the size of this one.

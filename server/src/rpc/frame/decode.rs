@@ -6,8 +6,8 @@ use soloist::v1;
 
 use crate::config::{Limits, NAME_BYTES_MAX};
 use crate::machine::{
-    Add, Delete, Key, Name, Operation, Read, Request, Transition, Value, Write, WriteAnswer,
-    WriteTerms,
+    Add, Delete, Key, Name, Operation, Read, RequestId, Transition, Value, Write, WriteOptions,
+    WriteShows,
 };
 use crate::rpc::arguments::{self, BadArgument};
 use crate::varint;
@@ -24,9 +24,9 @@ pub(crate) struct Frame {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Apply {
     /// Each on its own; with the requests among them, by their places.
-    Each(Vec<(usize, Request)>),
+    Each(Vec<(usize, RequestId)>),
     /// All or none; with the request that they are.
-    All(Option<Box<Request>>),
+    All(Option<Box<RequestId>>),
 }
 
 /// Decodes and checks a frame.
@@ -48,7 +48,7 @@ pub(crate) fn decode(
 }
 
 /// The operations of a batch, and the request that they are.
-pub(crate) type Batch = (Vec<Operation>, Option<Box<Request>>);
+pub(crate) type Batch = (Vec<Operation>, Option<Box<RequestId>>);
 
 /// Decodes and checks the operations of a batch. It comes once where frames come by the thousand, so all of it is left to
 /// the generated messages.
@@ -78,13 +78,13 @@ pub(super) fn any_frame(
     let checked = || {
         let timeout = arguments::duration::timeout(request.timeout)?;
         let (operations, apply) = if request.atomic {
-            let (operations, named) =
+            let (operations, request_id) =
                 arguments::frame::all(request.ops, request.request_id, limits)?;
-            (operations, Apply::All(named))
+            (operations, Apply::All(request_id))
         } else {
             arguments::frame::no_request_id(&request.request_id)?;
-            let (operations, named) = arguments::frame::each(request.ops, limits)?;
-            (operations, Apply::Each(named))
+            let (operations, request_ids) = arguments::frame::each(request.ops, limits)?;
+            (operations, Apply::Each(request_ids))
         };
         Ok(Frame {
             operations,
@@ -203,7 +203,7 @@ fn common_add(add: &[u8], limits: &Limits) -> Option<Add> {
     Some(Add {
         key: key?,
         delta,
-        terms: None,
+        options: None,
     })
 }
 
@@ -225,13 +225,13 @@ fn common_transition(transition: &[u8], limits: &Limits) -> Option<Transition> {
     Some(Transition {
         key: key?,
         to: to?,
-        terms: None,
+        options: None,
     })
 }
 
 fn common_write(write: &[u8], limits: &Limits) -> Option<Write> {
     let (mut key, mut value) = (None, None);
-    let mut answer = WriteAnswer::Revisions;
+    let mut shows = WriteShows::Revisions;
     let mut fields = Fields(write);
     while !fields.0.is_empty() {
         match fields.next()? {
@@ -241,26 +241,26 @@ fn common_write(write: &[u8], limits: &Limits) -> Option<Write> {
                 value = Some(common_value(bytes, limits)?);
             }
             (9, Field::Varint(flag)) => {
-                answer = if flag == 0 {
-                    WriteAnswer::Revisions
+                shows = if flag == 0 {
+                    WriteShows::Revisions
                 } else {
-                    WriteAnswer::Previous
+                    WriteShows::Previous
                 };
             }
             _ => return None,
         }
     }
-    let terms = match answer {
-        WriteAnswer::Revisions => None,
-        WriteAnswer::Previous => Some(Box::new(WriteTerms {
-            answer,
-            ..WriteTerms::default()
+    let options = match shows {
+        WriteShows::Revisions => None,
+        WriteShows::Previous => Some(Box::new(WriteOptions {
+            shows,
+            ..WriteOptions::default()
         })),
     };
     Some(Write {
         key: key?,
         value: Some(value?),
-        terms,
+        options,
     })
 }
 

@@ -13,8 +13,8 @@ use super::decode::{any_frame, checked_count, common_frame};
 use super::*;
 use crate::config::Limits;
 use crate::machine::{
-    AddOutcome, AllOutcome, Attached, Cause, DeleteOutcome, EachOutcome, Entry, Lifetime, Outcome,
-    Place, ReadOutcome, Rejection, Time, TransitionOutcome, Value, WriteOutcome,
+    AddOutcome, AllOutcome, Attached, Cause, DeleteOutcome, EachOutcome, Entry, KeyState, Lifetime,
+    Outcome, ReadOutcome, Rejection, Time, TransitionOutcome, Value, WriteOutcome,
 };
 use crate::rpc::body::response::Encode as _;
 use crate::rpc::responses::op_result;
@@ -159,15 +159,22 @@ fn entry() -> impl Strategy<Value = Entry> {
             create_revision: 1
         }),
     ];
-    let place =
-        (".{1,9}", ".{1,9}", option::of(time())).prop_map(|(machine, state, timeout_at)| Place {
-            machine: machine.into(),
-            state: state.into(),
-            since: Time::MIN,
-            timeout_at,
+    let key_state =
+        (".{1,9}", ".{1,9}", option::of(time())).prop_map(|(machine, state, timeout_at)| {
+            KeyState {
+                machine: machine.into(),
+                state: state.into(),
+                since: Time::MIN,
+                timeout_at,
+            }
         });
-    let attached = (option::of(lifetime), option::of(place))
-        .prop_map(|(lifetime, place)| Arc::new(Attached { lifetime, place }));
+    let attached =
+        (option::of(lifetime), option::of(key_state)).prop_map(|(lifetime, key_state)| {
+            Arc::new(Attached {
+                lifetime,
+                key_state,
+            })
+        });
     (
         value,
         1..i64::MAX,

@@ -5,7 +5,9 @@ use tonic::Code;
 
 use super::refusal::Refusal;
 use super::text::{METADATA_BYTES, SHOWN_BYTES, Subject, cut, json, quoted};
-use crate::machine::{ALLOWED_BYTES, Condition, Entry, Mismatch, Name, RefusedMove, Revision};
+use crate::machine::{
+    ALLOWED_BYTES, Condition, Entry, Mismatch, Name, RefusedTransition, Revision,
+};
 
 /// `ResourceInfo.resource_type` of a key.
 const ENTRY_TYPE: &str = "soloist.v1.Entry";
@@ -108,9 +110,9 @@ pub(super) fn state_mismatch(key: &Subject, expected: Name, actual: Option<Name>
     .with("actual", actual.as_ref().map_or("", Name::as_str))
 }
 
-pub(super) fn transition_refused(key: &Subject, refused: RefusedMove) -> Refusal {
+pub(super) fn transition_refused(key: &Subject, refused: RefusedTransition) -> Refusal {
     let allowed = allowed(&refused);
-    let RefusedMove {
+    let RefusedTransition {
         machine, from, to, ..
     } = refused;
     let to = to.expect("a transition names the state to move to");
@@ -139,9 +141,9 @@ pub(super) fn transition_refused(key: &Subject, refused: RefusedMove) -> Refusal
     .with("allowed", allowed)
 }
 
-pub(super) fn state_not_final(key: &Subject, refused: RefusedMove) -> Refusal {
+pub(super) fn state_not_final(key: &Subject, refused: RefusedTransition) -> Refusal {
     let allowed = allowed(&refused);
-    let RefusedMove { machine, from, .. } = refused;
+    let RefusedTransition { machine, from, .. } = refused;
     Refusal::new(
         Code::FailedPrecondition,
         Reason::StateNotFinal,
@@ -159,7 +161,7 @@ pub(super) fn state_not_final(key: &Subject, refused: RefusedMove) -> Refusal {
 }
 
 /// The states that the key may move to, sorted and separated by commas, as many as fit.
-fn allowed(refused: &RefusedMove) -> String {
+fn allowed(refused: &RefusedTransition) -> String {
     let names: Vec<_> = refused.allowed.iter().map(Name::as_str).collect();
     cut(names.join(","), ALLOWED_BYTES)
 }

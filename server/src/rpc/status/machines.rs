@@ -5,7 +5,7 @@ use tonic::Code;
 
 use super::refusal::Refusal;
 use super::text::{METADATA_BYTES, Subject, cut, quoted};
-use crate::machine::{Key, Name, Revision, Stranded};
+use crate::machine::{Key, Name, Revision, StrandedKeys};
 use crate::rpc::arguments::BadArgument;
 
 /// `ResourceInfo.resource_type` of a machine.
@@ -45,14 +45,14 @@ pub(super) fn changed(machine: &Subject, expected: Revision, actual: Revision) -
     .with("actual", actual)
 }
 
-pub(super) fn entries_in_state(machine: &Subject, stranded: Stranded) -> Refusal {
-    let Stranded {
+pub(super) fn entries_in_state(machine: &Subject, stranded: StrandedKeys) -> Refusal {
+    let StrandedKeys {
         count,
         example,
         state,
     } = stranded;
     let count = match count {
-        Stranded::COUNT_MAX => format!("{count} or more"),
+        StrandedKeys::COUNT_MAX => format!("{count} or more"),
         count => count.to_string(),
     };
     let keys = if count == "1" { "key" } else { "keys" };

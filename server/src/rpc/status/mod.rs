@@ -21,7 +21,7 @@ pub(crate) use requests::{unknown_encoding, unknown_method};
 
 use tonic::Status;
 
-use crate::machine::{Cause, Lost, RejectedAt, Rejection};
+use crate::machine::{Cause, RejectedAt, Rejection, WatchError};
 use crate::owner::CallError;
 use crate::rpc::arguments::BadArgument;
 use text::Subject;
@@ -38,8 +38,8 @@ impl From<CallError> for Refusal {
             CallError::DiskFull(low) => limits::disk_full(low),
             CallError::Rejected(rejection) => (*rejection).into(),
             CallError::RejectedAt(rejected) => rejected.into(),
-            CallError::Lost(lost) => lost.into(),
-            CallError::CopyLost(lost) => limits::backup_too_slow(lost.limit),
+            CallError::Watch(error) => error.into(),
+            CallError::Copy(error) => limits::backup_too_slow(error.limit),
             CallError::TooManyOpen { what, limit } => limits::too_many_open(what, limit),
         }
     }
@@ -55,11 +55,11 @@ impl From<RejectedAt> for Refusal {
     }
 }
 
-impl From<Lost> for Refusal {
-    fn from(lost: Lost) -> Self {
-        match lost {
-            Lost::Compacted { oldest, actual } => history::compacted(oldest, actual),
-            Lost::Unknown { limit, actual } => history::unknown(limit, actual),
+impl From<WatchError> for Refusal {
+    fn from(error: WatchError) -> Self {
+        match error {
+            WatchError::Compacted { oldest, actual } => history::compacted(oldest, actual),
+            WatchError::Unknown { limit, actual } => history::unknown(limit, actual),
         }
     }
 }

@@ -6,7 +6,7 @@ impl Model {
     pub(super) fn open(&mut self, open: &OpenSession, now: Time) -> Done<Answer> {
         let before = self.sessions.iter().position(|s| s.id == open.id);
         let taken_over = before.map(|at| self.sessions[at].create_revision);
-        if let (Some(create_revision), LivingSession::Refuse) = (taken_over, open.living) {
+        if let (Some(create_revision), OnExisting::Refuse) = (taken_over, open.on_existing) {
             return Err(Cause::SessionExists { create_revision });
         }
         match before {
@@ -134,7 +134,7 @@ impl Model {
             .filter(|(key, _)| key.as_str().starts_with(prefix))
             .collect();
         if let (false, Some((example, _))) = (moves_on, below.first()) {
-            return Err(Cause::EntriesInState(Box::new(Stranded {
+            return Err(Cause::EntriesInState(Box::new(StrandedKeys {
                 count: below.len(),
                 example: example.clone(),
                 state: None,
@@ -142,8 +142,10 @@ impl Model {
         }
         let mut reached = vec![machine.initial.clone()];
         for (_, entry) in &self.lines {
-            let place = entry.place().filter(|place| place.machine == machine.name);
-            reached.extend(place.map(|place| place.state.clone()));
+            let key_state = entry
+                .key_state()
+                .filter(|key_state| key_state.machine == machine.name);
+            reached.extend(key_state.map(|key_state| key_state.state.clone()));
         }
         for _ in &machine.states {
             for state in reached.clone() {
@@ -168,17 +170,17 @@ impl Model {
             .lines
             .iter()
             .filter_map(|(key, entry)| {
-                let place = entry.place()?;
-                let of_machine = machine.is_some_and(|machine| machine.name == place.machine);
-                let left = of_machine && !may_stay(&place.state);
-                left.then(|| (place.state.clone(), place.since, key.clone()))
+                let key_state = entry.key_state()?;
+                let of_machine = machine.is_some_and(|machine| machine.name == key_state.machine);
+                let left = of_machine && !may_stay(&key_state.state);
+                left.then(|| (key_state.state.clone(), key_state.since, key.clone()))
             })
             .collect();
         stranded.sort();
         let Some((state, _, example)) = stranded.first().cloned() else {
             return Ok(());
         };
-        Err(Cause::EntriesInState(Box::new(Stranded {
+        Err(Cause::EntriesInState(Box::new(StrandedKeys {
             count: stranded.iter().filter(|other| other.0 == state).count(),
             example,
             state: Some(state),
@@ -195,7 +197,10 @@ impl Model {
         self.revision += 1;
         self.machines.retain(|machine| machine.name != *name);
         for (_, entry) in &mut self.lines {
-            if entry.place().is_some_and(|place| place.machine == *name) {
+            if entry
+                .key_state()
+                .is_some_and(|key_state| key_state.machine == *name)
+            {
                 let bare = entry.clone();
                 let lifetime = bare.lifetime().cloned();
                 *entry = line(

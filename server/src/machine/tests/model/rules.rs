@@ -12,11 +12,14 @@ pub(super) fn line(
     revision: Revision,
     create_revision: Revision,
     lifetime: Option<Lifetime>,
-    place: Option<Place>,
+    key_state: Option<KeyState>,
 ) -> Entry {
-    let attached = match (lifetime, place) {
+    let attached = match (lifetime, key_state) {
         (None, None) => None,
-        (lifetime, place) => Some(Arc::new(Attached { lifetime, place })),
+        (lifetime, key_state) => Some(Arc::new(Attached {
+            lifetime,
+            key_state,
+        })),
     };
     Entry {
         value,
@@ -70,8 +73,8 @@ pub(super) fn meets(entry: Option<&Entry>, condition: Option<&Condition>) -> Don
         }),
         Condition::State(state) => {
             let actual = entry
-                .and_then(Entry::place)
-                .map(|place| place.state.clone());
+                .and_then(Entry::key_state)
+                .map(|key_state| key_state.state.clone());
             if actual.as_ref() == Some(state) {
                 return Ok(());
             }

@@ -24,14 +24,14 @@ impl Model {
                 Due::State(key, to) => {
                     self.revision += 1;
                     let entry = self.line(&key).unwrap();
-                    let place = entry.place().cloned().map(|place| Place {
+                    let key_state = entry.key_state().cloned().map(|key_state| KeyState {
                         state: to,
                         since: now,
-                        ..place
+                        ..key_state
                     });
                     let lifetime = entry.lifetime().cloned();
                     let created = entry.create_revision;
-                    let moved = line(entry.value, self.revision, created, lifetime, place);
+                    let moved = line(entry.value, self.revision, created, lifetime, key_state);
                     self.set(&key, Some(moved), self.revision, ChangeCause::TimedOut);
                 }
             }
@@ -53,13 +53,13 @@ impl Model {
                 let order = (1, vec![], Time::MIN, key.clone());
                 due.push((*ends, order, Due::Key(key.clone())));
             }
-            if let Some(place) = entry.place()
-                && let Some(timeout) = &self.state(place).timeout
+            if let Some(key_state) = entry.key_state()
+                && let Some(timeout) = &self.state(key_state).timeout
             {
-                let of = vec![place.machine.clone(), place.state.clone()];
-                let order = (2, of, place.since, key.clone());
+                let of = vec![key_state.machine.clone(), key_state.state.clone()];
+                let order = (2, of, key_state.since, key.clone());
                 let what = Due::State(key.clone(), timeout.next.clone());
-                due.push((place.since + timeout.after, order, what));
+                due.push((key_state.since + timeout.after, order, what));
             }
         }
         due.sort_by_key(|(due, order, _)| (*due, order.clone()));

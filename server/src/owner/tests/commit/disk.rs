@@ -7,9 +7,9 @@ async fn what_is_still_not_on_disk_at_the_deadline_is_unknown() {
     let (handle, _owner, mut script) = settled().await;
     let written = call!(handle, write(write("k", 2), None, soon()));
     let refused = Write {
-        terms: Some(Box::new(WriteTerms {
+        options: Some(Box::new(WriteOptions {
             expect: Some(Condition::Exists(false)),
-            ..WriteTerms::default()
+            ..WriteOptions::default()
         })),
         ..write("k", 0)
     };
@@ -157,13 +157,13 @@ async fn a_full_disk_refuses_what_changes_anything() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_full_disk_is_told() {
     let (handle, _owner, mut script) = settled().await;
-    let named = || {
-        Some(Box::new(Request {
+    let request_id = || {
+        Some(Box::new(RequestId {
             id: "r".into(),
             fingerprint: crate::machine::Fingerprint(1),
         }))
     };
-    let under_way = call!(handle, write(write("k", 2), named(), soon()));
+    let under_way = call!(handle, write(write("k", 2), request_id(), soon()));
     script.segment().await;
     script
         .tell(Event::Space(Space::Full { free: 1, least: 2 }))
@@ -173,7 +173,7 @@ async fn who_waits_for_a_full_disk_is_told() {
     let usage = call!(handle, usage(soon()));
     assert_eq!(usage.answered().err(), Some(full));
     // What comes again must not be told that nothing was applied.
-    let again = call!(handle, write(write("k", 2), named(), soon()));
+    let again = call!(handle, write(write("k", 2), request_id(), soon()));
     assert!(again.waits());
     script.tell(Event::Space(Space::Enough)).await;
     script.committed(2).await;
@@ -190,9 +190,9 @@ async fn answers_that_nobody_waits_for_are_not_held() {
         for _ in 0..2_000 {
             // Refused, and the refusal waits: it shows the value that was asked for.
             let expecting = Write {
-                terms: Some(Box::new(WriteTerms {
+                options: Some(Box::new(WriteOptions {
                     expect: Some(Condition::Value(Value::Text(payload.clone()))),
-                    ..WriteTerms::default()
+                    ..WriteOptions::default()
                 })),
                 ..write("k", 0)
             };
@@ -233,7 +233,7 @@ async fn a_snapshot_is_of_the_moment_at_which_it_began() {
         script.tell(Event::NextSlice).await;
         match slices.try_recv().unwrap() {
             CopySlice::Entries(entries) => keys.extend(entries),
-            CopySlice::Answered(_) => {}
+            CopySlice::Requests(_) => {}
             CopySlice::End => break,
         }
     }

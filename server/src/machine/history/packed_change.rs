@@ -6,7 +6,7 @@ use crate::machine::value::{Entry, Key, Revision, Value};
 use crate::varint;
 
 /// Stands where a change that is not plain comes in.
-pub(super) const RICH: u8 = 7;
+pub(super) const WHOLE_MARK: u8 = 7;
 
 const CAUSE_MASK: u8 = 7;
 const HAS_ENTRY: u8 = 8;
@@ -23,14 +23,14 @@ const CAUSES: [ChangeCause; 6] = [
 
 /// Whether a change with this entry, after it or before, can be plain.
 #[inline]
-pub(super) fn is_plain(change: &ChangeRef<'_>) -> bool {
-    let plain = |entry: Option<EntryRef<'_>>| entry.is_none_or(EntryRef::is_plain);
+pub(super) fn is_packable(change: &ChangeRef<'_>) -> bool {
+    let plain = |entry: Option<EntryRef<'_>>| entry.is_none_or(EntryRef::is_packable);
     plain(change.entry) && plain(change.previous)
 }
 
 /// Writes a plain change: what it is, the length of the rest, revision, key, entry, previous entry.
 #[inline]
-pub(super) fn put(records: &mut Vec<u8>, change: ChangeRef<'_>) {
+pub(super) fn put(packed: &mut Vec<u8>, change: ChangeRef<'_>) {
     let ChangeRef {
         key,
         revision,
@@ -39,55 +39,55 @@ pub(super) fn put(records: &mut Vec<u8>, change: ChangeRef<'_>) {
         previous,
     } = change;
     let has = |flag, entry: Option<EntryRef<'_>>| if entry.is_some() { flag } else { 0 };
-    let start = records.len();
+    let start = packed.len();
     // The length is known at the end.
-    records.extend([
+    packed.extend([
         cause as u8 | has(HAS_ENTRY, entry) | has(HAS_PREVIOUS, previous),
         0,
         0,
         0,
     ]);
-    put_int(records, revision);
-    put_bytes(records, key.as_str().as_bytes());
+    put_int(packed, revision);
+    put_bytes(packed, key.as_str().as_bytes());
     if let Some(entry) = entry {
-        put_int(records, entry.create_revision);
-        put_value(records, entry.value);
+        put_int(packed, entry.create_revision);
+        put_value(packed, entry.value);
     }
     if let Some(previous) = previous {
-        put_int(records, previous.revision);
-        put_int(records, previous.create_revision);
-        put_value(records, previous.value);
+        put_int(packed, previous.revision);
+        put_int(packed, previous.create_revision);
+        put_value(packed, previous.value);
     }
-    let len = u32::try_from(records.len() - start - HEAD).expect("keys and values are short");
-    records[start + 1..start + HEAD].copy_from_slice(&len.to_le_bytes()[..3]);
+    let len = u32::try_from(packed.len() - start - HEAD).expect("keys and values are short");
+    packed[start + 1..start + HEAD].copy_from_slice(&len.to_le_bytes()[..3]);
 }
 
 /// Bytes in front of the rest: what it is, and the rest's length in three bytes, which a key and two short values do not
 /// fill.
 const HEAD: usize = 4;
 
-fn put_int(records: &mut Vec<u8>, int: i64) {
-    varint::put(records, int.cast_unsigned());
+fn put_int(packed: &mut Vec<u8>, int: i64) {
+    varint::put(packed, int.cast_unsigned());
 }
 
-fn put_bytes(records: &mut Vec<u8>, bytes: &[u8]) {
-    varint::put(records, bytes.len() as u64);
-    records.extend_from_slice(bytes);
+fn put_bytes(packed: &mut Vec<u8>, bytes: &[u8]) {
+    varint::put(packed, bytes.len() as u64);
+    packed.extend_from_slice(bytes);
 }
 
-fn put_value(records: &mut Vec<u8>, value: ValueRef<'_>) {
+fn put_value(packed: &mut Vec<u8>, value: ValueRef<'_>) {
     match value.unshared() {
         ValueRef::Int(int) => {
-            records.push(0);
-            put_int(records, int);
+            packed.push(0);
+            put_int(packed, int);
         }
         ValueRef::Text(text) => {
-            records.push(1);
-            put_bytes(records, text);
+            packed.push(1);
+            put_bytes(packed, text);
         }
         ValueRef::Bytes(bytes) => {
-            records.push(2);
-            put_bytes(records, bytes);
+            packed.push(2);
+            put_bytes(packed, bytes);
         }
         ValueRef::Shared(_) => unreachable!("it was told what it shares"),
     }
@@ -95,22 +95,22 @@ fn put_value(records: &mut Vec<u8>, value: ValueRef<'_>) {
 
 /// A plain change, read as far as its key.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::machine) struct Record<'a> {
+pub(in crate::machine) struct PackedChange<'a> {
     what: u8,
     pub(super) revision: Revision,
     pub(super) key: &'a str,
     rest: &'a [u8],
 }
 
-impl<'a> Record<'a> {
+impl<'a> PackedChange<'a> {
     /// Reads a plain change off the front of `records`.
     #[inline]
-    pub(super) fn take(records: &mut &'a [u8]) -> Self {
-        let (head, rest) = records.split_first_chunk::<HEAD>().expect(WHOLE);
+    pub(super) fn take(packed: &mut &'a [u8]) -> Self {
+        let (head, rest) = packed.split_first_chunk::<HEAD>().expect(WHOLE);
         let [what, len @ ..] = *head;
         let len = u32::from_le_bytes([len[0], len[1], len[2], 0]);
         let (mut record, rest) = rest.split_at(len as usize);
-        *records = rest;
+        *packed = rest;
         let revision = take_int(&mut record);
         let key = take_bytes(&mut record);
         Self {

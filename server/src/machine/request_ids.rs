@@ -1,4 +1,4 @@
-//! Request ids: what was asked before gets its first answer again.
+//! RequestId ids: what was asked before gets its first answer again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -21,7 +21,7 @@ const RESULT_BYTES: usize = size_of::<Outcome>();
 
 /// Names a request, so that it can be recognised.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct RequestId {
     /// What its sender calls it.
     pub id: Name,
     /// What it asks for, in short: differs if that does.
@@ -32,30 +32,30 @@ pub struct Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(pub u128);
 
-/// A request that was answered.
+/// A request that was applied.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answered {
+pub struct AppliedRequest {
     /// When.
     pub at: Time,
     /// The request.
-    pub request: Request,
+    pub request_id: RequestId,
     /// The answer.
-    pub answer: Answer,
+    pub outcome: SavedOutcome,
 }
 
-impl Answered {
+impl AppliedRequest {
     pub(super) fn byte_len(&self) -> usize {
-        self.request.id.as_str().len() + self.answer.byte_len()
+        self.request_id.id.as_str().len() + self.outcome.byte_len()
     }
 }
 
 /// The answers to the latest requests.
 #[derive(Debug)]
-pub(super) struct Requests {
+pub(super) struct RequestIds {
     window: Duration,
     count_max: usize,
     bytes_max: usize,
-    by_id: BTreeMap<Name, Remembered>,
+    by_id: BTreeMap<Name, SavedRequest>,
     /// In the order in which they were remembered.
     order: VecDeque<(Time, Name)>,
     /// How many were forgotten.
@@ -64,16 +64,16 @@ pub(super) struct Requests {
 }
 
 #[derive(Debug)]
-struct Remembered {
+struct SavedRequest {
     at: Time,
     fingerprint: Fingerprint,
-    answer: Answer,
+    outcome: SavedOutcome,
     bytes: usize,
 }
 
 /// An answer to be given again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum SavedOutcome {
     /// To one operation.
     One(Outcome),
     /// To a frame that was done as a whole.
@@ -86,20 +86,20 @@ pub enum Answer {
 
 /// What can be remembered.
 pub(super) trait Replayable: Clone + Sized {
-    fn answer(self) -> Answer;
+    fn save(self) -> SavedOutcome;
 
     /// The same again, if the answer is one of this kind.
-    fn replay(answer: &Answer) -> Option<Self>;
+    fn replay(saved: &SavedOutcome) -> Option<Self>;
 }
 
 /// Single operations are remembered alike, whether they came in a call of their own or in a frame.
 impl Replayable for Outcome {
-    fn answer(self) -> Answer {
-        Answer::One(self)
+    fn save(self) -> SavedOutcome {
+        SavedOutcome::One(self)
     }
 
-    fn replay(answer: &Answer) -> Option<Self> {
-        let Answer::One(outcome) = answer else {
+    fn replay(saved: &SavedOutcome) -> Option<Self> {
+        let SavedOutcome::One(outcome) = saved else {
             return None;
         };
         let mut outcome = outcome.clone();
@@ -118,12 +118,12 @@ impl Replayable for Outcome {
 macro_rules! replayable_operation {
     ($($kind:ident: $outcome:ident;)*) => {$(
         impl Replayable for $outcome {
-            fn answer(self) -> Answer {
-                Outcome::$kind(self).answer()
+            fn save(self) -> SavedOutcome {
+                Outcome::$kind(self).save()
             }
 
-            fn replay(answer: &Answer) -> Option<Self> {
-                match Outcome::replay(answer) {
+            fn replay(saved: &SavedOutcome) -> Option<Self> {
+                match Outcome::replay(saved) {
                     Some(Outcome::$kind(outcome)) => Some(outcome),
                     _ => None,
                 }
@@ -142,13 +142,13 @@ replayable_operation! {
 macro_rules! replayable {
     ($($kind:ident: $outcome:ident;)*) => {$(
         impl Replayable for $outcome {
-            fn answer(self) -> Answer {
-                Answer::$kind(self)
+            fn save(self) -> SavedOutcome {
+                SavedOutcome::$kind(self)
             }
 
-            fn replay(answer: &Answer) -> Option<Self> {
-                match answer {
-                    Answer::$kind(outcome) => Some(Self {
+            fn replay(saved: &SavedOutcome) -> Option<Self> {
+                match saved {
+                    SavedOutcome::$kind(outcome) => Some(Self {
                         replayed: true,
                         ..outcome.clone()
                     }),
@@ -165,7 +165,7 @@ replayable! {
     Closed: CloseOutcome;
 }
 
-impl Answer {
+impl SavedOutcome {
     /// Bytes that it keeps.
     pub(super) fn byte_len(&self) -> usize {
         let previous = |entry: &Option<Box<Entry>>| {
@@ -182,7 +182,7 @@ impl Answer {
     }
 }
 
-impl Requests {
+impl RequestIds {
     pub(super) fn new(window: Duration, count_max: usize, bytes_max: usize) -> Self {
         Self {
             window,
@@ -200,10 +200,14 @@ impl Requests {
     }
 
     /// The first answer to a request, if it came before. If it did not, there is room to remember it.
-    pub(super) fn find(&self, request: &Request, now: Time) -> Result<Option<&Answer>, Cause> {
-        if let Some(remembered) = self.by_id.get(request.id.as_str()) {
-            return if remembered.fingerprint == request.fingerprint {
-                Ok(Some(&remembered.answer))
+    pub(super) fn find(
+        &self,
+        request_id: &RequestId,
+        now: Time,
+    ) -> Result<Option<&SavedOutcome>, Cause> {
+        if let Some(remembered) = self.by_id.get(request_id.id.as_str()) {
+            return if remembered.fingerprint == request_id.fingerprint {
+                Ok(Some(&remembered.outcome))
             } else {
                 Err(Cause::RequestIdReused)
             };
@@ -222,22 +226,22 @@ impl Requests {
         })
     }
 
-    pub(super) fn remembers(&self, request: &Request) -> bool {
-        self.by_id.contains_key(request.id.as_str())
+    pub(super) fn is_replay(&self, request_id: &RequestId) -> bool {
+        self.by_id.contains_key(request_id.id.as_str())
     }
 
-    pub(super) fn remember(&mut self, request: &Request, answer: Answer, now: Time) {
-        let bytes = REQUEST_OVERHEAD_BYTES + request.id.as_str().len() + answer.byte_len();
+    pub(super) fn remember(&mut self, request_id: &RequestId, outcome: SavedOutcome, now: Time) {
+        let bytes = REQUEST_OVERHEAD_BYTES + request_id.id.as_str().len() + outcome.byte_len();
         self.bytes += bytes;
-        self.order.push_back((now, request.id.clone()));
-        let remembered = Remembered {
+        self.order.push_back((now, request_id.id.clone()));
+        let remembered = SavedRequest {
             at: now,
-            fingerprint: request.fingerprint,
-            answer,
+            fingerprint: request_id.fingerprint,
+            outcome,
             bytes,
         };
         // There is one only where what was kept is done again, with a longer window than it was: its time was over.
-        if let Some(before) = self.by_id.insert(request.id.clone(), remembered) {
+        if let Some(before) = self.by_id.insert(request_id.id.clone(), remembered) {
             self.bytes -= before.bytes;
         }
     }
@@ -253,11 +257,11 @@ impl Requests {
         range: Range<u64>,
         count_max: usize,
         bytes_max: usize,
-    ) -> (Vec<Answered>, u64) {
-        let mut answered = Vec::new();
+    ) -> (Vec<AppliedRequest>, u64) {
+        let mut applied = Vec::new();
         let mut next = range.start.max(self.forgotten);
         let mut bytes = 0;
-        while next < range.end && answered.len() < count_max && bytes < bytes_max {
+        while next < range.end && applied.len() < count_max && bytes < bytes_max {
             let (at, id) = &self.order[(next - self.forgotten) as usize];
             next += 1;
             let remembered = &self.by_id[id.as_str()];
@@ -265,16 +269,16 @@ impl Requests {
                 continue;
             }
             bytes += remembered.bytes;
-            answered.push(Answered {
+            applied.push(AppliedRequest {
                 at: *at,
-                request: Request {
+                request_id: RequestId {
                     id: id.clone(),
                     fingerprint: remembered.fingerprint,
                 },
-                answer: remembered.answer.clone(),
+                outcome: remembered.outcome.clone(),
             });
         }
-        (answered, next)
+        (applied, next)
     }
 
     /// When the oldest is forgotten.

@@ -22,16 +22,16 @@ const SHORT_AGE: u8 = 8;
 const LONG_AGE: u8 = 16;
 
 #[derive(Debug)]
-pub(super) enum Record {
+pub(super) enum StoredEntry {
     /// One allocation, without a counter or room to spare.
     Packed(Box<[u8]>),
     Whole(Box<Entry>),
 }
 
-impl Record {
+impl StoredEntry {
     pub(super) fn new(entry: Entry) -> Self {
         let plain = EntryRef::from(&entry);
-        if !plain.is_plain() {
+        if !plain.is_packable() {
             return Self::Whole(Box::new(entry));
         }
         let what = what(plain);
@@ -45,7 +45,7 @@ impl Record {
     pub(super) fn set(&mut self, entry: Entry) {
         let plain = EntryRef::from(&entry);
         if let Self::Packed(packed) = self
-            && plain.is_plain()
+            && plain.is_packable()
         {
             let what = what(plain);
             if packed_len(what, plain) == packed.len() {
@@ -81,7 +81,7 @@ impl Record {
     }
 }
 
-const WHOLE: &str = "a record is read as it was written";
+const WHOLE: &str = "a stored is read as it was written";
 
 /// The first byte.
 #[inline]
@@ -118,7 +118,7 @@ fn packed_len(what: u8, entry: EntryRef<'_>) -> usize {
     1 + revision + age + entry.value.byte_len()
 }
 
-/// Fills a record of the right length.
+/// Fills a stored of the right length.
 #[inline]
 fn put(packed: &mut [u8], what: u8, entry: EntryRef<'_>) {
     let (first, mut rest) = packed.split_first_mut().expect(WHOLE);
@@ -139,8 +139,8 @@ fn put(packed: &mut [u8], what: u8, entry: EntryRef<'_>) {
 fn put_int(rest: &mut &mut [u8], int: i64, long: bool) {
     let bytes = int.to_le_bytes();
     let bytes = if long { &bytes } else { &bytes[..4] };
-    let (place, behind) = std::mem::take(rest).split_at_mut(bytes.len());
-    place.copy_from_slice(bytes);
+    let (key_state, behind) = std::mem::take(rest).split_at_mut(bytes.len());
+    key_state.copy_from_slice(bytes);
     *rest = behind;
 }
 

@@ -4,12 +4,12 @@ use super::rejection::Cause;
 use super::tree::EntryRef;
 
 /// How much the answer to one message may still carry. A single entry always fits; a frame of large reads may not.
-pub(super) struct AnswerRoom {
+pub(super) struct AnswerBudget {
     used: usize,
     limit: usize,
 }
 
-impl AnswerRoom {
+impl AnswerBudget {
     pub(super) const fn of(limit: usize) -> Self {
         Self { used: 0, limit }
     }
