@@ -14,7 +14,7 @@ use crate::retry::request_id;
 use crate::session::{
     CloseSession, CloseSessionReply, ListSessions, ListSessionsReply, OpenSession, RenewSession,
 };
-use crate::timeout::{with_timeout, within};
+use crate::timeout::{request_with_timeout, within};
 use crate::{
     Add, AddReply, Batch, BatchReply, Condition, Delete, DeleteReply, Error, List, ListReply,
     Machine, Outcome, Read, ReadReply, Retry, Session, Transition, TransitionReply, Value, Write,
@@ -188,8 +188,8 @@ setters! {
     }
 }
 
-macro_rules! ask {
-    ($($request:ident: $wire:ident -> $reply:ident by $service:ident.$method:ident, $unless_told:ident, $repeatable:expr;)*) => {$(
+macro_rules! calls {
+    ($($request:ident: $wire:ident -> $reply:ident by $service:ident.$method:ident, $default_outcome:ident, $idempotent:expr;)*) => {$(
         impl IntoFuture for Call<'_, $request> {
             type Output = Result<$reply, Error>;
             type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
@@ -202,16 +202,16 @@ macro_rules! ask {
                     let attempt = |request, timeout| {
                         let mut service = service.clone();
                         async move {
-                            let call = service.$method(with_timeout(request, timeout));
-                            within(timeout, Outcome::$unless_told, call).await?.try_into()
+                            let call = service.$method(request_with_timeout(request, timeout));
+                            within(timeout, Outcome::$default_outcome, call).await?.try_into()
                         }
                     };
                     let Some(retry) = retry else {
                         return attempt(request, timeout).await;
                     };
-                    let repeatable: fn(&mut v1::$wire) -> bool = $repeatable;
-                    let repeatable = repeatable(&mut request);
-                    retry.run(timeout, repeatable, |left| attempt(request.clone(), left)).await
+                    let idempotent: fn(&mut v1::$wire) -> bool = $idempotent;
+                    let idempotent = idempotent(&mut request);
+                    retry.run(timeout, idempotent, |left| attempt(request.clone(), left)).await
                 })
             }
         }
@@ -219,40 +219,40 @@ macro_rules! ask {
 }
 
 // Each with what is known of its outcome if the server does not tell, and whether it can be repeated then.
-ask! {
-    Read: ReadRequest -> ReadReply by state.read, NotApplied, always;
-    Write: WriteRequest -> WriteReply by state.write, Unknown, |write| identified(&mut write.request_id);
-    Add: AddRequest -> AddReply by state.add, Unknown, |add| identified(&mut add.request_id);
-    Transition: TransitionRequest -> TransitionReply by state.transition, Unknown, |transition| identified(&mut transition.request_id);
-    Delete: DeleteRequest -> DeleteReply by state.delete, Unknown, |delete| identified(&mut delete.request_id);
-    Batch: BatchRequest -> BatchReply by state.batch, Unknown, |batch| identified(&mut batch.request_id);
-    List: ListRequest -> ListReply by state.list, NotApplied, always;
+calls! {
+    Read: ReadRequest -> ReadReply by state.read, NotApplied, idempotent;
+    Write: WriteRequest -> WriteReply by state.write, Unknown, |write| with_request_id(&mut write.request_id);
+    Add: AddRequest -> AddReply by state.add, Unknown, |add| with_request_id(&mut add.request_id);
+    Transition: TransitionRequest -> TransitionReply by state.transition, Unknown, |transition| with_request_id(&mut transition.request_id);
+    Delete: DeleteRequest -> DeleteReply by state.delete, Unknown, |delete| with_request_id(&mut delete.request_id);
+    Batch: BatchRequest -> BatchReply by state.batch, Unknown, |batch| with_request_id(&mut batch.request_id);
+    List: ListRequest -> ListReply by state.list, NotApplied, idempotent;
 
     // What is there already is left as it is; only a condition would see the difference.
     DefineMachine: DefineMachineRequest -> Machine by machines.define_machine, Unknown, |define| define.expect.is_none();
-    GetMachine: GetMachineRequest -> Machine by machines.get_machine, NotApplied, always;
-    ListMachines: ListMachinesRequest -> ListMachinesReply by machines.list_machines, NotApplied, always;
-    DeleteMachine: DeleteMachineRequest -> DeleteMachineReply by machines.delete_machine, Unknown, never;
+    GetMachine: GetMachineRequest -> Machine by machines.get_machine, NotApplied, idempotent;
+    ListMachines: ListMachinesRequest -> ListMachinesReply by machines.list_machines, NotApplied, idempotent;
+    DeleteMachine: DeleteMachineRequest -> DeleteMachineReply by machines.delete_machine, Unknown, not_idempotent;
 
-    OpenSession: OpenSessionRequest -> Session by sessions.open_session, Unknown, |open| identified(&mut open.request_id);
-    RenewSession: RenewSessionRequest -> Session by sessions.renew_session, Unknown, always;
+    OpenSession: OpenSessionRequest -> Session by sessions.open_session, Unknown, |open| with_request_id(&mut open.request_id);
+    RenewSession: RenewSessionRequest -> Session by sessions.renew_session, Unknown, idempotent;
     CloseSession: CloseSessionRequest -> CloseSessionReply by sessions.close_session, Unknown,
-        |close| identified(&mut close.request_id);
-    ListSessions: ListSessionsRequest -> ListSessionsReply by sessions.list_sessions, NotApplied, always;
+        |close| with_request_id(&mut close.request_id);
+    ListSessions: ListSessionsRequest -> ListSessionsReply by sessions.list_sessions, NotApplied, idempotent;
 }
 
 /// To repeat it changes nothing more.
-fn always<T>(_: &mut T) -> bool {
+fn idempotent<T>(_: &mut T) -> bool {
     true
 }
 
 /// Repeated, it could not be told from a second call.
-fn never<T>(_: &mut T) -> bool {
+fn not_idempotent<T>(_: &mut T) -> bool {
     false
 }
 
 /// Repeatable by its id, which it gets unless it has one.
-fn identified(id: &mut String) -> bool {
+fn with_request_id(id: &mut String) -> bool {
     if id.is_empty() {
         *id = request_id();
     }

@@ -12,7 +12,7 @@ use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::error::root_cause;
-use crate::timeout::{with_timeout, within};
+use crate::timeout::{request_with_timeout, within};
 use crate::{Error, Outcome, Retry};
 
 /// How often to ask whether the other side is still there, and how long to wait for its answer. A dead peer is
@@ -27,7 +27,7 @@ const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * STREAM_WINDOW;
 
 /// The largest answer taken. Well above what a server of ours sends; a guard against one that is not.
-pub(crate) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A channel with the clients of all services on it, and the defaults of the calls that are made there.
 #[derive(Clone, Debug)]
@@ -43,11 +43,11 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(channel: Channel, timeout: Duration, retry: Option<Retry>) -> Self {
         Self {
-            state: StateClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX),
+            state: StateClient::new(channel.clone()).max_decoding_message_size(RESPONSE_BYTES_MAX),
             machines: MachinesClient::new(channel.clone())
-                .max_decoding_message_size(ANSWER_BYTES_MAX),
+                .max_decoding_message_size(RESPONSE_BYTES_MAX),
             sessions: SessionsClient::new(channel.clone())
-                .max_decoding_message_size(ANSWER_BYTES_MAX),
+                .max_decoding_message_size(RESPONSE_BYTES_MAX),
             admin: AdminClient::new(channel),
             timeout,
             retry,
@@ -56,7 +56,7 @@ impl Connection {
 
     pub(crate) async fn info(&self, timeout: Duration) -> Result<Info, Error> {
         let mut admin = self.admin.clone();
-        let request = with_timeout(GetInfoRequest {}, timeout);
+        let request = request_with_timeout(GetInfoRequest {}, timeout);
         within(timeout, Outcome::NotApplied, admin.get_info(request)).await
     }
 }

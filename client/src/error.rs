@@ -40,7 +40,7 @@ struct Inner {
     metadata: HashMap<String, String>,
     retry_delay: Option<Duration>,
     /// The sender asks not to be tried again.
-    final_answer: bool,
+    retry_forbidden: bool,
 }
 
 /// The trailer by which a server says when to try again, as gRPC's proposal A6 has it.
@@ -100,11 +100,11 @@ impl Error {
     /// someone's action changes (a full store, a frame too large, a key in another state).
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        self.passes() && self.0.outcome == Outcome::NotApplied
+        self.is_transient() && self.0.outcome == Outcome::NotApplied
     }
 
     /// Whether what stood in the way passes by itself, whatever became of the call.
-    pub(crate) fn passes(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         let passes = match self.0.reason {
             Some(reason) => matches!(
                 reason,
@@ -116,11 +116,11 @@ impl Error {
             ),
             None => matches!(self.0.code, Code::Unavailable | Code::DeadlineExceeded),
         };
-        passes && !self.0.final_answer
+        passes && !self.0.retry_forbidden
     }
 
     /// The last error of a call of so many attempts, of which one at least had this outcome.
-    pub(crate) fn of_attempts(mut self, attempts: u32, outcome: Outcome) -> Self {
+    pub(crate) fn after_attempts(mut self, attempts: u32, outcome: Outcome) -> Self {
         self.0.outcome = outcome;
         if attempts > 1 {
             self.0.message += &format!(" (after {attempts} attempts)");
@@ -130,7 +130,7 @@ impl Error {
 
     /// Converts the status of a failed call, as the generated clients of the crate `soloist` return it.
     ///
-    /// `unless_told` becomes the [`outcome`](Self::outcome) wherever the status does not tell it:
+    /// `default_outcome` becomes the [`outcome`](Self::outcome) wherever the status does not tell it:
     /// [`Outcome::NotApplied`] for a call that only reads, [`Outcome::Unknown`] for a call that changes something. The
     /// status tells it if the server refused with a reason, or if the call never reached a server.
     ///
@@ -153,30 +153,30 @@ impl Error {
     /// # }
     /// ```
     #[must_use]
-    pub fn from_status(status: &Status, unless_told: Outcome) -> Self {
+    pub fn from_status(status: &Status, default_outcome: Outcome) -> Self {
         let Some(source) = status.source() else {
             let details = status.get_error_details();
-            return Self::with_details(status.code(), status.message(), &details, unless_told)
+            return Self::with_details(status.code(), status.message(), &details, default_outcome)
                 .with_pushback(status.metadata());
         };
         if is_timeout(status) {
-            return Self::new(Code::DeadlineExceeded, "no answer in time", unless_told);
+            return Self::new(Code::DeadlineExceeded, "no answer in time", default_outcome);
         }
         let http2 = causes(source).find_map(|cause| cause.downcast_ref::<h2::Error>());
         // Not connected, or refused before it was looked at: nobody has done anything with it.
-        let untouched = causes(source).any(|cause| cause.is::<tonic::ConnectError>())
+        let not_processed = causes(source).any(|cause| cause.is::<tonic::ConnectError>())
             || http2.is_some_and(|error| error.reason() == Some(h2::Reason::REFUSED_STREAM));
-        let outcome = if untouched {
+        let outcome = if not_processed {
             Outcome::NotApplied
         } else {
-            unless_told
+            default_outcome
         };
         // tonic's other names for a connection that is no more. A server that shuts down in order is among them:
         // GOAWAY with NO_ERROR, which becomes INTERNAL.
-        let goes_away = http2.is_some_and(|error| error.is_go_away() || error.is_io());
+        let connection_closed = http2.is_some_and(|error| error.is_go_away() || error.is_io());
         let code = match status.code() {
             Code::Unknown | Code::Cancelled => Code::Unavailable,
-            _ if goes_away || untouched => Code::Unavailable,
+            _ if connection_closed || not_processed => Code::Unavailable,
             code => code,
         };
         let message = format!("connection failed: {}", root_cause(source));
@@ -225,7 +225,7 @@ impl Error {
             reason: None,
             metadata: HashMap::new(),
             retry_delay: None,
-            final_answer: false,
+            retry_forbidden: false,
         }))
     }
 
@@ -233,9 +233,9 @@ impl Error {
         code: Code,
         message: &str,
         details: &ErrorDetails,
-        unless_told: Outcome,
+        default_outcome: Outcome,
     ) -> Self {
-        let mut error = Self::new(code, message, unless_told);
+        let mut error = Self::new(code, message, default_outcome);
         error.0.retry_delay = details.retry_info().and_then(|info| info.retry_delay);
         if let Some(info) = details.error_info()
             && info.domain == soloist::ERROR_DOMAIN
@@ -243,7 +243,7 @@ impl Error {
             error.0.reason = Reason::from_str_name(&info.reason);
             error.0.outcome = match error.0.reason {
                 // A read has changed nothing, whatever is not known of its answer.
-                Some(Reason::OutcomeUnknown) => unless_told,
+                Some(Reason::OutcomeUnknown) => default_outcome,
                 _ => Outcome::NotApplied,
             };
             error.0.metadata = info.metadata.clone();
@@ -255,7 +255,7 @@ impl Error {
     fn with_pushback(mut self, trailers: &MetadataMap) -> Self {
         if let Some(pushback) = trailers.get(PUSHBACK) {
             let delay = pushback.to_str().ok().and_then(|text| text.parse().ok());
-            self.0.final_answer = delay.is_none();
+            self.0.retry_forbidden = delay.is_none();
             let delay = delay.map(Duration::from_millis);
             self.0.retry_delay = self.0.retry_delay.or(delay);
         }
@@ -360,7 +360,7 @@ mod tests {
         );
         let of_write = Error::from_status(&status, Outcome::Unknown);
         assert_eq!(of_write.outcome(), Outcome::Unknown);
-        assert!(of_write.passes() && !of_write.is_retryable());
+        assert!(of_write.is_transient() && !of_write.is_retryable());
         let of_read = Error::from_status(&status, Outcome::NotApplied);
         assert!(of_read.is_retryable());
     }
@@ -411,9 +411,13 @@ mod tests {
             ),
             (Code::Internal, "", "", Outcome::NotApplied, false),
         ];
-        for (code, reason, domain, unless_told, retryable) in cases {
-            let error = Error::from_status(&refusal(code, reason, domain), unless_told);
-            assert_eq!(error.is_retryable(), retryable, "{error} {unless_told:?}");
+        for (code, reason, domain, default_outcome, retryable) in cases {
+            let error = Error::from_status(&refusal(code, reason, domain), default_outcome);
+            assert_eq!(
+                error.is_retryable(),
+                retryable,
+                "{error} {default_outcome:?}"
+            );
         }
     }
 

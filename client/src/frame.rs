@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use soloist::v1;
 
-use crate::wire::to_wire;
+use crate::wire::duration_to_wire;
 use crate::{Add, Delete, Read, Transition, Write};
 
 /// Operations that travel together: one message to the owner, however many they are.
@@ -56,7 +56,7 @@ impl Frame {
     /// without this call, `Limits.max_deadline`. A frame that waited longer is answered DEADLINE_EXCEEDED in its
     /// place, with nothing of it applied.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.0.timeout = Some(to_wire(timeout));
+        self.0.timeout = Some(duration_to_wire(timeout));
         self
     }
 

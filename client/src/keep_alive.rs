@@ -50,13 +50,13 @@ use crate::{Call, CloseSessionReply, Error, Outcome, Reason, Retry, Session};
 pub struct KeepAlive {
     connection: Connection,
     session: Session,
-    life: watch::Receiver<Life>,
-    renewing: JoinHandle<()>,
+    liveness: watch::Receiver<Liveness>,
+    renewal_task: JoinHandle<()>,
 }
 
 /// What is known of a session.
 #[derive(Clone, Debug)]
-struct Life {
+struct Liveness {
     /// Until when it is certainly alive, unless it is lost.
     until: Instant,
     lost: Option<Error>,
@@ -67,11 +67,11 @@ impl KeepAlive {
         // When the session was opened is not known here. From its first renewal on, its end is.
         let sent = Instant::now();
         let session = Call::new(connection, RenewSession::new(session)).await?;
-        let (life, watched) = watch::channel(Life {
-            until: sent + certain(session.ttl),
+        let (liveness, watched) = watch::channel(Liveness {
+            until: sent + without_drift(session.ttl),
             lost: None,
         });
-        let renewing = tokio::spawn({
+        let renewal_task = tokio::spawn({
             let (connection, session) = (connection.clone(), session.clone());
             async move {
                 let renew = || {
@@ -80,15 +80,15 @@ impl KeepAlive {
                         .retry(Retry::default());
                     async { renewal.await.map(drop) }
                 };
-                let lost = renew_until_lost(&session, sent, &life, renew).await;
-                life.send_modify(|life| life.lost = Some(lost));
+                let lost = renew_until_lost(&session, sent, &liveness, renew).await;
+                liveness.send_modify(|liveness| liveness.lost = Some(lost));
             }
         });
         Ok(Self {
             connection: connection.clone(),
             session,
-            life: watched,
-            renewing,
+            liveness: watched,
+            renewal_task,
         })
     }
 
@@ -101,14 +101,14 @@ impl KeepAlive {
     /// Whether the session is certainly alive at this moment.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        let life = self.life.borrow();
-        life.lost.is_none() && Instant::now() < life.until
+        let liveness = self.liveness.borrow();
+        liveness.lost.is_none() && Instant::now() < liveness.until
     }
 
     /// Until when the session is certainly alive if no renewal follows and nobody closes it or takes it over.
     #[must_use]
     pub fn alive_until(&self) -> std::time::Instant {
-        self.life.borrow().until.into_std()
+        self.liveness.borrow().until.into_std()
     }
 
     /// Waits until the session is lost, and tells why: NOT_FOUND (SESSION_NOT_FOUND) if it has ended, ABORTED
@@ -117,9 +117,9 @@ impl KeepAlive {
     ///
     /// May be awaited any number of times, before and after; dropping it midway loses nothing.
     pub async fn lost(&self) -> Error {
-        let mut life = self.life.clone();
-        let lost = match life.wait_for(|life| life.lost.is_some()).await {
-            Ok(life) => life.lost.clone(),
+        let mut liveness = self.liveness.clone();
+        let lost = match liveness.wait_for(|liveness| liveness.lost.is_some()).await {
+            Ok(liveness) => liveness.lost.clone(),
             Err(_) => None,
         };
         lost.unwrap_or_else(|| {
@@ -140,7 +140,7 @@ impl KeepAlive {
     ///
     /// Those of [`Client::close_session`](crate::Client::close_session): NOT_FOUND and ABORTED mean that it had ended before.
     pub async fn close(self) -> Result<CloseSessionReply, Error> {
-        self.renewing.abort();
+        self.renewal_task.abort();
         Call::new(&self.connection, CloseSession::new(&self.session))
             .retry(Retry::default())
             .await
@@ -149,12 +149,12 @@ impl KeepAlive {
 
 impl Drop for KeepAlive {
     fn drop(&mut self) {
-        self.renewing.abort();
+        self.renewal_task.abort();
     }
 }
 
 /// How much of a ttl certainly passes on this side before all of it has on the server's.
-fn certain(ttl: Duration) -> Duration {
+fn without_drift(ttl: Duration) -> Duration {
     ttl - ttl / 1_000
 }
 
@@ -162,14 +162,14 @@ fn certain(ttl: Duration) -> Duration {
 async fn renew_until_lost<F>(
     session: &Session,
     mut sent: Instant,
-    life: &watch::Sender<Life>,
+    liveness: &watch::Sender<Liveness>,
     mut renew: impl FnMut() -> F,
 ) -> Error
 where
     F: Future<Output = Result<(), Error>>,
 {
     let ttl = session.ttl;
-    let mut until = sent + certain(ttl);
+    let mut until = sent + without_drift(ttl);
     let mut failure = None;
     let mut next = sent + ttl / 3;
     loop {
@@ -180,12 +180,12 @@ where
         };
         match timeout_at(until, renewal).await {
             Ok(Ok(())) => {
-                until = sent + certain(ttl);
-                life.send_modify(|life| life.until = until);
+                until = sent + without_drift(ttl);
+                liveness.send_modify(|liveness| liveness.until = until);
                 failure = None;
                 next = sent + ttl / 3;
             }
-            Ok(Err(error)) if is_over(&error) => return error,
+            Ok(Err(error)) if has_ended(&error) => return error,
             Ok(Err(error)) => {
                 failure = Some(error);
                 // A renewal takes up to a third of the ttl, retries included. One that fails sooner is not repeated in
@@ -211,7 +211,7 @@ where
 }
 
 /// Whether the session has ended for good.
-fn is_over(error: &Error) -> bool {
+fn has_ended(error: &Error) -> bool {
     matches!(
         error.reason(),
         Some(Reason::SessionNotFound | Reason::SessionTakenOver)
@@ -236,14 +236,14 @@ mod tests {
         let session = Session::for_test("worker", 12);
         assert_eq!(session.ttl, TTL);
         let start = Instant::now();
-        let until = start + certain(TTL);
-        let (life, _watched) = watch::channel(Life { until, lost: None });
+        let until = start + without_drift(TTL);
+        let (liveness, _watched) = watch::channel(Liveness { until, lost: None });
         let count = Cell::new(0);
         let renew = || {
             count.set(count.get() + 1);
             answer(count.get())
         };
-        let lost = renew_until_lost(&session, start, &life, renew).await;
+        let lost = renew_until_lost(&session, start, &liveness, renew).await;
         (lost, start.elapsed(), count.get())
     }
 
@@ -267,7 +267,7 @@ mod tests {
             lost.message(),
             "session \"worker\" was not renewed within its 10s: no answer"
         );
-        assert_at(elapsed, certain(TTL));
+        assert_at(elapsed, without_drift(TTL));
         assert!(elapsed < TTL);
         assert_eq!(renewals, 1);
     }
@@ -277,7 +277,7 @@ mod tests {
         let answer = async |_| Err(failure(Code::Unavailable));
         let (lost, elapsed, renewals) = run(answer).await;
         assert!(lost.message().ends_with("UNAVAILABLE: why"), "{lost}");
-        assert_at(elapsed, certain(TTL));
+        assert_at(elapsed, without_drift(TTL));
         // At 2/6, 3/6, 4/6 and 5/6 of the ttl.
         assert_eq!(renewals, 4);
     }
@@ -293,7 +293,7 @@ mod tests {
             _ => pending().await,
         };
         let (_, elapsed, renewals) = run(answer).await;
-        assert_at(elapsed, TTL / 3 + certain(TTL));
+        assert_at(elapsed, TTL / 3 + without_drift(TTL));
         assert_eq!(renewals, 2);
     }
 

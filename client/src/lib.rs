@@ -58,7 +58,7 @@ pub use frame::{Batch, Frame, Op};
 pub use keep_alive::KeepAlive;
 pub use machine::{
     DefineMachine, DeleteMachine, DeleteMachineReply, GetMachine, ListMachines, ListMachinesReply,
-    Machine, State, Timeout,
+    Machine, State, StateTimeout,
 };
 pub use pipeline::{
     FRAMES_IN_FLIGHT, FrameReceiver, FrameSender, Pipeline, PipelineCall, PipelineSendError,

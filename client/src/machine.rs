@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use soloist::v1;
 
-use crate::wire::{from_wire, into_wire, page_size_to_wire, present, to_wire};
+use crate::wire::{duration_from_wire, duration_to_wire, into_wire, non_empty, page_size_to_wire};
 use crate::{Condition, Error};
 
 /// A protocol for the keys that begin with a prefix: the states that they go through, and from where to where.
@@ -91,7 +91,7 @@ pub struct State {
     /// The states that a key may be moved to; this one itself only if it is listed.
     pub next: BTreeSet<String>,
     /// When the server moves the key on by itself; `None`: never.
-    pub timeout: Option<Timeout>,
+    pub timeout: Option<StateTimeout>,
 }
 
 impl State {
@@ -112,7 +112,7 @@ impl State {
     /// that a [`Transition`](crate::Transition) may move it to. Not before, and at most a moment after.
     #[must_use]
     pub fn timeout(mut self, after: Duration, next: impl Into<String>) -> Self {
-        self.timeout = Some(Timeout {
+        self.timeout = Some(StateTimeout {
             after,
             next: next.into(),
         });
@@ -129,7 +129,7 @@ impl State {
 /// When the server moves a key on by itself, and where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Timeout {
+pub struct StateTimeout {
     /// How long after it has entered the state.
     pub after: Duration,
     /// The state that it is moved to.
@@ -140,7 +140,7 @@ impl From<Machine> for v1::Machine {
     fn from(machine: Machine) -> Self {
         let state = |(name, state): (String, State)| {
             let (timeout, timeout_next) = match state.timeout {
-                Some(timeout) => (Some(to_wire(timeout.after)), timeout.next),
+                Some(timeout) => (Some(duration_to_wire(timeout.after)), timeout.next),
                 None => (None, String::new()),
             };
             let state = v1::machine::State {
@@ -167,8 +167,8 @@ impl TryFrom<v1::Machine> for Machine {
     fn try_from(machine: v1::Machine) -> Result<Self, Error> {
         let state = |(name, state): (String, v1::machine::State)| {
             let timeout = state.timeout.map(|after| {
-                Ok::<_, Error>(Timeout {
-                    after: from_wire(after)?,
+                Ok::<_, Error>(StateTimeout {
+                    after: duration_from_wire(after)?,
                     next: state.timeout_next,
                 })
             });
@@ -279,7 +279,7 @@ impl TryFrom<v1::ListMachinesResponse> for ListMachinesReply {
                 .into_iter()
                 .map(Machine::try_from)
                 .collect::<Result<_, _>>()?,
-            next_page_token: present(response.next_page_token),
+            next_page_token: non_empty(response.next_page_token),
         })
     }
 }

@@ -86,7 +86,7 @@ impl Pipeline {
 #[derive(Debug)]
 pub struct FrameSender {
     frames: mpsc::Sender<PipelineRequest>,
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl FrameSender {
@@ -99,8 +99,8 @@ impl FrameSender {
     /// [`PipelineSendError::Closed`] once the stream has ended or the receiving half is gone; the frame was not
     /// sent.
     pub async fn send(&self, frame: Frame) -> Result<(), PipelineSendError> {
-        let room = self.room.acquire().await;
-        room.map_err(|_| PipelineSendError::Closed)?.forget();
+        let permits = self.permits.acquire().await;
+        permits.map_err(|_| PipelineSendError::Closed)?.forget();
         self.enqueue(frame)
     }
 
@@ -110,8 +110,8 @@ impl FrameSender {
     ///
     /// [`PipelineSendError::Full`] if there is none, otherwise as [`send`](Self::send).
     pub fn try_send(&self, frame: Frame) -> Result<(), PipelineSendError> {
-        match self.room.try_acquire() {
-            Ok(room) => room.forget(),
+        match self.permits.try_acquire() {
+            Ok(permits) => permits.forget(),
             Err(tokio::sync::TryAcquireError::NoPermits) => return Err(PipelineSendError::Full),
             Err(tokio::sync::TryAcquireError::Closed) => return Err(PipelineSendError::Closed),
         }
@@ -129,8 +129,8 @@ impl FrameSender {
 /// The half of a [`Pipeline`] that receives. Dropped, it cancels the stream.
 #[derive(Debug)]
 pub struct FrameReceiver {
-    answers: Streaming<PipelineResponse>,
-    room: Arc<Semaphore>,
+    responses: Streaming<PipelineResponse>,
+    permits: Arc<Semaphore>,
     in_flight_max: usize,
     /// Whether there is nothing more to receive.
     ended: bool,
@@ -155,13 +155,13 @@ impl FrameReceiver {
         }
         let unanswered = self
             .in_flight_max
-            .saturating_sub(self.room.available_permits());
-        let error = match self.answers.message().await {
-            Ok(Some(_)) if self.in_flight_max == self.room.available_permits() => {
+            .saturating_sub(self.permits.available_permits());
+        let error = match self.responses.message().await {
+            Ok(Some(_)) if self.in_flight_max == self.permits.available_permits() => {
                 Error::malformed("a frame that was not sent")
             }
             Ok(Some(response)) => {
-                self.room.add_permits(1);
+                self.permits.add_permits(1);
                 return Ok(Some(response.into()));
             }
             Ok(None) if unanswered == 0 => {
@@ -181,13 +181,13 @@ impl FrameReceiver {
 
     fn end(&mut self) {
         self.ended = true;
-        self.room.close();
+        self.permits.close();
     }
 }
 
 impl Drop for FrameReceiver {
     fn drop(&mut self) {
-        self.room.close();
+        self.permits.close();
     }
 }
 
@@ -250,18 +250,18 @@ impl IntoFuture for PipelineCall<'_> {
         let timeout = self.connection.timeout;
         Box::pin(async move {
             let (frames, queue) = mpsc::channel(self.frames_in_flight);
-            let room = Arc::new(Semaphore::new(self.frames_in_flight));
+            let permits = Arc::new(Semaphore::new(self.frames_in_flight));
             // No grpc-timeout: a pipeline lives as long as it is used, and each frame has a time of its own.
             let opening = state.pipeline(FrameQueue(queue));
-            let answers = within(timeout, Outcome::NotApplied, opening).await?;
+            let responses = within(timeout, Outcome::NotApplied, opening).await?;
             Ok(Pipeline {
                 sender: FrameSender {
                     frames,
-                    room: Arc::clone(&room),
+                    permits: Arc::clone(&permits),
                 },
                 receiver: FrameReceiver {
-                    answers,
-                    room,
+                    responses,
+                    permits,
                     in_flight_max: self.frames_in_flight,
                     ended: false,
                 },

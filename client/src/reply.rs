@@ -2,7 +2,7 @@
 
 use soloist::v1;
 
-use crate::wire::present;
+use crate::wire::non_empty;
 use crate::{Entry, Error, Value};
 
 /// The answer to a read.
@@ -208,7 +208,7 @@ impl TryFrom<v1::ListResponse> for ListReply {
                 .into_iter()
                 .map(listed)
                 .collect::<Result<_, Error>>()?,
-            next_page_token: present(response.next_page_token),
+            next_page_token: non_empty(response.next_page_token),
             revision: response.revision,
         })
     }

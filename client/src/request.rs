@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use soloist::v1::{self, add_request, write_request};
 
-use crate::wire::{into_wire, page_size_to_wire, to_wire};
+use crate::wire::{duration_to_wire, into_wire, page_size_to_wire};
 use crate::{Condition, Session, Value};
 
 /// Reads one key.
@@ -63,7 +63,7 @@ impl Write {
     /// Replaces what was said of its lifetime before. Without a lifetime the write takes an earlier one away.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.0.session_create_revision = 0;
-        self.0.lifetime = Some(write_request::Lifetime::Ttl(to_wire(ttl)));
+        self.0.lifetime = Some(write_request::Lifetime::Ttl(duration_to_wire(ttl)));
         self
     }
 
@@ -146,7 +146,7 @@ impl Add {
     /// as it is.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.0.session_create_revision = 0;
-        self.0.lifetime = Some(add_request::Lifetime::Ttl(to_wire(ttl)));
+        self.0.lifetime = Some(add_request::Lifetime::Ttl(duration_to_wire(ttl)));
         self
     }
 
@@ -294,7 +294,7 @@ mod tests {
             .session(&session)
             .ttl(Duration::from_secs(1));
         assert_eq!(add.0.session_create_revision, 0);
-        let lifetime = add_request::Lifetime::Ttl(to_wire(Duration::from_secs(1)));
+        let lifetime = add_request::Lifetime::Ttl(duration_to_wire(Duration::from_secs(1)));
         assert_eq!(add.0.lifetime, Some(lifetime));
     }
 

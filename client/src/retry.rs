@@ -78,11 +78,11 @@ impl Retry {
 
     /// Makes attempts until one succeeds, one fails for good, or time runs out. Each is told how much is left.
     ///
-    /// `repeatable`: whether an attempt may follow one whose outcome is unknown.
+    /// `idempotent`: whether an attempt may follow one whose outcome is unknown.
     pub(crate) async fn run<T, F>(
         self,
         timeout: Duration,
-        repeatable: bool,
+        idempotent: bool,
         mut attempt: impl FnMut(Duration) -> F,
     ) -> Result<T, Error>
     where
@@ -101,18 +101,18 @@ impl Retry {
             if error.outcome() == Outcome::Unknown {
                 outcome = Outcome::Unknown;
             }
-            let safe = repeatable || error.outcome() == Outcome::NotApplied;
-            let wait = self.wait(attempts, &error);
+            let safe = idempotent || error.outcome() == Outcome::NotApplied;
+            let delay = self.delay(attempts, &error);
             let left = timeout.saturating_sub(start.elapsed());
-            if !(safe && error.passes() && attempts < self.max_attempts && wait < left) {
-                return Err(error.of_attempts(attempts, outcome));
+            if !(safe && error.is_transient() && attempts < self.max_attempts && delay < left) {
+                return Err(error.after_attempts(attempts, outcome));
             }
-            sleep(wait).await;
+            sleep(delay).await;
         }
     }
 
     /// How long to wait after as many failed attempts.
-    pub(crate) fn wait(self, attempts: u32, error: &Error) -> Duration {
+    pub(crate) fn delay(self, attempts: u32, error: &Error) -> Duration {
         let pushback = error.retry_delay().unwrap_or_default();
         pushback.saturating_add(jitter(self.backoff(attempts), random_bits()))
     }
@@ -158,12 +158,12 @@ mod tests {
     async fn run(
         retry: Retry,
         timeout: Duration,
-        repeatable: bool,
+        idempotent: bool,
         failures: &[(Code, Outcome)],
     ) -> (Result<(), Error>, usize) {
         let made = Cell::new(0);
         let result = retry
-            .run(timeout, repeatable, |_| {
+            .run(timeout, idempotent, |_| {
                 let failure = failures.get(made.get()).map(|&(code, o)| failure(code, o));
                 made.set(made.get() + 1);
                 async move { failure.map_or(Ok(()), Err) }
@@ -187,9 +187,9 @@ mod tests {
             (true, vec![ABORTED], 1, false),
             (true, vec![BROKEN, ABORTED], 2, false),
         ];
-        for (repeatable, failures, made, succeeds) in cases {
-            let outcome = run(Retry::default(), MINUTE, repeatable, &failures).await;
-            let described = format!("{repeatable} {failures:?}: {outcome:?}");
+        for (idempotent, failures, made, succeeds) in cases {
+            let outcome = run(Retry::default(), MINUTE, idempotent, &failures).await;
+            let described = format!("{idempotent} {failures:?}: {outcome:?}");
             assert_eq!(
                 (outcome.0.is_ok(), outcome.1),
                 (succeeds, made),

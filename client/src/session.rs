@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime};
 use soloist::v1;
 
 use crate::Error;
-use crate::wire::{from_wire, into_wire, page_size_to_wire, present, time_from_wire, to_wire};
+use crate::wire::{
+    duration_from_wire, duration_to_wire, into_wire, non_empty, page_size_to_wire,
+    timestamp_from_wire,
+};
 
 /// A session as it was when the server told of it.
 ///
@@ -34,8 +37,8 @@ impl TryFrom<v1::Session> for Session {
 
     /// Fails with INTERNAL if it has no ttl or no end: no server of ours sends that.
     fn try_from(session: v1::Session) -> Result<Self, Error> {
-        let ttl = session.ttl.map(from_wire).transpose()?;
-        let expire_time = time_from_wire(session.expire_time)?;
+        let ttl = session.ttl.map(duration_from_wire).transpose()?;
+        let expire_time = timestamp_from_wire(session.expire_time)?;
         let (Some(ttl), Some(expire_time)) = (ttl, expire_time) else {
             return Err(Error::malformed("a session without an end"));
         };
@@ -71,7 +74,7 @@ pub struct OpenSession(v1::OpenSessionRequest);
 impl OpenSession {
     pub(crate) fn new(ttl: Duration) -> Self {
         Self(v1::OpenSessionRequest {
-            ttl: Some(to_wire(ttl)),
+            ttl: Some(duration_to_wire(ttl)),
             ..v1::OpenSessionRequest::default()
         })
     }
@@ -191,7 +194,7 @@ impl TryFrom<v1::ListSessionsResponse> for ListSessionsReply {
                 .into_iter()
                 .map(Session::try_from)
                 .collect::<Result<_, _>>()?,
-            next_page_token: present(response.next_page_token),
+            next_page_token: non_empty(response.next_page_token),
         })
     }
 }
@@ -204,7 +207,7 @@ mod tests {
     fn a_session_without_an_end_is_an_error() {
         let wire = v1::Session {
             id: "worker".into(),
-            ttl: Some(to_wire(Duration::from_secs(10))),
+            ttl: Some(duration_to_wire(Duration::from_secs(10))),
             expire_time: Some(prost_types::Timestamp::default()),
             create_revision: 12,
             ..v1::Session::default()

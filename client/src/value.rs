@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use soloist::v1;
 
 use crate::Error;
-use crate::wire::{present, time_from_wire};
+use crate::wire::{non_empty, timestamp_from_wire};
 
 /// A value. Kinds differ: text `"1"` is not bytes `"1"` and not int 1.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -143,11 +143,11 @@ impl<V> Entry<V> {
             value,
             revision: entry.revision,
             create_revision: entry.create_revision,
-            expire_time: time_from_wire(entry.expire_time)?,
-            session: present(entry.session),
-            machine: present(entry.machine),
-            state: present(entry.state),
-            state_expire_time: time_from_wire(entry.state_expire_time)?,
+            expire_time: timestamp_from_wire(entry.expire_time)?,
+            session: non_empty(entry.session),
+            machine: non_empty(entry.machine),
+            state: non_empty(entry.state),
+            state_expire_time: timestamp_from_wire(entry.state_expire_time)?,
         })
     }
 }

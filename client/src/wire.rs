@@ -8,7 +8,7 @@ use crate::Error;
 const WIRE_MAX: Duration = Duration::from_secs(315_576_000_000);
 
 /// A duration for the wire. What is longer than protobuf knows is cut to that, which no server grants either.
-pub(crate) fn to_wire(duration: Duration) -> prost_types::Duration {
+pub(crate) fn duration_to_wire(duration: Duration) -> prost_types::Duration {
     let duration = duration.min(WIRE_MAX);
     prost_types::Duration {
         seconds: duration.as_secs().cast_signed(),
@@ -17,14 +17,14 @@ pub(crate) fn to_wire(duration: Duration) -> prost_types::Duration {
 }
 
 /// Fails with INTERNAL for one that is negative: no server of ours sends that.
-pub(crate) fn from_wire(duration: prost_types::Duration) -> Result<Duration, Error> {
+pub(crate) fn duration_from_wire(duration: prost_types::Duration) -> Result<Duration, Error> {
     duration
         .try_into()
         .map_err(|_| Error::malformed("a duration that is none"))
 }
 
 /// Fails with INTERNAL for one that is no time of this system: no server of ours sends that.
-pub(crate) fn time_from_wire(
+pub(crate) fn timestamp_from_wire(
     timestamp: Option<prost_types::Timestamp>,
 ) -> Result<Option<SystemTime>, Error> {
     timestamp
@@ -37,7 +37,7 @@ pub(crate) fn time_from_wire(
 }
 
 /// What the wire leaves empty is not there.
-pub(crate) fn present(text: String) -> Option<String> {
+pub(crate) fn non_empty(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
@@ -71,9 +71,12 @@ mod tests {
             Duration::new(3_600, 999_999_999),
             WIRE_MAX,
         ] {
-            assert_eq!(from_wire(to_wire(duration)).unwrap(), duration);
+            assert_eq!(
+                duration_from_wire(duration_to_wire(duration)).unwrap(),
+                duration
+            );
         }
-        assert_eq!(to_wire(Duration::MAX), to_wire(WIRE_MAX));
+        assert_eq!(duration_to_wire(Duration::MAX), duration_to_wire(WIRE_MAX));
     }
 
     #[test]
@@ -83,9 +86,9 @@ mod tests {
             nanos: 0,
         };
         assert_eq!(
-            from_wire(negative).unwrap_err().code(),
+            duration_from_wire(negative).unwrap_err().code(),
             tonic::Code::Internal
         );
-        assert_eq!(time_from_wire(None).unwrap(), None);
+        assert_eq!(timestamp_from_wire(None).unwrap(), None);
     }
 }

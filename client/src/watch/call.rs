@@ -12,7 +12,7 @@ use super::open::open;
 use super::position::Position;
 use super::stream::Watch;
 use crate::connection::Connection;
-use crate::wire::to_wire;
+use crate::wire::duration_to_wire;
 use crate::{Error, Retry};
 
 /// Opens a [`Watch`] when awaited.
@@ -71,7 +71,7 @@ impl<'a> WatchCall<'a> {
     /// Also sends a message without events when this long nothing was sent, 100 ms to 1 h: it tells by its revision that
     /// nothing was missed.
     pub fn progress_interval(mut self, interval: Duration) -> Self {
-        self.request.progress_interval = Some(to_wire(interval));
+        self.request.progress_interval = Some(duration_to_wire(interval));
         self
     }
 

@@ -26,7 +26,7 @@ impl Position {
         }
     }
 
-    /// Goes on by a message. `None` if it has nothing that was not told before.
+    /// Goes on by a message. `None` if it has nothing that was not received before.
     pub(super) fn advance(
         &mut self,
         response: v1::WatchResponse,
@@ -58,8 +58,8 @@ impl Position {
         }))
     }
 
-    /// What to ask for to go on; `None` amid the initial entries, of which nobody knows how much was told.
-    pub(super) fn resume(&mut self) -> Option<v1::WatchRequest> {
+    /// What to ask for to go on; `None` amid the initial entries, of which nobody knows how much was received.
+    pub(super) fn resume_request(&mut self) -> Option<v1::WatchRequest> {
         if self.request.initial {
             return None;
         }
@@ -91,8 +91,8 @@ mod tests {
         }
     }
 
-    /// What is told of a message: its keys, its revision, and whether it says that the past ends.
-    fn told(
+    /// What is received of a message: its keys, its revision, and whether it says that the past ends.
+    fn received(
         position: &mut Position,
         response: v1::WatchResponse,
     ) -> Option<(usize, Option<i64>, bool)> {
@@ -110,26 +110,26 @@ mod tests {
     fn a_plain_watch_goes_on_after_what_it_has_seen() {
         let mut position = position(|_| ());
         // Before the first message there is nothing to go on from, and nothing was promised.
-        assert_eq!(position.resume().unwrap().after_revision, None);
+        assert_eq!(position.resume_request().unwrap().after_revision, None);
         assert_eq!(
-            told(&mut position, message(&[], 0, false)),
+            received(&mut position, message(&[], 0, false)),
             Some((0, Some(0), false))
         );
         assert_eq!(
-            told(&mut position, message(&["a"], 7, false)),
+            received(&mut position, message(&["a"], 7, false)),
             Some((1, Some(7), false))
         );
-        assert_eq!(position.resume().unwrap().after_revision, Some(7));
+        assert_eq!(position.resume_request().unwrap().after_revision, Some(7));
         // The past that a later stream asks for is not what the caller asked for.
-        assert_eq!(told(&mut position, message(&[], 7, false)), None);
+        assert_eq!(received(&mut position, message(&[], 7, false)), None);
         assert_eq!(
-            told(&mut position, message(&["b"], 8, false)),
+            received(&mut position, message(&["b"], 8, false)),
             Some((1, Some(8), false))
         );
-        assert_eq!(told(&mut position, message(&[], 8, true)), None);
+        assert_eq!(received(&mut position, message(&[], 8, true)), None);
         // From here on an empty message is progress.
         assert_eq!(
-            told(&mut position, message(&[], 8, false)),
+            received(&mut position, message(&[], 8, false)),
             Some((0, Some(8), false))
         );
     }
@@ -137,17 +137,17 @@ mod tests {
     #[test]
     fn amid_the_initial_entries_there_is_no_way_to_go_on() {
         let mut position = position(|request| request.initial = true);
-        assert_eq!(position.resume(), None);
+        assert_eq!(position.resume_request(), None);
         assert_eq!(
-            told(&mut position, message(&["a"], 0, false)),
+            received(&mut position, message(&["a"], 0, false)),
             Some((1, None, false))
         );
-        assert_eq!((position.resume(), position.revision), (None, None));
+        assert_eq!((position.resume_request(), position.revision), (None, None));
         assert_eq!(
-            told(&mut position, message(&[], 5, true)),
+            received(&mut position, message(&[], 5, true)),
             Some((0, Some(5), true))
         );
-        let request = position.resume().unwrap();
+        let request = position.resume_request().unwrap();
         assert_eq!((request.initial, request.after_revision), (false, Some(5)));
     }
 
@@ -155,10 +155,10 @@ mod tests {
     fn an_empty_store_is_caught_up_with_at_revision_0() {
         let mut position = position(|request| request.initial = true);
         assert_eq!(
-            told(&mut position, message(&[], 0, true)),
+            received(&mut position, message(&[], 0, true)),
             Some((0, Some(0), true))
         );
-        assert_eq!(position.resume().unwrap().after_revision, Some(0));
+        assert_eq!(position.resume_request().unwrap().after_revision, Some(0));
     }
 
     #[test]
@@ -166,16 +166,16 @@ mod tests {
         let mut position = position(|request| request.after_revision = Some(3));
         assert_eq!(position.revision, Some(3));
         assert_eq!(
-            told(&mut position, message(&["a"], 4, false)),
+            received(&mut position, message(&["a"], 4, false)),
             Some((1, Some(4), false))
         );
-        assert_eq!(position.resume().unwrap().after_revision, Some(4));
+        assert_eq!(position.resume_request().unwrap().after_revision, Some(4));
         // It had not ended before the break, so it does afterwards.
         assert_eq!(
-            told(&mut position, message(&[], 4, true)),
+            received(&mut position, message(&[], 4, true)),
             Some((0, Some(4), true))
         );
-        assert!(position.resume().is_some());
-        assert_eq!(told(&mut position, message(&[], 4, true)), None);
+        assert!(position.resume_request().is_some());
+        assert_eq!(received(&mut position, message(&[], 4, true)), None);
     }
 }

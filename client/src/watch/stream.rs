@@ -15,7 +15,7 @@ use super::position::Position;
 use crate::connection::Connection;
 use crate::{Error, Outcome, Retry};
 
-type Opening = Pin<Box<dyn Future<Output = Result<Messages, Error>> + Send>>;
+type Reopening = Pin<Box<dyn Future<Output = Result<Messages, Error>> + Send>>;
 
 /// Changes as they happen: in the order of their revisions, each once, all of one revision in one message.
 ///
@@ -46,18 +46,18 @@ type Opening = Pin<Box<dyn Future<Output = Result<Messages, Error>> + Send>>;
 /// ```
 #[must_use = "a watch ends when it is dropped"]
 pub struct Watch {
-    link: Link,
+    state: StreamState,
     position: Position,
     /// How to go on after a break, if at all.
     resume: Option<(Connection, Retry)>,
     /// How many breaks there were since the last message.
-    breaks: u32,
+    consecutive_breaks: u32,
 }
 
-enum Link {
+enum StreamState {
     Open(Box<Messages>),
     /// It broke, and is being opened again.
-    Opening(Opening),
+    Reopening(Reopening),
     Ended,
 }
 
@@ -68,10 +68,10 @@ impl Watch {
         resume: Option<(Connection, Retry)>,
     ) -> Self {
         Self {
-            link: Link::Open(Box::new(messages)),
+            state: StreamState::Open(Box::new(messages)),
             position,
             resume,
-            breaks: 0,
+            consecutive_breaks: 0,
         }
     }
 
@@ -99,18 +99,18 @@ impl Watch {
     }
 
     /// Begins to open the watch again, if that is asked for and can help.
-    fn reopen(&mut self, error: &Error) -> Option<Opening> {
+    fn reopen(&mut self, error: &Error) -> Option<Reopening> {
         let (connection, retry) = self.resume.as_ref()?;
         if !error.is_retryable() {
             return None;
         }
-        let request = self.position.resume()?;
-        self.breaks = self.breaks.saturating_add(1);
+        let request = self.position.resume_request()?;
+        self.consecutive_breaks = self.consecutive_breaks.saturating_add(1);
         // Not at once: all the watches of a server that goes away break at the same moment.
-        let wait = retry.wait(self.breaks, error);
+        let delay = retry.delay(self.consecutive_breaks, error);
         let (connection, retry) = (connection.clone(), *retry);
         Some(Box::pin(async move {
-            sleep(wait).await;
+            sleep(delay).await;
             retry
                 .run(Duration::MAX, true, |_| {
                     open(&connection, request.clone(), connection.timeout)
@@ -126,22 +126,22 @@ impl Stream for Watch {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         loop {
-            let error = match &mut this.link {
-                Link::Ended => return Poll::Ready(None),
-                Link::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
+            let error = match &mut this.state {
+                StreamState::Ended => return Poll::Ready(None),
+                StreamState::Reopening(reopening) => match ready!(reopening.as_mut().poll(cx)) {
                     Ok(messages) => {
-                        this.link = Link::Open(Box::new(messages));
+                        this.state = StreamState::Open(Box::new(messages));
                         continue;
                     }
                     Err(error) => {
-                        this.link = Link::Ended;
+                        this.state = StreamState::Ended;
                         return Poll::Ready(Some(Err(error)));
                     }
                 },
-                Link::Open(messages) => match ready!(Pin::new(messages).poll_next(cx)) {
+                StreamState::Open(messages) => match ready!(Pin::new(messages).poll_next(cx)) {
                     Some(Ok(response)) => match this.position.advance(response) {
                         Ok(message) => {
-                            this.breaks = 0;
+                            this.consecutive_breaks = 0;
                             match message {
                                 Some(message) => return Poll::Ready(Some(Ok(message))),
                                 None => continue,
@@ -158,9 +158,9 @@ impl Stream for Watch {
                 },
             };
             match this.reopen(&error) {
-                Some(opening) => this.link = Link::Opening(opening),
+                Some(reopening) => this.state = StreamState::Reopening(reopening),
                 None => {
-                    this.link = Link::Ended;
+                    this.state = StreamState::Ended;
                     return Poll::Ready(Some(Err(error)));
                 }
             }
