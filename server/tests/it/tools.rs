@@ -62,7 +62,7 @@ async fn grpcurl_lists_and_describes() {
         ("soloist.v1.State", "Creates or replaces one value."),
         (
             "soloist.v1.WriteRequest",
-            "what must hold, or the write is refused",
+            "that must hold, or the write is refused",
         ),
         (
             "soloist.v1.Error.Reason",
