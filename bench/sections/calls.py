@@ -6,24 +6,24 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lib.measuring import Figures, Row, Run, Section, by_count, watched
-from lib.peers import drive_valkey, h2load_count, h2load_flags, h2load_program, valkey
-from lib.running import Bench, Failed, Server
-from lib.soloist import KEYS, WORKERS, operations, preload, soloist
-from lib.wire import soloist_read
+from lib.host.errors import Failed
+from lib.host.processes import Bench, Server
+from lib.measure.cpu import watched
+from lib.measure.figures import Figures
+from lib.measure.model import Row, Run, Section
+from lib.measure.rounds import by_count
+from lib.systems.h2load import h2load_count, h2load_flags, h2load_program
+from lib.systems.load import READERS, WORKERS, operations, preload
+from lib.systems.soloist import soloist, soloist_read
+from lib.systems.valkey import valkey, valkey_reads
 
-READERS = f"--writers 0 --keys {KEYS} --readers"
 # As many calls at once on one connection as the other clients make.
 H2LOAD = f"-c 1 -m {WORKERS} -t 1"
 
 
-def valkey_reads(bench: Bench, server: Server, port: int, name: str, flags: str) -> Run:
-    """redis-benchmark asks for one of the keys."""
-    return by_count(lambda count: watched(server, lambda: drive_valkey(bench, name, port, "get", f"{flags} GET 0", count)))
-
-
 def h2load_calls(bench: Bench, server: Server, address: str, name: str, method: str, request: bytes) -> Run:
     """h2load repeats one call. It looks at HTTP's status alone, not at gRPC's."""
+
     def run(count: int) -> Figures:
         words = h2load_flags(bench, address, method, request, f"{H2LOAD} -n {count}")
 
@@ -104,6 +104,7 @@ UNARY = Section(
         ),
     ],
 )
+
 
 CLIENTS = Section(
     "client-raw",

@@ -6,11 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lib.measuring import Figures, Row, Run, Section, watched
-from lib.peers import h2load_flags, h2load_program
-from lib.running import Bench, Failed, Server
-from lib.soloist import KEYS, ONE, WARM_UP, load_all, load_figures, preload, soloist, timed
-from lib.wire import soloist_revision, soloist_write
+from lib.host.errors import Failed
+from lib.host.processes import Bench, Server
+from lib.measure.cpu import watched
+from lib.measure.figures import Figures
+from lib.measure.model import Row, Run, Section
+from lib.systems.h2load import h2load_flags, h2load_program
+from lib.systems.load import KEYS, ONE, WARM_UP, load_all, load_figures, preload, timed
+from lib.systems.soloist import soloist, soloist_revision, soloist_write
 
 # What h2load may leave unanswered at its fixed rate before it waits: 5 connections, 200 calls each.
 PACED = "-c 5 -m 200 --rps"
@@ -21,6 +24,7 @@ SETTLED = f"--engine unary --readers 8 --writers 0 --keys {KEYS} {ONE}"
 
 def reads_beside(bench: Bench, server: Server, address: str, name: str, flags: str) -> Run:
     """soloist-load reads "0" to "4" while h2load writes "written": what is read is settled for long."""
+
     def run(seconds: float) -> Figures:
         # The writers are there before the readers, and until they are done.
         lasting = f"{flags} -D {round((seconds + 2 * WARM_UP + 1) * 1000)}ms"

@@ -9,16 +9,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.measuring import Figures, Row, Run, Section, by_count, quantile, watched
-from lib.peers import drive_valkey, etcd, h2load_count, h2load_flags, h2load_program, valkey
-from lib.running import Bench, Failed, Server, need
-from lib.soloist import ONE, WARM_UP, WORKERS, load, load_figures, soloist, timed
-from lib.wire import VALUE_BYTES, etcd_put, etcd_revision, soloist_revision, soloist_write
+from lib.host.errors import Failed
+from lib.host.processes import Bench, Server
+from lib.host.programs import need
+from lib.measure.cpu import watched
+from lib.measure.figures import Figures, quantile
+from lib.measure.model import Row, Run, Section
+from lib.measure.rounds import by_count
+from lib.systems.etcd import etcd, etcd_put, etcd_revision
+from lib.systems.h2load import h2load_count, h2load_flags, h2load_program
+from lib.systems.load import ONE, WARM_UP, WORKERS, load, load_figures, timed
+from lib.systems.soloist import VALUE_BYTES, soloist, soloist_revision, soloist_write
+from lib.systems.valkey import drive_valkey, valkey
 
 # Over how many keys the throughput's writes are spread, where the client can do that.
 KEYS = 10_000
 H2LOAD_WRITERS = "-c 10 -m 11"
-DURABLE = "--appendonly yes --appendfsync always".split()
+DURABLE = ["--appendonly", "yes", "--appendfsync", "always"]
 
 
 def soloist_writes(bench: Bench, server: Server, address: str, name: str, flags: str, in_flight: int) -> Run:
@@ -79,7 +86,9 @@ def writes(bench: Bench) -> Iterator[dict[str, Run]]:
     ):
         unary = f"--engine raw --writers {WORKERS}"
         pipeline = f"--engine pipeline -P 16 --frame-ops 1 --writers {WORKERS}"
-        to_soloist = GrpcServer("Soloist, h2load", address, "soloist.v1.State/Write", soloist_write("written"), soloist_revision)
+        to_soloist = GrpcServer(
+            "Soloist, h2load", address, "soloist.v1.State/Write", soloist_write("written"), soloist_revision
+        )
         to_etcd = GrpcServer("etcd, h2load", member_address, "etcdserverpb.KV/Put", etcd_put("written"), etcd_revision)
         yield {
             "Soloist unary": soloist_writes(at, ours, address, "Soloist unary", unary, WORKERS),
@@ -155,6 +164,7 @@ WRITES = Section(
         ),
     ],
 )
+
 
 LATENCY = Section(
     "latency",

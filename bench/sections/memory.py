@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lib.measuring import Figures, Row, Run, Section
-from lib.peers import fill_valkey, valkey, valkey_program
-from lib.running import Bench, Server
-from lib.soloist import soloist
-from lib.wire import fill, long_name
-
-# Enough for what a fill has left to be given back.
-SETTLE = 1.0
+from lib.host.processes import Bench, Server
+from lib.measure.figures import Figures
+from lib.measure.memory import SETTLE
+from lib.measure.model import Row, Run, Section
+from lib.systems.fill import fill, long_name
+from lib.systems.soloist import soloist
+from lib.systems.valkey import fill_valkey, valkey, valkey_program
 
 
 def resident(bench: Bench, server: Server) -> Figures:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from lib.measuring import Figures, Row, Run, Section, quantile, watched
-from lib.one_call import MOST_CALLS, caller, paced
-from lib.running import Bench, Failed, Server, environment, report
-from lib.sampling import Memory, sampled
-from lib.soloist import preload, soloist
-from lib.task_clock import task_clock
+from lib.host.console import report
+from lib.host.errors import Failed
+from lib.host.processes import Bench, Server
+from lib.measure.cpu import watched
+from lib.measure.figures import Figures
+from lib.measure.memory import Memory, sampled
+from lib.measure.model import Row, Run, Section
+from lib.systems.load import preload
+from lib.systems.open_loop import DEADLINE, ON_ONE_CONNECTION, WARM_UP, beside, figures_of, milliseconds, offered, quantile_of
+from lib.systems.soloist import soloist
 
-# What is asked for has to be answered by then, or it is worth nothing: sent with each call.
-DEADLINE = "1s"
 # A rate holds if so much of it is answered in this time, from when it was due.
 HELD = 10_000.0
 FACTORS = (1, 2, 5, 10)
@@ -28,9 +27,6 @@ LOWEST_RATE = 2_000.0
 PRECISION = 1.1
 # A short run can be lucky, and a disturbed one unlucky: more than half of the tries count.
 TRIES = 3
-# Calls or frames of one connection: nearly all that its streams allow (--max-streams, and soloist-load's own limit).
-ON_ONE_CONNECTION = 250
-WARM_UP = 0.3
 # How often it is looked whether the service is as it was.
 WINDOW = 0.1
 # So many windows in a row have to be good, so that a lucky one is none.
@@ -38,8 +34,6 @@ GOOD_WINDOWS = 3
 # How long it is waited for that, beyond the goal.
 MAX_RECOVERY = 5.0
 WAIT_FOR_RECOVERY = 2 * MAX_RECOVERY
-# Of the modest client beside a greedy one: no load to speak of.
-MODEST_RATE = 1_000
 
 
 @dataclass(frozen=True)
@@ -57,34 +51,6 @@ class Shape:
         shape = f"--engine raw --connections {self.connections} --readers {self.connections} -P {ON_ONE_CONNECTION}"
         places = self.connections * ON_ONE_CONNECTION
         return f"{shape} --writers 0 -t 1 --seed 1 --max-in-flight {places} --timeout {DEADLINE} --allow-errors"
-
-
-# --- Rates -------------------------------------------------------------------------------------------------------
-
-
-def milliseconds(seconds: float) -> str:
-    return f"{round(seconds * 1000)}ms"
-
-
-def offered(bench: Bench, name: str, address: str, flags: str, rate: float, seconds: float) -> dict[str, Any]:
-    """One open loop, and its report. Whatever fails is part of what is measured."""
-    output = bench.scratch / "offered.json"
-    timing = f"-r {rate:.0f} -z {milliseconds(seconds)} --warmup {milliseconds(WARM_UP)} -q -O json -o {output.name}"
-    try:
-        bench.client(name, bench.binaries["soloist-load"], address, *flags.split(), *timing.split())
-    except Failed:
-        # That nothing at all was answered in time is a result too, and reported.
-        if not output.exists():
-            raise
-    answer: dict[str, Any] = json.loads(output.read_text())
-    output.unlink()
-    return answer
-
-
-def quantile_of(answer: dict[str, Any], outcome: str) -> float:
-    """p99 from when it was due, of one outcome; 0 if there was none."""
-    found = answer["kinds"]["read"]["outcomes"].get(outcome)
-    return float(found["p99_us"]) if found else 0.0
 
 
 def holds(answer: dict[str, Any], rate: float) -> bool:
@@ -127,26 +93,6 @@ def parts(memory: Memory) -> Figures:
     return {"MB": max(sizes), "early MB": median(early), "late MB": median(sizes[-quarter:])}
 
 
-def figures_of(answer: dict[str, Any]) -> Figures:
-    read = answer["kinds"]["read"]
-    elapsed = answer["elapsed_seconds"]
-    counts = {outcome: spread["count"] for outcome, spread in read["outcomes"].items()}
-    answered = {
-        "offered ops/s": answer["offered"]["per_second"],
-        "good ops/s": read["completed"] / elapsed,
-        "refused ops/s": read["failed"].get("RESOURCE_EXHAUSTED", 0) / elapsed,
-        "late ops/s": read["failed"].get("DEADLINE_EXCEEDED", 0) / elapsed,
-    }
-    known = {"OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
-    other = sum(count for outcome, count in counts.items() if outcome not in known)
-    return {
-        **answered,
-        "otherwise failed": other,
-        "p99 us": quantile_of(answer, "OK"),
-        "refusal p99 us": quantile_of(answer, "RESOURCE_EXHAUSTED"),
-    }
-
-
 def under(bench: Bench, server: Server, address: str, shape: Shape, rate: float, name: str) -> Run:
     def run(seconds: float) -> Figures:
         with sampled(server) as memory:
@@ -156,27 +102,9 @@ def under(bench: Bench, server: Server, address: str, shape: Shape, rate: float,
     return run
 
 
-# --- Recovery ----------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def beside(bench: Bench, name: str, *flags: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A client that has to run while another does, at the lowest priority on their core: it is the server that is to be
-    short of time, not the other client."""
-    command = ["nice", "-n", "19", *bench.on_core(1, [str(bench.binaries["soloist-load"]), *flags], bench.pinned)]
-    bench.note(f"{name} client", command)
-    process = subprocess.Popen(
-        command, cwd=bench.scratch, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def recovery(bench: Bench, server: Server, address: str, shape: Shape, rate: float) -> Run:
     """1x all the time, and 10x more for a while. From when those have ended until 1x is as it should be."""
+
     def run(seconds: float) -> Figures:
         overload = f"{shape.flags} -r {10 * rate:.0f} -z {milliseconds(seconds)} -q -O json -o overload.json"
         total = seconds + WAIT_FOR_RECOVERY
@@ -232,81 +160,7 @@ def section_of(shape: Shape) -> Section:
     return Section(shape.name, shape.what, lambda bench: overload(bench, shape), rows())
 
 
-# --- Fairness ----------------------------------------------------------------------------------------------------
-
-# What one connection can have under way, by kind.
-GREEDY = {
-    "calls": f"--engine raw --readers {ON_ONE_CONNECTION}",
-    "10,000 frames of 1": f"--engine pipeline --readers {ON_ONE_CONNECTION} -P 40",
-    "all frames of 1": f"--engine pipeline --readers {ON_ONE_CONNECTION} -P 256",
-    "frames of 64": f"--engine pipeline --readers {ON_ONE_CONNECTION} -P 8 --frame-ops 64",
-    "frames of 1,024": "--engine pipeline --readers 16 -P 8 --frame-ops 1024",
-}
-
-
-def worked_meanwhile(server: Server, address: str, seconds: float) -> Figures:
-    """How long the server worked, for anybody, between a call and its answer, by its CPU time: what its clients wait for on a
-    machine that does nothing else. What others take of the server's core does not change it; where they keep the caller from
-    its own, the answer is seen late, and what the server did until then is in it."""
-    worked: list[float] = []
-    with caller(address) as modest, task_clock(server) as clock:
-        for _ in paced(MOST_CALLS, seconds):
-            before = clock.microseconds()
-            modest.call("0")
-            worked.append(clock.microseconds() - before)
-    return {"worked p50 us": quantile(worked, 0.5), "worked p99 us": quantile(worked, 0.99)}
-
-
-@contextmanager
-def fairness(bench: Bench) -> Iterator[dict[str, Run]]:
-    modest = f"--engine raw --readers 8 --writers 0 --connections 1 -t 1 --seed 1 --timeout {DEADLINE} --allow-errors"
-    with soloist(bench) as (server, address):
-        preload(bench, address)
-
-        def beside_greedy(name: str, flags: str | None) -> Run:
-            def drive(seconds: float) -> Figures:
-                answer = offered(bench, f"modest, {name}", address, modest, MODEST_RATE, seconds)
-                figures = figures_of(answer)
-                wanted = ("good ops/s", "refused ops/s", "late ops/s", "otherwise failed", "p99 us")
-                return {**{figure: figures[figure] for figure in wanted}, **worked_meanwhile(server, address, seconds)}
-
-            def run(seconds: float) -> Figures:
-                if flags is None:
-                    return watched(server, lambda: drive(seconds))
-                # It is there before and after.
-                lasts = milliseconds(2 * seconds + 3 * WARM_UP + 1.0)
-                words = f"{flags} --writers 0 --connections 1 -t 1 --seed 2 -z {lasts} -q --allow-errors".split()
-                with beside(bench, f"greedy, {name}", address, *words), sampled(server) as memory:
-                    time.sleep(WARM_UP)
-                    figures = watched(server, lambda: drive(seconds))
-                return {**figures, "MB": memory.peak / 1e6}
-
-            return run
-
-        yield {
-            "alone": beside_greedy("alone", None),
-            **{f"beside {name}": beside_greedy(name, flags) for name, flags in GREEDY.items()},
-        }
-
-
-def fairness_rows() -> Iterator[Row]:
-    for name in GREEDY:
-        greedy = f"beside {name}"
-        yield Row(f"p99, {greedy}", f"{MODEST_RATE:,} Reads a second", (greedy, "p99 us"), ("alone", "p99 us"), "≤", 3.0)
-        worked = ((greedy, "worked p99 us"), ("alone", "worked p99 us"))
-        yield Row(f"server's time, {greedy}", "CPU time of the server during a call, p99", *worked, "≤", 3.0)
-        yield Row(f"good, {greedy}", "the same", (greedy, "good ops/s"), ("alone", "good ops/s"), "≥", 0.99)
-
-
-FAIRNESS = Section(
-    "fairness",
-    "a client with 1,000 Reads a second beside one that has as much under way as one connection can have",
-    fairness,
-    list(fairness_rows()),
-)
-
 OVERLOAD = [
     section_of(Shape("calls", "calls on 8 connections, 2,000 at once at most: no more than wait for the owner", 8)),
     section_of(Shape("many calls", "calls on 64 connections, 16,000 at once at most: more than may wait for the owner", 64)),
-    FAIRNESS,
 ]

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lib.measuring import Row, Run, Section
-from lib.peers import valkey
-from lib.running import Bench
-from lib.soloist import WORKERS, operations, preload, soloist
-from sections.calls import READERS, valkey_reads
-
-FRAMES_OF_ONE = "--engine pipeline -P 16 --frame-ops 1"
-FRAMES_OF_64 = "--engine pipeline -P 16 --frame-ops 64"
+from lib.host.processes import Bench
+from lib.measure.model import Row, Run, Section
+from lib.systems.load import FRAMES_OF_64, FRAMES_OF_ONE, READERS, WORKERS, operations, preload
+from lib.systems.soloist import soloist
+from lib.systems.valkey import valkey, valkey_reads
 
 
 @contextmanager
@@ -43,12 +40,15 @@ PIPELINE_16 = Section(
     [Row("frames of 1 : Valkey", "GET by 110, -P 16", ("Soloist", "server us/op"), ("Valkey -P 16", "server us/op"), "≤", 0.4)],
 )
 
+
 PIPELINE_64 = Section(
     "pipeline-64",
     "Read by 8 streams, 16 frames of 64 in flight: the server's CPU time",
     frames_of_64,
     [
-        Row("frames of 64 : Valkey", "GET by 8, -P 64", ("Soloist", "server us/op"), ("Valkey -P 64", "server us/op"), "≤", 0.08),
+        Row(
+            "frames of 64 : Valkey", "GET by 8, -P 64", ("Soloist", "server us/op"), ("Valkey -P 64", "server us/op"), "≤", 0.08
+        ),
         Row(
             "the same, as many in flight",
             "GET by 8, -P 1024",

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lib.measuring import Figures, Row, Run, Section
-from lib.running import Bench, Failed
-from lib.soloist import said_in_log, soloist
-from lib.wire import fill, long_name
+from lib.host.errors import Failed
+from lib.host.processes import Bench
+from lib.measure.figures import Figures
+from lib.measure.model import Row, Run, Section
+from lib.systems.fill import fill, long_name
+from lib.systems.soloist import said_in_log, soloist
 
 MAX_RECOVERY = 3.0
 

@@ -6,15 +6,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from lib.curves import Curve, side
-from lib.measuring import Figures, Run, by_count, watched
-from lib.running import Bench, Server
-from lib.sampling import sampled
-from lib.soloist import KEYS, WORKERS, load, load_all, preload, soloist
-from lib.wire import fill_long_names
-from sections.growth import fill_ints, idle_watches
-from sections.memory import SETTLE
-from sections.pipelines import FRAMES_OF_64
+from lib.host.processes import Bench, Server
+from lib.measure.curve import Curve, side
+from lib.measure.figures import Figures
+from lib.measure.memory import SETTLE, remembered
+from lib.measure.model import Run
+from lib.measure.rounds import by_count
+from lib.systems.fill import fill_ints, fill_long_names
+from lib.systems.idle_watches import idle_watches
+from lib.systems.load import FRAMES_OF_64, KEYS, WORKERS, load, load_all, preload
+from lib.systems.soloist import soloist
 
 CALLS = "--engine raw --seed 1 -t 1"
 FRAMES = f"{FRAMES_OF_64} --connections 1 --seed 1 -t 1"
@@ -42,15 +43,9 @@ def sizes(bench: Bench, *counts: int) -> list[int]:
     return list(counts[:-1] if bench.quick else counts)
 
 
-def remembered(server: Server, drive: Callable[[], Figures]) -> Figures:
-    """Adds the CPU time of each operation, and the most memory that was resident meanwhile."""
-    with sampled(server) as memory:
-        figures = watched(server, drive)
-    return {**figures, "MB": memory.peak / 1e6}
-
-
 def counted(bench: Bench, server: Server, address: str, name: str, flags: str) -> Run:
     """A known number of operations by soloist-load."""
+
     def run(count: int) -> Figures:
         def drive() -> Figures:
             answer = load_all(bench, name, address, *flags.split(), "-n", str(count))
@@ -84,9 +79,6 @@ def points(
                 name = side(series, x)
                 runs.setdefault(series, {})[name] = counted(at, server, address, name, flags)
         yield {name: run for of_series in runs.values() for name, run in of_series.items()}
-
-
-# --- Keys --------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -135,9 +127,6 @@ def memory(bench: Bench) -> Iterator[dict[str, Run]]:
     yield {**dict(of("keys of 16 bytes, values of 100", texts)), **dict(of("short keys, small ints", ints))}
 
 
-# --- Calls, streams, connections ---------------------------------------------------------------------------------
-
-
 @contextmanager
 def calls(bench: Bench) -> Iterator[dict[str, Run]]:
     def clients(count: int) -> Flags:
@@ -168,9 +157,6 @@ def connections(bench: Bench) -> Iterator[dict[str, Run]]:
         yield runs
 
 
-# --- Watches -----------------------------------------------------------------------------------------------------
-
-
 @contextmanager
 def idle_watchers(bench: Bench) -> Iterator[dict[str, Run]]:
     def clients(_count: int) -> Flags:
@@ -180,6 +166,7 @@ def idle_watchers(bench: Bench) -> Iterator[dict[str, Run]]:
         }
 
     with ExitStack() as watching:
+
         def prepare(at: Bench, address: str, count: int) -> None:
             preload(at, address)
             watching.enter_context(idle_watches(address, count))
@@ -193,6 +180,7 @@ def idle_watchers(bench: Bench) -> Iterator[dict[str, Run]]:
 @contextmanager
 def watchers(bench: Bench) -> Iterator[dict[str, Run]]:
     with soloist(bench) as (server, address):
+
         def watched_writes(name: str, count: int, writers: int) -> Run:
             # Operations are events, and so many Writes cause them.
             def run(events: int) -> Figures:
@@ -212,9 +200,6 @@ def watchers(bench: Bench) -> Iterator[dict[str, Run]]:
             for series, writers in (("an event, 1 Write at a time", 1), ("an event, 16 Writes at a time", 16))
             for count in sizes(bench, 1, 10, 100, 1_000)
         }
-
-
-# --- Sizes -------------------------------------------------------------------------------------------------------
 
 
 @contextmanager

@@ -12,11 +12,15 @@ from datetime import timedelta
 from pathlib import Path
 from statistics import median
 
-from lib.measuring import Figures, Row, Run, Section, quantile, watched
-from lib.peers import h2load_flags, h2load_program
-from lib.running import Bench, Failed, Server
-from lib.soloist import ONE, WARM_UP, said_in_log, soloist
-from lib.wire import VALUE_BYTES, fill, soloist_write
+from lib.host.errors import Failed
+from lib.host.processes import Bench, Server
+from lib.measure.cpu import watched
+from lib.measure.figures import Figures, quantile
+from lib.measure.model import Row, Run, Section
+from lib.systems.fill import fill
+from lib.systems.h2load import h2load_flags, h2load_program
+from lib.systems.load import ONE, WARM_UP
+from lib.systems.soloist import VALUE_BYTES, said_in_log, soloist, soloist_write
 
 # A snapshot is due when the log has grown by so much, and by as much as the state takes.
 SNAPSHOT_LOG_BYTES = 64 << 20
@@ -25,7 +29,6 @@ AFTERMATH = 1.0
 SNAPSHOT_TIMEOUT = 120.0
 # Longer than any run, in seconds: who starts such a client also ends it.
 UNTIL_STOPPED = 3_600
-
 Span = tuple[float, float]
 
 

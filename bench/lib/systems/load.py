@@ -1,17 +1,16 @@
-"""Soloist's server and its load generator, as the benches use them."""
+"""Soloist's load generator."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from lib.measuring import Figures, Run, by_count, watched
-from lib.running import Bench, Failed, Server
+from lib.host.errors import Failed
+from lib.host.processes import Bench, Server
+from lib.measure.cpu import watched
+from lib.measure.figures import Figures
+from lib.measure.model import Run
+from lib.measure.rounds import by_count
 
 # As many as the seed has.
 KEYS = 5
@@ -21,34 +20,6 @@ WORKERS = 110
 WARM_UP = 0.5
 # One connection and one thread: all that one core can use.
 ONE = "--connections 1 -t 1 --seed 1"
-
-
-@contextmanager
-def soloist(bench: Bench, *flags: str, data: Path | None = None, name: str = "Soloist") -> Iterator[tuple[Server, str]]:
-    """A server, and its address. With `data` it keeps its state there, otherwise in memory alone."""
-    words = "--listen 127.0.0.1:0 --log-format json".split()
-    if bench.pinned:
-        # All that one core can use.
-        words += ["--threads", "1"]
-    if data is not None:
-        words += ["--data-dir", str(data), "--durability", "sync"]
-    with bench.server(name, bench.binaries["soloist-server"], *words, *flags) as server:
-        yield server, server.when_ready(lambda: listening(server.log))
-
-
-def listening(log: Path) -> str | None:
-    found = re.search(r"^listening on (\S+)\n", log.read_text(), re.MULTILINE)
-    return found[1] if found else None
-
-
-def said_in_log(log: Path, what: str) -> list[tuple[datetime, dict[str, Any]]]:
-    """When a message that begins so was logged, and with what."""
-    lines = (json.loads(line) for line in log.read_text().splitlines() if line.startswith("{") and line.endswith("}"))
-    return [
-        (datetime.fromisoformat(line["timestamp"]), line["fields"])
-        for line in lines
-        if line["fields"].get("message", "").startswith(what)
-    ]
 
 
 def preload(bench: Bench, address: str, keys: int = KEYS) -> None:
@@ -90,6 +61,7 @@ def load_figures(answer: dict[str, Any], kind: str) -> Figures:
 
 def operations(bench: Bench, server: Server, address: str, name: str, flags: str) -> Run:
     """A known number of operations, for the CPU time of each."""
+
     def run(count: int) -> Figures:
         def drive() -> Figures:
             answer = load_all(bench, name, address, *flags.split(), *ONE.split(), "-n", str(count))
@@ -98,3 +70,8 @@ def operations(bench: Bench, server: Server, address: str, name: str, flags: str
         return watched(server, drive)
 
     return by_count(run)
+
+
+READERS = f"--writers 0 --keys {KEYS} --readers"
+FRAMES_OF_ONE = "--engine pipeline -P 16 --frame-ops 1"
+FRAMES_OF_64 = "--engine pipeline -P 16 --frame-ops 64"

@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lib.running import Failed
-from lib.wire import framed, soloist_read
+from lib.host.errors import Failed
+from lib.systems.protobuf import framed
+from lib.systems.soloist import soloist_read
 
 # Of HTTP/2: RFC 9113, section 6.
 DATA, HEADERS, SETTINGS, PING = 0, 1, 4, 6

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from lib.running import Failed, Server
+from lib.host.errors import Failed
+from lib.host.processes import Server
 
 # Of perf_event_open(2): linux/perf_event.h, and the number of the call on x86-64 and on others (asm-generic).
 PERF_TYPE_SOFTWARE, PERF_COUNT_SW_TASK_CLOCK = 1, 1

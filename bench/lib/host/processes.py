@@ -1,14 +1,11 @@
-"""Starts servers and clients, each on its core, and finds the programs for that."""
+"""Starts servers and clients, each on its core."""
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
-import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,24 +13,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-# The name of the script, as it is called.
-PROGRAM = f"bench/{Path(sys.argv[0]).name}"
+from lib.host.errors import Failed, Missing
+from lib.host.programs import BINARIES, built, need
+
 # A store of millions of keys may take so long to come back. Whoever ends instead is noticed at once.
 START_TIMEOUT = 120.0
-BINARIES = ("soloist-server", "soloist-load")
-
-
-class Failed(Exception):
-    """Something did not run; the text says what, and what to do about it."""
-
-
-class Missing(Failed):
-    """A program is not there; no server has to do with it."""
-
-
-def report(text: str) -> None:
-    print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -165,40 +149,6 @@ class Bench:
     def note(self, role: str, command: list[str]) -> None:
         """Keeps the command for the ledger: the last one of its role, which is that of a full run."""
         self.commands[role] = display(command)
-
-
-def built() -> dict[str, Path]:
-    need("cargo", None)
-    report("building")
-    build = ["cargo", "build", "--release", "-p", "soloist-server", "-p", "soloist-client", "--bins"]
-    build.append("--message-format=json-render-diagnostics")
-    done = subprocess.run(build, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode != 0:
-        raise Failed(f"{shlex.join(build)} failed")
-    paths = (Path(json.loads(line).get("executable") or "") for line in done.stdout.splitlines())
-    return {path.name: path for path in paths if path.name in BINARIES}
-
-
-def need(program: str, package: str | None) -> str:
-    """The path of a program; if it is missing and there is a package, installs that, or tells how to."""
-    path = shutil.which(program)
-    if path is None and package is not None:
-        install = ["apt-get", "install", "-y", "--no-install-recommends", package]
-        if os.geteuid() != 0 or shutil.which("apt-get") is None:
-            raise Missing(f"{program} is missing: as root, {shlex.join(install)}")
-        report(f"installing {package}")
-        checked(install, "apt-get update may help")
-        path = shutil.which(program)
-    if path is None:
-        raise Missing(f"{program} is not in PATH")
-    return path
-
-
-def checked(command: list[str], hint: str, **settings: str) -> None:
-    """Runs a command that has to succeed, with these settings in its environment."""
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings}, check=False)
-    if done.returncode != 0:
-        raise Failed(f"{shlex.join(command)} failed ({hint})\n{(done.stderr or done.stdout).strip()[-2000:]}")
 
 
 def environment() -> dict[str, str]:

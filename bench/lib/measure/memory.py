@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from lib.running import Server
+from lib.host.processes import Server
+from lib.measure.cpu import watched
+from lib.measure.figures import Figures
 
 # Each reads one small file.
 EVERY = 0.05
@@ -56,3 +58,14 @@ def sampled(server: Server) -> Iterator[Memory]:
         ended.set()
         thread.join()
         take()
+
+
+def remembered(server: Server, drive: Callable[[], Figures]) -> Figures:
+    """Adds the CPU time of each operation, and the most memory that was resident meanwhile."""
+    with sampled(server) as memory:
+        figures = watched(server, drive)
+    return {**figures, "MB": memory.peak / 1e6}
+
+
+# Enough for what a fill has left to be given back.
+SETTLE = 1.0

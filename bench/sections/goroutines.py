@@ -6,10 +6,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lib.measuring import Figures, Row, Run, Section, watched
-from lib.peers import seed_program
-from lib.running import Bench, Failed
-from lib.soloist import load
+from lib.host.errors import Failed
+from lib.host.processes import Bench
+from lib.measure.cpu import watched
+from lib.measure.figures import Figures
+from lib.measure.model import Row, Run, Section
+from lib.systems.goroutines import seed_program
+from lib.systems.load import load
 
 # The seed's own figure, with its sleeps: operations in one second.
 PUBLISHED = 80_000
@@ -19,6 +22,7 @@ BEST = "--engine pipeline --frame-ops 64 -P 4"
 
 def alone(bench: Bench, name: str, flags: str) -> Run:
     """soloist-load with a server of its own, free to use every core."""
+
     def run(seconds: float) -> Figures:
         def drive() -> Figures:
             answer = load(bench, name, *flags.split(), "-z", f"{round(seconds * 1000)}ms", pinned=False)
@@ -72,7 +76,9 @@ SEED = Section(
             "≥",
             10.0,
         ),
-        Row("calls : seed's figure", "by the raw engine; its published one", ("raw", "ops/s"), ("published", "ops/s"), "≥", 2.0),
+        Row(
+            "calls : seed's figure", "by the raw engine; its published one", ("raw", "ops/s"), ("published", "ops/s"), "≥", 2.0
+        ),
         Row("calls, generated client", "by tonic's client", ("generated", "ops/s"), ("published", "ops/s"), "≥", 2.0),
         Row("without arguments", "frames of 1, one in flight", ("default", "ops/s"), ("published", "ops/s"), "≥", None),
     ],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from statistics import median
 
-from lib.measuring import Cell, Result, amount, said
+from lib.measure.figures import amount, said
+from lib.measure.model import Cell, Result
 
 Table = list[list[str]]
 
@@ -15,15 +16,17 @@ def summary(results: list[Result]) -> Table:
         for row in result.section.rows:
             ratio, reached = result.ratio(row), result.reached(row)
             unit = f" {row.ours[1].split()[-1]}" if row.peer is None else ""
-            table.append([
-                result.section.name,
-                row.name,
-                of_cell(result, row.ours),
-                of_cell(result, row.peer),
-                "–" if ratio is None else f"{ratio:.3g}" if ratio < 1 else f"{ratio:.2f}",
-                "–" if row.goal is None else f"{row.bound} {row.goal:,.10g}{unit}",
-                {True: "yes", False: "no", None: "–"}[reached],
-            ])
+            table.append(
+                [
+                    result.section.name,
+                    row.name,
+                    of_cell(result, row.ours),
+                    of_cell(result, row.peer),
+                    "–" if ratio is None else f"{ratio:.3g}" if ratio < 1 else f"{ratio:.2f}",
+                    "–" if row.goal is None else f"{row.bound} {row.goal:,.10g}{unit}",
+                    {True: "yes", False: "no", None: "–"}[reached],
+                ]
+            )
     return table
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from statistics import median
 from xml.sax.saxutils import escape, quoteattr
 
-from lib.measuring import Result, Row, amount, shown
+from lib.measure.figures import amount, shown
+from lib.measure.model import Result, Row
 
 # With both margins about what a README has on GitHub.
 WIDTH = 808.0
@@ -29,7 +30,6 @@ LABEL = 46.0
 TICKS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0]
 # Between the middles of two numbers of the axis.
 TICK_GAP = 38.0
-
 # GitHub's own colours, of which those of bars are told apart without red and green. There is a ground, as the page may be
 # light where the reader's scheme is dark; labels have a rim of it where lines pass behind them.
 STYLE = """

@@ -1,0 +1,1 @@
+"""The machine: its programs, processes, cores and disk."""

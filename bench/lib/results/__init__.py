@@ -1,0 +1,1 @@
+"""Results as text, as a picture, for programs, and in the ledger."""

@@ -1,0 +1,1 @@
+"""What is measured, and what drives it: Soloist, its peers, and the load generators."""
