@@ -1,8 +1,8 @@
-// The seed of this project, to be measured beside it: one goroutine owns a map, and a hundred readers and ten writers send
-// it requests through channels, each with a channel for its answer. All in one process, without a network.
+// The stateful-goroutines workload: one goroutine owns a map; 100 readers and 10 writers send it requests for 5 keys through
+// channels, each with a channel for the answer, and count the answers of a second. All in one process, without a network.
 //
-// Readers and writers go on at once. With -sleep each waits a millisecond after every operation, as in the lesson that
-// this comes from ("Stateful Goroutines" of Go by Example).
+// It comes from the page "Stateful Goroutines" of Go by Example (gobyexample.com/stateful-goroutines), where each worker pauses
+// for a millisecond after every operation. Here workers pause only with -sleep.
 package main
 
 import (
@@ -31,7 +31,7 @@ type writeOp struct {
 	resp chan bool
 }
 
-// own is the only one that touches the state.
+// own owns the map: no other goroutine touches it.
 func own(reads <-chan readOp, writes <-chan writeOp) {
 	state := make(map[int]int)
 	for {
@@ -46,8 +46,8 @@ func own(reads <-chan readOp, writes <-chan writeOp) {
 }
 
 func main() {
-	sleep := flag.Bool("sleep", false, "wait a millisecond after every operation")
-	duration := flag.Duration("duration", time.Second, "how long to run")
+	sleep := flag.Bool("sleep", false, "pause for a millisecond after every operation")
+	duration := flag.Duration("duration", time.Second, "run for this long")
 	flag.Parse()
 
 	var readOps, writeOps atomic.Uint64

@@ -4,36 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lib.measure.model import Result, Section
-from lib.results.tables import Table, every_run, summary
-
-
-def rows_and_runs(results: list[Result]) -> dict[str, Table]:
-    return {"": summary(results), "Every run:": every_run(results)}
+from lib.results.tables import Table, rows_table
 
 
 @dataclass(frozen=True)
 class Script:
-    """What differs between the scripts."""
-
+    # The docstring of the script: its help.
     doc: str
     sections: list[Section]
-    # Of an entry in the ledger, after the time.
+    # The title of its entries in the ledger.
     title: str
-    # Of the JSON, with its version.
+    # The name and version of its JSON.
     schema: str
-    # The flag that chooses among the sections.
-    only: str = "--only"
-    # What --write draws, once everything was measured.
-    picture: Path | None = None
-    # What becomes of the results in the ledger, by what stands above it. The first also goes to the terminal.
-    tables: Callable[[list[Result]], dict[str, Table]] = rows_and_runs
+    # The flag that chooses sections.
+    sections_flag: str = "--only"
+    # Whether the flag --svg is offered: whether the picture shows sections of this script.
+    draws: bool = False
+    # The tables of an entry in the ledger, by their caption. The first one is also printed.
+    tables: Callable[[list[Result]], dict[str, Table]] = lambda results: {"": rows_table(results)}
+    # Leaves out commands that the ledger does not need.
+    for_ledger: Callable[[Result], Result] = lambda result: result
     # What the JSON has besides rows and runs.
-    more: Callable[[list[Result]], dict[str, Any]] = lambda _results: {}
-    # What --keys is, and what it is without the flag. None: there is no such flag.
-    keys: str | None = "keys of memory, recovery and snapshot"
+    more_json: Callable[[list[Result]], dict[str, Any]] = lambda _results: {}
+    # What --keys sets, and its default. None: the script has no such flag.
+    keys_help: str | None = "keys of the sections memory, recovery and snapshot"
     key_count: int = 1_000_000
+    # The default of --seconds.
     seconds: float = 5.0

@@ -1,1 +1,1 @@
-"""What is measured: a file a subject."""
+"""The sections, by subject: what is measured, and the rows that compare it."""

@@ -1,86 +1,82 @@
-"""Unary calls beside Valkey without pipelining and beside a call that touches no state; the client's cost beside h2load."""
+"""Unary calls beside Valkey without pipelining and beside a call without state; the client's cost beside h2load's."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lib.host.errors import Failed
+from lib.host.errors import BenchError
 from lib.host.processes import Bench, Server
-from lib.measure.cpu import watched
+from lib.host.programs import OUTPUT_MAX
+from lib.measure.cpu import with_cpu_times
 from lib.measure.figures import Figures
 from lib.measure.model import Row, Run, Section
-from lib.measure.rounds import by_count
-from lib.systems.h2load import h2load_count, h2load_flags, h2load_program
-from lib.systems.load import READERS, WORKERS, operations, preload
-from lib.systems.soloist import soloist, soloist_read
-from lib.systems.valkey import valkey, valkey_reads
+from lib.measure.rounds import sized_by_pilots
+from lib.systems.h2load import answered_calls, calls_per_second, h2load_flags, h2load_program
+from lib.systems.load import WORKERS, load_by_count, preload, reader_flags
+from lib.systems.soloist import read_request, soloist_server
+from lib.systems.valkey import valkey_gets, valkey_server
 
-# As many calls at once on one connection as the other clients make.
+# As many calls at once as the other clients make, on one connection.
 H2LOAD = f"-c 1 -m {WORKERS} -t 1"
 
 
-def h2load_calls(bench: Bench, server: Server, address: str, name: str, method: str, request: bytes) -> Run:
-    """h2load repeats one call. It looks at HTTP's status alone, not at gRPC's."""
-
-    def run(count: int) -> Figures:
-        words = h2load_flags(bench, address, method, request, f"{H2LOAD} -n {count}")
-
-        def drive() -> Figures:
-            output = bench.client(name, h2load_program(), *words)
-            done = h2load_count(output)
-            rate = re.search(r"^finished in .*, ([\d.]+) req/s", output, re.MULTILINE)
-            if rate is None or done != count:
-                raise Failed(f"h2load was to make {count} calls:\n{output.strip()[-2000:]}")
-            return {"operations": done, "ops/s": float(rate[1])}
-
-        return watched(server, drive)
-
-    return by_count(run)
-
-
 @contextmanager
-def unary(bench: Bench) -> Iterator[dict[str, Run]]:
-    with soloist(bench) as (ours, address), valkey(bench) as (peer, port):
+def start_unary(bench: Bench) -> Iterator[dict[str, Run]]:
+    reads = reader_flags(WORKERS)
+    with soloist_server(bench) as (server, address), valkey_server(bench) as (valkey, port):
         preload(bench, address)
         yield {
-            "raw": operations(bench, ours, address, "raw", f"--engine raw {READERS} {WORKERS}"),
-            "Valkey": valkey_reads(bench, peer, port, "Valkey", f"-c {WORKERS} -P 1"),
-            "generated": operations(bench, ours, address, "generated", f"--engine unary {READERS} {WORKERS}"),
-            "Read": h2load_calls(bench, ours, address, "Read", "soloist.v1.State/Read", soloist_read("0")),
-            # Of the server as a whole: it has no name.
-            "Check": h2load_calls(bench, ours, address, "Check", "grpc.health.v1.Health/Check", b""),
+            "raw": load_by_count(bench, server, address, "raw", f"--engine raw {reads}"),
+            "Valkey": valkey_gets(bench, valkey, port, "Valkey", f"-c {WORKERS} -P 1"),
+            "generated": load_by_count(bench, server, address, "generated", f"--engine unary {reads}"),
+            "Read": h2load_calls(bench, server, address, "Read", "soloist.v1.State/Read", read_request("0")),
+            # The empty request asks for the health of the whole server.
+            "Check": h2load_calls(bench, server, address, "Check", "grpc.health.v1.Health/Check", b""),
         }
 
 
-def per_cpu_second(run: Run) -> Run:
-    def with_rate(seconds: float) -> Figures:
+@contextmanager
+def start_clients(bench: Bench) -> Iterator[dict[str, Run]]:
+    with soloist_server(bench) as (server, address):
+        preload(bench, address)
+        raw = load_by_count(bench, server, address, "raw", f"--engine raw {reader_flags(WORKERS)}")
+        h2load = h2load_calls(bench, server, address, "h2load", "soloist.v1.State/Read", read_request("0"))
+        yield {"raw": with_calls_per_cpu_second(raw), "h2load": with_calls_per_cpu_second(h2load)}
+
+
+def h2load_calls(bench: Bench, server: Server, address: str, name: str, method: str, request: bytes) -> Run:
+    def run_count(count: int) -> Figures:
+        flags = h2load_flags(bench, address, method, request, f"{H2LOAD} -n {count}")
+
+        def run() -> Figures:
+            output = bench.client(name, h2load_program(), *flags)
+            answered = answered_calls(output)
+            if answered != count:
+                raise BenchError(f"h2load made {answered} of {count} calls:\n{output.strip()[-OUTPUT_MAX:]}")
+            return {"operations": answered, "ops/s": calls_per_second(output)}
+
+        return with_cpu_times(server, run)
+
+    return sized_by_pilots(run_count)
+
+
+def with_calls_per_cpu_second(run: Run) -> Run:
+    def run_seconds(seconds: float) -> Figures:
         figures = run(seconds)
         return {**figures, "client ops/CPU-s": 1e6 / figures["client us/op"]}
 
-    return with_rate
-
-
-@contextmanager
-def clients(bench: Bench) -> Iterator[dict[str, Run]]:
-    with soloist(bench) as (server, address):
-        preload(bench, address)
-        h2load = h2load_calls(bench, server, address, "h2load", "soloist.v1.State/Read", soloist_read("0"))
-        yield {
-            "raw": per_cpu_second(operations(bench, server, address, "raw", f"--engine raw {READERS} {WORKERS}")),
-            "h2load": per_cpu_second(h2load),
-        }
+    return run_seconds
 
 
 UNARY = Section(
     "unary",
-    "Read by calls, 110 at once on one connection: the server's CPU time",
-    unary,
+    "unary Reads, 110 at once on one connection: the server's CPU time for each",
+    start_unary,
     [
         Row(
             "calls : Valkey",
-            "by the raw engine; GET by 110 clients",
+            "calls by the raw engine; GETs by 110 clients",
             ("raw", "server us/op"),
             ("Valkey", "server us/op"),
             "≤",
@@ -88,7 +84,7 @@ UNARY = Section(
         ),
         Row(
             "calls, generated client",
-            "by tonic's client, which is slower than the server, so that it has little to do at a time",
+            "calls by tonic's client, which is slower than the server, so that the server often has only a few at a time",
             ("generated", "server us/op"),
             ("Valkey", "server us/op"),
             "≤",
@@ -96,7 +92,7 @@ UNARY = Section(
         ),
         Row(
             "calls : no state",
-            "by h2load; health's Check, which the same server answers without its owner, by h2load",
+            "Reads by h2load; health Checks by h2load, which the same server answers without its owner",
             ("Read", "server us/op"),
             ("Check", "server us/op"),
             "≤",
@@ -105,13 +101,12 @@ UNARY = Section(
     ],
 )
 
-
 CLIENTS = Section(
     "client-raw",
-    "Read by calls, 110 at once on one connection: the client's CPU time",
-    clients,
+    "unary Reads, 110 at once on one connection: the client's CPU time",
+    start_clients,
     [
-        Row("raw engine", "calls for each second of its CPU time", ("raw", "client ops/CPU-s"), None, "≥", 1e6),
+        Row("raw engine", "calls for each second of the client's CPU time", ("raw", "client ops/CPU-s"), None, "≥", 1e6),
         Row(
             "raw : h2load",
             "the same; h2load -c 1 -m 110",

@@ -1,4 +1,4 @@
-"""Reads of settled keys while others are written durably."""
+"""Reads of durable keys while another key is written, beside the same in memory."""
 
 from __future__ import annotations
 
@@ -6,69 +6,82 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lib.host.errors import Failed
+from lib.host.errors import BenchError
 from lib.host.processes import Bench, Server
-from lib.measure.cpu import watched
+from lib.measure.cpu import with_cpu_times
 from lib.measure.figures import Figures
 from lib.measure.model import Row, Run, Section
 from lib.systems.h2load import h2load_flags, h2load_program
-from lib.systems.load import KEYS, ONE, WARM_UP, load_all, load_figures, preload, timed
-from lib.systems.soloist import soloist, soloist_revision, soloist_write
+from lib.systems.load import (
+    KEYS,
+    ONE_CONNECTION,
+    WARM_UP,
+    latencies,
+    load_without_misses,
+    milliseconds,
+    preload,
+    time_flags,
+)
+from lib.systems.soloist import soloist_revision, soloist_server, write_request
 
-# What h2load may leave unanswered at its fixed rate before it waits: 5 connections, 200 calls each.
-PACED = "-c 5 -m 200 --rps"
+# Writes a second, by 5 connections. Each may have 200 calls in flight before h2load falls behind its rate.
 PACED_RATE = 5_000
-BUSY = "-c 10 -m 11"
-SETTLED = f"--engine unary --readers 8 --writers 0 --keys {KEYS} {ONE}"
+WRITERS = {"paced": f"-c 5 -m 200 --rps {PACED_RATE // 5}", "busy": "-c 10 -m 11"}
+READERS = f"--engine unary --readers 8 --writers 0 --keys {KEYS} {ONE_CONNECTION}"
+# In seconds, beyond the readers' run: the writers must not end first.
+WRITERS_MARGIN = 1
 
 
-def reads_beside(bench: Bench, server: Server, address: str, name: str, flags: str) -> Run:
-    """soloist-load reads "0" to "4" while h2load writes "written": what is read is settled for long."""
+@contextmanager
+def start_reads(bench: Bench) -> Iterator[dict[str, Run]]:
+    disk_bench, memory_bench = bench.in_folder("reads-disk"), bench.in_folder("reads-memory")
+    with (
+        soloist_server(disk_bench, data=disk_bench.scratch / "soloist.data") as (durable, durable_address),
+        soloist_server(memory_bench, name="Soloist, in memory,") as (volatile, volatile_address),
+    ):
+        servers = (
+            ("durable", disk_bench, durable, durable_address),
+            ("memory", memory_bench, volatile, volatile_address),
+        )
+        for _, side_bench, _, address in servers:
+            preload(side_bench, address)
+        yield {
+            f"{kind}, {load}": reads_during_writes(side_bench, server, address, f"{kind}, {load}:", flags)
+            for load, flags in WRITERS.items()
+            for kind, side_bench, server, address in servers
+        }
+
+
+def reads_during_writes(bench: Bench, server: Server, address: str, name: str, writer_flags: str) -> Run:
+    """soloist-load reads the keys "0" to "4", which were written long ago, while h2load writes the key "written"."""
 
     def run(seconds: float) -> Figures:
-        # The writers are there before the readers, and until they are done.
-        lasting = f"{flags} -D {round((seconds + 2 * WARM_UP + 1) * 1000)}ms"
-        writing = h2load_flags(bench, address, "soloist.v1.State/Write", soloist_write("written"), lasting)
+        duration = milliseconds(seconds + 2 * WARM_UP + WRITERS_MARGIN)
+        write = h2load_flags(
+            bench, address, "soloist.v1.State/Write", write_request("written"), f"{writer_flags} -D {duration}"
+        )
 
         def read() -> Figures:
-            with bench.background(f"{name} writers", h2load_program(), *writing) as writer:
+            with bench.background(f"{name} writers", h2load_program(), *write) as writers:
                 time.sleep(WARM_UP)
                 before, began = soloist_revision(address), time.monotonic()
-                answer = load_all(bench, f"{name} readers", address, *SETTLED.split(), *timed(seconds))
+                report = load_without_misses(bench, f"{name} readers", address, *READERS.split(), *time_flags(seconds))
                 rate = (soloist_revision(address) - before) / (time.monotonic() - began)
-                if writer.poll() is not None:
-                    raise Failed(f"{name}: the writers ended before the readers did; is the machine very busy?")
+                if writers.poll() is not None:
+                    raise BenchError(f"{name}: the writers ended before the readers; is the machine very busy?")
             if rate == 0:
-                raise Failed(f"{name}: nothing was written meanwhile")
-            return {**load_figures(answer, "read"), "writes/s": rate}
+                raise BenchError(f"{name}: nothing was written while the readers ran")
+            return {**latencies(report, "read"), "writes/s": rate}
 
-        return watched(server, read)
+        return with_cpu_times(server, read)
 
     return run
 
 
-@contextmanager
-def reads(bench: Bench) -> Iterator[dict[str, Run]]:
-    on_disk, in_memory = bench.at("reads-disk"), bench.at("reads-memory")
-    with (
-        soloist(on_disk, data=on_disk.scratch / "soloist.data") as durable,
-        soloist(in_memory, name="Soloist, in memory,") as volatile,
-    ):
-        sides = {"durable": (on_disk, *durable), "memory": (in_memory, *volatile)}
-        for at, _, address in sides.values():
-            preload(at, address)
-        loads = {"paced": f"{PACED} {PACED_RATE // 5}", "busy": BUSY}
-        yield {
-            f"{side}, {load_name}": reads_beside(*of_side, f"{side}, {load_name}:", flags)
-            for load_name, flags in loads.items()
-            for side, of_side in sides.items()
-        }
-
-
 READS = Section(
     "reads",
-    "p99 of 8 readers of settled keys while another key is written; the same with the store in memory",
-    reads,
+    "p99 of 8 readers while another key is written, durable; the same with the store in memory",
+    start_reads,
     [
         Row(
             "p99 paced",
@@ -80,7 +93,7 @@ READS = Section(
         ),
         Row(
             "p99 busy",
-            "110 Writes at once on both sides, so that there are more of them in memory",
+            "110 Writes at once on both sides; the store in memory answers more of them",
             ("durable, busy", "p99 us"),
             ("memory, busy", "p99 us"),
             "≤",

@@ -1,4 +1,4 @@
-"""Reads of many keys. Soloist beside itself."""
+"""Reads of a store with many keys beside Reads of a store with five."""
 
 from __future__ import annotations
 
@@ -8,40 +8,44 @@ from contextlib import contextmanager
 from lib.host.processes import Bench
 from lib.measure.model import Row, Run, Section
 from lib.systems.fill import fill_ints
-from lib.systems.load import FRAMES_OF_64, KEYS, WORKERS, operations, preload
-from lib.systems.soloist import soloist
+from lib.systems.load import FRAMES_OF_64, KEYS, WORKERS, load_by_count, preload
+from lib.systems.soloist import LARGE_STORE, soloist_server
 
-MANY_KEYS = 10_000_000
+KEY_COUNT = 10_000_000
+SHAPES = {"calls": f"--engine raw --readers {WORKERS}", "frames": f"{FRAMES_OF_64} --readers 8"}
 
 
 @contextmanager
-def keys(bench: Bench) -> Iterator[dict[str, Run]]:
-    count = bench.amount(MANY_KEYS)
-    many_at, few_at = bench.at("many-keys"), bench.at("few-keys")
+def start_many_keys(bench: Bench) -> Iterator[dict[str, Run]]:
+    count = bench.scaled(KEY_COUNT)
+    many_bench, few_bench = bench.in_folder("many-keys"), bench.in_folder("few-keys")
     with (
-        soloist(many_at, "--max-store-bytes", str(4 << 30), name="many keys") as (many, many_address),
-        soloist(few_at, name="5 keys") as (few, few_address),
+        soloist_server(many_bench, *LARGE_STORE, name="many keys") as (many, many_address),
+        soloist_server(few_bench, name="5 keys") as (few, few_address),
     ):
-        fill_ints(many_at, many_address, count)
-        preload(few_at, few_address)
+        fill_ints(many_bench, many_address, count)
+        preload(few_bench, few_address)
+        stores = (
+            ("many keys", many_bench, many, many_address, count),
+            ("5 keys", few_bench, few, few_address, KEYS),
+        )
         yield {
-            f"{name}, {shape}": operations(at, server, address, f"{name}, {shape}", f"{flags} --writers 0 --keys {number}")
-            for shape, flags in (("calls", f"--engine raw --readers {WORKERS}"), ("frames", f"{FRAMES_OF_64} --readers 8"))
-            for name, at, server, address, number in (
-                ("many keys", many_at, many, many_address, count),
-                ("5 keys", few_at, few, few_address, KEYS),
+            f"{store}, {shape}": load_by_count(
+                side_bench, server, address, f"{store}, {shape}", f"{flags} --writers 0 --keys {keys}"
             )
+            for shape, flags in SHAPES.items()
+            for store, side_bench, server, address, keys in stores
         }
 
 
-MANY_KEYS_SECTION = Section(
-    "keys",
-    "Read with 10 million keys, and with 5: the server's CPU time",
-    keys,
+MANY_KEYS = Section(
+    "many-keys",
+    "Reads with 10 million keys, and with 5: the server's CPU time for each Read",
+    start_many_keys,
     [
         Row(
             "calls, 10 M : 5 keys",
-            "any key, by the raw engine",
+            "Reads of any key, by the raw engine",
             ("many keys, calls", "server us/op"),
             ("5 keys, calls", "server us/op"),
             "≤",
@@ -49,7 +53,7 @@ MANY_KEYS_SECTION = Section(
         ),
         Row(
             "frames of 64, 10 M : 5 keys",
-            "any key; what a key costs is not lost in what a call costs",
+            "Reads of any key; the cost of a key is most of the cost here, and little of the cost of a call",
             ("many keys, frames", "server us/op"),
             ("5 keys, frames", "server us/op"),
             "≤",

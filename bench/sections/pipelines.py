@@ -7,51 +7,66 @@ from contextlib import contextmanager
 
 from lib.host.processes import Bench
 from lib.measure.model import Row, Run, Section
-from lib.systems.load import FRAMES_OF_64, FRAMES_OF_ONE, READERS, WORKERS, operations, preload
-from lib.systems.soloist import soloist
-from lib.systems.valkey import valkey, valkey_reads
+from lib.systems.load import FRAMES_OF_1, FRAMES_OF_64, WORKERS, load_by_count, preload, reader_flags
+from lib.systems.soloist import soloist_server
+from lib.systems.valkey import valkey_gets, valkey_server
+
+STREAMS_OF_64 = 8
 
 
 @contextmanager
-def frames_of_one(bench: Bench) -> Iterator[dict[str, Run]]:
-    with soloist(bench) as (ours, address), valkey(bench) as (peer, port):
+def start_frames_of_1(bench: Bench) -> Iterator[dict[str, Run]]:
+    with soloist_server(bench) as (server, address), valkey_server(bench) as (valkey, port):
         preload(bench, address)
         yield {
-            "Soloist": operations(bench, ours, address, "Soloist", f"{FRAMES_OF_ONE} {READERS} {WORKERS}"),
-            "Valkey -P 16": valkey_reads(bench, peer, port, "Valkey -P 16", f"-c {WORKERS} -P 16"),
+            "Soloist": load_by_count(bench, server, address, "Soloist", f"{FRAMES_OF_1} {reader_flags(WORKERS)}"),
+            "Valkey -P 16": valkey_gets(bench, valkey, port, "Valkey -P 16", f"-c {WORKERS} -P 16"),
         }
 
 
 @contextmanager
-def frames_of_64(bench: Bench) -> Iterator[dict[str, Run]]:
-    with soloist(bench) as (ours, address), valkey(bench) as (peer, port):
+def start_frames_of_64(bench: Bench) -> Iterator[dict[str, Run]]:
+    with soloist_server(bench) as (server, address), valkey_server(bench) as (valkey, port):
         preload(bench, address)
         yield {
-            "Soloist": operations(bench, ours, address, "Soloist", f"{FRAMES_OF_64} {READERS} 8"),
-            "Valkey -P 64": valkey_reads(bench, peer, port, "Valkey -P 64", "-c 8 -P 64"),
-            "Valkey -P 1024": valkey_reads(bench, peer, port, "Valkey -P 1024", "-c 8 -P 1024"),
+            "Soloist": load_by_count(bench, server, address, "Soloist", f"{FRAMES_OF_64} {reader_flags(STREAMS_OF_64)}"),
+            "Valkey -P 64": valkey_gets(bench, valkey, port, "Valkey -P 64", f"-c {STREAMS_OF_64} -P 64"),
+            "Valkey -P 1024": valkey_gets(bench, valkey, port, "Valkey -P 1024", f"-c {STREAMS_OF_64} -P 1024"),
         }
 
 
 PIPELINE_16 = Section(
     "pipeline-16",
-    "Read by 110 streams, 16 frames of 1 in flight: the server's CPU time",
-    frames_of_one,
-    [Row("frames of 1 : Valkey", "GET by 110, -P 16", ("Soloist", "server us/op"), ("Valkey -P 16", "server us/op"), "≤", 0.4)],
+    "Reads by 110 streams, each with 16 frames of one Read in flight: the server's CPU time for each Read",
+    start_frames_of_1,
+    [
+        Row(
+            "frames of 1 : Valkey",
+            "GETs by 110 clients, each with 16 in flight",
+            ("Soloist", "server us/op"),
+            ("Valkey -P 16", "server us/op"),
+            "≤",
+            0.4,
+        )
+    ],
 )
-
 
 PIPELINE_64 = Section(
     "pipeline-64",
-    "Read by 8 streams, 16 frames of 64 in flight: the server's CPU time",
-    frames_of_64,
+    "Reads by 8 streams, each with 16 frames of 64 Reads in flight: the server's CPU time for each Read",
+    start_frames_of_64,
     [
         Row(
-            "frames of 64 : Valkey", "GET by 8, -P 64", ("Soloist", "server us/op"), ("Valkey -P 64", "server us/op"), "≤", 0.08
+            "frames of 64 : Valkey",
+            "GETs by 8 clients, each with 64 in flight",
+            ("Soloist", "server us/op"),
+            ("Valkey -P 64", "server us/op"),
+            "≤",
+            0.08,
         ),
         Row(
             "the same, as many in flight",
-            "GET by 8, -P 1024",
+            "GETs by 8 clients, each with 1,024 in flight: as many as Soloist's streams",
             ("Soloist", "server us/op"),
             ("Valkey -P 1024", "server us/op"),
             "≤",

@@ -1,13 +1,13 @@
-"""What the scripts say while they work."""
+"""Progress and errors on standard error; results go to standard output."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-# The name of the script, as it is called.
+# The running script, as a user types it.
 PROGRAM = f"bench/{Path(sys.argv[0]).name}"
 
 
-def report(text: str) -> None:
+def print_status(text: str) -> None:
     print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)

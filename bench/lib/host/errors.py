@@ -1,11 +1,11 @@
-"""Why something did not run."""
+"""The errors that end a section."""
 
 from __future__ import annotations
 
 
-class Failed(Exception):
-    """Something did not run; the text says what, and what to do about it."""
+class BenchError(Exception):
+    """Something did not run. The text says what failed and what the user can do about it."""
 
 
-class Missing(Failed):
-    """A program is not there; no server has to do with it."""
+class ProgramMissing(BenchError):
+    """A program is not installed. The log of a running server does not explain this error."""

@@ -1,4 +1,4 @@
-"""Starts servers and clients, each on its core."""
+"""Starts servers and clients, each on a core of its own."""
 
 from __future__ import annotations
 
@@ -13,34 +13,39 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from lib.host.errors import Failed, Missing
-from lib.host.programs import BINARIES, built, need
+from lib.host.errors import BenchError, ProgramMissing
+from lib.host.programs import OUTPUT_MAX, require_program
 
-# A store of millions of keys may take so long to come back. Whoever ends instead is noticed at once.
+# In seconds. A store of millions of keys can need a minute to open; a server that exits instead is noticed at once.
 START_TIMEOUT = 120.0
+READY_POLL_INTERVAL = 0.02
+# In seconds, between SIGTERM and SIGKILL.
+STOP_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True)
 class Server:
     command: str
     process: subprocess.Popen[bytes]
+    # Standard output and standard error.
     log: Path
 
     def when_ready(self, probe: Callable[[], str | None]) -> str:
-        """Asks until there is an answer."""
+        """Calls `probe` until it returns something, and returns that."""
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
             answer = probe()
             if answer is not None:
                 return answer
             if self.process.poll() is not None:
-                raise Failed(f"{self.command}: ended with {self.process.returncode}")
-            time.sleep(0.02)
-        raise Failed(f"{self.command}: not ready within {START_TIMEOUT:.0f} s")
+                raise BenchError(f"{self.command}: exited with code {self.process.returncode}")
+            time.sleep(READY_POLL_INTERVAL)
+        raise BenchError(f"{self.command}: not ready within {START_TIMEOUT:.0f} s")
 
-    def cpu(self) -> float:
-        """User and system time of the process, as in /proc/PID/stat but in nanoseconds; of ended threads too."""
-        return time.clock_gettime(~self.process.pid << 3 | 2)  # what clock_getcpuclockid(3) does
+    def cpu_seconds(self) -> float:
+        """User and system time of the process, threads that have ended included. Nanoseconds, where /proc/PID/stat has ticks."""
+        # The clock id that clock_getcpuclockid(3) computes from a process id.
+        return time.clock_gettime(~self.process.pid << 3 | 2)
 
     def resident_bytes(self) -> int:
         """VmRSS of /proc/PID/status."""
@@ -51,126 +56,127 @@ class Server:
 
 @dataclass
 class Bench:
-    """What every side needs: programs, cores, and a place for files that nobody keeps."""
+    """What a section needs to run: Soloist's binaries, cores, a scratch folder, and the options that sections look at."""
 
-    # None: cargo builds them.
-    bin_dir: Path | None
-    # On the disk that is measured, where one is.
+    # soloist-server and soloist-load, by name.
+    binaries: dict[str, Path]
+    # Removed at the end. Sections about durability measure the disk that it is on.
     scratch: Path
-    # Servers on one core and clients on another.
+    # Servers on one core, clients on another. Otherwise every process may use every core.
     pinned: bool = True
-    # Fills a tenth of the keys, opens a tenth of the watches: does it work?
+    # A tenth of the keys and watches: shows that a section works.
     quick: bool = False
-    # Of those sections that let it be chosen.
+    # The option --keys.
     key_count: int = 1_000_000
+    # The last command of each role, for the ledger.
     commands: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def cores(self) -> tuple[str, str]:
-        """Of servers and of clients, as taskset takes them."""
+        """The core of the servers and the core of the clients, as taskset takes them."""
         cores = [str(core) for core in sorted(os.sched_getaffinity(0))]
-        need("taskset", "util-linux")
+        require_program("taskset", "util-linux")
         if not self.pinned:
             return ",".join(cores), ",".join(cores)
         if len(cores) < 2:
-            raise Failed("one core for the server and one for the client are needed, and there is only one in all")
+            raise BenchError("this process may use one core, and needs two: one for the server and one for the client")
         return cores[0], cores[1]
 
-    @cached_property
-    def binaries(self) -> dict[str, Path]:
-        """soloist-server and soloist-load, built or taken from --bin-dir."""
-        found = built() if self.bin_dir is None else {name: self.bin_dir.resolve() / name for name in BINARIES}
-        for name in BINARIES:
-            if not found.get(name, Path()).is_file():
-                raise Failed(f"there is no {name} in {self.bin_dir or 'what cargo built'}")
-        return found
-
-    def amount(self, full: int) -> int:
-        """As much of something as this bench is to have."""
+    def scaled(self, full: int) -> int:
+        """`full`, or a tenth of it in a quick run."""
         return full // 10 if self.quick else full
 
-    def at(self, name: str) -> Bench:
-        """The same with a folder of its own, so that servers of one kind can run beside each other."""
+    def in_folder(self, name: str) -> Bench:
+        """The same bench with a scratch folder of its own, so that two servers of one kind do not share files."""
         scratch = self.scratch / name
         scratch.mkdir(exist_ok=True)
         return replace(self, scratch=scratch)
 
     @contextmanager
     def server(self, name: str, program: Path, *flags: str) -> Iterator[Server]:
-        """A server, pinned. What it prints is shown if it fails."""
-        command = self.on_core(0, [str(program), *flags], pinned=True)
-        self.note(f"{name} server", command)
+        """A running server, pinned, stopped at the end. An error of the block quotes the server's log."""
+        command = self.pin(0, [str(program), *flags])
+        self.record_command(f"{name} server", command)
         log = self.scratch / f"{program.name}.log"
-        with log.open("w") as out:
-            process = subprocess.Popen(command, cwd=self.scratch, env=environment(), stdout=out, stderr=out)
+        process = self.start(command, log)
         try:
-            yield Server(display(command), process, log)
-        except Missing:
+            yield Server(command_text(command), process, log)
+        except ProgramMissing:
             raise
-        except Failed as failed:
-            raise Failed(f"{failed}\n{log.read_text()[-2000:]}".rstrip()) from failed
+        except BenchError as error:
+            raise BenchError(f"{error}\n{log.read_text()[-OUTPUT_MAX:]}".rstrip()) from error
         finally:
-            stop(process)
+            stop_process(process)
 
     def client(self, name: str, program: Path, *flags: str, timeout: float = 600.0, pinned: bool = True) -> str:
-        """Runs a client to its end and gives what it printed."""
-        command = self.on_core(1, [str(program), *flags], pinned)
-        self.note(f"{name} client", command)
+        """Runs a client to its end and returns its output."""
+        command = self.pin(1, [str(program), *flags]) if pinned else [str(program), *flags]
+        self.record_command(f"{name} client", command)
         try:
             done = subprocess.run(
-                command, cwd=self.scratch, env=environment(), capture_output=True, text=True, timeout=timeout, check=False
+                command,
+                cwd=self.scratch,
+                env=clean_environment(),
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
             )
         except subprocess.TimeoutExpired as expired:
-            raise Failed(f"{display(command)}: not done after {timeout:.0f} s") from expired
+            raise BenchError(f"{command_text(command)}: still running after {timeout:.0f} s") from expired
         if done.returncode != 0:
-            said = (done.stderr or done.stdout).strip()[-2000:]
-            raise Failed(f"{display(command)}: exit code {done.returncode}\n{said}")
+            output = (done.stderr or done.stdout).strip()[-OUTPUT_MAX:]
+            raise BenchError(f"{command_text(command)}: exited with code {done.returncode}\n{output}")
         return done.stdout
 
     @contextmanager
     def background(self, name: str, program: Path, *flags: str) -> Iterator[subprocess.Popen[bytes]]:
-        """A client that runs meanwhile, pinned, and is stopped at the end."""
-        command = self.on_core(1, [str(program), *flags], pinned=True)
-        self.note(f"{name} client", command)
+        """A client that runs during the block, pinned, stopped at the end. It must not fail before."""
+        command = self.pin(1, [str(program), *flags])
+        self.record_command(f"{name} client", command)
         log = self.scratch / f"{name.replace(' ', '-')}.client.log"
-        with log.open("w") as out:
-            process = subprocess.Popen(command, cwd=self.scratch, env=environment(), stdout=out, stderr=out)
+        process = self.start(command, log)
         try:
             yield process
             if process.poll():
-                said = log.read_text().strip()[-2000:]
-                raise Failed(f"{display(command)}: ended early with {process.returncode}\n{said}")
+                output = log.read_text().strip()[-OUTPUT_MAX:]
+                raise BenchError(f"{command_text(command)}: exited early with code {process.returncode}\n{output}")
         finally:
-            stop(process)
+            stop_process(process)
 
-    def on_core(self, which: int, command: list[str], pinned: bool) -> list[str]:
-        return ["taskset", "-c", self.cores[which], *command] if pinned else command
+    def start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
+        with log.open("w") as out:
+            return subprocess.Popen(command, cwd=self.scratch, env=clean_environment(), stdout=out, stderr=out)
 
-    def note(self, role: str, command: list[str]) -> None:
-        """Keeps the command for the ledger: the last one of its role, which is that of a full run."""
-        self.commands[role] = display(command)
+    def pin(self, core: int, command: list[str]) -> list[str]:
+        """The command on core 0 (servers) or 1 (clients) of `cores`."""
+        return ["taskset", "-c", self.cores[core], *command]
+
+    def record_command(self, role: str, command: list[str]) -> None:
+        """Keeps the command for the ledger. Later runs replace earlier ones, so a full run remains and not a pilot."""
+        self.commands[role] = command_text(command)
 
 
-def environment() -> dict[str, str]:
-    """Without what would change the settings of Soloist behind our back."""
+def clean_environment() -> dict[str, str]:
+    """The environment without SOLOIST_ variables, which would change the settings of Soloist's programs."""
     return {name: value for name, value in os.environ.items() if not name.startswith("SOLOIST_")}
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def stop_process(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(5)
+        process.wait(STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
 
 
-def display(command: list[str]) -> str:
-    """As one would type it with the programs in PATH."""
+def command_text(command: list[str]) -> str:
+    """The command as one types it when its programs are in PATH and its files in the current folder."""
     return shlex.join(Path(word).name if word.startswith("/") else word for word in command)
 
 
 def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return int(unused.getsockname()[1])

@@ -1,1 +1,1 @@
-"""What a measurement is, and how it is taken."""
+"""The vocabulary of a measurement, and how one is taken."""

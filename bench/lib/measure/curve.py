@@ -1,4 +1,4 @@
-"""A section whose sides are points of curves."""
+"""Curves: sections whose sides are points, each a series and a value of x."""
 
 from __future__ import annotations
 
@@ -11,18 +11,13 @@ from lib.measure.model import Result, Row, Section
 
 @dataclass(frozen=True)
 class Curve(Section):
-    """Sides are named by `side`. A curve has no goals."""
+    """A section whose sides have the names of `point_name`. It has no rows."""
 
     rows: list[Row] = field(default_factory=list)
-    # What grows.
+    # The unit of x: the quantity that grows from point to point.
     axis: str = ""
-    # What is looked at.
+    # The figure whose growth is described.
     figure: str = "server us/op"
-
-
-def side(series: str, x: int) -> str:
-    """The name of a point."""
-    return f"{series}: {x:,}"
 
 
 @dataclass(frozen=True)
@@ -32,11 +27,20 @@ class Point:
     figures: Figures
 
 
-def series_of(result: Result) -> dict[str, list[Point]]:
-    """The curves of a section, in the order in which they were measured."""
-    curves: dict[str, list[Point]] = {}
+def point_name(series: str, x: int) -> str:
+    return f"{series}: {x:,}"
+
+
+def split_point_name(name: str) -> tuple[str, int]:
+    series, _, x = name.rpartition(": ")
+    return series, int(x.replace(",", ""))
+
+
+def points_by_series(result: Result) -> dict[str, list[Point]]:
+    """The points of each series, in the order in which they were measured."""
+    series_points: dict[str, list[Point]] = {}
     for name in result.rounds[0]:
-        series, _, x = name.rpartition(": ")
-        figures = {figure: median(result.of((name, figure))) for figure in result.rounds[0][name]}
-        curves.setdefault(series, []).append(Point(int(x.replace(",", "")), figures))
-    return curves
+        series, x = split_point_name(name)
+        figures = {figure: median(result.values((name, figure))) for figure in result.rounds[0][name]}
+        series_points.setdefault(series, []).append(Point(x, figures))
+    return series_points

@@ -1,4 +1,4 @@
-"""What a process takes in memory while something runs."""
+"""The resident memory of a server during a run."""
 
 from __future__ import annotations
 
@@ -9,63 +9,57 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from lib.host.processes import Server
-from lib.measure.cpu import watched
+from lib.measure.cpu import with_cpu_times
 from lib.measure.figures import Figures
 
-# Each reads one small file.
-EVERY = 0.05
+# In seconds. A sample reads one small file of /proc.
+SAMPLE_INTERVAL = 0.05
+# In seconds, after a fill: enough for a server to return the memory that only the fill needed.
+SETTLE_SECONDS = 1.0
 
 
 @dataclass
-class Memory:
-    """When (by time.monotonic) there were how many bytes resident."""
-
-    samples: list[tuple[float, int]] = field(default_factory=list)
+class MemorySamples:
+    # In bytes, in the order in which they were taken.
+    sizes: list[int] = field(default_factory=list)
 
     @property
     def peak(self) -> int:
-        return max(size for _, size in self.samples)
-
-    def slope(self, since: float) -> float:
-        """Bytes a second since then, by least squares: what a peak hides."""
-        late = [(at, size) for at, size in self.samples if at >= since]
-        if len(late) < 2:
-            return 0.0
-        mean_at = sum(at for at, _ in late) / len(late)
-        mean_size = sum(size for _, size in late) / len(late)
-        spread = sum((at - mean_at) ** 2 for at, _ in late)
-        return sum((at - mean_at) * (size - mean_size) for at, size in late) / spread
+        return max(self.sizes)
 
 
 @contextmanager
-def sampled(server: Server) -> Iterator[Memory]:
-    memory = Memory()
+def sample_memory(server: Server) -> Iterator[MemorySamples]:
+    """Samples VmRSS during the block, and once at its beginning and end."""
+    samples = MemorySamples()
     ended = threading.Event()
 
     def take() -> None:
-        memory.samples.append((time.monotonic(), server.resident_bytes()))
+        samples.sizes.append(server.resident_bytes())
 
-    def go_on() -> None:
-        while not ended.wait(EVERY):
+    def take_until_end() -> None:
+        while not ended.wait(SAMPLE_INTERVAL):
             take()
 
     take()
-    thread = threading.Thread(target=go_on, daemon=True)
+    thread = threading.Thread(target=take_until_end, daemon=True)
     thread.start()
     try:
-        yield memory
+        yield samples
     finally:
         ended.set()
         thread.join()
         take()
 
 
-def remembered(server: Server, drive: Callable[[], Figures]) -> Figures:
-    """Adds the CPU time of each operation, and the most memory that was resident meanwhile."""
-    with sampled(server) as memory:
-        figures = watched(server, drive)
-    return {**figures, "MB": memory.peak / 1e6}
+def with_cpu_times_and_memory(server: Server, run: Callable[[], Figures]) -> Figures:
+    """`with_cpu_times`, and the most memory that was resident during the run."""
+    with sample_memory(server) as samples:
+        figures = with_cpu_times(server, run)
+    return {**figures, "MB": samples.peak / 1e6}
 
 
-# Enough for what a fill has left to be given back.
-SETTLE = 1.0
+def resident_after_settling(server: Server) -> int:
+    """Resident bytes, a second from now."""
+    time.sleep(SETTLE_SECONDS)
+    return server.resident_bytes()

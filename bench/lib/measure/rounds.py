@@ -1,58 +1,66 @@
-"""Runs the sides of a section turn by turn."""
+"""Measures sections: their sides take turns, for a number of rounds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lib.host.console import report
-from lib.host.errors import Failed
+from lib.host.console import print_status
+from lib.host.errors import BenchError
 from lib.host.processes import Bench
-from lib.measure.figures import Figures, said
+from lib.measure.figures import Figures, figures_text
 from lib.measure.model import Result, Run, Section
 
-
-def measure(bench: Bench, section: Section, rounds: int, seconds: float) -> Result:
-    """Turn by turn (A B A B), everything started before and left running, so that no side is colder than another."""
-    bench.commands.clear()
-    taken: list[dict[str, Figures]] = []
-    with section.start(bench) as runs:
-        for number in range(1, rounds + 1):
-            taken.append({})
-            for name, run in runs.items():
-                taken[-1][name] = run(seconds)
-                report(f"{section.name} {number}/{rounds} {name}: {said(taken[-1][name])}")
-    return Result(section, taken, dict(bench.commands))
+# A pilot is long enough to tell the rate once it takes so many seconds.
+PILOT_SECONDS = 0.5
+PILOT_GROWTH = 4
 
 
-def measure_all(bench: Bench, sections: Sequence[Section], rounds: int, seconds: float) -> tuple[list[Result], list[str]]:
-    """What came out, and the names of the sections that did not run."""
+def measure_sections(bench: Bench, sections: Sequence[Section], rounds: int, seconds: float) -> tuple[list[Result], list[str]]:
+    """The results, and the names of the sections that did not run."""
     results: list[Result] = []
     failures: list[str] = []
     for section in sections:
         try:
-            results.append(measure(bench, section, rounds, seconds))
-        # gRPC's own errors have a class that is not known here.
+            results.append(measure_section(bench, section, rounds, seconds))
+        # grpcio raises errors of its own, whose class is not known here.
         except Exception as error:
             failures.append(section.name)
-            report(f"{section.name}: {error if isinstance(error, (Failed, OSError)) else repr(error)}")
+            print_status(f"{section.name}: {error if isinstance(error, (BenchError, OSError)) else repr(error)}")
     return results, failures
 
 
-def by_count(run: Callable[[int], Figures], first: int = 20_000) -> Run:
-    """Makes a run of N operations one of about so many seconds. The pilots that find N, from `first` on, warm up both
-    ends."""
+def measure_section(bench: Bench, section: Section, rounds: int, seconds: float) -> Result:
+    """Measures the sides turn by turn (A B A B). All servers start before the first turn and stay, so no side is colder."""
+    bench.commands.clear()
+    measured: list[dict[str, Figures]] = []
+    with section.start(bench) as runs:
+        for number in range(1, rounds + 1):
+            figures: dict[str, Figures] = {}
+            measured.append(figures)
+            for side, run in runs.items():
+                figures[side] = run(seconds)
+                print_status(f"{section.name} {number}/{rounds} {side}: {figures_text(figures[side])}")
+    return Result(section, measured, dict(bench.commands))
+
+
+def sized_by_pilots(run_count: Callable[[int], Figures], first_pilot: int = 20_000) -> Run:
+    """Turns a run of a number of operations into one of about so many seconds.
+
+    Before its first run it makes pilots, of `first_pilot` operations and then of more and more, until one is long enough
+    to tell the rate. Pilots also warm up both ends; their figures are dropped.
+    """
     rate = 0.0
 
-    def for_seconds(seconds: float) -> Figures:
+    def run_seconds(seconds: float) -> Figures:
         nonlocal rate
-        operations = first
+        operations = first_pilot
         while rate == 0.0:
-            pilot = run(operations)
-            if operations / pilot["ops/s"] >= min(0.5, seconds):
+            pilot = run_count(operations)
+            if operations / pilot["ops/s"] >= min(PILOT_SECONDS, seconds):
                 rate = pilot["ops/s"]
-            operations *= 4
-        figures = run(max(1, round(rate * seconds)))
+            operations *= PILOT_GROWTH
+        figures = run_count(max(1, round(rate * seconds)))
         rate = figures["ops/s"]
         return figures
 
-    return for_seconds
+    return run_seconds

@@ -1,1 +1,1 @@
-"""Results as text, as a picture, for programs, and in the ledger."""
+"""Results: as tables, as JSON, as an entry of the ledger, and as a picture."""

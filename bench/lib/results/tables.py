@@ -2,60 +2,60 @@
 
 from __future__ import annotations
 
-from statistics import median
+from lib.measure.figures import figure_text, figure_unit, value_text
+from lib.measure.model import FigureKey, Result, Row
 
-from lib.measure.figures import amount, said
-from lib.measure.model import Cell, Result
-
+# The heading and the lines below it.
 Table = list[list[str]]
 
-
-def summary(results: list[Result]) -> Table:
-    table = [["section", "row", "Soloist", "beside", "ratio", "goal", "reached"]]
-    for result in results:
-        for row in result.section.rows:
-            ratio, reached = result.ratio(row), result.reached(row)
-            unit = f" {row.ours[1].split()[-1]}" if row.peer is None else ""
-            table.append(
-                [
-                    result.section.name,
-                    row.name,
-                    of_cell(result, row.ours),
-                    of_cell(result, row.peer),
-                    "–" if ratio is None else f"{ratio:.3g}" if ratio < 1 else f"{ratio:.2f}",
-                    "–" if row.goal is None else f"{row.bound} {row.goal:,.10g}{unit}",
-                    {True: "yes", False: "no", None: "–"}[reached],
-                ]
-            )
-    return table
+NOTHING = "–"
+ROWS_HEADING = ["section", "row", "measured", "compared with", "ratio", "each round", "goal", "reached", "others"]
 
 
-def of_cell(result: Result, cell: Cell | None) -> str:
-    if cell is None:
-        return "–"
-    side, figure = cell
-    return f"{side}: {amount(median(result.of(cell)), figure)}"
+def rows_table(results: list[Result]) -> Table:
+    """A line for each row: medians of the rounds, and the ratio (or, without a baseline, the figure) of each round."""
+    return [ROWS_HEADING, *(row_line(result, row) for result in results for row in result.section.rows)]
 
 
-def every_run(results: list[Result]) -> Table:
-    table = [["section", "round", "side", "figures"]]
-    for result in results:
-        for number, sides in enumerate(result.rounds, 1):
-            table += [[result.section.name, str(number), side, said(figures)] for side, figures in sides.items()]
-    return table
+def row_line(result: Result, row: Row) -> list[str]:
+    ratio, reached = result.ratio(row), result.goal_reached(row)
+    unit = figure_unit(row.measured[1])
+    if ratio is None:
+        rounds = [value_text(value, unit) for value in result.values(row.measured)]
+    else:
+        rounds = [ratio_text(value) for value in result.ratios(row)]
+    goal = NOTHING if row.goal is None else f"{row.bound} {row.goal:,.10g}{f' {unit}' if row.baseline is None else ''}"
+    return [
+        result.section.name,
+        row.name,
+        figure_cell(result, row.measured),
+        NOTHING if row.baseline is None else figure_cell(result, row.baseline),
+        NOTHING if ratio is None else ratio_text(ratio),
+        "; ".join(rounds),
+        goal,
+        {True: "yes", False: "no", None: NOTHING}[reached],
+        NOTHING if result.others_cores_max is None else f"{result.others_cores_max:.2f}",
+    ]
 
 
-def commands(results: list[Result]) -> str:
-    """What was run, to be tried by hand."""
-    parts = []
-    for result in results:
-        rows = "\n".join(f"#   {row.name}: {row.what}" for row in result.section.rows)
-        lines = "\n".join(f"# {role}\n{command}" for role, command in result.commands.items())
-        parts.append(f"### {result.section.name}: {result.section.what}\n{rows}\n{lines}")
-    return "\n\n".join(parts)
+def figure_cell(result: Result, key: FigureKey) -> str:
+    """As in `Valkey: server 9.297 us/op`."""
+    side, figure = key
+    return f"{side}: {figure_text(result.median(key), figure)}"
 
 
-def plain(table: Table) -> str:
+def ratio_text(ratio: float) -> str:
+    return f"{ratio:.3g}" if ratio < 1 else f"{ratio:.2f}"
+
+
+def commands_text(result: Result) -> str:
+    """The commands of a section's servers and clients, for trying them by hand."""
+    rows = [f"#   {row.name}: {row.description}" for row in result.section.rows]
+    commands = [f"# {role}\n{command}" for role, command in result.commands.items()]
+    return "\n".join([f"### {result.section.name}: {result.section.description}", *rows, *commands])
+
+
+def plain_text(table: Table) -> str:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in table)
 

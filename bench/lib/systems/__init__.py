@@ -1,1 +1,1 @@
-"""What is measured, and what drives it: Soloist, its peers, and the load generators."""
+"""The measured systems and the load generators that drive them: a module each."""

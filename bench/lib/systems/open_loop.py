@@ -1,4 +1,4 @@
-"""Calls at a fixed rate, whatever becomes of them."""
+"""Open loops by soloist-load: Reads at a fixed rate, which may be refused or answered too late."""
 
 from __future__ import annotations
 
@@ -8,73 +8,68 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lib.host.errors import Failed
-from lib.host.processes import Bench, environment
+from lib.host.errors import BenchError
+from lib.host.processes import Bench, clean_environment
 from lib.measure.figures import Figures
+from lib.systems.load import milliseconds
 
-# What is asked for has to be answered by then, or it is worth nothing: sent with each call.
+# Sent with each call. A later answer is of no use to its caller.
 DEADLINE = "1s"
-# Calls or frames of one connection: nearly all that its streams allow (--max-streams, and soloist-load's own limit).
-ON_ONE_CONNECTION = 250
+# Nearly as many calls, or streams, as one connection allows (the server's --max-streams, and soloist-load's own limit).
+STREAMS_PER_CONNECTION = 250
+# In seconds: the beginning of a run, which its report leaves out.
 WARM_UP = 0.3
 
 
-def milliseconds(seconds: float) -> str:
-    return f"{round(seconds * 1000)}ms"
-
-
-def offered(bench: Bench, name: str, address: str, flags: str, rate: float, seconds: float) -> dict[str, Any]:
-    """One open loop, and its report. Whatever fails is part of what is measured."""
-    output = bench.scratch / "offered.json"
+def open_loop(bench: Bench, name: str, address: str, flags: str, rate: float, seconds: float) -> dict[str, Any]:
+    """Runs an open loop and returns its report. Failed operations are part of the result."""
+    output = bench.scratch / "open-loop.json"
     timing = f"-r {rate:.0f} -z {milliseconds(seconds)} --warmup {milliseconds(WARM_UP)} -q -O json -o {output.name}"
     try:
         bench.client(name, bench.binaries["soloist-load"], address, *flags.split(), *timing.split())
-    except Failed:
-        # That nothing at all was answered in time is a result too, and reported.
+    except BenchError:
+        # soloist-load also exits with an error if no operation succeeded. It writes its report then as well.
         if not output.exists():
             raise
-    answer: dict[str, Any] = json.loads(output.read_text())
+    report: dict[str, Any] = json.loads(output.read_text())
     output.unlink()
-    return answer
+    return report
 
 
-def quantile_of(answer: dict[str, Any], outcome: str) -> float:
-    """p99 from when it was due, of one outcome; 0 if there was none."""
-    found = answer["kinds"]["read"]["outcomes"].get(outcome)
-    return float(found["p99_us"]) if found else 0.0
+def p99_of_outcome(report: dict[str, Any], outcome: str) -> float:
+    """p99 of the Reads with this outcome, in microseconds from when each was due. 0 if there were none."""
+    latency = report["kinds"]["read"]["outcomes"].get(outcome)
+    return float(latency["p99_us"]) if latency else 0.0
 
 
-def figures_of(answer: dict[str, Any]) -> Figures:
-    read = answer["kinds"]["read"]
-    elapsed = answer["elapsed_seconds"]
-    counts = {outcome: spread["count"] for outcome, spread in read["outcomes"].items()}
-    answered = {
-        "offered ops/s": answer["offered"]["per_second"],
+def open_loop_figures(report: dict[str, Any]) -> Figures:
+    read = report["kinds"]["read"]
+    elapsed = report["elapsed_seconds"]
+    expected = {"OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
+    return {
+        "offered ops/s": report["offered"]["per_second"],
         "good ops/s": read["completed"] / elapsed,
         "refused ops/s": read["failed"].get("RESOURCE_EXHAUSTED", 0) / elapsed,
         "late ops/s": read["failed"].get("DEADLINE_EXCEEDED", 0) / elapsed,
-    }
-    known = {"OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
-    other = sum(count for outcome, count in counts.items() if outcome not in known)
-    return {
-        **answered,
-        "otherwise failed": other,
-        "p99 us": quantile_of(answer, "OK"),
-        "refusal p99 us": quantile_of(answer, "RESOURCE_EXHAUSTED"),
+        "otherwise failed": sum(latency["count"] for outcome, latency in read["outcomes"].items() if outcome not in expected),
+        "p99 us": p99_of_outcome(report, "OK"),
+        "refusal p99 us": p99_of_outcome(report, "RESOURCE_EXHAUSTED"),
     }
 
 
 @contextmanager
-def beside(bench: Bench, name: str, *flags: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A client that has to run while another does, at the lowest priority on their core: it is the server that is to be
-    short of time, not the other client."""
-    command = ["nice", "-n", "19", *bench.on_core(1, [str(bench.binaries["soloist-load"]), *flags], bench.pinned)]
-    bench.note(f"{name} client", command)
+def low_priority_load(bench: Bench, name: str, *flags: str) -> Iterator[None]:
+    """A soloist-load that runs during the block, on the clients' core and at the lowest priority.
+
+    It shall keep the server busy, and leave the other client all the time of their core that the other client wants.
+    """
+    command = ["nice", "-n", "19", *bench.pin(1, [str(bench.binaries["soloist-load"]), *flags])]
+    bench.record_command(f"{name} client", command)
     process = subprocess.Popen(
-        command, cwd=bench.scratch, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, cwd=bench.scratch, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        yield process
+        yield
     finally:
         process.terminate()
         process.wait()

@@ -1,10 +1,12 @@
-"""As much protobuf and gRPC framing as the benches need, so that no code has to be generated."""
+"""As much of protobuf and of gRPC's framing as the benches need. It spares them generated code."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from lib.host.errors import Failed
+from lib.host.errors import BenchError
+
+VARINT, LENGTH_DELIMITED = 0, 2
 
 
 def varint(value: int) -> bytes:
@@ -15,17 +17,17 @@ def varint(value: int) -> bytes:
     return bytes([*encoded, value])
 
 
-def sized(number: int, payload: bytes) -> bytes:
+def length_delimited(number: int, payload: bytes) -> bytes:
     """A field of text, bytes or a message."""
-    return varint(number << 3 | 2) + varint(len(payload)) + payload
+    return varint(number << 3 | LENGTH_DELIMITED) + varint(len(payload)) + payload
 
 
-def decoded(message: bytes) -> dict[int, Any]:
-    """The last of each field, a number or bytes."""
+def decode(message: bytes) -> dict[int, Any]:
+    """The fields of a message by number, as an integer or bytes. Of a repeated field, the last one."""
     fields: dict[int, Any] = {}
     at = 0
 
-    def number() -> int:
+    def read_varint() -> int:
         nonlocal at
         value, shift = 0, 0
         while True:
@@ -37,18 +39,21 @@ def decoded(message: bytes) -> dict[int, Any]:
                 return value
 
     while at < len(message):
-        tag = number()
-        value = number()
-        if tag & 7 == 2:
+        tag = read_varint()
+        value = read_varint()
+        wire_type = tag & 7
+        if wire_type == LENGTH_DELIMITED:
             fields[tag >> 3] = message[at : at + value]
             at += value
-        elif tag & 7 == 0:
+        elif wire_type == VARINT:
             fields[tag >> 3] = value
         else:
-            raise Failed(f"an answer has a field of wire type {tag & 7}, which this script does not read")
+            raise BenchError(
+                f"a message has a field of wire type {wire_type}; the benches decode only {VARINT} and {LENGTH_DELIMITED}"
+            )
     return fields
 
 
-def framed(message: bytes) -> bytes:
-    """As gRPC sends it, not compressed."""
+def grpc_frame(message: bytes) -> bytes:
+    """A message as gRPC sends it, not compressed."""
     return b"\0" + len(message).to_bytes(4, "big") + message

@@ -1,4 +1,4 @@
-"""Soloist's server, and the calls of it that the benches make themselves."""
+"""Soloist's server, and the few calls of it that the benches make themselves."""
 
 from __future__ import annotations
 
@@ -11,59 +11,63 @@ from pathlib import Path
 from typing import Any
 
 from lib.host.processes import Bench, Server
-from lib.systems.calls import call
-from lib.systems.protobuf import sized
+from lib.systems.grpc_calls import call
+from lib.systems.protobuf import length_delimited
+
+# The size of values in all systems, where a section does not choose another.
+VALUE_BYTES = 100
+# For stores of any number of keys: the default is a GiB of keys and values.
+LARGE_STORE = ("--max-store-bytes", str(1 << 40))
+# Fields of soloist.v1.Info.
+INFO_REVISION, INFO_KEY_COUNT, INFO_WATCH_COUNT = 3, 6, 12
 
 
 @contextmanager
-def soloist(bench: Bench, *flags: str, data: Path | None = None, name: str = "Soloist") -> Iterator[tuple[Server, str]]:
-    """A server, and its address. With `data` it keeps its state there, otherwise in memory alone."""
+def soloist_server(bench: Bench, *flags: str, data: Path | None = None, name: str = "Soloist") -> Iterator[tuple[Server, str]]:
+    """A running server and its address. With `data` it is durable in that folder (mode sync), otherwise in memory only."""
     words = ["--listen", "127.0.0.1:0", "--log-format", "json"]
     if bench.pinned:
-        # All that one core can use.
+        # One core has no use for more.
         words += ["--threads", "1"]
     if data is not None:
         words += ["--data-dir", str(data), "--durability", "sync"]
     with bench.server(name, bench.binaries["soloist-server"], *words, *flags) as server:
-        yield server, server.when_ready(lambda: listening(server.log))
+        yield server, server.when_ready(lambda: listening_address(server.log))
 
 
-def listening(log: Path) -> str | None:
+def listening_address(log: Path) -> str | None:
     found = re.search(r"^listening on (\S+)\n", log.read_text(), re.MULTILINE)
     return found[1] if found else None
 
 
-def said_in_log(log: Path, what: str) -> list[tuple[datetime, dict[str, Any]]]:
-    """When a message that begins so was logged, and with what."""
+def logged_events(log: Path, message: str) -> list[tuple[datetime, dict[str, Any]]]:
+    """The time and fields of each logged event whose message begins with `message`."""
     lines = (json.loads(line) for line in log.read_text().splitlines() if line.startswith("{") and line.endswith("}"))
     return [
         (datetime.fromisoformat(line["timestamp"]), line["fields"])
         for line in lines
-        if line["fields"].get("message", "").startswith(what)
+        if line["fields"].get("message", "").startswith(message)
     ]
 
 
-# Of everything that all sides write, where it is not said otherwise.
-VALUE_BYTES = 100
+def read_request(key: str) -> bytes:
+    """A soloist.v1.ReadRequest."""
+    return length_delimited(1, key.encode())
 
 
-def soloist_read(key: str) -> bytes:
-    """soloist.v1.ReadRequest."""
-    return sized(1, key.encode())
-
-
-def soloist_write(key: str) -> bytes:
-    """soloist.v1.WriteRequest with a text."""
-    return sized(1, key.encode()) + sized(4, sized(2, b"x" * VALUE_BYTES))
+def write_request(key: str) -> bytes:
+    """A soloist.v1.WriteRequest with a text of VALUE_BYTES."""
+    return length_delimited(1, key.encode()) + length_delimited(4, length_delimited(2, b"x" * VALUE_BYTES))
 
 
 def soloist_info(address: str) -> dict[int, Any]:
+    """The fields of soloist.v1.Info, by number."""
     return call(address, "/soloist.v1.Admin/GetInfo")
 
 
 def soloist_revision(address: str) -> int:
-    return int(soloist_info(address).get(3, 0))
+    return int(soloist_info(address).get(INFO_REVISION, 0))
 
 
-def soloist_keys(address: str) -> int:
-    return int(soloist_info(address).get(6, 0))
+def soloist_key_count(address: str) -> int:
+    return int(soloist_info(address).get(INFO_KEY_COUNT, 0))
