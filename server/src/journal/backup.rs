@@ -14,7 +14,7 @@ use super::disk;
 use super::error::OpenError;
 use super::file_name::FileName;
 use super::pages::{PageReader, PageWriter, Restored};
-use super::stored::{self, Damaged, Head};
+use super::stored::{self, Damaged, Header};
 use crate::config::REVISIONS_SKIPPED_UNSYNCED;
 use crate::machine::{CopyHead, CopySlice, Revision, StateMachine, StoreLimits, Time};
 
@@ -32,7 +32,7 @@ pub(crate) struct BackupWriter {
 
 impl BackupWriter {
     pub(crate) fn new(store_id: &str, time: Time, copy: &CopyHead) -> Self {
-        let head = Head::of(store_id, copy.revision, time);
+        let head = Header::of(store_id, copy.revision, time);
         Self {
             pages: PageWriter::new(head, copy),
             begun: false,

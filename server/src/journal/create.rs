@@ -7,7 +7,7 @@ use super::log::Log;
 use super::pages::write_all;
 use super::record::START;
 use super::snapshot::SnapshotWriter;
-use super::stored::{self, FORMAT, Head, Meta, SnapshotMeta};
+use super::stored::{self, FORMAT, Header, SnapshotMeta, StoreMeta};
 use super::watermark::Watermark;
 use crate::config::{Durability, TAIL_BYTES};
 use crate::machine::{StateMachine, Time};
@@ -21,10 +21,10 @@ pub(super) fn create(
 ) -> Result<(), OpenError> {
     let mut writer = SnapshotWriter::create(disk, Slot::A)?;
     let revision = machine.revision();
-    let head = Head::of(store_id, revision, time);
+    let head = Header::of(store_id, revision, time);
     let digest = write_all(machine, head, |page| writer.pages(vec![page]))?;
     writer.end()?;
-    let meta = Meta {
+    let meta = StoreMeta {
         format: FORMAT,
         store_id: store_id.into(),
         epoch: 0,

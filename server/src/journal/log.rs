@@ -12,7 +12,7 @@ use super::engine::{guarded, open};
 use super::error::Fault;
 use super::file_name::FileName;
 use super::record::{Encoded, seal, unseal};
-use super::stored::{Damaged, FORMAT, Meta, unknown_format};
+use super::stored::{Damaged, FORMAT, StoreMeta, unknown_format};
 use super::wal::{Appended, Harm, Tail};
 use crate::mutants::mutant;
 
@@ -90,7 +90,7 @@ impl Log {
     }
 
     /// Notes what is known of the store, with everything that was appended before.
-    pub(crate) fn set_meta(&mut self, meta: &Meta) -> Result<(), Fault> {
+    pub(crate) fn set_meta(&mut self, meta: &StoreMeta) -> Result<(), Fault> {
         self.transact(None, Some(meta))
     }
 
@@ -122,7 +122,11 @@ impl Log {
     }
 
     /// Has the engine take over what is in the tail, and whatever else comes: whole or not at all, and on disk.
-    fn transact(&mut self, record: Option<&Encoded>, meta: Option<&Meta>) -> Result<(), Fault> {
+    fn transact(
+        &mut self,
+        record: Option<&Encoded>,
+        meta: Option<&StoreMeta>,
+    ) -> Result<(), Fault> {
         let records = self.tail.pending().iter().chain(record);
         let moved = records.clone().last().map(|last| last.position.seq);
         let prune = self.prune;
@@ -164,7 +168,7 @@ impl Log {
     }
 
     /// What is known of the store; none if it is new.
-    pub(crate) fn meta(&self) -> Result<Option<Meta>, Fault> {
+    pub(crate) fn meta(&self) -> Result<Option<StoreMeta>, Fault> {
         let bytes = guarded(FileName::Log, || {
             let table = self.db.begin_read()?.open_table(META)?;
             Ok(table.get(())?.map(|bytes| bytes.value().to_vec()))
@@ -174,7 +178,7 @@ impl Log {
         };
         let damaged = |Damaged(what)| Fault::damaged(FileName::Log, "in its meta record", what);
         let (bytes, _) = unseal(&bytes, 0).map_err(damaged)?;
-        let meta = Meta::decode(bytes).map_err(|error| damaged(error.into()))?;
+        let meta = StoreMeta::decode(bytes).map_err(|error| damaged(error.into()))?;
         if meta.format != FORMAT {
             return Err(damaged(Damaged(unknown_format(meta.format))));
         }
@@ -290,10 +294,10 @@ mod tests {
     use super::*;
     use crate::journal::record::{Position, START};
     use crate::journal::sim_disk::SimDisk;
-    use crate::journal::stored::Record;
+    use crate::journal::stored::LogRecord;
 
     fn record(seq: u64, previous: Position) -> Encoded {
-        let record = Record {
+        let record = LogRecord {
             format: FORMAT,
             epoch: 1,
             seq,

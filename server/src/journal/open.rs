@@ -14,7 +14,7 @@ use super::file_name::FileName;
 use super::interface::Journal;
 use super::persister::Persister;
 use super::recover::{Recovered, recover};
-use super::stored::{self, FORMAT, Meta};
+use super::stored::{self, FORMAT, StoreMeta};
 use crate::config::{Durability, REVISIONS_SKIPPED, REVISIONS_SKIPPED_UNSYNCED};
 use crate::machine::{Revision, StateMachine, StoreLimits, Time};
 use crate::mutants::mutant;
@@ -134,7 +134,7 @@ fn go_on(
     let mut machine = recovered.machine;
     let revision = machine.revision();
     let time = recovered.time.max(options.now);
-    let meta = Meta {
+    let meta = StoreMeta {
         epoch: recovered.meta.as_ref().map_or(0, |meta| meta.epoch) + 1,
         closed: false,
         time: stored::nanos(time),
@@ -185,16 +185,16 @@ fn go_on(
 }
 
 /// What is known of the store as it goes on: under which id, and which revisions are not given again.
-fn continued(previous: Option<Meta>, revision: Revision, new_store_id: String) -> Meta {
+fn continued(previous: Option<StoreMeta>, revision: Revision, new_store_id: String) -> StoreMeta {
     match previous {
-        None => Meta {
+        None => StoreMeta {
             format: FORMAT,
             store_id: new_store_id,
-            ..Meta::default()
+            ..StoreMeta::default()
         },
         Some(meta) if meta.closed => meta,
         // Answers may have told of more than was kept.
-        Some(meta) if meta.durability != Durability::Sync.to_string() => Meta {
+        Some(meta) if meta.durability != Durability::Sync.to_string() => StoreMeta {
             used_revision: revision.max(meta.used_revision) + REVISIONS_SKIPPED_UNSYNCED,
             store_id: match mutant("same-history") {
                 true => meta.store_id.clone(),
@@ -202,12 +202,12 @@ fn continued(previous: Option<Meta>, revision: Revision, new_store_id: String) -
             },
             ..meta
         },
-        Some(meta) if mutant("revisions-again") => Meta {
+        Some(meta) if mutant("revisions-again") => StoreMeta {
             used_revision: 0,
             ..meta
         },
         // What was not acknowledged may have been seen as an outcome that is unknown.
-        Some(meta) => Meta {
+        Some(meta) => StoreMeta {
             used_revision: revision.max(meta.used_revision) + REVISIONS_SKIPPED,
             ..meta
         },

@@ -8,7 +8,7 @@ use prost::bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::record::{seal, unseal};
-use super::stored::{self, Damaged, End, FORMAT, Head, KeyedEntry, Page, unknown_format};
+use super::stored::{self, Damaged, FORMAT, Header, KeyedEntry, Page, Trailer, unknown_format};
 use crate::config::{COPY_ENTRIES_MAX, COPY_SLICE_BYTES};
 use crate::machine::{
     AppliedRequest, CopyHead, CopySlice, Entry, Key, Machine, OpenedSession, StateMachine, Time,
@@ -25,7 +25,7 @@ const PAGE_BYTES: usize = 128 << 10;
 pub(crate) struct StateDigest(Sha256);
 
 impl StateDigest {
-    fn of(head: &Head) -> Self {
+    fn of(head: &Header) -> Self {
         Self(Sha256::new().chain_update(head.revision.to_le_bytes()))
     }
 
@@ -62,12 +62,12 @@ pub(crate) struct PageWriter {
 }
 
 impl PageWriter {
-    pub(crate) fn new(head: Head, copy: &CopyHead) -> Self {
+    pub(crate) fn new(head: Header, copy: &CopyHead) -> Self {
         let mut writer = Self {
             digest: StateDigest::of(&head),
             page_bytes: head.encoded_len(),
             page: Page {
-                head: Some(head),
+                header: Some(head),
                 ..Page::default()
             },
             key_count: 0,
@@ -100,11 +100,11 @@ impl PageWriter {
         }
     }
 
-    fn answered(&mut self, answered: &[AppliedRequest]) {
-        for answered in answered {
-            let answered = stored::Answered::from(answered);
-            self.grow(answered.encoded_len());
-            self.page.answered.push(answered);
+    fn applied_requests(&mut self, applied_requests: &[AppliedRequest]) {
+        for applied in applied_requests {
+            let applied = stored::AppliedRequest::from(applied);
+            self.grow(applied.encoded_len());
+            self.page.applied_requests.push(applied);
         }
     }
 
@@ -112,7 +112,7 @@ impl PageWriter {
     pub(crate) fn slice(&mut self, slice: &CopySlice) -> Option<(Bytes, u64)> {
         match slice {
             CopySlice::Entries(entries) => self.entries(entries),
-            CopySlice::Requests(requests) => self.answered(requests),
+            CopySlice::Requests(requests) => self.applied_requests(requests),
             CopySlice::End => return Some((self.end(), self.key_count)),
         }
         None
@@ -121,7 +121,7 @@ impl PageWriter {
     fn end(&mut self) -> Bytes {
         self.digest.page(&self.page);
         let digest = self.digest.clone().end();
-        self.page.end = Some(End {
+        self.page.trailer = Some(Trailer {
             key_count: self.key_count,
             digest: digest.clone(),
         });
@@ -155,9 +155,9 @@ impl PageWriter {
 #[derive(Debug)]
 pub(crate) struct PageReader {
     machine: StateMachine,
-    head: Option<Head>,
+    head: Option<Header>,
     digest: Option<StateDigest>,
-    end: Option<End>,
+    end: Option<Trailer>,
     key_count: u64,
     crc: u32,
 }
@@ -166,7 +166,7 @@ pub(crate) struct PageReader {
 #[derive(Debug)]
 pub(crate) struct Restored {
     pub(crate) machine: StateMachine,
-    pub(crate) head: Head,
+    pub(crate) head: Header,
     pub(crate) digest: Bytes,
     pub(crate) key_count: u64,
 }
@@ -192,14 +192,14 @@ impl PageReader {
         if self.end.is_some() {
             return Err(Damaged("it comes after the end".into()));
         }
-        match (&self.head, &page.head) {
+        match (&self.head, &page.header) {
             (None, Some(head)) if head.format != FORMAT => {
                 return Err(Damaged(unknown_format(head.format)));
             }
             (None, Some(head)) => {
                 self.machine.restore_revision(head.revision);
                 self.digest = Some(StateDigest::of(head));
-                self.head = page.head.clone();
+                self.head = page.header.clone();
             }
             (None, None) => return Err(Damaged("it is not the first".into())),
             (Some(_), Some(_)) => return Err(Damaged("it is another first one".into())),
@@ -207,9 +207,14 @@ impl PageReader {
         }
         let digest = self.digest.as_mut().expect("the first page had a head");
         digest.page(&page);
-        self.end = page.end;
+        self.end = page.trailer;
         self.key_count += page.entries.len() as u64;
-        self.restore(page.machines, page.sessions, page.entries, page.answered)
+        self.restore(
+            page.machines,
+            page.sessions,
+            page.entries,
+            page.applied_requests,
+        )
     }
 
     fn restore(
@@ -217,7 +222,7 @@ impl PageReader {
         machines: Vec<stored::Machine>,
         sessions: Vec<stored::OpenedSession>,
         entries: Vec<KeyedEntry>,
-        answered: Vec<stored::Answered>,
+        applied_requests: Vec<stored::AppliedRequest>,
     ) -> Result<(), Damaged> {
         let damaged = |error: crate::machine::ReplayError| Damaged(error.to_string());
         for machine in machines {
@@ -234,8 +239,8 @@ impl PageReader {
             let (key, entry) = entry.into_domain()?;
             self.machine.restore_entry(key, entry).map_err(damaged)?;
         }
-        for answered in answered {
-            self.machine.restore_request(answered.try_into()?);
+        for applied in applied_requests {
+            self.machine.restore_request(applied.try_into()?);
         }
         Ok(())
     }
@@ -266,14 +271,14 @@ impl PageReader {
 
 /// The digest of a state as it is.
 pub(crate) fn digest_of(machine: &mut StateMachine) -> Bytes {
-    let head = Head::of("", machine.revision(), Time::MIN);
+    let head = Header::of("", machine.revision(), Time::MIN);
     write_all(machine, head, |_| Ok::<_, Infallible>(())).unwrap_or_else(|never| match never {})
 }
 
 /// Writes a state that does not change meanwhile, page by page. Returns its digest.
 pub(crate) fn write_all<E>(
     machine: &mut StateMachine,
-    head: Head,
+    head: Header,
     mut each: impl FnMut(Vec<u8>) -> Result<(), E>,
 ) -> Result<Bytes, E> {
     let (id, copy) = machine.begin_copy(0);

@@ -17,7 +17,7 @@ use super::log::{Log, Sync};
 use super::record::{Encoded, Position};
 use super::snapshot::NewSnapshot;
 use super::snapshotter::Snapshotter;
-use super::stored::{self, FORMAT, Head, Meta, Record};
+use super::stored::{self, FORMAT, Header, LogRecord, StoreMeta};
 use super::wal::Harm;
 use super::watermark::Watermark;
 use crate::config::{Durability, SPACE_INTERVAL};
@@ -38,7 +38,7 @@ pub(super) struct Persister {
     pub(super) log: Log,
     pub(super) tail_bytes: u64,
     pub(super) watermark: Watermark,
-    pub(super) meta: Meta,
+    pub(super) meta: StoreMeta,
     pub(super) position: Position,
     /// Bytes of the log since the last snapshot.
     pub(super) log_bytes: u64,
@@ -202,7 +202,7 @@ impl Writing {
             time,
             effects,
         } = segment;
-        let record = Record {
+        let record = LogRecord {
             format: FORMAT,
             epoch: self.of.meta.epoch,
             seq,
@@ -381,10 +381,10 @@ impl Writing {
         done: SyncSender<Command>,
     ) -> Result<(), End> {
         debug_assert_eq!(seq, self.of.position.seq, "it comes after its last segment");
-        let stored_head = Head {
+        let stored_head = Header {
             seq,
             record_crc: self.of.position.crc,
-            ..Head::of(&self.of.meta.store_id, head.revision, time)
+            ..Header::of(&self.of.meta.store_id, head.revision, time)
         };
         let last = self.of.meta.snapshots.last();
         let slot = last.map_or(Slot::A, |last| Slot::of_number(last.slot).other());

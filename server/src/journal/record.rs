@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::stored::{Damaged, FORMAT, Record, unknown_format};
+use super::stored::{Damaged, FORMAT, LogRecord, unknown_format};
 use crate::mutants::mutant;
 
 /// The place of a record: what the next one follows.
@@ -47,7 +47,7 @@ pub(crate) struct Encoded {
 
 impl Encoded {
     /// Encodes a record that comes after `last`.
-    pub(crate) fn of(record: &Record, last: Position) -> Self {
+    pub(crate) fn of(record: &LogRecord, last: Position) -> Self {
         debug_assert_eq!(record.seq, last.seq + 1);
         let mut bytes = Vec::with_capacity(record.encoded_len() + size_of::<u32>());
         record
@@ -71,7 +71,7 @@ pub(crate) fn decode(
     seq: u64,
     bytes: &[u8],
     last: Position,
-) -> Result<(Record, Position), Damaged> {
+) -> Result<(LogRecord, Position), Damaged> {
     let (record, position) = decode_alone(seq, bytes)?;
     if record.previous_crc != last.crc && !mutant("no-chain") {
         return Err(Damaged(format!(
@@ -83,7 +83,7 @@ pub(crate) fn decode(
 }
 
 /// Reads a record, whatever comes before it.
-pub(crate) fn decode_alone(seq: u64, bytes: &[u8]) -> Result<(Record, Position), Damaged> {
+pub(crate) fn decode_alone(seq: u64, bytes: &[u8]) -> Result<(LogRecord, Position), Damaged> {
     let (record, position) = decode_any(bytes)?;
     if record.seq != seq {
         return Err(Damaged(format!("it is record {}", record.seq)));
@@ -92,9 +92,9 @@ pub(crate) fn decode_alone(seq: u64, bytes: &[u8]) -> Result<(Record, Position),
 }
 
 /// Reads a record, whichever it is.
-pub(crate) fn decode_any(bytes: &[u8]) -> Result<(Record, Position), Damaged> {
+pub(crate) fn decode_any(bytes: &[u8]) -> Result<(LogRecord, Position), Damaged> {
     let (bytes, crc) = unseal(bytes, 0)?;
-    let record = Record::decode(bytes)?;
+    let record = LogRecord::decode(bytes)?;
     if record.format != FORMAT {
         return Err(Damaged(unknown_format(record.format)));
     }
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     fn record(seq: u64, previous: Position) -> Encoded {
-        let record = Record {
+        let record = LogRecord {
             format: FORMAT,
             epoch: 1,
             seq,
@@ -156,9 +156,9 @@ mod tests {
 
     #[test]
     fn another_format_is_named() {
-        let mut bytes = Record {
+        let mut bytes = LogRecord {
             format: FORMAT + 1,
-            ..Record::default()
+            ..LogRecord::default()
         }
         .encode_to_vec();
         seal(&mut bytes, 0);

@@ -12,7 +12,7 @@ use super::log::Log;
 use super::record::{Position, START};
 use super::replay::{Replay, ReplaySource, Replayed};
 use super::snapshot;
-use super::stored::{self, Meta, SnapshotMeta};
+use super::stored::{self, SnapshotMeta, StoreMeta};
 use super::wal::Harm;
 use super::watermark::Watermark;
 use crate::config::Durability;
@@ -28,7 +28,7 @@ pub(super) struct Recovered {
     pub(super) time: Time,
     pub(super) position: Position,
     /// None in a store that is new, or whose log cannot be read.
-    pub(super) meta: Option<Meta>,
+    pub(super) meta: Option<StoreMeta>,
     pub(super) log: Option<Log>,
     pub(super) watermark: Watermark,
     /// Bytes of the records since the newest snapshot.
@@ -69,7 +69,7 @@ fn open_log(
     disk: &dyn Disk,
     watermark: &Watermark,
     tail_bytes: u64,
-) -> Result<(Log, Option<Meta>), Fault> {
+) -> Result<(Log, Option<StoreMeta>), Fault> {
     let log = match Log::open(disk, tail_bytes) {
         Err(Fault::Damaged { .. }) if never_served(disk, watermark)? => {
             // It was torn while it was made.
@@ -149,7 +149,7 @@ fn from_log(
     disk: &dyn Disk,
     limits: &StoreLimits,
     log: Log,
-    meta: Meta,
+    meta: StoreMeta,
     watermark: Watermark,
     mark: Option<u64>,
 ) -> Result<Recovered, OpenError> {
@@ -183,7 +183,7 @@ fn from_log(
         machine: best.machine,
         time: best.time.max(stored::time(meta.time)),
         position: best.position,
-        meta: Some(Meta {
+        meta: Some(StoreMeta {
             snapshots: snapshots.collect(),
             ..meta.clone()
         }),
@@ -259,7 +259,7 @@ enum Weighed {
     Nothing,
 }
 
-fn weigh_harm(log: &Log, meta: &Meta) -> Weighed {
+fn weigh_harm(log: &Log, meta: &StoreMeta) -> Weighed {
     match log.harm() {
         None => Weighed::Nothing,
         Some(Harm::Gap(what)) if meta.durability != Durability::Sync.to_string() => {

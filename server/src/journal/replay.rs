@@ -10,7 +10,7 @@ use super::file_name::{FileName, Slot};
 use super::log::Log;
 use super::record::{self, Position, START};
 use super::snapshot;
-use super::stored::{self, Meta, Record, SnapshotMeta};
+use super::stored::{self, LogRecord, SnapshotMeta, StoreMeta};
 use crate::machine::{StateMachine, StoreLimits, Time};
 use crate::mutants::mutant;
 
@@ -22,7 +22,7 @@ pub(super) struct ReplaySource<'a> {
     pub(super) disk: &'a dyn Disk,
     pub(super) limits: &'a StoreLimits,
     pub(super) log: &'a Log,
-    pub(super) meta: &'a Meta,
+    pub(super) meta: &'a StoreMeta,
 }
 
 pub(super) enum Replay {
@@ -142,7 +142,7 @@ impl<'a> ReplaySource<'a> {
     /// Fills what is kept for watches with what happened before the snapshot, as far as the log still has it.
     fn fill_history(&self, machine: &mut StateMachine, upto: Position) -> Result<(), Fault> {
         let limits = self.limits;
-        let mut records: Vec<Record> = Vec::new();
+        let mut records: Vec<LogRecord> = Vec::new();
         let (mut count, mut bytes) = (0, 0);
         self.log.records_back_from(upto.seq, |seq, encoded| {
             let Ok((record, _)) = record::decode_alone(seq, encoded) else {

@@ -15,7 +15,7 @@ use super::file_name::{FileName, Slot};
 use super::interface::{Command, Event};
 use super::pages::PageWriter;
 use super::snapshot::{NewSnapshot, SnapshotWriter};
-use super::stored::{Head, SnapshotMeta};
+use super::stored::{Header, SnapshotMeta};
 use crate::machine::{CopyHead, CopySlice};
 
 /// How many times as long as it has written a snapshot's thread pauses, so that commits of the log find the disk free
@@ -27,7 +27,7 @@ const SNAPSHOT_PAUSE_MAX: Duration = Duration::from_millis(50);
 pub(super) struct Snapshotter {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) slot: Slot,
-    pub(super) head: Head,
+    pub(super) head: Header,
     pub(super) copy: CopyHead,
     pub(super) slices: Receiver<CopySlice>,
     pub(super) events: tokio_mpsc::Sender<Event>,

@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 
-use super::*;
+use super::nanos;
+use super::{Header, KeyedEntry, LogRecord, Page, SnapshotMeta, StoreMeta, Trailer};
 use crate::machine::{
     AddOutcome, AllOutcome, AppliedRequest, Attached, Change, ChangeCause, CloseOutcome,
     DeleteOutcome, Effect, Entry, Fingerprint, Keeps, KeyState, Lifetime, Machine, Name,
@@ -220,8 +221,8 @@ fn effects() -> Vec<Effect> {
     changes.chain(others).chain(answered).collect()
 }
 
-fn record() -> Record {
-    Record {
+fn record() -> LogRecord {
+    LogRecord {
         format: 1,
         epoch: 2,
         seq: 128,
@@ -232,14 +233,14 @@ fn record() -> Record {
     }
 }
 
-fn meta() -> Meta {
+fn meta() -> StoreMeta {
     let snapshot = |slot, seq| SnapshotMeta {
         slot,
         seq,
         revision: seq.cast_signed() + 100,
         digest: Bytes::from_static(&[7; 32]),
     };
-    Meta {
+    StoreMeta {
         format: 1,
         store_id: "store".into(),
         epoch: 2,
@@ -255,7 +256,7 @@ fn page() -> Page {
     let keys = ["a", "b", "c", "d"];
     let entries = entries();
     Page {
-        head: Some(Head {
+        header: Some(Header {
             format: 1,
             store_id: "store".into(),
             revision: 300,
@@ -271,8 +272,8 @@ fn page() -> Page {
             .zip(&entries)
             .map(|(key, entry)| KeyedEntry::of(&(*key).into(), entry))
             .collect(),
-        answered: applied_requests().iter().map(Into::into).collect(),
-        end: Some(End {
+        applied_requests: applied_requests().iter().map(Into::into).collect(),
+        trailer: Some(Trailer {
             key_count: 4,
             digest: Bytes::from_static(&[9; 32]),
         }),
@@ -289,7 +290,7 @@ fn is_stored_as<M: Message + Default + PartialEq + Debug>(message: &M, bytes: &[
 #[test]
 fn a_record_of_format_1_is_read_and_written() {
     is_stored_as(&record(), RECORD);
-    let read = Record::decode(RECORD).unwrap().into_effects().unwrap();
+    let read = LogRecord::decode(RECORD).unwrap().into_effects().unwrap();
     assert_eq!(read, effects());
 }
 
@@ -309,7 +310,10 @@ fn a_page_of_format_1_is_read_and_written() {
     let read = page.entries.into_iter().map(KeyedEntry::into_domain);
     let read: Vec<Entry> = read.map(|read| read.unwrap().1).collect();
     assert_eq!(read, entries());
-    let read = page.answered.into_iter().map(AppliedRequest::try_from);
+    let read = page
+        .applied_requests
+        .into_iter()
+        .map(AppliedRequest::try_from);
     let read: Vec<AppliedRequest> = read.map(Result::unwrap).collect();
     assert_eq!(read, applied_requests());
 }

@@ -3,14 +3,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use crate::journal::record::{START, seal};
 use crate::journal::sim_disk::SimDisk;
-use crate::journal::stored::{FORMAT, Record};
+use crate::journal::stored::{FORMAT, LogRecord};
 
 const LEN_MAX: u64 = 10 * PAGE as u64;
 
 /// A record of about so many bytes; each is another.
 fn record(last: Position, len: usize) -> Encoded {
     static TIMES: AtomicU64 = AtomicU64::new(1);
-    let record = Record {
+    let record = LogRecord {
         format: FORMAT,
         epoch: 1,
         seq: last.seq + 1,
@@ -240,10 +240,10 @@ fn a_header_that_is_none_is_told() {
 #[test]
 fn another_format_is_not_taken_for_torn() {
     let disk = SimDisk::new(1);
-    let mut bytes = prost::Message::encode_to_vec(&Record {
+    let mut bytes = prost::Message::encode_to_vec(&LogRecord {
         format: FORMAT + 1,
         seq: 1,
-        ..Record::default()
+        ..LogRecord::default()
     });
     let crc = seal(&mut bytes, 0);
     let record = Encoded {
