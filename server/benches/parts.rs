@@ -15,7 +15,7 @@ use soloist_server::machine::{
     Add, Condition, DefineMachine, Delete, Entry, Key, List, ListShows, Machine, Operation,
     Purpose, Read, State, StateMachine, Time, Transition, Value, Write, WriteOptions,
 };
-use soloist_server::owner::{self, Clock, EachFrame, OwnerLimits, Unread};
+use soloist_server::owner::{self, Clock, ConnectionQuota, EachFrame, OwnerLimits};
 use tokio::runtime::{self, Runtime};
 use tokio::time::Instant;
 
@@ -352,8 +352,8 @@ fn owner(criterion: &mut Criterion) {
                     operations: reads.collect(),
                     request_ids: Vec::new(),
                 };
-                let unread = Unread::new(ANSWER_BYTES);
-                let pending = handle.apply_each(vec![frame], unread, by());
+                let quota = ConnectionQuota::new(ANSWER_BYTES);
+                let pending = handle.apply_each(vec![frame], quota, by());
                 runtime.block_on(pending.expect("there is room").answer())
             });
         });

@@ -18,10 +18,10 @@ fn a_full_disk_is_waited_for_and_nothing_is_lost() {
         }
         disk.set_room(disk.used() + workload.up_to(100_000));
         let full = |error: &CallError| matches!(error, CallError::DiskFull(_));
-        while !node.kept.refusal().as_ref().is_some_and(full) {
+        while !node.commits.refusal().as_ref().is_some_and(full) {
             node.call(&mut workload);
             node.send();
-            if node.kept.waits() {
+            if node.commits.is_busy() {
                 assert!(node.hear().is_ok(), "seed {seed}");
             }
         }
@@ -37,7 +37,7 @@ fn a_full_disk_is_waited_for_and_nothing_is_lost() {
             assert!(node.hear().is_ok(), "seed {seed}");
             node.send();
         }
-        while node.kept.refusal().is_some() {
+        while node.commits.refusal().is_some() {
             assert!(node.hear().is_ok(), "seed {seed}");
         }
         node.call(&mut workload);
@@ -63,15 +63,15 @@ fn a_full_disk_loses_nothing_that_was_answered_early_either() {
         };
         let mut node = Node::open(&disk, options.clone()).unwrap();
         disk.set_room(disk.used() + 50_000);
-        while node.kept.refusal().is_none() {
+        while node.commits.refusal().is_none() {
             node.call(&mut workload);
             node.send();
-            if node.kept.waits() {
+            if node.commits.is_busy() {
                 assert!(node.hear().is_ok(), "seed {seed}");
             }
         }
         disk.set_room(u64::MAX);
-        while node.kept.refusal().is_some() {
+        while node.commits.refusal().is_some() {
             assert!(node.hear().is_ok(), "seed {seed}");
         }
         node.settle();
@@ -108,7 +108,7 @@ fn little_space_refuses_growth_and_lets_deletes_pass() {
         expect: None,
     };
     assert!(node.machine.delete(delete, None, node.now).is_ok());
-    assert!(node.kept.refusal().is_none());
+    assert!(node.commits.refusal().is_none());
     disk.set_room(u64::MAX);
     while node.machine.write(write("k"), None, node.now).is_err() {
         assert!(node.hear().is_ok());

@@ -18,7 +18,7 @@ use crate::journal::{self, Event, OpenError, Opened, Options, SimDisk};
 use crate::machine::{
     AppliedRequest, CopyHead, CopySlice, Entry, Key, Machine, OpenedSession, StateMachine, Time,
 };
-use crate::owner::{Answer, CallError, Kept};
+use crate::owner::{CallError, CommitQueue, HeldReply};
 
 use workload::Workload;
 
@@ -70,7 +70,7 @@ fn options(durability: Durability) -> Options {
 /// A server without its sockets: a state, and what keeps it.
 struct Node {
     machine: StateMachine,
-    kept: Kept,
+    commits: CommitQueue,
     now: Time,
     runtime: Runtime,
     persister: std::thread::JoinHandle<()>,
@@ -89,13 +89,13 @@ struct Acknowledge {
     number: u64,
 }
 
-impl Answer for Acknowledge {
+impl HeldReply for Acknowledge {
     fn is_abandoned(&self) -> bool {
         false
     }
 
-    fn send(self: Box<Self>, kept: Result<(), CallError>) {
-        if kept.is_ok() {
+    fn send(self: Box<Self>, committed: Result<(), CallError>) {
+        if committed.is_ok() {
             self.acknowledged.store(self.number, Ordering::SeqCst);
         }
     }
@@ -114,10 +114,10 @@ impl Node {
             ..
         } = journal::open(Arc::new(disk.clone()), options)?;
         let opened_at = journal.seq;
-        let kept = Kept::new(journal, &mut machine);
+        let commits = CommitQueue::new(journal, &mut machine);
         Ok(Self {
             machine,
-            kept,
+            commits,
             now: time,
             runtime: runtime::Builder::new_current_thread().build().unwrap(),
             persister,
@@ -138,23 +138,25 @@ impl Node {
             acknowledged,
             number,
         };
-        match self.kept.hold(&mut self.machine) {
-            Some(seq) => self.kept.keep(seq, Box::new(answer)),
+        match self.commits.seq_to_await(&mut self.machine) {
+            Some(seq) => self.commits.hold(seq, Box::new(answer)),
             None => Box::new(answer).send(Ok(())),
         }
     }
 
     fn send(&mut self) {
-        self.kept.send(&mut self.machine, self.now);
-        self.sent.entry(self.kept.sent()).or_insert(self.done);
+        self.commits.send_batch(&mut self.machine, self.now);
+        self.sent
+            .entry(self.commits.sent_seq())
+            .or_insert(self.done);
     }
 
     /// Waits for what the journal says next, and does it.
     fn hear(&mut self) -> Result<(), Ended> {
-        match self.runtime.block_on(self.kept.event()) {
+        match self.runtime.block_on(self.commits.next_event()) {
             Some(event) => self
-                .kept
-                .handle(event, &mut self.machine)
+                .commits
+                .handle_event(event, &mut self.machine)
                 .map_err(|_| Ended),
             None => Err(Ended),
         }
@@ -163,23 +165,23 @@ impl Node {
     /// Until everything is on disk.
     fn settle(&mut self) {
         self.send();
-        while self.kept.waits() {
+        while self.commits.is_busy() {
             assert!(self.hear().is_ok(), "the journal goes on");
             self.send();
         }
     }
 
     fn close(mut self) -> Result<StateMachine, Ended> {
-        let closing = self.kept.close(&mut self.machine, self.now);
+        let closing = self.commits.close(&mut self.machine, self.now);
         self.runtime.block_on(closing).map_err(|_| Ended)?;
-        drop(self.kept);
+        drop(self.commits);
         self.persister.join().unwrap();
         Ok(self.machine)
     }
 
     /// Ends without a word, as a process that is killed does.
     fn kill(self) {
-        drop(self.kept);
+        drop(self.commits);
         self.persister.join().unwrap();
     }
 

@@ -181,7 +181,7 @@ impl Life {
                 if self.durability == Durability::Sync {
                     self.acknowledged = acknowledged;
                 }
-                self.revision = node.kept.horizon(&node.machine);
+                self.revision = node.commits.durable_revision(&node.machine);
             }
             if steps > 200 {
                 self.acknowledged_in_all += node.done;
@@ -189,13 +189,13 @@ impl Life {
                 self.disk.die_after(u64::MAX);
                 self.sent.clone_from(&node.sent);
                 // What was not sent yet is one more record.
-                self.sent.entry(node.kept.sent() + 1).or_insert(done);
+                self.sent.entry(node.commits.sent_seq() + 1).or_insert(done);
                 assert!(node.close().is_ok(), "seed {}", self.seed);
                 self.acknowledged = done;
                 self.synced = self.mark();
                 return;
             }
-            if node.kept.waits() && node.hear().is_err() {
+            if node.commits.is_busy() && node.hear().is_err() {
                 break;
             }
         }
@@ -280,10 +280,10 @@ fn power_losses_leave_nothing_that_is_damage_later() {
     let interval = || with(Durability::Interval(Duration::from_secs(60)));
     let mut node = Node::open(&disk, interval()).unwrap();
     let mut states = Vec::new();
-    while node.kept.sent() < 5 {
+    while node.commits.sent_seq() < 5 {
         node.call(&mut workload);
         node.settle();
-        let (sent, state) = (node.kept.sent(), Everything::of(&mut node.machine));
+        let (sent, state) = (node.commits.sent_seq(), Everything::of(&mut node.machine));
         states.truncate(sent as usize - 1);
         states.push(state);
     }

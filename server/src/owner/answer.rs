@@ -1,12 +1,12 @@
-//! How a message is begun, and its answer sent or held back.
+//! How a message is started, and its answer sent or held back.
 
 use crate::machine::{Operation, RequestId, Revision, StateMachine};
 use crate::mutants::mutant;
 
 use super::clock::Now;
-use super::commit::Answer;
+use super::commit::HeldReply;
 use super::error::CallError;
-use super::reply::{Begun, Reply};
+use super::reply::{Reply, StartedReply};
 use super::state::Owner;
 
 impl Owner {
@@ -21,9 +21,9 @@ impl Owner {
         T: Send + 'static,
         CallError: From<E>,
     {
-        if let Some(begun) = self.begin_with_id(reply, request_id, now) {
+        if let Some(started) = self.start_request(reply, request_id, now) {
             let result = apply(&mut self.machine, request_id);
-            self.send(begun, result);
+            self.send(started, result);
         }
     }
 
@@ -37,90 +37,95 @@ impl Owner {
         T: Send + 'static,
         CallError: From<E>,
     {
-        if let Some(begun) = reply.begin(now.instant) {
+        if let Some(started) = reply.start(now.instant) {
             let result = apply(self);
-            self.send(begun, result);
+            self.send(started, result);
         }
     }
 
     /// The next message is about to be done.
-    pub(super) fn begin_message(&mut self) {
-        self.before = self.machine.revision();
-        self.only_reads = true;
+    pub(super) fn reset_for_message(&mut self) {
+        self.revision_before = self.machine.revision();
+        self.reads_only = true;
     }
 
     /// Begins what may change something, unless that could not be kept. What has been answered is answered again.
-    fn begin_change<T>(&mut self, reply: Reply<T>, remembered: bool, now: Now) -> Option<Begun<T>> {
-        self.only_reads = false;
-        if !remembered
-            && let Some(kept) = &self.kept
-            && let Some(error) = kept.refusal()
+    fn start_change<T>(
+        &mut self,
+        reply: Reply<T>,
+        is_replay: bool,
+        now: Now,
+    ) -> Option<StartedReply<T>> {
+        self.reads_only = false;
+        if !is_replay
+            && let Some(commits) = &self.commits
+            && let Some(error) = commits.refusal()
         {
             reply.refuse(error, now.instant);
             return None;
         }
-        begin(reply, remembered, now)
+        start(reply, is_replay, now)
     }
 
-    pub(super) fn begin_with_id<T>(
+    pub(super) fn start_request<T>(
         &mut self,
         reply: Reply<T>,
         request_id: Option<&RequestId>,
         now: Now,
-    ) -> Option<Begun<T>> {
-        let remembered = self.is_replay(request_id);
-        self.begin_change(reply, remembered, now)
+    ) -> Option<StartedReply<T>> {
+        let is_replay = self.is_replay(request_id);
+        self.start_change(reply, is_replay, now)
     }
 
-    pub(super) fn begin_frame<'a, T>(
+    pub(super) fn start_frame<'a, T>(
         &mut self,
         reply: Reply<T>,
         operations: impl IntoIterator<Item = &'a Operation>,
-        remembered: bool,
+        is_replay: bool,
         now: Now,
-    ) -> Option<Begun<T>> {
+    ) -> Option<StartedReply<T>> {
         let mut operations = operations.into_iter();
         if operations.all(|operation| matches!(operation, Operation::Read(_))) {
-            return begin(reply, remembered, now);
+            return start(reply, is_replay, now);
         }
-        self.begin_change(reply, remembered, now)
+        self.start_change(reply, is_replay, now)
     }
 
     pub(super) fn is_replay(&self, request_id: Option<&RequestId>) -> bool {
-        request_id.is_some_and(|request_id| self.machine.is_replay(request_id))
+        request_id.is_some_and(|id| self.machine.is_replay(id))
     }
 
     /// Sends an answer once everything is on disk that it may tell of.
-    pub(super) fn send<T, E>(&mut self, begun: Begun<T>, result: Result<T, E>)
+    pub(super) fn send<T, E>(&mut self, started: StartedReply<T>, result: Result<T, E>)
     where
         T: Send + 'static,
         CallError: From<E>,
     {
-        if let Some(kept) = &mut self.kept
+        if let Some(commits) = &mut self.commits
             && !(mutant("refuse-early") && result.is_err())
-            && let Some(seq) = kept.hold(&mut self.machine)
+            && let Some(seq) = commits.seq_to_await(&mut self.machine)
         {
             let revision = self.machine.revision();
             // Another's change is nothing that it could be told by.
-            let own = (revision > self.before).then_some(revision);
-            if self.only_reads
-                && let Some(full) = kept.full()
+            let own = (revision > self.revision_before).then_some(revision);
+            if self.reads_only
+                && let Some(full) = commits.disk_full()
             {
                 // It would wait for what does not come.
-                return begun.send::<CallError>(Err(full));
+                return started.send::<CallError>(Err(full));
             }
-            begun.hold(own);
-            kept.keep(seq, held_answer(begun, result));
+            started.hold(own);
+            commits.hold(seq, held_result(started, result));
         } else {
-            begun.send(result);
+            started.send(result);
         }
     }
 
     /// Sends an answer once the keys of the session that began at `ended` are gone.
-    pub(super) fn send_when_ended<T, E>(
+    pub(super) fn send_when_session_ended<T, E>(
         &mut self,
         ended: Option<Revision>,
-        begun: Begun<T>,
+        started: StartedReply<T>,
         result: Result<T, E>,
     ) where
         T: Send + 'static,
@@ -128,67 +133,68 @@ impl Owner {
     {
         match ended {
             Some(life) if self.machine.is_ending(life) => {
-                if self.kept.is_some() {
-                    begun.hold(Some(self.machine.revision()));
+                if self.commits.is_some() {
+                    started.hold(Some(self.machine.revision()));
                 }
-                self.ending.push((life, held_answer(begun, result)));
+                self.until_session_ended
+                    .push((life, held_result(started, result)));
             }
-            _ => self.send(begun, result),
+            _ => self.send(started, result),
         }
     }
 
     /// Answers those who waited for the last key of a session, if it is gone: with the last slice, or by somebody else.
-    pub(super) fn answer_ended(&mut self) {
-        if self.ending.is_empty() {
+    pub(super) fn answer_ended_sessions(&mut self) {
+        if self.until_session_ended.is_empty() {
             return;
         }
         let machine = &mut self.machine;
         let ended = self
-            .ending
+            .until_session_ended
             .extract_if(.., |(life, _)| !machine.is_ending(*life));
         for (_, answer) in ended.collect::<Vec<_>>() {
-            let held = self.kept.as_mut();
-            match held.and_then(|kept| Some((kept.hold(machine)?, kept))) {
-                Some((seq, kept)) => kept.keep(seq, answer),
+            let held = self.commits.as_mut();
+            match held.and_then(|commits| Some((commits.seq_to_await(machine)?, commits))) {
+                Some((seq, commits)) => commits.hold(seq, answer),
                 None => answer.send(Ok(())),
             }
         }
     }
 }
 
-/// Begins a message. One of which everything is `remembered` is answered again, however late it is.
-fn begin<T>(reply: Reply<T>, remembered: bool, now: Now) -> Option<Begun<T>> {
-    if remembered {
-        reply.begin_late()
+/// Begins a message. One of which everything is `is_replay` is answered again, however late it is.
+fn start<T>(reply: Reply<T>, is_replay: bool, now: Now) -> Option<StartedReply<T>> {
+    if is_replay {
+        reply.start_late()
     } else {
-        reply.begin(now.instant)
+        reply.start(now.instant)
     }
 }
 
 /// An answer for later.
-fn held_answer<T, E>(begun: Begun<T>, result: Result<T, E>) -> Box<dyn Answer>
+fn held_result<T, E>(started: StartedReply<T>, result: Result<T, E>) -> Box<dyn HeldReply>
 where
     T: Send + 'static,
     CallError: From<E>,
 {
-    Box::new(HeldAnswer {
-        begun,
+    Box::new(HeldResult {
+        started,
         result: result.map_err(CallError::from),
     })
 }
 
-struct HeldAnswer<T> {
-    begun: Begun<T>,
+struct HeldResult<T> {
+    started: StartedReply<T>,
     result: Result<T, CallError>,
 }
 
-impl<T: Send> Answer for HeldAnswer<T> {
+impl<T: Send> HeldReply for HeldResult<T> {
     fn is_abandoned(&self) -> bool {
-        self.begun.is_abandoned()
+        self.started.is_abandoned()
     }
 
-    fn send(self: Box<Self>, kept: Result<(), CallError>) {
-        let Self { begun, result } = *self;
-        begun.send::<CallError>(kept.and(result));
+    fn send(self: Box<Self>, committed: Result<(), CallError>) {
+        let Self { started, result } = *self;
+        started.send::<CallError>(committed.and(result));
     }
 }

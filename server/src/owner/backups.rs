@@ -9,7 +9,7 @@ use super::error::CallError;
 
 /// A copy that has begun. Dropping it gives it up.
 #[derive(Debug)]
-pub struct CopyBegun {
+pub struct OpenBackup {
     /// Its name.
     pub id: CopyId,
     /// What it begins with.
@@ -19,7 +19,7 @@ pub struct CopyBegun {
     ended: mpsc::Sender<CopyId>,
 }
 
-impl Drop for CopyBegun {
+impl Drop for OpenBackup {
     fn drop(&mut self) {
         // An error means that the owner is gone, and the copy with it.
         let _ = self.ended.send(self.id);
@@ -28,7 +28,7 @@ impl Drop for CopyBegun {
 
 /// All of them.
 #[derive(Debug)]
-pub(super) struct Copies {
+pub(super) struct OpenBackups {
     open: usize,
     /// Never more than were open.
     ended: mpsc::Receiver<CopyId>,
@@ -36,7 +36,7 @@ pub(super) struct Copies {
     end: mpsc::Sender<CopyId>,
 }
 
-impl Copies {
+impl OpenBackups {
     pub(super) fn new() -> Self {
         #[expect(
             clippy::disallowed_methods,
@@ -54,7 +54,7 @@ impl Copies {
         &mut self,
         machine: &mut StateMachine,
         time: Time,
-    ) -> Result<CopyBegun, CallError> {
+    ) -> Result<OpenBackup, CallError> {
         self.forget_ended(machine);
         if self.open == BACKUPS_MAX {
             return Err(CallError::TooManyOpen {
@@ -64,7 +64,7 @@ impl Copies {
         }
         self.open += 1;
         let (id, head) = machine.begin_copy(COPY_ASIDE_BYTES_MAX);
-        Ok(CopyBegun {
+        Ok(OpenBackup {
             id,
             head,
             time,

@@ -10,37 +10,39 @@ use crate::machine::{
     SessionLife, Transition, TransitionOutcome, Write, WriteOutcome,
 };
 
-use super::backups::CopyBegun;
+use super::backups::OpenBackup;
 use super::clock::Now;
-use super::commit::Settled;
+use super::commit::CommittedEntry;
 use super::error::CallError;
 use super::message::{AllFrame, EachFrame, PageRequest, Usage};
-use super::quota::{Held, Unread};
-use super::reply::{Begun, Reply};
+use super::quota::{ConnectionQuota, QuotaGuard};
+use super::reply::{Reply, StartedReply};
 use super::state::Owner;
-use super::watches::{NewWatch, Next, WatchId, Watching};
+use super::watches::{NewWatch, NextBatch, OpenWatch, WatchId};
 
 impl Owner {
     /// Answers a read: with what is on disk, where what there is now is not.
     pub(super) fn read(&mut self, reply: Reply<ReadOutcome>, read: &Read, now: Now) {
-        let Some(begun) = reply.begin(now.instant) else {
+        let Some(started) = reply.start(now.instant) else {
             return;
         };
-        let Some(kept) = &mut self.kept else {
-            return begun.send(self.machine.read(read));
+        let Some(commits) = &mut self.commits else {
+            return started.send(self.machine.read(read));
         };
-        let answer = match kept.settled(&read.key, &mut self.machine) {
-            (Settled::Before(entry), revision) => self.machine.read_before(read, entry, revision),
-            (Settled::Present, revision) => self
+        let answer = match commits.committed(&read.key, &mut self.machine) {
+            (CommittedEntry::Before(entry), revision) => {
+                self.machine.read_before(read, entry, revision)
+            }
+            (CommittedEntry::Current, revision) => self
                 .machine
                 .read(read)
                 .map(|answer| ReadOutcome { revision, ..answer }),
-            (Settled::Not, _) => {
+            (CommittedEntry::Unknown, _) => {
                 let answer = self.machine.read(read);
-                return self.send::<_, Box<Rejection>>(begun, answer);
+                return self.send::<_, Box<Rejection>>(started, answer);
             }
         };
-        begun.send(answer);
+        started.send(answer);
     }
 
     pub(super) fn write(
@@ -50,8 +52,8 @@ impl Owner {
         request_id: Option<Box<RequestId>>,
         now: Now,
     ) {
-        self.once(reply, request_id.as_deref(), now, |machine, request_id| {
-            machine.write(write, request_id, now.time)
+        self.once(reply, request_id.as_deref(), now, |machine, id| {
+            machine.write(write, id, now.time)
         });
     }
 
@@ -62,8 +64,8 @@ impl Owner {
         request_id: Option<Box<RequestId>>,
         now: Now,
     ) {
-        self.once(reply, request_id.as_deref(), now, |machine, request_id| {
-            machine.add(add, request_id, now.time)
+        self.once(reply, request_id.as_deref(), now, |machine, id| {
+            machine.add(add, id, now.time)
         });
     }
 
@@ -74,8 +76,8 @@ impl Owner {
         request_id: Option<Box<RequestId>>,
         now: Now,
     ) {
-        self.once(reply, request_id.as_deref(), now, |machine, request_id| {
-            machine.transition(transition, request_id, now.time)
+        self.once(reply, request_id.as_deref(), now, |machine, id| {
+            machine.transition(transition, id, now.time)
         });
     }
 
@@ -86,103 +88,103 @@ impl Owner {
         request_id: Option<Box<RequestId>>,
         now: Now,
     ) {
-        self.once(reply, request_id.as_deref(), now, |machine, request_id| {
-            machine.delete(delete, request_id, now.time)
+        self.once(reply, request_id.as_deref(), now, |machine, id| {
+            machine.delete(delete, id, now.time)
         });
     }
 
     /// Answers a list: at once if nothing that it could show is changing.
     pub(super) fn list(&mut self, reply: Reply<ListOutcome>, list: &List, now: Now) {
-        let Some(begun) = reply.begin(now.instant) else {
+        let Some(started) = reply.start(now.instant) else {
             return;
         };
         let answer = self.machine.list(list);
-        let settled = match &mut self.kept {
-            None => return begun.send::<Infallible>(Ok(answer)),
-            Some(kept) => kept.settled_below(&list.prefix, &mut self.machine),
+        let committed = match &mut self.commits {
+            None => return started.send::<Infallible>(Ok(answer)),
+            Some(commits) => commits.committed_below(&list.prefix, &mut self.machine),
         };
-        match settled {
-            (true, revision) => begun.send::<Infallible>(Ok(ListOutcome { revision, ..answer })),
-            (false, _) => self.send::<_, Infallible>(begun, Ok(answer)),
+        match committed {
+            (true, revision) => started.send::<Infallible>(Ok(ListOutcome { revision, ..answer })),
+            (false, _) => self.send::<_, Infallible>(started, Ok(answer)),
         }
     }
 
     pub(super) fn apply_each(
         &mut self,
-        reply: Reply<Vec<(EachOutcome, Held)>>,
+        reply: Reply<Vec<(EachOutcome, QuotaGuard)>>,
         frames: Vec<EachFrame>,
-        unread: &Unread,
+        quota: &ConnectionQuota,
         now: Now,
     ) {
         let machine = &self.machine;
-        let remembered = frames.iter().all(|frame| frame.is_remembered(machine));
+        let is_replay = frames.iter().all(|frame| frame.is_replay(machine));
         let operations = || frames.iter().flat_map(|frame| &frame.operations);
-        let Some(begun) = self.begin_frame(reply, operations(), remembered, now) else {
+        let Some(started) = self.start_frame(reply, operations(), is_replay, now) else {
             return;
         };
-        let forgotten = frames.iter().all(|frame| frame.request_ids.is_empty());
-        let settled = self.settled(operations(), forgotten);
+        let unnamed = frames.iter().all(|frame| frame.request_ids.is_empty());
+        let committed = self.committed(operations(), unnamed);
         let answers = frames.into_iter().map(
             |EachFrame {
                  operations,
                  request_ids,
              }| {
-                let room = unread.room().min(self.answer_bytes_max);
+                let room = quota.free_bytes().min(self.answer_bytes_max);
                 let machine = &mut self.machine;
                 let mut answer = machine.apply_each(operations, &request_ids, room, now.time);
-                if let Some(revision) = settled {
+                if let Some(revision) = committed {
                     answer.set_revision(revision);
                 }
-                let held = unread.clone().hold(answer.answer_bytes);
-                (answer, held)
+                let guard = quota.clone().charge(answer.answer_bytes);
+                (answer, guard)
             },
         );
         let answers = answers.collect();
-        self.send_frame::<_, Infallible>(begun, settled, Ok(answers));
+        self.send_frame::<_, Infallible>(started, committed, Ok(answers));
     }
 
     pub(super) fn apply_all(
         &mut self,
-        reply: Reply<(AllOutcome, Held)>,
+        reply: Reply<(AllOutcome, QuotaGuard)>,
         frame: AllFrame,
-        unread: Unread,
+        quota: ConnectionQuota,
         now: Now,
     ) {
         let AllFrame {
             operations,
             request_id,
         } = frame;
-        let remembered = self.is_replay(request_id.as_deref());
-        let Some(begun) = self.begin_frame(reply, &operations, remembered, now) else {
+        let is_replay = self.is_replay(request_id.as_deref());
+        let Some(started) = self.start_frame(reply, &operations, is_replay, now) else {
             return;
         };
-        let settled = self.settled(&operations, request_id.is_none());
-        let room = unread.room().min(self.answer_bytes_max);
+        let committed = self.committed(&operations, request_id.is_none());
+        let room = quota.free_bytes().min(self.answer_bytes_max);
         let machine = &mut self.machine;
         let answer = machine.apply_all(operations, request_id.as_deref(), room, now.time);
         let answer = answer.map(|mut answer| {
-            if let Some(revision) = settled {
+            if let Some(revision) = committed {
                 answer.set_revision(revision);
             }
-            let held = unread.hold(answer.answer_bytes);
-            (answer, held)
+            let guard = quota.charge(answer.answer_bytes);
+            (answer, guard)
         });
-        self.send_frame::<_, RejectedAt>(begun, settled, answer);
+        self.send_frame::<_, RejectedAt>(started, committed, answer);
     }
 
     /// As of which revision a frame can be answered at once, where it reads only, nothing that is changing, and its answer
-    /// is forgotten: one that is remembered has to be on disk itself.
-    fn settled<'a>(
+    /// is unnamed: one that is remembered has to be on disk itself.
+    fn committed<'a>(
         &mut self,
         operations: impl IntoIterator<Item = &'a Operation>,
-        forgotten: bool,
+        unnamed: bool,
     ) -> Option<Revision> {
-        let kept = self.kept.as_mut().filter(|_| forgotten)?;
-        let mut at = kept.horizon(&self.machine);
+        let commits = self.commits.as_mut().filter(|_| unnamed)?;
+        let mut at = commits.durable_revision(&self.machine);
         for operation in operations {
             match operation {
-                Operation::Read(read) => match kept.settled(&read.key, &mut self.machine) {
-                    (Settled::Present, revision) => at = revision,
+                Operation::Read(read) => match commits.committed(&read.key, &mut self.machine) {
+                    (CommittedEntry::Current, revision) => at = revision,
                     _ => return None,
                 },
                 _ => return None,
@@ -192,14 +194,18 @@ impl Owner {
     }
 
     /// Sends the answer to a frame: at once if all that it shows is on disk.
-    fn send_frame<T, E>(&mut self, begun: Begun<T>, settled: Option<Revision>, result: Result<T, E>)
-    where
+    fn send_frame<T, E>(
+        &mut self,
+        started: StartedReply<T>,
+        committed: Option<Revision>,
+        result: Result<T, E>,
+    ) where
         T: Send + 'static,
         CallError: From<E>,
     {
-        match settled {
-            Some(_) => begun.send(result),
-            None => self.send(begun, result),
+        match committed {
+            Some(_) => started.send(result),
+            None => self.send(started, result),
         }
     }
 
@@ -210,12 +216,12 @@ impl Owner {
         request_id: Option<Box<RequestId>>,
         now: Now,
     ) {
-        if let Some(begun) = self.begin_with_id(reply, request_id.as_deref(), now) {
+        if let Some(started) = self.start_request(reply, request_id.as_deref(), now) {
             let opened = self
                 .machine
                 .open_session(open, request_id.as_deref(), now.time);
             let ended = opened.as_ref().ok().and_then(|opened| opened.taken_over);
-            self.send_when_ended(ended, begun, opened);
+            self.send_when_session_ended(ended, started, opened);
         }
     }
 
@@ -232,12 +238,12 @@ impl Owner {
         request_id: Option<Box<RequestId>>,
         now: Now,
     ) {
-        if let Some(begun) = self.begin_with_id(reply, request_id.as_deref(), now) {
+        if let Some(started) = self.start_request(reply, request_id.as_deref(), now) {
             let closed = self
                 .machine
                 .close_session(life, request_id.as_deref(), now.time);
             let ended = closed.as_ref().ok().map(|closed| closed.create_revision);
-            self.send_when_ended(ended, begun, closed);
+            self.send_when_session_ended(ended, started, closed);
         }
     }
 
@@ -284,35 +290,43 @@ impl Owner {
         self.once(reply, None, now, |machine, _| machine.delete_machine(name));
     }
 
-    pub(super) fn watch(&mut self, reply: Reply<Watching>, watch: NewWatch, now: Now) {
+    pub(super) fn watch(&mut self, reply: Reply<OpenWatch>, watch: NewWatch, now: Now) {
         self.answer(reply, now, |this| this.watches.begin(watch, &this.machine));
     }
 
-    pub(super) fn next(&mut self, reply: Reply<Next>, watch: WatchId, unread: Unread, now: Now) {
-        let Some(begun) = reply.begin(now.instant) else {
+    pub(super) fn next(
+        &mut self,
+        reply: Reply<NextBatch>,
+        watch: WatchId,
+        quota: ConnectionQuota,
+        now: Now,
+    ) {
+        let Some(started) = reply.start(now.instant) else {
             return;
         };
         // What this very batch has changed is no news to those who sleep yet.
         self.wake();
-        let horizon = self.horizon();
-        let next = self.watches.next(watch, unread, &self.machine, horizon);
+        let durable_revision = self.durable_revision();
+        let next = self
+            .watches
+            .next(watch, quota, &self.machine, durable_revision);
         let machine = &mut self.machine;
-        let kept = self.kept.as_mut();
-        if kept.is_some_and(|kept| kept.machine_changes(machine)) {
-            self.send(begun, next);
+        let commits = self.commits.as_mut();
+        if commits.is_some_and(|commits| commits.has_uncommitted_machine(machine)) {
+            self.send(started, next);
         } else {
-            begun.send(next);
+            started.send(next);
         }
     }
 
-    pub(super) fn begin_copy(&mut self, reply: Reply<CopyBegun>, now: Now) {
+    pub(super) fn begin_backup(&mut self, reply: Reply<OpenBackup>, now: Now) {
         self.answer(reply, now, |this| {
-            this.copies.begin(&mut this.machine, now.time)
+            this.backups.begin(&mut this.machine, now.time)
         });
     }
 
     /// Sends at once: it is of what was on disk when it began.
-    pub(super) fn next_slice(&mut self, reply: Reply<CopySlice>, copy: CopyId, now: Now) {
+    pub(super) fn next_backup_slice(&mut self, reply: Reply<CopySlice>, copy: CopyId, now: Now) {
         let machine = &mut self.machine;
         reply.answer(now.instant, || {
             machine.next_copy_slice(copy, COPY_ENTRIES_MAX, COPY_SLICE_BYTES)

@@ -15,70 +15,70 @@ use crate::mutants::mutant;
 
 use super::error::CallError;
 use super::snapshot::Snapshots;
-use super::uncommitted::Unsettled;
+use super::uncommitted::Uncommitted;
 
 /// An answer that is ready.
-pub(crate) trait Answer: Send {
+pub(crate) trait HeldReply: Send {
     /// Whether nobody waits for it any more.
     fn is_abandoned(&self) -> bool;
 
     /// Sends it, or an error in its place.
-    fn send(self: Box<Self>, kept: Result<(), CallError>);
+    fn send(self: Box<Self>, committed: Result<(), CallError>);
 }
 
 /// So many answers may be held before those are looked for that nobody waits for.
 const HELD_MIN: usize = 1_024;
 
 /// The journal's side of the owner.
-pub(crate) struct Kept {
+pub(crate) struct CommitQueue {
     journal: Journal,
     /// What was done since the last segment was sent.
-    pending: Vec<Effect>,
-    pending_bytes: usize,
+    unsent: Vec<Effect>,
+    unsent_bytes: usize,
     /// The last segment that was sent.
-    seq: u64,
+    sent_seq: u64,
     /// The segment that is being committed.
-    flight: Option<Flight>,
+    in_flight: Option<InFlight>,
     /// Answers that wait for a segment, in the order of the segments.
-    held: VecDeque<(u64, Box<dyn Answer>)>,
+    held: VecDeque<(u64, Box<dyn HeldReply>)>,
     /// How many of them may be held before the abandoned are let go of.
     held_max: usize,
-    unsettled: Unsettled,
+    uncommitted: Uncommitted,
     space: Space,
     snapshots: Snapshots,
 }
 
 #[derive(Debug)]
-struct Flight {
+struct InFlight {
     revision: Revision,
     count: usize,
     bytes: usize,
 }
 
 /// What may be shown of a key at once.
-pub(crate) enum Settled<'a> {
+pub(crate) enum CommittedEntry<'a> {
     /// What there is.
-    Present,
+    Current,
     /// This: what there is now is not on disk yet.
     Before(Option<&'a Entry>),
     /// Nothing.
-    Not,
+    Unknown,
 }
 
-impl Kept {
+impl CommitQueue {
     pub(crate) fn new(journal: Journal, machine: &mut StateMachine) -> Self {
         machine.keep_effects();
         if journal.answers == Answers::Committed {
             machine.keep_history_after(machine.revision());
         }
         Self {
-            pending: Vec::new(),
-            pending_bytes: 0,
-            seq: journal.seq,
-            flight: None,
+            unsent: Vec::new(),
+            unsent_bytes: 0,
+            sent_seq: journal.seq,
+            in_flight: None,
             held: VecDeque::new(),
             held_max: HELD_MIN,
-            unsettled: Unsettled::at(machine.revision()),
+            uncommitted: Uncommitted::at(machine.revision()),
             space: Space::Enough,
             snapshots: Snapshots::new(journal.snapshot_bytes),
             journal,
@@ -86,40 +86,40 @@ impl Kept {
     }
 
     /// What the journal tells next. None: it is gone.
-    pub(crate) async fn event(&mut self) -> Option<Event> {
+    pub(crate) async fn next_event(&mut self) -> Option<Event> {
         self.journal.events.recv().await
     }
 
     /// Whether answers wait for the disk.
-    fn holds(&self) -> bool {
+    fn replies_wait(&self) -> bool {
         self.journal.answers == Answers::Committed
     }
 
     /// The revision up to which everything may be shown.
-    pub(crate) fn horizon(&self, machine: &StateMachine) -> Revision {
-        match self.holds() && !mutant("watch-what-is-pending") {
-            true => self.unsettled.revision,
+    pub(crate) fn durable_revision(&self, machine: &StateMachine) -> Revision {
+        match self.replies_wait() && !mutant("watch-what-is-pending") {
+            true => self.uncommitted.durable_revision,
             false => machine.revision(),
         }
     }
 
     /// Takes over what was done.
-    pub(crate) fn absorb(&mut self, machine: &mut StateMachine) {
-        let from = self.pending.len();
-        machine.take_effects(&mut self.pending);
-        for effect in &self.pending[from..] {
-            self.pending_bytes += effect.byte_len();
+    pub(crate) fn collect_effects(&mut self, machine: &mut StateMachine) {
+        let from = self.unsent.len();
+        machine.take_effects(&mut self.unsent);
+        for effect in &self.unsent[from..] {
+            self.unsent_bytes += effect.byte_len();
             if self.journal.answers == Answers::AtOnce {
                 continue;
             }
             match effect {
-                Effect::Changed(change) => self.unsettled.add(change),
+                Effect::Changed(change) => self.uncommitted.add(change),
                 Effect::MachineDefined(_) => {
-                    self.unsettled.machine_changed = machine.revision();
+                    self.uncommitted.machine_changed = machine.revision();
                 }
                 Effect::MachineDeleted { name, .. } => {
-                    self.unsettled.machine_changed = machine.revision();
-                    self.unsettled.take_out_of(name);
+                    self.uncommitted.machine_changed = machine.revision();
+                    self.uncommitted.forget_machine(name);
                 }
                 _ => {}
             }
@@ -127,38 +127,38 @@ impl Kept {
     }
 
     /// Sends off what was done, if nothing is under way.
-    pub(crate) fn send(&mut self, machine: &mut StateMachine, now: Time) {
-        self.absorb(machine);
-        if self.flight.is_none() && !self.pending.is_empty() {
-            let mut effects = std::mem::take(&mut self.pending);
+    pub(crate) fn send_batch(&mut self, machine: &mut StateMachine, now: Time) {
+        self.collect_effects(machine);
+        if self.in_flight.is_none() && !self.unsent.is_empty() {
+            let mut effects = std::mem::take(&mut self.unsent);
             if mutant("requests-not-kept") {
                 effects.retain(|effect| !matches!(effect, Effect::RequestApplied(_)));
             }
             if mutant("requests-kept-later")
                 && let Some(Effect::RequestApplied(_)) = effects.last()
             {
-                self.pending.extend(effects.pop());
+                self.unsent.extend(effects.pop());
             }
-            self.seq += 1;
+            self.sent_seq += 1;
             let revision = machine.revision();
-            self.flight = Some(Flight {
+            self.in_flight = Some(InFlight {
                 revision,
                 count: effects.len(),
-                bytes: std::mem::take(&mut self.pending_bytes),
+                bytes: std::mem::take(&mut self.unsent_bytes),
             });
             self.command(Command::Commit(Segment {
-                seq: self.seq,
+                seq: self.sent_seq,
                 revision,
                 time: now,
                 effects,
             }));
         }
-        if self.pending.is_empty()
+        if self.unsent.is_empty()
             && let Some((head, slices)) = self.snapshots.begin_if_due(machine)
         {
             self.command(Command::Snapshot {
                 head,
-                seq: self.seq,
+                seq: self.sent_seq,
                 time: now,
                 slices,
                 done: self.journal.commands.clone(),
@@ -174,20 +174,20 @@ impl Kept {
     }
 
     /// Holds an answer back until everything is on disk that was done before. Gives it back if it is already.
-    pub(crate) fn hold(&mut self, machine: &mut StateMachine) -> Option<u64> {
-        if !self.holds() {
+    pub(crate) fn seq_to_await(&mut self, machine: &mut StateMachine) -> Option<u64> {
+        if !self.replies_wait() {
             return None;
         }
-        self.absorb(machine);
-        if !self.pending.is_empty() {
-            Some(self.seq + 1)
+        self.collect_effects(machine);
+        if !self.unsent.is_empty() {
+            Some(self.sent_seq + 1)
         } else {
-            self.flight.as_ref().map(|_| self.seq)
+            self.in_flight.as_ref().map(|_| self.sent_seq)
         }
     }
 
     /// Keeps an answer for when the segment is committed.
-    pub(crate) fn keep(&mut self, seq: u64, answer: Box<dyn Answer>) {
+    pub(crate) fn hold(&mut self, seq: u64, answer: Box<dyn HeldReply>) {
         if self.held.len() >= self.held_max {
             // While the disk takes nothing, callers come and go.
             self.held.retain(|(_, answer)| !answer.is_abandoned());
@@ -197,7 +197,7 @@ impl Kept {
     }
 
     /// What to answer while the disk is full, and nothing gets there.
-    pub(crate) fn full(&self) -> Option<CallError> {
+    pub(crate) fn disk_full(&self) -> Option<CallError> {
         match self.space {
             Space::Full { free, least } => Some(CallError::DiskFull(DiskLow { free, least })),
             Space::Enough | Space::Low { .. } => None,
@@ -205,71 +205,74 @@ impl Kept {
     }
 
     /// Whether a machine has changed, and that is not on disk: any entry may show it.
-    pub(crate) fn machine_changes(&mut self, machine: &mut StateMachine) -> bool {
-        self.absorb(machine);
-        self.holds() && self.unsettled.machine_changed > self.unsettled.revision
+    pub(crate) fn has_uncommitted_machine(&mut self, machine: &mut StateMachine) -> bool {
+        self.collect_effects(machine);
+        self.replies_wait() && self.uncommitted.machine_changed > self.uncommitted.durable_revision
     }
 
     /// What may be shown of a key at once, and as of which revision.
-    pub(crate) fn settled(
+    pub(crate) fn committed(
         &mut self,
         key: &Key,
         machine: &mut StateMachine,
-    ) -> (Settled<'_>, Revision) {
-        if !self.holds() {
-            return (Settled::Present, machine.revision());
+    ) -> (CommittedEntry<'_>, Revision) {
+        if !self.replies_wait() {
+            return (CommittedEntry::Current, machine.revision());
         }
-        self.absorb(machine);
-        let revision = self.unsettled.revision;
-        if self.unsettled.machine_changed > revision {
-            return (Settled::Not, revision);
+        self.collect_effects(machine);
+        let revision = self.uncommitted.durable_revision;
+        if self.uncommitted.machine_changed > revision {
+            return (CommittedEntry::Unknown, revision);
         }
         if mutant("read-what-is-pending") {
-            return (Settled::Present, revision);
+            return (CommittedEntry::Current, revision);
         }
-        match self.unsettled.versions.get(key) {
-            None => (Settled::Present, revision),
-            Some(versions) => (Settled::Before(versions.settled.as_ref()), revision),
+        match self.uncommitted.versions.get(key) {
+            None => (CommittedEntry::Current, revision),
+            Some(versions) => (
+                CommittedEntry::Before(versions.committed.as_ref()),
+                revision,
+            ),
         }
     }
 
     /// Whether what there is under a prefix may be shown at once, and as of which revision.
-    pub(crate) fn settled_below(
+    pub(crate) fn committed_below(
         &mut self,
         prefix: &str,
         machine: &mut StateMachine,
     ) -> (bool, Revision) {
-        if !self.holds() {
+        if !self.replies_wait() {
             return (true, machine.revision());
         }
-        self.absorb(machine);
-        let revision = self.unsettled.revision;
+        self.collect_effects(machine);
+        let revision = self.uncommitted.durable_revision;
         let from = (Bound::Included(prefix), Bound::Unbounded);
-        let mut from = self.unsettled.versions.range::<str, _>(from);
+        let mut from = self.uncommitted.versions.range::<str, _>(from);
         let changing = from
             .next()
             .is_some_and(|(key, _)| key.as_str().starts_with(prefix));
         (
-            !changing && self.unsettled.machine_changed <= revision,
+            !changing && self.uncommitted.machine_changed <= revision,
             revision,
         )
     }
 
     /// Why nothing can be changed now, if so.
     pub(crate) fn refusal(&self) -> Option<CallError> {
-        if let Some(full) = self.full() {
+        if let Some(full) = self.disk_full() {
             return Some(full);
         }
         let (count, bytes) = self
-            .flight
+            .in_flight
             .as_ref()
-            .map_or((0, 0), |flight| (flight.count, flight.bytes));
-        if count + self.pending.len() >= UNSYNCED_OPERATIONS_MAX {
+            .map_or((0, 0), |in_flight| (in_flight.count, in_flight.bytes));
+        if count + self.unsent.len() >= UNSYNCED_OPERATIONS_MAX {
             Some(CallError::Overloaded {
                 limit: UNSYNCED_OPERATIONS_MAX,
                 unit: "changes that wait for the disk",
             })
-        } else if bytes + self.pending_bytes >= UNSYNCED_BYTES_MAX {
+        } else if bytes + self.unsent_bytes >= UNSYNCED_BYTES_MAX {
             Some(CallError::Overloaded {
                 limit: UNSYNCED_BYTES_MAX,
                 unit: "bytes of changes that wait for the disk",
@@ -283,23 +286,23 @@ impl Kept {
     ///
     /// # Errors
     /// Why the journal has ended.
-    pub(crate) fn handle(
+    pub(crate) fn handle_event(
         &mut self,
         event: Event,
         machine: &mut StateMachine,
     ) -> Result<(), String> {
         match event {
             Event::Committed { seq, log_bytes } => {
-                let flight = self.flight.take();
-                debug_assert_eq!(seq, self.seq, "one after the other");
-                let flight = flight.expect("what is committed was under way");
-                self.unsettled.settle(flight.revision);
+                let in_flight = self.in_flight.take();
+                debug_assert_eq!(seq, self.sent_seq, "one after the other");
+                let in_flight = in_flight.expect("what is committed was under way");
+                self.uncommitted.commit(in_flight.revision);
                 while self.held.front().is_some_and(|(at, _)| *at <= seq) {
                     let (_, answer) = self.held.pop_front().expect("it was just there");
                     answer.send(Ok(()));
                 }
-                if self.holds() {
-                    machine.keep_history_after(self.unsettled.revision);
+                if self.replies_wait() {
+                    machine.keep_history_after(self.uncommitted.durable_revision);
                 }
                 self.snapshots.log_has(log_bytes, machine);
             }
@@ -323,7 +326,7 @@ impl Kept {
     }
 
     /// Answers everybody who waits: what they asked for may be kept or not.
-    pub(crate) fn fail(&mut self, error: &CallError) {
+    pub(crate) fn fail_held(&mut self, error: &CallError) {
         for (_, answer) in self.held.drain(..) {
             answer.send(Err(error.clone()));
         }
@@ -331,14 +334,14 @@ impl Kept {
 
     /// Whether the journal has something to say soon.
     #[cfg(test)]
-    pub(crate) fn waits(&self) -> bool {
-        self.flight.is_some() || self.snapshots.is_under_way()
+    pub(crate) fn is_busy(&self) -> bool {
+        self.in_flight.is_some() || self.snapshots.is_under_way()
     }
 
     /// The last segment that was sent.
     #[cfg(test)]
-    pub(crate) fn sent(&self) -> u64 {
-        self.seq
+    pub(crate) fn sent_seq(&self) -> u64 {
+        self.sent_seq
     }
 
     /// Sends what is left, and waits until all of it is on disk and noted.
@@ -352,11 +355,11 @@ impl Kept {
     ) -> Result<(), String> {
         loop {
             self.snapshots.stop();
-            self.send(machine, now);
-            if self.flight.is_none() {
+            self.send_batch(machine, now);
+            if self.in_flight.is_none() {
                 break;
             }
-            self.next_event(machine).await?;
+            self.handle_next_event(machine).await?;
         }
         let revision = machine.revision();
         self.command(Command::Close {
@@ -364,17 +367,17 @@ impl Kept {
             time: now,
         });
         loop {
-            if let Event::Closed = self.next_event(machine).await? {
+            if let Event::Closed = self.handle_next_event(machine).await? {
                 return Ok(());
             }
         }
     }
 
-    async fn next_event(&mut self, machine: &mut StateMachine) -> Result<Event, String> {
-        let event = self.event().await;
+    async fn handle_next_event(&mut self, machine: &mut StateMachine) -> Result<Event, String> {
+        let event = self.next_event().await;
         let event = event.ok_or_else(|| "the journal's thread has ended".to_owned())?;
         let closed = matches!(event, Event::Closed);
-        self.handle(event, machine)?;
+        self.handle_event(event, machine)?;
         Ok(match closed {
             true => Event::Closed,
             false => Event::NextSlice,

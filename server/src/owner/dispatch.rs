@@ -6,7 +6,7 @@ use super::state::Owner;
 
 impl Owner {
     pub(super) fn dispatch(&mut self, message: Message, now: Now) {
-        self.begin_message();
+        self.reset_for_message();
         match message {
             Message::Read(read, reply) => self.read(reply, &read, now),
             Message::Write(write, request_id, reply) => self.write(reply, write, request_id, now),
@@ -18,8 +18,8 @@ impl Owner {
                 self.delete(reply, delete, request_id, now)
             }
             Message::List(list, reply) => self.list(reply, &list, now),
-            Message::Each(frames, unread, reply) => self.apply_each(reply, frames, &unread, now),
-            Message::All(frame, unread, reply) => self.apply_all(reply, frame, unread, now),
+            Message::Each(frames, quota, reply) => self.apply_each(reply, frames, &quota, now),
+            Message::All(frame, quota, reply) => self.apply_all(reply, frame, quota, now),
             Message::OpenSession(open, request_id, reply) => {
                 self.open_session(reply, open, request_id, now)
             }
@@ -33,9 +33,9 @@ impl Owner {
             Message::ListMachines(page, reply) => self.list_machines(reply, &page, now),
             Message::DeleteMachine(name, reply) => self.delete_machine(reply, &name, now),
             Message::Watch(watch, reply) => self.watch(reply, watch, now),
-            Message::Next(watch, unread, reply) => self.next(reply, watch, unread, now),
-            Message::BeginCopy(reply) => self.begin_copy(reply, now),
-            Message::NextSlice(copy, reply) => self.next_slice(reply, copy, now),
+            Message::Next(watch, quota, reply) => self.next(reply, watch, quota, now),
+            Message::BeginBackup(reply) => self.begin_backup(reply, now),
+            Message::NextBackupSlice(copy, reply) => self.next_backup_slice(reply, copy, now),
             Message::Usage(reply) => self.usage(reply, now),
         }
     }

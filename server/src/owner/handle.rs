@@ -12,13 +12,13 @@ use crate::machine::{
     WriteOutcome,
 };
 
-use super::backups::CopyBegun;
+use super::backups::OpenBackup;
 use super::error::CallError;
-use super::mailbox::Sender;
+use super::mailbox::MailboxSender;
 use super::message::{AllFrame, EachFrame, Message, PageRequest, Usage};
-use super::quota::{Held, Unread};
+use super::quota::{ConnectionQuota, QuotaGuard};
 use super::reply::Pending;
-use super::watches::{NewWatch, Next, Watching};
+use super::watches::{NewWatch, NextBatch, OpenWatch};
 
 /// Sends messages to the owner. Cheap to clone; when the last one is gone, the owner ends.
 ///
@@ -32,17 +32,17 @@ use super::watches::{NewWatch, Next, Watching};
 /// with a rejection by the state. In every case nothing was applied.
 #[derive(Clone, Debug)]
 pub struct OwnerHandle {
-    mailbox: Sender,
+    mailbox: MailboxSender,
     /// Places in the mailbox for watches.
-    watch_places: Arc<Semaphore>,
+    watch_permits: Arc<Semaphore>,
 }
 
 impl OwnerHandle {
-    pub(super) fn new(mailbox: Sender) -> Self {
-        let watch_places = Arc::new(Semaphore::new(mailbox.quarter()));
+    pub(super) fn new(mailbox: MailboxSender) -> Self {
+        let watch_permits = Arc::new(Semaphore::new(mailbox.quarter()));
         Self {
             mailbox,
-            watch_places,
+            watch_permits,
         }
     }
 
@@ -53,7 +53,7 @@ impl OwnerHandle {
             .await
     }
 
-    /// Writes one key. A write whose `request_id` came before is answered as it was then.
+    /// Writes one key. What is `named` is answered again when it comes again.
     pub async fn write(
         &self,
         write: Write,
@@ -65,7 +65,7 @@ impl OwnerHandle {
             .await
     }
 
-    /// Adds to one int. As to `request_id`, see [`write`](Self::write).
+    /// Adds to one int. As to `named`, see [`write`](Self::write).
     pub async fn add(
         &self,
         add: Add,
@@ -77,7 +77,7 @@ impl OwnerHandle {
             .await
     }
 
-    /// Moves one key to another state. As to `request_id`, see [`write`](Self::write).
+    /// Moves one key to another state. As to `named`, see [`write`](Self::write).
     pub async fn transition(
         &self,
         transition: Transition,
@@ -91,7 +91,7 @@ impl OwnerHandle {
             .await
     }
 
-    /// Deletes one key. As to `request_id`, see [`write`](Self::write).
+    /// Deletes one key. As to `named`, see [`write`](Self::write).
     pub async fn delete(
         &self,
         delete: Delete,
@@ -115,32 +115,32 @@ impl OwnerHandle {
     pub fn apply_each(
         &self,
         frames: Vec<EachFrame>,
-        unread: Unread,
+        quota: ConnectionQuota,
         deadline: Instant,
-    ) -> Result<Pending<Vec<(EachOutcome, Held)>>, CallError> {
+    ) -> Result<Pending<Vec<(EachOutcome, QuotaGuard)>>, CallError> {
         self.mailbox
-            .send(deadline, |reply| Message::Each(frames, unread, reply))
+            .send(deadline, |reply| Message::Each(frames, quota, reply))
     }
 
-    /// Does all operations, in order and at one revision, or none. As to `request_id`, see [`write`](Self::write); as to
+    /// Does all operations, in order and at one revision, or none. As to `named`, see [`write`](Self::write); as to
     /// `unread`, see [`apply_each`](Self::apply_each).
     pub fn apply_all(
         &self,
         operations: Vec<Operation>,
         request_id: Option<Box<RequestId>>,
-        unread: Unread,
+        quota: ConnectionQuota,
         deadline: Instant,
-    ) -> Result<Pending<(AllOutcome, Held)>, CallError> {
+    ) -> Result<Pending<(AllOutcome, QuotaGuard)>, CallError> {
         let frame = AllFrame {
             operations,
             request_id,
         };
         self.mailbox
-            .send(deadline, |reply| Message::All(frame, unread, reply))
+            .send(deadline, |reply| Message::All(frame, quota, reply))
     }
 
     /// Begins a session. If it takes over from one with many keys, that one's last key is gone when this is answered. As to
-    /// `request_id`, see [`write`](Self::write).
+    /// `named`, see [`write`](Self::write).
     pub async fn open_session(
         &self,
         open: OpenSession,
@@ -165,7 +165,7 @@ impl OwnerHandle {
             .await
     }
 
-    /// Ends a session; its last key is gone when this is answered. As to `request_id`, see [`write`](Self::write).
+    /// Ends a session; its last key is gone when this is answered. As to `named`, see [`write`](Self::write).
     pub async fn close_session(
         &self,
         life: SessionLife,
@@ -236,7 +236,7 @@ impl OwnerHandle {
     }
 
     /// Begins a watch, which stays open until what this returns is dropped.
-    pub async fn watch(&self, watch: NewWatch, deadline: Instant) -> Result<Watching, CallError> {
+    pub async fn watch(&self, watch: NewWatch, deadline: Instant) -> Result<OpenWatch, CallError> {
         self.mailbox
             .ask(deadline, |reply| Message::Watch(watch, reply))
             .await
@@ -246,32 +246,32 @@ impl OwnerHandle {
     /// change wakes, they take no more than a quarter of the mailbox, and leave the rest to calls.
     pub async fn next(
         &self,
-        watch: &Watching,
-        unread: Unread,
+        watch: &OpenWatch,
+        quota: ConnectionQuota,
         deadline: Instant,
-    ) -> Result<Next, CallError> {
-        let place = self.watch_places.acquire().await;
-        let _place = place.expect("it is never closed");
+    ) -> Result<NextBatch, CallError> {
+        let permit = self.watch_permits.acquire().await;
+        let _permit = permit.expect("it is never closed");
         let watch = watch.id;
         self.mailbox
-            .ask_in_turn(deadline, |reply| Message::Next(watch, unread, reply))
+            .ask_in_turn(deadline, |reply| Message::Next(watch, quota, reply))
             .await
     }
 
     /// Begins a copy of everything, which goes on until what this returns is dropped.
-    pub async fn begin_copy(&self, deadline: Instant) -> Result<CopyBegun, CallError> {
-        self.mailbox.ask(deadline, Message::BeginCopy).await
+    pub async fn begin_backup(&self, deadline: Instant) -> Result<OpenBackup, CallError> {
+        self.mailbox.ask(deadline, Message::BeginBackup).await
     }
 
     /// What comes next in a copy. Waits for room in the mailbox, where other calls are refused.
-    pub async fn next_slice(
+    pub async fn next_backup_slice(
         &self,
-        copy: &CopyBegun,
+        copy: &OpenBackup,
         deadline: Instant,
     ) -> Result<CopySlice, CallError> {
         let copy = copy.id;
         self.mailbox
-            .ask_in_turn(deadline, |reply| Message::NextSlice(copy, reply))
+            .ask_in_turn(deadline, |reply| Message::NextBackupSlice(copy, reply))
             .await
     }
 

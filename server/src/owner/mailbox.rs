@@ -11,20 +11,20 @@ use crate::config::{MailboxLimits, OWNER_BATCH_MAX};
 
 use super::error::CallError;
 use super::message::{Envelope, Message};
-use super::quota::{Unread, Waiting};
+use super::quota::{ConnectionQuota, Queued};
 use super::reply::{Pending, Reply, reply};
 
 /// Makes a mailbox: the end that sends, and the owner's.
-pub(super) fn mailbox(limits: MailboxLimits) -> (Sender, Mailbox) {
+pub(super) fn mailbox(limits: MailboxLimits) -> (MailboxSender, Mailbox) {
     let (sender, receiver) = mpsc::channel(limits.messages);
-    let waiting_bytes = WaitingBytes::default();
+    let queued_bytes = QueuedBytes::default();
     let mailbox = Mailbox {
         receiver,
-        waiting_bytes: waiting_bytes.clone(),
+        queued_bytes: queued_bytes.clone(),
     };
-    let sender = Sender {
+    let sender = MailboxSender {
         sender,
-        waiting_bytes,
+        queued_bytes,
         limits,
     };
     (sender, mailbox)
@@ -33,7 +33,7 @@ pub(super) fn mailbox(limits: MailboxLimits) -> (Sender, Mailbox) {
 /// The owner's end.
 pub(super) struct Mailbox {
     receiver: mpsc::Receiver<Envelope>,
-    waiting_bytes: WaitingBytes,
+    queued_bytes: QueuedBytes,
 }
 
 impl Mailbox {
@@ -45,19 +45,19 @@ impl Mailbox {
 
     /// A message does not wait any more.
     pub(super) fn release(&self, envelope: &Envelope) {
-        self.waiting_bytes.release(envelope);
+        self.queued_bytes.release(envelope);
     }
 }
 
 /// The end that sends.
 #[derive(Clone, Debug)]
-pub(super) struct Sender {
+pub(super) struct MailboxSender {
     sender: mpsc::Sender<Envelope>,
-    waiting_bytes: WaitingBytes,
+    queued_bytes: QueuedBytes,
     limits: MailboxLimits,
 }
 
-impl Sender {
+impl MailboxSender {
     /// Sends a message, and waits for its answer.
     pub(super) async fn ask<T>(
         &self,
@@ -93,22 +93,22 @@ impl Sender {
         let (reply, pending) = reply(deadline);
         let message = message(reply);
         let byte_len = message.byte_len();
-        if let Some(unread) = message.unread() {
-            self.check_share(unread, byte_len)?;
+        if let Some(quota) = message.quota() {
+            self.check_share(quota, byte_len)?;
         }
-        if !self.waiting_bytes.add(byte_len, self.limits.bytes) {
+        if !self.queued_bytes.add(byte_len, self.limits.bytes) {
             return Err(CallError::Overloaded {
                 limit: self.limits.bytes,
                 unit: "bytes",
             });
         }
-        if let Some(unread) = message.unread() {
-            unread.wait(byte_len);
+        if let Some(quota) = message.quota() {
+            quota.enqueue(byte_len);
         }
         let envelope = Envelope { message, byte_len };
         self.sender.try_send(envelope).map_err(|error| {
             let (TrySendError::Full(envelope) | TrySendError::Closed(envelope)) = &error;
-            self.waiting_bytes.release(envelope);
+            self.queued_bytes.release(envelope);
             match error {
                 TrySendError::Full(_) => CallError::Overloaded {
                     limit: self.limits.messages,
@@ -122,20 +122,20 @@ impl Sender {
 
     /// Whether one more frame of this connection may wait: no more than there are places left, see `quota.rs`. Its first
     /// may take the last place.
-    fn check_share(&self, unread: &Unread, byte_len: usize) -> Result<(), CallError> {
-        let Waiting { messages, bytes } = unread.waiting();
-        if messages == 0 {
+    fn check_share(&self, quota: &ConnectionQuota, byte_len: usize) -> Result<(), CallError> {
+        let Queued { frames, bytes } = quota.queued();
+        if frames == 0 {
             return Ok(());
         }
         let free = self.sender.capacity();
         // If nothing is free it is not for this connection's sake that it is refused.
-        if messages >= free && free > 0 {
+        if frames >= free && free > 0 {
             return Err(CallError::Overloaded {
                 limit: free,
                 unit: "messages of one connection",
             });
         }
-        let free = self.limits.bytes.saturating_sub(self.waiting_bytes.total());
+        let free = self.limits.bytes.saturating_sub(self.queued_bytes.total());
         if bytes + byte_len > free && free > 0 {
             return Err(CallError::Overloaded {
                 limit: free,
@@ -158,9 +158,9 @@ impl Sender {
 
 /// Bytes of all messages in the mailbox.
 #[derive(Clone, Debug, Default)]
-struct WaitingBytes(Arc<AtomicUsize>);
+struct QueuedBytes(Arc<AtomicUsize>);
 
-impl WaitingBytes {
+impl QueuedBytes {
     /// Adds `bytes` unless the sum would pass `limit`.
     fn add(&self, bytes: usize, limit: usize) -> bool {
         // Relaxed: the number guards no other memory.
@@ -182,8 +182,8 @@ impl WaitingBytes {
     /// A message does not wait any more, or found no place.
     fn release(&self, envelope: &Envelope) {
         self.remove(envelope.byte_len);
-        if let Some(unread) = envelope.message.unread() {
-            unread.take(envelope.byte_len);
+        if let Some(quota) = envelope.message.quota() {
+            quota.dequeue(envelope.byte_len);
         }
     }
 }

@@ -7,10 +7,10 @@ use crate::machine::{
     Transition, TransitionOutcome, Write, WriteOutcome,
 };
 
-use super::backups::CopyBegun;
-use super::quota::{Held, Unread};
+use super::backups::OpenBackup;
+use super::quota::{ConnectionQuota, QuotaGuard};
 use super::reply::Reply;
-use super::watches::{NewWatch, Next, WatchId, Watching};
+use super::watches::{NewWatch, NextBatch, OpenWatch, WatchId};
 
 /// A message in the mailbox, with what it counts towards the mailbox's limit.
 #[derive(Debug)]
@@ -35,9 +35,13 @@ pub(super) enum Message {
     /// A page of keys.
     List(List, Reply<ListOutcome>),
     /// Frames of operations that stand alone, of one stream, in their order.
-    Each(Vec<EachFrame>, Unread, Reply<Vec<(EachOutcome, Held)>>),
+    Each(
+        Vec<EachFrame>,
+        ConnectionQuota,
+        Reply<Vec<(EachOutcome, QuotaGuard)>>,
+    ),
     /// A frame that is done as a whole or not at all.
-    All(AllFrame, Unread, Reply<(AllOutcome, Held)>),
+    All(AllFrame, ConnectionQuota, Reply<(AllOutcome, QuotaGuard)>),
     /// A session to begin.
     OpenSession(OpenSession, Option<Box<RequestId>>, Reply<OpenOutcome>),
     /// A session to go on.
@@ -55,30 +59,29 @@ pub(super) enum Message {
     /// A machine to delete.
     DeleteMachine(Name, Reply<Revision>),
     /// A watch to begin.
-    Watch(NewWatch, Reply<Watching>),
+    Watch(NewWatch, Reply<OpenWatch>),
     /// What a watch is sent next.
-    Next(WatchId, Unread, Reply<Next>),
+    Next(WatchId, ConnectionQuota, Reply<NextBatch>),
     /// A copy of everything to begin.
-    BeginCopy(Reply<CopyBegun>),
+    BeginBackup(Reply<OpenBackup>),
     /// What comes next in a copy.
-    NextSlice(CopyId, Reply<CopySlice>),
+    NextBackupSlice(CopyId, Reply<CopySlice>),
     /// How full the state is.
     Usage(Reply<Usage>),
 }
 
 impl Message {
     /// Of a frame: the account of its connection.
-    pub(super) fn unread(&self) -> Option<&Unread> {
+    pub(super) fn quota(&self) -> Option<&ConnectionQuota> {
         match self {
-            Self::Each(_, unread, _) | Self::All(_, unread, _) => Some(unread),
+            Self::Each(_, quota, _) | Self::All(_, quota, _) => Some(quota),
             _ => None,
         }
     }
 
     /// Bytes that the message holds while it waits, beyond its own fixed size.
     pub(super) fn byte_len(&self) -> usize {
-        let request_ids = |count: usize| count * size_of::<RequestId>();
-        let (bytes, request_id_count) = match self {
+        let (bytes, request_ids) = match self {
             Self::Read(read, _) => (read.byte_len(), 0),
             Self::Write(write, request_id, _) => (write.byte_len(), request_id.iter().len()),
             Self::Add(add, request_id, _) => (add.byte_len(), request_id.iter().len()),
@@ -106,11 +109,11 @@ impl Message {
             | Self::GetMachine(..)
             | Self::DeleteMachine(..)
             | Self::Next(..)
-            | Self::BeginCopy(_)
-            | Self::NextSlice(..)
+            | Self::BeginBackup(_)
+            | Self::NextBackupSlice(..)
             | Self::Usage(_) => (0, 0),
         };
-        bytes + request_ids(request_id_count)
+        bytes + request_ids * size_of::<RequestId>()
     }
 }
 
@@ -129,10 +132,10 @@ impl EachFrame {
     }
 
     /// Whether all of it has been answered before.
-    pub(super) fn is_remembered(&self, machine: &StateMachine) -> bool {
+    pub(super) fn is_replay(&self, machine: &StateMachine) -> bool {
         !self.request_ids.is_empty()
             && self.request_ids.len() == self.operations.len()
-            && (self.request_ids.iter()).all(|(_, request_id)| machine.is_replay(request_id))
+            && (self.request_ids.iter()).all(|(_, request)| machine.is_replay(request))
     }
 }
 

@@ -20,16 +20,16 @@ mod tests;
 mod uncommitted;
 mod watches;
 
-pub use backups::CopyBegun;
+pub use backups::OpenBackup;
 pub use clock::Clock;
 #[cfg(test)]
-pub(crate) use commit::{Answer, Kept};
+pub(crate) use commit::{CommitQueue, HeldReply};
 pub use error::{CallError, JournalLost, Unknown};
 pub use handle::OwnerHandle;
 pub use message::{EachFrame, Usage};
-pub use quota::{Held, Unread};
+pub use quota::{ConnectionQuota, QuotaGuard};
 pub use reply::{Pending, Timer};
 pub use run::spawn;
 pub(crate) use run::spawn_with;
 pub use state::OwnerLimits;
-pub use watches::{NewWatch, Next, WatchId, Watching};
+pub use watches::{NewWatch, NextBatch, OpenWatch, WatchId};

@@ -15,91 +15,90 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The account of one connection. Clones share it. Only the owner adds to what is unread, so what it finds free stays free.
 #[derive(Clone, Debug)]
-pub struct Unread {
-    account: Arc<Account>,
+pub struct ConnectionQuota {
+    counters: Arc<Counters>,
     limit: usize,
 }
 
 #[derive(Debug, Default)]
-struct Account {
+struct Counters {
     /// Bytes of answers.
-    unread: AtomicUsize,
+    unread_bytes: AtomicUsize,
     /// Frames in the mailbox.
-    waiting: AtomicUsize,
+    queued_frames: AtomicUsize,
     /// Bytes of them.
-    waiting_bytes: AtomicUsize,
+    queued_bytes: AtomicUsize,
 }
 
 /// What the frames of one connection take in the mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Waiting {
-    pub(super) messages: usize,
+pub(super) struct Queued {
+    pub(super) frames: usize,
     pub(super) bytes: usize,
 }
 
-impl Unread {
+impl ConnectionQuota {
     /// An account of at most `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
-            account: Arc::default(),
+            counters: Arc::default(),
             limit,
         }
     }
 
     /// Bytes that may still be added.
-    pub(super) fn room(&self) -> usize {
+    pub(super) fn free_bytes(&self) -> usize {
         // Relaxed: the number guards no other memory.
         self.limit
-            .saturating_sub(self.account.unread.load(Ordering::Relaxed))
+            .saturating_sub(self.counters.unread_bytes.load(Ordering::Relaxed))
     }
 
     /// What waits in the mailbox.
-    pub(super) fn waiting(&self) -> Waiting {
-        Waiting {
-            messages: self.account.waiting.load(Ordering::Relaxed),
-            bytes: self.account.waiting_bytes.load(Ordering::Relaxed),
+    pub(super) fn queued(&self) -> Queued {
+        Queued {
+            frames: self.counters.queued_frames.load(Ordering::Relaxed),
+            bytes: self.counters.queued_bytes.load(Ordering::Relaxed),
         }
     }
 
     /// A frame goes into the mailbox.
-    pub(super) fn wait(&self, bytes: usize) {
-        self.account.waiting.fetch_add(1, Ordering::Relaxed);
-        self.account
-            .waiting_bytes
+    pub(super) fn enqueue(&self, bytes: usize) {
+        self.counters.queued_frames.fetch_add(1, Ordering::Relaxed);
+        self.counters
+            .queued_bytes
             .fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// A frame was taken from the mailbox, or found no place there.
-    pub(super) fn take(&self, bytes: usize) {
-        self.account.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.account
-            .waiting_bytes
+    pub(super) fn dequeue(&self, bytes: usize) {
+        self.counters.queued_frames.fetch_sub(1, Ordering::Relaxed);
+        self.counters
+            .queued_bytes
             .fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Adds `bytes`, until what this returns is dropped.
-    pub(super) fn hold(self, bytes: usize) -> Held {
-        self.account.unread.fetch_add(bytes, Ordering::Relaxed);
-        Held {
-            unread: self,
-            bytes,
-        }
+    pub(super) fn charge(self, bytes: usize) -> QuotaGuard {
+        self.counters
+            .unread_bytes
+            .fetch_add(bytes, Ordering::Relaxed);
+        QuotaGuard { quota: self, bytes }
     }
 }
 
 /// Bytes on an account. Drop it with the answer.
 #[derive(Debug)]
-pub struct Held {
-    unread: Unread,
+pub struct QuotaGuard {
+    quota: ConnectionQuota,
     bytes: usize,
 }
 
-impl Drop for Held {
+impl Drop for QuotaGuard {
     fn drop(&mut self) {
-        self.unread
-            .account
-            .unread
+        self.quota
+            .counters
+            .unread_bytes
             .fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

@@ -37,24 +37,24 @@ pub struct Pending<T> {
 struct Claim(Arc<AtomicI64>);
 
 /// Nobody has asked for it yet.
-const FREE: i64 = -2;
+const UNCLAIMED: i64 = -2;
 
 /// Somebody has. Any other number: it was done, and the answer is held back; the store's revision was this after it, but
 /// for 0: it took none.
-const TAKEN: i64 = -1;
+const CLAIMED: i64 = -1;
 
-/// The owner has begun, and either answers or holds the answer back before this is over, as good as always.
-const MOMENT: Duration = Duration::from_millis(1);
+/// The owner has started, and either answers or holds the answer back before this is over, as good as always.
+const DEADLINE_GRACE: Duration = Duration::from_millis(1);
 
 impl Claim {
-    fn free() -> Self {
-        Self(Arc::new(AtomicI64::new(FREE)))
+    fn unclaimed() -> Self {
+        Self(Arc::new(AtomicI64::new(UNCLAIMED)))
     }
 
-    fn take(&self) -> bool {
-        let taken = self
-            .0
-            .compare_exchange(FREE, TAKEN, Ordering::AcqRel, Ordering::Acquire);
+    fn claim(&self) -> bool {
+        let taken =
+            self.0
+                .compare_exchange(UNCLAIMED, CLAIMED, Ordering::AcqRel, Ordering::Acquire);
         taken.is_ok()
     }
 
@@ -65,12 +65,12 @@ impl Claim {
     /// If its answer is held back: the revision that it took, if it did.
     fn held(&self) -> Option<Option<Revision>> {
         let revision = self.0.load(Ordering::Acquire);
-        (revision > TAKEN).then_some((revision > 0).then_some(revision))
+        (revision > CLAIMED).then_some((revision > 0).then_some(revision))
     }
 
     /// What is known when the owner is gone.
     fn owner_gone(&self) -> CallError {
-        if self.take() {
+        if self.claim() {
             return CallError::OwnerLost;
         }
         CallError::OutcomeUnknown {
@@ -81,7 +81,7 @@ impl Claim {
 
     /// What is known when the time is over; none: it is about to be answered.
     fn too_late(&self) -> Option<CallError> {
-        if self.take() {
+        if self.claim() {
             return Some(CallError::NotStarted);
         }
         self.held().map(|revision| CallError::OutcomeUnknown {
@@ -93,7 +93,7 @@ impl Claim {
 
 pub(super) fn reply<T>(deadline: Instant) -> (Reply<T>, Pending<T>) {
     let (sender, receiver) = oneshot::channel();
-    let claim = Claim::free();
+    let claim = Claim::unclaimed();
     let reply = Reply {
         sender,
         claim: claim.clone(),
@@ -113,26 +113,26 @@ impl<T> Reply<T> {
     where
         CallError: From<E>,
     {
-        if let Some(begun) = self.begin(now) {
-            begun.send(apply());
+        if let Some(started) = self.start(now) {
+            started.send(apply());
         }
     }
 
     /// Begins, if there is still time and somebody who waits; otherwise there is nothing left to do.
-    pub(super) fn begin(self, now: Instant) -> Option<Begun<T>> {
+    pub(super) fn start(self, now: Instant) -> Option<StartedReply<T>> {
         let late = self.deadline <= now;
-        let begun = self.begin_late()?;
+        let started = self.start_late()?;
         if late {
-            begun.send(Err(CallError::NotStarted));
+            started.send(Err(CallError::NotStarted));
             return None;
         }
-        Some(begun)
+        Some(started)
     }
 
     /// Begins even if there is no time left: with what changes nothing any more.
-    pub(super) fn begin_late(self) -> Option<Begun<T>> {
+    pub(super) fn start_late(self) -> Option<StartedReply<T>> {
         // Otherwise the caller has left.
-        self.claim.take().then_some(Begun {
+        self.claim.claim().then_some(StartedReply {
             sender: self.sender,
             claim: self.claim,
         })
@@ -144,15 +144,15 @@ impl<T> Reply<T> {
     }
 }
 
-/// The owner's end of a message that it has begun: it has to be answered.
+/// The owner's end of a message that it has started: it has to be answered.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct Begun<T> {
+pub(super) struct StartedReply<T> {
     sender: oneshot::Sender<Result<T, CallError>>,
     claim: Claim,
 }
 
-impl<T> Begun<T> {
+impl<T> StartedReply<T> {
     pub(super) fn send<E>(self, result: Result<T, E>)
     where
         CallError: From<E>,
@@ -189,7 +189,7 @@ impl<T> Pending<T> {
                     }
                 }
             }
-            self.deadline = Instant::now() + MOMENT;
+            self.deadline = Instant::now() + DEADLINE_GRACE;
         }
     }
 
@@ -210,7 +210,7 @@ impl<T> Pending<T> {
             if let Some(error) = self.claim.too_late() {
                 return Poll::Ready(Err(error));
             }
-            self.deadline = Instant::now() + MOMENT;
+            self.deadline = Instant::now() + DEADLINE_GRACE;
         }
     }
 }
@@ -242,6 +242,6 @@ impl Timer {
 
 impl<T> Drop for Pending<T> {
     fn drop(&mut self) {
-        self.claim.take();
+        self.claim.claim();
     }
 }

@@ -10,7 +10,7 @@ use crate::journal::{Event, Journal};
 use crate::machine::StateMachine;
 
 use super::clock::Clock;
-use super::commit::Kept;
+use super::commit::CommitQueue;
 use super::error::JournalLost;
 use super::handle::OwnerHandle;
 use super::mailbox::{Mailbox, mailbox};
@@ -61,20 +61,20 @@ async fn run(
         }
         // Biased: messages that are there cost no look at the alarm, and what is due is done after them all the same.
         // What the journal tells comes first: many wait for it.
-        let taken = tokio::select! {
+        let wakeup = tokio::select! {
             biased;
-            event = event(&mut owner.kept), if owner.kept.is_some() => Taken::Event(event),
-            taken = mailbox.recv_many(&mut batch) => Taken::Messages(taken),
-            () = alarm.as_mut(), if due.is_some() => Taken::Alarm,
+            event = journal_event(&mut owner.commits), if owner.commits.is_some() => Wakeup::JournalEvent(event),
+            wakeup = mailbox.recv_many(&mut batch) => Wakeup::Messages(wakeup),
+            () = alarm.as_mut(), if due.is_some() => Wakeup::Alarm,
         };
         let mut now = clock.now();
-        owner.advance(now);
-        match taken {
-            Taken::Messages(0) => return owner.end(now).await,
-            Taken::Messages(_) => {}
-            Taken::Event(event) => owner.journal_says(event)?,
+        owner.advance_time(now);
+        match wakeup {
+            Wakeup::Messages(0) => return owner.close(now).await,
+            Wakeup::Messages(_) => {}
+            Wakeup::JournalEvent(event) => owner.handle_journal_event(event)?,
             // A great many that are due must not keep everybody else on this thread waiting.
-            Taken::Alarm => tokio::task::yield_now().await,
+            Wakeup::Alarm => tokio::task::yield_now().await,
         }
         for envelope in batch.drain(..) {
             mailbox.release(&envelope);
@@ -86,22 +86,22 @@ async fn run(
                 owner.wake();
             }
         }
-        owner.answer_ended();
-        owner.end_turn(now);
+        owner.answer_ended_sessions();
+        owner.finish_batch(now);
     }
 }
 
 /// What became of the wait.
-enum Taken {
+enum Wakeup {
     Messages(usize),
     /// None: the journal's thread is gone.
-    Event(Option<Event>),
+    JournalEvent(Option<Event>),
     Alarm,
 }
 
-async fn event(kept: &mut Option<Box<Kept>>) -> Option<Event> {
-    match kept {
-        Some(kept) => kept.event().await,
+async fn journal_event(commits: &mut Option<Box<CommitQueue>>) -> Option<Event> {
+    match commits {
+        Some(commits) => commits.next_event().await,
         None => std::future::pending().await,
     }
 }

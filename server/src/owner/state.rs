@@ -4,9 +4,9 @@ use crate::config::{DUE_KEYS_BETWEEN_WAKES, DUE_KEYS_MAX, MailboxLimits};
 use crate::journal::{Event, Journal};
 use crate::machine::{Revision, StateMachine, Time};
 
-use super::backups::Copies;
+use super::backups::OpenBackups;
 use super::clock::Now;
-use super::commit::{Answer, Kept};
+use super::commit::{CommitQueue, HeldReply};
 use super::error::{CallError, JournalLost, Unknown};
 use super::watches::Watches;
 
@@ -25,17 +25,17 @@ pub struct OwnerLimits {
 pub(super) struct Owner {
     pub(super) machine: StateMachine,
     /// What is done and not on disk yet, if there is a disk.
-    pub(super) kept: Option<Box<Kept>>,
+    pub(super) commits: Option<Box<CommitQueue>>,
     /// Most bytes of values in the answer to one frame.
     pub(super) answer_bytes_max: usize,
     pub(super) watches: Watches,
-    pub(super) copies: Copies,
+    pub(super) backups: OpenBackups,
     /// Answers that wait until a session's last key is gone.
-    pub(super) ending: Vec<(Revision, Box<dyn Answer>)>,
+    pub(super) until_session_ended: Vec<(Revision, Box<dyn HeldReply>)>,
     /// The store revision before the message that is being done.
-    pub(super) before: Revision,
+    pub(super) revision_before: Revision,
     /// Whether that message asks for no change.
-    pub(super) only_reads: bool,
+    pub(super) reads_only: bool,
 }
 
 impl Owner {
@@ -44,46 +44,46 @@ impl Owner {
         journal: Option<Journal>,
         limits: &OwnerLimits,
     ) -> Self {
-        let kept = journal.map(|journal| Box::new(Kept::new(journal, &mut machine)));
+        let commits = journal.map(|journal| Box::new(CommitQueue::new(journal, &mut machine)));
         Self {
             machine,
-            kept,
+            commits,
             answer_bytes_max: limits.answer_bytes,
             watches: Watches::new(limits.watches),
-            copies: Copies::new(),
-            ending: Vec::new(),
-            before: 0,
-            only_reads: true,
+            backups: OpenBackups::new(),
+            until_session_ended: Vec::new(),
+            revision_before: 0,
+            reads_only: true,
         }
     }
 
     /// When time has something to do. While nothing can be kept, it has to wait.
     pub(super) fn next_due(&self) -> Option<Time> {
         let due = self.machine.next_due()?;
-        (!self.cannot_keep()).then_some(due)
+        (!self.refuses_changes()).then_some(due)
     }
 
-    fn cannot_keep(&self) -> bool {
-        let kept = self.kept.as_ref();
-        kept.is_some_and(|kept| kept.refusal().is_some())
+    fn refuses_changes(&self) -> bool {
+        let commits = self.commits.as_ref();
+        commits.is_some_and(|commits| commits.refusal().is_some())
     }
 
     /// Up to where everything may be shown.
-    pub(super) fn horizon(&self) -> Revision {
-        match &self.kept {
-            Some(kept) => kept.horizon(&self.machine),
+    pub(super) fn durable_revision(&self) -> Revision {
+        match &self.commits {
+            Some(commits) => commits.durable_revision(&self.machine),
             None => self.machine.revision(),
         }
     }
 
     pub(super) fn wake(&mut self) {
-        let horizon = self.horizon();
-        self.watches.wake(&self.machine, horizon);
+        let durable_revision = self.durable_revision();
+        self.watches.wake(&self.machine, durable_revision);
     }
 
     /// Lets time do what is due, or a slice of it, unless nothing can be kept.
-    pub(super) fn advance(&mut self, now: Now) {
-        if self.cannot_keep() {
+    pub(super) fn advance_time(&mut self, now: Now) {
+        if self.refuses_changes() {
             return;
         }
         let mut done = 0;
@@ -100,14 +100,17 @@ impl Owner {
         }
     }
 
-    pub(super) fn journal_says(&mut self, event: Option<Event>) -> Result<(), JournalLost> {
-        let kept = self.kept.as_mut().expect("only a journal says something");
+    pub(super) fn handle_journal_event(&mut self, event: Option<Event>) -> Result<(), JournalLost> {
+        let commits = self
+            .commits
+            .as_mut()
+            .expect("only a journal says something");
         let said = match event {
-            Some(event) => kept.handle(event, &mut self.machine),
+            Some(event) => commits.handle_event(event, &mut self.machine),
             None => Err("the journal's thread has ended".into()),
         };
         said.map_err(|why| {
-            kept.fail(&CallError::OutcomeUnknown {
+            commits.fail_held(&CallError::OutcomeUnknown {
                 revision: None,
                 why: Unknown::OwnerEnded,
             });
@@ -116,18 +119,19 @@ impl Owner {
     }
 
     /// What follows a batch of messages.
-    pub(super) fn end_turn(&mut self, now: Now) {
-        self.copies.forget_ended(&mut self.machine);
-        if let Some(kept) = &mut self.kept {
-            kept.send(&mut self.machine, now.time);
+    pub(super) fn finish_batch(&mut self, now: Now) {
+        self.backups.forget_ended(&mut self.machine);
+        if let Some(commits) = &mut self.commits {
+            commits.send_batch(&mut self.machine, now.time);
         }
         self.wake();
     }
 
     /// Ends in order: everything is kept, and noted to be all.
-    pub(super) async fn end(mut self, now: Now) -> Result<StateMachine, JournalLost> {
-        if let Some(kept) = &mut self.kept {
-            kept.close(&mut self.machine, now.time)
+    pub(super) async fn close(mut self, now: Now) -> Result<StateMachine, JournalLost> {
+        if let Some(commits) = &mut self.commits {
+            commits
+                .close(&mut self.machine, now.time)
                 .await
                 .map_err(JournalLost)?;
         }

@@ -14,8 +14,8 @@ use super::clock::Now;
 use super::mailbox::mailbox;
 use super::state::Owner;
 use super::{
-    CallError, Clock, EachFrame, JournalLost, NewWatch, Next, OwnerHandle, OwnerLimits, Timer,
-    Unknown, Unread, Watching, reply, spawn, spawn_with,
+    CallError, Clock, ConnectionQuota, EachFrame, JournalLost, NewWatch, NextBatch, OpenWatch,
+    OwnerHandle, OwnerLimits, Timer, Unknown, reply, spawn, spawn_with,
 };
 use crate::config::{DUE_KEYS_MAX, Limits, MailboxLimits};
 use crate::machine::{
@@ -88,8 +88,8 @@ fn write_value(key: &str, value: Value) -> Write {
     }
 }
 
-fn unread() -> Unread {
-    Unread::new(1500)
+fn quota() -> ConnectionQuota {
+    ConnectionQuota::new(1500)
 }
 
 fn overloaded(limit: usize, unit: &'static str) -> CallError {
@@ -132,7 +132,7 @@ async fn a_full_mailbox_refuses_at_once() {
     // The owner's task has not run yet, and does not until this one waits.
     let one = || vec![Operation::Write(write("a", 1))];
     let waiting: Vec<_> = (0..4)
-        .map(|_| handle.apply_each(alone(one()), unread(), soon()).unwrap())
+        .map(|_| handle.apply_each(alone(one()), quota(), soon()).unwrap())
         .collect();
     let refused = handle.write(write("a", 1), None, soon());
     assert_eq!(refused.now_or_never(), Some(Err(overloaded(4, "messages"))));
@@ -161,8 +161,8 @@ async fn one_connection_leaves_places_in_the_mailbox_to_others() {
         messages: 8,
         bytes: 100_000,
     });
-    let (greedy, second, modest) = (unread(), unread(), unread());
-    let send = |connection: &Unread| {
+    let (greedy, second, modest) = (quota(), quota(), quota());
+    let send = |connection: &ConnectionQuota| {
         let one = vec![Operation::Write(write("a", 1))];
         handle.apply_each(alone(one), connection.clone(), soon())
     };
@@ -175,7 +175,7 @@ async fn one_connection_leaves_places_in_the_mailbox_to_others() {
     waiting.push(send(&modest).unwrap());
     assert_eq!(send(&modest).err(), refused(1));
     // The last place is anybody's, and after it nobody is refused for having too much.
-    waiting.push(send(&unread()).unwrap());
+    waiting.push(send(&quota()).unwrap());
     assert_eq!(send(&greedy).err(), Some(overloaded(8, "messages")));
     for pending in waiting {
         pending.answer().await.unwrap();
@@ -196,8 +196,8 @@ async fn one_connection_leaves_bytes_in_the_mailbox_to_others() {
         messages: 100,
         bytes: 10_000,
     });
-    let greedy = unread();
-    let send = |connection: &Unread, bytes| {
+    let greedy = quota();
+    let send = |connection: &ConnectionQuota, bytes| {
         let value = Value::Text("x".repeat(bytes).into());
         let one = vec![Operation::Write(write_value("a", value))];
         handle.apply_each(alone(one), connection.clone(), soon())
@@ -209,7 +209,7 @@ async fn one_connection_leaves_bytes_in_the_mailbox_to_others() {
         panic!("it is refused, not {refused:?}");
     };
     assert_eq!(unit, "bytes of one connection");
-    let other = send(&unread(), limit / 2).unwrap();
+    let other = send(&quota(), limit / 2).unwrap();
     first.answer().await.unwrap();
     other.answer().await.unwrap();
     send(&greedy, 6_000).unwrap().answer().await.unwrap();
@@ -223,11 +223,11 @@ async fn what_is_left_unread_is_bounded() {
         .write(write_value("k", value), None, soon())
         .await
         .unwrap();
-    let unread = unread();
+    let quota = quota();
     let read = async || {
         let operations = vec![Operation::Read(read("k"))];
         let pending = handle
-            .apply_each(alone(operations), unread.clone(), soon())
+            .apply_each(alone(operations), quota.clone(), soon())
             .unwrap();
         let (mut answer, held) = pending.answer().await.unwrap().pop().unwrap();
         (answer.results.pop().unwrap().is_ok(), held)
@@ -235,15 +235,15 @@ async fn what_is_left_unread_is_bounded() {
     let (done, held) = read().await;
     assert!(done);
     let (done, _) = read().await;
-    assert!(!done, "900 of 1,500 bytes are unread");
+    assert!(!done, "900 of 1,500 bytes are quota");
     drop(held);
     let (done, _) = read().await;
     assert!(done);
     // An answer that nobody waited for counts no more either.
     let operations = vec![Operation::Read(super::tests::read("k"))];
-    drop(handle.apply_each(alone(operations), unread.clone(), soon()));
+    drop(handle.apply_each(alone(operations), quota.clone(), soon()));
     usage(&handle).await;
-    assert_eq!(unread.room(), 1500);
+    assert_eq!(quota.free_bytes(), 1500);
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,9 +252,7 @@ async fn nothing_is_started_after_its_deadline() {
     let waiting: Vec<_> = (0..4)
         .map(|n| {
             let operations = vec![Operation::Write(write(&n.to_string(), n))];
-            handle
-                .apply_all(operations, None, unread(), soon())
-                .unwrap()
+            handle.apply_all(operations, None, quota(), soon()).unwrap()
         })
         .collect();
     // The owner sleeps through the deadline of all of them, and wakes before their callers do.
@@ -329,7 +327,7 @@ async fn nothing_is_started_for_a_caller_who_left() {
     let (handle, _owner) = start();
     let pending = handle.apply_each(
         alone(vec![Operation::Write(write("a", 1))]),
-        unread(),
+        quota(),
         soon(),
     );
     drop(pending);
@@ -351,7 +349,7 @@ async fn the_owner_works_off_its_mailbox_and_gives_the_state_back() {
             handle
                 .apply_each(
                     alone(vec![Operation::Write(write("a", n))]),
-                    unread(),
+                    quota(),
                     soon(),
                 )
                 .unwrap()
@@ -368,7 +366,7 @@ async fn the_owner_works_off_its_mailbox_and_gives_the_state_back() {
 async fn callers_learn_that_the_owner_died() {
     let (handle, owner) = start();
     let waiting = handle
-        .apply_each(alone(vec![Operation::Read(read("a"))]), unread(), soon())
+        .apply_each(alone(vec![Operation::Read(read("a"))]), quota(), soon())
         .unwrap();
     owner.abort();
     assert_eq!(waiting.answer().await.err(), Some(CallError::OwnerLost));
@@ -418,7 +416,7 @@ async fn session_with(handle: &OwnerHandle, keys: impl Iterator<Item = String>) 
     }
 }
 
-async fn watch(handle: &OwnerHandle, from: WatchFrom) -> Watching {
+async fn watch(handle: &OwnerHandle, from: WatchFrom) -> OpenWatch {
     let new = NewWatch {
         target: WatchTarget::Prefix(String::new()),
         from,
@@ -428,10 +426,10 @@ async fn watch(handle: &OwnerHandle, from: WatchFrom) -> Watching {
 }
 
 /// The next changes that a watch sees: keys and causes.
-async fn changes(handle: &OwnerHandle, watching: &Watching) -> Vec<(String, ChangeCause)> {
+async fn changes(handle: &OwnerHandle, watching: &OpenWatch) -> Vec<(String, ChangeCause)> {
     loop {
-        let next = handle.next(watching, unread(), soon()).await.unwrap();
-        let Next::Batch(batch, _) = next else {
+        let next = handle.next(watching, quota(), soon()).await.unwrap();
+        let NextBatch::Batch(batch, _) = next else {
             panic!("{next:?}");
         };
         let Updates::Changes(changes) = batch.updates else {
@@ -512,7 +510,7 @@ async fn what_was_answered_is_answered_again_after_its_deadline() {
     let write = || vec![Operation::Write(write("a", 1))];
     let all = |request_id| {
         handle
-            .apply_all(write(), request_id, unread(), soon())
+            .apply_all(write(), request_id, quota(), soon())
             .unwrap()
     };
     let (first, _) = all(request_id()).answer().await.unwrap();
@@ -578,7 +576,7 @@ async fn a_change_wakes_whom_it_concerns() {
     ] {
         let watching = handle.watch(new.clone(), soon()).await.unwrap();
         // It has seen everything, and sleeps.
-        handle.next(&watching, unread(), soon()).await.unwrap();
+        handle.next(&watching, quota(), soon()).await.unwrap();
         all.push((new, watching, wakes));
     }
     handle.write(write("a/1", 1), None, soon()).await.unwrap();

@@ -16,7 +16,7 @@ use crate::machine::{
 };
 
 use super::error::CallError;
-use super::quota::{Held, Unread};
+use super::quota::{ConnectionQuota, QuotaGuard};
 
 /// Asks for a watch.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ pub struct WatchId(u64);
 
 /// An open watch. Dropping it ends it.
 #[derive(Debug)]
-pub struct Watching {
+pub struct OpenWatch {
     /// Its name.
     pub id: WatchId,
     /// From where it sees everything; none if it is sent what there is first.
@@ -53,15 +53,15 @@ pub struct Watching {
     ended: mpsc::Sender<WatchId>,
 }
 
-impl Drop for Watching {
+impl Drop for OpenWatch {
     fn drop(&mut self) {
         // An error means that the owner is gone, and all watches with it.
         let _ = self.ended.send(self.id);
     }
 }
 
-impl Watching {
-    /// Waits until there may be something new. Call it only after [`Next::Batch`] told that there was nothing more.
+impl OpenWatch {
+    /// Waits until there may be something new. Call it only after [`NextBatch::Batch`] told that there was nothing more.
     /// Cancelling it loses nothing.
     pub async fn changed(&self) {
         self.wake.notified().await;
@@ -70,17 +70,17 @@ impl Watching {
 
 /// What a watch is sent next.
 #[derive(Debug)]
-pub enum Next {
+pub enum NextBatch {
     /// This. It counts as unread until the second is dropped.
-    Batch(WatchBatch, Held),
+    Batch(WatchBatch, QuotaGuard),
     /// Nothing before the client has read what it was sent on this connection.
-    NoRoom,
+    QuotaUsedUp,
 }
 
 /// All open watches.
 #[derive(Debug)]
 pub(super) struct Watches {
-    by_id: HashMap<WatchId, Open>,
+    by_id: HashMap<WatchId, WatchEntry>,
     sleepers: Sleepers,
     next_id: u64,
     watches_max: usize,
@@ -93,14 +93,14 @@ pub(super) struct Watches {
 }
 
 #[derive(Debug)]
-struct Open {
+struct WatchEntry {
     watch: Watch,
     wake: Arc<Notify>,
-    sleeps: Sleeps,
+    sleeps: Sleeping,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sleeps {
+enum Sleeping {
     Yes,
     No,
 }
@@ -134,7 +134,7 @@ impl Watches {
         &mut self,
         new: NewWatch,
         machine: &StateMachine,
-    ) -> Result<Watching, CallError> {
+    ) -> Result<OpenWatch, CallError> {
         self.forget_ended();
         if self.by_id.len() >= self.watches_max {
             return Err(CallError::TooManyOpen {
@@ -152,13 +152,13 @@ impl Watches {
         self.next_id += 1;
         let wake = Arc::new(Notify::new());
         let revision = watch.revision();
-        let open = Open {
+        let open = WatchEntry {
             watch,
             wake: wake.clone(),
-            sleeps: Sleeps::No,
+            sleeps: Sleeping::No,
         };
         self.by_id.insert(id, open);
-        Ok(Watching {
+        Ok(OpenWatch {
             id,
             revision,
             wake,
@@ -170,38 +170,38 @@ impl Watches {
     pub(super) fn next(
         &mut self,
         id: WatchId,
-        unread: Unread,
+        quota: ConnectionQuota,
         machine: &StateMachine,
-        horizon: Revision,
-    ) -> Result<Next, WatchError> {
-        let room = unread.room().min(WATCH_MESSAGE_BYTES);
+        durable_revision: Revision,
+    ) -> Result<NextBatch, WatchError> {
+        let room = quota.free_bytes().min(WATCH_MESSAGE_BYTES);
         if room == 0 {
-            return Ok(Next::NoRoom);
+            return Ok(NextBatch::QuotaUsedUp);
         }
         let open = self.by_id.get_mut(&id);
         let open = open.expect("whoever asks holds the watch, which keeps it open");
         let slept = open.sleeps;
-        if slept == Sleeps::Yes {
+        if slept == Sleeping::Yes {
             open.watch.skip_to(self.seen);
         }
-        let batch = machine.next_batch(&mut open.watch, room, horizon)?;
+        let batch = machine.next_batch(&mut open.watch, room, durable_revision)?;
         open.sleeps = match batch.has_more {
-            HasMore::No => Sleeps::Yes,
-            HasMore::Yes => Sleeps::No,
+            HasMore::No => Sleeping::Yes,
+            HasMore::Yes => Sleeping::No,
         };
         match (slept, open.sleeps) {
-            (Sleeps::No, Sleeps::Yes) => self.sleepers.insert(open.watch.target(), id),
-            (Sleeps::Yes, Sleeps::No) => self.sleepers.remove(open.watch.target(), id),
+            (Sleeping::No, Sleeping::Yes) => self.sleepers.insert(open.watch.target(), id),
+            (Sleeping::Yes, Sleeping::No) => self.sleepers.remove(open.watch.target(), id),
             _ => {}
         }
-        let held = unread.hold(batch.bytes);
-        Ok(Next::Batch(batch, held))
+        let guard = quota.charge(batch.bytes);
+        Ok(NextBatch::Batch(batch, guard))
     }
 
-    /// Wakes the watches that sleep and watch what has changed up to `horizon`: nothing after it is shown yet.
-    pub(super) fn wake(&mut self, machine: &StateMachine, horizon: Revision) {
-        let seen = std::mem::replace(&mut self.seen, horizon);
-        if self.by_id.is_empty() || seen == horizon {
+    /// Wakes the watches that sleep and watch what has changed up to `durable_revision`: nothing after it is shown yet.
+    pub(super) fn wake(&mut self, machine: &StateMachine, durable_revision: Revision) {
+        let seen = std::mem::replace(&mut self.seen, durable_revision);
+        if self.by_id.is_empty() || seen == durable_revision {
             return;
         }
         if seen < machine.usage().oldest_revision {
@@ -213,7 +213,7 @@ impl Watches {
             return;
         }
         let changed = machine.keys_changed_after(seen);
-        for (revision, key) in changed.take_while(|(revision, _)| *revision <= horizon) {
+        for (revision, key) in changed.take_while(|(revision, _)| *revision <= durable_revision) {
             self.wake_for(key, revision);
         }
     }
@@ -230,7 +230,7 @@ impl Watches {
     fn forget_ended(&mut self) {
         while let Ok(id) = self.ended.try_recv() {
             let open = self.by_id.remove(&id).expect("a watch ends once");
-            if open.sleeps == Sleeps::Yes {
+            if open.sleeps == Sleeping::Yes {
                 self.sleepers.remove(open.watch.target(), id);
             }
         }
@@ -302,11 +302,11 @@ fn remove(names: &mut ByName, name: &str, id: WatchId) {
     }
 }
 
-impl Open {
+impl WatchEntry {
     /// Wakes it, if it sleeps: nothing that it watches has changed up to `revision`, and something after.
     fn wake(&mut self, revision: Revision) {
-        if self.sleeps == Sleeps::Yes {
-            self.sleeps = Sleeps::No;
+        if self.sleeps == Sleeping::Yes {
+            self.sleeps = Sleeping::No;
             self.watch.skip_to(revision);
             self.wake.notify_one();
         }

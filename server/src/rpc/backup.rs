@@ -13,7 +13,7 @@ use super::context::CallContext;
 use super::status::Refusal;
 use super::stream_end::stream_end;
 use crate::journal::backup::BackupWriter;
-use crate::owner::{CallError, CopyBegun};
+use crate::owner::{CallError, OpenBackup};
 
 type Chunk = Result<v1::BackupResponse, Status>;
 
@@ -26,7 +26,7 @@ pub(crate) async fn serve(
     begin_by: Instant,
     deadline: Option<Instant>,
 ) -> Result<impl Stream<Item = Chunk> + Send + 'static, CallError> {
-    let copy = context.owner.begin_copy(begin_by).await?;
+    let copy = context.owner.begin_backup(begin_by).await?;
     // One: what is next is asked for when the one before was taken.
     let (sender, messages) = mpsc::channel(1);
     let end = stream_end(deadline, context.drain.clone(), sender.clone());
@@ -50,13 +50,13 @@ pub(crate) async fn serve(
 /// Sends everything, or as much as the client takes.
 async fn send_all(
     context: &CallContext,
-    copy: &CopyBegun,
+    copy: &OpenBackup,
     messages: &mpsc::Sender<Chunk>,
 ) -> Result<(), CallError> {
     let mut writer = BackupWriter::new(&context.store_id, copy.time, &copy.head);
     loop {
         let deadline = Instant::now() + context.limits.max_deadline;
-        let end = match context.owner.next_slice(copy, deadline).await {
+        let end = match context.owner.next_backup_slice(copy, deadline).await {
             Ok(slice) => writer.slice(&slice),
             // The owner has had no time for so long. It is asked again: a backup has no hurry of its own.
             Err(CallError::NotStarted) => continue,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::config::Limits;
-use crate::owner::{OwnerHandle, Unread};
+use crate::owner::{ConnectionQuota, OwnerHandle};
 
 /// The owner's handle, and everything else that calls need. Clones share all of it.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct CallContext {
     /// True once the server shuts down.
     pub(super) drain: watch::Receiver<bool>,
     /// What the clients of this connection have not read yet.
-    pub(super) unread: Unread,
+    pub(super) quota: ConnectionQuota,
 }
 
 impl CallContext {
@@ -32,14 +32,14 @@ impl CallContext {
             store_id,
             drain,
             // No call draws on it: those that do get one of their connection.
-            unread: Unread::new(0),
+            quota: ConnectionQuota::new(0),
         }
     }
 
     /// The same with a new account for what the connection leaves unread.
     pub(super) fn for_connection(&self) -> Self {
         Self {
-            unread: Unread::new(self.limits.max_unread_bytes),
+            quota: ConnectionQuota::new(self.limits.max_unread_bytes),
             ..self.clone()
         }
     }

@@ -35,10 +35,10 @@ use super::status::{Refusal, too_many_frames};
 use super::stream_end::stream_end;
 use crate::config::GROUP_OPERATIONS_MAX;
 use crate::machine::{AllOutcome, EachOutcome};
-use crate::owner::{CallError, EachFrame, Held, Pending, Timer};
+use crate::owner::{CallError, EachFrame, Pending, QuotaGuard, Timer};
 
 /// The answers to frames that went to the owner together.
-type EachAnswers = Vec<(EachOutcome, Held)>;
+type EachAnswers = Vec<(EachOutcome, QuotaGuard)>;
 
 /// What is next in the stream. All but the end have a place, or several.
 enum Queued {
@@ -47,7 +47,7 @@ enum Queued {
     /// So many that could not be sent there.
     NotSent(CallError, usize),
     /// An atomic frame, on its way through the owner.
-    All(Pending<(AllOutcome, Held)>),
+    All(Pending<(AllOutcome, QuotaGuard)>),
     /// A frame that never reached the owner.
     Refused(Refusal),
     /// So many frames that found no place, with one for all of them.
@@ -217,9 +217,9 @@ impl Reader {
             }
             Apply::All(request_id) => {
                 self.send(group, now);
-                let CallContext { owner, unread, .. } = &self.context;
+                let CallContext { owner, quota, .. } = &self.context;
                 let deadline = self.deadline(now, timeout);
-                let sent = owner.apply_all(operations, request_id, unread.clone(), deadline);
+                let sent = owner.apply_all(operations, request_id, quota.clone(), deadline);
                 let queued = sent.map_or_else(|error| Queued::NotSent(error, 1), Queued::All);
                 self.put(queued, 1);
             }
@@ -237,8 +237,8 @@ impl Reader {
         if count == 0 {
             return;
         }
-        let CallContext { owner, unread, .. } = &self.context;
-        let queued = match owner.apply_each(frames, unread.clone(), deadline) {
+        let CallContext { owner, quota, .. } = &self.context;
+        let queued = match owner.apply_each(frames, quota.clone(), deadline) {
             Ok(pending) => Queued::Each(pending, count),
             Err(error) => Queued::NotSent(error, count),
         };
@@ -281,7 +281,7 @@ struct FrameAnswers {
 /// The answers to several frames, as far as they are still to be given.
 enum Ready {
     /// To those that went to the owner together.
-    Each(vec::IntoIter<(EachOutcome, Held)>),
+    Each(vec::IntoIter<(EachOutcome, QuotaGuard)>),
     /// The same to so many.
     Failed(CallError, usize),
     /// To so many that found no place.

@@ -72,10 +72,10 @@ pub(super) async fn batch(
 ) -> Result<v1::BatchResponse, Status> {
     let (operations, request_id) =
         frame::decode_batch(request, &context.limits).map_err(|error| not_a_message(&error))??;
-    let unread = context.unread.clone();
+    let quota = context.quota.clone();
     let pending = context
         .owner
-        .apply_all(operations, request_id, unread, deadline)?;
+        .apply_all(operations, request_id, quota, deadline)?;
     let (outcome, _held) = pending.answer().await?;
     Ok(responses::batch_response(outcome))
 }

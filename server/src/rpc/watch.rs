@@ -20,10 +20,12 @@ use super::status::Refusal;
 use super::stream_end::stream_end;
 use crate::config::RETRY_DELAY;
 use crate::machine::{HasMore, Updates, WatchBatch};
-use crate::owner::{CallError, Held, NewWatch, Next, OwnerHandle, Unread, Watching};
+use crate::owner::{
+    CallError, ConnectionQuota, NewWatch, NextBatch, OpenWatch, OwnerHandle, QuotaGuard,
+};
 
 /// A message, and what it holds until it was taken.
-type Queued = Result<(WatchBatch, Option<Held>), Status>;
+type Queued = Result<(WatchBatch, Option<QuotaGuard>), Status>;
 
 /// Begins a watch. Returns its messages; they come until the client takes no more, the deadline passes, the server shuts
 /// down, or the watch falls too far behind.
@@ -54,7 +56,7 @@ pub(crate) async fn serve(
     let end = stream_end(deadline, context.drain.clone(), sender.clone());
     let watcher = Watcher {
         owner: context.owner.clone(),
-        unread: context.unread.clone(),
+        quota: context.quota.clone(),
         max_deadline: context.limits.max_deadline,
         watching,
         progress,
@@ -77,9 +79,9 @@ pub(crate) async fn serve(
 
 struct Watcher {
     owner: OwnerHandle,
-    unread: Unread,
+    quota: ConnectionQuota,
     max_deadline: Duration,
-    watching: Watching,
+    watching: OpenWatch,
     progress: Option<Duration>,
     messages: mpsc::Sender<Queued>,
 }
@@ -127,15 +129,15 @@ impl Watcher {
         }
     }
 
-    async fn next(&self) -> Result<(WatchBatch, Held), CallError> {
+    async fn next(&self) -> Result<(WatchBatch, QuotaGuard), CallError> {
         loop {
             let deadline = Instant::now() + self.max_deadline;
             let next = self
                 .owner
-                .next(&self.watching, self.unread.clone(), deadline);
+                .next(&self.watching, self.quota.clone(), deadline);
             match next.await {
-                Ok(Next::Batch(batch, held)) => return Ok((batch, held)),
-                Ok(Next::NoRoom) => sleep(RETRY_DELAY).await,
+                Ok(NextBatch::Batch(batch, held)) => return Ok((batch, held)),
+                Ok(NextBatch::QuotaUsedUp) => sleep(RETRY_DELAY).await,
                 // The owner has had no time for so long. It is asked again: a watch has no hurry of its own.
                 Err(CallError::NotStarted) => {}
                 Err(error) => return Err(error),
@@ -166,7 +168,7 @@ fn from_here(revision: i64) -> WatchBatch {
 struct WatchResponses {
     messages: mpsc::Receiver<Queued>,
     /// Of the message that was taken last. When the next one is asked for, most of it is on its way.
-    held: Option<Held>,
+    held: Option<QuotaGuard>,
 }
 
 impl Stream for WatchResponses {

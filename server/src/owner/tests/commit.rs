@@ -11,12 +11,12 @@ use crate::machine::{
 };
 
 /// The other end of a journal.
-struct Script {
+struct FakeJournal {
     commands: std_mpsc::Receiver<Command>,
     events: tokio::sync::mpsc::Sender<Event>,
 }
 
-impl Script {
+impl FakeJournal {
     /// The next command, which must come at once.
     async fn command(&mut self) -> Command {
         for _ in 0..100 {
@@ -65,7 +65,7 @@ async fn rest() {
 
 type Ended = JoinHandle<Result<StateMachine, JournalLost>>;
 
-fn start_kept(answers: Answers) -> (OwnerHandle, Ended, Script) {
+fn start_with_journal(answers: Answers) -> (OwnerHandle, Ended, FakeJournal) {
     let (to, commands) = std_mpsc::sync_channel(QUEUE);
     let (events, from) = tokio::sync::mpsc::channel(QUEUE);
     let journal = Journal {
@@ -85,7 +85,7 @@ fn start_kept(answers: Answers) -> (OwnerHandle, Ended, Script) {
     };
     let clock = Clock::set(Time::MIN);
     let (handle, owner) = spawn_with(machine(), Some(journal), clock, limits);
-    (handle, owner, Script { commands, events })
+    (handle, owner, FakeJournal { commands, events })
 }
 
 /// A call that goes on by itself.
@@ -129,19 +129,19 @@ fn value(outcome: &ReadOutcome) -> Option<i64> {
 }
 
 /// "k" is 1, on disk at revision 1.
-async fn settled() -> (OwnerHandle, Ended, Script) {
-    let (handle, owner, mut script) = start_kept(Answers::Committed);
+async fn with_key_on_disk() -> (OwnerHandle, Ended, FakeJournal) {
+    let (handle, owner, mut journal) = start_with_journal(Answers::Committed);
     let written = call!(handle, write(write("k", 1), None, soon()));
-    script.commit().await;
+    journal.commit().await;
     written.answered().unwrap();
-    (handle, owner, script)
+    (handle, owner, journal)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_write_is_answered_when_it_is_on_disk() {
-    let (handle, _owner, mut script) = start_kept(Answers::Committed);
+    let (handle, _owner, mut journal) = start_with_journal(Answers::Committed);
     let first = call!(handle, write(write("k", 1), None, soon()));
-    let segment = script.segment().await;
+    let segment = journal.segment().await;
     assert_eq!(
         (segment.seq, segment.revision, segment.effects.len()),
         (1, 1, 1)
@@ -149,24 +149,24 @@ async fn a_write_is_answered_when_it_is_on_disk() {
     // Whatever comes while one is under way goes into the next.
     let second = call!(handle, write(write("k", 2), None, soon()));
     let third = call!(handle, write(write("l", 3), None, soon()));
-    assert!(first.waits() && second.waits() && third.waits() && script.is_idle());
-    script.committed(1).await;
+    assert!(first.waits() && second.waits() && third.waits() && journal.is_idle());
+    journal.committed(1).await;
     assert_eq!(first.answered().unwrap().revision, 1);
     assert!(second.waits() && third.waits());
-    let segment = script.segment().await;
+    let segment = journal.segment().await;
     assert_eq!(
         (segment.seq, segment.revision, segment.effects.len()),
         (2, 3, 2)
     );
     assert!(second.waits() && third.waits());
-    script.committed(2).await;
+    journal.committed(2).await;
     assert_eq!(second.answered().unwrap().revision, 2);
     assert_eq!(third.answered().unwrap().revision, 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_read_shows_what_is_on_disk_and_waits_for_nothing() {
-    let (handle, _owner, mut script) = settled().await;
+    let (handle, _owner, mut journal) = with_key_on_disk().await;
     let shown = async |key: &'static str| {
         let outcome = call!(handle, read(read(key), soon())).answered().unwrap();
         (value(&outcome), outcome.revision)
@@ -181,11 +181,11 @@ async fn a_read_shows_what_is_on_disk_and_waits_for_nothing() {
         expect: None,
     };
     let _gone = call!(handle, delete(delete, None, soon()));
-    script.commit().await;
+    journal.commit().await;
     // The first of them is on disk, and the others are under way.
     assert_eq!(shown("k").await, (Some(2), 2));
     assert_eq!(shown("l").await, (None, 2));
-    script.commit().await;
+    journal.commit().await;
     assert_eq!(shown("k").await, (None, 4));
     assert_eq!(shown("l").await, (Some(1), 4));
     // And its condition is about what it shows.
@@ -199,7 +199,7 @@ async fn a_read_shows_what_is_on_disk_and_waits_for_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_that_tells_of_what_is_not_on_disk_waits() {
-    let (handle, _owner, mut script) = settled().await;
+    let (handle, _owner, mut journal) = with_key_on_disk().await;
     let _second = call!(handle, write(write("k", 2), None, soon()));
     let expecting = || Write {
         options: Some(Box::new(WriteOptions {
@@ -222,7 +222,7 @@ async fn a_refusal_that_tells_of_what_is_not_on_disk_waits() {
     };
     let deleted = call!(handle, delete(missing, None, soon()));
     assert!(refused.waits() && added.waits() && deleted.waits());
-    script.commit().await;
+    journal.commit().await;
     assert!(matches!(
         refused.answered(),
         Err(CallError::Rejected(rejection)) if matches!(*rejection, Rejection { cause: Cause::ExpectationFailed(_), .. })
@@ -232,12 +232,12 @@ async fn a_refusal_that_tells_of_what_is_not_on_disk_waits() {
     // With nothing under way, a refusal comes at once.
     let refused = call!(handle, write(expecting(), None, soon()));
     assert!(refused.answered().is_err());
-    assert!(script.is_idle());
+    assert!(journal.is_idle());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_comes_again_waits_for_the_first() {
-    let (handle, _owner, mut script) = start_kept(Answers::Committed);
+    let (handle, _owner, mut journal) = start_with_journal(Answers::Committed);
     let request_id = || {
         Some(Box::new(RequestId {
             id: "r".into(),
@@ -248,19 +248,19 @@ async fn a_request_that_comes_again_waits_for_the_first() {
     let again = call!(handle, write(write("k", 1), request_id(), soon()));
     assert!(first.waits() && again.waits());
     // The effect and the answer are in one segment.
-    assert_eq!(script.commit().await.effects.len(), 2);
+    assert_eq!(journal.commit().await.effects.len(), 2);
     assert!(!first.answered().unwrap().replayed);
     assert!(again.answered().unwrap().replayed);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_frame_waits_for_what_it_shows() {
-    let (handle, _owner, mut script) = settled().await;
+    let (handle, _owner, mut journal) = with_key_on_disk().await;
     let written = call!(handle, write(write("k", 2), None, soon()));
     let frame = async |operations: Vec<Operation>| {
         let handle = handle.clone();
         Call::of(async move {
-            let pending = handle.apply_each(alone(operations), unread(), soon());
+            let pending = handle.apply_each(alone(operations), quota(), soon());
             let mut answers = pending.unwrap().answer().await.unwrap();
             answers.pop().unwrap().0
         })
@@ -280,20 +280,18 @@ async fn a_frame_waits_for_what_it_shows() {
     ])
     .await;
     assert!(changing.waits() && mixed.waits());
-    script.commit().await;
+    journal.commit().await;
     written.answered().unwrap();
     let changing = changing.answered();
     assert_eq!(changing.revision, 2);
     assert!(mixed.waits());
-    script.commit().await;
+    journal.commit().await;
     assert_eq!(mixed.answered().revision, 3);
     // As a whole, likewise.
     let _third = call!(handle, write(write("k", 3), None, soon()));
     let all = |key: &'static str| {
         let operations = vec![Operation::Read(read(key))];
-        let pending = handle
-            .apply_all(operations, None, unread(), soon())
-            .unwrap();
+        let pending = handle.apply_all(operations, None, quota(), soon()).unwrap();
         Call::of(async move { pending.answer().await.unwrap().0.revision })
     };
     assert_eq!(all("other").await.answered(), 3);
@@ -304,18 +302,18 @@ async fn a_frame_waits_for_what_it_shows() {
         fingerprint: crate::machine::Fingerprint(1),
     };
     let operations = vec![Operation::Read(read("other"))];
-    let pending = handle.apply_all(operations, Some(Box::new(request_id)), unread(), soon());
+    let pending = handle.apply_all(operations, Some(Box::new(request_id)), quota(), soon());
     let pending = pending.unwrap();
     let remembered = Call::of(async move { pending.answer().await.unwrap().0 }).await;
     assert!(remembered.waits());
-    script.commit().await;
-    script.commit().await;
+    journal.commit().await;
+    journal.commit().await;
     assert_eq!(remembered.answered().revision, 4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_list_waits_if_anything_under_its_prefix_changes() {
-    let (handle, _owner, mut script) = settled().await;
+    let (handle, _owner, mut journal) = with_key_on_disk().await;
     let list = |prefix: &str| List {
         prefix: prefix.into(),
         after: None,
@@ -328,21 +326,21 @@ async fn a_list_waits_if_anything_under_its_prefix_changes() {
     assert_eq!((settled.entries.len(), settled.revision), (1, 1));
     let all = call!(handle, list(list(""), soon()));
     assert!(all.waits());
-    script.commit().await;
+    journal.commit().await;
     let all = all.answered().unwrap();
     assert_eq!((all.entries.len(), all.revision), (2, 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn watches_are_shown_what_is_on_disk() {
-    let (handle, _owner, mut script) = settled().await;
+    let (handle, _owner, mut journal) = with_key_on_disk().await;
     let watch = |from| NewWatch {
         target: WatchTarget::Prefix(String::new()),
         from,
         shows: WatchShows::After,
     };
-    let next = async |watching: &Watching| match handle.next(watching, unread(), soon()).await {
-        Ok(Next::Batch(batch, _)) => match batch.updates {
+    let next = async |watching: &OpenWatch| match handle.next(watching, quota(), soon()).await {
+        Ok(NextBatch::Batch(batch, _)) => match batch.updates {
             Updates::Changes(changes) => {
                 let revisions: Vec<_> = changes.iter().map(|change| change.revision).collect();
                 (revisions, batch.revision)
@@ -371,7 +369,7 @@ async fn watches_are_shown_what_is_on_disk() {
         "nothing is shown yet"
     );
     assert_eq!(next(&early).await, (vec![], 1));
-    script.commit().await;
+    journal.commit().await;
     assert_eq!(next(&early).await, (vec![2], 2));
     assert_eq!(late.answered().unwrap().revision, Some(2));
     assert_eq!(next(&initial.answered().unwrap()).await, (vec![2], 0));
@@ -382,35 +380,35 @@ async fn watches_are_shown_what_is_on_disk() {
     let _written = call!(handle, write(write("l", 1), None, soon()));
     let mut woken = Box::pin(early.changed());
     assert!(woken.as_mut().now_or_never().is_none());
-    script.commit().await;
+    journal.commit().await;
     assert!(woken.as_mut().now_or_never().is_some());
 }
 
 /// Ten large values that are changed at once are more than is kept for watches, and must be shown all the same.
 #[tokio::test(start_paused = true)]
 async fn a_watch_is_shown_what_is_too_much_to_be_kept() {
-    let (handle, _owner, mut script) = settled().await;
+    let (handle, _owner, mut journal) = with_key_on_disk().await;
     let watch = NewWatch {
         target: WatchTarget::Key("k".into()),
         from: WatchFrom::Now,
         shows: WatchShows::After,
     };
     let watching = call!(handle, watch(watch, soon())).answered().unwrap();
-    let next = handle.next(&watching, unread(), soon()).await;
-    assert!(matches!(next, Ok(Next::Batch(..))));
+    let next = handle.next(&watching, quota(), soon()).await;
+    assert!(matches!(next, Ok(NextBatch::Batch(..))));
     let mut waiting = vec![call!(handle, write(write("k", 2), None, soon()))];
-    script.segment().await;
+    journal.segment().await;
     for n in 0..20 {
         let large = write_value(&format!("l{n}"), Value::Text("x".repeat(1 << 20).into()));
         waiting.push(call!(handle, write(large, None, soon())));
     }
-    script.committed(2).await;
-    script.commit().await;
+    journal.committed(2).await;
+    journal.commit().await;
     for call in waiting {
         call.answered().unwrap();
     }
-    match handle.next(&watching, unread(), soon()).await {
-        Ok(Next::Batch(batch, _)) => assert!(
+    match handle.next(&watching, quota(), soon()).await {
+        Ok(NextBatch::Batch(batch, _)) => assert!(
             matches!(&batch.updates, Updates::Changes(changes) if changes.len() == 1),
             "{batch:?}"
         ),
@@ -422,7 +420,7 @@ async fn a_watch_is_shown_what_is_too_much_to_be_kept() {
 #[tokio::test(start_paused = true)]
 async fn a_read_after_a_machine_is_deleted_shows_no_state() {
     use crate::machine::{DefineMachine, Machine, Purpose, State};
-    let (handle, _owner, mut script) = start_kept(Answers::Committed);
+    let (handle, _owner, mut journal) = start_with_journal(Answers::Committed);
     let machine = Machine {
         name: "m".into(),
         key_prefix: "k".into(),
@@ -436,16 +434,16 @@ async fn a_read_after_a_machine_is_deleted_shows_no_state() {
         purpose: Purpose::Define,
     };
     let defined = call!(handle, define_machine(define, soon()));
-    script.commit().await;
+    journal.commit().await;
     defined.answered().unwrap();
     // Under way, so that the next two come into one segment.
     let _other = call!(handle, write(write("other", 1), None, soon()));
     let _first = call!(handle, write(write("k", 1), None, soon()));
     let deleted = call!(handle, delete_machine("m".into(), soon()));
-    script.commit().await;
-    let segment = script.segment().await;
+    journal.commit().await;
+    let segment = journal.segment().await;
     let _second = call!(handle, write(write("k", 2), None, soon()));
-    script.committed(segment.seq).await;
+    journal.committed(segment.seq).await;
     deleted.answered().unwrap();
     let shown = call!(handle, read(read("k"), soon())).answered().unwrap();
     let entry = shown.entry.unwrap();
@@ -457,7 +455,7 @@ async fn a_read_after_a_machine_is_deleted_shows_no_state() {
 
 #[tokio::test(start_paused = true)]
 async fn an_end_by_ttl_is_seen_when_it_is_on_disk() {
-    let (handle, _owner, mut script) = start_kept(Answers::Committed);
+    let (handle, _owner, mut journal) = start_with_journal(Answers::Committed);
     let mortal = Write {
         options: Some(Box::new(WriteOptions {
             lifetime: SetLifetime::Ttl(SECOND),
@@ -466,23 +464,23 @@ async fn an_end_by_ttl_is_seen_when_it_is_on_disk() {
         ..write("k", 1)
     };
     let written = call!(handle, write(mortal, None, soon()));
-    script.commit().await;
+    journal.commit().await;
     written.answered().unwrap();
     advance(2 * SECOND).await;
     rest().await;
     let shown = call!(handle, read(read("k"), soon())).answered().unwrap();
     assert_eq!(value(&shown), Some(1));
-    script.commit().await;
+    journal.commit().await;
     let shown = call!(handle, read(read("k"), soon())).answered().unwrap();
     assert_eq!((value(&shown), shown.revision), (None, 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_waiting_for_the_disk_everything_is_shown_at_once() {
-    let (handle, _owner, mut script) = start_kept(Answers::AtOnce);
+    let (handle, _owner, mut journal) = start_with_journal(Answers::AtOnce);
     let written = call!(handle, write(write("k", 1), None, soon()));
     assert_eq!(written.answered().unwrap().revision, 1);
     let shown = call!(handle, read(read("k"), soon())).answered().unwrap();
     assert_eq!((value(&shown), shown.revision), (Some(1), 1));
-    assert_eq!(script.segment().await.revision, 1);
+    assert_eq!(journal.segment().await.revision, 1);
 }

@@ -34,7 +34,7 @@ async fn slow_watches_cost_the_owner_nothing() {
     let frame = async || {
         let operations = (0..1000).map(|i| Operation::Write(write("a", i))).collect();
         let pending = handle
-            .apply_each(alone(operations), unread(), soon())
+            .apply_each(alone(operations), quota(), soon())
             .unwrap();
         let start = std::time::Instant::now();
         pending.answer().await.unwrap();
@@ -71,16 +71,16 @@ async fn a_late_plain_frame_of_replays_is_answered_again() {
     use crate::machine::Fingerprint;
     let (handle, _owner) = start();
     let frame = |deadline| {
-        let request_id = RequestId {
+        let request = RequestId {
             id: "r".into(),
             fingerprint: Fingerprint(1),
         };
         handle.apply_each(
             vec![EachFrame {
                 operations: vec![Operation::Write(write("a", 1))],
-                request_ids: vec![(0, request_id)],
+                request_ids: vec![(0, request)],
             }],
-            unread(),
+            quota(),
             deadline,
         )
     };
@@ -102,7 +102,7 @@ async fn a_sleeping_watch_survives_what_does_not_concern_it() {
             .map(|i| Operation::Write(write_value(&format!("blob{i}"), large.clone())))
             .collect();
         handle
-            .apply_each(alone(operations), unread(), soon())
+            .apply_each(alone(operations), quota(), soon())
             .unwrap()
     };
     frame().answer().await.unwrap();
@@ -112,8 +112,8 @@ async fn a_sleeping_watch_survives_what_does_not_concern_it() {
         shows: WatchShows::After,
     };
     let watching = handle.watch(new, soon()).await.unwrap();
-    let next = handle.next(&watching, unread(), soon()).await.unwrap();
-    let Next::Batch(batch, _) = next else {
+    let next = handle.next(&watching, quota(), soon()).await.unwrap();
+    let NextBatch::Batch(batch, _) = next else {
         panic!("there is room")
     };
     assert_eq!(batch.has_more, HasMore::No);
@@ -124,7 +124,7 @@ async fn a_sleeping_watch_survives_what_does_not_concern_it() {
     }
     handle.write(write("lock", 1), None, soon()).await.unwrap();
     watching.changed().await;
-    let next = handle.next(&watching, unread(), soon()).await;
+    let next = handle.next(&watching, quota(), soon()).await;
     assert!(next.is_ok(), "{next:?}");
 }
 
@@ -143,8 +143,8 @@ async fn woken_watches_leave_room_for_calls() {
         let watching = handle.watch(new, soon()).await.unwrap();
         tasks.push(tokio::spawn(async move {
             loop {
-                let next = handle.next(&watching, unread(), soon()).await.unwrap();
-                let Next::Batch(batch, _) = next else {
+                let next = handle.next(&watching, quota(), soon()).await.unwrap();
+                let NextBatch::Batch(batch, _) = next else {
                     panic!()
                 };
                 if batch.has_more == HasMore::No {
@@ -177,10 +177,10 @@ async fn a_sleeping_watch_survives_expiry() {
         shows: WatchShows::After,
     };
     let watching = handle.watch(new, soon()).await.unwrap();
-    handle.next(&watching, unread(), soon()).await.unwrap();
+    handle.next(&watching, quota(), soon()).await.unwrap();
     tokio::time::sleep(20 * SECOND).await;
     handle.write(write("lock", 1), None, soon()).await.unwrap();
-    let next = handle.next(&watching, unread(), soon()).await;
+    let next = handle.next(&watching, quota(), soon()).await;
     assert!(next.is_ok(), "{next:?}");
 }
 

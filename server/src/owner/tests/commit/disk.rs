@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn what_is_still_not_on_disk_at_the_deadline_is_unknown() {
-    let (handle, _owner, mut script) = settled().await;
+    let (handle, _owner, mut journal) = with_key_on_disk().await;
     let written = call!(handle, write(write("k", 2), None, soon()));
     let refused = Write {
         options: Some(Box::new(WriteOptions {
@@ -15,9 +15,7 @@ async fn what_is_still_not_on_disk_at_the_deadline_is_unknown() {
     };
     let refused = call!(handle, write(refused, None, soon()));
     let operations = vec![Operation::Write(write("k", 3))];
-    let framed = handle
-        .apply_all(operations, None, unread(), soon())
-        .unwrap();
+    let framed = handle.apply_all(operations, None, quota(), soon()).unwrap();
     let mut timer = Timer::default();
     let mut framed = framed;
     let framed = Call::of(std::future::poll_fn(move |cx| {
@@ -37,19 +35,19 @@ async fn what_is_still_not_on_disk_at_the_deadline_is_unknown() {
     assert_eq!(written.answered(), Err(unknown(Some(2))));
     assert_eq!(refused.answered(), Err(unknown(None)));
     assert_eq!(framed.answered(), Some(unknown(Some(3))));
-    script.commit().await;
-    script.commit().await;
+    journal.commit().await;
+    journal.commit().await;
     let outcome = handle.read(read("k"), soon()).await.unwrap();
     assert_eq!(value(&outcome), Some(3), "it was done all the same");
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_is_told_when_the_journal_fails() {
-    let (handle, owner, mut script) = settled().await;
+    let (handle, owner, mut journal) = with_key_on_disk().await;
     let written = call!(handle, write(write("k", 2), None, soon()));
     let second = call!(handle, write(write("k", 3), None, soon()));
-    script.segment().await;
-    script.tell(Event::Failed("no disk".into())).await;
+    journal.segment().await;
+    journal.tell(Event::Failed("no disk".into())).await;
     for call in [written, second] {
         let unknown = call.answered().unwrap_err();
         assert!(
@@ -73,8 +71,8 @@ async fn who_waits_is_told_when_the_journal_fails() {
 
 #[tokio::test(start_paused = true)]
 async fn a_journal_that_is_gone_is_the_owners_end() {
-    let (_handle, owner, script) = settled().await;
-    drop(script);
+    let (_handle, owner, journal) = with_key_on_disk().await;
+    drop(journal);
     rest().await;
     assert!(
         owner
@@ -87,13 +85,13 @@ async fn a_journal_that_is_gone_is_the_owners_end() {
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_the_disk_is_bounded() {
-    let (handle, _owner, mut script) = settled().await;
+    let (handle, _owner, mut journal) = with_key_on_disk().await;
     let mut waiting = Vec::new();
     for n in 0..UNSYNCED_OPERATIONS_MAX / 8 {
         let operations = (0..8)
             .map(|m| Operation::Write(write(&format!("{n}-{m}"), 1)))
             .collect();
-        let pending = handle.apply_each(alone(operations), unread(), soon());
+        let pending = handle.apply_each(alone(operations), quota(), soon());
         waiting.push(pending.unwrap());
     }
     rest().await;
@@ -108,33 +106,33 @@ async fn what_waits_for_the_disk_is_bounded() {
     // What reads goes on.
     let shown = call!(handle, read(read("k"), soon())).answered().unwrap();
     assert_eq!(value(&shown), Some(1));
-    script.commit().await;
-    script.commit().await;
+    journal.commit().await;
+    journal.commit().await;
     for pending in waiting {
         pending.answer().await.unwrap();
     }
     let written = call!(handle, write(write("k", 2), None, soon()));
-    script.commit().await;
+    journal.commit().await;
     written.answered().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_full_disk_refuses_what_changes_anything() {
-    let (handle, _owner, mut script) = settled().await;
+    let (handle, _owner, mut journal) = with_key_on_disk().await;
     let low = DiskLow { free: 1, least: 2 };
     let full = Space::Full { free: 1, least: 2 };
     let delete = || Delete {
         key: "missing".into(),
         expect: None,
     };
-    script.tell(Event::Space(full)).await;
+    journal.tell(Event::Space(full)).await;
     let refused = call!(handle, write(write("k", 2), None, soon()));
     assert_eq!(refused.answered(), Err(CallError::DiskFull(low)));
     let refused = call!(handle, delete(delete(), None, soon()));
     assert_eq!(refused.answered(), Err(CallError::DiskFull(low)));
     assert!(call!(handle, read(read("k"), soon())).answered().is_ok());
 
-    script
+    journal
         .tell(Event::Space(Space::Low { free: 1, least: 2 }))
         .await;
     let refused = call!(handle, write(write("k", 2), None, soon())).answered();
@@ -148,15 +146,15 @@ async fn a_full_disk_refuses_what_changes_anything() {
             .is_ok()
     );
 
-    script.tell(Event::Space(Space::Enough)).await;
+    journal.tell(Event::Space(Space::Enough)).await;
     let written = call!(handle, write(write("k", 2), None, soon()));
-    script.commit().await;
+    journal.commit().await;
     written.answered().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_full_disk_is_told() {
-    let (handle, _owner, mut script) = settled().await;
+    let (handle, _owner, mut journal) = with_key_on_disk().await;
     let request_id = || {
         Some(Box::new(RequestId {
             id: "r".into(),
@@ -164,8 +162,8 @@ async fn who_waits_for_a_full_disk_is_told() {
         }))
     };
     let under_way = call!(handle, write(write("k", 2), request_id(), soon()));
-    script.segment().await;
-    script
+    journal.segment().await;
+    journal
         .tell(Event::Space(Space::Full { free: 1, least: 2 }))
         .await;
     let full = CallError::DiskFull(DiskLow { free: 1, least: 2 });
@@ -175,15 +173,15 @@ async fn who_waits_for_a_full_disk_is_told() {
     // What comes again must not be told that nothing was applied.
     let again = call!(handle, write(write("k", 2), request_id(), soon()));
     assert!(again.waits());
-    script.tell(Event::Space(Space::Enough)).await;
-    script.committed(2).await;
+    journal.tell(Event::Space(Space::Enough)).await;
+    journal.committed(2).await;
     assert!(!under_way.answered().unwrap().replayed);
     assert!(again.answered().unwrap().replayed);
 }
 
 #[tokio::test(start_paused = true)]
 async fn answers_that_nobody_waits_for_are_not_held() {
-    let (handle, _owner, mut script) = settled().await;
+    let (handle, _owner, mut journal) = with_key_on_disk().await;
     let _under_way = call!(handle, write(write("k", 2), None, soon()));
     let payload = std::sync::Arc::<str>::from("x".repeat(100));
     for _ in 0..3 {
@@ -205,15 +203,15 @@ async fn answers_that_nobody_waits_for_are_not_held() {
     }
     let held = std::sync::Arc::strong_count(&payload);
     assert!(held < 5_000, "{held} of 6,000");
-    script.commit().await;
+    journal.commit().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_snapshot_is_of_the_moment_at_which_it_began() {
-    let (handle, _owner, mut script) = settled().await;
+    let (handle, _owner, mut journal) = with_key_on_disk().await;
     let written = call!(handle, write(write("l", 1), None, soon()));
-    let segment = script.segment().await;
-    script
+    let segment = journal.segment().await;
+    journal
         .tell(Event::Committed {
             seq: segment.seq,
             log_bytes: 1_000,
@@ -222,7 +220,7 @@ async fn a_snapshot_is_of_the_moment_at_which_it_began() {
     written.answered().unwrap();
     let Command::Snapshot {
         head, seq, slices, ..
-    } = script.command().await
+    } = journal.command().await
     else {
         panic!("a snapshot is due");
     };
@@ -230,7 +228,7 @@ async fn a_snapshot_is_of_the_moment_at_which_it_began() {
     let _later = call!(handle, write(write("l", 2), None, soon()));
     let mut keys = Vec::new();
     loop {
-        script.tell(Event::NextSlice).await;
+        journal.tell(Event::NextSlice).await;
         match slices.try_recv().unwrap() {
             CopySlice::Entries(entries) => keys.extend(entries),
             CopySlice::Requests(_) => {}
@@ -242,29 +240,29 @@ async fn a_snapshot_is_of_the_moment_at_which_it_began() {
         .map(|(key, entry)| (key.as_str(), entry.revision))
         .collect();
     assert_eq!(keys, [("k", 1), ("l", 2)]);
-    script.tell(Event::SnapshotEnded { made: true }).await;
-    script.commit().await;
-    assert!(script.is_idle(), "one is enough");
+    journal.tell(Event::SnapshotEnded { made: true }).await;
+    journal.commit().await;
+    assert!(journal.is_idle(), "one is enough");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_end_waits_until_everything_is_on_disk() {
-    let (handle, owner, mut script) = settled().await;
+    let (handle, owner, mut journal) = with_key_on_disk().await;
     let first = call!(handle, write(write("k", 2), None, soon()));
     let second = call!(handle, write(write("k", 3), None, soon()));
     drop(handle);
-    let seq = script.segment().await.seq;
-    script.committed(seq).await;
+    let seq = journal.segment().await.seq;
+    journal.committed(seq).await;
     first.answered().unwrap();
     assert!(second.waits() && !owner.is_finished());
-    script.commit().await;
+    journal.commit().await;
     second.answered().unwrap();
-    let Command::Close { revision, .. } = script.command().await else {
+    let Command::Close { revision, .. } = journal.command().await else {
         panic!("it notes its end");
     };
     assert_eq!(revision, 3);
     assert!(!owner.is_finished());
-    script.tell(Event::Closed).await;
+    journal.tell(Event::Closed).await;
     let machine = owner.now_or_never().unwrap().unwrap().unwrap();
     assert_eq!(machine.usage().revision, 3);
 }
