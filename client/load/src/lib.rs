@@ -10,6 +10,7 @@ mod command_line;
 mod commands;
 mod engines;
 mod grpc;
+mod histogram;
 mod http2;
 mod pace;
 mod plan;

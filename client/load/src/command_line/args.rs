@@ -1,17 +1,20 @@
 //! The command line: what may be said, each flag within its limits.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
-use serde::Serialize;
+use clap::Parser;
 
-use crate::agents::Agents;
+use crate::command_line::parse::{
+    address, count, duration, duration_or_zero, metadata, part, percentile, rate, seed, tag,
+};
+use crate::plan::choices::{
+    Agents, Arrival, DurationStop, Engine, KeyDist, LoadScheduleKind, Part, Ratio, ValueKind,
+};
+use crate::plan::labels::{EVIDENCE_FILE, SEARCH_TIMEOUT};
+use crate::plan::mix::Script;
 use crate::plan::slo::Slo;
-use crate::run::verdict::SEARCH_TIMEOUT;
-use crate::workload::generator::Script;
+use crate::report::format::Format;
 
 /// Workers of each kind at most. Each is a stream with memory of its own on both sides.
 const WORKERS_MAX: u64 = 100_000;
@@ -27,11 +30,6 @@ const THREADS_MAX: u64 = 1_024;
 const CONNECTIONS_MAX: u64 = 10_000;
 /// Operations under way at most, in an open loop: each takes some 100 bytes here.
 const IN_FLIGHT_MAX: u64 = 10_000_000;
-/// Processes that do a run together at most: each has a connection to the one that leads them.
-pub(crate) const AGENTS_MAX: u64 = 256;
-/// Operations per second at most that can be asked for: one a nanosecond.
-const RATE_MAX: f64 = 1e9;
-
 /// What a run is to do, as it is said on the command line. What is not said is `None` here, where the default depends
 /// on other flags.
 #[derive(Clone, Debug, Parser)]
@@ -262,346 +260,111 @@ pub(crate) struct ReportArgs {
     pub(crate) no_tui: bool,
 }
 
-/// How operations travel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Engine {
-    /// Every operation is a call, of the generated client.
-    Unary,
-    /// Every worker is one bidirectional stream of frames.
-    Pipeline,
-    /// Every operation is a call, in HTTP/2 frames of our own: the cheapest way to make calls.
-    Raw,
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct FindMaxArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// The first rate, in operations per second.
+    #[arg(long, value_name = "N", default_value = "1k", value_parser = count(1, 1_000_000_000), help_heading = "How to search")]
+    pub(crate) start: u64,
+    /// How long each run settles before it measures.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, help_heading = "How to search")]
+    pub(crate) settle: Duration,
+    /// How long each run measures.
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration, help_heading = "How to search")]
+    pub(crate) window: Duration,
+    /// How near, in percent, the result is to what is too much.
+    #[arg(
+        long,
+        value_name = "PERCENT",
+        default_value = "5",
+        help_heading = "How to search"
+    )]
+    pub(crate) precision: f64,
+    /// How often the result has to hold.
+    #[arg(long, value_name = "N", default_value = "3", value_parser = count(1, 100), help_heading = "How to search")]
+    pub(crate) repeat: u64,
 }
 
-/// The form of a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people.
-    Text,
-    /// For programs; one object.
-    Json,
-    /// A line for each interval.
-    Csv,
-    /// One page with plots, which needs nothing else.
-    Html,
-    /// Tables.
-    Markdown,
-    /// Percentiles, as HdrHistogram's plotter reads them.
-    Hdr,
-    /// A histogram for each interval, as HdrHistogram's log readers read them.
-    Hlog,
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct SweepArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// The rates, in operations per second, such as 1k,2k,5k. Default: ten from a tenth of what a closed loop reaches to
+    /// all of it.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = count(1, 1_000_000_000), help_heading = "How to search")]
+    pub(crate) rates: Vec<u64>,
+    /// How long each run settles before it measures.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, help_heading = "How to search")]
+    pub(crate) settle: Duration,
+    /// How long each run measures.
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration, help_heading = "How to search")]
+    pub(crate) window: Duration,
 }
 
-impl Format {
-    /// What the end of a file's name says.
-    pub(crate) fn of_file(path: &std::path::Path) -> Option<Self> {
-        match path.extension()?.to_str()? {
-            "txt" => Some(Self::Text),
-            "json" => Some(Self::Json),
-            "csv" => Some(Self::Csv),
-            "html" | "htm" => Some(Self::Html),
-            "md" => Some(Self::Markdown),
-            "hgrm" => Some(Self::Hdr),
-            "hlog" => Some(Self::Hlog),
-            _ => None,
-        }
-    }
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct CompareArgs {
+    /// Reports in JSON: of one run, or a list (--save-baseline).
+    #[arg(value_name = "A.json")]
+    pub(crate) a: PathBuf,
+    /// What is held against them.
+    #[arg(value_name = "B.json")]
+    pub(crate) b: PathBuf,
+    /// Repeat the run of A and the run of B so many times, in turn, and compare those.
+    #[arg(long, value_name = "N", value_parser = count(1, 1_000))]
+    pub(crate) runs: Option<u64>,
+    /// Form of the comparison: text, json or markdown.
+    #[arg(short = 'O', long, value_enum, value_name = "FORM", default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Exit with 1 if a figure of B is worse by more than so many percent.
+    #[arg(long, value_name = "PERCENT", num_args = 0..=1, default_missing_value = "5", require_equals = true)]
+    pub(crate) fail_on_regression: Option<f64>,
+    /// Nothing about progress.
+    #[arg(short = 'q', long)]
+    pub(crate) quiet: bool,
 }
 
-/// What is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ValueKind {
-    /// 64-bit integers.
-    Int,
-    /// UTF-8.
-    Text,
-    /// Bytes.
-    Bytes,
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct CheckArgs {
+    /// A history: of --history, or the operations that showed a violation.
+    #[arg(value_name = "HISTORY")]
+    pub(crate) file: PathBuf,
+    /// Search every key for an order that explains its values, also where revisions explain them.
+    #[arg(long)]
+    pub(crate) search: bool,
+    /// Search for so long at most, all keys together. Exit code 4 if it is not decided by then.
+    #[arg(long, value_name = "TIME", default_value = SEARCH_TIMEOUT, value_parser = duration)]
+    pub(crate) search_timeout: Duration,
+    /// Where to write the operations that show a violation.
+    #[arg(long, value_name = "FILE", default_value = EVIDENCE_FILE)]
+    pub(crate) evidence: PathBuf,
+    /// Write all of it to this file too, a line of JSON for each operation.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export: Option<PathBuf>,
 }
 
-/// How the operations of an open loop are spaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Arrival {
-    /// Evenly.
-    Constant,
-    /// As a Poisson process.
-    Poisson,
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct CalibrateArgs {
+    /// How long each measurement takes.
+    #[arg(short = 'z', long, value_name = "TIME", default_value = "3s", value_parser = duration)]
+    pub(crate) duration: Duration,
+    /// Form of the report: text or json.
+    #[arg(short = 'O', long, value_enum, value_name = "FORM", default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Seed of all random choices.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
 }
 
-/// How the rate of an open loop goes on; ghz's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LoadScheduleKind {
-    /// It stays.
-    Const,
-    /// It changes in steps.
-    Step,
-    /// It changes all the time.
-    Line,
-}
-
-/// What becomes of operations under way at the end; ghz's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DurationStop {
-    /// They are waited for.
-    Wait,
-    /// They are given up, and have failed.
-    Close,
-    /// They are given up, and do not count.
-    Ignore,
-}
-
-/// The name that a flag's value has on the command line.
-pub(crate) fn value_name(value: impl ValueEnum) -> String {
-    let value = value.to_possible_value();
-    value.expect("no value is skipped").get_name().to_owned()
-}
-
-/// Which of several processes this is, all of which do a run together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
-    /// From 0.
-    pub(crate) index: u64,
-    pub(crate) of: u64,
-}
-
-/// So many reads for so many writes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Ratio {
-    pub(crate) reads: f64,
-    pub(crate) writes: f64,
-}
-
-impl FromStr for Ratio {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let part = |part: &str| {
-            part.parse::<f64>()
-                .ok()
-                .filter(|part| (0.0..=1e9).contains(part))
-        };
-        text.split_once(':')
-            .and_then(|(reads, writes)| {
-                Some(Self {
-                    reads: part(reads)?,
-                    writes: part(writes)?,
-                })
-            })
-            .filter(|ratio| ratio.reads + ratio.writes > 0.0)
-            .ok_or_else(|| "it has the form READS:WRITES, such as 95:5".to_owned())
-    }
-}
-
-impl fmt::Display for Ratio {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.reads, self.writes)
-    }
-}
-
-/// How keys are chosen.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum KeyDist {
-    /// All alike.
-    Uniform,
-    /// Key number k in proportion to 1/(k+1)^theta.
-    Zipfian {
-        /// 0 is uniform; the larger, the more the first keys are asked for.
-        theta: f64,
-    },
-    /// The same, counted from the newest key.
-    Latest {
-        /// As of `Zipfian`.
-        theta: f64,
-    },
-    /// Some keys more than others.
-    Hotspot {
-        /// The hot part of the keys: the first ones.
-        keys: f64,
-        /// The part of the operations that goes there.
-        ops: f64,
-    },
-    /// One after the other, each worker from a place of its own.
-    Sequential,
-}
-
-/// YCSB's, and with it what most published figures use.
-const THETA: f64 = 0.99;
-
-impl FromStr for KeyDist {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut parts = text.split(':');
-        let name = parts.next().unwrap_or_default();
-        let parameters: Vec<&str> = parts.collect();
-        let theta = |text: &str| match text.parse::<f64>() {
-            Ok(theta) if (0.0..=100.0).contains(&theta) => Ok(theta),
-            _ => Err(format!("theta is a number from 0 to 100, not {text:?}")),
-        };
-        let share = |text: &str| match text.parse::<f64>() {
-            Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
-            _ => Err(format!("a share is a number between 0 and 1, not {text:?}")),
-        };
-        match (name, &parameters[..]) {
-            ("uniform", []) => Ok(Self::Uniform),
-            ("zipfian", []) => Ok(Self::Zipfian { theta: THETA }),
-            ("zipfian", [text]) => Ok(Self::Zipfian {
-                theta: theta(text)?,
-            }),
-            ("latest", []) => Ok(Self::Latest { theta: THETA }),
-            ("latest", [text]) => Ok(Self::Latest {
-                theta: theta(text)?,
-            }),
-            ("hotspot", []) => Ok(Self::Hotspot {
-                keys: 0.2,
-                ops: 0.8,
-            }),
-            ("hotspot", [keys, ops]) => Ok(Self::Hotspot {
-                keys: share(keys)?,
-                ops: share(ops)?,
-            }),
-            ("sequential", []) => Ok(Self::Sequential),
-            _ => Err(
-                "it is uniform, zipfian[:THETA], latest[:THETA], hotspot[:KEYS:OPS] or sequential"
-                    .to_owned(),
-            ),
-        }
-    }
-}
-
-impl fmt::Display for KeyDist {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Uniform => f.write_str("uniform"),
-            Self::Zipfian { theta } => write!(f, "zipfian:{theta}"),
-            Self::Latest { theta } => write!(f, "latest:{theta}"),
-            Self::Hotspot { keys, ops } => write!(f, "hotspot:{keys}:{ops}"),
-            Self::Sequential => f.write_str("sequential"),
-        }
-    }
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    let (digits, unit) = match text.as_bytes().last() {
-        Some(b'k' | b'K') => (&text[..text.len() - 1], 1e3),
-        Some(b'm' | b'M') => (&text[..text.len() - 1], 1e6),
-        _ => (text, 1.0),
-    };
-    let number = digits.parse::<f64>().ok().map(|number| number * unit);
-    number
-        .filter(|number| *number > 0.0 && *number <= RATE_MAX)
-        .ok_or_else(|| {
-            format!("it is a number above 0 and up to {RATE_MAX:e} a second, with a suffix k or m for thousands or millions")
-        })
-}
-
-fn percentile(text: &str) -> Result<f64, String> {
-    text.parse::<f64>()
-        .ok()
-        .filter(|percent| (0.0..=100.0).contains(percent))
-        .ok_or_else(|| "each is a number from 0 to 100".to_owned())
-}
-
-fn metadata(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text
-        .split_once(':')
-        .ok_or_else(|| "it has the form NAME:VALUE".to_owned())?;
-    let name = name.trim().to_ascii_lowercase();
-    let is_token = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
-    if name.is_empty() || !name.chars().all(is_token) {
-        return Err("a name has letters, digits, '-', '_' and '.'".to_owned());
-    }
-    if name.starts_with("grpc-") || name.ends_with("-bin") || name == "content-type" || name == "te"
-    {
-        return Err(format!("{name} is not for users to set"));
-    }
-    let value = value.trim();
-    if !value.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
-        return Err("a value is printable ASCII".to_owned());
-    }
-    Ok((name, value.to_owned()))
-}
-
-fn part(text: &str) -> Result<Part, String> {
-    text.split_once('/')
-        .and_then(|(index, of)| {
-            let (index, of) = (index.parse().ok()?, of.parse().ok()?);
-            (index < of && of <= AGENTS_MAX).then_some(Part { index, of })
-        })
-        .ok_or_else(|| format!("it has the form K/N, K below N and N up to {AGENTS_MAX}"))
-}
-
-fn tag(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("it has the form KEY=VALUE".to_owned()),
-    }
-}
-
-/// A number within its limits, with a suffix k or m if that is easier to write.
-pub(crate) fn count(
-    min: u64,
-    max: u64,
-) -> impl Fn(&str) -> Result<u64, String> + Clone + Send + Sync {
-    move |text| {
-        let (digits, unit) = match text.as_bytes().last() {
-            Some(b'k' | b'K') => (&text[..text.len() - 1], 1_000),
-            Some(b'm' | b'M') => (&text[..text.len() - 1], 1_000_000),
-            _ => (text, 1),
-        };
-        let number = digits.parse::<u64>().ok();
-        number
-            .and_then(|number| number.checked_mul(unit))
-            .filter(|number| (min..=max).contains(number))
-            .ok_or_else(|| {
-                format!(
-                    "it is a whole number from {min} to {max}, with a suffix k or m for thousands or millions"
-                )
-            })
-    }
-}
-
-fn seed(text: &str) -> Result<u64, String> {
-    text.parse()
-        .map_err(|_| format!("it is a whole number from 0 to {}", u64::MAX))
-}
-
-/// The longest time that can be asked for: beyond, someone has mistaken the unit.
-const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-fn duration_or_zero(text: &str) -> Result<Duration, String> {
-    let form = "it is a number with a unit, such as 500ms, 10s, 2m or 1h";
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3_600.0,
-        _ => return Err(form.to_owned()),
-    };
-    let number: f64 = digits.parse().map_err(|_| form.to_owned())?;
-    match Duration::try_from_secs_f64(number * unit) {
-        Ok(duration) if duration <= DURATION_MAX => Ok(duration),
-        _ => Err("it is from 0s to 168h".to_owned()),
-    }
-}
-
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    match duration_or_zero(text)? {
-        Duration::ZERO => Err("it is more than 0".to_owned()),
-        duration => Ok(duration),
-    }
-}
-
-fn address(text: &str) -> Result<String, String> {
-    let form = || "it has the form HOST:PORT".to_owned();
-    let (host, port) = text.rsplit_once(':').ok_or_else(form)?;
-    if host.is_empty() || host.contains('/') || port.parse::<u16>().is_err() {
-        return Err(form());
-    }
-    Ok(text.to_owned())
+/// Serves those who lead.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct AgentArgs {
+    /// Where to listen. Whoever reaches it can have it put load on any server.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7411")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// End after one run.
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 #[cfg(test)]
@@ -613,81 +376,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         RunArgs::command().debug_assert();
-    }
-
-    #[test]
-    fn counts() {
-        let cases = [
-            ("1", Ok(1)),
-            ("20k", Ok(20_000)),
-            ("3M", Ok(3_000_000)),
-            ("0", Err("from 1 to 5000000")),
-            ("6m", Err("from 1 to 5000000")),
-            ("-1", Err("whole number from 1 to 5000000")),
-            ("1.5k", Err("whole number")),
-            ("k", Err("whole number")),
-            ("", Err("whole number")),
-            ("99999999999999999999", Err("whole number")),
-            ("9999999999999999999k", Err("from 1 to 5000000")),
-        ];
-        for (text, expected) in cases {
-            check(text, count(1, 5_000_000)(text), expected);
-        }
-    }
-
-    #[test]
-    fn durations() {
-        let cases = [
-            ("500ms", Ok(Duration::from_millis(500))),
-            ("1.5s", Ok(Duration::from_millis(1_500))),
-            ("2m", Ok(Duration::from_secs(120))),
-            ("1h", Ok(Duration::from_secs(3_600))),
-            ("0s", Err("more than 0")),
-            ("10", Err("with a unit")),
-            ("s", Err("with a unit")),
-            ("-1s", Err("from 0s")),
-            ("1000h", Err("to 168h")),
-            ("1e999s", Err("to 168h")),
-        ];
-        for (text, expected) in cases {
-            check(text, duration(text), expected);
-        }
-    }
-
-    #[test]
-    fn key_distributions() {
-        let cases = [
-            ("uniform", Ok(KeyDist::Uniform)),
-            ("zipfian", Ok(KeyDist::Zipfian { theta: 0.99 })),
-            ("zipfian:1.2", Ok(KeyDist::Zipfian { theta: 1.2 })),
-            ("zipfian:-1", Err("theta")),
-            ("zipfian:NaN", Err("theta")),
-            ("uniform:1", Err("uniform, zipfian")),
-            ("latest", Ok(KeyDist::Latest { theta: 0.99 })),
-            (
-                "hotspot:0.1:0.9",
-                Ok(KeyDist::Hotspot {
-                    keys: 0.1,
-                    ops: 0.9,
-                }),
-            ),
-            ("hotspot:1:2", Err("share")),
-            ("sequential", Ok(KeyDist::Sequential)),
-        ];
-        for (text, expected) in cases {
-            check(text, text.parse(), expected);
-        }
-    }
-
-    fn check<T: fmt::Debug + PartialEq>(
-        text: &str,
-        actual: Result<T, String>,
-        expected: Result<T, &str>,
-    ) {
-        match (actual, expected) {
-            (Ok(actual), Ok(expected)) => assert_eq!(actual, expected, "{text:?}"),
-            (Err(actual), Err(part)) => assert!(actual.contains(part), "{text:?}: {actual}"),
-            (actual, expected) => panic!("{text:?}: {actual:?}, expected {expected:?}"),
-        }
     }
 }

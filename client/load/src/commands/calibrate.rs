@@ -8,36 +8,27 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::calibrate::{Delay, NullServer};
-use crate::command_line::args::{Format, RunArgs, duration};
-use crate::commands::print;
-use crate::pace::arrivals::{Arrivals, LoadSchedule, Spread};
+use crate::command_line::args::{CalibrateArgs, RunArgs};
+use crate::command_line::resolve;
+use crate::command_line::words::parse_command;
+use crate::commands::outputs::print;
+use crate::pace::arrivals::Arrivals;
 use crate::pace::pacer::{Pace, Paced, Pacer, Taken};
-use crate::plan::settings::{Settings, parse_command};
+use crate::plan::choices::Arrival;
+use crate::plan::labels::Labels;
+use crate::plan::load_schedule::LoadSchedule;
 use crate::report::distribution::micros;
+use crate::report::format::Format;
 use crate::report::model::Report;
 use crate::report::numbers::{grouped, latency};
-use crate::run::measure::RunError;
+use crate::run::error::RunError;
 use crate::run::session::Session;
-use crate::run::summary::Labels;
 use crate::run::view::Nothing;
 
 /// The rate at which the pacer's lateness is measured, in operations per second.
 const PACER_RATE: u64 = 10_000;
 /// The rate at which answers with a known delay are asked for: few enough that the delays alone are measured.
 const DELAY_RATE: u64 = 1_000;
-
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct CalibrateArgs {
-    /// How long each measurement takes.
-    #[arg(short = 'z', long, value_name = "TIME", default_value = "3s", value_parser = duration)]
-    duration: Duration,
-    /// Form of the report: text or json.
-    #[arg(short = 'O', long, value_enum, value_name = "FORM", default_value_t = Format::Text)]
-    format: Format,
-    /// Seed of all random choices.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
-}
 
 /// What was found.
 #[derive(Debug, Serialize)]
@@ -133,7 +124,7 @@ fn run(
         args.seed
     );
     let args: RunArgs = parse_command(&command).map_err(RunError::Arguments)?;
-    let settings = Settings::new(&args).map_err(RunError::Arguments)?;
+    let settings = resolve::settings(&args).map_err(RunError::Arguments)?;
     let mut session = Session::open(Some(&address), &settings)?;
     let report = session.run(settings, &Labels::default(), &mut Nothing, None)?;
     session.close()?;
@@ -145,7 +136,7 @@ fn run(
 fn pacing_thread(args: &CalibrateArgs) -> Result<Lateness, RunError> {
     let schedule = LoadSchedule::constant(PACER_RATE as f64);
     let schedule = schedule.expect("the rate is one that can be");
-    let arrivals = Arrivals::new(schedule, Spread::Constant, args.seed);
+    let arrivals = Arrivals::new(schedule, Arrival::Constant, args.seed);
     let start = Instant::now();
     let pace = Pace::new(start, arrivals).until(start + args.duration);
     let pacer = Pacer::spawn(pace, |_| Taken::Handed)

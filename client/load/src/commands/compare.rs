@@ -2,44 +2,25 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::command_line::args::{Format, count};
-use crate::commands::{FAILED, live_view, print};
-use crate::plan::settings::{Settings, parse_command};
+use crate::report::format::Format;
+
+use crate::command_line::args::CompareArgs;
+use crate::command_line::resolve;
+use crate::command_line::words::parse_command;
+use crate::commands::exit::FAILED;
+use crate::commands::outputs::{live_view, print};
+use crate::plan::labels::Labels;
 use crate::report::compare::{Comparison, Options, compare};
 use crate::report::model::Report;
-use crate::report::output;
-use crate::report::schema;
 use crate::report::style::Style;
-use crate::run::measure::RunError;
+use crate::report::{output, schema};
+use crate::run::error::RunError;
 use crate::run::session::Session;
-use crate::run::summary::Labels;
 
 /// The largest file that is read: the reports of hours, an interval each second.
 const FILE_BYTES_MAX: u64 = 1 << 30;
-
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct CompareArgs {
-    /// Reports in JSON: of one run, or a list (--save-baseline).
-    #[arg(value_name = "A.json")]
-    a: PathBuf,
-    /// What is held against them.
-    #[arg(value_name = "B.json")]
-    b: PathBuf,
-    /// Repeat the run of A and the run of B so many times, in turn, and compare those.
-    #[arg(long, value_name = "N", value_parser = count(1, 1_000))]
-    runs: Option<u64>,
-    /// Form of the comparison: text, json or markdown.
-    #[arg(short = 'O', long, value_enum, value_name = "FORM", default_value_t = Format::Text)]
-    format: Format,
-    /// Exit with 1 if a figure of B is worse by more than so many percent.
-    #[arg(long, value_name = "PERCENT", num_args = 0..=1, default_missing_value = "5", require_equals = true)]
-    fail_on_regression: Option<f64>,
-    /// Nothing about progress.
-    #[arg(short = 'q', long)]
-    quiet: bool,
-}
 
 /// Compares two files. Returns the exit code.
 pub(crate) fn compare_files(args: &CompareArgs) -> Result<i32, RunError> {
@@ -113,7 +94,7 @@ fn repeat(
             let mut args = parse_command(&of.command).map_err(RunError::Arguments)?;
             args.report.quiet = quiet;
             args.report.name.clone_from(&of.name);
-            let settings = Settings::new(&args).map_err(RunError::Arguments)?;
+            let settings = resolve::settings(&args).map_err(RunError::Arguments)?;
             let mut session = Session::open(args.address.as_deref(), &settings)?;
             let report = session.run(settings, &Labels::default(), &mut *live_view(&args), None)?;
             session.close()?;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::report::model::Report;
-use crate::run::measure::RunError;
+use crate::run::error::RunError;
 
 /// Doublings from the first rate on, at most: 2^40 times as much as anyone starts with.
 const DOUBLINGS_MAX: u32 = 40;

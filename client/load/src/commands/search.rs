@@ -3,59 +3,17 @@
 use std::io::{self, Write as _};
 use std::time::Duration;
 
-use crate::command_line::args::{RunArgs, count, duration};
+use crate::command_line::args::{FindMaxArgs, RunArgs, SweepArgs};
+use crate::command_line::resolve;
 use crate::commands::find_max::{self, Probe, Search};
-use crate::commands::{Outputs, labels, print};
-use crate::plan::settings::Settings;
+use crate::commands::outputs::{Outputs, print};
 use crate::report::model::Report;
-use crate::run::measure::RunError;
+use crate::run::error::RunError;
 use crate::run::session::Session;
 use crate::run::view::Nothing;
 
 /// Shortest that the search can be told to come to: a thousandth.
 const PRECISION_MIN: f64 = 0.001;
-
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct FindMaxArgs {
-    #[command(flatten)]
-    run: RunArgs,
-    /// The first rate, in operations per second.
-    #[arg(long, value_name = "N", default_value = "1k", value_parser = count(1, 1_000_000_000), help_heading = "How to search")]
-    start: u64,
-    /// How long each run settles before it measures.
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, help_heading = "How to search")]
-    settle: Duration,
-    /// How long each run measures.
-    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration, help_heading = "How to search")]
-    window: Duration,
-    /// How near, in percent, the result is to what is too much.
-    #[arg(
-        long,
-        value_name = "PERCENT",
-        default_value = "5",
-        help_heading = "How to search"
-    )]
-    precision: f64,
-    /// How often the result has to hold.
-    #[arg(long, value_name = "N", default_value = "3", value_parser = count(1, 100), help_heading = "How to search")]
-    repeat: u64,
-}
-
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct SweepArgs {
-    #[command(flatten)]
-    run: RunArgs,
-    /// The rates, in operations per second, such as 1k,2k,5k. Default: ten from a tenth of what a closed loop reaches to
-    /// all of it.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = count(1, 1_000_000_000), help_heading = "How to search")]
-    rates: Vec<u64>,
-    /// How long each run settles before it measures.
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, help_heading = "How to search")]
-    settle: Duration,
-    /// How long each run measures.
-    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration, help_heading = "How to search")]
-    window: Duration,
-}
 
 /// Runs at rates, one after the other.
 struct Prober<'a> {
@@ -81,7 +39,7 @@ impl<'a> Prober<'a> {
                 )));
             }
         }
-        let settings = Settings::new(args).map_err(RunError::Arguments)?;
+        let settings = resolve::settings(args).map_err(RunError::Arguments)?;
         Ok(Self {
             session: Session::open(args.address.as_deref(), &settings)?,
             args,
@@ -96,9 +54,9 @@ impl<'a> Prober<'a> {
         args.when.rps = rate;
         args.stop.warmup = self.settle;
         args.stop.duration = Some(self.window);
-        let settings = Settings::new(&args).map_err(RunError::Arguments)?;
+        let settings = resolve::settings(&args).map_err(RunError::Arguments)?;
         self.session
-            .run(settings, &labels(&args), &mut Nothing, None)
+            .run(settings, &resolve::labels(&args), &mut Nothing, None)
     }
 
     fn probe(&mut self, rate: f64) -> Result<Probe, RunError> {
@@ -160,7 +118,7 @@ pub(crate) fn find_max(args: &FindMaxArgs) -> Result<i32, RunError> {
         .map_err(|error| RunError::Target(error.to_string()))?;
     Ok(match found.highest {
         Some(_) => 0,
-        None => crate::commands::NOT_MET,
+        None => crate::commands::exit::NOT_MET,
     })
 }
 

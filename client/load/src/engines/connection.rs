@@ -19,8 +19,7 @@ use tokio::net::TcpStream;
 use tonic::body::Body;
 use tower_service::Service;
 
-use crate::grpc::ANSWER_BYTES_MAX;
-use crate::grpc::root_cause;
+use crate::grpc::{ANSWER_BYTES_MAX, root_cause};
 
 /// Windows that never hold back answers: they are read as soon as they arrive.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;

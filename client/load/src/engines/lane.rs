@@ -17,12 +17,11 @@ use tokio::sync::mpsc;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status, Streaming};
 
-use crate::command_line::args::Engine;
 use crate::engines::connection::Connection;
+use crate::plan::choices::Engine;
 use crate::plan::settings::Settings;
-use crate::record::recorder::unanswered;
-use crate::record::settle::{Answer, Sent};
-use crate::workload::operation::{Asked, Call, Failure, Reply};
+use crate::record::settle::Answer;
+use crate::workload::operation::{Asked, Call, Failure, Reply, Sent, unanswered};
 use soloist_client::{Error, Outcome};
 
 /// One concurrent stream of operations, of one worker.

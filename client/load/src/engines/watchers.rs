@@ -14,12 +14,14 @@ use tokio::task::spawn_local;
 use tonic::Streaming;
 
 use crate::engines::connection::Connection;
-use crate::engines::threads::{Driven, Plan, thread_cpu_time};
+use crate::engines::thread::{Driven, Plan};
+use crate::pace::cpu::thread_cpu_time;
 use crate::pace::stop::Stop;
+use crate::plan::mix::WATCHED_PREFIX;
 use crate::plan::settings::Settings;
 use crate::record::history::WatchRecord;
-use crate::record::recorder::{Recorder, Shown};
-use crate::workload::generator::WATCHED_PREFIX;
+use crate::record::live::Shown;
+use crate::record::recorder::Recorder;
 
 /// Watches on one connection: each is a stream.
 const WATCHES_PER_CONNECTION: u64 = 200;

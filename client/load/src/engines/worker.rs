@@ -7,26 +7,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep_until;
-use tonic::Code;
 
-use crate::command_line::args::DurationStop;
 use crate::engines::lane::Lane;
 use crate::pace::feed::Feed;
 use crate::pace::stop::Stop;
+use crate::plan::choices::DurationStop;
 use crate::record::recorder::Recorder;
-use crate::record::settle::{Answer, Sent, Settling, Witness};
+use crate::record::settle::{Answer, Settling, Witness};
 use crate::workload::generator::Workload;
-use crate::workload::operation::Failure;
-use soloist_client::Outcome;
+use crate::workload::operation::{Sent, given_up};
 
 /// How often a worker looks whether it has waited for too long.
 const TICK: Duration = Duration::from_millis(100);
-
-/// How long answers are waited for beyond the time that the server has for them, so that its own refusal arrives.
-pub(crate) const GRACE: Duration = Duration::from_millis(500);
-
-/// How long answers are waited for after Ctrl-C.
-pub(crate) const INTERRUPT_GRACE: Duration = Duration::from_secs(1);
 
 /// When operations start.
 #[derive(Clone, Debug)]
@@ -228,15 +220,6 @@ impl Worker {
     }
 }
 
-/// The failure of operations that were under way at the end.
-pub(crate) fn given_up() -> Failure {
-    Failure::new(
-        Code::Cancelled,
-        "given up at the end of the run",
-        Outcome::Unknown,
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
@@ -246,12 +229,12 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::command_line::resolve::tests::settings;
     use crate::engines::connection::Connection;
     use crate::pace::account::Account;
     use crate::pace::pacer::Taken;
-    use crate::plan::settings::tests::settings;
+    use crate::plan::kind::Kind;
     use crate::workload::keys::Keys;
-    use crate::workload::operation::Kind;
 
     const MS: Duration = Duration::from_millis(1);
 

@@ -3,7 +3,7 @@
 use std::mem;
 
 use crate::http2::answer::{Failure, Fate, Fields, HEADER_LIST_MAX, Headers};
-use crate::http2::connection::{Connection, Event, OpenBlock, Violation};
+use crate::http2::connection::{Connection, Event, OpenBlock};
 use crate::http2::control::expect_length;
 use crate::http2::frame::{
     self, END_HEADERS, END_STREAM, Head, PADDED, PRIORITY_GIVEN, Reason, kind, number,
@@ -11,6 +11,7 @@ use crate::http2::frame::{
 use crate::http2::outgoing::MESSAGE_HEAD;
 use crate::http2::receive::Input;
 use crate::http2::streams::{Body, Phase};
+use crate::http2::violation::Violation;
 
 /// Frames of one header block: its length is limited, but empty ones would cost without end (CVE-2024-27316).
 const BLOCK_FRAMES_MAX: usize = 64;

@@ -12,6 +12,7 @@ use std::fmt;
 use tonic::Code;
 
 use crate::http2::answer::{Failure, Fate};
+use crate::http2::config::Config;
 use crate::http2::frame::{self, PAYLOAD_MAX, PREFACE, Reason, setting};
 use crate::http2::heads::Heads;
 use crate::http2::hpack::Decoder;
@@ -24,52 +25,6 @@ const STREAMS_FIRST: usize = 100;
 
 /// The highest stream id.
 const STREAM_LAST: u32 = 0x7fff_ffff;
-
-/// The limits of one connection.
-#[derive(Clone, Debug)]
-pub(crate) struct Config {
-    /// Calls open at once, if the server allows as many.
-    pub(crate) streams_max: usize,
-    /// The first call's stream id: odd. Ids end at 2^31 - 1.
-    pub(crate) stream_first: u32,
-    /// Largest message of an answer.
-    pub(crate) message_bytes_max: usize,
-    /// Window of a stream. An answer that fits needs no WINDOW_UPDATE of its own.
-    pub(crate) stream_window: u32,
-    /// Window of the connection: what may come in before we say that we have read it.
-    pub(crate) connection_window: u32,
-    /// Parts of messages of which the rest has not come, all together.
-    pub(crate) buffered_bytes_max: usize,
-    /// Bytes that wait for the socket; beyond them no call is taken.
-    pub(crate) output_bytes_max: usize,
-    /// Messages that wait for the server's windows, all together.
-    pub(crate) unsent_bytes_max: usize,
-}
-
-impl Config {
-    const KIB: usize = 1 << 10;
-    const MIB: usize = 1 << 20;
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            // More than servers allow: Soloist 256 by default, others 100 to 1,000.
-            streams_max: 65_536,
-            stream_first: 1,
-            // gRPC's own limit is 4 MiB; Soloist's answers may be a little longer than the values in them.
-            message_bytes_max: 4 * Self::MIB + 64 * Self::KIB,
-            stream_window: 1 << 20,
-            // Eight milliseconds at 1 GB/s: the answers of many calls between two reads.
-            connection_window: 8 << 20,
-            // All 256 calls of a Soloist connection with 1 MiB each.
-            buffered_bytes_max: 256 * Self::MIB,
-            // More than a socket takes at once.
-            output_bytes_max: Self::MIB,
-            unsent_bytes_max: 64 * Self::MIB,
-        }
-    }
-}
 
 /// Which call: its stream's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,26 +70,6 @@ impl fmt::Display for Closed {
 }
 
 impl std::error::Error for Closed {}
-
-/// What the server did that HTTP/2 forbids.
-#[derive(Debug)]
-pub(super) struct Violation {
-    pub(super) reason: Reason,
-    pub(super) text: String,
-}
-
-impl Violation {
-    pub(super) fn new(reason: Reason, text: impl Into<String>) -> Self {
-        Self {
-            reason,
-            text: text.into(),
-        }
-    }
-
-    pub(super) fn protocol(text: impl Into<String>) -> Self {
-        Self::new(Reason::PROTOCOL_ERROR, text)
-    }
-}
 
 /// A header block of which more is to come.
 #[derive(Debug)]

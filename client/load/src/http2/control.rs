@@ -3,8 +3,9 @@
 use std::mem;
 
 use crate::http2::answer::{Failure, Fate};
-use crate::http2::connection::{Connection, Event, Violation};
+use crate::http2::connection::{Connection, Event};
 use crate::http2::frame::{self, ACK, Head, PAYLOAD_MAX, Reason, kind, number, setting};
+use crate::http2::violation::Violation;
 
 /// What of a GOAWAY's text is kept.
 const GOAWAY_TEXT_MAX: usize = 200;

@@ -9,7 +9,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::http2::connection::{Config, Connection, Event};
+use crate::http2::config::Config;
+
+use crate::http2::connection::{Connection, Event};
 use crate::http2::poller::Poller;
 
 /// A good length for the buffer that [`Endpoint::read`] reads into, one for all endpoints of a thread: some hundred small

@@ -18,6 +18,7 @@
 
 mod answer;
 mod answering;
+mod config;
 mod connection;
 mod control;
 mod encoder;
@@ -33,9 +34,11 @@ mod receive;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod violation;
 
 pub(crate) use answer::Fate;
-pub(crate) use connection::{Call, Config, Event, NotNow};
+pub(crate) use config::Config;
+pub(crate) use connection::{Call, Event, NotNow};
 pub(crate) use endpoint::{Endpoint, READ_BYTES};
 pub(crate) use method::Method;
 pub(crate) use poller::Poller;

@@ -4,8 +4,10 @@
 
 use std::collections::VecDeque;
 
-use crate::http2::connection::{Config, Violation};
+use crate::http2::config::Config;
+
 use crate::http2::frame::{END_STREAM, Head, PAYLOAD_MAX, Reason, WINDOW_MAX, kind};
+use crate::http2::violation::Violation;
 
 /// Every connection and stream begins with this window (RFC 9113, section 6.9.2).
 const WINDOW_INITIAL: i64 = 65_535;

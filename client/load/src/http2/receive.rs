@@ -2,7 +2,9 @@
 
 use std::mem;
 
-use crate::http2::connection::{Closed, Connection, Event, Violation};
+use crate::http2::violation::Violation;
+
+use crate::http2::connection::{Closed, Connection, Event};
 use crate::http2::control::expect_length;
 use crate::http2::frame::{self, ACK, HEAD, Head, PAYLOAD_MAX, Reason, kind};
 

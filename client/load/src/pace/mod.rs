@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod arrivals;
+pub(crate) mod cpu;
 pub(crate) mod feed;
 pub(crate) mod open_loop;
 pub(crate) mod pacer;

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::command_line::args::{Arrival, Engine};
-use crate::engines::threads::thread_cpu_time;
 use crate::pace::account::Account;
-use crate::pace::arrivals::{Arrivals, LoadSchedule, Spread};
+use crate::pace::arrivals::Arrivals;
+use crate::pace::cpu::thread_cpu_time;
 use crate::pace::pacer::{Pace, Pacer, Sink, Taken};
 use crate::pace::stop::Stop;
+use crate::plan::choices::Engine;
+use crate::plan::load_schedule::LoadSchedule;
 use crate::plan::open_loop::OpenLoop;
 use crate::plan::settings::Settings;
 
@@ -84,14 +85,10 @@ impl Pacing {
     pub(crate) fn new(settings: &Settings, open_loop: &OpenLoop) -> (Self, Vec<Inlet>) {
         let schedule = open_loop.schedule(settings.frame_ops);
         let schedule = schedule.expect("the settings have checked it");
-        let spread = match open_loop.arrival {
-            Arrival::Constant => Spread::Constant,
-            Arrival::Poisson => Spread::Poisson,
-        };
         let most = open_loop.max_in_flight.div_ceil(settings.frame_ops);
         let account = Arc::new(Account::new(most));
         let capacity = usize::try_from(most).expect("the flag's limit fits");
-        let arrivals = Arrivals::new(schedule.clone(), spread, settings.seed);
+        let arrivals = Arrivals::new(schedule.clone(), open_loop.arrival, settings.seed);
         let part = settings.part;
         let mut threads = Vec::new();
         let inlets = (0..settings.threads)

@@ -20,12 +20,11 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use nix::sys::prctl;
 
+use crate::histogram::histogram;
 use crate::pace::arrivals::Arrivals;
 
 /// Nanoseconds by which the kernel may put off a wake-up of the calling thread to join it with others: the least there is.
 const TIMER_SLACK_NANOS: u64 = 1;
-/// Significant digits of the recorded lateness: none is off by more than 0.1%.
-const DIGITS: u8 = 3;
 
 /// Makes the sleeps of this thread end when they should.
 pub(crate) fn wake_on_time() {
@@ -177,8 +176,7 @@ impl Paced {
         Self {
             handed: 0,
             dropped: 0,
-            // Grows with the largest value.
-            lateness: Histogram::new(DIGITS).expect("as many digits as it can keep"),
+            lateness: histogram(),
             ended: Ended::Complete,
         }
     }

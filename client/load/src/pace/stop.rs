@@ -4,8 +4,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::command_line::args::DurationStop;
-use crate::engines::worker::{GRACE, INTERRUPT_GRACE};
+use crate::plan::choices::DurationStop;
+
+/// How long answers are waited for beyond the time that the server has for them, so that its own refusal arrives.
+pub(crate) const GRACE: Duration = Duration::from_millis(500);
+
+/// How long answers are waited for after Ctrl-C.
+pub(crate) const INTERRUPT_GRACE: Duration = Duration::from_secs(1);
 
 /// Decides for all workers together whether another operation is sent, and which operations count: those that start
 /// after the warm-up and are answered before the end. Latencies are taken of those answered after it, too.

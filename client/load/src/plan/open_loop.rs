@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::command_line::args::{Arrival, LoadScheduleKind, RunArgs, value_name};
-use crate::pace::arrivals::{LoadSchedule, Ramp};
-use crate::plan::settings::show_duration;
+use crate::plan::choices::{Arrival, LoadScheduleKind};
+use crate::plan::flag::{show_duration, value_name};
+use crate::plan::load_schedule::{LoadSchedule, Ramp};
 
 /// An open loop: operations start when they are due, whatever became of those before.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,78 +37,6 @@ pub(crate) enum Rate {
 }
 
 impl OpenLoop {
-    pub(crate) fn new(args: &RunArgs) -> Result<Option<Self>, String> {
-        let when = &args.when;
-        let kind = when.load_schedule;
-        let name = value_name(kind);
-        let needs = |value: Option<f64>, flag: &str| {
-            value.ok_or_else(|| format!("--load-schedule {name} needs {flag}"))
-        };
-        let rate = match (kind, when.rps) {
-            (LoadScheduleKind::Const, None) => {
-                let stray = [
-                    (when.load_start.is_some(), "--load-start"),
-                    (when.load_step.is_some(), "--load-step"),
-                    (when.load_end.is_some(), "--load-end"),
-                    (when.load_step_duration.is_some(), "--load-step-duration"),
-                    (when.load_max_duration.is_some(), "--load-max-duration"),
-                ];
-                if let Some((_, flag)) = stray.iter().find(|(is_there, _)| *is_there) {
-                    return Err(format!("{flag} needs --load-schedule step or line"));
-                }
-                return Ok(None);
-            }
-            (LoadScheduleKind::Const, Some(rate)) => Rate::Const(rate),
-            (_, Some(rps)) => {
-                return Err(format!(
-                    "--rps {rps} with --load-schedule {name}: it has --load-start"
-                ));
-            }
-            (LoadScheduleKind::Step, None) => Rate::Step {
-                start: needs(when.load_start, "--load-start")?,
-                step: needs(when.load_step, "--load-step")?,
-                every: when
-                    .load_step_duration
-                    .ok_or("--load-schedule step needs --load-step-duration")?,
-                end: when.load_end,
-                max_duration: when.load_max_duration,
-            },
-            (LoadScheduleKind::Line, None) => Rate::Line {
-                start: needs(when.load_start, "--load-start")?,
-                slope: needs(when.load_step, "--load-step")?,
-                end: when.load_end,
-                max_duration: when.load_max_duration,
-            },
-        };
-        if let Rate::Step {
-            step,
-            end,
-            max_duration,
-            ..
-        }
-        | Rate::Line {
-            slope: step,
-            end,
-            max_duration,
-            ..
-        } = rate
-            && step < 0.0
-            && end.is_none()
-            && max_duration.is_none()
-        {
-            return Err(format!(
-                "--load-step {step}: a falling rate needs --load-end or --load-max-duration, or it would become 0"
-            ));
-        }
-        let open_loop = Self {
-            rate,
-            arrival: when.arrival,
-            max_in_flight: when.max_in_flight,
-        };
-        open_loop.schedule(args.how.frame_ops)?;
-        Ok(Some(open_loop))
-    }
-
     /// Operations per second that are asked for so many nanoseconds after the start.
     pub(crate) fn rate_at(&self, nanos: u64) -> Option<f64> {
         let schedule = self.schedule(1).ok()?;

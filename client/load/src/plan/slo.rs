@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::workload::operation::Kind;
+use crate::plan::kind::Kind;
 
 /// An objective, such as `p99<5ms`: a figure of the report, a bound, and on which side of it to be.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,162 +1,44 @@
 //! What every operation of a run asked and was answered, in the terms of the checker.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
-use std::fmt::Display;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use soloist::v1::error::Reason;
 use soloist::v1::op_result::Result as Answer;
-use soloist::v1::{self, condition, op, value};
-use tonic::Request;
+use soloist::v1::{self, op};
 
 use crate::pace::stop::Stop;
-use crate::plan::settings::Settings;
-use crate::record::settle::{Sent, Witness};
-use crate::run::target::Target;
-use crate::workload::generator::{ADDED_PREFIX, Plot, STATES, Script};
-use crate::workload::operation::{Call, Reply, Verdict};
-use soloist_client::Error;
-use soloist_verify::history::{
-    self as checked, Found, Key, Machine, Recorder, Room, Told, Watched,
-};
-use soloist_verify::operation::{
-    Action, Actual, Entry, Expectation, Outcome, Record, Refusal, Seen, Travel, Value,
-};
+use crate::plan::mix::Plot;
+use crate::record::checker_terms::{expectation, outcome, state_number, wire_entry, wire_value};
+use crate::record::settle::Witness;
+use crate::workload::operation::{Call, Reply, Sent, Verdict};
+use soloist_verify::history::{self as checked, Recorder, Room, Told, Watched};
+use soloist_verify::operation::{Action, Entry, Outcome, Record, Seen, Travel};
 
 /// Operations that a history may have: 72 bytes each, 3.6 GB, and the checker takes about as much again.
 pub(crate) const OPERATIONS_MAX: u64 = 50_000_000;
 
-/// Reads of one batch, with which the keys are looked at before the run; fewer if the values take more bytes than these,
-/// of which answers may have four times as many.
-const BATCH_READS: u64 = 256;
-const BATCH_BYTES: u64 = 1 << 20;
-
-/// The keys of a run, as they were before it.
-#[derive(Debug)]
-pub(crate) struct Before {
-    keys: Vec<Key>,
-    machines: Vec<Machine>,
-    /// What more there was of keys that the run may add.
-    beyond: HashMap<u32, Found>,
-    numbers: Arc<Numbers>,
-    room: Room,
-    /// The revision from which on it is so of keys that are not there.
-    least: i64,
-    /// Everything after it is told to watches.
-    pub(crate) revision: i64,
-}
-
-impl Before {
-    /// Looks at every key.
-    pub(crate) async fn look(settings: &Settings, target: &Target) -> Result<Self, String> {
-        let said = |what: &dyn Display| format!("cannot look at the keys before the run: {what}");
-        let names: Vec<String> = (0..settings.keys)
-            .map(|number| settings.plot.key_name(number))
-            .collect();
-        let machines = match settings.plot {
-            Plot::Script(Script::Transition) => vec![machine()],
-            _ => Vec::new(),
-        };
-        let mut keys = Vec::with_capacity(names.len());
-        let state = target.state(settings.connect_timeout).await;
-        let mut state = state.map_err(|error| said(&error))?;
-        let reads_max = u64::try_from(target.limits.max_batch_ops).unwrap_or(1);
-        let reads = (BATCH_BYTES / settings.value_size.max(1)).min(reads_max);
-        for some in names.chunks(reads.clamp(1, BATCH_READS) as usize) {
-            let read = |name: &String| v1::Op {
-                op: Some(op::Op::Read(v1::ReadRequest {
-                    key: name.clone(),
-                    expect: None,
-                })),
-            };
-            let batch = v1::BatchRequest {
-                ops: some.iter().map(read).collect(),
-                ..v1::BatchRequest::default()
-            };
-            let answer = state.batch(within(batch, settings)).await;
-            let results = answer.map_err(|error| said(&error))?.into_inner().results;
-            for (name, result) in some.iter().zip(results) {
-                let Some(Answer::Read(read)) = result.result else {
-                    return Err(said(&"a read was answered as something else"));
-                };
-                let found = Found {
-                    entry: read.entry.as_ref().and_then(wire_entry),
-                    revision: read.revision,
-                };
-                let mut key = Key::new(name.clone(), Some(found));
-                key.machine = (!machines.is_empty()).then_some(0);
-                keys.push(key);
-            }
-        }
-        let revision = target.revision().await.unwrap_or(0);
-        let numbers = Numbers {
-            plot: settings.plot,
-            names: names.into_iter().zip(0..).collect(),
-        };
-        let mut beyond = HashMap::new();
-        let mut least = None;
-        let mut token = settings.plot.adds_keys().then(String::new);
-        while let Some(page_token) = token {
-            let list = v1::ListRequest {
-                prefix: ADDED_PREFIX.to_owned(),
-                page_token,
-                ..v1::ListRequest::default()
-            };
-            let page = state.list(within(list, settings)).await;
-            let page = page.map_err(|error| said(&error))?.into_inner();
-            least = least.or(Some(page.revision));
-            for entry in &page.entries {
-                if let Some(number) = numbers.of(&entry.key) {
-                    let found = Found {
-                        entry: wire_entry(entry),
-                        revision: page.revision,
-                    };
-                    beyond.insert(number, found);
-                }
-            }
-            token = Some(page.next_page_token).filter(|token| !token.is_empty());
-        }
-        Ok(Self {
-            keys,
-            machines,
-            beyond,
-            least: least.unwrap_or(0),
-            numbers: Arc::new(numbers),
-            room: Room::new(OPERATIONS_MAX),
-            revision,
-        })
-    }
-
-    /// What a thread needs to record.
-    pub(crate) fn seed(&self) -> RecordingSeed {
-        RecordingSeed {
-            numbers: Arc::clone(&self.numbers),
-            room: self.room.clone(),
-            revision: self.revision,
-        }
-    }
-}
-
-fn within<T>(message: T, settings: &Settings) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(settings.connect_timeout);
-    request
-}
-
 /// The numbers of keys by their names.
 #[derive(Debug)]
-struct Numbers {
+pub(crate) struct Numbers {
     plot: Plot,
     /// Of those of the beginning.
     names: HashMap<String, u32>,
 }
 
 impl Numbers {
+    /// `names` are those of the beginning, in the order of their numbers.
+    pub(crate) fn new(plot: Plot, names: Vec<String>) -> Self {
+        Self {
+            plot,
+            names: names.into_iter().zip(0..).collect(),
+        }
+    }
+
     /// A key that the run may have added has the number that its name was made of.
-    fn of(&self, name: &str) -> Option<u32> {
+    pub(crate) fn of(&self, name: &str) -> Option<u32> {
         let added = || self.plot.added_key(name)?.try_into().ok();
         self.names.get(name).copied().or_else(added)
     }
@@ -165,8 +47,8 @@ impl Numbers {
 /// A [`Recording`] to be.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordingSeed {
-    numbers: Arc<Numbers>,
-    room: Room,
+    pub(crate) numbers: Arc<Numbers>,
+    pub(crate) room: Room,
     pub(crate) revision: i64,
 }
 
@@ -201,8 +83,8 @@ struct Shared {
 /// What one thread has recorded.
 #[derive(Debug)]
 pub(crate) struct History {
-    parts: Vec<Result<Vec<Record>, String>>,
-    watches: Vec<Watched>,
+    pub(crate) parts: Vec<Result<Vec<Record>, String>>,
+    pub(crate) watches: Vec<Watched>,
 }
 
 impl History {
@@ -210,55 +92,6 @@ impl History {
         self.parts.append(&mut other.parts);
         self.watches.append(&mut other.watches);
     }
-
-    /// The history of the run. The error says why there is none.
-    pub(crate) fn complete(
-        self,
-        before: Before,
-        settings: &Settings,
-    ) -> Result<checked::History, String> {
-        let mut operations = Vec::new();
-        for part in self.parts {
-            operations.append(&mut part?);
-        }
-        operations.sort_by_key(Record::order);
-        let keys = with_added(&before, settings.plot, &mut operations);
-        Ok(checked::History {
-            settings: serde_json::Value::Object(settings.by_flag().into_iter().collect()),
-            keys,
-            machines: before.machines,
-            operations,
-            watches: self.watches,
-        })
-    }
-}
-
-/// The keys of the beginning, and those that the run has added. What Lists say of keys that were never there, nor asked
-/// for, is left out: it can only be true.
-fn with_added(before: &Before, plot: Plot, operations: &mut Vec<Record>) -> Vec<Key> {
-    let first = before.keys.len();
-    let mut keys = before.keys.clone();
-    if !plot.adds_keys() {
-        return keys;
-    }
-    let is_change = |record: &&Record| {
-        let operation = record.operation();
-        operation.is_ok_and(|it| it.action != Action::Read || it.entry().is_some())
-    };
-    let touched: HashSet<u32> = (operations.iter().filter(is_change))
-        .map(Record::key)
-        .chain(before.beyond.keys().copied())
-        .collect();
-    operations.retain(|it| (it.key() as usize) < first || touched.contains(&it.key()));
-    let end = operations.iter().map(|it| it.key() as usize + 1).max();
-    for number in first..end.unwrap_or(0) {
-        let found = (before.beyond.get(&(number as u32)).copied()).unwrap_or(Found {
-            entry: None,
-            revision: before.least,
-        });
-        keys.push(Key::new(plot.key_name(number as u64), Some(found)));
-    }
-    keys
 }
 
 impl Recording {
@@ -493,106 +326,5 @@ impl Recorded {
                 }
             }
         }
-    }
-}
-
-/// What an answer says of one operation.
-fn outcome(action: Action, verdict: &Verdict, answer: Option<&Answer>) -> Outcome {
-    let done = |revision: i64, seen: Seen| Outcome::Done { revision, seen };
-    match (verdict, answer) {
-        (Verdict::Refused(error, reason), _) => refused(action, error, *reason),
-        (Verdict::Failed(failure), _) => match (action, failure.outcome) {
-            // A read of which nothing is known has changed nothing.
-            (Action::Read, _) | (_, soloist_client::Outcome::NotApplied) => Outcome::NotDone,
-            (_, soloist_client::Outcome::Unknown) => Outcome::Unknown,
-        },
-        (Verdict::Done { .. }, Some(Answer::Read(read))) => {
-            let entry = read.entry.as_ref().and_then(wire_entry);
-            done(read.revision, Seen::Entry(entry))
-        }
-        (Verdict::Done { .. }, Some(Answer::Write(write))) => done(write.revision, Seen::Untold),
-        (Verdict::Done { .. }, Some(Answer::Add(add))) => done(add.revision, Seen::Sum(add.value)),
-        (Verdict::Done { .. }, Some(Answer::Delete(delete))) => {
-            let previous = delete.previous.as_ref().and_then(wire_entry);
-            done(delete.revision, Seen::Entry(previous))
-        }
-        (Verdict::Done { .. }, Some(Answer::Transition(transition))) => {
-            match state_number(&transition.from) {
-                Some(from) => done(transition.revision, Seen::From(from)),
-                None => done(transition.revision, Seen::Untold),
-            }
-        }
-        (Verdict::Done { .. }, Some(Answer::Error(_)) | None) => Outcome::Unknown,
-    }
-}
-
-/// What a refusal tells of the key.
-fn refused(action: Action, error: &Error, reason: Reason) -> Outcome {
-    let number = |name: &str| error.metadata(name).map(|text| text.trim_matches('"'));
-    let revision = |name: &str| match number(name) {
-        Some("") => Some(0),
-        Some(text) => text.parse().ok(),
-        None => None,
-    };
-    let refusal = match reason {
-        Reason::ExpectationFailed => {
-            Refusal::Expectation(revision("actual").map_or(Actual::Untold, Actual::Revision))
-        }
-        Reason::KeyExists => {
-            Refusal::Expectation(revision("revision").map_or(Actual::Untold, Actual::Revision))
-        }
-        Reason::KeyNotFound => match action {
-            Action::Transition { .. } => Refusal::Missing,
-            _ => Refusal::Expectation(Actual::Revision(0)),
-        },
-        Reason::TransitionRefused => match number("from").and_then(state_number) {
-            Some(from) => Refusal::Move { from },
-            None => return Outcome::NotDone,
-        },
-        Reason::Overflow => Refusal::Overflow,
-        // It tells nothing that the checker knows how to use.
-        _ => return Outcome::NotDone,
-    };
-    Outcome::Refused(refusal)
-}
-
-fn expectation(condition: &v1::Condition) -> Option<Expectation> {
-    match condition.test.as_ref()? {
-        condition::Test::Exists(exists) => Some(Expectation::Exists(*exists)),
-        condition::Test::Revision(revision) => Some(Expectation::Revision(*revision)),
-        condition::Test::Value(value) => wire_value(value).map(Expectation::Value),
-        // No workload has them.
-        _ => None,
-    }
-}
-
-fn wire_value(value: &v1::Value) -> Option<Value> {
-    Some(match value.kind.as_ref()? {
-        value::Kind::Int(int) => Value::Int(*int),
-        value::Kind::Text(text) => Value::text(text),
-        value::Kind::Bytes(bytes) => Value::bytes(bytes),
-    })
-}
-
-fn wire_entry(entry: &v1::Entry) -> Option<Entry> {
-    Some(Entry {
-        value: wire_value(entry.value.as_ref()?)?,
-        revision: entry.revision,
-        state: state_number(&entry.state),
-    })
-}
-
-fn state_number(name: &str) -> Option<u8> {
-    let position = STATES.iter().position(|state| *state == name)?;
-    u8::try_from(position).ok()
-}
-
-/// The machine that `prepare` defines.
-fn machine() -> Machine {
-    Machine {
-        name: "connection".to_owned(),
-        states: STATES.map(str::to_owned).to_vec(),
-        initial: 0,
-        next: vec![vec![1], vec![0, 2], vec![0]],
     }
 }

@@ -1,77 +1,18 @@
 //! What is kept of a run: every latency, every failure.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use tonic::Code;
 
 use crate::grpc::code_name;
+use crate::histogram::{add, histogram, record};
 use crate::pace::stop::Stop;
-use crate::record::settle::Sent;
-use crate::workload::operation::{Failure, Kind};
-use soloist_client::Outcome;
-
-/// Significant digits of a recorded latency: none is off by more than 0.1%.
-const DIGITS: u8 = 3;
-
-/// What one thread shows while it is at work. Only that thread changes the counts, so that they cost it next to nothing.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub(crate) struct Shown {
-    pub(crate) completed: AtomicU64,
-    pub(crate) failed: AtomicU64,
-    pub(crate) in_flight: AtomicU64,
-    /// Intervals that are over, in order. Whoever watches takes them away.
-    intervals: Mutex<Vec<Interval>>,
-}
-
-impl Shown {
-    /// Takes the intervals that are over.
-    pub(crate) fn take_intervals(&self) -> Vec<Interval> {
-        std::mem::take(&mut self.lock())
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Interval>> {
-        self.intervals
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Says how many operations are under way.
-    pub(crate) fn sent(&self, ops: u64) {
-        publish(&self.in_flight, ops, 0);
-    }
-}
-
-/// What one thread was answered within one interval of the window.
-#[derive(Clone, Debug)]
-pub(crate) struct Interval {
-    /// The first is 0.
-    pub(crate) index: u64,
-    pub(crate) completed: u64,
-    pub(crate) failed: u64,
-    pub(crate) response: Histogram<u64>,
-}
-
-impl Interval {
-    pub(crate) fn new(index: u64) -> Self {
-        Self {
-            index,
-            completed: 0,
-            failed: 0,
-            response: histogram(),
-        }
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.completed += other.completed;
-        self.failed += other.failed;
-        add(&mut self.response, &other.response);
-    }
-}
+use crate::plan::kind::Kind;
+use crate::record::live::{Interval, Shown, publish};
+use crate::workload::operation::{Failure, Sent};
 
 /// What the workers of one thread have seen, and in the end all of them.
 #[derive(Debug)]
@@ -135,23 +76,6 @@ pub(crate) struct Record {
     pub(crate) refused: BTreeMap<&'static str, u64>,
     /// By code: how many, and their response times. Failures count whenever they happen: the warm-up must not hide them.
     pub(crate) failed: BTreeMap<&'static str, Histogram<u64>>,
-}
-
-pub(crate) fn histogram() -> Histogram<u64> {
-    // Grows with the largest value.
-    Histogram::new(DIGITS).expect("as many digits as it can keep")
-}
-
-pub(crate) fn add(sum: &mut Histogram<u64>, other: &Histogram<u64>) {
-    sum.add(other)
-        .expect("a histogram that grows takes any other");
-}
-
-fn record(histogram: &mut Histogram<u64>, latency: Duration, ops: u64) {
-    let nanos = u64::try_from(latency.as_nanos()).expect("an answer within 584 years");
-    histogram
-        .record_n(nanos, ops)
-        .expect("a histogram that grows takes any value");
 }
 
 impl Phase {
@@ -525,21 +449,6 @@ impl Record {
 
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
-}
-
-/// A plain addition: there is one writer.
-fn publish(counter: &AtomicU64, more: u64, less: u64) {
-    let count = counter.load(Ordering::Relaxed) + more;
-    counter.store(count.saturating_sub(less), Ordering::Relaxed);
-}
-
-/// The failure of operations that nobody answered.
-pub(crate) fn unanswered(waited: Duration) -> Failure {
-    Failure::new(
-        Code::DeadlineExceeded,
-        format!("no answer within {waited:.1?}"),
-        Outcome::Unknown,
-    )
 }
 
 #[cfg(test)]

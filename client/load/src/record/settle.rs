@@ -6,28 +6,11 @@ use soloist::v1::{OpResult, PipelineResponse};
 use tonic::Status;
 
 use crate::pace::stop::Stop;
+use crate::plan::kind::Kind;
 use crate::record::recorder::Recorder;
 use crate::workload::generator::Workload;
-use crate::workload::operation::{Asked, Call, Failure, Kind, Reply, Verdict};
+use crate::workload::operation::{Call, Failure, Reply, Sent, Verdict};
 use soloist_client::Error;
-
-/// Operations under way: one frame, or one call.
-#[derive(Debug)]
-pub(crate) struct Sent {
-    pub(crate) asked: Vec<Asked>,
-    /// What was sent, if a history wants to know it.
-    pub(crate) calls: Vec<Call>,
-    /// When they were to start by the schedule.
-    pub(crate) intended: Instant,
-    /// When they started.
-    pub(crate) started: Instant,
-}
-
-impl Sent {
-    pub(crate) fn ops(&self) -> u64 {
-        self.asked.len() as u64
-    }
-}
 
 /// What the operations that were sent together came to.
 #[derive(Debug)]

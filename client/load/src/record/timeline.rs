@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::pace::stop::Stop;
-use crate::record::recorder::{Interval, Shown};
+use crate::record::live::{Interval, Shown};
 
 /// Intervals that are kept at most: those of a day, a second each. What comes after goes into the last.
 const INTERVALS_MAX: u64 = 86_400;
@@ -101,9 +101,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::plan::kind::Kind;
     use crate::record::recorder::Recorder;
-    use crate::record::settle::Sent;
-    use crate::workload::operation::Kind;
+    use crate::workload::operation::Sent;
 
     #[test]
     fn threads_add_up_interval_by_interval() {

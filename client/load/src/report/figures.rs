@@ -32,6 +32,25 @@ impl Report {
         self.failed.values().sum()
     }
 
+    /// Why there is nothing to see, if no operation was completed.
+    #[must_use]
+    pub(crate) fn why_nothing(&self) -> Option<String> {
+        if self.completed > 0 {
+            return None;
+        }
+        let mut why = format!(
+            "no operation was answered as it should be within the {:.3} s measured",
+            self.elapsed_seconds
+        );
+        if self.late.ops > 0 {
+            why += &format!("; answered after the end: {}", self.late.ops);
+        }
+        if self.failed_ops() > 0 {
+            why += &format!("; failed: {}", self.failed_ops());
+        }
+        Some(why)
+    }
+
     /// Every kind, and last all together.
     pub(crate) fn latency_by_kind(&self) -> impl Iterator<Item = (&str, &LatencyReport)> {
         let kinds = self.latency.iter().filter(|(kind, _)| *kind != "all");

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::record::recorder;
+use crate::histogram::{add, histogram};
 use crate::report::distribution::HistogramError;
 use crate::report::model::{
     Distribution, IntervalReport, KindReport, LatencyReport, OfferedReport, PhaseReport, Report,
@@ -110,9 +110,9 @@ pub(crate) fn merge(reports: &[Report], percentiles: &[f64]) -> Result<Report, H
 type Merge<'a> = dyn Fn(Vec<&Distribution>) -> Result<Distribution, HistogramError> + 'a;
 
 fn together(parts: &[&Distribution], percentiles: &[f64]) -> Result<Distribution, HistogramError> {
-    let mut sum = recorder::histogram();
+    let mut sum = histogram();
     for part in parts {
-        recorder::add(&mut sum, &part.histogram()?);
+        add(&mut sum, &part.histogram()?);
     }
     Ok(Distribution::of(&sum, percentiles))
 }
@@ -171,10 +171,10 @@ fn merge_intervals(reports: &[Report]) -> Result<Vec<IntervalReport>, HistogramE
             .iter()
             .filter_map(|of| of.intervals.get(index))
             .collect();
-        let mut response = recorder::histogram();
+        let mut response = histogram();
         for part in &parts {
             let part = crate::report::distribution::decode(&part.histogram)?;
-            recorder::add(&mut response, &part);
+            add(&mut response, &part);
         }
         let seconds = parts.iter().map(|part| part.seconds).fold(0.0, f64::max);
         let completed: u64 = parts.iter().map(|part| part.completed).sum();
@@ -197,7 +197,7 @@ mod tests {
 
     /// A report in which operations took these times.
     fn of(nanos: &[u64]) -> Report {
-        let mut histogram = recorder::histogram();
+        let mut histogram = histogram();
         for &nanos in nanos {
             histogram.record(nanos).unwrap();
         }

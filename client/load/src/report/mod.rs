@@ -8,6 +8,7 @@ pub(crate) mod compare;
 pub(crate) mod csv;
 pub(crate) mod distribution;
 pub(crate) mod figures;
+pub(crate) mod format;
 pub(crate) mod hdr;
 pub(crate) mod html;
 pub(crate) mod live;

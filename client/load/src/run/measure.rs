@@ -4,17 +4,27 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::signal::unix::SignalKind;
+use tokio::sync::watch;
 
-use crate::engines::threads::{Driven, Driver, Plan};
+use crate::engines::thread::Driven;
+
+use crate::engines::thread::Driver;
+
+use crate::engines::thread::Plan;
+use crate::engines::threads::{start_watchers, start_workers};
 use crate::pace::open_loop::{Paced, Pacing};
 use crate::pace::stop::Stop;
 use crate::plan::settings::Settings;
-use crate::record::history::{Before, History};
+use crate::record::history::History;
 use crate::record::recorder::Recorder;
 use crate::record::timeline::Timeline;
+use crate::run::barrier::Barrier;
+use crate::run::before::Before;
+use crate::run::error::RunError;
 use crate::run::prepare::prepare;
+use crate::run::signals::Interrupts;
+use crate::run::signals::exit_code;
 use crate::run::target::Target;
 use crate::run::view::View;
 use crate::workload::keys::Keys;
@@ -22,15 +32,6 @@ use soloist_verify::history as checked;
 
 /// How often who watches is shown how far it is.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
-
-/// Why there is nothing to report.
-#[derive(Debug)]
-pub(crate) enum RunError {
-    /// The arguments contradict each other, or what the server allows.
-    Arguments(String),
-    /// The server cannot be reached, or is none.
-    Target(String),
-}
 
 /// Measured, before it becomes a report.
 #[derive(Debug)]
@@ -53,15 +54,6 @@ pub(crate) struct Measured {
     pub(crate) paced: Option<Paced>,
     /// What everyone asked and was answered; the error says why that is not known.
     pub(crate) history: Option<Result<checked::History, String>>,
-}
-
-/// Several generators that start at the same time.
-#[derive(Debug)]
-pub(crate) struct Barrier {
-    /// Told when everything is connected.
-    pub(crate) ready: oneshot::Sender<()>,
-    /// Tells to start; dropped, that there will be no start.
-    pub(crate) go: oneshot::Receiver<()>,
 }
 
 /// Runs once, against a server that is there.
@@ -105,12 +97,12 @@ pub(crate) async fn measure(
     };
     inlets.reverse();
     let mut drivers = (0..settings.threads)
-        .map(|index| Driver::workers(index, plan.clone(), inlets.pop()))
+        .map(|index| start_workers(index, plan.clone(), inlets.pop()))
         .collect::<io::Result<Vec<_>>>()
         .map_err(cannot_start)?;
     let mut watches = match settings.watchers {
         0 => None,
-        _ => Some(Driver::watchers(plan.clone(), revision_seen).map_err(cannot_start)?),
+        _ => Some(start_watchers(plan.clone(), revision_seen).map_err(cannot_start)?),
     };
     for driver in drivers.iter_mut().chain(&mut watches) {
         (&mut driver.ready)
@@ -123,7 +115,7 @@ pub(crate) async fn measure(
         let _ = barrier.ready.send(());
         tokio::select! {
             go = barrier.go => go.map_err(|_| RunError::Target("nobody said to start".to_owned()))?,
-            signal = interrupts.recv() => std::process::exit(crate::commands::interrupted(signal)),
+            signal = interrupts.recv() => std::process::exit(exit_code(signal)),
         }
     }
     // Without a warm-up the load begins with the start, and asking then would race with it.
@@ -183,7 +175,7 @@ pub(crate) async fn measure(
             signal = interrupts.recv() => {
                 if interrupts.first.is_some() {
                     view.end();
-                    std::process::exit(crate::commands::interrupted(signal));
+                    std::process::exit(exit_code(signal));
                 }
                 interrupts.first = Some(signal);
                 stop.interrupt(Instant::now());
@@ -201,7 +193,7 @@ pub(crate) async fn measure(
     measured.interrupted = interrupts.first;
     measured.history = history
         .zip(before)
-        .map(|(history, before)| history.complete(before, settings));
+        .map(|(history, before)| before.complete(history, settings));
     Ok(measured)
 }
 
@@ -216,37 +208,6 @@ async fn join(drivers: Vec<Driver>) -> Vec<Driven> {
         );
     }
     driven
-}
-
-/// What ends a run before its time.
-#[derive(Debug)]
-pub(crate) struct Interrupts {
-    ctrl_c: Signal,
-    terminate: Signal,
-    /// Which came first, if any did.
-    pub(crate) first: Option<SignalKind>,
-}
-
-impl Interrupts {
-    /// Takes the signals of this process.
-    ///
-    /// # Errors
-    /// If the system does not let it.
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self {
-            ctrl_c: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            first: None,
-        })
-    }
-
-    async fn recv(&mut self) -> SignalKind {
-        tokio::select! {
-            Some(()) = self.ctrl_c.recv() => SignalKind::interrupt(),
-            Some(()) = self.terminate.recv() => SignalKind::terminate(),
-            else => std::future::pending().await,
-        }
-    }
 }
 
 fn sum_up(

@@ -9,10 +9,11 @@ use rand::rngs::SmallRng;
 use soloist::v1;
 use tonic::Status;
 
-use crate::command_line::args::ValueKind;
+use crate::plan::choices::ValueKind;
+use crate::plan::mix::{MACHINE_PREFIX, Plot, STATES, Script};
 use crate::plan::settings::Settings;
 use crate::run::target::Target;
-use crate::workload::generator::{MACHINE_PREFIX, Plot, STATES, Script, Values};
+use crate::workload::values::Values;
 use soloist_client::{
     Client, Error, Frame, Machine, Outcome, PipelineSendError, State, Value, Write,
 };

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::agents::{self, Agents};
+use crate::plan::labels::Labels;
 use crate::plan::settings::Settings;
-use crate::report::merge::merge;
 use crate::report::model::Report;
-use crate::run::measure::{Barrier, Interrupts, RunError, measure};
-use crate::run::summary::{self, Labels};
+use crate::run::barrier::Barrier;
+use crate::run::error::RunError;
+use crate::run::measure::measure;
+use crate::run::signals::Interrupts;
+use crate::run::summary::{self};
 use crate::run::target::Target;
+use crate::run::verdict::keep_and_verify;
 use crate::run::view::View;
 
 /// A server to drive, and what it takes to.
@@ -62,7 +65,8 @@ impl Session {
             let history = measured.history.take();
             let mut report = summary::report(&settings, target, labels, measured);
             if let Some(history) = history {
-                let verified = history.and_then(|history| labels.keeping.verify(&history));
+                let verified =
+                    history.and_then(|history| keep_and_verify(&labels.keeping, &history));
                 let verified = verified
                     .map_err(|error| RunError::Target(format!("cannot verify the run: {error}")))?;
                 report.verify = Some(verified);
@@ -71,23 +75,9 @@ impl Session {
         })
     }
 
-    /// Has agents run together, and reports what all of them have seen.
-    pub(crate) fn lead(
-        &mut self,
-        settings: Settings,
-        labels: &Labels,
-        agents: &Agents,
-    ) -> Result<Report, RunError> {
-        settings
-            .check(&self.target.limits)
-            .map_err(RunError::Arguments)?;
-        let command = settings.command(Some(&self.target.address));
-        // They are told what is to become of Ctrl-C by the terminal, as we are: this waits for their reports.
-        let reports = agents::lead(agents, &command).map_err(RunError::Target)?;
-        let merged = merge(&reports, &settings.percentiles);
-        let mut report = merged.map_err(|error| RunError::Target(error.to_string()))?;
-        summary::finish_merged(&mut report, &settings, &self.target, labels);
-        Ok(report)
+    /// What is driven.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
     }
 
     /// Ends the server, if it is ours.

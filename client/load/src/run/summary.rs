@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::histogram::{add, histogram};
+use crate::plan::kind::Kind;
+use crate::plan::labels::Labels;
 use crate::plan::settings::Settings;
-use crate::plan::slo::{Metric, Point, Slo};
-use crate::record::recorder::{self, Record};
+use crate::plan::slo::{Metric, Point};
+use crate::record::recorder::Record;
 use crate::report::model::{
     Distribution, IntervalReport, KindReport, LateReport, LatencyReport, MachineReport,
     OfferedReport, PhaseReport, Report, SCHEMA, ServerReport, SloReport,
@@ -16,24 +19,12 @@ use crate::report::model::{
 use crate::report::numbers::latency;
 use crate::run::measure::Measured;
 use crate::run::target::Target;
-use crate::run::verdict::Keeping;
-use crate::workload::operation::Kind;
 
 /// By how much the offered rate may differ from the requested one before it is said.
 const RATE_TOLERANCE: f64 = 0.01;
 
 /// How late operations may start, beside how long they take, before it is said.
 const LATENESS_TOLERANCE: f64 = 0.1;
-
-/// What a run is called, and must reach.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Labels {
-    pub(crate) name: Option<String>,
-    pub(crate) tags: BTreeMap<String, String>,
-    pub(crate) slos: Vec<Slo>,
-    /// What becomes of its history, if it has one.
-    pub(crate) keeping: Keeping,
-}
 
 /// Makes the report of a run.
 pub(crate) fn report(
@@ -140,17 +131,17 @@ pub(crate) fn report(
 /// Everything that was done, and everything that was refused.
 fn answered(record: &Record) -> (Histogram<u64>, Histogram<u64>) {
     let (mut response, mut service) = (record.response.clone(), record.service.clone());
-    recorder::add(&mut response, &record.refused_response);
-    recorder::add(&mut service, &record.refused_service);
+    add(&mut response, &record.refused_response);
+    add(&mut service, &record.refused_service);
     (response, service)
 }
 
 fn all(records: &BTreeMap<Kind, Record>) -> (Histogram<u64>, Histogram<u64>) {
-    let mut all = (recorder::histogram(), recorder::histogram());
+    let mut all = (histogram(), histogram());
     for record in records.values() {
         let (response, service) = answered(record);
-        recorder::add(&mut all.0, &response);
-        recorder::add(&mut all.1, &service);
+        add(&mut all.0, &response);
+        add(&mut all.1, &service);
     }
     all
 }
@@ -212,9 +203,9 @@ fn phases(
     let recorder = &measured.recorder;
     let (warmup, drain) = (&recorder.warmup, &recorder.drain);
     let failed: u64 = recorder.kinds().values().map(Record::failed_ops).sum();
-    let mut in_window = recorder::histogram();
+    let mut in_window = histogram();
     for slot in measured.timeline.intervals() {
-        recorder::add(&mut in_window, &slot.sum.response);
+        add(&mut in_window, &slot.sum.response);
     }
     let phase = |name: &str, time: Duration, completed, failed, response: &Histogram<u64>| {
         let response = Distribution::of(response, percentiles);
@@ -266,7 +257,7 @@ fn intervals(settings: &Settings, measured: &Measured) -> Vec<IntervalReport> {
     for index in 0..count {
         let start = index as f64 * length;
         let slot = slots.next_if(|slot| slot.sum.index == index);
-        let empty = recorder::histogram();
+        let empty = histogram();
         let response = slot.map_or(&empty, |slot| &slot.sum.response);
         let dropped_so_far = slot
             .map_or(0, |slot| slot.dropped_so_far)
@@ -399,37 +390,16 @@ fn warnings(report: &Report, settings: &Settings, measured: &Measured) -> Vec<St
     warnings
 }
 
-impl Report {
-    /// Why there is nothing to see, if no operation was completed.
-    #[must_use]
-    pub(crate) fn why_nothing(&self) -> Option<String> {
-        if self.completed > 0 {
-            return None;
-        }
-        let mut why = format!(
-            "no operation was answered as it should be within the {:.3} s measured",
-            self.elapsed_seconds
-        );
-        if self.late.ops > 0 {
-            why += &format!("; answered after the end: {}", self.late.ops);
-        }
-        if self.failed_ops() > 0 {
-            why += &format!("; failed: {}", self.failed_ops());
-        }
-        Some(why)
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::plan::settings::tests::settings;
+    use crate::command_line::resolve::tests::settings;
 
     /// A report of a second in which so much was completed, and nothing else happened.
     pub(crate) fn report(completed: f64) -> Report {
         let settings = settings("--seed 1").unwrap();
         let ops = completed.round() as u64;
-        let mut response = recorder::histogram();
+        let mut response = histogram();
         response.record_n(1_000_000, ops.max(1)).unwrap();
         let of = Distribution::of(&response, &[]);
         let latency = LatencyReport {

@@ -1,16 +1,13 @@
 //! `--verify` and `check`: whether what was answered can be true, told to people.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write as _};
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::command_line::args::duration;
-use crate::commands::{NOT_DECIDED, NOT_LINEARIZABLE, print};
-use crate::record::history::OPERATIONS_MAX;
+use crate::plan::labels::{EVIDENCE_FILE, Keeping};
 use crate::report::model::VerifyReport;
 use crate::report::numbers::{counted, grouped};
-use crate::run::measure::RunError;
 use soloist_verify::check::{BlackBox, Checks, GaveUp, Verdict, check};
 use soloist_verify::history::History;
 use soloist_verify::patience::Patience;
@@ -18,61 +15,8 @@ use soloist_verify::timeline::timeline;
 use soloist_verify::{Effort, SLOTS, Why};
 use soloist_verify::{file, lines};
 
-/// Where the operations go that show what is wrong, if nothing else is said.
-const EVIDENCE_FILE: &str = "soloist-load-violation.jsonl";
-
-/// How long the searches of a check may take, if nothing else is said: several times what a run of a million operations on
-/// few keys takes, and no longer than people wait.
-pub(crate) const SEARCH_TIMEOUT: &str = "1m";
-
 /// Keys that are named when the time was over; of the others there is a count.
 const NAMED: usize = 4;
-
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct CheckArgs {
-    /// A history: of --history, or the operations that showed a violation.
-    #[arg(value_name = "HISTORY")]
-    file: PathBuf,
-    /// Search every key for an order that explains its values, also where revisions explain them.
-    #[arg(long)]
-    search: bool,
-    /// Search for so long at most, all keys together. Exit code 4 if it is not decided by then.
-    #[arg(long, value_name = "TIME", default_value = SEARCH_TIMEOUT, value_parser = duration)]
-    search_timeout: Duration,
-    /// Where to write the operations that show a violation.
-    #[arg(long, value_name = "FILE", default_value = EVIDENCE_FILE)]
-    evidence: PathBuf,
-    /// Write all of it to this file too, a line of JSON for each operation.
-    #[arg(long, value_name = "FILE")]
-    export: Option<PathBuf>,
-}
-
-/// Checks a file. Returns the exit code.
-pub(crate) fn check_file(args: &CheckArgs) -> Result<i32, RunError> {
-    let named = |error: &dyn std::fmt::Display| {
-        RunError::Arguments(format!("{}: {error}", args.file.display()))
-    };
-    let opened = File::open(&args.file).map_err(|error| named(&error))?;
-    let limit = usize::try_from(OPERATIONS_MAX).unwrap_or(usize::MAX);
-    let history = file::read(BufReader::new(opened), limit).map_err(|error| named(&error))?;
-    if let Some(path) = &args.export {
-        let written = File::create(path).and_then(|to| {
-            let mut to = lines::write(BufWriter::new(to), &history)?;
-            to.flush()
-        });
-        written.map_err(|error| {
-            RunError::Arguments(format!("cannot write {}: {error}", path.display()))
-        })?;
-    }
-    let black_box = match args.search {
-        true => BlackBox::Always,
-        false => BlackBox::WhereWrong,
-    };
-    let report = verify(&history, black_box, args.search_timeout, &args.evidence)
-        .map_err(|error| named(&error))?;
-    print(&format!("{}\n", report.text))?;
-    Ok(exit_code(&report))
-}
 
 /// Keeps a history for later.
 pub(crate) fn save(history: &History, path: &Path) -> Result<(), String> {
@@ -178,39 +122,22 @@ fn not_decided(keys: &[GaveUp], what: &str, timeout: Duration) -> String {
     )
 }
 
-/// What a verdict means for whoever called.
-pub(crate) fn exit_code(report: &VerifyReport) -> i32 {
-    match report.verdict.as_str() {
-        "linearizable" => 0,
-        "violation" => NOT_LINEARIZABLE,
-        _ => NOT_DECIDED,
+/// Keeps the history of a run if it is to be kept, and checks it.
+pub(crate) fn keep_and_verify(
+    keeping: &Keeping,
+    history: &History,
+) -> Result<VerifyReport, String> {
+    if let Some(path) = &keeping.history {
+        save(history, path)?;
     }
-}
-
-/// What to do about the history of a run.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Keeping {
-    /// Where it is kept.
-    pub(crate) history: Option<PathBuf>,
-    /// How long the searches of its check may take.
-    pub(crate) search_timeout: Duration,
-}
-
-impl Keeping {
-    /// Keeps the history if it is to be kept, and checks it.
-    pub(crate) fn verify(&self, history: &History) -> Result<VerifyReport, String> {
-        if let Some(path) = &self.history {
-            save(history, path)?;
-        }
-        let evidence = match &self.history {
-            Some(path) => path.with_extension("violation.jsonl"),
-            None => PathBuf::from(EVIDENCE_FILE),
-        };
-        verify(
-            history,
-            BlackBox::WhereWrong,
-            self.search_timeout,
-            &evidence,
-        )
-    }
+    let evidence = match &keeping.history {
+        Some(path) => path.with_extension("violation.jsonl"),
+        None => PathBuf::from(EVIDENCE_FILE),
+    };
+    verify(
+        history,
+        BlackBox::WhereWrong,
+        keeping.search_timeout,
+        &evidence,
+    )
 }

@@ -2,25 +2,17 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use clap::ValueEnum;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use soloist::v1::{self, Op, op};
 
-use crate::command_line::args::{Ratio, ValueKind};
+use crate::plan::kind::Kind;
+use crate::plan::mix::{MIXED_PREFIX, Plot, SCAN_DIGITS, STATES, Script};
 use crate::plan::settings::Settings;
 use crate::workload::keys::Keys;
-use crate::workload::operation::{Asked, Call, Kind, Reply, Verdict, has_revision};
-
-/// The values that the seed writes: 0 to 99.
-const INT_END: i64 = 100;
-
-/// Bits of a distinct int that count the values of one worker: a trillion. Above are those of the worker.
-const COUNTER_BITS: u32 = 40;
-
-/// Where there are additions, the lowest bits are left to them, and fewer to count with: 64 million.
-const ADDITION_BITS: u32 = 20;
-const COUNTER_BITS_BESIDE_ADDITIONS: u32 = 26;
+use crate::workload::operation::{Asked, Call, Reply, Verdict, has_revision};
+use crate::workload::steps::{Step, steps};
+use crate::workload::values::Values;
 
 /// Keys of which a worker remembers the revision.
 const KNOWN_MAX: usize = 4_096;
@@ -30,203 +22,6 @@ const SCAN_MAX: i32 = 100;
 
 /// Operations of one atomic batch.
 const BATCH_OPS: usize = 3;
-
-/// What the keys of YCSB's workloads begin with; and the digits after that.
-pub(crate) const ADDED_PREFIX: &str = "user";
-const ADDED_DIGITS: usize = 10;
-/// The last digits of names that a scan leaves open: it is of the keys that differ in no others.
-const SCAN_DIGITS: usize = 2;
-
-/// What the keys of the mixed workload begin with.
-const MIXED_PREFIX: &str = "load/mixed/";
-/// What the keys that are watched begin with.
-pub(crate) const WATCHED_PREFIX: &str = "load/watched/";
-/// What the keys of machines begin with.
-pub(crate) const MACHINE_PREFIX: &str = "load/connection/";
-/// The states of a connection.
-pub(crate) const STATES: [&str; 3] = ["idle", "inflight", "closing"];
-
-/// A workload that has a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Script {
-    /// YCSB A, update heavy: 50% reads, 50% writes.
-    A,
-    /// YCSB B, read mostly: 95% reads, 5% writes.
-    B,
-    /// YCSB C: reads only.
-    C,
-    /// YCSB D, read latest: 95% reads of the newest keys, 5% new keys.
-    D,
-    /// YCSB E, short ranges: 95% List of up to 100 entries, 5% new keys.
-    E,
-    /// YCSB F, read-modify-write: 50% reads, 50% reads followed by a compare-and-set.
-    F,
-    /// Adds to counters.
-    Counter,
-    /// Compare-and-set on contended keys.
-    Cas,
-    /// Moves keys through the states of a connection.
-    Transition,
-    /// Renews sessions.
-    Renew,
-    /// Writes that are watched.
-    Watch,
-    /// Reads, writes, compare-and-sets, additions, deletes, batches and lists.
-    Mixed,
-}
-
-/// What the workers do, all together.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Plot {
-    /// Readers and writers, each with workers of their own.
-    Seed {
-        readers: u64,
-        writers: u64,
-    },
-    /// Workers that do both.
-    Ratio(Ratio),
-    Script(Script),
-}
-
-impl Plot {
-    /// Whether keys are there before the first operation.
-    pub(crate) fn wants_keys(self) -> bool {
-        match self {
-            Self::Seed { .. } => false,
-            Self::Ratio(_) => true,
-            Self::Script(script) => !matches!(script, Script::Renew | Script::Mixed),
-        }
-    }
-
-    /// Whether it has calls that no frame can carry.
-    pub(crate) fn needs_calls(self) -> bool {
-        matches!(
-            self,
-            Self::Script(Script::E | Script::Renew | Script::Mixed)
-        )
-    }
-
-    /// Whether what is sent follows from answers.
-    pub(crate) fn learns(self) -> bool {
-        matches!(self, Self::Script(Script::Cas | Script::F | Script::Mixed))
-    }
-
-    /// Whether it writes.
-    pub(crate) fn writes(self) -> bool {
-        match self {
-            Self::Seed { writers, .. } => writers > 0,
-            Self::Ratio(ratio) => ratio.writes > 0.0,
-            Self::Script(script) => !matches!(script, Script::C | Script::Renew),
-        }
-    }
-
-    /// The name of a key.
-    pub(crate) fn key_name(self, number: u64) -> String {
-        match self {
-            Self::Script(Script::A | Script::B | Script::C | Script::D | Script::E | Script::F) => {
-                format!("{ADDED_PREFIX}{number:0ADDED_DIGITS$}")
-            }
-            Self::Script(Script::Transition) => format!("{MACHINE_PREFIX}{number}"),
-            Self::Script(Script::Mixed) => format!("{MIXED_PREFIX}{number}"),
-            Self::Script(Script::Watch) => format!("{WATCHED_PREFIX}{number}"),
-            _ => number.to_string(),
-        }
-    }
-
-    /// Whether it adds keys, which are numbered after those of the beginning.
-    pub(crate) fn adds_keys(self) -> bool {
-        matches!(self, Self::Script(Script::D | Script::E))
-    }
-
-    /// The number of a key that it may have added, by its name.
-    pub(crate) fn added_key(self, name: &str) -> Option<u64> {
-        let digits = self.added_digits(name)?;
-        (digits.len() == ADDED_DIGITS).then(|| digits.parse().ok())?
-    }
-
-    /// The numbers of the keys that a scan of it is of, by what their names begin with.
-    pub(crate) fn added_keys(self, prefix: &str) -> Option<std::ops::Range<u64>> {
-        let digits = self.added_digits(prefix)?;
-        let scan = 10_u64.pow(SCAN_DIGITS as u32);
-        let first = (digits.len() + SCAN_DIGITS == ADDED_DIGITS)
-            .then(|| digits.parse::<u64>().ok())??
-            * scan;
-        Some(first..first + scan)
-    }
-
-    fn added_digits(self, text: &str) -> Option<&str> {
-        let digits = text
-            .strip_prefix(ADDED_PREFIX)
-            .filter(|_| self.adds_keys())?;
-        digits
-            .bytes()
-            .all(|it| it.is_ascii_digit())
-            .then_some(digits)
-    }
-
-    /// A Read of a key.
-    pub(crate) fn read(self, number: u64) -> Call {
-        Call::Op(read(self.key_name(number)))
-    }
-
-    /// What a worker does, and how often each.
-    fn steps(self, worker: u64) -> Vec<(Step, f64)> {
-        let script = match self {
-            Self::Seed { readers, .. } => {
-                return match worker < readers {
-                    true => vec![(Step::Read, 1.0)],
-                    false => vec![(Step::Write, 1.0)],
-                };
-            }
-            Self::Ratio(Ratio { reads, writes }) => {
-                return vec![(Step::Read, reads), (Step::Write, writes)];
-            }
-            Self::Script(script) => script,
-        };
-        match script {
-            Script::A => vec![(Step::Read, 0.5), (Step::Write, 0.5)],
-            Script::B => vec![(Step::Read, 0.95), (Step::Write, 0.05)],
-            Script::C => vec![(Step::Read, 1.0)],
-            Script::D => vec![(Step::Read, 0.95), (Step::Insert, 0.05)],
-            Script::E => vec![(Step::Scan, 0.95), (Step::Insert, 0.05)],
-            Script::F => vec![(Step::Read, 0.5), (Step::Modify, 0.5)],
-            Script::Counter => vec![(Step::Add, 1.0)],
-            Script::Cas => vec![(Step::CompareAndSet, 1.0)],
-            Script::Transition => vec![(Step::Transition, 1.0)],
-            Script::Renew => vec![(Step::Renew, 1.0)],
-            Script::Watch => vec![(Step::Stamp, 1.0)],
-            Script::Mixed => vec![
-                (Step::Read, 0.4),
-                (Step::Write, 0.2),
-                (Step::CompareAndSet, 0.15),
-                (Step::Add, 0.1),
-                (Step::Delete, 0.05),
-                (Step::Batch, 0.07),
-                (Step::Scan, 0.03),
-            ],
-        }
-    }
-}
-
-/// A kind of thing to do next.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Step {
-    Read,
-    Write,
-    /// A Write of a key that is not there yet.
-    Insert,
-    /// A Read, and then a Write if nobody else was faster.
-    Modify,
-    CompareAndSet,
-    Add,
-    Delete,
-    Transition,
-    Scan,
-    Batch,
-    Renew,
-    /// A Write of the time at which it was to start.
-    Stamp,
-}
 
 /// An endless sequence of operations. The same settings, seed and worker number give the same sequence, as far as it
 /// does not follow from answers.
@@ -262,7 +57,7 @@ impl Workload {
             (Plot::Seed { readers, writers }, Some(_)) => {
                 vec![(Step::Read, readers as f64), (Step::Write, writers as f64)]
             }
-            (plot, _) => plot.steps(worker),
+            (plot, _) => steps(plot, worker),
         };
         let steps = steps.into_iter();
         let steps = steps
@@ -292,7 +87,10 @@ impl Workload {
     /// The next operation, which is meant to start so many nanoseconds after the run.
     pub(crate) fn next(&mut self, intended_nanos: u64) -> (Asked, Call) {
         let (asked, call) = self.draw(intended_nanos);
-        (asked, call.unwrap_or_else(|| self.plot.read(asked.key)))
+        (
+            asked,
+            call.unwrap_or_else(|| Call::read(self.plot.key_name(asked.key))),
+        )
     }
 
     /// As [`next`](Self::next), but a plain Read of a key, which is always the same, is not put into words: `None`.
@@ -480,86 +278,6 @@ fn int(number: i64) -> v1::Value {
         kind: Some(v1::value::Kind::Int(number)),
     }
 }
-
-/// What a worker writes.
-#[derive(Debug)]
-pub(crate) struct Values {
-    form: Form,
-    /// The number of the next distinct value, if they are.
-    next: Option<u64>,
-    /// Zero bits at the end of a distinct int.
-    shift: u32,
-}
-
-#[derive(Debug)]
-enum Form {
-    Int,
-    Text(String),
-    Bytes(Vec<u8>),
-}
-
-/// Bytes of a text that tell it from every other.
-const MARK_BYTES: usize = 16;
-
-impl Values {
-    /// `number` is that of the worker, among all.
-    pub(crate) fn new(settings: &Settings, number: u64, rng: &mut SmallRng) -> Self {
-        let size = usize::try_from(settings.value_size).unwrap_or(usize::MAX);
-        let mut text = || -> String {
-            (0..size)
-                .map(|_| char::from(rng.random_range(b'a'..=b'z')))
-                .collect()
-        };
-        let (counter_bits, shift) = match settings.plot {
-            Plot::Script(Script::Mixed) => (COUNTER_BITS_BESIDE_ADDITIONS, ADDITION_BITS),
-            _ => (COUNTER_BITS, 0),
-        };
-        Self {
-            form: match settings.value {
-                ValueKind::Int => Form::Int,
-                ValueKind::Text => Form::Text(text()),
-                ValueKind::Bytes => Form::Bytes(text().into_bytes()),
-            },
-            // Never 0, which is what is preloaded.
-            next: settings
-                .distinct
-                .then_some(((number + 1) << counter_bits) + 1),
-            shift,
-        }
-    }
-
-    pub(crate) fn next(&mut self, rng: &mut SmallRng) -> v1::Value {
-        let number = self.next;
-        if let Some(next) = &mut self.next {
-            *next += 1;
-        }
-        let kind = match (&mut self.form, number) {
-            (Form::Int, None) => v1::value::Kind::Int(rng.random_range(0..INT_END)),
-            (Form::Int, Some(number)) => v1::value::Kind::Int((number << self.shift).cast_signed()),
-            (Form::Text(text), None) => v1::value::Kind::Text(text.clone()),
-            (Form::Text(text), Some(number)) => {
-                let mut marked = text.clone();
-                marked.replace_range(..MARK_BYTES.min(text.len()), &mark(number, text.len()));
-                v1::value::Kind::Text(marked)
-            }
-            (Form::Bytes(bytes), None) => v1::value::Kind::Bytes(bytes.clone()),
-            (Form::Bytes(bytes), Some(number)) => {
-                let mark = mark(number, bytes.len());
-                bytes[..mark.len()].copy_from_slice(mark.as_bytes());
-                v1::value::Kind::Bytes(bytes.clone())
-            }
-        };
-        v1::Value { kind: Some(kind) }
-    }
-}
-
-fn mark(number: u64, len: usize) -> String {
-    let mark = format!("{number:016x}");
-    mark[MARK_BYTES - MARK_BYTES.min(len)..].to_owned()
-}
-
-/// The least size of texts and bytes that can all be distinct.
-pub(crate) const DISTINCT_BYTES_MIN: u64 = MARK_BYTES as u64;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt};
 
-use crate::command_line::args::{KeyDist, Part};
+use crate::plan::choices::KeyDist;
+
+use crate::plan::choices::Part;
 
 /// Draws key numbers. Clones draw from the same keys: one that is added by one can be drawn by all.
 #[derive(Clone, Debug)]

@@ -3,3 +3,5 @@
 pub(crate) mod generator;
 pub(crate) mod keys;
 pub(crate) mod operation;
+pub(crate) mod steps;
+pub(crate) mod values;

@@ -1,81 +1,14 @@
 //! What is asked of the server, and whether what it answers can be an answer to that.
 
+use std::time::{Duration, Instant};
+
 use soloist::v1::error::Reason;
 use soloist::v1::op_result::Result as OpAnswer;
 use soloist::v1::{self, Value, condition, op};
 use tonic::{Code, Status};
 
+use crate::plan::kind::Kind;
 use soloist_client::{Error, Outcome};
-
-/// What an operation does: what is reported apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Kind {
-    Read,
-    Write,
-    CompareAndSet,
-    Add,
-    Delete,
-    Transition,
-    List,
-    Batch,
-    Renew,
-    /// What a watch is told of a write.
-    Event,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 10] = [
-        Self::Read,
-        Self::Write,
-        Self::CompareAndSet,
-        Self::Add,
-        Self::Delete,
-        Self::Transition,
-        Self::List,
-        Self::Batch,
-        Self::Renew,
-        Self::Event,
-    ];
-
-    /// As reports call it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::CompareAndSet => "compare_and_set",
-            Self::Add => "add",
-            Self::Delete => "delete",
-            Self::Transition => "transition",
-            Self::List => "list",
-            Self::Batch => "batch",
-            Self::Renew => "renew",
-            Self::Event => "event",
-        }
-    }
-
-    /// Whether the server's refusal for this reason is an answer like any other: somebody else was faster.
-    fn expects(self, reason: Reason) -> bool {
-        match self {
-            Self::CompareAndSet => matches!(
-                reason,
-                Reason::ExpectationFailed | Reason::KeyExists | Reason::KeyNotFound
-            ),
-            Self::Add => matches!(reason, Reason::BoundReached | Reason::Overflow),
-            Self::Transition => {
-                matches!(reason, Reason::TransitionRefused | Reason::StateMismatch)
-            }
-            _ => false,
-        }
-    }
-
-    /// What it is not known of, where nobody says: a read changes nothing.
-    pub(crate) fn outcome_unless_told(self) -> Outcome {
-        match self {
-            Self::Read | Self::List | Self::Renew | Self::Event => Outcome::NotApplied,
-            _ => Outcome::Unknown,
-        }
-    }
-}
 
 /// A call, as it is sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +18,13 @@ pub(crate) enum Call {
     List(v1::ListRequest),
     Batch(v1::BatchRequest),
     Renew(v1::RenewSessionRequest),
+}
+
+impl Call {
+    /// A Read of a key.
+    pub(crate) fn read(key: String) -> Self {
+        Self::Op(op::Op::Read(v1::ReadRequest { key, expect: None }))
+    }
 }
 
 /// An answer, as it is received.
@@ -219,6 +159,42 @@ impl Verdict {
             (_, None) => Self::wrong("a result without an answer"),
         }
     }
+}
+
+/// Operations under way: one frame, or one call.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) asked: Vec<Asked>,
+    /// What was sent, if a history wants to know it.
+    pub(crate) calls: Vec<Call>,
+    /// When they were to start by the schedule.
+    pub(crate) intended: Instant,
+    /// When they started.
+    pub(crate) started: Instant,
+}
+
+impl Sent {
+    pub(crate) fn ops(&self) -> u64 {
+        self.asked.len() as u64
+    }
+}
+
+/// The failure of operations that nobody answered.
+pub(crate) fn unanswered(waited: Duration) -> Failure {
+    Failure::new(
+        Code::DeadlineExceeded,
+        format!("no answer within {waited:.1?}"),
+        Outcome::Unknown,
+    )
+}
+
+/// The failure of operations that were under way at the end.
+pub(crate) fn given_up() -> Failure {
+    Failure::new(
+        Code::Cancelled,
+        "given up at the end of the run",
+        Outcome::Unknown,
+    )
 }
 
 /// The condition that a key has this revision; 0: that it is not there.

@@ -4,8 +4,8 @@ use prost::Message as _;
 use soloist::v1::{self, op, op_result};
 
 use crate::http2::Method;
+use crate::plan::mix::Plot;
 use crate::plan::settings::Settings;
-use crate::workload::generator::Plot;
 use crate::workload::operation::{Asked, Call, Reply};
 
 /// Keys of which the requests to read them are kept, and the last answers: some megabytes at most.
@@ -122,7 +122,7 @@ impl Requests {
             Some(kept) => kept,
             None => &mut self.message,
         };
-        Kind::encode(&self.plot.read(key), message);
+        Kind::encode(&Call::read(self.plot.key_name(key)), message);
         message
     }
 }
@@ -180,10 +180,10 @@ impl Methods {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::settings::tests::settings;
+    use crate::command_line::resolve::tests::settings;
 
     fn read(key: u64) -> Asked {
-        let kind = crate::workload::operation::Kind::Read;
+        let kind = crate::plan::kind::Kind::Read;
         Asked { kind, key }
     }
 
@@ -193,7 +193,7 @@ mod tests {
         let mut requests = Requests::new(&settings);
         for key in [0, 7, READS_KEPT - 1, READS_KEPT, 19_999, 7, 0] {
             let mut expected = Vec::new();
-            Kind::encode(&settings.plot.read(key), &mut expected);
+            Kind::encode(&Call::read(settings.plot.key_name(key)), &mut expected);
             let encoded = requests.encode(read(key), None);
             assert_eq!(encoded, (Kind::Read, &expected[..]), "{key}");
         }

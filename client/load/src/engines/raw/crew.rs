@@ -8,10 +8,11 @@ use crate::engines::raw::calls::{Answers, Kind};
 use crate::http2::{Call as Stream, Event, Fate};
 use crate::pace::open_loop::OwnPace;
 use crate::pace::stop::Stop;
+use crate::plan::kind::Kind as Reported;
 use crate::record::recorder::Recorder;
-use crate::record::settle::{Answer, Sent, Settling, Witness};
+use crate::record::settle::{Answer, Settling, Witness};
 use crate::workload::generator::Workload;
-use crate::workload::operation::{Asked, Call, Failure, Kind as Reported, Verdict};
+use crate::workload::operation::{Asked, Call, Failure, Sent, Verdict};
 use soloist_client::Outcome;
 
 /// The workers and what they have under way.

@@ -10,21 +10,22 @@ use std::time::{Duration, Instant};
 
 use tonic::Code;
 
-use crate::command_line::args::DurationStop;
 use crate::engines::raw::calls::{Answers, Methods, Requests};
 use crate::engines::raw::crew::{Crew, Held, Slot, UnderWay, Worker};
-use crate::engines::threads::{Driven, Plan, Ready, start, thread_cpu_time};
-use crate::engines::worker::given_up;
+use crate::engines::thread::{Driven, Plan, Ready, start};
 use crate::grpc::ANSWER_BYTES_MAX;
 use crate::http2::{Config, Endpoint, NotNow, Poller, READ_BYTES};
+use crate::pace::cpu::thread_cpu_time;
 use crate::pace::open_loop::{Inlet, OwnPace};
 use crate::pace::pacer::wake_on_time;
 use crate::pace::stop::Stop;
+use crate::plan::choices::DurationStop;
 use crate::plan::settings::Settings;
 use crate::record::history::RecordingSeed;
-use crate::record::recorder::{Recorder, Shown, unanswered};
+use crate::record::live::Shown;
+use crate::record::recorder::Recorder;
 use crate::record::settle::Answer;
-use crate::workload::operation::Failure;
+use crate::workload::operation::{Call, Failure, given_up, unanswered};
 use soloist_client::Outcome;
 use soloist_verify::operation::Travel;
 
@@ -400,7 +401,8 @@ impl Thread {
                     // In a closed loop it starts when it means to.
                     of.sent.started = now.max(intended);
                     if worker.witness.is_some() {
-                        let call = call.unwrap_or_else(|| self.settings.plot.read(asked.key));
+                        let call = call
+                            .unwrap_or_else(|| Call::read(self.settings.plot.key_name(asked.key)));
                         of.sent.calls = vec![call];
                     }
                     self.crew.under_way += 1;

@@ -9,7 +9,9 @@ mod violations;
 
 use tonic::Code;
 
-use crate::http2::connection::{Config, Connection, Event};
+use crate::http2::config::Config;
+
+use crate::http2::connection::{Connection, Event};
 use crate::http2::frame::{self, ACK, END_HEADERS, END_STREAM, HEAD, Head, PREFACE, Reason, kind};
 use crate::http2::hpack::put_string;
 use crate::http2::{Fate, Method};

@@ -1,12 +1,13 @@
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use crate::pace::arrivals::{LoadSchedule, Spread};
 use crate::pace::pacer::*;
+use crate::plan::choices::Arrival;
+use crate::plan::load_schedule::LoadSchedule;
 
 const MS: Duration = Duration::from_millis(1);
 
 fn evenly(rate: f64) -> Arrivals {
-    Arrivals::new(LoadSchedule::constant(rate).unwrap(), Spread::Constant, 0)
+    Arrivals::new(LoadSchedule::constant(rate).unwrap(), Arrival::Constant, 0)
 }
 
 /// Takes everything, and hands it on.

@@ -1,3 +1,6 @@
+use soloist_client::Outcome;
+use tonic::Code;
+
 use crate::record::recorder::*;
 use crate::workload::operation::Asked;
 

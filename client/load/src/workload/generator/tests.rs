@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use soloist::v1::value::Kind as ValueOf;
 
-use crate::plan::settings::tests::settings;
+use crate::command_line::resolve::tests::settings;
 use crate::workload::generator::*;
 
 fn workload(line: &str, worker: u64) -> Workload {

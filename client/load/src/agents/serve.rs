@@ -1,0 +1,126 @@
+//! An agent.
+
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+use crate::agents::protocol::{CONNECT_TIMEOUT, News, Order, PROTOCOL, Wire};
+use crate::command_line::resolve;
+use crate::command_line::words::parse_command;
+use crate::plan::labels::Labels;
+use crate::report::model::Report;
+use crate::report::output;
+use crate::run::barrier::Barrier;
+use crate::run::error::RunError;
+use crate::run::session::Session;
+use crate::run::view::Nothing;
+
+/// Serves leaders one after the other; only the first of them if `runs` says so. Tells the address on standard output.
+pub(crate) fn serve(listen: SocketAddr, runs: Runs) -> Result<(), RunError> {
+    let failed = |error: io::Error| RunError::Target(format!("cannot listen on {listen}: {error}"));
+    let listener = TcpListener::bind(listen).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    output::print(&format!("agent listening on {address}\n"))
+        .map_err(|error| RunError::Target(error.to_string()))?;
+    loop {
+        let (stream, leader) = listener.accept().map_err(failed)?;
+        let served = Wire::new(stream, leader.to_string())
+            .map_err(|error| error.to_string())
+            .and_then(serve_one);
+        match (runs, served) {
+            (Runs::One, served) => return served.map_err(RunError::Target),
+            (Runs::Many, Ok(())) => {}
+            (Runs::Many, Err(error)) => {
+                let _ = writeln!(io::stderr(), "error: {error}");
+            }
+        }
+    }
+}
+
+/// How many runs an agent does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Runs {
+    One,
+    Many,
+}
+
+fn serve_one(mut wire: Wire) -> Result<(), String> {
+    wire.set_patience(Some(CONNECT_TIMEOUT))?;
+    let command = match wire.recv()? {
+        Some(Order::Prepare { protocol, command }) if protocol == PROTOCOL => command,
+        Some(Order::Prepare { protocol, .. }) => {
+            let why = format!("this agent speaks {PROTOCOL}, not {protocol}");
+            return wire.send(&News::Failed(why));
+        }
+        Some(Order::Start) => return wire.send(&News::Failed("there is nothing to start".into())),
+        None => return Ok(()),
+    };
+    wire.set_patience(None)?;
+    let (ready, is_ready) = oneshot::channel();
+    let (start, go) = oneshot::channel();
+    let barrier = Barrier { ready, go };
+    let working = thread::spawn(move || work(&command, barrier));
+    if is_ready.blocking_recv().is_ok() {
+        wire.send(&News::Ready)?;
+        // Whoever leads and goes away takes the run with them.
+        match wire.recv() {
+            Ok(Some(Order::Start)) => _ = start.send(()),
+            _ => drop(start),
+        }
+    }
+    let news = match working.join() {
+        Ok(Ok(report)) => News::Report(Box::new(report)),
+        Ok(Err(RunError::Arguments(error) | RunError::Target(error))) => News::Failed(error),
+        Err(_) => News::Failed("the agent has failed".to_owned()),
+    };
+    wire.send(&news)
+}
+
+fn work(command: &str, barrier: Barrier) -> Result<Report, RunError> {
+    let args = parse_command(command).map_err(RunError::Arguments)?;
+    let settings = resolve::settings(&args).map_err(RunError::Arguments)?;
+    let mut session = Session::open(args.address.as_deref(), &settings)?;
+    let report = session.run(settings, &Labels::default(), &mut Nothing, Some(barrier))?;
+    session.close()?;
+    Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_leader_is_turned_away() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        for (line, part) in [
+            ("GET / HTTP/1.1\r\n", "expected"),
+            ("\"start\"\n", ""),
+            (
+                "{\"prepare\":{\"protocol\":\"x/9\",\"command\":\"\"}}\n",
+                "",
+            ),
+        ] {
+            let leader = thread::spawn(move || {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.write_all(line.as_bytes()).unwrap();
+                stream.shutdown(std::net::Shutdown::Write).unwrap();
+                let mut answer = String::new();
+                let _ = stream.read_to_string(&mut answer);
+                answer
+            });
+            let (stream, peer) = listener.accept().unwrap();
+            let served = serve_one(Wire::new(stream, peer.to_string()).unwrap());
+            let answer = leader.join().unwrap();
+            match part {
+                "" => assert!(answer.contains("failed"), "{line}: {answer}"),
+                part => assert!(served.unwrap_err().contains(part), "{line}"),
+            }
+        }
+    }
+}

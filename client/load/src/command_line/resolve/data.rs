@@ -1,0 +1,84 @@
+//! Keys and values.
+
+use crate::command_line::args::WhatArgs;
+use crate::plan::choices::{KeyDist, ValueKind};
+use crate::plan::mix::{DISTINCT_BYTES_MIN, Plot, Script};
+
+/// The seed's keys.
+const KEYS: u64 = 5;
+/// Keys and bytes of a value in YCSB's own workload files: 1,000 records of 10 fields of 100 bytes.
+const YCSB_KEYS: u64 = 1_000;
+const YCSB_VALUE_BYTES: u64 = 1_000;
+
+/// What the operations are about.
+pub(crate) struct Data {
+    pub(crate) keys: u64,
+    pub(crate) key_dist: KeyDist,
+    pub(crate) value: ValueKind,
+    /// Of texts and bytes.
+    pub(crate) value_size: u64,
+}
+
+pub(crate) fn resolve(plot: Plot, distinct: bool, what: &WhatArgs) -> Result<Data, String> {
+    let ycsb_dist = match plot {
+        Plot::Script(Script::D) => Some("latest"),
+        Plot::Script(Script::A | Script::B | Script::C | Script::E | Script::F) => Some("zipfian"),
+        _ => None,
+    };
+    let is_ycsb = ycsb_dist.is_some();
+    let key_dist = match (what.key_dist, ycsb_dist) {
+        (Some(dist), _) => dist,
+        (None, Some(dist)) => dist.parse().expect("it is one"),
+        (None, None) => KeyDist::Uniform,
+    };
+    let (value, value_size) = value(plot, is_ycsb, what)?;
+    if distinct && plot.writes() && value != ValueKind::Int && value_size < DISTINCT_BYTES_MIN {
+        return Err(format!(
+            "--value-size {value_size}: distinct values need at least {DISTINCT_BYTES_MIN} bytes"
+        ));
+    }
+    Ok(Data {
+        keys: what.keys.unwrap_or(if is_ycsb { YCSB_KEYS } else { KEYS }),
+        key_dist,
+        value,
+        value_size,
+    })
+}
+
+/// The kind of the values, and their size: 0 for ints.
+fn value(plot: Plot, is_ycsb: bool, what: &WhatArgs) -> Result<(ValueKind, u64), String> {
+    let takes_ints = match plot {
+        Plot::Script(Script::Mixed) => Some("--workload mixed"),
+        Plot::Script(Script::Counter) => Some("--workload counter"),
+        Plot::Script(Script::Watch) => Some("--workload watch"),
+        _ => None,
+    };
+    if let Some(workload) = takes_ints {
+        let other = match (what.value, what.value_size) {
+            (Some(ValueKind::Text | ValueKind::Bytes), _) => Some("--value"),
+            (_, Some(_)) => Some("--value-size"),
+            _ => None,
+        };
+        return match other {
+            Some(flag) => Err(format!("{flag} with {workload}: it has ints")),
+            None => Ok((ValueKind::Int, 0)),
+        };
+    }
+    let by_size = match what.value_size.is_some() || is_ycsb {
+        true => ValueKind::Text,
+        false => ValueKind::Int,
+    };
+    let value = what.value.unwrap_or(by_size);
+    let size = match (value, what.value_size) {
+        (ValueKind::Int, Some(size)) => {
+            return Err(format!(
+                "--value-size {size} with --value int: ints have no size"
+            ));
+        }
+        (ValueKind::Int, None) => 0,
+        (_, Some(size)) => size,
+        (_, None) if is_ycsb => YCSB_VALUE_BYTES,
+        (_, None) => return Err("--value: texts and bytes need a --value-size".to_owned()),
+    };
+    Ok((value, size))
+}

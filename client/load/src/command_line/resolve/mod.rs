@@ -1,0 +1,140 @@
+//! What was typed, turned into a plan: every default filled in, checked against each other.
+
+mod data;
+mod open_loop;
+mod shape;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::time::Duration;
+
+use crate::command_line::args::{RunArgs, StopArgs, WhatArgs};
+use crate::plan::choices::{Engine, Part};
+use crate::plan::labels::{Keeping, Labels};
+use crate::plan::mix::{Plot, Script};
+use crate::plan::settings::Settings;
+
+/// How long a run measures if nothing says when to stop: as long as the seed.
+const DURATION: Duration = Duration::from_secs(1);
+/// The seed's readers and writers, and as many workers for any other workload.
+const READERS: u64 = 100;
+const WRITERS: u64 = 10;
+/// Watches that are opened if nothing says how many.
+const WATCHERS: u64 = 10;
+
+/// Fills in the defaults. The error names the flags that contradict each other.
+pub(crate) fn settings(args: &RunArgs) -> Result<Settings, String> {
+    let what = &args.what;
+    let open_loop = open_loop::resolve(args)?;
+    let plot = plot(what);
+    check_plot(plot, args)?;
+    let engine = args.how.engine.unwrap_or(match plot.needs_calls() {
+        true => Engine::Unary,
+        false => Engine::Pipeline,
+    });
+    let concurrency = what.concurrency.unwrap_or(READERS + WRITERS);
+    let distinct = what.distinct || args.report.verify || !matches!(plot, Plot::Seed { .. });
+    let data = data::resolve(plot, distinct, what)?;
+    let shape = shape::resolve(plot, engine, plot.workers(concurrency), &args.how)?;
+    Ok(Settings {
+        plot,
+        concurrency,
+        watchers: match plot {
+            Plot::Script(Script::Watch) => what.watchers.unwrap_or(WATCHERS),
+            _ => 0,
+        },
+        duration: duration(&args.stop),
+        requests: args.stop.requests.map(|all| {
+            let Part { index, of } = what.part;
+            all / of + u64::from(index < all % of)
+        }),
+        warmup: args.stop.warmup,
+        duration_stop: args.stop.duration_stop,
+        keys: data.keys,
+        key_dist: data.key_dist,
+        value: data.value,
+        value_size: data.value_size,
+        distinct,
+        engine,
+        pipeline: args.how.pipeline,
+        frame_ops: args.how.frame_ops,
+        connections: shape.connections,
+        threads: shape.threads,
+        timeout: args.how.timeout,
+        connect_timeout: args.how.connect_timeout,
+        metadata: metadata(args),
+        open_loop,
+        interval: args.report.interval,
+        percentiles: args.report.percentiles.clone(),
+        verify: args.report.verify,
+        part: what.part,
+        // 32 bits, so that every reader of the JSON report can hold it exactly.
+        seed: what
+            .seed
+            .unwrap_or_else(|| u64::from(rand::random::<u32>())),
+    })
+}
+
+fn plot(what: &WhatArgs) -> Plot {
+    match (what.workload, what.ratio) {
+        (Some(script), _) => Plot::Script(script),
+        (None, Some(ratio)) => Plot::Ratio(ratio),
+        (None, None) => Plot::Seed {
+            readers: what.readers.unwrap_or(READERS),
+            writers: what.writers.unwrap_or(WRITERS),
+        },
+    }
+}
+
+fn check_plot(plot: Plot, args: &RunArgs) -> Result<(), String> {
+    let nobody = Plot::Seed {
+        readers: 0,
+        writers: 0,
+    };
+    if plot == nobody {
+        return Err("--readers 0 and --writers 0: at least one worker is needed".to_owned());
+    }
+    if args.report.verify && plot == Plot::Script(Script::Renew) {
+        return Err(
+            "--verify with --workload renew: renewals read and change no key, and are answered without a revision, so there is no order to check; every other workload can be verified"
+                .to_owned(),
+        );
+    }
+    if args.what.watchers.is_some() && plot != Plot::Script(Script::Watch) {
+        return Err("--watchers: only --workload watch has any".to_owned());
+    }
+    Ok(())
+}
+
+fn duration(stop: &StopArgs) -> Option<Duration> {
+    let duration = match stop.requests {
+        None => Some(stop.duration.unwrap_or(DURATION)),
+        Some(_) => stop.duration,
+    };
+    match stop.max_duration {
+        None => duration,
+        Some(most) => Some(duration.map_or(most, |of| of.min(most))),
+    }
+}
+
+fn metadata(args: &RunArgs) -> Vec<(String, String)> {
+    let mut metadata = args.how.metadata.clone();
+    if let Some(token) = &args.how.token {
+        let bearer = ("authorization".to_owned(), format!("Bearer {token}"));
+        metadata.push(bearer);
+    }
+    metadata
+}
+
+/// What the run is called, and must reach.
+pub(crate) fn labels(args: &RunArgs) -> Labels {
+    Labels {
+        name: args.report.name.clone(),
+        tags: args.report.tag.iter().cloned().collect(),
+        slos: args.report.slo.clone(),
+        keeping: Keeping {
+            history: args.report.history.clone(),
+            search_timeout: args.report.search_timeout,
+        },
+    }
+}

@@ -1,0 +1,148 @@
+//! Settings as the flags that say them, and as the command that repeats the run.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::plan::choices::ValueKind;
+use crate::plan::flag::{show_duration, value_name};
+use crate::plan::mix::Plot;
+use crate::plan::settings::Settings;
+
+impl Settings {
+    /// The flags that say all of this, with their values; what has no value here was not said and has no default.
+    pub(crate) fn flags(&self) -> Vec<(&'static str, Value)> {
+        let mut flags = Vec::new();
+        let mut say = |flag, value: Value| {
+            if !value.is_null() {
+                flags.push((flag, value));
+            }
+        };
+        let time = |of: Duration| json!(show_duration(of));
+        match self.plot {
+            Plot::Seed { readers, writers } => {
+                say("readers", json!(readers));
+                say("writers", json!(writers));
+            }
+            Plot::Ratio(ratio) => say("ratio", json!(ratio.to_string())),
+            Plot::Script(script) => say("workload", json!(value_name(script))),
+        }
+        if !matches!(self.plot, Plot::Seed { .. }) {
+            say("concurrency", json!(self.concurrency));
+        }
+        if self.watchers > 0 {
+            say("watchers", json!(self.watchers));
+        }
+        say("keys", json!(self.keys));
+        say("key-dist", json!(self.key_dist.to_string()));
+        say("value", json!(value_name(self.value)));
+        if self.value != ValueKind::Int {
+            say("value-size", json!(self.value_size));
+        }
+        if self.distinct {
+            say("distinct", json!(true));
+        }
+        say("duration", self.duration.map_or(Value::Null, time));
+        say("requests", json!(self.requests));
+        say("warmup", time(self.warmup));
+        say("duration-stop", json!(value_name(self.duration_stop)));
+        say("engine", json!(value_name(self.engine)));
+        say("pipeline", json!(self.pipeline));
+        say("frame-ops", json!(self.frame_ops));
+        say("connections", json!(self.connections));
+        say("threads", json!(self.threads));
+        say("timeout", self.timeout.map_or(Value::Null, time));
+        say("connect-timeout", time(self.connect_timeout));
+        let shown = self
+            .metadata
+            .iter()
+            .filter(|(name, _)| name != "authorization");
+        let shown: Vec<Value> = shown
+            .map(|(name, value)| json!(format!("{name}:{value}")))
+            .collect();
+        if !shown.is_empty() {
+            say("metadata", Value::Array(shown));
+        }
+        if let Some(open_loop) = &self.open_loop {
+            open_loop.flags(&mut say);
+        }
+        say("interval", time(self.interval));
+        if self.verify {
+            say("verify", json!(true));
+        }
+        if self.part.of > 1 {
+            say(
+                "part",
+                json!(format!("{}/{}", self.part.index, self.part.of)),
+            );
+        }
+        flags
+    }
+
+    /// The same, as reports and histories keep them.
+    pub(crate) fn by_flag(&self) -> BTreeMap<String, Value> {
+        let flags = self.flags().into_iter();
+        flags
+            .map(|(flag, value)| (flag.to_owned(), value))
+            .collect()
+    }
+
+    /// The command that repeats this run.
+    pub(crate) fn command(&self, address: Option<&str>) -> String {
+        let mut command = "soloist-load".to_owned();
+        if let Some(address) = address {
+            command += &format!(" {address}");
+        }
+        for (flag, value) in self.flags() {
+            let values = match value {
+                Value::Array(values) => values,
+                value => vec![value],
+            };
+            for value in values {
+                match value {
+                    Value::Bool(_) => command += &format!(" --{flag}"),
+                    Value::String(text) if text.contains([' ', '\'', '"']) => {
+                        command += &format!(" --{flag}='{}'", text.replace('\'', r"'\''"));
+                    }
+                    Value::String(text) => command += &format!(" --{flag}={text}"),
+                    value => command += &format!(" --{flag}={value}"),
+                }
+            }
+        }
+        command + &format!(" --seed={}", self.seed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::command_line::resolve::settings as resolve;
+    use crate::command_line::resolve::tests::settings;
+    use crate::command_line::words::parse_command;
+
+    #[test]
+    fn a_command_repeats_the_settings() {
+        for line in [
+            "",
+            "--ratio 95:5 -c 7 --value-size 20 -n 5k -z 1500ms",
+            "--workload f --engine raw -P 3 --timeout 2s --seed 9",
+            "--rps 1.5k --arrival poisson --max-in-flight 9 --interval 100ms",
+            "--load-schedule step --load-start 5 --load-step 2 --load-step-duration 1s --load-end 50",
+            "--load-schedule line --load-start 50 --load-step=-2 --load-max-duration 9s",
+            "--workload watch --watchers 3 --warmup 1ms --duration-stop close",
+            "--verify --distinct",
+        ] {
+            let first = settings(line).unwrap();
+            let command = first.command(Some("[::1]:5"));
+            let args = parse_command(&command).unwrap();
+            assert_eq!(args.address.as_deref(), Some("[::1]:5"));
+            let again = resolve(&args).unwrap();
+            assert_eq!(first.flags(), again.flags(), "{command}");
+            assert_eq!(first.seed, again.seed);
+        }
+        let mut named = settings("").unwrap();
+        named.metadata = vec![("x-who".into(), "it's \"me\"".into())];
+        let args = parse_command(&named.command(None)).unwrap();
+        assert_eq!(args.how.metadata, named.metadata);
+    }
+}

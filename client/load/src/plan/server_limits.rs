@@ -1,0 +1,136 @@
+//! Settings against the limits that a server tells.
+
+use soloist::v1::Limits;
+
+use crate::plan::choices::{Engine, ValueKind};
+use crate::plan::settings::Settings;
+
+impl Settings {
+    /// Checks what the server would refuse every time.
+    pub(crate) fn check(&self, limits: &Limits) -> Result<(), String> {
+        let beyond = |flag: &str, actual: u64, limit: i32, what: &str| {
+            Err(format!(
+                "{flag} {actual}: the server allows at most {limit} {what}"
+            ))
+        };
+        let at_most = |limit: i32| u64::try_from(limit).unwrap_or(0);
+        if self.value_size > at_most(limits.max_value_bytes) {
+            return beyond(
+                "--value-size",
+                self.value_size,
+                limits.max_value_bytes,
+                "bytes in a value",
+            );
+        }
+        if self.frame_ops > at_most(limits.max_batch_ops) {
+            let limit = limits.max_batch_ops;
+            return beyond(
+                "--frame-ops",
+                self.frame_ops,
+                limit,
+                "operations in a frame",
+            );
+        }
+        let message_bytes = self.message_bytes();
+        if self.plot.writes() && message_bytes > at_most(limits.max_message_bytes) {
+            let value_size = match self.value_size {
+                0 => "no --value-size".to_owned(),
+                size => format!("--value-size {size}"),
+            };
+            return Err(format!(
+                "--frame-ops {} with {value_size}: a frame of writes takes up to {message_bytes} bytes, the server \
+                 allows at most {} in a message",
+                self.frame_ops, limits.max_message_bytes
+            ));
+        }
+        if self.engine == Engine::Pipeline && self.pipeline > at_most(limits.max_frames_in_flight) {
+            let limit = limits.max_frames_in_flight;
+            return beyond(
+                "--pipeline",
+                self.pipeline,
+                limit,
+                "frames in flight on a stream",
+            );
+        }
+        Ok(())
+    }
+
+    /// Encoded bytes of the largest frame of writes, but for the few of its timeout.
+    fn message_bytes(&self) -> u64 {
+        // Each field has one byte of number and type, and what is nested its length.
+        let nested = |bytes: u64| 1 + varint_bytes(bytes) + bytes;
+        let key = nested(self.plot.key_name(self.keys - 1).len() as u64);
+        let value = match (self.value, self.distinct) {
+            // An int below 128.
+            (ValueKind::Int, false) => 2,
+            (ValueKind::Int, true) => 11,
+            _ => nested(self.value_size),
+        };
+        let write = key + nested(value);
+        let op = nested(write);
+        self.frame_ops * nested(op)
+    }
+}
+
+fn varint_bytes(number: u64) -> u64 {
+    u64::from(number.checked_ilog2().unwrap_or(0) / 7 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command_line::resolve::tests::settings;
+
+    #[test]
+    fn the_limits_of_the_server_are_named() {
+        let limits = Limits {
+            max_value_bytes: 10,
+            max_batch_ops: 20,
+            max_frames_in_flight: 30,
+            max_message_bytes: 450,
+            ..Limits::default()
+        };
+        let cases = [
+            (
+                "--value-size 11",
+                "--value-size 11: the server allows at most 10",
+            ),
+            (
+                "--frame-ops 21",
+                "--frame-ops 21: the server allows at most 20",
+            ),
+            ("-P 31", "--pipeline 31: the server allows at most 30"),
+            (
+                "--value-size 10 --frame-ops 20 --keys 10k",
+                "--frame-ops 20 with --value-size 10: a frame of writes takes up to 480 bytes, the server allows at \
+                 most 450 in a message",
+            ),
+        ];
+        for (line, part) in cases {
+            let error = settings(line).unwrap().check(&limits).unwrap_err();
+            assert!(error.contains(part), "{line}: {error}");
+        }
+        for line in [
+            "--value-size 10 --frame-ops 20 -P 30",
+            "--value-size 10 --frame-ops 20 --keys 10k --writers 0",
+        ] {
+            let within = settings(line).unwrap();
+            assert_eq!(within.check(&limits), Ok(()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_varint_takes_a_byte_for_each_seven_bits() {
+        let cases = [
+            (0, 1),
+            (127, 1),
+            (128, 2),
+            (16_383, 2),
+            (16_384, 3),
+            (u64::MAX, 10),
+        ];
+        for (number, bytes) in cases {
+            assert_eq!(varint_bytes(number), bytes, "{number}");
+        }
+    }
+}

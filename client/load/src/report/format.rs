@@ -1,0 +1,38 @@
+//! The forms of a report.
+
+use clap::ValueEnum;
+
+/// The form of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs; one object.
+    Json,
+    /// A line for each interval.
+    Csv,
+    /// One page with plots, which needs nothing else.
+    Html,
+    /// Tables.
+    Markdown,
+    /// Percentiles, as HdrHistogram's plotter reads them.
+    Hdr,
+    /// A histogram for each interval, as HdrHistogram's log readers read them.
+    Hlog,
+}
+
+impl Format {
+    /// What the end of a file's name says.
+    pub(crate) fn of_file(path: &std::path::Path) -> Option<Self> {
+        match path.extension()?.to_str()? {
+            "txt" => Some(Self::Text),
+            "json" => Some(Self::Json),
+            "csv" => Some(Self::Csv),
+            "html" | "htm" => Some(Self::Html),
+            "md" => Some(Self::Markdown),
+            "hgrm" => Some(Self::Hdr),
+            "hlog" => Some(Self::Hlog),
+            _ => None,
+        }
+    }
+}
