@@ -1,4 +1,4 @@
-//! Calls: what to ask, and the answer when awaited.
+//! Calls: a request with its timeout and retries, sent when awaited.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -21,28 +21,30 @@ use crate::{
     WriteReply,
 };
 
-/// A call that is made when awaited.
+/// A call that is sent when awaited.
 ///
-/// Waits for the answer, at most the timeout. Dropped midway, it is not begun if the owner has not begun it, and
-/// otherwise done. Linearizable: it sees everything that was answered before it was sent.
+/// Waits for the reply, at most the timeout. If the future is dropped, an operation that the owner has not begun is
+/// never begun; one that it has begun is completed. Linearizable: a call sees the effects of every call that was
+/// answered before it was sent.
 ///
 /// # Errors
 ///
-/// Of the server's own, with [`reason`](Error::reason), nothing applied:
+/// From the server, with a [`reason`](Error::reason), and with nothing applied:
 ///
-/// - INVALID_ARGUMENT for bad arguments, and for a request id that was used for something else; never retry.
-/// - ABORTED, NOT_FOUND or ALREADY_EXISTS for a condition that is not met, and for sessions and machines that are not
-///   as expected; FAILED_PRECONDITION for a state that does not allow it, and for a value that is no int; OUT_OF_RANGE
-///   past a bound. Read, and decide again.
-/// - RESOURCE_EXHAUSTED when overloaded, DEADLINE_EXCEEDED and UNAVAILABLE: safe to retry. RESOURCE_EXHAUSTED also for
-///   a full store: only after something was deleted.
+/// - INVALID_ARGUMENT for bad arguments, and for a request id that was used for other content. Never retry.
+/// - ABORTED, NOT_FOUND or ALREADY_EXISTS for a condition that does not hold, and for a session or machine that is not
+///   as expected. FAILED_PRECONDITION for a state that does not allow the operation, and for a value that is not an
+///   int. OUT_OF_RANGE for a sum past a bound. Read, then decide again.
+/// - RESOURCE_EXHAUSTED (OVERLOADED), DEADLINE_EXCEEDED (NOT_STARTED) and UNAVAILABLE. Safe to retry.
+/// - RESOURCE_EXHAUSTED (STORE_FULL). Retry after something was deleted.
 ///
-/// From the way there: UNAVAILABLE or DEADLINE_EXCEEDED, with [`Outcome::Unknown`] unless the call changes nothing. Safe
-/// to retry with the same request id.
+/// With an unknown outcome, unless the call changes nothing: DEADLINE_EXCEEDED or UNAVAILABLE, from the server with
+/// reason OUTCOME_UNKNOWN or from the network without one. Safe to retry with the same request id. [`Outcome::Unknown`]
+/// marks these errors.
 ///
-/// [`retry`](Self::retry) sends again whatever is safe to, and makes the request id.
+/// [`retry`](Self::retry) retries whatever is safe to retry, and makes the request id.
 #[derive(Clone, Debug)]
-#[must_use = "a call is made when awaited"]
+#[must_use = "a call is sent when awaited"]
 pub struct Call<'a, R> {
     connection: &'a Connection,
     request: R,
@@ -60,14 +62,13 @@ impl<'a, R> Call<'a, R> {
         }
     }
 
-    /// How long this call may take, all attempts together. Default: the client's.
+    /// How long this call may take, all attempts together. Default: the client's timeout.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sends the call again when it fails and that is safe; [`Retry`] says when that is. `None`: never. Default: the
-    /// client's, which has none unless told otherwise.
+    /// Retries this call where that is safe, as [`Retry`] says. `None`: never. Default: the client's setting.
     pub fn retry(mut self, retry: impl Into<Option<Retry>>) -> Self {
         self.retry = retry.into();
         self
@@ -79,7 +80,7 @@ impl<'a, R> Call<'a, R> {
     }
 }
 
-/// Setters that stand at the operation too, so that a call reads as one line.
+/// Repeats the setters of a request at its call, so that a call reads as one line.
 macro_rules! setters {
     ($($request:ident { $($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*);)* })*) => {$(
         impl Call<'_, $request> {
@@ -95,95 +96,96 @@ macro_rules! setters {
 
 setters! {
     Read {
-        /// What must hold for the read to succeed.
+        /// A condition that must hold, or the read is refused.
         expect(condition: Condition);
     }
     Write {
-        /// What must hold, or the write is refused and nothing changes.
+        /// A condition that must hold, or the write is refused and nothing changes.
         expect(condition: Condition);
-        /// The key ends by itself this long after the write.
+        /// The key expires this long after the write: 1 ms to 10 years.
         ttl(ttl: Duration);
-        /// The key ends with this session, which must not have ended.
+        /// The key ends with this session, which must be live.
         session(session: &Session);
         /// The key keeps the lifetime that it has.
         keep_lifetime();
-        /// Makes it safe to send the same again when its outcome is unknown.
+        /// Makes a retry safe: see [`Write::request_id`].
         request_id(id: impl Into<String>);
-        /// Asks for the entry as it was before.
+        /// Asks for the entry as it was before the write.
         return_previous();
     }
     Add {
-        /// What must hold, or the addition is refused and nothing changes.
+        /// A condition that must hold, or the addition is refused and nothing changes.
         expect(condition: Condition);
-        /// The least value there may be afterwards.
+        /// The least allowed sum, included.
         min(min: i64);
-        /// The greatest value there may be afterwards.
+        /// The greatest allowed sum, included.
         max(max: i64);
-        /// Stop at the bound instead of refusing.
+        /// Replaces a sum outside the bounds by the bound, instead of refusing the addition.
         saturate();
-        /// If this creates the key, it ends by itself this long afterwards.
+        /// If this call creates the key, it expires this long afterwards: 1 ms to 10 years.
         ttl(ttl: Duration);
-        /// If this creates the key, it ends with this session.
+        /// If this call creates the key, it ends with this session.
         session(session: &Session);
-        /// Makes it safe to send the same again when its outcome is unknown.
+        /// Makes a retry safe: see [`Write::request_id`].
         request_id(id: impl Into<String>);
     }
     Transition {
-        /// What must hold, or the move is refused and nothing changes.
+        /// A condition that must hold, or the transition is refused and nothing changes.
         expect(condition: Condition);
         /// Replaces the value in the same step.
         value(value: impl Into<Value>);
-        /// Makes it safe to send the same again when its outcome is unknown.
+        /// Makes a retry safe: see [`Write::request_id`].
         request_id(id: impl Into<String>);
     }
     Delete {
-        /// What must hold, or nothing is deleted.
+        /// A condition that must hold, or nothing is deleted.
         expect(condition: Condition);
-        /// Makes it safe to send the same again when its outcome is unknown.
+        /// Makes a retry safe: see [`Write::request_id`].
         request_id(id: impl Into<String>);
     }
     Batch {
-        /// Makes it safe to send the same again when its outcome is unknown.
+        /// Makes a retry safe: see [`Write::request_id`].
         request_id(id: impl Into<String>);
     }
     List {
-        /// The most entries on the page.
+        /// The most entries on the page. Default, and maximum: `Limits.max_page_size`.
         page_size(page_size: u32);
-        /// Where to go on: the token of the page before.
+        /// Continues after an earlier page: its `next_page_token`.
         page_token(page_token: impl Into<String>);
-        /// Leave the values out.
+        /// Leaves the values out.
         keys_only();
     }
     DefineMachine {
-        /// What must hold for the machine of that name, or nothing changes: [`Condition::Exists`],
-        /// [`Condition::Missing`] or [`Condition::Revision`]. Other tests are for keys, and refused.
+        /// A condition on the machine of that name, or nothing changes: [`Condition::Exists`], [`Condition::Missing`]
+        /// or [`Condition::Revision`]. Other conditions are for keys and are refused.
         expect(condition: Condition);
-        /// Only tells whether it would be taken; `revision` in the answer is 0.
+        /// Checks the definition without applying it. The revision in the reply is 0.
         validate_only();
     }
     ListMachines {
-        /// The most machines on the page.
+        /// The most machines on the page. Default, and maximum: `Limits.max_page_size`.
         page_size(page_size: u32);
-        /// Where to go on: the token of the page before.
+        /// Continues after an earlier page: its `next_page_token`.
         page_token(page_token: impl Into<String>);
     }
     OpenSession {
-        /// Its name: 1 to 128 bytes of UTF-8 without control characters, not beginning with `$`. Default: one that the
-        /// server makes.
+        /// The id of the session: 1 to 128 bytes of UTF-8 without control characters, not beginning with `$`. Default:
+        /// the server makes a random one.
         id(id: impl Into<String>);
-        /// Ends a living session of that id, and its keys, first. Otherwise there must be none: ALREADY_EXISTS.
+        /// Ends a live session of the same id first and deletes its keys. Without this call a live session is refused
+        /// with ALREADY_EXISTS.
         take_over();
-        /// Makes it safe to send the same again when its outcome is unknown.
+        /// Makes a retry safe: see [`Write::request_id`].
         request_id(id: impl Into<String>);
     }
     CloseSession {
-        /// Makes it safe to send the same again when its outcome is unknown.
+        /// Makes a retry safe: see [`Write::request_id`].
         request_id(id: impl Into<String>);
     }
     ListSessions {
-        /// The most sessions on the page.
+        /// The most sessions on the page. Default, and maximum: `Limits.max_page_size`.
         page_size(page_size: u32);
-        /// Where to go on: the token of the page before.
+        /// Continues after an earlier page: its `next_page_token`.
         page_token(page_token: impl Into<String>);
     }
 }
@@ -218,7 +220,8 @@ macro_rules! calls {
     )*};
 }
 
-// Each with what is known of its outcome if the server does not tell, and whether it can be repeated then.
+// For each call: its outcome if an error does not tell it, and whether it is idempotent, so that a retry is safe after
+// an unknown outcome.
 calls! {
     Read: ReadRequest -> ReadReply by state.read, NotApplied, idempotent;
     Write: WriteRequest -> WriteReply by state.write, Unknown, |write| with_request_id(&mut write.request_id);
@@ -228,7 +231,7 @@ calls! {
     Batch: BatchRequest -> BatchReply by state.batch, Unknown, |batch| with_request_id(&mut batch.request_id);
     List: ListRequest -> ListReply by state.list, NotApplied, idempotent;
 
-    // What is there already is left as it is; only a condition would see the difference.
+    // Defining the same machine again changes nothing, unless a condition is no longer met.
     DefineMachine: DefineMachineRequest -> Machine by machines.define_machine, Unknown, |define| define.expect.is_none();
     GetMachine: GetMachineRequest -> Machine by machines.get_machine, NotApplied, idempotent;
     ListMachines: ListMachinesRequest -> ListMachinesReply by machines.list_machines, NotApplied, idempotent;
@@ -241,17 +244,17 @@ calls! {
     ListSessions: ListSessionsRequest -> ListSessionsReply by sessions.list_sessions, NotApplied, idempotent;
 }
 
-/// To repeat it changes nothing more.
+/// Sending the call again has no further effect.
 fn idempotent<T>(_: &mut T) -> bool {
     true
 }
 
-/// Repeated, it could not be told from a second call.
+/// The server could not tell a retry from a new call.
 fn not_idempotent<T>(_: &mut T) -> bool {
     false
 }
 
-/// Repeatable by its id, which it gets unless it has one.
+/// A request id makes the call idempotent. Sets a random one if there is none.
 fn with_request_id(id: &mut String) -> bool {
     if id.is_empty() {
         *id = request_id();

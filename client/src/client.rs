@@ -1,4 +1,4 @@
-//! A connection to a server.
+//! The client: connects to a server and makes calls.
 
 use std::time::Duration;
 
@@ -14,37 +14,37 @@ use crate::{
     Transition, Value, WatchCall, Write,
 };
 
-/// How long to wait for a connection, unless told otherwise.
+/// How long to wait for a connection, unless told otherwise: 5 s.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a call may take, unless told otherwise: what servers allow by default.
+/// How long a call may take, unless told otherwise: 10 s, the default limit of servers (`Limits.max_deadline`).
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection to one server. Cloning is cheap, and clones share the connection. A lost connection is made anew by the
-/// next call.
+/// A connection to one server. Cloning is cheap, and clones share the connection. After a connection is lost, the next
+/// call connects again.
 ///
-/// A connection carries as many calls, watches and pipelines at once as its server allows, 256 unless told otherwise; more
-/// calls wait, also beyond their timeout if the others stay. For more, connect more than once.
+/// A connection carries as many calls, watches and pipelines at once as its server allows, 256 by default. Further
+/// calls wait until one of these ends, at most for their timeout. To have more at once, connect more than once.
 #[derive(Clone, Debug)]
 pub struct Client {
     connection: Connection,
 }
 
 impl Client {
-    /// Connects to `http://HOST:PORT`, or `HOST:PORT` for short. See [`builder`](Self::builder) for more to say.
+    /// Connects to `http://HOST:PORT`, or `HOST:PORT` for short. [`builder`](Self::builder) has more settings.
     ///
-    /// Waits until the connection is made, at most [`CONNECT_TIMEOUT`]. What answers there is found out by the
-    /// first call.
+    /// Waits until the connection is made, at most [`CONNECT_TIMEOUT`]. Whether a Soloist server answers there is not
+    /// checked before the first call.
     ///
     /// # Errors
     ///
-    /// INVALID_ARGUMENT for a URL that cannot be used, UNAVAILABLE if nothing can be reached there; the message
-    /// names the address.
+    /// INVALID_ARGUMENT for a URL that cannot be used. UNAVAILABLE if no connection can be made; the message names the
+    /// address, and it is safe to retry.
     pub async fn connect(url: impl Into<String>) -> Result<Self, Error> {
         Self::builder(url).connect().await
     }
 
-    /// A client to be, with its settings: for timeouts other than the defaults.
+    /// Returns a builder for a client with other settings than the defaults.
     pub fn builder(url: impl Into<String>) -> ClientBuilder {
         ClientBuilder {
             url: url.into(),
@@ -54,24 +54,26 @@ impl Client {
         }
     }
 
-    /// Reads one key. A missing key is an answer: `entry` is `None`.
+    /// Reads one key. A missing key is no error: `entry` is `None` then.
     ///
-    /// Await what this returns; [`Call`] says what may come before that, and what errors there are.
+    /// Returns a [`Call`] to await.
     pub fn read(&self, key: impl Into<String>) -> Call<'_, Read> {
         Call::new(&self.connection, Read::new(key))
     }
 
-    /// Creates or replaces one value. Without a condition, the last writer wins. Await it; see [`Call`].
+    /// Creates or replaces one value. Without a condition the last writer wins. Returns a [`Call`] to await.
     pub fn write(&self, key: impl Into<String>, value: impl Into<Value>) -> Call<'_, Write> {
         Call::new(&self.connection, Write::new(key, value))
     }
 
-    /// Adds to an int in one step, and tells the sum; a missing key counts from 0. Await it; see [`Call`].
+    /// Adds to an int in one step and returns the sum. A missing key counts as 0 and is created. Returns a [`Call`] to
+    /// await.
     pub fn add(&self, key: impl Into<String>, delta: i64) -> Call<'_, Add> {
         Call::new(&self.connection, Add::new(key, delta))
     }
 
-    /// Gives a key another lifetime, the one that is set or none, and leaves its value. Await it; see [`Call`].
+    /// Sets the lifetime of a key, or removes it if none is given, and leaves its value as it is. NOT_FOUND for a
+    /// missing key. Returns a [`Call`] to await.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -85,7 +87,8 @@ impl Client {
         Call::new(&self.connection, Write::touch(key))
     }
 
-    /// Moves a key to another state of its [machine](Machine). Await it; see [`Call`].
+    /// Moves a key to another state of its [machine](Machine). FAILED_PRECONDITION (TRANSITION_REFUSED) if the machine
+    /// does not allow the move. Returns a [`Call`] to await.
     pub fn transition(
         &self,
         key: impl Into<String>,
@@ -94,126 +97,129 @@ impl Client {
         Call::new(&self.connection, Transition::new(key, to))
     }
 
-    /// Deletes one key, and tells what was there. Await it; see [`Call`].
+    /// Deletes one key and returns what was stored. A missing key is no error. Returns a [`Call`] to await.
     pub fn delete(&self, key: impl Into<String>) -> Call<'_, Delete> {
         Call::new(&self.connection, Delete::new(key))
     }
 
-    /// Does all operations, in order and at one revision, or none. Await it; see [`Call`].
+    /// Applies all operations in order and at one store revision, or none of them. Returns a [`Call`] to await.
     pub fn batch(&self, batch: Batch) -> Call<'_, Batch> {
         Call::new(&self.connection, batch)
     }
 
-    /// Lists the keys that begin with `prefix`, a page at a time. Await it; see [`Call`].
+    /// Lists the keys that begin with `prefix`, one page at a time. Returns a [`Call`] to await.
     pub fn list(&self, prefix: impl Into<String>) -> Call<'_, List> {
         Call::new(&self.connection, List::new(prefix))
     }
 
-    /// Watches one key: sends each of its changes as it happens. Await it, and then its messages; see
+    /// Watches one key: streams each of its changes as it happens. Await the returned call to get the
     /// [`Watch`](crate::Watch).
     pub fn watch_key(&self, key: impl Into<String>) -> WatchCall<'_> {
         WatchCall::key(&self.connection, key)
     }
 
-    /// Watches all keys that begin with `prefix`; every key if it is empty. Await it, and then its messages; see
+    /// Watches all keys that begin with `prefix`, or every key if it is empty. Await the returned call to get the
     /// [`Watch`](crate::Watch).
     pub fn watch_prefix(&self, prefix: impl Into<String>) -> WatchCall<'_> {
         WatchCall::prefix(&self.connection, prefix)
     }
 
-    /// Creates or replaces a [`Machine`], and tells it with its revision. To define what is there already changes
-    /// nothing. Await it; see [`Call`].
+    /// Creates or replaces a [`Machine`] and returns it with its revision. A definition that is equal to the present
+    /// one changes nothing. Returns a [`Call`] to await.
     ///
-    /// Keys that are there keep their states: FAILED_PRECONDITION (ENTRIES_IN_STATE) if the new definition would leave
-    /// one of those out, and (PREFIX_TAKEN) for a prefix that begins with another machine's.
+    /// Existing keys keep their states. FAILED_PRECONDITION (ENTRIES_IN_STATE) if the new definition lacks the state of
+    /// a key, and (PREFIX_TAKEN) if its prefix overlaps with that of another machine.
     pub fn define_machine(&self, machine: Machine) -> Call<'_, DefineMachine> {
         Call::new(&self.connection, DefineMachine::new(machine))
     }
 
-    /// Shows one machine; NOT_FOUND if there is none of that name. Await it; see [`Call`].
+    /// Returns one machine. NOT_FOUND if there is none of that name. Returns a [`Call`] to await.
     pub fn get_machine(&self, name: impl Into<String>) -> Call<'_, GetMachine> {
         Call::new(&self.connection, GetMachine::new(name))
     }
 
-    /// Lists the machines, a page at a time. Await it; see [`Call`].
+    /// Lists the machines, one page at a time. Returns a [`Call`] to await.
     pub fn list_machines(&self) -> Call<'_, ListMachines> {
         Call::new(&self.connection, ListMachines::default())
     }
 
-    /// Deletes a machine; the keys under it stay, without a state. FAILED_PRECONDITION (ENTRIES_IN_STATE) while one is
-    /// in a state that is not final. Await it; see [`Call`].
+    /// Deletes a machine. The keys under it stay and have no state from then on. FAILED_PRECONDITION (ENTRIES_IN_STATE)
+    /// while a key is in a state that is not final. Returns a [`Call`] to await.
     pub fn delete_machine(&self, name: impl Into<String>) -> Call<'_, DeleteMachine> {
         Call::new(&self.connection, DeleteMachine::new(name))
     }
 
-    /// Begins a session that lives for `ttl`, 1 s to 24 h, unless it is renewed. Await it; see [`Call`].
+    /// Opens a session that lives for `ttl`, 1 s to 24 h, unless it is renewed. Returns a [`Call`] to await.
     ///
-    /// ALREADY_EXISTS (SESSION_EXISTS) if there is a living one of the same id, unless it is told to take over.
+    /// ALREADY_EXISTS (SESSION_EXISTS) if there is a live session of the same id, unless the call takes it over.
     pub fn open_session(&self, ttl: Duration) -> Call<'_, OpenSession> {
         Call::new(&self.connection, OpenSession::new(ttl))
     }
 
-    /// Proves that the session's client is still there: its ttl counts anew from now. Await it; see [`Call`].
+    /// Renews a session: its ttl counts from now again. Returns a [`Call`] to await. [`keep_alive`](Self::keep_alive)
+    /// renews a session in the background.
     ///
-    /// NOT_FOUND (SESSION_NOT_FOUND) if it has ended, ABORTED (SESSION_TAKEN_OVER) if another one of its id has begun.
-    /// [`keep_alive`](Self::keep_alive) does this by itself.
+    /// NOT_FOUND (SESSION_NOT_FOUND) if the session has ended, ABORTED (SESSION_TAKEN_OVER) if another session of the
+    /// same id has begun since.
     pub fn renew_session(&self, session: &Session) -> Call<'_, RenewSession> {
         Call::new(&self.connection, RenewSession::new(session))
     }
 
-    /// Ends a session, and its keys with it. Errors as for [`renew_session`](Self::renew_session). Await it; see
-    /// [`Call`].
+    /// Ends a session and deletes its keys. Errors as for [`renew_session`](Self::renew_session). Returns a [`Call`] to
+    /// await.
     pub fn close_session(&self, session: &Session) -> Call<'_, CloseSession> {
         Call::new(&self.connection, CloseSession::new(session))
     }
 
-    /// Lists the living sessions, a page at a time. Await it; see [`Call`].
+    /// Lists the live sessions, one page at a time. Returns a [`Call`] to await.
     pub fn list_sessions(&self) -> Call<'_, ListSessions> {
         Call::new(&self.connection, ListSessions::default())
     }
 
-    /// Renews a session now, and in the background from then on, until what this returns is dropped.
+    /// Renews a session now, and then in the background until the returned [`KeepAlive`] is dropped.
     ///
-    /// Waits for the first renewal, at most the client's timeout. Dropped midway, nothing goes on.
+    /// Waits for the first renewal, at most the client's timeout. If the future is dropped before, nothing is renewed
+    /// in the background.
     ///
     /// # Errors
     ///
-    /// Those of [`renew_session`](Self::renew_session): NOT_FOUND and ABORTED mean that the session is lost, and
-    /// otherwise it is safe to retry.
+    /// Those of [`renew_session`](Self::renew_session). NOT_FOUND and ABORTED mean that the session is lost. After any
+    /// other error it is safe to retry.
     pub async fn keep_alive(&self, session: &Session) -> Result<KeepAlive, Error> {
         KeepAlive::start(&self.connection, session).await
     }
 
-    /// Opens a pipeline: frames of operations, many in flight, answered in order. The cheapest way to do many.
+    /// Opens a pipeline: a stream with many frames of operations in flight, answered in order. This is the cheapest way
+    /// to do many operations.
     ///
-    /// Await what this returns; see [`Pipeline`](crate::Pipeline).
+    /// Await the returned call to get the [`Pipeline`](crate::Pipeline).
     pub fn pipeline(&self) -> PipelineCall<'_> {
         PipelineCall::new(&self.connection)
     }
 
-    /// Tells what the server is, how full it is, and its limits, all of one moment.
+    /// Returns what the server is, how full it is, and its limits, all of one moment.
     ///
-    /// Waits for the answer, at most the client's timeout.
+    /// Waits for the reply, at most the client's timeout. Never retried.
     ///
     /// # Errors
     ///
-    /// As for [`Call`]. UNIMPLEMENTED if what answers is not a Soloist.
+    /// As for [`Call`]. UNIMPLEMENTED if the peer is no Soloist server.
     pub async fn info(&self) -> Result<Info, Error> {
         self.connection.info(self.connection.timeout).await
     }
 
-    /// The generated client of `soloist.v1.State`, on this connection: for messages as they are on the wire.
+    /// Returns the generated client of `soloist.v1.State` on this connection, for calls in the messages of the wire.
     ///
-    /// It knows nothing of this client's timeout and retries. [`Error::from_status`] converts what it fails with.
+    /// The timeout and the retries of this client do not apply to it. [`Error::from_status`] converts its errors.
     #[must_use]
     pub fn state_client(&self) -> StateClient<Channel> {
         self.connection.state.clone()
     }
 }
 
-/// The settings of a [`Client`] to be.
+/// The settings of a [`Client`] before it is connected.
 #[derive(Clone, Debug)]
-#[must_use = "connects when told to"]
+#[must_use = "a builder does nothing until `connect` is called"]
 pub struct ClientBuilder {
     url: String,
     connect_timeout: Duration,
@@ -228,16 +234,16 @@ impl ClientBuilder {
         self
     }
 
-    /// How long each call may take that does not say otherwise itself. Default: [`TIMEOUT`].
+    /// How long a call may take if the call has no timeout of its own. Default: [`TIMEOUT`].
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sends each call again that fails where that is safe, unless the call says otherwise itself. Default: no retries.
+    /// Retries failed calls where that is safe, unless a call has its own setting. Default: no retries.
     ///
-    /// Not for [`Client::info`], frames of a pipeline, and watches, which have their own way to
-    /// [resume](WatchCall::resume).
+    /// Does not apply to [`Client::info`], to frames of a pipeline, and to watches, which [resume](WatchCall::resume)
+    /// instead.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = Some(retry);
         self

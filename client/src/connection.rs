@@ -1,4 +1,4 @@
-//! The connection to a server: its channel, and what every call on it shares.
+//! The connection to a server: the channel, and the defaults of all calls on it.
 
 use std::time::Duration;
 
@@ -15,21 +15,21 @@ use crate::error::root_cause;
 use crate::timeout::{request_with_timeout, within};
 use crate::{Error, Outcome, Retry};
 
-/// How often to ask whether the other side is still there, and how long to wait for its answer. A dead peer is
-/// noticed within their sum, and calls on its connection fail.
+/// How often to ping the peer, and how long to wait for its acknowledgement. A dead peer is noticed within their sum,
+/// and all calls on its connection fail.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many bytes a watch or pipeline may leave unread, and all streams of a connection together: as many streams as
-/// servers allow by default have room, so that those which are not read do not hold up the answers to the others. (With
-/// the defaults of the HTTP/2 library three of them would.)
+/// How many unread bytes one stream may have, and all streams of a connection together: as many streams as servers
+/// allow by default have room. So streams that nobody reads do not hold up the replies on others. (With the defaults of
+/// the HTTP/2 library three such streams would.)
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * STREAM_WINDOW;
 
-/// The largest answer taken. Well above what a server of ours sends; a guard against one that is not.
+/// The largest response message taken. Well above what a Soloist server sends: it guards against other peers.
 pub(crate) const RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// A channel with the clients of all services on it, and the defaults of the calls that are made there.
+/// A channel with the clients of all services on it, and the default timeout and retries of calls.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(crate) state: StateClient<Channel>,
@@ -61,7 +61,7 @@ impl Connection {
     }
 }
 
-/// Connects to a server, within the timeout.
+/// Connects to a server, at most within `timeout`.
 pub(crate) async fn connect(url: &str, timeout: Duration) -> Result<Channel, Error> {
     let uri = parse_url(url)?;
     let address = uri
@@ -84,7 +84,7 @@ pub(crate) async fn connect(url: &str, timeout: Duration) -> Result<Channel, Err
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
-    // The endpoint's own timeout is for later connections, and its error does not say so.
+    // The endpoint's own timeout is for later connections. Its error would not say that the time ran out.
     tokio::time::timeout(timeout, connecting.connect())
         .await
         .map_err(|_| unreachable(&format_args!("no connection within {timeout:?}")))?
@@ -96,7 +96,7 @@ fn parse_url(url: &str) -> Result<Uri, Error> {
     let bad = |why: &str| {
         Error::new(
             Code::InvalidArgument,
-            format!("cannot use {url:?}: {why}; it has the form http://HOST:PORT"),
+            format!("cannot use {url:?}: {why}; it must have the form http://HOST:PORT"),
             Outcome::NotApplied,
         )
     };
@@ -106,7 +106,7 @@ fn parse_url(url: &str) -> Result<Uri, Error> {
     };
     let uri: Uri = full
         .parse()
-        .map_err(|_| bad("not a URL (an IPv6 address stands in brackets)"))?;
+        .map_err(|_| bad("not a URL (an IPv6 address must be in brackets)"))?;
     match uri.scheme_str() {
         Some("http") => {}
         Some("https") => return Err(bad("TLS is not supported yet")),
@@ -116,7 +116,7 @@ fn parse_url(url: &str) -> Result<Uri, Error> {
         .authority()
         .is_some_and(|authority| authority.as_str().contains('@'))
     {
-        return Err(bad("a user has no meaning"));
+        return Err(bad("a user name is not supported"));
     }
     if uri.host().is_none_or(str::is_empty) {
         return Err(bad("no host"));
@@ -125,7 +125,7 @@ fn parse_url(url: &str) -> Result<Uri, Error> {
         return Err(bad("no port"));
     }
     if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-        return Err(bad("a path has no meaning"));
+        return Err(bad("a path is not supported"));
     }
     Ok(uri)
 }

@@ -1,4 +1,4 @@
-//! What went wrong, whether anything was applied, and whether the same call may be sent again.
+//! Errors: what went wrong, whether anything was applied, and whether the same call may be retried.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -12,17 +12,17 @@ use tonic_types::{ErrorDetails, RpcStatusExt, StatusExt};
 
 /// A call, a frame or one operation of a frame that did not succeed.
 ///
-/// The rule of the contract: an error of the server's own says why ([`reason`](Self::reason)), and nothing was
-/// applied. Any other error comes from the network, a proxy or a library, and whether a write was applied is
-/// [unknown](Outcome::Unknown).
+/// An error of the server itself has a [`reason`](Self::reason). It means that nothing was applied, unless the reason
+/// is OUTCOME_UNKNOWN. Any other error comes from the network, a proxy or a library, and whether a change was applied
+/// is [unknown](Outcome::Unknown).
 ///
 /// ```
 /// # use soloist_client::{Client, Condition, Error, Outcome};
 /// # async fn example(client: Client) -> Result<(), Error> {
 /// match client.write("leader", "a").expect(Condition::Missing).await {
 ///     Ok(written) => println!("elected at revision {}", written.revision),
-///     Err(error) if error.outcome() == Outcome::Unknown => println!("read before trying again: {error}"),
-///     Err(error) if error.is_retryable() => println!("try again in {:?}", error.retry_delay()),
+///     Err(error) if error.outcome() == Outcome::Unknown => println!("read before a retry: {error}"),
+///     Err(error) if error.is_retryable() => println!("retry in {:?}", error.retry_delay()),
 ///     Err(error) => println!("not elected: {error}"),
 /// }
 /// # Ok(())
@@ -39,20 +39,20 @@ struct Inner {
     reason: Option<Reason>,
     metadata: HashMap<String, String>,
     retry_delay: Option<Duration>,
-    /// The sender asks not to be tried again.
+    /// The server asked not to retry.
     retry_forbidden: bool,
 }
 
-/// The trailer by which a server says when to try again, as gRPC's proposal A6 has it.
+/// The trailer with which a server says when to retry. Source: gRPC proposal A6, "gRPC Retry Design".
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// Whether a failed call has changed anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing was applied. So it is for every read, unless what was answered makes no sense.
+    /// Nothing was applied. Every failed call that only reads has this outcome, unless its reply was malformed.
     NotApplied,
-    /// It may have been applied or not, or may yet be. Send it again only with the request id that it had, which a call
-    /// with [`retry`](crate::Call::retry) does by itself; without one, read before.
+    /// The call may have been applied or not, or may still be applied. Retry it with the same request id only, as a
+    /// call with [`retry`](crate::Call::retry) does by itself. Without a request id, read first.
     Unknown,
 }
 
@@ -63,26 +63,26 @@ impl Error {
         self.0.code
     }
 
-    /// What went wrong, in words; empty if the sender had none.
+    /// What went wrong, in words. Empty if the sender had none.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// Why the server refused; `None` if the error is not the server's own, or its reason is newer than this
-    /// library.
+    /// Why the server refused. `None` if the error does not come from the server itself, or if the reason is newer than
+    /// this library.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         self.0.reason
     }
 
-    /// A detail of the server's reason, such as `limit` or `actual`. [`Reason`] lists which there are.
+    /// A detail of the reason, such as `limit` or `actual`. [`Reason`] lists the details of each reason.
     #[must_use]
     pub fn metadata(&self, name: &str) -> Option<&str> {
         self.0.metadata.get(name).map(String::as_str)
     }
 
-    /// How long to wait before sending again, where the server says so.
+    /// How long to wait before a retry, if the server says so.
     #[must_use]
     pub fn retry_delay(&self) -> Option<Duration> {
         self.0.retry_delay
@@ -94,16 +94,16 @@ impl Error {
         self.0.outcome
     }
 
-    /// Whether the same call may be sent again as it is: nothing was applied, and what stood in the way passes.
+    /// Whether the same call may be retried as it is: nothing was applied, and the cause is transient.
     ///
-    /// False for a condition that was not met, which calls for reading and deciding again, and for whatever only
-    /// someone's action changes (a full store, a frame too large, a key in another state).
+    /// False for a condition that did not hold: read, then decide again. Also false for causes that last until someone
+    /// acts: a full store, a frame that is too large, a key in another state.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.is_transient() && self.0.outcome == Outcome::NotApplied
     }
 
-    /// Whether what stood in the way passes by itself, whatever became of the call.
+    /// Whether the cause is transient, whatever the outcome of the call.
     pub(crate) fn is_transient(&self) -> bool {
         let passes = match self.0.reason {
             Some(reason) => matches!(
@@ -119,7 +119,7 @@ impl Error {
         passes && !self.0.retry_forbidden
     }
 
-    /// The last error of a call of so many attempts, of which one at least had this outcome.
+    /// The error of a call after that many attempts, of which it is the last error. `outcome` is that of all of them.
     pub(crate) fn after_attempts(mut self, attempts: u32, outcome: Outcome) -> Self {
         self.0.outcome = outcome;
         if attempts > 1 {
@@ -130,9 +130,10 @@ impl Error {
 
     /// Converts the status of a failed call, as the generated clients of the crate `soloist` return it.
     ///
-    /// `default_outcome` becomes the [`outcome`](Self::outcome) wherever the status does not tell it:
-    /// [`Outcome::NotApplied`] for a call that only reads, [`Outcome::Unknown`] for a call that changes something. The
-    /// status tells it if the server refused with a reason, or if the call never reached a server.
+    /// `default_outcome` becomes the [`outcome`](Self::outcome) if the status does not tell it: pass
+    /// [`Outcome::NotApplied`] for a call that only reads, and [`Outcome::Unknown`] for a call that changes something.
+    /// The status tells the outcome if the server refused the call with a reason, or if the call never reached a
+    /// server.
     ///
     /// ```
     /// use soloist::v1::ReadRequest;
@@ -163,7 +164,8 @@ impl Error {
             return Self::new(Code::DeadlineExceeded, "no answer in time", default_outcome);
         }
         let http2 = causes(source).find_map(|cause| cause.downcast_ref::<h2::Error>());
-        // Not connected, or refused before it was looked at: nobody has done anything with it.
+        // The call found no connection, or the peer refused the stream before looking at it: nobody has processed the
+        // call.
         let not_processed = causes(source).any(|cause| cause.is::<tonic::ConnectError>())
             || http2.is_some_and(|error| error.reason() == Some(h2::Reason::REFUSED_STREAM));
         let outcome = if not_processed {
@@ -171,8 +173,8 @@ impl Error {
         } else {
             default_outcome
         };
-        // tonic's other names for a connection that is no more. A server that shuts down in order is among them:
-        // GOAWAY with NO_ERROR, which becomes INTERNAL.
+        // tonic reports a closed connection with several codes. Among them is INTERNAL for the GOAWAY (NO_ERROR) of a
+        // server that shuts down in order.
         let connection_closed = http2.is_some_and(|error| error.is_go_away() || error.is_io());
         let code = match status.code() {
             Code::Unknown | Code::Cancelled => Code::Unavailable,
@@ -183,10 +185,10 @@ impl Error {
         Self::new(code, message, outcome)
     }
 
-    /// Converts the `google.rpc.Status` that stands in a `PipelineResponse` or `OpResult` in place of an answer.
+    /// Converts the `google.rpc.Status` in a `PipelineResponse` or `OpResult`, which is there in place of a result.
     ///
-    /// The outcome is [`Outcome::NotApplied`] for every reason of Soloist but OUTCOME_UNKNOWN, else
-    /// [`Outcome::Unknown`].
+    /// The outcome is [`Outcome::NotApplied`] for every reason of Soloist except OUTCOME_UNKNOWN, and
+    /// [`Outcome::Unknown`] otherwise.
     ///
     /// ```
     /// use soloist_client::{Code, Error, Outcome};
@@ -207,16 +209,16 @@ impl Error {
         )
     }
 
-    /// The peer answers what no server of ours would: nothing that it says can be relied on.
+    /// The peer replied with something that no Soloist server sends, so its whole reply cannot be trusted.
     pub(crate) fn malformed(what: &str) -> Self {
         Self::new(
             Code::Internal,
-            format!("the server answered {what}"),
+            format!("malformed reply: {what}"),
             Outcome::Unknown,
         )
     }
 
-    /// An error found on this side.
+    /// An error that this side found.
     pub(crate) fn new(code: Code, message: impl Into<String>, outcome: Outcome) -> Self {
         Self(Box::new(Inner {
             code,
@@ -242,7 +244,7 @@ impl Error {
         {
             error.0.reason = Reason::from_str_name(&info.reason);
             error.0.outcome = match error.0.reason {
-                // A read has changed nothing, whatever is not known of its answer.
+                // A call that only reads changed nothing, even if its reply is unknown.
                 Some(Reason::OutcomeUnknown) => default_outcome,
                 _ => Outcome::NotApplied,
             };
@@ -251,7 +253,8 @@ impl Error {
         error
     }
 
-    /// Takes what the trailer says, too. Anything but a number of milliseconds means: not again.
+    /// Reads the pushback trailer, too. Anything but a number of milliseconds means: do not retry. Source: as for
+    /// [`PUSHBACK`].
     fn with_pushback(mut self, trailers: &MetadataMap) -> Self {
         if let Some(pushback) = trailers.get(PUSHBACK) {
             let delay = pushback.to_str().ok().and_then(|text| text.parse().ok());
@@ -278,13 +281,13 @@ impl fmt::Display for Error {
 
 impl StdError for Error {}
 
-/// Whether tonic's own timer has run out, which it calls CANCELLED.
+/// Whether tonic's own timer ran out, which tonic reports as CANCELLED.
 pub(crate) fn is_timeout(status: &Status) -> bool {
     let source = status.source();
     source.is_some_and(|source| causes(source).any(|cause| cause.is::<TimeoutExpired>()))
 }
 
-/// The last cause, which says what happened; the ones above it say "transport error".
+/// The last cause, which says what happened. The errors above it say "transport error" only.
 pub(crate) fn root_cause<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
     causes(error).last().unwrap_or(error)
 }
@@ -295,7 +298,7 @@ fn causes<'a>(
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// The name of a code as the gRPC specification spells it.
+/// The name of a code as in the gRPC specification.
 pub(crate) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -318,7 +321,7 @@ pub(crate) fn code_name(code: Code) -> &'static str {
     }
 }
 
-/// A refusal of the server's.
+/// A refusal of the server, for tests.
 #[cfg(test)]
 pub(crate) fn refused(reason: Reason) -> Error {
     let mut error = Error::new(Code::Aborted, "why", Outcome::NotApplied);
@@ -338,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_of_the_server_says_everything() {
+    fn a_refusal_carries_reason_metadata_and_retry_delay() {
         let status = refusal(Code::ResourceExhausted, "OVERLOADED", soloist::ERROR_DOMAIN);
         let error = Error::from_status(&status, Outcome::Unknown);
         assert_eq!(error.code(), Code::ResourceExhausted);
@@ -352,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_that_the_server_does_not_know_is_unknown() {
+    fn outcome_unknown_leaves_the_default_outcome() {
         let status = refusal(
             Code::DeadlineExceeded,
             "OUTCOME_UNKNOWN",
@@ -366,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_sent_again() {
+    fn only_safe_and_transient_errors_are_retryable() {
         let ours = soloist::ERROR_DOMAIN;
         let cases = [
             (
@@ -391,10 +394,10 @@ mod tests {
                 true,
             ),
             (Code::Unavailable, "DRAINING", ours, Outcome::Unknown, true),
-            // A reason newer than this library: its code decides.
+            // A reason that is newer than this library: the code decides.
             (Code::Unavailable, "NAPPING", ours, Outcome::Unknown, true),
             (Code::Aborted, "NAPPING", ours, Outcome::Unknown, false),
-            // Not ours: a write's outcome is unknown, a read changes nothing.
+            // An error of somebody else: the outcome of a write is unknown, and a read changes nothing.
             (
                 Code::Unavailable,
                 "DRAINING",
@@ -422,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_of_this_side_is_a_deadline() {
+    fn a_client_side_timeout_is_deadline_exceeded() {
         let status = Status::from_error(Box::new(TimeoutExpired(())));
         let error = Error::from_status(&status, Outcome::Unknown);
         assert_eq!(error.code(), Code::DeadlineExceeded);
@@ -440,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn the_trailer_says_when_to_try_again_or_that_not() {
+    fn the_pushback_trailer_delays_or_forbids_a_retry() {
         let cases = [
             ("20", Some(Duration::from_millis(20)), true),
             ("-1", None, false),
@@ -458,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn the_states_of_keys_do_not_pass_by_themselves() {
+    fn refusals_for_a_state_are_not_retryable() {
         for reason in [
             "STATE_MISMATCH",
             "TRANSITION_REFUSED",

@@ -1,4 +1,4 @@
-//! Operations that travel together: frames of a pipeline, and batches.
+//! Frames and batches: operations that travel together.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use soloist::v1;
 use crate::wire::duration_to_wire;
 use crate::{Add, Delete, Read, Transition, Write};
 
-/// Operations that travel together: one message to the owner, however many they are.
+/// Operations that travel to the owner together as one message.
 ///
-/// Applied in order, without operations of other clients in between. Each operation stands alone, unless the frame
-/// is [`atomic`](Self::atomic).
+/// They are applied in order, and operations of other clients are never applied between them. Each operation stands
+/// alone, unless the frame is [`atomic`](Self::atomic).
 ///
 /// ```
 /// use soloist_client::{Condition, Frame, Read, Write};
 ///
-/// // Moves the lock's counter on, if the lock is still the one that was taken at revision 12.
+/// // Advances the counter if the lock is still the one that was created at revision 12.
 /// let frame = Frame::new()
 ///     .op(Read::new("lock").expect(Condition::CreateRevision(12)))
 ///     .op(Write::new("counter", 5))
@@ -27,46 +27,46 @@ use crate::{Add, Delete, Read, Transition, Write};
 pub struct Frame(v1::PipelineRequest);
 
 impl Frame {
-    /// A frame without operations; a server refuses it until it has at least one.
+    /// A frame without operations. A server refuses it until it has at least one.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds an operation at the end: a [`Read`], [`Write`], [`Add`], [`Transition`] or [`Delete`].
+    /// Appends an operation: a [`Read`], [`Write`], [`Add`], [`Transition`] or [`Delete`].
     pub fn op(mut self, op: impl Into<Op>) -> Self {
         self.0.ops.push(op.into().0);
         self
     }
 
-    /// All of the frame or none: the first refusal undoes every operation, and whatever changes, changes at one
-    /// store revision.
+    /// Applies all operations of the frame or none. The first refused operation undoes them all, and all changes get
+    /// one store revision.
     pub fn atomic(mut self) -> Self {
         self.0.atomic = true;
         self
     }
 
-    /// Makes it safe to send the frame again when its outcome is unknown: see [`Write::request_id`]. Only of an atomic
-    /// frame; its operations must have none.
+    /// Makes a retry of the frame safe: see [`Write::request_id`]. For an atomic frame only; its operations must have
+    /// none.
     pub fn request_id(mut self, id: impl Into<String>) -> Self {
         self.0.request_id = id.into();
         self
     }
 
-    /// How long the frame may wait for the owner, counted by the server from when it has decoded it. At most, and
-    /// without this call, `Limits.max_deadline`. A frame that waited longer is answered DEADLINE_EXCEEDED in its
-    /// place, with nothing of it applied.
+    /// How long the frame may wait for the owner, counted from when the server has decoded it. Default, and maximum:
+    /// `Limits.max_deadline`. A frame that waits longer is refused in its place with DEADLINE_EXCEEDED, and nothing of
+    /// it is applied.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.0.timeout = Some(duration_to_wire(timeout));
         self
     }
 
-    /// How many operations it has.
+    /// The number of operations.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.ops.len()
     }
 
-    /// Whether it has no operation.
+    /// Whether there are no operations.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.ops.is_empty()
@@ -93,12 +93,12 @@ impl From<Frame> for v1::PipelineRequest {
     }
 }
 
-/// Operations that are done in order and at one store revision, or not at all: an atomic [`Frame`] as a single call.
+/// Operations that are applied in order and at one store revision, or not at all: an atomic [`Frame`] as a single call.
 ///
 /// ```
 /// use soloist_client::{Add, Batch};
 ///
-/// // Moves 5 from one account to another, unless that would leave less than nothing.
+/// // Moves 5 from one account to another, unless that would overdraw the first.
 /// let transfer = Batch::new()
 ///     .op(Add::new("accounts/anna", -5).min(0))
 ///     .op(Add::new("accounts/ben", 5));
@@ -109,31 +109,30 @@ impl From<Frame> for v1::PipelineRequest {
 pub struct Batch(v1::BatchRequest);
 
 impl Batch {
-    /// A batch without operations; a server refuses it until it has at least one.
+    /// A batch without operations. A server refuses it until it has at least one.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds an operation at the end: a [`Read`], [`Write`], [`Add`], [`Transition`] or [`Delete`].
+    /// Appends an operation: a [`Read`], [`Write`], [`Add`], [`Transition`] or [`Delete`].
     pub fn op(mut self, op: impl Into<Op>) -> Self {
         self.0.ops.push(op.into().0);
         self
     }
 
-    /// Makes it safe to send the batch again when its outcome is unknown: see [`Write::request_id`]. Its operations must
-    /// have none.
+    /// Makes a retry of the batch safe: see [`Write::request_id`]. Its operations must have none.
     pub fn request_id(mut self, id: impl Into<String>) -> Self {
         self.0.request_id = id.into();
         self
     }
 
-    /// How many operations it has.
+    /// The number of operations.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.ops.len()
     }
 
-    /// Whether it has no operation.
+    /// Whether there are no operations.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.ops.is_empty()

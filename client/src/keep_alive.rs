@@ -1,4 +1,4 @@
-//! A session that is renewed in the background, and that tells when it is lost.
+//! Keeps a session alive: renews it in the background and reports its loss.
 
 use std::time::Duration;
 
@@ -11,19 +11,20 @@ use crate::connection::Connection;
 use crate::session::{CloseSession, RenewSession};
 use crate::{Call, CloseSessionReply, Error, Outcome, Reason, Retry, Session};
 
-/// Renews a session in the background at a third of its ttl, and tells when it is lost. Made by
-/// [`Client::keep_alive`](crate::Client::keep_alive); dropped, it stops, and the session ends with its ttl unless it is [closed](Self::close).
+/// Renews a session in the background after each third of its ttl, and reports when the session is lost. Made by
+/// [`Client::keep_alive`](crate::Client::keep_alive). When it is dropped, the renewals stop, and the session ends with
+/// its ttl unless it is [closed](Self::close).
 ///
-/// A session counts as alive only as long as it certainly is. The server counts the ttl from when it takes the renewal,
-/// which is after this side has sent it. So the ttl is counted here from before the renewal was sent, on the monotonic
-/// clock, and when it has passed without another renewal the session is lost, whether the server can be reached or not.
-/// The last thousandth of it is left out, because the two clocks run at different rates: a Linux system corrects each by
-/// up to 500 millionths (`adjtimex(2)`).
+/// A session counts as alive only while it certainly is. The server counts the ttl from when it receives a renewal,
+/// which is after this side has sent it. So this side counts the ttl from before it sends the renewal, by the monotonic
+/// clock. If that time passes without another renewal, the session is lost, whether the server can be reached or not.
+/// The last thousandth of the ttl is left out, because the two clocks run at different rates: Linux corrects the rate
+/// of each by up to 500 parts per million (`adjtimex(2)`).
 ///
-/// That is as far as the client's side can go. A process may be paused between looking at
-/// [`is_alive`](Self::is_alive) and acting on it, the monotonic clock stands still while the machine is suspended, and
-/// some daemons slew a clock that is wrong much faster. So what is done under a lock has to carry the `create_revision`
-/// of the lock's key as a fencing token, too; this type makes it rare that the token is needed.
+/// The client's side cannot be more certain than that. A process may be paused between a look at
+/// [`is_alive`](Self::is_alive) and what it does then. The monotonic clock stands still while the computer is
+/// suspended, and some daemons slew a wrong clock much faster. So everything done under a lock must also carry the
+/// `create_revision` of the lock's key as a fencing token. This type makes it rare that the token is needed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -54,17 +55,18 @@ pub struct KeepAlive {
     renewal_task: JoinHandle<()>,
 }
 
-/// What is known of a session.
+/// What this side knows about a session.
 #[derive(Clone, Debug)]
 struct Liveness {
-    /// Until when it is certainly alive, unless it is lost.
+    /// The session is certainly alive until then, unless `lost` is set.
     until: Instant,
     lost: Option<Error>,
 }
 
 impl KeepAlive {
     pub(crate) async fn start(connection: &Connection, session: &Session) -> Result<Self, Error> {
-        // When the session was opened is not known here. From its first renewal on, its end is.
+        // This side does not know when the session was opened, and so not when it ends. After the first renewal it
+        // does.
         let sent = Instant::now();
         let session = Call::new(connection, RenewSession::new(session)).await?;
         let (liveness, watched) = watch::channel(Liveness {
@@ -92,30 +94,30 @@ impl KeepAlive {
         })
     }
 
-    /// The session, as it was when this began.
+    /// The session as of its first renewal.
     #[must_use]
     pub fn session(&self) -> &Session {
         &self.session
     }
 
-    /// Whether the session is certainly alive at this moment.
+    /// Whether the session is certainly alive now.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         let liveness = self.liveness.borrow();
         liveness.lost.is_none() && Instant::now() < liveness.until
     }
 
-    /// Until when the session is certainly alive if no renewal follows and nobody closes it or takes it over.
+    /// Until when the session is certainly alive, if no further renewal succeeds and nobody closes it or takes it over.
     #[must_use]
     pub fn alive_until(&self) -> std::time::Instant {
         self.liveness.borrow().until.into_std()
     }
 
-    /// Waits until the session is lost, and tells why: NOT_FOUND (SESSION_NOT_FOUND) if it has ended, ABORTED
-    /// (SESSION_TAKEN_OVER) if another one of its id has begun, DEADLINE_EXCEEDED if it could not be renewed in time;
-    /// in that case it may be alive still.
+    /// Waits until the session is lost and returns why: NOT_FOUND (SESSION_NOT_FOUND) if it has ended, ABORTED
+    /// (SESSION_TAKEN_OVER) if another session of the same id has begun, DEADLINE_EXCEEDED if it could not be renewed
+    /// in time. In the last case the session may still be alive.
     ///
-    /// May be awaited any number of times, before and after; dropping it midway loses nothing.
+    /// It can be awaited any number of times, also after the loss. Dropping the future loses nothing.
     pub async fn lost(&self) -> Error {
         let mut liveness = self.liveness.clone();
         let lost = match liveness.wait_for(|liveness| liveness.lost.is_some()).await {
@@ -131,14 +133,15 @@ impl KeepAlive {
         })
     }
 
-    /// Ends the session now, and its keys with it, instead of leaving it to its ttl.
+    /// Ends the session now and deletes its keys, instead of letting its ttl run out.
     ///
-    /// Waits for the answer, at most the client's timeout, with retries where they are safe. Dropped midway, the session
-    /// is not renewed any more.
+    /// Waits for the reply, at most the client's timeout, and retries where that is safe. If the future is dropped, the
+    /// session is not renewed any more.
     ///
     /// # Errors
     ///
-    /// Those of [`Client::close_session`](crate::Client::close_session): NOT_FOUND and ABORTED mean that it had ended before.
+    /// Those of [`Client::close_session`](crate::Client::close_session). NOT_FOUND and ABORTED mean that the session
+    /// had ended before.
     pub async fn close(self) -> Result<CloseSessionReply, Error> {
         self.renewal_task.abort();
         Call::new(&self.connection, CloseSession::new(&self.session))
@@ -153,12 +156,12 @@ impl Drop for KeepAlive {
     }
 }
 
-/// How much of a ttl certainly passes on this side before all of it has on the server's.
+/// The part of a ttl that passes on this side's clock before the whole ttl has passed on the server's.
 fn without_drift(ttl: Duration) -> Duration {
     ttl - ttl / 1_000
 }
 
-/// Renews the session, last renewed by what was sent at `sent`, until it is lost; returns why it is.
+/// Renews a session until it is lost, and returns why. `sent` is when the last renewal was sent.
 async fn renew_until_lost<F>(
     session: &Session,
     mut sent: Instant,
@@ -188,8 +191,8 @@ where
             Ok(Err(error)) if has_ended(&error) => return error,
             Ok(Err(error)) => {
                 failure = Some(error);
-                // A renewal takes up to a third of the ttl, retries included. One that fails sooner is not repeated in
-                // haste: it has been retried already, or will not get better by that.
+                // A renewal takes up to a third of the ttl, including its retries. One that fails sooner was either
+                // retried already or fails for a reason that a retry does not change, so there is no hurry.
                 next = sent + ttl / 6;
             }
             Err(_) => {
@@ -200,7 +203,7 @@ where
                 return Error::new(
                     Code::DeadlineExceeded,
                     format!(
-                        "session {:?} was not renewed within its {ttl:?}: {why}",
+                        "session {:?} was not renewed within its ttl of {ttl:?}: {why}",
                         session.id
                     ),
                     Outcome::Unknown,
@@ -227,8 +230,8 @@ mod tests {
 
     const TTL: Duration = Duration::from_secs(10);
 
-    /// Runs renewals against answers of the test's, given by their number; returns why and when it was lost, and how
-    /// many renewals there were.
+    /// Runs renewals whose results the test gives by their number. Returns why the session was lost, when, and after
+    /// how many renewals.
     async fn run<F>(answer: impl Fn(u32) -> F) -> (Error, Duration, u32)
     where
         F: Future<Output = Result<(), Error>>,
@@ -251,7 +254,7 @@ mod tests {
         Error::new(code, "why", Outcome::Unknown)
     }
 
-    /// Timers go by whole milliseconds, and are never early.
+    /// Timers have a resolution of milliseconds and are never early.
     fn assert_at(elapsed: Duration, expected: Duration) {
         assert!(
             (expected..expected + Duration::from_millis(5)).contains(&elapsed),
@@ -260,12 +263,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_an_answer_it_is_lost_before_the_ttl_ends() {
+    async fn a_session_without_replies_is_lost_before_its_ttl_ends() {
         let (lost, elapsed, renewals) = run(|_| pending()).await;
         assert_eq!(lost.code(), Code::DeadlineExceeded);
         assert_eq!(
             lost.message(),
-            "session \"worker\" was not renewed within its 10s: no answer"
+            "session \"worker\" was not renewed within its ttl of 10s: no answer"
         );
         assert_at(elapsed, without_drift(TTL));
         assert!(elapsed < TTL);
@@ -273,12 +276,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failures_are_tried_again_while_there_is_time() {
+    async fn failed_renewals_are_repeated_until_the_ttl_ends() {
         let answer = async |_| Err(failure(Code::Unavailable));
         let (lost, elapsed, renewals) = run(answer).await;
         assert!(lost.message().ends_with("UNAVAILABLE: why"), "{lost}");
         assert_at(elapsed, without_drift(TTL));
-        // At 2/6, 3/6, 4/6 and 5/6 of the ttl.
+        // After 2/6, 3/6, 4/6 and 5/6 of the ttl.
         assert_eq!(renewals, 4);
     }
 
@@ -298,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_end_is_told_at_once() {
+    async fn the_end_of_a_session_is_reported_at_once() {
         let answer = async |number| match number {
             1 | 2 => Ok(()),
             _ => Err(crate::error::refused(Reason::SessionTakenOver)),

@@ -1,5 +1,5 @@
-//! Calls a Soloist server: typed operations with conditions and lifetimes, machines, sessions, watches and pipelines,
-//! and errors that tell whether anything was applied and whether the same call may be sent again.
+//! Calls a Soloist server: typed operations with conditions and lifetimes, machines, sessions, watches and pipelines.
+//! Every error tells whether anything was applied and whether the same call may be retried.
 //!
 //! ```
 //! use soloist_client::{Client, Condition};
@@ -15,7 +15,7 @@
 //! let read = client.read("greeting").await?;
 //! assert_eq!(read.value(), Some(&"hello".into()));
 //!
-//! // Compare-and-set: replaces what was just written, and nothing else.
+//! // Compare-and-set: writes only if the key has not changed since.
 //! client
 //!     .write("greeting", "good morning")
 //!     .expect(Condition::Revision(written.revision))
@@ -26,13 +26,14 @@
 //!
 //! The parts:
 //!
-//! - [`Client`] makes [`Call`]s, [`Pipeline`] carries many [`Frame`]s of operations at once.
-//! - [`Watch`] tells of every change, and goes on by itself after a break if asked to.
-//! - [`Machine`] is a protocol that every writer of some keys has to keep to.
-//! - [`Session`] is a proof of life with which keys end; [`KeepAlive`] renews it and tells when it is lost.
-//! - [`Error`] says what went wrong and what is safe to do then; [`Retry`] does it.
+//! - [`Client`] connects and makes [`Call`]s.
+//! - [`Pipeline`] has many [`Frame`]s of operations in flight on one stream.
+//! - [`Watch`] streams every change, and resumes after a break if asked to.
+//! - [`Machine`] is a protocol that the server enforces for every writer of some keys.
+//! - [`Session`] is a lifetime that several keys share; [`KeepAlive`] renews a session and reports its loss.
+//! - [`Error`] says what went wrong and whether to retry; [`Retry`] retries.
 //!
-//! The messages on the wire, and the plain generated clients, are in the crate `soloist`.
+//! The crate `soloist` has the messages of the wire and the generated clients.
 
 mod call;
 mod client;

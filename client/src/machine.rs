@@ -1,4 +1,4 @@
-//! Machines: protocols that the server enforces on every key under a prefix.
+//! Machines: protocols that the server enforces for every key under a prefix.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,11 +8,11 @@ use soloist::v1;
 use crate::wire::{duration_from_wire, duration_to_wire, into_wire, non_empty, page_size_to_wire};
 use crate::{Condition, Error};
 
-/// A protocol for the keys that begin with a prefix: the states that they go through, and from where to where.
+/// A protocol for the keys that begin with a prefix: the states that such a key can be in, and the moves between them.
 ///
-/// A key under it starts in the initial state when it is written first, moves by a
-/// [`Transition`](crate::Transition) alone, and can be deleted only in a final state. Its ttl or its session may end it
-/// in any state.
+/// A key under a machine is in the initial state when it is created, changes its state only by a
+/// [`Transition`](crate::Transition) or by the timeout of a state, and can be deleted only in a final state. The end of
+/// its ttl or session deletes it in any state.
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,20 +41,22 @@ use crate::{Condition, Error};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Machine {
-    /// Its name: 1 to 128 bytes of UTF-8 without control characters, not beginning with `$`. States have the same rules.
+    /// The name: 1 to 128 bytes of UTF-8, without control characters, not beginning with `$`. The names of states have
+    /// the same rules.
     pub name: String,
-    /// What the keys under it begin with; not empty. No machine's prefix may begin with another's.
+    /// The keys under this machine are those that begin with this prefix. Not empty; no machine's prefix may begin with
+    /// that of another.
     pub key_prefix: String,
-    /// The state that a new key starts in.
+    /// The state of a new key.
     pub initial: String,
-    /// The states, by their names: 1 to `Limits.max_states`.
+    /// The states by their names: 1 to `Limits.max_states`.
     pub states: BTreeMap<String, State>,
-    /// The store revision at which it was defined as it is; of no meaning in a definition.
+    /// The store revision at which the machine got this definition. Ignored in a definition.
     pub revision: i64,
 }
 
 impl Machine {
-    /// A machine of this name; a server refuses it until it has a prefix, an initial state and that state.
+    /// A machine with this name only. A server refuses it until it has a prefix, an initial state and that state.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -62,21 +64,21 @@ impl Machine {
         }
     }
 
-    /// What the keys under it begin with.
+    /// Sets the prefix of the keys under this machine.
     #[must_use]
     pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.key_prefix = prefix.into();
         self
     }
 
-    /// The state that a new key starts in.
+    /// Sets the state of a new key.
     #[must_use]
     pub fn initial(mut self, state: impl Into<String>) -> Self {
         self.initial = state.into();
         self
     }
 
-    /// Adds a state, or replaces the one of that name.
+    /// Adds a state, or replaces the one of the same name.
     #[must_use]
     pub fn state(mut self, name: impl Into<String>, state: State) -> Self {
         self.states.insert(name.into(), state);
@@ -84,32 +86,33 @@ impl Machine {
     }
 }
 
-/// Where a key may go from a state, and when it goes by itself.
+/// One state: where a key can move from there, and when the server moves it by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct State {
-    /// The states that a key may be moved to; this one itself only if it is listed.
+    /// The states that a transition can move a key to. The state itself is among them only if a key may move to where
+    /// it is already.
     pub next: BTreeSet<String>,
-    /// When the server moves the key on by itself; `None`: never.
+    /// When the server moves the key by itself. `None`: never.
     pub timeout: Option<StateTimeout>,
 }
 
 impl State {
-    /// A state that leads nowhere: a final one, unless more is said.
+    /// A state without moves. It is final if it stays so.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a state that a key may be moved to.
+    /// Adds a state that a transition can move a key to.
     #[must_use]
     pub fn to(mut self, state: impl Into<String>) -> Self {
         self.next.insert(state.into());
         self
     }
 
-    /// After this long in this state, 1 ms to 10 years, the server moves the key to `next`, which need not be a state
-    /// that a [`Transition`](crate::Transition) may move it to. Not before, and at most a moment after.
+    /// Makes the server move a key to `next` when it has been in this state for `after`, 1 ms to 10 years: at the end
+    /// of that time or a moment later, never earlier. No [`Transition`](crate::Transition) to `next` need be allowed.
     #[must_use]
     pub fn timeout(mut self, after: Duration, next: impl Into<String>) -> Self {
         self.timeout = Some(StateTimeout {
@@ -119,20 +122,20 @@ impl State {
         self
     }
 
-    /// Whether nothing leads on from here: only then can a key in it be deleted.
+    /// Whether the state is final: it has no moves and no timeout. Only in a final state a key can be deleted.
     #[must_use]
     pub fn is_final(&self) -> bool {
         self.next.is_empty() && self.timeout.is_none()
     }
 }
 
-/// When the server moves a key on by itself, and where to.
+/// When the server moves a key by itself, and where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StateTimeout {
-    /// How long after it has entered the state.
+    /// How long the key may be in the state.
     pub after: Duration,
-    /// The state that it is moved to.
+    /// The state that the server moves the key to.
     pub next: String,
 }
 
@@ -163,7 +166,7 @@ impl From<Machine> for v1::Machine {
 impl TryFrom<v1::Machine> for Machine {
     type Error = Error;
 
-    /// Fails with INTERNAL for a timeout that is none: no server of ours sends that.
+    /// Fails with INTERNAL for an invalid timeout, which no Soloist server sends.
     fn try_from(machine: v1::Machine) -> Result<Self, Error> {
         let state = |(name, state): (String, v1::machine::State)| {
             let timeout = state.timeout.map(|after| {
@@ -192,7 +195,7 @@ impl TryFrom<v1::Machine> for Machine {
     }
 }
 
-/// Creates or replaces a machine. What is there already in the same way is left as it is, so that a deployment may
+/// Creates or replaces a machine. A definition that is equal to the present one changes nothing, so a deployment may
 /// define its machines each time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DefineMachine(v1::DefineMachineRequest);
@@ -216,7 +219,7 @@ impl DefineMachine {
     }
 }
 
-/// Shows one machine.
+/// Returns one machine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GetMachine(v1::GetMachineRequest);
 
@@ -226,7 +229,7 @@ impl GetMachine {
     }
 }
 
-/// A page of the machines, in the order of the bytes of their names.
+/// Lists machines in the order of the bytes of their names.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListMachines(v1::ListMachinesRequest);
 
@@ -242,7 +245,7 @@ impl ListMachines {
     }
 }
 
-/// Deletes a machine. The keys under it stay, without a state from then on.
+/// Deletes a machine. The keys under it stay and have no state from then on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeleteMachine(v1::DeleteMachineRequest);
 
@@ -259,13 +262,13 @@ into_wire! {
     DeleteMachine: DeleteMachineRequest;
 }
 
-/// A page of machines.
+/// One page of machines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListMachinesReply {
     /// The machines, in the order of the bytes of their names.
     pub machines: Vec<Machine>,
-    /// Where to go on; `None` if this was the last page.
+    /// The `page_token` for the next page. `None` if this is the last page.
     pub next_page_token: Option<String>,
 }
 
@@ -284,7 +287,7 @@ impl TryFrom<v1::ListMachinesResponse> for ListMachinesReply {
     }
 }
 
-/// The machine is gone.
+/// The machine is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeleteMachineReply {}
@@ -322,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_said_twice_is_replaced() {
+    fn a_state_set_twice_is_replaced() {
         let machine = Machine::new("m")
             .state("a", State::new().to("b"))
             .state("a", State::new());

@@ -1,4 +1,4 @@
-//! Pipelines: frames of operations, many in flight on one stream, answered in order.
+//! Pipelines: many frames of operations in flight on one stream, answered in order.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -15,17 +15,18 @@ use crate::connection::Connection;
 use crate::timeout::within;
 use crate::{Error, Frame, FrameReply, Outcome};
 
-/// How many frames of one pipeline may be unanswered, unless told otherwise: what servers allow by default
-/// (`Limits.max_frames_in_flight`), beyond which they answer OVERLOADED.
+/// How many frames of one pipeline may be unanswered, unless told otherwise: the default of servers
+/// (`Limits.max_frames_in_flight`), which refuse further frames with OVERLOADED.
 pub const FRAMES_IN_FLIGHT: usize = 256;
 
-/// The most that can be asked for: what any server can be told to allow.
+/// The largest number that any server can be configured to allow.
 const FRAMES_IN_FLIGHT_MAX: usize = 65_536;
 
-/// Frames on their way to a server, and their answers, in the order sent.
+/// A stream of frames to a server and of their replies, in the order of the frames.
 ///
-/// Used whole, `send` and `recv` alternate as the caller sees fit; [`split`](Self::split) gives the two halves to
-/// two tasks. Dropped, the stream is cancelled; what is unanswered then may have been applied or not.
+/// Used as a whole, [`send`](Self::send) and [`recv`](Self::recv) alternate as the caller likes. [`split`](Self::split)
+/// gives the two halves to two tasks. Dropping a pipeline cancels the stream; the outcome of unanswered frames is
+/// unknown then.
 ///
 /// ```
 /// use soloist_client::{Client, Frame, OpReply, Read, Write};
@@ -37,13 +38,13 @@ const FRAMES_IN_FLIGHT_MAX: usize = 65_536;
 /// # let client = Client::connect(format!("http://{}", server.local_addr())).await?;
 /// let mut pipeline = client.pipeline().await?;
 ///
-/// // Both are on their way before the first is answered.
+/// // Both frames are in flight before the first reply.
 /// pipeline.send(Frame::new().op(Write::new("a", 1)).op(Write::new("b", 2)))?;
 /// pipeline.send(Frame::new().op(Read::new("b")))?;
 ///
-/// let written = pipeline.recv().await?.expect("an answer for each frame");
+/// let written = pipeline.recv().await?.expect("each frame has a reply");
 /// assert_eq!(written.results?.len(), 2);
-/// let read = pipeline.recv().await?.expect("an answer for each frame");
+/// let read = pipeline.recv().await?.expect("each frame has a reply");
 /// let Some(Ok(OpReply::Read(b))) = read.results?.pop() else { panic!("one read") };
 /// assert_eq!(b.value(), Some(&2.into()));
 /// # Ok(())
@@ -56,17 +57,17 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Sends a frame, without waiting: the same task would have to receive to make room.
+    /// Sends a frame. Never waits, because only the same task could make room by receiving.
     ///
     /// # Errors
     ///
-    /// [`PipelineSendError::Full`] with as many frames in flight as are allowed, [`PipelineSendError::Closed`] once
-    /// the stream has ended; the frame was not sent.
+    /// [`PipelineSendError::Full`] if as many frames are in flight as allowed, [`PipelineSendError::Closed`] if the
+    /// stream has ended. The frame was not sent.
     pub fn send(&self, frame: Frame) -> Result<(), PipelineSendError> {
         self.sender.try_send(frame)
     }
 
-    /// Receives the answer to the oldest unanswered frame. See [`FrameReceiver::recv`].
+    /// Receives the reply to the oldest unanswered frame. See [`FrameReceiver::recv`].
     ///
     /// # Errors
     ///
@@ -75,14 +76,14 @@ impl Pipeline {
         self.receiver.recv().await
     }
 
-    /// Gives the two halves to two tasks.
+    /// Splits the pipeline into its two halves, for two tasks.
     #[must_use]
     pub fn split(self) -> (FrameSender, FrameReceiver) {
         (self.sender, self.receiver)
     }
 }
 
-/// The half of a [`Pipeline`] that sends. Dropped, it ends the stream once everything sent is answered.
+/// The sending half of a [`Pipeline`]. After it is dropped, the stream ends when everything sent is answered.
 #[derive(Debug)]
 pub struct FrameSender {
     frames: mpsc::Sender<PipelineRequest>,
@@ -90,25 +91,24 @@ pub struct FrameSender {
 }
 
 impl FrameSender {
-    /// Sends a frame, after waiting for room as long as the frames in flight are as many as are allowed.
+    /// Sends a frame. Waits while as many frames are in flight as allowed.
     ///
-    /// Another task has to [receive](FrameReceiver::recv) meanwhile. Dropped midway, the frame was not sent.
+    /// Another task has to [receive](FrameReceiver::recv) meanwhile. If the future is dropped, the frame is not sent.
     ///
     /// # Errors
     ///
-    /// [`PipelineSendError::Closed`] once the stream has ended or the receiving half is gone; the frame was not
-    /// sent.
+    /// [`PipelineSendError::Closed`] if the stream has ended or the receiving half is dropped. The frame was not sent.
     pub async fn send(&self, frame: Frame) -> Result<(), PipelineSendError> {
         let permits = self.permits.acquire().await;
         permits.map_err(|_| PipelineSendError::Closed)?.forget();
         self.enqueue(frame)
     }
 
-    /// Sends a frame if there is room now.
+    /// Sends a frame if another one may be in flight now.
     ///
     /// # Errors
     ///
-    /// [`PipelineSendError::Full`] if there is none, otherwise as [`send`](Self::send).
+    /// [`PipelineSendError::Full`] if not, otherwise as for [`send`](Self::send).
     pub fn try_send(&self, frame: Frame) -> Result<(), PipelineSendError> {
         match self.permits.try_acquire() {
             Ok(permits) => permits.forget(),
@@ -119,36 +119,36 @@ impl FrameSender {
     }
 
     fn enqueue(&self, frame: Frame) -> Result<(), PipelineSendError> {
-        // The channel holds as many frames as may be in flight, so it has room whenever there is a permit.
+        // The channel has room for as many frames as there are permits.
         self.frames
             .try_send(frame.into())
             .map_err(|_| PipelineSendError::Closed)
     }
 }
 
-/// The half of a [`Pipeline`] that receives. Dropped, it cancels the stream.
+/// The receiving half of a [`Pipeline`]. Dropping it cancels the stream.
 #[derive(Debug)]
 pub struct FrameReceiver {
     responses: Streaming<PipelineResponse>,
     permits: Arc<Semaphore>,
     in_flight_max: usize,
-    /// Whether there is nothing more to receive.
+    /// Whether the stream has ended, so that there is nothing more to receive.
     ended: bool,
 }
 
 impl FrameReceiver {
-    /// Receives the answer to the oldest unanswered frame; `None` once the sending half is gone and everything is
-    /// answered, or after an error.
+    /// Receives the reply to the oldest unanswered frame. `None` after an error, and after the sending half was dropped
+    /// and everything is answered.
     ///
-    /// Waits as long as that takes; the server answers each frame within its timeout, at most
-    /// `Limits.max_deadline`. Dropped midway, no answer is lost.
+    /// Waits as long as the reply takes. The server answers each frame within the timeout of the frame, at most
+    /// `Limits.max_deadline`. If the future is dropped, no reply is lost.
     ///
     /// # Errors
     ///
-    /// A frame or an operation that was refused is inside the reply. An error here ends the stream: UNAVAILABLE
-    /// with reason DRAINING if the server shuts down, everything read by it answered before; RESOURCE_EXHAUSTED with
-    /// reason MESSAGE_TOO_LARGE if the frame after the last answer was too large; otherwise a broken connection. With a
-    /// reason, the frames that are not answered were not applied; without one, their outcome is unknown.
+    /// The error of a refused frame or operation is in its reply. An error returned here ends the stream. UNAVAILABLE
+    /// (DRAINING): the server shuts down and has answered everything that it read. RESOURCE_EXHAUSTED
+    /// (MESSAGE_TOO_LARGE): the frame after the last reply was too large. Any other error: the connection broke. With a
+    /// reason, the unanswered frames were not applied; without one, their outcome is unknown.
     pub async fn recv(&mut self) -> Result<Option<FrameReply>, Error> {
         if self.ended {
             return Ok(None);
@@ -158,7 +158,7 @@ impl FrameReceiver {
             .saturating_sub(self.permits.available_permits());
         let error = match self.responses.message().await {
             Ok(Some(_)) if self.in_flight_max == self.permits.available_permits() => {
-                Error::malformed("a frame that was not sent")
+                Error::malformed("no frame is unanswered")
             }
             Ok(Some(response)) => {
                 self.permits.add_permits(1);
@@ -194,9 +194,9 @@ impl Drop for FrameReceiver {
 /// Why a frame was not sent. Nothing of it was applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PipelineSendError {
-    /// As many frames are in flight as are allowed: receive first.
+    /// As many frames are in flight as allowed: receive first.
     Full,
-    /// The stream has ended; what the receiving half answers says why.
+    /// The stream has ended. [`FrameReceiver::recv`] says why.
     Closed,
 }
 
@@ -217,7 +217,7 @@ impl StdError for PipelineSendError {}
 ///
 /// # Errors
 ///
-/// UNAVAILABLE or DEADLINE_EXCEEDED: nothing was sent, and it is safe to retry.
+/// UNAVAILABLE or DEADLINE_EXCEEDED. Nothing was sent, and it is safe to retry.
 #[derive(Clone, Debug)]
 #[must_use = "a pipeline is opened when awaited"]
 pub struct PipelineCall<'a> {
@@ -233,8 +233,8 @@ impl<'a> PipelineCall<'a> {
         }
     }
 
-    /// How many frames may be unanswered, from 1 to 65,536; a number beyond is cut to that. Default:
-    /// [`FRAMES_IN_FLIGHT`], which is what servers allow unless told otherwise.
+    /// How many frames may be unanswered, from 1 to 65,536. Other numbers are cut to that range. Default:
+    /// [`FRAMES_IN_FLIGHT`], the default limit of servers.
     pub fn frames_in_flight(mut self, count: usize) -> Self {
         self.frames_in_flight = count.clamp(1, FRAMES_IN_FLIGHT_MAX);
         self
@@ -251,7 +251,7 @@ impl IntoFuture for PipelineCall<'_> {
         Box::pin(async move {
             let (frames, queue) = mpsc::channel(self.frames_in_flight);
             let permits = Arc::new(Semaphore::new(self.frames_in_flight));
-            // No grpc-timeout: a pipeline lives as long as it is used, and each frame has a time of its own.
+            // No grpc-timeout: a pipeline stays open as long as it is used, and each frame has a timeout of its own.
             let opening = state.pipeline(FrameQueue(queue));
             let responses = within(timeout, Outcome::NotApplied, opening).await?;
             Ok(Pipeline {
@@ -270,7 +270,7 @@ impl IntoFuture for PipelineCall<'_> {
     }
 }
 
-/// Frames waiting to be encoded, as the stream that tonic sends.
+/// The stream of frames that tonic encodes and sends.
 struct FrameQueue(mpsc::Receiver<PipelineRequest>);
 
 impl Stream for FrameQueue {

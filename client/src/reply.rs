@@ -1,22 +1,22 @@
-//! What a server answers, in the types of this crate.
+//! Replies to operations and lists.
 
 use soloist::v1;
 
 use crate::wire::non_empty;
 use crate::{Entry, Error, Value};
 
-/// The answer to a read.
+/// The reply to a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadReply {
-    /// What is stored; `None` if the key is not there.
+    /// What is stored under the key. `None` if the key does not exist.
     pub entry: Option<Entry>,
-    /// The store revision at which this was true. In an atomic frame: the frame's.
+    /// The store revision at which this reply was true. In a batch or an atomic frame it is that of the whole.
     pub revision: i64,
 }
 
 impl ReadReply {
-    /// The stored value, if the key is there.
+    /// The stored value. `None` if the key does not exist.
     #[must_use]
     pub fn value(&self) -> Option<&Value> {
         self.entry.as_ref().map(|entry| &entry.value)
@@ -34,17 +34,17 @@ impl TryFrom<v1::ReadResponse> for ReadReply {
     }
 }
 
-/// The answer to a write.
+/// The reply to a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WriteReply {
-    /// The store revision of this write, and of the entry from now on.
+    /// The store revision of this write, which is now the revision of the entry.
     pub revision: i64,
-    /// The store revision at which the key came to be: equal to `revision` if this write created it.
+    /// The store revision at which the key was created. Equal to `revision` if this write created the key.
     pub create_revision: i64,
-    /// This is the first answer to an earlier call with the same request id; nothing was changed this time.
+    /// This is the reply to an earlier call with the same request id. This call has changed nothing.
     pub replayed: bool,
-    /// The entry as it was before, if that was asked for and there was one.
+    /// The entry as it was before the write. `None` if the call did not ask for it or the key did not exist.
     pub previous: Option<Entry>,
 }
 
@@ -61,19 +61,20 @@ impl TryFrom<v1::WriteResponse> for WriteReply {
     }
 }
 
-/// The answer to an addition.
+/// The reply to an addition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AddReply {
-    /// The store revision of this addition; the present one if nothing was added to a key that is there.
+    /// The store revision of this addition. If the value of an existing key stayed the same, the present store
+    /// revision.
     pub revision: i64,
-    /// The store revision at which the key came to be.
+    /// The store revision at which the key was created.
     pub create_revision: i64,
     /// As in [`WriteReply`].
     pub replayed: bool,
-    /// The value from now on.
+    /// The value after the addition.
     pub value: i64,
-    /// What was really added; differs from what was asked for only where it stopped at a bound.
+    /// The number that was added. It differs from the requested one only if a bound replaced the sum.
     pub applied: i64,
 }
 
@@ -91,13 +92,13 @@ impl TryFrom<v1::AddResponse> for AddReply {
     }
 }
 
-/// The answer to a transition.
+/// The reply to a transition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TransitionReply {
-    /// The store revision of this move.
+    /// The store revision of this transition.
     pub revision: i64,
-    /// The store revision at which the key came to be.
+    /// The store revision at which the key was created.
     pub create_revision: i64,
     /// As in [`WriteReply`].
     pub replayed: bool,
@@ -118,15 +119,15 @@ impl TryFrom<v1::TransitionResponse> for TransitionReply {
     }
 }
 
-/// The answer to a deletion.
+/// The reply to a deletion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeleteReply {
-    /// The store revision of this deletion; the present one if there was nothing to delete.
+    /// The store revision of this deletion. If the key did not exist, the present store revision.
     pub revision: i64,
     /// As in [`WriteReply`].
     pub replayed: bool,
-    /// The entry as it was; `None` if there was none.
+    /// The entry as it was before. `None` if the key did not exist.
     pub previous: Option<Entry>,
 }
 
@@ -142,15 +143,15 @@ impl TryFrom<v1::DeleteResponse> for DeleteReply {
     }
 }
 
-/// The answer to a batch.
+/// The reply to a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BatchReply {
-    /// One answer for each operation, in their order.
+    /// One reply for each operation, in their order.
     pub results: Vec<OpReply>,
-    /// The store revision of the batch, and of everything that it changed. The present one if it changed nothing.
+    /// The store revision of all changes of the batch. If it changed nothing, the present store revision.
     pub revision: i64,
-    /// As in [`WriteReply`]; the results themselves then say nothing of it.
+    /// As in [`WriteReply`], for the batch as a whole; `replayed` of the results is not set.
     pub replayed: bool,
 }
 
@@ -170,13 +171,13 @@ impl TryFrom<v1::BatchResponse> for BatchReply {
     }
 }
 
-/// A page of keys.
+/// One page of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListReply {
     /// The entries, in the order of the bytes of their keys.
     pub entries: Vec<ListedEntry>,
-    /// Where to go on; `None` if this was the last page.
+    /// The `page_token` for the next page. `None` if this is the last page.
     pub next_page_token: Option<String>,
     /// The store revision at which this page was true.
     pub revision: i64,
@@ -188,7 +189,7 @@ pub struct ListReply {
 pub struct ListedEntry {
     /// The key.
     pub key: String,
-    /// What is stored under it; its value is `None` if only keys were asked for.
+    /// What is stored under the key. Its value is `None` if the call asked for keys only.
     pub entry: Entry<Option<Value>>,
 }
 
@@ -214,32 +215,34 @@ impl TryFrom<v1::ListResponse> for ListReply {
     }
 }
 
-/// The answer to one operation of a frame or batch, of the same kind as the operation.
+/// The reply to one operation of a frame or batch, of the same kind as the operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpReply {
-    /// The answer to a read.
+    /// The reply to a read.
     Read(ReadReply),
-    /// The answer to a write.
+    /// The reply to a write.
     Write(WriteReply),
-    /// The answer to an addition.
+    /// The reply to an addition.
     Add(AddReply),
-    /// The answer to a transition.
+    /// The reply to a transition.
     Transition(TransitionReply),
-    /// The answer to a deletion.
+    /// The reply to a deletion.
     Delete(DeleteReply),
 }
 
-/// The answer to one frame.
+/// The reply to one frame.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct FrameReply {
-    /// One result for each operation, in their order; the refused ones have changed nothing, and the ones around
-    /// them stand. `Err` if the frame as a whole was refused: then nothing of it was applied.
+    /// One result for each operation, in their order. A refused operation has changed nothing, and the operations
+    /// around it are not affected. `Err` if the frame as a whole was refused. Nothing of it was applied then, unless
+    /// the [outcome](Error::outcome) is unknown.
     pub results: Result<Vec<Result<OpReply, Error>>, Error>,
-    /// The store revision at which the frame was true: after its last operation. 0 if it was refused.
+    /// The store revision after the last operation of the frame, at which the frame was true. 0 if the frame was
+    /// refused.
     pub revision: i64,
-    /// As in [`WriteReply`], of an atomic frame as a whole.
+    /// As in [`WriteReply`], for an atomic frame as a whole. Never set for a frame that is not atomic.
     pub replayed: bool,
 }
 
@@ -266,6 +269,6 @@ fn op_reply(result: v1::OpResult) -> Result<OpReply, Error> {
         Some(Transition(response)) => response.try_into().map(OpReply::Transition),
         Some(Delete(response)) => response.try_into().map(OpReply::Delete),
         Some(Refused(error)) => Err(Error::from_rpc_status(&error)),
-        None => Err(Error::malformed("a result without an answer")),
+        None => Err(Error::malformed("a result without content")),
     }
 }

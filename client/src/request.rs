@@ -1,4 +1,4 @@
-//! What can be asked about the state: operations on one key, and lists.
+//! Requests about the state: operations on one key, and lists.
 
 use std::time::Duration;
 
@@ -21,14 +21,14 @@ impl Read {
         })
     }
 
-    /// What must hold for the read to succeed: a guard, in an atomic frame.
+    /// A condition that must hold, or the read is refused. In a batch or an atomic frame it guards all operations.
     pub fn expect(mut self, condition: Condition) -> Self {
         self.0.expect = Some(condition.into());
         self
     }
 }
 
-/// Creates or replaces one value.
+/// Creates or replaces one value, or changes its lifetime.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use = "an operation does nothing until it is sent"]
 pub struct Write(v1::WriteRequest);
@@ -43,8 +43,8 @@ impl Write {
         })
     }
 
-    /// Changes only the lifetime of `key`, to the one that is set, or to none, and leaves its value as it is. The key
-    /// must be there, else NOT_FOUND. It takes a revision, like any other write.
+    /// Changes only the lifetime of `key`: sets the given one, or removes it if none is given. The value stays. The key
+    /// must exist, else NOT_FOUND. Like any other write, it takes a store revision.
     pub fn touch(key: impl Into<String>) -> Self {
         Self(v1::WriteRequest {
             key: key.into(),
@@ -53,63 +53,64 @@ impl Write {
         })
     }
 
-    /// What must hold, or the write is refused and nothing changes.
+    /// A condition that must hold, or the write is refused and nothing changes.
     pub fn expect(mut self, condition: Condition) -> Self {
         self.0.expect = Some(condition.into());
         self
     }
 
-    /// The key ends by itself this long after the write, 1 ms to 10 years: not before, and at most a moment after.
-    /// Replaces what was said of its lifetime before. Without a lifetime the write takes an earlier one away.
+    /// The key expires this long after the write, 1 ms to 10 years: at the end of that time or a moment later, never
+    /// earlier. Replaces any lifetime set before. A write without a lifetime removes the one that the key had.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.0.session_create_revision = 0;
         self.0.lifetime = Some(write_request::Lifetime::Ttl(duration_to_wire(ttl)));
         self
     }
 
-    /// The key ends with this session. Replaces what was said of its lifetime before.
+    /// The key ends with this session. Replaces any lifetime set before.
     ///
-    /// The write is refused if the session has ended: NOT_FOUND, or ABORTED with reason SESSION_TAKEN_OVER if another
-    /// one of its id has begun, so that a late write of the earlier owner attaches nothing to its successor.
+    /// The write is refused if the session has ended: with NOT_FOUND, or with ABORTED (SESSION_TAKEN_OVER) if another
+    /// session of the same id has begun. So a late write of an earlier owner attaches no key to its successor's
+    /// session.
     pub fn session(mut self, session: &Session) -> Self {
         self.0.session_create_revision = session.create_revision;
         self.0.lifetime = Some(write_request::Lifetime::Session(session.id.clone()));
         self
     }
 
-    /// The key keeps the lifetime that it has; one that comes to be has none. Replaces what was said of its lifetime
-    /// before. Not for [`touch`](Self::touch), which would change nothing then.
+    /// The key keeps the lifetime that it has. A key that this write creates has none. Replaces any lifetime set
+    /// before. Refused for a [`touch`](Self::touch), which would change nothing then.
     pub fn keep_lifetime(mut self) -> Self {
         self.0.session_create_revision = 0;
         self.0.lifetime = Some(write_request::Lifetime::KeepLifetime(true));
         self
     }
 
-    /// Makes it safe to send the same again when its outcome is unknown: 1 to 128 bytes of UTF-8 without control
-    /// characters that nobody else uses, such as a UUID.
+    /// Makes a retry safe. The id is 1 to 128 bytes of UTF-8 without control characters, does not begin with `$`, and
+    /// must be unique in the store: a UUID is a good one.
     ///
-    /// A request with the id and the content of one that has succeeded, within `Limits.request_id_window`, changes
-    /// nothing and gets the first answer, with `replayed` set. With other content it is refused: INVALID_ARGUMENT, reason
-    /// REQUEST_ID_REUSED. [`Call::retry`](crate::Call::retry) makes an id by itself.
+    /// A request with the id and the content of one that succeeded within `Limits.request_id_window` changes nothing.
+    /// It gets the first reply again, with `replayed` set. With other content it is refused: INVALID_ARGUMENT
+    /// (REQUEST_ID_REUSED). [`Call::retry`](crate::Call::retry) makes an id by itself.
     pub fn request_id(mut self, id: impl Into<String>) -> Self {
         self.0.request_id = id.into();
         self
     }
 
-    /// Asks for the entry as it was before.
+    /// Asks for the entry as it was before the write.
     pub fn return_previous(mut self) -> Self {
         self.0.return_previous = true;
         self
     }
 }
 
-/// Adds to an int in one step; a missing key counts from 0, and is created.
+/// Adds to an int in one step. A missing key counts as 0 and is created.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use = "an operation does nothing until it is sent"]
 pub struct Add(v1::AddRequest);
 
 impl Add {
-    /// Adds `delta` under `key`. 0 changes nothing, but creates a missing key.
+    /// Adds `delta` to the value of `key`. 0 leaves the value as it is, but creates a missing key.
     pub fn new(key: impl Into<String>, delta: i64) -> Self {
         Self(v1::AddRequest {
             key: key.into(),
@@ -118,56 +119,56 @@ impl Add {
         })
     }
 
-    /// What must hold, or the addition is refused and nothing changes.
+    /// A condition that must hold, or the addition is refused and nothing changes.
     pub fn expect(mut self, condition: Condition) -> Self {
         self.0.expect = Some(condition.into());
         self
     }
 
-    /// The least value there may be afterwards. A value that is below it already may come nearer.
+    /// The least allowed sum, included. A value below it may be increased, even if the sum is still below it.
     pub fn min(mut self, min: i64) -> Self {
         self.0.min = Some(min);
         self
     }
 
-    /// The greatest value there may be afterwards. A value that is above it already may come nearer.
+    /// The greatest allowed sum, included. A value above it may be decreased, even if the sum is still above it.
     pub fn max(mut self, max: i64) -> Self {
         self.0.max = Some(max);
         self
     }
 
-    /// Stop at the bound (`min`, `max` or 64 bits) instead of refusing.
+    /// Replaces a sum outside `min`, `max` or 64 bits by the bound, instead of refusing the addition.
     pub fn saturate(mut self) -> Self {
         self.0.saturate = true;
         self
     }
 
-    /// If this creates the key, it ends by itself this long afterwards, as in [`Write::ttl`]; otherwise its lifetime stays
-    /// as it is.
+    /// If this addition creates the key, the key expires this long afterwards, as in [`Write::ttl`]. An existing key
+    /// keeps its lifetime.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.0.session_create_revision = 0;
         self.0.lifetime = Some(add_request::Lifetime::Ttl(duration_to_wire(ttl)));
         self
     }
 
-    /// If this creates the key, it ends with this session, as in [`Write::session`]; otherwise its lifetime stays as it
-    /// is, and the session is not looked at.
+    /// If this addition creates the key, the key ends with this session, as in [`Write::session`]. An existing key
+    /// keeps its lifetime, and the session is not checked.
     pub fn session(mut self, session: &Session) -> Self {
         self.0.session_create_revision = session.create_revision;
         self.0.lifetime = Some(add_request::Lifetime::Session(session.id.clone()));
         self
     }
 
-    /// Makes it safe to send the same again when its outcome is unknown: see [`Write::request_id`].
+    /// Makes a retry safe: see [`Write::request_id`].
     pub fn request_id(mut self, id: impl Into<String>) -> Self {
         self.0.request_id = id.into();
         self
     }
 }
 
-/// Moves a key to another state of its machine, if the machine allows that from the state that the key is in.
+/// Moves a key to another state of its machine, if the machine allows the move from the state that the key is in.
 ///
-/// Lifetime and, unless it is replaced, value stay as they are; the new state's timeout begins.
+/// The key keeps its lifetime and, unless it is replaced, its value. The timeout of the new state starts to count.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use = "an operation does nothing until it is sent"]
 pub struct Transition(v1::TransitionRequest);
@@ -182,7 +183,7 @@ impl Transition {
         })
     }
 
-    /// What must hold, or the move is refused and nothing changes.
+    /// A condition that must hold, or the transition is refused and nothing changes.
     pub fn expect(mut self, condition: Condition) -> Self {
         self.0.expect = Some(condition.into());
         self
@@ -194,14 +195,14 @@ impl Transition {
         self
     }
 
-    /// Makes it safe to send the same again when its outcome is unknown: see [`Write::request_id`].
+    /// Makes a retry safe: see [`Write::request_id`].
     pub fn request_id(mut self, id: impl Into<String>) -> Self {
         self.0.request_id = id.into();
         self
     }
 }
 
-/// Deletes one key. That there is none is an answer, not an error.
+/// Deletes one key. A missing key is no error.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use = "an operation does nothing until it is sent"]
 pub struct Delete(v1::DeleteRequest);
@@ -215,27 +216,27 @@ impl Delete {
         })
     }
 
-    /// What must hold, or nothing is deleted.
+    /// A condition that must hold, or nothing is deleted.
     pub fn expect(mut self, condition: Condition) -> Self {
         self.0.expect = Some(condition.into());
         self
     }
 
-    /// Makes it safe to send the same again when its outcome is unknown: see [`Write::request_id`]. Without it a second
-    /// deletion is harmless too, but does not tell what was there.
+    /// Makes a retry safe: see [`Write::request_id`]. Without it a second deletion is harmless too, but does not return
+    /// what was stored.
     pub fn request_id(mut self, id: impl Into<String>) -> Self {
         self.0.request_id = id.into();
         self
     }
 }
 
-/// A page of the keys that begin with a prefix, in the order of their bytes.
+/// Lists the keys that begin with a prefix, in the order of their bytes, one page at a time.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use = "a list does nothing until it is sent"]
 pub struct List(v1::ListRequest);
 
 impl List {
-    /// The first page of the keys that begin with `prefix`; of all keys if it is empty.
+    /// The first page of the keys that begin with `prefix`, or of all keys if it is empty.
     pub fn new(prefix: impl Into<String>) -> Self {
         Self(v1::ListRequest {
             prefix: prefix.into(),
@@ -243,19 +244,19 @@ impl List {
         })
     }
 
-    /// The most entries on the page; at most, and without this call, `Limits.max_page_size`.
+    /// The most entries on the page. Default, and maximum: `Limits.max_page_size`.
     pub fn page_size(mut self, page_size: u32) -> Self {
         self.0.page_size = page_size_to_wire(page_size);
         self
     }
 
-    /// Where to go on: the token of the page before, which must be of the same prefix.
+    /// Continues after an earlier page of the same prefix: its `next_page_token`.
     pub fn page_token(mut self, page_token: impl Into<String>) -> Self {
         self.0.page_token = page_token.into();
         self
     }
 
-    /// Leave the values out.
+    /// Leaves the values out.
     pub fn keys_only(mut self) -> Self {
         self.0.keys_only = true;
         self
@@ -276,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_lifetime_counts() {
+    fn the_last_lifetime_set_wins() {
         let session = Session::for_test("worker", 12);
         let write = Write::new("k", 1)
             .ttl(Duration::from_secs(1))

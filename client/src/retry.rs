@@ -1,4 +1,4 @@
-//! Retries: when a call is sent again, and how long to wait before.
+//! Retries: when a failed call is sent again, and how long to wait before.
 
 use std::time::Duration;
 
@@ -6,28 +6,28 @@ use tokio::time::{Instant, sleep};
 
 use crate::{Error, Outcome};
 
-/// When a failed call is sent again, and how long to wait before: exponential backoff with full jitter.
+/// When a failed call is retried, and how long to wait before: exponential backoff with full jitter.
 ///
-/// A call is sent again only if that is safe, and only if what stood in the way passes by itself:
+/// A call is retried only if that is safe and the cause is transient:
 ///
-/// - [`Error::is_retryable`] says so: nothing was applied, and the server was overloaded, going away, or not to be
-///   reached;
-/// - or the outcome is unknown, because the connection broke, and the call is one that can be told from its first try
-///   by a request id. A call that is to be retried and has none gets a random one. With it the server applies the call
-///   once however often it is sent, for `Limits.request_id_window` from the first time on; each id that succeeded takes
-///   of the server's memory for that long.
+/// - [`Error::is_retryable`] says so: nothing was applied, and the server was overloaded, shutting down or unreachable.
+/// - Or the outcome is unknown, because the connection broke or the deadline passed, and the call is idempotent. Calls
+///   that change something are idempotent by their request id; a call without one gets a random one. With it the server
+///   applies the call at most once, however often it is sent, for `Limits.request_id_window` after it succeeded. The
+///   server keeps each request id that succeeded in memory for that time.
 ///
-/// Everything else is answered at once: bad arguments, conditions that are not met, a full store. So is a call that
-/// has no request id and cannot be repeated without one: deleting a machine, defining one with a condition.
+/// All other errors are returned at once: bad arguments, conditions that do not hold, a full store. So is an unknown
+/// outcome of a call that is not idempotent: one that deletes a machine, or defines one with a condition.
 ///
-/// All tries together are bounded by the timeout of the call; if it would pass while waiting, the last error is the
-/// answer. Where the server says how long to wait (`RetryInfo`, or the trailer `grpc-retry-pushback-ms`), the wait is
-/// that, and the backoff comes on top, so that those who were refused together do not come back together.
+/// The timeout of the call bounds all attempts together. If it would pass while waiting, the last error is returned at
+/// once. Where the server says how long to wait (`RetryInfo`, or the trailer `grpc-retry-pushback-ms`), the backoff is
+/// added to that time, so that clients that were refused together do not come back together.
 ///
-/// The [`outcome`](Error::outcome) of the last error is that of the whole call: if any try's is unknown, it is unknown.
+/// The [`outcome`](Error::outcome) of the returned error is that of the whole call: it is unknown if that of any
+/// attempt is.
 ///
-/// Sources: full jitter is the variant that needed the fewest calls in Brooker, "Exponential Backoff And Jitter", AWS
-/// Architecture Blog, 2015; names and pushback are those of gRPC's own proposal A6, "gRPC Retry Design".
+/// Sources: full jitter needed the fewest calls of the variants in Brooker, "Exponential Backoff And Jitter", AWS
+/// Architecture Blog, 2015. Names and pushback are those of gRPC proposal A6, "gRPC Retry Design".
 ///
 /// ```
 /// # use soloist_client::{Client, Error, Retry};
@@ -45,8 +45,8 @@ pub struct Retry {
 }
 
 impl Default for Retry {
-    /// At first 20 ms, a few round trips in a data centre; at most 1 s, which finds a restarted server soon; and as
-    /// many attempts as there is time for.
+    /// An initial backoff of 20 ms, which is a few round trips in a data centre. A maximum of 1 s, so that a restarted
+    /// server is found soon. As many attempts as there is time for.
     fn default() -> Self {
         Self {
             initial_backoff: Duration::from_millis(20),
@@ -57,26 +57,28 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// The most to wait before the second attempt; it doubles for each one after. The wait is random, from 0 to this.
-    /// Default: 20 ms.
+    /// The upper bound of the wait before the second attempt. It doubles with each further attempt. The wait itself is
+    /// random, between 0 and this bound. Default: 20 ms.
     pub fn initial_backoff(mut self, backoff: Duration) -> Self {
         self.initial_backoff = backoff;
         self
     }
 
-    /// What the backoff does not grow beyond. Default: 1 s.
+    /// The upper bound of every wait. Default: 1 s.
     pub fn max_backoff(mut self, backoff: Duration) -> Self {
         self.max_backoff = backoff;
         self
     }
 
-    /// The most attempts, with the first; 0 and 1 mean no retry. Default: as many as there is time for.
+    /// The maximum number of attempts, including the first. 0 and 1 mean no retry. Default: as many as there is time
+    /// for.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = attempts;
         self
     }
 
-    /// Makes attempts until one succeeds, one fails for good, or time runs out. Each is told how much is left.
+    /// Makes attempts until one succeeds, one fails for good, or the time runs out. Each attempt is told how much time
+    /// is left.
     ///
     /// `idempotent`: whether an attempt may follow one whose outcome is unknown.
     pub(crate) async fn run<T, F>(
@@ -111,13 +113,13 @@ impl Retry {
         }
     }
 
-    /// How long to wait after as many failed attempts.
+    /// How long to wait after this many failed attempts, of which the last failed with `error`.
     pub(crate) fn delay(self, attempts: u32, error: &Error) -> Duration {
         let pushback = error.retry_delay().unwrap_or_default();
         pushback.saturating_add(jitter(self.backoff(attempts), random_bits()))
     }
 
-    /// The most to wait after as many failed attempts, the server's own wish aside.
+    /// The upper bound of the backoff after this many failed attempts.
     fn backoff(self, attempts: u32) -> Duration {
         let doubled = 2_u32.saturating_pow(attempts - 1);
         self.initial_backoff
@@ -126,7 +128,7 @@ impl Retry {
     }
 }
 
-/// A part of `most`, evenly distributed from nothing to nearly all of it.
+/// A random part of `most`, uniformly distributed. `random` is 64 random bits.
 fn jitter(most: Duration, random: u64) -> Duration {
     let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
     let part = (u128::from(nanos) * u128::from(random)) >> u64::BITS;
@@ -137,7 +139,7 @@ fn random_bits() -> u64 {
     getrandom::u64().expect("the system has a source of random numbers")
 }
 
-/// An id that nobody else has: 128 random bits.
+/// A unique id: 128 random bits.
 pub(crate) fn request_id() -> String {
     format!("{:016x}{:016x}", random_bits(), random_bits())
 }
@@ -154,7 +156,7 @@ mod tests {
         Error::new(code, "why", outcome)
     }
 
-    /// Runs attempts that fail in this order and then succeed; returns how many were made.
+    /// Runs attempts that fail in this order and then succeed. Returns how many were made.
     async fn run(
         retry: Retry,
         timeout: Duration,
@@ -178,7 +180,7 @@ mod tests {
     const ABORTED: (Code, Outcome) = (Code::Aborted, Outcome::NotApplied);
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_sent_again_and_what_not() {
+    async fn only_safe_and_transient_failures_are_retried() {
         let cases = [
             (false, vec![], 1, true),
             (false, vec![REFUSED, REFUSED], 3, true),
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn attempts_end_with_their_number_or_with_the_time() {
+    async fn attempts_are_bounded_by_number_and_time() {
         let start = Instant::now();
         let endless = [REFUSED; 1_000];
         let thrice = Retry::default().max_attempts(3);
@@ -216,13 +218,13 @@ mod tests {
 
         let (result, made) = run(Retry::default(), MINUTE, false, &endless).await;
         assert!(result.unwrap_err().is_retryable());
-        // With waits of half a second on average.
+        // The waits are half a second on average.
         assert!((60..1_000).contains(&made), "{made}");
         assert!(start.elapsed() < 2 * MINUTE);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_attempt_is_told_what_is_left() {
+    async fn each_attempt_gets_the_time_left() {
         let told = Cell::new(MINUTE);
         let retry = Retry::default();
         let error = retry
@@ -240,7 +242,7 @@ mod tests {
         assert!(told.get() < Duration::from_secs(10), "{:?}", told.get());
     }
 
-    /// Runs attempts of which the first is refused with this trailer; returns how many were made.
+    /// Runs attempts of which the first is refused with this trailer. Returns how many were made.
     async fn run_with_pushback(pushback: &str) -> u32 {
         let mut made = 0;
         let retry = Retry::default();
@@ -257,20 +259,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_server_says_how_long_to_wait_at_least() {
+    async fn pushback_is_the_least_wait() {
         let start = Instant::now();
         assert_eq!(run_with_pushback("5000").await, 2);
         let waited = start.elapsed();
         assert!(waited >= Duration::from_secs(5), "{waited:?}");
         assert!(waited < Duration::from_millis(5_030), "{waited:?}");
-        // Longer than there is time for, or never.
+        // A pushback that is longer than the time left, and one that forbids a retry.
         assert_eq!(run_with_pushback("60000").await, 1);
         assert_eq!(run_with_pushback("-1").await, 1);
         assert_eq!(start.elapsed(), waited);
     }
 
     #[test]
-    fn the_backoff_doubles_up_to_its_end() {
+    fn the_backoff_doubles_up_to_its_maximum() {
         let retry = Retry::default();
         let millis = |attempts| retry.backoff(attempts).as_millis();
         let waits: Vec<_> = (1..=8).map(millis).collect();
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_is_a_part_of_the_whole() {
+    fn jitter_is_below_its_bound() {
         let second = Duration::from_secs(1);
         assert_eq!(jitter(second, 0), Duration::ZERO);
         assert_eq!(jitter(second, 1 << 63), second / 2);

@@ -1,4 +1,4 @@
-//! Sessions: proofs of life, with which keys end.
+//! Sessions: lifetimes that keys share with the client that holds them.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,32 +10,33 @@ use crate::wire::{
     timestamp_from_wire,
 };
 
-/// A session as it was when the server told of it.
+/// A session as the server described it in a reply.
 ///
-/// It ends when it is closed, taken over, or not renewed within its ttl, and the keys that were written with it end with
-/// it: locks, leases, registrations. [`Client::keep_alive`](crate::Client::keep_alive) renews it in the background.
+/// It ends when it is closed, taken over, or not renewed within its ttl. The keys that were written with it are deleted
+/// then: locks, leases, registrations. [`Client::keep_alive`](crate::Client::keep_alive) renews a session in the
+/// background.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Session {
-    /// Its name.
+    /// The id of the session: a name that its client chose, or one that the server made.
     pub id: String,
-    /// The store revision at which it began: it tells one life of an id from the next.
+    /// The store revision at which the session began. It tells this session from earlier and later ones of the same id.
     pub create_revision: i64,
-    /// How long it lives without being renewed.
+    /// How long the session lives without being renewed.
     pub ttl: Duration,
-    /// When it ends unless it is renewed, by the server's clock: to be shown to people. Whether a session of one's own
-    /// is still alive, tells [`KeepAlive`](crate::KeepAlive).
+    /// When the session ends unless it is renewed, by the server's clock. It is meant for display:
+    /// [`KeepAlive`](crate::KeepAlive) tells whether one's own session is still alive.
     pub expire_time: SystemTime,
-    /// How many keys end with it.
+    /// The number of keys that end with the session.
     pub key_count: i64,
-    /// This is the first answer to an earlier call that opened it with the same request id; it may have ended since.
+    /// This is the reply to an earlier call with the same request id. The session may have ended since.
     pub replayed: bool,
 }
 
 impl TryFrom<v1::Session> for Session {
     type Error = Error;
 
-    /// Fails with INTERNAL if it has no ttl or no end: no server of ours sends that.
+    /// Fails with INTERNAL for a session without a ttl or an end, which no Soloist server sends.
     fn try_from(session: v1::Session) -> Result<Self, Error> {
         let ttl = session.ttl.map(duration_from_wire).transpose()?;
         let expire_time = timestamp_from_wire(session.expire_time)?;
@@ -67,7 +68,7 @@ impl Session {
     }
 }
 
-/// Begins a session.
+/// Opens a session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenSession(v1::OpenSessionRequest);
 
@@ -95,7 +96,7 @@ impl OpenSession {
     }
 }
 
-/// Proves that the client of a session is still there.
+/// Renews a session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RenewSession(v1::RenewSessionRequest);
 
@@ -108,7 +109,7 @@ impl RenewSession {
     }
 }
 
-/// Ends a session, and its keys with it.
+/// Ends a session and deletes its keys.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CloseSession(v1::CloseSessionRequest);
 
@@ -127,7 +128,7 @@ impl CloseSession {
     }
 }
 
-/// A page of the living sessions, in the order of the bytes of their ids.
+/// Lists the live sessions in the order of the bytes of their ids.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListSessions(v1::ListSessionsRequest);
 
@@ -150,15 +151,15 @@ into_wire! {
     ListSessions: ListSessionsRequest;
 }
 
-/// The session has ended.
+/// The session has ended and its keys are deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloseSessionReply {
-    /// How many keys it had, which ended with it.
+    /// The number of keys that ended with the session.
     pub deleted_count: i64,
-    /// The store revision at which it ended, with the first 1,024 of its keys.
+    /// The store revision at which the session ended and its first keys, up to 1,024, were deleted.
     pub revision: i64,
-    /// This is the first answer to an earlier call with the same request id.
+    /// This is the reply to an earlier call with the same request id.
     pub replayed: bool,
 }
 
@@ -174,13 +175,13 @@ impl TryFrom<v1::CloseSessionResponse> for CloseSessionReply {
     }
 }
 
-/// A page of sessions.
+/// One page of sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListSessionsReply {
     /// The sessions, in the order of the bytes of their ids.
     pub sessions: Vec<Session>,
-    /// Where to go on; `None` if this was the last page.
+    /// The `page_token` for the next page. `None` if this is the last page.
     pub next_page_token: Option<String>,
 }
 
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_session_that_is_meant_is_named_by_id_and_create_revision() {
+    fn requests_name_a_session_by_id_and_create_revision() {
         let session = Session::for_test("worker", 12);
         let renew = RenewSession::new(&session).0;
         let close = CloseSession::new(&session).0;

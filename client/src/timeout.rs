@@ -1,4 +1,4 @@
-//! Timeouts: told to the server, and kept on this side too.
+//! Timeouts: the server is told, and this side keeps them too.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use tonic::{Code, Request, Response, Status};
 use crate::error::is_timeout;
 use crate::{Error, Outcome};
 
-/// The longest time that is told to a server: more than any of them grants, and less than the header can hold.
+/// The longest timeout told to a server: more than any server grants, and less than the header can hold.
 const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// A request that tells the server how long it has.
+/// A request whose `grpc-timeout` tells the server how long it has.
 pub(crate) fn request_with_timeout<T>(message: T, timeout: Duration) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(timeout.min(TIMEOUT_MAX));
     request
 }
 
-/// Awaits a call, but not beyond its timeout: the server keeps it too, but may be out of reach by then.
+/// Awaits a call for at most `timeout`. The server ends the call by then as well, but it may be out of reach.
 pub(crate) async fn within<T>(
     timeout: Duration,
     default_outcome: Outcome,

@@ -1,4 +1,4 @@
-//! What the store holds, and what can be tested about it.
+//! Values, entries, and conditions on entries.
 
 use std::time::SystemTime;
 
@@ -7,14 +7,14 @@ use soloist::v1;
 use crate::Error;
 use crate::wire::{non_empty, timestamp_from_wire};
 
-/// A value. Kinds differ: text `"1"` is not bytes `"1"` and not int 1.
+/// A value. Values of different kinds are never equal: text `"1"`, bytes `"1"` and int 1 are three values.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Value {
     /// A signed 64-bit integer.
     Int(i64),
-    /// UTF-8 text, 0 to `Limits.max_value_bytes` bytes.
+    /// UTF-8 text of 0 to `Limits.max_value_bytes` bytes.
     Text(String),
-    /// Any bytes, 0 to `Limits.max_value_bytes`.
+    /// 0 to `Limits.max_value_bytes` bytes of any content.
     Bytes(Vec<u8>),
 }
 
@@ -62,7 +62,7 @@ impl From<Value> for v1::Value {
 impl TryFrom<v1::Value> for Value {
     type Error = Error;
 
-    /// Fails with INTERNAL if no kind is set: no server of ours sends that.
+    /// Fails with INTERNAL for a value without a kind, which no Soloist server sends.
     fn try_from(value: v1::Value) -> Result<Self, Error> {
         match value.kind {
             Some(v1::value::Kind::Int(int)) => Ok(Self::Int(int)),
@@ -73,26 +73,28 @@ impl TryFrom<v1::Value> for Value {
     }
 }
 
-/// What must hold, or the operation is refused and nothing changes.
+/// A condition on the entry of a key as it is before the operation. If it does not hold, the operation is refused and
+/// nothing changes.
 ///
-/// Exactly one test. To test more than one thing, send a [`Batch`](crate::Batch) in which reads with a condition go
-/// before the write: it is applied only if all of them hold.
+/// A condition has exactly one test. To test more than one thing, send a [`Batch`](crate::Batch) that begins with a
+/// read for each test: it is applied only if all their conditions hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Condition {
-    /// The key is there; else NOT_FOUND.
+    /// The key exists; else NOT_FOUND.
     Exists,
-    /// The key is not there; else ALREADY_EXISTS.
+    /// The key does not exist; else ALREADY_EXISTS.
     Missing,
-    /// The key was changed last at this store revision, else ABORTED: compare-and-set. 0: the key is not there.
+    /// The key has this `revision`; else ABORTED. With it a write is a compare-and-set. 0: the key does not exist.
     Revision(i64),
-    /// The key came to be at this store revision, else ABORTED. 0: the key is not there.
+    /// The key has this `create_revision`; else ABORTED. 0: the key does not exist.
     CreateRevision(i64),
-    /// The key has exactly this value, of this kind; else ABORTED.
+    /// The key has exactly this value, of the same kind; else ABORTED.
     Value(Value),
-    /// The key is in this state of its machine; else FAILED_PRECONDITION, also if it is not there or has no machine.
+    /// The key is in this state of its machine; else FAILED_PRECONDITION. A missing key, and a key without a machine,
+    /// is in no state.
     State(String),
-    /// The key ends with the session of this id, else ABORTED. Empty: it is there, and ends with none.
+    /// The key ends with the session of this id; else ABORTED. Empty: the key exists and ends with no session.
     Session(String),
 }
 
@@ -112,28 +114,29 @@ impl From<Condition> for v1::Condition {
     }
 }
 
-/// What the store holds under a key.
+/// What is stored under a key.
 ///
-/// `V` is [`Value`], and `Option<Value>` in a list, which may leave the values out.
+/// `V` is [`Value`]. In a list it is `Option<Value>`, because a list can leave the values out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry<V = Value> {
     /// The value.
     pub value: V,
-    /// The store revision of the key's last change. Never used again.
+    /// The store revision of the last change of this key. No other change ever gets this revision.
     pub revision: i64,
-    /// The store revision at which the key came to be. It tells one life of a key from the next, and grows from each to
-    /// the next: a fencing token.
+    /// The store revision at which the key was created. It stays the same until the key is deleted and is greater when
+    /// the key is created again, so it can serve as a fencing token.
     pub create_revision: i64,
-    /// When the key ends by its ttl: not before, and at most a moment after, by the server's clock. `None` without one.
+    /// When the ttl of the key ends, by the server's clock. The server deletes the key at that time or a moment later,
+    /// never earlier. `None` without a ttl.
     pub expire_time: Option<SystemTime>,
-    /// The id of the session with which the key ends; `None` without one.
+    /// The id of the session that the key ends with. `None` if it ends with none.
     pub session: Option<String>,
-    /// The machine under whose prefix the key lies; `None` if there is none.
+    /// The name of the machine that the key is under. `None` if there is none.
     pub machine: Option<String>,
-    /// The state that the key is in; `None` without a machine.
+    /// The state that the key is in. `None` without a machine.
     pub state: Option<String>,
-    /// When the state's timeout moves the key on, by the server's clock; `None` if the state has none.
+    /// When the timeout of the state moves the key, by the server's clock. `None` if the state has no timeout.
     pub state_expire_time: Option<SystemTime>,
 }
 
@@ -155,7 +158,7 @@ impl<V> Entry<V> {
 impl TryFrom<v1::Entry> for Entry {
     type Error = Error;
 
-    /// Fails with INTERNAL if there is no value: no server of ours sends that.
+    /// Fails with INTERNAL for an entry without a value, which no Soloist server sends.
     fn try_from(mut entry: v1::Entry) -> Result<Self, Error> {
         let value = entry.value.take().unwrap_or_default();
         Self::new(value.try_into()?, entry)
@@ -165,7 +168,7 @@ impl TryFrom<v1::Entry> for Entry {
 impl TryFrom<v1::Entry> for Entry<Option<Value>> {
     type Error = Error;
 
-    /// Fails with INTERNAL if there is a value without a kind: no server of ours sends that.
+    /// Fails with INTERNAL for a value without a kind, which no Soloist server sends.
     fn try_from(mut entry: v1::Entry) -> Result<Self, Error> {
         let value = entry.value.take();
         Self::new(value.map(Value::try_from).transpose()?, entry)
@@ -223,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_tells_what_it_has() {
+    fn entries_are_converted_field_by_field() {
         let wire = v1::Entry {
             value: Some(Value::from(1).into()),
             revision: 7,

@@ -1,13 +1,13 @@
-//! Time on the wire: durations and timestamps of protobuf to and from those of Rust.
+//! Conversions between the types of the wire and those of Rust.
 
 use std::time::{Duration, SystemTime};
 
 use crate::Error;
 
-/// The longest duration that protobuf knows, about 10,000 years.
+/// The longest duration that protobuf allows, about 10,000 years.
 const WIRE_MAX: Duration = Duration::from_secs(315_576_000_000);
 
-/// A duration for the wire. What is longer than protobuf knows is cut to that, which no server grants either.
+/// Cuts a duration that is too long for protobuf to the longest one. No server grants that either.
 pub(crate) fn duration_to_wire(duration: Duration) -> prost_types::Duration {
     let duration = duration.min(WIRE_MAX);
     prost_types::Duration {
@@ -16,14 +16,14 @@ pub(crate) fn duration_to_wire(duration: Duration) -> prost_types::Duration {
     }
 }
 
-/// Fails with INTERNAL for one that is negative: no server of ours sends that.
+/// Fails with INTERNAL for a negative duration, which no Soloist server sends.
 pub(crate) fn duration_from_wire(duration: prost_types::Duration) -> Result<Duration, Error> {
     duration
         .try_into()
-        .map_err(|_| Error::malformed("a duration that is none"))
+        .map_err(|_| Error::malformed("an invalid duration"))
 }
 
-/// Fails with INTERNAL for one that is no time of this system: no server of ours sends that.
+/// Fails with INTERNAL for a time that this system cannot represent, which no Soloist server sends.
 pub(crate) fn timestamp_from_wire(
     timestamp: Option<prost_types::Timestamp>,
 ) -> Result<Option<SystemTime>, Error> {
@@ -31,22 +31,22 @@ pub(crate) fn timestamp_from_wire(
         .map(|timestamp| {
             timestamp
                 .try_into()
-                .map_err(|_| Error::malformed("a time that is none"))
+                .map_err(|_| Error::malformed("an invalid time"))
         })
         .transpose()
 }
 
-/// What the wire leaves empty is not there.
+/// The wire has no absent strings: an empty one means that there is none.
 pub(crate) fn non_empty(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// A page's size for the wire. The server cuts it to much less than that can say.
+/// Cuts a page size to what the wire can hold, which is far more than any server returns.
 pub(crate) fn page_size_to_wire(page_size: u32) -> i32 {
     i32::try_from(page_size).unwrap_or(i32::MAX)
 }
 
-/// What wraps a message gives it away again.
+/// Implements the conversion of a request into the message that it wraps.
 macro_rules! into_wire {
     ($($request:ident: $wire:ident;)*) => {$(
         impl From<$request> for v1::$wire {
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_an_error() {
+    fn a_negative_duration_is_an_error() {
         let negative = prost_types::Duration {
             seconds: -1,
             nanos: 0,

@@ -1,4 +1,4 @@
-//! What to watch, and from where on.
+//! The request to watch: the keys to watch, and where to start.
 
 use std::future::IntoFuture;
 use std::pin::Pin;
@@ -17,14 +17,14 @@ use crate::{Error, Retry};
 
 /// Opens a [`Watch`] when awaited.
 ///
-/// Waits until the server has accepted the watch, at most the client's timeout: every change from then on is seen.
+/// Waits until the server has accepted the watch, at most the client's timeout. The watch sees every change from then
+/// on.
 ///
 /// # Errors
 ///
-/// INVALID_ARGUMENT (BAD_KEY, BAD_WATCH) for what cannot be watched; OUT_OF_RANGE if the revision to go on from is not
-/// kept any more (REVISION_COMPACTED) or of another history (REVISION_UNKNOWN, STORE_CHANGED): begin again with
-/// [`initial`](Self::initial). RESOURCE_EXHAUSTED (OVERLOADED) with as many watches as the server allows, UNAVAILABLE and
-/// DEADLINE_EXCEEDED: safe to retry.
+/// INVALID_ARGUMENT (BAD_KEY, BAD_WATCH): never retry. OUT_OF_RANGE (REVISION_COMPACTED, REVISION_UNKNOWN,
+/// STORE_CHANGED) if the watch cannot resume at the given revision: start again with [`initial`](Self::initial).
+/// RESOURCE_EXHAUSTED (OVERLOADED) if too many watches are open, UNAVAILABLE and DEADLINE_EXCEEDED: safe to retry.
 #[derive(Clone, Debug)]
 #[must_use = "a watch is opened when awaited"]
 pub struct WatchCall<'a> {
@@ -53,51 +53,53 @@ impl<'a> WatchCall<'a> {
         }
     }
 
-    /// First sends every change after this revision, the last one seen, then a message that says
-    /// [`caught_up`](crate::WatchMessage::caught_up), then what happens from then on. Not together with
+    /// Resumes after this store revision, the last one that was received: sends every change after it, then a message
+    /// with [`caught_up`](crate::WatchMessage::caught_up), then every new change. Not together with
     /// [`initial`](Self::initial).
     pub fn after_revision(mut self, revision: i64) -> Self {
         self.request.after_revision = Some(revision);
         self
     }
 
-    /// First sends what there is, as of one revision, in the order of the keys and in as many messages as it takes, then
-    /// a message that says [`caught_up`](crate::WatchMessage::caught_up), then what happens from then on, with no gap.
+    /// First sends all entries as of one revision, in the order of their keys and in as many messages as needed. Then
+    /// sends a message with [`caught_up`](crate::WatchMessage::caught_up), then every new change. No change is missed
+    /// in between.
     pub fn initial(mut self) -> Self {
         self.request.initial = true;
         self
     }
 
-    /// Also sends a message without events when this long nothing was sent, 100 ms to 1 h: it tells by its revision that
-    /// nothing was missed.
+    /// Sends a message without events whenever nothing was sent for this long, 100 ms to 1 h. Its revision tells that
+    /// no change was missed up to there.
     pub fn progress_interval(mut self, interval: Duration) -> Self {
         self.request.progress_interval = Some(duration_to_wire(interval));
         self
     }
 
-    /// The `store_id` of [`Info`](crate::Info) as of the [revision](Self::after_revision) to go on from. In another
-    /// history the same number means something else: OUT_OF_RANGE (STORE_CHANGED).
+    /// The `store_id` of [`Info`](crate::Info) that [`after_revision`](Self::after_revision) belongs to. If the store
+    /// has another one, the watch is refused with OUT_OF_RANGE (STORE_CHANGED), because revisions of different stores
+    /// cannot be compared.
     pub fn store_id(mut self, id: impl Into<String>) -> Self {
         self.request.store_id = id.into();
         self
     }
 
-    /// Also sends each changed entry as it was before.
+    /// Sends each changed entry as it was before the change, too.
     pub fn previous(mut self) -> Self {
         self.request.previous = true;
         self
     }
 
-    /// Goes on by itself after the last revision seen when the watch breaks in a way that passes: the connection is lost,
-    /// the server goes away and comes back. Nothing is missed and nothing told twice.
+    /// Resumes by itself when the watch breaks for a transient cause: the connection is lost, or the server goes away
+    /// and comes back. No change is missed, and none is received twice.
     ///
-    /// It tries for ever, or as often in a row as [`Retry::max_attempts`] says, with the pauses of `retry`, while
-    /// [`next`](Watch::next) waits. What does not pass ends the watch: OUT_OF_RANGE, if what was missed is not kept any
-    /// more, or if the store is another one. So does a break amid the [initial](Self::initial) entries, of which keys may
-    /// be gone by the time that they are sent again.
+    /// While [`next`](Watch::next) waits, the watch is opened again with the pauses of `retry`, without end or
+    /// [`Retry::max_attempts`] times in a row. Any other cause ends the watch: OUT_OF_RANGE if the missed changes are
+    /// no longer kept, or if the store has another id. A break among the [initial](Self::initial) entries ends it too,
+    /// because the entries received so far may be deleted before they are sent again.
     ///
-    /// To notice that the store is another one, it asks for the [`store_id`](Self::store_id) first, unless it was told.
-    /// That and the opening are retried too, within the client's timeout.
+    /// To notice another store, the watch first asks for its [`store_id`](Self::store_id), unless one was given. This
+    /// request and the opening are retried too, within the client's timeout.
     pub fn resume(mut self, retry: Retry) -> Self {
         self.resume = Some(retry);
         self

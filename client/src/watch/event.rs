@@ -1,41 +1,41 @@
-//! What a watch tells: changes of keys, as they happened.
+//! What a watch receives: changes of keys.
 
 use soloist::v1;
 
 use crate::{Entry, Error, Value};
 
-/// Changes, in the order of their revisions, all of one revision together.
+/// Changes in the order of their revisions, all changes of one revision in one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WatchMessage {
-    /// The changes. Empty where a message only tells its revision.
+    /// The changes. Empty in a message that reports progress only.
     pub events: Vec<Event>,
-    /// Everything up to here has been sent; `None` while the initial entries are being sent.
+    /// Every change up to this store revision has been sent. `None` while the initial entries are being sent.
     pub revision: Option<i64>,
-    /// What was asked for of the past, or the initial entries, ends with this message: what follows is news. Once, on a
-    /// watch that asked for either.
+    /// The changes after `after_revision`, or the initial entries, end with this message; new changes follow. Set once,
+    /// in a watch that asked for either.
     pub caught_up: bool,
 }
 
-/// A change of one key.
+/// One change of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
-    /// Why it changed.
+    /// Why the key changed.
     pub cause: Cause,
     /// The key.
     pub key: String,
-    /// The store revision of the change; with [`Cause::Initial`], of the key's last one.
+    /// The store revision of the change. With [`Cause::Initial`], that of the key's last change.
     pub revision: i64,
-    /// What is stored after the change; `None` if the key is gone.
+    /// The entry after the change. `None` if the key was deleted.
     pub entry: Option<Entry>,
-    /// What was stored before the change, if that was asked for; `None` if there was nothing, or if the message would
-    /// have been too large with it.
+    /// The entry before the change, if the watch asked for it. `None` if the key did not exist before, or if the
+    /// message would have grown too large.
     pub previous: Option<Entry>,
 }
 
 impl Event {
-    /// The value after the change; `None` if the key is gone.
+    /// The value after the change. `None` if the key was deleted.
     #[must_use]
     pub fn value(&self) -> Option<&Value> {
         self.entry.as_ref().map(|entry| &entry.value)
@@ -46,21 +46,21 @@ impl Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
-    /// It did not: this is how it was when the watch began.
+    /// No change: the entry as it was when the watch began.
     Initial,
-    /// By a write or an addition.
+    /// A write or an addition.
     Written,
-    /// By a transition.
+    /// A transition.
     Transitioned,
-    /// By a deletion.
+    /// A deletion.
     Deleted,
-    /// Its ttl ended.
+    /// The ttl of the key ended.
     Expired,
-    /// Its session ended, was closed, or was taken over.
+    /// The session of the key expired, was closed or was taken over.
     SessionEnded,
-    /// Its state's timeout moved it on.
+    /// The timeout of the state moved the key.
     TimedOut,
-    /// For a reason that is newer than this library.
+    /// A cause that is newer than this library.
     Other,
 }
 
@@ -82,7 +82,7 @@ impl From<v1::event::Cause> for Cause {
 impl TryFrom<v1::Event> for Event {
     type Error = Error;
 
-    /// Fails with INTERNAL if it names no key: no server of ours sends that.
+    /// Fails with INTERNAL for an event without a key, which no Soloist server sends.
     fn try_from(event: v1::Event) -> Result<Self, Error> {
         let cause = event.cause().into();
         let Some(mut entry) = event.entry else {
@@ -92,7 +92,7 @@ impl TryFrom<v1::Event> for Event {
             cause,
             key: std::mem::take(&mut entry.key),
             revision: entry.revision,
-            // Of a key that is gone there is no value.
+            // The entry of a deleted key has no value.
             entry: match entry.value {
                 Some(_) => Some(entry.try_into()?),
                 None => None,
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_that_is_gone_has_no_entry() {
+    fn a_deleted_key_has_no_entry() {
         let gone = v1::Event {
             cause: v1::event::Cause::Expired as i32,
             entry: Some(v1::Entry {

@@ -1,4 +1,4 @@
-//! Watches: every change of a key, or of the keys with a prefix, as it happens.
+//! Watches: streams of the changes of one key, or of all keys with a prefix.
 
 mod call;
 mod event;

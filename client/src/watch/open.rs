@@ -12,7 +12,7 @@ use crate::{Error, Outcome};
 /// The messages of one stream.
 pub(super) type Messages = Streaming<v1::WatchResponse>;
 
-/// Opens a stream. It has no grpc-timeout: a watch stays open as long as it is used.
+/// Opens a stream. It has no grpc-timeout, because a watch stays open as long as it is used.
 pub(super) async fn open(
     connection: &Connection,
     request: v1::WatchRequest,

@@ -1,18 +1,18 @@
-//! How far a watch has come, and how it goes on from there.
+//! The position of a watch: how far it has come, and how it resumes from there.
 
 use soloist::v1;
 
 use super::event::{Event, WatchMessage};
 use crate::Error;
 
-/// How far a watch has come, and what it would have to ask for to go on from there.
+/// How far a watch has come, and the request that resumes it from there.
 #[derive(Debug)]
 pub(super) struct Position {
     request: v1::WatchRequest,
     pub(super) revision: Option<i64>,
-    /// Whether there is nothing of the past to come, or all of it has.
+    /// Whether no past changes and no initial entries are left to receive.
     caught_up: bool,
-    /// Whether this is a later stream than the first, and has not reached the present yet.
+    /// Whether the stream is not the first one and has not caught up with the present yet.
     reopened: bool,
 }
 
@@ -26,13 +26,13 @@ impl Position {
         }
     }
 
-    /// Goes on by a message. `None` if it has nothing that was not received before.
+    /// Advances by one message. `None` if the message has nothing new for the caller.
     pub(super) fn advance(
         &mut self,
         response: v1::WatchResponse,
     ) -> Result<Option<WatchMessage>, Error> {
-        let known = !self.request.initial || response.caught_up;
-        let revision = known.then_some(response.revision);
+        let has_revision = !self.request.initial || response.caught_up;
+        let revision = has_revision.then_some(response.revision);
         let caught_up = response.caught_up && !self.caught_up;
         let nothing_new =
             self.reopened && response.events.is_empty() && !caught_up && revision == self.revision;
@@ -58,7 +58,8 @@ impl Position {
         }))
     }
 
-    /// What to ask for to go on; `None` amid the initial entries, of which nobody knows how much was received.
+    /// The request that resumes the watch. `None` among the initial entries: before the last of them there is no
+    /// revision to resume after.
     pub(super) fn resume_request(&mut self) -> Option<v1::WatchRequest> {
         if self.request.initial {
             return None;
@@ -91,7 +92,7 @@ mod tests {
         }
     }
 
-    /// What is received of a message: its keys, its revision, and whether it says that the past ends.
+    /// What the caller receives of a message: the number of events, the revision, and `caught_up`.
     fn received(
         position: &mut Position,
         response: v1::WatchResponse,
@@ -107,9 +108,9 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_watch_goes_on_after_what_it_has_seen() {
+    fn a_watch_of_new_changes_resumes_after_the_last_revision() {
         let mut position = position(|_| ());
-        // Before the first message there is nothing to go on from, and nothing was promised.
+        // Before the first message the watch has no position, and nothing was promised.
         assert_eq!(position.resume_request().unwrap().after_revision, None);
         assert_eq!(
             received(&mut position, message(&[], 0, false)),
@@ -120,14 +121,14 @@ mod tests {
             Some((1, Some(7), false))
         );
         assert_eq!(position.resume_request().unwrap().after_revision, Some(7));
-        // The past that a later stream asks for is not what the caller asked for.
+        // The caller did not ask for the past changes that the second stream sends.
         assert_eq!(received(&mut position, message(&[], 7, false)), None);
         assert_eq!(
             received(&mut position, message(&["b"], 8, false)),
             Some((1, Some(8), false))
         );
         assert_eq!(received(&mut position, message(&[], 8, true)), None);
-        // From here on an empty message is progress.
+        // From here on an empty message reports progress.
         assert_eq!(
             received(&mut position, message(&[], 8, false)),
             Some((0, Some(8), false))
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn amid_the_initial_entries_there_is_no_way_to_go_on() {
+    fn a_watch_cannot_resume_among_the_initial_entries() {
         let mut position = position(|request| request.initial = true);
         assert_eq!(position.resume_request(), None);
         assert_eq!(
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_store_is_caught_up_with_at_revision_0() {
+    fn an_empty_store_is_caught_up_at_revision_0() {
         let mut position = position(|request| request.initial = true);
         assert_eq!(
             received(&mut position, message(&[], 0, true)),
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_past_that_was_asked_for_ends_once() {
+    fn caught_up_is_reported_once() {
         let mut position = position(|request| request.after_revision = Some(3));
         assert_eq!(position.revision, Some(3));
         assert_eq!(
@@ -170,7 +171,7 @@ mod tests {
             Some((1, Some(4), false))
         );
         assert_eq!(position.resume_request().unwrap().after_revision, Some(4));
-        // It had not ended before the break, so it does afterwards.
+        // The first stream broke before `caught_up`, so the second one reports it.
         assert_eq!(
             received(&mut position, message(&[], 4, true)),
             Some((0, Some(4), true))

@@ -1,4 +1,4 @@
-//! A watch: a stream of changes that goes on after breaks.
+//! The watch itself: a stream of changes that can resume after a break.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -6,8 +6,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
+use soloist::v1;
 use tokio::time::sleep;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use super::event::WatchMessage;
 use super::open::{Messages, open};
@@ -17,12 +18,14 @@ use crate::{Error, Outcome, Retry};
 
 type Reopening = Pin<Box<dyn Future<Output = Result<Messages, Error>> + Send>>;
 
-/// Changes as they happen: in the order of their revisions, each once, all of one revision in one message.
+/// Changes as they happen: in the order of their revisions, each once, all changes of one revision in one message.
 ///
-/// Also a [`Stream`] of `Result<WatchMessage, Error>`. It takes the place of one call on its connection. Dropped, it ends.
+/// It is also a [`Stream`] of `Result<WatchMessage, Error>`. It counts as one of the calls that its connection carries.
+/// Dropping it ends it.
 ///
-/// A watch that is read slowly slows nobody down: the server keeps so many changes for it, and tells by OUT_OF_RANGE when
-/// one that was not read yet is not kept any more. Then begin again with [`initial`](crate::WatchCall::initial).
+/// A watch that is read slowly slows nobody down. The server keeps a limited number of changes; when the next one to
+/// send is no longer kept, the watch ends with OUT_OF_RANGE. Then start again with
+/// [`initial`](crate::WatchCall::initial).
 ///
 /// ```
 /// use soloist_client::{Cause, Client};
@@ -48,15 +51,15 @@ type Reopening = Pin<Box<dyn Future<Output = Result<Messages, Error>> + Send>>;
 pub struct Watch {
     state: StreamState,
     position: Position,
-    /// How to go on after a break, if at all.
+    /// The connection on which, and the pauses with which, the watch resumes after a break. `None`: it does not resume.
     resume: Option<(Connection, Retry)>,
-    /// How many breaks there were since the last message.
+    /// The number of breaks since the last message.
     consecutive_breaks: u32,
 }
 
 enum StreamState {
     Open(Box<Messages>),
-    /// It broke, and is being opened again.
+    /// The stream broke and is being opened again.
     Reopening(Reopening),
     Ended,
 }
@@ -75,30 +78,51 @@ impl Watch {
         }
     }
 
-    /// The next message; `None` after an error.
+    /// Receives the next message. `None` after an error.
     ///
-    /// Waits as long as it takes. Dropped midway, no message is lost.
+    /// Waits as long as it takes. If the future is dropped, no message is lost.
     ///
     /// # Errors
     ///
-    /// They end the watch. OUT_OF_RANGE with reason REVISION_COMPACTED if it was read too slowly: begin again with
-    /// [`initial`](crate::WatchCall::initial). UNAVAILABLE, with reason DRAINING if the server shuts down, and otherwise for a
-    /// broken connection: watch again [after](crate::WatchCall::after_revision) the last [`revision`](Self::revision), which a
-    /// watch that [resumes](crate::WatchCall::resume) does by itself.
+    /// An error ends the watch. OUT_OF_RANGE (REVISION_COMPACTED) if it was read too slowly: start again with
+    /// [`initial`](crate::WatchCall::initial). UNAVAILABLE, with reason DRAINING if the server shuts down and without
+    /// one if the connection broke: watch again [after](crate::WatchCall::after_revision) the last
+    /// [`revision`](Self::revision). A watch that [resumes](crate::WatchCall::resume) does so by itself.
     pub async fn next(&mut self) -> Result<Option<WatchMessage>, Error> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx))
             .await
             .transpose()
     }
 
-    /// Everything up to here has been told; `None` as long as the server has not said from where on that is. To go on
-    /// later, or elsewhere, watch [after](crate::WatchCall::after_revision) it.
+    /// Every change up to this store revision was received. `None` until the server has named a revision. Watch
+    /// [after](crate::WatchCall::after_revision) it to resume later or elsewhere.
     #[must_use]
     pub fn revision(&self) -> Option<i64> {
         self.position.revision
     }
 
-    /// Begins to open the watch again, if that is asked for and can help.
+    /// Takes one item of the stream. `None` if it has nothing new for the caller; an error if the stream broke.
+    fn receive(
+        &mut self,
+        item: Option<Result<v1::WatchResponse, Status>>,
+    ) -> Result<Option<WatchMessage>, Error> {
+        let response = match item {
+            Some(Ok(response)) => response,
+            Some(Err(status)) => return Err(Error::from_status(&status, Outcome::NotApplied)),
+            None => {
+                return Err(Error::new(
+                    Code::Unavailable,
+                    "the server ended the watch",
+                    Outcome::NotApplied,
+                ));
+            }
+        };
+        let message = self.position.advance(response)?;
+        self.consecutive_breaks = 0;
+        Ok(message)
+    }
+
+    /// Starts to open the watch again, if it may resume and the error is transient.
     fn reopen(&mut self, error: &Error) -> Option<Reopening> {
         let (connection, retry) = self.resume.as_ref()?;
         if !error.is_retryable() {
@@ -106,7 +130,7 @@ impl Watch {
         }
         let request = self.position.resume_request()?;
         self.consecutive_breaks = self.consecutive_breaks.saturating_add(1);
-        // Not at once: all the watches of a server that goes away break at the same moment.
+        // Wait before the first attempt, too: when a server goes away, all its watches break at the same moment.
         let delay = retry.delay(self.consecutive_breaks, error);
         let (connection, retry) = (connection.clone(), *retry);
         Some(Box::pin(async move {
@@ -126,8 +150,9 @@ impl Stream for Watch {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         loop {
-            let error = match &mut this.state {
+            let item = match &mut this.state {
                 StreamState::Ended => return Poll::Ready(None),
+                StreamState::Open(messages) => ready!(Pin::new(messages).poll_next(cx)),
                 StreamState::Reopening(reopening) => match ready!(reopening.as_mut().poll(cx)) {
                     Ok(messages) => {
                         this.state = StreamState::Open(Box::new(messages));
@@ -138,24 +163,11 @@ impl Stream for Watch {
                         return Poll::Ready(Some(Err(error)));
                     }
                 },
-                StreamState::Open(messages) => match ready!(Pin::new(messages).poll_next(cx)) {
-                    Some(Ok(response)) => match this.position.advance(response) {
-                        Ok(message) => {
-                            this.consecutive_breaks = 0;
-                            match message {
-                                Some(message) => return Poll::Ready(Some(Ok(message))),
-                                None => continue,
-                            }
-                        }
-                        Err(error) => error,
-                    },
-                    Some(Err(status)) => Error::from_status(&status, Outcome::NotApplied),
-                    None => Error::new(
-                        Code::Unavailable,
-                        "the server ended the watch",
-                        Outcome::NotApplied,
-                    ),
-                },
+            };
+            let error = match this.receive(item) {
+                Ok(Some(message)) => return Poll::Ready(Some(Ok(message))),
+                Ok(None) => continue,
+                Err(error) => error,
             };
             match this.reopen(&error) {
                 Some(reopening) => this.state = StreamState::Reopening(reopening),
