@@ -1,8 +1,8 @@
-//! Configuration that is always up to date: what there is, then every change, with no gap, also across a break.
+//! A copy of the configuration that is always up to date: all entries first, then every change, even across a break.
 //!
-//! A watch with `initial` first tells every entry as of one revision, then what happens. After a break it goes on from
-//! the last revision that was seen; if that is too long ago, or if the store is another one, it begins anew. (Against
-//! lost connections alone, `resume` does this by itself.)
+//! A watch with `initial` first sends every entry as of one revision, then every new change. After a break the copy
+//! resumes after the last revision that it received. If the changes since then are no longer kept, or if the store is
+//! another one, it starts again from the beginning. (After a lost connection, `resume` reopens the watch by itself.)
 //!
 //! ```console
 //! $ cargo run --example config_watch [URL]
@@ -21,7 +21,7 @@ use support::Result;
 struct Config {
     prefix: String,
     values: BTreeMap<String, Value>,
-    /// How far it has come, and of which store that is the revision.
+    /// The store_id and the revision that the copy has reached. `None` for a new copy.
     position: Option<(String, i64)>,
 }
 
@@ -34,7 +34,7 @@ impl Config {
         }
     }
 
-    /// Watches from where this copy stands; from the beginning, if it is new or too old.
+    /// Opens a watch that resumes where this copy stands, or starts from the beginning if the copy is new or too old.
     async fn watch(&mut self, client: &Client) -> Result<Watch> {
         let watch = || client.watch_prefix(&self.prefix).resume(Retry::default());
         if let Some((store_id, revision)) = &self.position {
@@ -50,14 +50,14 @@ impl Config {
         Ok(watch)
     }
 
-    /// Takes over what the watch tells, up to a revision.
+    /// Applies changes to the copy until it has reached the revision `target`.
     async fn catch_up(&mut self, watch: &mut Watch, target: i64) -> Result {
         while self
             .position
             .as_ref()
             .is_none_or(|(_, revision)| *revision < target)
         {
-            let message = watch.next().await?.expect("it ends with an error");
+            let message = watch.next().await?.expect("an error ends a watch");
             for event in message.events {
                 let name = event.key.trim_start_matches(&self.prefix).to_owned();
                 match event.entry {
@@ -101,7 +101,7 @@ async fn main() -> Result {
     config.show("live");
     assert_eq!(config.values["size"], "large".into());
 
-    // Nobody watches while this happens.
+    // The copy misses these changes, because nothing watches now.
     drop(watch);
     client.write(key("color"), "green").await?;
     let deleted = client.delete(key("size")).await?;

@@ -1,7 +1,8 @@
-//! A protocol that nobody can break: connections that are idle, in flight or closing.
+//! A protocol that no client can break: connections that are idle, in flight or closing.
 //!
-//! The machine is declared once, for all keys under a prefix. From then on the server refuses every move that it does
-//! not list, whoever asks: two requests on one connection at once, or its removal while a request is under way.
+//! The machine is defined once for all keys under a prefix. From then on the server refuses every move that the machine
+//! does not list, whichever client asks: a second request on a connection that has one in flight, or the deletion of a
+//! connection during a request.
 //!
 //! ```text
 //! idle -> inflight -> idle ... -> closing
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use soloist_client::{Machine, Reason, State};
 
-/// A request that takes longer has been forgotten.
+/// The server closes a connection whose request takes longer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn connections() -> Machine {
@@ -34,14 +35,14 @@ fn connections() -> Machine {
                 .to("closing")
                 .timeout(REQUEST_TIMEOUT, "closing"),
         )
-        // Leads nowhere: final, and the only state in which the key can be deleted.
+        // A state without moves is final, and a key can be deleted only in a final state.
         .state("closing", State::new())
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> support::Result {
     let (client, _server) = support::connect().await?;
-    // Changes nothing if it is defined in the same way already: every deployment may do it.
+    // Defining the same machine again changes nothing, so every deployment may do it.
     client.define_machine(connections()).await?;
 
     let key = format!("connections/{}", std::process::id());
@@ -50,9 +51,9 @@ async fn main() -> support::Result {
     println!("moved: {} -> inflight", begun.from);
     assert_eq!(begun.from, "idle");
 
-    // A second request on the same connection would be answered out of turn. The machine does not allow it.
+    // A second request would be answered in the wrong order. The machine does not allow it.
     let refused = client.transition(&key, "inflight").await;
-    let error = refused.expect_err("there is a request in flight");
+    let error = refused.expect_err("a request is in flight");
     assert_eq!(error.reason(), Some(Reason::TransitionRefused));
     println!(
         "refused: {} -> {}, allowed: {}",
@@ -61,7 +62,7 @@ async fn main() -> support::Result {
         error.metadata("allowed").unwrap_or_default(),
     );
 
-    // Nor can the connection vanish under its request.
+    // Nor can the connection be deleted during its request.
     let error = client
         .delete(&key)
         .await
@@ -69,7 +70,7 @@ async fn main() -> support::Result {
     assert_eq!(error.reason(), Some(Reason::StateNotFinal));
     println!("refused: {error}");
 
-    let entry = client.read(&key).await?.entry.expect("nothing changed");
+    let entry = client.read(&key).await?.entry.expect("the key exists");
     assert_eq!(entry.state.as_deref(), Some("inflight"));
     assert_eq!(entry.revision, begun.revision);
     assert!(
@@ -81,7 +82,11 @@ async fn main() -> support::Result {
         let moved = client.transition(&key, state).await?;
         println!("moved: {} -> {state}", moved.from);
     }
-    let closed = client.delete(&key).await?.previous.expect("it was there");
+    let closed = client
+        .delete(&key)
+        .await?
+        .previous
+        .expect("the key existed");
     println!("deleted: {}", closed.state.unwrap_or_default());
     Ok(())
 }

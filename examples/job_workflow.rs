@@ -1,7 +1,7 @@
-//! Jobs that are never done twice and never forgotten: queued, running, done or failed, with a timeout.
+//! Jobs that are neither done twice nor forgotten: queued, running, done or failed, with a timeout.
 //!
-//! Two workers hear of each job by a watch and try to move it to `running`; the machine lets one of them. A job whose
-//! worker dies is moved to `failed` by the server itself, when the state's timeout has passed, and queued again here.
+//! Two workers watch for jobs, and both try to move each job to `running`. The machine lets only one of them. If a
+//! worker dies, the timeout of the state `running` moves its job to `failed`, and this program queues the job again.
 //!
 //! ```console
 //! $ cargo run --example job_workflow [URL]
@@ -36,7 +36,7 @@ fn jobs() -> Machine {
         .state("done", State::new())
 }
 
-/// Does whatever job it gets hold of; but in the middle of one that is marked as deadly, it dies.
+/// Takes and does jobs. Dies in the middle of a job whose value is `deadly`.
 async fn worker(client: Client, name: &'static str, prefix: String) -> Result {
     let mut watch = client.watch_prefix(prefix).initial().await?;
     while let Some(message) = watch.next().await? {
@@ -50,7 +50,7 @@ async fn worker(client: Client, name: &'static str, prefix: String) -> Result {
             match client.transition(&event.key, "running").await {
                 Ok(_) if job.value == "deadly".into() => return Ok(()),
                 Ok(_) => client.transition(&event.key, "done").value(name).await?,
-                // The other one was faster.
+                // The other worker was faster.
                 Err(error) if error.reason() == Some(Reason::TransitionRefused) => continue,
                 Err(error) => return Err(error.into()),
             };
@@ -81,7 +81,7 @@ async fn main() -> Result {
     let mut done = 0;
     while done < 3 {
         let message = tokio::select! {
-            message = watch.next() => message?.expect("it ends with an error"),
+            message = watch.next() => message?.expect("an error ends a watch"),
             Some(worker) = workers.join_next() => {
                 worker??;
                 println!("a worker died");
@@ -99,7 +99,7 @@ async fn main() -> Result {
                 "running" => *runs.entry(job.to_owned()).or_insert(0) += 1,
                 "failed" => {
                     assert_eq!((job, event.cause), ("encode", Cause::TimedOut));
-                    // Queued again, and this time in a form that nobody dies of.
+                    // Queue the job again, in a form that no worker dies of.
                     let again = client.transition(&event.key, "queued").value("harmless");
                     again.await?;
                 }
@@ -109,13 +109,17 @@ async fn main() -> Result {
         }
     }
 
-    // Each ran once, but for the one whose worker died.
+    // Each job ran once, except the one whose worker died.
     assert_eq!(runs["resize"], 1);
     assert_eq!(runs["mail"], 1);
     assert_eq!(runs["encode"], 2);
     for job in runs.keys() {
         let key = format!("{prefix}{job}");
-        let entry = client.delete(&key).await?.previous.expect("it is done");
+        let entry = client
+            .delete(&key)
+            .await?
+            .previous
+            .expect("a done job is not deleted yet");
         println!("{job} was done by {:?}", entry.value);
     }
     Ok(())

@@ -1,8 +1,8 @@
-//! Leader election: three candidates, one leader at a time, and a log that only the leader of the day can write.
+//! Leader election: three candidates, one leader at a time, and a log that only the present leader can write.
 //!
-//! Whoever writes the leader's key first leads, as long as its session lives; the others wait until the key is gone. The
-//! key's create_revision is the term. What a leader writes is guarded by its term, in one Batch: a leader that has lost
-//! its office without noticing changes nothing any more.
+//! The client that creates the leader's key leads while its session lives. The others wait until the key is deleted.
+//! The create_revision of the key is the term. The leader writes in batches that are guarded by its term, so a leader
+//! that has lost its office without noticing changes nothing.
 //!
 //! ```console
 //! $ cargo run --example leader_election [URL]
@@ -21,7 +21,7 @@ const LEADER: &str = "election/leader";
 const TTL: Duration = Duration::from_secs(5);
 const ENTRIES: usize = 3;
 
-/// Waits until it is elected; returns the term.
+/// Waits until the candidate is elected and returns its term.
 async fn elected(client: &Client, name: &str, session: &Session) -> Result<i64> {
     let mut watch = client.watch_key(LEADER).resume(Retry::default()).await?;
     loop {
@@ -43,7 +43,7 @@ async fn elected(client: &Client, name: &str, session: &Session) -> Result<i64> 
     }
 }
 
-/// Writes to the log, but only in this term.
+/// Appends to the log if the term is still the present one.
 async fn append(client: &Client, name: &str, term: i64, number: usize) -> Result<(), Error> {
     let entry = format!("election/log/{term:020}/{number}");
     let guarded = Batch::new()
@@ -52,7 +52,7 @@ async fn append(client: &Client, name: &str, term: i64, number: usize) -> Result
     client.batch(guarded).await.map(drop)
 }
 
-/// Is elected, leads for a while, and resigns; returns its term.
+/// Waits to be elected, leads for a while, and resigns. Returns the term.
 async fn candidate(client: Client, name: &'static str) -> Result<i64> {
     let session = client.open_session(TTL).await?;
     let keep_alive = client.keep_alive(&session).await?;
@@ -64,7 +64,7 @@ async fn candidate(client: Client, name: &'static str) -> Result<i64> {
     for number in 0..ENTRIES {
         append(&client, name, term, number).await?;
     }
-    // Its key goes with its session, and the next one is elected.
+    // Closing the session deletes the leader's key, so the next candidate is elected.
     keep_alive.close().await?;
 
     let late = append(&client, name, term, ENTRIES).await;
@@ -86,7 +86,7 @@ async fn main() -> Result {
     }
     terms.sort_unstable();
 
-    // The log is in the order of the terms, and each leader's entries stand together, in the order of their revisions.
+    // The log is sorted by term, so it is also sorted by revision if no leader wrote after its term.
     let page = client.list("election/log/").await?;
     let own = page
         .entries

@@ -1,8 +1,9 @@
-//! A lock that is safe though its holder may stop for any length of time: a session, and a fencing token.
+//! A lock that stays safe even if its holder is paused for any length of time: a session and a fencing token.
 //!
-//! The lock is a key written with `expect` missing and with the holder's session: it ends with the holder. But a holder
-//! that was paused does not know that its session has ended, and goes on. So every lock comes with a token, the
-//! create_revision of its key, which grows from holder to holder, and what the lock protects refuses older ones.
+//! The lock is a key that is written with the holder's session, and only if it is missing. It ends with the session.
+//! But a holder that was paused does not know that its session has ended, and goes on. So every holder gets a token,
+//! the create_revision of the key, which grows from holder to holder. Whatever the lock protects refuses a token that
+//! is older than the newest one it has seen.
 //!
 //! ```console
 //! $ cargo run --example lock [URL]
@@ -17,12 +18,12 @@ use std::time::Duration;
 use soloist_client::{Client, Condition, Error, Reason, Session};
 
 const LOCK: &str = "locks/printer";
-/// The shortest that there is, so that this example ends soon.
+/// The shortest ttl that a server grants, so that this example ends soon.
 const TTL: Duration = Duration::from_secs(1);
 
-/// Takes the lock, after waiting for its holder; returns its token.
+/// Waits until the lock is free, acquires it, and returns its token.
 async fn acquire(client: &Client, session: &Session) -> Result<i64, Error> {
-    // Watched before it is tried, so that no release goes unseen in between.
+    // Watch before the first attempt, so that no release is missed in between.
     let mut watch = client.watch_key(LOCK).await?;
     loop {
         let attempt = client
@@ -42,13 +43,13 @@ async fn acquire(client: &Client, session: &Session) -> Result<i64, Error> {
     }
 }
 
-/// Gives the lock back, unless it is somebody else's by now.
+/// Releases the lock, unless another holder has it by now.
 async fn release(client: &Client, token: i64) -> Result<(), Error> {
     let condition = Condition::CreateRevision(token);
     client.delete(LOCK).expect(condition).await.map(drop)
 }
 
-/// What the lock protects: somewhere else, and with no idea of sessions.
+/// What the lock protects. It knows nothing of sessions.
 #[derive(Default)]
 struct Printer {
     newest_token: i64,
@@ -75,26 +76,26 @@ async fn main() -> support::Result {
     let first_token = acquire(&client, &first).await?;
     printer.print("page 1 of the first", first_token)?;
 
-    // Here the first holder is paused: by its garbage collector, by its hypervisor, by a closed lid. It does not renew
-    // its session, which ends, and the lock with it. That is what the second one waits for.
+    // Here the first holder is paused: by its garbage collector, its hypervisor, or a closed lid. It does not renew its
+    // session, so the session ends, and the lock with it. The second holder waits for that.
     let second = client.open_session(10 * TTL).await?;
     let keep_alive = client.keep_alive(&second).await?;
     let second_token = acquire(&client, &second).await?;
     assert!(second_token > first_token);
     printer.print("page 1 of the second", second_token)?;
 
-    // The first one wakes up, and believes that it holds the lock.
+    // The first holder wakes up and believes that it holds the lock.
     let late = printer.print("page 2 of the first", first_token);
-    println!("refused: {}", late.expect_err("its token is old"));
-    // Nor can it give away a lock that is not its own, or take the session for alive.
+    println!("refused: {}", late.expect_err("the token is old"));
+    // It can neither release the lock of another holder nor renew its own session.
     let error = release(&client, first_token)
         .await
-        .expect_err("not its own");
+        .expect_err("another holder has the lock");
     assert_eq!(error.reason(), Some(Reason::ExpectationFailed));
     let error = client
         .renew_session(&first)
         .await
-        .expect_err("it has ended");
+        .expect_err("the session has ended");
     assert_eq!(error.reason(), Some(Reason::SessionNotFound));
 
     assert!(keep_alive.is_alive());

@@ -1,7 +1,7 @@
-//! A rate limiter in one call: at most five requests of each user in a second, however many servers count them.
+//! A rate limiter in one call: each user may make five requests in a second, however many servers count them.
 //!
-//! One Add does it all: it counts, refuses beyond `max`, and with `ttl` the counter ends by itself a second after the
-//! first request, which begins the next window. Nobody reads before writing, so there is no race to lose.
+//! A single Add does everything. It counts, it refuses a count above `max`, and its `ttl` deletes the counter a second
+//! after the first request, which starts the next window. Nobody reads before writing, so there is no race.
 //!
 //! ```console
 //! $ cargo run --example rate_limiter [URL]
@@ -18,7 +18,7 @@ use soloist_client::{Cause, Client, Error, Reason};
 const REQUESTS_MAX: i64 = 5;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Counts a request of this user, and tells whether it is one of those that are allowed.
+/// Counts a request of this user and returns whether it is allowed.
 async fn is_allowed(client: &Client, user: &str) -> Result<bool, Error> {
     let counted = client
         .add(format!("requests/{user}"), 1)
@@ -59,7 +59,7 @@ async fn main() -> support::Result {
     );
     println!("request 1 of ben: 200 OK");
 
-    // The counter ends by itself: nothing is to be cleaned up, and the next window begins with the next request.
+    // The counter expires by itself, so there is nothing to clean up. The next request starts the next window.
     while let Some(message) = watch.next().await? {
         if message
             .events

@@ -1,15 +1,15 @@
-//! What the examples share: a server to talk to.
+//! A server to connect to, shared by the examples.
 
 use std::net::TcpListener;
 
 use soloist_client::Client;
 use soloist_server::Server;
 
-/// A result, of whatever can go wrong in an example.
+/// A result with whatever error an example can have.
 pub(crate) type Result<T = (), E = Box<dyn std::error::Error + Send + Sync>> =
     std::result::Result<T, E>;
 
-/// Connects to the URL that is the first argument, or to a server of its own, which ends when it is dropped.
+/// Connects to the URL in the first argument. Without one, starts a server of its own, which ends when it is dropped.
 pub(crate) async fn connect() -> Result<(Client, Option<Server>)> {
     if let Some(url) = std::env::args().nth(1) {
         return Ok((Client::connect(url).await?, None));

@@ -1,4 +1,4 @@
-//! Reads and writes by calls: values, conditions, errors, deadlines.
+//! Calls that read and write: values, conditions, errors, deadlines.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use crate::support::TestServer;
 
 #[tokio::test]
-async fn what_is_written_is_read() {
+async fn a_read_returns_what_was_written() {
     let server = TestServer::start();
     let client = server.client().await;
 
@@ -121,7 +121,7 @@ async fn a_refusal_names_limit_and_actual() {
 }
 
 #[tokio::test]
-async fn info_tells_the_limits() {
+async fn info_returns_the_limits() {
     let server = TestServer::start();
     let client = server.client().await;
     client.write("a", 1).await.unwrap();
@@ -148,7 +148,7 @@ async fn many_calls_share_a_connection() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_answer_meets_the_deadline() {
+async fn a_silent_server_leads_to_deadline_exceeded() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = Client::connect(silent.local_addr().unwrap().to_string())
         .await
@@ -158,7 +158,7 @@ async fn a_server_that_does_not_answer_meets_the_deadline() {
     let write = client.write("a", 1).timeout(short).await.unwrap_err();
     assert_eq!(read.code(), Code::DeadlineExceeded);
     assert_eq!(write.code(), Code::DeadlineExceeded);
-    // Nobody said what became of them. A read changes nothing.
+    // The server said nothing about either outcome, but a read changes nothing.
     assert_eq!(
         (read.outcome(), read.is_retryable()),
         (Outcome::NotApplied, true)
@@ -170,7 +170,7 @@ async fn a_server_that_does_not_answer_meets_the_deadline() {
 }
 
 #[tokio::test]
-async fn unreachable_names_the_address() {
+async fn an_unreachable_server_is_named_by_its_address() {
     let address = {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         listener.local_addr().unwrap().to_string()
@@ -212,7 +212,7 @@ async fn calls_during_a_shutdown_are_unavailable() {
 }
 
 #[tokio::test]
-async fn no_limit_on_time_is_none_on_the_wire_either() {
+async fn unlimited_timeouts_are_accepted() {
     let server = TestServer::start();
     let client = server.client().await;
     client.read("k").timeout(Duration::MAX).await.unwrap();

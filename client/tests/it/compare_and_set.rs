@@ -1,4 +1,4 @@
-//! Many clients, one key: no update is lost, and revisions leave no gap.
+//! Many clients increment one key: no update is lost, and revisions have no gap.
 
 use soloist_client::{Client, Condition, Reason, Value};
 
@@ -7,7 +7,7 @@ use crate::support::TestServer;
 const CLIENTS: i64 = 16;
 const INCREMENTS: i64 = 50;
 
-/// Adds one, by reading and writing until nobody came in between. Returns the revisions of what was written.
+/// Increments the counter by read and compare-and-set, again after each conflict. Returns the revisions of its writes.
 async fn increment(client: Client) -> Vec<i64> {
     let mut revisions = Vec::new();
     while revisions.len() < INCREMENTS as usize {

@@ -1,12 +1,12 @@
-//! The examples do what they say.
+//! The examples run and print what they show.
 
 use std::env;
 use std::process::{Command, Output, Stdio};
 
 use crate::support::TestServer;
 
-/// Runs an example, which Cargo builds beside the tests.
-fn example(name: &str, url: Option<String>) -> Output {
+/// Runs an example, which Cargo builds next to the tests.
+fn run_example(name: &str, url: Option<String>) -> Output {
     let test = env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();
     let file = format!("{name}{}", env::consts::EXE_SUFFIX);
@@ -19,7 +19,7 @@ fn example(name: &str, url: Option<String>) -> Output {
 }
 
 #[test]
-fn examples_show_what_they_say() {
+fn examples_print_what_they_show() {
     let server = TestServer::start();
     let cases = [
         ("config_watch", "after the break: color = green"),
@@ -36,7 +36,7 @@ fn examples_show_what_they_say() {
         for (name, line) in cases {
             let url = format!("http://{}", server.address());
             scope.spawn(move || {
-                let run = example(name, Some(url));
+                let run = run_example(name, Some(url));
                 let stdout = String::from_utf8(run.stdout).unwrap();
                 let stderr = String::from_utf8(run.stderr).unwrap();
                 let said = format!("{name}: {stdout}{stderr}");
@@ -50,6 +50,6 @@ fn examples_show_what_they_say() {
 
 #[test]
 fn without_a_url_an_example_starts_a_server_of_its_own() {
-    let run = example("connection", None);
+    let run = run_example("connection", None);
     assert!(run.status.success(), "{run:?}");
 }

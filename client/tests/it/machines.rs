@@ -1,4 +1,4 @@
-//! Machines: what they allow, what they refuse, and what they do by themselves.
+//! Machines: the moves that they allow and refuse, their definitions, and timeouts.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use soloist_client::{
     Batch, Cause, Code, Condition, Machine, OpReply, Outcome, Reason, State, Transition,
 };
 
-use crate::support::{TestServer, events};
+use crate::support::{TestServer, next_events};
 
 fn connection() -> Machine {
     Machine::new("conn")
@@ -18,7 +18,7 @@ fn connection() -> Machine {
 }
 
 #[tokio::test]
-async fn a_key_goes_only_where_its_machine_allows() {
+async fn a_key_moves_only_as_its_machine_allows() {
     let server = TestServer::start();
     let client = server.client().await;
     client.define_machine(connection()).await.unwrap();
@@ -76,7 +76,7 @@ async fn a_state_can_be_a_condition() {
 }
 
 #[tokio::test]
-async fn definitions_are_kept_as_they_are() {
+async fn definitions_are_validated_guarded_and_idempotent() {
     let server = TestServer::start();
     let client = server.client().await;
     let timed = connection().state(
@@ -94,7 +94,7 @@ async fn definitions_are_kept_as_they_are() {
     let defined = client.define_machine(timed.clone()).await.unwrap();
     assert!(defined.revision > 0);
     assert_eq!(defined.states, timed.states);
-    // A deployment that defines it again changes nothing.
+    // A deployment may define the same machine again.
     assert_eq!(client.define_machine(timed).await.unwrap(), defined);
     assert_eq!(client.get_machine("conn").await.unwrap(), defined);
 
@@ -150,7 +150,7 @@ async fn machines_are_listed_and_deleted() {
 }
 
 #[tokio::test]
-async fn a_timeout_moves_a_key_by_itself() {
+async fn a_timeout_moves_a_key() {
     let server = TestServer::start();
     let client = server.client().await;
     let timeout = Duration::from_millis(20);
@@ -169,7 +169,7 @@ async fn a_timeout_moves_a_key_by_itself() {
     let mut watch = client.watch_key("jobs/1").previous().await.unwrap();
 
     client.transition("jobs/1", "running").await.unwrap();
-    let [started, ended] = &events(&mut watch, 2).await[..] else {
+    let [started, ended] = &next_events(&mut watch, 2).await[..] else {
         panic!("two events");
     };
     assert_eq!(started.cause, Cause::Transitioned);

@@ -1,4 +1,4 @@
-//! Additions, deletions, batches and lists.
+//! Additions, deletions, batches, lists and lifetimes.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use soloist_client::{
     Add, Batch, Cause, Code, Delete, OpReply, Outcome, Read, Reason, Value, Write,
 };
 
-use crate::support::{TestServer, events};
+use crate::support::{TestServer, next_events};
 
 #[tokio::test]
 async fn counters_need_no_loop() {
@@ -22,7 +22,7 @@ async fn counters_need_no_loop() {
 }
 
 #[tokio::test]
-async fn what_is_deleted_comes_back() {
+async fn a_deletion_returns_what_was_stored() {
     let server = TestServer::start();
     let client = server.client().await;
     client.write("k", "v").await.unwrap();
@@ -63,7 +63,7 @@ async fn a_batch_is_all_or_nothing() {
 }
 
 #[tokio::test]
-async fn lists_go_on_where_they_stopped() {
+async fn a_page_token_continues_a_list() {
     let server = TestServer::start();
     let client = server.client().await;
     let batch: Batch = (0..5)
@@ -88,21 +88,23 @@ async fn lists_go_on_where_they_stopped() {
 }
 
 #[tokio::test]
-async fn a_key_ends_with_its_ttl() {
+async fn a_key_expires_after_its_ttl() {
     let server = TestServer::start();
     let client = server.client().await;
     let mut watch = client.watch_prefix("").await.unwrap();
     let short = Duration::from_millis(10);
     client.write("a", 1).ttl(short).await.unwrap();
     client.add("b", 1).ttl(short).await.unwrap();
-    let told = events(&mut watch, 4).await;
-    let ended = told.iter().filter(|event| event.cause == Cause::Expired);
+    let received = next_events(&mut watch, 4).await;
+    let ended = received
+        .iter()
+        .filter(|event| event.cause == Cause::Expired);
     assert_eq!(ended.count(), 2);
     assert_eq!(client.read("a").await.unwrap().entry, None);
 }
 
 #[tokio::test]
-async fn a_lifetime_is_kept_changed_and_taken_away() {
+async fn a_lifetime_is_kept_changed_and_removed() {
     let server = TestServer::start();
     let client = server.client().await;
     let long = Duration::from_secs(3_600);
@@ -112,7 +114,7 @@ async fn a_lifetime_is_kept_changed_and_taken_away() {
     let first = expire_time().await.unwrap();
     client.write("k", 2).keep_lifetime().await.unwrap();
     assert_eq!(expire_time().await, Some(first));
-    // Adding to what is there already leaves its lifetime as it is.
+    // An addition leaves the lifetime of an existing key as it is.
     client.add("k", 1).ttl(long * 2).await.unwrap();
     assert_eq!(expire_time().await, Some(first));
 

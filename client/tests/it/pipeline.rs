@@ -1,4 +1,4 @@
-//! Pipelines: order, many frames in flight, refusals in their place, the end.
+//! Pipelines: order, frames in flight, refusals in their place, and the end of the stream.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use soloist_server::config::Config;
 
 use crate::support::TestServer;
 
-/// The only operation's answer, a read.
-fn value(reply: FrameReply) -> Option<Value> {
+/// The value that the last operation of a frame has read.
+fn last_read(reply: FrameReply) -> Option<Value> {
     match reply.results.unwrap().pop() {
         Some(Ok(OpReply::Read(read))) => read.value().cloned(),
         other => panic!("{other:?}"),
@@ -19,12 +19,12 @@ fn value(reply: FrameReply) -> Option<Value> {
 }
 
 #[tokio::test]
-async fn answers_come_in_the_order_of_the_frames() {
+async fn replies_come_in_the_order_of_the_frames() {
     let server = TestServer::start();
     let client = server.client().await;
     let (sender, mut receiver) = client.pipeline().await.unwrap().split();
 
-    // More frames than may be in flight, so that sending has to wait for receiving.
+    // More frames than may be in flight, so that the sender has to wait for the receiver.
     const FRAMES: i64 = 2_000;
     let sending = tokio::spawn(async move {
         for number in 0..FRAMES {
@@ -35,14 +35,14 @@ async fn answers_come_in_the_order_of_the_frames() {
     for number in 0..FRAMES {
         let reply = receiver.recv().await.unwrap().unwrap();
         assert_eq!(reply.revision, number + 1);
-        assert_eq!(value(reply), Some(Value::Int(number)));
+        assert_eq!(last_read(reply), Some(Value::Int(number)));
     }
     assert!(receiver.recv().await.unwrap().is_none());
     sending.await.unwrap();
 }
 
 #[tokio::test]
-async fn a_refused_operation_is_answered_in_its_place() {
+async fn a_refused_operation_has_its_error_in_its_place() {
     let server = TestServer::start();
     let mut pipeline = server.client().await.pipeline().await.unwrap();
     let frame = || {
@@ -61,14 +61,14 @@ async fn a_refused_operation_is_answered_in_its_place() {
     assert_eq!(error.outcome(), Outcome::NotApplied);
     assert!(matches!(&results[2], Ok(OpReply::Read(read)) if read.value() == Some(&1.into())));
 
-    // Atomic, all of it is refused, and the stream goes on.
+    // An atomic frame is refused as a whole, and the stream goes on.
     pipeline.send(frame().atomic()).unwrap();
     pipeline.send(Frame::new().op(Read::new("a"))).unwrap();
     let error = pipeline.recv().await.unwrap().unwrap().results.unwrap_err();
     assert_eq!(error.code(), Code::AlreadyExists);
     assert_eq!(error.metadata("op"), Some("1"));
     assert_eq!(
-        value(pipeline.recv().await.unwrap().unwrap()),
+        last_read(pipeline.recv().await.unwrap().unwrap()),
         Some(1.into())
     );
 }
@@ -85,7 +85,7 @@ async fn a_frame_without_operations_is_refused() {
 }
 
 #[tokio::test]
-async fn frames_in_flight_have_a_limit() {
+async fn frames_in_flight_are_limited() {
     let server = TestServer::start();
     let client = server.client().await;
     let mut pipeline = client.pipeline().frames_in_flight(2).await.unwrap();

@@ -1,4 +1,4 @@
-//! A way to a server that can be cut: what comes between a client and its server.
+//! A proxy between a client and its server that can cut their connections.
 
 use std::net::SocketAddr;
 
@@ -9,19 +9,19 @@ use tokio::sync::watch;
 
 use crate::support::TestServer;
 
-/// Passes bytes on to a server, as long as it is told to.
+/// Forwards connections to a server until it is told otherwise.
 pub(crate) struct Proxy {
     address: SocketAddr,
-    way: watch::Sender<Way>,
+    route: watch::Sender<Route>,
     refused: watch::Receiver<u64>,
 }
 
 #[derive(Clone, Debug)]
-struct Way {
-    /// Where to; nowhere, if connections are closed at once.
+struct Route {
+    /// The server to forward to. `None`: new connections are closed at once.
     server: Option<String>,
-    /// Whether what the server says is swallowed.
-    silent: bool,
+    /// Whether bytes from the server are thrown away.
+    swallow_replies: bool,
     /// How often all connections were closed.
     cuts: u64,
 }
@@ -30,25 +30,25 @@ impl Proxy {
     pub(crate) async fn to(server: &TestServer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (way, _) = watch::channel(Way {
+        let (route, _) = watch::channel(Route {
             server: Some(server.address()),
-            silent: false,
+            swallow_replies: false,
             cuts: 0,
         });
         let (refusals, refused) = watch::channel(0);
-        let watched = way.subscribe();
+        let watched = route.subscribe();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = watched.borrow().server.clone();
                 match server {
-                    Some(server) => drop(tokio::spawn(carry(client, server, watched.clone()))),
+                    Some(server) => drop(tokio::spawn(forward(client, server, watched.clone()))),
                     None => refusals.send_modify(|count| *count += 1),
                 }
             }
         });
         Self {
             address,
-            way,
+            route,
             refused,
         }
     }
@@ -61,50 +61,51 @@ impl Proxy {
         Client::connect(self.address()).await.unwrap()
     }
 
-    /// From now on answers are swallowed.
+    /// Throws away every reply from now on.
     pub(crate) fn silence(&self) {
-        self.way.send_modify(|way| way.silent = true);
+        self.route.send_modify(|route| route.swallow_replies = true);
     }
 
-    /// Closes all connections; new ones go to this server, if to any, and are answered again.
+    /// Closes all connections. New ones are forwarded to `server`, replies included; without a server they are closed
+    /// at once.
     pub(crate) fn cut(&self, server: Option<&TestServer>) {
-        self.way.send_modify(|way| {
-            *way = Way {
+        self.route.send_modify(|route| {
+            *route = Route {
                 server: server.map(TestServer::address),
-                silent: false,
-                cuts: way.cuts + 1,
+                swallow_replies: false,
+                cuts: route.cuts + 1,
             };
         });
     }
 
-    /// Waits until a connection was closed at once.
-    pub(crate) async fn refused(&self) {
+    /// Waits until the first connection was closed at once.
+    pub(crate) async fn wait_for_refusal(&self) {
         let mut refused = self.refused.clone();
         refused.wait_for(|&count| count > 0).await.unwrap();
     }
 }
 
-/// Carries bytes both ways until one side ends or all is cut.
-async fn carry(client: TcpStream, server: String, mut way: watch::Receiver<Way>) {
+/// Forwards bytes in both directions until one side closes the connection or all connections are cut.
+async fn forward(client: TcpStream, server: String, mut route: watch::Receiver<Route>) {
     let Ok(server) = TcpStream::connect(server).await else {
         return;
     };
-    let cuts = way.borrow().cuts;
-    let mut cut = way.clone();
+    let cuts = route.borrow().cuts;
+    let mut cut = route.clone();
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let answers = async {
+    let replies = async {
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(count @ 1..) = from_server.read(&mut bytes).await {
-            let silent = way.borrow_and_update().silent;
-            if !silent && to_client.write_all(&bytes[..count]).await.is_err() {
+            let swallow_replies = route.borrow_and_update().swallow_replies;
+            if !swallow_replies && to_client.write_all(&bytes[..count]).await.is_err() {
                 break;
             }
         }
     };
     tokio::select! {
         _ = copy(&mut from_client, &mut to_server) => {}
-        () = answers => {}
-        _ = cut.wait_for(|way| way.cuts != cuts) => {}
+        () = replies => {}
+        _ = cut.wait_for(|route| route.cuts != cuts) => {}
     }
 }

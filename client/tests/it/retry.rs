@@ -1,4 +1,4 @@
-//! Request ids and retries: answers that are lost, servers that are away for a while.
+//! Request ids and retries: lost replies, and servers that are away for a while.
 
 use std::future::IntoFuture;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use soloist_client::{
 use soloist_server::config::Config;
 
 use crate::proxy::Proxy;
-use crate::support::{TestServer, events};
+use crate::support::{TestServer, next_events};
 
-/// Makes a call whose first answer is lost after it was applied, and returns what the retry is answered.
-async fn with_lost_answer<R: Send + 'static>(
+/// Makes a call whose first reply is lost after the call was applied. Returns what the call returns in the end.
+async fn with_lost_reply<R: Send + 'static>(
     server: &TestServer,
     call: impl AsyncFnOnce(&Client) -> R,
 ) -> R {
@@ -24,23 +24,23 @@ async fn with_lost_answer<R: Send + 'static>(
 
     proxy.silence();
     let (reply, ()) = tokio::join!(call(&client), async {
-        events(&mut watch, 1).await;
+        next_events(&mut watch, 1).await;
         proxy.cut(Some(server));
     });
     reply
 }
 
 #[tokio::test]
-async fn a_call_whose_answer_is_lost_is_applied_once() {
+async fn a_call_whose_reply_is_lost_is_applied_once() {
     let server = TestServer::start();
     let retry = Retry::default();
-    let added = with_lost_answer(&server, async |client| {
+    let added = with_lost_reply(&server, async |client| {
         client.add("hits", 1).retry(retry).await.unwrap()
     })
     .await;
     assert_eq!((added.value, added.revision, added.replayed), (1, 1, true));
 
-    let written = with_lost_answer(&server, async |client| {
+    let written = with_lost_reply(&server, async |client| {
         let write = client.write("lock", 1).expect(Condition::Missing);
         write.retry(retry).await.unwrap()
     })
@@ -48,14 +48,14 @@ async fn a_call_whose_answer_is_lost_is_applied_once() {
     assert!(written.replayed);
     assert_eq!(written.revision, written.create_revision);
 
-    let deleted = with_lost_answer(&server, async |client| {
+    let deleted = with_lost_reply(&server, async |client| {
         client.delete("lock").retry(retry).await.unwrap()
     })
     .await;
     assert!(deleted.replayed);
     assert_eq!(deleted.previous.unwrap().value, 1.into());
 
-    let done = with_lost_answer(&server, async |client| {
+    let done = with_lost_reply(&server, async |client| {
         let batch = Batch::new()
             .op(Add::new("hits", 1))
             .op(Delete::new("missing"));
@@ -68,10 +68,10 @@ async fn a_call_whose_answer_is_lost_is_applied_once() {
 }
 
 #[tokio::test]
-async fn without_a_retry_the_outcome_is_unknown_and_the_id_finds_it_out() {
+async fn the_same_request_id_resolves_an_unknown_outcome() {
     let server = TestServer::start();
     let id = "a92e7c1b";
-    let error = with_lost_answer(&server, async |client| {
+    let error = with_lost_reply(&server, async |client| {
         client.add("hits", 1).request_id(id).await.unwrap_err()
     })
     .await;
@@ -88,7 +88,7 @@ async fn without_a_retry_the_outcome_is_unknown_and_the_id_finds_it_out() {
 }
 
 #[tokio::test]
-async fn a_session_whose_opening_is_not_heard_of_is_opened_once() {
+async fn a_session_is_opened_and_closed_once_per_request_id() {
     let server = TestServer::start();
     let ttl = Duration::from_secs(60);
     let client = server.client().await;
@@ -103,7 +103,7 @@ async fn a_session_whose_opening_is_not_heard_of_is_opened_once() {
 }
 
 #[tokio::test]
-async fn a_server_that_comes_back_is_found() {
+async fn a_retry_finds_a_server_that_comes_back() {
     let server = TestServer::start();
     let proxy = Proxy::to(&server).await;
     let client = Client::builder(proxy.address())
@@ -113,12 +113,12 @@ async fn a_server_that_comes_back_is_found() {
         .unwrap();
     proxy.cut(None);
     let (written, ()) = tokio::join!(client.write("k", 1).into_future(), async {
-        proxy.refused().await;
+        proxy.wait_for_refusal().await;
         proxy.cut(Some(&server));
     });
     assert_eq!(written.unwrap().revision, 1);
 
-    // The call's own word counts.
+    // The setting of the call overrides that of the client.
     proxy.cut(None);
     let error = client.read("k").retry(None).await.unwrap_err();
     assert_eq!(error.code(), Code::Unavailable);
@@ -126,7 +126,7 @@ async fn a_server_that_comes_back_is_found() {
 }
 
 #[tokio::test]
-async fn an_overloaded_server_is_tried_again_until_it_has_room() {
+async fn an_overloaded_server_is_retried_until_it_has_room() {
     let mut config = Config::default();
     config.limits.request_id_count = 1;
     config.limits.request_id_window = Duration::from_secs(1);
@@ -143,7 +143,7 @@ async fn an_overloaded_server_is_tried_again_until_it_has_room() {
 }
 
 #[tokio::test]
-async fn what_would_be_refused_again_is_not_tried_again() {
+async fn a_lasting_refusal_is_not_retried() {
     let server = TestServer::start();
     let client = server.client().await;
     client.write("k", 1).await.unwrap();
@@ -154,7 +154,7 @@ async fn what_would_be_refused_again_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn attempts_end_with_the_timeout_of_the_call() {
+async fn the_timeout_of_a_call_bounds_all_attempts() {
     let server = TestServer::start();
     let proxy = Proxy::to(&server).await;
     let client = proxy.client().await;
@@ -169,7 +169,7 @@ async fn attempts_end_with_the_timeout_of_the_call() {
 }
 
 #[tokio::test]
-async fn a_frame_has_an_id_too() {
+async fn frames_and_their_operations_have_request_ids() {
     let server = TestServer::start();
     let mut pipeline = server.client().await.pipeline().await.unwrap();
     let frame = || Frame::new().op(Add::new("hits", 1));
@@ -184,7 +184,7 @@ async fn a_frame_has_an_id_too() {
     let error = third.results.unwrap_err();
     assert_eq!(error.reason(), Some(Reason::BadRequestId));
 
-    // Where each operation stands alone, each has an id of its own.
+    // In a frame that is not atomic, each operation has a request id of its own.
     let write = || Write::new("k", 1).request_id("another");
     pipeline.send(Frame::new().op(write()).op(write())).unwrap();
     let reply = pipeline.recv().await.unwrap().unwrap();

@@ -1,13 +1,13 @@
-//! Sessions: keys that end with them, takeovers, and keeping them alive.
+//! Sessions: keys that end with them, takeovers, and renewals in the background.
 
 use std::time::Duration;
 
 use soloist_client::{Cause, Code, Condition, Outcome, Reason};
 
 use crate::proxy::Proxy;
-use crate::support::{TestServer, events};
+use crate::support::{TestServer, next_events};
 
-/// The shortest that there is.
+/// The shortest ttl that a server grants.
 const SHORT: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(60);
 
@@ -32,7 +32,7 @@ async fn keys_end_with_their_session() {
     let mut watch = client.watch_prefix("").await.unwrap();
     let closed = client.close_session(&session).await.unwrap();
     assert_eq!(closed.deleted_count, 2);
-    let ended = events(&mut watch, 2).await;
+    let ended = next_events(&mut watch, 2).await;
     for event in &ended {
         assert_eq!((event.cause, &event.entry), (Cause::SessionEnded, &None));
         assert_eq!(event.revision, closed.revision);
@@ -45,14 +45,14 @@ async fn keys_end_with_their_session() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_not_renewed_ends() {
+async fn a_session_ends_without_renewals() {
     let server = TestServer::start();
     let client = server.client().await;
     let session = client.open_session(SHORT).await.unwrap();
     assert!(!session.id.is_empty());
     let mut watch = client.watch_key("lock").await.unwrap();
     client.write("lock", 1).session(&session).await.unwrap();
-    let [_, ended] = &events(&mut watch, 2).await[..] else {
+    let [_, ended] = &next_events(&mut watch, 2).await[..] else {
         panic!("two events");
     };
     assert_eq!(ended.cause, Cause::SessionEnded);
@@ -61,7 +61,7 @@ async fn a_session_that_is_not_renewed_ends() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_taken_over_is_fenced_off() {
+async fn a_session_that_was_taken_over_is_fenced_off() {
     let server = TestServer::start();
     let client = server.client().await;
     let first = client.open_session(SHORT).id("worker").await.unwrap();
@@ -114,11 +114,11 @@ async fn a_session_lives_as_long_as_it_is_kept_alive() {
     let keep_alive = client.keep_alive(&session).await.unwrap();
     client.write("lock", 1).session(&session).await.unwrap();
 
-    // Another key's end tells that more than the ttl has passed.
+    // The end of another key shows that more than the ttl of the session has passed.
     let mut watch = client.watch_prefix("").await.unwrap();
     let later = Duration::from_millis(1_500);
     client.write("timer", 1).ttl(later).await.unwrap();
-    let [_, ended] = &events(&mut watch, 2).await[..] else {
+    let [_, ended] = &next_events(&mut watch, 2).await[..] else {
         panic!("two events");
     };
     assert_eq!((ended.key.as_str(), ended.cause), ("timer", Cause::Expired));
@@ -128,18 +128,21 @@ async fn a_session_lives_as_long_as_it_is_kept_alive() {
 }
 
 #[tokio::test]
-async fn dropped_it_is_not_kept_alive_any_more() {
+async fn a_dropped_keep_alive_stops_the_renewals() {
     let server = TestServer::start();
     let client = server.client().await;
     let session = client.open_session(SHORT).await.unwrap();
     let mut watch = client.watch_key("lock").await.unwrap();
     client.write("lock", 1).session(&session).await.unwrap();
     drop(client.keep_alive(&session).await.unwrap());
-    assert_eq!(events(&mut watch, 2).await[1].cause, Cause::SessionEnded);
+    assert_eq!(
+        next_events(&mut watch, 2).await[1].cause,
+        Cause::SessionEnded
+    );
 }
 
 #[tokio::test]
-async fn a_session_is_lost_in_time_though_the_server_is_out_of_reach() {
+async fn a_session_is_lost_in_time_while_the_server_is_out_of_reach() {
     let server = TestServer::start();
     let proxy = Proxy::to(&server).await;
     let direct = server.client().await;
@@ -149,20 +152,23 @@ async fn a_session_is_lost_in_time_though_the_server_is_out_of_reach() {
     let session = client.open_session(SHORT).await.unwrap();
     client.write("lock", 1).session(&session).await.unwrap();
     let keep_alive = client.keep_alive(&session).await.unwrap();
-    // Nobody has heard of the session's end when its holder has to let go.
+    // The client cannot hear of the end of its session, and has to give up in time by itself.
     proxy.cut(None);
     let lost = keep_alive.lost().await;
     assert_eq!(lost.code(), Code::DeadlineExceeded);
     assert_eq!(lost.outcome(), Outcome::Unknown);
     assert!(!keep_alive.is_alive());
     assert!(keep_alive.alive_until() <= std::time::Instant::now());
-    // Asked again, it says the same.
+    // A second call returns the same error.
     assert_eq!(keep_alive.lost().await.message(), lost.message());
-    assert_eq!(events(&mut watch, 2).await[1].cause, Cause::SessionEnded);
+    assert_eq!(
+        next_events(&mut watch, 2).await[1].cause,
+        Cause::SessionEnded
+    );
 }
 
 #[tokio::test]
-async fn a_session_that_has_ended_cannot_be_kept_alive() {
+async fn an_ended_session_cannot_be_kept_alive() {
     let server = TestServer::start();
     let client = server.client().await;
     let session = client.open_session(LONG).await.unwrap();

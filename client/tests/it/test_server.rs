@@ -1,4 +1,4 @@
-//! A server for a test, shared with the load generator's tests.
+//! A server for a test. The tests of the load generator use this file, too.
 
 use std::net::TcpListener;
 
@@ -6,7 +6,7 @@ use soloist_client::Client;
 use soloist_server::Server;
 use soloist_server::config::Config;
 
-/// A server of its own for a test, on a free port. Dropped, it shuts down.
+/// A server of its own for a test, on a free port. It shuts down when it is dropped.
 pub(crate) struct TestServer(Option<Server>);
 
 impl TestServer {
@@ -19,7 +19,7 @@ impl TestServer {
         Self(Some(Server::start(listener, &config).unwrap()))
     }
 
-    /// HOST:PORT.
+    /// The address as HOST:PORT.
     pub(crate) fn address(&self) -> String {
         self.0.as_ref().unwrap().local_addr().to_string()
     }
@@ -39,6 +39,6 @@ impl Drop for TestServer {
     fn drop(&mut self) {
         let server = self.0.take().unwrap();
         server.drain();
-        // Not waited for: the clients of the test may still be connected.
+        // The shutdown is not awaited: clients of the test may still be connected.
     }
 }

@@ -1,4 +1,4 @@
-//! Watches: what they tell, from where on, and how they go on after a break.
+//! Watches: the changes that they receive, where they start, and how they resume after a break.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use soloist_client::{
 use soloist_server::config::Config;
 
 use crate::proxy::Proxy;
-use crate::support::{TestServer, events};
+use crate::support::{TestServer, next_events};
 
 #[tokio::test]
-async fn every_change_is_told_in_order() {
+async fn every_change_is_received_in_order() {
     let server = TestServer::start();
     let client = server.client().await;
     client.write("k/1", 1).await.unwrap();
@@ -29,8 +29,8 @@ async fn every_change_is_told_in_order() {
         .ttl(Duration::from_millis(5))
         .await
         .unwrap();
-    let told = events(&mut watch, 3).await;
-    let causes: Vec<_> = told
+    let received = next_events(&mut watch, 3).await;
+    let causes: Vec<_> = received
         .iter()
         .map(|event| (event.key.as_str(), event.cause))
         .collect();
@@ -42,22 +42,27 @@ async fn every_change_is_told_in_order() {
             ("k/2", Cause::Expired)
         ]
     );
-    let before = |n: usize| told[n].previous.as_ref().map(|entry| entry.value.clone());
+    let before = |n: usize| {
+        received[n]
+            .previous
+            .as_ref()
+            .map(|entry| entry.value.clone())
+    };
     assert_eq!(
-        (told[0].value(), before(0)),
+        (received[0].value(), before(0)),
         (Some(&2.into()), Some(1.into()))
     );
-    assert_eq!((told[1].value(), before(1)), (Some(&3.into()), None));
-    assert!(told[1].entry.as_ref().unwrap().expire_time.is_some());
-    assert_eq!((told[2].value(), before(2)), (None, Some(3.into())));
-    assert_eq!(watch.revision(), Some(told[2].revision));
+    assert_eq!((received[1].value(), before(1)), (Some(&3.into()), None));
+    assert!(received[1].entry.as_ref().unwrap().expire_time.is_some());
+    assert_eq!((received[2].value(), before(2)), (None, Some(3.into())));
+    assert_eq!(watch.revision(), Some(received[2].revision));
 
     client.delete("k/1").await.unwrap();
-    assert_eq!(events(&mut watch, 1).await[0].cause, Cause::Deleted);
+    assert_eq!(next_events(&mut watch, 1).await[0].cause, Cause::Deleted);
 }
 
 #[tokio::test]
-async fn all_of_one_revision_come_in_one_message() {
+async fn all_changes_of_one_revision_come_in_one_message() {
     let server = TestServer::start();
     let client = server.client().await;
     client.write("a", 1).await.unwrap();
@@ -67,13 +72,13 @@ async fn all_of_one_revision_come_in_one_message() {
         .op(Write::new("c", 1))
         .op(Delete::new("a"));
     let done = client.batch(batch).await.unwrap();
-    let message = next_with_events(&mut watch).await;
+    let message = next_message_with_events(&mut watch).await;
     assert_eq!(message.revision, Some(done.revision));
     let keys = message.events.iter().map(|event| event.key.as_str());
     assert_eq!(keys.collect::<BTreeSet<_>>(), ["a", "b", "c"].into());
 }
 
-async fn next_with_events(watch: &mut Watch) -> WatchMessage {
+async fn next_message_with_events(watch: &mut Watch) -> WatchMessage {
     loop {
         let message = watch.next().await.unwrap().unwrap();
         if !message.events.is_empty() {
@@ -83,7 +88,7 @@ async fn next_with_events(watch: &mut Watch) -> WatchMessage {
 }
 
 #[tokio::test]
-async fn what_there_is_comes_before_what_happens() {
+async fn initial_entries_come_before_new_changes() {
     let server = TestServer::start();
     let client = server.client().await;
     for key in ["c", "a", "b"] {
@@ -109,21 +114,21 @@ async fn what_there_is_comes_before_what_happens() {
         assert_eq!(message.revision, None);
     }
     assert_eq!(keys, ["a", "b", "c"]);
-    let live = next_with_events(&mut watch).await;
+    let live = next_message_with_events(&mut watch).await;
     assert_eq!((live.revision, live.caught_up), (Some(4), false));
     assert_eq!(live.events[0].value(), Some(&"later".into()));
 }
 
 #[tokio::test]
-async fn a_watch_goes_on_after_a_revision() {
+async fn a_watch_resumes_after_a_revision() {
     let server = TestServer::start();
     let client = server.client().await;
     for number in 1..=5 {
         client.write("k", number).await.unwrap();
     }
     let mut watch = client.watch_key("k").after_revision(2).await.unwrap();
-    let told = events(&mut watch, 3).await;
-    let values: Vec<_> = told
+    let received = next_events(&mut watch, 3).await;
+    let values: Vec<_> = received
         .iter()
         .map(|event| event.value().unwrap().clone())
         .collect();
@@ -131,27 +136,30 @@ async fn a_watch_goes_on_after_a_revision() {
 
     let store_id = client.info().await.unwrap().store_id;
     let same = client.watch_key("k").after_revision(2).store_id(store_id);
-    assert_eq!(events(&mut same.await.unwrap(), 1).await[0].revision, 3);
+    assert_eq!(
+        next_events(&mut same.await.unwrap(), 1).await[0].revision,
+        3
+    );
 
     let elsewhere = client.watch_key("k").after_revision(2).store_id("another");
     assert_eq!(
-        end(elsewhere.await).await,
+        ending(elsewhere.await).await,
         (Code::OutOfRange, Some(Reason::StoreChanged))
     );
     let future = client.watch_key("k").after_revision(99).await;
     assert_eq!(
-        end(future).await,
+        ending(future).await,
         (Code::OutOfRange, Some(Reason::RevisionUnknown))
     );
     let both = client.watch_key("k").after_revision(1).initial().await;
     assert_eq!(
-        end(both).await,
+        ending(both).await,
         (Code::InvalidArgument, Some(Reason::BadWatch))
     );
 }
 
-/// How a watch ends, be it at its opening or afterwards.
-async fn end(watch: Result<Watch, Error>) -> (Code, Option<Reason>) {
+/// The error that ends a watch, while it is being opened or later.
+async fn ending(watch: Result<Watch, Error>) -> (Code, Option<Reason>) {
     let error = match watch {
         Err(error) => error,
         Ok(mut watch) => loop {
@@ -165,7 +173,7 @@ async fn end(watch: Result<Watch, Error>) -> (Code, Option<Reason>) {
 }
 
 #[tokio::test]
-async fn what_is_not_kept_any_more_cannot_be_gone_on_after() {
+async fn a_watch_cannot_resume_before_the_oldest_change_kept() {
     let mut config = Config::default();
     config.limits.watch_ring_events = 2;
     let server = TestServer::with(config);
@@ -178,13 +186,13 @@ async fn what_is_not_kept_any_more_cannot_be_gone_on_after() {
         .after_revision(1)
         .resume(Retry::default());
     assert_eq!(
-        end(watch.await).await,
+        ending(watch.await).await,
         (Code::OutOfRange, Some(Reason::RevisionCompacted))
     );
 }
 
 #[tokio::test]
-async fn progress_is_told_when_nothing_happens() {
+async fn progress_is_reported_while_nothing_changes() {
     let server = TestServer::start();
     let client = server.client().await;
     let mut watch = client
@@ -200,7 +208,7 @@ async fn progress_is_told_when_nothing_happens() {
 }
 
 #[tokio::test]
-async fn a_resumed_watch_misses_nothing_and_tells_nothing_twice() {
+async fn a_resumed_watch_receives_every_change_once() {
     let server = TestServer::start();
     let proxy = Proxy::to(&server).await;
     let writer = server.client().await;
@@ -247,7 +255,7 @@ async fn a_resumed_watch_waits_for_its_server_to_come_back() {
     proxy.cut(None);
     let written = server.client().await.write("k", 1).await.unwrap();
     let (message, ()) = tokio::join!(watch.next(), async {
-        proxy.refused().await;
+        proxy.wait_for_refusal().await;
         proxy.cut(Some(&server));
     });
     let message = message.unwrap().unwrap();
@@ -272,7 +280,7 @@ async fn a_watch_is_a_stream() {
 }
 
 #[tokio::test]
-async fn watches_that_are_not_read_hold_nobody_up() {
+async fn unread_watches_hold_nobody_up() {
     let server = TestServer::start();
     let client = server.client().await;
     let mut watches = Vec::new();
@@ -285,12 +293,12 @@ async fn watches_that_are_not_read_hold_nobody_up() {
         assert_eq!(written.revision, number + 1);
     }
     for watch in &mut watches {
-        assert_eq!(events(watch, 6).await.len(), 6);
+        assert_eq!(next_events(watch, 6).await.len(), 6);
     }
 }
 
 #[tokio::test]
-async fn another_store_is_not_taken_for_the_same() {
+async fn a_watch_does_not_resume_on_another_store() {
     let (before, after) = (TestServer::start(), TestServer::start());
     let proxy = Proxy::to(&before).await;
     let watched = proxy.client().await;
@@ -302,13 +310,13 @@ async fn another_store_is_not_taken_for_the_same() {
     watch.next().await.unwrap();
     proxy.cut(Some(&after));
     assert_eq!(
-        end(Ok(watch)).await,
+        ending(Ok(watch)).await,
         (Code::OutOfRange, Some(Reason::StoreChanged))
     );
 }
 
 #[tokio::test]
-async fn without_resuming_a_break_is_the_end() {
+async fn a_break_ends_a_watch_that_does_not_resume() {
     let server = TestServer::start();
     let proxy = Proxy::to(&server).await;
     let watched = proxy.client().await;
@@ -323,7 +331,7 @@ async fn without_resuming_a_break_is_the_end() {
     watch.next().await.unwrap();
     server.drain();
     assert_eq!(
-        end(Ok(watch)).await,
+        ending(Ok(watch)).await,
         (Code::Unavailable, Some(Reason::Draining))
     );
 }
