@@ -1,4 +1,4 @@
-//! The calls of `soloist.v1.Admin`.
+//! The handlers of `soloist.v1.Admin`.
 
 use std::pin::Pin;
 
@@ -18,8 +18,9 @@ use crate::owner::Usage;
 #[derive(Clone, Debug)]
 pub(crate) struct AdminService {
     pub(crate) context: CallContext,
-    /// None in memory.
+    /// None if the store is kept in memory only.
     pub(crate) durability: Option<Durability>,
+    /// How often the data directory was opened; 0 in memory.
     pub(crate) epoch: u64,
 }
 
@@ -42,7 +43,7 @@ impl Admin for AdminService {
             machine_count: state.machine_count as i64,
             watch_count: watch_count as i64,
             request_id_count: state.request_id_count as i64,
-            limits: Some(shown_limits(&self.context.limits)),
+            limits: Some(wire_limits(&self.context.limits)),
             cpu_time: cpu_time(),
             durability: self.durability.map_or_else(String::new, |d| d.to_string()),
             loss_window: self.durability.map_or_else(
@@ -66,8 +67,8 @@ impl Admin for AdminService {
     }
 }
 
-fn shown_limits(limits: &Limits) -> v1::Limits {
-    // Every limit has a range in config.rs that ends below 2^31.
+fn wire_limits(limits: &Limits) -> v1::Limits {
+    // config.rs gives every limit a range that ends below 2^31.
     let int = |limit: usize| i32::try_from(limit).expect("limits are below 2^31");
     v1::Limits {
         max_key_bytes: int(limits.max_key_bytes),
@@ -95,7 +96,7 @@ fn shown_limits(limits: &Limits) -> v1::Limits {
     }
 }
 
-/// User and system CPU time of this process; none where the system does not tell.
+/// User and system CPU time of this process; none if the system does not say.
 fn cpu_time() -> Option<prost_types::Duration> {
     let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
     let (user, system) = (usage.user_time(), usage.system_time());

@@ -1,4 +1,4 @@
-//! One Backup: a task asks the owner for what comes next, whenever the client has taken what came before.
+//! One Backup: a task asks the owner for the next slice of the state whenever the client has taken the one before.
 
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -17,18 +17,19 @@ use crate::owner::{CallError, OpenBackup};
 
 type Chunk = Result<v1::BackupResponse, Status>;
 
-/// Begins a backup. Returns its chunks.
+/// Begins a backup, and returns its chunks. They come until the backup is complete, the client has left, `deadline` passes,
+/// the server drains, or the backup is too slow.
 ///
 /// # Errors
-/// If there are too many already.
+/// [`CallError`] if the owner cannot begin the backup before `begin_by`, or too many are open already.
 pub(crate) async fn serve(
     context: &CallContext,
     begin_by: Instant,
     deadline: Option<Instant>,
 ) -> Result<impl Stream<Item = Chunk> + Send + 'static, CallError> {
     let copy = context.owner.begin_backup(begin_by).await?;
-    // One: what is next is asked for when the one before was taken.
-    let (sender, messages) = mpsc::channel(1);
+    // Room for one, because the next slice is fetched when the client has taken the one before.
+    let (sender, receiver) = mpsc::channel(1);
     let end = stream_end(deadline, context.drain.clone(), sender.clone());
     let context = context.clone();
     tokio::spawn(async move {
@@ -41,24 +42,24 @@ pub(crate) async fn serve(
             status = &mut end => status,
         };
         drop(copy);
-        // Room for it is made by the client, who may never do so: the end waits no longer than for that.
+        // Waits until the client takes the chunk before it, or leaves. The stream's end has nothing more to wait for.
         let _ = sender.send(Err(last)).await;
     });
-    Ok(BackupResponses(messages))
+    Ok(BackupResponses(receiver))
 }
 
-/// Sends everything, or as much as the client takes.
+/// Sends the whole backup, or stops when the client has left.
 async fn send_all(
     context: &CallContext,
     copy: &OpenBackup,
-    messages: &mpsc::Sender<Chunk>,
+    queue: &mpsc::Sender<Chunk>,
 ) -> Result<(), CallError> {
     let mut writer = BackupWriter::new(&context.store_id, copy.time, &copy.head);
     loop {
         let deadline = Instant::now() + context.limits.max_deadline;
         let end = match context.owner.next_backup_slice(copy, deadline).await {
             Ok(slice) => writer.slice(&slice),
-            // The owner has had no time for so long. It is asked again: a backup has no hurry of its own.
+            // The owner was busy until the deadline. Ask again: the deadline of one slice is not that of the backup.
             Err(CallError::NotStarted) => continue,
             Err(error) => return Err(error),
         };
@@ -74,7 +75,7 @@ async fn send_all(
             last.key_count = key_count.cast_signed();
         }
         for chunk in chunks {
-            if messages.send(Ok(chunk)).await.is_err() {
+            if queue.send(Ok(chunk)).await.is_err() {
                 return Ok(());
             }
         }
@@ -84,7 +85,7 @@ async fn send_all(
     }
 }
 
-/// The messages of a backup.
+/// The responses of a backup.
 struct BackupResponses(mpsc::Receiver<Chunk>);
 
 impl Stream for BackupResponses {

@@ -1,4 +1,4 @@
-//! What a call is served with.
+//! The context of a call.
 
 use std::sync::Arc;
 
@@ -7,15 +7,15 @@ use tokio::sync::watch;
 use crate::config::Limits;
 use crate::owner::{ConnectionQuota, OwnerHandle};
 
-/// The owner's handle, and everything else that calls need. Clones share all of it.
+/// The owner's handle, and everything else that handlers need. Clones share all of it.
 #[derive(Clone, Debug)]
 pub(crate) struct CallContext {
     pub(super) owner: OwnerHandle,
     pub(super) limits: Arc<Limits>,
     pub(super) store_id: Arc<str>,
-    /// True once the server shuts down.
+    /// True once the server drains.
     pub(super) drain: watch::Receiver<bool>,
-    /// What the clients of this connection have not read yet.
+    /// Bounds the answers that the client of this connection leaves unread, and its frames in the mailbox.
     pub(super) quota: ConnectionQuota,
 }
 
@@ -31,12 +31,12 @@ impl CallContext {
             limits,
             store_id,
             drain,
-            // No call draws on it: those that do get one of their connection.
+            // Only calls of `State` use it, and they get their context from `for_connection`.
             quota: ConnectionQuota::new(0),
         }
     }
 
-    /// The same with a new account for what the connection leaves unread.
+    /// The same context with a new quota.
     pub(super) fn for_connection(&self) -> Self {
         Self {
             quota: ConnectionQuota::new(self.limits.max_unread_bytes),

@@ -1,4 +1,4 @@
-//! How long a call may take: `grpc-timeout`, read strictly.
+//! Deadlines of calls: reads the header `grpc-timeout`, strictly.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use tonic::{Request, Status};
 
 use crate::config::{Limits, answer_margin};
 
-/// The moment at which a call is answered at the latest: a little before its caller gives up. Worked out when the call
-/// comes in, before its message has. None if the caller does not say.
+/// When a call must be answered: a little before its caller gives up, so that the caller still gets the answer. It counts
+/// from the moment that the headers arrive. None if the caller sent no timeout.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Deadline(Option<Instant>);
 
@@ -18,7 +18,7 @@ impl Deadline {
     /// Reads `grpc-timeout`.
     ///
     /// # Errors
-    /// INVALID_ARGUMENT/BAD_MESSAGE if there is one that cannot be read.
+    /// INVALID_ARGUMENT/BAD_MESSAGE if the header is there and cannot be read.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Self, Status> {
         let Some(header) = headers.get("grpc-timeout") else {
             return Ok(Self(None));
@@ -28,28 +28,28 @@ impl Deadline {
                 "grpc-timeout is {header:?}, but must be 1 to 8 digits and one of H M S m u n"
             ))
         })?;
-        let answered_after = timeout - answer_margin(timeout);
-        Ok(Self(Some(Instant::now() + answered_after)))
+        let answer_within = timeout - answer_margin(timeout);
+        Ok(Self(Some(Instant::now() + answer_within)))
     }
 
-    /// What [`from_headers`](Self::from_headers) found, carried along with the request.
+    /// The deadline that the router put into the extensions of a request.
     pub(crate) fn of_request<T>(request: &Request<T>) -> Self {
         request.extensions().get().copied().unwrap_or_default()
     }
 
-    /// For a stream, which may stay open for ever.
+    /// For a stream: none means that it may stay open for ever.
     pub(crate) fn or_never(self) -> Option<Instant> {
         self.0
     }
 
-    /// For a unary call: the server's own if the caller does not say or would wait longer.
+    /// For a unary call: at the latest `Limits.max_deadline` from now, also if the caller would wait longer or sent no timeout.
     pub(crate) fn or_max(self, limits: &Limits) -> Instant {
         let max = Instant::now() + limits.max_deadline;
         self.0.map_or(max, |deadline| deadline.min(max))
     }
 }
 
-/// Source: gRPC over HTTP/2, "Timeout": TimeoutValue is a positive integer of at most 8 digits.
+/// A timeout: at most 8 digits and a unit. Source: gRPC over HTTP/2, "Timeout".
 fn parse(text: &str) -> Option<Duration> {
     let (unit_at, unit) = text.char_indices().next_back()?;
     let digits = &text[..unit_at];

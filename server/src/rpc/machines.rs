@@ -1,4 +1,4 @@
-//! The calls of `soloist.v1.Machines`.
+//! The handlers of `soloist.v1.Machines`.
 
 use soloist::server::machines_server::Machines;
 use soloist::v1;

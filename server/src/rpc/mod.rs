@@ -1,4 +1,8 @@
-//! gRPC: from a request to the owner, and from the owner's answer to a response.
+//! gRPC: turns requests into calls of the owner, and the owner's answers into responses.
+//!
+//! [`router`] finds the handler of a call. The handlers, a file for each service, check the [`arguments`], call the
+//! owner, and build the response in [`responses`]. Calls that stream have files of their own: `pipeline`, `watch` and
+//! `backup`. [`body`] reads and writes the bytes of a call.
 
 pub(crate) mod admin;
 pub(crate) mod arguments;
@@ -22,7 +26,7 @@ mod watch;
 
 use soloist::server::{admin_server, machines_server, sessions_server, state_server};
 
-/// The names of the services of `soloist.v1`, for health.
+/// The names of the services of `soloist.v1`, for which health is reported.
 pub(crate) const SERVICES: [&str; 4] = [
     state_server::SERVICE_NAME,
     machines_server::SERVICE_NAME,

@@ -1,4 +1,4 @@
-//! Where a List goes on: the last key of a page, in a form that invites nobody to make one up.
+//! Page tokens: the last key or name of a page. Encoded in base64, so that clients do not come to make their own.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,7 +7,7 @@ pub(crate) fn encode(key: &str) -> String {
     URL_SAFE_NO_PAD.encode(key)
 }
 
-/// The key of a token; none if it is no token.
+/// The key in a token; none if `encode` cannot have made the token.
 pub(crate) fn decode(token: &str) -> Option<String> {
     let key = URL_SAFE_NO_PAD.decode(token).ok()?;
     String::from_utf8(key).ok()
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_come_back_as_their_keys() {
+    fn decoding_a_token_gives_its_key() {
         for key in ["", "a", "jobs/7", "Grüße"] {
             assert_eq!(decode(&encode(key)).as_deref(), Some(key));
         }

@@ -1,51 +1,53 @@
-//! How many frames of one Pipeline stream may be under way.
+//! Bounds how many frames of one Pipeline stream are in flight.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// The permits for the frames of a stream that are under way. Only the reader takes them.
+/// The permits of a stream. A frame holds one from when it is read until its answer is handed out. Only the reader of the
+/// stream acquires them, so what it finds free stays free.
 pub(super) struct Permits {
     pub(super) max: usize,
-    taken: AtomicUsize,
-    /// Whether the reader waits for one.
+    acquired: AtomicUsize,
+    /// Whether the reader waits for a permit.
     wanted: AtomicBool,
-    freed: Notify,
+    released: Notify,
 }
 
 impl Permits {
-    pub(super) fn of(max: usize) -> Self {
+    pub(super) fn new(max: usize) -> Self {
         Self {
             max,
-            taken: AtomicUsize::new(0),
+            acquired: AtomicUsize::new(0),
             wanted: AtomicBool::new(false),
-            freed: Notify::new(),
+            released: Notify::new(),
         }
     }
 
     pub(super) fn free(&self) -> usize {
-        self.max - self.taken.load(Ordering::SeqCst)
+        self.max - self.acquired.load(Ordering::SeqCst)
     }
 
-    pub(super) fn take(&self, count: usize) {
-        self.taken.fetch_add(count, Ordering::SeqCst);
+    /// Acquires permits, which must be free.
+    pub(super) fn acquire(&self, count: usize) {
+        self.acquired.fetch_add(count, Ordering::SeqCst);
     }
 
-    /// Gives one back: its answer is on its way to the client.
-    pub(super) fn give_back(&self) {
-        self.taken.fetch_sub(1, Ordering::SeqCst);
+    /// Gives one permit back.
+    pub(super) fn release(&self) {
+        self.acquired.fetch_sub(1, Ordering::SeqCst);
         if self.wanted.load(Ordering::SeqCst) {
-            self.freed.notify_one();
+            self.released.notify_one();
         }
     }
 
-    /// Waits until one is free.
-    pub(super) async fn one_free(&self) {
+    /// Waits until a permit is free, without acquiring it.
+    pub(super) async fn wait_for_one(&self) {
         while self.free() == 0 {
             self.wanted.store(true, Ordering::SeqCst);
-            // One that was given back before this was stored has told nobody.
+            // Look again: a permit that was released before `wanted` was set has notified nobody.
             if self.free() == 0 {
-                self.freed.notified().await;
+                self.released.notified().await;
             }
             self.wanted.store(false, Ordering::SeqCst);
         }
@@ -60,24 +62,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_waits_for_a_place_goes_on_when_one_is_given_back() {
+    fn a_released_permit_wakes_the_reader_that_waits_for_one() {
         let mut cx = Context::from_waker(Waker::noop());
-        let permits = Permits::of(2);
-        assert!(pin!(permits.one_free()).poll(&mut cx).is_ready());
-        permits.take(2);
+        let permits = Permits::new(2);
+        assert!(pin!(permits.wait_for_one()).poll(&mut cx).is_ready());
+        permits.acquire(2);
         assert_eq!(permits.free(), 0);
         {
-            let mut waiting = pin!(permits.one_free());
+            let mut waiting = pin!(permits.wait_for_one());
             assert!(waiting.as_mut().poll(&mut cx).is_pending());
-            permits.give_back();
+            permits.release();
             assert!(waiting.poll(&mut cx).is_ready());
         }
-        permits.take(1);
-        // One who has left takes nothing from the next.
-        assert!(pin!(permits.one_free()).poll(&mut cx).is_pending());
-        let mut waiting = pin!(permits.one_free());
+        permits.acquire(1);
+        // A wait that is cancelled does not take the notification of the next one.
+        assert!(pin!(permits.wait_for_one()).poll(&mut cx).is_pending());
+        let mut waiting = pin!(permits.wait_for_one());
         assert!(waiting.as_mut().poll(&mut cx).is_pending());
-        permits.give_back();
+        permits.release();
         assert!(waiting.poll(&mut cx).is_ready());
     }
 }

@@ -1,17 +1,17 @@
-//! One Pipeline stream: frames in, answers out, in order.
+//! One Pipeline stream: frames in, answers out, in the order of the frames.
 //!
 //! ```text
 //! client -> reader task -> mailbox of the owner
 //!               |                  |
-//!               +---- queue -----> answers -> client
+//!               +---- queue -> FrameAnswers -> client
 //! ```
 //!
-//! What has arrived together goes to the owner together, as far as it is frames of operations that stand alone.
+//! Frames that have arrived together go to the owner as one message, if their operations stand alone.
 //!
-//! The reader never stops reading, not even if the client does not take its answers: HTTP/2 counts unread frames
-//! against the whole connection. What keeps memory bounded are the permits of a stream: a frame is sent to the owner only
-//! if there is a place for its answer, and refused otherwise. Refusals in a row are only counted. What the answers
-//! may hold is bounded for the connection as a whole (`owner/quota.rs`).
+//! The reader never stops reading, even if the client does not take its answers: in HTTP/2, data that nobody reads on one
+//! stream uses up the flow-control window of the whole connection. What bounds memory is the number of permits of a stream:
+//! a frame needs one to be sent to the owner, and is refused if none is free. Consecutive refusals are one element of the
+//! queue, a count. The bytes of unread answers are bounded for the connection as a whole, see `owner/quota.rs`.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -37,33 +37,35 @@ use crate::config::GROUP_OPERATIONS_MAX;
 use crate::machine::{AllOutcome, EachOutcome};
 use crate::owner::{CallError, EachFrame, Pending, QuotaGuard, Timer};
 
-/// The answers to frames that went to the owner together.
+/// The answers to frames that were sent to the owner as one message.
 type EachAnswers = Vec<(EachOutcome, QuotaGuard)>;
 
-/// What is next in the stream. All but the end have a place, or several.
+/// An element of the queue from the reader to the client, which is in the order of the frames.
 enum Queued {
-    /// So many frames that are on their way through the owner together, a place for each.
+    /// Frames sent to the owner as one message, and how many they are. Each holds one permit.
     Each(Pending<EachAnswers>, usize),
-    /// So many that could not be sent there.
+    /// Frames that the owner's mailbox refused, and how many they are. Each holds one permit.
     NotSent(CallError, usize),
-    /// An atomic frame, on its way through the owner.
+    /// An atomic frame sent to the owner. It holds one permit.
     All(Pending<(AllOutcome, QuotaGuard)>),
-    /// A frame that never reached the owner.
+    /// A frame with a bad argument, which was not sent to the owner. It holds one permit.
     Refused(Refusal),
-    /// So many frames that found no place, with one for all of them.
+    /// Consecutive frames for which no permit was free, and how many they are. All of them hold one permit.
     Overloaded(usize),
-    /// The end of the stream.
+    /// The end of the stream, which needs no permit.
     End(Result<(), Status>),
 }
 
-/// Serves one stream. Returns its answers; reading goes on in a task of its own until the client has sent everything,
-/// the answers are dropped, the deadline passes, or the server shuts down.
+/// Serves one stream, and returns its answers.
+///
+/// Frames are read by a task of its own, until the client has sent everything, the answers are dropped, the deadline
+/// passes, or the server shuts down.
 pub(crate) fn serve(
     frames: RequestMessages,
     context: CallContext,
     deadline: Deadline,
 ) -> impl Stream<Item = Result<FrameAnswer, Status>> + Send + 'static {
-    let permits = Arc::new(Permits::of(context.limits.max_frames_in_flight));
+    let permits = Arc::new(Permits::new(context.limits.max_frames_in_flight));
     let (queue, answers) = mpsc::channel(permits.max);
     let reader = Reader {
         context,
@@ -75,15 +77,16 @@ pub(crate) fn serve(
     FrameAnswers {
         queue: answers,
         permits,
-        first: None,
-        ready_answers: Ready::Each(Vec::new().into_iter()),
+        front: None,
+        ready: Ready::Each(Vec::new().into_iter()),
         timer: Timer::default(),
     }
 }
 
+/// Reads the frames of a stream, and sends them to the owner.
 struct Reader {
     context: CallContext,
-    /// The stream's own.
+    /// The deadline of the whole stream.
     deadline: Option<Instant>,
     queue: mpsc::Sender<Queued>,
     permits: Arc<Permits>,
@@ -93,7 +96,7 @@ impl Reader {
     async fn run(self, mut frames: RequestMessages) {
         let mut overloaded = 0;
         let end = self.read(&mut frames, &mut overloaded).await;
-        // The client may take its time to read what it is still ready_answers, and go on sending: that is thrown away.
+        // While the client takes the last answers it may go on sending: read that too, and throw it away.
         let discard = async {
             while let Ok(Some(_)) = frames.next().await {}
             std::future::pending().await
@@ -104,8 +107,11 @@ impl Reader {
         }
     }
 
-    /// Reads frames, and sends them to the owner, until the stream ends. Leaves the number of frames that are still
-    /// ready_answers a refusal in `overloaded`.
+    /// Reads frames and sends them to the owner until the stream ends. `overloaded` counts the frames that are refused
+    /// for want of a permit, and whose refusal is not in the queue yet.
+    ///
+    /// # Errors
+    /// The status that the stream has to end with, if it is not the client that ended it.
     async fn read(
         &self,
         frames: &mut RequestMessages,
@@ -114,15 +120,15 @@ impl Reader {
         let drain = self.context.drain.clone();
         let mut end = pin!(stream_end(self.deadline, drain, self.queue.clone()));
         loop {
-            // Biased, so that refusals get their place before any later frame. That frames go before the end starves
-            // nothing: there are never more of them ready than fit into the stream's window.
+            // Biased, so that refusals enter the queue before any later frame. Reading frames before looking at the end
+            // does not starve the end: only as many frames can be ready as fit into the stream's flow-control window.
             tokio::select! {
                 biased;
-                () = self.permits.one_free(), if *overloaded > 0 => {
+                () = self.permits.wait_for_one(), if *overloaded > 0 => {
                     self.put(Queued::Overloaded(mem::take(overloaded)), 1);
                 }
                 frame = frames.next() => match frame? {
-                    Some(frame) => self.take(frame, frames, overloaded)?,
+                    Some(frame) => self.send_arrived(frame, frames, overloaded)?,
                     None => return Ok(()),
                 },
                 status = &mut end => return Err(status),
@@ -130,31 +136,31 @@ impl Reader {
         }
     }
 
-    /// Sends what is ready_answers, and the end. That nobody takes them means that the client has left.
+    /// Queues the last refusals and the end. If the client has left, nobody takes them, and that is fine.
     async fn finish(&self, overloaded: usize, end: Result<(), Status>) {
         if overloaded > 0 {
             tokio::select! {
-                () = self.permits.one_free() => self.put(Queued::Overloaded(overloaded), 1),
+                () = self.permits.wait_for_one() => self.put(Queued::Overloaded(overloaded), 1),
                 () = self.queue.closed() => return,
             }
         }
         let _ = self.queue.send(Queued::End(end)).await;
     }
 
-    /// Sends on what takes so many permits, which are free.
+    /// Queues an element that holds `permits`, which must be free.
     fn put(&self, queued: Queued, permits: usize) {
-        self.permits.take(permits);
+        self.permits.acquire(permits);
         if let Err(TrySendError::Full(_)) = self.queue.try_send(queued) {
-            unreachable!("there is room for all that have a place");
+            unreachable!("the queue has room for an element per permit");
         }
-        // Otherwise nobody takes answers any more.
+        // Otherwise the queue is closed: the client has left.
     }
 
-    /// Sends a frame, and all that arrived with it, to the owner. What comes back, now or later, has its place in the stream.
+    /// Sends `frame`, and all frames that arrived with it, to the owner, and queues what their answers come from.
     ///
     /// # Errors
-    /// With what the stream has to end, if one is no frame.
-    fn take(
+    /// The status that the stream has to end with, if one of the messages is not a frame.
+    fn send_arrived(
         &self,
         frame: Bytes,
         frames: &mut RequestMessages,
@@ -190,7 +196,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Adds a frame to the group, or sends it behind that.
+    /// Adds a frame to the group, or sends the group first and the frame as a message of its own.
     fn add(&self, group: &mut Group, frame: Frame, now: Instant) {
         let Frame {
             operations,
@@ -245,6 +251,7 @@ impl Reader {
         self.put(queued, count);
     }
 
+    /// When a frame must be answered: the earliest of its own timeout, `Limits.max_deadline` and the stream's deadline.
     fn deadline(&self, now: Instant, timeout: Option<Duration>) -> Instant {
         let max = self.context.limits.max_deadline;
         let deadline = now + timeout.map_or(max, |timeout| timeout.min(max));
@@ -253,11 +260,11 @@ impl Reader {
     }
 }
 
-/// Frames that arrived together, of operations that stand alone.
+/// Frames to be sent to the owner as one message: they arrived together, and their operations stand alone.
 #[derive(Default)]
 struct Group {
     frames: Vec<EachFrame>,
-    /// Of all of them.
+    /// The number of operations in all of them.
     operations: usize,
 }
 
@@ -272,42 +279,60 @@ impl Group {
 struct FrameAnswers {
     queue: mpsc::Receiver<Queued>,
     permits: Arc<Permits>,
-    /// The queued that is next, once it was looked at and had no answer yet.
-    first: Option<Queued>,
-    ready_answers: Ready,
+    /// The element at the front of the queue, if it was polled and its answer was still pending.
+    front: Option<Queued>,
+    ready: Ready,
     timer: Timer,
 }
 
-/// The answers to several frames, as far as they are still to be given.
+/// Answers that can be handed out: what remains of the last element of the queue.
 enum Ready {
-    /// To those that went to the owner together.
+    /// Answers to frames that were sent as one message.
     Each(vec::IntoIter<(EachOutcome, QuotaGuard)>),
-    /// The same to so many.
+    /// The answer to one frame; none once it was handed out.
+    One(Option<FrameAnswer>),
+    /// The same error for several frames, and how many they are.
     Failed(CallError, usize),
-    /// To so many that found no place.
+    /// The refusal for want of a permit, and of how many frames.
     Overloaded(usize),
 }
 
 impl FrameAnswers {
     fn next_ready(&mut self) -> Option<FrameAnswer> {
-        match &mut self.ready_answers {
+        let answer = match &mut self.ready {
             Ready::Each(answers) => {
-                // What the answer holds on the account of unread bytes is let go of when it is encoded: from here on it
-                // is bounded by the window that the client gives.
-                let (answer, _held) = answers.next()?;
-                self.permits.give_back();
-                Some(FrameAnswer::Each(answer))
+                // The answer stops counting as unread here, just before it is encoded: from then on the flow-control
+                // window that the client grants bounds it.
+                let (answer, _guard) = answers.next()?;
+                FrameAnswer::Each(answer)
             }
+            Ready::One(answer) => answer.take()?,
             Ready::Failed(error, count) => {
                 *count = count.checked_sub(1)?;
-                self.permits.give_back();
-                Some(FrameAnswer::Refused(error.clone().into()))
+                FrameAnswer::Refused(error.clone().into())
             }
             Ready::Overloaded(count) => {
                 *count = count.checked_sub(1)?;
-                Some(FrameAnswer::Refused(too_many_frames(self.permits.max)))
+                // Their one permit was released when they left the queue.
+                return Some(FrameAnswer::Refused(too_many_frames(self.permits.max)));
             }
+        };
+        self.permits.release();
+        Some(answer)
+    }
+
+    /// The element at the front of the queue.
+    fn poll_front(&mut self, cx: &mut Context<'_>) -> Poll<Queued> {
+        if let Some(front) = self.front.take() {
+            return Poll::Ready(front);
         }
+        self.queue.poll_recv(cx).map(|front| {
+            // The reader always ends the queue with an `End`. If it has panicked instead, the stream must not seem to end
+            // in order.
+            front.unwrap_or_else(|| {
+                Queued::End(Err(Status::internal("the stream was not read to its end")))
+            })
+        })
     }
 }
 
@@ -320,54 +345,33 @@ impl Stream for FrameAnswers {
             if let Some(answer) = this.next_ready() {
                 return Poll::Ready(Some(Ok(answer)));
             }
-            let queued = match this.first.take() {
-                Some(queued) => queued,
-                None => match ready!(this.queue.poll_recv(cx)) {
-                    Some(queued) => queued,
-                    // The reader is gone without a word. Never let that pass for an end in order.
-                    None => {
-                        Queued::End(Err(Status::internal("the stream was not read to its end")))
-                    }
-                },
-            };
-            let answer = match queued {
+            this.ready = match ready!(this.poll_front(cx)) {
                 Queued::Each(mut pending, count) => {
                     match pending.poll_answer(cx, &mut this.timer) {
-                        Poll::Ready(answers) => {
-                            this.ready_answers = match answers {
-                                Ok(answers) => Ready::Each(answers.into_iter()),
-                                Err(error) => Ready::Failed(error, count),
-                            };
-                            continue;
-                        }
+                        Poll::Ready(Ok(answers)) => Ready::Each(answers.into_iter()),
+                        Poll::Ready(Err(error)) => Ready::Failed(error, count),
                         Poll::Pending => {
-                            this.first = Some(Queued::Each(pending, count));
+                            this.front = Some(Queued::Each(pending, count));
                             return Poll::Pending;
                         }
                     }
                 }
-                Queued::NotSent(error, count) => {
-                    this.ready_answers = Ready::Failed(error, count);
-                    continue;
-                }
                 Queued::All(mut pending) => match pending.poll_answer(cx, &mut this.timer) {
-                    Poll::Ready(Ok((answer, _held))) => FrameAnswer::All(answer),
-                    Poll::Ready(Err(error)) => FrameAnswer::Refused(error.into()),
+                    Poll::Ready(Ok((answer, _guard))) => Ready::One(Some(FrameAnswer::All(answer))),
+                    Poll::Ready(Err(error)) => Ready::One(Some(FrameAnswer::Refused(error.into()))),
                     Poll::Pending => {
-                        this.first = Some(Queued::All(pending));
+                        this.front = Some(Queued::All(pending));
                         return Poll::Pending;
                     }
                 },
-                Queued::Refused(refusal) => FrameAnswer::Refused(refusal),
+                Queued::NotSent(error, count) => Ready::Failed(error, count),
+                Queued::Refused(refusal) => Ready::One(Some(FrameAnswer::Refused(refusal))),
                 Queued::Overloaded(count) => {
-                    this.ready_answers = Ready::Overloaded(count);
-                    this.permits.give_back();
-                    continue;
+                    this.permits.release();
+                    Ready::Overloaded(count)
                 }
                 Queued::End(end) => return Poll::Ready(end.err().map(Err)),
             };
-            this.permits.give_back();
-            return Poll::Ready(Some(Ok(answer)));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From the domain to the wire: outcomes become responses.
+//! Turns the machine's outcomes into response messages.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ pub(crate) fn list_response(outcome: ListOutcome) -> v1::ListResponse {
     let last = outcome.entries.last().map(|(key, _)| key.as_str());
     let next_page_token = next_page_token(outcome.has_more, last);
     let listed = |(key, entry): (Key, Entry)| {
-        let mut listed = keyed(&key, entry);
+        let mut listed = keyed_entry(&key, entry);
         if outcome.shows == ListShows::Keys {
             listed.value = None;
         }
@@ -174,7 +174,7 @@ pub(crate) fn watch_response(batch: WatchBatch) -> v1::WatchResponse {
 fn initial_event((key, entry): (Key, Entry)) -> v1::Event {
     v1::Event {
         cause: v1::event::Cause::Initial.into(),
-        entry: Some(keyed(&key, entry)),
+        entry: Some(keyed_entry(&key, entry)),
         previous: None,
     }
 }
@@ -197,15 +197,15 @@ fn event(change: Change) -> v1::Event {
         ChangeCause::SessionEnded => Cause::SessionEnded,
         ChangeCause::TimedOut => Cause::TimedOut,
     };
-    let gone = || v1::Entry {
+    let deleted = || v1::Entry {
         key: key.to_string(),
         revision,
         ..v1::Entry::default()
     };
     v1::Event {
         cause: cause.into(),
-        entry: Some(entry.map_or_else(gone, |entry| keyed(&key, entry))),
-        previous: previous.map(|previous| keyed(&key, previous)),
+        entry: Some(entry.map_or_else(deleted, |entry| keyed_entry(&key, entry))),
+        previous: previous.map(|previous| keyed_entry(&key, previous)),
     }
 }
 
@@ -216,15 +216,15 @@ fn next_page_token(has_more: HasMore, last: Option<&str>) -> String {
     }
 }
 
-/// An entry with its key.
-fn keyed(key: &Key, shown: Entry) -> v1::Entry {
+/// An entry with its key, for responses that show several.
+fn keyed_entry(key: &Key, shown: Entry) -> v1::Entry {
     v1::Entry {
         key: key.to_string(),
         ..entry(shown)
     }
 }
 
-/// An entry without its key, which the request names.
+/// An entry without its key, which the client knows from its request.
 pub(crate) fn entry(entry: Entry) -> v1::Entry {
     let (mut expire_time, mut session) = (None, String::new());
     match entry.lifetime() {
@@ -265,7 +265,7 @@ fn timestamp(time: Time) -> prost_types::Timestamp {
     }
 }
 
-/// A duration of the domain: all of them are short of 300 years.
+/// A duration as a message. The machine has none of 300 years or more, so the seconds fit.
 pub(crate) fn duration(span: Duration) -> prost_types::Duration {
     prost_types::Duration {
         seconds: span.as_secs().cast_signed(),

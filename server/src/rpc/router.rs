@@ -1,4 +1,4 @@
-//! From an HTTP request to the service that answers it.
+//! Finds the handler of an HTTP request: by its path, which is `/SERVICE/METHOD`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use soloist::server::admin_server::{self, AdminServer};
 use soloist::server::machines_server::{self, MachinesServer};
 use soloist::server::sessions_server::{self, SessionsServer};
 use soloist::server::state_server;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
@@ -36,16 +37,16 @@ use super::state;
 use super::status::{Refusal, unknown_encoding, unknown_method};
 
 type ResponseFuture = BoxFuture<Response<ResponseBody>, Infallible>;
-/// What tonic's services answer.
+/// The response of a service that tonic generates.
 type TonicFuture = BoxFuture<Response<Body>, Infallible>;
 
-/// A service that is seldom called, by its name in the path.
+/// A service outside of `soloist.v1`, health or reflection: its name in the path, and its handler.
 type OtherService = (
     &'static str,
     Box<dyn Fn(Request<Incoming>) -> ResponseFuture + Send + Sync>,
 );
 
-/// Everything that is served on a connection. One for each, made by [`Router::for_connection`].
+/// The services of one connection.
 #[derive(Clone)]
 pub(crate) struct Router {
     context: Arc<CallContext>,
@@ -56,7 +57,7 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    /// Serves the store of `context` and `admin`, and health as `health` tells it.
+    /// The services of the store behind `context`. Connections get theirs from [`for_connection`](Self::for_connection).
     pub(crate) fn new(context: CallContext, admin: AdminService, health: HealthReporter) -> Self {
         let machines = MachinesService {
             context: context.clone(),
@@ -64,50 +65,17 @@ impl Router {
         let sessions = SessionsService {
             context: context.clone(),
         };
-        let drain = context.drain.clone();
-        let reflection = || {
-            Reflection::configure()
-                .register_encoded_file_descriptor_set(soloist::FILE_DESCRIPTOR_SET)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        };
-        let well_formed = "the descriptor sets come out of the build";
-        let v1 = reflection().build_v1().expect(well_formed);
-        let v1alpha = reflection().build_v1alpha().expect(well_formed);
-        let health = HealthServer::new(HealthService::from_health_reporter(health));
-        // These services have calls without an end (Watch, reflection), which must not hold up a shutdown.
-        let ending = move |answer: TonicFuture| -> ResponseFuture {
-            let drain = drain.clone();
-            Box::pin(async move {
-                let response = answer.await?;
-                let until_drain = |body| Body::new(UntilDrain::new(body, drain));
-                Ok(response.map(|body| ResponseBody::Other(until_drain(body))))
-            })
-        };
-        let ending = Arc::new(ending);
-        macro_rules! other {
-            ($name:expr, $service:expr) => {{
-                let (ending, service) = (Arc::clone(&ending), $service);
-                let call = move |request| ending(service.clone().call(request));
-                ($name, Box::new(call))
-            }};
-        }
+        let others = other_services(health, &context.drain);
         Self {
             context: Arc::new(context),
             machines: MachinesServer::new(machines).max_decoding_message_size(usize::MAX),
             sessions: SessionsServer::new(sessions).max_decoding_message_size(usize::MAX),
             admin: AdminServer::new(admin).max_decoding_message_size(usize::MAX),
-            others: Arc::new([
-                other!(health_server::SERVICE_NAME, health),
-                other!(reflection_v1::server_reflection_server::SERVICE_NAME, v1),
-                other!(
-                    reflection_v1alpha::server_reflection_server::SERVICE_NAME,
-                    v1alpha
-                ),
-            ]),
+            others,
         }
     }
 
-    /// The same with an account of its own for what the connection leaves unread.
+    /// The same services for a new connection, with a quota of its own.
     pub(crate) fn for_connection(&self) -> Self {
         Self {
             context: Arc::new(self.context.for_connection()),
@@ -115,30 +83,33 @@ impl Router {
         }
     }
 
-    /// A call of the state. These are many, and do without tonic's services.
+    /// Calls of `soloist.v1.State`. They are the hot path, so they are dispatched here, without a service of tonic's: see
+    /// [`response`] for what that would cost.
     fn call_state(&self, method: &str, headers: &HeaderMap, body: Incoming) -> ResponseFuture {
         match method {
-            "Read" => self.unary(headers, body, |context, read, by| async move {
-                state::read(&context, read, by).await
+            "Read" => self.unary(headers, body, |context, read, deadline| async move {
+                state::read(&context, read, deadline).await
             }),
-            "Write" => self.unary(headers, body, |context, write, by| async move {
-                state::write(&context, write, by).await
+            "Write" => self.unary(headers, body, |context, write, deadline| async move {
+                state::write(&context, write, deadline).await
             }),
-            "Add" => self.unary(headers, body, |context, add, by| async move {
-                state::add(&context, add, by).await
+            "Add" => self.unary(headers, body, |context, add, deadline| async move {
+                state::add(&context, add, deadline).await
             }),
-            "Transition" => self.unary(headers, body, |context, transition, by| async move {
-                state::transition(&context, transition, by).await
+            "Transition" => self.unary(headers, body, |context, transition, deadline| async move {
+                state::transition(&context, transition, deadline).await
             }),
-            "Delete" => self.unary(headers, body, |context, delete, by| async move {
-                state::delete(&context, delete, by).await
+            "Delete" => self.unary(headers, body, |context, delete, deadline| async move {
+                state::delete(&context, delete, deadline).await
             }),
             "Batch" => self.one_message(headers, body, |context, batch, deadline| async move {
-                let by = deadline.or_max(&context.limits);
-                Ok(response::one(state::batch(&context, &batch, by).await?))
+                let deadline = deadline.or_max(&context.limits);
+                Ok(response::one(
+                    state::batch(&context, &batch, deadline).await?,
+                ))
             }),
-            "List" => self.unary(headers, body, |context, list, by| async move {
-                state::list(&context, list, by).await
+            "List" => self.unary(headers, body, |context, list, deadline| async move {
+                state::list(&context, list, deadline).await
             }),
             "Watch" => self.one_message(headers, body, |context, watch, deadline| async move {
                 let watch = decode(&watch)?;
@@ -147,13 +118,14 @@ impl Router {
                 ))
             }),
             "Pipeline" => self.pipeline(headers, body),
-            _ => grpc_error(
-                unknown_method(&format!("/{}/{method}", state_server::SERVICE_NAME)).into(),
-            ),
+            _ => {
+                let path = format!("/{}/{method}", state_server::SERVICE_NAME);
+                grpc_error(unknown_method(&path).into())
+            }
         }
     }
 
-    /// A unary call of the state.
+    /// A call with one request message and one response message.
     fn unary<Q, A, F>(
         &self,
         headers: &HeaderMap,
@@ -166,12 +138,15 @@ impl Router {
         F: Future<Output = Result<A, Refusal>> + Send,
     {
         self.one_message(headers, body, |context, message, deadline| async move {
-            let by = deadline.or_max(&context.limits);
-            Ok(response::one(serve(context, decode(&message)?, by).await?))
+            let deadline = deadline.or_max(&context.limits);
+            Ok(response::one(
+                serve(context, decode(&message)?, deadline).await?,
+            ))
         })
     }
 
-    /// A call of the state with one message. It is not begun before that is here.
+    /// A call with one request message. `serve` begins once the whole message has arrived, which must be before the call's
+    /// deadline.
     fn one_message<F>(
         &self,
         headers: &HeaderMap,
@@ -187,8 +162,8 @@ impl Router {
         };
         let context = Arc::clone(&self.context);
         let limits = &context.limits;
-        let ends = Some(deadline.or_max(limits));
-        let body = CheckedBody::new(body, MessageCount::One, limits.max_message_bytes, ends);
+        let arrive_by = Some(deadline.or_max(limits));
+        let body = CheckedBody::new(body, MessageCount::One, limits.max_message_bytes, arrive_by);
         Box::pin(async move {
             let response = match RequestMessages::new(body).only().await {
                 Ok(message) => serve(context, message, deadline).await,
@@ -201,7 +176,7 @@ impl Router {
     fn pipeline(&self, headers: &HeaderMap, body: Incoming) -> ResponseFuture {
         let response = Deadline::from_headers(headers).map(|deadline| {
             let limit = self.context.limits.max_message_bytes;
-            // Its end is the stream's own affair.
+            // No deadline for the body: the stream itself watches its deadline.
             let body = CheckedBody::new(body, MessageCount::Any, limit, None);
             response::stream(state::pipeline(
                 &self.context,
@@ -212,7 +187,8 @@ impl Router {
         Box::pin(async { Ok(response.unwrap_or_else(response::error)) })
     }
 
-    /// Hands a call to one of tonic's services: its deadline counts from now, and its body is checked on the way.
+    /// A call of a service that tonic generates. Its deadline counts from now on, and its body is checked while the service
+    /// reads it.
     fn call_tonic(
         &self,
         mut request: Request<Incoming>,
@@ -223,15 +199,15 @@ impl Router {
             Err(status) => return grpc_error(status),
         };
         let limits = &self.context.limits;
-        // It is not begun before its message is here.
-        let ends = Some(deadline.or_max(limits));
+        // The service begins once the whole message has arrived.
+        let arrive_by = Some(deadline.or_max(limits));
         if deadline.or_never().is_some() {
             request.extensions_mut().insert(deadline);
         }
         let limit = limits.max_message_bytes;
-        let answer =
-            serve(request.map(|body| CheckedBody::new(body, MessageCount::One, limit, ends)));
-        Box::pin(async { Ok(answer.await?.map(ResponseBody::Other)) })
+        let response =
+            serve(request.map(|body| CheckedBody::new(body, MessageCount::One, limit, arrive_by)));
+        Box::pin(async { Ok(response.await?.map(ResponseBody::Other)) })
     }
 }
 
@@ -282,11 +258,51 @@ impl Service<Request<Incoming>> for Router {
     }
 }
 
+/// Health and reflection. Both have calls without an end (Watch, and ServerReflectionInfo), which must not hold up a shutdown:
+/// their responses end when the server drains.
+fn other_services(health: HealthReporter, drain: &watch::Receiver<bool>) -> Arc<[OtherService]> {
+    let reflection = || {
+        Reflection::configure()
+            .register_encoded_file_descriptor_set(soloist::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let well_formed = "the build made the descriptor sets";
+    let v1 = reflection().build_v1().expect(well_formed);
+    let v1alpha = reflection().build_v1alpha().expect(well_formed);
+    let health = HealthServer::new(HealthService::from_health_reporter(health));
+    macro_rules! other {
+        ($name:expr, $service:expr) => {{
+            let (drain, service) = (drain.clone(), $service);
+            let call = move |request| until_drain(service.clone().call(request), drain.clone());
+            ($name, Box::new(call))
+        }};
+    }
+    Arc::new([
+        other!(health_server::SERVICE_NAME, health),
+        other!(reflection_v1::server_reflection_server::SERVICE_NAME, v1),
+        other!(
+            reflection_v1alpha::server_reflection_server::SERVICE_NAME,
+            v1alpha
+        ),
+    ])
+}
+
+/// The same response, with a body that ends when the server drains.
+fn until_drain(response: TonicFuture, drain: watch::Receiver<bool>) -> ResponseFuture {
+    Box::pin(async move {
+        let until_drain = |body| Body::new(UntilDrain::new(body, drain));
+        Ok(response
+            .await?
+            .map(|body| ResponseBody::Other(until_drain(body))))
+    })
+}
+
 fn decode<Q: Message + Default>(message: &[u8]) -> Result<Q, Status> {
     Q::decode(message).map_err(|error| not_a_message(&error))
 }
 
-/// Source: gRPC over HTTP/2, "Content-Type": application/grpc, with +proto or a parameter after it.
+/// Whether the content-type is `application/grpc`, optionally followed by `+proto`, or by a parameter. Source: gRPC over
+/// HTTP/2, "Content-Type".
 fn is_grpc(headers: &HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE);
     let rest = content_type.and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
@@ -296,20 +312,21 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     })
 }
 
-/// How messages are compressed, if they are.
+/// The compression that the messages of a request are said to have, if any.
 fn encoding(headers: &HeaderMap) -> Option<&HeaderValue> {
     headers
         .get("grpc-encoding")
         .filter(|encoding| *encoding != "identity")
 }
 
-/// What the gRPC specification asks for where a request is not gRPC at all: plain HTTP.
+/// The response to a request that is not gRPC: plain HTTP, as the gRPC specification asks.
 fn http_error(status: StatusCode) -> ResponseFuture {
     let mut response = Response::new(ResponseBody::Empty);
     *response.status_mut() = status;
     Box::pin(async { Ok(response) })
 }
 
+/// The response to a call that is refused before it has a handler.
 fn grpc_error(status: Status) -> ResponseFuture {
     let response = response::error(status);
     Box::pin(async { Ok(response) })

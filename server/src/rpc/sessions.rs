@@ -1,4 +1,4 @@
-//! The calls of `soloist.v1.Sessions`.
+//! The handlers of `soloist.v1.Sessions`.
 
 use soloist::server::sessions_server::Sessions;
 use soloist::v1;

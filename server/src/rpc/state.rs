@@ -1,4 +1,7 @@
-//! The calls of `soloist.v1.State`: arguments are checked, the owner is asked, its answer becomes a response.
+//! The handlers of `soloist.v1.State`.
+//!
+//! Each checks the arguments, calls the owner, and makes the response of its outcome. `deadline` is when the call must be
+//! answered.
 
 use futures_core::Stream;
 use soloist::codec::not_a_message;
@@ -76,7 +79,8 @@ pub(super) async fn batch(
     let pending = context
         .owner
         .apply_all(operations, request_id, quota, deadline)?;
-    let (outcome, _held) = pending.answer().await?;
+    // The outcome counts as unread only until here: a unary response is encoded at once.
+    let (outcome, _guard) = pending.answer().await?;
     Ok(responses::batch_response(outcome))
 }
 
@@ -96,10 +100,10 @@ pub(super) async fn watch(
     deadline: Deadline,
 ) -> Result<impl Stream<Item = Result<v1::WatchResponse, Status>> + Send + 'static, Refusal> {
     let arguments = arguments::watch::watch(request, &context.limits)?;
-    if let Some(meant) = &arguments.store_id
-        && **meant != *context.store_id
+    if let Some(expected) = &arguments.store_id
+        && **expected != *context.store_id
     {
-        return Err(store_changed(meant, &context.store_id));
+        return Err(store_changed(expected, &context.store_id));
     }
     let begin_by = deadline.or_max(&context.limits);
     Ok(watch::serve(context, arguments, begin_by, deadline.or_never()).await?)

@@ -7,8 +7,8 @@ use tonic::Status;
 use super::status::{Refusal, draining};
 use crate::owner::CallError;
 
-/// Resolves, to what the stream ends with, when its deadline passes, the server shuts down, or nobody takes what is put
-/// into `queue` any more.
+/// Waits until a stream must end, and returns the status to end it with: its deadline passes, the server drains, or the
+/// receiver of `queue` is dropped because the client has left.
 pub(crate) async fn stream_end<T>(
     deadline: Option<Instant>,
     mut drain: watch::Receiver<bool>,
@@ -22,9 +22,9 @@ pub(crate) async fn stream_end<T>(
     };
     tokio::select! {
         () = passed => Refusal::from(CallError::NotStarted).into_status(),
-        // An error means that whoever could tell is gone, which is the same.
+        // An error means that the sender is gone: the server has stopped.
         _ = drain.wait_for(|drain| *drain) => draining().into_status(),
-        // Nobody is left to read this.
+        // Nobody is left to read this status.
         () = queue.closed() => Status::cancelled("the client takes no more answers"),
     }
 }

@@ -1,7 +1,7 @@
-//! One Watch: a task asks the owner for what comes next, whenever the client has taken what came before.
+//! One Watch: a task asks the owner for the next batch of changes whenever the client has taken the one before.
 //!
-//! Nothing is asked for ahead of the client, so a slow one keeps a message at most, and falls off the owner's ring of
-//! changes when it is too slow.
+//! Nothing is fetched ahead of the client. So a slow client keeps one batch in memory at most, and its watch ends when the
+//! owner's ring of changes has moved past it.
 
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -24,14 +24,14 @@ use crate::owner::{
     CallError, ConnectionQuota, NewWatch, NextBatch, OpenWatch, OwnerHandle, QuotaGuard,
 };
 
-/// A message, and what it holds until it was taken.
+/// A batch, and the guard of its bytes in the connection's quota. The first batch has no changes, and no guard.
 type Queued = Result<(WatchBatch, Option<QuotaGuard>), Status>;
 
-/// Begins a watch. Returns its messages; they come until the client takes no more, the deadline passes, the server shuts
-/// down, or the watch falls too far behind.
+/// Begins a watch, and returns its responses. They come until the client has left, `deadline` passes, the server drains, or
+/// the watch falls too far behind.
 ///
 /// # Errors
-/// If it cannot begin there.
+/// [`CallError`] if the owner cannot begin the watch before `begin_by`, or not from where the arguments ask for.
 pub(crate) async fn serve(
     context: &CallContext,
     arguments: WatchArguments,
@@ -51,8 +51,8 @@ pub(crate) async fn serve(
         shows,
     };
     let watching = context.owner.watch(new, begin_by).await?;
-    // One: what is next is asked for when the one before was taken.
-    let (sender, messages) = mpsc::channel(1);
+    // Room for one, because the next batch is fetched when the client has taken the one before.
+    let (sender, receiver) = mpsc::channel(1);
     let end = stream_end(deadline, context.drain.clone(), sender.clone());
     let watcher = Watcher {
         owner: context.owner.clone(),
@@ -60,7 +60,7 @@ pub(crate) async fn serve(
         max_deadline: context.limits.max_deadline,
         watching,
         progress,
-        messages: sender,
+        queue: sender,
     };
     tokio::spawn(async move {
         let mut end = pin!(end);
@@ -68,77 +68,82 @@ pub(crate) async fn serve(
             last = watcher.run() => last,
             status = &mut end => status,
         };
-        // Room for it is made by the client, who may never do so: the end waits no longer than for that.
-        let _ = watcher.messages.send(Err(last)).await;
+        // Waits until the client takes the batch before it, or leaves. The stream's end has nothing more to wait for.
+        let _ = watcher.queue.send(Err(last)).await;
     });
     Ok(WatchResponses {
-        messages,
-        held: None,
+        queue: receiver,
+        guard: None,
     })
 }
 
+/// Fetches the batches of a watch from the owner.
 struct Watcher {
     owner: OwnerHandle,
     quota: ConnectionQuota,
     max_deadline: Duration,
     watching: OpenWatch,
     progress: Option<Duration>,
-    messages: mpsc::Sender<Queued>,
+    queue: mpsc::Sender<Queued>,
 }
 
 impl Watcher {
-    /// Sends messages until the watch cannot go on. Returns why.
+    /// Sends batches until the watch must end. Returns the status to end it with.
     async fn run(&self) -> Status {
         match self.send_all().await {
-            Ok(()) => Status::cancelled("the client takes no more messages"),
+            Ok(()) => Status::cancelled("the client has left"),
             Err(error) => Refusal::from(error).into_status(),
         }
     }
 
+    /// Sends batches until the client has left.
+    ///
+    /// # Errors
+    /// [`CallError`] if the watch cannot go on.
     async fn send_all(&self) -> Result<(), CallError> {
         if let Some(revision) = self.watching.revision {
-            let first = (from_here(revision), None);
-            if self.messages.send(Ok(first)).await.is_err() {
+            let first = (start_batch(revision), None);
+            if self.queue.send(Ok(first)).await.is_err() {
                 return Ok(());
             }
         }
         let mut quiet_since = Instant::now();
         loop {
-            let Ok(slot) = self.messages.reserve().await else {
+            let Ok(permit) = self.queue.reserve().await else {
                 return Ok(());
             };
-            let (batch, held) = self.next().await?;
+            let (batch, guard) = self.next_batch().await?;
             let progress_due = self.progress.map(|interval| quiet_since + interval);
             let has_more = batch.has_more;
             if !batch.updates.is_empty()
                 || batch.caught_up
                 || progress_due.is_some_and(|due| due <= Instant::now())
             {
-                slot.send(Ok((batch, Some(held))));
+                permit.send(Ok((batch, Some(guard))));
                 quiet_since = Instant::now();
             } else {
-                drop((slot, batch, held));
+                drop((permit, batch, guard));
             }
             if has_more == HasMore::No {
                 let progress_due = self.progress.map(|interval| quiet_since + interval);
                 tokio::select! {
                     () = self.watching.changed() => {}
-                    () = at(progress_due) => {}
+                    () = sleep_until_some(progress_due) => {}
                 }
             }
         }
     }
 
-    async fn next(&self) -> Result<(WatchBatch, QuotaGuard), CallError> {
+    async fn next_batch(&self) -> Result<(WatchBatch, QuotaGuard), CallError> {
         loop {
             let deadline = Instant::now() + self.max_deadline;
             let next = self
                 .owner
                 .next(&self.watching, self.quota.clone(), deadline);
             match next.await {
-                Ok(NextBatch::Batch(batch, held)) => return Ok((batch, held)),
+                Ok(NextBatch::Batch(batch, guard)) => return Ok((batch, guard)),
                 Ok(NextBatch::QuotaUsedUp) => sleep(RETRY_DELAY).await,
-                // The owner has had no time for so long. It is asked again: a watch has no hurry of its own.
+                // The owner was busy until the deadline. Ask again: the deadline of one fetch is not that of the watch.
                 Err(CallError::NotStarted) => {}
                 Err(error) => return Err(error),
             }
@@ -146,15 +151,17 @@ impl Watcher {
     }
 }
 
-async fn at(time: Option<Instant>) {
+/// Sleeps until `time`, or for ever.
+async fn sleep_until_some(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
     }
 }
 
-/// The message that tells from where a watch sees everything.
-fn from_here(revision: i64) -> WatchBatch {
+/// The first batch of a watch that begins at the present: without changes, it tells the revision after which the client
+/// sees all changes.
+fn start_batch(revision: i64) -> WatchBatch {
     WatchBatch {
         updates: Updates::Changes(Vec::new()),
         revision,
@@ -164,22 +171,23 @@ fn from_here(revision: i64) -> WatchBatch {
     }
 }
 
-/// The messages of a watch.
+/// The responses of a watch.
 struct WatchResponses {
-    messages: mpsc::Receiver<Queued>,
-    /// Of the message that was taken last. When the next one is asked for, most of it is on its way.
-    held: Option<QuotaGuard>,
+    queue: mpsc::Receiver<Queued>,
+    /// The guard of the response that was taken last. It counts as unread until the connection asks for the next response,
+    /// when most of it has been sent.
+    guard: Option<QuotaGuard>,
 }
 
 impl Stream for WatchResponses {
     type Item = Result<v1::WatchResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.held = None;
-        let message = ready!(self.messages.poll_recv(cx));
-        Poll::Ready(message.map(|message| {
-            let (batch, held) = message?;
-            self.held = held;
+        self.guard = None;
+        let queued = ready!(self.queue.poll_recv(cx));
+        Poll::Ready(queued.map(|queued| {
+            let (batch, guard) = queued?;
+            self.guard = guard;
             Ok(responses::watch_response(batch))
         }))
     }

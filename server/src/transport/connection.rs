@@ -23,7 +23,7 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Serves a connection until its peer closes it or the server has drained.
 ///
 /// # Errors
-/// Whatever ended the connection other than that; of interest to a debug log only.
+/// Any other reason why the connection ended, for the debug log.
 pub(super) async fn serve(
     stream: TcpStream,
     router: Router,
@@ -31,21 +31,21 @@ pub(super) async fn serve(
     thread: Arc<ThreadShare>,
     mut drain: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    // Answers are small and wanted at once.
+    // Responses are small and must not wait to be sent together.
     stream.set_nodelay(true)?;
     let (mut reader, mut writer) = stream.into_split();
 
-    // hyper waits for the preface for ever.
+    // Read here, because hyper would wait for the preface for ever.
     let mut preface = [0; PREFACE.len()];
     let greeting = timeout(
         limits.preface_timeout,
         greet(&mut reader, &mut writer, &mut preface),
     );
-    let spoken = tokio::select! {
-        spoken = greeting => spoken,
+    let greeted = tokio::select! {
+        greeted = greeting => greeted,
         _ = drain.wait_for(|drain| *drain) => return Ok(()),
     };
-    match spoken {
+    match greeted {
         Ok(Ok(true)) => {}
         Ok(Ok(false)) => return Ok(()),
         Ok(Err(error)) => return Err(error.into()),
@@ -68,7 +68,7 @@ pub(super) async fn serve(
         .initial_connection_window_size(limits.connection_window_bytes)
         .keep_alive_interval(limits.keepalive_interval)
         .keep_alive_timeout(limits.keepalive_timeout)
-        // gRPC has no use for it.
+        // gRPC clients do not read it.
         .auto_date_header(false);
     let mut connection = pin!(http2.serve_connection(TokioIo::new(io), router));
     tokio::select! {
@@ -82,16 +82,16 @@ pub(super) async fn serve(
     }
 }
 
-/// Reads the preface, and tells whether it came. A peer that speaks something else is told so at its first wrong byte.
+/// Reads the preface, and returns whether it came. At the first wrong byte the peer is told that this is HTTP/2.
 async fn greet(
     reader: &mut OwnedReadHalf,
     writer: &mut OwnedWriteHalf,
     preface: &mut [u8; PREFACE.len()],
 ) -> io::Result<bool> {
-    const ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
+    const WRONG_PROTOCOL: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
         content-type: text/plain\r\nconnection: close\r\n\r\n\
         This is a gRPC server: it speaks HTTP/2 from the first byte on, without TLS.\n";
-    // The type of a handshake record, with which TLS begins: whoever sends it does not read text.
+    // The first byte of TLS, the type of a handshake record. Such a peer cannot read the text above.
     const TLS_HANDSHAKE: u8 = 22;
     let mut len = 0;
     while len < preface.len() {
@@ -102,7 +102,7 @@ async fn greet(
         if preface[..len] != PREFACE[..len] {
             debug!(start = %preface[..len].escape_ascii(), "peer does not speak HTTP/2");
             if preface[0] != TLS_HANDSHAKE {
-                writer.write_all(ANSWER).await?;
+                writer.write_all(WRONG_PROTOCOL).await?;
                 writer.shutdown().await?;
             }
             return Ok(false);

@@ -1,4 +1,4 @@
-//! A connection's socket, as HTTP/2 is shown it.
+//! Fairness among the connections of a thread: a connection reads in turns of limited length.
 
 use std::future::poll_fn;
 use std::io;
@@ -15,24 +15,27 @@ use crate::config::{
     SHARED_FOR, SHARED_TURN, SHARED_TURN_BYTES_MAX, SHARED_TURN_BYTES_MIN, TURN_BYTES,
 };
 
-/// Two halves of a socket, of which the reading one takes turns with others on its thread.
+/// The socket of a connection. It wraps both halves: reading takes turns with other connections, writing is vectored from
+/// the second write on.
 ///
-/// HTTP/2 reads as long as there is something to read, which with a window of a megabyte is thousands of calls, and all that
-/// time the answers of other connections wait. So after some bytes it is told that there is no more for now, and woken at once.
+/// **Reading.** An HTTP/2 connection reads as long as there is data. With a window of a megabyte that may be thousands of calls,
+/// and the responses of other connections on the same thread wait meanwhile. So after some bytes this socket pretends that there
+/// is no more data for now, and wakes the connection at once: its next turn comes after the other tasks have run.
 ///
-/// h2 asks once, when it begins, whether writes are vectored, and if so hands every answer from 256 bytes on to the socket by
-/// itself, a system call for each; if not, it copies them together up to 1 KiB each. Whether to write a larger answer with what
-/// is in front of it in one system call, it asks each time. So writes are vectored from the second on.
+/// **Writing.** h2 asks when a connection begins whether writes are vectored. If they are, it passes every data frame from 256
+/// bytes on to the socket by itself, with a system call for each. If not, it copies frames up to 1 KiB into one buffer. Later it
+/// asks again for each larger frame, whether it can be written together with the buffer in one system call. So the right answer is
+/// no at first, and yes from the second write on.
 #[derive(Debug)]
 pub(super) struct FairIo<R, W> {
     reader: R,
     writer: W,
     turn: Turn,
     polls: PollCount,
-    /// In which of them the present turn began.
+    /// The poll of the connection in which the current turn began.
     poll: u64,
-    /// Whether something was written.
-    begun: bool,
+    /// Whether anything was written.
+    has_written: bool,
 }
 
 impl<R, W> FairIo<R, W> {
@@ -43,18 +46,20 @@ impl<R, W> FairIo<R, W> {
             turn: Turn::new(thread),
             polls,
             poll: 0,
-            begun: false,
+            has_written: false,
         }
     }
 }
 
-/// Counts how often a connection is polled: each poll is a turn. hyper asks for more with every call that it takes out of
-/// a connection, so that what was told "no more for now" once has to be told so until the others were polled.
+/// Counts the polls of a connection: each poll is a turn.
+///
+/// Once a turn is over, every read must say "no more for now" until the poll ends, because hyper tries to read again with each
+/// call that it takes out of the connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PollCount(Arc<AtomicU64>);
 
 impl PollCount {
-    /// Drives a connection whose socket has these polls.
+    /// Drives a connection to its end, and counts its polls. Its socket must have a clone of this counter.
     pub(super) async fn count<F: Future>(&self, mut connection: Pin<&mut F>) -> F::Output {
         poll_fn(|cx| {
             self.0.fetch_add(1, Ordering::Relaxed);
@@ -67,42 +72,44 @@ impl PollCount {
 /// What the connections of a thread know of each other.
 #[derive(Debug, Default)]
 pub(super) struct ThreadShare {
-    /// The last number that a connection was given.
-    numbers: AtomicU64,
-    /// Which connection read last.
-    last: AtomicU64,
-    /// Connections that had more to read when their turn was over.
+    /// The number of the newest connection: numbers count up.
+    newest: AtomicU64,
+    /// The number of the connection that read last.
+    last_reader: AtomicU64,
+    /// How many connections had more to read when their last turn was over.
     waiting: AtomicUsize,
 }
 
-/// How much a connection may read before it lets the others go on.
+/// How many bytes a connection may read before it lets others go on.
 ///
-/// While it is the only one to read on its thread, that is a great deal. While it is not, it is as much as keeps the time
-/// from turn to turn short: all others wait for that several times in each call. How much work is in a byte cannot be told
-/// beforehand, and most of it is done by other tasks, so what is measured is the time until all of them have run.
+/// While no other connection reads on its thread, that is a great deal. While others do, it is few enough to keep rounds short: a
+/// round is the time from one turn of a connection to its next, and every other call waits for several rounds. How much work a
+/// byte makes cannot be known beforehand, and most of the work is done by other tasks. So the length of turns is adapted by
+/// measuring rounds.
 #[derive(Debug)]
 struct Turn {
     thread: Arc<ThreadShare>,
-    /// By which its neighbours know it.
+    /// The number of this connection on its thread.
     number: u64,
+    /// Whether this connection has ever read.
     has_read: bool,
-    /// Bytes that may be read in a turn.
+    /// Most bytes of a turn.
     bytes: usize,
     /// Bytes that were read in this turn.
     taken: usize,
-    /// Whether this turn has ended.
+    /// Whether the end of this turn was noted.
     over: bool,
-    /// Whether there was more to read when the last turn ended.
+    /// Whether this connection counts as waiting: there was more to read when its last turn ended.
     waiting: bool,
     /// When the turn before ended, if there was more to read.
     ended: Option<Instant>,
-    /// Until when it is taken for granted that others read on this thread.
+    /// Until then other connections are assumed to read on this thread. None if this one is assumed to be alone.
     shared_until: Option<Instant>,
 }
 
 impl Turn {
     fn new(thread: Arc<ThreadShare>) -> Self {
-        let number = thread.numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = thread.newest.fetch_add(1, Ordering::Relaxed) + 1;
         Self {
             thread,
             number,
@@ -125,7 +132,7 @@ impl Turn {
         self.taken >= self.bytes
     }
 
-    /// Most bytes that the next read may give. One that is alone may read what comes in one go.
+    /// Most bytes that the next read may return. A connection that is alone may read as much as arrives at once.
     fn most(&self) -> usize {
         match self.shared_until {
             Some(_) => self.bytes.saturating_sub(self.taken),
@@ -133,21 +140,22 @@ impl Turn {
         }
     }
 
+    /// Notes that bytes were read, and whether another connection has read in between.
     fn read(&mut self, bytes: usize, now: impl FnOnce() -> Instant) {
         self.taken += bytes;
-        let last = &self.thread.last;
+        let last = &self.thread.last_reader;
         if last.load(Ordering::Relaxed) == self.number {
             return;
         }
         last.store(self.number, Ordering::Relaxed);
-        // Who read before this one's first read may be gone.
+        // Not at the first read: the connection that read before it may be gone.
         if mem::replace(&mut self.has_read, true) {
             self.shared_until = Some(now() + SHARED_FOR);
             self.bytes = self.bytes.min(SHARED_TURN_BYTES_MAX);
         }
     }
 
-    /// Ends the turn with more to read.
+    /// Ends the turn, while there is more to read.
     fn end(&mut self, now: impl FnOnce() -> Instant) {
         if self.over {
             return;
@@ -170,7 +178,8 @@ impl Turn {
         }
     }
 
-    /// `round` is the time of one turn of everybody: it may be longer if more of them have much to read.
+    /// Makes turns shorter if the last round was too long, and longer if it was short. A round may take longer the more
+    /// connections wait for their next turn.
     fn adapt(&mut self, round: Duration) {
         let waiting = self.thread.waiting.load(Ordering::Relaxed);
         let fair = SHARED_TURN.saturating_mul(u32::try_from(waiting).unwrap_or(u32::MAX));
@@ -181,7 +190,7 @@ impl Turn {
         }
     }
 
-    /// There is no more to read.
+    /// Notes that there is no more to read.
     fn drained(&mut self) {
         self.ended = None;
         if mem::take(&mut self.waiting) {
@@ -239,7 +248,7 @@ impl<R: Unpin, W: AsyncWrite + Unpin> AsyncWrite for FairIo<R, W> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.begun = true;
+        self.has_written = true;
         Pin::new(&mut self.writer).poll_write(cx, buf)
     }
 
@@ -252,7 +261,7 @@ impl<R: Unpin, W: AsyncWrite + Unpin> AsyncWrite for FairIo<R, W> {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.begun && self.writer.is_write_vectored()
+        self.has_written && self.writer.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -287,7 +296,7 @@ mod tests {
         FairIo::new(reader, tokio::io::sink(), thread, polls.clone())
     }
 
-    /// Reads until there is no more for now, and tells how much there was.
+    /// Reads until there is no more for now. Returns how many bytes it was.
     fn read_all<R: AsyncRead + Unpin>(
         socket: &mut FairIo<R, tokio::io::Sink>,
         cx: &mut Context<'_>,
@@ -305,7 +314,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_ends_after_some_bytes_and_the_next_one_comes_with_the_next_poll() {
+    async fn a_turn_ends_after_some_bytes_and_the_next_one_begins_with_the_next_poll() {
         let polls = PollCount::default();
         let mut socket = socket(tokio::io::repeat(7), &polls);
         let woken = Arc::new(Woken::default());
@@ -325,7 +334,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn beside_others_no_more_is_read_than_the_turn_has() {
+    async fn beside_others_a_turn_ends_at_its_exact_length() {
         let polls = PollCount::default();
         let mut socket = socket(tokio::io::repeat(7), &polls);
         let mut other = Turn::new(Arc::clone(&socket.turn.thread));
@@ -336,7 +345,7 @@ mod tests {
                 .await;
             other.read(1, Instant::now);
         }
-        // The turn in which it is noticed is as long as a shared one already.
+        // Already the turn in which the other connection is noticed is as short as a shared one.
         let read = polls
             .count(pin!(async { read_all(&mut socket, &mut cx) }))
             .await;
@@ -351,7 +360,7 @@ mod tests {
         turn.end(|| now);
     }
 
-    /// One whose turns are full, and another that has read beside it.
+    /// A connection whose turns are full, and another one that has read beside it.
     fn beside_another(now: Instant) -> (Turn, Turn) {
         let thread = Arc::default();
         let (mut turn, mut other) = (Turn::new(Arc::clone(&thread)), Turn::new(thread));
@@ -362,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_reads_alone_has_long_turns() {
+    fn a_connection_that_reads_alone_has_long_turns() {
         let now = Instant::now();
         let thread = Arc::default();
         let mut gone = Turn::new(Arc::clone(&thread));
@@ -376,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_are_short_until_nobody_else_has_read_for_some_time() {
+    fn turns_are_short_until_no_other_connection_has_read_for_some_time() {
         let now = Instant::now();
         let (mut turn, _other) = beside_another(now);
         assert_eq!(turn.bytes, SHARED_TURN_BYTES_MAX);
@@ -386,7 +395,7 @@ mod tests {
         assert_eq!(turn.bytes, TURN_BYTES);
     }
 
-    /// How long turns are after these rounds, with so many who wait.
+    /// Checks how many bytes a turn has after `rounds`, while `waiting` connections wait.
     #[track_caller]
     fn check(waiting: usize, rounds: &[Duration], expected: usize) {
         let mut now = Instant::now();
@@ -409,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_are_as_long_as_rounds_allow() {
+    fn turns_adapt_to_the_length_of_rounds() {
         const MIN: usize = SHARED_TURN_BYTES_MIN;
         const MAX: usize = SHARED_TURN_BYTES_MAX;
         let (long, good, short) = (SHARED_TURN * 2, SHARED_TURN * 3 / 4, SHARED_TURN / 4);
@@ -420,13 +429,13 @@ mod tests {
         check(1, &[long, short], MAX / 2 + MIN);
         check(1, &[long; 20], MIN);
         check(1, &[short; 20], MAX);
-        // Two of them take twice as long.
+        // With two connections that wait, a round may take twice as long.
         check(2, &[long], MAX);
         check(2, &[long * 2], MAX / 2);
     }
 
     #[test]
-    fn time_without_anything_to_read_is_no_round() {
+    fn time_without_anything_to_read_does_not_count_as_a_round() {
         let now = Instant::now();
         let (mut turn, _other) = beside_another(now);
         turn.drained();
@@ -435,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_gone_waits_no_more() {
+    fn a_dropped_connection_no_longer_counts_as_waiting() {
         let thread = Arc::default();
         let mut turn = Turn::new(Arc::clone(&thread));
         full(&mut turn, Instant::now());

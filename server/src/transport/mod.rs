@@ -1,4 +1,4 @@
-//! Sockets and HTTP/2: accepts connections, shares them out to threads, and turns requests into calls of handlers.
+//! Sockets and HTTP/2: accepts connections, shares them out to threads, and serves each with a [`Router`].
 
 mod connection;
 mod fairness;
@@ -26,6 +26,7 @@ use crate::rpc::router::Router;
 #[derive(Clone, Debug)]
 pub(crate) struct Worker {
     runtime: Handle,
+    /// How many connections it serves.
     connections: Arc<AtomicUsize>,
     share: Arc<ThreadShare>,
 }
@@ -47,20 +48,23 @@ pub(crate) struct Acceptor {
     router: Router,
     limits: Arc<TransportLimits>,
     drain: watch::Receiver<bool>,
+    /// One for each connection that may be open.
     permits: Arc<Semaphore>,
-    /// Given up for a moment when descriptors run out, so that a connection can be accepted to be closed. Otherwise it
-    /// would stay in the backlog, its client waiting for nothing.
+    /// Closed for a moment when descriptors run out, so that a connection can be accepted and closed at once. Otherwise the
+    /// connection would stay in the backlog, and its client would wait in vain.
     spare_descriptor: Option<File>,
 }
 
-/// Waits for the connections that are still open.
+/// The connections of an acceptor that are still open.
 pub(crate) struct OpenConnections {
     permits: Arc<Semaphore>,
+    /// How many permits there are.
     count: u32,
 }
 
 impl Acceptor {
-    /// Prepares to accept on `listener`, which belongs to the current runtime.
+    /// Prepares to accept on `listener`, which must belong to the current runtime. As many connections may be open as
+    /// `limits` and the process's limit of descriptors allow.
     pub(crate) fn new(
         listener: TcpListener,
         workers: Vec<Worker>,
@@ -78,11 +82,11 @@ impl Acceptor {
             limits: Arc::new(limits),
             drain,
             permits: Arc::new(Semaphore::new(count)),
-            spare_descriptor: spare_descriptor(),
+            spare_descriptor: open_spare_descriptor(),
         }
     }
 
-    /// What is left to wait for when this has stopped.
+    /// The connections to wait for after [`run`](Self::run) was cancelled.
     pub(crate) fn open_connections(&self) -> OpenConnections {
         OpenConnections {
             permits: Arc::clone(&self.permits),
@@ -91,14 +95,14 @@ impl Acceptor {
         }
     }
 
-    /// Accepts for ever. Cancelling it loses no connection but those in the backlog.
+    /// Accepts for ever. Cancelling it loses only connections that are still in the backlog.
     pub(crate) async fn run(mut self) {
         let mut full = false;
         loop {
-            // Told when it begins, not for every connection that it goes on with.
+            // Warn when the limit is reached, not again for every connection while it stays reached.
             let was_full = std::mem::replace(&mut full, self.permits.available_permits() == 0);
             if full && !was_full {
-                warn!("as many connections as there may be: more wait until one ends");
+                warn!("the limit of connections is reached: new ones wait until one ends");
             }
             let permit = Arc::clone(&self.permits)
                 .acquire_owned()
@@ -106,10 +110,12 @@ impl Acceptor {
                 .expect("the semaphore is never closed");
             match self.listener.accept().await {
                 Ok((stream, peer)) => self.share_out(stream, peer, permit),
-                Err(error) if is_of_one_connection(&error) => debug!(%error, "accept"),
+                Err(error) if concerns_one_connection(&error) => {
+                    debug!(%error, "a connection failed before it was accepted")
+                }
                 Err(error) => {
                     warn!(%error, "cannot accept connections, pausing for {ACCEPT_PAUSE:?}");
-                    self.turn_one_away();
+                    self.reject_one();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -130,7 +136,7 @@ impl Acceptor {
             Arc::clone(&self.limits),
             self.drain.clone(),
         );
-        // The socket moves to the reactor of its thread.
+        // Converted to a plain socket and back, which moves it to the reactor of the worker's thread.
         let stream = stream.into_std();
         worker.runtime.spawn(async move {
             let ended = match stream.and_then(TcpStream::from_std) {
@@ -144,15 +150,16 @@ impl Acceptor {
         });
     }
 
-    fn turn_one_away(&mut self) {
+    /// Closes one connection of the backlog, for which there is no descriptor.
+    fn reject_one(&mut self) {
         drop(self.spare_descriptor.take());
-        // Accepted and closed at once, if it is still there.
+        // The connection is dropped, which closes it. None may be left in the backlog by now.
         let _ = self.listener.accept().now_or_never();
-        self.spare_descriptor = spare_descriptor();
+        self.spare_descriptor = open_spare_descriptor();
     }
 }
 
-/// One connection of a worker, for as long as it lives.
+/// Counts a connection of a worker, until it is dropped.
 struct ConnectionCount(Arc<AtomicUsize>);
 
 impl ConnectionCount {
@@ -171,15 +178,16 @@ impl Drop for ConnectionCount {
 impl OpenConnections {
     /// Resolves when every connection has ended.
     pub(crate) async fn ended(self) {
-        // Closed semaphores do not exist here; the permits die with this.
+        // This cannot fail, because nothing closes the semaphore.
         let _ = self.permits.acquire_many(self.count).await;
     }
 }
 
-fn spare_descriptor() -> Option<File> {
+fn open_spare_descriptor() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
+/// How many connections the process has descriptors for, besides its other files.
 fn connections_by_descriptors(threads: usize) -> usize {
     let spare = SPARE_DESCRIPTORS + THREAD_DESCRIPTORS * threads as u64;
     match getrlimit(Resource::RLIMIT_NOFILE) {
@@ -188,9 +196,9 @@ fn connections_by_descriptors(threads: usize) -> usize {
     }
 }
 
-/// Whether accept failed for the sake of the one connection, so that the next may be accepted at once.
-/// Source: accept(2), "Error handling".
-fn is_of_one_connection(error: &io::Error) -> bool {
+/// Whether accept failed because of the connection, so that the next one can be accepted at once. Source: accept(2),
+/// "Error handling".
+fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error().map(Errno::from_raw),
         Some(

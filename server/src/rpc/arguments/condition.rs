@@ -1,4 +1,4 @@
-//! Conditions.
+//! Checks conditions, the field `expect`.
 
 use soloist::v1;
 use soloist::v1::error::Reason;
@@ -9,6 +9,7 @@ use super::value::value;
 use crate::config::Limits;
 use crate::machine::{Condition, Expect};
 
+/// Checks a condition. Boxed, because most operations have none.
 pub(super) fn expect(
     parent: &Path<'_>,
     expect: Option<v1::Condition>,
@@ -17,6 +18,7 @@ pub(super) fn expect(
     Ok(condition(parent, expect, limits)?.map(Box::new))
 }
 
+/// Checks a condition.
 pub(super) fn condition(
     parent: &Path<'_>,
     expect: Option<v1::Condition>,

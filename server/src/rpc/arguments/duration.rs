@@ -8,18 +8,18 @@ use soloist::v1::error::Reason;
 use super::path::{BadArgument, Path};
 use crate::rpc::responses;
 
-/// Checks a frame's timeout: none if it is unset or zero.
+/// Checks the timeout of a frame. Returns none if it is unset or zero.
 pub(crate) fn timeout(
     timeout: Option<prost_types::Duration>,
 ) -> Result<Option<Duration>, BadArgument> {
     let Some(timeout) = timeout else {
         return Ok(None);
     };
-    match span(&timeout) {
+    match to_std(&timeout) {
         Some(Duration::ZERO) => Ok(None),
         Some(timeout) => Ok(Some(timeout)),
         None => {
-            let actual = shown(&timeout);
+            let actual = in_words(&timeout);
             let problem = format!(
                 "is {actual}, but must be 0 or more, with less than a second of nanoseconds"
             );
@@ -33,33 +33,33 @@ pub(crate) fn timeout(
     }
 }
 
-/// Checks a duration that has a range.
+/// Checks that a duration is set and within `range`.
 pub(super) fn duration_in(
     path: &Path<'_>,
     reason: Reason,
     duration: Option<prost_types::Duration>,
     range: &RangeInclusive<Duration>,
 ) -> Result<Duration, BadArgument> {
-    let limit = |limit: &Duration| shown(&responses::duration(*limit));
+    let limit = |limit: &Duration| in_words(&responses::duration(*limit));
     let limit = format!("from {} to {}", limit(range.start()), limit(range.end()));
     let Some(duration) = duration else {
         return Err(path.out_of_range(reason, limit, "missing"));
     };
-    match span(&duration) {
-        Some(span) if range.contains(&span) => Ok(span),
-        _ => Err(path.out_of_range(reason, limit, shown(&duration))),
+    match to_std(&duration) {
+        Some(duration) if range.contains(&duration) => Ok(duration),
+        _ => Err(path.out_of_range(reason, limit, in_words(&duration))),
     }
 }
 
-/// A duration that is not negative; none if it is, or malformed.
-fn span(duration: &prost_types::Duration) -> Option<Duration> {
+/// The same duration as a type of Rust's; none if it is negative or malformed.
+fn to_std(duration: &prost_types::Duration) -> Option<Duration> {
     let seconds = u64::try_from(duration.seconds).ok()?;
     let nanos = u32::try_from(duration.nanos).ok()?;
     (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
 }
 
-/// As it is written in JSON, if it can be.
-fn shown(duration: &prost_types::Duration) -> String {
+/// The duration as it is written in JSON, if it is well-formed.
+fn in_words(duration: &prost_types::Duration) -> String {
     let prost_types::Duration { seconds, nanos } = duration;
     if *duration == duration.normalized() {
         duration.to_string()

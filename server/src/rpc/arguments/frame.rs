@@ -1,4 +1,4 @@
-//! Checks what comes several at a time: frames and batches.
+//! Checks the operations of frames and batches.
 
 use soloist::v1;
 use soloist::v1::error::Reason;
@@ -11,10 +11,10 @@ use super::operations::operation;
 use super::path::{BadArgument, Path};
 use super::request_id::request_id as checked_request_id;
 
-/// A frame's operations, with the requests among them that can be recognised when they come again, by their places.
+/// The operations of a frame, and the request ids among them, each with the index of its operation.
 pub(crate) type Operations = (Vec<Operation>, Vec<(usize, RequestId)>);
 
-/// Checks the operations of a frame that stand alone.
+/// Checks the operations of a frame that is not atomic.
 pub(crate) fn each(ops: Vec<v1::Op>, limits: &Limits) -> Result<Operations, BadArgument> {
     check_count(ops.len(), limits)?;
     let mut operations = Vec::with_capacity(ops.len());
@@ -30,7 +30,7 @@ pub(crate) fn each(ops: Vec<v1::Op>, limits: &Limits) -> Result<Operations, BadA
     Ok((operations, request_ids))
 }
 
-/// Checks the operations of a batch or atomic frame, and names it by its request id, if it has one.
+/// Checks the operations and the request id of a batch or atomic frame.
 pub(crate) fn all(
     mut ops: Vec<v1::Op>,
     request_id: String,
@@ -54,7 +54,7 @@ pub(crate) fn all(
         if let Some((kind, _)) = take_request_id(&mut op) {
             return Err(path.field(kind).field("request_id").bad(
                 Reason::BadRequestId,
-                "must not be set here: the message as a whole has one",
+                "must not be set here: set the request_id of the batch or frame instead",
             ));
         }
         operations.push(operation(&path, op, limits)?);
@@ -71,18 +71,18 @@ pub(crate) fn all(
     Ok((operations, request_id))
 }
 
-/// Refuses a request id on a frame whose operations stand alone.
+/// Refuses a request id on a frame that is not atomic.
 pub(crate) fn no_request_id(request_id: &str) -> Result<(), BadArgument> {
     if request_id.is_empty() {
         return Ok(());
     }
     Err(Path::ROOT.field("request_id").bad(
         Reason::BadRequestId,
-        "must not be set on a frame that is not atomic: its operations may have their own",
+        "must not be set on a frame that is not atomic: set those of its operations instead",
     ))
 }
 
-/// Takes the request id out of an operation that has one, with the name of its kind.
+/// Takes the request id out of an operation. Returns it with the name of the operation's field; none if there is no id.
 fn take_request_id(op: &mut v1::Op) -> Option<(&'static str, String)> {
     let (kind, id) = match op.op.as_mut()? {
         Op::Read(_) => return None,
@@ -105,7 +105,7 @@ fn check_count(count: usize, limits: &Limits) -> Result<(), BadArgument> {
     Ok(())
 }
 
-/// Refuses a frame for its `count` of operations.
+/// The refusal of a batch or frame with `count` operations.
 pub(crate) fn too_many_operations(count: usize, limits: &Limits) -> BadArgument {
     Path::ROOT.field("ops").over_limit(
         Reason::TooManyOperations,

@@ -1,4 +1,4 @@
-//! Lifetimes of entries.
+//! Checks lifetimes of entries.
 
 use soloist::v1::error::Reason;
 
@@ -8,13 +8,14 @@ use super::path::{BadArgument, Path};
 use crate::config::TTL_RANGE;
 use crate::machine::SetLifetime;
 
-/// A lifetime on the wire.
+/// A lifetime as it is in a request. The messages of Write and Add have a oneof each, and this is both.
 pub(super) enum WireLifetime {
     Ttl(prost_types::Duration),
     Session(String),
     Keep,
 }
 
+/// Checks a lifetime, and the session_create_revision that may go with it.
 pub(super) fn set_lifetime(
     path: &Path<'_>,
     lifetime: Option<WireLifetime>,

@@ -1,6 +1,6 @@
-//! The arguments of `soloist.v1.Machines`.
+//! Checks the arguments of `soloist.v1.Machines`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use soloist::v1;
 use soloist::v1::error::Reason;
@@ -28,7 +28,7 @@ pub(crate) fn define(
         Some(_) => {
             return Err(Path::ROOT.field("expect").bad(
                 Reason::BadCondition,
-                "tests what a machine does not have: set one of exists, revision",
+                "tests a field that machines do not have: set one of exists, revision",
             ));
         }
     }
@@ -47,7 +47,7 @@ pub(crate) fn machine_name(text: String) -> Result<Name, BadArgument> {
     name(&Path::ROOT.field("name"), Reason::BadMachine, text)
 }
 
-/// Checks the arguments of a ListMachines: the last name of the page before, and the size of this one.
+/// Checks the arguments of a ListMachines. Returns the last name of the page before, and the size of this page.
 pub(crate) fn list(
     request: &v1::ListMachinesRequest,
     limits: &Limits,
@@ -64,66 +64,97 @@ fn machine(path: &Path<'_>, machine: v1::Machine, limits: &Limits) -> Result<Mac
         revision: _,
     } = machine;
     let name = name(&path.field("name"), Reason::BadMachine, text)?;
-    let prefix = path.field("key_prefix");
-    if key_prefix.is_empty() {
-        return Err(prefix.bad(
+    check_key_prefix(&path.field("key_prefix"), &key_prefix, limits)?;
+    let states = checked_states(path, states, limits)?;
+    let initial = checked_initial(&path.field("initial"), initial, &states)?;
+    check_targets(path, &states)?;
+    Ok(Machine {
+        name,
+        key_prefix: Key::from(key_prefix),
+        initial,
+        states,
+        revision: 0,
+    })
+}
+
+fn check_key_prefix(path: &Path<'_>, prefix: &str, limits: &Limits) -> Result<(), BadArgument> {
+    if prefix.is_empty() {
+        return Err(path.bad(
             Reason::BadMachine,
-            "is empty, but must have at least 1 byte: it would take in every key",
+            "is empty, but must have at least 1 byte: every key would be under it",
         ));
     }
-    check_prefix(&prefix, Reason::BadMachine, &key_prefix, limits)?;
-    let path_states = path.field("states");
+    check_prefix(path, Reason::BadMachine, prefix, limits)
+}
+
+fn checked_states(
+    path: &Path<'_>,
+    states: HashMap<String, v1::machine::State>,
+    limits: &Limits,
+) -> Result<BTreeMap<Name, State>, BadArgument> {
+    let states_path = path.field("states");
     if states.is_empty() {
-        return Err(path_states.bad(Reason::BadMachine, "has no state"));
+        return Err(states_path.bad(Reason::BadMachine, "has no state"));
     }
     if states.len() > limits.max_states {
-        return Err(path_states.over_limit(
+        return Err(states_path.over_limit(
             Reason::BadMachine,
             "states",
             limits.max_states,
             states.len(),
         ));
     }
-    // In the order of their names, so that the same mistake is told in the same way each time.
     let mut checked = BTreeMap::new();
-    for (text, state) in states.into_iter().collect::<BTreeMap<_, _>>() {
+    // Sorted by name, so that of several mistakes it is always the same one that is reported.
+    for (text, wire) in states.into_iter().collect::<BTreeMap<_, _>>() {
         let path = path.key("states", &text);
-        let name = super::names::name(&path, Reason::BadMachine, text.clone())?;
-        checked.insert(name, self::state(&path, state)?);
+        let name = name(&path, Reason::BadMachine, text.clone())?;
+        checked.insert(name, state(&path, wire)?);
     }
-    let there = |path: &Path<'_>, state: &Name| match checked.contains_key(state.as_str()) {
-        true => Ok(()),
-        false => {
-            let names: Vec<_> = checked.keys().map(Name::as_str).collect();
-            let problem = format!(
-                "is {:?}, but the states are {}",
-                state.as_str(),
-                names.join(", ")
-            );
-            Err(BadArgument {
-                actual: Some(state.to_string()),
-                ..path.bad(Reason::BadMachine, problem)
-            })
-        }
-    };
-    let initial_path = path.field("initial");
-    let initial = super::names::name(&initial_path, Reason::BadMachine, initial)?;
-    there(&initial_path, &initial)?;
-    for (name, state) in &checked {
+    Ok(checked)
+}
+
+fn checked_initial(
+    path: &Path<'_>,
+    initial: String,
+    states: &BTreeMap<Name, State>,
+) -> Result<Name, BadArgument> {
+    let initial = name(path, Reason::BadMachine, initial)?;
+    check_is_state(path, &initial, states)?;
+    Ok(initial)
+}
+
+/// Checks that every state that a state can move to is a state of the machine.
+fn check_targets(path: &Path<'_>, states: &BTreeMap<Name, State>) -> Result<(), BadArgument> {
+    for (name, state) in states {
         let path = path.key("states", name.as_str());
         for next in &state.next {
-            there(&path.field("next"), next)?;
+            check_is_state(&path.field("next"), next, states)?;
         }
         if let Some(timeout) = &state.timeout {
-            there(&path.field("timeout_next"), &timeout.next)?;
+            check_is_state(&path.field("timeout_next"), &timeout.next, states)?;
         }
     }
-    Ok(Machine {
-        name,
-        key_prefix: Key::from(key_prefix),
-        initial,
-        states: checked,
-        revision: 0,
+    Ok(())
+}
+
+fn check_is_state(
+    path: &Path<'_>,
+    state: &Name,
+    states: &BTreeMap<Name, State>,
+) -> Result<(), BadArgument> {
+    if states.contains_key(state.as_str()) {
+        return Ok(());
+    }
+    let names: Vec<_> = states.keys().map(Name::as_str).collect();
+    let problem = format!(
+        "is {:?}, but the states are {}",
+        state.as_str(),
+        names.join(", ")
+    );
+    Err(BadArgument {
+        actual: Some(state.to_string()),
+        ..path.bad(Reason::BadMachine, problem)
     })
 }
 

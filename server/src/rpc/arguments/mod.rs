@@ -1,6 +1,7 @@
-//! From the wire to the domain: every argument is checked here, before anything reaches the owner.
+//! Checks the arguments of requests, and turns them into the machine's types.
 //!
-//! The checks name the field by its path in the request, the limit and what was sent instead.
+//! Everything that can be checked without the state is checked here, before anything reaches the owner. An error names the
+//! field by its path in the request, the limit, and the actual value.
 
 mod condition;
 pub(crate) mod duration;

@@ -1,4 +1,4 @@
-//! Keys, names and prefixes.
+//! Checks keys, names and prefixes.
 
 use soloist::v1::error::Reason;
 
@@ -6,31 +6,32 @@ use super::path::{BadArgument, Path};
 use crate::config::{Limits, NAME_BYTES_MAX};
 use crate::machine::{Key, Name};
 
-/// Whether `text` may be a key; [`key`] tells why not.
+/// Whether `text` is a valid key. [`key`] also tells what is wrong with it.
 pub(crate) fn is_key(text: &str, limits: &Limits) -> bool {
     is_name(text, limits.max_key_bytes)
 }
 
-/// Whether `text` may be a name of up to so many bytes; [`checked_name`] tells why not.
+/// Whether `text` is a valid name of at most `bytes_max` bytes. [`checked_name`] also tells what is wrong with it.
 pub(crate) fn is_name(text: &str, bytes_max: usize) -> bool {
     let plain = |byte: &u8| (b' '..0x7f).contains(byte);
     !text.is_empty()
         && text.len() <= bytes_max
         && !text.starts_with('$')
-        // Most names are ASCII, which is quicker to look through.
+        // Printable ASCII is checked first, because most names are, and it is quicker than decoding characters.
         && (text.as_bytes().iter().all(plain) || !text.contains(char::is_control))
 }
 
+/// Checks a key.
 pub(super) fn key(path: &Path<'_>, key: String, limits: &Limits) -> Result<Key, BadArgument> {
     checked_name(path, Reason::BadKey, key, limits.max_key_bytes)
 }
 
-/// The name of a session, machine or state.
+/// Checks the name of a session, machine or state.
 pub(super) fn name(path: &Path<'_>, reason: Reason, name: String) -> Result<Name, BadArgument> {
     checked_name(path, reason, name, NAME_BYTES_MAX)
 }
 
-/// A name of up to so many bytes.
+/// Checks a name of at most `bytes_max` bytes.
 pub(super) fn checked_name(
     path: &Path<'_>,
     reason: Reason,
@@ -59,14 +60,14 @@ pub(super) fn checked_name(
     let (at, char) = name
         .char_indices()
         .find(|(_, char)| char.is_control())
-        .expect("nothing else is wrong with it");
+        .expect("a name that breaks no other rule has a control character");
     Err(bad(format!(
         "has the control character U+{:04X} at byte {at}",
         char as u32
     )))
 }
 
-/// Checks what names begin with: the same rules as for a key, but it may be empty.
+/// Checks a prefix of keys. The rules are those of a key, except that a prefix may be empty.
 pub(super) fn check_prefix(
     path: &Path<'_>,
     reason: Reason,

@@ -1,4 +1,7 @@
-//! The five operations on a key: Read, Write, Add, Transition and Delete, alone or in a frame.
+//! Checks the operations on a key: Read, Write, Add, Transition and Delete.
+//!
+//! A call and an operation of a frame have the same message. `write` and its like check a call; `write_at` and its like check
+//! the message wherever it is, and name its fields by their path.
 
 use soloist::v1;
 use soloist::v1::error::Reason;
@@ -16,12 +19,12 @@ use crate::machine::{
     TransitionOptions, Write, WriteOptions, WriteShows,
 };
 
-/// Checks the arguments of a Read.
+/// Checks the arguments of a Read call.
 pub(crate) fn read(request: v1::ReadRequest, limits: &Limits) -> Result<Read, BadArgument> {
     read_at(&Path::ROOT, request, limits)
 }
 
-/// Checks the arguments of a Write.
+/// Checks the arguments of a Write call, and its request id.
 pub(crate) fn write(
     mut request: v1::WriteRequest,
     limits: &Limits,
@@ -31,7 +34,7 @@ pub(crate) fn write(
     Ok((write_at(&Path::ROOT, request, limits)?, request_id))
 }
 
-/// Checks the arguments of an Add.
+/// Checks the arguments of an Add call, and its request id.
 pub(crate) fn add(
     mut request: v1::AddRequest,
     limits: &Limits,
@@ -41,7 +44,7 @@ pub(crate) fn add(
     Ok((add_at(&Path::ROOT, request, limits)?, request_id))
 }
 
-/// Checks the arguments of a Transition.
+/// Checks the arguments of a Transition call, and its request id.
 pub(crate) fn transition(
     mut request: v1::TransitionRequest,
     limits: &Limits,
@@ -52,7 +55,7 @@ pub(crate) fn transition(
     Ok((transition_at(&Path::ROOT, request, limits)?, request_id))
 }
 
-/// Checks the arguments of a Delete.
+/// Checks the arguments of a Delete call, and its request id.
 pub(crate) fn delete(
     mut request: v1::DeleteRequest,
     limits: &Limits,
@@ -62,10 +65,12 @@ pub(crate) fn delete(
     Ok((delete_at(&Path::ROOT, request, limits)?, request_id))
 }
 
+/// Wraps a request, so that the fingerprint of an operation is the same in a call and in a frame.
 fn as_op(op: Op) -> v1::Op {
     v1::Op { op: Some(op) }
 }
 
+/// Checks an operation of a frame or batch.
 pub(super) fn operation(
     path: &Path<'_>,
     op: v1::Op,
@@ -125,13 +130,13 @@ fn write_at(
         (new_value, false) => Some(value(&path.field("value"), new_value, limits)?),
     };
     let lifetime = match lifetime {
-        // Not kept is the same as not said.
+        // `keep_lifetime: false` means the same as no lifetime at all.
         None | Some(Lifetime::KeepLifetime(false)) => None,
         Some(Lifetime::Ttl(ttl)) => Some(WireLifetime::Ttl(ttl)),
         Some(Lifetime::Session(id)) => Some(WireLifetime::Session(id)),
         Some(Lifetime::KeepLifetime(true)) if value.is_none() => {
             return Err(bad(
-                "must not be set together with keep_lifetime: nothing is asked for then",
+                "must not be set together with keep_lifetime: nothing would change",
             ));
         }
         Some(Lifetime::KeepLifetime(true)) => Some(WireLifetime::Keep),

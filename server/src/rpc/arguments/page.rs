@@ -1,4 +1,4 @@
-//! Pages: List, and pages of sessions and machines.
+//! Checks the arguments of calls that return a page: List, ListSessions and ListMachines.
 
 use soloist::v1;
 use soloist::v1::error::Reason;
@@ -26,7 +26,7 @@ pub(crate) fn list(request: v1::ListRequest, limits: &Limits) -> Result<List, Ba
     let page_size = checked_page_size(page_size, limits)?;
     let after = decode_token(&page_token)?;
     if after.as_ref().is_some_and(|key| !key.starts_with(&prefix)) {
-        let problem = format!("is not of prefix {prefix:?}");
+        let problem = format!("belongs to a page of another prefix than {prefix:?}");
         return Err(Path::ROOT.field("page_token").bad(Reason::BadPage, problem));
     }
     Ok(List {
@@ -42,7 +42,8 @@ pub(crate) fn list(request: v1::ListRequest, limits: &Limits) -> Result<List, Ba
     })
 }
 
-/// Checks what a page of names is asked for by: the last name of the page before, and the size of this one.
+/// Checks the arguments that ask for a page of sessions or machines. Returns the last name of the page before, and the size of
+/// this page.
 pub(super) fn name_page(
     page_token: &str,
     page_size: i32,
@@ -54,8 +55,8 @@ pub(super) fn name_page(
     ))
 }
 
-/// How many entries a page has.
-pub(super) fn checked_page_size(page_size: i32, limits: &Limits) -> Result<usize, BadArgument> {
+/// The most entries of a page: `Limits.max_page_size` if the request does not say, or asks for more.
+fn checked_page_size(page_size: i32, limits: &Limits) -> Result<usize, BadArgument> {
     match usize::try_from(page_size) {
         Ok(0) => Ok(limits.max_page_size),
         Ok(page_size) => Ok(page_size.min(limits.max_page_size)),
@@ -72,8 +73,8 @@ pub(super) fn checked_page_size(page_size: i32, limits: &Limits) -> Result<usize
     }
 }
 
-/// What stands in a page token: the last name of the page before.
-pub(super) fn decode_token(page_token: &str) -> Result<Option<String>, BadArgument> {
+/// The last key or name of the page before; none for the first page.
+fn decode_token(page_token: &str) -> Result<Option<String>, BadArgument> {
     if page_token.is_empty() {
         return Ok(None);
     }
@@ -81,7 +82,7 @@ pub(super) fn decode_token(page_token: &str) -> Result<Option<String>, BadArgume
         Some(after) => Ok(Some(after)),
         None => {
             let path = Path::ROOT.field("page_token");
-            Err(path.bad(Reason::BadPage, "is none that this server has given"))
+            Err(path.bad(Reason::BadPage, "was not issued by this server"))
         }
     }
 }

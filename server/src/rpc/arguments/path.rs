@@ -1,25 +1,25 @@
-//! Where in a request a bad argument stands.
+//! Bad arguments, and the paths of their fields.
 
 use std::fmt;
 
 use soloist::v1::error::Reason;
 
-/// An argument that cannot be.
+/// An argument that breaks a rule.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadArgument {
-    /// The field's path within the request, such as `ops[3].write.key`.
+    /// The path of the field in the request, such as `ops[3].write.key`.
     pub(crate) field: String,
-    /// Which rule it breaks.
+    /// The reason that the refusal gives.
     pub(crate) reason: Reason,
-    /// The rule in words, to be read after the path.
+    /// What is wrong, in words that follow the path.
     pub(crate) problem: String,
-    /// The limit, where the rule has one.
+    /// The limit, if the rule has one.
     pub(crate) limit: Option<String>,
-    /// What was sent instead, where it is not too long to tell.
+    /// The actual value, if it is short enough to be shown.
     pub(crate) actual: Option<String>,
 }
 
-/// Where in the request an argument stands. Written out only if the argument is bad.
+/// The path of a field in a request. It becomes text only if the field is bad, so good arguments cost no allocation.
 #[derive(Clone, Copy)]
 pub(super) struct Path<'a> {
     parent: Option<&'a Path<'a>>,
@@ -27,7 +27,7 @@ pub(super) struct Path<'a> {
     element: Element<'a>,
 }
 
-/// Which one of a field's elements.
+/// Which element of a repeated field or map is meant.
 #[derive(Clone, Copy)]
 pub(super) enum Element<'a> {
     None,
@@ -36,6 +36,7 @@ pub(super) enum Element<'a> {
 }
 
 impl<'a> Path<'a> {
+    /// The request itself.
     pub(super) const ROOT: Path<'static> = Path {
         parent: None,
         name: "",
@@ -50,6 +51,7 @@ impl<'a> Path<'a> {
         }
     }
 
+    /// An element of a repeated field.
     pub(super) fn index(&'a self, name: &'static str, index: usize) -> Self {
         Self {
             parent: Some(self),
@@ -58,7 +60,7 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// An element of a map.
+    /// An element of a map field.
     pub(super) fn key(&'a self, name: &'static str, key: &'a str) -> Self {
         Self {
             parent: Some(self),
@@ -67,6 +69,7 @@ impl<'a> Path<'a> {
         }
     }
 
+    /// The error of this field, without a limit or an actual value.
     pub(super) fn bad(&self, reason: Reason, problem: impl Into<String>) -> BadArgument {
         BadArgument {
             field: self.to_string(),
@@ -77,7 +80,7 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// Out of its range, which `limit` tells in words.
+    /// The error of this field, whose value is out of its range. `limit` describes the range.
     pub(super) fn out_of_range(
         &self,
         reason: Reason,
@@ -91,6 +94,7 @@ impl<'a> Path<'a> {
         }
     }
 
+    /// The error of this field, which has more than `limit` bytes, operations or states.
     pub(super) fn over_limit(
         &self,
         reason: Reason,

@@ -1,4 +1,4 @@
-//! Request ids.
+//! Checks request ids.
 
 use soloist::v1::error::Reason;
 
@@ -8,7 +8,7 @@ use crate::config::NAME_BYTES_MAX;
 use crate::machine::RequestId;
 use crate::rpc::fingerprint::fingerprint;
 
-/// Names a request by its id, if it has one. Single operations are named by the same content, alone or in a frame.
+/// Checks the request id of a request, if it has one, and takes the fingerprint of the request's content.
 pub(super) fn optional_request_id<M: prost::Message>(
     path: &Path<'_>,
     id: String,
@@ -20,7 +20,7 @@ pub(super) fn optional_request_id<M: prost::Message>(
     request_id(path, id, &content()).map(Some)
 }
 
-/// Names a request by its id.
+/// Checks a request id, and takes the fingerprint of the request's content.
 pub(super) fn request_id(
     path: &Path<'_>,
     id: String,

@@ -1,4 +1,4 @@
-//! The arguments of `soloist.v1.Sessions`.
+//! Checks the arguments of `soloist.v1.Sessions`.
 
 use soloist::v1;
 use soloist::v1::error::Reason;
@@ -11,7 +11,7 @@ use super::request_id::optional_request_id;
 use crate::config::{Limits, SESSION_TTL_RANGE};
 use crate::machine::{Name, OnExisting, OpenSession, RequestId, SessionLife};
 
-/// Checks the arguments of an OpenSession. `new_id` makes a name if there is none.
+/// Checks the arguments of an OpenSession. `new_id` makes an id if the request has none.
 pub(crate) fn open(
     mut request: v1::OpenSessionRequest,
     new_id: impl FnOnce() -> Name,
@@ -57,7 +57,7 @@ pub(crate) fn close(
     Ok((life(request.id, request.create_revision)?, request_id))
 }
 
-/// Checks the arguments of a ListSessions: the last name of the page before, and the size of this one.
+/// Checks the arguments of a ListSessions. Returns the last id of the page before, and the size of this page.
 pub(crate) fn list(
     request: &v1::ListSessionsRequest,
     limits: &Limits,
@@ -70,7 +70,7 @@ fn life(id: String, create_revision: i64) -> Result<SessionLife, BadArgument> {
     if create_revision < 1 {
         return Err(Path::ROOT.field("create_revision").out_of_range(
             Reason::BadSession,
-            "1 or more: that of the session that is meant",
+            "1 or more: the create_revision that OpenSession returned",
             create_revision,
         ));
     }

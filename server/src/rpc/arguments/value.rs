@@ -1,4 +1,4 @@
-//! Values.
+//! Checks values.
 
 use soloist::v1;
 use soloist::v1::error::Reason;
@@ -7,6 +7,7 @@ use super::path::{BadArgument, Path};
 use crate::config::Limits;
 use crate::machine::Value;
 
+/// Checks that a value is set and not too large.
 pub(super) fn value(
     path: &Path<'_>,
     value: Option<v1::Value>,

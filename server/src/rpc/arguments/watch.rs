@@ -1,4 +1,4 @@
-//! The arguments of a Watch.
+//! Checks the arguments of a Watch.
 
 use std::time::Duration;
 
@@ -12,14 +12,15 @@ use super::path::{BadArgument, Path};
 use crate::config::{Limits, PROGRESS_RANGE};
 use crate::machine::{WatchFrom, WatchShows, WatchTarget};
 
-/// What a Watch asks for.
+/// The checked arguments of a Watch.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct WatchArguments {
     pub(crate) target: WatchTarget,
     pub(crate) from: WatchFrom,
     pub(crate) shows: WatchShows,
+    /// How long the watch may be silent, if the client wants progress to be reported.
     pub(crate) progress: Option<Duration>,
-    /// Which history is meant, if that is said.
+    /// The store that the client expects, if it says so.
     pub(crate) store_id: Option<String>,
 }
 

@@ -1,8 +1,10 @@
-//! Watches a request's body go by, and ends it where it breaks the rules of gRPC framing.
+//! Checks the body of a request while it is read, and ends it with an error where it breaks the rules of gRPC framing.
 //!
-//! tonic alone takes the first of two messages of a unary call and drops the second, answers a missing message with
-//! INTERNAL, and one over the limit with OUT_OF_RANGE. Source of the format: gRPC over HTTP/2,
-//! "Length-Prefixed-Message": one byte of flags, four of length, big-endian, then the message.
+//! tonic does not check as strictly. In a unary call it takes the first of two messages and drops the second. It answers a
+//! missing message with INTERNAL, and a message over the limit with OUT_OF_RANGE.
+//!
+//! Source of the format: gRPC over HTTP/2, "Length-Prefixed-Message": one byte of flags, four bytes of length, big-endian,
+//! then the message.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,9 +18,10 @@ use tonic::Status;
 use crate::owner::CallError;
 use crate::rpc::status::{Refusal, message_too_large};
 
+/// Bytes in front of a message: its flags and its length.
 pub(crate) const PREFIX_BYTES: usize = 5;
 
-/// How many messages a request has.
+/// How many messages a request may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MessageCount {
     /// Exactly one: a unary call.
@@ -27,30 +30,30 @@ pub(crate) enum MessageCount {
     Any,
 }
 
-/// A body that is checked while it is read. An error in it is the answer to the call.
+/// A body that is checked while it is read. An error that it yields is the status to answer the call with.
 #[derive(Debug)]
 pub(crate) struct CheckedBody<B> {
     body: B,
     framing: Framing,
-    /// Told once everything that came before it was passed on.
+    /// An error to be yielded next: the messages in front of it were passed on first.
     deferred: Option<Status>,
-    /// When the whole of it must be here.
+    /// When the whole body must have arrived.
     deadline: Option<Instant>,
-    /// Set once there is something to wait for.
+    /// Set for the deadline, the first time that the body has nothing ready.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B> CheckedBody<B> {
     pub(crate) fn new(
         body: B,
-        messages: MessageCount,
+        count: MessageCount,
         limit: usize,
         deadline: Option<Instant>,
     ) -> Self {
         Self {
             body,
             framing: Framing {
-                messages,
+                count,
                 limit,
                 completed: 0,
                 prefix: [0; PREFIX_BYTES],
@@ -63,8 +66,8 @@ impl<B> CheckedBody<B> {
         }
     }
 
-    /// Resolves when the body is late.
-    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
+    /// Resolves when the deadline has passed.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
         let Some(deadline) = self.deadline else {
             return Poll::Pending;
         };
@@ -77,15 +80,15 @@ impl<B> CheckedBody<B> {
             .map(|()| Refusal::from(CallError::NotStarted).into_status())
     }
 
-    /// Passes on as much of `data` as keeps to the rules.
+    /// Passes on the part of `data` that keeps to the rules.
     fn check(&mut self, data: Bytes) -> Result<Frame<Bytes>, Status> {
-        let Err((whole, status)) = self.framing.data(&data) else {
+        let Err((whole, status)) = self.framing.follow(&data) else {
             return Ok(Frame::data(data));
         };
         if whole == 0 {
             return Err(status);
         }
-        // Whole messages in front of the bad one: they are answered first.
+        // The whole messages in front of the bad one are to be answered first.
         self.deferred = Some(status);
         Ok(Frame::data(data.slice(..whole)))
     }
@@ -107,7 +110,7 @@ where
             return Poll::Ready(Some(Err(status)));
         }
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
-            return self.poll_late(cx).map(|late| Some(Err(late)));
+            return self.poll_deadline(cx).map(|passed| Some(Err(passed)));
         };
         Poll::Ready(match frame {
             Some(Ok(frame)) => Some(match frame.into_data() {
@@ -119,26 +122,32 @@ where
         })
     }
 
-    // `is_end_stream` stays false to the last: a body that ends without a message has an error to tell.
+    // `is_end_stream` always says false, the default: at the end of a body without a message there is still an error to yield.
 }
 
+/// Where in the framing a body stands.
 #[derive(Debug)]
 struct Framing {
-    messages: MessageCount,
+    count: MessageCount,
+    /// Most bytes of a message.
     limit: usize,
-    /// MessageCount seen to their end.
+    /// Messages that were seen to their end.
     completed: u64,
+    /// The prefix of the current message, of which `prefix_len` bytes have arrived.
     prefix: [u8; PREFIX_BYTES],
     prefix_len: usize,
-    /// Bytes of the present message still to come.
+    /// Bytes of the current message that have not arrived yet.
     remaining: usize,
 }
 
 impl Framing {
-    /// Follows `data`. Where it breaks the rules, tells how much of it is whole messages in front of that.
-    fn data(&mut self, data: &[u8]) -> Result<(), (usize, Status)> {
+    /// Follows the framing through `data`, the next piece of the body.
+    ///
+    /// # Errors
+    /// The status, and how many bytes of `data` are whole messages in front of the error.
+    fn follow(&mut self, data: &[u8]) -> Result<(), (usize, Status)> {
         let mut rest = data;
-        // Where the last whole message ends.
+        // Where in `data` the last whole message ends.
         let mut whole = 0;
         while !rest.is_empty() {
             if self.remaining > 0 {
@@ -146,7 +155,7 @@ impl Framing {
                 rest = &rest[taken..];
                 self.remaining -= taken;
             } else {
-                if self.messages == MessageCount::One && self.completed > 0 {
+                if self.count == MessageCount::One && self.completed > 0 {
                     let status = bad_message("a unary call has one message, this has more");
                     return Err((0, status));
                 }
@@ -177,11 +186,12 @@ impl Framing {
         Ok(())
     }
 
+    /// Checks that the body may end here.
     fn end(&self) -> Result<(), Status> {
         if self.remaining > 0 || self.prefix_len > 0 {
             return Err(bad_message("the request ends in the middle of a message"));
         }
-        if self.messages == MessageCount::One && self.completed == 0 {
+        if self.count == MessageCount::One && self.completed == 0 {
             return Err(bad_message("a unary call has one message, this has none"));
         }
         Ok(())
@@ -194,13 +204,13 @@ mod tests {
 
     use super::*;
 
-    /// The code with which `bytes` are refused, fed in pieces of every size.
-    fn check(bytes: &[u8], messages: MessageCount) -> Option<Code> {
+    /// The code with which `bytes` are refused, which must be the same however they are cut into pieces.
+    fn check(bytes: &[u8], count: MessageCount) -> Option<Code> {
         let outcomes = (1..=bytes.len().max(1)).map(|size| {
-            let mut framing = CheckedBody::new((), messages, 4, None).framing;
+            let mut framing = CheckedBody::new((), count, 4, None).framing;
             bytes
                 .chunks(size)
-                .try_for_each(|chunk| framing.data(chunk).map_err(|(_, status)| status))
+                .try_for_each(|chunk| framing.follow(chunk).map_err(|(_, status)| status))
                 .and_then(|()| framing.end())
                 .err()
                 .map(|status| status.code())
@@ -211,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_unary_calls_and_streams() {
+    fn unary_calls_have_exactly_one_message_and_streams_any_number() {
         let bad = Some(Code::InvalidArgument);
         let too_large = Some(Code::ResourceExhausted);
         for (bytes, unary, stream) in [
@@ -239,7 +249,7 @@ mod tests {
         let bad = [0, 0, 0, 0, 9];
         let mut framing = CheckedBody::new((), MessageCount::Any, 4, None).framing;
         let (whole, _) = framing
-            .data(
+            .follow(
                 &[good, good]
                     .concat()
                     .into_iter()
@@ -248,9 +258,9 @@ mod tests {
             )
             .unwrap_err();
         assert_eq!(whole, 14);
-        // The prefix began in a piece that was passed on before.
+        // The prefix of the bad message began in a piece that was passed on before.
         let mut framing = CheckedBody::new((), MessageCount::Any, 4, None).framing;
-        framing.data(&bad[..3]).unwrap();
-        assert_eq!(framing.data(&bad[3..]).unwrap_err().0, 0);
+        framing.follow(&bad[..3]).unwrap();
+        assert_eq!(framing.follow(&bad[3..]).unwrap_err().0, 0);
     }
 }

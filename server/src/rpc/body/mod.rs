@@ -1,4 +1,4 @@
-//! Bodies of requests and responses: gRPC's framing, read and written.
+//! Bodies of requests and responses: reads and writes the framing of gRPC over HTTP/2.
 
 pub(crate) mod framing;
 pub(crate) mod request;

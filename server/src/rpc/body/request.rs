@@ -1,4 +1,4 @@
-//! The messages of a request, taken from its body as they arrive.
+//! Takes the messages of a request from its body, as they arrive.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -12,13 +12,13 @@ use tonic::Status;
 
 use super::framing::{CheckedBody, PREFIX_BYTES};
 
-/// What a client sends in one call. A message that is in one piece is not copied.
+/// The messages that a client sends in one call. A message that arrives in one piece is not copied.
 #[derive(Debug)]
 pub(crate) struct RequestMessages<B = Incoming> {
     body: CheckedBody<B>,
-    /// What has arrived and was not taken yet.
+    /// Bytes that have arrived and were not taken yet, if all of them are in one piece of the body.
     arrived: Bytes,
-    /// What has arrived, if a message began in one piece of the body and goes on in the next.
+    /// The same, if a message begins in one piece of the body and goes on in the next. Only one of the two has any bytes.
     joined: BytesMut,
 }
 
@@ -35,15 +35,16 @@ where
         }
     }
 
-    /// The next message; None at the end. Cancelling it loses nothing.
+    /// Waits for the next message. Returns none at the end of the request. Cancelling it loses nothing.
     ///
     /// # Errors
-    /// What is wrong with the request, told behind all whole messages in front of it; with that the call ends.
+    /// The status with which the call has to end, if the request breaks the rules of framing. All whole messages in front of
+    /// the error are returned first.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Status> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// The next message, if it has arrived.
+    /// The next message, if all of it has arrived.
     pub(crate) fn take_arrived(&mut self) -> Option<Bytes> {
         if self.joined.is_empty() {
             let len = message_len(&self.arrived)?;
@@ -55,13 +56,13 @@ where
         Some(self.joined.split_to(len).freeze())
     }
 
-    /// The message of a unary call.
+    /// Waits for the only message of a unary call.
     ///
     /// # Errors
-    /// What is wrong with the request.
+    /// The status with which the call has to end, if the request has none, several, or breaks the rules of framing.
     pub(crate) async fn only(mut self) -> Result<Bytes, Status> {
         let message = self.next().await?;
-        // The rest of the body is the end, or what is wrong.
+        // The body has to end here; otherwise this is an error.
         self.next().await?;
         message.ok_or_else(|| bad_message("a unary call has one message, this has none"))
     }
@@ -74,7 +75,7 @@ where
             let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)?) else {
                 return Poll::Ready(Ok(None));
             };
-            // The trailers of a request tell nothing.
+            // gRPC requests have no trailers that mean anything.
             if let Ok(data) = frame.into_data() {
                 self.add(data);
             }
@@ -92,7 +93,7 @@ where
     }
 }
 
-/// The length of the message that `bytes` begin with, behind its prefix, if all of it is there.
+/// The length of the message at the start of `bytes`, without its prefix; none if part of the message is missing.
 fn message_len(bytes: &[u8]) -> Option<usize> {
     let (prefix, rest) = bytes.split_first_chunk::<PREFIX_BYTES>()?;
     let [_flags, length @ ..] = *prefix;
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
     use crate::rpc::body::framing::MessageCount;
 
-    /// A body in pieces.
+    /// A body that arrives in pieces.
     struct Pieces(VecDeque<Bytes>);
 
     impl Pieces {
@@ -132,8 +133,8 @@ mod tests {
         }
     }
 
-    fn messages(bytes: &[u8], size: usize, how_many: MessageCount) -> RequestMessages<Pieces> {
-        RequestMessages::new(CheckedBody::new(Pieces::of(bytes, size), how_many, 8, None))
+    fn messages(bytes: &[u8], size: usize, count: MessageCount) -> RequestMessages<Pieces> {
+        RequestMessages::new(CheckedBody::new(Pieces::of(bytes, size), count, 8, None))
     }
 
     #[tokio::test]
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_wrong_is_told_behind_the_messages_in_front_of_it() {
+    async fn an_error_comes_after_the_whole_messages_in_front_of_it() {
         let bytes = [0, 0, 0, 0, 2, 8, 9, 0, 0, 0, 0, 9];
         for size in 1..=bytes.len() {
             let mut messages = messages(&bytes, size, MessageCount::Any);

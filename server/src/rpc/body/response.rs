@@ -1,6 +1,7 @@
-//! Responses: messages and the status behind them, as the body of an HTTP response.
+//! HTTP responses of gRPC calls: messages, and the status in the trailers.
 //!
-//! A call of tonic's costs more than what it carries here: a stream, an encoder and three boxes for one small message.
+//! tonic's own responses are built for streams: for one small message they need a stream, an encoder and three boxes, which
+//! cost more than the message. So a unary response here is one buffer.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,21 +15,22 @@ use tonic::Status;
 
 use super::framing::PREFIX_BYTES;
 
-/// From so many bytes on, the messages of a stream are handed to the connection. The source is tonic's default.
+/// Messages of a stream are collected up to this many bytes before they are handed to the connection. Source: tonic's
+/// default for the same purpose.
 const FLUSH_BYTES: usize = 32 * 1024;
 
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 const OK: HeaderValue = HeaderValue::from_static("0");
 
-/// What is sent as a message.
+/// A message that knows how to encode itself.
 pub(crate) trait Encode {
-    /// Appends it to `buf`.
+    /// Appends the encoded message to `buf`.
     fn encode(self, buf: &mut Vec<u8>);
 }
 
 impl<M: Message> Encode for M {
     fn encode(self, buf: &mut Vec<u8>) {
-        // `Message::encode` would first work out the length, for a check that a growing vector does not need.
+        // `Message::encode` would first work out the length, to check that the buffer has room. A vector grows.
         self.encode_raw(buf);
     }
 }
@@ -36,26 +38,26 @@ impl<M: Message> Encode for M {
 /// The body of a response.
 #[derive(Default)]
 pub(crate) enum ResponseBody {
-    /// The headers are everything: an error.
+    /// Nothing: the status is in the headers, or all of the response was sent.
     #[default]
     Empty,
     /// One message, then the trailers of OK.
     One(Bytes),
     /// The trailers of OK.
     Ok,
-    /// A stream, or what tonic answers.
+    /// A stream, or the response of a service that tonic generates.
     Other(tonic::body::Body),
 }
 
-/// The response of a unary call.
+/// The response with one message and status OK.
 pub(crate) fn one(message: impl Message) -> Response<ResponseBody> {
-    // A vector that is full turns into bytes without another allocation.
+    // Of exactly this length, because a full vector becomes `Bytes` without another allocation.
     let mut buf = Vec::with_capacity(PREFIX_BYTES + message.encoded_len());
     put(&mut buf, message);
     response(ResponseBody::One(buf.into()))
 }
 
-/// The response of a call that is answered by a stream of messages.
+/// The response with a stream of messages and the status after them.
 pub(crate) fn stream<S, M>(messages: S) -> Response<ResponseBody>
 where
     S: Stream<Item = Result<M, Status>> + Send + 'static,
@@ -68,7 +70,7 @@ where
     response(ResponseBody::Other(tonic::body::Body::new(body)))
 }
 
-/// The response of a call that fails before it has a message.
+/// The response without a message, only a status.
 pub(crate) fn error(status: Status) -> Response<ResponseBody> {
     status.into_http()
 }
@@ -87,7 +89,7 @@ fn put(buf: &mut Vec<u8>, message: impl Encode) {
     buf.extend_from_slice(&[0; PREFIX_BYTES]);
     message.encode(buf);
     let len = buf.len() - start - PREFIX_BYTES;
-    let len = u32::try_from(len).expect("answers are limited below 4 GiB");
+    let len = u32::try_from(len).expect("responses are limited below 4 GiB");
     buf[start + 1..][..4].copy_from_slice(&len.to_be_bytes());
 }
 
@@ -138,15 +140,16 @@ impl Body for ResponseBody {
     }
 }
 
-/// The messages of a stream, as many as are ready in one piece; then its status.
+/// The messages of a stream, then its status. Messages that are ready at the same time are sent as one piece.
 struct StreamBody<S> {
     messages: Pin<Box<S>>,
     end: End,
 }
 
+/// Whether a stream has ended.
 enum End {
     NotYet,
-    /// The trailers are what comes next.
+    /// The messages have ended, and these trailers come next.
     Due(HeaderMap),
     Sent,
 }

@@ -1,4 +1,4 @@
-//! A response that ends when the server shuts down, also if it would go on for ever.
+//! Ends a response when the server drains, even if its stream would go on for ever.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,10 +12,10 @@ use crate::rpc::status::draining;
 
 type Drained = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Passes on `B`; once the server shuts down and `B` has nothing ready, ends with UNAVAILABLE/DRAINING.
+/// Passes on `B`. Once the server drains and `B` has nothing ready, ends with UNAVAILABLE/DRAINING.
 pub(crate) struct UntilDrain<B> {
     body: B,
-    /// None once the end was sent.
+    /// Resolves when the server drains. None once the trailers of DRAINING were sent.
     drained: Option<Drained>,
 }
 
@@ -24,7 +24,7 @@ impl<B> UntilDrain<B> {
         Self {
             body,
             drained: Some(Box::pin(async move {
-                // An error means that whoever could tell is gone, which is the same.
+                // An error means that the sender is gone: the server has stopped.
                 let _ = drain.wait_for(|drain| *drain).await;
             })),
         }

@@ -1,4 +1,4 @@
-//! Decodes frames straight into operations.
+//! Decodes frames into operations.
 
 use prost::encoding::{DecodeContext, decode_key, skip_field};
 use prost::{DecodeError, Message as _};
@@ -20,19 +20,20 @@ pub(crate) struct Frame {
     pub(crate) timeout: Option<std::time::Duration>,
 }
 
-/// How a frame's operations are apply.
+/// How the operations of a frame are applied.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Apply {
-    /// Each on its own; with the requests among them, by their places.
+    /// Each on its own. With the request ids of operations that have one, by the index of the operation.
     Each(Vec<(usize, RequestId)>),
-    /// All or none; with the request that they are.
+    /// All or none. With the request id of the frame, if it has one.
     All(Option<Box<RequestId>>),
 }
 
 /// Decodes and checks a frame.
 ///
 /// # Errors
-/// The outer one if this is no frame at all, the inner one if its arguments cannot be.
+/// The outer error if `message` is not a frame at all, which ends the stream. The inner error if an argument of the frame is
+/// bad, which refuses the frame.
 pub(crate) fn decode(
     message: &[u8],
     limits: &Limits,
@@ -47,11 +48,11 @@ pub(crate) fn decode(
     }
 }
 
-/// The operations of a batch, and the request that they are.
+/// The operations of a batch, and its request id, if it has one.
 pub(crate) type Batch = (Vec<Operation>, Option<Box<RequestId>>);
 
-/// Decodes and checks the operations of a batch. It comes once where frames come by the thousand, so all of it is left to
-/// the generated messages.
+/// Decodes and checks a batch. Batches are few where frames come by the thousand, so this goes through the generated
+/// messages.
 ///
 /// # Errors
 /// Those of [`decode`].
@@ -70,6 +71,7 @@ pub(crate) fn decode_batch(
     ))
 }
 
+/// Decodes and checks any frame, through the generated messages.
 pub(super) fn any_frame(
     message: &[u8],
     limits: &Limits,
@@ -95,8 +97,8 @@ pub(super) fn any_frame(
     Ok(checked())
 }
 
-/// A frame of `count` operations without conditions, lifetimes, request ids, timeout or anything wrong. None: perhaps a
-/// frame, but not such a one.
+/// Decodes and checks a common frame: `count` operations without conditions, lifetimes, request ids and timeout, and without
+/// a mistake. Returns none for any other message.
 pub(super) fn common_frame(message: &[u8], count: usize, limits: &Limits) -> Option<Frame> {
     if count == 0 {
         return None;
@@ -127,8 +129,8 @@ pub(super) fn common_frame(message: &[u8], count: usize, limits: &Limits) -> Opt
     })
 }
 
-/// How many operations a frame or batch has, as far as it can be read: field 1 of both. They are counted before they are
-/// made: an empty operation is two bytes here and a hundred in memory.
+/// Counts the operations of a frame or batch, which are field 1 of both, as far as the message can be read. This comes before
+/// decoding them, because an operation may take two bytes on the wire and a hundred in memory.
 pub(super) fn checked_count(message: &[u8], limits: &Limits) -> Result<usize, BadArgument> {
     let mut fields = Fields(message);
     let mut count = 0;
@@ -137,8 +139,8 @@ pub(super) fn checked_count(message: &[u8], limits: &Limits) -> Result<usize, Ba
         count += usize::from(number == 1);
         rest = fields.0;
     }
-    // What is left, if anything, is not written as usual: fields of the future, or tags longer than need be.
-    // Looked at only if there is any: even the error that nothing is there would cost an allocation for each frame.
+    // The rest, if any, has fields of newer versions, or tags longer than need be. The slow way skips those. It must not run
+    // on an empty rest: prost's error for that would cost each frame an allocation.
     while !rest.is_empty() {
         let Ok((number, wire_type)) = decode_key(&mut rest) else {
             break;
@@ -154,7 +156,7 @@ pub(super) fn checked_count(message: &[u8], limits: &Limits) -> Result<usize, Ba
     Ok(count)
 }
 
-/// Reads an operation to the end of the others. Straight to its place: moving it there costs as much as reading it.
+/// Decodes an operation, and appends it to `operations`. Returning it instead would cost as much as decoding it, for the move.
 fn common_operation(op: &[u8], operations: &mut Vec<Operation>, limits: &Limits) -> Option<()> {
     let mut fields = Fields(op);
     let (number, Field::Bytes(operation)) = fields.next()? else {
@@ -180,7 +182,7 @@ fn common_operation(op: &[u8], operations: &mut Vec<Operation>, limits: &Limits)
     Some(())
 }
 
-/// The key of a message that has nothing else.
+/// The key of a message that has no other field.
 #[inline]
 fn only_key(message: &[u8], limits: &Limits) -> Option<Key> {
     let mut fields = Fields(message);
@@ -236,7 +238,7 @@ fn common_write(write: &[u8], limits: &Limits) -> Option<Write> {
     while !fields.0.is_empty() {
         match fields.next()? {
             (1, Field::Bytes(bytes)) => key = Some(common_key(bytes, limits)?),
-            // A second value would have to be merged with the first.
+            // Protobuf merges a second value into the first, which is left to the generated messages.
             (4, Field::Bytes(bytes)) if value.is_none() => {
                 value = Some(common_value(bytes, limits)?);
             }
@@ -281,7 +283,7 @@ fn common_value(message: &[u8], limits: &Limits) -> Option<Value> {
     (fields.0.is_empty() && fits).then_some(value)
 }
 
-/// The fields of a message, one after another.
+/// The fields of a message that were not read yet.
 struct Fields<'a>(&'a [u8]);
 
 enum Field<'a> {
@@ -290,12 +292,12 @@ enum Field<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The next field with its number. None if there is none, or not one of these kinds. Always inlined: a call for each
-    /// field costs a tenth of a frame.
+    /// The next field and its number. None at the end, and for fields of other kinds or with numbers over 15. Always inlined:
+    /// a function call for each field takes a tenth of the time that decoding a frame takes.
     #[inline(always)]
     fn next(&mut self) -> Option<(u32, Field<'a>)> {
         let (tag, rest) = self.0.split_first()?;
-        // One byte: fields 1 to 15.
+        // A tag of one byte stands for fields 1 to 15.
         if *tag >= 0x80 {
             return None;
         }

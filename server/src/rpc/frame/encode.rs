@@ -1,4 +1,4 @@
-//! Encodes answers straight from outcomes.
+//! Encodes answers from outcomes, as the generated `PipelineResponse` would.
 
 use prost::Message as _;
 use prost::encoding::encoded_len_varint;
@@ -16,11 +16,11 @@ use crate::varint;
 /// The answer to a frame.
 #[derive(Debug)]
 pub(crate) enum FrameAnswer {
-    /// Its operations stood alone.
+    /// The operations were applied each on its own.
     Each(EachOutcome),
-    /// It was done as a whole.
+    /// The frame was applied as a whole.
     All(AllOutcome),
-    /// It was refused as a whole. It names no revision: none was seen.
+    /// The frame was refused as a whole. This answer has no revision, because the state was not looked at.
     Refused(Refusal),
 }
 
@@ -64,12 +64,12 @@ fn put_each(buf: &mut Vec<u8>, answer: EachOutcome) {
     put_int(buf, 3, answer.revision);
 }
 
-/// About what a result with an int takes, and what stands around them.
+/// About the bytes of an answer whose results hold ints.
 fn capacity_for(results: usize) -> usize {
     results * 24 + 16
 }
 
-/// `PipelineResponse.results`, an `OpResult`.
+/// Puts an `OpResult`, field 1 of `PipelineResponse`.
 fn put_outcome(buf: &mut Vec<u8>, outcome: &Outcome) {
     match outcome {
         Outcome::Read(ReadOutcome { entry, revision }) => {
@@ -162,15 +162,16 @@ fn put_outcome(buf: &mut Vec<u8>, outcome: &Outcome) {
     }
 }
 
-/// An `Entry` without its key, which the request names, to be put into an answer.
+/// An `Entry` to be put into an answer, with its encoded length. It has no key, which the client knows from its request.
 enum SizedEntry<'a> {
-    /// With a value and revisions alone. Lengths of the messages in it are worked out once, from the inside out.
+    /// An entry without lifetime and machine state. The lengths of the nested messages are worked out once, from the inside
+    /// out.
     Common {
         entry: &'a Entry,
         entry_len: usize,
         value_len: usize,
     },
-    /// With more, which is left to the generated messages.
+    /// Any other entry, which is left to the generated messages.
     Any(Box<v1::Entry>),
 }
 
@@ -180,7 +181,7 @@ impl<'a> SizedEntry<'a> {
             return Self::Any(Box::new(responses::entry(entry.clone())));
         }
         let value_len = match &entry.value {
-            // Set, so it is there even if it is 0.
+            // Encoded even if it is 0, because the field is part of a oneof.
             Value::Int(int) => 1 + encoded_len_varint(int.cast_unsigned()),
             Value::Text(_) | Value::Bytes(_) => nested_len(entry.value.byte_len()),
         };
@@ -193,7 +194,7 @@ impl<'a> SizedEntry<'a> {
         }
     }
 
-    /// What it takes with its tag and length.
+    /// The encoded length, with tag and length in front.
     fn nested_len(&self) -> usize {
         match self {
             Self::Common { entry_len, .. } => nested_len(*entry_len),
@@ -234,18 +235,18 @@ fn put_entry(buf: &mut Vec<u8>, field: u8, entry: &Entry, entry_len: usize, valu
     put_int(buf, 4, entry.create_revision);
 }
 
-/// Tag and length of something nested.
+/// Puts the tag and the length of a nested message, text or bytes.
 fn put_prefix(buf: &mut Vec<u8>, field: u8, len: usize) {
     buf.push(field << 3 | 2);
     varint::put(buf, len as u64);
 }
 
-/// What a nested message of `len` bytes takes with its tag and length, for fields 1 to 15.
+/// The encoded length of something nested of `len` bytes, with tag and length in front, for fields 1 to 15.
 fn nested_len(len: usize) -> usize {
     1 + encoded_len_varint(len as u64) + len
 }
 
-/// An int64 field, left out where it is 0.
+/// Puts an int64 field, which is left out if it is 0.
 fn put_int(buf: &mut Vec<u8>, field: u8, int: i64) {
     if int != 0 {
         buf.push(field << 3);
@@ -253,7 +254,7 @@ fn put_int(buf: &mut Vec<u8>, field: u8, int: i64) {
     }
 }
 
-/// A bool field, left out where it is false.
+/// Puts a bool field, which is left out if it is false.
 fn put_flag(buf: &mut Vec<u8>, field: u8, flag: bool) {
     put_int(buf, field, flag.into());
 }

@@ -1,9 +1,9 @@
-//! Frames on the wire: decoded straight into operations, encoded straight from outcomes.
+//! Frames of a Pipeline on the wire: decoded straight into operations, encoded straight from outcomes.
 //!
-//! A frame may hold a thousand operations, and going through the generated messages costs several times what the owner
-//! does with them. So what nearly every frame consists of is read here by hand. Whatever else a frame holds, and
-//! whatever is wrong with it, is left to the generated messages and `arguments/`: they alone decide what a frame
-//! means and how it is refused. A test compares the two.
+//! A frame may hold a thousand operations. Decoding them through the generated messages costs several times what the owner
+//! spends on them. So the common frame, of operations without options, is decoded by hand. Any other frame, and any frame with
+//! a mistake, is left to the generated messages and `arguments/`: they alone define what a frame means and how it is refused. A
+//! test compares the two ways.
 //!
 //! Source of the format: the protobuf documentation, "Encoding".
 

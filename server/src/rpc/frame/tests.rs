@@ -1,4 +1,4 @@
-//! What is read and written by hand is what the generated messages would be.
+//! Compares the decoder and encoder written by hand with the generated messages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ const LIMITS: Limits = Limits {
     ..Limits::DEFAULT
 };
 
-/// What is read by hand, if it is.
+/// The frame, if the decoder written by hand takes it.
 fn common(message: &[u8]) -> Option<Frame> {
     let count = checked_count(message, &LIMITS).ok()?;
     common_frame(message, count, &LIMITS)
@@ -271,7 +271,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn by_hand_means_what_the_generated_messages_mean(request in request()) {
+    fn a_common_frame_is_decoded_as_the_generated_messages_decode_it(request in request()) {
         let message = request.encode_to_vec();
         let any = any_frame(&message, &LIMITS).unwrap();
         if let Some(common) = common(&message) {
@@ -280,7 +280,7 @@ proptest! {
     }
 
     #[test]
-    fn noise_means_the_same_too(
+    fn a_damaged_frame_is_decoded_as_the_generated_messages_decode_it(
         request in request(),
         flips in vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
         cut in option::of(any::<prop::sample::Index>()),
@@ -301,7 +301,7 @@ proptest! {
     }
 
     #[test]
-    fn answers_are_what_the_generated_messages_would_be(
+    fn answers_are_encoded_as_the_generated_messages_encode_them(
         outcomes in vec(outcome(), 0..6),
         (refused, replayed) in any::<(bool, bool)>(),
         revision in 0..i64::MAX,
@@ -331,9 +331,9 @@ proptest! {
     }
 }
 
-/// Also behind what the fast reader does not read.
+/// Also behind fields that the fast counting does not understand.
 #[test]
-fn operations_are_counted_before_they_are_made() {
+fn operations_are_counted_before_they_are_decoded() {
     // Field 1 with a tag of two bytes, as protobuf allows; or an unknown field 16; or an unknown fixed64.
     for front in [
         [0x8a, 0x00, 0x00].as_slice(),

@@ -12,7 +12,7 @@ pub(super) fn compacted(oldest: Revision, actual: Revision) -> Refusal {
         Code::OutOfRange,
         Reason::RevisionCompacted,
         format!(
-            "the changes after revision {actual} are not kept any more, only those after {oldest}: start again with initial"
+            "the changes after revision {actual} are no longer kept, only those after {oldest}: start again with initial"
         ),
     )
     .violation("HISTORY", "after_revision", "revision")
@@ -25,7 +25,7 @@ pub(super) fn unknown(limit: Revision, actual: Revision) -> Refusal {
         Code::OutOfRange,
         Reason::RevisionUnknown,
         format!(
-            "the store is at revision {limit} and has never been at {actual}: start again with initial"
+            "the store is at revision {limit} and has not reached {actual}: start again with initial"
         ),
     )
     .violation("HISTORY", "after_revision", "revision")
@@ -39,7 +39,7 @@ pub(crate) fn store_changed(expected: &str, actual: &str) -> Refusal {
     Refusal::new(
         Code::OutOfRange,
         Reason::StoreChanged,
-        "the store's history is not the one that is meant: start again with initial",
+        "store_id is not the one of this store, which has another history: start again with initial",
     )
     .violation("HISTORY", "store_id", "store_id")
     .with("expected", expected)

@@ -94,7 +94,7 @@ fn tested(condition: &Condition, entry: Option<&Entry>) -> (&'static str, String
 pub(super) fn state_mismatch(key: &Subject, expected: Name, actual: Option<Name>) -> Refusal {
     let found = match &actual {
         Some(actual) => format!("is in {}", quoted(actual)),
-        None => "is in none".to_owned(),
+        None => "is in no state".to_owned(),
     };
     Refusal::new(
         Code::FailedPrecondition,
@@ -170,7 +170,10 @@ pub(super) fn no_machine(key: &Subject) -> Refusal {
     Refusal::new(
         Code::FailedPrecondition,
         Reason::NoMachine,
-        format!("key {} lies under no machine's prefix", key.quoted),
+        format!(
+            "key {} is not under the key_prefix of a machine",
+            key.quoted
+        ),
     )
     .violation("TYPE", &key.name, "machine")
 }
@@ -180,7 +183,7 @@ pub(super) fn not_an_int(key: &Subject, kind: &'static str) -> Refusal {
         Code::FailedPrecondition,
         Reason::NotAnInt,
         format!(
-            "key {} has a value of kind {kind}, and only to an int can be added",
+            "key {} has a value of kind {kind}, but Add needs an int",
             key.quoted
         ),
     )
@@ -193,7 +196,7 @@ pub(super) fn overflow(key: &Subject, value: i64, delta: i64) -> Refusal {
         Code::OutOfRange,
         Reason::Overflow,
         format!(
-            "key {}: {value} and {delta} add up to more than 64 bits can tell",
+            "key {}: {value} plus {delta} does not fit into 64 bits",
             key.quoted
         ),
     )
@@ -213,7 +216,7 @@ pub(super) fn bound_reached(
         Code::OutOfRange,
         Reason::BoundReached,
         format!(
-            "key {}: {value} and {delta} add up to more than {bound} allows, which is {limit}",
+            "key {}: {value} plus {delta} is beyond {bound}, which is {limit}",
             key.quoted
         ),
     )

@@ -11,7 +11,7 @@ pub(super) fn not_started() -> Refusal {
     Refusal::new(
         Code::DeadlineExceeded,
         Reason::NotStarted,
-        "the deadline passed before the owner began; nothing was applied",
+        "the deadline passed before the call was begun, and nothing was applied",
     )
 }
 
@@ -19,7 +19,7 @@ pub(super) fn owner_lost() -> Refusal {
     Refusal::new(
         Code::Unavailable,
         Reason::OwnerLost,
-        "the owner of the state has ended, and the state with it",
+        "the task that owns the state has ended, and the server stops",
     )
 }
 
@@ -27,12 +27,12 @@ pub(super) fn owner_lost() -> Refusal {
 pub(super) fn outcome_unknown(revision: Option<Revision>, why: Unknown) -> Refusal {
     let (code, when) = match why {
         Unknown::Deadline => (Code::DeadlineExceeded, "the deadline passed"),
-        Unknown::OwnerEnded => (Code::Unavailable, "the owner of the state ended"),
+        Unknown::OwnerEnded => (Code::Unavailable, "the task that owns the state ended"),
     };
     let refusal = Refusal::new(
         code,
         Reason::OutcomeUnknown,
-        format!("{when} before it was on disk; it may be applied, or not"),
+        format!("{when} before the change was on disk: it may be applied or not"),
     );
     match revision {
         Some(revision) => refusal.with("revision", revision),

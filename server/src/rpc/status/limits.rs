@@ -10,40 +10,40 @@ use super::text::Subject;
 use crate::config::{RETRY_DELAY, WATCH_RETRY_DELAY};
 use crate::machine::DiskLow;
 
-/// `limit` messages or bytes wait in the owner's mailbox, or frames of one stream for their answers.
+/// No more messages or bytes fit into the owner's mailbox, or no more frames of one stream may be unanswered.
 pub(super) fn overloaded(limit: usize, unit: &str) -> Refusal {
     Refusal::new(
         Code::ResourceExhausted,
         Reason::Overloaded,
-        format!("no more than {limit} {unit} may wait, and this is one too many"),
+        format!("no more than {limit} {unit} may wait, and this would be one too many"),
     )
     .with("limit", limit)
     .retry_after(RETRY_DELAY)
 }
 
-/// As many frames of one stream are unanswered as may be.
+/// As many frames of one stream are unanswered as the limit allows.
 #[must_use]
 pub(crate) fn too_many_frames(limit: usize) -> Refusal {
     overloaded(limit, "frames of this stream")
 }
 
-/// As many watches or backups are open as may be.
+/// As many watches or backups are open as the limit allows.
 pub(super) fn too_many_open(what: &str, limit: usize) -> Refusal {
     Refusal::new(
         Code::ResourceExhausted,
         Reason::Overloaded,
-        format!("no more than {limit} {what} may be open, and this is one too many"),
+        format!("no more than {limit} {what} may be open, and this would be one too many"),
     )
     .with("limit", limit)
     .retry_after(WATCH_RETRY_DELAY)
 }
 
-/// A backup is so slow that the values put aside for it take more than `limit` bytes.
+/// A backup is so slow that the old values kept for it take more than `limit` bytes.
 pub(super) fn backup_too_slow(limit: usize) -> Refusal {
     Refusal::new(
         Code::ResourceExhausted,
         Reason::Overloaded,
-        format!("more than {limit} bytes were changed ahead of the backup, which is too slow"),
+        format!("the backup is too slow: more than {limit} bytes were changed before it came to copy them"),
     )
     .with("limit", limit)
     .retry_after(WATCH_RETRY_DELAY)
@@ -53,18 +53,18 @@ pub(super) fn request_ids_full(limit: usize, unit: &str, retry_after: Duration) 
     Refusal::new(
         Code::ResourceExhausted,
         Reason::Overloaded,
-        format!("no more than {limit} {unit} are remembered, and none is forgotten early"),
+        format!("no room to remember another request_id: the limit is {limit} {unit}"),
     )
     .with("limit", limit)
     .retry_after(retry_after.max(RETRY_DELAY))
 }
 
-/// There are as many sessions or machines as may be.
+/// There are as many sessions or machines as the limit allows.
 pub(super) fn too_many(what: &str, limit: usize) -> Refusal {
     Refusal::new(
         Code::ResourceExhausted,
         Reason::StoreFull,
-        format!("there are {limit} {what}, and no more may be"),
+        format!("there are {limit} {what} already, the limit is {limit}"),
     )
     .limit(limit, limit)
     .details(|details| {
@@ -86,7 +86,7 @@ pub(super) fn disk_full(DiskLow { free, least }: DiskLow) -> Refusal {
         Code::ResourceExhausted,
         Reason::StoreFull,
         format!(
-            "the disk has {free} bytes left, and {least} should be: nothing is changed until there is space, but for deletes while they can be kept"
+            "the disk has {free} bytes free, the minimum is {least}: no change is accepted until there is space, except deletes as long as they fit"
         ),
     )
     .limit(least, free)
@@ -96,20 +96,20 @@ pub(super) fn disk_full(DiskLow { free, least }: DiskLow) -> Refusal {
     })
 }
 
-/// The answer to a frame or batch would be too large, from the operation on `key` on.
+/// The answer to a frame or batch would be too large with the operation on `key`.
 pub(super) fn answer_too_large(key: &Subject, limit: usize, actual: usize) -> Refusal {
     Refusal::new(
         Code::ResourceExhausted,
         Reason::AnswerTooLarge,
         format!(
-            "up to key {} the answer would hold {actual} bytes of values, the limit is {limit}",
+            "with key {} the answer would hold {actual} bytes of values, the limit is {limit}",
             key.quoted
         ),
     )
     .over_quota("answer", limit as u64, actual as u64)
 }
 
-/// A request message announces more bytes than may be.
+/// A request message is larger than the limit, as its prefix says.
 #[must_use]
 pub(crate) fn message_too_large(limit: usize, actual: usize) -> Refusal {
     Refusal::new(

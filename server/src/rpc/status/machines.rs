@@ -80,10 +80,10 @@ pub(super) fn prefix_taken(machine: &Subject, other: Name, key_prefix: &Key) -> 
         Code::FailedPrecondition,
         Reason::PrefixTaken,
         format!(
-            "the prefix of machine {} and that of machine {}, {}, overlap",
+            "the key_prefix of machine {} overlaps with {}, the key_prefix of machine {}",
             machine.quoted,
-            quoted(&other),
-            quoted(key_prefix)
+            quoted(key_prefix),
+            quoted(&other)
         ),
     )
     .violation("MACHINE", &machine.name, "key_prefix")
@@ -91,12 +91,12 @@ pub(super) fn prefix_taken(machine: &Subject, other: Name, key_prefix: &Key) -> 
     .with("key_prefix", cut(key_prefix.to_string(), METADATA_BYTES))
 }
 
-/// The machine itself is wrong, but only the machine's keys can tell, so the argument checks let it pass.
+/// A mistake in the machine itself. Only the state can tell, because a state that keys are in need not be reachable.
 pub(super) fn state_unreachable(state: &Name) -> Refusal {
     BadArgument {
         field: format!("machine.states[{}]", quoted(state)),
         reason: Reason::BadMachine,
-        problem: "can never be reached from initial, and no key is in it".into(),
+        problem: "cannot be reached from initial, and no key is in it".into(),
         limit: None,
         actual: None,
     }

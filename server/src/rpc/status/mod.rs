@@ -1,7 +1,8 @@
-//! The one table from the server's errors to gRPC: code, reason, message, metadata and details.
+//! The one table from the server's errors to gRPC: each variant of an error has a function that gives its code, reason, message,
+//! metadata and details.
 //!
-//! Every error that leaves the server is built here, except [`soloist::codec::bad_message`], which the codec needs. The
-//! published rule: an error with Soloist's ErrorInfo means that nothing was applied, except OUTCOME_UNKNOWN.
+//! Every error with Soloist's ErrorInfo is built here, except [`soloist::codec::bad_message`], which the codec needs. The
+//! published rule is that nothing was applied, for every reason except OUTCOME_UNKNOWN.
 
 mod history;
 mod keys;
@@ -119,7 +120,7 @@ impl From<Rejection> for Refusal {
     }
 }
 
-// For handlers, which answer with a `Status`.
+// tonic's handlers return a `Status`, so `?` must be able to make one.
 
 impl From<CallError> for Status {
     fn from(error: CallError) -> Self {

@@ -1,4 +1,4 @@
-//! A refusal: what every error that leaves the server consists of.
+//! Refusals: errors on their way to the client.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -10,15 +10,15 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt, pb};
 
-/// An error on its way out. Turns into a [`Status`] for a call, or into a `google.rpc.Status` for one operation or
-/// frame of a stream.
+/// An error on its way to the client. It becomes a [`Status`] that ends a call, or a `google.rpc.Status` in the answer to one
+/// operation or frame of a stream.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(super) code: Code,
     pub(super) reason: Reason,
     pub(super) message: String,
     pub(super) metadata: HashMap<String, String>,
-    /// Boxed, because it is much larger than what it is returned in place of.
+    /// Boxed, because it is much larger than the results in whose place a refusal is returned.
     details: Box<ErrorDetails>,
 }
 
@@ -33,6 +33,7 @@ impl Refusal {
         }
     }
 
+    /// Adds an entry to the metadata of ErrorInfo.
     pub(super) fn with(mut self, name: &str, value: impl Display) -> Self {
         self.metadata.insert(name.into(), value.to_string());
         self
@@ -72,7 +73,8 @@ impl Refusal {
         self
     }
 
-    /// A gRPC status with the details in `grpc-status-details-bin`, and for OVERLOADED the pushback trailer.
+    /// The gRPC status, with the details in `grpc-status-details-bin`, and with the pushback trailer if the details have a
+    /// RetryInfo.
     #[must_use]
     pub(crate) fn into_status(mut self) -> Status {
         let mut metadata = MetadataMap::new();
@@ -85,12 +87,12 @@ impl Refusal {
         Status::with_error_details_and_metadata(self.code, self.message, *self.details, metadata)
     }
 
-    /// The same as a message.
+    /// The refusal as a message.
     #[must_use]
     pub(crate) fn into_rpc_status(self) -> pb::Status {
         let status = self.into_status();
-        // tonic-types encodes exactly this message into the status' details.
-        prost::Message::decode(status.details()).expect("details of our own are well-formed")
+        // The details of a status are this message, encoded by tonic-types.
+        prost::Message::decode(status.details()).expect("tonic-types has encoded these details")
     }
 }
 

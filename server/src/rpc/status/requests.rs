@@ -1,4 +1,4 @@
-//! The request is wrong, whatever the state.
+//! The request itself is wrong, whatever is in the store.
 
 use http::HeaderValue;
 use soloist::v1::error::Reason;
@@ -18,7 +18,7 @@ impl From<BadArgument> for Refusal {
             limit,
             actual,
         } = bad;
-        // Clients take 8 KiB of headers, in which this stands up to three times, in base64.
+        // Clients take 8 KiB of headers, and these texts are in them up to three times, in base64.
         let field = cut(field, METADATA_BYTES);
         let problem = cut(problem, 2 * METADATA_BYTES);
         let actual = actual.map(|actual| cut(actual, METADATA_BYTES));
@@ -41,28 +41,30 @@ pub(super) fn request_id_reused(request_id: &Subject) -> Refusal {
         Code::InvalidArgument,
         Reason::RequestIdReused,
         format!(
-            "request_id {} was used before, for a request with other content",
+            "request_id {} was used before for a request with other content",
             request_id.quoted
         ),
     )
     .details(|details| {
-        details.add_bad_request_violation("request_id", "was used for other content");
+        details
+            .add_bad_request_violation("request_id", "was used for a request with other content");
     })
     .with("field", "request_id")
 }
 
-/// There is no such method.
+/// The path names no method of this server.
 #[must_use]
 pub(crate) fn unknown_method(path: &str) -> Refusal {
     let path = cut(path.into(), METADATA_BYTES);
     Refusal::new(
         Code::Unimplemented,
         Reason::UnknownMethod,
-        format!("no method {path} here; grpcurl list shows what there is"),
+        format!("there is no method {path}: grpcurl list shows the services"),
     )
 }
 
-/// Messages are compressed, which is not done here. Source of the header: gRPC compression, "Test cases".
+/// The messages of a request are compressed, which this server does not support. Source of the header
+/// grpc-accept-encoding: gRPC compression, "Test cases".
 #[must_use]
 pub(crate) fn unknown_encoding(encoding: &HeaderValue) -> Status {
     let encoding = cut(
@@ -72,7 +74,7 @@ pub(crate) fn unknown_encoding(encoding: &HeaderValue) -> Status {
     let mut status = Refusal::new(
         Code::Unimplemented,
         Reason::UnknownEncoding,
-        format!("grpc-encoding is {encoding}, and messages are not compressed here"),
+        format!("grpc-encoding is {encoding}, but must be identity: compression is not supported"),
     )
     .with("actual", encoding)
     .into_status();

@@ -24,7 +24,7 @@ pub(super) fn exists(session: &Subject, create_revision: Revision) -> Refusal {
         Code::AlreadyExists,
         Reason::SessionExists,
         format!(
-            "session {} exists, since revision {create_revision}",
+            "session {} exists, with create_revision {create_revision}",
             session.quoted
         ),
     )
@@ -37,7 +37,7 @@ pub(super) fn taken_over(id: &Name, expected: Revision, actual: Revision) -> Ref
         Code::Aborted,
         Reason::SessionTakenOver,
         format!(
-            "session {} of revision {expected} was taken over: it is of revision {actual} now",
+            "session {} was taken over: its create_revision is {actual}, and {expected} was expected",
             quoted(id)
         ),
     )

@@ -45,7 +45,7 @@ fn an_unknown_outcome_names_its_revision_if_it_has_one() {
 }
 
 #[test]
-fn messages_are_for_people() {
+fn messages_tell_the_expected_and_the_actual_value() {
     let value = |int| Some(Value::Int(int));
     for (rejection, message) in [
         (
@@ -89,7 +89,7 @@ fn the_largest_error_fits_into_headers_and_a_thousand_into_an_answer() {
 }
 
 #[test]
-fn errors_fit_into_headers() {
+fn the_largest_bad_argument_fits_into_headers() {
     use soloist::v1;
 
     use crate::config::Limits;

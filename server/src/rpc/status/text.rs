@@ -1,21 +1,21 @@
-//! Names and values as they stand in an error: cut to a length that fits.
+//! Names and values as text for errors, cut to a length that fits.
 
 use std::fmt::Write as _;
 
 use crate::machine::{Name, Value};
 
-/// Longest text of a value in an error's metadata, in bytes: enough to compare it.
+/// Most bytes of a value in the metadata of an error: enough to compare values.
 pub(super) const METADATA_BYTES: usize = 256;
 
-/// Longest text of a key or value elsewhere in an error, in bytes: enough to recognise it. An error travels in
-/// headers, of which clients take 8 KiB; and a thousand of them in one answer, of which clients take 4 MiB.
+/// Most bytes of a key or value elsewhere in an error: enough to recognise it. An error travels in headers, and clients take
+/// 8 KiB of headers. One answer may hold a thousand errors, and clients take 4 MiB of an answer.
 pub(super) const SHOWN_BYTES: usize = 64;
 
-/// What a rejection is about: a key, session, machine or request id. Both forms are cut to [`SHOWN_BYTES`].
+/// The key, session, machine or request id that a rejection is about. Both texts are cut to [`SHOWN_BYTES`].
 pub(super) struct Subject {
-    /// As it is, for the details of an error.
+    /// For the details of an error.
     pub(super) name: String,
-    /// In quotes, for its message.
+    /// In quotes, for the message of an error.
     pub(super) quoted: String,
 }
 

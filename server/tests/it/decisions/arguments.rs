@@ -313,7 +313,7 @@ async fn bad_arguments() {
             "BAD_SESSION",
             ranged(
                 "create_revision",
-                "1 or more: that of the session that is meant",
+                "1 or more: the create_revision that OpenSession returned",
                 "0",
             ),
         ),
@@ -329,7 +329,7 @@ async fn bad_arguments() {
             "BAD_SESSION",
             ranged(
                 "create_revision",
-                "1 or more: that of the session that is meant",
+                "1 or more: the create_revision that OpenSession returned",
                 "-1",
             ),
         ),
