@@ -44,7 +44,7 @@ impl Map {
 
     /// Takes an entry away, if it is there.
     pub fn remove(&mut self, key: &Key) {
-        self.0.take(self.0.cursor(key.as_str()));
+        self.0.remove(self.0.cursor(key.as_str()));
     }
 
     /// Goes through entries in the order of their keys, and counts the bytes of values.

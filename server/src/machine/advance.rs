@@ -1,21 +1,21 @@
-//! What time brings.
+//! The passing of time: sessions, ttls, state timeouts and request ids are due.
 
 use super::change::ChangeCause;
 use super::state_machine::StateMachine;
 use super::time::Time;
 
 impl StateMachine {
-    /// When [time](Self::advance) has something to do next.
+    /// When [`advance`](Self::advance) has something to do next.
     #[must_use]
     pub fn next_due(&self) -> Option<Time> {
         let forgets = self.request_ids.next_due();
         self.index.next_due().into_iter().chain(forgets).min()
     }
 
-    /// Lets time do what is due by now: ends sessions and keys, moves keys on, forgets requests. What is due first goes
-    /// first; of what is due together, sessions go before ttls and these before timeouts. Stops after about `keys_max`
-    /// keys, so that other calls need not wait: [`next_due`](Self::next_due) tells whether there is more. Returns about how
-    /// many it was.
+    /// Does what is due by now, in the order in which it is due: ends sessions and their keys, ends keys whose ttl is over,
+    /// moves keys whose state times out, and forgets requests. Of what is due at the same time, sessions come before ttls,
+    /// and ttls before timeouts. Stops after about `keys_max` keys, so that other calls need not wait:
+    /// [`next_due`](Self::next_due) tells whether there is more. Returns about how many keys it was.
     pub fn advance(&mut self, now: Time, keys_max: usize) -> usize {
         let mut done = 0;
         while done < keys_max {
@@ -49,7 +49,7 @@ impl StateMachine {
         done
     }
 
-    /// Ends the key whose ttl ended first.
+    /// Removes the key whose ttl ended first.
     fn end_expired(&mut self, now: Time) {
         if let Some(key) = self.index.expired(now).cloned() {
             self.revision += 1;

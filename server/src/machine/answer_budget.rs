@@ -1,9 +1,10 @@
-//! How much one answer may hold.
+//! How many bytes of values one answer may hold.
 
 use super::rejection::Cause;
 use super::tree::EntryRef;
 
-/// How much the answer to one message may still carry. A single entry always fits; a frame of large reads may not.
+/// How many bytes of values the answer to one message may hold, and holds already. The answer to a single operation always
+/// fits; that to a frame of large reads may not.
 pub(super) struct AnswerBudget {
     used: usize,
     limit: usize,
@@ -14,12 +15,15 @@ impl AnswerBudget {
         Self { used: 0, limit }
     }
 
-    /// Bytes of values that it carries so far.
+    /// Bytes of values that the answer holds so far.
     pub(super) fn used(&self) -> usize {
         self.used
     }
 
-    /// Makes room for `entry`, or refuses the operation that would show it.
+    /// Adds the value of `entry`.
+    ///
+    /// # Errors
+    /// [`Cause::AnswerTooLarge`] if the answer would hold too much; the operation that would show `entry` is refused then.
     pub(super) fn take(&mut self, entry: Option<EntryRef<'_>>) -> Result<(), Cause> {
         let used = self.used + entry.map_or(0, |entry| entry.value.byte_len());
         if used > self.limit {

@@ -1,4 +1,8 @@
-//! What each operation does to the state.
+//! The operations that change a key: Write, Add, Transition, Delete.
+//!
+//! Each has two functions: the public one applies the operation at a revision of its own, and `*_at` at a given revision,
+//! so that an atomic frame has one for all its operations. All checks come first: once an operation changes anything,
+//! nothing refuses it any more.
 
 use std::sync::Arc;
 
@@ -19,11 +23,11 @@ use super::tree::{EntryRef, ValueRef};
 use super::value::{Attached, Entry, Key, Lifetime, Revision, Value};
 
 impl StateMachine {
-    /// Creates or replaces one value, at a new revision.
+    /// Creates or replaces an entry, at a new revision.
     ///
     /// # Errors
-    /// [`Rejection`] if `expect` does not hold, the session or the value to keep is not there, or the store is full;
-    /// nothing is changed then.
+    /// [`Rejection`] if the condition does not hold, the session does not exist, there is no value to keep, or the store or
+    /// the disk is full. Nothing is changed then.
     pub fn write(
         &mut self,
         write: Write,
@@ -40,11 +44,11 @@ impl StateMachine {
         })
     }
 
-    /// Adds to one int, at a new revision if that changes anything.
+    /// Adds to an int, at a new revision unless the value stays the same.
     ///
     /// # Errors
-    /// [`Rejection`] if `expect` does not hold, the session is not there, the value is no int, the sum is out of bounds
-    /// or the store is full; nothing is changed then.
+    /// [`Rejection`] if the condition does not hold, the session does not exist, the value is not an int, the sum is out of
+    /// bounds, or the store or the disk is full. Nothing is changed then.
     pub fn add(
         &mut self,
         add: Add,
@@ -59,8 +63,8 @@ impl StateMachine {
     /// Moves one key to another state of its machine, at a new revision.
     ///
     /// # Errors
-    /// [`Rejection`] if `expect` does not hold, the key is not there or has no machine, the machine does not allow the
-    /// move, or the store is full; nothing is changed then.
+    /// [`Rejection`] if the condition does not hold, the key does not exist or has no machine, the machine does not allow the
+    /// transition, or the store or the disk is full. Nothing is changed then.
     pub fn transition(
         &mut self,
         transition: Transition,
@@ -72,10 +76,10 @@ impl StateMachine {
         })
     }
 
-    /// Deletes one key, at a new revision if it is there.
+    /// Deletes one key, at a new revision if it exists.
     ///
     /// # Errors
-    /// [`Rejection`] if `expect` does not hold, or the key is in a state that is not final; nothing is changed then.
+    /// [`Rejection`] if the condition does not hold, or the key is in a state that is not final. Nothing is changed then.
     pub fn delete(
         &mut self,
         delete: Delete,
@@ -87,6 +91,7 @@ impl StateMachine {
         })
     }
 
+    /// Applies a Write at `revision`.
     pub(super) fn write_at(
         &mut self,
         revision: Revision,
@@ -120,7 +125,9 @@ impl StateMachine {
             create_revision: present.map_or(revision, |entry| entry.create_revision),
             attached: attached(&key, present, lifetime, &self.index, now),
         };
-        let used_bytes = self.space(&key, present, &entry).map_err(refuse)?;
+        let used_bytes = self
+            .used_bytes_with(&key, present, &entry)
+            .map_err(refuse)?;
         let previous = match options.map(|options| options.shows) {
             None | Some(WriteShows::Revisions) => None,
             Some(WriteShows::Previous) => {
@@ -129,7 +136,7 @@ impl StateMachine {
             }
         };
 
-        // Nothing refuses from here on.
+        // All checks have passed: from here on nothing is refused.
         self.used_bytes = used_bytes;
         self.revision = revision;
         let create_revision = entry.create_revision;
@@ -142,6 +149,7 @@ impl StateMachine {
         })
     }
 
+    /// Applies an Add at `revision`.
     pub(super) fn add_at(
         &mut self,
         revision: Revision,
@@ -161,7 +169,7 @@ impl StateMachine {
         check(options.and_then(|options| options.expect.as_ref()), present).map_err(refuse)?;
         let lifetime = match (present, options.map(|options| &options.lifetime)) {
             (None, Some(set)) => set_lifetime(set, None, &self.index, now).map_err(refuse)?,
-            // It has its own, or none.
+            // An existing key keeps its lifetime.
             (Some(_), _) | (None, None) => None,
         };
         let before = match present.map(|entry| entry.value.unshared()) {
@@ -171,7 +179,7 @@ impl StateMachine {
         };
         let bounds = options.map_or(Bounds::NONE, |options| options.bounds);
         let after = bounds.add(before, delta).map_err(refuse)?;
-        // From one end of 64 bits to a bound beyond the middle, it is as much as 64 bits can tell.
+        // A value far out of bounds may be brought to a bound by more than 64 bits can hold: then name the most they can.
         let applied = after.saturating_sub(before);
         if let Some(entry) = present
             && after == before
@@ -193,9 +201,11 @@ impl StateMachine {
                 None => attached(&key, None, lifetime, &self.index, now),
             },
         };
-        let used_bytes = self.space(&key, present, &entry).map_err(refuse)?;
+        let used_bytes = self
+            .used_bytes_with(&key, present, &entry)
+            .map_err(refuse)?;
 
-        // Nothing refuses from here on.
+        // All checks have passed: from here on nothing is refused.
         self.used_bytes = used_bytes;
         self.revision = revision;
         let create_revision = entry.create_revision;
@@ -209,6 +219,7 @@ impl StateMachine {
         })
     }
 
+    /// Applies a Transition at `revision`.
     pub(super) fn transition_at(
         &mut self,
         revision: Revision,
@@ -236,9 +247,11 @@ impl StateMachine {
             create_revision: present.create_revision,
             attached: Attached::of(present.lifetime().cloned(), Some(next)),
         };
-        let used_bytes = self.space(&key, Some(present), &entry).map_err(refuse)?;
+        let used_bytes = self
+            .used_bytes_with(&key, Some(present), &entry)
+            .map_err(refuse)?;
 
-        // Nothing refuses from here on.
+        // All checks have passed: from here on nothing is refused.
         self.used_bytes = used_bytes;
         self.revision = revision;
         let create_revision = entry.create_revision;
@@ -251,6 +264,7 @@ impl StateMachine {
         })
     }
 
+    /// Applies a Delete at `revision`.
     pub(super) fn delete_at(
         &mut self,
         revision: Revision,
@@ -269,7 +283,7 @@ impl StateMachine {
             .map_err(|cause| Rejection::of(&key, cause))?;
         let previous = present.map(|entry| Box::new(self.shown(entry)));
 
-        // Nothing refuses from here on.
+        // All checks have passed: from here on nothing is refused.
         if previous.is_some() {
             self.remove(&key, revision, ChangeCause::Deleted);
             self.revision = revision;
@@ -282,7 +296,10 @@ impl StateMachine {
     }
 }
 
-/// The lifetime that an entry is to have.
+/// The lifetime that an entry gets.
+///
+/// # Errors
+/// If the session does not exist.
 fn set_lifetime(
     set: &SetLifetime,
     present: Option<EntryRef<'_>>,
@@ -303,7 +320,7 @@ fn set_lifetime(
     })
 }
 
-/// What is to hang on an entry: it stays where it stands in its machine, and a new one starts.
+/// The lifetime and machine state of an entry: an existing key keeps its state, and a new key gets the initial one.
 fn attached(
     key: &Key,
     present: Option<EntryRef<'_>>,

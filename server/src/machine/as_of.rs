@@ -1,25 +1,26 @@
-//! Keys as they were at an earlier revision.
+//! Entries as they were at an earlier revision, for copies and watches that go through the keys while they change.
 
 use std::iter::Peekable;
 
 use super::tree::EntryRef;
 use super::value::{Entry, Key};
 
-/// Keys in order, as they were before they changed: `changed` has those that did, and stands in for what is there now. None
-/// for a key that was not there.
+/// Goes through keys in order, with the entries that they had at an earlier revision. `preserved` has the keys that changed
+/// since then, with the entries from before the change: they take the place of the present ones. A key that did not exist
+/// at that revision comes with `None`.
 pub(super) fn as_of<'a>(
     present: impl Iterator<Item = (&'a Key, EntryRef<'a>)>,
-    changed: impl Iterator<Item = (&'a Key, &'a Option<Entry>)>,
+    preserved: impl Iterator<Item = (&'a Key, &'a Option<Entry>)>,
 ) -> impl Iterator<Item = (&'a Key, Option<EntryRef<'a>>)> {
     AsOf {
         present: present.peekable(),
-        changed: changed.peekable(),
+        preserved: preserved.peekable(),
     }
 }
 
 struct AsOf<P: Iterator, C: Iterator> {
     present: Peekable<P>,
-    changed: Peekable<C>,
+    preserved: Peekable<C>,
 }
 
 impl<'a, P, C> Iterator for AsOf<P, C>
@@ -30,14 +31,15 @@ where
     type Item = (&'a Key, Option<EntryRef<'a>>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let Some((changed, _)) = self.changed.peek().copied() else {
+        let Some((preserved, _)) = self.preserved.peek().copied() else {
             return self.present.next().map(|(key, entry)| (key, Some(entry)));
         };
-        if let Some((key, entry)) = self.present.next_if(|(key, _)| *key < changed) {
+        if let Some((key, entry)) = self.present.next_if(|(key, _)| *key < preserved) {
             return Some((key, Some(entry)));
         }
-        self.present.next_if(|(key, _)| *key == changed);
-        let (key, entry) = self.changed.next()?;
+        // The preserved entry takes the place of the present one.
+        self.present.next_if(|(key, _)| *key == preserved);
+        let (key, entry) = self.preserved.next()?;
         Some((key, entry.as_ref().map(EntryRef::from)))
     }
 }

@@ -2,29 +2,29 @@
 
 use super::rejection::Cause;
 
-/// Between what a sum must be, and what happens at the ends.
+/// The range that a sum must lie in, and what happens when it does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
     /// The least value, included.
     pub min: Option<i64>,
     /// The greatest value, included.
     pub max: Option<i64>,
-    /// What to do with a sum beyond them.
+    /// What to do with a sum outside of the range.
     pub on_overflow: OnOverflow,
 }
 
-/// What to do with a sum beyond its bounds, of which the ends of 64 bits are the last.
+/// What to do with a sum outside `min..=max`, or outside 64 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnOverflow {
-    /// Refuse.
+    /// Refuse the addition.
     #[default]
     Refuse,
-    /// Stop at the bound.
+    /// Store the bound itself.
     Saturate,
 }
 
 impl Bounds {
-    /// No bounds but 64 bits.
+    /// No bounds except those of 64 bits: a sum outside is refused.
     pub const NONE: Self = Self {
         min: None,
         max: None,
@@ -34,17 +34,17 @@ impl Bounds {
     /// Adds `delta` to `value`.
     ///
     /// # Errors
-    /// [`Cause::BoundReached`] or [`Cause::Overflow`], unless the bounds say to stop there. A value that is beyond a
-    /// bound already may come nearer to it.
+    /// [`Cause::BoundReached`] or [`Cause::Overflow`], unless [`OnOverflow::Saturate`] is set. A value that is out of
+    /// bounds already may come nearer to the bound.
     pub(super) fn add(self, value: i64, delta: i64) -> Result<i64, Cause> {
-        // Every sum of two 64-bit numbers fits into 128.
+        // Every sum of two 64-bit numbers fits into 128 bits.
         let exact = i128::from(value) + i128::from(delta);
         let min = i128::from(self.min.unwrap_or(i64::MIN));
         let max = i128::from(self.max.unwrap_or(i64::MAX));
         match self.on_overflow {
             OnOverflow::Saturate => {
                 let stopped = exact.clamp(min, max);
-                Ok(i64::try_from(stopped).expect("the bounds are 64-bit numbers"))
+                Ok(i64::try_from(stopped).expect("both bounds are 64-bit numbers"))
             }
             OnOverflow::Refuse => {
                 let reached = |bound, limit| Cause::BoundReached {
@@ -53,7 +53,7 @@ impl Bounds {
                     value,
                     delta,
                 };
-                // A bound is passed before 64 bits are.
+                // A sum outside 64 bits is outside the bound on that side too: name the bound, if there is one.
                 match (self.min, self.max) {
                     (_, Some(limit)) if exact > max && delta > 0 => Err(reached("max", limit)),
                     (Some(limit), _) if exact < min && delta < 0 => Err(reached("min", limit)),
@@ -81,7 +81,7 @@ mod tests {
                 delta,
             })
         };
-        // Value, delta, min, max; refused; saturated.
+        // Value, delta, min, max; the result with Refuse; the result with Saturate.
         for (value, delta, min, max, refused, saturated) in [
             (1, 2, None, None, Ok(3), 3),
             (1, -3, None, None, Ok(-2), -2),
@@ -101,13 +101,13 @@ mod tests {
             (9, 2, None, Some(10), reached("max", 10, 9, 2), 10),
             (1, -1, Some(0), None, Ok(0), 0),
             (1, -2, Some(0), None, reached("min", 0, 1, -2), 0),
-            // OnOverflow a bound already: it may come nearer, and may stay.
+            // The value is out of bounds already: it may come nearer, and it may stay.
             (10, -1, None, Some(5), Ok(9), 5),
             (10, 0, None, Some(5), Ok(10), 5),
             (10, 1, None, Some(5), reached("max", 5, 10, 1), 5),
             (-10, 1, Some(-5), None, Ok(-9), -5),
             (-10, -1, Some(-5), None, reached("min", -5, -10, -1), -5),
-            // From beyond one bound past the other.
+            // From above max to below min.
             (10, -20, Some(0), Some(5), reached("min", 0, 10, -20), 0),
         ] {
             let add = |on_overflow| {

@@ -1,4 +1,4 @@
-//! A change of one key.
+//! Changes of keys, as watches, copies and the log are told of them.
 
 use super::tree::EntryRef;
 use super::value::{Entry, Key, Revision};
@@ -10,17 +10,17 @@ pub struct Change {
     pub key: Key,
     /// The store revision of the change.
     pub revision: Revision,
-    /// Why.
+    /// Why the key changed.
     pub cause: ChangeCause,
-    /// The entry after it; none if the key is gone.
+    /// The entry after the change; `None` if the key is gone.
     pub entry: Option<Entry>,
-    /// The entry before it; none if there was none, or it is not kept.
+    /// The entry before the change; `None` if the key did not exist, or the entry is not kept.
     pub previous: Option<Entry>,
-    /// Whether it is kept.
+    /// Whether the entry before the change is kept.
     pub keeps: Keeps,
 }
 
-/// A change, of entries where they are kept.
+/// A change whose entries are borrowed from where they are kept, so that nothing is copied yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ChangeRef<'a> {
     pub(super) key: &'a Key,
@@ -55,34 +55,34 @@ impl<'a> From<&'a Change> for ChangeRef<'a> {
     }
 }
 
-/// Whether a change is kept with the entry as it was before.
+/// Whether a change has the entry as it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeps {
-    /// It is.
+    /// It has.
     Previous,
-    /// It was too large.
+    /// It has not: the changes of that revision were too large.
     NoPrevious,
 }
 
 /// Why a key changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeCause {
-    /// By a Write or an Add.
+    /// A Write or an Add set it.
     Written,
-    /// By a Transition.
+    /// A Transition moved it to another state.
     Transitioned,
-    /// By a Delete.
+    /// A Delete removed it.
     Deleted,
     /// Its ttl ended.
     Expired,
     /// Its session ended.
     SessionEnded,
-    /// Its state's timeout moved it on.
+    /// The timeout of its state moved it to another state.
     TimedOut,
 }
 
 impl Change {
-    /// Bytes of the key and of the values after and before.
+    /// Bytes of the key and of the values before and after.
     pub(super) fn byte_len(&self) -> usize {
         let value =
             |entry: &Option<Entry>| entry.as_ref().map_or(0, |entry| entry.value.byte_len());

@@ -1,11 +1,11 @@
-//! Whether conditions hold.
+//! Whether the condition of an operation holds.
 
 use super::condition::Condition;
 use super::rejection::{Cause, Mismatch};
 use super::tree::EntryRef;
 use super::value::Entry;
 
-/// Tells whether the condition holds for what is there.
+/// Refuses if the condition does not hold for the present entry of the key.
 pub(super) fn check(
     condition: Option<&Condition>,
     entry: Option<EntryRef<'_>>,
@@ -63,5 +63,6 @@ pub(super) fn check(
     }
 }
 
-/// So much of a value is kept for an error to show: the rest must not live on with an answer that nobody takes.
+/// Bytes of a value that a refusal keeps: more than an error shows. The whole value must not stay in memory with an answer
+/// that nobody reads.
 const SHOWN_BYTES_MAX: usize = 512;

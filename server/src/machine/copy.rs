@@ -1,13 +1,13 @@
-//! Copies of the whole state as of one revision, made slice by slice while it goes on changing.
+//! Copies of the whole state as of one revision, made slice by slice while the state goes on changing.
 //!
-//! A copy goes through the keys in order. What changes ahead of it is put aside as it was, so that it is copied as of the
-//! revision at which the copy began; what changes behind it is of no concern.
+//! A copy goes through the keys in order. When a key changes that the copy has not come to yet, its entry is preserved
+//! first, and copied later in place of the present one. So a copy shows all keys as of the revision at which it began.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::as_of::as_of;
-use super::copies::{CopyId, Keys};
+use super::copies::{CopyId, KeyProgress};
 use super::effect::OpenedSession;
 use super::protocol::Machine;
 use super::request_ids::AppliedRequest;
@@ -15,37 +15,37 @@ use super::state_machine::StateMachine;
 use super::tree::Tree;
 use super::value::{Entry, Key, Revision};
 
-/// What a copy begins with.
+/// The beginning of a copy: everything but keys and requests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CopyHead {
-    /// The revision as of which it is.
+    /// The store revision that the copy shows.
     pub revision: Revision,
     /// All machines.
     pub machines: Vec<Machine>,
-    /// All sessions that live.
+    /// All live sessions.
     pub sessions: Vec<OpenedSession>,
 }
 
-/// What comes next in a copy.
+/// The next part of a copy.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CopySlice {
-    /// Keys, in order.
+    /// Entries, in the order of their keys. May be empty.
     Entries(Vec<(Key, Entry)>),
-    /// AppliedRequest requests, in the order in which they were applied.
+    /// Remembered requests, in the order in which they were applied.
     Requests(Vec<AppliedRequest>),
-    /// Nothing: it is complete.
+    /// The copy is complete.
     End,
 }
 
-/// A copy cannot go on: too much has changed ahead of it.
+/// A copy cannot go on: too many keys changed before it came to them, or it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CopyError {
-    /// Bytes that may be put aside for it.
+    /// Most bytes of entries that may be preserved for the copy; 0 if it had ended before.
     pub limit: usize,
 }
 
 impl StateMachine {
-    /// Begins a copy of everything as of now. `bytes_max` bytes may be put aside for it.
+    /// Begins a copy of the state as it is now. At most `bytes_max` bytes of entries are preserved for it.
     pub fn begin_copy(&mut self, bytes_max: usize) -> (CopyId, CopyHead) {
         let requests = self.request_ids.remembered();
         let head = CopyHead {
@@ -60,10 +60,10 @@ impl StateMachine {
         (id, head)
     }
 
-    /// What comes next in a copy: at most `count_max` keys or requests, and about `bytes_max` bytes.
+    /// The next part of a copy: at most `count_max` keys or requests, and about `bytes_max` bytes.
     ///
     /// # Errors
-    /// [`CopyError`] if too much has changed ahead of it, or it has ended before. It is ended then.
+    /// [`CopyError`] if too much would have to be preserved for the copy, or if it has ended. It has ended then.
     pub fn next_copy_slice(
         &mut self,
         id: CopyId,
@@ -71,50 +71,56 @@ impl StateMachine {
         bytes_max: usize,
     ) -> Result<CopySlice, CopyError> {
         let copies = &mut self.history.followers_mut().copies;
-        let Some(copying) = copies.get_mut(id) else {
+        let Some(copy) = copies.get_mut(id) else {
             self.history.forget_followers();
             return Err(CopyError { limit: 0 });
         };
-        match &mut copying.keys {
-            Keys::Going {
+        match &mut copy.keys {
+            KeyProgress::Copying {
                 after,
-                changed,
+                preserved,
                 bytes: _,
             } => {
-                let entries = slice(&self.entries, after.as_ref(), changed, count_max, bytes_max);
+                let slice = slice(
+                    &self.entries,
+                    after.as_ref(),
+                    preserved,
+                    count_max,
+                    bytes_max,
+                );
                 if let Slice {
                     last: Some(last),
                     entries,
-                } = entries
+                } = slice
                 {
-                    *changed = changed.split_off(&last);
-                    changed.remove(&last);
+                    *preserved = preserved.split_off(&last);
+                    preserved.remove(&last);
                     *after = Some(last);
                     return Ok(CopySlice::Entries(entries));
                 }
-                copying.keys = Keys::Done;
+                copy.keys = KeyProgress::Done;
                 Ok(CopySlice::Entries(Vec::new()))
             }
-            Keys::Done => {
+            KeyProgress::Done => {
                 let (applied, next) =
                     self.request_ids
-                        .copy(copying.requests.clone(), count_max, bytes_max);
-                copying.requests.start = next;
+                        .copy(copy.requests.clone(), count_max, bytes_max);
+                copy.requests.start = next;
                 if applied.is_empty() {
                     self.end_copy(id);
                     return Ok(CopySlice::End);
                 }
                 Ok(CopySlice::Requests(applied))
             }
-            Keys::Overrun => {
-                let limit = copying.bytes_max;
+            KeyProgress::Overrun => {
+                let limit = copy.bytes_max;
                 self.end_copy(id);
                 Err(CopyError { limit })
             }
         }
     }
 
-    /// Gives a copy up, if it is still being made.
+    /// Ends a copy, if it is still being made.
     pub fn end_copy(&mut self, id: CopyId) {
         let copies = &mut self.history.followers_mut().copies;
         copies.end(id);
@@ -122,27 +128,28 @@ impl StateMachine {
     }
 }
 
+/// Entries of a copy, and the last key that was looked at: it need not have had an entry.
 struct Slice {
     entries: Vec<(Key, Entry)>,
     last: Option<Key>,
 }
 
-/// The keys after `after`, as they were before `changed`.
+/// The entries of the keys behind `after`, with the preserved ones in place of the present ones.
 fn slice(
-    store: &Tree,
+    tree: &Tree,
     after: Option<&Key>,
-    changed: &BTreeMap<Key, Option<Entry>>,
+    preserved: &BTreeMap<Key, Option<Entry>>,
     count_max: usize,
     bytes_max: usize,
 ) -> Slice {
     let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.as_str()));
-    let present = store.range(from);
+    let present = tree.range(from);
     let mut slice = Slice {
         entries: Vec::new(),
         last: None,
     };
     let (mut looked_at, mut bytes) = (0, 0);
-    for (key, entry) in as_of(present, changed.iter()) {
+    for (key, entry) in as_of(present, preserved.iter()) {
         if looked_at == count_max || bytes >= bytes_max {
             break;
         }

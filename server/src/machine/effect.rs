@@ -1,4 +1,5 @@
-//! What happened to the state, as data: the same effects, done again in the same order, make the same state.
+//! Effects: what happened to the state, as data. The same effects, applied to the same state in the same order, make the
+//! same state again. The journal keeps them.
 
 use std::time::Duration;
 
@@ -7,35 +8,35 @@ use super::protocol::Machine;
 use super::request_ids::AppliedRequest;
 use super::value::{Entry, Name, Revision};
 
-/// One thing that happened.
+/// One thing that happened to the state.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// A key changed. Those of one message are of one revision.
+    /// A key changed. All changes of one atomic frame have the same revision.
     Changed(Change),
-    /// A session began.
+    /// A session was opened.
     SessionOpened(OpenedSession),
-    /// A session ended. Its keys end with the changes that follow.
+    /// A session ended. The ends of its keys follow as changes.
     SessionEnded {
         /// The session.
         id: Name,
-        /// The store revision at which it ended.
+        /// The store revision at which the session ended.
         revision: Revision,
     },
-    /// A machine was created or replaced, at the revision that it has.
+    /// A machine was created or replaced, at the revision that it names.
     MachineDefined(Machine),
-    /// A machine was deleted, and its keys have no state from then on.
+    /// A machine was deleted, and with it the states of its keys.
     MachineDeleted {
         /// The machine.
         name: Name,
-        /// The store revision at which it was deleted.
+        /// The store revision at which the machine was deleted.
         revision: Revision,
     },
-    /// A request was answered, and will be answered so again.
+    /// A request with an id was applied: its outcome is saved for replays.
     RequestApplied(AppliedRequest),
 }
 
 impl Effect {
-    /// The store revision that it takes; none if it takes none.
+    /// The store revision of the effect; `None` if it takes none.
     #[must_use]
     pub fn revision(&self) -> Option<Revision> {
         match self {
@@ -49,7 +50,7 @@ impl Effect {
         }
     }
 
-    /// About how many bytes it takes in memory.
+    /// About how many bytes the effect takes in memory.
     #[must_use]
     pub fn byte_len(&self) -> usize {
         let own = match self {
@@ -59,7 +60,7 @@ impl Effect {
                         .as_ref()
                         .map_or(0, |entry| entry.value.byte_len() + entry.names_byte_len())
                 };
-                // Both are kept in memory until it is on disk.
+                // Both entries stay in memory until the effect is on disk.
                 change.key.as_str().len() + bytes(&change.entry) + bytes(&change.previous)
             }
             Self::SessionOpened(opened) => opened.id.as_str().len(),
@@ -72,13 +73,13 @@ impl Effect {
     }
 }
 
-/// A session as it began. When it ends is not part of it: after a restart it has its whole ttl again.
+/// A session as it was opened. Its end is left out, because it has its whole ttl again after a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenedSession {
-    /// Its name.
+    /// The session's id.
     pub id: Name,
-    /// How long it lives without being renewed.
+    /// How long the session lives without being renewed.
     pub ttl: Duration,
-    /// The store revision at which it began.
+    /// The store revision at which the session began.
     pub create_revision: Revision,
 }

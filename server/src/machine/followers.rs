@@ -1,20 +1,20 @@
-//! Who is told of every change beside watches.
+//! Followers: the log and the copies, which are told of every change.
 
 use super::change::{ChangeCause, ChangeRef};
 use super::copies::Copies;
 use super::effect::Effect;
 use crate::mutants::mutant;
 
-/// Those who are told what happens, beside watches: who keeps a log, and who makes a copy.
+/// The log and the copies that are being made. (Watches are not told: they look into the history when they wake.)
 #[derive(Debug, Default)]
 pub(super) struct Followers {
-    /// What happened since it was last taken, if somebody takes it.
+    /// The effects since the owner last took them; `None` if there is no log.
     pub(super) effects: Option<Vec<Effect>>,
     pub(super) copies: Copies,
 }
 
 impl Followers {
-    /// A key changes.
+    /// Tells both of a change of a key. Called before the entry is replaced.
     pub(super) fn changed(&mut self, change: ChangeRef<'_>) {
         let ChangeRef {
             key,
@@ -22,7 +22,7 @@ impl Followers {
             previous,
             ..
         } = change;
-        self.copies.changes(key, previous);
+        self.copies.preserve(key, previous);
         if mutant("expiry-not-kept") && cause == ChangeCause::Expired
             || mutant("deletes-not-kept") && cause == ChangeCause::Deleted
         {

@@ -1,4 +1,4 @@
-//! Frames: many operations in one message, each alone or all as one.
+//! Frames: many operations in one message, each by itself or all as one.
 
 use super::answer_budget::AnswerBudget;
 use super::operation::{AllOutcome, EachOutcome, Operation, Outcome};
@@ -9,9 +9,9 @@ use super::time::Time;
 use super::value::Revision;
 
 impl StateMachine {
-    /// Does the operations in order, each standing alone with a revision of its own. `requests` names those that can be
-    /// recognised when they come again, by their places in the order. Those that would make the answer hold more than
-    /// `answer_bytes_max` bytes of values are refused.
+    /// Applies operations in order, each by itself and at a revision of its own. `request_ids` has the ids of those that
+    /// carry one, with their indices, in order. An operation is refused if the answer would hold more than
+    /// `answer_bytes_max` bytes of values with it.
     pub fn apply_each(
         &mut self,
         operations: Vec<Operation>,
@@ -40,7 +40,7 @@ impl StateMachine {
         }
     }
 
-    /// Does one operation of a frame in which some have request ids.
+    /// Applies one operation of a frame in which operations have request ids.
     fn apply_with_id(
         &mut self,
         operation: Operation,
@@ -52,7 +52,7 @@ impl StateMachine {
             this.apply_at(this.revision + 1, operation, budget, now)
         })?;
         if let (Some(request_id), Some(previous)) = (request_id, outcome.replayed_previous()) {
-            // It is shown again, in another answer.
+            // The saved entry counts towards this answer, too.
             budget
                 .take(Some(previous.into()))
                 .map_err(|cause| Rejection::of(&request_id.id, cause))?;
@@ -60,11 +60,11 @@ impl StateMachine {
         Ok(outcome)
     }
 
-    /// Does the operations in order, all of them at one new revision, or none. The answer may hold `answer_bytes_max`
-    /// bytes of values.
+    /// Applies all operations in order and at one new revision, or none of them. The answer may hold at most
+    /// `answer_bytes_max` bytes of values.
     ///
     /// # Errors
-    /// The first refusal; the state is then as it was.
+    /// [`RejectedAt`] with the first refusal. Nothing is changed then.
     pub fn apply_all(
         &mut self,
         operations: Vec<Operation>,
@@ -86,6 +86,7 @@ impl StateMachine {
         })
     }
 
+    /// Applies all operations, or none. The error names the one that was refused.
     fn apply_all_at(
         &mut self,
         operations: Vec<Operation>,
@@ -98,8 +99,7 @@ impl StateMachine {
         self.history.begin_batch();
         let mut outcomes = Vec::with_capacity(operations.len());
         for (index, operation) in operations.into_iter().enumerate() {
-            let done = self.apply_at(revision, operation, &mut budget, now);
-            match done {
+            match self.apply_at(revision, operation, &mut budget, now) {
                 Ok(outcome) => outcomes.push(outcome),
                 Err(rejection) => {
                     self.roll_back(before);
@@ -114,11 +114,12 @@ impl StateMachine {
             answer_bytes: budget.used(),
             replayed: false,
         };
-        // What came in front of the first change was done at the revision before; all answers name the frame's.
+        // A read before the frame's first change saw the revision before. All outcomes name that of the frame.
         all.set_revision(self.revision);
         Ok(all)
     }
 
+    /// Applies one operation at `revision`.
     fn apply_at(
         &mut self,
         revision: Revision,

@@ -1,4 +1,4 @@
-//! Machines: protocols that keys under a prefix go through, and where each key stands.
+//! Machines: defining and deleting them, and moving keys whose state times out.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -18,11 +18,11 @@ use super::value::{Attached, Entry, Name, Revision};
 const PAGE_BYTES_MAX: usize = 3 << 20;
 
 impl StateMachine {
-    /// Creates or replaces a machine. One that is there already as it is stays so, at its revision.
+    /// Creates or replaces a machine, at a new revision. A machine that is defined just so already keeps its revision.
     ///
     /// # Errors
-    /// [`Rejection`] if `expect` does not hold, another machine's prefix overlaps, there are too many machines, keys would
-    /// be stranded, or a state can never be reached.
+    /// [`Rejection`] if the condition does not hold, there are too many machines, the prefix overlaps with another
+    /// machine's, keys are in the way, a state can never be reached, or the disk is full. Nothing is changed then.
     pub fn define_machine(&mut self, define: DefineMachine) -> Result<Machine, Box<Rejection>> {
         let DefineMachine {
             mut machine,
@@ -31,7 +31,7 @@ impl StateMachine {
         } = define;
         let before = self.machines().get(&machine.name);
         machine.revision = before.map_or(0, |before| before.machine.revision);
-        self.definable(&machine, expect.as_ref())
+        self.check_definition(&machine, expect.as_ref())
             .map_err(|cause| Rejection::of(&machine.name, cause))?;
         if let Purpose::Validate = purpose {
             machine.revision = 0;
@@ -40,10 +40,10 @@ impl StateMachine {
         if before.is_some_and(|before| before.machine == machine) {
             return Ok(machine);
         }
-        self.disk_has_space()
+        self.check_disk_space()
             .map_err(|cause| Rejection::of(&machine.name, cause))?;
 
-        // Nothing refuses from here on.
+        // All checks have passed: from here on nothing is refused.
         self.revision += 1;
         machine.revision = self.revision;
         self.index.machines.define(machine.clone());
@@ -51,7 +51,8 @@ impl StateMachine {
         Ok(machine)
     }
 
-    fn definable(&self, machine: &Machine, expect: Option<&Condition>) -> Result<(), Cause> {
+    /// Refuses a machine that cannot be defined now.
+    fn check_definition(&self, machine: &Machine, expect: Option<&Condition>) -> Result<(), Cause> {
         let machines = self.machines();
         let before = machines.get(&machine.name);
         let revision = before.map_or(0, |before| before.machine.revision);
@@ -79,12 +80,12 @@ impl StateMachine {
                 limit: self.limits.machines,
             });
         }
-        self.machine_fits(machine)?;
-        self.all_reached(machine)
+        self.check_fits(machine)?;
+        self.check_reachable(machine)
     }
 
-    /// Whether a machine can be beside the others, and over the keys there are.
-    pub(super) fn machine_fits(&self, machine: &Machine) -> Result<(), Cause> {
+    /// Refuses a machine whose prefix overlaps with another's, or which has keys in its way.
+    pub(super) fn check_fits(&self, machine: &Machine) -> Result<(), Cause> {
         let machines = self.machines();
         let before = machines.get(&machine.name);
         let prefix = machine.key_prefix.as_str();
@@ -96,10 +97,11 @@ impl StateMachine {
         }
         match before {
             Some(before) if before.machine.key_prefix == machine.key_prefix => {
-                stays(before, |state| machine.states.contains_key(state.as_str()))?;
+                check_states(before, |state| machine.states.contains_key(state.as_str()))?;
             }
+            // A new prefix: neither the old one nor the new one may cover any key.
             before => {
-                before.map_or(Ok(()), |before| stays(before, |_| false))?;
+                before.map_or(Ok(()), |before| check_states(before, |_| false))?;
                 let mut keys = self
                     .entries
                     .range(Bound::Included(prefix))
@@ -117,11 +119,11 @@ impl StateMachine {
         Ok(())
     }
 
-    /// Whether every state of a machine can be reached, or is.
-    fn all_reached(&self, machine: &Machine) -> Result<(), Cause> {
+    /// Refuses a machine with a state that no key is in and none can reach.
+    fn check_reachable(&self, machine: &Machine) -> Result<(), Cause> {
         let before = self.machines().get(&machine.name);
         let mut reached = BTreeSet::from([&machine.initial]);
-        // What is occupied need not be reached any more, and leads on all the same.
+        // A state that keys are in need not be reachable, and leads on to others.
         reached.extend(before.iter().flat_map(|before| before.keys_by_state.keys()));
         let mut ahead: Vec<_> = reached.iter().copied().collect();
         while let Some(state) = ahead
@@ -145,19 +147,19 @@ impl StateMachine {
         }
     }
 
-    /// Deletes a machine. The keys under it stay, without a state. Takes time for each of them: about a third of a
-    /// second for a million.
+    /// Deletes a machine, at a new revision. Its keys stay and lose their states, which takes about a third of a second for
+    /// a million keys.
     ///
     /// # Errors
-    /// [`Rejection`] if there is none, or a key under it is in a state that is not final.
+    /// [`Rejection`] if the machine does not exist, or one of its keys is in a state that is not final.
     pub fn delete_machine(&mut self, name: &Name) -> Result<Revision, Box<Rejection>> {
         let refuse = |cause| Rejection::of(name, cause);
         let Some(defined) = self.machines().get(name) else {
             return Err(refuse(Cause::MachineNotFound));
         };
-        stays(defined, |state| defined.state(state).is_final()).map_err(refuse)?;
+        check_states(defined, |state| defined.state(state).is_final()).map_err(refuse)?;
 
-        // Nothing refuses from here on.
+        // All checks have passed: from here on nothing is refused.
         self.revision += 1;
         let revision = self.revision;
         self.undefine(name);
@@ -168,14 +170,14 @@ impl StateMachine {
         Ok(revision)
     }
 
-    /// Takes a machine away, and their states from its keys.
+    /// Removes a machine, and the states of its keys. Watches are not told of it.
     pub(super) fn undefine(&mut self, name: &Name) {
         let defined = self.index.machines.undefine(name);
         for (_, key) in defined.keys_by_state.values().flatten() {
             let cursor = self.entries.cursor(key.as_str());
             let entry = self.entries.at(cursor);
-            let entry = entry.expect("a key that stands somewhere is there");
-            self.history.changes_unseen(key, entry);
+            let entry = entry.expect("a key with a state exists");
+            self.history.preserve_for_copies(key, entry);
             self.used_bytes -= entry_bytes(key, entry);
             let left = Entry {
                 attached: Attached::of(entry.lifetime().cloned(), None),
@@ -186,10 +188,10 @@ impl StateMachine {
         }
     }
 
-    /// One machine.
+    /// The machine of this name.
     ///
     /// # Errors
-    /// [`Rejection`] if there is none of that name.
+    /// [`Rejection`] if it does not exist.
     pub fn get_machine(&self, name: &Name) -> Result<Machine, Box<Rejection>> {
         match self.machines().get(name) {
             Some(defined) => Ok(defined.machine.clone()),
@@ -197,7 +199,7 @@ impl StateMachine {
         }
     }
 
-    /// A page of the machines, after the one of the name `after`.
+    /// A page of the machines after the name `after`, in the order of their names.
     #[must_use]
     pub fn list_machines(&self, after: Option<&str>, page_size: usize) -> Page<Machine> {
         let mut machines = self.machines().after(after);
@@ -216,14 +218,14 @@ impl StateMachine {
         Page { items, has_more }
     }
 
-    /// Moves the key on whose state's timeout is due first, if any is by now.
+    /// Moves the key that times out first, at a new revision. Returns false if none is due by now.
     pub(super) fn fire_due_timeout(&mut self, now: Time) -> bool {
         let Some((key, key_state)) = self.machines().next_timeout(now) else {
             return false;
         };
         let cursor = self.entries.cursor(key.as_str());
         let entry = self.entries.at(cursor);
-        let entry = entry.expect("a key that stands somewhere is there");
+        let entry = entry.expect("a key with a state exists");
         self.revision += 1;
         let moved = Entry {
             value: entry.value.to_value(),
@@ -240,16 +242,16 @@ impl StateMachine {
     }
 }
 
-/// Refuses if a key of the machine is in a state that cannot stay.
-fn stays(defined: &DefinedMachine, may_stay: impl Fn(&Name) -> bool) -> Result<(), Cause> {
+/// Refuses if a key of the machine is in a state for which `allows` is false.
+fn check_states(defined: &DefinedMachine, allows: impl Fn(&Name) -> bool) -> Result<(), Cause> {
     let stranded = defined
         .keys_by_state
         .iter()
-        .find(|(state, _)| !may_stay(state));
+        .find(|(state, _)| !allows(state));
     let Some((state, keys)) = stranded else {
         return Ok(());
     };
-    let (_, example) = keys.first().expect("a state without keys is left out");
+    let (_, example) = keys.first().expect("the index has only states with keys");
     Err(Cause::EntriesInState(Box::new(StrandedKeys {
         count: keys.len().min(StrandedKeys::COUNT_MAX),
         example: example.clone(),

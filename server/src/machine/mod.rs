@@ -1,4 +1,27 @@
-//! The state and its operations: no I/O, no clock, no randomness. The same calls give the same answers anywhere.
+//! The state machine: the whole state, and every operation on it.
+//!
+//! It does no I/O, reads no clock and uses no randomness: the present time is an argument. The same calls in the same
+//! order give the same results on any computer, any day. Only the owner (`owner/`) holds a [`StateMachine`].
+//!
+//! Two words that sound alike: the *state machine* is this core. A *machine* is a user's protocol ([`Machine`]): the
+//! states that the keys under a prefix go through.
+//!
+//! A Write ends in `write_at` of `apply.rs`. The files, each importing only files from lines above its own:
+//!
+//! ```text
+//! time, value                           moments; keys, values, entries
+//! condition, rejection, bounds          what an operation expects, and why it is refused
+//! protocol, operation, request_ids      machines; operations and outcomes; outcomes saved for replays
+//! tree/                                 the entries, by key
+//! change, effect, as_of                 what happened, as data; entries as of an earlier revision
+//! copies, followers, history/           who is told of changes: copies, the log, watches
+//! index/                                sessions, machines and ttls, and the keys that each of them can change
+//! state_machine                         the state as a whole
+//! check, answer_budget, once            conditions; how much an answer may hold; request ids
+//! read, apply, frames                   operations, alone and many in one message
+//! sessions, machines, advance           operations on sessions and machines; the passing of time
+//! watch, copy, replay                   what watches are sent; copies of the state; the state made again from effects
+//! ```
 
 mod advance;
 mod answer_budget;

@@ -1,4 +1,4 @@
-//! RequestIds that come again.
+//! Requests with an id are applied once.
 
 use super::effect::Effect;
 use super::rejection::{Cause, Rejection};
@@ -7,7 +7,8 @@ use super::state_machine::StateMachine;
 use super::time::Time;
 
 impl StateMachine {
-    /// Does something once: answers it again if it is a request that came before, and remembers it if not.
+    /// Applies a request once: a replay gets the saved outcome, and a new request is applied and its outcome saved.
+    /// A request without an id is just applied, and so is one that was refused before: refusals are not saved.
     pub(super) fn apply_once<T: Replayable>(
         &mut self,
         request_id: Option<&RequestId>,
@@ -17,7 +18,7 @@ impl StateMachine {
         if let Some(request_id) = request_id {
             let refuse = |cause| Rejection::of(&request_id.id, cause);
             if let Some(saved) = self.request_ids.find(request_id, now).map_err(refuse)? {
-                // The fingerprint tells kinds of requests apart, too.
+                // The fingerprint covers the kind of the request, so another kind cannot be a replay.
                 return T::replay(saved).ok_or_else(|| refuse(Cause::RequestIdReused));
             }
         }
@@ -36,7 +37,7 @@ impl StateMachine {
         Ok(outcome)
     }
 
-    /// Whether a request came before, and will be answered again.
+    /// Whether a request with this id was applied before, so that it will not be applied again.
     #[must_use]
     pub fn is_replay(&self, request_id: &RequestId) -> bool {
         self.request_ids.is_replay(request_id)

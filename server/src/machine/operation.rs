@@ -1,4 +1,4 @@
-//! What can be asked of the state, and what it answers.
+//! Operations on keys and sessions, and their outcomes.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::rejection::Rejection;
 use super::time::Time;
 use super::value::{Entry, Key, Name, Revision, Value};
 
-/// Asks for one key.
+/// Reads one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
     /// The key.
@@ -17,76 +17,76 @@ pub struct Read {
     pub expect: Expect,
 }
 
-/// Sets one key.
+/// Writes one key: its value, its lifetime, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
     /// The key.
     pub key: Key,
-    /// The value to store; none: the one there is.
+    /// The value to store; `None` keeps the present one.
     pub value: Option<Value>,
-    /// What is said beyond that. Boxed for the same reason as [`Expect`].
+    /// What most writes do not need. Boxed for the same reason as [`Expect`].
     pub options: Option<Box<WriteOptions>>,
 }
 
-/// What is seldom said of a [`Write`].
+/// What few [`Write`]s set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
     /// What must hold, or the write is refused.
     pub expect: Option<Condition>,
     /// When the key is to end by itself.
     pub lifetime: SetLifetime,
-    /// What to answer.
+    /// What the answer shows.
     pub shows: WriteShows,
 }
 
 /// What the answer to a [`Write`] shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WriteShows {
-    /// The new revisions.
+    /// The key's new revision and its create_revision.
     #[default]
     Revisions,
-    /// The new revisions and the entry as it was before.
+    /// Both, and the entry as it was before.
     Previous,
 }
 
 /// When a key is to end by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SetLifetime {
-    /// Not at all.
+    /// Never.
     #[default]
     Unlimited,
-    /// As it was; a new key not at all.
+    /// As it was before; a new key never.
     Keep,
-    /// This long from now.
+    /// After this long from now.
     Ttl(Duration),
-    /// With a session.
+    /// Together with a session.
     Session {
         /// The session.
         id: Name,
-        /// Which life of it, if that matters.
+        /// The store revision at which the session began, if it must be that life of the session; else any.
         create_revision: Option<Revision>,
     },
 }
 
-/// Adds to one int.
+/// Adds to the int under one key. A key that does not exist counts as 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Add {
     /// The key.
     pub key: Key,
-    /// What to add.
+    /// The number to add.
     pub delta: i64,
-    /// What is said beyond that. Boxed for the same reason as [`Expect`].
+    /// What most additions do not need. Boxed for the same reason as [`Expect`].
     pub options: Option<Box<AddOptions>>,
 }
 
-/// What is seldom said of an [`Add`].
+/// What few [`Add`]s set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddOptions {
     /// What must hold, or the addition is refused.
     pub expect: Option<Condition>,
-    /// Between what the sum must be, if not just 64 bits.
+    /// The range that the sum must lie in.
     pub bounds: Bounds,
-    /// When the key is to end by itself if this creates it.
+    /// When the key is to end by itself, if this operation creates it.
     pub lifetime: SetLifetime,
 }
 
@@ -97,16 +97,16 @@ pub struct Transition {
     pub key: Key,
     /// The state to move to.
     pub to: Name,
-    /// What is said beyond that. Boxed for the same reason as [`Expect`].
+    /// What most transitions do not need. Boxed for the same reason as [`Expect`].
     pub options: Option<Box<TransitionOptions>>,
 }
 
-/// What is seldom said of a [`Transition`].
+/// What few [`Transition`]s set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TransitionOptions {
-    /// What must hold, or the move is refused.
+    /// What must hold, or the transition is refused.
     pub expect: Option<Condition>,
-    /// The value to store in the same step; none: the one there is.
+    /// The value to store in the same step; `None` keeps the present one.
     pub value: Option<Value>,
 }
 
@@ -115,18 +115,18 @@ pub struct TransitionOptions {
 pub struct Delete {
     /// The key.
     pub key: Key,
-    /// What must hold, or nothing is deleted.
+    /// What must hold, or the deletion is refused.
     pub expect: Expect,
 }
 
-/// One operation of a frame.
+/// One operation on a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Asks for one key.
+    /// Reads one key.
     Read(Read),
-    /// Sets one key.
+    /// Writes one key.
     Write(Write),
-    /// Adds to one int.
+    /// Adds to the int under one key.
     Add(Add),
     /// Moves one key to another state.
     Transition(Transition),
@@ -135,7 +135,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Bytes of the keys and the values that the operation carries.
+    /// Bytes of the keys and values in the operation.
     #[must_use]
     pub fn byte_len(&self) -> usize {
         match self {
@@ -149,7 +149,7 @@ impl Operation {
 }
 
 impl Read {
-    /// Bytes of the key and of the value tested for.
+    /// Bytes of the key and of the value in the condition.
     #[must_use]
     pub fn byte_len(&self) -> usize {
         self.key.as_str().len() + condition_byte_len(self.expect.as_deref())
@@ -157,7 +157,7 @@ impl Read {
 }
 
 impl Write {
-    /// Bytes of the key, the value, and the value tested for.
+    /// Bytes of the key, the value and the value in the condition.
     #[must_use]
     pub fn byte_len(&self) -> usize {
         let expect = self
@@ -171,7 +171,7 @@ impl Write {
 }
 
 impl Add {
-    /// Bytes of the key and of the value tested for.
+    /// Bytes of the key and of the value in the condition.
     #[must_use]
     pub fn byte_len(&self) -> usize {
         let expect = self
@@ -183,7 +183,7 @@ impl Add {
 }
 
 impl Transition {
-    /// Bytes of the key, the state, the value, and the value tested for.
+    /// Bytes of the key, the state, the value and the value in the condition.
     #[must_use]
     pub fn byte_len(&self) -> usize {
         let options = self.options.as_deref().map_or(0, |options| {
@@ -195,7 +195,7 @@ impl Transition {
 }
 
 impl Delete {
-    /// Bytes of the key and of the value tested for.
+    /// Bytes of the key and of the value in the condition.
     #[must_use]
     pub fn byte_len(&self) -> usize {
         self.key.as_str().len() + condition_byte_len(self.expect.as_deref())
@@ -209,207 +209,209 @@ fn condition_byte_len(condition: Option<&Condition>) -> usize {
     }
 }
 
-/// The answer to a [`Read`].
+/// The outcome of a [`Read`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadOutcome {
-    /// What is stored, if the key is there.
+    /// The entry; `None` if the key does not exist.
     pub entry: Option<Entry>,
-    /// The store revision at which this was true.
+    /// The store revision of the read.
     pub revision: Revision,
 }
 
-/// The answer to a [`Write`].
+/// The outcome of a [`Write`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteOutcome {
     /// The store revision of the write.
     pub revision: Revision,
-    /// The store revision at which the key came to be.
+    /// The store revision at which the key was created.
     pub create_revision: Revision,
-    /// The entry as it was, if asked for and there.
+    /// The entry as it was before; `None` if it was not asked for, or the key did not exist.
     pub previous: Option<Box<Entry>>,
-    /// This is the answer to an earlier try.
+    /// This is the outcome of an earlier request with the same request id.
     pub replayed: bool,
 }
 
-/// The answer to an [`Add`].
+/// The outcome of an [`Add`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddOutcome {
-    /// The store revision of the addition; the present one if it changed nothing.
+    /// The store revision of the addition; the present one if the sum is the value that was there.
     pub revision: Revision,
-    /// The store revision at which the key came to be.
+    /// The store revision at which the key was created.
     pub create_revision: Revision,
-    /// The value from now on.
+    /// The new value.
     pub value: i64,
-    /// What was really added.
+    /// The number that was really added: less than was asked for, if the sum stopped at a bound.
     pub applied: i64,
-    /// This is the answer to an earlier try.
+    /// This is the outcome of an earlier request with the same request id.
     pub replayed: bool,
 }
 
-/// The answer to a [`Transition`].
+/// The outcome of a [`Transition`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransitionOutcome {
-    /// The store revision of the move.
+    /// The store revision of the transition.
     pub revision: Revision,
-    /// The store revision at which the key came to be.
+    /// The store revision at which the key was created.
     pub create_revision: Revision,
-    /// The state that it was in before.
+    /// The state that the key was in before.
     pub from: Name,
-    /// This is the answer to an earlier try.
+    /// This is the outcome of an earlier request with the same request id.
     pub replayed: bool,
 }
 
-/// The answer to a [`Delete`].
+/// The outcome of a [`Delete`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeleteOutcome {
-    /// The store revision of the deletion; the present one if there was nothing to delete.
+    /// The store revision of the deletion; the present one if the key did not exist.
     pub revision: Revision,
-    /// The entry as it was.
+    /// The entry as it was before; `None` if the key did not exist.
     pub previous: Option<Box<Entry>>,
-    /// This is the answer to an earlier try.
+    /// This is the outcome of an earlier request with the same request id.
     pub replayed: bool,
 }
 
-/// Asks for a page of keys, in the order of their bytes.
+/// Lists a page of keys, in the order of their bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List {
-    /// What the keys begin with.
+    /// What all listed keys begin with.
     pub prefix: String,
-    /// The last key of the page before.
+    /// The last key of the page before; `None` for the first page.
     pub after: Option<String>,
-    /// Most entries.
+    /// Most entries on the page.
     pub page_size: usize,
-    /// Most bytes of keys, and of values if they are shown; one entry always fits.
+    /// Most bytes of keys on the page, and of values if they are shown. One entry always fits.
     pub page_bytes: usize,
-    /// What is shown of the entries.
+    /// What to show of each entry.
     pub shows: ListShows,
 }
 
-/// What a page shows.
+/// What a page shows of each entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListShows {
-    /// Whole entries.
+    /// All of it.
     Entries,
-    /// Everything but their values.
+    /// Everything except the value.
     Keys,
 }
 
-/// The answer to a [`List`].
+/// The outcome of a [`List`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListOutcome {
-    /// The page.
+    /// The entries of the page.
     pub entries: Vec<(Key, Entry)>,
-    /// Whether there are more.
+    /// Whether entries follow this page.
     pub has_more: HasMore,
-    /// What is shown of the entries.
+    /// What the page shows of each entry.
     pub shows: ListShows,
-    /// The store revision at which this was true.
+    /// The store revision of the list.
     pub revision: Revision,
 }
 
-/// Whether a page is the last.
+/// Whether anything follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HasMore {
-    /// It is.
+    /// Nothing follows.
     No,
-    /// There are entries after it.
+    /// Something follows.
     Yes,
 }
 
-/// A page of something that has names.
+/// A page of sessions or machines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
-    /// What is on it, in the order of the bytes of the names.
+    /// The items, in the order of the bytes of their names.
     pub items: Vec<T>,
-    /// Whether there are more.
+    /// Whether items follow this page.
     pub has_more: HasMore,
 }
 
-/// Begins a session.
+/// Opens a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenSession {
-    /// Its name.
+    /// The session's id.
     pub id: Name,
-    /// How long it lives without being renewed.
+    /// How long the session lives without being renewed.
     pub ttl: Duration,
-    /// What to do with a living one of that name.
+    /// What to do if a session of that id is live.
     pub on_existing: OnExisting,
 }
 
-/// What to do with a session that lives.
+/// What opening a session does if a session of the same id is live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnExisting {
-    /// Leave it, and refuse.
+    /// Refuses; the live session goes on.
     Refuse,
-    /// End it, and its keys.
+    /// Ends the live session and its keys first.
     TakeOver,
 }
 
-/// Names one life of a session.
+/// Names one life of a session: from its opening to its end. A later session of the same id is another life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionLife {
-    /// The session's name.
+    /// The session's id.
     pub id: Name,
-    /// When it began.
+    /// The store revision at which the session began.
     pub create_revision: Revision,
 }
 
-/// A session as it is.
+/// A live session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// Its name.
+    /// The session's id.
     pub id: Name,
-    /// How long it lives without being renewed.
+    /// How long the session lives without being renewed.
     pub ttl: Duration,
-    /// When it ends unless it is renewed.
+    /// When the session ends unless it is renewed.
     pub ends: Time,
-    /// The store revision at which it began.
+    /// The store revision at which the session began.
     pub create_revision: Revision,
-    /// How many keys end with it.
+    /// How many keys end with the session.
     pub key_count: usize,
 }
 
-/// The answer to an [`OpenSession`].
+/// The outcome of an [`OpenSession`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenOutcome {
     /// The session.
     pub session: Session,
-    /// Which earlier life it has ended, by its create_revision. Its last keys may still be [ending](super::StateMachine::is_ending).
+    /// The create_revision of the session that was taken over. Its last keys may still be
+    /// [ending](super::StateMachine::is_ending).
     pub taken_over: Option<Revision>,
-    /// This is the answer to an earlier try.
+    /// This is the outcome of an earlier request with the same request id.
     pub replayed: bool,
 }
 
-/// The answer to a session's end.
+/// The outcome of closing a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseOutcome {
-    /// How many keys it had.
+    /// How many keys ended with the session, or are still to end.
     pub key_count: usize,
-    /// The store revision at which it ended, with its first keys.
+    /// The store revision at which the session ended, with the first of its keys.
     pub revision: Revision,
-    /// Which life it was. Its last keys may still be [ending](super::StateMachine::is_ending).
+    /// The store revision at which the session began. Its last keys may still be
+    /// [ending](super::StateMachine::is_ending).
     pub create_revision: Revision,
-    /// This is the answer to an earlier try.
+    /// This is the outcome of an earlier request with the same request id.
     pub replayed: bool,
 }
 
-/// The answer to an [`Operation`].
+/// The outcome of an [`Operation`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// To [`Operation::Read`].
+    /// Of [`Operation::Read`].
     Read(ReadOutcome),
-    /// To [`Operation::Write`].
+    /// Of [`Operation::Write`].
     Write(WriteOutcome),
-    /// To [`Operation::Add`].
+    /// Of [`Operation::Add`].
     Add(AddOutcome),
-    /// To [`Operation::Transition`].
+    /// Of [`Operation::Transition`].
     Transition(TransitionOutcome),
-    /// To [`Operation::Delete`].
+    /// Of [`Operation::Delete`].
     Delete(DeleteOutcome),
 }
 
 impl Outcome {
-    /// What it shows of the entry as it was, if it is the answer to an earlier try.
+    /// The entry that a replayed outcome shows as it was before the operation.
     pub(super) fn replayed_previous(&self) -> Option<&Entry> {
         match self {
             Self::Write(WriteOutcome {
@@ -426,7 +428,7 @@ impl Outcome {
         }
     }
 
-    /// The revision that it names, to be set.
+    /// The store revision that the outcome names.
     pub(super) fn revision_mut(&mut self) -> &mut Revision {
         match self {
             Self::Read(ReadOutcome { revision, .. })
@@ -438,10 +440,10 @@ impl Outcome {
     }
 }
 
-/// The answer to a frame, each operation of which stands alone.
+/// The outcome of a frame that is not atomic: each of its operations succeeds or is refused by itself.
 #[derive(Debug, PartialEq, Eq)]
 pub struct EachOutcome {
-    /// One for each operation, in their order.
+    /// The result of each operation, in the order of the frame.
     pub results: Vec<Result<Outcome, Box<Rejection>>>,
     /// The store revision after the last operation.
     pub revision: Revision,
@@ -450,7 +452,7 @@ pub struct EachOutcome {
 }
 
 impl EachOutcome {
-    /// Names another revision as of which it is: for what only read.
+    /// Names another store revision in all outcomes. For a frame that only read: what it read was the same at that revision.
     pub(crate) fn set_revision(&mut self, revision: Revision) {
         self.revision = revision;
         for outcome in self.results.iter_mut().flatten() {
@@ -459,25 +461,25 @@ impl EachOutcome {
     }
 }
 
+/// The outcome of an atomic frame: all of its operations were applied, at one revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllOutcome {
+    /// The outcome of each operation, in the order of the frame.
+    pub outcomes: Vec<Outcome>,
+    /// The store revision after the frame: that of its changes, if it made any.
+    pub revision: Revision,
+    /// Bytes of the values that the outcomes show.
+    pub answer_bytes: usize,
+    /// This is the outcome of an earlier request with the same request id.
+    pub replayed: bool,
+}
+
 impl AllOutcome {
-    /// Names another revision as of which it is.
+    /// Names another store revision in all outcomes.
     pub(crate) fn set_revision(&mut self, revision: Revision) {
         self.revision = revision;
         for outcome in &mut self.outcomes {
             *outcome.revision_mut() = revision;
         }
     }
-}
-
-/// The answer to a frame that was done as a whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AllOutcome {
-    /// One for each operation, in their order.
-    pub outcomes: Vec<Outcome>,
-    /// The store revision after the frame, and that of all its changes.
-    pub revision: Revision,
-    /// Bytes of the values that the outcomes show.
-    pub answer_bytes: usize,
-    /// This is the answer to an earlier try.
-    pub replayed: bool,
 }

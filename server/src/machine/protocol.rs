@@ -1,4 +1,4 @@
-//! Machines as their users define them: protocols that keys go through.
+//! Machines: protocols that users define for the keys under a prefix.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -6,23 +6,23 @@ use std::time::Duration;
 use super::condition::Condition;
 use super::value::{Key, Name, Revision};
 
-/// A protocol for the keys under a prefix.
+/// A machine: the states that the keys under a prefix go through, and the transitions between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// Its name.
+    /// The machine's name.
     pub name: Name,
-    /// What the keys under it begin with.
+    /// What the keys that the machine covers begin with.
     pub key_prefix: Key,
     /// The state that a new key starts in.
     pub initial: Name,
-    /// The states, by their names. Every state that is named anywhere is one of them.
+    /// The states, by name. Every state that the machine names anywhere is one of them.
     pub states: BTreeMap<Name, State>,
-    /// The store revision at which it was defined as it is; 0 if it was not.
+    /// The store revision at which this definition was stored; 0 if it was not.
     pub revision: Revision,
 }
 
 impl Machine {
-    /// About how many bytes it takes.
+    /// About how many bytes the machine takes in memory.
     #[must_use]
     pub fn byte_len(&self) -> usize {
         let state = |(name, state): (&Name, &State)| {
@@ -35,47 +35,47 @@ impl Machine {
     }
 }
 
-/// Where a key may go from a state.
+/// One state of a machine: how a key may leave it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
-    /// Where it may be moved.
+    /// The states that a Transition may move the key to.
     pub next: BTreeSet<Name>,
-    /// When it goes by itself.
+    /// When the key leaves the state by itself; `None` if it does not.
     pub timeout: Option<Timeout>,
 }
 
 /// When a key leaves a state by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeout {
-    /// After this long.
+    /// How long after it entered the state.
     pub after: Duration,
-    /// Where it goes then.
+    /// The state that the key moves to then.
     pub next: Name,
 }
 
 impl State {
-    /// Nothing leads on from here, so that a key may be deleted.
+    /// Whether nothing leads on from this state. Only in a final state can a key be deleted.
     pub(super) fn is_final(&self) -> bool {
         self.next.is_empty() && self.timeout.is_none()
     }
 }
 
-/// Asks for a machine to be defined.
+/// A request to define a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DefineMachine {
     /// The machine.
     pub machine: Machine,
-    /// What must hold for the one there is: [`Condition::Exists`] or [`Condition::Revision`].
+    /// What must hold for the present machine of that name: [`Condition::Exists`] or [`Condition::Revision`].
     pub expect: Option<Condition>,
-    /// Whether it is only to be looked at.
+    /// Whether to store the machine, or only to check it.
     pub purpose: Purpose,
 }
 
-/// What a definition is for.
+/// What to do with a machine that passes all checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To hold from now on.
+    /// Store it.
     Define,
-    /// To tell whether it could.
+    /// Nothing: the caller only asks whether it passes.
     Validate,
 }

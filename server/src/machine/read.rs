@@ -1,4 +1,4 @@
-//! Reads, which change nothing.
+//! Reads and lists: operations that change nothing.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -16,15 +16,15 @@ impl StateMachine {
     /// Reads one key.
     ///
     /// # Errors
-    /// [`Rejection`] if `expect` does not hold.
+    /// [`Rejection`] if the condition does not hold.
     pub fn read(&self, read: &Read) -> Result<ReadOutcome, Box<Rejection>> {
         self.read_into(read, &mut AnswerBudget::of(usize::MAX))
     }
 
-    /// Reads one key as it was at an earlier revision.
+    /// Reads one key as of an earlier revision, at which it had `entry`.
     ///
     /// # Errors
-    /// [`Rejection`] if `expect` does not hold for that.
+    /// [`Rejection`] if the condition does not hold for that entry.
     pub fn read_before(
         &self,
         read: &Read,
@@ -39,7 +39,7 @@ impl StateMachine {
         })
     }
 
-    /// Lists keys in the order of their bytes.
+    /// Lists a page of keys, in the order of their bytes.
     #[must_use]
     pub fn list(&self, list: &List) -> ListOutcome {
         let from = match &list.after {
@@ -71,11 +71,12 @@ impl StateMachine {
         }
     }
 
-    /// An entry as it is shown.
+    /// An entry as answers show it: with the time at which the timeout of its state moves it on.
     pub(super) fn shown(&self, entry: EntryRef<'_>) -> Entry {
         shown(entry, &self.index.machines)
     }
 
+    /// Reads one key into an answer.
     pub(super) fn read_into(
         &self,
         read: &Read,
@@ -92,16 +93,16 @@ impl StateMachine {
     }
 }
 
-/// An entry as it is shown: with when its state's timeout moves it on.
+/// See [`StateMachine::shown`].
 #[inline]
 fn shown(entry: EntryRef<'_>, machines: &Machines) -> Entry {
     match entry.key_state() {
-        Some(key_state) => shown_at(entry, key_state, machines),
+        Some(key_state) => shown_with_timeout(entry, key_state, machines),
         None => entry.to_entry(),
     }
 }
 
-fn shown_at(entry: EntryRef<'_>, key_state: &KeyState, machines: &Machines) -> Entry {
+fn shown_with_timeout(entry: EntryRef<'_>, key_state: &KeyState, machines: &Machines) -> Entry {
     let mut shown = entry.to_entry();
     if let Some(timeout_at) = machines.timeout_at(key_state)
         && let Some(attached) = &mut shown.attached

@@ -1,16 +1,16 @@
-//! How the state says no.
+//! Rejections: why the state machine refuses an operation.
 
 use std::time::Duration;
 
 use super::condition::Condition;
 use super::value::{Entry, Key, Name, Revision};
 
-/// The state says no. Nothing was changed.
+/// An operation was refused. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// The key, session, machine or request id that was asked about.
+    /// The key, session, machine or request id that the refusal is about.
     pub subject: Key,
-    /// Why.
+    /// Why the operation was refused.
     pub cause: Cause,
 }
 
@@ -23,189 +23,191 @@ impl Rejection {
     }
 }
 
-/// Why the state says no.
+/// Why an operation was refused. `rpc/status/` maps each cause to a gRPC code and a reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The key has another revision, create_revision, value or session than the condition asks for.
+    /// The key's revision, create_revision, value or session is not the one that the condition asks for.
     ExpectationFailed(Box<Mismatch>),
-    /// The key should not be there.
+    /// The key exists, and the condition says that it must not.
     KeyExists {
         /// The key's revision.
         revision: Revision,
     },
-    /// The key should be there.
+    /// The key does not exist, and has to.
     KeyNotFound,
     /// The value is not an int.
     NotAnInt {
-        /// What it is.
+        /// The kind of the value: "text" or "bytes".
         kind: &'static str,
     },
     /// The sum does not fit into 64 bits.
     Overflow {
-        /// The value there is.
+        /// The present value.
         value: i64,
-        /// What was to be added.
+        /// The number that was to be added.
         delta: i64,
     },
-    /// The sum would be past a bound.
+    /// The sum is out of bounds.
     BoundReached {
         /// Which bound: "min" or "max".
         bound: &'static str,
         /// The bound.
         limit: i64,
-        /// The value there is.
+        /// The present value.
         value: i64,
-        /// What was to be added.
+        /// The number that was to be added.
         delta: i64,
     },
-    /// The key is in another state than the condition asks for.
+    /// The key is not in the state that the condition asks for.
     StateMismatch {
-        /// The state asked for.
+        /// The state that the condition asks for.
         expected: Name,
-        /// The state it is in; none if it is not there or has no machine.
+        /// The state that the key is in; `None` if the key does not exist or has no machine.
         actual: Option<Name>,
     },
-    /// The machine does not allow this move.
+    /// The key's machine does not allow this transition.
     TransitionRefused(Box<RefusedTransition>),
-    /// The key cannot be deleted in its state.
+    /// The key is in a state that is not final, and so cannot be deleted.
     StateNotFinal(Box<RefusedTransition>),
-    /// The key lies under no machine.
+    /// No machine covers the key.
     NoMachine,
-    /// There should be no such machine.
+    /// The machine exists, and the condition says that it must not.
     MachineExists {
-        /// Its revision.
+        /// The machine's revision.
         revision: Revision,
     },
-    /// There is no such machine.
+    /// The machine does not exist.
     MachineNotFound,
-    /// The machine is of another revision.
+    /// The machine's revision is not the one that the condition asks for.
     MachineChanged {
-        /// The one asked for; 0: none.
+        /// The revision that the condition asks for; 0: no machine.
         expected: Revision,
-        /// The one it is; 0: none.
+        /// The machine's revision; 0: no machine.
         actual: Revision,
     },
-    /// Keys would be stranded.
+    /// Keys are in the way of a change of a machine: they are in a state that would be gone, or that is not final; or they
+    /// exist under the new prefix already.
     EntriesInState(Box<StrandedKeys>),
-    /// Another machine has a prefix that overlaps.
+    /// The prefix overlaps with that of another machine.
     PrefixTaken {
         /// The other machine.
         machine: Name,
-        /// Its prefix.
+        /// The other machine's prefix.
         key_prefix: Key,
     },
-    /// A state of the machine can never be reached, and no key is in it.
+    /// The machine has a state that can never be reached, and that no key is in.
     StateUnreachable {
         /// The state.
         state: Name,
     },
-    /// There is no such session.
+    /// No live session has this id.
     SessionNotFound {
         /// The session.
         id: Name,
     },
-    /// There is such a session.
+    /// A live session has this id already.
     SessionExists {
-        /// When it began.
+        /// The store revision at which the live session began.
         create_revision: Revision,
     },
-    /// The session that is meant has ended, and another of its name has begun.
+    /// The session that is meant has ended, and a later one of the same id is live.
     SessionTakenOver {
         /// The session.
         id: Name,
-        /// When the one that is meant began.
+        /// The store revision at which the session that is meant began.
         expected: Revision,
-        /// When the one there is began.
+        /// The store revision at which the live session began.
         actual: Revision,
     },
-    /// The request id was used for something else.
+    /// The request id was used before, for a request with other content.
     RequestIdReused,
-    /// No more request ids can be remembered now.
+    /// As many request ids are remembered as may be. None is forgotten early.
     RequestIdsFull {
-        /// What there may be.
+        /// The limit.
         limit: usize,
-        /// Of what: "request_ids" or "bytes of request_ids and their answers".
+        /// What the limit counts: "request_ids" or "bytes of request_ids and their answers".
         unit: &'static str,
-        /// When there is room again.
+        /// After how long there is room again.
         retry_after: Duration,
     },
-    /// There would be more of something than may be.
+    /// There are as many sessions or machines as may be.
     TooMany {
-        /// Of what: "sessions" or "machines".
+        /// What there would be too many of: "sessions" or "machines".
         what: &'static str,
-        /// What there may be.
+        /// The limit.
         limit: usize,
     },
-    /// The store would grow past its limit.
+    /// The store would grow beyond its limit.
     StoreFull {
         /// The limit, in bytes.
         limit: u64,
-        /// What it would be, in bytes.
+        /// How many bytes there would be.
         actual: u64,
     },
-    /// The disk that the state is kept on is full, or nearly.
+    /// The disk that keeps the state is full, or nearly full.
     DiskFull(DiskLow),
-    /// The answer to the frame would grow past its limit.
+    /// The answer to the frame would hold more bytes of values than its limit.
     AnswerTooLarge {
         /// The limit, in bytes.
         limit: usize,
-        /// What it would be, in bytes.
+        /// How many bytes there would be.
         actual: usize,
     },
 }
 
-/// How much space is left on the disk that the state is kept on.
+/// How little space is left on the disk that keeps the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskLow {
     /// Bytes that are free.
     pub free: u64,
-    /// Bytes that should be.
+    /// Bytes that must be free for changes to be taken.
     pub least: u64,
 }
 
-/// What was expected and what is there.
+/// A condition that does not hold, and the entry that it was tested on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
-    /// The condition that was not met.
+    /// The condition. A long value in it is cut.
     pub expected: Condition,
-    /// The entry as it is; none if the key is not there.
+    /// The entry; `None` if the key does not exist. A long value in it is cut.
     pub actual: Option<Entry>,
 }
 
-/// A move that the machine does not allow.
+/// A transition or a deletion that the key's machine does not allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedTransition {
     /// The machine.
     pub machine: Name,
     /// The state that the key is in.
     pub from: Name,
-    /// The state that it should move to; none if it should be deleted.
+    /// The state that the key was to move to; `None` if it was to be deleted.
     pub to: Option<Name>,
-    /// Where it may move, in the order of their bytes.
+    /// The states that the key may move to, in the order of their bytes, as far as an error shows them.
     pub allowed: Vec<Name>,
 }
 
-/// Keys that a change of a machine would strand.
+/// Keys that are in the way of a change of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StrandedKeys {
-    /// How many, counted up to [`Self::COUNT_MAX`].
+    /// How many keys, counted up to [`Self::COUNT_MAX`].
     pub count: usize,
     /// One of them.
     pub example: Key,
-    /// The state that they are in; none if they have none yet.
+    /// The state that they are in; `None` if no machine covers them yet.
     pub state: Option<Name>,
 }
 
 impl StrandedKeys {
-    /// From here on they are not counted: nothing else is served while they are.
+    /// Counting stops here, because nothing else is served meanwhile.
     pub const COUNT_MAX: usize = 1_000;
 }
 
-/// An operation of a frame that is done as a whole or not at all was refused, and the frame with it.
+/// An atomic frame was refused as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RejectedAt {
-    /// The operation's place in the frame, from 0; none if the frame was refused before its operations were looked at.
+    /// The index of the operation that was refused, from 0; `None` if the frame was refused before its operations were
+    /// looked at.
     pub index: Option<usize>,
-    /// Why.
+    /// Why it was refused.
     pub rejection: Box<Rejection>,
 }

@@ -1,4 +1,4 @@
-//! Makes a state again from what happened to it.
+//! Replay of the log, and restoring of copies: the state is made again.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use super::time::Time;
 use super::value::{Entry, Key, Revision};
 use crate::mutants::mutant;
 
-/// Something cannot have happened to this state: what was kept of it is damaged, or not all of it.
+/// Effects or a copy do not fit the state that they are applied to: they are damaged or incomplete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplayError(String);
 
@@ -23,33 +23,33 @@ impl fmt::Display for ReplayError {
 
 impl std::error::Error for ReplayError {}
 
-fn unfit<T>(what: impl Into<String>) -> Result<T, ReplayError> {
-    Err(ReplayError(what.into()))
+fn misfit<T>(problem: impl Into<String>) -> Result<T, ReplayError> {
+    Err(ReplayError(problem.into()))
 }
 
 impl StateMachine {
-    /// Does again what happened, in its order. The state is of no use after an error.
+    /// Applies effects in the order in which they happened. After an error, the state is of no use.
     ///
     /// # Errors
-    /// [`ReplayError`] if that cannot have happened.
+    /// [`ReplayError`] if an effect cannot have happened to this state.
     pub fn replay(&mut self, effects: impl IntoIterator<Item = Effect>) -> Result<(), ReplayError> {
         let mut effects = effects.into_iter().peekable();
         while let Some(effect) = effects.next() {
             let revision = effect.revision().unwrap_or(self.revision);
             if revision < self.revision {
                 let present = self.revision;
-                return unfit(format!("revision {revision} comes after {present}"));
+                return misfit(format!("revision {revision} comes after {present}"));
             }
             match effect {
                 Effect::Changed(change) => {
-                    // Those of one revision are kept together, as they were when they happened.
-                    let together = |next: &Effect| matches!(next, Effect::Changed(next) if next.revision == revision);
-                    let batch = effects.peek().is_some_and(together);
+                    // All changes of a revision were one batch when they happened.
+                    let same_batch = |next: &Effect| matches!(next, Effect::Changed(next) if next.revision == revision);
+                    let batch = effects.peek().is_some_and(same_batch);
                     if batch {
                         self.history.begin_batch();
                     }
                     self.replay_change(change)?;
-                    while let Some(Effect::Changed(change)) = effects.next_if(together) {
+                    while let Some(Effect::Changed(change)) = effects.next_if(same_batch) {
                         self.replay_change(change)?;
                     }
                     if batch {
@@ -58,14 +58,16 @@ impl StateMachine {
                 }
                 Effect::SessionOpened(opened) => self.restore_session(opened)?,
                 Effect::SessionEnded { id, .. } => {
-                    if !self.index.sessions.end_again(&id) {
-                        return unfit(format!("session {id:?} ends, and there is none"));
+                    if !self.index.sessions.end_in_replay(&id) {
+                        return misfit(format!("session {id:?} ends, but it is not live"));
                     }
                 }
                 Effect::MachineDefined(machine) => self.restore_machine(machine)?,
                 Effect::MachineDeleted { name, .. } => {
                     if self.get_machine(&name).is_err() {
-                        return unfit(format!("machine {name:?} is deleted, and there is none"));
+                        return misfit(format!(
+                            "machine {name:?} is deleted, but it does not exist"
+                        ));
                     }
                     self.undefine(&name);
                 }
@@ -87,8 +89,8 @@ impl StateMachine {
         match entry {
             Some(entry) if entry.revision != revision => {
                 let of = entry.revision;
-                unfit(format!(
-                    "the entry of {key:?} is of {of}, and not of {revision}"
+                misfit(format!(
+                    "the entry of key {key:?} has revision {of}, but its change has {revision}"
                 ))
             }
             Some(entry) => self.replay_put(key, entry, cause),
@@ -96,7 +98,7 @@ impl StateMachine {
                 self.remove(&key, revision, cause);
                 Ok(())
             }
-            // It came and went in one batch.
+            // The key was created and removed in one batch.
             None => {
                 self.history.record(ChangeRef {
                     key: &key,
@@ -116,7 +118,7 @@ impl StateMachine {
         entry: Entry,
         cause: ChangeCause,
     ) -> Result<(), ReplayError> {
-        self.fits(&key, &entry)?;
+        self.check_key_state(&key, &entry)?;
         let cursor = self.entries.cursor(key.as_str());
         let before = self.entries.at(cursor);
         self.used_bytes -= before.map_or(0, |entry| entry_bytes(&key, entry));
@@ -125,31 +127,34 @@ impl StateMachine {
         Ok(())
     }
 
-    /// Whether an entry stands where its machine has a state.
-    fn fits(&self, key: &Key, entry: &Entry) -> Result<(), ReplayError> {
+    /// Refuses an entry in a state that no machine has.
+    fn check_key_state(&self, key: &Key, entry: &Entry) -> Result<(), ReplayError> {
         let Some(key_state) = entry.key_state() else {
             return Ok(());
         };
         match self.get_machine(&key_state.machine) {
             Ok(machine) if machine.states.contains_key(&key_state.state) => Ok(()),
-            _ => unfit(format!(
-                "{key:?} is in state {:?} of machine {:?}, which there is not",
+            _ => misfit(format!(
+                "key {key:?} is in state {:?} of machine {:?}, which does not exist",
                 key_state.state, key_state.machine
             )),
         }
     }
 
-    /// Puts an entry of a copy back: machines and sessions come first, and keys in their order.
+    /// Restores an entry of a copy. Machines and sessions have to be restored before, and keys in their order.
     ///
     /// # Errors
-    /// [`ReplayError`] if it is no entry of this state.
+    /// [`ReplayError`] if the entry does not fit the state.
     pub fn restore_entry(&mut self, key: Key, entry: Entry) -> Result<(), ReplayError> {
-        self.fits(&key, &entry)?;
+        self.check_key_state(&key, &entry)?;
         if self.entries.last_key().is_some_and(|last| *last >= key) {
-            return unfit(format!("{key:?} is out of order"));
+            return misfit(format!("key {key:?} is out of order"));
         }
         if entry.revision > self.revision || entry.create_revision > entry.revision {
-            return unfit(format!("{key:?} is of a revision that has not been"));
+            return misfit(format!(
+                "key {key:?} has revision {} and create_revision {}, but the store is at {}",
+                entry.revision, entry.create_revision, self.revision
+            ));
         }
         if entry.attached.is_some() {
             self.index.update(&key, None, entry.attached.as_deref());
@@ -159,34 +164,37 @@ impl StateMachine {
         Ok(())
     }
 
-    /// Puts a session back.
+    /// Restores a session.
     ///
     /// # Errors
-    /// [`ReplayError`] if there is one of its name.
+    /// [`ReplayError`] if a session of its id is live.
     pub fn restore_session(&mut self, opened: OpenedSession) -> Result<(), ReplayError> {
         let id = opened.id.clone();
-        if self.index.sessions.open_again(opened) {
+        if self.index.sessions.restore(opened) {
             Ok(())
         } else {
-            unfit(format!("session {id:?} begins, and lives already"))
+            misfit(format!("session {id:?} is opened, but it is live already"))
         }
     }
 
-    /// Puts a machine back.
+    /// Restores a machine.
     ///
     /// # Errors
-    /// [`ReplayError`] if there is one with such a prefix, or keys would be stranded.
+    /// [`ReplayError`] if its prefix overlaps with another's, or keys are in its way.
     pub fn restore_machine(&mut self, machine: Machine) -> Result<(), ReplayError> {
-        match self.machine_fits(&machine) {
+        match self.check_fits(&machine) {
             Ok(()) => {
                 self.index.machines.define(machine);
                 Ok(())
             }
-            Err(cause) => unfit(format!("machine {:?} cannot be: {cause:?}", machine.name)),
+            Err(cause) => misfit(format!(
+                "machine {:?} does not fit: {cause:?}",
+                machine.name
+            )),
         }
     }
 
-    /// Puts an answered request back.
+    /// Restores the saved outcome of a request.
     pub fn restore_request(&mut self, applied: AppliedRequest) {
         let AppliedRequest {
             at,
@@ -197,18 +205,18 @@ impl StateMachine {
         self.request_ids.remember(&request_id, outcome, at);
     }
 
-    /// Goes on from `revision`, with no change kept from before.
+    /// Sets the store revision. The history is empty up to there.
     pub fn restore_revision(&mut self, revision: Revision) {
         self.revision = revision;
         self.history.restart(revision);
     }
 
-    /// No revision up to this one is used again.
+    /// Raises the store revision, so that no revision up to this one is used again.
     pub fn restore_revision_floor(&mut self, revision: Revision) {
         self.revision = self.revision.max(revision);
     }
 
-    /// Keeps for watches what happened after `revision` and before what was restored, as far as it is known.
+    /// Fills the history with the changes after `revision` that led to the restored state.
     pub fn restore_history(
         &mut self,
         revision: Revision,
@@ -222,28 +230,11 @@ impl StateMachine {
         }
     }
 
-    /// Goes on after it was made again: sessions have their whole ttl from now, and no revision up to `revision` is used
-    /// again.
+    /// Ends the restoring: sessions have their whole ttl from now, and no revision up to `revision` is used again.
     pub fn resume(&mut self, now: Time, revision: Revision) {
         self.restore_revision_floor(revision);
         if !mutant("sessions-not-renewed") {
             self.index.sessions.renew_all(now);
         }
-    }
-
-    /// Keeps every change after this revision for watches, however many there are: they have not been shown yet. Whoever
-    /// says so has to bound them.
-    pub fn keep_history_after(&mut self, revision: Revision) {
-        self.history.keep_after(revision);
-    }
-
-    /// From here on what happens is kept, until it is [taken](Self::take_effects).
-    pub fn keep_effects(&mut self) {
-        self.history.followers_mut().effects = Some(Vec::new());
-    }
-
-    /// Appends what has happened since it was last asked.
-    pub fn take_effects(&mut self, taken: &mut Vec<Effect>) {
-        self.history.take_effects(taken);
     }
 }

@@ -1,4 +1,4 @@
-//! RequestId ids: what was asked before gets its first answer again.
+//! Request ids: a request that comes again gets the outcome of the first one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -12,34 +12,34 @@ use super::rejection::Cause;
 use super::time::Time;
 use super::value::{Entry, Name};
 
-/// What one remembered request costs beside its id and the values in its answer: the answer itself, its place in the
-/// table, and the allocator's rounding.
+/// What one remembered request counts beyond its id and the values in its outcome: about the outcome itself, the table's
+/// entry, and the allocator's rounding.
 const REQUEST_OVERHEAD_BYTES: usize = 256;
 
-/// What one result of a remembered batch costs beside its values.
+/// What each operation of a remembered atomic frame counts beyond its values.
 const RESULT_BYTES: usize = size_of::<Outcome>();
 
-/// Names a request, so that it can be recognised.
+/// Recognises a request that comes again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId {
-    /// What its sender calls it.
+    /// The id that the client chose.
     pub id: Name,
-    /// What it asks for, in short: differs if that does.
+    /// The fingerprint of the request's content. A request with the same id and another fingerprint is refused.
     pub fingerprint: Fingerprint,
 }
 
-/// Stands for the content of a request.
+/// Stands for the content of a request: requests of different content have different fingerprints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(pub u128);
 
-/// A request that was applied.
+/// A request with an id that was applied, and its outcome.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AppliedRequest {
-    /// When.
+    /// When it was applied.
     pub at: Time,
-    /// The request.
+    /// The request's id.
     pub request_id: RequestId,
-    /// The answer.
+    /// The outcome, which later requests with the same id get.
     pub outcome: SavedOutcome,
 }
 
@@ -49,16 +49,17 @@ impl AppliedRequest {
     }
 }
 
-/// The answers to the latest requests.
+/// The requests of the latest time window, by id, with their outcomes. None is forgotten before its time: a full table
+/// refuses new ids instead.
 #[derive(Debug)]
 pub(super) struct RequestIds {
     window: Duration,
     count_max: usize,
     bytes_max: usize,
     by_id: BTreeMap<Name, SavedRequest>,
-    /// In the order in which they were remembered.
+    /// The same requests in the order in which they were applied: the oldest is forgotten first.
     order: VecDeque<(Time, Name)>,
-    /// How many were forgotten.
+    /// How many requests were forgotten so far.
     forgotten: u64,
     bytes: usize,
 }
@@ -71,28 +72,28 @@ struct SavedRequest {
     bytes: usize,
 }
 
-/// An answer to be given again.
+/// The outcome of a request with an id, saved for replays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SavedOutcome {
-    /// To one operation.
+    /// Of one operation.
     One(Outcome),
-    /// To a frame that was done as a whole.
+    /// Of an atomic frame.
     All(AllOutcome),
-    /// To the begin of a session.
+    /// Of opening a session.
     Opened(OpenOutcome),
-    /// To its end.
+    /// Of closing a session.
     Closed(CloseOutcome),
 }
 
-/// What can be remembered.
+/// An outcome that can be saved and replayed.
 pub(super) trait Replayable: Clone + Sized {
     fn save(self) -> SavedOutcome;
 
-    /// The same again, if the answer is one of this kind.
+    /// The saved outcome, marked as replayed; `None` if it is of another kind.
     fn replay(saved: &SavedOutcome) -> Option<Self>;
 }
 
-/// Single operations are remembered alike, whether they came in a call of their own or in a frame.
+/// An operation in a call of its own and the same operation in a frame are saved alike: each can be a replay of the other.
 impl Replayable for Outcome {
     fn save(self) -> SavedOutcome {
         SavedOutcome::One(self)
@@ -104,7 +105,7 @@ impl Replayable for Outcome {
         };
         let mut outcome = outcome.clone();
         match &mut outcome {
-            // Never remembered, as it has no request id.
+            // A Read has no request id, so it is never saved.
             Self::Read(_) => return None,
             Self::Write(WriteOutcome { replayed, .. })
             | Self::Add(AddOutcome { replayed, .. })
@@ -166,7 +167,7 @@ replayable! {
 }
 
 impl SavedOutcome {
-    /// Bytes that it keeps.
+    /// Bytes of the values in the outcome, and what they take in memory.
     pub(super) fn byte_len(&self) -> usize {
         let previous = |entry: &Option<Box<Entry>>| {
             entry
@@ -199,7 +200,10 @@ impl RequestIds {
         self.by_id.len()
     }
 
-    /// The first answer to a request, if it came before. If it did not, there is room to remember it.
+    /// The saved outcome of the request, if it was applied before. If it was not, there is room to remember it.
+    ///
+    /// # Errors
+    /// [`Cause::RequestIdReused`], or [`Cause::RequestIdsFull`] if there is no room.
     pub(super) fn find(
         &self,
         request_id: &RequestId,
@@ -226,10 +230,12 @@ impl RequestIds {
         })
     }
 
+    /// Whether a request with this id was applied, whatever its content.
     pub(super) fn is_replay(&self, request_id: &RequestId) -> bool {
         self.by_id.contains_key(request_id.id.as_str())
     }
 
+    /// Saves the outcome of a request that was applied.
     pub(super) fn remember(&mut self, request_id: &RequestId, outcome: SavedOutcome, now: Time) {
         let bytes = REQUEST_OVERHEAD_BYTES + request_id.id.as_str().len() + outcome.byte_len();
         self.bytes += bytes;
@@ -240,18 +246,21 @@ impl RequestIds {
             outcome,
             bytes,
         };
-        // There is one only where what was kept is done again, with a longer window than it was: its time was over.
+        // The id is known already only in a replay of the log with a longer window than the log was written with: the old
+        // request had been forgotten when this one was applied.
         if let Some(before) = self.by_id.insert(request_id.id.clone(), remembered) {
             self.bytes -= before.bytes;
         }
     }
 
-    /// Those that are remembered now, by how many were ever remembered before them.
+    /// The requests that are remembered now, as a range of numbers: requests are numbered from 0 in the order in which they
+    /// were applied.
     pub(super) fn remembered(&self) -> Range<u64> {
         self.forgotten..self.forgotten + self.order.len() as u64
     }
 
-    /// The first of these that are still remembered, and where to go on.
+    /// Copies the first of the numbered requests that are still remembered: at most `count_max`, and about `bytes_max`
+    /// bytes. Returns them, and the number to go on from.
     pub(super) fn copy(
         &self,
         range: Range<u64>,
@@ -265,6 +274,7 @@ impl RequestIds {
             let (at, id) = &self.order[(next - self.forgotten) as usize];
             next += 1;
             let remembered = &self.by_id[id.as_str()];
+            // The id was used again: the copy comes with the later number.
             if remembered.at != *at {
                 continue;
             }
@@ -281,26 +291,26 @@ impl RequestIds {
         (applied, next)
     }
 
-    /// When the oldest is forgotten.
+    /// When the oldest request is to be forgotten.
     pub(super) fn next_due(&self) -> Option<Time> {
         self.order.front().map(|(at, _)| *at + self.window)
     }
 
-    /// Forgets the oldest if its time is over.
+    /// Forgets the oldest request if its time is over. Returns whether it did.
     pub(super) fn forget_due(&mut self, now: Time) -> bool {
         if self.next_due().is_none_or(|due| due > now) {
             return false;
         }
-        let (at, id) = self.order.pop_front().expect("there is one that is due");
+        let (at, id) = self.order.pop_front().expect("next_due found a request");
         self.forgotten += 1;
-        // It may have come again since.
+        // The id may have been used again since: that request is younger.
         if self
             .by_id
             .get(&id)
             .is_some_and(|remembered| remembered.at == at)
         {
             let remembered = self.by_id.remove(&id);
-            self.bytes -= remembered.expect("it was just there").bytes;
+            self.bytes -= remembered.expect("the id was just found").bytes;
         }
         true
     }

@@ -1,4 +1,4 @@
-//! Sessions: clients' proofs of life, and the keys that end with them.
+//! Sessions: clients' proofs of life. The keys that were written with a session end with it.
 
 use std::collections::BTreeSet;
 
@@ -14,56 +14,56 @@ use super::state_machine::StateMachine;
 use super::time::Time;
 use super::value::{Key, Name, Revision};
 
-/// Most keys of a session that end at one revision. What ends at one revision is one message to a watch, and nothing
-/// else is served meanwhile: about a millisecond.
+/// Most keys of a session that end at one revision. All changes of a revision are one message to a watch, and nothing else
+/// is served while they are made: about a millisecond.
 pub const SESSION_SLICE: usize = 1_024;
 
 impl StateMachine {
-    /// Begins a session.
+    /// Opens a session, at a new revision. If it takes over a live one, that one ends first.
     ///
     /// # Errors
-    /// [`Rejection`] if there is a living one and it is not to be taken over, or if there are too many.
+    /// [`Rejection`] if a session of that id is live and is not to be taken over, there are too many sessions, or the disk
+    /// is full. Nothing is changed then.
     pub fn open_session(
         &mut self,
         open: OpenSession,
         request_id: Option<&RequestId>,
         now: Time,
     ) -> Result<OpenOutcome, Box<Rejection>> {
-        self.apply_once(request_id, now, |machine| {
+        self.apply_once(request_id, now, |this| {
             let OpenSession {
                 id,
                 ttl,
                 on_existing,
             } = open;
-            let before = machine.sessions().get(&id);
+            let before = this.sessions().get(&id);
             let taken_over = before.map(|live| live.create_revision);
             if let (Some(create_revision), OnExisting::Refuse) = (taken_over, on_existing) {
                 return Err(Rejection::of(&id, Cause::SessionExists { create_revision }));
             }
-            let limit = machine.limits.sessions;
-            if before.is_none() && machine.sessions().len() >= limit {
+            let limit = this.limits.sessions;
+            if before.is_none() && this.sessions().len() >= limit {
                 let what = "sessions";
                 return Err(Rejection::of(&id, Cause::TooMany { what, limit }));
             }
-            machine
-                .disk_has_space()
+            this.check_disk_space()
                 .map_err(|cause| Rejection::of(&id, cause))?;
 
-            // Nothing refuses from here on.
+            // All checks have passed: from here on nothing is refused.
             if before.is_some() {
-                machine.end_session(&id);
+                this.end_session(&id);
             }
-            machine.revision += 1;
+            this.revision += 1;
             let live = LiveSession {
                 ttl,
                 ends: now + ttl,
-                create_revision: machine.revision,
+                create_revision: this.revision,
                 keys: BTreeSet::new(),
             };
             let session = live.show(&id);
             let opened = live.opened(&id);
-            machine.index.sessions.insert(id, live);
-            machine.push_effect(|| Effect::SessionOpened(opened));
+            this.index.sessions.insert(id, live);
+            this.push_effect(|| Effect::SessionOpened(opened));
             Ok(OpenOutcome {
                 session,
                 taken_over,
@@ -72,10 +72,10 @@ impl StateMachine {
         })
     }
 
-    /// Lets a session's ttl count anew from now.
+    /// Renews a session: its ttl counts from now. Takes no revision.
     ///
     /// # Errors
-    /// [`Rejection`] if it has ended, or another of its name has begun.
+    /// [`Rejection`] if the session has ended, or a later one of its id is live.
     pub fn renew_session(
         &mut self,
         life: &SessionLife,
@@ -96,10 +96,11 @@ impl StateMachine {
         Ok(session)
     }
 
-    /// Ends a session, and its keys with it: the first of them at once, the others as [time](Self::advance) allows.
+    /// Closes a session, at a new revision. Its first [`SESSION_SLICE`] keys end at once, the others in
+    /// [`advance`](Self::advance).
     ///
     /// # Errors
-    /// [`Rejection`] if it has ended, or another of its name has begun.
+    /// [`Rejection`] if the session has ended, or a later one of its id is live.
     pub fn close_session(
         &mut self,
         life: &SessionLife,
@@ -110,20 +111,20 @@ impl StateMachine {
             id,
             create_revision,
         } = life;
-        self.apply_once(request_id, now, |machine| {
-            let live = machine.sessions().life(id, Some(*create_revision));
+        self.apply_once(request_id, now, |this| {
+            let live = this.sessions().life(id, Some(*create_revision));
             let key_count = live.map_err(|cause| Rejection::of(id, cause))?.keys.len();
-            machine.end_session(id);
+            this.end_session(id);
             Ok(CloseOutcome {
                 key_count,
-                revision: machine.revision,
+                revision: this.revision,
                 create_revision: *create_revision,
                 replayed: false,
             })
         })
     }
 
-    /// A page of the living sessions, after the one of the name `after`.
+    /// A page of the live sessions after the id `after`, in the order of their ids.
     #[must_use]
     pub fn list_sessions(&self, after: Option<&str>, page_size: usize) -> Page<Session> {
         let mut sessions = self.sessions().after(after).map(|(id, live)| live.show(id));
@@ -135,13 +136,13 @@ impl StateMachine {
         Page { items, has_more }
     }
 
-    /// Whether keys of the session that began at `create_revision`, and has ended, are still there.
+    /// Whether keys still exist of an ended session that began at `create_revision`.
     #[must_use]
     pub fn is_ending(&self, create_revision: Revision) -> bool {
         self.sessions().is_ending(create_revision)
     }
 
-    /// Goes on with what has ended: at most [`SESSION_SLICE`] keys, at one revision. Returns how many.
+    /// Removes the next keys of an ended session, at most [`SESSION_SLICE`], at a new revision. Returns how many.
     pub(super) fn end_next_slice(&mut self) -> usize {
         let Some((create_revision, keys)) = self.index.sessions.take_ending() else {
             return 0;
@@ -149,13 +150,13 @@ impl StateMachine {
         self.end_keys(create_revision, keys)
     }
 
-    /// Ends the first session that is due by now. Returns how many keys ended with it so far.
+    /// Ends the session whose time is over first, with its first keys. Returns how many keys; `None` if no session is due.
     pub(super) fn end_due_session(&mut self, now: Time) -> Option<usize> {
         let id = self.sessions().due(now)?.clone();
         Some(self.end_session(&id))
     }
 
-    /// Ends a living session. Returns how many keys ended with it so far.
+    /// Ends a live session, with its first keys. Returns how many keys.
     fn end_session(&mut self, id: &Name) -> usize {
         let live = self.index.sessions.remove(id);
         let revision = self.revision + 1;
@@ -166,6 +167,7 @@ impl StateMachine {
         self.end_keys(live.create_revision, live.keys)
     }
 
+    /// Removes the first of these keys at a new revision, and leaves the others for later. Returns how many it removed.
     fn end_keys(&mut self, create_revision: Revision, mut keys: BTreeSet<Key>) -> usize {
         self.revision += 1;
         if let Some(rest) = keys.iter().nth(SESSION_SLICE).cloned() {

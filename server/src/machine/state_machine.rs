@@ -1,4 +1,5 @@
-//! The state as a whole, and the only ways in which its entries change.
+//! The state as a whole, and the three ways in which an entry changes: put, remove and roll back. They keep the entries,
+//! the index, the history and the byte count in step.
 
 use std::time::Duration;
 
@@ -11,31 +12,31 @@ use super::request_ids::RequestIds;
 use super::tree::{Cursor, EntryRef, Tree};
 use super::value::{Entry, Key, Revision};
 
-/// What one key costs beside its own bytes and its value's, as `Info.used_bytes` counts it: about its revisions, its place
-/// in the tree, and the allocator's rounding.
+/// What `Info.used_bytes` counts for a key beyond its own bytes and those of its value: about its revisions, its part of the
+/// tree, and the allocator's rounding.
 const KEY_OVERHEAD_BYTES: u64 = 64;
 
-/// What a lifetime or a state costs beside that: where it is kept, and where it is found when its time has come.
+/// What a lifetime or a machine state counts in addition: its allocation, and the key's copy in the index.
 const ATTACHED_BYTES: u64 = 128;
 
-/// What the state may hold.
+/// How much the state may hold.
 #[derive(Clone, Debug)]
 pub struct StoreLimits {
-    /// Bytes as `Info.used_bytes` counts them.
+    /// Most bytes, as `Info.used_bytes` counts them.
     pub store_bytes: u64,
-    /// Sessions that live.
+    /// Most live sessions.
     pub sessions: usize,
-    /// Machines.
+    /// Most machines.
     pub machines: usize,
     /// How long a request id is remembered.
     pub request_id_window: Duration,
-    /// RequestId ids that are remembered.
+    /// Most request ids that are remembered at once.
     pub request_ids: usize,
-    /// Bytes of them and their answers.
+    /// Most bytes of remembered request ids and their outcomes.
     pub request_id_bytes: usize,
-    /// Changes that are kept for watches.
+    /// Most changes in the history.
     pub ring_changes: usize,
-    /// Bytes of them.
+    /// Most bytes of changes in the history.
     pub ring_bytes: usize,
 }
 
@@ -44,21 +45,21 @@ pub struct StoreLimits {
 pub struct Usage {
     /// The store revision.
     pub revision: Revision,
-    /// The revision after which every change is kept.
+    /// The revision after which every change is in the history.
     pub oldest_revision: Revision,
-    /// Keys that are there.
+    /// Keys that exist.
     pub key_count: usize,
-    /// Bytes that count towards the limit.
+    /// Bytes that count towards the limit of the store.
     pub used_bytes: u64,
-    /// Sessions that live.
+    /// Live sessions.
     pub session_count: usize,
-    /// Machines that are defined.
+    /// Machines.
     pub machine_count: usize,
-    /// RequestId ids that are remembered.
+    /// Request ids that are remembered.
     pub request_id_count: usize,
 }
 
-/// The whole state. Its owner is the only one to hold it.
+/// The state machine: the whole state. Only the owner holds it.
 #[derive(Debug)]
 pub struct StateMachine {
     pub(super) entries: Tree,
@@ -68,14 +69,14 @@ pub struct StateMachine {
     pub(super) revision: Revision,
     pub(super) used_bytes: u64,
     pub(super) limits: StoreLimits,
-    /// Where there is too little: nothing but deletes is taken.
+    /// Set while the disk has too little space: only what needs no more space is applied.
     disk: Option<DiskLow>,
-    /// Names the next copy: no two have the same name.
+    /// How many copies were begun so far: the id of the next one.
     pub(super) copies_begun: u64,
 }
 
 impl StateMachine {
-    /// An empty state at revision 0.
+    /// Creates an empty state at revision 0.
     #[must_use]
     pub fn new(limits: StoreLimits) -> Self {
         Self {
@@ -95,13 +96,13 @@ impl StateMachine {
         }
     }
 
-    /// Tells it that there is too little space on disk, or enough.
+    /// Refuses what takes more space from now on, because the disk has too little; `None` ends that.
     pub fn set_disk(&mut self, disk: Option<DiskLow>) {
         self.disk = disk;
     }
 
-    /// Refuses if there is too little space on disk.
-    pub(super) fn disk_has_space(&self) -> Result<(), Cause> {
+    /// Refuses if the disk has too little space.
+    pub(super) fn check_disk_space(&self) -> Result<(), Cause> {
         self.disk.map_or(Ok(()), |low| Err(Cause::DiskFull(low)))
     }
 
@@ -125,21 +126,23 @@ impl StateMachine {
         }
     }
 
-    /// The keys that changed after `revision`, each with when, as far as that is kept.
+    /// The keys that changed after `revision`, each with the revision of its change, as far as the history has them.
     pub fn keys_changed_after(&self, revision: Revision) -> impl Iterator<Item = (Revision, &str)> {
         let changes = self.history.after(revision);
         changes.map(|change| (change.revision(), change.key()))
     }
 
-    /// What the store holds, in bytes, once `entry` is there. Only growth is refused: a full store can always be made
-    /// smaller.
-    pub(super) fn space(
+    /// The bytes that the store holds with `entry` in place of the present one.
+    ///
+    /// # Errors
+    /// If that is too much, or the disk has too little space. Only growth is refused: a full store can always shrink.
+    pub(super) fn used_bytes_with(
         &self,
         key: &Key,
         present: Option<EntryRef<'_>>,
         entry: &Entry,
     ) -> Result<u64, Cause> {
-        self.disk_has_space()?;
+        self.check_disk_space()?;
         let limit = self.limits.store_bytes;
         let freed = present.map_or(0, |entry| entry_bytes(key, entry));
         let after = self.used_bytes - freed + entry_bytes(key, entry.into());
@@ -152,7 +155,7 @@ impl StateMachine {
         Ok(after)
     }
 
-    /// Puts an entry into its slot.
+    /// Inserts or replaces the entry of a key. The caller accounts for `used_bytes`.
     pub(super) fn put(&mut self, cursor: Cursor, key: &Key, entry: Entry, cause: ChangeCause) {
         let previous = self.entries.at(cursor);
         let attached = previous.and_then(|previous| previous.attached);
@@ -170,11 +173,11 @@ impl StateMachine {
         self.entries.put(cursor, key, entry);
     }
 
-    /// Takes a key away, which is there.
+    /// Removes a key, which must exist.
     pub(super) fn remove(&mut self, key: &Key, revision: Revision, cause: ChangeCause) {
         let cursor = self.entries.cursor(key.as_str());
         let previous = self.entries.at(cursor);
-        let previous = previous.expect("only a key that is there is taken away");
+        let previous = previous.expect("the key exists");
         self.used_bytes -= entry_bytes(key, previous);
         if let Some(attached) = previous.attached {
             self.index.update(key, Some(attached), None);
@@ -186,12 +189,13 @@ impl StateMachine {
             entry: None,
             previous: Some(previous),
         });
-        self.entries.take(cursor);
+        self.entries.remove(cursor);
     }
 
-    /// Puts back what the first operations of a refused frame had changed, the last change first.
+    /// Undoes what the first operations of a refused frame changed, the last change first. `revision` is the store revision
+    /// from before the frame.
     pub(super) fn roll_back(&mut self, revision: Revision) {
-        for change in self.history.take_back().into_iter().rev() {
+        for change in self.history.abort_batch().into_iter().rev() {
             let Change { key, previous, .. } = change;
             let cursor = self.entries.cursor(key.as_str());
             let after = self.entries.at(cursor);
@@ -208,13 +212,29 @@ impl StateMachine {
             }
             match previous {
                 Some(previous) => self.entries.put(cursor, &key, previous),
-                None => self.entries.take(cursor),
+                None => self.entries.remove(cursor),
             }
         }
         self.revision = revision;
     }
 
-    /// Notes what happened, if that is kept.
+    /// Protects every change after this revision from being evicted from the history, because watches have not been shown
+    /// them yet. The caller has to bound how many changes that are.
+    pub fn keep_history_after(&mut self, revision: Revision) {
+        self.history.keep_after(revision);
+    }
+
+    /// Starts to collect effects, for [`take_effects`](Self::take_effects).
+    pub fn keep_effects(&mut self) {
+        self.history.followers_mut().effects = Some(Vec::new());
+    }
+
+    /// Moves the effects since the last call to the end of `taken`.
+    pub fn take_effects(&mut self, taken: &mut Vec<Effect>) {
+        self.history.take_effects(taken);
+    }
+
+    /// Adds an effect, if they are collected.
     pub(super) fn push_effect(&mut self, effect: impl FnOnce() -> Effect) {
         self.history.push_effect(effect);
     }

@@ -321,7 +321,7 @@ impl StateMachine {
     fn assert_index_ends_empty(mut self) {
         for (key, entry) in self.entries.all() {
             self.index.update(&key, entry.attached.as_deref(), None);
-            self.entries.remove(key.as_str());
+            self.entries.remove_key(key.as_str());
         }
         let sessions = self.list_sessions(None, usize::MAX).items;
         for session in sessions {

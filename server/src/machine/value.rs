@@ -1,4 +1,4 @@
-//! What the store holds: keys, values, their revisions, and what else hangs on them.
+//! Keys, values and entries: an entry is what the store holds under a key.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -9,14 +9,14 @@ use compact_str::CompactString;
 
 use super::time::Time;
 
-/// Counts the changes of the store. 0 is the store before its first change.
+/// The store revision: a counter that grows with every change. 0 is the store before its first change.
 pub type Revision = i64;
 
-/// The name of a session, of a machine or of a state: text with the same form as a key.
+/// The name of a session, a machine or a state, or a request id. It has the same form as a key.
 pub type Name = Key;
 
-/// The name of a value: text whose form was checked where it came in (`arguments.rs`), compared byte by byte. One of up
-/// to 24 bytes, as most are, takes no allocation.
+/// A key: UTF-8 text, compared and ordered byte by byte. Its form was checked where it came in (`rpc/arguments/`). Keys
+/// of up to 24 bytes, as most are, need no allocation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key(CompactString);
 
@@ -52,7 +52,7 @@ impl From<&str> for Key {
     }
 }
 
-/// A value of one of three kinds. Values of different kinds are never equal. Cloning one does not copy its bytes.
+/// A value of one of three kinds. Values of different kinds are never equal. A clone shares the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// A signed 64-bit integer.
@@ -64,7 +64,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// The name of its kind.
+    /// The name of the kind: "int", "text" or "bytes".
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -74,7 +74,7 @@ impl Value {
         }
     }
 
-    /// Bytes of the value itself: its length, or 8 for an int.
+    /// Length in bytes; 8 for an int.
     #[must_use]
     pub fn byte_len(&self) -> usize {
         match self {
@@ -84,7 +84,8 @@ impl Value {
         }
     }
 
-    /// The value itself, or if it is longer than `len` bytes a copy of about as many at its beginning.
+    /// The beginning of the value, at most `len` bytes and cut between characters; a value that is short enough is shared
+    /// whole.
     #[must_use]
     pub(super) fn head(&self, len: usize) -> Self {
         match self {
@@ -104,34 +105,34 @@ pub struct Entry {
     pub value: Value,
     /// The store revision of the last change.
     pub revision: Revision,
-    /// The store revision at which the key came to be.
+    /// The store revision at which the key was created.
     pub create_revision: Revision,
-    /// What most entries do not have.
+    /// The lifetime and the machine state, if the entry has any of them. Most have none.
     pub attached: Option<Arc<Attached>>,
 }
 
 impl Entry {
-    /// Bytes of the names that it carries: of its session, machine and state.
+    /// Bytes of the names in the entry: of its session, machine and state.
     pub(super) fn names_byte_len(&self) -> usize {
         self.attached
             .as_ref()
             .map_or(0, |attached| attached.names_byte_len())
     }
 
-    /// When the key ends by itself, if it does.
+    /// When the key ends by itself; `None` if it does not.
     #[must_use]
     pub fn lifetime(&self) -> Option<&Lifetime> {
         self.attached.as_ref()?.lifetime.as_ref()
     }
 
-    /// The session that it ends with, if that is how it ends.
+    /// The session that the key ends with; `None` if it ends with none.
     #[must_use]
     pub fn session(&self) -> Option<&Name> {
         self.attached.as_ref()?.session()
     }
 
-    /// Stands nowhere any more, if it stood in this machine.
-    pub(crate) fn leave(&mut self, machine: &Name) {
+    /// Removes the key's state, if it is one of this machine.
+    pub(crate) fn leave_machine(&mut self, machine: &Name) {
         if self
             .key_state()
             .is_some_and(|key_state| key_state.machine == *machine)
@@ -140,24 +141,24 @@ impl Entry {
         }
     }
 
-    /// Where it stands in its machine, if it has one.
+    /// The key's state in its machine; `None` if no machine covers the key.
     #[must_use]
     pub fn key_state(&self) -> Option<&KeyState> {
         self.attached.as_ref()?.key_state.as_ref()
     }
 }
 
-/// What hangs on an entry beside its value.
+/// The lifetime and the machine state of an entry, of which at least one is present.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attached {
     /// When the key ends by itself.
     pub lifetime: Option<Lifetime>,
-    /// Where it stands in its machine.
+    /// The key's state in its machine.
     pub key_state: Option<KeyState>,
 }
 
 impl Attached {
-    /// The two together; nothing if there is neither.
+    /// Both in one allocation; `None` if there is neither.
     #[inline]
     pub(super) fn of(lifetime: Option<Lifetime>, key_state: Option<KeyState>) -> Option<Arc<Self>> {
         (lifetime.is_some() || key_state.is_some()).then(|| {
@@ -168,7 +169,7 @@ impl Attached {
         })
     }
 
-    /// The session, if that is with which it ends.
+    /// The session that the key ends with.
     pub(super) fn session(&self) -> Option<&Name> {
         match self.lifetime.as_ref()? {
             Lifetime::Session { id, .. } => Some(id),
@@ -176,7 +177,7 @@ impl Attached {
         }
     }
 
-    /// Bytes of the names in it: of a session, a machine and a state.
+    /// Bytes of the names of the session, the machine and the state.
     pub(super) fn names_byte_len(&self) -> usize {
         let key_state = self.key_state.as_ref();
         let names = [
@@ -191,31 +192,32 @@ impl Attached {
 /// When a key ends by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lifetime {
-    /// At a time.
+    /// A ttl: the key ends at a fixed time.
     Ttl {
-        /// How long after the write that was.
+        /// How long after the write the key ends.
         ttl: Duration,
-        /// The time.
+        /// When the key ends.
         ends: Time,
     },
-    /// With a session.
+    /// The key ends with a session.
     Session {
         /// The session.
         id: Name,
-        /// Which life of it.
+        /// The store revision at which the session began: which life of that session is meant.
         create_revision: Revision,
     },
 }
 
-/// Where a key stands in its machine.
+/// The state of a key in the machine that covers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyState {
     /// The machine.
     pub machine: Name,
-    /// The state.
+    /// The state that the key is in.
     pub state: Name,
-    /// When it came into this state.
+    /// When the key entered this state.
     pub since: Time,
-    /// When the state's timeout moves it on. Only in what is shown: the machine as it is defined then tells.
+    /// When the state's timeout moves the key on. Set only in answers, from the machine's definition at that time; the
+    /// store itself keeps `None`.
     pub timeout_at: Option<Time>,
 }

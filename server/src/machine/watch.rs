@@ -1,4 +1,7 @@
-//! Watches: where each stands in the history, and what it is sent next.
+//! Watches: the position of each, and what it is sent next.
+//!
+//! A watch first shows the initial state, if it was asked to: all its entries as of the revision at which it began. Then it
+//! shows the changes after its position, from the history.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -10,30 +13,30 @@ use super::operation::HasMore;
 use super::state_machine::StateMachine;
 use super::value::{Entry, Key, Revision};
 
-/// Most changes that are looked through for one batch: nothing else is served meanwhile, about 50 us.
+/// Most changes that are looked through for one batch. It takes about 50 us, and nothing else is served meanwhile.
 const SCAN_MAX: usize = 4_096;
 
-/// Most entries in one batch of what there is at first, for the same reason.
+/// Most entries in one batch of the initial state, for the same reason.
 const INITIAL_ENTRIES_MAX: usize = 1_000;
 
-/// What one event takes in a message beside its key and value: revisions, lifetime, state.
+/// What one event takes in a message beyond its key and value: revisions, lifetime, state.
 const EVENT_OVERHEAD_BYTES: usize = 64;
 
-/// Most bytes of a message with what there was before; above, that is left out. gRPC clients refuse messages over 4 MiB
-/// unless told otherwise, and a batch may change 2 MiB.
+/// Most bytes of a revision's changes with the entries before them; if there are more, those entries are left out. gRPC
+/// clients refuse messages over 4 MiB unless told otherwise, and an atomic frame may change 2 MiB.
 const PREVIOUS_BYTES_MAX: usize = 3 << 20;
 
-/// What is watched.
+/// What a watch watches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WatchTarget {
     /// One key.
     Key(Key),
-    /// Every key that begins with this.
+    /// Every key with this prefix.
     Prefix(String),
 }
 
 impl WatchTarget {
-    /// Whether a key is watched.
+    /// Whether the watch shows this key.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
         match self {
@@ -46,24 +49,24 @@ impl WatchTarget {
 /// Where a watch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatchFrom {
-    /// With what happens from now on.
+    /// With the changes from now on.
     Now,
-    /// With what happened after this revision.
+    /// With the changes after this revision.
     After(Revision),
-    /// With what there is.
+    /// With the initial state: all entries as they are now. Then with the changes.
     Initial,
 }
 
-/// Whether a change is shown with the entry as it was before.
+/// Which entries a watch shows of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatchShows {
-    /// Without.
+    /// The entry after the change.
     After,
-    /// With, where it fits.
+    /// Also the entry before it, where that fits into a message.
     BeforeAndAfter,
 }
 
-/// One watch: what it watches and how far it has come.
+/// One watch: what it watches, and its position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Watch {
     target: WatchTarget,
@@ -73,25 +76,26 @@ pub struct Watch {
 
 #[derive(Clone, Debug, PartialEq)]
 enum Position {
-    /// It is being sent what there was at first.
+    /// The initial state is being sent.
     Initial(Initial),
-    /// It has been sent everything up to here.
+    /// Everything up to this revision has been sent.
     After {
         revision: Revision,
-        /// It has not been told yet that it is up to date.
+        /// Whether the watch began in the past and has still to be told when it is up to date.
         catching_up: CatchingUp,
     },
 }
 
-/// Goes through the keys while they change, and sees them all as of one revision.
+/// A position in the initial state. It goes through the keys while they change, and shows all of them as of one revision.
 #[derive(Clone, Debug, PartialEq)]
 struct Initial {
+    /// The revision that the initial state shows.
     as_of: Revision,
     /// The last key that was sent.
     after: Option<Key>,
-    /// What has changed since, of the keys that were not sent yet: as it was.
-    changed: BTreeMap<Key, Option<Entry>>,
-    /// Up to where changes were looked through.
+    /// Keys behind `after` that changed since then, with the entries that they had at `as_of`.
+    preserved: BTreeMap<Key, Option<Entry>>,
+    /// The revision up to which changes were looked through.
     scanned: Revision,
 }
 
@@ -101,32 +105,32 @@ enum CatchingUp {
     No,
 }
 
-/// What a watch is sent next.
+/// What a watch is sent at once.
 #[derive(Debug, PartialEq, Eq)]
 pub struct WatchBatch {
-    /// The news.
+    /// Entries or changes.
     pub updates: Updates,
-    /// Everything up to here has been sent; 0 while what there was at first is being sent.
+    /// The revision up to which everything has been sent; 0 while the initial state is being sent.
     pub revision: Revision,
-    /// The past ends here.
+    /// Whether the watch is up to date with this batch, for the first time.
     pub caught_up: bool,
-    /// Whether there is more to send.
+    /// Whether more can be sent at once.
     pub has_more: HasMore,
-    /// About how many bytes it has.
+    /// About how many bytes the batch has as a message.
     pub bytes: usize,
 }
 
-/// What is new to a watch.
+/// The contents of a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Updates {
-    /// What there was at first, in the order of the keys.
+    /// Entries of the initial state, in the order of their keys.
     Initial(Vec<(Key, Entry)>),
-    /// What changed, all changes of one revision together.
+    /// Changes, in the order of their revisions. All changes of a revision are in one batch.
     Changes(Vec<Change>),
 }
 
 impl Updates {
-    /// Whether there is none.
+    /// Whether there are no entries and no changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         match self {
@@ -136,33 +140,33 @@ impl Updates {
     }
 }
 
-/// Why a watch cannot go on.
+/// Why a watch cannot begin or go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatchError {
-    /// What comes next is not kept any more.
+    /// The history no longer has the changes after that revision.
     Compacted {
-        /// The oldest revision to go on after.
+        /// The oldest revision that a watch can go on after.
         oldest: Revision,
-        /// The one that it was at.
+        /// The revision that the watch would go on after.
         actual: Revision,
     },
-    /// The store has not come so far.
+    /// The store has not reached that revision yet.
     Unknown {
-        /// Its revision.
+        /// The store revision.
         limit: Revision,
-        /// The one that was asked for.
+        /// The revision that was asked for.
         actual: Revision,
     },
 }
 
 impl Watch {
-    /// What it watches.
+    /// What the watch watches.
     #[must_use]
     pub fn target(&self) -> &WatchTarget {
         &self.target
     }
 
-    /// The revision up to which it has been sent everything; none while it is being sent what there was at first.
+    /// The revision up to which everything has been sent; `None` while the initial state is being sent.
     #[must_use]
     pub fn revision(&self) -> Option<Revision> {
         match &self.position {
@@ -171,7 +175,7 @@ impl Watch {
         }
     }
 
-    /// It was up to date, and nothing that it watches has changed up to `revision`.
+    /// Moves a watch that was up to date on to `revision`, because nothing that it watches has changed up to there.
     pub fn skip_to(&mut self, revision: Revision) {
         if let Position::After {
             revision: position, ..
@@ -186,7 +190,7 @@ impl StateMachine {
     /// Begins a watch.
     ///
     /// # Errors
-    /// [`WatchError`] if it cannot begin there.
+    /// [`WatchError`] if the store has not reached that revision, or the history no longer has the changes after it.
     pub fn watch(
         &self,
         target: WatchTarget,
@@ -206,13 +210,13 @@ impl StateMachine {
                         actual: revision,
                     });
                 }
-                self.kept(revision)?;
+                self.check_history(revision)?;
                 after(revision, CatchingUp::Yes)
             }
             WatchFrom::Initial => Position::Initial(Initial {
                 as_of: self.revision,
                 after: None,
-                changed: BTreeMap::new(),
+                preserved: BTreeMap::new(),
                 scanned: self.revision,
             }),
         };
@@ -223,11 +227,11 @@ impl StateMachine {
         })
     }
 
-    /// What a watch is sent next: about `bytes_max` bytes, but a revision at least if there is one. Nothing of what
-    /// changed after `horizon` is shown, which must not be before the revision at which the watch began.
+    /// What a watch is sent next: about `bytes_max` bytes, but at least one revision, if there is one. Shows no change after
+    /// `up_to`, which must not be before the revision at which the watch began.
     ///
     /// # Errors
-    /// [`WatchError`] if it fell too far behind.
+    /// [`WatchError::Compacted`] if the history no longer has the changes that the watch needs.
     pub fn next_batch(
         &self,
         watch: &mut Watch,
@@ -254,24 +258,27 @@ impl StateMachine {
                 revision,
                 catching_up,
             } => {
-                let budget = (bytes_max, up_to);
-                self.next_changes(target, *shows, revision, catching_up, budget)
+                self.check_history(*revision)?;
+                let batch = self.next_changes(target, *shows, revision, (bytes_max, up_to));
+                Ok(self.with_progress(batch, revision, catching_up, up_to))
             }
         }
     }
 
+    /// The next changes after `position`, in whole revisions. Moves `position` to the last revision that it looked at.
     fn next_changes(
         &self,
         target: &WatchTarget,
         shows: WatchShows,
         position: &mut Revision,
-        catching_up: &mut CatchingUp,
         (bytes_max, up_to): (usize, Revision),
-    ) -> Result<WatchBatch, WatchError> {
-        self.kept(*position)?;
-        let mut changes: Vec<Change> = Vec::new();
-        let mut bytes = 0;
-        let mut has_more = HasMore::No;
+    ) -> ChangeBatch {
+        let mut batch = ChangeBatch {
+            changes: Vec::new(),
+            bytes: 0,
+            has_more: HasMore::No,
+        };
+        let changes = &mut batch.changes;
         let mut looked_at = 0;
         let ahead = self.history.after(*position);
         let mut ahead = ahead
@@ -292,18 +299,34 @@ impl StateMachine {
                 }
             }
             let revision_bytes = event_bytes(&changes[from..], shows);
-            if from > 0 && bytes + revision_bytes > bytes_max {
+            if from > 0 && batch.bytes + revision_bytes > bytes_max {
                 changes.truncate(from);
-                has_more = HasMore::Yes;
+                batch.has_more = HasMore::Yes;
                 break;
             }
-            bytes += revision_bytes;
+            batch.bytes += revision_bytes;
             *position = revision;
-            if ahead.peek().is_some() && (bytes >= bytes_max || looked_at >= SCAN_MAX) {
-                has_more = HasMore::Yes;
+            if ahead.peek().is_some() && (batch.bytes >= bytes_max || looked_at >= SCAN_MAX) {
+                batch.has_more = HasMore::Yes;
                 break;
             }
         }
+        batch
+    }
+
+    /// Makes a batch out of changes. If they are the last ones, the watch is up to date.
+    fn with_progress(
+        &self,
+        batch: ChangeBatch,
+        position: &mut Revision,
+        catching_up: &mut CatchingUp,
+        up_to: Revision,
+    ) -> WatchBatch {
+        let ChangeBatch {
+            mut changes,
+            bytes,
+            has_more,
+        } = batch;
         for change in &mut changes {
             for entry in change.entry.iter_mut().chain(&mut change.previous) {
                 *entry = self.shown((&*entry).into());
@@ -315,30 +338,61 @@ impl StateMachine {
             caught_up = *catching_up == CatchingUp::Yes;
             *catching_up = CatchingUp::No;
         }
-        Ok(WatchBatch {
+        WatchBatch {
             updates: Updates::Changes(changes),
             revision: *position,
             caught_up,
             has_more,
             bytes,
-        })
+        }
     }
 
+    /// The next entries of the initial state. After the last of them, a batch without entries ends it.
     fn next_initial(
         &self,
         target: &WatchTarget,
         initial: &mut Initial,
         bytes_max: usize,
     ) -> Result<(WatchBatch, Done), WatchError> {
-        // It goes on after that revision. This also bounds what is remembered of changes ahead.
-        self.kept(initial.as_of)?;
+        // After the initial state, the watch goes on from `as_of`. This also bounds how many entries are preserved.
+        self.check_history(initial.as_of)?;
+        self.preserve_changed(target, initial)?;
+        let InitialSlice {
+            entries,
+            bytes,
+            last,
+            done,
+        } = self.initial_slice(target, initial, bytes_max);
+        if let Some(last) = last {
+            initial.preserved = initial.preserved.split_off(&last);
+            initial.preserved.remove(&last);
+            initial.after = Some(last);
+        }
+        // The end is a message of its own, with the revision and no entries.
+        let caught_up = matches!(done, Done::Yes) && entries.is_empty();
+        let batch = WatchBatch {
+            updates: Updates::Initial(entries),
+            revision: if caught_up { initial.as_of } else { 0 },
+            caught_up,
+            has_more: HasMore::Yes,
+            bytes,
+        };
+        Ok((batch, if caught_up { Done::Yes } else { Done::No }))
+    }
+
+    /// Looks through the changes since the last call, and preserves the entries of keys that are still to be sent.
+    fn preserve_changed(
+        &self,
+        target: &WatchTarget,
+        initial: &mut Initial,
+    ) -> Result<(), WatchError> {
         for change in self.history.after(initial.scanned) {
             let key = change.key();
-            let ahead = initial
+            let is_ahead = initial
                 .after
                 .as_ref()
                 .is_none_or(|after| key > after.as_str());
-            if ahead && target.has(key) && !initial.changed.contains_key(key) {
+            if is_ahead && target.has(key) && !initial.preserved.contains_key(key) {
                 let change = change.change();
                 if change.keeps == Keeps::NoPrevious {
                     return Err(WatchError::Compacted {
@@ -346,11 +400,20 @@ impl StateMachine {
                         actual: initial.as_of,
                     });
                 }
-                initial.changed.insert(change.key, change.previous);
+                initial.preserved.insert(change.key, change.previous);
             }
         }
         initial.scanned = self.revision;
+        Ok(())
+    }
 
+    /// Entries from the watch's position on, as of the revision at which it began.
+    fn initial_slice(
+        &self,
+        target: &WatchTarget,
+        initial: &Initial,
+        bytes_max: usize,
+    ) -> InitialSlice {
         let first = match target {
             WatchTarget::Key(key) => key.as_str(),
             WatchTarget::Prefix(prefix) => prefix.as_str(),
@@ -367,7 +430,7 @@ impl StateMachine {
         let mut bytes = 0;
         let mut last = None;
         let mut done = Done::Yes;
-        for (key, entry) in as_of(present, initial.changed.iter()) {
+        for (key, entry) in as_of(present, initial.preserved.iter()) {
             let Some(entry) = entry else {
                 last = Some(key);
                 continue;
@@ -386,25 +449,16 @@ impl StateMachine {
             last = Some(key);
             entries.push((key.clone(), self.shown(entry)));
         }
-        if let Some(last) = last.cloned() {
-            initial.changed = initial.changed.split_off(&last);
-            initial.changed.remove(&last);
-            initial.after = Some(last);
-        }
-        // What comes last has a message of its own, with the revision and no entries.
-        let caught_up = matches!(done, Done::Yes) && entries.is_empty();
-        let batch = WatchBatch {
-            updates: Updates::Initial(entries),
-            revision: if caught_up { initial.as_of } else { 0 },
-            caught_up,
-            has_more: HasMore::Yes,
+        InitialSlice {
+            entries,
             bytes,
-        };
-        Ok((batch, if caught_up { Done::Yes } else { Done::No }))
+            last: last.cloned(),
+            done,
+        }
     }
 
-    /// Whether every change after `revision` is kept.
-    fn kept(&self, revision: Revision) -> Result<(), WatchError> {
+    /// Refuses if the history does not have every change after `revision`.
+    fn check_history(&self, revision: Revision) -> Result<(), WatchError> {
         let oldest = self.history.oldest();
         if revision < oldest {
             return Err(WatchError::Compacted {
@@ -436,7 +490,23 @@ fn event_bytes(changes: &[Change], shows: WatchShows) -> usize {
     changes.iter().map(bytes).sum()
 }
 
-/// Whether everything that there was at first has been sent.
+/// Changes for a watch, in whole revisions.
+struct ChangeBatch {
+    changes: Vec<Change>,
+    bytes: usize,
+    has_more: HasMore,
+}
+
+/// A part of the initial state.
+struct InitialSlice {
+    entries: Vec<(Key, Entry)>,
+    bytes: usize,
+    /// The last key that was looked at: it need not have had an entry.
+    last: Option<Key>,
+    done: Done,
+}
+
+/// Whether all of the initial state has been sent.
 #[derive(Clone, Copy, Debug)]
 enum Done {
     Yes,

@@ -48,7 +48,7 @@ impl Uncommitted {
         for versions in self.versions.values_mut() {
             let later = versions.later.iter_mut().map(|(_, entry)| entry);
             for entry in later.chain([&mut versions.committed]).flatten() {
-                entry.leave(machine);
+                entry.leave_machine(machine);
             }
         }
     }

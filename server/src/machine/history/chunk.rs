@@ -1,38 +1,42 @@
-//! Changes one after another, of which each is found without looking at all.
+//! A part of the history: changes one after another, with marks from which reading can begin.
 
 use super::packed_change::{self, PackedChange};
 use crate::machine::change::{Change, ChangeRef};
 use crate::machine::value::Revision;
 
-/// What a change that is not plain costs beside its key and values.
+/// What a change that is kept whole counts beyond its key and values.
 const WHOLE_BYTES: usize = size_of::<Change>();
 
-/// After so many changes of a chunk there is a mark: no more are looked at in vain to find where to go on.
+/// A mark stands before every 32nd change of a chunk, so that at most as many are read in vain to find a revision.
 pub(super) const MARK_EVERY: usize = 32;
 
-/// Changes, one after another. All changes of one revision are in the same chunk.
+/// Changes, one after another, in the order of their revisions.
 #[derive(Debug)]
 pub(super) struct Chunk {
+    /// The revision of the last change.
     pub(super) last: Revision,
+    /// How many changes there are.
     pub(super) count: usize,
-    /// The plain changes, and in between where the others come in.
+    /// All changes in order: a packed change, or a mark that stands for the next one of `whole`.
     packed: Vec<u8>,
     whole: Vec<Change>,
     whole_bytes: usize,
     marks: Vec<Mark>,
 }
 
-/// A place between the changes of a chunk.
+/// A position between two changes, at which reading can begin.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
-    /// Of the change behind it.
+    /// The revision of the change behind the mark.
     revision: Revision,
+    /// Where that change begins in `packed`.
     packed: usize,
+    /// How many changes of `whole` come before it.
     whole: usize,
 }
 
 impl Chunk {
-    /// An empty one. `records` is empty, and has room.
+    /// An empty chunk. `packed` is an empty buffer, which may have room already.
     pub(super) fn new(packed: Vec<u8>) -> Self {
         Self {
             last: 0,
@@ -44,18 +48,18 @@ impl Chunk {
         }
     }
 
-    /// Appends a plain change. Returns how many bytes it takes.
+    /// Appends a change in packed form. Returns how many bytes it takes.
     #[inline]
     pub(super) fn push_packed(&mut self, change: ChangeRef<'_>) -> usize {
-        self.go_on_to(change.revision);
+        self.count_next(change.revision);
         let before = self.packed.len();
         packed_change::put(&mut self.packed, change);
         self.packed.len() - before
     }
 
-    /// Appends any other change. Returns how many bytes it takes.
+    /// Appends a change that cannot be packed. Returns how many bytes it takes.
     pub(super) fn push_whole(&mut self, change: Change) -> usize {
-        self.go_on_to(change.revision);
+        self.count_next(change.revision);
         let bytes = change.byte_len() + WHOLE_BYTES;
         self.packed.push(packed_change::WHOLE_MARK);
         self.whole_bytes += bytes;
@@ -63,9 +67,9 @@ impl Chunk {
         bytes + 1
     }
 
-    /// Counts a change of this revision, which is about to be appended.
+    /// Counts a change of this revision, which is about to be appended, and sets a mark before it if one is due.
     #[inline]
-    fn go_on_to(&mut self, revision: Revision) {
+    fn count_next(&mut self, revision: Revision) {
         self.last = revision;
         if self.count.is_multiple_of(MARK_EVERY) {
             self.marks.push(Mark {
@@ -77,15 +81,15 @@ impl Chunk {
         self.count += 1;
     }
 
-    /// Lets go of the changes, and gives back the room of the plain ones.
+    /// Drops the changes. Returns their buffer, emptied.
     pub(super) fn into_spare(self) -> Vec<u8> {
         let mut spare = self.packed;
         spare.clear();
         spare
     }
 
-    /// The changes after `revision`, and before them some that are not.
-    pub(super) fn beginning_before(&self, revision: Revision) -> Changes<'_> {
+    /// The changes from the last mark at or before `revision`: some may not be after it.
+    pub(super) fn since_mark_before(&self, revision: Revision) -> Changes<'_> {
         let behind = self.marks.partition_point(|mark| mark.revision <= revision);
         let (packed, whole) = match behind.checked_sub(1) {
             Some(at) => (self.marks[at].packed, self.marks[at].whole),
@@ -97,12 +101,13 @@ impl Chunk {
         }
     }
 
+    /// Bytes that count towards the limit of the history.
     pub(super) fn bytes(&self) -> usize {
         self.packed.len() + self.whole_bytes
     }
 }
 
-/// The changes of a chunk.
+/// Reads the changes of a chunk in order.
 pub(super) struct Changes<'a> {
     packed: &'a [u8],
     whole: std::slice::Iter<'a, Change>,
@@ -123,7 +128,7 @@ impl<'a> Iterator for Changes<'a> {
     }
 }
 
-/// A change, as it is kept.
+/// A change where it is stored. Only its key and revision are read until the whole change is asked for.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::machine) enum StoredChange<'a> {
     Packed(PackedChange<'a>),
@@ -133,21 +138,21 @@ pub(in crate::machine) enum StoredChange<'a> {
 impl<'a> StoredChange<'a> {
     pub(in crate::machine) fn key(&self) -> &'a str {
         match self {
-            Self::Packed(record) => record.key,
+            Self::Packed(packed) => packed.key,
             Self::Whole(change) => change.key.as_str(),
         }
     }
 
     pub(in crate::machine) fn revision(&self) -> Revision {
         match self {
-            Self::Packed(record) => record.revision,
+            Self::Packed(packed) => packed.revision,
             Self::Whole(change) => change.revision,
         }
     }
 
     pub(in crate::machine) fn change(&self) -> Change {
         match self {
-            Self::Packed(record) => record.change(),
+            Self::Packed(packed) => packed.change(),
             Self::Whole(change) => (*change).clone(),
         }
     }

@@ -1,7 +1,8 @@
-//! What changed: the latest changes, kept for watches to go on from.
+//! The change history: the latest changes, from which watches go on.
 //!
-//! Every write leaves a change here, so keeping one must cost next to nothing. Most are plain, and are kept as a few bytes
-//! at the end of a chunk; the others are kept as they are, beside them. What is too old goes chunk by chunk.
+//! Every write adds a change, so adding one must cost next to nothing. Most changes are packed into a few bytes at the end
+//! of a chunk (`packed_change.rs`); a change with a long value, a lifetime or a machine state is kept whole beside them.
+//! The oldest changes are evicted chunk by chunk.
 
 mod chunk;
 mod packed_change;
@@ -19,10 +20,10 @@ use super::followers::Followers;
 use super::tree::EntryRef;
 use super::value::{Key, Revision};
 
-/// Into so many chunks the changes are divided: so large a part goes at once when there are too many.
+/// A full history has about this many chunks: one of them is evicted at a time.
 const CHUNKS: usize = 16;
 
-/// The latest changes, in the order of their revisions.
+/// The latest changes, in the order of their revisions, within a limit of changes and one of bytes.
 #[derive(Debug)]
 pub(super) struct ChangeHistory {
     chunks: VecDeque<Chunk>,
@@ -30,15 +31,15 @@ pub(super) struct ChangeHistory {
     bytes: usize,
     changes_max: usize,
     bytes_max: usize,
-    /// Every change after this revision is kept.
+    /// Every change after this revision is in the history.
     oldest: Revision,
-    /// No change after this revision is let go of, however many there are.
+    /// No change after this revision is evicted, whatever the limits.
     floor: Revision,
-    /// The changes of a batch that is being done, in the order in which it makes them.
+    /// The changes of an atomic batch that is being applied, in order.
     batch: Option<Vec<Change>>,
-    /// Of the last chunk that went, to be filled again.
+    /// The buffer of the chunk that was evicted last, for the next chunk.
     spare: Vec<u8>,
-    /// Who else is told, if anybody: most servers keep no log, and make no copy just now.
+    /// The log and the copies, if there are any.
     followers: Option<Box<Followers>>,
 }
 
@@ -58,14 +59,14 @@ impl ChangeHistory {
         }
     }
 
-    /// Lets go of every change up to `revision`, at which the state is.
+    /// Drops all changes: the history goes on after `revision`, the store's present one.
     pub(super) fn restart(&mut self, revision: Revision) {
         self.chunks.clear();
         (self.count, self.bytes) = (0, 0);
         self.oldest = revision;
     }
 
-    /// Keeps every change after this revision: they have not been shown yet.
+    /// Protects every change after this revision from eviction, because watches have not been shown them yet.
     pub(super) fn keep_after(&mut self, revision: Revision) {
         self.floor = revision;
     }
@@ -74,13 +75,13 @@ impl ChangeHistory {
         self.followers.get_or_insert_default()
     }
 
-    /// Lets go of the followers if there is nobody among them.
+    /// Drops the followers if there is neither a log nor a copy.
     pub(super) fn forget_followers(&mut self) {
         self.followers
             .take_if(|followers| followers.effects.is_none() && followers.copies.is_empty());
     }
 
-    /// Notes what happened, for who keeps a log.
+    /// Adds an effect, if there is a log to take it.
     pub(super) fn push_effect(&mut self, effect: impl FnOnce() -> Effect) {
         if let Some(followers) = &mut self.followers
             && let Some(effects) = &mut followers.effects
@@ -89,7 +90,7 @@ impl ChangeHistory {
         }
     }
 
-    /// Appends what happened since it was last taken.
+    /// Moves the effects since the last call to the end of `taken`.
     pub(super) fn take_effects(&mut self, taken: &mut Vec<Effect>) {
         let followers = self.followers.as_mut();
         if let Some(effects) = followers.and_then(|followers| followers.effects.as_mut()) {
@@ -97,28 +98,28 @@ impl ChangeHistory {
         }
     }
 
-    /// A key changes in a way that watches are not told.
-    pub(super) fn changes_unseen(&mut self, key: &Key, previous: EntryRef<'_>) {
+    /// Preserves an entry for the copies, before a change that is not recorded.
+    pub(super) fn preserve_for_copies(&mut self, key: &Key, previous: EntryRef<'_>) {
         if let Some(followers) = &mut self.followers {
-            followers.copies.changes(key, Some(previous));
+            followers.copies.preserve(key, Some(previous));
         }
     }
 
-    /// The revision after which every change is there.
+    /// The revision after which every change is in the history.
     pub(super) fn oldest(&self) -> Revision {
         self.oldest
     }
 
-    /// The changes after `revision`, which must not be before the oldest.
+    /// The changes after `revision`, which must not be before [`oldest`](Self::oldest).
     pub(super) fn after(&self, revision: Revision) -> impl Iterator<Item = StoredChange<'_>> {
         let from = self.chunks.partition_point(|chunk| chunk.last <= revision);
         self.chunks
             .range(from..)
-            .flat_map(move |chunk| chunk.beginning_before(revision))
+            .flat_map(move |chunk| chunk.since_mark_before(revision))
             .skip_while(move |change| change.revision() <= revision)
     }
 
-    /// Takes a change.
+    /// Adds a change.
     #[inline]
     pub(super) fn record(&mut self, change: ChangeRef<'_>) {
         if let Some(batch) = &mut self.batch {
@@ -135,22 +136,22 @@ impl ChangeHistory {
         }
     }
 
-    /// Begins a batch: the changes from here on are of one revision, and may yet be taken back.
+    /// Begins a batch: the changes that follow have one revision, and can still be undone.
     pub(super) fn begin_batch(&mut self) {
         self.batch = Some(Vec::new());
     }
 
-    /// Gives the changes of a batch back, which is not done after all.
-    pub(super) fn take_back(&mut self) -> Vec<Change> {
+    /// Ends a batch without adding its changes, and returns them to be undone.
+    pub(super) fn abort_batch(&mut self) -> Vec<Change> {
         self.batch.take().unwrap_or_default()
     }
 
-    /// Takes the changes of a batch. Those of one key become one: from before the first to after the last, for the reason
-    /// of the last.
+    /// Ends a batch and adds its changes. Several changes of one key become one, from the entry before the first to the
+    /// entry after the last, with the cause of the last.
     pub(super) fn end_batch(&mut self) {
-        let mut batch = self.take_back();
+        let mut batch = self.abort_batch();
         if batch.len() > 1 {
-            // Stable: those of one key stay in order.
+            // A stable sort: the changes of one key stay in order.
             batch.sort_by(|a, b| a.key.cmp(&b.key));
             batch.dedup_by(|later, earlier| {
                 let same = later.key == earlier.key;
@@ -162,7 +163,7 @@ impl ChangeHistory {
             });
         }
         let bytes: usize = batch.iter().map(Change::byte_len).sum();
-        // What there was before is a courtesy; it must not push everything else out.
+        // Watches can do without the entries before. They must not evict everything else.
         let keeps_previous = bytes <= self.bytes_max / 2;
         for mut change in batch {
             if let Some(followers) = &mut self.followers {
@@ -176,11 +177,11 @@ impl ChangeHistory {
         }
     }
 
-    /// Keeps a change.
+    /// Adds a change of the past: followers are not told.
     pub(super) fn keep(&mut self, change: Change) {
-        let plain = ChangeRef::from(&change);
-        if change.keeps == Keeps::Previous && packed_change::is_packable(&plain) {
-            self.keep_packed(plain);
+        let borrowed = ChangeRef::from(&change);
+        if change.keeps == Keeps::Previous && packed_change::is_packable(&borrowed) {
+            self.keep_packed(borrowed);
         } else {
             self.keep_whole(change);
         }
@@ -189,15 +190,15 @@ impl ChangeHistory {
     #[inline]
     fn keep_packed(&mut self, change: ChangeRef<'_>) {
         let bytes = self.chunk(change.revision).push_packed(change);
-        self.kept(bytes);
+        self.count_and_evict(bytes);
     }
 
     fn keep_whole(&mut self, change: Change) {
         let bytes = self.chunk(change.revision).push_whole(change);
-        self.kept(bytes);
+        self.count_and_evict(bytes);
     }
 
-    /// The chunk for the next change, which is of this revision.
+    /// The chunk for the next change, which has this revision. All changes of a revision go into one chunk.
     #[inline]
     fn chunk(&mut self, revision: Revision) -> &mut Chunk {
         let full = self.chunks.back().is_none_or(|chunk| {
@@ -209,12 +210,14 @@ impl ChangeHistory {
             let spare = std::mem::take(&mut self.spare);
             self.chunks.push_back(Chunk::new(spare));
         }
-        self.chunks.back_mut().expect("there is one now")
+        self.chunks
+            .back_mut()
+            .expect("a chunk was added if there was none")
     }
 
-    /// Counts a change, and lets go of the oldest where there are too many.
+    /// Counts a change that was added, and evicts the oldest chunks while there is too much.
     #[inline]
-    fn kept(&mut self, bytes: usize) {
+    fn count_and_evict(&mut self, bytes: usize) {
         self.count += 1;
         self.bytes += bytes;
         while self.count > self.changes_max || self.bytes > self.bytes_max {
@@ -225,7 +228,10 @@ impl ChangeHistory {
             {
                 return;
             }
-            let chunk = self.chunks.pop_front().expect("it was just there");
+            let chunk = self
+                .chunks
+                .pop_front()
+                .expect("the front chunk was just looked at");
             self.oldest = chunk.last;
             self.count -= chunk.count;
             self.bytes -= chunk.bytes();

@@ -1,11 +1,20 @@
-//! A plain change as a few bytes: of an entry that has a value and revisions alone, and no long value.
+//! A change packed into a few bytes: one whose entries have only a value, which is not long, and revisions.
+//!
+//! ```text
+//! flags              1 byte: the cause, and whether there is an entry, and one before
+//! length             3 bytes: how many bytes follow
+//! revision           a varint, as all numbers below
+//! key                length and bytes
+//! entry              create_revision and value, if there is an entry
+//! previous entry     revision, create_revision and value, if there is one
+//! ```
 
 use crate::machine::change::{Change, ChangeCause, ChangeRef, Keeps};
 use crate::machine::tree::{EntryRef, ValueRef};
 use crate::machine::value::{Entry, Key, Revision, Value};
 use crate::varint;
 
-/// Stands where a change that is not plain comes in.
+/// Stands in the place of a change that is not packed. No packed change begins with this byte, because there is no cause 7.
 pub(super) const WHOLE_MARK: u8 = 7;
 
 const CAUSE_MASK: u8 = 7;
@@ -21,14 +30,14 @@ const CAUSES: [ChangeCause; 6] = [
     ChangeCause::TimedOut,
 ];
 
-/// Whether a change with this entry, after it or before, can be plain.
+/// Whether a change can be packed.
 #[inline]
 pub(super) fn is_packable(change: &ChangeRef<'_>) -> bool {
-    let plain = |entry: Option<EntryRef<'_>>| entry.is_none_or(EntryRef::is_packable);
-    plain(change.entry) && plain(change.previous)
+    let is_packable = |entry: Option<EntryRef<'_>>| entry.is_none_or(EntryRef::is_packable);
+    is_packable(change.entry) && is_packable(change.previous)
 }
 
-/// Writes a plain change: what it is, the length of the rest, revision, key, entry, previous entry.
+/// Appends a packed change.
 #[inline]
 pub(super) fn put(packed: &mut Vec<u8>, change: ChangeRef<'_>) {
     let ChangeRef {
@@ -40,7 +49,7 @@ pub(super) fn put(packed: &mut Vec<u8>, change: ChangeRef<'_>) {
     } = change;
     let has = |flag, entry: Option<EntryRef<'_>>| if entry.is_some() { flag } else { 0 };
     let start = packed.len();
-    // The length is known at the end.
+    // The length is filled in at the end.
     packed.extend([
         cause as u8 | has(HAS_ENTRY, entry) | has(HAS_PREVIOUS, previous),
         0,
@@ -62,8 +71,7 @@ pub(super) fn put(packed: &mut Vec<u8>, change: ChangeRef<'_>) {
     packed[start + 1..start + HEAD].copy_from_slice(&len.to_le_bytes()[..3]);
 }
 
-/// Bytes in front of the rest: what it is, and the rest's length in three bytes, which a key and two short values do not
-/// fill.
+/// Bytes of flags and length. Three bytes of length are enough for a key and two short values.
 const HEAD: usize = 4;
 
 fn put_int(packed: &mut Vec<u8>, int: i64) {
@@ -89,50 +97,50 @@ fn put_value(packed: &mut Vec<u8>, value: ValueRef<'_>) {
             packed.push(2);
             put_bytes(packed, bytes);
         }
-        ValueRef::Shared(_) => unreachable!("it was told what it shares"),
+        ValueRef::Shared(_) => unreachable!("unshared returns no shared value"),
     }
 }
 
-/// A plain change, read as far as its key.
+/// A packed change, read as far as its key.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::machine) struct PackedChange<'a> {
-    what: u8,
+    flags: u8,
     pub(super) revision: Revision,
     pub(super) key: &'a str,
     rest: &'a [u8],
 }
 
 impl<'a> PackedChange<'a> {
-    /// Reads a plain change off the front of `records`.
+    /// Reads a packed change off the front of `packed`.
     #[inline]
     pub(super) fn take(packed: &mut &'a [u8]) -> Self {
-        let (head, rest) = packed.split_first_chunk::<HEAD>().expect(WHOLE);
-        let [what, len @ ..] = *head;
+        let (head, rest) = packed.split_first_chunk::<HEAD>().expect(INTACT);
+        let [flags, len @ ..] = *head;
         let len = u32::from_le_bytes([len[0], len[1], len[2], 0]);
-        let (mut record, rest) = rest.split_at(len as usize);
+        let (mut change, rest) = rest.split_at(len as usize);
         *packed = rest;
-        let revision = take_int(&mut record);
-        let key = take_bytes(&mut record);
+        let revision = take_int(&mut change);
+        let key = take_bytes(&mut change);
         Self {
-            what,
+            flags,
             revision,
-            key: std::str::from_utf8(key).expect("it was text"),
-            rest: record,
+            key: std::str::from_utf8(key).expect("only text was packed as text"),
+            rest: change,
         }
     }
 
-    /// The whole change.
+    /// Unpacks the whole change.
     pub(super) fn change(&self) -> Change {
         let mut rest = self.rest;
-        let entry = (self.what & HAS_ENTRY != 0).then(|| take_entry(&mut rest, self.revision));
-        let previous = (self.what & HAS_PREVIOUS != 0).then(|| {
+        let entry = (self.flags & HAS_ENTRY != 0).then(|| take_entry(&mut rest, self.revision));
+        let previous = (self.flags & HAS_PREVIOUS != 0).then(|| {
             let revision = take_int(&mut rest);
             take_entry(&mut rest, revision)
         });
         Change {
             key: Key::from(self.key),
             revision: self.revision,
-            cause: CAUSES[usize::from(self.what & CAUSE_MASK)],
+            cause: CAUSES[usize::from(self.flags & CAUSE_MASK)],
             entry,
             previous,
             keeps: Keeps::Previous,
@@ -140,27 +148,28 @@ impl<'a> PackedChange<'a> {
     }
 }
 
-const WHOLE: &str = "a record is read as it was written";
+const INTACT: &str = "packed changes are read as they were written";
 
 fn take_int(bytes: &mut &[u8]) -> i64 {
-    varint::take(bytes).expect(WHOLE).cast_signed()
+    varint::take(bytes).expect(INTACT).cast_signed()
 }
 
 fn take_bytes<'a>(bytes: &mut &'a [u8]) -> &'a [u8] {
-    let len = varint::take(bytes).expect(WHOLE);
-    let (taken, rest) = bytes.split_at(usize::try_from(len).expect(WHOLE));
+    let len = varint::take(bytes).expect(INTACT);
+    let (taken, rest) = bytes.split_at(usize::try_from(len).expect(INTACT));
     *bytes = rest;
     taken
 }
 
 fn take_entry(bytes: &mut &[u8], revision: Revision) -> Entry {
     let create_revision = take_int(bytes);
-    let (kind, rest) = bytes.split_first().expect(WHOLE);
+    let (kind, rest) = bytes.split_first().expect(INTACT);
     *bytes = rest;
     let value = match kind {
         0 => Value::Int(take_int(bytes)),
         1 => {
-            let text = std::str::from_utf8(take_bytes(bytes)).expect("it was text");
+            let text =
+                std::str::from_utf8(take_bytes(bytes)).expect("only text was packed as text");
             Value::Text(text.into())
         }
         _ => Value::Bytes(take_bytes(bytes).into()),

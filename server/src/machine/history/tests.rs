@@ -1,4 +1,4 @@
-//! What is kept comes back, and how much that is.
+//! Changes come back as they were, and the history stays within its limits.
 
 use std::sync::Arc;
 
@@ -92,7 +92,10 @@ fn changes_come_back_as_they_were() {
     let kept: Vec<_> = history.after(0).map(|change| change.change()).collect();
     assert_eq!(kept, changes);
     let (_, later) = changes.split_at(50);
-    let kept: Vec<_> = history.after(50 << 9).map(|kept| kept.change()).collect();
+    let kept: Vec<_> = history
+        .after(50 << 9)
+        .map(|change| change.change())
+        .collect();
     assert_eq!(kept, later);
 }
 
@@ -101,7 +104,7 @@ fn it_goes_on_after_any_revision() {
     let mut history = ChangeHistory::new(1 << 12, 1 << 20);
     let mut expected = Vec::new();
     for revision in 1..400 {
-        // Alone and plain, or some of one revision: now and then more than lie between two marks.
+        // One change alone, or several of one revision: now and then more than lie between two marks.
         let count = match revision % 50 {
             7 => 3 * MARK_EVERY,
             n => (n % 7 == 0).into(),
@@ -119,14 +122,17 @@ fn it_goes_on_after_any_revision() {
     }
     assert!(history.chunks.len() > 1, "{}", history.chunks.len());
     for after in 0..400 {
-        let kept: Vec<_> = history.after(after).map(|kept| kept.revision()).collect();
+        let kept: Vec<_> = history
+            .after(after)
+            .map(|change| change.revision())
+            .collect();
         let from = expected.partition_point(|revision| *revision <= after);
         assert_eq!(kept, expected[from..], "after {after}");
         for chunk in &history.chunks {
-            let before = |kept: &StoredChange<'_>| kept.revision() <= after;
-            let in_vain = chunk.beginning_before(after).take_while(before);
-            // More only where they are of one revision.
-            let in_vain = in_vain.filter(|kept| kept.revision() < after).count();
+            let before = |change: &StoredChange<'_>| change.revision() <= after;
+            let in_vain = chunk.since_mark_before(after).take_while(before);
+            // Only changes of one revision can be more.
+            let in_vain = in_vain.filter(|change| change.revision() < after).count();
             assert!(in_vain <= MARK_EVERY, "{in_vain} after {after}");
         }
     }
@@ -142,7 +148,7 @@ fn a_revision_goes_whole() {
             .collect();
         batch(&mut history, &changes);
     }
-    // Of five, the three latest would split revision 2.
+    // Of the five changes, the three latest would split revision 2.
     assert_eq!((history.oldest(), keys(&history, 2)), (2, "de".into()));
     assert_eq!(keys(&history, 5), "e");
     assert_eq!(keys(&history, 6), "");
@@ -155,7 +161,7 @@ fn what_is_kept_is_bounded() {
         for revision in 1..=5_000 {
             let mut change = change("key", revision);
             if revision % 7 == 0 {
-                // Not a plain one.
+                // A change that is kept whole.
                 change.entry = Some(entry(Value::Text("x".repeat(260).into()), revision));
             }
             record(&mut history, &change);
@@ -165,7 +171,7 @@ fn what_is_kept_is_bounded() {
             assert_eq!((history.count, history.bytes), (count, bytes));
             assert!(count <= changes_max && bytes <= bytes_max);
             assert_eq!(history.after(history.oldest()).count(), count);
-            // Not much less than there may be, once there is so much.
+            // Once full, the history stays nearly full.
             if revision > 1_000 && changes_max > 1 {
                 assert!(
                     count >= 150.min(changes_max) || bytes >= 3_000,
@@ -205,7 +211,7 @@ fn changes_of_one_key_are_joined() {
         &mut history,
         &[change("b", 1), change("a", 1), deleted.clone()],
     );
-    let kept: Vec<_> = history.after(0).map(|kept| kept.change()).collect();
+    let kept: Vec<_> = history.after(0).map(|change| change.change()).collect();
     assert_eq!(kept, [change("a", 1), deleted]);
 }
 
@@ -214,7 +220,7 @@ fn what_a_batch_changed_can_be_taken_back() {
     let mut history = ChangeHistory::new(9, usize::MAX);
     history.begin_batch();
     record(&mut history, &change("a", 1));
-    assert_eq!(history.take_back(), [change("a", 1)]);
+    assert_eq!(history.abort_batch(), [change("a", 1)]);
     record(&mut history, &change("b", 1));
     assert_eq!(keys(&history, 0), "b");
 }

@@ -1,4 +1,4 @@
-//! The machines that are defined, and which key stands where.
+//! The machines, and the keys in each of their states.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -8,34 +8,36 @@ use crate::machine::rejection::{Cause, RefusedTransition};
 use crate::machine::time::Time;
 use crate::machine::value::{Key, KeyState, Name};
 
-/// Most bytes of allowed states in an error: the states of any machine that people can follow, short of what headers
-/// hold.
+/// Most bytes of the names of allowed states in an error: enough for any machine that people can follow, and little enough
+/// for the headers that carry an error.
 pub(crate) const ALLOWED_BYTES: usize = 1_024;
 
-/// All machines, and which key stands where.
+/// All machines, and the keys in each of their states.
 #[derive(Debug, Default, PartialEq)]
 pub(in crate::machine) struct Machines {
     by_name: BTreeMap<Name, DefinedMachine>,
-    /// The name of the machine, by its prefix. None of them begins with another.
+    /// The name of each machine, by its prefix. No prefix begins with another.
     by_prefix: BTreeMap<Key, Name>,
-    /// When the first key of a state with a timeout goes on: machine and state.
+    /// The states with a timeout and at least one key, by when the first of the keys times out: time, machine, state.
     due: BTreeSet<(Time, Name, Name)>,
 }
 
+/// A machine, and the keys in each of its states.
 #[derive(Debug, PartialEq)]
 pub(in crate::machine) struct DefinedMachine {
     pub(in crate::machine) machine: Machine,
-    /// The keys in each state that has any, by when they came into it.
+    /// The keys in each state that has any, by when they entered it.
     pub(in crate::machine) keys_by_state: BTreeMap<Name, BTreeSet<(Time, Key)>>,
 }
 
 impl DefinedMachine {
+    /// The state of a key of this machine.
     pub(in crate::machine) fn state(&self, name: &Name) -> &State {
         let state = self.machine.states.get(name.as_str());
-        state.expect("a key is in a state that its machine has")
+        state.expect("every key is in a state of its machine")
     }
 
-    /// When the first key of a state goes on, if the state has a timeout and any key.
+    /// When the first key in a state times out; `None` if the state has no timeout or no key.
     fn due(&self, state: &Name) -> Option<Time> {
         let timeout = self.machine.states.get(state.as_str())?.timeout.as_ref()?;
         let (since, _) = self.keys_by_state.get(state.as_str())?.first()?;
@@ -48,39 +50,40 @@ impl Machines {
         self.by_name.len()
     }
 
-    /// All of them, in the order of their names.
+    /// All machines, in the order of their names.
     pub(in crate::machine) fn all(&self) -> impl Iterator<Item = &Machine> {
         self.by_name.values().map(|defined| &defined.machine)
     }
 
+    /// The machine of this name.
     pub(in crate::machine) fn get(&self, name: &Name) -> Option<&DefinedMachine> {
         self.by_name.get(name.as_str())
     }
 
-    /// Those after the one of the name `after`, in the order of their names.
+    /// The machines after the name `after`, in the order of their names.
     pub(in crate::machine) fn after(&self, after: Option<&str>) -> impl Iterator<Item = &Machine> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let after = self.by_name.range::<str, _>((from, Bound::Unbounded));
         after.map(|(_, defined)| &defined.machine)
     }
 
-    /// Another machine whose prefix overlaps with that of `machine`: its prefix and name.
+    /// A machine of another name whose prefix overlaps with that of `machine`: its prefix and name.
     pub(in crate::machine) fn overlapping(&self, machine: &Machine) -> Option<(&Key, &Name)> {
         let prefix = machine.key_prefix.as_str();
-        let below = self
+        let shorter = self
             .by_prefix
             .range::<str, _>((Bound::Unbounded, Bound::Excluded(prefix)))
             .rfind(|(_, name)| **name != machine.name)
             .filter(|(other, _)| prefix.starts_with(other.as_str()));
-        let above = self
+        let longer = self
             .by_prefix
             .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
             .find(|(_, name)| **name != machine.name)
             .filter(|(other, _)| other.as_str().starts_with(prefix));
-        below.or(above)
+        shorter.or(longer)
     }
 
-    /// Puts a machine in the place of the one of its name, if there is one.
+    /// Adds a machine, or replaces the one of its name. A replaced machine keeps its keys.
     pub(in crate::machine) fn define(&mut self, machine: Machine) {
         let name = machine.name.clone();
         let keys_by_state = match self.by_name.contains_key(name.as_str()) {
@@ -97,11 +100,11 @@ impl Machines {
         self.set_all_due(&name, Timeouts::Armed);
     }
 
-    /// Takes a machine away, which is there.
+    /// Removes a machine, which must exist.
     pub(in crate::machine) fn undefine(&mut self, name: &Name) -> DefinedMachine {
         self.set_all_due(name, Timeouts::Disarmed);
         let defined = self.by_name.remove(name.as_str());
-        let defined = defined.expect("it was just there");
+        let defined = defined.expect("the machine exists");
         self.by_prefix.remove(defined.machine.key_prefix.as_str());
         defined
     }
@@ -111,7 +114,7 @@ impl Machines {
         self.due.first().map(|(due, _, _)| *due)
     }
 
-    /// Where a new key starts, if it lies under a machine.
+    /// The state that a new key starts in; `None` if no machine covers it.
     #[inline]
     pub(in crate::machine) fn initial_state(&self, key: &Key, now: Time) -> Option<KeyState> {
         if self.by_prefix.is_empty() {
@@ -126,7 +129,8 @@ impl Machines {
         })
     }
 
-    /// The machine that a key lies under. As no prefix begins with another, it can only be the one before the key.
+    /// The machine that covers a key. No prefix begins with another, so it can only be the last prefix that is not greater
+    /// than the key.
     fn covering(&self, key: &Key) -> Option<&DefinedMachine> {
         let (prefix, name) = self
             .by_prefix
@@ -137,12 +141,16 @@ impl Machines {
             .then(|| self.defined(name))
     }
 
+    /// The machine of this name, which must exist.
     fn defined(&self, name: &Name) -> &DefinedMachine {
         let defined = self.by_name.get(name.as_str());
-        defined.expect("a machine with keys or a prefix is defined")
+        defined.expect("a machine with a prefix or with keys exists")
     }
 
-    /// Where a move leads.
+    /// The state of a key after a transition.
+    ///
+    /// # Errors
+    /// [`Cause::TransitionRefused`] if the machine does not allow it.
     pub(in crate::machine) fn next_state(
         &self,
         key_state: &KeyState,
@@ -169,7 +177,7 @@ impl Machines {
         })
     }
 
-    /// Whether a key may be deleted where it stands.
+    /// Refuses the deletion of a key in a state that is not final.
     pub(in crate::machine) fn check_deletable(&self, key_state: &KeyState) -> Result<(), Cause> {
         let state = self.defined(&key_state.machine).state(&key_state.state);
         if state.is_final() {
@@ -183,9 +191,9 @@ impl Machines {
         })))
     }
 
-    /// When the timeout of a key's state moves it on.
+    /// When the timeout of its state moves a key on; `None` if the state has no timeout.
     pub(in crate::machine) fn timeout_at(&self, key_state: &KeyState) -> Option<Time> {
-        // What is shown may be long past, and the machine gone.
+        // An entry of the past may be shown, and its machine may have been deleted or redefined since.
         let machine = &self.by_name.get(key_state.machine.as_str())?.machine;
         let timeout = machine
             .states
@@ -195,18 +203,21 @@ impl Machines {
         Some(key_state.since + timeout.after)
     }
 
+    /// Adds a key to its state.
     pub(in crate::machine) fn insert_key(&mut self, key_state: &KeyState, key: &Key) {
         self.change_keys(key_state, |keys| {
             keys.insert((key_state.since, key.clone()));
         });
     }
 
+    /// Removes a key from its state.
     pub(in crate::machine) fn remove_key(&mut self, key_state: &KeyState, key: &Key) {
         self.change_keys(key_state, |keys| {
             keys.remove(&(key_state.since, key.clone()));
         });
     }
 
+    /// Changes the keys in a state, and then when the state is due.
     fn change_keys(
         &mut self,
         key_state: &KeyState,
@@ -214,7 +225,7 @@ impl Machines {
     ) {
         let KeyState { machine, state, .. } = key_state;
         let defined = self.by_name.get_mut(machine.as_str());
-        let defined = defined.expect("a machine with keys is defined");
+        let defined = defined.expect("a machine with keys exists");
         let before = defined.due(state);
         let keys = defined.keys_by_state.entry(state.clone()).or_default();
         change(keys);
@@ -237,7 +248,7 @@ impl Machines {
         }
     }
 
-    /// Lets the timeouts of all states of a machine count, or no more.
+    /// Arms or disarms the timeouts of all states of a machine.
     fn set_all_due(&mut self, name: &Name, timeouts: Timeouts) {
         let defined = self.defined(name);
         let states: Vec<_> = defined
@@ -253,7 +264,7 @@ impl Machines {
         }
     }
 
-    /// The key that goes on first, and where to, if it is due by now.
+    /// The key that times out first, and the state that it moves to, if it is due by now.
     pub(in crate::machine) fn next_timeout(&self, now: Time) -> Option<(Key, KeyState)> {
         let (due, machine, state) = self.due.first()?;
         if *due > now {
@@ -272,21 +283,21 @@ impl Machines {
     }
 }
 
-/// Whether timeouts count.
+/// Whether timeouts are due when their time comes.
 #[derive(Clone, Copy)]
 enum Timeouts {
     Armed,
     Disarmed,
 }
 
-/// As many names as an error shows: a refusal that nobody takes must not hold hundreds.
+/// As many names as an error shows. A refusal that nobody reads must not keep hundreds in memory.
 fn shown<'a>(names: impl IntoIterator<Item = &'a Name>) -> Vec<Name> {
     let mut bytes = 0;
     let mut shown = Vec::new();
     for name in names {
         shown.push(name.clone());
         bytes += name.as_str().len();
-        // One more than there is room for, so that it is seen that some are missing.
+        // One name too many, so that the error shows that names are left out.
         if bytes > ALLOWED_BYTES {
             break;
         }

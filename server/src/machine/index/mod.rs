@@ -1,4 +1,4 @@
-//! Where to find the keys that something else may change: time, a session's end, a timeout.
+//! The index: finds the keys that change without an operation on them, because time passes or a session ends.
 
 mod machines;
 mod sessions;
@@ -12,17 +12,18 @@ pub(super) use sessions::{LiveSession, Sessions};
 use super::time::Time;
 use super::value::{Attached, Key, Lifetime};
 
-/// StoredChange in step with what hangs on the entries.
+/// The sessions, the machines and the ttls, each with its keys. Updated with every change of an entry's lifetime or machine
+/// state.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Index {
     pub(super) sessions: Sessions,
     pub(super) machines: Machines,
-    /// The keys that end at a time.
+    /// The keys with a ttl, by when they end.
     expiries: BTreeSet<(Time, Key)>,
 }
 
 impl Index {
-    /// Something else hangs on a key than before.
+    /// Follows a change of a key's lifetime or machine state.
     pub(super) fn update(
         &mut self,
         key: &Key,
@@ -67,7 +68,7 @@ impl Index {
         }
     }
 
-    /// When something is due that time brings.
+    /// When the next session, key or state timeout is due.
     pub(super) fn next_due(&self) -> Option<Time> {
         [
             self.sessions.next_due(),
@@ -79,11 +80,12 @@ impl Index {
         .min()
     }
 
+    /// When the next ttl ends.
     pub(super) fn next_expiry(&self) -> Option<Time> {
         self.expiries.first().map(|(ends, _)| *ends)
     }
 
-    /// The key that ends first, if that is by now.
+    /// The key whose ttl ends first, if it has ended by now.
     pub(super) fn expired(&self, now: Time) -> Option<&Key> {
         let (ends, key) = self.expiries.first()?;
         (*ends <= now).then_some(key)

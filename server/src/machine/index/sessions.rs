@@ -1,4 +1,4 @@
-//! The sessions that live, and which key ends with which.
+//! The live sessions, and the keys that end with each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -10,15 +10,17 @@ use crate::machine::rejection::Cause;
 use crate::machine::time::Time;
 use crate::machine::value::{Key, Lifetime, Name, Revision};
 
-/// All sessions, and which key ends with which.
+/// All live sessions, and the keys of sessions that have ended.
 #[derive(Debug, Default, PartialEq)]
 pub(in crate::machine) struct Sessions {
     live: BTreeMap<Name, LiveSession>,
+    /// The live sessions, by when they end.
     due: BTreeSet<(Time, Name)>,
-    /// Keys of sessions that have ended, and which are still there, by the sessions' create_revisions.
+    /// Keys that still exist although their sessions have ended, by the sessions' create_revisions.
     ending: BTreeMap<Revision, BTreeSet<Key>>,
 }
 
+/// A live session without its id, and its keys.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::machine) struct LiveSession {
     pub(in crate::machine) ttl: Duration,
@@ -28,6 +30,7 @@ pub(in crate::machine) struct LiveSession {
 }
 
 impl LiveSession {
+    /// The session as the log and copies have it.
     pub(in crate::machine) fn opened(&self, id: &Name) -> OpenedSession {
         OpenedSession {
             id: id.clone(),
@@ -36,6 +39,7 @@ impl LiveSession {
         }
     }
 
+    /// The session as answers show it.
     pub(in crate::machine) fn show(&self, id: &Name) -> Session {
         Session {
             id: id.clone(),
@@ -52,7 +56,7 @@ impl Sessions {
         self.live.len()
     }
 
-    /// When the next one ends.
+    /// When the next session ends; at once if keys of an ended session still exist.
     pub(in crate::machine) fn next_due(&self) -> Option<Time> {
         if self.ending.is_empty() {
             self.due.first().map(|(ends, _)| *ends)
@@ -62,6 +66,9 @@ impl Sessions {
     }
 
     /// The lifetime of a key that is to end with a session.
+    ///
+    /// # Errors
+    /// As for [`life`](Self::life).
     pub(in crate::machine) fn lifetime(
         &self,
         id: &Name,
@@ -74,15 +81,17 @@ impl Sessions {
         })
     }
 
+    /// Adds a key that ends with a session.
     pub(in crate::machine) fn attach(&mut self, id: &Name, create_revision: Revision, key: &Key) {
         let keys = match self.live.get_mut(id.as_str()) {
             Some(live) if live.create_revision == create_revision => &mut live.keys,
-            // What a refused batch had taken away from a session that is ending.
+            // The rollback of an atomic frame puts back a key whose session had ended before.
             _ => self.ending.entry(create_revision).or_default(),
         };
         keys.insert(key.clone());
     }
 
+    /// Removes a key that ended with a session.
     pub(in crate::machine) fn detach(&mut self, id: &Name, create_revision: Revision, key: &Key) {
         match self.live.get_mut(id.as_str()) {
             Some(live) if live.create_revision == create_revision => {
@@ -99,7 +108,10 @@ impl Sessions {
         }
     }
 
-    /// The session that is meant.
+    /// The live session of this id.
+    ///
+    /// # Errors
+    /// [`Cause::SessionNotFound`], or [`Cause::SessionTakenOver`] if it is not the life that began at `create_revision`.
     pub(in crate::machine) fn life(
         &self,
         id: &Name,
@@ -118,13 +130,14 @@ impl Sessions {
         }
     }
 
-    /// All that live, in the order of their names.
+    /// All live sessions, in the order of their ids.
     pub(in crate::machine) fn all(&self) -> impl Iterator<Item = OpenedSession> {
         self.live.iter().map(|(id, live)| live.opened(id))
     }
 
-    /// Begins a session again; it has no end until [all are renewed](Self::renew_all). False if it lives already.
-    pub(in crate::machine) fn open_again(&mut self, opened: OpenedSession) -> bool {
+    /// Restores a session. It does not end before [`renew_all`](Self::renew_all) is called. Returns false, and does nothing,
+    /// if a session of that id is live.
+    pub(in crate::machine) fn restore(&mut self, opened: OpenedSession) -> bool {
         let OpenedSession {
             id,
             ttl,
@@ -143,8 +156,9 @@ impl Sessions {
         true
     }
 
-    /// Ends a session again; its keys go one by one. False if there is none.
-    pub(in crate::machine) fn end_again(&mut self, id: &Name) -> bool {
+    /// Ends a session in a replay, where the ends of its keys follow as changes. Returns false if no session of that id is
+    /// live.
+    pub(in crate::machine) fn end_in_replay(&mut self, id: &Name) -> bool {
         if !self.live.contains_key(id) {
             return false;
         }
@@ -159,13 +173,13 @@ impl Sessions {
         true
     }
 
-    /// The keys that are still to end with sessions that have.
+    /// The keys of sessions that have ended, by the sessions' create_revisions.
     #[cfg(test)]
     pub(in crate::machine) fn ending(&self) -> &BTreeMap<Revision, BTreeSet<Key>> {
         &self.ending
     }
 
-    /// Gives all sessions their whole ttl from now.
+    /// Gives every session its whole ttl from now.
     pub(in crate::machine) fn renew_all(&mut self, now: Time) {
         self.due.clear();
         for (id, live) in &mut self.live {
@@ -174,11 +188,12 @@ impl Sessions {
         }
     }
 
+    /// The live session of this id.
     pub(in crate::machine) fn get(&self, id: &Name) -> Option<&LiveSession> {
         self.live.get(id.as_str())
     }
 
-    /// Those after the one of the name `after`, in the order of their names.
+    /// The live sessions after the id `after`, in the order of their ids.
     pub(in crate::machine) fn after(
         &self,
         after: Option<&str>,
@@ -187,35 +202,37 @@ impl Sessions {
         self.live.range::<str, _>((from, Bound::Unbounded))
     }
 
-    /// The first that is due by now.
+    /// The session that ends first, if its time is over.
     pub(in crate::machine) fn due(&self, now: Time) -> Option<&Name> {
         let (ends, id) = self.due.first()?;
         (*ends <= now).then_some(id)
     }
 
-    /// Whether keys of the session that began at `create_revision`, and has ended, are still there.
+    /// Whether keys still exist of an ended session that began at `create_revision`.
     pub(in crate::machine) fn is_ending(&self, create_revision: Revision) -> bool {
         self.ending.contains_key(&create_revision)
     }
 
-    /// Puts aside the keys of a session that has ended.
+    /// Leaves keys of an ended session to be removed later.
     pub(in crate::machine) fn end_later(&mut self, create_revision: Revision, keys: BTreeSet<Key>) {
         self.ending.insert(create_revision, keys);
     }
 
-    /// The keys of the first session that has ended and left any.
+    /// Takes all keys that one ended session has left, and its create_revision. The oldest session comes first.
     pub(in crate::machine) fn take_ending(&mut self) -> Option<(Revision, BTreeSet<Key>)> {
         self.ending.pop_first()
     }
 
+    /// Adds a live session.
     pub(in crate::machine) fn insert(&mut self, id: Name, live: LiveSession) {
         self.due.insert((live.ends, id.clone()));
         self.live.insert(id, live);
     }
 
+    /// Removes a session, which must be live.
     pub(in crate::machine) fn remove(&mut self, id: &Name) -> LiveSession {
         let live = self.live.remove(id.as_str());
-        let live = live.expect("only a live session ends");
+        let live = live.expect("the session is live");
         self.due.remove(&(live.ends, id.clone()));
         live
     }

@@ -212,22 +212,22 @@ fn what_cannot_have_happened_is_refused() {
         (vec![there(2), there(1)], "revision 1 comes after 2"),
         (
             vec![changed(2, Some(entry(int(1), 1, 1)))],
-            "of 1, and not of 2",
+            "has revision 1, but its change has 2",
         ),
-        (vec![changed(1, Some(placed))], "which there is not"),
+        (vec![changed(1, Some(placed))], "which does not exist"),
         (
             vec![Effect::SessionEnded {
                 id: "s".into(),
                 revision: 1,
             }],
-            "there is none",
+            "but it is not live",
         ),
         (
             vec![Effect::MachineDeleted {
                 name: "m".into(),
                 revision: 1,
             }],
-            "there is none",
+            "but it does not exist",
         ),
     ] {
         let mut machine = StateMachine::new(roomy());
@@ -241,7 +241,7 @@ fn what_cannot_have_happened_is_refused() {
         .unwrap();
     for (key, of, says) in [
         ("k", entry(int(1), 5, 1), "out of order"),
-        ("l", entry(int(1), 6, 1), "has not been"),
+        ("l", entry(int(1), 6, 1), "but the store is at 5"),
     ] {
         let unfit = machine
             .restore_entry(key.into(), of)

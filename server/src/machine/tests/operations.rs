@@ -89,7 +89,7 @@ fn additions() {
             now(bounded("n", 5, stop_at(3)), added(2, 5, 4, 1)),
             now(bounded("n", 5, stop_at(3)), added(3, 1, 5, 1)),
             now(bounded("n", 5, stop_at(3)), added(3, 0, 5, 1)),
-            // OnOverflow a bound already: it may come nearer, or is brought there.
+            // The value is out of bounds already: it may come nearer, or is brought to the bound.
             now(write("n", int(10)), wrote(6, 1)),
             now(bounded("n", -1, at_most(5)), added(9, -1, 7, 1)),
             now(bounded("n", 1, at_most(5)), past(9, 1)),

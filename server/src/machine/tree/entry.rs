@@ -1,13 +1,13 @@
-//! An entry, looked at where it is kept.
+//! Entries and values that are borrowed from where they are stored.
 
 use std::sync::Arc;
 
 use crate::machine::value::{Attached, Entry, KeyState, Lifetime, Name, Revision, Value};
 
-/// Longest value that is copied into what is kept; longer ones are shared.
+/// Most bytes of a value that is packed, and so copied. Longer values are shared.
 const COPIED_BYTES_MAX: usize = 256;
 
-/// What is stored under a key. Looking at it copies nothing.
+/// A borrowed entry, wherever it is stored. Reading it copies nothing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EntryRef<'a> {
     pub(crate) value: ValueRef<'a>,
@@ -16,14 +16,14 @@ pub(crate) struct EntryRef<'a> {
     pub(in crate::machine) attached: Option<&'a Arc<Attached>>,
 }
 
-/// A value.
+/// A borrowed value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ValueRef<'a> {
     Int(i64),
-    /// Bytes of a text.
+    /// The bytes of a text.
     Text(&'a [u8]),
     Bytes(&'a [u8]),
-    /// One that is shared when it is kept, and not copied.
+    /// A value of its own: `to_value` shares it, and copies the other kinds.
     Shared(&'a Value),
 }
 
@@ -39,7 +39,7 @@ impl<'a> From<&'a Entry> for EntryRef<'a> {
 }
 
 impl<'a> EntryRef<'a> {
-    /// Whether it is a value and revisions alone, and not long: then it is copied where it is kept, and else shared.
+    /// Whether the entry can be packed: it has no lifetime and no machine state, and its value is not long.
     #[inline]
     pub(in crate::machine) fn is_packable(self) -> bool {
         self.attached.is_none() && self.value.byte_len() <= COPIED_BYTES_MAX
@@ -54,22 +54,22 @@ impl<'a> EntryRef<'a> {
         }
     }
 
-    /// When the key ends by itself, if it does.
+    /// When the key ends by itself; `None` if it does not.
     pub(in crate::machine) fn lifetime(self) -> Option<&'a Lifetime> {
         self.attached?.lifetime.as_ref()
     }
 
-    /// Where it stands in its machine, if it has one.
+    /// The key's state in its machine; `None` if no machine covers the key.
     pub(in crate::machine) fn key_state(self) -> Option<&'a KeyState> {
         self.attached?.key_state.as_ref()
     }
 
-    /// The session that it ends with, if that is how it ends.
+    /// The session that the key ends with; `None` if it ends with none.
     pub(in crate::machine) fn session(self) -> Option<&'a Name> {
         self.attached?.session()
     }
 
-    /// Bytes of the names that it carries: of its session, machine and state.
+    /// Bytes of the names in the entry: of its session, machine and state.
     pub(in crate::machine) fn names_byte_len(self) -> usize {
         self.attached
             .map_or(0, |attached| attached.names_byte_len())
@@ -81,7 +81,7 @@ impl<'a> ValueRef<'a> {
         match self {
             Self::Int(int) => Value::Int(int),
             Self::Text(text) => {
-                let text = std::str::from_utf8(text).expect("it was text");
+                let text = std::str::from_utf8(text).expect("only text is stored as text");
                 Value::Text(text.into())
             }
             Self::Bytes(bytes) => Value::Bytes(bytes.into()),
@@ -89,7 +89,7 @@ impl<'a> ValueRef<'a> {
         }
     }
 
-    /// The same, and none that is shared.
+    /// The same value as one of the other three variants.
     #[inline]
     pub(in crate::machine) fn unshared(self) -> Self {
         match self {
@@ -100,7 +100,7 @@ impl<'a> ValueRef<'a> {
         }
     }
 
-    /// Bytes of the value itself: its length, or 8 for an int.
+    /// Length in bytes; 8 for an int.
     #[inline]
     pub(crate) fn byte_len(self) -> usize {
         match self {
@@ -110,7 +110,7 @@ impl<'a> ValueRef<'a> {
         }
     }
 
-    /// The name of its kind.
+    /// The name of the kind: "int", "text" or "bytes".
     pub(in crate::machine) fn kind(self) -> &'static str {
         match self {
             Self::Int(_) => "int",

@@ -1,12 +1,13 @@
-//! What is stored: entries by their keys, in order.
+//! The tree: all entries, in the order of their keys.
 //!
-//! A tree of three levels: the root has branches, branches have leaves, and leaves have keys, each with a stored of its entry. The
-//! standard library's tree has nodes of up to eleven keys, which are half empty after keys that came in order; with millions of keys it
-//! is eight nodes deep, and what is in a node takes 72 bytes. Here a node has up to 64 keys (`node.rs`), and of a key there are 24
-//! bytes, 4 of them again, and 16 that lead to a stored (`stored_entry.rs`).
+//! A B+ tree of exactly three levels: the root has branches, a branch has leaves, and a leaf has keys, each with its stored
+//! entry. The standard library's `BTreeMap` has nodes of up to eleven keys, which stay half empty after keys that came in
+//! order. With millions of keys it is eight levels deep, and a key with its entry takes 72 bytes of a node. Here a node has
+//! up to 64 keys (`node.rs`; the root has as many as there are branches). A key takes 24 bytes of a node, its head 4 more,
+//! and its stored entry 16 (`stored_entry.rs`).
 //!
-//! Source: R. Bayer and E. McCreight, "Organization and maintenance of large ordered indices", Acta Informatica 1, 1972. That nodes
-//! are joined only when few keys are left is common practice.
+//! Source: R. Bayer and E. McCreight, "Organization and maintenance of large ordered indices", Acta Informatica 1, 1972. That
+//! nodes are merged only when few keys are left is common practice.
 
 mod entry;
 mod node;
@@ -19,26 +20,34 @@ use std::ops::Bound;
 
 use super::value::{Entry, Key};
 pub(super) use entry::{EntryRef, ValueRef};
-use node::{FEW, Node};
+use node::{Node, UNDERFULL};
 use stored_entry::StoredEntry;
 
+/// A map from keys to entries.
 pub(crate) struct Tree {
-    /// Never without a branch, and no branch is without a leaf. Each is under a key that none of its own is in front of, and all in
-    /// front of it are. (Nothing is in front of the first, whatever its key.)
+    /// There is always a branch, and every branch has a leaf. Each child stands under a separator key: the child has no
+    /// smaller key, and all children before it have only smaller keys. The first child takes the smallest keys, whatever its
+    /// separator.
     root: Node<Branch>,
+    /// How many keys there are.
     len: usize,
 }
 
 type Branch = Node<Leaf>;
 type Leaf = Node<StoredEntry>;
 
-/// The place of a key, until something changes.
+/// Where a key is in the tree, or where it would be inserted. Valid until the tree is changed: so an operation that reads
+/// an entry and then replaces it looks for the key once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor {
+    /// The index of the branch in the root.
     branch: usize,
+    /// The index of the leaf in the branch.
     leaf: usize,
+    /// The index of the key in the leaf.
     at: usize,
-    taken: bool,
+    /// Whether the key exists.
+    exists: bool,
 }
 
 impl Tree {
@@ -54,16 +63,16 @@ impl Tree {
         self.len
     }
 
-    /// The leaf that a key belongs to, and where it is.
+    /// The leaf that a key belongs to, after its indices: of the branch in the root, and of the leaf in the branch.
     #[inline]
     fn leaf(&self, key: &str) -> (usize, usize, &Leaf) {
-        let branch = self.root.child(key);
+        let branch = self.root.child_for(key);
         let leaves = &self.root.items()[branch];
-        let leaf = leaves.child(key);
+        let leaf = leaves.child_for(key);
         (branch, leaf, &leaves.items()[leaf])
     }
 
-    /// Where a key is, or would be.
+    /// Finds a key, or where it would be inserted.
     #[inline]
     pub(crate) fn cursor(&self, key: &str) -> Cursor {
         let (branch, leaf, keys) = self.leaf(key);
@@ -73,44 +82,47 @@ impl Tree {
             branch,
             leaf,
             at,
-            taken: found.is_ok(),
+            exists: found.is_ok(),
         }
     }
 
-    /// What is in a slot.
+    /// The entry at a cursor, if its key exists.
     #[inline]
     pub(super) fn at(&self, cursor: Cursor) -> Option<EntryRef<'_>> {
         let leaf = &self.root.items()[cursor.branch].items()[cursor.leaf];
-        cursor.taken.then(|| leaf.items()[cursor.at].entry())
+        cursor.exists.then(|| leaf.items()[cursor.at].entry())
     }
 
+    /// The entry of a key.
     #[inline]
     pub(crate) fn get(&self, key: &str) -> Option<EntryRef<'_>> {
-        // Not by its slot, which would be gone through once more.
+        // Not by a cursor: that would go through the levels a second time.
         let (_, _, leaf) = self.leaf(key);
         let at = leaf.find(key).ok()?;
         Some(leaf.items()[at].entry())
     }
 
-    /// Puts an entry into the slot of its key.
+    /// Inserts or replaces the entry of `key`, which `cursor` points to.
     #[inline]
     pub(super) fn put(&mut self, cursor: Cursor, key: &Key, entry: Entry) {
         let leaf = self.root.item_mut(cursor.branch).item_mut(cursor.leaf);
-        if cursor.taken {
+        if cursor.exists {
             leaf.item_mut(cursor.at).set(entry);
         } else {
             self.create(cursor, key.clone(), StoredEntry::new(entry));
         }
     }
 
+    /// Inserts a key that does not exist. Splits nodes that are full.
     fn create(&mut self, cursor: Cursor, key: Key, stored: StoredEntry) {
         self.len += 1;
         let branch = self.root.item_mut(cursor.branch);
-        let Some(leaf) = divided(branch, cursor.leaf, cursor.at, key, stored) else {
+        let Some(leaf) = insert_into_child(branch, cursor.leaf, cursor.at, key, stored) else {
             return;
         };
         let first = leaf.keys()[0].clone();
-        let Some(branch) = divided(&mut self.root, cursor.branch, cursor.leaf + 1, first, leaf)
+        let Some(branch) =
+            insert_into_child(&mut self.root, cursor.branch, cursor.leaf + 1, first, leaf)
         else {
             return;
         };
@@ -118,28 +130,29 @@ impl Tree {
         self.root.insert(cursor.branch + 1, first, branch);
     }
 
-    /// The same where the slot is not known.
+    /// Inserts or replaces the entry of a key for which there is no cursor.
     pub(crate) fn insert(&mut self, key: &Key, entry: Entry) {
         self.put(self.cursor(key.as_str()), key, entry);
     }
 
-    /// Takes away what is in a slot, if anything is.
-    pub(crate) fn take(&mut self, cursor: Cursor) {
-        if !cursor.taken {
+    /// Removes the key at a cursor, if it exists. Merges nodes that have few keys left.
+    pub(crate) fn remove(&mut self, cursor: Cursor) {
+        if !cursor.exists {
             return;
         }
         self.len -= 1;
         let branch = self.root.item_mut(cursor.branch);
         branch.item_mut(cursor.leaf).remove(cursor.at);
         let leaves = branch.len();
-        join(branch, cursor.leaf, |_, _| {});
+        merge_if_few(branch, cursor.leaf, |_, _| {});
         if branch.len() < leaves {
-            // A branch's first leaf is behind the key of the branch itself, and keys may have come in between.
-            join(&mut self.root, cursor.branch, Node::rename_first);
+            // When two branches become one, the first leaf of the second has to stand under the second's separator: its own may
+            // be greater, and the leaf may have keys between the two.
+            merge_if_few(&mut self.root, cursor.branch, Node::set_first_key);
         }
     }
 
-    /// Entries in the order of their keys.
+    /// Entries in the order of their keys, from `from` on.
     pub(crate) fn range(&self, from: Bound<&str>) -> impl Iterator<Item = (&Key, EntryRef<'_>)> {
         let (key, excluded) = match from {
             Bound::Included(key) => (key, false),
@@ -147,7 +160,7 @@ impl Tree {
             Bound::Unbounded => ("", false),
         };
         let cursor = self.cursor(key);
-        let at = cursor.at + usize::from(cursor.taken && excluded);
+        let at = cursor.at + usize::from(cursor.exists && excluded);
         let (branch, branches) = behind(&self.root, cursor.branch);
         let (leaf, leaves) = behind(branch, cursor.leaf);
         let first = leaf.keys()[at..].iter().zip(&leaf.items()[at..]);
@@ -158,21 +171,21 @@ impl Tree {
             .map(|(key, stored)| (key, stored.entry()))
     }
 
-    /// The last key.
+    /// The greatest key.
     pub(super) fn last_key(&self) -> Option<&Key> {
         let mut leaves = self.root.items().iter().flat_map(Node::items).rev();
         leaves.find_map(|leaf| leaf.keys().last())
     }
 }
 
-/// A child, and those behind it.
+/// A child, and the children after it.
 fn behind<T>(node: &Node<T>, at: usize) -> (&T, &[T]) {
     let children = node.items()[at..].split_first();
-    children.expect("a cursor has a key_state in each level")
+    children.expect("a cursor points to a child of each level")
 }
 
-/// Inserts something into a child. Gives back what is to follow it, if it was full.
-fn divided<T>(
+/// Inserts an item into a child node. If the child was full, it is split: returns the node that has to follow it.
+fn insert_into_child<T>(
     parent: &mut Node<Node<T>>,
     child: usize,
     at: usize,
@@ -180,30 +193,35 @@ fn divided<T>(
     item: T,
 ) -> Option<Node<T>> {
     let node = parent.item_mut(child);
-    let behind = node.insert_or_divide(at, key, item)?;
+    let behind = node.insert_or_split(at, key, item)?;
     if child == 0 {
-        // It may be under a key that has nothing in common with others, like the very first.
+        // The separator of a first child may have nothing in common with the other keys, and would spoil the common prefix.
         let first = node.keys()[0].clone();
-        parent.rename_first(first);
+        parent.set_first_key(first);
     }
     Some(behind)
 }
 
-/// Something was taken out of the child at this place. Joins that with a neighbour if both have few, and takes it away if it is empty
-/// and not the only one. `named` tells a child that is joined to the one in front by which key it was found.
-fn join<T>(parent: &mut Node<Node<T>>, at: usize, named: impl Fn(&mut Node<T>, Key)) {
+/// Called after an item was removed from the child at `at`. Merges the child with a neighbour if both have few items, and
+/// removes it if it is empty and not the only one. Of two neighbours that are merged, `take_separator` is given the right
+/// one and the separator key that it stood under.
+fn merge_if_few<T>(
+    parent: &mut Node<Node<T>>,
+    at: usize,
+    take_separator: impl Fn(&mut Node<T>, Key),
+) {
     let len = parent.items()[at].len();
-    if len > FEW {
+    if len > UNDERFULL {
         return;
     }
     for left in [Some(at), at.checked_sub(1)].into_iter().flatten() {
         if let [child, next, ..] = &parent.items()[left..]
-            && child.fits(next)
+            && child.can_merge_with(next)
         {
             let key = parent.keys()[left + 1].clone();
             let mut next = parent.remove(left + 1);
-            named(&mut next, key);
-            parent.item_mut(left).append(next);
+            take_separator(&mut next, key);
+            parent.item_mut(left).merge(next);
             return;
         }
     }
@@ -212,7 +230,7 @@ fn join<T>(parent: &mut Node<Node<T>>, at: usize, named: impl Fn(&mut Node<T>, K
     }
 }
 
-/// What it holds, and not how.
+/// Shows the entries, and not how they are stored: equal trees look equal.
 impl fmt::Debug for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = self.range(Bound::Unbounded);

@@ -1,43 +1,46 @@
-//! A node of the tree: keys in order, with what is kept under each.
+//! A node of the tree: keys in order, each with an item.
 //!
-//! Keys lie far apart in memory, and few of them are in a cache. So the next four bytes behind what all keys of a node begin with
-//! are kept together, and keys themselves are looked at only where these are equal: mostly one. Source: the "poor man's normalized
-//! keys" of G. Graefe and P. Larson, "B-tree indexes and CPU caches", ICDE 2001.
+//! Keys lie far apart in memory, and few of them are in a cache. So a node keeps a head of each key side by side: the four
+//! bytes behind the prefix that all keys of the node have in common. A search compares heads, and looks at a key itself only
+//! where the heads are equal, which is mostly one key. Source: the "poor man's normalized keys" of G. Graefe and P. Larson,
+//! "B-tree indexes and CPU caches", ICDE 2001.
 
 use std::cmp::Ordering;
 
 use crate::machine::value::Key;
 
-/// Most keys of a node, but for the root. Half of them are moved to make room for one: 1.4 KiB.
+/// Most keys of a node, except the root. An insertion moves half of them on average: 1.4 KiB.
 pub(super) const FANOUT: usize = 64;
 
-/// Neighbours are joined when one has no more than this, and both are few enough together.
-pub(super) const FEW: usize = FANOUT / 4;
-const JOINED_MAX: usize = FANOUT * 3 / 4;
+/// A node with at most this many keys is merged with a neighbour, if both together have at most [`MERGED_MAX`].
+pub(super) const UNDERFULL: usize = FANOUT / 4;
+const MERGED_MAX: usize = FANOUT * 3 / 4;
 
+/// Keys in order, each with an item: a child node or an entry.
 pub(super) struct Node<T> {
-    /// So many bytes are the same in all keys, at least.
-    shared: usize,
-    /// The next bytes of each.
+    /// All keys have at least this many bytes in common at their beginning.
+    prefix_len: usize,
+    /// The next four bytes of each key.
     heads: Vec<u32>,
     keys: Vec<Key>,
+    /// The item of each key.
     items: Vec<T>,
 }
 
 impl<T> Node<T> {
     pub(super) const fn new() -> Self {
         Self {
-            shared: 0,
+            prefix_len: 0,
             heads: Vec::new(),
             keys: Vec::new(),
             items: Vec::new(),
         }
     }
 
-    /// One with room for as many as there may be.
+    /// An empty node with room for all the keys that it may have.
     fn with_room() -> Self {
         Self {
-            shared: 0,
+            prefix_len: 0,
             heads: Vec::with_capacity(FANOUT),
             keys: Vec::with_capacity(FANOUT),
             items: Vec::with_capacity(FANOUT),
@@ -61,26 +64,26 @@ impl<T> Node<T> {
         &mut self.items[at]
     }
 
-    /// Where a key is, or where it would have to be inserted.
+    /// The index of a key, or as an error the index at which it would be inserted.
     #[inline]
     pub(super) fn find(&self, key: &str) -> Result<usize, usize> {
         let Some(first) = self.keys.first() else {
             return Err(0);
         };
-        let shared = &first.as_str().as_bytes()[..self.shared];
-        if !key.as_bytes().starts_with(shared) {
+        let prefix = &first.as_str().as_bytes()[..self.prefix_len];
+        if !key.as_bytes().starts_with(prefix) {
             return Err(if key < first.as_str() { 0 } else { self.len() });
         }
-        let head = head(key, self.shared);
+        let head = head(key, self.prefix_len);
         let mut at = match self.heads.len() {
-            // Without branches that would be foreseen half of the time.
+            // Counting has no branches. A binary search has six, each predicted right half of the time.
             ..=FANOUT => self.heads.iter().filter(|other| **other < head).count(),
             _ => self.heads.partition_point(|other| *other < head),
         };
         if self.heads.get(at) != Some(&head) {
             return Err(at);
         }
-        // Mostly there is one with this head, and mostly it is looked for.
+        // Mostly one key has this head, and mostly it is the key that is looked for.
         match self.keys[at].as_str().cmp(key) {
             Ordering::Equal => return Ok(at),
             Ordering::Greater => return Err(at),
@@ -93,10 +96,10 @@ impl<T> Node<T> {
             .map_err(|behind| at + behind)
     }
 
-    /// Under which of the keys another belongs, where each stands for all up to the next: the last that is not behind it; or the
-    /// first.
+    /// The index of the child that a key belongs to: under the last separator that is not greater; the first child if all
+    /// are.
     #[inline]
-    pub(super) fn child(&self, key: &str) -> usize {
+    pub(super) fn child_for(&self, key: &str) -> usize {
         if self.len() == 1 {
             return 0;
         }
@@ -106,33 +109,33 @@ impl<T> Node<T> {
         }
     }
 
-    /// Inserts a key where it has to be.
+    /// Inserts a key at the index where [`find`](Self::find) says.
     pub(super) fn insert(&mut self, at: usize, key: Key, item: T) {
-        let shares = self.keys.first().is_some_and(|first| {
-            let shared = &first.as_str().as_bytes()[..self.shared];
-            key.as_str().as_bytes().starts_with(shared)
+        let has_prefix = self.keys.first().is_some_and(|first| {
+            let prefix = &first.as_str().as_bytes()[..self.prefix_len];
+            key.as_str().as_bytes().starts_with(prefix)
         });
-        self.heads.insert(at, head(key.as_str(), self.shared));
+        self.heads.insert(at, head(key.as_str(), self.prefix_len));
         self.keys.insert(at, key);
         self.items.insert(at, item);
-        if !shares {
-            self.look_anew();
+        if !has_prefix {
+            self.rebuild_heads();
         }
     }
 
-    /// The same for a node that may be full: then it is divided, and what is to follow it is given back.
-    pub(super) fn insert_or_divide(&mut self, at: usize, key: Key, item: T) -> Option<Self> {
+    /// Inserts a key into a node that may be full. A full node is split: returns the node that has to follow it.
+    pub(super) fn insert_or_split(&mut self, at: usize, key: Key, item: T) -> Option<Self> {
         if self.len() < FANOUT {
             self.insert(at, key, item);
             return None;
         }
-        // Keys that come in order leave full nodes behind.
+        // Keys that come in order leave full nodes behind them, not half-full ones.
         let half = if at == FANOUT { FANOUT } else { FANOUT / 2 };
         let mut behind = Self::with_room();
         behind.keys.extend(self.keys.drain(half..));
         behind.items.extend(self.items.drain(half..));
-        self.look_anew();
-        behind.look_anew();
+        self.rebuild_heads();
+        behind.rebuild_heads();
         match at.checked_sub(half) {
             Some(at) => behind.insert(at, key, item),
             None => self.insert(at, key, item),
@@ -140,43 +143,46 @@ impl<T> Node<T> {
         Some(behind)
     }
 
+    /// Removes a key, and returns its item. The common prefix may have become longer: it is still right.
     pub(super) fn remove(&mut self, at: usize) -> T {
         self.heads.remove(at);
         self.keys.remove(at);
         self.items.remove(at)
     }
 
-    /// Names the first by another key: still behind none of what is under it.
-    pub(super) fn rename_first(&mut self, key: Key) {
+    /// Replaces the first separator by another that is not greater than any key of the first child.
+    pub(super) fn set_first_key(&mut self, key: Key) {
         self.keys[0] = key;
-        self.look_anew();
+        self.rebuild_heads();
     }
 
-    /// Whether two neighbours have few keys together.
-    pub(super) fn fits(&self, right: &Self) -> bool {
-        self.len() + right.len() <= JOINED_MAX
+    /// Whether this node and the one after it have few enough keys together to be merged.
+    pub(super) fn can_merge_with(&self, right: &Self) -> bool {
+        self.len() + right.len() <= MERGED_MAX
     }
 
-    pub(super) fn append(&mut self, mut right: Self) {
+    /// Takes over all keys and items of the node after this one.
+    pub(super) fn merge(&mut self, mut right: Self) {
         self.keys.append(&mut right.keys);
         self.items.append(&mut right.items);
-        self.look_anew();
+        self.rebuild_heads();
     }
 
-    /// Looks what is the same in all keys, and what follows it.
-    fn look_anew(&mut self) {
+    /// Finds the common prefix of all keys, and the head of each behind it.
+    fn rebuild_heads(&mut self) {
         let (first, last) = (self.keys.first(), self.keys.last());
         let [first, last] = [first, last].map(|key| key.map_or("", Key::as_str).bytes());
-        // They are in order: what the first and the last share, all do.
-        let shared = first.zip(last).take_while(|(a, b)| a == b).count();
-        self.shared = shared;
+        // The keys are in order: the common prefix of the first and the last is that of all.
+        let prefix_len = first.zip(last).take_while(|(a, b)| a == b).count();
+        self.prefix_len = prefix_len;
         self.heads.clear();
-        let heads = self.keys.iter().map(|key| head(key.as_str(), shared));
+        let heads = self.keys.iter().map(|key| head(key.as_str(), prefix_len));
         self.heads.extend(heads);
     }
 }
 
-/// Four bytes of a key, so that they are in the order of the keys. What is too short comes first.
+/// The head of a key: four bytes from `from` on, as a number in the same order as the bytes. A shorter rest is filled up
+/// with zeros.
 #[inline]
 fn head(key: &str, from: usize) -> u32 {
     let rest = key.as_bytes().get(from..).unwrap_or_default();

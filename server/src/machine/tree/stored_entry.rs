@@ -1,14 +1,14 @@
-//! An entry as a few bytes in one piece.
+//! An entry as the tree stores it: mostly packed into one short allocation.
 //!
 //! ```text
-//! what is here    1 byte
-//! revision        4, or 8 from 2^32 on
-//! age             0, 4 or 8: how many revisions ago it was created
-//! value           the rest
+//! flags       1 byte: the kind of the value, and how long revision and age are
+//! revision    4 bytes, or 8 from 2^32 on
+//! age         0, 4 or 8 bytes: how many revisions the entry's creation is before its revision
+//! value       the rest
 //! ```
 //!
-//! A value as long as the one before takes its place, with no allocation. Few entries have something that hangs on them, or a
-//! long value, which is better shared than copied: they are kept whole.
+//! An entry that is packed to the same length as the one before replaces it in place, without an allocation. Entries with a
+//! lifetime, a machine state or a long value are few, and stored whole: a long value is better shared than copied.
 
 use super::entry::{EntryRef, ValueRef};
 use crate::machine::value::{Entry, Revision};
@@ -21,56 +21,59 @@ const LONG_REVISION: u8 = 4;
 const SHORT_AGE: u8 = 8;
 const LONG_AGE: u8 = 16;
 
+/// An entry in a leaf.
 #[derive(Debug)]
 pub(super) enum StoredEntry {
-    /// One allocation, without a counter or room to spare.
+    /// The packed form. A boxed slice has neither a counter nor spare room.
     Packed(Box<[u8]>),
+    /// An entry that cannot be packed.
     Whole(Box<Entry>),
 }
 
 impl StoredEntry {
     pub(super) fn new(entry: Entry) -> Self {
-        let plain = EntryRef::from(&entry);
-        if !plain.is_packable() {
+        let borrowed = EntryRef::from(&entry);
+        if !borrowed.is_packable() {
             return Self::Whole(Box::new(entry));
         }
-        let what = what(plain);
-        let mut packed = vec![0; packed_len(what, plain)];
-        put(&mut packed, what, plain);
+        let flags = flags(borrowed);
+        let mut packed = vec![0; packed_len(flags, borrowed)];
+        pack(&mut packed, flags, borrowed);
         Self::Packed(packed.into())
     }
 
-    /// Puts another entry in the place of this one.
+    /// Replaces the entry, in place if it is packed to the same length.
     #[inline]
     pub(super) fn set(&mut self, entry: Entry) {
-        let plain = EntryRef::from(&entry);
+        let borrowed = EntryRef::from(&entry);
         if let Self::Packed(packed) = self
-            && plain.is_packable()
+            && borrowed.is_packable()
         {
-            let what = what(plain);
-            if packed_len(what, plain) == packed.len() {
-                put(packed, what, plain);
+            let flags = flags(borrowed);
+            if packed_len(flags, borrowed) == packed.len() {
+                pack(packed, flags, borrowed);
                 return;
             }
         }
         *self = Self::new(entry);
     }
 
+    /// Unpacks the entry. The value is borrowed.
     #[inline]
     pub(super) fn entry(&self) -> EntryRef<'_> {
         let packed = match self {
             Self::Packed(packed) => packed,
             Self::Whole(entry) => return EntryRef::from(&**entry),
         };
-        let (what, mut rest) = packed.split_first().expect(WHOLE);
-        let revision = take_int(&mut rest, what & LONG_REVISION != 0);
-        let age = match what & (SHORT_AGE | LONG_AGE) {
+        let (flags, mut rest) = packed.split_first().expect(INTACT);
+        let revision = take_int(&mut rest, flags & LONG_REVISION != 0);
+        let age = match flags & (SHORT_AGE | LONG_AGE) {
             0 => 0,
             age => take_int(&mut rest, age == LONG_AGE),
         };
         EntryRef {
-            value: match what & KIND_MASK {
-                INT => ValueRef::Int(i64::from_le_bytes(rest.try_into().expect(WHOLE))),
+            value: match flags & KIND_MASK {
+                INT => ValueRef::Int(i64::from_le_bytes(rest.try_into().expect(INTACT))),
                 TEXT => ValueRef::Text(rest),
                 _ => ValueRef::Bytes(rest),
             },
@@ -81,11 +84,11 @@ impl StoredEntry {
     }
 }
 
-const WHOLE: &str = "a stored is read as it was written";
+const INTACT: &str = "packed entries are read as they were written";
 
-/// The first byte.
+/// The flags of an entry that can be packed.
 #[inline]
-fn what(entry: EntryRef<'_>) -> u8 {
+fn flags(entry: EntryRef<'_>) -> u8 {
     let kind = match entry.value.unshared() {
         ValueRef::Int(_) => INT,
         ValueRef::Text(_) => TEXT,
@@ -108,9 +111,9 @@ fn is_short(revisions: Revision) -> bool {
 }
 
 #[inline]
-fn packed_len(what: u8, entry: EntryRef<'_>) -> usize {
-    let revision = if what & LONG_REVISION == 0 { 4 } else { 8 };
-    let age = match what & (SHORT_AGE | LONG_AGE) {
+fn packed_len(flags: u8, entry: EntryRef<'_>) -> usize {
+    let revision = if flags & LONG_REVISION == 0 { 4 } else { 8 };
+    let age = match flags & (SHORT_AGE | LONG_AGE) {
         0 => 0,
         SHORT_AGE => 4,
         _ => 8,
@@ -118,20 +121,20 @@ fn packed_len(what: u8, entry: EntryRef<'_>) -> usize {
     1 + revision + age + entry.value.byte_len()
 }
 
-/// Fills a stored of the right length.
+/// Packs an entry into a buffer of exactly [`packed_len`] bytes.
 #[inline]
-fn put(packed: &mut [u8], what: u8, entry: EntryRef<'_>) {
-    let (first, mut rest) = packed.split_first_mut().expect(WHOLE);
-    *first = what;
-    put_int(&mut rest, entry.revision, what & LONG_REVISION != 0);
-    if what & (SHORT_AGE | LONG_AGE) != 0 {
+fn pack(packed: &mut [u8], flags: u8, entry: EntryRef<'_>) {
+    let (first, mut rest) = packed.split_first_mut().expect(INTACT);
+    *first = flags;
+    put_int(&mut rest, entry.revision, flags & LONG_REVISION != 0);
+    if flags & (SHORT_AGE | LONG_AGE) != 0 {
         let age = entry.revision - entry.create_revision;
-        put_int(&mut rest, age, what & LONG_AGE != 0);
+        put_int(&mut rest, age, flags & LONG_AGE != 0);
     }
     match entry.value.unshared() {
         ValueRef::Int(int) => rest.copy_from_slice(&int.to_le_bytes()),
         ValueRef::Text(bytes) | ValueRef::Bytes(bytes) => rest.copy_from_slice(bytes),
-        ValueRef::Shared(_) => unreachable!("it was told what it shares"),
+        ValueRef::Shared(_) => unreachable!("unshared returns no shared value"),
     }
 }
 
@@ -139,8 +142,8 @@ fn put(packed: &mut [u8], what: u8, entry: EntryRef<'_>) {
 fn put_int(rest: &mut &mut [u8], int: i64, long: bool) {
     let bytes = int.to_le_bytes();
     let bytes = if long { &bytes } else { &bytes[..4] };
-    let (key_state, behind) = std::mem::take(rest).split_at_mut(bytes.len());
-    key_state.copy_from_slice(bytes);
+    let (written, behind) = std::mem::take(rest).split_at_mut(bytes.len());
+    written.copy_from_slice(bytes);
     *rest = behind;
 }
 
@@ -155,7 +158,7 @@ fn take_int(rest: &mut &[u8], long: bool) -> i64 {
 
 #[inline]
 fn take<const LEN: usize>(rest: &mut &[u8]) -> [u8; LEN] {
-    let (bytes, behind) = rest.split_first_chunk().expect(WHOLE);
+    let (bytes, behind) = rest.split_first_chunk().expect(INTACT);
     *rest = behind;
     *bytes
 }

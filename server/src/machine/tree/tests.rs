@@ -1,4 +1,4 @@
-//! The store against the standard library's tree, and what its parts must not do.
+//! The tree against the standard library's, and the shape of its nodes.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -12,17 +12,18 @@ use super::*;
 use crate::machine::value::{Attached, Value};
 
 impl Tree {
+    /// All entries, by key.
     pub(in crate::machine) fn all(&self) -> BTreeMap<Key, Entry> {
         let all = self.range(Bound::Unbounded);
         all.map(|(key, entry)| (key.clone(), entry.to_entry()))
             .collect()
     }
 
-    pub(in crate::machine) fn remove(&mut self, key: &str) {
-        self.take(self.cursor(key));
+    pub(in crate::machine) fn remove_key(&mut self, key: &str) {
+        self.remove(self.cursor(key));
     }
 
-    /// Keys are in order, and everything is where it is looked for.
+    /// Asserts that keys are in order, and that each is where a search looks for it.
     pub(in crate::machine) fn assert_consistent(&self) {
         let mut last: Option<&Key> = None;
         let mut count = 0;
@@ -31,7 +32,7 @@ impl Tree {
         for (at, branch) in self.root.items().iter().enumerate() {
             branch.assert_consistent(FANOUT);
             assert!(branch.len() > 0);
-            // In front of the very first there is none.
+            // The first branch may have keys smaller than its separator: `last` is none there.
             let first = &self.root.keys()[at];
             assert!(last.is_none_or(|last| last < first), "{last:?} {first:?}");
             for (at, leaf) in branch.items().iter().enumerate() {
@@ -50,7 +51,7 @@ impl Tree {
         assert_eq!((self.len(), self.last_key()), (count, last));
     }
 
-    /// How many keys are in each leaf.
+    /// How many keys each leaf has.
     fn leaves(&self) -> Vec<usize> {
         let leaves = self.root.items().iter().flat_map(Node::items);
         leaves.map(Node::len).collect()
@@ -58,7 +59,7 @@ impl Tree {
 }
 
 impl<T> Node<T> {
-    /// Each key is found, and what is between two is not.
+    /// Asserts that each key is found, and that a key between two of them is not.
     fn assert_consistent(&self, max: usize) {
         let keys = self.keys();
         assert!(keys.len() <= max && keys.len() == self.len());
@@ -87,7 +88,7 @@ fn int(int: i64) -> Entry {
 }
 
 fn any_entry() -> impl Strategy<Value = Entry> {
-    // Around every length and number from which on something is written otherwise.
+    // Around every length and number at which the packed form changes.
     let length = prop_oneof![0..4_usize, 250..260_usize];
     let value = prop_oneof![
         any::<i64>().prop_map(Value::Int),
@@ -132,37 +133,37 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn it_holds_what_a_tree_holds(steps in vec(any_step(), 1..60)) {
-        let (mut store, mut tree) = (Tree::new(), BTreeMap::new());
+    fn it_holds_what_the_standard_tree_holds(steps in vec(any_step(), 1..60)) {
+        let (mut tree, mut expected) = (Tree::new(), BTreeMap::new());
         for (key, step) in steps {
             let text = key.as_str();
             match step {
                 Step::Insert(entry) => {
-                    store.insert(&key, entry.clone());
-                    tree.insert(key.clone(), entry);
+                    tree.insert(&key, entry.clone());
+                    expected.insert(key.clone(), entry);
                 }
                 Step::Remove => {
-                    store.remove(text);
-                    tree.remove(text);
+                    tree.remove_key(text);
+                    expected.remove(text);
                 }
                 Step::Range { excluded } => {
                     let from = if excluded { Bound::Excluded(text) } else { Bound::Included(text) };
-                    let range = store.range(from).map(|(key, entry)| (key.clone(), entry.to_entry()));
-                    let expected = tree.range::<str, _>((from, Bound::Unbounded));
+                    let range = tree.range(from).map(|(key, entry)| (key.clone(), entry.to_entry()));
+                    let expected = expected.range::<str, _>((from, Bound::Unbounded));
                     let expected = expected.map(|(key, entry)| (key.clone(), entry.clone()));
                     prop_assert_eq!(range.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
                 }
             }
-            store.assert_consistent();
-            prop_assert_eq!(store.get(key.as_str()).map(EntryRef::to_entry), tree.get(&key).cloned());
+            tree.assert_consistent();
+            prop_assert_eq!(tree.get(key.as_str()).map(EntryRef::to_entry), expected.get(&key).cloned());
         }
-        prop_assert_eq!(store.all(), tree);
+        prop_assert_eq!(tree.all(), expected);
     }
 }
 
-/// Numbers in an order that looks like none.
+/// The numbers below `count` in an order that looks random.
 fn scattered(count: usize) -> impl Iterator<Item = usize> {
-    // Prime to any count that is no multiple of it.
+    // A prime: each number comes once, unless `count` is a multiple of it.
     (0..count).map(move |n| n * 7_919 % count)
 }
 
@@ -178,58 +179,61 @@ fn many_keys_come_and_go() {
             }
         };
         let key = |n: usize| Key::from(format!("{n:05}"));
-        let mut store = Tree::new();
+        let mut tree = Tree::new();
         for (step, n) in numbers().enumerate() {
-            store.insert(&key(n), int(n as i64));
+            tree.insert(&key(n), int(n as i64));
             if step % 1_000 == 0 {
-                store.assert_consistent();
+                tree.assert_consistent();
             }
         }
-        store.assert_consistent();
-        assert_eq!(store.len(), COUNT);
+        tree.assert_consistent();
+        assert_eq!(tree.len(), COUNT);
         for (step, n) in numbers().enumerate() {
             assert_eq!(
-                store.get(key(n).as_str()).unwrap().value,
+                tree.get(key(n).as_str()).unwrap().value,
                 Value::Int(n as i64)
             );
-            // Every hundredth stays.
+            // Every hundredth key stays.
             if n % 100 > 0 {
-                store.remove(key(n).as_str());
+                tree.remove_key(key(n).as_str());
             }
             if step % 1_000 == 0 {
-                store.assert_consistent();
+                tree.assert_consistent();
             }
         }
-        store.assert_consistent();
-        let left = store.all().into_values().map(|entry| entry.value);
+        tree.assert_consistent();
+        let left = tree.all().into_values().map(|entry| entry.value);
         let expected = (0..COUNT).step_by(100).map(|n| Value::Int(n as i64));
         assert!(left.eq(expected), "{order}");
-        // Two neighbours have together more than are joined.
-        let leaves = store.leaves().len();
-        assert!(leaves <= 1 + 2 * store.len() / FEW, "{leaves}, {order}");
+        // Of two neighbours, at least one has more keys than are merged.
+        let leaves = tree.leaves().len();
+        assert!(
+            leaves <= 1 + 2 * tree.len() / UNDERFULL,
+            "{leaves}, {order}"
+        );
         for n in (0..COUNT).step_by(100) {
-            store.remove(key(n).as_str());
-            store.assert_consistent();
+            tree.remove_key(key(n).as_str());
+            tree.assert_consistent();
         }
-        assert_eq!(store.leaves(), [0], "{order}");
-        store.insert(&key(7), int(7));
-        store.assert_consistent();
+        assert_eq!(tree.leaves(), [0], "{order}");
+        tree.insert(&key(7), int(7));
+        tree.assert_consistent();
     }
 }
 
 #[test]
 fn leaves_are_full_after_keys_in_order() {
-    let mut store = Tree::new();
+    let mut tree = Tree::new();
     for n in 0..2 * FANOUT * FANOUT {
-        store.insert(&Key::from(format!("{n:05}")), int(1));
+        tree.insert(&Key::from(format!("{n:05}")), int(1));
     }
-    assert_eq!(store.leaves(), vec![FANOUT; 2 * FANOUT]);
-    assert_eq!(store.root.len(), 2);
+    assert_eq!(tree.leaves(), vec![FANOUT; 2 * FANOUT]);
+    assert_eq!(tree.root.len(), 2);
 }
 
 #[test]
 fn a_key_takes_few_bytes() {
-    // So many times there is a key: what it takes is what a server of millions of keys takes.
+    // A server has millions of keys: these bytes are most of its memory.
     assert_eq!(size_of::<Key>() + size_of::<StoredEntry>(), 40);
     let packed = |entry: Entry| match StoredEntry::new(entry) {
         StoredEntry::Packed(packed) => packed.len(),
