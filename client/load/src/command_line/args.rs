@@ -252,9 +252,12 @@ pub(crate) struct ReportArgs {
     /// Exit with 0 even if operations failed.
     #[arg(long)]
     pub(crate) allow_errors: bool,
-    /// Nothing about progress.
+    /// Show no progress.
     #[arg(short = 'q', long)]
     pub(crate) quiet: bool,
+    /// Print the settings, the machine, the line that repeats the run, and more percentiles too. Files (-o) always have them.
+    #[arg(short = 'v', long)]
+    pub(crate) verbose: bool,
     /// No live view on a terminal: a line a second instead.
     #[arg(long)]
     pub(crate) no_tui: bool,

@@ -10,6 +10,7 @@ use crate::report::format::Format;
 use crate::report::model::Report;
 use crate::report::style::Style;
 use crate::report::sweep::{Sweep, SweepPoint};
+use crate::report::text::Detail;
 use crate::report::{csv, hdr, html, markdown, output, text};
 use crate::run::error::RunError;
 use crate::run::view::{self, Show, View};
@@ -73,15 +74,18 @@ impl Outputs {
     }
 
     /// Writes the report everywhere; to standard output if a file cannot be written any more, since a run may have
-    /// taken long.
-    pub(crate) fn write(&self, report: &Report) -> io::Result<()> {
+    /// taken long. A file has everything; standard output has as much as `detail` says.
+    pub(crate) fn write(&self, report: &Report, detail: Detail) -> io::Result<()> {
         let mut written = Ok(());
         for (file, form) in &self.0 {
-            let style = match file {
-                None => Style::of(&io::stdout(), |name| std::env::var_os(name)),
-                Some(_) => Style::Plain,
+            let (style, detail) = match file {
+                None => (
+                    Style::of(&io::stdout(), |name| std::env::var_os(name)),
+                    detail,
+                ),
+                Some(_) => (Style::Plain, Detail::All),
             };
-            let text = render(report, *form, style).map_err(io::Error::other)?;
+            let text = render(report, *form, style, detail).map_err(io::Error::other)?;
             let one = match file {
                 None => output::print(&text),
                 Some(file) => output::write(file, &text).inspect_err(|_| {
@@ -95,10 +99,10 @@ impl Outputs {
     }
 }
 
-fn render(report: &Report, form: Format, style: Style) -> Result<String, String> {
+fn render(report: &Report, form: Format, style: Style, detail: Detail) -> Result<String, String> {
     let said = |error: HistogramError| error.to_string();
     Ok(match form {
-        Format::Text => text::render(report, style),
+        Format::Text => text::render(report, style, detail),
         Format::Json => report.to_json(),
         Format::Csv => csv::render(report),
         Format::Markdown => markdown::render(report),

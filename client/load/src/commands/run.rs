@@ -7,6 +7,7 @@ use crate::commands::exit::{self, FAILED};
 use crate::commands::outputs::{Outputs, live_view};
 use crate::commands::{compare, complain};
 use crate::report::output;
+use crate::report::text::Detail;
 use crate::run::error::RunError;
 use crate::run::session::Session;
 
@@ -41,7 +42,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<i32, RunError> {
     session.close()?;
     let mut code = 0;
     if let Some(report) = reports.last() {
-        if let Err(error) = outputs.write(report) {
+        let detail = match args.report.verbose {
+            true => Detail::All,
+            false => Detail::Result,
+        };
+        if let Err(error) = outputs.write(report, detail) {
             return Ok(complain(&error.to_string(), FAILED));
         }
         code = exit::of_run(args, report);

@@ -17,8 +17,15 @@ pub(crate) async fn until_measuring(client: &Client) {
 }
 
 #[test]
-fn without_arguments_it_runs_the_seed() {
+fn without_arguments_it_runs_the_stateful_goroutines() {
     let run = Run::of("");
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let shown = run.stdout;
+    assert!(shown.starts_with("readOps: "), "{shown}");
+    assert!(shown.lines().all(|line| line.len() <= 80), "{shown}");
+    assert!(!shown.contains("settings"), "{shown}");
+
+    let run = Run::of("-v");
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let mut lines = run.stdout.lines();
     let count = |line: Option<&str>, name: &str| -> u64 {
