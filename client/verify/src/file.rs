@@ -1,25 +1,18 @@
-//! A history in a file: eight bytes that say what it is, a version, and sections. Each section has its kind, its length,
-//! and a checksum over both and its content; the last says how much there is, so that nothing can be missing unnoticed.
+//! A history as a file of JSON Lines, for programs, people and their tools: one line with the keys and machines, then one
+//! line each for an operation, with the name of its key, and for a watch; and a last line that counts them, with a checksum
+//! of all lines before it. Who edits a file by hand takes the checksum out: it is not missed.
 
-use std::io::{self, Read, Write};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io::{self, BufRead, Write};
 
 use serde::{Deserialize, Serialize};
 
 use crate::history::{History, Key, Machine, Watched};
-use crate::operation::Record;
+use crate::operation::{Action, Expectation, NEVER, Operation, Outcome, Travel};
+use crate::packed::Record;
 
-const MAGIC: &[u8; 8] = b"SOLOHIST";
 const VERSION: u32 = 1;
-
-const HEAD: u8 = 1;
-const OPERATIONS: u8 = 2;
-const WATCH: u8 = 3;
-const END: u8 = 4;
-
-/// Operations in one section: 288 KiB.
-const SECTION_OPERATIONS: usize = 4096;
-/// What a damaged length may make us read.
-const SECTION_BYTES_MAX: u32 = 256 << 20;
 
 /// A file that cannot be read.
 #[derive(Debug)]
@@ -57,213 +50,244 @@ impl std::error::Error for ReadError {}
 
 impl From<io::Error> for ReadError {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => Self::Truncated,
-            _ => Self::Io(error),
-        }
+        Self::Io(error)
     }
 }
 
-pub(crate) fn damaged(what: impl Into<String>) -> ReadError {
+fn damaged(what: impl Into<String>) -> ReadError {
     ReadError::Damaged { what: what.into() }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+enum Line<'a> {
+    Head {
+        version: u32,
+        #[serde(flatten)]
+        head: Head<'a>,
+    },
+    #[serde(borrow)]
+    Operation(OperationLine<'a>),
+    Watch(Cow<'a, Watched>),
+    End {
+        operations: usize,
+        watches: usize,
+        /// CRC-32C of the bytes of all lines before this one, their line breaks included.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        crc32c: Option<u32>,
+    },
 }
 
 /// All but the operations and watches.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Head {
+struct Head<'a> {
     #[serde(default)]
-    pub(crate) settings: serde_json::Value,
-    pub(crate) keys: Vec<Key>,
+    settings: Cow<'a, serde_json::Value>,
+    keys: Cow<'a, [Key]>,
     #[serde(default)]
-    pub(crate) machines: Vec<Machine>,
+    machines: Cow<'a, [Machine]>,
 }
 
-/// Writes a history piece by piece.
-#[derive(Debug)]
-pub struct Writer<W: Write> {
-    to: W,
-    operations: u64,
-    watches: u64,
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OperationLine<'a> {
+    client: u32,
+    message: u32,
+    travel: Travel,
+    #[serde(borrow)]
+    key: Cow<'a, str>,
+    start: u64,
+    /// Without it there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    end: Option<u64>,
+    action: Action,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expect: Option<Expectation>,
+    outcome: Outcome,
 }
 
-impl<W: Write> Writer<W> {
-    /// `head` is a history of which the operations and watches are left out.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be written.
-    pub fn new(mut to: W, head: &History) -> io::Result<Self> {
-        to.write_all(MAGIC)?;
-        to.write_all(&VERSION.to_le_bytes())?;
-        let (operations, watches) = (0, 0);
-        let mut writer = Self {
-            to,
-            operations,
-            watches,
-        };
-        let head = Head {
-            settings: head.settings.clone(),
-            keys: head.keys.clone(),
-            machines: head.machines.clone(),
-        };
-        writer.section(HEAD, &serde_json::to_vec(&head)?)?;
-        Ok(writer)
-    }
-
-    /// Must come in the order of starts.
-    pub fn operations(&mut self, records: &[Record]) -> io::Result<()> {
-        for some in records.chunks(SECTION_OPERATIONS) {
-            let bytes: Vec<u8> = some.iter().flat_map(|record| record.to_bytes()).collect();
-            self.section(OPERATIONS, &bytes)?;
-            self.operations += some.len() as u64;
-        }
-        Ok(())
-    }
-
-    pub fn watch(&mut self, watch: &Watched) -> io::Result<()> {
-        self.watches += 1;
-        self.section(WATCH, &serde_json::to_vec(watch)?)
-    }
-
-    /// Without it the file counts as truncated.
-    pub fn finish(mut self) -> io::Result<W> {
-        let counts = [self.operations.to_le_bytes(), self.watches.to_le_bytes()].concat();
-        self.section(END, &counts)?;
-        self.to.flush()?;
-        Ok(self.to)
-    }
-
-    fn section(&mut self, kind: u8, content: &[u8]) -> io::Result<()> {
-        let length = (u32::try_from(content.len()).ok()).filter(|it| *it <= SECTION_BYTES_MAX);
-        let length = length.ok_or_else(|| {
-            let length = content.len();
-            io::Error::other(format!(
-                "a part of {length} bytes is over the limit of {SECTION_BYTES_MAX}"
-            ))
-        })?;
-        let mut head = [kind, 0, 0, 0, 0];
-        head[1..].copy_from_slice(&length.to_le_bytes());
-        self.to.write_all(&head)?;
-        self.to.write_all(content)?;
-        let sum = crc32c::crc32c_append(crc32c::crc32c(&head), content);
-        self.to.write_all(&sum.to_le_bytes())
-    }
-}
-
-/// Writes a whole history.
+/// Writes a history.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
 pub fn write<W: Write>(to: W, history: &History) -> io::Result<W> {
-    let mut writer = Writer::new(to, history)?;
-    writer.operations(&history.operations)?;
-    for watch in &history.watches {
-        writer.watch(watch)?;
+    let mut writer = Writer {
+        to,
+        line: Vec::new(),
+        crc32c: 0,
+    };
+    writer.line(&Line::Head {
+        version: VERSION,
+        head: Head {
+            settings: Cow::Borrowed(&history.settings),
+            keys: Cow::Borrowed(&history.keys),
+            machines: Cow::Borrowed(&history.machines),
+        },
+    })?;
+    for it in history.operations.iter().map(Record::operation) {
+        writer.line(&Line::Operation(OperationLine {
+            client: it.client,
+            message: it.message,
+            travel: it.travel,
+            key: Cow::Borrowed(&history.keys[it.key as usize].name),
+            start: it.start,
+            end: (it.end != NEVER).then_some(it.end),
+            action: it.action,
+            expect: it.expect,
+            outcome: it.outcome,
+        }))?;
     }
-    writer.finish()
+    for watch in &history.watches {
+        writer.line(&Line::Watch(Cow::Borrowed(watch)))?;
+    }
+    writer.line(&Line::End {
+        operations: history.operations.len(),
+        watches: history.watches.len(),
+        crc32c: Some(writer.crc32c),
+    })?;
+    writer.to.flush()?;
+    Ok(writer.to)
 }
 
-/// Reads a history, of up to `limit` operations, in either form.
+struct Writer<W> {
+    to: W,
+    /// The bytes of one line.
+    line: Vec<u8>,
+    crc32c: u32,
+}
+
+impl<W: Write> Writer<W> {
+    fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, line)?;
+        self.line.push(b'\n');
+        self.crc32c = crc32c::crc32c_append(self.crc32c, &self.line);
+        self.to.write_all(&self.line)
+    }
+}
+
+/// Reads a history of up to `limit` operations.
 ///
 /// # Errors
 ///
-/// If it cannot be read, or is not whole.
-pub fn read(mut from: impl io::BufRead, limit: usize) -> Result<History, ReadError> {
-    // JSON Lines begin with a brace.
-    if from.fill_buf()?.first() == Some(&b'{') {
-        return crate::lines::read(from, limit);
+/// If a line is no part of a history, or the last one is missing.
+pub fn read(mut from: impl BufRead, limit: usize) -> Result<History, ReadError> {
+    // A line of JSON begins with a brace.
+    if from.fill_buf()?.first() != Some(&b'{') {
+        return Err(ReadError::NotAHistory);
     }
-    let mut magic = [0; 8];
-    match from.read_exact(&mut magic) {
-        Ok(()) if magic == *MAGIC => {}
-        Ok(()) => return Err(ReadError::NotAHistory),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            return Err(ReadError::NotAHistory);
-        }
-        Err(error) => return Err(error.into()),
-    }
-    let mut version = [0; 4];
-    from.read_exact(&mut version)?;
-    let version = u32::from_le_bytes(version);
-    if version != VERSION {
-        return Err(ReadError::OtherVersion { version });
-    }
-    let (kind, content) = section(&mut from)?;
-    if kind != HEAD {
-        return Err(damaged("it does not begin with its head"));
-    }
-    let head: Head =
-        serde_json::from_slice(&content).map_err(|error| damaged(error.to_string()))?;
-    let mut history = History {
-        settings: head.settings,
-        keys: head.keys,
-        machines: head.machines,
-        ..History::default()
+    let mut reader = Reader {
+        limit,
+        history: History::default(),
+        numbers: HashMap::new(),
+        crc32c: 0,
+        is_ended: false,
     };
-    loop {
-        let (kind, content) = section(&mut from)?;
-        match kind {
-            OPERATIONS => {
-                let (records, rest) = content.as_chunks::<{ Record::BYTES }>();
-                if !rest.is_empty() {
-                    return Err(damaged("a part of an operation"));
-                }
-                if history.operations.len() + records.len() > limit {
-                    return Err(damaged(format!(
-                        "it has more operations than the limit of {limit}"
-                    )));
-                }
-                history
-                    .operations
-                    .extend(records.iter().map(Record::from_bytes));
-            }
-            WATCH => {
-                let watch = serde_json::from_slice(&content);
-                history
-                    .watches
-                    .push(watch.map_err(|error| damaged(error.to_string()))?);
-            }
-            END => {
-                let counts = [history.operations.len(), history.watches.len()];
-                let counts: Vec<u8> = (counts.iter())
-                    .flat_map(|it| (*it as u64).to_le_bytes())
-                    .collect();
-                let mut rest = [0];
-                if counts != content || from.read(&mut rest)? != 0 {
-                    return Err(damaged("its end does not fit what was before"));
-                }
-                break;
-            }
-            _ => return Err(damaged(format!("a part of kind {kind}"))),
+    let mut bytes = Vec::new();
+    for number in 1.. {
+        bytes.clear();
+        if from.read_until(b'\n', &mut bytes)? == 0 {
+            break;
         }
+        reader.line(number, &bytes)?;
+        reader.crc32c = crc32c::crc32c_append(reader.crc32c, &bytes);
     }
-    history.validate().map_err(damaged)?;
-    Ok(history)
-}
-
-fn section(from: &mut impl Read) -> Result<(u8, Vec<u8>), ReadError> {
-    let mut head = [0; 5];
-    from.read_exact(&mut head)?;
-    let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
-    if length > SECTION_BYTES_MAX {
-        return Err(damaged(format!(
-            "a part of {length} bytes, over the limit of {SECTION_BYTES_MAX}"
-        )));
-    }
-    // Not all at once: a damaged length would take memory for nothing.
-    let mut content = Vec::new();
-    from.by_ref()
-        .take(u64::from(length))
-        .read_to_end(&mut content)?;
-    if content.len() < length as usize {
+    if !reader.is_ended {
         return Err(ReadError::Truncated);
     }
-    let mut sum = [0; 4];
-    from.read_exact(&mut sum)?;
-    let is = crc32c::crc32c_append(crc32c::crc32c(&head), &content);
-    if u32::from_le_bytes(sum) != is {
-        return Err(damaged("a checksum differs"));
+    reader.history.validate().map_err(damaged)?;
+    Ok(reader.history)
+}
+
+struct Reader {
+    limit: usize,
+    history: History,
+    /// The numbers of the keys by their names.
+    numbers: HashMap<String, u32>,
+    /// Of the lines that were read.
+    crc32c: u32,
+    is_ended: bool,
+}
+
+impl Reader {
+    fn line(&mut self, number: usize, bytes: &[u8]) -> Result<(), ReadError> {
+        let bad = |what: String| damaged(format!("line {number}: {what}"));
+        if self.is_ended {
+            return Err(bad("there is more after the end".into()));
+        }
+        let line: Line<'_> = match serde_json::from_slice(bytes) {
+            Ok(line) => line,
+            Err(error) if error.is_eof() => return Err(ReadError::Truncated),
+            Err(error) => return Err(bad(error.to_string())),
+        };
+        match line {
+            Line::Head { version, .. } if version != VERSION => {
+                Err(ReadError::OtherVersion { version })
+            }
+            Line::Head { head, .. } if number == 1 => self.head(head).map_err(bad),
+            Line::Head { .. } => Err(bad("a second head".into())),
+            _ if number == 1 => Err(ReadError::NotAHistory),
+            Line::Operation(line) => self.operation(line).map_err(bad),
+            Line::Watch(watch) => {
+                self.history.watches.push(watch.into_owned());
+                Ok(())
+            }
+            Line::End {
+                operations,
+                watches,
+                crc32c,
+            } => {
+                self.is_ended = true;
+                self.end((operations, watches), crc32c).map_err(bad)
+            }
+        }
     }
-    Ok((head[0], content))
+
+    fn head(&mut self, head: Head<'_>) -> Result<(), String> {
+        self.history.settings = head.settings.into_owned();
+        self.history.keys = head.keys.into_owned();
+        self.history.machines = head.machines.into_owned();
+        let numbers = self.history.key_numbers().into_iter();
+        self.numbers = numbers
+            .map(|(name, number)| (name.to_owned(), number))
+            .collect();
+        match self.numbers.len() == self.history.keys.len() {
+            true => Ok(()),
+            false => Err("two keys have one name".into()),
+        }
+    }
+
+    fn operation(&mut self, line: OperationLine<'_>) -> Result<(), String> {
+        let key = (self.numbers.get(&*line.key))
+            .ok_or_else(|| format!("key {:?} is not in the head", line.key))?;
+        if self.history.operations.len() == self.limit {
+            return Err(format!(
+                "there are more operations than the limit of {}",
+                self.limit
+            ));
+        }
+        self.history.operations.push(Record::from(&Operation {
+            client: line.client,
+            message: line.message,
+            travel: line.travel,
+            key: *key,
+            start: line.start,
+            end: line.end.unwrap_or(NEVER),
+            action: line.action,
+            expect: line.expect,
+            outcome: line.outcome,
+        }));
+        Ok(())
+    }
+
+    fn end(&self, counts: (usize, usize), crc32c: Option<u32>) -> Result<(), String> {
+        if counts != (self.history.operations.len(), self.history.watches.len()) {
+            return Err("the counts do not fit what was before".into());
+        }
+        match crc32c {
+            Some(crc32c) if crc32c != self.crc32c => Err("a checksum differs".into()),
+            _ => Ok(()),
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::history::{Found, Machine};
+use crate::history::{Found, History, Machine};
 use crate::model::{Bounds, Model, Must, Trust};
 use crate::operation::{
     Action, Actual, Expectation, NEVER, Operation, Outcome, Refusal, Seen, Value,
@@ -267,5 +267,31 @@ impl<'a> KeyHistory<'a> {
             bounds: some(&self.bounds, keep),
             musts: some(&self.musts, keep),
         }
+    }
+}
+
+pub(crate) fn key_history<'a>(
+    history: &'a History,
+    key: u32,
+    places: Vec<usize>,
+    bounds: Vec<Bounds>,
+    operation: &dyn Fn(usize) -> Operation,
+) -> KeyHistory<'a> {
+    let operations: Vec<Operation> = places.iter().map(|place| operation(*place)).collect();
+    let keep: Vec<bool> = operations
+        .iter()
+        .map(|it| it.outcome != Outcome::NotDone)
+        .collect();
+    let all = KeyHistory {
+        found: history.keys[key as usize].found,
+        machine: history.machine(key),
+        musts: vec![Must::Nothing; places.len()],
+        operations,
+        places,
+        bounds,
+    };
+    match keep.iter().all(|keep| *keep) {
+        true => all,
+        false => all.only(&keep),
     }
 }

@@ -7,23 +7,40 @@
 
 #![allow(missing_docs)] // Until the names are settled.
 
-pub mod check;
-pub mod file;
-pub mod history;
+mod check;
+mod file;
+mod history;
+mod judge;
 mod key;
-pub mod lines;
 mod messages;
 mod model;
-pub mod operation;
-pub mod patience;
+mod operation;
+mod options;
+mod packed;
+mod patience;
+mod recorder;
+mod resolve;
 mod search;
 mod shrink;
 mod store;
-pub mod timeline;
+mod timeline;
+mod verdict;
 mod watch;
 mod witness;
 
-pub use search::{Effort, SLOTS, Why};
-
 #[cfg(test)]
 mod tests;
+
+pub use check::check;
+pub use file::{ReadError, read, write};
+pub use history::{Found, History, Key, Machine, Told, Watched};
+pub use operation::{
+    Action, Actual, Entry, Expectation, NEVER, Operation, Outcome, Refusal, Seen, StateNumber,
+    Travel, Value,
+};
+pub use options::{BlackBox, Checks, Effort, SLOTS, Why};
+pub use packed::Record;
+pub use patience::Patience;
+pub use recorder::{Asked, Begun, RecordError, Recorder, Room};
+pub use timeline::timeline;
+pub use verdict::{BadHistory, GaveUp, Kind, Report, Verdict, Violation};

@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::history::History;
 use crate::key::KeyHistory;
 use crate::operation::{Action, Operation, Outcome};
-use crate::search::{Found, Why};
+use crate::options::Why;
+use crate::search::Found;
 
 /// Choices that are looked at: each takes a search of some keys.
 const CHOICES: usize = 2_000;

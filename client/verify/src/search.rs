@@ -16,29 +16,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::key::{KeyHistory, Unit};
 use crate::model::{Holds, Model, Register, Trust};
-use crate::operation::{Action, Actual, Outcome, Refusal, Seen};
-use crate::patience::Patience;
-
-/// How far a search may go.
-#[derive(Clone, Copy, Debug)]
-pub struct Effort<'a> {
-    /// Bytes of configurations at one time: each takes 72, and more if over 128 operations are in flight.
-    pub bytes: usize,
-    /// Configurations altogether, for one key.
-    pub in_all: u64,
-    pub patience: Patience<'a>,
-}
-
-impl Default for Effort<'_> {
-    /// 64 MiB, three times over in sets; and so many configurations that it is time that ends a search of a run's history.
-    fn default() -> Self {
-        Self {
-            bytes: 64 << 20,
-            in_all: 1_000_000_000,
-            patience: Patience::ENDLESS,
-        }
-    }
-}
+use crate::operation::{Action, Actual, Operation, Outcome, Refusal, Seen};
+use crate::options::{Effort, SLOTS, Why};
 
 /// Configurations between two looks at the clock: some tenths of a millisecond.
 const LOOK_EVERY: u64 = 1024;
@@ -59,17 +38,6 @@ pub(crate) enum Found {
         configurations: u64,
         why: Why,
     },
-}
-
-/// Why a search gave up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// More operations were in flight at once than [`SLOTS`].
-    InFlight,
-    Memory,
-    /// [`Effort::in_all`].
-    Configurations,
-    Time,
 }
 
 /// Where the last explanation failed.
@@ -107,9 +75,6 @@ fn has<const WORDS: usize>(mask: &Mask<WORDS>, slot: usize) -> bool {
 fn set<const WORDS: usize>(mask: &mut Mask<WORDS>, slot: usize) {
     mask[slot / 64] |= 1 << (slot % 64);
 }
-
-/// The most operations of one key in flight at once that a search can follow.
-pub const SLOTS: usize = 64 * 64;
 
 /// Searches for an order of the key's operations.
 pub(crate) fn search(key: &KeyHistory<'_>, model: &Model<'_>, effort: Effort<'_>) -> Found {
@@ -188,7 +153,7 @@ impl<'a, const WORDS: usize> Search<'a, WORDS> {
     ) -> Self {
         let observes = |unit: &Unit| {
             let all = key.operations_of(unit);
-            !unit.is_unknown && all.iter().all(crate::operation::Operation::is_observation)
+            !unit.is_unknown && all.iter().all(Operation::is_observation)
         };
         // Under a machine a Write leaves the state, and what was deleted before begins anew.
         let overwrites = |unit: &Unit| {

@@ -11,12 +11,14 @@
 //! After Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input" (2002), in halves, quarters and so on
 //! to single operations, until none can go.
 
-use crate::check::{BlackBox, Checks, Kind, Violation, Wrong, judge, weakened};
 use crate::history::{Found, History, Key, Told};
+use crate::judge::{Wrong, judge};
 use crate::operation::{
-    Action, Actual, Expectation, Operation, Outcome, Record, Refusal, Seen, Value,
+    Action, Actual, Expectation, NEVER, Operation, Outcome, Refusal, Seen, Value,
 };
-use crate::search::Effort;
+use crate::options::{BlackBox, Checks, Effort};
+use crate::packed::Record;
+use crate::verdict::{Kind, Violation};
 
 /// Configurations of one of many searches of small histories, in bytes and in all.
 const BYTES: usize = 4 << 20;
@@ -53,7 +55,7 @@ fn part(history: &History, places: &[usize], found: impl Fn(u32) -> Option<Found
     keys.sort_unstable();
     keys.dedup();
     let operations = places.iter().map(|place| {
-        let mut operation = operation(&history.operations[*place]);
+        let mut operation = history.operations[*place].operation();
         let number = keys
             .binary_search(&operation.key)
             .expect("it is one of them");
@@ -72,10 +74,6 @@ fn part(history: &History, places: &[usize], found: impl Fn(u32) -> Option<Found
         machines: history.machines.clone(),
         watches: Vec::new(),
     }
-}
-
-fn operation(record: &Record) -> Operation {
-    record.operation().expect("a valid history")
 }
 
 fn is_wrong(history: &History, checks: Checks<'_>) -> bool {
@@ -205,13 +203,15 @@ fn of_key(history: &History, wrong: &Wrong, checks: Checks<'_>) -> History {
 
 /// What was known at this time: of what had not ended, that it may be done.
 fn until(history: &History, time: u64) -> History {
-    let known = history.operations.iter().map(operation).filter_map(|it| {
-        match it.end > time && it.outcome != Outcome::Unknown {
+    let known = history
+        .operations
+        .iter()
+        .map(Record::operation)
+        .filter_map(|it| match it.end > time && it.outcome != Outcome::Unknown {
             true if it.is_observation() => None,
             true => Some(weakened(&it)),
             false => Some(it),
-        }
-    });
+        });
     History {
         operations: known.map(|it| Record::from(&it)).collect(),
         ..history.clone()
@@ -229,7 +229,7 @@ fn smallest(history: History, checks: Checks<'_>) -> History {
     if history.operations.len() > OPERATIONS {
         return history;
     }
-    let mut kept: Vec<Operation> = history.operations.iter().map(operation).collect();
+    let mut kept: Vec<Operation> = history.operations.iter().map(Record::operation).collect();
     let mut gone: Vec<Operation> = Vec::new();
     let with = |kept: &[Operation], gone: &[Operation]| {
         let mut operations: Vec<Record> = kept.iter().chain(gone).map(Record::from).collect();
@@ -328,4 +328,13 @@ fn is_shown(change: &Operation, kept: &[Operation]) -> bool {
     let next = (others().filter(|it| it.is_change() && it.revision() > revision))
         .min_by_key(|it| it.revision());
     others().any(shows) || (revision.is_some() && next.as_ref().is_some_and(builds))
+}
+
+/// The same operation, had nobody heard of it again.
+fn weakened(operation: &Operation) -> Operation {
+    Operation {
+        outcome: Outcome::Unknown,
+        end: NEVER,
+        ..*operation
+    }
 }

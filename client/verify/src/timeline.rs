@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
-use crate::check::Violation;
 use crate::history::{History, Told};
 use crate::operation::{
-    Action, Actual, Entry, Expectation, NEVER, Operation, Outcome, Record, Refusal, Seen,
-    StateNumber, Value,
+    Action, Actual, Entry, Expectation, NEVER, Operation, Outcome, Refusal, Seen, StateNumber,
+    Value,
 };
+use crate::packed::Record;
+use crate::verdict::Violation;
 
 /// More lines than these nobody reads; the file has all.
 const LINES: usize = 60;
@@ -32,7 +33,7 @@ pub fn timeline(violation: &Violation) -> String {
     }
     let zero = history.operations.first().map_or(0, Record::start);
     let places = history.operations.iter().take(LINES);
-    for operation in places.filter_map(|record| record.operation().ok()) {
+    for operation in places.map(Record::operation) {
         let _ = write!(text, "\n  {}", line(history, &operation, zero));
     }
     for watch in &history.watches {

@@ -341,9 +341,6 @@ pub(crate) struct CheckArgs {
     /// Where to write the operations that show a violation.
     #[arg(long, value_name = "FILE", default_value = EVIDENCE_FILE)]
     pub(crate) evidence: PathBuf,
-    /// Write all of it to this file too, a line of JSON for each operation.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) export: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, clap::Args)]

@@ -1,7 +1,7 @@
 //! `check`: the history of a file.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write as _};
+use std::io::BufReader;
 
 use crate::command_line::args::CheckArgs;
 use crate::commands::exit;
@@ -9,8 +9,7 @@ use crate::commands::outputs::print;
 use crate::record::history::OPERATIONS_MAX;
 use crate::run::error::RunError;
 use crate::run::verdict::verify;
-use soloist_verify::check::BlackBox;
-use soloist_verify::{file, lines};
+use soloist_verify::{BlackBox, read};
 
 /// Checks a file. Returns the exit code.
 pub(crate) fn check_file(args: &CheckArgs) -> Result<i32, RunError> {
@@ -19,16 +18,7 @@ pub(crate) fn check_file(args: &CheckArgs) -> Result<i32, RunError> {
     };
     let opened = File::open(&args.file).map_err(|error| named(&error))?;
     let limit = usize::try_from(OPERATIONS_MAX).unwrap_or(usize::MAX);
-    let history = file::read(BufReader::new(opened), limit).map_err(|error| named(&error))?;
-    if let Some(path) = &args.export {
-        let written = File::create(path).and_then(|to| {
-            let mut to = lines::write(BufWriter::new(to), &history)?;
-            to.flush()
-        });
-        written.map_err(|error| {
-            RunError::Arguments(format!("cannot write {}: {error}", path.display()))
-        })?;
-    }
+    let history = read(BufReader::new(opened), limit).map_err(|error| named(&error))?;
     let black_box = match args.search {
         true => BlackBox::Always,
         false => BlackBox::WhereWrong,

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use soloist_verify::operation::Travel;
+use soloist_verify::Travel;
 use tokio::task::spawn_local;
 
 use crate::engines::connection::Connection;

@@ -4,10 +4,7 @@ use soloist::v1::error::Reason;
 use soloist::v1::op_result::Result as Answer;
 use soloist::v1::{self, condition, value};
 use soloist_client::Error;
-use soloist_verify::history::Machine;
-use soloist_verify::operation::{
-    Action, Actual, Entry, Expectation, Outcome, Refusal, Seen, Value,
-};
+use soloist_verify::{Action, Actual, Entry, Expectation, Machine, Outcome, Refusal, Seen, Value};
 
 use crate::plan::mix::STATES;
 use crate::workload::operation::Verdict;

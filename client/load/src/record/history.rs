@@ -14,8 +14,10 @@ use crate::plan::mix::Plot;
 use crate::record::checker_terms::{expectation, outcome, state_number, wire_entry, wire_value};
 use crate::record::settle::Witness;
 use crate::workload::operation::{Call, Reply, Sent, Verdict};
-use soloist_verify::history::{self as checked, Recorder, Room, Told, Watched};
-use soloist_verify::operation::{Action, Entry, Outcome, Record, Seen, Travel};
+use soloist_verify::{
+    self as checked, Action, Entry, NEVER, Outcome, Record, Recorder, Room, Seen, Told, Travel,
+    Watched,
+};
 
 /// Operations that a history may have: 72 bytes each, 3.6 GB, and the checker takes about as much again.
 pub(crate) const OPERATIONS_MAX: u64 = 50_000_000;
@@ -230,7 +232,7 @@ impl Witness for Recorded {
                 let is_unknown = |(_, outcome): &(_, Outcome)| *outcome == Outcome::Unknown;
                 // Whatever is not known may still happen.
                 let end = match operations.iter().any(is_unknown) {
-                    true => soloist_verify::operation::NEVER,
+                    true => NEVER,
                     false => self.stop.nanos_of(now),
                 };
                 recorder.end(begun, end, operations);

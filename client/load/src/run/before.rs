@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use soloist::v1::op_result::Result as Answer;
 use soloist::v1::{self, op};
-use soloist_verify::history::{Found, History, Key, Machine, Room};
-use soloist_verify::operation::{Action, Record};
+use soloist_verify::{Action, Found, History, Key, Machine, Record, Room};
 use tonic::Request;
 
 use crate::plan::mix::{ADDED_PREFIX, Plot, Script};
@@ -161,7 +160,7 @@ fn with_added(before: &Before, plot: Plot, operations: &mut Vec<Record>) -> Vec<
     }
     let is_change = |record: &&Record| {
         let operation = record.operation();
-        operation.is_ok_and(|it| it.action != Action::Read || it.entry().is_some())
+        operation.action != Action::Read || operation.entry().is_some()
     };
     let touched: HashSet<u32> = (operations.iter().filter(is_change))
         .map(Record::key)

@@ -28,7 +28,7 @@ use crate::run::signals::exit_code;
 use crate::run::target::Target;
 use crate::run::view::View;
 use crate::workload::keys::Keys;
-use soloist_verify::history as checked;
+use soloist_verify as checked;
 
 /// How often who watches is shown how far it is.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);

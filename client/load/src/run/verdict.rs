@@ -1,29 +1,24 @@
 //! `--verify` and `check`: whether what was answered can be true, told to people.
 
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::plan::labels::{EVIDENCE_FILE, Keeping};
 use crate::report::model::VerifyReport;
 use crate::report::numbers::{counted, grouped};
-use soloist_verify::check::{BlackBox, Checks, GaveUp, Verdict, check};
-use soloist_verify::history::History;
-use soloist_verify::patience::Patience;
-use soloist_verify::timeline::timeline;
-use soloist_verify::{Effort, SLOTS, Why};
-use soloist_verify::{file, lines};
+use soloist_verify::{
+    BlackBox, Checks, Effort, GaveUp, History, Patience, SLOTS, Verdict, Why, check, timeline,
+    write,
+};
 
 /// Keys that are named when the time was over; of the others there is a count.
 const NAMED: usize = 4;
 
 /// Keeps a history for later.
 pub(crate) fn save(history: &History, path: &Path) -> Result<(), String> {
-    let written = File::create(path).and_then(|to| {
-        let mut to = file::write(BufWriter::new(to), history)?;
-        to.flush()
-    });
+    let written = File::create(path).and_then(|to| write(BufWriter::new(to), history).map(drop));
     written.map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
@@ -62,10 +57,8 @@ pub(crate) fn verify(
                 text += &timeline(violation);
             }
             if let Some(first) = violations.first() {
-                let written = File::create(evidence).and_then(|to| {
-                    let mut to = lines::write(BufWriter::new(to), &first.evidence)?;
-                    to.flush()
-                });
+                let written = File::create(evidence)
+                    .and_then(|to| write(BufWriter::new(to), &first.evidence).map(drop));
                 text += &match written {
                     Ok(()) => format!(
                         "\nthe operations that show it are in {0}: soloist-load check {0}",

@@ -1,6 +1,7 @@
 //! `--verify` and `check`: the answers of a run can all be true, or it is shown why not.
 
 use std::fs;
+use std::path::Path;
 
 use crate::support::{Run, TestServer};
 
@@ -71,6 +72,19 @@ fn a_history_is_kept_and_checked_again() {
     assert_eq!(Run::of(&format!("check {name}")).code, Some(2));
 }
 
+/// Changes a history by hand: line by line, and without the checksum.
+fn edit(file: &Path, change: impl FnOnce(&mut Vec<serde_json::Value>)) {
+    let text = fs::read_to_string(file).unwrap();
+    let mut lines: Vec<serde_json::Value> = (text.lines())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    change(&mut lines);
+    let end = lines.last_mut().unwrap()["end"].as_object_mut().unwrap();
+    end.remove("crc32c").expect("the last line has a checksum");
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    fs::write(file, text).unwrap();
+}
+
 #[test]
 fn a_history_that_cannot_be_true_is_shown_and_ends_with_3() {
     let folder = tempfile::tempdir().unwrap();
@@ -81,33 +95,16 @@ fn a_history_that_cannot_be_true_is_shown_and_ends_with_3() {
         file.display()
     ));
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    // The same in lines, with one answer changed to what nobody has written.
-    let lines = folder.path().join("lines.jsonl");
-    let run = Run::of(&format!(
-        "check {} --export {}",
-        file.display(),
-        lines.display()
-    ));
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
-    let text = fs::read_to_string(&lines).unwrap();
-    let mut changed = false;
-    let text: Vec<String> = text
-        .lines()
-        .map(|line| {
-            let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
-            let seen = value.pointer_mut("/operation/outcome/done/seen/entry/value/int");
-            if let Some(seen) = seen.filter(|_| !changed) {
-                *seen = 123.into();
-                changed = true;
-            }
-            value.to_string()
-        })
-        .collect();
-    assert!(changed, "{}", text[..4.min(text.len())].join("\n"));
-    fs::write(&lines, text.join("\n") + "\n").unwrap();
+    // One answer is changed to what nobody has written.
+    edit(&file, |lines| {
+        let seen = lines
+            .iter_mut()
+            .find_map(|line| line.pointer_mut("/operation/outcome/done/seen/entry/value/int"));
+        *seen.expect("a Read shows a value") = 123.into();
+    });
     let run = Run::of(&format!(
         "check {} --evidence {}",
-        lines.display(),
+        file.display(),
         evidence.display()
     ));
     assert_eq!(run.code, Some(3), "{} {}", run.stdout, run.stderr);
@@ -151,30 +148,23 @@ fn what_is_not_decided_in_time_ends_with_4() {
 fn a_key_that_a_list_leaves_out_is_missed() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.history");
-    let lines = folder.path().join("lines.jsonl");
     let evidence = folder.path().join("evidence.jsonl");
     let run = Run::of(&format!(
         "--workload e --keys 90 -c 4 -n 500 --verify --history {} -q",
         file.display()
     ));
     assert_eq!(run.code, Some(0), "{} {}", run.stdout, run.stderr);
-    let export = format!("check {} --export {}", file.display(), lines.display());
-    assert_eq!(Run::of(&export).code, Some(0));
-    let text = fs::read_to_string(&lines).unwrap();
-    let mut all: Vec<serde_json::Value> = (text.lines())
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    let left_out = all.iter_mut().rev().find_map(|line| {
-        let is_added = line.pointer("/operation/key")?.as_str()? >= "user0000000090";
-        let entry = line.pointer_mut("/operation/outcome/done/seen/entry")?;
-        (is_added && !entry.is_null()).then_some(entry)
+    edit(&file, |lines| {
+        let left_out = lines.iter_mut().rev().find_map(|line| {
+            let is_added = line.pointer("/operation/key")?.as_str()? >= "user0000000090";
+            let entry = line.pointer_mut("/operation/outcome/done/seen/entry")?;
+            (is_added && !entry.is_null()).then_some(entry)
+        });
+        *left_out.expect("a List shows what was added") = serde_json::Value::Null;
     });
-    *left_out.expect("a List shows what was added") = serde_json::Value::Null;
-    let text: String = all.iter().map(|line| format!("{line}\n")).collect();
-    fs::write(&lines, text).unwrap();
     let run = Run::of(&format!(
         "check {} --evidence {}",
-        lines.display(),
+        file.display(),
         evidence.display()
     ));
     assert_eq!(run.code, Some(3), "{} {}", run.stdout, run.stderr);

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::check::{BlackBox, Verdict};
-use crate::operation::{
-    Action, Actual, Entry, Expectation, NEVER, Operation, Outcome, Refusal, Seen, Travel, Value,
-};
 use crate::tests::text::{can_be, judge, of};
+use crate::{
+    Action, Actual, BlackBox, Entry, Expectation, NEVER, Operation, Outcome, Refusal, Seen, Travel,
+    Value, Verdict,
+};
 
 /// A revision past all that histories here have.
 const REVISIONS: i64 = 30;

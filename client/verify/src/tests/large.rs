@@ -6,13 +6,11 @@ use std::time::Instant;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::check::{BlackBox, Kind, Verdict};
-use crate::history::{Found, History, Key};
-use crate::operation::{
-    Action, Actual, Entry, Expectation, NEVER, Operation, Outcome, Record, Refusal, Seen, Travel,
-    Value,
-};
 use crate::tests::text::judge;
+use crate::{
+    Action, Actual, BlackBox, Entry, Expectation, Found, History, Key, Kind, NEVER, Operation,
+    Outcome, Record, Refusal, Seen, Travel, Value, Verdict, timeline,
+};
 
 pub(super) struct Shape {
     pub(super) operations: usize,
@@ -161,7 +159,7 @@ fn large_histories_are_explained() {
                 report.configurations,
             );
             if let Verdict::Violation(violations) = &report.verdict {
-                panic!("{}", crate::timeline::timeline(&violations[0]));
+                panic!("{}", timeline(&violations[0]));
             }
             assert_eq!(report.verdict, Verdict::Linearizable);
         }
@@ -180,13 +178,13 @@ fn one_stale_read_among_many_is_found_and_made_small() {
     // A Read in the second half is shown what a Read of that key was shown long before.
     let reads: Vec<usize> = (0..history.operations.len())
         .filter(|place| {
-            let it = history.operations[*place].operation().unwrap();
+            let it = history.operations[*place].operation();
             it.action == Action::Read && it.key == 0 && it.entry().is_some()
         })
         .collect();
     let (old, new) = (reads[reads.len() / 2], reads[reads.len() / 2 + 200]);
-    let shown = history.operations[old].operation().unwrap().entry();
-    let mut stale = history.operations[new].operation().unwrap();
+    let shown = history.operations[old].operation().entry();
+    let mut stale = history.operations[new].operation();
     if let Outcome::Done { seen, .. } = &mut stale.outcome {
         *seen = Seen::Entry(shown);
     }

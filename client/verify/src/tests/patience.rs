@@ -3,12 +3,11 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use crate::check::{BlackBox, Checks, Report, Verdict, check};
-use crate::history::{History, Key};
-use crate::operation::{Action, Outcome, Record};
-use crate::patience::Patience;
-use crate::search::{Effort, Why};
 use crate::tests::large::{self, Shape};
+use crate::{
+    Action, BlackBox, Checks, Effort, History, Key, Outcome, Patience, Record, Report, Verdict,
+    Why, check,
+};
 
 /// Checks values alone, with a clock that is a millisecond later each time that it is looked at.
 fn judged_within(history: &History, looks: u64) -> Report {
@@ -69,7 +68,7 @@ fn a_key_that_takes_all_its_time_leaves_the_others_theirs() {
     let number = history.keys.len() as u32;
     history.keys.push(Key::new("wrong", history.keys[0].found));
     let mut read = (history.operations.iter())
-        .map(|it| it.operation().unwrap())
+        .map(|it| it.operation())
         .find(|it| it.action == Action::Read && it.entry().is_some() && it.key == 0)
         .unwrap();
     assert!(matches!(read.outcome, Outcome::Done { .. }));

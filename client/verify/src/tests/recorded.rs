@@ -1,8 +1,9 @@
 //! Recorders: what they take, what they refuse, and how they come together.
 
-use crate::check::{Checks, Verdict, check};
-use crate::history::{Asked, Found, History, Key, RecordError, Recorder, Room};
-use crate::operation::{Action, NEVER, Outcome, Record, Seen, Travel, Value};
+use crate::{
+    Action, Asked, Checks, Found, History, Key, NEVER, Outcome, Record, RecordError, Recorder,
+    Room, Seen, Travel, Value, Verdict, check,
+};
 
 fn ask(action: Action) -> Asked {
     Asked {

@@ -1,12 +1,11 @@
 //! What is shown of a violation: it is one, nothing of it can go, and it survives being saved.
 
-use crate::check::{BlackBox, Verdict, Violation};
-use crate::history::History;
-use crate::operation::{Action, Entry, Outcome, Record, Seen, Value};
 use crate::tests::large::{self, Shape};
 use crate::tests::text::{history, judge};
-use crate::timeline::timeline;
-use crate::{file, lines};
+use crate::{
+    Action, BlackBox, Entry, History, Outcome, Record, Seen, Value, Verdict, Violation, read,
+    timeline, write,
+};
 
 fn violation(history: &History) -> Violation {
     match judge(history, BlackBox::WhereWrong).verdict {
@@ -26,11 +25,11 @@ fn a_value_that_nobody_wrote_is_shown_alone_and_survives_being_saved() {
     for seed in 0..10 {
         let mut history = large::history(&shape, seed);
         let place = (1_500..3_000).find(|place| {
-            let it = history.operations[*place].operation().unwrap();
+            let it = history.operations[*place].operation();
             it.action == Action::Read && it.entry().is_some()
         });
         let place = place.unwrap();
-        let mut dirty = history.operations[place].operation().unwrap();
+        let mut dirty = history.operations[place].operation();
         let Outcome::Done {
             seen: Seen::Entry(Some(Entry { value, .. })),
             ..
@@ -48,8 +47,8 @@ fn a_value_that_nobody_wrote_is_shown_alone_and_survives_being_saved() {
             "{}",
             timeline(&found)
         );
-        let text = lines::write(Vec::new(), evidence).unwrap();
-        let again = file::read(&text[..], 100).unwrap();
+        let text = write(Vec::new(), evidence).unwrap();
+        let again = read(&text[..], 100).unwrap();
         assert_eq!(&again, evidence);
         assert_eq!(violation(&again).kind, found.kind);
     }

@@ -1,9 +1,7 @@
 //! Histories that cannot be, and beside them some that can.
 
-use crate::check::{BlackBox, Kind, Verdict};
-use crate::history::{History, Told, Watched};
-use crate::operation::{Entry, Value};
 use crate::tests::text::{can_be, history, judge};
+use crate::{BlackBox, Entry, History, Kind, Told, Value, Verdict, Watched};
 
 const CANNOT_BE: &str = "
     a stale read: 0-1 write 1 1@1; 2-3 write 2 2@2; 4-5 read 1@1

@@ -5,11 +5,9 @@
 //! `refused@actual revision`, `refused=actual value`, `refused`, `from:state@revision`, `move:state`, `missing`, `unknown`,
 //! `undone`.
 
-use crate::check::{BlackBox, Checks, Report, Verdict, check};
-use crate::history::{Found, History, Key, Machine};
-use crate::operation::{
-    Action, Actual, Entry, Expectation, NEVER, Operation, Outcome, Record, Refusal, Seen, Travel,
-    Value,
+use crate::{
+    Action, Actual, BlackBox, Checks, Entry, Expectation, Found, History, Key, Machine, NEVER,
+    Operation, Outcome, Record, Refusal, Report, Seen, Travel, Value, Verdict, check,
 };
 
 /// Keys that begin with `m` are under this machine: 0 to 1 to 2, or back to 0; 2 is final.

@@ -27,7 +27,7 @@ use crate::record::recorder::Recorder;
 use crate::record::settle::Answer;
 use crate::workload::operation::{Call, Failure, given_up, unanswered};
 use soloist_client::Outcome;
-use soloist_verify::operation::Travel;
+use soloist_verify::Travel;
 
 /// How often a thread looks for calls that have waited for too long.
 const TICK: Duration = Duration::from_millis(100);
