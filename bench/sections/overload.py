@@ -27,8 +27,8 @@ from lib.systems.open_loop import (
 )
 from lib.systems.soloist import soloist_server
 
-# A rate holds if the p99 of its calls is at most so many microseconds from when each was due, none failed, and
-# so many of those that were asked for were answered.
+# A rate holds if the p99 of its calls is at most so many microseconds from when each was due, no call failed, and
+# so many of the offered calls were answered.
 P99_MAX_US = 10_000.0
 ANSWERED_MIN = 0.95
 # Multiples of 1x.

@@ -13,7 +13,7 @@ from lib.host.processes import Bench
 from lib.measure.figures import Figures
 from lib.measure.model import Row, Run, Section
 from lib.systems.fill import fill, key_of_16_bytes
-from lib.systems.soloist import logged_events, soloist_server
+from lib.systems.soloist import last_logged_event, soloist_server
 
 # In seconds.
 START_MAX = 3.0
@@ -43,7 +43,7 @@ def start_again(bench: Bench, data: Path, cold: bool) -> Run:
         began = time.monotonic()
         with soloist_server(bench, data=data) as (server, _):
             took = time.monotonic() - began
-            _, opened = logged_events(server.log, "opened")[-1]
+            opened = last_logged_event(server.log, "opened")
             server.process.kill()
             server.process.wait()
         if opened["keys"] < bench.key_count:

@@ -43,7 +43,7 @@ def fill(address: str, key_name: Callable[[int], str], count: int, passes: int =
 
 
 def fill_range(address: str, first: int, end: int) -> None:
-    """Writes the keys `key_of_16_bytes(first)` to `key_of_16_bytes(end - 1)` of a store that has those below `first`.
+    """Writes the keys `key_of_16_bytes(first)` to `key_of_16_bytes(end - 1)` of a store that has the keys below `first`.
 
     Takes a tenth of the time of `fill`, as the encoded operations differ only in the number.
     """

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from lib.host.errors import BenchError
 from lib.host.processes import Bench, Server
 from lib.systems.grpc_calls import call
 from lib.systems.protobuf import length_delimited
@@ -48,6 +49,14 @@ def logged_events(log: Path, message: str) -> list[tuple[datetime, dict[str, Any
         for line in lines
         if line["fields"].get("message", "").startswith(message)
     ]
+
+
+def last_logged_event(log: Path, message: str) -> dict[str, Any]:
+    """The fields of the newest of these events."""
+    events = logged_events(log, message)
+    if not events:
+        raise BenchError(f"the server's log has no message that begins with {message!r}")
+    return events[-1][1]
 
 
 def read_request(key: str) -> bytes:
