@@ -13,7 +13,7 @@ use tonic::transport::Endpoint;
 use crate::config::Limits;
 use crate::ids::random_name;
 use crate::journal::backup;
-use crate::journal::inspect::{self, Part};
+use crate::journal::inspect::{self, StateItem};
 use crate::machine::{StoreLimits, Time};
 
 /// Something else than serving.
@@ -205,13 +205,14 @@ fn verify(data_dir: &Path, out: &mut dyn Write) -> Result<(), Box<dyn std::error
         )?,
         None => writeln!(out, "log         no records")?,
     }
-    for (way, digest) in &summary.ways {
+    for (way, digest) in &summary.replays {
         writeln!(out, "digest      {} from {way}", hex(digest))?;
     }
-    if let Some(spared) = summary.spared {
-        return Err(
-            format!("{spared}. Nothing is missed: everything it had is there without it").into(),
-        );
+    if let Some(harmless_damage) = summary.harmless_damage {
+        return Err(format!(
+            "{harmless_damage}. Nothing is missed: everything it had is there without it"
+        )
+        .into());
     }
     writeln!(out, "whole")?;
     Ok(())
@@ -229,10 +230,10 @@ fn inspect_state(
 ) -> Result<(), Box<dyn std::error::Error>> {
     inspect::state(data_dir, &limits(), |part| {
         shown(match part {
-            Part::Machine(machine) => writeln!(out, "machine {machine:?}"),
-            Part::Session(session) => writeln!(out, "session {session:?}"),
-            Part::Entry(key, _) if !key.as_str().starts_with(prefix) => Ok(()),
-            Part::Entry(key, entry) => writeln!(out, "key {:?} {entry:?}", key.as_str()),
+            StateItem::Machine(machine) => writeln!(out, "machine {machine:?}"),
+            StateItem::Session(session) => writeln!(out, "session {session:?}"),
+            StateItem::Entry(key, _) if !key.as_str().starts_with(prefix) => Ok(()),
+            StateItem::Entry(key, entry) => writeln!(out, "key {:?} {entry:?}", key.as_str()),
         })
     })?;
     Ok(())

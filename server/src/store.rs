@@ -3,7 +3,7 @@
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
-use crate::config::{Config, TAIL_BYTES};
+use crate::config::{Config, WAL_BYTES_MAX};
 use crate::ids::random_name;
 use crate::journal::{self, Command, Journal, OpenError};
 use crate::machine::{StateMachine, Time};
@@ -42,15 +42,15 @@ impl Store {
         };
         let opened = journal::open_directory(
             path,
-            journal::Options {
+            journal::StoreOptions {
                 limits,
                 durability: storage.durability,
                 accept_data_loss: storage.accept_data_loss,
                 now,
                 new_store_id,
-                snapshot_bytes: storage.snapshot_log_bytes,
-                least_free_bytes: storage.min_free_bytes,
-                tail_bytes: TAIL_BYTES,
+                snapshot_log_bytes: storage.snapshot_log_bytes,
+                min_free_bytes: storage.min_free_bytes,
+                wal_bytes_max: WAL_BYTES_MAX,
             },
         )?;
         Ok(Self {

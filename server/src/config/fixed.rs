@@ -119,7 +119,7 @@ pub const UNSYNCED_BYTES_MAX: usize = 32 * MIB;
 /// Bytes of the log's tail: what is written in front of the storage engine. A thousand of the smallest commits lie between
 /// two transactions of the engine then, each of which holds up the next commit for a millisecond or two; and it is read in a
 /// few more at a start.
-pub const TAIL_BYTES: u64 = 4 * MIB as u64;
+pub const WAL_BYTES_MAX: u64 = 4 * MIB as u64;
 
 /// Most entries of a slice of a copy, between two goes at the mailbox: about 100 us.
 pub const COPY_ENTRIES_MAX: usize = 1_000;

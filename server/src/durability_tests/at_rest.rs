@@ -4,14 +4,14 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
-use crate::journal::{FileName, Slot};
+use crate::journal::{FileName, SnapshotSlot};
 
 /// A store with two snapshots and records after them, and what is in it.
 fn store(seed: u64, ends: End) -> (SimDisk, Everything) {
     let disk = SimDisk::new(seed);
     let mut workload = Workload::new(seed);
     let mut node = Node::open(&disk, options(Durability::Sync)).unwrap();
-    let snapshots = [Slot::A, Slot::B].map(FileName::Snapshot);
+    let snapshots = [SnapshotSlot::A, SnapshotSlot::B].map(FileName::Snapshot);
     while node.done < 300 || snapshots.iter().any(|name| disk.len(*name) == 0) {
         node.call(&mut workload);
         node.settle();
@@ -92,7 +92,7 @@ fn damaged(damage: impl Fn(&mut StdRng, &mut Vec<u8>)) -> Sum {
 
 /// A refusal names a file, and can be overruled.
 fn refused(error: &OpenError, told: &str, disk: &SimDisk) {
-    let OpenError::Lost { what, revision, .. } = error else {
+    let OpenError::DataLoss { what, revision, .. } = error else {
         panic!("{told}: {error}");
     };
     assert!(
@@ -101,7 +101,7 @@ fn refused(error: &OpenError, told: &str, disk: &SimDisk) {
             .any(|name| what.contains(name.as_str())),
         "{told}: {what}"
     );
-    let accepting = |revision| Options {
+    let accepting = |revision| StoreOptions {
         accept_data_loss: Some(revision),
         new_store_id: "another".into(),
         ..options(Durability::Sync)
@@ -163,11 +163,12 @@ fn zeroed_sectors_are_found_out_or_do_no_harm() {
 fn an_accepted_loss_is_never_taken_for_a_new_store() {
     let (disk, _) = store(3, End::Killed);
     disk.tamper(FileName::Log, |bytes| bytes.truncate(10_000));
-    let Some(OpenError::Lost { revision, .. }) = Node::open(&disk, options(Durability::Sync)).err()
+    let Some(OpenError::DataLoss { revision, .. }) =
+        Node::open(&disk, options(Durability::Sync)).err()
     else {
         panic!("the log is lost");
     };
-    let accepting = || Options {
+    let accepting = || StoreOptions {
         accept_data_loss: Some(revision),
         new_store_id: "another".into(),
         ..options(Durability::Sync)
@@ -187,7 +188,7 @@ fn an_accepted_loss_is_never_taken_for_a_new_store() {
                 node.kill();
                 done += 1;
             }
-            Err(OpenError::Lost { .. }) => {}
+            Err(OpenError::DataLoss { .. }) => {}
             Err(error) => panic!("after {calls} calls: {error}"),
         }
     }
@@ -207,7 +208,7 @@ fn a_log_that_has_gone_back_is_found_out() {
     node.kill();
     disk.process_killed();
     // Both files as they were, or one of them, undamaged.
-    let both = [FileName::Log, FileName::Tail];
+    let both = [FileName::Log, FileName::Wal];
     for (back, expected) in [
         (&both[..], "gone back"),
         (&both[..1], "has no record"),
@@ -228,9 +229,9 @@ fn a_log_that_has_gone_back_is_found_out() {
 fn a_loss_in_the_tail_keeps_what_was_before_it() {
     let disk = SimDisk::new(5);
     let mut workload = Workload::new(5);
-    let options = || Options {
-        tail_bytes: 128 << 10,
-        snapshot_bytes: u64::MAX,
+    let options = || StoreOptions {
+        wal_bytes_max: 128 << 10,
+        snapshot_log_bytes: u64::MAX,
         ..options(Durability::Sync)
     };
     let mut node = Node::open(&disk, options()).unwrap();
@@ -244,9 +245,9 @@ fn a_loss_in_the_tail_keeps_what_was_before_it() {
     disk.process_killed();
     let (last, everything) = states.last().unwrap();
     let mut lost = 0;
-    for page in 0..disk.len(FileName::Tail) / 4_096 {
+    for page in 0..disk.len(FileName::Wal) / 4_096 {
         let disk = disk.copied(page as u64);
-        disk.tamper(FileName::Tail, |bytes| bytes[page * 4_096 + 9] ^= 1);
+        disk.tamper(FileName::Wal, |bytes| bytes[page * 4_096 + 9] ^= 1);
         let options = match Node::open(&disk, options()) {
             Ok(mut node) => {
                 assert_eq!(
@@ -259,11 +260,11 @@ fn a_loss_in_the_tail_keeps_what_was_before_it() {
             }
             Err(error) => {
                 refused(&error, &format!("page {page}"), &disk.copied(1));
-                let OpenError::Lost { revision, .. } = error else {
+                let OpenError::DataLoss { revision, .. } = error else {
                     unreachable!("that is what a refusal is")
                 };
                 assert!(revision < *last, "page {page}");
-                Options {
+                StoreOptions {
                     accept_data_loss: Some(revision),
                     ..options()
                 }
@@ -295,7 +296,7 @@ fn a_tail_is_not_missed_after_an_orderly_end() {
     ];
     for damage in damages {
         let disk = disk.copied(1);
-        disk.tamper(FileName::Tail, damage);
+        disk.tamper(FileName::Wal, damage);
         for _ in 0..2 {
             let mut node = Node::open(&disk, options(Durability::Sync)).unwrap();
             assert_eq!(Everything::of(&mut node.machine), expected);

@@ -10,7 +10,7 @@ fn a_full_disk_is_waited_for_and_nothing_is_lost() {
         let mut workload = Workload::new(seed);
         let mut options = options(Durability::Sync);
         // Snapshots fill it, too.
-        options.snapshot_bytes = if seed % 2 == 0 { 4_000 } else { u64::MAX };
+        options.snapshot_log_bytes = if seed % 2 == 0 { 4_000 } else { u64::MAX };
         let mut node = Node::open(&disk, options.clone()).unwrap();
         for _ in 0..20 {
             node.call(&mut workload);
@@ -57,8 +57,8 @@ fn a_full_disk_loses_nothing_that_was_answered_early_either() {
     for seed in 0..10 {
         let disk = SimDisk::new(seed);
         let mut workload = Workload::new(seed);
-        let options = Options {
-            snapshot_bytes: u64::MAX,
+        let options = StoreOptions {
+            snapshot_log_bytes: u64::MAX,
             ..options(Durability::Interval(Duration::from_millis(20)))
         };
         let mut node = Node::open(&disk, options.clone()).unwrap();
@@ -89,7 +89,7 @@ fn little_space_refuses_growth_and_lets_deletes_pass() {
     let disk = SimDisk::new(1);
     disk.set_room(1 << 20);
     let mut options = options(Durability::Sync);
-    options.least_free_bytes = 2 << 20;
+    options.min_free_bytes = 2 << 20;
     let mut node = Node::open(&disk, options).unwrap();
     // It looks before anything else.
     assert!(node.hear().is_ok());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::*;
-use crate::journal::{Directory, Missing, backup, inspect};
+use crate::journal::{Directory, IfMissing, backup, inspect};
 
 /// SHA-256 of the state in the directory, as the server that wrote it computed it.
 const DIGEST: &str = "5f841b4910bd12963236ad751b726f63468595781d61cf87e45051b8761d07bb";
@@ -22,7 +22,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Opens the store in a directory, closes it, and returns what was in it.
 fn everything_in(path: &Path) -> Everything {
-    let directory = Directory::take(path, Missing::Refuse).unwrap();
+    let directory = Directory::acquire(path, IfMissing::Refuse).unwrap();
     let opened = journal::open(Arc::new(directory), options(Durability::Sync));
     let mut opened = opened.unwrap();
     let everything = Everything::of(&mut opened.machine);
@@ -46,7 +46,11 @@ fn a_directory_and_a_backup_of_format_1_are_read() {
     // Records 170 to 172 are in `tail` alone.
     assert_eq!(summary.records, Some((142, 172)));
     assert_eq!(summary.revision, 183);
-    let digests: Vec<String> = summary.ways.iter().map(|(_, digest)| hex(digest)).collect();
+    let digests: Vec<String> = summary
+        .replays
+        .iter()
+        .map(|(_, digest)| hex(digest))
+        .collect();
     assert_eq!(digests, [DIGEST, DIGEST]);
     let everything = everything_in(&directory);
     assert_eq!(

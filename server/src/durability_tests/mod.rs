@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::runtime::{self, Runtime};
 
 use crate::config::{Durability, Limits};
-use crate::journal::{self, Event, OpenError, Opened, Options, SimDisk};
+use crate::journal::{self, Event, OpenError, OpenedStore, SimDisk, StoreOptions};
 use crate::machine::{
     AppliedRequest, CopyHead, CopySlice, Entry, Key, Machine, OpenedSession, StateMachine, Time,
 };
@@ -53,17 +53,17 @@ impl Everything {
     }
 }
 
-fn options(durability: Durability) -> Options {
-    Options {
+fn options(durability: Durability) -> StoreOptions {
+    StoreOptions {
         limits: Limits::DEFAULT.store_limits(),
         durability,
         accept_data_loss: None,
         now: Time::since_epoch(Duration::from_secs(1)),
         new_store_id: "store".into(),
-        snapshot_bytes: 4_000,
-        least_free_bytes: 0,
+        snapshot_log_bytes: 4_000,
+        min_free_bytes: 0,
         // Two or three records: the shorter it is, the more often it begins anew.
-        tail_bytes: 16 << 10,
+        wal_bytes_max: 16 << 10,
     }
 }
 
@@ -105,8 +105,8 @@ impl HeldReply for Acknowledge {
 struct Ended;
 
 impl Node {
-    fn open(disk: &SimDisk, options: Options) -> Result<Self, OpenError> {
-        let Opened {
+    fn open(disk: &SimDisk, options: StoreOptions) -> Result<Self, OpenError> {
+        let OpenedStore {
             mut machine,
             time,
             journal,

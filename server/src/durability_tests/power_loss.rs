@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::journal::{FileName, Slot};
+use crate::journal::{FileName, SnapshotSlot};
 use crate::machine::Revision;
 
 /// When changes are answered.
@@ -70,11 +70,11 @@ impl Life {
         }
     }
 
-    fn options(&mut self, durability: Durability) -> Options {
+    fn options(&mut self, durability: Durability) -> StoreOptions {
         let page = 4_096;
-        Options {
+        StoreOptions {
             // From one page that is left for records to more than most runs have.
-            tail_bytes: [2, 3, 4, 16, 64][self.workload.up_to(4) as usize] * page,
+            wal_bytes_max: [2, 3, 4, 16, 64][self.workload.up_to(4) as usize] * page,
             ..options(durability)
         }
     }
@@ -158,7 +158,7 @@ impl Life {
             }
         };
         let mut node = self.open(durability, sum);
-        if self.disk.len(FileName::Snapshot(Slot::B)) > 0 {
+        if self.disk.len(FileName::Snapshot(SnapshotSlot::B)) > 0 {
             sum.snapshots.fetch_add(1, Ordering::Relaxed);
         }
         self.check(&mut node, sum);
@@ -273,8 +273,8 @@ fn power_losses_lose_nothing_that_was_synced() {
 fn power_losses_leave_nothing_that_is_damage_later() {
     let disk = SimDisk::new(1);
     let mut workload = Workload::new(1);
-    let with = |durability| Options {
-        tail_bytes: 1 << 20,
+    let with = |durability| StoreOptions {
+        wal_bytes_max: 1 << 20,
         ..options(durability)
     };
     let interval = || with(Durability::Interval(Duration::from_secs(60)));
@@ -290,14 +290,14 @@ fn power_losses_leave_nothing_that_is_damage_later() {
     node.kill();
     disk.process_killed();
     // The second is torn.
-    let at = disk.bytes(FileName::Tail);
+    let at = disk.bytes(FileName::Wal);
     let second = (2..).map(|page| page * 4_096).find(|at_page| {
         let len = at[*at_page..*at_page + 4]
             .try_into()
             .map(u32::from_le_bytes);
         (1..1 << 16).contains(&len.unwrap())
     });
-    disk.tamper(FileName::Tail, |bytes| bytes[second.unwrap() + 8] ^= 1);
+    disk.tamper(FileName::Wal, |bytes| bytes[second.unwrap() + 8] ^= 1);
     for options in [interval(), with(Durability::Sync), with(Durability::Sync)] {
         let mut node = Node::open(&disk, options).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(node.opened_at, 1);

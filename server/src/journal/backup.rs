@@ -9,7 +9,7 @@ use std::path::Path;
 use prost::bytes::Bytes;
 
 use super::create::create;
-use super::directory::{Directory, Missing};
+use super::directory::{Directory, IfMissing};
 use super::disk;
 use super::error::OpenError;
 use super::file_name::FileName;
@@ -154,10 +154,10 @@ pub(crate) fn restore(
 ) -> Result<(Backup, Revision), OpenError> {
     // Before the directory is touched.
     let mut restored = read(path, limits)?;
-    let directory = Directory::take(data_dir, Missing::Make)?;
+    let directory = Directory::acquire(data_dir, IfMissing::Create)?;
     for name in FileName::ALL {
         if disk::len(&directory, name)? > 0 {
-            return Err(OpenError::NotEmpty {
+            return Err(OpenError::StoreExists {
                 path: data_dir.into(),
             });
         }
@@ -166,7 +166,7 @@ pub(crate) fn restore(
     let revision = backup.revision + REVISIONS_SKIPPED_UNSYNCED;
     let machine = &mut restored.machine;
     machine.restore_revision_floor(revision);
-    let time = stored::time(restored.head.time).max(now);
+    let time = stored::from_nanos(restored.head.time).max(now);
     create(&directory, machine, time, store_id)?;
     Ok((backup, revision))
 }

@@ -2,14 +2,14 @@
 
 use super::disk::Disk;
 use super::error::OpenError;
-use super::file_name::Slot;
+use super::file_name::SnapshotSlot;
 use super::log::Log;
 use super::pages::write_all;
 use super::record::START;
 use super::snapshot::SnapshotWriter;
 use super::stored::{self, FORMAT, Header, SnapshotMeta, StoreMeta};
 use super::watermark::Watermark;
-use crate::config::{Durability, TAIL_BYTES};
+use crate::config::{Durability, WAL_BYTES_MAX};
 use crate::machine::{StateMachine, Time};
 
 /// Makes a store on an empty disk, of a state.
@@ -19,7 +19,7 @@ pub(super) fn create(
     time: Time,
     store_id: &str,
 ) -> Result<(), OpenError> {
-    let mut writer = SnapshotWriter::create(disk, Slot::A)?;
+    let mut writer = SnapshotWriter::create(disk, SnapshotSlot::A)?;
     let revision = machine.revision();
     let head = Header::of(store_id, revision, time);
     let digest = write_all(machine, head, |page| writer.pages(vec![page]))?;
@@ -30,16 +30,16 @@ pub(super) fn create(
         epoch: 0,
         closed: true,
         used_revision: revision,
-        time: stored::nanos(time),
+        time: stored::to_nanos(time),
         snapshots: vec![SnapshotMeta {
-            slot: Slot::A.number(),
+            slot: SnapshotSlot::A.number(),
             seq: START.seq,
             revision,
             digest,
         }],
         durability: Durability::Sync.to_string(),
     };
-    let mut log = Log::open(disk, TAIL_BYTES)?;
+    let mut log = Log::open(disk, WAL_BYTES_MAX)?;
     log.set_meta(&meta)?;
     let watermark = Watermark::open(disk)?;
     watermark.set(START.seq);

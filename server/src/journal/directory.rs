@@ -32,9 +32,9 @@ pub(crate) struct Directory {
 
 /// What is done about a directory that is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Missing {
+pub(crate) enum IfMissing {
     /// It is made.
-    Make,
+    Create,
     /// It is an error.
     Refuse,
 }
@@ -44,13 +44,13 @@ impl Directory {
     ///
     /// # Errors
     /// If it cannot be made or read, is used by another process, or has other things in it.
-    pub(crate) fn take(path: &Path, missing: Missing) -> Result<Self, OpenError> {
+    pub(crate) fn acquire(path: &Path, if_missing: IfMissing) -> Result<Self, OpenError> {
         let failed = |what: &str| {
             let what = format!("{what} {}", path.display());
             move |error: io::Error| OpenError::Io { what, error }
         };
-        if missing == Missing::Make {
-            make(path).map_err(failed("cannot make the directory"))?;
+        if if_missing == IfMissing::Create {
+            create_with_parents(path).map_err(failed("cannot make the directory"))?;
         }
         let handle = File::open(path).map_err(failed("cannot open the directory"))?;
         let mut foreign = None;
@@ -67,13 +67,13 @@ impl Directory {
         }
         match foreign {
             Some(name) if !ours => {
-                return Err(OpenError::NotOurs {
+                return Err(OpenError::ForeignFiles {
                     path: path.into(),
                     has: name.to_string_lossy().into_owned(),
                 });
             }
-            None if !ours && missing == Missing::Refuse => {
-                return Err(OpenError::Empty { path: path.into() });
+            None if !ours && if_missing == IfMissing::Refuse => {
+                return Err(OpenError::NoStore { path: path.into() });
             }
             _ => {}
         }
@@ -123,7 +123,7 @@ impl Directory {
 }
 
 /// Makes a directory and those above it, and makes sure that they stay.
-fn make(path: &Path) -> io::Result<()> {
+fn create_with_parents(path: &Path) -> io::Result<()> {
     let above = |path: &Path| match path.parent() {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
         _ => PathBuf::from("."),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use redb::StorageBackend;
 
-use super::error::Fault;
+use super::error::FileError;
 use super::file_name::FileName;
 
 /// A place for files.
@@ -25,7 +25,7 @@ pub(crate) trait Disk: Debug + Send + Sync + 'static {
 }
 
 /// How long a file is; 0 if there is none.
-pub(crate) fn len(disk: &dyn Disk, name: FileName) -> Result<u64, Fault> {
+pub(crate) fn len(disk: &dyn Disk, name: FileName) -> Result<u64, FileError> {
     let len = disk.open(name).and_then(|file| file.len());
-    len.map_err(|error| Fault::io(name, error))
+    len.map_err(|error| FileError::io(name, error))
 }

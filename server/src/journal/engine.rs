@@ -8,19 +8,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use redb::{Database, StorageBackend};
 
 use super::disk::Disk;
-use super::error::Fault;
+use super::error::FileError;
 use super::file_name::FileName;
 
 /// Memory that the engine may use for pages of one file. Records are written once, and read at a start.
 const CACHE_BYTES: usize = 16 << 20;
 
 /// Opens a file of the engine, and has it checked.
-pub(crate) fn open(disk: &dyn Disk, name: FileName) -> Result<Database, Fault> {
-    let file = disk.open(name).map_err(|error| Fault::io(name, error))?;
+pub(crate) fn open(disk: &dyn Disk, name: FileName) -> Result<Database, FileError> {
+    let file = disk
+        .open(name)
+        .map_err(|error| FileError::io(name, error))?;
     open_file(file, name)
 }
 
-pub(crate) fn open_file(file: Arc<dyn StorageBackend>, name: FileName) -> Result<Database, Fault> {
+pub(crate) fn open_file(
+    file: Arc<dyn StorageBackend>,
+    name: FileName,
+) -> Result<Database, FileError> {
     let last_read = Arc::new(AtomicU64::new(0));
     let noting = LastRead {
         file,
@@ -33,8 +38,8 @@ pub(crate) fn open_file(file: Arc<dyn StorageBackend>, name: FileName) -> Result
             .set_check_integrity_on_open(true);
         Ok(builder.create_with_backend(noting)?)
     });
-    opened.map_err(|fault| match fault {
-        Fault::Damaged { file, what, .. } => Fault::Damaged {
+    opened.map_err(|error| match error {
+        FileError::Damaged { file, what, .. } => FileError::Damaged {
             file,
             at: format!("near byte {}", last_read.load(Ordering::Relaxed)),
             what,
@@ -77,8 +82,8 @@ impl StorageBackend for LastRead {
 pub(crate) fn guarded<T>(
     name: FileName,
     work: impl FnOnce() -> Result<T, redb::Error>,
-) -> Result<T, Fault> {
-    let damaged = |what: String| Fault::damaged(name, "in the storage engine", what);
+) -> Result<T, FileError> {
+    let damaged = |what: String| FileError::damaged(name, "in the storage engine", what);
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(done)) => Ok(done),
         // So it calls a file that is none of its own, or ends too early.
@@ -90,8 +95,10 @@ pub(crate) fn guarded<T>(
         {
             Err(damaged(error.to_string()))
         }
-        Ok(Err(redb::Error::Io(error))) => Err(Fault::io(name, error)),
-        Ok(Err(error @ redb::Error::PreviousIo)) => Err(Fault::io(name, io::Error::other(error))),
+        Ok(Err(redb::Error::Io(error))) => Err(FileError::io(name, error)),
+        Ok(Err(error @ redb::Error::PreviousIo)) => {
+            Err(FileError::io(name, io::Error::other(error)))
+        }
         Ok(Err(error)) => Err(damaged(error.to_string())),
         Err(panic) => {
             let what = panic

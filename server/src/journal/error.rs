@@ -9,7 +9,7 @@ use crate::machine::Revision;
 
 /// A file cannot be read or written.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub(crate) enum FileError {
     /// The system says so.
     Io {
         file: &'static str,
@@ -23,7 +23,7 @@ pub(crate) enum Fault {
     },
 }
 
-impl Fault {
+impl FileError {
     pub(super) fn io(name: FileName, error: io::Error) -> Self {
         Self::Io {
             file: name.as_str(),
@@ -47,7 +47,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { file, error } => write!(f, "{file}: {error}"),
@@ -74,24 +74,24 @@ pub enum OpenError {
         process: String,
     },
     /// It has things in it that are not a server's.
-    NotOurs {
+    ForeignFiles {
         /// The directory.
         path: PathBuf,
         /// One of them.
         has: String,
     },
     /// There is no store in it.
-    Empty {
+    NoStore {
         /// The directory.
         path: PathBuf,
     },
     /// There is a store in it already.
-    NotEmpty {
+    StoreExists {
         /// The directory.
         path: PathBuf,
     },
     /// Something that may have been acknowledged is not there any more, or cannot be read.
-    Lost {
+    DataLoss {
         /// What is missing: file, place and reason.
         what: String,
         /// Everything up to this revision can be read.
@@ -100,7 +100,7 @@ pub enum OpenError {
         accepted: Option<Revision>,
     },
     /// What is in it does not fit together.
-    Bad {
+    Inconsistent {
         /// What does not.
         what: String,
     },
@@ -124,16 +124,16 @@ impl fmt::Display for OpenError {
                     process => write!(f, ", process {process}"),
                 }
             }
-            Self::NotOurs { path, has } => write!(
+            Self::ForeignFiles { path, has } => write!(
                 f,
                 "{} is no data directory of a server: it has {has:?} in it. Name an empty one, or one that is not there",
                 path.display()
             ),
-            Self::Empty { path } => write!(f, "{} has no store in it", path.display()),
-            Self::NotEmpty { path } => {
+            Self::NoStore { path } => write!(f, "{} has no store in it", path.display()),
+            Self::StoreExists { path } => {
                 write!(f, "{} has a store in it already", path.display())
             }
-            Self::Lost {
+            Self::DataLoss {
                 what,
                 revision,
                 accepted,
@@ -149,7 +149,7 @@ impl fmt::Display for OpenError {
                     }
                 }
             }
-            Self::Bad { what } => f.write_str(what),
+            Self::Inconsistent { what } => f.write_str(what),
             Self::BadBackup { path, what } => write!(f, "{}: {what}", path.display()),
         }
     }
@@ -164,14 +164,14 @@ impl std::error::Error for OpenError {
     }
 }
 
-impl From<Fault> for OpenError {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Io { file, error } => Self::Io {
+impl From<FileError> for OpenError {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Io { file, error } => Self::Io {
                 what: format!("cannot use {file}"),
                 error,
             },
-            damaged @ Fault::Damaged { .. } => Self::Lost {
+            damaged @ FileError::Damaged { .. } => Self::DataLoss {
                 what: damaged.to_string(),
                 revision: 0,
                 accepted: None,

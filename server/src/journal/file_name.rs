@@ -6,21 +6,21 @@ pub(crate) enum FileName {
     /// The records since the older snapshot, but for the newest.
     Log,
     /// The newest records.
-    Tail,
+    Wal,
     /// One of the two snapshots, used in turn.
-    Snapshot(Slot),
+    Snapshot(SnapshotSlot),
     /// How far the log was at least.
     Watermark,
 }
 
 /// One of the two snapshot files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Slot {
+pub(crate) enum SnapshotSlot {
     A,
     B,
 }
 
-impl Slot {
+impl SnapshotSlot {
     /// As it is kept in the log.
     pub(crate) fn of_number(number: u32) -> Self {
         match number {
@@ -47,18 +47,18 @@ impl Slot {
 impl FileName {
     pub(crate) const ALL: [Self; 5] = [
         Self::Log,
-        Self::Tail,
-        Self::Snapshot(Slot::A),
-        Self::Snapshot(Slot::B),
+        Self::Wal,
+        Self::Snapshot(SnapshotSlot::A),
+        Self::Snapshot(SnapshotSlot::B),
         Self::Watermark,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Log => "log.redb",
-            Self::Tail => "tail",
-            Self::Snapshot(Slot::A) => "snapshot-a.redb",
-            Self::Snapshot(Slot::B) => "snapshot-b.redb",
+            Self::Wal => "tail",
+            Self::Snapshot(SnapshotSlot::A) => "snapshot-a.redb",
+            Self::Snapshot(SnapshotSlot::B) => "snapshot-b.redb",
             Self::Watermark => "watermark",
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use prost::bytes::Bytes;
 
-use super::directory::{Directory, Missing};
+use super::directory::{Directory, IfMissing};
 use super::error::OpenError;
 use super::log::Log;
 use super::pages::digest_of;
@@ -12,7 +12,7 @@ use super::record;
 use super::recover::{Recovered, recover};
 use super::replay::{Replay, ReplaySource};
 use super::stored;
-use crate::config::TAIL_BYTES;
+use crate::config::WAL_BYTES_MAX;
 use crate::machine::{
     CopySlice, Effect, Entry, Key, Machine, OpenedSession, Revision, StoreLimits, Time,
 };
@@ -39,25 +39,28 @@ pub(crate) struct Summary {
     /// Bytes of the records.
     pub(crate) record_bytes: u64,
     /// The ways from a snapshot, or from nothing, through the log: where each began, and the digest that it came to.
-    pub(crate) ways: Vec<(String, Vec<u8>)>,
+    pub(crate) replays: Vec<(String, Vec<u8>)>,
     /// What is damaged and not missed.
-    pub(crate) spared: Option<String>,
+    pub(crate) harmless_damage: Option<String>,
 }
 
-fn look(path: &Path, limits: &StoreLimits) -> Result<(Directory, Recovered), OpenError> {
-    let directory = Directory::take(path, Missing::Refuse)?;
-    let look = recover(&directory, limits, TAIL_BYTES)?;
-    if let Some(what) = look.loss {
-        return Err(OpenError::Lost {
+fn recover_undamaged(
+    path: &Path,
+    limits: &StoreLimits,
+) -> Result<(Directory, Recovered), OpenError> {
+    let directory = Directory::acquire(path, IfMissing::Refuse)?;
+    let recovered = recover(&directory, limits, WAL_BYTES_MAX)?;
+    if let Some(what) = recovered.loss {
+        return Err(OpenError::DataLoss {
             what,
-            revision: look.machine.revision(),
+            revision: recovered.machine.revision(),
             accepted: None,
         });
     }
-    if look.meta.is_none() {
-        return Err(OpenError::Empty { path: path.into() });
+    if recovered.meta.is_none() {
+        return Err(OpenError::NoStore { path: path.into() });
     }
-    Ok((directory, look))
+    Ok((directory, recovered))
 }
 
 /// Reads everything, and makes the state again in every way there is: from each snapshot, and from nothing if the log
@@ -66,10 +69,13 @@ fn look(path: &Path, limits: &StoreLimits) -> Result<(Directory, Recovered), Ope
 /// # Errors
 /// [`OpenError`] if anything is damaged or missing, or the directory cannot be used.
 pub(crate) fn verify(path: &Path, limits: &StoreLimits) -> Result<Summary, OpenError> {
-    let (directory, look) = look(path, limits)?;
-    let (log, meta) = (look.log.expect("no loss"), look.meta.expect("no loss"));
-    let mut ways: Vec<(String, Bytes)> = Vec::new();
-    let mut unreadable = look.spared;
+    let (directory, recovered) = recover_undamaged(path, limits)?;
+    let (log, meta) = (
+        recovered.log.expect("no loss"),
+        recovered.meta.expect("no loss"),
+    );
+    let mut replays: Vec<(String, Bytes)> = Vec::new();
+    let mut unreadable = recovered.harmless_damage;
     let source = ReplaySource {
         disk: &directory,
         limits,
@@ -86,17 +92,17 @@ pub(crate) fn verify(path: &Path, limits: &StoreLimits) -> Result<Summary, OpenE
                 return Err(bad(read.loss.unwrap_or_default()));
             }
             Replay::Done(mut read) => {
-                ways.push((name, digest_of(&mut read.machine)));
+                replays.push((name, digest_of(&mut read.machine)));
             }
             Replay::Unreadable(what) => {
                 unreadable.get_or_insert(what);
             }
-            Replay::Unfit { seq } => {
+            Replay::Contradiction { seq } => {
                 return Err(bad(format!("record {seq} does not fit what was before it")));
             }
         }
     }
-    if let [(first, digest), rest @ ..] = &ways[..]
+    if let [(first, digest), rest @ ..] = &replays[..]
         && let Some((other, _)) = rest.iter().find(|(_, of)| of != digest)
     {
         return Err(bad(format!(
@@ -104,7 +110,7 @@ pub(crate) fn verify(path: &Path, limits: &StoreLimits) -> Result<Summary, OpenE
         )));
     }
     let (records, record_bytes) = extent(&log)?;
-    let usage = look.machine.usage();
+    let usage = recovered.machine.usage();
     Ok(Summary {
         store_id: meta.store_id,
         epoch: meta.epoch,
@@ -119,16 +125,16 @@ pub(crate) fn verify(path: &Path, limits: &StoreLimits) -> Result<Summary, OpenE
             .collect(),
         records,
         record_bytes,
-        ways: ways
+        replays: replays
             .into_iter()
             .map(|(name, digest)| (name, digest.to_vec()))
             .collect(),
-        spared: unreadable,
+        harmless_damage: unreadable,
     })
 }
 
 fn bad(what: String) -> OpenError {
-    OpenError::Bad { what }
+    OpenError::Inconsistent { what }
 }
 
 fn extent(log: &Log) -> Result<(Option<(u64, u64)>, u64), OpenError> {
@@ -144,7 +150,7 @@ fn extent(log: &Log) -> Result<(Option<(u64, u64)>, u64), OpenError> {
 
 /// A record of the log.
 #[derive(Debug)]
-pub(crate) struct LoggedRecord {
+pub(crate) struct InspectedRecord {
     /// Its number.
     pub(crate) seq: u64,
     /// Which start of the server wrote it.
@@ -164,18 +170,18 @@ pub(crate) struct LoggedRecord {
 pub(crate) fn records(
     path: &Path,
     limits: &StoreLimits,
-    mut each: impl FnMut(LoggedRecord) -> bool,
+    mut each: impl FnMut(InspectedRecord) -> bool,
 ) -> Result<(), OpenError> {
-    let (_directory, look) = look(path, limits)?;
-    let log = look.log.expect("no loss");
+    let (_directory, recovered) = recover_undamaged(path, limits)?;
+    let log = recovered.log.expect("no loss");
     let mut damaged = None;
     log.records_after(0, |seq, bytes| {
         let record = record::decode_alone(seq, bytes).and_then(|(record, _)| {
-            Ok(LoggedRecord {
+            Ok(InspectedRecord {
                 seq,
                 epoch: record.epoch,
                 revision: record.revision,
-                time: stored::time(record.time),
+                time: stored::from_nanos(record.time),
                 effects: record.into_effects()?,
             })
         });
@@ -193,7 +199,7 @@ pub(crate) fn records(
 
 /// A part of the state.
 #[derive(Debug)]
-pub(crate) enum Part {
+pub(crate) enum StateItem {
     /// A machine.
     Machine(Machine),
     /// A session.
@@ -209,19 +215,19 @@ pub(crate) enum Part {
 pub(crate) fn state(
     path: &Path,
     limits: &StoreLimits,
-    mut each: impl FnMut(Part) -> bool,
+    mut each: impl FnMut(StateItem) -> bool,
 ) -> Result<(), OpenError> {
-    let (_directory, look) = look(path, limits)?;
-    let mut machine = look.machine;
+    let (_directory, recovered) = recover_undamaged(path, limits)?;
+    let mut machine = recovered.machine;
     let (id, head) = machine.begin_copy(0);
-    let machines = head.machines.into_iter().map(Part::Machine);
-    let sessions = head.sessions.into_iter().map(Part::Session);
+    let machines = head.machines.into_iter().map(StateItem::Machine);
+    let sessions = head.sessions.into_iter().map(StateItem::Session);
     if !machines.chain(sessions).all(&mut each) {
         return Ok(());
     }
     while let Ok(CopySlice::Entries(entries)) = machine.next_copy_slice(id, 1_000, usize::MAX) {
         let mut entries = entries.into_iter();
-        if !entries.all(|(key, entry)| each(Part::Entry(key, entry))) {
+        if !entries.all(|(key, entry)| each(StateItem::Entry(key, entry))) {
             return Ok(());
         }
     }

@@ -8,13 +8,13 @@ use std::sync::mpsc;
 
 use tokio::sync::mpsc as tokio_mpsc;
 
-use super::error::Fault;
+use super::error::FileError;
 use super::snapshot::NewSnapshot;
 use crate::machine::{CopyHead, CopySlice, Effect, Revision, Time};
 
 /// What happened between two commits.
 #[derive(Debug)]
-pub(crate) struct Segment {
+pub(crate) struct LogBatch {
     /// One more than the segment's before.
     pub(crate) seq: u64,
     /// The store revision after it.
@@ -28,7 +28,7 @@ pub(crate) struct Segment {
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Keep this. The next one comes after [`Event::Committed`].
-    Commit(Segment),
+    Commit(LogBatch),
     /// Make a snapshot as of the last segment that was sent. Its slices come through the queue, each when it was asked for
     /// by [`Event::NextSlice`].
     Snapshot {
@@ -40,7 +40,7 @@ pub(crate) enum Command {
         done: mpsc::SyncSender<Command>,
     },
     /// A snapshot is complete: sent by the thread that made it.
-    SnapshotDone(Result<NewSnapshot, Fault>),
+    SnapshotDone(Result<NewSnapshot, FileError>),
     /// Nothing more comes: note that all is in order, up to this revision.
     Close { revision: Revision, time: Time },
 }
@@ -59,7 +59,7 @@ pub(crate) enum Event {
     /// The snapshot is made, or could not be.
     SnapshotEnded { made: bool },
     /// There is hardly any space left, or there is enough again.
-    Space(Space),
+    Space(DiskSpace),
     /// It is over: what was sent and not committed may be kept or not.
     Failed(String),
     /// All is noted; nothing more comes.
@@ -68,7 +68,7 @@ pub(crate) enum Event {
 
 /// How much space there is where the journal keeps its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Space {
+pub(crate) enum DiskSpace {
     Enough,
     /// Less than there should be: what makes the store larger is refused.
     Low {
@@ -91,20 +91,20 @@ pub(crate) struct Journal {
     /// The last segment that it has.
     pub(crate) seq: u64,
     /// Whether answers wait until what they tell of is committed.
-    pub(crate) answers: Answers,
+    pub(crate) answers: AnswerWhen,
     /// A snapshot is due when the log has grown by so much, and by as much as the state takes.
-    pub(crate) snapshot_bytes: u64,
+    pub(crate) snapshot_log_bytes: u64,
 }
 
 /// When what was done is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answers {
+pub(crate) enum AnswerWhen {
     /// When it is committed.
     Committed,
     /// At once.
-    AtOnce,
+    Applied,
 }
 
 /// Capacity of both queues; see [`Journal::commands`]. Events are at most one for each command, one for each slice, and
 /// changes of space.
-pub(crate) const QUEUE: usize = 8;
+pub(crate) const QUEUE_CAPACITY: usize = 8;

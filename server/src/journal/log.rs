@@ -9,11 +9,11 @@ use redb::{
 
 use super::disk::Disk;
 use super::engine::{guarded, open};
-use super::error::Fault;
+use super::error::FileError;
 use super::file_name::FileName;
-use super::record::{Encoded, seal, unseal};
+use super::record::{EncodedRecord, seal, unseal};
 use super::stored::{Damaged, FORMAT, StoreMeta, unknown_format};
-use super::wal::{Appended, Harm, Tail};
+use super::wal::{Appended, Wal, WalDamage};
 use crate::mutants::mutant;
 
 /// By sequence number: the record, encoded, and its checksum.
@@ -28,7 +28,7 @@ const PRUNE_RECORDS_MAX: u64 = 256;
 
 /// Whether a record is on disk when it is appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sync {
+pub(crate) enum SyncWhen {
     Now,
     /// With the next one that is.
     Later,
@@ -38,19 +38,19 @@ pub(crate) enum Sync {
 #[derive(Debug)]
 pub(crate) struct Log {
     db: Database,
-    tail: Tail,
+    wal: Wal,
     /// The last record that the engine has: what the tail follows. It is never taken away.
-    moved: u64,
+    checkpointed: u64,
     /// Records up to this one are no more needed.
-    prune: Option<u64>,
+    prune_upto: Option<u64>,
 }
 
 impl Log {
     /// Opens the log and checks that it is whole, as far as the engine can tell. At most `tail_bytes` of it are kept in
     /// front of the engine.
-    pub(crate) fn open(disk: &dyn Disk, tail_bytes: u64) -> Result<Self, Fault> {
+    pub(crate) fn open(disk: &dyn Disk, wal_bytes_max: u64) -> Result<Self, FileError> {
         let db = open(disk, FileName::Log)?;
-        let moved = guarded(FileName::Log, || {
+        let checkpointed = guarded(FileName::Log, || {
             if !has_tables(&db)? {
                 let mut transaction = db.begin_write()?;
                 transaction.set_two_phase_commit(true);
@@ -62,83 +62,87 @@ impl Log {
             Ok(table.last()?.map_or(0, |(seq, _)| seq.value()))
         })?;
         Ok(Self {
-            tail: Tail::open(disk, tail_bytes, moved)?,
+            wal: Wal::open(disk, wal_bytes_max, checkpointed)?,
             db,
-            moved,
-            prune: None,
+            checkpointed,
+            prune_upto: None,
         })
     }
 
     /// Adds a record.
-    pub(crate) fn append(&mut self, record: &Encoded, sync: Sync) -> Result<(), Fault> {
+    pub(crate) fn append(
+        &mut self,
+        record: &EncodedRecord,
+        sync: SyncWhen,
+    ) -> Result<(), FileError> {
         debug_assert!(record.position.seq > self.end());
-        match (self.tail.append(record)?, sync) {
-            (Appended::NoRoom, _) => self.transact(Some(record), None),
-            (Appended::Done, Sync::Now) => self.tail.sync(),
-            (Appended::Done, Sync::Later) => Ok(()),
+        match (self.wal.append(record)?, sync) {
+            (Appended::NoRoom, _) => self.checkpoint_with(Some(record), None),
+            (Appended::Written, SyncWhen::Now) => self.wal.sync(),
+            (Appended::Written, SyncWhen::Later) => Ok(()),
         }
     }
 
     /// Waits until everything that was appended is on disk.
-    pub(crate) fn sync(&mut self) -> Result<(), Fault> {
-        self.tail.sync()
+    pub(crate) fn sync(&mut self) -> Result<(), FileError> {
+        self.wal.sync()
     }
 
     /// Whether everything that was appended is on disk.
     pub(crate) fn is_synced(&self) -> bool {
-        !self.tail.is_unsynced()
+        !self.wal.is_unsynced()
     }
 
     /// Notes what is known of the store, with everything that was appended before.
-    pub(crate) fn set_meta(&mut self, meta: &StoreMeta) -> Result<(), Fault> {
-        self.transact(None, Some(meta))
+    pub(crate) fn set_meta(&mut self, meta: &StoreMeta) -> Result<(), FileError> {
+        self.checkpoint_with(None, Some(meta))
     }
 
     /// Moves everything to the engine, and takes away some of what is no more needed.
-    pub(crate) fn settle(&mut self) -> Result<(), Fault> {
-        self.transact(None, None)
+    pub(crate) fn checkpoint(&mut self) -> Result<(), FileError> {
+        self.checkpoint_with(None, None)
     }
 
     /// Empties the tail of all that is left in it, so that it is never taken for records.
-    pub(crate) fn renew_tail(&mut self) -> Result<(), Fault> {
-        self.settle()?;
-        self.tail.clear()
+    pub(crate) fn discard_wal(&mut self) -> Result<(), FileError> {
+        self.checkpoint()?;
+        self.wal.truncate()
     }
 
     /// Records up to `seq` are no more needed. They are taken away little by little, by what the engine has to do anyway.
-    pub(crate) fn prune(&mut self, seq: u64) -> Result<(), Fault> {
+    pub(crate) fn prune(&mut self, seq: u64) -> Result<(), FileError> {
         let first = guarded(FileName::Log, || {
             let table = self.db.begin_read()?.open_table(RECORDS)?;
             Ok(table.first()?.map(|(seq, _)| seq.value()))
         })?;
-        let seq = seq.min(self.moved.saturating_sub(1));
-        self.prune = first.is_some_and(|first| first <= seq).then_some(seq);
+        let seq = seq.min(self.checkpointed.saturating_sub(1));
+        self.prune_upto = first.is_some_and(|first| first <= seq).then_some(seq);
         Ok(())
     }
 
     /// Whether there is something to take away.
     pub(crate) fn has_to_prune(&self) -> bool {
-        self.prune.is_some()
+        self.prune_upto.is_some()
     }
 
     /// Has the engine take over what is in the tail, and whatever else comes: whole or not at all, and on disk.
-    fn transact(
+    fn checkpoint_with(
         &mut self,
-        record: Option<&Encoded>,
+        record: Option<&EncodedRecord>,
         meta: Option<&StoreMeta>,
-    ) -> Result<(), Fault> {
-        let records = self.tail.pending().iter().chain(record);
-        let moved = records.clone().last().map(|last| last.position.seq);
-        let prune = self.prune;
+    ) -> Result<(), FileError> {
+        let records = self.wal.pending().iter().chain(record);
+        let checkpointed = records.clone().last().map(|last| last.position.seq);
+        let prune = self.prune_upto;
         let work = || -> Result<bool, redb::Error> {
             let mut transaction = self.db.begin_write()?;
             // Two phases: the engine need not guess after a crash which commit was the last whole one.
             transaction.set_two_phase_commit(true);
-            if mutant("tail-begins-anew-early") {
+            if mutant("wal-restarts-early") {
                 transaction.set_durability(Durability::None)?;
             }
             let mut more = false;
-            if moved.is_some() || prune.is_some() {
+            if checkpointed.is_some() || prune.is_some() {
                 let mut table = transaction.open_table(RECORDS)?;
                 let mut added = 0;
                 for record in records {
@@ -146,7 +150,7 @@ impl Log {
                     added += 1;
                 }
                 if let Some(upto) = prune {
-                    more = take_away(&mut table, upto, PRUNE_RECORDS_MAX.max(2 * added))?;
+                    more = remove_records(&mut table, upto, PRUNE_RECORDS_MAX.max(2 * added))?;
                 }
             }
             if let Some(meta) = meta {
@@ -160,15 +164,15 @@ impl Log {
         };
         let more = guarded(FileName::Log, work)?;
         if !more {
-            self.prune = None;
+            self.prune_upto = None;
         }
-        self.moved = moved.unwrap_or(self.moved);
-        self.tail.begin_anew();
+        self.checkpointed = checkpointed.unwrap_or(self.checkpointed);
+        self.wal.restart();
         Ok(())
     }
 
     /// What is known of the store; none if it is new.
-    pub(crate) fn meta(&self) -> Result<Option<StoreMeta>, Fault> {
+    pub(crate) fn meta(&self) -> Result<Option<StoreMeta>, FileError> {
         let bytes = guarded(FileName::Log, || {
             let table = self.db.begin_read()?.open_table(META)?;
             Ok(table.get(())?.map(|bytes| bytes.value().to_vec()))
@@ -176,7 +180,7 @@ impl Log {
         let Some(bytes) = bytes else {
             return Ok(None);
         };
-        let damaged = |Damaged(what)| Fault::damaged(FileName::Log, "in its meta record", what);
+        let damaged = |Damaged(what)| FileError::damaged(FileName::Log, "in its meta record", what);
         let (bytes, _) = unseal(&bytes, 0).map_err(damaged)?;
         let meta = StoreMeta::decode(bytes).map_err(|error| damaged(error.into()))?;
         if meta.format != FORMAT {
@@ -186,15 +190,15 @@ impl Log {
     }
 
     /// What is wrong with the tail. The records before that are read as if there were no more.
-    pub(super) fn harm(&self) -> Option<&Harm> {
-        self.tail.harm()
+    pub(super) fn damage(&self) -> Option<&WalDamage> {
+        self.wal.damage()
     }
 
     /// In which file a record is, if it is in any.
     pub(crate) fn file_of(&self, seq: u64) -> &'static str {
-        match seq <= self.moved {
+        match seq <= self.checkpointed {
             true => FileName::Log.as_str(),
-            false => FileName::Tail.as_str(),
+            false => FileName::Wal.as_str(),
         }
     }
 
@@ -203,12 +207,12 @@ impl Log {
         &self,
         seq: u64,
         mut each: impl FnMut(u64, &[u8]) -> bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), FileError> {
         let goes_on = guarded(FileName::Log, || {
             let table = self.db.begin_read()?.open_table(RECORDS)?;
             show_each(table.range(seq + 1..)?, &mut each)
         })?;
-        let mut pending = self.tail.pending().iter();
+        let mut pending = self.wal.pending().iter();
         if goes_on {
             pending.all(|of| of.position.seq <= seq || each(of.position.seq, &of.bytes));
         }
@@ -220,8 +224,8 @@ impl Log {
         &self,
         seq: u64,
         mut each: impl FnMut(u64, &[u8]) -> bool,
-    ) -> Result<(), Fault> {
-        let mut pending = self.tail.pending().iter().rev();
+    ) -> Result<(), FileError> {
+        let mut pending = self.wal.pending().iter().rev();
         if !pending.all(|of| of.position.seq > seq || each(of.position.seq, &of.bytes)) {
             return Ok(());
         }
@@ -232,18 +236,18 @@ impl Log {
     }
 
     /// The first record.
-    pub(crate) fn first(&self) -> Result<Option<u64>, Fault> {
+    pub(crate) fn first(&self) -> Result<Option<u64>, FileError> {
         let first = guarded(FileName::Log, || {
             let table = self.db.begin_read()?.open_table(RECORDS)?;
             Ok(table.first()?.map(|(seq, _)| seq.value()))
         })?;
-        Ok(first.or_else(|| self.tail.pending().first().map(|of| of.position.seq)))
+        Ok(first.or_else(|| self.wal.pending().first().map(|of| of.position.seq)))
     }
 
     /// The last record, 0 if there is none.
     pub(crate) fn end(&self) -> u64 {
-        let last = self.tail.pending().last();
-        last.map_or(self.moved, |last| last.position.seq)
+        let last = self.wal.pending().last();
+        last.map_or(self.checkpointed, |last| last.position.seq)
     }
 }
 
@@ -259,7 +263,7 @@ fn has_tables(db: &Database) -> Result<bool, redb::Error> {
 }
 
 /// Takes away records up to `upto`, but never the last of all. Returns whether there are more.
-fn take_away(
+fn remove_records(
     table: &mut Table<'_, u64, &'static [u8]>,
     upto: u64,
     count_max: u64,
@@ -296,7 +300,7 @@ mod tests {
     use crate::journal::sim_disk::SimDisk;
     use crate::journal::stored::LogRecord;
 
-    fn record(seq: u64, previous: Position) -> Encoded {
+    fn record(seq: u64, previous: Position) -> EncodedRecord {
         let record = LogRecord {
             format: FORMAT,
             epoch: 1,
@@ -306,7 +310,7 @@ mod tests {
             previous_crc: previous.crc,
             effects: Vec::new(),
         };
-        Encoded::of(&record, previous)
+        EncodedRecord::of(&record, previous)
     }
 
     #[test]
@@ -318,14 +322,14 @@ mod tests {
         let mut append = |log: &mut Log| {
             let record = record(last.seq + 1, last);
             last = record.position;
-            log.append(&record, Sync::Now).unwrap();
+            log.append(&record, SyncWhen::Now).unwrap();
         };
         let count = 3 * PRUNE_RECORDS_MAX;
         (0..count).for_each(|_| append(&mut log));
         log.prune(u64::MAX).unwrap();
         let mut times = 0;
         while log.has_to_prune() {
-            log.settle().unwrap();
+            log.checkpoint().unwrap();
             times += 1;
         }
         assert_eq!(times, 3);

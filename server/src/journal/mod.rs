@@ -33,15 +33,15 @@ mod wal;
 mod watermark;
 
 #[cfg(test)]
-pub(crate) use directory::{Directory, Missing};
+pub(crate) use directory::{Directory, IfMissing};
 pub use error::OpenError;
 #[cfg(test)]
-pub(crate) use file_name::{FileName, Slot};
+pub(crate) use file_name::{FileName, SnapshotSlot};
 #[cfg(test)]
-pub(crate) use interface::QUEUE;
-pub(crate) use interface::{Answers, Command, Event, Journal, Segment, Space};
+pub(crate) use interface::QUEUE_CAPACITY;
+pub(crate) use interface::{AnswerWhen, Command, DiskSpace, Event, Journal, LogBatch};
 #[cfg(test)]
-pub(crate) use open::{Opened, open};
-pub(crate) use open::{Options, open_directory};
+pub(crate) use open::{OpenedStore, open};
+pub(crate) use open::{StoreOptions, open_directory};
 #[cfg(test)]
 pub(crate) use sim_disk::SimDisk;

@@ -7,12 +7,12 @@ use std::time::Instant;
 use tracing::{info, warn};
 
 use super::create::create;
-use super::directory::{Directory, Missing};
+use super::directory::{Directory, IfMissing};
 use super::disk::Disk;
-use super::error::{Fault, OpenError};
+use super::error::{FileError, OpenError};
 use super::file_name::FileName;
 use super::interface::Journal;
-use super::persister::Persister;
+use super::persister::OpenStore;
 use super::recover::{Recovered, recover};
 use super::stored::{self, FORMAT, StoreMeta};
 use crate::config::{Durability, REVISIONS_SKIPPED, REVISIONS_SKIPPED_UNSYNCED};
@@ -21,7 +21,7 @@ use crate::mutants::mutant;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
-pub(crate) struct Options {
+pub(crate) struct StoreOptions {
     pub(crate) limits: StoreLimits,
     pub(crate) durability: Durability,
     /// Go on without what is lost, if what is left ends at this revision.
@@ -30,15 +30,15 @@ pub(crate) struct Options {
     pub(crate) now: Time,
     /// For a store that is new, or whose history cannot go on.
     pub(crate) new_store_id: String,
-    pub(crate) snapshot_bytes: u64,
-    pub(crate) least_free_bytes: u64,
+    pub(crate) snapshot_log_bytes: u64,
+    pub(crate) min_free_bytes: u64,
     /// What the log's tail may have.
-    pub(crate) tail_bytes: u64,
+    pub(crate) wal_bytes_max: u64,
 }
 
 /// A store, ready to go on.
 #[derive(Debug)]
-pub(crate) struct Opened {
+pub(crate) struct OpenedStore {
     pub(crate) machine: StateMachine,
     pub(crate) store_id: String,
     /// The time to go on from: never before what was.
@@ -52,8 +52,8 @@ pub(crate) struct Opened {
 ///
 /// # Errors
 /// [`OpenError`] if it cannot be used, or something is lost.
-pub(crate) fn open_directory(path: &Path, options: Options) -> Result<Opened, OpenError> {
-    let directory = Directory::take(path, Missing::Make)?;
+pub(crate) fn open_directory(path: &Path, options: StoreOptions) -> Result<OpenedStore, OpenError> {
+    let directory = Directory::acquire(path, IfMissing::Create)?;
     open(Arc::new(directory), options)
 }
 
@@ -61,15 +61,15 @@ pub(crate) fn open_directory(path: &Path, options: Options) -> Result<Opened, Op
 ///
 /// # Errors
 /// [`OpenError`] if something is missing that may have been acknowledged, or the disk cannot be used.
-pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Opened, OpenError> {
+pub(crate) fn open(disk: Arc<dyn Disk>, options: StoreOptions) -> Result<OpenedStore, OpenError> {
     let began = Instant::now();
-    let mut recovered = recover(&*disk, &options.limits, options.tail_bytes)?;
+    let mut recovered = recover(&*disk, &options.limits, options.wal_bytes_max)?;
     if let Some(what) = recovered.loss.take() {
         accept_loss(&*disk, recovered, what, &options)?;
         let accept_data_loss = None;
         return open(
             disk,
-            Options {
+            StoreOptions {
                 accept_data_loss,
                 ..options
             },
@@ -78,10 +78,10 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Opened, Open
     if options.accept_data_loss.is_some() {
         warn!("nothing is lost: --accept-data-loss has nothing to do");
     }
-    if let Some(what) = &recovered.spared {
+    if let Some(what) = &recovered.harmless_damage {
         warn!(%what, "damaged, but nothing is missed: everything it had is there without it");
     }
-    go_on(disk, recovered, options, began)
+    resume(disk, recovered, options, began)
 }
 
 /// Makes a store of what is left, in the place of the one that has lost something.
@@ -92,11 +92,11 @@ fn accept_loss(
     disk: &dyn Disk,
     recovered: Recovered,
     what: String,
-    options: &Options,
+    options: &StoreOptions,
 ) -> Result<(), OpenError> {
     let revision = recovered.machine.revision();
     if options.accept_data_loss != Some(revision) {
-        return Err(OpenError::Lost {
+        return Err(OpenError::DataLoss {
             what,
             revision,
             accepted: options.accept_data_loss,
@@ -112,7 +112,7 @@ fn accept_loss(
         .filter(|name| *name != FileName::Watermark)
     {
         disk.set_aside(name)
-            .map_err(|error| Fault::io(name, error))?;
+            .map_err(|error| FileError::io(name, error))?;
     }
     let mut machine = recovered.machine;
     machine.restore_revision_floor(revision.max(used) + REVISIONS_SKIPPED_UNSYNCED);
@@ -120,16 +120,16 @@ fn accept_loss(
 }
 
 /// Begins the next epoch of a store that lacks nothing.
-fn go_on(
+fn resume(
     disk: Arc<dyn Disk>,
     recovered: Recovered,
-    options: Options,
+    options: StoreOptions,
     began: Instant,
-) -> Result<Opened, OpenError> {
+) -> Result<OpenedStore, OpenError> {
     let mut log = recovered.log.expect("without a log there is a loss");
-    if log.harm().is_some() && !mutant("tail-keeps-leftovers") {
+    if log.damage().is_some() && !mutant("wal-keeps-leftovers") {
         // Before anything is noted: what is left in it is only so long known not to be missed.
-        log.renew_tail()?;
+        log.discard_wal()?;
     }
     let mut machine = recovered.machine;
     let revision = machine.revision();
@@ -137,9 +137,9 @@ fn go_on(
     let meta = StoreMeta {
         epoch: recovered.meta.as_ref().map_or(0, |meta| meta.epoch) + 1,
         closed: false,
-        time: stored::nanos(time),
+        time: stored::to_nanos(time),
         durability: options.durability.to_string(),
-        ..continued(recovered.meta, revision, options.new_store_id)
+        ..next_meta(recovered.meta, revision, options.new_store_id)
     };
     log.set_meta(&meta)?;
     recovered.watermark.set(recovered.position.seq);
@@ -150,7 +150,7 @@ fn go_on(
     info!(
         keys = usage.key_count,
         revision = usage.revision,
-        records = recovered.replayed,
+        records = recovered.record_count,
         epoch = meta.epoch,
         store_id = meta.store_id,
         ended = if meta.epoch == 1 { "never before" } else if meta.used_revision == revision { "in order" } else { "abruptly" },
@@ -158,23 +158,23 @@ fn go_on(
         "opened {}", disk.name()
     );
     let (store_id, epoch) = (meta.store_id.clone(), meta.epoch);
-    let (journal, persister) = Persister {
+    let (journal, persister) = OpenStore {
         disk,
         log,
-        tail_bytes: options.tail_bytes,
+        wal_bytes_max: options.wal_bytes_max,
         watermark: recovered.watermark,
         meta,
         position: recovered.position,
-        log_bytes: match recovered.spared {
+        log_bytes: match recovered.harmless_damage {
             // A snapshot is due at once, in the place of the one that is damaged.
             Some(_) => u64::MAX / 2,
             None => recovered.log_bytes,
         },
         durability: options.durability,
-        least_free_bytes: options.least_free_bytes,
+        min_free_bytes: options.min_free_bytes,
     }
-    .start(options.snapshot_bytes);
-    Ok(Opened {
+    .start(options.snapshot_log_bytes);
+    Ok(OpenedStore {
         machine,
         store_id,
         time,
@@ -185,7 +185,7 @@ fn go_on(
 }
 
 /// What is known of the store as it goes on: under which id, and which revisions are not given again.
-fn continued(previous: Option<StoreMeta>, revision: Revision, new_store_id: String) -> StoreMeta {
+fn next_meta(previous: Option<StoreMeta>, revision: Revision, new_store_id: String) -> StoreMeta {
     match previous {
         None => StoreMeta {
             format: FORMAT,

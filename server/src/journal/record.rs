@@ -40,12 +40,12 @@ pub(crate) fn unseal(bytes: &[u8], before: u32) -> Result<(&[u8], u32), Damaged>
 
 /// A record, encoded. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Encoded {
+pub(crate) struct EncodedRecord {
     pub(crate) position: Position,
     pub(crate) bytes: Bytes,
 }
 
-impl Encoded {
+impl EncodedRecord {
     /// Encodes a record that comes after `last`.
     pub(crate) fn of(record: &LogRecord, last: Position) -> Self {
         debug_assert_eq!(record.seq, last.seq + 1);
@@ -106,7 +106,7 @@ pub(crate) fn decode_any(bytes: &[u8]) -> Result<(LogRecord, Position), Damaged>
 mod tests {
     use super::*;
 
-    fn record(seq: u64, previous: Position) -> Encoded {
+    fn record(seq: u64, previous: Position) -> EncodedRecord {
         let record = LogRecord {
             format: FORMAT,
             epoch: 1,
@@ -116,7 +116,7 @@ mod tests {
             previous_crc: previous.crc,
             effects: Vec::new(),
         };
-        Encoded::of(&record, previous)
+        EncodedRecord::of(&record, previous)
     }
 
     #[test]

@@ -6,14 +6,14 @@
 use tracing::info;
 
 use super::disk::{self, Disk};
-use super::error::{Fault, OpenError};
-use super::file_name::{FileName, Slot};
+use super::error::{FileError, OpenError};
+use super::file_name::{FileName, SnapshotSlot};
 use super::log::Log;
 use super::record::{Position, START};
 use super::replay::{Replay, ReplaySource, Replayed};
 use super::snapshot;
 use super::stored::{self, SnapshotMeta, StoreMeta};
-use super::wal::Harm;
+use super::wal::WalDamage;
 use super::watermark::Watermark;
 use crate::config::Durability;
 use crate::machine::{StateMachine, StoreLimits, Time};
@@ -34,11 +34,11 @@ pub(super) struct Recovered {
     /// Bytes of the records since the newest snapshot.
     pub(super) log_bytes: u64,
     /// Records that were done again.
-    pub(super) replayed: u64,
+    pub(super) record_count: u64,
     /// Why it is not everything.
     pub(super) loss: Option<String>,
     /// What is damaged and not missed: all of it was found elsewhere.
-    pub(super) spared: Option<String>,
+    pub(super) harmless_damage: Option<String>,
 }
 
 /// Reads what is on a disk.
@@ -48,18 +48,18 @@ pub(super) struct Recovered {
 pub(super) fn recover(
     disk: &dyn Disk,
     limits: &StoreLimits,
-    tail_bytes: u64,
+    wal_bytes_max: u64,
 ) -> Result<Recovered, OpenError> {
     let watermark = Watermark::open(disk)?;
-    let mark = watermark.get()?;
-    match open_log(disk, &watermark, tail_bytes) {
-        Ok((log, Some(meta))) => from_log(disk, limits, log, meta, watermark, mark),
+    let watermark_seq = watermark.get()?;
+    match open_log(disk, &watermark, wal_bytes_max) {
+        Ok((log, Some(meta))) => from_log(disk, limits, log, meta, watermark, watermark_seq),
         Ok((log, None)) if never_served(disk, &watermark)? => Ok(new_store(limits, log, watermark)),
         Ok((_, None)) => {
             let what = "log.redb is empty, and the other files are not".into();
             without_log(disk, limits, watermark, what)
         }
-        Err(error @ Fault::Io { .. }) => Err(error.into()),
+        Err(error @ FileError::Io { .. }) => Err(error.into()),
         Err(damaged) => without_log(disk, limits, watermark, damaged.to_string()),
     }
 }
@@ -68,15 +68,15 @@ pub(super) fn recover(
 fn open_log(
     disk: &dyn Disk,
     watermark: &Watermark,
-    tail_bytes: u64,
-) -> Result<(Log, Option<StoreMeta>), Fault> {
-    let log = match Log::open(disk, tail_bytes) {
-        Err(Fault::Damaged { .. }) if never_served(disk, watermark)? => {
+    wal_bytes_max: u64,
+) -> Result<(Log, Option<StoreMeta>), FileError> {
+    let log = match Log::open(disk, wal_bytes_max) {
+        Err(FileError::Damaged { .. }) if never_served(disk, watermark)? => {
             // It was torn while it was made.
             let name = FileName::Log;
             disk.set_aside(name)
-                .map_err(|error| Fault::io(name, error))?;
-            Log::open(disk, tail_bytes)?
+                .map_err(|error| FileError::io(name, error))?;
+            Log::open(disk, wal_bytes_max)?
         }
         opened => opened?,
     };
@@ -85,15 +85,15 @@ fn open_log(
 }
 
 /// Whether no server has ever used the disk: the watermark is synced before the first call is taken.
-fn never_served(disk: &dyn Disk, watermark: &Watermark) -> Result<bool, Fault> {
+fn never_served(disk: &dyn Disk, watermark: &Watermark) -> Result<bool, FileError> {
     if !watermark.is_blank()? {
         return Ok(false);
     }
     // The tail gets its header with the first record.
     Ok(disk::len(disk, FileName::Log)? <= NEW_LOG_BYTES_MAX
-        && disk::len(disk, FileName::Tail)? == 0
-        && disk::len(disk, FileName::Snapshot(Slot::A))? == 0
-        && disk::len(disk, FileName::Snapshot(Slot::B))? == 0)
+        && disk::len(disk, FileName::Wal)? == 0
+        && disk::len(disk, FileName::Snapshot(SnapshotSlot::A))? == 0
+        && disk::len(disk, FileName::Snapshot(SnapshotSlot::B))? == 0)
 }
 
 fn new_store(limits: &StoreLimits, log: Log, watermark: Watermark) -> Recovered {
@@ -105,9 +105,9 @@ fn new_store(limits: &StoreLimits, log: Log, watermark: Watermark) -> Recovered 
         log: Some(log),
         watermark,
         log_bytes: 0,
-        replayed: 0,
+        record_count: 0,
         loss: None,
-        spared: None,
+        harmless_damage: None,
     }
 }
 
@@ -127,17 +127,17 @@ fn without_log(
         log: None,
         watermark,
         log_bytes: 0,
-        replayed: 0,
+        record_count: 0,
         loss: Some(what),
-        spared: None,
+        harmless_damage: None,
     };
-    for slot in [Slot::A, Slot::B] {
+    for slot in [SnapshotSlot::A, SnapshotSlot::B] {
         match snapshot::read(disk, slot, empty()) {
             Ok(restored) if restored.head.revision >= recovered.machine.revision() => {
-                recovered.time = stored::time(restored.head.time);
+                recovered.time = stored::from_nanos(restored.head.time);
                 recovered.machine = restored.machine;
             }
-            Ok(_) | Err(Fault::Damaged { .. }) => {}
+            Ok(_) | Err(FileError::Damaged { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -151,12 +151,12 @@ fn from_log(
     log: Log,
     meta: StoreMeta,
     watermark: Watermark,
-    mark: Option<u64>,
+    watermark_seq: Option<u64>,
 ) -> Result<Recovered, OpenError> {
-    let (harm, mut spared) = match weigh_harm(&log, &meta) {
-        Weighed::Loss(what) => (Some(what), None),
-        Weighed::Spared(what) => (None, Some(what)),
-        Weighed::Nothing => (None, None),
+    let (damage, mut harmless_damage) = match assess_wal_damage(&log, &meta) {
+        Assessment::Loss(what) => (Some(what), None),
+        Assessment::Harmless(what) => (None, Some(what)),
+        Assessment::Nothing => (None, None),
     };
     let source = ReplaySource {
         disk,
@@ -164,8 +164,14 @@ fn from_log(
         log: &log,
         meta: &meta,
     };
-    let Some((best, base)) = best_replay(&source, harm.as_deref(), mark, &mut spared)? else {
-        let what = spared.unwrap_or_else(|| {
+    let Some((best, base)) = best_replay(
+        &source,
+        damage.as_deref(),
+        watermark_seq,
+        &mut harmless_damage,
+    )?
+    else {
+        let what = harmless_damage.unwrap_or_else(|| {
             "log.redb has lost its first records, and there is no snapshot".into()
         });
         drop(log);
@@ -173,7 +179,7 @@ fn from_log(
     };
     let mut loss = best.loss;
     if loss.is_some() {
-        let both = spared.take().into_iter().chain(loss);
+        let both = harmless_damage.take().into_iter().chain(loss);
         loss = both.reduce(|a, b| format!("{a}; {b}"));
     }
     // Those after it are of no use.
@@ -181,7 +187,7 @@ fn from_log(
     let snapshots = meta.snapshots.iter().filter(|of| is_used(of)).cloned();
     Ok(Recovered {
         machine: best.machine,
-        time: best.time.max(stored::time(meta.time)),
+        time: best.time.max(stored::from_nanos(meta.time)),
         position: best.position,
         meta: Some(StoreMeta {
             snapshots: snapshots.collect(),
@@ -190,9 +196,9 @@ fn from_log(
         log: Some(log),
         watermark,
         log_bytes: best.log_bytes,
-        replayed: best.replayed,
+        record_count: best.record_count,
         loss,
-        spared,
+        harmless_damage,
     })
 }
 
@@ -202,9 +208,9 @@ type ReplayFrom<'a> = (Box<Replayed>, Option<&'a SnapshotMeta>);
 /// The first replay that lacks nothing, or the one that came farthest. Snapshots that cannot be read are noted in `spared`.
 fn best_replay<'a>(
     source: &ReplaySource<'a>,
-    harm: Option<&str>,
-    mark: Option<u64>,
-    spared: &mut Option<String>,
+    damage: Option<&str>,
+    watermark_seq: Option<u64>,
+    harmless_damage: &mut Option<String>,
 ) -> Result<Option<ReplayFrom<'a>>, OpenError> {
     let mut best: Option<ReplayFrom<'a>> = None;
     let mut stop_before = u64::MAX;
@@ -212,12 +218,12 @@ fn best_replay<'a>(
         let mut replayed = loop {
             match source.replay(base, stop_before)? {
                 Replay::Unreadable(what) => {
-                    spared.get_or_insert(what);
+                    harmless_damage.get_or_insert(what);
                     break None;
                 }
                 // What was half done is done again without it.
-                Replay::Unfit { seq } if seq < stop_before => stop_before = seq,
-                Replay::Unfit { .. } => unreachable!("it stops before"),
+                Replay::Contradiction { seq } if seq < stop_before => stop_before = seq,
+                Replay::Contradiction { .. } => unreachable!("it stops before"),
                 Replay::Done(replayed) => break Some(replayed),
             }
         };
@@ -227,8 +233,8 @@ fn best_replay<'a>(
         let last = replayed.position.seq;
         replayed.loss = replayed
             .loss
-            .or_else(|| harm.map(Into::into))
-            .or_else(|| behind_watermark(last, mark));
+            .or_else(|| damage.map(Into::into))
+            .or_else(|| behind_watermark(last, watermark_seq));
         let whole = replayed.loss.is_none();
         let is_better = |(best, _): &ReplayFrom<'_>| best.position.seq < last;
         if whole || best.as_ref().is_none_or(is_better) {
@@ -242,32 +248,33 @@ fn best_replay<'a>(
 }
 
 /// The loss, if the log ends before the watermark.
-fn behind_watermark(last: u64, mark: Option<u64>) -> Option<String> {
-    let mark = mark.filter(|mark| *mark > last && !mutant("no-watermark"))?;
+fn behind_watermark(last: u64, watermark_seq: Option<u64>) -> Option<String> {
+    let watermark_seq =
+        watermark_seq.filter(|watermark_seq| *watermark_seq > last && !mutant("no-watermark"))?;
     Some(format!(
-        "log.redb and tail end at record {last}, and watermark says that there was a record {mark}: the disk has gone back, or lost what it had acknowledged"
+        "log.redb and tail end at record {last}, and watermark says that there was a record {watermark_seq}: the disk has gone back, or lost what it had acknowledged"
     ))
 }
 
 /// What harm to the tail means.
-enum Weighed {
+enum Assessment {
     /// Records are missing.
     Loss(String),
     /// The engine has everything.
-    Spared(String),
+    Harmless(String),
     /// What was not synced is not whole, and nobody was told that it was.
     Nothing,
 }
 
-fn weigh_harm(log: &Log, meta: &StoreMeta) -> Weighed {
-    match log.harm() {
-        None => Weighed::Nothing,
-        Some(Harm::Gap(what)) if meta.durability != Durability::Sync.to_string() => {
+fn assess_wal_damage(log: &Log, meta: &StoreMeta) -> Assessment {
+    match log.damage() {
+        None => Assessment::Nothing,
+        Some(WalDamage::Gap(what)) if meta.durability != Durability::Sync.to_string() => {
             info!(%what, "not everything was on disk that was answered early");
-            Weighed::Nothing
+            Assessment::Nothing
         }
         // What it had is in the engine since then.
-        Some(Harm::Unreadable(what)) if meta.closed => Weighed::Spared(what.clone()),
-        Some(Harm::Gap(what) | Harm::Unreadable(what)) => Weighed::Loss(what.clone()),
+        Some(WalDamage::Unreadable(what)) if meta.closed => Assessment::Harmless(what.clone()),
+        Some(WalDamage::Gap(what) | WalDamage::Unreadable(what)) => Assessment::Loss(what.clone()),
     }
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use tracing::info;
 
 use super::disk::Disk;
-use super::error::{Fault, OpenError};
-use super::file_name::{FileName, Slot};
+use super::error::{FileError, OpenError};
+use super::file_name::{FileName, SnapshotSlot};
 use super::log::Log;
 use super::record::{self, Position, START};
 use super::snapshot;
@@ -30,7 +30,7 @@ pub(super) enum Replay {
     /// The snapshot cannot be read.
     Unreadable(String),
     /// A record cannot have happened; the state is of no use.
-    Unfit {
+    Contradiction {
         seq: u64,
     },
 }
@@ -40,13 +40,15 @@ pub(super) struct Replayed {
     pub(super) time: Time,
     pub(super) position: Position,
     pub(super) log_bytes: u64,
-    pub(super) replayed: u64,
+    pub(super) record_count: u64,
     pub(super) loss: Option<String>,
 }
 
 impl<'a> ReplaySource<'a> {
     /// Where the way through the log can begin: at each snapshot, the latest first, and at nothing.
-    pub(super) fn bases(&self) -> Result<impl Iterator<Item = Option<&'a SnapshotMeta>>, Fault> {
+    pub(super) fn bases(
+        &self,
+    ) -> Result<impl Iterator<Item = Option<&'a SnapshotMeta>>, FileError> {
         let snapshots = &self.meta.snapshots;
         // The log has everything from the first record on, unless the store was made of something.
         let from_nothing = match self.log.first()? {
@@ -68,7 +70,7 @@ impl<'a> ReplaySource<'a> {
             Ok(base) => Replayer {
                 log: self.log,
                 stop_before,
-                said: Instant::now(),
+                reported_at: Instant::now(),
                 state: base,
             },
             Err(BaseError::Io(error)) => return Err(error.into()),
@@ -77,8 +79,8 @@ impl<'a> ReplaySource<'a> {
         let from = replayer.state.position;
         // What is damaged here is met again below, or was taken away from the log since.
         match self.fill_history(&mut replayer.state.machine, from) {
-            Err(error @ Fault::Io { .. }) => return Err(error.into()),
-            Ok(()) | Err(Fault::Damaged { .. }) => {}
+            Err(error @ FileError::Io { .. }) => return Err(error.into()),
+            Ok(()) | Err(FileError::Damaged { .. }) => {}
         }
         let mut stopped = None;
         let read = self.log.records_after(from.seq, |seq, bytes| {
@@ -88,13 +90,13 @@ impl<'a> ReplaySource<'a> {
         let mut replayed = replayer.state;
         match read {
             Ok(()) => {}
-            Err(error @ Fault::Io { .. }) => return Err(error.into()),
+            Err(error @ FileError::Io { .. }) => return Err(error.into()),
             Err(damaged) => stopped = Some(Stop::Loss(damaged.to_string())),
         }
         match stopped {
             None => {}
             Some(Stop::Loss(what)) => replayed.loss = Some(what),
-            Some(Stop::Unfit { seq }) => return Ok(Replay::Unfit { seq }),
+            Some(Stop::Contradiction { seq }) => return Ok(Replay::Contradiction { seq }),
         }
         // A start that skipped revisions leaves no record of it.
         replayed
@@ -109,10 +111,10 @@ impl<'a> ReplaySource<'a> {
         let (machine, time, position) = match base {
             None => (empty, Time::MIN, START),
             Some(base) => {
-                let slot = Slot::of_number(base.slot);
+                let slot = SnapshotSlot::of_number(base.slot);
                 let restored = match snapshot::read(self.disk, slot, empty) {
                     Ok(restored) => restored,
-                    Err(error @ Fault::Io { .. }) => return Err(BaseError::Io(error)),
+                    Err(error @ FileError::Io { .. }) => return Err(BaseError::Io(error)),
                     Err(damaged) => return Err(BaseError::Unreadable(damaged.to_string())),
                 };
                 let head = restored.head;
@@ -126,7 +128,7 @@ impl<'a> ReplaySource<'a> {
                     seq: head.seq,
                     crc: head.record_crc,
                 };
-                (restored.machine, stored::time(head.time), position)
+                (restored.machine, stored::from_nanos(head.time), position)
             }
         };
         Ok(Replayed {
@@ -134,13 +136,13 @@ impl<'a> ReplaySource<'a> {
             time,
             position,
             log_bytes: 0,
-            replayed: 0,
+            record_count: 0,
             loss: None,
         })
     }
 
     /// Fills what is kept for watches with what happened before the snapshot, as far as the log still has it.
-    fn fill_history(&self, machine: &mut StateMachine, upto: Position) -> Result<(), Fault> {
+    fn fill_history(&self, machine: &mut StateMachine, upto: Position) -> Result<(), FileError> {
         let limits = self.limits;
         let mut records: Vec<LogRecord> = Vec::new();
         let (mut count, mut bytes) = (0, 0);
@@ -166,21 +168,21 @@ impl<'a> ReplaySource<'a> {
 
 /// There is nothing to begin with.
 enum BaseError {
-    Io(Fault),
+    Io(FileError),
     Unreadable(String),
 }
 
 /// Why a replay goes no further.
 enum Stop {
     Loss(String),
-    Unfit { seq: u64 },
+    Contradiction { seq: u64 },
 }
 
 /// A replay that is under way.
 struct Replayer<'a> {
     log: &'a Log,
     stop_before: u64,
-    said: Instant,
+    reported_at: Instant,
     state: Replayed,
 }
 
@@ -211,15 +213,15 @@ impl Replayer<'_> {
             false => effects,
         };
         if state.machine.replay(effects).is_err() {
-            return Err(Stop::Unfit { seq });
+            return Err(Stop::Contradiction { seq });
         }
         state.machine.restore_revision_floor(revision);
-        state.time = state.time.max(stored::time(time));
+        state.time = state.time.max(stored::from_nanos(time));
         state.position = position;
-        state.replayed += 1;
+        state.record_count += 1;
         state.log_bytes += bytes.len() as u64;
-        if self.said.elapsed() >= PROGRESS_INTERVAL {
-            self.said = Instant::now();
+        if self.reported_at.elapsed() >= PROGRESS_INTERVAL {
+            self.reported_at = Instant::now();
             info!(
                 record = seq,
                 keys = state.machine.usage().key_count,

@@ -7,8 +7,8 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition}
 
 use super::disk::Disk;
 use super::engine::{guarded, open, open_file};
-use super::error::Fault;
-use super::file_name::{FileName, Slot};
+use super::error::FileError;
+use super::file_name::{FileName, SnapshotSlot};
 use super::pages::{PageReader, Restored};
 use super::stored::{Damaged, SnapshotMeta};
 use crate::machine::StateMachine;
@@ -22,10 +22,10 @@ const TRANSACTION_BYTES: usize = 1 << 20;
 
 /// Whether more comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+enum Transaction {
     /// The file is of no use before its last part: nothing has to be told after a crash, so one phase is enough.
-    Middle,
-    Last,
+    Intermediate,
+    Final,
 }
 
 /// A snapshot that was written.
@@ -50,12 +50,16 @@ pub(crate) struct SnapshotWriter {
 
 impl SnapshotWriter {
     /// Begins anew in this file: what was in it is of no more use.
-    pub(crate) fn create(disk: &dyn Disk, slot: Slot) -> Result<Self, Fault> {
+    pub(crate) fn create(disk: &dyn Disk, slot: SnapshotSlot) -> Result<Self, FileError> {
         let name = FileName::Snapshot(slot);
-        let file = disk.open(name).map_err(|error| Fault::io(name, error))?;
-        file.set_len(0).map_err(|error| Fault::io(name, error))?;
+        let file = disk
+            .open(name)
+            .map_err(|error| FileError::io(name, error))?;
+        file.set_len(0)
+            .map_err(|error| FileError::io(name, error))?;
         // What was there must not come back among the new.
-        file.sync_data().map_err(|error| Fault::io(name, error))?;
+        file.sync_data()
+            .map_err(|error| FileError::io(name, error))?;
         Ok(Self {
             name,
             db: open_file(file, name)?,
@@ -66,24 +70,24 @@ impl SnapshotWriter {
         })
     }
 
-    pub(crate) fn pages(&mut self, pages: Vec<Vec<u8>>) -> Result<(), Fault> {
+    pub(crate) fn pages(&mut self, pages: Vec<Vec<u8>>) -> Result<(), FileError> {
         for page in pages {
             self.waiting_bytes += page.len();
             self.waiting.push_back(page);
         }
         if self.waiting_bytes >= TRANSACTION_BYTES {
-            self.write(Part::Middle)?;
+            self.write(Transaction::Intermediate)?;
         }
         Ok(())
     }
 
     /// Completes it; it is on disk then. Returns its bytes.
-    pub(crate) fn end(mut self) -> Result<u64, Fault> {
-        self.write(Part::Last)?;
+    pub(crate) fn end(mut self) -> Result<u64, FileError> {
+        self.write(Transaction::Final)?;
         Ok(self.bytes)
     }
 
-    fn write(&mut self, part: Part) -> Result<(), Fault> {
+    fn write(&mut self, kind: Transaction) -> Result<(), FileError> {
         let waiting = std::mem::take(&mut self.waiting);
         self.waiting_bytes = 0;
         let first = self.pages;
@@ -91,7 +95,7 @@ impl SnapshotWriter {
         self.bytes += waiting.iter().map(|page| page.len() as u64).sum::<u64>();
         guarded(self.name, || {
             let mut transaction = self.db.begin_write()?;
-            transaction.set_two_phase_commit(part == Part::Last);
+            transaction.set_two_phase_commit(kind == Transaction::Final);
             {
                 let mut table = transaction.open_table(PAGES)?;
                 for (number, page) in (first..).zip(&waiting) {
@@ -104,7 +108,11 @@ impl SnapshotWriter {
 }
 
 /// Reads a snapshot to its end, into an empty state.
-pub(crate) fn read(disk: &dyn Disk, slot: Slot, empty: StateMachine) -> Result<Restored, Fault> {
+pub(crate) fn read(
+    disk: &dyn Disk,
+    slot: SnapshotSlot,
+    empty: StateMachine,
+) -> Result<Restored, FileError> {
     let name = FileName::Snapshot(slot);
     let db = open(disk, name)?;
     let mut reader = PageReader::new(empty);
@@ -127,11 +135,11 @@ pub(crate) fn read(disk: &dyn Disk, slot: Slot, empty: StateMachine) -> Result<R
         }
         Ok(())
     })?;
-    let fault = |number: u64, Damaged(what): Damaged| {
-        Fault::damaged(name, format!("at page {number}"), what)
+    let at_page = |number: u64, Damaged(what): Damaged| {
+        FileError::damaged(name, format!("at page {number}"), what)
     };
     match damaged {
-        Some((number, error)) => Err(fault(number, error)),
-        None => reader.end().map_err(|error| fault(expected, error)),
+        Some((number, error)) => Err(at_page(number, error)),
+        None => reader.end().map_err(|error| at_page(expected, error)),
     }
 }

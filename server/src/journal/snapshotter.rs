@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc as tokio_mpsc;
 
 use super::disk::Disk;
-use super::error::Fault;
-use super::file_name::{FileName, Slot};
+use super::error::FileError;
+use super::file_name::{FileName, SnapshotSlot};
 use super::interface::{Command, Event};
 use super::pages::PageWriter;
 use super::snapshot::{NewSnapshot, SnapshotWriter};
@@ -26,7 +26,7 @@ const SNAPSHOT_PAUSE_MAX: Duration = Duration::from_millis(50);
 /// A snapshot that is to be written.
 pub(super) struct Snapshotter {
     pub(super) disk: Arc<dyn Disk>,
-    pub(super) slot: Slot,
+    pub(super) slot: SnapshotSlot,
     pub(super) head: Header,
     pub(super) copy: CopyHead,
     pub(super) slices: Receiver<CopySlice>,
@@ -46,7 +46,7 @@ impl Snapshotter {
         let name = FileName::Snapshot(self.slot);
         let written = catch_unwind(AssertUnwindSafe(|| self.write()));
         let written = written
-            .unwrap_or_else(|_| Err(Fault::damaged(name, "in memory", "its thread gave up")));
+            .unwrap_or_else(|_| Err(FileError::damaged(name, "in memory", "its thread gave up")));
         if !matches!(written, Ok(Some(_))) {
             // Half of it is of no use, and takes space.
             let file = self.disk.open(name);
@@ -59,7 +59,7 @@ impl Snapshotter {
     }
 
     /// Writes the slices that come. None if they end too early: the owner is gone, or has given it up.
-    fn write(&self) -> Result<Option<NewSnapshot>, Fault> {
+    fn write(&self) -> Result<Option<NewSnapshot>, FileError> {
         let began = Instant::now();
         let mut file = SnapshotWriter::create(&*self.disk, self.slot)?;
         let mut pages = PageWriter::new(self.head.clone(), &self.copy);

@@ -54,12 +54,12 @@ fn lacks(field: &str) -> Damaged {
 }
 
 /// A time as it is stored.
-pub(crate) fn nanos(time: Time) -> u64 {
+pub(crate) fn to_nanos(time: Time) -> u64 {
     duration_nanos(time.to_epoch())
 }
 
 /// A stored time.
-pub(crate) fn time(nanos: u64) -> Time {
+pub(crate) fn from_nanos(nanos: u64) -> Time {
     Time::since_epoch(Duration::from_nanos(nanos))
 }
 
@@ -75,7 +75,7 @@ impl Header {
             format: FORMAT,
             store_id: store_id.into(),
             revision,
-            time: nanos(time),
+            time: to_nanos(time),
             version: env!("CARGO_PKG_VERSION").into(),
             ..Self::default()
         }

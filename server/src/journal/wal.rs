@@ -18,9 +18,9 @@ use bytes::Bytes;
 use redb::StorageBackend;
 
 use super::disk::Disk;
-use super::error::Fault;
+use super::error::FileError;
 use super::file_name::FileName;
-use super::record::{Encoded, Position, decode_any};
+use super::record::{EncodedRecord, Position, decode_any};
 use super::stored::Damaged;
 use crate::mutants::mutant;
 
@@ -43,19 +43,19 @@ const VERSION: u32 = 1;
 const HEADER_LEN: usize = 24;
 
 /// Length and checksum.
-const FRAME_HEAD_LEN: usize = 8;
+const FRAME_HEADER_LEN: usize = 8;
 
 /// Whether a record found room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Appended {
-    Done,
+    Written,
     /// Not before the file begins anew, or never.
     NoRoom,
 }
 
 /// What is wrong with the file.
 #[derive(Clone, Debug)]
-pub(super) enum Harm {
+pub(super) enum WalDamage {
     /// What cannot be read was never torn by a loss of power.
     Unreadable(String),
     /// There are records after one that is not whole. So a loss of power leaves it where records were not synced.
@@ -64,7 +64,7 @@ pub(super) enum Harm {
 
 /// The tail, open.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub(super) struct Wal {
     file: Arc<dyn StorageBackend>,
     len: u64,
     len_max: u64,
@@ -73,9 +73,9 @@ pub(super) struct Tail {
     /// Where the next frame begins.
     next: u64,
     /// The records that the engine does not have, in their order.
-    pending: Vec<Encoded>,
+    pending: Vec<EncodedRecord>,
     unsynced: bool,
-    harm: Option<Harm>,
+    damage: Option<WalDamage>,
     /// The frame that is written.
     frame: Vec<u8>,
 }
@@ -86,7 +86,7 @@ struct Salt(u64);
 
 impl Salt {
     fn crc(self, bytes: &[u8]) -> u32 {
-        let before = match mutant("tail-without-salt") {
+        let before = match mutant("wal-without-salt") {
             true => 0,
             false => crc32c::crc32c(&self.0.to_le_bytes()),
         };
@@ -129,20 +129,24 @@ impl Salt {
 
 /// What is in a file.
 #[derive(Default)]
-struct Found {
-    pending: Vec<Encoded>,
+struct Scan {
+    pending: Vec<EncodedRecord>,
     /// Where the last record ends.
     end: usize,
-    harm: Option<Harm>,
+    damage: Option<WalDamage>,
 }
 
-impl Tail {
+impl Wal {
     /// Opens the file, and takes from it what comes after `kept`, the last record of the engine. Writes nothing.
-    pub(super) fn open(disk: &dyn Disk, len_max: u64, kept: u64) -> Result<Self, Fault> {
-        let fault = |error| Fault::io(FileName::Tail, error);
-        let file = disk.open(FileName::Tail).map_err(fault)?;
-        let len = file.len().map_err(fault)?;
-        let mut tail = Self {
+    pub(super) fn open(
+        disk: &dyn Disk,
+        len_max: u64,
+        checkpointed: u64,
+    ) -> Result<Self, FileError> {
+        let error = |error| FileError::io(FileName::Wal, error);
+        let file = disk.open(FileName::Wal).map_err(error)?;
+        let len = file.len().map_err(error)?;
+        let mut wal = Self {
             file,
             len,
             len_max,
@@ -150,49 +154,49 @@ impl Tail {
             next: PAGE as u64,
             pending: Vec::new(),
             unsynced: false,
-            harm: None,
+            damage: None,
             frame: Vec::new(),
         };
         if len > FILE_BYTES_MAX {
-            tail.harm = Some(Harm::Unreadable(format!(
+            wal.damage = Some(WalDamage::Unreadable(format!(
                 "tail is damaged: it has {len} bytes, and no server makes more than {FILE_BYTES_MAX}"
             )));
-            return Ok(tail);
+            return Ok(wal);
         }
         let len = usize::try_from(len).expect("that is no more than fits into memory");
         let mut bytes = vec![0; len];
-        tail.file.read(0, &mut bytes).map_err(fault)?;
+        wal.file.read(0, &mut bytes).map_err(error)?;
         let bytes = Bytes::from(bytes);
         match Salt::read(&bytes) {
             Ok(None) => {}
             Ok(Some(salt)) => {
-                tail.salt = Some(salt);
-                let found = Found::in_file(&bytes, salt, kept);
-                if !found.pending.is_empty() {
-                    tail.next = found.end as u64;
+                wal.salt = Some(salt);
+                let scan = Scan::in_file(&bytes, salt, checkpointed);
+                if !scan.pending.is_empty() {
+                    wal.next = scan.end as u64;
                     // Whoever wrote them may have been killed before the sync.
-                    tail.unsynced = true;
+                    wal.unsynced = true;
                 }
-                tail.pending = found.pending;
-                tail.harm = found.harm;
+                wal.pending = scan.pending;
+                wal.damage = scan.damage;
             }
             Err(Damaged(what)) => {
-                tail.harm = Some(Harm::Unreadable(format!(
+                wal.damage = Some(WalDamage::Unreadable(format!(
                     "tail is damaged at byte 0: {what}"
                 )));
             }
         }
-        Ok(tail)
+        Ok(wal)
     }
 
     /// The records that the engine does not have.
-    pub(super) fn pending(&self) -> &[Encoded] {
+    pub(super) fn pending(&self) -> &[EncodedRecord] {
         &self.pending
     }
 
     /// What is wrong with it.
-    pub(super) fn harm(&self) -> Option<&Harm> {
-        self.harm.as_ref()
+    pub(super) fn damage(&self) -> Option<&WalDamage> {
+        self.damage.as_ref()
     }
 
     /// Whether something is in it that may not be on disk.
@@ -201,16 +205,16 @@ impl Tail {
     }
 
     /// Writes a record behind the others, if there is room.
-    pub(super) fn append(&mut self, record: &Encoded) -> Result<Appended, Fault> {
-        let frame_len = (FRAME_HEAD_LEN + record.bytes.len()).next_multiple_of(PAGE);
+    pub(super) fn append(&mut self, record: &EncodedRecord) -> Result<Appended, FileError> {
+        let frame_len = (FRAME_HEADER_LEN + record.bytes.len()).next_multiple_of(PAGE);
         let end = self.next + frame_len as u64;
         if end > self.len_max || !self.grow(end)? {
             return Ok(Appended::NoRoom);
         }
-        let Some(salt) = self.begin()? else {
+        let Some(salt) = self.salt_on_disk()? else {
             return Ok(Appended::NoRoom);
         };
-        let len = u32::try_from(record.bytes.len()).expect("no tail is so long");
+        let len = u32::try_from(record.bytes.len()).expect("no wal is so long");
         self.frame.clear();
         self.frame.extend_from_slice(&len.to_le_bytes());
         self.frame
@@ -224,11 +228,11 @@ impl Tail {
         self.next = end;
         self.pending.push(record.clone());
         self.unsynced = true;
-        Ok(Appended::Done)
+        Ok(Appended::Written)
     }
 
     /// The salt, from the header that is there or is made now: on disk before any frame.
-    fn begin(&mut self) -> Result<Option<Salt>, Fault> {
+    fn salt_on_disk(&mut self) -> Result<Option<Salt>, FileError> {
         if self.salt.is_none() {
             let salt = Salt(rand::random());
             if !fits(self.file.write(0, &salt.header()))? {
@@ -241,7 +245,7 @@ impl Tail {
     }
 
     /// Makes the file longer, if it does not reach to `end`. Returns whether there is the space.
-    fn grow(&mut self, end: u64) -> Result<bool, Fault> {
+    fn grow(&mut self, end: u64) -> Result<bool, FileError> {
         if end <= self.len {
             return Ok(true);
         }
@@ -250,7 +254,7 @@ impl Tail {
         if !fits(self.file.set_len(len))? {
             return Ok(false);
         }
-        let zeros = vec![0; usize::try_from(len - self.len).expect("no tail is so long")];
+        let zeros = vec![0; usize::try_from(len - self.len).expect("no wal is so long")];
         if !fits(self.file.write(self.len, &zeros))? {
             return Ok(false);
         }
@@ -259,7 +263,7 @@ impl Tail {
     }
 
     /// Waits until everything is on disk.
-    pub(super) fn sync(&mut self) -> Result<(), Fault> {
+    pub(super) fn sync(&mut self) -> Result<(), FileError> {
         if self.unsynced {
             self.sync_file()?;
             self.unsynced = false;
@@ -267,83 +271,86 @@ impl Tail {
         Ok(())
     }
 
-    fn sync_file(&self) -> Result<(), Fault> {
+    fn sync_file(&self) -> Result<(), FileError> {
         let synced = self.file.sync_data();
-        synced.map_err(|error| Fault::io(FileName::Tail, error))
+        synced.map_err(|error| FileError::io(FileName::Wal, error))
     }
 
     /// The engine has everything, on disk: what is here may be overwritten.
-    pub(super) fn begin_anew(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.next = PAGE as u64;
         self.pending.clear();
         self.unsynced = false;
     }
 
     /// Empties the file, so that nothing that is left in it can ever be read again. The next header has another salt.
-    pub(super) fn clear(&mut self) -> Result<(), Fault> {
+    pub(super) fn truncate(&mut self) -> Result<(), FileError> {
         debug_assert!(self.pending.is_empty(), "the engine has everything");
         let emptied = self.file.set_len(0);
-        emptied.map_err(|error| Fault::io(FileName::Tail, error))?;
+        emptied.map_err(|error| FileError::io(FileName::Wal, error))?;
         self.sync_file()?;
         self.len = 0;
         self.salt = None;
-        self.harm = None;
-        self.begin_anew();
+        self.damage = None;
+        self.restart();
         Ok(())
     }
 }
 
 /// Whether something was written. A tail that cannot grow is a short one: the engine may still have space.
-fn fits(written: std::io::Result<()>) -> Result<bool, Fault> {
-    match written.map_err(|error| Fault::io(FileName::Tail, error)) {
+fn fits(written: std::io::Result<()>) -> Result<bool, FileError> {
+    match written.map_err(|error| FileError::io(FileName::Wal, error)) {
         Ok(()) => Ok(true),
-        Err(fault) if fault.is_full() => Ok(false),
-        Err(fault) => Err(fault),
+        Err(error) if error.is_full() => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
-impl Found {
-    fn in_file(file: &Bytes, salt: Salt, kept: u64) -> Self {
-        let mut found = Self {
+impl Scan {
+    fn in_file(file: &Bytes, salt: Salt, checkpointed: u64) -> Self {
+        let mut scan = Self {
             end: PAGE,
             ..Self::default()
         };
         let mut last: Option<Position> = None;
-        while let Some(frame) = frame_at(file, found.end, salt) {
+        while let Some(frame) = frame_at(file, scan.end, salt) {
             let (record, position) = match decode_any(&frame) {
                 Ok(decoded) => decoded,
                 Err(Damaged(what)) => {
                     // Its checksum is right, so that it was written like this.
-                    found.harm = Some(Harm::Unreadable(format!(
+                    scan.damage = Some(WalDamage::Unreadable(format!(
                         "tail is damaged at byte {}: {what}",
-                        found.end
+                        scan.end
                     )));
-                    return found;
+                    return scan;
                 }
             };
             let follows = last
                 .is_none_or(|last| (record.seq, record.previous_crc) == (last.seq + 1, last.crc));
-            if !follows && !mutant("tail-skips-chain") {
+            if !follows && !mutant("wal-skips-chain") {
                 break;
             }
             last = Some(position);
-            found.end += (FRAME_HEAD_LEN + frame.len()).next_multiple_of(PAGE);
-            if position.seq > kept {
-                found.pending.push(Encoded {
+            scan.end += (FRAME_HEADER_LEN + frame.len()).next_multiple_of(PAGE);
+            if position.seq > checkpointed {
+                scan.pending.push(EncodedRecord {
                     position,
                     bytes: frame,
                 });
             }
         }
-        if !mutant("tail-looks-not-behind") {
-            found.look_behind(file, salt, kept);
+        if !mutant("wal-looks-not-behind") {
+            scan.find_gap(file, salt, checkpointed);
         }
-        found
+        scan
     }
 
     /// Looks for records behind the last that is whole.
-    fn look_behind(&mut self, file: &Bytes, salt: Salt, kept: u64) {
-        let last = self.pending.last().map_or(kept, |last| last.position.seq);
+    fn find_gap(&mut self, file: &Bytes, salt: Salt, checkpointed: u64) {
+        let last = self
+            .pending
+            .last()
+            .map_or(checkpointed, |last| last.position.seq);
         for at in (self.end..file.len()).step_by(PAGE) {
             let Some(frame) = frame_at(file, at, salt) else {
                 continue;
@@ -354,7 +361,7 @@ impl Found {
                 Ok((record, _)) => format!("record {}", record.seq),
                 Err(Damaged(what)) => format!("something of which is known that {what}"),
             };
-            self.harm = Some(Harm::Gap(format!(
+            self.damage = Some(WalDamage::Gap(format!(
                 "tail is damaged at byte {}: there is no record {}, and {what} at byte {at}",
                 self.end,
                 last + 1,
@@ -367,7 +374,7 @@ impl Found {
 /// What the frame has that begins here, if there is one.
 fn frame_at(file: &Bytes, at: usize, salt: Salt) -> Option<Bytes> {
     let rest = file.get(at..)?;
-    let (head, rest) = rest.split_first_chunk::<FRAME_HEAD_LEN>()?;
+    let (head, rest) = rest.split_first_chunk::<FRAME_HEADER_LEN>()?;
     let [len, crc] = [0, 4]
         .map(|from| u32::from_le_bytes(head[from..from + 4].try_into().expect("these are four")));
     let bytes = rest.get(..len as usize)?;

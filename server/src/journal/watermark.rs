@@ -8,7 +8,7 @@ use std::sync::Arc;
 use redb::StorageBackend;
 
 use super::disk::Disk;
-use super::error::Fault;
+use super::error::FileError;
 use super::file_name::FileName;
 
 const MAGIC: [u8; 8] = *b"soloist\x01";
@@ -18,36 +18,36 @@ const LEN: usize = 24;
 pub(crate) struct Watermark(Arc<dyn StorageBackend>);
 
 impl Watermark {
-    pub(crate) fn open(disk: &dyn Disk) -> Result<Self, Fault> {
+    pub(crate) fn open(disk: &dyn Disk) -> Result<Self, FileError> {
         let file = disk.open(FileName::Watermark);
-        Ok(Self(
-            file.map_err(|error| Fault::io(FileName::Watermark, error))?,
-        ))
+        Ok(Self(file.map_err(|error| {
+            FileError::io(FileName::Watermark, error)
+        })?))
     }
 
     /// The last record that is known to have been in the log; none if that is not known.
-    pub(crate) fn get(&self) -> Result<Option<u64>, Fault> {
-        let fault = |error| Fault::io(FileName::Watermark, error);
-        if self.0.len().map_err(fault)? < LEN as u64 {
+    pub(crate) fn get(&self) -> Result<Option<u64>, FileError> {
+        let error = |error| FileError::io(FileName::Watermark, error);
+        if self.0.len().map_err(error)? < LEN as u64 {
             return Ok(None);
         }
         let mut bytes = [0; LEN];
-        self.0.read(0, &mut bytes).map_err(fault)?;
+        self.0.read(0, &mut bytes).map_err(error)?;
         let seq = bytes[8..16].try_into().expect("these are eight");
         let seq = u64::from_le_bytes(seq);
         Ok((bytes == encode(seq)).then_some(seq))
     }
 
     /// Whether nothing was ever written.
-    pub(crate) fn is_blank(&self) -> Result<bool, Fault> {
+    pub(crate) fn is_blank(&self) -> Result<bool, FileError> {
         let len = self.0.len();
-        Ok(len.map_err(|error| Fault::io(FileName::Watermark, error))? == 0)
+        Ok(len.map_err(|error| FileError::io(FileName::Watermark, error))? == 0)
     }
 
     /// Waits until it is on disk.
-    pub(crate) fn sync(&self) -> Result<(), Fault> {
+    pub(crate) fn sync(&self) -> Result<(), FileError> {
         let synced = self.0.sync_data();
-        synced.map_err(|error| Fault::io(FileName::Watermark, error))
+        synced.map_err(|error| FileError::io(FileName::Watermark, error))
     }
 
     /// Notes that a record is in the log. That it cannot be noted is no harm by itself.

@@ -9,7 +9,7 @@ use std::ops::Bound;
 use std::sync::mpsc;
 
 use crate::config::{UNSYNCED_BYTES_MAX, UNSYNCED_OPERATIONS_MAX};
-use crate::journal::{Answers, Command, Event, Journal, Segment, Space};
+use crate::journal::{AnswerWhen, Command, DiskSpace, Event, Journal, LogBatch};
 use crate::machine::{DiskLow, Effect, Entry, Key, Revision, StateMachine, Time};
 use crate::mutants::mutant;
 
@@ -44,7 +44,7 @@ pub(crate) struct CommitQueue {
     /// How many of them may be held before the abandoned are let go of.
     held_max: usize,
     uncommitted: Uncommitted,
-    space: Space,
+    space: DiskSpace,
     snapshots: Snapshots,
 }
 
@@ -68,7 +68,7 @@ pub(crate) enum CommittedEntry<'a> {
 impl CommitQueue {
     pub(crate) fn new(journal: Journal, machine: &mut StateMachine) -> Self {
         machine.keep_effects();
-        if journal.answers == Answers::Committed {
+        if journal.answers == AnswerWhen::Committed {
             machine.keep_history_after(machine.revision());
         }
         Self {
@@ -79,8 +79,8 @@ impl CommitQueue {
             held: VecDeque::new(),
             held_max: HELD_MIN,
             uncommitted: Uncommitted::at(machine.revision()),
-            space: Space::Enough,
-            snapshots: Snapshots::new(journal.snapshot_bytes),
+            space: DiskSpace::Enough,
+            snapshots: Snapshots::new(journal.snapshot_log_bytes),
             journal,
         }
     }
@@ -92,7 +92,7 @@ impl CommitQueue {
 
     /// Whether answers wait for the disk.
     fn replies_wait(&self) -> bool {
-        self.journal.answers == Answers::Committed
+        self.journal.answers == AnswerWhen::Committed
     }
 
     /// The revision up to which everything may be shown.
@@ -109,7 +109,7 @@ impl CommitQueue {
         machine.take_effects(&mut self.unsent);
         for effect in &self.unsent[from..] {
             self.unsent_bytes += effect.byte_len();
-            if self.journal.answers == Answers::AtOnce {
+            if self.journal.answers == AnswerWhen::Applied {
                 continue;
             }
             match effect {
@@ -146,7 +146,7 @@ impl CommitQueue {
                 count: effects.len(),
                 bytes: std::mem::take(&mut self.unsent_bytes),
             });
-            self.command(Command::Commit(Segment {
+            self.command(Command::Commit(LogBatch {
                 seq: self.sent_seq,
                 revision,
                 time: now,
@@ -199,8 +199,8 @@ impl CommitQueue {
     /// What to answer while the disk is full, and nothing gets there.
     pub(crate) fn disk_full(&self) -> Option<CallError> {
         match self.space {
-            Space::Full { free, least } => Some(CallError::DiskFull(DiskLow { free, least })),
-            Space::Enough | Space::Low { .. } => None,
+            DiskSpace::Full { free, least } => Some(CallError::DiskFull(DiskLow { free, least })),
+            DiskSpace::Enough | DiskSpace::Low { .. } => None,
         }
     }
 
@@ -313,8 +313,8 @@ impl CommitQueue {
                 // A log that could not be shortened may be what fills the disk.
                 self.snapshots.look_at_log(machine);
                 machine.set_disk(match space {
-                    Space::Enough => None,
-                    Space::Low { free, least } | Space::Full { free, least } => {
+                    DiskSpace::Enough => None,
+                    DiskSpace::Low { free, least } | DiskSpace::Full { free, least } => {
                         Some(DiskLow { free, least })
                     }
                 });

@@ -9,7 +9,7 @@ use super::messages::{
     AllOutcome, AppliedRequest, CloseOutcome, Entry, OpenOutcome, OpenedSession, Outcome,
     OutcomeKind,
 };
-use super::{Damaged, duration_nanos, lacks, nanos, time};
+use super::{Damaged, duration_nanos, from_nanos, lacks, to_nanos};
 use crate::machine::{
     self, AddOutcome, DeleteOutcome, ReadOutcome, Revision, TransitionOutcome, WriteOutcome,
 };
@@ -34,7 +34,7 @@ impl From<&machine::AppliedRequest> for AppliedRequest {
                     ttl: duration_nanos(opened.session.ttl),
                     create_revision: opened.session.create_revision,
                 }),
-                ends: nanos(opened.session.ends),
+                ends: to_nanos(opened.session.ends),
                 taken_over: opened.taken_over,
             }),
             machine::SavedOutcome::Closed(closed) => SavedOutcome::Closed(CloseOutcome {
@@ -44,7 +44,7 @@ impl From<&machine::AppliedRequest> for AppliedRequest {
             }),
         };
         Self {
-            at: nanos(*at),
+            at: to_nanos(*at),
             request_id: request_id.id.to_string(),
             fingerprint: Bytes::copy_from_slice(&request_id.fingerprint.0.to_le_bytes()),
             outcome: Some(outcome),
@@ -75,7 +75,7 @@ impl TryFrom<AppliedRequest> for machine::AppliedRequest {
                     session: machine::Session {
                         id: session.id.into(),
                         ttl: Duration::from_nanos(session.ttl),
-                        ends: time(opened.ends),
+                        ends: from_nanos(opened.ends),
                         create_revision: session.create_revision,
                         key_count: 0,
                     },
@@ -91,7 +91,7 @@ impl TryFrom<AppliedRequest> for machine::AppliedRequest {
             }),
         };
         Ok(Self {
-            at: time(applied.at),
+            at: from_nanos(applied.at),
             request_id: machine::RequestId {
                 id: applied.request_id.into(),
                 fingerprint: machine::Fingerprint(u128::from_le_bytes(fingerprint)),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::messages::{
     Entry, KeyState, KeyedEntry, Machine, OpenedSession, SessionLife, State, Ttl, Value, value,
 };
-use super::{Damaged, duration_nanos, lacks, nanos, time};
+use super::{Damaged, duration_nanos, from_nanos, lacks, to_nanos};
 use crate::machine::{self, Attached, Timeout};
 
 impl From<&machine::Entry> for Entry {
@@ -19,7 +19,7 @@ impl From<&machine::Entry> for Entry {
             Some(machine::Lifetime::Ttl { ttl: of, ends }) => {
                 ttl = Some(Ttl {
                     ttl: duration_nanos(*of),
-                    ends: nanos(*ends),
+                    ends: to_nanos(*ends),
                 });
             }
             Some(machine::Lifetime::Session {
@@ -49,8 +49,8 @@ impl From<&machine::Entry> for Entry {
             key_state: entry.key_state().map(|key_state| KeyState {
                 machine: key_state.machine.to_string(),
                 state: key_state.state.to_string(),
-                since: nanos(key_state.since),
-                timeout_at: key_state.timeout_at.map(nanos),
+                since: to_nanos(key_state.since),
+                timeout_at: key_state.timeout_at.map(to_nanos),
             }),
         }
     }
@@ -65,7 +65,7 @@ impl TryFrom<Entry> for machine::Entry {
             (None, None) => None,
             (Some(Ttl { ttl, ends }), None) => Some(machine::Lifetime::Ttl {
                 ttl: Duration::from_nanos(ttl),
-                ends: time(ends),
+                ends: from_nanos(ends),
             }),
             (None, Some(session)) => Some(machine::Lifetime::Session {
                 id: session.id.into(),
@@ -76,8 +76,8 @@ impl TryFrom<Entry> for machine::Entry {
         let key_state = entry.key_state.map(|stored| machine::KeyState {
             machine: stored.machine.into(),
             state: stored.state.into(),
-            since: time(stored.since),
-            timeout_at: stored.timeout_at.map(time),
+            since: from_nanos(stored.since),
+            timeout_at: stored.timeout_at.map(from_nanos),
         });
         Ok(Self {
             value: match value.ok_or_else(|| lacks("value"))? {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 
-use super::nanos;
+use super::to_nanos;
 use super::{Header, KeyedEntry, LogRecord, Page, SnapshotMeta, StoreMeta, Trailer};
 use crate::machine::{
     AddOutcome, AllOutcome, AppliedRequest, Attached, Change, ChangeCause, CloseOutcome,
@@ -227,7 +227,7 @@ fn record() -> LogRecord {
         epoch: 2,
         seq: 128,
         revision: 312,
-        time: nanos(at(12)),
+        time: to_nanos(at(12)),
         previous_crc: 0xfedc_ba98,
         effects: effects().iter().map(Into::into).collect(),
     }
@@ -246,7 +246,7 @@ fn meta() -> StoreMeta {
         epoch: 2,
         closed: true,
         used_revision: 1 << 40,
-        time: nanos(at(13)),
+        time: to_nanos(at(13)),
         snapshots: vec![snapshot(1, 50), snapshot(0, 100)],
         durability: "interval=10".into(),
     }
@@ -260,7 +260,7 @@ fn page() -> Page {
             format: 1,
             store_id: "store".into(),
             revision: 300,
-            time: nanos(at(1)),
+            time: to_nanos(at(1)),
             seq: 100,
             record_crc: 0x89ab_cdef,
             version: "0.1.0".into(),

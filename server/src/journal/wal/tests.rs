@@ -8,7 +8,7 @@ use crate::journal::stored::{FORMAT, LogRecord};
 const LEN_MAX: u64 = 10 * PAGE as u64;
 
 /// A record of about so many bytes; each is another.
-fn record(last: Position, len: usize) -> Encoded {
+fn record(last: Position, len: usize) -> EncodedRecord {
     static TIMES: AtomicU64 = AtomicU64::new(1);
     let record = LogRecord {
         format: FORMAT,
@@ -19,7 +19,7 @@ fn record(last: Position, len: usize) -> Encoded {
         previous_crc: last.crc,
         effects: Vec::new(),
     };
-    let mut encoded = Encoded::of(&record, last);
+    let mut encoded = EncodedRecord::of(&record, last);
     if len > 0 {
         // A field that nobody knows is passed over.
         let mut bytes = encoded.bytes[..encoded.bytes.len() - 4].to_vec();
@@ -32,7 +32,7 @@ fn record(last: Position, len: usize) -> Encoded {
     encoded
 }
 
-fn records(mut last: Position, lens: &[usize]) -> Vec<Encoded> {
+fn records(mut last: Position, lens: &[usize]) -> Vec<EncodedRecord> {
     let next = |len: &usize| {
         let record = record(last, *len);
         last = record.position;
@@ -41,43 +41,43 @@ fn records(mut last: Position, lens: &[usize]) -> Vec<Encoded> {
     lens.iter().map(next).collect()
 }
 
-fn open(disk: &SimDisk, kept: u64) -> Tail {
-    Tail::open(disk, LEN_MAX, kept).unwrap()
+fn open(disk: &SimDisk, checkpointed: u64) -> Wal {
+    Wal::open(disk, LEN_MAX, checkpointed).unwrap()
 }
 
-fn fill(tail: &mut Tail, records: &[Encoded]) {
+fn fill(wal: &mut Wal, records: &[EncodedRecord]) {
     for record in records {
-        assert_eq!(tail.append(record).unwrap(), Appended::Done);
-        tail.sync().unwrap();
+        assert_eq!(wal.append(record).unwrap(), Appended::Written);
+        wal.sync().unwrap();
     }
 }
 
 /// The numbers of what it has.
-fn numbers(tail: &Tail) -> Vec<u64> {
-    let pending = tail.pending().iter();
+fn numbers(wal: &Wal) -> Vec<u64> {
+    let pending = wal.pending().iter();
     pending.map(|record| record.position.seq).collect()
 }
 
 #[test]
 fn what_was_appended_is_there_again() {
     let disk = SimDisk::new(1);
-    let mut tail = open(&disk, 0);
+    let mut wal = open(&disk, 0);
     assert_eq!(
-        disk.len(FileName::Tail),
+        disk.len(FileName::Wal),
         0,
         "it is made with the first record"
     );
     let written = records(START, &[0, 5_000, 0, 4_000]);
-    fill(&mut tail, &written);
-    let tail = open(&disk, 0);
-    assert_eq!(numbers(&tail), [1, 2, 3, 4]);
-    for (read, written) in tail.pending().iter().zip(&written) {
+    fill(&mut wal, &written);
+    let wal = open(&disk, 0);
+    assert_eq!(numbers(&wal), [1, 2, 3, 4]);
+    for (read, written) in wal.pending().iter().zip(&written) {
         assert_eq!(
             (read.position, &read.bytes),
             (written.position, &written.bytes)
         );
     }
-    assert!(tail.is_unsynced() && tail.harm().is_none());
+    assert!(wal.is_unsynced() && wal.damage().is_none());
     // What the engine has is not there twice.
     assert_eq!(numbers(&open(&disk, 2)), [3, 4]);
     assert!(numbers(&open(&disk, 4)).is_empty());
@@ -86,16 +86,16 @@ fn what_was_appended_is_there_again() {
 #[test]
 fn what_finds_no_room_is_not_written() {
     let disk = SimDisk::new(1);
-    let mut tail = open(&disk, 0);
+    let mut wal = open(&disk, 0);
     // The header takes a page, too.
     let long = records(START, &[9 * PAGE]);
-    assert_eq!(tail.append(&long[0]).unwrap(), Appended::NoRoom);
-    assert_eq!(disk.len(FileName::Tail), 0);
+    assert_eq!(wal.append(&long[0]).unwrap(), Appended::NoRoom);
+    assert_eq!(disk.len(FileName::Wal), 0);
     let written = records(START, &[0; 10]);
-    fill(&mut tail, &written[..9]);
-    assert_eq!(tail.append(&written[9]).unwrap(), Appended::NoRoom);
-    assert_eq!(disk.len(FileName::Tail) as u64, LEN_MAX);
-    assert_eq!(numbers(&tail).len(), 9);
+    fill(&mut wal, &written[..9]);
+    assert_eq!(wal.append(&written[9]).unwrap(), Appended::NoRoom);
+    assert_eq!(disk.len(FileName::Wal) as u64, LEN_MAX);
+    assert_eq!(numbers(&wal).len(), 9);
 }
 
 #[test]
@@ -103,75 +103,75 @@ fn a_full_disk_is_a_short_tail() {
     let disk = SimDisk::new(1);
     let written = records(START, &[0]);
     disk.set_room(LEN_MAX - 1);
-    let mut tail = open(&disk, 0);
-    assert_eq!(tail.append(&written[0]).unwrap(), Appended::NoRoom);
+    let mut wal = open(&disk, 0);
+    assert_eq!(wal.append(&written[0]).unwrap(), Appended::NoRoom);
     disk.set_room(LEN_MAX);
-    assert_eq!(tail.append(&written[0]).unwrap(), Appended::Done);
+    assert_eq!(wal.append(&written[0]).unwrap(), Appended::Written);
 }
 
 #[test]
 fn an_earlier_lap_is_no_more_seen() {
     let disk = SimDisk::new(1);
-    let mut tail = open(&disk, 0);
+    let mut wal = open(&disk, 0);
     let written = records(START, &[0; 12]);
-    fill(&mut tail, &written[..9]);
-    tail.begin_anew();
-    assert!(numbers(&tail).is_empty());
+    fill(&mut wal, &written[..9]);
+    wal.restart();
+    assert!(numbers(&wal).is_empty());
     assert!(numbers(&open(&disk, 9)).is_empty());
-    fill(&mut tail, &written[9..]);
-    let tail = open(&disk, 9);
-    assert_eq!(numbers(&tail), [10, 11, 12]);
-    assert!(tail.harm().is_none());
+    fill(&mut wal, &written[9..]);
+    let wal = open(&disk, 9);
+    assert_eq!(numbers(&wal), [10, 11, 12]);
+    assert!(wal.damage().is_none());
     // As many as were written are there, and the next comes behind them.
-    assert_eq!(tail.next, 4 * PAGE as u64);
+    assert_eq!(wal.next, 4 * PAGE as u64);
 }
 
 #[test]
 fn a_gap_is_told_with_what_is_behind_it() {
     let disk = SimDisk::new(1);
     fill(&mut open(&disk, 0), &records(START, &[0; 5]));
-    disk.tamper(FileName::Tail, |bytes| bytes[3 * PAGE + 20] ^= 1);
-    let mut tail = open(&disk, 0);
-    assert_eq!(numbers(&tail), [1, 2]);
-    let Some(Harm::Gap(what)) = tail.harm() else {
-        panic!("{:?}", tail.harm());
+    disk.tamper(FileName::Wal, |bytes| bytes[3 * PAGE + 20] ^= 1);
+    let mut wal = open(&disk, 0);
+    assert_eq!(numbers(&wal), [1, 2]);
+    let Some(WalDamage::Gap(what)) = wal.damage() else {
+        panic!("{:?}", wal.damage());
     };
     for part in ["tail", "byte 12288", "record 3", "record 4", "byte 16384"] {
         assert!(what.contains(part), "{what}");
     }
     // It is not there any more when the file was emptied, and what comes has another salt.
-    tail.begin_anew();
-    tail.clear().unwrap();
+    wal.restart();
+    wal.truncate().unwrap();
     let other = records(START, &[0]);
-    fill(&mut tail, &other);
-    let tail = open(&disk, 0);
-    assert_eq!(numbers(&tail), [1]);
-    assert!(tail.harm().is_none());
+    fill(&mut wal, &other);
+    let wal = open(&disk, 0);
+    assert_eq!(numbers(&wal), [1]);
+    assert!(wal.damage().is_none());
 }
 
 #[test]
 fn the_last_record_is_torn_without_a_word() {
     let disk = SimDisk::new(1);
     fill(&mut open(&disk, 0), &records(START, &[0, 0, 6_000]));
-    disk.tamper(FileName::Tail, |bytes| bytes[4 * PAGE + 20] ^= 1);
-    let tail = open(&disk, 0);
-    assert_eq!(numbers(&tail), [1, 2]);
-    assert!(tail.harm().is_none());
+    disk.tamper(FileName::Wal, |bytes| bytes[4 * PAGE + 20] ^= 1);
+    let wal = open(&disk, 0);
+    assert_eq!(numbers(&wal), [1, 2]);
+    assert!(wal.damage().is_none());
 }
 
 #[test]
 fn a_record_that_follows_another_is_behind_a_gap() {
     let disk = SimDisk::new(1);
-    let mut tail = open(&disk, 0);
+    let mut wal = open(&disk, 0);
     let [first, second] = &records(START, &[0, 0])[..] else {
         unreachable!()
     };
     let other = records(START, &[0]);
-    fill(&mut tail, &[other[0].clone(), second.clone()]);
+    fill(&mut wal, &[other[0].clone(), second.clone()]);
     assert_ne!(first.position.crc, other[0].position.crc);
-    let tail = open(&disk, 0);
-    assert_eq!(numbers(&tail), [1]);
-    assert!(matches!(tail.harm(), Some(Harm::Gap(_))));
+    let wal = open(&disk, 0);
+    assert_eq!(numbers(&wal), [1]);
+    assert!(matches!(wal.damage(), Some(WalDamage::Gap(_))));
 }
 
 /// A client sends a value that has, where a page begins, what would be a frame under another salt, or none.
@@ -181,26 +181,26 @@ fn no_value_passes_for_a_frame() {
         Salt(0).crc(bytes)
     }] {
         let disk = SimDisk::new(1);
-        let mut tail = open(&disk, 0);
+        let mut wal = open(&disk, 0);
         let last = records(START, &[0, 3 * PAGE]);
         let forged = record(last[1].position, 0);
         let mut value = last[1].bytes[..last[1].bytes.len() - 4].to_vec();
-        let at = 2 * PAGE - FRAME_HEAD_LEN;
+        let at = 2 * PAGE - FRAME_HEADER_LEN;
         let mut frame = (forged.bytes.len() as u32).to_le_bytes().to_vec();
         frame.extend(crc(&forged.bytes).to_le_bytes());
         frame.extend(&*forged.bytes);
         value[at..at + frame.len()].copy_from_slice(&frame);
         let crc = seal(&mut value, 0);
-        let carrier = Encoded {
+        let carrier = EncodedRecord {
             position: Position { seq: 2, crc },
             bytes: value.into(),
         };
-        fill(&mut tail, &[last[0].clone(), carrier]);
+        fill(&mut wal, &[last[0].clone(), carrier]);
         // The record around it is torn.
-        disk.tamper(FileName::Tail, |bytes| bytes[2 * PAGE + 100] ^= 1);
-        let tail = open(&disk, 0);
-        assert_eq!(numbers(&tail), [1]);
-        assert!(tail.harm().is_none(), "{:?}", tail.harm());
+        disk.tamper(FileName::Wal, |bytes| bytes[2 * PAGE + 100] ^= 1);
+        let wal = open(&disk, 0);
+        assert_eq!(numbers(&wal), [1]);
+        assert!(wal.damage().is_none(), "{:?}", wal.damage());
     }
 }
 
@@ -223,17 +223,17 @@ fn a_header_that_is_none_is_told() {
     ];
     for (expected, damage) in damages {
         let disk = disk.copied(1);
-        disk.tamper(FileName::Tail, damage);
-        let tail = open(&disk, 0);
-        assert!(numbers(&tail).is_empty());
-        let Some(Harm::Unreadable(what)) = tail.harm() else {
-            panic!("{:?}", tail.harm());
+        disk.tamper(FileName::Wal, damage);
+        let wal = open(&disk, 0);
+        assert!(numbers(&wal).is_empty());
+        let Some(WalDamage::Unreadable(what)) = wal.damage() else {
+            panic!("{:?}", wal.damage());
         };
         assert!(what.contains("tail") && what.contains(expected), "{what}");
     }
     for blank in [0, 10, PAGE, 10 * PAGE] {
-        disk.tamper(FileName::Tail, |bytes| *bytes = vec![0; blank]);
-        assert!(open(&disk, 0).harm().is_none());
+        disk.tamper(FileName::Wal, |bytes| *bytes = vec![0; blank]);
+        assert!(open(&disk, 0).damage().is_none());
     }
 }
 
@@ -246,15 +246,15 @@ fn another_format_is_not_taken_for_torn() {
         ..LogRecord::default()
     });
     let crc = seal(&mut bytes, 0);
-    let record = Encoded {
+    let record = EncodedRecord {
         position: Position { seq: 1, crc },
         bytes: bytes.into(),
     };
     fill(&mut open(&disk, 0), &[record]);
-    let tail = open(&disk, 0);
+    let wal = open(&disk, 0);
     assert!(
-        matches!(tail.harm(), Some(Harm::Unreadable(what)) if what.contains("format is 2")),
+        matches!(wal.damage(), Some(WalDamage::Unreadable(what)) if what.contains("format is 2")),
         "{:?}",
-        tail.harm()
+        wal.damage()
     );
 }

@@ -5,7 +5,7 @@ use std::sync::mpsc as std_mpsc;
 
 use super::*;
 use crate::config::UNSYNCED_OPERATIONS_MAX;
-use crate::journal::{Answers, Command, Event, Journal, QUEUE, Segment, Space};
+use crate::journal::{AnswerWhen, Command, DiskSpace, Event, Journal, LogBatch, QUEUE_CAPACITY};
 use crate::machine::{
     Add, Cause, Condition, CopySlice, Delete, DiskLow, List, ListShows, Rejection,
 };
@@ -28,7 +28,7 @@ impl FakeJournal {
         panic!("the owner sends nothing");
     }
 
-    async fn segment(&mut self) -> Segment {
+    async fn segment(&mut self) -> LogBatch {
         match self.command().await {
             Command::Commit(segment) => segment,
             other => panic!("{other:?} is no segment"),
@@ -45,7 +45,7 @@ impl FakeJournal {
     }
 
     /// Commits what comes next.
-    async fn commit(&mut self) -> Segment {
+    async fn commit(&mut self) -> LogBatch {
         let segment = self.segment().await;
         self.committed(segment.seq).await;
         segment
@@ -65,15 +65,15 @@ async fn rest() {
 
 type Ended = JoinHandle<Result<StateMachine, JournalLost>>;
 
-fn start_with_journal(answers: Answers) -> (OwnerHandle, Ended, FakeJournal) {
-    let (to, commands) = std_mpsc::sync_channel(QUEUE);
-    let (events, from) = tokio::sync::mpsc::channel(QUEUE);
+fn start_with_journal(answers: AnswerWhen) -> (OwnerHandle, Ended, FakeJournal) {
+    let (to, commands) = std_mpsc::sync_channel(QUEUE_CAPACITY);
+    let (events, from) = tokio::sync::mpsc::channel(QUEUE_CAPACITY);
     let journal = Journal {
         commands: to,
         events: from,
         seq: 0,
         answers,
-        snapshot_bytes: 1_000,
+        snapshot_log_bytes: 1_000,
     };
     let limits = OwnerLimits {
         mailbox: MailboxLimits {
@@ -130,7 +130,7 @@ fn value(outcome: &ReadOutcome) -> Option<i64> {
 
 /// "k" is 1, on disk at revision 1.
 async fn with_key_on_disk() -> (OwnerHandle, Ended, FakeJournal) {
-    let (handle, owner, mut journal) = start_with_journal(Answers::Committed);
+    let (handle, owner, mut journal) = start_with_journal(AnswerWhen::Committed);
     let written = call!(handle, write(write("k", 1), None, soon()));
     journal.commit().await;
     written.answered().unwrap();
@@ -139,7 +139,7 @@ async fn with_key_on_disk() -> (OwnerHandle, Ended, FakeJournal) {
 
 #[tokio::test(start_paused = true)]
 async fn a_write_is_answered_when_it_is_on_disk() {
-    let (handle, _owner, mut journal) = start_with_journal(Answers::Committed);
+    let (handle, _owner, mut journal) = start_with_journal(AnswerWhen::Committed);
     let first = call!(handle, write(write("k", 1), None, soon()));
     let segment = journal.segment().await;
     assert_eq!(
@@ -237,7 +237,7 @@ async fn a_refusal_that_tells_of_what_is_not_on_disk_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_comes_again_waits_for_the_first() {
-    let (handle, _owner, mut journal) = start_with_journal(Answers::Committed);
+    let (handle, _owner, mut journal) = start_with_journal(AnswerWhen::Committed);
     let request_id = || {
         Some(Box::new(RequestId {
             id: "r".into(),
@@ -420,7 +420,7 @@ async fn a_watch_is_shown_what_is_too_much_to_be_kept() {
 #[tokio::test(start_paused = true)]
 async fn a_read_after_a_machine_is_deleted_shows_no_state() {
     use crate::machine::{DefineMachine, Machine, Purpose, State};
-    let (handle, _owner, mut journal) = start_with_journal(Answers::Committed);
+    let (handle, _owner, mut journal) = start_with_journal(AnswerWhen::Committed);
     let machine = Machine {
         name: "m".into(),
         key_prefix: "k".into(),
@@ -455,7 +455,7 @@ async fn a_read_after_a_machine_is_deleted_shows_no_state() {
 
 #[tokio::test(start_paused = true)]
 async fn an_end_by_ttl_is_seen_when_it_is_on_disk() {
-    let (handle, _owner, mut journal) = start_with_journal(Answers::Committed);
+    let (handle, _owner, mut journal) = start_with_journal(AnswerWhen::Committed);
     let mortal = Write {
         options: Some(Box::new(WriteOptions {
             lifetime: SetLifetime::Ttl(SECOND),
@@ -477,7 +477,7 @@ async fn an_end_by_ttl_is_seen_when_it_is_on_disk() {
 
 #[tokio::test(start_paused = true)]
 async fn without_waiting_for_the_disk_everything_is_shown_at_once() {
-    let (handle, _owner, mut journal) = start_with_journal(Answers::AtOnce);
+    let (handle, _owner, mut journal) = start_with_journal(AnswerWhen::Applied);
     let written = call!(handle, write(write("k", 1), None, soon()));
     assert_eq!(written.answered().unwrap().revision, 1);
     let shown = call!(handle, read(read("k"), soon())).answered().unwrap();

@@ -120,7 +120,7 @@ async fn what_waits_for_the_disk_is_bounded() {
 async fn a_full_disk_refuses_what_changes_anything() {
     let (handle, _owner, mut journal) = with_key_on_disk().await;
     let low = DiskLow { free: 1, least: 2 };
-    let full = Space::Full { free: 1, least: 2 };
+    let full = DiskSpace::Full { free: 1, least: 2 };
     let delete = || Delete {
         key: "missing".into(),
         expect: None,
@@ -133,7 +133,7 @@ async fn a_full_disk_refuses_what_changes_anything() {
     assert!(call!(handle, read(read("k"), soon())).answered().is_ok());
 
     journal
-        .tell(Event::Space(Space::Low { free: 1, least: 2 }))
+        .tell(Event::Space(DiskSpace::Low { free: 1, least: 2 }))
         .await;
     let refused = call!(handle, write(write("k", 2), None, soon())).answered();
     let Err(CallError::Rejected(rejection)) = refused else {
@@ -146,7 +146,7 @@ async fn a_full_disk_refuses_what_changes_anything() {
             .is_ok()
     );
 
-    journal.tell(Event::Space(Space::Enough)).await;
+    journal.tell(Event::Space(DiskSpace::Enough)).await;
     let written = call!(handle, write(write("k", 2), None, soon()));
     journal.commit().await;
     written.answered().unwrap();
@@ -164,7 +164,7 @@ async fn who_waits_for_a_full_disk_is_told() {
     let under_way = call!(handle, write(write("k", 2), request_id(), soon()));
     journal.segment().await;
     journal
-        .tell(Event::Space(Space::Full { free: 1, least: 2 }))
+        .tell(Event::Space(DiskSpace::Full { free: 1, least: 2 }))
         .await;
     let full = CallError::DiskFull(DiskLow { free: 1, least: 2 });
     // What only reads is not kept waiting for what does not come.
@@ -173,7 +173,7 @@ async fn who_waits_for_a_full_disk_is_told() {
     // What comes again must not be told that nothing was applied.
     let again = call!(handle, write(write("k", 2), request_id(), soon()));
     assert!(again.waits());
-    journal.tell(Event::Space(Space::Enough)).await;
+    journal.tell(Event::Space(DiskSpace::Enough)).await;
     journal.committed(2).await;
     assert!(!under_way.answered().unwrap().replayed);
     assert!(again.answered().unwrap().replayed);
