@@ -1,4 +1,4 @@
-//! How a server decodes requests: protobuf, with an answer that blames the right side.
+//! The codec of the generated services: protobuf, with an error that blames the client for a message that it broke.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -12,20 +12,21 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::v1::error::Reason;
 
-/// Per-call buffers. tonic's default of 8 KiB for each direction of each call is most of what a small call
-/// allocates; a buffer that needs more grows.
+/// Initial bytes of the buffers of a call. tonic's default, 8 KiB for each direction, is most of what a small call allocates.
+/// A buffer that needs more grows.
 const BUFFER_BYTES: usize = 512;
-/// From this much on, encoded messages of a stream are handed to the connection (tonic's default).
+/// Encoded messages of a stream are collected up to this many bytes before they are handed to the connection. Source: tonic's
+/// default.
 const YIELD_BYTES: usize = 32 * 1024;
 
 /// The error for a request that is not a message of this contract: INVALID_ARGUMENT, BAD_MESSAGE.
 ///
 /// tonic on its own would answer INTERNAL, which tells a caller that the server is broken.
 #[must_use]
-pub fn bad_message(what: impl Into<String>) -> Status {
+pub fn bad_message(message: impl Into<String>) -> Status {
     Status::with_error_details(
         Code::InvalidArgument,
-        what,
+        message,
         ErrorDetails::with_error_info(
             Reason::BadMessage.as_str_name(),
             crate::ERROR_DOMAIN,
@@ -34,8 +35,7 @@ pub fn bad_message(what: impl Into<String>) -> Status {
     )
 }
 
-/// A message as it is on the wire. It stands in for a batch and for the messages of a Pipeline, which a server decodes
-/// and encodes itself, straight from and to its own types.
+/// An encoded message. It stands in for a generated one where a program decodes and encodes messages itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Encoded(pub Vec<u8>);
 
@@ -61,7 +61,7 @@ impl Message for Encoded {
         buf: &mut impl Buf,
         ctx: DecodeContext,
     ) -> Result<(), DecodeError> {
-        // Only `merge` calls this, which nobody does for a message that has no fields here.
+        // Only `merge` calls this, and nobody merges into a message without fields.
         skip_field(wire_type, tag, buf, ctx)
     }
 
@@ -70,13 +70,13 @@ impl Message for Encoded {
     }
 }
 
-/// The error for bytes that are not the message that was expected.
+/// The error for a request that protobuf cannot decode: INVALID_ARGUMENT, BAD_MESSAGE.
 #[must_use]
 pub fn not_a_message(error: &DecodeError) -> Status {
     bad_message(format!("request is not a valid message: {error}"))
 }
 
-/// The codec of the generated services: `T` is encoded to the client, `U` decoded from it.
+/// The codec of the generated services. Encodes `T` for the client, and decodes `U` from it.
 #[derive(Debug)]
 pub struct RequestCodec<T, U>(PhantomData<(T, U)>);
 
@@ -111,8 +111,8 @@ where
 /// Encodes responses.
 #[derive(Debug)]
 pub struct ResponseEncoder<T> {
-    /// Where a message is encoded before it is copied to the connection's buffer: prost writes byte by byte, which a
-    /// plain vector takes several times faster than an `EncodeBuf`.
+    /// A message is encoded here first, and then copied to the buffer of the call: prost writes byte by byte, and a vector
+    /// takes bytes several times faster than an `EncodeBuf`.
     scratch: Vec<u8>,
     item: PhantomData<T>,
 }
@@ -123,10 +123,10 @@ impl<T: Message> Encoder for ResponseEncoder<T> {
 
     fn encode(&mut self, item: T, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
         self.scratch.clear();
-        // `encode` would first work out the length, for a check that a growing vector does not need.
+        // `encode` would first work out the length, to check that the buffer has room. A vector grows.
         item.encode_raw(&mut self.scratch);
         buf.put_slice(&self.scratch);
-        // One large answer does not hold its memory for the rest of the stream.
+        // A large message must not hold its memory for the rest of the stream.
         self.scratch.shrink_to(YIELD_BYTES);
         Ok(())
     }
@@ -136,7 +136,7 @@ impl<T: Message> Encoder for ResponseEncoder<T> {
     }
 }
 
-/// Decodes requests, answering [`bad_message`] where that fails.
+/// Decodes requests. Those that cannot be decoded are answered with [`not_a_message`].
 #[derive(Debug)]
 pub struct RequestDecoder<U>(PhantomData<U>);
 
@@ -146,7 +146,7 @@ impl<U: Message + Default> Decoder for RequestDecoder<U> {
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         let len = buf.remaining();
-        // As a rule the message is in one piece, and a slice is decoded faster than a buffer.
+        // Most messages are in one piece, and a slice is decoded faster than a buffer.
         let decoded = match buf.chunk() {
             message if message.len() == len => {
                 let decoded = U::decode(message);

@@ -17,7 +17,7 @@ pub mod server {
 #[cfg(feature = "server")]
 pub mod codec;
 
-/// The contract as an encoded `google.protobuf.FileDescriptorSet` with comments and imports, for reflection.
+/// The contract as an encoded `google.protobuf.FileDescriptorSet`, with comments and imports, for reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// The `google.rpc.ErrorInfo.domain` of every error of Soloist itself.

@@ -1,4 +1,4 @@
-//! What no well-behaved client sends: each with its answer, and the server goes on.
+//! Requests that no well-behaved client sends. Each gets its answer, and the server goes on.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 
 use crate::support::{TestServer, assert_refused, read};
 
-/// Makes one call with exactly these headers and bytes, and returns the HTTP status and what the call ended with.
+/// Makes one call with exactly these headers and bytes. Returns the HTTP status and the gRPC status.
 async fn call(
     addr: SocketAddr,
     path: &str,
@@ -55,7 +55,7 @@ async fn call(
     (parts.status, Status::from_header_map(&trailers))
 }
 
-/// A length-prefixed message.
+/// A message with its length in front.
 fn message(bytes: &[u8]) -> BytesMut {
     let mut message = BytesMut::new();
     message.put_u8(0);
@@ -69,11 +69,11 @@ const BATCH: &str = "/soloist.v1.State/Batch";
 const PIPELINE: &str = "/soloist.v1.State/Pipeline";
 
 #[tokio::test]
-async fn broken_messages() {
+async fn broken_messages_are_refused() {
     let server = TestServer::start();
     // Field 1, a string of two bytes that are not UTF-8.
     let not_utf8 = message(&[0x0a, 2, 0xff, 0xfe]);
-    // Field 1, a string of 9 bytes, of which one is there.
+    // Field 1, a string of 9 bytes, of which all but one are missing.
     let cut = message(&[0x0a, 9, b'x']);
     let nothing = message(&[]);
     let two = [nothing.clone(), nothing.clone()].concat();
@@ -94,7 +94,7 @@ async fn broken_messages() {
     ] {
         let (http, status) = call(server.addr(), path, headers, body).await;
         assert_eq!(http, StatusCode::OK);
-        let status = status.expect("an answer");
+        let status = status.expect("the call is answered");
         assert_refused(&status, Code::InvalidArgument, "BAD_MESSAGE", &[]);
         assert!(!status.message().is_empty());
     }
@@ -102,7 +102,7 @@ async fn broken_messages() {
 }
 
 #[tokio::test]
-async fn messages_are_not_compressed() {
+async fn compressed_messages_are_refused() {
     let server = TestServer::start();
     let compressed = [1, 0, 0, 0, 1, 0];
     for path in [WRITE, PIPELINE, "/soloist.v1.Admin/GetInfo"] {
@@ -142,7 +142,7 @@ async fn a_message_over_the_limit_is_refused_before_it_is_read() {
 
 #[tokio::test]
 async fn a_deadline_that_has_passed_is_answered_by_the_server() {
-    // A client library would answer for itself.
+    // A client library would not even send this call.
     let server = TestServer::start();
     for timeout in ["0n", "1n"] {
         let write = message(&[0x0a, 1, b'k', 0x22, 2, 0x08, 1]);
@@ -154,7 +154,7 @@ async fn a_deadline_that_has_passed_is_answered_by_the_server() {
     assert_eq!(answer.into_inner().entry, None);
 }
 
-/// Opens a call and leaves its message unfinished; returns what the server makes of it.
+/// Opens a call, sends only the beginning of its message, and returns the status that the server answers.
 async fn unfinished_call(addr: SocketAddr, headers: &[(&str, &str)]) -> Status {
     let stream = TcpStream::connect(addr).await.unwrap();
     let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
@@ -176,7 +176,7 @@ async fn unfinished_call(addr: SocketAddr, headers: &[(&str, &str)]) -> Status {
 }
 
 #[tokio::test]
-async fn a_message_that_does_not_come_to_its_end_meets_the_deadline() {
+async fn an_unfinished_message_is_refused_at_the_deadline() {
     let server = TestServer::with(|config| config.limits.max_deadline = Duration::from_millis(50));
     for headers in [
         &[][..],
@@ -194,13 +194,13 @@ async fn a_peer_that_does_not_answer_pings_is_cut_off() {
         config.transport.keepalive_interval = Duration::from_millis(20);
         config.transport.keepalive_timeout = Duration::from_millis(20);
     });
-    // The preface and empty settings, and then nothing.
+    // The peer sends the preface and empty settings, and then nothing more.
     let hello = [
         &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..],
         &[0, 0, 0, 4, 0, 0, 0, 0, 0],
     ]
     .concat();
-    say(server.addr(), &hello).await;
+    exchange(server.addr(), &hello).await;
 }
 
 #[tokio::test]
@@ -208,7 +208,11 @@ async fn a_frame_of_many_empty_operations_is_refused_by_its_count() {
     let server = TestServer::start();
     let frame = message(&[0x0a, 0].repeat(1 << 20));
     let (_, status) = call(server.addr(), PIPELINE, &[], &frame).await;
-    assert_eq!(status.unwrap().code(), Code::Ok, "answered in its place");
+    assert_eq!(
+        status.unwrap().code(),
+        Code::Ok,
+        "the frame is refused, not the stream"
+    );
     let (_, status) = call(server.addr(), BATCH, &[], &frame).await;
     assert_refused(
         &status.unwrap(),
@@ -219,7 +223,7 @@ async fn a_frame_of_many_empty_operations_is_refused_by_its_count() {
 }
 
 #[tokio::test]
-async fn what_is_not_grpc() {
+async fn requests_that_are_not_grpc_are_refused() {
     let server = TestServer::start();
     for content_type in [
         "application/json",
@@ -249,25 +253,25 @@ async fn what_is_not_grpc() {
 }
 
 /// Sends `bytes` and reads until the server closes the connection.
-async fn say(addr: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+async fn exchange(addr: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
-    // A reset instead of an end is as good.
+    // The server may also reset the connection instead of closing it.
     let _ = stream.read_to_end(&mut answer).await;
     answer
 }
 
 #[tokio::test]
-async fn what_is_not_http2() {
+async fn connections_that_do_not_speak_http2_are_closed() {
     let server = TestServer::start();
-    let answer = say(server.addr(), b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let answer = exchange(server.addr(), b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     let answer = String::from_utf8(answer).unwrap();
     assert!(answer.contains("This is a gRPC server"), "{answer}");
-    // At the first byte that is wrong, without waiting for more.
-    assert!(!say(server.addr(), b"hello").await.is_empty());
-    // A TLS handshake is not answered in plain text.
-    assert!(say(server.addr(), &[22; 64]).await.is_empty());
+    // The server answers at the first wrong byte, without waiting for more.
+    assert!(!exchange(server.addr(), b"hello").await.is_empty());
+    // The server does not answer a TLS handshake with text.
+    assert!(exchange(server.addr(), &[22; 64]).await.is_empty());
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     for frames in [
         // DATA on stream 0, a SETTINGS frame of odd length, a frame larger than allowed, noise.
@@ -276,18 +280,22 @@ async fn what_is_not_http2() {
         &[0xff, 0xff, 0xff, 4, 0, 0, 0, 0, 0],
         &[0xa5; 1000],
     ] {
-        // It says GOAWAY and closes.
-        say(server.addr(), &[&preface[..], frames].concat()).await;
+        // The server sends GOAWAY and closes the connection.
+        exchange(server.addr(), &[&preface[..], frames].concat()).await;
     }
     server.state().await.read(read("k")).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_connection_that_never_says_what_it_wants_is_closed() {
+async fn a_connection_without_a_preface_is_closed() {
     let server =
         TestServer::with(|config| config.transport.preface_timeout = Duration::from_millis(50));
-    assert!(say(server.addr(), b"").await.is_empty());
-    assert!(say(server.addr(), b"PRI * HTTP/2.0\r\n").await.is_empty());
+    assert!(exchange(server.addr(), b"").await.is_empty());
+    assert!(
+        exchange(server.addr(), b"PRI * HTTP/2.0\r\n")
+            .await
+            .is_empty()
+    );
     server.state().await.read(read("k")).await.unwrap();
 }
 
@@ -322,18 +330,18 @@ async fn streams_opened_only_to_be_reset_end_the_connection() {
         Ok::<_, h2::Error>(())
     };
     let ended = tokio::select! {
-        ended = resets => ended.expect_err("it ends before all are sent"),
-        ended = connection => ended.expect_err("it ends with an error"),
+        ended = resets => ended.expect_err("the connection ends before all resets are sent"),
+        ended = connection => ended.expect_err("the connection ends with an error"),
     };
-    // The GOAWAY may be lost where the server closes before it has read everything.
+    // The GOAWAY may be lost if the server closes before it has read everything.
     let calm = ended.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
     assert!(calm || ended.is_io(), "{ended:?}");
     server.state().await.read(read("k")).await.unwrap();
 }
 
 #[tokio::test]
-async fn as_many_cancelled_calls_as_there_may_be_do_not_end_the_connection() {
-    // What a client does whose calls all run out of time together.
+async fn cancelling_as_many_calls_as_allowed_does_not_end_the_connection() {
+    // As a client does when the deadlines of all its calls pass at the same time.
     let server = TestServer::start();
     let stream = TcpStream::connect(server.addr()).await.unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
@@ -345,7 +353,7 @@ async fn as_many_cancelled_calls_as_there_may_be_do_not_end_the_connection() {
             .body(())
             .unwrap()
     };
-    // Nothing is sent before this task waits, so all of it arrives together.
+    // Nothing is sent until this task waits, so all calls arrive together.
     for _ in 0..100 {
         let (_, mut stream) = client.send_request(request(), false).unwrap();
         stream.send_reset(h2::Reason::CANCEL);

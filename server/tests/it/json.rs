@@ -1,4 +1,4 @@
-//! Calls in JSON, as a person with grpcurl would type them, and what must come back.
+//! Calls in JSON, as a person with grpcurl types them, and the responses that they must have.
 
 use futures_util::StreamExt as _;
 use prost::Message as _;
@@ -13,24 +13,24 @@ use tonic_types::StatusExt as _;
 
 use crate::support::TestServer;
 
-/// Calls any method by its name, such as `State/Write`.
+/// A client that calls any method by its name, such as `State/Write`.
 #[derive(Clone)]
 pub(crate) struct Caller {
     channel: Channel,
     pool: DescriptorPool,
 }
 
-/// What a call must come to.
+/// The result that a call must have.
 pub(crate) enum Expected {
-    /// An answer with these fields, and any others.
-    Answer(Value),
-    /// An answer with exactly these fields.
+    /// A response with these fields, and any others. Null stands for a field that is not set.
+    Includes(Value),
+    /// A response with exactly these fields.
     Exactly(Value),
-    /// A refusal: code, reason and metadata, all of it.
+    /// A refusal with this code, this reason and exactly this metadata.
     Refused(Code, &'static str, Value),
 }
 
-pub(crate) use Expected::{Answer, Exactly};
+pub(crate) use Expected::{Exactly, Includes};
 
 pub(crate) fn refused(code: Code, reason: &'static str, metadata: Value) -> Expected {
     Expected::Refused(code, reason, metadata)
@@ -55,13 +55,13 @@ impl Caller {
         found.unwrap_or_else(|| panic!("no method {name}"))
     }
 
-    /// Calls a method whose answer is one message.
+    /// Calls a method that returns one message.
     pub(crate) async fn call(&self, name: &str, request: &Value) -> Result<Value, Status> {
         let mut answers = self.stream(name, request).await?;
-        answers.next().await.expect("a call is answered")
+        answers.next().await.expect("a call has a response")
     }
 
-    /// Calls a method whose answers are a stream.
+    /// Calls a method that returns a stream.
     pub(crate) async fn stream(
         &self,
         name: &str,
@@ -102,13 +102,13 @@ impl Caller {
         .collect()
     }
 
-    /// Calls a method, and compares what it comes to. A refusal must leave no trace.
+    /// Calls a method, and compares the result. A refusal must not change the state.
     pub(crate) async fn check(&self, name: &str, request: Value, expected: Expected) -> Value {
         let before = self.state().await;
         let answer = self.call(name, &request).await;
         let what = || format!("{name} {request}");
         match (answer, expected) {
-            (Ok(answer), Expected::Answer(expected)) => {
+            (Ok(answer), Expected::Includes(expected)) => {
                 assert!(has(&answer, &expected), "{}: {answer:#}", what());
                 answer
             }
@@ -138,18 +138,18 @@ impl Caller {
                     details.retry_info().is_some(),
                 ];
                 assert!(second.contains(&true), "{}: no second detail", what());
-                assert_eq!(self.state().await, before, "{}: left a trace", what());
+                assert_eq!(self.state().await, before, "{}: changed the state", what());
                 json!(status.message())
             }
             (answer, _) => panic!("{}: {answer:?}", what()),
         }
     }
 
-    /// Everything that can be seen of the state.
+    /// Everything of the state that calls can show.
     async fn state(&self) -> Value {
         let all = async |name, request| self.call(name, &request).await.unwrap();
         let mut info = all("Admin/GetInfo", json!({})).await;
-        // They go on by themselves.
+        // CPU time grows by itself, and limits do not change.
         let shown = info.as_object_mut().unwrap();
         shown.remove("cpuTime");
         shown.remove("limits");
@@ -162,7 +162,7 @@ impl Caller {
     }
 }
 
-/// As grpcurl prints it: 64-bit numbers as strings, without what is not set.
+/// The JSON that grpcurl prints: 64-bit numbers as strings, and without fields that are not set.
 fn to_json(message: &DynamicMessage) -> Value {
     let serializer = serde_json::value::Serializer;
     message
@@ -170,12 +170,12 @@ fn to_json(message: &DynamicMessage) -> Value {
         .unwrap()
 }
 
-/// Whether `answer` has all that `expected` has.
+/// Whether `answer` has all fields of `expected`.
 pub(crate) fn has(answer: &Value, expected: &Value) -> bool {
     match (answer, expected) {
         (Value::Object(answer), Value::Object(expected)) => {
             let field = |(name, value): (&String, &Value)| match value {
-                // Not set.
+                // Null stands for a field that is not set.
                 Value::Null => !answer.contains_key(name),
                 value => answer.get(name).is_some_and(|answer| has(answer, value)),
             };
@@ -188,7 +188,7 @@ pub(crate) fn has(answer: &Value, expected: &Value) -> bool {
     }
 }
 
-/// Several objects as one.
+/// The object `base`, with the fields of `more` added or replaced.
 pub(crate) fn with(base: &Value, more: Value) -> Value {
     let mut merged: Map<_, _> = base.as_object().unwrap().clone();
     merged.extend(more.as_object().unwrap().clone());

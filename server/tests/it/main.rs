@@ -1,12 +1,9 @@
-//! The server as its users meet it: over real sockets, with real clients.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that meets the unexpected ends there"
-)]
+//! Tests of the server from outside: over real sockets, with real clients.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod bad_input;
 mod checker;
-mod decisions;
+mod contract;
 mod durable;
 mod json;
 mod kill;

@@ -1,4 +1,4 @@
-//! Add, Delete, Batch and List: answers and refusals.
+//! Add, Delete, Batch and List: their responses and refusals.
 
 use serde_json::json;
 use soloist::v1::condition::Test;
@@ -41,7 +41,7 @@ fn delete_op(request: DeleteRequest) -> v1::Op {
 }
 
 #[tokio::test]
-async fn additions_count() {
+async fn additions_return_the_sum() {
     let server = TestServer::start();
     let mut client = server.state().await;
     for (delta, value, revision) in [(5, 5, 1), (-7, -2, 2), (0, -2, 2)] {
@@ -65,7 +65,7 @@ async fn additions_count() {
 }
 
 #[tokio::test]
-async fn additions_that_are_refused() {
+async fn additions_out_of_bounds_are_refused() {
     let server = TestServer::start();
     let mut client = server.state().await;
     client.write(write("text", text("1"))).await.unwrap();
@@ -131,7 +131,7 @@ async fn additions_that_are_refused() {
             "KEY_NOT_FOUND",
             &[],
         ),
-        // The condition comes before the kind, the kind before the bounds.
+        // The condition is checked before the kind of the value, and the kind before the bounds.
         (
             AddRequest {
                 expect: expect(Test::Exists(false)),
@@ -159,7 +159,7 @@ async fn additions_that_are_refused() {
 }
 
 #[tokio::test]
-async fn what_is_deleted_comes_back_once() {
+async fn a_delete_returns_the_entry_that_it_deleted() {
     let server = TestServer::start();
     let mut client = server.state().await;
     client.write(write("k", int(1))).await.unwrap();
@@ -224,7 +224,7 @@ async fn a_batch_is_all_or_nothing() {
         read_back.revision,
         missing.revision,
     ];
-    assert_eq!(revisions, [2; 5], "one for them all");
+    assert_eq!(revisions, [2; 5], "one revision for the whole batch");
     assert_eq!(read_back.entry.as_ref().unwrap().value, Some(int(3)));
 
     let refused = client.batch(transfer(7)).await.unwrap_err();
@@ -310,7 +310,7 @@ fn keys(list: ListResponse) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn pages_follow_each_other() {
+async fn each_page_goes_on_after_the_one_before() {
     let server = TestServer::with(|config| config.limits.max_page_size = 3);
     let mut client = server.state().await;
     for n in 0..7 {
@@ -320,7 +320,7 @@ async fn pages_follow_each_other() {
     client.write(write("other", int(0))).await.unwrap();
     let mut request = ListRequest {
         prefix: "jobs/".into(),
-        // More than there may be: cut to that.
+        // More than max_page_size counts as max_page_size.
         page_size: 100,
         ..ListRequest::default()
     };
@@ -348,7 +348,7 @@ async fn pages_follow_each_other() {
 }
 
 #[tokio::test]
-async fn pages_that_cannot_be() {
+async fn bad_pages_are_refused() {
     let server = TestServer::start();
     let mut client = server.state().await;
     for key in ["a", "b"] {

@@ -1,4 +1,4 @@
-//! More than the server takes: refused, bounded, and over when it is over.
+//! Overload: refusals, bounds, and that the server recovers.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::{
     TestServer, assert_rpc_refused, channel, frame, int, pipeline, read, read_op, text, write,
 };
 
-/// Long enough for anything that comes at all.
+/// Longer than anything takes here, unless it never happens.
 const LONG: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,25 +19,25 @@ async fn a_client_that_sends_and_never_reads_is_bounded() {
     const FRAMES: usize = 20_000;
     let server = TestServer::with(|config| config.limits.max_frames_in_flight = 8);
     let mut client = server.state().await;
-    // Each read is 64 KiB, so the window for answers is soon full.
+    // Each answer has 64 KiB, so the flow-control window for answers is soon full.
     client
         .write(write("k", text("x".repeat(64 << 10))))
         .await
         .unwrap();
     let (frames, mut answers) = pipeline(&mut client).await;
-    // Frames differ in length, so that an answer shows whose it is.
+    // Frames differ in their number of operations, so that each answer can be told to belong to its frame.
     let length = |n: usize| n % 7 + 1;
     for n in 0..FRAMES {
-        // The server takes all of them, though none of its answers is taken.
+        // The server reads all frames, though the client reads no answer.
         let frame = frame((0..length(n)).map(|_| read_op("k")));
         timeout(LONG, frames.send(frame)).await.unwrap().unwrap();
     }
     drop(frames);
-    // Others notice nothing.
+    // Other connections do not notice.
     let mut other = server.state().await;
     other.write(write("other", int(1))).await.unwrap();
 
-    // Every frame has its answer, in its place, and what could not wait says so.
+    // Every frame is answered in its place, with a refusal if it was one too many.
     let (mut done, mut refused) = (0, 0);
     while let Some(answer) = timeout(LONG, answers.message()).await.unwrap().unwrap() {
         match answer.error {
@@ -57,7 +57,7 @@ async fn a_client_that_sends_and_never_reads_is_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_connection_leaves_unread_is_bounded_in_bytes() {
+async fn unread_answers_of_a_connection_are_bounded_in_bytes() {
     const FRAMES: usize = 40;
     let server = TestServer::with(|config| config.limits.max_unread_bytes = 4 << 20);
     let mut client = server.state().await;
@@ -70,7 +70,7 @@ async fn what_a_connection_leaves_unread_is_bounded_in_bytes() {
         frames.send(frame([read_op("k")])).await.unwrap();
     }
     drop(frames);
-    // All of them have been through the owner when another stream of the connection has its answer.
+    // The owner has handled all frames by the time that another stream of the connection has its answer.
     let (other_frames, mut other) = pipeline(&mut client).await;
     other_frames.send(frame([read_op("m")])).await.unwrap();
     other.message().await.unwrap().unwrap();
@@ -89,7 +89,7 @@ async fn what_a_connection_leaves_unread_is_bounded_in_bytes() {
         }
     }
     assert!((4..FRAMES).contains(&shown), "{shown} of {FRAMES} shown");
-    // And once they are read, there is room again.
+    // Once the answers are read, there is room again.
     other_frames.send(frame([read_op("k")])).await.unwrap();
     let answer = other.message().await.unwrap().unwrap();
     assert!(matches!(answer.results[0].result, Some(OpResult::Read(_))));
@@ -97,7 +97,7 @@ async fn what_a_connection_leaves_unread_is_bounded_in_bytes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_mailbox_says_when_to_come_back() {
-    // One message may wait, so many at once cannot.
+    // Only one message may wait, so of many calls at once some are refused.
     let server = TestServer::with(|config| config.mailbox.messages = 1);
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..4 {
@@ -132,7 +132,7 @@ async fn a_full_mailbox_says_when_to_come_back() {
     assert_eq!(
         info.into_inner().revision,
         applied,
-        "what was refused was not applied"
+        "refused calls are not applied"
     );
 }
 
@@ -140,7 +140,7 @@ async fn a_full_mailbox_says_when_to_come_back() {
 async fn streams_beyond_the_limit_wait() {
     let server = TestServer::with(|config| config.transport.max_streams = 2);
     let mut client = server.state().await;
-    // The limit comes with the server's first settings.
+    // After one call the client knows the server's settings, with the limit.
     client.read(read("k")).await.unwrap();
     let (first, _first) = pipeline(&mut client).await;
     let (_second, _second_answers) = pipeline(&mut client).await;

@@ -1,4 +1,4 @@
-//! Pipeline: order, places, atomic frames, deadlines, streams that break.
+//! Pipeline: the order of answers, atomic frames, deadlines, and streams that end with an error.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ async fn frames_are_applied_and_answered_in_order() {
     );
 }
 
-/// They go to the owner in groups; nobody may notice.
+/// Frames that arrive together go to the owner as one message. Clients must not notice.
 #[tokio::test]
 async fn frames_that_arrive_together_are_answered_one_by_one() {
     let server = TestServer::start();
@@ -60,13 +60,13 @@ async fn frames_that_arrive_together_are_answered_one_by_one() {
         }),
         ..frame([write_op(write("k", int(4)))])
     };
-    let named = frame([write_op(WriteRequest {
+    let with_request_id = frame([write_op(WriteRequest {
         request_id: "r".into(),
         ..write("k", int(5))
     })]);
     let bad = || frame([read_op("")]);
     let many = frame(std::iter::repeat_n(read_op("k"), 300));
-    // What is sent, the revision after it, and the last value that it shows.
+    // A frame, the revision of its answer (none if it is refused), and the last value in its answer.
     let cases = [
         (frame([write_op(write("k", int(1)))]), Some(1), None),
         (frame([read_op("k")]), Some(1), Some(1)),
@@ -84,15 +84,15 @@ async fn frames_that_arrive_together_are_answered_one_by_one() {
         (frame([read_op("k")]), Some(3), Some(3)),
         (timed, Some(4), None),
         (frame([read_op("k")]), Some(4), Some(4)),
-        (named.clone(), Some(5), None),
-        (named, Some(5), None),
+        (with_request_id.clone(), Some(5), None),
+        (with_request_id, Some(5), None),
         (many, Some(5), Some(5)),
         (frame([read_op("k")]), Some(5), Some(5)),
         (bad(), None, None),
     ];
     let frames: Vec<_> = cases.iter().map(|(frame, ..)| frame.clone()).collect();
     let mut state = server.state().await;
-    // All at once: the client puts what is ready into one piece.
+    // All at once, so that the client sends them in one piece.
     let answers = state.pipeline(futures_util::stream::iter(frames)).await;
     let mut answers = answers.unwrap().into_inner();
     for (index, (_, revision, shown)) in cases.into_iter().enumerate() {
@@ -146,7 +146,7 @@ async fn a_refused_operation_is_answered_in_its_place() {
     assert_rpc_refused(refused, Code::NotFound, "KEY_NOT_FOUND", &[]);
     assert_eq!(read.entry.as_ref().unwrap().value, Some(int(2)));
 
-    // And the stream goes on.
+    // The stream goes on after a refusal.
     frames.send(frame([read_op("a")])).await.unwrap();
     assert!(answers.message().await.unwrap().is_some());
 }
@@ -188,7 +188,7 @@ async fn an_atomic_frame_is_all_or_nothing() {
 
     frames.send(guarded()).await.unwrap();
     let done = answers.message().await.unwrap().unwrap();
-    assert_eq!(done.revision, 2, "one for all of them");
+    assert_eq!(done.revision, 2, "one revision for all operations");
     for result in results(done) {
         match result {
             OpResult::Write(write) => assert_eq!(write.revision, 2),
@@ -199,7 +199,7 @@ async fn an_atomic_frame_is_all_or_nothing() {
 }
 
 #[tokio::test]
-async fn frames_that_cannot_be() {
+async fn bad_frames_are_refused() {
     let server = TestServer::with(|config| {
         config.limits.max_batch_ops = 3;
         config.limits.max_value_bytes = 10;
@@ -282,13 +282,13 @@ async fn frames_that_cannot_be() {
             metadata,
         );
     }
-    // At the limits everything works.
+    // Frames at the limits are accepted.
     for frame in [atomic([large()]), wait(0, 0), wait(i64::MAX, 999_999_999)] {
         frames.send(frame).await.unwrap();
         let answer = answers.message().await.unwrap().unwrap();
         assert_eq!(results(answer).len(), 1);
     }
-    // And what may not wait at all is not begun.
+    // A frame with a timeout too short to begin is not begun.
     frames.send(wait(0, 1)).await.unwrap();
     let answer = answers.message().await.unwrap().unwrap();
     assert_rpc_refused(
@@ -312,7 +312,7 @@ async fn the_answer_to_a_frame_fits_into_a_message() {
         .send(frame((0..5).map(|_| read_op("k"))))
         .await
         .unwrap();
-    // The client's own limit is 4 MiB.
+    // The client takes messages of up to 4 MiB.
     let results = results(answers.message().await.unwrap().unwrap());
     for (index, result) in results.into_iter().enumerate() {
         match result {
@@ -343,7 +343,7 @@ async fn the_deadline_of_a_stream_ends_it() {
     sender.send(frame([read_op("a")])).await.unwrap();
     let ended = loop {
         match answers.message().await {
-            Ok(answer) => assert!(answer.is_some(), "it ends with the reason"),
+            Ok(answer) => assert!(answer.is_some(), "the stream must end with a status"),
             Err(ended) => break ended,
         }
     };
@@ -354,7 +354,7 @@ async fn the_deadline_of_a_stream_ends_it() {
 async fn a_stream_without_a_deadline_outlives_the_longest_deadline() {
     let server = TestServer::with(|config| config.limits.max_deadline = Duration::from_millis(20));
     let (frames, mut answers) = pipeline(&mut server.state().await).await;
-    // There is no event to wait for: that nothing happens is what is tested.
+    // The test is that nothing happens, so there is no event to wait for.
     let silent = tokio::time::timeout(Duration::from_millis(100), answers.message()).await;
     assert!(silent.is_err(), "{silent:?}");
     frames.send(frame([read_op("a")])).await.unwrap();
@@ -385,7 +385,7 @@ async fn a_message_that_is_too_large_ends_the_stream_after_the_answers_before_it
 }
 
 #[tokio::test]
-async fn frames_that_come_again_are_answered_again() {
+async fn repeated_request_ids_are_answered_as_before() {
     let server = TestServer::start();
     let mut client = server.state().await;
     let (frames, mut answers) = pipeline(&mut client).await;
@@ -408,7 +408,7 @@ async fn frames_that_come_again_are_answered_again() {
         (added.value, added.revision, added.replayed)
     };
 
-    // Operations that stand alone have ids of their own, and can come again within one frame.
+    // Operations of a frame that is not atomic have request ids of their own, which may repeat within the frame.
     let mut alone = Vec::new();
     for _ in 0..2 {
         let answer = ask(frame([add("a", "1"), add("a", ""), add("a", "1")])).await;
@@ -419,7 +419,8 @@ async fn frames_that_come_again_are_answered_again() {
     let expected = [first, (2, 2, false), again, again, (3, 3, false), again];
     assert_eq!(alone, expected);
 
-    // 59, 60: an atomic frame has one for all, and tells that it came again; the operations in it do not.
+    // An atomic frame has one request id, and its answer says whether it is a replay. The results in it do not. A Batch with
+    // the same operations is the same request.
     let transfer = |request_id: &str| PipelineRequest {
         request_id: request_id.into(),
         ..atomic([add("a", ""), add("b", "")])
@@ -436,7 +437,7 @@ async fn frames_that_come_again_are_answered_again() {
     let batch = client.batch(as_batch).await.unwrap().into_inner();
     assert_eq!((batch.results, batch.replayed), (first.results, true));
 
-    // 57, 58: an id where there is none to be.
+    // Request ids where none is allowed.
     let mut on_a_plain_frame = frame([add("a", "")]);
     on_a_plain_frame.request_id = "3".into();
     for (frame, field) in [
@@ -447,7 +448,7 @@ async fn frames_that_come_again_are_answered_again() {
         let metadata = [("field", field)];
         assert_rpc_refused(&refused, Code::InvalidArgument, "BAD_REQUEST_ID", &metadata);
     }
-    // Other content under an id that was used.
+    // A used request id with other content.
     let mut other = transfer("2");
     other.ops.pop();
     let refused = ask(other).await.error.unwrap();

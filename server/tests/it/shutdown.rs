@@ -1,4 +1,4 @@
-//! Draining: what is in flight finishes, what is new is turned away, and nothing waits for ever.
+//! Draining: calls in flight finish, new ones are refused, and nothing waits for ever.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus}
 use crate::support::{TestServer, assert_refused, frame, int, pipeline, write, write_op};
 
 #[tokio::test]
-async fn streams_are_answered_and_then_told() {
+async fn a_draining_server_ends_pipelines() {
     let server = TestServer::start();
     let (frames, mut answers) = pipeline(&mut server.state().await).await;
     frames
@@ -24,7 +24,7 @@ async fn streams_are_answered_and_then_told() {
 }
 
 #[tokio::test]
-async fn health_says_so_and_lets_go() {
+async fn health_reports_draining_and_its_watches_end() {
     let server = TestServer::start();
     let mut health = HealthClient::new(server.channel().await);
     for service in ["", "soloist.v1.State", "soloist.v1.Admin"] {
@@ -51,11 +51,11 @@ async fn health_says_so_and_lets_go() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_does_not_hold_it_up() {
+async fn an_idle_connection_does_not_delay_a_shutdown() {
     let server =
         TestServer::with(|config| config.transport.drain_timeout = Duration::from_secs(600));
     let _idle = server.channel().await;
-    // Nor one that never said anything.
+    // Not even a connection without a preface does.
     let _silent = tokio::net::TcpStream::connect(server.addr()).await.unwrap();
     server.drain();
     tokio::time::timeout(Duration::from_secs(60), server.stopped())
@@ -64,7 +64,7 @@ async fn an_idle_connection_does_not_hold_it_up() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_let_go_is_cut_off() {
+async fn a_call_that_does_not_end_is_cut_off() {
     let server =
         TestServer::with(|config| config.transport.drain_timeout = Duration::from_millis(50));
     // A raw connection with a stream that its peer never ends.

@@ -1,4 +1,4 @@
-//! Read, Write and GetInfo: answers and refusals.
+//! Read, Write and GetInfo: their responses and refusals.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use tonic::Code;
 use crate::support::{TestServer, assert_refused, expect, int, read, text, write};
 
 #[tokio::test]
-async fn a_missing_key_is_an_answer() {
+async fn reading_a_missing_key_is_not_an_error() {
     let server = TestServer::start();
     let answer = server.state().await.read(read("1")).await.unwrap();
     assert_eq!(answer.into_inner(), ReadResponse::default());
 }
 
 #[tokio::test]
-async fn what_was_written_is_read() {
+async fn a_read_shows_the_last_write() {
     let server = TestServer::start();
     let mut client = server.state().await;
     for (revision, value) in (1..).zip([
@@ -54,7 +54,7 @@ async fn what_was_written_is_read() {
 }
 
 #[tokio::test]
-async fn the_previous_entry_comes_back_if_asked_for() {
+async fn a_write_returns_the_previous_entry_if_asked_to() {
     let server = TestServer::start();
     let mut client = server.state().await;
     client.write(write("k", int(1))).await.unwrap();
@@ -67,7 +67,7 @@ async fn the_previous_entry_comes_back_if_asked_for() {
 }
 
 #[tokio::test]
-async fn conditions_that_do_not_hold() {
+async fn conditions_that_do_not_hold_are_refused() {
     let server = TestServer::start();
     let mut client = server.state().await;
     client
@@ -169,7 +169,7 @@ async fn long_values_are_cut_in_errors() {
 }
 
 #[tokio::test]
-async fn arguments_that_cannot_be() {
+async fn bad_arguments_are_refused() {
     let server = TestServer::with(|config| config.limits.max_value_bytes = 10);
     let mut client = server.state().await;
     let nothing = Some(v1::Condition { test: None });
@@ -241,7 +241,7 @@ async fn arguments_that_cannot_be() {
             refused.message()
         );
     }
-    // At the limit everything works.
+    // Sizes at the limit are accepted.
     client
         .write(write("k".repeat(1024), text("1234567890")))
         .await
@@ -252,7 +252,7 @@ async fn arguments_that_cannot_be() {
 }
 
 #[tokio::test]
-async fn a_full_store_goes_on_reading() {
+async fn a_full_store_refuses_new_keys_only() {
     let server = TestServer::with(|config| config.limits.max_store_bytes = 100);
     let mut client = server.state().await;
     client.write(write("a", int(1))).await.unwrap();
@@ -293,7 +293,7 @@ async fn many_clients_compare_and_set_one_key() {
                     .entry
                     .unwrap();
                 let Some(v1::value::Kind::Int(n)) = entry.value.unwrap().kind else {
-                    panic!("n is an int");
+                    panic!("the value of n must be an int");
                 };
                 let request = WriteRequest {
                     expect: expect(Test::Revision(entry.revision)),
@@ -309,7 +309,7 @@ async fn many_clients_compare_and_set_one_key() {
     }
     let mut revisions = clients.join_all().await.concat();
     revisions.sort_unstable();
-    // The first write had revision 1; from there on each has its own, and none is left out.
+    // The first write took revision 1, and each later one the next.
     assert!(revisions.into_iter().eq(2..=CLIENTS * EACH + 1));
     let entry = server
         .state()
@@ -327,7 +327,7 @@ async fn many_clients_compare_and_set_one_key() {
 }
 
 #[tokio::test]
-async fn info_tells_what_there_is() {
+async fn get_info_reports_the_store_and_its_limits() {
     let server = TestServer::with(|config| {
         config.limits.max_key_bytes = 77;
         config.limits.max_deadline = Duration::from_millis(1500);
@@ -370,6 +370,6 @@ async fn info_tells_what_there_is() {
     assert_ne!(
         info.into_inner().store_id,
         first,
-        "every start has a name of its own"
+        "every start makes a new store"
     );
 }

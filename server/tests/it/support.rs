@@ -1,4 +1,4 @@
-//! What the tests share: a server on a free port, clients, and a way to say what an error must be.
+//! Shared by the tests: a server on a free port, clients, requests, and checks of errors.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
@@ -13,7 +13,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-/// A server of its own for one test.
+/// A server for one test, which keeps its store in memory.
 pub(crate) struct TestServer {
     server: Server,
 }
@@ -126,7 +126,7 @@ pub(crate) fn atomic(ops: impl IntoIterator<Item = v1::Op>) -> PipelineRequest {
     }
 }
 
-/// Opens a Pipeline: what is sent into the first goes to the server.
+/// Opens a Pipeline. Returns where to put frames, and the answers to them.
 pub(crate) async fn pipeline(
     client: &mut StateClient<Channel>,
 ) -> (mpsc::Sender<PipelineRequest>, Streaming<PipelineResponse>) {
@@ -136,7 +136,7 @@ pub(crate) async fn pipeline(
     (sender, answers)
 }
 
-/// What an error must be: code, reason, and metadata, all of it.
+/// Checks that an error has this code, this reason and exactly this metadata.
 #[track_caller]
 pub(crate) fn assert_refused(
     status: &Status,
@@ -152,7 +152,9 @@ pub(crate) fn assert_refused(
 
 #[track_caller]
 pub(crate) fn assert_details(details: &ErrorDetails, reason: &str, metadata: &[(&str, &str)]) {
-    let info = details.error_info().expect("every error of ours has one");
+    let info = details
+        .error_info()
+        .expect("every error of Soloist has an ErrorInfo");
     assert_eq!(
         (info.domain.as_str(), info.reason.as_str()),
         ("soloist.v1", reason)
@@ -164,7 +166,7 @@ pub(crate) fn assert_details(details: &ErrorDetails, reason: &str, metadata: &[(
     assert_eq!(info.metadata, metadata, "{reason}");
 }
 
-/// The same for an error within a stream.
+/// [`assert_refused`] for an error in the answer of a stream.
 #[track_caller]
 pub(crate) fn assert_rpc_refused(
     status: &tonic_types::pb::Status,

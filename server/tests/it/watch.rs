@@ -1,4 +1,4 @@
-//! Watches over the network: what is sent and when, and what becomes of those who are slow, many or in the way.
+//! Watches: their messages, and what happens to watches that are slow, too many, or open when the server drains.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::json::{Answer, Caller, has, refused};
+use crate::json::{Caller, Includes, has, refused};
 use crate::support::TestServer;
 
 type Message = Result<Value, Status>;
 
-/// The next message, within a time after which there is none to be expected any more.
+/// The next message. Panics if none comes for a long time, or the watch has ended.
 async fn next(watch: &mut (impl Stream<Item = Message> + Unpin)) -> Message {
     let next = tokio::time::timeout(Duration::from_secs(20), watch.next());
     next.await
-        .expect("there is a message")
-        .expect("the watch goes on")
+        .expect("a message should have come by now")
+        .expect("the watch has not ended")
 }
 
 #[track_caller]
@@ -31,13 +31,13 @@ async fn write(caller: &Caller, key: &str, more: Value) {
 }
 
 #[tokio::test]
-async fn from_now_on() {
+async fn a_watch_without_a_start_begins_now() {
     let server = TestServer::start();
     let caller = Caller::of(&server).await;
     write(&caller, "a/0", json!({})).await;
     let request = json!({"prefix": "a/", "previous": true});
     let mut watch = caller.stream("State/Watch", &request).await.unwrap();
-    // 72: the first message comes at once.
+    // The first message comes at once, and says after which revision all changes will be sent.
     assert_eq!(next(&mut watch).await.unwrap(), json!({"revision": "1"}));
     write(&caller, "b", json!({})).await;
     write(&caller, "a/0", json!({"value": {"text": "x"}})).await;
@@ -46,7 +46,7 @@ async fn from_now_on() {
         {"write": {"key": "c", "value": {"int": 2}}},
         {"delete": {"key": "a/0"}},
         {"add": {"key": "a/2", "delta": 1}},
-        // 27: it was never there for others, but a revision was taken.
+        // Created and deleted in one batch: no other call sees the key, but the batch takes a revision and sends an event.
         {"add": {"key": "a/3", "delta": 1}},
         {"delete": {"key": "a/3"}},
     ]});
@@ -59,7 +59,7 @@ async fn from_now_on() {
     }
     let expected = json!([
         {"cause": "WRITTEN", "entry": {"key": "a/0", "revision": "3", "value": {"text": "x"}}, "previous": {"value": {"int": "1"}, "key": "a/0"}},
-        // 28, 29: one event for each key, from before the batch to after it.
+        // One event for each key of a batch: from the entry before the batch to the one after it, with the last cause.
         {"cause": "DELETED", "entry": {"key": "a/0", "revision": "4", "value": null}, "previous": {"value": {"text": "x"}}},
         {"cause": "WRITTEN", "entry": {"key": "a/2", "value": {"int": "3"}, "createRevision": "4"}, "previous": null},
         {"cause": "DELETED", "entry": {"key": "a/3", "revision": "4"}, "previous": null},
@@ -68,7 +68,7 @@ async fn from_now_on() {
 }
 
 #[tokio::test]
-async fn what_there_is_and_then_what_happens() {
+async fn an_initial_watch_sends_entries_and_then_changes() {
     let server = TestServer::start();
     let caller = Caller::of(&server).await;
     for key in ["b", "a", "c"] {
@@ -88,7 +88,7 @@ async fn what_there_is_and_then_what_happens() {
 }
 
 #[tokio::test]
-async fn after_a_break() {
+async fn a_watch_resumes_after_a_revision() {
     let server = TestServer::with(|config| config.limits.watch_ring_events = 16);
     let caller = Caller::of(&server).await;
     for _ in 0..3 {
@@ -104,7 +104,7 @@ async fn after_a_break() {
         let revision = |event: &Value| event["entry"]["revision"].as_str().unwrap().to_owned();
         events.iter().map(revision).collect()
     };
-    // 75: and then it is told that the past ends there.
+    // The message with the last change of the past says that the watch has caught up.
     let past = next(&mut watch).await.unwrap();
     assert_eq!(
         (revisions(&past), &past["caughtUp"]),
@@ -145,7 +145,7 @@ async fn after_a_break() {
         ),
         (
             ask(of_store),
-            Answer(json!({"revision": oldest.to_string()})),
+            Includes(json!({"revision": oldest.to_string()})),
         ),
     ] {
         caller.check("State/Watch", request, expected).await;
@@ -153,20 +153,20 @@ async fn after_a_break() {
 }
 
 #[tokio::test]
-async fn progress_is_told_to_the_quiet() {
+async fn a_quiet_watch_reports_progress() {
     let server = TestServer::start();
     let caller = Caller::of(&server).await;
     let request = json!({"key": "quiet", "progress_interval": "0.1s"});
     let mut watch = caller.stream("State/Watch", &request).await.unwrap();
     assert_eq!(next(&mut watch).await.unwrap(), json!({}));
     write(&caller, "other", json!({})).await;
-    // Nothing that it watches happens, and yet it learns how far the store has come.
+    // The watched key does not change, and yet the client learns the revision of the store.
     while next(&mut watch).await.unwrap() != json!({"revision": "1"}) {}
     assert_eq!(next(&mut watch).await.unwrap(), json!({"revision": "1"}));
 }
 
 #[tokio::test]
-async fn what_time_does_is_told_with_its_cause() {
+async fn changes_made_by_time_are_sent_with_their_cause() {
     let server = TestServer::start();
     let caller = Caller::of(&server).await;
     let machine = json!({"machine": {"name": "job", "key_prefix": "job/", "initial": "running", "states": {
@@ -197,7 +197,7 @@ async fn what_time_does_is_told_with_its_cause() {
             ));
         }
     }
-    // The session, which nobody renews, ends last.
+    // The session ends last, because nobody renews it.
     assert_eq!(causes.pop().unwrap(), "SESSION_ENDED mine ");
     causes.sort();
     let expected = [
@@ -211,7 +211,7 @@ async fn what_time_does_is_told_with_its_cause() {
 }
 
 #[tokio::test]
-async fn who_is_slow_is_told_so_and_slows_nobody() {
+async fn a_slow_watch_ends_and_slows_nobody_down() {
     let server = TestServer::with(|config| {
         config.limits.watch_ring_events = 100;
         config.limits.watch_ring_bytes = 8 << 20;
@@ -221,7 +221,7 @@ async fn who_is_slow_is_told_so_and_slows_nobody() {
         .stream("State/Watch", &json!({"key": "k"}))
         .await
         .unwrap();
-    // It reads nothing, while much more happens than is kept for it, or fits on the way to it.
+    // The client reads nothing, while more changes than the ring and the buffers on the way can hold.
     let value = "x".repeat(50_000);
     for _ in 0..400 {
         write(&caller, "k", json!({"value": {"text": value}})).await;
@@ -236,13 +236,13 @@ async fn who_is_slow_is_told_so_and_slows_nobody() {
     let details = end.get_error_details();
     let info = details.error_info().unwrap();
     assert_eq!(info.reason, "REVISION_COMPACTED");
-    // Where it fell off depends on how much fitted on its way.
+    // The revision at which the watch fell behind depends on those buffers.
     let revision = |name: &str| info.metadata[name].parse::<i64>().unwrap();
     assert!(revision("actual") < revision("oldest_revision"), "{info:?}");
 }
 
 #[tokio::test]
-async fn the_end_of_the_server_is_told() {
+async fn a_draining_server_ends_watches() {
     let server = TestServer::start();
     let caller = Caller::of(&server).await;
     let mut watch = caller
@@ -258,14 +258,14 @@ async fn the_end_of_the_server_is_told() {
 }
 
 #[tokio::test]
-async fn as_many_as_there_may_be() {
+async fn watches_over_the_limit_are_refused() {
     let server = TestServer::with(|config| config.limits.max_watches = 2);
     let caller = Caller::of(&server).await;
     let request = json!({"prefix": ""});
     let open = async || caller.stream("State/Watch", &request).await;
     let watches = (open().await.unwrap(), open().await.unwrap());
     let Err(full) = open().await else {
-        panic!("a third one")
+        panic!("a third watch was opened")
     };
     crate::support::assert_refused(
         &full,
@@ -274,7 +274,7 @@ async fn as_many_as_there_may_be() {
         &[("limit", "2")],
     );
     assert!(full.metadata().contains_key("grpc-retry-pushback-ms"));
-    // What is given up gives its place back, once the server has heard of it.
+    // Dropped watches make room, once the server has noticed.
     drop(watches);
     while open().await.is_err() {}
 }

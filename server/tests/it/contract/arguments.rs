@@ -1,9 +1,9 @@
-//! Arguments that cannot be, each refused by its name.
+//! Bad arguments, each refused with the path of its field.
 
 use super::*;
 
 #[tokio::test]
-async fn bad_arguments() {
+async fn bad_arguments_are_refused() {
     let write = |more| with(&json!({"key": "k", "value": {"int": 1}}), more);
     let machine = |more| json!({"machine": with(&conn(), more)});
     let from_1ms = "from 0.001s to 315360000s";
@@ -11,7 +11,7 @@ async fn bad_arguments() {
     let ranged = |field: &str, limit: &str, actual: &str| json!({"field": field, "limit": limit, "actual": actual});
     let long = "x".repeat(129);
     let rows: Vec<(&'static str, Value, &'static str, Value)> = vec![
-        // Lifetimes: 36, 25, 41, 43, 95.
+        // Lifetimes.
         (
             "State/Write",
             write(json!({"keep_value": true})),
@@ -72,7 +72,7 @@ async fn bad_arguments() {
             "BAD_LIFETIME",
             ranged("ttl", from_1ms, "0s"),
         ),
-        // Conditions: 37.
+        // Conditions.
         (
             "State/Write",
             write(json!({"expect": {}})),
@@ -97,7 +97,7 @@ async fn bad_arguments() {
             "BAD_CONDITION",
             ranged("expect.session", "128", "129"),
         ),
-        // Transitions: 19, 37.
+        // Transitions.
         (
             "State/Transition",
             json!({"key": "k", "to": ""}),
@@ -116,7 +116,7 @@ async fn bad_arguments() {
             "BAD_KEY",
             field("key"),
         ),
-        // Request ids: 53, 57.
+        // Request ids.
         (
             "State/Write",
             write(json!({"request_id": long})),
@@ -141,7 +141,7 @@ async fn bad_arguments() {
             "BAD_MACHINE",
             field("ops[0].transition.to"),
         ),
-        // Watches: 73, 74, 79, 80, 52.
+        // Watches.
         ("State/Watch", json!({}), "BAD_WATCH", field("target")),
         (
             "State/Watch",
@@ -173,7 +173,7 @@ async fn bad_arguments() {
             "BAD_WATCH",
             ranged("progress_interval", "from 0.100s to 3600s", "0.099s"),
         ),
-        // Machines: 19, 54, 87, 89.
+        // Machines.
         (
             "Machines/DefineMachine",
             json!({}),
@@ -282,7 +282,7 @@ async fn bad_arguments() {
             "BAD_MACHINE",
             field("name"),
         ),
-        // Sessions: 53, 93, 94.
+        // Sessions.
         (
             "Sessions/OpenSession",
             json!({"id": "s"}),
