@@ -1,4 +1,4 @@
-//! How a message is started, and its answer sent or held back.
+//! How the owner starts with a message, and sends or holds the answer.
 
 use crate::machine::{Operation, RequestId, Revision, StateMachine};
 use crate::mutants::mutant;
@@ -10,7 +10,8 @@ use super::reply::{Reply, StartedReply};
 use super::state::Owner;
 
 impl Owner {
-    /// Answers a message that may have come before. What has been answered is answered again, however late it is.
+    /// Handles a message that may change something: starts, calls `apply`, sends or holds the answer. A replay, a message
+    /// with a request id that was answered before, gets the same answer again, even after its deadline.
     pub(super) fn once<T, E>(
         &mut self,
         reply: Reply<T>,
@@ -27,7 +28,7 @@ impl Owner {
         }
     }
 
-    /// Answers a message.
+    /// Handles a message that changes nothing: starts, calls `apply`, sends or holds the answer.
     pub(super) fn answer<T, E>(
         &mut self,
         reply: Reply<T>,
@@ -43,13 +44,13 @@ impl Owner {
         }
     }
 
-    /// The next message is about to be done.
+    /// Prepares for the next message.
     pub(super) fn reset_for_message(&mut self) {
         self.revision_before = self.machine.revision();
         self.reads_only = true;
     }
 
-    /// Begins what may change something, unless that could not be kept. What has been answered is answered again.
+    /// Starts with a message that may change something. Refuses it while nothing can be changed, unless it is a replay.
     fn start_change<T>(
         &mut self,
         reply: Reply<T>,
@@ -67,6 +68,7 @@ impl Owner {
         start(reply, is_replay, now)
     }
 
+    /// Starts with a message that may change something, and may be a replay.
     pub(super) fn start_request<T>(
         &mut self,
         reply: Reply<T>,
@@ -77,6 +79,7 @@ impl Owner {
         self.start_change(reply, is_replay, now)
     }
 
+    /// Starts with frames, which may only read.
     pub(super) fn start_frame<'a, T>(
         &mut self,
         reply: Reply<T>,
@@ -91,11 +94,12 @@ impl Owner {
         self.start_change(reply, is_replay, now)
     }
 
+    /// Whether a message with this request id was answered before.
     pub(super) fn is_replay(&self, request_id: Option<&RequestId>) -> bool {
         request_id.is_some_and(|id| self.machine.is_replay(id))
     }
 
-    /// Sends an answer once everything is on disk that it may tell of.
+    /// Sends an answer once every change that it may show is on disk.
     pub(super) fn send<T, E>(&mut self, started: StartedReply<T>, result: Result<T, E>)
     where
         T: Send + 'static,
@@ -106,22 +110,23 @@ impl Owner {
             && let Some(seq) = commits.seq_to_await(&mut self.machine)
         {
             let revision = self.machine.revision();
-            // Another's change is nothing that it could be told by.
-            let own = (revision > self.revision_before).then_some(revision);
+            // Report only a revision that this message took itself.
+            let own_revision = (revision > self.revision_before).then_some(revision);
             if self.reads_only
                 && let Some(full) = commits.disk_full()
             {
-                // It would wait for what does not come.
+                // The answer would wait for a commit that does not come while the disk is full.
                 return started.send::<CallError>(Err(full));
             }
-            started.hold(own);
+            started.hold(own_revision);
             commits.hold(seq, held_result(started, result));
         } else {
             started.send(result);
         }
     }
 
-    /// Sends an answer once the keys of the session that began at `ended` are gone.
+    /// Sends an answer once the last key of a session that has ended is gone. `ended` is the session's create revision, or
+    /// `None` if no session has ended.
     pub(super) fn send_when_session_ended<T, E>(
         &mut self,
         ended: Option<Revision>,
@@ -132,18 +137,19 @@ impl Owner {
         CallError: From<E>,
     {
         match ended {
-            Some(life) if self.machine.is_ending(life) => {
+            Some(session) if self.machine.is_ending(session) => {
                 if self.commits.is_some() {
                     started.hold(Some(self.machine.revision()));
                 }
                 self.until_session_ended
-                    .push((life, held_result(started, result)));
+                    .push((session, held_result(started, result)));
             }
             _ => self.send(started, result),
         }
     }
 
-    /// Answers those who waited for the last key of a session, if it is gone: with the last slice, or by somebody else.
+    /// Sends the answers that waited for the last key of a session, if it is gone now: ended with its session, or deleted by
+    /// another call.
     pub(super) fn answer_ended_sessions(&mut self) {
         if self.until_session_ended.is_empty() {
             return;
@@ -151,18 +157,18 @@ impl Owner {
         let machine = &mut self.machine;
         let ended = self
             .until_session_ended
-            .extract_if(.., |(life, _)| !machine.is_ending(*life));
-        for (_, answer) in ended.collect::<Vec<_>>() {
-            let held = self.commits.as_mut();
-            match held.and_then(|commits| Some((commits.seq_to_await(machine)?, commits))) {
-                Some((seq, commits)) => commits.hold(seq, answer),
-                None => answer.send(Ok(())),
+            .extract_if(.., |(session, _)| !machine.is_ending(*session));
+        for (_, reply) in ended.collect::<Vec<_>>() {
+            let commits = self.commits.as_mut();
+            match commits.and_then(|commits| Some((commits.seq_to_await(machine)?, commits))) {
+                Some((seq, commits)) => commits.hold(seq, reply),
+                None => reply.send(Ok(())),
             }
         }
     }
 }
 
-/// Begins a message. One of which everything is `is_replay` is answered again, however late it is.
+/// Starts with a message; with a replay even after its deadline.
 fn start<T>(reply: Reply<T>, is_replay: bool, now: Now) -> Option<StartedReply<T>> {
     if is_replay {
         reply.start_late()
@@ -171,7 +177,7 @@ fn start<T>(reply: Reply<T>, is_replay: bool, now: Now) -> Option<StartedReply<T
     }
 }
 
-/// An answer for later.
+/// Boxes an answer that is held.
 fn held_result<T, E>(started: StartedReply<T>, result: Result<T, E>) -> Box<dyn HeldReply>
 where
     T: Send + 'static,
@@ -183,6 +189,7 @@ where
     })
 }
 
+/// An answer that is held, and where to send it.
 struct HeldResult<T> {
     started: StartedReply<T>,
     result: Result<T, CallError>,

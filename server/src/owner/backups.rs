@@ -1,4 +1,4 @@
-//! The backups that are being made: who asks for one holds it open, and it ends when that is dropped.
+//! The open backups. The caller holds a backup open; it ends when the caller drops it.
 
 use std::sync::mpsc;
 
@@ -7,79 +7,80 @@ use crate::machine::{CopyHead, CopyId, StateMachine, Time};
 
 use super::error::CallError;
 
-/// A copy that has begun. Dropping it gives it up.
+/// An open backup: a copy of the whole state at one revision. Dropping it ends the backup.
 #[derive(Debug)]
 pub struct OpenBackup {
-    /// Its name.
+    /// Identifies the copy.
     pub id: CopyId,
-    /// What it begins with.
+    /// What the copy begins with.
     pub head: CopyHead,
-    /// The owner's time.
+    /// The owner's time when the backup began.
     pub time: Time,
-    ended: mpsc::Sender<CopyId>,
+    on_drop: mpsc::Sender<CopyId>,
 }
 
 impl Drop for OpenBackup {
     fn drop(&mut self) {
-        // An error means that the owner is gone, and the copy with it.
-        let _ = self.ended.send(self.id);
+        // A failed send means that the owner is gone, and the copy with it.
+        let _ = self.on_drop.send(self.id);
     }
 }
 
-/// All of them.
+/// All open backups.
 #[derive(Debug)]
 pub(super) struct OpenBackups {
-    open: usize,
-    /// Never more than were open.
-    ended: mpsc::Receiver<CopyId>,
-    /// Given to every copy.
-    end: mpsc::Sender<CopyId>,
+    count: usize,
+    /// Ids of backups that were dropped and are still counted. Bounded: each open backup sends its id once.
+    dropped: mpsc::Receiver<CopyId>,
+    /// Cloned for every backup, which sends its id when it is dropped.
+    on_drop: mpsc::Sender<CopyId>,
 }
 
 impl OpenBackups {
     pub(super) fn new() -> Self {
         #[expect(
             clippy::disallowed_methods,
-            reason = "each open copy sends once, and how many are open is limited"
+            reason = "each open backup sends once, and how many are open is limited"
         )]
-        let (end, ended) = mpsc::channel();
+        let (on_drop, dropped) = mpsc::channel();
         Self {
-            open: 0,
-            ended,
-            end,
+            count: 0,
+            dropped,
+            on_drop,
         }
     }
 
+    /// Begins a backup of the state as it is now.
     pub(super) fn begin(
         &mut self,
         machine: &mut StateMachine,
         time: Time,
     ) -> Result<OpenBackup, CallError> {
-        self.forget_ended(machine);
-        if self.open == BACKUPS_MAX {
+        self.end_dropped(machine);
+        if self.count == BACKUPS_MAX {
             return Err(CallError::TooManyOpen {
                 what: "backups",
                 limit: BACKUPS_MAX,
             });
         }
-        self.open += 1;
+        self.count += 1;
         let (id, head) = machine.begin_copy(COPY_ASIDE_BYTES_MAX);
         Ok(OpenBackup {
             id,
             head,
             time,
-            ended: self.end.clone(),
+            on_drop: self.on_drop.clone(),
         })
     }
 
-    /// Lets go of those that nobody makes any more: until then the state puts things aside for them.
-    pub(super) fn forget_ended(&mut self, machine: &mut StateMachine) {
-        if self.open == 0 {
+    /// Ends the copies of backups that were dropped. Until then the machine keeps values aside for them.
+    pub(super) fn end_dropped(&mut self, machine: &mut StateMachine) {
+        if self.count == 0 {
             return;
         }
-        while let Ok(id) = self.ended.try_recv() {
+        while let Ok(id) = self.dropped.try_recv() {
             machine.end_copy(id);
-            self.open -= 1;
+            self.count -= 1;
         }
     }
 }

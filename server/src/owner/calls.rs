@@ -1,4 +1,4 @@
-//! What the owner does for each message.
+//! What the owner does for each kind of message: it calls the machine, and sends or holds the answer.
 
 use std::convert::Infallible;
 
@@ -21,7 +21,7 @@ use super::state::Owner;
 use super::watches::{NewWatch, NextBatch, OpenWatch, WatchId};
 
 impl Owner {
-    /// Answers a read: with what is on disk, where what there is now is not.
+    /// Reads the version of a key that is on disk, even if a later change is not.
     pub(super) fn read(&mut self, reply: Reply<ReadOutcome>, read: &Read, now: Now) {
         let Some(started) = reply.start(now.instant) else {
             return;
@@ -93,7 +93,7 @@ impl Owner {
         });
     }
 
-    /// Answers a list: at once if nothing that it could show is changing.
+    /// Lists keys. The answer is sent at once if no key with the prefix has an uncommitted change.
     pub(super) fn list(&mut self, reply: Reply<ListOutcome>, list: &List, now: Now) {
         let Some(started) = reply.start(now.instant) else {
             return;
@@ -109,6 +109,7 @@ impl Owner {
         }
     }
 
+    /// Applies plain frames.
     pub(super) fn apply_each(
         &mut self,
         reply: Reply<Vec<(EachOutcome, QuotaGuard)>>,
@@ -122,27 +123,24 @@ impl Owner {
         let Some(started) = self.start_frame(reply, operations(), is_replay, now) else {
             return;
         };
-        let unnamed = frames.iter().all(|frame| frame.request_ids.is_empty());
-        let committed = self.committed(operations(), unnamed);
-        let answers = frames.into_iter().map(
-            |EachFrame {
-                 operations,
-                 request_ids,
-             }| {
-                let room = quota.free_bytes().min(self.answer_bytes_max);
-                let machine = &mut self.machine;
-                let mut answer = machine.apply_each(operations, &request_ids, room, now.time);
-                if let Some(revision) = committed {
-                    answer.set_revision(revision);
-                }
-                let guard = quota.clone().charge(answer.answer_bytes);
-                (answer, guard)
-            },
-        );
+        let has_request_ids = frames.iter().any(|frame| !frame.request_ids.is_empty());
+        let committed = self.committed_reads(operations(), has_request_ids);
+        let answers = frames.into_iter().map(|frame| {
+            let room = quota.free_bytes().min(self.answer_bytes_max);
+            let (operations, request_ids) = (frame.operations, &frame.request_ids);
+            let machine = &mut self.machine;
+            let mut answer = machine.apply_each(operations, request_ids, room, now.time);
+            if let Some(revision) = committed {
+                answer.set_revision(revision);
+            }
+            let guard = quota.clone().charge(answer.answer_bytes);
+            (answer, guard)
+        });
         let answers = answers.collect();
         self.send_frame::<_, Infallible>(started, committed, Ok(answers));
     }
 
+    /// Applies an atomic frame.
     pub(super) fn apply_all(
         &mut self,
         reply: Reply<(AllOutcome, QuotaGuard)>,
@@ -158,7 +156,7 @@ impl Owner {
         let Some(started) = self.start_frame(reply, &operations, is_replay, now) else {
             return;
         };
-        let committed = self.committed(&operations, request_id.is_none());
+        let committed = self.committed_reads(&operations, request_id.is_some());
         let room = quota.free_bytes().min(self.answer_bytes_max);
         let machine = &mut self.machine;
         let answer = machine.apply_all(operations, request_id.as_deref(), room, now.time);
@@ -172,14 +170,14 @@ impl Owner {
         self.send_frame::<_, RejectedAt>(started, committed, answer);
     }
 
-    /// As of which revision a frame can be answered at once, where it reads only, nothing that is changing, and its answer
-    /// is unnamed: one that is remembered has to be on disk itself.
-    fn committed<'a>(
+    /// Returns the revision as of which frames can be answered at once. `None` if they must wait for the disk: they change
+    /// something, or read a key with an uncommitted change, or have request ids, so that the answer itself must be on disk.
+    fn committed_reads<'a>(
         &mut self,
         operations: impl IntoIterator<Item = &'a Operation>,
-        unnamed: bool,
+        has_request_ids: bool,
     ) -> Option<Revision> {
-        let commits = self.commits.as_mut().filter(|_| unnamed)?;
+        let commits = self.commits.as_mut().filter(|_| !has_request_ids)?;
         let mut at = commits.durable_revision(&self.machine);
         for operation in operations {
             match operation {
@@ -193,7 +191,7 @@ impl Owner {
         Some(at)
     }
 
-    /// Sends the answer to a frame: at once if all that it shows is on disk.
+    /// Sends the answer to frames: at once if they are `committed` reads, otherwise when it is on disk.
     fn send_frame<T, E>(
         &mut self,
         started: StartedReply<T>,
@@ -291,10 +289,10 @@ impl Owner {
     }
 
     pub(super) fn watch(&mut self, reply: Reply<OpenWatch>, watch: NewWatch, now: Now) {
-        self.answer(reply, now, |this| this.watches.begin(watch, &this.machine));
+        self.answer(reply, now, |this| this.watches.open(watch, &this.machine));
     }
 
-    pub(super) fn next(
+    pub(super) fn next_batch(
         &mut self,
         reply: Reply<NextBatch>,
         watch: WatchId,
@@ -304,12 +302,12 @@ impl Owner {
         let Some(started) = reply.start(now.instant) else {
             return;
         };
-        // What this very batch has changed is no news to those who sleep yet.
-        self.wake();
+        // Sleeping watches have not been told of this batch's changes: wake them first.
+        self.wake_watches();
         let durable_revision = self.durable_revision();
         let next = self
             .watches
-            .next(watch, quota, &self.machine, durable_revision);
+            .next_batch(watch, quota, &self.machine, durable_revision);
         let machine = &mut self.machine;
         let commits = self.commits.as_mut();
         if commits.is_some_and(|commits| commits.has_uncommitted_machine(machine)) {
@@ -325,7 +323,7 @@ impl Owner {
         });
     }
 
-    /// Sends at once: it is of what was on disk when it began.
+    /// Sends the next slice at once: the answer that began the backup has waited for everything that the copy shows.
     pub(super) fn next_backup_slice(&mut self, reply: Reply<CopySlice>, copy: CopyId, now: Now) {
         let machine = &mut self.machine;
         reply.answer(now.instant, || {

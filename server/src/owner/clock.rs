@@ -1,17 +1,17 @@
-//! What time it is, for everything that the owner does in one go.
+//! The owner's clock. The owner reads it once for a batch of messages, and passes the time down as data.
 
 use tokio::time::Instant;
 
 use crate::machine::Time;
 
-/// Tells the time. It runs evenly from where it was set, whatever becomes of the system's clock.
+/// Tells the owner's time. It advances evenly from the time it was set to, even if the system's clock is changed.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     set_at: Instant,
     set_to: Time,
 }
 
-/// A moment, for deadlines and for the state.
+/// One moment on both clocks: the monotonic one for deadlines, the owner's time for the state.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Now {
     pub(super) instant: Instant,
@@ -19,7 +19,7 @@ pub(super) struct Now {
 }
 
 impl Clock {
-    /// A clock that shows `time` now.
+    /// Returns a clock that shows `time` now.
     #[must_use]
     pub fn set(time: Time) -> Self {
         Self {
@@ -36,7 +36,7 @@ impl Clock {
         }
     }
 
-    /// When it will show `time`.
+    /// Returns the instant at which this clock shows `time`.
     pub(super) fn at(&self, time: Time) -> Instant {
         self.set_at + time.since(self.set_to)
     }

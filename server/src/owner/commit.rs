@@ -1,8 +1,10 @@
-//! What is done and not on disk yet: who waits for it, and what may be shown meanwhile.
+//! The changes that the owner has applied and the journal has not committed yet: which answers wait for them, and what
+//! may be shown meanwhile.
 //!
-//! The owner applies at once, and goes on. What an answer tells of is shown when it is on disk: an answer is held until the
-//! segment is committed that has everything it saw. A plain read of a key that is changing is answered at once, with what
-//! is on disk: it is as if it had come before the change, whose answer nobody has seen.
+//! The owner applies a change at once and goes on with the next message. An answer may show only what is on disk, so it is
+//! held until the journal has committed the batch with the last change that the answer depends on. A read of a key with an
+//! uncommitted change need not wait: it shows the version on disk, as if the read had come before the change. Nobody can
+//! tell the difference, because nobody has seen the answer to the change yet.
 
 use std::collections::VecDeque;
 use std::ops::Bound;
@@ -17,55 +19,61 @@ use super::error::CallError;
 use super::snapshot::Snapshots;
 use super::uncommitted::Uncommitted;
 
-/// An answer that is ready.
+/// An answer that is ready, and held until it is on disk.
 pub(crate) trait HeldReply: Send {
-    /// Whether nobody waits for it any more.
+    /// Whether the caller has left.
     fn is_abandoned(&self) -> bool;
 
-    /// Sends it, or an error in its place.
+    /// Sends the answer, or the error instead.
     fn send(self: Box<Self>, committed: Result<(), CallError>);
 }
 
-/// So many answers may be held before those are looked for that nobody waits for.
+/// How many answers may be held before the ones whose callers have left are looked for and dropped.
 const HELD_MIN: usize = 1_024;
 
-/// The journal's side of the owner.
+/// The queue of uncommitted changes, and of the answers that wait for them.
+///
+/// At most one batch is with the journal at a time. Changes that come meanwhile go into the next batch.
 pub(crate) struct CommitQueue {
     journal: Journal,
-    /// What was done since the last segment was sent.
+    /// Effects that have not been sent to the journal.
     unsent: Vec<Effect>,
     unsent_bytes: usize,
-    /// The last segment that was sent.
+    /// Sequence number of the last batch sent.
     sent_seq: u64,
-    /// The segment that is being committed.
+    /// The batch that the journal is committing.
     in_flight: Option<InFlight>,
-    /// Answers that wait for a segment, in the order of the segments.
+    /// Held answers, each with the batch that it waits for, in the order of the batches.
     held: VecDeque<(u64, Box<dyn HeldReply>)>,
-    /// How many of them may be held before the abandoned are let go of.
+    /// How many answers may be held before abandoned ones are dropped.
     held_max: usize,
     uncommitted: Uncommitted,
     space: DiskSpace,
     snapshots: Snapshots,
 }
 
+/// A batch that the journal is committing.
 #[derive(Debug)]
 struct InFlight {
+    /// The store revision after the batch.
     revision: Revision,
+    /// Effects in the batch.
     count: usize,
     bytes: usize,
 }
 
-/// What may be shown of a key at once.
+/// What is committed of a key, and so may be shown at once.
 pub(crate) enum CommittedEntry<'a> {
-    /// What there is.
+    /// The current entry.
     Current,
-    /// This: what there is now is not on disk yet.
+    /// This entry, or its absence: a later change of the key is not committed.
     Before(Option<&'a Entry>),
-    /// Nothing.
+    /// Nothing may be shown: a change of a machine is not committed, and it may concern the key.
     Unknown,
 }
 
 impl CommitQueue {
+    /// Starts a queue: from now on `machine` records its effects for the journal.
     pub(crate) fn new(journal: Journal, machine: &mut StateMachine) -> Self {
         machine.keep_effects();
         if journal.answers == AnswerWhen::Committed {
@@ -85,17 +93,17 @@ impl CommitQueue {
         }
     }
 
-    /// What the journal tells next. None: it is gone.
+    /// Waits for the journal's next event. `None` means that the journal's thread has ended. Cancelling it loses no event.
     pub(crate) async fn next_event(&mut self) -> Option<Event> {
         self.journal.events.recv().await
     }
 
-    /// Whether answers wait for the disk.
+    /// Whether answers wait until they are on disk.
     fn replies_wait(&self) -> bool {
         self.journal.answers == AnswerWhen::Committed
     }
 
-    /// The revision up to which everything may be shown.
+    /// Returns the revision up to which all changes may be shown.
     pub(crate) fn durable_revision(&self, machine: &StateMachine) -> Revision {
         match self.replies_wait() && !mutant("watch-what-is-pending") {
             true => self.uncommitted.durable_revision,
@@ -103,8 +111,8 @@ impl CommitQueue {
         }
     }
 
-    /// Takes over what was done.
-    pub(crate) fn collect_effects(&mut self, machine: &mut StateMachine) {
+    /// Takes the effects that `machine` has recorded since the last time.
+    fn collect_effects(&mut self, machine: &mut StateMachine) {
         let from = self.unsent.len();
         machine.take_effects(&mut self.unsent);
         for effect in &self.unsent[from..] {
@@ -126,7 +134,8 @@ impl CommitQueue {
         }
     }
 
-    /// Sends off what was done, if nothing is under way.
+    /// Sends all unsent effects to the journal as one batch, unless it is still committing another one. Starts a snapshot if
+    /// one is due.
     pub(crate) fn send_batch(&mut self, machine: &mut StateMachine, now: Time) {
         self.collect_effects(machine);
         if self.in_flight.is_none() && !self.unsent.is_empty() {
@@ -166,14 +175,15 @@ impl CommitQueue {
         }
     }
 
+    /// Sends a command to the journal. If the journal is gone this does nothing: an event has told the owner, or the queue
+    /// of events ends.
     fn command(&mut self, command: Command) {
         if let Err(mpsc::TrySendError::Full(_)) = self.journal.commands.try_send(command) {
-            unreachable!("there is room for all commands that can be under way");
+            unreachable!("the queue has room for every command that can be in it");
         }
-        // If it is gone, it has said so, or its queue of events ends.
     }
 
-    /// Holds an answer back until everything is on disk that was done before. Gives it back if it is already.
+    /// Returns the batch that an answer must wait for, so that every change before it is on disk. `None` if they all are.
     pub(crate) fn seq_to_await(&mut self, machine: &mut StateMachine) -> Option<u64> {
         if !self.replies_wait() {
             return None;
@@ -186,17 +196,17 @@ impl CommitQueue {
         }
     }
 
-    /// Keeps an answer for when the segment is committed.
-    pub(crate) fn hold(&mut self, seq: u64, answer: Box<dyn HeldReply>) {
+    /// Holds an answer until batch `seq` is committed.
+    pub(crate) fn hold(&mut self, seq: u64, reply: Box<dyn HeldReply>) {
         if self.held.len() >= self.held_max {
-            // While the disk takes nothing, callers come and go.
-            self.held.retain(|(_, answer)| !answer.is_abandoned());
+            // While the disk accepts nothing, callers come and leave at their deadlines.
+            self.held.retain(|(_, reply)| !reply.is_abandoned());
             self.held_max = HELD_MIN.max(2 * self.held.len());
         }
-        self.held.push_back((seq, answer));
+        self.held.push_back((seq, reply));
     }
 
-    /// What to answer while the disk is full, and nothing gets there.
+    /// Returns the error for calls while the disk is full, and nothing can be committed.
     pub(crate) fn disk_full(&self) -> Option<CallError> {
         match self.space {
             DiskSpace::Full { free, least } => Some(CallError::DiskFull(DiskLow { free, least })),
@@ -204,13 +214,13 @@ impl CommitQueue {
         }
     }
 
-    /// Whether a machine has changed, and that is not on disk: any entry may show it.
+    /// Whether a change of a machine is not committed. Any entry could show such a change.
     pub(crate) fn has_uncommitted_machine(&mut self, machine: &mut StateMachine) -> bool {
         self.collect_effects(machine);
         self.replies_wait() && self.uncommitted.machine_changed > self.uncommitted.durable_revision
     }
 
-    /// What may be shown of a key at once, and as of which revision.
+    /// Returns what is committed of a key, and the revision as of which that is.
     pub(crate) fn committed(
         &mut self,
         key: &Key,
@@ -236,7 +246,7 @@ impl CommitQueue {
         }
     }
 
-    /// Whether what there is under a prefix may be shown at once, and as of which revision.
+    /// Whether all keys with a prefix are committed as they are, and the revision as of which that is.
     pub(crate) fn committed_below(
         &mut self,
         prefix: &str,
@@ -258,7 +268,7 @@ impl CommitQueue {
         )
     }
 
-    /// Why nothing can be changed now, if so.
+    /// Returns the error for calls that would change something, if nothing can be changed now.
     pub(crate) fn refusal(&self) -> Option<CallError> {
         if let Some(full) = self.disk_full() {
             return Some(full);
@@ -270,22 +280,22 @@ impl CommitQueue {
         if count + self.unsent.len() >= UNSYNCED_OPERATIONS_MAX {
             Some(CallError::Overloaded {
                 limit: UNSYNCED_OPERATIONS_MAX,
-                unit: "changes that wait for the disk",
+                unit: "changes not yet on disk",
             })
         } else if bytes + self.unsent_bytes >= UNSYNCED_BYTES_MAX {
             Some(CallError::Overloaded {
                 limit: UNSYNCED_BYTES_MAX,
-                unit: "bytes of changes that wait for the disk",
+                unit: "bytes of changes not yet on disk",
             })
         } else {
             None
         }
     }
 
-    /// Does what an event asks for.
+    /// Handles an event of the journal.
     ///
     /// # Errors
-    /// Why the journal has ended.
+    /// The journal's reason, if it has failed.
     pub(crate) fn handle_event(
         &mut self,
         event: Event,
@@ -294,24 +304,24 @@ impl CommitQueue {
         match event {
             Event::Committed { seq, log_bytes } => {
                 let in_flight = self.in_flight.take();
-                debug_assert_eq!(seq, self.sent_seq, "one after the other");
-                let in_flight = in_flight.expect("what is committed was under way");
+                debug_assert_eq!(seq, self.sent_seq, "batches are committed in order");
+                let in_flight = in_flight.expect("a committed batch was in flight");
                 self.uncommitted.commit(in_flight.revision);
                 while self.held.front().is_some_and(|(at, _)| *at <= seq) {
-                    let (_, answer) = self.held.pop_front().expect("it was just there");
-                    answer.send(Ok(()));
+                    let (_, reply) = self.held.pop_front().expect("front was Some");
+                    reply.send(Ok(()));
                 }
                 if self.replies_wait() {
                     machine.keep_history_after(self.uncommitted.durable_revision);
                 }
-                self.snapshots.log_has(log_bytes, machine);
+                self.snapshots.set_log_bytes(log_bytes, machine);
             }
-            Event::NextSlice => self.snapshots.next_slice(machine),
+            Event::NextSlice => self.snapshots.send_next_slice(machine),
             Event::SnapshotEnded { made } => self.snapshots.ended(made, machine),
             Event::Space(space) => {
                 self.space = space;
-                // A log that could not be shortened may be what fills the disk.
-                self.snapshots.look_at_log(machine);
+                // The log may be what fills the disk: a snapshot lets the journal shorten it.
+                self.snapshots.check_due(machine);
                 machine.set_disk(match space {
                     DiskSpace::Enough => None,
                     DiskSpace::Low { free, least } | DiskSpace::Full { free, least } => {
@@ -325,29 +335,29 @@ impl CommitQueue {
         Ok(())
     }
 
-    /// Answers everybody who waits: what they asked for may be kept or not.
+    /// Answers all held calls with `error`.
     pub(crate) fn fail_held(&mut self, error: &CallError) {
-        for (_, answer) in self.held.drain(..) {
-            answer.send(Err(error.clone()));
+        for (_, reply) in self.held.drain(..) {
+            reply.send(Err(error.clone()));
         }
     }
 
-    /// Whether the journal has something to say soon.
+    /// Whether the journal is working, so that an event will come.
     #[cfg(test)]
     pub(crate) fn is_busy(&self) -> bool {
-        self.in_flight.is_some() || self.snapshots.is_under_way()
+        self.in_flight.is_some() || self.snapshots.is_running()
     }
 
-    /// The last segment that was sent.
+    /// The sequence number of the last batch sent.
     #[cfg(test)]
     pub(crate) fn sent_seq(&self) -> u64 {
         self.sent_seq
     }
 
-    /// Sends what is left, and waits until all of it is on disk and noted.
+    /// Sends everything unsent, and waits until the journal has committed it and closed in order.
     ///
     /// # Errors
-    /// Why the journal has ended before.
+    /// The journal's reason, if it has failed.
     pub(crate) async fn close(
         &mut self,
         machine: &mut StateMachine,
@@ -367,20 +377,27 @@ impl CommitQueue {
             time: now,
         });
         loop {
-            if let Event::Closed = self.handle_next_event(machine).await? {
+            if self.handle_next_event(machine).await? == Closed::Yes {
                 return Ok(());
             }
         }
     }
 
-    async fn handle_next_event(&mut self, machine: &mut StateMachine) -> Result<Event, String> {
+    async fn handle_next_event(&mut self, machine: &mut StateMachine) -> Result<Closed, String> {
         let event = self.next_event().await;
         let event = event.ok_or_else(|| "the journal's thread has ended".to_owned())?;
-        let closed = matches!(event, Event::Closed);
+        let closed = match event {
+            Event::Closed => Closed::Yes,
+            _ => Closed::No,
+        };
         self.handle_event(event, machine)?;
-        Ok(match closed {
-            true => Event::Closed,
-            false => Event::NextSlice,
-        })
+        Ok(closed)
     }
+}
+
+/// Whether the journal has closed.
+#[derive(PartialEq, Eq)]
+enum Closed {
+    Yes,
+    No,
 }

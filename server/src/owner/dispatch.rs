@@ -1,4 +1,4 @@
-//! What each message asks of the owner, one line each.
+//! The one `match` on messages: each message calls the method of [`Owner`] that does it.
 
 use super::clock::Now;
 use super::message::Message;
@@ -33,7 +33,7 @@ impl Owner {
             Message::ListMachines(page, reply) => self.list_machines(reply, &page, now),
             Message::DeleteMachine(name, reply) => self.delete_machine(reply, &name, now),
             Message::Watch(watch, reply) => self.watch(reply, watch, now),
-            Message::Next(watch, quota, reply) => self.next(reply, watch, quota, now),
+            Message::NextBatch(watch, quota, reply) => self.next_batch(reply, watch, quota, now),
             Message::BeginBackup(reply) => self.begin_backup(reply, now),
             Message::NextBackupSlice(copy, reply) => self.next_backup_slice(reply, copy, now),
             Message::Usage(reply) => self.usage(reply, now),

@@ -1,57 +1,58 @@
-//! Why the owner did not do what it was asked, or ended.
+//! The errors of the owner: what a caller gets instead of an outcome, and how the task itself can fail.
 
 use std::convert::Infallible;
 
 use crate::machine::{CopyError, DiskLow, RejectedAt, Rejection, Revision, WatchError};
 
-/// Why it is not known whether something lasts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unknown {
-    /// The deadline passed before it was on disk.
-    Deadline,
-    /// The owner ended before it was on disk.
-    OwnerEnded,
-}
-
-/// Why the owner did not do what it was asked, or cannot be asked. Nothing was applied, but for
-/// [`OutcomeUnknown`](Self::OutcomeUnknown).
+/// Why a call got no outcome. Except for [`OutcomeUnknown`](Self::OutcomeUnknown), an error means that the call changed
+/// nothing, so that a retry is safe. `rpc/status` has the gRPC code of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError {
-    /// The mailbox is full.
+    /// Too much waits for the owner, or for the disk. A retry after a moment may succeed.
     Overloaded {
-        /// What there may be.
+        /// The limit that was reached.
         limit: usize,
-        /// Of what: "messages" or "bytes".
+        /// What the limit counts, in the plural, such as "messages" or "bytes".
         unit: &'static str,
     },
-    /// The deadline passed before the owner began.
+    /// The deadline passed before the owner started with the message.
     NotStarted,
-    /// The owner has ended, and the state with it.
+    /// The owner's task ended before it started with the message. The state is gone with it.
     OwnerLost,
-    /// It was done, and whether it lasts is not known: the only error that does not mean that nothing was applied.
+    /// The owner applied the call, but it is not known whether the result is on disk. Retry with the same request id, or
+    /// read first.
     OutcomeUnknown {
-        /// The store revision that it took, if it did.
+        /// The store revision of the change; `None` if the call changed nothing, or if the revision is not known.
         revision: Option<Revision>,
-        /// Why it is not known.
+        /// Why the outcome is not known.
         why: Unknown,
     },
-    /// The disk is full: nothing can be changed until it is not.
+    /// The disk is full. Nothing can be changed until there is space again.
     DiskFull(DiskLow),
-    /// The state said no.
+    /// The machine refused the operation.
     Rejected(Box<Rejection>),
-    /// The state said no to one operation of a frame, and so to all of it.
+    /// The machine refused an atomic frame, because of one of its operations.
     RejectedAt(RejectedAt),
-    /// The watch cannot begin there, or go on.
+    /// The watch cannot start at the revision asked for, or has fallen behind the history.
     Watch(WatchError),
-    /// There are as many watches, or backups, as there may be.
+    /// As many watches or backups are open as the limit allows.
     TooManyOpen {
-        /// Of what: "watches" or "backups".
+        /// What is open: "watches" or "backups".
         what: &'static str,
-        /// How many that is.
+        /// The limit.
         limit: usize,
     },
-    /// The backup cannot go on.
+    /// The backup is too slow: more changed ahead of it than may be put aside.
     Copy(CopyError),
+}
+
+/// Why the outcome of a call is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// The deadline passed before the result was on disk.
+    Deadline,
+    /// The owner ended before the result was on disk.
+    OwnerEnded,
 }
 
 impl From<Box<Rejection>> for CallError {
@@ -84,6 +85,6 @@ impl From<Infallible> for CallError {
     }
 }
 
-/// The journal has ended before the owner: what had not been acknowledged may be lost.
+/// The journal failed, with this reason, and the owner ended because of it. Changes that were not acknowledged may be lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalLost(pub String);

@@ -1,4 +1,4 @@
-//! The only way to the owner.
+//! The handle through which everybody else calls the owner.
 
 use std::sync::Arc;
 
@@ -20,20 +20,27 @@ use super::quota::{ConnectionQuota, QuotaGuard};
 use super::reply::Pending;
 use super::watches::{NewWatch, NextBatch, OpenWatch};
 
-/// Sends messages to the owner. Cheap to clone; when the last one is gone, the owner ends.
+/// Calls the owner. Cheap to clone. When the last handle is dropped, the owner works off its mailbox and ends.
 ///
-/// Every method puts one message into the mailbox at once or refuses at once, never waiting for room; a frame also if its
-/// connection has as much there as is left for all others. What it
-/// returns waits for the answer until `deadline`; dropping that takes the message back, unless the owner has begun.
-/// Messages of one caller are taken in the order in which it sent them.
+/// A call puts one message into the mailbox. If the mailbox is full, the call is refused at once; frames are also refused
+/// if their connection uses as much of the mailbox as is left for others. Only [`next_batch`](Self::next_batch) and
+/// [`next_backup_slice`](Self::next_backup_slice) wait for room instead. The owner takes the messages of one caller in the
+/// order in which they were sent.
+///
+/// The call then waits for its answer, at most until `deadline`. Dropping the returned future or [`Pending`] withdraws the
+/// message, unless the owner has started with it: then the message takes effect, and its answer is thrown away.
+///
+/// A `request_id` makes a call safe to repeat: if the owner has applied a call with the same id before, it sends the same
+/// answer and changes nothing.
 ///
 /// # Errors
-/// Each method can fail with [`CallError::Overloaded`], [`CallError::NotStarted`] or [`CallError::OwnerLost`], and
-/// with a rejection by the state. In every case nothing was applied.
+/// Every method can fail with [`CallError::Overloaded`], [`CallError::NotStarted`] or [`CallError::OwnerLost`], and with a
+/// rejection by the machine; then nothing was changed. [`CallError::OutcomeUnknown`] is the only error that leaves open
+/// whether the call took effect.
 #[derive(Clone, Debug)]
 pub struct OwnerHandle {
     mailbox: MailboxSender,
-    /// Places in the mailbox for watches.
+    /// Limits how many messages of watches are in the mailbox at once.
     watch_permits: Arc<Semaphore>,
 }
 
@@ -53,7 +60,7 @@ impl OwnerHandle {
             .await
     }
 
-    /// Writes one key. What is `named` is answered again when it comes again.
+    /// Writes one key.
     pub async fn write(
         &self,
         write: Write,
@@ -65,7 +72,7 @@ impl OwnerHandle {
             .await
     }
 
-    /// Adds to one int. As to `named`, see [`write`](Self::write).
+    /// Adds to one int.
     pub async fn add(
         &self,
         add: Add,
@@ -77,7 +84,7 @@ impl OwnerHandle {
             .await
     }
 
-    /// Moves one key to another state. As to `named`, see [`write`](Self::write).
+    /// Moves one key to another state.
     pub async fn transition(
         &self,
         transition: Transition,
@@ -91,7 +98,7 @@ impl OwnerHandle {
             .await
     }
 
-    /// Deletes one key. As to `named`, see [`write`](Self::write).
+    /// Deletes one key.
     pub async fn delete(
         &self,
         delete: Delete,
@@ -110,8 +117,9 @@ impl OwnerHandle {
             .await
     }
 
-    /// Does each operation of each frame on its own, in order, with nothing of others in between. What has a request id is
-    /// answered again when it comes again. What an answer shows counts towards `unread` until it is dropped.
+    /// Applies plain frames in order; each operation succeeds or fails by itself, and no other call comes in between.
+    /// Returns one outcome for each frame. The values in an outcome are charged to `quota` until its guard is dropped;
+    /// operations that would exceed the quota are refused.
     pub fn apply_each(
         &self,
         frames: Vec<EachFrame>,
@@ -122,8 +130,8 @@ impl OwnerHandle {
             .send(deadline, |reply| Message::Each(frames, quota, reply))
     }
 
-    /// Does all operations, in order and at one revision, or none. As to `named`, see [`write`](Self::write); as to
-    /// `unread`, see [`apply_each`](Self::apply_each).
+    /// Applies all operations, in order and at one revision, or none. The values in the outcome are charged to `quota` until
+    /// its guard is dropped; a frame that would exceed the quota is refused.
     pub fn apply_all(
         &self,
         operations: Vec<Operation>,
@@ -139,8 +147,7 @@ impl OwnerHandle {
             .send(deadline, |reply| Message::All(frame, quota, reply))
     }
 
-    /// Begins a session. If it takes over from one with many keys, that one's last key is gone when this is answered. As to
-    /// `named`, see [`write`](Self::write).
+    /// Opens a session. If it takes over another session, the answer comes when the last key of that session is gone.
     pub async fn open_session(
         &self,
         open: OpenSession,
@@ -154,7 +161,7 @@ impl OwnerHandle {
             .await
     }
 
-    /// Lets a session's ttl count anew.
+    /// Renews a session: its ttl starts again from now.
     pub async fn renew_session(
         &self,
         life: SessionLife,
@@ -165,7 +172,7 @@ impl OwnerHandle {
             .await
     }
 
-    /// Ends a session; its last key is gone when this is answered. As to `named`, see [`write`](Self::write).
+    /// Closes a session. The answer comes when the session's last key is gone.
     pub async fn close_session(
         &self,
         life: SessionLife,
@@ -179,7 +186,7 @@ impl OwnerHandle {
             .await
     }
 
-    /// Lists a page of sessions, after the one of the name `after`.
+    /// Lists at most `page_size` sessions by id, from the first, or from the one that follows `after`.
     pub async fn list_sessions(
         &self,
         after: Option<String>,
@@ -204,14 +211,14 @@ impl OwnerHandle {
             .await
     }
 
-    /// Shows one machine.
+    /// Returns one machine.
     pub async fn get_machine(&self, name: Name, deadline: Instant) -> Result<Machine, CallError> {
         self.mailbox
             .ask(deadline, |reply| Message::GetMachine(name, reply))
             .await
     }
 
-    /// Lists a page of machines, after the one of the name `after`.
+    /// Lists at most `page_size` machines by name, from the first, or from the one that follows `after`.
     pub async fn list_machines(
         &self,
         after: Option<String>,
@@ -235,52 +242,52 @@ impl OwnerHandle {
             .await
     }
 
-    /// Begins a watch, which stays open until what this returns is dropped.
+    /// Opens a watch, which stays open until the returned value is dropped.
     pub async fn watch(&self, watch: NewWatch, deadline: Instant) -> Result<OpenWatch, CallError> {
         self.mailbox
             .ask(deadline, |reply| Message::Watch(watch, reply))
             .await
     }
 
-    /// What a watch is sent next. Waits for room in the mailbox, where other calls are refused. However many watches one
-    /// change wakes, they take no more than a quarter of the mailbox, and leave the rest to calls.
-    pub async fn next(
+    /// Returns the next batch of a watch. Waits for room in the mailbox. However many watches one change wakes, their
+    /// messages take at most a quarter of the mailbox, so that calls find room.
+    pub async fn next_batch(
         &self,
         watch: &OpenWatch,
         quota: ConnectionQuota,
         deadline: Instant,
     ) -> Result<NextBatch, CallError> {
         let permit = self.watch_permits.acquire().await;
-        let _permit = permit.expect("it is never closed");
+        let _permit = permit.expect("nothing closes the semaphore");
         let watch = watch.id;
         self.mailbox
-            .ask_in_turn(deadline, |reply| Message::Next(watch, quota, reply))
+            .ask_when_room(deadline, |reply| Message::NextBatch(watch, quota, reply))
             .await
     }
 
-    /// Begins a copy of everything, which goes on until what this returns is dropped.
+    /// Begins a backup: a copy of the whole state at one revision, which ends when the returned value is dropped.
     pub async fn begin_backup(&self, deadline: Instant) -> Result<OpenBackup, CallError> {
         self.mailbox.ask(deadline, Message::BeginBackup).await
     }
 
-    /// What comes next in a copy. Waits for room in the mailbox, where other calls are refused.
+    /// Returns the next slice of a backup. Waits for room in the mailbox.
     pub async fn next_backup_slice(
         &self,
-        copy: &OpenBackup,
+        backup: &OpenBackup,
         deadline: Instant,
     ) -> Result<CopySlice, CallError> {
-        let copy = copy.id;
+        let copy = backup.id;
         self.mailbox
-            .ask_in_turn(deadline, |reply| Message::NextBackupSlice(copy, reply))
+            .ask_when_room(deadline, |reply| Message::NextBackupSlice(copy, reply))
             .await
     }
 
-    /// Tells how full the state is.
+    /// Returns how full the state is.
     pub async fn usage(&self, deadline: Instant) -> Result<Usage, CallError> {
         self.mailbox.ask(deadline, Message::Usage).await
     }
 
-    /// Resolves when the owner has ended.
+    /// Waits until the owner has ended.
     pub async fn closed(&self) {
         self.mailbox.closed().await;
     }

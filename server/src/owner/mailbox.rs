@@ -1,4 +1,4 @@
-//! The mailbox: what waits for the owner, bounded in messages and in bytes.
+//! The mailbox: the queue in front of the owner, limited in messages and in bytes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,10 +11,10 @@ use crate::config::{MailboxLimits, OWNER_BATCH_MAX};
 
 use super::error::CallError;
 use super::message::{Envelope, Message};
-use super::quota::{ConnectionQuota, Queued};
+use super::quota::{ConnectionQuota, QueuedFrames};
 use super::reply::{Pending, Reply, reply};
 
-/// Makes a mailbox: the end that sends, and the owner's.
+/// Creates a mailbox. Returns the end that the handle sends into, and the end that the owner reads.
 pub(super) fn mailbox(limits: MailboxLimits) -> (MailboxSender, Mailbox) {
     let (sender, receiver) = mpsc::channel(limits.messages);
     let queued_bytes = QueuedBytes::default();
@@ -30,26 +30,26 @@ pub(super) fn mailbox(limits: MailboxLimits) -> (MailboxSender, Mailbox) {
     (sender, mailbox)
 }
 
-/// The owner's end.
+/// The owner's end of the mailbox.
 pub(super) struct Mailbox {
     receiver: mpsc::Receiver<Envelope>,
     queued_bytes: QueuedBytes,
 }
 
 impl Mailbox {
-    /// Waits for messages, and takes as many as are done in one go. None of them: every handle is gone. Cancelling it
-    /// loses nothing.
+    /// Waits for at least one message, and takes at most [`OWNER_BATCH_MAX`]. Returns how many; 0 means that every handle is
+    /// gone and the mailbox is empty. Cancelling it loses no message.
     pub(super) async fn recv_many(&mut self, batch: &mut Vec<Envelope>) -> usize {
         self.receiver.recv_many(batch, OWNER_BATCH_MAX).await
     }
 
-    /// A message does not wait any more.
+    /// Gives back the room that a message had in the mailbox. Call it once for each message taken.
     pub(super) fn release(&self, envelope: &Envelope) {
         self.queued_bytes.release(envelope);
     }
 }
 
-/// The end that sends.
+/// The sending end of the mailbox. Clones share the limits.
 #[derive(Clone, Debug)]
 pub(super) struct MailboxSender {
     sender: mpsc::Sender<Envelope>,
@@ -58,7 +58,7 @@ pub(super) struct MailboxSender {
 }
 
 impl MailboxSender {
-    /// Sends a message, and waits for its answer.
+    /// Sends a message as [`send`](Self::send) does, and waits for its answer.
     pub(super) async fn ask<T>(
         &self,
         deadline: Instant,
@@ -67,8 +67,8 @@ impl MailboxSender {
         self.send(deadline, message)?.answer().await
     }
 
-    /// Waits for room in the mailbox, and sends a message that takes no bytes.
-    pub(super) async fn ask_in_turn<T>(
+    /// Waits for room in the mailbox, sends a message, and waits for its answer. The message counts no bytes.
+    pub(super) async fn ask_when_room<T>(
         &self,
         deadline: Instant,
         message: impl FnOnce(Reply<T>) -> Message,
@@ -84,7 +84,7 @@ impl MailboxSender {
         pending.answer().await
     }
 
-    /// Sends a message, or refuses it at once.
+    /// Sends a message if the mailbox has room, and refuses it otherwise. Never waits.
     pub(super) fn send<T>(
         &self,
         deadline: Instant,
@@ -120,15 +120,15 @@ impl MailboxSender {
         Ok(pending)
     }
 
-    /// Whether one more frame of this connection may wait: no more than there are places left, see `quota.rs`. Its first
-    /// may take the last place.
+    /// Refuses a message with frames if its connection would use more of the mailbox than is left for others; `quota.rs`
+    /// has the rule. A connection's first message may take the last place.
     fn check_share(&self, quota: &ConnectionQuota, byte_len: usize) -> Result<(), CallError> {
-        let Queued { frames, bytes } = quota.queued();
+        let QueuedFrames { frames, bytes } = quota.queued();
         if frames == 0 {
             return Ok(());
         }
         let free = self.sender.capacity();
-        // If nothing is free it is not for this connection's sake that it is refused.
+        // With nothing free, the message is refused because the mailbox is full, whatever this connection uses.
         if frames >= free && free > 0 {
             return Err(CallError::Overloaded {
                 limit: free,
@@ -145,25 +145,25 @@ impl MailboxSender {
         Ok(())
     }
 
-    /// A quarter of the mailbox.
+    /// Returns a quarter of the mailbox's messages, and at least 1.
     pub(super) fn quarter(&self) -> usize {
         (self.limits.messages / 4).max(1)
     }
 
-    /// Resolves when the owner has ended.
+    /// Waits until the owner has ended.
     pub(super) async fn closed(&self) {
         self.sender.closed().await;
     }
 }
 
-/// Bytes of all messages in the mailbox.
+/// Bytes of all messages in the mailbox. Clones share the counter.
 #[derive(Clone, Debug, Default)]
 struct QueuedBytes(Arc<AtomicUsize>);
 
 impl QueuedBytes {
     /// Adds `bytes` unless the sum would pass `limit`.
     fn add(&self, bytes: usize, limit: usize) -> bool {
-        // Relaxed: the number guards no other memory.
+        // Relaxed: the counter guards no other memory.
         if self.0.fetch_add(bytes, Ordering::Relaxed) + bytes <= limit {
             return true;
         }
@@ -179,7 +179,7 @@ impl QueuedBytes {
         self.0.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// A message does not wait any more, or found no place.
+    /// Stops counting a message that has left the mailbox, or was not accepted.
     fn release(&self, envelope: &Envelope) {
         self.remove(envelope.byte_len);
         if let Some(quota) = envelope.message.quota() {

@@ -1,4 +1,4 @@
-//! What can stand in the mailbox.
+//! The messages that the mailbox carries.
 
 use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopyId, CopySlice, DefineMachine, Delete,
@@ -12,66 +12,68 @@ use super::quota::{ConnectionQuota, QuotaGuard};
 use super::reply::Reply;
 use super::watches::{NewWatch, NextBatch, OpenWatch, WatchId};
 
-/// A message in the mailbox, with what it counts towards the mailbox's limit.
+/// A message in the mailbox, with the bytes that it counts towards the mailbox's limit.
 #[derive(Debug)]
 pub(super) struct Envelope {
     pub(super) message: Message,
     pub(super) byte_len: usize,
 }
 
-/// One message: what to do and where to answer.
+/// One message: what to do, and where to reply.
+///
+/// `Option<Box<RequestId>>` is the request id, if the caller sent one. Boxed, because most messages have none.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// One read.
+    /// Reads one key.
     Read(Read, Reply<ReadOutcome>),
-    /// One write.
+    /// Writes one key.
     Write(Write, Option<Box<RequestId>>, Reply<WriteOutcome>),
-    /// One addition.
+    /// Adds to one int.
     Add(Add, Option<Box<RequestId>>, Reply<AddOutcome>),
-    /// One move to another state.
+    /// Moves one key to another state.
     Transition(Transition, Option<Box<RequestId>>, Reply<TransitionOutcome>),
-    /// One deletion.
+    /// Deletes one key.
     Delete(Delete, Option<Box<RequestId>>, Reply<DeleteOutcome>),
-    /// A page of keys.
+    /// Lists a page of keys.
     List(List, Reply<ListOutcome>),
-    /// Frames of operations that stand alone, of one stream, in their order.
+    /// Applies plain frames of one stream, in their order: each operation succeeds or fails by itself.
     Each(
         Vec<EachFrame>,
         ConnectionQuota,
         Reply<Vec<(EachOutcome, QuotaGuard)>>,
     ),
-    /// A frame that is done as a whole or not at all.
+    /// Applies one atomic frame: all of its operations, or none.
     All(AllFrame, ConnectionQuota, Reply<(AllOutcome, QuotaGuard)>),
-    /// A session to begin.
+    /// Opens a session.
     OpenSession(OpenSession, Option<Box<RequestId>>, Reply<OpenOutcome>),
-    /// A session to go on.
+    /// Renews a session.
     RenewSession(SessionLife, Reply<Session>),
-    /// A session to end.
+    /// Closes a session.
     CloseSession(SessionLife, Option<Box<RequestId>>, Reply<CloseOutcome>),
-    /// A page of sessions.
+    /// Lists a page of sessions.
     ListSessions(PageRequest, Reply<Page<Session>>),
-    /// A machine to create or replace.
+    /// Creates or replaces a machine.
     DefineMachine(Box<DefineMachine>, Reply<Machine>),
-    /// One machine to show.
+    /// Returns one machine.
     GetMachine(Name, Reply<Machine>),
-    /// A page of machines.
+    /// Lists a page of machines.
     ListMachines(PageRequest, Reply<Page<Machine>>),
-    /// A machine to delete.
+    /// Deletes a machine.
     DeleteMachine(Name, Reply<Revision>),
-    /// A watch to begin.
+    /// Opens a watch.
     Watch(NewWatch, Reply<OpenWatch>),
-    /// What a watch is sent next.
-    Next(WatchId, ConnectionQuota, Reply<NextBatch>),
-    /// A copy of everything to begin.
+    /// Asks for a watch's next batch.
+    NextBatch(WatchId, ConnectionQuota, Reply<NextBatch>),
+    /// Begins a backup.
     BeginBackup(Reply<OpenBackup>),
-    /// What comes next in a copy.
+    /// Asks for a backup's next slice.
     NextBackupSlice(CopyId, Reply<CopySlice>),
-    /// How full the state is.
+    /// Asks how full the state is.
     Usage(Reply<Usage>),
 }
 
 impl Message {
-    /// Of a frame: the account of its connection.
+    /// Returns the quota of the connection that sent the message, if the message carries frames.
     pub(super) fn quota(&self) -> Option<&ConnectionQuota> {
         match self {
             Self::Each(_, quota, _) | Self::All(_, quota, _) => Some(quota),
@@ -79,7 +81,7 @@ impl Message {
         }
     }
 
-    /// Bytes that the message holds while it waits, beyond its own fixed size.
+    /// Returns the bytes of memory that the message uses while it waits, without its own fixed size.
     pub(super) fn byte_len(&self) -> usize {
         let (bytes, request_ids) = match self {
             Self::Read(read, _) => (read.byte_len(), 0),
@@ -104,11 +106,11 @@ impl Message {
             Self::OpenSession(_, request_id, _) | Self::CloseSession(_, request_id, _) => {
                 (0, request_id.iter().len())
             }
-            // Of names alone, which are short.
+            // These carry at most a name, which is short.
             Self::RenewSession(..)
             | Self::GetMachine(..)
             | Self::DeleteMachine(..)
-            | Self::Next(..)
+            | Self::NextBatch(..)
             | Self::BeginBackup(_)
             | Self::NextBackupSlice(..)
             | Self::Usage(_) => (0, 0),
@@ -117,12 +119,12 @@ impl Message {
     }
 }
 
-/// A frame of operations that stand alone.
+/// A plain frame: each operation succeeds or fails by itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EachFrame {
-    /// What to do, in order.
+    /// The operations, in order.
     pub operations: Vec<Operation>,
-    /// Those of them that can be recognised when they come again, by their places.
+    /// The request ids of operations that have one, each with the operation's index, in the order of the indices.
     pub request_ids: Vec<(usize, RequestId)>,
 }
 
@@ -131,35 +133,36 @@ impl EachFrame {
         size_of::<Self>() + operations_byte_len(&self.operations)
     }
 
-    /// Whether all of it has been answered before.
+    /// Whether every operation has been answered before, under the same request id.
     pub(super) fn is_replay(&self, machine: &StateMachine) -> bool {
         !self.request_ids.is_empty()
             && self.request_ids.len() == self.operations.len()
-            && (self.request_ids.iter()).all(|(_, request)| machine.is_replay(request))
+            && (self.request_ids.iter()).all(|(_, request_id)| machine.is_replay(request_id))
     }
 }
 
-/// A frame that is done as a whole or not at all.
+/// An atomic frame: all operations are applied at one revision, or none.
 #[derive(Debug)]
 pub(super) struct AllFrame {
     pub(super) operations: Vec<Operation>,
     pub(super) request_id: Option<Box<RequestId>>,
 }
 
-/// Asks for a page of a list of names.
+/// Which page of a list of sessions or machines.
 #[derive(Debug)]
 pub(super) struct PageRequest {
-    /// The last name of the page before, if there was one.
+    /// The page begins after this name; `None` for the first page.
     pub(super) after: Option<String>,
+    /// Most names on the page.
     pub(super) page_size: usize,
 }
 
-/// How full the state is, and who looks at it.
+/// How full the state is, and how many watches are open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
     /// How full the state is.
     pub state: crate::machine::Usage,
-    /// Watches that are open.
+    /// Open watches.
     pub watch_count: usize,
 }
 

@@ -1,4 +1,14 @@
-//! The task that owns the state, and the handle by which everyone else asks it.
+//! The task that owns the state, and the handle through which everybody else calls it.
+//!
+//! ```text
+//! handle -> mailbox -> run -> dispatch -> calls -> machine
+//!    ^                                      |
+//!    +------------- reply <-------------- answer -> commit -> journal
+//! ```
+//!
+//! The handle puts a message into the mailbox. The task's loop takes messages in batches, and `dispatch` calls the method
+//! for each kind of message. Without a journal the answer is sent at once; with one it is held in `commit` until every
+//! change that it may show is on disk.
 
 mod answer;
 mod backups;

@@ -1,19 +1,19 @@
-//! What the frames of one connection take: their places in the mailbox, and the bytes of their answers until the client
-//! takes them.
+//! What one connection may use: bytes of answers that its client has not read, and room in the mailbox.
 //!
-//! The answers to a stream's frames wait until its client reads them, and keep alive the values that they show, also
-//! when the store has long replaced them. So there is a limit to what one connection may leave unread.
+//! **Answers.** The answers to frames wait until the client reads them. Meanwhile they keep alive the values that they show,
+//! even values that the store has replaced since. So each connection has a limit of unread bytes.
 //!
-//! A connection can send more frames at once than the mailbox has places. That it takes them all would have everybody else
-//! refused, so no more of its frames may wait than there are places left: one greedy connection gets half of the mailbox, two
-//! get a third each, and there is always something left for others. Source: A. K. Choudhury and E. L. Hahne, "Dynamic queue
-//! length thresholds for shared-memory packet switches", IEEE/ACM Transactions on Networking 6(2), 1998. Calls need no such
-//! rule: the streams of a connection are fewer (`--max-streams`).
+//! **Mailbox.** One connection can send more frames at once than the mailbox holds. If it could fill the mailbox, all others
+//! would be refused. So a connection may have at most as many frames waiting as there is room left: one greedy connection
+//! gets half of the mailbox, two get a third each, and there is always room for others. Source: A. K. Choudhury and
+//! E. L. Hahne, "Dynamic queue length thresholds for shared-memory packet switches", IEEE/ACM Transactions on Networking
+//! 6(2), 1998. Unary calls need no such rule, because a connection has few streams (`--max-streams`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The account of one connection. Clones share it. Only the owner adds to what is unread, so what it finds free stays free.
+/// The quota of one connection. Clones share the counters. Only the owner adds unread bytes, so bytes that it finds free stay
+/// free until it charges them.
 #[derive(Clone, Debug)]
 pub struct ConnectionQuota {
     counters: Arc<Counters>,
@@ -22,23 +22,23 @@ pub struct ConnectionQuota {
 
 #[derive(Debug, Default)]
 struct Counters {
-    /// Bytes of answers.
+    /// Bytes of values in answers that the client has not read.
     unread_bytes: AtomicUsize,
-    /// Frames in the mailbox.
+    /// Messages in the mailbox that carry frames.
     queued_frames: AtomicUsize,
-    /// Bytes of them.
+    /// Bytes of these messages.
     queued_bytes: AtomicUsize,
 }
 
-/// What the frames of one connection take in the mailbox.
+/// The share of the mailbox that one connection uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Queued {
+pub(super) struct QueuedFrames {
     pub(super) frames: usize,
     pub(super) bytes: usize,
 }
 
 impl ConnectionQuota {
-    /// An account of at most `limit` bytes.
+    /// Returns a quota of `limit` unread bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
@@ -47,22 +47,22 @@ impl ConnectionQuota {
         }
     }
 
-    /// Bytes that may still be added.
+    /// Returns how many bytes may still be charged.
     pub(super) fn free_bytes(&self) -> usize {
-        // Relaxed: the number guards no other memory.
+        // Relaxed, as everywhere in this file: the counters guard no other memory.
         self.limit
             .saturating_sub(self.counters.unread_bytes.load(Ordering::Relaxed))
     }
 
-    /// What waits in the mailbox.
-    pub(super) fn queued(&self) -> Queued {
-        Queued {
+    /// Returns how much of this connection waits in the mailbox.
+    pub(super) fn queued(&self) -> QueuedFrames {
+        QueuedFrames {
             frames: self.counters.queued_frames.load(Ordering::Relaxed),
             bytes: self.counters.queued_bytes.load(Ordering::Relaxed),
         }
     }
 
-    /// A frame goes into the mailbox.
+    /// Counts a message that goes into the mailbox.
     pub(super) fn enqueue(&self, bytes: usize) {
         self.counters.queued_frames.fetch_add(1, Ordering::Relaxed);
         self.counters
@@ -70,7 +70,7 @@ impl ConnectionQuota {
             .fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// A frame was taken from the mailbox, or found no place there.
+    /// Counts a message that has left the mailbox, or was not accepted there.
     pub(super) fn dequeue(&self, bytes: usize) {
         self.counters.queued_frames.fetch_sub(1, Ordering::Relaxed);
         self.counters
@@ -78,7 +78,7 @@ impl ConnectionQuota {
             .fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Adds `bytes`, until what this returns is dropped.
+    /// Charges `bytes`, until the returned guard is dropped.
     pub(super) fn charge(self, bytes: usize) -> QuotaGuard {
         self.counters
             .unread_bytes
@@ -87,7 +87,7 @@ impl ConnectionQuota {
     }
 }
 
-/// Bytes on an account. Drop it with the answer.
+/// Bytes charged to a connection's quota. Dropping the guard gives them back: drop it when the answer has been encoded.
 #[derive(Debug)]
 pub struct QuotaGuard {
     quota: ConnectionQuota,

@@ -1,8 +1,8 @@
-//! The way back: one answer to one message, and the settlement of who gave up first.
+//! The way back to the caller: one answer for one message.
 //!
-//! A caller may leave, or run out of time, at the very moment in which the owner begins with its message. Both claim
-//! the message first, and only one of them gets it: either the owner does it, and the caller gets the answer, or the
-//! caller takes it back, and the owner never starts.
+//! A caller may leave, or its deadline may pass, at the very moment at which the owner starts with the message. So both
+//! sides must claim the message first, with one atomic step that only one of them can win. If the owner wins, it handles the
+//! message and the caller gets the answer. If the caller wins, the message is withdrawn and the owner never starts with it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::machine::Revision;
 
 use super::error::{CallError, Unknown};
 
-/// The owner's end.
+/// The owner's end of a reply, before the owner has started with the message.
 #[derive(Debug)]
 pub(super) struct Reply<T> {
     sender: oneshot::Sender<Result<T, CallError>>,
@@ -24,7 +24,7 @@ pub(super) struct Reply<T> {
     deadline: Instant,
 }
 
-/// The caller's end. Dropping it takes the message back, unless the owner has begun.
+/// The caller's end of a reply. Dropping it withdraws the message, unless the owner has started with it.
 #[derive(Debug)]
 pub struct Pending<T> {
     receiver: oneshot::Receiver<Result<T, CallError>>,
@@ -32,18 +32,18 @@ pub struct Pending<T> {
     deadline: Instant,
 }
 
-/// A message belongs to the first who asks for it.
+/// Which side has claimed a message, and what the caller may be told while the answer is held: [`UNCLAIMED`], [`CLAIMED`],
+/// or, while the answer is held until it is on disk, the store revision of the change, or 0 if the call changed nothing.
 #[derive(Clone, Debug)]
 struct Claim(Arc<AtomicI64>);
 
-/// Nobody has asked for it yet.
+/// Neither side has claimed the message.
 const UNCLAIMED: i64 = -2;
 
-/// Somebody has. Any other number: it was done, and the answer is held back; the store's revision was this after it, but
-/// for 0: it took none.
+/// One side has claimed the message, and no answer is held.
 const CLAIMED: i64 = -1;
 
-/// The owner has started, and either answers or holds the answer back before this is over, as good as always.
+/// Grace after the deadline: an owner that has started nearly always answers, or holds the answer, within it.
 const DEADLINE_GRACE: Duration = Duration::from_millis(1);
 
 impl Claim {
@@ -51,24 +51,25 @@ impl Claim {
         Self(Arc::new(AtomicI64::new(UNCLAIMED)))
     }
 
+    /// Claims the message. Returns false if the other side was first.
     fn claim(&self) -> bool {
-        let taken =
+        let claimed =
             self.0
                 .compare_exchange(UNCLAIMED, CLAIMED, Ordering::AcqRel, Ordering::Acquire);
-        taken.is_ok()
+        claimed.is_ok()
     }
 
     fn hold(&self, revision: Option<Revision>) {
         self.0.store(revision.unwrap_or(0), Ordering::Release);
     }
 
-    /// If its answer is held back: the revision that it took, if it did.
+    /// Returns `None` if no answer is held; otherwise the revision of the change, or `Some(None)` if there was no change.
     fn held(&self) -> Option<Option<Revision>> {
         let revision = self.0.load(Ordering::Acquire);
         (revision > CLAIMED).then_some((revision > 0).then_some(revision))
     }
 
-    /// What is known when the owner is gone.
+    /// Returns the caller's error when the owner has gone without an answer.
     fn owner_gone(&self) -> CallError {
         if self.claim() {
             return CallError::OwnerLost;
@@ -79,7 +80,8 @@ impl Claim {
         }
     }
 
-    /// What is known when the time is over; none: it is about to be answered.
+    /// Returns the caller's error when the deadline has passed. `None` if the owner has started, and neither answered nor
+    /// held the answer yet.
     fn too_late(&self) -> Option<CallError> {
         if self.claim() {
             return Some(CallError::NotStarted);
@@ -91,6 +93,7 @@ impl Claim {
     }
 }
 
+/// Creates the two ends of a reply.
 pub(super) fn reply<T>(deadline: Instant) -> (Reply<T>, Pending<T>) {
     let (sender, receiver) = oneshot::channel();
     let claim = Claim::unclaimed();
@@ -108,7 +111,7 @@ pub(super) fn reply<T>(deadline: Instant) -> (Reply<T>, Pending<T>) {
 }
 
 impl<T> Reply<T> {
-    /// Answers with what `apply` returns, which runs only if there is still time and somebody who waits.
+    /// Starts, and sends what `apply` returns. `apply` does not run if the deadline has passed or the caller has left.
     pub(super) fn answer<E>(self, now: Instant, apply: impl FnOnce() -> Result<T, E>)
     where
         CallError: From<E>,
@@ -118,7 +121,7 @@ impl<T> Reply<T> {
         }
     }
 
-    /// Begins, if there is still time and somebody who waits; otherwise there is nothing left to do.
+    /// Starts with the message. Returns `None`, with nothing left to do, if the deadline has passed or the caller has left.
     pub(super) fn start(self, now: Instant) -> Option<StartedReply<T>> {
         let late = self.deadline <= now;
         let started = self.start_late()?;
@@ -129,22 +132,22 @@ impl<T> Reply<T> {
         Some(started)
     }
 
-    /// Begins even if there is no time left: with what changes nothing any more.
+    /// Starts with the message even after its deadline. For replays only, which change nothing.
     pub(super) fn start_late(self) -> Option<StartedReply<T>> {
-        // Otherwise the caller has left.
+        // A failed claim means that the caller has left.
         self.claim.claim().then_some(StartedReply {
             sender: self.sender,
             claim: self.claim,
         })
     }
 
-    /// Answers with an error, instead of beginning.
+    /// Sends an error instead of handling the message.
     pub(super) fn refuse(self, error: CallError, now: Instant) {
         self.answer(now, || Err(error));
     }
 }
 
-/// The owner's end of a message that it has started: it has to be answered.
+/// The owner's end of a reply after it has started with the message: an answer must follow.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct StartedReply<T> {
@@ -153,32 +156,35 @@ pub(super) struct StartedReply<T> {
 }
 
 impl<T> StartedReply<T> {
+    /// Sends the answer.
     pub(super) fn send<E>(self, result: Result<T, E>)
     where
         CallError: From<E>,
     {
-        // That nobody takes the answer is normal: the caller left while it was made.
+        // A failed send is normal: the caller has left meanwhile.
         let _ = self.sender.send(result.map_err(CallError::from));
     }
 
-    /// Whether nobody waits for the answer any more.
+    /// Whether the caller has left.
     pub(super) fn is_abandoned(&self) -> bool {
         self.sender.is_closed()
     }
 
-    /// Tells the caller that it is done, at this revision if it took one, and that the answer waits for the disk.
+    /// Notes for the caller that the message was handled and its answer is held until it is on disk. `revision` is that of
+    /// the change, if the message changed something.
     pub(super) fn hold(&self, revision: Option<Revision>) {
         self.claim.hold(revision);
     }
 }
 
 impl<T> Pending<T> {
-    /// Waits for the answer, at most until the deadline. Cancelling it takes the message back, unless the owner has
-    /// begun.
+    /// Waits for the answer, at most until the deadline. Cancelling it withdraws the message, unless the owner has started
+    /// with it.
     ///
     /// # Errors
-    /// What the owner answered, or at the deadline [`CallError::NotStarted`] or [`CallError::OutcomeUnknown`], or
-    /// [`CallError::OwnerLost`].
+    /// The owner's error, if it sends one. At the deadline, [`CallError::NotStarted`] or, if the answer is held,
+    /// [`CallError::OutcomeUnknown`]. If the owner ends first, [`CallError::OwnerLost`] or, if it had started,
+    /// [`CallError::OutcomeUnknown`].
     pub async fn answer(mut self) -> Result<T, CallError> {
         loop {
             match tokio::time::timeout_at(self.deadline, &mut self.receiver).await {
@@ -193,7 +199,7 @@ impl<T> Pending<T> {
         }
     }
 
-    /// As [`answer`](Self::answer), for callers who wait for one answer after another and share a timer among them.
+    /// Like [`answer`](Self::answer), for a caller that waits for one answer after another and shares a timer among them.
     ///
     /// # Errors
     /// Those of [`answer`](Self::answer).
@@ -215,14 +221,15 @@ impl<T> Pending<T> {
     }
 }
 
-/// Tells when deadlines have passed, one after another. Setting a timer costs more than an answer from the owner, so
-/// this one stays set: it may go off early for a later deadline, and is only then set anew.
+/// A timer for many deadlines, one after another. Setting a timer costs more than an answer from the owner. So this timer
+/// stays set when the deadline moves to a later time, fires early, and is set again only then.
 #[derive(Debug, Default)]
 pub struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Timer {
+    /// Completes when `deadline` has passed.
     fn poll_passed(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let sleep = self
             .sleep

@@ -1,4 +1,4 @@
-//! The loop of the owner's task.
+//! Starting the owner's task, and its loop.
 
 use std::pin::pin;
 
@@ -17,8 +17,8 @@ use super::mailbox::{Mailbox, mailbox};
 use super::message::Envelope;
 use super::state::{Owner, OwnerLimits};
 
-/// Starts the owner of `machine` as a task of the current runtime, in memory only. The task ends, and gives the state
-/// back, when the last handle is gone and the mailbox is empty.
+/// Starts the owner of `machine`, in memory only, as a task of the current runtime. The task ends and returns the state when
+/// the last handle is gone and the mailbox is empty.
 ///
 /// # Panics
 /// Outside a tokio runtime.
@@ -30,7 +30,7 @@ pub fn spawn(
     spawn_with(machine, None, clock, limits)
 }
 
-/// The same, with a journal that keeps what happens.
+/// Like [`spawn`], but with a journal that keeps the state on disk.
 pub(crate) fn spawn_with(
     machine: StateMachine,
     journal: Option<Journal>,
@@ -43,8 +43,8 @@ pub(crate) fn spawn_with(
     (OwnerHandle::new(sender), task)
 }
 
-/// Takes messages in order until every handle is gone, and lets time do its work in between. This is the only place
-/// in which the owner waits, so an operation is never half done.
+/// Handles messages in order until every handle is gone, and ends sessions and keys in between. The owner waits only here,
+/// between batches, so an operation is never left half done.
 async fn run(
     mut owner: Owner,
     mut mailbox: Mailbox,
@@ -59,8 +59,8 @@ async fn run(
         {
             alarm.as_mut().reset(due);
         }
-        // Biased: messages that are there cost no look at the alarm, and what is due is done after them all the same.
-        // What the journal tells comes first: many wait for it.
+        // Biased: events of the journal come first, because many calls wait for them. While there are messages, the alarm
+        // is not polled; what is due is done below all the same.
         let wakeup = tokio::select! {
             biased;
             event = journal_event(&mut owner.commits), if owner.commits.is_some() => Wakeup::JournalEvent(event),
@@ -73,7 +73,7 @@ async fn run(
             Wakeup::Messages(0) => return owner.close(now).await,
             Wakeup::Messages(_) => {}
             Wakeup::JournalEvent(event) => owner.handle_journal_event(event)?,
-            // A great many that are due must not keep everybody else on this thread waiting.
+            // If very many keys are due, other tasks of this thread must have their turn in between.
             Wakeup::Alarm => tokio::task::yield_now().await,
         }
         for envelope in batch.drain(..) {
@@ -82,8 +82,8 @@ async fn run(
             owner.dispatch(message, now);
             if byte_len > OWNER_MESSAGE_LARGE {
                 now = clock.now();
-                // Before so much has changed that it is not kept for those who sleep.
-                owner.wake();
+                // Wake before the history drops changes that sleeping watches must still be shown.
+                owner.wake_watches();
             }
         }
         owner.answer_ended_sessions();
@@ -91,14 +91,17 @@ async fn run(
     }
 }
 
-/// What became of the wait.
+/// Why the loop woke up.
 enum Wakeup {
+    /// This many messages; 0 means that every handle is gone.
     Messages(usize),
-    /// None: the journal's thread is gone.
+    /// An event of the journal; `None` means that its thread has ended.
     JournalEvent(Option<Event>),
+    /// Something is due.
     Alarm,
 }
 
+/// Waits for the journal's next event; for ever if there is no journal.
 async fn journal_event(commits: &mut Option<Box<CommitQueue>>) -> Option<Event> {
     match commits {
         Some(commits) => commits.next_event().await,

@@ -1,4 +1,4 @@
-//! What the owner's task owns, and what it does with it beside answering messages.
+//! Everything that the owner's task owns, and what the task does between messages.
 
 use crate::config::{DUE_KEYS_BETWEEN_WAKES, DUE_KEYS_MAX, MailboxLimits};
 use crate::journal::{Event, Journal};
@@ -10,31 +10,31 @@ use super::commit::{CommitQueue, HeldReply};
 use super::error::{CallError, JournalLost, Unknown};
 use super::watches::Watches;
 
-/// What the owner is told when it starts.
+/// The limits that the owner is started with.
 #[derive(Clone, Debug)]
 pub struct OwnerLimits {
-    /// What may wait for it.
+    /// Limits on the mailbox.
     pub mailbox: MailboxLimits,
     /// Most bytes of values in the answer to one frame.
     pub answer_bytes: usize,
-    /// Most watches that are open at once.
+    /// Most watches open at once.
     pub watches: usize,
 }
 
-/// Owns the state: nothing else can reach it.
+/// The state, and everything that belongs to it. Only the owner's task has it, so nothing needs a lock.
 pub(super) struct Owner {
     pub(super) machine: StateMachine,
-    /// What is done and not on disk yet, if there is a disk.
+    /// Changes that are not on disk yet. `None` if the state is kept in memory only.
     pub(super) commits: Option<Box<CommitQueue>>,
     /// Most bytes of values in the answer to one frame.
     pub(super) answer_bytes_max: usize,
     pub(super) watches: Watches,
     pub(super) backups: OpenBackups,
-    /// Answers that wait until a session's last key is gone.
+    /// Answers that wait until a session's last key is gone, each with the session's create revision.
     pub(super) until_session_ended: Vec<(Revision, Box<dyn HeldReply>)>,
-    /// The store revision before the message that is being done.
+    /// The store revision before the current message.
     pub(super) revision_before: Revision,
-    /// Whether that message asks for no change.
+    /// Whether the current message changes nothing by its kind.
     pub(super) reads_only: bool,
 }
 
@@ -57,18 +57,20 @@ impl Owner {
         }
     }
 
-    /// When time has something to do. While nothing can be kept, it has to wait.
+    /// Returns when the next ttl, timeout or remembered request id ends. `None` while changes are refused: then these must
+    /// wait, too.
     pub(super) fn next_due(&self) -> Option<Time> {
         let due = self.machine.next_due()?;
         (!self.refuses_changes()).then_some(due)
     }
 
+    /// Whether nothing can be changed now, because the disk is full or too slow.
     fn refuses_changes(&self) -> bool {
         let commits = self.commits.as_ref();
         commits.is_some_and(|commits| commits.refusal().is_some())
     }
 
-    /// Up to where everything may be shown.
+    /// Returns the revision up to which all changes may be shown.
     pub(super) fn durable_revision(&self) -> Revision {
         match &self.commits {
             Some(commits) => commits.durable_revision(&self.machine),
@@ -76,12 +78,14 @@ impl Owner {
         }
     }
 
-    pub(super) fn wake(&mut self) {
+    /// Wakes the watches that sleep and have something new to show.
+    pub(super) fn wake_watches(&mut self) {
         let durable_revision = self.durable_revision();
         self.watches.wake(&self.machine, durable_revision);
     }
 
-    /// Lets time do what is due, or a slice of it, unless nothing can be kept.
+    /// Ends the sessions and keys that are due, and fires due timeouts: about [`DUE_KEYS_MAX`] keys at most, so that calls
+    /// need not wait. Does nothing while changes are refused.
     pub(super) fn advance_time(&mut self, now: Now) {
         if self.refuses_changes() {
             return;
@@ -95,21 +99,23 @@ impl Owner {
                 .machine
                 .advance(now.time, DUE_KEYS_BETWEEN_WAKES)
                 .max(1);
-            // Before so much has ended that it is not kept for those who sleep.
-            self.wake();
+            // Wake before the history drops changes that sleeping watches must still be shown.
+            self.wake_watches();
         }
     }
 
+    /// Handles an event of the journal. `None` means that the journal's thread has ended.
+    ///
+    /// # Errors
+    /// [`JournalLost`] if the journal has failed. All held calls have been answered with
+    /// [`CallError::OutcomeUnknown`] then.
     pub(super) fn handle_journal_event(&mut self, event: Option<Event>) -> Result<(), JournalLost> {
-        let commits = self
-            .commits
-            .as_mut()
-            .expect("only a journal says something");
-        let said = match event {
+        let commits = self.commits.as_mut().expect("only a journal has events");
+        let handled = match event {
             Some(event) => commits.handle_event(event, &mut self.machine),
             None => Err("the journal's thread has ended".into()),
         };
-        said.map_err(|why| {
+        handled.map_err(|why| {
             commits.fail_held(&CallError::OutcomeUnknown {
                 revision: None,
                 why: Unknown::OwnerEnded,
@@ -118,16 +124,16 @@ impl Owner {
         })
     }
 
-    /// What follows a batch of messages.
+    /// Does what follows a batch of messages: sends its changes to the journal, and wakes watches.
     pub(super) fn finish_batch(&mut self, now: Now) {
-        self.backups.forget_ended(&mut self.machine);
+        self.backups.end_dropped(&mut self.machine);
         if let Some(commits) = &mut self.commits {
             commits.send_batch(&mut self.machine, now.time);
         }
-        self.wake();
+        self.wake_watches();
     }
 
-    /// Ends in order: everything is kept, and noted to be all.
+    /// Ends in order: waits until the journal has committed everything and closed. Returns the state.
     pub(super) async fn close(mut self, now: Now) -> Result<StateMachine, JournalLost> {
         if let Some(commits) = &mut self.commits {
             commits

@@ -428,7 +428,7 @@ async fn watch(handle: &OwnerHandle, from: WatchFrom) -> OpenWatch {
 /// The next changes that a watch sees: keys and causes.
 async fn changes(handle: &OwnerHandle, watching: &OpenWatch) -> Vec<(String, ChangeCause)> {
     loop {
-        let next = handle.next(watching, quota(), soon()).await.unwrap();
+        let next = handle.next_batch(watching, quota(), soon()).await.unwrap();
         let NextBatch::Batch(batch, _) = next else {
             panic!("{next:?}");
         };
@@ -576,7 +576,7 @@ async fn a_change_wakes_whom_it_concerns() {
     ] {
         let watching = handle.watch(new.clone(), soon()).await.unwrap();
         // It has seen everything, and sleeps.
-        handle.next(&watching, quota(), soon()).await.unwrap();
+        handle.next_batch(&watching, quota(), soon()).await.unwrap();
         all.push((new, watching, wakes));
     }
     handle.write(write("a/1", 1), None, soon()).await.unwrap();

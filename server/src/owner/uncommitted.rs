@@ -1,30 +1,33 @@
-//! The keys that are changing: what is on disk of them, and what came after.
+//! The keys with changes that are not on disk yet: their last version on disk, and the versions after it.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::machine::{Change, Entry, Key, Name, Revision};
 
-/// The keys that have changed, and whose change is not on disk yet.
+/// The keys with changes that are not on disk yet.
 #[derive(Debug, Default)]
 pub(super) struct Uncommitted {
-    /// The version that is on disk, and those that came after it with their revisions.
+    /// The versions of each of these keys.
     pub(super) versions: BTreeMap<Key, Versions>,
-    /// In the order of their revisions.
+    /// One element for each change, in the order of the revisions.
     order: VecDeque<(Revision, Key)>,
-    /// Everything up to here is on disk.
+    /// Every change up to this revision is on disk.
     pub(super) durable_revision: Revision,
-    /// A machine changed here, and with it what any entry may show.
+    /// The last revision at which a machine was defined or deleted, which can change the state that any entry shows.
     pub(super) machine_changed: Revision,
 }
 
+/// The versions of one key.
 #[derive(Debug)]
 pub(super) struct Versions {
+    /// The version on disk; `None` if the key is not there.
     pub(super) committed: Option<Entry>,
+    /// The versions after it, oldest first, with their revisions.
     later: VecDeque<(Revision, Option<Entry>)>,
 }
 
 impl Uncommitted {
-    /// Nothing is changing, at this revision.
+    /// Returns an empty collection: everything up to `revision` is on disk.
     pub(super) fn at(revision: Revision) -> Self {
         Self {
             durable_revision: revision,
@@ -32,6 +35,7 @@ impl Uncommitted {
         }
     }
 
+    /// Adds a change that is not on disk yet.
     pub(super) fn add(&mut self, change: &Change) {
         let versions = self.versions.entry(change.key.clone());
         let versions = versions.or_insert_with(|| Versions {
@@ -43,7 +47,8 @@ impl Uncommitted {
         self.order.push_back((change.revision, change.key.clone()));
     }
 
-    /// A machine is deleted: its keys are in no state from then on. Until that is on disk, nothing of them is shown.
+    /// Removes the state of a deleted machine from all versions. The deletion reports no changes of its keys, so a version
+    /// shown after it would still have the state. Doing it now is safe: until the deletion is on disk, no version is shown.
     pub(super) fn forget_machine(&mut self, machine: &Name) {
         for versions in self.versions.values_mut() {
             let later = versions.later.iter_mut().map(|(_, entry)| entry);
@@ -53,14 +58,17 @@ impl Uncommitted {
         }
     }
 
-    /// Everything up to `revision` is on disk.
+    /// Notes that every change up to `revision` is on disk.
     pub(super) fn commit(&mut self, revision: Revision) {
         self.durable_revision = revision;
         while self.order.front().is_some_and(|(at, _)| *at <= revision) {
-            let (_, key) = self.order.pop_front().expect("it was just there");
+            let (_, key) = self.order.pop_front().expect("front was Some");
             let versions = self.versions.get_mut(&key);
-            let versions = versions.expect("what is in order has versions");
-            let (_, entry) = versions.later.pop_front().expect("one for each in order");
+            let versions = versions.expect("each key in order has versions");
+            let (_, entry) = versions
+                .later
+                .pop_front()
+                .expect("each element in order has a version");
             versions.committed = entry;
             if versions.later.is_empty() {
                 self.versions.remove(&key);

@@ -1,8 +1,8 @@
-//! The watches that are open, and whom a change wakes.
+//! The open watches, and which of them a change wakes.
 //!
-//! A watch asks for what comes next when its client has taken what came before. If there is nothing, it sleeps, and the
-//! first change that it watches wakes it. So a watch that is slow costs the owner nothing, and one that sleeps costs
-//! nothing until something happens to its own keys.
+//! A watch asks for its next batch when its client has taken the one before. If there is no more, the watch sleeps until
+//! one of its keys changes. So a slow watch costs the owner nothing, and a sleeping watch costs nothing until one of its own
+//! keys changes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, mpsc};
@@ -18,14 +18,14 @@ use crate::machine::{
 use super::error::CallError;
 use super::quota::{ConnectionQuota, QuotaGuard};
 
-/// Asks for a watch.
+/// A watch to open.
 #[derive(Clone, Debug)]
 pub struct NewWatch {
-    /// What to watch.
+    /// The key or prefix to watch.
     pub target: WatchTarget,
-    /// Where to begin.
+    /// The revision to start at.
     pub from: WatchFrom,
-    /// What to show of a change.
+    /// How much of each change to show.
     pub shows: WatchShows,
 }
 
@@ -38,42 +38,42 @@ impl NewWatch {
     }
 }
 
-/// Names an open watch.
+/// Identifies an open watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WatchId(u64);
 
-/// An open watch. Dropping it ends it.
+/// An open watch. Dropping it closes the watch.
 #[derive(Debug)]
 pub struct OpenWatch {
-    /// Its name.
+    /// Identifies the watch.
     pub id: WatchId,
-    /// From where it sees everything; none if it is sent what there is first.
+    /// The watch shows every change after this revision. `None` if it first shows the entries that there are.
     pub revision: Option<Revision>,
     wake: Arc<Notify>,
-    ended: mpsc::Sender<WatchId>,
+    on_drop: mpsc::Sender<WatchId>,
 }
 
 impl Drop for OpenWatch {
     fn drop(&mut self) {
-        // An error means that the owner is gone, and all watches with it.
-        let _ = self.ended.send(self.id);
+        // A failed send means that the owner is gone, and all watches with it.
+        let _ = self.on_drop.send(self.id);
     }
 }
 
 impl OpenWatch {
-    /// Waits until there may be something new. Call it only after [`NextBatch::Batch`] told that there was nothing more.
-    /// Cancelling it loses nothing.
+    /// Waits until one of the watch's keys may have changed. Call it only after a batch that said that there was no more.
+    /// Cancelling it loses no wake-up.
     pub async fn changed(&self) {
         self.wake.notified().await;
     }
 }
 
-/// What a watch is sent next.
+/// A watch's next batch, if its connection has quota for it.
 #[derive(Debug)]
 pub enum NextBatch {
-    /// This. It counts as unread until the second is dropped.
+    /// The batch. Its bytes are charged to the connection's quota until the guard is dropped.
     Batch(WatchBatch, QuotaGuard),
-    /// Nothing before the client has read what it was sent on this connection.
+    /// The client must first read what it was sent on this connection.
     QuotaUsedUp,
 }
 
@@ -84,19 +84,19 @@ pub(super) struct Watches {
     sleepers: Sleepers,
     next_id: u64,
     watches_max: usize,
-    /// The watches that have ended since it was looked at: never more than were open.
-    ended: mpsc::Receiver<WatchId>,
-    /// Given to every watch.
-    end: mpsc::Sender<WatchId>,
-    /// Every watch that sleeps has been woken for what happened up to here.
-    seen: Revision,
+    /// Ids of watches that were dropped and are still in `by_id`. Bounded: each open watch sends its id once.
+    dropped: mpsc::Receiver<WatchId>,
+    /// Cloned for every watch, which sends its id when it is dropped.
+    on_drop: mpsc::Sender<WatchId>,
+    /// Every sleeping watch has been woken for the changes up to this revision.
+    woken_up_to: Revision,
 }
 
 #[derive(Debug)]
 struct WatchEntry {
     watch: Watch,
     wake: Arc<Notify>,
-    sleeps: Sleeping,
+    sleeping: Sleeping,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,31 +111,31 @@ impl Watches {
             clippy::disallowed_methods,
             reason = "each open watch sends once, and how many are open is limited"
         )]
-        let (end, ended) = mpsc::channel();
+        let (on_drop, dropped) = mpsc::channel();
         Self {
             by_id: HashMap::new(),
             sleepers: Sleepers::default(),
             next_id: 0,
             watches_max,
-            ended,
-            end,
-            seen: 0,
+            dropped,
+            on_drop,
+            woken_up_to: 0,
         }
     }
 
-    /// How many are open.
+    /// Returns how many watches are open.
     pub(super) fn len(&mut self) -> usize {
-        self.forget_ended();
+        self.remove_dropped();
         self.by_id.len()
     }
 
-    /// Begins a watch.
-    pub(super) fn begin(
+    /// Opens a watch.
+    pub(super) fn open(
         &mut self,
         new: NewWatch,
         machine: &StateMachine,
     ) -> Result<OpenWatch, CallError> {
-        self.forget_ended();
+        self.remove_dropped();
         if self.by_id.len() >= self.watches_max {
             return Err(CallError::TooManyOpen {
                 what: "watches",
@@ -152,22 +152,22 @@ impl Watches {
         self.next_id += 1;
         let wake = Arc::new(Notify::new());
         let revision = watch.revision();
-        let open = WatchEntry {
+        let entry = WatchEntry {
             watch,
             wake: wake.clone(),
-            sleeps: Sleeping::No,
+            sleeping: Sleeping::No,
         };
-        self.by_id.insert(id, open);
+        self.by_id.insert(id, entry);
         Ok(OpenWatch {
             id,
             revision,
             wake,
-            ended: self.end.clone(),
+            on_drop: self.on_drop.clone(),
         })
     }
 
-    /// What a watch is sent next. If that is all there is, it sleeps from then on.
-    pub(super) fn next(
+    /// Returns a watch's next batch. If there is no more after it, the watch sleeps from then on.
+    pub(super) fn next_batch(
         &mut self,
         id: WatchId,
         quota: ConnectionQuota,
@@ -178,75 +178,76 @@ impl Watches {
         if room == 0 {
             return Ok(NextBatch::QuotaUsedUp);
         }
-        let open = self.by_id.get_mut(&id);
-        let open = open.expect("whoever asks holds the watch, which keeps it open");
-        let slept = open.sleeps;
-        if slept == Sleeping::Yes {
-            open.watch.skip_to(self.seen);
+        let entry = self.by_id.get_mut(&id);
+        let entry = entry.expect("the caller holds the OpenWatch, which keeps the watch open");
+        let was_sleeping = entry.sleeping;
+        if was_sleeping == Sleeping::Yes {
+            entry.watch.skip_to(self.woken_up_to);
         }
-        let batch = machine.next_batch(&mut open.watch, room, durable_revision)?;
-        open.sleeps = match batch.has_more {
+        let batch = machine.next_batch(&mut entry.watch, room, durable_revision)?;
+        entry.sleeping = match batch.has_more {
             HasMore::No => Sleeping::Yes,
             HasMore::Yes => Sleeping::No,
         };
-        match (slept, open.sleeps) {
-            (Sleeping::No, Sleeping::Yes) => self.sleepers.insert(open.watch.target(), id),
-            (Sleeping::Yes, Sleeping::No) => self.sleepers.remove(open.watch.target(), id),
+        match (was_sleeping, entry.sleeping) {
+            (Sleeping::No, Sleeping::Yes) => self.sleepers.insert(entry.watch.target(), id),
+            (Sleeping::Yes, Sleeping::No) => self.sleepers.remove(entry.watch.target(), id),
             _ => {}
         }
         let guard = quota.charge(batch.bytes);
         Ok(NextBatch::Batch(batch, guard))
     }
 
-    /// Wakes the watches that sleep and watch what has changed up to `durable_revision`: nothing after it is shown yet.
+    /// Wakes the sleeping watches of the keys that changed up to `durable_revision`. Later changes are not shown yet.
     pub(super) fn wake(&mut self, machine: &StateMachine, durable_revision: Revision) {
-        let seen = std::mem::replace(&mut self.seen, durable_revision);
-        if self.by_id.is_empty() || seen == durable_revision {
+        let woken_up_to = std::mem::replace(&mut self.woken_up_to, durable_revision);
+        if self.by_id.is_empty() || woken_up_to == durable_revision {
             return;
         }
-        if seen < machine.usage().oldest_revision {
-            // More happened in one go than is kept: all of them have to look.
-            for open in self.by_id.values_mut() {
-                open.wake(seen);
+        if woken_up_to < machine.usage().oldest_revision {
+            // The history has already dropped some of these changes, so every watch must look for itself.
+            for entry in self.by_id.values_mut() {
+                entry.wake(woken_up_to);
             }
             self.sleepers = Sleepers::default();
             return;
         }
-        let changed = machine.keys_changed_after(seen);
+        let changed = machine.keys_changed_after(woken_up_to);
         for (revision, key) in changed.take_while(|(revision, _)| *revision <= durable_revision) {
             self.wake_for(key, revision);
         }
     }
 
+    /// Wakes the sleeping watches of `key`, which changed at `revision`.
     fn wake_for(&mut self, key: &str, revision: Revision) {
         for id in self.sleepers.take(key) {
-            if let Some(open) = self.by_id.get_mut(&id) {
-                open.wake(revision - 1);
+            if let Some(entry) = self.by_id.get_mut(&id) {
+                entry.wake(revision - 1);
             }
         }
     }
 
-    /// Lets go of those that have ended.
-    fn forget_ended(&mut self) {
-        while let Ok(id) = self.ended.try_recv() {
-            let open = self.by_id.remove(&id).expect("a watch ends once");
-            if open.sleeps == Sleeping::Yes {
-                self.sleepers.remove(open.watch.target(), id);
+    /// Removes the watches that were dropped.
+    fn remove_dropped(&mut self) {
+        while let Ok(id) = self.dropped.try_recv() {
+            let entry = self.by_id.remove(&id).expect("a watch is dropped once");
+            if entry.sleeping == Sleeping::Yes {
+                self.sleepers.remove(entry.watch.target(), id);
             }
         }
     }
 }
 
-/// The watches that sleep, by what they watch. Who is awake asks by itself, and costs a change nothing.
+/// The sleeping watches, by what they watch. Watches that are awake are not in here, so they make no change slower.
 #[derive(Debug, Default)]
 struct Sleepers {
-    keys: ByName,
-    /// By the length of the prefix: a key is looked up once for each length there is.
-    prefixes: BTreeMap<usize, ByName>,
+    keys: IdsByName,
+    /// Prefixes by their length, so that a key is looked up once for each length in use.
+    prefixes: BTreeMap<usize, IdsByName>,
 }
 
-/// Never with nobody under a name.
-type ByName = HashMap<String, BTreeSet<WatchId>>;
+/// Watches by the key or prefix that they watch. No set is empty.
+type IdsByName = HashMap<String, BTreeSet<WatchId>>;
 
 impl Sleepers {
     fn insert(&mut self, target: &WatchTarget, id: WatchId) {
@@ -274,7 +275,7 @@ impl Sleepers {
         }
     }
 
-    /// Takes out those that watch this key.
+    /// Removes and returns the watches of `key`.
     fn take(&mut self, key: &str) -> Vec<WatchId> {
         let mut taken = Vec::new();
         taken.extend(self.keys.remove(key).into_iter().flatten());
@@ -293,7 +294,7 @@ impl Sleepers {
     }
 }
 
-fn remove(names: &mut ByName, name: &str, id: WatchId) {
+fn remove(names: &mut IdsByName, name: &str, id: WatchId) {
     if let Some(list) = names.get_mut(name) {
         list.remove(&id);
         if list.is_empty() {
@@ -303,10 +304,10 @@ fn remove(names: &mut ByName, name: &str, id: WatchId) {
 }
 
 impl WatchEntry {
-    /// Wakes it, if it sleeps: nothing that it watches has changed up to `revision`, and something after.
+    /// Wakes the watch if it sleeps. None of its keys changed up to `revision`, so it goes on from there.
     fn wake(&mut self, revision: Revision) {
-        if self.sleeps == Sleeping::Yes {
-            self.sleeps = Sleeping::No;
+        if self.sleeping == Sleeping::Yes {
+            self.sleeping = Sleeping::No;
             self.watch.skip_to(revision);
             self.wake.notify_one();
         }

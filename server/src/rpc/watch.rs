@@ -139,7 +139,7 @@ impl Watcher {
             let deadline = Instant::now() + self.max_deadline;
             let next = self
                 .owner
-                .next(&self.watching, self.quota.clone(), deadline);
+                .next_batch(&self.watching, self.quota.clone(), deadline);
             match next.await {
                 Ok(NextBatch::Batch(batch, guard)) => return Ok((batch, guard)),
                 Ok(NextBatch::QuotaUsedUp) => sleep(RETRY_DELAY).await,

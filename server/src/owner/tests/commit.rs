@@ -339,7 +339,8 @@ async fn watches_are_shown_what_is_on_disk() {
         from,
         shows: WatchShows::After,
     };
-    let next = async |watching: &OpenWatch| match handle.next(watching, quota(), soon()).await {
+    let next = async |watching: &OpenWatch| match handle.next_batch(watching, quota(), soon()).await
+    {
         Ok(NextBatch::Batch(batch, _)) => match batch.updates {
             Updates::Changes(changes) => {
                 let revisions: Vec<_> = changes.iter().map(|change| change.revision).collect();
@@ -394,7 +395,7 @@ async fn a_watch_is_shown_what_is_too_much_to_be_kept() {
         shows: WatchShows::After,
     };
     let watching = call!(handle, watch(watch, soon())).answered().unwrap();
-    let next = handle.next(&watching, quota(), soon()).await;
+    let next = handle.next_batch(&watching, quota(), soon()).await;
     assert!(matches!(next, Ok(NextBatch::Batch(..))));
     let mut waiting = vec![call!(handle, write(write("k", 2), None, soon()))];
     journal.segment().await;
@@ -407,7 +408,7 @@ async fn a_watch_is_shown_what_is_too_much_to_be_kept() {
     for call in waiting {
         call.answered().unwrap();
     }
-    match handle.next(&watching, quota(), soon()).await {
+    match handle.next_batch(&watching, quota(), soon()).await {
         Ok(NextBatch::Batch(batch, _)) => assert!(
             matches!(&batch.updates, Updates::Changes(changes) if changes.len() == 1),
             "{batch:?}"

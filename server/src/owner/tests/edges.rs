@@ -112,7 +112,7 @@ async fn a_sleeping_watch_survives_what_does_not_concern_it() {
         shows: WatchShows::After,
     };
     let watching = handle.watch(new, soon()).await.unwrap();
-    let next = handle.next(&watching, quota(), soon()).await.unwrap();
+    let next = handle.next_batch(&watching, quota(), soon()).await.unwrap();
     let NextBatch::Batch(batch, _) = next else {
         panic!("there is room")
     };
@@ -124,7 +124,7 @@ async fn a_sleeping_watch_survives_what_does_not_concern_it() {
     }
     handle.write(write("lock", 1), None, soon()).await.unwrap();
     watching.changed().await;
-    let next = handle.next(&watching, quota(), soon()).await;
+    let next = handle.next_batch(&watching, quota(), soon()).await;
     assert!(next.is_ok(), "{next:?}");
 }
 
@@ -143,7 +143,7 @@ async fn woken_watches_leave_room_for_calls() {
         let watching = handle.watch(new, soon()).await.unwrap();
         tasks.push(tokio::spawn(async move {
             loop {
-                let next = handle.next(&watching, quota(), soon()).await.unwrap();
+                let next = handle.next_batch(&watching, quota(), soon()).await.unwrap();
                 let NextBatch::Batch(batch, _) = next else {
                     panic!()
                 };
@@ -177,10 +177,10 @@ async fn a_sleeping_watch_survives_expiry() {
         shows: WatchShows::After,
     };
     let watching = handle.watch(new, soon()).await.unwrap();
-    handle.next(&watching, quota(), soon()).await.unwrap();
+    handle.next_batch(&watching, quota(), soon()).await.unwrap();
     tokio::time::sleep(20 * SECOND).await;
     handle.write(write("lock", 1), None, soon()).await.unwrap();
-    let next = handle.next(&watching, quota(), soon()).await;
+    let next = handle.next_batch(&watching, quota(), soon()).await;
     assert!(next.is_ok(), "{next:?}");
 }
 

@@ -100,7 +100,7 @@ async fn what_waits_for_the_disk_is_bounded() {
         refused.answered(),
         Err(overloaded(
             UNSYNCED_OPERATIONS_MAX,
-            "changes that wait for the disk"
+            "changes not yet on disk"
         ))
     );
     // What reads goes on.
