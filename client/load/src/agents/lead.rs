@@ -5,14 +5,14 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::agents::protocol::{CONNECT_TIMEOUT, News, Order, PROTOCOL, Wire};
+use crate::agents::protocol::{CONNECT_TIMEOUT, FromAgent, JsonLines, PROTOCOL, ToAgent};
 use crate::plan::choices::Agents;
 use crate::plan::labels::Labels;
 use crate::plan::settings::Settings;
 use crate::report::merge::merge;
 use crate::report::model::Report;
 use crate::run::error::RunError;
-use crate::run::session::Session;
+use crate::run::runner::Runner;
 use crate::run::summary::finish_merged;
 
 /// How long agents may take to connect to the server and to write its keys.
@@ -20,27 +20,27 @@ const READY_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Has agents run together, and reports what all of them have seen.
 pub(crate) fn run(
-    session: &Session,
+    runner: &Runner,
     settings: Settings,
     labels: &Labels,
     agents: &Agents,
 ) -> Result<Report, RunError> {
     settings
-        .check(&session.target().limits)
+        .check(&runner.target().limits)
         .map_err(RunError::Arguments)?;
-    let command = settings.command(Some(&session.target().address));
+    let command = settings.command(Some(&runner.target().address));
     // They are told what is to become of Ctrl-C by the terminal, as we are: this waits for their reports.
     let reports = lead(agents, &command).map_err(RunError::Target)?;
     let merged = merge(&reports, &settings.percentiles);
     let mut report = merged.map_err(|error| RunError::Target(error.to_string()))?;
-    finish_merged(&mut report, &settings, session.target(), labels);
+    finish_merged(&mut report, &settings, runner.target(), labels);
     Ok(report)
 }
 
 /// Agents that were started here. Dropped, they are ended.
-struct Started(Vec<Child>);
+struct LocalAgents(Vec<Child>);
 
-impl Drop for Started {
+impl Drop for LocalAgents {
     fn drop(&mut self) {
         for child in &mut self.0 {
             // It may have ended by itself.
@@ -52,7 +52,7 @@ impl Drop for Started {
 
 /// Has the agents do a run. `command` names the server; each gets its part of it.
 fn lead(agents: &Agents, command: &str) -> Result<Vec<Report>, String> {
-    let mut started = Started(Vec::new());
+    let mut started = LocalAgents(Vec::new());
     let addresses = match agents {
         Agents::At(addresses) => addresses.clone(),
         Agents::Local(count) => (0..*count)
@@ -60,41 +60,41 @@ fn lead(agents: &Agents, command: &str) -> Result<Vec<Report>, String> {
             .collect::<Result<_, _>>()?,
     };
     let count = addresses.len();
-    let mut wires = Vec::with_capacity(count);
+    let mut agents_lines = Vec::with_capacity(count);
     for (index, address) in addresses.into_iter().enumerate() {
-        let mut wire = connect(address)?;
-        wire.send(&Order::Prepare {
+        let mut lines = connect(address)?;
+        lines.send(&ToAgent::Prepare {
             protocol: PROTOCOL.to_owned(),
             command: format!("{command} --part={index}/{count}"),
         })?;
-        wires.push(wire);
+        agents_lines.push(lines);
     }
-    for wire in &mut wires {
-        wire.set_patience(Some(READY_TIMEOUT))?;
-        match wire.recv()? {
-            Some(News::Ready) => {}
-            Some(News::Failed(why)) => return Err(format!("{}: {why}", wire.peer)),
-            _ => return Err(format!("{}: the agent is gone", wire.peer)),
+    for lines in &mut agents_lines {
+        lines.set_timeout(Some(READY_TIMEOUT))?;
+        match lines.recv()? {
+            Some(FromAgent::Ready) => {}
+            Some(FromAgent::Failed(why)) => return Err(format!("{}: {why}", lines.peer)),
+            _ => return Err(format!("{}: the agent is gone", lines.peer)),
         }
     }
-    for wire in &mut wires {
-        wire.set_patience(None)?;
-        wire.send(&Order::Start)?;
+    for lines in &mut agents_lines {
+        lines.set_timeout(None)?;
+        lines.send(&ToAgent::Start)?;
     }
-    let reports = wires.iter_mut().map(|wire| match wire.recv()? {
-        Some(News::Report(report)) => Ok(*report),
-        Some(News::Failed(why)) => Err(format!("{}: {why}", wire.peer)),
-        _ => Err(format!("{}: the agent is gone", wire.peer)),
+    let reports = agents_lines.iter_mut().map(|lines| match lines.recv()? {
+        Some(FromAgent::Report(report)) => Ok(*report),
+        Some(FromAgent::Failed(why)) => Err(format!("{}: {why}", lines.peer)),
+        _ => Err(format!("{}: the agent is gone", lines.peer)),
     });
     reports.collect()
 }
 
-fn connect(address: String) -> Result<Wire, String> {
+fn connect(address: String) -> Result<JsonLines, String> {
     let said = |error: io::Error| format!("cannot reach the agent at {address}: {error}");
     let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
     for resolved in address.to_socket_addrs().map_err(said)? {
         match TcpStream::connect_timeout(&resolved, CONNECT_TIMEOUT) {
-            Ok(stream) => return Wire::new(stream, address.clone()).map_err(said),
+            Ok(stream) => return JsonLines::new(stream, address.clone()).map_err(said),
             Err(error) => last = error,
         }
     }
@@ -102,7 +102,7 @@ fn connect(address: String) -> Result<Wire, String> {
 }
 
 /// Returns its address.
-fn start_local(started: &mut Started) -> Result<String, String> {
+fn start_local(started: &mut LocalAgents) -> Result<String, String> {
     let said = |error: io::Error| format!("cannot start an agent: {error}");
     let program = std::env::current_exe().map_err(said)?;
     let mut child = Command::new(program)

@@ -20,7 +20,7 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the leader to an agent.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Order {
+pub(crate) enum ToAgent {
     /// Connect, and say when that is done.
     Prepare { protocol: String, command: String },
     /// Start now.
@@ -30,19 +30,19 @@ pub(crate) enum Order {
 /// From an agent to the leader.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum News {
+pub(crate) enum FromAgent {
     Ready,
     Report(Box<Report>),
     Failed(String),
 }
 
 /// A line in each direction at a time.
-pub(crate) struct Wire {
+pub(crate) struct JsonLines {
     reader: BufReader<TcpStream>,
     pub(crate) peer: String,
 }
 
-impl Wire {
+impl JsonLines {
     pub(crate) fn new(stream: TcpStream, peer: String) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self {
@@ -76,8 +76,8 @@ impl Wire {
         message.map(Some).map_err(|error| said(&error))
     }
 
-    pub(crate) fn set_patience(&self, patience: Option<Duration>) -> Result<(), String> {
-        let set = self.reader.get_ref().set_read_timeout(patience);
+    pub(crate) fn set_timeout(&self, timeout: Option<Duration>) -> Result<(), String> {
+        let set = self.reader.get_ref().set_read_timeout(timeout);
         set.map_err(|error| format!("{}: {error}", self.peer))
     }
 }

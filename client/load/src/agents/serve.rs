@@ -6,7 +6,7 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-use crate::agents::protocol::{CONNECT_TIMEOUT, News, Order, PROTOCOL, Wire};
+use crate::agents::protocol::{CONNECT_TIMEOUT, FromAgent, JsonLines, PROTOCOL, ToAgent};
 use crate::command_line::resolve;
 use crate::command_line::words::parse_command;
 use crate::plan::labels::Labels;
@@ -14,8 +14,8 @@ use crate::report::model::Report;
 use crate::report::output;
 use crate::run::barrier::Barrier;
 use crate::run::error::RunError;
-use crate::run::session::Session;
-use crate::run::view::Nothing;
+use crate::run::runner::Runner;
+use crate::run::view::NoView;
 
 /// Serves leaders one after the other; only the first of them if `runs` says so. Tells the address on standard output.
 pub(crate) fn serve(listen: SocketAddr, runs: Runs) -> Result<(), RunError> {
@@ -26,7 +26,7 @@ pub(crate) fn serve(listen: SocketAddr, runs: Runs) -> Result<(), RunError> {
         .map_err(|error| RunError::Target(error.to_string()))?;
     loop {
         let (stream, leader) = listener.accept().map_err(failed)?;
-        let served = Wire::new(stream, leader.to_string())
+        let served = JsonLines::new(stream, leader.to_string())
             .map_err(|error| error.to_string())
             .and_then(serve_one);
         match (runs, served) {
@@ -46,44 +46,46 @@ pub(crate) enum Runs {
     Many,
 }
 
-fn serve_one(mut wire: Wire) -> Result<(), String> {
-    wire.set_patience(Some(CONNECT_TIMEOUT))?;
-    let command = match wire.recv()? {
-        Some(Order::Prepare { protocol, command }) if protocol == PROTOCOL => command,
-        Some(Order::Prepare { protocol, .. }) => {
+fn serve_one(mut lines: JsonLines) -> Result<(), String> {
+    lines.set_timeout(Some(CONNECT_TIMEOUT))?;
+    let command = match lines.recv()? {
+        Some(ToAgent::Prepare { protocol, command }) if protocol == PROTOCOL => command,
+        Some(ToAgent::Prepare { protocol, .. }) => {
             let why = format!("this agent speaks {PROTOCOL}, not {protocol}");
-            return wire.send(&News::Failed(why));
+            return lines.send(&FromAgent::Failed(why));
         }
-        Some(Order::Start) => return wire.send(&News::Failed("there is nothing to start".into())),
+        Some(ToAgent::Start) => {
+            return lines.send(&FromAgent::Failed("there is nothing to start".into()));
+        }
         None => return Ok(()),
     };
-    wire.set_patience(None)?;
+    lines.set_timeout(None)?;
     let (ready, is_ready) = oneshot::channel();
     let (start, go) = oneshot::channel();
     let barrier = Barrier { ready, go };
     let working = thread::spawn(move || work(&command, barrier));
     if is_ready.blocking_recv().is_ok() {
-        wire.send(&News::Ready)?;
+        lines.send(&FromAgent::Ready)?;
         // Whoever leads and goes away takes the run with them.
-        match wire.recv() {
-            Ok(Some(Order::Start)) => _ = start.send(()),
+        match lines.recv() {
+            Ok(Some(ToAgent::Start)) => _ = start.send(()),
             _ => drop(start),
         }
     }
-    let news = match working.join() {
-        Ok(Ok(report)) => News::Report(Box::new(report)),
-        Ok(Err(RunError::Arguments(error) | RunError::Target(error))) => News::Failed(error),
-        Err(_) => News::Failed("the agent has failed".to_owned()),
+    let message = match working.join() {
+        Ok(Ok(report)) => FromAgent::Report(Box::new(report)),
+        Ok(Err(RunError::Arguments(error) | RunError::Target(error))) => FromAgent::Failed(error),
+        Err(_) => FromAgent::Failed("the agent has failed".to_owned()),
     };
-    wire.send(&news)
+    lines.send(&message)
 }
 
 fn work(command: &str, barrier: Barrier) -> Result<Report, RunError> {
     let args = parse_command(command).map_err(RunError::Arguments)?;
     let settings = resolve::settings(&args).map_err(RunError::Arguments)?;
-    let mut session = Session::open(args.address.as_deref(), &settings)?;
-    let report = session.run(settings, &Labels::default(), &mut Nothing, Some(barrier))?;
-    session.close()?;
+    let mut runner = Runner::open(args.address.as_deref(), &settings)?;
+    let report = runner.run(settings, &Labels::default(), &mut NoView, Some(barrier))?;
+    runner.close()?;
     Ok(report)
 }
 
@@ -115,7 +117,7 @@ mod tests {
                 answer
             });
             let (stream, peer) = listener.accept().unwrap();
-            let served = serve_one(Wire::new(stream, peer.to_string()).unwrap());
+            let served = serve_one(JsonLines::new(stream, peer.to_string()).unwrap());
             let answer = leader.join().unwrap();
             match part {
                 "" => assert!(answer.contains("failed"), "{line}: {answer}"),

@@ -12,7 +12,7 @@ use crate::plan::choices::{
     Agents, Arrival, DurationStop, Engine, KeyDist, LoadScheduleKind, Part, Ratio, ValueKind,
 };
 use crate::plan::labels::{EVIDENCE_FILE, SEARCH_TIMEOUT};
-use crate::plan::mix::Script;
+use crate::plan::mix::NamedWorkload;
 use crate::plan::slo::Slo;
 use crate::report::format::Format;
 
@@ -67,7 +67,7 @@ pub(crate) struct WhatArgs {
     /// moves keys from idle to inflight to closing; renew renews a session for each worker; watch measures how long
     /// writes take to reach watches; mixed does everything that a history can be checked for.
     #[arg(long, value_enum, value_name = "NAME")]
-    pub(crate) workload: Option<Script>,
+    pub(crate) workload: Option<NamedWorkload>,
     /// Concurrent workers of --ratio and --workload. Default: 110.
     #[arg(short = 'c', long, value_name = "N", allow_negative_numbers = true, value_parser = count(1, WORKERS_MAX))]
     pub(crate) concurrency: Option<u64>,

@@ -13,7 +13,7 @@ use crate::command_line::resolve;
 use crate::command_line::words::parse_command;
 use crate::commands::outputs::print;
 use crate::pace::arrivals::Arrivals;
-use crate::pace::pacer::{Pace, Paced, Pacer, Taken};
+use crate::pace::pacer::{Handover, Pace, Pacer, PacerTotals};
 use crate::plan::choices::Arrival;
 use crate::plan::labels::Labels;
 use crate::plan::load_schedule::LoadSchedule;
@@ -22,8 +22,8 @@ use crate::report::format::Format;
 use crate::report::model::Report;
 use crate::report::numbers::{grouped, latency};
 use crate::run::error::RunError;
-use crate::run::session::Session;
-use crate::run::view::Nothing;
+use crate::run::runner::Runner;
+use crate::run::view::NoView;
 
 /// The rate at which the pacer's lateness is measured, in operations per second.
 const PACER_RATE: u64 = 10_000;
@@ -125,9 +125,9 @@ fn run(
     );
     let args: RunArgs = parse_command(&command).map_err(RunError::Arguments)?;
     let settings = resolve::settings(&args).map_err(RunError::Arguments)?;
-    let mut session = Session::open(Some(&address), &settings)?;
-    let report = session.run(settings, &Labels::default(), &mut Nothing, None)?;
-    session.close()?;
+    let mut runner = Runner::open(Some(&address), &settings)?;
+    let report = runner.run(settings, &Labels::default(), &mut NoView, None)?;
+    runner.close()?;
     let residence = server.stop().map_err(system)?;
     Ok((report, residence.actual))
 }
@@ -139,9 +139,9 @@ fn pacing_thread(args: &CalibrateArgs) -> Result<Lateness, RunError> {
     let arrivals = Arrivals::new(schedule, Arrival::Constant, args.seed);
     let start = Instant::now();
     let pace = Pace::new(start, arrivals).until(start + args.duration);
-    let pacer = Pacer::spawn(pace, |_| Taken::Handed)
+    let pacer = Pacer::spawn(pace, |_| Handover::Accepted)
         .map_err(|error| RunError::Target(format!("the system refuses: {error}")))?;
-    let Paced { lateness, .. } = pacer.join();
+    let PacerTotals { lateness, .. } = pacer.join();
     let at = |percentile| Some(micros(lateness.value_at_percentile(percentile)));
     Ok(Lateness {
         of: "pacing thread",

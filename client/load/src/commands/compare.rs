@@ -17,7 +17,7 @@ use crate::report::model::Report;
 use crate::report::style::Style;
 use crate::report::{output, schema};
 use crate::run::error::RunError;
-use crate::run::session::Session;
+use crate::run::runner::Runner;
 
 /// The largest file that is read: the reports of hours, an interval each second.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -95,9 +95,9 @@ fn repeat(
             args.report.quiet = quiet;
             args.report.name.clone_from(&of.name);
             let settings = resolve::settings(&args).map_err(RunError::Arguments)?;
-            let mut session = Session::open(args.address.as_deref(), &settings)?;
-            let report = session.run(settings, &Labels::default(), &mut *live_view(&args), None)?;
-            session.close()?;
+            let mut runner = Runner::open(args.address.as_deref(), &settings)?;
+            let report = runner.run(settings, &Labels::default(), &mut *live_view(&args), None)?;
+            runner.close()?;
             let is_interrupted = report.interrupted.is_some();
             reports.push(report);
             if is_interrupted {

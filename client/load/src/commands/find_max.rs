@@ -83,7 +83,7 @@ impl fmt::Display for Probe {
 
 /// What a search found.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
+pub(crate) struct SearchResult {
     /// The highest rate that held, if any did.
     pub(crate) highest: Option<f64>,
     pub(crate) probes: Vec<Probe>,
@@ -96,13 +96,13 @@ pub(crate) struct Found {
 pub(crate) fn find_max(
     search: Search,
     mut probe: impl FnMut(f64) -> Result<Probe, RunError>,
-) -> Result<Found, RunError> {
-    let mut found = Found {
+) -> Result<SearchResult, RunError> {
+    let mut found = SearchResult {
         highest: None,
         probes: Vec::new(),
         note: None,
     };
-    let mut try_at = |rate: f64, found: &mut Found| -> Result<Option<bool>, RunError> {
+    let mut try_at = |rate: f64, found: &mut SearchResult| -> Result<Option<bool>, RunError> {
         let probe = probe(rate)?;
         let holds = probe.holds();
         let interrupted = probe.report.interrupted.is_some();
@@ -194,7 +194,7 @@ mod tests {
     };
 
     /// A server that holds what `holds` says of the rate and the number of the run.
-    fn search(holds: impl Fn(f64, usize) -> bool) -> Found {
+    fn search(holds: impl Fn(f64, usize) -> bool) -> SearchResult {
         let mut run = 0;
         find_max(SEARCH, |rate| {
             run += 1;

@@ -13,7 +13,7 @@ use crate::report::sweep::{Sweep, SweepPoint};
 use crate::report::text::Detail;
 use crate::report::{csv, hdr, html, markdown, output, text};
 use crate::run::error::RunError;
-use crate::run::view::{self, Show, View};
+use crate::run::view::{self, View, ViewKind};
 
 /// Where the report goes, and in which form.
 pub(crate) struct Outputs(Vec<(Option<PathBuf>, Format)>);
@@ -158,9 +158,9 @@ pub(crate) fn print(text: &str) -> Result<i32, RunError> {
 /// What is shown of a run on standard error.
 pub(crate) fn live_view(args: &RunArgs) -> Box<dyn View> {
     let show = match (args.report.quiet, args.report.no_tui) {
-        (true, _) => Show::Nothing,
-        (false, true) => Show::Lines,
-        (false, false) => Show::View,
+        (true, _) => ViewKind::Nothing,
+        (false, true) => ViewKind::Lines,
+        (false, false) => ViewKind::View,
     };
     let address = args.address.clone();
     let title = args.report.name.clone().or(address);

@@ -9,7 +9,7 @@ use crate::commands::{compare, complain};
 use crate::report::output;
 use crate::report::text::Detail;
 use crate::run::error::RunError;
-use crate::run::session::Session;
+use crate::run::runner::Runner;
 
 /// A run, or several of the same.
 pub(crate) fn run(args: &RunArgs) -> Result<i32, RunError> {
@@ -24,14 +24,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<i32, RunError> {
     let baseline = args.report.baseline.as_deref();
     let baseline = baseline.map(compare::read).transpose()?;
     let settings = resolve::settings(args).map_err(RunError::Arguments)?;
-    let mut session = Session::open(args.address.as_deref(), &settings)?;
+    let mut runner = Runner::open(args.address.as_deref(), &settings)?;
     let labels = resolve::labels(args);
     let mut reports = Vec::new();
     for _ in 0..args.report.runs {
         let settings = settings.clone();
         let report = match &args.how.agents {
-            None => session.run(settings, &labels, &mut *live_view(args), None)?,
-            Some(agents) => lead::run(&session, settings, &labels, agents)?,
+            None => runner.run(settings, &labels, &mut *live_view(args), None)?,
+            Some(agents) => lead::run(&runner, settings, &labels, agents)?,
         };
         let is_interrupted = report.interrupted.is_some();
         reports.push(report);
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<i32, RunError> {
             break;
         }
     }
-    session.close()?;
+    runner.close()?;
     let mut code = 0;
     if let Some(report) = reports.last() {
         let detail = match args.report.verbose {

@@ -9,15 +9,15 @@ use crate::commands::find_max::{self, Probe, Search};
 use crate::commands::outputs::{Outputs, print};
 use crate::report::model::Report;
 use crate::run::error::RunError;
-use crate::run::session::Session;
-use crate::run::view::Nothing;
+use crate::run::runner::Runner;
+use crate::run::view::NoView;
 
 /// Shortest that the search can be told to come to: a thousandth.
 const PRECISION_MIN: f64 = 0.001;
 
 /// Runs at rates, one after the other.
 struct Prober<'a> {
-    session: Session,
+    runner: Runner,
     args: &'a RunArgs,
     settle: Duration,
     window: Duration,
@@ -41,7 +41,7 @@ impl<'a> Prober<'a> {
         }
         let settings = resolve::settings(args).map_err(RunError::Arguments)?;
         Ok(Self {
-            session: Session::open(args.address.as_deref(), &settings)?,
+            runner: Runner::open(args.address.as_deref(), &settings)?,
             args,
             settle,
             window,
@@ -55,8 +55,8 @@ impl<'a> Prober<'a> {
         args.stop.warmup = self.settle;
         args.stop.duration = Some(self.window);
         let settings = resolve::settings(&args).map_err(RunError::Arguments)?;
-        self.session
-            .run(settings, &resolve::labels(&args), &mut Nothing, None)
+        self.runner
+            .run(settings, &resolve::labels(&args), &mut NoView, None)
     }
 
     fn probe(&mut self, rate: f64) -> Result<Probe, RunError> {
@@ -90,7 +90,7 @@ pub(crate) fn find_max(args: &FindMaxArgs) -> Result<i32, RunError> {
     let outputs = Outputs::new(&args.run).map_err(RunError::Arguments)?;
     let mut prober = Prober::open(&args.run, args.settle, args.window)?;
     let found = find_max::find_max(search, |rate| prober.probe(rate))?;
-    prober.session.close()?;
+    prober.runner.close()?;
     let note = found
         .note
         .map_or(String::new(), |note| format!(" ({note})"));
@@ -140,7 +140,7 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<i32, RunError> {
             break;
         }
     }
-    prober.session.close()?;
+    prober.runner.close()?;
     let headline = format!("{} rates", probes.len());
     outputs
         .write_sweep(&headline, None, &probes)

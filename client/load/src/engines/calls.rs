@@ -10,44 +10,46 @@ use tokio::task::spawn_local;
 
 use crate::engines::connection::Connection;
 use crate::engines::lane::Lane;
-use crate::engines::thread::{Driven, Plan, Ready, start};
+use crate::engines::thread::{ReadySender, RunContext, ThreadResult, wait_for_start};
 use crate::engines::worker::{Schedule, Worker};
+use crate::pace::arrival_queue::ArrivalQueue;
 use crate::pace::cpu::thread_cpu_time;
-use crate::pace::feed::Feed;
-use crate::pace::open_loop::Inlet;
+use crate::pace::open_loop::ArrivalSource;
 use crate::plan::choices::Engine;
-use crate::record::history::{Recording, RecordingSeed};
-use crate::record::live::Shown;
+use crate::record::history::{HistoryRecording, HistorySetup};
+use crate::record::live::LiveCounters;
 use crate::record::recorder::Recorder;
 
 pub(crate) async fn drive(
     index: u64,
-    mut plan: Plan,
-    inlet: Option<Inlet>,
-    ready: Ready,
-    shown: Arc<Shown>,
-) -> Option<Driven> {
-    let schedule = match inlet {
-        None | Some(Inlet::Own(_)) => Schedule::Closed,
-        Some(Inlet::Queue(inlet)) => Schedule::Open(Rc::new(Feed::new(inlet.due, inlet.account))),
+    mut context: RunContext,
+    source: Option<ArrivalSource>,
+    ready: ReadySender,
+    live: Arc<LiveCounters>,
+) -> Option<ThreadResult> {
+    let schedule = match source {
+        None | Some(ArrivalSource::Own(_)) => Schedule::Closed,
+        Some(ArrivalSource::Pacer(source)) => {
+            Schedule::Open(Rc::new(ArrivalQueue::new(source.due, source.admission)))
+        }
     };
-    let opened = open_workers(index, &plan, &schedule).await;
-    let (mut workers, stop) = start(opened, ready, &mut plan).await?;
-    let history = plan.history.take().map(RecordingSeed::grow);
+    let opened = open_workers(index, &context, &schedule).await;
+    let (mut workers, stop) = wait_for_start(opened, ready, &mut context).await?;
+    let history = context.history.take().map(HistorySetup::start);
     if let Some(history) = &history {
-        let travel = match plan.settings.engine {
+        let travel = match context.settings.engine {
             Engine::Pipeline => Travel::Frame,
             Engine::Unary | Engine::Raw => Travel::Call,
         };
         for (number, worker) in &mut workers {
-            worker.witness = Some(history.witness(*number, travel, &stop));
+            worker.history = Some(history.sink(*number, travel, &stop));
         }
     }
 
-    let interval = plan.settings.interval;
-    let recorder = match plan.settings.open_loop {
-        None => Recorder::of_closed_loop(shown, interval),
-        Some(_) => Recorder::new(shown, interval),
+    let interval = context.settings.interval;
+    let recorder = match context.settings.open_loop {
+        None => Recorder::of_closed_loop(live, interval),
+        Some(_) => Recorder::new(live, interval),
     };
     let recorder = Rc::new(RefCell::new(recorder));
     let running: Vec<_> = workers
@@ -66,34 +68,34 @@ pub(crate) async fn drive(
     let recorder = Rc::into_inner(recorder).expect("all workers are done");
     let mut recorder = recorder.into_inner();
     recorder.finish();
-    Some(Driven {
+    Some(ThreadResult {
         recorder,
         cpu,
         finished,
-        history: history.map(Recording::finish),
+        history: history.map(HistoryRecording::finish),
     })
 }
 
 /// Connection number `c` belongs to thread `c % threads`, worker `w` to connection `w % connections`.
 async fn open_workers(
     index: u64,
-    plan: &Plan,
+    context: &RunContext,
     schedule: &Schedule,
 ) -> Result<Vec<(u64, Worker)>, String> {
-    let settings = &plan.settings;
+    let settings = &context.settings;
     let numbers: Vec<u64> = (0..settings.connections)
         .filter(|number| number % settings.threads == index)
         .collect();
     let opening = numbers
         .iter()
-        .map(|_| Connection::open(&plan.address, settings.connect_timeout));
+        .map(|_| Connection::open(&context.address, settings.connect_timeout));
     let connections = try_join_all(opening).await?;
 
     let mut opening = Vec::new();
     for (number, connection) in numbers.iter().zip(&connections) {
         for worker in 0..settings.workers() {
             if worker % settings.connections == *number {
-                opening.push(open_worker(worker, connection, plan, schedule));
+                opening.push(open_worker(worker, connection, context, schedule));
             }
         }
     }
@@ -103,18 +105,18 @@ async fn open_workers(
 async fn open_worker(
     number: u64,
     connection: &Connection,
-    plan: &Plan,
+    context: &RunContext,
     schedule: &Schedule,
 ) -> Result<(u64, Worker), String> {
-    let settings = &plan.settings;
+    let settings = &context.settings;
     let worker = Worker {
-        lane: Lane::open(connection, &plan.address, settings).await?,
-        workload: plan.workload(number),
+        lane: Lane::open(connection, &context.address, settings).await?,
+        workload: context.workload(number),
         schedule: schedule.clone(),
         frame_ops: settings.frame_ops,
-        patience: settings.patience(),
+        timeout: settings.answer_timeout(),
         duration_stop: settings.duration_stop,
-        witness: None,
+        history: None,
     };
     Ok((number, worker))
 }

@@ -20,8 +20,8 @@ use tonic::{Code, Request, Status, Streaming};
 use crate::engines::connection::Connection;
 use crate::plan::choices::Engine;
 use crate::plan::settings::Settings;
-use crate::record::settle::Answer;
-use crate::workload::operation::{Asked, Call, Failure, Reply, Sent, unanswered};
+use crate::record::settle::Completion;
+use crate::workload::operation::{Call, Failure, InFlight, Reply, SentOp, unanswered};
 use soloist_client::{Error, Outcome};
 
 /// One concurrent stream of operations, of one worker.
@@ -29,13 +29,13 @@ use soloist_client::{Error, Outcome};
 pub(crate) struct Lane {
     transport: Transport,
     /// Sent and not answered, oldest first, with their numbers.
-    in_flight: VecDeque<(u64, Sent)>,
+    in_flight: VecDeque<(u64, InFlight)>,
     in_flight_max: usize,
     /// The number of what is sent next.
     next_number: u64,
     timeout: Option<Duration>,
     /// Lists that are used again.
-    spare: Vec<Vec<Asked>>,
+    spare: Vec<Vec<SentOp>>,
     /// Why nothing can be sent or received any more.
     broken: Option<Failure>,
 }
@@ -130,12 +130,12 @@ impl Lane {
     }
 
     /// An empty list for what is to be sent, from before if there is one.
-    pub(crate) fn take_spare(&mut self) -> Vec<Asked> {
+    pub(crate) fn take_spare(&mut self) -> Vec<SentOp> {
         self.spare.pop().unwrap_or_default()
     }
 
     /// Keeps a list for the next time.
-    pub(crate) fn give_spare(&mut self, asked: Vec<Asked>) {
+    pub(crate) fn give_spare(&mut self, asked: Vec<SentOp>) {
         if self.spare.len() < self.in_flight_max {
             self.spare.push(asked);
         }
@@ -151,7 +151,7 @@ impl Lane {
     }
 
     /// Sends operations: with the unary engine, one. Needs [room](Self::has_room).
-    pub(crate) fn send(&mut self, sent: Sent, calls: Vec<Call>) {
+    pub(crate) fn send(&mut self, sent: InFlight, calls: Vec<Call>) {
         let number = self.next_number;
         self.next_number += 1;
         match &mut self.transport {
@@ -187,7 +187,7 @@ impl Lane {
     }
 
     /// Receives the next answer. Needs something [in flight](Self::is_idle). Dropped midway, nothing is lost.
-    pub(crate) async fn recv(&mut self) -> (Sent, Answer<'static>) {
+    pub(crate) async fn recv(&mut self) -> (InFlight, Completion<'static>) {
         if self.broken.is_none() {
             match &mut self.transport {
                 Transport::Unary { calls, .. } => {
@@ -199,7 +199,7 @@ impl Lane {
                 Transport::Pipeline { answers, .. } => match answers.message().await {
                     Ok(Some(response)) => {
                         let (_, sent) = self.in_flight.pop_front().expect("a frame is in flight");
-                        return (sent, Answer::Frame(response));
+                        return (sent, Completion::Frame(response));
                     }
                     Ok(None) => {
                         let message = "the server ended the stream";
@@ -215,7 +215,7 @@ impl Lane {
             .clone()
             .expect("it was whole, and returned above");
         let (_, sent) = self.in_flight.pop_front().expect("something is in flight");
-        (sent, Answer::None(failure))
+        (sent, Completion::Unanswered(failure))
     }
 
     /// Stops waiting, at `now`, for what started at `latest_start` or before, if anything.
@@ -226,14 +226,14 @@ impl Lane {
         &mut self,
         latest_start: Instant,
         now: Instant,
-    ) -> Vec<(Sent, Answer<'static>)> {
+    ) -> Vec<(InFlight, Completion<'static>)> {
         let Some((_, oldest)) = self.in_flight.front() else {
             return Vec::new();
         };
         if oldest.started > latest_start || self.broken.is_some() {
             return Vec::new();
         }
-        let failure = |sent: &Sent| unanswered(now.saturating_duration_since(sent.started));
+        let failure = |sent: &InFlight| unanswered(now.saturating_duration_since(sent.started));
         match &mut self.transport {
             Transport::Unary { calls, .. } => {
                 // Calls are sent in the order of their numbers, but answered in any.
@@ -251,7 +251,7 @@ impl Lane {
                     .into_iter()
                     .map(|(_, sent)| {
                         let failure = failure(&sent);
-                        (sent, Answer::None(failure))
+                        (sent, Completion::Unanswered(failure))
                     })
                     .collect()
             }
@@ -263,7 +263,7 @@ impl Lane {
     }
 
     /// Gives up everything that is under way, and with it the lane. Returns it.
-    pub(crate) fn abandon(&mut self) -> Vec<Sent> {
+    pub(crate) fn abandon(&mut self) -> Vec<InFlight> {
         if let Transport::Unary { calls, .. } = &mut self.transport {
             calls.clear();
         }
@@ -272,7 +272,11 @@ impl Lane {
     }
 
     /// `None` if the connection is lost, and every call on it.
-    fn unary_answer(&mut self, number: u64, result: CallResult) -> Option<(Sent, Answer<'static>)> {
+    fn unary_answer(
+        &mut self,
+        number: u64,
+        result: CallResult,
+    ) -> Option<(InFlight, Completion<'static>)> {
         if let Err(status) = &result
             && is_connection_lost(status)
         {
@@ -288,7 +292,7 @@ impl Lane {
             .position(|(candidate, _)| *candidate == number)
             .expect("a call stays in flight until it is answered");
         let (_, sent) = self.in_flight.remove(position).expect("just found");
-        Some((sent, Answer::Call(result)))
+        Some((sent, Completion::Call(result)))
     }
 }
 

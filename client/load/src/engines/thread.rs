@@ -11,15 +11,15 @@ use tokio::sync::{oneshot, watch};
 
 use crate::pace::stop::Stop;
 use crate::plan::settings::Settings;
-use crate::record::history::{History, RecordingSeed};
-use crate::record::live::Shown;
+use crate::record::history::{HistorySetup, ThreadHistory};
+use crate::record::live::LiveCounters;
 use crate::record::recorder::Recorder;
 use crate::workload::generator::Workload;
 use crate::workload::keys::Keys;
 
 /// What all threads share.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct RunContext {
     pub(crate) settings: Arc<Settings>,
     /// HOST:PORT.
     pub(crate) address: Arc<str>,
@@ -27,42 +27,47 @@ pub(crate) struct Plan {
     /// One for each worker, if the workload has any.
     pub(crate) sessions: Arc<Mutex<Vec<Option<v1::Session>>>>,
     /// What a history of the run needs, if there is to be one.
-    pub(crate) history: Option<RecordingSeed>,
+    pub(crate) history: Option<HistorySetup>,
     /// Set when everything is connected: the start.
     pub(crate) start: watch::Receiver<Option<Arc<Stop>>>,
 }
 
 /// A thread under way.
 #[derive(Debug)]
-pub(crate) struct Driver {
+pub(crate) struct RunningThread {
     /// Answers when its workers are ready to send, or why they never will be.
     pub(crate) ready: oneshot::Receiver<Result<(), String>>,
     /// Answers when all of them are done.
-    pub(crate) done: oneshot::Receiver<Driven>,
-    pub(crate) shown: Arc<Shown>,
+    pub(crate) done: oneshot::Receiver<ThreadResult>,
+    pub(crate) live: Arc<LiveCounters>,
 }
 
 /// What came of one thread.
 #[derive(Debug)]
-pub(crate) struct Driven {
+pub(crate) struct ThreadResult {
     pub(crate) recorder: Recorder,
     /// CPU time of the thread from the end of the warm-up on.
     pub(crate) cpu: Duration,
     /// When the last worker was done.
     pub(crate) finished: Instant,
     /// What its workers asked and were answered, if somebody wants to know.
-    pub(crate) history: Option<History>,
+    pub(crate) history: Option<ThreadHistory>,
 }
 
-impl Driver {
+impl RunningThread {
     pub(crate) fn spawn(
         name: String,
-        work: impl FnOnce(Ready, Arc<Shown>) -> LocalBoxFuture<'static, Option<Driven>> + Send + 'static,
+        work: impl FnOnce(
+            ReadySender,
+            Arc<LiveCounters>,
+        ) -> LocalBoxFuture<'static, Option<ThreadResult>>
+        + Send
+        + 'static,
     ) -> std::io::Result<Self> {
-        let shown = Arc::<Shown>::default();
+        let live = Arc::<LiveCounters>::default();
         let (ready_sender, ready) = oneshot::channel();
         let (done_sender, done) = oneshot::channel();
-        let thread_shown = Arc::clone(&shown);
+        let thread_live = Arc::clone(&live);
         thread::Builder::new().name(name).spawn(move || {
             let runtime = Builder::new_current_thread()
                 .enable_all()
@@ -74,23 +79,23 @@ impl Driver {
                     return drop(ready_sender.send(Err(why)));
                 }
             };
-            if let Some(driven) = runtime.block_on(work(ready_sender, thread_shown)) {
+            if let Some(driven) = runtime.block_on(work(ready_sender, thread_live)) {
                 // Nobody waits any more if another thread has failed.
                 let _ = done_sender.send(driven);
             }
         })?;
-        Ok(Self { ready, done, shown })
+        Ok(Self { ready, done, live })
     }
 }
 
-pub(crate) type Ready = oneshot::Sender<Result<(), String>>;
+pub(crate) type ReadySender = oneshot::Sender<Result<(), String>>;
 
 /// Says what was opened, and waits for the start. `None` if there will be none, because something could not be opened
 /// here or in another thread.
-pub(crate) async fn start<T>(
+pub(crate) async fn wait_for_start<T>(
     opened: Result<T, String>,
-    ready: Ready,
-    plan: &mut Plan,
+    ready: ReadySender,
+    context: &mut RunContext,
 ) -> Option<(T, Arc<Stop>)> {
     let opened = match opened {
         Ok(opened) => opened,
@@ -100,12 +105,12 @@ pub(crate) async fn start<T>(
         }
     };
     ready.send(Ok(())).ok()?;
-    let started = plan.start.wait_for(Option::is_some).await.ok()?;
+    let started = context.start.wait_for(Option::is_some).await.ok()?;
     let stop = started.clone().expect("waited for");
     Some((opened, stop))
 }
 
-impl Plan {
+impl RunContext {
     /// What a worker sends.
     pub(crate) fn workload(&self, number: u64) -> Workload {
         let mut workload = Workload::new(&self.settings, self.keys.clone(), number);

@@ -14,13 +14,13 @@ use tokio::task::spawn_local;
 use tonic::Streaming;
 
 use crate::engines::connection::Connection;
-use crate::engines::thread::{Driven, Plan};
+use crate::engines::thread::{RunContext, ThreadResult};
 use crate::pace::cpu::thread_cpu_time;
 use crate::pace::stop::Stop;
 use crate::plan::mix::WATCHED_PREFIX;
 use crate::plan::settings::Settings;
-use crate::record::history::WatchRecord;
-use crate::record::live::Shown;
+use crate::record::history::WatchHistory;
+use crate::record::live::LiveCounters;
 use crate::record::recorder::Recorder;
 
 /// Watches on one connection: each is a stream.
@@ -72,18 +72,18 @@ async fn open_one(
 
 /// Receives until every watch has seen the last revision, which is told when all writes are answered.
 pub(crate) async fn drive(
-    plan: Plan,
+    context: RunContext,
     streams: Vec<Streaming<WatchResponse>>,
     stop: Arc<Stop>,
-    shown: Arc<Shown>,
+    live: Arc<LiveCounters>,
     last_revision: watch::Receiver<Option<i64>>,
-) -> Driven {
-    let settings = &plan.settings;
-    let history = plan.history.map(|seed| {
+) -> ThreadResult {
+    let settings = &context.settings;
+    let history = context.history.map(|seed| {
         let after = seed.revision;
-        (seed.grow(), after)
+        (seed.start(), after)
     });
-    let recorder = Rc::new(RefCell::new(Recorder::new(shown, settings.interval)));
+    let recorder = Rc::new(RefCell::new(Recorder::new(live, settings.interval)));
     let watching: Vec<_> = streams
         .into_iter()
         .map(|stream| {
@@ -94,7 +94,7 @@ pub(crate) async fn drive(
                 recorder: Rc::clone(&recorder),
                 record: history.as_ref().map(|(of, after)| of.watch(*after)),
             };
-            spawn_local(watcher.run(last_revision.clone(), settings.patience()))
+            spawn_local(watcher.run(last_revision.clone(), settings.answer_timeout()))
         })
         .collect();
     tokio::time::sleep_until(stop.window_start().into()).await;
@@ -108,7 +108,7 @@ pub(crate) async fn drive(
     let recorder = Rc::into_inner(recorder).expect("all watchers are done");
     let mut recorder = recorder.into_inner();
     recorder.finish();
-    Driven {
+    ThreadResult {
         recorder,
         cpu,
         // What ends a run is the last answer to a write.
@@ -123,12 +123,12 @@ struct Watcher {
     seen: i64,
     stop: Arc<Stop>,
     recorder: Rc<RefCell<Recorder>>,
-    record: Option<WatchRecord>,
+    record: Option<WatchHistory>,
 }
 
 impl Watcher {
-    async fn run(mut self, last: watch::Receiver<Option<i64>>, patience: Duration) {
-        self.receive(last, patience).await;
+    async fn run(mut self, last: watch::Receiver<Option<i64>>, timeout: Duration) {
+        self.receive(last, timeout).await;
         if let Some(record) = self.record {
             record.end();
         }
@@ -137,7 +137,7 @@ impl Watcher {
     async fn receive(
         &mut self,
         mut last_revision: watch::Receiver<Option<i64>>,
-        patience: Duration,
+        timeout: Duration,
     ) {
         loop {
             let last = *last_revision.borrow();
@@ -146,7 +146,7 @@ impl Watcher {
             }
             let given_up = async {
                 match last {
-                    Some(_) => tokio::time::sleep(patience).await,
+                    Some(_) => tokio::time::sleep(timeout).await,
                     None => std::future::pending().await,
                 }
             };

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep_until;
 
 use crate::engines::lane::Lane;
-use crate::pace::feed::Feed;
+use crate::pace::arrival_queue::ArrivalQueue;
 use crate::pace::stop::Stop;
 use crate::plan::choices::DurationStop;
 use crate::record::recorder::Recorder;
-use crate::record::settle::{Answer, Settling, Witness};
+use crate::record::settle::{Completion, HistorySink, Settling};
 use crate::workload::generator::Workload;
-use crate::workload::operation::{Sent, given_up};
+use crate::workload::operation::{InFlight, given_up};
 
 /// How often a worker looks whether it has waited for too long.
 const TICK: Duration = Duration::from_millis(100);
@@ -27,7 +27,7 @@ pub(crate) enum Schedule {
     Closed,
     /// When they are due, whatever becomes of those before. Response time is counted from then on: a server that stalls
     /// must not hide the operations that would have been sent meanwhile.
-    Open(Rc<Feed>),
+    Open(Rc<ArrivalQueue>),
 }
 
 /// One concurrent stream of operations.
@@ -38,9 +38,9 @@ pub(crate) struct Worker {
     /// Operations in each frame.
     pub(crate) frame_ops: u64,
     /// How long the server may take.
-    pub(crate) patience: Duration,
+    pub(crate) timeout: Duration,
     pub(crate) duration_stop: DurationStop,
-    pub(crate) witness: Option<Box<dyn Witness>>,
+    pub(crate) history: Option<Box<dyn HistorySink>>,
 }
 
 impl Worker {
@@ -53,12 +53,12 @@ impl Worker {
         // Since when there is room.
         let mut free_since = now;
         let mut alarm = pin!(sleep_until(self.next_look(now, &stop).into()));
-        let feed = match &self.schedule {
+        let queue = match &self.schedule {
             Schedule::Closed => None,
-            Schedule::Open(feed) => Some(Rc::clone(feed)),
+            Schedule::Open(queue) => Some(Rc::clone(queue)),
         };
         loop {
-            while feed.is_none() && !stopped && self.lane.has_room() {
+            while queue.is_none() && !stopped && self.lane.has_room() {
                 let ops = stop.admit(now, self.frame_ops);
                 if ops == 0 {
                     stopped = true;
@@ -76,8 +76,8 @@ impl Worker {
             }
             let takes_more = !stopped && self.lane.has_room();
             let next_due = async {
-                match &feed {
-                    Some(feed) if takes_more => feed.next().await,
+                match &queue {
+                    Some(queue) if takes_more => queue.next().await,
                     _ => std::future::pending().await,
                 }
             };
@@ -96,8 +96,8 @@ impl Worker {
                         stopped = true;
                         continue;
                     };
-                    if stop.is_too_late(now, self.duration_stop, self.patience) {
-                        feed.iter().for_each(|feed| feed.account.give_back());
+                    if stop.is_too_late(now, self.duration_stop, self.timeout) {
+                        queue.iter().for_each(|queue| queue.admission.give_back());
                         continue;
                     }
                     // It could have been sent in time: if it is late, that is the generator's doing.
@@ -137,9 +137,9 @@ impl Worker {
             asked.push(one);
             calls.push(call);
         }
-        let sent = Sent {
-            asked,
-            calls: match self.witness {
+        let sent = InFlight {
+            ops: asked,
+            calls: match self.history {
                 Some(_) => calls.clone(),
                 None => Vec::new(),
             },
@@ -152,29 +152,29 @@ impl Worker {
 
     fn settle(
         &mut self,
-        sent: Sent,
-        answer: Answer<'_>,
+        sent: InFlight,
+        answer: Completion<'_>,
         now: Instant,
         stop: &Stop,
         recorder: &Rc<RefCell<Recorder>>,
     ) {
         let mut recorder = recorder.borrow_mut();
-        recorder.landed(sent.ops());
-        if let Schedule::Open(feed) = &self.schedule {
-            feed.account.answered();
+        recorder.landed(sent.count());
+        if let Schedule::Open(queue) = &self.schedule {
+            queue.admission.answered();
         }
         let mut settling = Settling {
             workload: &mut self.workload,
             recorder: &mut recorder,
-            witness: match &mut self.witness {
-                Some(witness) => Some(&mut **witness),
+            history: match &mut self.history {
+                Some(history) => Some(&mut **history),
                 None => None,
             },
             stop,
         };
         settling.settle(&sent, answer, now);
         recorder.flush(stop);
-        let mut spare = sent.asked;
+        let mut spare = sent.ops;
         spare.clear();
         self.lane.give_spare(spare);
     }
@@ -184,16 +184,22 @@ impl Worker {
         for sent in self.lane.abandon() {
             match self.duration_stop {
                 DurationStop::Ignore => {
-                    recorder.borrow().landed(sent.ops());
-                    if let Schedule::Open(feed) = &self.schedule {
-                        feed.account.give_back();
+                    recorder.borrow().landed(sent.count());
+                    if let Schedule::Open(queue) = &self.schedule {
+                        queue.admission.give_back();
                     }
-                    if let Some(witness) = &mut self.witness {
-                        witness.lose(&sent, now);
+                    if let Some(history) = &mut self.history {
+                        history.lose(&sent, now);
                     }
                 }
                 DurationStop::Wait | DurationStop::Close => {
-                    self.settle(sent, Answer::None(given_up()), now, stop, recorder);
+                    self.settle(
+                        sent,
+                        Completion::Unanswered(given_up()),
+                        now,
+                        stop,
+                        recorder,
+                    );
                 }
             }
         }
@@ -212,8 +218,8 @@ impl Worker {
     }
 
     /// Stops waiting for what should have been answered by now.
-    fn give_up(&mut self, now: Instant, stop: &Stop) -> Vec<(Sent, Answer<'static>)> {
-        match stop.latest_start(now, self.patience) {
+    fn give_up(&mut self, now: Instant, stop: &Stop) -> Vec<(InFlight, Completion<'static>)> {
+        match stop.latest_start(now, self.timeout) {
             Some(latest_start) => self.lane.give_up(latest_start, now),
             None => Vec::new(),
         }
@@ -231,8 +237,8 @@ mod tests {
     use super::*;
     use crate::command_line::resolve::tests::settings;
     use crate::engines::connection::Connection;
-    use crate::pace::account::Account;
-    use crate::pace::pacer::Taken;
+    use crate::pace::admission::Admission;
+    use crate::pace::pacer::Handover;
     use crate::plan::kind::Kind;
     use crate::workload::keys::Keys;
 
@@ -261,15 +267,15 @@ mod tests {
                 None => Schedule::Closed,
                 Some(due) => {
                     let due = due(start);
-                    let account = Arc::new(Account::new(due.len() as u64));
+                    let admission = Arc::new(Admission::new(due.len() as u64));
                     let (sender, receiver) = mpsc::channel(due.len());
                     for intended in due {
-                        account.offer(intended, settings.frame_ops, &stop, || {
+                        admission.offer(intended, settings.frame_ops, &stop, || {
                             sender.try_send(intended).unwrap();
-                            Taken::Handed
+                            Handover::Accepted
                         });
                     }
-                    Schedule::Open(Rc::new(Feed::new(receiver, account)))
+                    Schedule::Open(Rc::new(ArrivalQueue::new(receiver, admission)))
                 }
             };
             let worker = Worker {
@@ -281,9 +287,9 @@ mod tests {
                 ),
                 schedule,
                 frame_ops: settings.frame_ops,
-                patience: settings.patience(),
+                timeout: settings.answer_timeout(),
                 duration_stop: settings.duration_stop,
-                witness: None,
+                history: None,
             };
             let recorder = Rc::new(RefCell::new(Recorder::new(Arc::default(), 1_000 * MS)));
             worker.run(Arc::new(stop), Rc::clone(&recorder)).await;
@@ -315,7 +321,7 @@ mod tests {
         let line = "-n 6 --engine unary -P 3 --timeout 50ms";
         let recorder = run_against(&address, line, None);
         assert_eq!(recorder.kinds()[&Kind::Read].failed_ops(), 6);
-        let message = &recorder.messages()["DEADLINE_EXCEEDED"];
+        let message = &recorder.failure_messages()["DEADLINE_EXCEEDED"];
         assert!(message.starts_with("no answer within "), "{message}");
         // It went on after the first three.
         assert_eq!(recorder.lost(), (0, None));

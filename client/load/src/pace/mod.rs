@@ -1,9 +1,9 @@
 //! When to send, and when to stop.
 
-pub(crate) mod account;
+pub(crate) mod admission;
+pub(crate) mod arrival_queue;
 pub(crate) mod arrivals;
 pub(crate) mod cpu;
-pub(crate) mod feed;
 pub(crate) mod open_loop;
 pub(crate) mod pacer;
 pub(crate) mod stop;

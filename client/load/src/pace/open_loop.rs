@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::pace::account::Account;
+use crate::pace::admission::Admission;
 use crate::pace::arrivals::Arrivals;
 use crate::pace::cpu::thread_cpu_time;
-use crate::pace::pacer::{Pace, Pacer, Sink, Taken};
+use crate::pace::pacer::{ArrivalSink, Handover, Pace, Pacer};
 use crate::pace::stop::Stop;
 use crate::plan::choices::Engine;
 use crate::plan::load_schedule::LoadSchedule;
@@ -19,46 +19,46 @@ use crate::plan::open_loop::OpenLoop;
 use crate::plan::settings::Settings;
 
 /// An open loop, before it starts.
-pub(crate) struct Pacing {
+pub(crate) struct OpenLoopSetup {
     arrivals: Arrivals,
     schedule: LoadSchedule,
     threads: Vec<mpsc::Sender<Instant>>,
-    account: Arc<Account>,
+    admission: Arc<Admission>,
     frame_ops: u64,
     parts: u64,
 }
 
 /// Where what is due comes from, in one thread.
 #[derive(Debug)]
-pub(crate) enum Inlet {
+pub(crate) enum ArrivalSource {
     /// From the pacer.
-    Queue(Queue),
+    Pacer(PacerQueue),
     /// The thread paces itself: it waits for its sockets, and can as well wait for what is due.
-    Own(Box<OwnPace>),
+    Own(Box<SelfPacing>),
 }
 
 /// What the pacer hands to one thread.
 #[derive(Debug)]
-pub(crate) struct Queue {
+pub(crate) struct PacerQueue {
     pub(crate) due: mpsc::Receiver<Instant>,
-    pub(crate) account: Arc<Account>,
+    pub(crate) admission: Arc<Admission>,
 }
 
 /// The part of an open loop that one thread sees to itself.
 #[derive(Debug)]
-pub(crate) struct OwnPace {
+pub(crate) struct SelfPacing {
     arrivals: Option<Arrivals>,
     pace: Option<Pace>,
     /// Where it is told what becomes of what is let through.
-    pub(crate) account: Arc<Account>,
+    pub(crate) admission: Arc<Admission>,
 }
 
 /// An open loop under way.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct RunningOpenLoop {
     /// None: the threads pace themselves.
     pacer: Option<Pacer>,
-    account: Arc<Account>,
+    admission: Arc<Admission>,
     schedule: LoadSchedule,
     frame_ops: u64,
     parts: u64,
@@ -67,7 +67,7 @@ pub(crate) struct Running {
 
 /// What an open loop came to.
 #[derive(Debug)]
-pub(crate) struct Paced {
+pub(crate) struct OpenLoopTotals {
     /// Operations that were due in the window, and those of them that were never sent.
     pub(crate) offered: u64,
     pub(crate) dropped: u64,
@@ -80,34 +80,34 @@ pub(crate) struct Paced {
     pub(crate) cpu: Duration,
 }
 
-impl Pacing {
+impl OpenLoopSetup {
     /// Makes ready. What is due arrives at the inlets, one for each thread.
-    pub(crate) fn new(settings: &Settings, open_loop: &OpenLoop) -> (Self, Vec<Inlet>) {
+    pub(crate) fn new(settings: &Settings, open_loop: &OpenLoop) -> (Self, Vec<ArrivalSource>) {
         let schedule = open_loop.schedule(settings.frame_ops);
         let schedule = schedule.expect("the settings have checked it");
         let most = open_loop.max_in_flight.div_ceil(settings.frame_ops);
-        let account = Arc::new(Account::new(most));
+        let admission = Arc::new(Admission::new(most));
         let capacity = usize::try_from(most).expect("the flag's limit fits");
         let arrivals = Arrivals::new(schedule.clone(), open_loop.arrival, settings.seed);
         let part = settings.part;
         let mut threads = Vec::new();
-        let inlets = (0..settings.threads)
+        let sources = (0..settings.threads)
             .map(|index| match settings.engine {
                 Engine::Raw => {
                     let number = part.index * settings.threads + index;
                     let share = arrivals.clone().share(number, part.of * settings.threads);
-                    Inlet::Own(Box::new(OwnPace {
+                    ArrivalSource::Own(Box::new(SelfPacing {
                         arrivals: Some(share),
                         pace: None,
-                        account: Arc::clone(&account),
+                        admission: Arc::clone(&admission),
                     }))
                 }
                 Engine::Unary | Engine::Pipeline => {
                     let (sender, due) = mpsc::channel(capacity);
                     threads.push(sender);
-                    Inlet::Queue(Queue {
+                    ArrivalSource::Pacer(PacerQueue {
                         due,
-                        account: Arc::clone(&account),
+                        admission: Arc::clone(&admission),
                     })
                 }
             })
@@ -117,30 +117,30 @@ impl Pacing {
             parts: part.of,
             schedule,
             threads,
-            account,
+            admission,
             frame_ops: settings.frame_ops,
         };
-        (pacing, inlets)
+        (pacing, sources)
     }
 
     /// Starts to hand out what is due, from the start of the run to its end.
-    pub(crate) fn start(self, stop: Arc<Stop>) -> io::Result<Running> {
+    pub(crate) fn start(self, stop: Arc<Stop>) -> io::Result<RunningOpenLoop> {
         let pacer = match self.threads.is_empty() {
             true => None,
             false => {
-                let gate = Gate {
+                let round_robin = RoundRobin {
                     threads: self.threads.into_iter().map(Some).collect(),
                     turn: 0,
-                    account: Arc::clone(&self.account),
+                    admission: Arc::clone(&self.admission),
                     frame_ops: self.frame_ops,
                     stop: Arc::clone(&stop),
                 };
-                Some(Pacer::spawn(pace(self.arrivals, &stop), gate)?)
+                Some(Pacer::spawn(pace(self.arrivals, &stop), round_robin)?)
             }
         };
-        Ok(Running {
+        Ok(RunningOpenLoop {
             pacer,
-            account: self.account,
+            admission: self.admission,
             schedule: self.schedule,
             frame_ops: self.frame_ops,
             parts: self.parts,
@@ -149,10 +149,10 @@ impl Pacing {
     }
 }
 
-impl Running {
+impl RunningOpenLoop {
     /// Operations of the window that were not sent, so far.
     pub(crate) fn dropped(&self) -> u64 {
-        self.account.dropped() * self.frame_ops
+        self.admission.dropped() * self.frame_ops
     }
 
     /// Hands out nothing more.
@@ -163,24 +163,24 @@ impl Running {
     }
 
     /// Waits until it has ended, which it has when there is nothing more to hand out and nobody to take it.
-    pub(crate) fn finish(self) -> Paced {
+    pub(crate) fn finish(self) -> OpenLoopTotals {
         self.stop();
         if let Some(pacer) = self.pacer {
             pacer.join();
         }
-        Paced {
-            offered: self.account.due() * self.frame_ops,
-            dropped: self.account.dropped() * self.frame_ops,
+        OpenLoopTotals {
+            offered: self.admission.due() * self.frame_ops,
+            dropped: self.admission.dropped() * self.frame_ops,
             warmup: Duration::from_nanos(self.stop.nanos_of(self.stop.window_start())),
             schedule: self.schedule,
             frame_ops: self.frame_ops,
             parts: self.parts,
-            cpu: self.account.cpu(),
+            cpu: self.admission.cpu(),
         }
     }
 }
 
-impl Paced {
+impl OpenLoopTotals {
     /// Operations that should have been due within so much of the window, by the schedule alone.
     pub(crate) fn requested(&self, elapsed: Duration) -> f64 {
         let frames =
@@ -198,7 +198,7 @@ fn pace(arrivals: Arrivals, stop: &Stop) -> Pace {
     }
 }
 
-impl OwnPace {
+impl SelfPacing {
     /// Begins, with the run.
     pub(crate) fn start(&mut self, stop: &Stop) {
         self.pace = self.arrivals.take().map(|arrivals| pace(arrivals, stop));
@@ -220,11 +220,11 @@ impl OwnPace {
             return;
         };
         for intended in pace.due(now) {
-            let taken = self.account.offer(intended, 1, stop, || {
+            let handover = self.admission.offer(intended, 1, stop, || {
                 queue.push_back(intended);
-                Taken::Handed
+                Handover::Accepted
             });
-            if taken == Taken::Closed {
+            if handover == Handover::Closed {
                 return;
             }
         }
@@ -233,25 +233,25 @@ impl OwnPace {
 }
 
 /// Lets arrivals through while there is room, to one thread after the other.
-struct Gate {
+struct RoundRobin {
     /// None: all its workers are lost.
     threads: Vec<Option<mpsc::Sender<Instant>>>,
     turn: usize,
-    account: Arc<Account>,
+    admission: Arc<Admission>,
     frame_ops: u64,
     stop: Arc<Stop>,
 }
 
-impl Sink for Gate {
-    fn hand(&mut self, intended: Instant) -> Taken {
+impl ArrivalSink for RoundRobin {
+    fn take(&mut self, intended: Instant) -> Handover {
         let Self {
             threads,
             turn,
-            account,
+            admission,
             frame_ops,
             stop,
         } = self;
-        account.offer(intended, *frame_ops, stop, || {
+        admission.offer(intended, *frame_ops, stop, || {
             let number = *turn;
             *turn = (number + 1) % threads.len();
             hand_to(threads, number, intended)
@@ -263,26 +263,26 @@ fn hand_to(
     threads: &mut [Option<mpsc::Sender<Instant>>],
     number: usize,
     intended: Instant,
-) -> Taken {
+) -> Handover {
     let Some(thread) = &threads[number] else {
-        return Taken::Dropped;
+        return Handover::Dropped;
     };
     match thread.try_send(intended) {
-        Ok(()) => Taken::Handed,
-        Err(mpsc::error::TrySendError::Full(_)) => Taken::Dropped,
+        Ok(()) => Handover::Accepted,
+        Err(mpsc::error::TrySendError::Full(_)) => Handover::Dropped,
         Err(mpsc::error::TrySendError::Closed(_)) => {
             threads[number] = None;
             match threads.iter().all(Option::is_none) {
-                true => Taken::Closed,
-                false => Taken::Dropped,
+                true => Handover::Closed,
+                false => Handover::Dropped,
             }
         }
     }
 }
 
-impl Drop for Gate {
+impl Drop for RoundRobin {
     /// In the thread of the pacer, when it ends.
     fn drop(&mut self) {
-        self.account.set_cpu(thread_cpu_time());
+        self.admission.set_cpu(thread_cpu_time());
     }
 }

@@ -77,9 +77,9 @@ impl Pace {
 
 /// What became of an arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub(crate) enum Handover {
     /// It will be done.
-    Handed,
+    Accepted,
     /// There is no room for it.
     Dropped,
     /// Nobody takes any more.
@@ -87,13 +87,13 @@ pub(crate) enum Taken {
 }
 
 /// Takes arrivals. It must not wait: the ones after would be late.
-pub(crate) trait Sink: Send {
+pub(crate) trait ArrivalSink: Send {
     /// Takes an operation that is meant to start at `intended`.
-    fn hand(&mut self, intended: Instant) -> Taken;
+    fn take(&mut self, intended: Instant) -> Handover;
 }
 
-impl<F: FnMut(Instant) -> Taken + Send> Sink for F {
-    fn hand(&mut self, intended: Instant) -> Taken {
+impl<F: FnMut(Instant) -> Handover + Send> ArrivalSink for F {
+    fn take(&mut self, intended: Instant) -> Handover {
         self(intended)
     }
 }
@@ -103,14 +103,14 @@ impl<F: FnMut(Instant) -> Taken + Send> Sink for F {
 pub(crate) struct Pacer {
     stop: Arc<AtomicBool>,
     /// `None` once it is joined.
-    thread: Option<JoinHandle<Paced>>,
+    thread: Option<JoinHandle<PacerTotals>>,
 }
 
 /// What a pacer did: all that was due until it ended was offered, and was either handed out or dropped.
 #[derive(Clone, Debug)]
-pub(crate) struct Paced {
+pub(crate) struct PacerTotals {
     /// Taken by the sink.
-    pub(crate) handed: u64,
+    pub(crate) accepted: u64,
     /// Not taken: the sink had no room, or takes no more.
     pub(crate) dropped: u64,
     /// How long after its intended start each was offered, in nanoseconds.
@@ -135,7 +135,7 @@ impl Pacer {
     ///
     /// # Errors
     /// What the system says if it has no thread to give.
-    pub(crate) fn spawn(pace: Pace, sink: impl Sink + 'static) -> io::Result<Self> {
+    pub(crate) fn spawn(pace: Pace, sink: impl ArrivalSink + 'static) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new()
@@ -159,7 +159,7 @@ impl Pacer {
     }
 
     /// Waits until it has ended.
-    pub(crate) fn join(mut self) -> Paced {
+    pub(crate) fn join(mut self) -> PacerTotals {
         let thread = self.thread.take().expect("joined only here");
         thread.join().expect("a pacer panics only if its sink does")
     }
@@ -171,10 +171,10 @@ impl Drop for Pacer {
     }
 }
 
-impl Paced {
+impl PacerTotals {
     fn new() -> Self {
         Self {
-            handed: 0,
+            accepted: 0,
             dropped: 0,
             lateness: histogram(),
             ended: Ended::Complete,
@@ -182,28 +182,28 @@ impl Paced {
     }
 
     /// Hands out what is due, and keeps account of it.
-    fn offer(&mut self, intended: Instant, sink: &mut impl Sink) -> Taken {
+    fn offer(&mut self, intended: Instant, sink: &mut impl ArrivalSink) -> Handover {
         let late = Instant::now().saturating_duration_since(intended);
         let late = u64::try_from(late.as_nanos()).expect("late by less than 584 years");
         self.lateness
             .record(late)
             .expect("a histogram that grows takes any value");
-        let taken = sink.hand(intended);
-        match taken {
-            Taken::Handed => self.handed += 1,
-            Taken::Dropped | Taken::Closed => self.dropped += 1,
+        let handover = sink.take(intended);
+        match handover {
+            Handover::Accepted => self.accepted += 1,
+            Handover::Dropped | Handover::Closed => self.dropped += 1,
         }
-        taken
+        handover
     }
 }
 
-fn run(mut pace: Pace, mut sink: impl Sink, stop: &AtomicBool) -> Paced {
-    let mut paced = Paced::new();
+fn run(mut pace: Pace, mut sink: impl ArrivalSink, stop: &AtomicBool) -> PacerTotals {
+    let mut totals = PacerTotals::new();
     loop {
         for intended in pace.due(Instant::now()) {
-            if paced.offer(intended, &mut sink) == Taken::Closed {
-                paced.ended = Ended::Closed;
-                return paced;
+            if totals.offer(intended, &mut sink) == Handover::Closed {
+                totals.ended = Ended::Closed;
+                return totals;
             }
             // However much there is to catch up with.
             if stop.load(Ordering::Relaxed) {
@@ -211,11 +211,11 @@ fn run(mut pace: Pace, mut sink: impl Sink, stop: &AtomicBool) -> Paced {
             }
         }
         if stop.load(Ordering::Relaxed) {
-            paced.ended = Ended::Stopped;
-            return paced;
+            totals.ended = Ended::Stopped;
+            return totals;
         }
         let Some(next) = pace.next() else {
-            return paced;
+            return totals;
         };
         // Ends early if it is told to stop, or for no reason. A stop before it is not missed: it left its token.
         thread::park_timeout(next.saturating_duration_since(Instant::now()));

@@ -72,30 +72,30 @@ impl Stop {
     }
 
     /// Operations that started at this instant or before should have been answered by `now`, if any.
-    pub(crate) fn latest_start(&self, now: Instant, patience: Duration) -> Option<Instant> {
+    pub(crate) fn latest_start(&self, now: Instant, timeout: Duration) -> Option<Instant> {
         let is_last_call = self
             .interrupted()
             .is_some_and(|interrupted| now >= interrupted + INTERRUPT_GRACE);
         match is_last_call {
             true => Some(now),
             // `None` in the first moments after the machine has started.
-            false => now.checked_sub(patience + GRACE),
+            false => now.checked_sub(timeout + GRACE),
         }
     }
 
     /// Whether what was due can no longer be sent: the time is over, and with it the patience for what had to wait.
-    pub(crate) fn is_too_late(&self, now: Instant, how: DurationStop, patience: Duration) -> bool {
+    pub(crate) fn is_too_late(&self, now: Instant, how: DurationStop, timeout: Duration) -> bool {
         let Some(end) = self.end() else {
             return false;
         };
         match how == DurationStop::Wait && self.interrupted().is_none() {
-            true => now > end + patience,
+            true => now > end + timeout,
             false => now > end,
         }
     }
 
     /// Whether an operation that started at `started` belongs to what is measured.
-    pub(crate) fn is_warm(&self, started: Instant) -> bool {
+    pub(crate) fn is_measured(&self, started: Instant) -> bool {
         started >= self.window_start
     }
 
@@ -152,8 +152,8 @@ mod tests {
         let end = start + 3 * SECOND;
         assert_eq!(stop.admit(end - Duration::from_nanos(1), 1), 1);
         assert_eq!(stop.admit(end, 1), 0);
-        assert!(!stop.is_warm(start));
-        assert!(stop.is_warm(start + SECOND));
+        assert!(!stop.is_measured(start));
+        assert!(stop.is_measured(start + SECOND));
         assert!(!stop.is_over(end));
         assert!(stop.is_over(end + Duration::from_nanos(1)));
     }

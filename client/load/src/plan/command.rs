@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::plan::choices::ValueKind;
 use crate::plan::flag::{show_duration, value_name};
-use crate::plan::mix::Plot;
+use crate::plan::mix::Mix;
 use crate::plan::settings::Settings;
 
 impl Settings {
@@ -20,15 +20,15 @@ impl Settings {
             }
         };
         let time = |of: Duration| json!(show_duration(of));
-        match self.plot {
-            Plot::Seed { readers, writers } => {
+        match self.mix {
+            Mix::ReadersAndWriters { readers, writers } => {
                 say("readers", json!(readers));
                 say("writers", json!(writers));
             }
-            Plot::Ratio(ratio) => say("ratio", json!(ratio.to_string())),
-            Plot::Script(script) => say("workload", json!(value_name(script))),
+            Mix::Ratio(ratio) => say("ratio", json!(ratio.to_string())),
+            Mix::Named(script) => say("workload", json!(value_name(script))),
         }
-        if !matches!(self.plot, Plot::Seed { .. }) {
+        if !matches!(self.mix, Mix::ReadersAndWriters { .. }) {
             say("concurrency", json!(self.concurrency));
         }
         if self.watchers > 0 {

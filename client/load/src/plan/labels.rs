@@ -20,12 +20,12 @@ pub(crate) struct Labels {
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) slos: Vec<Slo>,
     /// What becomes of its history, if it has one.
-    pub(crate) keeping: Keeping,
+    pub(crate) history: HistoryOptions,
 }
 
 /// What to do about the history of a run.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Keeping {
+pub(crate) struct HistoryOptions {
     /// Where it is kept.
     pub(crate) history: Option<PathBuf>,
     /// How long the searches of its check may take.

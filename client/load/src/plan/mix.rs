@@ -24,7 +24,7 @@ pub(crate) const DISTINCT_BYTES_MIN: u64 = 16;
 
 /// A workload that has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Script {
+pub(crate) enum NamedWorkload {
     /// YCSB A, update heavy: 50% reads, 50% writes.
     A,
     /// YCSB B, read mostly: 95% reads, 5% writes.
@@ -53,32 +53,32 @@ pub(crate) enum Script {
 
 /// What the workers do, all together.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Plot {
+pub(crate) enum Mix {
     /// Readers and writers, each with workers of their own.
-    Seed {
+    ReadersAndWriters {
         readers: u64,
         writers: u64,
     },
     /// Workers that do both.
     Ratio(Ratio),
-    Script(Script),
+    Named(NamedWorkload),
 }
 
-impl Plot {
+impl Mix {
     /// How many workers there are: `concurrency`, unless readers and writers have workers of their own.
     pub(crate) fn workers(self, concurrency: u64) -> u64 {
         match self {
-            Self::Seed { readers, writers } => readers + writers,
-            Self::Ratio(_) | Self::Script(_) => concurrency,
+            Self::ReadersAndWriters { readers, writers } => readers + writers,
+            Self::Ratio(_) | Self::Named(_) => concurrency,
         }
     }
 
     /// Whether keys are there before the first operation.
     pub(crate) fn wants_keys(self) -> bool {
         match self {
-            Self::Seed { .. } => false,
+            Self::ReadersAndWriters { .. } => false,
             Self::Ratio(_) => true,
-            Self::Script(script) => !matches!(script, Script::Renew | Script::Mixed),
+            Self::Named(script) => !matches!(script, NamedWorkload::Renew | NamedWorkload::Mixed),
         }
     }
 
@@ -86,40 +86,50 @@ impl Plot {
     pub(crate) fn needs_calls(self) -> bool {
         matches!(
             self,
-            Self::Script(Script::E | Script::Renew | Script::Mixed)
+            Self::Named(NamedWorkload::E | NamedWorkload::Renew | NamedWorkload::Mixed)
         )
     }
 
     /// Whether what is sent follows from answers.
     pub(crate) fn learns(self) -> bool {
-        matches!(self, Self::Script(Script::Cas | Script::F | Script::Mixed))
+        matches!(
+            self,
+            Self::Named(NamedWorkload::Cas | NamedWorkload::F | NamedWorkload::Mixed)
+        )
     }
 
     /// Whether it writes.
     pub(crate) fn writes(self) -> bool {
         match self {
-            Self::Seed { writers, .. } => writers > 0,
+            Self::ReadersAndWriters { writers, .. } => writers > 0,
             Self::Ratio(ratio) => ratio.writes > 0.0,
-            Self::Script(script) => !matches!(script, Script::C | Script::Renew),
+            Self::Named(script) => !matches!(script, NamedWorkload::C | NamedWorkload::Renew),
         }
     }
 
     /// The name of a key.
     pub(crate) fn key_name(self, number: u64) -> String {
         match self {
-            Self::Script(Script::A | Script::B | Script::C | Script::D | Script::E | Script::F) => {
+            Self::Named(
+                NamedWorkload::A
+                | NamedWorkload::B
+                | NamedWorkload::C
+                | NamedWorkload::D
+                | NamedWorkload::E
+                | NamedWorkload::F,
+            ) => {
                 format!("{ADDED_PREFIX}{number:0ADDED_DIGITS$}")
             }
-            Self::Script(Script::Transition) => format!("{MACHINE_PREFIX}{number}"),
-            Self::Script(Script::Mixed) => format!("{MIXED_PREFIX}{number}"),
-            Self::Script(Script::Watch) => format!("{WATCHED_PREFIX}{number}"),
+            Self::Named(NamedWorkload::Transition) => format!("{MACHINE_PREFIX}{number}"),
+            Self::Named(NamedWorkload::Mixed) => format!("{MIXED_PREFIX}{number}"),
+            Self::Named(NamedWorkload::Watch) => format!("{WATCHED_PREFIX}{number}"),
             _ => number.to_string(),
         }
     }
 
     /// Whether it adds keys, which are numbered after those of the beginning.
     pub(crate) fn adds_keys(self) -> bool {
-        matches!(self, Self::Script(Script::D | Script::E))
+        matches!(self, Self::Named(NamedWorkload::D | NamedWorkload::E))
     }
 
     /// The number of a key that it may have added, by its name.

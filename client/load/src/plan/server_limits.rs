@@ -32,7 +32,7 @@ impl Settings {
             );
         }
         let message_bytes = self.message_bytes();
-        if self.plot.writes() && message_bytes > at_most(limits.max_message_bytes) {
+        if self.mix.writes() && message_bytes > at_most(limits.max_message_bytes) {
             let value_size = match self.value_size {
                 0 => "no --value-size".to_owned(),
                 size => format!("--value-size {size}"),
@@ -59,7 +59,7 @@ impl Settings {
     fn message_bytes(&self) -> u64 {
         // Each field has one byte of number and type, and what is nested its length.
         let nested = |bytes: u64| 1 + varint_bytes(bytes) + bytes;
-        let key = nested(self.plot.key_name(self.keys - 1).len() as u64);
+        let key = nested(self.mix.key_name(self.keys - 1).len() as u64);
         let value = match (self.value, self.distinct) {
             // An int below 128.
             (ValueKind::Int, false) => 2,

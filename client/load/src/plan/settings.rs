@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::plan::choices::{DurationStop, Engine, KeyDist, Part, ValueKind};
-use crate::plan::mix::Plot;
+use crate::plan::mix::Mix;
 use crate::plan::open_loop::OpenLoop;
 
 /// How long an answer is waited for if nothing says so: what servers allow by default.
@@ -12,7 +12,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Everything that shapes a run. The report prints it.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    pub(crate) plot: Plot,
+    pub(crate) mix: Mix,
     /// Workers that are neither readers nor writers alone.
     pub(crate) concurrency: u64,
     pub(crate) watchers: u64,
@@ -46,7 +46,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn workers(&self) -> u64 {
-        self.plot.workers(self.concurrency)
+        self.mix.workers(self.concurrency)
     }
 
     /// The number that a worker of this process has among those of all.
@@ -55,7 +55,7 @@ impl Settings {
     }
 
     /// How long an answer is waited for.
-    pub(crate) fn patience(&self) -> Duration {
+    pub(crate) fn answer_timeout(&self) -> Duration {
         self.timeout.unwrap_or(TIMEOUT)
     }
 }

@@ -7,35 +7,37 @@ use soloist_client::Error;
 use soloist_verify::{Action, Actual, Entry, Expectation, Machine, Outcome, Refusal, Seen, Value};
 
 use crate::plan::mix::STATES;
-use crate::workload::operation::Verdict;
+use crate::workload::operation::OpOutcome;
 
 /// What an answer says of one operation.
-pub(crate) fn outcome(action: Action, verdict: &Verdict, answer: Option<&Answer>) -> Outcome {
+pub(crate) fn outcome(action: Action, verdict: &OpOutcome, answer: Option<&Answer>) -> Outcome {
     let done = |revision: i64, seen: Seen| Outcome::Done { revision, seen };
     match (verdict, answer) {
-        (Verdict::Refused(error, reason), _) => refused(action, error, *reason),
-        (Verdict::Failed(failure), _) => match (action, failure.outcome) {
+        (OpOutcome::Refused(error, reason), _) => refused(action, error, *reason),
+        (OpOutcome::Failed(failure), _) => match (action, failure.outcome) {
             // A read of which nothing is known has changed nothing.
             (Action::Read, _) | (_, soloist_client::Outcome::NotApplied) => Outcome::NotDone,
             (_, soloist_client::Outcome::Unknown) => Outcome::Unknown,
         },
-        (Verdict::Done { .. }, Some(Answer::Read(read))) => {
+        (OpOutcome::Done { .. }, Some(Answer::Read(read))) => {
             let entry = read.entry.as_ref().and_then(wire_entry);
             done(read.revision, Seen::Entry(entry))
         }
-        (Verdict::Done { .. }, Some(Answer::Write(write))) => done(write.revision, Seen::Untold),
-        (Verdict::Done { .. }, Some(Answer::Add(add))) => done(add.revision, Seen::Sum(add.value)),
-        (Verdict::Done { .. }, Some(Answer::Delete(delete))) => {
+        (OpOutcome::Done { .. }, Some(Answer::Write(write))) => done(write.revision, Seen::Untold),
+        (OpOutcome::Done { .. }, Some(Answer::Add(add))) => {
+            done(add.revision, Seen::Sum(add.value))
+        }
+        (OpOutcome::Done { .. }, Some(Answer::Delete(delete))) => {
             let previous = delete.previous.as_ref().and_then(wire_entry);
             done(delete.revision, Seen::Entry(previous))
         }
-        (Verdict::Done { .. }, Some(Answer::Transition(transition))) => {
+        (OpOutcome::Done { .. }, Some(Answer::Transition(transition))) => {
             match state_number(&transition.from) {
                 Some(from) => done(transition.revision, Seen::From(from)),
                 None => done(transition.revision, Seen::Untold),
             }
         }
-        (Verdict::Done { .. }, Some(Answer::Error(_)) | None) => Outcome::Unknown,
+        (OpOutcome::Done { .. }, Some(Answer::Error(_)) | None) => Outcome::Unknown,
     }
 }
 

@@ -10,10 +10,10 @@ use soloist::v1::op_result::Result as Answer;
 use soloist::v1::{self, op};
 
 use crate::pace::stop::Stop;
-use crate::plan::mix::Plot;
+use crate::plan::mix::Mix;
 use crate::record::checker_terms::{expectation, outcome, state_number, wire_entry, wire_value};
-use crate::record::settle::Witness;
-use crate::workload::operation::{Call, Reply, Sent, Verdict};
+use crate::record::settle::HistorySink;
+use crate::workload::operation::{Call, InFlight, OpOutcome, Reply};
 use soloist_verify::{
     self as checked, Action, Entry, NEVER, Outcome, Record, Recorder, Room, Seen, Told, Travel,
     Watched,
@@ -24,39 +24,39 @@ pub(crate) const OPERATIONS_MAX: u64 = 50_000_000;
 
 /// The numbers of keys by their names.
 #[derive(Debug)]
-pub(crate) struct Numbers {
-    plot: Plot,
+pub(crate) struct KeyNumbers {
+    mix: Mix,
     /// Of those of the beginning.
     names: HashMap<String, u32>,
 }
 
-impl Numbers {
+impl KeyNumbers {
     /// `names` are those of the beginning, in the order of their numbers.
-    pub(crate) fn new(plot: Plot, names: Vec<String>) -> Self {
+    pub(crate) fn new(mix: Mix, names: Vec<String>) -> Self {
         Self {
-            plot,
+            mix,
             names: names.into_iter().zip(0..).collect(),
         }
     }
 
     /// A key that the run may have added has the number that its name was made of.
     pub(crate) fn of(&self, name: &str) -> Option<u32> {
-        let added = || self.plot.added_key(name)?.try_into().ok();
+        let added = || self.mix.added_key(name)?.try_into().ok();
         self.names.get(name).copied().or_else(added)
     }
 }
 
-/// A [`Recording`] to be.
+/// A [`HistoryRecording`] to be.
 #[derive(Clone, Debug)]
-pub(crate) struct RecordingSeed {
-    pub(crate) numbers: Arc<Numbers>,
+pub(crate) struct HistorySetup {
+    pub(crate) numbers: Arc<KeyNumbers>,
     pub(crate) room: Room,
     pub(crate) revision: i64,
 }
 
-impl RecordingSeed {
-    pub(crate) fn grow(self) -> Recording {
-        Recording {
+impl HistorySetup {
+    pub(crate) fn start(self) -> HistoryRecording {
+        HistoryRecording {
             shared: Rc::new(Shared {
                 numbers: self.numbers,
                 room: self.room,
@@ -69,13 +69,13 @@ impl RecordingSeed {
 
 /// What the workers of one thread record.
 #[derive(Clone, Debug)]
-pub(crate) struct Recording {
+pub(crate) struct HistoryRecording {
     shared: Rc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    numbers: Arc<Numbers>,
+    numbers: Arc<KeyNumbers>,
     room: Room,
     /// Of workers that are done.
     recorders: RefCell<Vec<Result<Vec<Record>, String>>>,
@@ -84,28 +84,28 @@ struct Shared {
 
 /// What one thread has recorded.
 #[derive(Debug)]
-pub(crate) struct History {
+pub(crate) struct ThreadHistory {
     pub(crate) parts: Vec<Result<Vec<Record>, String>>,
     pub(crate) watches: Vec<Watched>,
 }
 
-impl History {
+impl ThreadHistory {
     pub(crate) fn add(&mut self, mut other: Self) {
         self.parts.append(&mut other.parts);
         self.watches.append(&mut other.watches);
     }
 }
 
-impl Recording {
+impl HistoryRecording {
     /// Takes what one worker does. Its numbers are those of no other.
-    pub(crate) fn witness(
+    pub(crate) fn sink(
         &self,
         worker: u64,
         travel: Travel,
         stop: &Arc<Stop>,
-    ) -> Box<dyn Witness> {
+    ) -> Box<dyn HistorySink> {
         let client = u32::try_from(worker).expect("the flags' limits fit");
-        Box::new(Recorded {
+        Box::new(WorkerHistory {
             recorder: Some(Recorder::new(client, self.shared.room.clone())),
             shared: Rc::clone(&self.shared),
             stop: Arc::clone(stop),
@@ -117,10 +117,10 @@ impl Recording {
     }
 
     /// Takes what a watch is told of everything after a revision.
-    pub(crate) fn watch(&self, after: i64) -> WatchRecord {
+    pub(crate) fn watch(&self, after: i64) -> WatchHistory {
         let mut keys: Vec<u32> = self.shared.numbers.names.values().copied().collect();
         keys.sort_unstable();
-        WatchRecord {
+        WatchHistory {
             watched: Watched {
                 keys,
                 after,
@@ -131,8 +131,8 @@ impl Recording {
     }
 
     /// What was recorded, when all workers are done.
-    pub(crate) fn finish(self) -> History {
-        History {
+    pub(crate) fn finish(self) -> ThreadHistory {
+        ThreadHistory {
             parts: self.shared.recorders.take(),
             watches: self.shared.watches.take(),
         }
@@ -141,12 +141,12 @@ impl Recording {
 
 /// What a watch is told.
 #[derive(Debug)]
-pub(crate) struct WatchRecord {
+pub(crate) struct WatchHistory {
     watched: Watched,
     shared: Rc<Shared>,
 }
 
-impl WatchRecord {
+impl WatchHistory {
     pub(crate) fn take(&mut self, message: &v1::WatchResponse, nanos: u64) {
         for event in &message.events {
             let Some(entry) = &event.entry else { continue };
@@ -172,7 +172,7 @@ impl WatchRecord {
 }
 
 /// What one worker does.
-struct Recorded {
+struct WorkerHistory {
     recorder: Option<Recorder>,
     shared: Rc<Shared>,
     stop: Arc<Stop>,
@@ -184,8 +184,8 @@ struct Recorded {
     travels_as: Travel,
 }
 
-impl Witness for Recorded {
-    fn take(&mut self, call: &Call, verdict: &Verdict, reply: Option<&Reply>) {
+impl HistorySink for WorkerHistory {
+    fn take(&mut self, call: &Call, verdict: &OpOutcome, reply: Option<&Reply>) {
         match call {
             Call::Op(op) => {
                 let answer = match reply {
@@ -209,7 +209,7 @@ impl Witness for Recorded {
             }
             Call::List(list) => {
                 self.travels_as = Travel::Batch;
-                if let (Verdict::Done { .. }, Some(Reply::List(page))) = (verdict, reply) {
+                if let (OpOutcome::Done { .. }, Some(Reply::List(page))) = (verdict, reply) {
                     self.list(list, page);
                 }
             }
@@ -217,7 +217,7 @@ impl Witness for Recorded {
         }
     }
 
-    fn end(&mut self, sent: &Sent, now: Instant) {
+    fn end(&mut self, sent: &InFlight, now: Instant) {
         let operations = std::mem::take(&mut self.operations);
         let travel = std::mem::replace(&mut self.travels_as, self.travel);
         let Some(recorder) = &mut self.recorder else {
@@ -242,7 +242,7 @@ impl Witness for Recorded {
     }
 }
 
-impl Drop for Recorded {
+impl Drop for WorkerHistory {
     /// A worker that is done leaves what it has recorded.
     fn drop(&mut self) {
         let Some(recorder) = self.recorder.take() else {
@@ -256,8 +256,8 @@ impl Drop for Recorded {
     }
 }
 
-impl Recorded {
-    fn op(&mut self, op: &op::Op, verdict: &Verdict, answer: Option<&Answer>) {
+impl WorkerHistory {
+    fn op(&mut self, op: &op::Op, verdict: &OpOutcome, answer: Option<&Answer>) {
         let (name, action, expect) = match op {
             op::Op::Read(read) => (&read.key, Action::Read, &read.expect),
             op::Op::Write(write) => {
@@ -314,11 +314,11 @@ impl Recorded {
             self.operations.push((asked, outcome));
         };
         let numbers = &self.shared.numbers;
-        match numbers.plot.added_keys(&list.prefix) {
+        match numbers.mix.added_keys(&list.prefix) {
             Some(some) => {
                 for number in some {
                     if let Ok(key) = u32::try_from(number) {
-                        read(&numbers.plot.key_name(number), key);
+                        read(&numbers.mix.key_name(number), key);
                     }
                 }
             }

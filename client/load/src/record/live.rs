@@ -10,7 +10,7 @@ use crate::histogram::{add, histogram};
 /// What one thread shows while it is at work. Only that thread changes the counts, so that they cost it next to nothing.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(crate) struct Shown {
+pub(crate) struct LiveCounters {
     pub(crate) completed: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) in_flight: AtomicU64,
@@ -18,7 +18,7 @@ pub(crate) struct Shown {
     intervals: Mutex<Vec<Interval>>,
 }
 
-impl Shown {
+impl LiveCounters {
     /// Takes the intervals that are over.
     pub(crate) fn take_intervals(&self) -> Vec<Interval> {
         std::mem::take(&mut self.lock())

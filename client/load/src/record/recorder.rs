@@ -11,16 +11,16 @@ use crate::grpc::code_name;
 use crate::histogram::{add, histogram, record};
 use crate::pace::stop::Stop;
 use crate::plan::kind::Kind;
-use crate::record::live::{Interval, Shown, publish};
-use crate::workload::operation::{Failure, Sent};
+use crate::record::live::{Interval, LiveCounters, publish};
+use crate::workload::operation::{Failure, InFlight};
 
 /// What the workers of one thread have seen, and in the end all of them.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    kinds: BTreeMap<Kind, Record>,
+    kinds: BTreeMap<Kind, KindStats>,
     /// Warm-up and drain: what the window leaves out.
-    pub(crate) warmup: Phase,
-    pub(crate) drain: Phase,
+    pub(crate) warmup: PhaseStats,
+    pub(crate) drain: PhaseStats,
     messages: BTreeMap<&'static str, String>,
     workers_lost: u64,
     first_lost: Option<Instant>,
@@ -31,17 +31,17 @@ pub(crate) struct Recorder {
     interval: Interval,
     /// None: nothing was answered yet.
     interval_end: Option<Instant>,
-    shown: Arc<Shown>,
+    live: Arc<LiveCounters>,
     /// In a closed loop every operation starts when it is meant to: its service time is its response time, and is not
     /// recorded twice.
     is_closed_loop: bool,
     /// What the next flush records.
-    alike: Option<Alike>,
+    pending: Option<Pending>,
 }
 
 /// Operations of one kind that started together and were done together: whatever is recorded of one is recorded of all.
 #[derive(Clone, Copy, Debug)]
-struct Alike {
+struct Pending {
     kind: Kind,
     intended: Instant,
     started: Instant,
@@ -52,7 +52,7 @@ struct Alike {
 
 /// A part of the run outside of the window.
 #[derive(Clone, Debug)]
-pub(crate) struct Phase {
+pub(crate) struct PhaseStats {
     pub(crate) completed: u64,
     pub(crate) failed: u64,
     pub(crate) response: Histogram<u64>,
@@ -61,7 +61,7 @@ pub(crate) struct Phase {
 /// One kind of operation: latencies in nanoseconds of all that started in the window, also where the answer came after
 /// its end, since the slowest are the most likely to. Nothing is sampled, and no value is cut off.
 #[derive(Clone, Debug)]
-pub(crate) struct Record {
+pub(crate) struct KindStats {
     /// Answered in the window, refusals among them. The histograms hold the late ones as well.
     pub(crate) completed: u64,
     pub(crate) late: u64,
@@ -78,7 +78,7 @@ pub(crate) struct Record {
     pub(crate) failed: BTreeMap<&'static str, Histogram<u64>>,
 }
 
-impl Phase {
+impl PhaseStats {
     fn new() -> Self {
         Self {
             completed: 0,
@@ -94,7 +94,7 @@ impl Phase {
     }
 }
 
-impl Record {
+impl KindStats {
     fn new() -> Self {
         Self {
             completed: 0,
@@ -131,11 +131,11 @@ impl Record {
 }
 
 impl Recorder {
-    pub(crate) fn new(shown: Arc<Shown>, interval_length: Duration) -> Self {
+    pub(crate) fn new(live: Arc<LiveCounters>, interval_length: Duration) -> Self {
         Self {
             kinds: BTreeMap::new(),
-            warmup: Phase::new(),
-            drain: Phase::new(),
+            warmup: PhaseStats::new(),
+            drain: PhaseStats::new(),
             messages: BTreeMap::new(),
             workers_lost: 0,
             first_lost: None,
@@ -144,17 +144,17 @@ impl Recorder {
             interval_length,
             interval: Interval::new(0),
             interval_end: None,
-            shown,
+            live,
             is_closed_loop: false,
-            alike: None,
+            pending: None,
         }
     }
 
     /// Of a closed loop. The service times are there when it is [finished](Self::finish).
-    pub(crate) fn of_closed_loop(shown: Arc<Shown>, interval_length: Duration) -> Self {
+    pub(crate) fn of_closed_loop(live: Arc<LiveCounters>, interval_length: Duration) -> Self {
         Self {
             is_closed_loop: true,
-            ..Self::new(shown, interval_length)
+            ..Self::new(live, interval_length)
         }
     }
 
@@ -164,11 +164,11 @@ impl Recorder {
         &mut self,
         kind: Kind,
         misses: u64,
-        sent: &Sent,
+        sent: &InFlight,
         now: Instant,
         stop: &Stop,
     ) {
-        if let Some(of) = &mut self.alike
+        if let Some(of) = &mut self.pending
             && of.kind == kind
             && of.now == now
             && of.started == sent.started
@@ -179,7 +179,7 @@ impl Recorder {
             return;
         }
         self.flush(stop);
-        self.alike = Some(Alike {
+        self.pending = Some(Pending {
             kind,
             intended: sent.intended,
             started: sent.started,
@@ -191,7 +191,7 @@ impl Recorder {
 
     /// Records what was left to be recorded soon.
     pub(crate) fn flush(&mut self, stop: &Stop) {
-        if let Some(of) = self.alike.take() {
+        if let Some(of) = self.pending.take() {
             self.record_done(of, stop);
         }
     }
@@ -202,11 +202,11 @@ impl Recorder {
         kind: Kind,
         ops: u64,
         misses: u64,
-        sent: &Sent,
+        sent: &InFlight,
         now: Instant,
         stop: &Stop,
     ) {
-        let alike = Alike {
+        let pending = Pending {
             kind,
             intended: sent.intended,
             started: sent.started,
@@ -214,22 +214,22 @@ impl Recorder {
             ops,
             misses,
         };
-        self.record_done(alike, stop);
+        self.record_done(pending, stop);
     }
 
-    fn record_done(&mut self, alike: Alike, stop: &Stop) {
-        let Alike {
+    fn record_done(&mut self, pending: Pending, stop: &Stop) {
+        let Pending {
             kind,
             intended,
             started,
             now,
             ops,
             misses,
-        } = alike;
+        } = pending;
         let Some((response, is_late)) = self.answered(ops, intended, now, stop) else {
             return;
         };
-        let of = self.kinds.entry(kind).or_insert_with(Record::new);
+        let of = self.kinds.entry(kind).or_insert_with(KindStats::new);
         of.count(ops, is_late);
         if !is_late {
             of.misses += misses;
@@ -246,14 +246,14 @@ impl Recorder {
         &mut self,
         kind: Kind,
         reason: &'static str,
-        sent: &Sent,
+        sent: &InFlight,
         now: Instant,
         stop: &Stop,
     ) {
         let Some((response, is_late)) = self.answered(1, sent.intended, now, stop) else {
             return;
         };
-        let of = self.kinds.entry(kind).or_insert_with(Record::new);
+        let of = self.kinds.entry(kind).or_insert_with(KindStats::new);
         of.count(1, is_late);
         if !is_late {
             *of.refused.entry(reason).or_default() += 1;
@@ -275,7 +275,7 @@ impl Recorder {
         stop: &Stop,
     ) -> Option<(Duration, bool)> {
         let response = now.saturating_duration_since(intended);
-        if !stop.is_warm(intended) {
+        if !stop.is_measured(intended) {
             self.warmup.completed += ops;
             record(&mut self.warmup.response, response, ops);
             return None;
@@ -286,7 +286,7 @@ impl Recorder {
             self.drain.completed += ops;
             record(&mut self.drain.response, response, ops);
         } else {
-            publish(&self.shown.completed, ops, 0);
+            publish(&self.live.completed, ops, 0);
             let interval = self.interval_at(now, stop);
             interval.completed += ops;
             record(&mut interval.response, response, ops);
@@ -299,18 +299,18 @@ impl Recorder {
         &mut self,
         kind: Kind,
         failure: Failure,
-        sent: &Sent,
+        sent: &InFlight,
         now: Instant,
         stop: &Stop,
     ) {
-        publish(&self.shown.failed, 1, 0);
+        publish(&self.live.failed, 1, 0);
         let code = code_name(failure.code);
         self.messages.entry(code).or_insert(failure.message);
         let response = now.saturating_duration_since(sent.intended);
-        let of = self.kinds.entry(kind).or_insert_with(Record::new);
+        let of = self.kinds.entry(kind).or_insert_with(KindStats::new);
         let failed = of.failed.entry(code).or_insert_with(histogram);
         record(failed, response, 1);
-        if !stop.is_warm(sent.intended) {
+        if !stop.is_measured(sent.intended) {
             self.warmup.failed += 1;
         } else if stop.is_over(now) {
             self.drain.failed += 1;
@@ -321,8 +321,8 @@ impl Recorder {
 
     /// Records what a watch was told at `now` of a write that was to start at `intended`.
     pub(crate) fn event(&mut self, intended: Instant, now: Instant, stop: &Stop) {
-        let sent = Sent {
-            asked: Vec::new(),
+        let sent = InFlight {
+            ops: Vec::new(),
             calls: Vec::new(),
             intended,
             started: intended,
@@ -332,22 +332,22 @@ impl Recorder {
 
     /// Says that operations are not under way any more.
     pub(crate) fn landed(&self, ops: u64) {
-        publish(&self.shown.in_flight, 0, ops);
+        publish(&self.live.in_flight, 0, ops);
     }
 
     /// Says that operations are under way.
     pub(crate) fn sent(&self, ops: u64) {
-        self.shown.sent(ops);
+        self.live.sent(ops);
     }
 
     /// Says how many operations are under way, all together.
     pub(crate) fn under_way(&self, ops: u64) {
-        self.shown.in_flight.store(ops, Ordering::Relaxed);
+        self.live.in_flight.store(ops, Ordering::Relaxed);
     }
 
     /// Records how late an operation started for which there was room all the time.
     pub(crate) fn late_start(&mut self, lateness: Duration, started: Instant, stop: &Stop) {
-        if stop.is_warm(started) {
+        if stop.is_measured(started) {
             record(&mut self.lateness, lateness, 1);
         }
     }
@@ -379,7 +379,7 @@ impl Recorder {
             self.interval_end = Some(stop.window_start() + end);
             if index != self.interval.index {
                 let over = std::mem::replace(&mut self.interval, Interval::new(index));
-                self.shown.lock().push(over);
+                self.live.lock().push(over);
             }
         }
         &mut self.interval
@@ -387,7 +387,7 @@ impl Recorder {
 
     /// Ends the last interval, and completes what is the same twice. Everything was flushed before.
     pub(crate) fn finish(&mut self) {
-        debug_assert!(self.alike.is_none(), "a flush is missing");
+        debug_assert!(self.pending.is_none(), "a flush is missing");
         if self.is_closed_loop {
             for of in self.kinds.values_mut() {
                 of.service = of.response.clone();
@@ -396,13 +396,13 @@ impl Recorder {
         }
         let next = Interval::new(self.interval.index + 1);
         let last = std::mem::replace(&mut self.interval, next);
-        self.shown.lock().push(last);
+        self.live.lock().push(last);
     }
 
     /// Adds what another thread has seen.
     pub(crate) fn add(&mut self, other: &Self) {
         for (kind, record) in &other.kinds {
-            let of = self.kinds.entry(*kind).or_insert_with(Record::new);
+            let of = self.kinds.entry(*kind).or_insert_with(KindStats::new);
             of.add(record);
         }
         self.warmup.add(&other.warmup);
@@ -418,12 +418,12 @@ impl Recorder {
     }
 
     /// Every kind of operation that there was.
-    pub(crate) fn kinds(&self) -> &BTreeMap<Kind, Record> {
+    pub(crate) fn kinds(&self) -> &BTreeMap<Kind, KindStats> {
         &self.kinds
     }
 
     /// What the first failure of each code said.
-    pub(crate) fn messages(&self) -> &BTreeMap<&'static str, String> {
+    pub(crate) fn failure_messages(&self) -> &BTreeMap<&'static str, String> {
         &self.messages
     }
 
@@ -438,7 +438,7 @@ impl Recorder {
     }
 }
 
-impl Record {
+impl KindStats {
     fn count(&mut self, ops: u64, is_late: bool) {
         match is_late {
             true => self.late += ops,

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::pace::stop::Stop;
-use crate::record::live::{Interval, Shown};
+use crate::record::live::{Interval, LiveCounters};
 
 /// Intervals that are kept at most: those of a day, a second each. What comes after goes into the last.
 const INTERVALS_MAX: u64 = 86_400;
@@ -14,14 +14,14 @@ const INTERVALS_MAX: u64 = 86_400;
 /// The intervals so far, and what only samples can tell of them.
 #[derive(Debug)]
 pub(crate) struct Timeline {
-    shown: Vec<Arc<Shown>>,
+    live: Vec<Arc<LiveCounters>>,
     length: std::time::Duration,
-    intervals: BTreeMap<u64, Slot>,
+    intervals: BTreeMap<u64, TimelineInterval>,
 }
 
 /// One interval.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct TimelineInterval {
     pub(crate) sum: Interval,
     /// Operations under way when it was looked at last.
     pub(crate) in_flight: u64,
@@ -38,9 +38,9 @@ pub(crate) struct Totals {
 }
 
 impl Timeline {
-    pub(crate) fn new(shown: Vec<Arc<Shown>>, length: std::time::Duration) -> Self {
+    pub(crate) fn new(live: Vec<Arc<LiveCounters>>, length: std::time::Duration) -> Self {
         Self {
-            shown,
+            live,
             length,
             intervals: BTreeMap::new(),
         }
@@ -63,35 +63,37 @@ impl Timeline {
     /// Takes in what is over.
     pub(crate) fn collect(&mut self) {
         let taken: Vec<Interval> = self
-            .shown
+            .live
             .iter()
-            .flat_map(|shown| shown.take_intervals())
+            .flat_map(|live| live.take_intervals())
             .collect();
         for interval in taken {
             self.slot(interval.index).sum.add(&interval);
         }
     }
 
-    fn slot(&mut self, index: u64) -> &mut Slot {
+    fn slot(&mut self, index: u64) -> &mut TimelineInterval {
         let index = index.min(INTERVALS_MAX - 1);
-        self.intervals.entry(index).or_insert_with(|| Slot {
-            sum: Interval::new(index),
-            in_flight: 0,
-            dropped_so_far: 0,
-        })
+        self.intervals
+            .entry(index)
+            .or_insert_with(|| TimelineInterval {
+                sum: Interval::new(index),
+                in_flight: 0,
+                dropped_so_far: 0,
+            })
     }
 
     pub(crate) fn totals(&self) -> Totals {
-        let sum = |count: fn(&Shown) -> u64| self.shown.iter().map(|one| count(one)).sum();
+        let sum = |count: fn(&LiveCounters) -> u64| self.live.iter().map(|one| count(one)).sum();
         Totals {
-            completed: sum(|shown| shown.completed.load(Ordering::Relaxed)),
-            failed: sum(|shown| shown.failed.load(Ordering::Relaxed)),
-            in_flight: sum(|shown| shown.in_flight.load(Ordering::Relaxed)),
+            completed: sum(|live| live.completed.load(Ordering::Relaxed)),
+            failed: sum(|live| live.failed.load(Ordering::Relaxed)),
+            in_flight: sum(|live| live.in_flight.load(Ordering::Relaxed)),
         }
     }
 
     /// The intervals, in order; those in which nothing happened are not among them.
-    pub(crate) fn intervals(&self) -> impl Iterator<Item = &Slot> {
+    pub(crate) fn intervals(&self) -> impl Iterator<Item = &TimelineInterval> {
         self.intervals.values()
     }
 }
@@ -103,18 +105,18 @@ mod tests {
     use super::*;
     use crate::plan::kind::Kind;
     use crate::record::recorder::Recorder;
-    use crate::workload::operation::Sent;
+    use crate::workload::operation::InFlight;
 
     #[test]
     fn threads_add_up_interval_by_interval() {
         let (start, ms) = (Instant::now(), Duration::from_millis(1));
         let stop = Stop::new(start, Duration::ZERO, Some(30 * ms), None);
-        let shown: Vec<Arc<Shown>> = vec![Arc::default(), Arc::default()];
-        let mut timeline = Timeline::new(shown.clone(), 10 * ms);
-        for (thread, shown) in (1u32..).zip(&shown) {
-            let mut recorder = Recorder::new(Arc::clone(shown), 10 * ms);
-            let sent = Sent {
-                asked: Vec::new(),
+        let live: Vec<Arc<LiveCounters>> = vec![Arc::default(), Arc::default()];
+        let mut timeline = Timeline::new(live.clone(), 10 * ms);
+        for (thread, live) in (1u32..).zip(&live) {
+            let mut recorder = Recorder::new(Arc::clone(live), 10 * ms);
+            let sent = InFlight {
+                ops: Vec::new(),
                 calls: Vec::new(),
                 intended: start,
                 started: start,

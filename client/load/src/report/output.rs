@@ -8,11 +8,11 @@ use std::process;
 
 /// Finds out before a run whether the report could be written to `path` after it. Leaves no trace.
 pub(crate) fn check(path: &Path) -> io::Result<()> {
-    let checked = Place::of(path).and_then(|place| match place {
-        Place::File(path) => check_file(&path),
+    let checked = Destination::of(path).and_then(|destination| match destination {
+        Destination::File(path) => check_file(&path),
         // Opening a pipe would wait for its reader.
-        Place::Special => Ok(()),
-        Place::Directory => Err(io::ErrorKind::IsADirectory.into()),
+        Destination::Special => Ok(()),
+        Destination::Directory => Err(io::ErrorKind::IsADirectory.into()),
     });
     checked.map_err(|error| named(&path.display().to_string(), error))
 }
@@ -28,9 +28,9 @@ fn check_file(path: &Path) -> io::Result<()> {
 
 /// Writes all of `text` to the file, or leaves what is there as it is.
 pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
-    let written = Place::of(path).and_then(|place| match place {
-        Place::File(path) => Temporary::create(&path)?.replace(&path, text),
-        Place::Special | Place::Directory => fs::write(path, text),
+    let written = Destination::of(path).and_then(|destination| match destination {
+        Destination::File(path) => Temporary::create(&path)?.replace(&path, text),
+        Destination::Special | Destination::Directory => fs::write(path, text),
     });
     written.map_err(|error| named(&path.display().to_string(), error))
 }
@@ -49,7 +49,7 @@ fn named(what: &str, error: io::Error) -> io::Error {
 }
 
 /// What a path stands for.
-enum Place {
+enum Destination {
     /// A file, there already or not. Behind symbolic links, so that these stay.
     File(PathBuf),
     /// A pipe or device: it is written to, not replaced.
@@ -57,7 +57,7 @@ enum Place {
     Directory,
 }
 
-impl Place {
+impl Destination {
     fn of(path: &Path) -> io::Result<Self> {
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => Ok(Self::Directory),

@@ -9,10 +9,10 @@ use soloist::v1::{self, op};
 use soloist_verify::{Action, Found, History, Key, Machine, Record, Room};
 use tonic::Request;
 
-use crate::plan::mix::{ADDED_PREFIX, Plot, Script};
+use crate::plan::mix::{ADDED_PREFIX, Mix, NamedWorkload};
 use crate::plan::settings::Settings;
 use crate::record::checker_terms::{machine, wire_entry};
-use crate::record::history::{History as Recorded, Numbers, OPERATIONS_MAX, RecordingSeed};
+use crate::record::history::{HistorySetup, KeyNumbers, OPERATIONS_MAX, ThreadHistory};
 use crate::run::target::Target;
 
 /// Reads of one batch, with which the keys are looked at before the run; fewer if the values take more bytes than these,
@@ -27,7 +27,7 @@ pub(crate) struct Before {
     machines: Vec<Machine>,
     /// What more there was of keys that the run may add.
     beyond: HashMap<u32, Found>,
-    numbers: Arc<Numbers>,
+    numbers: Arc<KeyNumbers>,
     room: Room,
     /// The revision from which on it is so of keys that are not there.
     least: i64,
@@ -40,10 +40,10 @@ impl Before {
     pub(crate) async fn look(settings: &Settings, target: &Target) -> Result<Self, String> {
         let said = |what: &dyn Display| format!("cannot look at the keys before the run: {what}");
         let names: Vec<String> = (0..settings.keys)
-            .map(|number| settings.plot.key_name(number))
+            .map(|number| settings.mix.key_name(number))
             .collect();
-        let machines = match settings.plot {
-            Plot::Script(Script::Transition) => vec![machine()],
+        let machines = match settings.mix {
+            Mix::Named(NamedWorkload::Transition) => vec![machine()],
             _ => Vec::new(),
         };
         let mut keys = Vec::with_capacity(names.len());
@@ -78,10 +78,10 @@ impl Before {
             }
         }
         let revision = target.revision().await.unwrap_or(0);
-        let numbers = Numbers::new(settings.plot, names);
+        let numbers = KeyNumbers::new(settings.mix, names);
         let mut beyond = HashMap::new();
         let mut least = None;
-        let mut token = settings.plot.adds_keys().then(String::new);
+        let mut token = settings.mix.adds_keys().then(String::new);
         while let Some(page_token) = token {
             let list = v1::ListRequest {
                 prefix: ADDED_PREFIX.to_owned(),
@@ -116,7 +116,7 @@ impl Before {
     /// The history of the run. The error says why there is none.
     pub(crate) fn complete(
         self,
-        history: Recorded,
+        history: ThreadHistory,
         settings: &Settings,
     ) -> Result<History, String> {
         let mut operations = Vec::new();
@@ -124,7 +124,7 @@ impl Before {
             operations.append(&mut part?);
         }
         operations.sort_by_key(Record::order);
-        let keys = with_added(&self, settings.plot, &mut operations);
+        let keys = with_added(&self, settings.mix, &mut operations);
         Ok(History {
             settings: serde_json::Value::Object(settings.by_flag().into_iter().collect()),
             keys,
@@ -135,8 +135,8 @@ impl Before {
     }
 
     /// What a thread needs to record.
-    pub(crate) fn seed(&self) -> RecordingSeed {
-        RecordingSeed {
+    pub(crate) fn seed(&self) -> HistorySetup {
+        HistorySetup {
             numbers: Arc::clone(&self.numbers),
             room: self.room.clone(),
             revision: self.revision,
@@ -152,10 +152,10 @@ fn within<T>(message: T, settings: &Settings) -> Request<T> {
 
 /// The keys of the beginning, and those that the run has added. What Lists say of keys that were never there, nor asked
 /// for, is left out: it can only be true.
-fn with_added(before: &Before, plot: Plot, operations: &mut Vec<Record>) -> Vec<Key> {
+fn with_added(before: &Before, mix: Mix, operations: &mut Vec<Record>) -> Vec<Key> {
     let first = before.keys.len();
     let mut keys = before.keys.clone();
-    if !plot.adds_keys() {
+    if !mix.adds_keys() {
         return keys;
     }
     let is_change = |record: &&Record| {
@@ -173,7 +173,7 @@ fn with_added(before: &Before, plot: Plot, operations: &mut Vec<Record>) -> Vec<
             entry: None,
             revision: before.least,
         });
-        keys.push(Key::new(plot.key_name(number as u64), Some(found)));
+        keys.push(Key::new(mix.key_name(number as u64), Some(found)));
     }
     keys
 }

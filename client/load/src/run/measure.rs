@@ -7,16 +7,16 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 
-use crate::engines::thread::Driven;
+use crate::engines::thread::ThreadResult;
 
-use crate::engines::thread::Driver;
+use crate::engines::thread::RunningThread;
 
-use crate::engines::thread::Plan;
+use crate::engines::thread::RunContext;
 use crate::engines::threads::{start_watchers, start_workers};
-use crate::pace::open_loop::{Paced, Pacing};
+use crate::pace::open_loop::{OpenLoopSetup, OpenLoopTotals};
 use crate::pace::stop::Stop;
 use crate::plan::settings::Settings;
-use crate::record::history::History;
+use crate::record::history::ThreadHistory;
 use crate::record::recorder::Recorder;
 use crate::record::timeline::Timeline;
 use crate::run::barrier::Barrier;
@@ -51,7 +51,7 @@ pub(crate) struct Measured {
     /// The signal that ended the run before its time.
     pub(crate) interrupted: Option<SignalKind>,
     /// Of an open loop.
-    pub(crate) paced: Option<Paced>,
+    pub(crate) open_loop: Option<OpenLoopTotals>,
     /// What everyone asked and was answered; the error says why that is not known.
     pub(crate) history: Option<Result<checked::History, String>>,
 }
@@ -79,7 +79,7 @@ pub(crate) async fn measure(
         ),
         false => None,
     };
-    let plan = Plan {
+    let context = RunContext {
         settings: Arc::clone(settings),
         address: Arc::clone(&target.address),
         keys: Keys::new(settings.keys, settings.key_dist, settings.part),
@@ -88,21 +88,21 @@ pub(crate) async fn measure(
         start: started,
     };
     let cannot_start = |error| RunError::Target(format!("cannot start a thread: {error}"));
-    let (pacing, mut inlets) = match &settings.open_loop {
+    let (pacing, mut sources) = match &settings.open_loop {
         None => (None, Vec::new()),
         Some(open_loop) => {
-            let (pacing, inlets) = Pacing::new(settings, open_loop);
-            (Some(pacing), inlets)
+            let (pacing, sources) = OpenLoopSetup::new(settings, open_loop);
+            (Some(pacing), sources)
         }
     };
-    inlets.reverse();
+    sources.reverse();
     let mut drivers = (0..settings.threads)
-        .map(|index| start_workers(index, plan.clone(), inlets.pop()))
+        .map(|index| start_workers(index, context.clone(), sources.pop()))
         .collect::<io::Result<Vec<_>>>()
         .map_err(cannot_start)?;
     let mut watches = match settings.watchers {
         0 => None,
-        _ => Some(start_watchers(plan.clone(), revision_seen).map_err(cannot_start)?),
+        _ => Some(start_watchers(context.clone(), revision_seen).map_err(cannot_start)?),
     };
     for driver in drivers.iter_mut().chain(&mut watches) {
         (&mut driver.ready)
@@ -135,9 +135,9 @@ pub(crate) async fn measure(
         .map(|pacing| pacing.start(Arc::clone(&stop)))
         .transpose()
         .map_err(cannot_start)?;
-    let shown = drivers.iter().chain(&watches);
-    let shown = shown.map(|driver| Arc::clone(&driver.shown)).collect();
-    let mut timeline = Timeline::new(shown, settings.interval);
+    let live = drivers.iter().chain(&watches);
+    let live = live.map(|driver| Arc::clone(&driver.live)).collect();
+    let mut timeline = Timeline::new(live, settings.interval);
 
     let mut looks = tokio::time::interval(LOOK_INTERVAL);
     let everything = async {
@@ -185,10 +185,10 @@ pub(crate) async fn measure(
             }
         }
     };
-    let paced = running.map(|running| running.finish());
+    let open_loop = running.map(|running| running.finish());
     timeline.collect();
     view.end();
-    let (mut measured, history) = sum_up(&stop, driven, server_cpu, timeline, paced);
+    let (mut measured, history) = sum_up(&stop, driven, server_cpu, timeline, open_loop);
     measured.started_at = started_at;
     measured.interrupted = interrupts.first;
     measured.history = history
@@ -197,7 +197,7 @@ pub(crate) async fn measure(
     Ok(measured)
 }
 
-async fn join(drivers: Vec<Driver>) -> Vec<Driven> {
+async fn join(drivers: Vec<RunningThread>) -> Vec<ThreadResult> {
     let mut driven = Vec::with_capacity(drivers.len());
     for driver in drivers {
         driven.push(
@@ -212,15 +212,15 @@ async fn join(drivers: Vec<Driver>) -> Vec<Driven> {
 
 fn sum_up(
     stop: &Stop,
-    driven: Vec<Driven>,
+    driven: Vec<ThreadResult>,
     server_cpu: Option<Duration>,
     timeline: Timeline,
-    paced: Option<Paced>,
-) -> (Measured, Option<History>) {
+    open_loop: Option<OpenLoopTotals>,
+) -> (Measured, Option<ThreadHistory>) {
     let mut recorder = Recorder::new(Arc::default(), Duration::from_secs(1));
     let mut client_cpu = Duration::ZERO;
     let mut finished = stop.window_start();
-    let mut history: Option<History> = None;
+    let mut history: Option<ThreadHistory> = None;
     for one in driven {
         recorder.add(&one.recorder);
         client_cpu += one.cpu;
@@ -230,8 +230,8 @@ fn sum_up(
             (none, more) => *none = more,
         }
     }
-    if let Some(paced) = &paced {
-        client_cpu += paced.cpu;
+    if let Some(open_loop) = &open_loop {
+        client_cpu += open_loop.cpu;
     }
     // Workers are done before the end if they have spent the count, or lost their connections.
     let end = stop.end().map_or(finished, |end| end.min(finished));
@@ -251,7 +251,7 @@ fn sum_up(
         client_cpu,
         server_cpu,
         interrupted: None,
-        paced,
+        open_loop,
         history: None,
     };
     (measured, history)

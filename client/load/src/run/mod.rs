@@ -5,7 +5,7 @@ pub(crate) mod before;
 pub(crate) mod error;
 pub(crate) mod measure;
 pub(crate) mod prepare;
-pub(crate) mod session;
+pub(crate) mod runner;
 pub(crate) mod signals;
 pub(crate) mod summary;
 pub(crate) mod target;

@@ -10,7 +10,7 @@ use soloist::v1;
 use tonic::Status;
 
 use crate::plan::choices::ValueKind;
-use crate::plan::mix::{MACHINE_PREFIX, Plot, STATES, Script};
+use crate::plan::mix::{MACHINE_PREFIX, Mix, NamedWorkload, STATES};
 use crate::plan::settings::Settings;
 use crate::run::target::Target;
 use crate::workload::values::Values;
@@ -37,14 +37,14 @@ pub(crate) async fn prepare(
     target: &Target,
 ) -> Result<VecDeque<v1::Session>, String> {
     let client = target.client();
-    if settings.plot == Plot::Script(Script::Transition) {
+    if settings.mix == Mix::Named(NamedWorkload::Transition) {
         define_machine(client).await.map_err(said("the machine"))?;
     }
-    if settings.plot.wants_keys() {
+    if settings.mix.wants_keys() {
         write_keys(settings, client).await.map_err(said("keys"))?;
     }
-    match settings.plot {
-        Plot::Script(Script::Renew) => open_sessions(settings, client)
+    match settings.mix {
+        Mix::Named(NamedWorkload::Renew) => open_sessions(settings, client)
             .await
             .map_err(said("sessions")),
         _ => Ok(VecDeque::new()),
@@ -93,7 +93,7 @@ async fn write_keys(settings: &Settings, client: &Client) -> Result<(), Error> {
                         }
                     }
                 };
-                frame = frame.op(Write::new(settings.plot.key_name(number), value));
+                frame = frame.op(Write::new(settings.mix.key_name(number), value));
             }
             match pipeline.send(frame) {
                 Ok(()) => {}

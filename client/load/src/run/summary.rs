@@ -11,7 +11,7 @@ use crate::plan::kind::Kind;
 use crate::plan::labels::Labels;
 use crate::plan::settings::Settings;
 use crate::plan::slo::{Metric, Point};
-use crate::record::recorder::Record;
+use crate::record::recorder::KindStats;
 use crate::report::model::{
     Distribution, IntervalReport, KindReport, LateReport, LatencyReport, MachineReport,
     OfferedReport, PhaseReport, Report, SCHEMA, ServerReport, SloReport,
@@ -80,18 +80,18 @@ pub(crate) fn report(
         refused: records.values().flat_map(|of| of.refused.values()).sum(),
         failed,
         failure_messages: recorder
-            .messages()
+            .failure_messages()
             .iter()
             .map(|(code, message)| ((*code).to_owned(), message.clone()))
             .collect(),
-        offered: measured.paced.as_ref().map(|paced| OfferedReport {
+        offered: measured.open_loop.as_ref().map(|open_loop| OfferedReport {
             requested_per_second: match elapsed > 0.0 {
-                true => paced.requested(measured.elapsed) / elapsed,
+                true => open_loop.requested(measured.elapsed) / elapsed,
                 false => 0.0,
             },
-            ops: paced.offered,
-            per_second: per_second(paced.offered),
-            dropped: paced.dropped,
+            ops: open_loop.offered,
+            per_second: per_second(open_loop.offered),
+            dropped: open_loop.dropped,
         }),
         ops_per_second: per_second(completed),
         workers_lost: measured.lost.0,
@@ -112,7 +112,7 @@ pub(crate) fn report(
         interval_seconds: settings.interval.as_secs_f64(),
         intervals: intervals(settings, measured),
         lateness: measured
-            .paced
+            .open_loop
             .as_ref()
             .map(|_| of(&measured.recorder.lateness)),
         client_cpu_seconds: measured.client_cpu.as_secs_f64(),
@@ -129,14 +129,14 @@ pub(crate) fn report(
 }
 
 /// Everything that was done, and everything that was refused.
-fn answered(record: &Record) -> (Histogram<u64>, Histogram<u64>) {
+fn answered(record: &KindStats) -> (Histogram<u64>, Histogram<u64>) {
     let (mut response, mut service) = (record.response.clone(), record.service.clone());
     add(&mut response, &record.refused_response);
     add(&mut service, &record.refused_service);
     (response, service)
 }
 
-fn all(records: &BTreeMap<Kind, Record>) -> (Histogram<u64>, Histogram<u64>) {
+fn all(records: &BTreeMap<Kind, KindStats>) -> (Histogram<u64>, Histogram<u64>) {
     let mut all = (histogram(), histogram());
     for record in records.values() {
         let (response, service) = answered(record);
@@ -147,7 +147,7 @@ fn all(records: &BTreeMap<Kind, Record>) -> (Histogram<u64>, Histogram<u64>) {
 }
 
 fn latencies(
-    records: &BTreeMap<Kind, Record>,
+    records: &BTreeMap<Kind, KindStats>,
     percentiles: &[f64],
 ) -> BTreeMap<String, LatencyReport> {
     let of = |(response, service): (Histogram<u64>, Histogram<u64>)| LatencyReport {
@@ -162,7 +162,7 @@ fn latencies(
     latencies
 }
 
-fn kind_report(record: &Record, percentiles: &[f64]) -> KindReport {
+fn kind_report(record: &KindStats, percentiles: &[f64]) -> KindReport {
     let of = |histogram: &Histogram<u64>| Distribution::of(histogram, percentiles);
     let mut outcomes = BTreeMap::new();
     for (name, histogram) in [
@@ -202,7 +202,7 @@ fn phases(
 ) -> Vec<PhaseReport> {
     let recorder = &measured.recorder;
     let (warmup, drain) = (&recorder.warmup, &recorder.drain);
-    let failed: u64 = recorder.kinds().values().map(Record::failed_ops).sum();
+    let failed: u64 = recorder.kinds().values().map(KindStats::failed_ops).sum();
     let mut in_window = histogram();
     for slot in measured.timeline.intervals() {
         add(&mut in_window, &slot.sum.response);
@@ -275,8 +275,8 @@ fn intervals(settings: &Settings, measured: &Measured) -> Vec<IntervalReport> {
         dropped_before = dropped_so_far;
     }
     // What was dropped after the last look.
-    if let (Some(last), Some(paced)) = (intervals.last_mut(), &measured.paced) {
-        last.dropped += paced.dropped.saturating_sub(dropped_before);
+    if let (Some(last), Some(open_loop)) = (intervals.last_mut(), &measured.open_loop) {
+        last.dropped += open_loop.dropped.saturating_sub(dropped_before);
     }
     intervals
 }

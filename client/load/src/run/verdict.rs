@@ -5,7 +5,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::plan::labels::{EVIDENCE_FILE, Keeping};
+use crate::plan::labels::{EVIDENCE_FILE, HistoryOptions};
 use crate::report::model::VerifyReport;
 use crate::report::numbers::{counted, grouped};
 use soloist_verify::{
@@ -117,20 +117,20 @@ fn not_decided(keys: &[GaveUp], what: &str, timeout: Duration) -> String {
 
 /// Keeps the history of a run if it is to be kept, and checks it.
 pub(crate) fn keep_and_verify(
-    keeping: &Keeping,
+    options: &HistoryOptions,
     history: &History,
 ) -> Result<VerifyReport, String> {
-    if let Some(path) = &keeping.history {
+    if let Some(path) = &options.history {
         save(history, path)?;
     }
-    let evidence = match &keeping.history {
+    let evidence = match &options.history {
         Some(path) => path.with_extension("violation.jsonl"),
         None => PathBuf::from(EVIDENCE_FILE),
     };
     verify(
         history,
         BlackBox::WhereWrong,
-        keeping.search_timeout,
+        options.search_timeout,
         &evidence,
     )
 }

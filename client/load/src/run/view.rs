@@ -24,9 +24,9 @@ pub(crate) trait View {
 
 /// Shows nothing.
 #[derive(Debug)]
-pub(crate) struct Nothing;
+pub(crate) struct NoView;
 
-impl View for Nothing {
+impl View for NoView {
     fn show(&mut self, _: &Settings, _: &Timeline, _: &Stop, _: u64) {}
 
     fn end(&mut self) {}
@@ -34,7 +34,7 @@ impl View for Nothing {
 
 /// How much is to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Show {
+pub(crate) enum ViewKind {
     Nothing,
     /// A line a second, terminal or not.
     Lines,
@@ -43,13 +43,13 @@ pub(crate) enum Show {
 }
 
 /// What fits where standard error goes.
-pub(crate) fn view(show: Show, title: String) -> Box<dyn View> {
+pub(crate) fn view(show: ViewKind, title: String) -> Box<dyn View> {
     let screen = match show {
-        Show::Nothing => return Box::new(Nothing),
-        Show::View if io::stderr().is_terminal() => Screen::enter().ok(),
-        Show::View | Show::Lines => None,
+        ViewKind::Nothing => return Box::new(NoView),
+        ViewKind::View if io::stderr().is_terminal() => Screen::enter().ok(),
+        ViewKind::View | ViewKind::Lines => None,
     };
-    Box::new(Shown {
+    Box::new(LiveView {
         title,
         screen,
         rate: None,
@@ -58,7 +58,7 @@ pub(crate) fn view(show: Show, title: String) -> Box<dyn View> {
     })
 }
 
-struct Shown {
+struct LiveView {
     title: String,
     /// None: lines are written.
     screen: Option<Screen>,
@@ -70,7 +70,7 @@ struct Shown {
     made: BTreeMap<u64, IntervalReport>,
 }
 
-impl View for Shown {
+impl View for LiveView {
     fn show(&mut self, settings: &Settings, timeline: &Timeline, stop: &Stop, dropped: u64) {
         let now = Instant::now();
         let is_due = self
@@ -146,7 +146,7 @@ fn failures(failed: u64) -> BTreeMap<String, u64> {
     }
 }
 
-impl Shown {
+impl LiveView {
     /// Those that are over, the latest last. What was made of one is kept until more is known of it: percentiles cost
     /// more than the run that they are shown of should lose.
     fn intervals(&mut self, settings: &Settings, timeline: &Timeline) -> Vec<IntervalReport> {

@@ -7,10 +7,10 @@ use rand::{RngExt, SeedableRng};
 use soloist::v1::{self, Op, op};
 
 use crate::plan::kind::Kind;
-use crate::plan::mix::{MIXED_PREFIX, Plot, SCAN_DIGITS, STATES, Script};
+use crate::plan::mix::{MIXED_PREFIX, Mix, NamedWorkload, SCAN_DIGITS, STATES};
 use crate::plan::settings::Settings;
 use crate::workload::keys::Keys;
-use crate::workload::operation::{Asked, Call, Reply, Verdict, has_revision};
+use crate::workload::operation::{Call, OpOutcome, Reply, SentOp, has_revision};
 use crate::workload::steps::{Step, steps};
 use crate::workload::values::Values;
 
@@ -27,14 +27,14 @@ const BATCH_OPS: usize = 3;
 /// does not follow from answers.
 #[derive(Debug)]
 pub(crate) struct Workload {
-    plot: Plot,
+    mix: Mix,
     /// With what they add up to, from 0 on.
     steps: Vec<(Step, f64)>,
     keys: Keys,
     values: Values,
     rng: SmallRng,
     /// What follows from answers.
-    follow_ups: VecDeque<(Asked, Call)>,
+    follow_ups: VecDeque<(SentOp, Call)>,
     /// Revisions of keys, as they were seen last; 0: not there.
     known: HashMap<u64, i64>,
     /// Reads whose answers are to be followed by a Write.
@@ -52,12 +52,12 @@ impl Workload {
         let mut rng = SmallRng::seed_from_u64(seed);
         keys.begin_at(worker as f64 / settings.workers() as f64);
         let mut sum = 0.0;
-        let steps = match (settings.plot, &settings.open_loop) {
+        let steps = match (settings.mix, &settings.open_loop) {
             // What is due is taken by whoever is free: each does both, in proportion.
-            (Plot::Seed { readers, writers }, Some(_)) => {
+            (Mix::ReadersAndWriters { readers, writers }, Some(_)) => {
                 vec![(Step::Read, readers as f64), (Step::Write, writers as f64)]
             }
-            (plot, _) => steps(plot, worker),
+            (mix, _) => steps(mix, worker),
         };
         let steps = steps.into_iter();
         let steps = steps
@@ -67,7 +67,7 @@ impl Workload {
             })
             .collect();
         Self {
-            plot: settings.plot,
+            mix: settings.mix,
             steps,
             keys,
             values: Values::new(settings, number, &mut rng),
@@ -85,16 +85,16 @@ impl Workload {
     }
 
     /// The next operation, which is meant to start so many nanoseconds after the run.
-    pub(crate) fn next(&mut self, intended_nanos: u64) -> (Asked, Call) {
+    pub(crate) fn next(&mut self, intended_nanos: u64) -> (SentOp, Call) {
         let (asked, call) = self.draw(intended_nanos);
         (
             asked,
-            call.unwrap_or_else(|| Call::read(self.plot.key_name(asked.key))),
+            call.unwrap_or_else(|| Call::read(self.mix.key_name(asked.key))),
         )
     }
 
     /// As [`next`](Self::next), but a plain Read of a key, which is always the same, is not put into words: `None`.
-    pub(crate) fn draw(&mut self, intended_nanos: u64) -> (Asked, Option<Call>) {
+    pub(crate) fn draw(&mut self, intended_nanos: u64) -> (SentOp, Option<Call>) {
         if let Some((asked, call)) = self.follow_ups.pop_front() {
             return (asked, Some(call));
         }
@@ -103,13 +103,13 @@ impl Workload {
             Step::Insert => self.keys.add(),
             _ => self.keys.draw(&mut self.rng),
         };
-        let plot = self.plot;
-        let name = || plot.key_name(key);
-        let a_read = Asked {
+        let mix = self.mix;
+        let name = || mix.key_name(key);
+        let a_read = SentOp {
             kind: Kind::Read,
             key,
         };
-        let ask = |kind: Kind, op: op::Op| (Asked { kind, key }, Some(Call::Op(op)));
+        let ask = |kind: Kind, op: op::Op| (SentOp { kind, key }, Some(Call::Op(op)));
         match step {
             Step::Read => (a_read, None),
             Step::Modify => {
@@ -157,8 +157,8 @@ impl Workload {
             }
             Step::Scan => {
                 // The keys whose names differ from this one's in the last digits alone.
-                let prefix = match self.plot {
-                    Plot::Script(Script::E) => {
+                let prefix = match self.mix {
+                    Mix::Named(NamedWorkload::E) => {
                         let mut name = name();
                         name.truncate(name.len() - SCAN_DIGITS);
                         name
@@ -167,18 +167,18 @@ impl Workload {
                 };
                 let list = v1::ListRequest {
                     prefix,
-                    page_size: match self.plot {
-                        Plot::Script(Script::E) => self.rng.random_range(1..=SCAN_MAX),
+                    page_size: match self.mix {
+                        Mix::Named(NamedWorkload::E) => self.rng.random_range(1..=SCAN_MAX),
                         _ => 0,
                     },
                     ..v1::ListRequest::default()
                 };
                 let kind = Kind::List;
-                (Asked { kind, key }, Some(Call::List(list)))
+                (SentOp { kind, key }, Some(Call::List(list)))
             }
             Step::Batch => {
                 let kind = Kind::Batch;
-                (Asked { kind, key }, Some(Call::Batch(self.batch(key))))
+                (SentOp { kind, key }, Some(Call::Batch(self.batch(key))))
             }
             Step::Renew => {
                 let session = self.session.as_ref();
@@ -187,23 +187,23 @@ impl Workload {
                     create_revision: session.map_or(0, |session| session.create_revision),
                 };
                 let kind = Kind::Renew;
-                (Asked { kind, key }, Some(Call::Renew(renew)))
+                (SentOp { kind, key }, Some(Call::Renew(renew)))
             }
         }
     }
 
     /// Learns from an answer.
-    pub(crate) fn answered(&mut self, asked: Asked, verdict: &Verdict, reply: Option<&Reply>) {
-        if !self.plot.learns() {
+    pub(crate) fn answered(&mut self, asked: SentOp, outcome: &OpOutcome, reply: Option<&Reply>) {
+        if !self.mix.learns() {
             return;
         }
         use v1::op_result::Result as Answer;
-        let revision = match (verdict, reply) {
-            (Verdict::Done { .. }, Some(Reply::Op(Answer::Read(read)))) => {
+        let revision = match (outcome, reply) {
+            (OpOutcome::Done { .. }, Some(Reply::Op(Answer::Read(read)))) => {
                 Some(read.entry.as_ref().map_or(0, |entry| entry.revision))
             }
-            (Verdict::Done { .. }, Some(Reply::Op(Answer::Write(write)))) => Some(write.revision),
-            (Verdict::Refused(error, _), _) => error
+            (OpOutcome::Done { .. }, Some(Reply::Op(Answer::Write(write)))) => Some(write.revision),
+            (OpOutcome::Refused(error, _), _) => error
                 .metadata("actual")
                 .map(|actual| actual.trim_matches('"').parse().unwrap_or(0)),
             _ => None,
@@ -215,14 +215,14 @@ impl Workload {
             }
             return;
         };
-        let modifies = self.plot == Plot::Script(Script::F);
+        let modifies = self.mix == Mix::Named(NamedWorkload::F);
         if modifies && asked.kind == Kind::Read && self.modifying > 0 {
             self.modifying -= 1;
-            let name = self.plot.key_name(asked.key);
+            let name = self.mix.key_name(asked.key);
             let write = self.write(name, Some(revision));
             let kind = Kind::CompareAndSet;
             let call = Call::Op(write);
-            self.follow_ups.push_back((Asked { kind, ..asked }, call));
+            self.follow_ups.push_back((SentOp { kind, ..asked }, call));
         } else if !modifies && (self.known.len() < KNOWN_MAX || self.known.contains_key(&asked.key))
         {
             self.known.insert(asked.key, revision);
@@ -254,7 +254,7 @@ impl Workload {
         let keys = (0..count.min(BATCH_OPS as u64)).map(|step| (first + step) % count);
         let ops = keys
             .map(|key| {
-                let name = self.plot.key_name(key);
+                let name = self.mix.key_name(key);
                 let op = match self.rng.random_bool(0.7) {
                     true => self.write(name, None),
                     false => read(name),

@@ -38,7 +38,7 @@ pub(crate) enum Reply {
 
 /// What is remembered of a call until it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct SentOp {
     pub(crate) kind: Kind,
     /// The number of its key.
     pub(crate) key: u64,
@@ -46,7 +46,7 @@ pub(crate) struct Asked {
 
 /// What an answer comes to.
 #[derive(Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum OpOutcome {
     /// Done as asked. A miss found nothing.
     Done {
         is_miss: bool,
@@ -89,7 +89,7 @@ impl From<Error> for Failure {
     }
 }
 
-impl Verdict {
+impl OpOutcome {
     fn done() -> Self {
         Self::Done { is_miss: false }
     }
@@ -163,8 +163,8 @@ impl Verdict {
 
 /// Operations under way: one frame, or one call.
 #[derive(Debug)]
-pub(crate) struct Sent {
-    pub(crate) asked: Vec<Asked>,
+pub(crate) struct InFlight {
+    pub(crate) ops: Vec<SentOp>,
     /// What was sent, if a history wants to know it.
     pub(crate) calls: Vec<Call>,
     /// When they were to start by the schedule.
@@ -173,9 +173,9 @@ pub(crate) struct Sent {
     pub(crate) started: Instant,
 }
 
-impl Sent {
-    pub(crate) fn ops(&self) -> u64 {
-        self.asked.len() as u64
+impl InFlight {
+    pub(crate) fn count(&self) -> u64 {
+        self.ops.len() as u64
     }
 }
 
@@ -266,8 +266,8 @@ mod tests {
         ];
         for (kind, reply, code) in cases {
             let described = format!("{kind:?} {reply:?}");
-            let failed = match Verdict::of_reply(kind, reply.as_ref()) {
-                Verdict::Failed(failure) => Some(failure.code),
+            let failed = match OpOutcome::of_reply(kind, reply.as_ref()) {
+                OpOutcome::Failed(failure) => Some(failure.code),
                 _ => None,
             };
             assert_eq!(failed, code, "{described}");
@@ -291,8 +291,8 @@ mod tests {
             (Kind::Read, Reason::KeyNotFound, false),
         ];
         for (kind, reason, expected) in cases {
-            let verdict = Verdict::of_error(kind, refused(reason));
-            let is_refused = matches!(verdict, Verdict::Refused(..));
+            let outcome = OpOutcome::of_error(kind, refused(reason));
+            let is_refused = matches!(outcome, OpOutcome::Refused(..));
             assert_eq!(is_refused, expected, "{kind:?} {reason:?}");
         }
     }

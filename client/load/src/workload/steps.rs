@@ -1,7 +1,7 @@
 //! What a worker does next: the steps of each workload, and how often each comes.
 
 use crate::plan::choices::Ratio;
-use crate::plan::mix::{Plot, Script};
+use crate::plan::mix::{Mix, NamedWorkload};
 
 /// A kind of thing to do next.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,32 +24,32 @@ pub(crate) enum Step {
 }
 
 /// What a worker does, and how often each.
-pub(crate) fn steps(plot: Plot, worker: u64) -> Vec<(Step, f64)> {
-    let script = match plot {
-        Plot::Seed { readers, .. } => {
+pub(crate) fn steps(mix: Mix, worker: u64) -> Vec<(Step, f64)> {
+    let script = match mix {
+        Mix::ReadersAndWriters { readers, .. } => {
             return match worker < readers {
                 true => vec![(Step::Read, 1.0)],
                 false => vec![(Step::Write, 1.0)],
             };
         }
-        Plot::Ratio(Ratio { reads, writes }) => {
+        Mix::Ratio(Ratio { reads, writes }) => {
             return vec![(Step::Read, reads), (Step::Write, writes)];
         }
-        Plot::Script(script) => script,
+        Mix::Named(script) => script,
     };
     match script {
-        Script::A => vec![(Step::Read, 0.5), (Step::Write, 0.5)],
-        Script::B => vec![(Step::Read, 0.95), (Step::Write, 0.05)],
-        Script::C => vec![(Step::Read, 1.0)],
-        Script::D => vec![(Step::Read, 0.95), (Step::Insert, 0.05)],
-        Script::E => vec![(Step::Scan, 0.95), (Step::Insert, 0.05)],
-        Script::F => vec![(Step::Read, 0.5), (Step::Modify, 0.5)],
-        Script::Counter => vec![(Step::Add, 1.0)],
-        Script::Cas => vec![(Step::CompareAndSet, 1.0)],
-        Script::Transition => vec![(Step::Transition, 1.0)],
-        Script::Renew => vec![(Step::Renew, 1.0)],
-        Script::Watch => vec![(Step::Stamp, 1.0)],
-        Script::Mixed => vec![
+        NamedWorkload::A => vec![(Step::Read, 0.5), (Step::Write, 0.5)],
+        NamedWorkload::B => vec![(Step::Read, 0.95), (Step::Write, 0.05)],
+        NamedWorkload::C => vec![(Step::Read, 1.0)],
+        NamedWorkload::D => vec![(Step::Read, 0.95), (Step::Insert, 0.05)],
+        NamedWorkload::E => vec![(Step::Scan, 0.95), (Step::Insert, 0.05)],
+        NamedWorkload::F => vec![(Step::Read, 0.5), (Step::Modify, 0.5)],
+        NamedWorkload::Counter => vec![(Step::Add, 1.0)],
+        NamedWorkload::Cas => vec![(Step::CompareAndSet, 1.0)],
+        NamedWorkload::Transition => vec![(Step::Transition, 1.0)],
+        NamedWorkload::Renew => vec![(Step::Renew, 1.0)],
+        NamedWorkload::Watch => vec![(Step::Stamp, 1.0)],
+        NamedWorkload::Mixed => vec![
             (Step::Read, 0.4),
             (Step::Write, 0.2),
             (Step::CompareAndSet, 0.15),

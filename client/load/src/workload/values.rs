@@ -5,7 +5,7 @@ use rand::rngs::SmallRng;
 use soloist::v1;
 
 use crate::plan::choices::ValueKind;
-use crate::plan::mix::{DISTINCT_BYTES_MIN, Plot, Script};
+use crate::plan::mix::{DISTINCT_BYTES_MIN, Mix, NamedWorkload};
 use crate::plan::settings::Settings;
 
 /// The values that the seed writes: 0 to 99.
@@ -47,8 +47,8 @@ impl Values {
                 .map(|_| char::from(rng.random_range(b'a'..=b'z')))
                 .collect()
         };
-        let (counter_bits, shift) = match settings.plot {
-            Plot::Script(Script::Mixed) => (COUNTER_BITS_BESIDE_ADDITIONS, ADDITION_BITS),
+        let (counter_bits, shift) = match settings.mix {
+            Mix::Named(NamedWorkload::Mixed) => (COUNTER_BITS_BESIDE_ADDITIONS, ADDITION_BITS),
             _ => (COUNTER_BITS, 0),
         };
         Self {

@@ -2,7 +2,7 @@
 
 use crate::command_line::args::WhatArgs;
 use crate::plan::choices::{KeyDist, ValueKind};
-use crate::plan::mix::{DISTINCT_BYTES_MIN, Plot, Script};
+use crate::plan::mix::{DISTINCT_BYTES_MIN, Mix, NamedWorkload};
 
 /// The seed's keys.
 const KEYS: u64 = 5;
@@ -19,10 +19,16 @@ pub(crate) struct Data {
     pub(crate) value_size: u64,
 }
 
-pub(crate) fn resolve(plot: Plot, distinct: bool, what: &WhatArgs) -> Result<Data, String> {
-    let ycsb_dist = match plot {
-        Plot::Script(Script::D) => Some("latest"),
-        Plot::Script(Script::A | Script::B | Script::C | Script::E | Script::F) => Some("zipfian"),
+pub(crate) fn resolve(mix: Mix, distinct: bool, what: &WhatArgs) -> Result<Data, String> {
+    let ycsb_dist = match mix {
+        Mix::Named(NamedWorkload::D) => Some("latest"),
+        Mix::Named(
+            NamedWorkload::A
+            | NamedWorkload::B
+            | NamedWorkload::C
+            | NamedWorkload::E
+            | NamedWorkload::F,
+        ) => Some("zipfian"),
         _ => None,
     };
     let is_ycsb = ycsb_dist.is_some();
@@ -31,8 +37,8 @@ pub(crate) fn resolve(plot: Plot, distinct: bool, what: &WhatArgs) -> Result<Dat
         (None, Some(dist)) => dist.parse().expect("it is one"),
         (None, None) => KeyDist::Uniform,
     };
-    let (value, value_size) = value(plot, is_ycsb, what)?;
-    if distinct && plot.writes() && value != ValueKind::Int && value_size < DISTINCT_BYTES_MIN {
+    let (value, value_size) = value(mix, is_ycsb, what)?;
+    if distinct && mix.writes() && value != ValueKind::Int && value_size < DISTINCT_BYTES_MIN {
         return Err(format!(
             "--value-size {value_size}: distinct values need at least {DISTINCT_BYTES_MIN} bytes"
         ));
@@ -46,11 +52,11 @@ pub(crate) fn resolve(plot: Plot, distinct: bool, what: &WhatArgs) -> Result<Dat
 }
 
 /// The kind of the values, and their size: 0 for ints.
-fn value(plot: Plot, is_ycsb: bool, what: &WhatArgs) -> Result<(ValueKind, u64), String> {
-    let takes_ints = match plot {
-        Plot::Script(Script::Mixed) => Some("--workload mixed"),
-        Plot::Script(Script::Counter) => Some("--workload counter"),
-        Plot::Script(Script::Watch) => Some("--workload watch"),
+fn value(mix: Mix, is_ycsb: bool, what: &WhatArgs) -> Result<(ValueKind, u64), String> {
+    let takes_ints = match mix {
+        Mix::Named(NamedWorkload::Mixed) => Some("--workload mixed"),
+        Mix::Named(NamedWorkload::Counter) => Some("--workload counter"),
+        Mix::Named(NamedWorkload::Watch) => Some("--workload watch"),
         _ => None,
     };
     if let Some(workload) = takes_ints {

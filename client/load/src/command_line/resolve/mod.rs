@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::command_line::args::{RunArgs, StopArgs, WhatArgs};
 use crate::plan::choices::{Engine, Part};
-use crate::plan::labels::{Keeping, Labels};
-use crate::plan::mix::{Plot, Script};
+use crate::plan::labels::{HistoryOptions, Labels};
+use crate::plan::mix::{Mix, NamedWorkload};
 use crate::plan::settings::Settings;
 
 /// How long a run measures if nothing says when to stop: as long as the seed.
@@ -26,21 +26,22 @@ const WATCHERS: u64 = 10;
 pub(crate) fn settings(args: &RunArgs) -> Result<Settings, String> {
     let what = &args.what;
     let open_loop = open_loop::resolve(args)?;
-    let plot = plot(what);
-    check_plot(plot, args)?;
-    let engine = args.how.engine.unwrap_or(match plot.needs_calls() {
+    let mix = mix(what);
+    check_mix(mix, args)?;
+    let engine = args.how.engine.unwrap_or(match mix.needs_calls() {
         true => Engine::Unary,
         false => Engine::Pipeline,
     });
     let concurrency = what.concurrency.unwrap_or(READERS + WRITERS);
-    let distinct = what.distinct || args.report.verify || !matches!(plot, Plot::Seed { .. });
-    let data = data::resolve(plot, distinct, what)?;
-    let shape = shape::resolve(plot, engine, plot.workers(concurrency), &args.how)?;
+    let distinct =
+        what.distinct || args.report.verify || !matches!(mix, Mix::ReadersAndWriters { .. });
+    let data = data::resolve(mix, distinct, what)?;
+    let shape = shape::resolve(mix, engine, mix.workers(concurrency), &args.how)?;
     Ok(Settings {
-        plot,
+        mix,
         concurrency,
-        watchers: match plot {
-            Plot::Script(Script::Watch) => what.watchers.unwrap_or(WATCHERS),
+        watchers: match mix {
+            Mix::Named(NamedWorkload::Watch) => what.watchers.unwrap_or(WATCHERS),
             _ => 0,
         },
         duration: duration(&args.stop),
@@ -75,32 +76,32 @@ pub(crate) fn settings(args: &RunArgs) -> Result<Settings, String> {
     })
 }
 
-fn plot(what: &WhatArgs) -> Plot {
+fn mix(what: &WhatArgs) -> Mix {
     match (what.workload, what.ratio) {
-        (Some(script), _) => Plot::Script(script),
-        (None, Some(ratio)) => Plot::Ratio(ratio),
-        (None, None) => Plot::Seed {
+        (Some(script), _) => Mix::Named(script),
+        (None, Some(ratio)) => Mix::Ratio(ratio),
+        (None, None) => Mix::ReadersAndWriters {
             readers: what.readers.unwrap_or(READERS),
             writers: what.writers.unwrap_or(WRITERS),
         },
     }
 }
 
-fn check_plot(plot: Plot, args: &RunArgs) -> Result<(), String> {
-    let nobody = Plot::Seed {
+fn check_mix(mix: Mix, args: &RunArgs) -> Result<(), String> {
+    let nobody = Mix::ReadersAndWriters {
         readers: 0,
         writers: 0,
     };
-    if plot == nobody {
+    if mix == nobody {
         return Err("--readers 0 and --writers 0: at least one worker is needed".to_owned());
     }
-    if args.report.verify && plot == Plot::Script(Script::Renew) {
+    if args.report.verify && mix == Mix::Named(NamedWorkload::Renew) {
         return Err(
             "--verify with --workload renew: renewals read and change no key, and are answered without a revision, so there is no order to check; every other workload can be verified"
                 .to_owned(),
         );
     }
-    if args.what.watchers.is_some() && plot != Plot::Script(Script::Watch) {
+    if args.what.watchers.is_some() && mix != Mix::Named(NamedWorkload::Watch) {
         return Err("--watchers: only --workload watch has any".to_owned());
     }
     Ok(())
@@ -132,7 +133,7 @@ pub(crate) fn labels(args: &RunArgs) -> Labels {
         name: args.report.name.clone(),
         tags: args.report.tag.iter().cloned().collect(),
         slos: args.report.slo.clone(),
-        keeping: Keeping {
+        history: HistoryOptions {
             history: args.report.history.clone(),
             search_timeout: args.report.search_timeout,
         },

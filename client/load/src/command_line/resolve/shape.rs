@@ -5,7 +5,7 @@ use std::num::NonZero;
 use crate::command_line::args::HowArgs;
 use crate::plan::choices::Engine;
 use crate::plan::flag::value_name;
-use crate::plan::mix::Plot;
+use crate::plan::mix::Mix;
 
 /// Streams that a server allows on one connection by default (`soloist-server --max-streams`).
 const STREAMS_PER_CONNECTION: u64 = 256;
@@ -17,12 +17,12 @@ pub(crate) struct Shape {
 }
 
 pub(crate) fn resolve(
-    plot: Plot,
+    mix: Mix,
     engine: Engine,
     workers: u64,
     how: &HowArgs,
 ) -> Result<Shape, String> {
-    check_engine(plot, engine, how)?;
+    check_engine(mix, engine, how)?;
     let streams_per_worker = match engine {
         Engine::Unary | Engine::Raw => how.pipeline,
         Engine::Pipeline => 1,
@@ -48,7 +48,7 @@ pub(crate) fn resolve(
     })
 }
 
-fn check_engine(plot: Plot, engine: Engine, how: &HowArgs) -> Result<(), String> {
+fn check_engine(mix: Mix, engine: Engine, how: &HowArgs) -> Result<(), String> {
     let name = value_name(engine);
     if engine != Engine::Pipeline && how.frame_ops > 1 {
         return Err(format!(
@@ -56,7 +56,7 @@ fn check_engine(plot: Plot, engine: Engine, how: &HowArgs) -> Result<(), String>
             how.frame_ops
         ));
     }
-    if engine == Engine::Pipeline && plot.needs_calls() {
+    if engine == Engine::Pipeline && mix.needs_calls() {
         return Err(
             "--engine pipeline: this workload has calls that no frame carries; use unary or raw"
                 .to_owned(),

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::command_line::words::parse_command;
 use crate::plan::choices::Engine;
-use crate::plan::mix::Plot;
+use crate::plan::mix::Mix;
 use crate::plan::settings::Settings;
 
 pub(crate) fn settings(line: &str) -> Result<Settings, String> {
@@ -12,11 +12,11 @@ pub(crate) fn settings(line: &str) -> Result<Settings, String> {
 #[test]
 fn without_arguments_it_is_the_seed() {
     let seed = settings("").unwrap();
-    let plot = Plot::Seed {
+    let mix = Mix::ReadersAndWriters {
         readers: 100,
         writers: 10,
     };
-    assert_eq!((seed.plot, seed.keys), (plot, 5));
+    assert_eq!((seed.mix, seed.keys), (mix, 5));
     assert_eq!(seed.duration, Some(Duration::from_secs(1)));
     assert_eq!(
         (seed.engine, seed.pipeline, seed.frame_ops),

@@ -4,9 +4,9 @@ use prost::Message as _;
 use soloist::v1::{self, op, op_result};
 
 use crate::http2::Method;
-use crate::plan::mix::Plot;
+use crate::plan::mix::Mix;
 use crate::plan::settings::Settings;
-use crate::workload::operation::{Asked, Call, Reply};
+use crate::workload::operation::{Call, Reply, SentOp};
 
 /// Keys of which the requests to read them are kept, and the last answers: some megabytes at most.
 const READS_KEPT: u64 = 16_384;
@@ -90,7 +90,7 @@ impl Kind {
 
 /// The messages of calls.
 pub(crate) struct Requests {
-    plot: Plot,
+    mix: Mix,
     /// Reads of the first keys, each made when it is first sent.
     reads: Vec<Vec<u8>>,
     /// Any other.
@@ -101,14 +101,14 @@ impl Requests {
     pub(crate) fn new(settings: &Settings) -> Self {
         let kept = settings.keys.min(READS_KEPT);
         Self {
-            plot: settings.plot,
+            mix: settings.mix,
             reads: (0..kept).map(|_| Vec::new()).collect(),
             message: Vec::new(),
         }
     }
 
     /// Encodes a call, and says of what kind it is; `None`: a plain Read of the key.
-    pub(crate) fn encode(&mut self, asked: Asked, call: Option<&Call>) -> (Kind, &[u8]) {
+    pub(crate) fn encode(&mut self, asked: SentOp, call: Option<&Call>) -> (Kind, &[u8]) {
         let Some(call) = call else {
             return (Kind::Read, self.read(asked.key));
         };
@@ -122,19 +122,19 @@ impl Requests {
             Some(kept) => kept,
             None => &mut self.message,
         };
-        Kind::encode(&Call::read(self.plot.key_name(key)), message);
+        Kind::encode(&Call::read(self.mix.key_name(key)), message);
         message
     }
 }
 
 /// The last answers to Reads of the first keys that were decoded and found to be as they should, by key. The same bytes
 /// are the same answer, and comparing costs a tenth of decoding.
-pub(crate) struct Answers(Vec<Vec<u8>>);
+pub(crate) struct AnswerCache(Vec<Vec<u8>>);
 
-impl Answers {
+impl AnswerCache {
     /// None.
     pub(crate) fn new(settings: &Settings) -> Self {
-        let kept = match settings.plot.learns() {
+        let kept = match settings.mix.learns() {
             true => 0,
             false => settings.keys.min(READS_KEPT),
         };
@@ -182,9 +182,9 @@ mod tests {
     use super::*;
     use crate::command_line::resolve::tests::settings;
 
-    fn read(key: u64) -> Asked {
+    fn read(key: u64) -> SentOp {
         let kind = crate::plan::kind::Kind::Read;
-        Asked { kind, key }
+        SentOp { kind, key }
     }
 
     #[test]
@@ -193,7 +193,7 @@ mod tests {
         let mut requests = Requests::new(&settings);
         for key in [0, 7, READS_KEPT - 1, READS_KEPT, 19_999, 7, 0] {
             let mut expected = Vec::new();
-            Kind::encode(&Call::read(settings.plot.key_name(key)), &mut expected);
+            Kind::encode(&Call::read(settings.mix.key_name(key)), &mut expected);
             let encoded = requests.encode(read(key), None);
             assert_eq!(encoded, (Kind::Read, &expected[..]), "{key}");
         }
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_known_by_its_key_and_all_its_bytes() {
-        let mut answers = Answers::new(&settings("--engine raw --keys 5 -n 1").unwrap());
+        let mut answers = AnswerCache::new(&settings("--engine raw --keys 5 -n 1").unwrap());
         assert!(!answers.know(1, b""));
         answers.keep(1, b"one");
         let cases: [(u64, &[u8], bool); 5] = [
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn who_learns_from_answers_reads_them() {
-        let mut answers = Answers::new(&settings("--engine raw --workload f -n 1").unwrap());
+        let mut answers = AnswerCache::new(&settings("--engine raw --workload f -n 1").unwrap());
         answers.keep(1, b"one");
         assert!(!answers.know(1, b"one"));
     }

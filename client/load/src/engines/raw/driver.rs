@@ -10,21 +10,21 @@ use std::time::{Duration, Instant};
 
 use tonic::Code;
 
-use crate::engines::raw::calls::{Answers, Methods, Requests};
-use crate::engines::raw::crew::{Crew, Held, Slot, UnderWay, Worker};
-use crate::engines::thread::{Driven, Plan, Ready, start};
+use crate::engines::raw::calls::{AnswerCache, Methods, Requests};
+use crate::engines::raw::workers::{CallSlot, UnderWay, UnsentCall, Worker, Workers};
+use crate::engines::thread::{ReadySender, RunContext, ThreadResult, wait_for_start};
 use crate::grpc::ANSWER_BYTES_MAX;
 use crate::http2::{Config, Endpoint, NotNow, Poller, READ_BYTES};
 use crate::pace::cpu::thread_cpu_time;
-use crate::pace::open_loop::{Inlet, OwnPace};
+use crate::pace::open_loop::{ArrivalSource, SelfPacing};
 use crate::pace::pacer::wake_on_time;
 use crate::pace::stop::Stop;
 use crate::plan::choices::DurationStop;
 use crate::plan::settings::Settings;
-use crate::record::history::RecordingSeed;
-use crate::record::live::Shown;
+use crate::record::history::HistorySetup;
+use crate::record::live::LiveCounters;
 use crate::record::recorder::Recorder;
-use crate::record::settle::Answer;
+use crate::record::settle::Completion;
 use crate::workload::operation::{Call, Failure, given_up, unanswered};
 use soloist_client::Outcome;
 use soloist_verify::Travel;
@@ -35,34 +35,34 @@ const TICK: Duration = Duration::from_millis(100);
 /// Drives the workers of one thread from the start to the end of a run.
 pub(crate) async fn drive(
     index: u64,
-    mut plan: Plan,
-    inlet: Option<Inlet>,
-    ready: Ready,
-    shown: Arc<Shown>,
-) -> Option<Driven> {
-    let opened = Thread::open(index, &plan, inlet);
-    let (mut thread, stop) = start(opened, ready, &mut plan).await?;
+    mut context: RunContext,
+    source: Option<ArrivalSource>,
+    ready: ReadySender,
+    live: Arc<LiveCounters>,
+) -> Option<ThreadResult> {
+    let opened = Thread::open(index, &context, source);
+    let (mut thread, stop) = wait_for_start(opened, ready, &mut context).await?;
     wake_on_time();
-    let history = plan.history.take().map(RecordingSeed::grow);
+    let history = context.history.take().map(HistorySetup::start);
     if let Some(history) = &history {
-        for worker in &mut thread.crew.workers {
-            worker.witness = Some(history.witness(worker.number, Travel::Call, &stop));
+        for worker in &mut thread.workers.workers {
+            worker.history = Some(history.sink(worker.number, Travel::Call, &stop));
         }
     }
-    let interval = plan.settings.interval;
-    let mut recorder = match plan.settings.open_loop {
-        None => Recorder::of_closed_loop(shown, interval),
-        Some(_) => Recorder::new(shown, interval),
+    let interval = context.settings.interval;
+    let mut recorder = match context.settings.open_loop {
+        None => Recorder::of_closed_loop(live, interval),
+        Some(_) => Recorder::new(live, interval),
     };
     let (finished, cpu) = thread.run(&stop, &mut recorder);
     recorder.finish();
     // The witnesses leave what they have.
     drop(thread);
-    Some(Driven {
+    Some(ThreadResult {
         recorder,
         cpu,
         finished,
-        history: history.map(crate::record::history::Recording::finish),
+        history: history.map(crate::record::history::HistoryRecording::finish),
     })
 }
 
@@ -72,11 +72,11 @@ struct Thread {
     address: Vec<SocketAddr>,
     /// By the number that the poller calls them. None: it is gone.
     endpoints: Vec<Option<Open>>,
-    lines: Vec<Line>,
+    lines: Vec<ConnectionSlot>,
     methods: Methods,
     requests: Requests,
-    crew: Crew,
-    schedule: Option<Box<OwnPace>>,
+    workers: Workers,
+    schedule: Option<Box<SelfPacing>>,
     /// What is due and not sent yet.
     due: VecDeque<Instant>,
     buffer: Vec<u8>,
@@ -90,7 +90,7 @@ struct Open {
 }
 
 /// A connection as the workers see it: when the server ends one in order, another takes its place.
-struct Line {
+struct ConnectionSlot {
     /// Where calls are begun; none if there is no connection any more.
     current: Option<u32>,
     /// Slots that could send.
@@ -108,12 +108,16 @@ fn config() -> Config {
 
 impl Thread {
     /// Connection number `c` belongs to thread `c % threads`, worker `w` to connection `w % connections`.
-    fn open(index: u64, plan: &Plan, inlet: Option<Inlet>) -> Result<Self, String> {
-        let settings = &plan.settings;
-        let address: Vec<SocketAddr> = plan
+    fn open(
+        index: u64,
+        context: &RunContext,
+        source: Option<ArrivalSource>,
+    ) -> Result<Self, String> {
+        let settings = &context.settings;
+        let address: Vec<SocketAddr> = context
             .address
             .to_socket_addrs()
-            .map_err(|error| format!("cannot connect to {}: {error}", plan.address))?
+            .map_err(|error| format!("cannot connect to {}: {error}", context.address))?
             .collect();
         let poller = Poller::new().map_err(|error| format!("the system refuses: {error}"))?;
         let mut thread = Self {
@@ -122,17 +126,17 @@ impl Thread {
             address,
             endpoints: Vec::new(),
             lines: Vec::new(),
-            methods: Methods::new(&plan.address, settings)?,
+            methods: Methods::new(&context.address, settings)?,
             requests: Requests::new(settings),
-            crew: Crew {
+            workers: Workers {
                 workers: Vec::new(),
                 slots: Vec::new(),
                 landed: Vec::new(),
                 under_way: 0,
-                answers: Answers::new(settings),
+                answers: AnswerCache::new(settings),
             },
-            schedule: match inlet {
-                Some(Inlet::Own(pace)) => Some(pace),
+            schedule: match source {
+                Some(ArrivalSource::Own(pace)) => Some(pace),
                 _ => None,
             },
             due: VecDeque::new(),
@@ -143,15 +147,15 @@ impl Thread {
         for (line, connection) in numbers.enumerate() {
             let current = thread
                 .connect(line)
-                .map_err(|error| format!("cannot connect to {}: {error}", plan.address))?;
-            thread.lines.push(Line {
+                .map_err(|error| format!("cannot connect to {}: {error}", context.address))?;
+            thread.lines.push(ConnectionSlot {
                 current: Some(current),
                 free: VecDeque::new(),
                 lost: None,
             });
             for number in 0..settings.workers() {
                 if number % settings.connections == connection {
-                    thread.add_worker(number, line, plan);
+                    thread.add_worker(number, line, context);
                 }
             }
         }
@@ -174,18 +178,18 @@ impl Thread {
         Err(last)
     }
 
-    fn add_worker(&mut self, number: u64, line: usize, plan: &Plan) {
-        let worker = self.crew.workers.len();
-        self.crew.workers.push(Worker {
+    fn add_worker(&mut self, number: u64, line: usize, context: &RunContext) {
+        let worker = self.workers.workers.len();
+        self.workers.workers.push(Worker {
             number,
-            workload: plan.workload(number),
-            witness: None,
+            workload: context.workload(number),
+            history: None,
             line,
             is_lost: false,
         });
         for _ in 0..self.settings.pipeline {
-            self.lines[line].free.push_back(self.crew.slots.len());
-            self.crew.slots.push(Slot::new(worker));
+            self.lines[line].free.push_back(self.workers.slots.len());
+            self.workers.slots.push(CallSlot::new(worker));
         }
     }
 
@@ -202,10 +206,10 @@ impl Thread {
                 cpu_before = Some(thread_cpu_time());
             }
             self.begin(stop, recorder);
-            recorder.under_way(self.crew.under_way as u64);
+            recorder.under_way(self.workers.under_way as u64);
             self.flush();
-            let is_idle = self.crew.under_way == 0;
-            let nobody_is_left = self.crew.workers.iter().all(|worker| worker.is_lost);
+            let is_idle = self.workers.under_way == 0;
+            let nobody_is_left = self.workers.workers.iter().all(|worker| worker.is_lost);
             let nothing_is_due = self.stopped && self.due.is_empty();
             if is_idle && (nothing_is_due || nobody_is_left) {
                 self.give_back();
@@ -242,9 +246,9 @@ impl Thread {
             let Some(open) = &mut self.endpoints[key as usize] else {
                 continue;
             };
-            let (crew, schedule) = (&mut self.crew, self.schedule.as_deref());
+            let (workers, schedule) = (&mut self.workers, self.schedule.as_deref());
             open.endpoint.read(&mut self.buffer, |_, event, now| {
-                crew.take(event, now, schedule, stop, recorder);
+                workers.take(event, now, schedule, stop, recorder);
             });
             self.look_at_connection(key, stop, recorder);
         }
@@ -254,10 +258,10 @@ impl Thread {
     /// Slots whose calls have ended can send again.
     fn free_landed(&mut self) {
         let now = Instant::now();
-        for slot in self.crew.landed.drain(..) {
-            let of = &mut self.crew.slots[slot];
+        for slot in self.workers.landed.drain(..) {
+            let of = &mut self.workers.slots[slot];
             of.free_since = now;
-            let worker = &self.crew.workers[of.worker];
+            let worker = &self.workers.workers[of.worker];
             if !worker.is_lost {
                 self.lines[worker.line].free.push_back(slot);
             }
@@ -299,7 +303,7 @@ impl Thread {
         }
         if self.lines[line].current.is_none() {
             let now = Instant::now();
-            for worker in &mut self.crew.workers {
+            for worker in &mut self.workers.workers {
                 if worker.line == line && !worker.is_lost {
                     worker.is_lost = true;
                     recorder.lose_worker(now, stop);
@@ -327,7 +331,7 @@ impl Thread {
             self.stopped = schedule.next().is_none();
             self.schedule = Some(schedule);
             let how = self.settings.duration_stop;
-            if stop.is_too_late(now, how, self.settings.patience()) {
+            if stop.is_too_late(now, how, self.settings.answer_timeout()) {
                 self.give_back();
             }
         }
@@ -352,14 +356,14 @@ impl Thread {
             if connection.check(0).is_err() {
                 return;
             }
-            let of = &mut self.crew.slots[slot];
-            let worker = &mut self.crew.workers[of.worker];
-            let Held {
+            let of = &mut self.workers.slots[slot];
+            let worker = &mut self.workers.workers[of.worker];
+            let UnsentCall {
                 asked,
                 call,
                 intended,
-            } = match of.held.take() {
-                Some(held) => *held,
+            } = match of.unsent.take() {
+                Some(unsent) => *unsent,
                 None => {
                     let (intended, nanos) = match &self.schedule {
                         None if self.stopped || stop.admit(now, 1) == 0 => {
@@ -379,7 +383,7 @@ impl Thread {
                         },
                     };
                     let (asked, call) = worker.workload.draw(nanos);
-                    Held {
+                    UnsentCall {
                         asked,
                         call,
                         intended,
@@ -395,21 +399,21 @@ impl Thread {
                         endpoint: key,
                         stream,
                     });
-                    of.sent.asked.clear();
-                    of.sent.asked.push(asked);
+                    of.sent.ops.clear();
+                    of.sent.ops.push(asked);
                     of.sent.intended = intended;
                     // In a closed loop it starts when it means to.
                     of.sent.started = now.max(intended);
-                    if worker.witness.is_some() {
+                    if worker.history.is_some() {
                         let call = call
-                            .unwrap_or_else(|| Call::read(self.settings.plot.key_name(asked.key)));
+                            .unwrap_or_else(|| Call::read(self.settings.mix.key_name(asked.key)));
                         of.sent.calls = vec![call];
                     }
-                    self.crew.under_way += 1;
+                    self.workers.under_way += 1;
                 }
                 Err(NotNow::TooLarge) => unreachable!("the settings see to the size of messages"),
                 Err(NotNow::Streams | NotNow::Backlog | NotNow::Draining | NotNow::Closed) => {
-                    of.held = Some(Box::new(Held {
+                    of.unsent = Some(Box::new(UnsentCall {
                         asked,
                         call,
                         intended,
@@ -436,18 +440,18 @@ impl Thread {
             return;
         };
         for _ in self.due.drain(..) {
-            schedule.account.give_back();
+            schedule.admission.give_back();
         }
-        for slot in &mut self.crew.slots {
-            if slot.held.take().is_some() {
-                schedule.account.give_back();
+        for slot in &mut self.workers.slots {
+            if slot.unsent.take().is_some() {
+                schedule.admission.give_back();
             }
         }
     }
 
     /// Gives up calls that should have been answered, and everything at the end if that is wanted.
     fn look_after(&mut self, now: Instant, stop: &Stop, recorder: &mut Recorder) {
-        let latest_start = stop.latest_start(now, self.settings.patience());
+        let latest_start = stop.latest_start(now, self.settings.answer_timeout());
         let how = self.settings.duration_stop;
         let ends = how != DurationStop::Wait && stop.is_over(now);
         if ends && self.schedule.is_none() {
@@ -457,11 +461,11 @@ impl Thread {
             return;
         }
         let schedule = self.schedule.as_deref();
-        for slot in 0..self.crew.slots.len() {
-            let Some(under_way) = &self.crew.slots[slot].under_way else {
+        for slot in 0..self.workers.slots.len() {
+            let Some(under_way) = &self.workers.slots[slot].under_way else {
                 continue;
             };
-            let started = self.crew.slots[slot].sent.started;
+            let started = self.workers.slots[slot].sent.started;
             let is_overdue = latest_start.is_some_and(|latest| started <= latest);
             if !is_overdue && !ends {
                 continue;
@@ -470,14 +474,14 @@ impl Thread {
                 open.endpoint.connection().cancel(under_way.stream);
             }
             match ends && how == DurationStop::Ignore {
-                true => self.crew.forget(slot, schedule, now),
+                true => self.workers.forget(slot, schedule, now),
                 false => {
                     let failure = match is_overdue {
                         true => unanswered(now.saturating_duration_since(started)),
                         false => given_up(),
                     };
-                    let answer = Answer::None(failure);
-                    self.crew
+                    let answer = Completion::Unanswered(failure);
+                    self.workers
                         .settle(slot, answer, schedule, now, stop, recorder);
                 }
             }

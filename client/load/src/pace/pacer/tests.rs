@@ -11,11 +11,11 @@ fn evenly(rate: f64) -> Arrivals {
 }
 
 /// Takes everything, and hands it on.
-fn channel() -> (impl Sink, Receiver<Instant>) {
+fn channel() -> (impl ArrivalSink, Receiver<Instant>) {
     let (sender, receiver) = sync_channel(1_000);
     let sink = move |intended| match sender.send(intended) {
-        Ok(()) => Taken::Handed,
-        Err(_) => Taken::Closed,
+        Ok(()) => Handover::Accepted,
+        Err(_) => Handover::Closed,
     };
     (sink, receiver)
 }
@@ -52,13 +52,13 @@ fn what_is_late_keeps_its_intended_time_and_the_lateness_is_told() {
     let start = Instant::now() - 500 * MS;
     let (sink, receiver) = channel();
     let pace = Pace::new(start, evenly(1_000.0)).until(start + 400 * MS);
-    let paced = Pacer::spawn(pace, sink).unwrap().join();
+    let totals = Pacer::spawn(pace, sink).unwrap().join();
     let expected: Vec<_> = (0..400).map(|number| start + number * MS).collect();
     assert_eq!(receiver.iter().collect::<Vec<_>>(), expected);
-    assert_eq!(paced.lateness.len(), 400);
+    assert_eq!(totals.lateness.len(), 400);
     // The last was due 101 ms ago, the first 500 ms; the histogram knows three digits.
-    assert!(paced.lateness.min() >= 100_900_000);
-    assert!(paced.lateness.max() >= 499_000_000);
+    assert!(totals.lateness.min() >= 100_900_000);
+    assert!(totals.lateness.max() >= 499_000_000);
 }
 
 #[test]
@@ -68,9 +68,9 @@ fn a_stop_ends_it_an_hour_before_the_next() {
     let pacer = Pacer::spawn(pace, sink).unwrap();
     receiver.recv().unwrap();
     pacer.stop();
-    let paced = pacer.join();
-    assert_eq!(paced.ended, Ended::Stopped);
-    assert_eq!((paced.handed, paced.dropped), (1, 0));
+    let totals = pacer.join();
+    assert_eq!(totals.ended, Ended::Stopped);
+    assert_eq!((totals.accepted, totals.dropped), (1, 0));
 }
 
 #[test]
@@ -86,22 +86,22 @@ fn to_drop_a_pacer_stops_it() {
 fn a_stop_also_ends_catching_up() {
     let (third, at_third) = sync_channel(0);
     let (resume, resumed) = sync_channel::<()>(0);
-    let mut handed = 0;
+    let mut accepted = 0;
     let blocking = move |_| {
-        handed += 1;
-        if handed == 3 {
+        accepted += 1;
+        if accepted == 3 {
             third.send(()).unwrap();
             resumed.recv().unwrap();
         }
-        Taken::Handed
+        Handover::Accepted
     };
     let pace = Pace::new(Instant::now() - 500 * MS, evenly(1e6));
     let pacer = Pacer::spawn(pace, blocking).unwrap();
     at_third.recv().unwrap();
     pacer.stop();
     resume.send(()).unwrap();
-    let paced = pacer.join();
-    assert_eq!((paced.handed, paced.ended), (3, Ended::Stopped));
+    let totals = pacer.join();
+    assert_eq!((totals.accepted, totals.ended), (3, Ended::Stopped));
 }
 
 #[test]
@@ -109,9 +109,9 @@ fn a_sink_that_takes_no_more_ends_it() {
     let (sink, receiver) = channel();
     drop(receiver);
     let pace = Pace::new(Instant::now(), evenly(1_000.0));
-    let paced = Pacer::spawn(pace, sink).unwrap().join();
+    let totals = Pacer::spawn(pace, sink).unwrap().join();
     assert_eq!(
-        (paced.ended, paced.handed, paced.dropped),
+        (totals.ended, totals.accepted, totals.dropped),
         (Ended::Closed, 0, 1)
     );
 }

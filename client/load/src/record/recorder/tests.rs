@@ -2,7 +2,7 @@ use soloist_client::Outcome;
 use tonic::Code;
 
 use crate::record::recorder::*;
-use crate::workload::operation::Asked;
+use crate::workload::operation::SentOp;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -23,10 +23,10 @@ impl Case {
         }
     }
 
-    fn sent(&self, intended: u32, started: u32) -> Sent {
+    fn sent(&self, intended: u32, started: u32) -> InFlight {
         let kind = Kind::Read;
-        Sent {
-            asked: vec![Asked { kind, key: 0 }; 4],
+        InFlight {
+            ops: vec![SentOp { kind, key: 0 }; 4],
             calls: Vec::new(),
             intended: self.start + intended * MS,
             started: self.start + started * MS,
@@ -48,7 +48,7 @@ impl Case {
             .failed(Kind::Read, failure, &sent, now, &self.stop);
     }
 
-    fn read(&self) -> &Record {
+    fn read(&self) -> &KindStats {
         &self.recorder.kinds[&Kind::Read]
     }
 }
@@ -142,7 +142,7 @@ fn what_is_alike_is_recorded_together_and_nothing_else_is() {
         let now = case.start + answered * MS;
         let recorder = &mut case.recorder;
         recorder.done_soon(kind, misses, &sent, now, &case.stop);
-        recorder.shown.completed.load(Ordering::Relaxed)
+        recorder.live.completed.load(Ordering::Relaxed)
     };
     assert_eq!(one(Kind::Read, 0, [11, 11, 13]), 0);
     assert_eq!(one(Kind::Read, 1, [11, 11, 13]), 0);
@@ -166,7 +166,7 @@ fn intervals_add_up_to_the_window() {
     }
     case.fail(12, 19, "why");
     case.recorder.finish();
-    let intervals = case.recorder.shown.take_intervals();
+    let intervals = case.recorder.live.take_intervals();
     let counts: Vec<_> = intervals
         .iter()
         .map(|of| (of.index, of.completed, of.failed))

@@ -11,7 +11,7 @@ fn workload(line: &str, worker: u64) -> Workload {
     Workload::new(&settings, keys, worker)
 }
 
-fn calls(line: &str, worker: u64) -> Vec<(Asked, Call)> {
+fn calls(line: &str, worker: u64) -> Vec<(SentOp, Call)> {
     let mut workload = workload(line, worker);
     (0..50).map(|n| workload.next(n)).collect()
 }
@@ -87,7 +87,7 @@ fn shares(flags: &str) -> HashMap<Kind, f64> {
             ))),
             _ => None,
         };
-        workload.answered(asked, &Verdict::Done { is_miss: true }, reply.as_ref());
+        workload.answered(asked, &OpOutcome::Done { is_miss: true }, reply.as_ref());
     }
     counts
 }
@@ -137,7 +137,7 @@ fn a_compare_and_set_expects_what_was_seen_last() {
         revision: 9,
     };
     let reply = Reply::Op(v1::op_result::Result::Read(read));
-    workload.answered(asked, &Verdict::Done { is_miss: false }, Some(&reply));
+    workload.answered(asked, &OpOutcome::Done { is_miss: false }, Some(&reply));
     let (asked, call) = workload.next(1);
     assert_eq!(asked.kind, Kind::CompareAndSet);
     let Call::Op(op::Op::Write(write)) = call else {
@@ -149,7 +149,7 @@ fn a_compare_and_set_expects_what_was_seen_last() {
         "",
         soloist_client::Outcome::Unknown,
     );
-    workload.answered(asked, &Verdict::Failed(unknown), None);
+    workload.answered(asked, &OpOutcome::Failed(unknown), None);
     assert_eq!(workload.next(2).0.kind, Kind::Read);
 }
 
@@ -172,7 +172,7 @@ fn new_keys_are_new_to_all_workers() {
 
 #[test]
 fn keys_that_are_added_have_the_number_of_their_names() {
-    let e = Plot::Script(Script::E);
+    let e = Mix::Named(NamedWorkload::E);
     for number in [0, 7, 99, 1_234_567_890] {
         assert_eq!(e.added_key(&e.key_name(number)), Some(number));
     }
@@ -188,6 +188,6 @@ fn keys_that_are_added_have_the_number_of_their_names() {
     assert_eq!(e.added_keys("user00000012"), Some(1_200..1_300));
     assert_eq!(e.added_keys("user"), None);
     assert_eq!(e.added_keys("load/mixed/"), None);
-    let c = Plot::Script(Script::C);
+    let c = Mix::Named(NamedWorkload::C);
     assert_eq!(c.added_key(&c.key_name(7)), None, "it adds none");
 }

@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::pace::pacer::Taken;
+use crate::pace::pacer::Handover;
 use crate::pace::stop::Stop;
 
 /// Counts arrivals; each is a frame. Nothing is ordered by it: what is handed over goes another way.
 #[derive(Debug)]
-pub(crate) struct Account {
+pub(crate) struct Admission {
     /// Let through and not answered.
     outstanding: AtomicU64,
     /// Under way at most; what is due beyond is dropped.
@@ -23,7 +23,7 @@ pub(crate) struct Account {
     cpu_nanos: AtomicU64,
 }
 
-impl Account {
+impl Admission {
     /// Nothing yet, and at most so much under way.
     pub(crate) fn new(most: u64) -> Self {
         Self {
@@ -42,30 +42,30 @@ impl Account {
         intended: Instant,
         frame_ops: u64,
         stop: &Stop,
-        take: impl FnOnce() -> Taken,
-    ) -> Taken {
+        take: impl FnOnce() -> Handover,
+    ) -> Handover {
         if stop.admit(intended, frame_ops) < frame_ops {
-            return Taken::Closed;
+            return Handover::Closed;
         }
-        let is_measured = stop.is_warm(intended);
+        let is_measured = stop.is_measured(intended);
         if is_measured {
             self.due.fetch_add(1, Ordering::Relaxed);
         }
-        let taken = match self.outstanding.load(Ordering::Relaxed) < self.most {
+        let handover = match self.outstanding.load(Ordering::Relaxed) < self.most {
             true => {
                 self.outstanding.fetch_add(1, Ordering::Relaxed);
-                let taken = take();
-                if taken != Taken::Handed {
+                let handover = take();
+                if handover != Handover::Accepted {
                     self.answered();
                 }
-                taken
+                handover
             }
-            false => Taken::Dropped,
+            false => Handover::Dropped,
         };
-        if taken != Taken::Handed && is_measured {
+        if handover != Handover::Accepted && is_measured {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        taken
+        handover
     }
 
     /// What was let through is answered, or has failed.

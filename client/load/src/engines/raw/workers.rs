@@ -4,43 +4,43 @@ use std::time::Instant;
 
 use tonic::Status;
 
-use crate::engines::raw::calls::{Answers, Kind};
+use crate::engines::raw::calls::{AnswerCache, Kind};
 use crate::http2::{Call as Stream, Event, Fate};
-use crate::pace::open_loop::OwnPace;
+use crate::pace::open_loop::SelfPacing;
 use crate::pace::stop::Stop;
 use crate::plan::kind::Kind as Reported;
 use crate::record::recorder::Recorder;
-use crate::record::settle::{Answer, Settling, Witness};
+use crate::record::settle::{Completion, HistorySink, Settling};
 use crate::workload::generator::Workload;
-use crate::workload::operation::{Asked, Call, Failure, Sent, Verdict};
+use crate::workload::operation::{Call, Failure, InFlight, OpOutcome, SentOp};
 use soloist_client::Outcome;
 
 /// The workers and what they have under way.
-pub(crate) struct Crew {
+pub(crate) struct Workers {
     pub(crate) workers: Vec<Worker>,
-    pub(crate) slots: Vec<Slot>,
+    pub(crate) slots: Vec<CallSlot>,
     /// Slots whose calls have ended since it was looked at.
     pub(crate) landed: Vec<usize>,
     pub(crate) under_way: usize,
-    pub(crate) answers: Answers,
+    pub(crate) answers: AnswerCache,
 }
 
 pub(crate) struct Worker {
     pub(crate) number: u64,
     pub(crate) workload: Workload,
-    pub(crate) witness: Option<Box<dyn Witness>>,
+    pub(crate) history: Option<Box<dyn HistorySink>>,
     pub(crate) line: usize,
     pub(crate) is_lost: bool,
 }
 
 /// A call under way, or room for one.
-pub(crate) struct Slot {
+pub(crate) struct CallSlot {
     pub(crate) worker: usize,
     pub(crate) under_way: Option<UnderWay>,
     /// What was sent: by the call under way, or the last one.
-    pub(crate) sent: Sent,
+    pub(crate) sent: InFlight,
     /// What could not be sent yet, because the connection had no room.
-    pub(crate) held: Option<Box<Held>>,
+    pub(crate) unsent: Option<Box<UnsentCall>>,
     pub(crate) free_since: Instant,
 }
 
@@ -53,37 +53,37 @@ pub(crate) struct UnderWay {
 }
 
 /// A call that is drawn, and not sent.
-pub(crate) struct Held {
-    pub(crate) asked: Asked,
+pub(crate) struct UnsentCall {
+    pub(crate) asked: SentOp,
     pub(crate) call: Option<Call>,
     pub(crate) intended: Instant,
 }
 
-impl Slot {
+impl CallSlot {
     pub(crate) fn new(worker: usize) -> Self {
         let now = Instant::now();
         Self {
             worker,
             under_way: None,
-            sent: Sent {
-                asked: Vec::new(),
+            sent: InFlight {
+                ops: Vec::new(),
                 calls: Vec::new(),
                 intended: now,
                 started: now,
             },
-            held: None,
+            unsent: None,
             free_since: now,
         }
     }
 }
 
-impl Crew {
+impl Workers {
     /// Takes what became of a call, which was read at `now`.
     pub(crate) fn take(
         &mut self,
         event: Event<'_>,
         now: Instant,
-        schedule: Option<&OwnPace>,
+        schedule: Option<&SelfPacing>,
         stop: &Stop,
         recorder: &mut Recorder,
     ) {
@@ -96,22 +96,22 @@ impl Crew {
                 };
                 // A witness wants to know what was read.
                 let is_plain_read = under_way.method == Kind::Read && of.sent.calls.is_empty();
-                let key = of.sent.asked[0].key;
+                let key = of.sent.ops[0].key;
                 if is_plain_read && self.answers.know(key, message) {
-                    let answer = Answer::Same(Verdict::Done { is_miss: false });
+                    let answer = Completion::Same(OpOutcome::Done { is_miss: false });
                     return self.settle(slot, answer, schedule, now, stop, recorder);
                 }
                 let decoded = under_way.method.decode(message);
                 let answer = match &decoded {
                     Ok(reply) if is_plain_read => {
-                        let verdict = Verdict::of_reply(Reported::Read, Some(reply));
-                        if matches!(verdict, Verdict::Done { is_miss: false }) {
+                        let outcome = OpOutcome::of_reply(Reported::Read, Some(reply));
+                        if matches!(outcome, OpOutcome::Done { is_miss: false }) {
                             self.answers.keep(key, message);
                         }
-                        Answer::Reply(reply)
+                        Completion::Reply(reply)
                     }
-                    Ok(reply) => Answer::Reply(reply),
-                    Err(error) => Answer::Call(Err(Status::internal(format!(
+                    Ok(reply) => Completion::Reply(reply),
+                    Err(error) => Completion::Call(Err(Status::internal(format!(
                         "the answer cannot be decoded: {error}"
                     )))),
                 };
@@ -121,13 +121,13 @@ impl Crew {
         };
         let lost = |outcome| Failure::new(failure.code, failure.message.clone(), outcome);
         let answer = match failure.fate {
-            Fate::Answered => Answer::Call(Err(Status::with_details(
+            Fate::Answered => Completion::Call(Err(Status::with_details(
                 failure.code,
                 failure.message,
                 failure.details.into(),
             ))),
-            Fate::NotDone => Answer::None(lost(Outcome::NotApplied)),
-            Fate::Unknown => Answer::None(lost(Outcome::Unknown)),
+            Fate::NotDone => Completion::Unanswered(lost(Outcome::NotApplied)),
+            Fate::Unknown => Completion::Unanswered(lost(Outcome::Unknown)),
         };
         self.settle(slot, answer, schedule, now, stop, recorder);
     }
@@ -135,8 +135,8 @@ impl Crew {
     pub(crate) fn settle(
         &mut self,
         slot: usize,
-        answer: Answer<'_>,
-        schedule: Option<&OwnPace>,
+        answer: Completion<'_>,
+        schedule: Option<&SelfPacing>,
         now: Instant,
         stop: &Stop,
         recorder: &mut Recorder,
@@ -145,15 +145,15 @@ impl Crew {
             return;
         }
         if let Some(schedule) = schedule {
-            schedule.account.answered();
+            schedule.admission.answered();
         }
         let slot = &self.slots[slot];
         let worker = &mut self.workers[slot.worker];
         let mut settling = Settling {
             workload: &mut worker.workload,
             recorder,
-            witness: match &mut worker.witness {
-                Some(witness) => Some(&mut **witness),
+            history: match &mut worker.history {
+                Some(history) => Some(&mut **history),
                 None => None,
             },
             stop,
@@ -162,17 +162,17 @@ impl Crew {
     }
 
     /// Gives a call up without a word to the recorder.
-    pub(crate) fn forget(&mut self, slot: usize, schedule: Option<&OwnPace>, now: Instant) {
+    pub(crate) fn forget(&mut self, slot: usize, schedule: Option<&SelfPacing>, now: Instant) {
         if !self.land(slot) {
             return;
         }
         if let Some(schedule) = schedule {
-            schedule.account.give_back();
+            schedule.admission.give_back();
         }
         let slot = &self.slots[slot];
         let worker = &mut self.workers[slot.worker];
-        if let Some(witness) = &mut worker.witness {
-            witness.lose(&slot.sent, now);
+        if let Some(history) = &mut worker.history {
+            history.lose(&slot.sent, now);
         }
     }
 

@@ -19,13 +19,13 @@ use crate::run::view::View;
 
 /// A server to drive, and what it takes to.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct Runner {
     runtime: Runtime,
     interrupts: Interrupts,
     target: Target,
 }
 
-impl Session {
+impl Runner {
     /// Connects to a server, or starts one.
     pub(crate) fn open(address: Option<&str>, settings: &Settings) -> Result<Self, RunError> {
         let system = |error: io::Error| RunError::Target(format!("the system refuses: {error}"));
@@ -66,7 +66,7 @@ impl Session {
             let mut report = summary::report(&settings, target, labels, measured);
             if let Some(history) = history {
                 let verified =
-                    history.and_then(|history| keep_and_verify(&labels.keeping, &history));
+                    history.and_then(|history| keep_and_verify(&labels.history, &history));
                 let verified = verified
                     .map_err(|error| RunError::Target(format!("cannot verify the run: {error}")))?;
                 report.verify = Some(verified);

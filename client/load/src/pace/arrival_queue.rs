@@ -5,22 +5,22 @@ use std::time::Instant;
 
 use tokio::sync::{Mutex, mpsc};
 
-use crate::pace::account::Account;
+use crate::pace::admission::Admission;
 
 /// Starts that are due, for whichever worker is free first.
 #[derive(Debug)]
-pub(crate) struct Feed {
+pub(crate) struct ArrivalQueue {
     /// Those who wait for it take turns.
     due: Mutex<mpsc::Receiver<Instant>>,
     /// Where it is told what becomes of them.
-    pub(crate) account: Arc<Account>,
+    pub(crate) admission: Arc<Admission>,
 }
 
-impl Feed {
-    pub(crate) fn new(due: mpsc::Receiver<Instant>, account: Arc<Account>) -> Self {
+impl ArrivalQueue {
+    pub(crate) fn new(due: mpsc::Receiver<Instant>, admission: Arc<Admission>) -> Self {
         Self {
             due: Mutex::new(due),
-            account,
+            admission,
         }
     }
 
