@@ -13,7 +13,7 @@
 //! 3. `rpc/arguments/operations.rs`: `write_at` checks the request and makes a `machine::Write` of it.
 //! 4. `owner/handle.rs`: `write` puts a message into the mailbox, and waits for the reply.
 //! 5. `owner/dispatch.rs` and `owner/calls.rs`: the owner takes the message out of the mailbox, and calls the machine.
-//! 6. `machine/`: `write_at` checks conditions and limits, and changes the map.
+//! 6. `machine/apply.rs`: `write_at` checks conditions and limits, and changes the map.
 //! 7. `rpc/responses.rs`: `write_response` turns the outcome into the response.
 //!
 //! A refusal, at any of these steps, becomes a gRPC status in `rpc/status/`.

@@ -42,7 +42,7 @@ pub(crate) async fn serve(
             status = &mut end => status,
         };
         drop(copy);
-        // Waits until the client takes the chunk before it, or leaves. The stream's end has nothing more to wait for.
+        // Waits until the client takes the chunk before it, or leaves.
         let _ = sender.send(Err(last)).await;
     });
     Ok(BackupResponses(receiver))

@@ -59,7 +59,7 @@ enum Queued {
 /// Serves one stream, and returns its answers.
 ///
 /// Frames are read by a task of its own, until the client has sent everything, the answers are dropped, the deadline
-/// passes, or the server shuts down.
+/// passes, or the server drains.
 pub(crate) fn serve(
     frames: RequestMessages,
     context: CallContext,
@@ -232,6 +232,7 @@ impl Reader {
         }
     }
 
+    /// Sends the group to the owner, with the deadline of a frame that has no timeout of its own.
     fn send(&self, group: &mut Group, now: Instant) {
         self.send_by(group, self.deadline(now, None));
     }

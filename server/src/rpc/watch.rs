@@ -68,7 +68,7 @@ pub(crate) async fn serve(
             last = watcher.run() => last,
             status = &mut end => status,
         };
-        // Waits until the client takes the batch before it, or leaves. The stream's end has nothing more to wait for.
+        // Waits until the client takes the batch before it, or leaves.
         let _ = watcher.queue.send(Err(last)).await;
     });
     Ok(WatchResponses {
@@ -134,6 +134,7 @@ impl Watcher {
         }
     }
 
+    /// Fetches the next batch. While the quota is used up, asks again and again.
     async fn next_batch(&self) -> Result<(WatchBatch, QuotaGuard), CallError> {
         loop {
             let deadline = Instant::now() + self.max_deadline;
@@ -159,8 +160,8 @@ async fn sleep_until_some(time: Option<Instant>) {
     }
 }
 
-/// The first batch of a watch that begins at the present: without changes, it tells the revision after which the client
-/// sees all changes.
+/// The first batch of a watch that does not begin with the initial entries. It has no changes, only the revision after which
+/// the client sees all of them.
 fn start_batch(revision: i64) -> WatchBatch {
     WatchBatch {
         updates: Updates::Changes(Vec::new()),

@@ -37,58 +37,58 @@ pub(crate) fn watch(
         store_id,
         previous,
     } = request;
-    let field = |name| Path::ROOT.field(name);
-    let target = match target {
-        None => {
-            return Err(field("target").bad(
-                Reason::BadWatch,
-                "is missing: set key, or prefix, which may be empty for every key",
-            ));
-        }
-        Some(Target::Key(name)) => WatchTarget::Key(key(&field("key"), name, limits)?),
-        Some(Target::Prefix(prefix)) => {
-            check_prefix(&field("prefix"), Reason::BadWatch, &prefix, limits)?;
-            WatchTarget::Prefix(prefix)
-        }
-    };
-    let from = match (after_revision, initial) {
-        (Some(_), true) => {
-            return Err(field("initial").bad(
-                Reason::BadWatch,
-                "must not be set together with after_revision",
-            ));
-        }
-        (Some(revision), false) if revision < 0 => {
-            return Err(field("after_revision").out_of_range(
-                Reason::BadWatch,
-                "0 or more",
-                revision,
-            ));
-        }
-        (Some(revision), false) => WatchFrom::After(revision),
-        (None, true) => WatchFrom::Initial,
-        (None, false) => WatchFrom::Now,
-    };
-    let progress = match progress_interval {
-        None => None,
-        interval => {
-            let path = field("progress_interval");
-            Some(duration_in(
-                &path,
-                Reason::BadWatch,
-                interval,
-                &PROGRESS_RANGE,
-            )?)
-        }
-    };
+    let progress_path = Path::ROOT.field("progress_interval");
     Ok(WatchArguments {
-        target,
-        from,
+        target: checked_target(target, limits)?,
+        from: checked_from(after_revision, initial)?,
         shows: match previous {
             true => WatchShows::BeforeAndAfter,
             false => WatchShows::After,
         },
-        progress,
+        progress: match progress_interval {
+            None => None,
+            interval => Some(duration_in(
+                &progress_path,
+                Reason::BadWatch,
+                interval,
+                &PROGRESS_RANGE,
+            )?),
+        },
         store_id: Some(store_id).filter(|id| !id.is_empty()),
     })
+}
+
+fn checked_target(target: Option<Target>, limits: &Limits) -> Result<WatchTarget, BadArgument> {
+    match target {
+        None => Err(Path::ROOT.field("target").bad(
+            Reason::BadWatch,
+            "is missing: set key, or prefix, which may be empty for every key",
+        )),
+        Some(Target::Key(name)) => {
+            let key = key(&Path::ROOT.field("key"), name, limits)?;
+            Ok(WatchTarget::Key(key))
+        }
+        Some(Target::Prefix(prefix)) => {
+            let path = Path::ROOT.field("prefix");
+            check_prefix(&path, Reason::BadWatch, &prefix, limits)?;
+            Ok(WatchTarget::Prefix(prefix))
+        }
+    }
+}
+
+/// Checks from where a watch is to begin. Without a word in the request it begins now.
+fn checked_from(after_revision: Option<i64>, initial: bool) -> Result<WatchFrom, BadArgument> {
+    match (after_revision, initial) {
+        (Some(_), true) => Err(Path::ROOT.field("initial").bad(
+            Reason::BadWatch,
+            "must not be set together with after_revision",
+        )),
+        (Some(revision), false) if revision < 0 => {
+            let path = Path::ROOT.field("after_revision");
+            Err(path.out_of_range(Reason::BadWatch, "0 or more", revision))
+        }
+        (Some(revision), false) => Ok(WatchFrom::After(revision)),
+        (None, true) => Ok(WatchFrom::Initial),
+        (None, false) => Ok(WatchFrom::Now),
+    }
 }

@@ -69,96 +69,115 @@ fn capacity_for(results: usize) -> usize {
     results * 24 + 16
 }
 
-/// Puts an `OpResult`, field 1 of `PipelineResponse`.
+/// Puts an `OpResult`, field 1 of `PipelineResponse`. The functions for its kinds first add up the length of the nested message.
 fn put_outcome(buf: &mut Vec<u8>, outcome: &Outcome) {
     match outcome {
-        Outcome::Read(ReadOutcome { entry, revision }) => {
-            let entry = entry.as_ref().map(SizedEntry::of);
-            let read_len = entry.as_ref().map_or(0, SizedEntry::nested_len) + int_len(*revision);
-            put_prefix(buf, 1, nested_len(read_len));
-            put_prefix(buf, 1, read_len);
-            if let Some(entry) = entry {
-                entry.put(buf, 1);
-            }
-            put_int(buf, 2, *revision);
-        }
-        Outcome::Write(WriteOutcome {
-            revision,
-            create_revision,
-            previous,
-            replayed,
-        }) => {
-            let previous = previous.as_deref().map(SizedEntry::of);
-            let write_len = int_len(*revision)
-                + int_len(*create_revision)
-                + flag_len(*replayed)
-                + previous.as_ref().map_or(0, SizedEntry::nested_len);
-            put_prefix(buf, 1, nested_len(write_len));
-            put_prefix(buf, 2, write_len);
-            put_int(buf, 1, *revision);
-            put_int(buf, 2, *create_revision);
-            put_flag(buf, 3, *replayed);
-            if let Some(previous) = previous {
-                previous.put(buf, 4);
-            }
-        }
-        Outcome::Add(AddOutcome {
-            revision,
-            create_revision,
-            value,
-            applied,
-            replayed,
-        }) => {
-            let ints = [(4, *value), (5, *applied)];
-            let add_len = int_len(*revision)
-                + int_len(*create_revision)
-                + flag_len(*replayed)
-                + ints.iter().map(|(_, int)| int_len(*int)).sum::<usize>();
-            put_prefix(buf, 1, nested_len(add_len));
-            put_prefix(buf, 3, add_len);
-            put_int(buf, 1, *revision);
-            put_int(buf, 2, *create_revision);
-            put_flag(buf, 3, *replayed);
-            for (field, int) in ints {
-                put_int(buf, field, int);
-            }
-        }
-        Outcome::Transition(TransitionOutcome {
-            revision,
-            create_revision,
-            from,
-            replayed,
-        }) => {
-            let from = from.as_str();
-            let transition_len = int_len(*revision)
-                + int_len(*create_revision)
-                + flag_len(*replayed)
-                + nested_len(from.len());
-            put_prefix(buf, 1, nested_len(transition_len));
-            put_prefix(buf, 4, transition_len);
-            put_int(buf, 1, *revision);
-            put_int(buf, 2, *create_revision);
-            put_flag(buf, 3, *replayed);
-            put_prefix(buf, 4, from.len());
-            buf.extend_from_slice(from.as_bytes());
-        }
-        Outcome::Delete(DeleteOutcome {
-            revision,
-            previous,
-            replayed,
-        }) => {
-            let previous = previous.as_deref().map(SizedEntry::of);
-            let delete_len = int_len(*revision)
-                + flag_len(*replayed)
-                + previous.as_ref().map_or(0, SizedEntry::nested_len);
-            put_prefix(buf, 1, nested_len(delete_len));
-            put_prefix(buf, 5, delete_len);
-            put_int(buf, 1, *revision);
-            put_flag(buf, 3, *replayed);
-            if let Some(previous) = previous {
-                previous.put(buf, 4);
-            }
-        }
+        Outcome::Read(read) => put_read(buf, read),
+        Outcome::Write(write) => put_write(buf, write),
+        Outcome::Add(add) => put_add(buf, add),
+        Outcome::Transition(transition) => put_transition(buf, transition),
+        Outcome::Delete(delete) => put_delete(buf, delete),
+    }
+}
+
+#[inline]
+fn put_read(buf: &mut Vec<u8>, read: &ReadOutcome) {
+    let ReadOutcome { entry, revision } = read;
+    let entry = entry.as_ref().map(SizedEntry::of);
+    let read_len = entry.as_ref().map_or(0, SizedEntry::nested_len) + int_len(*revision);
+    put_prefix(buf, 1, nested_len(read_len));
+    put_prefix(buf, 1, read_len);
+    if let Some(entry) = entry {
+        entry.put(buf, 1);
+    }
+    put_int(buf, 2, *revision);
+}
+
+#[inline]
+fn put_write(buf: &mut Vec<u8>, write: &WriteOutcome) {
+    let WriteOutcome {
+        revision,
+        create_revision,
+        previous,
+        replayed,
+    } = write;
+    let previous = previous.as_deref().map(SizedEntry::of);
+    let write_len = int_len(*revision)
+        + int_len(*create_revision)
+        + flag_len(*replayed)
+        + previous.as_ref().map_or(0, SizedEntry::nested_len);
+    put_prefix(buf, 1, nested_len(write_len));
+    put_prefix(buf, 2, write_len);
+    put_int(buf, 1, *revision);
+    put_int(buf, 2, *create_revision);
+    put_flag(buf, 3, *replayed);
+    if let Some(previous) = previous {
+        previous.put(buf, 4);
+    }
+}
+
+#[inline]
+fn put_add(buf: &mut Vec<u8>, add: &AddOutcome) {
+    let AddOutcome {
+        revision,
+        create_revision,
+        value,
+        applied,
+        replayed,
+    } = add;
+    let add_len = int_len(*revision)
+        + int_len(*create_revision)
+        + flag_len(*replayed)
+        + int_len(*value)
+        + int_len(*applied);
+    put_prefix(buf, 1, nested_len(add_len));
+    put_prefix(buf, 3, add_len);
+    put_int(buf, 1, *revision);
+    put_int(buf, 2, *create_revision);
+    put_flag(buf, 3, *replayed);
+    put_int(buf, 4, *value);
+    put_int(buf, 5, *applied);
+}
+
+#[inline]
+fn put_transition(buf: &mut Vec<u8>, transition: &TransitionOutcome) {
+    let TransitionOutcome {
+        revision,
+        create_revision,
+        from,
+        replayed,
+    } = transition;
+    let from = from.as_str();
+    let transition_len = int_len(*revision)
+        + int_len(*create_revision)
+        + flag_len(*replayed)
+        + nested_len(from.len());
+    put_prefix(buf, 1, nested_len(transition_len));
+    put_prefix(buf, 4, transition_len);
+    put_int(buf, 1, *revision);
+    put_int(buf, 2, *create_revision);
+    put_flag(buf, 3, *replayed);
+    put_prefix(buf, 4, from.len());
+    buf.extend_from_slice(from.as_bytes());
+}
+
+#[inline]
+fn put_delete(buf: &mut Vec<u8>, delete: &DeleteOutcome) {
+    let DeleteOutcome {
+        revision,
+        previous,
+        replayed,
+    } = delete;
+    let previous = previous.as_deref().map(SizedEntry::of);
+    let delete_len = int_len(*revision)
+        + flag_len(*replayed)
+        + previous.as_ref().map_or(0, SizedEntry::nested_len);
+    put_prefix(buf, 1, nested_len(delete_len));
+    put_prefix(buf, 5, delete_len);
+    put_int(buf, 1, *revision);
+    put_flag(buf, 3, *replayed);
+    if let Some(previous) = previous {
+        previous.put(buf, 4);
     }
 }
 
