@@ -191,3 +191,15 @@ pub(super) fn define(machine: Machine) -> Call {
 pub(super) fn undefine(name: &str) -> Call {
     Call::Undefine(name.into())
 }
+
+/// In the order of a job's life.
+pub(super) const JOB: [&str; 4] = [
+    "new: running dropped",
+    "running: running done (10 new)",
+    "done:",
+    "dropped:",
+];
+
+pub(super) fn job() -> Machine {
+    protocol("m", "m/", &JOB)
+}

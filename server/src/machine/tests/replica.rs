@@ -5,8 +5,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::generate::{Deed, call, key, limits, program};
 use super::model::Model;
-use super::programs::{Deed, Next, Run, call, cases, key, limits, program};
+use super::programs::{Next, Run, cases};
 use super::*;
 
 /// What a client does with its watch.

@@ -45,7 +45,7 @@ impl Model {
             ..
         } = self.sessions.remove(at);
         self.revision += 1;
-        for (key, entry) in self.lines() {
+        for (key, entry) in self.sorted_entries() {
             if entry.lifetime()
                 == Some(&Lifetime::Session {
                     id: id.clone(),
@@ -129,7 +129,7 @@ impl Model {
             moves_on && machine.states.contains_key(state)
         })?;
         let below: Vec<_> = self
-            .lines()
+            .sorted_entries()
             .into_iter()
             .filter(|(key, _)| key.as_str().starts_with(prefix))
             .collect();
@@ -141,7 +141,7 @@ impl Model {
             })));
         }
         let mut reached = vec![machine.initial.clone()];
-        for (_, entry) in &self.lines {
+        for (_, entry) in &self.entries {
             let key_state = entry
                 .key_state()
                 .filter(|key_state| key_state.machine == machine.name);
@@ -167,7 +167,7 @@ impl Model {
     /// Refuses if a key of the machine is in a state in which it cannot be left.
     fn stranded(&self, machine: Option<&Machine>, may_stay: impl Fn(&Name) -> bool) -> Done<()> {
         let mut stranded: Vec<_> = self
-            .lines
+            .entries
             .iter()
             .filter_map(|(key, entry)| {
                 let key_state = entry.key_state()?;
@@ -196,14 +196,14 @@ impl Model {
         })?;
         self.revision += 1;
         self.machines.retain(|machine| machine.name != *name);
-        for (_, entry) in &mut self.lines {
+        for (_, entry) in &mut self.entries {
             if entry
                 .key_state()
                 .is_some_and(|key_state| key_state.machine == *name)
             {
                 let bare = entry.clone();
                 let lifetime = bare.lifetime().cloned();
-                *entry = line(
+                *entry = new_entry(
                     bare.value,
                     bare.revision,
                     bare.create_revision,

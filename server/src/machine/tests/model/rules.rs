@@ -2,12 +2,12 @@
 
 use super::*;
 
-pub(super) fn find(lines: &[(Key, Entry)], key: &Key) -> Option<Entry> {
-    let line = lines.iter().find(|(other, _)| other == key);
-    line.map(|(_, entry)| entry.clone())
+pub(super) fn find(entries: &[(Key, Entry)], key: &Key) -> Option<Entry> {
+    let found = entries.iter().find(|(other, _)| other == key);
+    found.map(|(_, entry)| entry.clone())
 }
 
-pub(super) fn line(
+pub(super) fn new_entry(
     value: Value,
     revision: Revision,
     create_revision: Revision,

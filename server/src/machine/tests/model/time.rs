@@ -23,7 +23,7 @@ impl Model {
                 }
                 Due::State(key, to) => {
                     self.revision += 1;
-                    let entry = self.line(&key).unwrap();
+                    let entry = self.entry(&key).unwrap();
                     let key_state = entry.key_state().cloned().map(|key_state| KeyState {
                         state: to,
                         since: now,
@@ -31,7 +31,7 @@ impl Model {
                     });
                     let lifetime = entry.lifetime().cloned();
                     let created = entry.create_revision;
-                    let moved = line(entry.value, self.revision, created, lifetime, key_state);
+                    let moved = new_entry(entry.value, self.revision, created, lifetime, key_state);
                     self.set(&key, Some(moved), self.revision, ChangeCause::TimedOut);
                 }
             }
@@ -48,7 +48,7 @@ impl Model {
             let order = (0, vec![], Time::MIN, session.id.clone());
             due.push((session.ends, order, Due::Session(at)));
         }
-        for (key, entry) in &self.lines {
+        for (key, entry) in &self.entries {
             if let Some(Lifetime::Ttl { ends, .. }) = entry.lifetime() {
                 let order = (1, vec![], Time::MIN, key.clone());
                 due.push((*ends, order, Due::Key(key.clone())));

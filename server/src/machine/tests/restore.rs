@@ -3,7 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::programs::{Deed, Next, Run, cases, limits, program};
+use super::generate::{Deed, limits, program};
+use super::programs::{Next, Run, cases};
 use super::*;
 use crate::machine::{CopyHead, CopyId, CopySlice, Effect};
 
