@@ -50,7 +50,7 @@ pub(super) fn replaced(
     })))
 }
 
-pub(super) fn went(
+pub(super) fn moved_from(
     from: &str,
     revision: Revision,
     create_revision: Revision,
@@ -63,8 +63,10 @@ pub(super) fn went(
     })))
 }
 
-/// The answer to a frame that shows nothing of values.
-pub(super) fn did<const N: usize>(outcomes: [Result<Answer, Cause>; N]) -> Result<Answer, Cause> {
+/// The answer to an atomic frame with these outcomes.
+pub(super) fn applied_all<const N: usize>(
+    outcomes: [Result<Answer, Cause>; N],
+) -> Result<Answer, Cause> {
     let outcomes = outcomes.map(outcome);
     Ok(Answer::All(AllOutcome {
         revision: *outcomes[0].clone().revision_mut(),
@@ -84,8 +86,8 @@ pub(super) fn shown_bytes(outcome: &Outcome) -> usize {
     entry.map_or(0, |entry| entry.value.byte_len())
 }
 
-/// The answer to a frame, each operation of which stands alone.
-pub(super) fn each<const N: usize>(
+/// The answer to a frame that is not atomic. Each result comes with the key or id that a refusal names.
+pub(super) fn applied_each<const N: usize>(
     revision: Revision,
     results: [(&str, Result<Answer, Cause>); N],
 ) -> Result<Answer, Cause> {
@@ -155,8 +157,8 @@ pub(super) fn defined(machine: Machine, revision: Revision) -> Result<Answer, Ca
     }))
 }
 
-/// The same answer, given again.
-pub(super) fn again(answer: Result<Answer, Cause>) -> Result<Answer, Cause> {
+/// The same answer as a replay gets it.
+pub(super) fn replayed(answer: Result<Answer, Cause>) -> Result<Answer, Cause> {
     let mut answer = answer.unwrap();
     *match &mut answer {
         Answer::One(Outcome::Write(outcome)) => &mut outcome.replayed,
@@ -166,7 +168,7 @@ pub(super) fn again(answer: Result<Answer, Cause>) -> Result<Answer, Cause> {
         Answer::All(outcome) => &mut outcome.replayed,
         Answer::Opened(outcome) => &mut outcome.replayed,
         Answer::Closed(outcome) => &mut outcome.replayed,
-        other => panic!("{other:?} is never given again"),
+        other => panic!("{other:?} is never replayed"),
     } = true;
     Ok(answer)
 }
@@ -181,7 +183,7 @@ pub(super) fn mismatch(
     })))
 }
 
-pub(super) fn refused_move(
+pub(super) fn refused_transition(
     from: &str,
     to: impl Into<Option<&'static str>>,
     allowed: &[&str],
@@ -195,11 +197,15 @@ pub(super) fn refused_move(
 }
 
 pub(super) fn not_allowed(from: &str, to: &'static str, allowed: &[&str]) -> Result<Answer, Cause> {
-    Err(Cause::TransitionRefused(refused_move(from, to, allowed)))
+    Err(Cause::TransitionRefused(refused_transition(
+        from, to, allowed,
+    )))
 }
 
 pub(super) fn not_final(from: &str, allowed: &[&str]) -> Result<Answer, Cause> {
-    Err(Cause::StateNotFinal(refused_move(from, None, allowed)))
+    Err(Cause::StateNotFinal(refused_transition(
+        from, None, allowed,
+    )))
 }
 
 pub(super) fn stranded(
@@ -220,7 +226,7 @@ pub(super) fn unreachable_state(state: &str) -> Result<Answer, Cause> {
     })
 }
 
-pub(super) fn taken(machine: &str, key_prefix: &str) -> Result<Answer, Cause> {
+pub(super) fn prefix_taken(machine: &str, key_prefix: &str) -> Result<Answer, Cause> {
     Err(Cause::PrefixTaken {
         machine: machine.into(),
         key_prefix: key_prefix.into(),

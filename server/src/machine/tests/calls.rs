@@ -45,8 +45,12 @@ pub(super) fn write_if(key: &str, value: Value, expect: impl Into<Option<Conditi
     )
 }
 
-/// A write with a lifetime; without a value, it keeps the one there is.
-pub(super) fn live(key: &str, value: impl Into<Option<Value>>, lifetime: SetLifetime) -> Operation {
+/// A write with a lifetime. Without a value, it keeps the present one.
+pub(super) fn write_with_lifetime(
+    key: &str,
+    value: impl Into<Option<Value>>,
+    lifetime: SetLifetime,
+) -> Operation {
     write_with(
         key,
         value,
@@ -84,8 +88,8 @@ pub(super) fn add_with(key: &str, delta: i64, options: AddOptions) -> Operation 
     })
 }
 
-/// An addition that sets the lifetime of a new key.
-pub(super) fn add_live(key: &str, delta: i64, lifetime: SetLifetime) -> Operation {
+/// An addition with a lifetime for a new key.
+pub(super) fn add_with_lifetime(key: &str, delta: i64, lifetime: SetLifetime) -> Operation {
     add_with(
         key,
         delta,
@@ -96,7 +100,7 @@ pub(super) fn add_live(key: &str, delta: i64, lifetime: SetLifetime) -> Operatio
     )
 }
 
-pub(super) fn go(key: &str, to: &str) -> Operation {
+pub(super) fn transition(key: &str, to: &str) -> Operation {
     Operation::Transition(Transition {
         key: key.into(),
         to: to.into(),
@@ -104,7 +108,7 @@ pub(super) fn go(key: &str, to: &str) -> Operation {
     })
 }
 
-pub(super) fn go_with(key: &str, to: &str, options: TransitionOptions) -> Operation {
+pub(super) fn transition_with(key: &str, to: &str, options: TransitionOptions) -> Operation {
     Operation::Transition(Transition {
         key: key.into(),
         to: to.into(),
@@ -158,7 +162,7 @@ pub(super) fn close(id: &str, create_revision: Revision) -> Call {
     Call::Close(life(id, create_revision), None)
 }
 
-/// A machine of states written as `name: next next (milliseconds next)`; the first is the initial one.
+/// A machine whose states are written as `name: next next (timeout-in-ms next)`. The first state is the initial one.
 pub(super) fn protocol(name: &str, key_prefix: &str, states: &[&str]) -> Machine {
     let state = |line: &&str| {
         let (name, rest) = line.split_once(':').unwrap();
@@ -192,7 +196,7 @@ pub(super) fn undefine(name: &str) -> Call {
     Call::Undefine(name.into())
 }
 
-/// In the order of a job's life.
+/// The states of a job, in the order in which a job goes through them.
 pub(super) const JOB: [&str; 4] = [
     "new: running dropped",
     "running: running done (10 new)",

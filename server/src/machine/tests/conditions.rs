@@ -1,8 +1,8 @@
-//! What must hold for an operation to be done.
+//! Conditions of operations.
 
 use super::*;
 
-/// Looks at a key under a condition, then writes it under the same.
+/// Reads a key under a condition, then writes it under the same condition.
 fn check_condition(
     prepared: impl IntoIterator<Item = Call>,
     key: &str,
@@ -34,7 +34,7 @@ fn check_condition(
 }
 
 #[test]
-fn conditions_on_a_key_that_is_there() {
+fn conditions_on_a_key_that_exists() {
     use Condition::{CreateRevision, Exists, Revision, Session, State, Value};
     let missed = |condition| Err(mismatch(condition, entry(int(7), 2, 1)).unwrap_err());
     let no_state = |state: &str| {
@@ -65,7 +65,7 @@ fn conditions_on_a_key_that_is_there() {
 }
 
 #[test]
-fn conditions_on_a_key_that_is_not_there() {
+fn conditions_on_a_key_that_does_not_exist() {
     use Condition::{CreateRevision, Exists, Revision, Session, State, Value};
     let missed = |condition| Err(mismatch(condition, None).unwrap_err());
     let no_state = Cause::StateMismatch {
@@ -89,15 +89,15 @@ fn conditions_on_a_key_that_is_not_there() {
 }
 
 #[test]
-fn conditions_on_what_hangs_on_a_key() {
+fn conditions_on_the_session_and_the_state_of_a_key() {
     use Condition::{Session, State};
     let m = protocol("m", "m/", &["idle: busy", "busy: idle"]);
     let prepared = || {
         [
             open("s", 1_000, OnExisting::Refuse),
             define(m.clone()),
-            live("m/1", int(1), with_session("s", None)).into(),
-            live("m/2", int(1), ttl(5)).into(),
+            write_with_lifetime("m/1", int(1), with_session("s", None)).into(),
+            write_with_lifetime("m/2", int(1), ttl(5)).into(),
         ]
     };
     let first = entry(int(1), 3, 3)
@@ -125,7 +125,7 @@ fn conditions_on_what_hangs_on_a_key() {
         ("m/1", of_t.clone(), missed(&of_t, &first)),
         ("m/1", of_none.clone(), missed(&of_none, &first)),
         ("m/2", of_s.clone(), missed(&of_s, &second)),
-        // A ttl is no session.
+        // A ttl is not a session.
         ("m/2", of_none.clone(), Ok(())),
     ] {
         check_condition(prepared(), key, condition, met);

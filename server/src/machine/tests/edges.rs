@@ -1,9 +1,10 @@
-//! What is rare, and was wrong once: memory that nobody counted, messages that nobody could take.
+//! Rare cases that were wrong once: memory that nobody counted, and messages too large for clients.
 
 use std::collections::BTreeSet;
 
 use super::*;
 
+/// A machine with many long state names, each state leading to all others.
 fn wide(i: usize) -> Machine {
     let states: Vec<Name> = (0..256).map(|s| Name::from(format!("{s:0128}"))).collect();
     let of = |_: &Name| State {
@@ -26,7 +27,7 @@ fn wide(i: usize) -> Machine {
 fn a_page_of_machines_is_bounded_by_bytes() {
     let mut machine = StateMachine::new(roomy());
     for i in 0..8 {
-        // 100 of 256 next states each: under 4 MiB as a message.
+        // With 100 next states each instead of 256, a machine is under 4 MiB as a message.
         let mut m = wide(i);
         for state in m.states.values_mut() {
             state.next = state.next.iter().take(100).cloned().collect();
@@ -47,11 +48,11 @@ fn a_page_of_machines_is_bounded_by_bytes() {
 }
 
 #[test]
-fn refused_moves_keep_as_many_names_as_are_shown() {
+fn refused_transitions_keep_as_many_names_as_are_shown() {
     let mut machine = StateMachine::new(roomy());
     let mut m = wide(0);
     m.states.insert("z".into(), State::default());
-    // The initial state does not lead to "z", another one does.
+    // Only the last state leads to "z", so the initial one does not.
     let last = m.states.keys().nth(255).unwrap().clone();
     m.states
         .get_mut(last.as_str())
@@ -63,7 +64,7 @@ fn refused_moves_keep_as_many_names_as_are_shown() {
         0,
         [define(m), write("p0000/a", int(1)).into()],
     );
-    let operations = (0..1024).map(|_| go("p0000/a", "z")).collect();
+    let operations = (0..1024).map(|_| transition("p0000/a", "z")).collect();
     let answer = machine.apply_each(operations, &[], 0, at_ms(0));
     let held: usize = answer
         .results
@@ -94,12 +95,12 @@ fn a_refused_expectation_does_not_keep_a_value_alive_uncounted() {
         weak.push(Arc::downgrade(&large));
         prepare(&mut machine, 0, [write("k", Value::Text(large)).into()]);
         let read = read_if("k", Condition::Revision(i + 1_000));
-        // No room at all.
+        // The answer may hold no value.
         let answer = machine.apply_each(vec![read], &[], 0, at_ms(0));
         assert_eq!(answer.answer_bytes, 0);
         answers.push(answer);
     }
-    // The store and the history: only the answers are left.
+    // Without the state, only the answers can hold values.
     drop(machine);
     let kept = weak.iter().filter(|weak| weak.strong_count() > 0).count();
     assert!(kept <= 1, "{kept} MiB held by answers that count 0 bytes");
@@ -124,7 +125,7 @@ fn a_message_with_previous_stays_below_what_clients_take() {
         let operations: Vec<_> = (0..1024)
             .map(|i| {
                 let value = text(&"x".repeat(bytes));
-                live(
+                write_with_lifetime(
                     &format!("{i:01024}"),
                     value,
                     with_session(id.as_str(), None),
@@ -165,9 +166,9 @@ fn put(machine: &mut StateMachine, i: usize, c: &str) {
     prepare(machine, 0, [write.into()]);
 }
 
-/// A slow client: one small message for every 50 changes.
+/// A slow client takes one small message for every 50 changes.
 #[test]
-fn what_a_watch_that_begins_keeps_is_bounded() {
+fn the_entries_that_an_initial_watch_preserves_are_bounded() {
     let mut limits = roomy();
     limits.ring_changes = 1_000;
     limits.ring_bytes = 1_000_000;
@@ -186,13 +187,14 @@ fn what_a_watch_that_begins_keeps_is_bounded() {
     for i in (0..20_000).rev() {
         put(&mut machine, i, "b");
         if i % 50 == 0 && machine.next_batch(&mut watch, 1, Revision::MAX).is_err() {
-            return; // It falls off, as any watch that is too slow.
+            // The watch is refused, as any that is too slow.
+            return;
         }
     }
     let kept = format!("{watch:?}").matches("bbbb").count()
         + format!("{watch:?}").matches("Some(Entry").count();
     let oldest = machine.usage().oldest_revision;
-    // It is lost already: what comes after as_of is not kept. It goes on sending for nothing.
+    // The watch cannot go on after as_of, as those changes are evicted, but it was not refused. See how much it still sends.
     let mut messages = 0;
     let end = loop {
         match machine.next_batch(&mut watch, 1 << 20, Revision::MAX) {
@@ -200,11 +202,11 @@ fn what_a_watch_that_begins_keeps_is_bounded() {
                 messages += 1;
                 assert!(batch.has_more == HasMore::Yes);
             }
-            Err(lost) => break lost,
+            Err(error) => break error,
         }
     };
     panic!(
-        "the ring has 1000 changes, the watch kept {kept} old entries; as of {as_of}, oldest {oldest}; after {messages} more messages: {end:?}"
+        "the history has 1000 changes, the watch preserved {kept} old entries; as of {as_of}, oldest {oldest}; after {messages} more messages: {end:?}"
     );
 }
 
@@ -216,7 +218,7 @@ fn a_replay_is_never_refused_as_if_nothing_was_applied() {
     let request_id = request_id("r", 1);
     let first = machine.apply_all(vec![write("new")], Some(&request_id), 1_000, at_ms(0));
     assert!(first.is_ok());
-    // The retry comes while the connection has left much unread: room for 10 bytes.
+    // The retry comes while the connection has much left unread: its answer may hold 10 bytes.
     let again = machine.apply_all(vec![write("new")], Some(&request_id), 10, at_ms(0));
     assert!(again.is_ok(), "{again:?}");
 }

@@ -1,4 +1,4 @@
-//! Random calls and programs.
+//! Random calls and programs for property tests.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -9,15 +9,15 @@ use proptest::sample::select;
 
 use super::*;
 
-/// One step of a program.
+/// One step of a random program.
 #[derive(Clone, Debug)]
-pub(super) enum Deed {
+pub(super) enum Action {
     Call(Call),
-    /// Sends again what was sent so many calls before.
+    /// Repeats the call that was made this many calls ago.
     Again(usize),
-    /// So many milliseconds go by.
+    /// Lets this many milliseconds pass.
     Pass(u64),
-    /// What is due by now is done.
+    /// Does what is due by now.
     Advance,
 }
 
@@ -56,7 +56,7 @@ fn session_name() -> impl Strategy<Value = Name> {
     select(vec!["s", "s", "s", "s", "t", "u"]).prop_map(Name::from)
 }
 
-/// Stands for the revision there is, whatever it is.
+/// Stands for the present revision of whatever is asked for, until the program runs.
 pub(super) const PRESENT: Revision = -1;
 
 fn revision() -> impl Strategy<Value = Revision> {
@@ -90,7 +90,7 @@ fn bounds() -> BoxedStrategy<Bounds> {
     let end = || option::of(few());
     (end(), end(), any::<bool>())
         .prop_map(|(one, other, saturate)| {
-            // The lesser is the lower, where there are two.
+            // Of two bounds, the lesser is the lower one.
             let (min, max) = match (one, other) {
                 (Some(a), Some(b)) => (Some(a.min(b)), Some(a.max(b))),
                 ends => ends,
@@ -166,7 +166,7 @@ fn operation() -> BoxedStrategy<Operation> {
     prop_oneof![2 => read, 9 => write, 3 => add, 5 => transition, 1 => delete].boxed()
 }
 
-/// Machines that make sense.
+/// A machine as a user might define it.
 fn usual_machine() -> impl Strategy<Value = Machine> {
     select(vec![
         vec!["idle: busy", "busy: idle done", "done:"],
@@ -183,7 +183,7 @@ fn usual_machine() -> impl Strategy<Value = Machine> {
     .prop_map(|states| protocol("m", "m/", &states))
 }
 
-/// Machines of all kinds.
+/// Any machine: usual ones, random ones, and ones under other names and prefixes.
 fn machine() -> BoxedStrategy<Machine> {
     const STATES: [&str; 4] = ["idle", "busy", "done", "lost"];
     let next = || vec(0..4usize, 0..3);
@@ -244,7 +244,8 @@ fn definition() -> BoxedStrategy<Call> {
         .boxed()
 }
 
-/// Names of requests, so few that they are used for other things, too. The fingerprint is yet to come.
+/// A request id or none. There are so few ids that they are reused for other content. `fingerprinted` fills in the
+/// fingerprint.
 fn maybe_request_id() -> impl Strategy<Value = Option<RequestId>> {
     option::weighted(0.4, select(vec!["1", "2", "3", "4", "5", "6", "7"]))
         .prop_map(|id| id.map(|id| request_id(id, 0)))
@@ -280,7 +281,7 @@ pub(super) fn call() -> BoxedStrategy<Call> {
     .boxed()
 }
 
-/// Names of one content have one fingerprint.
+/// Fills in the fingerprints of request ids: equal content has equal fingerprints.
 pub(super) fn fingerprinted(mut call: Call) -> Call {
     let of = |content: String| {
         let mut hasher = DefaultHasher::new();
@@ -289,7 +290,7 @@ pub(super) fn fingerprinted(mut call: Call) -> Call {
     };
     let each = |operation: &Operation, request_id: &mut Option<RequestId>| {
         if let Operation::Read(_) = operation {
-            // It has no place for a name.
+            // A Read cannot have a request id.
             *request_id = None;
         }
         if let Some(request_id) = request_id {
@@ -313,24 +314,24 @@ pub(super) fn fingerprinted(mut call: Call) -> Call {
     call
 }
 
-fn deed() -> BoxedStrategy<Deed> {
+fn action() -> BoxedStrategy<Action> {
     prop_oneof![
-        12 => call().prop_map(Deed::Call),
-        2 => (1..6usize).prop_map(Deed::Again),
-        3 => (1..4u64).prop_map(Deed::Pass),
-        3 => Just(Deed::Advance),
+        12 => call().prop_map(Action::Call),
+        2 => (1..6usize).prop_map(Action::Again),
+        3 => (1..4u64).prop_map(Action::Pass),
+        3 => Just(Action::Advance),
     ]
     .boxed()
 }
 
-/// A program, most of which begin with a machine and a session.
-pub(super) fn program(len: usize) -> impl Strategy<Value = Vec<Deed>> {
+/// A random program. Most begin with a session and a machine.
+pub(super) fn program(len: usize) -> impl Strategy<Value = Vec<Action>> {
     let start = option::weighted(0.8, usual_machine().prop_map(define));
     let session = option::weighted(0.8, 3..30u64);
-    (start, session, vec(deed(), 1..len)).prop_map(|(machine, session, deeds)| {
+    (start, session, vec(action(), 1..len)).prop_map(|(machine, session, actions)| {
         let session = session.map(|ttl| open("s", ttl, OnExisting::Refuse));
-        let first = session.into_iter().chain(machine).map(Deed::Call);
-        first.chain(deeds).collect()
+        let first = session.into_iter().chain(machine).map(Action::Call);
+        first.chain(actions).collect()
     })
 }
 
@@ -340,7 +341,7 @@ pub(super) fn list() -> impl Strategy<Value = List> {
     (prefix(), option::of(key()), 1..5usize, 1..40usize, shows).prop_map(
         |(prefix, after, page_size, page_bytes, shows)| List {
             prefix: prefix.into(),
-            // A token is of its own prefix.
+            // A page token always has the prefix of its list.
             after: after
                 .map(|after| after.to_string())
                 .filter(|after| after.starts_with(prefix)),

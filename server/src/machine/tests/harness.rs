@@ -1,11 +1,11 @@
-//! Calls and their answers as data, and what checks them against the state machine.
+//! Calls and their answers as data, and tables of them that are checked against the state machine.
 
 use super::*;
 
-/// One call.
+/// A call of the state machine.
 #[derive(Clone, Debug)]
 pub(super) enum Call {
-    /// By the method for it alone.
+    /// One operation, by its own method.
     One(Operation, Option<RequestId>),
     Each(Vec<(Operation, Option<RequestId>)>, usize),
     All(Vec<Operation>, Option<RequestId>, usize),
@@ -30,12 +30,12 @@ impl Call {
             Self::All(operations, _, budget) => Self::All(operations, request_id, budget),
             Self::Open(open, _) => Self::Open(open, request_id),
             Self::Close(life, _) => Self::Close(life, request_id),
-            other => panic!("{other:?} takes no name"),
+            other => panic!("{other:?} takes no request id"),
         }
     }
 }
 
-/// An operation that has a name.
+/// An operation with a request id.
 pub(super) fn with_id(id: &str, content: u128, operation: Operation) -> Call {
     Call::from(operation).with_id(id, content)
 }
@@ -60,9 +60,9 @@ pub(super) enum Answer {
 /// How a call was refused.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Refused {
-    /// Which operation of a frame it was.
+    /// The index of the refused operation in a frame.
     pub(super) index: Option<usize>,
-    /// What was asked about.
+    /// The key, session, machine or request id that the refusal is about.
     pub(super) subject: Key,
     pub(super) cause: Cause,
 }
@@ -134,12 +134,12 @@ impl StateMachine {
         })
     }
 
-    /// Everything that it holds, as text.
+    /// The whole state, as text.
     pub(super) fn everything(&self) -> String {
         format!("{self:?}")
     }
 
-    /// What must hold after every call.
+    /// Asserts what must hold after every call.
     pub(super) fn assert_consistent(&self) {
         let mut used = 0;
         let mut keys_of_session = BTreeMap::<_, usize>::new();
@@ -159,7 +159,7 @@ impl StateMachine {
                 entry.attached.is_none()
                     || entry.lifetime().is_some()
                     || entry.key_state().is_some(),
-                "{key:?} has nothing attached"
+                "{key:?} has an empty attachment"
             );
             if let Some(Lifetime::Session {
                 id,
@@ -169,17 +169,17 @@ impl StateMachine {
                 let life = (id.clone(), *create_revision);
                 *keys_of_session.entry(life).or_default() += 1;
             }
-            let over = machines
+            let covering = machines
                 .iter()
                 .find(|machine| key.as_str().starts_with(machine.key_prefix.as_str()));
             let key_state = entry.key_state();
             assert_eq!(
-                over.map(|machine| &machine.name),
+                covering.map(|machine| &machine.name),
                 key_state.map(|key_state| &key_state.machine)
             );
-            if let (Some(machine), Some(key_state)) = (over, key_state) {
+            if let (Some(machine), Some(key_state)) = (covering, key_state) {
                 assert!(machine.states.contains_key(&key_state.state), "{key:?}");
-                assert_eq!(key_state.timeout_at, None, "it is only shown");
+                assert_eq!(key_state.timeout_at, None, "the store keeps no timeout_at");
             }
         }
         assert_eq!(self.used_bytes, used as u64);
@@ -195,7 +195,7 @@ impl StateMachine {
         }
     }
 
-    /// What must be left in the index when no key is there: nothing.
+    /// Asserts that nothing is left in the index when all keys, sessions and machines are removed.
     pub(super) fn assert_index_ends_empty(mut self) {
         for (key, entry) in self.entries.all() {
             self.index.update(&key, entry.attached.as_deref(), None);
@@ -214,14 +214,14 @@ impl StateMachine {
     }
 }
 
-/// A line of a table: a call at a time, and its answer.
+/// A line of a table: a call at a time, and the expected answer.
 pub(super) struct Step {
     at: Time,
     call: Call,
     expected: Result<Answer, Cause>,
 }
 
-/// Calls at so many milliseconds, after what was due by then, and expects this.
+/// A call at a time in milliseconds, after everything that is due by then, and the expected answer.
 pub(super) fn at(ms: u64, call: impl Into<Call>, expected: Result<Answer, Cause>) -> Step {
     Step {
         at: at_ms(ms),
@@ -230,12 +230,12 @@ pub(super) fn at(ms: u64, call: impl Into<Call>, expected: Result<Answer, Cause>
     }
 }
 
-/// Calls at the beginning.
+/// A call at the first moment, and the expected answer.
 pub(super) fn now(call: impl Into<Call>, expected: Result<Answer, Cause>) -> Step {
     at(0, call, expected)
 }
 
-/// Takes the steps one after another and compares each answer; a refusal must leave no trace.
+/// Makes the calls of a table one after another, and compares the answers. A refusal must leave no trace.
 pub(super) fn check(limits: StoreLimits, steps: impl IntoIterator<Item = Step>) -> StateMachine {
     let mut machine = StateMachine::new(limits);
     take(&mut machine, steps);
@@ -257,7 +257,7 @@ pub(super) fn take(machine: &mut StateMachine, steps: impl IntoIterator<Item = S
     }
 }
 
-/// Does what is not looked at.
+/// Makes calls that must succeed, whatever their answers.
 pub(super) fn prepare<const N: usize>(machine: &mut StateMachine, at: u64, calls: [Call; N]) {
     for call in calls {
         machine.call(call, at_ms(at)).unwrap();
@@ -273,7 +273,7 @@ pub(super) fn history(machine: &StateMachine, after: Revision) -> Vec<Change> {
         .collect()
 }
 
-/// The changes after a revision, one line each: revision, cause, key, value after and before.
+/// The changes after a revision, a line each: revision, cause, key, values after and before.
 pub(super) fn changes(machine: &StateMachine, after: Revision) -> Vec<String> {
     let value = |entry: &Option<Entry>| match entry {
         None => "-".to_owned(),

@@ -1,4 +1,4 @@
-//! Keys that end by themselves.
+//! Lifetimes: keys that end by themselves.
 
 use super::*;
 
@@ -12,28 +12,35 @@ fn a_write_sets_the_lifetime_and_an_addition_keeps_it() {
     check(
         roomy(),
         [
-            // A new key has none to keep.
-            now(live("a", int(1), SetLifetime::Keep), wrote(1, 1)),
+            // A new key has no lifetime to keep.
+            now(
+                write_with_lifetime("a", int(1), SetLifetime::Keep),
+                wrote(1, 1),
+            ),
             now(read("a"), shows(entry(int(1), 1, 1), 1)),
-            now(live("a", int(1), ttl(10)), wrote(2, 1)),
+            now(write_with_lifetime("a", int(1), ttl(10)), wrote(2, 1)),
             now(read("a"), shows(with_lifetime(2, 10, 10), 2)),
-            at(4, live("a", int(1), SetLifetime::Keep), wrote(3, 1)),
-            at(4, read("a"), shows(with_lifetime(3, 10, 10), 3)),
-            at(4, add("a", 0), added(1, 0, 3, 1)),
-            at(4, add_live("a", 0, ttl(99)), added(1, 0, 3, 1)),
-            at(4, add_live("a", 1, ttl(99)), added(2, 1, 4, 1)),
             at(
                 4,
-                add_live("a", -1, SetLifetime::Unlimited),
+                write_with_lifetime("a", int(1), SetLifetime::Keep),
+                wrote(3, 1),
+            ),
+            at(4, read("a"), shows(with_lifetime(3, 10, 10), 3)),
+            at(4, add("a", 0), added(1, 0, 3, 1)),
+            at(4, add_with_lifetime("a", 0, ttl(99)), added(1, 0, 3, 1)),
+            at(4, add_with_lifetime("a", 1, ttl(99)), added(2, 1, 4, 1)),
+            at(
+                4,
+                add_with_lifetime("a", -1, SetLifetime::Unlimited),
                 added(1, -1, 5, 1),
             ),
             at(4, read("a"), shows(with_lifetime(5, 10, 10), 5)),
-            // Another ttl counts from its own write, be it shorter or longer.
-            at(5, live("a", None, ttl(2)), wrote(6, 1)),
+            // A new ttl counts from its own write, whether it is shorter or longer.
+            at(5, write_with_lifetime("a", None, ttl(2)), wrote(6, 1)),
             at(5, read("a"), shows(with_lifetime(6, 2, 7), 6)),
-            at(5, live("a", None, ttl(20)), wrote(7, 1)),
+            at(5, write_with_lifetime("a", None, ttl(20)), wrote(7, 1)),
             at(24, read("a"), shows(with_lifetime(7, 20, 25), 7)),
-            // A write that says nothing of it takes it away.
+            // A write without a lifetime removes it.
             at(24, write("a", int(1)), wrote(8, 1)),
             at(99, read("a"), shows(entry(int(1), 8, 1), 8)),
         ],
@@ -49,10 +56,19 @@ fn an_addition_sets_the_lifetime_of_a_new_key() {
                 open("s", 50, OnExisting::Refuse),
                 opened(session("s", 50, 50, 1, 0), None),
             ),
-            now(add_live("a", 1, ttl(10)), added(1, 1, 2, 2)),
-            now(add_live("b", 0, with_session("s", None)), added(0, 0, 3, 3)),
-            now(add_live("c", 1, SetLifetime::Keep), added(1, 1, 4, 4)),
-            now(add_live("d", 1, with_session("t", None)), ended("t")),
+            now(add_with_lifetime("a", 1, ttl(10)), added(1, 1, 2, 2)),
+            now(
+                add_with_lifetime("b", 0, with_session("s", None)),
+                added(0, 0, 3, 3),
+            ),
+            now(
+                add_with_lifetime("c", 1, SetLifetime::Keep),
+                added(1, 1, 4, 4),
+            ),
+            now(
+                add_with_lifetime("d", 1, with_session("t", None)),
+                ended("t"),
+            ),
             at(
                 9,
                 read("a"),
@@ -64,10 +80,10 @@ fn an_addition_sets_the_lifetime_of_a_new_key() {
                 read("b"),
                 shows(entry(int(0), 3, 3).of_session("s", 1), 5),
             ),
-            // It ends, is no more, and counts from 0.
+            // The key ends, and the next addition starts from 0 again.
             at(
                 50,
-                add_live("b", 1, SetLifetime::Unlimited),
+                add_with_lifetime("b", 1, SetLifetime::Unlimited),
                 added(1, 1, 7, 7),
             ),
             at(50, read("c"), shows(entry(int(1), 4, 4), 7)),
@@ -85,10 +101,10 @@ fn a_lifetime_of_one_kind_replaces_the_other() {
                 open("s", 50, OnExisting::Refuse),
                 opened(session("s", 50, 50, 1, 0), None),
             ),
-            now(live("a", int(1), ttl(10)), wrote(2, 2)),
-            now(live("a", int(1), s()), wrote(3, 2)),
-            now(live("b", int(1), s()), wrote(4, 4)),
-            now(live("b", int(1), ttl(10)), wrote(5, 4)),
+            now(write_with_lifetime("a", int(1), ttl(10)), wrote(2, 2)),
+            now(write_with_lifetime("a", int(1), s()), wrote(3, 2)),
+            now(write_with_lifetime("b", int(1), s()), wrote(4, 4)),
+            now(write_with_lifetime("b", int(1), ttl(10)), wrote(5, 4)),
             at(
                 9,
                 read("b"),
@@ -115,12 +131,15 @@ fn nothing_happens_before_its_time() {
     let nano = Duration::from_nanos(1);
     let calls = || {
         [
-            ("a ttl", vec![live("a", int(1), ttl(5)).into()]),
+            (
+                "a ttl",
+                vec![write_with_lifetime("a", int(1), ttl(5)).into()],
+            ),
             (
                 "a session",
                 vec![
                     open("s", 5, OnExisting::Refuse),
-                    live("a", int(1), with_session("s", None)).into(),
+                    write_with_lifetime("a", int(1), with_session("s", None)).into(),
                 ],
             ),
             (

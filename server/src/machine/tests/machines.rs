@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_definition_that_is_there_already_changes_nothing() {
+fn a_definition_that_exists_already_changes_nothing() {
     let mut machine = StateMachine::new(roomy());
     prepare(
         &mut machine,
@@ -36,9 +36,9 @@ fn a_definition_that_is_there_already_changes_nothing() {
         &mut machine,
         [
             now(define(job()), defined(job(), 1)),
-            // Its revision is not looked at.
+            // The revision in a definition is ignored.
             now(define(stale), defined(job(), 1)),
-            // Who only asks gets no revision.
+            // Validating shows no revision.
             now(validate(job()), defined(job(), 0)),
             now(validate(longer.clone()), defined(longer.clone(), 0)),
             now(
@@ -81,7 +81,7 @@ fn definitions_have_conditions_and_a_limit() {
             now(define_if(job(), Exists(true)), Err(Cause::MachineNotFound)),
             now(define_if(job(), Revision(1)), changed(1, 0)),
             now(define_if(job(), Exists(false)), defined(job(), 1)),
-            // Conditions go before "it is there already".
+            // Conditions are checked even if the definition exists already.
             now(
                 define_if(job(), Exists(false)),
                 Err(Cause::MachineExists { revision: 1 }),
@@ -109,23 +109,23 @@ fn no_prefix_may_begin_with_another() {
         roomy(),
         [
             now(define("m", "b/c/"), defined("m", "b/c/", 1)),
-            now(define("n", "b/c/"), taken("m", "b/c/")),
-            now(define("n", "b/c/d"), taken("m", "b/c/")),
-            now(define("n", "b/c"), taken("m", "b/c/")),
-            now(define("n", "b"), taken("m", "b/c/")),
-            // Neighbours are free.
+            now(define("n", "b/c/"), prefix_taken("m", "b/c/")),
+            now(define("n", "b/c/d"), prefix_taken("m", "b/c/")),
+            now(define("n", "b/c"), prefix_taken("m", "b/c/")),
+            now(define("n", "b"), prefix_taken("m", "b/c/")),
+            // Neighbouring prefixes do not overlap.
             now(define("n", "b/c!"), defined("n", "b/c!", 2)),
             now(define("o", "b/c0"), defined("o", "b/c0", 3)),
             now(define("p", "b/b"), defined("p", "b/b", 4)),
-            // Of several that overlap, the first is told.
-            now(define("q", "b/"), taken("p", "b/b")),
-            // One's own is free, longer or shorter.
+            // If several overlap, the refusal names the first.
+            now(define("q", "b/"), prefix_taken("p", "b/b")),
+            // A machine may change its own prefix to a longer or a shorter one.
             now(define("m", "b/c/d"), defined("m", "b/c/d", 5)),
-            now(define("m", "b/c"), taken("n", "b/c!")),
+            now(define("m", "b/c"), prefix_taken("n", "b/c!")),
             now(undefine("n"), Ok(Answer::Revision(6))),
             now(undefine("o"), Ok(Answer::Revision(7))),
             now(define("m", "b/c"), defined("m", "b/c", 8)),
-            now(define("n", "b/c/d/e"), taken("m", "b/c")),
+            now(define("n", "b/c/d/e"), prefix_taken("m", "b/c")),
         ],
     );
 }
@@ -141,7 +141,7 @@ fn a_prefix_changes_only_where_no_keys_are() {
             now(write("a/1", int(1)), wrote(1, 1)),
             now(write("a/2", int(1)), wrote(2, 2)),
             now(write("b", int(1)), wrote(3, 3)),
-            // Keys that are there when it is defined would have no state.
+            // Keys that exist already would have no state.
             now(define_at("a/"), stranded(2, "a/1", None)),
             now(define_at("a"), stranded(2, "a/1", None)),
             now(define_at("a/3"), defined_at("a/3", 4)),
@@ -150,8 +150,8 @@ fn a_prefix_changes_only_where_no_keys_are() {
             now(write("c/1", int(1)), wrote(6, 6)),
             now(define_at("d/"), stranded(1, "c/1", "new")),
             now(define_at("c/1"), stranded(1, "c/1", "new")),
-            now(go("c/1", "done"), went("new", 7, 6)),
-            // Not even where they are final.
+            now(transition("c/1", "done"), moved_from("new", 7, 6)),
+            // Not even if the keys are in final states.
             now(define_at("d/"), stranded(1, "c/1", "done")),
             now(
                 delete("c/1"),
@@ -189,7 +189,7 @@ fn stranded_keys_are_counted_up_to_a_thousand() {
 }
 
 #[test]
-fn a_new_definition_holds_for_the_keys_there_are() {
+fn a_new_definition_holds_for_existing_keys() {
     let without = |missing: &str| {
         let states = JOB.iter().filter(|state| !state.starts_with(missing));
         let states: Vec<_> = states.map(|state| state.replace(missing, "done")).collect();
@@ -206,18 +206,18 @@ fn a_new_definition_holds_for_the_keys_there_are() {
         [
             now(define(job()), defined(job(), 1)),
             now(write("m/1", int(1)), wrote(2, 2)),
-            now(go("m/1", "running"), went("new", 3, 2)),
+            now(transition("m/1", "running"), moved_from("new", 3, 2)),
             now(define(no_running.clone()), stranded(1, "m/1", "running")),
-            // A state without keys may go.
+            // A state without keys may be removed.
             now(define(no_dropped.clone()), defined(no_dropped, 4)),
             now(write("m/2", int(1)), wrote(5, 5)),
             now(
-                go("m/2", "dropped"),
+                transition("m/2", "dropped"),
                 not_allowed("new", "dropped", &["done", "running"]),
             ),
-            now(go("m/1", "done"), went("running", 6, 2)),
+            now(transition("m/1", "done"), moved_from("running", 6, 2)),
             now(define(no_running.clone()), defined(no_running, 7)),
-            // Another initial state is one for new keys.
+            // A new initial state is only for new keys.
             now(define(start_done.clone()), defined(start_done, 8)),
             now(write("m/3", int(1)), wrote(9, 9)),
             now(
@@ -228,7 +228,7 @@ fn a_new_definition_holds_for_the_keys_there_are() {
                 read("m/3"),
                 shows(entry(int(1), 9, 9).in_state("done", 0, None), 9),
             ),
-            now(go("m/2", "done"), went("new", 10, 5)),
+            now(transition("m/2", "done"), moved_from("new", 10, 5)),
         ],
     );
 }
@@ -243,7 +243,7 @@ fn every_state_must_be_reachable_or_have_keys() {
         roomy(),
         [
             now(define(m(&["new:", "lost:"])), unreachable_state("lost")),
-            // To lead somewhere is not enough.
+            // A state that leads somewhere must be reachable all the same.
             now(define(m(&["new:", "lost: new"])), unreachable_state("lost")),
             now(define(circle), unreachable_state("a")),
             now(define(by_timeout.clone()), defined(by_timeout, 1)),
@@ -254,11 +254,11 @@ fn every_state_must_be_reachable_or_have_keys() {
                 read("m/1"),
                 shows(entry(int(1), 3, 2).in_state("late", 5, None), 3),
             ),
-            // A key in it, which goes on from there.
+            // A key in the state makes it and the states behind it reachable.
             at(5, define(moved_on.clone()), defined(moved_on.clone(), 4)),
             at(5, define(moved_on.clone()), defined(moved_on.clone(), 4)),
-            at(5, go("m/1", "lost"), went("late", 5, 2)),
-            // It stays as it is; only a new definition must do without.
+            at(5, transition("m/1", "lost"), moved_from("late", 5, 2)),
+            // Without the key, the definition stays, but another definition with that state is refused.
             at(5, define(moved_on.clone()), defined(moved_on, 4)),
             at(
                 5,
@@ -294,7 +294,7 @@ fn a_changed_timeout_counts_from_when_a_key_came() {
         let shown = entry(int(1), 2, 2).in_state("new", 1, due);
         let Ok(Answer::One(Outcome::Read(read))) = machine.call(read("m/1").into(), at_ms(4))
         else {
-            panic!("it is there");
+            panic!("the key exists");
         };
         assert_eq!(read.entry, Some(shown), "{timeout} to {then}");
         for now in 4..30 {
@@ -322,22 +322,25 @@ fn a_deleted_machine_leaves_plain_keys() {
                 open("s", 50, OnExisting::Refuse),
                 opened(session("s", 50, 50, 2, 0), None),
             ),
-            now(live("m/1", int(1), with_session("s", None)), wrote(3, 3)),
-            now(live("m/2", int(1), ttl(40)), wrote(4, 4)),
+            now(
+                write_with_lifetime("m/1", int(1), with_session("s", None)),
+                wrote(3, 3),
+            ),
+            now(write_with_lifetime("m/2", int(1), ttl(40)), wrote(4, 4)),
             now(write("m/3", int(1)), wrote(5, 5)),
-            now(go("m/1", "dropped"), went("new", 6, 3)),
+            now(transition("m/1", "dropped"), moved_from("new", 6, 3)),
             now(undefine("m"), stranded(2, "m/2", "new")),
-            now(go("m/2", "dropped"), went("new", 7, 4)),
-            now(go("m/3", "running"), went("new", 8, 5)),
+            now(transition("m/2", "dropped"), moved_from("new", 7, 4)),
+            now(transition("m/3", "running"), moved_from("new", 8, 5)),
             now(undefine("m"), stranded(1, "m/3", "running")),
-            now(go("m/3", "done"), went("running", 9, 5)),
+            now(transition("m/3", "done"), moved_from("running", 9, 5)),
             now(undefine("m"), Ok(Answer::Revision(10))),
             now(undefine("m"), Err(Cause::MachineNotFound)),
-            // They keep everything else: no event, no new revision of theirs.
+            // The keys keep everything else: there is no event, and they get no new revision.
             now(read("m/1"), shows(done(6, 3).of_session("s", 2), 10)),
             now(read("m/2"), shows(done(7, 4).ending_at(40, 40), 10)),
             now(read("m/3"), shows(done(9, 5), 10)),
-            now(go("m/3", "new"), Err(Cause::NoMachine)),
+            now(transition("m/3", "new"), Err(Cause::NoMachine)),
             now(write("m/4", int(1)), wrote(11, 11)),
             now(define(job()), stranded(4, "m/1", None)),
             now(delete("m/3"), deleted(done(9, 5), 12)),

@@ -1,5 +1,5 @@
-//! A model of the machine, written from the contract and not from the machine: lists of everything, looked through from
-//! the front, copied whole before each call and thrown away where the call is refused.
+//! A model of the state machine, written from the contract and not from the code: it has a list of everything, searches it
+//! from the front, and copies the whole of it before each call, to throw the copy away if the call is refused.
 
 mod operations;
 mod protocols;
@@ -23,7 +23,7 @@ use super::{Answer, Call, Refused};
 use operations::Budget;
 use rules::*;
 
-/// What a key is changed to and from.
+/// A change of a key.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Event {
     pub(super) revision: Revision,
@@ -43,13 +43,13 @@ pub(super) struct Model {
     sessions: Vec<Session>,
     /// In no order.
     machines: Vec<Machine>,
-    /// In the order in which they were given.
+    /// In the order in which they were applied.
     answers: Vec<(Time, RequestId, Answer)>,
-    /// Every event that ever was.
+    /// All events from the beginning.
     pub(super) events: Vec<Rc<Event>>,
-    /// Every key as it was at each revision, in order.
+    /// The entries at each revision, in the order of their keys.
     pub(super) past: Vec<(Revision, Rc<Entries>)>,
-    /// What the present call has touched, and why.
+    /// The keys that the present call has changed, and why.
     touched: Vec<(Key, ChangeCause)>,
 }
 
@@ -97,7 +97,7 @@ impl Model {
             Call::All(operations, request_id, bytes_max) => {
                 if let Some(answer) = self.replay(request_id.as_ref(), now)? {
                     let (Answer::All(all), Some(request_id)) = (&answer, request_id) else {
-                        panic!("only a batch has its content");
+                        panic!("a replay of an atomic frame is answered like one");
                     };
                     let fits = Budget::of(*bytes_max).show(all.answer_bytes as u64);
                     return fits
@@ -184,7 +184,7 @@ impl Model {
         }
     }
 
-    /// What was answered to a request before. If it is new, there must be room for it.
+    /// The first answer to a request, if it came before. If it is new, there must be room for it.
     fn replay(&self, request_id: Option<&RequestId>, now: Time) -> Result<Option<Answer>, Refused> {
         let Some(request_id) = request_id else {
             return Ok(None);
@@ -201,7 +201,7 @@ impl Model {
                 if before.fingerprint != request_id.fingerprint {
                     return refused(Cause::RequestIdReused);
                 }
-                return Ok(Some(super::again(Ok(answer.clone())).unwrap()));
+                return Ok(Some(super::replayed(Ok(answer.clone())).unwrap()));
             }
         }
         if self.answers.len() >= self.limits.request_ids {
@@ -216,7 +216,7 @@ impl Model {
         Ok(None)
     }
 
-    /// Takes over what a call has led to, and remembers its answer.
+    /// Becomes the state after a call, and remembers the answer.
     fn become_after(
         &mut self,
         after: Self,
@@ -231,7 +231,7 @@ impl Model {
         }
     }
 
-    /// Writes down what the keys are at this revision, and which events led there.
+    /// Records the entries of this revision, and the events that led to them.
     fn record(&mut self) {
         let (before, entries) = self.past.last().unwrap().clone();
         let mut touched: Vec<(Key, ChangeCause)> = Vec::new();
@@ -268,7 +268,7 @@ impl Model {
         }
     }
 
-    /// The keys in order.
+    /// The entries, in the order of their keys.
     pub(super) fn sorted_entries(&self) -> Entries {
         let mut entries = self.entries.clone();
         entries.sort_by_key(|(key, _)| key.clone());
@@ -291,7 +291,7 @@ impl Model {
         machines
     }
 
-    /// The entries of a page, and whether there are more: as many as fit, but one at least.
+    /// The entries of a page, and whether more follow: as many as fit, but at least one.
     pub(super) fn page(&self, list: &List) -> (Vec<(Key, Entry)>, bool) {
         let mut entries = self.sorted_entries();
         entries.retain(|(key, _)| key.as_str().starts_with(&list.prefix));
@@ -335,7 +335,7 @@ impl Model {
             .sum()
     }
 
-    /// Which of the sessions is meant.
+    /// The index of a session in the list.
     fn position_of(&self, life: &SessionLife) -> Done<usize> {
         let id = life.id.clone();
         let at = self.sessions.iter().position(|session| session.id == id);

@@ -1,4 +1,4 @@
-//! What operations answer, alone and in frames.
+//! Operations, alone and in frames.
 
 use super::*;
 
@@ -11,13 +11,13 @@ fn writes_and_reads() {
             now(write("a", int(1)), wrote(1, 1)),
             now(read("a"), shows(entry(int(1), 1, 1), 1)),
             now(write("b", text("")), wrote(2, 2)),
-            // The same value again is a change.
+            // Writing the same value again is a change.
             now(write("a", int(1)), wrote(3, 1)),
             now(read("a"), shows(entry(int(1), 3, 1), 3)),
             now(read("b"), shows(entry(text(""), 2, 2), 3)),
             now(write("b", bytes(b"\0\xff")), wrote(4, 2)),
             now(read("b"), shows(entry(bytes(b"\0\xff"), 4, 2), 4)),
-            // No normalisation: composed and decomposed e-acute are two keys.
+            // Keys are not normalised: composed and decomposed e-acute are two keys.
             now(write("\u{e9}", int(1)), wrote(5, 5)),
             now(read("e\u{301}"), shows(None, 5)),
         ],
@@ -38,7 +38,7 @@ fn previous_is_shown_if_asked_for() {
 
 #[test]
 fn operations_and_answers_are_small() {
-    // A frame of a thousand is moved about several times: its size is what a frame costs.
+    // A frame has up to a thousand operations and is moved several times, so their size matters.
     assert!(size_of::<Operation>() <= 64);
     assert!(size_of::<Result<Outcome, Box<Rejection>>>() <= 64);
 }
@@ -83,7 +83,7 @@ fn additions() {
         [
             now(add("n", 2), added(2, 2, 1, 1)),
             now(add("n", -5), added(-3, -5, 2, 1)),
-            // No added is no change, but creates.
+            // Adding 0 changes nothing, but creates the key.
             now(add("n", 0), added(-3, 0, 2, 1)),
             now(add("zero", 0), added(0, 0, 3, 3)),
             now(bounded("n", 5, stop_at(3)), added(2, 5, 4, 1)),
@@ -94,7 +94,7 @@ fn additions() {
             now(bounded("n", -1, at_most(5)), added(9, -1, 7, 1)),
             now(bounded("n", 1, at_most(5)), past(9, 1)),
             now(bounded("n", -1, stop_at(5)), added(5, -4, 8, 1)),
-            // The ends of 64 bits.
+            // The bounds of 64 bits.
             now(write("n", int(MAX)), wrote(9, 1)),
             now(
                 add("n", 1),
@@ -123,37 +123,43 @@ fn deletions() {
             now(delete("a"), deleted(entry(int(1), 1, 1), 2)),
             now(read("a"), shows(None, 2)),
             now(delete("a"), deleted(None, 2)),
-            // A new life: revisions go on.
+            // The key is created again, at a later revision.
             now(write("a", int(1)), wrote(3, 3)),
         ],
     );
 }
 
 #[test]
-fn a_write_without_a_value_keeps_the_one_there_is() {
+fn a_write_without_a_value_keeps_the_present_one() {
     check(
         roomy(),
         [
-            now(live("a", None, ttl(5)), Err(Cause::KeyNotFound)),
+            now(
+                write_with_lifetime("a", None, ttl(5)),
+                Err(Cause::KeyNotFound),
+            ),
             now(write("a", int(1)), wrote(1, 1)),
-            now(live("a", None, ttl(5)), wrote(2, 1)),
+            now(write_with_lifetime("a", None, ttl(5)), wrote(2, 1)),
             now(read("a"), shows(entry(int(1), 2, 1).ending_at(5, 5), 2)),
-            now(live("a", None, SetLifetime::Unlimited), wrote(3, 1)),
+            now(
+                write_with_lifetime("a", None, SetLifetime::Unlimited),
+                wrote(3, 1),
+            ),
             now(read("a"), shows(entry(int(1), 3, 1), 3)),
         ],
     );
 }
 
 #[test]
-fn the_first_reason_to_refuse_is_told() {
+fn a_refusal_names_the_first_reason() {
     let gone = || with_session("gone", None);
-    let gone_said = || Err(Cause::SessionNotFound { id: "gone".into() });
-    let write_terms = |expect| WriteOptions {
+    let session_gone = || Err(Cause::SessionNotFound { id: "gone".into() });
+    let write_options = |expect| WriteOptions {
         expect: Some(expect),
         lifetime: gone(),
         ..WriteOptions::default()
     };
-    let add_terms = |expect, lifetime| AddOptions {
+    let add_options = |expect, lifetime| AddOptions {
         expect,
         lifetime,
         bounds: Bounds {
@@ -163,7 +169,7 @@ fn the_first_reason_to_refuse_is_told() {
     };
     let missing = Some(Condition::Exists(true));
     let large = text(&"x".repeat(1_000));
-    let go_terms = |expect| TransitionOptions {
+    let transition_options = |expect| TransitionOptions {
         expect,
         value: Some(large.clone()),
     };
@@ -180,7 +186,7 @@ fn the_first_reason_to_refuse_is_told() {
         store_bytes: 400,
         ..roomy()
     };
-    let refused_move = |to: Option<&str>| {
+    let refused = |to: Option<&str>| {
         Box::new(RefusedTransition {
             machine: "m".into(),
             from: "idle".into(),
@@ -188,48 +194,60 @@ fn the_first_reason_to_refuse_is_told() {
             allowed: vec!["done".into()],
         })
     };
-    let not_allowed = Err(Cause::TransitionRefused(refused_move(Some("idle"))));
-    let not_final = Err(Cause::StateNotFinal(refused_move(None)));
+    let not_allowed = Err(Cause::TransitionRefused(refused(Some("idle"))));
+    let not_final = Err(Cause::StateNotFinal(refused(None)));
     let m = protocol("m", "m/", &["idle: done", "done:"]);
     check(
         limits,
         [
-            // expect, keep_value, session, space.
+            // In this order: condition, value to keep, session, space.
             now(
-                write_with("w", None, write_terms(Condition::Exists(true))),
+                write_with("w", None, write_options(Condition::Exists(true))),
                 Err(Cause::KeyNotFound),
             ),
-            now(live("w", None, gone()), Err(Cause::KeyNotFound)),
-            now(live("w", large.clone(), gone()), gone_said()),
+            now(
+                write_with_lifetime("w", None, gone()),
+                Err(Cause::KeyNotFound),
+            ),
+            now(
+                write_with_lifetime("w", large.clone(), gone()),
+                session_gone(),
+            ),
             now(write("w", large.clone()), full(1_065)),
-            // expect, session, type, bounds, space.
+            // In this order: condition, session, kind of the value, bounds, space.
             now(
-                add_with("n", 1, add_terms(missing.clone(), gone())),
+                add_with("n", 1, add_options(missing.clone(), gone())),
                 Err(Cause::KeyNotFound),
             ),
-            now(add_with("n", 1, add_terms(None, gone())), gone_said()),
-            now(add_with("n", 1, add_terms(None, ttl(5))), bound(0)),
+            now(add_with("n", 1, add_options(None, gone())), session_gone()),
+            now(add_with("n", 1, add_options(None, ttl(5))), bound(0)),
             now(write("text", text("")), wrote(1, 1)),
             now(
-                add_with("text", 1, add_terms(None, gone())),
+                add_with("text", 1, add_options(None, gone())),
                 Err(Cause::NotAnInt { kind: "text" }),
             ),
             now(write("n", int(1)), wrote(2, 2)),
-            // The lifetime is not used, so its session is not looked at.
-            now(add_with("n", 1, add_terms(None, gone())), bound(1)),
-            now(add_live("n", 1, gone()), added(2, 1, 3, 2)),
-            // expect, the key, its machine, the move, space.
+            // The key exists, so the lifetime is not used and its session need not exist.
+            now(add_with("n", 1, add_options(None, gone())), bound(1)),
+            now(add_with_lifetime("n", 1, gone()), added(2, 1, 3, 2)),
+            // In this order: condition, key, machine, transition, space.
             now(define(m.clone()), defined(m, 4)),
             now(
-                go_with("m/1", "idle", go_terms(missing)),
+                transition_with("m/1", "idle", transition_options(missing)),
                 Err(Cause::KeyNotFound),
             ),
-            now(go("m/1", "done"), Err(Cause::KeyNotFound)),
-            now(go("n", "done"), Err(Cause::NoMachine)),
+            now(transition("m/1", "done"), Err(Cause::KeyNotFound)),
+            now(transition("n", "done"), Err(Cause::NoMachine)),
             now(write("m/1", int(1)), wrote(5, 5)),
-            now(go_with("m/1", "idle", go_terms(None)), not_allowed),
-            now(go_with("m/1", "done", go_terms(None)), full(1_336)),
-            // expect, the state.
+            now(
+                transition_with("m/1", "idle", transition_options(None)),
+                not_allowed,
+            ),
+            now(
+                transition_with("m/1", "done", transition_options(None)),
+                full(1_336),
+            ),
+            // In this order: condition, state.
             now(
                 delete_if("m/1", Condition::Exists(false)),
                 Err(Cause::KeyExists { revision: 5 }),
@@ -270,10 +288,10 @@ fn pages() {
         ("b/", None, 3, 1000, Entries, "b/1 b/10 b/2", No),
         ("b/", Some("b/10"), 2, 1000, Entries, "b/2", No),
         ("b/", Some("b/2"), 2, 1000, Entries, "", No),
-        // A key deleted meanwhile is as good a place to go on from.
+        // A page can start after a key that was deleted meanwhile.
         ("b/", Some("b/11"), 2, 1000, Entries, "b/2", No),
         ("z", None, 2, 1000, Entries, "", No),
-        // 13 and 14 bytes.
+        // The entries have 13 and 14 bytes.
         ("b/", None, 100, 27, Entries, "b/1 b/10", Yes),
         ("b/", None, 100, 26, Entries, "b/1", Yes),
         ("b/", None, 100, 1, Entries, "b/1", Yes),
@@ -303,18 +321,19 @@ fn a_full_store_refuses_growth_only() {
             now(write("b", int(1)), full(146)),
             now(add("b", 1), full(146)),
             now(write("a", text("123456789")), full(74)),
-            now(live("a", int(1), ttl(5)), full(73 + 128)),
+            now(write_with_lifetime("a", int(1), ttl(5)), full(73 + 128)),
             now(write("a", text("12345678")), wrote(2, 1)),
             now(write("a", text("")), wrote(3, 1)),
             now(read("b"), shows(None, 3)),
-            // What is refused for another reason says so.
+            // A refusal for another reason names that reason.
             now(
                 write_if("b", int(1), Condition::Exists(true)),
                 Err(Cause::KeyNotFound),
             ),
         ],
     );
-    // What does not grow is done, also in a store that is over its limit: without its machine a key takes less.
+    // A write that does not grow is applied even if the store is over its limit. It is after the machine was deleted and
+    // redefined: a key counts less without a machine state.
     let m = protocol("m", "m/", &["idle: idle done", "done:"]);
     let mut machine = check(
         limits(64 + 3 + 8 + 128),
@@ -322,8 +341,8 @@ fn a_full_store_refuses_growth_only() {
             now(define(m.clone()), defined(m, 1)),
             now(write("m/1", int(1)), wrote(2, 2)),
             now(add("m/1", 1), added(2, 1, 3, 2)),
-            now(go("m/1", "idle"), went("idle", 4, 2)),
-            now(live("m/1", None, ttl(9)), wrote(5, 2)),
+            now(transition("m/1", "idle"), moved_from("idle", 4, 2)),
+            now(write_with_lifetime("m/1", None, ttl(9)), wrote(5, 2)),
         ],
     );
     machine.limits.store_bytes = 1;
@@ -331,7 +350,7 @@ fn a_full_store_refuses_growth_only() {
         &mut machine,
         [
             now(write("m/1", int(5)), wrote(6, 2)),
-            now(go("m/1", "done"), went("idle", 7, 2)),
+            now(transition("m/1", "done"), moved_from("idle", 7, 2)),
             now(
                 delete("m/1"),
                 deleted(entry(int(5), 7, 2).in_state("done", 0, None), 8),
@@ -341,7 +360,7 @@ fn a_full_store_refuses_growth_only() {
 }
 
 #[test]
-fn operations_of_a_frame_stand_alone() {
+fn operations_of_a_frame_succeed_or_fail_by_themselves() {
     let frame = vec![
         (write("a", int(1)), None),
         (write_if("a", int(2), Condition::Exists(false)), None),
@@ -354,7 +373,10 @@ fn operations_of_a_frame_stand_alone() {
         ("b", wrote(2, 2)),
         ("a", shows(entry(int(1), 1, 1), 2)),
     ];
-    let machine = check(roomy(), [now(Call::Each(frame, ALL), each(2, results))]);
+    let machine = check(
+        roomy(),
+        [now(Call::Each(frame, ALL), applied_each(2, results))],
+    );
     assert_eq!(changes(&machine, 0), ["1 Written a 1<-", "2 Written b 3<-"]);
 }
 
@@ -368,7 +390,7 @@ fn an_atomic_frame_has_one_revision() {
         read("a"),
     ];
     let outcomes = [
-        // As it was at that point, but at the frame's revision.
+        // The read shows the entry as it was at that point, but names the frame's revision.
         shows(entry(int(1), 1, 1), 2),
         wrote(2, 1),
         replaced(entry(int(2), 2, 1), 2, 1),
@@ -379,7 +401,7 @@ fn an_atomic_frame_has_one_revision() {
         roomy(),
         [
             now(write("a", int(1)), wrote(1, 1)),
-            now(all(frame), did(outcomes)),
+            now(all(frame), applied_all(outcomes)),
         ],
     );
 }
@@ -390,10 +412,13 @@ fn an_atomic_frame_that_changes_nothing_takes_no_revision() {
         roomy(),
         [
             now(write("a", int(1)), wrote(1, 1)),
-            now(all([read("a")]), did([shows(entry(int(1), 1, 1), 1)])),
+            now(
+                all([read("a")]),
+                applied_all([shows(entry(int(1), 1, 1), 1)]),
+            ),
             now(
                 all([add("a", 0), delete("b")]),
-                did([added(1, 0, 1, 1), deleted(None, 1)]),
+                applied_all([added(1, 0, 1, 1), deleted(None, 1)]),
             ),
         ],
     );
@@ -410,7 +435,7 @@ fn a_key_created_and_deleted_in_one_frame_takes_a_revision() {
         deleted(entry(int(1), 1, 1), 1),
         added(0, 0, 1, 1),
     ];
-    let machine = check(roomy(), [now(all(frame), did(outcomes))]);
+    let machine = check(roomy(), [now(all(frame), applied_all(outcomes))]);
     assert_eq!(machine.usage().key_count, 1);
     assert_eq!(changes(&machine, 0), ["1 Deleted a -<-", "1 Written b 0<-"]);
 }
@@ -432,12 +457,12 @@ fn a_key_changed_twice_in_one_frame_is_one_change() {
         write("m/1", int(2)),
         delete("b"),
         write("a", int(1)),
-        go("m/1", "busy"),
+        transition("m/1", "busy"),
         write("b", int(3)),
-        go("m/1", "idle"),
+        transition("m/1", "idle"),
     ];
     prepare(&mut machine, 0, [all(frame)]);
-    // By key: from before the frame to after it, for the reason of the last operation.
+    // One change for each key: from before the frame to after it, with the cause of the last operation.
     let expected = [
         "4 Written a 1<-",
         "4 Written b 3<1",
@@ -465,8 +490,8 @@ fn a_refused_atomic_frame_leaves_no_trace() {
             open("s", 1_000, OnExisting::Refuse),
             write("a", text("first")).into(),
             write("b", int(2)).into(),
-            live("ends", int(1), ttl(7)).into(),
-            live("of/s", int(1), with_session("s", None)).into(),
+            write_with_lifetime("ends", int(1), ttl(7)).into(),
+            write_with_lifetime("of/s", int(1), with_session("s", None)).into(),
             write("m/1", int(1)).into(),
         ],
     );
@@ -476,11 +501,11 @@ fn a_refused_atomic_frame_leaves_no_trace() {
             write("a", text("a longer second")),
             write("new", int(1)),
             write("a", text("3rd")),
-            live("ends", int(2), ttl(9)),
-            live("a", int(2), with_session("s", None)),
+            write_with_lifetime("ends", int(2), ttl(9)),
+            write_with_lifetime("a", int(2), with_session("s", None)),
             write("of/s", int(2)),
             delete("of/s"),
-            go("m/1", "busy"),
+            transition("m/1", "busy"),
             write("m/2", int(1)),
             read_if("b", Condition::Value(int(3))),
             write("b", int(4)),
@@ -491,7 +516,7 @@ fn a_refused_atomic_frame_leaves_no_trace() {
     assert_eq!((refused.index, refused.subject), (Some(9), "b".into()));
     assert_eq!(machine.everything(), before);
     machine.assert_consistent();
-    // And the revision that was taken back is given to the next change.
+    // The next change gets the revision of the refused frame.
     take(&mut machine, [at(1, write("c", int(1)), wrote(8, 8))]);
     assert_eq!(machine.next_due(), Some(at_ms(7)));
 }
@@ -526,7 +551,7 @@ fn the_answer_to_a_frame_is_bounded() {
     let frame = frame.map(|operation| (operation, None)).into();
     take(
         &mut prepared(),
-        [now(Call::Each(frame, 10), each(3, results))],
+        [now(Call::Each(frame, 10), applied_each(3, results))],
     );
 
     let mut machine = prepared();
@@ -546,6 +571,6 @@ fn the_answer_to_a_frame_is_bounded() {
     ];
     take(
         &mut machine,
-        [now(Call::All(frame, None, 14), did(outcomes))],
+        [now(Call::All(frame, None, 14), applied_all(outcomes))],
     );
 }

@@ -2,20 +2,20 @@
 
 use proptest::prelude::*;
 
-use super::generate::{Deed, PRESENT, fingerprinted, limits, list, program};
+use super::generate::{Action, PRESENT, fingerprinted, limits, list, program};
 use super::model::Model;
 use super::*;
 
-/// A program that is under way.
+/// The state of a running program: its time, and the calls that it has made.
 #[derive(Debug)]
 pub(super) struct Run {
     now: u64,
     calls: Vec<Call>,
 }
 
-/// What comes next in a program.
+/// What to do for the next action of a program.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(super) enum Planned {
     Call(Call),
     Advance,
     Nothing,
@@ -33,34 +33,34 @@ impl Run {
         at_ms(self.now)
     }
 
-    pub(super) fn next(&mut self, deed: Deed, machine: &StateMachine) -> Next {
-        match deed {
-            Deed::Call(mut call) => {
+    pub(super) fn next(&mut self, action: Action, machine: &StateMachine) -> Planned {
+        match action {
+            Action::Call(mut call) => {
                 insert_present(&mut call, machine);
                 let call = fingerprinted(call);
                 self.calls.push(call.clone());
-                Next::Call(call)
+                Planned::Call(call)
             }
-            Deed::Again(before) => match self.calls.iter().nth_back(before - 1) {
-                Some(call) => Next::Call(call.clone()),
-                None => Next::Nothing,
+            Action::Again(before) => match self.calls.iter().nth_back(before - 1) {
+                Some(call) => Planned::Call(call.clone()),
+                None => Planned::Nothing,
             },
-            Deed::Pass(span) => {
+            Action::Pass(span) => {
                 self.now += span;
-                Next::Nothing
+                Planned::Nothing
             }
-            Deed::Advance => Next::Advance,
+            Action::Advance => Planned::Advance,
         }
     }
 }
 
-/// Puts the revisions there are where a call asks for the present ones.
+/// Fills in present revisions where a call asks for them by [`PRESENT`].
 fn insert_present(call: &mut Call, machine: &StateMachine) {
     let life = |id: &Name, life: &mut Revision| {
         if *life == PRESENT {
             let sessions = machine.list_sessions(None, usize::MAX).items;
-            let living = sessions.iter().find(|session| session.id == *id);
-            *life = living.map_or(1, |session| session.create_revision);
+            let live = sessions.iter().find(|session| session.id == *id);
+            *life = live.map_or(1, |session| session.create_revision);
         }
     };
     let lifetime = |lifetime: &mut SetLifetime| {
@@ -148,8 +148,8 @@ pub(super) fn cases(cases: u32) -> ProptestConfig {
     }
 }
 
-/// Whether the two hold the same.
-fn same(machine: &StateMachine, model: &Model) -> Result<(), TestCaseError> {
+/// Asserts that the state machine and the model hold the same.
+fn assert_same(machine: &StateMachine, model: &Model) -> Result<(), TestCaseError> {
     machine.assert_consistent();
     prop_assert_eq!(machine.usage(), model.usage(0));
     prop_assert_eq!(machine.next_due(), model.next_due());
@@ -162,8 +162,8 @@ fn same(machine: &StateMachine, model: &Model) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Whether all that ever changed is told the same.
-fn same_history(machine: &StateMachine, model: &Model) -> Result<(), TestCaseError> {
+/// Asserts that both tell the same history, from the very first change.
+fn assert_same_history(machine: &StateMachine, model: &Model) -> Result<(), TestCaseError> {
     let events = model.events.iter().map(|event| Change {
         key: event.key.clone(),
         revision: event.revision,
@@ -176,20 +176,20 @@ fn same_history(machine: &StateMachine, model: &Model) -> Result<(), TestCaseErr
     Ok(())
 }
 
-fn does_as_the_model(program: Vec<Deed>, list: &List, slice: usize) -> Result<(), TestCaseError> {
+fn does_as_the_model(program: Vec<Action>, list: &List, slice: usize) -> Result<(), TestCaseError> {
     let mut machine = StateMachine::new(limits());
     let mut model = Model::new(limits());
     let mut run = Run::new();
-    for deed in program {
-        let next = run.next(deed, &machine);
+    for action in program {
+        let next = run.next(action, &machine);
         let now = run.now();
         match next {
-            Next::Nothing => continue,
-            Next::Call(call) => {
+            Planned::Nothing => continue,
+            Planned::Call(call) => {
                 let expected = model.call(&call, now);
                 prop_assert_eq!(machine.call(call, now), expected);
             }
-            Next::Advance => {
+            Planned::Advance => {
                 model.advance(now);
                 machine.advance(now, slice);
                 let mut slices = 1;
@@ -197,18 +197,18 @@ fn does_as_the_model(program: Vec<Deed>, list: &List, slice: usize) -> Result<()
                     machine.advance(now, slice);
                     machine.assert_consistent();
                     slices += 1;
-                    prop_assert!(slices < 1_000, "it comes to an end");
+                    prop_assert!(slices < 1_000, "advancing does not end");
                 }
             }
         }
-        same(&machine, &model)?;
+        assert_same(&machine, &model)?;
         let page = machine.list(list);
         prop_assert_eq!(
             (page.entries, page.has_more == HasMore::Yes),
             model.page(list)
         );
     }
-    same_history(&machine, &model)?;
+    assert_same_history(&machine, &model)?;
     machine.assert_index_ends_empty();
     Ok(())
 }
@@ -238,21 +238,21 @@ proptest! {
     fn a_refusal_changes_nothing(program in program(40)) {
         let mut machine = StateMachine::new(limits());
         let mut run = Run::new();
-        for deed in program {
-            let next = run.next(deed, &machine);
+        for action in program {
+            let next = run.next(action, &machine);
             let now = run.now();
             let calls = match next {
-                Next::Nothing => continue,
-                Next::Advance => {
+                Planned::Nothing => continue,
+                Planned::Advance => {
                     machine.advance(now, usize::MAX);
                     continue;
                 }
-                // One by one, to see what each does.
-                Next::Call(Call::Each(operations, budget)) => operations
+                // Make the operations one by one, to see whether a refused one changes anything.
+                Planned::Call(Call::Each(operations, budget)) => operations
                     .into_iter()
                     .map(|operation| Call::Each(vec![operation], budget))
                     .collect(),
-                Next::Call(call) => vec![call],
+                Planned::Call(call) => vec![call],
             };
             for call in calls {
                 let before = machine.everything();

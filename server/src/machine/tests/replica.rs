@@ -1,65 +1,67 @@
-//! Watches that are pulled now and then, cut and resumed, while a random program runs: what they are sent must be what
-//! happened, as the model has it.
+//! Watches that are read now and then, cut and resumed while a random program runs. They must be sent exactly the events of
+//! the model.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::generate::{Deed, call, key, limits, program};
+use super::generate::{Action, call, key, limits, program};
 use super::model::Model;
-use super::programs::{Next, Run, cases};
+use super::programs::{Planned, Run, cases};
 use super::*;
 
 /// What a client does with its watch.
 #[derive(Clone, Debug)]
-enum Act {
+enum WatchAction {
     Watch(WatchTarget, Join, WatchShows),
-    /// Takes what comes next, of so many bytes.
+    /// Takes the next batch, of about so many bytes.
     Pull(usize),
-    /// Takes all that there is.
+    /// Takes batches until there are no more.
     PullAll(usize),
-    /// Loses its connection and goes on where it was.
+    /// Loses its connection, and watches again from where it was.
     Resume,
-    /// The owner tells it what it has not missed while it slept.
+    /// Is moved on by the owner to the revision up to which it has missed nothing.
     Skip,
 }
 
+/// Where a new watch begins.
 #[derive(Clone, Copy, Debug)]
 enum Join {
     Now,
-    /// At so much of a hundredth of all revisions, and a few beyond.
+    /// After this percentage of all revisions; more than 100 is in the future.
     After(i64),
     Initial,
 }
 
-/// One client's watch, and what it knows.
+/// One client's watch, and the keys as the client knows them.
 #[derive(Debug)]
 struct Replica {
     watch: Watch,
     target: WatchTarget,
     shows: WatchShows,
     stage: Stage,
-    /// Whether it is to be told that it has caught up.
+    /// Whether the watch has still to be told that it has caught up.
     catches_up: bool,
-    /// Whether it has been told everything, the last time that it asked.
+    /// Whether the last batch said that there is nothing more.
     sleeps: bool,
-    /// What it has been sent: the keys as of `revision`.
+    /// The keys as of `revision`, from what was sent.
     known: BTreeMap<Key, Entry>,
     revision: Revision,
 }
 
 #[derive(Debug, PartialEq)]
 enum Stage {
-    /// It is sent what there was at a revision, and changes have been looked through up to another.
+    /// The initial state is being sent.
     Initial {
         as_of: Revision,
+        /// The revision of the last batch: up to there, changes were looked through.
         looked: Revision,
     },
     Following,
 }
 
-/// What a client sees of an entry: the machine as it is now tells when its timeout is due.
-fn told(entry: &Entry) -> Entry {
+/// An entry without `timeout_at`, which depends on the machine's present definition.
+fn without_timeout(entry: &Entry) -> Entry {
     let mut entry = entry.clone();
     if let Some(attached) = &mut entry.attached
         && let Some(key_state) = &mut Arc::make_mut(attached).key_state
@@ -69,11 +71,11 @@ fn told(entry: &Entry) -> Entry {
     entry
 }
 
-/// The watched keys as they were at a revision.
+/// The watched keys as they were at a revision, in the model.
 fn known_at(model: &Model, target: &WatchTarget, revision: Revision) -> BTreeMap<Key, Entry> {
     let mut past = model.past.iter().rev();
-    let (_, lines) = past.find(|(at, _)| *at <= revision).unwrap();
-    let watched = lines.iter().filter(|(key, _)| watches(target, key));
+    let (_, entries) = past.find(|(at, _)| *at <= revision).unwrap();
+    let watched = entries.iter().filter(|(key, _)| watches(target, key));
     watched.cloned().collect()
 }
 
@@ -87,7 +89,7 @@ fn watches(target: &WatchTarget, key: &Key) -> bool {
 type Tested<T = ()> = Result<T, TestCaseError>;
 
 impl Replica {
-    /// Begins a watch; none if it cannot.
+    /// Begins a watch; `None` if it is rightly refused.
     fn new(
         machine: &StateMachine,
         model: &Model,
@@ -98,16 +100,16 @@ impl Replica {
         let oldest = machine.usage().oldest_revision;
         let watch = match machine.watch(target.clone(), from, shows) {
             Ok(watch) => watch,
-            Err(lost) => {
+            Err(error) => {
                 let WatchFrom::After(actual) = from else {
-                    return Err(TestCaseError::fail(format!("{from:?} is {lost:?}")));
+                    return Err(TestCaseError::fail(format!("{from:?} is {error:?}")));
                 };
                 let limit = model.revision;
                 let expected = match actual > limit {
                     true => WatchError::Unknown { limit, actual },
                     false => WatchError::Compacted { oldest, actual },
                 };
-                prop_assert_eq!(lost, expected);
+                prop_assert_eq!(error, expected);
                 prop_assert!(actual > limit || actual < oldest);
                 return Ok(None);
             }
@@ -143,12 +145,12 @@ impl Replica {
         }))
     }
 
-    /// Takes what comes next. False if it is lost.
+    /// Takes the next batch. Returns false if the watch is rightly refused.
     fn pull(&mut self, machine: &StateMachine, model: &Model, bytes_max: usize) -> Tested<bool> {
         let oldest = machine.usage().oldest_revision;
         match machine.next_batch(&mut self.watch, bytes_max, Revision::MAX) {
-            Err(lost) => {
-                self.is_rightly_lost(lost, machine, oldest)?;
+            Err(error) => {
+                self.assert_rightly_refused(error, machine, oldest)?;
                 Ok(false)
             }
             Ok(batch) => {
@@ -170,27 +172,28 @@ impl Replica {
         }
     }
 
-    fn is_rightly_lost(
+    /// Asserts that the history really lacks what the watch needs.
+    fn assert_rightly_refused(
         &self,
-        lost: WatchError,
+        error: WatchError,
         machine: &StateMachine,
         oldest: Revision,
     ) -> Tested {
         match self.stage {
             Stage::Following => {
                 let actual = self.revision;
-                prop_assert_eq!(lost, WatchError::Compacted { oldest, actual });
+                prop_assert_eq!(error, WatchError::Compacted { oldest, actual });
                 prop_assert!(actual < oldest);
             }
             Stage::Initial { as_of, .. } if as_of < oldest => {
                 let actual = as_of;
-                prop_assert_eq!(lost, WatchError::Compacted { oldest, actual });
+                prop_assert_eq!(error, WatchError::Compacted { oldest, actual });
             }
             Stage::Initial { looked, .. } => {
                 let without_previous = history(machine, looked).iter().any(|change| {
                     change.keeps == Keeps::NoPrevious && watches(&self.target, &change.key)
                 });
-                prop_assert!(without_previous, "{:?}", lost);
+                prop_assert!(without_previous, "{:?}", error);
             }
         }
         Ok(())
@@ -198,7 +201,7 @@ impl Replica {
 
     fn take_initial(&mut self, batch: WatchBatch, model: &Model, bytes_max: usize) -> Tested {
         let Stage::Initial { as_of, .. } = self.stage else {
-            unreachable!("it was just so");
+            unreachable!("the caller has just looked");
         };
         let WatchBatch {
             updates,
@@ -208,14 +211,17 @@ impl Replica {
             bytes,
         } = batch;
         let Updates::Initial(entries) = updates else {
-            return Err(TestCaseError::fail("it was to be sent what there was"));
+            return Err(TestCaseError::fail("the initial state was due"));
         };
         prop_assert_eq!(has_more, HasMore::Yes);
         prop_assert_eq!(entries.is_empty(), caught_up);
         prop_assert!(bytes <= bytes_max || entries.len() == 1);
         for (key, entry) in entries {
-            prop_assert!(self.known.keys().all(|before| *before < key), "in order");
-            self.known.insert(key, told(&entry));
+            prop_assert!(
+                self.known.keys().all(|before| *before < key),
+                "keys are in order"
+            );
+            self.known.insert(key, without_timeout(&entry));
         }
         if caught_up {
             prop_assert_eq!(revision, as_of);
@@ -237,9 +243,9 @@ impl Replica {
             bytes,
         } = batch;
         let Updates::Changes(changes) = updates else {
-            return Err(TestCaseError::fail("it was to be sent changes"));
+            return Err(TestCaseError::fail("changes were due"));
         };
-        // Every event of every revision up to there, each once, and no other.
+        // Exactly the events of all revisions up to there.
         let expected = model.events.iter().filter(|event| {
             self.revision < event.revision
                 && event.revision <= revision
@@ -258,7 +264,7 @@ impl Replica {
         let sent: Vec<_> = changes
             .iter()
             .map(|change| {
-                let entry = change.entry.as_ref().map(told);
+                let entry = change.entry.as_ref().map(without_timeout);
                 (change.revision, change.key.clone(), change.cause, entry)
             })
             .collect();
@@ -268,14 +274,14 @@ impl Replica {
             .all(|change| change.revision == changes[0].revision);
         prop_assert!(one || bytes <= bytes_max);
         for change in changes {
-            let previous = change.previous.as_ref().map(told);
+            let previous = change.previous.as_ref().map(without_timeout);
             let before = self.known.get(&change.key).cloned();
             match (self.shows, change.keeps) {
                 (WatchShows::BeforeAndAfter, Keeps::Previous) => prop_assert_eq!(previous, before),
                 _ => prop_assert_eq!(previous, None),
             }
             match change.entry {
-                Some(entry) => self.known.insert(change.key, told(&entry)),
+                Some(entry) => self.known.insert(change.key, without_timeout(&entry)),
                 None => self.known.remove(&change.key),
             };
         }
@@ -291,10 +297,10 @@ impl Replica {
         Ok(())
     }
 
-    /// Does something with the watch. False if it has come to an end.
-    fn act(&mut self, act: Act, machine: &StateMachine, model: &Model) -> Tested<bool> {
-        match act {
-            Act::Watch(target, join, shows) => {
+    /// Does something with the watch. Returns false if the watch was rightly refused.
+    fn act(&mut self, action: WatchAction, machine: &StateMachine, model: &Model) -> Tested<bool> {
+        match action {
+            WatchAction::Watch(target, join, shows) => {
                 let from = match join {
                     Join::Now => WatchFrom::Now,
                     Join::After(part) => WatchFrom::After(part * model.revision / 100),
@@ -305,9 +311,9 @@ impl Replica {
                     None => return Ok(false),
                 }
             }
-            Act::Pull(bytes_max) => return self.pull(machine, model, bytes_max),
-            Act::PullAll(bytes_max) => return self.pull_all(machine, model, bytes_max),
-            Act::Resume => {
+            WatchAction::Pull(bytes_max) => return self.pull(machine, model, bytes_max),
+            WatchAction::PullAll(bytes_max) => return self.pull_all(machine, model, bytes_max),
+            WatchAction::Resume => {
                 let known = std::mem::take(&mut self.known);
                 let from = match self.stage {
                     Stage::Initial { .. } => WatchFrom::Initial,
@@ -321,7 +327,7 @@ impl Replica {
                     prop_assert_eq!(&self.known, &known);
                 }
             }
-            Act::Skip if self.sleeps => {
+            WatchAction::Skip if self.sleeps => {
                 let mut events = model.events.iter();
                 let first = events.find(|event| {
                     event.revision > self.revision && watches(&self.target, &event.key)
@@ -329,7 +335,7 @@ impl Replica {
                 self.revision = first.map_or(model.revision, |event| event.revision - 1);
                 self.watch.skip_to(self.revision);
             }
-            Act::Skip => {}
+            WatchAction::Skip => {}
         }
         Ok(true)
     }
@@ -348,11 +354,11 @@ impl Replica {
                 return Ok(true);
             }
         }
-        Err(TestCaseError::fail("it does not come to an end"))
+        Err(TestCaseError::fail("the batches do not end"))
     }
 }
 
-fn act() -> BoxedStrategy<Act> {
+fn watch_action() -> BoxedStrategy<WatchAction> {
     let bytes = || select(vec![0, 100, 200, 400, usize::MAX]);
     let join = prop_oneof![
         2 => Just(Join::Now),
@@ -366,29 +372,29 @@ fn act() -> BoxedStrategy<Act> {
             .prop_map(|prefix| WatchTarget::Prefix(prefix.into())),
     ];
     prop_oneof![
-        1 => (target, join, shows).prop_map(|(target, join, shows)| Act::Watch(target, join, shows)),
-        5 => bytes().prop_map(Act::Pull),
-        2 => bytes().prop_map(Act::PullAll),
-        1 => Just(Act::Resume),
-        1 => Just(Act::Skip),
+        1 => (target, join, shows).prop_map(|(target, join, shows)| WatchAction::Watch(target, join, shows)),
+        5 => bytes().prop_map(WatchAction::Pull),
+        2 => bytes().prop_map(WatchAction::PullAll),
+        1 => Just(WatchAction::Resume),
+        1 => Just(WatchAction::Skip),
     ]
     .boxed()
 }
 
-/// What clients do between the steps of a program: which of them, and what.
-fn acts() -> impl Strategy<Value = Vec<Vec<(usize, Act)>>> {
-    vec(vec((0..3usize, act()), 0..4), 1..10)
+/// What clients do between the steps of a program: the index of the client, and its action.
+fn watch_actions() -> impl Strategy<Value = Vec<Vec<(usize, WatchAction)>>> {
+    vec(vec((0..3usize, watch_action()), 0..4), 1..10)
 }
 
-/// What machines leave out of the history: that they are deleted.
-fn is_told(deed: &Deed) -> bool {
-    !matches!(deed, Deed::Call(Call::Undefine(_)))
+/// Whether watches are told of an action. The deletion of a machine is no event.
+fn is_told(action: &Action) -> bool {
+    !matches!(action, Action::Call(Call::Undefine(_)))
 }
 
 fn watches_see_what_happens(
     limits: StoreLimits,
-    program: Vec<Deed>,
-    acts: &[Vec<(usize, Act)>],
+    program: Vec<Action>,
+    actions: &[Vec<(usize, WatchAction)>],
 ) -> Tested {
     let mut machine = StateMachine::new(limits.clone());
     let mut model = Model::new(limits);
@@ -400,24 +406,24 @@ fn watches_see_what_happens(
         let replica = Replica::new(&machine, &model, everything.clone(), from, shows)?;
         replicas.push(replica);
     }
-    for (step, deed) in program.into_iter().filter(is_told).enumerate() {
-        match run.next(deed, &machine) {
-            Next::Nothing => {}
-            Next::Call(call) => {
+    for (step, action) in program.into_iter().filter(is_told).enumerate() {
+        match run.next(action, &machine) {
+            Planned::Nothing => {}
+            Planned::Call(call) => {
                 let expected = model.call(&call, run.now());
                 prop_assert_eq!(machine.call(call, run.now()), expected);
             }
-            Next::Advance => {
+            Planned::Advance => {
                 machine.advance(run.now(), usize::MAX);
                 model.advance(run.now());
             }
         }
-        keeps_the_latest(&machine, &model)?;
-        for (which, act) in &acts[step % acts.len()] {
+        assert_keeps_the_latest(&machine, &model)?;
+        for (which, action) in &actions[step % actions.len()] {
             let replica = &mut replicas[*which];
-            let goes_on = match (replica.as_mut(), act) {
-                (Some(replica), act) => replica.act(act.clone(), &machine, &model)?,
-                (None, Act::Watch(target, _, shows)) => {
+            let goes_on = match (replica.as_mut(), action) {
+                (Some(replica), action) => replica.act(action.clone(), &machine, &model)?,
+                (None, WatchAction::Watch(target, _, shows)) => {
                     let (target, from) = (target.clone(), WatchFrom::Initial);
                     *replica = Replica::new(&machine, &model, target, from, *shows)?;
                     true
@@ -439,11 +445,11 @@ fn watches_see_what_happens(
     Ok(())
 }
 
-/// What is kept is exactly what happened after the oldest revision, which is 0 or one that was let go of.
-fn keeps_the_latest(machine: &StateMachine, model: &Model) -> Tested {
+/// Asserts that the history has exactly the events after its oldest revision, which is 0 or that of an evicted event.
+fn assert_keeps_the_latest(machine: &StateMachine, model: &Model) -> Tested {
     let oldest = machine.usage().oldest_revision;
-    let lost = model.events.iter().rfind(|event| event.revision <= oldest);
-    prop_assert_eq!(oldest, lost.map_or(0, |event| event.revision));
+    let evicted = model.events.iter().rfind(|event| event.revision <= oldest);
+    prop_assert_eq!(oldest, evicted.map_or(0, |event| event.revision));
     let kept = history(machine, oldest);
     let kept: Vec<_> = kept
         .iter()
@@ -455,9 +461,9 @@ fn keeps_the_latest(machine: &StateMachine, model: &Model) -> Tested {
     Ok(())
 }
 
-/// Programs that change much, with as much time in between.
-fn busy_program() -> impl Strategy<Value = Vec<Deed>> {
-    (program(40), vec(call().prop_map(Deed::Call), 0..20)).prop_map(|(mut program, more)| {
+/// A program with more calls at its end, so that much changes.
+fn busy_program() -> impl Strategy<Value = Vec<Action>> {
+    (program(40), vec(call().prop_map(Action::Call), 0..20)).prop_map(|(mut program, more)| {
         program.extend(more);
         program
     })
@@ -467,18 +473,18 @@ proptest! {
     #![proptest_config(cases(1_000))]
 
     #[test]
-    fn watches_see_what_happens_once_and_in_order(program in busy_program(), acts in acts()) {
-        watches_see_what_happens(limits(), program, &acts)?;
+    fn watches_see_what_happens_once_and_in_order(program in busy_program(), actions in watch_actions()) {
+        watches_see_what_happens(limits(), program, &actions)?;
     }
 
     #[test]
-    fn watches_are_lost_only_where_changes_are(
+    fn watches_are_refused_only_where_changes_are_evicted(
         program in busy_program(),
-        acts in acts(),
+        actions in watch_actions(),
         ring_changes in 1..20usize,
         ring_bytes in select(vec![300, 1_000, 3_000, usize::MAX]),
     ) {
         let limits = StoreLimits { ring_changes, ring_bytes, ..limits() };
-        watches_see_what_happens(limits, program, &acts)?;
+        watches_see_what_happens(limits, program, &actions)?;
     }
 }

@@ -1,14 +1,14 @@
-//! What is kept of a state, in copies and as effects: it must make the same state again.
+//! Copies and effects of a state must make the same state again.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::generate::{Deed, limits, program};
-use super::programs::{Next, Run, cases};
+use super::generate::{Action, limits, program};
+use super::programs::{Planned, Run, cases};
 use super::*;
 use crate::machine::{CopyHead, CopyId, CopySlice, Effect};
 
-/// Everything that must be as it was after a restart, as of a time.
+/// Everything that must be the same after a restart, as text.
 fn lasting(machine: &mut StateMachine, now: Time) -> String {
     while machine.request_ids.forget_due(now) {}
     let sessions: Vec<_> = machine.index.sessions.all().collect();
@@ -25,15 +25,16 @@ fn lasting(machine: &mut StateMachine, now: Time) -> String {
     )
 }
 
-/// A copy that is being made, and what it must come to.
+/// A copy that is being made, and the state that it must make.
 struct Copying {
     id: CopyId,
     head: CopyHead,
     entries: Vec<(Key, Entry)>,
-    answered: Vec<AppliedRequest>,
+    requests: Vec<AppliedRequest>,
+    /// The state when the copy began, as text.
     expected: String,
     began: Time,
-    /// What has happened since it began.
+    /// The effects since the copy began.
     since: Vec<Effect>,
 }
 
@@ -45,18 +46,18 @@ impl Copying {
             id,
             head,
             entries: Vec::new(),
-            answered: Vec::new(),
+            requests: Vec::new(),
             expected,
             began: now,
             since: Vec::new(),
         }
     }
 
-    /// Takes a slice. Returns whether it is complete.
+    /// Takes the next slice. Returns whether the copy is complete.
     fn next(&mut self, machine: &mut StateMachine, count: usize) -> bool {
         match machine.next_copy_slice(self.id, count, usize::MAX).unwrap() {
             CopySlice::Entries(entries) => self.entries.extend(entries),
-            CopySlice::Requests(answered) => self.answered.extend(answered),
+            CopySlice::Requests(requests) => self.requests.extend(requests),
             CopySlice::End => return true,
         }
         false
@@ -74,15 +75,15 @@ impl Copying {
         for (key, entry) in self.entries.clone() {
             machine.restore_entry(key, entry).unwrap();
         }
-        for answered in self.answered.clone() {
-            machine.restore_request(answered);
+        for request in self.requests.clone() {
+            machine.restore_request(request);
         }
         machine
     }
 }
 
 fn comes_back_the_same(
-    program: Vec<Deed>,
+    program: Vec<Action>,
     pulls: &[usize],
     slice: usize,
 ) -> Result<(), TestCaseError> {
@@ -92,11 +93,11 @@ fn comes_back_the_same(
     let mut copying: Option<Copying> = None;
     let mut complete = Vec::new();
     let mut all = Vec::new();
-    for (deed, pull) in program.into_iter().zip(pulls.iter().cycle()) {
-        match run.next(deed, &machine) {
-            Next::Nothing => {}
-            Next::Call(call) => drop(machine.call(call, run.now())),
-            Next::Advance => drop(machine.advance(run.now(), slice)),
+    for (action, pull) in program.into_iter().zip(pulls.iter().cycle()) {
+        match run.next(action, &machine) {
+            Planned::Nothing => {}
+            Planned::Call(call) => drop(machine.call(call, run.now())),
+            Planned::Advance => drop(machine.advance(run.now(), slice)),
         }
         let mut effects = Vec::new();
         machine.take_effects(&mut effects);
@@ -127,11 +128,11 @@ fn comes_back_the_same(
 
     for copy in complete {
         let mut restored = copy.restored();
-        // Some may have been forgotten before they were copied.
+        // Requests may have been forgotten before they were copied.
         let as_it_was = lasting(&mut restored, copy.began);
-        let (without_answers, _) = as_it_was.split_at(as_it_was.rfind("] [").unwrap());
+        let (without_requests, _) = as_it_was.split_at(as_it_was.rfind("] [").unwrap());
         prop_assert!(
-            copy.expected.starts_with(without_answers),
+            copy.expected.starts_with(without_requests),
             "{} is not {}",
             as_it_was,
             copy.expected
@@ -144,7 +145,7 @@ fn comes_back_the_same(
 }
 
 impl StateMachine {
-    /// Consistent once it goes on.
+    /// Asserts that the state is consistent once it is in use again.
     fn assert_consistent_again(&mut self, now: Time) {
         self.resume(now, 0);
         self.assert_consistent();
@@ -155,7 +156,7 @@ proptest! {
     #![proptest_config(cases(1_500))]
 
     #[test]
-    fn what_is_kept_makes_the_same_state(
+    fn copies_and_effects_make_the_same_state(
         program in program(50),
         pulls in vec(0..4usize, 1..10),
         slice in 1..4usize,
@@ -165,7 +166,7 @@ proptest! {
 }
 
 #[test]
-fn too_much_change_ahead_ends_a_copy() {
+fn a_copy_ends_when_too_much_has_to_be_preserved() {
     let mut machine = StateMachine::new(roomy());
     for key in ["a", "b", "c"] {
         machine
@@ -176,8 +177,8 @@ fn too_much_change_ahead_ends_a_copy() {
     for key in ["b", "c", "d", "e"] {
         machine.call(write(key, int(1)).into(), at_ms(1)).unwrap();
     }
-    let lost = machine.next_copy_slice(id, 1, 1);
-    assert_eq!(lost.unwrap_err().limit, 300);
+    let error = machine.next_copy_slice(id, 1, 1).unwrap_err();
+    assert_eq!(error.limit, 300);
     assert!(machine.history.followers_mut().copies.is_empty());
 }
 
@@ -188,14 +189,14 @@ fn a_copy_that_has_ended_is_no_other_copy() {
     while machine.next_copy_slice(first, ALL, ALL).unwrap() != CopySlice::End {}
     let (second, _) = machine.begin_copy(ALL);
     assert_ne!(first, second);
-    // Whoever made the first lets go of it only now.
+    // The first copy is given up only now.
     machine.end_copy(first);
     assert!(machine.next_copy_slice(second, ALL, ALL).is_ok());
     assert!(machine.next_copy_slice(first, ALL, ALL).is_err());
 }
 
 #[test]
-fn what_cannot_have_happened_is_refused() {
+fn effects_that_cannot_have_happened_are_refused() {
     let key = Key::from("k");
     let changed = |revision, entry: Option<Entry>| {
         Effect::Changed(Change {
@@ -208,14 +209,14 @@ fn what_cannot_have_happened_is_refused() {
         })
     };
     let there = |revision| changed(revision, Some(entry(int(1), revision, 1)));
-    let placed = entry(int(1), 1, 1).in_state("idle", 0, None);
+    let in_state = entry(int(1), 1, 1).in_state("idle", 0, None);
     for (effects, says) in [
         (vec![there(2), there(1)], "revision 1 comes after 2"),
         (
             vec![changed(2, Some(entry(int(1), 1, 1)))],
             "has revision 1, but its change has 2",
         ),
-        (vec![changed(1, Some(placed))], "which does not exist"),
+        (vec![changed(1, Some(in_state))], "which does not exist"),
         (
             vec![Effect::SessionEnded {
                 id: "s".into(),
@@ -232,8 +233,8 @@ fn what_cannot_have_happened_is_refused() {
         ),
     ] {
         let mut machine = StateMachine::new(roomy());
-        let unfit = machine.replay(effects).unwrap_err().to_string();
-        assert!(unfit.contains(says), "{unfit:?} lacks {says:?}");
+        let error = machine.replay(effects).unwrap_err().to_string();
+        assert!(error.contains(says), "{error:?} lacks {says:?}");
     }
     let mut machine = StateMachine::new(roomy());
     machine.restore_revision(5);
@@ -244,10 +245,10 @@ fn what_cannot_have_happened_is_refused() {
         ("k", entry(int(1), 5, 1), "out of order"),
         ("l", entry(int(1), 6, 1), "but the store is at 5"),
     ] {
-        let unfit = machine
+        let error = machine
             .restore_entry(key.into(), of)
             .unwrap_err()
             .to_string();
-        assert!(unfit.contains(says), "{unfit:?} lacks {says:?}");
+        assert!(error.contains(says), "{error:?} lacks {says:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Sessions: how they begin, go on and end, and what ends with them.
+//! Sessions: how they are opened, renewed and ended, and the keys that end with them.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -37,8 +37,14 @@ fn a_session_lives_while_it_is_renewed() {
                 opened(session("s", 10, 10, 1, 0), None),
             ),
             now(open("s", 20, Refuse), exists(1)),
-            now(live("a", int(1), with_session("s", None)), wrote(2, 2)),
-            now(live("b", int(1), with_session("s", 1)), wrote(3, 3)),
+            now(
+                write_with_lifetime("a", int(1), with_session("s", None)),
+                wrote(2, 2),
+            ),
+            now(
+                write_with_lifetime("b", int(1), with_session("s", 1)),
+                wrote(3, 3),
+            ),
             // Renewing takes no revision.
             at(9, renew("s", 1), renewed(session("s", 10, 19, 1, 2))),
             at(9, renew("s", 3), taken_over("s", 3, 1)),
@@ -52,10 +58,10 @@ fn a_session_lives_while_it_is_renewed() {
             at(19, renew("s", 1), not_found("s")),
             at(
                 19,
-                live("a", int(1), with_session("s", None)),
+                write_with_lifetime("a", int(1), with_session("s", None)),
                 not_found("s"),
             ),
-            // A new life.
+            // The session is opened again.
             at(
                 19,
                 open("s", 5, Refuse),
@@ -63,7 +69,7 @@ fn a_session_lives_while_it_is_renewed() {
             ),
             at(19, renew("s", 1), taken_over("s", 1, 5)),
             at(20, close("s", 1), taken_over("s", 1, 5)),
-            // To end takes a revision, also without keys.
+            // The end of a session takes a revision, even without keys.
             at(20, close("s", 5), closed(0, 6, 5)),
             at(20, close("s", 5), not_found("s")),
         ],
@@ -85,22 +91,34 @@ fn taking_over_ends_the_earlier_life_and_its_keys() {
                 open("s", 10, TakeOver),
                 opened(session("s", 10, 10, 1, 0), None),
             ),
-            now(live("a", int(1), s(Some(1))), wrote(2, 2)),
-            now(live("b", int(1), s(None)), wrote(3, 3)),
+            now(write_with_lifetime("a", int(1), s(Some(1))), wrote(2, 2)),
+            now(write_with_lifetime("b", int(1), s(None)), wrote(3, 3)),
             at(
                 4,
                 open("s", 8, TakeOver),
                 opened(session("s", 8, 12, 5, 0), 1),
             ),
             at(4, read("a"), shows(None, 5)),
-            // What the earlier owner still sends is kept out, if it says who it is.
-            at(4, live("a", int(1), s(Some(1))), taken_over("s", 1, 5)),
-            at(4, add_live("a", 1, s(Some(1))), taken_over("s", 1, 5)),
+            // Late requests of the earlier owner are refused, if they name its create_revision.
+            at(
+                4,
+                write_with_lifetime("a", int(1), s(Some(1))),
+                taken_over("s", 1, 5),
+            ),
+            at(
+                4,
+                add_with_lifetime("a", 1, s(Some(1))),
+                taken_over("s", 1, 5),
+            ),
             at(4, renew("s", 1), taken_over("s", 1, 5)),
             at(4, close("s", 1), taken_over("s", 1, 5)),
-            at(4, live("a", int(1), s(Some(9))), taken_over("s", 9, 5)),
-            at(4, live("a", int(1), s(None)), wrote(6, 6)),
-            at(4, add_live("c", 1, s(Some(5))), added(1, 1, 7, 7)),
+            at(
+                4,
+                write_with_lifetime("a", int(1), s(Some(9))),
+                taken_over("s", 9, 5),
+            ),
+            at(4, write_with_lifetime("a", int(1), s(None)), wrote(6, 6)),
+            at(4, add_with_lifetime("c", 1, s(Some(5))), added(1, 1, 7, 7)),
             at(4, close("s", 5), closed(2, 8, 5)),
         ],
     );
@@ -117,7 +135,7 @@ fn taking_over_ends_the_earlier_life_and_its_keys() {
 }
 
 #[test]
-fn a_lock_is_a_recipe() {
+fn a_lock_is_made_of_a_session_and_a_key() {
     let lock = |session: &str| {
         write_with(
             "lock",
@@ -150,7 +168,7 @@ fn a_lock_is_a_recipe() {
             ),
             now(lock("s"), wrote(5, 5)),
             at(9, lock("t"), Err(Cause::KeyExists { revision: 5 })),
-            // The holder's session has ended at revision 6; each holder has a greater token than the one before.
+            // The holder's session ended at revision 6. Each holder has a greater token than the one before.
             at(10, lock("t"), wrote(7, 7)),
             at(
                 10,
@@ -190,7 +208,7 @@ fn sessions_are_limited() {
                 opened(session("t", 20, 20, 2, 0), None),
             ),
             now(open("u", 10, Refuse), full.clone()),
-            // One that is taken over makes room for its successor.
+            // A session that is taken over makes room for its successor.
             now(
                 open("t", 20, TakeOver),
                 opened(session("t", 20, 20, 4, 0), 2),
@@ -213,7 +231,7 @@ fn sessions_are_shown() {
     prepare(
         &mut machine,
         0,
-        [live("k", int(1), with_session("a", None)).into()],
+        [write_with_lifetime("k", int(1), with_session("a", None)).into()],
     );
     let page = |after, page_size| machine.list_sessions(after, page_size);
     let (a, b, c) = (
@@ -240,12 +258,12 @@ fn nth(index: usize) -> String {
     format!("{index:05}")
 }
 
-/// A session `s` with so many keys: it begins at revision 1, and its last key is written at the revision after them.
+/// A state with a session `s` of `count` keys. It begins at revision 1, and its last key is written at `count + 1`.
 fn with_keys(count: usize) -> StateMachine {
     let mut machine = StateMachine::new(roomy());
     prepare(&mut machine, 0, [open("s", 10, Refuse)]);
     for index in 0..count {
-        let write = live(&nth(index), int(1), with_session("s", None));
+        let write = write_with_lifetime(&nth(index), int(1), with_session("s", None));
         prepare(&mut machine, 0, [write.into()]);
     }
     machine
@@ -253,7 +271,7 @@ fn with_keys(count: usize) -> StateMachine {
 
 const MANY: usize = 2 * SESSION_SLICE + 500;
 
-/// How many keys there are left, and the store revision.
+/// How many keys are left, and the store revision.
 fn left(machine: &StateMachine) -> (usize, Revision) {
     let usage = machine.usage();
     (usage.key_count, usage.revision)
@@ -294,7 +312,11 @@ fn a_session_with_many_keys_ends_slice_by_slice() {
             "{way}"
         );
         assert!(machine.is_ending(1));
-        assert_eq!(machine.next_due(), Some(Time::MIN), "it goes on at once");
+        assert_eq!(
+            machine.next_due(),
+            Some(Time::MIN),
+            "the next slice is due at once"
+        );
         machine.assert_consistent();
         machine.advance(at_ms(10), 1);
         assert_eq!(left(&machine), (500, last + 2 + more), "{way}");
@@ -316,7 +338,7 @@ fn a_session_with_many_keys_ends_slice_by_slice() {
 }
 
 #[test]
-fn exactly_one_slice_ends_at_once() {
+fn a_session_of_exactly_one_slice_ends_at_once() {
     for (count, ends) in [(SESSION_SLICE, true), (SESSION_SLICE + 1, false)] {
         let mut machine = with_keys(count);
         machine.call(close("s", 1), at_ms(0)).unwrap();
@@ -345,15 +367,15 @@ fn keys_of_a_session_that_is_ending_can_be_used() {
         assert_eq!(answer.map_err(|refused| refused.cause), expected);
     }
     let prepared: [Call; 7] = [
-        // Written anew, without a lifetime or with another: out of the old session.
+        // Written with no lifetime or another one: the key leaves the session.
         write(&nth(MANY - 1), int(2)).into(),
-        live(&nth(MANY - 2), int(2), ttl(5)).into(),
-        live(&nth(MANY - 3), int(2), with_session("s", None)).into(),
+        write_with_lifetime(&nth(MANY - 2), int(2), ttl(5)).into(),
+        write_with_lifetime(&nth(MANY - 3), int(2), with_session("s", None)).into(),
         delete(&nth(MANY - 4)).into(),
-        // Written, but left in it.
-        live(&nth(MANY - 5), int(2), SetLifetime::Keep).into(),
+        // Written with the lifetime kept: the key stays in the session.
+        write_with_lifetime(&nth(MANY - 5), int(2), SetLifetime::Keep).into(),
         add(&nth(MANY - 6), 1).into(),
-        // Deleted and written anew.
+        // Deleted and created again.
         all([delete(&nth(MANY - 7)), write(&nth(MANY - 7), int(2))]),
     ];
     prepare(&mut machine, 0, prepared);
@@ -369,8 +391,8 @@ fn keys_of_a_session_that_is_ending_can_be_used() {
 }
 
 #[test]
-fn a_refused_batch_gives_its_keys_back_to_a_session_that_is_ending() {
-    // As many as are left in one slice, so that the batch takes all of them away.
+fn a_refused_frame_gives_its_keys_back_to_a_session_that_is_ending() {
+    // One slice of keys is left, so that the frame removes all of them.
     let count = SESSION_SLICE + 3;
     let mut machine = with_keys(count);
     prepare(&mut machine, 0, [close("s", 1), open("s", 10, Refuse)]);
@@ -379,7 +401,7 @@ fn a_refused_batch_gives_its_keys_back_to_a_session_that_is_ending() {
         all([
             delete(&nth(count - 1)),
             write(&nth(count - 2), int(2)),
-            live(&nth(count - 3), int(2), with_session("s", None)),
+            write_with_lifetime(&nth(count - 3), int(2), with_session("s", None)),
             write(&nth(count - 1), int(2)),
             read_if("missing", Condition::Exists(true)),
         ]),
@@ -399,7 +421,7 @@ fn several_sessions_end_one_after_another() {
     let mut machine = with_keys(SESSION_SLICE + 10);
     prepare(&mut machine, 0, [open("t", 10, Refuse)]);
     for index in 0..SESSION_SLICE + 20 {
-        let write = live(&format!("t{index}"), int(1), with_session("t", None));
+        let write = write_with_lifetime(&format!("t{index}"), int(1), with_session("t", None));
         prepare(&mut machine, 0, [write.into()]);
     }
     let t = machine.list_sessions(Some("s"), 1).items[0].create_revision;
@@ -409,7 +431,7 @@ fn several_sessions_end_one_after_another() {
         [
             close("t", t),
             close("s", 1),
-            live("z", int(1), ttl(0)).into(),
+            write_with_lifetime("z", int(1), ttl(0)).into(),
         ],
     );
     let mut seen = Vec::new();
@@ -422,7 +444,7 @@ fn several_sessions_end_one_after_another() {
             machine.usage().key_count,
         ));
     }
-    // What has begun to end goes before anything else.
+    // A session that is ending goes before anything else.
     assert_eq!(
         seen,
         [(false, true, 21), (false, false, 1), (false, false, 0)]
@@ -433,13 +455,13 @@ fn several_sessions_end_one_after_another() {
 proptest! {
     #![proptest_config(programs::cases(60))]
 
-    /// Whatever is done to keys while their session is ending: in the end those are gone that still ended with it.
+    /// Whatever is done to keys while their session is ending: those that still end with it are gone in the end.
     #[test]
-    fn what_still_ends_with_a_session_is_gone_in_the_end(
+    fn keys_that_still_end_with_a_session_are_gone_in_the_end(
         calls in vec((0..6usize, select(vec!["write", "session", "keep", "add", "delete", "refused"])), 0..12),
         advance_at in 0..12usize,
     ) {
-        // The last few are left after two slices.
+        // After two slices, the last few keys are left.
         let count = 2 * SESSION_SLICE + 6;
         let mut machine = with_keys(count);
         let life = count as i64 + 3;
@@ -457,8 +479,8 @@ proptest! {
             let there = machine.entries.get(key).map(|entry| entry.to_entry());
             match what {
                 "write" => prepare(&mut machine, 0, [write(key, int(1)).into()]),
-                "session" => prepare(&mut machine, 0, [live(key, int(1), with_session("s", life)).into()]),
-                "keep" => prepare(&mut machine, 0, [live(key, int(1), SetLifetime::Keep).into()]),
+                "session" => prepare(&mut machine, 0, [write_with_lifetime(key, int(1), with_session("s", life)).into()]),
+                "keep" => prepare(&mut machine, 0, [write_with_lifetime(key, int(1), SetLifetime::Keep).into()]),
                 "add" => prepare(&mut machine, 0, [add(key, 1).into()]),
                 "delete" => prepare(&mut machine, 0, [delete(key).into()]),
                 _ => {
@@ -466,7 +488,7 @@ proptest! {
                     let frame = all([
                         write(key, int(2)),
                         delete(key),
-                        live(key, int(1), with_session("s", None)),
+                        write_with_lifetime(key, int(1), with_session("s", None)),
                         read_if("missing", Condition::Exists(true)),
                     ]);
                     prop_assert!(machine.call(frame, at_ms(0)).is_err());
@@ -480,7 +502,7 @@ proptest! {
                 "delete" => {
                     kept.remove(&name);
                 }
-                // It comes to be anew.
+                // The key is created again.
                 "keep" | "add" if there.is_none() => {
                     kept.insert(name, ());
                 }

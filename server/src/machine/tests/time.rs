@@ -1,8 +1,8 @@
-//! What time brings, and in which order.
+//! The passing of time: what is due, and in which order.
 
 use super::*;
 
-/// Advances slice by slice, and tells how many it took.
+/// Advances slice by slice. Returns how many slices it took.
 fn advance_by(machine: &mut StateMachine, now: Time, keys_max: usize) -> usize {
     let mut slices = 0;
     while machine.next_due().is_some_and(|due| due <= now) {
@@ -33,10 +33,16 @@ fn what_is_due_first_comes_first() {
             (0, open("t", 10, OnExisting::Refuse)),
             (1, write("m/late", int(1)).into()),
             (0, write("m/early", int(1)).into()),
-            (0, live("of/s", int(1), with_session("s", None)).into()),
-            (0, live("of/t", int(1), with_session("t", None)).into()),
-            (0, live("ttl/11", int(1), ttl(11)).into()),
-            (0, live("ttl/15", int(1), ttl(15)).into()),
+            (
+                0,
+                write_with_lifetime("of/s", int(1), with_session("s", None)).into(),
+            ),
+            (
+                0,
+                write_with_lifetime("of/t", int(1), with_session("t", None)).into(),
+            ),
+            (0, write_with_lifetime("ttl/11", int(1), ttl(11)).into()),
+            (0, write_with_lifetime("ttl/15", int(1), ttl(15)).into()),
         ])
     };
     let expected = [
@@ -70,10 +76,16 @@ fn of_what_is_due_together_sessions_go_before_ttls_and_these_before_timeouts() {
         (0, define(protocol("m", "m/", &["idle: (5 done)", "done:"]))),
         (0, open("s", 5, OnExisting::Refuse)),
         (0, write("m/1", int(1)).into()),
-        (0, live("m/2", int(1), ttl(5)).into()),
-        (0, live("m/3", int(1), with_session("s", None)).into()),
-        (0, live("a", int(1), ttl(5)).into()),
-        (0, live("b", int(1), with_session("s", None)).into()),
+        (0, write_with_lifetime("m/2", int(1), ttl(5)).into()),
+        (
+            0,
+            write_with_lifetime("m/3", int(1), with_session("s", None)).into(),
+        ),
+        (0, write_with_lifetime("a", int(1), ttl(5)).into()),
+        (
+            0,
+            write_with_lifetime("b", int(1), with_session("s", None)).into(),
+        ),
     ]);
     machine.advance(at_ms(5), usize::MAX);
     let expected = [
@@ -81,23 +93,23 @@ fn of_what_is_due_together_sessions_go_before_ttls_and_these_before_timeouts() {
         "8 SessionEnded m/3 -<1",
         "9 Expired a -<1",
         "10 Expired m/2 -<1",
-        // Of each key one event only.
+        // Each key has one event only.
         "11 TimedOut m/1 1<1",
     ];
     assert_eq!(changes(&machine, 7), expected);
 }
 
 #[test]
-fn a_great_many_go_in_slices() {
+fn many_keys_end_in_slices() {
     const COUNT: usize = 1_000;
     let mut machine = StateMachine::new(roomy());
     for index in 0..COUNT {
-        // The last to be written is the first to end.
+        // The key that is written last ends first.
         let ends = 2_000 - index as u64;
         prepare(
             &mut machine,
             0,
-            [live(&format!("{index:04}"), int(1), ttl(ends)).into()],
+            [write_with_lifetime(&format!("{index:04}"), int(1), ttl(ends)).into()],
         );
     }
     let now = at_ms(2_000);
@@ -153,7 +165,7 @@ fn timeouts_that_lead_in_a_circle_wait_for_time_to_go_on() {
         ),
         (0, write("m/1", int(1)).into()),
     ]);
-    // However late it is: the next state's timeout counts from when the key came there.
+    // However late the first timeout fires: the next one counts from when the key entered its state.
     machine.advance(at_ms(50), usize::MAX);
     assert_eq!(changes(&machine, 2), ["3 TimedOut m/1 1<1"]);
     assert_eq!(machine.next_due(), Some(at_ms(51)));

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_key_goes_where_its_machine_lets_it() {
+fn a_key_moves_where_its_machine_allows_it() {
     let with_value = |value| TransitionOptions {
         value: Some(value),
         ..TransitionOptions::default()
@@ -20,46 +20,49 @@ fn a_key_goes_where_its_machine_lets_it() {
         roomy(),
         [
             now(define(job()), defined(job(), 1)),
-            now(go("m/1", "running"), Err(Cause::KeyNotFound)),
+            now(transition("m/1", "running"), Err(Cause::KeyNotFound)),
             now(write("other", int(1)), wrote(2, 2)),
-            now(go("other", "running"), Err(Cause::NoMachine)),
+            now(transition("other", "running"), Err(Cause::NoMachine)),
             now(write("m/1", int(1)), wrote(3, 3)),
             now(
                 read("m/1"),
                 shows(entry(int(1), 3, 3).in_state("new", 0, None), 3),
             ),
             now(
-                go("m/1", "done"),
+                transition("m/1", "done"),
                 not_allowed("new", "done", &["dropped", "running"]),
             ),
             now(
-                go("m/1", "nowhere"),
+                transition("m/1", "nowhere"),
                 not_allowed("new", "nowhere", &["dropped", "running"]),
             ),
             now(
-                go("m/1", "new"),
+                transition("m/1", "new"),
                 not_allowed("new", "new", &["dropped", "running"]),
             ),
             now(delete("m/1"), not_final("new", &["dropped", "running"])),
-            now(go_with("m/1", "running", if_state("done")), Err(in_new)),
+            now(
+                transition_with("m/1", "running", if_state("done")),
+                Err(in_new),
+            ),
             at(
                 1,
-                go_with("m/1", "running", if_state("new")),
-                went("new", 4, 3),
+                transition_with("m/1", "running", if_state("new")),
+                moved_from("new", 4, 3),
             ),
             at(
                 1,
                 read("m/1"),
                 shows(entry(int(1), 4, 3).in_state("running", 1, 11), 4),
             ),
-            // Listed, so it may; the timeout counts anew.
-            at(2, go("m/1", "running"), went("running", 5, 3)),
+            // The state lists itself, so the transition is allowed, and the timeout starts again.
+            at(2, transition("m/1", "running"), moved_from("running", 5, 3)),
             at(
                 2,
                 read("m/1"),
                 shows(entry(int(1), 5, 3).in_state("running", 2, 12), 5),
             ),
-            // A write or an addition moves nothing.
+            // A write or an addition does not change the state.
             at(3, write("m/1", int(2)), wrote(6, 3)),
             at(3, add("m/1", 1), added(3, 1, 7, 3)),
             at(
@@ -70,21 +73,25 @@ fn a_key_goes_where_its_machine_lets_it() {
             at(3, delete("m/1"), not_final("running", &["done", "running"])),
             at(
                 4,
-                go_with("m/1", "done", with_value(int(9))),
-                went("running", 8, 3),
+                transition_with("m/1", "done", with_value(int(9))),
+                moved_from("running", 8, 3),
             ),
             at(
                 4,
                 read("m/1"),
                 shows(entry(int(9), 8, 3).in_state("done", 4, None), 8),
             ),
-            at(4, go("m/1", "running"), not_allowed("done", "running", &[])),
+            at(
+                4,
+                transition("m/1", "running"),
+                not_allowed("done", "running", &[]),
+            ),
             at(
                 4,
                 delete("m/1"),
                 deleted(entry(int(9), 8, 3).in_state("done", 4, None), 9),
             ),
-            // A new life starts where the first did.
+            // A key that is created again starts in the initial state.
             at(5, add("m/1", 1), added(1, 1, 10, 10)),
             at(
                 5,
@@ -104,7 +111,7 @@ fn every_answer_shows_the_state() {
         [
             define(job()),
             write("m/1", int(1)).into(),
-            go("m/1", "running").into(),
+            transition("m/1", "running").into(),
         ],
     );
     let running = |revision| entry(int(1), revision, 2).in_state("running", 0, 10);
@@ -123,7 +130,7 @@ fn every_answer_shows_the_state() {
 }
 
 #[test]
-fn a_move_keeps_the_lifetime() {
+fn a_transition_keeps_the_lifetime() {
     let machine = check(
         roomy(),
         [
@@ -132,10 +139,13 @@ fn a_move_keeps_the_lifetime() {
                 open("s", 50, OnExisting::Refuse),
                 opened(session("s", 50, 50, 2, 0), None),
             ),
-            now(live("m/1", int(1), ttl(20)), wrote(3, 3)),
-            now(live("m/2", int(1), with_session("s", None)), wrote(4, 4)),
-            at(5, go("m/1", "running"), went("new", 5, 3)),
-            at(5, go("m/2", "running"), went("new", 6, 4)),
+            now(write_with_lifetime("m/1", int(1), ttl(20)), wrote(3, 3)),
+            now(
+                write_with_lifetime("m/2", int(1), with_session("s", None)),
+                wrote(4, 4),
+            ),
+            at(5, transition("m/1", "running"), moved_from("new", 5, 3)),
+            at(5, transition("m/2", "running"), moved_from("new", 6, 4)),
             at(
                 6,
                 read("m/1"),
@@ -156,7 +166,7 @@ fn a_move_keeps_the_lifetime() {
                     6,
                 ),
             ),
-            // The timeout keeps it, too; ttl and session end a key in any state.
+            // A timeout keeps the lifetime, too. A ttl or a session ends a key in any state.
             at(
                 15,
                 read("m/1"),
@@ -189,8 +199,8 @@ fn a_state_with_a_timeout_is_not_final() {
             now(define(m.clone()), defined(m, 1)),
             now(write("m/1", int(1)), wrote(2, 2)),
             now(delete("m/1"), not_final("idle", &[])),
-            // It goes to itself, which no move may.
-            now(go("m/1", "idle"), not_allowed("idle", "idle", &[])),
+            // The timeout leads back to the state itself; a Transition may not.
+            now(transition("m/1", "idle"), not_allowed("idle", "idle", &[])),
             at(
                 5,
                 read("m/1"),
@@ -202,29 +212,29 @@ fn a_state_with_a_timeout_is_not_final() {
 }
 
 #[test]
-fn a_batch_moves_a_key_as_a_whole() {
+fn an_atomic_frame_moves_a_key_several_times() {
     let frame = [
         write("m/1", int(1)),
-        go("m/1", "running"),
-        go("m/1", "done"),
+        transition("m/1", "running"),
+        transition("m/1", "done"),
         delete("m/1"),
         write("m/1", int(2)),
-        go("m/1", "dropped"),
+        transition("m/1", "dropped"),
     ];
     let done = entry(int(1), 2, 2).in_state("done", 0, None);
     let outcomes = [
         wrote(2, 2),
-        went("new", 2, 2),
-        went("running", 2, 2),
+        moved_from("new", 2, 2),
+        moved_from("running", 2, 2),
         deleted(done, 2),
         wrote(2, 2),
-        went("new", 2, 2),
+        moved_from("new", 2, 2),
     ];
     let machine = check(
         roomy(),
         [
             now(define(job()), defined(job(), 1)),
-            now(all(frame), did(outcomes)),
+            now(all(frame), applied_all(outcomes)),
         ],
     );
     assert_eq!(changes(&machine, 1), ["2 Transitioned m/1 2<-"]);

@@ -2,10 +2,10 @@
 
 use super::*;
 
-/// Everything may be shown.
+/// An answer of any size.
 pub(super) const ALL: usize = usize::MAX;
 
-/// Everything may be stored.
+/// Limits that nothing reaches.
 pub(super) fn roomy() -> StoreLimits {
     StoreLimits {
         store_bytes: u64::MAX,
@@ -23,7 +23,7 @@ pub(super) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// This many milliseconds after the beginning.
+/// A time, in milliseconds after the first.
 pub(super) fn at_ms(after: u64) -> Time {
     Time::since_epoch(ms(after))
 }
@@ -40,7 +40,7 @@ pub(super) fn bytes(bytes: &[u8]) -> Value {
     Value::Bytes(bytes.into())
 }
 
-/// A request, the content of which goes by a number.
+/// A request id. The number stands for the content of the request.
 pub(super) fn request_id(id: &str, content: u128) -> RequestId {
     RequestId {
         id: id.into(),
@@ -84,7 +84,7 @@ impl Entry {
         })
     }
 
-    /// In a state of machine `m`.
+    /// The entry in a state of machine `m`.
     pub(super) fn in_state(
         self,
         state: &str,

@@ -18,7 +18,7 @@ fn line(key: &Key, entry: Option<&Entry>) -> String {
     format!("{key}={value}")
 }
 
-/// What comes next, in one line: what it is, the events, the revision, and whether it has caught up or has more.
+/// The next batch in one line: its kind, the events, the revision, and whether it has caught up or has more.
 fn next(machine: &StateMachine, watch: &mut Watch, bytes_max: usize) -> String {
     let batch = match machine.next_batch(watch, bytes_max, Revision::MAX) {
         Ok(batch) => batch,
@@ -59,7 +59,7 @@ fn machine_with<const N: usize>(calls: [Call; N]) -> StateMachine {
 }
 
 #[test]
-fn a_watch_begins_where_it_is_told() {
+fn a_watch_begins_where_it_is_asked_to() {
     let mut machine = machine_with([
         write("a", int(1)).into(),
         write("b", int(2)).into(),
@@ -147,7 +147,7 @@ fn a_watch_sees_its_own_keys() {
             format!("{entries} 0 more")
         );
     }
-    // There may be nothing.
+    // There may be no entry.
     let mut nothing = machine.watch(prefix("z"), Initial, Plain).unwrap();
     assert_eq!(
         next(&machine, &mut nothing, ALL),
@@ -189,7 +189,7 @@ fn a_revision_is_sent_as_a_whole() {
 }
 
 #[test]
-fn what_was_there_first_is_as_of_one_revision() {
+fn the_initial_state_is_as_of_one_revision() {
     let mut machine = machine_with([
         write("a", int(1)).into(),
         write("b", int(1)).into(),
@@ -203,7 +203,7 @@ fn what_was_there_first_is_as_of_one_revision() {
         &mut machine,
         0,
         [
-            // Behind it, changed twice, deleted, deleted and written anew, new, new and deleted.
+            // In this order: sent already; changed twice; deleted; deleted and created again; new; new and deleted.
             write("a", int(2)).into(),
             write("b", int(2)).into(),
             write("b", int(3)).into(),
@@ -229,7 +229,7 @@ fn what_was_there_first_is_as_of_one_revision() {
 }
 
 #[test]
-fn a_batch_of_what_was_there_is_bounded() {
+fn a_batch_of_the_initial_state_is_bounded() {
     let mut machine = StateMachine::new(roomy());
     for index in 0..2_500 {
         prepare(
@@ -246,20 +246,20 @@ fn a_batch_of_what_was_there_is_bounded() {
                 .next_batch(&mut watch, bytes_max, Revision::MAX)
                 .unwrap();
             let Updates::Initial(entries) = batch.updates else {
-                panic!("it is sent what there is");
+                panic!("the initial state is sent first");
             };
             sizes.push(entries.len());
         }
         sizes
     };
     assert_eq!(sizes(ALL), [1_000, 1_000, 500, 0]);
-    // 64, a key of 4, a value of 8.
+    // An event takes 64 bytes, its key 4 and its value 8.
     assert_eq!(sizes(76 * 900), [900, 900, 700, 0]);
     assert_eq!(sizes(0).len(), 2_501);
 }
 
 #[test]
-fn a_long_past_is_looked_through_piece_by_piece() {
+fn a_long_history_is_looked_through_piece_by_piece() {
     let mut machine = StateMachine::new(roomy());
     for index in 0..10_000 {
         prepare(&mut machine, 0, [write("a", int(index)).into()]);
@@ -283,7 +283,7 @@ fn a_long_past_is_looked_through_piece_by_piece() {
 }
 
 #[test]
-fn what_was_before_is_shown_if_asked_for() {
+fn the_entry_before_is_shown_if_asked_for() {
     let machine = machine_with([
         write("a", int(1)).into(),
         write("a", int(2)).into(),
@@ -301,7 +301,7 @@ fn what_was_before_is_shown_if_asked_for() {
 }
 
 #[test]
-fn what_was_before_is_left_out_of_a_message_that_would_be_too_large() {
+fn entries_before_are_left_out_of_a_message_that_would_be_too_large() {
     let million = || text(&"x".repeat(1_000_000));
     let machine = machine_with([
         all([write("a", million()), write("b", million())]),
@@ -324,7 +324,7 @@ fn what_was_before_is_left_out_of_a_message_that_would_be_too_large() {
 }
 
 #[test]
-fn a_watch_that_sleeps_is_told_what_it_has_not_missed() {
+fn a_sleeping_watch_is_moved_on_where_it_missed_nothing() {
     let limits = StoreLimits {
         ring_changes: 20,
         ..roomy()
@@ -339,7 +339,7 @@ fn a_watch_that_sleeps_is_told_what_it_has_not_missed() {
     assert!(oldest > 0);
     watch.skip_to(100);
     assert_eq!(watch.revision(), Some(100));
-    // Not backwards.
+    // A watch is not moved backwards.
     watch.skip_to(50);
     assert_eq!(watch.revision(), Some(100));
     prepare(&mut machine, 0, [write("b", int(1)).into()]);
@@ -347,14 +347,14 @@ fn a_watch_that_sleeps_is_told_what_it_has_not_missed() {
     let lost = machine.next_batch(&mut other, ALL, Revision::MAX);
     let oldest = machine.usage().oldest_revision;
     assert_eq!(lost, Err(WatchError::Compacted { oldest, actual: 0 }));
-    // What it is sent at first cannot be skipped.
+    // The initial state cannot be skipped.
     let mut initial = machine.watch(prefix("b"), Initial, Plain).unwrap();
     initial.skip_to(1_000);
     assert_eq!(next(&machine, &mut initial, ALL), "[initial b=1] 0 more");
 }
 
 #[test]
-fn a_watch_is_lost_where_changes_are() {
+fn a_watch_is_refused_where_changes_are_evicted() {
     let limits = StoreLimits {
         ring_changes: 20,
         ..roomy()
@@ -369,7 +369,7 @@ fn a_watch_is_lost_where_changes_are() {
     let mut initial = machine.watch(prefix(""), Initial, Plain).unwrap();
     let mut sent = machine.watch(prefix(""), Initial, Plain).unwrap();
     assert_eq!(next(&machine, &mut sent, 0), "[initial b=1] 0 more");
-    // It has been sent what there was, but not what came after.
+    // The watch has been sent the initial state, but not the changes after it.
     assert_eq!(next(&machine, &mut sent, ALL), "[initial c=1] 0 more");
     assert_eq!(next(&machine, &mut sent, ALL), "[initial] 2 caught up more");
     for index in 0..100 {
@@ -393,13 +393,13 @@ fn a_watch_is_lost_where_changes_are() {
             assert_eq!(format!("{lost:?}"), compacted(from));
         }
     }
-    // However little is kept, what there is can be sent.
+    // However short the history is, the initial state can be sent.
     let mut anew = machine.watch(prefix("b"), Initial, Plain).unwrap();
     assert_eq!(next(&machine, &mut anew, ALL), "[initial b=1] 0 more");
 }
 
 #[test]
-fn initial_is_lost_where_what_was_before_is_not_kept() {
+fn an_initial_watch_is_refused_where_entries_before_are_not_kept() {
     let large = |count| text(&"x".repeat(count));
     let limits = StoreLimits {
         ring_bytes: 10_000,
@@ -416,7 +416,7 @@ fn initial_is_lost_where_what_was_before_is_not_kept() {
     let mut other = machine.watch(prefix("a"), Initial, Plain).unwrap();
     assert_eq!(next(&machine, &mut all_keys, 0), "[initial a=1] 0 more");
     assert_eq!(next(&machine, &mut sent, 0), "[initial b=4000b] 0 more");
-    // A batch: before and after are more than half of what is kept.
+    // The entries before and after take more than half of the history.
     prepare(&mut machine, 0, [all([write("b", large(4_000))])]);
     let lost = |actual| {
         let oldest = machine.usage().revision;
@@ -479,7 +479,7 @@ fn events_show_states_and_their_timeouts() {
 }
 
 #[test]
-fn a_deleted_machine_is_no_event_but_gone_from_the_next() {
+fn a_deleted_machine_is_no_event_but_gone_from_the_next_one() {
     let m = protocol("m", "m/", &["idle:"]);
     let mut machine = machine_with([define(m), write("m/1", int(1)).into()]);
     let mut watch = machine.watch(prefix(""), Now, BeforeAndAfter).unwrap();
@@ -490,11 +490,11 @@ fn a_deleted_machine_is_no_event_but_gone_from_the_next() {
     );
     let batch = machine.next_batch(&mut watch, ALL, Revision::MAX).unwrap();
     let Updates::Changes(changes) = batch.updates else {
-        panic!("something changed");
+        panic!("a key changed");
     };
     assert_eq!(changes[0].previous, Some(entry(int(1), 2, 2)));
     assert_eq!(changes[0].entry, Some(entry(int(2), 4, 2)));
-    // The past is shown as it was.
+    // Past events are shown with the states of that time.
     let mut watch = machine.watch(prefix(""), After(0), Plain).unwrap();
     assert_eq!(next(&machine, &mut watch, ALL), "[m/1=1 m/1=2] 4 caught up");
 }

@@ -1,4 +1,4 @@
-//! Sessions and machines of the model: how they begin, change and end.
+//! Sessions and machines of the model.
 
 use super::*;
 
@@ -85,7 +85,7 @@ impl Model {
         };
         let same = before.as_ref() == Some(&answered(revision));
         if !same {
-            self.definable(machine, before.as_ref())?;
+            self.check_definition(machine, before.as_ref())?;
         }
         match purpose {
             Purpose::Validate => Ok(answered(0)),
@@ -100,7 +100,7 @@ impl Model {
         }
     }
 
-    fn definable(&self, machine: &Machine, before: Option<&Machine>) -> Done<()> {
+    fn check_definition(&self, machine: &Machine, before: Option<&Machine>) -> Done<()> {
         let limit = self.limits.machines;
         if before.is_none() && self.machines.len() >= limit {
             return Err(Cause::TooMany {
@@ -125,7 +125,7 @@ impl Model {
             });
         }
         let moves_on = before.is_some_and(|before| before.key_prefix == machine.key_prefix);
-        self.stranded(before, |state| {
+        self.check_states(before, |state| {
             moves_on && machine.states.contains_key(state)
         })?;
         let below: Vec<_> = self
@@ -164,15 +164,15 @@ impl Model {
         })
     }
 
-    /// Refuses if a key of the machine is in a state in which it cannot be left.
-    fn stranded(&self, machine: Option<&Machine>, may_stay: impl Fn(&Name) -> bool) -> Done<()> {
+    /// Refuses if a key of the machine is in a state for which `allows` is false.
+    fn check_states(&self, machine: Option<&Machine>, allows: impl Fn(&Name) -> bool) -> Done<()> {
         let mut stranded: Vec<_> = self
             .entries
             .iter()
             .filter_map(|(key, entry)| {
                 let key_state = entry.key_state()?;
                 let of_machine = machine.is_some_and(|machine| machine.name == key_state.machine);
-                let left = of_machine && !may_stay(&key_state.state);
+                let left = of_machine && !allows(&key_state.state);
                 left.then(|| (key_state.state.clone(), key_state.since, key.clone()))
             })
             .collect();
@@ -190,7 +190,7 @@ impl Model {
     pub(super) fn undefine(&mut self, name: &Name) -> Done<Revision> {
         let machine = self.machines.iter().find(|machine| machine.name == *name);
         let machine = machine.cloned().ok_or(Cause::MachineNotFound)?;
-        self.stranded(Some(&machine), |state| {
+        self.check_states(Some(&machine), |state| {
             let state = &machine.states[state];
             state.next.is_empty() && state.timeout.is_none()
         })?;

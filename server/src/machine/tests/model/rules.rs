@@ -1,4 +1,4 @@
-//! The rules that need nothing but what they are given.
+//! Rules of the model that depend on their arguments only.
 
 use super::*;
 

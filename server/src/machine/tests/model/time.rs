@@ -1,8 +1,8 @@
-//! What time does to the model.
+//! The passing of time in the model.
 
 use super::*;
 
-/// The order of what is due at the same time: kind, machine and state, since when, name.
+/// The order of what is due at the same time: by kind, by machine and state, by when the key entered the state, by name.
 type DueOrder = (u8, Vec<Key>, Time, Key);
 
 enum Due {
@@ -12,10 +12,10 @@ enum Due {
 }
 
 impl Model {
-    /// Lets everything happen that is due, one thing after another.
+    /// Does everything that is due, one thing after another.
     pub(in super::super) fn advance(&mut self, now: Time) {
-        while let Some((_, _, what)) = self.due().into_iter().find(|(due, ..)| *due <= now) {
-            match what {
+        while let Some((_, _, due)) = self.due().into_iter().find(|(due, ..)| *due <= now) {
+            match due {
                 Due::Session(at) => self.end_session(at),
                 Due::Key(key) => {
                     self.revision += 1;
@@ -41,7 +41,7 @@ impl Model {
         self.answers.retain(|(at, ..)| *at + window > now);
     }
 
-    /// What is going to happen, in order: by time, then by kind, then by name.
+    /// Everything that will be due, in order.
     fn due(&self) -> Vec<(Time, DueOrder, Due)> {
         let mut due = Vec::new();
         for (at, session) in self.sessions.iter().enumerate() {
