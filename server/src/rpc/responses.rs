@@ -272,3 +272,6 @@ pub(crate) fn duration(span: Duration) -> prost_types::Duration {
         nanos: span.subsec_nanos().cast_signed(),
     }
 }
+
+#[cfg(test)]
+mod tests;

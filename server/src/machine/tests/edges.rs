@@ -106,61 +106,6 @@ fn a_refused_expectation_does_not_keep_a_value_alive_uncounted() {
     assert!(kept <= 1, "{kept} MiB held by answers that count 0 bytes");
 }
 
-#[test]
-fn a_message_with_previous_stays_below_what_clients_take() {
-    use prost::Message as _;
-    let mut machine = StateMachine::new(roomy());
-    let id = Name::from("s".repeat(128));
-    let state = Name::from("t".repeat(128));
-    let machine_with_long_names = Machine {
-        name: Name::from("m".repeat(128)),
-        key_prefix: "0".into(),
-        initial: state.clone(),
-        states: BTreeMap::from([(state, State::default())]),
-        revision: 0,
-    };
-    let session = open(id.as_str(), 60_000, OnExisting::Refuse);
-    prepare(&mut machine, 0, [define(machine_with_long_names), session]);
-    let mut write_all = |bytes: usize| {
-        let operations: Vec<_> = (0..1024)
-            .map(|i| {
-                let value = text(&"x".repeat(bytes));
-                write_with_lifetime(
-                    &format!("{i:01024}"),
-                    value,
-                    with_session(id.as_str(), None),
-                )
-            })
-            .collect();
-        // What arguments/frame.rs counts against max_batch_bytes, 2 MiB: keys and values.
-        let counted: usize = operations.iter().map(Operation::byte_len).sum();
-        assert!(counted <= 2 << 20, "batch has {counted} bytes");
-        machine
-            .apply_all(operations, None, ALL, at_ms(0))
-            .unwrap()
-            .revision
-    };
-    let before = write_all(850);
-    write_all(850);
-    let mut watch = machine
-        .watch(
-            WatchTarget::Prefix(String::new()),
-            WatchFrom::After(before),
-            WatchShows::BeforeAndAfter,
-        )
-        .unwrap();
-    let batch = machine
-        .next_batch(&mut watch, 1 << 20, Revision::MAX)
-        .unwrap();
-    let counted = batch.bytes;
-    let message = crate::rpc::responses::watch_response(batch);
-    let bytes = message.encoded_len();
-    assert!(
-        bytes <= 4 << 20,
-        "counted {counted}, message has {bytes} bytes"
-    );
-}
-
 fn put(machine: &mut StateMachine, i: usize, c: &str) {
     let write = write(&format!("k{i:06}"), text(&c.repeat(200)));
     prepare(machine, 0, [write.into()]);

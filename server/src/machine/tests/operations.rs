@@ -332,8 +332,7 @@ fn a_full_store_refuses_growth_only() {
             ),
         ],
     );
-    // A write that does not grow is applied even if the store is over its limit. It is after the machine was deleted and
-    // redefined: a key counts less without a machine state.
+    // Operations that do not need more space are applied even if the store is over its limit.
     let m = protocol("m", "m/", &["idle: idle done", "done:"]);
     let mut machine = check(
         limits(64 + 3 + 8 + 128),
@@ -473,7 +472,7 @@ fn a_key_changed_twice_in_one_frame_is_one_change() {
     assert_eq!(
         (entry.revision, entry.create_revision),
         (4, 4),
-        "it is a new life"
+        "the key is created again"
     );
     machine.assert_consistent();
 }

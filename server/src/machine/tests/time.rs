@@ -165,7 +165,7 @@ fn timeouts_that_lead_in_a_circle_wait_for_time_to_go_on() {
         ),
         (0, write("m/1", int(1)).into()),
     ]);
-    // However late the first timeout fires: the next one counts from when the key entered its state.
+    // However late a timeout fires, the next one counts from then: that is when the key enters the next state.
     machine.advance(at_ms(50), usize::MAX);
     assert_eq!(changes(&machine, 2), ["3 TimedOut m/1 1<1"]);
     assert_eq!(machine.next_due(), Some(at_ms(51)));
