@@ -1,14 +1,17 @@
-//! Faults that can be put in one at a time, to see whether the tests find them: `.ci/mutants` does. They are compiled in
-//! only with the feature `mutants`, and chosen by the environment variable `SOLOIST_MUTANT`.
+//! Faults that the tests must find, one at a time: `.ci/mutants` turns them on.
+//!
+//! They are compiled only with the feature `mutants`. The environment variable `SOLOIST_MUTANT` names the fault that is on.
+//! A fault of the disk or of the journal's queues belongs to a test double (`journal/sim_disk.rs`,
+//! `durability_tests/faulty_journal.rs`). Production code holds only the faults that no double can stand for.
 
-/// Whether this fault is put in.
+/// Whether the fault `name` is on.
 #[cfg(not(feature = "mutants"))]
 #[inline]
 pub(crate) const fn mutant(_name: &str) -> bool {
     false
 }
 
-/// Whether this fault is put in.
+/// Whether the fault `name` is on.
 #[cfg(feature = "mutants")]
 pub(crate) fn mutant(name: &str) -> bool {
     use std::sync::OnceLock;

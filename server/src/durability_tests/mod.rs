@@ -2,6 +2,7 @@
 
 mod at_rest;
 mod disk_full;
+mod faulty_journal;
 mod format_1;
 mod power_loss;
 mod workload;
@@ -114,7 +115,7 @@ impl Node {
             ..
         } = journal::open(Arc::new(disk.clone()), options)?;
         let opened_at = journal.seq;
-        let commits = CommitQueue::new(journal, &mut machine);
+        let commits = CommitQueue::new(faulty_journal::with_fault(journal), &mut machine);
         Ok(Self {
             machine,
             commits,

@@ -3,8 +3,8 @@
 
 use prost::Message as _;
 use redb::{
-    AccessGuard, Database, Durability, ReadableDatabase as _, ReadableTable as _, StorageError,
-    Table, TableDefinition, TableError,
+    AccessGuard, Database, ReadableDatabase as _, ReadableTable as _, StorageError, Table,
+    TableDefinition, TableError,
 };
 
 use super::disk::Disk;
@@ -14,7 +14,6 @@ use super::file_name::FileName;
 use super::record::{EncodedRecord, seal, unseal};
 use super::stored::{Damaged, FORMAT, StoreMeta, unknown_format};
 use super::wal::{Appended, Wal, WalDamage};
-use crate::mutants::mutant;
 
 /// By sequence number: the record, encoded, and its checksum.
 const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
@@ -138,9 +137,6 @@ impl Log {
             let mut transaction = self.db.begin_write()?;
             // Two phases: the engine need not guess after a crash which commit was the last whole one.
             transaction.set_two_phase_commit(true);
-            if mutant("wal-restarts-early") {
-                transaction.set_durability(Durability::None)?;
-            }
             let mut more = false;
             if checkpointed.is_some() || prune.is_some() {
                 let mut table = transaction.open_table(RECORDS)?;

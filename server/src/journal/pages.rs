@@ -13,7 +13,6 @@ use crate::config::{COPY_ENTRIES_MAX, COPY_SLICE_BYTES};
 use crate::machine::{
     AppliedRequest, CopyHead, CopySlice, Entry, Key, Machine, OpenedSession, StateMachine, Time,
 };
-use crate::mutants::mutant;
 
 /// A page is closed when it has so many bytes; one entry always fits. Large enough to cost little each, small enough to be
 /// one message to a client.
@@ -89,10 +88,6 @@ impl PageWriter {
 
     fn entries(&mut self, entries: &[(Key, Entry)]) {
         for (key, entry) in entries {
-            if mutant("snapshot-skips-a-key") && self.key_count == 2 {
-                self.key_count += 1;
-                continue;
-            }
             let entry = KeyedEntry::of(key, entry);
             self.grow(entry.encoded_len());
             self.page.entries.push(entry);

@@ -222,32 +222,15 @@ impl Persister {
             Durability::None => SyncWhen::Later,
         };
         let bytes = encoded.bytes.len() as u64;
-        let sync = match sync {
-            SyncWhen::Now if mutant("no-sync") => SyncWhen::Later,
-            sync => sync,
-        };
-        if mutant("answer-before-sync") {
-            let log_bytes = self.store.log_bytes;
-            self.send(Event::Committed { seq, log_bytes });
-        }
-        if mutant("watermark-before-sync") {
-            self.store.watermark.set(seq);
-        }
-        let mut failed = false;
         self.retry_while_full(|log| {
             // It may have got there before the disk was full; but who knows whether as far as the disk.
-            let is_there = log.end() >= seq || (failed && mutant("full-is-committed"));
-            failed = true;
-            match is_there {
+            match log.end() >= seq {
                 true => log.checkpoint(),
                 false => log.append(&encoded, sync),
             }
         })?;
         self.store.position = encoded.position;
         self.store.log_bytes = self.store.log_bytes.saturating_add(bytes);
-        if mutant("answer-before-sync") {
-            return Ok(());
-        }
         self.send(Event::Committed {
             seq,
             log_bytes: self.store.log_bytes,

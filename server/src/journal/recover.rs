@@ -17,7 +17,6 @@ use super::wal::WalDamage;
 use super::watermark::Watermark;
 use crate::config::Durability;
 use crate::machine::{StateMachine, StoreLimits, Time};
-use crate::mutants::mutant;
 
 /// No log is larger that has no record yet.
 const NEW_LOG_BYTES_MAX: u64 = 256 << 10;
@@ -249,8 +248,7 @@ fn best_replay<'a>(
 
 /// The loss, if the log ends before the watermark.
 fn behind_watermark(last: u64, watermark_seq: Option<u64>) -> Option<String> {
-    let watermark_seq =
-        watermark_seq.filter(|watermark_seq| *watermark_seq > last && !mutant("no-watermark"))?;
+    let watermark_seq = watermark_seq.filter(|watermark_seq| *watermark_seq > last)?;
     Some(format!(
         "log.redb and tail end at record {last}, and watermark says that there was a record {watermark_seq}: the disk has gone back, or lost what it had acknowledged"
     ))

@@ -12,7 +12,6 @@ use super::record::{self, Position, START};
 use super::snapshot;
 use super::stored::{self, LogRecord, SnapshotMeta, StoreMeta};
 use crate::machine::{StateMachine, StoreLimits, Time};
-use crate::mutants::mutant;
 
 /// How often a long recovery says how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
@@ -208,10 +207,6 @@ impl Replayer<'_> {
         });
         let (effects, revision, time, position) = decoded
             .map_err(|error| Stop::Loss(format!("{file} is damaged at record {seq}: {error}")))?;
-        let effects = match mutant("replay-out-of-order") {
-            true => effects.into_iter().rev().collect(),
-            false => effects,
-        };
         if state.machine.replay(effects).is_err() {
             return Err(Stop::Contradiction { seq });
         }

@@ -11,6 +11,7 @@ use redb::StorageBackend;
 
 use super::disk::Disk;
 use super::file_name::FileName;
+use crate::mutants::mutant;
 
 const SECTOR: usize = 512;
 
@@ -33,6 +34,10 @@ struct Sim {
     room: u64,
     /// Syncs do nothing, as where the system lies.
     lies: bool,
+    /// A file could not grow since the last record was written to the WAL.
+    was_full: bool,
+    /// Only with a fault: the WAL is synced with the next write of the watermark.
+    wal_sync_is_due: bool,
 }
 
 /// What is kept or lost as a whole.
@@ -49,6 +54,8 @@ struct Content {
     /// What is read.
     present: Vec<u8>,
     pending: Vec<Pending>,
+    /// Only with a fault: so many of them are kept by the next sync.
+    sync_is_due: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -94,6 +101,8 @@ impl SimDisk {
             unit,
             room: u64::MAX,
             lies: false,
+            was_full: false,
+            wal_sync_is_due: false,
         })))
     }
 
@@ -154,6 +163,7 @@ impl SimDisk {
         change(&mut content.present);
         content.durable = content.present.clone();
         content.pending.clear();
+        content.sync_is_due = 0;
     }
 
     pub(crate) fn len(&self, name: FileName) -> usize {
@@ -193,6 +203,20 @@ impl Sim {
     }
 }
 
+impl Sim {
+    /// Whether a chosen fault has the disk forget a write.
+    fn forgets(&mut self, name: FileName, offset: u64, data: &[u8]) -> bool {
+        match name {
+            FileName::Watermark => mutant("no-watermark"),
+            // A record, and neither the header nor the zeros before it.
+            FileName::Wal if offset > 0 && data.iter().any(|byte| *byte != 0) => {
+                std::mem::take(&mut self.was_full) && mutant("full-is-committed")
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Content {
     fn write(&mut self, offset: usize, data: &[u8]) {
         let end = offset + data.len();
@@ -204,19 +228,32 @@ impl Content {
 
     /// Keeps what is pending. It may be little of a large file.
     fn sync(&mut self) {
-        for pending in self.pending.drain(..) {
-            match pending {
-                Pending::Len(len) => resize(&mut self.durable, len),
-                Pending::Write(offset, data) => {
-                    let end = offset + data.len();
-                    if self.durable.len() < end {
-                        resize(&mut self.durable, end);
-                    }
-                    self.durable[offset..end].copy_from_slice(&data);
-                }
-            }
+        for pending in std::mem::take(&mut self.pending) {
+            self.keep(pending);
         }
         debug_assert!(self.durable.len() == self.present.len());
+    }
+
+    fn keep(&mut self, pending: Pending) {
+        match pending {
+            Pending::Len(len) => resize(&mut self.durable, len),
+            Pending::Write(offset, data) => {
+                let end = offset + data.len();
+                if self.durable.len() < end {
+                    resize(&mut self.durable, end);
+                }
+                self.durable[offset..end].copy_from_slice(&data);
+            }
+        }
+    }
+
+    /// Keeps what was pending at the sync before.
+    fn sync_late(&mut self) {
+        let later = self.pending.split_off(self.sync_is_due);
+        for pending in std::mem::replace(&mut self.pending, later) {
+            self.keep(pending);
+        }
+        self.sync_is_due = self.pending.len();
     }
 
     fn lose(&mut self, rng: &mut StdRng, survival: f64, unit: Unit) {
@@ -230,6 +267,7 @@ impl Content {
             true => *lens.last().unwrap(),
             false => lens[rng.random_range(0..lens.len())],
         };
+        self.sync_is_due = 0;
         for pending in self.pending.drain(..) {
             let Pending::Write(offset, data) = pending else {
                 continue;
@@ -293,6 +331,7 @@ impl StorageBackend for SimFile {
             let room = sim.room;
             let present = sim.files[&name].present.len() as u64;
             if len > present && used - present + len > room {
+                sim.was_full = true;
                 return Err(io::ErrorKind::StorageFull.into());
             }
             let lives = sim.call()?;
@@ -308,8 +347,15 @@ impl StorageBackend for SimFile {
             if !sim.call()? {
                 return Err(died());
             }
-            if !sim.lies {
-                sim.files.get_mut(&name).unwrap().sync();
+            if sim.lies {
+                return Ok(());
+            }
+            let content = sim.files.get_mut(&name).unwrap();
+            match name {
+                FileName::Wal if mutant("no-sync") => {}
+                FileName::Wal if mutant("watermark-before-sync") => sim.wal_sync_is_due = true,
+                FileName::Log if mutant("wal-restarts-early") => content.sync_late(),
+                _ => content.sync(),
             }
             Ok(())
         })
@@ -318,12 +364,21 @@ impl StorageBackend for SimFile {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.with(|sim, name| {
             let lives = sim.call()?;
+            if sim.forgets(name, offset, data) {
+                return Ok(());
+            }
             let content = sim.files.get_mut(&name).unwrap();
             content
                 .pending
                 .push(Pending::Write(offset as usize, data.to_vec()));
             content.write(offset as usize, data);
-            if lives { Ok(()) } else { Err(died()) }
+            if !lives {
+                return Err(died());
+            }
+            if name == FileName::Watermark && std::mem::take(&mut sim.wal_sync_is_due) {
+                sim.files.get_mut(&FileName::Wal).unwrap().sync();
+            }
+            Ok(())
         })
     }
 }

@@ -139,15 +139,7 @@ impl CommitQueue {
     pub(crate) fn send_batch(&mut self, machine: &mut StateMachine, now: Time) {
         self.collect_effects(machine);
         if self.in_flight.is_none() && !self.unsent.is_empty() {
-            let mut effects = std::mem::take(&mut self.unsent);
-            if mutant("requests-not-kept") {
-                effects.retain(|effect| !matches!(effect, Effect::RequestApplied(_)));
-            }
-            if mutant("requests-kept-later")
-                && let Some(Effect::RequestApplied(_)) = effects.last()
-            {
-                self.unsent.extend(effects.pop());
-            }
+            let effects = std::mem::take(&mut self.unsent);
             self.sent_seq += 1;
             let revision = machine.revision();
             self.in_flight = Some(InFlight {

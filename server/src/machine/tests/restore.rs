@@ -7,6 +7,7 @@ use super::generate::{Action, limits, program};
 use super::programs::{Planned, Run, cases};
 use super::*;
 use crate::machine::{CopyHead, CopyId, CopySlice, Effect};
+use crate::mutants::mutant;
 
 /// Everything that must be the same after a restart, as text.
 fn lasting(machine: &mut StateMachine, now: Time) -> String {
@@ -101,6 +102,11 @@ fn comes_back_the_same(
         }
         let mut effects = Vec::new();
         machine.take_effects(&mut effects);
+        if mutant("deletes-not-kept") {
+            effects.retain(|effect| {
+                !matches!(effect, Effect::Changed(change) if change.cause == ChangeCause::Deleted)
+            });
+        }
         all.extend(effects.iter().cloned());
         for copy in copying.iter_mut().chain(&mut complete) {
             copy.since.extend(effects.iter().cloned());
