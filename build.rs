@@ -56,11 +56,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_transport(false)
         .codec_path("crate::codec::RequestCodec")
         .extern_path(".soloist.v1", "crate::v1")
-        // Frames are large and many: the server reads and writes them itself. Batches hold as many operations, which
-        // are to be counted before they are made.
-        .extern_path(".soloist.v1.BatchRequest", "crate::codec::Encoded")
-        .extern_path(".soloist.v1.PipelineRequest", "crate::codec::Encoded")
-        .extern_path(".soloist.v1.PipelineResponse", "crate::codec::Encoded")
         .extern_path(".google.rpc", "::tonic_types::pb")
         .out_dir(&services_dir)
         .compile_fds(compiler.file_descriptor_set())?;

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 
 use bytes::{Buf, BufMut};
-use prost::encoding::{DecodeContext, WireType, skip_field};
 use prost::{DecodeError, Message};
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Status};
@@ -33,41 +32,6 @@ pub fn bad_message(message: impl Into<String>) -> Status {
             HashMap::new(),
         ),
     )
-}
-
-/// An encoded message. It stands in for a generated one where a program decodes and encodes messages itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Encoded(pub Vec<u8>);
-
-impl Message for Encoded {
-    fn decode(mut buf: impl Buf) -> Result<Self, DecodeError> {
-        let mut message = Vec::with_capacity(buf.remaining());
-        message.put(&mut buf);
-        Ok(Self(message))
-    }
-
-    fn encode_raw(&self, buf: &mut impl BufMut) {
-        buf.put_slice(&self.0);
-    }
-
-    fn encoded_len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn merge_field(
-        &mut self,
-        tag: u32,
-        wire_type: WireType,
-        buf: &mut impl Buf,
-        ctx: DecodeContext,
-    ) -> Result<(), DecodeError> {
-        // Only `merge` calls this, and nobody merges into a message without fields.
-        skip_field(wire_type, tag, buf, ctx)
-    }
-
-    fn clear(&mut self) {
-        self.0.clear();
-    }
 }
 
 /// The error for a request that protobuf cannot decode: INVALID_ARGUMENT, BAD_MESSAGE.

@@ -1,14 +1,14 @@
 //! Calls in JSON, as a person with grpcurl types them, and the responses that they must have.
 
+use bytes::{Buf as _, BufMut as _};
 use futures_util::StreamExt as _;
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, SerializeOptions};
 use serde_json::{Map, Value, json};
-use soloist::codec::Encoded;
 use tonic::client::Grpc;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
-use tonic_prost::ProstCodec;
 use tonic_types::StatusExt as _;
 
 use crate::support::TestServer;
@@ -76,14 +76,14 @@ impl Caller {
         grpc.ready().await.unwrap();
         let answers = grpc
             .server_streaming(
-                Request::new(Encoded(message.encode_to_vec())),
+                Request::new(message.encode_to_vec()),
                 path.parse().unwrap(),
-                ProstCodec::<Encoded, Encoded>::default(),
+                BytesCodec,
             )
             .await?
             .into_inner();
         Ok(answers.map(move |answer| {
-            let answer = DynamicMessage::decode(method.output(), answer?.0.as_slice()).unwrap();
+            let answer = DynamicMessage::decode(method.output(), answer?.as_slice()).unwrap();
             Ok(to_json(&answer))
         }))
     }
@@ -159,6 +159,46 @@ impl Caller {
             all("Sessions/ListSessions", json!({})).await,
             all("Machines/ListMachines", json!({})).await,
         ])
+    }
+}
+
+/// Sends and receives messages that are encoded already.
+#[derive(Clone, Copy)]
+struct BytesCodec;
+
+impl Codec for BytesCodec {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for BytesCodec {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, message: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put_slice(&message);
+        Ok(())
+    }
+}
+
+impl Decoder for BytesCodec {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        let mut message = vec![0; buffer.remaining()];
+        buffer.copy_to_slice(&mut message);
+        Ok(Some(message))
     }
 }
 

@@ -13,10 +13,8 @@ use hdrhistogram::Histogram;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use nix::time::{ClockId, clock_gettime};
-use prost::Message as _;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use soloist::codec::{Encoded, not_a_message};
 use soloist::server::admin_server::{self, Admin, AdminServer};
 use soloist::server::state_server::{self, State, StateServer};
 use soloist::v1::op::Op;
@@ -197,9 +195,7 @@ fn write() -> v1::WriteResponse {
 }
 
 /// The answer to one frame.
-fn frame(Encoded(frame): Encoded) -> Result<Encoded, Status> {
-    let frame =
-        v1::PipelineRequest::decode(frame.as_slice()).map_err(|error| not_a_message(&error))?;
+fn frame(frame: v1::PipelineRequest) -> v1::PipelineResponse {
     let results = frame.ops.into_iter().map(|op| {
         let result = match op.op {
             Some(Op::Read(request)) => OpAnswer::Read(read(request)),
@@ -214,12 +210,11 @@ fn frame(Encoded(frame): Encoded) -> Result<Encoded, Status> {
             result: Some(result),
         }
     });
-    let response = v1::PipelineResponse {
+    v1::PipelineResponse {
         results: results.collect(),
         revision: REVISION,
         ..v1::PipelineResponse::default()
-    };
-    Ok(Encoded(response.encode_to_vec()))
+    }
 }
 
 /// `soloist.v1.State`.
@@ -242,20 +237,20 @@ impl State for NullState {
         self.0.answer(write()).await
     }
 
-    type PipelineStream = Pin<Box<dyn Stream<Item = Result<Encoded, Status>> + Send>>;
+    type PipelineStream = Pin<Box<dyn Stream<Item = Result<v1::PipelineResponse, Status>> + Send>>;
 
     async fn pipeline(
         &self,
-        request: tonic::Request<tonic::Streaming<Encoded>>,
+        request: tonic::Request<tonic::Streaming<v1::PipelineRequest>>,
     ) -> Result<tonic::Response<Self::PipelineStream>, Status> {
         let answers = Arc::clone(&self.0);
         let held = {
             let answers = Arc::clone(&answers);
-            move |message: Result<Encoded, Status>| {
+            move |message: Result<v1::PipelineRequest, Status>| {
                 let held = answers.receive();
                 let answers = Arc::clone(&answers);
                 async move {
-                    let answer = frame(message?)?;
+                    let answer = frame(message?);
                     answers.wait(held).await?;
                     Ok((held, answer))
                 }
@@ -294,7 +289,7 @@ impl State for NullState {
 
     async fn batch(
         &self,
-        _: tonic::Request<Encoded>,
+        _: tonic::Request<v1::BatchRequest>,
     ) -> Result<tonic::Response<v1::BatchResponse>, Status> {
         Err(not_here())
     }
