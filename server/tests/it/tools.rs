@@ -205,10 +205,9 @@ async fn python(server: &TestServer, script: &str) -> String {
     printed(output)
 }
 
-/// The commands of the README's console blocks that call grpcurl, each with what it is said to print.
-fn readme_commands() -> Vec<(String, String)> {
-    let readme = include_str!("../../../README.md");
-    let blocks = readme
+/// The commands of a document's console blocks that call grpcurl, each with the output that the document shows.
+fn commands_of(document: &str) -> Vec<(String, String)> {
+    let blocks = document
         .split("```console\n")
         .skip(1)
         .map(|rest| rest.split("```").next().unwrap());
@@ -237,12 +236,22 @@ fn readme_commands() -> Vec<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_readme_is_true() {
+    the_document_is_true(include_str!("../../../README.md"), 7).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_recipes_are_true() {
+    the_document_is_true(include_str!("../../../docs/recipes.md"), 20).await;
+}
+
+/// Runs every grpcurl command of a document, in order, against one server.
+async fn the_document_is_true(document: &str, commands_min: usize) {
     let server = TestServer::start();
     let address = server.addr().to_string();
     let bin = tool("grpcurl").parent().unwrap().display().to_string();
     let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
-    let commands = readme_commands();
-    assert!(commands.len() >= 8, "{commands:?}");
+    let commands = commands_of(document);
+    assert!(commands.len() >= commands_min, "{commands:?}");
     for (command, said) in commands {
         let mut shell = Command::new("sh");
         shell
