@@ -172,11 +172,7 @@ impl StateMachine {
             // An existing key keeps its lifetime.
             (Some(_), _) | (None, None) => None,
         };
-        let before = match present.map(|entry| entry.value.unshared()) {
-            None => 0,
-            Some(ValueRef::Int(int)) => int,
-            Some(other) => return Err(refuse(Cause::NotAnInt { kind: other.kind() })),
-        };
+        let before = int_of(present).map_err(refuse)?;
         let bounds = options.map_or(Bounds::NONE, |options| options.bounds);
         let after = bounds.add(before, delta).map_err(refuse)?;
         // A value far out of bounds may be brought to a bound by more than 64 bits can hold: then name the most they can.
@@ -293,6 +289,16 @@ impl StateMachine {
             previous,
             replayed: false,
         })
+    }
+}
+
+/// The int of an entry; 0 if the key does not exist.
+#[inline]
+fn int_of(present: Option<EntryRef<'_>>) -> Result<i64, Cause> {
+    match present.map(|entry| entry.value.unshared()) {
+        None => Ok(0),
+        Some(ValueRef::Int(int)) => Ok(int),
+        Some(other) => Err(Cause::NotAnInt { kind: other.kind() }),
     }
 }
 

@@ -3,6 +3,8 @@
 //! It does no I/O, reads no clock and uses no randomness: the present time is an argument. The same calls in the same
 //! order give the same results on any computer, any day. Only the owner (`owner/`) holds a [`StateMachine`].
 //!
+//! It imports nothing from the rest of the server but `varint`, and `mutants` for faults that tests put in.
+//!
 //! Two words that sound alike: the *state machine* is this core. A *machine* is a user's protocol ([`Machine`]): the
 //! states that the keys under a prefix go through.
 //!

@@ -73,11 +73,6 @@ impl Model {
     }
 
     pub(super) fn call(&mut self, call: &Call, now: Time) -> Result<Answer, Refused> {
-        let refused = |index, subject: &str, cause| Refused {
-            index,
-            subject: subject.into(),
-            cause,
-        };
         match call {
             Call::One(operation, request_id) => {
                 let mut budget = Budget::of(usize::MAX);
@@ -95,93 +90,94 @@ impl Model {
                 Ok(Answer::Each(results, self.revision, budget.shown as usize))
             }
             Call::All(operations, request_id, bytes_max) => {
-                if let Some(answer) = self.replay(request_id.as_ref(), now)? {
-                    let (Answer::All(all), Some(request_id)) = (&answer, request_id) else {
-                        panic!("a replay of an atomic frame is answered like one");
-                    };
-                    let fits = Budget::of(*bytes_max).show(all.answer_bytes as u64);
-                    return fits
-                        .map(|()| answer.clone())
-                        .map_err(|cause| refused(None, request_id.id.as_str(), cause));
-                }
-                let mut budget = Budget::of(*bytes_max);
-                let mut after = self.clone();
-                let mut outcomes = Vec::new();
-                for (index, operation) in operations.iter().enumerate() {
-                    let revision = self.revision + 1;
-                    match after.apply(operation, revision, &mut budget, now) {
-                        Ok(outcome) => outcomes.push(outcome),
-                        Err(cause) => {
-                            return Err(refused(Some(index), key_of(operation).as_str(), cause));
-                        }
-                    }
-                }
-                for outcome in &mut outcomes {
-                    match outcome {
-                        Outcome::Read(read) => read.revision = after.revision,
-                        Outcome::Write(write) => write.revision = after.revision,
-                        Outcome::Add(add) => add.revision = after.revision,
-                        Outcome::Transition(moved) => moved.revision = after.revision,
-                        Outcome::Delete(deleted) => deleted.revision = after.revision,
-                    }
-                }
-                let answer = Answer::All(AllOutcome {
-                    outcomes,
-                    revision: after.revision,
-                    answer_bytes: budget.shown as usize,
-                    replayed: false,
-                });
-                self.become_after(after, request_id.as_ref(), &answer, now);
-                Ok(answer)
+                self.all(operations, request_id.as_ref(), *bytes_max, now)
             }
             Call::Open(open, request_id) => {
-                if let Some(answer) = self.replay(request_id.as_ref(), now)? {
-                    return Ok(answer);
-                }
-                let mut after = self.clone();
-                let answer = after.open(open, now);
-                let answer = answer.map_err(|cause| refused(None, open.id.as_str(), cause))?;
-                self.become_after(after, request_id.as_ref(), &answer, now);
-                Ok(answer)
+                let request_id = request_id.as_ref();
+                self.once(request_id, &open.id, now, |after| after.open(open, now))
             }
             Call::Renew(life) => {
                 let at = self.position_of(life);
-                let at = at.map_err(|cause| refused(None, life.id.as_str(), cause))?;
+                let at = at.map_err(|cause| refused(&life.id, cause))?;
                 self.sessions[at].ends = now + self.sessions[at].ttl;
                 Ok(Answer::Session(self.session_shown(&self.sessions[at])))
             }
             Call::Close(life, request_id) => {
-                if let Some(answer) = self.replay(request_id.as_ref(), now)? {
-                    return Ok(answer);
-                }
-                let at = self.position_of(life);
-                let at = at.map_err(|cause| refused(None, life.id.as_str(), cause))?;
-                let key_count = self.session_shown(&self.sessions[at]).key_count;
-                let mut after = self.clone();
-                after.end_session(at);
-                let answer = Answer::Closed(CloseOutcome {
-                    key_count,
-                    revision: after.revision,
-                    create_revision: life.create_revision,
-                    replayed: false,
-                });
-                self.become_after(after, request_id.as_ref(), &answer, now);
-                Ok(answer)
+                let request_id = request_id.as_ref();
+                self.once(request_id, &life.id, now, |after| after.close(life))
             }
             Call::Define(define) => {
-                let name = define.machine.name.as_str();
-                let answer = self.define(define);
-                answer
-                    .map(Answer::Machine)
-                    .map_err(|cause| refused(None, name, cause))
+                let answer = self.define(define).map(Answer::Machine);
+                answer.map_err(|cause| refused(&define.machine.name, cause))
             }
             Call::Undefine(name) => {
-                let answer = self.undefine(name);
-                answer
-                    .map(Answer::Revision)
-                    .map_err(|cause| refused(None, name.as_str(), cause))
+                let answer = self.undefine(name).map(Answer::Revision);
+                answer.map_err(|cause| refused(name, cause))
             }
         }
+    }
+
+    /// Applies an atomic frame.
+    fn all(
+        &mut self,
+        operations: &[Operation],
+        request_id: Option<&RequestId>,
+        bytes_max: usize,
+        now: Time,
+    ) -> Result<Answer, Refused> {
+        if let Some(answer) = self.replay(request_id, now)? {
+            let (Answer::All(all), Some(request_id)) = (&answer, request_id) else {
+                panic!("a replay of an atomic frame is answered like one");
+            };
+            let fits = Budget::of(bytes_max).show(all.answer_bytes as u64);
+            return fits
+                .map(|()| answer.clone())
+                .map_err(|cause| refused(&request_id.id, cause));
+        }
+        let mut budget = Budget::of(bytes_max);
+        let mut after = self.clone();
+        let mut outcomes = Vec::new();
+        for (index, operation) in operations.iter().enumerate() {
+            let outcome = after.apply(operation, self.revision + 1, &mut budget, now);
+            outcomes.push(outcome.map_err(|cause| Refused {
+                index: Some(index),
+                ..refused(key_of(operation), cause)
+            })?);
+        }
+        for outcome in &mut outcomes {
+            match outcome {
+                Outcome::Read(read) => read.revision = after.revision,
+                Outcome::Write(write) => write.revision = after.revision,
+                Outcome::Add(add) => add.revision = after.revision,
+                Outcome::Transition(moved) => moved.revision = after.revision,
+                Outcome::Delete(deleted) => deleted.revision = after.revision,
+            }
+        }
+        let answer = Answer::All(AllOutcome {
+            outcomes,
+            revision: after.revision,
+            answer_bytes: budget.shown as usize,
+            replayed: false,
+        });
+        self.become_after(after, request_id, &answer, now);
+        Ok(answer)
+    }
+
+    /// Applies a request about a session once.
+    fn once(
+        &mut self,
+        request_id: Option<&RequestId>,
+        session: &Name,
+        now: Time,
+        apply: impl FnOnce(&mut Self) -> Done<Answer>,
+    ) -> Result<Answer, Refused> {
+        if let Some(answer) = self.replay(request_id, now)? {
+            return Ok(answer);
+        }
+        let mut after = self.clone();
+        let answer = apply(&mut after).map_err(|cause| refused(session, cause))?;
+        self.become_after(after, request_id, &answer, now);
+        Ok(answer)
     }
 
     /// The first answer to a request, if it came before. If it is new, there must be room for it.
@@ -189,13 +185,7 @@ impl Model {
         let Some(request_id) = request_id else {
             return Ok(None);
         };
-        let refused = |cause| {
-            Err(Refused {
-                index: None,
-                subject: request_id.id.clone(),
-                cause,
-            })
-        };
+        let refused = |cause| Err(refused(&request_id.id, cause));
         for (_, before, answer) in &self.answers {
             if before.id == request_id.id {
                 if before.fingerprint != request_id.fingerprint {

@@ -56,77 +56,18 @@ impl Run {
 
 /// Fills in present revisions where a call asks for them by [`PRESENT`].
 fn insert_present(call: &mut Call, machine: &StateMachine) {
-    let life = |id: &Name, life: &mut Revision| {
-        if *life == PRESENT {
-            let sessions = machine.list_sessions(None, usize::MAX).items;
-            let live = sessions.iter().find(|session| session.id == *id);
-            *life = live.map_or(1, |session| session.create_revision);
-        }
-    };
-    let lifetime = |lifetime: &mut SetLifetime| {
-        if let SetLifetime::Session {
-            id,
-            create_revision: Some(create_revision),
-        } = lifetime
-        {
-            life(id, create_revision);
-        }
-    };
-    let condition = |key: &Key, condition: Option<&mut Condition>| {
-        let entry = machine
-            .entries
-            .get(key.as_str())
-            .map(|entry| entry.to_entry());
-        let entry = entry.as_ref();
-        match condition {
-            Some(Condition::Revision(revision)) if *revision == PRESENT => {
-                *revision = entry.map_or(0, |entry| entry.revision);
-            }
-            Some(Condition::CreateRevision(revision)) if *revision == PRESENT => {
-                *revision = entry.map_or(0, |entry| entry.create_revision);
-            }
-            _ => {}
-        }
-    };
-    let each = |operation: &mut Operation| match operation {
-        Operation::Read(Read { key, expect }) | Operation::Delete(Delete { key, expect }) => {
-            condition(key, expect.as_deref_mut());
-        }
-        Operation::Write(Write { key, options, .. }) => {
-            if let Some(options) = options {
-                condition(key, options.expect.as_mut());
-                lifetime(&mut options.lifetime);
-            }
-        }
-        Operation::Add(Add { key, options, .. }) => {
-            if let Some(options) = options {
-                condition(key, options.expect.as_mut());
-                lifetime(&mut options.lifetime);
-            }
-        }
-        Operation::Transition(Transition { key, options, .. }) => {
-            if let Some(options) = options {
-                condition(key, options.expect.as_mut());
-            }
-        }
-    };
+    let operation = |operation: &mut Operation| insert_in_operation(operation, machine);
     match call {
-        Call::One(operation, _) => each(operation),
-        Call::Each(operations, _) => operations
-            .iter_mut()
-            .for_each(|(operation, _)| each(operation)),
-        Call::All(operations, ..) => operations.iter_mut().for_each(each),
-        Call::Renew(SessionLife {
-            id,
-            create_revision,
-        })
-        | Call::Close(
-            SessionLife {
-                id,
-                create_revision,
-            },
-            _,
-        ) => life(id, create_revision),
+        Call::One(one, _) => operation(one),
+        Call::Each(operations, _) => {
+            for (each, _) in operations {
+                operation(each);
+            }
+        }
+        Call::All(operations, ..) => operations.iter_mut().for_each(operation),
+        Call::Renew(life) | Call::Close(life, _) => {
+            insert_life(&life.id, &mut life.create_revision, machine);
+        }
         Call::Define(DefineMachine {
             machine: Machine { name, .. },
             expect: Some(Condition::Revision(revision)),
@@ -137,6 +78,52 @@ fn insert_present(call: &mut Call, machine: &StateMachine) {
                 .map_or(0, |machine| machine.revision);
         }
         Call::Open(..) | Call::Define(_) | Call::Undefine(_) => {}
+    }
+}
+
+fn insert_in_operation(operation: &mut Operation, machine: &StateMachine) {
+    let (key, condition, lifetime) = match operation {
+        Operation::Read(Read { key, expect }) | Operation::Delete(Delete { key, expect }) => {
+            (key, expect.as_deref_mut(), None)
+        }
+        Operation::Write(Write { key, options, .. }) => match options {
+            Some(options) => (key, options.expect.as_mut(), Some(&mut options.lifetime)),
+            None => return,
+        },
+        Operation::Add(Add { key, options, .. }) => match options {
+            Some(options) => (key, options.expect.as_mut(), Some(&mut options.lifetime)),
+            None => return,
+        },
+        Operation::Transition(Transition { key, options, .. }) => match options {
+            Some(options) => (key, options.expect.as_mut(), None),
+            None => return,
+        },
+    };
+    if let Some(SetLifetime::Session {
+        id,
+        create_revision: Some(create_revision),
+    }) = lifetime
+    {
+        insert_life(id, create_revision, machine);
+    }
+    let entry = machine.entries.get(key.as_str());
+    let entry = entry.map(|entry| entry.to_entry());
+    match condition {
+        Some(Condition::Revision(revision)) if *revision == PRESENT => {
+            *revision = entry.map_or(0, |entry| entry.revision);
+        }
+        Some(Condition::CreateRevision(revision)) if *revision == PRESENT => {
+            *revision = entry.map_or(0, |entry| entry.create_revision);
+        }
+        _ => {}
+    }
+}
+
+fn insert_life(id: &Name, life: &mut Revision, machine: &StateMachine) {
+    if *life == PRESENT {
+        let sessions = machine.list_sessions(None, usize::MAX).items;
+        let live = sessions.iter().find(|session| session.id == *id);
+        *life = live.map_or(1, |session| session.create_revision);
     }
 }
 

@@ -273,6 +273,21 @@ impl Replica {
             .iter()
             .all(|change| change.revision == changes[0].revision);
         prop_assert!(one || bytes <= bytes_max);
+        self.follow(changes)?;
+        prop_assert_eq!(&self.known, &known_at(model, &self.target, revision));
+        match has_more {
+            HasMore::Yes => prop_assert!(self.revision < revision && revision < model.revision),
+            HasMore::No => prop_assert_eq!(revision, model.revision),
+        }
+        self.sleeps = has_more == HasMore::No;
+        prop_assert_eq!(caught_up, self.catches_up && self.sleeps);
+        self.catches_up &= !caught_up;
+        self.revision = revision;
+        Ok(())
+    }
+
+    /// Applies changes to the keys that the client knows.
+    fn follow(&mut self, changes: Vec<Change>) -> Tested {
         for change in changes {
             let previous = change.previous.as_ref().map(without_timeout);
             let before = self.known.get(&change.key).cloned();
@@ -285,15 +300,6 @@ impl Replica {
                 None => self.known.remove(&change.key),
             };
         }
-        prop_assert_eq!(&self.known, &known_at(model, &self.target, revision));
-        match has_more {
-            HasMore::Yes => prop_assert!(self.revision < revision && revision < model.revision),
-            HasMore::No => prop_assert_eq!(revision, model.revision),
-        }
-        self.sleeps = has_more == HasMore::No;
-        prop_assert_eq!(caught_up, self.catches_up && self.sleeps);
-        self.catches_up &= !caught_up;
-        self.revision = revision;
         Ok(())
     }
 

@@ -35,11 +35,6 @@ impl Model {
         budget: &mut Budget,
         now: Time,
     ) -> Result<Outcome, Refused> {
-        let refused = |subject: &Key, cause| Refused {
-            index: None,
-            subject: subject.clone(),
-            cause,
-        };
         if let (Some(request_id), Some(answer)) = (request_id, self.replay(request_id, now)?) {
             let Answer::One(outcome) = answer else {
                 panic!("a replay of an operation is answered like an operation");

@@ -38,6 +38,18 @@ impl Model {
         }))
     }
 
+    pub(super) fn close(&mut self, life: &SessionLife) -> Done<Answer> {
+        let at = self.position_of(life)?;
+        let key_count = self.session_shown(&self.sessions[at]).key_count;
+        self.end_session(at);
+        Ok(Answer::Closed(CloseOutcome {
+            key_count,
+            revision: self.revision,
+            create_revision: life.create_revision,
+            replayed: false,
+        }))
+    }
+
     pub(super) fn end_session(&mut self, at: usize) {
         let Session {
             id,
@@ -140,6 +152,11 @@ impl Model {
                 state: None,
             })));
         }
+        self.check_reachable(machine)
+    }
+
+    /// Refuses a machine with a state that no key is in and none can reach.
+    fn check_reachable(&self, machine: &Machine) -> Done<()> {
         let mut reached = vec![machine.initial.clone()];
         for (_, entry) in &self.entries {
             let key_state = entry

@@ -2,6 +2,14 @@
 
 use super::*;
 
+pub(super) fn refused(subject: &Key, cause: Cause) -> Refused {
+    Refused {
+        index: None,
+        subject: subject.clone(),
+        cause,
+    }
+}
+
 pub(super) fn find(entries: &[(Key, Entry)], key: &Key) -> Option<Entry> {
     let found = entries.iter().find(|(other, _)| other == key);
     found.map(|(_, entry)| entry.clone())
