@@ -35,7 +35,7 @@ pub(super) enum KeyProgress {
     Copying {
         /// The last key that was copied.
         after: Option<Key>,
-        /// Keys behind `after` that changed since the copy began, with the entries that they had then.
+        /// Keys greater than `after` that changed since the copy began, with the entries that they had then.
         preserved: BTreeMap<Key, Option<Entry>>,
         /// About how many bytes the preserved entries take.
         bytes: usize,

@@ -134,7 +134,7 @@ struct Slice {
     last: Option<Key>,
 }
 
-/// The entries of the keys behind `after`, with the preserved ones in place of the present ones.
+/// The entries of the keys greater than `after`, with the preserved ones in place of the present ones.
 fn slice(
     tree: &Tree,
     after: Option<&Key>,

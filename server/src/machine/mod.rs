@@ -8,7 +8,7 @@
 //! Two words that sound alike: the *state machine* is this core. A *machine* is a user's protocol ([`Machine`]): the
 //! states that the keys under a prefix go through.
 //!
-//! A Write ends in `write_at` of `apply.rs`. The files, each importing only files from lines above its own:
+//! A Write ends in `write_at` of `apply.rs`. The files, each importing only files that come before it in this list:
 //!
 //! ```text
 //! time, value                           moments; keys, values, entries

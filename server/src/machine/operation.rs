@@ -24,11 +24,11 @@ pub struct Write {
     pub key: Key,
     /// The value to store; `None` keeps the present one.
     pub value: Option<Value>,
-    /// What most writes do not need. Boxed for the same reason as [`Expect`].
+    /// Options; `None` for the defaults, which most writes have. Boxed for the same reason as [`Expect`].
     pub options: Option<Box<WriteOptions>>,
 }
 
-/// What few [`Write`]s set.
+/// Options of a [`Write`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
     /// What must hold, or the write is refused.
@@ -42,10 +42,10 @@ pub struct WriteOptions {
 /// What the answer to a [`Write`] shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WriteShows {
-    /// The key's new revision and its create_revision.
+    /// The key's new revision and its create_revision, no entry.
     #[default]
     Revisions,
-    /// Both, and the entry as it was before.
+    /// Also the entry as it was before.
     Previous,
 }
 
@@ -75,11 +75,11 @@ pub struct Add {
     pub key: Key,
     /// The number to add.
     pub delta: i64,
-    /// What most additions do not need. Boxed for the same reason as [`Expect`].
+    /// Options; `None` for the defaults, which most additions have. Boxed for the same reason as [`Expect`].
     pub options: Option<Box<AddOptions>>,
 }
 
-/// What few [`Add`]s set.
+/// Options of an [`Add`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddOptions {
     /// What must hold, or the addition is refused.
@@ -97,11 +97,11 @@ pub struct Transition {
     pub key: Key,
     /// The state to move to.
     pub to: Name,
-    /// What most transitions do not need. Boxed for the same reason as [`Expect`].
+    /// Options; `None` for the defaults, which most transitions have. Boxed for the same reason as [`Expect`].
     pub options: Option<Box<TransitionOptions>>,
 }
 
-/// What few [`Transition`]s set.
+/// Options of a [`Transition`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TransitionOptions {
     /// What must hold, or the transition is refused.

@@ -274,7 +274,7 @@ impl RequestIds {
             let (at, id) = &self.order[(next - self.forgotten) as usize];
             next += 1;
             let remembered = &self.by_id[id.as_str()];
-            // The id was used again: the copy comes with the later number.
+            // The id was used again since: that request has a later number.
             if remembered.at != *at {
                 continue;
             }

@@ -69,7 +69,7 @@ pub struct StateMachine {
     pub(super) revision: Revision,
     pub(super) used_bytes: u64,
     pub(super) limits: StoreLimits,
-    /// Set while the disk has too little space: only what needs no more space is applied.
+    /// Set while the disk has too little space: only deletes and ends are applied then.
     disk: Option<DiskLow>,
     /// How many copies were begun so far: the id of the next one.
     pub(super) copies_begun: u64,
@@ -96,7 +96,8 @@ impl StateMachine {
         }
     }
 
-    /// Refuses what takes more space from now on, because the disk has too little; `None` ends that.
+    /// From now on, refuses every change but deletes and ends, because the disk has too little space. `None` allows all
+    /// changes again.
     pub fn set_disk(&mut self, disk: Option<DiskLow>) {
         self.disk = disk;
     }
@@ -135,7 +136,8 @@ impl StateMachine {
     /// The bytes that the store holds with `entry` in place of the present one.
     ///
     /// # Errors
-    /// If that is too much, or the disk has too little space. Only growth is refused: a full store can always shrink.
+    /// [`Cause::DiskFull`], or [`Cause::StoreFull`] if that is more than now and more than the limit: a full store can always
+    /// shrink.
     pub(super) fn used_bytes_with(
         &self,
         key: &Key,

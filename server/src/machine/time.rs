@@ -14,7 +14,7 @@ impl Time {
     /// The latest moment.
     pub(super) const MAX: Self = Self(u64::MAX);
 
-    /// The moment this long after 1970-01-01 00:00 UTC; [`MAX`](Self::MAX) if that is too late for the type.
+    /// The moment this long after 1970-01-01 00:00 UTC; the latest moment if that is too late for the type.
     #[must_use]
     pub fn since_epoch(span: Duration) -> Self {
         Self(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
@@ -36,7 +36,7 @@ impl Time {
 impl Add<Duration> for Time {
     type Output = Self;
 
-    /// The moment `span` later; [`MAX`](Self::MAX) if that is too late for the type.
+    /// The moment `span` later; the latest moment if that is too late for the type.
     fn add(self, span: Duration) -> Self {
         let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(nanos))

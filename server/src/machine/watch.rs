@@ -93,7 +93,7 @@ struct Initial {
     as_of: Revision,
     /// The last key that was sent.
     after: Option<Key>,
-    /// Keys behind `after` that changed since then, with the entries that they had at `as_of`.
+    /// Keys greater than `after` that changed since then, with the entries that they had at `as_of`.
     preserved: BTreeMap<Key, Option<Entry>>,
     /// The revision up to which changes were looked through.
     scanned: Revision,

@@ -76,7 +76,7 @@ impl<T> Node<T> {
         }
         let head = head(key, self.prefix_len);
         let mut at = match self.heads.len() {
-            // Counting has no branches. A binary search has six, each predicted right half of the time.
+            // Counting has no branches. A binary search has six, each predicted only half of the time.
             ..=FANOUT => self.heads.iter().filter(|other| **other < head).count(),
             _ => self.heads.partition_point(|other| *other < head),
         };
