@@ -78,9 +78,8 @@ pub(crate) struct WhatArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count(1, KEYS_MAX))]
     pub(crate) keys: Option<u64>,
     /// How keys are chosen: uniform; zipfian[:THETA], where key number k is asked for in proportion to 1/(k+1)^THETA
-    /// (0.99 unless given); latest[:THETA], zipfian from the newest key on; hotspot[:KEYS:OPS], where so much of the
-    /// operations goes to so much of the keys (0.2:0.8 unless given); or sequential. Default: uniform; YCSB's own for a
-    /// to f.
+    /// (0.99 unless given); latest[:THETA], zipfian from the newest key on; or sequential. Default: uniform; YCSB's own
+    /// for a to f.
     #[arg(long, value_name = "DIST")]
     pub(crate) key_dist: Option<KeyDist>,
     /// Size of written texts and bytes. Default: 1000 for a to f; otherwise ints are written.
@@ -194,9 +193,6 @@ pub(crate) struct HowArgs {
         hide_env_values = true
     )]
     pub(crate) token: Option<String>,
-    /// Speak HTTP/2 without TLS. There is no other way yet, so this changes nothing.
-    #[arg(long)]
-    pub(crate) plaintext: bool,
 }
 
 /// What to report.

@@ -119,13 +119,6 @@ pub(crate) enum KeyDist {
         /// As of `Zipfian`.
         theta: f64,
     },
-    /// Some keys more than others.
-    Hotspot {
-        /// The hot part of the keys: the first ones.
-        keys: f64,
-        /// The part of the operations that goes there.
-        ops: f64,
-    },
     /// One after the other, each worker from a place of its own.
     Sequential,
 }
@@ -144,10 +137,6 @@ impl FromStr for KeyDist {
             Ok(theta) if (0.0..=100.0).contains(&theta) => Ok(theta),
             _ => Err(format!("theta is a number from 0 to 100, not {text:?}")),
         };
-        let share = |text: &str| match text.parse::<f64>() {
-            Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
-            _ => Err(format!("a share is a number between 0 and 1, not {text:?}")),
-        };
         match (name, &parameters[..]) {
             ("uniform", []) => Ok(Self::Uniform),
             ("zipfian", []) => Ok(Self::Zipfian { theta: THETA }),
@@ -158,19 +147,8 @@ impl FromStr for KeyDist {
             ("latest", [text]) => Ok(Self::Latest {
                 theta: theta(text)?,
             }),
-            ("hotspot", []) => Ok(Self::Hotspot {
-                keys: 0.2,
-                ops: 0.8,
-            }),
-            ("hotspot", [keys, ops]) => Ok(Self::Hotspot {
-                keys: share(keys)?,
-                ops: share(ops)?,
-            }),
             ("sequential", []) => Ok(Self::Sequential),
-            _ => Err(
-                "it is uniform, zipfian[:THETA], latest[:THETA], hotspot[:KEYS:OPS] or sequential"
-                    .to_owned(),
-            ),
+            _ => Err("must be uniform, zipfian[:THETA], latest[:THETA] or sequential".to_owned()),
         }
     }
 }
@@ -181,7 +159,6 @@ impl fmt::Display for KeyDist {
             Self::Uniform => f.write_str("uniform"),
             Self::Zipfian { theta } => write!(f, "zipfian:{theta}"),
             Self::Latest { theta } => write!(f, "latest:{theta}"),
-            Self::Hotspot { keys, ops } => write!(f, "hotspot:{keys}:{ops}"),
             Self::Sequential => f.write_str("sequential"),
         }
     }
@@ -233,14 +210,6 @@ mod tests {
             ("zipfian:NaN", Err("theta")),
             ("uniform:1", Err("uniform, zipfian")),
             ("latest", Ok(KeyDist::Latest { theta: 0.99 })),
-            (
-                "hotspot:0.1:0.9",
-                Ok(KeyDist::Hotspot {
-                    keys: 0.1,
-                    ops: 0.9,
-                }),
-            ),
-            ("hotspot:1:2", Err("share")),
             ("sequential", Ok(KeyDist::Sequential)),
         ];
         for (text, expected) in cases {

@@ -28,7 +28,6 @@ enum Dist {
     Uniform,
     Zipfian(Arc<AliasTable>),
     Latest(Arc<AliasTable>),
-    Hotspot { hot: u64, ops: f64 },
     Sequential,
 }
 
@@ -46,10 +45,6 @@ impl Keys {
                 KeyDist::Uniform => Dist::Uniform,
                 KeyDist::Zipfian { theta } => Dist::Zipfian(zipfian(theta)),
                 KeyDist::Latest { theta } => Dist::Latest(zipfian(theta)),
-                KeyDist::Hotspot { keys, ops } => Dist::Hotspot {
-                    hot: ((count as f64 * keys).ceil() as u64).clamp(1, count),
-                    ops,
-                },
                 KeyDist::Sequential => Dist::Sequential,
             },
             position: 0,
@@ -75,10 +70,6 @@ impl Keys {
                 let newest = self.present.load(Ordering::Relaxed) - 1;
                 self.numbered(newest - table.draw(rng))
             }
-            Dist::Hotspot { hot, ops } => match *hot == self.count || rng.random_bool(*ops) {
-                true => rng.random_range(0..*hot),
-                false => rng.random_range(*hot..self.count),
-            },
             Dist::Sequential => {
                 let number = self.position % self.count;
                 self.position = number + 1;
@@ -219,16 +210,6 @@ mod tests {
     }
 
     #[test]
-    fn a_hotspot_is_as_hot_as_it_says() {
-        let hotspot = KeyDist::Hotspot {
-            keys: 0.2,
-            ops: 0.8,
-        };
-        let weight = |key| if key < 20 { 0.8 / 20.0 } else { 0.2 / 80.0 };
-        check(100, hotspot, weight);
-    }
-
-    #[test]
     fn the_latest_keys_are_drawn_most_and_new_ones_at_once() {
         let mut keys = Keys::new(10, KeyDist::Latest { theta: 0.99 }, ALONE);
         let mut rng = SmallRng::seed_from_u64(1);
@@ -270,10 +251,6 @@ mod tests {
             KeyDist::Uniform,
             KeyDist::Zipfian { theta: 0.99 },
             KeyDist::Latest { theta: 0.99 },
-            KeyDist::Hotspot {
-                keys: 0.2,
-                ops: 0.8,
-            },
             KeyDist::Sequential,
         ] {
             assert_eq!(Keys::new(1, dist, ALONE).draw(&mut rng), 0);

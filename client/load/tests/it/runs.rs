@@ -97,10 +97,7 @@ fn a_count_is_met_exactly() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_server_has_seen_what_is_reported() {
     let server = TestServer::start();
-    let arguments = format!(
-        "{} -n 5k --frame-ops 8 -P 2 -O json --plaintext",
-        server.address()
-    );
+    let arguments = format!("{} -n 5k --frame-ops 8 -P 2 -O json", server.address());
     let run = Run::of(&arguments);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let report = run.report();
@@ -224,7 +221,6 @@ fn help_tells_every_flag_and_exit_code() {
         "--seed",
         "--timeout",
         "--connect-timeout",
-        "--plaintext",
         "-o, --output",
         "-O, --format",
         "-q, --quiet",
