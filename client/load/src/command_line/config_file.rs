@@ -1,44 +1,37 @@
-//! Flags from a file: each `name = value` of a TOML file becomes the flag of that name, before those of the command line,
-//! which so have the last word.
+//! Flags from a TOML file: each `name = value` becomes the flag of that name. They stand before the flags of the command
+//! line, which therefore override them.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::fs;
 
-/// The largest file that is read: flags take some hundred bytes.
+/// The largest file that is read, in bytes. The flags of a run take some hundred.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Puts the flags of the file that `--config` names, if there is one, in front of the others.
+/// Inserts the flags of the file that `--config` names, if there is one, before the other flags.
+///
+/// # Errors
+/// If the file cannot be read, is too large, or has a value that no flag takes. The text names the file.
 pub(crate) fn expand(words: Vec<OsString>) -> Result<Vec<OsString>, String> {
-    let Some(path) = file_of(&words) else {
+    let Some(path) = path_of(&words) else {
         return Ok(words);
     };
-    let named =
-        |error: &dyn std::fmt::Display| format!("--config {}: {error}", path.to_string_lossy());
-    let bytes = fs::metadata(&path).map_err(|error| named(&error))?.len();
-    if bytes > FILE_BYTES_MAX {
-        return Err(named(&format!(
-            "it has {bytes} bytes, and at most {FILE_BYTES_MAX} are read"
-        )));
-    }
-    let text = fs::read_to_string(&path).map_err(|error| named(&error))?;
-    let flags = flags_of(&text).map_err(|error| named(&error))?;
-    // A subcommand stays first.
+    let flags =
+        read(&path).map_err(|error| format!("--config {}: {error}", path.to_string_lossy()))?;
+    // The program's name and a subcommand stay in front.
     let is_command = words
         .get(1)
         .and_then(|word| word.to_str())
         .is_some_and(|word| !word.starts_with('-') && !word.contains(':'));
-    let at = if is_command { 2 } else { 1 };
-    let (before, after) = words.split_at(at.min(words.len()));
-    let flags = flags.into_iter().map(OsString::from);
-    Ok(before
-        .iter()
-        .cloned()
-        .chain(flags)
-        .chain(after.iter().cloned())
-        .collect())
+    let front = if is_command { 2 } else { 1 };
+    let mut expanded = words;
+    let at = front.min(expanded.len());
+    expanded.splice(at..at, flags.into_iter().map(OsString::from));
+    Ok(expanded)
 }
 
-fn file_of(words: &[OsString]) -> Option<OsString> {
+/// Returns the value of `--config`.
+fn path_of(words: &[OsString]) -> Option<OsString> {
     words.iter().enumerate().find_map(|(index, word)| {
         let word = word.to_str()?;
         match word.strip_prefix("--config") {
@@ -49,9 +42,23 @@ fn file_of(words: &[OsString]) -> Option<OsString> {
     })
 }
 
-fn flags_of(text: &str) -> Result<Vec<String>, String> {
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-        // Its own form has several lines, with a picture.
+fn read(path: &OsStr) -> Result<Vec<String>, String> {
+    let text = |error: &dyn Display| error.to_string();
+    let bytes = fs::metadata(path).map_err(|error| text(&error))?.len();
+    if bytes > FILE_BYTES_MAX {
+        return Err(format!(
+            "the file must have at most {FILE_BYTES_MAX} bytes, not {bytes}"
+        ));
+    }
+    let toml = fs::read_to_string(path).map_err(|error| text(&error))?;
+    flags_of(&toml)
+}
+
+/// Returns a word `--name=value` for each value. An array repeats its flag, `true` is a flag without a value, and `false`
+/// is no flag.
+fn flags_of(toml: &str) -> Result<Vec<String>, String> {
+    let table: toml::Table = toml.parse().map_err(|error: toml::de::Error| {
+        // The message alone: the Display of the error has several lines, with an excerpt of the file.
         error.message().to_owned()
     })?;
     let mut flags = Vec::new();
@@ -67,7 +74,7 @@ fn flags_of(text: &str) -> Result<Vec<String>, String> {
                 toml::Value::String(text) => flags.push(format!("--{name}={text}")),
                 toml::Value::Integer(number) => flags.push(format!("--{name}={number}")),
                 toml::Value::Float(number) => flags.push(format!("--{name}={number}")),
-                _ => return Err(format!("{name} is none of text, number, true or false")),
+                _ => return Err(format!("{name} must be text, a number, true or false")),
             }
         }
     }
@@ -79,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_of_a_file_come_before_those_of_the_line() {
+    fn flags_of_a_file_come_before_flags_of_the_command_line() {
         let path = std::env::temp_dir().join(format!("soloist-load-{}.toml", std::process::id()));
         fs::write(
             &path,
@@ -109,10 +116,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_flag_is_named() {
+    fn a_value_that_no_flag_takes_is_refused() {
         for (text, part) in [
-            ("a = {b = 1}", "a is none of"),
-            ("a = [[1]]", "a is none of"),
+            ("a = {b = 1}", "a must be text"),
+            ("a = [[1]]", "a must be text"),
             ("a 1", ""),
         ] {
             assert!(flags_of(text).unwrap_err().contains(part), "{text}");

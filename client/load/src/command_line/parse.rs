@@ -1,100 +1,82 @@
-//! Numbers, times and names as flags take them.
+//! The values of flags: numbers, times, addresses and pairs.
+//!
+//! Each function reads the text of one value. Its error says what the value must be; clap adds the flag and the value.
 
 use std::time::Duration;
 
 use crate::plan::choices::{AGENTS_MAX, Part};
 use crate::plan::load_schedule::RATE_MAX;
 
+/// The longest time that a flag takes. Whoever asks for more has probably mistaken the unit.
+const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Reads a rate in operations per second, with a suffix k or m for thousands or millions.
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
-    let (digits, unit) = match text.as_bytes().last() {
-        Some(b'k' | b'K') => (&text[..text.len() - 1], 1e3),
-        Some(b'm' | b'M') => (&text[..text.len() - 1], 1e6),
-        _ => (text, 1.0),
-    };
-    let number = digits.parse::<f64>().ok().map(|number| number * unit);
+    let (digits, unit) = split_unit(text);
+    let number = digits
+        .parse::<f64>()
+        .ok()
+        .map(|number| number * unit as f64);
     number
         .filter(|number| *number > 0.0 && *number <= RATE_MAX)
         .ok_or_else(|| {
-            format!("it is a number above 0 and up to {RATE_MAX:e} a second, with a suffix k or m for thousands or millions")
+            format!("must be a number above 0 and up to {RATE_MAX:e} a second, with a suffix k or m for thousands or millions")
         })
 }
 
-pub(crate) fn percentile(text: &str) -> Result<f64, String> {
-    text.parse::<f64>()
-        .ok()
-        .filter(|percent| (0.0..=100.0).contains(percent))
-        .ok_or_else(|| "each is a number from 0 to 100".to_owned())
-}
-
-pub(crate) fn metadata(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text
-        .split_once(':')
-        .ok_or_else(|| "it has the form NAME:VALUE".to_owned())?;
-    let name = name.trim().to_ascii_lowercase();
-    let is_token = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
-    if name.is_empty() || !name.chars().all(is_token) {
-        return Err("a name has letters, digits, '-', '_' and '.'".to_owned());
-    }
-    if name.starts_with("grpc-") || name.ends_with("-bin") || name == "content-type" || name == "te"
-    {
-        return Err(format!("{name} is not for users to set"));
-    }
-    let value = value.trim();
-    if !value.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
-        return Err("a value is printable ASCII".to_owned());
-    }
-    Ok((name, value.to_owned()))
-}
-
-pub(crate) fn part(text: &str) -> Result<Part, String> {
-    text.split_once('/')
-        .and_then(|(index, of)| {
-            let (index, of) = (index.parse().ok()?, of.parse().ok()?);
-            (index < of && of <= AGENTS_MAX).then_some(Part { index, of })
-        })
-        .ok_or_else(|| format!("it has the form K/N, K below N and N up to {AGENTS_MAX}"))
-}
-
-pub(crate) fn tag(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("it has the form KEY=VALUE".to_owned()),
-    }
-}
-
-/// A number within its limits, with a suffix k or m if that is easier to write.
+/// Reads a whole number from `min` to `max`, with a suffix k or m for thousands or millions.
 pub(crate) fn count(
     min: u64,
     max: u64,
 ) -> impl Fn(&str) -> Result<u64, String> + Clone + Send + Sync {
     move |text| {
-        let (digits, unit) = match text.as_bytes().last() {
-            Some(b'k' | b'K') => (&text[..text.len() - 1], 1_000),
-            Some(b'm' | b'M') => (&text[..text.len() - 1], 1_000_000),
-            _ => (text, 1),
-        };
+        let (digits, unit) = split_unit(text);
         let number = digits.parse::<u64>().ok();
         number
             .and_then(|number| number.checked_mul(unit))
             .filter(|number| (min..=max).contains(number))
             .ok_or_else(|| {
                 format!(
-                    "it is a whole number from {min} to {max}, with a suffix k or m for thousands or millions"
+                    "must be a whole number from {min} to {max}, with a suffix k or m for thousands or millions"
                 )
             })
     }
 }
 
-pub(crate) fn seed(text: &str) -> Result<u64, String> {
-    text.parse()
-        .map_err(|_| format!("it is a whole number from 0 to {}", u64::MAX))
+/// Splits a number from its suffix, and returns what the suffix multiplies it by.
+fn split_unit(text: &str) -> (&str, u64) {
+    match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1_000),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 1_000_000),
+        _ => (text, 1),
+    }
 }
 
-/// The longest time that can be asked for: beyond, someone has mistaken the unit.
-const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Reads a seed: any number of 64 bits.
+pub(crate) fn seed(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("must be a whole number from 0 to {}", u64::MAX))
+}
 
+/// Reads a percentile.
+pub(crate) fn percentile(text: &str) -> Result<f64, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|percent| (0.0..=100.0).contains(percent))
+        .ok_or_else(|| "each must be a number from 0 to 100".to_owned())
+}
+
+/// Reads a time above 0 and up to a week.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    match duration_or_zero(text)? {
+        Duration::ZERO => Err("must be more than 0".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+/// Reads a time of up to a week: a number with the unit us, ms, s, m or h.
 pub(crate) fn duration_or_zero(text: &str) -> Result<Duration, String> {
-    let form = "it is a number with a unit, such as 500ms, 10s, 2m or 1h";
+    let form = "must be a number with a unit, such as 500ms, 10s, 2m or 1h";
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
         "us" => 1e-6,
@@ -107,24 +89,59 @@ pub(crate) fn duration_or_zero(text: &str) -> Result<Duration, String> {
     let number: f64 = digits.parse().map_err(|_| form.to_owned())?;
     match Duration::try_from_secs_f64(number * unit) {
         Ok(duration) if duration <= DURATION_MAX => Ok(duration),
-        _ => Err("it is from 0s to 168h".to_owned()),
+        _ => Err("must be from 0s to 168h".to_owned()),
     }
 }
 
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    match duration_or_zero(text)? {
-        Duration::ZERO => Err("it is more than 0".to_owned()),
-        duration => Ok(duration),
-    }
-}
-
+/// Reads the address of a server.
 pub(crate) fn address(text: &str) -> Result<String, String> {
-    let form = || "it has the form HOST:PORT".to_owned();
+    let form = || "must have the form HOST:PORT".to_owned();
     let (host, port) = text.rsplit_once(':').ok_or_else(form)?;
     if host.is_empty() || host.contains('/') || port.parse::<u16>().is_err() {
         return Err(form());
     }
     Ok(text.to_owned())
+}
+
+/// Reads a header. Returns its name in lower case, and its value.
+pub(crate) fn metadata(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once(':')
+        .ok_or_else(|| "must have the form NAME:VALUE".to_owned())?;
+    let name = name.trim().to_ascii_lowercase();
+    let is_token = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+    if name.is_empty() || !name.chars().all(is_token) {
+        return Err(format!(
+            "the name must have only letters, digits, '-', '_' and '.', not {name:?}"
+        ));
+    }
+    if name.starts_with("grpc-") || name.ends_with("-bin") || name == "content-type" || name == "te"
+    {
+        return Err(format!("the name must not be {name}, which gRPC reserves"));
+    }
+    let value = value.trim();
+    if !value.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
+        return Err("the value must be printable ASCII".to_owned());
+    }
+    Ok((name, value.to_owned()))
+}
+
+/// Reads the share of an agent.
+pub(crate) fn part(text: &str) -> Result<Part, String> {
+    text.split_once('/')
+        .and_then(|(index, of)| {
+            let (index, of) = (index.parse().ok()?, of.parse().ok()?);
+            (index < of && of <= AGENTS_MAX).then_some(Part { index, of })
+        })
+        .ok_or_else(|| format!("must have the form K/N, with K below N and N up to {AGENTS_MAX}"))
+}
+
+/// Reads a note. Returns its key, which is not empty, and its value.
+pub(crate) fn tag(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("must have the form KEY=VALUE".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,20 @@
-//! A command that is one line of text, as reports have it.
+//! The command of a report, read back: one line of text instead of the words that a shell passes.
 
 use clap::Parser as _;
 
 use crate::command_line::args::RunArgs;
 
-/// The run of a command, as [`Settings::command`](crate::plan::settings::Settings::command) writes it.
+/// Reads the flags of a command that [`Settings::command`](crate::plan::settings::Settings::command) wrote.
+///
+/// # Errors
+/// If it is no valid command line. The text is that of clap.
 pub(crate) fn parse_command(command: &str) -> Result<RunArgs, String> {
     let words = split_words(command);
     RunArgs::try_parse_from(words).map_err(|error| error.to_string())
 }
 
-/// Words as a shell sees them, of what [`Settings::command`](crate::plan::settings::Settings::command) writes: single quotes, and a backslash before one.
+/// Splits a line into words as a shell does, as far as a command of a report needs it: by spaces, with single quotes, and
+/// with a backslash before a single character.
 fn split_words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();

@@ -1,4 +1,6 @@
-//! What may be chosen: a type for each flag that takes one of several words.
+//! The choices that flags offer: a type for each flag whose value is more than a number.
+//!
+//! The names of the variants, in kebab case, are the words on the command line and in reports.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,26 +8,27 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// Processes that do a run together at most: each has a connection to the one that leads them.
+/// The most agents that may share a run. Each takes a connection of the leader.
 pub(crate) const AGENTS_MAX: u64 = 256;
+
 /// How operations travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Engine {
-    /// Every operation is a call, of the generated client.
+    /// Every operation is a unary call of the generated client.
     Unary,
-    /// Every worker is one bidirectional stream of frames.
+    /// Every worker has one bidirectional Pipeline stream and sends frames of operations.
     Pipeline,
-    /// Every operation is a call, in HTTP/2 frames of our own: the cheapest way to make calls.
+    /// Every operation is a unary call in HTTP/2 frames that this tool writes itself: the least CPU time per call.
     Raw,
 }
 
-/// What is written.
+/// The kind of value that workers write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ValueKind {
-    /// 64-bit integers.
+    /// Signed 64-bit integers.
     Int,
-    /// UTF-8.
+    /// UTF-8 text.
     Text,
     /// Bytes.
     Bytes,
@@ -34,43 +37,44 @@ pub(crate) enum ValueKind {
 /// How the operations of an open loop are spaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Arrival {
-    /// Evenly.
+    /// At equal distances.
     Constant,
-    /// As a Poisson process.
+    /// At random, as a Poisson process: like the calls of many independent clients.
     Poisson,
 }
 
-/// How the rate of an open loop goes on; ghz's names.
+/// How the rate of an open loop changes over time. The names are those of ghz.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LoadScheduleKind {
-    /// It stays.
+    /// The rate never changes.
     Const,
-    /// It changes in steps.
+    /// The rate changes in steps.
     Step,
-    /// It changes all the time.
+    /// The rate changes continuously.
     Line,
 }
 
-/// What becomes of operations under way at the end; ghz's names.
+/// What happens to operations in flight when the measured time ends. The names are those of ghz.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DurationStop {
-    /// They are waited for.
+    /// Wait for their answers.
     Wait,
-    /// They are given up, and have failed.
+    /// Give them up and count them as failed.
     Close,
-    /// They are given up, and do not count.
+    /// Give them up and do not count them.
     Ignore,
 }
 
-/// Which of several processes this is, all of which do a run together.
+/// This process's place among the agents that share a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
-    /// From 0.
+    /// Counted from 0; less than `of`.
     pub(crate) index: u64,
+    /// How many processes share the run: 1 if there are no agents.
     pub(crate) of: u64,
 }
 
-/// So many reads for so many writes.
+/// The proportion of reads to writes. Both are from 0 to 1e9, and at least one is above 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Ratio {
     pub(crate) reads: f64,
@@ -94,7 +98,7 @@ impl FromStr for Ratio {
                 })
             })
             .filter(|ratio| ratio.reads + ratio.writes > 0.0)
-            .ok_or_else(|| "it has the form READS:WRITES, such as 95:5".to_owned())
+            .ok_or_else(|| "must have the form READS:WRITES, such as 95:5".to_owned())
     }
 }
 
@@ -104,26 +108,26 @@ impl fmt::Display for Ratio {
     }
 }
 
-/// How keys are chosen.
+/// The distribution from which the key of each operation is drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum KeyDist {
-    /// All alike.
+    /// Every key with the same probability.
     Uniform,
-    /// Key number k in proportion to 1/(k+1)^theta.
+    /// Key number k with a probability proportional to 1/(k+1)^theta.
     Zipfian {
-        /// 0 is uniform; the larger, the more the first keys are asked for.
+        /// From 0 to 100. 0 is uniform; the larger, the more often the first keys are drawn.
         theta: f64,
     },
-    /// The same, counted from the newest key.
+    /// Zipfian, with the newest key as number 0.
     Latest {
-        /// As of `Zipfian`.
+        /// As in `Zipfian`.
         theta: f64,
     },
-    /// One after the other, each worker from a place of its own.
+    /// One key after the other. Each worker begins at another key.
     Sequential,
 }
 
-/// YCSB's, and with it what most published figures use.
+/// The default of YCSB, and so the value behind most published figures.
 const THETA: f64 = 0.99;
 
 impl FromStr for KeyDist {
@@ -135,7 +139,9 @@ impl FromStr for KeyDist {
         let parameters: Vec<&str> = parts.collect();
         let theta = |text: &str| match text.parse::<f64>() {
             Ok(theta) if (0.0..=100.0).contains(&theta) => Ok(theta),
-            _ => Err(format!("theta is a number from 0 to 100, not {text:?}")),
+            _ => Err(format!(
+                "theta must be a number from 0 to 100, not {text:?}"
+            )),
         };
         match (name, &parameters[..]) {
             ("uniform", []) => Ok(Self::Uniform),
@@ -164,12 +170,12 @@ impl fmt::Display for KeyDist {
     }
 }
 
-/// Which agents do a run.
+/// The agents that share a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Agents {
-    /// So many, started here for this run.
+    /// This many processes, started on this machine for the run: from 1 to [`AGENTS_MAX`].
     Local(u64),
-    /// These, which are there already.
+    /// Agents that are running already, each as HOST:PORT.
     At(Vec<String>),
 }
 
@@ -183,15 +189,18 @@ impl FromStr for Agents {
                 .ok()
                 .filter(|count| (1..=AGENTS_MAX).contains(count))
                 .map(Self::Local)
-                .ok_or_else(|| format!("local:N is 1 to {AGENTS_MAX} agents"));
+                .ok_or_else(|| format!("local:N must have an N from 1 to {AGENTS_MAX}"));
         }
         let addresses: Vec<String> = text.split(',').map(str::to_owned).collect();
         if addresses.len() as u64 > AGENTS_MAX {
-            return Err(format!("there are at most {AGENTS_MAX} agents"));
+            return Err(format!(
+                "must name at most {AGENTS_MAX} agents, not {}",
+                addresses.len()
+            ));
         }
         match addresses.iter().all(|address| address.contains(':')) {
             true => Ok(Self::At(addresses)),
-            false => Err("it is HOST:PORT,HOST:PORT,... or local:N".to_owned()),
+            false => Err("must be HOST:PORT,HOST:PORT,... or local:N".to_owned()),
         }
     }
 }

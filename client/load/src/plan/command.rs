@@ -1,17 +1,19 @@
-//! Settings as the flags that say them, and as the command that repeats the run.
+//! The flags that set the settings, and the command that repeats the run.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::plan::choices::ValueKind;
+use crate::plan::choices::{Part, ValueKind};
 use crate::plan::flag::{show_duration, value_name};
 use crate::plan::mix::Mix;
-use crate::plan::settings::Settings;
+use crate::plan::settings::{Settings, TOKEN_METADATA};
 
 impl Settings {
-    /// The flags that say all of this, with their values; what has no value here was not said and has no default.
+    /// Returns every flag that is set or has a default, with its value.
+    ///
+    /// Seed and token are not among them. The report has a field for the seed; the token is a secret.
     pub(crate) fn flags(&self) -> Vec<(&'static str, Value)> {
         let mut flags = Vec::new();
         let mut say = |flag, value: Value| {
@@ -19,17 +21,36 @@ impl Settings {
                 flags.push((flag, value));
             }
         };
-        let time = |of: Duration| json!(show_duration(of));
+        self.flags_of_workload(&mut say);
+        self.flags_of_sending(&mut say);
+        if let Some(open_loop) = &self.open_loop {
+            open_loop.flags(&mut say);
+        }
+        say("interval", time(self.interval));
+        if self.verify {
+            say("verify", json!(true));
+        }
+        if self.part.of > 1 {
+            let Part { index, of } = self.part;
+            say("part", json!(format!("{index}/{of}")));
+        }
+        flags
+    }
+
+    fn flags_of_workload(&self, say: &mut impl FnMut(&'static str, Value)) {
         match self.mix {
             Mix::ReadersAndWriters { readers, writers } => {
                 say("readers", json!(readers));
                 say("writers", json!(writers));
             }
-            Mix::Ratio(ratio) => say("ratio", json!(ratio.to_string())),
-            Mix::Named(script) => say("workload", json!(value_name(script))),
-        }
-        if !matches!(self.mix, Mix::ReadersAndWriters { .. }) {
-            say("concurrency", json!(self.concurrency));
+            Mix::Ratio(ratio) => {
+                say("ratio", json!(ratio.to_string()));
+                say("concurrency", json!(self.concurrency));
+            }
+            Mix::Named(workload) => {
+                say("workload", json!(value_name(workload)));
+                say("concurrency", json!(self.concurrency));
+            }
         }
         if self.watchers > 0 {
             say("watchers", json!(self.watchers));
@@ -43,6 +64,9 @@ impl Settings {
         if self.distinct {
             say("distinct", json!(true));
         }
+    }
+
+    fn flags_of_sending(&self, say: &mut impl FnMut(&'static str, Value)) {
         say("duration", self.duration.map_or(Value::Null, time));
         say("requests", json!(self.requests));
         say("warmup", time(self.warmup));
@@ -54,33 +78,18 @@ impl Settings {
         say("threads", json!(self.threads));
         say("timeout", self.timeout.map_or(Value::Null, time));
         say("connect-timeout", time(self.connect_timeout));
-        let shown = self
+        let metadata: Vec<Value> = self
             .metadata
             .iter()
-            .filter(|(name, _)| name != "authorization");
-        let shown: Vec<Value> = shown
+            .filter(|(name, _)| name != TOKEN_METADATA)
             .map(|(name, value)| json!(format!("{name}:{value}")))
             .collect();
-        if !shown.is_empty() {
-            say("metadata", Value::Array(shown));
+        if !metadata.is_empty() {
+            say("metadata", Value::Array(metadata));
         }
-        if let Some(open_loop) = &self.open_loop {
-            open_loop.flags(&mut say);
-        }
-        say("interval", time(self.interval));
-        if self.verify {
-            say("verify", json!(true));
-        }
-        if self.part.of > 1 {
-            say(
-                "part",
-                json!(format!("{}/{}", self.part.index, self.part.of)),
-            );
-        }
-        flags
     }
 
-    /// The same, as reports and histories keep them.
+    /// Returns the [flags](Self::flags) by name, as reports and histories keep them.
     pub(crate) fn by_flag(&self) -> BTreeMap<String, Value> {
         let flags = self.flags().into_iter();
         flags
@@ -88,7 +97,7 @@ impl Settings {
             .collect()
     }
 
-    /// The command that repeats this run.
+    /// Returns the command that repeats this run, as one line for a shell. Without an address it starts a server of its own.
     pub(crate) fn command(&self, address: Option<&str>) -> String {
         let mut command = "soloist-load".to_owned();
         if let Some(address) = address {
@@ -112,6 +121,10 @@ impl Settings {
         }
         command + &format!(" --seed={}", self.seed)
     }
+}
+
+fn time(duration: Duration) -> Value {
+    json!(show_duration(duration))
 }
 
 #[cfg(test)]

@@ -1,16 +1,17 @@
-//! Values as flags take them.
+//! Values in the form in which flags take them.
 
 use std::time::Duration;
 
 use clap::ValueEnum;
 
-/// The name that a flag's value has on the command line.
+/// Returns the word that chooses this value on the command line.
 pub(crate) fn value_name(value: impl ValueEnum) -> String {
     let value = value.to_possible_value();
-    value.expect("no value is skipped").get_name().to_owned()
+    let value = value.expect("no choice is hidden from the command line");
+    value.get_name().to_owned()
 }
 
-/// As a flag takes it, exactly.
+/// Returns a duration as a number with a unit, without rounding.
 pub(crate) fn show_duration(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     match nanos {

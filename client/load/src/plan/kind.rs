@@ -1,9 +1,9 @@
-//! The kinds of operations.
+//! The kinds of operations that a report tells apart.
 
 use soloist::v1::error::Reason;
 use soloist_client::Outcome;
 
-/// What an operation does: what is reported apart.
+/// What an operation does. Each kind has counts and latencies of its own in the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
     Read,
@@ -15,7 +15,7 @@ pub(crate) enum Kind {
     List,
     Batch,
     Renew,
-    /// What a watch is told of a write.
+    /// A write as a watch reports it: its latency is from the intended start of the write to the event.
     Event,
 }
 
@@ -33,7 +33,7 @@ impl Kind {
         Self::Event,
     ];
 
-    /// As reports call it.
+    /// Returns the name in reports and objectives.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -49,7 +49,8 @@ impl Kind {
         }
     }
 
-    /// Whether the server's refusal for this reason is an answer like any other: somebody else was faster.
+    /// Returns whether a refusal for this reason is a normal answer to this kind: it means that another worker changed the
+    /// key first. Any other refusal is a failure.
     pub(crate) fn expects(self, reason: Reason) -> bool {
         match self {
             Self::CompareAndSet => matches!(
@@ -64,8 +65,9 @@ impl Kind {
         }
     }
 
-    /// What it is not known of, where nobody says: a read changes nothing.
-    pub(crate) fn outcome_unless_told(self) -> Outcome {
+    /// Returns what to assume of an operation that failed without saying whether it was applied: operations that change
+    /// nothing were not applied, of the others it is unknown.
+    pub(crate) fn default_outcome(self) -> Outcome {
         match self {
             Self::Read | Self::List | Self::Renew | Self::Event => Outcome::NotApplied,
             _ => Outcome::Unknown,

@@ -1,4 +1,4 @@
-//! What a run is called, and what else its report is to say.
+//! What a report says beside the measurement: names, objectives, and where the history goes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,28 +6,28 @@ use std::time::Duration;
 
 use crate::plan::slo::Slo;
 
-/// Where the operations go that show what is wrong, if nothing else is said.
+/// The file for the operations that show a violation, unless a flag names another.
 pub(crate) const EVIDENCE_FILE: &str = "soloist-load-violation.jsonl";
 
-/// How long the searches of a check may take, if nothing else is said: several times what a run of a million operations on
-/// few keys takes, and no longer than people wait.
+/// The default of `--search-timeout`: several times what the check of a million operations on few keys takes, and short
+/// enough to wait for.
 pub(crate) const SEARCH_TIMEOUT: &str = "1m";
 
-/// What a run is called, and must reach.
+/// The names and the objectives of a run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Labels {
     pub(crate) name: Option<String>,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) slos: Vec<Slo>,
-    /// What becomes of its history, if it has one.
+    /// Used only if the run records a history.
     pub(crate) history: HistoryOptions,
 }
 
-/// What to do about the history of a run.
+/// What happens to the history of a run with `--verify`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HistoryOptions {
-    /// Where it is kept.
-    pub(crate) history: Option<PathBuf>,
-    /// How long the searches of its check may take.
+    /// The file that keeps the history, if one is to.
+    pub(crate) file: Option<PathBuf>,
+    /// How long the check may search, all keys together.
     pub(crate) search_timeout: Duration,
 }

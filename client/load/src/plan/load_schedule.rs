@@ -1,60 +1,60 @@
-//! A rate over time, and its integral: how many operations are to start before a given time.
+//! A rate over time, and its integral: the number of operations that must have started by a given time.
 //!
-//! Times are `f64` nanoseconds within: whole nanoseconds are exact for the first 104 days (2^53 ns).
+//! Inside, a time is an `f64` in nanoseconds. Whole nanoseconds are exact for the first 104 days (2^53 ns).
 
 use std::fmt;
 use std::time::Duration;
 
-/// The highest rate: one operation a nanosecond, which is the resolution of time here.
+/// The highest rate, in operations per second: one a nanosecond, which is the resolution of time here.
 pub(crate) const RATE_MAX: f64 = 1e9;
 const NANOS_PER_SECOND: f64 = 1e9;
 
-/// A rate over time, in operations per second.
+/// A rate over time, in operations per second: it climbs or falls at first, and then holds.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LoadSchedule {
     climb: Climb,
     hold: Hold,
 }
 
-/// How the rate changes at first.
+/// The rate until it holds.
 #[derive(Clone, Debug, PartialEq)]
 enum Climb {
-    /// By `step` every `every_nanos`.
+    /// Adds `step` every `every_nanos`.
     Steps {
         start: f64,
         step: f64,
         every_nanos: f64,
     },
-    /// By `slope` within each second.
+    /// Adds `slope` evenly within each second.
     Line { start: f64, slope: f64 },
 }
 
-/// The rate that is kept in the end: never (infinity), later, or from the start.
+/// The rate that stays.
 #[derive(Clone, Debug, PartialEq)]
 struct Hold {
+    /// From when on: 0 for a constant rate, infinity if the rate changes for ever.
     from_nanos: f64,
-    /// How many operations come before.
+    /// The operations before that.
     count: f64,
-    /// 0 if none come after.
+    /// 0 if there are no operations after that.
     rate: f64,
 }
 
-/// What a rate that changes begins with, and where that ends. The fields are ghz's flags, and mean what they mean there
-/// (its page "Load Options").
+/// A rate that changes. The fields are flags of ghz, with the meaning that ghz gives them (its page "Load Options").
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Ramp {
     /// `--load-start`: the rate at the start.
     pub(crate) start: f64,
-    /// `--load-step`: what a step adds to the rate, or a second to that of a line. Negative: the rate falls.
+    /// `--load-step`: what each step adds to the rate, or each second of a line. Negative if the rate falls; never 0.
     pub(crate) step: f64,
-    /// `--load-end`: the rate to stay at when it is reached, or when `max_duration` is over, whichever is first. Without it
-    /// that is the rate reached by then.
+    /// `--load-end`: the rate that stays, from the time when it is reached or `max_duration` is over, whichever comes
+    /// first. Without it, the rate reached after `max_duration` stays.
     pub(crate) end: Option<f64>,
-    /// `--load-max-duration`: after this the rate changes no more, but to `end` if there is one.
+    /// `--load-max-duration`: how long the rate changes. After it, the rate becomes `end` if there is one, and stays.
     pub(crate) max_duration: Option<Duration>,
 }
 
-/// A schedule that cannot be. Its text names the flag.
+/// No load can follow the rate. The text begins with the flag to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BadSchedule(String);
 
@@ -67,10 +67,10 @@ impl fmt::Display for BadSchedule {
 impl std::error::Error for BadSchedule {}
 
 impl LoadSchedule {
-    /// `const`: the same rate throughout.
+    /// Returns the schedule `const`: one rate for the whole run.
     ///
     /// # Errors
-    /// If `rate` is not above 0, or above one a nanosecond.
+    /// If `rate` is not above 0 and at most [`RATE_MAX`].
     pub(crate) fn constant(rate: f64) -> Result<Self, BadSchedule> {
         check_rate("rps", rate)?;
         Ok(Self {
@@ -86,10 +86,10 @@ impl LoadSchedule {
         })
     }
 
-    /// `step`: a rate that changes by `ramp.step` every `step_duration`.
+    /// Returns the schedule `step`: the rate changes by `ramp.step` every `step_duration`.
     ///
     /// # Errors
-    /// If a rate is none, if it would never change, or never come to `ramp.end`.
+    /// If a rate is out of range, if the rate would never change, or if it would never reach `ramp.end`.
     pub(crate) fn step(ramp: Ramp, step_duration: Duration) -> Result<Self, BadSchedule> {
         ramp.check()?;
         if step_duration.is_zero() {
@@ -102,12 +102,13 @@ impl LoadSchedule {
             step: ramp.step,
             every_nanos,
         };
-        // The rate of step n is start + n * step; the first step that is there, or past it.
+        // The rate of step n is start + n * step. A rate between two steps is reached with the later one.
         let reaches = |rate: f64| ((rate - ramp.start) / ramp.step).ceil() * every_nanos;
         Ok(Self::ramp(climb, &ramp, reaches))
     }
 
-    /// `line`: a rate that changes evenly, by `ramp.step` each second. (ghz itself draws it as steps of one second.)
+    /// Returns the schedule `line`: the rate changes evenly, by `ramp.step` each second. (ghz makes steps of one second
+    /// of it.)
     ///
     /// # Errors
     /// As [`LoadSchedule::step`].
@@ -121,7 +122,7 @@ impl LoadSchedule {
         Ok(Self::ramp(climb, &ramp, reaches))
     }
 
-    /// `reaches` tells when the climb would come to a rate.
+    /// `reaches` returns the time at which the climb reaches a rate.
     fn ramp(climb: Climb, ramp: &Ramp, reaches: impl Fn(f64) -> f64) -> Self {
         let at_end = ramp.end.map_or(f64::INFINITY, &reaches);
         let at_max = ramp.max_duration.map_or(f64::INFINITY, nanos);
@@ -132,7 +133,7 @@ impl LoadSchedule {
         let from_nanos = at_end.min(at_max).min(at_zero);
         let rate = match ramp.end {
             Some(end) => end,
-            // What has fallen to nothing stays there.
+            // A rate that has fallen to 0 stays 0.
             None if at_zero <= at_max => 0.0,
             None => climb.rate_at(from_nanos),
         };
@@ -147,7 +148,7 @@ impl LoadSchedule {
         }
     }
 
-    /// The rate at a time after the start, per second.
+    /// Returns the rate this long after the start, per second.
     pub(crate) fn rate_at(&self, offset: Duration) -> f64 {
         let at = nanos(offset);
         match at < self.hold.from_nanos {
@@ -156,7 +157,7 @@ impl LoadSchedule {
         }
     }
 
-    /// How many operations are to start before a time after the start: the integral of the rate, not rounded.
+    /// Returns how many operations must have started this long after the start: the integral of the rate, not rounded.
     pub(crate) fn count_at(&self, offset: Duration) -> f64 {
         let at = nanos(offset);
         let hold = &self.hold;
@@ -166,14 +167,15 @@ impl LoadSchedule {
         }
     }
 
-    /// When the count is reached, in nanoseconds from the start. `None` if it never is, or not within 584 years.
+    /// Returns when the count is reached, in nanoseconds from the start. `None` if it is never reached, or only after 584
+    /// years.
     pub(crate) fn time_of(&self, count: f64) -> Option<u64> {
         let hold = &self.hold;
         let at = match count < hold.count {
             true => self.climb.time_of(count),
             false => hold.from_nanos + (count - hold.count) * NANOS_PER_SECOND / hold.rate,
         };
-        // Also false for the NaN and infinity of a rate that has fallen to nothing.
+        // The division by a rate of 0 gives infinity or NaN, for which this is false.
         (at < u64::MAX as f64).then(|| at.round() as u64)
     }
 }
@@ -225,7 +227,7 @@ impl Climb {
         }
     }
 
-    /// The integral of the rate from 0 to `at`. Infinity has infinitely many before it.
+    /// Returns the integral of the rate from 0 to `at`.
     fn count_at(&self, at: f64) -> f64 {
         if at.is_infinite() {
             return f64::INFINITY;
@@ -243,7 +245,7 @@ impl Climb {
         }
     }
 
-    /// The count in the first `steps` whole steps: that many of `start`, and 0 + 1 + ... of `step`.
+    /// Returns the count in the first whole steps: `start` for each of them, and `step` times 0 + 1 + 2 and so on.
     fn count_before(&self, steps: f64) -> f64 {
         match self {
             Self::Steps {
@@ -258,7 +260,7 @@ impl Climb {
         }
     }
 
-    /// When the count is reached, which it must be before the rate falls to 0.
+    /// Returns when the count is reached. It must be reached before the rate falls to 0.
     fn time_of(&self, count: f64) -> f64 {
         match *self {
             Self::Steps {
@@ -266,7 +268,7 @@ impl Climb {
                 step,
                 every_nanos,
             } => {
-                // Without rounding the root would be the step. It is at most one off, which is put right.
+                // Rounding may make the root wrong by one step: correct it.
                 let per_step = every_nanos / NANOS_PER_SECOND;
                 let mut steps = root(step / 2.0, start - step / 2.0, count / per_step).floor();
                 while steps > 0.0 && self.count_before(steps) > count {
@@ -284,7 +286,8 @@ impl Climb {
     }
 }
 
-/// The first `x >= 0` where `a x^2 + b x` is `c >= 0`, without subtracting what may be nearly equal.
+/// Returns the first `x >= 0` where `a x^2 + b x` equals `c >= 0`. It never subtracts numbers that may be nearly equal,
+/// which would lose digits.
 /// Source: W. H. Press and others, "Numerical Recipes", section 5.6, "Quadratic and Cubic Equations".
 fn root(a: f64, b: f64, c: f64) -> f64 {
     let sqrt = (b * b + 4.0 * a * c).max(0.0).sqrt();

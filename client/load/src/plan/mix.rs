@@ -1,28 +1,26 @@
-//! What the workers do: the workloads, and how their keys are named.
+//! The workloads: which operations the workers send, and the names of their keys.
 
 use clap::ValueEnum;
 
 use crate::plan::choices::Ratio;
 
-/// What the keys of YCSB's workloads begin with; and the digits after that.
-pub(crate) const ADDED_PREFIX: &str = "user";
-const ADDED_DIGITS: usize = 10;
-/// The last digits of names that a scan leaves open: it is of the keys that differ in no others.
+/// The names of the keys of YCSB's workloads: this prefix, and the number of the key with leading zeros.
+pub(crate) const YCSB_PREFIX: &str = "user";
+const YCSB_DIGITS: usize = 10;
+/// A scan of workload E covers the keys whose names differ in the last digits only. This is how many digits.
 pub(crate) const SCAN_DIGITS: usize = 2;
 
-/// What the keys of the mixed workload begin with.
+/// Prefixes of the keys of the workloads `mixed`, `watch` and `transition`.
 pub(crate) const MIXED_PREFIX: &str = "load/mixed/";
-/// What the keys that are watched begin with.
 pub(crate) const WATCHED_PREFIX: &str = "load/watched/";
-/// What the keys of machines begin with.
 pub(crate) const MACHINE_PREFIX: &str = "load/connection/";
-/// The states of a connection.
+/// The states through which the workload `transition` moves its keys.
 pub(crate) const STATES: [&str; 3] = ["idle", "inflight", "closing"];
 
-/// The least size of texts and bytes that can all be distinct: what tells one from every other.
+/// The least size, in bytes, of texts and bytes that are all distinct: a number in 16 hexadecimal digits makes them so.
 pub(crate) const DISTINCT_BYTES_MIN: u64 = 16;
 
-/// A workload that has a name.
+/// The workloads of `--workload`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum NamedWorkload {
     /// YCSB A, update heavy: 50% reads, 50% writes.
@@ -45,27 +43,27 @@ pub(crate) enum NamedWorkload {
     Transition,
     /// Renews sessions.
     Renew,
-    /// Writes that are watched.
+    /// Writes keys that watches observe.
     Watch,
-    /// Reads, writes, compare-and-sets, additions, deletes, batches and lists.
+    /// Reads, writes, compare-and-sets, additions, deletes, batches and lists: all that a history can be checked for.
     Mixed,
 }
 
-/// What the workers do, all together.
+/// The operations of all workers together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Mix {
-    /// Readers and writers, each with workers of their own.
+    /// Some workers only read, and the others only write.
     ReadersAndWriters {
         readers: u64,
         writers: u64,
     },
-    /// Workers that do both.
+    /// Every worker reads and writes, in this proportion.
     Ratio(Ratio),
     Named(NamedWorkload),
 }
 
 impl Mix {
-    /// How many workers there are: `concurrency`, unless readers and writers have workers of their own.
+    /// Returns how many workers there are. `concurrency` is the number for mixes in which all workers do the same.
     pub(crate) fn workers(self, concurrency: u64) -> u64 {
         match self {
             Self::ReadersAndWriters { readers, writers } => readers + writers,
@@ -73,16 +71,18 @@ impl Mix {
         }
     }
 
-    /// Whether keys are there before the first operation.
-    pub(crate) fn wants_keys(self) -> bool {
+    /// Returns whether the keys are written before the run.
+    pub(crate) fn needs_keys(self) -> bool {
         match self {
             Self::ReadersAndWriters { .. } => false,
             Self::Ratio(_) => true,
-            Self::Named(script) => !matches!(script, NamedWorkload::Renew | NamedWorkload::Mixed),
+            Self::Named(workload) => {
+                !matches!(workload, NamedWorkload::Renew | NamedWorkload::Mixed)
+            }
         }
     }
 
-    /// Whether it has calls that no frame can carry.
+    /// Returns whether some of the operations are calls that no frame can carry.
     pub(crate) fn needs_calls(self) -> bool {
         matches!(
             self,
@@ -90,24 +90,24 @@ impl Mix {
         )
     }
 
-    /// Whether what is sent follows from answers.
-    pub(crate) fn learns(self) -> bool {
+    /// Returns whether answers decide what a worker sends next.
+    pub(crate) fn depends_on_answers(self) -> bool {
         matches!(
             self,
             Self::Named(NamedWorkload::Cas | NamedWorkload::F | NamedWorkload::Mixed)
         )
     }
 
-    /// Whether it writes.
+    /// Returns whether any worker writes.
     pub(crate) fn writes(self) -> bool {
         match self {
             Self::ReadersAndWriters { writers, .. } => writers > 0,
             Self::Ratio(ratio) => ratio.writes > 0.0,
-            Self::Named(script) => !matches!(script, NamedWorkload::C | NamedWorkload::Renew),
+            Self::Named(workload) => !matches!(workload, NamedWorkload::C | NamedWorkload::Renew),
         }
     }
 
-    /// The name of a key.
+    /// Returns the name of key `number`.
     pub(crate) fn key_name(self, number: u64) -> String {
         match self {
             Self::Named(
@@ -118,7 +118,7 @@ impl Mix {
                 | NamedWorkload::E
                 | NamedWorkload::F,
             ) => {
-                format!("{ADDED_PREFIX}{number:0ADDED_DIGITS$}")
+                format!("{YCSB_PREFIX}{number:0YCSB_DIGITS$}")
             }
             Self::Named(NamedWorkload::Transition) => format!("{MACHINE_PREFIX}{number}"),
             Self::Named(NamedWorkload::Mixed) => format!("{MIXED_PREFIX}{number}"),
@@ -127,34 +127,38 @@ impl Mix {
         }
     }
 
-    /// Whether it adds keys, which are numbered after those of the beginning.
+    /// Returns whether the workers add keys. Their numbers follow those of the keys that are there before the run.
     pub(crate) fn adds_keys(self) -> bool {
         matches!(self, Self::Named(NamedWorkload::D | NamedWorkload::E))
     }
 
-    /// The number of a key that it may have added, by its name.
+    /// Returns the number in the name of a key, if this mix adds keys and the name is one that it could have given.
     pub(crate) fn added_key(self, name: &str) -> Option<u64> {
-        let digits = self.added_digits(name)?;
-        (digits.len() == ADDED_DIGITS).then(|| digits.parse().ok())?
+        let digits = self.ycsb_digits(name)?;
+        match digits.len() == YCSB_DIGITS {
+            true => digits.parse().ok(),
+            false => None,
+        }
     }
 
-    /// The numbers of the keys that a scan of it is of, by what their names begin with.
-    pub(crate) fn added_keys(self, prefix: &str) -> Option<std::ops::Range<u64>> {
-        let digits = self.added_digits(prefix)?;
-        let scan = 10_u64.pow(SCAN_DIGITS as u32);
-        let first = (digits.len() + SCAN_DIGITS == ADDED_DIGITS)
-            .then(|| digits.parse::<u64>().ok())??
-            * scan;
-        Some(first..first + scan)
+    /// Returns the numbers of the keys that a scan with this prefix covers, if this mix adds keys.
+    pub(crate) fn scanned_keys(self, prefix: &str) -> Option<std::ops::Range<u64>> {
+        let digits = self.ycsb_digits(prefix)?;
+        let first: u64 = match digits.len() + SCAN_DIGITS == YCSB_DIGITS {
+            true => digits.parse().ok()?,
+            false => return None,
+        };
+        let count = 10_u64.pow(SCAN_DIGITS as u32);
+        Some(first * count..(first + 1) * count)
     }
 
-    fn added_digits(self, text: &str) -> Option<&str> {
+    fn ycsb_digits(self, text: &str) -> Option<&str> {
         let digits = text
-            .strip_prefix(ADDED_PREFIX)
+            .strip_prefix(YCSB_PREFIX)
             .filter(|_| self.adds_keys())?;
         digits
             .bytes()
-            .all(|it| it.is_ascii_digit())
+            .all(|byte| byte.is_ascii_digit())
             .then_some(digits)
     }
 }

@@ -1,4 +1,9 @@
-//! What a run is to do, as plain values.
+//! What a run is to do, as plain values: nothing here opens a connection, reads a clock or parses a command line.
+//!
+//! [`settings`] has everything that shapes a run. Its parts are the words that flags choose from ([`choices`]), the
+//! workload ([`mix`], [`kind`]) and the rate of an open loop ([`open_loop`], [`load_schedule`]). [`labels`] and [`slo`] say
+//! what the report is called and which objectives it must meet. `command` and `server_limits` are methods of the
+//! settings: the flags that repeat a run, and the check against the limits of a server.
 
 pub(crate) mod choices;
 mod command;

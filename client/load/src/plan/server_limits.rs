@@ -1,4 +1,4 @@
-//! Settings against the limits that a server tells.
+//! The check of the settings against the limits of the server.
 
 use soloist::v1::Limits;
 
@@ -6,62 +6,63 @@ use crate::plan::choices::{Engine, ValueKind};
 use crate::plan::settings::Settings;
 
 impl Settings {
-    /// Checks what the server would refuse every time.
+    /// Finds settings with which the server would refuse every operation.
+    ///
+    /// # Errors
+    /// If a limit is exceeded. The text names the flag, its value and the limit.
     pub(crate) fn check(&self, limits: &Limits) -> Result<(), String> {
-        let beyond = |flag: &str, actual: u64, limit: i32, what: &str| {
-            Err(format!(
-                "{flag} {actual}: the server allows at most {limit} {what}"
-            ))
-        };
         let at_most = |limit: i32| u64::try_from(limit).unwrap_or(0);
-        if self.value_size > at_most(limits.max_value_bytes) {
-            return beyond(
-                "--value-size",
-                self.value_size,
-                limits.max_value_bytes,
-                "bytes in a value",
-            );
-        }
-        if self.frame_ops > at_most(limits.max_batch_ops) {
-            let limit = limits.max_batch_ops;
-            return beyond(
-                "--frame-ops",
-                self.frame_ops,
-                limit,
-                "operations in a frame",
-            );
-        }
+        let within = |flag: &str, actual: u64, limit: i32, what: &str| match actual > at_most(limit)
+        {
+            true => Err(format!(
+                "{flag} {actual}: the server allows at most {limit} {what}"
+            )),
+            false => Ok(()),
+        };
+        let (value_size, frame_ops) = (self.value_size, self.frame_ops);
+        within(
+            "--value-size",
+            value_size,
+            limits.max_value_bytes,
+            "bytes in a value",
+        )?;
+        within(
+            "--frame-ops",
+            frame_ops,
+            limits.max_batch_ops,
+            "operations in a frame",
+        )?;
         let message_bytes = self.message_bytes();
         if self.mix.writes() && message_bytes > at_most(limits.max_message_bytes) {
-            let value_size = match self.value_size {
+            let value_size = match value_size {
                 0 => "no --value-size".to_owned(),
                 size => format!("--value-size {size}"),
             };
             return Err(format!(
-                "--frame-ops {} with {value_size}: a frame of writes takes up to {message_bytes} bytes, the server \
+                "--frame-ops {frame_ops} with {value_size}: a frame of writes takes up to {message_bytes} bytes, the server \
                  allows at most {} in a message",
-                self.frame_ops, limits.max_message_bytes
+                limits.max_message_bytes
             ));
         }
-        if self.engine == Engine::Pipeline && self.pipeline > at_most(limits.max_frames_in_flight) {
+        if self.engine == Engine::Pipeline {
             let limit = limits.max_frames_in_flight;
-            return beyond(
+            within(
                 "--pipeline",
                 self.pipeline,
                 limit,
                 "frames in flight on a stream",
-            );
+            )?;
         }
         Ok(())
     }
 
-    /// Encoded bytes of the largest frame of writes, but for the few of its timeout.
+    /// Returns the encoded bytes of the largest frame of writes, without the few bytes of its timeout.
     fn message_bytes(&self) -> u64 {
-        // Each field has one byte of number and type, and what is nested its length.
+        // Protocol Buffers: a nested field takes one byte for number and type, its length as a varint, and its bytes.
         let nested = |bytes: u64| 1 + varint_bytes(bytes) + bytes;
         let key = nested(self.mix.key_name(self.keys - 1).len() as u64);
         let value = match (self.value, self.distinct) {
-            // An int below 128.
+            // An int below 128 takes one byte besides its number and type, the largest ten.
             (ValueKind::Int, false) => 2,
             (ValueKind::Int, true) => 11,
             _ => nested(self.value_size),
@@ -72,6 +73,7 @@ impl Settings {
     }
 }
 
+/// Returns the bytes of a number as a varint: one for each 7 bits.
 fn varint_bytes(number: u64) -> u64 {
     u64::from(number.checked_ilog2().unwrap_or(0) / 7 + 1)
 }

@@ -1,4 +1,4 @@
-//! What a run is to do: the arguments with every default filled in, checked against each other.
+//! The settings of a run.
 
 use std::time::Duration;
 
@@ -6,55 +6,72 @@ use crate::plan::choices::{DurationStop, Engine, KeyDist, Part, ValueKind};
 use crate::plan::mix::Mix;
 use crate::plan::open_loop::OpenLoop;
 
-/// How long an answer is waited for if nothing says so: what servers allow by default.
+/// How long to wait for an answer if no `--timeout` is set: the longest that servers allow by default.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Everything that shapes a run. The report prints it.
+/// The name under which the metadata of a call carries the token of `--token`.
+pub(crate) const TOKEN_METADATA: &str = "authorization";
+
+/// Everything that shapes a run, with all defaults filled in. The report prints it.
+///
+/// The fields have the names of the flags that set them.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) mix: Mix,
-    /// Workers that are neither readers nor writers alone.
+    /// The number of workers, unless the mix has readers and writers.
     pub(crate) concurrency: u64,
+    /// 0 unless the workload is `watch`.
     pub(crate) watchers: u64,
+    /// How long to measure; `None` for as long as `requests` takes.
     pub(crate) duration: Option<Duration>,
+    /// How many operations this process sends in the measured time; `None` for no limit.
     pub(crate) requests: Option<u64>,
     pub(crate) warmup: Duration,
     pub(crate) duration_stop: DurationStop,
     pub(crate) keys: u64,
     pub(crate) key_dist: KeyDist,
     pub(crate) value: ValueKind,
-    /// Of texts and bytes.
+    /// Bytes of each written text or bytes value; 0 for ints.
     pub(crate) value_size: u64,
+    /// Whether no value is written twice.
     pub(crate) distinct: bool,
     pub(crate) engine: Engine,
+    /// Frames that each worker keeps in flight; calls with the engines `unary` and `raw`.
     pub(crate) pipeline: u64,
+    /// Operations in each frame; 1 with the engines `unary` and `raw`.
     pub(crate) frame_ops: u64,
     pub(crate) connections: u64,
     pub(crate) threads: u64,
-    /// What is sent with each operation, if anything.
+    /// The deadline that is sent with each operation, if any.
     pub(crate) timeout: Option<Duration>,
     pub(crate) connect_timeout: Duration,
+    /// Names in lower case, and values, that go with every call.
     pub(crate) metadata: Vec<(String, String)>,
+    /// `None` in a closed loop.
     pub(crate) open_loop: Option<OpenLoop>,
+    /// The length of the intervals that are reported one by one.
     pub(crate) interval: Duration,
+    /// Percentiles to report besides the usual ones, from 0 to 100.
     pub(crate) percentiles: Vec<f64>,
+    /// Whether to record a history and check it.
     pub(crate) verify: bool,
-    /// Of several processes, which this is. Rates and counts are shared out; the rest each does whole.
+    /// Agents share out rates and counts. Everything else each agent does in full.
     pub(crate) part: Part,
     pub(crate) seed: u64,
 }
 
 impl Settings {
+    /// Returns the number of workers of this process.
     pub(crate) fn workers(&self) -> u64 {
         self.mix.workers(self.concurrency)
     }
 
-    /// The number that a worker of this process has among those of all.
-    pub(crate) fn number_of(&self, worker: u64) -> u64 {
+    /// Returns the number of a worker of this process among the workers of all agents.
+    pub(crate) fn global_number(&self, worker: u64) -> u64 {
         self.part.index * self.workers() + worker
     }
 
-    /// How long an answer is waited for.
+    /// Returns how long the server may take to answer.
     pub(crate) fn answer_timeout(&self) -> Duration {
         self.timeout.unwrap_or(TIMEOUT)
     }

@@ -1,27 +1,27 @@
-//! Service level objectives: what a run must reach, in one expression each.
+//! Service level objectives: each is one expression that a run must meet.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::plan::kind::Kind;
 
-/// An objective, such as `p99<5ms`: a figure of the report, a bound, and on which side of it to be.
+/// An objective, such as `p99<5ms`: a figure of the report, and the bound that it must stay below or above.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Slo {
-    /// As it was written.
+    /// The objective as the user wrote it.
     text: String,
     metric: Metric,
     relation: Relation,
-    /// In microseconds, operations per second, or as a share.
+    /// In microseconds for latencies, in operations per second for rates, and from 0 to 1 for shares.
     bound: f64,
 }
 
-/// What is looked at.
+/// A figure of the report.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Metric {
-    /// A response time, of one kind of operation or of all.
+    /// Response time of one kind of operation; `None`: of all.
     Latency(Option<Kind>, Point),
-    /// Failed and dropped operations among all.
+    /// The share of operations that failed or were dropped.
     ErrorRate,
     /// Completed operations per second.
     Rate,
@@ -49,7 +49,7 @@ impl Slo {
         self.metric
     }
 
-    /// Whether a figure, in the unit of its metric, is on the right side. A figure that is not there is not.
+    /// Returns whether a figure, in the unit of its metric, meets the objective. A missing figure never does.
     pub(crate) fn is_met_by(&self, actual: Option<f64>) -> bool {
         actual.is_some_and(|actual| match self.relation {
             Relation::Less => actual < self.bound,
@@ -61,7 +61,7 @@ impl Slo {
 }
 
 impl Metric {
-    /// A figure with its unit.
+    /// Returns a figure as text, with its unit.
     pub(crate) fn show(self, actual: Option<f64>) -> String {
         let Some(actual) = actual else {
             return "nothing".to_owned();
@@ -82,8 +82,8 @@ impl fmt::Display for Slo {
     }
 }
 
-/// What an objective looks like, for whoever wrote another.
-const FORM: &str = "it has the form FIGURE<BOUND, with <, <=, > or >=: p99<5ms, read:p99.9<=20ms, mean<1ms, max<1s, \
+/// The error for a text that is no objective: what it must look like.
+const FORM: &str = "must have the form FIGURE<BOUND, with <, <=, > or >=: p99<5ms, read:p99.9<=20ms, mean<1ms, max<1s, \
                     error_rate<0.1% or rps>=10000";
 
 impl FromStr for Slo {
@@ -125,7 +125,7 @@ impl FromStr for Metric {
                 let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name);
                 let Some(kind) = kind else {
                     let names = Kind::ALL.map(Kind::name).join(", ");
-                    return Err(format!("{name:?} is none of {names}"));
+                    return Err(format!("{name:?} must be one of {names}"));
                 };
                 (Some(kind), point)
             }
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objectives_are_read() {
+    fn objectives_are_parsed() {
         let cases = [
             (
                 "p99<5ms",
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_objective_is_explained() {
+    fn the_form_of_an_objective_is_explained() {
         for (text, part) in [
             ("p99", "FIGURE<BOUND"),
             ("p101<5ms", "FIGURE<BOUND"),
@@ -214,7 +214,7 @@ mod tests {
             ("p99<-5ms", "FIGURE<BOUND"),
             ("rps>1ms", "FIGURE<BOUND"),
             ("error_rate<1ms", "FIGURE<BOUND"),
-            ("readings:p99<5ms", "none of read, write"),
+            ("readings:p99<5ms", "must be one of read, write"),
         ] {
             let error = text.parse::<Slo>().unwrap_err();
             assert!(error.contains(part), "{text}: {error}");

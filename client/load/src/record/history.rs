@@ -314,7 +314,7 @@ impl WorkerHistory {
             self.operations.push((asked, outcome));
         };
         let numbers = &self.shared.numbers;
-        match numbers.mix.added_keys(&list.prefix) {
+        match numbers.mix.scanned_keys(&list.prefix) {
             Some(some) => {
                 for number in some {
                     if let Ok(key) = u32::try_from(number) {

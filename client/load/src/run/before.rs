@@ -9,7 +9,7 @@ use soloist::v1::{self, op};
 use soloist_verify::{Action, Found, History, Key, Machine, Record, Room};
 use tonic::Request;
 
-use crate::plan::mix::{ADDED_PREFIX, Mix, NamedWorkload};
+use crate::plan::mix::{Mix, NamedWorkload, YCSB_PREFIX};
 use crate::plan::settings::Settings;
 use crate::record::checker_terms::{machine, wire_entry};
 use crate::record::history::{HistorySetup, KeyNumbers, OPERATIONS_MAX, ThreadHistory};
@@ -84,7 +84,7 @@ impl Before {
         let mut token = settings.mix.adds_keys().then(String::new);
         while let Some(page_token) = token {
             let list = v1::ListRequest {
-                prefix: ADDED_PREFIX.to_owned(),
+                prefix: YCSB_PREFIX.to_owned(),
                 page_token,
                 ..v1::ListRequest::default()
             };

@@ -40,7 +40,7 @@ pub(crate) async fn prepare(
     if settings.mix == Mix::Named(NamedWorkload::Transition) {
         define_machine(client).await.map_err(said("the machine"))?;
     }
-    if settings.mix.wants_keys() {
+    if settings.mix.needs_keys() {
         write_keys(settings, client).await.map_err(said("keys"))?;
     }
     match settings.mix {

@@ -120,10 +120,10 @@ pub(crate) fn keep_and_verify(
     options: &HistoryOptions,
     history: &History,
 ) -> Result<VerifyReport, String> {
-    if let Some(path) = &options.history {
+    if let Some(path) = &options.file {
         save(history, path)?;
     }
-    let evidence = match &options.history {
+    let evidence = match &options.file {
         Some(path) => path.with_extension("violation.jsonl"),
         None => PathBuf::from(EVIDENCE_FILE),
     };

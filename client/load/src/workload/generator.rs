@@ -47,7 +47,7 @@ impl Workload {
     pub(crate) fn new(settings: &Settings, mut keys: Keys, worker: u64) -> Self {
         // Steps of an odd constant (2^64 divided by the golden ratio), so that the workers of neighbouring seeds
         // have nothing in common.
-        let number = settings.number_of(worker);
+        let number = settings.global_number(worker);
         let seed = settings.seed ^ (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mut rng = SmallRng::seed_from_u64(seed);
         keys.begin_at(worker as f64 / settings.workers() as f64);
@@ -194,7 +194,7 @@ impl Workload {
 
     /// Learns from an answer.
     pub(crate) fn answered(&mut self, asked: SentOp, outcome: &OpOutcome, reply: Option<&Reply>) {
-        if !self.mix.learns() {
+        if !self.mix.depends_on_answers() {
             return;
         }
         use v1::op_result::Result as Answer;

@@ -108,7 +108,7 @@ impl OpOutcome {
 
     /// Of a call that came to a status.
     pub(crate) fn of_status(kind: Kind, status: &Status) -> Self {
-        Self::of_error(kind, Error::from_status(status, kind.outcome_unless_told()))
+        Self::of_error(kind, Error::from_status(status, kind.default_outcome()))
     }
 
     /// Of an answer: one of the wrong kind, or an empty one, is a failure however friendly its status.

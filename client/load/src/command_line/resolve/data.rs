@@ -1,24 +1,26 @@
-//! Keys and values.
+//! Keys and values: how many, which kind, and which size.
 
 use crate::command_line::args::WhatArgs;
 use crate::plan::choices::{KeyDist, ValueKind};
 use crate::plan::mix::{DISTINCT_BYTES_MIN, Mix, NamedWorkload};
 
-/// The seed's keys.
+/// The keys unless a flag says how many.
 const KEYS: u64 = 5;
-/// Keys and bytes of a value in YCSB's own workload files: 1,000 records of 10 fields of 100 bytes.
+/// The keys and the bytes of a value in YCSB's workload files: 1,000 records of 10 fields of 100 bytes.
 const YCSB_KEYS: u64 = 1_000;
 const YCSB_VALUE_BYTES: u64 = 1_000;
 
-/// What the operations are about.
+/// The keys and values of a run.
 pub(crate) struct Data {
     pub(crate) keys: u64,
     pub(crate) key_dist: KeyDist,
     pub(crate) value: ValueKind,
-    /// Of texts and bytes.
+    /// Bytes of each text or bytes value; 0 for ints.
     pub(crate) value_size: u64,
 }
 
+/// # Errors
+/// If the flags ask for values that cannot be. The text names the flags.
 pub(crate) fn resolve(mix: Mix, distinct: bool, what: &WhatArgs) -> Result<Data, String> {
     let ycsb_dist = match mix {
         Mix::Named(NamedWorkload::D) => Some("latest"),
@@ -34,7 +36,7 @@ pub(crate) fn resolve(mix: Mix, distinct: bool, what: &WhatArgs) -> Result<Data,
     let is_ycsb = ycsb_dist.is_some();
     let key_dist = match (what.key_dist, ycsb_dist) {
         (Some(dist), _) => dist,
-        (None, Some(dist)) => dist.parse().expect("it is one"),
+        (None, Some(dist)) => dist.parse().expect("the name of a distribution"),
         (None, None) => KeyDist::Uniform,
     };
     let (value, value_size) = value(mix, is_ycsb, what)?;
@@ -51,7 +53,7 @@ pub(crate) fn resolve(mix: Mix, distinct: bool, what: &WhatArgs) -> Result<Data,
     })
 }
 
-/// The kind of the values, and their size: 0 for ints.
+/// Returns the kind and the size of the values. The size of ints is 0.
 fn value(mix: Mix, is_ycsb: bool, what: &WhatArgs) -> Result<(ValueKind, u64), String> {
     let takes_ints = match mix {
         Mix::Named(NamedWorkload::Mixed) => Some("--workload mixed"),
@@ -66,7 +68,7 @@ fn value(mix: Mix, is_ycsb: bool, what: &WhatArgs) -> Result<(ValueKind, u64), S
             _ => None,
         };
         return match other {
-            Some(flag) => Err(format!("{flag} with {workload}: it has ints")),
+            Some(flag) => Err(format!("{flag} with {workload}: this workload writes ints")),
             None => Ok((ValueKind::Int, 0)),
         };
     }

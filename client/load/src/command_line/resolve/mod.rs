@@ -1,4 +1,6 @@
-//! What was typed, turned into a plan: every default filled in, checked against each other.
+//! From flags to a plan: fills in every default, and refuses flags that contradict each other.
+//!
+//! `data` decides about keys and values, `shape` about threads and connections, `open_loop` about the rate.
 
 mod data;
 mod open_loop;
@@ -12,17 +14,21 @@ use crate::command_line::args::{RunArgs, StopArgs, WhatArgs};
 use crate::plan::choices::{Engine, Part};
 use crate::plan::labels::{HistoryOptions, Labels};
 use crate::plan::mix::{Mix, NamedWorkload};
-use crate::plan::settings::Settings;
+use crate::plan::settings::{Settings, TOKEN_METADATA};
 
-/// How long a run measures if nothing says when to stop: as long as the seed.
+/// How long a run measures unless a flag says when to stop. It is, as are the readers and writers, what the
+/// stateful-goroutines workload has (see `bench/goroutines`).
 const DURATION: Duration = Duration::from_secs(1);
-/// The seed's readers and writers, and as many workers for any other workload.
+/// The readers and writers unless a flag says how many. The workers of any other mix are as many in all.
 const READERS: u64 = 100;
 const WRITERS: u64 = 10;
-/// Watches that are opened if nothing says how many.
+/// The watches of the workload `watch` unless a flag says how many.
 const WATCHERS: u64 = 10;
 
-/// Fills in the defaults. The error names the flags that contradict each other.
+/// Returns the settings that the flags ask for.
+///
+/// # Errors
+/// If flags contradict each other. The text names them.
 pub(crate) fn settings(args: &RunArgs) -> Result<Settings, String> {
     let what = &args.what;
     let open_loop = open_loop::resolve(args)?;
@@ -45,10 +51,7 @@ pub(crate) fn settings(args: &RunArgs) -> Result<Settings, String> {
             _ => 0,
         },
         duration: duration(&args.stop),
-        requests: args.stop.requests.map(|all| {
-            let Part { index, of } = what.part;
-            all / of + u64::from(index < all % of)
-        }),
+        requests: args.stop.requests.map(|all| share(all, what.part)),
         warmup: args.stop.warmup,
         duration_stop: args.stop.duration_stop,
         keys: data.keys,
@@ -69,7 +72,7 @@ pub(crate) fn settings(args: &RunArgs) -> Result<Settings, String> {
         percentiles: args.report.percentiles.clone(),
         verify: args.report.verify,
         part: what.part,
-        // 32 bits, so that every reader of the JSON report can hold it exactly.
+        // 32 bits: readers of JSON may hold numbers as f64, which is exact up to 53 bits.
         seed: what
             .seed
             .unwrap_or_else(|| u64::from(rand::random::<u32>())),
@@ -87,6 +90,12 @@ fn mix(what: &WhatArgs) -> Mix {
     }
 }
 
+/// Returns the share of a count that falls to one agent. The shares of all agents add up to the count.
+fn share(count: u64, part: Part) -> u64 {
+    let Part { index, of } = part;
+    count / of + u64::from(index < count % of)
+}
+
 fn check_mix(mix: Mix, args: &RunArgs) -> Result<(), String> {
     let nobody = Mix::ReadersAndWriters {
         readers: 0,
@@ -97,12 +106,12 @@ fn check_mix(mix: Mix, args: &RunArgs) -> Result<(), String> {
     }
     if args.report.verify && mix == Mix::Named(NamedWorkload::Renew) {
         return Err(
-            "--verify with --workload renew: renewals read and change no key, and are answered without a revision, so there is no order to check; every other workload can be verified"
+            "--verify with --workload renew: a renewal reads and changes no key and is answered without a revision, so there is no order to check; every other workload can be verified"
                 .to_owned(),
         );
     }
     if args.what.watchers.is_some() && mix != Mix::Named(NamedWorkload::Watch) {
-        return Err("--watchers: only --workload watch has any".to_owned());
+        return Err("--watchers must be used with --workload watch".to_owned());
     }
     Ok(())
 }
@@ -121,20 +130,20 @@ fn duration(stop: &StopArgs) -> Option<Duration> {
 fn metadata(args: &RunArgs) -> Vec<(String, String)> {
     let mut metadata = args.how.metadata.clone();
     if let Some(token) = &args.how.token {
-        let bearer = ("authorization".to_owned(), format!("Bearer {token}"));
+        let bearer = (TOKEN_METADATA.to_owned(), format!("Bearer {token}"));
         metadata.push(bearer);
     }
     metadata
 }
 
-/// What the run is called, and must reach.
+/// Returns the names and the objectives of the run.
 pub(crate) fn labels(args: &RunArgs) -> Labels {
     Labels {
         name: args.report.name.clone(),
         tags: args.report.tag.iter().cloned().collect(),
         slos: args.report.slo.clone(),
         history: HistoryOptions {
-            history: args.report.history.clone(),
+            file: args.report.history.clone(),
             search_timeout: args.report.search_timeout,
         },
     }

@@ -1,11 +1,15 @@
-//! The rate of an open loop, and how it goes on.
+//! The load of an open loop: its rate, and how the rate changes.
 
 use crate::command_line::args::{RunArgs, WhenArgs};
 use crate::plan::choices::LoadScheduleKind;
 use crate::plan::flag::value_name;
+use crate::plan::load_schedule::Ramp;
 use crate::plan::open_loop::{OpenLoop, Rate};
 
-/// `None` for a closed loop.
+/// Returns the load of an open loop, or `None` for a closed loop.
+///
+/// # Errors
+/// If the flags do not add up to a rate that a load can follow. The text names the flags.
 pub(crate) fn resolve(args: &RunArgs) -> Result<Option<OpenLoop>, String> {
     let when = &args.when;
     let Some(rate) = rate(when)? else {
@@ -27,6 +31,14 @@ fn rate(when: &WhenArgs) -> Result<Option<Rate>, String> {
     let needs = |value: Option<f64>, flag: &str| {
         value.ok_or_else(|| format!("--load-schedule {name} needs {flag}"))
     };
+    let ramp = || -> Result<Ramp, String> {
+        Ok(Ramp {
+            start: needs(when.load_start, "--load-start")?,
+            step: needs(when.load_step, "--load-step")?,
+            end: when.load_end,
+            max_duration: when.load_max_duration,
+        })
+    };
     Ok(Some(match (kind, when.rps) {
         (LoadScheduleKind::Const, None) => {
             check_nothing_set(when)?;
@@ -35,28 +47,20 @@ fn rate(when: &WhenArgs) -> Result<Option<Rate>, String> {
         (LoadScheduleKind::Const, Some(rate)) => Rate::Const(rate),
         (_, Some(rps)) => {
             return Err(format!(
-                "--rps {rps} with --load-schedule {name}: it has --load-start"
+                "--rps {rps} with --load-schedule {name}: use --load-start"
             ));
         }
         (LoadScheduleKind::Step, None) => Rate::Step {
-            start: needs(when.load_start, "--load-start")?,
-            step: needs(when.load_step, "--load-step")?,
+            ramp: ramp()?,
             every: when
                 .load_step_duration
                 .ok_or("--load-schedule step needs --load-step-duration")?,
-            end: when.load_end,
-            max_duration: when.load_max_duration,
         },
-        (LoadScheduleKind::Line, None) => Rate::Line {
-            start: needs(when.load_start, "--load-start")?,
-            slope: needs(when.load_step, "--load-step")?,
-            end: when.load_end,
-            max_duration: when.load_max_duration,
-        },
+        (LoadScheduleKind::Line, None) => Rate::Line(ramp()?),
     }))
 }
 
-/// Without a rate there is nothing for these flags to change.
+/// Refuses flags that change a rate where there is none.
 fn check_nothing_set(when: &WhenArgs) -> Result<(), String> {
     let flags = [
         (when.load_start.is_some(), "--load-start"),
@@ -72,21 +76,15 @@ fn check_nothing_set(when: &WhenArgs) -> Result<(), String> {
 }
 
 fn check_end(rate: Rate) -> Result<(), String> {
-    match rate {
-        Rate::Step {
-            step,
-            end: None,
-            max_duration: None,
-            ..
-        }
-        | Rate::Line {
-            slope: step,
-            end: None,
-            max_duration: None,
-            ..
-        } if step < 0.0 => Err(format!(
-            "--load-step {step}: a falling rate needs --load-end or --load-max-duration, or it would become 0"
-        )),
-        _ => Ok(()),
+    let ramp = match rate {
+        Rate::Const(_) => return Ok(()),
+        Rate::Step { ramp, .. } | Rate::Line(ramp) => ramp,
+    };
+    if ramp.step < 0.0 && ramp.end.is_none() && ramp.max_duration.is_none() {
+        return Err(format!(
+            "--load-step {}: a falling rate needs --load-end or --load-max-duration, or it would become 0",
+            ramp.step
+        ));
     }
+    Ok(())
 }

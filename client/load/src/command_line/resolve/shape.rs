@@ -1,4 +1,4 @@
-//! Threads, connections, and what travels on them.
+//! Threads and connections: how many, and whether the engine can use them.
 
 use std::num::NonZero;
 
@@ -7,15 +7,17 @@ use crate::plan::choices::Engine;
 use crate::plan::flag::value_name;
 use crate::plan::mix::Mix;
 
-/// Streams that a server allows on one connection by default (`soloist-server --max-streams`).
+/// The streams on one connection that a server allows by default (`soloist-server --max-streams`).
 const STREAMS_PER_CONNECTION: u64 = 256;
 
-/// How many of each.
+/// The threads of a run, and its connections: no fewer than threads, no more than workers.
 pub(crate) struct Shape {
     pub(crate) connections: u64,
     pub(crate) threads: u64,
 }
 
+/// # Errors
+/// If the engine cannot do what the flags ask for, or there are too few connections. The text names the flags.
 pub(crate) fn resolve(
     mix: Mix,
     engine: Engine,
@@ -32,9 +34,10 @@ pub(crate) fn resolve(
     if let Some(connections) = how.connections {
         check_connections(connections, connections_needed, streams, how.threads)?;
     }
-    // A connection belongs to one thread, and a worker to one connection.
-    // One for each thread, if 256 streams are enough: a single connection keeps one thread of the server busy and
-    // the others idle, and with every further one a system call carries less. Measured with the seed's workload.
+    // A worker belongs to one connection, and a connection to one thread.
+    // One connection for each thread is best if it has enough streams. A single connection would keep one thread of the
+    // server busy and the others idle; with more connections each system call carries less. Measured with the
+    // stateful-goroutines workload.
     let threads = how
         .threads
         .unwrap_or_else(|| cores().min(how.connections.unwrap_or(u64::MAX)))
@@ -58,13 +61,13 @@ fn check_engine(mix: Mix, engine: Engine, how: &HowArgs) -> Result<(), String> {
     }
     if engine == Engine::Pipeline && mix.needs_calls() {
         return Err(
-            "--engine pipeline: this workload has calls that no frame carries; use unary or raw"
+            "--engine pipeline: this workload has calls that no frame carries; use --engine unary or raw"
                 .to_owned(),
         );
     }
     if engine != Engine::Pipeline && how.pipeline > STREAMS_PER_CONNECTION {
         return Err(format!(
-            "--pipeline {} with --engine {name}: each call is a stream, and a connection has {STREAMS_PER_CONNECTION}",
+            "--pipeline {} with --engine {name}: each call is a stream, and a connection has at most {STREAMS_PER_CONNECTION}",
             how.pipeline
         ));
     }

@@ -10,22 +10,22 @@ pub(crate) fn settings(line: &str) -> Result<Settings, String> {
 }
 
 #[test]
-fn without_arguments_it_is_the_seed() {
-    let seed = settings("").unwrap();
+fn without_flags_it_is_the_stateful_goroutines_workload() {
+    let default = settings("").unwrap();
     let mix = Mix::ReadersAndWriters {
         readers: 100,
         writers: 10,
     };
-    assert_eq!((seed.mix, seed.keys), (mix, 5));
-    assert_eq!(seed.duration, Some(Duration::from_secs(1)));
+    assert_eq!((default.mix, default.keys), (mix, 5));
+    assert_eq!(default.duration, Some(Duration::from_secs(1)));
     assert_eq!(
-        (seed.engine, seed.pipeline, seed.frame_ops),
+        (default.engine, default.pipeline, default.frame_ops),
         (Engine::Pipeline, 1, 1)
     );
 }
 
 #[test]
-fn a_count_alone_sets_no_time() {
+fn a_count_alone_sets_no_duration() {
     assert_eq!(settings("-n 5").unwrap().duration, None);
     let both = settings("-n 5 -z 2s").unwrap();
     assert_eq!(
@@ -79,13 +79,16 @@ fn contradictions_name_the_flags() {
             "--value int --value-size 9",
             "--value-size 9 with --value int",
         ),
-        ("--workload counter --value-size 9", "it has ints"),
+        ("--workload counter --value-size 9", "writes ints"),
         ("--ratio 1:1 --value-size 9", "at least 16 bytes"),
         ("--workload e --engine pipeline", "no frame carries"),
-        ("--watchers 3", "--watchers"),
+        (
+            "--watchers 3",
+            "--watchers must be used with --workload watch",
+        ),
         (
             "--verify --workload renew",
-            "renewals read and change no key",
+            "a renewal reads and changes no key",
         ),
         ("--load-start 5", "--load-start needs --load-schedule"),
         ("--load-schedule step --load-start 5", "needs --load-step"),
@@ -95,7 +98,7 @@ fn contradictions_name_the_flags() {
         ),
         (
             "--rps 5 --load-schedule line --load-start 5 --load-step 1",
-            "it has --load-start",
+            "use --load-start",
         ),
     ];
     for (line, part) in cases {

@@ -134,7 +134,7 @@ pub(crate) struct AnswerCache(Vec<Vec<u8>>);
 impl AnswerCache {
     /// None.
     pub(crate) fn new(settings: &Settings) -> Self {
-        let kept = match settings.mix.learns() {
+        let kept = match settings.mix.depends_on_answers() {
             true => 0,
             false => settings.keys.min(READS_KEPT),
         };

@@ -13,7 +13,7 @@ pub(crate) fn ramp(start: f64, step: f64, end: Option<f64>, max_seconds: Option<
     }
 }
 
-/// By `step` every 5 seconds.
+/// Adds `step` every 5 seconds.
 pub(crate) fn steps(
     start: f64,
     step: f64,
@@ -65,15 +65,15 @@ fn the_rate_follows_the_flags_as_ghz_means_them() {
         (steps(200.0, -10.0, None, Some(40)), 400.0, 120.0),
         (line(200.0, -2.0, Some(100.0), None), 25.0, 150.0),
         (line(200.0, -2.0, Some(100.0), None), 51.0, 100.0),
-        // A last step that would go past the end stops at it.
+        // A last step that would go past the end stops there.
         (steps(50.0, 30.0, Some(155.0), None), 15.0, 140.0),
         (steps(50.0, 30.0, Some(155.0), None), 20.0, 155.0),
-        // Whichever is first; then the end, if there is one.
+        // The end or the longest time, whichever comes first. After that the rate is the end, if there is one.
         (steps(50.0, 10.0, Some(400.0), Some(7)), 6.999, 60.0),
         (steps(50.0, 10.0, Some(400.0), Some(7)), 7.0, 400.0),
         (line(10.0, 1.0, Some(15.0), Some(60)), 6.0, 15.0),
         (line(10.0, 1.0, None, Some(60)), 100.0, 70.0),
-        // Nothing is below nothing.
+        // A rate does not fall below 0.
         (line(200.0, -2.0, None, None), 150.0, 0.0),
         (steps(200.0, -30.0, None, Some(600)), 100.0, 0.0),
     ];
@@ -84,7 +84,7 @@ fn the_rate_follows_the_flags_as_ghz_means_them() {
 
 #[test]
 fn the_count_is_the_integral_of_the_rate() {
-    // By the trapezoids of 1 ms, which are exact but for the steps that fall within one.
+    // Summed in slices of 1 ms, which is exact except for a step within a slice.
     for schedule in every_schedule() {
         let mut sum = 0.0;
         for ms in 0..60_000u64 {
@@ -100,7 +100,7 @@ fn the_count_is_the_integral_of_the_rate() {
 }
 
 #[test]
-fn what_cannot_be_a_schedule_is_refused_by_name() {
+fn an_impossible_schedule_is_refused_with_the_flag() {
     let step = |start, step, end| {
         let second = Duration::from_secs(1);
         LoadSchedule::step(ramp(start, step, end, None), second).err()

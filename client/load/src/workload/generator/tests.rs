@@ -185,9 +185,9 @@ fn keys_that_are_added_have_the_number_of_their_names() {
     ] {
         assert_eq!(e.added_key(name), None, "{name}");
     }
-    assert_eq!(e.added_keys("user00000012"), Some(1_200..1_300));
-    assert_eq!(e.added_keys("user"), None);
-    assert_eq!(e.added_keys("load/mixed/"), None);
+    assert_eq!(e.scanned_keys("user00000012"), Some(1_200..1_300));
+    assert_eq!(e.scanned_keys("user"), None);
+    assert_eq!(e.scanned_keys("load/mixed/"), None);
     let c = Mix::Named(NamedWorkload::C);
     assert_eq!(c.added_key(&c.key_name(7)), None, "it adds none");
 }
