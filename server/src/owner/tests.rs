@@ -1,4 +1,4 @@
-//! The owner on paused time: backpressure, callers that leave, deadlines, drain, death.
+//! The owner on paused time: backpressure, callers that leave, deadlines, drain, and the owner's death.
 
 mod commit;
 mod edges;
@@ -51,7 +51,7 @@ fn limits(mailbox: MailboxLimits) -> OwnerLimits {
     }
 }
 
-/// As a server starts it that is told nothing else.
+/// Starts an owner with a server's default limits.
 fn start_default() -> (OwnerHandle, JoinHandle<Result<StateMachine, JournalLost>>) {
     let limits = OwnerLimits {
         mailbox: MailboxLimits::DEFAULT,
@@ -100,8 +100,8 @@ async fn usage(handle: &OwnerHandle) -> Usage {
     handle.usage(soon()).await.unwrap().state
 }
 
-/// One frame of operations that stand alone.
-fn alone(operations: Vec<Operation>) -> Vec<EachFrame> {
+/// One plain frame.
+fn plain(operations: Vec<Operation>) -> Vec<EachFrame> {
     let request_ids = Vec::new();
     vec![EachFrame {
         operations,
@@ -129,17 +129,17 @@ async fn answers_in_order() {
 #[tokio::test(start_paused = true)]
 async fn a_full_mailbox_refuses_at_once() {
     let (handle, _owner) = start();
-    // The owner's task has not run yet, and does not until this one waits.
+    // The owner's task does not run until this one waits.
     let one = || vec![Operation::Write(write("a", 1))];
     let waiting: Vec<_> = (0..4)
-        .map(|_| handle.apply_each(alone(one()), quota(), soon()).unwrap())
+        .map(|_| handle.apply_each(plain(one()), quota(), soon()).unwrap())
         .collect();
     let refused = handle.write(write("a", 1), None, soon());
     assert_eq!(refused.now_or_never(), Some(Err(overloaded(4, "messages"))));
     for pending in waiting {
         pending.answer().await.unwrap();
     }
-    // Room again, and the refused one left no trace.
+    // There is room again, and the refused call left no trace.
     assert_eq!(usage(&handle).await.revision, 4);
 }
 
@@ -149,14 +149,14 @@ async fn a_mailbox_full_of_bytes_refuses_at_once() {
     let large = |bytes| write_value("k", Value::Text("x".repeat(bytes).into()));
     let refused = handle.write(large(1000), None, soon());
     assert_eq!(refused.now_or_never(), Some(Err(overloaded(1000, "bytes"))));
-    // What was refused does not count, what was done does not count any more.
+    // Neither refused nor handled messages count any more.
     for _ in 0..3 {
         handle.write(large(999), None, soon()).await.unwrap();
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_connection_leaves_places_in_the_mailbox_to_others() {
+async fn one_connection_leaves_messages_in_the_mailbox_to_others() {
     let (handle, _owner) = start_with(MailboxLimits {
         messages: 8,
         bytes: 100_000,
@@ -164,7 +164,7 @@ async fn one_connection_leaves_places_in_the_mailbox_to_others() {
     let (greedy, second, modest) = (quota(), quota(), quota());
     let send = |connection: &ConnectionQuota| {
         let one = vec![Operation::Write(write("a", 1))];
-        handle.apply_each(alone(one), connection.clone(), soon())
+        handle.apply_each(plain(one), connection.clone(), soon())
     };
     // The owner's task does not run until this one waits.
     let mut waiting: Vec<_> = (0..4).map(|_| send(&greedy).unwrap()).collect();
@@ -174,13 +174,13 @@ async fn one_connection_leaves_places_in_the_mailbox_to_others() {
     assert_eq!(send(&second).err(), refused(2));
     waiting.push(send(&modest).unwrap());
     assert_eq!(send(&modest).err(), refused(1));
-    // The last place is anybody's, and after it nobody is refused for having too much.
+    // Any connection may take the last place. After it, a refusal blames the mailbox and not the connection.
     waiting.push(send(&quota()).unwrap());
     assert_eq!(send(&greedy).err(), Some(overloaded(8, "messages")));
     for pending in waiting {
         pending.answer().await.unwrap();
     }
-    // Nothing of it is left on the account, nor of what was refused.
+    // Neither handled nor refused messages are left on the connection's quota.
     for _ in 0..2 {
         let waiting: Vec<_> = (0..4).map(|_| send(&greedy).unwrap()).collect();
         assert_eq!(send(&greedy).err(), refused(4));
@@ -200,13 +200,13 @@ async fn one_connection_leaves_bytes_in_the_mailbox_to_others() {
     let send = |connection: &ConnectionQuota, bytes| {
         let value = Value::Text("x".repeat(bytes).into());
         let one = vec![Operation::Write(write_value("a", value))];
-        handle.apply_each(alone(one), connection.clone(), soon())
+        handle.apply_each(plain(one), connection.clone(), soon())
     };
-    // The first may have more than its share.
+    // A connection's first message may exceed its share.
     let first = send(&greedy, 6_000).unwrap();
     let refused = send(&greedy, 1).err();
     let Some(CallError::Overloaded { limit, unit }) = refused else {
-        panic!("it is refused, not {refused:?}");
+        panic!("expected a refusal, got {refused:?}");
     };
     assert_eq!(unit, "bytes of one connection");
     let other = send(&quota(), limit / 2).unwrap();
@@ -216,7 +216,7 @@ async fn one_connection_leaves_bytes_in_the_mailbox_to_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_left_unread_is_bounded() {
+async fn unread_answers_are_limited() {
     let (handle, _owner) = start();
     let value = Value::Text("x".repeat(900).into());
     handle
@@ -227,7 +227,7 @@ async fn what_is_left_unread_is_bounded() {
     let read = async || {
         let operations = vec![Operation::Read(read("k"))];
         let pending = handle
-            .apply_each(alone(operations), quota.clone(), soon())
+            .apply_each(plain(operations), quota.clone(), soon())
             .unwrap();
         let (mut answer, held) = pending.answer().await.unwrap().pop().unwrap();
         (answer.results.pop().unwrap().is_ok(), held)
@@ -235,13 +235,13 @@ async fn what_is_left_unread_is_bounded() {
     let (done, held) = read().await;
     assert!(done);
     let (done, _) = read().await;
-    assert!(!done, "900 of 1,500 bytes are quota");
+    assert!(!done, "900 of 1,500 bytes are unread");
     drop(held);
     let (done, _) = read().await;
     assert!(done);
-    // An answer that nobody waited for counts no more either.
+    // An answer whose caller has left does not count either.
     let operations = vec![Operation::Read(super::tests::read("k"))];
-    drop(handle.apply_each(alone(operations), quota.clone(), soon()));
+    drop(handle.apply_each(plain(operations), quota.clone(), soon()));
     usage(&handle).await;
     assert_eq!(quota.free_bytes(), 1500);
 }
@@ -255,7 +255,7 @@ async fn nothing_is_started_after_its_deadline() {
             handle.apply_all(operations, None, quota(), soon()).unwrap()
         })
         .collect();
-    // The owner sleeps through the deadline of all of them, and wakes before their callers do.
+    // The owner runs only after all deadlines, and before the callers do.
     advance(SECOND).await;
     for pending in waiting {
         assert_eq!(pending.answer().await.err(), Some(CallError::NotStarted));
@@ -274,7 +274,7 @@ async fn a_caller_is_told_at_its_deadline_even_if_the_owner_is_stuck() {
     assert_eq!(answer, Err(CallError::NotStarted));
     assert_eq!(started.elapsed(), SECOND);
 
-    // And when the owner comes to it at last, it leaves it alone.
+    // When the owner takes the message at last, it does not start with it.
     let mut owner = Owner::new(machine(), None, &limits(MAILBOX));
     let mut batch = Vec::new();
     mailbox.recv_many(&mut batch).await;
@@ -289,13 +289,13 @@ async fn a_caller_is_told_at_its_deadline_even_if_the_owner_is_stuck() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_whose_message_was_begun_waits_for_its_outcome() {
+async fn a_caller_whose_message_was_started_waits_for_its_outcome() {
     let (reply, pending) = reply::reply::<u8>(soon());
     let mut answer = std::pin::pin!(pending.answer());
     let begun = Instant::now();
     advance(2 * SECOND).await;
     reply.answer::<Infallible>(begun, || {
-        // The caller finds its deadline passed while the owner is at it.
+        // The caller's deadline passes while the owner handles the message.
         assert_eq!(answer.as_mut().now_or_never(), None);
         Ok(7)
     });
@@ -306,7 +306,7 @@ async fn a_caller_whose_message_was_begun_waits_for_its_outcome() {
 async fn one_timer_serves_many_deadlines() {
     let started = Instant::now();
     let mut timer = Timer::default();
-    // Earlier, later and equal to the one before.
+    // Each deadline is earlier or later than the one before, or equal to it.
     for seconds in [3, 1, 4, 4, 9] {
         let deadline = started + seconds * SECOND;
         let (_reply, mut pending) = reply::reply::<u8>(deadline);
@@ -315,7 +315,7 @@ async fn one_timer_serves_many_deadlines() {
         assert!(Instant::now() >= deadline);
         assert!(Instant::now() < started + 10 * SECOND);
     }
-    // And an answer in time is taken.
+    // An answer before the deadline arrives.
     let (reply, mut pending) = reply::reply::<u8>(soon());
     reply.answer::<Infallible>(Instant::now(), || Ok(7));
     let answer = std::future::poll_fn(|cx| pending.poll_answer(cx, &mut timer)).await;
@@ -326,12 +326,12 @@ async fn one_timer_serves_many_deadlines() {
 async fn nothing_is_started_for_a_caller_who_left() {
     let (handle, _owner) = start();
     let pending = handle.apply_each(
-        alone(vec![Operation::Write(write("a", 1))]),
+        plain(vec![Operation::Write(write("a", 1))]),
         quota(),
         soon(),
     );
     drop(pending);
-    // Polled once, so that the message is in the mailbox, then dropped.
+    // The call is polled once, so that its message is in the mailbox, and then dropped.
     assert!(
         handle
             .write(write("b", 1), None, soon())
@@ -342,13 +342,13 @@ async fn nothing_is_started_for_a_caller_who_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_owner_works_off_its_mailbox_and_gives_the_state_back() {
+async fn the_owner_works_off_its_mailbox_and_returns_the_state() {
     let (handle, owner) = start();
     let waiting: Vec<_> = (0..4)
         .map(|n| {
             handle
                 .apply_each(
-                    alone(vec![Operation::Write(write("a", n))]),
+                    plain(vec![Operation::Write(write("a", n))]),
                     quota(),
                     soon(),
                 )
@@ -366,7 +366,7 @@ async fn the_owner_works_off_its_mailbox_and_gives_the_state_back() {
 async fn callers_learn_that_the_owner_died() {
     let (handle, owner) = start();
     let waiting = handle
-        .apply_each(alone(vec![Operation::Read(read("a"))]), quota(), soon())
+        .apply_each(plain(vec![Operation::Read(read("a"))]), quota(), soon())
         .unwrap();
     owner.abort();
     assert_eq!(waiting.answer().await.err(), Some(CallError::OwnerLost));
@@ -392,7 +392,7 @@ fn live(key: &str, lifetime: SetLifetime) -> Write {
     }
 }
 
-/// Begins session `s`, and writes `keys` keys that end with it.
+/// Opens session `s`, and writes `keys`, which end with it.
 async fn session_with(handle: &OwnerHandle, keys: impl Iterator<Item = String>) -> SessionLife {
     let open = OpenSession {
         id: "s".into(),
@@ -425,7 +425,7 @@ async fn watch(handle: &OwnerHandle, from: WatchFrom) -> OpenWatch {
     handle.watch(new, soon()).await.unwrap()
 }
 
-/// The next changes that a watch sees: keys and causes.
+/// Waits for the next changes that a watch shows; returns their keys and causes.
 async fn changes(handle: &OwnerHandle, watching: &OpenWatch) -> Vec<(String, ChangeCause)> {
     loop {
         let next = handle.next_batch(watching, quota(), soon()).await.unwrap();
@@ -446,7 +446,7 @@ async fn changes(handle: &OwnerHandle, watching: &OpenWatch) -> Vec<(String, Cha
 }
 
 #[tokio::test(start_paused = true)]
-async fn time_ends_keys_by_itself_and_not_before() {
+async fn keys_expire_without_a_call_and_not_before_their_time() {
     let (handle, _owner) = start();
     let started = Instant::now();
     let watching = watch(&handle, WatchFrom::Now).await;
@@ -454,25 +454,25 @@ async fn time_ends_keys_by_itself_and_not_before() {
         let write = mortal(key, seconds * SECOND);
         handle.write(write, None, soon()).await.unwrap();
     }
-    let told = |key: &str, cause| vec![(key.to_owned(), cause)];
+    let expected = |key: &str, cause| vec![(key.to_owned(), cause)];
     let written = changes(&handle, &watching).await;
     assert_eq!(written.len(), 2);
-    // Nobody calls, and yet it happens; the clock is paused and only moves on to the next timer.
+    // No call makes it happen: the paused clock moves on to the next timer, which is the owner's alarm.
     assert_eq!(
         changes(&handle, &watching).await,
-        told("a", ChangeCause::Expired)
+        expected("a", ChangeCause::Expired)
     );
     assert!(started.elapsed() >= SECOND && started.elapsed() < SECOND + Duration::from_millis(5));
     assert_eq!(
         changes(&handle, &watching).await,
-        told("b", ChangeCause::Expired)
+        expected("b", ChangeCause::Expired)
     );
     assert!(started.elapsed() >= 2 * SECOND);
     assert_eq!(usage(&handle).await.key_count, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_keys_that_end_together_leave_room_for_calls() {
+async fn many_keys_that_expire_together_leave_room_for_calls() {
     let (handle, _owner) = start_with(MailboxLimits::DEFAULT);
     let count = 20 * DUE_KEYS_MAX;
     for key in 0..count {
@@ -480,7 +480,7 @@ async fn many_keys_that_end_together_leave_room_for_calls() {
         handle.write(write, None, soon()).await.unwrap();
     }
     advance(2 * SECOND).await;
-    // All are due, and yet a call does not wait for all of them to go.
+    // All keys are due, but a call need not wait until all have expired.
     let after_a_slice = usage(&handle).await.key_count;
     assert!((1..count).contains(&after_a_slice), "{after_a_slice}");
     while usage(&handle).await.key_count > 0 {}
@@ -499,7 +499,7 @@ async fn a_session_is_closed_when_its_last_key_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_answered_is_answered_again_after_its_deadline() {
+async fn a_replay_is_answered_even_after_its_deadline() {
     let (handle, _owner) = start();
     let request_id = || {
         Some(Box::new(RequestId {
@@ -514,7 +514,7 @@ async fn what_was_answered_is_answered_again_after_its_deadline() {
             .unwrap()
     };
     let (first, _) = all(request_id()).answer().await.unwrap();
-    // Both wait in the mailbox beyond their deadline.
+    // Both messages are still in the mailbox when their deadline passes.
     let (again, fresh) = (all(request_id()), all(None));
     advance(SECOND).await;
     tokio::task::yield_now().await;
@@ -524,7 +524,7 @@ async fn what_was_answered_is_answered_again_after_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn watches_are_bounded_and_their_places_given_back() {
+async fn open_watches_are_limited_and_dropped_ones_do_not_count() {
     let (handle, _owner) = start();
     let mut open = Vec::new();
     for _ in 0..100 {
@@ -552,7 +552,7 @@ async fn watches_are_bounded_and_their_places_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_wakes_whom_it_concerns() {
+async fn a_change_wakes_only_watches_of_its_key() {
     let (handle, _owner) = start();
     let target = |target| NewWatch {
         target,
@@ -571,11 +571,11 @@ async fn a_change_wakes_whom_it_concerns() {
         (of_prefix("a/1"), true),
         (of_prefix("a/1/"), false),
         (of_prefix("b"), false),
-        // Of the length of a part of a letter of the key that is written.
+        // A prefix with a character of two bytes.
         (of_prefix("a/\u{e9}"), false),
     ] {
         let watching = handle.watch(new.clone(), soon()).await.unwrap();
-        // It has seen everything, and sleeps.
+        // There is nothing to show, so the watch sleeps.
         handle.next_batch(&watching, quota(), soon()).await.unwrap();
         all.push((new, watching, wakes));
     }

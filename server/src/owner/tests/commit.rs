@@ -1,4 +1,4 @@
-//! What is shown before it is on disk, and what waits: the owner beside a journal that does as it is told.
+//! The owner with a journal whose commits the test controls: what may be shown before it is on disk, and what must wait.
 
 use std::future::Future;
 use std::sync::mpsc as std_mpsc;
@@ -10,14 +10,14 @@ use crate::machine::{
     Add, Cause, Condition, CopySlice, Delete, DiskLow, List, ListShows, Rejection,
 };
 
-/// The other end of a journal.
+/// The journal's end of the two queues, driven by the test.
 struct FakeJournal {
     commands: std_mpsc::Receiver<Command>,
     events: tokio::sync::mpsc::Sender<Event>,
 }
 
 impl FakeJournal {
-    /// The next command, which must come at once.
+    /// Returns the next command, which must come at once.
     async fn command(&mut self) -> Command {
         for _ in 0..100 {
             if let Ok(command) = self.commands.try_recv() {
@@ -25,30 +25,30 @@ impl FakeJournal {
             }
             tokio::task::yield_now().await;
         }
-        panic!("the owner sends nothing");
+        panic!("the owner sends no command");
     }
 
-    async fn segment(&mut self) -> LogBatch {
+    async fn batch(&mut self) -> LogBatch {
         match self.command().await {
-            Command::Commit(segment) => segment,
-            other => panic!("{other:?} is no segment"),
+            Command::Commit(batch) => batch,
+            other => panic!("expected a commit, got {other:?}"),
         }
     }
 
-    async fn tell(&mut self, event: Event) {
+    async fn send(&mut self, event: Event) {
         self.events.send(event).await.unwrap();
         rest().await;
     }
 
     async fn committed(&mut self, seq: u64) {
-        self.tell(Event::Committed { seq, log_bytes: 0 }).await;
+        self.send(Event::Committed { seq, log_bytes: 0 }).await;
     }
 
-    /// Commits what comes next.
+    /// Commits the next batch.
     async fn commit(&mut self) -> LogBatch {
-        let segment = self.segment().await;
-        self.committed(segment.seq).await;
-        segment
+        let batch = self.batch().await;
+        self.committed(batch.seq).await;
+        batch
     }
 
     fn is_idle(&self) -> bool {
@@ -56,7 +56,7 @@ impl FakeJournal {
     }
 }
 
-/// Everybody else has done what there was to do.
+/// Waits until all other tasks are idle.
 async fn rest() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
@@ -88,7 +88,7 @@ fn start_with_journal(answers: AnswerWhen) -> (OwnerHandle, Ended, FakeJournal) 
     (handle, owner, FakeJournal { commands, events })
 }
 
-/// A call that goes on by itself.
+/// A call in a task of its own.
 struct Call<T>(JoinHandle<T>);
 
 impl<T: Send + 'static> Call<T> {
@@ -106,8 +106,8 @@ impl<T: Send + 'static> Call<T> {
     fn answered(self) -> T {
         self.0
             .now_or_never()
-            .expect("it is answered")
-            .expect("it does not panic")
+            .expect("the call is answered")
+            .expect("the call does not panic")
     }
 }
 
@@ -118,17 +118,17 @@ macro_rules! call {
     }};
 }
 
-// After the macro that it uses.
+// `disk` uses the macro, so it must come after it.
 mod disk;
 
 fn value(outcome: &ReadOutcome) -> Option<i64> {
     outcome.entry.as_ref().map(|entry| match entry.value {
         Value::Int(int) => int,
-        _ => panic!("it is an int"),
+        _ => panic!("not an int"),
     })
 }
 
-/// "k" is 1, on disk at revision 1.
+/// Starts an owner in which key "k" is 1, on disk at revision 1.
 async fn with_key_on_disk() -> (OwnerHandle, Ended, FakeJournal) {
     let (handle, owner, mut journal) = start_with_journal(AnswerWhen::Committed);
     let written = call!(handle, write(write("k", 1), None, soon()));
@@ -141,23 +141,17 @@ async fn with_key_on_disk() -> (OwnerHandle, Ended, FakeJournal) {
 async fn a_write_is_answered_when_it_is_on_disk() {
     let (handle, _owner, mut journal) = start_with_journal(AnswerWhen::Committed);
     let first = call!(handle, write(write("k", 1), None, soon()));
-    let segment = journal.segment().await;
-    assert_eq!(
-        (segment.seq, segment.revision, segment.effects.len()),
-        (1, 1, 1)
-    );
-    // Whatever comes while one is under way goes into the next.
+    let batch = journal.batch().await;
+    assert_eq!((batch.seq, batch.revision, batch.effects.len()), (1, 1, 1));
+    // Changes that come while a batch is being committed go into the next batch.
     let second = call!(handle, write(write("k", 2), None, soon()));
     let third = call!(handle, write(write("l", 3), None, soon()));
     assert!(first.waits() && second.waits() && third.waits() && journal.is_idle());
     journal.committed(1).await;
     assert_eq!(first.answered().unwrap().revision, 1);
     assert!(second.waits() && third.waits());
-    let segment = journal.segment().await;
-    assert_eq!(
-        (segment.seq, segment.revision, segment.effects.len()),
-        (2, 3, 2)
-    );
+    let batch = journal.batch().await;
+    assert_eq!((batch.seq, batch.revision, batch.effects.len()), (2, 3, 2));
     assert!(second.waits() && third.waits());
     journal.committed(2).await;
     assert_eq!(second.answered().unwrap().revision, 2);
@@ -182,13 +176,13 @@ async fn a_read_shows_what_is_on_disk_and_waits_for_nothing() {
     };
     let _gone = call!(handle, delete(delete, None, soon()));
     journal.commit().await;
-    // The first of them is on disk, and the others are under way.
+    // The first of the changes is on disk; the journal is committing the others.
     assert_eq!(shown("k").await, (Some(2), 2));
     assert_eq!(shown("l").await, (None, 2));
     journal.commit().await;
     assert_eq!(shown("k").await, (None, 4));
     assert_eq!(shown("l").await, (Some(1), 4));
-    // And its condition is about what it shows.
+    // The read's condition is checked against the entry that the read shows.
     let _third = call!(handle, write(write("k", 3), None, soon()));
     let exists = Read {
         key: "k".into(),
@@ -198,7 +192,7 @@ async fn a_read_shows_what_is_on_disk_and_waits_for_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_that_tells_of_what_is_not_on_disk_waits() {
+async fn a_refusal_that_shows_an_uncommitted_change_waits() {
     let (handle, _owner, mut journal) = with_key_on_disk().await;
     let _second = call!(handle, write(write("k", 2), None, soon()));
     let expecting = || Write {
@@ -209,7 +203,7 @@ async fn a_refusal_that_tells_of_what_is_not_on_disk_waits() {
         ..write("k", 3)
     };
     let refused = call!(handle, write(expecting(), None, soon()));
-    // It adds nothing, and tells the value.
+    // Adding 0 changes nothing, and shows the value.
     let nothing = Add {
         key: "k".into(),
         delta: 0,
@@ -229,14 +223,14 @@ async fn a_refusal_that_tells_of_what_is_not_on_disk_waits() {
     ));
     assert_eq!(added.answered().unwrap().value, 2);
     assert_eq!(deleted.answered().unwrap().revision, 2);
-    // With nothing under way, a refusal comes at once.
+    // With everything committed, a refusal comes at once.
     let refused = call!(handle, write(expecting(), None, soon()));
     assert!(refused.answered().is_err());
     assert!(journal.is_idle());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_comes_again_waits_for_the_first() {
+async fn a_replay_waits_for_the_first_request() {
     let (handle, _owner, mut journal) = start_with_journal(AnswerWhen::Committed);
     let request_id = || {
         Some(Box::new(RequestId {
@@ -247,20 +241,20 @@ async fn a_request_that_comes_again_waits_for_the_first() {
     let first = call!(handle, write(write("k", 1), request_id(), soon()));
     let again = call!(handle, write(write("k", 1), request_id(), soon()));
     assert!(first.waits() && again.waits());
-    // The effect and the answer are in one segment.
+    // The change and the saved answer are in one batch.
     assert_eq!(journal.commit().await.effects.len(), 2);
     assert!(!first.answered().unwrap().replayed);
     assert!(again.answered().unwrap().replayed);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_frame_waits_for_what_it_shows() {
+async fn a_frame_waits_for_the_changes_that_it_shows() {
     let (handle, _owner, mut journal) = with_key_on_disk().await;
     let written = call!(handle, write(write("k", 2), None, soon()));
     let frame = async |operations: Vec<Operation>| {
         let handle = handle.clone();
         Call::of(async move {
-            let pending = handle.apply_each(alone(operations), quota(), soon());
+            let pending = handle.apply_each(plain(operations), quota(), soon());
             let mut answers = pending.unwrap().answer().await.unwrap();
             answers.pop().unwrap().0
         })
@@ -268,7 +262,7 @@ async fn a_frame_waits_for_what_it_shows() {
     };
     let other = frame(vec![Operation::Read(read("other"))]).await.answered();
     assert_eq!(other.revision, 1);
-    // It comes after what its own stream has written.
+    // This frame comes after a write of its own stream, so it must show it.
     let changing = frame(vec![
         Operation::Read(read("other")),
         Operation::Read(read("k")),
@@ -287,7 +281,7 @@ async fn a_frame_waits_for_what_it_shows() {
     assert!(mixed.waits());
     journal.commit().await;
     assert_eq!(mixed.answered().revision, 3);
-    // As a whole, likewise.
+    // Atomic frames behave the same.
     let _third = call!(handle, write(write("k", 3), None, soon()));
     let all = |key: &'static str| {
         let operations = vec![Operation::Read(read(key))];
@@ -296,7 +290,7 @@ async fn a_frame_waits_for_what_it_shows() {
     };
     assert_eq!(all("other").await.answered(), 3);
     assert!(all("k").await.waits());
-    // An answer that will be given again has to be on disk, whatever it shows.
+    // An answer with a request id must be on disk itself, because a replay gets it again.
     let request_id = RequestId {
         id: "r".into(),
         fingerprint: crate::machine::Fingerprint(1),
@@ -312,7 +306,7 @@ async fn a_frame_waits_for_what_it_shows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_waits_if_anything_under_its_prefix_changes() {
+async fn a_list_waits_for_uncommitted_changes_under_its_prefix() {
     let (handle, _owner, mut journal) = with_key_on_disk().await;
     let list = |prefix: &str| List {
         prefix: prefix.into(),
@@ -332,7 +326,7 @@ async fn a_list_waits_if_anything_under_its_prefix_changes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn watches_are_shown_what_is_on_disk() {
+async fn watches_show_only_what_is_on_disk() {
     let (handle, _owner, mut journal) = with_key_on_disk().await;
     let watch = |from| NewWatch {
         target: WatchTarget::Prefix(String::new()),
@@ -363,7 +357,7 @@ async fn watches_are_shown_what_is_on_disk() {
     let late = call!(handle, watch(watch(WatchFrom::Now), soon()));
     let initial = call!(handle, watch(watch(WatchFrom::Initial), soon()));
     let after = call!(handle, watch(watch(WatchFrom::After(0)), soon()));
-    // It would begin at a revision that nobody may know of yet.
+    // These watches would start at a revision that nobody may know of yet.
     assert!(late.waits() && initial.waits() && after.waits());
     assert!(
         woken.as_mut().now_or_never().is_none(),
@@ -376,7 +370,7 @@ async fn watches_are_shown_what_is_on_disk() {
     assert_eq!(next(&initial.answered().unwrap()).await, (vec![2], 0));
     assert_eq!(next(&after.answered().unwrap()).await, (vec![1, 2], 2));
 
-    // One that sleeps is woken when it is on disk.
+    // A sleeping watch is woken when the change is on disk.
     assert_eq!(next(&early).await, (vec![], 2));
     let _written = call!(handle, write(write("l", 1), None, soon()));
     let mut woken = Box::pin(early.changed());
@@ -385,9 +379,9 @@ async fn watches_are_shown_what_is_on_disk() {
     assert!(woken.as_mut().now_or_never().is_some());
 }
 
-/// Ten large values that are changed at once are more than is kept for watches, and must be shown all the same.
+/// Uncommitted changes may exceed the history's limit, and must still be shown to watches.
 #[tokio::test(start_paused = true)]
-async fn a_watch_is_shown_what_is_too_much_to_be_kept() {
+async fn a_watch_shows_uncommitted_changes_beyond_the_history_limit() {
     let (handle, _owner, mut journal) = with_key_on_disk().await;
     let watch = NewWatch {
         target: WatchTarget::Key("k".into()),
@@ -398,7 +392,7 @@ async fn a_watch_is_shown_what_is_too_much_to_be_kept() {
     let next = handle.next_batch(&watching, quota(), soon()).await;
     assert!(matches!(next, Ok(NextBatch::Batch(..))));
     let mut waiting = vec![call!(handle, write(write("k", 2), None, soon()))];
-    journal.segment().await;
+    journal.batch().await;
     for n in 0..20 {
         let large = write_value(&format!("l{n}"), Value::Text("x".repeat(1 << 20).into()));
         waiting.push(call!(handle, write(large, None, soon())));
@@ -417,7 +411,7 @@ async fn a_watch_is_shown_what_is_too_much_to_be_kept() {
     }
 }
 
-/// What a machine's end does to a key that changes just then is not forgotten.
+/// Deleting a machine also removes the state of its keys that have uncommitted changes.
 #[tokio::test(start_paused = true)]
 async fn a_read_after_a_machine_is_deleted_shows_no_state() {
     use crate::machine::{DefineMachine, Machine, Purpose, State};
@@ -437,14 +431,14 @@ async fn a_read_after_a_machine_is_deleted_shows_no_state() {
     let defined = call!(handle, define_machine(define, soon()));
     journal.commit().await;
     defined.answered().unwrap();
-    // Under way, so that the next two come into one segment.
+    // The journal is committing this one, so the next two go into one batch.
     let _other = call!(handle, write(write("other", 1), None, soon()));
     let _first = call!(handle, write(write("k", 1), None, soon()));
     let deleted = call!(handle, delete_machine("m".into(), soon()));
     journal.commit().await;
-    let segment = journal.segment().await;
+    let batch = journal.batch().await;
     let _second = call!(handle, write(write("k", 2), None, soon()));
-    journal.committed(segment.seq).await;
+    journal.committed(batch.seq).await;
     deleted.answered().unwrap();
     let shown = call!(handle, read(read("k"), soon())).answered().unwrap();
     let entry = shown.entry.unwrap();
@@ -455,7 +449,7 @@ async fn a_read_after_a_machine_is_deleted_shows_no_state() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_by_ttl_is_seen_when_it_is_on_disk() {
+async fn an_expiry_is_shown_when_it_is_on_disk() {
     let (handle, _owner, mut journal) = start_with_journal(AnswerWhen::Committed);
     let mortal = Write {
         options: Some(Box::new(WriteOptions {
@@ -477,11 +471,11 @@ async fn an_end_by_ttl_is_seen_when_it_is_on_disk() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_waiting_for_the_disk_everything_is_shown_at_once() {
+async fn with_answers_at_once_everything_is_shown_at_once() {
     let (handle, _owner, mut journal) = start_with_journal(AnswerWhen::Applied);
     let written = call!(handle, write(write("k", 1), None, soon()));
     assert_eq!(written.answered().unwrap().revision, 1);
     let shown = call!(handle, read(read("k"), soon())).answered().unwrap();
     assert_eq!((value(&shown), shown.revision), (Some(1), 1));
-    assert_eq!(journal.segment().await.revision, 1);
+    assert_eq!(journal.batch().await.revision, 1);
 }

@@ -1,15 +1,15 @@
-//! What is rare, and was wrong once.
+//! Rare cases that were wrong once.
 
 use super::*;
 
-/// The closer of a session is answered also when a client takes away its last key.
+/// Closing a session is answered even if another call deletes the session's last key.
 #[tokio::test(start_paused = true)]
-async fn close_is_answered_when_somebody_else_takes_the_last_key() {
+async fn close_is_answered_when_another_call_deletes_the_last_key() {
     use crate::machine::Delete;
     let (handle, _owner) = start_default();
     let keys = (0..=SESSION_SLICE).map(|i| format!("k{i:05}"));
     let life = session_with(&handle, keys).await;
-    // Both are in the mailbox before the owner runs: one batch.
+    // Both messages are in the mailbox before the owner runs, so they are in one batch.
     let close = handle.close_session(life, None, soon());
     let delete = handle.delete(
         Delete {
@@ -22,27 +22,27 @@ async fn close_is_answered_when_somebody_else_takes_the_last_key() {
     let both = async { tokio::join!(close, delete) };
     let (closed, deleted) = tokio::time::timeout(3600 * SECOND, both)
         .await
-        .expect("the closer is answered within an hour, its deadline being a second");
+        .expect("close is answered within an hour; its deadline is a second");
     closed.unwrap();
     deleted.unwrap();
 }
 
-/// Watches that are awake, as those of slow clients are, make no change dearer.
+/// Watches that are awake, as watches of slow clients are, make no change slower.
 #[tokio::test(start_paused = true)]
 async fn slow_watches_cost_the_owner_nothing() {
     let (handle, _owner) = start_default();
     let frame = async || {
         let operations = (0..1000).map(|i| Operation::Write(write("a", i))).collect();
         let pending = handle
-            .apply_each(alone(operations), quota(), soon())
+            .apply_each(plain(operations), quota(), soon())
             .unwrap();
         let start = std::time::Instant::now();
         pending.answer().await.unwrap();
-        // The wake comes after the answer; ask once more to wait for it.
+        // The owner wakes watches after the answer: call once more to wait for that.
         usage(&handle).await;
         start.elapsed()
     };
-    // The quickest of some: others may take the core at any time.
+    // The quickest of several: other processes may take the core at any time.
     let quickest = async || {
         let mut times = Vec::new();
         for _ in 0..7 {
@@ -53,7 +53,7 @@ async fn slow_watches_cost_the_owner_nothing() {
     let without = quickest().await;
     let mut watches = Vec::new();
     for _ in 0..20_000 {
-        // They never ask for anything: never asleep.
+        // These watches never ask for a batch, so they never sleep.
         let watch = NewWatch {
             target: WatchTarget::Prefix(String::new()),
             from: WatchFrom::Now,
@@ -65,7 +65,7 @@ async fn slow_watches_cost_the_owner_nothing() {
     assert!(with < without * 10, "without {without:?}, with {with:?}");
 }
 
-/// The order of checks is replay, then deadline; also for the operations of a plain frame.
+/// The owner checks for a replay before it checks the deadline, for plain frames too.
 #[tokio::test(start_paused = true)]
 async fn a_late_plain_frame_of_replays_is_answered_again() {
     use crate::machine::Fingerprint;
@@ -86,15 +86,15 @@ async fn a_late_plain_frame_of_replays_is_answered_again() {
     };
     frame(soon()).unwrap().answer().await.unwrap();
     let late = frame(Instant::now()).unwrap();
-    // Let the owner take it before the caller gives up.
+    // Let the owner start before the caller finds its deadline passed.
     tokio::task::yield_now().await;
     let late = late.answer().await;
     assert!(late.is_ok(), "{late:?}");
 }
 
-/// A watch that is up to date, and whose key does not change, is not lost when others write much in one go.
+/// A sleeping watch whose key does not change is not lost, even if other keys change more than the history holds.
 #[tokio::test(start_paused = true)]
-async fn a_sleeping_watch_survives_what_does_not_concern_it() {
+async fn a_sleeping_watch_survives_changes_of_other_keys() {
     let (handle, _owner) = start_default();
     let frame = || {
         let large = Value::Bytes(vec![0; 1 << 20].into());
@@ -102,7 +102,7 @@ async fn a_sleeping_watch_survives_what_does_not_concern_it() {
             .map(|i| Operation::Write(write_value(&format!("blob{i}"), large.clone())))
             .collect();
         handle
-            .apply_each(alone(operations), quota(), soon())
+            .apply_each(plain(operations), quota(), soon())
             .unwrap()
     };
     frame().answer().await.unwrap();
@@ -114,10 +114,10 @@ async fn a_sleeping_watch_survives_what_does_not_concern_it() {
     let watching = handle.watch(new, soon()).await.unwrap();
     let next = handle.next_batch(&watching, quota(), soon()).await.unwrap();
     let NextBatch::Batch(batch, _) = next else {
-        panic!("there is room")
+        panic!("the quota is not used up")
     };
     assert_eq!(batch.has_more, HasMore::No);
-    // Three frames that wait at once: 12 MiB, below every limit.
+    // Three frames that wait at once have 12 MiB, below every limit.
     let frames = [frame(), frame(), frame()];
     for pending in frames {
         pending.answer().await.unwrap();
@@ -128,10 +128,10 @@ async fn a_sleeping_watch_survives_what_does_not_concern_it() {
     assert!(next.is_ok(), "{next:?}");
 }
 
-/// Many watches that wake at once leave room for calls.
+/// Many watches that wake at once leave room in the mailbox for calls.
 #[tokio::test(start_paused = true)]
 async fn woken_watches_leave_room_for_calls() {
-    let (handle, _owner) = start(); // a mailbox of 4
+    let (handle, _owner) = start(); // The mailbox holds 4 messages.
     let mut tasks = Vec::new();
     for _ in 0..50 {
         let handle = handle.clone();
@@ -162,7 +162,7 @@ async fn woken_watches_leave_room_for_calls() {
     assert_eq!(refused, 0);
 }
 
-/// The same, when twenty large values expire together.
+/// A sleeping watch is not lost when many large values expire together.
 #[tokio::test(start_paused = true)]
 async fn a_sleeping_watch_survives_expiry() {
     let (handle, _owner) = start_default();
@@ -184,7 +184,7 @@ async fn a_sleeping_watch_survives_expiry() {
     assert!(next.is_ok(), "{next:?}");
 }
 
-/// A session that ends takes one slice a turn from other calls, however often watches are woken in between.
+/// Other calls have their turn between the slices of keys that end with a session.
 #[tokio::test(start_paused = true)]
 async fn other_calls_have_their_turn_between_slices() {
     let (handle, _owner) = start_default();
@@ -194,7 +194,7 @@ async fn other_calls_have_their_turn_between_slices() {
         let handle = handle.clone();
         async move { handle.close_session(life, None, soon()).await }
     });
-    // Close and its first slices are done when this one has its turn, but not all.
+    // When this task has its turn, the session is closed and some slices of its keys are gone, but not all.
     tokio::task::yield_now().await;
     let left = usage(&handle).await.key_count;
     assert!(left > 0, "{left}");

@@ -1,9 +1,9 @@
-//! A disk that is slow, full or gone; snapshots, and the end.
+//! The owner with a disk that is slow, full or gone; snapshots; and the owner's end.
 
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn what_is_still_not_on_disk_at_the_deadline_is_unknown() {
+async fn an_answer_not_on_disk_at_the_deadline_is_an_unknown_outcome() {
     let (handle, _owner, mut journal) = with_key_on_disk().await;
     let written = call!(handle, write(write("k", 2), None, soon()));
     let refused = Write {
@@ -38,16 +38,16 @@ async fn what_is_still_not_on_disk_at_the_deadline_is_unknown() {
     journal.commit().await;
     journal.commit().await;
     let outcome = handle.read(read("k"), soon()).await.unwrap();
-    assert_eq!(value(&outcome), Some(3), "it was done all the same");
+    assert_eq!(value(&outcome), Some(3), "the write took effect");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_is_told_when_the_journal_fails() {
+async fn held_calls_get_an_error_when_the_journal_fails() {
     let (handle, owner, mut journal) = with_key_on_disk().await;
     let written = call!(handle, write(write("k", 2), None, soon()));
     let second = call!(handle, write(write("k", 3), None, soon()));
-    journal.segment().await;
-    journal.tell(Event::Failed("no disk".into())).await;
+    journal.batch().await;
+    journal.send(Event::Failed("no disk".into())).await;
     for call in [written, second] {
         let unknown = call.answered().unwrap_err();
         assert!(
@@ -61,7 +61,7 @@ async fn who_waits_is_told_when_the_journal_fails() {
             "{unknown:?}"
         );
     }
-    let ended = owner.now_or_never().expect("it has ended").unwrap();
+    let ended = owner.now_or_never().expect("the owner has ended").unwrap();
     assert_eq!(ended.err(), Some(JournalLost("no disk".into())));
     assert_eq!(
         handle.read(read("k"), soon()).await.err(),
@@ -70,28 +70,28 @@ async fn who_waits_is_told_when_the_journal_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_journal_that_is_gone_is_the_owners_end() {
+async fn the_owner_ends_when_the_journal_is_gone() {
     let (_handle, owner, journal) = with_key_on_disk().await;
     drop(journal);
     rest().await;
     assert!(
         owner
             .now_or_never()
-            .expect("it has ended")
+            .expect("the owner has ended")
             .unwrap()
             .is_err()
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_the_disk_is_bounded() {
+async fn changes_not_yet_on_disk_are_limited() {
     let (handle, _owner, mut journal) = with_key_on_disk().await;
     let mut waiting = Vec::new();
     for n in 0..UNSYNCED_OPERATIONS_MAX / 8 {
         let operations = (0..8)
             .map(|m| Operation::Write(write(&format!("{n}-{m}"), 1)))
             .collect();
-        let pending = handle.apply_each(alone(operations), quota(), soon());
+        let pending = handle.apply_each(plain(operations), quota(), soon());
         waiting.push(pending.unwrap());
     }
     rest().await;
@@ -103,7 +103,7 @@ async fn what_waits_for_the_disk_is_bounded() {
             "changes not yet on disk"
         ))
     );
-    // What reads goes on.
+    // Reads are still answered.
     let shown = call!(handle, read(read("k"), soon())).answered().unwrap();
     assert_eq!(value(&shown), Some(1));
     journal.commit().await;
@@ -117,7 +117,7 @@ async fn what_waits_for_the_disk_is_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_disk_refuses_what_changes_anything() {
+async fn a_full_disk_refuses_all_changes() {
     let (handle, _owner, mut journal) = with_key_on_disk().await;
     let low = DiskLow { free: 1, least: 2 };
     let full = DiskSpace::Full { free: 1, least: 2 };
@@ -125,7 +125,7 @@ async fn a_full_disk_refuses_what_changes_anything() {
         key: "missing".into(),
         expect: None,
     };
-    journal.tell(Event::Space(full)).await;
+    journal.send(Event::Space(full)).await;
     let refused = call!(handle, write(write("k", 2), None, soon()));
     assert_eq!(refused.answered(), Err(CallError::DiskFull(low)));
     let refused = call!(handle, delete(delete(), None, soon()));
@@ -133,7 +133,7 @@ async fn a_full_disk_refuses_what_changes_anything() {
     assert!(call!(handle, read(read("k"), soon())).answered().is_ok());
 
     journal
-        .tell(Event::Space(DiskSpace::Low { free: 1, least: 2 }))
+        .send(Event::Space(DiskSpace::Low { free: 1, least: 2 }))
         .await;
     let refused = call!(handle, write(write("k", 2), None, soon())).answered();
     let Err(CallError::Rejected(rejection)) = refused else {
@@ -146,14 +146,14 @@ async fn a_full_disk_refuses_what_changes_anything() {
             .is_ok()
     );
 
-    journal.tell(Event::Space(DiskSpace::Enough)).await;
+    journal.send(Event::Space(DiskSpace::Enough)).await;
     let written = call!(handle, write(write("k", 2), None, soon()));
     journal.commit().await;
     written.answered().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_full_disk_is_told() {
+async fn reads_do_not_wait_for_a_full_disk_and_replays_do() {
     let (handle, _owner, mut journal) = with_key_on_disk().await;
     let request_id = || {
         Some(Box::new(RequestId {
@@ -162,31 +162,31 @@ async fn who_waits_for_a_full_disk_is_told() {
         }))
     };
     let under_way = call!(handle, write(write("k", 2), request_id(), soon()));
-    journal.segment().await;
+    journal.batch().await;
     journal
-        .tell(Event::Space(DiskSpace::Full { free: 1, least: 2 }))
+        .send(Event::Space(DiskSpace::Full { free: 1, least: 2 }))
         .await;
     let full = CallError::DiskFull(DiskLow { free: 1, least: 2 });
-    // What only reads is not kept waiting for what does not come.
+    // A call that only reads is refused, instead of waiting for a commit that does not come.
     let usage = call!(handle, usage(soon()));
     assert_eq!(usage.answered().err(), Some(full));
-    // What comes again must not be told that nothing was applied.
+    // A replay must wait: an error would mean that nothing was applied.
     let again = call!(handle, write(write("k", 2), request_id(), soon()));
     assert!(again.waits());
-    journal.tell(Event::Space(DiskSpace::Enough)).await;
+    journal.send(Event::Space(DiskSpace::Enough)).await;
     journal.committed(2).await;
     assert!(!under_way.answered().unwrap().replayed);
     assert!(again.answered().unwrap().replayed);
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_that_nobody_waits_for_are_not_held() {
+async fn abandoned_answers_are_not_held() {
     let (handle, _owner, mut journal) = with_key_on_disk().await;
     let _under_way = call!(handle, write(write("k", 2), None, soon()));
     let payload = std::sync::Arc::<str>::from("x".repeat(100));
     for _ in 0..3 {
         for _ in 0..2_000 {
-            // Refused, and the refusal waits: it shows the value that was asked for.
+            // The refusal is held, and has the expected value in it.
             let expecting = Write {
                 options: Some(Box::new(WriteOptions {
                     expect: Some(Condition::Value(Value::Text(payload.clone()))),
@@ -207,13 +207,13 @@ async fn answers_that_nobody_waits_for_are_not_held() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_snapshot_is_of_the_moment_at_which_it_began() {
+async fn a_snapshot_shows_the_state_at_its_start() {
     let (handle, _owner, mut journal) = with_key_on_disk().await;
     let written = call!(handle, write(write("l", 1), None, soon()));
-    let segment = journal.segment().await;
+    let batch = journal.batch().await;
     journal
-        .tell(Event::Committed {
-            seq: segment.seq,
+        .send(Event::Committed {
+            seq: batch.seq,
             log_bytes: 1_000,
         })
         .await;
@@ -228,7 +228,7 @@ async fn a_snapshot_is_of_the_moment_at_which_it_began() {
     let _later = call!(handle, write(write("l", 2), None, soon()));
     let mut keys = Vec::new();
     loop {
-        journal.tell(Event::NextSlice).await;
+        journal.send(Event::NextSlice).await;
         match slices.try_recv().unwrap() {
             CopySlice::Entries(entries) => keys.extend(entries),
             CopySlice::Requests(_) => {}
@@ -240,29 +240,29 @@ async fn a_snapshot_is_of_the_moment_at_which_it_began() {
         .map(|(key, entry)| (key.as_str(), entry.revision))
         .collect();
     assert_eq!(keys, [("k", 1), ("l", 2)]);
-    journal.tell(Event::SnapshotEnded { made: true }).await;
+    journal.send(Event::SnapshotEnded { made: true }).await;
     journal.commit().await;
-    assert!(journal.is_idle(), "one is enough");
+    assert!(journal.is_idle(), "no second snapshot is due");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_waits_until_everything_is_on_disk() {
+async fn the_owner_ends_when_everything_is_on_disk() {
     let (handle, owner, mut journal) = with_key_on_disk().await;
     let first = call!(handle, write(write("k", 2), None, soon()));
     let second = call!(handle, write(write("k", 3), None, soon()));
     drop(handle);
-    let seq = journal.segment().await.seq;
+    let seq = journal.batch().await.seq;
     journal.committed(seq).await;
     first.answered().unwrap();
     assert!(second.waits() && !owner.is_finished());
     journal.commit().await;
     second.answered().unwrap();
     let Command::Close { revision, .. } = journal.command().await else {
-        panic!("it notes its end");
+        panic!("expected a close");
     };
     assert_eq!(revision, 3);
     assert!(!owner.is_finished());
-    journal.tell(Event::Closed).await;
+    journal.send(Event::Closed).await;
     let machine = owner.now_or_never().unwrap().unwrap().unwrap();
     assert_eq!(machine.usage().revision, 3);
 }
