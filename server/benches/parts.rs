@@ -1,6 +1,7 @@
-//! What the parts of the server cost by themselves: the map, the machine, the codec, and the way to the owner and back.
+//! Measures parts of the server by themselves: the map, the machine, the codec, and a call to the owner and back.
 //!
-//! `cargo bench -p soloist-server --features bench`; with `-- NAME` only some of it. `bench/README.md` tells more.
+//! Run with `cargo bench -p soloist-server --features bench`, and with `-- NAME` for some of them. `bench/README.md`
+//! has more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
@@ -24,13 +25,13 @@ const MANY: u64 = 1_000_000;
 const VALUE_BYTES: usize = 100;
 const ANSWER_BYTES: usize = 4 << 20;
 
-/// Names of 16 bytes, as `bench/compare` has them.
+/// Keys of 16 bytes, as in `bench/compare`.
 fn key(number: u64) -> Key {
     Key::from(format!("key:{number:012}"))
 }
 
-/// A key that no cache expects: the golden ratio's multiples are spread evenly. Source: Knuth, "The Art of Computer
-/// Programming", 6.4.
+/// Returns a key that no cache can predict: multiples of the golden ratio are spread evenly. Source: Knuth, "The Art of
+/// Computer Programming", 6.4.
 fn scattered(turn: &mut u64, keys: u64) -> Key {
     *turn = turn.wrapping_add(0x9e37_79b9_7f4a_7c15);
     key(*turn % keys)
@@ -38,7 +39,7 @@ fn scattered(turn: &mut u64, keys: u64) -> Key {
 
 fn now() -> Time {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    Time::since_epoch(since_epoch.expect("it is later than 1970"))
+    Time::since_epoch(since_epoch.expect("the clock is after 1970"))
 }
 
 fn int(value: i64) -> Option<Value> {
@@ -66,7 +67,7 @@ fn machine_of(keys: u64) -> StateMachine {
     machine
 }
 
-/// The map of entries by itself.
+/// The map of entries.
 fn map(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("map");
     let entry = Entry {
@@ -117,7 +118,7 @@ fn map(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What the machine does with one operation.
+/// The machine: one operation at a time, and batches.
 fn machine(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("machine");
     group.throughput(Throughput::Elements(1));
@@ -163,7 +164,7 @@ fn machine(criterion: &mut Criterion) {
         let mut machine = machine_of(keys);
         let mut turn = 0;
         for (kind, make) in &kinds {
-            // Ints for what adds to them.
+            // The kind before wrote bytes: `add` needs ints.
             if *kind == "add" {
                 for number in 0..keys {
                     let write = write(key(number), int(1));
@@ -186,7 +187,9 @@ fn machine(criterion: &mut Criterion) {
                         key: key.clone(),
                         expect: None,
                     };
-                    machine.delete(delete, None, time).expect("nothing forbids");
+                    machine
+                        .delete(delete, None, time)
+                        .expect("no rule forbids it");
                     let write = write(key, int(1));
                     machine.write(write, None, time).expect("there is room")
                 },
@@ -225,17 +228,21 @@ fn machine(criterion: &mut Criterion) {
         bencher.iter_batched(
             || Transition {
                 key: key(0),
-                to: moves.next().expect("for ever").into(),
+                to: moves.next().expect("the cycle is endless").into(),
                 options: None,
             },
-            |transition| machine.transition(transition, None, time).expect("it may"),
+            |transition| {
+                machine
+                    .transition(transition, None, time)
+                    .expect("the move is allowed")
+            },
             BatchSize::NumIterations(2),
         );
     });
     group.finish();
 }
 
-/// Two states, and a way from each to the other.
+/// Defines a machine of two states that allow a move to each other.
 fn define_ring(machine: &mut StateMachine) {
     let state = |name: &str, next: &str| {
         let next = BTreeSet::from([next.into()]);
@@ -258,10 +265,12 @@ fn define_ring(machine: &mut StateMachine) {
         expect: None,
         purpose: Purpose::Define,
     };
-    machine.define_machine(define).expect("it is well-formed");
+    machine
+        .define_machine(define)
+        .expect("the machine is valid");
 }
 
-/// Frames on the wire: by hand, beside the generated messages.
+/// Frames on the wire: our own codec, beside the generated messages.
 fn codec(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("codec");
     let limits = Limits::default();
@@ -301,7 +310,8 @@ fn codec(criterion: &mut Criterion) {
                 BatchSize::SmallInput,
             );
         });
-        let generated = v1::PipelineResponse::decode(buf.as_slice()).expect("it is one");
+        let generated =
+            v1::PipelineResponse::decode(buf.as_slice()).expect("the encoded answer is valid");
         group.bench_function(
             BenchmarkId::new("encode, generated", operations),
             |bencher| {
@@ -315,13 +325,13 @@ fn codec(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// To the owner and back, everything on one thread.
+/// A call to the owner and back, with everything on one thread.
 fn owner(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("owner");
     let runtime: Runtime = runtime::Builder::new_current_thread()
         .enable_time()
         .build()
-        .expect("the system has a thread");
+        .expect("a runtime can be created");
     let _entered = runtime.enter();
     let limits = OwnerLimits {
         mailbox: MailboxLimits::default(),

@@ -1,4 +1,4 @@
-//! What `benches/` measures and nobody else can see.
+//! Private parts of the server that `benches/` measures.
 
 use std::ops::Bound;
 
@@ -7,19 +7,19 @@ use crate::machine::{EachOutcome, Entry, Key, Revision, Tree};
 use crate::rpc::body::response::Encode as _;
 use crate::rpc::frame;
 
-/// Decodes and checks a frame as a pipeline does. Returns how many operations it has.
+/// Decodes and checks a frame, as a Pipeline does. Returns its number of operations; `None` if it is invalid.
 #[must_use]
 pub fn decode_frame(message: &[u8], limits: &Limits) -> Option<usize> {
     let frame = frame::decode(message, limits).ok()?.ok()?;
     Some(frame.operations.len())
 }
 
-/// Encodes an answer as a pipeline does.
+/// Encodes the answer to a frame, as a Pipeline does.
 pub fn encode_frame(answer: EachOutcome, buf: &mut Vec<u8>) {
     frame::FrameAnswer::Each(answer).encode(buf);
 }
 
-/// Entries by their keys, as the machine has them.
+/// The machine's map from keys to entries.
 #[derive(Debug)]
 pub struct Map(Tree);
 
@@ -30,24 +30,24 @@ impl Default for Map {
 }
 
 impl Map {
-    /// Looks at an entry where it is.
+    /// Returns the revision of an entry, without copying the entry.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<Revision> {
         let entry = self.0.get(key.as_str())?;
         Some(entry.revision)
     }
 
-    /// Puts an entry in the place of the one that is there, if any.
+    /// Adds or replaces an entry.
     pub fn insert(&mut self, key: &Key, entry: Entry) {
         self.0.insert(key, entry);
     }
 
-    /// Takes an entry away, if it is there.
+    /// Removes an entry, if it exists.
     pub fn remove(&mut self, key: &Key) {
         self.0.remove(self.0.cursor(key.as_str()));
     }
 
-    /// Goes through entries in the order of their keys, and counts the bytes of values.
+    /// Sums the bytes of the values of `count` entries, in the order of keys from `key`.
     #[must_use]
     pub fn bytes_from(&self, key: &Key, count: usize) -> usize {
         let range = self.0.range(Bound::Included(key.as_str()));

@@ -1,4 +1,4 @@
-//! What `soloist-server` does beside serving: backups, and looking after data directories.
+//! The subcommands of `soloist-server`: backups, and the inspection of data directories.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -16,53 +16,59 @@ use crate::journal::backup;
 use crate::journal::inspect::{self, StateItem};
 use crate::machine::{StoreLimits, Time};
 
-/// Something else than serving.
+/// A subcommand, instead of serving.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Writes a backup of a running server's store into a file: a copy as of one revision, while it is used.
+    /// Writes a backup of a running server's store to a file.
+    ///
+    /// The backup is a copy of the store at one revision. The server handles calls meanwhile.
     Backup {
-        /// The server.
+        /// Address and port of the server.
         #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:50051")]
         from: String,
-        /// The file; it must not be there yet.
+        /// The file to write. It must not exist yet.
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
     },
-    /// Makes a store of a backup, in a directory that has none. It gets a store_id of its own, and its revisions go on far
-    /// after those of the backup, so that none is used twice.
+    /// Creates a store from a backup, in a directory without a store.
+    ///
+    /// The new store has a store_id of its own. Its revisions continue far above the backup's, so that no revision is
+    /// used twice.
     Restore {
-        /// The backup.
+        /// The backup file.
         #[arg(long, value_name = "FILE")]
         from: PathBuf,
-        /// The directory; it is made if there is none.
+        /// The data directory of the new store. It is created if it does not exist.
         #[arg(long, value_name = "DIR")]
         data_dir: PathBuf,
     },
-    /// Reads everything in a data directory that no server uses, and makes the state again in every way there is: all must
-    /// come to the same digest.
+    /// Checks a data directory that no server is using.
+    ///
+    /// Reads all files, and rebuilds the state from each snapshot and from the whole log, if the log has it all. Every
+    /// rebuild must give the same digest.
     Verify {
-        /// The directory.
+        /// The data directory.
         #[arg(long, value_name = "DIR")]
         data_dir: PathBuf,
     },
-    /// Shows what is in a data directory that no server uses: the state, or the log.
+    /// Prints what is in a data directory that no server is using: the state, or the log.
     Inspect {
-        /// The directory.
+        /// The data directory.
         #[arg(long, value_name = "DIR")]
         data_dir: PathBuf,
-        /// Show the records of the log instead of the state, the oldest first.
+        /// Print the records of the log instead of the state, the oldest first.
         #[arg(long)]
         log: bool,
-        /// Show only keys that begin with this.
+        /// Print only keys that begin with PREFIX.
         #[arg(long, value_name = "PREFIX", default_value = "")]
         prefix: String,
     },
 }
 
-/// Does it, and says on `out` what came of it.
+/// Runs a subcommand, and writes its result to `out`.
 ///
 /// # Errors
-/// What went wrong, for people.
+/// What went wrong, as a message for people.
 pub fn run(command: &Command, out: &mut dyn Write) -> Result<(), Box<dyn std::error::Error>> {
     match command {
         Command::Backup { from, to } => backup(from, to, out),
@@ -79,7 +85,7 @@ pub fn run(command: &Command, out: &mut dyn Write) -> Result<(), Box<dyn std::er
     }
 }
 
-/// Whatever the server allowed that wrote it: no answered request is forgotten here.
+/// The limits for reading a store, whatever limits its server had: no request id is ever too old.
 fn limits() -> StoreLimits {
     StoreLimits {
         request_id_window: Duration::MAX,
@@ -100,14 +106,14 @@ fn backup(from: &str, to: &Path, out: &mut dyn Write) -> Result<(), Box<dyn std:
         .enable_all()
         .build()?;
     let written = File::create_new(to)
-        .map_err(|error| format!("cannot make {}: {error}", to.display()))
+        .map_err(|error| format!("cannot create {}: {error}", to.display()))
         .and_then(|file| {
             let written = runtime
                 .block_on(fetch(from, file))
                 .map_err(|error| error.to_string());
             let checked = written
                 .and_then(|()| backup::check(to, &limits()).map_err(|error| error.to_string()));
-            // What is not whole must not be taken for a backup.
+            // An incomplete file must not be taken for a backup.
             checked.inspect_err(|_| drop(fs::remove_file(to)))
         })?;
     writeln!(
@@ -128,7 +134,7 @@ async fn fetch(from: &str, mut file: File) -> Result<(), Box<dyn std::error::Err
         false => format!("http://{from}"),
     };
     let channel = Endpoint::from_shared(endpoint)
-        .map_err(|error| format!("{from:?} is no address: {error}"))?
+        .map_err(|error| format!("{from:?} must be ADDRESS:PORT or a URL: {error}"))?
         .connect()
         .await
         .map_err(|error| {
@@ -152,14 +158,14 @@ async fn fetch(from: &str, mut file: File) -> Result<(), Box<dyn std::error::Err
         ended = !chunk.digest.is_empty();
     }
     if !ended {
-        return Err(format!("{from} ended the backup too early").into());
+        return Err(format!("{from} ended the backup before its end").into());
     }
     file.sync_all()?;
     Ok(())
 }
 
 fn refused(from: &str, status: &tonic::Status) -> String {
-    format!("{from} says {}: {}", status.code(), status.message())
+    format!("{from} answered {}: {}", status.code(), status.message())
 }
 
 fn restore(
@@ -174,7 +180,7 @@ fn restore(
     let (backup, revision) = backup::restore(from, data_dir, &limits, now, &store_id)?;
     writeln!(
         out,
-        "{}: {} keys as of revision {} of store {}; it goes on from revision {revision} as store {store_id}",
+        "{}: {} keys as of revision {} of store {}; restored as store {store_id}, which continues from revision {revision}",
         data_dir.display(),
         backup.key_count,
         backup.revision,
@@ -205,21 +211,21 @@ fn verify(data_dir: &Path, out: &mut dyn Write) -> Result<(), Box<dyn std::error
         )?,
         None => writeln!(out, "log         no records")?,
     }
-    for (way, digest) in &summary.replays {
-        writeln!(out, "digest      {} from {way}", hex(digest))?;
+    for (start, digest) in &summary.replays {
+        writeln!(out, "digest      {} from {start}", hex(digest))?;
     }
     if let Some(harmless_damage) = summary.harmless_damage {
         return Err(format!(
-            "{harmless_damage}. Nothing is missed: everything it had is there without it"
+            "{harmless_damage}. Nothing is lost: everything in it is also elsewhere"
         )
         .into());
     }
-    writeln!(out, "whole")?;
+    writeln!(out, "undamaged")?;
     Ok(())
 }
 
-/// Whether there is more to show: not after somebody like `head` has gone.
-fn shown(written: io::Result<()>) -> bool {
+/// Whether to go on printing. Not after a failed write, as when the output goes to `head`.
+fn goes_on(written: io::Result<()>) -> bool {
     written.is_ok()
 }
 
@@ -229,7 +235,7 @@ fn inspect_state(
     out: &mut dyn Write,
 ) -> Result<(), Box<dyn std::error::Error>> {
     inspect::state(data_dir, &limits(), |part| {
-        shown(match part {
+        goes_on(match part {
             StateItem::Machine(machine) => writeln!(out, "machine {machine:?}"),
             StateItem::Session(session) => writeln!(out, "session {session:?}"),
             StateItem::Entry(key, _) if !key.as_str().starts_with(prefix) => Ok(()),
@@ -269,7 +275,7 @@ fn inspect_log(
                 other => writeln!(out, "  {other:?}"),
             });
         }
-        shown(written)
+        goes_on(written)
     })?;
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! Names that nobody else has.
+//! Ids that several parts of the server give.
 
-/// A name that nobody else has: 128 random bits.
+/// Returns a name that is unique for all practical purposes: 128 random bits, as hex digits.
 pub(crate) fn random_name() -> String {
     format!("{:032x}", rand::random::<u128>())
 }

@@ -1,4 +1,4 @@
-//! Soloist: a gRPC state server whose whole state is owned by exactly one task.
+//! Soloist: a gRPC state server whose whole state is owned by one task.
 //!
 //! ```text
 //! request -> handler -> mailbox -> owner -> machine
@@ -12,7 +12,8 @@
 //! 2. `rpc/state.rs`: `write` is the handler.
 //! 3. `rpc/arguments/operations.rs`: `write_at` checks the request and makes a `machine::Write` of it.
 //! 4. `owner/handle.rs`: `write` puts a message into the mailbox, and waits for the reply.
-//! 5. `owner/dispatch.rs` and `owner/calls.rs`: the owner takes the message out of the mailbox, and calls the machine.
+//! 5. `owner/dispatch.rs` and `owner/calls.rs`: the owner's task takes the message out of the mailbox and calls `write`,
+//!    which calls the machine and sends the answer.
 //! 6. `machine/apply.rs`: `write_at` checks conditions and limits, and changes the map.
 //! 7. `rpc/responses.rs`: `write_response` turns the outcome into the response.
 //!

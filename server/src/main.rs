@@ -14,15 +14,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
-/// Small allocations of many sizes on few threads, which is what it is made for.
+/// mimalloc is made for what the server does: small allocations of many sizes on a few threads.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// A gRPC state server whose whole state is owned by one task.
 ///
-/// Prints "listening on ADDRESS" on standard output when it is ready; logs go to standard error. SIGINT and SIGTERM
-/// shut it down in order, a second one at once. Exits with 0 after that, with 1 if it cannot start or loses its
-/// state, with 2 if the arguments are wrong.
+/// Prints "listening on ADDRESS" to standard output when it is ready, and logs to standard error. SIGINT or SIGTERM
+/// shuts it down in order; a second signal stops it at once. Exit codes: 0 after a shutdown in order, 1 if the server
+/// cannot start or loses its state, 2 if an argument is invalid, 130 or 143 after a second signal.
 #[derive(Parser)]
 #[command(
     name = "soloist-server",
@@ -33,7 +33,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Address and port to listen on. Port 0: any free one.
+    /// Address and port to listen on. Port 0: any free port.
     #[arg(
         long,
         value_name = "ADDRESS:PORT",
@@ -41,7 +41,7 @@ struct Args {
         default_value = "127.0.0.1:50051"
     )]
     listen: SocketAddr,
-    /// How logs are written.
+    /// Format of the logs.
     #[arg(
         long,
         value_name = "FORMAT",
@@ -49,7 +49,7 @@ struct Args {
         default_value = "text"
     )]
     log_format: LogFormat,
-    /// What is logged: error, warn, info, debug, trace, or directives such as soloist_server=debug.
+    /// What to log: error, warn, info, debug, trace, or directives such as soloist_server=debug.
     #[arg(
         long,
         value_name = "FILTER",
@@ -63,9 +63,9 @@ struct Args {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum LogFormat {
-    /// For people.
+    /// Lines for people.
     Text,
-    /// One object a line.
+    /// One JSON object on each line.
     Json,
 }
 
@@ -79,14 +79,14 @@ fn main() -> ExitCode {
         .exit();
     }
     log_to_stderr(args.log, args.log_format);
-    let done = match &args.command {
+    let result = match &args.command {
         Some(command) => commands::run(command, &mut io::stdout().lock()),
         None => serve(args.listen, &args.config),
     };
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Whatever the logs leave out, this is told.
+            // Printed even if logging is off. A failed write is ignored: nobody reads standard error.
             let _ = writeln!(io::stderr(), "soloist-server: {error}");
             ExitCode::FAILURE
         }
@@ -106,19 +106,21 @@ fn serve(listen: SocketAddr, config: &Config) -> Result<(), Box<dyn std::error::
     drain_on_signal(server.drain_handle())?;
     let address = server.local_addr();
     match &config.storage.data_dir {
-        None => info!(%address, "serving, in memory only: the state ends with this process"),
+        None => {
+            info!(%address, "serving, in memory only: the state is lost when this process ends")
+        }
         Some(path) => {
             let durability = config.storage.durability;
             info!(%address, data_dir = %path.display(), %durability, "serving: {}", durability.loss_window());
         }
     }
-    // Whoever started this may not read what it prints.
+    // A failed write is ignored: whoever started the server may not read its output.
     let _ = writeln!(io::stdout(), "listening on {address}");
     server.wait()?;
     Ok(())
 }
 
-/// Waits for signals on a thread of its own, so that they are heard whatever the others do.
+/// Waits for signals on a thread of its own, so that they are handled even if all other threads are busy.
 fn drain_on_signal(drain: Drain) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
     let entered = runtime.enter();

@@ -1,4 +1,4 @@
-//! A whole server on threads of its own: for `main`, for tests, and for programs that embed one.
+//! A complete server on threads of its own: for `main`, for tests, and for programs that embed a server.
 
 use std::fmt;
 use std::io;
@@ -26,7 +26,7 @@ use crate::rpc::router::Router;
 use crate::store::Store;
 use crate::transport::{Acceptor, OpenConnections, Worker};
 
-/// A running server. Dropping it begins to shut it down, without waiting.
+/// A running server. Dropping it starts a shutdown and does not wait for it.
 #[derive(Debug)]
 pub struct Server {
     local_addr: SocketAddr,
@@ -35,27 +35,28 @@ pub struct Server {
     main: JoinHandle<Result<(), OwnerLost>>,
 }
 
-/// How long calls may take to fetch their last answers when the owner has ended.
+/// How long connections may take to send their last errors after the owner has ended.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// Shuts a server down. Cheap to clone.
+/// Starts the shutdown of a server. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Drain(Arc<watch::Sender<bool>>);
 
 impl Drain {
-    /// Begins: health says NOT_SERVING, connections are told to go away, no new work is taken, and what is in flight
-    /// has the drain timeout to finish. Once begun, it does nothing.
+    /// Starts the shutdown: health reports NOT_SERVING, clients are told to leave (HTTP/2 GOAWAY), new calls are
+    /// refused, and open calls have the drain timeout to finish. Calling it again does nothing.
     pub fn begin(&self) {
         self.0.send_replace(true);
     }
 }
 
-/// The task that owns the state ended before it should, and the state with it.
+/// The owner's task has ended while the server was running, and the state in memory is gone.
 #[derive(Debug, PartialEq, Eq)]
 pub enum OwnerLost {
-    /// It failed.
+    /// The task failed.
     Failed,
-    /// What happens can no more be written to disk. Everything that was answered is there.
+    /// Changes cannot be written to disk any more, for this reason. Every change that was answered after it was on disk
+    /// is still there.
     JournalFailed(String),
 }
 
@@ -65,7 +66,7 @@ impl fmt::Display for OwnerLost {
             Self::Failed => f.write_str("the owner of the state ended, and the state with it"),
             Self::JournalFailed(why) => write!(
                 f,
-                "what happens can no more be written to disk: {why}. What was answered is there; start again"
+                "changes cannot be written to disk any more: {why}. Restart the server; with --durability sync no answered change is lost"
             ),
         }
     }
@@ -77,8 +78,8 @@ impl Server {
     /// Opens the store and starts to serve it on `listener`.
     ///
     /// # Errors
-    /// `InvalidInput` if limits contradict each other; an [`OpenError`](crate::OpenError) within if the store cannot be opened; whatever the
-    /// system says when it makes threads and sockets.
+    /// `InvalidInput` if limits contradict each other. An error that wraps an [`OpenError`](crate::OpenError) if the
+    /// store cannot be opened. The system's error if a thread or socket cannot be created.
     pub fn start(listener: TcpListener, config: &Config) -> io::Result<Self> {
         config
             .validate()
@@ -90,7 +91,7 @@ impl Server {
     /// Starts to serve a store on `listener`.
     ///
     /// # Errors
-    /// `InvalidInput` if limits contradict each other; whatever the system says when it makes threads and sockets.
+    /// `InvalidInput` if limits contradict each other. The system's error if a thread or socket cannot be created.
     pub fn serve(listener: TcpListener, config: &Config, store: Store) -> io::Result<Self> {
         config
             .validate()
@@ -125,13 +126,14 @@ impl Server {
         })
     }
 
-    /// The address that it listens on.
+    /// Returns the address that the server listens on.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// User and system CPU time of its threads so far, where the system tells. Waits for each thread to answer.
+    /// Returns the user and system CPU time of the server's threads so far; zero if the system does not report it.
+    /// Waits for each thread to answer.
     #[must_use]
     pub fn cpu_time(&self) -> Duration {
         let (sender, times) = mpsc::sync_channel(self.runtimes.len());
@@ -146,29 +148,29 @@ impl Server {
         times.into_iter().sum()
     }
 
-    /// What shuts it down.
+    /// Returns a handle that can start the shutdown.
     #[must_use]
     pub fn drain_handle(&self) -> Drain {
         self.drain.clone()
     }
 
-    /// Begins to shut down; see [`Drain::begin`].
+    /// Starts the shutdown; see [`Drain::begin`].
     pub fn drain(&self) {
         self.drain.begin();
     }
 
-    /// Blocks until it has shut down. Clients that run on this very thread cannot let go of their connections
-    /// meanwhile, which then takes the whole drain timeout: close them first.
+    /// Blocks until the server has shut down. Clients that run on the calling thread cannot close their connections
+    /// meanwhile, and the shutdown then takes the whole drain timeout: close them first.
     ///
     /// # Errors
-    /// [`OwnerLost`] if it ended because the owner did.
+    /// [`OwnerLost`] if the server ended because its owner did.
     pub fn wait(self) -> Result<(), OwnerLost> {
-        // A panic on the owner's thread is the owner's end, whatever it was in.
+        // A panic anywhere on the owner's thread ends the owner.
         self.main.join().unwrap_or(Err(OwnerLost::Failed))
     }
 }
 
-/// A runtime for each thread; of 0 threads: for each core.
+/// Creates a runtime for each of `threads` threads; 0 means one for each core.
 fn runtimes(threads: usize) -> io::Result<Vec<Runtime>> {
     let threads = match threads {
         0 => thread::available_parallelism().map_or(1, NonZero::get),
@@ -179,7 +181,7 @@ fn runtimes(threads: usize) -> io::Result<Vec<Runtime>> {
         .collect()
 }
 
-/// Runs each on a thread of its own until the sender that this returns is gone.
+/// Runs each runtime on a thread of its own, until the returned sender is dropped.
 fn start_threads(runtimes: impl Iterator<Item = Runtime>) -> io::Result<watch::Sender<()>> {
     let (running, stopped) = watch::channel(());
     for (index, runtime) in runtimes.enumerate() {
@@ -194,15 +196,16 @@ fn start_threads(runtimes: impl Iterator<Item = Runtime>) -> io::Result<watch::S
     Ok(running)
 }
 
-/// Keeps a timer pending on its thread, for ever. A timer that is due before all others of a thread costs it a system call,
-/// because it might be asleep; and on one with no others, each call would set such a timer, for its deadline.
+/// Keeps a timer set on its thread, for ever. Setting a timer that is due before all others of the thread costs a
+/// system call, because the thread might be asleep. On a thread without other timers, every call would pay it for its
+/// deadline.
 async fn pulse() {
     loop {
         tokio::time::sleep(TIMER_PULSE).await;
     }
 }
 
-/// Serves until it is told to drain or the owner ends.
+/// Serves until a shutdown starts or the owner ends.
 async fn run(
     listener: tokio::net::TcpListener,
     config: Config,
@@ -212,21 +215,22 @@ async fn run(
 ) -> Result<(), OwnerLost> {
     let (mut serving, acceptor) = Serving::start(listener, config, store, workers).await;
     tokio::select! {
-        () = acceptor.run() => unreachable!("it accepts for ever"),
-        // An error means that the Server was dropped.
+        () = acceptor.run() => unreachable!("the acceptor never returns"),
+        // An error means that the `Server` was dropped, which starts a shutdown, too.
         _ = drain.wait_for(|drain| *drain) => {}
         ended = &mut serving.owner => return Err(serving.owner_ended(ended).await),
     }
     serving.drain().await
 }
 
-/// What has to be told, and waited for, when it ends.
+/// A store that is being served: what a shutdown must tell, and wait for.
 struct Serving {
     owner: OwnerTask,
     health: HealthReporter,
-    /// Told after health has said so, which otherwise might not be heard any more.
+    /// Tells the connections to close. Set it only after health has reported it: a closed connection cannot report
+    /// anything.
     close: watch::Sender<bool>,
-    open: OpenConnections,
+    connections: OpenConnections,
     persister: Option<JoinHandle<()>>,
     drain_timeout: Duration,
 }
@@ -234,7 +238,7 @@ struct Serving {
 type OwnerTask = tokio::task::JoinHandle<Result<StateMachine, JournalLost>>;
 
 impl Serving {
-    /// Starts the owner, and what accepts connections once it is run.
+    /// Starts the owner. The returned acceptor accepts connections once it is run.
     async fn start(
         listener: tokio::net::TcpListener,
         config: Config,
@@ -251,7 +255,7 @@ impl Serving {
         let (handle, owner) = owner::spawn_with(store.machine, store.journal, clock, owner_limits);
         let health = HealthReporter::new();
         let (close, closing) = watch::channel(false);
-        report(&health, ServingStatus::Serving).await;
+        set_health(&health, ServingStatus::Serving).await;
         let context = CallContext::new(handle, limits, store.store_id.into(), closing.clone());
         let admin = AdminService {
             context: context.clone(),
@@ -265,31 +269,32 @@ impl Serving {
             owner,
             health,
             close,
-            open: acceptor.open_connections(),
+            connections: acceptor.open_connections(),
             persister: store.persister,
             drain_timeout,
         };
         (serving, acceptor)
     }
 
-    /// The owner has ended by itself.
+    /// Closes the connections after the owner has ended by itself. Returns why it has ended.
     async fn owner_ended(self, ended: OwnerEnd) -> OwnerLost {
         let lost = owner_lost(ended);
         error!(%lost, "the owner ended; closing");
-        self.say_closing().await;
-        // Who still waits is told what is known.
-        let _ = tokio::time::timeout(LAST_ANSWERS, self.open.ended()).await;
+        self.announce_shutdown().await;
+        // Calls that still wait get their errors.
+        let _ = tokio::time::timeout(LAST_ANSWERS, self.connections.ended()).await;
         lost
     }
 
+    /// Shuts down in order: open calls finish, then the owner and the journal.
     async fn drain(self) -> Result<(), OwnerLost> {
         info!("draining");
-        self.say_closing().await;
-        self.open.ended().await;
-        // With the last connection the last handle is gone, so the owner has worked off its mailbox and ends. A disk that
-        // is full, or takes nothing, must not keep it: who was answered loses nothing.
+        self.announce_shutdown().await;
+        self.connections.ended().await;
+        // The last handle is gone with the last connection, so the owner works off its mailbox and ends. A disk that is
+        // full or accepts nothing must not hold up the shutdown: the changes that it would lose have not been answered.
         let Ok(ended) = tokio::time::timeout(self.drain_timeout, self.owner).await else {
-            let why = "the disk did not take the last changes in time".into();
+            let why = "the disk did not accept the last changes within the drain timeout".into();
             return Err(OwnerLost::JournalFailed(why));
         };
         match ended {
@@ -308,13 +313,14 @@ impl Serving {
         }
     }
 
-    async fn say_closing(&self) {
-        report(&self.health, ServingStatus::NotServing).await;
+    /// Makes health report NOT_SERVING, and then tells the connections to close.
+    async fn announce_shutdown(&self) {
+        set_health(&self.health, ServingStatus::NotServing).await;
         self.close.send_replace(true);
     }
 }
 
-/// What became of the owner's task.
+/// How the owner's task ended.
 type OwnerEnd = Result<Result<StateMachine, JournalLost>, JoinError>;
 
 fn owner_lost(ended: OwnerEnd) -> OwnerLost {
@@ -324,8 +330,9 @@ fn owner_lost(ended: OwnerEnd) -> OwnerLost {
     }
 }
 
-async fn report(health: &HealthReporter, status: ServingStatus) {
-    // "" stands for the server as a whole.
+/// Sets the health of all services.
+async fn set_health(health: &HealthReporter, status: ServingStatus) {
+    // The empty name stands for the whole server.
     for service in [""].into_iter().chain(SERVICES) {
         health.set_service_status(service, status).await;
     }

@@ -1,4 +1,4 @@
-//! What a server serves: a state, and the journal that keeps it.
+//! The store: the state that a server serves, and the journal that keeps it on disk.
 
 use std::thread::JoinHandle;
 use std::time::SystemTime;
@@ -8,7 +8,7 @@ use crate::ids::random_name;
 use crate::journal::{self, Command, Journal, OpenError};
 use crate::machine::{StateMachine, Time};
 
-/// What a server serves: a state, and where it is kept.
+/// A state, and the journal that keeps it on disk, if it has a data directory.
 #[derive(Debug)]
 pub struct Store {
     pub(crate) machine: StateMachine,
@@ -20,10 +20,11 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store of the data directory, or makes an empty one in memory if there is none.
+    /// Opens the store in the data directory, creating it if the directory has none. Without a data directory, creates
+    /// an empty store in memory.
     ///
     /// # Errors
-    /// [`OpenError`] if the directory cannot be used, or something is lost.
+    /// [`OpenError`] if the directory cannot be used, or if changes are lost.
     pub fn open(config: &Config) -> Result<Self, OpenError> {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = Time::since_epoch(since_epoch.unwrap_or_default());
@@ -63,11 +64,11 @@ impl Store {
         })
     }
 
-    /// Closes it without having served it.
+    /// Closes a store that was not served.
     pub fn close(self) {
         if let (Some(journal), Some(persister)) = (self.journal, self.persister) {
             let (revision, time) = (self.machine.revision(), self.time);
-            // An error means that it has ended already.
+            // A failed send means that the journal has ended already.
             let _ = journal.commands.send(Command::Close { revision, time });
             let _ = persister.join();
         }

@@ -1,8 +1,9 @@
-//! Numbers in as few bytes as they need: seven bits in each, the lowest first, and the highest bit set in all but the last.
+//! Varints: numbers in as few bytes as they need. Each byte has seven bits of the number, the lowest first; the highest
+//! bit of a byte is set if more bytes follow.
 //!
 //! Source: the protobuf documentation, "Encoding", "Base 128 Varints".
 
-/// Writes a number.
+/// Appends a number.
 #[inline]
 pub(crate) fn put(buf: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -12,10 +13,10 @@ pub(crate) fn put(buf: &mut Vec<u8>, mut value: u64) {
     buf.push(value as u8);
 }
 
-/// Reads a number off the front of `bytes`. None if there is none.
+/// Reads a number from the front of `bytes`, and advances `bytes` past it. `None` if there is no valid number.
 #[inline]
 pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
-    // Nearly all have one byte.
+    // The fast path: nearly all numbers have one byte.
     match bytes.split_first()? {
         (byte, rest) if *byte < 0x80 => {
             *bytes = rest;
@@ -39,7 +40,7 @@ fn long(mut bytes: &[u8]) -> Option<(u64, &[u8])> {
             return Some((value, bytes));
         }
     }
-    // The tenth byte has the last bit, and nothing more.
+    // The tenth byte can hold only the last bit of a u64.
     let (byte, rest) = bytes.split_first()?;
     (*byte < 2).then(|| (value | u64::from(*byte) << 63, rest))
 }
@@ -49,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_come_back() {
+    fn numbers_are_read_as_written() {
         for value in [
             0,
             1,

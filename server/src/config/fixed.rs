@@ -1,135 +1,149 @@
-//! Limits that cannot be set.
+//! Limits that no flag sets.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::parse::{KIB, MIB};
 
-/// Messages that the owner takes from its mailbox in one go, and for which it reads the clock once. Large enough to
-/// make a wake-up cheap, small enough that connections on the owner's thread get their turn.
+// The owner.
+
+/// Most messages that the owner takes from its mailbox at once, and for which it reads the clock once. Large enough to
+/// make a wake-up cheap, small enough for the connections on the owner's thread to get their turn.
 pub const OWNER_BATCH_MAX: usize = 256;
 
-/// Operations of frames that arrive together and go to the owner as one message: enough to make the way there cheap, and not
-/// so many that others wait for them.
+/// Most operations of frames that arrived together and go to the owner as one message. Large enough to make the message
+/// cheap, small enough for other callers not to wait long.
 pub const GROUP_OPERATIONS_MAX: usize = 256;
 
-/// Bytes of a message in the mailbox from which on the owner looks at the clock again after it: such a message may take
-/// long enough to let the deadline of the next one pass.
-pub const OWNER_MESSAGE_LARGE: usize = 8 * KIB;
+/// Size of a message, in bytes, from which the owner reads the clock again after it. Such a message may take long
+/// enough for the deadline of the next message to pass.
+pub const OWNER_MESSAGE_LARGE_BYTES: usize = 8 * KIB;
 
-/// Keys that end, or move on, between two goes at the mailbox: so many take about as long as the messages of one go.
+/// About how many keys expire, or change state after a timeout, between two batches of messages. They take about as
+/// long as one batch.
 pub const DUE_KEYS_MAX: usize = 256;
 
-/// Of these, as many as end before the watches that sleep are woken: eight of the largest values are half of what is kept
-/// for watches.
+/// About how many of these keys are handled before sleeping watches are woken. Eight values of the largest size take
+/// half of the default change history, so that no watch misses them.
 pub const DUE_KEYS_BETWEEN_WAKES: usize = 8;
 
-/// Longest name of a session, machine or state, and longest request_id, in bytes: three UUIDs and what joins them.
+/// Most uncommitted changes. Beyond, calls that would change something are refused: a disk that does not keep up must
+/// not fill the memory. A disk needs a few milliseconds for this many.
+pub const UNSYNCED_OPERATIONS_MAX: usize = 8_192;
+
+/// Most bytes of uncommitted changes.
+pub const UNSYNCED_BYTES_MAX: usize = 32 * MIB;
+
+/// Most entries in one slice of a copy, which the owner makes between two batches of messages: about 100 us.
+pub const COPY_ENTRIES_MAX: usize = 1_000;
+
+/// Most bytes in one slice of a copy.
+pub const COPY_SLICE_BYTES: usize = 256 * KIB;
+
+/// Most bytes that may be put aside for a copy: the old values of keys that change before the copy reaches them. A copy
+/// of a million keys takes a second or two; this is enough if half of them change meanwhile.
+pub const COPY_ASIDE_BYTES_MAX: usize = 256 * MIB;
+
+/// Most backups at once, because each may put [`COPY_ASIDE_BYTES_MAX`] aside.
+pub const BACKUPS_MAX: usize = 2;
+
+// Calls.
+
+/// Most bytes in the name of a session, machine or state, and in a request_id: enough for three UUIDs and separators.
 pub const NAME_BYTES_MAX: usize = 128;
 
-/// Ttl of a key, and timeout of a state. What ends earlier than it can be noticed is no use, and what ends in more than
-/// ten years is a mistake in the unit.
+/// Range of a key's ttl, and of a state's timeout. A shorter time would pass unnoticed; a longer one is probably a
+/// mistake in the unit.
 pub const TTL_RANGE: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// Ttl of a session: longer than a slow renewal takes, and short enough that what it holds is free again within a day.
+/// Range of a session's ttl: longer than a slow renewal takes, and short enough that the keys of a dead client go
+/// within a day.
 pub const SESSION_TTL_RANGE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
 
-/// How often a quiet watch may be told that nothing was missed.
+/// Range of the interval at which a quiet watch reports that it is alive and has missed nothing.
 pub const PROGRESS_RANGE: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(60 * 60);
 
-/// Bytes of one message of a watch: large enough to be cheap, small enough for every client.
+/// Most bytes in one message of a watch: large enough to be cheap, small enough for every client.
 pub const WATCH_MESSAGE_BYTES: usize = MIB;
 
-/// How long a caller is asked to wait before it tries again after OVERLOADED. A full mailbox of small messages is
-/// worked off in about this time.
+/// How long a caller is asked to wait before it retries after OVERLOADED. The owner works off a full mailbox of small
+/// messages in about this time.
 pub const RETRY_DELAY: Duration = Duration::from_millis(20);
 
-/// The same where as many watches are open as may be: they stay open for long.
+/// How long a caller is asked to wait if too many watches or backups are open, which stay open for long.
 pub const WATCH_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The answer to a deadline leaves this much before it, so that it arrives in time: an eighth of the timeout, at
-/// most 10 ms.
+/// Returns how long before its deadline a call is answered, so that the answer arrives in time: an eighth of the
+/// timeout, and at most 10 ms.
 pub fn answer_margin(timeout: Duration) -> Duration {
     (timeout / 8).min(Duration::from_millis(10))
 }
 
-/// Streams that a client may make us reset by errors of its own; beyond, the connection is closed with
-/// ENHANCE_YOUR_CALM. A tight value for what h2 leaves at 1,024. (Streams that it resets itself before they are looked
-/// at may be as many as it may have open: a client whose calls all run out of time does just that. More is
+// Connections and threads.
+
+/// Most streams that a client may make the server reset by its own errors. Beyond, the connection is closed with
+/// ENHANCE_YOUR_CALM. Lower than the 1,024 that h2 allows. (Streams that the client resets before the server looks at
+/// them are limited by `--max-streams`: a client whose calls all time out resets that many. More would be
 /// CVE-2023-44487, rapid reset.)
 pub const LOCAL_ERROR_RESET_STREAMS_MAX: usize = 256;
 
-/// File descriptors left to everything that is not a connection: listener, logs, lookups.
+/// File descriptors left for everything that is not a connection: listener, logs, name lookups.
 pub const SPARE_DESCRIPTORS: u64 = 64;
 
-/// File descriptors that each thread takes for itself (event queue, wake-up, signals).
+/// File descriptors that each thread uses for itself: event queue, wake-up, signals.
 pub const THREAD_DESCRIPTORS: u64 = 4;
 
-/// Bytes that a connection reads in one turn while it is the only one to read on its thread: some 250 small calls, as
-/// many as it may have under way, which take a millisecond or two.
+/// Most bytes that a connection reads in one turn while no other connection reads on its thread: about 250 small calls,
+/// as many as it may have open, which take a millisecond or two.
 pub const TURN_BYTES: usize = 32 * KIB;
 
-/// How long the turn of a connection may take, with all that follows from what it reads, while others read on its thread. A
-/// call goes through five tasks (connection, handler, owner, handler, connection) and waits for a turn of everybody before each:
-/// that is some 750 us beside one connection with no end of calls. Not shorter: with half of that, calls on eight connections
-/// take a quarter more of the server's time, for system calls and wake-ups; with this they take no more than with long turns.
+/// How long a connection's turn may take, with everything that follows from what it reads, while others read on its
+/// thread. A call goes through five tasks (connection, handler, owner, handler, connection), and before each it waits
+/// for a turn of every connection: about 750 us beside one connection with an endless stream of calls. A shorter turn
+/// is worse: with half of this, calls on eight connections take a quarter more of the server's time, for system calls
+/// and wake-ups. With this, they take no more than with long turns.
 pub const SHARED_TURN: Duration = Duration::from_micros(150);
 
-/// Bytes of the shortest turn beside others, and by which turns grow: four small calls.
+/// Bytes of the shortest turn beside other connections, and the step by which turns grow: four small calls.
 pub const SHARED_TURN_BYTES_MIN: usize = 512;
 
-/// Bytes of the longest turn beside others, which is the first: some thirty small calls, so that many connections with a
-/// few calls each read all of them at once. A large message is worth hundreds of microseconds in one piece, and of such pieces
-/// there is then one in several turns.
+/// Bytes of the first and longest turn beside other connections: about thirty small calls, so that each of many
+/// connections with a few calls reads all of them at once. A part of this size of a large message takes hundreds of
+/// microseconds, so there is then one part in several turns.
 pub const SHARED_TURN_BYTES_MAX: usize = 4 * KIB;
 
-/// How long a thread counts as shared after another connection has read on it: one that asks for something ten times a second
-/// is not to find the others with long turns, and one that only opens is not to cost them much.
+/// How long a thread counts as shared after another connection has read on it. Long enough that a connection with ten
+/// calls a second does not meet long turns of others, short enough that a connection that only opens costs the others
+/// little.
 pub const SHARED_FOR: Duration = Duration::from_millis(100);
 
-/// How far apart a thread's own timers are; see `server.rs`. Calls that have longer to live set theirs without a system
-/// call. Waking ten times a second costs a core less than a ten-thousandth of its time.
+/// Interval of each thread's own timer; `server.rs` says what it is for. Calls with a later deadline set their timers
+/// without a system call. Ten wake-ups a second take less than a ten-thousandth of a core.
 pub const TIMER_PULSE: Duration = Duration::from_millis(100);
 
-/// How long the accept loop rests when the system refuses another connection (no descriptors, no memory), instead
-/// of spinning.
+/// How long the accept loop waits, instead of spinning, when the system refuses another connection for lack of
+/// descriptors or memory.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Revisions that are left out after a process did not end in order: more than may have been under way and never
-/// acknowledged (see [`UNSYNCED_OPERATIONS_MAX`]), some of which may have been named in an outcome that is unknown.
+// The disk.
+
+/// Revisions that are skipped after a process did not end in order. More than [`UNSYNCED_OPERATIONS_MAX`], the most
+/// that may have been applied and lost; some of them may have been reported with an unknown outcome, and must not be
+/// used twice.
 pub const REVISIONS_SKIPPED: i64 = 1 << 24;
 
-/// The same where changes were answered before they were on disk, and after a restore: more than a server makes in the
-/// days between a backup and its use, and few enough to be left out millions of times.
+/// Revisions that are skipped after such an end if changes were answered before they were on disk, and after a restore.
+/// More than a server uses in the days between a backup and its restore, and few enough to be skipped millions of
+/// times.
 pub const REVISIONS_SKIPPED_UNSYNCED: i64 = 1 << 40;
 
-/// How often the space on the disk is looked at.
+/// How often the free space on the disk is checked.
 pub const SPACE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Changes that may wait for the disk. Beyond, what would change anything is refused: a disk that does not keep up must
-/// not fill the memory. A few milliseconds' worth.
-pub const UNSYNCED_OPERATIONS_MAX: usize = 8_192;
-
-/// Bytes of them.
-pub const UNSYNCED_BYTES_MAX: usize = 32 * MIB;
-
-/// Bytes of the log's tail: what is written in front of the storage engine. A thousand of the smallest commits lie between
-/// two transactions of the engine then, each of which holds up the next commit for a millisecond or two; and it is read in a
-/// few more at a start.
+/// Most bytes of the write-ahead log, which is written before the storage engine. A thousand of the smallest commits
+/// fit between two transactions of the engine; each transaction delays the next commit by a millisecond or two. Reading
+/// the whole log at a start takes a few milliseconds more.
 pub const WAL_BYTES_MAX: u64 = 4 * MIB as u64;
-
-/// Most entries of a slice of a copy, between two goes at the mailbox: about 100 us.
-pub const COPY_ENTRIES_MAX: usize = 1_000;
-
-/// Bytes of one.
-pub const COPY_SLICE_BYTES: usize = 256 * KIB;
-
-/// Backups that are made at once: each may put so much aside.
-pub const BACKUPS_MAX: usize = 2;
-
-/// Bytes that a copy may put aside of what changes ahead of it. A copy of a million keys takes a second or two: this is
-/// for changes of half of them.
-pub const COPY_ASIDE_BYTES_MAX: usize = 256 * MIB;

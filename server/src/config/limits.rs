@@ -1,4 +1,4 @@
-//! What one call, the store, and the owner's mailbox may hold.
+//! Limits on calls, on the store, and on the owner's mailbox.
 
 use std::time::Duration;
 
@@ -6,99 +6,102 @@ use clap::{Args, value_parser};
 
 use crate::machine::StoreLimits;
 
-use super::parse::{KIB, MESSAGE_LIMIT_MAX, MIB, bytes, duration};
+use super::parse::{KIB, MESSAGE_LIMIT_MAX, MIB, duration, number};
 
-/// Limits that a client can meet; `Admin.GetInfo` tells them.
+/// Limits that a client can meet. `Admin.GetInfo` returns them.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Limits on calls and on the store")]
 pub struct Limits {
-    /// Longest key, in bytes. Long enough for any path or UUID, short enough to be looked up quickly.
+    /// Longest key, in bytes. Long enough for any path or UUID, short enough for quick lookups.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_KEY_BYTES", default_value_t = Self::DEFAULT.max_key_bytes,
-          value_parser = bytes(1, 64 * KIB))]
+          value_parser = number(1, 64 * KIB))]
     pub max_key_bytes: usize,
-    /// Largest text or bytes value, in bytes. The state is shared and small: blobs belong elsewhere.
+    /// Largest text or bytes value, in bytes. The state is for small shared values; large objects belong elsewhere.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_VALUE_BYTES", default_value_t = Self::DEFAULT.max_value_bytes,
-          value_parser = bytes(8, 64 * MIB))]
+          value_parser = number(8, 64 * MIB))]
     pub max_value_bytes: usize,
-    /// Most operations in one frame. Nothing else is served while a frame is applied: 1,024 take well under 1 ms.
+    /// Most operations in one frame or Batch. Other calls wait while one is applied; 1,024 operations take well under 1
+    /// ms.
     #[arg(long, value_name = "N", env = "SOLOIST_MAX_BATCH_OPS", default_value_t = Self::DEFAULT.max_batch_ops,
-          value_parser = bytes(1, 1 << 20))]
+          value_parser = number(1, 1 << 20))]
     pub max_batch_ops: usize,
-    /// Most bytes of keys and values in one atomic frame: it changes the store in one step and is passed on as one.
+    /// Most bytes of keys and values in one atomic frame or Batch. It changes the store in one step, and watches are
+    /// sent it as a whole.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_BATCH_BYTES", default_value_t = Self::DEFAULT.max_batch_bytes,
-          value_parser = bytes(8, MESSAGE_LIMIT_MAX as usize))]
+          value_parser = number(8, MESSAGE_LIMIT_MAX as usize))]
     pub max_batch_bytes: usize,
-    /// Most entries on one page of a List: nothing else is served while a page is collected.
+    /// Most entries on one page of a List. Other calls wait while a page is collected.
     #[arg(long, value_name = "N", env = "SOLOIST_MAX_PAGE_SIZE", default_value_t = Self::DEFAULT.max_page_size,
-          value_parser = bytes(1, 1 << 20))]
+          value_parser = number(1, 1 << 20))]
     pub max_page_size: usize,
-    /// Most bytes of keys and values on one page of a List; one entry always fits.
+    /// Most bytes of keys and values on one page of a List. A page has at least one entry, whatever its size.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_PAGE_BYTES", default_value_t = Self::DEFAULT.max_page_bytes,
-          value_parser = bytes(1, MESSAGE_LIMIT_MAX as usize))]
+          value_parser = number(1, MESSAGE_LIMIT_MAX as usize))]
     pub max_page_bytes: usize,
-    /// Largest request message, encoded, in bytes: 4 MiB of payload and 64 KiB for what surrounds it.
+    /// Largest encoded request message, in bytes. The default is 4 MiB of keys and values, and 64 KiB for the rest.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_MESSAGE_BYTES", default_value_t = Self::DEFAULT.max_message_bytes,
-          value_parser = bytes(KIB, MESSAGE_LIMIT_MAX as usize))]
+          value_parser = number(KIB, MESSAGE_LIMIT_MAX as usize))]
     pub max_message_bytes: usize,
-    /// Most bytes of values in the answer to one frame: gRPC clients refuse messages over 4 MiB unless told otherwise,
-    /// and a thousand refusals take more than one of them.
+    /// Most bytes of values in the answer to one frame. By default, gRPC clients refuse messages over 4 MiB; half of
+    /// that leaves room for the errors of a thousand refused operations, which take more than 1 MiB.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_ANSWER_BYTES", default_value_t = Self::DEFAULT.max_answer_bytes,
-          value_parser = bytes(8, MESSAGE_LIMIT_MAX as usize))]
+          value_parser = number(8, MESSAGE_LIMIT_MAX as usize))]
     pub max_answer_bytes: usize,
-    /// Most bytes of values in the answers to frames that one connection leaves unread, in all its streams together:
-    /// they are kept until the client takes them.
+    /// Most bytes of values in answers to frames that one connection has not read, in all its streams together. The
+    /// server keeps them in memory until the client reads them.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_UNREAD_BYTES", default_value_t = Self::DEFAULT.max_unread_bytes,
-          value_parser = bytes(8, MESSAGE_LIMIT_MAX as usize))]
+          value_parser = number(8, MESSAGE_LIMIT_MAX as usize))]
     pub max_unread_bytes: usize,
-    /// Most bytes that the store holds, counted as `Info.used_bytes`. Memory is not swapped out politely: set it to
-    /// about half of what the machine can spare.
+    /// Most bytes in the store, counted as `Info.used_bytes`. Set it to about half of the memory that the computer can
+    /// spare, because a server whose memory is swapped out is too slow to use.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_STORE_BYTES", default_value_t = Self::DEFAULT.max_store_bytes,
           value_parser = value_parser!(u64).range(1..=i64::MAX as u64))]
     pub max_store_bytes: u64,
-    /// Sessions that live at once: clients, their workers, and room for those that died without a word.
+    /// Most live sessions. Allow for clients, their workers, and clients that died and whose sessions have not expired
+    /// yet.
     #[arg(long, value_name = "N", env = "SOLOIST_MAX_SESSIONS", default_value_t = Self::DEFAULT.max_sessions,
-          value_parser = bytes(1, 1 << 24))]
+          value_parser = number(1, 1 << 24))]
     pub max_sessions: usize,
-    /// Machines. They are written by people, and looked up with each new key.
+    /// Most machines. People write them, so there are few; each new key is looked up among their prefixes.
     #[arg(long, value_name = "N", env = "SOLOIST_MAX_MACHINES", default_value_t = Self::DEFAULT.max_machines,
-          value_parser = bytes(1, 1 << 20))]
+          value_parser = number(1, 1 << 20))]
     pub max_machines: usize,
-    /// States of one machine: more than a protocol that people can follow has.
+    /// Most states of one machine: more than a protocol that people can understand has.
     #[arg(long, value_name = "N", env = "SOLOIST_MAX_STATES", default_value_t = Self::DEFAULT.max_states,
-          value_parser = bytes(1, 1 << 16))]
+          value_parser = number(1, 1 << 16))]
     pub max_states: usize,
-    /// How long a request_id and its answer are remembered: longer than any client goes on trying.
+    /// How long a request_id and its answer are remembered. Set it to longer than clients keep retrying.
     #[arg(long, value_name = "TIME", env = "SOLOIST_REQUEST_ID_WINDOW", default_value = "10m",
           value_parser = duration)]
     pub request_id_window: Duration,
-    /// Request_ids that are remembered at once. Beyond, new ones are refused with OVERLOADED, as none is forgotten early.
-    /// The default lasts for 1,600 a second.
+    /// Most request_ids remembered at once. At the limit, calls with a new request_id are refused with OVERLOADED,
+    /// because none is forgotten early. The default allows 1,600 a second.
     #[arg(long, value_name = "N", env = "SOLOIST_REQUEST_ID_COUNT", default_value_t = Self::DEFAULT.request_id_count,
-          value_parser = bytes(1, 1 << 28))]
+          value_parser = number(1, 1 << 28))]
     pub request_id_count: usize,
-    /// Bytes of remembered request_ids and their answers, 256 for each and the values that it shows. Beyond, new ones are
-    /// refused with OVERLOADED.
+    /// Most bytes of remembered request_ids and their answers: 256 for each, and the values in the answer. At the
+    /// limit, calls with a new request_id are refused with OVERLOADED.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_REQUEST_ID_BYTES", default_value_t = Self::DEFAULT.request_id_bytes,
-          value_parser = bytes(KIB, 1 << 40))]
+          value_parser = number(KIB, 1 << 40))]
     pub request_id_bytes: usize,
-    /// Changes that are kept for watches to go on from: what happens while a client connects again.
+    /// Most changes in the history, from which a watch resumes after its client has reconnected.
     #[arg(long, value_name = "N", env = "SOLOIST_WATCH_RING_EVENTS", default_value_t = Self::DEFAULT.watch_ring_events,
-          value_parser = bytes(1, 1 << 28))]
+          value_parser = number(1, 1 << 28))]
     pub watch_ring_events: usize,
-    /// Bytes of them: keys, values before and after, and from 10 to 150 for what surrounds these.
+    /// Most bytes of changes in the history: keys, values before and after, and from 10 to 150 bytes for each change.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_WATCH_RING_BYTES", default_value_t = Self::DEFAULT.watch_ring_bytes,
-          value_parser = bytes(KIB, 1 << 40))]
+          value_parser = number(KIB, 1 << 40))]
     pub watch_ring_bytes: usize,
-    /// Watches that are open at once. One that is quiet costs about a kilobyte.
+    /// Most open watches. An idle watch takes about a kilobyte.
     #[arg(long, value_name = "N", env = "SOLOIST_MAX_WATCHES", default_value_t = Self::DEFAULT.max_watches,
-          value_parser = bytes(1, 1 << 24))]
+          value_parser = number(1, 1 << 24))]
     pub max_watches: usize,
-    /// Frames of one Pipeline stream that may wait for their answer. Beyond, a frame is answered OVERLOADED, so that
-    /// one stream cannot fill the mailbox.
+    /// Most frames of one Pipeline stream that wait for their answers. At the limit, a frame is refused with
+    /// OVERLOADED, so that one stream cannot fill the mailbox.
     #[arg(long, value_name = "N", env = "SOLOIST_MAX_FRAMES_IN_FLIGHT", default_value_t = Self::DEFAULT.max_frames_in_flight,
-          value_parser = bytes(1, 64 * KIB))]
+          value_parser = number(1, 64 * KIB))]
     pub max_frames_in_flight: usize,
-    /// Deadline of a call that names none, and the most that any call gets: nothing waits for ever.
+    /// Deadline of a call that sets none, and the longest deadline of any call, so that no call waits for ever.
     #[arg(long, value_name = "TIME", env = "SOLOIST_MAX_DEADLINE", default_value = "10s",
           value_parser = duration)]
     pub max_deadline: Duration,
@@ -132,7 +135,7 @@ impl Limits {
 }
 
 impl Limits {
-    /// What the state itself keeps to.
+    /// Returns the limits that the machine itself checks.
     #[must_use]
     pub fn store_limits(&self) -> StoreLimits {
         StoreLimits {
@@ -154,20 +157,19 @@ impl Default for Limits {
     }
 }
 
-/// Limits on what waits for the owner.
+/// Limits on messages that wait for the owner.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Limits on the owner's mailbox")]
 pub struct MailboxLimits {
-    /// Messages (unary calls and frames) that may wait for the owner. Beyond, calls are refused with OVERLOADED at
-    /// once: a longer queue would only make everybody late. Frames of one connection also beyond as many as there are
-    /// places left, so that there is always room for others.
+    /// Most messages (unary calls and frames) that wait for the owner. At the limit, calls are refused with OVERLOADED
+    /// at once, because a longer queue would only make every call late. The frames of one connection are also refused
+    /// if they use as much of the mailbox as is left, so that there is always room for others.
     #[arg(long = "mailbox-messages", value_name = "N", env = "SOLOIST_MAILBOX_MESSAGES",
-          default_value_t = Self::DEFAULT.messages, value_parser = bytes(1, MIB))]
+          default_value_t = Self::DEFAULT.messages, value_parser = number(1, MIB))]
     pub messages: usize,
-    /// Bytes that may wait for the owner in all messages together: keys, values, and what an operation of a frame takes
-    /// in memory.
+    /// Most bytes in all messages that wait for the owner: keys, values, and the memory of each operation of a frame.
     #[arg(long = "mailbox-bytes", value_name = "BYTES", env = "SOLOIST_MAILBOX_BYTES",
-          default_value_t = Self::DEFAULT.bytes, value_parser = bytes(KIB, MESSAGE_LIMIT_MAX as usize))]
+          default_value_t = Self::DEFAULT.bytes, value_parser = number(KIB, MESSAGE_LIMIT_MAX as usize))]
     pub bytes: usize,
 }
 

@@ -1,6 +1,7 @@
-//! Every limit of the server: its name, unit, default and reason. Nothing here grows without one.
+//! Every limit of the server, with its unit, default and reason. Nothing in the server grows without a limit.
 //!
-//! Each field is a flag and an environment variable of `soloist-server`; the comments are what `--help` prints.
+//! Each field of [`Config`] is a flag and an environment variable of `soloist-server`, and its comment is what `--help`
+//! prints. `fixed.rs` has the limits without a flag.
 
 mod fixed;
 mod limits;
@@ -21,16 +22,16 @@ pub use transport::TransportLimits;
 
 use parse::{KIB, MESSAGE_LIMIT_MAX};
 
-/// Everything that can be set.
+/// All settings of a server.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Config {
-    /// What one call, and the store as a whole, may hold.
+    /// Limits on calls and on the store.
     #[command(flatten)]
     pub limits: Limits,
-    /// What may wait for the owner.
+    /// Limits on the owner's mailbox.
     #[command(flatten)]
     pub mailbox: MailboxLimits,
-    /// What one connection, and all of them, may use.
+    /// Threads, and limits on connections.
     #[command(flatten)]
     pub transport: TransportLimits,
     /// Whether and how the state is kept on disk.
@@ -38,7 +39,7 @@ pub struct Config {
     pub storage: StorageConfig,
 }
 
-/// A limit that cannot be, alone or beside another one.
+/// A limit that is out of range, or contradicts another limit.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError(String);
 
@@ -51,11 +52,11 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Config {
-    /// Checks the limits, each alone and against each other: what may be stored must fit into a message, and a message
+    /// Checks each limit's range, and that the limits fit together: an entry must fit into a message, and a message
     /// into the mailbox.
     ///
     /// # Errors
-    /// The first limit that cannot be, with the reason.
+    /// The first limit that does not fit, with its flag, its value and the values allowed.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check_ranges()?;
         self.check_fit()
@@ -68,7 +69,7 @@ impl Config {
             transport,
             storage: _,
         } = self;
-        // The flags have these ranges already; whoever embeds a server sets the fields.
+        // clap checks flags already, but a program that embeds a server sets the fields directly.
         for (name, value) in [
             ("max-key-bytes", limits.max_key_bytes),
             ("max-value-bytes", limits.max_value_bytes),
@@ -105,9 +106,9 @@ impl Config {
         at_least(
             "max-message-bytes",
             limits.max_message_bytes,
-            // Tags, lengths and revisions around one key and one value.
+            // 1 KiB for the tags, lengths and revisions around one key and one value.
             entry_bytes + KIB,
-            "--max-key-bytes, --max-value-bytes, and what surrounds them",
+            "--max-key-bytes, --max-value-bytes and 1 KiB for the rest of the message",
         )?;
         at_least(
             "max-batch-bytes",
@@ -130,7 +131,7 @@ impl Config {
         at_least(
             "watch-ring-bytes",
             limits.watch_ring_bytes,
-            // A batch must fit, or no watch would ever see one.
+            // A whole batch must fit into the history, or no watch would ever see it.
             2 * limits.max_batch_bytes + limits.max_batch_ops * KIB,
             "twice --max-batch-bytes, and 1 KiB for each of --max-batch-ops",
         )?;
@@ -138,17 +139,18 @@ impl Config {
             "mailbox-bytes",
             self.mailbox.bytes,
             limits.max_message_bytes + limits.max_batch_ops * size_of::<Operation>(),
-            "--max-message-bytes, and what --max-batch-ops operations take in memory",
+            "--max-message-bytes and the memory of --max-batch-ops operations",
         )
     }
 }
 
-fn at_least(name: &str, actual: usize, needed: usize, what: &str) -> Result<(), ConfigError> {
+/// Refuses flag `name` if its value is less than `needed`, which is the sum of `parts`.
+fn at_least(name: &str, actual: usize, needed: usize, parts: &str) -> Result<(), ConfigError> {
     if actual >= needed {
         return Ok(());
     }
     Err(ConfigError(format!(
-        "--{name} is {actual}, but must be at least {needed}: {what}"
+        "--{name} is {actual}, but must be at least {needed}: {parts}"
     )))
 }
 

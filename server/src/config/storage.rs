@@ -14,14 +14,14 @@ use super::parse::{KIB, MIB};
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Storage")]
 pub struct StorageConfig {
-    /// Directory that keeps the state; it is made if there is none. Without it the state is in memory alone, and ends with
-    /// the process.
+    /// Directory for the state. It is created if it does not exist. Without this flag the state is kept in memory only,
+    /// and is lost when the process ends.
     #[arg(long, value_name = "DIR", env = "SOLOIST_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
-    /// When a change is answered. "sync": when it is on disk; nothing that was answered is ever lost. "interval=MS": at
-    /// once, and it is on disk at most so many milliseconds later: a power failure loses as much. "none": at once, and the
-    /// system writes it when it sees fit: a power failure loses half a minute or more. With both, a killed process loses a
-    /// few milliseconds.
+    /// When a change is answered. "sync": when it is on disk; no answered change is ever lost. "interval=MS": at once;
+    /// it is on disk at most MS milliseconds later, and a power failure loses that much. "none": at once; the operating
+    /// system writes it to disk at some time, and a power failure loses half a minute or more. With "interval" and
+    /// "none", a killed process loses a few milliseconds.
     #[arg(
         long,
         value_name = "MODE",
@@ -30,25 +30,26 @@ pub struct StorageConfig {
         requires = "data_dir"
     )]
     pub durability: Durability,
-    /// Start although something is lost: what is left ends at REVISION, as the error said. The store gets a new store_id.
+    /// Start even though changes are lost: those after REVISION, which the error names. The store gets a new store_id.
     #[arg(long, value_name = "REVISION", requires = "data_dir")]
     pub accept_data_loss: Option<i64>,
-    /// A snapshot is made when the log has grown by so many bytes since the last one, and by as many as the state takes: a
-    /// start has hardly more to read than twice the state.
+    /// A snapshot is made when the log has grown by this many bytes since the last snapshot, and by as many as the
+    /// state takes. So a start reads hardly more than twice the state.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_SNAPSHOT_LOG_BYTES", default_value_t = Self::DEFAULT_SNAPSHOT_LOG_BYTES,
           value_parser = value_parser!(u64).range(KIB as u64..), requires = "data_dir")]
     pub snapshot_log_bytes: u64,
-    /// Free bytes on the disk below which changes are refused with STORE_FULL, but for deletes: what is left is for them and
-    /// for a snapshot. Never less than the log has, which grows by doubling. 0: until the disk is full.
+    /// Free bytes on the disk below which changes except deletes are refused with STORE_FULL. The rest is left for
+    /// deletes and a snapshot. If the log is larger than BYTES, its size counts instead, because the log grows by
+    /// doubling. 0: changes go on until the disk is full.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MIN_FREE_BYTES", default_value_t = Self::DEFAULT_MIN_FREE_BYTES,
           value_parser = value_parser!(u64), requires = "data_dir")]
     pub min_free_bytes: u64,
 }
 
 impl StorageConfig {
-    /// Small enough to be read in a fraction of a second.
+    /// 64 MiB, which are read in a fraction of a second.
     pub const DEFAULT_SNAPSHOT_LOG_BYTES: u64 = 64 * MIB as u64;
-    /// As much as four times that.
+    /// Four times [`DEFAULT_SNAPSHOT_LOG_BYTES`](Self::DEFAULT_SNAPSHOT_LOG_BYTES).
     pub const DEFAULT_MIN_FREE_BYTES: u64 = 256 * MIB as u64;
 }
 
@@ -69,23 +70,23 @@ impl Default for StorageConfig {
 pub enum Durability {
     /// When it is on disk.
     Sync,
-    /// At once; it is on disk at most so much later.
+    /// At once; it is on disk at most this much later.
     Interval(Duration),
-    /// At once; the system writes it when it sees fit.
+    /// At once; the operating system writes it to disk at some time.
     None,
 }
 
 impl Durability {
-    /// What may be lost, for people.
+    /// Returns what a crash may lose, as a sentence for people.
     #[must_use]
     pub fn loss_window(self) -> String {
         match self {
-            Self::Sync => "nothing that was answered is lost".into(),
+            Self::Sync => "no answered change is lost".into(),
             Self::Interval(interval) => format!(
-                "a killed process loses the last milliseconds that were answered, a power failure up to the last {} ms",
+                "a killed process loses the last few milliseconds of answered changes, a power failure up to the last {} ms",
                 interval.as_millis()
             ),
-            Self::None => "a killed process loses the last milliseconds that were answered, a power failure half a \
+            Self::None => "a killed process loses the last few milliseconds of answered changes, a power failure half a \
                            minute or more"
                 .into(),
         }
@@ -118,7 +119,7 @@ impl FromStr for Durability {
                     .map(|ms| Self::Interval(Duration::from_millis(ms)))
                     .ok_or_else(|| {
                         let (first, last) = (MS.start(), MS.end());
-                        format!("{text:?} is none of sync, none and interval=MS, with MS from {first} to {last}")
+                        format!("{text:?} must be sync, none or interval=MS, with MS in {first}..={last}")
                     })
             }
         }

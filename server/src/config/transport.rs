@@ -1,26 +1,26 @@
-//! What one connection, and all of them, may use.
+//! Threads, and limits on connections and HTTP/2.
 
 use std::time::Duration;
 
 use clap::{Args, value_parser};
 
-use super::parse::{KIB, MIB, bytes, duration};
+use super::parse::{KIB, MIB, duration, number};
 
 /// Limits on threads, connections and HTTP/2.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Threads and connections")]
 pub struct TransportLimits {
-    /// Threads that serve connections; the owner lives on the first. 0: one per core.
+    /// Threads that serve connections. The owner runs on the first. 0: one per core.
     #[arg(long, value_name = "N", env = "SOLOIST_THREADS", default_value_t = Self::DEFAULT.threads,
-          value_parser = bytes(0, 1024))]
+          value_parser = number(0, 1024))]
     pub threads: usize,
-    /// Open connections; more wait in the listener's backlog. Never more than the descriptors that the process may
-    /// open, less a few.
+    /// Most open connections. Further ones wait in the listener's backlog. The process's limit on open files lowers
+    /// this, less a few files for the server itself.
     #[arg(long, value_name = "N", env = "SOLOIST_MAX_CONNECTIONS", default_value_t = Self::DEFAULT.max_connections,
-          value_parser = bytes(1, MIB))]
+          value_parser = number(1, MIB))]
     pub max_connections: usize,
-    /// Calls and streams open at once on one connection (HTTP/2 MAX_CONCURRENT_STREAMS). Clients wait or open another
-    /// connection.
+    /// Most calls and streams open at once on one connection (HTTP/2 MAX_CONCURRENT_STREAMS). At the limit, clients
+    /// wait or open another connection.
     #[arg(long, value_name = "N", env = "SOLOIST_MAX_STREAMS", default_value_t = Self::DEFAULT.max_streams,
           value_parser = value_parser!(u32).range(1..=65_536))]
     pub max_streams: u32,
@@ -28,25 +28,25 @@ pub struct TransportLimits {
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_HEADER_BYTES", default_value_t = Self::DEFAULT.max_header_bytes,
           value_parser = value_parser!(u32).range(1_024..=1_048_576))]
     pub max_header_bytes: u32,
-    /// HTTP/2 window of one stream, in bytes: what may be sent before it is read.
+    /// HTTP/2 window of one stream, in bytes: how much a client may send before the server has read it.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_STREAM_WINDOW_BYTES", default_value_t = Self::DEFAULT.stream_window_bytes,
           value_parser = value_parser!(u32).range(16_384..=16_777_216))]
     pub stream_window_bytes: u32,
-    /// HTTP/2 window of one connection, in bytes: bounds what all its streams together keep in memory unread.
+    /// HTTP/2 window of one connection, in bytes: how much all its streams together may have in memory unread.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_CONNECTION_WINDOW_BYTES",
           default_value_t = Self::DEFAULT.connection_window_bytes,
           value_parser = value_parser!(u32).range(65_535..=134_217_728))]
     pub connection_window_bytes: u32,
-    /// How long a new connection may take to show that it speaks HTTP/2.
+    /// How long a new connection may take to send the HTTP/2 preface. Then it is closed.
     #[arg(long, value_name = "TIME", env = "SOLOIST_PREFACE_TIMEOUT", default_value = "5s", value_parser = duration)]
     pub preface_timeout: Duration,
-    /// A connection that is silent this long is pinged, to find peers that are gone.
+    /// How long a connection may be silent before it is pinged, to find peers that are gone.
     #[arg(long, value_name = "TIME", env = "SOLOIST_KEEPALIVE_INTERVAL", default_value = "30s", value_parser = duration)]
     pub keepalive_interval: Duration,
-    /// A ping not answered within this time closes the connection.
+    /// How long the answer to a ping may take. Then the connection is closed.
     #[arg(long, value_name = "TIME", env = "SOLOIST_KEEPALIVE_TIMEOUT", default_value = "10s", value_parser = duration)]
     pub keepalive_timeout: Duration,
-    /// On SIGTERM or SIGINT, how long calls in flight may take to finish before their connections are closed.
+    /// How long open calls may take to finish after SIGTERM or SIGINT. Then their connections are closed.
     #[arg(long, value_name = "TIME", env = "SOLOIST_DRAIN_TIMEOUT", default_value = "10s", value_parser = duration)]
     pub drain_timeout: Duration,
 }

@@ -10,8 +10,8 @@ use super::reply::{Reply, StartedReply};
 use super::state::Owner;
 
 impl Owner {
-    /// Handles a message that may change something: starts, calls `apply`, sends or holds the answer. A replay, a message
-    /// with a request id that was answered before, gets the same answer again, even after its deadline.
+    /// Handles a message that may change something: starts, calls `apply`, sends or holds the answer. A replay, a
+    /// message with a request id that was answered before, gets the same answer again, even after its deadline.
     pub(super) fn once<T, E>(
         &mut self,
         reply: Reply<T>,
@@ -125,8 +125,8 @@ impl Owner {
         }
     }
 
-    /// Sends an answer once the last key of a session that has ended is gone. `ended` is the session's create revision, or
-    /// `None` if no session has ended.
+    /// Sends an answer once the last key of a session that has ended is gone. `ended` is the session's create revision,
+    /// or `None` if no session has ended.
     pub(super) fn send_when_session_ended<T, E>(
         &mut self,
         ended: Option<Revision>,
@@ -148,8 +148,8 @@ impl Owner {
         }
     }
 
-    /// Sends the answers that waited for the last key of a session, if it is gone now: ended with its session, or deleted by
-    /// another call.
+    /// Sends the answers that waited for the last key of a session, if it is gone now: ended with its session, or
+    /// deleted by another call.
     pub(super) fn answer_ended_sessions(&mut self) {
         if self.until_session_ended.is_empty() {
             return;

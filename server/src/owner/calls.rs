@@ -170,8 +170,9 @@ impl Owner {
         self.send_frame::<_, RejectedAt>(started, committed, answer);
     }
 
-    /// Returns the revision as of which frames can be answered at once. `None` if they must wait for the disk: they change
-    /// something, or read a key with an uncommitted change, or have request ids, so that the answer itself must be on disk.
+    /// Returns the revision as of which frames can be answered at once. `None` if they must wait for the disk: they
+    /// change something, or read a key with an uncommitted change, or have request ids, so that the answer itself must
+    /// be on disk.
     fn committed_reads<'a>(
         &mut self,
         operations: impl IntoIterator<Item = &'a Operation>,

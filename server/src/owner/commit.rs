@@ -1,10 +1,10 @@
 //! The changes that the owner has applied and the journal has not committed yet: which answers wait for them, and what
 //! may be shown meanwhile.
 //!
-//! The owner applies a change at once and goes on with the next message. An answer may show only what is on disk, so it is
-//! held until the journal has committed the batch with the last change that the answer depends on. A read of a key with an
-//! uncommitted change need not wait: it shows the version on disk, as if the read had come before the change. Nobody can
-//! tell the difference, because nobody has seen the answer to the change yet.
+//! The owner applies a change at once and goes on with the next message. An answer may show only what is on disk, so it
+//! is held until the journal has committed the batch with the last change that the answer depends on. A read of a key
+//! with an uncommitted change need not wait: it shows the version on disk, as if the read had come before the change.
+//! Nobody can tell the difference, because nobody has seen the answer to the change yet.
 
 use std::collections::VecDeque;
 use std::ops::Bound;
@@ -93,7 +93,8 @@ impl CommitQueue {
         }
     }
 
-    /// Waits for the journal's next event. `None` means that the journal's thread has ended. Cancelling it loses no event.
+    /// Waits for the journal's next event. `None` means that the journal's thread has ended. Cancelling it loses no
+    /// event.
     pub(crate) async fn next_event(&mut self) -> Option<Event> {
         self.journal.events.recv().await
     }
@@ -134,8 +135,8 @@ impl CommitQueue {
         }
     }
 
-    /// Sends all unsent effects to the journal as one batch, unless it is still committing another one. Starts a snapshot if
-    /// one is due.
+    /// Sends all unsent effects to the journal as one batch, unless it is still committing another one. Starts a
+    /// snapshot if one is due.
     pub(crate) fn send_batch(&mut self, machine: &mut StateMachine, now: Time) {
         self.collect_effects(machine);
         if self.in_flight.is_none() && !self.unsent.is_empty() {
@@ -167,15 +168,16 @@ impl CommitQueue {
         }
     }
 
-    /// Sends a command to the journal. If the journal is gone this does nothing: an event has told the owner, or the queue
-    /// of events ends.
+    /// Sends a command to the journal. If the journal is gone this does nothing: an event has told the owner, or the
+    /// queue of events ends.
     fn command(&mut self, command: Command) {
         if let Err(mpsc::TrySendError::Full(_)) = self.journal.commands.try_send(command) {
             unreachable!("the queue has room for every command that can be in it");
         }
     }
 
-    /// Returns the batch that an answer must wait for, so that every change before it is on disk. `None` if they all are.
+    /// Returns the batch that an answer must wait for, so that every change before it is on disk. `None` if they all
+    /// are.
     pub(crate) fn seq_to_await(&mut self, machine: &mut StateMachine) -> Option<u64> {
         if !self.replies_wait() {
             return None;

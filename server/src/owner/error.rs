@@ -19,8 +19,8 @@ pub enum CallError {
     NotStarted,
     /// The owner's task ended before it started with the message. The state is gone with it.
     OwnerLost,
-    /// The owner applied the call, but it is not known whether the result is on disk. Retry with the same request id, or
-    /// read first.
+    /// The owner applied the call, but it is not known whether the result is on disk. Retry with the same request id,
+    /// or read first.
     OutcomeUnknown {
         /// The store revision of the change; `None` if the call changed nothing, or if the revision is not known.
         revision: Option<Revision>,
@@ -85,6 +85,7 @@ impl From<Infallible> for CallError {
     }
 }
 
-/// The journal failed, with this reason, and the owner ended because of it. Changes that were not acknowledged may be lost.
+/// The journal failed, with this reason, and the owner ended because of it. Changes that were not acknowledged may be
+/// lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalLost(pub String);

@@ -22,21 +22,21 @@ use super::watches::{NewWatch, NextBatch, OpenWatch};
 
 /// Calls the owner. Cheap to clone. When the last handle is dropped, the owner works off its mailbox and ends.
 ///
-/// A call puts one message into the mailbox. If the mailbox is full, the call is refused at once; frames are also refused
-/// if their connection uses as much of the mailbox as is left for others. Only [`next_batch`](Self::next_batch) and
-/// [`next_backup_slice`](Self::next_backup_slice) wait for room instead. The owner takes the messages of one caller in the
-/// order in which they were sent.
+/// A call puts one message into the mailbox. If the mailbox is full, the call is refused at once; frames are also
+/// refused if their connection uses as much of the mailbox as is left for others. Only [`next_batch`](Self::next_batch)
+/// and [`next_backup_slice`](Self::next_backup_slice) wait for room instead. The owner takes the messages of one caller
+/// in the order in which they were sent.
 ///
-/// The call then waits for its answer, at most until `deadline`. Dropping the returned future or [`Pending`] withdraws the
-/// message, unless the owner has started with it: then the message takes effect, and its answer is thrown away.
+/// The call then waits for its answer, at most until `deadline`. Dropping the returned future or [`Pending`] withdraws
+/// the message, unless the owner has started with it: then the message takes effect, and its answer is thrown away.
 ///
-/// A `request_id` makes a call safe to repeat: if the owner has applied a call with the same id before, it sends the same
-/// answer and changes nothing.
+/// A `request_id` makes a call safe to repeat: if the owner has applied a call with the same id before, it sends the
+/// same answer and changes nothing.
 ///
 /// # Errors
-/// Every method can fail with [`CallError::Overloaded`], [`CallError::NotStarted`] or [`CallError::OwnerLost`], and with a
-/// rejection by the machine; then nothing was changed. [`CallError::OutcomeUnknown`] is the only error that leaves open
-/// whether the call took effect.
+/// Every method can fail with [`CallError::Overloaded`], [`CallError::NotStarted`] or [`CallError::OwnerLost`], and
+/// with a rejection by the machine; then nothing was changed. [`CallError::OutcomeUnknown`] is the only error that
+/// leaves open whether the call took effect.
 #[derive(Clone, Debug)]
 pub struct OwnerHandle {
     mailbox: MailboxSender,
@@ -130,8 +130,8 @@ impl OwnerHandle {
             .send(deadline, |reply| Message::Each(frames, quota, reply))
     }
 
-    /// Applies all operations, in order and at one revision, or none. The values in the outcome are charged to `quota` until
-    /// its guard is dropped; a frame that would exceed the quota is refused.
+    /// Applies all operations, in order and at one revision, or none. The values in the outcome are charged to `quota`
+    /// until its guard is dropped; a frame that would exceed the quota is refused.
     pub fn apply_all(
         &self,
         operations: Vec<Operation>,

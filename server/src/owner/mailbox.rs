@@ -37,8 +37,8 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    /// Waits for at least one message, and takes at most [`OWNER_BATCH_MAX`]. Returns how many; 0 means that every handle is
-    /// gone and the mailbox is empty. Cancelling it loses no message.
+    /// Waits for at least one message, and takes at most [`OWNER_BATCH_MAX`]. Returns how many; 0 means that every
+    /// handle is gone and the mailbox is empty. Cancelling it loses no message.
     pub(super) async fn recv_many(&mut self, batch: &mut Vec<Envelope>) -> usize {
         self.receiver.recv_many(batch, OWNER_BATCH_MAX).await
     }
@@ -120,8 +120,8 @@ impl MailboxSender {
         Ok(pending)
     }
 
-    /// Refuses a message with frames if its connection would use more of the mailbox than is left for others; `quota.rs`
-    /// has the rule. A connection's first message may take the last place.
+    /// Refuses a message with frames if its connection would use more of the mailbox than is left for others;
+    /// `quota.rs` has the rule. A connection's first message may take the last place.
     fn check_share(&self, quota: &ConnectionQuota, byte_len: usize) -> Result<(), CallError> {
         let QueuedFrames { frames, bytes } = quota.queued();
         if frames == 0 {

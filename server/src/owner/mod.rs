@@ -6,9 +6,9 @@
 //!    +------------- reply <-------------- answer -> commit -> journal
 //! ```
 //!
-//! The handle puts a message into the mailbox. The task's loop takes messages in batches, and `dispatch` calls the method
-//! for each kind of message. Without a journal the answer is sent at once; with one it is held in `commit` until every
-//! change that it may show is on disk.
+//! The handle puts a message into the mailbox. The task's loop takes messages in batches, and `dispatch` calls the
+//! method for each kind of message. Without a journal the answer is sent at once; with one it is held in `commit` until
+//! every change that it may show is on disk.
 
 mod answer;
 mod backups;

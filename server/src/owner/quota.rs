@@ -1,19 +1,20 @@
 //! What one connection may use: bytes of answers that its client has not read, and room in the mailbox.
 //!
-//! **Answers.** The answers to frames wait until the client reads them. Meanwhile they keep alive the values that they show,
-//! even values that the store has replaced since. So each connection has a limit of unread bytes.
+//! **Answers.** The answers to frames wait until the client reads them. Meanwhile they keep alive the values that they
+//! show, even values that the store has replaced since. So each connection has a limit of unread bytes.
 //!
-//! **Mailbox.** One connection can send more frames at once than the mailbox holds. If it could fill the mailbox, all others
-//! would be refused. So a connection may have at most as many frames waiting as there is room left: one greedy connection
-//! gets half of the mailbox, two get a third each, and there is always room for others. Source: A. K. Choudhury and
-//! E. L. Hahne, "Dynamic queue length thresholds for shared-memory packet switches", IEEE/ACM Transactions on Networking
-//! 6(2), 1998. Unary calls need no such rule, because a connection has few streams (`--max-streams`).
+//! **Mailbox.** One connection can send more frames at once than the mailbox holds. If it could fill the mailbox, all
+//! others would be refused. So a connection may have at most as many frames waiting as there is room left: one greedy
+//! connection gets half of the mailbox, two get a third each, and there is always room for others. Source: A. K.
+//! Choudhury and E. L. Hahne, "Dynamic queue length thresholds for shared-memory packet switches", IEEE/ACM
+//! Transactions on Networking 6(2), 1998. Unary calls need no such rule, because a connection has few streams
+//! (`--max-streams`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The quota of one connection. Clones share the counters. Only the owner adds unread bytes, so bytes that it finds free stay
-/// free until it charges them.
+/// The quota of one connection. Clones share the counters. Only the owner adds unread bytes, so bytes that it finds
+/// free stay free until it charges them.
 #[derive(Clone, Debug)]
 pub struct ConnectionQuota {
     counters: Arc<Counters>,

@@ -1,8 +1,9 @@
 //! The way back to the caller: one answer for one message.
 //!
 //! A caller may leave, or its deadline may pass, at the very moment at which the owner starts with the message. So both
-//! sides must claim the message first, with one atomic step that only one of them can win. If the owner wins, it handles the
-//! message and the caller gets the answer. If the caller wins, the message is withdrawn and the owner never starts with it.
+//! sides must claim the message first, with one atomic step that only one of them can win. If the owner wins, it
+//! handles the message and the caller gets the answer. If the caller wins, the message is withdrawn and the owner never
+//! starts with it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,8 +33,9 @@ pub struct Pending<T> {
     deadline: Instant,
 }
 
-/// Which side has claimed a message, and what the caller may be told while the answer is held: [`UNCLAIMED`], [`CLAIMED`],
-/// or, while the answer is held until it is on disk, the store revision of the change, or 0 if the call changed nothing.
+/// Which side has claimed a message, and what the caller may be told while the answer is held: [`UNCLAIMED`],
+/// [`CLAIMED`], or, while the answer is held until it is on disk, the store revision of the change, or 0 if the call
+/// changed nothing.
 #[derive(Clone, Debug)]
 struct Claim(Arc<AtomicI64>);
 
@@ -63,7 +65,8 @@ impl Claim {
         self.0.store(revision.unwrap_or(0), Ordering::Release);
     }
 
-    /// Returns `None` if no answer is held; otherwise the revision of the change, or `Some(None)` if there was no change.
+    /// Returns `None` if no answer is held; otherwise the revision of the change, or `Some(None)` if there was no
+    /// change.
     fn held(&self) -> Option<Option<Revision>> {
         let revision = self.0.load(Ordering::Acquire);
         (revision > CLAIMED).then_some((revision > 0).then_some(revision))
@@ -80,8 +83,8 @@ impl Claim {
         }
     }
 
-    /// Returns the caller's error when the deadline has passed. `None` if the owner has started, and neither answered nor
-    /// held the answer yet.
+    /// Returns the caller's error when the deadline has passed. `None` if the owner has started, and neither answered
+    /// nor held the answer yet.
     fn too_late(&self) -> Option<CallError> {
         if self.claim() {
             return Some(CallError::NotStarted);
@@ -121,7 +124,8 @@ impl<T> Reply<T> {
         }
     }
 
-    /// Starts with the message. Returns `None`, with nothing left to do, if the deadline has passed or the caller has left.
+    /// Starts with the message. Returns `None`, with nothing left to do, if the deadline has passed or the caller has
+    /// left.
     pub(super) fn start(self, now: Instant) -> Option<StartedReply<T>> {
         let late = self.deadline <= now;
         let started = self.start_late()?;
@@ -170,16 +174,16 @@ impl<T> StartedReply<T> {
         self.sender.is_closed()
     }
 
-    /// Notes for the caller that the message was handled and its answer is held until it is on disk. `revision` is that of
-    /// the change, if the message changed something.
+    /// Notes for the caller that the message was handled and its answer is held until it is on disk. `revision` is that
+    /// of the change, if the message changed something.
     pub(super) fn hold(&self, revision: Option<Revision>) {
         self.claim.hold(revision);
     }
 }
 
 impl<T> Pending<T> {
-    /// Waits for the answer, at most until the deadline. Cancelling it withdraws the message, unless the owner has started
-    /// with it.
+    /// Waits for the answer, at most until the deadline. Cancelling it withdraws the message, unless the owner has
+    /// started with it.
     ///
     /// # Errors
     /// The owner's error, if it sends one. At the deadline, [`CallError::NotStarted`] or, if the answer is held,
@@ -199,7 +203,8 @@ impl<T> Pending<T> {
         }
     }
 
-    /// Like [`answer`](Self::answer), for a caller that waits for one answer after another and shares a timer among them.
+    /// Like [`answer`](Self::answer), for a caller that waits for one answer after another and shares a timer among
+    /// them.
     ///
     /// # Errors
     /// Those of [`answer`](Self::answer).
@@ -221,8 +226,8 @@ impl<T> Pending<T> {
     }
 }
 
-/// A timer for many deadlines, one after another. Setting a timer costs more than an answer from the owner. So this timer
-/// stays set when the deadline moves to a later time, fires early, and is set again only then.
+/// A timer for many deadlines, one after another. Setting a timer costs more than an answer from the owner. So this
+/// timer stays set when the deadline moves to a later time, fires early, and is set again only then.
 #[derive(Debug, Default)]
 pub struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,

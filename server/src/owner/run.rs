@@ -5,7 +5,7 @@ use std::pin::pin;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::config::{OWNER_BATCH_MAX, OWNER_MESSAGE_LARGE};
+use crate::config::{OWNER_BATCH_MAX, OWNER_MESSAGE_LARGE_BYTES};
 use crate::journal::{Event, Journal};
 use crate::machine::StateMachine;
 
@@ -17,8 +17,8 @@ use super::mailbox::{Mailbox, mailbox};
 use super::message::Envelope;
 use super::state::{Owner, OwnerLimits};
 
-/// Starts the owner of `machine`, in memory only, as a task of the current runtime. The task ends and returns the state when
-/// the last handle is gone and the mailbox is empty.
+/// Starts the owner of `machine`, in memory only, as a task of the current runtime. The task ends and returns the state
+/// when the last handle is gone and the mailbox is empty.
 ///
 /// # Panics
 /// Outside a tokio runtime.
@@ -43,8 +43,8 @@ pub(crate) fn spawn_with(
     (OwnerHandle::new(sender), task)
 }
 
-/// Handles messages in order until every handle is gone, and ends sessions and keys in between. The owner waits only here,
-/// between batches, so an operation is never left half done.
+/// Handles messages in order until every handle is gone, and ends sessions and keys in between. The owner waits only
+/// here, between batches, so an operation is never left half done.
 async fn run(
     mut owner: Owner,
     mut mailbox: Mailbox,
@@ -59,8 +59,8 @@ async fn run(
         {
             alarm.as_mut().reset(due);
         }
-        // Biased: events of the journal come first, because many calls wait for them. While there are messages, the alarm
-        // is not polled; what is due is done below all the same.
+        // Biased: events of the journal come first, because many calls wait for them. While there are messages, the
+        // alarm is not polled; what is due is done below all the same.
         let wakeup = tokio::select! {
             biased;
             event = journal_event(&mut owner.commits), if owner.commits.is_some() => Wakeup::JournalEvent(event),
@@ -80,7 +80,7 @@ async fn run(
             mailbox.release(&envelope);
             let Envelope { message, byte_len } = envelope;
             owner.dispatch(message, now);
-            if byte_len > OWNER_MESSAGE_LARGE {
+            if byte_len > OWNER_MESSAGE_LARGE_BYTES {
                 now = clock.now();
                 // Wake before the history drops changes that sleeping watches must still be shown.
                 owner.wake_watches();

@@ -57,8 +57,8 @@ impl Owner {
         }
     }
 
-    /// Returns when the next ttl, timeout or remembered request id ends. `None` while changes are refused: then these must
-    /// wait, too.
+    /// Returns when the next ttl, timeout or remembered request id ends. `None` while changes are refused: then these
+    /// must wait, too.
     pub(super) fn next_due(&self) -> Option<Time> {
         let due = self.machine.next_due()?;
         (!self.refuses_changes()).then_some(due)
@@ -84,8 +84,8 @@ impl Owner {
         self.watches.wake(&self.machine, durable_revision);
     }
 
-    /// Ends the sessions and keys that are due, and fires due timeouts: about [`DUE_KEYS_MAX`] keys at most, so that calls
-    /// need not wait. Does nothing while changes are refused.
+    /// Ends the sessions and keys that are due, and fires due timeouts: about [`DUE_KEYS_MAX`] keys at most, so that
+    /// calls need not wait. Does nothing while changes are refused.
     pub(super) fn advance_time(&mut self, now: Now) {
         if self.refuses_changes() {
             return;

@@ -47,8 +47,9 @@ impl Uncommitted {
         self.order.push_back((change.revision, change.key.clone()));
     }
 
-    /// Removes the state of a deleted machine from all versions. The deletion reports no changes of its keys, so a version
-    /// shown after it would still have the state. Doing it now is safe: until the deletion is on disk, no version is shown.
+    /// Removes the state of a deleted machine from all versions. The deletion reports no changes of its keys, so a
+    /// version shown after it would still have the state. Doing it now is safe: until the deletion is on disk, no
+    /// version is shown.
     pub(super) fn forget_machine(&mut self, machine: &Name) {
         for versions in self.versions.values_mut() {
             let later = versions.later.iter_mut().map(|(_, entry)| entry);

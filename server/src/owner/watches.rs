@@ -1,8 +1,8 @@
 //! The open watches, and which of them a change wakes.
 //!
-//! A watch asks for its next batch when its client has taken the one before. If there is no more, the watch sleeps until
-//! one of its keys changes. So a slow watch costs the owner nothing, and a sleeping watch costs nothing until one of its own
-//! keys changes.
+//! A watch asks for its next batch when its client has taken the one before. If there is no more, the watch sleeps
+//! until one of its keys changes. So a slow watch costs the owner nothing, and a sleeping watch costs nothing until one
+//! of its own keys changes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, mpsc};
@@ -61,8 +61,8 @@ impl Drop for OpenWatch {
 }
 
 impl OpenWatch {
-    /// Waits until one of the watch's keys may have changed. Call it only after a batch that said that there was no more.
-    /// Cancelling it loses no wake-up.
+    /// Waits until one of the watch's keys may have changed. Call it only after a batch that said that there was no
+    /// more. Cancelling it loses no wake-up.
     pub async fn changed(&self) {
         self.wake.notified().await;
     }

@@ -1,4 +1,5 @@
-//! The owner with a journal whose commits the test controls: what may be shown before it is on disk, and what must wait.
+//! The owner with a journal whose commits the test controls: what may be shown before it is on disk, and what must
+//! wait.
 
 use std::future::Future;
 use std::sync::mpsc as std_mpsc;
