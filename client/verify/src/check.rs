@@ -1,50 +1,56 @@
-//! The verdict on a history. What is checked, in this order:
-//!
-//! 1. *Across keys* (`store`): revisions grow in real time; each belongs to one message; an atomic message has one.
-//! 2. *Each key* against its own changes at their revisions: by the order that the answers name (`witness`); where that does
-//!    not do, by search (`search`), with revisions; and to say what is wrong, without them. A List, and an atomic message,
-//!    are true at one revision, so keys that are right one by one at their revisions are right together.
-//! 3. *Watches* (`watch`).
-//!
-//! An atomic message of unknown outcome was done on all of its keys or on none (`messages`).
-//!
-//! What is not checked: the order of unknown outcomes on *different* keys, beyond what the revisions say that were answered
-//! before and after each of them; whether two messages of unknown outcome were given one revision, where no unique value
-//! tells which was; the values of a key before its first answer, if nobody looked before the run; lifetimes, sessions and
-//! timeouts of states. None of these makes a right history look wrong, but for the last: keys that have them must not be
-//! recorded.
-//!
-//! Time: a million operations take seconds, with hundreds of unknown outcomes too, where answers have revisions. Without
-//! them the orders of changes in flight have to be tried: see [`Patience`](super::patience::Patience).
-//!
-//! Memory, besides the history: 24 bytes an operation, 350 for each of the key with the most, and what a search may take.
+//! Checks a history: finds the violations, and shrinks the evidence of each.
 
 use crate::history::History;
 use crate::judge::judge;
-use crate::options::{Checks, Effort};
+use crate::options::{Limits, Options};
 use crate::shrink;
-use crate::verdict::{BadHistory, Report, Verdict, Violation};
+use crate::verdict::{InvalidHistory, Report, Verdict, Violation};
 
-/// Checks a history.
+/// Checks whether a history is linearizable.
+///
+/// What is checked, in this order:
+///
+/// 1. Across keys: revisions grow in real time, each belongs to one message, and an atomic message has one.
+/// 2. Each key: the order of its revisions explains every answer; or a search finds an order that does. A List and an
+///    atomic message are true at one revision, so keys that are right one by one at their revisions are right together.
+///    An atomic message of unknown outcome was done on all of its keys or on none.
+/// 3. Each watch: it was told every change of its keys once, in the order of revisions, and nothing else.
+///
+/// What is not checked:
+///
+/// - the order of unknown outcomes on *different* keys, beyond what the revisions answered before and after each say;
+/// - whether two messages of unknown outcome were given one revision, where no unique value tells which was;
+/// - the value of a key before its first answer, if the key has no [`Initial`](crate::Initial);
+/// - lifetimes, sessions and timeouts of states.
+///
+/// A right history never fails for one of these, except for the last: keys that have a lifetime, a session or a timeout
+/// must not be recorded.
+///
+/// # Time and memory
+///
+/// With revisions in the answers, a million operations take seconds, also with hundreds of unknown outcomes. Without
+/// revisions, the search has to try the orders of all changes in flight: see [`Limits`]. Besides the history, a check takes
+/// 24 bytes an operation, 350 bytes for each operation on the key that has the most, and what a search may take.
 ///
 /// # Errors
 ///
-/// If it makes no sense in itself.
-pub fn check(history: &History, checks: Checks<'_>) -> Result<Report, BadHistory> {
-    history.validate().map_err(BadHistory)?;
-    let judged = judge(history, checks);
-    let patience = checks.effort.patience.again(checks.shrinking);
-    let effort = Effort {
-        patience,
-        ..checks.effort
+/// [`InvalidHistory`] if the history contradicts itself, for example by an operation that ends before it starts. It says
+/// nothing about the server.
+pub fn check(history: &History, options: Options<'_>) -> Result<Report, InvalidHistory> {
+    history.validate().map_err(InvalidHistory)?;
+    let judgement = judge(history, options);
+    let deadline = options.limits.deadline.restart(options.shrink_timeout);
+    let limits = Limits {
+        deadline,
+        ..options.limits
     };
-    let checks = Checks { effort, ..checks };
-    let violations: Vec<Violation> = (judged.wrong.iter())
-        .map(|wrong| shrink::violation(history, wrong, checks))
+    let options = Options { limits, ..options };
+    let violations: Vec<Violation> = (judgement.findings.iter())
+        .map(|finding| shrink::violation(history, finding, options))
         .collect();
-    let mut report = judged.report;
+    let mut report = judgement.report;
     if !violations.is_empty() {
-        report.verdict = Verdict::Violation(violations);
+        report.verdict = Verdict::NotLinearizable(violations);
     }
     Ok(report)
 }

@@ -1,6 +1,8 @@
-//! A history as a file of JSON Lines, for programs, people and their tools: one line with the keys and machines, then one
-//! line each for an operation, with the name of its key, and for a watch; and a last line that counts them, with a checksum
-//! of all lines before it. Who edits a file by hand takes the checksum out: it is not missed.
+//! The file format of a history: JSON Lines, for programs, people and their tools.
+//!
+//! The first line has the settings, keys and machines. Then comes one line for each operation, which names its key, and one
+//! line for each watch. The last line has the number of both, and a checksum of the lines before it. A history edited by
+//! hand is read if the checksum is taken out.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -8,23 +10,29 @@ use std::io::{self, BufRead, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::history::{History, Key, Machine, Watched};
-use crate::operation::{Action, Expectation, NEVER, Operation, Outcome, Travel};
-use crate::packed::Record;
+use crate::history::{History, Key, Machine, Watch};
+use crate::operation::{Action, Expectation, MessageKind, NEVER, Operation, Outcome};
+use crate::packed::PackedOperation;
 
 const VERSION: u32 = 1;
 
-/// A file that cannot be read.
+/// Why a file is not read as a history.
 #[derive(Debug)]
 pub enum ReadError {
+    /// The file cannot be read.
     Io(io::Error),
+    /// It is some other file.
     NotAHistory,
+    /// It has a version that this version of the checker does not know.
     OtherVersion {
+        /// The version of the file.
         version: u32,
     },
-    /// It ends in the middle: the run that wrote it was ended.
+    /// It has no last line: whoever wrote it did not come to the end.
     Truncated,
+    /// It contradicts itself, or its checksum.
     Damaged {
+        /// Where and how, in words.
         what: String,
     },
 }
@@ -33,14 +41,14 @@ impl std::fmt::Display for ReadError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Io(error) => write!(formatter, "the history cannot be read: {error}"),
-            Self::NotAHistory => write!(formatter, "this is not a history"),
+            Self::NotAHistory => write!(formatter, "the file is not a history"),
             Self::OtherVersion { version } => {
                 write!(
                     formatter,
-                    "the history is of version {version}, and this reads {VERSION}"
+                    "the history has version {version}, but only version {VERSION} can be read"
                 )
             }
-            Self::Truncated => write!(formatter, "the history ends in the middle"),
+            Self::Truncated => write!(formatter, "the history is cut off: its end is missing"),
             Self::Damaged { what } => write!(formatter, "the history is damaged: {what}"),
         }
     }
@@ -54,10 +62,6 @@ impl From<io::Error> for ReadError {
     }
 }
 
-fn damaged(what: impl Into<String>) -> ReadError {
-    ReadError::Damaged { what: what.into() }
-}
-
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 enum Line<'a> {
@@ -68,17 +72,17 @@ enum Line<'a> {
     },
     #[serde(borrow)]
     Operation(OperationLine<'a>),
-    Watch(Cow<'a, Watched>),
+    Watch(Cow<'a, Watch>),
     End {
         operations: usize,
         watches: usize,
-        /// CRC-32C of the bytes of all lines before this one, their line breaks included.
+        /// CRC-32C of all bytes before this line. Absent from a file edited by hand.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         crc32c: Option<u32>,
     },
 }
 
-/// All but the operations and watches.
+/// A history without its operations and watches.
 #[derive(Serialize, Deserialize)]
 struct Head<'a> {
     #[serde(default)]
@@ -93,11 +97,12 @@ struct Head<'a> {
 struct OperationLine<'a> {
     client: u32,
     message: u32,
-    travel: Travel,
+    #[serde(rename = "travel")]
+    message_kind: MessageKind,
     #[serde(borrow)]
     key: Cow<'a, str>,
     start: u64,
-    /// Without it there was none.
+    /// Absent if the operation was never answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     end: Option<u64>,
     action: Action,
@@ -106,54 +111,90 @@ struct OperationLine<'a> {
     outcome: Outcome,
 }
 
-/// Writes a history.
-///
-/// # Errors
-///
-/// If it cannot be written.
-pub fn write<W: Write>(to: W, history: &History) -> io::Result<W> {
-    let mut writer = Writer {
-        to,
-        line: Vec::new(),
-        crc32c: 0,
-    };
-    writer.line(&Line::Head {
-        version: VERSION,
-        head: Head {
-            settings: Cow::Borrowed(&history.settings),
-            keys: Cow::Borrowed(&history.keys),
-            machines: Cow::Borrowed(&history.machines),
-        },
-    })?;
-    for it in history.operations.iter().map(Record::operation) {
-        writer.line(&Line::Operation(OperationLine {
-            client: it.client,
-            message: it.message,
-            travel: it.travel,
-            key: Cow::Borrowed(&history.keys[it.key as usize].name),
-            start: it.start,
-            end: (it.end != NEVER).then_some(it.end),
-            action: it.action,
-            expect: it.expect,
-            outcome: it.outcome,
-        }))?;
+impl History {
+    /// Writes the history as JSON Lines, about 220 bytes an operation, and flushes the writer.
+    ///
+    /// # Errors
+    ///
+    /// Those of the writer.
+    pub fn write_to(&self, writer: impl Write) -> io::Result<()> {
+        let mut writer = Writer {
+            writer,
+            line: Vec::new(),
+            crc32c: 0,
+        };
+        writer.line(&Line::Head {
+            version: VERSION,
+            head: Head {
+                settings: Cow::Borrowed(&self.settings),
+                keys: Cow::Borrowed(&self.keys),
+                machines: Cow::Borrowed(&self.machines),
+            },
+        })?;
+        for it in self.operations.iter().map(PackedOperation::unpack) {
+            writer.line(&Line::Operation(OperationLine {
+                client: it.client,
+                message: it.message,
+                message_kind: it.message_kind,
+                key: Cow::Borrowed(&self.keys[it.key as usize].name),
+                start: it.start,
+                end: (it.end != NEVER).then_some(it.end),
+                action: it.action,
+                expect: it.expect,
+                outcome: it.outcome,
+            }))?;
+        }
+        for watch in &self.watches {
+            writer.line(&Line::Watch(Cow::Borrowed(watch)))?;
+        }
+        writer.line(&Line::End {
+            operations: self.operations.len(),
+            watches: self.watches.len(),
+            crc32c: Some(writer.crc32c),
+        })?;
+        writer.writer.flush()
     }
-    for watch in &history.watches {
-        writer.line(&Line::Watch(Cow::Borrowed(watch)))?;
+
+    /// Reads a history of up to `operations_max` operations that [`write_to`](Self::write_to) wrote.
+    ///
+    /// # Errors
+    ///
+    /// Those of the reader; and if there is no history, or one that is cut off, contradicts itself, or has more
+    /// operations.
+    pub fn read_from(mut reader: impl BufRead, operations_max: usize) -> Result<Self, ReadError> {
+        // The first line is a JSON object.
+        if reader.fill_buf()?.first() != Some(&b'{') {
+            return Err(ReadError::NotAHistory);
+        }
+        let mut lines = Lines {
+            operations_max,
+            history: Self::default(),
+            key_numbers: HashMap::new(),
+            crc32c: 0,
+            is_ended: false,
+        };
+        let mut line = Vec::new();
+        for number in 1.. {
+            line.clear();
+            if reader.read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            lines.add(number, &line)?;
+        }
+        if !lines.is_ended {
+            return Err(ReadError::Truncated);
+        }
+        let damaged = |what| ReadError::Damaged { what };
+        lines.history.validate().map_err(damaged)?;
+        Ok(lines.history)
     }
-    writer.line(&Line::End {
-        operations: history.operations.len(),
-        watches: history.watches.len(),
-        crc32c: Some(writer.crc32c),
-    })?;
-    writer.to.flush()?;
-    Ok(writer.to)
 }
 
 struct Writer<W> {
-    to: W,
-    /// The bytes of one line.
+    writer: W,
+    /// A buffer for one line.
     line: Vec<u8>,
+    /// Of all lines so far.
     crc32c: u32,
 }
 
@@ -163,72 +204,43 @@ impl<W: Write> Writer<W> {
         serde_json::to_writer(&mut self.line, line)?;
         self.line.push(b'\n');
         self.crc32c = crc32c::crc32c_append(self.crc32c, &self.line);
-        self.to.write_all(&self.line)
+        self.writer.write_all(&self.line)
     }
 }
 
-/// Reads a history of up to `limit` operations.
-///
-/// # Errors
-///
-/// If a line is no part of a history, or the last one is missing.
-pub fn read(mut from: impl BufRead, limit: usize) -> Result<History, ReadError> {
-    // A line of JSON begins with a brace.
-    if from.fill_buf()?.first() != Some(&b'{') {
-        return Err(ReadError::NotAHistory);
-    }
-    let mut reader = Reader {
-        limit,
-        history: History::default(),
-        numbers: HashMap::new(),
-        crc32c: 0,
-        is_ended: false,
-    };
-    let mut bytes = Vec::new();
-    for number in 1.. {
-        bytes.clear();
-        if from.read_until(b'\n', &mut bytes)? == 0 {
-            break;
-        }
-        reader.line(number, &bytes)?;
-        reader.crc32c = crc32c::crc32c_append(reader.crc32c, &bytes);
-    }
-    if !reader.is_ended {
-        return Err(ReadError::Truncated);
-    }
-    reader.history.validate().map_err(damaged)?;
-    Ok(reader.history)
-}
-
-struct Reader {
-    limit: usize,
+/// What the lines read so far say.
+struct Lines {
+    operations_max: usize,
     history: History,
-    /// The numbers of the keys by their names.
-    numbers: HashMap<String, u32>,
-    /// Of the lines that were read.
+    /// The places of the keys by their names.
+    key_numbers: HashMap<String, u32>,
+    /// Of all lines so far.
     crc32c: u32,
     is_ended: bool,
 }
 
-impl Reader {
-    fn line(&mut self, number: usize, bytes: &[u8]) -> Result<(), ReadError> {
-        let bad = |what: String| damaged(format!("line {number}: {what}"));
-        if self.is_ended {
-            return Err(bad("there is more after the end".into()));
-        }
-        let line: Line<'_> = match serde_json::from_slice(bytes) {
-            Ok(line) => line,
-            Err(error) if error.is_eof() => return Err(ReadError::Truncated),
-            Err(error) => return Err(bad(error.to_string())),
+impl Lines {
+    /// Adds line `number`, counted from 1.
+    fn add(&mut self, number: usize, line: &[u8]) -> Result<(), ReadError> {
+        let damaged = |what: String| ReadError::Damaged {
+            what: format!("line {number}: {what}"),
         };
-        match line {
+        if self.is_ended {
+            return Err(damaged("it comes after the end".into()));
+        }
+        let parsed: Line<'_> = match serde_json::from_slice(line) {
+            Ok(parsed) => parsed,
+            Err(error) if error.is_eof() => return Err(ReadError::Truncated),
+            Err(error) => return Err(damaged(error.to_string())),
+        };
+        match parsed {
             Line::Head { version, .. } if version != VERSION => {
-                Err(ReadError::OtherVersion { version })
+                return Err(ReadError::OtherVersion { version });
             }
-            Line::Head { head, .. } if number == 1 => self.head(head).map_err(bad),
-            Line::Head { .. } => Err(bad("a second head".into())),
-            _ if number == 1 => Err(ReadError::NotAHistory),
-            Line::Operation(line) => self.operation(line).map_err(bad),
+            Line::Head { head, .. } if number == 1 => self.head(head),
+            Line::Head { .. } => Err("the keys come a second time".into()),
+            _ if number == 1 => return Err(ReadError::NotAHistory),
+            Line::Operation(operation) => self.operation(operation),
             Line::Watch(watch) => {
                 self.history.watches.push(watch.into_owned());
                 Ok(())
@@ -237,11 +249,11 @@ impl Reader {
                 operations,
                 watches,
                 crc32c,
-            } => {
-                self.is_ended = true;
-                self.end((operations, watches), crc32c).map_err(bad)
-            }
+            } => self.end((operations, watches), crc32c),
         }
+        .map_err(damaged)?;
+        self.crc32c = crc32c::crc32c_append(self.crc32c, line);
+        Ok(())
     }
 
     fn head(&mut self, head: Head<'_>) -> Result<(), String> {
@@ -249,44 +261,51 @@ impl Reader {
         self.history.keys = head.keys.into_owned();
         self.history.machines = head.machines.into_owned();
         let numbers = self.history.key_numbers().into_iter();
-        self.numbers = numbers
+        self.key_numbers = numbers
             .map(|(name, number)| (name.to_owned(), number))
             .collect();
-        match self.numbers.len() == self.history.keys.len() {
+        match self.key_numbers.len() == self.history.keys.len() {
             true => Ok(()),
             false => Err("two keys have one name".into()),
         }
     }
 
     fn operation(&mut self, line: OperationLine<'_>) -> Result<(), String> {
-        let key = (self.numbers.get(&*line.key))
-            .ok_or_else(|| format!("key {:?} is not in the head", line.key))?;
-        if self.history.operations.len() == self.limit {
-            return Err(format!(
-                "there are more operations than the limit of {}",
-                self.limit
-            ));
+        let key = (self.key_numbers.get(&*line.key))
+            .ok_or_else(|| format!("key {:?} is not among the keys of line 1", line.key))?;
+        if self.history.operations.len() == self.operations_max {
+            let limit = self.operations_max;
+            return Err(format!("more operations than the limit of {limit}"));
         }
-        self.history.operations.push(Record::from(&Operation {
+        let operation = Operation {
             client: line.client,
             message: line.message,
-            travel: line.travel,
+            message_kind: line.message_kind,
             key: *key,
             start: line.start,
             end: line.end.unwrap_or(NEVER),
             action: line.action,
             expect: line.expect,
             outcome: line.outcome,
-        }));
+        };
+        let packed = PackedOperation::from(&operation);
+        if packed.unpack() != operation {
+            return Err("this action cannot have this outcome".into());
+        }
+        self.history.operations.push(packed);
         Ok(())
     }
 
-    fn end(&self, counts: (usize, usize), crc32c: Option<u32>) -> Result<(), String> {
+    fn end(&mut self, counts: (usize, usize), crc32c: Option<u32>) -> Result<(), String> {
+        self.is_ended = true;
         if counts != (self.history.operations.len(), self.history.watches.len()) {
-            return Err("the counts do not fit what was before".into());
+            return Err("its counts differ from the lines before it".into());
         }
         match crc32c {
-            Some(crc32c) if crc32c != self.crc32c => Err("a checksum differs".into()),
+            Some(crc32c) if crc32c != self.crc32c => Err(
+                "the checksum of the lines before it differs: take `crc32c` out if you edited the file"
+                    .into(),
+            ),
             _ => Ok(()),
         }
     }

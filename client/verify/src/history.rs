@@ -1,128 +1,140 @@
-//! What the clients of a run did, and what they were answered.
+//! A history: the keys of a run, what its clients asked and were answered, and what its watches were told.
 
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::operation::{Entry, StateNumber};
-use crate::packed::Record;
+use crate::packed::PackedOperation;
 
-/// A machine's moves, by the numbers of its states.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Machine {
-    pub name: String,
-    /// The names of the states: at most 255.
-    pub states: Vec<String>,
-    /// The state that a key begins in.
-    pub initial: StateNumber,
-    /// For each state, where one may go from it. None: the state is final.
-    pub next: Vec<Vec<StateNumber>>,
+/// Everything that is known of a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    /// How the run was made, for people who read the file. The checker does not use it.
+    pub settings: serde_json::Value,
+    /// The keys. Operations and watches name a key by its place here.
+    pub keys: Vec<Key>,
+    /// The machines. Keys name a machine by its place here.
+    pub machines: Vec<Machine>,
+    /// The operations, in the order of their starts; those of one message side by side.
+    pub operations: Vec<PackedOperation>,
+    /// What watches were told.
+    pub watches: Vec<Watch>,
 }
 
-impl Machine {
-    pub fn allows(&self, from: StateNumber, to: StateNumber) -> bool {
-        (self.next.get(usize::from(from))).is_some_and(|next| next.contains(&to))
-    }
-
-    pub fn is_final(&self, state: StateNumber) -> bool {
-        self.next.get(usize::from(state)).is_none_or(Vec::is_empty)
-    }
-}
-
-/// A key before the first operation, and the store revision at which it was so.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Found {
-    pub entry: Option<Entry>,
-    pub revision: i64,
-}
-
-/// A key: its number is its place in the history's list.
+/// One key of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
+    /// The name of the key. No two keys have the same.
     pub name: String,
-    /// None if nobody looked: then the key is checked from its first answer on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub found: Option<Found>,
-    /// The number of its machine in the history's list.
+    /// The key before the run. `None` if nobody looked: then the key is checked from its first answer on.
+    #[serde(default, rename = "found", skip_serializing_if = "Option::is_none")]
+    pub initial: Option<Initial>,
+    /// The place of the key's machine in [`History::machines`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<u32>,
 }
 
 impl Key {
-    pub fn new(name: impl Into<String>, found: Option<Found>) -> Self {
+    /// Makes a key without a machine.
+    pub fn new(name: impl Into<String>, initial: Option<Initial>) -> Self {
         Self {
             name: name.into(),
-            found,
+            initial,
             machine: None,
         }
     }
 }
 
-/// What a watch was told: a change, or how far it has come.
+/// A key before the first operation. The default is a key that never existed, in a new store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Initial {
+    /// What the store held under the key. `None`: the key did not exist.
+    pub entry: Option<Entry>,
+    /// The store revision at which that was so.
+    pub revision: i64,
+}
+
+/// The states of a machine, and the transitions that it allows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The name of the machine.
+    pub name: String,
+    /// The names of the states: at most 255. A state's number is its place here.
+    pub states: Vec<String>,
+    /// The state of a new key.
+    pub initial: StateNumber,
+    /// For each state, the states that a Transition may lead to. A state without any is final.
+    pub next: Vec<Vec<StateNumber>>,
+}
+
+impl Machine {
+    pub(crate) fn allows(&self, from: StateNumber, to: StateNumber) -> bool {
+        (self.next.get(usize::from(from))).is_some_and(|next| next.contains(&to))
+    }
+
+    pub(crate) fn is_final(&self, state: StateNumber) -> bool {
+        self.next.get(usize::from(state)).is_none_or(Vec::is_empty)
+    }
+}
+
+/// What one watch was told. A watch that broke and went on, at the revision that it had come to, is one watch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    /// The watched keys, by their places in [`History::keys`].
+    pub keys: Vec<u32>,
+    /// The watch has to be told every change with a greater revision than this.
+    pub after: i64,
+    /// What it was told, in the order in which it came. With the time at which it came, in nanoseconds since the start of
+    /// the run.
+    #[serde(rename = "told")]
+    pub updates: Vec<(u64, WatchUpdate)>,
+}
+
+/// One thing that a watch was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Told {
-    /// The key's entry after the change of this revision; None: it is gone.
+pub enum WatchUpdate {
+    /// A change of a key.
     Event {
+        /// The place of the key in [`History::keys`].
         key: u32,
+        /// The store revision of the change.
         revision: i64,
+        /// What the store held under the key after the change. `None`: the key was deleted.
         entry: Option<Entry>,
     },
-    /// Everything up to this revision has been told: the `revision` of a message, after its events.
-    Progress { revision: i64 },
-}
-
-/// One watch, from one revision on. A watch that goes on after a break, at the revision that it had come to, is the same.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Watched {
-    /// The keys that it is to be told of; in the order of their numbers.
-    pub keys: Vec<u32>,
-    /// Everything after this revision is to be told.
-    pub after: i64,
-    /// What came, with the time at which it did.
-    pub told: Vec<(u64, Told)>,
-}
-
-/// Everything that is known of a run.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct History {
-    /// How the run was made, for whoever reads the file.
-    pub settings: serde_json::Value,
-    pub keys: Vec<Key>,
-    pub machines: Vec<Machine>,
-    /// In the order of their start.
-    pub operations: Vec<Record>,
-    pub watches: Vec<Watched>,
+    /// That every change up to this revision has been told. Each message of a watch says so, after its events.
+    Progress {
+        /// The store revision.
+        revision: i64,
+    },
 }
 
 impl History {
-    /// The numbers of the keys by their names.
-    pub fn key_numbers(&self) -> HashMap<&str, u32> {
+    /// The places of the keys by their names.
+    pub(crate) fn key_numbers(&self) -> HashMap<&str, u32> {
         let numbered = (0..).zip(&self.keys);
         numbered.map(|(number, key)| (&*key.name, number)).collect()
     }
 
-    pub fn machine(&self, key: u32) -> Option<&Machine> {
+    pub(crate) fn machine(&self, key: u32) -> Option<&Machine> {
         let number = self.keys.get(key as usize)?.machine?;
         self.machines.get(number as usize)
     }
 
-    /// What makes no sense in itself, whatever a server did: a history that was not made by recorders.
-    ///
-    /// # Errors
-    ///
-    /// The first thing that makes none, in words.
-    pub fn validate(&self) -> Result<(), String> {
-        let keys = self.keys.len();
+    /// Finds the first contradiction of the history with itself, whatever a server did.
+    pub(crate) fn validate(&self) -> Result<(), String> {
+        self.validate_machines()?;
+        self.validate_operations()?;
+        self.validate_watches()
+    }
+
+    fn validate_machines(&self) -> Result<(), String> {
         for key in &self.keys {
-            if key
-                .machine
-                .is_some_and(|it| it as usize >= self.machines.len())
-            {
-                return Err(format!(
-                    "key {:?} has a machine that is not there",
-                    key.name
-                ));
+            let count = self.machines.len();
+            if key.machine.is_some_and(|it| it as usize >= count) {
+                return Err(format!("key {:?} has a machine that is missing", key.name));
             }
         }
         for machine in &self.machines {
@@ -133,40 +145,41 @@ impl History {
                 || named.max().is_some_and(|it| usize::from(*it) >= states)
             {
                 return Err(format!(
-                    "machine {:?} has moves to states that are not there",
+                    "machine {:?} has transitions to states that are missing",
                     machine.name
                 ));
             }
         }
-        let mut before = 0;
-        for (index, record) in self.operations.iter().enumerate() {
-            let bad = |what: &str| Err(format!("operation {index} {what}"));
-            if record.start() > record.end() {
-                return bad("ends before it starts");
+        Ok(())
+    }
+
+    fn validate_operations(&self) -> Result<(), String> {
+        let mut previous_start = 0;
+        for (index, operation) in self.operations.iter().enumerate() {
+            let wrong = |what: &str| Err(format!("operation {index} {what}"));
+            if operation.start() > operation.end() {
+                return wrong("ends before it starts");
             }
-            if record.start() < before {
-                return bad("is not in the order of starts");
+            if operation.start() < previous_start {
+                return wrong("starts before the operation in front of it");
             }
-            before = record.start();
-            if record.key() as usize >= keys {
-                return bad("has a key that is not there");
+            previous_start = operation.start();
+            if operation.key() as usize >= self.keys.len() {
+                return wrong("has a key that is missing");
             }
         }
+        Ok(())
+    }
+
+    fn validate_watches(&self) -> Result<(), String> {
         for (index, watch) in self.watches.iter().enumerate() {
-            let named = |(_, told): &(u64, Told)| match told {
-                Told::Event { key, .. } => *key,
-                Told::Progress { .. } => 0,
-            };
-            let beyond = watch
-                .keys
-                .iter()
-                .copied()
-                .chain(watch.told.iter().map(named));
-            if beyond
-                .max()
-                .is_some_and(|key| key as usize > keys.max(1) - 1)
-            {
-                return Err(format!("watch {index} has a key that is not there"));
+            let told = watch.updates.iter().filter_map(|(_, update)| match update {
+                WatchUpdate::Event { key, .. } => Some(key),
+                WatchUpdate::Progress { .. } => None,
+            });
+            let greatest = watch.keys.iter().chain(told).max();
+            if greatest.is_some_and(|key| *key as usize >= self.keys.len()) {
+                return Err(format!("watch {index} has a key that is missing"));
             }
         }
         Ok(())

@@ -1,157 +1,158 @@
-//! Finds what is wrong with a history.
+//! Finds the violations of a history. The evidence of each is still as long as the check made it.
 
 use std::collections::BTreeMap;
 
-use crate::history::{Found as Before, History};
+use crate::history::{History, Initial};
 use crate::key::{KeyHistory, key_history};
-use crate::messages::{Chosen, Messages};
-use crate::model::{Bounds, Trust};
-use crate::operation::{NEVER, Operation, Outcome, Seen};
-use crate::options::{BlackBox, Checks, Why};
-use crate::resolve::decide;
-use crate::search::{Dead, Found, search};
-use crate::store::{self, Claims, Contradiction};
-use crate::verdict::{GaveUp, Kind, Report, Verdict};
+use crate::model::{Bounds, Criterion};
+use crate::operation::{NEVER, Operation, Outcome};
+use crate::options::{Options, StopReason, ValueSearch};
+use crate::resolve::Resolved;
+use crate::revision_order;
+use crate::revisions::{self, Claims, Contradiction};
+use crate::search::{DeadEnd, SearchResult, search};
+use crate::shared_messages::{Choice, SharedMessages};
+use crate::verdict::{Report, UndecidedKey, Verdict, ViolationKind};
 use crate::watch::Changes;
-use crate::witness;
 
-/// More keys than these are not told of: they have the same reason, as a rule.
-const VIOLATIONS: usize = 4;
+/// Findings on more keys than these are left out: as a rule, all keys are wrong for the same reason.
+const KEYS_MAX: usize = 4;
 
-/// Something wrong, before its evidence is made small.
+/// A violation whose evidence is not shrunk yet.
 #[derive(Clone, Debug)]
-pub(crate) struct Wrong {
-    pub(crate) kind: Kind,
+pub(crate) struct Finding {
+    pub(crate) kind: ViolationKind,
     pub(crate) key: Option<u32>,
-    pub(crate) what: String,
-    /// The operations that contradict each other; of a key that cannot be explained, all.
-    pub(crate) places: Vec<usize>,
+    pub(crate) description: String,
+    /// The places of the operations that contradict each other; of a key that cannot be explained, of all its operations.
+    pub(crate) indices: Vec<usize>,
+    /// The place of the watch that was told something wrong.
     pub(crate) watch: Option<usize>,
-    /// When it was certain: what had not ended then has no part in it but as something that may have been done.
+    /// The time at which the contradiction was complete. An operation that had not ended by then has no part in it, except
+    /// that it may have been done.
     pub(crate) until: u64,
-    /// Of a key: where the explanation ends.
+    /// Of a key: where the explanation fails.
     pub(crate) window: Option<Window>,
 }
 
-/// The part of a key's operations in which its explanation fails.
+/// The operations on a key among which its explanation fails.
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
-    /// What the key was before it.
-    pub(crate) found: Before,
-    pub(crate) places: Vec<usize>,
+    /// The key before them.
+    pub(crate) initial: Initial,
+    pub(crate) indices: Vec<usize>,
 }
 
-pub(crate) struct Judged {
+/// The findings, and a report whose verdict does not count them.
+pub(crate) struct Judgement {
     pub(crate) report: Report,
-    pub(crate) wrong: Vec<Wrong>,
+    pub(crate) findings: Vec<Finding>,
 }
 
-/// Finds what is wrong. The history is a valid one.
-pub(crate) fn judge(history: &History, checks: Checks<'_>) -> Judged {
-    let raw = |place: usize| history.operations[place].operation();
+/// Finds the violations of a valid history.
+pub(crate) fn judge(history: &History, options: Options<'_>) -> Judgement {
     let by_key = by_key(history);
-    let decided = decide(history, &by_key, &raw);
-    let operation = |place: usize| {
-        let mut operation = raw(place);
-        if let Some((revision, time)) = decided.get(&place) {
-            operation.end = operation.end.min(*time).max(operation.start);
-            if let Some(revision) = *revision {
-                let seen = Seen::Untold;
-                operation.outcome = Outcome::Done { revision, seen };
-            }
-        }
-        operation
-    };
-    let unknown = |place: &usize| raw(*place).outcome == Outcome::Unknown;
-    let mut judge = Judge {
-        history,
-        checks,
-        operation: &operation,
-        claims: Claims::new(history, &operation),
-        revisions: Vec::new(),
-        bounds: Vec::new(),
-        messages: Messages::new(history, &operation),
-        gave_up: Vec::new(),
-        wrong: Vec::new(),
-        report: Report {
-            verdict: Verdict::Linearizable,
-            operations: history.operations.len(),
-            keys: by_key.len(),
-            unknown: (0..history.operations.len()).filter(unknown).count(),
-            unknown_seen: decided.len(),
-            keys_explained: 0,
-            configurations: 0,
-        },
-    };
-    if checks.black_box != BlackBox::Only {
-        judge.revisions = judge.claims.revisions();
-        judge.bounds = store::bounds(history, &operation);
+    let resolved = Resolved::new(history, &by_key);
+    let operation = |index: usize| resolved.apply(index, history.operations[index].unpack());
+    let mut judge = Judge::new(history, options, &operation);
+    judge.report.keys = by_key.len();
+    judge.report.unknown_observed = resolved.len();
+    let by_revisions = options.value_search != ValueSearch::Only;
+    if by_revisions {
         judge.across_keys();
     }
-    let mut left = Vec::new();
-    for (key, places) in by_key {
-        let trusts = judge.explain(key, &places);
-        if !trusts.is_empty() {
-            left.push((key, places, trusts));
-        }
-    }
-    // All keys share the time: what one leaves over is there for those after it.
-    let (count, patience) = (left.len(), checks.effort.patience);
-    let mut torn = false;
-    for (index, (key, places, trusts)) in left.into_iter().enumerate() {
-        judge.checks.effort.patience = patience.part(count - index);
-        torn |= judge.key(key, &places, &trusts);
-    }
-    judge.checks.effort.patience = patience;
-    if torn && judge.wrong.is_empty() {
-        judge.messages();
-    }
-    if checks.black_box != BlackBox::Only {
+    judge.each_key(by_key);
+    if by_revisions {
         judge.watches();
     }
-    if !judge.gave_up.is_empty() {
-        judge.report.verdict = Verdict::GaveUp(judge.gave_up);
+    if !judge.undecided.is_empty() {
+        judge.report.verdict = Verdict::Undecided(judge.undecided);
     }
-    Judged {
+    Judgement {
         report: judge.report,
-        wrong: judge.wrong,
+        findings: judge.findings,
     }
 }
 
 /// The places of each key's operations.
 fn by_key(history: &History) -> BTreeMap<u32, Vec<usize>> {
     let mut by_key: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-    for (place, record) in history.operations.iter().enumerate() {
-        by_key.entry(record.key()).or_default().push(place);
+    for (index, operation) in history.operations.iter().enumerate() {
+        by_key.entry(operation.key()).or_default().push(index);
     }
     by_key
 }
 
 struct Judge<'a> {
     history: &'a History,
-    checks: Checks<'a>,
+    options: Options<'a>,
+    /// The operation at a place of the history, with what is proven of its outcome.
     operation: &'a dyn Fn(usize) -> Operation,
     claims: Claims,
+    /// The revisions of all answered changes, in their order. Empty if only values are checked.
     revisions: Vec<i64>,
+    /// For each operation. Empty if only values are checked.
     bounds: Vec<Bounds>,
-    messages: Messages,
-    gave_up: Vec<GaveUp>,
-    wrong: Vec<Wrong>,
+    shared_messages: SharedMessages,
+    undecided: Vec<UndecidedKey>,
+    findings: Vec<Finding>,
     report: Report,
 }
 
 impl<'a> Judge<'a> {
-    fn contradiction(&mut self, key: Option<u32>, found: Option<Contradiction>) {
-        let is_first = !self
-            .wrong
-            .iter()
-            .any(|it| it.kind == Kind::Revisions && it.key == key);
-        if let (Some(Contradiction { places, what }), true) = (found, is_first) {
-            self.wrong.push(Wrong {
-                kind: Kind::Revisions,
+    fn new(
+        history: &'a History,
+        options: Options<'a>,
+        operation: &'a dyn Fn(usize) -> Operation,
+    ) -> Self {
+        let is_unknown = |it: &Operation| it.outcome == Outcome::Unknown;
+        let operations = history.operations.iter();
+        let claims = Claims::new(history, operation);
+        let (revisions, bounds) = match options.value_search {
+            ValueSearch::Only => (Vec::new(), Vec::new()),
+            _ => (claims.revisions(), revisions::bounds(history, operation)),
+        };
+        Self {
+            history,
+            options,
+            operation,
+            claims,
+            revisions,
+            bounds,
+            shared_messages: SharedMessages::new(history, operation),
+            undecided: Vec::new(),
+            findings: Vec::new(),
+            report: Report {
+                verdict: Verdict::Linearizable,
+                operations: history.operations.len(),
+                keys: 0,
+                unknown: operations.filter(|it| is_unknown(&it.unpack())).count(),
+                unknown_observed: 0,
+                keys_by_revision: 0,
+                configurations_max: 0,
+            },
+        }
+    }
+
+    fn across_keys(&mut self) {
+        let backwards = revisions::find_backwards(self.history, self.operation, &self.bounds);
+        self.contradiction(None, backwards);
+        self.contradiction(None, self.claims.find_twice());
+        let torn = revisions::find_torn_message(self.history, self.operation);
+        self.contradiction(None, torn);
+    }
+
+    /// Keeps the first contradiction across keys, and of each key.
+    fn contradiction(&mut self, key: Option<u32>, contradiction: Option<Contradiction>) {
+        let is_same = |it: &Finding| it.kind == ViolationKind::Revisions && it.key == key;
+        if let Some(contradiction) = contradiction
+            && !self.findings.iter().any(is_same)
+        {
+            self.findings.push(Finding {
+                kind: ViolationKind::Revisions,
                 key,
-                what,
-                places,
+                description: contradiction.description,
+                indices: contradiction.indices,
                 watch: None,
                 until: NEVER,
                 window: None,
@@ -159,129 +160,142 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn across_keys(&mut self) {
-        let backwards = store::find_backwards(self.history, self.operation, &self.bounds);
-        self.contradiction(None, backwards);
-        self.contradiction(None, self.claims.find_twice());
-        let torn = store::find_torn_message(self.history, self.operation);
-        self.contradiction(None, torn);
-    }
-
-    fn key_history(&self, number: u32, places: &[usize]) -> KeyHistory<'a> {
-        let bounds = match self.checks.black_box {
-            BlackBox::Only => vec![Bounds::NONE; places.len()],
-            _ => places.iter().map(|place| self.bounds[*place]).collect(),
-        };
-        key_history(
-            self.history,
-            number,
-            places.to_vec(),
-            bounds,
-            self.operation,
-        )
-    }
-
-    /// Explains a key by its revisions, and says by what it is left to search.
-    fn explain(&mut self, number: u32, places: &[usize]) -> Vec<Trust> {
-        let rest = match self.checks.black_box {
-            BlackBox::Only => return vec![Trust::Values],
-            BlackBox::Always => Some(Trust::Values),
-            BlackBox::WhereWrong => None,
-        };
-        let key = self.key_history(number, places);
-        self.contradiction(Some(number), self.claims.find_foreign(&key));
-        match witness::explains(&key, &key.model(Trust::Revisions, &self.revisions)) {
-            true => {
-                self.report.keys_explained += 1;
-                rest.into_iter().collect()
+    fn each_key(&mut self, by_key: BTreeMap<u32, Vec<usize>>) {
+        let mut left = Vec::new();
+        for (key, indices) in by_key {
+            let criteria = self.by_revision(key, &indices);
+            if !criteria.is_empty() {
+                left.push((key, indices, criteria));
             }
-            false => [Trust::Revisions].into_iter().chain(rest).collect(),
+        }
+        let (count, deadline) = (left.len(), self.options.limits.deadline);
+        let mut needs_messages = false;
+        for (done, (key, indices, criteria)) in left.into_iter().enumerate() {
+            self.options.limits.deadline = deadline.share(count - done);
+            needs_messages |= self.search_key(key, &indices, &criteria);
+        }
+        self.options.limits.deadline = deadline;
+        if needs_messages && self.findings.is_empty() {
+            self.shared_messages();
         }
     }
 
-    /// Searches a key. Returns whether it takes atomic messages of unknown outcome to explain it.
-    fn key(&mut self, number: u32, places: &[usize], trusts: &[Trust]) -> bool {
-        let key = self.key_history(number, places);
-        let mut takes_messages = false;
-        for trust in trusts {
-            // First with none of the messages that other keys have part in: then all keys agree on them.
-            let messages = &self.messages;
-            let without = |message| messages.is_shared(message).then_some(false);
-            if self.messages.touch(&key) {
-                let less = key.with_messages(&without);
-                if let Found::Explained { .. } = self.search(&less, *trust) {
+    fn key_history(&self, key: u32, indices: &[usize]) -> KeyHistory<'a> {
+        let bounds = match self.options.value_search {
+            ValueSearch::Only => vec![Bounds::NONE; indices.len()],
+            _ => indices.iter().map(|index| self.bounds[*index]).collect(),
+        };
+        key_history(self.history, key, indices.to_vec(), bounds, self.operation)
+    }
+
+    /// Tries the order of revisions on a key. Returns the criteria by which the key is still to be searched.
+    fn by_revision(&mut self, number: u32, indices: &[usize]) -> Vec<Criterion> {
+        let more = match self.options.value_search {
+            ValueSearch::Only => return vec![Criterion::Values],
+            ValueSearch::Always => Some(Criterion::Values),
+            ValueSearch::OnViolation => None,
+        };
+        let key = self.key_history(number, indices);
+        self.contradiction(Some(number), self.claims.find_foreign(&key));
+        let model = key.model(Criterion::Revisions, &self.revisions);
+        match revision_order::explains(&key, &model) {
+            true => {
+                self.report.keys_by_revision += 1;
+                more.into_iter().collect()
+            }
+            false => [Criterion::Revisions].into_iter().chain(more).collect(),
+        }
+    }
+
+    /// Searches a key by each criterion. Returns whether it takes shared messages of unknown outcome to explain it.
+    fn search_key(&mut self, number: u32, indices: &[usize], criteria: &[Criterion]) -> bool {
+        let key = self.key_history(number, indices);
+        let mut needs_messages = false;
+        for criterion in criteria {
+            // First with none of the shared messages done: a choice on which all keys agree.
+            let shared_messages = &self.shared_messages;
+            let none_done = |message| shared_messages.contains(message).then_some(false);
+            if shared_messages.touch(&key) {
+                let less = key.with_messages(&none_done);
+                if let SearchResult::Explained { .. } = self.search(&less, *criterion) {
                     continue;
                 }
-                takes_messages |= *trust == trusts[0];
+                needs_messages |= *criterion == criteria[0];
             }
-            match self.search(&key, *trust) {
-                Found::Explained { .. } => {}
-                Found::GaveUp {
+            match self.search(&key, *criterion) {
+                SearchResult::Explained { .. } => {}
+                SearchResult::Stopped {
                     configurations,
-                    why,
-                } => self.give_up(&key, number, configurations, why),
-                Found::Impossible(dead) => {
-                    self.impossible(number, &key, *trust, dead);
+                    reason,
+                } => self.undecided(&key, number, configurations, reason),
+                SearchResult::Impossible(dead_end) => {
+                    self.impossible(number, &key, *criterion, dead_end);
                     return false;
                 }
             }
         }
-        takes_messages
+        needs_messages
     }
 
-    fn give_up(&mut self, key: &KeyHistory<'_>, number: u32, configurations: u64, why: Why) {
+    /// Searches first without the changes of unknown outcome that nobody saw. An order without them is an order of all.
+    fn search(&mut self, key: &KeyHistory<'_>, criterion: Criterion) -> SearchResult {
+        let limits = self.options.limits;
+        let search =
+            |key: &KeyHistory<'_>| search(key, &key.model(criterion, &self.revisions), limits);
+        let result = match key.without_unseen().map(|less| search(&less)) {
+            Some(result @ SearchResult::Explained { .. }) => result,
+            _ => search(key),
+        };
+        if let SearchResult::Explained { configurations_max } = result {
+            let most = &mut self.report.configurations_max;
+            *most = configurations_max.max(*most);
+        }
+        result
+    }
+
+    fn undecided(
+        &mut self,
+        key: &KeyHistory<'_>,
+        number: u32,
+        configurations: u64,
+        reason: StopReason,
+    ) {
         let is_unknown = |it: &&Operation| it.outcome == Outcome::Unknown;
-        self.gave_up.push(GaveUp {
+        self.undecided.push(UndecidedKey {
             key: self.history.keys[number as usize].name.clone(),
             operations: key.operations.len(),
             unknown: key.operations.iter().filter(is_unknown).count(),
             configurations,
-            why,
+            reason,
         });
     }
 
-    /// First without what nobody saw: what can be explained so, can be.
-    fn search(&mut self, key: &KeyHistory<'_>, trust: Trust) -> Found {
-        let effort = self.checks.effort;
-        let less = key.without_unseen();
-        let of_less = less.map(|less| search(&less, &less.model(trust, &self.revisions), effort));
-        let found = match of_less {
-            Some(found @ Found::Explained { .. }) => found,
-            _ => search(key, &key.model(trust, &self.revisions), effort),
-        };
-        if let Found::Explained { configurations } = found {
-            self.report.configurations = self.report.configurations.max(configurations);
-        }
-        found
-    }
-
-    /// Whether the keys agree on which atomic messages of unknown outcome were done.
-    fn messages(&mut self) {
-        let trust = match self.checks.black_box {
-            BlackBox::Only => Trust::Values,
-            _ => Trust::Revisions,
+    /// Checks that all keys can be explained with the same shared messages done.
+    fn shared_messages(&mut self) {
+        let criterion = match self.options.value_search {
+            ValueSearch::Only => Criterion::Values,
+            _ => Criterion::Revisions,
         };
         let by_key = by_key(self.history);
         let shared: Vec<(u32, KeyHistory<'_>)> = (by_key.iter())
-            .map(|(number, places)| (*number, self.key_history(*number, places)))
-            .filter(|(_, key)| self.messages.touch(key))
+            .map(|(number, indices)| (*number, self.key_history(*number, indices)))
+            .filter(|(_, key)| self.shared_messages.touch(key))
             .collect();
         let keys: Vec<&KeyHistory<'_>> = shared.iter().map(|(_, key)| key).collect();
-        let (effort, revisions) = (self.checks.effort, &self.revisions);
-        let explain = |key: &KeyHistory<'_>| search(key, &key.model(trust, revisions), effort);
-        match self.messages.choose(&keys, &explain) {
-            Chosen::Some => {}
-            Chosen::GaveUp {
-                key,
-                configurations,
-                why,
-            } => self.give_up(&shared[key].1, shared[key].0, configurations, why),
-            Chosen::None { keys } => self.wrong.push(Wrong {
-                kind: Kind::Messages,
+        let (limits, revisions) = (self.options.limits, &self.revisions);
+        let explain = |key: &KeyHistory<'_>| search(key, &key.model(criterion, revisions), limits);
+        match self.shared_messages.choose(&keys, &explain) {
+            Choice::Possible => {}
+            Choice::Stopped(stop) => {
+                let (number, key) = &shared[stop.key];
+                self.undecided(key, *number, stop.configurations, stop.reason);
+            }
+            Choice::Impossible { keys } => self.findings.push(Finding {
+                kind: ViolationKind::Messages,
                 key: None,
-                what: "each key can be explained, but not all with the same messages of unknown outcome done"
+                description: "each key can be explained, but not all with the same messages of unknown outcome done"
                     .into(),
-                places: (keys.iter())
+                indices: (keys.iter())
                     .flat_map(|key| by_key[&shared[*key].0].iter().copied())
                     .collect(),
                 watch: None,
@@ -291,67 +305,73 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn impossible(&mut self, number: u32, key: &KeyHistory<'_>, trust: Trust, dead: Dead) {
-        let keys = self.wrong.iter().filter(|it| it.window.is_some());
-        if keys.count() >= VIOLATIONS {
+    /// Keeps that no order explains a key.
+    fn impossible(
+        &mut self,
+        number: u32,
+        key: &KeyHistory<'_>,
+        criterion: Criterion,
+        dead_end: DeadEnd,
+    ) {
+        let on_keys = self.findings.iter().filter(|it| it.window.is_some());
+        if on_keys.count() >= KEYS_MAX {
             return;
         }
-        let kind = match trust {
-            Trust::Values => Kind::Values,
-            Trust::Revisions => match self.search(key, Trust::Values) {
-                Found::Impossible(_) => Kind::Values,
-                Found::Explained { .. } | Found::GaveUp { .. } => Kind::KeyRevisions,
+        let kind = match criterion {
+            Criterion::Values => ViolationKind::Values,
+            Criterion::Revisions => match self.search(key, Criterion::Values) {
+                SearchResult::Impossible(_) => ViolationKind::Values,
+                SearchResult::Explained { .. } | SearchResult::Stopped { .. } => {
+                    ViolationKind::KeyRevisions
+                }
             },
         };
-        let units = key.units(trust);
-        // What could not be done may have waited for what has not ended, so that is looked at too.
-        let died = units[dead.unit].end;
-        let waiting = units
-            .iter()
-            .filter(|unit| unit.start <= died && unit.end != NEVER);
-        let end = waiting.map(|unit| unit.end).max().unwrap_or(died);
-        let (found, mut chosen) = match dead.cut {
-            Some(cut) => {
-                let later = (cut.next..units.len()).collect::<Vec<_>>();
-                (cut.register.found(), [cut.pending, later].concat())
-            }
-            None => (None, (0..units.len()).collect()),
-        };
-        chosen.retain(|unit| units[*unit].start <= end);
-        let places = |unit: &usize| key.places[units[*unit].from..units[*unit].to].to_vec();
-        let window = found.map(|found| Window {
-            found,
-            places: chosen.iter().flat_map(places).collect(),
-        });
-        let all = (0..units.len()).filter(|unit| units[*unit].start <= end);
-        let what = match kind {
-            Kind::Values => "no order of the operations explains what was answered",
+        let description = match kind {
+            ViolationKind::Values => "no order of the operations explains what was answered",
             _ => "no order of the operations explains the revisions that were answered",
         };
-        self.wrong.push(Wrong {
+        let units = key.units(criterion);
+        // The unit that could not be done may have waited for one that had not ended, so that one is evidence too.
+        let died = units[dead_end.unit].end;
+        let waiting = (units.iter()).filter(|unit| unit.start <= died && unit.end != NEVER);
+        let until = waiting.map(|unit| unit.end).max().unwrap_or(died);
+        let indices = |unit: &usize| key.indices[units[*unit].from..units[*unit].to].to_vec();
+        let begun = |unit: &usize| units[*unit].start <= until;
+        let window = dead_end.cut.and_then(|cut| {
+            let initial = cut.register.initial()?;
+            let later = cut.next..units.len();
+            let units = cut.pending.into_iter().chain(later).filter(begun);
+            Some(Window {
+                initial,
+                indices: units.flat_map(|unit| indices(&unit)).collect(),
+            })
+        });
+        let all = (0..units.len()).filter(begun);
+        self.findings.push(Finding {
             kind,
             key: Some(number),
-            what: what.into(),
-            places: all.flat_map(|unit| places(&unit)).collect(),
+            description: description.into(),
+            indices: all.flat_map(|unit| indices(&unit)).collect(),
             watch: None,
-            until: end,
+            until,
             window,
         });
     }
 
+    /// Keeps what is wrong with the first watch that was told something wrong.
     fn watches(&mut self) {
         if self.history.watches.is_empty() {
             return;
         }
-        let changes = Changes::new(self.history, self.operation);
-        for (index, watch) in self.history.watches.iter().enumerate() {
-            if let Some(wrong) = changes.find_wrong(watch) {
-                self.wrong.push(Wrong {
-                    kind: Kind::Watch,
-                    key: wrong.key,
-                    what: format!("watch {index}: {}", wrong.what),
-                    places: wrong.place.into_iter().collect(),
-                    watch: Some(index),
+        let changes = Changes::new(self.history, self.operation, &self.claims);
+        for (number, watch) in self.history.watches.iter().enumerate() {
+            if let Some(found) = changes.find_contradiction(watch) {
+                self.findings.push(Finding {
+                    kind: ViolationKind::Watch,
+                    key: found.key,
+                    description: format!("watch {number}: {}", found.description),
+                    indices: found.index.into_iter().collect(),
+                    watch: Some(number),
                     until: NEVER,
                     window: None,
                 });

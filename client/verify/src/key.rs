@@ -1,33 +1,33 @@
-//! The operations on one key, made ready for a search: what travelled in one atomic message is one *unit*, what is known
-//! of the order of units is written down, and unknown outcomes are decided where somebody saw them.
+//! The operations on one key, prepared for a search.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::history::{Found, History, Machine};
-use crate::model::{Bounds, Model, Must, Trust};
+use crate::history::{History, Initial, Machine};
+use crate::model::{Bounds, Criterion, Inclusion, Model};
 use crate::operation::{
-    Action, Actual, Expectation, NEVER, Operation, Outcome, Refusal, Seen, Value,
+    Action, Actual, Expectation, NEVER, Observed, Operation, Outcome, Refusal, Value,
 };
 
-/// Operations on one key that are done at one moment.
+/// Operations on one key that happen at one moment: one operation, or all of an atomic message.
 #[derive(Clone, Debug)]
 pub(crate) struct Unit {
     pub(crate) start: u64,
     pub(crate) end: u64,
-    /// From where to where in the key's operations.
+    /// The first of its operations among those of the key.
     pub(crate) from: usize,
+    /// The first operation after them.
     pub(crate) to: usize,
     pub(crate) bounds: Bounds,
     pub(crate) is_unknown: bool,
-    pub(crate) must: Must,
-    /// Units that must have been done before: the one before in the stream, the one before by revision, and a twin.
+    pub(crate) inclusion: Inclusion,
+    /// Units that happen before this one: the one before in its stream, the one before by revision, and its twin.
     pub(crate) after: [Option<u32>; 3],
 }
 
 impl Unit {
     /// Whether an order may leave it out.
     pub(crate) fn is_optional(&self) -> bool {
-        self.is_unknown && self.must == Must::Nothing
+        self.is_unknown && self.inclusion == Inclusion::Optional
     }
 }
 
@@ -35,27 +35,75 @@ const STREAM: usize = 0;
 const REVISION: usize = 1;
 const TWIN: usize = 2;
 
-/// One key and all that was done with it.
+/// A value that an answer or a watch shows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown {
+    pub(crate) value: Value,
+    /// The revision of the value, if it is shown too.
+    pub(crate) revision: Option<i64>,
+    /// When the answer came.
+    pub(crate) time: u64,
+}
+
+/// The proof that a change of unknown outcome was done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Proof {
+    /// The revision of the change, if it was shown.
+    pub(crate) revision: Option<i64>,
+    /// When the first answer came that shows the change.
+    pub(crate) time: u64,
+}
+
+/// One key, and all operations on it but those that were not done.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyHistory<'a> {
-    pub(crate) found: Option<Found>,
+    pub(crate) initial: Option<Initial>,
     pub(crate) machine: Option<&'a Machine>,
-    /// In the order of starts; operations of one message side by side. None of them is `NotDone`.
+    /// In the order of starts; those of one message side by side. None has the outcome `NotDone`.
     pub(crate) operations: Vec<Operation>,
-    /// Where each operation is in the history.
-    pub(crate) places: Vec<usize>,
+    /// The place of each operation in the history.
+    pub(crate) indices: Vec<usize>,
+    /// Of each operation.
     pub(crate) bounds: Vec<Bounds>,
-    pub(crate) musts: Vec<Must>,
+    /// Of each operation.
+    pub(crate) inclusions: Vec<Inclusion>,
+}
+
+/// Gathers one key from a history. `indices` are the places of the operations on it, `bounds` one for each.
+pub(crate) fn key_history<'a>(
+    history: &'a History,
+    key: u32,
+    indices: Vec<usize>,
+    bounds: Vec<Bounds>,
+    operation: &dyn Fn(usize) -> Operation,
+) -> KeyHistory<'a> {
+    let operations: Vec<Operation> = indices.iter().map(|index| operation(*index)).collect();
+    let keep: Vec<bool> = operations
+        .iter()
+        .map(|it| it.outcome != Outcome::NotDone)
+        .collect();
+    let all = KeyHistory {
+        initial: history.keys[key as usize].initial,
+        machine: history.machine(key),
+        inclusions: vec![Inclusion::Optional; indices.len()],
+        operations,
+        indices,
+        bounds,
+    };
+    match keep.iter().all(|keep| *keep) {
+        true => all,
+        false => all.only(&keep),
+    }
 }
 
 impl<'a> KeyHistory<'a> {
-    pub(crate) fn model(&self, trust: Trust, claimed: &'a [i64]) -> Model<'a> {
+    pub(crate) fn model(&self, criterion: Criterion, claimed_revisions: &'a [i64]) -> Model<'a> {
         let expects_revision = |it: &Operation| matches!(it.expect, Some(Expectation::Revision(_)));
         Model {
-            trust,
-            has_tags: self.operations.iter().any(expects_revision),
+            criterion,
+            tracks_revisions: self.operations.iter().any(expects_revision),
             machine: self.machine,
-            claimed,
+            claimed_revisions,
         }
     }
 
@@ -64,14 +112,14 @@ impl<'a> KeyHistory<'a> {
     }
 
     /// The units, in the order of their starts.
-    pub(crate) fn units(&self, trust: Trust) -> Vec<Unit> {
+    pub(crate) fn units(&self, criterion: Criterion) -> Vec<Unit> {
         let mut units: Vec<Unit> = Vec::with_capacity(self.operations.len());
         for (index, operation) in self.operations.iter().enumerate() {
             let is_unknown = operation.outcome == Outcome::Unknown;
             if let Some(last) = units.last_mut() {
                 let before = &self.operations[index - 1];
                 let is_same = before.message_id() == operation.message_id();
-                if is_same && operation.travel.is_atomic() {
+                if is_same && operation.message_kind.is_atomic() {
                     last.to = index + 1;
                     continue;
                 }
@@ -83,36 +131,38 @@ impl<'a> KeyHistory<'a> {
                 to: index + 1,
                 bounds: self.bounds[index],
                 is_unknown,
-                must: self.musts[index],
+                inclusion: self.inclusions[index],
                 after: [None; 3],
             });
         }
         // A Read that was never answered says nothing.
         units.retain(|unit| {
-            let does_nothing = |it: &Operation| it.action == Action::Read;
-            !(unit.is_unknown && self.operations_of(unit).iter().all(does_nothing))
+            let is_read = |it: &Operation| it.action == Action::Read;
+            !(unit.is_unknown && self.operations_of(unit).iter().all(is_read))
         });
         self.order_streams(&mut units);
         self.order_twins(&mut units);
-        if trust == Trust::Revisions {
+        if criterion == Criterion::Revisions {
             self.order_revisions(&mut units);
         }
         units
     }
 
-    /// What one stream carries is done in its order. Of unknown ones nothing is said: they may be undone.
+    /// The messages of one stream happen in their order. One of unknown outcome has no place in it: it may not have
+    /// happened.
     fn order_streams(&self, units: &mut [Unit]) {
         let mut last = HashMap::new();
         for (index, unit) in (0..).zip(units.iter_mut()) {
             let first = &self.operations[unit.from];
-            if first.travel.is_ordered() && !unit.is_unknown {
+            if first.message_kind.is_ordered() && !unit.is_unknown {
                 unit.after[STREAM] = last.insert(first.client, index);
             }
         }
     }
 
-    /// Of unknown operations that ask for the same and may be done at any time, any may have been the one that was done:
-    /// it is said to be the one that began first. That leaves a count to try in the place of every subset.
+    /// Twins are operations of unknown outcome that ask for the same and may happen at any time. Where one of them explains
+    /// an answer, each does, so it is said to be the one that began first. Then a search tries how many twins happened, and
+    /// not every subset of them.
     fn order_twins(&self, units: &mut [Unit]) {
         let mut last: HashMap<_, u32> = HashMap::new();
         for (index, unit) in (0..).zip(units.iter_mut()) {
@@ -120,72 +170,99 @@ impl<'a> KeyHistory<'a> {
                 continue;
             };
             if unit.is_optional() && unit.end == NEVER && unit.bounds.ceiling == i64::MAX {
-                let asked = format!("{:?}{:?}", operation.action, operation.expect);
-                unit.after[TWIN] = last.insert(asked, index);
+                let request = format!("{:?}{:?}", operation.action, operation.expect);
+                unit.after[TWIN] = last.insert(request, index);
             }
         }
     }
 
-    /// Answers tell the order in which they became true. Of those at one revision, its change was first.
+    /// Units happen in the order of the revisions in their answers. Of several with one revision, the change comes first.
     fn order_revisions(&self, units: &mut [Unit]) {
-        let mut told = Vec::new();
+        let mut ordered = Vec::new();
         for (index, unit) in (0..).zip(units.iter()) {
             let operations = self.operations_of(unit);
             let revisions = operations.iter().filter_map(Operation::revision);
             if let Some(revision) = revisions.max() {
                 let changes = operations.iter().any(Operation::is_change);
-                told.push((revision, !changes, unit.start, index));
+                ordered.push((revision, !changes, unit.start, index));
             }
         }
-        told.sort_unstable();
-        for pair in told.windows(2) {
+        ordered.sort_unstable();
+        for pair in ordered.windows(2) {
             units[pair[1].3 as usize].after[REVISION] = Some(pair[0].3);
         }
-        // What was refused tells no revision; but what was answered with less than its floor was before it, and so was
-        // the change at its floor.
+        // A refusal has no revision. But it comes after every unit with a revision below its floor, and after the change at
+        // its floor.
         for unit in units.iter_mut() {
             let has_revision = |it: &Operation| it.revision().is_some();
             if !unit.is_unknown && !self.operations_of(unit).iter().any(has_revision) {
                 let floor = unit.bounds.floor;
-                let before = told.partition_point(|it| (it.0, it.1) <= (floor, false));
-                unit.after[REVISION] = before.checked_sub(1).map(|last| told[last].3);
+                let before = ordered.partition_point(|it| (it.0, it.1) <= (floor, false));
+                unit.after[REVISION] = before.checked_sub(1).map(|last| ordered[last].3);
             }
         }
     }
 
-    /// Every value that an answer shows, with the revision of its entry if that is told, and the time of the answer.
-    pub(crate) fn shown(&self) -> impl Iterator<Item = (Value, Option<i64>, u64)> + '_ {
+    /// The values that answers show.
+    fn shown(&self) -> impl Iterator<Item = Shown> + '_ {
         self.operations.iter().filter_map(|operation| {
-            let end = operation.end;
-            match operation.outcome {
+            let (value, revision) = match operation.outcome {
                 Outcome::Done {
-                    seen: Seen::Entry(Some(entry)),
+                    observed: Observed::Entry(Some(entry)),
                     ..
-                } => Some((entry.value, Some(entry.revision), end)),
-                Outcome::Refused(Refusal::Expectation(Actual::Value(Some(value)))) => {
-                    Some((value, None, end))
-                }
-                _ => None,
-            }
+                } => (entry.value, Some(entry.revision)),
+                Outcome::Refused(Refusal::Expectation(Actual::Value(Some(value)))) => (value, None),
+                _ => return None,
+            };
+            let time = operation.end;
+            Some(Shown {
+                value,
+                revision,
+                time,
+            })
         })
     }
 
-    /// Unknown Writes that somebody saw: their places in the history, with the revision that they had and the time at
-    /// which that was known. Only where nothing else can have left the value: it is written once, nothing adds to make
-    /// it, and no Transition gives it another revision.
-    pub(crate) fn resolve(&self, told: &[(Value, i64, u64)]) -> Vec<(usize, Option<i64>, u64)> {
+    /// Finds the Writes of unknown outcome that were done, because an answer or a watch shows their value. Returns their
+    /// places in the history, with the proof.
+    ///
+    /// A value proves a Write only if nothing else can have left it: if it is written once, is not the sum of an Add, and
+    /// no Transition can have given it another revision.
+    pub(crate) fn proven_writes(&self, watched: &[Shown]) -> Vec<(usize, Proof)> {
         let is_unknown = |it: &Operation| it.outcome == Outcome::Unknown;
-        if !self.operations.iter().any(is_unknown) {
+        let is_transition = |it: &Operation| matches!(it.action, Action::Transition { .. });
+        let is_unknown_add = |it: &Operation| is_unknown(it) && matches!(it.action, Action::Add(_));
+        let has = |is: &dyn Fn(&Operation) -> bool| self.operations.iter().any(is);
+        let is_initial_known = self.initial.is_some();
+        if !is_initial_known || !has(&is_unknown) || has(&is_transition) || has(&is_unknown_add) {
             return Vec::new();
         }
-        let moves = |it: &Operation| matches!(it.action, Action::Transition { .. });
-        let adds = |it: &Operation| is_unknown(it) && matches!(it.action, Action::Add(_));
-        if self.operations.iter().any(|it| moves(it) || adds(it)) {
-            return Vec::new();
+        let sources = self.sources();
+        let mut proofs: HashMap<Value, Proof> = HashMap::new();
+        for shown in self.shown().chain(watched.iter().copied()) {
+            let proof = proofs.entry(shown.value).or_insert(Proof {
+                revision: shown.revision,
+                time: shown.time,
+            });
+            proof.revision = proof.revision.or(shown.revision);
+            proof.time = proof.time.min(shown.time);
         }
-        let mut made: HashMap<Value, u32> = HashMap::new();
-        if let Some(entry) = self.found.and_then(|found| found.entry) {
-            *made.entry(entry.value).or_default() += 1;
+        (self.operations.iter().zip(&self.indices))
+            .filter_map(|(operation, index)| {
+                let (Action::Write(value), true) = (operation.action, is_unknown(operation)) else {
+                    return None;
+                };
+                let proof = *proofs.get(&value)?;
+                (sources.get(&value) == Some(&1)).then_some((*index, proof))
+            })
+            .collect()
+    }
+
+    /// For each value, how many operations may have left it; being there from the beginning counts as one.
+    fn sources(&self) -> HashMap<Value, u32> {
+        let mut sources: HashMap<Value, u32> = HashMap::new();
+        if let Some(entry) = self.initial.and_then(|initial| initial.entry) {
+            *sources.entry(entry.value).or_default() += 1;
         }
         for operation in &self.operations {
             let value = match (operation.action, operation.outcome) {
@@ -193,105 +270,62 @@ impl<'a> KeyHistory<'a> {
                 (
                     _,
                     Outcome::Done {
-                        seen: Seen::Sum(sum),
+                        observed: Observed::Sum(sum),
                         ..
                     },
                 ) => Value::Int(sum),
                 _ => continue,
             };
-            *made.entry(value).or_default() += 1;
+            *sources.entry(value).or_default() += 1;
         }
-        let mut seen: HashMap<Value, (Option<i64>, u64)> = HashMap::new();
-        let told = told
-            .iter()
-            .map(|(value, revision, time)| (*value, Some(*revision), *time));
-        for (value, revision, time) in self.shown().chain(told) {
-            let known = seen.entry(value).or_insert((revision, time));
-            *known = (known.0.or(revision), known.1.min(time));
-        }
-        let nobody_looked = self.found.is_none();
-        (self.operations.iter().zip(&self.places))
-            .filter(|(operation, _)| is_unknown(operation) && !nobody_looked)
-            .filter_map(|(operation, place)| {
-                let Action::Write(value) = operation.action else {
-                    return None;
-                };
-                let (revision, time) = *seen.get(&value)?;
-                (made.get(&value) == Some(&1)).then_some((*place, revision, time))
-            })
-            .collect()
+        sources
     }
 
-    /// The same without the unknown Writes whose value nobody saw. What can be explained without them, can be.
+    /// The same without the Writes of unknown outcome whose value no answer shows; `None` if there are none. An order that
+    /// explains it explains the whole.
     pub(crate) fn without_unseen(&self) -> Option<Self> {
-        let seen: HashSet<Value> = self.shown().map(|(value, ..)| value).collect();
+        let seen: HashSet<Value> = self.shown().map(|shown| shown.value).collect();
         let is_unseen = |operation: &Operation| match operation.action {
             Action::Write(value) => operation.outcome == Outcome::Unknown && !seen.contains(&value),
             _ => false,
         };
-        // A unit of several operations is done as a whole.
+        // An atomic message may be done because of its other operations.
         let keep: Vec<bool> = (self.operations.iter())
-            .map(|it| it.travel.is_atomic() || !is_unseen(it))
+            .map(|it| it.message_kind.is_atomic() || !is_unseen(it))
             .collect();
         (!keep.iter().all(|keep| *keep)).then(|| self.only(&keep))
     }
 
-    /// The same with what is said of atomic messages of unknown outcome: that one was done, or was not, or nothing.
+    /// The same with atomic messages of unknown outcome decided: `is_done` tells whether a message was done, or nothing.
     pub(crate) fn with_messages(&self, is_done: &dyn Fn((u32, u32)) -> Option<bool>) -> Self {
-        let said = |it: &Operation| match it.travel.is_atomic() && it.outcome == Outcome::Unknown {
-            true => is_done(it.message_id()),
-            false => None,
+        let decided = |it: &Operation| {
+            let is_open = it.message_kind.is_atomic() && it.outcome == Outcome::Unknown;
+            is_open.then(|| is_done(it.message_id())).flatten()
         };
         let keep: Vec<bool> = (self.operations.iter())
-            .map(|it| said(it) != Some(false))
+            .map(|it| decided(it) != Some(false))
             .collect();
         let mut some = self.only(&keep);
-        for (operation, must) in some.operations.iter().zip(&mut some.musts) {
-            if said(operation) == Some(true) {
-                *must = Must::BeDone;
+        for (operation, inclusion) in some.operations.iter().zip(&mut some.inclusions) {
+            if decided(operation) == Some(true) {
+                *inclusion = Inclusion::Required;
             }
         }
         some
     }
 
-    pub(crate) fn only(&self, keep: &[bool]) -> Self {
+    fn only(&self, keep: &[bool]) -> Self {
         fn some<T: Clone>(all: &[T], keep: &[bool]) -> Vec<T> {
             let kept = all.iter().zip(keep).filter(|(_, keep)| **keep);
             kept.map(|(it, _)| it.clone()).collect()
         }
         Self {
-            found: self.found,
+            initial: self.initial,
             machine: self.machine,
             operations: some(&self.operations, keep),
-            places: some(&self.places, keep),
+            indices: some(&self.indices, keep),
             bounds: some(&self.bounds, keep),
-            musts: some(&self.musts, keep),
+            inclusions: some(&self.inclusions, keep),
         }
-    }
-}
-
-pub(crate) fn key_history<'a>(
-    history: &'a History,
-    key: u32,
-    places: Vec<usize>,
-    bounds: Vec<Bounds>,
-    operation: &dyn Fn(usize) -> Operation,
-) -> KeyHistory<'a> {
-    let operations: Vec<Operation> = places.iter().map(|place| operation(*place)).collect();
-    let keep: Vec<bool> = operations
-        .iter()
-        .map(|it| it.outcome != Outcome::NotDone)
-        .collect();
-    let all = KeyHistory {
-        found: history.keys[key as usize].found,
-        machine: history.machine(key),
-        musts: vec![Must::Nothing; places.len()],
-        operations,
-        places,
-        bounds,
-    };
-    match keep.iter().all(|keep| *keep) {
-        true => all,
-        false => all.only(&keep),
     }
 }

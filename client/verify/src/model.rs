@@ -1,91 +1,30 @@
-//! What the store promises for one key, as a function: the state of the key, an operation with its answer, and the state
-//! after it, or that this answer cannot be given in this state.
+//! What the store promises for one key, as a function: from the state of the key and an operation with its answer to the
+//! next state of the key, or to nothing if this answer is impossible in this state.
 //!
-//! Not modelled: lifetimes, sessions and timeouts of states, which change a key without anybody asking. Keys that have
-//! them do not belong into a history.
+//! Not modelled: lifetimes, sessions and timeouts of states. They change a key that no operation names, so keys that have
+//! one do not belong in a history.
 
-use crate::history::{Found, Machine};
+use crate::history::{Initial, Machine};
 use crate::operation::{
-    Action, Actual, Entry, Expectation, Operation, Outcome, Refusal, Seen, StateNumber, Value,
+    Action, Actual, Entry, Expectation, Observed, Operation, Outcome, Refusal, Value,
 };
+use crate::register::{Content, Register, UNKNOWN_REVISION};
 
-/// What of an answer is held against the server.
+/// By what an answer is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// The whole contract: values, the revisions of entries, and that revisions of the store only grow.
+pub(crate) enum Criterion {
+    /// Everything: values, the revisions of entries, and that revisions of the store only grow.
     Revisions,
-    /// Values and presence alone. Revisions are opaque tags, looked at only where an operation expects one.
+    /// Values, and whether keys exist. A revision is only a tag, compared where an operation expects one.
     Values,
 }
 
-/// A revision that nobody was told, and that can be any. One that is known to be `n` or greater is `UNTOLD - n`.
-const UNTOLD: i64 = -1;
-
-/// What a key holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Holds {
-    /// Nobody looked yet.
-    Anything,
-    Nothing,
-    Something {
-        value: Value,
-        state: Option<StateNumber>,
-    },
-}
-
-/// A key at one moment, as far as it is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Register {
-    pub(crate) holds: Holds,
-    /// Of the last change, if something is there; negative if nobody was told it.
-    revision: i64,
-    /// Where nobody was told it: it is not greater than this.
-    most: i64,
-    /// The store has come to this revision: each later change has a greater one.
-    pub(crate) least: i64,
-}
-
-impl Register {
-    /// The same as what was found of a key, where all of it is known.
-    pub(crate) fn found(&self) -> Option<Found> {
-        let entry = match self.holds {
-            Holds::Anything => return None,
-            Holds::Nothing => None,
-            Holds::Something { .. } if self.revision < 0 => return None,
-            Holds::Something { value, state } => Some(Entry {
-                value,
-                revision: self.revision,
-                state,
-            }),
-        };
-        let revision = self.least;
-        Some(Found { entry, revision })
-    }
-
-    pub(crate) fn same_but_later(&self, other: &Self) -> bool {
-        let of_change = |it: &Self| (it.holds, it.revision, it.most);
-        of_change(self) == of_change(other)
-    }
-
-    /// Whether whatever can be done from the other on can be done from this one: it holds the same, and of revisions it
-    /// rules out no more.
-    pub(crate) fn permits(&self, other: &Self) -> bool {
-        let has_more_room = self.revision < 0
-            && other.revision < 0
-            && self.revision >= other.revision
-            && self.most >= other.most;
-        self.holds == other.holds
-            && self.least <= other.least
-            && (has_more_room || self.same_but_later(other))
-    }
-}
-
-/// The store revisions between which an operation was done, by what others were answered before and after it.
+/// The store revisions between which an operation happened, by the answers before and after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    /// The store had come to this before the operation began.
+    /// The store had come to this revision before the operation began.
     pub(crate) floor: i64,
-    /// It had come no further when the operation had ended.
+    /// The store had come no further when the operation had ended.
     pub(crate) ceiling: i64,
 }
 
@@ -96,171 +35,184 @@ impl Bounds {
     };
 }
 
-/// Whether an operation of unknown outcome may be left out.
+/// Whether an order may leave out an operation of unknown outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Must {
-    /// It may, and where it changes nothing it is.
-    Nothing,
-    /// Not: another key shows that its message was done.
-    BeDone,
+pub(crate) enum Inclusion {
+    /// It may. It has to if the operation changes nothing at its place.
+    Optional,
+    /// It may not: another key shows that the message was done.
+    Required,
 }
 
 /// The rules for one key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Model<'a> {
-    pub(crate) trust: Trust,
-    /// Whether any operation expects a revision: otherwise `Trust::Values` forgets them, and fewer states differ.
-    pub(crate) has_tags: bool,
+    pub(crate) criterion: Criterion,
+    /// Whether an operation expects a revision. If none does, `Criterion::Values` forgets revisions, so that fewer
+    /// registers differ.
+    pub(crate) tracks_revisions: bool,
     pub(crate) machine: Option<&'a Machine>,
-    /// Revisions that changes were answered with, in their order: an unknown change has none of them.
-    pub(crate) claimed: &'a [i64],
+    /// The revisions of all answered changes, in their order: a change of unknown outcome has none of them.
+    pub(crate) claimed_revisions: &'a [i64],
 }
 
 impl Model<'_> {
-    pub(crate) fn start(&self, found: Option<Found>) -> Register {
+    /// The register before the first operation.
+    pub(crate) fn start(&self, initial: Option<Initial>) -> Register {
         let mut register = Register {
-            holds: Holds::Anything,
-            revision: UNTOLD,
-            most: i64::MAX,
-            least: 0,
+            content: Content::Unknown,
+            revision: UNKNOWN_REVISION,
+            revision_max: i64::MAX,
+            store_revision: 0,
         };
-        if let Some(found) = found {
-            register.holds = match found.entry {
-                None => Holds::Nothing,
-                Some(Entry { value, state, .. }) => Holds::Something { value, state },
+        if let Some(initial) = initial {
+            register.content = match initial.entry {
+                None => Content::Absent,
+                Some(Entry { value, state, .. }) => Content::Present { value, state },
             };
-            let revision = found.entry.map_or(UNTOLD, |entry| entry.revision);
-            register.revision = self.tag(revision);
-            if self.trust == Trust::Revisions {
-                register.least = found.revision;
+            let revision = (initial.entry).map_or(UNKNOWN_REVISION, |entry| entry.revision);
+            register.revision = self.tracked(revision);
+            if self.criterion == Criterion::Revisions {
+                register.store_revision = initial.revision;
             }
         }
         register
     }
 
-    fn tag(&self, revision: i64) -> i64 {
-        match self.trust == Trust::Revisions || self.has_tags {
+    /// The revision, if this model looks at revisions.
+    fn tracked(&self, revision: i64) -> i64 {
+        match self.criterion == Criterion::Revisions || self.tracks_revisions {
             true => revision,
-            false => UNTOLD,
+            false => UNKNOWN_REVISION,
         }
     }
 
-    /// The state after these operations, which are done at one moment, if their answers can be given.
+    /// The register after the operations of a unit, which happen at one moment. `None` if an answer is impossible, or if the
+    /// order has to leave the unit out here.
     pub(crate) fn step(
         &self,
         mut register: Register,
         unit: &[Operation],
         bounds: Bounds,
-        must: Must,
+        inclusion: Inclusion,
     ) -> Option<Register> {
-        // The revision that a change of this unit has taken already: the next one may have it too.
-        let mut own = None;
-        let mut done_at = None;
-        let mut has_changed = false;
-        // The revision of an unknown unit, if a later operation of it expects the one that an earlier one made.
-        let mut own_unknown = None;
+        // The revision of the unit's changes so far. A further change may have the same.
+        let mut own_revision = None;
+        let mut answered_revision = None;
+        let mut has_unknown_change = false;
+        // The revision of the unit's changes of unknown outcome, if a later operation of the unit expects it.
+        let mut expected_own_revision = None;
         for operation in unit {
             register = match operation.outcome {
-                Outcome::Done { revision, seen } => {
-                    done_at = done_at.max(Some(revision));
-                    let (next, changes) = self.done(register, operation, seen, own)?;
-                    own = if changes { Some(revision) } else { own };
+                Outcome::Done { revision, observed } => {
+                    answered_revision = answered_revision.max(Some(revision));
+                    let (next, changes) = self.done(register, operation, observed, own_revision)?;
+                    if changes {
+                        own_revision = Some(revision);
+                    }
                     next
                 }
                 Outcome::Refused(refusal) => self.refused(register, operation, refusal, bounds)?,
                 Outcome::Unknown => {
                     let mut operation = *operation;
-                    if let (true, Trust::Revisions) = (has_changed, self.trust)
-                        && let Holds::Something { .. } = register.holds
+                    if let (true, Criterion::Revisions) = (has_unknown_change, self.criterion)
+                        && let Content::Present { .. } = register.content
                         && let Some(Expectation::Revision(expected)) = operation.expect
                     {
-                        if *own_unknown.get_or_insert(expected) != expected {
+                        if *expected_own_revision.get_or_insert(expected) != expected {
                             return None;
                         }
                         operation.expect = None;
                     }
                     let (next, changes) = self.change(register, &operation)?;
-                    has_changed |= changes;
+                    has_unknown_change |= changes;
                     next
                 }
                 Outcome::NotDone => return None,
             };
         }
-        if let (Some(revision), Trust::Revisions) = (done_at, self.trust) {
-            register.least = register.least.max(revision);
+        if let (Some(revision), Criterion::Revisions) = (answered_revision, self.criterion) {
+            register.store_revision = register.store_revision.max(revision);
         }
-        if has_changed {
-            register = self.advance_unknown(register, bounds, own_unknown)?;
+        if has_unknown_change {
+            register = self.take_revision(register, bounds, expected_own_revision)?;
         }
-        // Of an unknown one that changes nothing, nothing need be said; but that it did not fail, if it must be done.
+        // A unit of unknown outcome that changes nothing is left out, unless its message was done: then it did not fail.
         let is_unknown = unit.iter().any(|it| it.outcome == Outcome::Unknown);
-        (has_changed || !is_unknown || must == Must::BeDone).then_some(register)
+        let is_needed = has_unknown_change || !is_unknown || inclusion == Inclusion::Required;
+        is_needed.then_some(register)
     }
 
+    /// The register after an operation that was done, and whether it changed the key. `own_revision` is the revision of
+    /// earlier changes in its unit.
     fn done(
         &self,
-        register: Register,
+        mut register: Register,
         operation: &Operation,
-        seen: Seen,
-        own: Option<i64>,
+        observed: Observed,
+        own_revision: Option<i64>,
     ) -> Option<(Register, bool)> {
-        let mut register = register;
         let revision = operation.revision()?;
         if let Some(expect) = operation.expect {
             register = self.meets(register, expect)?;
         }
-        if let Seen::Entry(entry) = seen {
+        if let Observed::Entry(entry) = observed {
             register = self.shows(register, entry)?;
-            if self.trust == Trust::Revisions && entry.is_some_and(|it| it.revision > revision) {
+            let is_later = |entry: Entry| entry.revision > revision;
+            if self.criterion == Criterion::Revisions && entry.is_some_and(is_later) {
                 return None;
             }
         }
-        if let (Seen::From(from), Holds::Something { state, .. }) = (seen, register.holds)
+        if let Observed::FromState(from) = observed
+            && let Content::Present { state, .. } = register.content
             && state != Some(from)
         {
             return None;
         }
         let (mut next, changes) = self.change(register, operation)?;
-        if let (Seen::Sum(sum), Action::Add(_)) = (seen, operation.action) {
-            match &mut next.holds {
-                Holds::Something { value, .. } if *value == Value::Int(sum) => {}
-                // What it was before the sum is not known, but now it is.
-                it @ Holds::Anything => {
-                    *it = Holds::Something {
-                        value: Value::Int(sum),
-                        state: self.first_state(),
-                    };
-                    // With a machine the state stays unknown: nothing can be said of it.
-                    if self.machine.is_some() {
-                        *it = Holds::Anything;
-                    }
-                }
-                _ => return None,
-            }
+        if let (Observed::Sum(sum), Action::Add(_)) = (observed, operation.action) {
+            next.content = self.content_of_sum(next.content, sum)?;
         }
         if changes {
-            next.revision = match next.holds {
-                Holds::Something { .. } => self.tag(revision),
-                _ => UNTOLD,
+            next.revision = match next.content {
+                Content::Present { .. } => self.tracked(revision),
+                _ => UNKNOWN_REVISION,
             };
-            next.most = i64::MAX;
+            next.revision_max = i64::MAX;
         }
-        let fits = match (self.trust, changes) {
-            (Trust::Values, _) => true,
-            (Trust::Revisions, false) => revision >= register.least,
-            (Trust::Revisions, true) => own == Some(revision) || revision > register.least,
+        let fits = match (self.criterion, changes) {
+            (Criterion::Values, _) => true,
+            (Criterion::Revisions, false) => revision >= register.store_revision,
+            (Criterion::Revisions, true) => {
+                own_revision == Some(revision) || revision > register.store_revision
+            }
         };
         fits.then_some((next, changes))
     }
 
+    /// The content after an Add whose answer shows this sum.
+    fn content_of_sum(&self, content: Content, sum: i64) -> Option<Content> {
+        let sum = Value::Int(sum);
+        match content {
+            Content::Present { value, .. } => (value == sum).then_some(content),
+            // The sum shows a value that was unknown. It does not show the state of a key with a machine.
+            Content::Unknown if self.machine.is_none() => Some(Content::Present {
+                value: sum,
+                state: None,
+            }),
+            Content::Unknown => Some(Content::Unknown),
+            Content::Absent => None,
+        }
+    }
+
+    /// The register after an operation that was refused.
     fn refused(
         &self,
-        register: Register,
+        mut register: Register,
         operation: &Operation,
         refusal: Refusal,
         bounds: Bounds,
     ) -> Option<Register> {
-        let mut register = register;
         match (refusal, operation.expect) {
             (Refusal::Expectation(actual), Some(expect)) => {
                 register = self.fails(register, expect, actual)?;
@@ -269,18 +221,18 @@ impl Model<'_> {
             (_, Some(expect)) => register = self.meets(register, expect)?,
             (_, None) => {}
         }
-        if self.trust == Trust::Revisions {
-            register.least = register.least.max(bounds.floor);
+        if self.criterion == Criterion::Revisions {
+            register.store_revision = register.store_revision.max(bounds.floor);
         }
-        let (value, state) = match register.holds {
-            Holds::Anything => return Some(register),
-            Holds::Nothing => (None, None),
-            Holds::Something { value, state } => (Some(value), state),
+        let (value, state) = match register.content {
+            Content::Unknown => return Some(register),
+            Content::Absent => (None, None),
+            Content::Present { value, state } => (Some(value), state),
         };
-        let holds = match (refusal, operation.action) {
+        let is_right = match (refusal, operation.action) {
             (Refusal::Expectation(_), _) => true,
             (Refusal::Missing, Action::Transition { .. }) => value.is_none(),
-            (Refusal::Move { from }, Action::Transition { to, .. }) => {
+            (Refusal::IllegalTransition { from }, Action::Transition { to, .. }) => {
                 let allows = |machine: &Machine| machine.allows(from, to);
                 state == Some(from) && !self.machine.is_some_and(allows)
             }
@@ -297,224 +249,218 @@ impl Model<'_> {
             }
             _ => false,
         };
-        // What was answered with a greater revision may have been ordered before it, where that changed nothing.
-        (holds && register.revision <= bounds.ceiling).then_some(register)
+        // Compares the revision of the key, not of the store: an answer with a greater store revision may come earlier in
+        // the order, if it changed nothing.
+        (is_right && register.revision <= bounds.ceiling).then_some(register)
     }
 
-    /// What an operation leaves, revisions apart, and whether that is a change; None if it would be refused.
-    fn change(&self, register: Register, operation: &Operation) -> Option<(Register, bool)> {
-        let mut register = register;
+    /// The register after an operation, without the new revision, and whether it changes the key. `None` if the store would
+    /// refuse it.
+    fn change(&self, mut register: Register, operation: &Operation) -> Option<(Register, bool)> {
         if let (Some(expect), Outcome::Unknown) = (operation.expect, operation.outcome) {
             register = self.meets(register, expect)?;
         }
-        let changed = |holds| {
-            Some((
-                Register {
-                    holds,
-                    revision: UNTOLD,
-                    most: i64::MAX,
-                    ..register
-                },
-                true,
-            ))
+        let unchanged = Some((register, false));
+        let changed = |content| {
+            let register = Register {
+                content,
+                revision: UNKNOWN_REVISION,
+                revision_max: i64::MAX,
+                ..register
+            };
+            Some((register, true))
         };
-        match (operation.action, register.holds) {
-            (Action::Read, _) => Some((register, false)),
-            (Action::Write(_), Holds::Anything) if self.machine.is_some() => {
-                changed(Holds::Anything)
-            }
-            (Action::Write(value), Holds::Something { state, .. }) => {
-                changed(Holds::Something { value, state })
-            }
-            (Action::Write(value), _) => changed(Holds::Something {
-                value,
-                state: self.first_state(),
+        match operation.action {
+            Action::Read => unchanged,
+            Action::Write(value) => changed(match register.content {
+                Content::Present { state, .. } => Content::Present { value, state },
+                // The Write keeps a state that is unknown.
+                Content::Unknown if self.machine.is_some() => Content::Unknown,
+                Content::Unknown | Content::Absent => self.new_key(value),
             }),
-            (
-                Action::Add(0),
-                Holds::Anything
-                | Holds::Something {
+            Action::Add(delta) => match register.content {
+                Content::Present {
                     value: Value::Int(_),
                     ..
-                },
-            ) => Some((register, false)),
-            (
-                Action::Add(delta),
-                Holds::Something {
+                }
+                | Content::Unknown
+                    if delta == 0 =>
+                {
+                    unchanged
+                }
+                Content::Present {
                     value: Value::Int(value),
                     state,
-                },
-            ) => {
-                let value = Value::Int(value.checked_add(delta)?);
-                changed(Holds::Something { value, state })
-            }
-            (Action::Add(_), Holds::Something { .. }) => None,
-            (Action::Add(delta), Holds::Nothing) => changed(Holds::Something {
-                value: Value::Int(delta),
-                state: self.first_state(),
-            }),
-            (Action::Delete, Holds::Nothing) => Some((register, false)),
-            (Action::Delete, Holds::Something { state, .. }) => {
-                let may_end = match (self.machine, state) {
-                    (Some(machine), Some(state)) => machine.is_final(state),
-                    _ => true,
-                };
-                may_end.then(|| changed(Holds::Nothing))?
-            }
-            (Action::Delete, Holds::Anything) => changed(Holds::Nothing),
-            (Action::Transition { to, value: new }, Holds::Something { value, state }) => {
-                let (machine, from) = (self.machine?, state?);
-                let value = new.unwrap_or(value);
-                let state = Some(to);
-                (machine.allows(from, to)).then(|| changed(Holds::Something { value, state }))?
-            }
-            (Action::Transition { .. }, Holds::Nothing) => None,
-            (Action::Add(_) | Action::Transition { .. }, Holds::Anything) => {
-                changed(Holds::Anything)
-            }
+                } => {
+                    let value = Value::Int(value.checked_add(delta)?);
+                    changed(Content::Present { value, state })
+                }
+                Content::Present { .. } => None,
+                Content::Absent => changed(self.new_key(Value::Int(delta))),
+                Content::Unknown => changed(Content::Unknown),
+            },
+            Action::Delete => match register.content {
+                Content::Absent => unchanged,
+                Content::Present { state, .. } => {
+                    let may_end = match (self.machine, state) {
+                        (Some(machine), Some(state)) => machine.is_final(state),
+                        _ => true,
+                    };
+                    may_end.then(|| changed(Content::Absent))?
+                }
+                Content::Unknown => changed(Content::Absent),
+            },
+            Action::Transition { to, value: new } => match register.content {
+                Content::Present { value, state } => {
+                    let (machine, from) = (self.machine?, state?);
+                    let value = new.unwrap_or(value);
+                    let state = Some(to);
+                    (machine.allows(from, to))
+                        .then(|| changed(Content::Present { value, state }))?
+                }
+                Content::Absent => None,
+                Content::Unknown => changed(Content::Unknown),
+            },
         }
     }
 
-    /// The least revision that an unknown change can have had; or the one that it had, where it says so itself.
-    fn advance_unknown(
+    fn new_key(&self, value: Value) -> Content {
+        let state = self.machine.map(|machine| machine.initial);
+        Content::Present { value, state }
+    }
+
+    /// The register after a change of unknown outcome took its revision: the one that the message itself names, or the least
+    /// that it can have had.
+    fn take_revision(
         &self,
-        register: Register,
+        mut register: Register,
         bounds: Bounds,
-        own: Option<i64>,
+        named: Option<i64>,
     ) -> Option<Register> {
-        let mut register = register;
-        if self.trust == Trust::Values {
+        if self.criterion == Criterion::Values {
             return Some(register);
         }
-        let least = self.free_from(register.least.max(bounds.floor) + 1);
-        let is_own = |own: i64| least <= own && self.free_from(own) == own;
-        if !own.is_none_or(is_own) {
+        let least = self.first_free(register.store_revision.max(bounds.floor) + 1);
+        let can_have = |named: i64| least <= named && self.first_free(named) == named;
+        if !named.is_none_or(can_have) {
             return None;
         }
-        register.least = own.unwrap_or(least);
-        if register.holds != Holds::Nothing {
-            (register.revision, register.most) = match own {
-                Some(own) => (own, i64::MAX),
-                None => (UNTOLD - least, bounds.ceiling),
+        register.store_revision = named.unwrap_or(least);
+        if register.content != Content::Absent {
+            (register.revision, register.revision_max) = match named {
+                Some(named) => (named, i64::MAX),
+                None => (UNKNOWN_REVISION - least, bounds.ceiling),
             };
         }
-        (register.least <= bounds.ceiling).then_some(register)
+        (register.store_revision <= bounds.ceiling).then_some(register)
     }
 
-    /// The first revision from this one on that nobody was answered a change with.
-    fn free_from(&self, mut least: i64) -> i64 {
-        let mut next = self.claimed.partition_point(|claimed| *claimed < least);
-        while self.claimed.get(next) == Some(&least) {
-            least += 1;
+    /// The first revision from this one on that no answered change has.
+    fn first_free(&self, mut revision: i64) -> i64 {
+        let claimed = self.claimed_revisions;
+        let mut next = claimed.partition_point(|claimed| *claimed < revision);
+        while claimed.get(next) == Some(&revision) {
+            revision += 1;
             next += 1;
         }
-        least
+        revision
     }
 
-    fn first_state(&self) -> Option<StateNumber> {
-        self.machine.map(|machine| machine.initial)
-    }
-
-    /// The same, now that this was seen of it.
+    /// The register, now that an answer shows the entry of the key.
     fn shows(&self, register: Register, entry: Option<Entry>) -> Option<Register> {
         let Some(entry) = entry else {
-            let is = matches!(register.holds, Holds::Anything | Holds::Nothing);
-            let holds = Holds::Nothing;
-            return is.then_some(Register { holds, ..register });
+            let is_absent = matches!(register.content, Content::Unknown | Content::Absent);
+            let content = Content::Absent;
+            return is_absent.then_some(Register {
+                content,
+                ..register
+            });
         };
         let (value, state) = (entry.value, entry.state);
-        let holds = Holds::Something { value, state };
-        let is_first = register.holds == Holds::Anything;
-        if !is_first && register.holds != holds {
+        let content = Content::Present { value, state };
+        let is_first = register.content == Content::Unknown;
+        if !is_first && register.content != content {
             return None;
         }
-        let shown = Register { holds, ..register };
-        match (self.trust, is_first) {
-            // From here on it is known; nothing is known of what was before.
+        let shown = Register {
+            content,
+            ..register
+        };
+        match (self.criterion, is_first) {
             (_, true) => Some(Register {
-                revision: self.tag(entry.revision),
-                most: i64::MAX,
-                least: match self.trust {
-                    Trust::Revisions => shown.least.max(entry.revision),
-                    Trust::Values => 0,
+                revision: self.tracked(entry.revision),
+                revision_max: i64::MAX,
+                store_revision: match self.criterion {
+                    Criterion::Revisions => shown.store_revision.max(entry.revision),
+                    Criterion::Values => 0,
                 },
                 ..shown
             }),
-            (Trust::Revisions, false) => self.has_revision(shown, entry.revision),
-            (Trust::Values, false) => Some(shown),
+            (Criterion::Revisions, false) => self.has_revision(shown, entry.revision),
+            (Criterion::Values, false) => Some(shown),
         }
     }
 
-    /// The same, now that the key's revision is known. 0: the key is not there.
-    fn has_revision(&self, register: Register, revision: i64) -> Option<Register> {
-        let mut register = register;
-        match register.holds {
-            Holds::Anything => return Some(register),
-            Holds::Nothing => return (revision == 0).then_some(register),
-            Holds::Something { .. } => {}
+    /// The register, now that the revision of the key's last change is known. 0: the key does not exist.
+    fn has_revision(&self, mut register: Register, revision: i64) -> Option<Register> {
+        match register.content {
+            Content::Unknown => return Some(register),
+            Content::Absent => return (revision == 0).then_some(register),
+            Content::Present { .. } => {}
         }
-        let can_be = match (register.revision, self.trust) {
-            (untold @ ..0, Trust::Revisions) => {
-                (UNTOLD - untold..=register.most).contains(&revision)
-                    && self.claimed.binary_search(&revision).is_err()
+        let can_be = match (register.revision, self.criterion) {
+            (unknown @ ..0, Criterion::Revisions) => {
+                (UNKNOWN_REVISION - unknown..=register.revision_max).contains(&revision)
+                    && self.claimed_revisions.binary_search(&revision).is_err()
             }
-            (..0, Trust::Values) => revision != 0,
-            (is, _) => is == revision,
+            (..0, Criterion::Values) => revision != 0,
+            (known, _) => known == revision,
         };
-        (register.revision, register.most) = (revision, i64::MAX);
-        if self.trust == Trust::Revisions {
-            register.least = register.least.max(revision);
+        (register.revision, register.revision_max) = (revision, i64::MAX);
+        if self.criterion == Criterion::Revisions {
+            register.store_revision = register.store_revision.max(revision);
         }
         can_be.then_some(register)
     }
 
+    /// The register, now that the expectation is known to hold.
     fn meets(&self, register: Register, expect: Expectation) -> Option<Register> {
-        let holds = match (expect, register.holds) {
-            (_, Holds::Anything) => true,
-            (Expectation::Exists(exists), holds) => exists == (holds != Holds::Nothing),
+        let holds = match (expect, register.content) {
+            (_, Content::Unknown) => true,
+            (Expectation::Exists(exists), content) => exists == (content != Content::Absent),
             (Expectation::Revision(revision), _) => return self.has_revision(register, revision),
-            (Expectation::Value(expected), Holds::Something { value, .. }) => value == expected,
-            (Expectation::State(expected), Holds::Something { state, .. }) => {
+            (Expectation::Value(expected), Content::Present { value, .. }) => value == expected,
+            (Expectation::State(expected), Content::Present { state, .. }) => {
                 state == Some(expected)
             }
-            (Expectation::Value(_) | Expectation::State(_), Holds::Nothing) => false,
+            (Expectation::Value(_) | Expectation::State(_), Content::Absent) => false,
         };
         holds.then_some(register)
     }
 
+    /// The register, now that the expectation is known not to hold, with what the refusal shows of the key.
     fn fails(&self, register: Register, expect: Expectation, actual: Actual) -> Option<Register> {
-        let (value, state) = match register.holds {
-            Holds::Anything => return Some(register),
-            Holds::Nothing => (None, None),
-            Holds::Something { value, state } => (Some(value), state),
+        let (value, state) = match register.content {
+            Content::Unknown => return Some(register),
+            Content::Absent => (None, None),
+            Content::Present { value, state } => (Some(value), state),
         };
-        let told = match actual {
-            Actual::Untold => true,
-            Actual::Value(actual) => actual == value,
-            Actual::State(actual) => actual == state,
-            Actual::Revision(actual) => {
-                let register = self.has_revision(register, actual)?;
-                let fails = expect != Expectation::Revision(actual);
-                return (fails && self.can_fail(register, expect, value, state))
-                    .then_some(register);
-            }
+        let (register, is_right) = match actual {
+            Actual::NotReported => (register, true),
+            Actual::Value(actual) => (register, actual == value),
+            Actual::State(actual) => (register, actual == state),
+            Actual::Revision(actual) => (
+                self.has_revision(register, actual)?,
+                expect != Expectation::Revision(actual),
+            ),
         };
-        (told && self.can_fail(register, expect, value, state)).then_some(register)
-    }
-
-    fn can_fail(
-        &self,
-        register: Register,
-        expect: Expectation,
-        value: Option<Value>,
-        state: Option<StateNumber>,
-    ) -> bool {
-        match expect {
+        let can_fail = match expect {
             Expectation::Exists(exists) => exists != value.is_some(),
             Expectation::Revision(0) => value.is_some(),
             Expectation::Revision(expected) => value.is_none() || register.revision != expected,
             Expectation::Value(expected) => value != Some(expected),
             Expectation::State(expected) => state != Some(expected),
-        }
+        };
+        (is_right && can_fail).then_some(register)
     }
 }

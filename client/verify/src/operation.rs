@@ -1,31 +1,34 @@
-//! One operation of a history: what was asked of one key, when, and what was answered.
+//! One operation of a history: the request for one key, its times, and the outcome.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde::{Deserialize, Serialize};
 
-/// The time of an answer that never came.
+/// The end of an operation that was never answered.
 pub const NEVER: u64 = u64::MAX;
 
-/// A value, as far as it can be compared.
+/// A value, as far as the checker has to tell values apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Value {
+    /// An integer, the only kind of value that Add takes.
     Int(i64),
-    /// Text or bytes: 64 bits of hash. Two of a million values are the same by chance once in 30 million runs.
+    /// Text or bytes, as a hash of 64 bits. A run that writes a million values has two of one hash by chance once in
+    /// 30 million runs.
     Digest(u64),
 }
 
 impl Value {
+    /// The value of a text.
     pub fn text(text: &str) -> Self {
         Self::digest(0, text.as_bytes())
     }
 
+    /// The value of some bytes. To the store, text and bytes of the same content are different values.
     pub fn bytes(bytes: &[u8]) -> Self {
         Self::digest(1, bytes)
     }
 
-    /// Text and bytes of the same content are different values to the store.
     fn digest(kind: u8, content: &[u8]) -> Self {
         let mut hasher = DefaultHasher::new();
         (kind, content).hash(&mut hasher);
@@ -47,158 +50,195 @@ impl Value {
     }
 }
 
-/// The number of a state in its key's machine, from 0 to 254.
+/// The number of a state in its [`Machine`](crate::Machine), from 0 to 254.
 pub type StateNumber = u8;
 
-/// What was stored under a key.
+/// What the store holds under a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Entry {
+    /// The value.
     pub value: Value,
     /// The store revision of the key's last change.
     pub revision: i64,
-    /// None without a machine.
+    /// The state of the key in its machine. `None` if the key has no machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<StateNumber>,
 }
 
-/// What must hold, or the operation is refused.
+/// A condition: the store refuses the operation if it does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Expectation {
+    /// The key exists, or does not.
     Exists(bool),
-    /// 0: the key is not there.
+    /// The key's last change has this revision. 0: the key does not exist.
     Revision(i64),
+    /// The key has this value.
     Value(Value),
+    /// The key is in this state.
     State(StateNumber),
 }
 
-/// What was asked.
+/// What the client asked the store to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// Also what a List says of one key.
+    /// Reads the key. A List is recorded as a Read of every key that it could have shown.
     Read,
+    /// Sets the value.
     Write(Value),
-    /// Without bounds.
+    /// Adds to the value, a missing key counting as 0. Without bounds but those of 64 bits.
     Add(i64),
+    /// Deletes the key.
     Delete,
+    /// Moves the key to another state of its machine.
     Transition {
+        /// The new state.
         to: StateNumber,
-        /// The value that is put in the place of the one before.
+        /// The new value. `None` keeps the present one.
         value: Option<Value>,
     },
 }
 
-/// What an answer tells of the key.
+/// What the answer to an operation that was done reports about the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Seen {
-    /// Nothing but that it was done.
-    Untold,
-    /// What was there: of a Read, of a Delete, of a Write that asked for it.
+pub enum Observed {
+    /// Nothing: only that the operation was done.
+    #[serde(rename = "untold")]
+    NotReported,
+    /// The entry before the operation, `None` if the key did not exist: of a Read, of a Delete, of a Write that asked for
+    /// it.
     Entry(Option<Entry>),
-    /// The value that an Add left.
+    /// The value after an Add.
     Sum(i64),
-    /// The state that a Transition began in.
-    From(StateNumber),
+    /// The state before a Transition.
+    #[serde(rename = "from")]
+    FromState(StateNumber),
 }
 
-/// What a refused expectation tells of the key.
+/// What the refusal of an operation reports about the key whose [`Expectation`] did not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Actual {
-    Untold,
-    /// 0: the key was not there.
+    /// Nothing.
+    #[serde(rename = "untold")]
+    NotReported,
+    /// The revision of the key's last change. 0: the key did not exist.
     Revision(i64),
+    /// The value. `None`: the key did not exist.
     Value(Option<Value>),
+    /// The state. `None`: the key did not exist, or has no machine.
     State(Option<StateNumber>),
 }
 
-/// Why an operation was refused: always something that it saw.
+/// Why the store refused an operation. Each reason is a fact about the key, which the checker holds against the other
+/// answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
-    /// What was expected did not hold.
+    /// The [`Expectation`] did not hold.
     Expectation(Actual),
-    /// The machine has no such move from this state.
-    Move { from: StateNumber },
-    /// A Delete in this state, which is not final.
-    NotFinal { state: StateNumber },
-    /// A Transition of what is not there.
+    /// A Transition that the machine does not allow from the key's state.
+    #[serde(rename = "move")]
+    IllegalTransition {
+        /// The key's state.
+        from: StateNumber,
+    },
+    /// A Delete of a key whose state is not final.
+    NotFinal {
+        /// The key's state.
+        state: StateNumber,
+    },
+    /// A Transition of a key that does not exist.
     Missing,
     /// A Transition of a key without a machine.
     NoMachine,
     /// An Add to text or bytes.
     NotInt,
-    /// An Add past 64 bits.
+    /// An Add whose sum needs more than 64 bits.
     Overflow,
 }
 
-/// What became of an operation.
+/// The outcome of an operation, as far as its client knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
+    /// Done.
     Done {
-        /// The store revision of the answer: that of the change, or the one at which nothing was to change.
+        /// The store revision in the answer: that of the change; if nothing changed, the one at which that was so.
         revision: i64,
-        seen: Seen,
+        /// What the answer reports about the key.
+        #[serde(rename = "seen")]
+        observed: Observed,
     },
+    /// Refused, because of the key's content.
     Refused(Refusal),
-    /// Certainly not done, for a reason that tells nothing of the key: overload, a deadline before the start, an
-    /// operation of a Batch that was refused.
+    /// Certainly not done, for a reason that says nothing about the key: overload, a deadline before the start, another
+    /// operation of the same Batch that was refused.
     NotDone,
-    /// Done once at some time after it was asked (and before `end`, if that is known), or never.
+    /// Done once at some time after the start, or never. The time is before the end, if the operation has one.
     Unknown,
 }
 
-/// How an operation travelled.
+/// The kind of message that carried an operation. It decides which operations happen at one moment, and in which order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Travel {
-    /// Alone: a unary call.
+pub enum MessageKind {
+    /// A unary call of this one operation.
     Call,
-    /// In a frame of a Pipeline that is not atomic: after all that its client asked for before, others not in between.
+    /// A frame of a Pipeline that is not atomic. Its operations happen after all that the client sent in the stream
+    /// before, and operations of other clients may happen between them.
     Frame,
-    /// In a Batch or a List: everything of the message at one moment.
+    /// A Batch or a List. All of its operations happen at one moment.
     Batch,
-    /// In an atomic frame of a Pipeline: both.
+    /// An atomic frame of a Pipeline: all of its operations happen at one moment, after all that the client sent in the
+    /// stream before.
     AtomicFrame,
 }
 
-impl Travel {
+impl MessageKind {
+    /// Tells whether all operations of the message happen at one moment.
     pub fn is_atomic(self) -> bool {
         matches!(self, Self::Batch | Self::AtomicFrame)
     }
 
+    /// Tells whether the message happens after those that its client sent before.
     pub fn is_ordered(self) -> bool {
         matches!(self, Self::Frame | Self::AtomicFrame)
     }
 }
 
-/// One operation on one key.
+/// One operation on one key. Times are nanoseconds since the start of the run, by one monotonic clock for all clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation {
+    /// The number of the client. A client may have any number of messages in flight.
     pub client: u32,
-    /// Its client's number for the message that it travelled in.
+    /// The client's number for the message that carried the operation.
     pub message: u32,
-    pub travel: Travel,
+    /// The kind of that message.
+    pub message_kind: MessageKind,
+    /// The place of the key in [`History::keys`](crate::History::keys).
     pub key: u32,
-    /// Nanoseconds since the run began, taken before it was sent.
+    /// A time before the message was sent.
     pub start: u64,
-    /// The same, taken after the answer came; [`NEVER`] if none did.
+    /// A time after the answer came, or [`NEVER`].
     pub end: u64,
+    /// What the client asked for.
     pub action: Action,
+    /// The condition under which it asked for it.
     pub expect: Option<Expectation>,
+    /// What became of it.
     pub outcome: Outcome,
 }
 
 impl Operation {
-    /// The message that it is part of, among those of all clients.
+    /// The message that carried the operation: the client, and its number for the message.
     pub fn message_id(&self) -> (u32, u32) {
         (self.client, self.message)
     }
 
-    /// The store revision that was answered, whatever was done.
+    /// The store revision in the answer, if the operation is known to be done.
     pub fn revision(&self) -> Option<i64> {
         match self.outcome {
             Outcome::Done { revision, .. } => Some(revision),
@@ -206,38 +246,38 @@ impl Operation {
         }
     }
 
-    /// Whether it is known to have changed the key.
+    /// Tells whether the operation is known to have changed the key.
     pub fn is_change(&self) -> bool {
-        let Outcome::Done { seen, .. } = self.outcome else {
+        let Outcome::Done { observed, .. } = self.outcome else {
             return false;
         };
         match self.action {
             Action::Read => false,
-            Action::Delete => seen != Seen::Entry(None),
-            // Nothing is added; or, to a missing key, 0. Which of them it was, the sum does not tell.
+            Action::Delete => observed != Observed::Entry(None),
+            // An Add of 0 changes nothing, unless it made a missing key. The sum does not tell which.
             Action::Add(delta) => delta != 0,
             Action::Write(_) | Action::Transition { .. } => true,
         }
     }
 
-    /// Whether it certainly left the key as it was.
-    pub fn is_observation(&self) -> bool {
+    /// Tells whether the operation certainly left the key as it was.
+    pub fn is_read_only(&self) -> bool {
         match self.outcome {
             Outcome::Refused(_) | Outcome::NotDone => true,
-            Outcome::Done { seen, .. } => match self.action {
+            Outcome::Done { observed, .. } => match self.action {
                 Action::Read => true,
-                Action::Delete => seen == Seen::Entry(None),
+                Action::Delete => observed == Observed::Entry(None),
                 _ => false,
             },
             Outcome::Unknown => self.action == Action::Read,
         }
     }
 
-    /// The entry that was there, if the answer shows one.
+    /// The entry before the operation, if the answer shows one.
     pub fn entry(&self) -> Option<Entry> {
         match self.outcome {
             Outcome::Done {
-                seen: Seen::Entry(entry),
+                observed: Observed::Entry(entry),
                 ..
             } => entry,
             _ => None,

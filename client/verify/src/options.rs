@@ -1,71 +1,78 @@
-//! How to check, and how far to go.
+//! How to check a history, and how far a search may go.
 
 use std::time::Duration;
 
-use crate::patience::Patience;
+use crate::deadline::Deadline;
 
-/// When the black-box search is made.
+/// How to check a history. The default checks everything, and takes as long as it takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// When to search for an order that explains the values alone.
+    pub value_search: ValueSearch,
+    /// How far the search of one key may go. The deadline in it is shared by all keys.
+    pub limits: Limits<'a>,
+    /// How long [`check`](crate::check()) may shrink the evidence of violations, by the clock of the deadline. Evidence
+    /// that is not shrunk to the end is longer, and still true.
+    pub shrink_timeout: Duration,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self {
+            value_search: ValueSearch::OnViolation,
+            limits: Limits::default(),
+            shrink_timeout: Duration::MAX,
+        }
+    }
+}
+
+/// When to search for an order that explains the values alone, as if answers had no revisions (a black-box check).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BlackBox {
-    /// Of keys that revisions show to be wrong: to say whether values do so too.
-    WhereWrong,
-    /// Of every key.
+pub enum ValueSearch {
+    /// For a key whose revisions are wrong: to tell whether its values are wrong too.
+    OnViolation,
+    /// For every key, besides the check by revisions.
     Always,
-    /// Of every key, and nothing else: for answers without revisions.
+    /// For every key, and nothing else: for a store whose answers have no revisions.
     Only,
 }
 
-/// How to check.
+/// How far the search of one key may go.
 #[derive(Clone, Copy, Debug)]
-pub struct Checks<'a> {
-    pub black_box: BlackBox,
-    /// For each key; but the time is for all.
-    pub effort: Effort<'a>,
-    /// How long making the evidence small may take: where it is over, the evidence is true, and longer.
-    pub shrinking: Duration,
+pub struct Limits<'a> {
+    /// Bytes of the configurations that are kept at one time. One configuration takes 72 bytes, and more if over 128
+    /// operations on the key are in flight at once.
+    pub configuration_bytes: usize,
+    /// Configurations that are looked at altogether.
+    pub configurations: u64,
+    /// When to stop, for all keys together: each gets an equal share of the time that is left.
+    pub deadline: Deadline<'a>,
 }
 
-impl Default for Checks<'_> {
+impl Default for Limits<'_> {
+    /// 64 MiB of configurations (the search keeps up to three sets of that size), and a billion of them: so many that the
+    /// search of a run's history is ended by its deadline.
     fn default() -> Self {
         Self {
-            black_box: BlackBox::WhereWrong,
-            effort: Effort::default(),
-            shrinking: Duration::MAX,
+            configuration_bytes: 64 << 20,
+            configurations: 1_000_000_000,
+            deadline: Deadline::NONE,
         }
     }
 }
 
-/// How far a search may go.
-#[derive(Clone, Copy, Debug)]
-pub struct Effort<'a> {
-    /// Bytes of configurations at one time: each takes 72, and more if over 128 operations are in flight.
-    pub bytes: usize,
-    /// Configurations altogether, for one key.
-    pub in_all: u64,
-    pub patience: Patience<'a>,
-}
-
-impl Default for Effort<'_> {
-    /// 64 MiB, three times over in sets; and so many configurations that it is time that ends a search of a run's history.
-    fn default() -> Self {
-        Self {
-            bytes: 64 << 20,
-            in_all: 1_000_000_000,
-            patience: Patience::ENDLESS,
-        }
-    }
-}
-
-/// Why a search gave up.
+/// Why a search stopped before it had a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// More operations were in flight at once than [`SLOTS`].
+pub enum StopReason {
+    /// More than [`IN_FLIGHT_MAX`] operations on the key were in flight at once.
     InFlight,
+    /// [`Limits::configuration_bytes`] was reached.
     Memory,
-    /// [`Effort::in_all`].
+    /// [`Limits::configurations`] was reached.
     Configurations,
+    /// [`Limits::deadline`] has passed.
     Time,
 }
 
-/// The most operations of one key in flight at once that a search can follow.
-pub const SLOTS: usize = 64 * 64;
+/// The most operations on one key in flight at once that a search can follow.
+pub const IN_FLIGHT_MAX: usize = 64 * 64;

@@ -1,39 +1,39 @@
-//! Operations as they are kept by the million.
+//! Operations in a form that is small enough to keep millions of.
 
 use crate::operation::{
-    Action, Actual, Entry, Expectation, Operation, Outcome, Refusal, Seen, StateNumber, Travel,
-    Value,
+    Action, Actual, Entry, Expectation, MessageKind, Observed, Operation, Outcome, Refusal,
+    StateNumber, Value,
 };
 
-/// How a state that is not there is kept.
+/// The byte of a state that is `None`.
 const NO_STATE: u8 = u8::MAX;
 
-/// An [`Operation`] in 72 bytes.
+/// An [`Operation`] in 72 bytes, about half of what it takes otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct PackedOperation {
     start: u64,
     end: u64,
     argument: u64,
     expected: u64,
-    seen: u64,
-    seen_revision: i64,
+    observed: u64,
+    observed_revision: i64,
     revision: i64,
     client: u32,
     message: u32,
     key: u32,
-    /// Low half: the action; high half: the travel.
+    /// Low half: the action. High half: the kind of message.
     action: u8,
-    /// Low half: the expectation; bits 4 and 5: the argument is a digest, is there.
+    /// Low half: the expectation. Bit 4: the argument is a digest. Bit 5: there is an argument.
     expect: u8,
-    /// Low five bits: the outcome; then: what is seen is a digest.
+    /// Low five bits: the outcome. Bit 5: the observed value is a digest.
     outcome: u8,
-    /// Where a Transition goes to; otherwise the state of the entry that was seen.
+    /// Of a Transition, the new state. Otherwise the state of the observed entry.
     state: u8,
 }
 
 const ARGUMENT_DIGEST: u8 = 1 << 4;
-const ARGUMENT_THERE: u8 = 1 << 5;
-const SEEN_DIGEST: u8 = 1 << 5;
+const HAS_ARGUMENT: u8 = 1 << 5;
+const OBSERVED_DIGEST: u8 = 1 << 5;
 
 fn state_byte(state: Option<StateNumber>) -> u8 {
     state.unwrap_or(NO_STATE)
@@ -43,15 +43,15 @@ fn byte_state(byte: u8) -> Option<StateNumber> {
     (byte != NO_STATE).then_some(byte)
 }
 
-impl From<&Operation> for Record {
+impl From<&Operation> for PackedOperation {
     fn from(from: &Operation) -> Self {
-        let mut record = Self {
+        let mut packed = Self {
             start: from.start,
             end: from.end,
             argument: 0,
             expected: 0,
-            seen: 0,
-            seen_revision: 0,
+            observed: 0,
+            observed_revision: 0,
             revision: 0,
             client: from.client,
             message: from.message,
@@ -61,26 +61,30 @@ impl From<&Operation> for Record {
             outcome: 0,
             state: NO_STATE,
         };
-        record.set_action(from.action, from.travel);
-        record.set_expect(from.expect);
-        record.set_outcome(from.outcome);
-        record
+        packed.set_action(from.action, from.message_kind);
+        packed.set_expect(from.expect);
+        packed.set_outcome(from.outcome);
+        packed
     }
 }
 
-impl Record {
+impl PackedOperation {
+    /// [`Operation::start`].
     pub fn start(&self) -> u64 {
         self.start
     }
 
+    /// [`Operation::end`].
     pub fn end(&self) -> u64 {
         self.end
     }
 
+    /// [`Operation::key`].
     pub fn key(&self) -> u32 {
         self.key
     }
 
+    /// The order of operations in a history: by start. Operations of one message stay together in a stable sort.
     pub fn order(&self) -> (u64, u32, u32) {
         (self.start, self.client, self.message)
     }
@@ -88,10 +92,10 @@ impl Record {
     fn set_argument(&mut self, value: Value) {
         let (bits, is_digest) = value.bits();
         self.argument = bits;
-        self.expect |= ARGUMENT_THERE | (is_digest * ARGUMENT_DIGEST);
+        self.expect |= HAS_ARGUMENT | (is_digest * ARGUMENT_DIGEST);
     }
 
-    fn set_action(&mut self, action: Action, travel: Travel) {
+    fn set_action(&mut self, action: Action, kind: MessageKind) {
         let tag = match action {
             Action::Read => 0,
             Action::Write(value) => {
@@ -111,13 +115,13 @@ impl Record {
                 4
             }
         };
-        let travel = match travel {
-            Travel::Call => 0,
-            Travel::Frame => 1,
-            Travel::Batch => 2,
-            Travel::AtomicFrame => 3,
+        let kind = match kind {
+            MessageKind::Call => 0,
+            MessageKind::Frame => 1,
+            MessageKind::Batch => 2,
+            MessageKind::AtomicFrame => 3,
         };
-        self.action = tag | (travel << 4);
+        self.action = tag | (kind << 4);
     }
 
     fn set_expect(&mut self, expect: Option<Expectation>) {
@@ -133,60 +137,60 @@ impl Record {
         self.expected = bits;
     }
 
-    fn see(&mut self, value: Value) {
+    fn set_observed(&mut self, value: Value) {
         let (bits, is_digest) = value.bits();
-        self.seen = bits;
-        self.outcome |= is_digest * SEEN_DIGEST;
+        self.observed = bits;
+        self.outcome |= is_digest * OBSERVED_DIGEST;
     }
 
     fn set_outcome(&mut self, outcome: Outcome) {
         let tag = match outcome {
             Outcome::Unknown => 0,
             Outcome::NotDone => 1,
-            Outcome::Done { revision, seen } => {
+            Outcome::Done { revision, observed } => {
                 self.revision = revision;
-                match seen {
-                    Seen::Untold => 2,
-                    Seen::Entry(None) => 3,
-                    Seen::Entry(Some(entry)) => {
-                        self.see(entry.value);
-                        self.seen_revision = entry.revision;
-                        // A Transition is not answered with an entry, so the byte is free.
+                match observed {
+                    Observed::NotReported => 2,
+                    Observed::Entry(None) => 3,
+                    Observed::Entry(Some(entry)) => {
+                        self.set_observed(entry.value);
+                        self.observed_revision = entry.revision;
+                        // The answer to a Transition has no entry, so the byte is free.
                         self.state = state_byte(entry.state);
                         4
                     }
-                    Seen::Sum(sum) => {
-                        self.see(Value::Int(sum));
+                    Observed::Sum(sum) => {
+                        self.set_observed(Value::Int(sum));
                         5
                     }
-                    Seen::From(state) => {
-                        self.seen = u64::from(state);
+                    Observed::FromState(state) => {
+                        self.observed = u64::from(state);
                         6
                     }
                 }
             }
             Outcome::Refused(Refusal::Expectation(actual)) => match actual {
-                Actual::Untold => 7,
+                Actual::NotReported => 7,
                 Actual::Revision(revision) => {
-                    self.seen_revision = revision;
+                    self.observed_revision = revision;
                     8
                 }
                 Actual::Value(None) => 9,
                 Actual::Value(Some(value)) => {
-                    self.see(value);
+                    self.set_observed(value);
                     10
                 }
                 Actual::State(state) => {
-                    self.seen = u64::from(state_byte(state));
+                    self.observed = u64::from(state_byte(state));
                     11
                 }
             },
-            Outcome::Refused(Refusal::Move { from }) => {
-                self.seen = u64::from(from);
+            Outcome::Refused(Refusal::IllegalTransition { from }) => {
+                self.observed = u64::from(from);
                 12
             }
             Outcome::Refused(Refusal::NotFinal { state }) => {
-                self.seen = u64::from(state);
+                self.observed = u64::from(state);
                 13
             }
             Outcome::Refused(Refusal::Missing) => 14,
@@ -198,12 +202,34 @@ impl Record {
     }
 
     /// The operation.
-    pub fn operation(&self) -> Operation {
-        // The bits come from `From<&Operation>` alone.
-        let state = |bits: u64| bits as u8;
-        let argument = (self.expect & ARGUMENT_THERE != 0)
+    pub fn unpack(&self) -> Operation {
+        Operation {
+            client: self.client,
+            message: self.message,
+            message_kind: self.message_kind(),
+            key: self.key,
+            start: self.start,
+            end: self.end,
+            action: self.action(),
+            expect: self.expect(),
+            outcome: self.outcome(),
+        }
+    }
+
+    fn message_kind(&self) -> MessageKind {
+        match self.action >> 4 {
+            0 => MessageKind::Call,
+            1 => MessageKind::Frame,
+            2 => MessageKind::Batch,
+            3 => MessageKind::AtomicFrame,
+            _ => unreachable!("`set_action` writes no other number"),
+        }
+    }
+
+    fn action(&self) -> Action {
+        let argument = (self.expect & HAS_ARGUMENT != 0)
             .then(|| Value::from_bits(self.argument, self.expect & ARGUMENT_DIGEST != 0));
-        let action = match (self.action & 0x0f, argument) {
+        match (self.action & 0x0f, argument) {
             (0, None) => Action::Read,
             (1, Some(value)) => Action::Write(value),
             (2, Some(Value::Int(delta))) => Action::Add(delta),
@@ -212,67 +238,52 @@ impl Record {
                 to: self.state,
                 value,
             },
-            _ => unreachable!("no operation is packed so"),
-        };
-        let travel = match self.action >> 4 {
-            0 => Travel::Call,
-            1 => Travel::Frame,
-            2 => Travel::Batch,
-            3 => Travel::AtomicFrame,
-            _ => unreachable!("no operation is packed so"),
-        };
-        let expect = match self.expect & 0x0f {
-            0 => None,
-            1 => Some(Expectation::Exists(self.expected != 0)),
-            2 => Some(Expectation::Revision(self.expected.cast_signed())),
-            3 => Some(Expectation::Value(Value::Int(self.expected.cast_signed()))),
-            4 => Some(Expectation::Value(Value::Digest(self.expected))),
-            5 => Some(Expectation::State(state(self.expected))),
-            _ => unreachable!("no operation is packed so"),
-        };
-        let value = Value::from_bits(self.seen, self.outcome & SEEN_DIGEST != 0);
+            _ => unreachable!("`set_action` writes no other number, and its argument"),
+        }
+    }
+
+    fn expect(&self) -> Option<Expectation> {
+        Some(match self.expect & 0x0f {
+            0 => return None,
+            1 => Expectation::Exists(self.expected != 0),
+            2 => Expectation::Revision(self.expected.cast_signed()),
+            3 => Expectation::Value(Value::Int(self.expected.cast_signed())),
+            4 => Expectation::Value(Value::Digest(self.expected)),
+            5 => Expectation::State(self.expected as u8),
+            _ => unreachable!("`set_expect` writes no other number"),
+        })
+    }
+
+    fn outcome(&self) -> Outcome {
         let revision = self.revision;
-        let done = |seen| Outcome::Done { revision, seen };
+        let done = |observed| Outcome::Done { revision, observed };
         let unmet = |actual| Outcome::Refused(Refusal::Expectation(actual));
-        let outcome = match self.outcome & 0x1f {
+        let value = Value::from_bits(self.observed, self.outcome & OBSERVED_DIGEST != 0);
+        let state = self.observed as u8;
+        match self.outcome & 0x1f {
             0 => Outcome::Unknown,
             1 => Outcome::NotDone,
-            2 => done(Seen::Untold),
-            3 => done(Seen::Entry(None)),
-            4 => done(Seen::Entry(Some(Entry {
+            2 => done(Observed::NotReported),
+            3 => done(Observed::Entry(None)),
+            4 => done(Observed::Entry(Some(Entry {
                 value,
-                revision: self.seen_revision,
+                revision: self.observed_revision,
                 state: byte_state(self.state),
             }))),
-            5 => done(Seen::Sum(self.seen.cast_signed())),
-            6 => done(Seen::From(state(self.seen))),
-            7 => unmet(Actual::Untold),
-            8 => unmet(Actual::Revision(self.seen_revision)),
+            5 => done(Observed::Sum(self.observed.cast_signed())),
+            6 => done(Observed::FromState(state)),
+            7 => unmet(Actual::NotReported),
+            8 => unmet(Actual::Revision(self.observed_revision)),
             9 => unmet(Actual::Value(None)),
             10 => unmet(Actual::Value(Some(value))),
-            11 => unmet(Actual::State(byte_state(state(self.seen)))),
-            12 => Outcome::Refused(Refusal::Move {
-                from: state(self.seen),
-            }),
-            13 => Outcome::Refused(Refusal::NotFinal {
-                state: state(self.seen),
-            }),
+            11 => unmet(Actual::State(byte_state(state))),
+            12 => Outcome::Refused(Refusal::IllegalTransition { from: state }),
+            13 => Outcome::Refused(Refusal::NotFinal { state }),
             14 => Outcome::Refused(Refusal::Missing),
             15 => Outcome::Refused(Refusal::NoMachine),
             16 => Outcome::Refused(Refusal::NotInt),
             17 => Outcome::Refused(Refusal::Overflow),
-            _ => unreachable!("no operation is packed so"),
-        };
-        Operation {
-            client: self.client,
-            message: self.message,
-            travel,
-            key: self.key,
-            start: self.start,
-            end: self.end,
-            action,
-            expect,
-            outcome,
+            _ => unreachable!("`set_outcome` writes no other number"),
         }
     }
 }

@@ -1,23 +1,33 @@
-//! How a history is recorded while clients run.
+//! Records a history while clients run.
 //!
-//! Each thread has a [`Recorder`] of its own, so that recording takes no lock; [`History::merge`] puts them together. What
-//! was in flight when recording stopped must be in the history too, as unknown: otherwise what it did has no cause, and a
-//! right answer looks wrong. So a recorder counts what was begun and not ended, and does not finish while there is some.
+//! Each thread has a [`Recorder`] of its own, so that recording takes no lock; [`History::merge`] puts them together.
+//!
+//! What was in flight when recording stopped must be in the history too, with an unknown outcome: otherwise its effect has no
+//! cause, and a right answer looks wrong. So a recorder counts the messages that have no end yet, and does not finish while
+//! there is one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::history::{History, Key, Machine};
-use crate::operation::{Action, Entry, Expectation, NEVER, Operation, Outcome, Seen, Travel};
-use crate::packed::Record;
+use crate::operation::{
+    Action, Entry, Expectation, MessageKind, NEVER, Observed, Operation, Outcome,
+};
+use crate::packed::PackedOperation;
 
-/// A recorder that cannot go on.
+/// Why a recorder cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordError {
-    /// There are as many operations as may be kept. Nothing may be sent any more: it would be missing.
-    Full { limit: u64 },
-    /// Messages were begun, and neither ended nor given up.
-    Open { messages: u64 },
+    /// The history has as many operations as it may have. The client must send nothing more: it would be missing.
+    Full {
+        /// The limit, in operations.
+        limit: u64,
+    },
+    /// Messages have a beginning and no end.
+    Open {
+        /// How many.
+        messages: u64,
+    },
 }
 
 impl std::fmt::Display for RecordError {
@@ -29,28 +39,27 @@ impl std::fmt::Display for RecordError {
                     "the history is full: its limit is {limit} operations"
                 )
             }
-            Self::Open { messages } => write!(
-                formatter,
-                "{messages} messages were begun and their end was not recorded"
-            ),
+            Self::Open { messages } => {
+                write!(formatter, "{messages} messages were begun and not ended")
+            }
         }
     }
 }
 
 impl std::error::Error for RecordError {}
 
-/// How many operations all recorders of a run may keep together.
+/// How many operations all recorders of a run may keep together. Clones share one count.
 #[derive(Clone, Debug)]
-pub struct Room {
+pub struct Capacity {
     left: Arc<AtomicU64>,
     limit: u64,
 }
 
-/// A recorder takes room for so many operations at once, so that recorders seldom meet.
-const ROOM_TAKEN: u64 = 256;
+/// A recorder takes this much capacity at once, so that recorders seldom contend.
+const CAPACITY_TAKEN: u64 = 256;
 
-impl Room {
-    /// An operation takes 72 bytes.
+impl Capacity {
+    /// Makes a capacity of `limit` operations. Each takes 72 bytes.
     pub fn new(limit: u64) -> Self {
         Self {
             left: Arc::new(AtomicU64::new(limit)),
@@ -58,11 +67,11 @@ impl Room {
         }
     }
 
-    /// Takes room for `least` operations at least.
+    /// Takes capacity for `least` operations or more, and returns for how many.
     fn take(&self, least: u64) -> Result<u64, RecordError> {
         let mut taken = 0;
         let take = |left: u64| {
-            taken = left.min(least.max(ROOM_TAKEN));
+            taken = left.min(least.max(CAPACITY_TAKEN));
             (taken >= least).then(|| left - taken)
         };
         match self
@@ -75,151 +84,166 @@ impl Room {
     }
 }
 
-/// A message that was begun: to be given back with its answer.
+/// A message that was begun. It has to go back to the recorder that made it, with [`Recorder::end`] or a variant of it.
 #[derive(Debug)]
-#[must_use = "what was begun must be ended"]
-pub struct Begun {
+#[must_use = "a message that was begun must be ended"]
+pub struct Invocation {
     message: u32,
-    travel: Travel,
+    message_kind: MessageKind,
     start: u64,
     operations: u64,
 }
 
-/// What was asked of one key.
+/// What a client asked of one key.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked {
+pub struct Request {
+    /// The place of the key in [`History::keys`].
     pub key: u32,
+    /// What the client asked for.
     pub action: Action,
+    /// The condition under which it asked for it.
     pub expect: Option<Expectation>,
 }
 
-/// Records what one client does. Times are nanoseconds of one monotonic clock since the run began, the same for all.
+/// Records the operations of one client. Times are nanoseconds since the start of the run, by one monotonic clock for all
+/// clients.
 #[derive(Debug)]
 pub struct Recorder {
     client: u32,
-    records: Vec<Record>,
+    operations: Vec<PackedOperation>,
+    /// Messages that were begun so far: the number of the next one.
     messages: u32,
+    /// Messages without an end.
     open: u64,
-    room: Room,
-    /// How many operations more may be begun without asking.
+    capacity: Capacity,
+    /// Operations that may be begun before more capacity has to be taken.
     taken: u64,
 }
 
 impl Recorder {
-    /// `client` is a number that no other recorder has. A client may have any number of messages in flight.
-    pub fn new(client: u32, room: Room) -> Self {
+    /// Makes the recorder of a client. No other recorder of the run may have the number `client`.
+    pub fn new(client: u32, capacity: Capacity) -> Self {
         Self {
             client,
-            records: Vec::new(),
+            operations: Vec::new(),
             messages: 0,
             open: 0,
-            room,
+            capacity,
             taken: 0,
         }
     }
 
-    /// To be called before a message with so many operations is sent (a List: so many keys as it may show).
+    /// Begins a message. To be called before it is sent. `operations` is how many operations it carries; of a List, how many
+    /// keys it may show.
     ///
     /// # Errors
     ///
-    /// If there is no room: then it must not be sent.
+    /// [`RecordError::Full`] if the capacity does not suffice: then the message must not be sent.
     pub fn begin(
         &mut self,
-        travel: Travel,
+        message_kind: MessageKind,
         operations: u64,
         start: u64,
-    ) -> Result<Begun, RecordError> {
+    ) -> Result<Invocation, RecordError> {
         if self.taken < operations {
-            self.taken += self.room.take(operations - self.taken)?;
+            self.taken += self.capacity.take(operations - self.taken)?;
         }
         self.taken -= operations;
         let message = self.messages;
         self.messages += 1;
         self.open += 1;
-        Ok(Begun {
+        Ok(Invocation {
             message,
-            travel,
+            message_kind,
             start,
             operations,
         })
     }
 
-    /// To be called after the answer came, with what became of each operation, in the order of the message.
+    /// Ends a message with the outcome of each operation, in the order of the message. To be called after the answer came.
     ///
     /// # Panics
     ///
-    /// If there are more operations than room was taken for.
+    /// If there are more operations than the message was begun with.
     pub fn end(
         &mut self,
-        begun: Begun,
+        invocation: Invocation,
         end: u64,
-        operations: impl IntoIterator<Item = (Asked, Outcome)>,
+        operations: impl IntoIterator<Item = (Request, Outcome)>,
     ) {
-        let before = self.records.len();
-        for (asked, outcome) in operations {
-            self.records.push(Record::from(&Operation {
+        let before = self.operations.len();
+        for (request, outcome) in operations {
+            self.operations.push(PackedOperation::from(&Operation {
                 client: self.client,
-                message: begun.message,
-                travel: begun.travel,
-                key: asked.key,
-                start: begun.start,
+                message: invocation.message,
+                message_kind: invocation.message_kind,
+                key: request.key,
+                start: invocation.start,
                 end,
-                action: asked.action,
-                expect: asked.expect,
+                action: request.action,
+                expect: request.expect,
                 outcome,
             }));
         }
-        let recorded = (self.records.len() - before) as u64;
-        self.taken += (begun.operations.checked_sub(recorded)).expect("room was taken for all");
+        let recorded = (self.operations.len() - before) as u64;
+        self.taken += (invocation.operations.checked_sub(recorded))
+            .expect("a message ends with the operations that it began with, or fewer");
         self.open -= 1;
     }
 
-    /// To be called when there was no answer and will be none, or when recording stops: each operation is done or not.
-    pub fn give_up(&mut self, begun: Begun, asked: impl IntoIterator<Item = Asked>) {
-        let unknown = asked.into_iter().map(|asked| (asked, Outcome::Unknown));
-        self.end(begun, NEVER, unknown);
+    /// Ends a message that was not answered and will not be, or that is in flight when recording stops: each operation may
+    /// have been done, may still be, or may never be.
+    pub fn end_unknown(
+        &mut self,
+        invocation: Invocation,
+        requests: impl IntoIterator<Item = Request>,
+    ) {
+        let unknown = requests
+            .into_iter()
+            .map(|request| (request, Outcome::Unknown));
+        self.end(invocation, NEVER, unknown);
     }
 
-    /// A page of a List, or a Batch that only reads: `shown` has every key that the page could have shown, with nothing
-    /// for the ones that are not on it.
+    /// Ends a page of a List, or a Batch that only reads. `entries` has every key that the page could have shown, with
+    /// `None` for a key that is not on it.
     pub fn end_list(
         &mut self,
-        begun: Begun,
+        invocation: Invocation,
         end: u64,
         revision: i64,
-        shown: impl IntoIterator<Item = (u32, Option<Entry>)>,
+        entries: impl IntoIterator<Item = (u32, Option<Entry>)>,
     ) {
-        let reads = shown.into_iter().map(|(key, entry)| {
-            let asked = Asked {
+        let reads = entries.into_iter().map(|(key, entry)| {
+            let request = Request {
                 key,
                 action: Action::Read,
                 expect: None,
             };
-            let seen = Seen::Entry(entry);
-            (asked, Outcome::Done { revision, seen })
+            let observed = Observed::Entry(entry);
+            (request, Outcome::Done { revision, observed })
         });
-        self.end(begun, end, reads);
+        self.end(invocation, end, reads);
     }
 
-    /// What was recorded.
+    /// Returns the operations, in the order of their ends.
     ///
     /// # Errors
     ///
-    /// If messages are still open.
-    pub fn finish(self) -> Result<Vec<Record>, RecordError> {
+    /// [`RecordError::Open`] if messages have no end yet.
+    pub fn finish(self) -> Result<Vec<PackedOperation>, RecordError> {
         match self.open {
-            0 => Ok(self.records),
+            0 => Ok(self.operations),
             messages => Err(RecordError::Open { messages }),
         }
     }
 }
 
 impl History {
-    /// Puts together what the recorders of a run have.
+    /// Puts the operations of several recorders together.
     ///
     /// # Errors
     ///
-    /// If one of them is not finished.
+    /// [`RecordError::Open`] if a recorder has messages that have no end yet.
     pub fn merge(
         keys: Vec<Key>,
         machines: Vec<Machine>,
@@ -229,14 +253,13 @@ impl History {
         for recorder in recorders {
             operations.append(&mut recorder.finish()?);
         }
-        // Stable: the operations of one message stay in their order.
-        operations.sort_by_key(Record::order);
+        // The sort is stable, so the operations of one message stay in their order.
+        operations.sort_by_key(PackedOperation::order);
         Ok(Self {
-            settings: serde_json::Value::Null,
             keys,
             machines,
             operations,
-            watches: Vec::new(),
+            ..Self::default()
         })
     }
 }

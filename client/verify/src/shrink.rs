@@ -1,73 +1,71 @@
-//! The smallest part of a history that still shows a violation.
+//! Shrinks the evidence of a violation: the smallest part of a history that still shows it.
 //!
-//! Taking operations away must not make one: a Read of a value whose Write was taken away looks wrong and is not. So
-//! operations go only by steps after which the rest is wrong only if the whole was:
+//! Removing operations must not create a violation: a Read of a value whose Write was removed looks wrong and is not. So
+//! operations are removed only in steps after which the rest is wrong only if the whole was:
 //!
-//! - What came before a moment at which there was one explanation only goes, and what the key was then is written down.
-//! - What left the key as it was goes: it says something of the others, and nothing depends on it.
-//! - A change goes if the rest is still wrong with that change as one of unknown outcome, which may have been done at any
-//!   later time or not at all; and only if nothing that is left shows what it made.
+//! - Everything before a moment with one explanation only goes, and what the key was then becomes its initial state.
+//! - An operation that left the key as it was goes: nothing depends on it.
+//! - A change goes if the rest is still wrong with that change as one of unknown outcome, which may have happened at any
+//!   later time or never; and only if nothing that is left shows what it made.
 //!
-//! After Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input" (2002), in halves, quarters and so on
-//! to single operations, until none can go.
+//! After Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input" (2002): in halves, quarters and so on to
+//! single operations, until none can go.
 
-use crate::history::{Found, History, Key, Told};
-use crate::judge::{Wrong, judge};
+use crate::history::{History, Initial, Key, Watch, WatchUpdate};
+use crate::judge::{Finding, judge};
 use crate::operation::{
-    Action, Actual, Expectation, NEVER, Operation, Outcome, Refusal, Seen, Value,
+    Action, Actual, Expectation, NEVER, Observed, Operation, Outcome, Refusal, Value,
 };
-use crate::options::{BlackBox, Checks, Effort};
-use crate::packed::Record;
-use crate::verdict::{Kind, Violation};
+use crate::options::{Limits, Options, ValueSearch};
+use crate::packed::PackedOperation;
+use crate::verdict::{Violation, ViolationKind};
 
-/// Configurations of one of many searches of small histories, in bytes and in all.
-const BYTES: usize = 4 << 20;
+/// Limits for each of the many checks of small histories.
+const CONFIGURATION_BYTES: usize = 4 << 20;
 const CONFIGURATIONS: u64 = 100_000;
 
-/// Larger histories are not made smaller one by one: that would take the square of their length.
-const OPERATIONS: usize = 20_000;
+/// Larger histories are not shrunk operation by operation: that takes the square of their length.
+const OPERATIONS_MAX: usize = 20_000;
 
-/// Makes the evidence for what is wrong.
-pub(super) fn violation(history: &History, wrong: &Wrong, checks: Checks<'_>) -> Violation {
-    let evidence = match wrong.kind {
-        Kind::Watch => of_watch(history, wrong, checks),
-        Kind::Revisions => of_store(history, wrong, checks),
-        Kind::Messages => of_messages(history, wrong, checks),
-        Kind::Values | Kind::KeyRevisions => of_key(history, wrong, checks),
+/// Makes a violation of a finding, with the evidence shrunk.
+pub(crate) fn violation(history: &History, finding: &Finding, options: Options<'_>) -> Violation {
+    let evidence = match finding.kind {
+        ViolationKind::Watch => of_watch(history, finding, options),
+        ViolationKind::Revisions => of_store(history, finding, options),
+        ViolationKind::Messages => of_messages(history, finding, options),
+        ViolationKind::Values | ViolationKind::KeyRevisions => of_key(history, finding, options),
     };
     Violation {
-        kind: wrong.kind,
-        key: wrong.key.map(|key| history.keys[key as usize].name.clone()),
-        what: wrong.what.clone(),
+        kind: finding.kind,
+        key: (finding.key).map(|key| history.keys[key as usize].name.clone()),
+        description: finding.description.clone(),
         evidence,
     }
 }
 
-/// A history of these operations alone.
-fn part(history: &History, places: &[usize], found: impl Fn(u32) -> Option<Found>) -> History {
-    let mut places = places.to_vec();
-    places.sort_unstable();
-    places.dedup();
-    let mut keys: Vec<u32> = places
+/// A history of the operations at these places and of their keys, and of no watches.
+fn part(history: &History, indices: &[usize], initial: impl Fn(u32) -> Option<Initial>) -> History {
+    let mut indices = indices.to_vec();
+    indices.sort_unstable();
+    indices.dedup();
+    let mut keys: Vec<u32> = indices
         .iter()
-        .map(|it| history.operations[*it].key())
+        .map(|index| history.operations[*index].key())
         .collect();
     keys.sort_unstable();
     keys.dedup();
-    let operations = places.iter().map(|place| {
-        let mut operation = history.operations[*place].operation();
-        let number = keys
-            .binary_search(&operation.key)
-            .expect("it is one of them");
-        operation.key = number as u32;
-        Record::from(&operation)
+    let operations = indices.iter().map(|index| {
+        let mut operation = history.operations[*index].unpack();
+        let place = keys.binary_search(&operation.key);
+        operation.key = place.expect("all keys of the operations are there") as u32;
+        PackedOperation::from(&operation)
     });
     History {
         settings: history.settings.clone(),
         operations: operations.collect(),
         keys: (keys.iter())
             .map(|key| Key {
-                found: found(*key),
+                initial: initial(*key),
                 ..history.keys[*key as usize].clone()
             })
             .collect(),
@@ -76,164 +74,181 @@ fn part(history: &History, places: &[usize], found: impl Fn(u32) -> Option<Found
     }
 }
 
-fn is_wrong(history: &History, checks: Checks<'_>) -> bool {
-    // What is too much to find out is not shown to be wrong.
-    if checks.effort.patience.is_over() {
+fn is_wrong(history: &History, options: Options<'_>) -> bool {
+    // A history that cannot be checked in time is not shown to be wrong.
+    if options.limits.deadline.has_passed() {
         return false;
     }
-    let effort = Effort {
-        bytes: BYTES,
-        in_all: CONFIGURATIONS,
-        ..checks.effort
+    let limits = Limits {
+        configuration_bytes: CONFIGURATION_BYTES,
+        configurations: CONFIGURATIONS,
+        ..options.limits
     };
-    let black_box = match checks.black_box {
-        BlackBox::Only => BlackBox::Only,
-        _ => BlackBox::WhereWrong,
+    let value_search = match options.value_search {
+        ValueSearch::Only => ValueSearch::Only,
+        ValueSearch::OnViolation | ValueSearch::Always => ValueSearch::OnViolation,
     };
-    let checks = Checks {
-        black_box,
-        effort,
-        ..checks
+    let options = Options {
+        value_search,
+        limits,
+        ..options
     };
-    !judge(history, checks).wrong.is_empty()
+    !judge(history, options).findings.is_empty()
 }
 
-/// The answers that contradict each other do so whatever the keys were before.
-fn of_store(history: &History, wrong: &Wrong, checks: Checks<'_>) -> History {
-    let some = part(history, &wrong.places, |_| None);
-    match is_wrong(&some, checks) {
+/// Answers that contradict each other do so whatever the keys were before.
+fn of_store(history: &History, finding: &Finding, options: Options<'_>) -> History {
+    let some = part(history, &finding.indices, |_| None);
+    match is_wrong(&some, options) {
         true => some,
         false => history.clone(),
     }
 }
 
-/// All of the keys that cannot agree. Not made smaller: a message of which a part is gone says something else.
-fn of_messages(history: &History, wrong: &Wrong, checks: Checks<'_>) -> History {
-    let found_before = |key: u32| history.keys[key as usize].found;
-    let some = part(history, &wrong.places, found_before);
-    match is_wrong(&some, checks) {
+/// All operations on the keys that cannot be explained together. They are not shrunk: a message that lost an operation says
+/// something else.
+fn of_messages(history: &History, finding: &Finding, options: Options<'_>) -> History {
+    let initial = |key: u32| history.keys[key as usize].initial;
+    let some = part(history, &finding.indices, initial);
+    match is_wrong(&some, options) {
         true => some,
         false => history.clone(),
     }
 }
 
-fn of_watch(history: &History, wrong: &Wrong, checks: Checks<'_>) -> History {
-    let Some(watch) = wrong.watch.and_then(|watch| history.watches.get(watch)) else {
+fn of_watch(history: &History, finding: &Finding, options: Options<'_>) -> History {
+    let Some(watch) = finding.watch.and_then(|watch| history.watches.get(watch)) else {
         return history.clone();
     };
     let all = History {
         watches: vec![watch.clone()],
         ..history.clone()
     };
-    let Some(key) = wrong.key else {
+    let Some(key) = finding.key else {
         return all;
     };
-    // Of that key alone: each of its events has its operation, and the rest of the stream tells how far it came.
-    let of_key = |place: &usize| history.operations[*place].key() == key;
-    let places: Vec<usize> = (0..history.operations.len()).filter(of_key).collect();
-    let mut part = part(history, &places, |key| history.keys[key as usize].found);
-    if places.is_empty() {
-        part.keys = vec![history.keys[key as usize].clone()];
-    }
-    let mut watch = watch.clone();
-    watch.keys.retain(|it| *it == key);
-    watch.keys.iter_mut().for_each(|it| *it = 0);
-    watch.told.retain_mut(|(_, told)| match told {
-        Told::Progress { .. } => true,
-        Told::Event { key: of, .. } => {
-            let is = *of == key;
-            *of = 0;
-            is
-        }
+    // The operations on this key explain its events, and the progress says how far the watch has come. Operations that
+    // contradict an event may be on other keys.
+    let is_needed =
+        |index: &usize| history.operations[*index].key() == key || finding.indices.contains(index);
+    let indices: Vec<usize> = (0..history.operations.len()).filter(is_needed).collect();
+    let mut part = part(history, &indices, |key| history.keys[key as usize].initial);
+    let name = &history.keys[key as usize].name;
+    let place = part.keys.iter().position(|it| it.name == *name);
+    let place = place.unwrap_or_else(|| {
+        part.keys.push(history.keys[key as usize].clone());
+        part.keys.len() - 1
     });
-    // Of steps without news the last is enough.
-    let mut kept: Vec<(u64, Told)> = Vec::new();
-    for it in watch.told {
-        let is_step = |it: &(u64, Told)| matches!(it.1, Told::Progress { .. });
-        match kept.last_mut() {
-            Some(last) if is_step(last) && is_step(&it) => *last = it,
-            _ => kept.push(it),
-        }
-    }
-    watch.told = kept;
-    part.watches = vec![watch];
-    // The order of events of several keys cannot be told from one.
-    match is_wrong(&part, checks) {
+    part.watches = vec![watch_of_key(watch, key, place as u32)];
+    // If the events of other keys are evidence too, all stay.
+    match is_wrong(&part, options) {
         true => part,
         false => all,
     }
 }
 
-fn of_key(history: &History, wrong: &Wrong, checks: Checks<'_>) -> History {
-    let found_before = |key: u32| history.keys[key as usize].found;
-    if let Some(window) = &wrong.window {
-        let some = part(history, &window.places, |_| Some(window.found));
-        let some = until(&some, wrong.until);
-        if is_wrong(&some, checks) {
-            return smallest(some, checks);
+/// What a watch was told of one key, which gets another place. Of progress without events in between, the last is enough.
+fn watch_of_key(watch: &Watch, key: u32, place: u32) -> Watch {
+    let is_progress = |update: &WatchUpdate| matches!(update, WatchUpdate::Progress { .. });
+    let mut updates: Vec<(u64, WatchUpdate)> = Vec::new();
+    for (time, update) in &watch.updates {
+        let update = match *update {
+            WatchUpdate::Event { key: of, .. } if of != key => continue,
+            WatchUpdate::Event {
+                revision, entry, ..
+            } => WatchUpdate::Event {
+                key: place,
+                revision,
+                entry,
+            },
+            progress @ WatchUpdate::Progress { .. } => progress,
+        };
+        match updates.last_mut() {
+            Some(last) if is_progress(&last.1) && is_progress(&update) => *last = (*time, update),
+            _ => updates.push((*time, update)),
         }
     }
-    let some = part(history, &wrong.places, found_before);
-    let ended = until(&some, wrong.until);
-    if is_wrong(&ended, checks) {
-        return smallest(ended, checks);
+    Watch {
+        keys: match watch.keys.contains(&key) {
+            true => vec![place],
+            false => Vec::new(),
+        },
+        after: watch.after,
+        updates,
     }
-    // What came later says when something was done. Not made smaller: the rest may be wrong for another reason.
-    if is_wrong(&some, checks) {
+}
+
+fn of_key(history: &History, finding: &Finding, options: Options<'_>) -> History {
+    let initial = |key: u32| history.keys[key as usize].initial;
+    if let Some(window) = &finding.window {
+        let some = part(history, &window.indices, |_| Some(window.initial));
+        let some = until(&some, finding.until);
+        if is_wrong(&some, options) {
+            return shrunk(some, options);
+        }
+    }
+    let some = part(history, &finding.indices, initial);
+    let ended = until(&some, finding.until);
+    if is_wrong(&ended, options) {
+        return shrunk(ended, options);
+    }
+    // It takes later answers, which say when something happened. They are not shrunk: the rest may be wrong for another
+    // reason.
+    if is_wrong(&some, options) {
         return some;
     }
-    // It takes what was answered of other keys. Of those, nothing is said but the revisions.
-    let (start, end) = span(history, &wrong.places);
-    let near = |place: &usize| {
-        let record = &history.operations[*place];
-        Some(record.key()) != wrong.key && record.end() >= start && record.start() <= end
+    // It takes the revisions in the answers of other keys. They are not shrunk either.
+    let (start, end) = span(history, &finding.indices);
+    let is_near = |index: &usize| {
+        let operation = &history.operations[*index];
+        let is_other = Some(operation.key()) != finding.key;
+        is_other && operation.end() >= start && operation.start() <= end
     };
-    let others = (0..history.operations.len()).filter(near);
-    let places: Vec<usize> = wrong.places.iter().copied().chain(others).collect();
-    let some = part(history, &places, |key| match Some(key) == wrong.key {
-        true => found_before(key),
+    let others = (0..history.operations.len()).filter(is_near);
+    let indices: Vec<usize> = finding.indices.iter().copied().chain(others).collect();
+    let some = part(history, &indices, |key| match Some(key) == finding.key {
+        true => initial(key),
         false => None,
     });
-    // Not made smaller: without some of these the rest may be wrong for another reason.
-    match is_wrong(&some, checks) {
+    match is_wrong(&some, options) {
         true => some,
         false => history.clone(),
     }
 }
 
-/// What was known at this time: of what had not ended, that it may be done.
+/// What was known at this time: an operation that had not ended may have happened.
 fn until(history: &History, time: u64) -> History {
-    let known = history
-        .operations
-        .iter()
-        .map(Record::operation)
-        .filter_map(|it| match it.end > time && it.outcome != Outcome::Unknown {
-            true if it.is_observation() => None,
-            true => Some(weakened(&it)),
-            false => Some(it),
-        });
+    let operations = history.operations.iter().map(PackedOperation::unpack);
+    let known = operations.filter_map(|it| match it.end > time && it.outcome != Outcome::Unknown {
+        true if it.is_read_only() => None,
+        true => Some(as_unknown(&it)),
+        false => Some(it),
+    });
     History {
-        operations: known.map(|it| Record::from(&it)).collect(),
+        operations: known.map(|it| PackedOperation::from(&it)).collect(),
         ..history.clone()
     }
 }
 
-fn span(history: &History, places: &[usize]) -> (u64, u64) {
-    let records = || places.iter().map(|place| &history.operations[*place]);
-    let start = records().map(Record::start).min().unwrap_or(0);
-    (start, records().map(Record::start).max().unwrap_or(0))
+/// The times of the first and the last start.
+fn span(history: &History, indices: &[usize]) -> (u64, u64) {
+    let starts = || (indices.iter()).map(|index| history.operations[*index].start());
+    (starts().min().unwrap_or(0), starts().max().unwrap_or(0))
 }
 
-/// Takes away all that can be.
-fn smallest(history: History, checks: Checks<'_>) -> History {
-    if history.operations.len() > OPERATIONS {
+/// Removes every operation that can go.
+fn shrunk(history: History, options: Options<'_>) -> History {
+    if history.operations.len() > OPERATIONS_MAX {
         return history;
     }
-    let mut kept: Vec<Operation> = history.operations.iter().map(Record::operation).collect();
-    let mut gone: Vec<Operation> = Vec::new();
-    let with = |kept: &[Operation], gone: &[Operation]| {
-        let mut operations: Vec<Record> = kept.iter().chain(gone).map(Record::from).collect();
-        operations.sort_by_key(Record::order);
+    let mut kept: Vec<Operation> = (history.operations.iter())
+        .map(PackedOperation::unpack)
+        .collect();
+    let mut removed: Vec<Operation> = Vec::new();
+    let of = |kept: &[Operation], removed: &[Operation]| {
+        let operations = kept.iter().chain(removed).map(PackedOperation::from);
+        let mut operations: Vec<PackedOperation> = operations.collect();
+        operations.sort_by_key(PackedOperation::order);
         History {
             operations,
             ..history.clone()
@@ -245,22 +260,13 @@ fn smallest(history: History, checks: Checks<'_>) -> History {
         let mut from = 0;
         while from < kept.len() {
             let to = (from + chunk).min(kept.len());
-            // Within a chunk, what may go at all.
-            let mut rest = Vec::with_capacity(kept.len());
-            let mut out = gone.clone();
-            for (index, it) in kept.iter().enumerate() {
-                match (from..to).contains(&index) {
-                    true if it.is_observation() => {}
-                    true if !is_shown(it, &kept) => out.push(weakened(it)),
-                    _ => rest.push(*it),
-                }
-            }
+            let (rest, out) = without_chunk(&kept, &removed, from..to);
             if rest.len() < kept.len()
-                && is_wrong(&with(&rest, &out), checks)
-                && is_wrong(&with(&rest, &[]), checks)
+                && is_wrong(&of(&rest, &out), options)
+                && is_wrong(&of(&rest, &[]), options)
             {
                 from += rest.len() - (kept.len() - (to - from)).min(rest.len());
-                (kept, gone) = (rest, out);
+                (kept, removed) = (rest, out);
             } else {
                 from = to;
             }
@@ -271,13 +277,32 @@ fn smallest(history: History, checks: Checks<'_>) -> History {
             _ => chunk = chunk.div_ceil(2),
         }
     }
-    let smallest = with(&kept, &[]);
-    let places: Vec<usize> = (0..kept.len()).collect();
-    // Without the keys of which nothing is left.
-    part(&smallest, &places, |key| smallest.keys[key as usize].found)
+    let shrunk = of(&kept, &[]);
+    let indices: Vec<usize> = (0..kept.len()).collect();
+    // Without the keys that lost all of their operations.
+    part(&shrunk, &indices, |key| shrunk.keys[key as usize].initial)
 }
 
-/// Whether something that is left shows what this change made, or builds on it.
+/// What is kept without the operations of a chunk that may go; and what was removed so far, changes as ones of unknown
+/// outcome.
+fn without_chunk(
+    kept: &[Operation],
+    removed: &[Operation],
+    chunk: std::ops::Range<usize>,
+) -> (Vec<Operation>, Vec<Operation>) {
+    let mut rest = Vec::with_capacity(kept.len());
+    let mut removed = removed.to_vec();
+    for (index, it) in kept.iter().enumerate() {
+        match chunk.contains(&index) {
+            true if it.is_read_only() => {}
+            true if !is_shown(it, kept) => removed.push(as_unknown(it)),
+            _ => rest.push(*it),
+        }
+    }
+    (rest, removed)
+}
+
+/// Whether another operation that is kept shows what this change made, or builds on it.
 fn is_shown(change: &Operation, kept: &[Operation]) -> bool {
     let value = match (change.action, change.outcome) {
         (
@@ -290,7 +315,7 @@ fn is_shown(change: &Operation, kept: &[Operation]) -> bool {
         (
             _,
             Outcome::Done {
-                seen: Seen::Sum(sum),
+                observed: Observed::Sum(sum),
                 ..
             },
         ) => Some(Value::Int(sum)),
@@ -330,8 +355,8 @@ fn is_shown(change: &Operation, kept: &[Operation]) -> bool {
     others().any(shows) || (revision.is_some() && next.as_ref().is_some_and(builds))
 }
 
-/// The same operation, had nobody heard of it again.
-fn weakened(operation: &Operation) -> Operation {
+/// The same operation as if its client had never heard of it again.
+fn as_unknown(operation: &Operation) -> Operation {
     Operation {
         outcome: Outcome::Unknown,
         end: NEVER,

@@ -1,79 +1,94 @@
-//! What comes of a check.
+//! The result of a check.
 
 use crate::history::History;
-use crate::options::Why;
+use crate::options::StopReason;
 
-/// What a violation is about.
+/// The verdict, and what it is based on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Whether the history is linearizable.
+    pub verdict: Verdict,
+    /// Operations in the history.
+    pub operations: usize,
+    /// Keys with operations.
+    pub keys: usize,
+    /// Operations of unknown outcome.
+    pub unknown: usize,
+    /// Operations of unknown outcome that another answer or a watch proves done.
+    pub unknown_observed: usize,
+    /// Keys that the order of their revisions explains. The others were searched.
+    pub keys_by_revision: usize,
+    /// The most configurations that a search kept at one time.
+    pub configurations_max: usize,
+}
+
+/// Whether a history is linearizable.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// One order of the operations explains every answer.
+    Linearizable,
+    /// No order does. The violations: the first of each kind across keys, and of single keys up to four.
+    NotLinearizable(Vec<Violation>),
+    /// No violation was found, but these keys could not be checked within the limits.
+    Undecided(Vec<UndecidedKey>),
+}
+
+/// Answers that cannot all be true.
+///
+/// Its `Display` shows it to people: what is wrong, what each key was before, and the operations of the evidence, one a
+/// line, with times in microseconds since the first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Violation {
+    /// Which promise is broken.
+    pub kind: ViolationKind,
+    /// The name of the key, if it is a violation of one key.
+    pub key: Option<String>,
+    /// What is wrong, in words.
+    pub description: String,
+    /// The smallest part of the history that was found to show it. It is a history itself, and checking it finds the
+    /// violation again.
+    pub evidence: History,
+}
+
+/// Which promise a violation breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ViolationKind {
     /// Revisions of the store contradict each other.
     Revisions,
     /// No order of the operations on a key explains its values.
     Values,
-    /// One explains its values, but none its values and revisions. (Or whether one does was too much to find out.)
+    /// An order of the operations on a key explains its values, but none explains its values and revisions. Also if the
+    /// search for an order of the values reached a limit.
     KeyRevisions,
-    /// Each key can be explained, but not all with the same messages of unknown outcome done.
+    /// Each key can be explained alone, but not all with the same atomic messages of unknown outcome done.
     Messages,
-    /// A watch was told something else than happened.
+    /// A watch was told something that did not happen, or was not told something that did.
     Watch,
 }
 
-/// What cannot have been.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Violation {
-    pub kind: Kind,
-    pub key: Option<String>,
-    pub what: String,
-    /// The smallest part of the history that was found to show it: it is itself a history, with the same verdict.
-    pub evidence: History,
-}
-
-/// A search that was ended.
+/// A key whose search reached a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GaveUp {
+pub struct UndecidedKey {
+    /// The name of the key.
     pub key: String,
+    /// Operations on the key.
     pub operations: usize,
-    /// Those of them of unknown outcome.
+    /// Operations on the key of unknown outcome.
     pub unknown: usize,
-    /// So many configurations had been looked at.
+    /// Configurations that the search had looked at.
     pub configurations: u64,
-    pub why: Why,
+    /// The limit that was reached.
+    pub reason: StopReason,
 }
 
-/// What became of a check.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
-    Linearizable,
-    /// The first of each kind, and of keys up to a few.
-    Violation(Vec<Violation>),
-    /// Nothing was found wrong, but not everything was found out.
-    GaveUp(Vec<GaveUp>),
-}
-
-/// The verdict, and how it was come to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Report {
-    pub verdict: Verdict,
-    pub operations: usize,
-    /// Keys with operations.
-    pub keys: usize,
-    /// Operations of unknown outcome; and how many of them somebody saw done.
-    pub unknown: usize,
-    pub unknown_seen: usize,
-    /// Keys explained by revisions alone; the others were searched.
-    pub keys_explained: usize,
-    /// The most configurations that a search had at one time.
-    pub configurations: usize,
-}
-
-/// A history that cannot be checked: it was not made by recorders.
+/// A history that cannot be checked, because it contradicts itself: no recorder makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadHistory(pub(crate) String);
+pub struct InvalidHistory(pub(crate) String);
 
-impl std::fmt::Display for BadHistory {
+impl std::fmt::Display for InvalidHistory {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "not a history: {}", self.0)
+        write!(formatter, "invalid history: {}", self.0)
     }
 }
 
-impl std::error::Error for BadHistory {}
+impl std::error::Error for InvalidHistory {}

@@ -1,197 +1,348 @@
-//! What a watch was told, against what the clients were answered: every change of its keys once, in the order of
-//! revisions, none left out up to where it says that it has come, and nothing that did not happen.
+//! What a watch was told, against what the clients were answered: every change of its keys once, in the order of revisions,
+//! none left out up to the revision that it says it has come to, and nothing that did not happen.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::history::{History, Told, Watched};
-use crate::operation::{Action, Entry, Operation, Outcome, Seen, Value};
+use crate::history::{History, Watch, WatchUpdate};
+use crate::operation::{Action, Entry, Observed, Operation, Outcome, Value};
+use crate::revisions::Claims;
 
-/// What a watch was told wrongly, and the operation that shows it, if there is one.
+/// What is wrong with a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WatchContradiction {
-    pub(crate) place: Option<usize>,
+    /// The place of an operation that contradicts it, if there is one.
+    pub(crate) index: Option<usize>,
     pub(crate) key: Option<u32>,
-    pub(crate) what: String,
+    pub(crate) description: String,
 }
 
-/// What the changes of one key at one revision left: None where the answers do not tell.
-struct Change {
-    place: usize,
-    start: u64,
-    after: Option<Option<Value>>,
-}
-
-/// All changes that were answered, by key and revision; and the keys of which it is not all known.
-pub(crate) struct Changes {
-    known: HashMap<(u32, i64), Change>,
-    /// Keys with unknown outcomes: what they can have left.
-    unknown: HashMap<u32, Vec<Operation>>,
-}
-
-impl Changes {
-    pub(crate) fn new(history: &History, operations: &dyn Fn(usize) -> Operation) -> Self {
-        let mut known: HashMap<(u32, i64), Change> = HashMap::new();
-        let mut unknown: HashMap<u32, Vec<Operation>> = HashMap::new();
-        for place in 0..history.operations.len() {
-            let operation = operations(place);
-            if operation.outcome == Outcome::Unknown {
-                unknown.entry(operation.key).or_default().push(operation);
-            }
-            let Outcome::Done { revision, seen } = operation.outcome else {
-                continue;
-            };
-            if !operation.is_change() {
-                continue;
-            }
-            let after = match (operation.action, seen) {
-                (Action::Write(value), _)
-                | (
-                    Action::Transition {
-                        value: Some(value), ..
-                    },
-                    _,
-                ) => Some(Some(value)),
-                (_, Seen::Sum(sum)) => Some(Some(Value::Int(sum))),
-                // An unknown Delete that turned out to be done may have found nothing to delete.
-                (Action::Delete, Seen::Entry(Some(_))) => Some(None),
-                _ => None,
-            };
-            let start = operation.start;
-            // Of several operations in one message the last counts.
-            let change = Change {
-                place,
-                start,
-                after,
-            };
-            known.insert((operation.key, revision), change);
+impl WatchContradiction {
+    fn of_watch(description: String) -> Self {
+        Self {
+            index: None,
+            key: None,
+            description,
         }
-        Self { known, unknown }
     }
 
-    /// Finds what is wrong with one watch.
-    pub(crate) fn find_wrong(&self, watch: &Watched) -> Option<WatchContradiction> {
-        let wrong = |place, key, what: String| Some(WatchContradiction { place, key, what });
+    fn of_key(key: u32, description: String) -> Self {
+        Self {
+            index: None,
+            key: Some(key),
+            description,
+        }
+    }
+}
+
+/// An answered change of one key.
+struct Change {
+    /// The place of the operation in the history.
+    index: usize,
+    start: u64,
+    left: Left,
+}
+
+/// What a change left under its key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// This value; `None`: the key was deleted. A watch has to be told.
+    Value(Option<Value>),
+    /// The answer does not tell, or not even whether there was a change.
+    Unknown,
+}
+
+/// The operations that a watch may be told of.
+pub(crate) struct Changes<'a> {
+    claims: &'a Claims,
+    /// The answered changes, by key and revision.
+    answered: HashMap<(u32, i64), Change>,
+    /// The operations of unknown outcome, by key.
+    unknown: HashMap<u32, Vec<Candidate>>,
+}
+
+impl<'a> Changes<'a> {
+    pub(crate) fn new(
+        history: &History,
+        operations: &dyn Fn(usize) -> Operation,
+        claims: &'a Claims,
+    ) -> Self {
+        let mut answered: HashMap<(u32, i64), Change> = HashMap::new();
+        let mut unknown: HashMap<u32, Vec<Candidate>> = HashMap::new();
+        for index in 0..history.operations.len() {
+            let operation = operations(index);
+            if operation.outcome == Outcome::Unknown && operation.action != Action::Read {
+                add_candidate(unknown.entry(operation.key).or_default(), operation);
+            }
+            let Some(revision) = operation.revision().filter(|_| !operation.is_read_only()) else {
+                continue;
+            };
+            let change = Change {
+                index,
+                start: operation.start,
+                left: left(&operation),
+            };
+            // Of several changes by one message the last counts.
+            match operation.is_change() {
+                true => drop(answered.insert((operation.key, revision), change)),
+                false => drop(answered.entry((operation.key, revision)).or_insert(change)),
+            }
+        }
+        Self {
+            claims,
+            answered,
+            unknown,
+        }
+    }
+
+    /// Finds the first thing that is wrong with a watch.
+    pub(crate) fn find_contradiction(&self, watch: &Watch) -> Option<WatchContradiction> {
         let watched: HashSet<u32> = watch.keys.iter().copied().collect();
         let mut told = HashSet::new();
+        let mut spent = Spent::default();
         let (mut latest, mut complete) = (watch.after, watch.after);
-        for (time, it) in &watch.told {
-            let (key, revision, entry) = match *it {
-                Told::Progress { revision } if revision < latest => {
-                    return wrong(
-                        None,
-                        None,
-                        format!(
-                            "it says that it has come to revision {revision}, after one of {latest}"
-                        ),
-                    );
+        for (time, update) in &watch.updates {
+            let (key, revision, entry) = match *update {
+                WatchUpdate::Progress { revision } if revision < latest => {
+                    return Some(WatchContradiction::of_watch(format!(
+                        "it says that it has come to revision {revision}, after one of {latest}"
+                    )));
                 }
-                Told::Progress { revision } => {
+                WatchUpdate::Progress { revision } => {
                     (latest, complete) = (revision, revision);
                     continue;
                 }
-                Told::Event {
+                WatchUpdate::Event {
                     key,
                     revision,
                     entry,
                 } => (key, revision, entry),
             };
+            let wrong = |what: String| Some(WatchContradiction::of_key(key, what));
             if !watched.contains(&key) {
-                return wrong(
-                    None,
-                    Some(key),
-                    format!("an event of revision {revision} is of a key that is not watched"),
-                );
+                return wrong(format!(
+                    "an event of revision {revision} is of a key that is not watched"
+                ));
             }
             if !told.insert((key, revision)) {
-                return wrong(
-                    None,
-                    Some(key),
-                    format!("the event of revision {revision} came twice"),
-                );
+                return wrong(format!("the event of revision {revision} came twice"));
             }
             if revision < latest || revision <= complete {
-                return wrong(
-                    None,
-                    Some(key),
-                    format!("an event of revision {revision} came after revision {latest}"),
-                );
+                return wrong(format!(
+                    "an event of revision {revision} came after revision {latest}"
+                ));
             }
             latest = revision;
-            if let Some((place, what)) = self.contradicts(key, revision, entry, *time) {
-                return wrong(place, Some(key), what);
+            let event = Event {
+                key,
+                revision,
+                entry,
+                time: *time,
+            };
+            if let Err(contradiction) = self.explain(&event, &mut spent) {
+                return Some(contradiction);
             }
         }
-        let missing = self.known.iter().filter(|((key, revision), change)| {
-            let is_due = *revision > watch.after && *revision <= complete && watched.contains(key);
-            is_due && change.after.is_some() && !told.contains(&(*key, *revision))
-        });
-        let ((key, revision), change) = missing.min_by_key(|((_, revision), _)| *revision)?;
-        wrong(
-            Some(change.place),
-            Some(*key),
-            format!(
-                "no event came of revision {revision}, and it says that it has come to {complete}"
-            ),
-        )
+        let is_due = |key, revision| {
+            watch.after < revision && revision <= complete && watched.contains(&key)
+        };
+        self.find_missing(complete, |key, revision| {
+            is_due(key, revision) && !told.contains(&(key, revision))
+        })
     }
 
-    fn contradicts(
-        &self,
-        key: u32,
-        revision: i64,
-        entry: Option<Entry>,
-        time: u64,
-    ) -> Option<(Option<usize>, String)> {
-        let value = entry.map(|entry| entry.value);
+    /// Explains an event by an answered change; or else by an operation of unknown outcome, which is spent.
+    fn explain(&self, event: &Event, spent: &mut Spent) -> Result<(), WatchContradiction> {
+        let Event {
+            key,
+            revision,
+            entry,
+            time,
+        } = *event;
+        let wrong = |index, description| {
+            Err(WatchContradiction {
+                index,
+                key: Some(key),
+                description,
+            })
+        };
         if entry.is_some_and(|entry| entry.revision != revision) {
-            return Some((
+            return wrong(
                 None,
                 format!("the event of revision {revision} shows another one"),
-            ));
+            );
         }
-        match self.known.get(&(key, revision)) {
-            Some(change) if change.start > time => {
-                let what = format!(
-                    "the event of revision {revision} came before anybody asked for that change"
-                );
-                Some((Some(change.place), what))
-            }
-            Some(change) => {
-                let differs = change.after.is_some_and(|after| after != value);
-                let what = || {
+        let value = entry.map(|entry| entry.value);
+        if let Some(change) = self.answered.get(&(key, revision)) {
+            let index = Some(change.index);
+            return match change.left {
+                _ if change.start > time => wrong(
+                    index,
+                    format!(
+                        "the event of revision {revision} came before anybody asked for that change"
+                    ),
+                ),
+                Left::Value(left) if left != value => wrong(
+                    index,
                     format!(
                         "the event of revision {revision} shows another value than was answered"
-                    )
-                };
-                differs.then(|| (Some(change.place), what()))
-            }
-            None => {
-                let made = |it: &Operation| it.start <= time && can_leave(it.action, value);
-                let unknown = self.unknown.get(&key);
-                let what = || {
-                    format!(
-                        "an event of revision {revision} is of no change that anybody asked for"
-                    )
-                };
-                (!unknown.is_some_and(|all| all.iter().any(made))).then(|| (None, what()))
-            }
+                    ),
+                ),
+                _ => Ok(()),
+            };
+        }
+        if let Some(index) = self.claims.foreign(revision, key) {
+            return wrong(
+                Some(index),
+                format!("the event of revision {revision} is of a change of other keys"),
+            );
+        }
+        let candidates = self.unknown.get(&key).map_or(&[][..], |it| it);
+        match spent.explain(key, candidates, value, time) {
+            true => Ok(()),
+            false => wrong(
+                None,
+                format!("an event of revision {revision} is of no change that anybody asked for"),
+            ),
+        }
+    }
+
+    /// Finds the first change that a watch had to be told and was not.
+    fn find_missing(
+        &self,
+        complete: i64,
+        is_missing: impl Fn(u32, i64) -> bool,
+    ) -> Option<WatchContradiction> {
+        let missing = (self.answered.iter()).filter(|((key, revision), change)| {
+            change.left != Left::Unknown && is_missing(*key, *revision)
+        });
+        let ((key, revision), change) = missing.min_by_key(|((_, revision), _)| *revision)?;
+        Some(WatchContradiction {
+            index: Some(change.index),
+            key: Some(*key),
+            description: format!(
+                "no event came of revision {revision}, and it says that it has come to {complete}"
+            ),
+        })
+    }
+}
+
+fn left(operation: &Operation) -> Left {
+    match (operation.action, operation.outcome) {
+        (
+            Action::Write(value)
+            | Action::Transition {
+                value: Some(value), ..
+            },
+            _,
+        ) => Left::Value(Some(value)),
+        // It changes the key only if it makes it.
+        (Action::Add(0), _) => Left::Unknown,
+        (
+            _,
+            Outcome::Done {
+                observed: Observed::Sum(sum),
+                ..
+            },
+        ) => Left::Value(Some(Value::Int(sum))),
+        // A Delete of unknown outcome that is proven done may have found no key.
+        (
+            Action::Delete,
+            Outcome::Done {
+                observed: Observed::Entry(Some(_)),
+                ..
+            },
+        ) => Left::Value(None),
+        _ => Left::Unknown,
+    }
+}
+
+fn add_candidate(candidates: &mut Vec<Candidate>, operation: Operation) {
+    let is_sibling = |it: &&mut Candidate| {
+        operation.message_kind.is_atomic() && it.operation.message_id() == operation.message_id()
+    };
+    // Operations of one message are side by side.
+    let sibling = candidates.last_mut().filter(is_sibling);
+    let has_sibling = sibling.map(|it| it.has_sibling = true).is_some();
+    candidates.push(Candidate {
+        operation,
+        has_sibling,
+    });
+}
+
+#[derive(Clone, Copy)]
+struct Event {
+    key: u32,
+    revision: i64,
+    entry: Option<Entry>,
+    /// When it came.
+    time: u64,
+}
+
+/// An operation of unknown outcome.
+struct Candidate {
+    operation: Operation,
+    /// Whether its atomic message has another operation on the key. Then it leaves what all of them leave together.
+    has_sibling: bool,
+}
+
+/// The places of the operations of unknown outcome that explain an event already, with their keys. Each can have happened
+/// once only.
+#[derive(Default)]
+struct Spent(HashSet<(u32, usize)>);
+
+impl Spent {
+    /// Finds an operation that was asked for by this time and can have left this value, and spends it. Returns whether there
+    /// is one.
+    ///
+    /// Of several, the one that can leave the fewest other values is spent: what is left for later events is more, whatever
+    /// they are. Operations of one message on one key are never spent, because one alone does not say what they left.
+    fn explain(
+        &mut self,
+        key: u32,
+        candidates: &[Candidate],
+        value: Option<Value>,
+        time: u64,
+    ) -> bool {
+        let open = candidates
+            .iter()
+            .enumerate()
+            .filter(|(place, it)| it.operation.start <= time && !self.0.contains(&(key, *place)));
+        let fitting = open.filter_map(|(place, it)| {
+            let breadth = breadth(it.operation.action, value)?;
+            Some((it.has_sibling, breadth, place))
+        });
+        match fitting.min() {
+            Some((false, _, place)) => self.0.insert((key, place)),
+            Some((true, ..)) => true,
+            None => false,
         }
     }
 }
 
-/// Whether this, if it was done, can have left this value.
-fn can_leave(action: Action, value: Option<Value>) -> bool {
+/// How many different values an operation can leave, if it can leave this one.
+fn breadth(action: Action, value: Option<Value>) -> Option<Breadth> {
     match (action, value) {
-        (Action::Read, _) => false,
-        (Action::Write(written), value) => Some(written) == value,
-        (Action::Delete, value) => value.is_none(),
-        (Action::Add(_), value) => matches!(value, Some(Value::Int(_))),
+        (Action::Read, _) => None,
         (
-            Action::Transition {
+            Action::Write(new)
+            | Action::Transition {
                 value: Some(new), ..
             },
             value,
-        ) => Some(new) == value,
-        (Action::Transition { value: None, .. }, value) => value.is_some(),
+        ) => (Some(new) == value).then_some(Breadth::One),
+        (Action::Delete, value) => value.is_none().then_some(Breadth::One),
+        (Action::Add(_), value) => {
+            matches!(value, Some(Value::Int(_))).then_some(Breadth::EveryInt)
+        }
+        (Action::Transition { value: None, .. }, value) => {
+            value.is_some().then_some(Breadth::Every)
+        }
     }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Breadth {
+    One,
+    EveryInt,
+    Every,
 }

@@ -9,7 +9,7 @@ use crate::commands::outputs::print;
 use crate::record::history::OPERATIONS_MAX;
 use crate::run::error::RunError;
 use crate::run::verdict::verify;
-use soloist_verify::{BlackBox, read};
+use soloist_verify::{History, ValueSearch};
 
 /// Checks a file. Returns the exit code.
 pub(crate) fn check_file(args: &CheckArgs) -> Result<i32, RunError> {
@@ -18,12 +18,13 @@ pub(crate) fn check_file(args: &CheckArgs) -> Result<i32, RunError> {
     };
     let opened = File::open(&args.file).map_err(|error| named(&error))?;
     let limit = usize::try_from(OPERATIONS_MAX).unwrap_or(usize::MAX);
-    let history = read(BufReader::new(opened), limit).map_err(|error| named(&error))?;
-    let black_box = match args.search {
-        true => BlackBox::Always,
-        false => BlackBox::WhereWrong,
+    let history =
+        History::read_from(BufReader::new(opened), limit).map_err(|error| named(&error))?;
+    let value_search = match args.search {
+        true => ValueSearch::Always,
+        false => ValueSearch::OnViolation,
     };
-    let report = verify(&history, black_box, args.search_timeout, &args.evidence)
+    let report = verify(&history, value_search, args.search_timeout, &args.evidence)
         .map_err(|error| named(&error))?;
     print(&format!("{}\n", report.text))?;
     Ok(exit::of_verdict(&report))

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use soloist_verify::Travel;
+use soloist_verify::MessageKind;
 use tokio::task::spawn_local;
 
 use crate::engines::connection::Connection;
@@ -38,8 +38,8 @@ pub(crate) async fn drive(
     let history = context.history.take().map(HistorySetup::start);
     if let Some(history) = &history {
         let travel = match context.settings.engine {
-            Engine::Pipeline => Travel::Frame,
-            Engine::Unary | Engine::Raw => Travel::Call,
+            Engine::Pipeline => MessageKind::Frame,
+            Engine::Unary | Engine::Raw => MessageKind::Call,
         };
         for (number, worker) in &mut workers {
             worker.history = Some(history.sink(*number, travel, &stop));

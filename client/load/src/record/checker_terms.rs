@@ -4,14 +4,16 @@ use soloist::v1::error::Reason;
 use soloist::v1::op_result::Result as Answer;
 use soloist::v1::{self, condition, value};
 use soloist_client::Error;
-use soloist_verify::{Action, Actual, Entry, Expectation, Machine, Outcome, Refusal, Seen, Value};
+use soloist_verify::{
+    Action, Actual, Entry, Expectation, Machine, Observed, Outcome, Refusal, Value,
+};
 
 use crate::plan::mix::STATES;
 use crate::workload::operation::OpOutcome;
 
 /// What an answer says of one operation.
 pub(crate) fn outcome(action: Action, verdict: &OpOutcome, answer: Option<&Answer>) -> Outcome {
-    let done = |revision: i64, seen: Seen| Outcome::Done { revision, seen };
+    let done = |revision: i64, observed: Observed| Outcome::Done { revision, observed };
     match (verdict, answer) {
         (OpOutcome::Refused(error, reason), _) => refused(action, error, *reason),
         (OpOutcome::Failed(failure), _) => match (action, failure.outcome) {
@@ -21,20 +23,22 @@ pub(crate) fn outcome(action: Action, verdict: &OpOutcome, answer: Option<&Answe
         },
         (OpOutcome::Done { .. }, Some(Answer::Read(read))) => {
             let entry = read.entry.as_ref().and_then(wire_entry);
-            done(read.revision, Seen::Entry(entry))
+            done(read.revision, Observed::Entry(entry))
         }
-        (OpOutcome::Done { .. }, Some(Answer::Write(write))) => done(write.revision, Seen::Untold),
+        (OpOutcome::Done { .. }, Some(Answer::Write(write))) => {
+            done(write.revision, Observed::NotReported)
+        }
         (OpOutcome::Done { .. }, Some(Answer::Add(add))) => {
-            done(add.revision, Seen::Sum(add.value))
+            done(add.revision, Observed::Sum(add.value))
         }
         (OpOutcome::Done { .. }, Some(Answer::Delete(delete))) => {
             let previous = delete.previous.as_ref().and_then(wire_entry);
-            done(delete.revision, Seen::Entry(previous))
+            done(delete.revision, Observed::Entry(previous))
         }
         (OpOutcome::Done { .. }, Some(Answer::Transition(transition))) => {
             match state_number(&transition.from) {
-                Some(from) => done(transition.revision, Seen::From(from)),
-                None => done(transition.revision, Seen::Untold),
+                Some(from) => done(transition.revision, Observed::FromState(from)),
+                None => done(transition.revision, Observed::NotReported),
             }
         }
         (OpOutcome::Done { .. }, Some(Answer::Error(_)) | None) => Outcome::Unknown,
@@ -51,17 +55,17 @@ pub(crate) fn refused(action: Action, error: &Error, reason: Reason) -> Outcome 
     };
     let refusal = match reason {
         Reason::ExpectationFailed => {
-            Refusal::Expectation(revision("actual").map_or(Actual::Untold, Actual::Revision))
+            Refusal::Expectation(revision("actual").map_or(Actual::NotReported, Actual::Revision))
         }
         Reason::KeyExists => {
-            Refusal::Expectation(revision("revision").map_or(Actual::Untold, Actual::Revision))
+            Refusal::Expectation(revision("revision").map_or(Actual::NotReported, Actual::Revision))
         }
         Reason::KeyNotFound => match action {
             Action::Transition { .. } => Refusal::Missing,
             _ => Refusal::Expectation(Actual::Revision(0)),
         },
         Reason::TransitionRefused => match number("from").and_then(state_number) {
-            Some(from) => Refusal::Move { from },
+            Some(from) => Refusal::IllegalTransition { from },
             None => return Outcome::NotDone,
         },
         Reason::Overflow => Refusal::Overflow,

@@ -15,8 +15,8 @@ use crate::record::checker_terms::{expectation, outcome, state_number, wire_entr
 use crate::record::settle::HistorySink;
 use crate::workload::operation::{Call, InFlight, OpOutcome, Reply};
 use soloist_verify::{
-    self as checked, Action, Entry, NEVER, Outcome, Record, Recorder, Room, Seen, Told, Travel,
-    Watched,
+    self as checked, Action, Capacity, Entry, MessageKind, NEVER, Observed, Outcome,
+    PackedOperation, Recorder, Watch, WatchUpdate,
 };
 
 /// Operations that a history may have: 72 bytes each, 3.6 GB, and the checker takes about as much again.
@@ -50,7 +50,7 @@ impl KeyNumbers {
 #[derive(Clone, Debug)]
 pub(crate) struct HistorySetup {
     pub(crate) numbers: Arc<KeyNumbers>,
-    pub(crate) room: Room,
+    pub(crate) room: Capacity,
     pub(crate) revision: i64,
 }
 
@@ -76,17 +76,17 @@ pub(crate) struct HistoryRecording {
 #[derive(Debug)]
 struct Shared {
     numbers: Arc<KeyNumbers>,
-    room: Room,
+    room: Capacity,
     /// Of workers that are done.
-    recorders: RefCell<Vec<Result<Vec<Record>, String>>>,
-    watches: RefCell<Vec<Watched>>,
+    recorders: RefCell<Vec<Result<Vec<PackedOperation>, String>>>,
+    watches: RefCell<Vec<Watch>>,
 }
 
 /// What one thread has recorded.
 #[derive(Debug)]
 pub(crate) struct ThreadHistory {
-    pub(crate) parts: Vec<Result<Vec<Record>, String>>,
-    pub(crate) watches: Vec<Watched>,
+    pub(crate) parts: Vec<Result<Vec<PackedOperation>, String>>,
+    pub(crate) watches: Vec<Watch>,
 }
 
 impl ThreadHistory {
@@ -101,7 +101,7 @@ impl HistoryRecording {
     pub(crate) fn sink(
         &self,
         worker: u64,
-        travel: Travel,
+        travel: MessageKind,
         stop: &Arc<Stop>,
     ) -> Box<dyn HistorySink> {
         let client = u32::try_from(worker).expect("the flags' limits fit");
@@ -121,10 +121,10 @@ impl HistoryRecording {
         let mut keys: Vec<u32> = self.shared.numbers.names.values().copied().collect();
         keys.sort_unstable();
         WatchHistory {
-            watched: Watched {
+            watched: Watch {
                 keys,
                 after,
-                told: Vec::new(),
+                updates: Vec::new(),
             },
             shared: Rc::clone(&self.shared),
         }
@@ -142,7 +142,7 @@ impl HistoryRecording {
 /// What a watch is told.
 #[derive(Debug)]
 pub(crate) struct WatchHistory {
-    watched: Watched,
+    watched: Watch,
     shared: Rc<Shared>,
 }
 
@@ -153,17 +153,17 @@ impl WatchHistory {
             let Some(key) = self.shared.numbers.of(&entry.key) else {
                 continue;
             };
-            let told = Told::Event {
+            let update = WatchUpdate::Event {
                 key,
                 revision: entry.revision,
                 entry: wire_entry(entry),
             };
-            self.watched.told.push((nanos, told));
+            self.watched.updates.push((nanos, update));
         }
-        let told = Told::Progress {
+        let update = WatchUpdate::Progress {
             revision: message.revision,
         };
-        self.watched.told.push((nanos, told));
+        self.watched.updates.push((nanos, update));
     }
 
     pub(crate) fn end(self) {
@@ -177,11 +177,11 @@ struct WorkerHistory {
     shared: Rc<Shared>,
     stop: Arc<Stop>,
     /// Of what is neither a batch nor a list.
-    travel: Travel,
+    travel: MessageKind,
     full: Option<String>,
     /// What became of the operations of the message that is being answered.
-    operations: Vec<(checked::Asked, Outcome)>,
-    travels_as: Travel,
+    operations: Vec<(checked::Request, Outcome)>,
+    travels_as: MessageKind,
 }
 
 impl HistorySink for WorkerHistory {
@@ -195,7 +195,7 @@ impl HistorySink for WorkerHistory {
                 self.op(op, verdict, answer);
             }
             Call::Batch(batch) => {
-                self.travels_as = Travel::Batch;
+                self.travels_as = MessageKind::Batch;
                 let mut results = match reply {
                     Some(Reply::Batch(batch)) => batch.results.iter(),
                     _ => [].iter(),
@@ -208,7 +208,7 @@ impl HistorySink for WorkerHistory {
                 }
             }
             Call::List(list) => {
-                self.travels_as = Travel::Batch;
+                self.travels_as = MessageKind::Batch;
                 if let (OpOutcome::Done { .. }, Some(Reply::List(page))) = (verdict, reply) {
                     self.list(list, page);
                 }
@@ -278,7 +278,7 @@ impl WorkerHistory {
         let Some(key) = self.shared.numbers.of(name) else {
             return;
         };
-        let asked = checked::Asked {
+        let asked = checked::Request {
             key,
             action,
             expect: expect.as_ref().and_then(expectation),
@@ -301,7 +301,7 @@ impl WorkerHistory {
             if !name.starts_with(&list.prefix) || last.is_some_and(|last| name > last) {
                 return;
             }
-            let asked = checked::Asked {
+            let asked = checked::Request {
                 key,
                 action: Action::Read,
                 expect: None,
@@ -309,7 +309,7 @@ impl WorkerHistory {
             let entry = shown.get(name).copied().flatten();
             let outcome = Outcome::Done {
                 revision: page.revision,
-                seen: Seen::Entry(entry),
+                observed: Observed::Entry(entry),
             };
             self.operations.push((asked, outcome));
         };

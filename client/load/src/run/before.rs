@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use soloist::v1::op_result::Result as Answer;
 use soloist::v1::{self, op};
-use soloist_verify::{Action, Found, History, Key, Machine, Record, Room};
+use soloist_verify::{Action, Capacity, History, Initial, Key, Machine, PackedOperation};
 use tonic::Request;
 
 use crate::plan::mix::{Mix, NamedWorkload, YCSB_PREFIX};
@@ -26,9 +26,9 @@ pub(crate) struct Before {
     keys: Vec<Key>,
     machines: Vec<Machine>,
     /// What more there was of keys that the run may add.
-    beyond: HashMap<u32, Found>,
+    beyond: HashMap<u32, Initial>,
     numbers: Arc<KeyNumbers>,
-    room: Room,
+    room: Capacity,
     /// The revision from which on it is so of keys that are not there.
     least: i64,
     /// Everything after it is told to watches.
@@ -68,7 +68,7 @@ impl Before {
                 let Some(Answer::Read(read)) = result.result else {
                     return Err(said(&"a read was answered as something else"));
                 };
-                let found = Found {
+                let found = Initial {
                     entry: read.entry.as_ref().and_then(wire_entry),
                     revision: read.revision,
                 };
@@ -93,7 +93,7 @@ impl Before {
             least = least.or(Some(page.revision));
             for entry in &page.entries {
                 if let Some(number) = numbers.of(&entry.key) {
-                    let found = Found {
+                    let found = Initial {
                         entry: wire_entry(entry),
                         revision: page.revision,
                     };
@@ -108,7 +108,7 @@ impl Before {
             beyond,
             least: least.unwrap_or(0),
             numbers: Arc::new(numbers),
-            room: Room::new(OPERATIONS_MAX),
+            room: Capacity::new(OPERATIONS_MAX),
             revision,
         })
     }
@@ -123,7 +123,7 @@ impl Before {
         for part in history.parts {
             operations.append(&mut part?);
         }
-        operations.sort_by_key(Record::order);
+        operations.sort_by_key(PackedOperation::order);
         let keys = with_added(&self, settings.mix, &mut operations);
         Ok(History {
             settings: serde_json::Value::Object(settings.by_flag().into_iter().collect()),
@@ -152,24 +152,24 @@ fn within<T>(message: T, settings: &Settings) -> Request<T> {
 
 /// The keys of the beginning, and those that the run has added. What Lists say of keys that were never there, nor asked
 /// for, is left out: it can only be true.
-fn with_added(before: &Before, mix: Mix, operations: &mut Vec<Record>) -> Vec<Key> {
+fn with_added(before: &Before, mix: Mix, operations: &mut Vec<PackedOperation>) -> Vec<Key> {
     let first = before.keys.len();
     let mut keys = before.keys.clone();
     if !mix.adds_keys() {
         return keys;
     }
-    let is_change = |record: &&Record| {
-        let operation = record.operation();
+    let is_change = |record: &&PackedOperation| {
+        let operation = record.unpack();
         operation.action != Action::Read || operation.entry().is_some()
     };
     let touched: HashSet<u32> = (operations.iter().filter(is_change))
-        .map(Record::key)
+        .map(PackedOperation::key)
         .chain(before.beyond.keys().copied())
         .collect();
     operations.retain(|it| (it.key() as usize) < first || touched.contains(&it.key()));
     let end = operations.iter().map(|it| it.key() as usize + 1).max();
     for number in first..end.unwrap_or(0) {
-        let found = (before.beyond.get(&(number as u32)).copied()).unwrap_or(Found {
+        let found = (before.beyond.get(&(number as u32)).copied()).unwrap_or(Initial {
             entry: None,
             revision: before.least,
         });

@@ -9,8 +9,8 @@ use crate::plan::labels::{EVIDENCE_FILE, HistoryOptions};
 use crate::report::model::VerifyReport;
 use crate::report::numbers::{counted, grouped};
 use soloist_verify::{
-    BlackBox, Checks, Effort, GaveUp, History, Patience, SLOTS, Verdict, Why, check, timeline,
-    write,
+    Deadline, History, IN_FLIGHT_MAX, Limits, Options, StopReason, UndecidedKey, ValueSearch,
+    Verdict, check,
 };
 
 /// Keys that are named when the time was over; of the others there is a count.
@@ -18,28 +18,28 @@ const NAMED: usize = 4;
 
 /// Keeps a history for later.
 pub(crate) fn save(history: &History, path: &Path) -> Result<(), String> {
-    let written = File::create(path).and_then(|to| write(BufWriter::new(to), history).map(drop));
+    let written = File::create(path).and_then(|to| history.write_to(BufWriter::new(to)));
     written.map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 /// Checks a history, and writes what shows a violation to a file.
 pub(crate) fn verify(
     history: &History,
-    black_box: BlackBox,
+    value_search: ValueSearch,
     timeout: Duration,
     evidence: &Path,
 ) -> Result<VerifyReport, String> {
     let began = Instant::now();
     let clock = || began.elapsed();
-    let checks = Checks {
-        black_box,
-        effort: Effort {
-            patience: Patience::new(&clock, timeout),
-            ..Effort::default()
+    let options = Options {
+        value_search,
+        limits: Limits {
+            deadline: Deadline::new(&clock, timeout),
+            ..Limits::default()
         },
-        shrinking: timeout,
+        shrink_timeout: timeout,
     };
-    let report = check(history, checks).map_err(|error| error.to_string())?;
+    let report = check(history, options).map_err(|error| error.to_string())?;
     let seconds = began.elapsed().as_secs_f64();
     let what = format!(
         "{} on {}, {} of unknown outcome, checked in {seconds:.2} s",
@@ -49,16 +49,16 @@ pub(crate) fn verify(
     );
     let (verdict, text) = match report.verdict {
         Verdict::Linearizable => ("linearizable", format!("linearizable: {what}")),
-        Verdict::GaveUp(keys) => ("not decided", not_decided(&keys, &what, timeout)),
-        Verdict::Violation(violations) => {
+        Verdict::Undecided(keys) => ("not decided", not_decided(&keys, &what, timeout)),
+        Verdict::NotLinearizable(violations) => {
             let mut text = format!("NOT linearizable: {what}");
             for violation in &violations {
                 text += "\n";
-                text += &timeline(violation);
+                text += &violation.to_string();
             }
             if let Some(first) = violations.first() {
                 let written = File::create(evidence)
-                    .and_then(|to| write(BufWriter::new(to), &first.evidence).map(drop));
+                    .and_then(|to| first.evidence.write_to(BufWriter::new(to)));
                 text += &match written {
                     Ok(()) => format!(
                         "\nthe operations that show it are in {0}: soloist-load check {0}",
@@ -81,15 +81,15 @@ pub(crate) fn verify(
 }
 
 /// What was too much to find out, and what to do about it.
-fn not_decided(keys: &[GaveUp], what: &str, timeout: Duration) -> String {
+fn not_decided(keys: &[UndecidedKey], what: &str, timeout: Duration) -> String {
     let mut text =
         format!("NOT DECIDED: nothing wrong was found, but not everything was found out: {what}");
     for key in &keys[..keys.len().min(NAMED)] {
-        let why = match key.why {
-            Why::Time => "the time was over".to_owned(),
-            Why::Memory => "the next step takes too much memory".to_owned(),
-            Why::Configurations => "it takes too many steps".to_owned(),
-            Why::InFlight => format!("more than {SLOTS} were in flight at once"),
+        let why = match key.reason {
+            StopReason::Time => "the time was over".to_owned(),
+            StopReason::Memory => "the next step takes too much memory".to_owned(),
+            StopReason::Configurations => "it takes too many steps".to_owned(),
+            StopReason::InFlight => format!("more than {IN_FLIGHT_MAX} were in flight at once"),
         };
         text += &format!(
             "\nkey {:?}: {}, {} of unknown outcome: {why}, after {}",
@@ -102,7 +102,7 @@ fn not_decided(keys: &[GaveUp], what: &str, timeout: Duration) -> String {
     if let Some(more @ 1..) = keys.len().checked_sub(NAMED) {
         text += &format!("\nand {}", counted(more as u64, "more key"));
     }
-    let advice = match keys.iter().any(|key| key.why == Why::Time) {
+    let advice = match keys.iter().any(|key| key.reason == StopReason::Time) {
         true => format!(
             "check it again with more time than --search-timeout {}, without --search, or",
             humantime::format_duration(timeout)
@@ -129,7 +129,7 @@ pub(crate) fn keep_and_verify(
     };
     verify(
         history,
-        BlackBox::WhereWrong,
+        ValueSearch::OnViolation,
         options.search_timeout,
         &evidence,
     )

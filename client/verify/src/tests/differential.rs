@@ -7,8 +7,8 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use crate::tests::text::{can_be, judge, of};
 use crate::{
-    Action, Actual, BlackBox, Entry, Expectation, NEVER, Operation, Outcome, Refusal, Seen, Travel,
-    Value, Verdict,
+    Action, Actual, Entry, Expectation, MessageKind, NEVER, Observed, Operation, Outcome, Refusal,
+    Value, ValueSearch, Verdict,
 };
 
 /// A revision past all that histories here have.
@@ -79,7 +79,7 @@ impl Store {
             changes |= is_change;
             let fits = match it.outcome {
                 Outcome::Done {
-                    seen: Seen::Entry(shown),
+                    observed: Observed::Entry(shown),
                     revision,
                 } => {
                     shown.map(|it| int(it.value)) == entry.map(|it| it.0)
@@ -88,7 +88,7 @@ impl Store {
                                 && revision == at)
                 }
                 Outcome::Done {
-                    seen: Seen::Sum(sum),
+                    observed: Observed::Sum(sum),
                     revision,
                 } => after == Some(sum) && (look == Look::AtValues || revision == at),
                 Outcome::Done { revision, .. } => look == Look::AtValues || revision == at,
@@ -208,10 +208,10 @@ fn some_messages(dice: &mut SmallRng, shape: &Shape) -> Vec<Vec<Operation>> {
                 Operation {
                     client: number,
                     message: 0,
-                    travel: if parts > 1 {
-                        Travel::Batch
+                    message_kind: if parts > 1 {
+                        MessageKind::Batch
                     } else {
-                        Travel::Call
+                        MessageKind::Call
                     },
                     key,
                     start: point - dice.random_range(0..1),
@@ -257,21 +257,21 @@ fn answer(dice: &mut SmallRng, store: &mut Store, message: &mut [Operation], is_
                     revision,
                     state: None,
                 });
-                let seen = match it.action {
-                    Action::Read | Action::Delete => Seen::Entry(told),
-                    Action::Add(_) => Seen::Sum(after.entries[&it.key].0),
-                    _ => Seen::Untold,
+                let observed = match it.action {
+                    Action::Read | Action::Delete => Observed::Entry(told),
+                    Action::Add(_) => Observed::Sum(after.entries[&it.key].0),
+                    _ => Observed::NotReported,
                 };
-                message[index].outcome = Outcome::Done { revision, seen };
+                message[index].outcome = Outcome::Done { revision, observed };
             }
             // Nothing to change: as far as unknown ones go, they are not done; others tell so.
             None if it.expect.is_none() => {
-                let seen = Seen::Entry(entry.map(|(value, revision)| Entry {
+                let observed = Observed::Entry(entry.map(|(value, revision)| Entry {
                     value: Value::Int(value),
                     revision,
                     state: None,
                 }));
-                message[index].outcome = Outcome::Done { revision, seen };
+                message[index].outcome = Outcome::Done { revision, observed };
             }
             None => {
                 let actual = match it.expect {
@@ -279,7 +279,7 @@ fn answer(dice: &mut SmallRng, store: &mut Store, message: &mut [Operation], is_
                     Some(Expectation::Value(_)) if dice.random() => {
                         Actual::Value(entry.map(|it| Value::Int(it.0)))
                     }
-                    _ => Actual::Untold,
+                    _ => Actual::NotReported,
                 };
                 let is_own = message[..index].iter().any(|other| other.key == it.key);
                 for other in message.iter_mut() {
@@ -323,14 +323,14 @@ fn spoil(dice: &mut SmallRng, messages: &mut [Vec<Operation>]) {
     match dice.random_range(0..4) {
         0 => match &mut messages[one][part].outcome {
             Outcome::Done {
-                seen: Seen::Entry(Some(entry)),
+                observed: Observed::Entry(Some(entry)),
                 ..
             } => match dice.random() {
                 true => entry.value = Value::Int(int(entry.value) + step),
                 false => entry.revision = (entry.revision + step).max(1),
             },
             Outcome::Done {
-                seen: Seen::Sum(sum),
+                observed: Observed::Sum(sum),
                 ..
             } => *sum += step,
             _ => {}
@@ -345,15 +345,15 @@ fn spoil(dice: &mut SmallRng, messages: &mut [Vec<Operation>]) {
         2 => {
             // What another was shown.
             if let (
-                Outcome::Done { seen, .. },
+                Outcome::Done { observed, .. },
                 Outcome::Done {
-                    seen: Seen::Entry(it),
+                    observed: Observed::Entry(it),
                     ..
                 },
             ) = (&mut messages[one][part].outcome, of_other.outcome)
-                && matches!(seen, Seen::Entry(_))
+                && matches!(observed, Observed::Entry(_))
             {
-                *seen = Seen::Entry(it);
+                *observed = Observed::Entry(it);
             }
         }
         _ => {
@@ -380,7 +380,7 @@ fn compare(shape: &Shape, look: Look, seed: u64) -> [usize; 3] {
         let expected = every_order(&Store::default(), &messages, look);
         let is = match look {
             Look::AtRevisions => can_be(&history),
-            Look::AtValues => judge(&history, BlackBox::Only).verdict == Verdict::Linearizable,
+            Look::AtValues => judge(&history, ValueSearch::Only).verdict == Verdict::Linearizable,
         };
         match (expected, is) {
             (true, true) => counts[0] += 1,
@@ -397,7 +397,7 @@ fn compare(shape: &Shape, look: Look, seed: u64) -> [usize; 3] {
                         );
                     }
                 }
-                panic!("{:?}", judge(&history, BlackBox::WhereWrong));
+                panic!("{:?}", judge(&history, ValueSearch::OnViolation));
             }
         }
         if (expected, is) == (false, true) && std::env::var("SOLOIST_CHECKER_SHOW").is_ok() {

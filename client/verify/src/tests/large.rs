@@ -8,8 +8,8 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use crate::tests::text::judge;
 use crate::{
-    Action, Actual, BlackBox, Entry, Expectation, Found, History, Key, Kind, NEVER, Operation,
-    Outcome, Record, Refusal, Seen, Travel, Value, Verdict, timeline,
+    Action, Actual, Entry, Expectation, History, Initial, Key, MessageKind, NEVER, Observed,
+    Operation, Outcome, PackedOperation, Refusal, Value, ValueSearch, Verdict, ViolationKind,
 };
 
 pub(super) struct Shape {
@@ -86,20 +86,20 @@ pub(super) fn history(shape: &Shape, seed: u64) -> History {
                 None => store.remove(&key),
             };
         }
-        let seen = match (action, after) {
-            (Action::Read | Action::Delete, _) => Seen::Entry(is),
-            (Action::Add(_), Some(Value::Int(sum))) => Seen::Sum(sum),
-            _ => Seen::Untold,
+        let observed = match (action, after) {
+            (Action::Read | Action::Delete, _) => Observed::Entry(is),
+            (Action::Add(_), Some(Value::Int(sum))) => Observed::Sum(sum),
+            _ => Observed::NotReported,
         };
         let outcome = match (is_unknown, fails) {
             (true, _) => Outcome::Unknown,
             (_, true) => Outcome::Refused(Refusal::Expectation(Actual::Revision(actual))),
-            _ => Outcome::Done { revision, seen },
+            _ => Outcome::Done { revision, observed },
         };
-        operations.push(Record::from(&Operation {
+        operations.push(PackedOperation::from(&Operation {
             client,
             message: index as u32,
-            travel: Travel::Call,
+            message_kind: MessageKind::Call,
             key,
             start,
             end: if is_unknown { NEVER } else { end },
@@ -108,8 +108,8 @@ pub(super) fn history(shape: &Shape, seed: u64) -> History {
             outcome,
         }));
     }
-    operations.sort_by_key(Record::order);
-    let key = |number| Key::new(format!("{number}"), Some(Found::default()));
+    operations.sort_by_key(PackedOperation::order);
+    let key = |number| Key::new(format!("{number}"), Some(Initial::default()));
     History {
         keys: (0..shape.keys).map(key).collect(),
         operations,
@@ -142,24 +142,24 @@ fn large_histories_are_explained() {
             unknown,
         };
         let history = history(&shape, 3);
-        for black_box in [BlackBox::WhereWrong, BlackBox::Only] {
+        for value_search in [ValueSearch::OnViolation, ValueSearch::Only] {
             // Without revisions, that many unknown outcomes on few keys take half a minute in a debug build.
-            let is_hard = black_box == BlackBox::Only && unknown > 100 && keys < 100;
+            let is_hard = value_search == ValueSearch::Only && unknown > 100 && keys < 100;
             if is_hard && std::env::var("SOLOIST_CHECKER_OPERATIONS").is_err() {
                 continue;
             }
             let start = Instant::now();
-            let report = judge(&history, black_box);
+            let report = judge(&history, value_search);
             println!(
-                "{keys} keys, {} unknown ({} seen), {black_box:?}: {:?}, {} keys by revisions, {} configurations",
+                "{keys} keys, {} unknown ({} seen), {value_search:?}: {:?}, {} keys by revisions, {} configurations",
                 report.unknown,
-                report.unknown_seen,
+                report.unknown_observed,
                 start.elapsed(),
-                report.keys_explained,
-                report.configurations,
+                report.keys_by_revision,
+                report.configurations_max,
             );
-            if let Verdict::Violation(violations) = &report.verdict {
-                panic!("{}", timeline(&violations[0]));
+            if let Verdict::NotLinearizable(violations) = &report.verdict {
+                panic!("{}", violations[0]);
             }
             assert_eq!(report.verdict, Verdict::Linearizable);
         }
@@ -178,28 +178,28 @@ fn one_stale_read_among_many_is_found_and_made_small() {
     // A Read in the second half is shown what a Read of that key was shown long before.
     let reads: Vec<usize> = (0..history.operations.len())
         .filter(|place| {
-            let it = history.operations[*place].operation();
+            let it = history.operations[*place].unpack();
             it.action == Action::Read && it.key == 0 && it.entry().is_some()
         })
         .collect();
     let (old, new) = (reads[reads.len() / 2], reads[reads.len() / 2 + 200]);
-    let shown = history.operations[old].operation().entry();
-    let mut stale = history.operations[new].operation();
-    if let Outcome::Done { seen, .. } = &mut stale.outcome {
-        *seen = Seen::Entry(shown);
+    let shown = history.operations[old].unpack().entry();
+    let mut stale = history.operations[new].unpack();
+    if let Outcome::Done { observed, .. } = &mut stale.outcome {
+        *observed = Observed::Entry(shown);
     }
-    history.operations[new] = Record::from(&stale);
-    for black_box in [BlackBox::WhereWrong, BlackBox::Only] {
+    history.operations[new] = PackedOperation::from(&stale);
+    for value_search in [ValueSearch::OnViolation, ValueSearch::Only] {
         let start = Instant::now();
-        let Verdict::Violation(violations) = judge(&history, black_box).verdict else {
+        let Verdict::NotLinearizable(violations) = judge(&history, value_search).verdict else {
             panic!("a stale read is not found");
         };
         let evidence = violations[0].evidence.operations.len();
         println!(
-            "{black_box:?}: found in {:?}, {evidence} operations",
+            "{value_search:?}: found in {:?}, {evidence} operations",
             start.elapsed()
         );
-        assert_eq!(violations[0].kind, Kind::Values);
+        assert_eq!(violations[0].kind, ViolationKind::Values);
         assert!(evidence <= 4, "{evidence} operations");
     }
 }

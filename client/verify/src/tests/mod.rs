@@ -1,10 +1,10 @@
 //! The checker against histories by hand, against trying every order, and against itself on what it made small.
 
+mod deadline;
 mod differential;
-mod files;
+mod file;
 mod large;
-mod patience;
-mod recorded;
-mod smallest;
+mod recorder;
+mod shrink;
 mod tables;
 mod text;

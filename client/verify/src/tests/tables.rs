@@ -1,7 +1,7 @@
 //! Histories that cannot be, and beside them some that can.
 
 use crate::tests::text::{can_be, history, judge};
-use crate::{BlackBox, Entry, History, Kind, Told, Value, Verdict, Watched};
+use crate::{Entry, History, Value, ValueSearch, Verdict, ViolationKind, Watch, WatchUpdate};
 
 const CANNOT_BE: &str = "
     a stale read: 0-1 write 1 1@1; 2-3 write 2 2@2; 4-5 read 1@1
@@ -97,6 +97,7 @@ const CAN_BE: &str = "
     many unknown ones: 0-1 add 1 1@1; 2- add 1 unknown; 2- add 1 unknown; 2- add 1 unknown; 4-5 add 1 4@9
     nothing added: 0-1 write 4 4@1; 2-3 add 0 4@1
     nothing made: 0-1 add 0 0@1; 2-3 read 0@1
+    nothing made in a batch: 0-1 add 0 0@1 #x; 0-1 b.write 1 1@1 #x; 2-3 read 0@1
     an Add to text: 0-1 write x x@1; 2-3 add 2 notint
     created once: 0-5 create 1 1@1; 0-5 create 2 refused; 6-7 replace 3 3@2
     a new life: 0-1 write 1 1@1; 2-3 delete 1@1@2; 4-5 write 1 1@3; 6-7 read 1@3
@@ -135,17 +136,18 @@ fn what_values_cannot_explain_is_said_to_be_so() {
             "a stale read"
             | "a lost update, by value"
             | "an Add done twice"
-            | "an illegal move" => Kind::Values,
-            "a resurrected delete" | "a wrong sum" | "created twice" => Kind::Values,
+            | "an illegal move" => ViolationKind::Values,
+            "a resurrected delete" | "a wrong sum" | "created twice" => ViolationKind::Values,
             "no room for an unknown one" | "a delete at the revision of the write" => {
-                Kind::KeyRevisions
+                ViolationKind::KeyRevisions
             }
             "revisions that fall" | "two keys with one revision" | "a revision of another key" => {
-                Kind::Revisions
+                ViolationKind::Revisions
             }
             _ => continue,
         };
-        let Verdict::Violation(violations) = judge(&history(text), BlackBox::WhereWrong).verdict
+        let Verdict::NotLinearizable(violations) =
+            judge(&history(text), ValueSearch::OnViolation).verdict
         else {
             panic!("{title}");
         };
@@ -164,8 +166,8 @@ pub(super) fn watched(changes: &str, told: &str) -> History {
         let words: Vec<&str> = text.split_whitespace().collect();
         let revision = words[0].parse().unwrap();
         let told = match words[1..] {
-            ["."] => Told::Progress { revision },
-            [key, value] => Told::Event {
+            ["."] => WatchUpdate::Progress { revision },
+            [key, value] => WatchUpdate::Event {
                 key: u32::from(key.as_bytes()[0] - b'a'),
                 revision,
                 entry: value.parse().ok().map(|int| Entry {
@@ -178,10 +180,10 @@ pub(super) fn watched(changes: &str, told: &str) -> History {
         };
         (50, told)
     });
-    history.watches.push(Watched {
+    history.watches.push(Watch {
         keys: vec![0, 1],
         after: 0,
-        told: told.collect(),
+        updates: told.collect(),
     });
     history
 }
@@ -238,20 +240,101 @@ fn a_watch_is_told_everything_once_and_in_order() {
     ];
     for (expected, title, told) in table {
         let history = watched(CHANGES, told);
-        let report = judge(&history, BlackBox::WhereWrong);
+        let report = judge(&history, ValueSearch::OnViolation);
         assert_eq!(
             report.verdict == Verdict::Linearizable,
             expected,
             "{title}: {report:?}"
         );
-        if let Verdict::Violation(violations) = report.verdict {
+        if let Verdict::NotLinearizable(violations) = report.verdict {
             assert!(
-                violations.iter().all(|it| it.kind == Kind::Watch),
+                violations.iter().all(|it| it.kind == ViolationKind::Watch),
                 "{title}"
             );
-            let again = judge(&violations[0].evidence, BlackBox::WhereWrong);
+            let again = judge(&violations[0].evidence, ValueSearch::OnViolation);
             assert!(
-                matches!(again.verdict, Verdict::Violation(_)),
+                matches!(again.verdict, Verdict::NotLinearizable(_)),
+                "{title}: {violations:?}"
+            );
+        }
+    }
+}
+
+/// An operation of unknown outcome happened once at most, so it explains one event.
+#[test]
+fn a_watch_is_told_of_an_unknown_outcome_once() {
+    let table = [
+        (true, "one Add", "0- add 2 unknown", "1 a 2; 1 ."),
+        (
+            false,
+            "one Add, twice",
+            "0- add 2 unknown",
+            "1 a 2; 2 a 4; 2 .",
+        ),
+        (
+            true,
+            "two Adds",
+            "0- add 2 unknown; 0- add 2 unknown",
+            "1 a 2; 2 a 4; 2 .",
+        ),
+        (
+            false,
+            "one Delete, twice",
+            "0- write 1 unknown; 0- write 2 unknown; 0- delete unknown",
+            "1 a 1; 2 a gone; 3 a 2; 4 a gone; 4 .",
+        ),
+        // The Write is spent on the first event, so that the Add is left for the second.
+        (
+            true,
+            "a Write and an Add",
+            "0- add 2 unknown; 0- write 5 unknown; 0- write 5 unknown #x; 0- b.write 1 unknown #x",
+            "1 a 5; 2 a 7; 3 a 5; 3 b 1; 3 .",
+        ),
+        (
+            false,
+            "a Write and an Add, and one more",
+            "0- add 2 unknown; 0- write 5 unknown",
+            "1 a 5; 2 a 7; 3 a 9; 3 .",
+        ),
+        (
+            true,
+            "two of one message",
+            "0- write 5 unknown #x; 0- add 2 unknown #x",
+            "1 a 7; 1 .",
+        ),
+        (false, "asked for later", "60- add 2 unknown", "1 a 2; 1 ."),
+        (
+            false,
+            "of the revision of another key",
+            "0- add 2 unknown; 0-1 b.write 1 1@1",
+            "1 a 2; 1 b 1; 1 .",
+        ),
+        (
+            true,
+            "a key made by an Add of 0",
+            "0-1 add 0 0@1",
+            "1 a 0; 1 .",
+        ),
+        (
+            true,
+            "an Add of 0 that changed nothing",
+            "0-1 write 3 3@1; 2-3 add 0 3@1",
+            "1 a 3; 1 .",
+        ),
+    ];
+    for (expected, title, changes, told) in table {
+        let history = watched(changes, told);
+        let report = judge(&history, ValueSearch::OnViolation);
+        assert_eq!(
+            report.verdict == Verdict::Linearizable,
+            expected,
+            "{title}: {report:?}"
+        );
+        if let Verdict::NotLinearizable(violations) = report.verdict {
+            assert_eq!(violations[0].kind, ViolationKind::Watch, "{title}");
+            let again = judge(&violations[0].evidence, ValueSearch::OnViolation);
+            assert!(
+                matches!(again.verdict, Verdict::NotLinearizable(_)),
                 "{title}: {violations:?}"
             );
         }
@@ -263,12 +346,12 @@ fn a_watch_is_told_everything_once_and_in_order() {
 fn a_watch_is_evidence_of_unknown_outcomes() {
     let text = "0- write 1 unknown #x; 0- b.write 2 unknown #x; 90-91 b.read none@3";
     let history = watched(text, "1 a 1");
-    let report = judge(&history, BlackBox::WhereWrong);
+    let report = judge(&history, ValueSearch::OnViolation);
     assert!(
-        matches!(report.verdict, Verdict::Violation(_)),
+        matches!(report.verdict, Verdict::NotLinearizable(_)),
         "{report:?}"
     );
-    assert_eq!((report.unknown, report.unknown_seen), (2, 2));
+    assert_eq!((report.unknown, report.unknown_observed), (2, 2));
 }
 
 #[test]
@@ -281,7 +364,7 @@ fn a_key_nobody_looked_at_is_checked_from_its_first_answer() {
         (false, "0-1 write 3 3@4; 2-3 read 5@3"),
     ] {
         let mut history = history(text);
-        history.keys.iter_mut().for_each(|key| key.found = None);
+        history.keys.iter_mut().for_each(|key| key.initial = None);
         assert_eq!(can_be(&history), expected, "{text}");
     }
 }

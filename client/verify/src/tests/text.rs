@@ -6,8 +6,9 @@
 //! `undone`.
 
 use crate::{
-    Action, Actual, BlackBox, Checks, Entry, Expectation, Found, History, Key, Machine, NEVER,
-    Operation, Outcome, Record, Refusal, Report, Seen, Travel, Value, Verdict, check,
+    Action, Actual, Entry, Expectation, History, Initial, Key, Machine, MessageKind, NEVER,
+    Observed, Operation, Options, Outcome, PackedOperation, Refusal, Report, Value, ValueSearch,
+    Verdict, check,
 };
 
 /// Keys that begin with `m` are under this machine: 0 to 1 to 2, or back to 0; 2 is final.
@@ -23,7 +24,7 @@ pub(super) fn machine() -> Machine {
 pub(super) fn keys() -> Vec<Key> {
     let key = |name: &str| Key {
         machine: name.starts_with('m').then_some(0),
-        ..Key::new(name, Some(Found::default()))
+        ..Key::new(name, Some(Initial::default()))
     };
     ["a", "b", "c", "m"].map(key).to_vec()
 }
@@ -33,7 +34,7 @@ pub(super) fn of(mut operations: Vec<Operation>) -> History {
     History {
         keys: keys(),
         machines: vec![machine()],
-        operations: operations.iter().map(Record::from).collect(),
+        operations: operations.iter().map(PackedOperation::from).collect(),
         ..History::default()
     }
 }
@@ -49,14 +50,15 @@ pub(super) fn history(text: &str) -> History {
 fn operation(index: usize, text: &str) -> Operation {
     let mut words: Vec<&str> = text.split_whitespace().collect();
     let last = words[words.len() - 1];
-    let (mut client, mut message, mut travel) = (index as u32, index as u32, Travel::Call);
+    let (mut client, mut message, mut message_kind) =
+        (index as u32, index as u32, MessageKind::Call);
     if let Some(group) = last.strip_prefix('#') {
         (client, message) = (1000, u32::from(group.as_bytes()[0]));
-        travel = Travel::Batch;
+        message_kind = MessageKind::Batch;
         words.pop();
     } else if let Some(stream) = last.strip_prefix('~') {
         client = 2000 + u32::from(stream.as_bytes()[0]);
-        travel = Travel::Frame;
+        message_kind = MessageKind::Frame;
         words.pop();
     }
     let (start, end) = words[0].split_once('-').unwrap();
@@ -113,9 +115,9 @@ fn operation(index: usize, text: &str) -> Operation {
             state,
         })
     };
-    let done = |seen, revision: &str| {
+    let done = |observed, revision: &str| {
         let revision = number(revision);
-        Outcome::Done { revision, seen }
+        Outcome::Done { revision, observed }
     };
     let answer = words[words.len() - 1];
     let told: Vec<&str> = answer.split('@').collect();
@@ -124,13 +126,13 @@ fn operation(index: usize, text: &str) -> Operation {
         ["unknown"] => Outcome::Unknown,
         ["undone"] => Outcome::NotDone,
         ["refused", actual] => unmet(Actual::Revision(number(actual))),
-        ["refused"] => unmet(Actual::Untold),
+        ["refused"] => unmet(Actual::NotReported),
         ["missing"] => Outcome::Refused(Refusal::Missing),
         ["notint"] => Outcome::Refused(Refusal::NotInt),
-        ["none", revision] => done(Seen::Entry(None), revision),
-        [it, of, revision] => done(Seen::Entry(entry(it, of)), revision),
+        ["none", revision] => done(Observed::Entry(None), revision),
+        [it, of, revision] => done(Observed::Entry(entry(it, of)), revision),
         [it] => match it.split_once([':', '=']).unwrap() {
-            ("move", from) => Outcome::Refused(Refusal::Move {
+            ("move", from) => Outcome::Refused(Refusal::IllegalTransition {
                 from: number(from) as u8,
             }),
             ("notfinal", state) => Outcome::Refused(Refusal::NotFinal {
@@ -140,19 +142,19 @@ fn operation(index: usize, text: &str) -> Operation {
             (_, it) => unmet(Actual::Value(Some(value(it)))),
         },
         [it, revision] => match (it.split_once(':'), action) {
-            (Some((_, from)), _) => done(Seen::From(number(from) as u8), revision),
+            (Some((_, from)), _) => done(Observed::FromState(number(from) as u8), revision),
             (None, Action::Read | Action::Delete) => {
-                done(Seen::Entry(entry(it, revision)), revision)
+                done(Observed::Entry(entry(it, revision)), revision)
             }
-            (None, Action::Add(_)) => done(Seen::Sum(number(it)), revision),
-            (None, _) => done(Seen::Untold, revision),
+            (None, Action::Add(_)) => done(Observed::Sum(number(it)), revision),
+            (None, _) => done(Observed::NotReported, revision),
         },
         _ => panic!("{answer}"),
     };
     Operation {
         client,
         message,
-        travel,
+        message_kind,
         key,
         start: start.parse().unwrap(),
         end: end.parse().unwrap_or(NEVER),
@@ -162,27 +164,30 @@ fn operation(index: usize, text: &str) -> Operation {
     }
 }
 
-pub(super) fn judge(history: &History, black_box: BlackBox) -> Report {
-    let checks = Checks {
-        black_box,
-        ..Checks::default()
+pub(super) fn judge(history: &History, value_search: ValueSearch) -> Report {
+    let checks = Options {
+        value_search,
+        ..Options::default()
     };
     check(history, checks).unwrap()
 }
 
 /// Whether it can have been. The three ways to check must not contradict each other.
 pub(super) fn can_be(history: &History) -> bool {
-    let report = judge(history, BlackBox::WhereWrong);
-    let always = judge(history, BlackBox::Always);
+    let report = judge(history, ValueSearch::OnViolation);
+    let always = judge(history, ValueSearch::Always);
     let can_be = report.verdict == Verdict::Linearizable;
     assert_eq!(
         can_be,
         always.verdict == Verdict::Linearizable,
         "{history:?}"
     );
-    assert!(!matches!(report.verdict, Verdict::GaveUp(_)), "{history:?}");
+    assert!(
+        !matches!(report.verdict, Verdict::Undecided(_)),
+        "{history:?}"
+    );
     if can_be {
-        let values = judge(history, BlackBox::Only);
+        let values = judge(history, ValueSearch::Only);
         assert_eq!(values.verdict, Verdict::Linearizable, "{history:?}");
     }
     can_be

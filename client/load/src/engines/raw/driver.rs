@@ -27,7 +27,7 @@ use crate::record::recorder::Recorder;
 use crate::record::settle::Completion;
 use crate::workload::operation::{Call, Failure, given_up, unanswered};
 use soloist_client::Outcome;
-use soloist_verify::Travel;
+use soloist_verify::MessageKind;
 
 /// How often a thread looks for calls that have waited for too long.
 const TICK: Duration = Duration::from_millis(100);
@@ -46,7 +46,7 @@ pub(crate) async fn drive(
     let history = context.history.take().map(HistorySetup::start);
     if let Some(history) = &history {
         for worker in &mut thread.workers.workers {
-            worker.history = Some(history.sink(worker.number, Travel::Call, &stop));
+            worker.history = Some(history.sink(worker.number, MessageKind::Call, &stop));
         }
     }
     let interval = context.settings.interval;
@@ -95,7 +95,7 @@ struct ConnectionSlot {
     current: Option<u32>,
     /// Slots that could send.
     free: VecDeque<usize>,
-    /// Why the connection before the present one ended.
+    /// StopReason the connection before the present one ended.
     lost: Option<Failure>,
 }
 

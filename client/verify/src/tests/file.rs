@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use crate::tests::tables::watched;
 use crate::tests::text::{can_be, history};
 use crate::{
-    Action, Actual, Entry, Expectation, History, Operation, Outcome, ReadError, Record, Refusal,
-    Seen, Travel, Value, read, write,
+    Action, Actual, Entry, Expectation, History, MessageKind, Observed, Operation, Outcome,
+    PackedOperation, ReadError, Refusal, Value,
 };
 
 fn value() -> impl Strategy<Value = Value> {
@@ -26,13 +26,13 @@ fn entry() -> impl Strategy<Value = Entry> {
     })
 }
 
-fn seen(action: Action) -> BoxedStrategy<Seen> {
+fn observed(action: Action) -> BoxedStrategy<Observed> {
     match action {
-        Action::Transition { .. } => (0..255_u8).prop_map(Seen::From).boxed(),
-        Action::Add(_) => any::<i64>().prop_map(Seen::Sum).boxed(),
+        Action::Transition { .. } => (0..255_u8).prop_map(Observed::FromState).boxed(),
+        Action::Add(_) => any::<i64>().prop_map(Observed::Sum).boxed(),
         _ => prop_oneof![
-            Just(Seen::Untold),
-            prop::option::of(entry()).prop_map(Seen::Entry)
+            Just(Observed::NotReported),
+            prop::option::of(entry()).prop_map(Observed::Entry)
         ]
         .boxed(),
     }
@@ -40,14 +40,14 @@ fn seen(action: Action) -> BoxedStrategy<Seen> {
 
 fn outcome(action: Action) -> impl Strategy<Value = Outcome> {
     let actual = prop_oneof![
-        Just(Actual::Untold),
+        Just(Actual::NotReported),
         any::<i64>().prop_map(Actual::Revision),
         prop::option::of(value()).prop_map(Actual::Value),
         prop::option::of(0..255_u8).prop_map(Actual::State),
     ];
     let refusal = prop_oneof![
         actual.prop_map(Refusal::Expectation),
-        (0..255_u8).prop_map(|from| Refusal::Move { from }),
+        (0..255_u8).prop_map(|from| Refusal::IllegalTransition { from }),
         (0..255_u8).prop_map(|state| Refusal::NotFinal { state }),
         prop::sample::select(vec![
             Refusal::Missing,
@@ -60,7 +60,8 @@ fn outcome(action: Action) -> impl Strategy<Value = Outcome> {
         Just(Outcome::Unknown),
         Just(Outcome::NotDone),
         refusal.prop_map(Outcome::Refused),
-        (any::<i64>(), seen(action)).prop_map(|(revision, seen)| Outcome::Done { revision, seen }),
+        (any::<i64>(), observed(action))
+            .prop_map(|(revision, observed)| Outcome::Done { revision, observed }),
     ]
 }
 
@@ -79,15 +80,15 @@ fn operation() -> impl Strategy<Value = Operation> {
         value().prop_map(Expectation::Value),
         (0..255_u8).prop_map(Expectation::State),
     ];
-    let travel = prop::sample::select(vec![
-        Travel::Call,
-        Travel::Frame,
-        Travel::Batch,
-        Travel::AtomicFrame,
+    let message_kind = prop::sample::select(vec![
+        MessageKind::Call,
+        MessageKind::Frame,
+        MessageKind::Batch,
+        MessageKind::AtomicFrame,
     ]);
     let numbers = (any::<u32>(), any::<u32>(), 0..4_u32, any::<[u64; 2]>());
-    (numbers, action, prop::option::of(expect), travel).prop_flat_map(
-        |(numbers, action, expect, travel)| {
+    (numbers, action, prop::option::of(expect), message_kind).prop_flat_map(
+        |(numbers, action, expect, message_kind)| {
             outcome(action).prop_map(move |outcome| {
                 let (client, message, key, mut times) = numbers;
                 times.sort_unstable();
@@ -95,7 +96,7 @@ fn operation() -> impl Strategy<Value = Operation> {
                 Operation {
                     client,
                     message,
-                    travel,
+                    message_kind,
                     key,
                     start,
                     end,
@@ -109,18 +110,20 @@ fn operation() -> impl Strategy<Value = Operation> {
 }
 
 fn bytes(history: &History) -> Vec<u8> {
-    write(Vec::new(), history).unwrap()
+    let mut bytes = Vec::new();
+    history.write_to(&mut bytes).unwrap();
+    bytes
 }
 
 proptest! {
     #[test]
     fn what_is_written_is_read(operations in prop::collection::vec(operation(), 0..20)) {
         for operation in &operations {
-            prop_assert_eq!(Record::from(operation).operation(), *operation);
+            prop_assert_eq!(PackedOperation::from(operation).unpack(), *operation);
         }
         let mut history = crate::tests::text::of(operations);
         history.settings = serde_json::json!({"seed": 7});
-        prop_assert_eq!(read(&bytes(&history)[..], 20).unwrap(), history);
+        prop_assert_eq!(History::read_from(&bytes(&history)[..], 20).unwrap(), history);
     }
 }
 
@@ -135,10 +138,10 @@ fn some() -> History {
 fn a_file_cut_anywhere_is_refused() {
     let history = some();
     let bytes = bytes(&history);
-    assert_eq!(read(&bytes[..], 3).unwrap(), history);
+    assert_eq!(History::read_from(&bytes[..], 3).unwrap(), history);
     // Without the last line break nothing is missing.
     for length in 0..bytes.len() - 1 {
-        let error = read(&bytes[..length], 3).unwrap_err();
+        let error = History::read_from(&bytes[..length], 3).unwrap_err();
         let expected = match length {
             0 => matches!(error, ReadError::NotAHistory),
             _ => matches!(error, ReadError::Truncated),
@@ -156,7 +159,7 @@ fn a_file_with_a_flipped_bit_is_refused() {
         for bit in 0..8 {
             let mut other = bytes.clone();
             other[place] ^= 1 << bit;
-            let error = read(&other[..], 3).unwrap_err();
+            let error = History::read_from(&other[..], 3).unwrap_err();
             let is_damaged = matches!(error, ReadError::Damaged { .. } | ReadError::Truncated);
             let expected = match place {
                 0 => matches!(error, ReadError::NotAHistory),
@@ -175,18 +178,18 @@ fn a_file_that_was_edited_is_read_if_its_checksum_is_taken_out() {
     let text = String::from_utf8(bytes(&some())).unwrap();
     let edited = text.replace(r#""int":1"#, r#""int":5"#);
     assert_ne!(edited, text);
-    let error = read(edited.as_bytes(), 3).unwrap_err();
+    let error = History::read_from(edited.as_bytes(), 3).unwrap_err();
     assert!(matches!(error, ReadError::Damaged { .. }), "{error}");
     let (lines, checksum) = edited.rsplit_once(r#","crc32c":"#).unwrap();
     assert!(checksum.ends_with("}}\n"), "{checksum}");
-    let history = read(format!("{lines}}}}}\n").as_bytes(), 3).unwrap();
+    let history = History::read_from(format!("{lines}}}}}\n").as_bytes(), 3).unwrap();
     assert_eq!(history.operations.len(), 3);
 }
 
 #[test]
 fn what_is_too_much_or_goes_on_is_refused() {
     let bytes = bytes(&some());
-    read(&bytes[..], 2).unwrap_err();
-    read(&[&bytes[..], &[0]].concat()[..], 3).unwrap_err();
+    History::read_from(&bytes[..], 2).unwrap_err();
+    History::read_from(&[&bytes[..], &[0]].concat()[..], 3).unwrap_err();
     assert!(can_be(&history("0-1 write 1 1@1")));
 }

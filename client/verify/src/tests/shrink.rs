@@ -3,13 +3,13 @@
 use crate::tests::large::{self, Shape};
 use crate::tests::text::{history, judge};
 use crate::{
-    Action, BlackBox, Entry, History, Outcome, Record, Seen, Value, Verdict, Violation, read,
-    timeline, write,
+    Action, Entry, History, Observed, Outcome, PackedOperation, Value, ValueSearch, Verdict,
+    Violation,
 };
 
 fn violation(history: &History) -> Violation {
-    match judge(history, BlackBox::WhereWrong).verdict {
-        Verdict::Violation(mut violations) => violations.remove(0),
+    match judge(history, ValueSearch::OnViolation).verdict {
+        Verdict::NotLinearizable(mut violations) => violations.remove(0),
         other => panic!("{other:?}"),
     }
 }
@@ -25,30 +25,27 @@ fn a_value_that_nobody_wrote_is_shown_alone_and_survives_being_saved() {
     for seed in 0..10 {
         let mut history = large::history(&shape, seed);
         let place = (1_500..3_000).find(|place| {
-            let it = history.operations[*place].operation();
+            let it = history.operations[*place].unpack();
             it.action == Action::Read && it.entry().is_some()
         });
         let place = place.unwrap();
-        let mut dirty = history.operations[place].operation();
+        let mut dirty = history.operations[place].unpack();
         let Outcome::Done {
-            seen: Seen::Entry(Some(Entry { value, .. })),
+            observed: Observed::Entry(Some(Entry { value, .. })),
             ..
         } = &mut dirty.outcome
         else {
             panic!("{dirty:?}");
         };
         *value = Value::Int(-5);
-        history.operations[place] = Record::from(&dirty);
+        history.operations[place] = PackedOperation::from(&dirty);
         let found = violation(&history);
         let evidence = &found.evidence;
-        assert!(evidence.operations.len() <= 3, "{}", timeline(&found));
-        assert!(
-            timeline(&found).contains("read: -5"),
-            "{}",
-            timeline(&found)
-        );
-        let text = write(Vec::new(), evidence).unwrap();
-        let again = read(&text[..], 100).unwrap();
+        assert!(evidence.operations.len() <= 3, "{}", found);
+        assert!(found.to_string().contains("read: -5"), "{found}");
+        let mut file = Vec::new();
+        evidence.write_to(&mut file).unwrap();
+        let again = History::read_from(&file[..], 100).unwrap();
         assert_eq!(&again, evidence);
         assert_eq!(violation(&again).kind, found.kind);
     }
@@ -64,10 +61,10 @@ fn nothing_of_it_can_go() {
         let mut less = found.evidence.clone();
         less.operations.remove(place);
         assert_eq!(
-            judge(&less, BlackBox::WhereWrong).verdict,
+            judge(&less, ValueSearch::OnViolation).verdict,
             Verdict::Linearizable,
             "{}",
-            timeline(&found)
+            found
         );
     }
 }

@@ -5,24 +5,24 @@ use std::time::Duration;
 
 use crate::tests::large::{self, Shape};
 use crate::{
-    Action, BlackBox, Checks, Effort, History, Key, Outcome, Patience, Record, Report, Verdict,
-    Why, check,
+    Action, Deadline, History, Key, Limits, Options, Outcome, PackedOperation, Report, StopReason,
+    ValueSearch, Verdict, check,
 };
 
-/// Checks values alone, with a clock that is a millisecond later each time that it is looked at.
+/// Options values alone, with a clock that is a millisecond later each time that it is looked at.
 fn judged_within(history: &History, looks: u64) -> Report {
     let looked = Cell::new(0);
     let clock = || {
         looked.set(looked.get() + 1);
         Duration::from_millis(looked.get())
     };
-    let checks = Checks {
-        black_box: BlackBox::Only,
-        effort: Effort {
-            patience: Patience::new(&clock, Duration::from_millis(looks)),
-            ..Effort::default()
+    let checks = Options {
+        value_search: ValueSearch::Only,
+        limits: Limits {
+            deadline: Deadline::new(&clock, Duration::from_millis(looks)),
+            ..Limits::default()
         },
-        shrinking: Duration::from_millis(100),
+        shrink_timeout: Duration::from_millis(100),
     };
     check(history, checks).unwrap()
 }
@@ -46,16 +46,16 @@ fn what_is_not_found_out_in_time_is_not_decided() {
     );
     // It is never said to be right before all keys have been searched.
     for looks in [1, 2, 5, 9] {
-        let Verdict::GaveUp(keys) = judged_within(&history, looks).verdict else {
+        let Verdict::Undecided(keys) = judged_within(&history, looks).verdict else {
             panic!("decided within {looks} looks at the clock");
         };
         for key in &keys {
-            assert_eq!(key.why, Why::Time);
+            assert_eq!(key.reason, StopReason::Time);
             assert!(key.operations > 400 && key.unknown > 0, "{key:?}");
         }
     }
     // With no time at all that is so of all keys.
-    let Verdict::GaveUp(keys) = judged_within(&history, 0).verdict else {
+    let Verdict::Undecided(keys) = judged_within(&history, 0).verdict else {
         panic!("decided in no time");
     };
     assert_eq!(keys.len(), 5);
@@ -66,16 +66,18 @@ fn a_key_that_takes_all_its_time_leaves_the_others_theirs() {
     let mut history = some_history();
     // One key more, the last, which is wrong: a Read of what nobody has written.
     let number = history.keys.len() as u32;
-    history.keys.push(Key::new("wrong", history.keys[0].found));
+    history
+        .keys
+        .push(Key::new("wrong", history.keys[0].initial));
     let mut read = (history.operations.iter())
-        .map(|it| it.operation())
+        .map(|it| it.unpack())
         .find(|it| it.action == Action::Read && it.entry().is_some() && it.key == 0)
         .unwrap();
     assert!(matches!(read.outcome, Outcome::Done { .. }));
     (read.key, read.client) = (number, 1_000);
-    history.operations.push(Record::from(&read));
-    history.operations.sort_by_key(Record::order);
-    let Verdict::Violation(violations) = judged_within(&history, 12).verdict else {
+    history.operations.push(PackedOperation::from(&read));
+    history.operations.sort_by_key(PackedOperation::order);
+    let Verdict::NotLinearizable(violations) = judged_within(&history, 12).verdict else {
         panic!("the wrong key is not found");
     };
     assert_eq!(violations[0].key.as_deref(), Some("wrong"));
