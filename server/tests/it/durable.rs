@@ -1,4 +1,4 @@
-//! The binary with a data directory: what is there after it was killed, and what it says when it cannot start.
+//! The binary with a data directory: what is there after it was killed, and its errors when it cannot start.
 
 use std::fs;
 use std::path::Path;
@@ -39,14 +39,14 @@ impl Durable {
         Process::start(&all).await
     }
 
-    /// Kills it, and starts it again.
+    /// Kills the server, and starts it again.
     async fn killed(mut self) -> Self {
         self.process.child.kill().await.unwrap();
         let process = Self::process(self.dir.path(), &self.args).await;
         Self { process, ..self }
     }
 
-    /// Ends it in order, and starts it again.
+    /// Shuts the server down in order, and starts it again.
     async fn restarted(mut self) -> Self {
         self.process.end().await;
         self.process = Self::process(self.dir.path(), &self.args).await;
@@ -78,7 +78,7 @@ impl Durable {
 async fn output(args: &[&str]) -> (Option<i32>, String, String) {
     let output = command(args).output();
     let output = tokio::time::timeout(Duration::from_secs(20), output).await;
-    let output = output.expect("it ends by itself").unwrap();
+    let output = output.expect("the command ends by itself").unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (
         output.status.code(),
@@ -183,7 +183,7 @@ async fn everything_is_there_after_a_kill() {
     );
     let again = state.batch(batch).await.unwrap().into_inner();
     assert_eq!((again.replayed, again.revision), (true, batched.revision));
-    // The session has its whole ttl again, and is the same.
+    // The session is the same one, and its ttl has started again.
     let mut sessions = SessionsClient::new(server.channel().await);
     let living = sessions
         .list_sessions(v1::ListSessionsRequest::default())
@@ -197,7 +197,7 @@ async fn everything_is_there_after_a_kill() {
     let later = second.seconds - first.seconds;
     assert!((0..60).contains(&later), "{later} s later");
     assert_eq!(living[0].key_count, 1);
-    // And the machine still says no.
+    // The machine still refuses moves that it does not allow.
     let back = TransitionRequest {
         key: "conn/1".into(),
         to: "idle".into(),
@@ -208,7 +208,7 @@ async fn everything_is_there_after_a_kill() {
 }
 
 #[tokio::test]
-async fn an_end_in_order_leaves_nothing_out() {
+async fn a_shutdown_in_order_skips_no_revisions() {
     let server = Durable::start(&[]).await;
     server
         .state()
@@ -224,7 +224,7 @@ async fn an_end_in_order_leaves_nothing_out() {
 }
 
 #[tokio::test]
-async fn a_watch_goes_on_over_restarts_and_snapshots() {
+async fn a_watch_resumes_after_restarts_and_snapshots() {
     let mut server = Durable::start(&["--snapshot-log-bytes", "20000"]).await;
     let mut seen = Vec::new();
     let mut resume_after = 0;
@@ -254,13 +254,19 @@ async fn a_watch_goes_on_over_restarts_and_snapshots() {
         }
     }
     let expected = (0..6).flat_map(|round| (0..40).map(move |n| value(round, n)));
-    assert!(seen == expected.collect::<Vec<_>>(), "each once, in order");
+    assert!(
+        seen == expected.collect::<Vec<_>>(),
+        "each change once, in order"
+    );
     let snapshot = server.dir.path().join("snapshot-b.redb");
-    assert!(fs::metadata(snapshot).unwrap().len() > 0, "there were two");
+    assert!(
+        fs::metadata(snapshot).unwrap().len() > 0,
+        "a second snapshot was made"
+    );
 }
 
 #[tokio::test]
-async fn what_was_answered_early_may_be_lost_and_is_another_history_then() {
+async fn changes_answered_early_may_be_lost_and_then_the_store_id_changes() {
     for mode in ["interval=60000", "none"] {
         let server = Durable::start(&["--durability", mode]).await;
         server
@@ -280,7 +286,7 @@ async fn what_was_answered_early_may_be_lost_and_is_another_history_then() {
         let after = server.info().await;
         assert_ne!(after.store_id, before.store_id);
         assert!(after.revision > before.revision + (1 << 39));
-        // In order, nothing is lost.
+        // A shutdown in order loses nothing.
         server
             .state()
             .await
@@ -302,7 +308,7 @@ async fn what_was_answered_early_may_be_lost_and_is_another_history_then() {
         .write(write("k", int(1)))
         .await
         .unwrap();
-    // It is there when the interval is over, and then some.
+    // The change is on disk after the interval; this waits much longer.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let server = server.killed().await;
     let outcome = server.state().await.read(read("k")).await.unwrap();
@@ -342,7 +348,7 @@ async fn one_directory_has_one_server() {
 }
 
 #[tokio::test]
-async fn a_directory_of_others_is_left_alone() {
+async fn a_directory_with_other_files_is_refused() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("letter.txt"), "dear").unwrap();
     let path = dir.path().to_str().unwrap();
@@ -353,7 +359,7 @@ async fn a_directory_of_others_is_left_alone() {
 }
 
 #[tokio::test]
-async fn what_is_lost_is_told_and_can_be_accepted() {
+async fn data_loss_is_reported_and_can_be_accepted() {
     let server = Durable::start(&[]).await;
     let mut state = server.state().await;
     for n in 0..5 {
@@ -398,7 +404,7 @@ async fn what_is_lost_is_told_and_can_be_accepted() {
 }
 
 #[tokio::test]
-async fn a_backup_makes_the_same_store_elsewhere() {
+async fn a_backup_restores_the_same_store_elsewhere() {
     let server = Durable::start(&[]).await;
     let mut state = server.state().await;
     for n in 0..300 {
@@ -407,7 +413,7 @@ async fn a_backup_makes_the_same_store_elsewhere() {
     }
     let mut admin = AdminClient::new(server.channel().await);
     let mut chunks = admin.backup(BackupRequest {}).await.unwrap().into_inner();
-    // While it is made, it all changes.
+    // Every key is deleted while the backup is made.
     let first = chunks.message().await.unwrap().unwrap();
     for n in 0..300 {
         let delete = DeleteRequest {
@@ -442,7 +448,7 @@ async fn a_backup_makes_the_same_store_elsewhere() {
     assert_eq!(outcome.entry.unwrap().value, Some(text("y".repeat(2_000))));
     assert!(outcome.revision > 1 << 40);
 
-    // What is not whole is refused, and nothing is made of it.
+    // A damaged or incomplete file is refused, and no store is created from it.
     for (what, broken) in [
         ("cut off", bytes[..bytes.len() - 1].to_vec()),
         ("ends too early", bytes[..17].to_vec()),
@@ -463,7 +469,7 @@ async fn a_backup_makes_the_same_store_elsewhere() {
 }
 
 #[tokio::test]
-async fn the_backup_command_writes_what_verify_finds() {
+async fn the_backup_command_and_verify_agree_on_the_digest() {
     let server = Durable::start(&[]).await;
     let mut state = server.state().await;
     for n in 0..10 {
@@ -477,7 +483,7 @@ async fn the_backup_command_writes_what_verify_finds() {
     assert_eq!(code, Some(0), "{error}");
     let digest = out.trim().rsplit(' ').next().unwrap().to_owned();
     let (code, _, error) = output(&backup).await;
-    assert_eq!(code, Some(1), "it is there already");
+    assert_eq!(code, Some(1), "the file already exists");
     assert!(error.contains("exists"), "{error}");
     let Durable {
         dir: data, process, ..
@@ -496,7 +502,7 @@ async fn the_backup_command_writes_what_verify_finds() {
     );
     let (_, out, _) = output(&["inspect", "--log", "--data-dir", data]).await;
     assert_eq!(out.matches("Written").count(), 10, "{out}");
-    // Nobody is there to be asked.
+    // The server is gone, so a backup of it fails.
     let other = dir.path().join("other");
     let (code, _, error) =
         output(&["backup", "--from", &addr, "--to", other.to_str().unwrap()]).await;
@@ -509,7 +515,7 @@ async fn the_backup_command_writes_what_verify_finds() {
 async fn little_disk_space_refuses_growth() {
     let server = Durable::start(&["--min-free-bytes", "1000000000000000"]).await;
     let mut state = server.state().await;
-    // It looks at the disk at its start, and then every second.
+    // The server checks the free space when it starts, and then every second.
     let refused = loop {
         if let Err(refused) = state.write(write("k", int(1))).await {
             break refused;

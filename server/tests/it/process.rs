@@ -1,4 +1,4 @@
-//! The binary: what it prints, how it ends.
+//! The binary: its output, its arguments, and how it ends.
 
 use std::process::Stdio;
 
@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 use crate::support::{channel, int, read, write};
 use soloist::v1::state_client::StateClient;
 
-/// The binary, listening on a free port. Killed when dropped.
+/// A process of the binary that listens on a free port. Dropping it kills the process.
 pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) addr: std::net::SocketAddr,
@@ -35,7 +35,7 @@ impl Process {
         Self::spawn(command(&[&["--listen", "127.0.0.1:0"], args].concat())).await
     }
 
-    /// Starts it from a shell, behind `prefix`.
+    /// Starts the binary from a shell, with `prefix` before the command.
     pub(crate) async fn start_by(prefix: &str, args: &[&str]) -> Self {
         let server = env!("CARGO_BIN_EXE_soloist-server");
         let line = format!("{prefix} {server} --listen 127.0.0.1:0 {}", args.join(" "));
@@ -51,7 +51,7 @@ impl Process {
             .next_line()
             .await
             .unwrap()
-            .expect("it says where it listens");
+            .expect("the server prints its address");
         let addr = line.strip_prefix("listening on ").unwrap().parse().unwrap();
         Self { child, addr }
     }
@@ -61,13 +61,13 @@ impl Process {
         kill(pid, signal).unwrap();
     }
 
-    /// Ends it in order.
+    /// Shuts the process down in order.
     pub(crate) async fn end(&mut self) {
         self.signal(Signal::SIGTERM);
         assert_eq!(self.child.wait().await.unwrap().code(), Some(0));
     }
 
-    /// Waits for its end; returns the exit code and what it logged.
+    /// Waits until the process has ended. Returns its exit code and its log.
     async fn ended(mut self) -> (Option<i32>, String) {
         let mut log = String::new();
         let mut stderr = self.child.stderr.take().unwrap();
@@ -77,7 +77,7 @@ impl Process {
 }
 
 #[tokio::test]
-async fn signals_end_it_in_order() {
+async fn a_signal_shuts_down_in_order() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let process = Process::start(&[]).await;
         let mut client = StateClient::new(channel(process.addr).await);
@@ -91,7 +91,7 @@ async fn signals_end_it_in_order() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_it_at_once() {
+async fn a_second_signal_stops_at_once() {
     let process = Process::start(&["--drain-timeout", "600s"]).await;
     let stream = tokio::net::TcpStream::connect(process.addr).await.unwrap();
     let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
@@ -104,7 +104,7 @@ async fn a_second_signal_ends_it_at_once() {
     let mut other = StateClient::new(channel(process.addr).await);
     other.write(write("k", int(1))).await.unwrap();
     process.signal(Signal::SIGINT);
-    // Once it drains, a new connection is refused.
+    // New connections are refused as soon as the server drains.
     while tokio::net::TcpStream::connect(process.addr).await.is_ok() {
         tokio::task::yield_now().await;
     }
@@ -128,7 +128,7 @@ async fn logs_are_json_if_asked_for() {
 }
 
 #[tokio::test]
-async fn arguments_that_cannot_be() {
+async fn invalid_arguments_are_refused() {
     for (args, says) in [
         (&["--nonsense"][..], &["--nonsense"][..]),
         (&["--listen", "nowhere"], &["--listen", "nowhere"]),
@@ -168,7 +168,7 @@ async fn the_environment_sets_limits_too() {
 async fn a_port_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
-    // Also where nothing is logged.
+    // The error is printed even if logging is off.
     let args = ["--listen", &addr, "--log", "off"];
     let output = command(&args).output().await.unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
@@ -178,7 +178,7 @@ async fn a_port_in_use_is_named() {
 
 #[tokio::test]
 async fn few_descriptors_mean_few_connections() {
-    // Of 80 descriptors, 64 are spared for everything else, and 4 for each thread.
+    // Of 80 descriptors, 64 are left for everything else, and each of the two threads uses 4.
     const CONNECTIONS: usize = 8;
     let mut process = Process::start_by("ulimit -n 80; exec", &["--threads", "2"]).await;
     let mut open = Vec::new();
@@ -187,7 +187,7 @@ async fn few_descriptors_mean_few_connections() {
         client.write(write("n", int(n))).await.unwrap();
         open.push(client);
     }
-    // More of them wait in the backlog, and nobody is the worse for it.
+    // Further connections wait in the backlog, and the open ones are still served.
     let waiting: Vec<_> = (0..2 * CONNECTIONS)
         .map(|_| {
             let addr = process.addr;
@@ -203,7 +203,10 @@ async fn few_descriptors_mean_few_connections() {
     for waiting in waiting {
         waiting.await.unwrap();
     }
-    assert!(process.child.try_wait().unwrap().is_none(), "it lives");
+    assert!(
+        process.child.try_wait().unwrap().is_none(),
+        "the server still runs"
+    );
 }
 
 #[tokio::test]

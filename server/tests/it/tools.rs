@@ -1,6 +1,4 @@
-//! The server by hand: grpcurl, and Python's grpcio, which know it only by reflection.
-//!
-//! Both come from `./test --tools`, which puts them into `.tools`.
+//! Tools that know the server only by reflection: grpcurl, and Python's grpcio. `./test --tools` installs both into `.tools`.
 
 use std::path::PathBuf;
 use std::process::Output;
@@ -31,7 +29,7 @@ async fn grpcurl(server: &TestServer, before: &[&str], after: &[&str]) -> Output
         .unwrap()
 }
 
-/// What grpcurl prints of a call that goes well.
+/// Returns the output of a successful command.
 #[track_caller]
 fn printed(output: Output) -> String {
     let error = String::from_utf8_lossy(&output.stderr);
@@ -164,8 +162,8 @@ async fn grpcurl_prints_the_details_of_errors() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn grpcurl_speaks_the_older_reflection_too() {
-    // What grpcurl 1.8 asks for; newer ones ask for v1 first. Both are here, so both are listed.
+async fn both_versions_of_reflection_are_served() {
+    // grpcurl 1.8 asks for v1alpha; newer versions ask for v1 first. The server has both.
     let server = TestServer::start();
     for service in [
         "grpc.reflection.v1.ServerReflection",
@@ -258,7 +256,7 @@ async fn the_document_is_true(document: &str, commands_min: usize) {
             .args(["-c", &command.replace("127.0.0.1:50051", &address)])
             .env("PATH", &path)
             .kill_on_drop(true);
-        // What goes on until it is interrupted.
+        // A command that runs until it is interrupted.
         if let Some(said) = said.strip_suffix("\n^C") {
             shell.stdout(std::process::Stdio::piped());
             let mut child = shell.spawn().unwrap();

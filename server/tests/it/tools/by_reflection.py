@@ -1,4 +1,4 @@
-"""Writes, reads, is refused and streams, with messages that are known by reflection alone."""
+"""Calls that succeed, a call that is refused, and a stream, with messages known only by reflection."""
 import sys
 
 import grpc

@@ -1,4 +1,4 @@
-"""Lists services by the reflection service of a given name; v1 and v1alpha have the same messages."""
+"""Lists the services that a reflection service reports. v1 and v1alpha have the same messages."""
 import sys
 
 import grpc
