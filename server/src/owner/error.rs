@@ -19,7 +19,7 @@ pub enum CallError {
     NotStarted,
     /// The owner's task ended before it started with the message. The state is gone with it.
     OwnerLost,
-    /// The owner applied the call, but it is not known whether the result is on disk. Retry with the same request id,
+    /// The owner handled the call, but it is not known whether the result is on disk. Retry with the same request id,
     /// or read first.
     OutcomeUnknown {
         /// The store revision of the change; `None` if the call changed nothing, or if the revision is not known.

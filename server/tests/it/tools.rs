@@ -1,4 +1,5 @@
-//! Tools that know the server only by reflection: grpcurl, and Python's grpcio. `./test --tools` installs both into `.tools`.
+//! Tools that know the server only by reflection: grpcurl, and Python's grpcio. `./test --tools` installs both into
+//! `.tools`.
 
 use std::path::PathBuf;
 use std::process::Output;
