@@ -16,11 +16,15 @@ pub(crate) fn duration_to_wire(duration: Duration) -> prost_types::Duration {
     }
 }
 
-/// Fails with INTERNAL for a negative duration, which no Soloist server sends.
+/// Fails with INTERNAL for a negative or malformed duration, which no Soloist server sends.
 pub(crate) fn duration_from_wire(duration: prost_types::Duration) -> Result<Duration, Error> {
-    duration
-        .try_into()
-        .map_err(|_| Error::malformed("an invalid duration"))
+    // Not by `try_into` of prost-types, which panics at the least number of seconds.
+    let seconds = u64::try_from(duration.seconds);
+    let nanos = u32::try_from(duration.nanos);
+    match (seconds, nanos) {
+        (Ok(seconds), Ok(nanos)) if nanos < 1_000_000_000 => Ok(Duration::new(seconds, nanos)),
+        _ => Err(Error::malformed("an invalid duration")),
+    }
 }
 
 /// Fails with INTERNAL for a time that this system cannot represent, which no Soloist server sends.
@@ -80,15 +84,30 @@ mod tests {
     }
 
     #[test]
+    fn no_time_of_the_wire_panics() {
+        for seconds in [i64::MIN, i64::MIN + 1, -1, 0, i64::MAX] {
+            for nanos in [i32::MIN, -1, 0, 1_000_000_000, i32::MAX] {
+                let _ = timestamp_from_wire(Some(prost_types::Timestamp { seconds, nanos }));
+            }
+        }
+    }
+
+    #[test]
     fn a_negative_duration_is_an_error() {
-        let negative = prost_types::Duration {
-            seconds: -1,
-            nanos: 0,
-        };
-        assert_eq!(
-            duration_from_wire(negative).unwrap_err().code(),
-            tonic::Code::Internal
-        );
+        for (seconds, nanos) in [
+            (-1, 0),
+            (0, -1),
+            (0, i32::MAX),
+            (i64::MAX, i32::MAX),
+            (i64::MIN, 0),
+            (i64::MIN, i32::MIN),
+        ] {
+            let invalid = prost_types::Duration { seconds, nanos };
+            assert_eq!(
+                duration_from_wire(invalid).unwrap_err().code(),
+                tonic::Code::Internal
+            );
+        }
         assert_eq!(timestamp_from_wire(None).unwrap(), None);
     }
 }

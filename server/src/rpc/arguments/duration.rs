@@ -58,12 +58,27 @@ fn to_std(duration: &prost_types::Duration) -> Option<Duration> {
     (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
 }
 
-/// The duration as it is written in JSON, if it is well-formed.
+/// The duration as it is written in JSON, if it is well-formed. Not by `Display` of prost-types, which panics at the least
+/// number of seconds.
 fn in_words(duration: &prost_types::Duration) -> String {
-    let prost_types::Duration { seconds, nanos } = duration;
-    if *duration == duration.normalized() {
-        duration.to_string()
+    let prost_types::Duration { seconds, nanos } = *duration;
+    let fraction = nanos.unsigned_abs();
+    let same_sign = seconds == 0 || nanos == 0 || (seconds < 0) == (nanos < 0);
+    if fraction >= 1_000_000_000 || !same_sign {
+        return format!("{seconds} seconds and {nanos} nanoseconds");
+    }
+    let sign = if seconds < 0 || nanos < 0 { "-" } else { "" };
+    let whole = seconds.unsigned_abs();
+    if fraction == 0 {
+        format!("{sign}{whole}s")
+    } else if fraction.is_multiple_of(1_000_000) {
+        format!("{sign}{whole}.{:03}s", fraction / 1_000_000)
+    } else if fraction.is_multiple_of(1_000) {
+        format!("{sign}{whole}.{:06}s", fraction / 1_000)
     } else {
-        format!("{seconds} seconds and {nanos} nanoseconds")
+        format!("{sign}{whole}.{fraction:09}s")
     }
 }
+
+#[cfg(test)]
+mod tests;
