@@ -215,10 +215,9 @@ fn verify(data_dir: &Path, out: &mut dyn Write) -> Result<(), Box<dyn std::error
         writeln!(out, "digest      {} from {start}", hex(digest))?;
     }
     if let Some(harmless_damage) = summary.harmless_damage {
-        return Err(format!(
-            "{harmless_damage}. Nothing is lost: everything in it is also elsewhere"
-        )
-        .into());
+        return Err(
+            format!("{harmless_damage}; no data is lost: the same data is in other files").into(),
+        );
     }
     writeln!(out, "undamaged")?;
     Ok(())

@@ -1,9 +1,9 @@
-//! Backups: the pages of a copy as one stream of bytes, and what is done with it.
+//! Backups: writes the pages of a copy as one stream of bytes, checks such a stream, and restores a store from it.
 //!
-//! The stream begins with [`MAGIC`]; then come the pages, each after its length, four bytes, the lowest first.
+//! The stream begins with [`MAGIC`]. The pages follow, each after its length in four bytes, the lowest first.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read as _};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use prost::bytes::Bytes;
@@ -18,12 +18,13 @@ use super::stored::{self, Damaged, Header};
 use crate::config::REVISIONS_SKIPPED_UNSYNCED;
 use crate::machine::{CopyHead, CopySlice, Revision, StateMachine, StoreLimits, Time};
 
+/// The first bytes of a backup.
 const MAGIC: &[u8] = b"soloist backup 1\n";
 
-/// No page is larger: the largest entry there can be, and as much again.
+/// Largest length of a page: twice as much as the largest entry can take.
 const PAGE_BYTES_MAX: usize = 256 << 20;
 
-/// Makes the chunks of a backup.
+/// Encodes the slices of a copy as chunks of a backup.
 #[derive(Debug)]
 pub(crate) struct BackupWriter {
     pages: PageWriter,
@@ -32,63 +33,66 @@ pub(crate) struct BackupWriter {
 
 impl BackupWriter {
     pub(crate) fn new(store_id: &str, time: Time, copy: &CopyHead) -> Self {
-        let head = Header::of(store_id, copy.revision, time);
+        let header = Header::of(store_id, copy.revision, time);
         Self {
-            pages: PageWriter::new(head, copy),
+            pages: PageWriter::new(header, copy),
             begun: false,
         }
     }
 
-    /// Writes what comes next in the copy. At its end returns the digest and how many keys there are.
-    pub(crate) fn slice(&mut self, slice: &CopySlice) -> Option<(Bytes, u64)> {
-        self.pages.slice(slice)
+    /// Writes the next slice. After the last one, returns the digest and the number of keys.
+    pub(crate) fn write(&mut self, slice: &CopySlice) -> Option<(Bytes, u64)> {
+        self.pages.write(slice)
     }
 
-    /// The chunks that are ready.
-    pub(crate) fn take(&mut self) -> Vec<Vec<u8>> {
-        let pages = self.pages.take().into_iter();
+    /// Takes the chunks that are ready.
+    pub(crate) fn take_chunks(&mut self) -> Vec<Vec<u8>> {
+        let pages = self.pages.take_pages().into_iter();
         let chunk = |page: Vec<u8>| {
-            let head = match std::mem::replace(&mut self.begun, true) {
+            let magic = match std::mem::replace(&mut self.begun, true) {
                 true => &[][..],
                 false => MAGIC,
             };
-            let len = u32::try_from(page.len()).expect("a page is short");
-            [head, &len.to_le_bytes(), &page].concat()
+            let len = u32::try_from(page.len()).expect("a page is shorter than PAGE_BYTES_MAX");
+            [magic, &len.to_le_bytes(), &page].concat()
         };
         pages.map(chunk).collect()
     }
 }
 
-/// A backup, as it was read to its end.
+/// What a complete backup says of itself.
 #[derive(Debug)]
 pub(crate) struct Backup {
-    /// The revision as of which it is.
+    /// The store revision of the copy.
     pub(crate) revision: Revision,
-    /// How many keys it has.
+    /// The number of keys.
     pub(crate) key_count: u64,
-    /// SHA-256 of its state.
+    /// SHA-256 of the state.
     pub(crate) digest: Vec<u8>,
-    /// The store that it is of.
+    /// The store that was copied.
     pub(crate) store_id: String,
+}
+
+impl Backup {
+    fn of(restored: &Restored) -> Self {
+        Self {
+            revision: restored.header.revision,
+            key_count: restored.key_count,
+            digest: restored.digest.to_vec(),
+            store_id: restored.header.store_id.clone(),
+        }
+    }
 }
 
 /// Reads a backup to its end, and checks it.
 ///
 /// # Errors
-/// [`OpenError::Io`] if it cannot be read, [`OpenError::BadBackup`] if it is none, or damaged.
+/// [`OpenError::Io`] if the file cannot be read, [`OpenError::BadBackup`] if it is not a backup, or damaged.
 pub(crate) fn check(path: &Path, limits: &StoreLimits) -> Result<Backup, OpenError> {
-    read(path, limits).map(|restored| shown(&restored))
+    read(path, limits).map(|restored| Backup::of(&restored))
 }
 
-fn shown(restored: &Restored) -> Backup {
-    Backup {
-        revision: restored.head.revision,
-        key_count: restored.key_count,
-        digest: restored.digest.to_vec(),
-        store_id: restored.head.store_id.clone(),
-    }
-}
-
+/// Restores the state of a backup in memory.
 fn read(path: &Path, limits: &StoreLimits) -> Result<Restored, OpenError> {
     let failed = |error: io::Error| OpenError::Io {
         what: format!("cannot read {}", path.display()),
@@ -99,52 +103,48 @@ fn read(path: &Path, limits: &StoreLimits) -> Result<Restored, OpenError> {
         what,
     };
     let mut file = BufReader::new(File::open(path).map_err(failed)?);
-    let mut magic = Vec::new();
-    file.by_ref()
-        .take(MAGIC.len() as u64)
-        .read_to_end(&mut magic)
-        .map_err(failed)?;
-    if magic != MAGIC {
-        return Err(bad("it is no backup of a Soloist server".into()));
+    if read_up_to(&mut file, MAGIC.len()).map_err(failed)? != MAGIC {
+        return Err(bad("not a backup of a Soloist server".into()));
     }
     let mut reader = PageReader::new(StateMachine::new(limits.clone()));
     let mut offset = MAGIC.len();
     loop {
-        let damaged = |what: &str| bad(format!("it is damaged at byte {offset}: {what}"));
-        let mut len = Vec::new();
-        file.by_ref()
-            .take(4)
-            .read_to_end(&mut len)
-            .map_err(failed)?;
+        let damaged = |what: &str| bad(format!("damaged at byte {offset}: {what}"));
+        let len = read_up_to(&mut file, 4).map_err(failed)?;
         let len = match <[u8; 4]>::try_from(len.as_slice()) {
             Ok(len) => u32::from_le_bytes(len) as usize,
             Err(_) if len.is_empty() => break,
-            Err(_) => return Err(damaged("it is cut off")),
+            Err(_) => return Err(damaged("the file is cut off")),
         };
         if len > PAGE_BYTES_MAX {
-            return Err(damaged("a page cannot be so long"));
+            let what = format!("a page has {len} bytes, but may have at most {PAGE_BYTES_MAX}");
+            return Err(damaged(&what));
         }
-        let mut page = Vec::new();
-        file.by_ref()
-            .take(len as u64)
-            .read_to_end(&mut page)
-            .map_err(failed)?;
+        let page = read_up_to(&mut file, len).map_err(failed)?;
         if page.len() < len {
-            return Err(damaged("it is cut off"));
+            return Err(damaged("the file is cut off"));
         }
-        reader.page(&page).map_err(|Damaged(what)| damaged(&what))?;
+        reader.read(&page).map_err(|Damaged(what)| damaged(&what))?;
         offset += 4 + len;
     }
     reader
-        .end()
-        .map_err(|Damaged(what)| bad(format!("it is damaged at byte {offset}: {what}")))
+        .finish()
+        .map_err(|Damaged(what)| bad(format!("damaged at byte {offset}: {what}")))
 }
 
-/// Makes a store in a directory of a backup. It gets a store_id of its own, and its revisions go on far after those of the
-/// backup. Returns what was restored, and the revision that the store goes on from.
+/// Reads `len` bytes, or fewer at the end of the file.
+fn read_up_to(file: &mut impl Read, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(len as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Restores a backup to a directory without a store. The restored store gets the id `store_id`, and its revisions continue
+/// far after those of the backup, so that no revision is assigned twice. Returns what was restored, and the revision from
+/// which the store continues.
 ///
 /// # Errors
-/// As [`check`]; [`OpenError::NotEmpty`] if there is a store in the directory; others if it cannot be used.
+/// Those of [`check`]; [`OpenError::StoreExists`] if the directory contains a store; others if it cannot be used.
 pub(crate) fn restore(
     path: &Path,
     data_dir: &Path,
@@ -152,7 +152,7 @@ pub(crate) fn restore(
     now: Time,
     store_id: &str,
 ) -> Result<(Backup, Revision), OpenError> {
-    // Before the directory is touched.
+    // Read all of the backup first: a bad backup must leave the directory as it is.
     let mut restored = read(path, limits)?;
     let directory = Directory::acquire(data_dir, IfMissing::Create)?;
     for name in FileName::ALL {
@@ -162,11 +162,11 @@ pub(crate) fn restore(
             });
         }
     }
-    let backup = shown(&restored);
+    let backup = Backup::of(&restored);
     let revision = backup.revision + REVISIONS_SKIPPED_UNSYNCED;
     let machine = &mut restored.machine;
     machine.restore_revision_floor(revision);
-    let time = stored::from_nanos(restored.head.time).max(now);
+    let time = stored::from_nanos(restored.header.time).max(now);
     create(&directory, machine, time, store_id)?;
     Ok((backup, revision))
 }

@@ -1,4 +1,4 @@
-//! Makes a store of a state.
+//! Creates a store with a given state.
 
 use super::disk::Disk;
 use super::error::OpenError;
@@ -12,7 +12,8 @@ use super::watermark::Watermark;
 use crate::config::{Durability, WAL_BYTES_MAX};
 use crate::machine::{StateMachine, Time};
 
-/// Makes a store on an empty disk, of a state.
+/// Creates a store on a disk without one: a snapshot of the state, an empty log, and the watermark last. Until the watermark
+/// is written, no server takes the disk for a complete store.
 pub(super) fn create(
     disk: &dyn Disk,
     machine: &mut StateMachine,
@@ -21,9 +22,9 @@ pub(super) fn create(
 ) -> Result<(), OpenError> {
     let mut writer = SnapshotWriter::create(disk, SnapshotSlot::A)?;
     let revision = machine.revision();
-    let head = Header::of(store_id, revision, time);
-    let digest = write_all(machine, head, |page| writer.pages(vec![page]))?;
-    writer.end()?;
+    let header = Header::of(store_id, revision, time);
+    let digest = write_all(machine, header, |page| writer.write(vec![page]))?;
+    writer.finish()?;
     let meta = StoreMeta {
         format: FORMAT,
         store_id: store_id.into(),

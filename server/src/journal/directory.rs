@@ -18,111 +18,115 @@ use super::error::OpenError;
 use super::file_name::FileName;
 use crate::mutants::mutant;
 
-/// Held by the process that uses the directory; has its id.
+/// The file that the process that uses the directory keeps locked. It contains the process's id.
 const LOCK_FILE: &str = "LOCK";
 
-/// A directory that belongs to this process.
+/// A directory that only this process uses.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
     handle: File,
-    /// Locked for as long as it is open.
+    /// Stays locked until it is dropped.
     _lock: File,
 }
 
-/// What is done about a directory that is not there.
+/// What to do about a directory that does not exist or is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IfMissing {
-    /// It is made.
+    /// Creates it.
     Create,
-    /// It is an error.
+    /// Reports an error.
     Refuse,
 }
 
 impl Directory {
-    /// Takes a directory for this process alone.
+    /// Locks a directory for this process.
     ///
     /// # Errors
-    /// If it cannot be made or read, is used by another process, or has other things in it.
+    /// If the directory cannot be created or read, another process uses it, or it contains only files of others.
     pub(crate) fn acquire(path: &Path, if_missing: IfMissing) -> Result<Self, OpenError> {
-        let failed = |what: &str| {
-            let what = format!("{what} {}", path.display());
-            move |error: io::Error| OpenError::Io { what, error }
-        };
         if if_missing == IfMissing::Create {
-            create_with_parents(path).map_err(failed("cannot make the directory"))?;
+            create_with_parents(path).map_err(failed("cannot create the directory", path))?;
         }
-        let handle = File::open(path).map_err(failed("cannot open the directory"))?;
-        let mut foreign = None;
-        let mut ours = false;
-        for entry in fs::read_dir(path).map_err(failed("cannot read the directory"))? {
-            let name = entry
-                .map_err(failed("cannot read the directory"))?
-                .file_name();
-            if name == LOCK_FILE || FileName::ALL.iter().any(|ours| name == ours.as_str()) {
-                ours = true;
-            } else {
-                foreign = Some(name);
-            }
-        }
-        match foreign {
-            Some(name) if !ours => {
-                return Err(OpenError::ForeignFiles {
-                    path: path.into(),
-                    has: name.to_string_lossy().into_owned(),
-                });
-            }
-            None if !ours && if_missing == IfMissing::Refuse => {
-                return Err(OpenError::NoStore { path: path.into() });
-            }
-            _ => {}
-        }
+        let handle = File::open(path).map_err(failed("cannot open the directory", path))?;
+        refuse_foreign(path, if_missing)?;
         handle
             .set_permissions(Permissions::from_mode(0o700))
-            .map_err(failed("cannot set the permissions of"))?;
-
-        let mut lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path.join(LOCK_FILE))
-            .map_err(failed("cannot open LOCK in"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) if mutant("no-lock") => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut process = String::new();
-                let _ = lock.read_to_string(&mut process);
-                return Err(OpenError::InUse {
-                    path: path.into(),
-                    process: process.trim().into(),
-                });
-            }
-            Err(TryLockError::Error(error)) => return Err(failed("cannot lock")(error)),
-        }
-        let mut note = || {
-            lock.rewind()?;
-            lock.set_len(0)?;
-            writeln!(lock, "{}", std::process::id())
-        };
-        // A disk that is full must not keep what is on it from being served.
-        let _ = note();
+            .map_err(failed("cannot set the permissions of", path))?;
         Ok(Self {
             path: path.into(),
             handle,
-            _lock: lock,
+            _lock: lock(path)?,
         })
     }
 
-    /// Makes sure that files that came, went or were renamed stay so.
+    /// Makes renamed and new files of the directory durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.handle.sync_all().map_err(after_sync)
     }
 }
 
-/// Makes a directory and those above it, and makes sure that they stay.
+/// Makes an error of a failed call.
+fn failed(what: &str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    let what = format!("{what} {}", path.display());
+    move |error| OpenError::Io { what, error }
+}
+
+/// Refuses a directory that contains files, but none of a server. Unless it may be created, refuses an empty one as well.
+fn refuse_foreign(path: &Path, if_missing: IfMissing) -> Result<(), OpenError> {
+    let unreadable = || failed("cannot read the directory", path);
+    let mut foreign = None;
+    for entry in fs::read_dir(path).map_err(unreadable())? {
+        let name = entry.map_err(unreadable())?.file_name();
+        if name == LOCK_FILE || FileName::ALL.iter().any(|ours| name == ours.as_str()) {
+            return Ok(());
+        }
+        foreign = Some(name);
+    }
+    match foreign {
+        Some(name) => Err(OpenError::ForeignFiles {
+            path: path.into(),
+            has: name.to_string_lossy().into_owned(),
+        }),
+        None if if_missing == IfMissing::Refuse => Err(OpenError::NoStore { path: path.into() }),
+        None => Ok(()),
+    }
+}
+
+/// Locks the lock file of a directory, and writes the id of this process into it.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let mut lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path.join(LOCK_FILE))
+        .map_err(failed("cannot open LOCK in", path))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) if mutant("no-lock") => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut process = String::new();
+            let _ = lock.read_to_string(&mut process);
+            return Err(OpenError::InUse {
+                path: path.into(),
+                process: process.trim().into(),
+            });
+        }
+        Err(TryLockError::Error(error)) => return Err(failed("cannot lock", path)(error)),
+    }
+    let mut write_id = || {
+        lock.rewind()?;
+        lock.set_len(0)?;
+        writeln!(lock, "{}", std::process::id())
+    };
+    // The id is only for people. A store on a full disk must open without it.
+    let _ = write_id();
+    Ok(lock)
+}
+
+/// Creates a directory and its missing parents, and makes them durable.
 fn create_with_parents(path: &Path) -> io::Result<()> {
     let above = |path: &Path| match path.parent() {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
@@ -186,8 +190,8 @@ impl Disk for Directory {
     }
 }
 
-/// Whatever a sync says is final: what it could not write the system may take for written from then on. So nothing of it
-/// must look like a disk that is only full.
+/// Makes an error of a failed sync, which must never be retried: after it, the system may take data for written that it
+/// could not write. Its kind is not kept, because a sync that failed for lack of space must not look like a full disk.
 fn after_sync(error: io::Error) -> io::Error {
     io::Error::other(format!("a sync failed: {error}"))
 }
@@ -204,8 +208,7 @@ impl StorageBackend for DiskFile {
         self.0.read_exact_at(out, offset)
     }
 
-    /// Takes what it grows by from the disk at once: a full disk is found out before anything is written, and not in the
-    /// middle of it.
+    /// Allocates the new blocks at once, so that a full disk fails here, and not in the middle of a write.
     fn set_len(&self, len: u64) -> io::Result<()> {
         let present = self.0.metadata()?.len();
         if len > present {
@@ -214,7 +217,7 @@ impl StorageBackend for DiskFile {
                 match posix_fallocate(&self.0, from, more) {
                     Ok(()) => return Ok(()),
                     Err(Errno::EINTR) => {}
-                    // Not every file system can.
+                    // Not every file system can allocate ahead.
                     Err(Errno::EOPNOTSUPP | Errno::EINVAL | Errno::ENOSYS) => break,
                     Err(error) => return Err(error.into()),
                 }

@@ -1,4 +1,4 @@
-//! Where a journal keeps its files: a directory, or in tests something that fails as disks do.
+//! The [`Disk`] on which a journal stores its files: a directory, or in tests a simulation that fails as disks do.
 
 use std::fmt::Debug;
 use std::io;
@@ -9,22 +9,22 @@ use redb::StorageBackend;
 use super::error::FileError;
 use super::file_name::FileName;
 
-/// A place for files.
+/// A place for the files of one store.
 pub(crate) trait Disk: Debug + Send + Sync + 'static {
-    /// Opens a file, which is made if there is none.
+    /// Opens a file, and creates it if it is missing.
     fn open(&self, name: FileName) -> io::Result<Arc<dyn StorageBackend>>;
 
-    /// Bytes that may still be written.
+    /// Bytes that can still be written.
     fn free_bytes(&self) -> io::Result<u64>;
 
-    /// Takes a file out of use, and keeps it for who wants to look at it.
+    /// Renames a file, so that it is no longer used but can still be examined.
     fn set_aside(&self, name: FileName) -> io::Result<()>;
 
-    /// How the place is called.
+    /// The name of the place, for messages.
     fn name(&self) -> String;
 }
 
-/// How long a file is; 0 if there is none.
+/// The length of a file in bytes. Creates the file, with length 0, if it is missing.
 pub(crate) fn len(disk: &dyn Disk, name: FileName) -> Result<u64, FileError> {
     let len = disk.open(name).and_then(|file| file.len());
     len.map_err(|error| FileError::io(name, error))

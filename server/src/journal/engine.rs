@@ -1,4 +1,4 @@
-//! The storage engine, redb: opens its files, and turns its errors and panics into ours.
+//! The storage engine, redb: opens its files, and turns its errors and panics into [`FileError`]s.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,10 +11,10 @@ use super::disk::Disk;
 use super::error::FileError;
 use super::file_name::FileName;
 
-/// Memory that the engine may use for pages of one file. Records are written once, and read at a start.
+/// Bytes of memory for cached pages of one file. Small, because records are written once and read only at a start.
 const CACHE_BYTES: usize = 16 << 20;
 
-/// Opens a file of the engine, and has it checked.
+/// Opens a file of the engine, and has the engine check all of it.
 pub(crate) fn open(disk: &dyn Disk, name: FileName) -> Result<Database, FileError> {
     let file = disk
         .open(name)
@@ -22,12 +22,13 @@ pub(crate) fn open(disk: &dyn Disk, name: FileName) -> Result<Database, FileErro
     open_file(file, name)
 }
 
+/// The same, for a file that is open.
 pub(crate) fn open_file(
     file: Arc<dyn StorageBackend>,
     name: FileName,
 ) -> Result<Database, FileError> {
     let last_read = Arc::new(AtomicU64::new(0));
-    let noting = LastRead {
+    let noting_reads = LastRead {
         file,
         offset: Arc::clone(&last_read),
     };
@@ -36,7 +37,7 @@ pub(crate) fn open_file(
         builder
             .set_cache_size(CACHE_BYTES)
             .set_check_integrity_on_open(true);
-        Ok(builder.create_with_backend(noting)?)
+        Ok(builder.create_with_backend(noting_reads)?)
     });
     opened.map_err(|error| match error {
         FileError::Damaged { file, what, .. } => FileError::Damaged {
@@ -48,7 +49,7 @@ pub(crate) fn open_file(
     })
 }
 
-/// A file that knows where it was read last: what damage is blamed on.
+/// A file that notes the offset of its last read: the likely place of any damage.
 #[derive(Debug)]
 struct LastRead {
     file: Arc<dyn StorageBackend>,
@@ -78,7 +79,7 @@ impl StorageBackend for LastRead {
     }
 }
 
-/// Does something with the engine. On damaged files it may panic where it should return an error.
+/// Calls the engine. Catches panics, because redb panics on some damaged files.
 pub(crate) fn guarded<T>(
     name: FileName,
     work: impl FnOnce() -> Result<T, redb::Error>,
@@ -86,7 +87,7 @@ pub(crate) fn guarded<T>(
     let damaged = |what: String| FileError::damaged(name, "in the storage engine", what);
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(done)) => Ok(done),
-        // So it calls a file that is none of its own, or ends too early.
+        // redb reports a foreign or truncated file with these kinds.
         Ok(Err(redb::Error::Io(error)))
             if matches!(
                 error.kind(),
@@ -106,8 +107,8 @@ pub(crate) fn guarded<T>(
                 .map(String::as_str)
                 .or_else(|| panic.downcast_ref::<&str>().copied());
             Err(damaged(format!(
-                "it gave up: {}",
-                what.unwrap_or("without a word")
+                "redb panicked: {}",
+                what.unwrap_or("no message")
             )))
         }
     }

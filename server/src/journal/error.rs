@@ -7,17 +7,18 @@ use std::path::PathBuf;
 use super::file_name::FileName;
 use crate::machine::Revision;
 
-/// A file cannot be read or written.
+/// Why a file cannot be read or written.
 #[derive(Debug)]
 pub(crate) enum FileError {
-    /// The system says so.
+    /// The operating system refused a call.
     Io {
         file: &'static str,
         error: io::Error,
     },
-    /// What is in it cannot be.
+    /// No server can have written what the file contains.
     Damaged {
         file: &'static str,
+        /// The place of the damage, with its preposition: `at record 7`.
         at: String,
         what: String,
     },
@@ -39,7 +40,7 @@ impl FileError {
         }
     }
 
-    /// Whether there is no space left, which may pass.
+    /// Whether the disk, the quota or the largest file size is used up: a later try may succeed.
     pub(super) fn is_full(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         matches!(self, Self::Io { error, .. }
@@ -56,59 +57,59 @@ impl fmt::Display for FileError {
     }
 }
 
-/// A data directory cannot be used.
+/// Why a data directory or a backup cannot be used.
 #[derive(Debug)]
 pub enum OpenError {
-    /// The system says so.
+    /// The operating system refused a call.
     Io {
-        /// What could not be done.
+        /// The action that failed.
         what: String,
-        /// Why.
+        /// The system's error.
         error: io::Error,
     },
-    /// Another process uses it.
+    /// Another process uses the directory.
     InUse {
         /// The directory.
         path: PathBuf,
-        /// The process, as far as it is known.
+        /// The other process's id; empty if it is not known.
         process: String,
     },
-    /// It has things in it that are not a server's.
+    /// The directory contains files, and none of them is a server's.
     ForeignFiles {
         /// The directory.
         path: PathBuf,
-        /// One of them.
+        /// The name of one of the files.
         has: String,
     },
-    /// There is no store in it.
+    /// The directory contains no store.
     NoStore {
         /// The directory.
         path: PathBuf,
     },
-    /// There is a store in it already.
+    /// The directory already contains a store.
     StoreExists {
         /// The directory.
         path: PathBuf,
     },
-    /// Something that may have been acknowledged is not there any more, or cannot be read.
+    /// Data that may have been acknowledged is missing or unreadable.
     DataLoss {
         /// What is missing: file, place and reason.
         what: String,
-        /// Everything up to this revision can be read.
+        /// All data up to this revision can be read.
         revision: Revision,
-        /// What was accepted instead, if anything.
+        /// The revision that `--accept-data-loss` named, if it was given.
         accepted: Option<Revision>,
     },
-    /// What is in it does not fit together.
+    /// Two parts of the directory contradict each other.
     Inconsistent {
-        /// What does not.
+        /// The contradiction.
         what: String,
     },
-    /// A backup cannot be read.
+    /// A backup is damaged, or the file is not a backup.
     BadBackup {
         /// The file.
         path: PathBuf,
-        /// Where and why.
+        /// The place and the reason.
         what: String,
     },
 }
@@ -118,7 +119,7 @@ impl fmt::Display for OpenError {
         match self {
             Self::Io { what, error } => write!(f, "{what}: {error}"),
             Self::InUse { path, process } => {
-                write!(f, "{} is used by another server", path.display())?;
+                write!(f, "{} is in use by another server", path.display())?;
                 match process.as_str() {
                     "" => Ok(()),
                     process => write!(f, ", process {process}"),
@@ -126,26 +127,26 @@ impl fmt::Display for OpenError {
             }
             Self::ForeignFiles { path, has } => write!(
                 f,
-                "{} is no data directory of a server: it has {has:?} in it. Name an empty one, or one that is not there",
+                "{} is not a data directory of a server: it contains {has:?}; name an empty directory, or a new one",
                 path.display()
             ),
-            Self::NoStore { path } => write!(f, "{} has no store in it", path.display()),
+            Self::NoStore { path } => write!(f, "{} contains no store", path.display()),
             Self::StoreExists { path } => {
-                write!(f, "{} has a store in it already", path.display())
+                write!(f, "{} already contains a store", path.display())
             }
             Self::DataLoss {
                 what,
                 revision,
                 accepted,
             } => {
-                write!(f, "{what}. What can be read ends at revision {revision}. ")?;
+                write!(f, "{what}; data can be read up to revision {revision}")?;
                 match accepted {
                     None => write!(
                         f,
-                        "Restore a backup, or go on without the rest: --accept-data-loss={revision}"
+                        ": restore a backup, or continue without the later data: --accept-data-loss={revision}"
                     ),
                     Some(accepted) => {
-                        write!(f, "That is not {accepted}, which --accept-data-loss names")
+                        write!(f, ", not {accepted} as --accept-data-loss says")
                     }
                 }
             }

@@ -1,15 +1,15 @@
 //! The files of a data directory.
 
-/// Names one of the files.
+/// One of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum FileName {
-    /// The records since the older snapshot, but for the newest.
+    /// The records since the older snapshot, without the newest.
     Log,
-    /// The newest records.
+    /// The newest records: the write-ahead log.
     Wal,
-    /// One of the two snapshots, used in turn.
+    /// One of the two snapshots. New snapshots replace the older one.
     Snapshot(SnapshotSlot),
-    /// How far the log was at least.
+    /// The number of the last record that is known to be in the log.
     Watermark,
 }
 
@@ -21,7 +21,7 @@ pub(crate) enum SnapshotSlot {
 }
 
 impl SnapshotSlot {
-    /// As it is kept in the log.
+    /// The slot of a number in `SnapshotMeta.slot`.
     pub(crate) fn of_number(number: u32) -> Self {
         match number {
             0 => Self::A,
@@ -29,6 +29,7 @@ impl SnapshotSlot {
         }
     }
 
+    /// The number for `SnapshotMeta.slot`.
     pub(crate) fn number(self) -> u32 {
         match self {
             Self::A => 0,
@@ -56,6 +57,7 @@ impl FileName {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Log => "log.redb",
+            // The name that the first servers gave it: their directories must still open.
             Self::Wal => "tail",
             Self::Snapshot(SnapshotSlot::A) => "snapshot-a.redb",
             Self::Snapshot(SnapshotSlot::B) => "snapshot-b.redb",

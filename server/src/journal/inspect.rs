@@ -1,8 +1,6 @@
-//! Looks at a data directory that no server uses.
+//! Verifies and shows a data directory that no server uses: for `soloist-server verify` and `inspect`.
 
 use std::path::Path;
-
-use prost::bytes::Bytes;
 
 use super::directory::{Directory, IfMissing};
 use super::error::OpenError;
@@ -17,33 +15,37 @@ use crate::machine::{
     CopySlice, Effect, Entry, Key, Machine, OpenedSession, Revision, StoreLimits, Time,
 };
 
-/// What there is in a data directory.
+/// What a data directory contains.
 #[derive(Debug)]
 pub(crate) struct Summary {
-    /// Names the history.
+    /// Names the store's history.
     pub(crate) store_id: String,
-    /// How often it was opened.
+    /// How often a server opened the store.
     pub(crate) epoch: u64,
-    /// When changes were answered, as `--durability` says it.
+    /// The value of `--durability` when the store was last opened.
     pub(crate) durability: String,
-    /// Whether the last server shut down in order.
+    /// Whether the last server closed the store in order.
     pub(crate) closed: bool,
     /// The store revision.
     pub(crate) revision: Revision,
-    /// How many keys there are.
+    /// The number of keys.
     pub(crate) key_count: usize,
-    /// Snapshots that are complete: record and revision of each, the latest last.
+    /// The complete snapshots, the oldest first: the last record and the revision of each.
     pub(crate) snapshots: Vec<(u64, Revision)>,
-    /// The first record of the log and the last.
+    /// The numbers of the first and the last record of the log.
     pub(crate) records: Option<(u64, u64)>,
     /// Bytes of the records.
     pub(crate) record_bytes: u64,
-    /// The ways from a snapshot, or from nothing, through the log: where each began, and the digest that it came to.
+    /// Every replay: where it began, and the digest of its state.
     pub(crate) replays: Vec<(String, Vec<u8>)>,
-    /// What is damaged and not missed.
+    /// Damage that lost no data, because the same data is elsewhere.
     pub(crate) harmless_damage: Option<String>,
 }
 
+/// Recovers the state of a directory.
+///
+/// # Errors
+/// [`OpenError`] if data is lost, there is no store, or the directory cannot be used.
 fn recover_undamaged(
     path: &Path,
     limits: &StoreLimits,
@@ -63,50 +65,30 @@ fn recover_undamaged(
     Ok((directory, recovered))
 }
 
-/// Reads everything, and makes the state again in every way there is: from each snapshot, and from nothing if the log
-/// has it all. All must come to the same.
+/// Reads everything, and restores the state in every possible way: from each snapshot, and from an empty state if the log
+/// goes back to its first record. All replays must end in the same state.
 ///
 /// # Errors
-/// [`OpenError`] if anything is damaged or missing, or the directory cannot be used.
+/// [`OpenError`] if data is damaged or missing, two replays differ, or the directory cannot be used.
 pub(crate) fn verify(path: &Path, limits: &StoreLimits) -> Result<Summary, OpenError> {
     let (directory, recovered) = recover_undamaged(path, limits)?;
-    let (log, meta) = (
-        recovered.log.expect("no loss"),
-        recovered.meta.expect("no loss"),
-    );
-    let mut replays: Vec<(String, Bytes)> = Vec::new();
-    let mut unreadable = recovered.harmless_damage;
-    let source = ReplaySource {
-        disk: &directory,
-        limits,
-        log: &log,
-        meta: &meta,
-    };
-    for base in source.bases()? {
-        let name = match base {
-            Some(base) => format!("snapshot of record {}", base.seq),
-            None => "the first record".into(),
-        };
-        match source.replay(base, u64::MAX)? {
-            Replay::Done(read) if read.loss.is_some() => {
-                return Err(bad(read.loss.unwrap_or_default()));
-            }
-            Replay::Done(mut read) => {
-                replays.push((name, digest_of(&mut read.machine)));
-            }
-            Replay::Unreadable(what) => {
-                unreadable.get_or_insert(what);
-            }
-            Replay::Contradiction { seq } => {
-                return Err(bad(format!("record {seq} does not fit what was before it")));
-            }
-        }
-    }
+    let log = recovered.log.expect("a log, as there is no loss");
+    let meta = recovered.meta.expect("a meta record, as there is a store");
+    let mut harmless_damage = recovered.harmless_damage;
+    let replays = replay_all(
+        &ReplaySource {
+            disk: &directory,
+            limits,
+            log: &log,
+            meta: &meta,
+        },
+        &mut harmless_damage,
+    )?;
     if let [(first, digest), rest @ ..] = &replays[..]
         && let Some((other, _)) = rest.iter().find(|(_, of)| of != digest)
     {
-        return Err(bad(format!(
-            "the way from {first} comes to another state than the way from {other}"
+        return Err(inconsistent(format!(
+            "the replay from {first} ends in another state than the replay from {other}"
         )));
     }
     let (records, record_bytes) = extent(&log)?;
@@ -125,18 +107,45 @@ pub(crate) fn verify(path: &Path, limits: &StoreLimits) -> Result<Summary, OpenE
             .collect(),
         records,
         record_bytes,
-        replays: replays
-            .into_iter()
-            .map(|(name, digest)| (name, digest.to_vec()))
-            .collect(),
-        harmless_damage: unreadable,
+        replays,
+        harmless_damage,
     })
 }
 
-fn bad(what: String) -> OpenError {
+/// Replays the log from each base. Returns the name of each base, and the digest of the state.
+fn replay_all(
+    source: &ReplaySource<'_>,
+    harmless_damage: &mut Option<String>,
+) -> Result<Vec<(String, Vec<u8>)>, OpenError> {
+    let mut replays = Vec::new();
+    for base in source.bases()? {
+        let name = match base {
+            Some(base) => format!("the snapshot of record {}", base.seq),
+            None => "the first record".into(),
+        };
+        match source.replay(base, u64::MAX)? {
+            Replay::Done(mut replayed) => match replayed.loss {
+                Some(loss) => return Err(inconsistent(loss)),
+                None => replays.push((name, digest_of(&mut replayed.machine).to_vec())),
+            },
+            Replay::Unreadable(what) => {
+                harmless_damage.get_or_insert(what);
+            }
+            Replay::Contradiction { seq } => {
+                return Err(inconsistent(format!(
+                    "record {seq} contradicts the state before it"
+                )));
+            }
+        }
+    }
+    Ok(replays)
+}
+
+fn inconsistent(what: String) -> OpenError {
     OpenError::Inconsistent { what }
 }
 
+/// The first and last record of the log, and the bytes of all its records.
 fn extent(log: &Log) -> Result<(Option<(u64, u64)>, u64), OpenError> {
     let (mut first, mut last, mut bytes) = (None, 0, 0);
     log.records_after(0, |seq, record| {
@@ -151,29 +160,29 @@ fn extent(log: &Log) -> Result<(Option<(u64, u64)>, u64), OpenError> {
 /// A record of the log.
 #[derive(Debug)]
 pub(crate) struct InspectedRecord {
-    /// Its number.
+    /// The record's number.
     pub(crate) seq: u64,
-    /// Which start of the server wrote it.
+    /// Which start of the server wrote the record.
     pub(crate) epoch: u64,
-    /// The store revision after it.
+    /// The store revision after the record.
     pub(crate) revision: Revision,
-    /// The owner's time.
+    /// The owner's time when it sent the record.
     pub(crate) time: Time,
-    /// What happened.
+    /// What happened, in order.
     pub(crate) effects: Vec<Effect>,
 }
 
-/// Shows the records of the log, in order, until `each` returns false.
+/// Passes the records of the log to `each`, in order, until it returns false.
 ///
 /// # Errors
-/// [`OpenError`] if anything is damaged or missing, or the directory cannot be used.
+/// [`OpenError`] if data is damaged or missing, or the directory cannot be used.
 pub(crate) fn records(
     path: &Path,
     limits: &StoreLimits,
     mut each: impl FnMut(InspectedRecord) -> bool,
 ) -> Result<(), OpenError> {
     let (_directory, recovered) = recover_undamaged(path, limits)?;
-    let log = recovered.log.expect("no loss");
+    let log = recovered.log.expect("a log, as there is no loss");
     let mut damaged = None;
     log.records_after(0, |seq, bytes| {
         let record = record::decode_alone(seq, bytes).and_then(|(record, _)| {
@@ -194,10 +203,10 @@ pub(crate) fn records(
             }
         }
     })?;
-    damaged.map_or(Ok(()), |what| Err(bad(what)))
+    damaged.map_or(Ok(()), |what| Err(inconsistent(what)))
 }
 
-/// A part of the state.
+/// One item of the state.
 #[derive(Debug)]
 pub(crate) enum StateItem {
     /// A machine.
@@ -208,10 +217,10 @@ pub(crate) enum StateItem {
     Entry(Key, Entry),
 }
 
-/// Shows the state: machines, sessions, and keys in order, until `each` returns false.
+/// Passes the machines, the sessions, and the keys in order to `each`, until it returns false.
 ///
 /// # Errors
-/// [`OpenError`] if anything is damaged or missing, or the directory cannot be used.
+/// [`OpenError`] if data is damaged or missing, or the directory cannot be used.
 pub(crate) fn state(
     path: &Path,
     limits: &StoreLimits,

@@ -1,8 +1,8 @@
 //! What the owner and a journal say to each other.
 //!
-//! The seam is the two queues of a [`Journal`]: the owner sends [`Command`]s and is told [`Event`]s. Whatever takes the
-//! one and gives the other can stand behind it: the persister here, a script in tests, a replicated log one day. A segment
-//! has effects and never commands, and is the same in the log, in replay and for watches.
+//! A [`Journal`] is two queues: the owner sends [`Command`]s and receives [`Event`]s. Anything that serves these queues can
+//! be the other end: the persister, a scripted journal in tests, or one day a replicated log. A [`LogBatch`] holds effects,
+//! never requests, so replay needs no clock and decides nothing again.
 
 use std::sync::mpsc;
 
@@ -12,99 +12,98 @@ use super::error::FileError;
 use super::snapshot::NewSnapshot;
 use crate::machine::{CopyHead, CopySlice, Effect, Revision, Time};
 
-/// What happened between two commits.
+/// Everything that happened between two commits. It becomes one record of the log.
 #[derive(Debug)]
 pub(crate) struct LogBatch {
-    /// One more than the segment's before.
+    /// The record's number: one more than the number of the batch before.
     pub(crate) seq: u64,
-    /// The store revision after it.
+    /// The store revision after the batch.
     pub(crate) revision: Revision,
-    /// The owner's time at its end.
+    /// The owner's time when it sent the batch.
     pub(crate) time: Time,
+    /// What happened, in order.
     pub(crate) effects: Vec<Effect>,
 }
 
-/// What the owner asks of a journal.
+/// What the owner sends to a journal.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Keep this. The next one comes after [`Event::Committed`].
+    /// Appends a batch to the log. The owner sends the next batch after [`Event::Committed`].
     Commit(LogBatch),
-    /// Make a snapshot as of the last segment that was sent. Its slices come through the queue, each when it was asked for
-    /// by [`Event::NextSlice`].
+    /// Makes a snapshot of the state after the last batch that was sent. The journal asks for each slice with
+    /// [`Event::NextSlice`]. If the sender of `slices` is dropped before the last slice, the snapshot is abandoned.
     Snapshot {
         head: CopyHead,
+        /// The last record whose effects are in the snapshot.
         seq: u64,
+        /// The owner's time when the copy began.
         time: Time,
         slices: mpsc::Receiver<CopySlice>,
-        /// Where its end is told.
+        /// Where the snapshot thread sends [`Command::SnapshotDone`]: the journal's own queue of commands.
         done: mpsc::SyncSender<Command>,
     },
-    /// A snapshot is complete: sent by the thread that made it.
+    /// A snapshot is complete, or failed. The snapshot thread sends this, not the owner.
     SnapshotDone(Result<NewSnapshot, FileError>),
-    /// Nothing more comes: note that all is in order, up to this revision.
+    /// Nothing more comes. The journal notes that the store was closed in order, at this revision.
     Close { revision: Revision, time: Time },
 }
 
-/// What a journal tells the owner.
+/// What a journal sends to the owner.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// The segment is kept, as far as the journal's promise goes.
+    /// The batch is committed: durable with `--durability sync`, written with the other modes.
     Committed {
+        /// The batch's number.
         seq: u64,
-        /// Bytes of the log since the last snapshot.
+        /// Bytes of the records since the last snapshot.
         log_bytes: u64,
     },
-    /// The snapshot that is being made takes its next slice.
+    /// The snapshot thread is ready for the next slice.
     NextSlice,
-    /// The snapshot is made, or could not be.
+    /// The snapshot ended. `made` says whether it is complete.
     SnapshotEnded { made: bool },
-    /// There is hardly any space left, or there is enough again.
+    /// The space on the disk got scarce, or is sufficient again.
     Space(DiskSpace),
-    /// It is over: what was sent and not committed may be kept or not.
+    /// The journal has failed. Batches that were sent and not committed may or may not be durable.
     Failed(String),
-    /// All is noted; nothing more comes.
+    /// The store is closed in order; the last event.
     Closed,
 }
 
-/// How much space there is where the journal keeps its files.
+/// How much space there is on the disk of the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DiskSpace {
+    /// At least as much as there should be.
     Enough,
-    /// Less than there should be: what makes the store larger is refused.
-    Low {
-        free: u64,
-        least: u64,
-    },
-    /// None: the segment that was sent waits until there is.
-    Full {
-        free: u64,
-        least: u64,
-    },
+    /// Fewer than `least` bytes: the owner refuses whatever makes the store larger.
+    Low { free: u64, least: u64 },
+    /// No space: the batch that was sent waits until there is some.
+    Full { free: u64, least: u64 },
 }
 
 /// The owner's end of a journal.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    /// Never full: at most a commit, a snapshot, its end and the close are under way.
+    /// Never full, because few commands are under way at once: a commit, a snapshot, its end, and the close.
     pub(crate) commands: mpsc::SyncSender<Command>,
     pub(crate) events: tokio_mpsc::Receiver<Event>,
-    /// The last segment that it has.
+    /// The number of the last record in the log.
     pub(crate) seq: u64,
-    /// Whether answers wait until what they tell of is committed.
+    /// When the owner answers a change.
     pub(crate) answers: AnswerWhen,
-    /// A snapshot is due when the log has grown by so much, and by as much as the state takes.
+    /// A snapshot is due when the log has grown by this many bytes and by as many bytes as the state takes.
     pub(crate) snapshot_log_bytes: u64,
 }
 
-/// When what was done is answered.
+/// When a change is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AnswerWhen {
-    /// When it is committed.
+    /// When its batch is committed.
     Committed,
-    /// At once.
+    /// When it is applied, before it is committed.
     Applied,
 }
 
-/// Capacity of both queues; see [`Journal::commands`]. Events are at most one for each command, one for each slice, and
-/// changes of space.
+/// Capacity of both queues; [`Journal::commands`] says why it suffices. Events are at most one for each command, one for
+/// each slice, and changes of the disk space.
 pub(crate) const QUEUE_CAPACITY: usize = 8;

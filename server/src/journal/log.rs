@@ -1,5 +1,5 @@
-//! The log: one record a commit, in order, each with the checksum of the one before. The newest are in the
-//! [tail](super::wal), those before them in the engine's table; who reads the log sees one after the other.
+//! The log: one record a commit, in order. The newest records are in the [write-ahead log](super::wal), older ones in a table
+//! of the storage engine. Readers of the log see both as one sequence.
 
 use prost::Message as _;
 use redb::{
@@ -15,38 +15,38 @@ use super::record::{EncodedRecord, seal, unseal};
 use super::stored::{Damaged, FORMAT, StoreMeta, unknown_format};
 use super::wal::{Appended, Wal, WalDamage};
 
-/// By sequence number: the record, encoded, and its checksum.
+/// Encoded records with their checksums, by record number.
 const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
 
-/// One line: what is known of the store as a whole, encoded, and its checksum.
+/// A single row: the encoded [`StoreMeta`] and its checksum.
 const META: TableDefinition<'_, (), &[u8]> = TableDefinition::new("meta");
 
-/// Most records that are taken away in one transaction, so that it takes hardly longer for it. Or twice as many as it
-/// adds: so the log gets shorter under any load.
+/// Most records that one transaction removes, so that it takes hardly longer. A transaction that adds many records removes
+/// up to twice as many, so that the log gets shorter under any load.
 const PRUNE_RECORDS_MAX: u64 = 256;
 
-/// Whether a record is on disk when it is appended.
+/// When an appended record is made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SyncWhen {
+    /// Before [`Log::append`] returns.
     Now,
-    /// With the next one that is.
+    /// With the next sync or checkpoint.
     Later,
 }
 
-/// The log, open.
+/// The open log.
 #[derive(Debug)]
 pub(crate) struct Log {
     db: Database,
     wal: Wal,
-    /// The last record that the engine has: what the tail follows. It is never taken away.
+    /// The number of the last record that the engine has. This record is never removed, so that the log's end is known.
     checkpointed: u64,
-    /// Records up to this one are no more needed.
+    /// Records up to this number are to be removed.
     prune_upto: Option<u64>,
 }
 
 impl Log {
-    /// Opens the log and checks that it is whole, as far as the engine can tell. At most `tail_bytes` of it are kept in
-    /// front of the engine.
+    /// Opens the log, and has the engine check its file. The write-ahead log takes up to `wal_bytes_max` bytes.
     pub(crate) fn open(disk: &dyn Disk, wal_bytes_max: u64) -> Result<Self, FileError> {
         let db = open(disk, FileName::Log)?;
         let checkpointed = guarded(FileName::Log, || {
@@ -68,7 +68,7 @@ impl Log {
         })
     }
 
-    /// Adds a record.
+    /// Appends a record. If the write-ahead log has no room, a checkpoint writes the record to the engine, durably.
     pub(crate) fn append(
         &mut self,
         record: &EncodedRecord,
@@ -82,33 +82,33 @@ impl Log {
         }
     }
 
-    /// Waits until everything that was appended is on disk.
+    /// Makes every appended record durable.
     pub(crate) fn sync(&mut self) -> Result<(), FileError> {
         self.wal.sync()
     }
 
-    /// Whether everything that was appended is on disk.
+    /// Whether every appended record is durable.
     pub(crate) fn is_synced(&self) -> bool {
         !self.wal.is_unsynced()
     }
 
-    /// Notes what is known of the store, with everything that was appended before.
+    /// Replaces the meta record, and makes a checkpoint in the same transaction.
     pub(crate) fn set_meta(&mut self, meta: &StoreMeta) -> Result<(), FileError> {
         self.checkpoint_with(None, Some(meta))
     }
 
-    /// Moves everything to the engine, and takes away some of what is no more needed.
+    /// Moves every record of the write-ahead log to the engine, durably, and removes some records that are to be removed.
     pub(crate) fn checkpoint(&mut self) -> Result<(), FileError> {
         self.checkpoint_with(None, None)
     }
 
-    /// Empties the tail of all that is left in it, so that it is never taken for records.
+    /// Makes a checkpoint, and empties the file of the write-ahead log, so that its damaged frames are never read again.
     pub(crate) fn discard_wal(&mut self) -> Result<(), FileError> {
         self.checkpoint()?;
         self.wal.truncate()
     }
 
-    /// Records up to `seq` are no more needed. They are taken away little by little, by what the engine has to do anyway.
+    /// Has the records up to `seq` removed, few at a time, by the transactions that follow.
     pub(crate) fn prune(&mut self, seq: u64) -> Result<(), FileError> {
         let first = guarded(FileName::Log, || {
             let table = self.db.begin_read()?.open_table(RECORDS)?;
@@ -119,12 +119,12 @@ impl Log {
         Ok(())
     }
 
-    /// Whether there is something to take away.
+    /// Whether there are records to remove.
     pub(crate) fn has_to_prune(&self) -> bool {
         self.prune_upto.is_some()
     }
 
-    /// Has the engine take over what is in the tail, and whatever else comes: whole or not at all, and on disk.
+    /// Writes the records of the write-ahead log, `record` and `meta` to the engine, in one durable transaction.
     fn checkpoint_with(
         &mut self,
         record: Option<&EncodedRecord>,
@@ -135,7 +135,7 @@ impl Log {
         let prune = self.prune_upto;
         let work = || -> Result<bool, redb::Error> {
             let mut transaction = self.db.begin_write()?;
-            // Two phases: the engine need not guess after a crash which commit was the last whole one.
+            // With two phases, the engine need not guess after a crash which commit was the last complete one.
             transaction.set_two_phase_commit(true);
             let mut more = false;
             if checkpointed.is_some() || prune.is_some() {
@@ -167,7 +167,7 @@ impl Log {
         Ok(())
     }
 
-    /// What is known of the store; none if it is new.
+    /// The meta record; `None` in a new log.
     pub(crate) fn meta(&self) -> Result<Option<StoreMeta>, FileError> {
         let bytes = guarded(FileName::Log, || {
             let table = self.db.begin_read()?.open_table(META)?;
@@ -185,12 +185,12 @@ impl Log {
         Ok(Some(meta))
     }
 
-    /// What is wrong with the tail. The records before that are read as if there were no more.
+    /// The damage in the write-ahead log. The records before the damage are read as if the log ended there.
     pub(super) fn damage(&self) -> Option<&WalDamage> {
         self.wal.damage()
     }
 
-    /// In which file a record is, if it is in any.
+    /// The name of the file that contains the record, or would contain it.
     pub(crate) fn file_of(&self, seq: u64) -> &'static str {
         match seq <= self.checkpointed {
             true => FileName::Log.as_str(),
@@ -198,7 +198,7 @@ impl Log {
         }
     }
 
-    /// The records after `seq`, in order, until `each` returns false.
+    /// Passes the records after `seq` to `each`, in order, until it returns false.
     pub(crate) fn records_after(
         &self,
         seq: u64,
@@ -206,7 +206,7 @@ impl Log {
     ) -> Result<(), FileError> {
         let goes_on = guarded(FileName::Log, || {
             let table = self.db.begin_read()?.open_table(RECORDS)?;
-            show_each(table.range(seq + 1..)?, &mut each)
+            for_each_row(table.range(seq + 1..)?, &mut each)
         })?;
         let mut pending = self.wal.pending().iter();
         if goes_on {
@@ -215,7 +215,7 @@ impl Log {
         Ok(())
     }
 
-    /// The records up to `seq`, the last first, until `each` returns false.
+    /// Passes the records up to `seq` to `each`, the last first, until it returns false.
     pub(crate) fn records_back_from(
         &self,
         seq: u64,
@@ -227,11 +227,11 @@ impl Log {
         }
         guarded(FileName::Log, || {
             let table = self.db.begin_read()?.open_table(RECORDS)?;
-            show_each(table.range(..=seq)?.rev(), each).map(|_| ())
+            for_each_row(table.range(..=seq)?.rev(), each).map(|_| ())
         })
     }
 
-    /// The first record.
+    /// The number of the first record.
     pub(crate) fn first(&self) -> Result<Option<u64>, FileError> {
         let first = guarded(FileName::Log, || {
             let table = self.db.begin_read()?.open_table(RECORDS)?;
@@ -240,7 +240,7 @@ impl Log {
         Ok(first.or_else(|| self.wal.pending().first().map(|of| of.position.seq)))
     }
 
-    /// The last record, 0 if there is none.
+    /// The number of the last record; 0 if there is none.
     pub(crate) fn end(&self) -> u64 {
         let last = self.wal.pending().last();
         last.map_or(self.checkpointed, |last| last.position.seq)
@@ -249,16 +249,17 @@ impl Log {
 
 fn has_tables(db: &Database) -> Result<bool, redb::Error> {
     let transaction = db.begin_read()?;
-    let is_there = |opened: Result<(), TableError>| match opened {
+    let exists = |opened: Result<(), TableError>| match opened {
         Ok(()) => Ok(true),
         Err(TableError::TableDoesNotExist(_)) => Ok(false),
         Err(error) => Err(error),
     };
-    Ok(is_there(transaction.open_table(RECORDS).map(drop))?
-        && is_there(transaction.open_table(META).map(drop))?)
+    Ok(exists(transaction.open_table(RECORDS).map(drop))?
+        && exists(transaction.open_table(META).map(drop))?)
 }
 
-/// Takes away records up to `upto`, but never the last of all. Returns whether there are more.
+/// Removes up to `count_max` records up to number `upto`, but never the last record of the table. Returns whether there are
+/// more to remove.
 fn remove_records(
     table: &mut Table<'_, u64, &'static [u8]>,
     upto: u64,
@@ -268,15 +269,15 @@ fn remove_records(
     let last = table.last()?.map_or(0, |(seq, _)| seq.value());
     let upto = upto.min(last.saturating_sub(1));
     let end = upto.min(first.saturating_add(count_max - 1));
-    // Page by page: one by one takes longer than adding as many.
+    // This removes whole pages. Removing records one by one takes longer than adding as many.
     table.retain_in(..=end, |_, _| false)?;
     Ok(end < upto)
 }
 
 type Row<'a> = (AccessGuard<'a, u64>, AccessGuard<'a, &'static [u8]>);
 
-/// Shows rows until `each` returns false. Returns whether it never did.
-fn show_each<'a>(
+/// Passes rows to `each` until it returns false. Returns whether it never did.
+fn for_each_row<'a>(
     rows: impl Iterator<Item = Result<Row<'a>, StorageError>>,
     mut each: impl FnMut(u64, &[u8]) -> bool,
 ) -> Result<bool, redb::Error> {
@@ -310,9 +311,9 @@ mod tests {
     }
 
     #[test]
-    fn it_is_shortened_little_by_little_and_never_to_nothing() {
+    fn pruning_removes_few_records_at_a_time_and_never_the_last() {
         let disk = SimDisk::new(1);
-        // A record a page, and a move to the engine with every third.
+        // The write-ahead log has room for two records: every third append makes a checkpoint.
         let mut log = Log::open(&disk, 3 << 12).unwrap();
         let mut last = START;
         let mut append = |log: &mut Log| {
@@ -332,7 +333,7 @@ mod tests {
         assert_eq!((log.first().unwrap(), log.end()), (Some(count), count));
         log.prune(u64::MAX).unwrap();
         assert!(!log.has_to_prune());
-        // What comes later is found behind it, and nothing twice.
+        // A record that is appended later is read after the last one, and no record is read twice.
         append(&mut log);
         drop(log);
         let log = Log::open(&disk, 3 << 12).unwrap();

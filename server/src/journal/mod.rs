@@ -1,12 +1,16 @@
-//! Keeps what happens to the state, so that it is there again after a restart.
+//! Stores the state on disk, so that a restarted server has it again.
 //!
 //! ```text
-//! owner -> segment -> persister thread -> tail            a record a commit
-//!   ^                      |           |-> log.redb       those before, moved there many at a time
-//!   |                      |           \-> watermark      how far it was at least
-//!   +------ events --------+
-//! owner -> slices of a copy -> snapshot thread -> snapshot-a.redb, snapshot-b.redb, in turn
+//! owner -- LogBatch -> persister thread -> tail         the write-ahead log: one record a commit
+//!   ^                         |         -> log.redb     older records, moved there by checkpoints
+//!   |                         |         -> watermark    the last record that is known to be durable
+//!   +------- Event -----------+
+//! owner -- CopySlice -> snapshot thread -> snapshot-a.redb, snapshot-b.redb, in turn
 //! ```
+//!
+//! Imports go one way. From the bottom: `stored` (messages on disk) and `record` (a message with its checksum); `disk`,
+//! `engine` and the files `wal`, `log`, `pages`, `snapshot` and `watermark`; `interface` (the two queues) and the threads
+//! `persister` and `snapshotter`; `replay`, `recover`, `create` and `open`; `backup` and `inspect`.
 
 pub(crate) mod backup;
 mod create;

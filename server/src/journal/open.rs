@@ -1,4 +1,4 @@
-//! Opens a store: reads what is on disk, and starts the thread that goes on writing there.
+//! Opens a store: recovers its state from disk, and starts the persister.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,43 +24,46 @@ use crate::mutants::mutant;
 pub(crate) struct StoreOptions {
     pub(crate) limits: StoreLimits,
     pub(crate) durability: Durability,
-    /// Go on without what is lost, if what is left ends at this revision.
+    /// Accepts a loss of data if the remaining data ends at exactly this revision.
     pub(crate) accept_data_loss: Option<Revision>,
     /// The present time.
     pub(crate) now: Time,
-    /// For a store that is new, or whose history cannot go on.
+    /// The store_id for a new store, and for one whose history may have lost answered changes.
     pub(crate) new_store_id: String,
+    /// See [`Journal::snapshot_log_bytes`].
     pub(crate) snapshot_log_bytes: u64,
+    /// Bytes that must be free on the disk for changes to be accepted.
     pub(crate) min_free_bytes: u64,
-    /// What the log's tail may have.
+    /// Largest length of the write-ahead log, in bytes.
     pub(crate) wal_bytes_max: u64,
 }
 
-/// A store, ready to go on.
+/// An open store.
 #[derive(Debug)]
 pub(crate) struct OpenedStore {
     pub(crate) machine: StateMachine,
     pub(crate) store_id: String,
-    /// The time to go on from: never before what was.
+    /// The time from which the owner's clock continues: never before a time in the store.
     pub(crate) time: Time,
+    /// How often a server opened the store; 1 for a new one.
     pub(crate) epoch: u64,
     pub(crate) journal: Journal,
     pub(crate) persister: std::thread::JoinHandle<()>,
 }
 
-/// Opens the store in a directory, which is made if there is none.
+/// Opens the store in a directory. Creates the directory and the store if they are missing.
 ///
 /// # Errors
-/// [`OpenError`] if it cannot be used, or something is lost.
+/// [`OpenError`] if the directory cannot be used, or data is lost.
 pub(crate) fn open_directory(path: &Path, options: StoreOptions) -> Result<OpenedStore, OpenError> {
     let directory = Directory::acquire(path, IfMissing::Create)?;
     open(Arc::new(directory), options)
 }
 
-/// Opens a store, or makes a new one.
+/// Opens the store on a disk, or creates one.
 ///
 /// # Errors
-/// [`OpenError`] if something is missing that may have been acknowledged, or the disk cannot be used.
+/// [`OpenError`] if acknowledged data may be lost and that is not accepted, or the disk cannot be used.
 pub(crate) fn open(disk: Arc<dyn Disk>, options: StoreOptions) -> Result<OpenedStore, OpenError> {
     let began = Instant::now();
     let mut recovered = recover(&*disk, &options.limits, options.wal_bytes_max)?;
@@ -76,18 +79,18 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: StoreOptions) -> Result<OpenedS
         );
     }
     if options.accept_data_loss.is_some() {
-        warn!("nothing is lost: --accept-data-loss has nothing to do");
+        warn!("no data is lost: ignoring --accept-data-loss");
     }
     if let Some(what) = &recovered.harmless_damage {
-        warn!(%what, "damaged, but nothing is missed: everything it had is there without it");
+        warn!(%what, "found damage, but no data is lost: the same data is in other files");
     }
     resume(disk, recovered, options, began)
 }
 
-/// Makes a store of what is left, in the place of the one that has lost something.
+/// Sets the damaged files aside, and creates a store with the remaining data.
 ///
 /// # Errors
-/// [`OpenError::Lost`] if that was not accepted; others if the disk cannot be used.
+/// [`OpenError::DataLoss`] if the options do not accept this loss; others if the disk cannot be used.
 fn accept_loss(
     disk: &dyn Disk,
     recovered: Recovered,
@@ -102,11 +105,11 @@ fn accept_loss(
             accepted: options.accept_data_loss,
         });
     }
-    warn!(%what, revision, "going on without what is lost, as told");
+    warn!(%what, revision, "accepting a loss of data, as --accept-data-loss says");
     let time = recovered.time.max(options.now);
     let used = recovered.meta.map_or(0, |meta| meta.used_revision);
     drop((recovered.log, recovered.watermark));
-    // But for the watermark, which is written last: until then, nobody takes this for a store that is new.
+    // Keep the watermark until the new store is complete: after a crash, a disk without it would look like a new one.
     for name in FileName::ALL
         .into_iter()
         .filter(|name| *name != FileName::Watermark)
@@ -119,16 +122,16 @@ fn accept_loss(
     create(disk, &mut machine, time, &options.new_store_id)
 }
 
-/// Begins the next epoch of a store that lacks nothing.
+/// Begins the next epoch of a store that has lost no data.
 fn resume(
     disk: Arc<dyn Disk>,
     recovered: Recovered,
     options: StoreOptions,
     began: Instant,
 ) -> Result<OpenedStore, OpenError> {
-    let mut log = recovered.log.expect("without a log there is a loss");
+    let mut log = recovered.log.expect("a log, as there is no loss");
     if log.damage().is_some() && !mutant("wal-keeps-leftovers") {
-        // Before anything is noted: what is left in it is only so long known not to be missed.
+        // Do this before the meta record is written: only the present one tells that the damaged records are not needed.
         log.discard_wal()?;
     }
     let mut machine = recovered.machine;
@@ -166,7 +169,7 @@ fn resume(
         meta,
         position: recovered.position,
         log_bytes: match recovered.harmless_damage {
-            // A snapshot is due at once, in the place of the one that is damaged.
+            // Make a snapshot due at once: it replaces a damaged one.
             Some(_) => u64::MAX / 2,
             None => recovered.log_bytes,
         },
@@ -184,7 +187,7 @@ fn resume(
     })
 }
 
-/// What is known of the store as it goes on: under which id, and which revisions are not given again.
+/// The meta record of the next epoch, with the store_id and the revisions that may not be assigned again.
 fn next_meta(previous: Option<StoreMeta>, revision: Revision, new_store_id: String) -> StoreMeta {
     match previous {
         None => StoreMeta {
@@ -193,7 +196,7 @@ fn next_meta(previous: Option<StoreMeta>, revision: Revision, new_store_id: Stri
             ..StoreMeta::default()
         },
         Some(meta) if meta.closed => meta,
-        // Answers may have told of more than was kept.
+        // Changes that were answered may be lost, so this is another history.
         Some(meta) if meta.durability != Durability::Sync.to_string() => StoreMeta {
             used_revision: revision.max(meta.used_revision) + REVISIONS_SKIPPED_UNSYNCED,
             store_id: match mutant("same-history") {
@@ -206,7 +209,7 @@ fn next_meta(previous: Option<StoreMeta>, revision: Revision, new_store_id: Stri
             used_revision: 0,
             ..meta
         },
-        // What was not acknowledged may have been seen as an outcome that is unknown.
+        // Changes that were not answered may be lost. Their callers got OUTCOME_UNKNOWN, which can name a revision.
         Some(meta) => StoreMeta {
             used_revision: revision.max(meta.used_revision) + REVISIONS_SKIPPED,
             ..meta

@@ -1,5 +1,6 @@
-//! A copy of the whole state as pages: each with a checksum over it and all before it, and a digest at the end. Snapshots
-//! and backups are made of the same pages.
+//! A copy of the whole state as pages: the content of snapshots and backups.
+//!
+//! A checksum over the page and all pages before it follows each page. The last page has a digest of the state.
 
 use std::convert::Infallible;
 
@@ -14,59 +15,62 @@ use crate::machine::{
     AppliedRequest, CopyHead, CopySlice, Entry, Key, Machine, OpenedSession, StateMachine, Time,
 };
 
-/// A page is closed when it has so many bytes; one entry always fits. Large enough to cost little each, small enough to be
-/// one message to a client.
+/// Bytes after which a page is full; a larger entry has a page of its own. Large enough to make the cost of a page small,
+/// small enough for one message to a client.
 const PAGE_BYTES: usize = 128 << 10;
 
-/// What a state came to: SHA-256 over its revision, machines, sessions and entries in order. Answered requests are left
-/// out, since they are forgotten as time goes by.
+/// The digest of a state: SHA-256 of its revision, machines, sessions and entries, in order. Applied requests are left out,
+/// because they are forgotten as time passes.
 #[derive(Clone, Debug)]
 pub(crate) struct StateDigest(Sha256);
 
 impl StateDigest {
-    fn of(head: &Header) -> Self {
-        Self(Sha256::new().chain_update(head.revision.to_le_bytes()))
+    fn of(header: &Header) -> Self {
+        Self(Sha256::new().chain_update(header.revision.to_le_bytes()))
     }
 
-    fn item(&mut self, kind: u8, item: &impl prost::Message) {
+    fn add(&mut self, kind: u8, item: &impl prost::Message) {
         let bytes = item.encode_length_delimited_to_vec();
         self.0.update([kind]);
         self.0.update(&bytes);
     }
 
-    fn page(&mut self, page: &Page) {
+    fn add_page(&mut self, page: &Page) {
         page.machines
             .iter()
-            .for_each(|machine| self.item(1, machine));
+            .for_each(|machine| self.add(1, machine));
         page.sessions
             .iter()
-            .for_each(|session| self.item(2, session));
-        page.entries.iter().for_each(|entry| self.item(3, entry));
+            .for_each(|session| self.add(2, session));
+        page.entries.iter().for_each(|entry| self.add(3, entry));
     }
 
-    fn end(self) -> Bytes {
+    fn finish(self) -> Bytes {
         Bytes::copy_from_slice(&self.0.finalize())
     }
 }
 
-/// Makes pages of what it is given.
+/// Encodes the slices of a copy as pages.
 #[derive(Debug)]
 pub(crate) struct PageWriter {
     digest: StateDigest,
+    /// The page that is being filled, and its bytes.
     page: Page,
     page_bytes: usize,
     key_count: u64,
+    /// The checksum of the last full page.
     crc: u32,
+    /// Encoded pages that were not taken yet.
     full: Vec<Vec<u8>>,
 }
 
 impl PageWriter {
-    pub(crate) fn new(head: Header, copy: &CopyHead) -> Self {
+    pub(crate) fn new(header: Header, copy: &CopyHead) -> Self {
         let mut writer = Self {
-            digest: StateDigest::of(&head),
-            page_bytes: head.encoded_len(),
+            digest: StateDigest::of(&header),
+            page_bytes: header.encoded_len(),
             page: Page {
-                header: Some(head),
+                header: Some(header),
                 ..Page::default()
             },
             key_count: 0,
@@ -75,47 +79,47 @@ impl PageWriter {
         };
         for machine in &copy.machines {
             let machine = stored::Machine::from(machine);
-            writer.grow(machine.encoded_len());
+            writer.make_room(machine.encoded_len());
             writer.page.machines.push(machine);
         }
         for session in &copy.sessions {
             let session = stored::OpenedSession::from(session);
-            writer.grow(session.encoded_len());
+            writer.make_room(session.encoded_len());
             writer.page.sessions.push(session);
         }
         writer
     }
 
-    fn entries(&mut self, entries: &[(Key, Entry)]) {
+    fn write_entries(&mut self, entries: &[(Key, Entry)]) {
         for (key, entry) in entries {
             let entry = KeyedEntry::of(key, entry);
-            self.grow(entry.encoded_len());
+            self.make_room(entry.encoded_len());
             self.page.entries.push(entry);
             self.key_count += 1;
         }
     }
 
-    fn applied_requests(&mut self, applied_requests: &[AppliedRequest]) {
+    fn write_requests(&mut self, applied_requests: &[AppliedRequest]) {
         for applied in applied_requests {
             let applied = stored::AppliedRequest::from(applied);
-            self.grow(applied.encoded_len());
+            self.make_room(applied.encoded_len());
             self.page.applied_requests.push(applied);
         }
     }
 
-    /// Writes what comes next in the copy. At its end returns the digest and how many keys there are.
-    pub(crate) fn slice(&mut self, slice: &CopySlice) -> Option<(Bytes, u64)> {
+    /// Writes the next slice. After the last one, returns the digest and the number of keys.
+    pub(crate) fn write(&mut self, slice: &CopySlice) -> Option<(Bytes, u64)> {
         match slice {
-            CopySlice::Entries(entries) => self.entries(entries),
-            CopySlice::Requests(requests) => self.applied_requests(requests),
-            CopySlice::End => return Some((self.end(), self.key_count)),
+            CopySlice::Entries(entries) => self.write_entries(entries),
+            CopySlice::Requests(requests) => self.write_requests(requests),
+            CopySlice::End => return Some((self.finish(), self.key_count)),
         }
         None
     }
 
-    fn end(&mut self) -> Bytes {
-        self.digest.page(&self.page);
-        let digest = self.digest.clone().end();
+    fn finish(&mut self) -> Bytes {
+        self.digest.add_page(&self.page);
+        let digest = self.digest.clone().finish();
         self.page.trailer = Some(Trailer {
             key_count: self.key_count,
             digest: digest.clone(),
@@ -124,14 +128,15 @@ impl PageWriter {
         digest
     }
 
-    /// The pages that are full.
-    pub(crate) fn take(&mut self) -> Vec<Vec<u8>> {
+    /// Takes the pages that are full.
+    pub(crate) fn take_pages(&mut self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.full)
     }
 
-    fn grow(&mut self, bytes: usize) {
+    /// Closes the page if it has no room for `bytes` more.
+    fn make_room(&mut self, bytes: usize) {
         if self.page_bytes > 0 && self.page_bytes + bytes > PAGE_BYTES {
-            self.digest.page(&self.page);
+            self.digest.add_page(&self.page);
             self.close_page();
         }
         self.page_bytes += bytes;
@@ -146,63 +151,66 @@ impl PageWriter {
     }
 }
 
-/// Makes a state of pages.
+/// Restores a state from pages.
 #[derive(Debug)]
 pub(crate) struct PageReader {
     machine: StateMachine,
-    head: Option<Header>,
+    header: Option<Header>,
     digest: Option<StateDigest>,
-    end: Option<Trailer>,
+    trailer: Option<Trailer>,
     key_count: u64,
     crc: u32,
 }
 
-/// A copy, read to its end.
+/// A complete copy, restored.
 #[derive(Debug)]
 pub(crate) struct Restored {
     pub(crate) machine: StateMachine,
-    pub(crate) head: Header,
+    pub(crate) header: Header,
     pub(crate) digest: Bytes,
     pub(crate) key_count: u64,
 }
 
 impl PageReader {
-    /// Reads into an empty state.
+    /// Starts with an empty state.
     pub(crate) fn new(machine: StateMachine) -> Self {
         Self {
             machine,
-            head: None,
+            header: None,
             digest: None,
-            end: None,
+            trailer: None,
             key_count: 0,
             crc: 0,
         }
     }
 
     /// Reads the next page.
-    pub(crate) fn page(&mut self, bytes: &[u8]) -> Result<(), Damaged> {
+    ///
+    /// # Errors
+    /// [`Damaged`] if no server can have written this page after the pages before. The reader is of no use then.
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<(), Damaged> {
         let (bytes, crc) = unseal(bytes, self.crc)?;
         self.crc = crc;
         let page = Page::decode(bytes)?;
-        if self.end.is_some() {
-            return Err(Damaged("it comes after the end".into()));
+        if self.trailer.is_some() {
+            return Err(Damaged("there is a page after the last one".into()));
         }
-        match (&self.head, &page.header) {
-            (None, Some(head)) if head.format != FORMAT => {
-                return Err(Damaged(unknown_format(head.format)));
+        match (&self.header, &page.header) {
+            (None, Some(header)) if header.format != FORMAT => {
+                return Err(Damaged(unknown_format(header.format)));
             }
-            (None, Some(head)) => {
-                self.machine.restore_revision(head.revision);
-                self.digest = Some(StateDigest::of(head));
-                self.head = page.header.clone();
+            (None, Some(header)) => {
+                self.machine.restore_revision(header.revision);
+                self.digest = Some(StateDigest::of(header));
+                self.header = page.header.clone();
             }
-            (None, None) => return Err(Damaged("it is not the first".into())),
-            (Some(_), Some(_)) => return Err(Damaged("it is another first one".into())),
+            (None, None) => return Err(Damaged("the first page is missing".into())),
+            (Some(_), Some(_)) => return Err(Damaged("there is a second first page".into())),
             (Some(_), None) => {}
         }
-        let digest = self.digest.as_mut().expect("the first page had a head");
-        digest.page(&page);
-        self.end = page.trailer;
+        let digest = self.digest.as_mut().expect("the first page has a header");
+        digest.add_page(&page);
+        self.trailer = page.trailer;
         self.key_count += page.entries.len() as u64;
         self.restore(
             page.machines,
@@ -240,48 +248,52 @@ impl PageReader {
         Ok(())
     }
 
-    /// The whole copy.
-    pub(crate) fn end(self) -> Result<Restored, Damaged> {
-        let (Some(head), Some(digest), Some(end)) = (self.head, self.digest, self.end) else {
-            return Err(Damaged("it ends too early".into()));
+    /// The restored state, after the last page.
+    ///
+    /// # Errors
+    /// [`Damaged`] if the last page is missing, or the state is not the one that was copied.
+    pub(crate) fn finish(self) -> Result<Restored, Damaged> {
+        let (Some(header), Some(digest), Some(trailer)) = (self.header, self.digest, self.trailer)
+        else {
+            return Err(Damaged("the copy ends too early".into()));
         };
-        let digest = digest.end();
-        if end.key_count != self.key_count {
+        let digest = digest.finish();
+        if trailer.key_count != self.key_count {
             return Err(Damaged(format!(
-                "it has {} keys, and should have {}",
-                self.key_count, end.key_count
+                "the copy has {} keys, but should have {}",
+                self.key_count, trailer.key_count
             )));
         }
-        if end.digest != digest {
-            return Err(Damaged("its digest is another than it should be".into()));
+        if trailer.digest != digest {
+            return Err(Damaged("the digest of the state is wrong".into()));
         }
         Ok(Restored {
             machine: self.machine,
-            head,
+            header,
             digest,
-            key_count: end.key_count,
+            key_count: trailer.key_count,
         })
     }
 }
 
-/// The digest of a state as it is.
+/// The digest of the present state.
 pub(crate) fn digest_of(machine: &mut StateMachine) -> Bytes {
-    let head = Header::of("", machine.revision(), Time::MIN);
-    write_all(machine, head, |_| Ok::<_, Infallible>(())).unwrap_or_else(|never| match never {})
+    let header = Header::of("", machine.revision(), Time::MIN);
+    write_all(machine, header, |_| Ok::<_, Infallible>(())).unwrap_or_else(|never| match never {})
 }
 
-/// Writes a state that does not change meanwhile, page by page. Returns its digest.
+/// Passes the pages of the present state to `each`, until it fails. Returns the digest.
 pub(crate) fn write_all<E>(
     machine: &mut StateMachine,
-    head: Header,
+    header: Header,
     mut each: impl FnMut(Vec<u8>) -> Result<(), E>,
 ) -> Result<Bytes, E> {
     let (id, copy) = machine.begin_copy(0);
-    let mut writer = PageWriter::new(head, &copy);
+    let mut writer = PageWriter::new(header, &copy);
     loop {
         let slice = machine.next_copy_slice(id, COPY_ENTRIES_MAX, COPY_SLICE_BYTES);
-        let end = writer.slice(&slice.expect("nothing changes meanwhile"));
-        if let Err(error) = writer.take().into_iter().try_for_each(&mut each) {
+        let end = writer.write(&slice.expect("the state does not change during the copy"));
+        if let Err(error) = writer.take_pages().into_iter().try_for_each(&mut each) {
             machine.end_copy(id);
             return Err(error);
         }

@@ -1,4 +1,4 @@
-//! The thread that writes the log.
+//! The persister: the thread that writes the log.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,30 +24,35 @@ use crate::config::{Durability, SPACE_INTERVAL};
 use crate::machine::{CopyHead, CopySlice, Time};
 use crate::mutants::mutant;
 
-/// How long a full disk is left alone before it is tried again, at first and at last.
+/// The first pause before a full disk is tried again. Each pause is twice as long as the one before.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest pause before a full disk is tried again.
 const FULL_PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// How long nothing may happen before the log is shortened.
+/// How long the persister must be idle before it removes records from the log.
 const PRUNE_PAUSE: Duration = Duration::from_millis(10);
 
-/// What the log's thread has.
+/// The files of an open store, and how they are written.
 #[derive(Debug)]
 pub(super) struct OpenStore {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) log: Log,
     pub(super) wal_bytes_max: u64,
     pub(super) watermark: Watermark,
+    /// The meta record, as it is in the log.
     pub(super) meta: StoreMeta,
+    /// The last record.
     pub(super) position: Position,
-    /// Bytes of the log since the last snapshot.
+    /// Bytes of the records since the last snapshot.
     pub(super) log_bytes: u64,
     pub(super) durability: Durability,
+    /// Bytes that must be free on the disk for changes to be accepted.
     pub(super) min_free_bytes: u64,
 }
 
 impl OpenStore {
-    /// Starts the thread. It ends when it is told to close, when the owner is gone, or after a failure.
+    /// Starts the persister. The thread ends when it gets [`Command::Close`], when the owner is gone, or after a failure.
     pub(super) fn start(self, snapshot_log_bytes: u64) -> (Journal, JoinHandle<()>) {
         let (commands, receiver) = mpsc::sync_channel(QUEUE_CAPACITY);
         let (sender, events) = tokio_mpsc::channel(QUEUE_CAPACITY);
@@ -72,12 +77,12 @@ impl OpenStore {
         let thread = thread::Builder::new()
             .name("journal".into())
             .spawn(move || persister.run(&receiver))
-            .expect("the system has another thread");
+            .expect("the system can start a thread");
         (journal, thread)
     }
 
-    /// Up to where the log is no more needed: the older snapshot has it, too.
-    fn older_snapshot(&self) -> Option<u64> {
+    /// The last record that no recovery needs, because both snapshots contain it. `None` if there are not two snapshots.
+    fn last_unneeded_record(&self) -> Option<u64> {
         match &self.meta.snapshots[..] {
             [older, _newer] => Some(older.seq),
             _ => None,
@@ -85,21 +90,26 @@ impl OpenStore {
     }
 }
 
-/// The log's thread at work.
+/// The state of the thread.
 struct Persister {
     store: OpenStore,
     events: tokio_mpsc::Sender<Event>,
+    /// When every record was durable for the last time.
     synced_at: Instant,
+    /// The last snapshot thread.
     snapshot: Option<JoinHandle<()>>,
+    /// The disk space as the owner knows it.
     space: DiskSpace,
     space_checked_at: Option<Instant>,
 }
 
 /// Why the thread ends.
 enum Stop {
+    /// The owner closed the store.
     Closed,
-    /// The owner is gone.
+    /// The owner dropped its end of the journal.
     OwnerGone,
+    /// A file cannot be read or written.
     Failed(FileError),
 }
 
@@ -111,24 +121,24 @@ impl From<FileError> for Stop {
 
 impl Persister {
     fn run(mut self, commands: &Receiver<Command>) {
-        let end = self.run_until_stopped(commands);
+        let stopped = self.run_until_stopped(commands);
         if let Some(snapshot) = self.snapshot.take() {
-            // It ends when the owner sends it no more slices, and holds the disk until then.
+            // The snapshot thread uses the disk until it sees that no more slices come.
             let _ = snapshot.join();
         }
-        match end {
+        match stopped {
             Ok(never) => match never {},
             Err(Stop::Closed) => self.send(Event::Closed),
             Err(Stop::OwnerGone) => debug!("the owner is gone"),
             Err(Stop::Failed(error)) => {
-                error!(%error, "the journal cannot go on");
+                error!(%error, "the journal failed");
                 self.send(Event::Failed(error.to_string()));
             }
         }
     }
 
     fn send(&self, event: Event) {
-        // An error means that the owner is gone, which is found out with the next command.
+        // An error means that the owner is gone. Receiving the next command reports that.
         let _ = self.events.blocking_send(event);
     }
 
@@ -145,27 +155,27 @@ impl Persister {
                 Err(RecvTimeoutError::Disconnected) => return Err(Stop::OwnerGone),
             };
             match command {
-                Command::Commit(segment) => self.commit(segment)?,
+                Command::Commit(batch) => self.commit(batch)?,
                 Command::Snapshot {
-                    head,
+                    head: copy,
                     seq,
                     time,
                     slices,
                     done,
-                } => self.start_snapshot(head, seq, time, slices, done)?,
+                } => self.start_snapshot(copy, seq, time, slices, done)?,
                 Command::SnapshotDone(done) => self.finish_snapshot(done)?,
                 Command::Close { revision, time } => {
                     self.store.meta.closed = true;
                     self.store.meta.used_revision = revision;
                     self.store.meta.time = stored::to_nanos(time);
-                    self.sync_meta()?;
+                    self.write_meta()?;
                     return Err(Stop::Closed);
                 }
             }
         }
     }
 
-    /// How long to wait for a command before [something else](Self::idle) is to be done.
+    /// How long to wait for a command before [`on_idle`](Self::on_idle) has something to do.
     fn idle_timeout(&self) -> Duration {
         if self.events.is_closed() {
             return Duration::ZERO;
@@ -179,6 +189,7 @@ impl Persister {
         }
     }
 
+    /// Does what is due while no command comes: a sync, or a checkpoint that removes records.
     fn on_idle(&mut self) -> Result<(), Stop> {
         if self.events.is_closed() {
             return Err(Stop::OwnerGone);
@@ -195,13 +206,14 @@ impl Persister {
         }
     }
 
-    fn commit(&mut self, segment: LogBatch) -> Result<(), Stop> {
+    /// Appends a batch to the log as one record.
+    fn commit(&mut self, batch: LogBatch) -> Result<(), Stop> {
         let LogBatch {
             seq,
             revision,
             time,
             effects,
-        } = segment;
+        } = batch;
         let record = LogRecord {
             format: FORMAT,
             epoch: self.store.meta.epoch,
@@ -218,12 +230,12 @@ impl Persister {
                 SyncWhen::Later
             }
             Durability::Sync | Durability::Interval(_) => SyncWhen::Now,
-            // What the tail has no room for any more is on disk all the same.
+            // Records become durable with each checkpoint, as the write-ahead log gets full.
             Durability::None => SyncWhen::Later,
         };
         let bytes = encoded.bytes.len() as u64;
         self.retry_while_full(|log| {
-            // It may have got there before the disk was full; but who knows whether as far as the disk.
+            // The record may have been written before the disk was full, but it may not be durable: a checkpoint makes it so.
             match log.end() >= seq {
                 true => log.checkpoint(),
                 false => log.append(&encoded, sync),
@@ -238,14 +250,15 @@ impl Persister {
         Ok(())
     }
 
-    fn sync_meta(&mut self) -> Result<(), Stop> {
+    /// Writes the meta record, durably.
+    fn write_meta(&mut self) -> Result<(), Stop> {
         let meta = self.store.meta.clone();
         self.retry_while_full(|log| log.set_meta(&meta))
     }
 
-    /// Has the log shortened, as far as both snapshots have it.
+    /// Has the log remove the records that no recovery needs.
     fn prune(&mut self) -> Result<(), Stop> {
-        match self.store.older_snapshot() {
+        match self.store.last_unneeded_record() {
             Some(_) if mutant("prune-too-much") => self.store.log.prune(self.store.position.seq)?,
             Some(seq) => self.store.log.prune(seq)?,
             None => {}
@@ -253,13 +266,13 @@ impl Persister {
         Ok(())
     }
 
-    /// Does something with the log. Waits where the disk is full until it is not, and does it again.
+    /// Calls `write` with the log, again and again while the disk is full. Then updates the watermark.
     fn retry_while_full(
         &mut self,
-        mut work: impl FnMut(&mut Log) -> Result<(), FileError>,
+        mut write: impl FnMut(&mut Log) -> Result<(), FileError>,
     ) -> Result<(), Stop> {
         loop {
-            match work(&mut self.store.log) {
+            match write(&mut self.store.log) {
                 Ok(()) => break,
                 Err(error) if error.is_full() => self.reopen_when_space()?,
                 Err(error) => return Err(error.into()),
@@ -267,15 +280,15 @@ impl Persister {
         }
         if self.store.log.is_synced() {
             self.synced_at = Instant::now();
-            // A log that was shortened to nothing ends before what was in it.
+            // A log without records ends before the records that a snapshot contains.
             let end = self.store.log.end().max(self.store.position.seq);
             self.store.watermark.set(end);
         }
         Ok(())
     }
 
-    /// Waits until the log can be written again, and opens it anew: after an error the engine takes nothing more, and only
-    /// what is on disk tells what it did.
+    /// Waits for space, and opens the log again. After an error the engine accepts no more writes, and only the files tell
+    /// which writes reached the disk.
     fn reopen_when_space(&mut self) -> Result<(), Stop> {
         warn!("the disk is full: waiting for space");
         let mut pause = FULL_PAUSE;
@@ -292,7 +305,7 @@ impl Persister {
             if free == 0 {
                 continue;
             }
-            // Looking costs a check of the whole log.
+            // Opening the log checks all of its file: do not do that too often.
             pause = (2 * pause).min(FULL_PAUSE_MAX);
             match Log::open(&*self.store.disk, self.store.wal_bytes_max) {
                 Ok(log) => return self.replace_log(log),
@@ -302,15 +315,15 @@ impl Persister {
         }
     }
 
-    /// Takes a log that was opened anew in the place of the one that failed: it must have all that this one had.
+    /// Replaces the log that failed by the same log, opened again. Fails if records are missing that the old one had.
     fn replace_log(&mut self, log: Log) -> Result<(), Stop> {
         let end = self.store.log.end();
-        let lost = match log.damage() {
+        let loss = match log.damage() {
             Some(WalDamage::Gap(what) | WalDamage::Unreadable(what)) => Some(what.clone()),
-            None if log.end() < end => Some("it is gone after the disk was full".into()),
+            None if log.end() < end => Some("records are missing after the disk was full".into()),
             None => None,
         };
-        if let Some(what) = lost {
+        if let Some(what) = loss {
             let at = format!("at record {end}");
             return Err(Stop::Failed(FileError::damaged(FileName::Log, at, what)));
         }
@@ -319,15 +332,16 @@ impl Persister {
         self.prune()
     }
 
+    /// Looks at the free space, at most once in [`SPACE_INTERVAL`], and tells the owner if it got scarce or sufficient.
     fn check_space(&mut self) {
         if self
             .space_checked_at
-            .is_some_and(|seen| seen.elapsed() < SPACE_INTERVAL)
+            .is_some_and(|checked_at| checked_at.elapsed() < SPACE_INTERVAL)
         {
             return;
         }
         self.space_checked_at = Some(Instant::now());
-        // The engine doubles a file that is too small.
+        // The engine doubles a file that is too small, so it may need as much space again.
         let log = disk::len(&*self.store.disk, FileName::Log);
         let least = match self.store.min_free_bytes {
             0 => 0,
@@ -336,18 +350,19 @@ impl Persister {
         match self.store.disk.free_bytes() {
             Ok(free) if free < least => self.set_space(DiskSpace::Low { free, least }),
             Ok(_) => self.set_space(DiskSpace::Enough),
-            Err(error) => warn!(%error, "cannot tell how much space there is"),
+            Err(error) => warn!(%error, "cannot read the free disk space"),
         }
     }
 
+    /// Tells the owner of a change of the disk space.
     fn set_space(&mut self, space: DiskSpace) {
         if std::mem::discriminant(&space) != std::mem::discriminant(&self.space) {
             match space {
-                DiskSpace::Enough => info!("there is enough disk space again"),
+                DiskSpace::Enough => info!("enough disk space is free again"),
                 DiskSpace::Low { free, least } => {
                     warn!(
                         free,
-                        least, "little disk space is left: no growth from here on"
+                        least, "disk space is low: refusing changes that make the store larger"
                     );
                 }
                 DiskSpace::Full { .. } => {}
@@ -357,9 +372,10 @@ impl Persister {
         self.space = space;
     }
 
+    /// Starts the thread that writes a snapshot, in the place of the older one.
     fn start_snapshot(
         &mut self,
-        head: CopyHead,
+        copy: CopyHead,
         seq: u64,
         time: Time,
         slices: Receiver<CopySlice>,
@@ -367,12 +383,12 @@ impl Persister {
     ) -> Result<(), Stop> {
         debug_assert_eq!(
             seq, self.store.position.seq,
-            "it comes after its last segment"
+            "a snapshot contains every record"
         );
-        let stored_head = Header {
+        let header = Header {
             seq,
             record_crc: self.store.position.crc,
-            ..Header::of(&self.store.meta.store_id, head.revision, time)
+            ..Header::of(&self.store.meta.store_id, copy.revision, time)
         };
         let last = self.store.meta.snapshots.last();
         let slot = last.map_or(SnapshotSlot::A, |last| {
@@ -381,8 +397,8 @@ impl Persister {
         let snapshotter = Snapshotter {
             disk: self.store.disk.clone(),
             slot,
-            head: stored_head,
-            copy: head,
+            header,
+            copy,
             slices,
             events: self.events.clone(),
             done,
@@ -396,6 +412,7 @@ impl Persister {
         }
     }
 
+    /// Notes a complete snapshot in the log, and tells the owner of its end.
     fn finish_snapshot(&mut self, done: Result<NewSnapshot, FileError>) -> Result<(), Stop> {
         let made = done.is_ok();
         match done {
@@ -412,11 +429,11 @@ impl Persister {
                     "made a snapshot"
                 );
                 snapshots.push(new.meta);
-                self.sync_meta()?;
+                self.write_meta()?;
                 self.prune()?;
                 self.store.log_bytes = 0;
             }
-            Err(error) => warn!(%error, "could not make a snapshot; trying again later"),
+            Err(error) => warn!(%error, "cannot write a snapshot; trying again later"),
         }
         self.send(Event::SnapshotEnded { made });
         Ok(())

@@ -1,4 +1,5 @@
-//! A record of the log as bytes: a message and its checksum, which the next record has as well.
+//! A record of the log as bytes: the message, then its CRC-32C. Each record also contains the CRC-32C of the record before, so
+//! records form a chain.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -6,39 +7,39 @@ use prost::Message as _;
 use super::stored::{Damaged, FORMAT, LogRecord, unknown_format};
 use crate::mutants::mutant;
 
-/// The place of a record: what the next one follows.
+/// A position in the log: the number and checksum of a record. The next record must continue it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
     pub(crate) seq: u64,
     pub(crate) crc: u32,
 }
 
-/// What the first record follows.
+/// The position before the first record.
 pub(crate) const START: Position = Position { seq: 0, crc: 0 };
 
-/// Appends a checksum over `before` and what is there.
+/// Appends the CRC-32C of `bytes`, continued from the checksum `before`. Returns it.
 pub(crate) fn seal(bytes: &mut Vec<u8>, before: u32) -> u32 {
     let crc = crc32c::crc32c_append(before, bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
     crc
 }
 
-/// Takes the checksum off again.
+/// Checks and removes the checksum that [`seal`] appended. Returns both parts.
 pub(crate) fn unseal(bytes: &[u8], before: u32) -> Result<(&[u8], u32), Damaged> {
     let Some((bytes, crc)) = bytes.split_last_chunk() else {
-        return Err(Damaged("it is too short".into()));
+        return Err(Damaged("too short".into()));
     };
     let crc = u32::from_le_bytes(*crc);
     let actual = crc32c::crc32c_append(before, bytes);
     if crc != actual && !mutant("no-checksum") {
         return Err(Damaged(format!(
-            "its checksum is {actual:08x}, and should be {crc:08x}"
+            "checksum is {actual:08x}, but should be {crc:08x}"
         )));
     }
     Ok((bytes, crc))
 }
 
-/// A record, encoded. Cheap to clone.
+/// An encoded record with its checksum. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct EncodedRecord {
     pub(crate) position: Position,
@@ -46,14 +47,12 @@ pub(crate) struct EncodedRecord {
 }
 
 impl EncodedRecord {
-    /// Encodes a record that comes after `last`.
+    /// Encodes the record after `last`.
     pub(crate) fn of(record: &LogRecord, last: Position) -> Self {
         debug_assert_eq!(record.seq, last.seq + 1);
         let mut bytes = Vec::with_capacity(record.encoded_len() + size_of::<u32>());
-        record
-            .encode(&mut bytes)
-            .expect("a vector has room for everything");
-        // The checksum before is a field of the record.
+        record.encode(&mut bytes).expect("a vector grows as needed");
+        // Not continued from the checksum of the record before: that one is a field of the message.
         let crc = seal(&mut bytes, 0);
         let position = Position {
             seq: record.seq,
@@ -66,7 +65,10 @@ impl EncodedRecord {
     }
 }
 
-/// Reads a record that comes after `last`.
+/// Decodes record number `seq`, which must continue `last`.
+///
+/// # Errors
+/// [`Damaged`] if the checksum, the format or the number is wrong, or the record continues another one than `last`.
 pub(crate) fn decode(
     seq: u64,
     bytes: &[u8],
@@ -75,23 +77,23 @@ pub(crate) fn decode(
     let (record, position) = decode_alone(seq, bytes)?;
     if record.previous_crc != last.crc && !mutant("no-chain") {
         return Err(Damaged(format!(
-            "it follows a record with the checksum {:08x}, and the one before it has {:08x}",
+            "it follows a record with checksum {:08x}, but the record before has {:08x}",
             record.previous_crc, last.crc
         )));
     }
     Ok((record, position))
 }
 
-/// Reads a record, whatever comes before it.
+/// Decodes record number `seq`, whatever the record before.
 pub(crate) fn decode_alone(seq: u64, bytes: &[u8]) -> Result<(LogRecord, Position), Damaged> {
     let (record, position) = decode_any(bytes)?;
     if record.seq != seq {
-        return Err(Damaged(format!("it is record {}", record.seq)));
+        return Err(Damaged(format!("found record {} in its place", record.seq)));
     }
     Ok((record, position))
 }
 
-/// Reads a record, whichever it is.
+/// Decodes a record of any number.
 pub(crate) fn decode_any(bytes: &[u8]) -> Result<(LogRecord, Position), Damaged> {
     let (bytes, crc) = unseal(bytes, 0)?;
     let record = LogRecord::decode(bytes)?;

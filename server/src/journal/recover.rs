@@ -1,7 +1,8 @@
-//! Makes the state again from what is on disk, or says why it cannot.
+//! Recovers the state from disk, or finds what is lost.
 //!
-//! Everything is checked: the engine's own checksums, those of our records and their chain, the snapshot's digest, the
-//! tail, and the watermark. What does not fit is a loss, and nothing is served then unless somebody decides to go on without it.
+//! Recovery checks everything: the engine's checksums, the checksums of the records and their chain, the digest of the
+//! snapshot, the write-ahead log, and the watermark. Whatever contradicts is a loss. A server refuses to start after a loss,
+//! unless its operator accepts it.
 
 use tracing::info;
 
@@ -18,32 +19,35 @@ use super::watermark::Watermark;
 use crate::config::Durability;
 use crate::machine::{StateMachine, StoreLimits, Time};
 
-/// No log is larger that has no record yet.
+/// Largest length in bytes of `log.redb` before the first record.
 const NEW_LOG_BYTES_MAX: u64 = 256 << 10;
 
-/// What is on a disk.
+/// The data that could be recovered from a disk.
 pub(super) struct Recovered {
     pub(super) machine: StateMachine,
+    /// The latest time in the store.
     pub(super) time: Time,
+    /// The last record.
     pub(super) position: Position,
-    /// None in a store that is new, or whose log cannot be read.
+    /// The meta record; `None` if the store is new, or its log cannot be read.
     pub(super) meta: Option<StoreMeta>,
+    /// `None` if the log cannot be read.
     pub(super) log: Option<Log>,
     pub(super) watermark: Watermark,
     /// Bytes of the records since the newest snapshot.
     pub(super) log_bytes: u64,
-    /// Records that were done again.
+    /// The number of records that were replayed.
     pub(super) record_count: u64,
-    /// Why it is not everything.
+    /// What is lost, if anything.
     pub(super) loss: Option<String>,
-    /// What is damaged and not missed: all of it was found elsewhere.
+    /// Damage that lost no data, because the same data is elsewhere.
     pub(super) harmless_damage: Option<String>,
 }
 
-/// Reads what is on a disk.
+/// Recovers the state from a disk.
 ///
 /// # Errors
-/// If the disk cannot be used. What is damaged is no error, but a [loss](Recovered::loss).
+/// If the disk cannot be used. Damage is not an error, but a [loss](Recovered::loss).
 pub(super) fn recover(
     disk: &dyn Disk,
     limits: &StoreLimits,
@@ -55,7 +59,7 @@ pub(super) fn recover(
         Ok((log, Some(meta))) => from_log(disk, limits, log, meta, watermark, watermark_seq),
         Ok((log, None)) if never_served(disk, &watermark)? => Ok(new_store(limits, log, watermark)),
         Ok((_, None)) => {
-            let what = "log.redb is empty, and the other files are not".into();
+            let what = "log.redb is empty, but the other files are not".into();
             without_log(disk, limits, watermark, what)
         }
         Err(error @ FileError::Io { .. }) => Err(error.into()),
@@ -63,7 +67,7 @@ pub(super) fn recover(
     }
 }
 
-/// Opens the log, and reads what it says of the store as a whole.
+/// Opens the log, and reads its meta record.
 fn open_log(
     disk: &dyn Disk,
     watermark: &Watermark,
@@ -71,7 +75,7 @@ fn open_log(
 ) -> Result<(Log, Option<StoreMeta>), FileError> {
     let log = match Log::open(disk, wal_bytes_max) {
         Err(FileError::Damaged { .. }) if never_served(disk, watermark)? => {
-            // It was torn while it was made.
+            // A crash interrupted the creation of the file.
             let name = FileName::Log;
             disk.set_aside(name)
                 .map_err(|error| FileError::io(name, error))?;
@@ -83,12 +87,12 @@ fn open_log(
     Ok((log, meta))
 }
 
-/// Whether no server has ever used the disk: the watermark is synced before the first call is taken.
+/// Whether no server has ever accepted a call with this disk: a server syncs the watermark before the first call.
 fn never_served(disk: &dyn Disk, watermark: &Watermark) -> Result<bool, FileError> {
     if !watermark.is_blank()? {
         return Ok(false);
     }
-    // The tail gets its header with the first record.
+    // The first record also writes the header of the write-ahead log.
     Ok(disk::len(disk, FileName::Log)? <= NEW_LOG_BYTES_MAX
         && disk::len(disk, FileName::Wal)? == 0
         && disk::len(disk, FileName::Snapshot(SnapshotSlot::A))? == 0
@@ -110,7 +114,7 @@ fn new_store(limits: &StoreLimits, log: Log, watermark: Watermark) -> Recovered 
     }
 }
 
-/// What the snapshots alone have.
+/// Recovers the newest snapshot that can be read, where the log cannot be read.
 fn without_log(
     disk: &dyn Disk,
     limits: &StoreLimits,
@@ -132,8 +136,8 @@ fn without_log(
     };
     for slot in [SnapshotSlot::A, SnapshotSlot::B] {
         match snapshot::read(disk, slot, empty()) {
-            Ok(restored) if restored.head.revision >= recovered.machine.revision() => {
-                recovered.time = stored::from_nanos(restored.head.time);
+            Ok(restored) if restored.header.revision >= recovered.machine.revision() => {
+                recovered.time = stored::from_nanos(restored.header.time);
                 recovered.machine = restored.machine;
             }
             Ok(_) | Err(FileError::Damaged { .. }) => {}
@@ -143,7 +147,7 @@ fn without_log(
     Ok(recovered)
 }
 
-/// What the snapshots and the log have together.
+/// Recovers the state from the snapshots and the log.
 fn from_log(
     disk: &dyn Disk,
     limits: &StoreLimits,
@@ -152,7 +156,7 @@ fn from_log(
     watermark: Watermark,
     watermark_seq: Option<u64>,
 ) -> Result<Recovered, OpenError> {
-    let (damage, mut harmless_damage) = match assess_wal_damage(&log, &meta) {
+    let (wal_loss, mut harmless_damage) = match assess_wal_damage(&log, &meta) {
         Assessment::Loss(what) => (Some(what), None),
         Assessment::Harmless(what) => (None, Some(what)),
         Assessment::Nothing => (None, None),
@@ -165,7 +169,7 @@ fn from_log(
     };
     let Some((best, base)) = best_replay(
         &source,
-        damage.as_deref(),
+        wal_loss.as_deref(),
         watermark_seq,
         &mut harmless_damage,
     )?
@@ -181,7 +185,7 @@ fn from_log(
         let both = harmless_damage.take().into_iter().chain(loss);
         loss = both.reduce(|a, b| format!("{a}; {b}"));
     }
-    // Those after it are of no use.
+    // A snapshot newer than the base could not be read.
     let is_used = |snapshot: &SnapshotMeta| base.is_some_and(|base| snapshot.seq <= base.seq);
     let snapshots = meta.snapshots.iter().filter(|of| is_used(of)).cloned();
     Ok(Recovered {
@@ -201,13 +205,14 @@ fn from_log(
     })
 }
 
-/// A replay that came to an end, and where it began.
+/// A replay and its base: a snapshot, or `None` for an empty state.
 type ReplayFrom<'a> = (Box<Replayed>, Option<&'a SnapshotMeta>);
 
-/// The first replay that lacks nothing, or the one that came farthest. Snapshots that cannot be read are noted in `spared`.
+/// The first replay without a loss, or else the replay that came farthest. Notes the first snapshot that cannot be read in
+/// `harmless_damage`.
 fn best_replay<'a>(
     source: &ReplaySource<'a>,
-    damage: Option<&str>,
+    wal_loss: Option<&str>,
     watermark_seq: Option<u64>,
     harmless_damage: &mut Option<String>,
 ) -> Result<Option<ReplayFrom<'a>>, OpenError> {
@@ -220,9 +225,9 @@ fn best_replay<'a>(
                     harmless_damage.get_or_insert(what);
                     break None;
                 }
-                // What was half done is done again without it.
+                // The state has a part of the record's effects: replay again, without this record.
                 Replay::Contradiction { seq } if seq < stop_before => stop_before = seq,
-                Replay::Contradiction { .. } => unreachable!("it stops before"),
+                Replay::Contradiction { .. } => unreachable!("a replay stops before it"),
                 Replay::Done(replayed) => break Some(replayed),
             }
         };
@@ -232,7 +237,7 @@ fn best_replay<'a>(
         let last = replayed.position.seq;
         replayed.loss = replayed
             .loss
-            .or_else(|| damage.map(Into::into))
+            .or_else(|| wal_loss.map(Into::into))
             .or_else(|| behind_watermark(last, watermark_seq));
         let whole = replayed.loss.is_none();
         let is_better = |(best, _): &ReplayFrom<'_>| best.position.seq < last;
@@ -246,21 +251,21 @@ fn best_replay<'a>(
     Ok(best)
 }
 
-/// The loss, if the log ends before the watermark.
+/// The loss if the log ends before the watermark.
 fn behind_watermark(last: u64, watermark_seq: Option<u64>) -> Option<String> {
     let watermark_seq = watermark_seq.filter(|watermark_seq| *watermark_seq > last)?;
     Some(format!(
-        "log.redb and tail end at record {last}, and watermark says that there was a record {watermark_seq}: the disk has gone back, or lost what it had acknowledged"
+        "log.redb and tail end at record {last}, but watermark names record {watermark_seq}: the disk has gone back to an older state, or lost data that it had acknowledged"
     ))
 }
 
-/// What harm to the tail means.
+/// What damage in the write-ahead log means.
 enum Assessment {
-    /// Records are missing.
+    /// Acknowledged records are lost.
     Loss(String),
-    /// The engine has everything.
+    /// The engine has all records.
     Harmless(String),
-    /// What was not synced is not whole, and nobody was told that it was.
+    /// There is no damage, or only records are lost that were never reported as durable.
     Nothing,
 }
 
@@ -268,10 +273,10 @@ fn assess_wal_damage(log: &Log, meta: &StoreMeta) -> Assessment {
     match log.damage() {
         None => Assessment::Nothing,
         Some(WalDamage::Gap(what)) if meta.durability != Durability::Sync.to_string() => {
-            info!(%what, "not everything was on disk that was answered early");
+            info!(%what, "records are lost that were answered before they were durable");
             Assessment::Nothing
         }
-        // What it had is in the engine since then.
+        // Closing the store made a checkpoint.
         Some(WalDamage::Unreadable(what)) if meta.closed => Assessment::Harmless(what.clone()),
         Some(WalDamage::Gap(what) | WalDamage::Unreadable(what)) => Assessment::Loss(what.clone()),
     }

@@ -1,4 +1,4 @@
-//! Goes from a snapshot through the log.
+//! Replays the log from a base: a snapshot, or an empty state.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,10 @@ use super::snapshot;
 use super::stored::{self, LogRecord, SnapshotMeta, StoreMeta};
 use crate::machine::{StateMachine, StoreLimits, Time};
 
-/// How often a long recovery says how far it is.
+/// How often a long replay reports its progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Where a state is made from.
+/// The files of a store, for replays.
 pub(super) struct ReplaySource<'a> {
     pub(super) disk: &'a dyn Disk,
     pub(super) limits: &'a StoreLimits,
@@ -24,32 +24,38 @@ pub(super) struct ReplaySource<'a> {
     pub(super) meta: &'a StoreMeta,
 }
 
+/// How a replay ended.
 pub(super) enum Replay {
+    /// At the end of the log, or before a record that is lost.
     Done(Box<Replayed>),
-    /// The snapshot cannot be read.
+    /// Before it began: the snapshot cannot be read.
     Unreadable(String),
-    /// A record cannot have happened; the state is of no use.
-    Contradiction {
-        seq: u64,
-    },
+    /// In the middle of record `seq`, which contradicts the state before it. The state has a part of its effects.
+    Contradiction { seq: u64 },
 }
 
+/// A replayed state.
 pub(super) struct Replayed {
     pub(super) machine: StateMachine,
+    /// The latest time in the snapshot and the records.
     pub(super) time: Time,
+    /// The last record.
     pub(super) position: Position,
+    /// Bytes of the records that were replayed, and their number.
     pub(super) log_bytes: u64,
     pub(super) record_count: u64,
+    /// Why the records after the last one could not be replayed, if there are any.
     pub(super) loss: Option<String>,
 }
 
 impl<'a> ReplaySource<'a> {
-    /// Where the way through the log can begin: at each snapshot, the latest first, and at nothing.
+    /// The bases from which the log can be replayed: each snapshot, the newest first, then `None` for an empty state if the
+    /// log goes back to the first change.
     pub(super) fn bases(
         &self,
     ) -> Result<impl Iterator<Item = Option<&'a SnapshotMeta>>, FileError> {
         let snapshots = &self.meta.snapshots;
-        // The log has everything from the first record on, unless the store was made of something.
+        // A store that was created with a state has a snapshot of record 0.
         let from_nothing = match self.log.first()? {
             None => snapshots.is_empty(),
             Some(first) => first == 1 && snapshots.iter().all(|snapshot| snapshot.seq > 0),
@@ -58,8 +64,7 @@ impl<'a> ReplaySource<'a> {
         Ok(snapshots.chain(from_nothing.then_some(None)))
     }
 
-    /// Goes from a snapshot, or from nothing, through the log. Stops before the record `stop_before`, as if that were
-    /// damaged.
+    /// Replays the log from a base. Takes record `stop_before` for damaged, and stops before it.
     pub(super) fn replay(
         &self,
         base: Option<&SnapshotMeta>,
@@ -76,7 +81,7 @@ impl<'a> ReplaySource<'a> {
             Err(BaseError::Unreadable(what)) => return Ok(Replay::Unreadable(what)),
         };
         let from = replayer.state.position;
-        // What is damaged here is met again below, or was taken away from the log since.
+        // Ignore damage: either the replay below meets it again, or it is in records before the snapshot.
         match self.fill_history(&mut replayer.state.machine, from) {
             Err(error @ FileError::Io { .. }) => return Err(error.into()),
             Ok(()) | Err(FileError::Damaged { .. }) => {}
@@ -97,14 +102,14 @@ impl<'a> ReplaySource<'a> {
             Some(Stop::Loss(what)) => replayed.loss = Some(what),
             Some(Stop::Contradiction { seq }) => return Ok(Replay::Contradiction { seq }),
         }
-        // A start that skipped revisions leaves no record of it.
+        // A start that skips revisions writes no record, only the meta record.
         replayed
             .machine
             .restore_revision_floor(self.meta.used_revision);
         Ok(Replay::Done(Box::new(replayed)))
     }
 
-    /// The state to begin with: an empty one, or that of a snapshot.
+    /// Reads a base.
     fn read_base(&self, base: Option<&SnapshotMeta>) -> Result<Replayed, BaseError> {
         let empty = StateMachine::new(self.limits.clone());
         let (machine, time, position) = match base {
@@ -116,18 +121,18 @@ impl<'a> ReplaySource<'a> {
                     Err(error @ FileError::Io { .. }) => return Err(BaseError::Io(error)),
                     Err(damaged) => return Err(BaseError::Unreadable(damaged.to_string())),
                 };
-                let head = restored.head;
-                if (head.seq, &restored.digest) != (base.seq, &base.digest) {
+                let header = restored.header;
+                if (header.seq, &restored.digest) != (base.seq, &base.digest) {
                     let name = FileName::Snapshot(slot).as_str();
                     return Err(BaseError::Unreadable(format!(
-                        "{name} is another one than log.redb has noted"
+                        "{name} is not the snapshot that log.redb names"
                     )));
                 }
                 let position = Position {
-                    seq: head.seq,
-                    crc: head.record_crc,
+                    seq: header.seq,
+                    crc: header.record_crc,
                 };
-                (restored.machine, stored::from_nanos(head.time), position)
+                (restored.machine, stored::from_nanos(header.time), position)
             }
         };
         Ok(Replayed {
@@ -140,7 +145,7 @@ impl<'a> ReplaySource<'a> {
         })
     }
 
-    /// Fills what is kept for watches with what happened before the snapshot, as far as the log still has it.
+    /// Fills the change history for watches with the changes before the snapshot, as far back as the log goes.
     fn fill_history(&self, machine: &mut StateMachine, upto: Position) -> Result<(), FileError> {
         let limits = self.limits;
         let mut records: Vec<LogRecord> = Vec::new();
@@ -154,7 +159,7 @@ impl<'a> ReplaySource<'a> {
             records.push(record);
             count < limits.ring_changes && bytes < limits.ring_bytes
         })?;
-        // Only of what comes after it is it known that nothing is missing.
+        // The history is complete only after the first of these records.
         let Some(first) = records.pop() else {
             return Ok(());
         };
@@ -165,40 +170,41 @@ impl<'a> ReplaySource<'a> {
     }
 }
 
-/// There is nothing to begin with.
+/// Why a base cannot be read.
 enum BaseError {
     Io(FileError),
     Unreadable(String),
 }
 
-/// Why a replay goes no further.
+/// Why a replay stops before the end of the log.
 enum Stop {
     Loss(String),
     Contradiction { seq: u64 },
 }
 
-/// A replay that is under way.
+/// A running replay.
 struct Replayer<'a> {
     log: &'a Log,
     stop_before: u64,
+    /// When it last reported its progress.
     reported_at: Instant,
     state: Replayed,
 }
 
 impl Replayer<'_> {
-    /// Does again what the next record says.
+    /// Replays the next record.
     fn record(&mut self, seq: u64, bytes: &[u8]) -> Result<(), Stop> {
         let file = self.log.file_of(seq);
         if seq >= self.stop_before {
             return Err(Stop::Loss(format!(
-                "{file} is damaged at record {seq}: it does not fit what was before it"
+                "{file} is damaged at record {seq}: the record contradicts the state before it"
             )));
         }
         let state = &mut self.state;
         let expected = state.position.seq + 1;
         if seq != expected {
             return Err(Stop::Loss(format!(
-                "log.redb has no record {expected}, and {file} has {seq}"
+                "log.redb has no record {expected}, but {file} has record {seq}"
             )));
         }
         let decoded = record::decode(seq, bytes, state.position).and_then(|(record, position)| {

@@ -1,4 +1,4 @@
-//! A snapshot file: the pages of a copy, in the storage engine.
+//! A snapshot file: the pages of a copy, in a table of the storage engine.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,43 +13,48 @@ use super::pages::{PageReader, Restored};
 use super::stored::{Damaged, SnapshotMeta};
 use crate::machine::StateMachine;
 
-/// By number, from 0: a page, encoded, and its checksum.
+/// Encoded pages with their checksums, by page number from 0.
 const PAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("pages");
 
-/// Bytes of pages that are written in one transaction: what the engine keeps in memory until then, and what a commit of
-/// the log that comes meanwhile has to wait for.
+/// Bytes of pages after which they are written in one transaction. The engine keeps them in memory until then, and a commit
+/// of the log may have to wait while they are written.
 const TRANSACTION_BYTES: usize = 1 << 20;
 
-/// Whether more comes.
+/// A part of the file that is written at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Transaction {
-    /// The file is of no use before its last part: nothing has to be told after a crash, so one phase is enough.
+    /// One phase suffices: after a crash, nobody uses an incomplete snapshot.
     Intermediate,
+    /// The last one, which makes the snapshot complete.
     Final,
 }
 
-/// A snapshot that was written.
+/// A complete snapshot.
 #[derive(Debug)]
 pub(crate) struct NewSnapshot {
     pub(super) meta: SnapshotMeta,
+    /// Bytes of the pages.
     pub(super) bytes: u64,
     pub(super) key_count: u64,
+    /// How long it took.
     pub(super) took: Duration,
 }
 
-/// Writes a snapshot.
+/// Writes a snapshot file.
 #[derive(Debug)]
 pub(crate) struct SnapshotWriter {
     name: FileName,
     db: Database,
+    /// Pages that were not written yet, and their bytes.
     waiting: VecDeque<Vec<u8>>,
     waiting_bytes: usize,
+    /// Pages that were written, and the bytes of all of them.
     pages: u64,
     bytes: u64,
 }
 
 impl SnapshotWriter {
-    /// Begins anew in this file: what was in it is of no more use.
+    /// Empties the file, and begins a new snapshot in it.
     pub(crate) fn create(disk: &dyn Disk, slot: SnapshotSlot) -> Result<Self, FileError> {
         let name = FileName::Snapshot(slot);
         let file = disk
@@ -57,7 +62,7 @@ impl SnapshotWriter {
             .map_err(|error| FileError::io(name, error))?;
         file.set_len(0)
             .map_err(|error| FileError::io(name, error))?;
-        // What was there must not come back among the new.
+        // Without this sync, a power loss could bring old blocks back between the new ones.
         file.sync_data()
             .map_err(|error| FileError::io(name, error))?;
         Ok(Self {
@@ -70,24 +75,25 @@ impl SnapshotWriter {
         })
     }
 
-    pub(crate) fn pages(&mut self, pages: Vec<Vec<u8>>) -> Result<(), FileError> {
+    /// Adds pages. They may not be durable before [`finish`](Self::finish).
+    pub(crate) fn write(&mut self, pages: Vec<Vec<u8>>) -> Result<(), FileError> {
         for page in pages {
             self.waiting_bytes += page.len();
             self.waiting.push_back(page);
         }
         if self.waiting_bytes >= TRANSACTION_BYTES {
-            self.write(Transaction::Intermediate)?;
+            self.write_transaction(Transaction::Intermediate)?;
         }
         Ok(())
     }
 
-    /// Completes it; it is on disk then. Returns its bytes.
-    pub(crate) fn end(mut self) -> Result<u64, FileError> {
-        self.write(Transaction::Final)?;
+    /// Makes the snapshot complete and durable. Returns the bytes of its pages.
+    pub(crate) fn finish(mut self) -> Result<u64, FileError> {
+        self.write_transaction(Transaction::Final)?;
         Ok(self.bytes)
     }
 
-    fn write(&mut self, kind: Transaction) -> Result<(), FileError> {
+    fn write_transaction(&mut self, kind: Transaction) -> Result<(), FileError> {
         let waiting = std::mem::take(&mut self.waiting);
         self.waiting_bytes = 0;
         let first = self.pages;
@@ -107,7 +113,7 @@ impl SnapshotWriter {
     }
 }
 
-/// Reads a snapshot to its end, into an empty state.
+/// Restores the state of a snapshot into `empty`, an empty state.
 pub(crate) fn read(
     disk: &dyn Disk,
     slot: SnapshotSlot,
@@ -124,7 +130,7 @@ pub(crate) fn read(
             let (number, bytes) = page?;
             let number = number.value();
             let read = match number == expected {
-                true => reader.page(bytes.value()),
+                true => reader.read(bytes.value()),
                 false => Err(Damaged(format!("page {expected} is missing"))),
             };
             if let Err(error) = read {
@@ -140,6 +146,6 @@ pub(crate) fn read(
     };
     match damaged {
         Some((number, error)) => Err(at_page(number, error)),
-        None => reader.end().map_err(|error| at_page(expected, error)),
+        None => reader.finish().map_err(|error| at_page(expected, error)),
     }
 }

@@ -1,4 +1,4 @@
-//! The thread that writes a snapshot beside the log's.
+//! The thread that writes a snapshot, beside the thread that writes the log.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,20 +18,23 @@ use super::snapshot::{NewSnapshot, SnapshotWriter};
 use super::stored::{Header, SnapshotMeta};
 use crate::machine::{CopyHead, CopySlice};
 
-/// How many times as long as it has written a snapshot's thread pauses, so that commits of the log find the disk free
-/// most of the time; and how long at most, so that the snapshot of a slow disk ends before the next is due.
+/// The snapshot thread pauses this many times as long as it has just written, so that commits of the log find the disk free
+/// most of the time.
 const SNAPSHOT_PAUSE: u32 = 3;
+
+/// The longest pause: on a slow disk, a snapshot must end before the next one is due.
 const SNAPSHOT_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// A snapshot that is to be written.
 pub(super) struct Snapshotter {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) slot: SnapshotSlot,
-    pub(super) head: Header,
+    pub(super) header: Header,
     pub(super) copy: CopyHead,
+    /// The slices of the copy, one after each [`Event::NextSlice`].
     pub(super) slices: Receiver<CopySlice>,
     pub(super) events: tokio_mpsc::Sender<Event>,
-    /// Where its end is told.
+    /// Where the end of the snapshot is reported.
     pub(super) done: SyncSender<Command>,
 }
 
@@ -45,24 +48,29 @@ impl Snapshotter {
     fn run(self) {
         let name = FileName::Snapshot(self.slot);
         let written = catch_unwind(AssertUnwindSafe(|| self.write()));
-        let written = written
-            .unwrap_or_else(|_| Err(FileError::damaged(name, "in memory", "its thread gave up")));
+        let written = written.unwrap_or_else(|_| {
+            Err(FileError::damaged(
+                name,
+                "in memory",
+                "the snapshot thread panicked",
+            ))
+        });
         if !matches!(written, Ok(Some(_))) {
-            // Half of it is of no use, and takes space.
+            // An incomplete snapshot is useless, and takes space.
             let file = self.disk.open(name);
             let _ = file.and_then(|file| file.set_len(0));
         }
         if let Some(written) = written.transpose() {
-            // An error means that nobody needs it any more.
+            // An error means that the persister is gone.
             let _ = self.done.send(Command::SnapshotDone(written));
         }
     }
 
-    /// Writes the slices that come. None if they end too early: the owner is gone, or has given it up.
+    /// Writes the slices to the file. Returns `None` if the owner is gone, or has abandoned the snapshot.
     fn write(&self) -> Result<Option<NewSnapshot>, FileError> {
         let began = Instant::now();
         let mut file = SnapshotWriter::create(&*self.disk, self.slot)?;
-        let mut pages = PageWriter::new(self.head.clone(), &self.copy);
+        let mut pages = PageWriter::new(self.header.clone(), &self.copy);
         let (digest, key_count) = loop {
             if self.events.blocking_send(Event::NextSlice).is_err() {
                 return Ok(None);
@@ -70,21 +78,21 @@ impl Snapshotter {
             let Ok(slice) = self.slices.recv() else {
                 return Ok(None);
             };
-            let end = pages.slice(&slice);
+            let end = pages.write(&slice);
             let writing = Instant::now();
-            file.pages(pages.take())?;
-            // The disk and the core are the log's, too.
+            file.write(pages.take_pages())?;
+            // Leave the disk and the core to the log.
             thread::sleep((SNAPSHOT_PAUSE * writing.elapsed()).min(SNAPSHOT_PAUSE_MAX));
             if let Some(end) = end {
                 break end;
             }
         };
-        let bytes = file.end()?;
+        let bytes = file.finish()?;
         Ok(Some(NewSnapshot {
             meta: SnapshotMeta {
                 slot: self.slot.number(),
-                seq: self.head.seq,
-                revision: self.head.revision,
+                seq: self.header.seq,
+                revision: self.header.revision,
                 digest,
             },
             bytes,

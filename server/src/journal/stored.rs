@@ -1,6 +1,6 @@
-//! The messages on disk, from `server/proto/journal.proto`, and their conversions from and to the domain's types.
+//! The messages on disk, generated from `server/proto/journal.proto`, and their conversions from and to the domain's types.
 //!
-//! What an older server wrote can be read for as long as [`FORMAT`] is the same.
+//! A server reads what any other server with the same [`FORMAT`] wrote.
 
 mod applied_requests;
 mod effects;
@@ -27,9 +27,9 @@ mod messages {
 /// The format of every message that has a field `format`. A server refuses any other.
 pub(crate) const FORMAT: u32 = 1;
 
-/// Says that a format is not [`FORMAT`].
+/// The message about a format that is not [`FORMAT`].
 pub(crate) fn unknown_format(format: u32) -> String {
-    format!("its format is {format}, and this server knows {FORMAT} alone")
+    format!("format is {format}, but this server reads only format {FORMAT}")
 }
 
 /// Why bytes cannot have been written by a server. Public like the generated messages whose conversions fail with it.
@@ -48,12 +48,12 @@ impl From<prost::DecodeError> for Damaged {
     }
 }
 
-/// A message lacks a field that every server writes.
+/// The error about a message without a field that every server writes.
 fn lacks(field: &str) -> Damaged {
-    Damaged(format!("it has no {field}"))
+    Damaged(format!("{field} is missing"))
 }
 
-/// A time as it is stored.
+/// A time as it is stored: nanoseconds since 1970-01-01 00:00 UTC.
 pub(crate) fn to_nanos(time: Time) -> u64 {
     duration_nanos(time.to_epoch())
 }
@@ -63,13 +63,13 @@ pub(crate) fn from_nanos(nanos: u64) -> Time {
     Time::since_epoch(Duration::from_nanos(nanos))
 }
 
-/// A duration as it is stored.
+/// A duration as it is stored: nanoseconds.
 fn duration_nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Header {
-    /// The header of a copy of a state at this revision and time, where there is no log.
+    /// The header of a copy of a state at this revision and time, of a store without a log.
     pub(crate) fn of(store_id: &str, revision: Revision, time: Time) -> Self {
         Self {
             format: FORMAT,

@@ -1,16 +1,16 @@
-//! The log's tail: the newest records, in a small file of a fixed size, until they are moved to the engine many at a time.
+//! The write-ahead log, in the file `tail`: the newest records, until a checkpoint moves them to `log.redb`.
 //!
-//! A commit is one write and one sync of blocks that the file has already, and nothing else: no page of the engine, no
-//! length, no extent. When the file is full, or the engine has something to write anyway, everything in it goes to the
-//! engine, and it begins anew.
+//! A commit is one write and one sync of blocks that the file already has. No page of the storage engine is written, and
+//! neither the file's length nor its extents change. When the file is full, or the engine has to write anyway, a checkpoint
+//! moves all records to the engine in one transaction, and the file is used again from its beginning.
 //!
-//! The first page is a header; then come frames, each from the start of a page of its own, so that no write touches what
-//! was acknowledged. A frame is a length, a checksum and a record. The checksum covers a salt, too, that the header has and
-//! nobody else knows: no value that a client sends can pass for a frame. What an earlier lap left behind is told from the
-//! present one by its numbers: the engine has all of it.
+//! The first page of the file is a header. Frames follow, each from the start of a page of its own, so that no write
+//! touches a page with an acknowledged record. A frame is a length, a checksum and a record. The checksum also covers a
+//! random salt from the header, which no client knows: so no value that a client writes can pass for a frame. Frames of an
+//! earlier pass over the file are recognised by their record numbers: the engine has those records.
 //!
-//! Records are synced one by one, so that behind one that is torn there is none that is whole: a [gap](Harm::Gap) is
-//! damage, unless the records were not synced.
+//! Records are synced one by one. So a power loss leaves no complete record behind an incomplete one: such a
+//! [gap](WalDamage::Gap) is damage, unless the records were not synced.
 
 use std::sync::Arc;
 
@@ -24,63 +24,64 @@ use super::record::{EncodedRecord, Position, decode_any};
 use super::stored::Damaged;
 use crate::mutants::mutant;
 
-/// What is written and torn as a whole, at the least: that of most systems, and a multiple of every disk's sector.
+/// Bytes of a page, the unit of a torn write: the page size of most systems, and a multiple of every disk's sector.
 const PAGE: usize = 4096;
 
-/// By how much the file grows. Zeros are written there, and not only asked for: a sync of blocks that were never written
-/// has to note that they are now, which costs as much as the sync.
+/// Bytes by which the file grows. The new blocks are filled with zeros at once: the first sync of a block that was never
+/// written also updates the file system's metadata, which takes as long again.
 const GROWTH: usize = 256 << 10;
 
-/// No server made a larger one: what is longer is not read into memory.
+/// No server writes a longer file. A longer one is not read into memory.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
 const MAGIC: [u8; 8] = *b"soltail\x01";
 
-/// Of the file's layout. One that is not known is refused.
+/// The version of the file's layout. A server refuses any other.
 const VERSION: u32 = 1;
 
-/// Magic, version, salt and the checksum of these.
+/// Bytes of the header: magic, version, salt, and a checksum of these three.
 const HEADER_LEN: usize = 24;
 
-/// Length and checksum.
+/// Bytes before the record in a frame: its length and the checksum.
 const FRAME_HEADER_LEN: usize = 8;
 
-/// Whether a record found room.
+/// Whether the file had room for a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Appended {
     Written,
-    /// Not before the file begins anew, or never.
+    /// The record fits after a checkpoint, or never.
     NoRoom,
 }
 
-/// What is wrong with the file.
+/// Why the file cannot be trusted as it is.
 #[derive(Clone, Debug)]
 pub(super) enum WalDamage {
-    /// What cannot be read was never torn by a loss of power.
+    /// The header or a record is damaged in a way that a power loss cannot explain.
     Unreadable(String),
-    /// There are records after one that is not whole. So a loss of power leaves it where records were not synced.
+    /// A complete record follows an incomplete one. A power loss leaves this if records were not synced one by one.
     Gap(String),
 }
 
-/// The tail, open.
+/// The open file.
 #[derive(Debug)]
 pub(super) struct Wal {
     file: Arc<dyn StorageBackend>,
     len: u64,
     len_max: u64,
-    /// None: there is no header yet.
+    /// The salt of the header; `None` if the file has no header yet.
     salt: Option<Salt>,
-    /// Where the next frame begins.
+    /// The offset of the next frame.
     next: u64,
-    /// The records that the engine does not have, in their order.
+    /// The records that the engine does not have, in order.
     pending: Vec<EncodedRecord>,
+    /// Whether a frame was written since the last sync.
     unsynced: bool,
     damage: Option<WalDamage>,
-    /// The frame that is written.
+    /// A buffer for the frame that is written.
     frame: Vec<u8>,
 }
 
-/// Goes before what a frame's checksum covers.
+/// A random number that the checksum of each frame covers before the record.
 #[derive(Clone, Copy, Debug)]
 struct Salt(u64);
 
@@ -104,40 +105,42 @@ impl Salt {
         page
     }
 
-    /// Reads the header; none if nothing was ever written.
+    /// Reads the salt from the header; `None` if the file is empty or all zeros.
     fn read(file: &[u8]) -> Result<Option<Self>, Damaged> {
         if file.iter().all(|byte| *byte == 0) {
             return Ok(None);
         }
         let Some(header) = file.first_chunk::<HEADER_LEN>() else {
-            return Err(Damaged("it is too short".into()));
+            return Err(Damaged("the header is too short".into()));
         };
-        let number = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("four"));
+        let number =
+            |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("4 bytes"));
         if header[..8] != MAGIC || number(20) != crc32c::crc32c(&header[..20]) {
-            return Err(Damaged("its header is none".into()));
+            return Err(Damaged("the header is invalid".into()));
         }
         if number(8) != VERSION {
             return Err(Damaged(format!(
-                "its version is {}, and this server knows {VERSION} alone",
+                "its version is {}, but this server reads only version {VERSION}",
                 number(8)
             )));
         }
-        let salt = header[12..20].try_into().expect("these are eight");
+        let salt = header[12..20].try_into().expect("8 bytes");
         Ok(Some(Self(u64::from_le_bytes(salt))))
     }
 }
 
-/// What is in a file.
+/// What a scan of the file found.
 #[derive(Default)]
 struct Scan {
+    /// The complete records that the engine does not have.
     pending: Vec<EncodedRecord>,
-    /// Where the last record ends.
+    /// The offset after the last complete frame.
     end: usize,
     damage: Option<WalDamage>,
 }
 
 impl Wal {
-    /// Opens the file, and takes from it what comes after `kept`, the last record of the engine. Writes nothing.
+    /// Opens the file and reads the records after `checkpointed`, the last record of the engine. Writes nothing.
     pub(super) fn open(
         disk: &dyn Disk,
         len_max: u64,
@@ -159,11 +162,11 @@ impl Wal {
         };
         if len > FILE_BYTES_MAX {
             wal.damage = Some(WalDamage::Unreadable(format!(
-                "tail is damaged: it has {len} bytes, and no server makes more than {FILE_BYTES_MAX}"
+                "tail is damaged: it has {len} bytes, but no server writes more than {FILE_BYTES_MAX}"
             )));
             return Ok(wal);
         }
-        let len = usize::try_from(len).expect("that is no more than fits into memory");
+        let len = usize::try_from(len).expect("FILE_BYTES_MAX fits into memory");
         let mut bytes = vec![0; len];
         wal.file.read(0, &mut bytes).map_err(error)?;
         let bytes = Bytes::from(bytes);
@@ -174,7 +177,7 @@ impl Wal {
                 let scan = Scan::in_file(&bytes, salt, checkpointed);
                 if !scan.pending.is_empty() {
                     wal.next = scan.end as u64;
-                    // Whoever wrote them may have been killed before the sync.
+                    // The server that wrote these records may have been killed before it synced them.
                     wal.unsynced = true;
                 }
                 wal.pending = scan.pending;
@@ -189,22 +192,22 @@ impl Wal {
         Ok(wal)
     }
 
-    /// The records that the engine does not have.
+    /// The records that the engine does not have, in order.
     pub(super) fn pending(&self) -> &[EncodedRecord] {
         &self.pending
     }
 
-    /// What is wrong with it.
+    /// The damage that was found when the file was opened.
     pub(super) fn damage(&self) -> Option<&WalDamage> {
         self.damage.as_ref()
     }
 
-    /// Whether something is in it that may not be on disk.
+    /// Whether a record was written that may not be durable.
     pub(super) fn is_unsynced(&self) -> bool {
         self.unsynced
     }
 
-    /// Writes a record behind the others, if there is room.
+    /// Writes a record after the others, if there is room. It is durable after the next [sync](Self::sync).
     pub(super) fn append(&mut self, record: &EncodedRecord) -> Result<Appended, FileError> {
         let frame_len = (FRAME_HEADER_LEN + record.bytes.len()).next_multiple_of(PAGE);
         let end = self.next + frame_len as u64;
@@ -214,13 +217,14 @@ impl Wal {
         let Some(salt) = self.salt_on_disk()? else {
             return Ok(Appended::NoRoom);
         };
-        let len = u32::try_from(record.bytes.len()).expect("no wal is so long");
+        let len =
+            u32::try_from(record.bytes.len()).expect("a frame is shorter than FILE_BYTES_MAX");
         self.frame.clear();
         self.frame.extend_from_slice(&len.to_le_bytes());
         self.frame
             .extend_from_slice(&salt.crc(&record.bytes).to_le_bytes());
         self.frame.extend_from_slice(&record.bytes);
-        // Whole pages: the system need not read what the rest of the last one has.
+        // A write of whole pages: the system need not read the rest of the last page first.
         self.frame.resize(frame_len, 0);
         if !fits(self.file.write(self.next, &self.frame))? {
             return Ok(Appended::NoRoom);
@@ -231,7 +235,8 @@ impl Wal {
         Ok(Appended::Written)
     }
 
-    /// The salt, from the header that is there or is made now: on disk before any frame.
+    /// The salt of the header. Writes and syncs a header if there is none: it must be durable before any frame. `None` if the
+    /// disk is full.
     fn salt_on_disk(&mut self) -> Result<Option<Salt>, FileError> {
         if self.salt.is_none() {
             let salt = Salt(rand::random());
@@ -244,17 +249,21 @@ impl Wal {
         Ok(self.salt)
     }
 
-    /// Makes the file longer, if it does not reach to `end`. Returns whether there is the space.
+    /// Makes the file longer if it ends before `end`. Returns false if the disk is full.
     fn grow(&mut self, end: u64) -> Result<bool, FileError> {
         if end <= self.len {
             return Ok(true);
         }
         let len = end.next_multiple_of(GROWTH as u64).min(self.len_max);
-        // Space first: a disk that is full is found out here, and not by a sync.
+        // Allocate first: so a full disk fails here, and not in a sync.
         if !fits(self.file.set_len(len))? {
             return Ok(false);
         }
-        let zeros = vec![0; usize::try_from(len - self.len).expect("no wal is so long")];
+        let zeros = vec![
+            0;
+            usize::try_from(len - self.len)
+                .expect("the growth is shorter than FILE_BYTES_MAX")
+        ];
         if !fits(self.file.write(self.len, &zeros))? {
             return Ok(false);
         }
@@ -262,7 +271,7 @@ impl Wal {
         Ok(true)
     }
 
-    /// Waits until everything is on disk.
+    /// Makes every record durable.
     pub(super) fn sync(&mut self) -> Result<(), FileError> {
         if self.unsynced {
             self.sync_file()?;
@@ -276,16 +285,16 @@ impl Wal {
         synced.map_err(|error| FileError::io(FileName::Wal, error))
     }
 
-    /// The engine has everything, on disk: what is here may be overwritten.
+    /// Starts again at the beginning of the file. The engine has all records, durably, so frames may be overwritten.
     pub(super) fn restart(&mut self) {
         self.next = PAGE as u64;
         self.pending.clear();
         self.unsynced = false;
     }
 
-    /// Empties the file, so that nothing that is left in it can ever be read again. The next header has another salt.
+    /// Empties the file, so that frames of earlier passes can never be read again. The next header has another salt.
     pub(super) fn truncate(&mut self) -> Result<(), FileError> {
-        debug_assert!(self.pending.is_empty(), "the engine has everything");
+        debug_assert!(self.pending.is_empty(), "the engine has all records");
         let emptied = self.file.set_len(0);
         emptied.map_err(|error| FileError::io(FileName::Wal, error))?;
         self.sync_file()?;
@@ -297,7 +306,7 @@ impl Wal {
     }
 }
 
-/// Whether something was written. A tail that cannot grow is a short one: the engine may still have space.
+/// Whether a write succeeded. A full disk is no error here: the engine's file may still have space for the record.
 fn fits(written: std::io::Result<()>) -> Result<bool, FileError> {
     match written.map_err(|error| FileError::io(FileName::Wal, error)) {
         Ok(()) => Ok(true),
@@ -307,6 +316,7 @@ fn fits(written: std::io::Result<()>) -> Result<bool, FileError> {
 }
 
 impl Scan {
+    /// Reads frames from the first one, for as long as each continues the one before.
     fn in_file(file: &Bytes, salt: Salt, checkpointed: u64) -> Self {
         let mut scan = Self {
             end: PAGE,
@@ -317,7 +327,7 @@ impl Scan {
             let (record, position) = match decode_any(&frame) {
                 Ok(decoded) => decoded,
                 Err(Damaged(what)) => {
-                    // Its checksum is right, so that it was written like this.
+                    // The frame's checksum is right, so a server wrote the record like this.
                     scan.damage = Some(WalDamage::Unreadable(format!(
                         "tail is damaged at byte {}: {what}",
                         scan.end
@@ -345,7 +355,7 @@ impl Scan {
         scan
     }
 
-    /// Looks for records behind the last that is whole.
+    /// Looks for a complete record after the last one that continues the log.
     fn find_gap(&mut self, file: &Bytes, salt: Salt, checkpointed: u64) {
         let last = self
             .pending
@@ -355,14 +365,14 @@ impl Scan {
             let Some(frame) = frame_at(file, at, salt) else {
                 continue;
             };
-            let what = match decode_any(&frame) {
-                // Of an earlier lap.
+            let found = match decode_any(&frame) {
+                // The frame is of an earlier pass.
                 Ok((record, _)) if record.seq <= last => continue,
-                Ok((record, _)) => format!("record {}", record.seq),
-                Err(Damaged(what)) => format!("something of which is known that {what}"),
+                Ok((record, _)) => format!("record {} is at byte {at}", record.seq),
+                Err(Damaged(what)) => format!("the record at byte {at} is damaged: {what}"),
             };
             self.damage = Some(WalDamage::Gap(format!(
-                "tail is damaged at byte {}: there is no record {}, and {what} at byte {at}",
+                "tail is damaged at byte {}: record {} is missing, but {found}",
                 self.end,
                 last + 1,
             )));
@@ -371,12 +381,12 @@ impl Scan {
     }
 }
 
-/// What the frame has that begins here, if there is one.
+/// The record of the frame that begins at `at`, if there is a frame with a correct checksum.
 fn frame_at(file: &Bytes, at: usize, salt: Salt) -> Option<Bytes> {
     let rest = file.get(at..)?;
     let (head, rest) = rest.split_first_chunk::<FRAME_HEADER_LEN>()?;
-    let [len, crc] = [0, 4]
-        .map(|from| u32::from_le_bytes(head[from..from + 4].try_into().expect("these are four")));
+    let [len, crc] =
+        [0, 4].map(|from| u32::from_le_bytes(head[from..from + 4].try_into().expect("4 bytes")));
     let bytes = rest.get(..len as usize)?;
     (len > 0 && salt.crc(bytes) == crc).then(|| file.slice_ref(bytes))
 }

@@ -1,7 +1,8 @@
-//! How far the log was at least: a hint beside it, written without waiting for the disk.
+//! The watermark: the number of the last record that is known to be in the log, in a file beside the log.
 //!
-//! After a crash of the process it is exact, after a power loss seldom ahead of what it was written for and never ahead of
-//! the log. If the log ends before it, the log has lost what had been acknowledged.
+//! A record is durable before the watermark names it, and the watermark is written without a sync. So after a crash of the
+//! process the watermark names the last durable record. After a power loss it may be older, but is never newer than the log.
+//! A log that ends before the watermark has lost acknowledged records.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use super::file_name::FileName;
 const MAGIC: [u8; 8] = *b"soloist\x01";
 const LEN: usize = 24;
 
+/// The open file.
 #[derive(Debug)]
 pub(crate) struct Watermark(Arc<dyn StorageBackend>);
 
@@ -25,7 +27,7 @@ impl Watermark {
         })?))
     }
 
-    /// The last record that is known to have been in the log; none if that is not known.
+    /// The number of the last record that is known to be in the log; `None` if the file is empty or damaged.
     pub(crate) fn get(&self) -> Result<Option<u64>, FileError> {
         let error = |error| FileError::io(FileName::Watermark, error);
         if self.0.len().map_err(error)? < LEN as u64 {
@@ -33,24 +35,24 @@ impl Watermark {
         }
         let mut bytes = [0; LEN];
         self.0.read(0, &mut bytes).map_err(error)?;
-        let seq = bytes[8..16].try_into().expect("these are eight");
+        let seq = bytes[8..16].try_into().expect("8 bytes");
         let seq = u64::from_le_bytes(seq);
         Ok((bytes == encode(seq)).then_some(seq))
     }
 
-    /// Whether nothing was ever written.
+    /// Whether the watermark was never written.
     pub(crate) fn is_blank(&self) -> Result<bool, FileError> {
         let len = self.0.len();
         Ok(len.map_err(|error| FileError::io(FileName::Watermark, error))? == 0)
     }
 
-    /// Waits until it is on disk.
+    /// Makes the watermark durable.
     pub(crate) fn sync(&self) -> Result<(), FileError> {
         let synced = self.0.sync_data();
         synced.map_err(|error| FileError::io(FileName::Watermark, error))
     }
 
-    /// Notes that a record is in the log. That it cannot be noted is no harm by itself.
+    /// Writes the number of a record that is in the log. A failure is only logged: an older watermark is still true.
     pub(crate) fn set(&self, seq: u64) {
         let written = match self.0.len() {
             Ok(len) if len < LEN as u64 => self.0.set_len(LEN as u64),
@@ -58,7 +60,7 @@ impl Watermark {
             Err(error) => Err(error),
         };
         if let Err(error) = written.and_then(|()| self.0.write(0, &encode(seq))) {
-            tracing::warn!(%error, "the watermark could not be written");
+            tracing::warn!(%error, "cannot write the watermark");
         }
     }
 }

@@ -58,7 +58,7 @@ async fn send_all(
     loop {
         let deadline = Instant::now() + context.limits.max_deadline;
         let end = match context.owner.next_backup_slice(copy, deadline).await {
-            Ok(slice) => writer.slice(&slice),
+            Ok(slice) => writer.write(&slice),
             // The owner was busy until the deadline. Ask again: the deadline of one slice is not that of the backup.
             Err(CallError::NotStarted) => continue,
             Err(error) => return Err(error),
@@ -68,7 +68,7 @@ async fn send_all(
             chunk,
             ..v1::BackupResponse::default()
         };
-        let mut chunks: Vec<_> = writer.take().into_iter().map(chunk).collect();
+        let mut chunks: Vec<_> = writer.take_chunks().into_iter().map(chunk).collect();
         let ended = end.is_some();
         if let (Some((digest, key_count)), Some(last)) = (end, chunks.last_mut()) {
             last.digest = digest.to_vec();

@@ -334,7 +334,7 @@ async fn one_directory_has_one_server() {
         assert_eq!(code, Some(1), "{args:?}: {error}");
         let process = server.process.child.id().unwrap().to_string();
         let says = match args[0] {
-            "restore" => "no backup",
+            "restore" => "not a backup",
             _ => &process,
         };
         assert!(error.contains(says), "{args:?}: {error}");

@@ -1,4 +1,4 @@
-//! The answers that requests with a request id get again.
+//! Requests with a request id, and the outcomes that a replay of them gets.
 
 use std::time::Duration;
 

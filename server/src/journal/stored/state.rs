@@ -71,7 +71,7 @@ impl TryFrom<Entry> for machine::Entry {
                 id: session.id.into(),
                 create_revision: session.create_revision,
             }),
-            (Some(_), Some(_)) => return Err(Damaged("it ends in two ways".into())),
+            (Some(_), Some(_)) => return Err(Damaged("entry has both a ttl and a session".into())),
         };
         let key_state = entry.key_state.map(|stored| machine::KeyState {
             machine: stored.machine.into(),
