@@ -1,6 +1,6 @@
-//! What a server's header blocks say about a call, and how it failed if it did.
+//! What a server's header blocks say about a call.
 //!
-//! Sources: gRPC over HTTP/2 ("Responses"), its table of HTTP/2 errors, and gRPC's HTTP to status mapping.
+//! Sources: gRPC over HTTP/2 ("Responses") and gRPC's HTTP to status mapping.
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
@@ -8,7 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use percent_encoding::percent_decode;
 use tonic::Code;
 
-use crate::http2::frame::Reason;
+use crate::http2::failure::{Failure, Fate};
 use crate::http2::hpack::{Decoder, HpackError};
 
 /// Largest header list that is taken, counted as RFC 9113, section 6.5.2 does: what gRPC's implementations take (8 to
@@ -23,60 +23,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-
-/// What is known about whether the server did what was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// The server answered; the status says.
-    Answered,
-    /// The server never began: the same call may be sent again.
-    NotDone,
-    /// Perhaps, perhaps not.
-    Unknown,
-}
-
-/// How a call failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub(crate) fate: Fate,
-    pub(crate) code: Code,
-    pub(crate) message: String,
-    /// `grpc-status-details-bin`: a `google.rpc.Status`, or empty.
-    pub(crate) details: Vec<u8>,
-}
-
-impl Failure {
-    pub(super) fn new(fate: Fate, code: Code, message: impl Into<String>) -> Self {
-        Self {
-            fate,
-            code,
-            message: message.into(),
-            details: Vec::new(),
-        }
-    }
-
-    /// An answer that is none.
-    pub(super) fn malformed(message: impl Into<String>) -> Self {
-        Self::new(Fate::Unknown, Code::Internal, message)
-    }
-
-    /// The server reset the stream.
-    pub(super) fn reset(reason: Reason) -> Self {
-        let code = match reason {
-            Reason::REFUSED_STREAM => Code::Unavailable,
-            Reason::CANCEL => Code::Cancelled,
-            Reason::ENHANCE_YOUR_CALM => Code::ResourceExhausted,
-            Reason::INADEQUATE_SECURITY => Code::PermissionDenied,
-            Reason(0..=0xa) => Code::Internal,
-            _ => Code::Unknown,
-        };
-        let fate = match reason {
-            Reason::REFUSED_STREAM => Fate::NotDone,
-            _ => Fate::Unknown,
-        };
-        Self::new(fate, code, format!("the server reset the stream: {reason}"))
-    }
-}
 
 /// What a block of fields says.
 #[derive(Debug, Default)]

@@ -9,16 +9,17 @@
 
 use std::fmt;
 
-use tonic::Code;
-
-use crate::http2::answer::{Failure, Fate};
+use crate::http2::answer::HEADER_LIST_MAX;
 use crate::http2::config::Config;
-use crate::http2::frame::{self, PAYLOAD_MAX, PREFACE, Reason, setting};
+use crate::http2::failure::Failure;
+use crate::http2::frame::{self, Head, PAYLOAD_MAX, PREFACE, Reason, setting};
 use crate::http2::heads::Heads;
 use crate::http2::hpack::Decoder;
+use crate::http2::message::{Body, MESSAGE_HEAD};
 use crate::http2::method::Method;
-use crate::http2::outgoing::{MESSAGE_HEAD, Outgoing};
+use crate::http2::outgoing::Outgoing;
 use crate::http2::streams::Streams;
+use crate::http2::violation::Violation;
 
 /// What may be open before the server has said: what most servers allow, and what gRPC's clients assume.
 const STREAMS_FIRST: usize = 100;
@@ -130,10 +131,7 @@ impl Connection {
             (setting::ENABLE_PUSH, 0),
             (setting::INITIAL_WINDOW_SIZE, config.stream_window),
             (setting::MAX_FRAME_SIZE, PAYLOAD_MAX as u32),
-            (
-                setting::MAX_HEADER_LIST_SIZE,
-                crate::http2::answer::HEADER_LIST_MAX as u32,
-            ),
+            (setting::MAX_HEADER_LIST_SIZE, HEADER_LIST_MAX as u32),
         ];
         frame::put_settings(out, &settings);
         if let Some(more) = config.connection_window.checked_sub(65_535)
@@ -262,43 +260,10 @@ impl Connection {
         self.closed.as_ref()
     }
 
-    /// Ends the connection for a reason outside it, such as the socket's end. All open calls fail; nothing is known of
-    /// them, but for those that the server said it would not begin.
-    pub(crate) fn close<F>(&mut self, why: &str, mut on_event: F)
-    where
-        F: FnMut(&mut Self, Event<'_>),
-    {
-        if self.closed.is_some() {
-            return;
-        }
-        let text = match self.goaway_text.is_empty() {
-            true => why.to_owned(),
-            false => format!("{why}, after {}", self.goaway_text),
-        };
-        self.closed = Some(Closed(text.clone()));
-        self.fail_above(0, Fate::Unknown, &text, &mut on_event);
-    }
-
-    /// Fails all calls on streams above `last`.
-    pub(super) fn fail_above<F>(&mut self, last: u32, fate: Fate, text: &str, on_event: &mut F)
-    where
-        F: FnMut(&mut Self, Event<'_>),
-    {
-        let mut at = last;
-        while let Some(stream) = self.streams.next_after(at) {
-            at = stream;
-            if let Some(tag) = self.end_stream(stream) {
-                self.outgoing.forget(stream);
-                let failure = Failure::new(fate, Code::Unavailable, text);
-                on_event(self, Event::Failed { tag, failure });
-            }
-        }
-    }
-
     /// Ends a stream here. The tag of its call, if it was open.
     pub(super) fn end_stream(&mut self, id: u32) -> Option<u64> {
         let stream = self.streams.remove(id)?;
-        if let crate::http2::streams::Body::Owned(bytes) = stream.body {
+        if let Body::Owned(bytes) = stream.body {
             self.recycle(bytes);
         }
         Some(stream.tag)
@@ -309,6 +274,32 @@ impl Connection {
         self.outgoing.forget(id);
         self.reset_last = self.reset_last.max(id);
         frame::put_reset(&mut self.outgoing.output, id, reason);
+    }
+
+    /// A frame that belongs to a stream must name one that we began.
+    #[inline]
+    pub(super) fn check_stream(&self, head: Head) -> Result<(), Violation> {
+        if head.stream % 2 == 1
+            && (self.config.stream_first..self.stream_next).contains(&head.stream)
+        {
+            return Ok(());
+        }
+        Err(Violation::protocol(format!(
+            "a frame of kind {} on stream {}, which was never opened",
+            head.kind, head.stream
+        )))
+    }
+
+    /// A frame on a stream that has ended: no fault if we ended it.
+    pub(super) fn late(&self, head: Head) -> Result<(), Violation> {
+        if head.stream <= self.reset_last || self.goaway.is_some_and(|last| head.stream > last) {
+            return Ok(());
+        }
+        let text = format!(
+            "a frame of kind {} on stream {}, which it had ended",
+            head.kind, head.stream
+        );
+        Err(Violation::new(Reason::STREAM_CLOSED, text))
     }
 
     /// Keeps a message's room for another.

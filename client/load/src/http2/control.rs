@@ -2,8 +2,9 @@
 
 use std::mem;
 
-use crate::http2::answer::{Failure, Fate};
+use crate::http2::checks::{expect_connection, expect_length};
 use crate::http2::connection::{Connection, Event};
+use crate::http2::failure::{Failure, Fate};
 use crate::http2::frame::{self, ACK, Head, PAYLOAD_MAX, Reason, kind, number, setting};
 use crate::http2::violation::Violation;
 
@@ -147,20 +148,5 @@ impl Connection {
             // Only the stream is at fault (section 6.9).
             Err(text) => self.give_up(head.stream, Failure::malformed(text), on_event),
         }
-    }
-}
-
-pub(super) fn expect_length(name: &str, payload: &[u8], length: usize) -> Result<(), Violation> {
-    if payload.len() == length {
-        return Ok(());
-    }
-    let text = format!("{name} of {} bytes instead of {length}", payload.len());
-    Err(Violation::new(Reason::FRAME_SIZE_ERROR, text))
-}
-
-fn expect_connection(name: &str, head: Head) -> Result<(), Violation> {
-    match head.stream {
-        0 => Ok(()),
-        stream => Err(Violation::protocol(format!("{name} on stream {stream}"))),
     }
 }

@@ -10,7 +10,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::http2::config::Config;
-
 use crate::http2::connection::{Connection, Event};
 use crate::http2::poller::Poller;
 

@@ -10,23 +10,28 @@
 //! worker <- Event <- Connection::receive <- Endpoint::read <- socket
 //! ```
 //!
-//! `connection` is the protocol without a socket: `receive` makes frames of what comes in, `answering` handles those of
-//! calls, `control` those about the connection; `outgoing` keeps what waits to go out, and `streams` who waits for an
-//! answer. `method` is the head of a request, which `heads` keeps as it is written on a connection with the table of
-//! `encoder`; `answer` reads the head of an answer; `hpack` and `huffman` know how both are encoded, `frame` the frames.
-//! `endpoint` adds a socket and `poller` many of them to a thread.
+//! `connection` is the protocol without a socket: `receive` makes frames of what comes in; `headers` and `data` handle
+//! those of calls, `control` those about the connection, and `endings` the ends of calls; `outgoing` keeps what waits to go
+//! out, and `streams` who waits for an answer. `method` is the head of a request, which `heads` keeps as it is written on a
+//! connection with the table of `encoder`; `answer` reads the head of an answer; `hpack` and `huffman` know how both are
+//! encoded, `frame` the frames. `endpoint` adds a socket and `poller` many of them to a thread.
 
 mod answer;
-mod answering;
+mod checks;
 mod config;
 mod connection;
 mod control;
+mod data;
 mod encoder;
+mod endings;
 mod endpoint;
+mod failure;
 mod frame;
+mod headers;
 mod heads;
 mod hpack;
 mod huffman;
+mod message;
 mod method;
 mod outgoing;
 mod poller;
@@ -36,9 +41,9 @@ mod streams;
 mod tests;
 mod violation;
 
-pub(crate) use answer::Fate;
 pub(crate) use config::Config;
 pub(crate) use connection::{Call, Event, NotNow};
 pub(crate) use endpoint::{Endpoint, READ_BYTES};
+pub(crate) use failure::Fate;
 pub(crate) use method::Method;
 pub(crate) use poller::Poller;

@@ -5,15 +5,12 @@
 use std::collections::VecDeque;
 
 use crate::http2::config::Config;
-
 use crate::http2::frame::{END_STREAM, Head, PAYLOAD_MAX, Reason, WINDOW_MAX, kind};
+use crate::http2::message::MESSAGE_HEAD;
 use crate::http2::violation::Violation;
 
 /// Every connection and stream begins with this window (RFC 9113, section 6.9.2).
 const WINDOW_INITIAL: i64 = 65_535;
-
-/// The flag that says "not compressed", and four bytes of length, before each message (gRPC over HTTP/2).
-pub(super) const MESSAGE_HEAD: usize = 5;
 
 /// What may wait beyond the limit for calls: the head and first frame of the call that reached it, and 10,000 answers to
 /// pings or settings.

@@ -2,19 +2,11 @@
 
 use std::mem;
 
-use crate::http2::violation::Violation;
-
+use crate::http2::checks::expect_length;
 use crate::http2::connection::{Closed, Connection, Event};
-use crate::http2::control::expect_length;
 use crate::http2::frame::{self, ACK, HEAD, Head, PAYLOAD_MAX, Reason, kind};
-
-/// Where the bytes being received are.
-#[derive(Clone, Copy)]
-pub(super) struct Input<'a> {
-    pub(super) bytes: &'a [u8],
-    /// Where in them the frame's payload begins; `None` if it was put together elsewhere.
-    pub(super) payload_at: Option<usize>,
-}
+use crate::http2::message::Input;
+use crate::http2::violation::Violation;
 
 impl Connection {
     /// Takes bytes from the server, cut anywhere, and tells what became of calls. The callback may begin and cancel

@@ -5,22 +5,12 @@
 //! one slow call does not make the ring long.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
+
+use crate::http2::message::Body;
 
 /// The ring's length at which the oldest call moves away. Servers allow 100 to 1,000 streams; four times as many ids leave
 /// room for calls that overtake each other.
 const SPAN_MAX: usize = 4_096;
-
-/// What has arrived of a call's message, with the five bytes before it.
-#[derive(Debug, Default)]
-pub(super) enum Body {
-    #[default]
-    Empty,
-    /// All of it, and it still is in the bytes that are being received: here.
-    Input(Range<u32>),
-    /// Some or all of it, put aside.
-    Owned(Vec<u8>),
-}
 
 /// One open call.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use soloist_server::Server;
 use soloist_server::config::Config as ServerConfig;
 use tonic_types::StatusExt;
 
-use crate::http2::answer::Failure;
+use crate::http2::failure::Failure;
 use crate::http2::tests::*;
 use crate::http2::{Endpoint, NotNow, Poller, READ_BYTES};
 

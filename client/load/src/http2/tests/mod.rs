@@ -1,5 +1,6 @@
 //! The protocol against servers that say exactly what a test wants, against chance, and against a real one.
 
+mod answers;
 mod calls;
 mod flow;
 mod indexing;
@@ -10,7 +11,6 @@ mod violations;
 use tonic::Code;
 
 use crate::http2::config::Config;
-
 use crate::http2::connection::{Connection, Event};
 use crate::http2::frame::{self, ACK, END_HEADERS, END_STREAM, HEAD, Head, PREFACE, Reason, kind};
 use crate::http2::hpack::put_string;

@@ -91,7 +91,7 @@ fn play(stream: u32, tag: u64, script: &Script) -> (Vec<Vec<u8>>, Seen) {
         }
         Script::Reset(reason) => {
             let reason = Reason(*reason);
-            let failure = crate::http2::answer::Failure::reset(reason);
+            let failure = crate::http2::failure::Failure::reset(reason);
             let frames = vec![headers(stream, OK_HEADERS), reset(stream, reason)];
             (
                 frames,

@@ -1,0 +1,410 @@
+//! What an answer comes to.
+
+use crate::http2::frame::{PADDED, PRIORITY_GIVEN};
+use crate::http2::tests::*;
+
+/// One call, on stream 1 with tag 1, and what becomes of it. The connection goes on.
+fn check(name: &str, bytes: &[u8], expected: Seen) {
+    let end = conversation(&Config::default(), 1, &[hello(), bytes.to_vec()].concat());
+    assert_eq!(end.closed, None, "{name}");
+    assert_eq!(end.events, [expected], "{name}");
+}
+
+#[test]
+fn answers_are_messages() {
+    check("one", &ok(1, b"text"), answer(1, b"text"));
+    check("empty", &ok(1, b""), answer(1, b""));
+    let long = vec![7; 100_000];
+    check("in many frames", &ok(1, &long), answer(1, &long));
+    check(
+        "after 100",
+        &[headers(1, &[(":status", "103")]), ok(1, b"text")].concat(),
+        answer(1, b"text"),
+    );
+
+    let whole = message(b"text");
+    let pieces: Vec<u8> = whole.iter().flat_map(|byte| data(1, &[*byte])).collect();
+    let (begin, end) = (headers(1, OK_HEADERS), last_headers(1, OK_TRAILERS));
+    check(
+        "byte by byte",
+        &[begin.clone(), pieces, end.clone()].concat(),
+        answer(1, b"text"),
+    );
+    let empty = [data(1, &[]), data(1, &whole), data(1, &[])].concat();
+    check(
+        "beside empty frames",
+        &[begin.clone(), empty, end.clone()].concat(),
+        answer(1, b"text"),
+    );
+
+    let padded = [&[3][..], &whole, &[0; 3]].concat();
+    let padded = frame(kind::DATA, PADDED, 1, &padded);
+    check("padded", &[begin, padded, end].concat(), answer(1, b"text"));
+    let flags = END_HEADERS | PADDED | PRIORITY_GIVEN;
+    let odd = [&[2, 0, 0, 0, 9, 200][..], &block(OK_HEADERS), &[0; 2]].concat();
+    let odd = frame(kind::HEADERS, flags, 1, &odd);
+    let rest = [
+        data(1, &whole),
+        last_headers(1, &[("grpc-status", "0"), ("x", "y")]),
+    ]
+    .concat();
+    check(
+        "headers padded and with priority",
+        &[odd, rest].concat(),
+        answer(1, b"text"),
+    );
+
+    let split = block(OK_HEADERS);
+    let (first, second) = split.split_at(9);
+    let split = [
+        frame(kind::HEADERS, 0, 1, first),
+        frame(kind::CONTINUATION, 0, 1, &[]),
+        frame(kind::CONTINUATION, END_HEADERS, 1, second),
+    ]
+    .concat();
+    let trailers = [
+        frame(kind::HEADERS, END_STREAM, 1, &[]),
+        frame(kind::CONTINUATION, END_HEADERS, 1, &block(OK_TRAILERS)),
+    ]
+    .concat();
+    check(
+        "continued",
+        &[split, data(1, &whole), trailers].concat(),
+        answer(1, b"text"),
+    );
+}
+
+#[test]
+fn answers_that_cross_are_told_apart() {
+    let bytes = [
+        hello(),
+        headers(3, OK_HEADERS),
+        headers(1, OK_HEADERS),
+        data(3, &message(b"three")),
+        headers(
+            5,
+            &[
+                (":status", "200"),
+                ("content-type", "application/grpc"),
+                ("date", "now"),
+            ],
+        ),
+        data(1, &message(b"one")),
+        data(5, &message(b"five")),
+        last_headers(5, OK_TRAILERS),
+        last_headers(3, &[("grpc-status", "5"), ("grpc-message", "gone")]),
+        last_headers(1, OK_TRAILERS),
+    ];
+    let end = conversation(&Config::default(), 3, &bytes.concat());
+    let gone = failed(2, Fate::Answered, Code::NotFound, "gone");
+    assert_eq!(end.events, [answer(3, b"five"), gone, answer(1, b"one")]);
+}
+
+#[test]
+fn statuses_are_the_servers_words() {
+    let only = |fields: &[(&str, &str)]| last_headers(1, &[OK_HEADERS, fields].concat());
+    let said = |code, message| failed(1, Fate::Answered, code, message);
+    check(
+        "alone",
+        &only(&[("grpc-status", "7")]),
+        said(Code::PermissionDenied, ""),
+    );
+    let text = [
+        ("grpc-status", "3"),
+        ("grpc-message", "50%25 of %C3%BC %zz %ff"),
+    ];
+    check(
+        "percent",
+        &only(&text),
+        said(Code::InvalidArgument, "50% of ü %zz \u{fffd}"),
+    );
+    check(
+        "no number",
+        &only(&[("grpc-status", "x")]),
+        said(Code::Unknown, ""),
+    );
+    check(
+        "no code",
+        &only(&[("grpc-status", "99")]),
+        said(Code::Unknown, ""),
+    );
+    // With a status in the headers, that of HTTP says nothing.
+    let http = last_headers(1, &[(":status", "503"), ("grpc-status", "8")]);
+    check("over HTTP", &http, said(Code::ResourceExhausted, ""));
+    let late = last_headers(1, &[("grpc-status", "10"), ("grpc-message", "no")]);
+    let late = [headers(1, OK_HEADERS), data(1, &message(b"text")), late].concat();
+    check("after a message", &late, said(Code::Aborted, "no"));
+}
+
+#[test]
+fn details_are_decoded_with_padding_and_without() {
+    for (text, details) in [
+        ("AQID/w", &[1, 2, 3, 255][..]),
+        ("AQID/w==", &[1, 2, 3, 255]),
+        ("*", &[]),
+        ("", &[]),
+    ] {
+        let fields = [
+            OK_HEADERS,
+            &[("grpc-status", "9"), ("grpc-status-details-bin", text)],
+        ]
+        .concat();
+        let mut client = Client::new(Config::default()).calls(1);
+        let mut seen = Vec::new();
+        let bytes = [hello(), last_headers(1, &fields)].concat();
+        let received = client.connection.receive(&bytes, |_, event| match event {
+            Event::Failed { failure, .. } => seen.push((failure.code, failure.details)),
+            Event::Answer { .. } => panic!("an answer"),
+        });
+        assert_eq!(received, Ok(()));
+        assert_eq!(
+            seen,
+            [(Code::FailedPrecondition, details.to_vec())],
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn answers_that_are_not_grpc_have_the_code_for_their_http_status() {
+    for (status, code) in [
+        ("400", Code::Internal),
+        ("401", Code::Unauthenticated),
+        ("403", Code::PermissionDenied),
+        ("404", Code::Unimplemented),
+        ("429", Code::Unavailable),
+        ("502", Code::Unavailable),
+        ("503", Code::Unavailable),
+        ("504", Code::Unavailable),
+        ("200", Code::Unknown),
+        ("500", Code::Unknown),
+    ] {
+        let fields = [(":status", status), ("content-type", "text/html")];
+        let expected = failed(
+            1,
+            Fate::Unknown,
+            code,
+            &format!("the answer is HTTP {status}, and not gRPC"),
+        );
+        check(status, &last_headers(1, &fields), expected.clone());
+        // With a page behind it, which nobody reads.
+        let page = [
+            headers(1, &fields),
+            data(1, b"<html>"),
+            frame(kind::DATA, END_STREAM, 1, b"..."),
+        ]
+        .concat();
+        check(status, &page, expected);
+    }
+}
+
+#[test]
+fn answers_that_are_malformed_say_how() {
+    let begin = || headers(1, OK_HEADERS);
+    let end = || last_headers(1, OK_TRAILERS);
+    let with = |payload: &[u8]| [begin(), data(1, payload), end()].concat();
+    let head = |length: u32| [&[0][..], &length.to_be_bytes()].concat();
+    for (bytes, text) in [
+        (
+            [begin(), end()].concat(),
+            "the answer has status OK and no message",
+        ),
+        (
+            last_headers(1, &[OK_HEADERS, OK_TRAILERS].concat()),
+            "the answer has status OK and no message",
+        ),
+        (
+            with(&[0, 0, 0]),
+            "the answer has status OK and 3 bytes of an unfinished message",
+        ),
+        (
+            with(&head(7)),
+            "the answer has status OK and 5 bytes of an unfinished message",
+        ),
+        (
+            with(&[message(b"a"), message(b"b")].concat()),
+            "the answer has 6 bytes after its message",
+        ),
+        (
+            with(&[1, 0, 0, 0, 0]),
+            "the answer is compressed, and compression was not offered",
+        ),
+        (
+            [begin(), frame(kind::DATA, END_STREAM, 1, &message(b"a"))].concat(),
+            "the answer ends without trailers",
+        ),
+        (last_headers(1, OK_HEADERS), "the answer has no grpc-status"),
+        (
+            [
+                begin(),
+                data(1, &message(b"a")),
+                last_headers(1, &[("x", "y")]),
+            ]
+            .concat(),
+            "the trailers have no grpc-status",
+        ),
+        (
+            [
+                begin(),
+                last_headers(1, &[(":status", "200"), ("grpc-status", "0")]),
+            ]
+            .concat(),
+            "the trailers have a :status",
+        ),
+        ([begin(), begin()].concat(), "the answer has headers twice"),
+        (
+            headers(1, &[("content-type", "application/grpc")]),
+            "the answer has no :status",
+        ),
+        (last_headers(1, OK_TRAILERS), "the answer has no :status"),
+        (data(1, &message(b"a")), "the answer begins with DATA"),
+        (
+            headers(1, &[("X", "y")]),
+            "the answer has a header name that HTTP/2 forbids",
+        ),
+        (
+            headers(1, &[("connection", "close")]),
+            "the answer has a header of HTTP/1.1",
+        ),
+        (
+            headers(1, &[("x", "y"), (":status", "200")]),
+            "the answer has pseudo-headers that an answer may not have",
+        ),
+        (
+            headers(1, &[(":path", "/")]),
+            "the answer has pseudo-headers that an answer may not have",
+        ),
+    ] {
+        check(text, &bytes, failed(1, Fate::Unknown, Code::Internal, text));
+    }
+    let large = headers(1, &[(":status", "200"), ("x", &"v".repeat(16_350))]);
+    let text = "headers of 16425 bytes, the limit is 16384";
+    check(
+        text,
+        &large,
+        failed(1, Fate::Unknown, Code::ResourceExhausted, text),
+    );
+    let text = "the answer has 4294967295 bytes, the limit is 4259840";
+    check(
+        text,
+        &with(&head(u32::MAX)),
+        failed(1, Fate::Unknown, Code::ResourceExhausted, text),
+    );
+}
+
+/// What was fine in its place is remembered, but for that place only.
+#[test]
+fn known_headers_are_no_trailers_and_do_not_end_an_answer() {
+    let begin = |stream| headers(stream, OK_HEADERS);
+    let text = |stream| data(stream, &message(b"text"));
+    let bytes = [
+        hello(),
+        [begin(1), text(1), last_headers(1, OK_HEADERS)].concat(),
+        ok(3, b"text"),
+        last_headers(5, OK_HEADERS),
+        headers(7, OK_TRAILERS),
+        [begin(9), text(9), headers(9, OK_TRAILERS)].concat(),
+        last_headers(11, OK_TRAILERS),
+        ok(13, b"text"),
+    ];
+    let end = conversation(&Config::default(), 7, &bytes.concat());
+    let wrong = |tag, text| failed(tag, Fate::Unknown, Code::Internal, text);
+    let expected = [
+        wrong(1, "the trailers have a :status"),
+        answer(2, b"text"),
+        wrong(3, "the answer has no grpc-status"),
+        wrong(4, "the answer has no :status"),
+        wrong(5, "the answer has headers twice"),
+        wrong(6, "the answer has no :status"),
+        answer(7, b"text"),
+    ];
+    assert_eq!(end.events, expected);
+}
+
+#[test]
+fn messages_have_a_limit_in_one_frame_or_many() {
+    let config = Config {
+        message_bytes_max: 100,
+        ..Config::default()
+    };
+    let pieces = |stream, length| {
+        let whole = message(&vec![1; length]);
+        let frames: Vec<u8> = whole
+            .chunks(60)
+            .flat_map(|chunk| data(stream, chunk))
+            .collect();
+        [
+            headers(stream, OK_HEADERS),
+            frames,
+            last_headers(stream, OK_TRAILERS),
+        ]
+        .concat()
+    };
+    let bytes = [
+        hello(),
+        ok(1, &[1; 100]),
+        ok(3, &[1; 101]),
+        pieces(5, 100),
+        pieces(7, 101),
+    ];
+    let end = conversation(&config, 4, &bytes.concat());
+    let text = "the answer has 101 bytes, the limit is 100";
+    let long = |tag| failed(tag, Fate::Unknown, Code::ResourceExhausted, text);
+    let expected = [answer(1, &[1; 100]), long(2), answer(3, &[1; 100]), long(4)];
+    assert_eq!(end.events, expected);
+}
+
+#[test]
+fn resets_have_the_code_that_grpc_gives_them() {
+    for (reason, fate, code, name) in [
+        (Reason::NO_ERROR, Fate::Unknown, Code::Internal, "NO_ERROR"),
+        (
+            Reason::PROTOCOL_ERROR,
+            Fate::Unknown,
+            Code::Internal,
+            "PROTOCOL_ERROR",
+        ),
+        (
+            Reason::INTERNAL_ERROR,
+            Fate::Unknown,
+            Code::Internal,
+            "INTERNAL_ERROR",
+        ),
+        (
+            Reason::REFUSED_STREAM,
+            Fate::NotDone,
+            Code::Unavailable,
+            "REFUSED_STREAM",
+        ),
+        (Reason::CANCEL, Fate::Unknown, Code::Cancelled, "CANCEL"),
+        (
+            Reason::ENHANCE_YOUR_CALM,
+            Fate::Unknown,
+            Code::ResourceExhausted,
+            "ENHANCE_YOUR_CALM",
+        ),
+        (
+            Reason::INADEQUATE_SECURITY,
+            Fate::Unknown,
+            Code::PermissionDenied,
+            "INADEQUATE_SECURITY",
+        ),
+        (
+            Reason(0xd),
+            Fate::Unknown,
+            Code::Unknown,
+            "HTTP_1_1_REQUIRED",
+        ),
+        (Reason(0x77), Fate::Unknown, Code::Unknown, "error 0x77"),
+    ] {
+        let text = format!("the server reset the stream: {name}");
+        check(name, &reset(1, reason), failed(1, fate, code, &text));
+        let late = [
+            headers(1, OK_HEADERS),
+            data(1, &message(b"a")),
+            reset(1, reason),
+        ]
+        .concat();
+        check(name, &late, failed(1, fate, code, &text));
+    }
+}
