@@ -27,13 +27,12 @@ use tower_service::Service;
 
 use crate::calibrate::delay::Delay;
 use crate::calibrate::timers::Alarm;
+use crate::histogram::{histogram, record};
 
 /// The revision that every answer names.
 const REVISION: i64 = 1;
 /// Frames of one stream under way. Further ones wait in the connection, where their time does not count yet.
 const FRAMES_MAX: usize = 1 << 16;
-/// Significant digits of a recorded time: none is off by more than 0.1%.
-const DIGITS: u8 = 3;
 
 /// How long answers stayed in the server, in nanoseconds: from when a request was decoded until its answer was handed
 /// over to be encoded. For frames of one stream that includes the wait for those before. It is the truth only while the
@@ -64,8 +63,6 @@ struct Held {
 
 impl Answers {
     pub(super) fn new(delay: Delay, seed: u64, alarm: Alarm) -> Self {
-        // Grows with the largest value.
-        let histogram = || Histogram::new(DIGITS).expect("as many digits as it can keep");
         Self {
             delay,
             rng: Mutex::new(SmallRng::seed_from_u64(seed)),
@@ -105,8 +102,8 @@ impl Answers {
     fn record(&self, held: Held) {
         let actual = held.since.elapsed();
         let mut residence = lock(&self.residence);
-        record(&mut residence.planned, held.delay);
-        record(&mut residence.actual, actual);
+        record(&mut residence.planned, held.delay, 1);
+        record(&mut residence.actual, actual, 1);
     }
 
     async fn answer<T>(&self, answer: T) -> Result<tonic::Response<T>, Status> {
@@ -115,13 +112,6 @@ impl Answers {
         self.record(held);
         Ok(tonic::Response::new(answer))
     }
-}
-
-fn record(histogram: &mut Histogram<u64>, time: Duration) {
-    let nanos = u64::try_from(time.as_nanos()).expect("less than 584 years");
-    histogram
-        .record(nanos)
-        .expect("a histogram that grows takes any value");
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -15,7 +15,7 @@ use crate::plan::choices::{
 use crate::plan::labels::{EVIDENCE_FILE, SEARCH_TIMEOUT};
 use crate::plan::mix::NamedWorkload;
 use crate::plan::slo::Slo;
-use crate::report::format::Format;
+use crate::report::format::{ComparisonFormat, Format};
 
 /// The most readers, writers, watches or workers of a mix. Each is a stream, with memory of its own on both sides.
 const WORKERS_MAX: u64 = 100_000;
@@ -318,9 +318,9 @@ pub(crate) struct CompareArgs {
     /// Repeat the run of A and the run of B this many times, in turn, and compare these runs instead.
     #[arg(long, value_name = "N", value_parser = count(1, 1_000))]
     pub(crate) runs: Option<u64>,
-    /// Form of the comparison: text, json or markdown.
-    #[arg(short = 'O', long, value_enum, value_name = "FORM", default_value_t = Format::Text)]
-    pub(crate) format: Format,
+    /// Form of the comparison.
+    #[arg(short = 'O', long, value_enum, value_name = "FORM", default_value_t = ComparisonFormat::Text)]
+    pub(crate) format: ComparisonFormat,
     /// Exit with 1 if a figure of B is worse than that of A by more than this many percent.
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, default_missing_value = "5", require_equals = true)]
     pub(crate) fail_on_regression: Option<f64>,

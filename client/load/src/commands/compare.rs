@@ -4,8 +4,6 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::report::format::Format;
-
 use crate::command_line::args::CompareArgs;
 use crate::command_line::resolve;
 use crate::command_line::words::parse_command;
@@ -13,6 +11,7 @@ use crate::commands::exit::FAILED;
 use crate::commands::outputs::{live_view, print};
 use crate::plan::labels::Labels;
 use crate::report::compare::{Comparison, Options, compare};
+use crate::report::format::ComparisonFormat;
 use crate::report::model::Report;
 use crate::report::style::Style;
 use crate::report::{output, schema};
@@ -30,13 +29,9 @@ pub(crate) fn compare_files(args: &CompareArgs) -> Result<i32, RunError> {
     }
     let comparison = compared(&a, &b, args.fail_on_regression)?;
     let text = match args.format {
-        Format::Text => comparison.to_text(style()),
-        Format::Json => comparison.to_json(),
-        Format::Markdown => comparison.to_markdown(),
-        _ => {
-            let why = "--format: a comparison can be written as text, json and markdown";
-            return Err(RunError::Arguments(why.to_owned()));
-        }
+        ComparisonFormat::Text => comparison.to_text(style()),
+        ComparisonFormat::Json => comparison.to_json(),
+        ComparisonFormat::Markdown => comparison.to_markdown(),
     };
     print(&text)?;
     Ok(exit_code(&comparison, args.fail_on_regression))

@@ -11,7 +11,7 @@ use crate::report::model::Report;
 use crate::report::style::Style;
 use crate::report::sweep::{Sweep, SweepPoint};
 use crate::report::text::Detail;
-use crate::report::{csv, hdr, html, markdown, output, text};
+use crate::report::{csv, hdr, html, output, text};
 use crate::run::error::RunError;
 use crate::run::view::{self, View, ViewKind};
 
@@ -105,7 +105,6 @@ fn render(report: &Report, form: Format, style: Style, detail: Detail) -> Result
         Format::Text => text::render(report, style, detail),
         Format::Json => report.to_json(),
         Format::Csv => csv::render(report),
-        Format::Markdown => markdown::render(report),
         Format::Html => html::render(report, None),
         Format::Hdr => {
             let all = report.latency.get("all").ok_or("nothing was measured")?;

@@ -7,10 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
 
+use crate::histogram::histogram;
 use crate::report::model::{Distribution, IntervalReport};
-
-/// Significant digits where a histogram has to be made from nothing: as those that are recorded.
-const DIGITS: u8 = 3;
 
 /// A histogram in a report that cannot be read.
 #[derive(Debug)]
@@ -107,7 +105,7 @@ pub(crate) fn encode(histogram: &Histogram<u64>) -> String {
 /// The reverse of [`encode`].
 pub(crate) fn decode(text: &str) -> Result<Histogram<u64>, HistogramError> {
     if text.is_empty() {
-        return Ok(empty());
+        return Ok(histogram());
     }
     let bytes = STANDARD
         .decode(text)
@@ -115,10 +113,6 @@ pub(crate) fn decode(text: &str) -> Result<Histogram<u64>, HistogramError> {
     Deserializer::new()
         .deserialize(&mut bytes.as_slice())
         .map_err(|error| HistogramError(format!("not an HdrHistogram: {error:?}")))
-}
-
-pub(crate) fn empty() -> Histogram<u64> {
-    Histogram::new(DIGITS).expect("as many digits as it can keep")
 }
 
 pub(crate) fn micros(nanos: u64) -> f64 {
@@ -147,7 +141,7 @@ mod tests {
     use super::*;
 
     fn of(values: impl IntoIterator<Item = u64>) -> Histogram<u64> {
-        let mut histogram = empty();
+        let mut histogram = histogram();
         for value in values {
             histogram.record(value).unwrap();
         }
@@ -186,7 +180,7 @@ mod tests {
 
     #[test]
     fn nothing_has_no_figures() {
-        let distribution = Distribution::of(&empty(), &[50.0]);
+        let distribution = Distribution::of(&histogram(), &[50.0]);
         assert_eq!(distribution, Distribution::default());
         assert!(distribution.histogram().unwrap().is_empty());
     }
@@ -213,6 +207,6 @@ mod tests {
         assert_eq!((last.quantile, last.us), (1.0, 1.0));
         let near = points.iter().filter(|point| point.quantile > 0.99).count();
         assert!(near >= 5, "{near} points beyond p99");
-        assert!(spectrum(&empty(), 5).is_empty());
+        assert!(spectrum(&histogram(), 5).is_empty());
     }
 }

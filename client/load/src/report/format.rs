@@ -1,4 +1,4 @@
-//! The forms of a report.
+//! The forms of a report, and of a comparison.
 
 use clap::ValueEnum;
 
@@ -13,8 +13,6 @@ pub(crate) enum Format {
     Csv,
     /// One page with plots, which needs nothing else.
     Html,
-    /// Tables.
-    Markdown,
     /// Percentiles, as HdrHistogram's plotter reads them.
     Hdr,
     /// A histogram for each interval, as HdrHistogram's log readers read them.
@@ -29,10 +27,20 @@ impl Format {
             "json" => Some(Self::Json),
             "csv" => Some(Self::Csv),
             "html" | "htm" => Some(Self::Html),
-            "md" => Some(Self::Markdown),
             "hgrm" => Some(Self::Hdr),
             "hlog" => Some(Self::Hlog),
             _ => None,
         }
     }
+}
+
+/// The form of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ComparisonFormat {
+    /// For people.
+    Text,
+    /// For programs; one object.
+    Json,
+    /// Tables, for issues and pull requests.
+    Markdown,
 }

@@ -118,14 +118,14 @@ mod tests {
     use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
     use super::*;
-    use crate::report::distribution::empty;
+    use crate::histogram::histogram;
     use crate::report::sample;
 
     /// Written by hand after the format strings of `AbstractHistogram.outputPercentileDistribution`:
     /// `%12.3f %2.12f %10d %14.2f`, and the last line without its last field.
     #[test]
     fn percentiles_are_as_hdrhistogram_prints_them() {
-        let mut histogram = empty();
+        let mut histogram = histogram();
         for nanos in [1_000, 1_000, 1_000, 1_000, 2_000, 2_000, 4_000] {
             histogram.record(nanos).unwrap();
         }

@@ -4,196 +4,225 @@
 use std::collections::BTreeMap;
 
 use crate::histogram::{add, histogram};
-use crate::report::distribution::HistogramError;
+use crate::report::distribution::{HistogramError, decode};
 use crate::report::model::{
-    Distribution, IntervalReport, KindReport, LatencyReport, OfferedReport, PhaseReport, Report,
+    Distribution, IntervalReport, KindReport, LateReport, LatencyReport, OfferedReport,
+    PhaseReport, Report,
 };
 
 /// Puts reports together; there is at least one. What is true of the run as a whole is taken from the first.
 pub(crate) fn merge(reports: &[Report], percentiles: &[f64]) -> Result<Report, HistogramError> {
-    let of = |parts: Vec<&Distribution>| together(&parts, percentiles);
-    let first = &reports[0];
-    let sum = |count: fn(&Report) -> u64| reports.iter().map(count).sum::<u64>();
-    let elapsed = reports.iter().map(|of| of.elapsed_seconds);
-    let elapsed = elapsed.fold(0.0, f64::max);
-    let completed = sum(|of| of.completed);
-    let per_second = |ops: u64| match elapsed > 0.0 {
-        true => ops as f64 / elapsed,
-        false => 0.0,
+    let parts = Parts {
+        reports,
+        percentiles,
     };
+    let elapsed = parts.longest(|of| of.elapsed_seconds);
+    let completed = parts.sum(|of| of.completed);
     let client_cpu: f64 = reports.iter().map(|of| of.client_cpu_seconds).sum();
     // Each has asked the same server about the same time.
     let server_cpu = reports.iter().filter_map(|of| of.server_cpu_seconds);
     let server_cpu = server_cpu.reduce(f64::max);
-    let rate = |cpu: f64| (cpu > 0.0).then(|| completed as f64 / cpu);
-
-    let mut failed: BTreeMap<String, u64> = BTreeMap::new();
-    let mut failure_messages = BTreeMap::new();
-    for report in reports {
-        for (code, ops) in &report.failed {
-            *failed.entry(code.clone()).or_default() += ops;
-        }
-        for (code, message) in &report.failure_messages {
-            let seen = failure_messages.entry(code.clone());
-            seen.or_insert_with(|| message.clone());
-        }
-    }
-    let kinds = keys(reports.iter().map(|of| &of.kinds));
-    let kinds = kinds.into_iter().map(|kind| {
-        let parts = reports.iter().filter_map(|of| of.kinds.get(kind));
-        Ok((kind.clone(), merge_kinds(&parts.collect::<Vec<_>>(), &of)?))
-    });
-    let latency = keys(reports.iter().map(|of| &of.latency));
-    let latency = latency.into_iter().map(|kind| {
-        let parts: Vec<_> = reports
-            .iter()
-            .filter_map(|of| of.latency.get(kind))
-            .collect();
-        let latency = LatencyReport {
-            response: of(parts.iter().map(|part| &part.response).collect())?,
-            service: of(parts.iter().map(|part| &part.service).collect())?,
-        };
-        Ok((kind.clone(), latency))
-    });
-    let offered: Vec<&OfferedReport> = reports
-        .iter()
-        .filter_map(|of| of.offered.as_ref())
-        .collect();
-    let lateness: Vec<&Distribution> = reports
-        .iter()
-        .filter_map(|of| of.lateness.as_ref())
-        .collect();
-    let offered_ops = offered.iter().map(|of| of.ops).sum();
+    let per_cpu_second = |cpu: f64| (cpu > 0.0).then(|| completed as f64 / cpu);
+    let first_lost = reports.iter().filter_map(|of| of.first_lost_seconds);
     Ok(Report {
         elapsed_seconds: elapsed,
         interrupted: reports.iter().find_map(|of| of.interrupted),
         completed,
-        refused: sum(|of| of.refused),
-        failed,
-        failure_messages,
-        offered: (!offered.is_empty()).then(|| OfferedReport {
-            requested_per_second: offered.iter().map(|of| of.requested_per_second).sum(),
-            ops: offered_ops,
-            per_second: per_second(offered_ops),
-            dropped: offered.iter().map(|of| of.dropped).sum(),
-        }),
-        ops_per_second: per_second(completed),
-        workers_lost: sum(|of| of.workers_lost),
-        first_lost_seconds: reports
-            .iter()
-            .filter_map(|of| of.first_lost_seconds)
-            .reduce(f64::min),
-        late: crate::report::model::LateReport {
-            ops: sum(|of| of.late.ops),
-            max_us: reports.iter().map(|of| of.late.max_us).fold(0.0, f64::max),
+        refused: parts.sum(|of| of.refused),
+        failed: sums(reports.iter().map(|of| &of.failed)),
+        failure_messages: parts.failure_messages(),
+        offered: parts.offered(elapsed),
+        ops_per_second: per_second(completed, elapsed),
+        workers_lost: parts.sum(|of| of.workers_lost),
+        first_lost_seconds: first_lost.reduce(f64::min),
+        late: LateReport {
+            ops: parts.sum(|of| of.late.ops),
+            max_us: parts.longest(|of| of.late.max_us),
         },
-        read_ops: sum(|of| of.read_ops),
-        read_misses: sum(|of| of.read_misses),
-        write_ops: sum(|of| of.write_ops),
-        kinds: kinds.collect::<Result<_, _>>()?,
-        latency: latency.collect::<Result<_, _>>()?,
-        phases: merge_phases(reports, &of)?,
-        intervals: merge_intervals(reports)?,
-        lateness: match lateness.is_empty() {
-            true => None,
-            false => Some(of(lateness)?),
-        },
+        read_ops: parts.sum(|of| of.read_ops),
+        read_misses: parts.sum(|of| of.read_misses),
+        write_ops: parts.sum(|of| of.write_ops),
+        kinds: parts.kinds()?,
+        latency: parts.latency()?,
+        phases: parts.phases()?,
+        intervals: parts.intervals()?,
+        lateness: parts.lateness()?,
         client_cpu_seconds: client_cpu,
         server_cpu_seconds: server_cpu,
-        client_queries_per_cpu_sec: rate(client_cpu),
-        server_queries_per_cpu_sec: server_cpu.and_then(rate),
+        client_queries_per_cpu_sec: per_cpu_second(client_cpu),
+        server_queries_per_cpu_sec: server_cpu.and_then(per_cpu_second),
         warnings: reports.iter().flat_map(|of| of.warnings.clone()).collect(),
-        ..first.clone()
+        ..reports[0].clone()
     })
 }
 
-type Merge<'a> = dyn Fn(Vec<&Distribution>) -> Result<Distribution, HistogramError> + 'a;
-
-fn together(parts: &[&Distribution], percentiles: &[f64]) -> Result<Distribution, HistogramError> {
-    let mut sum = histogram();
-    for part in parts {
-        add(&mut sum, &part.histogram()?);
-    }
-    Ok(Distribution::of(&sum, percentiles))
+/// The reports that are put together.
+struct Parts<'a> {
+    reports: &'a [Report],
+    /// Those that `--percentiles` names.
+    percentiles: &'a [f64],
 }
 
-/// Every key that any of them has, in order.
-fn keys<'a, T>(maps: impl Iterator<Item = &'a BTreeMap<String, T>>) -> Vec<&'a String>
-where
-    T: 'a,
-{
+impl Parts<'_> {
+    fn sum(&self, count: fn(&Report) -> u64) -> u64 {
+        self.reports.iter().map(count).sum()
+    }
+
+    fn longest(&self, time: fn(&Report) -> f64) -> f64 {
+        self.reports.iter().map(time).fold(0.0, f64::max)
+    }
+
+    fn distribution<'a>(
+        &self,
+        parts: impl IntoIterator<Item = &'a Distribution>,
+    ) -> Result<Distribution, HistogramError> {
+        let mut sum = histogram();
+        for part in parts {
+            add(&mut sum, &part.histogram()?);
+        }
+        Ok(Distribution::of(&sum, self.percentiles))
+    }
+
+    /// The first message of each code.
+    fn failure_messages(&self) -> BTreeMap<String, String> {
+        let mut messages = BTreeMap::new();
+        for (code, message) in self.reports.iter().flat_map(|of| &of.failure_messages) {
+            let seen = messages.entry(code.clone());
+            seen.or_insert_with(|| message.clone());
+        }
+        messages
+    }
+
+    fn offered(&self, elapsed: f64) -> Option<OfferedReport> {
+        let offered = || self.reports.iter().filter_map(|of| of.offered.as_ref());
+        offered().next()?;
+        let ops = offered().map(|of| of.ops).sum();
+        Some(OfferedReport {
+            requested_per_second: offered().map(|of| of.requested_per_second).sum(),
+            ops,
+            per_second: per_second(ops, elapsed),
+            dropped: offered().map(|of| of.dropped).sum(),
+        })
+    }
+
+    fn kinds(&self) -> Result<BTreeMap<String, KindReport>, HistogramError> {
+        let kinds = keys(self.reports.iter().map(|of| &of.kinds));
+        let kinds = kinds.into_iter().map(|kind| {
+            let parts = self.reports.iter().filter_map(|of| of.kinds.get(kind));
+            Ok((kind.clone(), self.kind(&parts.collect::<Vec<_>>())?))
+        });
+        kinds.collect()
+    }
+
+    fn kind(&self, parts: &[&KindReport]) -> Result<KindReport, HistogramError> {
+        let outcomes = keys(parts.iter().map(|part| &part.outcomes));
+        let outcomes = outcomes.into_iter().map(|outcome| {
+            let parts = parts.iter().filter_map(|part| part.outcomes.get(outcome));
+            Ok((outcome.clone(), self.distribution(parts)?))
+        });
+        Ok(KindReport {
+            completed: parts.iter().map(|part| part.completed).sum(),
+            refused: sums(parts.iter().map(|part| &part.refused)),
+            failed: sums(parts.iter().map(|part| &part.failed)),
+            misses: parts.iter().map(|part| part.misses).sum(),
+            outcomes: outcomes.collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn latency(&self) -> Result<BTreeMap<String, LatencyReport>, HistogramError> {
+        let kinds = keys(self.reports.iter().map(|of| &of.latency));
+        let latency = kinds.into_iter().map(|kind| {
+            let parts = || self.reports.iter().filter_map(|of| of.latency.get(kind));
+            let latency = LatencyReport {
+                response: self.distribution(parts().map(|part| &part.response))?,
+                service: self.distribution(parts().map(|part| &part.service))?,
+            };
+            Ok((kind.clone(), latency))
+        });
+        latency.collect()
+    }
+
+    fn phases(&self) -> Result<Vec<PhaseReport>, HistogramError> {
+        let phases = self.reports[0]
+            .phases
+            .iter()
+            .map(|PhaseReport { phase, .. }| {
+                let parts = || {
+                    let phases = self.reports.iter().map(|of| of.phases.iter());
+                    phases.filter_map(|mut phases| phases.find(|part| part.phase == *phase))
+                };
+                Ok(PhaseReport {
+                    phase: phase.clone(),
+                    seconds: parts().map(|part| part.seconds).fold(0.0, f64::max),
+                    completed: parts().map(|part| part.completed).sum(),
+                    failed: parts().map(|part| part.failed).sum(),
+                    response: self.distribution(parts().map(|part| &part.response))?,
+                })
+            });
+        phases.collect()
+    }
+
+    fn intervals(&self) -> Result<Vec<IntervalReport>, HistogramError> {
+        let count = self.reports.iter().map(|of| of.intervals.len()).max();
+        let intervals = (0..count.unwrap_or(0)).map(|index| {
+            let parts = self.reports.iter().filter_map(|of| of.intervals.get(index));
+            let parts: Vec<_> = parts.collect();
+            let mut response = histogram();
+            for part in &parts {
+                add(&mut response, &decode(&part.histogram)?);
+            }
+            let seconds = parts.iter().map(|part| part.seconds).fold(0.0, f64::max);
+            let completed: u64 = parts.iter().map(|part| part.completed).sum();
+            Ok(IntervalReport {
+                completed,
+                failed: parts.iter().map(|part| part.failed).sum(),
+                dropped: parts.iter().map(|part| part.dropped).sum(),
+                in_flight: parts.iter().map(|part| part.in_flight).sum(),
+                ops_per_second: completed as f64 / seconds,
+                ..IntervalReport::of(&response, parts[0].start_seconds, seconds)
+            })
+        });
+        intervals.collect()
+    }
+
+    fn lateness(&self) -> Result<Option<Distribution>, HistogramError> {
+        let mut parts = self.reports.iter().filter_map(|of| of.lateness.as_ref());
+        let Some(first) = parts.next() else {
+            return Ok(None);
+        };
+        self.distribution([first].into_iter().chain(parts))
+            .map(Some)
+    }
+}
+
+fn per_second(ops: u64, elapsed: f64) -> f64 {
+    match elapsed > 0.0 {
+        true => ops as f64 / elapsed,
+        false => 0.0,
+    }
+}
+
+/// Every key that any of the maps has, in order.
+fn keys<'a, T: 'a>(maps: impl Iterator<Item = &'a BTreeMap<String, T>>) -> Vec<&'a String> {
     let mut keys: Vec<&String> = maps.flat_map(BTreeMap::keys).collect();
     keys.sort();
     keys.dedup();
     keys
 }
 
-fn merge_kinds(parts: &[&KindReport], of: &Merge<'_>) -> Result<KindReport, HistogramError> {
-    let mut sum = KindReport::default();
-    for part in parts {
-        sum.completed += part.completed;
-        sum.misses += part.misses;
-        for (reason, ops) in &part.refused {
-            *sum.refused.entry(reason.clone()).or_default() += ops;
-        }
-        for (code, ops) in &part.failed {
-            *sum.failed.entry(code.clone()).or_default() += ops;
-        }
+/// The sum for each key.
+fn sums<'a>(maps: impl Iterator<Item = &'a BTreeMap<String, u64>>) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for (key, ops) in maps.flatten() {
+        *sums.entry(key.clone()).or_default() += ops;
     }
-    for outcome in keys(parts.iter().map(|part| &part.outcomes)) {
-        let parts = parts.iter().filter_map(|part| part.outcomes.get(outcome));
-        sum.outcomes.insert(outcome.clone(), of(parts.collect())?);
-    }
-    Ok(sum)
-}
-
-fn merge_phases(reports: &[Report], of: &Merge<'_>) -> Result<Vec<PhaseReport>, HistogramError> {
-    let phases = reports[0].phases.iter().map(|phase| {
-        let parts: Vec<&PhaseReport> = reports
-            .iter()
-            .filter_map(|of| of.phases.iter().find(|part| part.phase == phase.phase))
-            .collect();
-        Ok(PhaseReport {
-            phase: phase.phase.clone(),
-            seconds: parts.iter().map(|part| part.seconds).fold(0.0, f64::max),
-            completed: parts.iter().map(|part| part.completed).sum(),
-            failed: parts.iter().map(|part| part.failed).sum(),
-            response: of(parts.iter().map(|part| &part.response).collect())?,
-        })
-    });
-    phases.collect()
-}
-
-fn merge_intervals(reports: &[Report]) -> Result<Vec<IntervalReport>, HistogramError> {
-    let count = reports.iter().map(|of| of.intervals.len()).max();
-    let intervals = (0..count.unwrap_or(0)).map(|index| {
-        let parts: Vec<&IntervalReport> = reports
-            .iter()
-            .filter_map(|of| of.intervals.get(index))
-            .collect();
-        let mut response = histogram();
-        for part in &parts {
-            let part = crate::report::distribution::decode(&part.histogram)?;
-            add(&mut response, &part);
-        }
-        let seconds = parts.iter().map(|part| part.seconds).fold(0.0, f64::max);
-        let completed: u64 = parts.iter().map(|part| part.completed).sum();
-        Ok(IntervalReport {
-            completed,
-            failed: parts.iter().map(|part| part.failed).sum(),
-            dropped: parts.iter().map(|part| part.dropped).sum(),
-            in_flight: parts.iter().map(|part| part.in_flight).sum(),
-            ops_per_second: completed as f64 / seconds,
-            ..IntervalReport::of(&response, parts[0].start_seconds, seconds)
-        })
-    });
-    intervals.collect()
+    sums
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::summary::tests::report;
+    use crate::report::sample;
 
     /// A report in which operations took these times.
     fn of(nanos: &[u64]) -> Report {
@@ -202,13 +231,17 @@ mod tests {
             histogram.record(nanos).unwrap();
         }
         let distribution = Distribution::of(&histogram, &[]);
-        let mut report = report(nanos.len() as f64);
+        let ops = nanos.len() as u64;
+        let mut report = sample::nothing();
+        report.elapsed_seconds = 1.0;
+        report.completed = ops;
+        report.ops_per_second = ops as f64;
         let latency = LatencyReport {
             response: distribution.clone(),
             service: distribution.clone(),
         };
         let kind = KindReport {
-            completed: nanos.len() as u64,
+            completed: ops,
             refused: BTreeMap::from([("KEY_EXISTS".to_owned(), 2)]),
             outcomes: BTreeMap::from([("OK".to_owned(), distribution)]),
             ..KindReport::default()

@@ -1,8 +1,8 @@
 //! What came of a run, and the forms in which it is told: all of them functions of one `Report`.
 //!
 //! `model` is the report, and its JSON; `schema` publishes the form of that and reads it back. `distribution` makes the
-//! figures of a histogram. `text`, `markdown`, `csv`, `hdr` and `html` tell all or part of it to people and tools,
-//! `compare` tells two sets of runs apart, and `live` shows a run while it lasts.
+//! figures of a histogram. `text`, `csv`, `hdr` and `html` tell all or part of it to people and tools, `compare` tells two
+//! sets of runs apart, and `live` shows a run while it lasts.
 
 pub(crate) mod compare;
 pub(crate) mod csv;
@@ -12,7 +12,6 @@ pub(crate) mod format;
 pub(crate) mod hdr;
 pub(crate) mod html;
 pub(crate) mod live;
-pub(crate) mod markdown;
 pub(crate) mod merge;
 pub(crate) mod model;
 pub(crate) mod numbers;
@@ -23,3 +22,4 @@ pub(crate) mod schema;
 pub(crate) mod style;
 pub(crate) mod sweep;
 pub(crate) mod text;
+mod wrap;

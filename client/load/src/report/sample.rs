@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use hdrhistogram::Histogram;
 use serde_json::json;
 
-use crate::report::distribution::{empty, encode};
+use crate::histogram::histogram;
+use crate::report::distribution::encode;
 use crate::report::model::*;
 
 /// Random numbers by splitmix64 (Steele, Lea and Flood, 2014).
@@ -66,7 +67,7 @@ impl Sample {
     pub(super) fn report(&self) -> Report {
         let mut random = Random(self.seed);
         let mut response: BTreeMap<&str, Histogram<u64>> =
-            KINDS.iter().map(|(kind, _)| (*kind, empty())).collect();
+            KINDS.iter().map(|(kind, _)| (*kind, histogram())).collect();
         let mut service = response.clone();
         let intervals: Vec<_> = (0..self.intervals)
             .map(|index| self.interval(index, &mut random, &mut response, &mut service))
@@ -187,7 +188,7 @@ impl Sample {
             phases: vec![
                 phase("warmup", 5.0, completed / 12, &sum_of(&response)),
                 phase("measured", elapsed, completed, &sum_of(&response)),
-                phase("drain", 0.002, 12, &empty()),
+                phase("drain", 0.002, 12, &histogram()),
             ],
             latency,
             interval_seconds: 1.0,
@@ -233,7 +234,7 @@ impl Sample {
         service: &mut BTreeMap<&str, Histogram<u64>>,
     ) -> IntervalReport {
         let paused = index % 60 == 37;
-        let mut own = empty();
+        let mut own = histogram();
         for drawn in 0..1_000 {
             let share = f64::from(drawn) / 1_000.0;
             let kind = match share {
@@ -288,7 +289,7 @@ impl Sample {
 }
 
 fn sum_of(histograms: &BTreeMap<&str, Histogram<u64>>) -> Histogram<u64> {
-    let mut sum = empty();
+    let mut sum = histogram();
     for histogram in histograms.values() {
         sum.add(histogram).unwrap();
     }
@@ -296,7 +297,7 @@ fn sum_of(histograms: &BTreeMap<&str, Histogram<u64>>) -> Histogram<u64> {
 }
 
 fn lateness(random: &mut Random) -> Histogram<u64> {
-    let mut lateness = empty();
+    let mut lateness = histogram();
     for _ in 0..1_000 {
         lateness
             .record((9_000.0 * (0.5 * random.normal()).exp()) as u64)

@@ -1,6 +1,8 @@
 use std::sync::LazyLock;
 
+use crate::report::compare::model::{CompareError, MetricComparison, Overall, Verdict};
 use crate::report::compare::*;
+use crate::report::model::Report;
 use crate::report::sample::{Random, Sample, nothing, report};
 use crate::report::style::Style;
 

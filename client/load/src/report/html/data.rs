@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::histogram::histogram;
 use crate::report::distribution::spectrum;
 use crate::report::model::{Distribution, Report};
 use crate::report::sweep::Sweep;
@@ -60,10 +61,8 @@ pub(super) fn json(report: &Report, sweep: Option<&Sweep>) -> String {
 
 /// Pairs of quantile and microseconds; none if the histogram cannot be read: the tables still say what they can.
 fn line(distribution: &Distribution) -> Value {
-    let histogram = distribution
-        .histogram()
-        .unwrap_or_else(|_| crate::report::distribution::empty());
-    let points = spectrum(&histogram, TICKS);
+    let recorded = distribution.histogram().unwrap_or_else(|_| histogram());
+    let points = spectrum(&recorded, TICKS);
     points
         .iter()
         .map(|point| json!([point.quantile, tenth(point.us)]))

@@ -1,7 +1,7 @@
 //! The tables of the page: everything that the plots show, and what no plot does.
 
 use crate::report::figures::{PERCENTILES, summary};
-use crate::report::html::{Text, escaped, latency, with_sign};
+use crate::report::html::texts::{Text, escaped, latency, with_sign};
 use crate::report::model::{Distribution, LatencyReport, Report};
 use crate::report::numbers::{counted, grouped, percent, rate};
 use crate::report::sweep::Sweep;

@@ -11,7 +11,8 @@ use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen};
 
-use crate::report::live::{Live, draw};
+use crate::report::live::progress::Live;
+use crate::report::live::view::draw;
 
 /// Whether the alternate screen is on. A panic does not know which `Screen` there is.
 static ENTERED: AtomicBool = AtomicBool::new(false);

@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
+use crate::report::live::view::draw;
 use crate::report::live::*;
 use crate::report::sample;
 

@@ -7,7 +7,8 @@ use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph};
 
-use crate::report::live::Live;
+use crate::report::live::progress::Live;
+use crate::report::model::IntervalReport;
 use crate::report::numbers::{clock, grouped, latency, percent, rate};
 use crate::report::style::clean;
 
@@ -198,7 +199,7 @@ fn round_up(value: f64) -> f64 {
 /// On a log axis: the tail and the median in one picture.
 fn draw_latency(live: &Live, frame: &mut Frame<'_>, area: Rect) {
     let log = |us: f64| us.max(0.1).log10();
-    let points = |of: fn(&crate::report::live::IntervalReport) -> Option<f64>| -> Vec<(f64, f64)> {
+    let points = |of: fn(&IntervalReport) -> Option<f64>| -> Vec<(f64, f64)> {
         let intervals = live.intervals.iter();
         intervals
             .filter_map(|one| Some((one.start_seconds, log(of(one)?))))

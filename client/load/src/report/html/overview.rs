@@ -1,62 +1,13 @@
-//! The report as one HTML file with plots: nothing is fetched, by whoever opens it, from anywhere.
-//!
-//! What can be read stands in tables, written here. The plots are drawn in the browser by `report.js`, from figures that
-//! are written into the page.
+//! The top of the page: subtitle, tiles, notices, and where the plots go.
 
-mod data;
-mod tables;
+use std::fmt::Write;
 
-use std::fmt::{self, Write};
-
+use crate::report::html::texts::{escaped, latency};
 use crate::report::model::Report;
-use crate::report::numbers::{self, counted, grouped, percent, rate};
+use crate::report::numbers::{counted, grouped, percent, rate};
 use crate::report::sweep::Sweep;
 
-const PAGE: &str = include_str!("html/page.html");
-const STYLE: &str = include_str!("html/report.css");
-const SCRIPT: &str = include_str!("html/report.js");
-
-/// The whole page. With a `sweep` it also has its curve; `report` is then the run that it is about.
-pub(crate) fn render(report: &Report, sweep: Option<&Sweep>) -> String {
-    let title = match &report.name {
-        Some(name) => format!("{name} - soloist-load"),
-        None => "soloist-load".to_owned(),
-    };
-    let heading = report.name.as_deref().unwrap_or("soloist-load");
-    let parts = [
-        ("{{title}}", escaped(&title)),
-        ("{{style}}", STYLE.to_owned()),
-        ("{{heading}}", escaped(heading)),
-        ("{{subtitle}}", subtitle(report)),
-        ("{{tiles}}", tiles(report)),
-        ("{{notices}}", notices(report)),
-        ("{{plots}}", plots(report, sweep)),
-        ("{{tables}}", tables::render(report, sweep)),
-        ("{{data}}", data::json(report, sweep)),
-        ("{{script}}", SCRIPT.to_owned()),
-    ];
-    fill(PAGE, &parts)
-}
-
-/// Puts each part where its name stands, in one go: what a part says is never taken for a name.
-fn fill(page: &str, parts: &[(&str, String)]) -> String {
-    let mut filled =
-        String::with_capacity(page.len() + parts.iter().map(|(_, part)| part.len()).sum::<usize>());
-    let mut rest = page;
-    while let Some(start) = rest.find("{{") {
-        filled.push_str(&rest[..start]);
-        rest = &rest[start..];
-        let (name, part) = parts
-            .iter()
-            .find(|(name, _)| rest.starts_with(name))
-            .expect("the page names only parts that there are");
-        filled.push_str(part);
-        rest = &rest[name.len()..];
-    }
-    filled + rest
-}
-
-fn subtitle(report: &Report) -> String {
+pub(super) fn subtitle(report: &Report) -> String {
     let server = &report.server;
     let embedded = match server.embedded {
         true => ", embedded",
@@ -81,7 +32,7 @@ fn subtitle(report: &Report) -> String {
 }
 
 /// What most look for first.
-fn tiles(report: &Report) -> String {
+pub(super) fn tiles(report: &Report) -> String {
     let all = report.latency.get("all").map(|all| &all.response);
     let failed = report.failed_ops();
     let share = percent(failed, report.completed + failed);
@@ -143,7 +94,7 @@ fn tiles(report: &Report) -> String {
 }
 
 /// What must not be overlooked: warnings, objectives that were not met, and what was verified.
-fn notices(report: &Report) -> String {
+pub(super) fn notices(report: &Report) -> String {
     let mut html = String::new();
     let mut notice = |class: &str, label: &str, text: &str| {
         let _ = write!(
@@ -185,7 +136,7 @@ fn notices(report: &Report) -> String {
 }
 
 /// Where the plots go. What there is nothing to plot of is left out.
-fn plots(report: &Report, sweep: Option<&Sweep>) -> String {
+pub(super) fn plots(report: &Report, sweep: Option<&Sweep>) -> String {
     let mut plots = Vec::new();
     if !report.intervals.is_empty() {
         plots.push((
@@ -219,40 +170,3 @@ fn plots(report: &Report, sweep: Option<&Sweep>) -> String {
     }
     html
 }
-
-/// As elsewhere, but a page can have the sign that a terminal may not.
-fn latency(us: Option<f64>) -> String {
-    with_sign(&numbers::latency(us))
-}
-
-fn with_sign(text: &str) -> String {
-    text.replace(" us", " \u{b5}s")
-}
-
-/// As text between tags, and within quotes.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for char in text.chars() {
-        match char {
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '&' => escaped.push_str("&amp;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            char => escaped.push(char),
-        }
-    }
-    escaped
-}
-
-/// Shown as it is, escaped.
-struct Text<'a>(&'a str);
-
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&escaped(self.0))
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,178 @@
+//! The comparison of two sets of runs, metric by metric and as a whole.
+
+use rand::SeedableRng;
+use rand::rngs::Xoshiro256PlusPlus;
+
+use crate::report::compare::conditions::{differences, warnings};
+use crate::report::compare::metrics::{METRICS, Metric};
+use crate::report::compare::model::{
+    Better, COMPARISON_SCHEMA, CompareError, Comparison, MetricComparison, Options, Overall,
+    Verdict,
+};
+use crate::report::compare::statistics::{
+    Bootstrap, change, holm, mann_whitney, median, runs_min, runs_to_see,
+};
+use crate::report::model::{Report, SCHEMA};
+
+/// With fewer, blocks of intervals say nothing.
+const HINT_INTERVALS_MIN: usize = 10;
+
+/// Compares the runs `b` with the runs `a` that they are held against.
+pub(crate) fn compare(
+    a: &[Report],
+    b: &[Report],
+    options: &Options,
+) -> Result<Comparison, CompareError> {
+    for (side, reports) in [('A', a), ('B', b)] {
+        if reports.is_empty() {
+            return Err(CompareError::NoRuns(side));
+        }
+        if let Some(other) = reports.iter().find(|report| report.schema != SCHEMA) {
+            let schema = other.schema.clone();
+            return Err(CompareError::Schema { side, schema });
+        }
+    }
+    let mut bootstrap = Bootstrap {
+        resamples: options.resamples,
+        random: Xoshiro256PlusPlus::seed_from_u64(options.seed),
+    };
+    let mut metrics: Vec<_> = METRICS
+        .iter()
+        .map(|metric| compare_metric(metric, a, b, options, &mut bootstrap))
+        .collect();
+    let ps: Vec<_> = metrics.iter().map(|metric| metric.p).collect();
+    for (metric, adjusted) in metrics.iter_mut().zip(holm(&ps)) {
+        metric.p_adjusted = adjusted;
+    }
+    Ok(Comparison {
+        schema: COMPARISON_SCHEMA.to_owned(),
+        runs_a: a.len() as u64,
+        runs_b: b.len() as u64,
+        alpha: options.alpha,
+        effect_min: options.effect_min,
+        regression_min: options.regression_min,
+        verdict: overall(&metrics, options),
+        metrics,
+        differences: differences(a, b),
+        warnings: warnings(a, b),
+    })
+}
+
+fn compare_metric(
+    metric: &Metric,
+    a: &[Report],
+    b: &[Report],
+    options: &Options,
+    bootstrap: &mut Bootstrap,
+) -> MetricComparison {
+    let values = |reports: &[Report]| reports.iter().filter_map(metric.of).collect::<Vec<_>>();
+    let (values_a, values_b) = (values(a), values(b));
+    let mut compared = not_measured(metric, &values_a, &values_b);
+    let (Some(median_a), Some(median_b)) = (compared.median_a, compared.median_b) else {
+        return compared;
+    };
+    compared.change = change(median_a, median_b);
+    if values_a.len() == 1 && values_b.len() == 1 {
+        let hint = hint(metric, &a[0], &b[0], bootstrap);
+        compared.hint_low = hint.map(|(low, _)| low);
+        compared.hint_high = hint.map(|(_, high)| high);
+    } else {
+        let interval = bootstrap.change(&values_a, &values_b);
+        compared.change_low = interval.map(|(low, _)| low);
+        compared.change_high = interval.map(|(_, high)| high);
+    }
+    let test = mann_whitney(&values_a, &values_b);
+    compared.u = Some(test.u);
+    compared.p = Some(test.p);
+    compared.verdict = if !can_tell(values_a.len(), values_b.len(), options.alpha) {
+        Verdict::TooFewRuns
+    } else if test.p > options.alpha {
+        Verdict::NoDifference
+    } else if compared
+        .change
+        .is_some_and(|change| change.abs() < options.effect_min)
+    {
+        Verdict::Negligible
+    } else if (median_b > median_a) == (metric.better == Better::Higher) {
+        Verdict::Better
+    } else {
+        Verdict::Worse
+    };
+    if let Verdict::TooFewRuns | Verdict::NoDifference = compared.verdict {
+        compared.runs_needed = runs_needed(&values_a, &values_b, options);
+    }
+    compared
+}
+
+/// The comparison of a metric before anything was found.
+fn not_measured(metric: &Metric, a: &[f64], b: &[f64]) -> MetricComparison {
+    MetricComparison {
+        metric: metric.name.to_owned(),
+        unit: metric.unit,
+        better: metric.better,
+        runs_a: a.len() as u64,
+        runs_b: b.len() as u64,
+        median_a: median(a),
+        median_b: median(b),
+        change: None,
+        change_low: None,
+        change_high: None,
+        u: None,
+        p: None,
+        p_adjusted: None,
+        verdict: Verdict::NotMeasured,
+        runs_needed: None,
+        hint_low: None,
+        hint_high: None,
+    }
+}
+
+/// How many runs on each side would tell, if there are fewer.
+fn runs_needed(a: &[f64], b: &[f64], options: &Options) -> Option<u64> {
+    let floor = runs_min(options.alpha);
+    let scatter = runs_to_see(options.effect_min, a, b);
+    let needed = scatter.map_or(floor, |runs| runs.max(floor));
+    let fewest = a.len().min(b.len()) as u64;
+    (needed > fewest).then_some(needed)
+}
+
+/// Whether the most extreme outcome there is would be enough.
+fn can_tell(a: usize, b: usize, alpha: f64) -> bool {
+    let low: Vec<f64> = (0..a).map(|value| value as f64).collect();
+    let high: Vec<f64> = (a..a + b).map(|value| value as f64).collect();
+    mann_whitney(&low, &high).p <= alpha
+}
+
+fn hint(metric: &Metric, a: &Report, b: &Report, bootstrap: &mut Bootstrap) -> Option<(f64, f64)> {
+    let of_interval = metric.of_interval?;
+    let values =
+        |report: &Report| -> Vec<f64> { report.intervals.iter().filter_map(of_interval).collect() };
+    let (a, b) = (values(a), values(b));
+    let enough = a.len().min(b.len()) >= HINT_INTERVALS_MIN;
+    enough.then(|| bootstrap.change_in_series(&a, &b)).flatten()
+}
+
+fn overall(metrics: &[MetricComparison], options: &Options) -> Overall {
+    let worse = || {
+        metrics.iter().filter(|metric| {
+            // From nothing to something is more than any percentage.
+            let enough = metric
+                .change
+                .is_none_or(|change| change.abs() >= options.regression_min);
+            metric.verdict == Verdict::Worse && enough
+        })
+    };
+    let stands = |metric: &MetricComparison| metric.p_adjusted.is_some_and(|p| p <= options.alpha);
+    let any = |verdict| metrics.iter().any(|metric| metric.verdict == verdict);
+    if worse().any(stands) {
+        Overall::Regression
+    } else if worse().next().is_some() {
+        Overall::Suspected
+    } else if any(Verdict::TooFewRuns) {
+        Overall::TooFewRuns
+    } else if any(Verdict::Better) && !any(Verdict::Worse) {
+        Overall::Improvement
+    } else {
+        Overall::NoDifference
+    }
+}

@@ -1,0 +1,176 @@
+//! The tables: latencies, phases, CPU time; and how throughput and p99 went.
+
+use std::fmt::{self, Write};
+
+use crate::report::figures::PERCENTILES;
+use crate::report::model::{Distribution, LatencyReport};
+use crate::report::numbers::{grouped, latency, rate, sparkline};
+use crate::report::style::clean;
+use crate::report::text::page::{Detail, Page};
+
+/// Fewer intervals make no picture of how throughput went.
+const SPARKLINE_INTERVALS_MIN: usize = 5;
+
+/// Fits beside its label and the range that it shows.
+const SPARKLINE_WIDTH: usize = 40;
+
+/// Percentiles in one table: as many columns as fit.
+const TABLE_PERCENTILES: usize = 6;
+
+impl Page<'_> {
+    pub(super) fn latencies(&mut self) -> fmt::Result {
+        let report = self.report;
+        // In a closed loop operations start when they are meant to, and the two are the same.
+        let same = |latency: &LatencyReport| latency.response == latency.service;
+        if report.latency.values().all(same) {
+            return self.tables("latency", |latency| &latency.response);
+        }
+        self.tables("response time", |latency| &latency.response)?;
+        writeln!(self.out)?;
+        self.tables("service time", |latency| &latency.service)
+    }
+
+    /// A table for every [`TABLE_PERCENTILES`] percentiles that are shown.
+    fn tables(
+        &mut self,
+        caption: &str,
+        part: impl Fn(&LatencyReport) -> &Distribution,
+    ) -> fmt::Result {
+        let report = self.report;
+        let asked_for = report.latency.values().map(|latency| {
+            let percentiles = &part(latency).percentiles;
+            percentiles.iter().map(|(at, _)| *at).collect::<Vec<_>>()
+        });
+        let asked_for = asked_for.max_by_key(Vec::len).unwrap_or_default();
+        let mut columns = vec!["p50", "p90", "p99", "p99.9", "p99.99", "max"];
+        if self.detail == Detail::All {
+            columns.push("p99.999");
+        }
+        let names: Vec<_> = asked_for.iter().map(|at| format!("p{at}")).collect();
+        columns.extend(names.iter().map(String::as_str));
+        for (index, columns) in columns.chunks(TABLE_PERCENTILES).enumerate() {
+            let mut header = format!("{caption:<15}{:>11}", "operations");
+            for column in columns {
+                write!(header, "{column:>9}")?;
+            }
+            if index > 0 {
+                writeln!(self.out)?;
+            }
+            writeln!(self.out, "{}", self.style.bold(header))?;
+            for (kind, latency) in report.latency_by_kind() {
+                self.row(kind, part(latency), columns)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, kind: &str, distribution: &Distribution, columns: &[&str]) -> fmt::Result {
+        let name = format!("{kind:<15}");
+        let name = match kind {
+            "all" => self.style.accent(name),
+            _ => name,
+        };
+        write!(self.out, "{name}{:>11}", grouped(distribution.count))?;
+        for column in columns {
+            let known = PERCENTILES.iter().position(|name| name == column);
+            let us = match known {
+                Some(index) => distribution.shown()[index],
+                None => {
+                    let mut asked_for = distribution.percentiles.iter();
+                    let found = asked_for.find(|(at, _)| format!("p{at}") == *column);
+                    found.map(|(_, us)| *us)
+                }
+            };
+            write!(self.out, "{:>9}", latency(us))?;
+        }
+        writeln!(self.out)
+    }
+
+    /// How throughput and p99 went.
+    pub(super) fn course(&mut self) -> fmt::Result {
+        let intervals = &self.report.intervals;
+        if intervals.len() < SPARKLINE_INTERVALS_MIN {
+            return Ok(());
+        }
+        let throughput: Vec<_> = intervals
+            .iter()
+            .map(|one| Some(one.ops_per_second))
+            .collect();
+        let p99: Vec<_> = intervals.iter().map(|one| one.p99_us).collect();
+        let range = |values: &[Option<f64>]| {
+            let values = || values.iter().flatten().copied();
+            Some((values().reduce(f64::min)?, values().reduce(f64::max)?))
+        };
+        let Some((slowest, fastest)) = range(&throughput) else {
+            return Ok(());
+        };
+        writeln!(self.out)?;
+        let bars = self.style.accent(sparkline(&throughput, SPARKLINE_WIDTH));
+        self.line(
+            "throughput",
+            format_args!("{bars}  {} to {}/s", rate(slowest), rate(fastest)),
+        )?;
+        if let Some((lowest, highest)) = range(&p99) {
+            let bars = self.style.accent(sparkline(&p99, SPARKLINE_WIDTH));
+            let (lowest, highest) = (latency(Some(lowest)), latency(Some(highest)));
+            self.line("p99", format_args!("{bars}  {lowest} to {highest}"))?;
+        }
+        Ok(())
+    }
+
+    /// Nothing to tell apart if all there is, is the window.
+    pub(super) fn phases(&mut self) -> fmt::Result {
+        let phases = &self.report.phases;
+        if !phases.iter().any(|phase| phase.phase == "warmup") {
+            return Ok(());
+        }
+        writeln!(self.out)?;
+        let header = format!(
+            "{:<15}{:>12}{:>10}{:>13}{:>12}{:>9}{:>9}",
+            "phase", "operations", "failed", "per second", "seconds", "p50", "p99"
+        );
+        writeln!(self.out, "{}", self.style.bold(header))?;
+        for phase in phases {
+            let per_second = match phase.seconds > 0.0 {
+                true => rate(phase.completed as f64 / phase.seconds),
+                false => "-".to_owned(),
+            };
+            writeln!(
+                self.out,
+                "{:<15}{:>12}{:>10}{per_second:>13}{:>12.3}{:>9}{:>9}",
+                clean(&phase.phase),
+                grouped(phase.completed),
+                grouped(phase.failed),
+                phase.seconds,
+                latency(phase.response.p50_us),
+                latency(phase.response.p99_us)
+            )?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn cpu(&mut self) -> fmt::Result {
+        let header = format!(
+            "{:<15}{:>12}{:>17}{:>24}",
+            "CPU", "seconds", "per operation", "operations per second"
+        );
+        writeln!(self.out, "{}", self.style.bold(header))?;
+        let report = self.report;
+        for (side, seconds, per_second) in report.cpu() {
+            let Some(seconds) = seconds else {
+                writeln!(self.out, "{side:<15}     unknown: the server did not tell")?;
+                continue;
+            };
+            let per_operation = match report.completed {
+                0 => "-".to_owned(),
+                completed => format!("{:.3} us", seconds * 1e6 / completed as f64),
+            };
+            let per_second = per_second.map_or("-".to_owned(), rate);
+            writeln!(
+                self.out,
+                "{side:<15}{seconds:>12.3}{per_operation:>17}{per_second:>24}"
+            )?;
+        }
+        Ok(())
+    }
+}
