@@ -9,17 +9,17 @@
 
 use std::fmt;
 
-use crate::http2::answer::HEADER_LIST_MAX;
 use crate::http2::config::Config;
-use crate::http2::failure::Failure;
-use crate::http2::frame::{self, Head, PAYLOAD_MAX, PREFACE, Reason, setting};
-use crate::http2::heads::Heads;
+use crate::http2::connection_error::ConnectionError;
+use crate::http2::failure::CallFailure;
+use crate::http2::frame::{self, ErrorCode, FrameHeader, PAYLOAD_MAX, PREFACE, setting};
+use crate::http2::header_cache::HeaderCache;
 use crate::http2::hpack::Decoder;
-use crate::http2::message::{Body, MESSAGE_HEAD};
+use crate::http2::message::{Body, MESSAGE_PREFIX_BYTES};
 use crate::http2::method::Method;
 use crate::http2::outgoing::Outgoing;
+use crate::http2::response_fields::HEADER_LIST_BYTES_MAX;
 use crate::http2::streams::Streams;
-use crate::http2::violation::Violation;
 
 /// What may be open before the server has said: what most servers allow, and what gRPC's clients assume.
 const STREAMS_FIRST: usize = 100;
@@ -29,13 +29,13 @@ const STREAM_LAST: u32 = 0x7fff_ffff;
 
 /// Which call: its stream's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Call(pub(super) u32);
+pub(crate) struct StreamId(pub(super) u32);
 
 /// Why a call was not taken. Nothing of it was sent, and nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NotNow {
+pub(crate) enum SendError {
     /// As many are open as may be. Try again after the next event.
-    Streams,
+    StreamLimit,
     /// Too much waits to be sent. Try again after writing, or after the next event.
     Backlog,
     /// The message is longer than gRPC can say.
@@ -50,13 +50,13 @@ pub(crate) enum NotNow {
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
     /// The server answered with status OK and exactly this message.
-    Answer {
+    Response {
         tag: u64,
         message: &'a [u8],
     },
     Failed {
         tag: u64,
-        failure: Failure,
+        failure: CallFailure,
     },
 }
 
@@ -74,7 +74,7 @@ impl std::error::Error for Closed {}
 
 /// A header block of which more is to come.
 #[derive(Debug)]
-pub(super) struct OpenBlock {
+pub(super) struct OpenHeaderBlock {
     pub(super) stream: u32,
     pub(super) flags: u8,
     pub(super) frames: usize,
@@ -85,14 +85,14 @@ pub(super) struct OpenBlock {
 pub(crate) struct Connection {
     pub(super) config: Config,
     pub(super) outgoing: Outgoing,
-    pub(super) heads: Heads,
+    pub(super) header_cache: HeaderCache,
     pub(super) streams: Streams,
     /// The server's MAX_CONCURRENT_STREAMS and ours, whichever is less.
     pub(super) streams_max: usize,
     /// The id of the next call.
     pub(super) stream_next: u32,
     /// Streams up to this one may still have frames under way, because we reset it or an older one.
-    pub(super) reset_last: u32,
+    pub(super) highest_reset: u32,
     /// Streams of a GOAWAY above this one were not begun.
     pub(super) goaway: Option<u32>,
     /// What the GOAWAY said.
@@ -102,20 +102,20 @@ pub(crate) struct Connection {
     pub(super) settings_seen: bool,
     pub(super) settings_acked: bool,
     /// The beginning of a frame that was cut by the end of what was read.
-    pub(super) partial: Vec<u8>,
+    pub(super) partial_frame: Vec<u8>,
     pub(super) block: Vec<u8>,
-    pub(super) block_open: Option<OpenBlock>,
+    pub(super) open_header_block: Option<OpenHeaderBlock>,
     pub(super) decoder: Decoder,
     /// The last header block that said: a gRPC answer begins.
-    pub(super) known_headers: Vec<u8>,
+    pub(super) last_response_headers: Vec<u8>,
     /// The last header block that said: status OK.
-    pub(super) known_trailers: Vec<u8>,
+    pub(super) last_ok_trailers: Vec<u8>,
     /// Calls whose message is whole and still in the input.
-    pub(super) loose: Vec<u32>,
+    pub(super) in_input: Vec<u32>,
     /// Bytes in `Body::Owned`.
     pub(super) buffered: usize,
     /// Room for messages, used again.
-    pub(super) spare: Vec<Vec<u8>>,
+    pub(super) spare_buffers: Vec<Vec<u8>>,
     /// What the server used of the connection's window.
     pub(super) window_used: u32,
 }
@@ -131,7 +131,7 @@ impl Connection {
             (setting::ENABLE_PUSH, 0),
             (setting::INITIAL_WINDOW_SIZE, config.stream_window),
             (setting::MAX_FRAME_SIZE, PAYLOAD_MAX as u32),
-            (setting::MAX_HEADER_LIST_SIZE, HEADER_LIST_MAX as u32),
+            (setting::MAX_HEADER_LIST_SIZE, HEADER_LIST_BYTES_MAX as u32),
         ];
         frame::put_settings(out, &settings);
         if let Some(more) = config.connection_window.checked_sub(65_535)
@@ -141,25 +141,25 @@ impl Connection {
         }
         Self {
             outgoing,
-            heads: Heads::new(),
+            header_cache: HeaderCache::new(),
             streams: Streams::new(config.stream_first),
             streams_max: config.streams_max.min(STREAMS_FIRST),
             stream_next: config.stream_first,
-            reset_last: 0,
+            highest_reset: 0,
             goaway: None,
             goaway_text: String::new(),
             closed: None,
             settings_seen: false,
             settings_acked: false,
-            partial: Vec::new(),
+            partial_frame: Vec::new(),
             block: Vec::new(),
-            block_open: None,
+            open_header_block: None,
             decoder: Decoder::default(),
-            known_headers: Vec::new(),
-            known_trailers: Vec::new(),
-            loose: Vec::new(),
+            last_response_headers: Vec::new(),
+            last_ok_trailers: Vec::new(),
+            in_input: Vec::new(),
             buffered: 0,
-            spare: Vec::new(),
+            spare_buffers: Vec::new(),
             window_used: 0,
             config,
         }
@@ -169,58 +169,59 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`NotNow`]: nothing was sent.
+    /// [`SendError`]: nothing was sent.
     #[inline]
     pub(crate) fn send(
         &mut self,
         method: &Method,
         tag: u64,
         message: &[u8],
-    ) -> Result<Call, NotNow> {
-        self.check(message.len())?;
+    ) -> Result<StreamId, SendError> {
+        self.check_send(message.len())?;
         let stream = self.stream_next;
         // The last id is followed by none: `check` finds it.
         self.stream_next += 2;
         self.streams.push(tag);
-        self.heads.put(&mut self.outgoing.output, method, stream);
+        self.header_cache
+            .put(&mut self.outgoing.output, method, stream);
         self.outgoing.send(stream, message);
-        Ok(Call(stream))
+        Ok(StreamId(stream))
     }
 
     /// Whether a call with a message of `length` bytes would be taken now.
     ///
     /// # Errors
     ///
-    /// [`NotNow`], if not.
+    /// [`SendError`], if not.
     #[inline]
-    pub(crate) fn check(&self, length: usize) -> Result<(), NotNow> {
+    pub(crate) fn check_send(&self, length: usize) -> Result<(), SendError> {
         if self.closed.is_some() {
-            Err(NotNow::Closed)
+            Err(SendError::Closed)
         } else if self.is_draining() || self.is_exhausted() {
-            Err(NotNow::Draining)
+            Err(SendError::Draining)
         } else if self.streams.open() >= self.streams_max {
-            Err(NotNow::Streams)
+            Err(SendError::StreamLimit)
         } else if u32::try_from(length).is_err() {
-            Err(NotNow::TooLarge)
-        } else if self.outgoing.has_room(MESSAGE_HEAD + length) {
+            Err(SendError::TooLarge)
+        } else if self.outgoing.has_room(MESSAGE_PREFIX_BYTES + length) {
             Ok(())
         } else {
-            Err(NotNow::Backlog)
+            Err(SendError::Backlog)
         }
     }
 
     /// Gives a call up: the server is told, and no event comes. `None`: it has already ended. Else its tag.
     ///
     /// Servers count such calls, and some end a connection that has many.
-    pub(crate) fn cancel(&mut self, call: Call) -> Option<u64> {
-        let stream = self.end_stream(call.0)?;
-        self.reset(call.0, Reason::CANCEL);
-        Some(stream)
+    pub(crate) fn cancel(&mut self, stream: StreamId) -> Option<u64> {
+        let tag = self.end_stream(stream.0)?;
+        self.reset(stream.0, ErrorCode::CANCEL);
+        Some(tag)
     }
 
     /// Bytes for the socket. Call [`consume`](Self::consume) with how many were written.
     pub(crate) fn output(&self) -> &[u8] {
-        self.outgoing.pending()
+        self.outgoing.unwritten()
     }
 
     /// The first `count` bytes of the output were written.
@@ -270,36 +271,38 @@ impl Connection {
     }
 
     /// Tells the server that a stream has ended for us; what is still under way on it will be ignored.
-    pub(super) fn reset(&mut self, id: u32, reason: Reason) {
+    pub(super) fn reset(&mut self, id: u32, code: ErrorCode) {
         self.outgoing.forget(id);
-        self.reset_last = self.reset_last.max(id);
-        frame::put_reset(&mut self.outgoing.output, id, reason);
+        self.highest_reset = self.highest_reset.max(id);
+        frame::put_reset(&mut self.outgoing.output, id, code);
     }
 
     /// A frame that belongs to a stream must name one that we began.
     #[inline]
-    pub(super) fn check_stream(&self, head: Head) -> Result<(), Violation> {
-        if head.stream % 2 == 1
-            && (self.config.stream_first..self.stream_next).contains(&head.stream)
+    pub(super) fn check_stream_id(&self, header: FrameHeader) -> Result<(), ConnectionError> {
+        if header.stream % 2 == 1
+            && (self.config.stream_first..self.stream_next).contains(&header.stream)
         {
             return Ok(());
         }
-        Err(Violation::protocol(format!(
+        Err(ConnectionError::protocol(format!(
             "a frame of kind {} on stream {}, which was never opened",
-            head.kind, head.stream
+            header.kind, header.stream
         )))
     }
 
     /// A frame on a stream that has ended: no fault if we ended it.
-    pub(super) fn late(&self, head: Head) -> Result<(), Violation> {
-        if head.stream <= self.reset_last || self.goaway.is_some_and(|last| head.stream > last) {
+    pub(super) fn check_late_frame(&self, header: FrameHeader) -> Result<(), ConnectionError> {
+        if header.stream <= self.highest_reset
+            || self.goaway.is_some_and(|last| header.stream > last)
+        {
             return Ok(());
         }
         let text = format!(
             "a frame of kind {} on stream {}, which it had ended",
-            head.kind, head.stream
+            header.kind, header.stream
         );
-        Err(Violation::new(Reason::STREAM_CLOSED, text))
+        Err(ConnectionError::new(ErrorCode::STREAM_CLOSED, text))
     }
 
     /// Keeps a message's room for another.
@@ -308,9 +311,9 @@ impl Connection {
         const KEPT_BYTES: usize = 4 * 1024;
         const KEPT: usize = 256;
         self.buffered -= bytes.len();
-        if bytes.capacity() <= KEPT_BYTES && self.spare.len() < KEPT {
+        if bytes.capacity() <= KEPT_BYTES && self.spare_buffers.len() < KEPT {
             bytes.clear();
-            self.spare.push(bytes);
+            self.spare_buffers.push(bytes);
         }
     }
 }

@@ -4,20 +4,28 @@ use std::mem;
 
 use crate::http2::checks::{expect_connection, expect_length};
 use crate::http2::connection::{Connection, Event};
-use crate::http2::failure::{Failure, Fate};
-use crate::http2::frame::{self, ACK, Head, PAYLOAD_MAX, Reason, kind, number, setting};
-use crate::http2::violation::Violation;
+use crate::http2::connection_error::ConnectionError;
+use crate::http2::failure::{CallFailure, Processed};
+use crate::http2::frame::{
+    self, ACK, ErrorCode, FrameHeader, PAYLOAD_MAX, kind, leading_u32, setting,
+};
 
 /// What of a GOAWAY's text is kept.
 const GOAWAY_TEXT_MAX: usize = 200;
 
 impl Connection {
-    pub(super) fn on_settings(&mut self, head: Head, payload: &[u8]) -> Result<(), Violation> {
-        expect_connection("SETTINGS", head)?;
-        if head.has(ACK) {
+    pub(super) fn on_settings(
+        &mut self,
+        header: FrameHeader,
+        payload: &[u8],
+    ) -> Result<(), ConnectionError> {
+        expect_connection("SETTINGS", header)?;
+        if header.has(ACK) {
             expect_length("SETTINGS with ACK", payload, 0)?;
             if mem::replace(&mut self.settings_acked, true) {
-                return Err(Violation::protocol("an ACK of SETTINGS that were not sent"));
+                return Err(ConnectionError::protocol(
+                    "an ACK of SETTINGS that were not sent",
+                ));
             }
             return Ok(());
         }
@@ -26,12 +34,12 @@ impl Connection {
                 "SETTINGS of {} bytes, which is no multiple of 6",
                 payload.len()
             );
-            return Err(Violation::new(Reason::FRAME_SIZE_ERROR, text));
+            return Err(ConnectionError::new(ErrorCode::FRAME_SIZE_ERROR, text));
         };
         if !mem::replace(&mut self.settings_seen, true) {
             // A server that names no limit has none, and its table the size that it has by default.
             self.streams_max = self.config.streams_max;
-            self.heads.begin_indexing();
+            self.header_cache.begin_indexing();
         }
         for [a, b, value @ ..] in settings {
             let value = u32::from_be_bytes(*value);
@@ -41,7 +49,7 @@ impl Connection {
         Ok(())
     }
 
-    fn set(&mut self, name: u16, value: u32) -> Result<(), Violation> {
+    fn set(&mut self, name: u16, value: u32) -> Result<(), ConnectionError> {
         match name {
             setting::MAX_CONCURRENT_STREAMS => {
                 self.streams_max = self.config.streams_max.min(value as usize);
@@ -51,30 +59,34 @@ impl Connection {
                     "INITIAL_WINDOW_SIZE of {value}, the limit is {}",
                     frame::WINDOW_MAX
                 );
-                return Err(Violation::new(Reason::FLOW_CONTROL_ERROR, text));
+                return Err(ConnectionError::new(ErrorCode::FLOW_CONTROL_ERROR, text));
             }
-            setting::INITIAL_WINDOW_SIZE => self.outgoing.set_stream_window(value)?,
+            setting::INITIAL_WINDOW_SIZE => self.outgoing.set_initial_stream_window(value)?,
             setting::MAX_FRAME_SIZE if !(PAYLOAD_MAX as u32..1 << 24).contains(&value) => {
                 let text =
                     format!("MAX_FRAME_SIZE of {value}, which is not from 16384 to 16777215");
-                return Err(Violation::protocol(text));
+                return Err(ConnectionError::protocol(text));
             }
             setting::ENABLE_PUSH if value != 0 => {
-                return Err(Violation::protocol(format!(
+                return Err(ConnectionError::protocol(format!(
                     "ENABLE_PUSH of {value} from a server"
                 )));
             }
-            setting::HEADER_TABLE_SIZE => self.heads.set_table_size(value),
+            setting::HEADER_TABLE_SIZE => self.header_cache.set_table_size(value),
             // Our headers are short, and our frames as small as every server takes them.
             _ => {}
         }
         Ok(())
     }
 
-    pub(super) fn on_ping(&mut self, head: Head, payload: &[u8]) -> Result<(), Violation> {
-        expect_connection("PING", head)?;
+    pub(super) fn on_ping(
+        &mut self,
+        header: FrameHeader,
+        payload: &[u8],
+    ) -> Result<(), ConnectionError> {
+        expect_connection("PING", header)?;
         expect_length("PING", payload, 8)?;
-        if !head.has(ACK) {
+        if !header.has(ACK) {
             frame::put(&mut self.outgoing.output, kind::PING, ACK, 0, payload);
         }
         Ok(())
@@ -82,60 +94,61 @@ impl Connection {
 
     pub(super) fn on_goaway<F>(
         &mut self,
-        head: Head,
+        header: FrameHeader,
         payload: &[u8],
         on_event: &mut F,
-    ) -> Result<(), Violation>
+    ) -> Result<(), ConnectionError>
     where
         F: FnMut(&mut Self, Event<'_>),
     {
-        expect_connection("GOAWAY", head)?;
-        let (Some(last), Some(reason)) = (number(payload), payload.get(4..).and_then(number))
+        expect_connection("GOAWAY", header)?;
+        let (Some(last), Some(code)) =
+            (leading_u32(payload), payload.get(4..).and_then(leading_u32))
         else {
             let text = format!("a GOAWAY of {} bytes, the least is 8", payload.len());
-            return Err(Violation::new(Reason::FRAME_SIZE_ERROR, text));
+            return Err(ConnectionError::new(ErrorCode::FRAME_SIZE_ERROR, text));
         };
         let last = last & 0x7fff_ffff;
         if let Some(before) = self.goaway.replace(last)
             && last > before
         {
-            return Err(Violation::protocol(format!(
+            return Err(ConnectionError::protocol(format!(
                 "a GOAWAY at stream {last} after one at {before}"
             )));
         }
         let said = String::from_utf8_lossy(&payload[8..payload.len().min(8 + GOAWAY_TEXT_MAX)]);
         self.goaway_text = match said.is_empty() {
-            true => format!("the server said GOAWAY: {}", Reason(reason)),
-            false => format!("the server said GOAWAY: {} ({said:?})", Reason(reason)),
+            true => format!("the server said GOAWAY: {}", ErrorCode(code)),
+            false => format!("the server said GOAWAY: {} ({said:?})", ErrorCode(code)),
         };
         let text = self.goaway_text.clone();
-        self.fail_above(last, Fate::NotDone, &text, on_event);
+        self.fail_above(last, Processed::No, &text, on_event);
         Ok(())
     }
 
     pub(super) fn on_window_update<F>(
         &mut self,
-        head: Head,
+        header: FrameHeader,
         payload: &[u8],
         on_event: &mut F,
-    ) -> Result<(), Violation>
+    ) -> Result<(), ConnectionError>
     where
         F: FnMut(&mut Self, Event<'_>),
     {
         expect_length("WINDOW_UPDATE", payload, 4)?;
-        let increment = number(payload).unwrap_or_default() & 0x7fff_ffff;
-        if head.stream == 0 {
+        let increment = leading_u32(payload).unwrap_or_default() & 0x7fff_ffff;
+        if header.stream == 0 {
             return match increment {
-                0 => Err(Violation::protocol("a WINDOW_UPDATE by 0")),
-                _ => self.outgoing.widen_connection(increment),
+                0 => Err(ConnectionError::protocol("a WINDOW_UPDATE by 0")),
+                _ => self.outgoing.increase_connection_window(increment),
             };
         }
-        self.check_stream(head)?;
+        self.check_stream_id(header)?;
         let widened = match increment {
             0 => Err("a WINDOW_UPDATE by 0".to_owned()),
             _ => self
                 .outgoing
-                .widen_stream(head.stream, increment)
+                .increase_stream_window(header.stream, increment)
                 .map_err(|window| {
                     format!(
                         "window of the stream became {window}, the limit is {}",
@@ -146,7 +159,7 @@ impl Connection {
         match widened {
             Ok(()) => Ok(()),
             // Only the stream is at fault (section 6.9).
-            Err(text) => self.give_up(head.stream, Failure::malformed(text), on_event),
+            Err(text) => self.reset_and_fail(header.stream, CallFailure::malformed(text), on_event),
         }
     }
 }

@@ -4,73 +4,75 @@ use std::mem;
 
 use crate::http2::checks::unpad;
 use crate::http2::connection::{Connection, Event};
-use crate::http2::failure::Failure;
-use crate::http2::frame::{self, END_STREAM, Head, Reason};
-use crate::http2::message::{Body, Input, MESSAGE_HEAD, check_message_growth, holds_message};
+use crate::http2::connection_error::ConnectionError;
+use crate::http2::failure::CallFailure;
+use crate::http2::frame::{self, END_STREAM, ErrorCode, FrameHeader};
+use crate::http2::message::{
+    Body, Input, MESSAGE_PREFIX_BYTES, check_partial_message, is_whole_message,
+};
 use crate::http2::streams::Phase;
-use crate::http2::violation::Violation;
 
 impl Connection {
     pub(super) fn on_data<F>(
         &mut self,
-        head: Head,
+        header: FrameHeader,
         payload: &[u8],
         input: Input<'_>,
         on_event: &mut F,
-    ) -> Result<(), Violation>
+    ) -> Result<(), ConnectionError>
     where
         F: FnMut(&mut Self, Event<'_>),
     {
-        self.check_stream(head)?;
-        let (data, skipped) = unpad(head, payload)?;
-        self.use_window(head.length as u32)?;
-        let Some(stream) = self.streams.get(head.stream) else {
-            return self.late(head);
+        self.check_stream_id(header)?;
+        let (data, skipped) = unpad(header, payload)?;
+        self.count_received(header.length as u32)?;
+        let Some(stream) = self.streams.get(header.stream) else {
+            return self.check_late_frame(header);
         };
-        if stream.phase == Phase::Asked {
-            let failure = Failure::malformed("the answer begins with DATA");
-            return self.give_up(head.stream, failure, on_event);
+        if stream.phase == Phase::AwaitingHeaders {
+            let failure = CallFailure::malformed("the answer begins with DATA");
+            return self.reset_and_fail(header.stream, failure, on_event);
         }
-        stream.window_used += head.length as u32;
+        stream.window_used += header.length as u32;
         if stream.window_used > self.config.stream_window {
-            return Err(self.beyond_stream_window(head.stream));
+            return Err(self.stream_window_exceeded(header.stream));
         }
-        let is_narrow = stream.window_used > self.config.stream_window / 2;
+        let is_half_used = stream.window_used > self.config.stream_window / 2;
         // Almost always: the first DATA is the whole message, and it stays where it is until the trailers come.
         if matches!(stream.body, Body::Empty)
-            && let Some(at) = input.payload_at
-            && holds_message(data)
-            && data.len() - MESSAGE_HEAD <= self.config.message_bytes_max
+            && let Some(at) = input.payload_start
+            && is_whole_message(data)
+            && data.len() - MESSAGE_PREFIX_BYTES <= self.config.message_bytes_max
         {
             let start = (at + skipped) as u32;
             stream.body = Body::Input(start..start + data.len() as u32);
-            self.loose.push(head.stream);
+            self.in_input.push(header.stream);
         } else if !data.is_empty() {
-            if let Err(failure) = self.put_aside(head.stream, data, input.bytes) {
-                return self.give_up(head.stream, failure, on_event);
+            if let Err(failure) = self.append_to_body(header.stream, data, input.bytes) {
+                return self.reset_and_fail(header.stream, failure, on_event);
             }
             self.check_buffered()?;
         }
-        if head.has(END_STREAM) {
-            let failure = Failure::malformed("the answer ends without trailers");
-            return self.fail_ended(head.stream, failure, on_event);
+        if header.has(END_STREAM) {
+            let failure = CallFailure::malformed("the answer ends without trailers");
+            return self.fail(header.stream, failure, on_event);
         }
-        if is_narrow {
-            self.widen_stream(head.stream);
+        if is_half_used {
+            self.increase_stream_window(header.stream);
         }
         Ok(())
     }
 
     /// Adds what came of a message to what is kept of it. Fails if it cannot become a message that we take.
-    fn put_aside(&mut self, id: u32, data: &[u8], input: &[u8]) -> Result<(), Failure> {
+    fn append_to_body(&mut self, id: u32, data: &[u8], input: &[u8]) -> Result<(), CallFailure> {
         let Some(stream) = self.streams.get(id) else {
             return Ok(());
         };
         let body = mem::take(&mut stream.body);
-        let mut owned = self.own(body, input);
+        let mut owned = self.owned_body(body, input);
         owned.extend_from_slice(data);
         self.buffered += data.len();
-        let checked = check_message_growth(&owned, self.config.message_bytes_max);
+        let checked = check_partial_message(&owned, self.config.message_bytes_max);
         if let Some(stream) = self.streams.get(id) {
             stream.body = Body::Owned(owned);
         }
@@ -78,14 +80,14 @@ impl Connection {
     }
 
     #[cold]
-    fn beyond_stream_window(&self, id: u32) -> Violation {
+    fn stream_window_exceeded(&self, id: u32) -> ConnectionError {
         let limit = self.config.stream_window;
         let text = format!("DATA beyond the window of stream {id}, which is {limit}");
-        Violation::new(Reason::FLOW_CONTROL_ERROR, text)
+        ConnectionError::new(ErrorCode::FLOW_CONTROL_ERROR, text)
     }
 
     /// Lets the server send more on a stream whose message is not whole.
-    fn widen_stream(&mut self, id: u32) {
+    fn increase_stream_window(&mut self, id: u32) {
         if let Some(stream) = self.streams.get(id) {
             let used = mem::take(&mut stream.window_used);
             frame::put_window_update(&mut self.outgoing.output, id, used);
@@ -93,12 +95,12 @@ impl Connection {
     }
 
     /// Counts what came, and lets the server send more when half is used.
-    fn use_window(&mut self, length: u32) -> Result<(), Violation> {
+    fn count_received(&mut self, length: u32) -> Result<(), ConnectionError> {
         let window = self.config.connection_window.max(65_535);
         self.window_used += length;
         if self.window_used > window {
-            return Err(Violation::new(
-                Reason::FLOW_CONTROL_ERROR,
+            return Err(ConnectionError::new(
+                ErrorCode::FLOW_CONTROL_ERROR,
                 format!("DATA beyond the window of the connection, which is {window}"),
             ));
         }
@@ -110,33 +112,33 @@ impl Connection {
     }
 
     /// Copies the messages that are still in the input: the bytes are the caller's again after this.
-    pub(super) fn keep_loose(&mut self, bytes: &[u8]) -> Result<(), Violation> {
-        if self.loose.is_empty() {
+    pub(super) fn copy_out_of_input(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {
+        if self.in_input.is_empty() {
             return Ok(());
         }
-        let mut loose = mem::take(&mut self.loose);
-        for id in loose.drain(..) {
+        let mut in_input = mem::take(&mut self.in_input);
+        for id in in_input.drain(..) {
             if let Some(stream) = self.streams.get(id)
                 && let Body::Input(_) = stream.body
             {
                 let body = mem::take(&mut stream.body);
-                let owned = self.own(body, bytes);
+                let owned = self.owned_body(body, bytes);
                 if let Some(stream) = self.streams.get(id) {
                     stream.body = Body::Owned(owned);
                 }
             }
         }
-        self.loose = loose;
+        self.in_input = in_input;
         self.check_buffered()
     }
 
     /// A body's bytes, put aside.
-    fn own(&mut self, body: Body, bytes: &[u8]) -> Vec<u8> {
+    fn owned_body(&mut self, body: Body, bytes: &[u8]) -> Vec<u8> {
         match body {
             Body::Owned(owned) => owned,
-            Body::Empty => self.spare.pop().unwrap_or_default(),
+            Body::Empty => self.spare_buffers.pop().unwrap_or_default(),
             Body::Input(at) => {
-                let mut owned = self.spare.pop().unwrap_or_default();
+                let mut owned = self.spare_buffers.pop().unwrap_or_default();
                 owned.extend_from_slice(&bytes[at.start as usize..at.end as usize]);
                 self.buffered += owned.len();
                 owned
@@ -144,7 +146,7 @@ impl Connection {
         }
     }
 
-    fn check_buffered(&self) -> Result<(), Violation> {
+    fn check_buffered(&self) -> Result<(), ConnectionError> {
         let limit = self.config.buffered_bytes_max;
         if self.buffered <= limit {
             return Ok(());
@@ -153,6 +155,6 @@ impl Connection {
             "{} bytes of unfinished answers, the limit is {limit}",
             self.buffered
         );
-        Err(Violation::new(Reason::ENHANCE_YOUR_CALM, text))
+        Err(ConnectionError::new(ErrorCode::ENHANCE_YOUR_CALM, text))
     }
 }

@@ -10,17 +10,19 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::http2::hpack::{STATIC_LAST, put_number, put_string, static_entry, static_name};
+use crate::http2::hpack::{
+    STATIC_TABLE_LEN, put_integer, put_string, static_index, static_name_index,
+};
 
 /// What a table holds unless a server says otherwise (RFC 9113, section 6.5.2), and all that we use of a larger one: some
 /// 60 methods at 30 to 60 bytes each, beside the fields that they share.
-const TABLE_BYTES: usize = 4096;
+const TABLE_SIZE_MAX: usize = 4096;
 
 /// What an entry counts for beside its text (section 4.1).
 const ENTRY_OVERHEAD: usize = 32;
 
 /// Parts of names whose values look secret. A name that only looks like them costs some bytes a call.
-const SECRET: [&str; 7] = [
+const SENSITIVE: [&str; 7] = [
     "api-key",
     "authorization",
     "cookie",
@@ -32,12 +34,12 @@ const SECRET: [&str; 7] = [
 
 /// A header field of a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Field {
+pub(crate) struct HeaderField {
     name: String,
     value: String,
 }
 
-impl Field {
+impl HeaderField {
     pub(crate) fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -57,14 +59,14 @@ impl Field {
 
     /// Whether no table may keep it, not even that of a proxy on the way (section 7.1.3). What is in a binary value nobody
     /// can tell.
-    fn is_secret(&self) -> bool {
-        self.name.ends_with("-bin") || SECRET.iter().any(|part| self.name.contains(part))
+    fn is_sensitive(&self) -> bool {
+        self.name.ends_with("-bin") || SENSITIVE.iter().any(|part| self.name.contains(part))
     }
 
     /// In full, in the form that `pattern` says; `bits` of its byte are for the name's index.
     fn put(&self, block: &mut Vec<u8>, pattern: u8, bits: u32) {
-        match static_name(&self.name) {
-            Some(index) => put_number(block, pattern, bits, index),
+        match static_name_index(&self.name) {
+            Some(index) => put_integer(block, pattern, bits, index),
             None => {
                 block.push(pattern);
                 put_string(block, self.name.as_bytes());
@@ -78,7 +80,7 @@ impl Field {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Validity {
     /// It changes nothing at the server: until the table changes, it can be sent again as it is.
-    UntilChange,
+    UntilTableChanges,
     /// It changes the server's table: it must be sent, now, and once.
     Once,
 }
@@ -87,70 +89,70 @@ pub(crate) enum Validity {
 #[derive(Debug)]
 pub(crate) struct Encoder {
     /// Newest first: the first has the index after the static table's last.
-    entries: VecDeque<Arc<Field>>,
+    table: VecDeque<Arc<HeaderField>>,
     /// The entries', as section 4.1 counts.
     size: usize,
     /// What the table may hold.
-    size_max: usize,
+    table_size_max: usize,
     /// The least that it was allowed to hold since the last block, if that was changed: the next block says so.
-    size_least: Option<usize>,
+    pending_size_min: Option<usize>,
     /// What we put into the table at most: nothing before the server's SETTINGS.
-    room: usize,
+    indexed_bytes_max: usize,
 }
 
 impl Encoder {
     pub(crate) fn new() -> Self {
         Self {
-            entries: VecDeque::new(),
+            table: VecDeque::new(),
             size: 0,
-            size_max: TABLE_BYTES,
-            size_least: None,
-            room: 0,
+            table_size_max: TABLE_SIZE_MAX,
+            pending_size_min: None,
+            indexed_bytes_max: 0,
         }
     }
 
     /// From now on fields are put into the table: the server has said its SETTINGS, so it has said how large it is.
     pub(crate) fn begin_indexing(&mut self) {
-        self.room = TABLE_BYTES;
+        self.indexed_bytes_max = TABLE_SIZE_MAX;
     }
 
     /// The server's HEADER_TABLE_SIZE. The change counts from the ACK on, so from the next block.
-    pub(crate) fn set_size_max(&mut self, size: u32) {
-        let size_max = TABLE_BYTES.min(size as usize);
-        if size_max == self.size_max {
+    pub(crate) fn set_table_size_max(&mut self, size: u32) {
+        let table_size_max = TABLE_SIZE_MAX.min(size as usize);
+        if table_size_max == self.table_size_max {
             return;
         }
-        self.size_max = size_max;
-        let least = self.size_least.unwrap_or(size_max);
-        self.size_least = Some(least.min(size_max));
-        while self.size > size_max
-            && let Some(oldest) = self.entries.pop_back()
+        self.table_size_max = table_size_max;
+        let least = self.pending_size_min.unwrap_or(table_size_max);
+        self.pending_size_min = Some(least.min(table_size_max));
+        while self.size > table_size_max
+            && let Some(oldest) = self.table.pop_back()
         {
             self.size -= oldest.size();
         }
     }
 
     /// Appends the block of `fields`.
-    pub(crate) fn encode(&mut self, fields: &[Arc<Field>], block: &mut Vec<u8>) -> Validity {
-        let mut validity = Validity::UntilChange;
-        if let Some(least) = self.size_least.take() {
+    pub(crate) fn encode(&mut self, fields: &[Arc<HeaderField>], block: &mut Vec<u8>) -> Validity {
+        let mut validity = Validity::UntilTableChanges;
+        if let Some(least) = self.pending_size_min.take() {
             // The smallest size of several changes, and always the last (section 4.2).
-            if least < self.size_max {
-                put_number(block, 0x20, 5, least);
+            if least < self.table_size_max {
+                put_integer(block, 0x20, 5, least);
             }
-            put_number(block, 0x20, 5, self.size_max);
+            put_integer(block, 0x20, 5, self.table_size_max);
             validity = Validity::Once;
         }
         for field in fields {
             // The forms of a field, and how many bits of the first byte are for an index: section 6.
-            if field.is_secret() {
+            if field.is_sensitive() {
                 field.put(block, 0x10, 4);
             } else if let Some(index) = self.index(field) {
-                put_number(block, 0x80, 7, index);
-            } else if self.size + field.size() <= self.size_max.min(self.room) {
+                put_integer(block, 0x80, 7, index);
+            } else if self.size + field.size() <= self.table_size_max.min(self.indexed_bytes_max) {
                 field.put(block, 0x40, 6);
                 self.size += field.size();
-                self.entries.push_front(Arc::clone(field));
+                self.table.push_front(Arc::clone(field));
                 validity = Validity::Once;
             } else {
                 field.put(block, 0, 4);
@@ -160,10 +162,10 @@ impl Encoder {
     }
 
     /// The entry that is this field, in the static table or ours.
-    fn index(&self, field: &Field) -> Option<usize> {
-        static_entry(&field.name, &field.value).or_else(|| {
-            let at = self.entries.iter().position(|entry| **entry == *field)?;
-            Some(STATIC_LAST + 1 + at)
+    fn index(&self, field: &HeaderField) -> Option<usize> {
+        static_index(&field.name, &field.value).or_else(|| {
+            let at = self.table.iter().position(|entry| **entry == *field)?;
+            Some(STATIC_TABLE_LEN + 1 + at)
         })
     }
 }
@@ -174,8 +176,8 @@ mod tests {
 
     type Pairs<'a> = &'a [(&'a str, &'a str)];
 
-    fn fields(pairs: Pairs<'_>) -> Vec<Arc<Field>> {
-        let field = |(name, value): &(&str, &str)| Arc::new(Field::new(*name, *value));
+    fn fields(pairs: Pairs<'_>) -> Vec<Arc<HeaderField>> {
+        let field = |(name, value): &(&str, &str)| Arc::new(HeaderField::new(*name, *value));
         pairs.iter().map(field).collect()
     }
 
@@ -197,7 +199,7 @@ mod tests {
     }
 
     fn entries(encoder: &Encoder) -> Vec<(String, String)> {
-        encoder.entries.iter().map(|entry| entry.pair()).collect()
+        encoder.table.iter().map(|entry| entry.pair()).collect()
     }
 
     fn pair(name: &str, value: &str) -> (String, String) {
@@ -243,7 +245,10 @@ mod tests {
         ];
         assert_eq!(entries(&encoder), table);
         // And from then on everything is known.
-        let again = (vec![0x82, 0x87, 0x85, 0xc0, 0xbe], Validity::UntilChange);
+        let again = (
+            vec![0x82, 0x87, 0x85, 0xc0, 0xbe],
+            Validity::UntilTableChanges,
+        );
         assert_eq!(encoded(&mut encoder, &third), again);
         assert_eq!(encoded(&mut encoder, &third), again);
     }
@@ -254,7 +259,7 @@ mod tests {
         let pairs = [(":path", "/a"), ("te", "trailers")];
         let literals = (
             b"\x04\x02/a\x00\x02te\x08trailers".to_vec(),
-            Validity::UntilChange,
+            Validity::UntilTableChanges,
         );
         assert_eq!(encoded(&mut encoder, &pairs), literals);
         assert_eq!(encoded(&mut encoder, &pairs), literals);
@@ -292,7 +297,7 @@ mod tests {
             let mut encoder = indexing();
             let pairs = [(name, "value")];
             let first = encoded(&mut encoder, &pairs);
-            assert_eq!(first.1, Validity::UntilChange, "{name}");
+            assert_eq!(first.1, Validity::UntilTableChanges, "{name}");
             // Never indexed: 4 bits that say 1.
             assert_eq!(first.0[0] >> 4, 1, "{name}");
             assert!(first.0.ends_with(b"\x05value"), "{name}");
@@ -315,7 +320,10 @@ mod tests {
         let first = block(&mut encoder, &pairs);
         assert_eq!(encoder.size, 4_096);
         assert_eq!(first[first.len() - 4..], *b"\x00\x01c\x00");
-        let again = (b"\xbf\xbe\x00\x01c\x00".to_vec(), Validity::UntilChange);
+        let again = (
+            b"\xbf\xbe\x00\x01c\x00".to_vec(),
+            Validity::UntilTableChanges,
+        );
         assert_eq!(encoded(&mut encoder, &pairs), again);
         assert_eq!(
             entries(&encoder),
@@ -345,16 +353,16 @@ mod tests {
         for (sizes, bytes) in settings {
             let mut encoder = indexing();
             for size in sizes {
-                encoder.set_size_max(*size);
+                encoder.set_table_size_max(*size);
             }
             let expected = match bytes {
-                [] => Validity::UntilChange,
+                [] => Validity::UntilTableChanges,
                 _ => Validity::Once,
             };
             let expected = ([bytes, &[0x83]].concat(), expected);
             let post = [(":method", "POST")];
             assert_eq!(encoded(&mut encoder, &post), expected, "{sizes:?}");
-            let then = (vec![0x83], Validity::UntilChange);
+            let then = (vec![0x83], Validity::UntilTableChanges);
             assert_eq!(encoded(&mut encoder, &post), then, "{sizes:?}");
         }
     }
@@ -365,19 +373,19 @@ mod tests {
         let pairs = [("a", "1"), ("b", "2"), ("c", "3")];
         block(&mut encoder, &pairs);
         assert_eq!(encoder.size, 3 * 34);
-        encoder.set_size_max(3 * 34);
+        encoder.set_table_size_max(3 * 34);
         assert_eq!(block(&mut encoder, &pairs)[..3], [0x3f, 71, 0xc0]);
         // One byte too few for three.
-        encoder.set_size_max(3 * 34 - 1);
+        encoder.set_table_size_max(3 * 34 - 1);
         assert_eq!(
             block(&mut encoder, &pairs),
             b"\x3f\x46\x00\x01a\x011\xbf\xbe"
         );
         assert_eq!(block(&mut encoder, &pairs), b"\x00\x01a\x011\xbf\xbe");
-        encoder.set_size_max(0);
+        encoder.set_table_size_max(0);
         assert_eq!(entries(&encoder), []);
         // And grown again before anything was sent: it was empty in between, and the server is told.
-        encoder.set_size_max(34);
+        encoder.set_table_size_max(34);
         assert_eq!(
             block(&mut encoder, &pairs),
             b"\x20\x3f\x03\x40\x01a\x011\x00\x01b\x012\x00\x01c\x013"

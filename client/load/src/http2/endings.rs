@@ -4,15 +4,15 @@ use tonic::Code;
 
 use crate::http2::checks::expect_length;
 use crate::http2::connection::{Closed, Connection, Event};
-use crate::http2::failure::{Failure, Fate};
-use crate::http2::frame::{Head, Reason, number};
-use crate::http2::message::{Body, MESSAGE_HEAD, holds_message};
-use crate::http2::violation::Violation;
+use crate::http2::connection_error::ConnectionError;
+use crate::http2::failure::{CallFailure, Processed};
+use crate::http2::frame::{ErrorCode, FrameHeader, leading_u32};
+use crate::http2::message::{Body, MESSAGE_PREFIX_BYTES, is_whole_message};
 
 impl Connection {
     /// Status OK: there must be one message, and nothing else.
     #[inline]
-    pub(super) fn succeed<F>(&mut self, id: u32, bytes: &[u8], on_event: &mut F)
+    pub(super) fn complete<F>(&mut self, id: u32, bytes: &[u8], on_event: &mut F)
     where
         F: FnMut(&mut Self, Event<'_>),
     {
@@ -20,23 +20,23 @@ impl Connection {
             return;
         };
         let tag = stream.tag;
-        self.stop_sending(id);
+        self.reset_if_sending(id);
         match stream.body {
             // Was checked when it came.
             Body::Input(at) => {
-                let message = &bytes[at.start as usize + MESSAGE_HEAD..at.end as usize];
-                on_event(self, Event::Answer { tag, message });
+                let message = &bytes[at.start as usize + MESSAGE_PREFIX_BYTES..at.end as usize];
+                on_event(self, Event::Response { tag, message });
             }
             Body::Empty => {
-                let failure = Failure::malformed("the answer has status OK and no message");
+                let failure = CallFailure::malformed("the answer has status OK and no message");
                 on_event(self, Event::Failed { tag, failure });
             }
             Body::Owned(owned) => {
-                if holds_message(&owned) {
-                    let message = &owned[MESSAGE_HEAD..];
-                    on_event(self, Event::Answer { tag, message });
+                if is_whole_message(&owned) {
+                    let message = &owned[MESSAGE_PREFIX_BYTES..];
+                    on_event(self, Event::Response { tag, message });
                 } else {
-                    let failure = Failure::malformed(format!(
+                    let failure = CallFailure::malformed(format!(
                         "the answer has status OK and {} bytes of an unfinished message",
                         owned.len()
                     ));
@@ -48,16 +48,16 @@ impl Connection {
     }
 
     /// The server ended a stream, and the call has failed.
-    pub(super) fn fail_ended<F>(
+    pub(super) fn fail<F>(
         &mut self,
         id: u32,
-        failure: Failure,
+        failure: CallFailure,
         on_event: &mut F,
-    ) -> Result<(), Violation>
+    ) -> Result<(), ConnectionError>
     where
         F: FnMut(&mut Self, Event<'_>),
     {
-        self.stop_sending(id);
+        self.reset_if_sending(id);
         if let Some(tag) = self.end_stream(id) {
             on_event(self, Event::Failed { tag, failure });
         }
@@ -65,46 +65,46 @@ impl Connection {
     }
 
     /// The server has not ended a stream, and nothing it could still say would be of use.
-    pub(super) fn give_up<F>(
+    pub(super) fn reset_and_fail<F>(
         &mut self,
         id: u32,
-        failure: Failure,
+        failure: CallFailure,
         on_event: &mut F,
-    ) -> Result<(), Violation>
+    ) -> Result<(), ConnectionError>
     where
         F: FnMut(&mut Self, Event<'_>),
     {
         if let Some(tag) = self.end_stream(id) {
-            self.reset(id, Reason::CANCEL);
+            self.reset(id, ErrorCode::CANCEL);
             on_event(self, Event::Failed { tag, failure });
         }
         Ok(())
     }
 
-    pub(super) fn on_reset<F>(
+    pub(super) fn on_rst_stream<F>(
         &mut self,
-        head: Head,
+        header: FrameHeader,
         payload: &[u8],
         on_event: &mut F,
-    ) -> Result<(), Violation>
+    ) -> Result<(), ConnectionError>
     where
         F: FnMut(&mut Self, Event<'_>),
     {
-        self.check_stream(head)?;
+        self.check_stream_id(header)?;
         expect_length("RST_STREAM", payload, 4)?;
-        let reason = Reason(number(payload).unwrap_or_default());
-        if let Some(tag) = self.end_stream(head.stream) {
-            self.outgoing.forget(head.stream);
-            let failure = Failure::reset(reason);
+        let code = ErrorCode(leading_u32(payload).unwrap_or_default());
+        if let Some(tag) = self.end_stream(header.stream) {
+            self.outgoing.forget(header.stream);
+            let failure = CallFailure::reset(code);
             on_event(self, Event::Failed { tag, failure });
         }
         Ok(())
     }
 
     /// A server may answer before it has all of the request (section 8.1). The rest is not sent, and it is told so.
-    fn stop_sending(&mut self, id: u32) {
+    fn reset_if_sending(&mut self, id: u32) {
         if self.outgoing.is_sending(id) {
-            self.reset(id, Reason::CANCEL);
+            self.reset(id, ErrorCode::CANCEL);
         }
     }
 
@@ -122,12 +122,17 @@ impl Connection {
             false => format!("{why}, after {}", self.goaway_text),
         };
         self.closed = Some(Closed(text.clone()));
-        self.fail_above(0, Fate::Unknown, &text, &mut on_event);
+        self.fail_above(0, Processed::Unknown, &text, &mut on_event);
     }
 
     /// Fails all calls on streams above `last`.
-    pub(super) fn fail_above<F>(&mut self, last: u32, fate: Fate, text: &str, on_event: &mut F)
-    where
+    pub(super) fn fail_above<F>(
+        &mut self,
+        last: u32,
+        processed: Processed,
+        text: &str,
+        on_event: &mut F,
+    ) where
         F: FnMut(&mut Self, Event<'_>),
     {
         let mut at = last;
@@ -135,7 +140,7 @@ impl Connection {
             at = stream;
             if let Some(tag) = self.end_stream(stream) {
                 self.outgoing.forget(stream);
-                let failure = Failure::new(fate, Code::Unavailable, text);
+                let failure = CallFailure::new(processed, Code::Unavailable, text);
                 on_event(self, Event::Failed { tag, failure });
             }
         }

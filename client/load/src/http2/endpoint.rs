@@ -28,7 +28,7 @@ pub(crate) struct Endpoint {
     /// Its name at the poller.
     key: u32,
     /// Whether the poller watches for room in the socket.
-    awaits_room: bool,
+    awaits_writable: bool,
     /// Why the socket took no more. What came before it may still be read.
     write_error: Option<io::Error>,
 }
@@ -112,7 +112,7 @@ impl Endpoint {
             connection: Connection::new(config),
             socket,
             key,
-            awaits_room: false,
+            awaits_writable: false,
             write_error: None,
         };
         poller.add(&endpoint, key)?;
@@ -145,9 +145,9 @@ impl Endpoint {
                 Err(error) => self.write_error = Some(error),
             }
         }
-        if full != self.awaits_room {
-            poller.await_room(&*self, self.key, full)?;
-            self.awaits_room = full;
+        if full != self.awaits_writable {
+            poller.watch_writable(&*self, self.key, full)?;
+            self.awaits_writable = full;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::fmt;
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Length of a frame's head.
-pub(crate) const HEAD: usize = 9;
+pub(crate) const FRAME_HEADER_BYTES: usize = 9;
 
 /// Largest payload of a frame that everyone takes, and all that we take: the least that HTTP/2 lets us ask for.
 pub(crate) const PAYLOAD_MAX: usize = 16_384;
@@ -25,7 +25,7 @@ pub(crate) const END_HEADERS: u8 = 0x4;
 /// Bit that says: the payload is padded (DATA, HEADERS).
 pub(crate) const PADDED: u8 = 0x8;
 /// Bit that says: a priority comes before the header block (HEADERS).
-pub(crate) const PRIORITY_GIVEN: u8 = 0x20;
+pub(crate) const PRIORITY: u8 = 0x20;
 
 /// Kinds of frames.
 pub(crate) mod kind {
@@ -53,9 +53,9 @@ pub(crate) mod setting {
 
 /// Why a stream or a connection ends (RFC 9113, section 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reason(pub(crate) u32);
+pub(crate) struct ErrorCode(pub(crate) u32);
 
-impl Reason {
+impl ErrorCode {
     #[cfg(test)]
     pub(crate) const NO_ERROR: Self = Self(0x0);
     pub(crate) const PROTOCOL_ERROR: Self = Self(0x1);
@@ -71,7 +71,7 @@ impl Reason {
     pub(crate) const INADEQUATE_SECURITY: Self = Self(0xc);
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const NAMES: [&str; 14] = [
             "NO_ERROR",
@@ -98,7 +98,7 @@ impl fmt::Display for Reason {
 
 /// The first nine bytes of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Head {
+pub(crate) struct FrameHeader {
     pub(crate) length: usize,
     pub(crate) kind: u8,
     pub(crate) flags: u8,
@@ -106,8 +106,8 @@ pub(crate) struct Head {
     pub(crate) stream: u32,
 }
 
-impl Head {
-    pub(crate) fn parse(bytes: &[u8; HEAD]) -> Self {
+impl FrameHeader {
+    pub(crate) fn parse(bytes: &[u8; FRAME_HEADER_BYTES]) -> Self {
         let [a, b, c, kind, flags, stream @ ..] = *bytes;
         Self {
             length: u32::from_be_bytes([0, a, b, c]) as usize,
@@ -119,7 +119,7 @@ impl Head {
     }
 
     /// The bytes of a head. The length is that of a payload we made: under 2^24.
-    pub(crate) fn bytes(self) -> [u8; HEAD] {
+    pub(crate) fn bytes(self) -> [u8; FRAME_HEADER_BYTES] {
         let [_, a, b, c] = (self.length as u32).to_be_bytes();
         let [d, e, f, g] = self.stream.to_be_bytes();
         [a, b, c, self.kind, self.flags, d, e, f, g]
@@ -132,13 +132,13 @@ impl Head {
 
 /// Appends a frame.
 pub(crate) fn put(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-    let head = Head {
+    let header = FrameHeader {
         length: payload.len(),
         kind,
         flags,
         stream,
     };
-    out.extend_from_slice(&head.bytes());
+    out.extend_from_slice(&header.bytes());
     out.extend_from_slice(payload);
 }
 
@@ -167,20 +167,20 @@ pub(crate) fn put_window_update(out: &mut Vec<u8>, stream: u32, increment: u32) 
 }
 
 /// Appends an RST_STREAM.
-pub(crate) fn put_reset(out: &mut Vec<u8>, stream: u32, reason: Reason) {
-    put(out, kind::RST_STREAM, 0, stream, &reason.0.to_be_bytes());
+pub(crate) fn put_reset(out: &mut Vec<u8>, stream: u32, code: ErrorCode) {
+    put(out, kind::RST_STREAM, 0, stream, &code.0.to_be_bytes());
 }
 
 /// Appends a GOAWAY: the server may start nothing, so the last stream is always 0.
-pub(crate) fn put_goaway(out: &mut Vec<u8>, reason: Reason, text: &str) {
+pub(crate) fn put_goaway(out: &mut Vec<u8>, code: ErrorCode, text: &str) {
     let mut payload = vec![0; 4];
-    payload.extend_from_slice(&reason.0.to_be_bytes());
+    payload.extend_from_slice(&code.0.to_be_bytes());
     payload.extend_from_slice(text.as_bytes());
     put(out, kind::GOAWAY, 0, 0, &payload);
 }
 
 /// The first four bytes of a payload as a number.
-pub(crate) fn number(payload: &[u8]) -> Option<u32> {
+pub(crate) fn leading_u32(payload: &[u8]) -> Option<u32> {
     payload
         .first_chunk()
         .map(|bytes| u32::from_be_bytes(*bytes))

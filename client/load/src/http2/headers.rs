@@ -2,14 +2,14 @@
 
 use std::mem;
 
-use crate::http2::answer::{Fields, HEADER_LIST_MAX, Headers};
 use crate::http2::checks::unpad;
-use crate::http2::connection::{Connection, Event, OpenBlock};
-use crate::http2::failure::Failure;
-use crate::http2::frame::{END_HEADERS, END_STREAM, Head, PRIORITY_GIVEN, Reason, kind};
+use crate::http2::connection::{Connection, Event, OpenHeaderBlock};
+use crate::http2::connection_error::ConnectionError;
+use crate::http2::failure::CallFailure;
+use crate::http2::frame::{END_HEADERS, END_STREAM, ErrorCode, FrameHeader, PRIORITY, kind};
 use crate::http2::message::Input;
+use crate::http2::response_fields::{HEADER_LIST_BYTES_MAX, InitialHeaders, ResponseFields};
 use crate::http2::streams::Phase;
-use crate::http2::violation::Violation;
 
 /// Frames of one header block: its length is limited, but empty ones would cost without end (CVE-2024-27316).
 const BLOCK_FRAMES_MAX: usize = 64;
@@ -17,30 +17,30 @@ const BLOCK_FRAMES_MAX: usize = 64;
 impl Connection {
     pub(super) fn on_headers<F>(
         &mut self,
-        head: Head,
+        header: FrameHeader,
         payload: &[u8],
         input: Input<'_>,
         on_event: &mut F,
-    ) -> Result<(), Violation>
+    ) -> Result<(), ConnectionError>
     where
         F: FnMut(&mut Self, Event<'_>),
     {
-        self.check_stream(head)?;
-        let (mut block, _) = unpad(head, payload)?;
-        if head.has(PRIORITY_GIVEN) {
+        self.check_stream_id(header)?;
+        let (mut block, _) = unpad(header, payload)?;
+        if header.has(PRIORITY) {
             let text = "a HEADERS frame too short for its priority";
             block = block
                 .get(5..)
-                .ok_or_else(|| Violation::new(Reason::FRAME_SIZE_ERROR, text))?;
+                .ok_or_else(|| ConnectionError::new(ErrorCode::FRAME_SIZE_ERROR, text))?;
         }
-        if head.has(END_HEADERS) {
-            return self.on_block(head.stream, head.flags, block, input, on_event);
+        if header.has(END_HEADERS) {
+            return self.on_block(header.stream, header.flags, block, input, on_event);
         }
         self.block.clear();
         self.block.extend_from_slice(block);
-        self.block_open = Some(OpenBlock {
-            stream: head.stream,
-            flags: head.flags,
+        self.open_header_block = Some(OpenHeaderBlock {
+            stream: header.stream,
+            flags: header.flags,
             frames: 1,
         });
         Ok(())
@@ -48,33 +48,35 @@ impl Connection {
 
     pub(super) fn on_continuation<F>(
         &mut self,
-        head: Head,
+        header: FrameHeader,
         payload: &[u8],
         input: Input<'_>,
         on_event: &mut F,
-    ) -> Result<(), Violation>
+    ) -> Result<(), ConnectionError>
     where
         F: FnMut(&mut Self, Event<'_>),
     {
-        let Some(open) = &mut self.block_open else {
-            return Err(Violation::protocol("a CONTINUATION after no header block"));
+        let Some(open) = &mut self.open_header_block else {
+            return Err(ConnectionError::protocol(
+                "a CONTINUATION after no header block",
+            ));
         };
         open.frames += 1;
         let length = self.block.len() + payload.len();
         // No encoder makes a list longer, and each field has 32 bytes more in the list.
-        if length > HEADER_LIST_MAX || open.frames > BLOCK_FRAMES_MAX {
+        if length > HEADER_LIST_BYTES_MAX || open.frames > BLOCK_FRAMES_MAX {
             let text = format!(
-                "a header block of {length} bytes in {} frames, the limits are {HEADER_LIST_MAX} and {BLOCK_FRAMES_MAX}",
+                "a header block of {length} bytes in {} frames, the limits are {HEADER_LIST_BYTES_MAX} and {BLOCK_FRAMES_MAX}",
                 open.frames
             );
-            return Err(Violation::new(Reason::ENHANCE_YOUR_CALM, text));
+            return Err(ConnectionError::new(ErrorCode::ENHANCE_YOUR_CALM, text));
         }
         self.block.extend_from_slice(payload);
-        if !head.has(END_HEADERS) {
+        if !header.has(END_HEADERS) {
             return Ok(());
         }
-        let OpenBlock { stream, flags, .. } = *open;
-        self.block_open = None;
+        let OpenHeaderBlock { stream, flags, .. } = *open;
+        self.open_header_block = None;
         let block = mem::take(&mut self.block);
         let handled = self.on_block(stream, flags, &block, input, on_event);
         self.block = block;
@@ -90,14 +92,14 @@ impl Connection {
         block: &[u8],
         input: Input<'_>,
         on_event: &mut F,
-    ) -> Result<(), Violation>
+    ) -> Result<(), ConnectionError>
     where
         F: FnMut(&mut Self, Event<'_>),
     {
         let ends = flags & END_STREAM != 0;
         let Some(stream) = self.streams.get(id) else {
             // No table changes, so it need not be decoded.
-            return self.late(Head {
+            return self.check_late_frame(FrameHeader {
                 length: block.len(),
                 kind: kind::HEADERS,
                 flags,
@@ -105,51 +107,53 @@ impl Connection {
             });
         };
         match (stream.phase, ends) {
-            (Phase::Asked, false) if block == self.known_headers => {
-                stream.phase = Phase::Answering;
+            (Phase::AwaitingHeaders, false) if block == self.last_response_headers => {
+                stream.phase = Phase::AwaitingTrailers;
                 Ok(())
             }
-            (Phase::Answering, true) if block == self.known_trailers => {
-                self.succeed(id, input.bytes, on_event);
+            (Phase::AwaitingTrailers, true) if block == self.last_ok_trailers => {
+                self.complete(id, input.bytes, on_event);
                 Ok(())
             }
-            (Phase::Asked, false) => {
-                match self.read_block(block)?.into_headers() {
-                    Headers::Informational => {}
-                    Headers::Begin => {
-                        self.known_headers.clear();
-                        self.known_headers.extend_from_slice(block);
+            (Phase::AwaitingHeaders, false) => {
+                match self.read_block(block)?.into_initial() {
+                    InitialHeaders::Informational => {}
+                    InitialHeaders::Begin => {
+                        self.last_response_headers.clear();
+                        self.last_response_headers.extend_from_slice(block);
                         if let Some(stream) = self.streams.get(id) {
-                            stream.phase = Phase::Answering;
+                            stream.phase = Phase::AwaitingTrailers;
                         }
                     }
-                    Headers::Failed(failure) => return self.give_up(id, failure, on_event),
+                    InitialHeaders::Failed(failure) => {
+                        return self.reset_and_fail(id, failure, on_event);
+                    }
                 }
                 Ok(())
             }
-            (Phase::Asked, true) => {
-                let failure = self.read_block(block)?.into_only();
-                self.fail_ended(id, failure, on_event)
+            (Phase::AwaitingHeaders, true) => {
+                let failure = self.read_block(block)?.into_trailers_only();
+                self.fail(id, failure, on_event)
             }
-            (Phase::Answering, true) => match self.read_block(block)?.into_trailers() {
-                Some(failure) => self.fail_ended(id, failure, on_event),
+            (Phase::AwaitingTrailers, true) => match self.read_block(block)?.into_trailers() {
+                Some(failure) => self.fail(id, failure, on_event),
                 None => {
-                    self.known_trailers.clear();
-                    self.known_trailers.extend_from_slice(block);
-                    self.succeed(id, input.bytes, on_event);
+                    self.last_ok_trailers.clear();
+                    self.last_ok_trailers.extend_from_slice(block);
+                    self.complete(id, input.bytes, on_event);
                     Ok(())
                 }
             },
-            (Phase::Answering | Phase::Ended, _) => {
+            (Phase::AwaitingTrailers | Phase::Closed, _) => {
                 self.read_block(block)?;
-                let failure = Failure::malformed("the answer has headers twice");
-                self.give_up(id, failure, on_event)
+                let failure = CallFailure::malformed("the answer has headers twice");
+                self.reset_and_fail(id, failure, on_event)
             }
         }
     }
 
-    fn read_block(&mut self, block: &[u8]) -> Result<Fields, Violation> {
-        Fields::read(&mut self.decoder, block)
-            .map_err(|error| Violation::new(Reason::COMPRESSION_ERROR, error.to_string()))
+    fn read_block(&mut self, block: &[u8]) -> Result<ResponseFields, ConnectionError> {
+        ResponseFields::read(&mut self.decoder, block)
+            .map_err(|error| ConnectionError::new(ErrorCode::COMPRESSION_ERROR, error.to_string()))
     }
 }

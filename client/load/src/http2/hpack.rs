@@ -14,20 +14,20 @@ use crate::http2::huffman;
 /// What a block is that cannot be decoded. The connection ends then: nothing tells what the server meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HpackError {
-    Cut,
-    Number,
+    Truncated,
+    IntegerTooLarge,
     Huffman,
     /// An entry that is neither in the static table nor could be in ours, which is empty.
     Index(u32),
     TableSize(u32),
-    SizeUpdatePlace,
+    LateSizeUpdate,
 }
 
 impl std::fmt::Display for HpackError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Cut => write!(f, "the header block is cut short"),
-            Self::Number => write!(f, "a number in the header block is too large"),
+            Self::Truncated => write!(f, "the header block is cut short"),
+            Self::IntegerTooLarge => write!(f, "a number in the header block is too large"),
             Self::Huffman => write!(f, "a Huffman code in the header block is wrong"),
             Self::Index(index) => write!(f, "the header block names entry {index}, the last is 61"),
             Self::TableSize(size) => {
@@ -36,7 +36,7 @@ impl std::fmt::Display for HpackError {
                     "the header block sets the table's size to {size}, the limit is 0"
                 )
             }
-            Self::SizeUpdatePlace => {
+            Self::LateSizeUpdate => {
                 write!(
                     f,
                     "the header block sets the table's size after its first field"
@@ -66,8 +66,8 @@ impl Decoder {
             // How a field is written, and how many bits of the first byte belong to a number: section 6.
             let bits = match byte {
                 0x80.. => {
-                    let index = number(&mut rest, 7)?;
-                    let (name, value) = entry(index)?;
+                    let index = integer(&mut rest, 7)?;
+                    let (name, value) = static_entry(index)?;
                     field(name.as_bytes(), value.as_bytes());
                     first = false;
                     continue;
@@ -75,9 +75,9 @@ impl Decoder {
                 // To be kept in the table: but in ours there is no room, which is no error (section 4.4).
                 0x40.. => 6,
                 0x20.. => {
-                    let size = number(&mut rest, 5)?;
+                    let size = integer(&mut rest, 5)?;
                     if !first {
-                        return Err(HpackError::SizeUpdatePlace);
+                        return Err(HpackError::LateSizeUpdate);
                     }
                     if size > 0 {
                         return Err(HpackError::TableSize(size));
@@ -87,9 +87,9 @@ impl Decoder {
                 _ => 4,
             };
             first = false;
-            let name = match number(&mut rest, bits)? {
+            let name = match integer(&mut rest, bits)? {
                 0 => string(&mut rest, &mut self.name)?,
-                index => entry(index)?.0.as_bytes(),
+                index => static_entry(index)?.0.as_bytes(),
             };
             let value = string(&mut rest, &mut self.value)?;
             field(name, value);
@@ -99,8 +99,8 @@ impl Decoder {
 }
 
 /// Takes a number whose first bits are the lowest `bits` of the first byte (section 5.1).
-fn number(rest: &mut &[u8], bits: u32) -> Result<u32, HpackError> {
-    let (&first, after) = rest.split_first().ok_or(HpackError::Cut)?;
+fn integer(rest: &mut &[u8], bits: u32) -> Result<u32, HpackError> {
+    let (&first, after) = rest.split_first().ok_or(HpackError::Truncated)?;
     *rest = after;
     let mask = (1_u32 << bits) - 1;
     let mut value = u32::from(first) & mask;
@@ -109,21 +109,21 @@ fn number(rest: &mut &[u8], bits: u32) -> Result<u32, HpackError> {
     }
     // Four more bytes make 2^28: more than any block is long.
     for shift in [0, 7, 14, 21] {
-        let (&byte, after) = rest.split_first().ok_or(HpackError::Cut)?;
+        let (&byte, after) = rest.split_first().ok_or(HpackError::Truncated)?;
         *rest = after;
         value += u32::from(byte & 0x7f) << shift;
         if byte < 0x80 {
             return Ok(value);
         }
     }
-    Err(HpackError::Number)
+    Err(HpackError::IntegerTooLarge)
 }
 
 /// Takes a string (section 5.2); `room` holds it if it was Huffman-coded.
 fn string<'a, 'b: 'a>(rest: &mut &'b [u8], room: &'a mut Vec<u8>) -> Result<&'a [u8], HpackError> {
-    let coded = *rest.first().ok_or(HpackError::Cut)? >= 0x80;
-    let length = number(rest, 7)? as usize;
-    let (text, after) = rest.split_at_checked(length).ok_or(HpackError::Cut)?;
+    let coded = *rest.first().ok_or(HpackError::Truncated)? >= 0x80;
+    let length = integer(rest, 7)? as usize;
+    let (text, after) = rest.split_at_checked(length).ok_or(HpackError::Truncated)?;
     *rest = after;
     if !coded {
         return Ok(text);
@@ -134,13 +134,16 @@ fn string<'a, 'b: 'a>(rest: &mut &'b [u8], room: &'a mut Vec<u8>) -> Result<&'a 
 }
 
 /// An entry of the static table; entries count from 1.
-fn entry(index: u32) -> Result<(&'static str, &'static str), HpackError> {
+fn static_entry(index: u32) -> Result<(&'static str, &'static str), HpackError> {
     let at = (index as usize).wrapping_sub(1);
-    STATIC.get(at).copied().ok_or(HpackError::Index(index))
+    STATIC_TABLE
+        .get(at)
+        .copied()
+        .ok_or(HpackError::Index(index))
 }
 
 /// Appends a number of which the first byte has the highest bits `pattern`.
-pub(crate) fn put_number(out: &mut Vec<u8>, pattern: u8, bits: u32, value: usize) {
+pub(crate) fn put_integer(out: &mut Vec<u8>, pattern: u8, bits: u32, value: usize) {
     let mask = (1 << bits) - 1;
     if value < mask {
         out.push(pattern | value as u8);
@@ -158,32 +161,32 @@ pub(crate) fn put_number(out: &mut Vec<u8>, pattern: u8, bits: u32, value: usize
 /// Appends a string as it is. Huffman's code would be shorter, and the server would have to undo it for every call that
 /// names no entry of its table.
 pub(crate) fn put_string(out: &mut Vec<u8>, text: &[u8]) {
-    put_number(out, 0, 7, text.len());
+    put_integer(out, 0, 7, text.len());
     out.extend_from_slice(text);
 }
 
 /// Where the static table has `name`, counted from 1.
-pub(crate) fn static_name(name: &str) -> Option<usize> {
-    STATIC
+pub(crate) fn static_name_index(name: &str) -> Option<usize> {
+    STATIC_TABLE
         .iter()
         .position(|(known, _)| *known == name)
         .map(|at| at + 1)
 }
 
 /// Where the static table has this name with this value, counted from 1.
-pub(crate) fn static_entry(name: &str, value: &str) -> Option<usize> {
-    STATIC
+pub(crate) fn static_index(name: &str, value: &str) -> Option<usize> {
+    STATIC_TABLE
         .iter()
         .position(|known| *known == (name, value))
         .map(|at| at + 1)
 }
 
 /// The last index of the static table: those of the other follow (section 2.3.3).
-pub(crate) const STATIC_LAST: usize = STATIC.len();
+pub(crate) const STATIC_TABLE_LEN: usize = STATIC_TABLE.len();
 
 /// Appendix A.
 #[rustfmt::skip]
-const STATIC: [(&str, &str); 61] = [
+const STATIC_TABLE: [(&str, &str); 61] = [
     (":authority", ""), (":method", "GET"), (":method", "POST"), (":path", "/"), (":path", "/index.html"),
     (":scheme", "http"), (":scheme", "https"), (":status", "200"), (":status", "204"), (":status", "206"),
     (":status", "304"), (":status", "400"), (":status", "404"), (":status", "500"), ("accept-charset", ""),
@@ -249,15 +252,18 @@ mod tests {
             (&[0x80][..], HpackError::Index(0)),
             (&[0xbe], HpackError::Index(62)),
             (&[0x7e, 0x00], HpackError::Index(62)),
-            (&[0xff, 0xff, 0xff, 0xff, 0xff, 0x00], HpackError::Number),
-            (&[0xff], HpackError::Cut),
-            (&[0x40], HpackError::Cut),
-            (&[0x48, 0x82, 0x64], HpackError::Cut),
-            (&[0x48, 0x7f, 0xff, 0xff, 0xff, 0x7f], HpackError::Cut),
+            (
+                &[0xff, 0xff, 0xff, 0xff, 0xff, 0x00],
+                HpackError::IntegerTooLarge,
+            ),
+            (&[0xff], HpackError::Truncated),
+            (&[0x40], HpackError::Truncated),
+            (&[0x48, 0x82, 0x64], HpackError::Truncated),
+            (&[0x48, 0x7f, 0xff, 0xff, 0xff, 0x7f], HpackError::Truncated),
             (&[0x48, 0x81, 0x00], HpackError::Huffman),
             (&[0x21], HpackError::TableSize(1)),
             (&[0x3f, 0xe1, 0x1f], HpackError::TableSize(4096)),
-            (&[0x88, 0x20], HpackError::SizeUpdatePlace),
+            (&[0x88, 0x20], HpackError::LateSizeUpdate),
         ] {
             assert_eq!(decoded(block), Err(error), "{block:x?}");
         }
@@ -268,7 +274,7 @@ mod tests {
         for length in [0, 1, 14, 15, 126, 127, 128, 255, 16_000] {
             let value = "v".repeat(length);
             let mut block = Vec::new();
-            put_number(&mut block, 0, 4, static_name("user-agent").unwrap());
+            put_integer(&mut block, 0, 4, static_name_index("user-agent").unwrap());
             put_string(&mut block, value.as_bytes());
             assert_eq!(
                 decoded(&block),

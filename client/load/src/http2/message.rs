@@ -4,17 +4,17 @@ use std::ops::Range;
 
 use tonic::Code;
 
-use crate::http2::failure::{Failure, Fate};
+use crate::http2::failure::{CallFailure, Processed};
 
 /// The flag that says "not compressed", and four bytes of length, before each message (gRPC over HTTP/2).
-pub(super) const MESSAGE_HEAD: usize = 5;
+pub(super) const MESSAGE_PREFIX_BYTES: usize = 5;
 
 /// Where the bytes being received are.
 #[derive(Clone, Copy)]
 pub(super) struct Input<'a> {
     pub(super) bytes: &'a [u8],
     /// Where in them the frame's payload begins; `None` if it was put together elsewhere.
-    pub(super) payload_at: Option<usize>,
+    pub(super) payload_start: Option<usize>,
 }
 
 /// What has arrived of a call's message, with the five bytes before it.
@@ -30,7 +30,7 @@ pub(super) enum Body {
 
 /// Whether these bytes are one message that is not compressed, with its head, and no more.
 #[inline]
-pub(super) fn holds_message(data: &[u8]) -> bool {
+pub(super) fn is_whole_message(data: &[u8]) -> bool {
     match data {
         [0, a, b, c, d, message @ ..] => {
             u32::from_be_bytes([*a, *b, *c, *d]) as usize == message.len()
@@ -40,25 +40,25 @@ pub(super) fn holds_message(data: &[u8]) -> bool {
 }
 
 /// Whether these bytes can be the beginning of one message that we take.
-pub(super) fn check_message_growth(owned: &[u8], limit: usize) -> Result<(), Failure> {
-    let Some((head, message)) = owned.split_first_chunk::<MESSAGE_HEAD>() else {
+pub(super) fn check_partial_message(owned: &[u8], limit: usize) -> Result<(), CallFailure> {
+    let Some((header, message)) = owned.split_first_chunk::<MESSAGE_PREFIX_BYTES>() else {
         return Ok(());
     };
-    let [compressed, length @ ..] = *head;
+    let [compressed, length @ ..] = *header;
     let length = u32::from_be_bytes(length) as usize;
     if compressed != 0 {
-        Err(Failure::malformed(
+        Err(CallFailure::malformed(
             "the answer is compressed, and compression was not offered",
         ))
     } else if length > limit {
-        Err(Failure::new(
-            Fate::Unknown,
+        Err(CallFailure::new(
+            Processed::Unknown,
             Code::ResourceExhausted,
             format!("the answer has {length} bytes, the limit is {limit}"),
         ))
     } else if message.len() > length {
         let more = message.len() - length;
-        Err(Failure::malformed(format!(
+        Err(CallFailure::malformed(format!(
             "the answer has {more} bytes after its message"
         )))
     } else {

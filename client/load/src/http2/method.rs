@@ -4,13 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::http2::encoder::{Encoder, Field};
+use crate::http2::encoder::{Encoder, HeaderField};
 
 /// Who sends: shown to the server in every call.
 const USER_AGENT: &str = concat!("soloist-load/", env!("CARGO_PKG_VERSION"), " (raw)");
 
 /// Largest header block of a request. Servers take 8 to 16 KiB; one far above is a mistake.
-const BLOCK_MAX: usize = 64 * 1024;
+const HEADER_BLOCK_BYTES_MAX: usize = 64 * 1024;
 
 /// Names that gRPC or HTTP/2 give a meaning, and that are not for the caller to set.
 const RESERVED: [&str; 10] = [
@@ -29,10 +29,10 @@ const RESERVED: [&str; 10] = [
 /// The head of every call of one method: its fields.
 ///
 /// It belongs to no connection, so that one is enough for all of them. How a connection writes it depends on what was sent
-/// there before: see `heads`. A copy is the same method, and costs nothing.
+/// there before: see `header_cache`. A copy is the same method, and costs nothing.
 #[derive(Clone, Debug)]
 pub(crate) struct Method {
-    fields: Arc<[Arc<Field>]>,
+    fields: Arc<[Arc<HeaderField>]>,
 }
 
 /// Metadata that cannot be sent.
@@ -60,10 +60,13 @@ impl Method {
         metadata: &[(String, String)],
         timeout: Option<Duration>,
     ) -> Result<Self, InvalidMetadata> {
-        let mut fields = vec![Field::new(":method", "POST"), Field::new(":scheme", "http")];
+        let mut fields = vec![
+            HeaderField::new(":method", "POST"),
+            HeaderField::new(":scheme", "http"),
+        ];
         let mut put = |name: &str, value: &str| {
             check_value(name, value)?;
-            fields.push(Field::new(name, value));
+            fields.push(HeaderField::new(name, value));
             Ok(())
         };
         put(":path", path)?;
@@ -82,17 +85,17 @@ impl Method {
         // Without a table, as the first requests go out, and as long as it gets.
         let mut block = Vec::new();
         Encoder::new().encode(&fields, &mut block);
-        if block.len() > BLOCK_MAX {
+        if block.len() > HEADER_BLOCK_BYTES_MAX {
             let length = block.len();
             return Err(InvalidMetadata(format!(
-                "metadata of {length} bytes, the limit is {BLOCK_MAX}"
+                "metadata of {length} bytes, the limit is {HEADER_BLOCK_BYTES_MAX}"
             )));
         }
         Ok(Self { fields })
     }
 
     /// In the order in which they are sent.
-    pub(super) fn fields(&self) -> &[Arc<Field>] {
+    pub(super) fn fields(&self) -> &[Arc<HeaderField>] {
         &self.fields
     }
 
@@ -185,8 +188,8 @@ mod tests {
             let metadata = [("x".to_owned(), "v".repeat(length))];
             Method::new("host", "/m", &metadata, None)
         };
-        assert!(with(BLOCK_MAX - 200).is_ok());
-        let error = with(BLOCK_MAX).unwrap_err().to_string();
+        assert!(with(HEADER_BLOCK_BYTES_MAX - 200).is_ok());
+        let error = with(HEADER_BLOCK_BYTES_MAX).unwrap_err().to_string();
         assert!(error.contains("the limit is 65536"), "{error}");
     }
 

@@ -12,14 +12,14 @@
 //!
 //! `connection` is the protocol without a socket: `receive` makes frames of what comes in; `headers` and `data` handle
 //! those of calls, `control` those about the connection, and `endings` the ends of calls; `outgoing` keeps what waits to go
-//! out, and `streams` who waits for an answer. `method` is the head of a request, which `heads` keeps as it is written on a
-//! connection with the table of `encoder`; `answer` reads the head of an answer; `hpack` and `huffman` know how both are
+//! out, and `streams` who waits for an answer. `method` is the head of a request, which `header_cache` keeps as it is written on a
+//! connection with the table of `encoder`; `response_fields` reads the head of an answer; `hpack` and `huffman` know how both are
 //! encoded, `frame` the frames. `endpoint` adds a socket and `poller` many of them to a thread.
 
-mod answer;
 mod checks;
 mod config;
 mod connection;
+mod connection_error;
 mod control;
 mod data;
 mod encoder;
@@ -27,8 +27,8 @@ mod endings;
 mod endpoint;
 mod failure;
 mod frame;
+mod header_cache;
 mod headers;
-mod heads;
 mod hpack;
 mod huffman;
 mod message;
@@ -36,14 +36,14 @@ mod method;
 mod outgoing;
 mod poller;
 mod receive;
+mod response_fields;
 mod streams;
 #[cfg(test)]
 mod tests;
-mod violation;
 
 pub(crate) use config::Config;
-pub(crate) use connection::{Call, Event, NotNow};
+pub(crate) use connection::{Event, SendError, StreamId};
 pub(crate) use endpoint::{Endpoint, READ_BYTES};
-pub(crate) use failure::Fate;
+pub(crate) use failure::Processed;
 pub(crate) use method::Method;
 pub(crate) use poller::Poller;

@@ -5,9 +5,9 @@
 use std::collections::VecDeque;
 
 use crate::http2::config::Config;
-use crate::http2::frame::{END_STREAM, Head, PAYLOAD_MAX, Reason, WINDOW_MAX, kind};
-use crate::http2::message::MESSAGE_HEAD;
-use crate::http2::violation::Violation;
+use crate::http2::connection_error::ConnectionError;
+use crate::http2::frame::{END_STREAM, ErrorCode, FrameHeader, PAYLOAD_MAX, WINDOW_MAX, kind};
+use crate::http2::message::MESSAGE_PREFIX_BYTES;
 
 /// Every connection and stream begins with this window (RFC 9113, section 6.9.2).
 const WINDOW_INITIAL: i64 = 65_535;
@@ -18,7 +18,7 @@ const CONTROL_MAX: usize = 256 * 1024;
 
 /// A message that was begun and not sent to its end.
 #[derive(Debug)]
-struct Unsent {
+struct UnsentMessage {
     stream: u32,
     /// Below 0 when the server made windows smaller.
     window: i64,
@@ -34,9 +34,9 @@ pub(super) struct Outgoing {
     /// The connection's window.
     window: i64,
     /// The window that a stream begins with.
-    stream_window: i64,
+    initial_stream_window: i64,
     /// In the order of their streams.
-    unsent: VecDeque<Unsent>,
+    unsent: VecDeque<UnsentMessage>,
     unsent_bytes: usize,
     output_max: usize,
     unsent_max: usize,
@@ -48,7 +48,7 @@ impl Outgoing {
             output: Vec::new(),
             written: 0,
             window: WINDOW_INITIAL,
-            stream_window: WINDOW_INITIAL,
+            initial_stream_window: WINDOW_INITIAL,
             unsent: VecDeque::new(),
             unsent_bytes: 0,
             output_max: config.output_bytes_max,
@@ -57,7 +57,7 @@ impl Outgoing {
     }
 
     /// The bytes to write next.
-    pub(super) fn pending(&self) -> &[u8] {
+    pub(super) fn unwritten(&self) -> &[u8] {
         &self.output[self.written..]
     }
 
@@ -77,47 +77,47 @@ impl Outgoing {
             self.written = 0;
         }
         if !self.unsent.is_empty() {
-            self.pump();
+            self.send_unsent();
         }
     }
 
     /// Whether a message of `length` bytes may be taken now. One that is larger than the limit alone may, when no other
     /// waits.
     pub(super) fn has_room(&self, length: usize) -> bool {
-        self.pending().len() < self.output_max
+        self.unwritten().len() < self.output_max
             && (self.unsent.is_empty() || self.unsent_bytes + length <= self.unsent_max)
     }
 
     /// Whether the server lets our answers to its pings and settings pile up.
     pub(super) fn is_overfull(&self) -> bool {
-        self.pending().len() > self.output_max + CONTROL_MAX
+        self.unwritten().len() > self.output_max + CONTROL_MAX
     }
 
     /// Appends the frames of a message, as far as the windows allow, and keeps the rest.
     #[inline]
     pub(super) fn send(&mut self, stream: u32, message: &[u8]) {
-        let length = MESSAGE_HEAD + message.len();
+        let length = MESSAGE_PREFIX_BYTES + message.len();
         let [a, b, c, d] = (message.len() as u32).to_be_bytes();
-        let head = [0, a, b, c, d];
-        let room = self.window.min(self.stream_window);
+        let header = [0, a, b, c, d];
+        let room = self.window.min(self.initial_stream_window);
         if self.unsent.is_empty() && length as i64 <= room && length <= PAYLOAD_MAX {
             self.window -= length as i64;
             self.put_data_head(stream, length, END_STREAM);
-            self.output.extend_from_slice(&head);
+            self.output.extend_from_slice(&header);
             self.output.extend_from_slice(message);
             return;
         }
         let mut bytes = Vec::with_capacity(length);
-        bytes.extend_from_slice(&head);
+        bytes.extend_from_slice(&header);
         bytes.extend_from_slice(message);
         self.unsent_bytes += length;
-        self.unsent.push_back(Unsent {
+        self.unsent.push_back(UnsentMessage {
             stream,
-            window: self.stream_window,
+            window: self.initial_stream_window,
             bytes,
             sent: 0,
         });
-        self.pump();
+        self.send_unsent();
     }
 
     /// Forgets what is left of a stream's message. Tells whether there was any.
@@ -132,23 +132,30 @@ impl Outgoing {
     }
 
     /// The server reads on: the connection.
-    pub(super) fn widen_connection(&mut self, increment: u32) -> Result<(), Violation> {
+    pub(super) fn increase_connection_window(
+        &mut self,
+        increment: u32,
+    ) -> Result<(), ConnectionError> {
         self.window += i64::from(increment);
         if self.window > WINDOW_MAX {
-            return Err(Violation::new(
-                Reason::FLOW_CONTROL_ERROR,
+            return Err(ConnectionError::new(
+                ErrorCode::FLOW_CONTROL_ERROR,
                 format!(
                     "window of the connection became {}, the limit is {WINDOW_MAX}",
                     self.window
                 ),
             ));
         }
-        self.pump();
+        self.send_unsent();
         Ok(())
     }
 
     /// The server reads on: one stream. `Err`: it made the stream's window too large.
-    pub(super) fn widen_stream(&mut self, stream: u32, increment: u32) -> Result<(), i64> {
+    pub(super) fn increase_stream_window(
+        &mut self,
+        stream: u32,
+        increment: u32,
+    ) -> Result<(), i64> {
         // A stream whose message is sent needs no window.
         let Some(at) = self.position(stream) else {
             return Ok(());
@@ -158,19 +165,19 @@ impl Outgoing {
         if unsent.window > WINDOW_MAX {
             return Err(unsent.window);
         }
-        self.pump();
+        self.send_unsent();
         Ok(())
     }
 
     /// The server's INITIAL_WINDOW_SIZE: for streams to come, and a difference for those that are open.
-    pub(super) fn set_stream_window(&mut self, size: u32) -> Result<(), Violation> {
-        let difference = i64::from(size) - self.stream_window;
-        self.stream_window = i64::from(size);
+    pub(super) fn set_initial_stream_window(&mut self, size: u32) -> Result<(), ConnectionError> {
+        let difference = i64::from(size) - self.initial_stream_window;
+        self.initial_stream_window = i64::from(size);
         for unsent in &mut self.unsent {
             unsent.window += difference;
             if unsent.window > WINDOW_MAX {
-                return Err(Violation::new(
-                    Reason::FLOW_CONTROL_ERROR,
+                return Err(ConnectionError::new(
+                    ErrorCode::FLOW_CONTROL_ERROR,
                     format!(
                         "window of a stream became {}, the limit is {WINDOW_MAX}",
                         unsent.window
@@ -178,7 +185,7 @@ impl Outgoing {
                 ));
             }
         }
-        self.pump();
+        self.send_unsent();
         Ok(())
     }
 
@@ -203,9 +210,9 @@ impl Outgoing {
     }
 
     /// Sends what the windows allow, oldest first, until the output is full.
-    fn pump(&mut self) {
+    fn send_unsent(&mut self) {
         let mut at = 0;
-        while self.window > 0 && self.pending().len() < self.output_max {
+        while self.window > 0 && self.unwritten().len() < self.output_max {
             let Some(unsent) = self.unsent.get_mut(at) else {
                 return;
             };
@@ -235,12 +242,12 @@ impl Outgoing {
     }
 
     fn put_data_head(&mut self, stream: u32, length: usize, flags: u8) {
-        let head = Head {
+        let header = FrameHeader {
             length,
             kind: kind::DATA,
             flags,
             stream,
         };
-        self.output.extend_from_slice(&head.bytes());
+        self.output.extend_from_slice(&header.bytes());
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Poller {
 
 /// A socket that something can be done with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ready {
+pub(crate) struct Readiness {
     pub(crate) key: u32,
     /// There is something to read, or its end.
     pub(crate) readable: bool,
@@ -92,14 +92,14 @@ impl Poller {
     }
 
     /// The sockets that the last wait found.
-    pub(crate) fn ready(&self) -> impl Iterator<Item = Ready> + '_ {
+    pub(crate) fn ready(&self) -> impl Iterator<Item = Readiness> + '_ {
         let ends = epoll::EventFlags::IN
             | epoll::EventFlags::HUP
             | epoll::EventFlags::ERR
             | epoll::EventFlags::RDHUP;
         self.events.iter().filter_map(move |event| {
             let flags = event.flags;
-            Some(Ready {
+            Some(Readiness {
                 key: u32::try_from(event.data.u64()).ok()?,
                 readable: flags.intersects(ends),
                 writable: flags.contains(epoll::EventFlags::OUT),
@@ -118,7 +118,7 @@ impl Poller {
     }
 
     /// Watches for room in a socket, or no longer.
-    pub(super) fn await_room(&self, socket: impl AsFd, key: u32, full: bool) -> io::Result<()> {
+    pub(super) fn watch_writable(&self, socket: impl AsFd, key: u32, full: bool) -> io::Result<()> {
         let data = epoll::EventData::new_u64(u64::from(key));
         let flags = match full {
             true => epoll::EventFlags::IN | epoll::EventFlags::OUT,

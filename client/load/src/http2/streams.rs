@@ -26,11 +26,11 @@ pub(super) struct Stream {
 pub(super) enum Phase {
     /// Nobody's: the call has ended.
     #[default]
-    Ended,
+    Closed,
     /// Nothing has come.
-    Asked,
+    AwaitingHeaders,
     /// The answer's headers are here.
-    Answering,
+    AwaitingTrailers,
 }
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(super) struct Streams {
     /// The id of the ring's first.
     first: u32,
     /// Calls that the ring went past.
-    behind: BTreeMap<u32, Stream>,
+    overtaken: BTreeMap<u32, Stream>,
     open: usize,
 }
 
@@ -49,7 +49,7 @@ impl Streams {
         Self {
             ring: VecDeque::new(),
             first,
-            behind: BTreeMap::new(),
+            overtaken: BTreeMap::new(),
             open: 0,
         }
     }
@@ -63,13 +63,13 @@ impl Streams {
         if self.ring.len() >= SPAN_MAX
             && let Some(oldest) = self.ring.pop_front()
         {
-            self.behind.insert(self.first, oldest);
+            self.overtaken.insert(self.first, oldest);
             self.first += 2;
             self.trim();
         }
         self.ring.push_back(Stream {
             tag,
-            phase: Phase::Asked,
+            phase: Phase::AwaitingHeaders,
             ..Stream::default()
         });
         self.open += 1;
@@ -79,9 +79,9 @@ impl Streams {
     pub(super) fn get(&mut self, id: u32) -> Option<&mut Stream> {
         let stream = match id.checked_sub(self.first) {
             Some(distance) => self.ring.get_mut(distance as usize / 2)?,
-            None => self.behind.get_mut(&id)?,
+            None => self.overtaken.get_mut(&id)?,
         };
-        (stream.phase != Phase::Ended).then_some(stream)
+        (stream.phase != Phase::Closed).then_some(stream)
     }
 
     /// Ends the call on `id`, if it is open.
@@ -94,9 +94,9 @@ impl Streams {
                 }
                 stream
             }
-            None => self.behind.remove(&id)?,
+            None => self.overtaken.remove(&id)?,
         };
-        if stream.phase == Phase::Ended {
+        if stream.phase == Phase::Closed {
             return None;
         }
         self.open -= 1;
@@ -105,14 +105,14 @@ impl Streams {
 
     /// The oldest open call whose id is above `id`.
     pub(super) fn next_after(&self, id: u32) -> Option<u32> {
-        if let Some((behind, _)) = self.behind.range(id + 1..).next() {
-            return Some(*behind);
+        if let Some((overtaken, _)) = self.overtaken.range(id + 1..).next() {
+            return Some(*overtaken);
         }
         let skipped = match id.checked_sub(self.first) {
             Some(distance) => distance as usize / 2 + 1,
             None => 0,
         };
-        let open = |stream: &Stream| stream.phase != Phase::Ended;
+        let open = |stream: &Stream| stream.phase != Phase::Closed;
         let at = self.ring.iter().skip(skipped).position(open)?;
         Some(self.first + 2 * (skipped + at) as u32)
     }
@@ -120,7 +120,7 @@ impl Streams {
     /// Lets go of what has ended at the ring's front.
     fn trim(&mut self) {
         while let Some(stream) = self.ring.front()
-            && stream.phase == Phase::Ended
+            && stream.phase == Phase::Closed
         {
             self.ring.pop_front();
             // Past the last id of all this is one more than there are, and nothing is ever looked up there.
@@ -163,7 +163,7 @@ mod tests {
                 assert!(streams.remove(id).is_none() && streams.get(id).is_none());
             }
             assert_eq!(streams.open(), model.len());
-            assert!(streams.ring.len() <= SPAN_MAX && streams.behind.len() <= model.len());
+            assert!(streams.ring.len() <= SPAN_MAX && streams.overtaken.len() <= model.len());
             if step % 1_000 == 0 {
                 let mut listed = Vec::new();
                 let mut after = 0;
@@ -174,7 +174,7 @@ mod tests {
                 assert!(listed.iter().eq(model.keys()));
             }
         }
-        assert!(!streams.behind.is_empty());
+        assert!(!streams.overtaken.is_empty());
         assert!(streams.get(next).is_none() && streams.remove(next + 2).is_none());
     }
 

@@ -14,7 +14,7 @@ use crate::engines::raw::calls::{AnswerCache, Methods, Requests};
 use crate::engines::raw::workers::{CallSlot, UnderWay, UnsentCall, Worker, Workers};
 use crate::engines::thread::{ReadySender, RunContext, ThreadResult, wait_for_start};
 use crate::grpc::ANSWER_BYTES_MAX;
-use crate::http2::{Config, Endpoint, NotNow, Poller, READ_BYTES};
+use crate::http2::{Config, Endpoint, Poller, READ_BYTES, SendError};
 use crate::pace::cpu::thread_cpu_time;
 use crate::pace::open_loop::{ArrivalSource, SelfPacing};
 use crate::pace::pacer::wake_on_time;
@@ -353,7 +353,7 @@ impl Thread {
         let now_nanos = stop.nanos_of(now);
         while let Some(&slot) = line.free.front() {
             // The rest of the check follows when the length is known.
-            if connection.check(0).is_err() {
+            if connection.check_send(0).is_err() {
                 return;
             }
             let of = &mut self.workers.slots[slot];
@@ -411,8 +411,15 @@ impl Thread {
                     }
                     self.workers.under_way += 1;
                 }
-                Err(NotNow::TooLarge) => unreachable!("the settings see to the size of messages"),
-                Err(NotNow::Streams | NotNow::Backlog | NotNow::Draining | NotNow::Closed) => {
+                Err(SendError::TooLarge) => {
+                    unreachable!("the settings see to the size of messages")
+                }
+                Err(
+                    SendError::StreamLimit
+                    | SendError::Backlog
+                    | SendError::Draining
+                    | SendError::Closed,
+                ) => {
                     of.unsent = Some(Box::new(UnsentCall {
                         asked,
                         call,

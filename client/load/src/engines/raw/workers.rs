@@ -5,7 +5,7 @@ use std::time::Instant;
 use tonic::Status;
 
 use crate::engines::raw::calls::{AnswerCache, Kind};
-use crate::http2::{Call as Stream, Event, Fate};
+use crate::http2::{Event, Processed, StreamId};
 use crate::pace::open_loop::SelfPacing;
 use crate::pace::stop::Stop;
 use crate::plan::kind::Kind as Reported;
@@ -49,7 +49,7 @@ pub(crate) struct CallSlot {
 pub(crate) struct UnderWay {
     pub(crate) method: Kind,
     pub(crate) endpoint: u32,
-    pub(crate) stream: Stream,
+    pub(crate) stream: StreamId,
 }
 
 /// A call that is drawn, and not sent.
@@ -88,7 +88,7 @@ impl Workers {
         recorder: &mut Recorder,
     ) {
         let (slot, failure) = match event {
-            Event::Answer { tag, message } => {
+            Event::Response { tag, message } => {
                 let slot = tag as usize;
                 let of = &self.slots[slot];
                 let Some(under_way) = &of.under_way else {
@@ -120,14 +120,14 @@ impl Workers {
             Event::Failed { tag, failure } => (tag as usize, failure),
         };
         let lost = |outcome| Failure::new(failure.code, failure.message.clone(), outcome);
-        let answer = match failure.fate {
-            Fate::Answered => Completion::Call(Err(Status::with_details(
+        let answer = match failure.processed {
+            Processed::Answered => Completion::Call(Err(Status::with_details(
                 failure.code,
                 failure.message,
                 failure.details.into(),
             ))),
-            Fate::NotDone => Completion::Unanswered(lost(Outcome::NotApplied)),
-            Fate::Unknown => Completion::Unanswered(lost(Outcome::Unknown)),
+            Processed::No => Completion::Unanswered(lost(Outcome::NotApplied)),
+            Processed::Unknown => Completion::Unanswered(lost(Outcome::Unknown)),
         };
         self.settle(slot, answer, schedule, now, stop, recorder);
     }

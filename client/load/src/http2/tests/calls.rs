@@ -1,6 +1,6 @@
 //! Calls from their begin to their end, and how many there may be.
 
-use crate::http2::NotNow;
+use crate::http2::SendError;
 use crate::http2::frame::setting;
 use crate::http2::tests::*;
 
@@ -36,29 +36,35 @@ fn a_call_is_headers_and_a_message() {
 #[test]
 fn a_goaway_leaves_the_calls_that_were_begun() {
     let bytes = [
-        hello(),
-        goaway(u32::MAX, Reason::NO_ERROR, ""),
-        goaway(3, Reason::NO_ERROR, "bye"),
+        server_preface(),
+        goaway(u32::MAX, ErrorCode::NO_ERROR, ""),
+        goaway(3, ErrorCode::NO_ERROR, "bye"),
         ok(3, b"two"),
         ok(1, b"one"),
         // Of what it gave up it may still speak.
-        reset(5, Reason::REFUSED_STREAM),
+        reset(5, ErrorCode::REFUSED_STREAM),
     ];
     let end = conversation(&Config::default(), 4, &bytes.concat());
     let text = "the server said GOAWAY: NO_ERROR (\"bye\")";
-    let left = |tag| failed(tag, Fate::NotDone, Code::Unavailable, text);
+    let left = |tag| failed(tag, Processed::No, Code::Unavailable, text);
     assert_eq!(
         end.events,
-        [left(3), left(4), answer(2, b"two"), answer(1, b"one")]
+        [left(3), left(4), response(2, b"two"), response(1, b"one")]
     );
     assert_eq!(end.closed, None);
 
     let mut client = Client::new(Config::default()).calls(1);
-    client.receive(&[hello(), goaway(1, Reason::ENHANCE_YOUR_CALM, "")].concat());
+    client.receive(
+        &[
+            server_preface(),
+            goaway(1, ErrorCode::ENHANCE_YOUR_CALM, ""),
+        ]
+        .concat(),
+    );
     assert!(client.connection.is_draining());
     assert_eq!(
         client.connection.send(&client.method, 9, b"").unwrap_err(),
-        NotNow::Draining
+        SendError::Draining
     );
     client
         .connection
@@ -68,11 +74,11 @@ fn a_goaway_leaves_the_calls_that_were_begun() {
     let text = "the server closed the connection, after the server said GOAWAY: ENHANCE_YOUR_CALM";
     assert_eq!(
         client.events,
-        [failed(1, Fate::Unknown, Code::Unavailable, text)]
+        [failed(1, Processed::Unknown, Code::Unavailable, text)]
     );
     assert_eq!(
         client.connection.send(&client.method, 9, b"").unwrap_err(),
-        NotNow::Closed
+        SendError::Closed
     );
 }
 
@@ -86,10 +92,17 @@ fn stream_ids_end() {
     assert!(client.connection.is_exhausted());
     assert_eq!(
         client.connection.send(&client.method, 3, b"").unwrap_err(),
-        NotNow::Draining
+        SendError::Draining
     );
-    client.receive(&[hello(), ok(0x7fff_ffff, b"b"), ok(0x7fff_fffd, b"a")].concat());
-    assert_eq!(client.events, [answer(2, b"b"), answer(1, b"a")]);
+    client.receive(
+        &[
+            server_preface(),
+            ok(0x7fff_ffff, b"b"),
+            ok(0x7fff_fffd, b"a"),
+        ]
+        .concat(),
+    );
+    assert_eq!(client.events, [response(2, b"b"), response(1, b"a")]);
     assert_eq!(
         (client.connection.open_calls(), client.connection.closed()),
         (0, None)
@@ -100,17 +113,17 @@ fn stream_ids_end() {
 fn no_more_calls_are_open_than_the_server_allows() {
     // Before its settings 100, then what they say, which may be less than are open.
     let mut client = Client::new(Config::default()).calls(100);
-    assert_eq!(client.connection.check(0), Err(NotNow::Streams));
+    assert_eq!(client.connection.check_send(0), Err(SendError::StreamLimit));
     assert!(!client.connection.is_ready());
     client.receive(&settings(&[(setting::MAX_CONCURRENT_STREAMS, 2)]));
     assert!(client.connection.is_ready());
     let answers: Vec<u8> = (0..98).flat_map(|n| ok(2 * n + 1, b"")).collect();
     client.receive(&answers);
-    assert_eq!(client.connection.check(0), Err(NotNow::Streams));
+    assert_eq!(client.connection.check_send(0), Err(SendError::StreamLimit));
     client.receive(&ok(197, b""));
-    assert_eq!(client.connection.check(0), Ok(()));
+    assert_eq!(client.connection.check_send(0), Ok(()));
     client.receive(&settings(&[(setting::MAX_CONCURRENT_STREAMS, 0)]));
-    assert_eq!(client.connection.check(0), Err(NotNow::Streams));
+    assert_eq!(client.connection.check_send(0), Err(SendError::StreamLimit));
     client.receive(&settings(&[(setting::MAX_CONCURRENT_STREAMS, u32::MAX)]));
     assert_eq!(
         client.connection.open_calls_max(),
@@ -125,15 +138,15 @@ fn the_callback_may_begin_the_next_call() {
     let mut tags = Vec::new();
     // All answers in one piece: each is to a call that was begun when the one before came.
     let answers = [
-        hello(),
+        server_preface(),
         ok(1, b""),
         ok(3, b""),
-        reset(5, Reason::CANCEL),
+        reset(5, ErrorCode::CANCEL),
         ok(7, b""),
     ]
     .concat();
     let received = client.connection.receive(&answers, |connection, event| {
-        let (Event::Answer { tag, .. } | Event::Failed { tag, .. }) = event;
+        let (Event::Response { tag, .. } | Event::Failed { tag, .. }) = event;
         tags.push(tag);
         connection.send(&method, tag + 1, b"").unwrap();
     });
@@ -150,7 +163,7 @@ fn what_comes_for_a_cancelled_call_is_ignored_and_counted() {
     };
     for late in [
         ok(1, &[0; 40_000]),
-        reset(1, Reason::CANCEL),
+        reset(1, ErrorCode::CANCEL),
         [
             headers(1, OK_HEADERS),
             data(1, &vec![0; 16_384]),
@@ -165,10 +178,10 @@ fn what_comes_for_a_cancelled_call_is_ignored_and_counted() {
         assert_eq!(client.connection.cancel(call), Some(7));
         assert_eq!(client.connection.cancel(call), None);
         assert_eq!(client.connection.open_calls(), 1);
-        client.receive(&[hello(), late.clone(), ok(3, b"other")].concat());
+        client.receive(&[server_preface(), late.clone(), ok(3, b"other")].concat());
         assert_eq!(client.connection.closed(), None);
         let end = client.end();
-        assert_eq!(end.events, [answer(8, b"other")]);
+        assert_eq!(end.events, [response(8, b"other")]);
         assert_eq!(end.sent_of(kind::RST_STREAM)[0].payload, [0, 0, 0, 8]);
         let opened: u32 = end
             .sent_of(kind::WINDOW_UPDATE)

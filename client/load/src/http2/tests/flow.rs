@@ -1,6 +1,6 @@
 //! Windows, both ways, and other limits.
 
-use crate::http2::NotNow;
+use crate::http2::SendError;
 use crate::http2::frame::{PAYLOAD_MAX, setting};
 use crate::http2::tests::*;
 
@@ -37,7 +37,7 @@ fn a_message_longer_than_the_windows_goes_on_when_they_open() {
     let mut client = sending(Config::default(), &body);
     assert_eq!(sent(&client, 1), (whole[..65_535].to_vec(), false));
     // Neither window alone is enough.
-    client.receive(&[hello(), window_update(1, 100_000)].concat());
+    client.receive(&[server_preface(), window_update(1, 100_000)].concat());
     assert_eq!(sent(&client, 1).0.len(), 65_535);
     client.receive(&window_update(0, 1_000));
     assert_eq!(sent(&client, 1).0.len(), 66_535);
@@ -48,13 +48,13 @@ fn a_message_longer_than_the_windows_goes_on_when_they_open() {
     client.receive(&window_update(1, 1));
     assert_eq!(sent(&client, 1), (whole, true));
     client.receive(&ok(1, b""));
-    assert_eq!(client.events, [answer(1, b"")]);
+    assert_eq!(client.events, [response(1, b"")]);
 }
 
 #[test]
 fn a_small_message_does_not_wait_for_a_large_one_that_its_own_window_holds() {
     let mut client = sending(Config::default(), &text(70_000));
-    client.receive(&[hello(), window_update(0, 100_000)].concat());
+    client.receive(&[server_preface(), window_update(0, 100_000)].concat());
     client.connection.send(&client.method, 2, b"small").unwrap();
     client.take_output();
     assert_eq!(sent(&client, 3), (message(b"small"), true));
@@ -101,19 +101,19 @@ fn frames_stay_as_small_as_every_server_takes_them() {
 #[test]
 fn an_answer_before_the_end_of_the_message_stops_it() {
     for (bytes, event) in [
-        (ok(1, b"enough"), answer(1, b"enough")),
+        (ok(1, b"enough"), response(1, b"enough")),
         (
             last_headers(1, &[OK_HEADERS, &[("grpc-status", "8")]].concat()),
-            failed(1, Fate::Answered, Code::ResourceExhausted, ""),
+            failed(1, Processed::Answered, Code::ResourceExhausted, ""),
         ),
     ] {
         let mut client = sending(Config::default(), &text(100_000));
         let late = [
-            reset(1, Reason::NO_ERROR),
+            reset(1, ErrorCode::NO_ERROR),
             window_update(1, 100),
             window_update(0, 1 << 20),
         ];
-        client.receive(&[hello(), bytes, late.concat()].concat());
+        client.receive(&[server_preface(), bytes, late.concat()].concat());
         assert_eq!(client.connection.closed(), None);
         let end = client.end();
         assert_eq!(end.events, [event]);
@@ -144,7 +144,7 @@ fn small_messages_use_up_the_window_of_the_connection() {
             .sum::<usize>()
     };
     assert_eq!(total(&client), 65_535);
-    client.receive(&[hello(), window_update(0, 34_465)].concat());
+    client.receive(&[server_preface(), window_update(0, 34_465)].concat());
     assert_eq!(total(&client), 100_000);
     client.receive(&window_update(0, 100_000));
     assert_eq!(total(&client), 200_000);
@@ -158,7 +158,7 @@ fn a_message_whose_stream_was_reset_is_not_sent_on() {
         window_update(0, 1 << 20),
         settings(&[(setting::INITIAL_WINDOW_SIZE, 1 << 20)]),
     ];
-    client.receive(&[hello(), reset(1, Reason::CANCEL), wide.concat()].concat());
+    client.receive(&[server_preface(), reset(1, ErrorCode::CANCEL), wide.concat()].concat());
     assert_eq!(sent(&client, 1).0.len(), 65_535);
     assert_eq!(client.connection.open_calls(), 0);
 }
@@ -173,7 +173,7 @@ fn a_cancelled_message_is_not_sent_on() {
     client.connection.cancel(call);
     client.receive(
         &[
-            hello(),
+            server_preface(),
             window_update(0, 1 << 20),
             window_update(1, 1 << 20),
         ]
@@ -192,11 +192,16 @@ fn windows_of_what_comes_in_are_opened_in_batches() {
     let end = conversation(
         &config,
         2,
-        &[hello(), ok(1, &text(90_000)), ok(3, &text(200_000))].concat(),
+        &[
+            server_preface(),
+            ok(1, &text(90_000)),
+            ok(3, &text(200_000)),
+        ]
+        .concat(),
     );
     assert_eq!(
         end.events,
-        [answer(1, &text(90_000)), answer(2, &text(200_000))]
+        [response(1, &text(90_000)), response(2, &text(200_000))]
     );
     let opened = |stream| -> Vec<u32> {
         let updates = end.sent_of(kind::WINDOW_UPDATE).into_iter();
@@ -225,7 +230,7 @@ fn a_server_that_sends_beyond_a_window_is_cut_off() {
     };
     // Of two frames the second is beyond it only if the first did not open it again: it used less than half.
     let bytes = [
-        hello(),
+        server_preface(),
         headers(1, OK_HEADERS),
         data(1, &message(&text(9_000))[..9_000]),
         data(1, &text(12_000)),
@@ -251,7 +256,7 @@ fn unfinished_answers_have_a_limit() {
         ]
         .concat()
     };
-    let end = conversation(&config, 2, &[hello(), begin(1), begin(3)].concat());
+    let end = conversation(&config, 2, &[server_preface(), begin(1), begin(3)].concat());
     assert!(
         end.closed
             .unwrap()
@@ -262,7 +267,13 @@ fn unfinished_answers_have_a_limit() {
     let end = conversation(
         &config,
         2,
-        &[hello(), begin(1), reset(1, Reason::CANCEL), begin(3)].concat(),
+        &[
+            server_preface(),
+            begin(1),
+            reset(1, ErrorCode::CANCEL),
+            begin(3),
+        ]
+        .concat(),
     );
     assert_eq!(end.closed, None);
 }
@@ -276,7 +287,7 @@ fn what_waits_to_be_sent_has_a_limit() {
     };
     let mut client = Client::new(config);
     while client.connection.send(&client.method, 1, &[0; 100]).is_ok() {}
-    assert_eq!(client.connection.check(0), Err(NotNow::Backlog));
+    assert_eq!(client.connection.check_send(0), Err(SendError::Backlog));
     assert!((1_000..1_500).contains(&client.connection.output().len()));
     client.take_output();
     // One that is larger than all limits goes alone.
@@ -288,7 +299,7 @@ fn what_waits_to_be_sent_has_a_limit() {
         assert!(client.connection.output().len() < 1_000 + PAYLOAD_MAX + 500);
         client.take_output();
     }
-    assert_eq!(client.connection.check(0), Err(NotNow::Backlog));
+    assert_eq!(client.connection.check_send(0), Err(SendError::Backlog));
     client.receive(
         &[
             settings(&[(setting::INITIAL_WINDOW_SIZE, 1 << 20)]),
@@ -299,7 +310,7 @@ fn what_waits_to_be_sent_has_a_limit() {
     while !client.connection.output().is_empty() {
         client.take_output();
     }
-    assert_eq!(client.connection.check(0), Ok(()));
+    assert_eq!(client.connection.check_send(0), Ok(()));
     // What was sent counts no longer: beside one that waits there is room up to the limit.
     client.receive(&settings(&[(setting::INITIAL_WINDOW_SIZE, 0)]));
     client
@@ -307,8 +318,11 @@ fn what_waits_to_be_sent_has_a_limit() {
         .send(&client.method, 3, &text(60_000))
         .unwrap();
     client.take_output();
-    assert_eq!(client.connection.check(39_990), Ok(()));
-    assert_eq!(client.connection.check(40_000), Err(NotNow::Backlog));
+    assert_eq!(client.connection.check_send(39_990), Ok(()));
+    assert_eq!(
+        client.connection.check_send(40_000),
+        Err(SendError::Backlog)
+    );
 }
 
 #[test]

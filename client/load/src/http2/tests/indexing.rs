@@ -466,7 +466,9 @@ async fn h2_reads_what_was_meant() {
             let count = socket.read(&mut buffer).await.unwrap();
             connection
                 .receive(&buffer[..count], |_, event| match event {
-                    Event::Failed { failure, .. } if failure.fate == Fate::Answered => ended += 1,
+                    Event::Failed { failure, .. } if failure.processed == Processed::Answered => {
+                        ended += 1
+                    }
                     event => panic!("{event:?}"),
                 })
                 .unwrap();

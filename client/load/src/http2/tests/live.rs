@@ -9,9 +9,9 @@ use soloist_server::Server;
 use soloist_server::config::Config as ServerConfig;
 use tonic_types::StatusExt;
 
-use crate::http2::failure::Failure;
+use crate::http2::failure::CallFailure;
 use crate::http2::tests::*;
-use crate::http2::{Endpoint, NotNow, Poller, READ_BYTES};
+use crate::http2::{Endpoint, Poller, READ_BYTES, SendError};
 
 /// A connection to a server, and the rest of what a worker has.
 struct Worker {
@@ -61,7 +61,7 @@ impl Worker {
     }
 
     /// One call and its end.
-    fn call(&mut self, method: &Method, message: &[u8]) -> Result<Vec<u8>, Failure> {
+    fn call(&mut self, method: &Method, message: &[u8]) -> Result<Vec<u8>, CallFailure> {
         self.endpoint
             .connection()
             .send(method, 77, message)
@@ -70,7 +70,7 @@ impl Worker {
         while result.is_none() {
             self.turn(|_, event| {
                 result = Some(match event {
-                    Event::Answer { tag: 77, message } => Ok(message.to_vec()),
+                    Event::Response { tag: 77, message } => Ok(message.to_vec()),
                     Event::Failed { tag: 77, failure } => Err(failure),
                     event => panic!("{event:?}"),
                 });
@@ -130,7 +130,7 @@ fn thousands_of_calls_at_once_come_back_as_they_should() {
             };
             match sent {
                 Ok(_) => begun += 1,
-                Err(NotNow::Streams) => break,
+                Err(SendError::StreamLimit) => break,
                 Err(why) => panic!("{why:?}"),
             }
             if begun == KEYS {
@@ -139,7 +139,7 @@ fn thousands_of_calls_at_once_come_back_as_they_should() {
         }
         open_most = open_most.max(worker.endpoint.connection().open_calls());
         worker.turn(|_, event| {
-            let Event::Answer { tag, message } = event else {
+            let Event::Response { tag, message } = event else {
                 panic!("{event:?}");
             };
             ended += 1;
@@ -181,7 +181,7 @@ fn large_values_go_through_the_windows_both_ways() {
     let mut ended = 0;
     while ended < 2 * sizes.len() {
         worker.turn(|connection, event| {
-            let Event::Answer { tag, message } = event else {
+            let Event::Response { tag, message } = event else {
                 panic!("{event:?}");
             };
             ended += 1;
@@ -211,8 +211,8 @@ fn errors_have_their_details() {
     for _ in 0..2 {
         let failure = worker.call(&method, &read("")).unwrap_err();
         assert_eq!(
-            (failure.fate, failure.code),
-            (Fate::Answered, Code::InvalidArgument)
+            (failure.processed, failure.code),
+            (Processed::Answered, Code::InvalidArgument)
         );
         assert!(failure.message.contains("key"), "{}", failure.message);
         let status =
@@ -223,16 +223,16 @@ fn errors_have_their_details() {
     let unknown = Method::new(&address, "/soloist.v1.State/Nothing", &[], None).unwrap();
     let failure = worker.call(&unknown, b"").unwrap_err();
     assert_eq!(
-        (failure.fate, failure.code),
-        (Fate::Answered, Code::Unimplemented)
+        (failure.processed, failure.code),
+        (Processed::Answered, Code::Unimplemented)
     );
     let garbled = worker.call(&method, &[0xff; 9]).unwrap_err();
-    assert_eq!(garbled.fate, Fate::Answered);
+    assert_eq!(garbled.processed, Processed::Answered);
     // Longer than the server takes: it answers before it has all.
     let long = worker
         .call(&worker.write.clone(), &write("k", bytes(6 << 20, 1)))
         .unwrap_err();
-    assert_eq!(long.fate, Fate::Answered, "{long:?}");
+    assert_eq!(long.processed, Processed::Answered, "{long:?}");
     assert!(worker.call(&method, &read("some")).is_ok());
 }
 
@@ -254,13 +254,13 @@ fn a_server_that_drains_leaves_no_call_without_an_end() {
                 Err(refused) => break refused,
             }
         };
-        if answered > 2_000 && refused == NotNow::Streams {
+        if answered > 2_000 && refused == SendError::StreamLimit {
             server.drain();
         }
         worker.turn(|_, event| match event {
-            Event::Answer { .. } => answered += 1,
+            Event::Response { .. } => answered += 1,
             Event::Failed { failure, .. } => {
-                assert_eq!(failure.fate, Fate::NotDone, "{failure:?}");
+                assert_eq!(failure.processed, Processed::No, "{failure:?}");
                 not_begun += 1;
             }
         });
@@ -284,7 +284,7 @@ fn a_socket_that_ends_ends_its_calls() {
     endpoint.connection().send(&method, 1, b"").unwrap();
     let (peer, _) = listener.accept().unwrap();
     drop((peer, listener));
-    let mut events: Vec<Seen> = Vec::new();
+    let mut events: Vec<OwnedEvent> = Vec::new();
     while endpoint.connection().closed().is_none() {
         endpoint.flush(&poller).unwrap();
         poller.wait(Some(timeout)).unwrap();
@@ -294,7 +294,12 @@ fn a_socket_that_ends_ends_its_calls() {
     assert!(
         matches!(
             &events[..],
-            [Seen::Failed(1, Fate::Unknown, Code::Unavailable, _)]
+            [OwnedEvent::Failed(
+                1,
+                Processed::Unknown,
+                Code::Unavailable,
+                _
+            )]
         ),
         "{events:?}"
     );

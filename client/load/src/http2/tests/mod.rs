@@ -1,45 +1,47 @@
 //! The protocol against servers that say exactly what a test wants, against chance, and against a real one.
 
-mod answers;
 mod calls;
+mod connection_errors;
 mod flow;
 mod indexing;
 mod live;
 mod random;
-mod violations;
+mod responses;
 
 use tonic::Code;
 
 use crate::http2::config::Config;
 use crate::http2::connection::{Connection, Event};
-use crate::http2::frame::{self, ACK, END_HEADERS, END_STREAM, HEAD, Head, PREFACE, Reason, kind};
+use crate::http2::frame::{
+    self, ACK, END_HEADERS, END_STREAM, ErrorCode, FRAME_HEADER_BYTES, FrameHeader, PREFACE, kind,
+};
 use crate::http2::hpack::put_string;
-use crate::http2::{Fate, Method};
+use crate::http2::{Method, Processed};
 
 /// What became of a call, kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Seen {
-    Answer(u64, Vec<u8>),
-    Failed(u64, Fate, Code, String),
+enum OwnedEvent {
+    Response(u64, Vec<u8>),
+    Failed(u64, Processed, Code, String),
 }
 
-impl From<Event<'_>> for Seen {
+impl From<Event<'_>> for OwnedEvent {
     fn from(event: Event<'_>) -> Self {
         match event {
-            Event::Answer { tag, message } => Self::Answer(tag, message.to_vec()),
+            Event::Response { tag, message } => Self::Response(tag, message.to_vec()),
             Event::Failed { tag, failure } => {
-                Self::Failed(tag, failure.fate, failure.code, failure.message)
+                Self::Failed(tag, failure.processed, failure.code, failure.message)
             }
         }
     }
 }
 
-fn answer(tag: u64, message: &[u8]) -> Seen {
-    Seen::Answer(tag, message.to_vec())
+fn response(tag: u64, message: &[u8]) -> OwnedEvent {
+    OwnedEvent::Response(tag, message.to_vec())
 }
 
-fn failed(tag: u64, fate: Fate, code: Code, message: &str) -> Seen {
-    Seen::Failed(tag, fate, code, message.to_owned())
+fn failed(tag: u64, processed: Processed, code: Code, message: &str) -> OwnedEvent {
+    OwnedEvent::Failed(tag, processed, code, message.to_owned())
 }
 
 /// A frame that we sent.
@@ -54,7 +56,7 @@ struct Frame {
 /// What is left after a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct End {
-    events: Vec<Seen>,
+    events: Vec<OwnedEvent>,
     /// Without the preface and the frames that every connection begins with.
     sent: Vec<Frame>,
     closed: Option<String>,
@@ -73,7 +75,7 @@ impl End {
 struct Client {
     connection: Connection,
     method: Method,
-    events: Vec<Seen>,
+    events: Vec<OwnedEvent>,
     sent: Vec<u8>,
 }
 
@@ -133,13 +135,13 @@ impl Client {
 fn frames(sent: &[u8]) -> Vec<Frame> {
     let mut rest = sent.strip_prefix(PREFACE).expect("the preface comes first");
     let mut frames = Vec::new();
-    while let Some((head, after)) = rest.split_first_chunk::<HEAD>() {
-        let head = Head::parse(head);
-        let (payload, after) = after.split_at(head.length);
+    while let Some((header, after)) = rest.split_first_chunk::<FRAME_HEADER_BYTES>() {
+        let header = FrameHeader::parse(header);
+        let (payload, after) = after.split_at(header.length);
         frames.push(Frame {
-            kind: head.kind,
-            flags: head.flags,
-            stream: head.stream,
+            kind: header.kind,
+            flags: header.flags,
+            stream: header.stream,
             payload: payload.to_vec(),
         });
         rest = after;
@@ -185,7 +187,7 @@ fn settings(settings: &[(u16, u32)]) -> Vec<u8> {
 }
 
 /// What a server says first.
-fn hello() -> Vec<u8> {
+fn server_preface() -> Vec<u8> {
     [settings(&[]), frame(kind::SETTINGS, ACK, 0, &[])].concat()
 }
 
@@ -220,7 +222,7 @@ fn data(stream: u32, payload: &[u8]) -> Vec<u8> {
     frame(kind::DATA, 0, stream, payload)
 }
 
-/// A message with its head.
+/// A message with its header.
 fn message(message: &[u8]) -> Vec<u8> {
     let mut out = vec![0];
     out.extend_from_slice(&(message.len() as u32).to_be_bytes());
@@ -242,11 +244,11 @@ fn ok(stream: u32, text: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-fn reset(stream: u32, reason: Reason) -> Vec<u8> {
+fn reset(stream: u32, reason: ErrorCode) -> Vec<u8> {
     frame(kind::RST_STREAM, 0, stream, &reason.0.to_be_bytes())
 }
 
-fn goaway(last: u32, reason: Reason, text: &str) -> Vec<u8> {
+fn goaway(last: u32, reason: ErrorCode, text: &str) -> Vec<u8> {
     let payload = [
         &last.to_be_bytes()[..],
         &reason.0.to_be_bytes(),

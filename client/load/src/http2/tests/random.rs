@@ -42,7 +42,7 @@ fn text(stream: u32, length: usize) -> Vec<u8> {
 }
 
 /// The frames of an answer, and what must come of them.
-fn play(stream: u32, tag: u64, script: &Script) -> (Vec<Vec<u8>>, Seen) {
+fn play(stream: u32, tag: u64, script: &Script) -> (Vec<Vec<u8>>, OwnedEvent) {
     match script {
         Script::Answer {
             length,
@@ -68,7 +68,7 @@ fn play(stream: u32, tag: u64, script: &Script) -> (Vec<Vec<u8>>, Seen) {
                 }
             }));
             frames.push(last_headers(stream, OK_TRAILERS));
-            (frames, answer(tag, &body))
+            (frames, response(tag, &body))
         }
         Script::Status {
             code,
@@ -86,16 +86,16 @@ fn play(stream: u32, tag: u64, script: &Script) -> (Vec<Vec<u8>>, Seen) {
             };
             (
                 frames,
-                failed(tag, Fate::Answered, Code::from_i32(*code), "why"),
+                failed(tag, Processed::Answered, Code::from_i32(*code), "why"),
             )
         }
         Script::Reset(reason) => {
-            let reason = Reason(*reason);
-            let failure = crate::http2::failure::Failure::reset(reason);
+            let reason = ErrorCode(*reason);
+            let failure = crate::http2::failure::CallFailure::reset(reason);
             let frames = vec![headers(stream, OK_HEADERS), reset(stream, reason)];
             (
                 frames,
-                failed(tag, failure.fate, failure.code, &failure.message),
+                failed(tag, failure.processed, failure.code, &failure.message),
             )
         }
     }
@@ -121,7 +121,7 @@ proptest! {
                 (frames.into_iter(), Some(seen))
             })
             .collect();
-        let mut bytes = hello();
+        let mut bytes = server_preface();
         let mut expected = Vec::new();
         while !waiting.is_empty() {
             let at = rng.random_range(0..waiting.len());
@@ -158,7 +158,7 @@ proptest! {
         initial in vec(0..100_000_u32, 0..5),
     ) {
         let mut client = Client::new(Config::default());
-        client.receive(&hello());
+        client.receive(&server_preface());
         for (index, length) in lengths.iter().enumerate() {
             let body = text(index as u32 * 2 + 1, *length);
             client.connection.send(&client.method, index as u64, &body).unwrap();
@@ -208,7 +208,7 @@ fn garbage_ends_a_connection_and_nothing_else() {
     for round in 0..30_000 {
         let mut bytes = match round % 3 {
             0 => Vec::new(),
-            _ => [hello(), ok(1, b"text"), headers(3, OK_HEADERS)].concat(),
+            _ => [server_preface(), ok(1, b"text"), headers(3, OK_HEADERS)].concat(),
         };
         match round % 3 {
             0 | 1 => {
@@ -251,7 +251,7 @@ fn garbage_ends_a_connection_and_nothing_else() {
         }
         let connection = &client.connection;
         let kept =
-            connection.partial.capacity() + connection.block.capacity() + connection.buffered;
+            connection.partial_frame.capacity() + connection.block.capacity() + connection.buffered;
         assert!(kept < 200_000, "{kept} bytes kept");
         assert_eq!(client.events.len() + connection.open_calls(), 5);
         if connection.closed().is_some() {

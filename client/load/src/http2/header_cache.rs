@@ -5,48 +5,48 @@
 //! a head is one copy with the stream's id put in.
 
 use crate::http2::encoder::{Encoder, Validity};
-use crate::http2::frame::{END_HEADERS, HEAD, Head, PAYLOAD_MAX, kind};
+use crate::http2::frame::{END_HEADERS, FRAME_HEADER_BYTES, FrameHeader, PAYLOAD_MAX, kind};
 use crate::http2::method::Method;
 
 /// Heads that are kept. The load generator has ten methods; one more than these is encoded each time.
-const KEPT: usize = 32;
+const CACHED_MAX: usize = 32;
 
 /// Where the stream's id is in the head of a frame.
-const STREAM_AT: usize = 5;
+const STREAM_ID_OFFSET: usize = 5;
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(super) struct Heads {
+pub(super) struct HeaderCache {
     encoder: Encoder,
     /// What may be sent as it is, as frames of stream 0.
-    kept: Vec<(Method, Vec<u8>)>,
+    cached: Vec<(Method, Vec<u8>)>,
 }
 
-impl Heads {
+impl HeaderCache {
     pub(super) fn new() -> Self {
         Self {
             encoder: Encoder::new(),
-            kept: Vec::new(),
+            cached: Vec::new(),
         }
     }
 
     /// The server has said its first SETTINGS.
     pub(super) fn begin_indexing(&mut self) {
-        self.kept.clear();
+        self.cached.clear();
         self.encoder.begin_indexing();
     }
 
     /// The server's HEADER_TABLE_SIZE.
     pub(super) fn set_table_size(&mut self, size: u32) {
-        self.kept.clear();
-        self.encoder.set_size_max(size);
+        self.cached.clear();
+        self.encoder.set_table_size_max(size);
     }
 
     /// Appends the head of a call on `stream`. It must be sent, since those that follow depend on it.
     #[inline]
     pub(super) fn put(&mut self, out: &mut Vec<u8>, method: &Method, stream: u32) {
-        match self.kept.iter().find(|(of, _)| of.is(method)) {
-            Some((_, frames)) => put_on(out, frames, stream),
+        match self.cached.iter().find(|(of, _)| of.is(method)) {
+            Some((_, frames)) => put_for_stream(out, frames, stream),
             None => self.put_new(out, method, stream),
         }
     }
@@ -55,37 +55,37 @@ impl Heads {
     fn put_new(&mut self, out: &mut Vec<u8>, method: &Method, stream: u32) {
         let mut block = Vec::new();
         let validity = self.encoder.encode(method.fields(), &mut block);
-        let frames = framed(&block);
-        put_on(out, &frames, stream);
+        let frames = as_frames(&block);
+        put_for_stream(out, &frames, stream);
         match validity {
-            Validity::Once => self.kept.clear(),
-            Validity::UntilChange if self.kept.len() < KEPT => {
-                self.kept.push((method.clone(), frames));
+            Validity::Once => self.cached.clear(),
+            Validity::UntilTableChanges if self.cached.len() < CACHED_MAX => {
+                self.cached.push((method.clone(), frames));
             }
-            Validity::UntilChange => {}
+            Validity::UntilTableChanges => {}
         }
     }
 }
 
 /// Appends frames as those of `stream`.
 #[inline]
-fn put_on(out: &mut Vec<u8>, frames: &[u8], stream: u32) {
+fn put_for_stream(out: &mut Vec<u8>, frames: &[u8], stream: u32) {
     let mut at = out.len();
     out.extend_from_slice(frames);
     // Almost always one frame.
-    while let Some(head) = out[at..].first_chunk_mut::<HEAD>() {
-        let length = Head::parse(head).length;
-        head[STREAM_AT..].copy_from_slice(&stream.to_be_bytes());
-        at += HEAD + length;
+    while let Some(header) = out[at..].first_chunk_mut::<FRAME_HEADER_BYTES>() {
+        let length = FrameHeader::parse(header).length;
+        header[STREAM_ID_OFFSET..].copy_from_slice(&stream.to_be_bytes());
+        at += FRAME_HEADER_BYTES + length;
     }
 }
 
 /// A block as frames of stream 0.
-fn framed(block: &[u8]) -> Vec<u8> {
-    let mut frames = Vec::with_capacity(HEAD + block.len());
+fn as_frames(block: &[u8]) -> Vec<u8> {
+    let mut frames = Vec::with_capacity(FRAME_HEADER_BYTES + block.len());
     let last = block.chunks(PAYLOAD_MAX).count() - 1;
     for (index, chunk) in block.chunks(PAYLOAD_MAX).enumerate() {
-        let head = Head {
+        let header = FrameHeader {
             length: chunk.len(),
             kind: match index {
                 0 => kind::HEADERS,
@@ -97,7 +97,7 @@ fn framed(block: &[u8]) -> Vec<u8> {
             },
             stream: 0,
         };
-        frames.extend_from_slice(&head.bytes());
+        frames.extend_from_slice(&header.bytes());
         frames.extend_from_slice(chunk);
     }
     frames

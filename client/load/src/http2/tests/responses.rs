@@ -1,25 +1,29 @@
 //! What an answer comes to.
 
-use crate::http2::frame::{PADDED, PRIORITY_GIVEN};
+use crate::http2::frame::{PADDED, PRIORITY};
 use crate::http2::tests::*;
 
 /// One call, on stream 1 with tag 1, and what becomes of it. The connection goes on.
-fn check(name: &str, bytes: &[u8], expected: Seen) {
-    let end = conversation(&Config::default(), 1, &[hello(), bytes.to_vec()].concat());
+fn check(name: &str, bytes: &[u8], expected: OwnedEvent) {
+    let end = conversation(
+        &Config::default(),
+        1,
+        &[server_preface(), bytes.to_vec()].concat(),
+    );
     assert_eq!(end.closed, None, "{name}");
     assert_eq!(end.events, [expected], "{name}");
 }
 
 #[test]
 fn answers_are_messages() {
-    check("one", &ok(1, b"text"), answer(1, b"text"));
-    check("empty", &ok(1, b""), answer(1, b""));
+    check("one", &ok(1, b"text"), response(1, b"text"));
+    check("empty", &ok(1, b""), response(1, b""));
     let long = vec![7; 100_000];
-    check("in many frames", &ok(1, &long), answer(1, &long));
+    check("in many frames", &ok(1, &long), response(1, &long));
     check(
         "after 100",
         &[headers(1, &[(":status", "103")]), ok(1, b"text")].concat(),
-        answer(1, b"text"),
+        response(1, b"text"),
     );
 
     let whole = message(b"text");
@@ -28,19 +32,23 @@ fn answers_are_messages() {
     check(
         "byte by byte",
         &[begin.clone(), pieces, end.clone()].concat(),
-        answer(1, b"text"),
+        response(1, b"text"),
     );
     let empty = [data(1, &[]), data(1, &whole), data(1, &[])].concat();
     check(
         "beside empty frames",
         &[begin.clone(), empty, end.clone()].concat(),
-        answer(1, b"text"),
+        response(1, b"text"),
     );
 
     let padded = [&[3][..], &whole, &[0; 3]].concat();
     let padded = frame(kind::DATA, PADDED, 1, &padded);
-    check("padded", &[begin, padded, end].concat(), answer(1, b"text"));
-    let flags = END_HEADERS | PADDED | PRIORITY_GIVEN;
+    check(
+        "padded",
+        &[begin, padded, end].concat(),
+        response(1, b"text"),
+    );
+    let flags = END_HEADERS | PADDED | PRIORITY;
     let odd = [&[2, 0, 0, 0, 9, 200][..], &block(OK_HEADERS), &[0; 2]].concat();
     let odd = frame(kind::HEADERS, flags, 1, &odd);
     let rest = [
@@ -51,7 +59,7 @@ fn answers_are_messages() {
     check(
         "headers padded and with priority",
         &[odd, rest].concat(),
-        answer(1, b"text"),
+        response(1, b"text"),
     );
 
     let split = block(OK_HEADERS);
@@ -70,14 +78,14 @@ fn answers_are_messages() {
     check(
         "continued",
         &[split, data(1, &whole), trailers].concat(),
-        answer(1, b"text"),
+        response(1, b"text"),
     );
 }
 
 #[test]
 fn answers_that_cross_are_told_apart() {
     let bytes = [
-        hello(),
+        server_preface(),
         headers(3, OK_HEADERS),
         headers(1, OK_HEADERS),
         data(3, &message(b"three")),
@@ -96,14 +104,17 @@ fn answers_that_cross_are_told_apart() {
         last_headers(1, OK_TRAILERS),
     ];
     let end = conversation(&Config::default(), 3, &bytes.concat());
-    let gone = failed(2, Fate::Answered, Code::NotFound, "gone");
-    assert_eq!(end.events, [answer(3, b"five"), gone, answer(1, b"one")]);
+    let gone = failed(2, Processed::Answered, Code::NotFound, "gone");
+    assert_eq!(
+        end.events,
+        [response(3, b"five"), gone, response(1, b"one")]
+    );
 }
 
 #[test]
 fn statuses_are_the_servers_words() {
     let only = |fields: &[(&str, &str)]| last_headers(1, &[OK_HEADERS, fields].concat());
-    let said = |code, message| failed(1, Fate::Answered, code, message);
+    let said = |code, message| failed(1, Processed::Answered, code, message);
     check(
         "alone",
         &only(&[("grpc-status", "7")]),
@@ -151,10 +162,10 @@ fn details_are_decoded_with_padding_and_without() {
         .concat();
         let mut client = Client::new(Config::default()).calls(1);
         let mut seen = Vec::new();
-        let bytes = [hello(), last_headers(1, &fields)].concat();
+        let bytes = [server_preface(), last_headers(1, &fields)].concat();
         let received = client.connection.receive(&bytes, |_, event| match event {
             Event::Failed { failure, .. } => seen.push((failure.code, failure.details)),
-            Event::Answer { .. } => panic!("an answer"),
+            Event::Response { .. } => panic!("an answer"),
         });
         assert_eq!(received, Ok(()));
         assert_eq!(
@@ -182,7 +193,7 @@ fn answers_that_are_not_grpc_have_the_code_for_their_http_status() {
         let fields = [(":status", status), ("content-type", "text/html")];
         let expected = failed(
             1,
-            Fate::Unknown,
+            Processed::Unknown,
             code,
             &format!("the answer is HTTP {status}, and not gRPC"),
         );
@@ -275,20 +286,24 @@ fn answers_that_are_malformed_say_how() {
             "the answer has pseudo-headers that an answer may not have",
         ),
     ] {
-        check(text, &bytes, failed(1, Fate::Unknown, Code::Internal, text));
+        check(
+            text,
+            &bytes,
+            failed(1, Processed::Unknown, Code::Internal, text),
+        );
     }
     let large = headers(1, &[(":status", "200"), ("x", &"v".repeat(16_350))]);
     let text = "headers of 16425 bytes, the limit is 16384";
     check(
         text,
         &large,
-        failed(1, Fate::Unknown, Code::ResourceExhausted, text),
+        failed(1, Processed::Unknown, Code::ResourceExhausted, text),
     );
     let text = "the answer has 4294967295 bytes, the limit is 4259840";
     check(
         text,
         &with(&head(u32::MAX)),
-        failed(1, Fate::Unknown, Code::ResourceExhausted, text),
+        failed(1, Processed::Unknown, Code::ResourceExhausted, text),
     );
 }
 
@@ -298,7 +313,7 @@ fn known_headers_are_no_trailers_and_do_not_end_an_answer() {
     let begin = |stream| headers(stream, OK_HEADERS);
     let text = |stream| data(stream, &message(b"text"));
     let bytes = [
-        hello(),
+        server_preface(),
         [begin(1), text(1), last_headers(1, OK_HEADERS)].concat(),
         ok(3, b"text"),
         last_headers(5, OK_HEADERS),
@@ -308,15 +323,15 @@ fn known_headers_are_no_trailers_and_do_not_end_an_answer() {
         ok(13, b"text"),
     ];
     let end = conversation(&Config::default(), 7, &bytes.concat());
-    let wrong = |tag, text| failed(tag, Fate::Unknown, Code::Internal, text);
+    let wrong = |tag, text| failed(tag, Processed::Unknown, Code::Internal, text);
     let expected = [
         wrong(1, "the trailers have a :status"),
-        answer(2, b"text"),
+        response(2, b"text"),
         wrong(3, "the answer has no grpc-status"),
         wrong(4, "the answer has no :status"),
         wrong(5, "the answer has headers twice"),
         wrong(6, "the answer has no :status"),
-        answer(7, b"text"),
+        response(7, b"text"),
     ];
     assert_eq!(end.events, expected);
 }
@@ -341,7 +356,7 @@ fn messages_have_a_limit_in_one_frame_or_many() {
         .concat()
     };
     let bytes = [
-        hello(),
+        server_preface(),
         ok(1, &[1; 100]),
         ok(3, &[1; 101]),
         pieces(5, 100),
@@ -349,62 +364,82 @@ fn messages_have_a_limit_in_one_frame_or_many() {
     ];
     let end = conversation(&config, 4, &bytes.concat());
     let text = "the answer has 101 bytes, the limit is 100";
-    let long = |tag| failed(tag, Fate::Unknown, Code::ResourceExhausted, text);
-    let expected = [answer(1, &[1; 100]), long(2), answer(3, &[1; 100]), long(4)];
+    let long = |tag| failed(tag, Processed::Unknown, Code::ResourceExhausted, text);
+    let expected = [
+        response(1, &[1; 100]),
+        long(2),
+        response(3, &[1; 100]),
+        long(4),
+    ];
     assert_eq!(end.events, expected);
 }
 
 #[test]
 fn resets_have_the_code_that_grpc_gives_them() {
-    for (reason, fate, code, name) in [
-        (Reason::NO_ERROR, Fate::Unknown, Code::Internal, "NO_ERROR"),
+    for (reason, processed, code, name) in [
         (
-            Reason::PROTOCOL_ERROR,
-            Fate::Unknown,
+            ErrorCode::NO_ERROR,
+            Processed::Unknown,
+            Code::Internal,
+            "NO_ERROR",
+        ),
+        (
+            ErrorCode::PROTOCOL_ERROR,
+            Processed::Unknown,
             Code::Internal,
             "PROTOCOL_ERROR",
         ),
         (
-            Reason::INTERNAL_ERROR,
-            Fate::Unknown,
+            ErrorCode::INTERNAL_ERROR,
+            Processed::Unknown,
             Code::Internal,
             "INTERNAL_ERROR",
         ),
         (
-            Reason::REFUSED_STREAM,
-            Fate::NotDone,
+            ErrorCode::REFUSED_STREAM,
+            Processed::No,
             Code::Unavailable,
             "REFUSED_STREAM",
         ),
-        (Reason::CANCEL, Fate::Unknown, Code::Cancelled, "CANCEL"),
         (
-            Reason::ENHANCE_YOUR_CALM,
-            Fate::Unknown,
+            ErrorCode::CANCEL,
+            Processed::Unknown,
+            Code::Cancelled,
+            "CANCEL",
+        ),
+        (
+            ErrorCode::ENHANCE_YOUR_CALM,
+            Processed::Unknown,
             Code::ResourceExhausted,
             "ENHANCE_YOUR_CALM",
         ),
         (
-            Reason::INADEQUATE_SECURITY,
-            Fate::Unknown,
+            ErrorCode::INADEQUATE_SECURITY,
+            Processed::Unknown,
             Code::PermissionDenied,
             "INADEQUATE_SECURITY",
         ),
         (
-            Reason(0xd),
-            Fate::Unknown,
+            ErrorCode(0xd),
+            Processed::Unknown,
             Code::Unknown,
             "HTTP_1_1_REQUIRED",
         ),
-        (Reason(0x77), Fate::Unknown, Code::Unknown, "error 0x77"),
+        (
+            ErrorCode(0x77),
+            Processed::Unknown,
+            Code::Unknown,
+            "error 0x77",
+        ),
     ] {
         let text = format!("the server reset the stream: {name}");
-        check(name, &reset(1, reason), failed(1, fate, code, &text));
+        check(name, &reset(1, reason), failed(1, processed, code, &text));
         let late = [
             headers(1, OK_HEADERS),
             data(1, &message(b"a")),
             reset(1, reason),
         ]
         .concat();
-        check(name, &late, failed(1, fate, code, &text));
+        check(name, &late, failed(1, processed, code, &text));
     }
 }

@@ -8,12 +8,12 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use percent_encoding::percent_decode;
 use tonic::Code;
 
-use crate::http2::failure::{Failure, Fate};
+use crate::http2::failure::{CallFailure, Processed};
 use crate::http2::hpack::{Decoder, HpackError};
 
 /// Largest header list that is taken, counted as RFC 9113, section 6.5.2 does: what gRPC's implementations take (8 to
 /// 16 KiB).
-pub(super) const HEADER_LIST_MAX: usize = 16 * 1024;
+pub(super) const HEADER_LIST_BYTES_MAX: usize = 16 * 1024;
 
 /// What RFC 9113 adds for each field.
 const FIELD_OVERHEAD: usize = 32;
@@ -26,7 +26,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// What a block of fields says.
 #[derive(Debug, Default)]
-pub(super) struct Fields {
+pub(super) struct ResponseFields {
     status: Option<u16>,
     grpc_status: Option<Code>,
     grpc_message: Vec<u8>,
@@ -40,16 +40,16 @@ pub(super) struct Fields {
 
 /// What the headers of an answer lead to.
 #[derive(Debug)]
-pub(super) enum Headers {
+pub(super) enum InitialHeaders {
     /// 1xx: the headers proper are still to come.
     Informational,
     /// A gRPC answer begins.
     Begin,
     /// The call has failed.
-    Failed(Failure),
+    Failed(CallFailure),
 }
 
-impl Fields {
+impl ResponseFields {
     pub(super) fn read(decoder: &mut Decoder, block: &[u8]) -> Result<Self, HpackError> {
         let mut fields = Self::default();
         decoder.decode(block, |name, value| fields.take(name, value))?;
@@ -86,68 +86,70 @@ impl Fields {
         }
     }
 
-    fn malformed(&self) -> Option<Failure> {
-        if self.list_size > HEADER_LIST_MAX {
-            return Some(Failure::new(
-                Fate::Unknown,
+    fn malformed(&self) -> Option<CallFailure> {
+        if self.list_size > HEADER_LIST_BYTES_MAX {
+            return Some(CallFailure::new(
+                Processed::Unknown,
                 Code::ResourceExhausted,
                 format!(
-                    "headers of {} bytes, the limit is {HEADER_LIST_MAX}",
+                    "headers of {} bytes, the limit is {HEADER_LIST_BYTES_MAX}",
                     self.list_size
                 ),
             ));
         }
         let what = self.malformed?;
-        Some(Failure::malformed(format!("the answer has {what}")))
+        Some(CallFailure::malformed(format!("the answer has {what}")))
     }
 
     /// As the headers of an answer that goes on.
-    pub(super) fn into_headers(self) -> Headers {
+    pub(super) fn into_initial(self) -> InitialHeaders {
         if let Some(failure) = self.malformed() {
-            return Headers::Failed(failure);
+            return InitialHeaders::Failed(failure);
         }
         match self.status {
-            None | Some(0) => Headers::Failed(Failure::malformed("the answer has no :status")),
-            Some(100..=199) => Headers::Informational,
-            Some(200) if self.is_grpc => Headers::Begin,
-            Some(status) => Headers::Failed(Self::http_failure(status)),
+            None | Some(0) => {
+                InitialHeaders::Failed(CallFailure::malformed("the answer has no :status"))
+            }
+            Some(100..=199) => InitialHeaders::Informational,
+            Some(200) if self.is_grpc => InitialHeaders::Begin,
+            Some(status) => InitialHeaders::Failed(Self::http_failure(status)),
         }
     }
 
     /// As headers after which nothing comes.
-    pub(super) fn into_only(self) -> Failure {
+    pub(super) fn into_trailers_only(self) -> CallFailure {
         match (self.malformed(), self.status, self.grpc_status) {
             (Some(failure), ..) => failure,
-            (None, None | Some(0), _) => Failure::malformed("the answer has no :status"),
+            (None, None | Some(0), _) => CallFailure::malformed("the answer has no :status"),
             (None, _, Some(Code::Ok)) => {
-                Failure::malformed("the answer has status OK and no message")
+                CallFailure::malformed("the answer has status OK and no message")
             }
             (None, _, Some(code)) => self.status_failure(code),
             (None, Some(200), None) if self.is_grpc => {
-                Failure::malformed("the answer has no grpc-status")
+                CallFailure::malformed("the answer has no grpc-status")
             }
             (None, Some(status), None) => Self::http_failure(status),
         }
     }
 
     /// As what follows the message. `None`: the call succeeded.
-    pub(super) fn into_trailers(self) -> Option<Failure> {
+    pub(super) fn into_trailers(self) -> Option<CallFailure> {
         if let Some(failure) = self.malformed() {
             return Some(failure);
         }
         if self.status.is_some() {
-            return Some(Failure::malformed("the trailers have a :status"));
+            return Some(CallFailure::malformed("the trailers have a :status"));
         }
         match self.grpc_status {
-            None => Some(Failure::malformed("the trailers have no grpc-status")),
+            None => Some(CallFailure::malformed("the trailers have no grpc-status")),
             Some(Code::Ok) => None,
             Some(code) => Some(self.status_failure(code)),
         }
     }
 
-    fn status_failure(&self, code: Code) -> Failure {
-        Failure {
-            fate: Fate::Answered,
+    fn status_failure(&self, code: Code) -> CallFailure {
+        CallFailure {
+            processed: Processed::Answered,
             code,
             message: percent_decode(&self.grpc_message)
                 .decode_utf8_lossy()
@@ -157,7 +159,7 @@ impl Fields {
         }
     }
 
-    fn http_failure(status: u16) -> Failure {
+    fn http_failure(status: u16) -> CallFailure {
         let code = match status {
             400 => Code::Internal,
             401 => Code::Unauthenticated,
@@ -166,8 +168,8 @@ impl Fields {
             429 | 502..=504 => Code::Unavailable,
             _ => Code::Unknown,
         };
-        Failure::new(
-            Fate::Unknown,
+        CallFailure::new(
+            Processed::Unknown,
             code,
             format!("the answer is HTTP {status}, and not gRPC"),
         )

@@ -1,22 +1,22 @@
 //! What a server must not do: it ends the connection, says why, and what became of the calls is unknown.
 
-use crate::http2::frame::{PADDED, PRIORITY_GIVEN, setting};
+use crate::http2::frame::{PADDED, PRIORITY, setting};
 use crate::http2::tests::*;
 
 /// After its settings the server says `bytes`; `text` is in the reason.
-fn check(bytes: &[u8], reason: Reason, text: &str) {
-    check_from_start(&[hello(), bytes.to_vec()].concat(), reason, text);
+fn check(bytes: &[u8], reason: ErrorCode, text: &str) {
+    check_from_start(&[server_preface(), bytes.to_vec()].concat(), reason, text);
 }
 
-fn check_from_start(bytes: &[u8], reason: Reason, text: &str) {
+fn check_from_start(bytes: &[u8], reason: ErrorCode, text: &str) {
     let end = conversation(&Config::default(), 2, bytes);
     let closed = end.closed.expect(text);
     assert!(closed.contains(text), "{closed:?} has no {text:?}");
     for (event, tag) in end.events.iter().rev().zip([2, 1]) {
-        if !matches!(event, Seen::Answer(1, _)) {
+        if !matches!(event, OwnedEvent::Response(1, _)) {
             assert_eq!(
                 *event,
-                failed(tag, Fate::Unknown, Code::Unavailable, &closed)
+                failed(tag, Processed::Unknown, Code::Unavailable, &closed)
             );
         }
     }
@@ -31,7 +31,7 @@ fn check_from_start(bytes: &[u8], reason: Reason, text: &str) {
 
 #[test]
 fn the_first_frame_must_be_settings() {
-    let protocol = Reason::PROTOCOL_ERROR;
+    let protocol = ErrorCode::PROTOCOL_ERROR;
     check_from_start(
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
         protocol,
@@ -47,7 +47,7 @@ fn the_first_frame_must_be_settings() {
 
 #[test]
 fn frames_have_the_length_of_their_kind() {
-    let size = Reason::FRAME_SIZE_ERROR;
+    let size = ErrorCode::FRAME_SIZE_ERROR;
     for (bytes, text) in [
         (
             frame(kind::PING, 0, 0, &[0; 7]),
@@ -73,7 +73,7 @@ fn frames_have_the_length_of_their_kind() {
             "a padded frame that is empty",
         ),
         (
-            frame(kind::HEADERS, PRIORITY_GIVEN | END_HEADERS, 1, &[0; 4]),
+            frame(kind::HEADERS, PRIORITY | END_HEADERS, 1, &[0; 4]),
             "too short for its priority",
         ),
         // Only the head: the rest need not come.
@@ -127,7 +127,7 @@ fn frames_come_in_their_order_and_on_their_streams() {
             "a frame of kind 0 on stream 0, which was never opened",
         ),
         (
-            reset(7, Reason::CANCEL),
+            reset(7, ErrorCode::CANCEL),
             "a frame of kind 3 on stream 7, which was never opened",
         ),
         (
@@ -163,13 +163,13 @@ fn frames_come_in_their_order_and_on_their_streams() {
             "MAX_FRAME_SIZE of 16777216",
         ),
     ] {
-        check(&bytes, Reason::PROTOCOL_ERROR, text);
+        check(&bytes, ErrorCode::PROTOCOL_ERROR, text);
     }
 }
 
 #[test]
 fn windows_have_an_end() {
-    let flow = Reason::FLOW_CONTROL_ERROR;
+    let flow = ErrorCode::FLOW_CONTROL_ERROR;
     check(
         &window_update(0, 0x7fff_ffff),
         flow,
@@ -184,7 +184,7 @@ fn windows_have_an_end() {
 
 #[test]
 fn a_stream_that_has_ended_is_silent() {
-    let closed = Reason::STREAM_CLOSED;
+    let closed = ErrorCode::STREAM_CLOSED;
     let over = |bytes: Vec<u8>| [ok(1, b""), bytes].concat();
     check(
         &over(data(1, b"more")),
@@ -201,7 +201,7 @@ fn a_stream_that_has_ended_is_silent() {
 #[test]
 fn header_blocks_must_be_readable_and_short() {
     let bad = |block: &[u8]| frame(kind::HEADERS, END_HEADERS, 1, block);
-    let compression = Reason::COMPRESSION_ERROR;
+    let compression = ErrorCode::COMPRESSION_ERROR;
     check(&bad(&[0xbe]), compression, "names entry 62");
     check(
         &bad(&[0x3f, 0xe1, 0x1f, 0x88]),
@@ -221,7 +221,7 @@ fn header_blocks_must_be_readable_and_short() {
     let long = [begin, frame(kind::CONTINUATION, 0, 1, &[0; 1])].concat();
     check(
         &long,
-        Reason::ENHANCE_YOUR_CALM,
+        ErrorCode::ENHANCE_YOUR_CALM,
         "a header block of 16385 bytes in 2 frames",
     );
     let many = [
@@ -231,7 +231,7 @@ fn header_blocks_must_be_readable_and_short() {
     .concat();
     check(
         &many,
-        Reason::ENHANCE_YOUR_CALM,
+        ErrorCode::ENHANCE_YOUR_CALM,
         "a header block of 0 bytes in 65 frames",
     );
 }
@@ -239,9 +239,9 @@ fn header_blocks_must_be_readable_and_short() {
 #[test]
 fn goaways_do_not_grow() {
     let bytes = [
-        hello(),
-        goaway(1, Reason::NO_ERROR, ""),
-        goaway(3, Reason::NO_ERROR, ""),
+        server_preface(),
+        goaway(1, ErrorCode::NO_ERROR, ""),
+        goaway(3, ErrorCode::NO_ERROR, ""),
     ]
     .concat();
     let end = conversation(&Config::default(), 2, &bytes);
@@ -260,14 +260,14 @@ fn a_stream_may_be_at_fault_alone() {
     let end = conversation(
         &Config::default(),
         2,
-        &[hello(), zero, ok(3, b"fine")].concat(),
+        &[server_preface(), zero, ok(3, b"fine")].concat(),
     );
     let text = "a WINDOW_UPDATE by 0";
     assert_eq!(
         end.events,
         [
-            failed(1, Fate::Unknown, Code::Internal, text),
-            answer(2, b"fine")
+            failed(1, Processed::Unknown, Code::Internal, text),
+            response(2, b"fine")
         ]
     );
     let mut client = Client::new(Config::default());
@@ -277,14 +277,14 @@ fn a_stream_may_be_at_fault_alone() {
         .unwrap();
     client.receive(
         &[
-            hello(),
+            server_preface(),
             window_update(1, 0x7fff_ffff),
             window_update(1, 0x7fff_ffff),
         ]
         .concat(),
     );
     assert!(
-        matches!(&client.events[..], [Seen::Failed(1, Fate::Unknown, Code::Internal, text)] if text.contains("window of the stream"))
+        matches!(&client.events[..], [OwnedEvent::Failed(1, Processed::Unknown, Code::Internal, text)] if text.contains("window of the stream"))
     );
     assert_eq!(client.connection.closed(), None);
 }
@@ -292,7 +292,7 @@ fn a_stream_may_be_at_fault_alone() {
 #[test]
 fn what_means_nothing_is_ignored() {
     let bytes = [
-        hello(),
+        server_preface(),
         frame(0xbb, 0xff, 77, b"future"),
         frame(kind::PRIORITY, 0, 9, &[0; 5]),
         frame(kind::PING, ACK, 0, &[0; 8]),
@@ -304,12 +304,12 @@ fn what_means_nothing_is_ignored() {
         frame(kind::PING, 0, 0, b"12345678"),
         ok(1, b"fine"),
         ok(3, b"fine"),
-        reset(1, Reason::NO_ERROR),
+        reset(1, ErrorCode::NO_ERROR),
         window_update(1, 5),
     ];
     let end = conversation(&Config::default(), 2, &bytes.concat());
     assert_eq!(end.closed, None);
-    assert_eq!(end.events, [answer(1, b"fine"), answer(2, b"fine")]);
+    assert_eq!(end.events, [response(1, b"fine"), response(2, b"fine")]);
     let pings = end.sent_of(kind::PING);
     assert_eq!(
         (pings.len(), pings[0].flags, &pings[0].payload[..]),
@@ -329,7 +329,7 @@ fn what_means_nothing_is_ignored() {
 fn pings_that_nobody_wants_answered_have_a_limit() {
     let mut client = Client::new(Config::default());
     let pings = frame(kind::PING, 0, 0, &[0; 8]).repeat(1_000);
-    let _ = client.connection.receive(&hello(), |_, _| {});
+    let _ = client.connection.receive(&server_preface(), |_, _| {});
     let mut rounds = 0;
     while client.connection.receive(&pings, |_, _| {}).is_ok() {
         rounds += 1;
