@@ -168,6 +168,10 @@ setters! {
         /// Continues after an earlier page: its `next_page_token`.
         page_token(page_token: impl Into<String>);
     }
+    DeleteMachine {
+        /// Deletes the machine although keys are in states that are not final. They stay, and no longer move.
+        force();
+    }
     OpenSession {
         /// The id of the session: 1 to 128 bytes of UTF-8 without control characters, not beginning with `$`. Default:
         /// the server makes a random one.

@@ -144,7 +144,7 @@ impl Client {
     }
 
     /// Deletes a machine. The keys under it stay and have no state from then on. FAILED_PRECONDITION (ENTRIES_IN_STATE)
-    /// while a key is in a state that is not final. Returns a [`Call`] to await.
+    /// while a key is in a state that is not final, unless the call is forced. Returns a [`Call`] to await.
     pub fn delete_machine(&self, name: impl Into<String>) -> Call<'_, DeleteMachine> {
         Call::new(&self.connection, DeleteMachine::new(name))
     }

@@ -251,7 +251,15 @@ pub struct DeleteMachine(v1::DeleteMachineRequest);
 
 impl DeleteMachine {
     pub(crate) fn new(name: impl Into<String>) -> Self {
-        Self(v1::DeleteMachineRequest { name: name.into() })
+        Self(v1::DeleteMachineRequest {
+            name: name.into(),
+            force: false,
+        })
+    }
+
+    pub(crate) fn force(mut self) -> Self {
+        self.0.force = true;
+        self
     }
 }
 

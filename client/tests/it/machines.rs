@@ -141,6 +141,10 @@ async fn machines_are_listed_and_deleted() {
     let gone = client.delete_machine("a").await.unwrap_err();
     assert_eq!(gone.reason(), Some(Reason::MachineNotFound));
 
+    client.write("c/1", 1).await.unwrap();
+    client.delete_machine("c").force().await.unwrap();
+    client.delete("c/1").await.unwrap();
+
     let overlapping = Machine::new("d")
         .key_prefix("b/1")
         .initial("only")

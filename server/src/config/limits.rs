@@ -70,6 +70,11 @@ pub struct Limits {
     #[arg(long, value_name = "N", env = "SOLOIST_MAX_STATES", default_value_t = Self::DEFAULT.max_states,
           value_parser = number(1, 1 << 16))]
     pub max_states: usize,
+    /// Least time in which timeouts alone may lead a key of a machine back to a state: such keys move for ever, and each
+    /// move is a change that is logged and shown to watches. DefineMachine refuses a shorter cycle.
+    #[arg(long, value_name = "TIME", env = "SOLOIST_MIN_TIMEOUT_CYCLE", default_value = "10s",
+          value_parser = duration)]
+    pub min_timeout_cycle: Duration,
     /// How long a request_id and its answer are remembered. Set it to longer than clients keep retrying.
     #[arg(long, value_name = "TIME", env = "SOLOIST_REQUEST_ID_WINDOW", default_value = "10m",
           value_parser = duration)]
@@ -123,6 +128,7 @@ impl Limits {
         max_sessions: 100_000,
         max_machines: 1_000,
         max_states: 256,
+        min_timeout_cycle: Duration::from_secs(10),
         request_id_window: Duration::from_secs(10 * 60),
         request_id_count: 1_000_000,
         request_id_bytes: 512 * MIB,

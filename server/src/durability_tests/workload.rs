@@ -7,9 +7,9 @@ use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::machine::{
-    Add, DefineMachine, Delete, Fingerprint, Key, Machine, Name, OnExisting, OpenSession,
-    Operation, Purpose, RequestId, SessionLife, SetLifetime, State, StateMachine, Time, Transition,
-    Value, Write, WriteOptions,
+    Add, DefineMachine, Delete, DeleteMachine, Fingerprint, Key, KeysLeft, Machine, Name,
+    OnExisting, OpenSession, Operation, Purpose, RequestId, SessionLife, SetLifetime, State,
+    StateMachine, Time, Transition, Value, Write, WriteOptions,
 };
 
 #[derive(Debug)]
@@ -123,7 +123,13 @@ impl Workload {
                 let _ = machine.define_machine(define(self.rng.random()));
             }
             3 => {
-                let _ = machine.delete_machine(&Name::from("m"));
+                let _ = machine.delete_machine(&DeleteMachine {
+                    name: Name::from("m"),
+                    keys: match self.rng.random() {
+                        true => KeysLeft::InAnyState,
+                        false => KeysLeft::InFinalStates,
+                    },
+                });
             }
             4..9 => {
                 let count = self.rng.random_range(1..5);

@@ -8,7 +8,7 @@ use super::condition::Condition;
 use super::effect::Effect;
 use super::index::{DefinedMachine, Machines};
 use super::operation::{HasMore, Page};
-use super::protocol::{DefineMachine, Machine, Purpose};
+use super::protocol::{DefineMachine, DeleteMachine, KeysLeft, Machine, Purpose};
 use super::rejection::{Cause, Rejection, StrandedKeys};
 use super::state_machine::{StateMachine, entry_bytes};
 use super::time::Time;
@@ -151,13 +151,18 @@ impl StateMachine {
     /// a million keys.
     ///
     /// # Errors
-    /// [`Rejection`] if the machine does not exist, or one of its keys is in a state that is not final.
-    pub fn delete_machine(&mut self, name: &Name) -> Result<Revision, Box<Rejection>> {
+    /// [`Rejection`] if the machine does not exist, or one of its keys is in a state that is not final and
+    /// [`KeysLeft::InAnyState`] is not asked for.
+    pub fn delete_machine(&mut self, delete: &DeleteMachine) -> Result<Revision, Box<Rejection>> {
+        let DeleteMachine { name, keys } = delete;
         let refuse = |cause| Rejection::of(name, cause);
         let Some(defined) = self.machines().get(name) else {
             return Err(refuse(Cause::MachineNotFound));
         };
-        check_states(defined, |state| defined.state(state).is_final()).map_err(refuse)?;
+        check_states(defined, |state| {
+            *keys == KeysLeft::InAnyState || defined.state(state).is_final()
+        })
+        .map_err(refuse)?;
 
         // All checks have passed: from here on nothing is refused.
         self.revision += 1;

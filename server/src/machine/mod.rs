@@ -70,7 +70,7 @@ pub use operation::{
     Outcome, Page, Read, ReadOutcome, Session, SessionLife, SetLifetime, Transition,
     TransitionOptions, TransitionOutcome, Write, WriteOptions, WriteOutcome, WriteShows,
 };
-pub use protocol::{DefineMachine, Machine, Purpose, State, Timeout};
+pub use protocol::{DefineMachine, DeleteMachine, KeysLeft, Machine, Purpose, State, Timeout};
 pub use rejection::{
     Cause, DiskLow, Mismatch, RefusedTransition, RejectedAt, Rejection, StrandedKeys,
 };

@@ -71,6 +71,24 @@ pub struct DefineMachine {
     pub purpose: Purpose,
 }
 
+/// A request to delete a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteMachine {
+    /// The machine's name.
+    pub name: Name,
+    /// Which states its keys may be in.
+    pub keys: KeysLeft,
+}
+
+/// Which states the keys of a machine may be in when it is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeysLeft {
+    /// Final ones only, else the machine stays.
+    InFinalStates,
+    /// Any. This is the way out of a machine whose keys never come to rest.
+    InAnyState,
+}
+
 /// What to do with a machine that passes all checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {

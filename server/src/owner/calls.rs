@@ -5,9 +5,9 @@ use std::convert::Infallible;
 use crate::config::{COPY_ENTRIES_MAX, COPY_SLICE_BYTES};
 use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopyId, CopySlice, DefineMachine, Delete,
-    DeleteOutcome, EachOutcome, List, ListOutcome, Machine, Name, OpenOutcome, OpenSession,
-    Operation, Page, Read, ReadOutcome, RejectedAt, Rejection, RequestId, Revision, Session,
-    SessionLife, Transition, TransitionOutcome, Write, WriteOutcome,
+    DeleteMachine, DeleteOutcome, EachOutcome, List, ListOutcome, Machine, Name, OpenOutcome,
+    OpenSession, Operation, Page, Read, ReadOutcome, RejectedAt, Rejection, RequestId, Revision,
+    Session, SessionLife, Transition, TransitionOutcome, Write, WriteOutcome,
 };
 
 use super::backups::OpenBackup;
@@ -285,8 +285,15 @@ impl Owner {
         });
     }
 
-    pub(super) fn delete_machine(&mut self, reply: Reply<Revision>, name: &Name, now: Now) {
-        self.once(reply, None, now, |machine, _| machine.delete_machine(name));
+    pub(super) fn delete_machine(
+        &mut self,
+        reply: Reply<Revision>,
+        delete: &DeleteMachine,
+        now: Now,
+    ) {
+        self.once(reply, None, now, |machine, _| {
+            machine.delete_machine(delete)
+        });
     }
 
     pub(super) fn watch(&mut self, reply: Reply<OpenWatch>, watch: NewWatch, now: Now) {

@@ -262,21 +262,34 @@ impl CommitQueue {
         )
     }
 
+    /// Whether so many changes are uncommitted already that what is due has to wait: the rest of the room is for calls.
+    /// Keys that move by timeouts for ever would otherwise leave none, and the calls that end it would be refused.
+    pub(crate) fn is_half_full(&self) -> bool {
+        let (count, bytes) = self.uncommitted_size();
+        count >= UNSYNCED_OPERATIONS_MAX / 2 || bytes >= UNSYNCED_BYTES_MAX / 2
+    }
+
+    /// How many changes are uncommitted, and how many bytes they have.
+    fn uncommitted_size(&self) -> (usize, usize) {
+        let (count, bytes) = self
+            .in_flight
+            .as_ref()
+            .map_or((0, 0), |in_flight| (in_flight.count, in_flight.bytes));
+        (count + self.unsent.len(), bytes + self.unsent_bytes)
+    }
+
     /// Returns the error for calls that would change something, if nothing can be changed now.
     pub(crate) fn refusal(&self) -> Option<CallError> {
         if let Some(full) = self.disk_full() {
             return Some(full);
         }
-        let (count, bytes) = self
-            .in_flight
-            .as_ref()
-            .map_or((0, 0), |in_flight| (in_flight.count, in_flight.bytes));
-        if count + self.unsent.len() >= UNSYNCED_OPERATIONS_MAX {
+        let (count, bytes) = self.uncommitted_size();
+        if count >= UNSYNCED_OPERATIONS_MAX {
             Some(CallError::Overloaded {
                 limit: UNSYNCED_OPERATIONS_MAX,
                 unit: "changes not yet on disk",
             })
-        } else if bytes + self.unsent_bytes >= UNSYNCED_BYTES_MAX {
+        } else if bytes >= UNSYNCED_BYTES_MAX {
             Some(CallError::Overloaded {
                 limit: UNSYNCED_BYTES_MAX,
                 unit: "bytes of changes not yet on disk",

@@ -31,7 +31,7 @@ impl Owner {
             Message::DefineMachine(define, reply) => self.define_machine(reply, *define, now),
             Message::GetMachine(name, reply) => self.get_machine(reply, &name, now),
             Message::ListMachines(page, reply) => self.list_machines(reply, &page, now),
-            Message::DeleteMachine(name, reply) => self.delete_machine(reply, &name, now),
+            Message::DeleteMachine(delete, reply) => self.delete_machine(reply, &delete, now),
             Message::Watch(watch, reply) => self.watch(reply, watch, now),
             Message::NextBatch(watch, quota, reply) => self.next_batch(reply, watch, quota, now),
             Message::BeginBackup(reply) => self.begin_backup(reply, now),

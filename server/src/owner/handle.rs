@@ -6,10 +6,10 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::machine::{
-    Add, AddOutcome, AllOutcome, CloseOutcome, CopySlice, DefineMachine, Delete, DeleteOutcome,
-    EachOutcome, List, ListOutcome, Machine, Name, OpenOutcome, OpenSession, Operation, Page, Read,
-    ReadOutcome, RequestId, Revision, Session, SessionLife, Transition, TransitionOutcome, Write,
-    WriteOutcome,
+    Add, AddOutcome, AllOutcome, CloseOutcome, CopySlice, DefineMachine, Delete, DeleteMachine,
+    DeleteOutcome, EachOutcome, List, ListOutcome, Machine, Name, OpenOutcome, OpenSession,
+    Operation, Page, Read, ReadOutcome, RequestId, Revision, Session, SessionLife, Transition,
+    TransitionOutcome, Write, WriteOutcome,
 };
 
 use super::backups::OpenBackup;
@@ -234,11 +234,11 @@ impl OwnerHandle {
     /// Deletes a machine.
     pub async fn delete_machine(
         &self,
-        name: Name,
+        delete: DeleteMachine,
         deadline: Instant,
     ) -> Result<Revision, CallError> {
         self.mailbox
-            .ask(deadline, |reply| Message::DeleteMachine(name, reply))
+            .ask(deadline, |reply| Message::DeleteMachine(delete, reply))
             .await
     }
 

@@ -2,9 +2,9 @@
 
 use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopyId, CopySlice, DefineMachine, Delete,
-    DeleteOutcome, EachOutcome, List, ListOutcome, Machine, Name, OpenOutcome, OpenSession,
-    Operation, Page, Read, ReadOutcome, RequestId, Revision, Session, SessionLife, StateMachine,
-    Transition, TransitionOutcome, Write, WriteOutcome,
+    DeleteMachine, DeleteOutcome, EachOutcome, List, ListOutcome, Machine, Name, OpenOutcome,
+    OpenSession, Operation, Page, Read, ReadOutcome, RequestId, Revision, Session, SessionLife,
+    StateMachine, Transition, TransitionOutcome, Write, WriteOutcome,
 };
 
 use super::backups::OpenBackup;
@@ -59,7 +59,7 @@ pub(super) enum Message {
     /// Lists a page of machines.
     ListMachines(PageRequest, Reply<Page<Machine>>),
     /// Deletes a machine.
-    DeleteMachine(Name, Reply<Revision>),
+    DeleteMachine(DeleteMachine, Reply<Revision>),
     /// Opens a watch.
     Watch(NewWatch, Reply<OpenWatch>),
     /// Asks for a watch's next batch.

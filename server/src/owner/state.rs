@@ -57,17 +57,16 @@ impl Owner {
         }
     }
 
-    /// Returns when the next ttl, timeout or remembered request id ends. `None` while changes are refused: then these
-    /// must wait, too.
+    /// Returns when the next ttl, timeout or remembered request id ends. `None` while these must wait.
     pub(super) fn next_due(&self) -> Option<Time> {
         let due = self.machine.next_due()?;
-        (!self.refuses_changes()).then_some(due)
+        (!self.delays_what_is_due()).then_some(due)
     }
 
-    /// Whether nothing can be changed now, because the disk is full or too slow.
-    fn refuses_changes(&self) -> bool {
+    /// Whether what is due must wait, because the disk is full, or so slow that the rest of the room is left to calls.
+    fn delays_what_is_due(&self) -> bool {
         let commits = self.commits.as_ref();
-        commits.is_some_and(|commits| commits.refusal().is_some())
+        commits.is_some_and(|commits| commits.disk_full().is_some() || commits.is_half_full())
     }
 
     /// Returns the revision up to which all changes may be shown.
@@ -85,13 +84,10 @@ impl Owner {
     }
 
     /// Ends the sessions and keys that are due, and fires due timeouts: about [`DUE_KEYS_MAX`] keys at most, so that
-    /// calls need not wait. Does nothing while changes are refused.
+    /// calls need not wait. Stops where what is due must leave room for calls.
     pub(super) fn advance_time(&mut self, now: Now) {
-        if self.refuses_changes() {
-            return;
-        }
         let mut done = 0;
-        while done < DUE_KEYS_MAX {
+        while done < DUE_KEYS_MAX && !self.delays_what_is_due() {
             if self.machine.next_due().is_none_or(|due| due > now.time) {
                 return;
             }

@@ -87,6 +87,7 @@ fn wire_limits(limits: &Limits) -> v1::Limits {
         max_sessions: int(limits.max_sessions),
         max_machines: int(limits.max_machines),
         max_states: int(limits.max_states),
+        min_timeout_cycle: Some(responses::duration(limits.min_timeout_cycle)),
         max_watches: int(limits.max_watches),
         request_id_window: Some(responses::duration(limits.request_id_window)),
         request_id_count: limits.request_id_count as i64,

@@ -56,8 +56,8 @@ impl Machines for MachinesService {
         request: Request<v1::DeleteMachineRequest>,
     ) -> Result<Response<v1::DeleteMachineResponse>, Status> {
         let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
-        let name = arguments::machine_name(request.into_inner().name)?;
-        self.context.owner.delete_machine(name, deadline).await?;
+        let delete = arguments::delete(request.into_inner())?;
+        self.context.owner.delete_machine(delete, deadline).await?;
         Ok(Response::new(v1::DeleteMachineResponse {}))
     }
 }

@@ -193,7 +193,18 @@ pub(super) fn define(machine: Machine) -> Call {
 }
 
 pub(super) fn undefine(name: &str) -> Call {
-    Call::Undefine(name.into())
+    Call::Undefine(DeleteMachine {
+        name: name.into(),
+        keys: KeysLeft::InFinalStates,
+    })
+}
+
+/// Deletes a machine, whatever the states of its keys.
+pub(super) fn force_undefine(name: &str) -> Call {
+    Call::Undefine(DeleteMachine {
+        name: name.into(),
+        keys: KeysLeft::InAnyState,
+    })
 }
 
 /// The states of a job, in the order in which a job goes through them.

@@ -277,6 +277,7 @@ pub(super) fn call() -> BoxedStrategy<Call> {
         1 => (life(), maybe_request_id()).prop_map(|(life, request_id)| Call::Close(life, request_id)),
         2 => definition(),
         1 => select(vec!["m", "n"]).prop_map(undefine),
+        1 => select(vec!["m", "n"]).prop_map(force_undefine),
     ]
     .boxed()
 }

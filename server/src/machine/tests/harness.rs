@@ -13,7 +13,7 @@ pub(super) enum Call {
     Renew(SessionLife),
     Close(SessionLife, Option<RequestId>),
     Define(DefineMachine),
-    Undefine(Name),
+    Undefine(DeleteMachine),
 }
 
 impl From<Operation> for Call {
@@ -130,7 +130,7 @@ impl StateMachine {
                 Answer::Closed(self.close_session(&life, request_id.as_ref(), now)?)
             }
             Call::Define(define) => Answer::Machine(self.define_machine(define)?),
-            Call::Undefine(name) => Answer::Revision(self.delete_machine(&name)?),
+            Call::Undefine(delete) => Answer::Revision(self.delete_machine(&delete)?),
         })
     }
 
@@ -208,7 +208,11 @@ impl StateMachine {
             self.close_session(&life, None, Time::MIN).unwrap();
         }
         for machine in self.list_machines(None, usize::MAX).items {
-            self.delete_machine(&machine.name).unwrap();
+            let delete = DeleteMachine {
+                name: machine.name,
+                keys: KeysLeft::InFinalStates,
+            };
+            self.delete_machine(&delete).unwrap();
         }
         assert_eq!(self.index, Index::default());
     }

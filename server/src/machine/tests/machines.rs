@@ -312,6 +312,27 @@ fn a_changed_timeout_counts_from_when_a_key_came() {
 }
 
 #[test]
+fn a_machine_whose_keys_move_for_ever_can_be_deleted() {
+    let spinning = protocol("m", "m/", &["a: (1 b)", "b: (1 a)"]);
+    let mut machine = check(
+        roomy(),
+        [
+            now(define(spinning.clone()), defined(spinning, 1)),
+            now(write("m/1", int(1)), wrote(2, 2)),
+            at(1, undefine("m"), stranded(1, "m/1", "b")),
+            at(2, undefine("m"), stranded(1, "m/1", "a")),
+            at(2, force_undefine("n"), Err(Cause::MachineNotFound)),
+            at(2, force_undefine("m"), Ok(Answer::Revision(5))),
+            at(9, read("m/1"), shows(entry(int(1), 4, 2), 5)),
+            at(9, delete("m/1"), deleted(entry(int(1), 4, 2), 6)),
+        ],
+    );
+    assert_eq!(machine.next_due(), None);
+    machine.advance(at_ms(20), usize::MAX);
+    assert_eq!(machine.revision(), 6);
+}
+
+#[test]
 fn a_deleted_machine_leaves_plain_keys() {
     let done = |revision, created| entry(int(1), revision, created);
     let machine = check(

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use super::super::{
     Add, AddOutcome, AllOutcome, Attached, Cause, ChangeCause, CloseOutcome, Condition,
-    DefineMachine, Delete, DeleteOutcome, Entry, Key, KeyState, Lifetime, List, ListShows, Machine,
-    Mismatch, Name, OnExisting, OnOverflow, OpenOutcome, OpenSession, Operation, Outcome, Purpose,
-    Read, ReadOutcome, RefusedTransition, RequestId, Revision, Session, SessionLife, SetLifetime,
-    State, StoreLimits, StrandedKeys, Time, Transition, TransitionOutcome, Usage, Value, Write,
-    WriteOutcome, WriteShows,
+    DefineMachine, Delete, DeleteMachine, DeleteOutcome, Entry, Key, KeyState, KeysLeft, Lifetime,
+    List, ListShows, Machine, Mismatch, Name, OnExisting, OnOverflow, OpenOutcome, OpenSession,
+    Operation, Outcome, Purpose, Read, ReadOutcome, RefusedTransition, RequestId, Revision,
+    Session, SessionLife, SetLifetime, State, StoreLimits, StrandedKeys, Time, Transition,
+    TransitionOutcome, Usage, Value, Write, WriteOutcome, WriteShows,
 };
 use super::{Answer, Call, Refused};
 
@@ -110,9 +110,9 @@ impl Model {
                 let answer = self.define(define).map(Answer::Machine);
                 answer.map_err(|cause| refused(&define.machine.name, cause))
             }
-            Call::Undefine(name) => {
-                let answer = self.undefine(name).map(Answer::Revision);
-                answer.map_err(|cause| refused(name, cause))
+            Call::Undefine(delete) => {
+                let answer = self.undefine(delete).map(Answer::Revision);
+                answer.map_err(|cause| refused(&delete.name, cause))
             }
         }
     }

@@ -415,7 +415,7 @@ async fn a_watch_shows_uncommitted_changes_beyond_the_history_limit() {
 /// Deleting a machine also removes the state of its keys that have uncommitted changes.
 #[tokio::test(start_paused = true)]
 async fn a_read_after_a_machine_is_deleted_shows_no_state() {
-    use crate::machine::{DefineMachine, Machine, Purpose, State};
+    use crate::machine::{DefineMachine, DeleteMachine, KeysLeft, Machine, Purpose, State};
     let (handle, _owner, mut journal) = start_with_journal(AnswerWhen::Committed);
     let machine = Machine {
         name: "m".into(),
@@ -435,7 +435,11 @@ async fn a_read_after_a_machine_is_deleted_shows_no_state() {
     // The journal is committing this one, so the next two go into one batch.
     let _other = call!(handle, write(write("other", 1), None, soon()));
     let _first = call!(handle, write(write("k", 1), None, soon()));
-    let deleted = call!(handle, delete_machine("m".into(), soon()));
+    let delete = DeleteMachine {
+        name: "m".into(),
+        keys: KeysLeft::InFinalStates,
+    };
+    let deleted = call!(handle, delete_machine(delete, soon()));
     journal.commit().await;
     let batch = journal.batch().await;
     let _second = call!(handle, write(write("k", 2), None, soon()));
@@ -447,6 +451,50 @@ async fn a_read_after_a_machine_is_deleted_shows_no_state() {
         (entry.value.clone(), entry.key_state()),
         (Value::Int(1), None)
     );
+}
+
+/// However many keys time out while the disk is slow, a call that changes something finds room.
+#[tokio::test(start_paused = true)]
+async fn what_is_due_leaves_room_for_calls() {
+    use crate::machine::{DefineMachine, Machine, Purpose, State, Timeout};
+    let (handle, _owner, mut journal) = start_with_journal(AnswerWhen::Committed);
+    let to = |next: &str| State {
+        timeout: Some(Timeout {
+            after: SECOND,
+            next: next.into(),
+        }),
+        ..State::default()
+    };
+    let machine = Machine {
+        name: "m".into(),
+        key_prefix: "m".into(),
+        initial: "a".into(),
+        states: [("a".into(), to("b")), ("b".into(), to("a"))].into(),
+        revision: 0,
+    };
+    let define = DefineMachine {
+        machine,
+        expect: None,
+        purpose: Purpose::Define,
+    };
+    let defined = call!(handle, define_machine(define, soon()));
+    journal.commit().await;
+    defined.answered().unwrap();
+    let key = |n: usize| Operation::Write(write(&format!("m{n}"), 1));
+    let keys = (0..2 * UNSYNCED_OPERATIONS_MAX).map(key);
+    let frames = plain(keys.collect());
+    let _created = handle.apply_each(frames, quota(), soon()).unwrap();
+    rest().await;
+    journal.commit().await;
+
+    advance(SECOND).await;
+    rest().await;
+    let first = journal.batch().await;
+    rest().await;
+    let written = call!(handle, write(write("other", 1), None, soon()));
+    journal.committed(first.seq).await;
+    journal.commit().await;
+    written.answered().unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,7 +19,7 @@ pub(crate) fn timeout(
         Some(Duration::ZERO) => Ok(None),
         Some(timeout) => Ok(Some(timeout)),
         None => {
-            let actual = in_words(&timeout);
+            let actual = wire_in_words(&timeout);
             let problem = format!(
                 "is {actual}, but must be 0 or more, with less than a second of nanoseconds"
             );
@@ -40,14 +40,17 @@ pub(super) fn duration_in(
     duration: Option<prost_types::Duration>,
     range: &RangeInclusive<Duration>,
 ) -> Result<Duration, BadArgument> {
-    let limit = |limit: &Duration| in_words(&responses::duration(*limit));
-    let limit = format!("from {} to {}", limit(range.start()), limit(range.end()));
+    let limit = format!(
+        "from {} to {}",
+        in_words(*range.start()),
+        in_words(*range.end())
+    );
     let Some(duration) = duration else {
         return Err(path.out_of_range(reason, limit, "missing"));
     };
     match to_std(&duration) {
         Some(duration) if range.contains(&duration) => Ok(duration),
-        _ => Err(path.out_of_range(reason, limit, in_words(&duration))),
+        _ => Err(path.out_of_range(reason, limit, wire_in_words(&duration))),
     }
 }
 
@@ -58,9 +61,14 @@ fn to_std(duration: &prost_types::Duration) -> Option<Duration> {
     (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
 }
 
+/// The duration as it is written in JSON.
+pub(super) fn in_words(duration: Duration) -> String {
+    wire_in_words(&responses::duration(duration))
+}
+
 /// The duration as it is written in JSON, if it is well-formed. Not by `Display` of prost-types, which panics at the least
 /// number of seconds.
-fn in_words(duration: &prost_types::Duration) -> String {
+fn wire_in_words(duration: &prost_types::Duration) -> String {
     let prost_types::Duration { seconds, nanos } = *duration;
     let fraction = nanos.unsigned_abs();
     let same_sign = seconds == 0 || nanos == 0 || (seconds < 0) == (nanos < 0);

@@ -1,17 +1,20 @@
 //! Checks the arguments of `soloist.v1.Machines`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use soloist::v1;
 use soloist::v1::error::Reason;
 
 use super::condition::condition;
-use super::duration::duration_in;
+use super::duration::{duration_in, in_words};
 use super::names::{check_prefix, name};
 use super::page::name_page;
 use super::path::{BadArgument, Path};
 use crate::config::{Limits, TTL_RANGE};
-use crate::machine::{Condition, DefineMachine, Key, Machine, Name, Purpose, State, Timeout};
+use crate::machine::{
+    Condition, DefineMachine, DeleteMachine, Key, KeysLeft, Machine, Name, Purpose, State, Timeout,
+};
 
 /// Checks the arguments of a DefineMachine.
 pub(crate) fn define(
@@ -47,6 +50,18 @@ pub(crate) fn machine_name(text: String) -> Result<Name, BadArgument> {
     name(&Path::ROOT.field("name"), Reason::BadMachine, text)
 }
 
+/// Checks the arguments of a DeleteMachine.
+pub(crate) fn delete(request: v1::DeleteMachineRequest) -> Result<DeleteMachine, BadArgument> {
+    let v1::DeleteMachineRequest { name, force } = request;
+    Ok(DeleteMachine {
+        name: machine_name(name)?,
+        keys: match force {
+            true => KeysLeft::InAnyState,
+            false => KeysLeft::InFinalStates,
+        },
+    })
+}
+
 /// Checks the arguments of a ListMachines. Returns the last name of the page before, and the size of this page.
 pub(crate) fn list(
     request: &v1::ListMachinesRequest,
@@ -68,6 +83,7 @@ fn machine(path: &Path<'_>, machine: v1::Machine, limits: &Limits) -> Result<Mac
     let states = checked_states(path, states, limits)?;
     let initial = checked_initial(&path.field("initial"), initial, &states)?;
     check_targets(path, &states)?;
+    check_timeout_cycles(path, &states, limits)?;
     Ok(Machine {
         name,
         key_prefix: Key::from(key_prefix),
@@ -136,6 +152,71 @@ fn check_targets(path: &Path<'_>, states: &BTreeMap<Name, State>) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// Refuses timeouts that lead a key back to a state so quickly that its moves alone would keep the server busy.
+fn check_timeout_cycles(
+    path: &Path<'_>,
+    states: &BTreeMap<Name, State>,
+    limits: &Limits,
+) -> Result<(), BadArgument> {
+    // A state has at most one timeout, so a walk along timeouts ends, or comes back to a state of its own, or joins an
+    // earlier walk.
+    let mut walked = BTreeSet::new();
+    for start in states.keys() {
+        let mut walk = Vec::new();
+        let mut at = start;
+        while walked.insert(at)
+            && let Some(timeout) = &states[at].timeout
+        {
+            walk.push((at, timeout));
+            at = &timeout.next;
+        }
+        let Some(from) = walk.iter().position(|(state, _)| *state == at) else {
+            continue;
+        };
+        let cycle = &walk[from..];
+        let around = cycle.iter().map(|(_, timeout)| timeout.after).sum();
+        if around < limits.min_timeout_cycle {
+            return Err(cycle_too_short(path, cycle, around, limits));
+        }
+    }
+    Ok(())
+}
+
+/// Most states of a cycle that its refusal names.
+const CYCLE_STATES_SHOWN: usize = 8;
+
+fn cycle_too_short(
+    path: &Path<'_>,
+    cycle: &[(&Name, &Timeout)],
+    around: Duration,
+    limits: &Limits,
+) -> BadArgument {
+    let (first, _) = cycle[0];
+    let mut names: Vec<_> = cycle
+        .iter()
+        .take(CYCLE_STATES_SHOWN)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if cycle.len() > CYCLE_STATES_SHOWN {
+        names.push("...");
+    }
+    names.push(first.as_str());
+    let way = names.join(" -> ");
+    let limit = format!("{} or more", in_words(limits.min_timeout_cycle));
+    let actual = in_words(around);
+    let problem = format!(
+        "leads back to its state in {actual} by timeouts alone ({way}), but that must take {limit}"
+    );
+    BadArgument {
+        limit: Some(limit),
+        actual: Some(actual),
+        ..path
+            .key("states", first.as_str())
+            .field("timeout")
+            .bad(Reason::BadMachine, problem)
+    }
 }
 
 fn check_is_state(

@@ -242,6 +242,22 @@ async fn bad_arguments_are_refused() {
         ),
         (
             "Machines/DefineMachine",
+            machine(json!({"states": {
+                "idle": {"next": ["a"]},
+                "a": {"timeout": "0.001s", "timeout_next": "b"},
+                "b": {"timeout": "0.001s", "timeout_next": "a"},
+            }})),
+            "BAD_MACHINE",
+            ranged("machine.states[\"a\"].timeout", "10s or more", "0.002s"),
+        ),
+        (
+            "Machines/DefineMachine",
+            machine(json!({"states": {"idle": {"timeout": "9.999s", "timeout_next": "idle"}}})),
+            "BAD_MACHINE",
+            ranged("machine.states[\"idle\"].timeout", "10s or more", "9.999s"),
+        ),
+        (
+            "Machines/DefineMachine",
             machine(json!({"states": {"idle": {"timeout_next": "idle"}}})),
             "BAD_MACHINE",
             field("machine.states[\"idle\"].timeout_next"),

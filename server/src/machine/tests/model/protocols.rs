@@ -204,12 +204,13 @@ impl Model {
         })))
     }
 
-    pub(super) fn undefine(&mut self, name: &Name) -> Done<Revision> {
+    pub(super) fn undefine(&mut self, delete: &DeleteMachine) -> Done<Revision> {
+        let DeleteMachine { name, keys } = delete;
         let machine = self.machines.iter().find(|machine| machine.name == *name);
         let machine = machine.cloned().ok_or(Cause::MachineNotFound)?;
         self.check_states(Some(&machine), |state| {
             let state = &machine.states[state];
-            state.next.is_empty() && state.timeout.is_none()
+            *keys == KeysLeft::InAnyState || state.next.is_empty() && state.timeout.is_none()
         })?;
         self.revision += 1;
         self.machines.retain(|machine| machine.name != *name);

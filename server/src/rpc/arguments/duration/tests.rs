@@ -32,7 +32,7 @@ fn durations_are_named_as_in_json() {
         (0, i32::MAX, "0 seconds and 2147483647 nanoseconds"),
     ] {
         assert_eq!(
-            in_words(&prost_types::Duration { seconds, nanos }),
+            wire_in_words(&prost_types::Duration { seconds, nanos }),
             expected
         );
     }
@@ -86,6 +86,8 @@ fn ints() -> impl Strategy<Value = i64> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     /// Every request that has a duration or a number of 64 bits is checked without a panic.
     #[test]
     fn no_number_of_a_request_panics(duration in durations(), int in ints(), other in ints()) {
