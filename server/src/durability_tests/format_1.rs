@@ -2,11 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::*;
-use crate::journal::{Directory, IfMissing, backup, inspect};
+use super::full_state::FullState;
+use super::node::options;
+use crate::config::{Durability, Limits};
+use crate::journal::{self, Directory, IfMissing, backup, inspect};
+use crate::machine::Time;
 
 /// SHA-256 of the state in the directory, as the server that wrote it computed it.
 const DIGEST: &str = "5f841b4910bd12963236ad751b726f63468595781d61cf87e45051b8761d07bb";
@@ -20,15 +24,15 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Opens the store in a directory, closes it, and returns what was in it.
-fn everything_in(path: &Path) -> Everything {
+/// Opens the store in a directory, and returns its full state.
+fn full_state_of(path: &Path) -> FullState {
     let directory = Directory::acquire(path, IfMissing::Refuse).unwrap();
     let opened = journal::open(Arc::new(directory), options(Durability::Sync));
     let mut opened = opened.unwrap();
-    let everything = Everything::of(&mut opened.machine);
+    let state = FullState::of(&mut opened.machine);
     drop(opened.journal);
     opened.persister.join().unwrap();
-    everything
+    state
 }
 
 #[test]
@@ -52,13 +56,13 @@ fn a_directory_and_a_backup_of_format_1_are_read() {
         .map(|(_, digest)| hex(digest))
         .collect();
     assert_eq!(digests, [DIGEST, DIGEST]);
-    let everything = everything_in(&directory);
+    let state = full_state_of(&directory);
     assert_eq!(
         (
-            everything.machines.len(),
-            everything.sessions.len(),
-            everything.entries.len(),
-            everything.answered.len()
+            state.machines.len(),
+            state.sessions.len(),
+            state.entries.len(),
+            state.applied_requests.len()
         ),
         (1, 1, 8, 43)
     );
@@ -67,5 +71,5 @@ fn a_directory_and_a_backup_of_format_1_are_read() {
     let backup = fixture("backup");
     let (backup, _) = backup::restore(&backup, &restored, &limits, Time::MIN, "other").unwrap();
     assert_eq!(backup.key_count, 8);
-    assert_eq!(everything_in(&restored), everything);
+    assert_eq!(full_state_of(&restored), state);
 }

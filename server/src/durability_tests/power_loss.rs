@@ -1,52 +1,61 @@
-//! The power fails at any call to the disk, again and again: everything that was acknowledged is there, and of the rest
-//! either the segment that was under way or nothing. Where changes are answered before they are on disk, everything is
-//! there up to one of them, and as much as was synced.
+//! The power fails at any call to the disk, many times over.
+//!
+//! With `--durability sync`, every acknowledged call survives, and the log batch that was under way survives as a whole or
+//! not at all. With the other modes, the calls up to some record survive, among them every record that was synced.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use super::*;
-use crate::journal::{FileName, SnapshotSlot};
-use crate::machine::Revision;
+use super::full_state::FullState;
+use super::node::{self, Node};
+use super::workload::Workload;
+use crate::config::{Durability, Limits};
+use crate::journal::{FileName, SimDisk, SnapshotSlot, StoreOptions};
+use crate::machine::{Revision, StateMachine};
 
-/// When changes are answered.
+/// The durability modes of a life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Modes {
-    /// When they are on disk.
+    /// Only `sync`.
     Sync,
-    /// Then or before: each run does as it likes.
+    /// A random mode for each run.
     Any,
 }
 
-/// One life of a store: a few runs, each ended by a power loss, or in order.
+/// The life of one store: several runs, each ended by a power loss or in order.
 struct Life {
     seed: u64,
     disk: SimDisk,
     workload: Workload,
     modes: Modes,
+    /// The mode of the last run.
     durability: Durability,
-    /// What there was after each call of the last run, from the one it began with.
-    states: Vec<Everything>,
-    /// After how many calls each record was sent.
+    /// The state after each call of the last run; the first is the state with which the run began.
+    states: Vec<FullState>,
+    /// See [`Node::sent`], of the last run.
     sent: BTreeMap<u64, u64>,
-    /// A record that was said to be on disk.
+    /// A record that was reported as durable.
     synced: u64,
+    /// Calls of the last run that must survive.
     acknowledged: u64,
+    /// A revision that was reported as durable.
     revision: Revision,
     losses: u64,
     acknowledged_in_all: u64,
 }
 
-/// What many lives came to.
+/// Counts over many lives.
 #[derive(Debug, Default)]
-struct Sum {
+struct Counts {
     losses: AtomicU64,
     acknowledged: AtomicU64,
-    deaths_while_opening: AtomicU64,
+    losses_while_opening: AtomicU64,
     /// Runs that began with two snapshots.
     snapshots: AtomicU64,
-    /// Runs that began without something that had been answered early.
+    /// Runs that began without a record that had been sent, in a mode in which that may happen.
     forgotten: AtomicU64,
-    /// Records that were said to be on disk.
+    /// Records that were reported as durable.
     synced: AtomicU64,
 }
 
@@ -60,7 +69,7 @@ impl Life {
             durability: Durability::Sync,
             sent: [(0, 0)].into(),
             synced: 0,
-            states: vec![Everything::of(&mut StateMachine::new(
+            states: vec![FullState::of(&mut StateMachine::new(
                 Limits::DEFAULT.store_limits(),
             ))],
             acknowledged: 0,
@@ -73,65 +82,64 @@ impl Life {
     fn options(&mut self, durability: Durability) -> StoreOptions {
         let page = 4_096;
         StoreOptions {
-            // From one page that is left for records to more than most runs have.
+            // From room for one small record to room for more records than most runs have.
             wal_bytes_max: [2, 3, 4, 16, 64][self.workload.up_to(4) as usize] * page,
-            ..options(durability)
+            ..node::options(durability)
         }
     }
 
-    /// How far the log was at least, as it says itself.
-    fn mark(&self) -> u64 {
+    /// The record that the watermark on the disk names; 0 for none.
+    fn watermark(&self) -> u64 {
         let bytes = self.disk.bytes(FileName::Watermark);
         let seq = bytes.get(8..16).map(|seq| seq.try_into().unwrap());
         seq.map_or(0, u64::from_le_bytes)
     }
 
-    /// Opens the store; the power may fail meanwhile.
-    fn open(&mut self, durability: Durability, sum: &Sum) -> Node {
+    /// Opens the store. The power may fail several times meanwhile.
+    fn open(&mut self, durability: Durability, counts: &Counts) -> Node {
         loop {
             let calls = self.workload.up_to(60);
             if self.workload.up_to(1) == 0 {
-                self.disk.die_after(calls);
+                self.disk.lose_power_after(calls);
             }
             let options = self.options(durability);
             let opened = Node::open(&self.disk, options);
-            if !self.disk.is_dead() {
-                self.disk.die_after(u64::MAX);
+            if !self.disk.has_lost_power() {
+                self.disk.lose_power_after(u64::MAX);
                 return opened.unwrap_or_else(|error| panic!("seed {}: {error}", self.seed));
             }
-            // It may have opened before its thread found out.
+            // The store can be open all the same, if only its persister met the failure.
             if let Ok(node) = opened {
                 node.kill();
             }
-            sum.deaths_while_opening.fetch_add(1, Ordering::Relaxed);
+            counts.losses_while_opening.fetch_add(1, Ordering::Relaxed);
             self.losses += 1;
             self.disk.power_on();
         }
     }
 
-    /// What is there must be what was acknowledged, or with it what was done after.
-    fn check(&mut self, node: &mut Node, sum: &Sum) {
+    /// Checks that the opened store has every call of the last run that must survive, and all calls up to some record.
+    fn check(&mut self, node: &mut Node, counts: &Counts) {
         let seed = self.seed;
         let seq = node.opened_at;
         assert!(
             seq >= self.synced,
-            "seed {seed}: record {seq} is the last, and {} was synced",
+            "seed {seed}: the log ends at record {seq}, but record {} was synced",
             self.synced
         );
         let last = *self.sent.last_key_value().unwrap().0;
         if seq < last && self.durability != Durability::Sync {
-            sum.forgotten.fetch_add(1, Ordering::Relaxed);
+            counts.forgotten.fetch_add(1, Ordering::Relaxed);
         }
-        let found = Everything::of(&mut node.machine);
-        let may_be = &self.states[self.acknowledged as usize..];
+        let found = FullState::of(&mut node.machine);
+        let allowed = &self.states[self.acknowledged as usize..];
         let revision = node.machine.usage().revision;
         assert!(
-            may_be.contains(&found),
-            "seed {}: {} calls of {} were acknowledged, and there is\n{found:?}\nwhere it should be\n{:?}",
-            self.seed,
+            allowed.contains(&found),
+            "seed {seed}: {} of {} calls were acknowledged, but the state is\n{found:?}\nand should at least be\n{:?}",
             self.acknowledged,
             self.states.len() - 1,
-            may_be[0],
+            allowed[0],
         );
         let calls = self.sent[&seq] as usize;
         assert_eq!(
@@ -140,8 +148,7 @@ impl Life {
         );
         assert!(
             revision >= self.revision,
-            "seed {}: revision {revision} comes after {}",
-            self.seed,
+            "seed {seed}: revision {revision} comes after {}",
             self.revision
         );
         self.states = vec![found];
@@ -149,7 +156,8 @@ impl Life {
         self.acknowledged = 0;
     }
 
-    fn run(&mut self, sum: &Sum) {
+    /// Opens the store, checks it, and makes calls until the power fails or the store is closed.
+    fn run(&mut self, counts: &Counts) {
         let interval = Durability::Interval(Duration::from_millis(1));
         let durability = match self.modes {
             Modes::Sync => Durability::Sync,
@@ -157,25 +165,32 @@ impl Life {
                 [Durability::Sync, interval, Durability::None][self.workload.up_to(2) as usize]
             }
         };
-        let mut node = self.open(durability, sum);
+        let mut node = self.open(durability, counts);
         if self.disk.len(FileName::Snapshot(SnapshotSlot::B)) > 0 {
-            sum.snapshots.fetch_add(1, Ordering::Relaxed);
+            counts.snapshots.fetch_add(1, Ordering::Relaxed);
         }
-        self.check(&mut node, sum);
+        self.check(&mut node, counts);
         self.durability = durability;
-        // A commit is three of them, a move to the engine a dozen, and a snapshot some dozens.
-        let most = [30, 100, 300][self.workload.up_to(2) as usize];
-        let calls = self.workload.up_to(most);
-        self.disk.die_after(calls);
+        // A commit makes three calls to the disk, a checkpoint a dozen, and a snapshot some dozens.
+        let calls_max = [30, 100, 300][self.workload.up_to(2) as usize];
+        let calls = self.workload.up_to(calls_max);
+        self.disk.lose_power_after(calls);
+        match self.make_calls(&mut node) {
+            End::Steps => self.close(node),
+            End::PowerLoss => self.lose_power(node, counts),
+        }
+    }
+
+    /// Makes calls until the journal fails, or for 200 steps.
+    fn make_calls(&mut self, node: &mut Node) -> End {
         let mut steps = 0;
         loop {
             for _ in 0..self.workload.up_to(3) {
                 node.call(&mut self.workload);
-                self.states.push(Everything::of(&mut node.machine));
+                self.states.push(FullState::of(&mut node.machine));
             }
             node.send();
             steps += 1;
-            // What is acknowledged has been seen.
             let acknowledged = node.acknowledged();
             if acknowledged > self.acknowledged {
                 if self.durability == Durability::Sync {
@@ -184,21 +199,31 @@ impl Life {
                 self.revision = node.commits.durable_revision(&node.machine);
             }
             if steps > 200 {
-                self.acknowledged_in_all += node.done;
-                let done = node.done;
-                self.disk.die_after(u64::MAX);
-                self.sent.clone_from(&node.sent);
-                // What was not sent yet is one more record.
-                self.sent.entry(node.commits.sent_seq() + 1).or_insert(done);
-                assert!(node.close().is_ok(), "seed {}", self.seed);
-                self.acknowledged = done;
-                self.synced = self.mark();
-                return;
+                return End::Steps;
             }
-            if node.commits.is_busy() && node.hear().is_err() {
-                break;
+            if node.commits.is_busy() && node.handle_event().is_err() {
+                return End::PowerLoss;
             }
         }
+    }
+
+    /// Closes the store in order: all calls must survive.
+    fn close(&mut self, node: Node) {
+        let calls = node.calls;
+        self.acknowledged_in_all += calls;
+        self.disk.lose_power_after(u64::MAX);
+        self.sent.clone_from(&node.sent);
+        // Closing sends the remaining calls as one more record.
+        self.sent
+            .entry(node.commits.sent_seq() + 1)
+            .or_insert(calls);
+        assert!(node.close().is_ok(), "seed {}", self.seed);
+        self.acknowledged = calls;
+        self.synced = self.watermark();
+    }
+
+    /// Ends the process after the power failed, and turns the power on again.
+    fn lose_power(&mut self, node: Node, counts: &Counts) {
         if self.durability == Durability::Sync {
             self.acknowledged = self.acknowledged.max(node.acknowledged());
             self.acknowledged_in_all += self.acknowledged;
@@ -207,117 +232,127 @@ impl Life {
         let opened_at = node.opened_at;
         node.kill();
         assert!(
-            self.disk.is_dead(),
-            "seed {}: nothing else ends it",
+            self.disk.has_lost_power(),
+            "seed {}: the journal failed without a power loss",
             self.seed
         );
         self.losses += 1;
-        self.synced = self.mark();
-        sum.synced
+        self.synced = self.watermark();
+        counts
+            .synced
             .fetch_add(self.synced - opened_at, Ordering::Relaxed);
         self.disk.power_on();
     }
 }
 
-fn lives(name: &str, losses: u64, modes: Modes, life: impl Fn(u64) -> u64 + Sync) -> Sum {
-    let sum = Sum::default();
+/// Why a run makes no more calls.
+enum End {
+    /// It made enough of them.
+    Steps,
+    PowerLoss,
+}
+
+/// Runs lives on two threads until the power was lost `losses` times. The seeds begin with `SOLOIST_SEED`, or 1.
+fn lives(name: &str, losses: u64, modes: Modes) -> Counts {
+    let counts = Counts::default();
     let next = AtomicU64::new(0);
     let first: u64 = std::env::var("SOLOIST_SEED").map_or(1, |seed| seed.parse().unwrap());
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while sum.losses.load(Ordering::Relaxed) < losses {
-                    let seed = life(first + next.fetch_add(1, Ordering::Relaxed));
+                while counts.losses.load(Ordering::Relaxed) < losses {
+                    let seed = first + next.fetch_add(1, Ordering::Relaxed);
                     let mut life = Life::new(seed, modes);
                     for _ in 0..10 {
-                        life.run(&sum);
+                        life.run(&counts);
                     }
-                    sum.losses.fetch_add(life.losses, Ordering::Relaxed);
-                    sum.acknowledged
+                    counts.losses.fetch_add(life.losses, Ordering::Relaxed);
+                    counts
+                        .acknowledged
                         .fetch_add(life.acknowledged_in_all, Ordering::Relaxed);
                 }
             });
         }
     });
-    println!("{name}: {sum:?}");
-    sum
+    println!("{name}: {counts:?}");
+    counts
 }
 
-/// How many power losses: few here, and as many as wanted by hand.
-fn wanted(default: u64) -> u64 {
+/// The number of power losses: `SOLOIST_POWER_LOSSES`, or `default`.
+fn power_losses(default: u64) -> u64 {
     std::env::var("SOLOIST_POWER_LOSSES").map_or(default, |count| count.parse().unwrap())
 }
 
 #[test]
 fn power_losses_lose_nothing_that_was_acknowledged() {
-    let losses = wanted(10_000);
-    let sum = lives("sync", losses, Modes::Sync, |seed| seed);
-    // It would be easy to lose nothing where nothing is done.
-    let acknowledged = sum.acknowledged.into_inner();
+    let losses = power_losses(10_000);
+    let counts = lives("sync", losses, Modes::Sync);
+    // The test means something only if much was acknowledged, lost while opening, and restored from snapshots.
+    let acknowledged = counts.acknowledged.into_inner();
     assert!(acknowledged > losses * 3, "{acknowledged}");
-    assert!(sum.deaths_while_opening.into_inner() > losses / 20);
-    assert!(sum.snapshots.into_inner() > losses / 20);
+    assert!(counts.losses_while_opening.into_inner() > losses / 20);
+    assert!(counts.snapshots.into_inner() > losses / 20);
 }
 
 #[test]
 fn power_losses_lose_nothing_that_was_synced() {
-    let losses = wanted(3_000);
-    let sum = lives("any mode", losses, Modes::Any, |seed| seed);
-    // Something was on disk, and something was not.
-    assert!(sum.synced.into_inner() > losses * 3);
-    assert!(sum.forgotten.into_inner() > losses / 20);
+    let losses = power_losses(3_000);
+    let counts = lives("any mode", losses, Modes::Any);
+    // The test means something only if some records were durable, and some were lost.
+    assert!(counts.synced.into_inner() > losses * 3);
+    assert!(counts.forgotten.into_inner() > losses / 20);
 }
 
-/// A record that was not synced is lost, and those behind it are not: they are no damage, now or at any later start.
+/// In mode `interval`, a record may be lost while later ones survive. That is no damage, neither at the next start nor at any
+/// later one.
 #[test]
 fn power_losses_leave_nothing_that_is_damage_later() {
     let disk = SimDisk::new(1);
     let mut workload = Workload::new(1);
     let with = |durability| StoreOptions {
         wal_bytes_max: 1 << 20,
-        ..options(durability)
+        ..node::options(durability)
     };
     let interval = || with(Durability::Interval(Duration::from_secs(60)));
     let mut node = Node::open(&disk, interval()).unwrap();
     let mut states = Vec::new();
     while node.commits.sent_seq() < 5 {
         node.call(&mut workload);
-        node.settle();
-        let (sent, state) = (node.commits.sent_seq(), Everything::of(&mut node.machine));
+        node.commit_all();
+        let (sent, state) = (node.commits.sent_seq(), FullState::of(&mut node.machine));
         states.truncate(sent as usize - 1);
         states.push(state);
     }
     node.kill();
     disk.process_killed();
-    // The second is torn.
-    let at = disk.bytes(FileName::Wal);
-    let second = (2..).map(|page| page * 4_096).find(|at_page| {
-        let len = at[*at_page..*at_page + 4]
-            .try_into()
-            .map(u32::from_le_bytes);
+    // Damage the second record. Page 0 is the header and page 1 the first frame: look for the next page that begins a frame.
+    let bytes = disk.bytes(FileName::Wal);
+    let second = (2..).map(|page| page * 4_096).find(|page| {
+        let len = bytes[*page..*page + 4].try_into().map(u32::from_le_bytes);
         (1..1 << 16).contains(&len.unwrap())
     });
     disk.tamper(FileName::Wal, |bytes| bytes[second.unwrap() + 8] ^= 1);
     for options in [interval(), with(Durability::Sync), with(Durability::Sync)] {
         let mut node = Node::open(&disk, options).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(node.opened_at, 1);
-        assert_eq!(Everything::of(&mut node.machine), states[0]);
+        assert_eq!(FullState::of(&mut node.machine), states[0]);
         node.kill();
         disk.process_killed();
     }
 }
 
+/// Without syncs that work, most lives lose acknowledged calls: so the tests above would find a missing sync.
 #[test]
 fn a_disk_that_lies_about_syncs_is_found_out() {
     let found = (0..50).filter(|seed| {
-        let lied = std::panic::catch_unwind(|| {
+        let life = std::panic::catch_unwind(|| {
             let mut life = Life::new(*seed, Modes::Sync);
-            life.disk.lie();
+            life.disk.ignore_syncs();
             for _ in 0..10 {
-                life.run(&Sum::default());
+                life.run(&Counts::default());
             }
         });
-        lied.is_err()
+        life.is_err()
     });
     let found = found.count();
     assert!(found > 25, "{found} of 50");

@@ -1,4 +1,4 @@
-//! Calls of every kind, as chance has it.
+//! Random calls of every kind that changes the state.
 
 use std::time::Duration;
 
@@ -12,9 +12,11 @@ use crate::machine::{
     StateMachine, Time, Transition, Value, Write, WriteOptions,
 };
 
+/// A reproducible sequence of random calls.
 #[derive(Debug)]
 pub(super) struct Workload {
     rng: StdRng,
+    /// Makes request ids unique.
     requests: u64,
 }
 
@@ -26,7 +28,7 @@ impl Workload {
         }
     }
 
-    /// How many of something.
+    /// A random number of at most `max`.
     pub(super) fn up_to(&mut self, max: u64) -> u64 {
         self.rng.random_range(0..=max)
     }
@@ -36,6 +38,7 @@ impl Workload {
         format!("{prefix}{}", self.rng.random_range(0..6)).into()
     }
 
+    /// A new request id for about every third call.
     fn request(&mut self) -> Option<RequestId> {
         self.rng.random_bool(0.3).then(|| {
             self.requests += 1;
@@ -95,7 +98,7 @@ impl Workload {
         }
     }
 
-    /// Does one call; whether it is refused is of no concern.
+    /// Makes one call. The state machine may refuse it.
     pub(super) fn call(&mut self, machine: &mut StateMachine, now: Time) {
         machine.advance(now, usize::MAX);
         let request = self.request();
@@ -146,6 +149,7 @@ impl Workload {
     }
 }
 
+/// A machine for the keys under `m/`, with or without a timeout in state `busy`.
 fn define(timeout: bool) -> DefineMachine {
     let state = |next: &[&str]| State {
         next: next.iter().map(|next| Name::from(*next)).collect(),

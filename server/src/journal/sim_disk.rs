@@ -1,5 +1,5 @@
-//! A disk in memory that dies at a given call, and keeps what disks keep: of what was not synced, any sectors or any
-//! writes, and any of the lengths that a file had.
+//! A simulated disk, in memory. It loses power at a given call. Of the data that was not synced, it then keeps random sectors
+//! or random writes, and one of the lengths that a file had, as real disks do.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,6 +15,7 @@ use crate::mutants::mutant;
 
 const SECTOR: usize = 512;
 
+/// The disk. Clones share their content.
 #[derive(Clone, Debug)]
 pub(crate) struct SimDisk(Arc<Mutex<Sim>>);
 
@@ -22,56 +23,62 @@ pub(crate) struct SimDisk(Arc<Mutex<Sim>>);
 struct Sim {
     files: BTreeMap<FileName, Content>,
     rng: StdRng,
-    /// So many calls that change anything go well.
+    /// The number of writing calls until the power is lost.
     calls_left: u64,
-    dead: bool,
-    /// Handles from before it died are of no use after.
-    generation: u64,
-    /// How likely it is that something unsynced is kept.
+    power_lost: bool,
+    /// Counts power losses and kills. A file that was opened before the last one is useless.
+    boot: u64,
+    /// The probability that an unsynced unit survives a power loss.
     survival: f64,
     unit: Unit,
-    /// Bytes that all files together may have.
-    room: u64,
-    /// Syncs do nothing, as where the system lies.
-    lies: bool,
-    /// A file could not grow since the last record was written to the WAL.
+    /// Bytes that all files together can have.
+    capacity: u64,
+    /// Whether syncs do nothing, as on a system that lies about them.
+    ignores_syncs: bool,
+    /// Whether a file could not grow, and no record was written to the write-ahead log since.
     was_full: bool,
-    /// Only with a fault: the WAL is synced with the next write of the watermark.
+    /// Only with a fault: whether the next write of the watermark syncs the write-ahead log.
     wal_sync_is_due: bool,
 }
 
-/// What is kept or lost as a whole.
+/// A part of a write that survives a power loss as a whole, or not at all.
 #[derive(Clone, Copy, Debug)]
 enum Unit {
     Sector,
     Write,
 }
 
+/// A file's content.
 #[derive(Clone, Debug, Default)]
 struct Content {
-    /// What is surely kept.
+    /// The content at the last sync.
     durable: Vec<u8>,
-    /// What is read.
+    /// The content that is read.
     present: Vec<u8>,
-    pending: Vec<Pending>,
-    /// Only with a fault: so many of them are kept by the next sync.
+    /// The calls since the last sync.
+    unsynced: Vec<Unsynced>,
+    /// Only with a fault: how many of these calls the next sync makes durable.
     sync_is_due: usize,
 }
 
+/// A call that may not survive a power loss.
 #[derive(Clone, Debug)]
-enum Pending {
+enum Unsynced {
+    /// Bytes at an offset.
     Write(usize, Vec<u8>),
+    /// A new length.
     Len(usize),
 }
 
+/// An open file.
 #[derive(Debug)]
 struct SimFile {
     disk: SimDisk,
     name: FileName,
-    generation: u64,
+    boot: u64,
 }
 
-/// As `Vec::resize` with zeros, which takes them one by one where nothing is optimised.
+/// Like `Vec::resize` with zeros, which is slow in unoptimised code.
 fn resize(bytes: &mut Vec<u8>, len: usize) {
     match len.checked_sub(bytes.len()) {
         Some(more) => bytes.extend_from_slice(&vec![0; more]),
@@ -79,11 +86,12 @@ fn resize(bytes: &mut Vec<u8>, len: usize) {
     }
 }
 
-fn died() -> io::Error {
-    io::Error::other("the disk has died")
+fn power_lost() -> io::Error {
+    io::Error::other("the disk has lost power")
 }
 
 impl SimDisk {
+    /// An empty disk of unlimited capacity. The seed decides what survives power losses.
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let survival = [0.0, 0.1, 0.5, 0.9, 1.0][rng.random_range(0..5)];
@@ -95,12 +103,12 @@ impl SimDisk {
             files: BTreeMap::new(),
             rng,
             calls_left: u64::MAX,
-            dead: false,
-            generation: 0,
+            power_lost: false,
+            boot: 0,
             survival,
             unit,
-            room: u64::MAX,
-            lies: false,
+            capacity: u64::MAX,
+            ignores_syncs: false,
             was_full: false,
             wal_sync_is_due: false,
         })))
@@ -110,30 +118,33 @@ impl SimDisk {
         self.0.lock().unwrap()
     }
 
-    /// It dies after so many more calls.
-    pub(crate) fn die_after(&self, calls: u64) {
+    /// Has the disk lose power after this many more writing calls.
+    pub(crate) fn lose_power_after(&self, calls: u64) {
         self.sim().calls_left = calls;
     }
 
-    pub(crate) fn is_dead(&self) -> bool {
-        self.sim().dead
+    /// Whether the disk is without power.
+    pub(crate) fn has_lost_power(&self) -> bool {
+        self.sim().power_lost
     }
 
-    /// From here on, syncs do nothing.
-    pub(crate) fn lie(&self) {
-        self.sim().lies = true;
+    /// Has all later syncs do nothing.
+    pub(crate) fn ignore_syncs(&self) {
+        self.sim().ignores_syncs = true;
     }
 
-    pub(crate) fn set_room(&self, room: u64) {
-        self.sim().room = room;
+    /// Sets the bytes that all files together can have.
+    pub(crate) fn set_capacity(&self, capacity: u64) {
+        self.sim().capacity = capacity;
     }
 
+    /// Bytes that all files together have.
     pub(crate) fn used(&self) -> u64 {
         let used = |content: &Content| content.present.len() as u64;
         self.sim().files.values().map(used).sum()
     }
 
-    /// The power comes back: what is there is what was kept.
+    /// Turns the power on again. Unsynced data is lost, or survives.
     pub(crate) fn power_on(&self) {
         let mut sim = self.sim();
         let Sim {
@@ -146,26 +157,28 @@ impl SimDisk {
         for content in files.values_mut() {
             content.lose(rng, *survival, *unit);
         }
-        sim.dead = false;
+        sim.power_lost = false;
+        sim.wal_sync_is_due = false;
         sim.calls_left = u64::MAX;
-        sim.generation += 1;
+        sim.boot += 1;
     }
 
-    /// The process is killed: everything that it wrote stays.
+    /// Invalidates open files, as the end of a process does. Everything that it wrote stays.
     pub(crate) fn process_killed(&self) {
-        self.sim().generation += 1;
+        self.sim().boot += 1;
     }
 
-    /// Changes what is in a file while nobody has it open.
+    /// Changes a file that nobody has open.
     pub(crate) fn tamper(&self, name: FileName, change: impl FnOnce(&mut Vec<u8>)) {
         let mut sim = self.sim();
         let content = sim.files.entry(name).or_default();
         change(&mut content.present);
         content.durable = content.present.clone();
-        content.pending.clear();
+        content.unsynced.clear();
         content.sync_is_due = 0;
     }
 
+    /// The length of a file; 0 if it is missing.
     pub(crate) fn len(&self, name: FileName) -> usize {
         let sim = self.sim();
         sim.files
@@ -173,15 +186,15 @@ impl SimDisk {
             .map_or(0, |content| content.present.len())
     }
 
-    /// What a file has, as it is read.
+    /// The content of a file; empty if it is missing.
     pub(crate) fn bytes(&self, name: FileName) -> Vec<u8> {
         let sim = self.sim();
         let content = sim.files.get(&name);
         content.map_or_else(Vec::new, |content| content.present.clone())
     }
 
-    /// Another disk with the same on it.
-    pub(crate) fn copied(&self, seed: u64) -> Self {
+    /// Another disk with the same files.
+    pub(crate) fn copy(&self, seed: u64) -> Self {
         let copy = Self::new(seed);
         copy.sim().files = self.sim().files.clone();
         copy
@@ -189,26 +202,24 @@ impl SimDisk {
 }
 
 impl Sim {
-    /// Whether a call that changes something still goes well.
+    /// Counts a writing call. Returns false if the power is lost during this call.
     fn call(&mut self) -> Result<bool, io::Error> {
-        if self.dead {
-            return Err(died());
+        if self.power_lost {
+            return Err(power_lost());
         }
         if self.calls_left == 0 {
-            self.dead = true;
+            self.power_lost = true;
             return Ok(false);
         }
         self.calls_left -= 1;
         Ok(true)
     }
-}
 
-impl Sim {
-    /// Whether a chosen fault has the disk forget a write.
+    /// Whether a fault has the disk forget a write.
     fn forgets(&mut self, name: FileName, offset: u64, data: &[u8]) -> bool {
         match name {
             FileName::Watermark => mutant("no-watermark"),
-            // A record, and neither the header nor the zeros before it.
+            // A record: neither the header nor the zeros that a new block gets.
             FileName::Wal if offset > 0 && data.iter().any(|byte| *byte != 0) => {
                 std::mem::take(&mut self.was_full) && mutant("full-is-committed")
             }
@@ -226,18 +237,19 @@ impl Content {
         self.present[offset..end].copy_from_slice(data);
     }
 
-    /// Keeps what is pending. It may be little of a large file.
+    /// Makes every call durable.
     fn sync(&mut self) {
-        for pending in std::mem::take(&mut self.pending) {
-            self.keep(pending);
+        for unsynced in std::mem::take(&mut self.unsynced) {
+            self.keep(unsynced);
         }
         debug_assert!(self.durable.len() == self.present.len());
     }
 
-    fn keep(&mut self, pending: Pending) {
-        match pending {
-            Pending::Len(len) => resize(&mut self.durable, len),
-            Pending::Write(offset, data) => {
+    /// Makes one call durable.
+    fn keep(&mut self, unsynced: Unsynced) {
+        match unsynced {
+            Unsynced::Len(len) => resize(&mut self.durable, len),
+            Unsynced::Write(offset, data) => {
                 let end = offset + data.len();
                 if self.durable.len() < end {
                     resize(&mut self.durable, end);
@@ -247,20 +259,21 @@ impl Content {
         }
     }
 
-    /// Keeps what was pending at the sync before.
+    /// Makes only those calls durable that came before the last call of this function: each sync takes effect one sync late.
     fn sync_late(&mut self) {
-        let later = self.pending.split_off(self.sync_is_due);
-        for pending in std::mem::replace(&mut self.pending, later) {
-            self.keep(pending);
+        let later = self.unsynced.split_off(self.sync_is_due);
+        for unsynced in std::mem::replace(&mut self.unsynced, later) {
+            self.keep(unsynced);
         }
-        self.sync_is_due = self.pending.len();
+        self.sync_is_due = self.unsynced.len();
     }
 
+    /// Decides which unsynced calls survive a power loss.
     fn lose(&mut self, rng: &mut StdRng, survival: f64, unit: Unit) {
         let mut kept = std::mem::take(&mut self.durable);
-        let lens = self.pending.iter().filter_map(|pending| match pending {
-            Pending::Len(len) => Some(*len),
-            Pending::Write(..) => None,
+        let lens = self.unsynced.iter().filter_map(|unsynced| match unsynced {
+            Unsynced::Len(len) => Some(*len),
+            Unsynced::Write(..) => None,
         });
         let lens: Vec<usize> = [kept.len()].into_iter().chain(lens).collect();
         let len = match rng.random_bool(survival) {
@@ -268,14 +281,14 @@ impl Content {
             false => lens[rng.random_range(0..lens.len())],
         };
         self.sync_is_due = 0;
-        for pending in self.pending.drain(..) {
-            let Pending::Write(offset, data) = pending else {
+        for unsynced in self.unsynced.drain(..) {
+            let Unsynced::Write(offset, data) = unsynced else {
                 continue;
             };
             let pieces: Vec<(usize, &[u8])> = match unit {
                 Unit::Write => vec![(offset, &data)],
                 Unit::Sector => {
-                    // Sectors begin where the file's do.
+                    // Sectors are counted from the start of the file.
                     let first = (SECTOR - offset % SECTOR).min(data.len());
                     let (head, tail) = data.split_at(first);
                     let mut pieces = vec![(offset, head)];
@@ -301,10 +314,11 @@ impl Content {
 }
 
 impl SimFile {
+    /// Calls `work`, if the file is still valid and the disk has power.
     fn with<T>(&self, work: impl FnOnce(&mut Sim, FileName) -> io::Result<T>) -> io::Result<T> {
         let mut sim = self.disk.sim();
-        if sim.generation != self.generation || sim.dead {
-            return Err(died());
+        if sim.boot != self.boot || sim.power_lost {
+            return Err(power_lost());
         }
         work(&mut sim, self.name)
     }
@@ -328,26 +342,26 @@ impl StorageBackend for SimFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.with(|sim, name| {
             let used: u64 = sim.files.values().map(|of| of.present.len() as u64).sum();
-            let room = sim.room;
+            let capacity = sim.capacity;
             let present = sim.files[&name].present.len() as u64;
-            if len > present && used - present + len > room {
+            if len > present && used - present + len > capacity {
                 sim.was_full = true;
                 return Err(io::ErrorKind::StorageFull.into());
             }
-            let lives = sim.call()?;
+            let has_power = sim.call()?;
             let content = sim.files.get_mut(&name).unwrap();
-            content.pending.push(Pending::Len(len as usize));
+            content.unsynced.push(Unsynced::Len(len as usize));
             resize(&mut content.present, len as usize);
-            if lives { Ok(()) } else { Err(died()) }
+            if has_power { Ok(()) } else { Err(power_lost()) }
         })
     }
 
     fn sync_data(&self) -> io::Result<()> {
         self.with(|sim, name| {
             if !sim.call()? {
-                return Err(died());
+                return Err(power_lost());
             }
-            if sim.lies {
+            if sim.ignores_syncs {
                 return Ok(());
             }
             let content = sim.files.get_mut(&name).unwrap();
@@ -363,17 +377,17 @@ impl StorageBackend for SimFile {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.with(|sim, name| {
-            let lives = sim.call()?;
+            let has_power = sim.call()?;
             if sim.forgets(name, offset, data) {
                 return Ok(());
             }
             let content = sim.files.get_mut(&name).unwrap();
             content
-                .pending
-                .push(Pending::Write(offset as usize, data.to_vec()));
+                .unsynced
+                .push(Unsynced::Write(offset as usize, data.to_vec()));
             content.write(offset as usize, data);
-            if !lives {
-                return Err(died());
+            if !has_power {
+                return Err(power_lost());
             }
             if name == FileName::Watermark && std::mem::take(&mut sim.wal_sync_is_due) {
                 sim.files.get_mut(&FileName::Wal).unwrap().sync();
@@ -386,20 +400,20 @@ impl StorageBackend for SimFile {
 impl Disk for SimDisk {
     fn open(&self, name: FileName) -> io::Result<Arc<dyn StorageBackend>> {
         let mut sim = self.sim();
-        if sim.dead {
-            return Err(died());
+        if sim.power_lost {
+            return Err(power_lost());
         }
         sim.files.entry(name).or_default();
         Ok(Arc::new(SimFile {
             disk: self.clone(),
             name,
-            generation: sim.generation,
+            boot: sim.boot,
         }))
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
         let used = self.used();
-        Ok(self.sim().room.saturating_sub(used))
+        Ok(self.sim().capacity.saturating_sub(used))
     }
 
     fn set_aside(&self, name: FileName) -> io::Result<()> {

@@ -98,6 +98,7 @@ impl TryFrom<Entry> for machine::Entry {
 }
 
 impl KeyedEntry {
+    /// The message of a key and its entry.
     pub(crate) fn of(key: &machine::Key, entry: &machine::Entry) -> Self {
         Self {
             key: key.to_string(),
@@ -105,6 +106,10 @@ impl KeyedEntry {
         }
     }
 
+    /// The key and its entry.
+    ///
+    /// # Errors
+    /// [`Damaged`] if no server can have written the entry.
     pub(crate) fn into_domain(self) -> Result<(machine::Key, machine::Entry), Damaged> {
         let entry = self.entry.ok_or_else(|| lacks("entry"))?;
         Ok((self.key.into(), entry.try_into()?))

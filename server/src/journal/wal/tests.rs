@@ -7,7 +7,7 @@ use crate::journal::stored::{FORMAT, LogRecord};
 
 const LEN_MAX: u64 = 10 * PAGE as u64;
 
-/// A record of about so many bytes; each is another.
+/// The record after `last`, with about `len` bytes. No two records are equal.
 fn record(last: Position, len: usize) -> EncodedRecord {
     static TIMES: AtomicU64 = AtomicU64::new(1);
     let record = LogRecord {
@@ -21,7 +21,7 @@ fn record(last: Position, len: usize) -> EncodedRecord {
     };
     let mut encoded = EncodedRecord::of(&record, last);
     if len > 0 {
-        // A field that nobody knows is passed over.
+        // Pad with an unknown field, which decoding ignores.
         let mut bytes = encoded.bytes[..encoded.bytes.len() - 4].to_vec();
         bytes.extend([0xfa, 0x01]);
         prost::encoding::encode_varint(len as u64, &mut bytes);
@@ -32,6 +32,7 @@ fn record(last: Position, len: usize) -> EncodedRecord {
     encoded
 }
 
+/// Records of these lengths, after `last`.
 fn records(mut last: Position, lens: &[usize]) -> Vec<EncodedRecord> {
     let next = |len: &usize| {
         let record = record(last, *len);
@@ -45,6 +46,7 @@ fn open(disk: &SimDisk, checkpointed: u64) -> Wal {
     Wal::open(disk, LEN_MAX, checkpointed).unwrap()
 }
 
+/// Appends and syncs each record.
 fn fill(wal: &mut Wal, records: &[EncodedRecord]) {
     for record in records {
         assert_eq!(wal.append(record).unwrap(), Appended::Written);
@@ -52,20 +54,20 @@ fn fill(wal: &mut Wal, records: &[EncodedRecord]) {
     }
 }
 
-/// The numbers of what it has.
+/// The numbers of the records that the engine does not have.
 fn numbers(wal: &Wal) -> Vec<u64> {
     let pending = wal.pending().iter();
     pending.map(|record| record.position.seq).collect()
 }
 
 #[test]
-fn what_was_appended_is_there_again() {
+fn appended_records_are_read_again() {
     let disk = SimDisk::new(1);
     let mut wal = open(&disk, 0);
     assert_eq!(
         disk.len(FileName::Wal),
         0,
-        "it is made with the first record"
+        "the first record creates the header"
     );
     let written = records(START, &[0, 5_000, 0, 4_000]);
     fill(&mut wal, &written);
@@ -78,16 +80,16 @@ fn what_was_appended_is_there_again() {
         );
     }
     assert!(wal.is_unsynced() && wal.damage().is_none());
-    // What the engine has is not there twice.
+    // Records that the engine has are left out.
     assert_eq!(numbers(&open(&disk, 2)), [3, 4]);
     assert!(numbers(&open(&disk, 4)).is_empty());
 }
 
 #[test]
-fn what_finds_no_room_is_not_written() {
+fn a_record_without_room_is_not_written() {
     let disk = SimDisk::new(1);
     let mut wal = open(&disk, 0);
-    // The header takes a page, too.
+    // Ten pages: one for the header, nine for records.
     let long = records(START, &[9 * PAGE]);
     assert_eq!(wal.append(&long[0]).unwrap(), Appended::NoRoom);
     assert_eq!(disk.len(FileName::Wal), 0);
@@ -99,18 +101,18 @@ fn what_finds_no_room_is_not_written() {
 }
 
 #[test]
-fn a_full_disk_is_a_short_tail() {
+fn a_full_disk_is_no_room() {
     let disk = SimDisk::new(1);
     let written = records(START, &[0]);
-    disk.set_room(LEN_MAX - 1);
+    disk.set_capacity(LEN_MAX - 1);
     let mut wal = open(&disk, 0);
     assert_eq!(wal.append(&written[0]).unwrap(), Appended::NoRoom);
-    disk.set_room(LEN_MAX);
+    disk.set_capacity(LEN_MAX);
     assert_eq!(wal.append(&written[0]).unwrap(), Appended::Written);
 }
 
 #[test]
-fn an_earlier_lap_is_no_more_seen() {
+fn frames_of_an_earlier_pass_are_ignored() {
     let disk = SimDisk::new(1);
     let mut wal = open(&disk, 0);
     let written = records(START, &[0; 12]);
@@ -122,12 +124,12 @@ fn an_earlier_lap_is_no_more_seen() {
     let wal = open(&disk, 9);
     assert_eq!(numbers(&wal), [10, 11, 12]);
     assert!(wal.damage().is_none());
-    // As many as were written are there, and the next comes behind them.
+    // The next frame comes after the header and three frames.
     assert_eq!(wal.next, 4 * PAGE as u64);
 }
 
 #[test]
-fn a_gap_is_told_with_what_is_behind_it() {
+fn a_gap_names_both_records() {
     let disk = SimDisk::new(1);
     fill(&mut open(&disk, 0), &records(START, &[0; 5]));
     disk.tamper(FileName::Wal, |bytes| bytes[3 * PAGE + 20] ^= 1);
@@ -139,7 +141,7 @@ fn a_gap_is_told_with_what_is_behind_it() {
     for part in ["tail", "byte 12288", "record 3", "record 4", "byte 16384"] {
         assert!(what.contains(part), "{what}");
     }
-    // It is not there any more when the file was emptied, and what comes has another salt.
+    // After the file is emptied, the old frames are gone, and new ones have another salt.
     wal.restart();
     wal.truncate().unwrap();
     let other = records(START, &[0]);
@@ -150,7 +152,7 @@ fn a_gap_is_told_with_what_is_behind_it() {
 }
 
 #[test]
-fn the_last_record_is_torn_without_a_word() {
+fn a_torn_last_record_is_no_damage() {
     let disk = SimDisk::new(1);
     fill(&mut open(&disk, 0), &records(START, &[0, 0, 6_000]));
     disk.tamper(FileName::Wal, |bytes| bytes[4 * PAGE + 20] ^= 1);
@@ -160,7 +162,7 @@ fn the_last_record_is_torn_without_a_word() {
 }
 
 #[test]
-fn a_record_that_follows_another_is_behind_a_gap() {
+fn a_record_that_continues_another_one_is_a_gap() {
     let disk = SimDisk::new(1);
     let mut wal = open(&disk, 0);
     let [first, second] = &records(START, &[0, 0])[..] else {
@@ -174,7 +176,8 @@ fn a_record_that_follows_another_is_behind_a_gap() {
     assert!(matches!(wal.damage(), Some(WalDamage::Gap(_))));
 }
 
-/// A client sends a value that has, where a page begins, what would be a frame under another salt, or none.
+/// A client writes a value with a forged frame at the start of a page, under another salt or none. The frame around the value
+/// is torn.
 #[test]
 fn no_value_passes_for_a_frame() {
     for crc in [crc32c::crc32c as fn(&[u8]) -> u32, |bytes| {
@@ -196,7 +199,6 @@ fn no_value_passes_for_a_frame() {
             bytes: value.into(),
         };
         fill(&mut wal, &[last[0].clone(), carrier]);
-        // The record around it is torn.
         disk.tamper(FileName::Wal, |bytes| bytes[2 * PAGE + 100] ^= 1);
         let wal = open(&disk, 0);
         assert_eq!(numbers(&wal), [1]);
@@ -205,14 +207,14 @@ fn no_value_passes_for_a_frame() {
 }
 
 #[test]
-fn a_header_that_is_none_is_told() {
+fn a_damaged_header_is_reported() {
     type Damage = fn(&mut Vec<u8>);
     let disk = SimDisk::new(1);
     fill(&mut open(&disk, 0), &records(START, &[0; 2]));
     let damages: [(&str, Damage); 5] = [
         ("header", |bytes| bytes[0] ^= 1),
         ("header", |bytes| bytes[15] ^= 1),
-        // Zeroed, and what is behind it is not.
+        // A zeroed header before frames that are not.
         ("header", |bytes| bytes[..512].fill(0)),
         ("too short", |bytes| bytes.truncate(10)),
         ("version is 2", |bytes| {
@@ -222,7 +224,7 @@ fn a_header_that_is_none_is_told() {
         }),
     ];
     for (expected, damage) in damages {
-        let disk = disk.copied(1);
+        let disk = disk.copy(1);
         disk.tamper(FileName::Wal, damage);
         let wal = open(&disk, 0);
         assert!(numbers(&wal).is_empty());
@@ -238,7 +240,7 @@ fn a_header_that_is_none_is_told() {
 }
 
 #[test]
-fn another_format_is_not_taken_for_torn() {
+fn another_format_is_damage() {
     let disk = SimDisk::new(1);
     let mut bytes = prost::Message::encode_to_vec(&LogRecord {
         format: FORMAT + 1,
