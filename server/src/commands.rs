@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use clap::Subcommand;
 use soloist::v1::BackupRequest;
@@ -14,7 +14,8 @@ use crate::config::Limits;
 use crate::ids::random_name;
 use crate::journal::backup;
 use crate::journal::inspect::{self, StateItem};
-use crate::machine::{StoreLimits, Time};
+use crate::machine::StoreLimits;
+use crate::wall_clock;
 
 /// A subcommand, instead of serving.
 #[derive(Clone, Debug, Subcommand)]
@@ -173,11 +174,10 @@ fn restore(
     data_dir: &Path,
     out: &mut dyn Write,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let now = Time::since_epoch(since_epoch.unwrap_or_default());
     let limits = limits();
     let store_id = random_name();
-    let (backup, revision) = backup::restore(from, data_dir, &limits, now, &store_id)?;
+    let (backup, revision) =
+        backup::restore(from, data_dir, &limits, wall_clock::now(), &store_id)?;
     writeln!(
         out,
         "{}: {} keys as of revision {} of store {}; restored as store {store_id}, which continues from revision {revision}",

@@ -50,6 +50,7 @@ mod server;
 mod store;
 mod transport;
 mod varint;
+mod wall_clock;
 
 pub use journal::OpenError;
 pub use server::{Drain, OwnerLost, Server};

@@ -251,7 +251,7 @@ impl Serving {
             answer_bytes: limits.max_answer_bytes,
             watches: limits.max_watches,
         };
-        let clock = Clock::set(store.time);
+        let clock = Clock::set(store.present_time());
         let (handle, owner) = owner::spawn_with(store.machine, store.journal, clock, owner_limits);
         let health = HealthReporter::new();
         let (close, closing) = watch::channel(false);

@@ -1,18 +1,20 @@
 //! The store: the state that a server serves, and the journal that keeps it on disk.
 
 use std::thread::JoinHandle;
-use std::time::SystemTime;
 
 use crate::config::{Config, WAL_BYTES_MAX};
 use crate::ids::random_name;
 use crate::journal::{self, Command, Journal, OpenError};
 use crate::machine::{StateMachine, Time};
+use crate::wall_clock;
 
 /// A state, and the journal that keeps it on disk, if it has a data directory.
 #[derive(Debug)]
 pub struct Store {
     pub(crate) machine: StateMachine,
-    pub(crate) time: Time,
+    /// The earliest time that the owner may go on from. It lies as far back as the store was opened: see
+    /// [`present_time`](Self::present_time).
+    time: Time,
     pub(crate) store_id: String,
     pub(crate) epoch: u64,
     pub(crate) journal: Option<Journal>,
@@ -26,15 +28,13 @@ impl Store {
     /// # Errors
     /// [`OpenError`] if the directory cannot be used, or if changes are lost.
     pub fn open(config: &Config) -> Result<Self, OpenError> {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now = Time::since_epoch(since_epoch.unwrap_or_default());
         let limits = config.limits.store_limits();
         let new_store_id = random_name();
         let storage = &config.storage;
         let Some(path) = &storage.data_dir else {
             return Ok(Self {
                 machine: StateMachine::new(limits),
-                time: now,
+                time: wall_clock::now(),
                 store_id: new_store_id,
                 epoch: 0,
                 journal: None,
@@ -47,7 +47,7 @@ impl Store {
                 limits,
                 durability: storage.durability,
                 accept_data_loss: storage.accept_data_loss,
-                now,
+                now: wall_clock::now,
                 new_store_id,
                 snapshot_log_bytes: storage.snapshot_log_bytes,
                 min_free_bytes: storage.min_free_bytes,
@@ -64,10 +64,15 @@ impl Store {
         })
     }
 
+    /// Returns the time to go on from now: never before a time that the store has shown, and never before the system's.
+    pub(crate) fn present_time(&self) -> Time {
+        self.time.max(wall_clock::now())
+    }
+
     /// Closes a store that was not served.
     pub fn close(self) {
+        let (revision, time) = (self.machine.revision(), self.present_time());
         if let (Some(journal), Some(persister)) = (self.journal, self.persister) {
-            let (revision, time) = (self.machine.revision(), self.time);
             // A failed send means that the journal has ended already.
             let _ = journal.commands.send(Command::Close { revision, time });
             let _ = persister.join();

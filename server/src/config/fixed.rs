@@ -130,6 +130,10 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 // The disk.
 
+/// How far ahead of the system's clock the time of a store must be at a start to be logged. Clocks that are kept by NTP
+/// differ by less from one start to the next.
+pub const CLOCK_AHEAD_MIN: Duration = Duration::from_secs(1);
+
 /// Revisions that are skipped after a process did not end in order. More than [`UNSYNCED_OPERATIONS_MAX`], the most
 /// that may have been applied and lost; some of them may have been reported with an unknown outcome, and must not be
 /// used twice.

@@ -20,7 +20,7 @@ pub(super) fn options(durability: Durability) -> StoreOptions {
         limits: Limits::DEFAULT.store_limits(),
         durability,
         accept_data_loss: None,
-        now: Time::since_epoch(Duration::from_secs(1)),
+        now: || Time::since_epoch(Duration::from_secs(1)),
         new_store_id: "store".into(),
         snapshot_log_bytes: 4_000,
         min_free_bytes: 0,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
@@ -15,7 +15,7 @@ use super::interface::Journal;
 use super::persister::OpenStore;
 use super::recover::{Recovered, recover};
 use super::stored::{self, FORMAT, StoreMeta};
-use crate::config::{Durability, REVISIONS_SKIPPED, REVISIONS_SKIPPED_UNSYNCED};
+use crate::config::{CLOCK_AHEAD_MIN, Durability, REVISIONS_SKIPPED, REVISIONS_SKIPPED_UNSYNCED};
 use crate::machine::{Revision, StateMachine, StoreLimits, Time};
 use crate::mutants::mutant;
 
@@ -26,8 +26,8 @@ pub(crate) struct StoreOptions {
     pub(crate) durability: Durability,
     /// Accepts a loss of data if the remaining data ends at exactly this revision.
     pub(crate) accept_data_loss: Option<Revision>,
-    /// The present time.
-    pub(crate) now: Time,
+    /// Reads the system's clock. It is read after the recovery, which may take long.
+    pub(crate) now: fn() -> Time,
     /// The store_id for a new store, and for one whose history may have lost answered changes.
     pub(crate) new_store_id: String,
     /// See [`Journal::snapshot_log_bytes`].
@@ -106,7 +106,7 @@ fn accept_loss(
         });
     }
     warn!(%what, revision, "accepting a loss of data, as --accept-data-loss says");
-    let time = recovered.time.max(options.now);
+    let time = recovered.time.max((options.now)());
     let used = recovered.meta.map_or(0, |meta| meta.used_revision);
     drop((recovered.log, recovered.watermark));
     // Keep the watermark until the new store is complete: after a crash, a disk without it would look like a new one.
@@ -136,7 +136,9 @@ fn resume(
     }
     let mut machine = recovered.machine;
     let revision = machine.revision();
-    let time = recovered.time.max(options.now);
+    let present = (options.now)();
+    let time = recovered.time.max(present);
+    warn_if_ahead(time.since(present));
     let meta = StoreMeta {
         epoch: recovered.meta.as_ref().map_or(0, |meta| meta.epoch) + 1,
         closed: false,
@@ -187,6 +189,23 @@ fn resume(
     })
 }
 
+/// Warns if the store's time is `ahead` of the system's clock. The store's time never goes back, and it passes as fast as
+/// the system's, so what it is ahead stays until the server was stopped for as long.
+fn warn_if_ahead(ahead: Duration) {
+    if let Some(warning) = ahead_warning(ahead) {
+        warn!(ahead_ms = ahead.as_millis() as u64, "{warning}");
+    }
+}
+
+fn ahead_warning(ahead: Duration) -> Option<String> {
+    let shown = humantime::format_duration(Duration::from_secs(ahead.as_secs()));
+    (ahead >= CLOCK_AHEAD_MIN).then(|| format!(
+        "the store's time is ahead of the system's clock by {shown}: keys and sessions still live as long as their ttl says, but \
+         every expire_time is that much ahead. If the system's clock is behind, set it and restart. If it was ahead at an \
+         earlier start, stop the server for as long as the store's time is ahead, or live with it"
+    ))
+}
+
 /// The meta record of the next epoch, with the store_id and the revisions that may not be assigned again.
 fn next_meta(previous: Option<StoreMeta>, revision: Revision, new_store_id: String) -> StoreMeta {
     match previous {
@@ -214,5 +233,28 @@ fn next_meta(previous: Option<StoreMeta>, revision: Revision, new_store_id: Stri
             used_revision: revision.max(meta.used_revision) + REVISIONS_SKIPPED,
             ..meta
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_ahead_of_the_clock_says_so_and_what_to_do() {
+        assert_eq!(ahead_warning(Duration::ZERO), None);
+        assert_eq!(
+            ahead_warning(CLOCK_AHEAD_MIN - Duration::from_nanos(1)),
+            None
+        );
+        let warning = ahead_warning(Duration::from_millis(7_200_300)).unwrap();
+        for part in [
+            "by 2h:",
+            "expire_time",
+            "set it and restart",
+            "stop the server",
+        ] {
+            assert!(warning.contains(part), "{warning:?} lacks {part:?}");
+        }
     }
 }

@@ -13,6 +13,7 @@ mod overload;
 mod pipeline;
 mod process;
 mod shutdown;
+mod slow_start;
 mod state;
 mod support;
 mod tools;
