@@ -55,6 +55,7 @@ pub(super) fn with_fault(journal: Journal) -> Journal {
     }
 }
 
+/// Forwards commands, and spoils some of them.
 struct CommandFaults {
     to_persister: mpsc::SyncSender<Command>,
     to_owner: tokio_mpsc::Sender<Event>,
@@ -81,6 +82,7 @@ impl CommandFaults {
         }
     }
 
+    /// Spoils a batch.
     fn commit(&mut self, batch: &mut LogBatch) {
         let effects = &mut batch.effects;
         if mutant("expiry-not-kept") {

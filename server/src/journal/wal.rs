@@ -34,6 +34,7 @@ const GROWTH: usize = 256 << 10;
 /// No server writes a longer file. A longer one is not read into memory.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
+/// The first bytes of the file.
 const MAGIC: [u8; 8] = *b"soltail\x01";
 
 /// The version of the file's layout. A server refuses any other.
@@ -120,7 +121,7 @@ impl Salt {
         }
         if number(8) != VERSION {
             return Err(Damaged(format!(
-                "its version is {}, but this server reads only version {VERSION}",
+                "the version is {}, but this server reads only version {VERSION}",
                 number(8)
             )));
         }

@@ -12,7 +12,10 @@ use super::disk::Disk;
 use super::error::FileError;
 use super::file_name::FileName;
 
+/// The first bytes of the file.
 const MAGIC: [u8; 8] = *b"soloist\x01";
+
+/// Bytes of the file: magic, record number, CRC-32C of both, and four zeros.
 const LEN: usize = 24;
 
 /// The open file.

@@ -168,7 +168,7 @@ async fn everything_is_there_after_a_kill() {
     assert_eq!((before.epoch, after.epoch), (1, 2));
     assert!(
         after.revision > before.revision,
-        "what was under way is left out"
+        "revisions that may have been used are skipped"
     );
     assert_eq!(after.durability, "sync");
     let mut state = server.state().await;
