@@ -1,4 +1,4 @@
-//! Checks of frames that several kinds share.
+//! Checks that several types of frames share.
 
 use crate::http2::connection_error::ConnectionError;
 use crate::http2::frame::{ErrorCode, FrameHeader, PADDED};
@@ -24,7 +24,7 @@ pub(super) fn expect_connection(name: &str, header: FrameHeader) -> Result<(), C
     }
 }
 
-/// A payload without its padding, and how much was before it.
+/// Returns the payload without its padding, and the number of bytes before it.
 #[inline]
 pub(super) fn unpad(
     header: FrameHeader,
@@ -34,7 +34,10 @@ pub(super) fn unpad(
         return Ok((payload, 0));
     }
     let (padding, rest) = payload.split_first().ok_or_else(|| {
-        ConnectionError::new(ErrorCode::FRAME_SIZE_ERROR, "a padded frame that is empty")
+        ConnectionError::new(
+            ErrorCode::FRAME_SIZE_ERROR,
+            "a padded frame without a payload",
+        )
     })?;
     let padding = usize::from(*padding);
     match rest.len().checked_sub(padding) {

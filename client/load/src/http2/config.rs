@@ -1,23 +1,23 @@
-//! What a connection is allowed.
+//! The limits of a connection.
 
 /// The limits of one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
-    /// Calls open at once, if the server allows as many.
+    /// The most open calls. The server may allow fewer.
     pub(crate) streams_max: usize,
-    /// The first call's stream id: odd. Ids end at 2^31 - 1.
+    /// The stream id of the first call: odd, at most 2^31 - 1. Tests begin near the end.
     pub(crate) stream_first: u32,
-    /// Largest message of an answer.
+    /// The largest message of a response.
     pub(crate) message_bytes_max: usize,
-    /// Window of a stream. An answer that fits needs no WINDOW_UPDATE of its own.
+    /// The receive window of a stream. A response that uses at most half of it needs no WINDOW_UPDATE.
     pub(crate) stream_window: u32,
-    /// Window of the connection: what may come in before we say that we have read it.
+    /// The receive window of the connection, at least 65,535 bytes.
     pub(crate) connection_window: u32,
-    /// Parts of messages of which the rest has not come, all together.
+    /// The most bytes of incomplete responses. With more the connection is closed.
     pub(crate) buffered_bytes_max: usize,
-    /// Bytes that wait for the socket; beyond them no call is taken.
+    /// Unwritten bytes of output from which on calls are refused.
     pub(crate) output_bytes_max: usize,
-    /// Messages that wait for the server's windows, all together.
+    /// The most bytes of requests that wait for the server's windows. A larger request is sent if no other waits.
     pub(crate) unsent_bytes_max: usize,
 }
 
@@ -29,17 +29,17 @@ impl Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            // More than servers allow: Soloist 256 by default, others 100 to 1,000.
+            // More than servers allow: Soloist allows 256 by default, others 100 to 1,000.
             streams_max: 65_536,
             stream_first: 1,
-            // gRPC's own limit is 4 MiB; Soloist's answers may be a little longer than the values in them.
+            // 4 MiB is gRPC's usual limit. Responses are a little longer than the values in them.
             message_bytes_max: 4 * Self::MIB + 64 * Self::KIB,
             stream_window: 1 << 20,
-            // Eight milliseconds at 1 GB/s: the answers of many calls between two reads.
+            // What arrives in 8 ms at 1 GB/s: enough for the responses between two reads.
             connection_window: 8 << 20,
-            // All 256 calls of a Soloist connection with 1 MiB each.
+            // 1 MiB for each of the 256 calls that a Soloist server allows.
             buffered_bytes_max: 256 * Self::MIB,
-            // More than a socket takes at once.
+            // More than a socket accepts in one write.
             output_bytes_max: Self::MIB,
             unsent_bytes_max: 64 * Self::MIB,
         }

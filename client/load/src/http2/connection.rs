@@ -1,9 +1,9 @@
 //! One HTTP/2 connection of a client that makes unary gRPC calls, without a socket.
 //!
-//! Bytes to write come out of [`Connection::output`], bytes read go into [`Connection::receive`], and what became of the
-//! calls comes out as [`Event`]s. The common case costs little: a request is a copy of a head made beforehand and one of
-//! its message, an answer is three frames of which two are compared with the last of their kind, and nothing is
-//! allocated. Everything else takes the long way, which is the whole protocol.
+//! [`Connection::output`] has the bytes to write to the socket, [`Connection::receive`] takes the bytes read from it,
+//! and each call ends with an [`Event`]. The usual call is cheap and allocates nothing: its request is a copy of
+//! encoded headers and of the message, and the two header blocks of its response equal those of an earlier success,
+//! which are kept. All other calls take the slow path, which decodes every header block.
 //!
 //! Sources: RFC 9113, RFC 7541, gRPC over HTTP/2.
 
@@ -12,7 +12,9 @@ use std::fmt;
 use crate::http2::config::Config;
 use crate::http2::connection_error::ConnectionError;
 use crate::http2::failure::CallFailure;
-use crate::http2::frame::{self, ErrorCode, FrameHeader, PAYLOAD_MAX, PREFACE, setting};
+use crate::http2::frame::{
+    self, ErrorCode, FrameHeader, PAYLOAD_MAX, PREFACE, WINDOW_INITIAL, setting,
+};
 use crate::http2::header_cache::HeaderCache;
 use crate::http2::hpack::Decoder;
 use crate::http2::message::{Body, MESSAGE_PREFIX_BYTES};
@@ -21,35 +23,36 @@ use crate::http2::outgoing::Outgoing;
 use crate::http2::response_fields::HEADER_LIST_BYTES_MAX;
 use crate::http2::streams::Streams;
 
-/// What may be open before the server has said: what most servers allow, and what gRPC's clients assume.
-const STREAMS_FIRST: usize = 100;
+/// The most calls that may be open before the server's SETTINGS arrive. Most servers allow as many, and gRPC's clients
+/// assume as many.
+const STREAMS_BEFORE_SETTINGS: usize = 100;
 
 /// The highest stream id.
 const STREAM_LAST: u32 = 0x7fff_ffff;
 
-/// Which call: its stream's id.
+/// The id of a stream, which stands for its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct StreamId(pub(super) u32);
 
-/// Why a call was not taken. Nothing of it was sent, and nothing has changed.
+/// Why a call was refused. Nothing of it was sent, and the connection is as it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendError {
-    /// As many are open as may be. Try again after the next event.
+    /// As many calls are open as the server and the configuration allow. Try again after the next event.
     StreamLimit,
-    /// Too much waits to be sent. Try again after writing, or after the next event.
+    /// Too many bytes wait to be written. Try again after a write, or after the next event.
     Backlog,
-    /// The message is longer than gRPC can say.
+    /// The message has 4 GiB or more, which the length prefix of gRPC cannot express.
     TooLarge,
-    /// The server takes no new calls here, or the ids are used up. The open ones go on; use another connection.
+    /// The server sent GOAWAY, or all stream ids are used. Open calls go on; new calls need another connection.
     Draining,
     /// The connection has ended.
     Closed,
 }
 
-/// What became of a call. Each call has one event, unless it is cancelled.
+/// How a call ended. Each call has exactly one event, unless it is cancelled.
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
-    /// The server answered with status OK and exactly this message.
+    /// Status OK, with exactly this one message.
     Response {
         tag: u64,
         message: &'a [u8],
@@ -72,7 +75,7 @@ impl fmt::Display for Closed {
 
 impl std::error::Error for Closed {}
 
-/// A header block of which more is to come.
+/// A header block whose last CONTINUATION has not arrived.
 #[derive(Debug)]
 pub(super) struct OpenHeaderBlock {
     pub(super) stream: u32,
@@ -80,43 +83,44 @@ pub(super) struct OpenHeaderBlock {
     pub(super) frames: usize,
 }
 
-/// See the [module](self).
+/// The state of one connection: see the [module](self).
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(super) config: Config,
     pub(super) outgoing: Outgoing,
     pub(super) header_cache: HeaderCache,
     pub(super) streams: Streams,
-    /// The server's MAX_CONCURRENT_STREAMS and ours, whichever is less.
+    /// The lesser of the server's MAX_CONCURRENT_STREAMS and `Config::streams_max`.
     pub(super) streams_max: usize,
-    /// The id of the next call.
+    /// The stream id of the next call.
     pub(super) stream_next: u32,
-    /// Streams up to this one may still have frames under way, because we reset it or an older one.
+    /// The highest stream that this side reset. Frames that the server sent before it knew may still arrive on it, or
+    /// on an older stream.
     pub(super) highest_reset: u32,
-    /// Streams of a GOAWAY above this one were not begun.
+    /// The last stream id of the server's GOAWAY. The server has not processed streams above it.
     pub(super) goaway: Option<u32>,
-    /// What the GOAWAY said.
+    /// The GOAWAY's error code and debug data, for messages.
     pub(super) goaway_text: String,
     pub(super) closed: Option<Closed>,
-
     pub(super) settings_seen: bool,
     pub(super) settings_acked: bool,
-    /// The beginning of a frame that was cut by the end of what was read.
+    /// The beginning of a frame whose rest was not in the bytes read so far.
     pub(super) partial_frame: Vec<u8>,
+    /// The part of the open header block that has arrived.
     pub(super) block: Vec<u8>,
     pub(super) open_header_block: Option<OpenHeaderBlock>,
     pub(super) decoder: Decoder,
-    /// The last header block that said: a gRPC answer begins.
+    /// The last header block that was found to begin a gRPC response.
     pub(super) last_response_headers: Vec<u8>,
-    /// The last header block that said: status OK.
+    /// The last header block that was found to be trailers with status OK.
     pub(super) last_ok_trailers: Vec<u8>,
-    /// Calls whose message is whole and still in the input.
+    /// Streams whose complete message still lies in the bytes being received.
     pub(super) in_input: Vec<u32>,
-    /// Bytes in `Body::Owned`.
+    /// Bytes in all `Body::Owned` together.
     pub(super) buffered: usize,
-    /// Room for messages, used again.
+    /// Empty buffers, to be used for messages again.
     pub(super) spare_buffers: Vec<Vec<u8>>,
-    /// What the server used of the connection's window.
+    /// The part of the connection's receive window that the server has used since the last WINDOW_UPDATE.
     pub(super) window_used: u32,
 }
 
@@ -126,7 +130,7 @@ impl Connection {
         let out = &mut outgoing.output;
         out.extend_from_slice(PREFACE);
         let settings = [
-            // So that blocks depend on nothing, and the same answer is the same bytes.
+            // Without a dynamic table header blocks do not depend on each other, so equal headers are equal bytes.
             (setting::HEADER_TABLE_SIZE, 0),
             (setting::ENABLE_PUSH, 0),
             (setting::INITIAL_WINDOW_SIZE, config.stream_window),
@@ -134,7 +138,7 @@ impl Connection {
             (setting::MAX_HEADER_LIST_SIZE, HEADER_LIST_BYTES_MAX as u32),
         ];
         frame::put_settings(out, &settings);
-        if let Some(more) = config.connection_window.checked_sub(65_535)
+        if let Some(more) = config.connection_window.checked_sub(WINDOW_INITIAL)
             && more > 0
         {
             frame::put_window_update(out, 0, more);
@@ -143,7 +147,7 @@ impl Connection {
             outgoing,
             header_cache: HeaderCache::new(),
             streams: Streams::new(config.stream_first),
-            streams_max: config.streams_max.min(STREAMS_FIRST),
+            streams_max: config.streams_max.min(STREAMS_BEFORE_SETTINGS),
             stream_next: config.stream_first,
             highest_reset: 0,
             goaway: None,
@@ -165,11 +169,11 @@ impl Connection {
         }
     }
 
-    /// Begins a call. `tag` comes back in its event.
+    /// Starts a call of `method`. The call's event carries `tag`.
     ///
     /// # Errors
     ///
-    /// [`SendError`]: nothing was sent.
+    /// [`SendError`]; nothing was sent then, and the call may be tried again.
     #[inline]
     pub(crate) fn send(
         &mut self,
@@ -179,7 +183,7 @@ impl Connection {
     ) -> Result<StreamId, SendError> {
         self.check_send(message.len())?;
         let stream = self.stream_next;
-        // The last id is followed by none: `check` finds it.
+        // After the last id this is past `STREAM_LAST`, which `check_send` refuses.
         self.stream_next += 2;
         self.streams.push(tag);
         self.header_cache
@@ -188,11 +192,11 @@ impl Connection {
         Ok(StreamId(stream))
     }
 
-    /// Whether a call with a message of `length` bytes would be taken now.
+    /// Checks that [`send`](Self::send) would take a message of `length` bytes now.
     ///
     /// # Errors
     ///
-    /// [`SendError`], if not.
+    /// The [`SendError`] that `send` would return.
     #[inline]
     pub(crate) fn check_send(&self, length: usize) -> Result<(), SendError> {
         if self.closed.is_some() {
@@ -210,58 +214,59 @@ impl Connection {
         }
     }
 
-    /// Gives a call up: the server is told, and no event comes. `None`: it has already ended. Else its tag.
+    /// Cancels a call by RST_STREAM, and returns its tag. The call has no event then. `None` if the call has already
+    /// ended.
     ///
-    /// Servers count such calls, and some end a connection that has many.
+    /// Servers count resets, and some close a connection that has many.
     pub(crate) fn cancel(&mut self, stream: StreamId) -> Option<u64> {
         let tag = self.end_stream(stream.0)?;
         self.reset(stream.0, ErrorCode::CANCEL);
         Some(tag)
     }
 
-    /// Bytes for the socket. Call [`consume`](Self::consume) with how many were written.
+    /// Returns the bytes to write to the socket. Call [`consume`](Self::consume) with the number that were written.
     pub(crate) fn output(&self) -> &[u8] {
         self.outgoing.unwritten()
     }
 
-    /// The first `count` bytes of the output were written.
+    /// Removes the first `count` bytes of the output, which were written.
     pub(crate) fn consume(&mut self, count: usize) {
         self.outgoing.consume(count);
     }
 
-    /// Calls begun that have had no event.
+    /// Returns the number of calls that have neither had their event nor been cancelled.
     pub(crate) fn open_calls(&self) -> usize {
         self.streams.open()
     }
 
-    /// Calls that may be open at once.
+    /// Returns the number of calls that may be open at once.
     #[cfg(test)]
     pub(crate) fn open_calls_max(&self) -> usize {
         self.streams_max
     }
 
-    /// Whether the server has said its settings: until then few calls may be open.
+    /// Whether the server's SETTINGS have arrived. Until then only [`STREAMS_BEFORE_SETTINGS`] calls may be open.
     #[cfg(test)]
     pub(crate) fn is_ready(&self) -> bool {
         self.settings_seen
     }
 
-    /// Whether the server takes no new calls here.
+    /// Whether the server has sent GOAWAY, so that this connection takes no new calls.
     pub(crate) fn is_draining(&self) -> bool {
         self.goaway.is_some()
     }
 
-    /// Whether no stream id is left.
+    /// Whether all stream ids are used.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.stream_next > STREAM_LAST
     }
 
-    /// Why the connection has ended, if it has.
+    /// Returns why the connection has ended, if it has.
     pub(crate) fn closed(&self) -> Option<&Closed> {
         self.closed.as_ref()
     }
 
-    /// Ends a stream here. The tag of its call, if it was open.
+    /// Closes a stream on this side, and returns the tag of its call. `None` if it was closed before.
     pub(super) fn end_stream(&mut self, id: u32) -> Option<u64> {
         let stream = self.streams.remove(id)?;
         if let Body::Owned(bytes) = stream.body {
@@ -270,14 +275,14 @@ impl Connection {
         Some(stream.tag)
     }
 
-    /// Tells the server that a stream has ended for us; what is still under way on it will be ignored.
+    /// Sends RST_STREAM. Frames that still arrive on the stream are ignored.
     pub(super) fn reset(&mut self, id: u32, code: ErrorCode) {
         self.outgoing.forget(id);
         self.highest_reset = self.highest_reset.max(id);
         frame::put_reset(&mut self.outgoing.output, id, code);
     }
 
-    /// A frame that belongs to a stream must name one that we began.
+    /// Checks that a frame names a stream that this side has opened.
     #[inline]
     pub(super) fn check_stream_id(&self, header: FrameHeader) -> Result<(), ConnectionError> {
         if header.stream % 2 == 1
@@ -286,12 +291,13 @@ impl Connection {
             return Ok(());
         }
         Err(ConnectionError::protocol(format!(
-            "a frame of kind {} on stream {}, which was never opened",
+            "a frame of type {} on stream {}, which was never opened",
             header.kind, header.stream
         )))
     }
 
-    /// A frame on a stream that has ended: no fault if we ended it.
+    /// Checks a frame on a closed stream. It is an error only if the server itself had closed the stream: otherwise the
+    /// server may have sent the frame before it knew.
     pub(super) fn check_late_frame(&self, header: FrameHeader) -> Result<(), ConnectionError> {
         if header.stream <= self.highest_reset
             || self.goaway.is_some_and(|last| header.stream > last)
@@ -299,19 +305,20 @@ impl Connection {
             return Ok(());
         }
         let text = format!(
-            "a frame of kind {} on stream {}, which it had ended",
+            "a frame of type {} on stream {}, which the server had closed",
             header.kind, header.stream
         );
         Err(ConnectionError::new(ErrorCode::STREAM_CLOSED, text))
     }
 
-    /// Keeps a message's room for another.
+    /// Keeps a message's buffer for another message.
     pub(super) fn recycle(&mut self, mut bytes: Vec<u8>) {
-        /// Room worth keeping, and how often: the small answers of as many calls as a server allows.
-        const KEPT_BYTES: usize = 4 * 1024;
-        const KEPT: usize = 256;
+        /// Larger buffers are freed.
+        const BUFFER_BYTES_MAX: usize = 4 * 1024;
+        /// One for each of the 256 calls that a Soloist server allows by default.
+        const BUFFERS_MAX: usize = 256;
         self.buffered -= bytes.len();
-        if bytes.capacity() <= KEPT_BYTES && self.spare_buffers.len() < KEPT {
+        if bytes.capacity() <= BUFFER_BYTES_MAX && self.spare_buffers.len() < BUFFERS_MAX {
             bytes.clear();
             self.spare_buffers.push(bytes);
         }

@@ -1,8 +1,8 @@
-//! What a connection ends for.
+//! Connection errors: faults of the server for which the connection is closed (RFC 9113, section 5.4.1).
 
 use crate::http2::frame::ErrorCode;
 
-/// What the server did that HTTP/2 forbids.
+/// A fault of the server, and the error code that it is told.
 #[derive(Debug)]
 pub(super) struct ConnectionError {
     pub(super) code: ErrorCode,
@@ -17,6 +17,7 @@ impl ConnectionError {
         }
     }
 
+    /// A PROTOCOL_ERROR.
     pub(super) fn protocol(text: impl Into<String>) -> Self {
         Self::new(ErrorCode::PROTOCOL_ERROR, text)
     }

@@ -1,4 +1,4 @@
-//! Frames about the connection and its windows: SETTINGS, PING, GOAWAY, WINDOW_UPDATE.
+//! Handlers of the frames that control a connection: SETTINGS, PING, GOAWAY, WINDOW_UPDATE.
 
 use std::mem;
 
@@ -10,8 +10,8 @@ use crate::http2::frame::{
     self, ACK, ErrorCode, FrameHeader, PAYLOAD_MAX, kind, leading_u32, setting,
 };
 
-/// What of a GOAWAY's text is kept.
-const GOAWAY_TEXT_MAX: usize = 200;
+/// The part of a GOAWAY's debug data that is kept for messages.
+const GOAWAY_TEXT_BYTES_MAX: usize = 200;
 
 impl Connection {
     pub(super) fn on_settings(
@@ -31,25 +31,25 @@ impl Connection {
         }
         let (settings, []) = payload.as_chunks::<6>() else {
             let text = format!(
-                "SETTINGS of {} bytes, which is no multiple of 6",
+                "SETTINGS of {} bytes, which is not a multiple of 6",
                 payload.len()
             );
             return Err(ConnectionError::new(ErrorCode::FRAME_SIZE_ERROR, text));
         };
         if !mem::replace(&mut self.settings_seen, true) {
-            // A server that names no limit has none, and its table the size that it has by default.
+            // The defaults hold from the first SETTINGS on: no limit of streams, and a dynamic table of 4,096 bytes.
             self.streams_max = self.config.streams_max;
             self.header_cache.begin_indexing();
         }
         for [a, b, value @ ..] in settings {
             let value = u32::from_be_bytes(*value);
-            self.set(u16::from_be_bytes([*a, *b]), value)?;
+            self.apply_setting(u16::from_be_bytes([*a, *b]), value)?;
         }
         frame::put(&mut self.outgoing.output, kind::SETTINGS, ACK, 0, &[]);
         Ok(())
     }
 
-    fn set(&mut self, name: u16, value: u32) -> Result<(), ConnectionError> {
+    fn apply_setting(&mut self, name: u16, value: u32) -> Result<(), ConnectionError> {
         match name {
             setting::MAX_CONCURRENT_STREAMS => {
                 self.streams_max = self.config.streams_max.min(value as usize);
@@ -63,8 +63,7 @@ impl Connection {
             }
             setting::INITIAL_WINDOW_SIZE => self.outgoing.set_initial_stream_window(value)?,
             setting::MAX_FRAME_SIZE if !(PAYLOAD_MAX as u32..1 << 24).contains(&value) => {
-                let text =
-                    format!("MAX_FRAME_SIZE of {value}, which is not from 16384 to 16777215");
+                let text = format!("MAX_FRAME_SIZE of {value}, not from 16384 to 16777215");
                 return Err(ConnectionError::protocol(text));
             }
             setting::ENABLE_PUSH if value != 0 => {
@@ -73,7 +72,8 @@ impl Connection {
                 )));
             }
             setting::HEADER_TABLE_SIZE => self.header_cache.set_table_size(value),
-            // Our headers are short, and our frames as small as every server takes them.
+            // MAX_HEADER_LIST_SIZE: request headers are short. MAX_FRAME_SIZE: frames keep to the smallest limit.
+            // Unknown settings must be ignored (section 6.5.2).
             _ => {}
         }
         Ok(())
@@ -105,7 +105,7 @@ impl Connection {
         let (Some(last), Some(code)) =
             (leading_u32(payload), payload.get(4..).and_then(leading_u32))
         else {
-            let text = format!("a GOAWAY of {} bytes, the least is 8", payload.len());
+            let text = format!("GOAWAY of {} bytes, at least 8 are needed", payload.len());
             return Err(ConnectionError::new(ErrorCode::FRAME_SIZE_ERROR, text));
         };
         let last = last & 0x7fff_ffff;
@@ -113,13 +113,17 @@ impl Connection {
             && last > before
         {
             return Err(ConnectionError::protocol(format!(
-                "a GOAWAY at stream {last} after one at {before}"
+                "a GOAWAY with last stream {last} after one with {before}"
             )));
         }
-        let said = String::from_utf8_lossy(&payload[8..payload.len().min(8 + GOAWAY_TEXT_MAX)]);
-        self.goaway_text = match said.is_empty() {
-            true => format!("the server said GOAWAY: {}", ErrorCode(code)),
-            false => format!("the server said GOAWAY: {} ({said:?})", ErrorCode(code)),
+        let debug_data = &payload[8..payload.len().min(8 + GOAWAY_TEXT_BYTES_MAX)];
+        let debug_data = String::from_utf8_lossy(debug_data);
+        self.goaway_text = match debug_data.is_empty() {
+            true => format!("the server sent GOAWAY: {}", ErrorCode(code)),
+            false => format!(
+                "the server sent GOAWAY: {} ({debug_data:?})",
+                ErrorCode(code)
+            ),
         };
         let text = self.goaway_text.clone();
         self.fail_above(last, Processed::No, &text, on_event);
@@ -144,21 +148,21 @@ impl Connection {
             };
         }
         self.check_stream_id(header)?;
-        let widened = match increment {
+        let increased = match increment {
             0 => Err("a WINDOW_UPDATE by 0".to_owned()),
             _ => self
                 .outgoing
                 .increase_stream_window(header.stream, increment)
                 .map_err(|window| {
                     format!(
-                        "window of the stream became {window}, the limit is {}",
+                        "window of the stream is {window}, the limit is {}",
                         frame::WINDOW_MAX
                     )
                 }),
         };
-        match widened {
+        match increased {
             Ok(()) => Ok(()),
-            // Only the stream is at fault (section 6.9).
+            // A stream error, not a connection error (section 6.9).
             Err(text) => self.reset_and_fail(header.stream, CallFailure::malformed(text), on_event),
         }
     }

@@ -1,4 +1,4 @@
-//! DATA frames: the message of an answer, and the windows that it comes through.
+//! The handler of DATA frames: it collects the message of a response, and keeps account of the receive windows.
 
 use std::mem;
 
@@ -6,7 +6,7 @@ use crate::http2::checks::unpad;
 use crate::http2::connection::{Connection, Event};
 use crate::http2::connection_error::ConnectionError;
 use crate::http2::failure::CallFailure;
-use crate::http2::frame::{self, END_STREAM, ErrorCode, FrameHeader};
+use crate::http2::frame::{self, END_STREAM, ErrorCode, FrameHeader, WINDOW_INITIAL};
 use crate::http2::message::{
     Body, Input, MESSAGE_PREFIX_BYTES, check_partial_message, is_whole_message,
 };
@@ -30,7 +30,7 @@ impl Connection {
             return self.check_late_frame(header);
         };
         if stream.phase == Phase::AwaitingHeaders {
-            let failure = CallFailure::malformed("the answer begins with DATA");
+            let failure = CallFailure::malformed("the response begins with DATA");
             return self.reset_and_fail(header.stream, failure, on_event);
         }
         stream.window_used += header.length as u32;
@@ -38,7 +38,7 @@ impl Connection {
             return Err(self.stream_window_exceeded(header.stream));
         }
         let is_half_used = stream.window_used > self.config.stream_window / 2;
-        // Almost always: the first DATA is the whole message, and it stays where it is until the trailers come.
+        // The usual case: the frame holds the whole message. It stays in the input until the trailers arrive.
         if matches!(stream.body, Body::Empty)
             && let Some(at) = input.payload_start
             && is_whole_message(data)
@@ -54,16 +54,20 @@ impl Connection {
             self.check_buffered()?;
         }
         if header.has(END_STREAM) {
-            let failure = CallFailure::malformed("the answer ends without trailers");
+            let failure = CallFailure::malformed("the response ends without trailers");
             return self.fail(header.stream, failure, on_event);
         }
         if is_half_used {
-            self.increase_stream_window(header.stream);
+            self.return_stream_window(header.stream);
         }
         Ok(())
     }
 
-    /// Adds what came of a message to what is kept of it. Fails if it cannot become a message that we take.
+    /// Appends a part of a message to the stream's body.
+    ///
+    /// # Errors
+    ///
+    /// If the body is not the beginning of one message within the limit.
     fn append_to_body(&mut self, id: u32, data: &[u8], input: &[u8]) -> Result<(), CallFailure> {
         let Some(stream) = self.streams.get(id) else {
             return Ok(());
@@ -86,17 +90,17 @@ impl Connection {
         ConnectionError::new(ErrorCode::FLOW_CONTROL_ERROR, text)
     }
 
-    /// Lets the server send more on a stream whose message is not whole.
-    fn increase_stream_window(&mut self, id: u32) {
+    /// Returns the used part of the stream's window to the server.
+    fn return_stream_window(&mut self, id: u32) {
         if let Some(stream) = self.streams.get(id) {
             let used = mem::take(&mut stream.window_used);
             frame::put_window_update(&mut self.outgoing.output, id, used);
         }
     }
 
-    /// Counts what came, and lets the server send more when half is used.
+    /// Counts bytes against the connection's window. Once half of the window is used, returns that half to the server.
     fn count_received(&mut self, length: u32) -> Result<(), ConnectionError> {
-        let window = self.config.connection_window.max(65_535);
+        let window = self.config.connection_window.max(WINDOW_INITIAL);
         self.window_used += length;
         if self.window_used > window {
             return Err(ConnectionError::new(
@@ -111,7 +115,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Copies the messages that are still in the input: the bytes are the caller's again after this.
+    /// Copies the messages that still lie in `bytes`, because the caller reuses these bytes afterwards.
     pub(super) fn copy_out_of_input(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {
         if self.in_input.is_empty() {
             return Ok(());
@@ -132,7 +136,7 @@ impl Connection {
         self.check_buffered()
     }
 
-    /// A body's bytes, put aside.
+    /// Returns a body's bytes as a vector, copied from the input if they lie there.
     fn owned_body(&mut self, body: Body, bytes: &[u8]) -> Vec<u8> {
         match body {
             Body::Owned(owned) => owned,
@@ -152,7 +156,7 @@ impl Connection {
             return Ok(());
         }
         let text = format!(
-            "{} bytes of unfinished answers, the limit is {limit}",
+            "{} bytes of incomplete responses, the limit is {limit}",
             self.buffered
         );
         Err(ConnectionError::new(ErrorCode::ENHANCE_YOUR_CALM, text))

@@ -1,11 +1,11 @@
-//! Header blocks, written with the table that the server keeps for us.
+//! The encoder of header blocks, which uses the server's dynamic table.
 //!
-//! A field that comes again is sent in full once, and by its number from then on: the block of a request shrinks from
-//! some 120 bytes to 8, as with other gRPC clients, and costs the server less to read. A connection sends the heads of
-//! a few methods over and over, so nothing is ever evicted to make room: what does not fit beside the rest is sent in
-//! full each time. Evicting would make every block different from the one before.
+//! A header field is sent as a literal once, and as an index from then on. So the block of a request shrinks from some
+//! 120 bytes to 8, as with other gRPC clients, and the server spends less on it. A connection sends the headers of few
+//! methods again and again, so the encoder never evicts an entry to make room for another: a field that does not fit is
+//! sent as a literal each time. Evictions would make every block different from the one before.
 //!
-//! Source: RFC 7541; section numbers are its own.
+//! Source: RFC 7541; section numbers are those of the RFC.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use crate::http2::hpack::{
     STATIC_TABLE_LEN, put_integer, put_string, static_index, static_name_index,
 };
 
-/// What a table holds unless a server says otherwise (RFC 9113, section 6.5.2), and all that we use of a larger one: some
-/// 60 methods at 30 to 60 bytes each, beside the fields that they share.
+/// The size of the dynamic table unless the server sets another (RFC 9113, section 6.5.2), and the most that is used of
+/// a larger one. It has room for some 60 methods, at 30 to 60 bytes each, and the fields that they share.
 const TABLE_SIZE_MAX: usize = 4096;
 
-/// What an entry counts for beside its text (section 4.1).
+/// The size of an entry beside its name and value (section 4.1).
 const ENTRY_OVERHEAD: usize = 32;
 
-/// Parts of names whose values look secret. A name that only looks like them costs some bytes a call.
+/// Parts of header names that suggest a secret. A false alarm costs a few bytes in each call.
 const SENSITIVE: [&str; 7] = [
     "api-key",
     "authorization",
@@ -52,19 +52,20 @@ impl HeaderField {
         (self.name.clone(), self.value.clone())
     }
 
-    /// What it takes of a table (section 4.1).
+    /// Returns the size of the field as an entry (section 4.1).
     fn size(&self) -> usize {
         self.name.len() + self.value.len() + ENTRY_OVERHEAD
     }
 
-    /// Whether no table may keep it, not even that of a proxy on the way (section 7.1.3). What is in a binary value nobody
-    /// can tell.
+    /// Whether no table may hold the field, not even that of a proxy (section 7.1.3). Binary values are always treated
+    /// so, since they may be anything.
     fn is_sensitive(&self) -> bool {
         self.name.ends_with("-bin") || SENSITIVE.iter().any(|part| self.name.contains(part))
     }
 
-    /// In full, in the form that `pattern` says; `bits` of its byte are for the name's index.
-    fn put(&self, block: &mut Vec<u8>, pattern: u8, bits: u32) {
+    /// Appends the field as a literal. `pattern` selects the representation; `bits` is the prefix for the index of the
+    /// name.
+    fn put_literal(&self, block: &mut Vec<u8>, pattern: u8, bits: u32) {
         match static_name_index(&self.name) {
             Some(index) => put_integer(block, pattern, bits, index),
             None => {
@@ -76,27 +77,27 @@ impl HeaderField {
     }
 }
 
-/// What a block is good for.
+/// How often an encoded block may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Validity {
-    /// It changes nothing at the server: until the table changes, it can be sent again as it is.
+    /// Any number of times, until the dynamic table changes: the block itself does not change the table.
     UntilTableChanges,
-    /// It changes the server's table: it must be sent, now, and once.
+    /// Exactly once, and at once: the block changes the dynamic table.
     Once,
 }
 
-/// The server's table as it will be when it has read what was written, and blocks that use it.
+/// The server's dynamic table as it will be once the server has read all encoded blocks.
 #[derive(Debug)]
 pub(crate) struct Encoder {
-    /// Newest first: the first has the index after the static table's last.
+    /// The newest entry first: its index is the next after the static table.
     table: VecDeque<Arc<HeaderField>>,
-    /// The entries', as section 4.1 counts.
+    /// The sizes of all entries together.
     size: usize,
-    /// What the table may hold.
+    /// The maximum size of the table.
     table_size_max: usize,
-    /// The least that it was allowed to hold since the last block, if that was changed: the next block says so.
+    /// The smallest maximum size since the last block, if it was changed. The next block has to announce it.
     pending_size_min: Option<usize>,
-    /// What we put into the table at most: nothing before the server's SETTINGS.
+    /// The size up to which the encoder adds entries: 0 before the server's SETTINGS.
     indexed_bytes_max: usize,
 }
 
@@ -111,12 +112,12 @@ impl Encoder {
         }
     }
 
-    /// From now on fields are put into the table: the server has said its SETTINGS, so it has said how large it is.
+    /// Allows new entries from now on: the server's SETTINGS have come, so the size of the table is known.
     pub(crate) fn begin_indexing(&mut self) {
         self.indexed_bytes_max = TABLE_SIZE_MAX;
     }
 
-    /// The server's HEADER_TABLE_SIZE. The change counts from the ACK on, so from the next block.
+    /// Takes the server's HEADER_TABLE_SIZE. It applies after the ACK of the SETTINGS, so from the next block on.
     pub(crate) fn set_table_size_max(&mut self, size: u32) {
         let table_size_max = TABLE_SIZE_MAX.min(size as usize);
         if table_size_max == self.table_size_max {
@@ -132,11 +133,11 @@ impl Encoder {
         }
     }
 
-    /// Appends the block of `fields`.
+    /// Appends the header block of `fields`.
     pub(crate) fn encode(&mut self, fields: &[Arc<HeaderField>], block: &mut Vec<u8>) -> Validity {
         let mut validity = Validity::UntilTableChanges;
         if let Some(least) = self.pending_size_min.take() {
-            // The smallest size of several changes, and always the last (section 4.2).
+            // Of several changes the smallest size and the last must be announced (section 4.2).
             if least < self.table_size_max {
                 put_integer(block, 0x20, 5, least);
             }
@@ -144,24 +145,24 @@ impl Encoder {
             validity = Validity::Once;
         }
         for field in fields {
-            // The forms of a field, and how many bits of the first byte are for an index: section 6.
+            // The patterns and prefixes of the representations: section 6.
             if field.is_sensitive() {
-                field.put(block, 0x10, 4);
+                field.put_literal(block, 0x10, 4);
             } else if let Some(index) = self.index(field) {
                 put_integer(block, 0x80, 7, index);
             } else if self.size + field.size() <= self.table_size_max.min(self.indexed_bytes_max) {
-                field.put(block, 0x40, 6);
+                field.put_literal(block, 0x40, 6);
                 self.size += field.size();
                 self.table.push_front(Arc::clone(field));
                 validity = Validity::Once;
             } else {
-                field.put(block, 0, 4);
+                field.put_literal(block, 0, 4);
             }
         }
         validity
     }
 
-    /// The entry that is this field, in the static table or ours.
+    /// Returns the index of this field in the static or the dynamic table.
     fn index(&self, field: &HeaderField) -> Option<usize> {
         static_index(&field.name, &field.value).or_else(|| {
             let at = self.table.iter().position(|entry| **entry == *field)?;
@@ -187,7 +188,7 @@ mod tests {
         encoder
     }
 
-    /// The block, and whether it may be sent again.
+    /// The block of a request, and how often it may be sent.
     fn encoded(encoder: &mut Encoder, pairs: Pairs<'_>) -> (Vec<u8>, Validity) {
         let mut block = Vec::new();
         let validity = encoder.encode(&fields(pairs), &mut block);
@@ -206,9 +207,9 @@ mod tests {
         (name.to_owned(), value.to_owned())
     }
 
-    /// Three requests on one connection, without Huffman's code: appendix C.3.
+    /// Three requests on one connection, without Huffman code: appendix C.3.
     #[test]
-    fn writes_what_the_rfc_shows() {
+    fn encodes_the_examples_of_the_rfc() {
         let mut encoder = indexing();
         let first = [
             (":method", "GET"),
@@ -244,7 +245,7 @@ mod tests {
             pair(":authority", "www.example.com"),
         ];
         assert_eq!(entries(&encoder), table);
-        // And from then on everything is known.
+        // From now on every field has an index.
         let again = (
             vec![0x82, 0x87, 0x85, 0xc0, 0xbe],
             Validity::UntilTableChanges,
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn indexes_nothing_before_the_server_has_spoken() {
+    fn indexes_nothing_before_the_settings_of_the_server() {
         let mut encoder = Encoder::new();
         let pairs = [(":path", "/a"), ("te", "trailers")];
         let literals = (
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_comes_twice_in_a_block_is_named_the_second_time() {
+    fn a_field_twice_in_a_block_is_an_index_the_second_time() {
         let mut encoder = indexing();
         let pairs = [("x", "1"), ("y", "2"), ("x", "1"), ("x", "2")];
         assert_eq!(
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_in_no_table() {
+    fn sensitive_fields_are_never_indexed() {
         for name in [
             "authorization",
             "proxy-authorization",
@@ -298,22 +299,22 @@ mod tests {
             let pairs = [(name, "value")];
             let first = encoded(&mut encoder, &pairs);
             assert_eq!(first.1, Validity::UntilTableChanges, "{name}");
-            // Never indexed: 4 bits that say 1.
+            // The representation "never indexed" begins with the bits 0001.
             assert_eq!(first.0[0] >> 4, 1, "{name}");
             assert!(first.0.ends_with(b"\x05value"), "{name}");
             assert_eq!(encoded(&mut encoder, &pairs), first, "{name}");
             assert_eq!(entries(&encoder), [], "{name}");
         }
-        // Not even where the static table has it.
+        // An entry of the static table with an equal value is not used either.
         let mut encoder = indexing();
         assert_eq!(block(&mut encoder, &[("cookie", "")]), [0x1f, 17, 0]);
         assert_eq!(block(&mut encoder, &[("keyless", "")])[0], 0x40);
     }
 
     #[test]
-    fn what_does_not_fit_is_sent_in_full_and_nothing_goes_for_it() {
+    fn a_field_that_does_not_fit_is_a_literal_and_evicts_nothing() {
         let mut encoder = indexing();
-        // With 32 and the name each: 4,000 and 96 bytes are all that there is.
+        // With their names and 32 bytes each: 4,000 and 96 bytes, which fill the table.
         let large = "l".repeat(4_000 - 33);
         let small = "s".repeat(96 - 33);
         let pairs = [("a", large.as_str()), ("b", small.as_str()), ("c", "")];
@@ -328,25 +329,25 @@ mod tests {
         assert_eq!(
             entries(&encoder),
             [pair("b", &small), pair("a", &large)],
-            "as it was"
+            "nothing was evicted"
         );
-        // A byte more than there is.
+        // One byte more than the table has.
         let mut encoder = indexing();
         let larger = "l".repeat(4_096 - 32);
         assert_eq!(block(&mut encoder, &[("a", &larger)])[0], 0x00);
     }
 
     #[test]
-    fn says_each_size_that_the_server_sets() {
+    fn announces_the_sizes_that_the_server_sets() {
         let settings: [(&[u32], &[u8]); 8] = [
             (&[], &[]),
-            // All that we use of it is what we use anyway.
+            // Only 4,096 bytes of a larger table are used, so nothing changes.
             (&[4_096], &[]),
             (&[65_536, u32::MAX], &[]),
             (&[0], &[0x20]),
             (&[30], &[0x3e]),
             (&[4_095], &[0x3f, 0xe0, 0x1f]),
-            // The least, and the last.
+            // The smallest size, and the last.
             (&[100, 20, 50, 4_096], &[0x34, 0x3f, 0xe1, 0x1f]),
             (&[100, 20], &[0x34]),
         ];
@@ -368,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_shrinks_loses_its_oldest() {
+    fn a_table_that_shrinks_loses_its_oldest_entries() {
         let mut encoder = indexing();
         let pairs = [("a", "1"), ("b", "2"), ("c", "3")];
         block(&mut encoder, &pairs);
@@ -384,7 +385,7 @@ mod tests {
         assert_eq!(block(&mut encoder, &pairs), b"\x00\x01a\x011\xbf\xbe");
         encoder.set_table_size_max(0);
         assert_eq!(entries(&encoder), []);
-        // And grown again before anything was sent: it was empty in between, and the server is told.
+        // It grows again before the next block: that it was empty in between has to be announced.
         encoder.set_table_size_max(34);
         assert_eq!(
             block(&mut encoder, &pairs),

@@ -1,4 +1,4 @@
-//! How calls end: with an answer, a failure, a reset, or with their connection.
+//! The ends of calls: by a response, a failure, a reset, or the end of the connection.
 
 use tonic::Code;
 
@@ -10,7 +10,7 @@ use crate::http2::frame::{ErrorCode, FrameHeader, leading_u32};
 use crate::http2::message::{Body, MESSAGE_PREFIX_BYTES, is_whole_message};
 
 impl Connection {
-    /// Status OK: there must be one message, and nothing else.
+    /// Ends a call with status OK. It must have one message and nothing else.
     #[inline]
     pub(super) fn complete<F>(&mut self, id: u32, bytes: &[u8], on_event: &mut F)
     where
@@ -22,13 +22,13 @@ impl Connection {
         let tag = stream.tag;
         self.reset_if_sending(id);
         match stream.body {
-            // Was checked when it came.
+            // `on_data` has checked that this is one whole message.
             Body::Input(at) => {
                 let message = &bytes[at.start as usize + MESSAGE_PREFIX_BYTES..at.end as usize];
                 on_event(self, Event::Response { tag, message });
             }
             Body::Empty => {
-                let failure = CallFailure::malformed("the answer has status OK and no message");
+                let failure = CallFailure::malformed("the response has status OK and no message");
                 on_event(self, Event::Failed { tag, failure });
             }
             Body::Owned(owned) => {
@@ -37,7 +37,7 @@ impl Connection {
                     on_event(self, Event::Response { tag, message });
                 } else {
                     let failure = CallFailure::malformed(format!(
-                        "the answer has status OK and {} bytes of an unfinished message",
+                        "the response has status OK and {} bytes of an incomplete message",
                         owned.len()
                     ));
                     on_event(self, Event::Failed { tag, failure });
@@ -47,7 +47,7 @@ impl Connection {
         }
     }
 
-    /// The server ended a stream, and the call has failed.
+    /// Fails a call whose stream the server has closed.
     pub(super) fn fail<F>(
         &mut self,
         id: u32,
@@ -64,7 +64,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The server has not ended a stream, and nothing it could still say would be of use.
+    /// Fails a call whose stream the server has not closed, and resets the stream (a stream error: section 5.4.2).
     pub(super) fn reset_and_fail<F>(
         &mut self,
         id: u32,
@@ -101,15 +101,16 @@ impl Connection {
         Ok(())
     }
 
-    /// A server may answer before it has all of the request (section 8.1). The rest is not sent, and it is told so.
+    /// Resets the stream if its request is not sent completely. A server may respond before it has the whole request
+    /// (section 8.1); the rest is not sent then.
     fn reset_if_sending(&mut self, id: u32) {
         if self.outgoing.is_sending(id) {
             self.reset(id, ErrorCode::CANCEL);
         }
     }
 
-    /// Ends the connection for a reason outside it, such as the socket's end. All open calls fail; nothing is known of
-    /// them, but for those that the server said it would not begin.
+    /// Ends the connection for a reason outside the protocol, such as the end of the socket. All open calls fail with
+    /// [`Processed::Unknown`].
     pub(crate) fn close<F>(&mut self, why: &str, mut on_event: F)
     where
         F: FnMut(&mut Self, Event<'_>),
@@ -125,7 +126,7 @@ impl Connection {
         self.fail_above(0, Processed::Unknown, &text, &mut on_event);
     }
 
-    /// Fails all calls on streams above `last`.
+    /// Fails all open calls on streams above `last`.
     pub(super) fn fail_above<F>(
         &mut self,
         last: u32,

@@ -13,23 +13,23 @@ use crate::http2::config::Config;
 use crate::http2::connection::{Connection, Event};
 use crate::http2::poller::Poller;
 
-/// A good length for the buffer that [`Endpoint::read`] reads into, one for all endpoints of a thread: some hundred small
-/// answers, and within the second-level cache.
+/// A good length for the buffer of [`Endpoint::read`], which the endpoints of a thread share. It holds some hundred
+/// small responses, and fits the second-level cache.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
-/// How often a socket is read before others have their turn.
+/// How often one socket is read before the others get their turn.
 const READS_MAX: usize = 8;
 
-/// A connection with its socket, which never blocks.
+/// A connection with its socket, which is non-blocking.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     connection: Connection,
     socket: Socket,
-    /// Its name at the poller.
+    /// The name of the socket at the poller.
     key: u32,
-    /// Whether the poller watches for room in the socket.
+    /// Whether the poller waits for the socket to become writable.
     awaits_writable: bool,
-    /// Why the socket took no more. What came before it may still be read.
+    /// Why writing failed. Responses that arrived before that can still be read.
     write_error: Option<io::Error>,
 }
 
@@ -69,13 +69,13 @@ impl AsFd for Endpoint {
 }
 
 impl Endpoint {
-    /// Connects, and waits for that up to `timeout`, more than 0. The poller will call it `key`.
+    /// Connects within `timeout`, which must be more than 0, and adds the socket to the poller under the name `key`.
     ///
     /// Nothing is sent before the first [`flush`](Self::flush).
     ///
     /// # Errors
     ///
-    /// Those of the socket and of the poller.
+    /// Errors of the socket and of the poller.
     pub(crate) fn connect(
         address: SocketAddr,
         timeout: Duration,
@@ -84,18 +84,14 @@ impl Endpoint {
         key: u32,
     ) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, timeout)?;
-        // A request must not wait for the answer to the one before.
+        // Without this, a request could wait for the acknowledgement of the one before.
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         Self::new(Socket::Tcp(stream), config, poller, key)
     }
 
     #[cfg(test)]
-    /// As [`connect`](Self::connect), to a socket in the file system.
-    ///
-    /// # Errors
-    ///
-    /// Those of the socket and of the poller.
+    /// Like [`connect`](Self::connect), to a socket in the file system.
     pub(crate) fn connect_unix(
         path: &Path,
         config: Config,
@@ -119,19 +115,19 @@ impl Endpoint {
         Ok(endpoint)
     }
 
-    /// The protocol: to begin and cancel calls, and to ask how it stands.
+    /// Returns the connection, to send and cancel calls and to ask for its state.
     pub(crate) fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
 
-    /// Writes what waits, as far as the socket takes it. The rest goes when the poller says that it is writable: then
-    /// call this again.
+    /// Writes the output, as far as the socket accepts it. If some remains, call this again when the poller reports the
+    /// socket as writable.
     ///
-    /// A socket that is broken is no error here: what it still holds should be read first, and reading finds its end.
+    /// A broken socket is not an error here: it may still hold responses, and reading will find its end.
     ///
     /// # Errors
     ///
-    /// Those of the poller.
+    /// Errors of the poller.
     pub(crate) fn flush(&mut self, poller: &Poller) -> io::Result<()> {
         let mut full = false;
         while !self.connection.output().is_empty() && self.write_error.is_none() {
@@ -152,13 +148,14 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Reads what is there, as long as `buffer` is filled, and tells what became of calls, and when that was read. When
-    /// the socket has ended, so has the connection: all its calls have their events, and [`Connection::closed`] says why.
+    /// Reads from the socket while reads fill `buffer`, and calls `on_event` for each call that ends, with the time of
+    /// the read. At the end of the socket the connection is closed: all its calls have had their events, and
+    /// [`Connection::closed`] says why.
     ///
-    /// What came in one read was all there when it was read, and has that time. The last of some hundred small answers
-    /// are looked at some ten microseconds later; that is the generator's doing, and no part of their latency.
+    /// All responses of one read have the time of that read, because all had arrived by then. Handling some hundred of
+    /// them takes some ten microseconds, which are the generator's own and not a part of the latency.
     ///
-    /// What the callback begins is written by the next [`flush`](Self::flush).
+    /// Calls that `on_event` sends are written by the next [`flush`](Self::flush).
     pub(crate) fn read<F>(&mut self, buffer: &mut [u8], mut on_event: F)
     where
         F: FnMut(&mut Connection, Event<'_>, Instant),
@@ -186,18 +183,19 @@ impl Endpoint {
                 }
             };
             let received = self.connection.receive(&buffer[..count], on_event);
-            // A socket that gave less has no more: asking again would cost as much as reading.
+            // A read that does not fill the buffer has emptied the socket. Another would cost a system call for
+            // nothing.
             if received.is_err() || count < buffer.len() {
                 return;
             }
         }
     }
 
-    /// Ends the connection without regard to what is under way.
+    /// Closes the socket, whatever calls are open.
     ///
     /// # Errors
     ///
-    /// Those of the poller.
+    /// Errors of the poller.
     pub(crate) fn remove(self, poller: &Poller) -> io::Result<()> {
         poller.remove(&self)
     }

@@ -1,23 +1,23 @@
-//! How a call failed.
+//! Why a call failed, and whether the server has processed it.
 //!
-//! Source: gRPC over HTTP/2, its table of HTTP/2 errors.
+//! Source: gRPC over HTTP/2, "HTTP2 Transport Mapping", table of error codes.
 
 use tonic::Code;
 
 use crate::http2::frame::ErrorCode;
 
-/// What is known about whether the server did what was asked.
+/// Whether the server has processed a call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Processed {
-    /// The server answered; the status says.
+    /// The server sent a gRPC status, which tells.
     Answered,
-    /// The server never began: the same call may be sent again.
+    /// The server has not begun it. It is safe to send the call again.
     No,
-    /// Perhaps, perhaps not.
+    /// Nobody can tell: the call may have been applied.
     Unknown,
 }
 
-/// How a call failed.
+/// A failed call: its gRPC status, sent by the server or made up on this side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CallFailure {
     pub(crate) processed: Processed,
@@ -37,12 +37,12 @@ impl CallFailure {
         }
     }
 
-    /// An answer that is none.
+    /// The failure of a response that breaks HTTP/2 or gRPC.
     pub(super) fn malformed(message: impl Into<String>) -> Self {
         Self::new(Processed::Unknown, Code::Internal, message)
     }
 
-    /// The server reset the stream.
+    /// The failure of a call whose stream the server reset.
     pub(super) fn reset(error: ErrorCode) -> Self {
         let code = match error {
             ErrorCode::REFUSED_STREAM => Code::Unavailable,

@@ -1,33 +1,37 @@
-//! HTTP/2 frames: their head, their kinds, and what is written of them.
+//! HTTP/2 frames: their header, types, flags and error codes, and the writing of frames.
 //!
 //! Source: RFC 9113, sections 4 and 6.
 
 use std::fmt;
 
-/// What a client sends first on a connection (RFC 9113, section 3.4).
+/// The connection preface of a client (RFC 9113, section 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Length of a frame's head.
+/// Length of a frame header.
 pub(crate) const FRAME_HEADER_BYTES: usize = 9;
 
-/// Largest payload of a frame that everyone takes, and all that we take: the least that HTTP/2 lets us ask for.
+/// The largest payload of a frame, in both directions: the smallest limit that SETTINGS_MAX_FRAME_SIZE can set, so
+/// every peer accepts it.
 pub(crate) const PAYLOAD_MAX: usize = 16_384;
 
-/// The largest window, and the largest stream id.
+/// The largest flow-control window.
 pub(crate) const WINDOW_MAX: i64 = 0x7fff_ffff;
 
-/// Bit that says: nothing follows on this stream (DATA, HEADERS).
+/// The flow-control window that every connection and stream begins with (section 6.9.2).
+pub(crate) const WINDOW_INITIAL: u32 = 65_535;
+
+/// Flag of DATA and HEADERS: the last frame of the stream in this direction.
 pub(crate) const END_STREAM: u8 = 0x1;
-/// Bit that says: this answers the other side's frame (SETTINGS, PING).
+/// Flag of SETTINGS and PING: acknowledges the frame of the other side.
 pub(crate) const ACK: u8 = 0x1;
-/// Bit that says: the header block is whole (HEADERS, CONTINUATION).
+/// Flag of HEADERS and CONTINUATION: ends the header block.
 pub(crate) const END_HEADERS: u8 = 0x4;
-/// Bit that says: the payload is padded (DATA, HEADERS).
+/// Flag of DATA and HEADERS: the payload is padded.
 pub(crate) const PADDED: u8 = 0x8;
-/// Bit that says: a priority comes before the header block (HEADERS).
+/// Flag of HEADERS: five bytes of priority precede the header block.
 pub(crate) const PRIORITY: u8 = 0x20;
 
-/// Kinds of frames.
+/// Frame types.
 pub(crate) mod kind {
     pub(crate) const DATA: u8 = 0x0;
     pub(crate) const HEADERS: u8 = 0x1;
@@ -41,7 +45,7 @@ pub(crate) mod kind {
     pub(crate) const CONTINUATION: u8 = 0x9;
 }
 
-/// Names of settings.
+/// Identifiers of settings.
 pub(crate) mod setting {
     pub(crate) const HEADER_TABLE_SIZE: u16 = 0x1;
     pub(crate) const ENABLE_PUSH: u16 = 0x2;
@@ -51,7 +55,7 @@ pub(crate) mod setting {
     pub(crate) const MAX_HEADER_LIST_SIZE: u16 = 0x6;
 }
 
-/// Why a stream or a connection ends (RFC 9113, section 7).
+/// Why a stream or connection was closed (RFC 9113, section 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ErrorCode(pub(crate) u32);
 
@@ -96,13 +100,15 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// The first nine bytes of a frame.
+/// The header of a frame: its first nine bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameHeader {
+    /// Length of the payload.
     pub(crate) length: usize,
+    /// The frame type: see [`kind`].
     pub(crate) kind: u8,
     pub(crate) flags: u8,
-    /// 0: the connection.
+    /// 0 for frames of the connection.
     pub(crate) stream: u32,
 }
 
@@ -113,12 +119,12 @@ impl FrameHeader {
             length: u32::from_be_bytes([0, a, b, c]) as usize,
             kind,
             flags,
-            // The highest bit means nothing.
+            // The highest bit is reserved.
             stream: u32::from_be_bytes(stream) & 0x7fff_ffff,
         }
     }
 
-    /// The bytes of a head. The length is that of a payload we made: under 2^24.
+    /// Encodes the header. The length must be below 2^24; payloads made here are.
     pub(crate) fn bytes(self) -> [u8; FRAME_HEADER_BYTES] {
         let [_, a, b, c] = (self.length as u32).to_be_bytes();
         let [d, e, f, g] = self.stream.to_be_bytes();
@@ -171,7 +177,7 @@ pub(crate) fn put_reset(out: &mut Vec<u8>, stream: u32, code: ErrorCode) {
     put(out, kind::RST_STREAM, 0, stream, &code.0.to_be_bytes());
 }
 
-/// Appends a GOAWAY: the server may start nothing, so the last stream is always 0.
+/// Appends a GOAWAY. Its last stream is 0: a server opens no streams here, since push is disabled.
 pub(crate) fn put_goaway(out: &mut Vec<u8>, code: ErrorCode, text: &str) {
     let mut payload = vec![0; 4];
     payload.extend_from_slice(&code.0.to_be_bytes());
@@ -179,7 +185,7 @@ pub(crate) fn put_goaway(out: &mut Vec<u8>, code: ErrorCode, text: &str) {
     put(out, kind::GOAWAY, 0, 0, &payload);
 }
 
-/// The first four bytes of a payload as a number.
+/// Returns the first four bytes of a payload as an integer.
 pub(crate) fn leading_u32(payload: &[u8]) -> Option<u32> {
     payload
         .first_chunk()

@@ -1,24 +1,24 @@
-//! The heads of requests on one connection: HEADERS, and CONTINUATION if they are long.
+//! The encoded headers of requests on one connection: HEADERS frames, with CONTINUATION frames if they are long.
 //!
-//! The head of a method is the same each time until the server's table changes, which it does while methods are sent for
-//! the first time. So heads are kept as they were written, all are forgotten when the table changes, and in between
-//! a head is one copy with the stream's id put in.
+//! The header block of a method stays the same until the server's dynamic table changes, which happens when a method is
+//! called for the first time. So encoded headers are kept until the table changes. Meanwhile the headers of a call are
+//! a copy of kept frames, with the stream id filled in.
 
 use crate::http2::encoder::{Encoder, Validity};
 use crate::http2::frame::{END_HEADERS, FRAME_HEADER_BYTES, FrameHeader, PAYLOAD_MAX, kind};
 use crate::http2::method::Method;
 
-/// Heads that are kept. The load generator has ten methods; one more than these is encoded each time.
+/// The most methods whose headers are kept; others are encoded for each call. The load generator calls ten methods.
 const CACHED_MAX: usize = 32;
 
-/// Where the stream's id is in the head of a frame.
+/// Where a frame header has the stream id.
 const STREAM_ID_OFFSET: usize = 5;
 
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct HeaderCache {
     encoder: Encoder,
-    /// What may be sent as it is, as frames of stream 0.
+    /// Frames of stream 0 for methods whose block may be sent any number of times.
     cached: Vec<(Method, Vec<u8>)>,
 }
 
@@ -30,19 +30,19 @@ impl HeaderCache {
         }
     }
 
-    /// The server has said its first SETTINGS.
+    /// Uses the dynamic table from now on: the server's first SETTINGS have come.
     pub(super) fn begin_indexing(&mut self) {
         self.cached.clear();
         self.encoder.begin_indexing();
     }
 
-    /// The server's HEADER_TABLE_SIZE.
+    /// Takes the server's HEADER_TABLE_SIZE.
     pub(super) fn set_table_size(&mut self, size: u32) {
         self.cached.clear();
         self.encoder.set_table_size_max(size);
     }
 
-    /// Appends the head of a call on `stream`. It must be sent, since those that follow depend on it.
+    /// Appends the header frames of a call on `stream`. They must be sent, because later blocks depend on them.
     #[inline]
     pub(super) fn put(&mut self, out: &mut Vec<u8>, method: &Method, stream: u32) {
         match self.cached.iter().find(|(of, _)| of.is(method)) {
@@ -67,12 +67,12 @@ impl HeaderCache {
     }
 }
 
-/// Appends frames as those of `stream`.
+/// Appends frames with `stream` as their stream id.
 #[inline]
 fn put_for_stream(out: &mut Vec<u8>, frames: &[u8], stream: u32) {
     let mut at = out.len();
     out.extend_from_slice(frames);
-    // Almost always one frame.
+    // Nearly always a single frame.
     while let Some(header) = out[at..].first_chunk_mut::<FRAME_HEADER_BYTES>() {
         let length = FrameHeader::parse(header).length;
         header[STREAM_ID_OFFSET..].copy_from_slice(&stream.to_be_bytes());
@@ -80,7 +80,7 @@ fn put_for_stream(out: &mut Vec<u8>, frames: &[u8], stream: u32) {
     }
 }
 
-/// A block as frames of stream 0.
+/// Makes the frames of a header block, on stream 0.
 fn as_frames(block: &[u8]) -> Vec<u8> {
     let mut frames = Vec::with_capacity(FRAME_HEADER_BYTES + block.len());
     let last = block.chunks(PAYLOAD_MAX).count() - 1;

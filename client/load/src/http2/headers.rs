@@ -1,4 +1,4 @@
-//! HEADERS frames with their CONTINUATIONs: header blocks, and what each means to its call.
+//! The handlers of HEADERS and CONTINUATION frames: they put header blocks together, and move calls on.
 
 use std::mem;
 
@@ -11,7 +11,8 @@ use crate::http2::message::Input;
 use crate::http2::response_fields::{HEADER_LIST_BYTES_MAX, InitialHeaders, ResponseFields};
 use crate::http2::streams::Phase;
 
-/// Frames of one header block: its length is limited, but empty ones would cost without end (CVE-2024-27316).
+/// The most frames in a header block. The limit of its bytes alone would let a server send empty frames without end
+/// (CVE-2024-27316).
 const BLOCK_FRAMES_MAX: usize = 64;
 
 impl Connection {
@@ -28,7 +29,7 @@ impl Connection {
         self.check_stream_id(header)?;
         let (mut block, _) = unpad(header, payload)?;
         if header.has(PRIORITY) {
-            let text = "a HEADERS frame too short for its priority";
+            let text = "HEADERS too short for the priority";
             block = block
                 .get(5..)
                 .ok_or_else(|| ConnectionError::new(ErrorCode::FRAME_SIZE_ERROR, text))?;
@@ -58,12 +59,12 @@ impl Connection {
     {
         let Some(open) = &mut self.open_header_block else {
             return Err(ConnectionError::protocol(
-                "a CONTINUATION after no header block",
+                "a CONTINUATION outside a header block",
             ));
         };
         open.frames += 1;
         let length = self.block.len() + payload.len();
-        // No encoder makes a list longer, and each field has 32 bytes more in the list.
+        // A block within the limit of the list has fewer bytes than that: the list counts 32 bytes more for each field.
         if length > HEADER_LIST_BYTES_MAX || open.frames > BLOCK_FRAMES_MAX {
             let text = format!(
                 "a header block of {length} bytes in {} frames, the limits are {HEADER_LIST_BYTES_MAX} and {BLOCK_FRAMES_MAX}",
@@ -83,7 +84,7 @@ impl Connection {
         handled
     }
 
-    /// A whole header block.
+    /// Handles a complete header block.
     #[inline]
     fn on_block<F>(
         &mut self,
@@ -98,7 +99,7 @@ impl Connection {
     {
         let ends = flags & END_STREAM != 0;
         let Some(stream) = self.streams.get(id) else {
-            // No table changes, so it need not be decoded.
+            // The block can be skipped: without a dynamic table no later block depends on it.
             return self.check_late_frame(FrameHeader {
                 length: block.len(),
                 kind: kind::HEADERS,
@@ -115,27 +116,39 @@ impl Connection {
                 self.complete(id, input.bytes, on_event);
                 Ok(())
             }
-            (Phase::AwaitingHeaders, false) => {
-                match self.read_block(block)?.into_initial() {
-                    InitialHeaders::Informational => {}
-                    InitialHeaders::Begin => {
-                        self.last_response_headers.clear();
-                        self.last_response_headers.extend_from_slice(block);
-                        if let Some(stream) = self.streams.get(id) {
-                            stream.phase = Phase::AwaitingTrailers;
-                        }
+            (phase, _) => self.on_new_block(id, phase, ends, block, input, on_event),
+        }
+    }
+
+    /// Handles a block that differs from the last ones: it has to be decoded.
+    fn on_new_block<F>(
+        &mut self,
+        id: u32,
+        phase: Phase,
+        ends: bool,
+        block: &[u8],
+        input: Input<'_>,
+        on_event: &mut F,
+    ) -> Result<(), ConnectionError>
+    where
+        F: FnMut(&mut Self, Event<'_>),
+    {
+        let fields = self.read_block(block)?;
+        match (phase, ends) {
+            (Phase::AwaitingHeaders, false) => match fields.into_initial() {
+                InitialHeaders::Informational => Ok(()),
+                InitialHeaders::Response => {
+                    self.last_response_headers.clear();
+                    self.last_response_headers.extend_from_slice(block);
+                    if let Some(stream) = self.streams.get(id) {
+                        stream.phase = Phase::AwaitingTrailers;
                     }
-                    InitialHeaders::Failed(failure) => {
-                        return self.reset_and_fail(id, failure, on_event);
-                    }
+                    Ok(())
                 }
-                Ok(())
-            }
-            (Phase::AwaitingHeaders, true) => {
-                let failure = self.read_block(block)?.into_trailers_only();
-                self.fail(id, failure, on_event)
-            }
-            (Phase::AwaitingTrailers, true) => match self.read_block(block)?.into_trailers() {
+                InitialHeaders::Failed(failure) => self.reset_and_fail(id, failure, on_event),
+            },
+            (Phase::AwaitingHeaders, true) => self.fail(id, fields.into_trailers_only(), on_event),
+            (Phase::AwaitingTrailers, true) => match fields.into_trailers() {
                 Some(failure) => self.fail(id, failure, on_event),
                 None => {
                     self.last_ok_trailers.clear();
@@ -145,8 +158,7 @@ impl Connection {
                 }
             },
             (Phase::AwaitingTrailers | Phase::Closed, _) => {
-                self.read_block(block)?;
-                let failure = CallFailure::malformed("the answer has headers twice");
+                let failure = CallFailure::malformed("the response has headers twice");
                 self.reset_and_fail(id, failure, on_event)
             }
         }

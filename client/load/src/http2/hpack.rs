@@ -1,23 +1,23 @@
-//! Header blocks: read without a table of one's own, and the parts that they are written of.
+//! HPACK: the decoder of header blocks, and the static table, integers and strings that `encoder` needs too.
 //!
-//! We announce HEADER_TABLE_SIZE = 0. So nothing that a server adds is kept, no block depends on the one before, and what
-//! is left of HPACK is a static table, numbers and strings. That is why there is no crate here: those that decode only
-//! HPACK are left alone since 2024 at the latest, and either panic on a block that is cut short (`httlib-hpack`) or build
-//! their Huffman table anew for each string (`loona-hpack`).
+//! This side announces SETTINGS_HEADER_TABLE_SIZE = 0, so the decoder has no dynamic table and no block depends on an
+//! earlier one. What remains of HPACK is little: the static table, integers, string literals. So there is no crate for
+//! it. Those that only do HPACK have had no release since 2024 at the latest, and they panic on a truncated block
+//! (`httlib-hpack`) or build their Huffman table again for each string (`loona-hpack`).
 //!
-//! What we write uses the server's table, and there `encoder` keeps account of it.
+//! For requests the server has a dynamic table: see `encoder`.
 //!
 //! Source: RFC 7541.
 
 use crate::http2::huffman;
 
-/// What a block is that cannot be decoded. The connection ends then: nothing tells what the server meant.
+/// Why a header block cannot be decoded. That is a connection error: COMPRESSION_ERROR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HpackError {
     Truncated,
     IntegerTooLarge,
     Huffman,
-    /// An entry that is neither in the static table nor could be in ours, which is empty.
+    /// An index beyond the static table; the dynamic table is empty.
     Index(u32),
     TableSize(u32),
     LateSizeUpdate,
@@ -26,27 +26,29 @@ pub(crate) enum HpackError {
 impl std::fmt::Display for HpackError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Truncated => write!(f, "the header block is cut short"),
-            Self::IntegerTooLarge => write!(f, "a number in the header block is too large"),
-            Self::Huffman => write!(f, "a Huffman code in the header block is wrong"),
-            Self::Index(index) => write!(f, "the header block names entry {index}, the last is 61"),
+            Self::Truncated => write!(f, "the header block is truncated"),
+            Self::IntegerTooLarge => write!(f, "an integer in the header block is too large"),
+            Self::Huffman => write!(f, "a Huffman-coded string in the header block is invalid"),
+            Self::Index(index) => {
+                write!(f, "the header block has the index {index}, the last is 61")
+            }
             Self::TableSize(size) => {
                 write!(
                     f,
-                    "the header block sets the table's size to {size}, the limit is 0"
+                    "the header block sets the table size to {size}, the limit is 0"
                 )
             }
             Self::LateSizeUpdate => {
                 write!(
                     f,
-                    "the header block sets the table's size after its first field"
+                    "the header block sets the table size after its first field"
                 )
             }
         }
     }
 }
 
-/// Decodes blocks; keeps nothing but the room for it.
+/// Decodes header blocks. It has buffers, but no state between blocks.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     name: Vec<u8>,
@@ -54,7 +56,7 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
-    /// Calls `field` with each name and value.
+    /// Calls `field` with the name and value of each header field.
     pub(crate) fn decode(
         &mut self,
         block: &[u8],
@@ -63,7 +65,7 @@ impl Decoder {
         let mut rest = block;
         let mut first = true;
         while let Some(&byte) = rest.first() {
-            // How a field is written, and how many bits of the first byte belong to a number: section 6.
+            // The first bits tell the representation, the others of the byte begin an integer (section 6).
             let bits = match byte {
                 0x80.. => {
                     let index = integer(&mut rest, 7)?;
@@ -72,7 +74,7 @@ impl Decoder {
                     first = false;
                     continue;
                 }
-                // To be kept in the table: but in ours there is no room, which is no error (section 4.4).
+                // With indexing: the dynamic table has no room for the field, which is not an error (section 4.4).
                 0x40.. => 6,
                 0x20.. => {
                     let size = integer(&mut rest, 5)?;
@@ -98,7 +100,7 @@ impl Decoder {
     }
 }
 
-/// Takes a number whose first bits are the lowest `bits` of the first byte (section 5.1).
+/// Takes an integer whose prefix is the lowest `bits` of the first byte (section 5.1).
 fn integer(rest: &mut &[u8], bits: u32) -> Result<u32, HpackError> {
     let (&first, after) = rest.split_first().ok_or(HpackError::Truncated)?;
     *rest = after;
@@ -107,7 +109,7 @@ fn integer(rest: &mut &[u8], bits: u32) -> Result<u32, HpackError> {
     if value < mask {
         return Ok(value);
     }
-    // Four more bytes make 2^28: more than any block is long.
+    // Four more bytes suffice for 2^28, and every block is shorter.
     for shift in [0, 7, 14, 21] {
         let (&byte, after) = rest.split_first().ok_or(HpackError::Truncated)?;
         *rest = after;
@@ -119,7 +121,7 @@ fn integer(rest: &mut &[u8], bits: u32) -> Result<u32, HpackError> {
     Err(HpackError::IntegerTooLarge)
 }
 
-/// Takes a string (section 5.2); `room` holds it if it was Huffman-coded.
+/// Takes a string literal (section 5.2). `room` holds the text if it was Huffman-coded.
 fn string<'a, 'b: 'a>(rest: &mut &'b [u8], room: &'a mut Vec<u8>) -> Result<&'a [u8], HpackError> {
     let coded = *rest.first().ok_or(HpackError::Truncated)? >= 0x80;
     let length = integer(rest, 7)? as usize;
@@ -133,7 +135,7 @@ fn string<'a, 'b: 'a>(rest: &mut &'b [u8], room: &'a mut Vec<u8>) -> Result<&'a 
     Ok(room)
 }
 
-/// An entry of the static table; entries count from 1.
+/// Returns the entry of the static table with an index, which counts from 1.
 fn static_entry(index: u32) -> Result<(&'static str, &'static str), HpackError> {
     let at = (index as usize).wrapping_sub(1);
     STATIC_TABLE
@@ -142,7 +144,7 @@ fn static_entry(index: u32) -> Result<(&'static str, &'static str), HpackError> 
         .ok_or(HpackError::Index(index))
 }
 
-/// Appends a number of which the first byte has the highest bits `pattern`.
+/// Appends an integer with a prefix of `bits` (section 5.1). The other bits of the first byte are those of `pattern`.
 pub(crate) fn put_integer(out: &mut Vec<u8>, pattern: u8, bits: u32, value: usize) {
     let mask = (1 << bits) - 1;
     if value < mask {
@@ -158,14 +160,14 @@ pub(crate) fn put_integer(out: &mut Vec<u8>, pattern: u8, bits: u32, value: usiz
     out.push(rest as u8);
 }
 
-/// Appends a string as it is. Huffman's code would be shorter, and the server would have to undo it for every call that
-/// names no entry of its table.
+/// Appends a string literal without Huffman code. With it the block would be shorter, but the server would have to
+/// decode the string in each call where it is not indexed.
 pub(crate) fn put_string(out: &mut Vec<u8>, text: &[u8]) {
     put_integer(out, 0, 7, text.len());
     out.extend_from_slice(text);
 }
 
-/// Where the static table has `name`, counted from 1.
+/// Returns the index of the first entry of the static table with this name.
 pub(crate) fn static_name_index(name: &str) -> Option<usize> {
     STATIC_TABLE
         .iter()
@@ -173,7 +175,7 @@ pub(crate) fn static_name_index(name: &str) -> Option<usize> {
         .map(|at| at + 1)
 }
 
-/// Where the static table has this name with this value, counted from 1.
+/// Returns the index of the entry of the static table with this name and value.
 pub(crate) fn static_index(name: &str, value: &str) -> Option<usize> {
     STATIC_TABLE
         .iter()
@@ -181,10 +183,10 @@ pub(crate) fn static_index(name: &str, value: &str) -> Option<usize> {
         .map(|at| at + 1)
 }
 
-/// The last index of the static table: those of the other follow (section 2.3.3).
+/// The length of the static table, and its last index. The indices of the dynamic table follow (section 2.3.3).
 pub(crate) const STATIC_TABLE_LEN: usize = STATIC_TABLE.len();
 
-/// Appendix A.
+/// The static table: appendix A.
 #[rustfmt::skip]
 const STATIC_TABLE: [(&str, &str); 61] = [
     (":authority", ""), (":method", "GET"), (":method", "POST"), (":path", "/"), (":path", "/index.html"),
@@ -221,13 +223,13 @@ mod tests {
     }
 
     #[test]
-    fn decodes_every_kind_of_field() {
+    fn decodes_every_representation() {
         for (block, fields) in [
             (&[][..], &[][..]),
             (&[0x88], &[(":status", "200")]),
             (&[0x20, 0x88], &[(":status", "200")]),
             (&[0x20, 0x20, 0xbd], &[("www-authenticate", "")]),
-            // RFC 7541, C.2: with indexing, without, never; then C.6.1's first field, Huffman-coded.
+            // RFC 7541, C.2: with indexing, without, never indexed. Then the first field of C.6.1, Huffman-coded.
             (
                 b"\x40\x0acustom-key\x0dcustom-header",
                 &[("custom-key", "custom-header")],
@@ -239,7 +241,7 @@ mod tests {
                 &[0x40, 0x82, 0x64, 0x02, 0x01, b'a', 0x88],
                 &[("302", "a"), (":status", "200")],
             ),
-            // An index of two bytes: 31 and 30 in four bits.
+            // An index of two bytes: 31 in a prefix of four bits.
             (&[0x0f, 0x10, 0x01, b'x'], &[("content-type", "x")]),
         ] {
             assert_eq!(decoded(block), Ok(pairs(fields)), "{block:x?}");
@@ -247,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_no_encoder_may_write() {
+    fn refuses_blocks_that_no_encoder_may_write() {
         for (block, error) in [
             (&[0x80][..], HpackError::Index(0)),
             (&[0xbe], HpackError::Index(62)),
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn decodes_what_was_encoded() {
         for length in [0, 1, 14, 15, 126, 127, 128, 255, 16_000] {
             let value = "v".repeat(length);
             let mut block = Vec::new();

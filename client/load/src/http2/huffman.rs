@@ -1,9 +1,9 @@
-//! The Huffman code of HPACK, read only.
+//! The decoder of HPACK's Huffman code.
 //!
-//! The code is canonical: codes of one length are consecutive, in the order of their symbols, and every code comes before
-//! all longer ones. So the lengths say all. Source: RFC 7541, section 5.2 and appendix B.
+//! The code is canonical: codes of the same length are consecutive in the order of their symbols, and shorter codes
+//! come before longer ones. So the lengths determine the codes. Source: RFC 7541, section 5.2 and appendix B.
 
-/// Length in bits of the code of each byte, and of the end of a string.
+/// The length in bits of the code of each byte, and last that of EOS.
 #[rustfmt::skip]
 const LENGTHS: [u8; SYMBOLS] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28,
@@ -27,8 +27,8 @@ const LENGTHS: [u8; SYMBOLS] = [
 
 const SYMBOLS: usize = 257;
 
-/// The symbol that ends a string; it may never be in one.
-const END: u16 = 256;
+/// The symbol for the end of a string. It must not occur in one; its code only pads.
+const EOS: u16 = 256;
 
 /// The longest code, in bits.
 const LENGTH_MAX: usize = 30;
@@ -36,20 +36,21 @@ const LENGTH_MAX: usize = 30;
 /// The shortest code, in bits.
 const LENGTH_MIN: usize = 5;
 
-/// The longest code that is looked up at once. The end of a string has a longer one.
+/// The longest code, in bits, that one look-up decodes.
 const SHORT_MAX: usize = 8;
 
 static TABLE: Table = Table::new();
 
 struct Table {
-    /// For each length: the first value past its codes, with the code in the highest bits of 32.
+    /// For each length: the first value after its codes, with the code in the highest of 32 bits.
     end: [u64; LENGTH_MAX + 1],
-    /// For each length: its first code, and where its symbols begin.
+    /// For each length: its first code, and the index of that code's symbol.
     first: [(u32, usize); LENGTH_MAX + 1],
-    /// In the order of their codes.
+    /// The symbols in the order of their codes.
     symbols: [u16; SYMBOLS],
-    /// For each value of the next eight bits: the symbol they begin with and its code's length; 0 if that is over eight.
-    /// All that texts are mostly made of is here, and found several times as fast.
+    /// For each value of eight bits: the symbol whose code they begin with, and the length of the code. The length is 0
+    /// if the code is longer than eight bits. Most of a text is in this table, which is several times as fast as the
+    /// others.
     short: [(u8, u8); 256],
 }
 
@@ -89,12 +90,12 @@ impl Table {
     }
 }
 
-/// Appends what `code` says to `out`. `None`: it is no such code.
+/// Appends the decoded text to `out`. `None` if the code is invalid.
 pub(crate) fn decode(code: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    // The shortest codes make 8 symbols of 5 bytes: with room for all, no push has to make any.
+    // At most 8 symbols from 5 bytes. With room for them no push has to grow the vector.
     out.reserve(code.len() * 8 / LENGTH_MIN);
     let mut bytes = code.iter();
-    // The lowest `count` bits are what is next; above them is what was.
+    // The lowest `count` bits are not decoded yet. The bits above them are.
     let mut bits = 0_u64;
     let mut count = 0;
     loop {
@@ -117,22 +118,22 @@ pub(crate) fn decode(code: &[u8], out: &mut Vec<u8>) -> Option<()> {
         if count == 0 {
             return Some(());
         }
-        // The next 32 bits; past the end there are ones, as in the padding that ends a string.
+        // The next 32 bits, filled with ones after the end, as the padding of a string is.
         let window = match count >= 32 {
             true => (bits >> (count - 32)) as u32,
             false => ((bits << (32 - count)) as u32) | (u32::MAX >> count),
         };
         let length = (LENGTH_MIN..=LENGTH_MAX)
             .find(|length| u64::from(window) < TABLE.end[*length])
-            // Of 32 ones no code is left: they are the end of a string and two bits of padding.
+            // 32 ones are EOS and two bits of padding.
             .unwrap_or(LENGTH_MAX);
         if length > count {
-            // Padding: fewer bits than a byte has, all ones.
+            // Padding is shorter than a byte, and all ones.
             return (count < 8 && window == u32::MAX).then_some(());
         }
         let (first, at) = TABLE.first[length];
         let symbol = TABLE.symbols[at + ((window >> (32 - length)) - first) as usize];
-        if symbol == END {
+        if symbol == EOS {
             return None;
         }
         out.push(symbol as u8);
@@ -144,7 +145,7 @@ pub(crate) fn decode(code: &[u8], out: &mut Vec<u8>) -> Option<()> {
 mod tests {
     use super::*;
 
-    /// The code of `text`, worked out from the lengths alone and bit by bit: another way than decoding takes.
+    /// Encodes `text` bit by bit, from the lengths alone: independent of the decoder.
     fn encode(text: &[u8]) -> Vec<u8> {
         let mut order: Vec<usize> = (0..SYMBOLS).collect();
         order.sort_by_key(|symbol| (LENGTHS[*symbol], *symbol));
@@ -161,7 +162,7 @@ mod tests {
         assert_eq!(
             next,
             1 << LENGTH_MAX,
-            "every string of bits is a code or its beginning"
+            "every sequence of bits is a code or the beginning of one"
         );
         let mut bits: String = text
             .iter()
@@ -183,7 +184,7 @@ mod tests {
 
     /// The examples of RFC 7541, appendix C.4 and C.6.
     #[test]
-    fn decodes_what_the_rfc_gives() {
+    fn decodes_the_examples_of_the_rfc() {
         for (code, text) in [
             (
                 &[
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_comes_back_in_every_position() {
+    fn every_byte_is_decoded_at_every_bit_position() {
         let all: Vec<u8> = (0..=255).collect();
         for start in 0..all.len() {
             let text = &all[start..];
@@ -220,9 +221,9 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_string() {
+    fn refuses_invalid_codes() {
         for code in [
-            // Padding of a whole byte, of zeros, and the end of a string.
+            // Padding of a whole byte, padding of zeros, EOS in several places, and a truncated code.
             &[0x64, 0x02, 0xff][..],
             &[0x64, 0x00, 0x00],
             &[0xff],

@@ -1,4 +1,4 @@
-//! A message of gRPC on the wire, and the message of an answer while it arrives.
+//! Length-prefixed messages (gRPC over HTTP/2), and the message of a response while it arrives.
 
 use std::ops::Range;
 
@@ -6,29 +6,29 @@ use tonic::Code;
 
 use crate::http2::failure::{CallFailure, Processed};
 
-/// The flag that says "not compressed", and four bytes of length, before each message (gRPC over HTTP/2).
+/// The prefix of a message: a byte that says whether it is compressed, and its length in four bytes.
 pub(super) const MESSAGE_PREFIX_BYTES: usize = 5;
 
-/// Where the bytes being received are.
+/// The bytes being received, while one of their frames is handled.
 #[derive(Clone, Copy)]
 pub(super) struct Input<'a> {
     pub(super) bytes: &'a [u8],
-    /// Where in them the frame's payload begins; `None` if it was put together elsewhere.
+    /// Where the payload of the frame begins in `bytes`. `None` if the frame was put together elsewhere.
     pub(super) payload_start: Option<usize>,
 }
 
-/// What has arrived of a call's message, with the five bytes before it.
+/// The part of a response's message that has arrived, with its prefix.
 #[derive(Debug, Default)]
 pub(super) enum Body {
     #[default]
     Empty,
-    /// All of it, and it still is in the bytes that are being received: here.
+    /// The whole message, which still lies in [`Input::bytes`], in this range.
     Input(Range<u32>),
-    /// Some or all of it, put aside.
+    /// A part or all of the message, copied.
     Owned(Vec<u8>),
 }
 
-/// Whether these bytes are one message that is not compressed, with its head, and no more.
+/// Whether `data` is exactly one uncompressed message with its prefix.
 #[inline]
 pub(super) fn is_whole_message(data: &[u8]) -> bool {
     match data {
@@ -39,27 +39,27 @@ pub(super) fn is_whole_message(data: &[u8]) -> bool {
     }
 }
 
-/// Whether these bytes can be the beginning of one message that we take.
+/// Checks that `owned` is the beginning of one uncompressed message of at most `limit` bytes, or all of it.
 pub(super) fn check_partial_message(owned: &[u8], limit: usize) -> Result<(), CallFailure> {
-    let Some((header, message)) = owned.split_first_chunk::<MESSAGE_PREFIX_BYTES>() else {
+    let Some((prefix, message)) = owned.split_first_chunk::<MESSAGE_PREFIX_BYTES>() else {
         return Ok(());
     };
-    let [compressed, length @ ..] = *header;
+    let [compressed, length @ ..] = *prefix;
     let length = u32::from_be_bytes(length) as usize;
     if compressed != 0 {
         Err(CallFailure::malformed(
-            "the answer is compressed, and compression was not offered",
+            "the response is compressed, and compression was not offered",
         ))
     } else if length > limit {
         Err(CallFailure::new(
             Processed::Unknown,
             Code::ResourceExhausted,
-            format!("the answer has {length} bytes, the limit is {limit}"),
+            format!("the response has {length} bytes, the limit is {limit}"),
         ))
     } else if message.len() > length {
         let more = message.len() - length;
         Err(CallFailure::malformed(format!(
-            "the answer has {more} bytes after its message"
+            "the response has {more} bytes after its message"
         )))
     } else {
         Ok(())

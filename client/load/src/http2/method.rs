@@ -1,4 +1,4 @@
-//! The head of a request, checked once and sent many times.
+//! The header fields of requests, checked once and sent many times.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use crate::http2::encoder::{Encoder, HeaderField};
 
-/// Who sends: shown to the server in every call.
+/// The user agent that is sent with every call.
 const USER_AGENT: &str = concat!("soloist-load/", env!("CARGO_PKG_VERSION"), " (raw)");
 
-/// Largest header block of a request. Servers take 8 to 16 KiB; one far above is a mistake.
+/// The largest header block of a request. Servers accept 8 to 16 KiB, so a larger one is a mistake.
 const HEADER_BLOCK_BYTES_MAX: usize = 64 * 1024;
 
-/// Names that gRPC or HTTP/2 give a meaning, and that are not for the caller to set.
+/// Header names that have a meaning in gRPC or HTTP/2, so that metadata cannot use them.
 const RESERVED: [&str; 10] = [
     "connection",
     "content-length",
@@ -26,10 +26,10 @@ const RESERVED: [&str; 10] = [
     "upgrade",
 ];
 
-/// The head of every call of one method: its fields.
+/// The header fields of every call of one gRPC method.
 ///
-/// It belongs to no connection, so that one is enough for all of them. How a connection writes it depends on what was sent
-/// there before: see `header_cache`. A copy is the same method, and costs nothing.
+/// All connections share one `Method`. How a connection encodes it depends on earlier requests: see `header_cache`. A
+/// clone is cheap, and stands for the same method.
 #[derive(Clone, Debug)]
 pub(crate) struct Method {
     fields: Arc<[Arc<HeaderField>]>,
@@ -48,12 +48,12 @@ impl fmt::Display for InvalidMetadata {
 impl std::error::Error for InvalidMetadata {}
 
 impl Method {
-    /// Calls of `path`, like `/soloist.v1.State/Read`, at `authority`, without TLS. The server is told of `timeout`;
-    /// watching it is the caller's work.
+    /// Makes the headers for calls of `path`, such as `/soloist.v1.State/Read`, on the host `authority`, without TLS.
+    /// `timeout` is sent to the server; the caller has to enforce it.
     ///
     /// # Errors
     ///
-    /// If a name or value of the metadata may not be in a header.
+    /// If the metadata has an invalid or reserved name or an invalid value, or is too long.
     pub(crate) fn new(
         authority: &str,
         path: &str,
@@ -82,24 +82,24 @@ impl Method {
             put(name, value)?;
         }
         let fields: Arc<[_]> = fields.into_iter().map(Arc::new).collect();
-        // Without a table, as the first requests go out, and as long as it gets.
+        // Encoded without the dynamic table, as in the first requests: no block gets longer than that.
         let mut block = Vec::new();
         Encoder::new().encode(&fields, &mut block);
         if block.len() > HEADER_BLOCK_BYTES_MAX {
             let length = block.len();
             return Err(InvalidMetadata(format!(
-                "metadata of {length} bytes, the limit is {HEADER_BLOCK_BYTES_MAX}"
+                "headers of {length} bytes with the metadata, the limit is {HEADER_BLOCK_BYTES_MAX}"
             )));
         }
         Ok(Self { fields })
     }
 
-    /// In the order in which they are sent.
+    /// Returns the fields in the order in which they are sent.
     pub(super) fn fields(&self) -> &[Arc<HeaderField>] {
         &self.fields
     }
 
-    /// Whether this is the same method, or a copy of it.
+    /// Whether both are clones of the same method.
     #[inline]
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.fields, &other.fields)
@@ -107,33 +107,33 @@ impl Method {
 }
 
 fn check_value(name: &str, value: &str) -> Result<(), InvalidMetadata> {
-    // What HTTP lets a value be, less what only proxies pass on: visible ASCII, blanks and tabs inside.
+    // What HTTP allows, except for bytes above ASCII: visible characters, with blanks and tabs between them.
     let legal = |byte: u8| (0x20..=0x7e).contains(&byte) || byte == b'\t';
     match value.bytes().all(legal) && value.trim() == value {
         true => Ok(()),
         false => Err(InvalidMetadata(format!(
-            "value of metadata `{name}` must be printable ASCII without blanks around it: {value:?}"
+            "metadata `{name}` must be printable ASCII without blanks around it, not {value:?}"
         ))),
     }
 }
 
 fn check_name(name: &str) -> Result<(), InvalidMetadata> {
-    // As gRPC has it: "Header-Name".
+    // gRPC over HTTP/2, "Header-Name".
     let legal = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
     if name.is_empty() || !name.bytes().all(legal) {
         return Err(InvalidMetadata(format!(
-            "name of metadata must be of a-z 0-9 - _ . and not empty: {name:?}"
+            "a name of metadata must have characters of a-z 0-9 - _ . only, not {name:?}"
         )));
     }
     match RESERVED.contains(&name) {
         true => Err(InvalidMetadata(format!(
-            "metadata `{name}` cannot be set: it has a meaning of its own"
+            "metadata `{name}` cannot be set: gRPC and HTTP/2 use this header"
         ))),
         false => Ok(()),
     }
 }
 
-/// At most 8 digits and a unit (gRPC over HTTP/2, "Timeout"): the finest unit that holds it, rounded up.
+/// Writes a timeout as gRPC does ("Timeout"): at most 8 digits, rounded up in the finest unit that fits.
 fn grpc_timeout(timeout: Duration) -> String {
     const DIGITS_END: u128 = 100_000_000;
     let nanoseconds = timeout.as_nanos();
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_grpc_wants() {
+    fn has_the_fields_that_grpc_demands() {
         let metadata = [("x-tenant".to_owned(), "a b".to_owned())];
         let timeout = Some(Duration::from_millis(1500));
         let method = Method::new("host:1", "/s.S/M", &metadata, timeout).unwrap();

@@ -1,4 +1,4 @@
-//! What waits to be sent: bytes for the socket, and messages that the server has not made room for.
+//! What waits to be sent: frames for the socket, and messages for which the flow-control windows have no room yet.
 //!
 //! Source: RFC 9113, sections 5.2 and 6.9.
 
@@ -6,36 +6,37 @@ use std::collections::VecDeque;
 
 use crate::http2::config::Config;
 use crate::http2::connection_error::ConnectionError;
-use crate::http2::frame::{END_STREAM, ErrorCode, FrameHeader, PAYLOAD_MAX, WINDOW_MAX, kind};
+use crate::http2::frame::{
+    END_STREAM, ErrorCode, FrameHeader, PAYLOAD_MAX, WINDOW_INITIAL, WINDOW_MAX, kind,
+};
 use crate::http2::message::MESSAGE_PREFIX_BYTES;
 
-/// Every connection and stream begins with this window (RFC 9113, section 6.9.2).
-const WINDOW_INITIAL: i64 = 65_535;
+/// How far the output may exceed its limit for calls: by the first frames of the call that reached the limit, and by
+/// some 10,000 acknowledgements of PING and SETTINGS.
+const CONTROL_BYTES_MAX: usize = 256 * 1024;
 
-/// What may wait beyond the limit for calls: the head and first frame of the call that reached it, and 10,000 answers to
-/// pings or settings.
-const CONTROL_MAX: usize = 256 * 1024;
-
-/// A message that was begun and not sent to its end.
+/// A message of which a part is not in the output yet.
 #[derive(Debug)]
 struct UnsentMessage {
     stream: u32,
-    /// Below 0 when the server made windows smaller.
+    /// The stream's send window. Negative if the server reduced INITIAL_WINDOW_SIZE below what was sent.
     window: i64,
+    /// With the length prefix.
     bytes: Vec<u8>,
     sent: usize,
 }
 
+/// The output of a connection, and its send windows.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    /// For the socket, from `written` on.
+    /// Whole frames for the socket. The first `written` bytes are written already.
     pub(super) output: Vec<u8>,
     written: usize,
-    /// The connection's window.
+    /// The connection's send window.
     window: i64,
-    /// The window that a stream begins with.
+    /// The send window of a new stream: the server's INITIAL_WINDOW_SIZE.
     initial_stream_window: i64,
-    /// In the order of their streams.
+    /// In the order of their stream ids.
     unsent: VecDeque<UnsentMessage>,
     unsent_bytes: usize,
     output_max: usize,
@@ -47,8 +48,8 @@ impl Outgoing {
         Self {
             output: Vec::new(),
             written: 0,
-            window: WINDOW_INITIAL,
-            initial_stream_window: WINDOW_INITIAL,
+            window: i64::from(WINDOW_INITIAL),
+            initial_stream_window: i64::from(WINDOW_INITIAL),
             unsent: VecDeque::new(),
             unsent_bytes: 0,
             output_max: config.output_bytes_max,
@@ -56,23 +57,23 @@ impl Outgoing {
         }
     }
 
-    /// The bytes to write next.
+    /// Returns the bytes to write next.
     pub(super) fn unwritten(&self) -> &[u8] {
         &self.output[self.written..]
     }
 
-    /// The first `count` pending bytes were written.
+    /// Removes the first `count` unwritten bytes, which were written, and adds messages that waited for room.
     pub(super) fn consume(&mut self, count: usize) {
         self.written += count;
         debug_assert!(
             self.written <= self.output.len(),
-            "more was written than there is"
+            "no more is written than there is"
         );
         if self.written >= self.output.len() {
             self.output.clear();
             self.written = 0;
         } else if self.written > self.output_max {
-            // A socket that takes a little now and then must not make the buffer grow.
+            // If the socket never takes everything, the buffer must not grow without end.
             self.output.drain(..self.written);
             self.written = 0;
         }
@@ -81,19 +82,19 @@ impl Outgoing {
         }
     }
 
-    /// Whether a message of `length` bytes may be taken now. One that is larger than the limit alone may, when no other
+    /// Whether a message of `length` bytes may be sent now. A message above the limit may be, if no other message
     /// waits.
     pub(super) fn has_room(&self, length: usize) -> bool {
         self.unwritten().len() < self.output_max
             && (self.unsent.is_empty() || self.unsent_bytes + length <= self.unsent_max)
     }
 
-    /// Whether the server lets our answers to its pings and settings pile up.
+    /// Whether the acknowledgements of PING and SETTINGS pile up, because the server does not read them.
     pub(super) fn is_overfull(&self) -> bool {
-        self.unwritten().len() > self.output_max + CONTROL_MAX
+        self.unwritten().len() > self.output_max + CONTROL_BYTES_MAX
     }
 
-    /// Appends the frames of a message, as far as the windows allow, and keeps the rest.
+    /// Appends the DATA frames of a message as far as the windows allow, and keeps the rest for later.
     #[inline]
     pub(super) fn send(&mut self, stream: u32, message: &[u8]) {
         let length = MESSAGE_PREFIX_BYTES + message.len();
@@ -102,7 +103,7 @@ impl Outgoing {
         let room = self.window.min(self.initial_stream_window);
         if self.unsent.is_empty() && length as i64 <= room && length <= PAYLOAD_MAX {
             self.window -= length as i64;
-            self.put_data_head(stream, length, END_STREAM);
+            self.put_data_header(stream, length, END_STREAM);
             self.output.extend_from_slice(&header);
             self.output.extend_from_slice(message);
             return;
@@ -120,7 +121,7 @@ impl Outgoing {
         self.send_unsent();
     }
 
-    /// Forgets what is left of a stream's message. Tells whether there was any.
+    /// Drops the unsent rest of a stream's message. Returns whether there was one.
     pub(super) fn forget(&mut self, stream: u32) -> bool {
         match self.position(stream) {
             Some(at) => {
@@ -131,7 +132,7 @@ impl Outgoing {
         }
     }
 
-    /// The server reads on: the connection.
+    /// Takes a WINDOW_UPDATE of the connection.
     pub(super) fn increase_connection_window(
         &mut self,
         increment: u32,
@@ -141,7 +142,7 @@ impl Outgoing {
             return Err(ConnectionError::new(
                 ErrorCode::FLOW_CONTROL_ERROR,
                 format!(
-                    "window of the connection became {}, the limit is {WINDOW_MAX}",
+                    "window of the connection is {}, the limit is {WINDOW_MAX}",
                     self.window
                 ),
             ));
@@ -150,13 +151,13 @@ impl Outgoing {
         Ok(())
     }
 
-    /// The server reads on: one stream. `Err`: it made the stream's window too large.
+    /// Takes a WINDOW_UPDATE of a stream. Returns the new window as an error if it is too large.
     pub(super) fn increase_stream_window(
         &mut self,
         stream: u32,
         increment: u32,
     ) -> Result<(), i64> {
-        // A stream whose message is sent needs no window.
+        // If the whole message is sent, the window does not matter any more.
         let Some(at) = self.position(stream) else {
             return Ok(());
         };
@@ -169,7 +170,8 @@ impl Outgoing {
         Ok(())
     }
 
-    /// The server's INITIAL_WINDOW_SIZE: for streams to come, and a difference for those that are open.
+    /// Takes the server's INITIAL_WINDOW_SIZE. It applies to new streams, and its change to the windows of open
+    /// streams.
     pub(super) fn set_initial_stream_window(&mut self, size: u32) -> Result<(), ConnectionError> {
         let difference = i64::from(size) - self.initial_stream_window;
         self.initial_stream_window = i64::from(size);
@@ -179,7 +181,7 @@ impl Outgoing {
                 return Err(ConnectionError::new(
                     ErrorCode::FLOW_CONTROL_ERROR,
                     format!(
-                        "window of a stream became {}, the limit is {WINDOW_MAX}",
+                        "window of a stream is {}, the limit is {WINDOW_MAX}",
                         unsent.window
                     ),
                 ));
@@ -189,7 +191,7 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Whether the message of `stream` is sent only in part.
+    /// Whether a part of the message of `stream` is not sent.
     pub(super) fn is_sending(&self, stream: u32) -> bool {
         self.position(stream).is_some()
     }
@@ -209,7 +211,7 @@ impl Outgoing {
         }
     }
 
-    /// Sends what the windows allow, oldest first, until the output is full.
+    /// Moves messages to the output, the oldest first, as far as the windows and the size of the output allow.
     fn send_unsent(&mut self) {
         let mut at = 0;
         while self.window > 0 && self.unwritten().len() < self.output_max {
@@ -232,7 +234,7 @@ impl Outgoing {
                 true => END_STREAM,
                 false => 0,
             };
-            self.put_data_head(stream, count, flags);
+            self.put_data_header(stream, count, flags);
             self.output
                 .extend_from_slice(&self.unsent[at].bytes[start..start + count]);
             if count == rest {
@@ -241,7 +243,7 @@ impl Outgoing {
         }
     }
 
-    fn put_data_head(&mut self, stream: u32, length: usize, flags: u8) {
+    fn put_data_header(&mut self, stream: u32, length: usize, flags: u8) {
         let header = FrameHeader {
             length,
             kind: kind::DATA,

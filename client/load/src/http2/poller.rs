@@ -1,9 +1,9 @@
-//! Waits for many sockets and a time, all at once.
+//! Waits for many sockets, with a timeout that is exact to the microsecond.
 //!
-//! epoll through `rustix`, and not `mio` or `polling`: those round a wait up to whole milliseconds, and a request that is
-//! due in 300 microseconds would go out late. epoll's own call rounds too, and the exact `epoll_pwait2` needs Linux 5.11. So
-//! the part of a wait that is no whole millisecond is waited for with `ppoll`, of which epoll's descriptor is the only one:
-//! it counts in nanoseconds, and costs a second call only when something comes in that last millisecond.
+//! It uses epoll through `rustix`. `mio` and `polling` round a timeout up to whole milliseconds, so a request that is
+//! due in 300 microseconds would be sent late. `epoll_wait` only takes milliseconds as well, and `epoll_pwait2` needs
+//! Linux 5.11. So the whole milliseconds of a timeout are spent in `epoll_wait`, and the rest in `ppoll` on epoll's own
+//! descriptor, which takes nanoseconds. That costs a third call only if a socket becomes ready in the last millisecond.
 
 use std::fmt;
 use std::io;
@@ -14,22 +14,23 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::Errno;
 
-/// Sockets told of by one wait; the others are told of by the next.
+/// The most sockets that one wait reports. The next wait reports the others.
 const READY_MAX: usize = 256;
 
-/// Waits for many sockets, and a time.
+/// An epoll instance, and the sockets that its last wait reported.
 pub(crate) struct Poller {
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
 }
 
-/// A socket that something can be done with.
+/// A socket that can be read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Readiness {
+    /// The name under which the socket was added.
     pub(crate) key: u32,
-    /// There is something to read, or its end.
+    /// There are bytes to read, or the end of the stream, or an error.
     pub(crate) readable: bool,
-    /// It has room again.
+    /// The socket accepts bytes again.
     pub(crate) writable: bool,
 }
 
@@ -47,13 +48,12 @@ impl Poller {
         })
     }
 
-    /// Waits until a socket is ready, or the time is over; `None` waits without end, 0 not at all.
-    ///
-    /// A signal ends it too: as if the time were over.
+    /// Waits until a socket is ready, or until `timeout` has passed. `None` waits without end, 0 not at all. A signal
+    /// ends the wait as if the timeout had passed.
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Errors of the system.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let started = Instant::now();
         let whole = timeout.map(|timeout| Duration::from_millis(timeout.as_millis() as u64));
@@ -71,7 +71,7 @@ impl Poller {
     /// Waits in whole milliseconds.
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.events.clear();
-        // A time that the system cannot say is as good as none.
+        // The system cannot express the timeout: it is longer than any run.
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let room = spare_capacity(&mut self.events);
         match epoll::wait(&self.epoll, room, timeout.as_ref()) {
@@ -80,7 +80,7 @@ impl Poller {
         }
     }
 
-    /// Waits in nanoseconds. Tells whether there is something.
+    /// Waits in nanoseconds. Returns whether a socket is ready.
     fn poll_precisely(&self, timeout: Duration) -> io::Result<bool> {
         let timeout = Timespec::try_from(timeout).ok();
         let mut epoll = [PollFd::new(&self.epoll, PollFlags::IN)];
@@ -91,7 +91,7 @@ impl Poller {
         }
     }
 
-    /// The sockets that the last wait found.
+    /// Returns the sockets that the last wait reported.
     pub(crate) fn ready(&self) -> impl Iterator<Item = Readiness> + '_ {
         let ends = epoll::EventFlags::IN
             | epoll::EventFlags::HUP
@@ -117,10 +117,15 @@ impl Poller {
         )?)
     }
 
-    /// Watches for room in a socket, or no longer.
-    pub(super) fn watch_writable(&self, socket: impl AsFd, key: u32, full: bool) -> io::Result<()> {
+    /// Begins or stops to wait for a socket to become writable.
+    pub(super) fn watch_writable(
+        &self,
+        socket: impl AsFd,
+        key: u32,
+        wanted: bool,
+    ) -> io::Result<()> {
         let data = epoll::EventData::new_u64(u64::from(key));
-        let flags = match full {
+        let flags = match wanted {
             true => epoll::EventFlags::IN | epoll::EventFlags::OUT,
             false => epoll::EventFlags::IN,
         };
@@ -136,12 +141,12 @@ impl Poller {
 mod tests {
     use super::*;
 
-    /// The least of many waits is short of a millisecond only if waits are not rounded up to one.
+    /// The shortest of many waits is below a millisecond only if timeouts are not rounded up.
     #[test]
-    fn waits_are_not_rounded_to_milliseconds() {
+    fn timeouts_are_not_rounded_to_milliseconds() {
         let mut poller = Poller::new().unwrap();
         let wait = Duration::from_micros(100);
-        let least = (0..50)
+        let shortest = (0..50)
             .map(|_| {
                 let start = Instant::now();
                 poller.wait(Some(wait)).unwrap();
@@ -150,8 +155,8 @@ mod tests {
             .min()
             .unwrap();
         assert!(
-            (wait..Duration::from_millis(1)).contains(&least),
-            "{least:?}"
+            (wait..Duration::from_millis(1)).contains(&shortest),
+            "{shortest:?}"
         );
     }
 }

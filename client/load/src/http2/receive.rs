@@ -1,4 +1,4 @@
-//! What comes in on a connection: bytes, cut anywhere, become frames.
+//! Makes frames of the bytes read from the socket, and hands each frame to its handler.
 
 use std::mem;
 
@@ -11,13 +11,13 @@ use crate::http2::frame::{
 use crate::http2::message::Input;
 
 impl Connection {
-    /// Takes bytes from the server, cut anywhere, and tells what became of calls. The callback may begin and cancel
-    /// calls.
+    /// Takes bytes read from the socket, and calls `on_event` for each call that ends. The bytes may begin and end in
+    /// the middle of a frame. `on_event` may send and cancel calls.
     ///
     /// # Errors
     ///
-    /// If the server broke the protocol, or the connection had ended before. All calls have had their events then; the
-    /// output ends with a GOAWAY, to be written if the socket takes it.
+    /// If the server broke the protocol, or the connection had ended before. All calls have had their events then. The
+    /// output ends with a GOAWAY, which should be written if the socket takes it.
     pub(crate) fn receive<F>(&mut self, bytes: &[u8], mut on_event: F) -> Result<(), Closed>
     where
         F: FnMut(&mut Self, Event<'_>),
@@ -25,36 +25,35 @@ impl Connection {
         if let Some(closed) = &self.closed {
             return Err(closed.clone());
         }
-        let mut taken = self.take(bytes, &mut on_event);
+        let mut taken = self.take_frames(bytes, &mut on_event);
         if taken.is_ok() && self.outgoing.is_overfull() {
             taken = Err(ConnectionError::new(
                 ErrorCode::ENHANCE_YOUR_CALM,
-                "it asks for answers and does not read them",
+                "it sends PING and SETTINGS and does not read the acknowledgements",
             ));
         }
-        let Err(connection_error) = taken else {
+        let Err(ConnectionError { code, text }) = taken else {
             return Ok(());
         };
-        let ConnectionError { code, text } = connection_error;
         let text = format!("the server broke the protocol: {text} ({code})");
-        // Only whole frames are in the output, so one more can follow.
+        // The output has only whole frames, so another frame can follow.
         frame::put_goaway(&mut self.outgoing.output, code, &text);
         self.partial_frame.clear();
         self.close(&text, on_event);
         Err(self.closed.clone().unwrap_or(Closed(text)))
     }
 
-    fn take<F>(&mut self, bytes: &[u8], on_event: &mut F) -> Result<(), ConnectionError>
+    fn take_frames<F>(&mut self, bytes: &[u8], on_event: &mut F) -> Result<(), ConnectionError>
     where
         F: FnMut(&mut Self, Event<'_>),
     {
         let mut at = 0;
         if !self.partial_frame.is_empty() {
-            at = self.complete_partial(bytes, on_event)?;
+            at = self.complete_partial_frame(bytes, on_event)?;
         }
         while let Some(header) = bytes[at..].first_chunk() {
             let header = FrameHeader::parse(header);
-            self.check_length(header)?;
+            self.check_header(header)?;
             let payload_start = at + FRAME_HEADER_BYTES;
             let Some(payload) = bytes.get(payload_start..payload_start + header.length) else {
                 break;
@@ -63,17 +62,17 @@ impl Connection {
                 bytes,
                 payload_start: Some(payload_start),
             };
-            self.frame(header, payload, input, on_event)?;
+            self.handle_frame(header, payload, input, on_event)?;
             at = payload_start + header.length;
         }
-        // Empty, or the rest of the input belongs to the frame that is in it already.
+        // If `partial_frame` is not empty, it holds the beginning of the frame to which these bytes belong.
         self.partial_frame.extend_from_slice(&bytes[at..]);
         self.copy_out_of_input(bytes)
     }
 
-    /// Puts a frame that was cut together with what has come now, and handles it if it is whole. Returns how much of the
-    /// input it took.
-    fn complete_partial<F>(
+    /// Completes the partial frame with the bytes read now, and handles the frame if it is complete. Returns how many
+    /// of the bytes belong to that frame.
+    fn complete_partial_frame<F>(
         &mut self,
         bytes: &[u8],
         on_event: &mut F,
@@ -81,16 +80,16 @@ impl Connection {
     where
         F: FnMut(&mut Self, Event<'_>),
     {
-        let head_rest = FRAME_HEADER_BYTES
+        let header_rest = FRAME_HEADER_BYTES
             .saturating_sub(self.partial_frame.len())
             .min(bytes.len());
-        let (head_bytes, after) = bytes.split_at(head_rest);
-        self.partial_frame.extend_from_slice(head_bytes);
+        let (header_bytes, after) = bytes.split_at(header_rest);
+        self.partial_frame.extend_from_slice(header_bytes);
         let Some(header) = self.partial_frame.first_chunk() else {
-            return Ok(head_rest);
+            return Ok(header_rest);
         };
         let header = FrameHeader::parse(header);
-        self.check_length(header)?;
+        self.check_header(header)?;
         let rest = FRAME_HEADER_BYTES + header.length - self.partial_frame.len();
         let Some(payload_rest) = after.get(..rest) else {
             self.partial_frame.extend_from_slice(after);
@@ -102,17 +101,17 @@ impl Connection {
             bytes,
             payload_start: None,
         };
-        let handled = self.frame(header, &whole[FRAME_HEADER_BYTES..], input, on_event);
+        let handled = self.handle_frame(header, &whole[FRAME_HEADER_BYTES..], input, on_event);
         whole.clear();
         self.partial_frame = whole;
-        handled.map(|()| head_rest + rest)
+        handled.map(|()| header_rest + rest)
     }
 
-    fn check_length(&self, header: FrameHeader) -> Result<(), ConnectionError> {
-        // Before its first frame we do not know that the other side speaks HTTP/2 at all, and its head may be text.
+    fn check_header(&self, header: FrameHeader) -> Result<(), ConnectionError> {
+        // First of all: a server that does not speak HTTP/2 may have sent text, which has no meaningful length.
         if !self.settings_seen && (header.kind != kind::SETTINGS || header.has(ACK)) {
             return Err(ConnectionError::protocol(format!(
-                "its first frame is of kind {}, not SETTINGS",
+                "its first frame is of type {}, not SETTINGS",
                 header.kind
             )));
         }
@@ -129,7 +128,7 @@ impl Connection {
             && (header.kind != kind::CONTINUATION || header.stream != open.stream)
         {
             return Err(ConnectionError::protocol(format!(
-                "a frame of kind {} on stream {} inside the header block of stream {}",
+                "a frame of type {} on stream {} inside the header block of stream {}",
                 header.kind, header.stream, open.stream
             )));
         }
@@ -137,7 +136,7 @@ impl Connection {
     }
 
     #[inline]
-    fn frame<F>(
+    fn handle_frame<F>(
         &mut self,
         header: FrameHeader,
         payload: &[u8],
@@ -155,12 +154,12 @@ impl Connection {
             kind::RST_STREAM => self.on_rst_stream(header, payload, on_event),
             kind::SETTINGS => self.on_settings(header, payload),
             kind::PUSH_PROMISE => Err(ConnectionError::protocol(
-                "a PUSH_PROMISE, which we forbade",
+                "a PUSH_PROMISE, which SETTINGS forbade",
             )),
             kind::PING => self.on_ping(header, payload),
             kind::GOAWAY => self.on_goaway(header, payload, on_event),
             kind::WINDOW_UPDATE => self.on_window_update(header, payload, on_event),
-            // Kinds that are unknown mean nothing (section 4.1).
+            // Frames of unknown types must be ignored (section 4.1).
             _ => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! What a server's header blocks say about a call.
+//! The header fields of responses, and what they mean to the call.
 //!
 //! Sources: gRPC over HTTP/2 ("Responses") and gRPC's HTTP to status mapping.
 
@@ -11,20 +11,20 @@ use tonic::Code;
 use crate::http2::failure::{CallFailure, Processed};
 use crate::http2::hpack::{Decoder, HpackError};
 
-/// Largest header list that is taken, counted as RFC 9113, section 6.5.2 does: what gRPC's implementations take (8 to
-/// 16 KiB).
+/// The largest header list of a response, counted as in RFC 9113, section 6.5.2. gRPC's implementations accept 8 to 16
+/// KiB.
 pub(super) const HEADER_LIST_BYTES_MAX: usize = 16 * 1024;
 
-/// What RFC 9113 adds for each field.
+/// What RFC 9113 adds to the size of a list for each field.
 const FIELD_OVERHEAD: usize = 32;
 
-/// Metadata in base64, with padding or without: gRPC wants both taken.
+/// The base64 of binary metadata: gRPC demands that padding is optional.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What a block of fields says.
+/// The fields of one header block.
 #[derive(Debug, Default)]
 pub(super) struct ResponseFields {
     status: Option<u16>,
@@ -32,19 +32,20 @@ pub(super) struct ResponseFields {
     grpc_message: Vec<u8>,
     details: Vec<u8>,
     is_grpc: bool,
-    /// What HTTP/2 forbids.
+    /// What the block has that HTTP/2 forbids, for the message "the response has ...".
     malformed: Option<&'static str>,
     list_size: usize,
+    /// Whether a field that is not a pseudo-header has come: no pseudo-header may follow it.
     regular_seen: bool,
 }
 
-/// What the headers of an answer lead to.
+/// What the first header block of a response means, if more follows.
 #[derive(Debug)]
 pub(super) enum InitialHeaders {
-    /// 1xx: the headers proper are still to come.
+    /// Status 1xx: another block with the final headers follows.
     Informational,
-    /// A gRPC answer begins.
-    Begin,
+    /// The headers of a gRPC response.
+    Response,
     /// The call has failed.
     Failed(CallFailure),
 }
@@ -60,7 +61,7 @@ impl ResponseFields {
         self.list_size += name.len() + value.len() + FIELD_OVERHEAD;
         if name.starts_with(b":") {
             if name != b":status" || self.status.is_some() || self.regular_seen {
-                self.malformed = Some("pseudo-headers that an answer may not have");
+                self.malformed = Some("pseudo-headers that a response may not have");
             }
             let status = std::str::from_utf8(value).ok();
             self.status = status.and_then(|status| status.parse().ok()).or(Some(0));
@@ -98,41 +99,42 @@ impl ResponseFields {
             ));
         }
         let what = self.malformed?;
-        Some(CallFailure::malformed(format!("the answer has {what}")))
+        Some(CallFailure::malformed(format!("the response has {what}")))
     }
 
-    /// As the headers of an answer that goes on.
+    /// Reads the block as headers that a message follows.
     pub(super) fn into_initial(self) -> InitialHeaders {
         if let Some(failure) = self.malformed() {
             return InitialHeaders::Failed(failure);
         }
         match self.status {
             None | Some(0) => {
-                InitialHeaders::Failed(CallFailure::malformed("the answer has no :status"))
+                InitialHeaders::Failed(CallFailure::malformed("the response has no :status"))
             }
             Some(100..=199) => InitialHeaders::Informational,
-            Some(200) if self.is_grpc => InitialHeaders::Begin,
+            Some(200) if self.is_grpc => InitialHeaders::Response,
             Some(status) => InitialHeaders::Failed(Self::http_failure(status)),
         }
     }
 
-    /// As headers after which nothing comes.
+    /// Reads the block as headers and trailers in one, which gRPC calls Trailers-Only. The call has failed in any case,
+    /// since a unary response needs a message.
     pub(super) fn into_trailers_only(self) -> CallFailure {
         match (self.malformed(), self.status, self.grpc_status) {
             (Some(failure), ..) => failure,
-            (None, None | Some(0), _) => CallFailure::malformed("the answer has no :status"),
+            (None, None | Some(0), _) => CallFailure::malformed("the response has no :status"),
             (None, _, Some(Code::Ok)) => {
-                CallFailure::malformed("the answer has status OK and no message")
+                CallFailure::malformed("the response has status OK and no message")
             }
             (None, _, Some(code)) => self.status_failure(code),
             (None, Some(200), None) if self.is_grpc => {
-                CallFailure::malformed("the answer has no grpc-status")
+                CallFailure::malformed("the response has no grpc-status")
             }
             (None, Some(status), None) => Self::http_failure(status),
         }
     }
 
-    /// As what follows the message. `None`: the call succeeded.
+    /// Reads the block as the trailers after the message. `None` for status OK.
     pub(super) fn into_trailers(self) -> Option<CallFailure> {
         if let Some(failure) = self.malformed() {
             return Some(failure);
@@ -154,7 +156,7 @@ impl ResponseFields {
             message: percent_decode(&self.grpc_message)
                 .decode_utf8_lossy()
                 .into_owned(),
-            // Details that cannot be read are left out: the code and the message are still true.
+            // Details that cannot be decoded are left out. The code and the message are still right.
             details: BASE64.decode(&self.details).unwrap_or_default(),
         }
     }
@@ -171,7 +173,7 @@ impl ResponseFields {
         CallFailure::new(
             Processed::Unknown,
             code,
-            format!("the answer is HTTP {status}, and not gRPC"),
+            format!("the response is HTTP {status}, not gRPC"),
         )
     }
 }

@@ -1,50 +1,53 @@
-//! Open calls by stream id.
+//! The open streams of a connection, by id.
 //!
-//! Ids are odd and grow by two, and calls end about in the order in which they began. So the table is a ring from the
-//! oldest open id to the newest, and looking up is a subtraction. A call that is left far behind moves to a map, so that
-//! one slow call does not make the ring long.
+//! Ids are odd and grow by two, and calls end roughly in the order in which they began. So the streams are in a ring
+//! buffer from the oldest open id to the newest, where looking up is a subtraction. A stream that lags far behind moves
+//! to a map, so that one slow call does not make the ring long.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::http2::message::Body;
 
-/// The ring's length at which the oldest call moves away. Servers allow 100 to 1,000 streams; four times as many ids leave
-/// room for calls that overtake each other.
+/// The length of the ring at which the oldest stream moves to the map. Servers allow 100 to 1,000 streams; four times
+/// as many ids leave room for calls that overtake each other.
 const SPAN_MAX: usize = 4_096;
 
-/// One open call.
+/// A stream with its call.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
+    /// The caller's name for the call.
     pub(super) tag: u64,
     pub(super) body: Body,
-    /// What the server used of this stream's window since it was last opened again.
+    /// The part of the receive window that the server has used since the last WINDOW_UPDATE.
     pub(super) window_used: u32,
     pub(super) phase: Phase,
 }
 
+/// How far the response is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Nobody's: the call has ended.
+    /// The call has ended. The place in the ring is free.
     #[default]
     Closed,
-    /// Nothing has come.
+    /// Nothing has arrived.
     AwaitingHeaders,
-    /// The answer's headers are here.
+    /// The headers have arrived, and perhaps a message.
     AwaitingTrailers,
 }
 
+/// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Streams {
     ring: VecDeque<Stream>,
-    /// The id of the ring's first.
+    /// The id of the first stream in the ring.
     first: u32,
-    /// Calls that the ring went past.
+    /// Streams older than the ring.
     overtaken: BTreeMap<u32, Stream>,
     open: usize,
 }
 
 impl Streams {
-    /// `first` is the id of the first call.
+    /// No streams. The first one that is opened has the id `first`.
     pub(super) fn new(first: u32) -> Self {
         Self {
             ring: VecDeque::new(),
@@ -58,7 +61,7 @@ impl Streams {
         self.open
     }
 
-    /// Opens the next stream.
+    /// Opens the stream with the next id.
     pub(super) fn push(&mut self, tag: u64) {
         if self.ring.len() >= SPAN_MAX
             && let Some(oldest) = self.ring.pop_front()
@@ -75,7 +78,7 @@ impl Streams {
         self.open += 1;
     }
 
-    /// The call on `id`, if it is open.
+    /// Returns the stream `id` if it is open.
     pub(super) fn get(&mut self, id: u32) -> Option<&mut Stream> {
         let stream = match id.checked_sub(self.first) {
             Some(distance) => self.ring.get_mut(distance as usize / 2)?,
@@ -84,7 +87,7 @@ impl Streams {
         (stream.phase != Phase::Closed).then_some(stream)
     }
 
-    /// Ends the call on `id`, if it is open.
+    /// Closes the stream `id`, and returns it if it was open.
     pub(super) fn remove(&mut self, id: u32) -> Option<Stream> {
         let stream = match id.checked_sub(self.first) {
             Some(distance) => {
@@ -103,10 +106,10 @@ impl Streams {
         Some(stream)
     }
 
-    /// The oldest open call whose id is above `id`.
+    /// Returns the oldest open stream above `id`.
     pub(super) fn next_after(&self, id: u32) -> Option<u32> {
-        if let Some((overtaken, _)) = self.overtaken.range(id + 1..).next() {
-            return Some(*overtaken);
+        if let Some((older, _)) = self.overtaken.range(id + 1..).next() {
+            return Some(*older);
         }
         let skipped = match id.checked_sub(self.first) {
             Some(distance) => distance as usize / 2 + 1,
@@ -117,13 +120,13 @@ impl Streams {
         Some(self.first + 2 * (skipped + at) as u32)
     }
 
-    /// Lets go of what has ended at the ring's front.
+    /// Removes closed streams from the front of the ring.
     fn trim(&mut self) {
         while let Some(stream) = self.ring.front()
             && stream.phase == Phase::Closed
         {
             self.ring.pop_front();
-            // Past the last id of all this is one more than there are, and nothing is ever looked up there.
+            // After the last id of all this is no valid id. No stream is ever looked up there.
             self.first = self.first.wrapping_add(2);
         }
     }
@@ -138,9 +141,9 @@ mod tests {
 
     use super::*;
 
-    /// Against a plain map, with calls that end in any order and some that never do.
+    /// Compares it with a map, while streams are closed in any order and some never.
     #[test]
-    fn is_a_map_from_ids() {
+    fn behaves_as_a_map_from_ids() {
         let mut rng = SmallRng::seed_from_u64(1);
         let mut streams = Streams::new(5);
         let mut model = BTreeMap::new();
@@ -154,7 +157,7 @@ mod tests {
                 .keys()
                 .copied()
                 .nth(rng.random_range(0..=model.len()))
-                // These stay for good.
+                // These stay open for good.
                 .filter(|id| id % 4_001 != 0)
             {
                 assert_eq!(streams.get(id).map(|stream| stream.tag), Some(model[&id]));
@@ -179,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_id_of_all_can_end() {
+    fn the_last_id_of_all_can_be_closed() {
         let mut streams = Streams::new(0x7fff_ffff);
         streams.push(1);
         assert!(streams.remove(0x7fff_ffff).is_some());

@@ -1,18 +1,22 @@
-//! Calls from their begin to their end, and how many there may be.
+//! The life of calls: how they are sent and end, and how many may be open.
 
 use crate::http2::SendError;
 use crate::http2::frame::setting;
 use crate::http2::tests::*;
 
 #[test]
-fn a_connection_begins_as_http2_wants() {
+fn a_connection_begins_with_the_preface_and_its_windows() {
     let mut client = Client::new(Config::default());
     client.take_output();
     let [settings, window] = &client.frames()[..] else {
         panic!("{:?}", client.frames());
     };
     let mut pairs = settings.payload.chunks(6);
-    assert_eq!(pairs.next().unwrap(), [0, 1, 0, 0, 0, 0], "no table");
+    assert_eq!(
+        pairs.next().unwrap(),
+        [0, 1, 0, 0, 0, 0],
+        "no dynamic table"
+    );
     assert_eq!(pairs.next().unwrap(), [0, 2, 0, 0, 0, 0], "no push");
     assert_eq!((window.kind, window.stream), (kind::WINDOW_UPDATE, 0));
 }
@@ -34,22 +38,27 @@ fn a_call_is_headers_and_a_message() {
 }
 
 #[test]
-fn a_goaway_leaves_the_calls_that_were_begun() {
+fn a_goaway_fails_only_the_calls_above_its_last_stream() {
     let bytes = [
         server_preface(),
         goaway(u32::MAX, ErrorCode::NO_ERROR, ""),
         goaway(3, ErrorCode::NO_ERROR, "bye"),
         ok(3, b"two"),
         ok(1, b"one"),
-        // Of what it gave up it may still speak.
+        // A stream above the last one may still be reset.
         reset(5, ErrorCode::REFUSED_STREAM),
     ];
     let end = conversation(&Config::default(), 4, &bytes.concat());
-    let text = "the server said GOAWAY: NO_ERROR (\"bye\")";
-    let left = |tag| failed(tag, Processed::No, Code::Unavailable, text);
+    let text = "the server sent GOAWAY: NO_ERROR (\"bye\")";
+    let not_processed = |tag| failed(tag, Processed::No, Code::Unavailable, text);
     assert_eq!(
         end.events,
-        [left(3), left(4), response(2, b"two"), response(1, b"one")]
+        [
+            not_processed(3),
+            not_processed(4),
+            response(2, b"two"),
+            response(1, b"one")
+        ]
     );
     assert_eq!(end.closed, None);
 
@@ -71,7 +80,7 @@ fn a_goaway_leaves_the_calls_that_were_begun() {
         .close("the server closed the connection", |_, event| {
             client.events.push(event.into())
         });
-    let text = "the server closed the connection, after the server said GOAWAY: ENHANCE_YOUR_CALM";
+    let text = "the server closed the connection, after the server sent GOAWAY: ENHANCE_YOUR_CALM";
     assert_eq!(
         client.events,
         [failed(1, Processed::Unknown, Code::Unavailable, text)]
@@ -111,14 +120,14 @@ fn stream_ids_end() {
 
 #[test]
 fn no_more_calls_are_open_than_the_server_allows() {
-    // Before its settings 100, then what they say, which may be less than are open.
+    // 100 before the server's SETTINGS. Then as many as they allow, which may be fewer than are open.
     let mut client = Client::new(Config::default()).calls(100);
     assert_eq!(client.connection.check_send(0), Err(SendError::StreamLimit));
     assert!(!client.connection.is_ready());
     client.receive(&settings(&[(setting::MAX_CONCURRENT_STREAMS, 2)]));
     assert!(client.connection.is_ready());
-    let answers: Vec<u8> = (0..98).flat_map(|n| ok(2 * n + 1, b"")).collect();
-    client.receive(&answers);
+    let responses: Vec<u8> = (0..98).flat_map(|n| ok(2 * n + 1, b"")).collect();
+    client.receive(&responses);
     assert_eq!(client.connection.check_send(0), Err(SendError::StreamLimit));
     client.receive(&ok(197, b""));
     assert_eq!(client.connection.check_send(0), Ok(()));
@@ -132,12 +141,12 @@ fn no_more_calls_are_open_than_the_server_allows() {
 }
 
 #[test]
-fn the_callback_may_begin_the_next_call() {
+fn the_callback_may_send_the_next_call() {
     let mut client = Client::new(Config::default()).calls(1);
     let method = client.method.clone();
     let mut tags = Vec::new();
-    // All answers in one piece: each is to a call that was begun when the one before came.
-    let answers = [
+    // All responses in one piece. Each call but the first is sent when the response before arrives.
+    let responses = [
         server_preface(),
         ok(1, b""),
         ok(3, b""),
@@ -145,7 +154,7 @@ fn the_callback_may_begin_the_next_call() {
         ok(7, b""),
     ]
     .concat();
-    let received = client.connection.receive(&answers, |connection, event| {
+    let received = client.connection.receive(&responses, |connection, event| {
         let (Event::Response { tag, .. } | Event::Failed { tag, .. }) = event;
         tags.push(tag);
         connection.send(&method, tag + 1, b"").unwrap();
@@ -156,7 +165,7 @@ fn the_callback_may_begin_the_next_call() {
 }
 
 #[test]
-fn what_comes_for_a_cancelled_call_is_ignored_and_counted() {
+fn frames_for_a_cancelled_call_are_ignored_but_use_the_window() {
     let config = Config {
         connection_window: 65_535,
         ..Config::default()
@@ -183,15 +192,15 @@ fn what_comes_for_a_cancelled_call_is_ignored_and_counted() {
         let end = client.end();
         assert_eq!(end.events, [response(8, b"other")]);
         assert_eq!(end.sent_of(kind::RST_STREAM)[0].payload, [0, 0, 0, 8]);
-        let opened: u32 = end
+        let returned: u32 = end
             .sent_of(kind::WINDOW_UPDATE)
             .iter()
             .map(|frame| u32::from_be_bytes(frame.payload[..].try_into().unwrap()))
             .sum();
         assert_eq!(
-            opened,
+            returned,
             if late.len() > 40_000 {
-                2 * 16_384 + opened % 16_384
+                2 * 16_384 + returned % 16_384
             } else {
                 0
             }

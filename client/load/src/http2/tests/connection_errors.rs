@@ -1,9 +1,9 @@
-//! What a server must not do: it ends the connection, says why, and what became of the calls is unknown.
+//! Connection errors: the connection ends with a reason, and it is unknown whether the server processed the open calls.
 
 use crate::http2::frame::{PADDED, PRIORITY, setting};
 use crate::http2::tests::*;
 
-/// After its settings the server says `bytes`; `text` is in the reason.
+/// The server sends `bytes` after its preface. The connection must end with `code`, and `text` in its reason.
 fn check(bytes: &[u8], reason: ErrorCode, text: &str) {
     check_from_start(&[server_preface(), bytes.to_vec()].concat(), reason, text);
 }
@@ -35,18 +35,18 @@ fn the_first_frame_must_be_settings() {
     check_from_start(
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
         protocol,
-        "its first frame is of kind 80, not SETTINGS",
+        "its first frame is of type 80, not SETTINGS",
     );
     check_from_start(
         &frame(kind::SETTINGS, ACK, 0, &[]),
         protocol,
-        "its first frame is of kind 4",
+        "its first frame is of type 4",
     );
-    check_from_start(&ok(1, b""), protocol, "its first frame is of kind 1");
+    check_from_start(&ok(1, b""), protocol, "its first frame is of type 1");
 }
 
 #[test]
-fn frames_have_the_length_of_their_kind() {
+fn frames_have_the_length_of_their_type() {
     let size = ErrorCode::FRAME_SIZE_ERROR;
     for (bytes, text) in [
         (
@@ -66,17 +66,17 @@ fn frames_have_the_length_of_their_kind() {
             frame(kind::WINDOW_UPDATE, 0, 0, &[0; 5]),
             "WINDOW_UPDATE of 5 bytes",
         ),
-        (frame(kind::GOAWAY, 0, 0, &[0; 7]), "a GOAWAY of 7 bytes"),
+        (frame(kind::GOAWAY, 0, 0, &[0; 7]), "GOAWAY of 7 bytes"),
         (frame(kind::PRIORITY, 0, 1, &[0; 4]), "PRIORITY of 4 bytes"),
         (
             frame(kind::DATA, PADDED, 1, &[]),
-            "a padded frame that is empty",
+            "a padded frame without a payload",
         ),
         (
             frame(kind::HEADERS, PRIORITY | END_HEADERS, 1, &[0; 4]),
-            "too short for its priority",
+            "too short for the priority",
         ),
-        // Only the head: the rest need not come.
+        // Only the frame header: the payload need not arrive.
         (
             vec![0, 0x40, 1, kind::DATA, 0, 0, 0, 0, 1],
             "a frame of 16385 bytes",
@@ -91,48 +91,48 @@ fn frames_have_the_length_of_their_kind() {
 }
 
 #[test]
-fn frames_come_in_their_order_and_on_their_streams() {
-    let begun = || frame(kind::HEADERS, 0, 1, &block(OK_HEADERS));
+fn frames_of_a_type_come_where_they_are_allowed() {
+    let open_block = || frame(kind::HEADERS, 0, 1, &block(OK_HEADERS));
     for (bytes, text) in [
         (
             frame(kind::CONTINUATION, END_HEADERS, 1, &[]),
-            "a CONTINUATION after no header block",
+            "a CONTINUATION outside a header block",
         ),
         (
-            [begun(), ok(3, b"")].concat(),
-            "a frame of kind 1 on stream 3 inside the header block of stream 1",
+            [open_block(), ok(3, b"")].concat(),
+            "a frame of type 1 on stream 3 inside the header block of stream 1",
         ),
         (
-            [begun(), frame(kind::PING, 0, 0, &[0; 8])].concat(),
-            "a frame of kind 6 on stream 0 inside",
+            [open_block(), frame(kind::PING, 0, 0, &[0; 8])].concat(),
+            "a frame of type 6 on stream 0 inside",
         ),
         (
-            [begun(), frame(kind::CONTINUATION, 0, 3, &[])].concat(),
-            "kind 9 on stream 3 inside",
+            [open_block(), frame(kind::CONTINUATION, 0, 3, &[])].concat(),
+            "type 9 on stream 3 inside",
         ),
         (
-            [begun(), frame(0xee, 0, 0, &[])].concat(),
-            "kind 238 on stream 0 inside",
+            [open_block(), frame(0xee, 0, 0, &[])].concat(),
+            "type 238 on stream 0 inside",
         ),
         (
             headers(2, OK_HEADERS),
-            "a frame of kind 1 on stream 2, which was never opened",
+            "a frame of type 1 on stream 2, which was never opened",
         ),
         (
             headers(5, OK_HEADERS),
-            "a frame of kind 1 on stream 5, which was never opened",
+            "a frame of type 1 on stream 5, which was never opened",
         ),
         (
             data(0, b""),
-            "a frame of kind 0 on stream 0, which was never opened",
+            "a frame of type 0 on stream 0, which was never opened",
         ),
         (
             reset(7, ErrorCode::CANCEL),
-            "a frame of kind 3 on stream 7, which was never opened",
+            "a frame of type 3 on stream 7, which was never opened",
         ),
         (
             window_update(9, 1),
-            "a frame of kind 8 on stream 9, which was never opened",
+            "a frame of type 8 on stream 9, which was never opened",
         ),
         (frame(kind::SETTINGS, 0, 1, &[]), "SETTINGS on stream 1"),
         (frame(kind::PING, 0, 1, &[0; 8]), "PING on stream 1"),
@@ -168,12 +168,12 @@ fn frames_come_in_their_order_and_on_their_streams() {
 }
 
 #[test]
-fn windows_have_an_end() {
+fn windows_have_a_limit() {
     let flow = ErrorCode::FLOW_CONTROL_ERROR;
     check(
         &window_update(0, 0x7fff_ffff),
         flow,
-        "window of the connection became",
+        "window of the connection is",
     );
     check(
         &settings(&[(setting::INITIAL_WINDOW_SIZE, 1 << 31)]),
@@ -183,39 +183,39 @@ fn windows_have_an_end() {
 }
 
 #[test]
-fn a_stream_that_has_ended_is_silent() {
+fn a_closed_stream_has_no_more_frames() {
     let closed = ErrorCode::STREAM_CLOSED;
     let over = |bytes: Vec<u8>| [ok(1, b""), bytes].concat();
     check(
         &over(data(1, b"more")),
         closed,
-        "a frame of kind 0 on stream 1, which it had ended",
+        "a frame of type 0 on stream 1, which the server had closed",
     );
     check(
         &over(last_headers(1, OK_TRAILERS)),
         closed,
-        "a frame of kind 1 on stream 1, which it had ended",
+        "a frame of type 1 on stream 1, which the server had closed",
     );
 }
 
 #[test]
-fn header_blocks_must_be_readable_and_short() {
+fn header_blocks_must_be_valid_and_short() {
     let bad = |block: &[u8]| frame(kind::HEADERS, END_HEADERS, 1, block);
     let compression = ErrorCode::COMPRESSION_ERROR;
-    check(&bad(&[0xbe]), compression, "names entry 62");
+    check(&bad(&[0xbe]), compression, "has the index 62");
     check(
         &bad(&[0x3f, 0xe1, 0x1f, 0x88]),
         compression,
-        "sets the table's size to 4096",
+        "sets the table size to 4096",
     );
-    check(&bad(&[0x48, 0x05]), compression, "cut short");
-    // Also behind headers that were fine, and though the call would fail anyway.
+    check(&bad(&[0x48, 0x05]), compression, "is truncated");
+    // Also where the block itself would only fail the call.
     let trailers = [
         headers(1, OK_HEADERS),
         frame(kind::HEADERS, END_HEADERS, 1, &[0xbe]),
     ]
     .concat();
-    check(&trailers, compression, "names entry 62");
+    check(&trailers, compression, "has the index 62");
 
     let begin = frame(kind::HEADERS, 0, 1, &[0; 16_384]);
     let long = [begin, frame(kind::CONTINUATION, 0, 1, &[0; 1])].concat();
@@ -237,7 +237,7 @@ fn header_blocks_must_be_readable_and_short() {
 }
 
 #[test]
-fn goaways_do_not_grow() {
+fn a_goaway_must_not_raise_the_last_stream() {
     let bytes = [
         server_preface(),
         goaway(1, ErrorCode::NO_ERROR, ""),
@@ -248,14 +248,14 @@ fn goaways_do_not_grow() {
     assert!(
         end.closed
             .unwrap()
-            .contains("a GOAWAY at stream 3 after one at 1")
+            .contains("a GOAWAY with last stream 3 after one with 1")
     );
     assert_eq!(end.events.len(), 2);
 }
 
-/// Faults of a stream end only that.
+/// A stream error ends only that stream.
 #[test]
-fn a_stream_may_be_at_fault_alone() {
+fn stream_errors_end_only_their_stream() {
     let zero = window_update(1, 0);
     let end = conversation(
         &Config::default(),
@@ -284,13 +284,13 @@ fn a_stream_may_be_at_fault_alone() {
         .concat(),
     );
     assert!(
-        matches!(&client.events[..], [OwnedEvent::Failed(1, Processed::Unknown, Code::Internal, text)] if text.contains("window of the stream"))
+        matches!(&client.events[..], [OwnedEvent::Failed(1, Processed::Unknown, Code::Internal, text)] if text.contains("window of the stream is"))
     );
     assert_eq!(client.connection.closed(), None);
 }
 
 #[test]
-fn what_means_nothing_is_ignored() {
+fn unknown_frames_and_settings_are_ignored() {
     let bytes = [
         server_preface(),
         frame(0xbb, 0xff, 77, b"future"),
@@ -324,9 +324,9 @@ fn what_means_nothing_is_ignored() {
     );
 }
 
-/// A server that pings and does not read makes us keep the answers: up to a limit.
+/// A server that sends PING and does not read fills the output with acknowledgements, up to a limit.
 #[test]
-fn pings_that_nobody_wants_answered_have_a_limit() {
+fn unread_acknowledgements_have_a_limit() {
     let mut client = Client::new(Config::default());
     let pings = frame(kind::PING, 0, 0, &[0; 8]).repeat(1_000);
     let _ = client.connection.receive(&server_preface(), |_, _| {});
@@ -342,6 +342,6 @@ fn pings_that_nobody_wants_answered_have_a_limit() {
             .closed()
             .unwrap()
             .0
-            .contains("does not read them")
+            .contains("does not read the acknowledgements")
     );
 }

@@ -1,10 +1,10 @@
-//! Windows, both ways, and other limits.
+//! Flow control in both directions, and other limits.
 
 use crate::http2::SendError;
 use crate::http2::frame::{PAYLOAD_MAX, setting};
 use crate::http2::tests::*;
 
-/// A client that has sent `message` on stream 1, as far as it may.
+/// A client that has sent `message` on stream 1, as far as the windows allow.
 fn sending(config: Config, message: &[u8]) -> Client {
     let mut client = Client::new(config);
     client.connection.send(&client.method, 1, message).unwrap();
@@ -12,7 +12,7 @@ fn sending(config: Config, message: &[u8]) -> Client {
     client
 }
 
-/// The message's bytes that were sent on `stream`; whether they are all.
+/// The bytes of the message that were sent on `stream`, and whether the message is complete.
 fn sent(client: &Client, stream: u32) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
     let mut ended = false;
@@ -31,12 +31,12 @@ fn text(length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_message_longer_than_the_windows_goes_on_when_they_open() {
+fn a_message_longer_than_the_windows_is_continued_when_they_grow() {
     let body = text(200_000);
     let whole = message(&body);
     let mut client = sending(Config::default(), &body);
     assert_eq!(sent(&client, 1), (whole[..65_535].to_vec(), false));
-    // Neither window alone is enough.
+    // One of the windows alone is not enough.
     client.receive(&[server_preface(), window_update(1, 100_000)].concat());
     assert_eq!(sent(&client, 1).0.len(), 65_535);
     client.receive(&window_update(0, 1_000));
@@ -52,7 +52,7 @@ fn a_message_longer_than_the_windows_goes_on_when_they_open() {
 }
 
 #[test]
-fn a_small_message_does_not_wait_for_a_large_one_that_its_own_window_holds() {
+fn a_small_message_overtakes_a_large_one_that_waits_for_its_own_window() {
     let mut client = sending(Config::default(), &text(70_000));
     client.receive(&[server_preface(), window_update(0, 100_000)].concat());
     client.connection.send(&client.method, 2, b"small").unwrap();
@@ -62,27 +62,27 @@ fn a_small_message_does_not_wait_for_a_large_one_that_its_own_window_holds() {
 }
 
 #[test]
-fn a_smaller_initial_window_makes_those_of_open_streams_smaller() {
+fn a_smaller_initial_window_shrinks_the_windows_of_open_streams() {
     let body = text(100_000);
     let mut client = sending(Config::default(), &body);
-    // 65,535 are sent; the window of the stream is then -55,535.
+    // 65,535 bytes are sent, so the window of the stream becomes -55,535.
     client.receive(&settings(&[(setting::INITIAL_WINDOW_SIZE, 10_000)]));
     client.receive(&window_update(0, 1_000_000));
     client.receive(&window_update(1, 55_535));
     assert_eq!(sent(&client, 1).0.len(), 65_535);
     client.receive(&window_update(1, 5));
     assert_eq!(sent(&client, 1).0.len(), 65_540);
-    // And larger again: 10,000 more.
+    // It grows again, by 10,000.
     client.receive(&settings(&[(setting::INITIAL_WINDOW_SIZE, 20_000)]));
     assert_eq!(sent(&client, 1).0.len(), 75_540);
-    // A new stream begins with it.
+    // A new stream begins with the new window.
     client.connection.send(&client.method, 2, &body).unwrap();
     client.take_output();
     assert_eq!(sent(&client, 3).0.len(), 20_000);
 }
 
 #[test]
-fn frames_stay_as_small_as_every_server_takes_them() {
+fn frames_keep_to_the_smallest_limit_of_their_size() {
     let windows = [
         settings(&[
             (setting::INITIAL_WINDOW_SIZE, 1 << 20),
@@ -99,7 +99,7 @@ fn frames_stay_as_small_as_every_server_takes_them() {
 }
 
 #[test]
-fn an_answer_before_the_end_of_the_message_stops_it() {
+fn a_response_before_the_end_of_the_request_stops_the_request() {
     for (bytes, event) in [
         (ok(1, b"enough"), response(1, b"enough")),
         (
@@ -152,7 +152,7 @@ fn small_messages_use_up_the_window_of_the_connection() {
 }
 
 #[test]
-fn a_message_whose_stream_was_reset_is_not_sent_on() {
+fn a_message_is_not_continued_after_a_reset() {
     let mut client = sending(Config::default(), &text(100_000));
     let wide = [
         window_update(0, 1 << 20),
@@ -164,7 +164,7 @@ fn a_message_whose_stream_was_reset_is_not_sent_on() {
 }
 
 #[test]
-fn a_cancelled_message_is_not_sent_on() {
+fn a_message_is_not_continued_after_cancelling() {
     let mut client = Client::new(Config::default());
     let call = client
         .connection
@@ -183,7 +183,7 @@ fn a_cancelled_message_is_not_sent_on() {
 }
 
 #[test]
-fn windows_of_what_comes_in_are_opened_in_batches() {
+fn window_updates_are_sent_in_batches() {
     let config = Config {
         stream_window: 100_000,
         connection_window: 100_000,
@@ -203,32 +203,32 @@ fn windows_of_what_comes_in_are_opened_in_batches() {
         end.events,
         [response(1, &text(90_000)), response(2, &text(200_000))]
     );
-    let opened = |stream| -> Vec<u32> {
-        let updates = end.sent_of(kind::WINDOW_UPDATE).into_iter();
-        updates
+    let updates = |stream| -> Vec<u32> {
+        let frames = end.sent_of(kind::WINDOW_UPDATE).into_iter();
+        frames
             .filter(|frame| frame.stream == stream)
             .map(|frame| u32::from_be_bytes(frame.payload[..].try_into().unwrap()))
             .collect()
     };
-    // Each time more than half was used, and no more than once in four frames of 16 KiB.
+    // Each time more than half of the window was used, so at most once in four frames of 16 KiB.
     assert!(
-        opened(0)
+        updates(0)
             .iter()
             .all(|count| (50_000..100_000).contains(count)),
         "{:?}",
-        opened(0)
+        updates(0)
     );
-    assert!((3..=6).contains(&opened(0).len()) && opened(3).len() >= 2);
-    assert!(opened(1).len() <= 1);
+    assert!((3..=6).contains(&updates(0).len()) && updates(3).len() >= 2);
+    assert!(updates(1).len() <= 1);
 }
 
 #[test]
-fn a_server_that_sends_beyond_a_window_is_cut_off() {
+fn data_beyond_a_window_ends_the_connection() {
     let config = Config {
         stream_window: 20_000,
         ..Config::default()
     };
-    // Of two frames the second is beyond it only if the first did not open it again: it used less than half.
+    // The first frame uses less than half of the window, so it is not returned, and the second frame exceeds it.
     let bytes = [
         server_preface(),
         headers(1, OK_HEADERS),
@@ -244,7 +244,7 @@ fn a_server_that_sends_beyond_a_window_is_cut_off() {
 }
 
 #[test]
-fn unfinished_answers_have_a_limit() {
+fn incomplete_responses_have_a_limit() {
     let config = Config {
         buffered_bytes_max: 30_000,
         ..Config::default()
@@ -260,10 +260,10 @@ fn unfinished_answers_have_a_limit() {
     assert!(
         end.closed
             .unwrap()
-            .contains("32000 bytes of unfinished answers, the limit is 30000")
+            .contains("32000 bytes of incomplete responses, the limit is 30000")
     );
     assert_eq!(end.events.len(), 2);
-    // What was answered or given up counts no longer.
+    // A call that has ended does not count any more.
     let end = conversation(
         &config,
         2,
@@ -279,7 +279,7 @@ fn unfinished_answers_have_a_limit() {
 }
 
 #[test]
-fn what_waits_to_be_sent_has_a_limit() {
+fn the_output_and_unsent_messages_have_limits() {
     let config = Config {
         output_bytes_max: 1_000,
         unsent_bytes_max: 100_000,
@@ -290,7 +290,7 @@ fn what_waits_to_be_sent_has_a_limit() {
     assert_eq!(client.connection.check_send(0), Err(SendError::Backlog));
     assert!((1_000..1_500).contains(&client.connection.output().len()));
     client.take_output();
-    // One that is larger than all limits goes alone.
+    // A message above all limits is sent if no other waits.
     client
         .connection
         .send(&client.method, 2, &text(300_000))
@@ -311,7 +311,7 @@ fn what_waits_to_be_sent_has_a_limit() {
         client.take_output();
     }
     assert_eq!(client.connection.check_send(0), Ok(()));
-    // What was sent counts no longer: beside one that waits there is room up to the limit.
+    // Sent messages do not count any more. Beside one that waits there is room up to the limit.
     client.receive(&settings(&[(setting::INITIAL_WINDOW_SIZE, 0)]));
     client
         .connection
@@ -326,7 +326,7 @@ fn what_waits_to_be_sent_has_a_limit() {
 }
 
 #[test]
-fn half_written_output_goes_on_where_it_stopped() {
+fn partly_written_output_goes_on_where_it_stopped() {
     let config = Config {
         output_bytes_max: 1_000,
         ..Config::default()

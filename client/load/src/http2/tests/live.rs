@@ -1,4 +1,4 @@
-//! Against a Soloist server, over sockets.
+//! Calls to a Soloist server, over sockets.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::http2::failure::CallFailure;
 use crate::http2::tests::*;
 use crate::http2::{Endpoint, Poller, READ_BYTES, SendError};
 
-/// A connection to a server, and the rest of what a worker has.
+/// A connection to a server, and all else that a thread of the engine has.
 struct Worker {
     poller: Poller,
     endpoint: Endpoint,
@@ -43,12 +43,12 @@ impl Worker {
         }
     }
 
-    /// Writes, waits, reads once.
+    /// Writes, waits and reads once.
     fn turn(&mut self, mut on_event: impl FnMut(&mut Connection, Event<'_>)) {
         self.endpoint.flush(&self.poller).unwrap();
         self.poller.wait(Some(Duration::from_secs(60))).unwrap();
         let ready: Vec<_> = self.poller.ready().collect();
-        assert!(!ready.is_empty(), "nothing came for a minute");
+        assert!(!ready.is_empty(), "nothing arrived for a minute");
         for ready in ready {
             assert_eq!(ready.key, 3);
             if ready.readable {
@@ -60,7 +60,7 @@ impl Worker {
         }
     }
 
-    /// One call and its end.
+    /// Makes one call, and returns its result.
     fn call(&mut self, method: &Method, message: &[u8]) -> Result<Vec<u8>, CallFailure> {
         self.endpoint
             .connection()
@@ -107,7 +107,7 @@ fn read(key: &str) -> Vec<u8> {
 }
 
 #[test]
-fn thousands_of_calls_at_once_come_back_as_they_should() {
+fn thousands_of_calls_have_the_right_responses() {
     const CALLS: u64 = 20_000;
     const KEYS: u64 = 50;
     let server = server();
@@ -115,7 +115,7 @@ fn thousands_of_calls_at_once_come_back_as_they_should() {
     let (read_method, write_method) = (worker.read.clone(), worker.write.clone());
     let (mut begun, mut ended, mut open_most) = (0, 0, 0);
     while ended < CALLS {
-        // A Write of each key, and then Reads and Writes of the same value.
+        // First a Write of each key, then Reads and Writes of the same values.
         while begun < CALLS {
             let key = begun % KEYS;
             let name = format!("key-{key}");
@@ -163,11 +163,11 @@ fn thousands_of_calls_at_once_come_back_as_they_should() {
 }
 
 #[test]
-fn large_values_go_through_the_windows_both_ways() {
+fn large_values_pass_the_windows_in_both_directions() {
     let server = server();
     let mut worker = Worker::new(&server);
     let (read_method, write_method) = (worker.read.clone(), worker.write.clone());
-    // The server's largest value is 1 MiB, and its window 64 KiB.
+    // The server allows values of 1 MiB, and its window has 64 KiB.
     let sizes = [1 << 20, 700_000, 16_384, 65_536, 16_379, 1];
     let mut results = vec![None; sizes.len()];
     for (tag, size) in sizes.into_iter().enumerate() {
@@ -185,7 +185,7 @@ fn large_values_go_through_the_windows_both_ways() {
                 panic!("{event:?}");
             };
             ended += 1;
-            // The Read of what was written goes out at once.
+            // The value is read as soon as it is written.
             match tag.checked_sub(100) {
                 None => {
                     connection
@@ -207,7 +207,7 @@ fn errors_have_their_details() {
     let server = server();
     let mut worker = Worker::new(&server);
     let (method, address) = (worker.read.clone(), server.local_addr().to_string());
-    // Twice: the same error is not mistaken for anything that is remembered.
+    // Twice, with a success between: an error is never taken for remembered headers.
     for _ in 0..2 {
         let failure = worker.call(&method, &read("")).unwrap_err();
         assert_eq!(
@@ -228,7 +228,7 @@ fn errors_have_their_details() {
     );
     let garbled = worker.call(&method, &[0xff; 9]).unwrap_err();
     assert_eq!(garbled.processed, Processed::Answered);
-    // Longer than the server takes: it answers before it has all.
+    // Longer than the server accepts: it responds before it has the whole request.
     let long = worker
         .call(&worker.write.clone(), &write("k", bytes(6 << 20, 1)))
         .unwrap_err();
@@ -237,13 +237,13 @@ fn errors_have_their_details() {
 }
 
 #[test]
-fn a_server_that_drains_leaves_no_call_without_an_end() {
+fn every_call_ends_when_the_server_drains() {
     let server = server();
     let mut worker = Worker::new(&server);
     let method = worker.read.clone();
     let (mut begun, mut answered, mut not_begun) = (0, 0, 0);
     while worker.endpoint.connection().closed().is_none() {
-        // As a worker does: always as many as may be.
+        // As many calls as allowed are always open.
         let refused = loop {
             match worker
                 .endpoint
@@ -274,7 +274,7 @@ fn a_server_that_drains_leaves_no_call_without_an_end() {
 }
 
 #[test]
-fn a_socket_that_ends_ends_its_calls() {
+fn the_end_of_the_socket_ends_its_calls() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let mut poller = Poller::new().unwrap();
@@ -306,9 +306,9 @@ fn a_socket_that_ends_ends_its_calls() {
     assert!(Endpoint::connect(address, timeout, Config::default(), &poller, 0).is_err());
 }
 
-/// A server that does not read: the socket fills, and is written on when it has room.
+/// The server does not read until the socket is full. Writing goes on when it has room.
 #[test]
-fn a_full_socket_is_written_to_when_it_has_room() {
+fn a_full_socket_is_written_when_it_has_room_again() {
     use std::io::Read;
 
     let directory = tempfile::tempdir().unwrap();
@@ -317,7 +317,7 @@ fn a_full_socket_is_written_to_when_it_has_room() {
     let mut poller = Poller::new().unwrap();
     let mut endpoint = Endpoint::connect_unix(&path, Config::default(), &poller, 5).unwrap();
     let (mut peer, _) = listener.accept().unwrap();
-    // Windows wide enough that only the socket holds anything back.
+    // With such windows only the socket limits what is sent.
     let wide = [
         settings(&[(crate::http2::frame::setting::INITIAL_WINDOW_SIZE, 1 << 30)]),
         window_update(0, 1 << 30),
@@ -331,7 +331,7 @@ fn a_full_socket_is_written_to_when_it_has_room() {
     endpoint.flush(&poller).unwrap();
     assert!(
         !endpoint.connection().output().is_empty(),
-        "3 MB fit into a socket"
+        "the socket took 3 MB at once"
     );
     poller.wait(Some(Duration::ZERO)).unwrap();
     assert!(poller.ready().next().is_none());
@@ -346,7 +346,7 @@ fn a_full_socket_is_written_to_when_it_has_room() {
             endpoint.flush(&poller).unwrap();
         }
     }
-    // With nothing left to write, room is of no interest.
+    // Nothing is left to write, so the poller does not report room any more.
     peer.set_nonblocking(true).unwrap();
     while let Ok(count @ 1..) = peer.read(&mut buffer) {
         arrived.extend_from_slice(&buffer[..count]);

@@ -1,9 +1,10 @@
-//! The protocol against servers that say exactly what a test wants, against chance, and against a real one.
+//! The protocol against scripted servers, against random bytes, and against a real server.
 
 mod calls;
 mod connection_errors;
 mod flow;
-mod indexing;
+mod header_compression;
+
 mod live;
 mod random;
 mod responses;
@@ -18,7 +19,7 @@ use crate::http2::frame::{
 use crate::http2::hpack::put_string;
 use crate::http2::{Method, Processed};
 
-/// What became of a call, kept.
+/// An [`Event`] that owns its message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum OwnedEvent {
     Response(u64, Vec<u8>),
@@ -44,7 +45,7 @@ fn failed(tag: u64, processed: Processed, code: Code, message: &str) -> OwnedEve
     OwnedEvent::Failed(tag, processed, code, message.to_owned())
 }
 
-/// A frame that we sent.
+/// A frame that the client sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Frame {
     kind: u8,
@@ -53,16 +54,16 @@ struct Frame {
     payload: Vec<u8>,
 }
 
-/// What is left after a conversation.
+/// The result of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct End {
+struct Transcript {
     events: Vec<OwnedEvent>,
-    /// Without the preface and the frames that every connection begins with.
+    /// Without the preface, and the SETTINGS and WINDOW_UPDATE that every connection begins with.
     sent: Vec<Frame>,
     closed: Option<String>,
 }
 
-impl End {
+impl Transcript {
     fn sent_of(&self, kind: u8) -> Vec<&Frame> {
         self.sent
             .iter()
@@ -71,7 +72,7 @@ impl End {
     }
 }
 
-/// Our side of a conversation.
+/// The client side of a conversation.
 struct Client {
     connection: Connection,
     method: Method,
@@ -89,7 +90,7 @@ impl Client {
         }
     }
 
-    /// Begins calls with the tags 1, 2, 3 and so on, so on the streams 1, 3, 5.
+    /// Sends calls with the tags 1, 2, 3 and so on, on the streams 1, 3, 5 and so on.
     fn calls(mut self, count: u64) -> Self {
         for tag in 1..=count {
             self.connection.send(&self.method, tag, b"hello").unwrap();
@@ -99,7 +100,7 @@ impl Client {
 
     fn receive(&mut self, bytes: &[u8]) {
         let events = &mut self.events;
-        // Whether it ended stays in the connection.
+        // If the connection ended, `closed` says so.
         let _ = self
             .connection
             .receive(bytes, |_, event| events.push(event.into()));
@@ -116,7 +117,7 @@ impl Client {
         frames(&self.sent)
     }
 
-    fn end(mut self) -> End {
+    fn end(mut self) -> Transcript {
         self.take_output();
         let sent = self.frames();
         let begin = sent
@@ -124,7 +125,7 @@ impl Client {
             .position(|frame| frame.stream != 0 || frame.flags == ACK)
             .unwrap_or(2)
             .min(2);
-        End {
+        Transcript {
             sent: sent[begin..].to_vec(),
             events: self.events,
             closed: self.connection.closed().map(ToString::to_string),
@@ -146,14 +147,14 @@ fn frames(sent: &[u8]) -> Vec<Frame> {
         });
         rest = after;
     }
-    assert!(rest.is_empty(), "half a frame was sent");
+    assert!(rest.is_empty(), "an incomplete frame was sent");
     frames
 }
 
-/// Says `bytes` to a client with open calls in one piece, in two pieces cut at every place, and byte by byte. All must
-/// come to the same.
-fn conversation(config: &Config, calls: u64, bytes: &[u8]) -> End {
-    let say = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+/// Sends `bytes` to a client with open calls: in one piece, in two pieces cut at every place, and byte by byte. All
+/// ways must have the same result.
+fn conversation(config: &Config, calls: u64, bytes: &[u8]) -> Transcript {
+    let converse = |pieces: &mut dyn Iterator<Item = &[u8]>| {
         let mut client = Client::new(config.clone()).calls(calls);
         client.take_output();
         for piece in pieces {
@@ -161,18 +162,26 @@ fn conversation(config: &Config, calls: u64, bytes: &[u8]) -> End {
         }
         client.end()
     };
-    let whole = say(&mut [bytes].into_iter());
-    // Long ones only near their frames' heads, more or less: every place would take minutes.
+    let whole = converse(&mut [bytes].into_iter());
+    // Of long conversations only some 2,000 places: all would take minutes.
     let step = 1 + bytes.len() / 2_000;
     for at in (0..bytes.len()).step_by(step) {
         let (before, after) = bytes.split_at(at);
-        assert_eq!(say(&mut [before, after].into_iter()), whole, "cut at {at}");
+        assert_eq!(
+            converse(&mut [before, after].into_iter()),
+            whole,
+            "cut at {at}"
+        );
     }
-    assert_eq!(say(&mut bytes.chunks(step)), whole, "in pieces of {step}");
+    assert_eq!(
+        converse(&mut bytes.chunks(step)),
+        whole,
+        "in pieces of {step}"
+    );
     whole
 }
 
-// What a server says.
+// Frames of a server.
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -186,7 +195,7 @@ fn settings(settings: &[(u16, u32)]) -> Vec<u8> {
     out
 }
 
-/// What a server says first.
+/// The preface of a server: its SETTINGS, here with the acknowledgement of the client's.
 fn server_preface() -> Vec<u8> {
     [settings(&[]), frame(kind::SETTINGS, ACK, 0, &[])].concat()
 }
@@ -208,7 +217,7 @@ fn headers(stream: u32, fields: &[(&str, &str)]) -> Vec<u8> {
     frame(kind::HEADERS, END_HEADERS, stream, &block(fields))
 }
 
-/// Trailers, or headers after which nothing comes.
+/// A header block that ends the stream: trailers, or Trailers-Only.
 fn last_headers(stream: u32, fields: &[(&str, &str)]) -> Vec<u8> {
     frame(
         kind::HEADERS,
@@ -222,7 +231,7 @@ fn data(stream: u32, payload: &[u8]) -> Vec<u8> {
     frame(kind::DATA, 0, stream, payload)
 }
 
-/// A message with its header.
+/// A message with its length prefix.
 fn message(message: &[u8]) -> Vec<u8> {
     let mut out = vec![0];
     out.extend_from_slice(&(message.len() as u32).to_be_bytes());

@@ -1,4 +1,4 @@
-//! Chance: conversations of many calls cut anywhere, and bytes that mean nothing.
+//! Random tests: conversations of many calls cut anywhere, and random bytes.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -8,10 +8,10 @@ use rand::{RngExt, SeedableRng};
 use crate::http2::frame::{PADDED, setting};
 use crate::http2::tests::*;
 
-/// How one call ends, and in how many frames.
+/// The response to one call.
 #[derive(Clone, Debug)]
-enum Script {
-    Answer {
+enum ResponsePlan {
+    Ok {
         length: usize,
         pieces: usize,
         padding: u8,
@@ -24,14 +24,14 @@ enum Script {
     Reset(u32),
 }
 
-fn script() -> impl Strategy<Value = Script> {
+fn response_plan() -> impl Strategy<Value = ResponsePlan> {
     let length = prop_oneof![0..200_usize, 0..200_usize, 0..40_000_usize];
     prop_oneof![
         4 => (length, 1..6_usize, 0..4_u8, 0..3_u8)
-            .prop_map(|(length, pieces, padding, date)| Script::Answer { length, pieces, padding, date }),
+            .prop_map(|(length, pieces, padding, date)| ResponsePlan::Ok { length, pieces, padding, date }),
         1 => (1..17_i32, any::<bool>())
-            .prop_map(|(code, after_message)| Script::Status { code, after_message }),
-        1 => (0..14_u32).prop_map(Script::Reset),
+            .prop_map(|(code, after_message)| ResponsePlan::Status { code, after_message }),
+        1 => (0..14_u32).prop_map(ResponsePlan::Reset),
     ]
 }
 
@@ -41,10 +41,10 @@ fn text(stream: u32, length: usize) -> Vec<u8> {
         .collect()
 }
 
-/// The frames of an answer, and what must come of them.
-fn play(stream: u32, tag: u64, script: &Script) -> (Vec<Vec<u8>>, OwnedEvent) {
-    match script {
-        Script::Answer {
+/// The frames of a response, and the event that they must lead to.
+fn play(stream: u32, tag: u64, plan: &ResponsePlan) -> (Vec<Vec<u8>>, OwnedEvent) {
+    match plan {
+        ResponsePlan::Ok {
             length,
             pieces,
             padding,
@@ -70,7 +70,7 @@ fn play(stream: u32, tag: u64, script: &Script) -> (Vec<Vec<u8>>, OwnedEvent) {
             frames.push(last_headers(stream, OK_TRAILERS));
             (frames, response(tag, &body))
         }
-        Script::Status {
+        ResponsePlan::Status {
             code,
             after_message,
         } => {
@@ -89,7 +89,7 @@ fn play(stream: u32, tag: u64, script: &Script) -> (Vec<Vec<u8>>, OwnedEvent) {
                 failed(tag, Processed::Answered, Code::from_i32(*code), "why"),
             )
         }
-        Script::Reset(reason) => {
+        ResponsePlan::Reset(reason) => {
             let reason = ErrorCode(*reason);
             let failure = crate::http2::failure::CallFailure::reset(reason);
             let frames = vec![headers(stream, OK_HEADERS), reset(stream, reason)];
@@ -104,28 +104,28 @@ fn play(stream: u32, tag: u64, script: &Script) -> (Vec<Vec<u8>>, OwnedEvent) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Each answer's frames in their order, those of different answers mixed, all cut anywhere: every call ends once and
-    /// as its own frames say, in the order in which they were whole.
+    /// The frames of all responses are interleaved at random and cut anywhere. Every call must end once, as its own
+    /// frames say, in the order in which the responses were complete.
     #[test]
     fn every_call_ends_as_its_frames_say(
-        scripts in vec(script(), 1..60),
+        plans in vec(response_plan(), 1..60),
         seed in any::<u64>(),
         piece_max in 1..30_000_usize,
     ) {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let mut waiting: Vec<_> = scripts
+        let mut waiting: Vec<_> = plans
             .iter()
             .enumerate()
-            .map(|(index, script)| {
-                let (frames, seen) = play(2 * index as u32 + 1, index as u64 + 1, script);
-                (frames.into_iter(), Some(seen))
+            .map(|(index, plan)| {
+                let (frames, event) = play(2 * index as u32 + 1, index as u64 + 1, plan);
+                (frames.into_iter(), Some(event))
             })
             .collect();
         let mut bytes = server_preface();
         let mut expected = Vec::new();
         while !waiting.is_empty() {
             let at = rng.random_range(0..waiting.len());
-            let (frames, seen) = &mut waiting[at];
+            let (frames, event) = &mut waiting[at];
             match frames.next() {
                 Some(frame) => bytes.extend(frame),
                 None => {
@@ -134,10 +134,10 @@ proptest! {
                 }
             }
             if frames.len() == 0 {
-                expected.extend(seen.take());
+                expected.extend(event.take());
             }
         }
-        let mut client = Client::new(Config::default()).calls(scripts.len() as u64);
+        let mut client = Client::new(Config::default()).calls(plans.len() as u64);
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(rng.random_range(1..=piece_max).min(rest.len()));
@@ -150,7 +150,7 @@ proptest! {
         prop_assert_eq!(client.connection.buffered, 0);
     }
 
-    /// Messages of any length through windows that open and close at random arrive whole.
+    /// Messages of any length arrive whole, through windows that grow and shrink at random.
     #[test]
     fn every_message_is_sent_whole(
         lengths in vec(0..120_000_usize, 1..20),
@@ -172,7 +172,7 @@ proptest! {
                 client.receive(&settings(&[(setting::INITIAL_WINDOW_SIZE, size)]));
             }
         }
-        // Room for all that is left.
+        // Room for the rest of all messages.
         client.receive(&window_update(0, 100_000_000));
         client.receive(&settings(&[(setting::INITIAL_WINDOW_SIZE, 10_000_000)]));
         while !client.connection.output().is_empty() {
@@ -193,10 +193,10 @@ proptest! {
     }
 }
 
-/// Neither bytes of chance, nor frames of chance, nor good conversations with wrong bytes in them, make it panic, keep
-/// more than its limits, or forget a call.
+/// Random bytes, random frames, and valid conversations with wrong bytes in them: the connection must not panic, exceed
+/// its limits or lose a call.
 #[test]
-fn garbage_ends_a_connection_and_nothing_else() {
+fn garbage_does_no_more_than_end_the_connection() {
     let mut rng = SmallRng::seed_from_u64(7);
     let config = Config {
         buffered_bytes_max: 50_000,

@@ -1,9 +1,10 @@
-//! What an answer comes to.
+//! What a response means to its call.
 
 use crate::http2::frame::{PADDED, PRIORITY};
 use crate::http2::tests::*;
 
-/// One call, on stream 1 with tag 1, and what becomes of it. The connection goes on.
+/// The server sends `bytes` for one call, on stream 1 with tag 1. The call must end as expected, and the connection go
+/// on.
 fn check(name: &str, bytes: &[u8], expected: OwnedEvent) {
     let end = conversation(
         &Config::default(),
@@ -15,13 +16,13 @@ fn check(name: &str, bytes: &[u8], expected: OwnedEvent) {
 }
 
 #[test]
-fn answers_are_messages() {
+fn responses_are_messages_however_they_are_framed() {
     check("one", &ok(1, b"text"), response(1, b"text"));
     check("empty", &ok(1, b""), response(1, b""));
     let long = vec![7; 100_000];
     check("in many frames", &ok(1, &long), response(1, &long));
     check(
-        "after 100",
+        "after status 103",
         &[headers(1, &[(":status", "103")]), ok(1, b"text")].concat(),
         response(1, b"text"),
     );
@@ -36,7 +37,7 @@ fn answers_are_messages() {
     );
     let empty = [data(1, &[]), data(1, &whole), data(1, &[])].concat();
     check(
-        "beside empty frames",
+        "between empty frames",
         &[begin.clone(), empty, end.clone()].concat(),
         response(1, b"text"),
     );
@@ -76,14 +77,14 @@ fn answers_are_messages() {
     ]
     .concat();
     check(
-        "continued",
+        "with CONTINUATION",
         &[split, data(1, &whole), trailers].concat(),
         response(1, b"text"),
     );
 }
 
 #[test]
-fn answers_that_cross_are_told_apart() {
+fn interleaved_responses_are_told_apart() {
     let bytes = [
         server_preface(),
         headers(3, OK_HEADERS),
@@ -104,21 +105,21 @@ fn answers_that_cross_are_told_apart() {
         last_headers(1, OK_TRAILERS),
     ];
     let end = conversation(&Config::default(), 3, &bytes.concat());
-    let gone = failed(2, Processed::Answered, Code::NotFound, "gone");
+    let not_found = failed(2, Processed::Answered, Code::NotFound, "gone");
     assert_eq!(
         end.events,
-        [response(3, b"five"), gone, response(1, b"one")]
+        [response(3, b"five"), not_found, response(1, b"one")]
     );
 }
 
 #[test]
-fn statuses_are_the_servers_words() {
+fn the_status_of_the_server_is_reported() {
     let only = |fields: &[(&str, &str)]| last_headers(1, &[OK_HEADERS, fields].concat());
-    let said = |code, message| failed(1, Processed::Answered, code, message);
+    let reported = |code, message| failed(1, Processed::Answered, code, message);
     check(
         "alone",
         &only(&[("grpc-status", "7")]),
-        said(Code::PermissionDenied, ""),
+        reported(Code::PermissionDenied, ""),
     );
     let text = [
         ("grpc-status", "3"),
@@ -127,24 +128,24 @@ fn statuses_are_the_servers_words() {
     check(
         "percent",
         &only(&text),
-        said(Code::InvalidArgument, "50% of ü %zz \u{fffd}"),
+        reported(Code::InvalidArgument, "50% of ü %zz \u{fffd}"),
     );
     check(
         "no number",
         &only(&[("grpc-status", "x")]),
-        said(Code::Unknown, ""),
+        reported(Code::Unknown, ""),
     );
     check(
         "no code",
         &only(&[("grpc-status", "99")]),
-        said(Code::Unknown, ""),
+        reported(Code::Unknown, ""),
     );
-    // With a status in the headers, that of HTTP says nothing.
+    // A gRPC status takes precedence over the status of HTTP.
     let http = last_headers(1, &[(":status", "503"), ("grpc-status", "8")]);
-    check("over HTTP", &http, said(Code::ResourceExhausted, ""));
+    check("over HTTP", &http, reported(Code::ResourceExhausted, ""));
     let late = last_headers(1, &[("grpc-status", "10"), ("grpc-message", "no")]);
     let late = [headers(1, OK_HEADERS), data(1, &message(b"text")), late].concat();
-    check("after a message", &late, said(Code::Aborted, "no"));
+    check("after a message", &late, reported(Code::Aborted, "no"));
 }
 
 #[test]
@@ -165,7 +166,7 @@ fn details_are_decoded_with_padding_and_without() {
         let bytes = [server_preface(), last_headers(1, &fields)].concat();
         let received = client.connection.receive(&bytes, |_, event| match event {
             Event::Failed { failure, .. } => seen.push((failure.code, failure.details)),
-            Event::Response { .. } => panic!("an answer"),
+            Event::Response { .. } => panic!("the call succeeded"),
         });
         assert_eq!(received, Ok(()));
         assert_eq!(
@@ -177,7 +178,7 @@ fn details_are_decoded_with_padding_and_without() {
 }
 
 #[test]
-fn answers_that_are_not_grpc_have_the_code_for_their_http_status() {
+fn responses_that_are_not_grpc_have_the_code_for_their_http_status() {
     for (status, code) in [
         ("400", Code::Internal),
         ("401", Code::Unauthenticated),
@@ -195,10 +196,10 @@ fn answers_that_are_not_grpc_have_the_code_for_their_http_status() {
             1,
             Processed::Unknown,
             code,
-            &format!("the answer is HTTP {status}, and not gRPC"),
+            &format!("the response is HTTP {status}, not gRPC"),
         );
         check(status, &last_headers(1, &fields), expected.clone());
-        // With a page behind it, which nobody reads.
+        // With a page after the headers, which is ignored.
         let page = [
             headers(1, &fields),
             data(1, b"<html>"),
@@ -210,41 +211,44 @@ fn answers_that_are_not_grpc_have_the_code_for_their_http_status() {
 }
 
 #[test]
-fn answers_that_are_malformed_say_how() {
+fn malformed_responses_say_how() {
     let begin = || headers(1, OK_HEADERS);
     let end = || last_headers(1, OK_TRAILERS);
     let with = |payload: &[u8]| [begin(), data(1, payload), end()].concat();
-    let head = |length: u32| [&[0][..], &length.to_be_bytes()].concat();
+    let prefix = |length: u32| [&[0][..], &length.to_be_bytes()].concat();
     for (bytes, text) in [
         (
             [begin(), end()].concat(),
-            "the answer has status OK and no message",
+            "the response has status OK and no message",
         ),
         (
             last_headers(1, &[OK_HEADERS, OK_TRAILERS].concat()),
-            "the answer has status OK and no message",
+            "the response has status OK and no message",
         ),
         (
             with(&[0, 0, 0]),
-            "the answer has status OK and 3 bytes of an unfinished message",
+            "the response has status OK and 3 bytes of an incomplete message",
         ),
         (
-            with(&head(7)),
-            "the answer has status OK and 5 bytes of an unfinished message",
+            with(&prefix(7)),
+            "the response has status OK and 5 bytes of an incomplete message",
         ),
         (
             with(&[message(b"a"), message(b"b")].concat()),
-            "the answer has 6 bytes after its message",
+            "the response has 6 bytes after its message",
         ),
         (
             with(&[1, 0, 0, 0, 0]),
-            "the answer is compressed, and compression was not offered",
+            "the response is compressed, and compression was not offered",
         ),
         (
             [begin(), frame(kind::DATA, END_STREAM, 1, &message(b"a"))].concat(),
-            "the answer ends without trailers",
+            "the response ends without trailers",
         ),
-        (last_headers(1, OK_HEADERS), "the answer has no grpc-status"),
+        (
+            last_headers(1, OK_HEADERS),
+            "the response has no grpc-status",
+        ),
         (
             [
                 begin(),
@@ -262,28 +266,31 @@ fn answers_that_are_malformed_say_how() {
             .concat(),
             "the trailers have a :status",
         ),
-        ([begin(), begin()].concat(), "the answer has headers twice"),
+        (
+            [begin(), begin()].concat(),
+            "the response has headers twice",
+        ),
         (
             headers(1, &[("content-type", "application/grpc")]),
-            "the answer has no :status",
+            "the response has no :status",
         ),
-        (last_headers(1, OK_TRAILERS), "the answer has no :status"),
-        (data(1, &message(b"a")), "the answer begins with DATA"),
+        (last_headers(1, OK_TRAILERS), "the response has no :status"),
+        (data(1, &message(b"a")), "the response begins with DATA"),
         (
             headers(1, &[("X", "y")]),
-            "the answer has a header name that HTTP/2 forbids",
+            "the response has a header name that HTTP/2 forbids",
         ),
         (
             headers(1, &[("connection", "close")]),
-            "the answer has a header of HTTP/1.1",
+            "the response has a header of HTTP/1.1",
         ),
         (
             headers(1, &[("x", "y"), (":status", "200")]),
-            "the answer has pseudo-headers that an answer may not have",
+            "the response has pseudo-headers that a response may not have",
         ),
         (
             headers(1, &[(":path", "/")]),
-            "the answer has pseudo-headers that an answer may not have",
+            "the response has pseudo-headers that a response may not have",
         ),
     ] {
         check(
@@ -299,17 +306,17 @@ fn answers_that_are_malformed_say_how() {
         &large,
         failed(1, Processed::Unknown, Code::ResourceExhausted, text),
     );
-    let text = "the answer has 4294967295 bytes, the limit is 4259840";
+    let text = "the response has 4294967295 bytes, the limit is 4259840";
     check(
         text,
-        &with(&head(u32::MAX)),
+        &with(&prefix(u32::MAX)),
         failed(1, Processed::Unknown, Code::ResourceExhausted, text),
     );
 }
 
-/// What was fine in its place is remembered, but for that place only.
+/// Header blocks are remembered, but only for the place in which they were valid.
 #[test]
-fn known_headers_are_no_trailers_and_do_not_end_an_answer() {
+fn remembered_headers_are_not_taken_as_trailers() {
     let begin = |stream| headers(stream, OK_HEADERS);
     let text = |stream| data(stream, &message(b"text"));
     let bytes = [
@@ -327,10 +334,10 @@ fn known_headers_are_no_trailers_and_do_not_end_an_answer() {
     let expected = [
         wrong(1, "the trailers have a :status"),
         response(2, b"text"),
-        wrong(3, "the answer has no grpc-status"),
-        wrong(4, "the answer has no :status"),
-        wrong(5, "the answer has headers twice"),
-        wrong(6, "the answer has no :status"),
+        wrong(3, "the response has no grpc-status"),
+        wrong(4, "the response has no :status"),
+        wrong(5, "the response has headers twice"),
+        wrong(6, "the response has no :status"),
         response(7, b"text"),
     ];
     assert_eq!(end.events, expected);
@@ -363,13 +370,13 @@ fn messages_have_a_limit_in_one_frame_or_many() {
         pieces(7, 101),
     ];
     let end = conversation(&config, 4, &bytes.concat());
-    let text = "the answer has 101 bytes, the limit is 100";
-    let long = |tag| failed(tag, Processed::Unknown, Code::ResourceExhausted, text);
+    let text = "the response has 101 bytes, the limit is 100";
+    let too_long = |tag| failed(tag, Processed::Unknown, Code::ResourceExhausted, text);
     let expected = [
         response(1, &[1; 100]),
-        long(2),
+        too_long(2),
         response(3, &[1; 100]),
-        long(4),
+        too_long(4),
     ];
     assert_eq!(end.events, expected);
 }

@@ -1,4 +1,4 @@
-//! Heads of requests, read by servers that keep a table as the RFC has it: one written for it, and `h2`.
+//! Headers of requests, decoded by two servers with a dynamic table: one written for these tests, and `h2`.
 
 use std::collections::VecDeque;
 
@@ -11,29 +11,30 @@ use crate::http2::tests::*;
 
 type Fields = Vec<(String, String)>;
 
-/// Reads blocks as RFC 7541 says, and is content with nothing less.
-struct Reader {
-    /// Newest first.
+/// Decodes header blocks with a dynamic table, and panics wherever the encoder breaks RFC 7541.
+struct ReferenceServer {
+    /// The dynamic table, with the newest entry first.
     table: Fields,
     size_max: usize,
-    /// What HEADER_TABLE_SIZE was set to since the last block, and acknowledged; the last of it.
+    /// The values of HEADER_TABLE_SIZE that were acknowledged since the last block.
     limits: Vec<usize>,
+    /// The last of them.
     limit: usize,
-    /// Settings that were not acknowledged.
+    /// The values of SETTINGS that were not acknowledged.
     settings: VecDeque<Vec<u32>>,
     block: Vec<u8>,
-    heard: Vec<Heard>,
+    received: Vec<ReceivedHeaders>,
 }
 
-/// The head of a request.
+/// The headers of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Heard {
+struct ReceivedHeaders {
     stream: u32,
     block: Vec<u8>,
     fields: Fields,
 }
 
-impl Reader {
+impl ReferenceServer {
     fn new() -> Self {
         Self {
             table: Vec::new(),
@@ -42,11 +43,11 @@ impl Reader {
             limit: 4096,
             settings: VecDeque::new(),
             block: Vec::new(),
-            heard: Vec::new(),
+            received: Vec::new(),
         }
     }
 
-    /// The frame that sets the size of its table, each time in turn.
+    /// Makes SETTINGS that set the size of the table to each of `sizes` in turn.
     fn set(&mut self, sizes: &[u32]) -> Vec<u8> {
         self.settings.push_back(sizes.to_vec());
         let pairs: Vec<_> = sizes
@@ -56,15 +57,19 @@ impl Reader {
         settings(&pairs)
     }
 
-    /// Takes all that a client has sent since the last time.
-    fn hear(&mut self, client: &mut Client) {
+    /// Takes all frames that a client has sent since the last time.
+    fn receive_from(&mut self, client: &mut Client) {
         client.take_output();
         let sent = [PREFACE, &std::mem::take(&mut client.sent)].concat();
         let mut open = None;
         for frame in frames(&sent) {
             match frame.kind {
                 kind::SETTINGS if frame.flags == ACK => {
-                    for size in self.settings.pop_front().expect("an ACK for each") {
+                    for size in self
+                        .settings
+                        .pop_front()
+                        .expect("each SETTINGS is acknowledged once")
+                    {
                         self.limit = size as usize;
                         self.limits.push(self.limit);
                     }
@@ -77,21 +82,21 @@ impl Reader {
                     if frame.flags == END_HEADERS {
                         open = None;
                         let block = std::mem::take(&mut self.block);
-                        let fields = self.read(&block);
-                        self.heard.push(Heard {
+                        let fields = self.decode(&block);
+                        self.received.push(ReceivedHeaders {
                             stream: frame.stream,
                             block,
                             fields,
                         });
                     }
                 }
-                _ => assert_eq!(open, None, "a block is in one piece"),
+                _ => assert_eq!(open, None, "no frame is inside a header block"),
             }
         }
         assert_eq!(open, None);
     }
 
-    fn read(&mut self, block: &[u8]) -> Fields {
+    fn decode(&mut self, block: &[u8]) -> Fields {
         let mut rest = block;
         let mut updates = Vec::new();
         while rest[0] & 0xe0 == 0x20 {
@@ -140,7 +145,7 @@ impl Reader {
     }
 
     fn entry(&self, index: usize) -> (String, String) {
-        // Those that requests may be made of.
+        // The entries of the static table that requests use.
         let (name, value) = match index {
             1 => (":authority", ""),
             3 => (":method", "POST"),
@@ -178,7 +183,7 @@ fn number(rest: &mut &[u8], bits: u32) -> usize {
 }
 
 fn string(rest: &mut &[u8]) -> String {
-    assert_eq!(rest[0] & 0x80, 0, "Huffman's code");
+    assert_eq!(rest[0] & 0x80, 0, "Huffman-coded");
     let length = number(rest, 7);
     let (text, after) = rest.split_at(length);
     *rest = after;
@@ -202,62 +207,66 @@ fn method(path: &str, metadata: &[(&str, &str)]) -> Method {
     Method::new("127.0.0.1:50051", path, &metadata, Some(timeout)).unwrap()
 }
 
-/// A client with its server, which has read all that came so far.
+/// A client with its server, which has read everything so far.
 struct Pair {
     client: Client,
-    reader: Reader,
+    server: ReferenceServer,
 }
 
 impl Pair {
     fn new() -> Self {
         let mut client = Client::new(Config::default());
-        // The preface and what follows it.
+        // The preface, SETTINGS and WINDOW_UPDATE.
         client.take_output();
         client.sent.clear();
-        let reader = Reader::new();
-        Self { client, reader }
+        let server = ReferenceServer::new();
+        Self { client, server }
     }
 
-    /// A call's head, as the server reads it.
-    fn call(&mut self, method: &Method) -> Heard {
+    /// Sends a call, and returns its headers as the server decodes them.
+    fn call(&mut self, method: &Method) -> ReceivedHeaders {
         let call = self.client.connection.send(method, 1, b"").unwrap();
-        self.reader.hear(&mut self.client);
-        let heard = self.reader.heard.pop().expect("a call has a head");
-        assert_eq!(heard.fields, pairs(method));
-        assert_eq!(heard.stream, call.0);
-        assert!(self.reader.heard.is_empty());
-        heard
+        self.server.receive_from(&mut self.client);
+        let received = self.server.received.pop().expect("a call has headers");
+        assert_eq!(received.fields, pairs(method));
+        assert_eq!(received.stream, call.0);
+        assert!(self.server.received.is_empty());
+        received
     }
 
     fn set(&mut self, sizes: &[u32]) {
-        let frame = self.reader.set(sizes);
+        let frame = self.server.set(sizes);
         self.client.receive(&frame);
         assert_eq!(self.client.connection.closed(), None);
     }
 }
 
 #[test]
-fn a_head_is_short_from_the_second_call_on() {
+fn headers_are_short_from_the_second_call_on() {
     let mut pair = Pair::new();
     let read = method("/soloist.v1.State/Read", &[]);
     let first = pair.call(&read).block;
     assert!(first.len() > 100, "{} bytes", first.len());
-    assert_eq!(pair.call(&read).block, first, "the server has said nothing");
+    assert_eq!(
+        pair.call(&read).block,
+        first,
+        "the server's SETTINGS have not come"
+    );
     pair.set(&[]);
-    // The path, put into the table.
+    // The path is a literal with indexing.
     assert_eq!(pair.call(&read).block[2], 0x44);
     let short = vec![0x83, 0x86, 0xc3, 0xc2, 0xc1, 0xc0, 0xbf, 0xbe];
     for _ in 0..3 {
         assert_eq!(pair.call(&read).block, short);
     }
-    // An equal method says the same, and so does a copy.
+    // An equal method has the same block, and so has a clone.
     let again = method("/soloist.v1.State/Read", &[]);
     assert_eq!(pair.call(&again).block, short);
     assert_eq!(pair.call(&read.clone()).block, short);
 }
 
 #[test]
-fn methods_that_take_turns_share_what_is_the_same() {
+fn methods_share_the_entries_of_equal_fields() {
     let mut pair = Pair::new();
     pair.set(&[]);
     let methods = ["Read", "Write", "Batch", "Add", "List"]
@@ -265,7 +274,7 @@ fn methods_that_take_turns_share_what_is_the_same() {
     let first: Vec<_> = methods.iter().map(|of| pair.call(of).block.len()).collect();
     assert!(first[0] > 100, "{first:?}");
     for length in &first[1..] {
-        // Its path and eight indices.
+        // The path, and eight indices.
         assert!(*length < 35, "{first:?}");
     }
     let second: Vec<_> = methods.iter().map(|of| pair.call(of).block).collect();
@@ -273,7 +282,7 @@ fn methods_that_take_turns_share_what_is_the_same() {
         assert_eq!(block.len(), 9);
         assert_eq!(pair.call(of).block, *block);
     }
-    // One that comes late moves the indices of all.
+    // A new method adds two entries, which moves the indices of the others.
     let late = method("/soloist.v1.State/Delete", &[("x-tenant", "8")]);
     pair.call(&late);
     for (of, block) in methods.iter().zip(&second) {
@@ -285,7 +294,7 @@ fn methods_that_take_turns_share_what_is_the_same() {
 }
 
 #[test]
-fn more_methods_than_are_kept_are_sent_as_well() {
+fn more_methods_than_are_cached_can_be_called() {
     let mut pair = Pair::new();
     pair.set(&[]);
     let methods: Vec<_> = (0..100)
@@ -296,11 +305,11 @@ fn more_methods_than_are_kept_are_sent_as_well() {
             pair.call(of);
         }
     }
-    assert!(pair.reader.size() > 4_000, "{}", pair.reader.size());
+    assert!(pair.server.size() > 4_000, "{}", pair.server.size());
 }
 
 #[test]
-fn a_server_without_a_table_has_everything_in_full() {
+fn a_server_without_a_dynamic_table_gets_literals() {
     let mut pair = Pair::new();
     let read = method("/soloist.v1.State/Read", &[]);
     let full = pair.call(&read).block;
@@ -309,11 +318,11 @@ fn a_server_without_a_table_has_everything_in_full() {
     for _ in 0..2 {
         assert_eq!(pair.call(&read).block, full);
     }
-    // Until it has one.
+    // Until the server has a table.
     pair.set(&[4_096]);
     assert_eq!(pair.call(&read).block[..3], [0x3f, 0xe1, 0x1f]);
     assert_eq!(pair.call(&read).block.len(), 8);
-    // And one too small for all: the path stays, since it came first.
+    // A table that is too small for all fields keeps the path, which came first.
     pair.set(&[60]);
     pair.call(&read);
     pair.set(&[0, 60]);
@@ -325,7 +334,7 @@ fn a_server_without_a_table_has_everything_in_full() {
 }
 
 #[test]
-fn long_heads_are_continued() {
+fn long_headers_have_continuation_frames() {
     let values: Vec<_> = (0..50)
         .map(|number| (format!("x-{number}"), "v".repeat(1_000)))
         .collect();
@@ -342,7 +351,7 @@ fn long_heads_are_continued() {
     for round in 0..3 {
         let length = pair.call(&long).block.len();
         assert!(length > 2 * PAYLOAD_MAX, "{length}");
-        // Three values of a thousand bytes are in the table.
+        // Three values of a thousand bytes are in the table, from the second round on.
         assert!((length < full - 3_000) == (round > 0), "{length}");
         pair.call(&short);
     }
@@ -387,10 +396,10 @@ fn metadata() -> impl Strategy<Value = Vec<(&'static str, String)>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever is called in whatever order while the table grows and shrinks, the server reads what was meant, has no
-    /// secret in its table and nothing evicted for another; and heads become the same each time when the server is quiet.
+    /// Methods are called in any order while the table grows and shrinks. The server must decode the right headers,
+    /// without secrets in its table and without evictions. Once its settings stay the same, so must the blocks.
     #[test]
-    fn every_head_is_read_as_it_was_meant(
+    fn all_headers_are_decoded_as_they_were_meant(
         of_methods in vec(metadata(), 1..6),
         steps in vec(step(), 0..60),
     ) {
@@ -411,7 +420,7 @@ proptest! {
                 Step::Call(number) => drop(pair.call(&methods[number % methods.len()])),
                 Step::Set(sizes) => pair.set(&sizes),
             }
-            prop_assert!(!pair.reader.table.iter().any(|(name, _)| is_secret(name)));
+            prop_assert!(!pair.server.table.iter().any(|(name, _)| is_secret(name)));
         }
         let mut round = || methods.iter().map(|of| pair.call(of).block).collect::<Vec<_>>();
         round();
@@ -421,9 +430,9 @@ proptest! {
     }
 }
 
-/// Calls of three methods in turn, the first of them before the server has said anything.
+/// Calls of three methods in turn, the first of them before the server's SETTINGS.
 #[tokio::test]
-async fn h2_reads_what_was_meant() {
+async fn h2_decodes_the_same_headers() {
     const CALLS: usize = 300;
     for table_size in [None, Some(0), Some(100), Some(300), Some(1 << 16)] {
         let secret = ("authorization", "Bearer abc");
@@ -439,7 +448,7 @@ async fn h2_reads_what_was_meant() {
                 builder.header_table_size(size);
             }
             let mut connection = builder.handshake::<_, &[u8]>(other).await.unwrap();
-            let mut heard = Vec::new();
+            let mut received = Vec::new();
             while let Some(request) = connection.accept().await {
                 let (request, mut respond) = request.unwrap();
                 let response = http::Response::builder()
@@ -448,9 +457,9 @@ async fn h2_reads_what_was_meant() {
                 respond
                     .send_response(response.body(()).unwrap(), true)
                     .unwrap();
-                heard.push(request.into_parts().0);
+                received.push(request.into_parts().0);
             }
-            heard
+            received
         });
         let mut connection = Connection::new(Config::default());
         let (mut begun, mut ended) = (0, 0);
@@ -474,16 +483,16 @@ async fn h2_reads_what_was_meant() {
                 .unwrap();
         }
         drop(socket);
-        let heard = server.await.unwrap();
-        assert_eq!(heard.len(), CALLS);
-        for (number, head) in heard.iter().enumerate() {
+        let received = server.await.unwrap();
+        assert_eq!(received.len(), CALLS);
+        for (number, request) in received.iter().enumerate() {
             let mut fields = vec![
-                (":method", head.method.as_str()),
-                (":scheme", head.uri.scheme_str().unwrap()),
-                (":path", head.uri.path()),
-                (":authority", head.uri.authority().unwrap().as_str()),
+                (":method", request.method.as_str()),
+                (":scheme", request.uri.scheme_str().unwrap()),
+                (":path", request.uri.path()),
+                (":authority", request.uri.authority().unwrap().as_str()),
             ];
-            for (name, value) in &head.headers {
+            for (name, value) in &request.headers {
                 fields.push((name.as_str(), value.to_str().unwrap()));
             }
             let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
