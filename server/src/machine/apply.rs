@@ -175,8 +175,8 @@ impl StateMachine {
         let before = int_of(present).map_err(refuse)?;
         let bounds = options.map_or(Bounds::NONE, |options| options.bounds);
         let after = bounds.add(before, delta).map_err(refuse)?;
-        // A value far out of bounds may be brought to a bound by more than 64 bits can hold: then name the most they can.
-        let applied = after.saturating_sub(before);
+        // The bounds have refused a difference of more than 64 bits.
+        let applied = after.wrapping_sub(before);
         if let Some(entry) = present
             && after == before
         {

@@ -31,12 +31,16 @@ impl Bounds {
         on_overflow: OnOverflow::Refuse,
     };
 
-    /// Adds `delta` to `value`.
+    /// Adds `delta` to `value`. 0 changes nothing, whatever the bounds.
     ///
     /// # Errors
     /// [`Cause::BoundReached`] or [`Cause::Overflow`], unless [`OnOverflow::Saturate`] is set. A value that is out of
-    /// bounds already may come nearer to the bound.
+    /// bounds already may come nearer to the bound. With [`OnOverflow::Saturate`], [`Cause::Overflow`] if the way to the
+    /// bound does not fit into 64 bits.
     pub(super) fn add(self, value: i64, delta: i64) -> Result<i64, Cause> {
+        if delta == 0 {
+            return Ok(value);
+        }
         // Every sum of two 64-bit numbers fits into 128 bits.
         let exact = i128::from(value) + i128::from(delta);
         let min = i128::from(self.min.unwrap_or(i64::MIN));
@@ -44,7 +48,11 @@ impl Bounds {
         match self.on_overflow {
             OnOverflow::Saturate => {
                 let stopped = exact.clamp(min, max);
-                Ok(i64::try_from(stopped).expect("both bounds are 64-bit numbers"))
+                let stopped = i64::try_from(stopped).expect("both bounds are 64-bit numbers");
+                match stopped.checked_sub(value) {
+                    Some(_) => Ok(stopped),
+                    None => Err(Cause::Overflow { value, delta }),
+                }
             }
             OnOverflow::Refuse => {
                 let reached = |bound, limit| Cause::BoundReached {
@@ -103,7 +111,8 @@ mod tests {
             (1, -2, Some(0), None, reached("min", 0, 1, -2), 0),
             // The value is out of bounds already: it may come nearer, and it may stay.
             (10, -1, None, Some(5), Ok(9), 5),
-            (10, 0, None, Some(5), Ok(10), 5),
+            (10, 0, None, Some(5), Ok(10), 10),
+            (0, 0, Some(5), None, Ok(0), 0),
             (10, 1, None, Some(5), reached("max", 5, 10, 1), 5),
             (-10, 1, Some(-5), None, Ok(-9), -5),
             (-10, -1, Some(-5), None, reached("min", -5, -10, -1), -5),
@@ -124,6 +133,23 @@ mod tests {
                 Ok(saturated),
                 "{value} + {delta}"
             );
+        }
+    }
+
+    #[test]
+    fn no_addition_claims_what_was_not_added() {
+        for (value, delta, min, max) in [
+            (i64::MIN, 1, Some(3), None),
+            (i64::MIN, 1, Some(0), None),
+            (i64::MAX, -1, None, Some(-2)),
+        ] {
+            let bounds = Bounds {
+                min,
+                max,
+                on_overflow: OnOverflow::Saturate,
+            };
+            let refused = Err(Cause::Overflow { value, delta });
+            assert_eq!(bounds.add(value, delta), refused, "{value} + {delta}");
         }
     }
 }

@@ -34,7 +34,7 @@ use super::permits::Permits;
 use super::status::{Refusal, too_many_frames};
 use super::stream_end::stream_end;
 use crate::config::GROUP_OPERATIONS_MAX;
-use crate::machine::{AllOutcome, EachOutcome};
+use crate::machine::{AllOutcome, EachOutcome, Revision};
 use crate::owner::{CallError, EachFrame, Pending, QuotaGuard, Timer};
 
 /// The answers to frames that were sent to the owner as one message.
@@ -79,6 +79,7 @@ pub(crate) fn serve(
         permits,
         front: None,
         ready: Ready::Each(Vec::new().into_iter()),
+        last_revision: 0,
         timer: Timer::default(),
     }
 }
@@ -283,6 +284,8 @@ struct FrameAnswers {
     /// The element at the front of the queue, if it was polled and its answer was still pending.
     front: Option<Queued>,
     ready: Ready,
+    /// The greatest revision that an answer of this stream has named.
+    last_revision: Revision,
     timer: Timer,
 }
 
@@ -299,6 +302,13 @@ enum Ready {
 }
 
 impl FrameAnswers {
+    /// The next answer, at a revision that is not before those of the answers before it.
+    fn next_in_order(&mut self) -> Option<FrameAnswer> {
+        let mut answer = self.next_ready()?;
+        answer.raise_revision(&mut self.last_revision);
+        Some(answer)
+    }
+
     fn next_ready(&mut self) -> Option<FrameAnswer> {
         let answer = match &mut self.ready {
             Ready::Each(answers) => {
@@ -343,7 +353,7 @@ impl Stream for FrameAnswers {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         loop {
-            if let Some(answer) = this.next_ready() {
+            if let Some(answer) = this.next_in_order() {
                 return Poll::Ready(Some(Ok(answer)));
             }
             this.ready = match ready!(this.poll_front(cx)) {

@@ -17,7 +17,9 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::process::{Process, command};
-use crate::support::{assert_refused, channel, int, read, text, write, write_op};
+use crate::support::{
+    assert_refused, atomic, channel, frame, int, pipeline, read, read_op, text, write, write_op,
+};
 
 struct Durable {
     dir: TempDir,
@@ -72,6 +74,32 @@ impl Durable {
 
     fn path(&self) -> &str {
         self.dir.path().to_str().unwrap()
+    }
+}
+
+/// A read behind a write of its stream is answered as of what is on disk, which may be before the write.
+#[tokio::test]
+async fn revisions_of_a_stream_do_not_go_back() {
+    let server = Durable::start(&[]).await;
+    let mut state = server.state().await;
+    state.write(write("other", int(0))).await.unwrap();
+    let (frames, mut answers) = pipeline(&mut state).await;
+    const PAIRS: i64 = 80;
+    for n in 0..PAIRS {
+        let written = frame([write_op(write("k", int(n)))]);
+        frames.send(written).await.unwrap();
+        frames.send(frame([read_op("other")])).await.unwrap();
+        frames.send(atomic([read_op("other")])).await.unwrap();
+    }
+    let mut last = 0;
+    for answer in 0..3 * PAIRS {
+        let answered = answers.message().await.unwrap().unwrap();
+        let now = answered.revision;
+        assert!(now >= last, "answer {answer}: {now} comes after {last}");
+        last = now;
+        if let Some(v1::op_result::Result::Read(read)) = &answered.results[0].result {
+            assert_eq!(read.revision, now);
+        }
     }
 }
 

@@ -269,7 +269,12 @@ async fn a_batch_is_all_or_nothing() {
         &refused,
         Code::InvalidArgument,
         "BAD_KEY",
-        &[("field", "ops[1].add.key"), ("limit", "1"), ("actual", "0")],
+        &[
+            ("field", "ops[1].add.key"),
+            ("limit", "1"),
+            ("actual", "0"),
+            ("op", "1"),
+        ],
     );
 }
 

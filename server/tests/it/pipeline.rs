@@ -115,6 +115,7 @@ async fn frames_that_arrive_together_are_answered_one_by_one() {
                     ("field", "ops[0].read.key"),
                     ("limit", "1"),
                     ("actual", "0"),
+                    ("op", "0"),
                 ],
             ),
         }
@@ -217,7 +218,7 @@ async fn bad_frames_are_refused() {
         (
             frame([read_op("a"), v1::Op { op: None }]),
             "NO_OPERATION",
-            &[("field", "ops[1]")],
+            &[("field", "ops[1]"), ("op", "1")],
         ),
         (
             frame((0..4).map(|_| read_op("a"))),
@@ -231,6 +232,7 @@ async fn bad_frames_are_refused() {
                 ("field", "ops[1].write.key"),
                 ("limit", "1"),
                 ("actual", "0"),
+                ("op", "1"),
             ],
         ),
         (
@@ -240,6 +242,7 @@ async fn bad_frames_are_refused() {
                 ("field", "ops[0].write.value.text"),
                 ("limit", "10"),
                 ("actual", "11"),
+                ("op", "0"),
             ],
         ),
         (
@@ -440,13 +443,15 @@ async fn repeated_request_ids_are_answered_as_before() {
     // Request ids where none is allowed.
     let mut on_a_plain_frame = frame([add("a", "")]);
     on_a_plain_frame.request_id = "3".into();
-    for (frame, field) in [
-        (on_a_plain_frame, "request_id"),
-        (atomic([add("a", "3")]), "ops[0].add.request_id"),
+    for (frame, metadata) in [
+        (on_a_plain_frame, &[("field", "request_id")][..]),
+        (
+            atomic([add("a", "3")]),
+            &[("field", "ops[0].add.request_id"), ("op", "0")],
+        ),
     ] {
         let refused = ask(frame).await.error.unwrap();
-        let metadata = [("field", field)];
-        assert_rpc_refused(&refused, Code::InvalidArgument, "BAD_REQUEST_ID", &metadata);
+        assert_rpc_refused(&refused, Code::InvalidArgument, "BAD_REQUEST_ID", metadata);
     }
     // A used request id with other content.
     let mut other = transfer("2");

@@ -23,9 +23,10 @@ pub(crate) fn each(ops: Vec<v1::Op>, limits: &Limits) -> Result<Operations, BadA
         let path = Path::ROOT.index("ops", index);
         if let Some((kind, id)) = take_request_id(&mut op) {
             let path = path.field(kind);
-            request_ids.push((index, *checked_request_id(&path, id, &op)?));
+            let id = checked_request_id(&path, id, &op).map_err(|bad| bad.of_op(index))?;
+            request_ids.push((index, *id));
         }
-        operations.push(operation(&path, op, limits)?);
+        operations.push(operation(&path, op, limits).map_err(|bad| bad.of_op(index))?);
     }
     Ok((operations, request_ids))
 }
@@ -52,12 +53,14 @@ pub(crate) fn all(
     for (index, mut op) in ops.into_iter().enumerate() {
         let path = Path::ROOT.index("ops", index);
         if let Some((kind, _)) = take_request_id(&mut op) {
-            return Err(path.field(kind).field("request_id").bad(
+            let path = path.field(kind);
+            let bad = path.field("request_id").bad(
                 Reason::BadRequestId,
                 "must not be set here: set the request_id of the batch or frame instead",
-            ));
+            );
+            return Err(bad.of_op(index));
         }
-        operations.push(operation(&path, op, limits)?);
+        operations.push(operation(&path, op, limits).map_err(|bad| bad.of_op(index))?);
     }
     let bytes = operations.iter().map(Operation::byte_len).sum();
     if bytes > limits.max_batch_bytes {

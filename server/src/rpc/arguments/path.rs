@@ -17,6 +17,18 @@ pub(crate) struct BadArgument {
     pub(crate) limit: Option<String>,
     /// The actual value, if it is short enough to be shown.
     pub(crate) actual: Option<String>,
+    /// The index of the operation that has the field, if the request has several.
+    pub(crate) op: Option<usize>,
+}
+
+impl BadArgument {
+    /// The same error, of an argument of this operation of a batch or frame.
+    pub(super) fn of_op(self, index: usize) -> Self {
+        Self {
+            op: Some(index),
+            ..self
+        }
+    }
 }
 
 /// The path of a field in a request. It becomes text only if the field is bad, so good arguments cost no allocation.
@@ -77,6 +89,7 @@ impl<'a> Path<'a> {
             problem: problem.into(),
             limit: None,
             actual: None,
+            op: None,
         }
     }
 

@@ -5,7 +5,7 @@ use prost::encoding::encoded_len_varint;
 use soloist::v1;
 
 use crate::machine::{
-    AddOutcome, AllOutcome, DeleteOutcome, EachOutcome, Entry, Outcome, ReadOutcome,
+    AddOutcome, AllOutcome, DeleteOutcome, EachOutcome, Entry, Outcome, ReadOutcome, Revision,
     TransitionOutcome, Value, WriteOutcome,
 };
 use crate::rpc::body::response::Encode;
@@ -22,6 +22,24 @@ pub(crate) enum FrameAnswer {
     All(AllOutcome),
     /// The frame was refused as a whole. This answer has no revision, because the state was not looked at.
     Refused(Refusal),
+}
+
+impl FrameAnswer {
+    /// Raises the revision of a frame of reads that was answered as of what is on disk, while a change of an earlier frame
+    /// of its stream was on its way there. `last` is the greatest revision of the stream so far. The keys that were read
+    /// had no change on its way, so they were the same at that revision.
+    pub(crate) fn raise_revision(&mut self, last: &mut Revision) {
+        match self {
+            Self::Each(answer) if answer.revision < *last => answer.set_revision(*last),
+            Self::All(answer) if answer.revision < *last && !answer.replayed => {
+                answer.set_revision(*last);
+            }
+            Self::Each(EachOutcome { revision, .. }) | Self::All(AllOutcome { revision, .. }) => {
+                *last = (*revision).max(*last);
+            }
+            Self::Refused(_) => {}
+        }
+    }
 }
 
 impl Encode for FrameAnswer {

@@ -99,6 +99,7 @@ pub(super) fn state_unreachable(state: &Name) -> Refusal {
         problem: "cannot be reached from initial, and no key is in it".into(),
         limit: None,
         actual: None,
+        op: None,
     }
     .into()
 }

@@ -17,6 +17,7 @@ impl From<BadArgument> for Refusal {
             problem,
             limit,
             actual,
+            op,
         } = bad;
         // Clients take 8 KiB of headers, and these texts are in them up to three times, in base64.
         let field = cut(field, METADATA_BYTES);
@@ -30,9 +31,11 @@ impl From<BadArgument> for Refusal {
         let refusal = limit
             .into_iter()
             .fold(refusal, |refusal, limit| refusal.with("limit", limit));
-        actual
+        let refusal = actual
             .into_iter()
-            .fold(refusal, |refusal, actual| refusal.with("actual", actual))
+            .fold(refusal, |refusal, actual| refusal.with("actual", actual));
+        op.into_iter()
+            .fold(refusal, |refusal, op| refusal.with("op", op))
     }
 }
 

@@ -133,13 +133,13 @@ async fn bad_arguments_are_refused() {
             "State/Batch",
             json!({"ops": [{"write": write(json!({"request_id": "r"}))}]}),
             "BAD_REQUEST_ID",
-            field("ops[0].write.request_id"),
+            json!({"field": "ops[0].write.request_id", "op": "0"}),
         ),
         (
             "State/Batch",
             json!({"ops": [{"transition": {"key": "k", "to": "\u{7}"}}]}),
             "BAD_MACHINE",
-            field("ops[0].transition.to"),
+            json!({"field": "ops[0].transition.to", "op": "0"}),
         ),
         // Watches.
         ("State/Watch", json!({}), "BAD_WATCH", field("target")),

@@ -156,7 +156,7 @@ impl Model {
                 revision,
                 create_revision: created,
                 value: after,
-                applied: applied.clamp(i64::MIN.into(), i64::MAX.into()) as i64,
+                applied: applied.try_into().unwrap(),
                 replayed: false,
             })
         };

@@ -108,6 +108,9 @@ pub(super) fn sum(
     max: Option<i64>,
     saturate: bool,
 ) -> Done<i64> {
+    if delta == 0 {
+        return Ok(value);
+    }
     let exact = i128::from(value) + i128::from(delta);
     let past = |bound, limit| Cause::BoundReached {
         bound,
@@ -118,7 +121,11 @@ pub(super) fn sum(
     if saturate {
         let low = i128::from(min.unwrap_or(i64::MIN));
         let high = i128::from(max.unwrap_or(i64::MAX));
-        return Ok(exact.min(high).max(low) as i64);
+        let stopped = exact.min(high).max(low);
+        return match i64::try_from(stopped - i128::from(value)) {
+            Ok(_) => Ok(stopped as i64),
+            Err(_) => Err(Cause::Overflow { value, delta }),
+        };
     }
     if let Some(max) = max
         && delta > 0
