@@ -1,10 +1,13 @@
 //! `soloist-server`: configure, bind, serve, drain, exit.
 
-use std::io::{self, IsTerminal as _, Write as _};
+mod logging;
+
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use crate::logging::{Log, LogFormat};
+use clap::Parser;
 use mimalloc::MiMalloc;
 use soloist_server::commands::{self, Command};
 use soloist_server::config::Config;
@@ -61,14 +64,6 @@ struct Args {
     config: Config,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum LogFormat {
-    /// Lines for people.
-    Text,
-    /// One JSON object on each line.
-    Json,
-}
-
 fn main() -> ExitCode {
     let args = Args::parse();
     if let Err(error) = args.config.validate() {
@@ -78,22 +73,33 @@ fn main() -> ExitCode {
         )
         .exit();
     }
-    log_to_stderr(args.log, args.log_format);
+    let log = match Log::start(args.log, args.log_format) {
+        Ok(log) => log,
+        Err(error) => {
+            let _ = writeln!(
+                io::stderr(),
+                "soloist-server: cannot start the thread that writes the log: {error}"
+            );
+            return ExitCode::FAILURE;
+        }
+    };
     let result = match &args.command {
         Some(command) => commands::run(command, &mut io::stdout().lock()),
-        None => serve(args.listen, &args.config),
+        None => serve(args.listen, &args.config, &log),
     };
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Printed even if logging is off. A failed write is ignored: nobody reads standard error.
-            let _ = writeln!(io::stderr(), "soloist-server: {error}");
+            // Printed even if logging is off.
+            log.line(&format!("soloist-server: {error}"));
             ExitCode::FAILURE
         }
-    }
+    };
+    log.flush();
+    code
 }
 
-fn serve(listen: SocketAddr, config: &Config) -> Result<(), Box<dyn std::error::Error>> {
+fn serve(listen: SocketAddr, config: &Config, log: &Log) -> Result<(), Box<dyn std::error::Error>> {
     let store = Store::open(config)?;
     let listener = match TcpListener::bind(listen) {
         Ok(listener) => listener,
@@ -103,7 +109,7 @@ fn serve(listen: SocketAddr, config: &Config) -> Result<(), Box<dyn std::error::
         }
     };
     let server = Server::serve(listener, config, store)?;
-    drain_on_signal(server.drain_handle())?;
+    drain_on_signal(server.drain_handle(), log.clone())?;
     let address = server.local_addr();
     match &config.storage.data_dir {
         None => {
@@ -114,14 +120,13 @@ fn serve(listen: SocketAddr, config: &Config) -> Result<(), Box<dyn std::error::
             info!(%address, data_dir = %path.display(), %durability, "serving: {}", durability.loss_window());
         }
     }
-    // A failed write is ignored: whoever started the server may not read its output.
-    let _ = writeln!(io::stdout(), "listening on {address}");
+    logging::announce(format!("listening on {address}"))?;
     server.wait()?;
     Ok(())
 }
 
 /// Waits for signals on a thread of its own, so that they are handled even if all other threads are busy.
-fn drain_on_signal(drain: Drain) -> io::Result<()> {
+fn drain_on_signal(drain: Drain, log: Log) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
     let entered = runtime.enter();
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -140,21 +145,11 @@ fn drain_on_signal(drain: Drain) -> io::Result<()> {
                         drain.begin();
                     } else {
                         warn!("second signal: stopping at once");
+                        log.flush();
                         std::process::exit(code);
                     }
                 }
             });
         })?;
     Ok(())
-}
-
-fn log_to_stderr(filter: EnvFilter, format: LogFormat) {
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
-    match format {
-        LogFormat::Text => logs.init(),
-        LogFormat::Json => logs.json().init(),
-    }
 }

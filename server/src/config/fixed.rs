@@ -120,6 +120,16 @@ pub const SHARED_TURN_BYTES_MAX: usize = 4 * KIB;
 /// little.
 pub const SHARED_FOR: Duration = Duration::from_millis(100);
 
+/// Most bytes of log lines that wait to be written to standard error: some five thousand lines. Further ones are dropped
+/// and counted, because a log that nobody reads must not stop the server, nor fill its memory.
+pub const LOG_QUEUE_BYTES_MAX: usize = MIB;
+
+/// How long the process waits at its end for the last log lines to be written. A reader that takes longer has stopped.
+pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Most bytes of a panic's text in the log. The text may quote what a client has sent.
+pub const PANIC_TEXT_BYTES_MAX: usize = KIB;
+
 /// Interval of each thread's own timer; `server.rs` says what it is for. Calls with a later deadline set their timers
 /// without a system call. Ten wake-ups a second take less than a ten-thousandth of a core.
 pub const TIMER_PULSE: Duration = Duration::from_millis(100);

@@ -8,6 +8,7 @@ mod durable;
 mod json;
 mod kill;
 mod locks;
+mod logs;
 mod operations;
 mod overload;
 mod pipeline;

@@ -44,7 +44,7 @@ impl Process {
         Self::spawn(shell).await
     }
 
-    async fn spawn(mut command: Command) -> Self {
+    pub(crate) async fn spawn(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = lines
@@ -56,7 +56,7 @@ impl Process {
         Self { child, addr }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().unwrap() as i32);
         kill(pid, signal).unwrap();
     }
