@@ -8,14 +8,15 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A folder or file directly below `src`, as ARCHITECTURE.md lists it.
+/// The rules of a folder or file directly below `src`, as ARCHITECTURE.md lists them.
 struct Room {
     may_import: BTreeSet<String>,
     must_not_name: Vec<String>,
 }
 
-/// One file, without its tests.
+/// One file, without its tests and comments.
 struct Source {
+    /// From the root of the repository.
     path: PathBuf,
     /// The module path below the crate: `["rpc", "frame", "decode"]`.
     module: Vec<String>,
@@ -48,6 +49,12 @@ fn the_server_keeps_to_its_rooms() {
 #[test]
 fn the_load_generator_keeps_to_its_rooms() {
     check_rooms("client/load/src");
+}
+
+#[test]
+fn the_client_library_and_the_checker_have_no_circles() {
+    check_circles("client/src");
+    check_circles("client/verify/src");
 }
 
 #[test]
@@ -119,80 +126,92 @@ fn imports_are_found_however_they_are_written() {
 fn check_rooms(src: &str) {
     let text = architecture();
     let rooms = rooms(section(&text, &format!("<!-- rooms: {src} -->")));
-    let sources = sources(&root().join(src));
-    assert!(sources.len() > rooms.len(), "{src}: no sources");
-    let files: BTreeSet<Vec<String>> = sources.iter().map(|source| source.module.clone()).collect();
-
+    let sources = sources(src);
     let mut faults = String::new();
-    let mut used: BTreeSet<(&str, String)> = BTreeSet::new();
-    let mut arrows: BTreeMap<&[String], BTreeSet<Vec<String>>> = BTreeMap::new();
     for source in &sources {
-        let place = source
-            .path
-            .strip_prefix(root())
-            .unwrap_or(&source.path)
-            .display();
-        let Some(room) = rooms.get(source.room()) else {
-            let name = source.room();
-            _ = writeln!(
-                faults,
-                "{place}: room {name} is not in ARCHITECTURE.md's table of {src}"
-            );
-            continue;
-        };
-        for import in imports(source) {
-            let Import { line, text, target } = import;
-            if !target
-                .first()
-                .is_some_and(|first| rooms.contains_key(first))
-            {
-                // An item of `lib.rs` itself, or a macro.
-                continue;
-            }
-            used.insert((source.room(), target[0].clone()));
-            if target[0] != source.room() && !room.may_import.contains(&target[0]) {
-                let (from, to) = (source.room(), &target[0]);
-                _ = writeln!(
-                    faults,
-                    "{place}:{line}: {text}\n    {from} must not import {to}"
-                );
-            }
-            let file = (1..=target.len()).rev().map(|len| &target[..len]);
-            if let Some(file) = file.into_iter().find(|path| files.contains(*path))
-                && !source.module.starts_with(file)
-            {
-                arrows
-                    .entry(&source.module)
-                    .or_default()
-                    .insert(file.to_vec());
-            }
-        }
-        for (number, line) in source.code.lines().enumerate() {
-            for word in &room.must_not_name {
-                if line.contains(word.as_str()) {
-                    let (line, room) = (number + 1, source.room());
-                    _ = writeln!(faults, "{place}:{line}: {room} must not name {word}");
-                }
+        match rooms.get(source.room()) {
+            Some(room) => report_room(&mut faults, source, room, &rooms),
+            None => {
+                let (place, name) = (source.path.display(), source.room());
+                _ = writeln!(faults, "{place}: ARCHITECTURE.md lists no room {name}");
             }
         }
     }
-    for (name, room) in &rooms {
+    report_unused(&mut faults, &sources, &rooms);
+    report_circles(&mut faults, &sources);
+    assert!(faults.is_empty(), "{src}\n{faults}");
+}
+
+fn check_circles(src: &str) {
+    let mut faults = String::new();
+    report_circles(&mut faults, &sources(src));
+    assert!(faults.is_empty(), "{src}\n{faults}");
+}
+
+/// The lines of a file that break the rules of its room.
+fn report_room(faults: &mut String, source: &Source, room: &Room, rooms: &BTreeMap<String, Room>) {
+    let (place, from) = (source.path.display(), source.room());
+    for Import { line, text, target } in imports(source) {
+        // What is no room is an item of `lib.rs`, or a macro.
+        if let Some(to) = target.first().filter(|to| rooms.contains_key(*to))
+            && to != from
+            && !room.may_import.contains(to)
+        {
+            _ = writeln!(
+                faults,
+                "{place}:{line}: {text}\n    {from} must not import {to}"
+            );
+        }
+    }
+    for (index, line) in source.code.lines().enumerate() {
+        for word in &room.must_not_name {
+            if line.contains(word.as_str()) {
+                let line = index + 1;
+                _ = writeln!(faults, "{place}:{line}: {from} must not name {word}");
+            }
+        }
+    }
+}
+
+/// Permissions that nobody uses: the table shows what is, not more.
+fn report_unused(faults: &mut String, sources: &[Source], rooms: &BTreeMap<String, Room>) {
+    let used: BTreeSet<(&str, String)> = sources
+        .iter()
+        .flat_map(|source| {
+            let targets = imports(source).into_iter();
+            targets.filter_map(|import| Some((source.room(), import.target.first()?.clone())))
+        })
+        .collect();
+    for (name, room) in rooms {
         for import in &room.may_import {
             if !used.contains(&(name.as_str(), import.clone())) {
                 _ = writeln!(
                     faults,
-                    "ARCHITECTURE.md: {name} imports nothing of {import} in {src}"
+                    "ARCHITECTURE.md: {name} imports nothing of {import}"
                 );
             }
         }
     }
-    for circle in circles(&arrows) {
-        _ = writeln!(
-            faults,
-            "{src}: files import each other in a circle: {circle}"
-        );
+}
+
+/// Files that import each other. An import of the own parent module is left out: Rust's `super` makes it everywhere.
+fn report_circles(faults: &mut String, sources: &[Source]) {
+    let files: BTreeSet<&[String]> = sources.iter().map(|source| &source.module[..]).collect();
+    let mut arrows: BTreeMap<&[String], BTreeSet<Vec<String>>> = BTreeMap::new();
+    for source in sources {
+        for Import { target, .. } in imports(source) {
+            let mut prefixes = (1..=target.len()).rev().map(|length| &target[..length]);
+            if let Some(file) = prefixes.find(|path| files.contains(path))
+                && !source.module.starts_with(file)
+            {
+                let from = arrows.entry(&source.module).or_default();
+                from.insert(file.to_vec());
+            }
+        }
     }
-    assert!(faults.is_empty(), "\n{faults}");
+    for circle in circles(&arrows) {
+        _ = writeln!(faults, "files import each other in a circle: {circle}");
+    }
 }
 
 fn root() -> &'static Path {
@@ -254,10 +273,11 @@ fn stop(line: &str) -> Option<(&str, &str)> {
     Some((words.next()?, words.next()?))
 }
 
-/// Every Rust file below a folder but for tests.
-fn sources(src: &Path) -> Vec<Source> {
+/// Every Rust file below a folder but for tests. There must be some.
+fn sources(src: &str) -> Vec<Source> {
+    let src_path = root().join(src);
     let mut sources = Vec::new();
-    let mut folders = vec![src.to_owned()];
+    let mut folders = vec![src_path.clone()];
     while let Some(folder) = folders.pop() {
         let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
         for entry in entries {
@@ -269,20 +289,27 @@ fn sources(src: &Path) -> Vec<Source> {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let relative = path.strip_prefix(src).expect("it is below src");
-                let relative = relative.with_extension("");
-                let mut module: Vec<_> = relative
-                    .iter()
-                    .map(|part| part.to_string_lossy().into_owned())
-                    .collect();
-                module.pop_if(|last| last == "mod" || last == "lib");
+                let relative = path.strip_prefix(&src_path).expect("it is below src");
                 let code = fs::read_to_string(&path).expect("a source file is text");
-                let code = without_tests(&code);
-                sources.push(Source { path, module, code });
+                sources.push(Source {
+                    path: Path::new(src).join(relative),
+                    module: module(relative),
+                    code: without_tests(&code),
+                });
             }
         }
     }
+    assert!(!sources.is_empty(), "{src} has no sources");
     sources
+}
+
+/// The module path of a file: `rpc/frame/mod.rs` is `rpc::frame`, and `lib.rs` is the crate.
+fn module(file: &Path) -> Vec<String> {
+    let file = file.with_extension("");
+    let parts = file.iter().map(|part| part.to_string_lossy().into_owned());
+    let mut module: Vec<_> = parts.collect();
+    module.pop_if(|last| last == "mod" || last == "lib");
+    module
 }
 
 /// The code with tests and comments blanked out, line for line.
@@ -402,7 +429,7 @@ fn members(group: &str) -> Vec<&str> {
     members
 }
 
-/// Circles of files. An import of the own parent module is left out: Rust's `super` makes that one everywhere.
+/// Circles along arrows, each named by the files that it passes through.
 fn circles(arrows: &BTreeMap<&[String], BTreeSet<Vec<String>>>) -> Vec<String> {
     let mut circles = BTreeSet::new();
     for &start in arrows.keys() {
