@@ -24,7 +24,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// A gRPC state server whose whole state is owned by one task.
 ///
 /// Prints "listening on ADDRESS" to standard output when it is ready, and logs to standard error. SIGINT or SIGTERM
-/// shuts it down in order; a second signal stops it at once. Exit codes: 0 after a shutdown in order, 1 if the server
+/// shuts it down in order; a second signal stops it at once. SIGHUP is ignored: there is nothing to reload. Exit codes: 0 after a shutdown in order, 1 if the server
 /// cannot start or loses its state, 2 if an argument is invalid, 130 or 143 after a second signal.
 #[derive(Parser)]
 #[command(
@@ -131,17 +131,23 @@ fn drain_on_signal(drain: Drain, log: Log) -> io::Result<()> {
     let entered = runtime.enter();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     drop(entered);
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
             runtime.block_on(async {
-                for first in [true, false] {
+                let mut is_draining = false;
+                loop {
                     let code = tokio::select! {
                         _ = interrupt.recv() => 130,
                         _ = terminate.recv() => 143,
+                        _ = hangup.recv() => {
+                            warn!("ignoring SIGHUP: this server reloads nothing; SIGTERM shuts it down");
+                            continue;
+                        }
                     };
-                    if first {
+                    if !std::mem::replace(&mut is_draining, true) {
                         drain.begin();
                     } else {
                         warn!("second signal: stopping at once");

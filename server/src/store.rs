@@ -4,7 +4,7 @@ use std::thread::JoinHandle;
 
 use crate::config::{Config, WAL_BYTES_MAX};
 use crate::ids::random_name;
-use crate::journal::{self, Command, Journal, OpenError};
+use crate::journal::{self, Command, IfMissing, Journal, OpenError};
 use crate::machine::{StateMachine, Time};
 use crate::wall_clock;
 
@@ -47,6 +47,10 @@ impl Store {
                 limits,
                 durability: storage.durability,
                 accept_data_loss: storage.accept_data_loss,
+                if_missing: match storage.require_store {
+                    true => IfMissing::Refuse,
+                    false => IfMissing::Create,
+                },
                 now: wall_clock::now,
                 new_store_id,
                 snapshot_log_bytes: storage.snapshot_log_bytes,

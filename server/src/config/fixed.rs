@@ -130,6 +130,10 @@ pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// Most bytes of a panic's text in the log. The text may quote what a client has sent.
 pub const PANIC_TEXT_BYTES_MAX: usize = KIB;
 
+/// How long a connection without a call may take to close when the server drains, or twice as long. A peer that lives
+/// answers within a round trip.
+pub const DRAIN_IDLE: Duration = Duration::from_millis(500);
+
 /// Interval of each thread's own timer; `server.rs` says what it is for. Calls with a later deadline set their timers
 /// without a system call. Ten wake-ups a second take less than a ten-thousandth of a core.
 pub const TIMER_PULSE: Duration = Duration::from_millis(100);

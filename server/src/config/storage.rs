@@ -30,6 +30,10 @@ pub struct StorageConfig {
         requires = "data_dir"
     )]
     pub durability: Durability,
+    /// Refuse to start if the directory contains no store, instead of creating one. For a store that must be there: if
+    /// its disk is not mounted, the server would serve an empty store.
+    #[arg(long, env = "SOLOIST_REQUIRE_STORE", requires = "data_dir")]
+    pub require_store: bool,
     /// Start even though changes are lost: those after REVISION, which the error names. The store gets a new store_id.
     #[arg(long, value_name = "REVISION", requires = "data_dir")]
     pub accept_data_loss: Option<i64>,
@@ -58,6 +62,7 @@ impl Default for StorageConfig {
         Self {
             data_dir: None,
             durability: Durability::Sync,
+            require_store: false,
             accept_data_loss: None,
             snapshot_log_bytes: Self::DEFAULT_SNAPSHOT_LOG_BYTES,
             min_free_bytes: Self::DEFAULT_MIN_FREE_BYTES,

@@ -10,7 +10,7 @@ use tokio::runtime::{self, Runtime};
 use super::faulty_journal;
 use super::workload::Workload;
 use crate::config::{Durability, Limits};
-use crate::journal::{self, Event, OpenError, OpenedStore, SimDisk, StoreOptions};
+use crate::journal::{self, Event, IfMissing, OpenError, OpenedStore, SimDisk, StoreOptions};
 use crate::machine::{StateMachine, Time};
 use crate::owner::{CallError, CommitQueue, HeldReply};
 
@@ -20,6 +20,7 @@ pub(super) fn options(durability: Durability) -> StoreOptions {
         limits: Limits::DEFAULT.store_limits(),
         durability,
         accept_data_loss: None,
+        if_missing: IfMissing::Create,
         now: || Time::since_epoch(Duration::from_secs(1)),
         new_store_id: "store".into(),
         snapshot_log_bytes: 4_000,

@@ -37,7 +37,8 @@ mod wal;
 mod watermark;
 
 #[cfg(test)]
-pub(crate) use directory::{Directory, IfMissing};
+pub(crate) use directory::Directory;
+pub(crate) use directory::IfMissing;
 pub use error::OpenError;
 #[cfg(test)]
 pub(crate) use file_name::{FileName, SnapshotSlot};

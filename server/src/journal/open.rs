@@ -26,6 +26,8 @@ pub(crate) struct StoreOptions {
     pub(crate) durability: Durability,
     /// Accepts a loss of data if the remaining data ends at exactly this revision.
     pub(crate) accept_data_loss: Option<Revision>,
+    /// What to do if there is no store: create one, or refuse.
+    pub(crate) if_missing: IfMissing,
     /// Reads the system's clock. It is read after the recovery, which may take long.
     pub(crate) now: fn() -> Time,
     /// The store_id for a new store, and for one whose history may have lost answered changes.
@@ -56,7 +58,7 @@ pub(crate) struct OpenedStore {
 /// # Errors
 /// [`OpenError`] if the directory cannot be used, or data is lost.
 pub(crate) fn open_directory(path: &Path, options: StoreOptions) -> Result<OpenedStore, OpenError> {
-    let directory = Directory::acquire(path, IfMissing::Create)?;
+    let directory = Directory::acquire(path, options.if_missing)?;
     open(Arc::new(directory), options)
 }
 
@@ -77,6 +79,11 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: StoreOptions) -> Result<OpenedS
                 ..options
             },
         );
+    }
+    if recovered.meta.is_none() && options.if_missing == IfMissing::Refuse {
+        return Err(OpenError::NoStore {
+            path: disk.name().into(),
+        });
     }
     if options.accept_data_loss.is_some() {
         warn!("no data is lost: ignoring --accept-data-loss");

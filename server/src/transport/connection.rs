@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -14,7 +14,8 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::fairness::{FairIo, PollCount, ThreadShare};
-use crate::config::{LOCAL_ERROR_RESET_STREAMS_MAX, TransportLimits};
+use super::open_calls::OpenCalls;
+use crate::config::{DRAIN_IDLE, LOCAL_ERROR_RESET_STREAMS_MAX, TransportLimits};
 use crate::rpc::router::Router;
 
 /// The first bytes of every HTTP/2 connection. Source: RFC 9113, section 3.4.
@@ -57,7 +58,8 @@ pub(super) async fn serve(
     let reader = Cursor::new(preface).chain(reader);
     let io = FairIo::new(reader, writer, thread, polls.clone());
 
-    let mut http2 = http2::Builder::new(TokioExecutor::new());
+    let calls = OpenCalls::default();
+    let mut http2 = http2::Builder::new(calls.clone());
     http2
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_streams)
@@ -76,7 +78,15 @@ pub(super) async fn serve(
         _ = drain.wait_for(|drain| *drain) => {}
     }
     connection.as_mut().graceful_shutdown();
-    match timeout(limits.drain_timeout, polls.count(connection)).await {
+    // A live peer answers at once, and its connection ends with its last call. One that was stopped, or is gone, would
+    // keep the server until the timeout.
+    let ended = async {
+        tokio::select! {
+            ended = polls.count(connection) => ended,
+            () = calls.none_for(DRAIN_IDLE) => Ok(()),
+        }
+    };
+    match timeout(limits.drain_timeout, ended).await {
         Ok(ended) => Ok(ended?),
         Err(_) => Err(format!("calls did not end within {:?}", limits.drain_timeout).into()),
     }

@@ -2,6 +2,7 @@
 
 mod connection;
 mod fairness;
+mod open_calls;
 
 use std::fs::File;
 use std::io;

@@ -565,3 +565,28 @@ async fn little_disk_space_refuses_growth() {
     };
     state.delete(delete).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_store_that_must_be_there_is_not_created() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let missing = dir.path().join("missing");
+    let all = |path| {
+        [
+            "--listen",
+            "127.0.0.1:0",
+            "--require-store",
+            "--data-dir",
+            path,
+        ]
+    };
+    for path in [path, missing.to_str().unwrap()] {
+        let (code, _, log) = output(&all(path)).await;
+        assert_eq!(code, Some(1), "{log}");
+        assert!(log.contains(path), "{log}");
+    }
+    assert!(!missing.exists(), "it was created");
+    Process::start(&["--data-dir", path]).await.end().await;
+    let mut process = Process::start(&all(path)[2..]).await;
+    process.end().await;
+}

@@ -91,6 +91,21 @@ async fn a_signal_shuts_down_in_order() {
 }
 
 #[tokio::test]
+async fn sighup_is_logged_and_ignored() {
+    let mut process = Process::start(&[]).await;
+    process.signal(Signal::SIGHUP);
+    let mut log = BufReader::new(process.child.stderr.take().unwrap()).lines();
+    while let Some(line) = log.next_line().await.unwrap() {
+        if line.contains("ignoring SIGHUP") {
+            break;
+        }
+    }
+    let mut client = StateClient::new(channel(process.addr).await);
+    client.write(write("k", int(1))).await.unwrap();
+    process.end().await;
+}
+
+#[tokio::test]
 async fn a_second_signal_stops_at_once() {
     let process = Process::start(&["--drain-timeout", "600s"]).await;
     let stream = tokio::net::TcpStream::connect(process.addr).await.unwrap();

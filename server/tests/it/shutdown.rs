@@ -64,6 +64,31 @@ async fn an_idle_connection_does_not_delay_a_shutdown() {
 }
 
 #[tokio::test]
+async fn a_stopped_client_without_a_call_does_not_delay_a_shutdown() {
+    let server =
+        TestServer::with(|config| config.transport.drain_timeout = Duration::from_secs(600));
+    let stream = tokio::net::TcpStream::connect(server.addr()).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+    let mut connection = std::pin::pin!(connection);
+    let request = http::Request::post(format!("http://{}/soloist.v1.State/Read", server.addr()))
+        .header("content-type", "application/grpc")
+        .body(())
+        .unwrap();
+    let (response, _) = client.send_request(request, true).unwrap();
+    let response = tokio::select! {
+        response = response => response.unwrap(),
+        _ = connection.as_mut() => panic!("the connection has ended"),
+    };
+    assert_eq!(response.status(), 200);
+    drop(response);
+    // From here on the connection is not driven any more: nothing is read, and no ping is answered.
+    server.drain();
+    tokio::time::timeout(Duration::from_secs(60), server.stopped())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn a_call_that_does_not_end_is_cut_off() {
     let server =
         TestServer::with(|config| config.transport.drain_timeout = Duration::from_millis(50));

@@ -1,0 +1,53 @@
+//! How many calls of a connection are open.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper::rt::Executor;
+
+/// Runs the calls of one connection, each as a task that ends when its response is handed to the connection, and counts
+/// them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OpenCalls(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl OpenCalls {
+    /// Waits until there was no call for `span`, or twice as long. (The counts are compared every `span`.)
+    pub(super) async fn none_for(&self, span: Duration) {
+        let Counts { begun, ended } = &*self.0;
+        loop {
+            let before = begun.load(Ordering::Relaxed);
+            let was_idle = ended.load(Ordering::Relaxed) == before;
+            tokio::time::sleep(span).await;
+            if was_idle && begun.load(Ordering::Relaxed) == before {
+                return;
+            }
+        }
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for OpenCalls {
+    fn execute(&self, call: F) {
+        self.0.begun.fetch_add(1, Ordering::Relaxed);
+        let end = End(Arc::clone(&self.0));
+        tokio::spawn(async move {
+            call.await;
+            drop(end);
+        });
+    }
+}
+
+/// Counts the end of a call when it is dropped.
+struct End(Arc<Counts>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
