@@ -95,7 +95,7 @@ struct ConnectionSlot {
     current: Option<u32>,
     /// Slots that could send.
     free: VecDeque<usize>,
-    /// StopReason the connection before the present one ended.
+    /// Why the connection before the present one ended.
     lost: Option<Failure>,
 }
 
