@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::history::{History, Initial, Machine};
 use crate::model::{Bounds, Criterion, Inclusion, Model};
 use crate::operation::{
-    Action, Actual, Expectation, NEVER, Observed, Operation, Outcome, Refusal, Value,
+    Action, Actual, Entry, Expectation, NEVER, Observed, Operation, Outcome, Refusal, Value,
 };
 
 /// Operations on one key that happen at one moment: one operation, or all of an atomic message.
@@ -34,6 +34,42 @@ impl Unit {
 const STREAM: usize = 0;
 const REVISION: usize = 1;
 const TWIN: usize = 2;
+
+/// The key at the revision of an answer, as far as the answer tells.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum KeyAt {
+    /// It changed.
+    Changed,
+    /// It had this entry before, and still has it.
+    Unchanged(Option<Entry>),
+    /// The answer tells neither.
+    Unknown,
+}
+
+impl KeyAt {
+    fn new(operations: &[Operation]) -> Self {
+        if operations.iter().any(Operation::is_change) {
+            return Self::Changed;
+        }
+        let shown = operations.iter().find_map(|it| match it.outcome {
+            Outcome::Done {
+                observed: Observed::Entry(entry),
+                ..
+            } => Some(entry),
+            _ => None,
+        });
+        shown.map_or(Self::Unknown, Self::Unchanged)
+    }
+
+    /// Whether the key may have been the same at an earlier revision, with this entry, and have kept it since.
+    fn may_be(self, earlier: Self) -> bool {
+        match self {
+            Self::Changed => false,
+            Self::Unchanged(_) => self == earlier,
+            Self::Unknown => true,
+        }
+    }
+}
 
 /// A value that an answer or a watch shows.
 #[derive(Clone, Copy, Debug)]
@@ -140,7 +176,7 @@ impl<'a> KeyHistory<'a> {
             let is_read = |it: &Operation| it.action == Action::Read;
             !(unit.is_unknown && self.operations_of(unit).iter().all(is_read))
         });
-        self.order_streams(&mut units);
+        self.order_streams(&mut units, criterion);
         self.order_twins(&mut units);
         if criterion == Criterion::Revisions {
             self.order_revisions(&mut units);
@@ -150,12 +186,39 @@ impl<'a> KeyHistory<'a> {
 
     /// The messages of one stream happen in their order. One of unknown outcome has no place in it: it may not have
     /// happened.
-    fn order_streams(&self, units: &mut [Unit]) {
-        let mut last = HashMap::new();
+    ///
+    /// A Read may be answered as of an earlier revision than a message before it in its stream, if its key has not changed
+    /// since: a durable store answers it as of the revision on disk. It has its place in the order of revisions then.
+    fn order_streams(&self, units: &mut [Unit], criterion: Criterion) {
+        struct Stream {
+            last: u32,
+            /// The greatest revision so far, and the key at that revision. A refusal has no revision.
+            latest: (Option<i64>, KeyAt),
+        }
+        let mut streams: HashMap<u32, Stream> = HashMap::new();
         for (index, unit) in (0..).zip(units.iter_mut()) {
-            let first = &self.operations[unit.from];
-            if first.message_kind.is_ordered() && !unit.is_unknown {
-                unit.after[STREAM] = last.insert(first.client, index);
+            let operations = self.operations_of(unit);
+            let first = &operations[0];
+            if !first.message_kind.is_ordered() || unit.is_unknown {
+                continue;
+            }
+            let is_read = operations.iter().all(|it| it.action == Action::Read);
+            let revision = operations.iter().filter_map(Operation::revision).max();
+            let key = KeyAt::new(operations);
+            let Some(stream) = streams.get_mut(&first.client) else {
+                let (last, latest) = (index, (revision, key));
+                streams.insert(first.client, Stream { last, latest });
+                continue;
+            };
+            let (latest_revision, latest_key) = stream.latest;
+            let is_earlier = is_read && revision.is_some() && revision < latest_revision;
+            if criterion == Criterion::Revisions && is_earlier && latest_key.may_be(key) {
+                continue;
+            }
+            unit.after[STREAM] = Some(stream.last);
+            stream.last = index;
+            if latest_revision <= revision {
+                stream.latest = (revision, key);
             }
         }
     }

@@ -67,6 +67,9 @@ const CANNOT_BE: &str = "
     a list older than what was read: 0-1 write 1 1@1; 2-3 read none@0 #l; 2-3 b.read none@0 #l
     frames that overtake: 0-9 write 1 1@2 ~x; 0-9 write 2 2@1 ~x
     a read that overtakes in a frame: 0-9 write 1 1@1 ~x; 0-9 read none@0 ~x
+    a stream that reads backwards: 0-1 write 1 1@1; 2-9 write 2 2@2; 3-9 read 2@2 ~x; 4-9 read 1@1 ~x
+    a stream that reads backwards, to nothing: 2-9 write 1 1@1; 3-9 read 1@1 ~x; 4-9 read none@0 ~x
+    a stream that does not see its change: 2-9 write 1 1@1 ~x; 3-9 write 2 2@2 ~x; 4-9 read 1@1 ~x
     a revision of another key: 0-1 b.write 1 1@1; 0-9 write 5 unknown; 2-3 read 5@1
     an illegal move: 0-1 m.write 1 1@1; 2-3 m.move 2 from:0@2
     a move from where it was not: 0-1 m.write 1 1@1; 2-3 m.move 1 from:0@2; 4-5 m.move 1 from:0@3
@@ -111,6 +114,9 @@ const CAN_BE: &str = "
     a list: 0-1 write 1 1@1; 2-3 b.write 1 1@2; 4-5 read 1@1@2 #l; 4-5 b.read 1@2@2 #l
     a list of the past: 0-9 write 1 1@1; 0-9 b.write 1 1@2; 0-9 read 1@1@1 #l; 0-9 b.read none@1 #l
     frames in order: 0-9 write 1 1@1 ~x; 0-9 write 2 2@2 ~x; 0-9 read 2@2 ~x
+    a frame of Reads as of the revision on disk: 0-1 write 1 1@1; 2-9 b.write 2 2@2 ~x; 3-9 read 1@1@2 ~x; 4-9 read 1@1 ~x; 5-9 read 1@1@2 ~x
+    the same, with nothing there: 2-9 b.write 2 2@1; 3-9 read none@1 ~x; 4-9 read none@0 ~x; 5-9 create 3 3@2 ~x
+    the same, after a delete of nothing: 2-9 b.write 2 2@1; 3-9 delete none@1 ~x; 4-9 read none@0 ~x
     calls in any order: 0-9 write 1 1@2; 0-9 write 2 2@1
     moves: 0-1 m.write 1 1@1; 2-3 m.move 1 from:0@2; 4-5 m.read 1/1@2@2; 6-7 m.move 2 from:1@3; 8-9 m.delete 1/2@3@4
     a move refused: 0-1 m.write 1 1@1; 2-3 m.move 2 move:0; 4-5 m.delete notfinal:0; 6-7 m.read 1@1
