@@ -1,10 +1,16 @@
-//! A server on a data directory, killed again and again under load: each time, what it answered is there.
+//! A server with a data directory is killed again and again under load. After each restart, everything that it answered has to
+//! be there.
 //!
-//! SOLOIST_KILL_CYCLES sets how often. SOLOIST_KILL_SEED repeats what the clients of a run drew, though not its timing.
+//! SOLOIST_KILL_CYCLES sets how often it is killed. SOLOIST_KILL_SEED repeats what the clients of a run drew, but not its
+//! timing.
 
 mod call;
+mod epoch;
+mod faults;
+mod revisions;
 mod tally;
-mod watched;
+mod watch_log;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
@@ -19,43 +25,48 @@ use rand::{RngExt as _, SeedableRng as _};
 use soloist::v1::admin_client::AdminClient;
 use soloist::v1::state_client::StateClient;
 use soloist::v1::{GetInfoRequest, WatchRequest, WatchResponse, watch_request};
+use soloist_verify::{Initial, MessageKind, Outcome};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::task::JoinHandle;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
-use crate::checker::{self, Action, Found, Operation, Outcome, Revisions};
 use crate::process::{Process, command};
 use crate::support::{channel, pipeline, read};
-use call::{Call, Clock, Sent, Step, Worker, entry};
+use call::{Call, Clock, entry};
+use epoch::{Epoch, FinalRead};
+use revisions::Revisions;
 use tally::Tally;
-use watched::Watched;
+use watch_log::WatchLog;
+use worker::Worker;
 
+/// The error says what is wrong with the server.
 type Checked<T> = Result<T, String>;
 type Client = StateClient<Channel>;
 
-/// Clients of unary calls; two more have a Pipeline, and Batches.
-const CLIENTS_UNARY: usize = 10;
-const CLIENTS: usize = CLIENTS_UNARY + 2;
+/// Clients of unary calls. After them comes one with a Pipeline, and one with Batches.
+const CLIENTS_UNARY: u32 = 10;
+const CLIENTS: u32 = CLIENTS_UNARY + 2;
 const KEYS_SHARED: usize = 8;
-/// Two keys that are changed together only, in a Batch.
+/// Two keys that only a Batch changes, both at once.
 const PAIR: [&str; 2] = ["pair/a", "pair/b"];
 /// Answered calls that are sent again after each restart.
 const REPEATED: usize = 8;
-/// What takes longer than this hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How long the clients have, in milliseconds.
+/// A cycle that takes longer than this hangs.
+const CYCLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the clients send before the kill, in milliseconds.
 const UNTIL_KILL_MS: std::ops::Range<u64> = 20..150;
 
 fn shared(index: usize) -> String {
     format!("shared/{index}")
 }
 
-/// A key that only one client adds to, each time with a request_id.
-fn counter(client: usize) -> String {
+/// A key to which only one client adds, each time with a request_id.
+fn counter(client: u32) -> String {
     format!("counter/{client:02}")
 }
 
+/// All keys that the clients use.
 fn keys() -> impl Iterator<Item = String> {
     let pair = PAIR.into_iter().map(str::to_owned);
     (0..KEYS_SHARED)
@@ -66,29 +77,29 @@ fn keys() -> impl Iterator<Item = String> {
 
 #[tokio::test]
 async fn fifty_kills_lose_nothing() {
-    check_kept(50, &[]).await;
+    check_durable(50, &[]).await;
 }
 
 #[tokio::test]
 async fn kills_while_snapshots_are_made_lose_nothing() {
-    let files = check_kept(20, &["--snapshot-log-bytes", "4096"]).await;
-    let made = files.path.join("data/snapshot-b.redb");
-    assert!(made.exists(), "no two snapshots were made");
+    let files = check_durable(20, &["--snapshot-log-bytes", "4096"]).await;
+    let second = files.path.join("data/snapshot-b.redb");
+    assert!(second.exists(), "fewer than two snapshots were made");
 }
 
-async fn check_kept(cycles: u64, more: &[&str]) -> Files {
+async fn check_durable(cycles: u64, more_arguments: &[&str]) -> Files {
     let cycles = variable("SOLOIST_KILL_CYCLES").unwrap_or(cycles) as usize;
     let seed = variable("SOLOIST_KILL_SEED").unwrap_or_else(rand::random);
     let files = Files::new();
     let data = files.path.join("data");
-    let arguments = [&["--data-dir", data.to_str().unwrap()], more].concat();
+    let arguments = [&["--data-dir", data.to_str().unwrap()], more_arguments].concat();
     let tally = run(&files, &arguments, seed, cycles).await;
     let tally = tally.unwrap_or_else(|what| panic!("{what}"));
     tally.assert_enough(seed, cycles);
     files
 }
 
-/// What is in memory alone is gone, and the test says so.
+/// Without a data directory a kill loses everything, and the test finds that.
 #[tokio::test]
 async fn a_server_that_forgets_is_found_out() {
     let lost = run(&Files::new(), &[], 1, 1).await.unwrap_err();
@@ -100,14 +111,11 @@ async fn a_server_that_forgets_is_found_out() {
 
 fn variable(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
-    Some(
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} is no number: {value:?}")),
-    )
+    let number = value.parse();
+    Some(number.unwrap_or_else(|_| panic!("{name} must be a number: {value:?}")))
 }
 
-/// A directory for one run: the data, and what the servers logged. Kept if the test fails.
+/// A directory for one run: the data, and the log of the servers. It stays if the test fails.
 struct Files {
     path: PathBuf,
 }
@@ -130,29 +138,31 @@ impl Drop for Files {
     }
 }
 
-/// Loads the server and kills it, so many times, and looks after each restart whether all is there.
+/// Loads a server and kills it, this many times, and checks after each restart that nothing is lost.
 async fn run(files: &Files, arguments: &[&str], seed: u64, cycles: usize) -> Checked<Tally> {
+    let clock = Clock(Instant::now());
     let mut run = Run {
         files,
         arguments,
         seed,
-        dice: SmallRng::seed_from_u64(seed),
-        clock: Clock(Instant::now()),
+        rng: SmallRng::seed_from_u64(seed),
+        clock,
         store_id: String::new(),
         before: BTreeMap::new(),
         calls: Vec::new(),
-        revision: 0,
+        store_revision: 0,
         revisions: Revisions::default(),
-        watched: Watched::default(),
+        watch_log: WatchLog::new(clock),
         tally: Tally::default(),
     };
-    // The last two have no load: what the one before left is looked at, and what was sent again for that.
+    // The last two cycles have no load. The first of them checks the last kill under load, the second what the first has sent
+    // again.
     for cycle in 0..cycles + 2 {
         let clients = if cycle < cycles { CLIENTS } else { 0 };
         let done = AssertUnwindSafe(run.cycle(cycle, clients)).catch_unwind();
-        let done = tokio::time::timeout(PATIENCE, done).await;
-        let done = done.unwrap_or_else(|_| Ok(Err(format!("not done after {PATIENCE:?}"))));
-        let done = done.unwrap_or_else(|_| Err("a panic, told of above".into()));
+        let done = tokio::time::timeout(CYCLE_TIMEOUT, done).await;
+        let done = done.unwrap_or_else(|_| Ok(Err(format!("not done after {CYCLE_TIMEOUT:?}"))));
+        let done = done.unwrap_or_else(|_| Err("a panic, shown above".into()));
         let place = files.path.display();
         done.map_err(|what| format!("seed {seed}, cycle {cycle}, files in {place}: {what}"))?;
     }
@@ -163,98 +173,82 @@ struct Run<'a> {
     files: &'a Files,
     arguments: &'a [&'a str],
     seed: u64,
-    dice: SmallRng,
+    rng: SmallRng,
     clock: Clock,
     store_id: String,
-    /// The keys as they were found after the last restart.
-    before: BTreeMap<String, Found>,
+    /// The keys as they were read after the last restart.
+    before: BTreeMap<String, Initial>,
     /// All calls since then.
     calls: Vec<Call>,
-    /// The greatest revision that anybody was told.
-    revision: i64,
+    /// The greatest store revision in an answer.
+    store_revision: i64,
     revisions: Revisions,
-    watched: Watched,
+    watch_log: WatchLog,
     tally: Tally,
 }
 
 impl Run<'_> {
-    async fn cycle(&mut self, cycle: usize, clients: usize) -> Checked<()> {
+    /// Starts the server, checks what the last one answered, loads the server, and kills it.
+    async fn cycle(&mut self, cycle: usize, clients: u32) -> Checked<()> {
         let mut process = self.start().await?;
         let connection = channel(process.addr).await;
         let mut client = StateClient::new(connection.clone());
-        // Nothing is in flight now. What was at the kill is done by now, or never.
         self.end_unknown();
-        let (found, reads) = self.read_all(&mut client).await?;
-        self.check_answered(&found)?;
-        self.check_info(connection).await?;
-        let watch = self.watch(&mut client, &found).await?;
-        let done_now = self.send_again(&mut client).await?;
-        self.check_counters(&found)?;
-        self.check_history(reads)?;
-        self.check_watched()?;
-        self.before = found;
-        self.calls = done_now;
+        let mut epoch = Epoch {
+            before: std::mem::take(&mut self.before),
+            calls: std::mem::take(&mut self.calls),
+            reads: self.read_all(&mut client).await?,
+            watch: self.watch_log.take(),
+        };
+        epoch.check_last_changes()?;
+        self.check_info(&epoch, connection).await?;
+        let watch = self.watch(&mut client, &epoch.after()).await?;
+        epoch.watch.updates.extend(self.watch_log.take().updates);
+        self.calls = self.send_again(&mut client, &mut epoch.calls).await?;
+        self.check(&epoch)?;
+        self.before = epoch.after();
 
-        let watched = std::mem::take(&mut self.watched);
-        let watch = tokio::spawn(watched.until_broken(watch));
+        let watch_log = std::mem::replace(&mut self.watch_log, WatchLog::new(self.clock));
+        let watch = tokio::spawn(watch_log.until_broken(watch));
         let clients = self.load(&process, cycle, clients).await;
-        let until_kill = self.dice.random_range(UNTIL_KILL_MS);
+        let until_kill = self.rng.random_range(UNTIL_KILL_MS);
         tokio::time::sleep(Duration::from_millis(until_kill)).await;
-        process
-            .child
-            .start_kill()
-            .map_err(|error| format!("it was gone before the kill: {error}"))?;
-        let status = process
-            .child
-            .wait()
-            .await
-            .map_err(|error| error.to_string())?;
-        if status.signal() != Some(nix::sys::signal::SIGKILL as i32) {
-            return Err(format!("it ended before the kill: {status}"));
-        }
-        let earlier = self.calls.len();
+        kill(&mut process).await?;
+        let mut calls = Vec::new();
         for client in clients {
-            self.calls
-                .extend(client.await.map_err(|error| error.to_string())??);
+            calls.extend(client.await.map_err(|error| error.to_string())??);
         }
-        let is_cut =
-            |call: &Call| call.timeout.is_none() && call.outcomes.contains(&Outcome::Unknown);
-        let in_flight = self.calls[earlier..].iter().any(is_cut);
-        self.tally.kills_in_flight += usize::from(in_flight);
-        self.watched = watch.await.map_err(|error| error.to_string())??;
+        let is_cut = |call: &Call| call.timeout.is_none() && call.is_unknown();
+        self.tally.kills_in_flight += usize::from(calls.iter().any(is_cut));
+        self.calls.extend(calls);
+        self.watch_log = watch.await.map_err(|error| error.to_string())??;
         Ok(())
     }
 
+    /// Ends the calls of unknown outcome. Nothing is in flight after a restart: what was in flight at the kill is done by now,
+    /// or never.
     fn end_unknown(&mut self) {
         let now = self.clock.now();
-        for call in &mut self.calls {
-            if call.outcomes.contains(&Outcome::Unknown) {
-                self.tally.unknown += 1;
-                self.tally.unknown_told += usize::from(call.named.is_some());
-                call.end = now;
-            }
+        for call in self.calls.iter_mut().filter(|call| call.is_unknown()) {
+            self.tally.unknown += 1;
+            self.tally.unknown_named += usize::from(call.named_revision.is_some());
+            call.end = now;
         }
     }
 
-    /// Starts the server; what it logs goes to a file.
+    /// Starts the server, with its log in a file.
     async fn start(&self) -> Checked<Process> {
-        let log = self.files.path.join("log");
         let log = std::fs::File::options()
             .create(true)
             .append(true)
-            .open(log)
+            .open(self.files.path.join("log"))
             .unwrap();
         let mut command = command(&[&["--listen", "127.0.0.1:0"], self.arguments].concat());
-        let mut child = command
-            .stderr(log)
-            .spawn()
-            .map_err(|error| error.to_string())?;
+        let child = command.stderr(log).spawn();
+        let mut child = child.map_err(|error| error.to_string())?;
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = lines
-            .next_line()
-            .await
-            .map_err(|error| error.to_string())?
-            .unwrap_or_default();
+        let line = lines.next_line().await;
+        let line = line.map_err(|error| error.to_string())?.unwrap_or_default();
         let addr = line
             .strip_prefix("listening on ")
             .and_then(|addr| addr.parse().ok());
@@ -263,11 +257,7 @@ impl Run<'_> {
     }
 
     /// Reads every key, with nothing else in flight.
-    async fn read_all(
-        &mut self,
-        client: &mut Client,
-    ) -> Checked<(BTreeMap<String, Found>, Vec<Operation>)> {
-        let mut found = BTreeMap::new();
+    async fn read_all(&self, client: &mut Client) -> Checked<Vec<FinalRead>> {
         let mut reads = Vec::new();
         for key in keys() {
             let start = self.clock.now();
@@ -275,69 +265,21 @@ impl Run<'_> {
             let answer = answer
                 .map_err(|status| format!("key {key:?} cannot be read: {status}"))?
                 .into_inner();
-            let is = Found {
-                entry: entry(answer.entry)?,
-                revision: answer.revision,
-            };
-            reads.push(Operation {
-                client: CLIENTS,
-                message: 0,
+            reads.push(FinalRead {
+                key,
                 start,
                 end: self.clock.now(),
-                action: Action::Read,
-                outcome: Outcome::Done {
-                    entry: is.entry,
-                    revision: is.revision,
+                read: Initial {
+                    entry: entry(answer.entry)?,
+                    revision: answer.revision,
                 },
             });
-            found.insert(key, is);
         }
-        Ok((found, reads))
+        Ok(reads)
     }
 
-    /// The last answered change of each key is there, or an unknown one came after it.
-    fn check_answered(&self, found: &BTreeMap<String, Found>) -> Checked<()> {
-        for (key, is) in found {
-            let steps = || {
-                self.calls
-                    .iter()
-                    .flat_map(Call::each)
-                    .filter(|(step, _)| step.key == *key)
-            };
-            let before = self.before.get(key).and_then(|before| before.entry);
-            let before = before.map_or((0, None), |entry| (entry.revision, Some(entry.value)));
-            let answered = steps().filter_map(|(step, outcome)| outcome.change(step.action));
-            let (revision, value) = answered
-                .chain([before])
-                .max_by_key(|(revision, _)| *revision)
-                .unwrap();
-            let may_be = |value| {
-                let unknown = |(step, outcome): (&Step, _)| {
-                    outcome == Outcome::Unknown && step.can_make(value)
-                };
-                steps().any(unknown)
-            };
-            let is_there = match is.entry {
-                Some(entry) if entry.revision == revision => value == Some(entry.value),
-                Some(entry) => entry.revision > revision && may_be(Some(entry.value)),
-                None => value.is_none() || may_be(None),
-            };
-            if !is_there {
-                return Err(format!(
-                    "key {key:?}: value {value:?} was answered with revision {revision}, and there is {is:?}"
-                ));
-            }
-        }
-        let [a, b] = PAIR.map(|key| found[key].entry);
-        if a != b {
-            return Err(format!(
-                "half a batch is there: {PAIR:?} have {a:?} and {b:?}"
-            ));
-        }
-        Ok(())
-    }
-
-    async fn check_info(&mut self, connection: Channel) -> Checked<()> {
+    /// Checks that it is the same store, and that it is not behind any answer.
+    async fn check_info(&mut self, epoch: &Epoch, connection: Channel) -> Checked<()> {
         let info = AdminClient::new(connection)
             .get_info(GetInfoRequest {})
             .await;
@@ -353,35 +295,35 @@ impl Run<'_> {
                 self.store_id, info.store_id
             ));
         }
-        for (_, outcome) in self.calls.iter().flat_map(Call::each) {
-            if let Outcome::Done { revision, .. } = outcome {
-                self.revision = self.revision.max(revision);
-            }
-        }
-        self.revision = self.revision.max(self.watched.after);
-        if info.revision < self.revision {
+        let answered = epoch.steps().filter_map(|(_, outcome)| match outcome {
+            Outcome::Done { revision, .. } => Some(revision),
+            _ => None,
+        });
+        let told = [self.store_revision, self.watch_log.revision];
+        let greatest = answered.chain(told).max().unwrap();
+        if info.revision < greatest {
             return Err(format!(
-                "revision {} was answered, and the store is at {}",
-                self.revision, info.revision
+                "revision {greatest} was answered, and the store is at {}",
+                info.revision
             ));
         }
-        self.revision = info.revision;
+        self.store_revision = info.revision;
         Ok(())
     }
 
-    /// Goes on with the watch, to the present, where it must have told all that there is.
+    /// Continues the watch up to the present. By then it has to have been told of everything that is there.
     async fn watch(
         &mut self,
         client: &mut Client,
-        found: &BTreeMap<String, Found>,
+        after: &BTreeMap<String, Initial>,
     ) -> Checked<Streaming<WatchResponse>> {
         let request = WatchRequest {
             target: Some(watch_request::Target::Prefix(String::new())),
-            after_revision: Some(self.watched.after),
+            after_revision: Some(self.watch_log.revision),
             store_id: self.store_id.clone(),
             ..WatchRequest::default()
         };
-        let failed = |status| format!("the watch cannot go on: {status:?}");
+        let failed = |status| format!("the watch cannot continue: {status:?}");
         let mut watch = client.watch(request).await.map_err(failed)?.into_inner();
         loop {
             let message = watch
@@ -390,46 +332,57 @@ impl Run<'_> {
                 .map_err(failed)?
                 .ok_or("the watch ended")?;
             let is_caught_up = message.caught_up;
-            self.watched.take(message)?;
+            self.watch_log.add(message)?;
             if is_caught_up {
                 break;
             }
         }
-        for (key, is) in found {
-            let told = self.watched.entries.get(key).copied();
+        let (told, present) = (self.watch_log.revision, self.store_revision);
+        if told < present {
+            return Err(format!(
+                "the watch says that revision {told} is the present, and the store is at {present}"
+            ));
+        }
+        for (key, is) in after {
+            let told = self.watch_log.entries.get(key).copied();
             if told != is.entry {
                 return Err(format!(
-                    "key {key:?}: the watch told {told:?}, and there is {is:?}"
+                    "key {key:?}: the watch was told {told:?}, and {:?} is there",
+                    is.entry
                 ));
             }
         }
         Ok(watch)
     }
 
-    /// Sends again what is unknown and can be told apart, and some of what was answered. Returns what was done now.
-    async fn send_again(&mut self, client: &mut Client) -> Checked<Vec<Call>> {
+    /// Sends again the calls of unknown outcome that have a request_id, and some that were answered. A call that was done is
+    /// answered with the first answer, which becomes its outcome. A call that was not done is done now. Returns those that
+    /// were done now.
+    async fn send_again(&mut self, client: &mut Client, calls: &mut [Call]) -> Checked<Vec<Call>> {
         let mut done_now = Vec::new();
         let mut repeated = 0;
-        let first = self.dice.random_range(0..self.calls.len().max(1));
-        let number = self.calls.len();
-        for call in (0..number).map(|index| (first + index) % number) {
-            let call = &mut self.calls[call];
+        let count = calls.len();
+        let first = self.rng.random_range(0..count.max(1));
+        for call in (0..count).map(|index| (first + index) % count) {
+            let call = &mut calls[call];
             let is_whole = !call.request_id.is_empty();
             for index in 0..if is_whole { 1 } else { call.steps.len() } {
-                let steps = if is_whole {
-                    0..call.steps.len()
-                } else {
-                    index..index + 1
+                let steps = match is_whole {
+                    true => 0..call.steps.len(),
+                    false => index..index + 1,
                 };
                 let outcomes = call.outcomes[steps.clone()].to_vec();
                 let is_unknown = outcomes.contains(&Outcome::Unknown);
                 let is_done = matches!(outcomes[0], Outcome::Done { .. }) && repeated < REPEATED;
-                let is_named = is_whole || !call.steps[index].request_id.is_empty();
-                if !is_named || !(is_unknown || is_done) {
+                let has_request_id = is_whole || !call.steps[index].request_id.is_empty();
+                if !has_request_id || !(is_unknown || is_done) {
                     continue;
                 }
                 let mut again = Call {
-                    sent: if is_whole { Sent::Batch } else { Sent::Alone },
+                    kind: match is_whole {
+                        true => MessageKind::Batch,
+                        false => MessageKind::Call,
+                    },
                     steps: call.steps[steps.clone()].to_vec(),
                     timeout: None,
                     ..call.clone()
@@ -442,7 +395,7 @@ impl Run<'_> {
                         repeated += 1;
                         if !replayed || again.outcomes != outcomes {
                             return Err(format!(
-                                "the first answer, {outcomes:?}, was expected again, and there is {again:?}"
+                                "the first answer, {outcomes:?}, has to come again, but it is {again:?}"
                             ));
                         }
                     }
@@ -462,110 +415,17 @@ impl Run<'_> {
         Ok(done_now)
     }
 
-    /// Each counter is the sum of what was added: nothing is missing, nothing was added twice.
-    fn check_counters(&self, found: &BTreeMap<String, Found>) -> Checked<()> {
-        let value = |found: Option<&Found>| found.and_then(|it| it.entry).map_or(0, |it| it.value);
-        for key in (0..CLIENTS).map(counter) {
-            let mut expected = value(self.before.get(&key));
-            for (step, outcome) in self.calls.iter().flat_map(Call::each) {
-                match (step.action, outcome) {
-                    _ if step.key != key => {}
-                    (Action::Add(delta), Outcome::Done { .. }) => expected += delta,
-                    (_, Outcome::NotDone) => {}
-                    _ => return Err(format!("key {key:?}: still unclear: {step:?}, {outcome:?}")),
-                }
-            }
-            if value(found.get(&key)) != expected {
-                return Err(format!(
-                    "key {key:?}: {expected} was added up, and there is {:?}",
-                    found[&key]
-                ));
-            }
+    /// Checks an epoch of which everything is known.
+    fn check(&mut self, epoch: &Epoch) -> Checked<()> {
+        self.tally.calls += epoch.calls.len();
+        for (step, outcome) in epoch.steps() {
+            self.tally.count(step, outcome);
         }
-        Ok(())
-    }
-
-    /// The watch told each answered change once, and besides only what is unknown.
-    fn check_watched(&mut self) -> Checked<()> {
-        let events = std::mem::take(&mut self.watched.changes);
-        self.tally.events += events.len();
-        let mut told = BTreeMap::new();
-        for (revision, key, value) in events {
-            if told.insert((revision, key.clone()), value).is_some() {
-                return Err(format!(
-                    "key {key:?}: the watch told revision {revision} twice"
-                ));
-            }
-        }
-        let mut unknown = Vec::new();
-        for (step, outcome) in self.calls.iter().flat_map(Call::each) {
-            if outcome == Outcome::Unknown {
-                unknown.push(step);
-            }
-            if let Some((revision, value)) = outcome.change(step.action) {
-                let event = told.remove(&(revision, step.key.clone()));
-                if event != Some(value) {
-                    return Err(format!(
-                        "key {:?}: {value:?} was answered with revision {revision}, and the watch told {event:?}",
-                        step.key
-                    ));
-                }
-            }
-        }
-        self.tally.events_of_unknown += told.len();
-        for ((revision, key), value) in told {
-            // Values are written once: only if none was, it was added up.
-            let may_be = |is_sum| {
-                let may_be = |step: &&Step| {
-                    step.key == key && step.can_make(value) && step.is_add() == is_sum
-                };
-                unknown.iter().position(may_be)
-            };
-            let Some(index) = may_be(false).or_else(|| may_be(true)) else {
-                return Err(format!(
-                    "key {key:?}: the watch told {value:?} at revision {revision}, and nobody did that"
-                ));
-            };
-            unknown.swap_remove(index);
-            if self.revisions.is_taken(revision) {
-                return Err(format!(
-                    "key {key:?}: the watch told {value:?} at revision {revision}, which another change has"
-                ));
-            }
-        }
-        for call in &self.calls {
-            // What may be refused, or change nothing, may name a revision that another change has.
-            let is_sure = |step: &Step| matches!(step.action, Action::Write(_) | Action::Add(_));
-            if let Some(revision) = call.named.filter(|_| call.steps.iter().all(is_sure)) {
-                let claimed = self.revisions.claim(revision, call.message);
-                claimed.map_err(|what| format!("{what}, the one by {call:?}"))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// All that was answered since the last restart, and was read after this one, can be true.
-    fn check_history(&mut self, reads: Vec<Operation>) -> Checked<()> {
-        let mut history: BTreeMap<String, Vec<Operation>> = BTreeMap::new();
-        for call in &self.calls {
-            self.tally.calls += 1;
-            for (step, outcome) in call.each() {
-                self.tally.count(step.action, outcome);
-                let operation = Operation {
-                    client: call.client,
-                    message: call.message,
-                    start: call.start,
-                    end: call.end,
-                    action: step.action,
-                    outcome,
-                };
-                history.entry(step.key.clone()).or_default().push(operation);
-            }
-        }
-        for (key, read) in keys().zip(reads) {
-            history.entry(key).or_default().push(read);
-        }
-        checker::check(&self.before, &history, &mut self.revisions)
+        self.tally.count_events(&epoch.watch);
+        epoch.check_counters()?;
+        epoch.check_history()?;
+        self.revisions.claim_all(&epoch.calls)?;
+        self.revisions.check_events(&epoch.calls, &epoch.watch)
     }
 
     /// Starts the clients, each on a connection of its own.
@@ -573,21 +433,33 @@ impl Run<'_> {
         &self,
         process: &Process,
         cycle: usize,
-        number: usize,
+        clients: u32,
     ) -> Vec<JoinHandle<Checked<Vec<Call>>>> {
-        let mut clients = Vec::new();
-        for client in 0..number {
+        let mut tasks = Vec::new();
+        for client in 0..clients {
             let worker = Worker::new(self.seed, cycle, client, self.clock);
             let mut connection = StateClient::new(channel(process.addr).await);
-            clients.push(match client {
-                0..CLIENTS_UNARY => tokio::spawn(worker.call(connection, Sent::Alone)),
+            tasks.push(match client {
+                0..CLIENTS_UNARY => tokio::spawn(worker.call(connection, MessageKind::Call)),
                 CLIENTS_UNARY => {
                     let stream = pipeline(&mut connection).await;
                     tokio::spawn(worker.pipeline(stream))
                 }
-                _ => tokio::spawn(worker.call(connection, Sent::Batch)),
+                _ => tokio::spawn(worker.call(connection, MessageKind::Batch)),
             });
         }
-        clients
+        tasks
+    }
+}
+
+/// Kills the server, which must not have ended before.
+async fn kill(process: &mut Process) -> Checked<()> {
+    let killed = process.child.start_kill();
+    killed.map_err(|error| format!("it was gone before the kill: {error}"))?;
+    let status = process.child.wait().await;
+    let status = status.map_err(|error| error.to_string())?;
+    match status.signal() == Some(nix::sys::signal::SIGKILL as i32) {
+        true => Ok(()),
+        false => Err(format!("it ended before the kill: {status}")),
     }
 }

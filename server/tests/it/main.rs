@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod bad_input;
-mod checker;
 mod contract;
 mod durable;
 mod json;

@@ -1,24 +1,20 @@
-//! What the clients send, and what they make of the answers.
+//! One message to the server, and what its client knows of the outcome.
 
-use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use rand::rngs::SmallRng;
-use rand::{RngExt as _, SeedableRng as _};
 use soloist::v1::op::Op;
-use soloist::v1::op_result::Result as Answer;
-use soloist::v1::{self, OpResult, PipelineRequest, PipelineResponse};
-use tokio::sync::mpsc;
-use tonic::{Request, Status, Streaming};
+use soloist::v1::op_result::Result as OpAnswer;
+use soloist::v1::{self, OpResult};
+use soloist_verify::{
+    Action, Actual, Entry, Expectation, MessageKind, Observed, Outcome, Refusal, Value,
+};
+use tonic::{Request, Status};
 use tonic_types::{ErrorInfo, RpcStatusExt as _, StatusExt as _};
 
-use super::{Checked, Client, KEYS_SHARED, PAIR, counter, shared};
-use crate::checker::{Action, Entry, Outcome};
+use super::{Checked, Client};
 use crate::support::{expect, int, read, write};
 
-const FRAMES_IN_FLIGHT: usize = 4;
-
-/// The time that all of a run share, in nanoseconds.
+/// The clock of a run: nanoseconds since its start.
 #[derive(Clone, Copy)]
 pub(super) struct Clock(pub(super) Instant);
 
@@ -28,43 +24,53 @@ impl Clock {
     }
 }
 
+/// One operation of a message.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
     pub(super) key: String,
     pub(super) action: Action,
-    /// Empty: none. Of a Batch or an atomic frame, the call has it.
+    pub(super) expect: Option<Expectation>,
+    /// Empty: none. A Batch and an atomic frame have one for the whole message, in [`Call::request_id`].
     pub(super) request_id: String,
 }
 
 impl Step {
-    pub(super) fn is_add(&self) -> bool {
-        matches!(self.action, Action::Add(_))
+    /// Whether the step can leave this value; `None`: no key.
+    pub(super) fn can_leave(&self, left: Option<Value>) -> bool {
+        match self.action {
+            Action::Write(value) => left == Some(value),
+            Action::Add(_) => left.is_some(),
+            Action::Delete => left.is_none(),
+            Action::Read | Action::Transition { .. } => false,
+        }
     }
 
-    /// Whether this can leave the key so.
-    pub(super) fn can_make(&self, value: Option<i64>) -> bool {
-        match self.action {
-            Action::Read => false,
-            Action::Write(makes) | Action::CompareAndSet { value: makes, .. } => {
-                value == Some(makes)
-            }
-            Action::Add(_) => value.is_some(),
-            Action::Delete => value.is_none(),
+    /// If the step is known to have changed its key: the revision of the change, and the value that it left.
+    pub(super) fn change(&self, outcome: Outcome) -> Option<(i64, Option<Value>)> {
+        let Outcome::Done { revision, observed } = outcome else {
+            return None;
+        };
+        match (self.action, observed) {
+            (Action::Write(value), _) => Some((revision, Some(value))),
+            (Action::Add(_), Observed::Sum(sum)) => Some((revision, Some(Value::Int(sum)))),
+            (Action::Delete, Observed::Entry(Some(_))) => Some((revision, None)),
+            _ => None,
         }
     }
 
     fn op(&self) -> Op {
         let (key, request_id) = (self.key.clone(), self.request_id.clone());
-        let write = |value| v1::WriteRequest {
-            request_id: request_id.clone(),
-            ..write(key.clone(), int(value))
-        };
         match self.action {
             Action::Read => Op::Read(read(key)),
-            Action::Write(value) => Op::Write(write(value)),
-            Action::CompareAndSet { expected, value } => Op::Write(v1::WriteRequest {
-                expect: expect(v1::condition::Test::Revision(expected)),
-                ..write(value)
+            Action::Write(Value::Int(value)) => Op::Write(v1::WriteRequest {
+                request_id,
+                expect: self.expect.and_then(|it| match it {
+                    Expectation::Revision(revision) => {
+                        expect(v1::condition::Test::Revision(revision))
+                    }
+                    other => panic!("no client expects {other:?}"),
+                }),
+                ..write(key, int(value))
             }),
             Action::Add(delta) => Op::Add(v1::AddRequest {
                 key,
@@ -77,58 +83,61 @@ impl Step {
                 request_id,
                 ..v1::DeleteRequest::default()
             }),
+            other => panic!("no client sends {other:?}"),
         }
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sent {
-    Alone,
-    Frame,
-    AtomicFrame,
-    Batch,
-}
-
-/// What was sent in one message, and what came of it.
+/// One message, and what is known of the outcome of its steps.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
+    /// A number that no other message of the run has, except those that send steps of this one again.
     pub(super) message: u64,
-    pub(super) client: usize,
-    pub(super) sent: Sent,
+    pub(super) client: u32,
+    pub(super) kind: MessageKind,
     pub(super) steps: Vec<Step>,
+    /// Of a Batch or an atomic frame. Empty: none.
     pub(super) request_id: String,
     pub(super) timeout: Option<Duration>,
     pub(super) start: u64,
     pub(super) end: u64,
     /// One for each step.
     pub(super) outcomes: Vec<Outcome>,
-    /// It was done by an earlier call.
+    /// The answer says that an earlier call did it.
     pub(super) replayed: bool,
-    /// The revision that it has, if it was done: told with an outcome that is unknown.
-    pub(super) named: Option<i64>,
+    /// The revision that the message has if it was done: an error with an unknown outcome may name it.
+    pub(super) named_revision: Option<i64>,
 }
 
-/// The results, and whether they are those of an earlier call.
+/// The results of the steps, and whether they are those of an earlier call.
 pub(super) type Results = (Vec<OpResult>, bool);
 
 impl Call {
-    pub(super) fn ops(&self) -> Vec<v1::Op> {
+    pub(super) fn each(&self) -> impl Iterator<Item = (&Step, Outcome)> {
+        self.steps.iter().zip(self.outcomes.iter().copied())
+    }
+
+    pub(super) fn is_unknown(&self) -> bool {
+        self.outcomes.contains(&Outcome::Unknown)
+    }
+
+    pub(super) fn frame(&self) -> v1::PipelineRequest {
+        v1::PipelineRequest {
+            ops: self.ops(),
+            atomic: self.kind == MessageKind::AtomicFrame,
+            request_id: self.request_id.clone(),
+            timeout: self.timeout.map(|timeout| timeout.try_into().unwrap()),
+        }
+    }
+
+    fn ops(&self) -> Vec<v1::Op> {
         let op = |step: &Step| v1::Op {
             op: Some(step.op()),
         };
         self.steps.iter().map(op).collect()
     }
 
-    pub(super) fn frame(&self) -> v1::PipelineRequest {
-        v1::PipelineRequest {
-            ops: self.ops(),
-            atomic: self.sent == Sent::AtomicFrame,
-            request_id: self.request_id.clone(),
-            timeout: self.timeout.map(|timeout| timeout.try_into().unwrap()),
-        }
-    }
-
-    /// Sends it in a call of its own. What came of it is noted at once.
+    /// Sends the message as a unary call, and records its outcomes. Returns an error that did not come from the server.
     pub(super) async fn send(
         &mut self,
         client: &mut Client,
@@ -137,12 +146,11 @@ impl Call {
         self.start = clock.now();
         let results = self.results(client).await;
         self.end = clock.now();
-        let lost = results
-            .as_ref()
-            .err()
-            .filter(|it| info(it).is_none())
-            .cloned();
-        self.note(results.map_err(|status| info(&status)))?;
+        let lost = match &results {
+            Err(status) if info(status).is_none() => Some(status.clone()),
+            _ => None,
+        };
+        self.record(results.map_err(|status| info(&status)))?;
         Ok(lost)
     }
 
@@ -152,7 +160,7 @@ impl Call {
             timeout.into_iter().for_each(|it| request.set_timeout(it));
             request
         }
-        if self.sent != Sent::Alone {
+        if self.kind != MessageKind::Call {
             let batch = v1::BatchRequest {
                 ops: self.ops(),
                 request_id: self.request_id.clone(),
@@ -166,7 +174,7 @@ impl Call {
         macro_rules! call {
             ($method:ident, $kind:ident, $message:expr) => {{
                 let answer = client.$method(request($message, self.timeout)).await?;
-                Answer::$kind(answer.into_inner())
+                OpAnswer::$kind(answer.into_inner())
             }};
         }
         let answer = match self.steps[0].op() {
@@ -182,55 +190,47 @@ impl Call {
         Ok((vec![result], false))
     }
 
-    pub(super) fn note(&mut self, results: Result<Results, Option<ErrorInfo>>) -> Checked<()> {
-        let noted = match results {
-            Ok((results, replayed)) => self.note_results(results, replayed),
+    /// Records the outcome of each step. The error of a message that failed is `None` if it did not come from the server.
+    pub(super) fn record(&mut self, results: Result<Results, Option<ErrorInfo>>) -> Checked<()> {
+        let recorded = match results {
+            Ok((results, replayed)) => self.record_results(results, replayed),
             Err(info) => {
-                let named = info.as_ref().and_then(|info| info.metadata.get("revision"));
-                self.named = named.and_then(|revision| revision.parse().ok());
-                refused(&self.steps, self.timeout, info).map(|it| self.outcomes = it)
+                let revision = info.as_ref().and_then(|info| info.metadata.get("revision"));
+                self.named_revision = revision.and_then(|revision| revision.parse().ok());
+                let outcomes = refused(self.steps.len(), self.timeout, info);
+                outcomes.map(|outcomes| self.outcomes = outcomes)
             }
         };
-        noted.map_err(|what| format!("{what}\n  of {self:?}"))
+        recorded.map_err(|what| format!("{what}\n  in the answer to {self:?}"))
     }
 
-    fn note_results(&mut self, results: Vec<OpResult>, replayed: bool) -> Checked<()> {
-        if results.len() != self.steps.len() {
-            return Err(format!(
-                "as many results were expected as steps: {results:?}"
-            ));
+    fn record_results(&mut self, results: Vec<OpResult>, replayed: bool) -> Checked<()> {
+        let (count, expected) = (results.len(), self.steps.len());
+        if count != expected {
+            return Err(format!("{count} results for {expected} steps: {results:?}"));
         }
         self.replayed = replayed;
         self.outcomes.clear();
         for (step, result) in self.steps.iter().zip(results) {
-            let done = |entry, revision| Outcome::Done { entry, revision };
+            let done = |revision, observed| Outcome::Done { revision, observed };
             let outcome = match (step.action, result.result) {
-                (Action::Read, Some(Answer::Read(it))) => done(entry(it.entry)?, it.revision),
-                (
-                    Action::Write(value) | Action::CompareAndSet { value, .. },
-                    Some(Answer::Write(v1::WriteResponse {
-                        revision, replayed, ..
-                    })),
-                )
-                | (
-                    Action::Add(_),
-                    Some(Answer::Add(v1::AddResponse {
-                        revision,
-                        replayed,
-                        value,
-                        ..
-                    })),
-                ) => {
-                    self.replayed |= replayed;
-                    done(Some(Entry { value, revision }), revision)
+                (Action::Read, Some(OpAnswer::Read(it))) => {
+                    done(it.revision, Observed::Entry(entry(it.entry)?))
                 }
-                (Action::Delete, Some(Answer::Delete(it))) => {
+                (Action::Write(_), Some(OpAnswer::Write(it))) => {
                     self.replayed |= it.replayed;
-                    done(entry(it.previous)?, it.revision)
+                    done(it.revision, Observed::NotReported)
                 }
-                (_, Some(Answer::Error(status))) => {
-                    let info = status.get_details_error_info();
-                    refused(std::slice::from_ref(step), self.timeout, info)?[0]
+                (Action::Add(_), Some(OpAnswer::Add(it))) => {
+                    self.replayed |= it.replayed;
+                    done(it.revision, Observed::Sum(it.value))
+                }
+                (Action::Delete, Some(OpAnswer::Delete(it))) => {
+                    self.replayed |= it.replayed;
+                    done(it.revision, Observed::Entry(entry(it.previous)?))
+                }
+                (_, Some(OpAnswer::Error(status))) => {
+                    refused(1, self.timeout, status.get_details_error_info())?[0]
                 }
                 (_, result) => return Err(format!("no answer to {step:?}: {result:?}")),
             };
@@ -238,42 +238,45 @@ impl Call {
         }
         Ok(())
     }
-
-    pub(super) fn each(&self) -> impl Iterator<Item = (&Step, Outcome)> {
-        self.steps.iter().zip(self.outcomes.iter().copied())
-    }
 }
 
-pub(super) fn info(status: &Status) -> Option<ErrorInfo> {
+/// The details of an error that the server sent.
+fn info(status: &Status) -> Option<ErrorInfo> {
     let info = status.get_details_error_info();
     info.filter(|info| info.domain == "soloist.v1")
 }
 
+/// An entry in the terms of the checker. The clients write integers only.
 pub(super) fn entry(entry: Option<v1::Entry>) -> Checked<Option<Entry>> {
     let Some(entry) = entry else { return Ok(None) };
     match entry.value.and_then(|value| value.kind) {
         Some(v1::value::Kind::Int(value)) => Ok(Some(Entry {
-            value,
+            value: Value::Int(value),
             revision: entry.revision,
+            state: None,
         })),
-        other => Err(format!("only ints were written, and {other:?} was found")),
+        other => Err(format!(
+            "{other:?} was found, but only integers were written"
+        )),
     }
 }
 
-/// What an error says of the steps that travelled together. Only what was asked for may be refused.
-pub(super) fn refused(
-    steps: &[Step],
+/// The outcomes of the steps that an error is about. The server may refuse only what the clients provoke: an expectation that
+/// does not hold, and a start after a short deadline.
+fn refused(
+    steps: usize,
     timeout: Option<Duration>,
     info: Option<ErrorInfo>,
 ) -> Checked<Vec<Outcome>> {
     let Some(info) = info else {
-        return Ok(vec![Outcome::Unknown; steps.len()]);
+        return Ok(vec![Outcome::Unknown; steps]);
     };
-    let mut outcomes = vec![Outcome::NotDone; steps.len()];
+    let mut outcomes = vec![Outcome::NotDone; steps];
     match info.reason.as_str() {
         "OUTCOME_UNKNOWN" => outcomes.fill(Outcome::Unknown),
         "NOT_STARTED" if timeout.is_some() => {}
         "EXPECTATION_FAILED" => {
+            // Empty or absent: the key did not exist.
             let actual = info.metadata.get("actual").filter(|it| !it.is_empty());
             let actual = actual.map_or(Some(0), |it| it.parse().ok());
             let index = info
@@ -281,171 +284,13 @@ pub(super) fn refused(
                 .get("op")
                 .map_or(Ok(0), |it| it.parse::<usize>());
             let (Ok(index), Some(actual)) = (index, actual) else {
-                return Err(format!("an error that says nothing: {info:?}"));
+                return Err(format!("metadata that cannot be read: {info:?}"));
             };
-            let outcome = outcomes.get_mut(index).ok_or("an index that is none")?;
-            *outcome = Outcome::Refused { actual };
+            let outcome = outcomes.get_mut(index);
+            let outcome = outcome.ok_or_else(|| format!("no step {index}: {info:?}"))?;
+            *outcome = Outcome::Refused(Refusal::Expectation(Actual::Revision(actual)));
         }
-        _ => return Err(format!("nobody asked for {info:?}")),
+        _ => return Err(format!("an error that nothing provoked: {info:?}")),
     }
     Ok(outcomes)
-}
-
-/// One client: draws what to send, and keeps what came of it.
-pub(super) struct Worker {
-    dice: SmallRng,
-    client: usize,
-    clock: Clock,
-    next_message: u64,
-    /// The revisions that it saw last, to compare with.
-    seen: HashMap<String, i64>,
-    pub(super) calls: Vec<Call>,
-}
-
-impl Worker {
-    pub(super) fn new(seed: u64, cycle: usize, client: usize, clock: Clock) -> Self {
-        let stream = ((cycle as u64) << 8) + client as u64 + 1;
-        Self {
-            dice: SmallRng::seed_from_u64(seed ^ stream.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-            client,
-            clock,
-            next_message: stream << 20,
-            seen: HashMap::new(),
-            calls: Vec::new(),
-        }
-    }
-
-    /// Calls, one after the other, until the server is gone.
-    pub(super) async fn call(mut self, mut client: Client, sent: Sent) -> Checked<Vec<Call>> {
-        loop {
-            let mut call = self.draw(sent);
-            let lost = call.send(&mut client, self.clock).await?;
-            // A short deadline may also end a call here.
-            let is_over = lost.is_some() && call.timeout.is_none();
-            self.keep(call);
-            if is_over {
-                return Ok(self.calls);
-            }
-        }
-    }
-
-    /// Sends frames, a few ahead of the answers, until the server is gone.
-    pub(super) async fn pipeline(
-        mut self,
-        (frames, mut answers): (mpsc::Sender<PipelineRequest>, Streaming<PipelineResponse>),
-    ) -> Checked<Vec<Call>> {
-        let mut in_flight = VecDeque::new();
-        loop {
-            while in_flight.len() < FRAMES_IN_FLIGHT {
-                let is_atomic = self.dice.random_bool(0.4);
-                let mut call = self.draw(if is_atomic {
-                    Sent::AtomicFrame
-                } else {
-                    Sent::Frame
-                });
-                call.start = self.clock.now();
-                // If nobody takes it any more, there will be no answer either.
-                let _ = frames.send(call.frame()).await;
-                in_flight.push_back(call);
-            }
-            let answer = answers.message().await;
-            let end = self.clock.now();
-            let Ok(Some(answer)) = answer else {
-                for mut call in in_flight {
-                    call.end = end;
-                    call.note(Err(None))?;
-                    self.keep(call);
-                }
-                return Ok(self.calls);
-            };
-            let mut call = in_flight.pop_front().ok_or("an answer to nothing")?;
-            call.end = end;
-            call.note(match answer.error {
-                None => Ok((answer.results, answer.replayed)),
-                Some(status) => Err(status.get_details_error_info()),
-            })?;
-            self.keep(call);
-        }
-    }
-
-    fn keep(&mut self, call: Call) {
-        for (step, outcome) in call.each() {
-            let revision = match outcome {
-                Outcome::Done { entry, .. } if step.action != Action::Delete => {
-                    entry.map(|it| it.revision)
-                }
-                Outcome::Refused { actual } => Some(actual),
-                _ => None,
-            };
-            self.seen.insert(step.key.clone(), revision.unwrap_or(0));
-        }
-        self.calls.push(call);
-    }
-
-    fn draw(&mut self, sent: Sent) -> Call {
-        self.next_message += 1;
-        let message = self.next_message;
-        let name = format!("call-{message}");
-        let dice = &mut self.dice;
-        let mut steps = Vec::new();
-        if sent == Sent::Batch && dice.random_bool(0.4) {
-            let action = Action::Add(dice.random_range(1..10));
-            steps.extend(PAIR.map(|key| (key.to_owned(), action)));
-        } else {
-            let count = match sent {
-                Sent::Alone => 1,
-                Sent::Frame => dice.random_range(1..5),
-                Sent::AtomicFrame | Sent::Batch => 2,
-            };
-            // Keys of one message differ: an atomic one shows only the last of its changes of a key.
-            let first = dice.random_range(0..KEYS_SHARED);
-            for index in 0..count {
-                if index == 0 && dice.random_bool(0.25) {
-                    steps.push((counter(self.client), Action::Add(dice.random_range(1..10))));
-                    continue;
-                }
-                let key = shared((first + index) % KEYS_SHARED);
-                let value = (message * 1000 + 200 * index as u64) as i64;
-                let expected = self.seen.get(&key).copied().unwrap_or(0);
-                let action = match dice.random_range(0..100) {
-                    0..25 => Action::Read,
-                    25..50 => Action::Write(value),
-                    50..75 => Action::CompareAndSet { expected, value },
-                    75..90 => Action::Add(dice.random_range(1..10)),
-                    _ => Action::Delete,
-                };
-                steps.push((key, action));
-            }
-        }
-        let is_counted = steps[0].0 == counter(self.client);
-        let is_named = is_counted || dice.random_bool(0.4);
-        let is_whole = matches!(sent, Sent::AtomicFrame | Sent::Batch);
-        let timeout = dice.random_bool(0.1).then(|| dice.random_range(1..5));
-        let step = |(index, (key, action))| Step {
-            key,
-            action,
-            request_id: match action {
-                Action::Read => String::new(),
-                _ if is_named && !is_whole => format!("{name}/{index}"),
-                _ => String::new(),
-            },
-        };
-        Call {
-            message,
-            client: self.client,
-            sent,
-            steps: steps.into_iter().enumerate().map(step).collect(),
-            request_id: if is_named && is_whole {
-                name.clone()
-            } else {
-                String::new()
-            },
-            timeout: timeout.map(Duration::from_millis),
-            start: 0,
-            end: 0,
-            outcomes: Vec::new(),
-            replayed: false,
-            named: None,
-        }
-    }
 }

@@ -1,6 +1,8 @@
-//! What a run was about, in numbers.
+//! Counts what a run was about.
 
-use crate::checker::{Action, Outcome};
+use soloist_verify::{Outcome, Watch, WatchUpdate};
+
+use super::call::Step;
 
 /// How much there was to lose.
 #[derive(Debug, Default)]
@@ -10,26 +12,30 @@ pub(super) struct Tally {
     pub(super) compare_and_sets: usize,
     pub(super) refused: usize,
     pub(super) unknown: usize,
-    /// Those of them that the server itself could tell of.
-    pub(super) unknown_told: usize,
+    /// Unknown outcomes with a revision that the server named.
+    pub(super) unknown_named: usize,
     pub(super) kills_in_flight: usize,
     pub(super) retries_replayed: usize,
     pub(super) retries_done: usize,
     pub(super) repeated: usize,
     pub(super) events: usize,
-    pub(super) events_of_unknown: usize,
 }
 
 impl Tally {
-    pub(super) fn count(&mut self, action: Action, outcome: Outcome) {
-        let change = outcome.change(action).is_some();
-        self.changes_answered += usize::from(change);
-        let is_guarded = matches!(action, Action::CompareAndSet { .. });
-        self.compare_and_sets += usize::from(change && is_guarded);
-        self.refused += usize::from(matches!(outcome, Outcome::Refused { .. }));
+    pub(super) fn count(&mut self, step: &Step, outcome: Outcome) {
+        let is_change = step.change(outcome).is_some();
+        self.changes_answered += usize::from(is_change);
+        self.compare_and_sets += usize::from(is_change && step.expect.is_some());
+        self.refused += usize::from(matches!(outcome, Outcome::Refused(_)));
     }
 
-    /// A run in which nothing could be lost proves nothing.
+    pub(super) fn count_events(&mut self, watch: &Watch) {
+        let is_event = |update: &WatchUpdate| matches!(update, WatchUpdate::Event { .. });
+        let events = watch.updates.iter().filter(|(_, update)| is_event(update));
+        self.events += events.count();
+    }
+
+    /// Checks that the run proves something: that there was enough to lose.
     #[track_caller]
     pub(super) fn assert_enough(&self, seed: u64, cycles: usize) {
         for (what, count, least) in [
@@ -43,17 +49,17 @@ impl Tally {
                 cycles * 9 / 10,
             ),
             (
-                "retries that were done before",
+                "retries that were replayed",
                 self.retries_replayed,
                 cycles / 25,
             ),
-            ("retries that were not", self.retries_done, cycles / 25),
+            ("retries that were done", self.retries_done, cycles / 25),
             ("repeated calls", self.repeated, cycles),
             ("watched changes", self.events, 20 * cycles),
         ] {
             assert!(
                 count >= least,
-                "seed {seed}: {count} {what} in {cycles} cycles, at least {least} are needed: {self:?}"
+                "seed {seed}: {count} {what} in {cycles} cycles, but at least {least} are needed: {self:?}"
             );
         }
     }
