@@ -16,7 +16,7 @@ use super::operation::{
     TransitionOutcome, Write, WriteOutcome, WriteShows,
 };
 use super::rejection::{Cause, Rejection};
-use super::request_ids::RequestId;
+use super::request_ids::{Growth, RequestId};
 use super::state_machine::StateMachine;
 use super::time::Time;
 use super::tree::{EntryRef, ValueRef};
@@ -34,7 +34,7 @@ impl StateMachine {
         request_id: Option<&RequestId>,
         now: Time,
     ) -> Result<WriteOutcome, Box<Rejection>> {
-        self.apply_once(request_id, now, |this| {
+        self.apply_once(request_id, Growth::Possible, now, |this| {
             this.write_at(
                 this.revision + 1,
                 write,
@@ -55,7 +55,7 @@ impl StateMachine {
         request_id: Option<&RequestId>,
         now: Time,
     ) -> Result<AddOutcome, Box<Rejection>> {
-        self.apply_once(request_id, now, |this| {
+        self.apply_once(request_id, Growth::Possible, now, |this| {
             this.add_at(this.revision + 1, add, now)
         })
     }
@@ -71,7 +71,7 @@ impl StateMachine {
         request_id: Option<&RequestId>,
         now: Time,
     ) -> Result<TransitionOutcome, Box<Rejection>> {
-        self.apply_once(request_id, now, |this| {
+        self.apply_once(request_id, Growth::Possible, now, |this| {
             this.transition_at(this.revision + 1, transition, now)
         })
     }
@@ -86,7 +86,7 @@ impl StateMachine {
         request_id: Option<&RequestId>,
         now: Time,
     ) -> Result<DeleteOutcome, Box<Rejection>> {
-        self.apply_once(request_id, now, |this| {
+        self.apply_once(request_id, Growth::None, now, |this| {
             this.delete_at(this.revision + 1, delete, &mut AnswerBudget::of(usize::MAX))
         })
     }
@@ -125,9 +125,7 @@ impl StateMachine {
             create_revision: present.map_or(revision, |entry| entry.create_revision),
             attached: attached(&key, present, lifetime, &self.index, now),
         };
-        let used_bytes = self
-            .used_bytes_with(&key, present, &entry)
-            .map_err(refuse)?;
+        let key_bytes = self.key_bytes_with(&key, present, &entry).map_err(refuse)?;
         let previous = match options.map(|options| options.shows) {
             None | Some(WriteShows::Revisions) => None,
             Some(WriteShows::Previous) => {
@@ -137,7 +135,7 @@ impl StateMachine {
         };
 
         // All checks have passed: from here on nothing is refused.
-        self.used_bytes = used_bytes;
+        self.key_bytes = key_bytes;
         self.revision = revision;
         let create_revision = entry.create_revision;
         self.put(cursor, &key, entry, ChangeCause::Written);
@@ -197,12 +195,10 @@ impl StateMachine {
                 None => attached(&key, None, lifetime, &self.index, now),
             },
         };
-        let used_bytes = self
-            .used_bytes_with(&key, present, &entry)
-            .map_err(refuse)?;
+        let key_bytes = self.key_bytes_with(&key, present, &entry).map_err(refuse)?;
 
         // All checks have passed: from here on nothing is refused.
-        self.used_bytes = used_bytes;
+        self.key_bytes = key_bytes;
         self.revision = revision;
         let create_revision = entry.create_revision;
         self.put(cursor, &key, entry, ChangeCause::Written);
@@ -243,12 +239,12 @@ impl StateMachine {
             create_revision: present.create_revision,
             attached: Attached::of(present.lifetime().cloned(), Some(next)),
         };
-        let used_bytes = self
-            .used_bytes_with(&key, Some(present), &entry)
+        let key_bytes = self
+            .key_bytes_with(&key, Some(present), &entry)
             .map_err(refuse)?;
 
         // All checks have passed: from here on nothing is refused.
-        self.used_bytes = used_bytes;
+        self.key_bytes = key_bytes;
         self.revision = revision;
         let create_revision = entry.create_revision;
         self.put(cursor, &key, entry, ChangeCause::Transitioned);

@@ -3,7 +3,7 @@
 use super::answer_budget::AnswerBudget;
 use super::operation::{AllOutcome, EachOutcome, Operation, Outcome};
 use super::rejection::{RejectedAt, Rejection};
-use super::request_ids::RequestId;
+use super::request_ids::{Growth, RequestId};
 use super::state_machine::StateMachine;
 use super::time::Time;
 use super::value::Revision;
@@ -48,7 +48,8 @@ impl StateMachine {
         budget: &mut AnswerBudget,
         now: Time,
     ) -> Result<Outcome, Box<Rejection>> {
-        let outcome = self.apply_once(request_id, now, |this| {
+        let growth = growth_of(std::slice::from_ref(&operation));
+        let outcome = self.apply_once(request_id, growth, now, |this| {
             this.apply_at(this.revision + 1, operation, budget, now)
         })?;
         if let (Some(request_id), Some(previous)) = (request_id, outcome.replayed_previous()) {
@@ -73,7 +74,11 @@ impl StateMachine {
         now: Time,
     ) -> Result<AllOutcome, RejectedAt> {
         let mut at = None;
-        self.apply_once(request_id, now, |this| {
+        let growth = match request_id {
+            Some(_) => growth_of(&operations),
+            None => Growth::Possible,
+        };
+        self.apply_once(request_id, growth, now, |this| {
             this.apply_all_at(operations, answer_bytes_max, now)
                 .map_err(|(index, rejection)| {
                     at = Some(index);
@@ -140,5 +145,16 @@ impl StateMachine {
                 .delete_at(revision, delete, budget)
                 .map(Outcome::Delete),
         }
+    }
+}
+
+/// Whether operations can make the store larger.
+fn growth_of(operations: &[Operation]) -> Growth {
+    let only_deletes = operations
+        .iter()
+        .all(|operation| matches!(operation, Operation::Delete(_) | Operation::Read(_)));
+    match only_deletes {
+        true => Growth::None,
+        false => Growth::Possible,
     }
 }

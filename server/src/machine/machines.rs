@@ -6,7 +6,7 @@ use std::ops::Bound;
 use super::change::ChangeCause;
 use super::condition::Condition;
 use super::effect::Effect;
-use super::index::{DefinedMachine, Machines};
+use super::index::{DefinedMachine, Machines, machine_bytes};
 use super::operation::{HasMore, Page};
 use super::protocol::{DefineMachine, DeleteMachine, KeysLeft, Machine, Purpose};
 use super::rejection::{Cause, Rejection, StrandedKeys};
@@ -22,7 +22,8 @@ impl StateMachine {
     ///
     /// # Errors
     /// [`Rejection`] if the condition does not hold, there are too many machines, the prefix overlaps with another
-    /// machine's, keys are in the way, a state can never be reached, or the disk is full. Nothing is changed then.
+    /// machine's, keys are in the way, a state can never be reached, or the store or the disk is
+    /// full. Nothing is changed then.
     pub fn define_machine(&mut self, define: DefineMachine) -> Result<Machine, Box<Rejection>> {
         let DefineMachine {
             mut machine,
@@ -81,7 +82,9 @@ impl StateMachine {
             });
         }
         self.check_fits(machine)?;
-        self.check_reachable(machine)
+        self.check_reachable(machine)?;
+        let freed = before.map_or(0, |before| machine_bytes(&before.machine));
+        self.check_room(freed, machine_bytes(machine))
     }
 
     /// Refuses a machine whose prefix overlaps with another's, or which has keys in its way.
@@ -183,12 +186,12 @@ impl StateMachine {
             let entry = self.entries.at(cursor);
             let entry = entry.expect("a key with a state exists");
             self.history.preserve_for_copies(key, entry);
-            self.used_bytes -= entry_bytes(key, entry);
+            self.key_bytes -= entry_bytes(key, entry);
             let left = Entry {
                 attached: Attached::of(entry.lifetime().cloned(), None),
                 ..entry.to_entry()
             };
-            self.used_bytes += entry_bytes(key, (&left).into());
+            self.key_bytes += entry_bytes(key, (&left).into());
             self.entries.put(cursor, key, left);
         }
     }

@@ -2,16 +2,18 @@
 
 use super::effect::Effect;
 use super::rejection::{Cause, Rejection};
-use super::request_ids::{AppliedRequest, Replayable, RequestId};
+use super::request_ids::{AppliedRequest, Growth, Replayable, RequestId};
 use super::state_machine::StateMachine;
 use super::time::Time;
 
 impl StateMachine {
     /// Applies a request once: a replay gets the saved outcome, and a new request is applied and its outcome saved.
-    /// A request without an id is just applied, and so is one that was refused before: refusals are not saved.
+    /// A request without an id is just applied, and so is one that was refused before: refusals are not saved. There must be
+    /// room in the store for the outcome, unless the request makes the store smaller.
     pub(super) fn apply_once<T: Replayable>(
         &mut self,
         request_id: Option<&RequestId>,
+        growth: Growth,
         now: Time,
         apply: impl FnOnce(&mut Self) -> Result<T, Box<Rejection>>,
     ) -> Result<T, Box<Rejection>> {
@@ -20,6 +22,9 @@ impl StateMachine {
             if let Some(saved) = self.request_ids.find(request_id, now).map_err(refuse)? {
                 // The fingerprint covers the kind of the request, so another kind cannot be a replay.
                 return T::replay(saved).ok_or_else(|| refuse(Cause::RequestIdReused));
+            }
+            if growth == Growth::Possible {
+                self.check_room(0, request_id.byte_len()).map_err(refuse)?;
             }
         }
         let outcome = apply(self)?;

@@ -121,8 +121,8 @@ impl StateMachine {
         self.check_key_state(&key, &entry)?;
         let cursor = self.entries.cursor(key.as_str());
         let before = self.entries.at(cursor);
-        self.used_bytes -= before.map_or(0, |entry| entry_bytes(&key, entry));
-        self.used_bytes += entry_bytes(&key, (&entry).into());
+        self.key_bytes -= before.map_or(0, |entry| entry_bytes(&key, entry));
+        self.key_bytes += entry_bytes(&key, (&entry).into());
         self.put(cursor, &key, entry, cause);
         Ok(())
     }
@@ -159,7 +159,7 @@ impl StateMachine {
         if entry.attached.is_some() {
             self.index.update(&key, None, entry.attached.as_deref());
         }
-        self.used_bytes += entry_bytes(&key, (&entry).into());
+        self.key_bytes += entry_bytes(&key, (&entry).into());
         self.entries.insert(&key, entry);
         Ok(())
     }

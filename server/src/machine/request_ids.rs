@@ -43,6 +43,23 @@ pub struct AppliedRequest {
     pub outcome: SavedOutcome,
 }
 
+impl RequestId {
+    /// What the request counts when it is remembered, without the values in its outcome.
+    pub(super) fn byte_len(&self) -> u64 {
+        (REQUEST_OVERHEAD_BYTES + self.id.as_str().len()) as u64
+    }
+}
+
+/// Whether a request can make the store larger. One that cannot is applied in a full store, too, and its outcome is
+/// remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Growth {
+    /// It can.
+    Possible,
+    /// It only deletes or ends something.
+    None,
+}
+
 impl AppliedRequest {
     pub(super) fn byte_len(&self) -> usize {
         self.request_id.id.as_str().len() + self.outcome.byte_len()
@@ -198,6 +215,11 @@ impl RequestIds {
 
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
+    }
+
+    /// Bytes of all remembered requests.
+    pub(super) fn byte_len(&self) -> u64 {
+        self.bytes as u64
     }
 
     /// The saved outcome of the request, if it was applied before. If it was not, there is room to remember it.

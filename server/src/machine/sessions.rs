@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use super::change::ChangeCause;
 use super::effect::Effect;
-use super::index::{LiveSession, Sessions};
+use super::index::{LiveSession, Sessions, session_bytes};
 use super::operation::{
     CloseOutcome, HasMore, OnExisting, OpenOutcome, OpenSession, Page, Session, SessionLife,
 };
 use super::rejection::{Cause, Rejection};
-use super::request_ids::RequestId;
+use super::request_ids::{Growth, RequestId};
 use super::state_machine::StateMachine;
 use super::time::Time;
 use super::value::{Key, Name, Revision};
@@ -22,15 +22,15 @@ impl StateMachine {
     /// Opens a session, at a new revision. If it takes over a live one, that one ends first.
     ///
     /// # Errors
-    /// [`Rejection`] if a session of that id is live and is not to be taken over, there are too many sessions, or the disk
-    /// is full. Nothing is changed then.
+    /// [`Rejection`] if a session of that id is live and is not to be taken over, there are too many sessions, or the store or
+    /// the disk is full. Nothing is changed then.
     pub fn open_session(
         &mut self,
         open: OpenSession,
         request_id: Option<&RequestId>,
         now: Time,
     ) -> Result<OpenOutcome, Box<Rejection>> {
-        self.apply_once(request_id, now, |this| {
+        self.apply_once(request_id, Growth::Possible, now, |this| {
             let OpenSession {
                 id,
                 ttl,
@@ -41,12 +41,14 @@ impl StateMachine {
             if let (Some(create_revision), OnExisting::Refuse) = (taken_over, on_existing) {
                 return Err(Rejection::of(&id, Cause::SessionExists { create_revision }));
             }
+            let freed = before.map_or(0, |_| session_bytes(&id));
             let limit = this.limits.sessions;
             if before.is_none() && this.sessions().len() >= limit {
                 let what = "sessions";
                 return Err(Rejection::of(&id, Cause::TooMany { what, limit }));
             }
             this.check_disk_space()
+                .and_then(|()| this.check_room(freed, session_bytes(&id)))
                 .map_err(|cause| Rejection::of(&id, cause))?;
 
             // All checks have passed: from here on nothing is refused.
@@ -111,7 +113,7 @@ impl StateMachine {
             id,
             create_revision,
         } = life;
-        self.apply_once(request_id, now, |this| {
+        self.apply_once(request_id, Growth::None, now, |this| {
             let live = this.sessions().life(id, Some(*create_revision));
             let key_count = live.map_err(|cause| Rejection::of(id, cause))?.keys.len();
             this.end_session(id);

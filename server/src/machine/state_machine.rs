@@ -67,7 +67,8 @@ pub struct StateMachine {
     pub(super) history: ChangeHistory,
     pub(super) request_ids: RequestIds,
     pub(super) revision: Revision,
-    pub(super) used_bytes: u64,
+    /// What the keys count towards `used_bytes`.
+    pub(super) key_bytes: u64,
     pub(super) limits: StoreLimits,
     /// Set while the disk has too little space: only deletes and ends are applied then.
     disk: Option<DiskLow>,
@@ -89,7 +90,7 @@ impl StateMachine {
                 limits.request_id_bytes,
             ),
             revision: 0,
-            used_bytes: 0,
+            key_bytes: 0,
             limits,
             disk: None,
             copies_begun: 0,
@@ -120,7 +121,7 @@ impl StateMachine {
             revision: self.revision,
             oldest_revision: self.history.oldest(),
             key_count: self.entries.len(),
-            used_bytes: self.used_bytes,
+            used_bytes: self.used_bytes(),
             session_count: self.index.sessions.len(),
             machine_count: self.index.machines.len(),
             request_id_count: self.request_ids.len(),
@@ -133,28 +134,38 @@ impl StateMachine {
         changes.map(|change| (change.revision(), change.key()))
     }
 
-    /// The bytes that the store holds with `entry` in place of the present one.
+    /// The bytes of everything that lives in the state: keys, machines, sessions and remembered requests. The history has a
+    /// limit of its own.
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.key_bytes + self.index.byte_len() + self.request_ids.byte_len()
+    }
+
+    /// Refuses a change that takes this many more bytes, if the store would be over its limit with them.
+    pub(super) fn check_room(&self, freed: u64, taken: u64) -> Result<(), Cause> {
+        let limit = self.limits.store_bytes;
+        let actual = self.used_bytes() - freed + taken;
+        if actual > limit && taken > freed {
+            return Err(Cause::StoreFull { limit, actual });
+        }
+        Ok(())
+    }
+
+    /// The bytes that all keys count with `entry` in place of the present one.
     ///
     /// # Errors
-    /// [`Cause::DiskFull`], or [`Cause::StoreFull`] if that is more than now and more than the limit: a full store can always
-    /// shrink.
-    pub(super) fn used_bytes_with(
+    /// [`Cause::DiskFull`], or [`Cause::StoreFull`] if the store would hold more than now and more than its limit: a full
+    /// store can always shrink.
+    pub(super) fn key_bytes_with(
         &self,
         key: &Key,
         present: Option<EntryRef<'_>>,
         entry: &Entry,
     ) -> Result<u64, Cause> {
         self.check_disk_space()?;
-        let limit = self.limits.store_bytes;
         let freed = present.map_or(0, |entry| entry_bytes(key, entry));
-        let after = self.used_bytes - freed + entry_bytes(key, entry.into());
-        if after > limit && after > self.used_bytes {
-            return Err(Cause::StoreFull {
-                limit,
-                actual: after,
-            });
-        }
-        Ok(after)
+        let taken = entry_bytes(key, entry.into());
+        self.check_room(freed, taken)?;
+        Ok(self.key_bytes - freed + taken)
     }
 
     /// Inserts or replaces the entry of a key. The caller accounts for `used_bytes`.
@@ -180,7 +191,7 @@ impl StateMachine {
         let cursor = self.entries.cursor(key.as_str());
         let previous = self.entries.at(cursor);
         let previous = previous.expect("the key exists");
-        self.used_bytes -= entry_bytes(key, previous);
+        self.key_bytes -= entry_bytes(key, previous);
         if let Some(attached) = previous.attached {
             self.index.update(key, Some(attached), None);
         }
@@ -203,8 +214,8 @@ impl StateMachine {
             let after = self.entries.at(cursor);
             let before = previous.as_ref().map(EntryRef::from);
             let bytes = |entry| entry_bytes(&key, entry);
-            self.used_bytes += before.map_or(0, bytes);
-            self.used_bytes -= after.map_or(0, bytes);
+            self.key_bytes += before.map_or(0, bytes);
+            self.key_bytes -= after.map_or(0, bytes);
             let attached =
                 |entry: Option<EntryRef<'_>>| entry.and_then(|entry| entry.attached.cloned());
             let (undone, restored) = (attached(after), attached(before));

@@ -15,11 +15,34 @@ pub(crate) const ALLOWED_BYTES: usize = 1_024;
 /// All machines, and the keys in each of their states.
 #[derive(Debug, Default, PartialEq)]
 pub(in crate::machine) struct Machines {
+    /// What all of them count towards `used_bytes`.
+    bytes: u64,
     by_name: BTreeMap<Name, DefinedMachine>,
     /// The name of each machine, by its prefix. No prefix begins with another.
     by_prefix: BTreeMap<Key, Name>,
     /// The states with a timeout and at least one key, by when the first of the keys times out: time, machine, state.
     due: BTreeSet<(Time, Name, Name)>,
+}
+
+/// What a machine counts towards `used_bytes` beyond its texts: its part of the indexes, and the allocator's rounding.
+const MACHINE_OVERHEAD_BYTES: usize = 256;
+
+/// What each state of a machine counts in addition to its name.
+const STATE_OVERHEAD_BYTES: usize = 128;
+
+/// What each state that a state can lead to counts in addition to its name.
+const NEXT_OVERHEAD_BYTES: usize = 64;
+
+/// What a machine counts towards `used_bytes`.
+pub(in crate::machine) fn machine_bytes(machine: &Machine) -> u64 {
+    let next = |name: &Name| NEXT_OVERHEAD_BYTES + name.as_str().len();
+    let state = |(name, state): (&Name, &State)| {
+        let timeout = state.timeout.as_ref().map(|timeout| &timeout.next);
+        let all_next: usize = state.next.iter().chain(timeout).map(next).sum();
+        STATE_OVERHEAD_BYTES + name.as_str().len() + all_next
+    };
+    let texts = machine.name.as_str().len() + machine.key_prefix.as_str().len();
+    (MACHINE_OVERHEAD_BYTES + texts + machine.states.iter().map(state).sum::<usize>()) as u64
 }
 
 /// A machine, and the keys in each of its states.
@@ -48,6 +71,11 @@ impl DefinedMachine {
 impl Machines {
     pub(in crate::machine) fn len(&self) -> usize {
         self.by_name.len()
+    }
+
+    /// What all machines count towards `used_bytes`.
+    pub(in crate::machine) fn byte_len(&self) -> u64 {
+        self.bytes
     }
 
     /// All machines, in the order of their names.
@@ -90,6 +118,7 @@ impl Machines {
             true => self.undefine(&name).keys_by_state,
             false => BTreeMap::new(),
         };
+        self.bytes += machine_bytes(&machine);
         self.by_prefix
             .insert(machine.key_prefix.clone(), name.clone());
         let defined = DefinedMachine {
@@ -105,6 +134,7 @@ impl Machines {
         self.set_all_due(name, Timeouts::Disarmed);
         let defined = self.by_name.remove(name.as_str());
         let defined = defined.expect("the machine exists");
+        self.bytes -= machine_bytes(&defined.machine);
         self.by_prefix.remove(defined.machine.key_prefix.as_str());
         defined
     }

@@ -6,8 +6,8 @@ mod sessions;
 use std::collections::BTreeSet;
 
 pub(crate) use machines::ALLOWED_BYTES;
-pub(super) use machines::{DefinedMachine, Machines};
-pub(super) use sessions::{LiveSession, Sessions};
+pub(super) use machines::{DefinedMachine, Machines, machine_bytes};
+pub(super) use sessions::{LiveSession, Sessions, session_bytes};
 
 use super::time::Time;
 use super::value::{Attached, Key, Lifetime};
@@ -23,6 +23,11 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// What machines and sessions count towards `used_bytes`.
+    pub(super) fn byte_len(&self) -> u64 {
+        self.machines.byte_len() + self.sessions.byte_len()
+    }
+
     /// Follows a change of a key's lifetime or machine state.
     pub(super) fn update(
         &mut self,

@@ -13,11 +13,21 @@ use crate::machine::value::{Key, Lifetime, Name, Revision};
 /// All live sessions, and the keys of sessions that have ended.
 #[derive(Debug, Default, PartialEq)]
 pub(in crate::machine) struct Sessions {
+    /// What the live sessions count towards `used_bytes`.
+    bytes: u64,
     live: BTreeMap<Name, LiveSession>,
     /// The live sessions, by when they end.
     due: BTreeSet<(Time, Name)>,
     /// Keys that still exist although their sessions have ended, by the sessions' create_revisions.
     ending: BTreeMap<Revision, BTreeSet<Key>>,
+}
+
+/// What a session counts towards `used_bytes` beyond its id: itself, its part of the indexes, and the allocator's rounding.
+const SESSION_OVERHEAD_BYTES: u64 = 256;
+
+/// What a session of this id counts towards `used_bytes`. Its keys count by themselves.
+pub(in crate::machine) fn session_bytes(id: &Name) -> u64 {
+    SESSION_OVERHEAD_BYTES + id.as_str().len() as u64
 }
 
 /// A live session without its id, and its keys.
@@ -57,6 +67,11 @@ impl Sessions {
     }
 
     /// When the next session ends; at once if keys of an ended session still exist.
+    /// What the live sessions count towards `used_bytes`.
+    pub(in crate::machine) fn byte_len(&self) -> u64 {
+        self.bytes
+    }
+
     pub(in crate::machine) fn next_due(&self) -> Option<Time> {
         if self.ending.is_empty() {
             self.due.first().map(|(ends, _)| *ends)
@@ -225,6 +240,7 @@ impl Sessions {
 
     /// Adds a live session.
     pub(in crate::machine) fn insert(&mut self, id: Name, live: LiveSession) {
+        self.bytes += session_bytes(&id);
         self.due.insert((live.ends, id.clone()));
         self.live.insert(id, live);
     }
@@ -233,6 +249,7 @@ impl Sessions {
     pub(in crate::machine) fn remove(&mut self, id: &Name) -> LiveSession {
         let live = self.live.remove(id.as_str());
         let live = live.expect("the session is live");
+        self.bytes -= session_bytes(id);
         self.due.remove(&(live.ends, id.clone()));
         live
     }

@@ -23,7 +23,7 @@ pub(super) enum Action {
 
 pub(super) fn limits() -> StoreLimits {
     StoreLimits {
-        store_bytes: 700,
+        store_bytes: 3_000,
         sessions: 2,
         machines: 2,
         request_id_window: ms(8),

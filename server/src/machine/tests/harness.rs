@@ -182,7 +182,7 @@ impl StateMachine {
                 assert_eq!(key_state.timeout_at, None, "the store keeps no timeout_at");
             }
         }
-        assert_eq!(self.used_bytes, used as u64);
+        assert_eq!(self.key_bytes, used as u64);
         for session in self.list_sessions(None, usize::MAX).items {
             let count = keys_of_session.remove(&(session.id.clone(), session.create_revision));
             assert_eq!(session.key_count, count.unwrap_or(0), "{session:?}");

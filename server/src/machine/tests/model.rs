@@ -94,7 +94,9 @@ impl Model {
             }
             Call::Open(open, request_id) => {
                 let request_id = request_id.as_ref();
-                self.once(request_id, &open.id, now, |after| after.open(open, now))
+                self.once(request_id, &open.id, true, now, |after| {
+                    after.open(open, now)
+                })
             }
             Call::Renew(life) => {
                 let at = self.position_of(life);
@@ -104,7 +106,7 @@ impl Model {
             }
             Call::Close(life, request_id) => {
                 let request_id = request_id.as_ref();
-                self.once(request_id, &life.id, now, |after| after.close(life))
+                self.once(request_id, &life.id, false, now, |after| after.close(life))
             }
             Call::Define(define) => {
                 let answer = self.define(define).map(Answer::Machine);
@@ -125,7 +127,7 @@ impl Model {
         bytes_max: usize,
         now: Time,
     ) -> Result<Answer, Refused> {
-        if let Some(answer) = self.replay(request_id, now)? {
+        if let Some(answer) = self.replay(request_id, operations.iter().any(may_grow), now)? {
             let (Answer::All(all), Some(request_id)) = (&answer, request_id) else {
                 panic!("a replay of an atomic frame is answered like one");
             };
@@ -168,10 +170,11 @@ impl Model {
         &mut self,
         request_id: Option<&RequestId>,
         session: &Name,
+        grows: bool,
         now: Time,
         apply: impl FnOnce(&mut Self) -> Done<Answer>,
     ) -> Result<Answer, Refused> {
-        if let Some(answer) = self.replay(request_id, now)? {
+        if let Some(answer) = self.replay(request_id, grows, now)? {
             return Ok(answer);
         }
         let mut after = self.clone();
@@ -181,7 +184,12 @@ impl Model {
     }
 
     /// The first answer to a request, if it came before. If it is new, there must be room for it.
-    fn replay(&self, request_id: Option<&RequestId>, now: Time) -> Result<Option<Answer>, Refused> {
+    fn replay(
+        &self,
+        request_id: Option<&RequestId>,
+        grows: bool,
+        now: Time,
+    ) -> Result<Option<Answer>, Refused> {
         let Some(request_id) = request_id else {
             return Ok(None);
         };
@@ -202,6 +210,9 @@ impl Model {
                 unit: "request_ids",
                 retry_after: room_at.map_or(Duration::ZERO, |at| at.since(now)),
             });
+        }
+        if grows && let Err(full) = self.check_room(0, 256 + request_id.id.as_str().len() as u64) {
+            return refused(full);
         }
         Ok(None)
     }
@@ -319,10 +330,26 @@ impl Model {
     }
 
     fn used(&self) -> u64 {
-        self.entries
+        let keys = self.entries.iter().map(|(key, entry)| size(key, entry));
+        let machines = self.machines.iter().map(machine_size);
+        let sessions = self
+            .sessions
             .iter()
-            .map(|(key, entry)| size(key, entry))
-            .sum()
+            .map(|session| session_size(&session.id));
+        let answers = self.answers.iter().map(|(_, request_id, answer)| {
+            256 + request_id.id.as_str().len() as u64 + shown_size(answer)
+        });
+        keys.sum::<u64>() + machines.sum::<u64>() + sessions.sum::<u64>() + answers.sum::<u64>()
+    }
+
+    /// Refuses growth beyond the limit.
+    fn check_room(&self, freed: u64, taken: u64) -> Done<()> {
+        let limit = self.limits.store_bytes;
+        let actual = self.used() - freed + taken;
+        if actual > limit && taken > freed {
+            return Err(Cause::StoreFull { limit, actual });
+        }
+        Ok(())
     }
 
     /// The index of a session in the list.

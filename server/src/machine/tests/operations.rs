@@ -181,9 +181,10 @@ fn a_refusal_names_the_first_reason() {
             delta: 1,
         })
     };
-    let full = |actual| Err(Cause::StoreFull { limit: 400, actual });
+    let full = |actual| Err(Cause::StoreFull { limit: 991, actual });
     let limits = StoreLimits {
-        store_bytes: 400,
+        // Room for the machine and some keys.
+        store_bytes: 991,
         ..roomy()
     };
     let refused = |to: Option<&str>| {
@@ -245,7 +246,7 @@ fn a_refusal_names_the_first_reason() {
             ),
             now(
                 transition_with("m/1", "done", transition_options(None)),
-                full(1_336),
+                full(1_927),
             ),
             // In this order: condition, state.
             now(
@@ -306,6 +307,65 @@ fn pages() {
 }
 
 #[test]
+fn everything_that_lives_in_the_state_counts() {
+    let m = protocol("m", "m/", &["idle: done (5 done)", "done:"]);
+    let machine_bytes = (256 + 1 + 2) + (128 + 4 + 2 * (64 + 4)) + (128 + 4);
+    let session_bytes = 256 + 1;
+    let request_bytes = 256 + 2;
+    let key_bytes = 64 + 1 + 8;
+    let limit = machine_bytes + session_bytes + request_bytes + key_bytes;
+    let full = |more| {
+        let actual = limit + more;
+        Err(Cause::StoreFull { limit, actual })
+    };
+    let limits = StoreLimits {
+        store_bytes: limit,
+        request_id_window: ms(10),
+        ..roomy()
+    };
+    let other = protocol("n", "n/", &["idle:"]);
+    let mut machine = check(
+        limits,
+        [
+            now(define(m.clone()), defined(m, 1)),
+            now(
+                open("s", 50, OnExisting::Refuse),
+                opened(session("s", 50, 50, 2, 0), None),
+            ),
+            now(with_id("id", 1, write("a", int(1))), wrote(3, 3)),
+            now(define(other.clone()), full(256 + 1 + 2 + 128 + 4)),
+            now(open("t", 50, OnExisting::Refuse), full(256 + 1)),
+            now(with_id("iz", 2, write("a", int(2))), full(request_bytes)),
+            now(write("b", int(1)), full(key_bytes)),
+            // What makes nothing larger is applied, and what deletes something even with a request id.
+            now(write("a", int(2)), wrote(4, 3)),
+            now(
+                open("s", 50, OnExisting::TakeOver),
+                opened(session("s", 50, 50, 6, 0), Some(2)),
+            ),
+            now(
+                with_id("ix", 3, delete("a")),
+                deleted(entry(int(2), 4, 3), 7),
+            ),
+            now(
+                close("s", 6),
+                Ok(Answer::Closed(CloseOutcome {
+                    key_count: 0,
+                    revision: 8,
+                    create_revision: 6,
+                    replayed: false,
+                })),
+            ),
+            now(undefine("m"), Ok(Answer::Revision(9))),
+        ],
+    );
+    let remembered = 2 * request_bytes + size_of::<Entry>() as u64 + 8;
+    assert_eq!(machine.usage().used_bytes, remembered);
+    machine.advance(at_ms(20), usize::MAX);
+    assert_eq!(machine.usage().used_bytes, 0);
+}
+
+#[test]
 fn a_full_store_refuses_growth_only() {
     // Room for one key of 1 byte with a value of 8.
     let limit = 64 + 1 + 8;
@@ -335,7 +395,8 @@ fn a_full_store_refuses_growth_only() {
     // Operations that do not need more space are applied even if the store is over its limit.
     let m = protocol("m", "m/", &["idle: idle done", "done:"]);
     let mut machine = check(
-        limits(64 + 3 + 8 + 128),
+        // Room for the machine, and for one key.
+        limits(659 + 64 + 3 + 8 + 128),
         [
             now(define(m.clone()), defined(m, 1)),
             now(write("m/1", int(1)), wrote(2, 2)),

@@ -19,7 +19,7 @@ fn lasting(machine: &mut StateMachine, now: Time) -> String {
         "{:?} {} {} {:?} {:?} {:?} {applied:?}",
         machine.entries,
         machine.revision,
-        machine.used_bytes,
+        machine.key_bytes + machine.index.byte_len(),
         sessions,
         machine.index.sessions.ending(),
         machine.list_machines(None, usize::MAX).items,

@@ -35,7 +35,10 @@ impl Model {
         budget: &mut Budget,
         now: Time,
     ) -> Result<Outcome, Refused> {
-        if let (Some(request_id), Some(answer)) = (request_id, self.replay(request_id, now)?) {
+        if let (Some(request_id), Some(answer)) = (
+            request_id,
+            self.replay(request_id, may_grow(operation), now)?,
+        ) {
             let Answer::One(outcome) = answer else {
                 panic!("a replay of an operation is answered like an operation");
             };
@@ -245,14 +248,10 @@ impl Model {
 
     /// The bytes of the store with this entry. Only growth is refused.
     fn check_space(&self, key: &Key, entry: &Entry) -> Done<u64> {
-        let others = self.entries.iter().filter(|(other, _)| other != key);
-        let others: u64 = others.map(|(key, entry)| size(key, entry)).sum();
-        let actual = others + size(key, entry);
-        let limit = self.limits.store_bytes;
-        if actual > limit && actual > self.used() {
-            return Err(Cause::StoreFull { limit, actual });
-        }
-        Ok(actual)
+        let present = self.entry(key).map_or(0, |entry| size(key, &entry));
+        let wanted = size(key, entry);
+        self.check_room(present, wanted)?;
+        Ok(self.used() - present + wanted)
     }
 
     fn new_lifetime(&self, set: &SetLifetime, now: Time) -> Done<Option<Lifetime>> {

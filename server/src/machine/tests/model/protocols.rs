@@ -20,7 +20,7 @@ impl Model {
                     limit: self.limits.sessions,
                 });
             }
-            None => {}
+            None => self.check_room(0, session_size(&open.id))?,
         }
         self.revision += 1;
         let session = Session {
@@ -152,7 +152,8 @@ impl Model {
                 state: None,
             })));
         }
-        self.check_reachable(machine)
+        self.check_reachable(machine)?;
+        self.check_room(before.map_or(0, machine_size), machine_size(machine))
     }
 
     /// Refuses a machine with a state that no key is in and none can reach.

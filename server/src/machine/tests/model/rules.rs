@@ -144,3 +144,48 @@ pub(super) fn sum(
     }
     Ok(exact as i64)
 }
+
+/// Whether an operation can make the store larger.
+pub(super) fn may_grow(operation: &Operation) -> bool {
+    !matches!(operation, Operation::Delete(_) | Operation::Read(_))
+}
+
+/// What a machine counts.
+pub(super) fn machine_size(machine: &Machine) -> u64 {
+    let mut size = 256 + machine.name.as_str().len() + machine.key_prefix.as_str().len();
+    for (name, state) in &machine.states {
+        size += 128 + name.as_str().len();
+        for next in &state.next {
+            size += 64 + next.as_str().len();
+        }
+        if let Some(timeout) = &state.timeout {
+            size += 64 + timeout.next.as_str().len();
+        }
+    }
+    size as u64
+}
+
+/// What a session counts.
+pub(super) fn session_size(id: &Name) -> u64 {
+    256 + id.as_str().len() as u64
+}
+
+/// What the values in a remembered answer count.
+pub(super) fn shown_size(answer: &Answer) -> u64 {
+    let previous = |entry: &Option<Box<Entry>>| {
+        entry
+            .as_ref()
+            .map_or(0, |entry| size_of::<Entry>() + entry.value.byte_len())
+    };
+    let size = match answer {
+        Answer::One(Outcome::Write(WriteOutcome {
+            previous: shown, ..
+        }))
+        | Answer::One(Outcome::Delete(DeleteOutcome {
+            previous: shown, ..
+        })) => previous(shown),
+        Answer::All(all) => all.answer_bytes + all.outcomes.len() * size_of::<Outcome>(),
+        _ => 0,
+    };
+    size as u64
+}
