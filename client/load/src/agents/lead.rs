@@ -13,7 +13,7 @@ use crate::report::merge::merge;
 use crate::report::model::Report;
 use crate::run::error::RunError;
 use crate::run::runner::Runner;
-use crate::run::summary::finish_merged;
+use crate::run::summary::complete_merged;
 
 /// How long agents may take to connect to the server and to write its keys.
 const READY_TIMEOUT: Duration = Duration::from_secs(600);
@@ -30,10 +30,10 @@ pub(crate) fn run(
         .map_err(RunError::Arguments)?;
     let command = settings.command(Some(&runner.target().address));
     // They are told what is to become of Ctrl-C by the terminal, as we are: this waits for their reports.
-    let reports = lead(agents, &command).map_err(RunError::Target)?;
+    let reports = lead(agents, &command).map_err(RunError::Failed)?;
     let merged = merge(&reports, &settings.percentiles);
-    let mut report = merged.map_err(|error| RunError::Target(error.to_string()))?;
-    finish_merged(&mut report, &settings, runner.target(), labels);
+    let mut report = merged.map_err(|error| RunError::Failed(error.to_string()))?;
+    complete_merged(&mut report, &settings, runner.target(), labels);
     Ok(report)
 }
 

@@ -19,18 +19,18 @@ use crate::run::view::NoView;
 
 /// Serves leaders one after the other; only the first of them if `runs` says so. Tells the address on standard output.
 pub(crate) fn serve(listen: SocketAddr, runs: Runs) -> Result<(), RunError> {
-    let failed = |error: io::Error| RunError::Target(format!("cannot listen on {listen}: {error}"));
+    let failed = |error: io::Error| RunError::Failed(format!("cannot listen on {listen}: {error}"));
     let listener = TcpListener::bind(listen).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     output::print(&format!("agent listening on {address}\n"))
-        .map_err(|error| RunError::Target(error.to_string()))?;
+        .map_err(|error| RunError::Failed(error.to_string()))?;
     loop {
         let (stream, leader) = listener.accept().map_err(failed)?;
         let served = JsonLines::new(stream, leader.to_string())
             .map_err(|error| error.to_string())
             .and_then(serve_one);
         match (runs, served) {
-            (Runs::One, served) => return served.map_err(RunError::Target),
+            (Runs::One, served) => return served.map_err(RunError::Failed),
             (Runs::Many, Ok(())) => {}
             (Runs::Many, Err(error)) => {
                 let _ = writeln!(io::stderr(), "error: {error}");
@@ -74,7 +74,7 @@ fn serve_one(mut lines: JsonLines) -> Result<(), String> {
     }
     let message = match working.join() {
         Ok(Ok(report)) => FromAgent::Report(Box::new(report)),
-        Ok(Err(RunError::Arguments(error) | RunError::Target(error))) => FromAgent::Failed(error),
+        Ok(Err(RunError::Arguments(error) | RunError::Failed(error))) => FromAgent::Failed(error),
         Err(_) => FromAgent::Failed("the agent has failed".to_owned()),
     };
     lines.send(&message)

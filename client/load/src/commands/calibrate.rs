@@ -115,7 +115,7 @@ fn run(
     delay: Delay,
     flags: &str,
 ) -> Result<(Report, Histogram<u64>), RunError> {
-    let system = |error: std::io::Error| RunError::Target(format!("the system refuses: {error}"));
+    let system = |error: std::io::Error| RunError::Failed(format!("the system refuses: {error}"));
     let server = NullServer::start(delay, args.seed).map_err(system)?;
     let address = server.address().to_string();
     let millis = args.duration.as_millis().max(1);
@@ -140,7 +140,7 @@ fn pacing_thread(args: &CalibrateArgs) -> Result<Lateness, RunError> {
     let start = Instant::now();
     let pace = Pace::new(start, arrivals).until(start + args.duration);
     let pacer = Pacer::spawn(pace, |_| Handover::Accepted)
-        .map_err(|error| RunError::Target(format!("the system refuses: {error}")))?;
+        .map_err(|error| RunError::Failed(format!("the system refuses: {error}")))?;
     let PacerTotals { lateness, .. } = pacer.join();
     let at = |percentile| Some(micros(lateness.value_at_percentile(percentile)));
     Ok(Lateness {
@@ -221,7 +221,7 @@ fn known_delay(
         &format!("--rps {DELAY_RATE} --engine unary -P 2"),
     )?;
     let response = report.latency["all"].response.histogram();
-    let response = response.map_err(|error| RunError::Target(error.to_string()))?;
+    let response = response.map_err(|error| RunError::Failed(error.to_string()))?;
     let points = [50.0, 99.0, 99.9].map(|percentile| Point {
         percentile,
         true_us: micros(truth.value_at_percentile(percentile)),

@@ -97,7 +97,7 @@ fn repeat(
             reports.push(report);
             if is_interrupted {
                 let why = "interrupted: what was run so far is not compared";
-                return Err(RunError::Target(why.to_owned()));
+                return Err(RunError::Failed(why.to_owned()));
             }
         }
     }

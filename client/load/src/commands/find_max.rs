@@ -185,13 +185,22 @@ pub(crate) fn rates(from: f64, to: f64, steps: u32) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::summary::tests::report;
+    use crate::report::sample;
 
     const SEARCH: Search = Search {
         start: 100.0,
         precision: 0.05,
         repeats: 3,
     };
+
+    /// The report of a run that completed so many operations per second, and in which nothing went wrong.
+    fn report(ops_per_second: f64) -> Report {
+        Report {
+            completed: ops_per_second.round() as u64,
+            ops_per_second,
+            ..sample::nothing()
+        }
+    }
 
     /// A server that holds what `holds` says of the rate and the number of the run.
     fn search(holds: impl Fn(f64, usize) -> bool) -> SearchResult {

@@ -49,7 +49,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> i32 {
     match done {
         Ok(code) => code,
         Err(RunError::Arguments(error)) => complain(&error, BAD_ARGUMENTS),
-        Err(RunError::Target(error)) => complain(&error, FAILED),
+        Err(RunError::Failed(error)) => complain(&error, FAILED),
     }
 }
 

@@ -150,7 +150,7 @@ fn render_sweep(
 
 /// Prints a result. Returns the exit code.
 pub(crate) fn print(text: &str) -> Result<i32, RunError> {
-    output::print(text).map_err(|error| RunError::Target(error.to_string()))?;
+    output::print(text).map_err(|error| RunError::Failed(error.to_string()))?;
     Ok(0)
 }
 

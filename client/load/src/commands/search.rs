@@ -115,7 +115,7 @@ pub(crate) fn find_max(args: &FindMaxArgs) -> Result<i32, RunError> {
     };
     outputs
         .write_sweep(&headline, found.highest, &found.probes)
-        .map_err(|error| RunError::Target(error.to_string()))?;
+        .map_err(|error| RunError::Failed(error.to_string()))?;
     Ok(match found.highest {
         Some(_) => 0,
         None => crate::commands::exit::NOT_MET,
@@ -144,6 +144,6 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<i32, RunError> {
     let headline = format!("{} rates", probes.len());
     outputs
         .write_sweep(&headline, None, &probes)
-        .map_err(|error| RunError::Target(error.to_string()))?;
+        .map_err(|error| RunError::Failed(error.to_string()))?;
     print("")
 }

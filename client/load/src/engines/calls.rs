@@ -1,4 +1,4 @@
-//! The loop of a thread with the engines `unary` and `pipeline`: a task for each worker, over the generated clients.
+//! A thread of the engines `unary` and `pipeline`: a task for each worker, over the generated clients.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,15 +11,16 @@ use tokio::task::spawn_local;
 use crate::engines::connection::Connection;
 use crate::engines::lane::Lane;
 use crate::engines::thread::{ReadySender, RunContext, ThreadResult, wait_for_start};
-use crate::engines::worker::{Schedule, Worker};
+use crate::engines::worker::Worker;
 use crate::pace::arrival_queue::ArrivalQueue;
 use crate::pace::cpu::thread_cpu_time;
 use crate::pace::open_loop::ArrivalSource;
 use crate::plan::choices::Engine;
-use crate::record::history::{HistoryRecording, HistorySetup};
+use crate::record::history::HistoryRecording;
 use crate::record::live::LiveCounters;
-use crate::record::recorder::Recorder;
+use crate::record::worker_history::WorkerHistory;
 
+/// Runs the workers of thread `index`, from connecting to the end of the run.
 pub(crate) async fn drive(
     index: u64,
     mut context: RunContext,
@@ -27,42 +28,39 @@ pub(crate) async fn drive(
     ready: ReadySender,
     live: Arc<LiveCounters>,
 ) -> Option<ThreadResult> {
-    let schedule = match source {
-        None | Some(ArrivalSource::Own(_)) => Schedule::Closed,
-        Some(ArrivalSource::Pacer(source)) => {
-            Schedule::Open(Rc::new(ArrivalQueue::new(source.due, source.admission)))
-        }
+    let arrivals = match source {
+        None | Some(ArrivalSource::Own(_)) => None,
+        Some(ArrivalSource::Pacer(due)) => Some(Rc::new(ArrivalQueue::new(due))),
     };
-    let opened = open_workers(index, &context, &schedule).await;
+    let opened = open_workers(index, &context, arrivals.as_ref()).await;
     let (mut workers, stop) = wait_for_start(opened, ready, &mut context).await?;
-    let history = context.history.take().map(HistorySetup::start);
-    if let Some(history) = &history {
+    let recording = context.recording();
+    if let Some(recording) = &recording {
         let travel = match context.settings.engine {
             Engine::Pipeline => MessageKind::Frame,
             Engine::Unary | Engine::Raw => MessageKind::Call,
         };
         for (number, worker) in &mut workers {
-            worker.history = Some(history.sink(*number, travel, &stop));
+            worker.history = Some(WorkerHistory::new(recording, *number, travel, &stop));
         }
     }
-
-    let interval = context.settings.interval;
-    let recorder = match context.settings.open_loop {
-        None => Recorder::of_closed_loop(live, interval),
-        Some(_) => Recorder::new(live, interval),
-    };
-    let recorder = Rc::new(RefCell::new(recorder));
+    let rules = context.rules(&stop);
+    let recorder = Rc::new(RefCell::new(context.recorder(live)));
     let running: Vec<_> = workers
         .into_iter()
-        .map(|(_, worker)| spawn_local(worker.run(Arc::clone(&stop), Rc::clone(&recorder))))
+        .map(|(_, worker)| spawn_local(worker.run(rules.clone(), Rc::clone(&recorder))))
         .collect();
-    // Whatever is still due goes away with the last worker.
-    drop(schedule);
+    // Only the workers hold the queue now. When the last of them ends, the pacer finds it closed.
+    drop(arrivals);
     tokio::time::sleep_until(stop.window_start().into()).await;
     let cpu_before = thread_cpu_time();
     let mut finished = stop.window_start();
     for worker in running {
-        finished = finished.max(worker.await.expect("workers neither panic nor are aborted"));
+        finished = finished.max(
+            worker
+                .await
+                .expect("a worker neither panics nor is aborted"),
+        );
     }
     let cpu = thread_cpu_time().saturating_sub(cpu_before);
     let recorder = Rc::into_inner(recorder).expect("all workers are done");
@@ -72,31 +70,26 @@ pub(crate) async fn drive(
         recorder,
         cpu,
         finished,
-        history: history.map(HistoryRecording::finish),
+        history: recording.map(HistoryRecording::finish),
     })
 }
 
-/// Connection number `c` belongs to thread `c % threads`, worker `w` to connection `w % connections`.
+/// Returns the workers of thread `index` with their numbers.
 async fn open_workers(
     index: u64,
     context: &RunContext,
-    schedule: &Schedule,
+    arrivals: Option<&Rc<ArrivalQueue>>,
 ) -> Result<Vec<(u64, Worker)>, String> {
-    let settings = &context.settings;
-    let numbers: Vec<u64> = (0..settings.connections)
-        .filter(|number| number % settings.threads == index)
-        .collect();
+    let numbers: Vec<u64> = context.connections_of(index).collect();
     let opening = numbers
         .iter()
-        .map(|_| Connection::open(&context.address, settings.connect_timeout));
+        .map(|_| Connection::open(&context.address, context.settings.connect_timeout));
     let connections = try_join_all(opening).await?;
 
     let mut opening = Vec::new();
-    for (number, connection) in numbers.iter().zip(&connections) {
-        for worker in 0..settings.workers() {
-            if worker % settings.connections == *number {
-                opening.push(open_worker(worker, connection, context, schedule));
-            }
+    for (&number, connection) in numbers.iter().zip(&connections) {
+        for worker in context.workers_of(number) {
+            opening.push(open_worker(worker, connection, context, arrivals));
         }
     }
     try_join_all(opening).await
@@ -106,16 +99,14 @@ async fn open_worker(
     number: u64,
     connection: &Connection,
     context: &RunContext,
-    schedule: &Schedule,
+    arrivals: Option<&Rc<ArrivalQueue>>,
 ) -> Result<(u64, Worker), String> {
     let settings = &context.settings;
     let worker = Worker {
         lane: Lane::open(connection, &context.address, settings).await?,
         workload: context.workload(number),
-        schedule: schedule.clone(),
+        arrivals: arrivals.cloned(),
         frame_ops: settings.frame_ops,
-        timeout: settings.answer_timeout(),
-        duration_stop: settings.duration_stop,
         history: None,
     };
     Ok((number, worker))

@@ -1,7 +1,7 @@
 //! One HTTP/2 connection for the generated clients.
 //!
-//! It is hyper's, without tonic's channel around it: that would reconnect behind our back, which a measurement must
-//! not, and passes every call through a queue to another task.
+//! It is a connection of hyper without the channel of tonic around it. The channel would reconnect unnoticed, which must not
+//! happen in a measurement, and it passes every call through a queue to another task.
 
 use std::future::Future;
 use std::io;
@@ -21,18 +21,21 @@ use tower_service::Service;
 
 use crate::grpc::{ANSWER_BYTES_MAX, root_cause};
 
-/// Windows that never hold back answers: they are read as soon as they arrive.
+/// Flow-control windows that never hold back answers. The answers are read as soon as they arrive.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 
-/// A connection; clones share it.
+/// A connection. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     requests: SendRequest<Body>,
 }
 
 impl Connection {
-    /// Connects to `HOST:PORT`. The error says which, and why not.
+    /// Connects to `HOST:PORT`.
+    ///
+    /// # Errors
+    /// If that fails, or takes longer than `timeout`. The text names the address.
     pub(crate) async fn open(address: &str, timeout: Duration) -> Result<Self, String> {
         match tokio::time::timeout(timeout, Self::try_open(address)).await {
             Ok(Ok(connection)) => Ok(connection),
@@ -50,18 +53,18 @@ impl Connection {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| io::Error::other(root_cause(&error).to_string()))?;
-        // What goes wrong on the connection goes wrong in each of its calls, which report it.
+        // Every call on the connection reports its error. The task need not.
         tokio::spawn(async move { _ = connection.await });
         Ok(Self { requests })
     }
 
-    /// The generated client of states on this connection.
+    /// Returns the generated client of the service State on this connection.
     pub(crate) fn state(&self, address: &str) -> StateClient<Self> {
         StateClient::with_origin(self.clone(), origin(address))
             .max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
-    /// The generated client of sessions on this connection.
+    /// Returns the generated client of the service Sessions on this connection.
     pub(crate) fn sessions(&self, address: &str) -> SessionsClient<Self> {
         SessionsClient::with_origin(self.clone(), origin(address))
     }
@@ -73,7 +76,7 @@ fn origin(address: &str) -> Uri {
         .authority(address)
         .path_and_query("/")
         .build()
-        .expect("an address that was connected to is an authority")
+        .expect("the address of an open connection is a URI authority")
 }
 
 impl Service<Request<Body>> for Connection {
@@ -81,7 +84,8 @@ impl Service<Request<Body>> for Connection {
     type Error = hyper::Error;
     type Future = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>;
 
-    /// A lost connection is left to the call: tonic turns an error from here into a status without its source.
+    /// Always ready. A lost connection shows in the call: tonic would turn an error from here into a status without a
+    /// source, and the source is needed to recognise it.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<hyper::Result<()>> {
         Poll::Ready(Ok(()))
     }

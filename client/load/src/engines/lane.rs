@@ -1,8 +1,7 @@
-//! How operations travel: what a worker sends on and receives from, whichever the engine.
+//! The way of a worker's operations to the server and back, over calls or over a stream of frames.
 
 use std::collections::VecDeque;
 use std::error::Error as _;
-use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -10,31 +9,34 @@ use std::time::{Duration, Instant};
 use futures_core::Stream;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use soloist::v1::sessions_client::SessionsClient;
-use soloist::v1::state_client::StateClient;
 use soloist::v1::{self, PipelineRequest, PipelineResponse};
+use soloist_client::{Error, Outcome};
 use tokio::sync::mpsc;
-use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status, Streaming};
 
 use crate::engines::connection::Connection;
+use crate::engines::unary::{CallInFlight, CallResult, Caller, metadata_map};
 use crate::plan::choices::Engine;
 use crate::plan::settings::Settings;
 use crate::record::settle::Completion;
-use crate::workload::operation::{Call, Failure, InFlight, Reply, SentOp, unanswered};
-use soloist_client::{Error, Outcome};
+use crate::workload::operation::{Call, InFlight, SentOp};
+use crate::workload::outcome::Failure;
 
-/// One concurrent stream of operations, of one worker.
+/// Added to the error if a stream cannot be opened: the limits that are the usual reason.
+const OPEN_HINT: &str = "the server may allow fewer streams per connection, or fewer connections, than asked for \
+                         (see --connections)";
+
+/// Sends the operations of one worker and receives the answers.
 #[derive(Debug)]
 pub(crate) struct Lane {
     transport: Transport,
-    /// Sent and not answered, oldest first, with their numbers.
+    /// What was sent and is not answered, oldest first, with its number.
     in_flight: VecDeque<(u64, InFlight)>,
     in_flight_max: usize,
     /// The number of what is sent next.
     next_number: u64,
     timeout: Option<Duration>,
-    /// Lists that are used again.
+    /// Lists to use again, instead of allocating new ones.
     spare: Vec<Vec<SentOp>>,
     /// Why nothing can be sent or received any more.
     broken: Option<Failure>,
@@ -44,7 +46,7 @@ pub(crate) struct Lane {
 enum Transport {
     Unary {
         caller: Caller,
-        calls: FuturesUnordered<Calling>,
+        calls: FuturesUnordered<CallInFlight>,
     },
     Pipeline {
         frames: mpsc::Sender<PipelineRequest>,
@@ -52,64 +54,26 @@ enum Transport {
     },
 }
 
-/// A call under way.
-struct Calling {
-    number: u64,
-    result: Pin<Box<dyn Future<Output = CallResult>>>,
-}
-
-type CallResult = Result<Reply, Status>;
-
-impl Future for Calling {
-    /// With its number.
-    type Output = (u64, CallResult);
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let number = self.number;
-        self.result.as_mut().poll(cx).map(|result| (number, result))
-    }
-}
-
-/// What to try when a stream cannot be opened: the limits that are met most.
-const OPEN_HINT: &str = "the server may allow fewer streams per connection, or fewer connections, than asked for \
-                         (see --connections)";
-
 impl Lane {
-    /// Opens a lane on a connection. The error says why not.
+    /// Opens a lane on a connection. With the engine `pipeline` this opens a stream, and waits until the server has
+    /// accepted it, at most for the connect timeout.
+    ///
+    /// # Errors
+    /// If the stream cannot be opened. The text names the address.
     pub(crate) async fn open(
         connection: &Connection,
         address: &str,
         settings: &Settings,
     ) -> Result<Self, String> {
-        let mut state = connection.state(address);
-        let metadata = metadata_map(&settings.metadata);
-        let in_flight_max = usize::try_from(settings.pipeline).expect("the flag's limit fits");
+        let in_flight_max = usize::try_from(settings.pipeline).expect("--pipeline fits");
         let transport = match settings.engine {
             Engine::Unary | Engine::Raw => Transport::Unary {
-                caller: Caller {
-                    state,
-                    sessions: connection.sessions(address),
-                    metadata,
-                    timeout: settings.timeout,
-                },
+                caller: Caller::new(connection, address, settings),
                 calls: FuturesUnordered::new(),
             },
             Engine::Pipeline => {
                 let (frames, queue) = mpsc::channel(in_flight_max);
-                let mut request = Request::new(FrameQueue(queue));
-                *request.metadata_mut() = metadata;
-                let opening = state.pipeline(request);
-                let answers = tokio::time::timeout(settings.connect_timeout, opening)
-                    .await
-                    .map_err(|_| {
-                        let timeout = settings.connect_timeout;
-                        format!("cannot open a stream on {address} within {timeout:?}: {OPEN_HINT}")
-                    })?
-                    .map_err(|status| {
-                        let error = Error::from_status(&status, Outcome::NotApplied);
-                        format!("cannot open a stream on {address}: {error}; {OPEN_HINT}")
-                    })?
-                    .into_inner();
+                let answers = open_stream(connection, address, settings, queue).await?;
                 Transport::Pipeline { frames, answers }
             }
         };
@@ -124,76 +88,74 @@ impl Lane {
         })
     }
 
-    /// Whether something can be sent.
+    /// Returns whether something can be sent.
     pub(crate) fn has_room(&self) -> bool {
         self.in_flight.len() < self.in_flight_max && self.broken.is_none()
     }
 
-    /// An empty list for what is to be sent, from before if there is one.
+    /// Returns an empty list for the operations to send, if possible one that was [given back](Self::give_spare).
     pub(crate) fn take_spare(&mut self) -> Vec<SentOp> {
         self.spare.pop().unwrap_or_default()
     }
 
-    /// Keeps a list for the next time.
-    pub(crate) fn give_spare(&mut self, asked: Vec<SentOp>) {
+    /// Keeps an empty list for the next time.
+    pub(crate) fn give_spare(&mut self, ops: Vec<SentOp>) {
         if self.spare.len() < self.in_flight_max {
-            self.spare.push(asked);
+            self.spare.push(ops);
         }
     }
 
-    /// Whether nothing is unanswered.
+    /// Returns whether nothing is in flight.
     pub(crate) fn is_idle(&self) -> bool {
         self.in_flight.is_empty()
     }
 
+    /// Returns whether the stream or the connection is gone.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.is_some()
     }
 
-    /// Sends operations: with the unary engine, one. Needs [room](Self::has_room).
+    /// Sends operations together: a frame, or one call. Needs [room](Self::has_room).
     pub(crate) fn send(&mut self, sent: InFlight, calls: Vec<Call>) {
         let number = self.next_number;
         self.next_number += 1;
         match &mut self.transport {
             Transport::Unary {
                 caller,
-                calls: under_way,
+                calls: in_flight,
             } => {
                 for call in calls {
-                    under_way.push(Calling {
-                        number,
-                        result: Box::pin(caller.clone().call(call)),
-                    });
+                    in_flight.push(caller.start(number, call));
                 }
             }
             Transport::Pipeline { frames, .. } => {
                 let ops = calls.into_iter().filter_map(|call| match call {
                     Call::Op(op) => Some(v1::Op { op: Some(op) }),
-                    // The settings see to it that there is none.
+                    // Settings with the engine `pipeline` have no workload with other calls.
                     _ => None,
                 });
                 let frame = PipelineRequest {
                     ops: ops.collect(),
                     timeout: self
                         .timeout
-                        .map(|timeout| timeout.try_into().expect("the flag's limit fits the wire")),
+                        .map(|timeout| timeout.try_into().expect("--timeout is at most a week")),
                     ..PipelineRequest::default()
                 };
-                // A closed channel means that the stream has ended; receiving tells why.
+                // The channel is closed if the stream has ended. Receiving says why.
                 let _ = frames.try_send(frame);
             }
         }
         self.in_flight.push_back((number, sent));
     }
 
-    /// Receives the next answer. Needs something [in flight](Self::is_idle). Dropped midway, nothing is lost.
+    /// Waits for the next answer. Something must be in flight. If the future is dropped midway, no answer is lost.
     pub(crate) async fn recv(&mut self) -> (InFlight, Completion<'static>) {
         if self.broken.is_none() {
             match &mut self.transport {
                 Transport::Unary { calls, .. } => {
                     let (number, result) = calls.next().await.expect("a call is in flight");
-                    if let Some(answer) = self.unary_answer(number, result) {
-                        return answer;
+                    if let Some(answered) = self.complete_call(number, result) {
+                        return answered;
                     }
                 }
                 Transport::Pipeline { answers, .. } => match answers.message().await {
@@ -206,22 +168,19 @@ impl Lane {
                         let outcome = Outcome::Unknown;
                         self.broken = Some(Failure::new(Code::Unavailable, message, outcome));
                     }
-                    Err(status) => self.broken = Some(lost(&status)),
+                    Err(status) => self.broken = Some(connection_failure(&status)),
                 },
             }
         }
-        let failure = self
-            .broken
-            .clone()
-            .expect("it was whole, and returned above");
+        let failure = self.broken.clone().expect("a lane that works has returned");
         let (_, sent) = self.in_flight.pop_front().expect("something is in flight");
         (sent, Completion::Unanswered(failure))
     }
 
-    /// Stops waiting, at `now`, for what started at `latest_start` or before, if anything.
+    /// Gives up what started at `latest_start` or before.
     ///
-    /// Calls fail alone, and are returned. The frames of a stream are answered in order, so that it is lost whole:
-    /// receiving tells.
+    /// Each call fails for itself, and is returned. Frames are answered in their order, so that the whole stream is lost
+    /// with the oldest: [`recv`](Self::recv) returns the failures.
     pub(crate) fn give_up(
         &mut self,
         latest_start: Instant,
@@ -233,27 +192,26 @@ impl Lane {
         if oldest.started > latest_start || self.broken.is_some() {
             return Vec::new();
         }
-        let failure = |sent: &InFlight| unanswered(now.saturating_duration_since(sent.started));
+        let failure =
+            |sent: &InFlight| Failure::unanswered(now.saturating_duration_since(sent.started));
         match &mut self.transport {
             Transport::Unary { calls, .. } => {
-                // Calls are sent in the order of their numbers, but answered in any.
+                // Calls are sent in the order of their numbers, so the oldest are in front.
                 let overdue = self
                     .in_flight
                     .partition_point(|(_, sent)| sent.started <= latest_start);
                 let overdue: Vec<_> = self.in_flight.drain(..overdue).collect();
                 let is_overdue =
-                    |call: &Calling| overdue.iter().any(|(number, _)| *number == call.number);
+                    |call: &CallInFlight| overdue.iter().any(|(number, _)| *number == call.number);
                 *calls = std::mem::take(calls)
                     .into_iter()
                     .filter(|call| !is_overdue(call))
                     .collect();
-                overdue
-                    .into_iter()
-                    .map(|(_, sent)| {
-                        let failure = failure(&sent);
-                        (sent, Completion::Unanswered(failure))
-                    })
-                    .collect()
+                let failed = overdue.into_iter().map(|(_, sent)| {
+                    let failure = failure(&sent);
+                    (sent, Completion::Unanswered(failure))
+                });
+                failed.collect()
             }
             Transport::Pipeline { .. } => {
                 self.broken = Some(failure(oldest));
@@ -262,17 +220,17 @@ impl Lane {
         }
     }
 
-    /// Gives up everything that is under way, and with it the lane. Returns it.
+    /// Gives up everything in flight, and returns it.
     pub(crate) fn abandon(&mut self) -> Vec<InFlight> {
         if let Transport::Unary { calls, .. } = &mut self.transport {
             calls.clear();
         }
-        let given_up = self.in_flight.drain(..).map(|(_, sent)| sent);
-        given_up.collect()
+        let abandoned = self.in_flight.drain(..).map(|(_, sent)| sent);
+        abandoned.collect()
     }
 
-    /// `None` if the connection is lost, and every call on it.
-    fn unary_answer(
+    /// Returns the call that has this result. Returns `None` if the connection is gone, and with it every call.
+    fn complete_call(
         &mut self,
         number: u64,
         result: CallResult,
@@ -283,108 +241,62 @@ impl Lane {
             if let Transport::Unary { calls, .. } = &mut self.transport {
                 calls.clear();
             }
-            self.broken = Some(lost(status));
+            self.broken = Some(connection_failure(status));
             return None;
         }
         let position = self
             .in_flight
             .iter()
             .position(|(candidate, _)| *candidate == number)
-            .expect("a call stays in flight until it is answered");
+            .expect("a call stays in flight until it has a result");
         let (_, sent) = self.in_flight.remove(position).expect("just found");
         Some((sent, Completion::Call(result)))
     }
 }
 
-/// Makes calls.
-#[derive(Clone, Debug)]
-struct Caller {
-    state: StateClient<Connection>,
-    sessions: SessionsClient<Connection>,
-    metadata: MetadataMap,
-    timeout: Option<Duration>,
-}
-
-impl Caller {
-    async fn call(mut self, call: Call) -> CallResult {
-        use v1::op::Op;
-        use v1::op_result::Result as Answer;
-        let state = &mut self.state;
-        let (metadata, timeout) = (&mut self.metadata, self.timeout);
-        Ok(match call {
-            Call::Op(Op::Read(read)) => {
-                let answer = state.read(request(read, metadata, timeout)).await?;
-                Reply::Op(Answer::Read(answer.into_inner()))
-            }
-            Call::Op(Op::Write(write)) => {
-                let answer = state.write(request(write, metadata, timeout)).await?;
-                Reply::Op(Answer::Write(answer.into_inner()))
-            }
-            Call::Op(Op::Add(add)) => {
-                let answer = state.add(request(add, metadata, timeout)).await?;
-                Reply::Op(Answer::Add(answer.into_inner()))
-            }
-            Call::Op(Op::Transition(transition)) => {
-                let request = request(transition, metadata, timeout);
-                let answer = state.transition(request).await?;
-                Reply::Op(Answer::Transition(answer.into_inner()))
-            }
-            Call::Op(Op::Delete(delete)) => {
-                let answer = state.delete(request(delete, metadata, timeout)).await?;
-                Reply::Op(Answer::Delete(answer.into_inner()))
-            }
-            Call::List(list) => {
-                let answer = state.list(request(list, metadata, timeout)).await?;
-                Reply::List(answer.into_inner())
-            }
-            Call::Batch(batch) => {
-                let answer = state.batch(request(batch, metadata, timeout)).await?;
-                Reply::Batch(answer.into_inner())
-            }
-            Call::Renew(renew) => {
-                let request = request(renew, metadata, timeout);
-                let answer = self.sessions.renew_session(request).await?;
-                Reply::Renew(answer.into_inner())
-            }
-        })
-    }
-}
-
-fn request<T>(message: T, metadata: &mut MetadataMap, timeout: Option<Duration>) -> Request<T> {
-    let mut request = Request::new(message);
-    *request.metadata_mut() = std::mem::take(metadata);
-    if let Some(timeout) = timeout {
-        request.set_timeout(timeout);
-    }
-    request
-}
-
-/// What every call carries.
-pub(crate) fn metadata_map(pairs: &[(String, String)]) -> MetadataMap {
-    let mut map = MetadataMap::new();
-    for (name, value) in pairs {
-        let name = name.parse::<tonic::metadata::AsciiMetadataKey>();
-        if let (Ok(name), Ok(value)) = (name, value.parse()) {
-            map.append(name, value);
+async fn open_stream(
+    connection: &Connection,
+    address: &str,
+    settings: &Settings,
+    queue: mpsc::Receiver<PipelineRequest>,
+) -> Result<Streaming<PipelineResponse>, String> {
+    let mut state = connection.state(address);
+    let mut request = Request::new(FrameQueue(queue));
+    *request.metadata_mut() = metadata_map(&settings.metadata);
+    let timeout = settings.connect_timeout;
+    match tokio::time::timeout(timeout, state.pipeline(request)).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => {
+            let error = Error::from_status(&status, Outcome::NotApplied);
+            Err(format!(
+                "cannot open a stream on {address}: {error}; {OPEN_HINT}"
+            ))
         }
+        Err(_) => Err(format!(
+            "cannot open a stream on {address} within {timeout:?}: {OPEN_HINT}"
+        )),
     }
-    map
 }
 
-/// Why nothing more is answered.
-fn lost(status: &Status) -> Failure {
+/// Returns the failure of everything that is in flight on a connection that is gone.
+fn connection_failure(status: &Status) -> Failure {
     Error::from_status(status, Outcome::Unknown).into()
 }
 
-/// A status that the server sent has no source; what this side made up of a transport error has one, and unless the
-/// server reset just this call, the connection is gone.
+/// Returns whether a status means that the connection is gone.
+///
+/// A status that the server sent has no source. Only a transport error has one. It means that the connection is gone,
+/// unless the server reset just this stream.
 fn is_connection_lost(status: &Status) -> bool {
-    let reset_alone = |error: &h2::Error| error.is_reset() && error.is_remote();
+    let is_reset_of_stream = |error: &h2::Error| error.is_reset() && error.is_remote();
     let Some(mut source) = status.source() else {
         return false;
     };
     loop {
-        if source.downcast_ref::<h2::Error>().is_some_and(reset_alone) {
+        if source
+            .downcast_ref::<h2::Error>()
+            .is_some_and(is_reset_of_stream)
+        {
             return false;
         }
         match source.source() {
@@ -394,7 +306,7 @@ fn is_connection_lost(status: &Status) -> bool {
     }
 }
 
-/// Frames waiting to be encoded, as the stream that tonic sends.
+/// Frames that wait to be encoded, as the stream that tonic sends.
 struct FrameQueue(mpsc::Receiver<PipelineRequest>);
 
 impl Stream for FrameQueue {

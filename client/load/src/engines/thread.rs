@@ -1,5 +1,6 @@
-//! A thread of the generator: what it is given, how it starts together with the others, and what comes of it.
+//! A thread of a run: what it gets, how it starts together with the others, and what it returns.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,61 +10,69 @@ use soloist::v1;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{oneshot, watch};
 
+use crate::engines::rules::Rules;
+use crate::pace::admission::Admission;
 use crate::pace::stop::Stop;
 use crate::plan::settings::Settings;
-use crate::record::history::{HistorySetup, ThreadHistory};
+use crate::record::history::{HistoryRecording, HistorySetup, ThreadHistory};
 use crate::record::live::LiveCounters;
 use crate::record::recorder::Recorder;
 use crate::workload::generator::Workload;
 use crate::workload::keys::Keys;
 
-/// What all threads share.
+/// What all threads of a run share.
 #[derive(Clone, Debug)]
 pub(crate) struct RunContext {
     pub(crate) settings: Arc<Settings>,
     /// HOST:PORT.
     pub(crate) address: Arc<str>,
     pub(crate) keys: Keys,
-    /// One for each worker, if the workload has any.
+    /// A session for each worker, if the workload needs any, until the worker takes it.
     pub(crate) sessions: Arc<Mutex<Vec<Option<v1::Session>>>>,
-    /// What a history of the run needs, if there is to be one.
+    /// `None` in a closed loop.
+    pub(crate) admission: Option<Arc<Admission>>,
+    /// `None` if the run records no history.
     pub(crate) history: Option<HistorySetup>,
-    /// Set when everything is connected: the start.
+    /// Set at the start, when everything is connected.
     pub(crate) start: watch::Receiver<Option<Arc<Stop>>>,
 }
 
-/// A thread under way.
+/// A thread that has been started.
 #[derive(Debug)]
 pub(crate) struct RunningThread {
-    /// Answers when its workers are ready to send, or why they never will be.
+    /// Receives whether the workers of the thread are ready to send; the error says why they never will be.
     pub(crate) ready: oneshot::Receiver<Result<(), String>>,
-    /// Answers when all of them are done.
+    /// Receives the result when all workers are done.
     pub(crate) done: oneshot::Receiver<ThreadResult>,
     pub(crate) live: Arc<LiveCounters>,
 }
 
-/// What came of one thread.
+/// Where a thread says whether its workers are ready.
+pub(crate) type ReadySender = oneshot::Sender<Result<(), String>>;
+
+/// What a thread returns.
 #[derive(Debug)]
 pub(crate) struct ThreadResult {
     pub(crate) recorder: Recorder,
-    /// CPU time of the thread from the end of the warm-up on.
+    /// CPU time of the thread since the end of the warm-up.
     pub(crate) cpu: Duration,
     /// When the last worker was done.
     pub(crate) finished: Instant,
-    /// What its workers asked and were answered, if somebody wants to know.
+    /// `None` if the run records no history.
     pub(crate) history: Option<ThreadHistory>,
 }
 
 impl RunningThread {
-    pub(crate) fn spawn(
-        name: String,
-        work: impl FnOnce(
-            ReadySender,
-            Arc<LiveCounters>,
-        ) -> LocalBoxFuture<'static, Option<ThreadResult>>
-        + Send
-        + 'static,
-    ) -> std::io::Result<Self> {
+    /// Starts a thread, with a runtime of its own for `work`.
+    ///
+    /// # Errors
+    /// If the system has no thread to give.
+    pub(crate) fn spawn<W>(name: String, work: W) -> io::Result<Self>
+    where
+        W: FnOnce(ReadySender, Arc<LiveCounters>) -> LocalBoxFuture<'static, Option<ThreadResult>>
+            + Send
+            + 'static,
+    {
         let live = Arc::<LiveCounters>::default();
         let (ready_sender, ready) = oneshot::channel();
         let (done_sender, done) = oneshot::channel();
@@ -79,19 +88,17 @@ impl RunningThread {
                     return drop(ready_sender.send(Err(why)));
                 }
             };
-            if let Some(driven) = runtime.block_on(work(ready_sender, thread_live)) {
-                // Nobody waits any more if another thread has failed.
-                let _ = done_sender.send(driven);
+            if let Some(result) = runtime.block_on(work(ready_sender, thread_live)) {
+                // If another thread has failed, nobody waits for this one.
+                let _ = done_sender.send(result);
             }
         })?;
         Ok(Self { ready, done, live })
     }
 }
 
-pub(crate) type ReadySender = oneshot::Sender<Result<(), String>>;
-
-/// Says what was opened, and waits for the start. `None` if there will be none, because something could not be opened
-/// here or in another thread.
+/// Says whether this thread could open what it needs, and waits for the start of the run. Returns `None` if the run does
+/// not start, because this or another thread could not.
 pub(crate) async fn wait_for_start<T>(
     opened: Result<T, String>,
     ready: ReadySender,
@@ -106,12 +113,12 @@ pub(crate) async fn wait_for_start<T>(
     };
     ready.send(Ok(())).ok()?;
     let started = context.start.wait_for(Option::is_some).await.ok()?;
-    let stop = started.clone().expect("waited for");
+    let stop = started.clone().expect("the wait was for it");
     Some((opened, stop))
 }
 
 impl RunContext {
-    /// What a worker sends.
+    /// Returns the operations of worker `number`.
     pub(crate) fn workload(&self, number: u64) -> Workload {
         let mut workload = Workload::new(&self.settings, self.keys.clone(), number);
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -120,5 +127,35 @@ impl RunContext {
             workload.set_session(session);
         }
         workload
+    }
+
+    /// Returns the recorder of a thread of workers.
+    pub(crate) fn recorder(&self, live: Arc<LiveCounters>) -> Recorder {
+        let interval = self.settings.interval;
+        match self.settings.open_loop {
+            None => Recorder::of_closed_loop(live, interval),
+            Some(_) => Recorder::new(live, interval),
+        }
+    }
+
+    /// Returns where the workers of a thread leave their histories, if the run records any.
+    pub(crate) fn recording(&self) -> Option<HistoryRecording> {
+        self.history.clone().map(HistoryRecording::new)
+    }
+
+    pub(crate) fn rules(&self, stop: &Arc<Stop>) -> Rules {
+        Rules::new(&self.settings, stop, self.admission.clone())
+    }
+
+    /// Returns the numbers of the connections of thread `index`: connection `c` belongs to thread `c % threads`.
+    pub(crate) fn connections_of(&self, index: u64) -> impl Iterator<Item = u64> + use<> {
+        let threads = self.settings.threads;
+        (0..self.settings.connections).filter(move |number| number % threads == index)
+    }
+
+    /// Returns the numbers of the workers of a connection: worker `w` belongs to connection `w % connections`.
+    pub(crate) fn workers_of(&self, connection: u64) -> impl Iterator<Item = u64> + use<> {
+        let connections = self.settings.connections;
+        (0..self.settings.workers()).filter(move |number| number % connections == connection)
     }
 }

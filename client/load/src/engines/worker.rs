@@ -1,234 +1,209 @@
-//! The one loop: what to send, when to send and when to stop, put together.
+//! One worker of the engines `unary` and `pipeline`: what to send, when to send and when to stop, put together.
 
 use std::cell::RefCell;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::time::sleep_until;
 
 use crate::engines::lane::Lane;
+use crate::engines::rules::Rules;
 use crate::pace::arrival_queue::ArrivalQueue;
-use crate::pace::stop::Stop;
-use crate::plan::choices::DurationStop;
 use crate::record::recorder::Recorder;
-use crate::record::settle::{Completion, HistorySink, Settling};
+use crate::record::settle::Completion;
+use crate::record::worker_history::WorkerHistory;
 use crate::workload::generator::Workload;
-use crate::workload::operation::{InFlight, given_up};
-
-/// How often a worker looks whether it has waited for too long.
-const TICK: Duration = Duration::from_millis(100);
-
-/// When operations start.
-#[derive(Clone, Debug)]
-pub(crate) enum Schedule {
-    /// As soon as the worker is free: the server sets the pace.
-    Closed,
-    /// When they are due, whatever becomes of those before. Response time is counted from then on: a server that stalls
-    /// must not hide the operations that would have been sent meanwhile.
-    Open(Rc<ArrivalQueue>),
-}
+use crate::workload::operation::InFlight;
 
 /// One concurrent stream of operations.
 pub(crate) struct Worker {
     pub(crate) lane: Lane,
     pub(crate) workload: Workload,
-    pub(crate) schedule: Schedule,
+    /// `None` in a closed loop: the worker starts its next operation as soon as it is free, and the server sets the pace.
+    ///
+    /// In an open loop operations start when they are due, whatever became of those before. Their response time counts
+    /// from then on: a server that stalls must not hide the operations that would have been sent meanwhile.
+    pub(crate) arrivals: Option<Rc<ArrivalQueue>>,
     /// Operations in each frame.
     pub(crate) frame_ops: u64,
-    /// How long the server may take.
-    pub(crate) timeout: Duration,
-    pub(crate) duration_stop: DurationStop,
-    pub(crate) history: Option<Box<dyn HistorySink>>,
+    pub(crate) history: Option<WorkerHistory>,
+}
+
+/// A worker whose loop runs.
+struct RunningWorker {
+    worker: Worker,
+    rules: Rules,
+    recorder: Rc<RefCell<Recorder>>,
+    /// The clock is read once for each event. What an answer frees starts at the instant of the answer.
+    now: Instant,
+    /// Since when there is room in the lane.
+    free_since: Instant,
+    /// Whether no operation will start any more.
+    is_stopped: bool,
 }
 
 impl Worker {
-    /// Sends and receives until it is time to stop and everything is answered, or nothing can be any more. Returns
-    /// when that was.
-    pub(crate) async fn run(mut self, stop: Arc<Stop>, recorder: Rc<RefCell<Recorder>>) -> Instant {
-        // One clock read for each answer: what it frees starts at the same instant.
-        let mut now = Instant::now();
-        let mut stopped = false;
-        // Since when there is room.
-        let mut free_since = now;
-        let mut alarm = pin!(sleep_until(self.next_look(now, &stop).into()));
-        let queue = match &self.schedule {
-            Schedule::Closed => None,
-            Schedule::Open(queue) => Some(Rc::clone(queue)),
+    /// Sends and receives until the run is over and everything is answered, or the lane is broken. Returns when that was.
+    pub(crate) async fn run(self, rules: Rules, recorder: Rc<RefCell<Recorder>>) -> Instant {
+        let now = Instant::now();
+        let running = RunningWorker {
+            worker: self,
+            rules,
+            recorder,
+            now,
+            free_since: now,
+            is_stopped: false,
         };
+        running.run().await
+    }
+}
+
+impl RunningWorker {
+    async fn run(mut self) -> Instant {
+        let arrivals = self.worker.arrivals.clone();
+        let mut alarm = pin!(sleep_until(self.rules.next_look(self.now).into()));
         loop {
-            while queue.is_none() && !stopped && self.lane.has_room() {
-                let ops = stop.admit(now, self.frame_ops);
-                if ops == 0 {
-                    stopped = true;
-                    break;
-                }
-                self.send(now, now, ops, &stop, &recorder);
+            if arrivals.is_none() {
+                self.start_while_there_is_room();
             }
-            let is_idle = self.lane.is_idle();
-            if is_idle && self.lane.is_broken() {
-                recorder.borrow_mut().lose_worker(now, &stop);
-                return now;
+            let is_idle = self.worker.lane.is_idle();
+            if is_idle && self.worker.lane.is_broken() {
+                let mut recorder = self.recorder.borrow_mut();
+                recorder.lose_worker(self.now, self.rules.stop());
+                return self.now;
             }
-            if is_idle && stopped {
-                return now;
+            if is_idle && self.is_stopped {
+                return self.now;
             }
-            let takes_more = !stopped && self.lane.has_room();
+            let takes_more = !self.is_stopped && self.worker.lane.has_room();
             let next_due = async {
-                match &queue {
-                    Some(queue) if takes_more => queue.next().await,
+                match &arrivals {
+                    Some(arrivals) if takes_more => arrivals.next().await,
                     _ => std::future::pending().await,
                 }
             };
             tokio::select! {
                 biased;
-                (sent, answer) = self.lane.recv(), if !is_idle => {
-                    now = Instant::now();
+                (sent, completion) = self.worker.lane.recv(), if !is_idle => {
+                    self.now = Instant::now();
                     if !takes_more {
-                        free_since = now;
+                        self.free_since = self.now;
                     }
-                    self.settle(sent, answer, now, &stop, &recorder);
+                    self.settle(sent, completion);
                 }
                 due = next_due => {
-                    now = Instant::now();
-                    let Some(intended) = due else {
-                        stopped = true;
-                        continue;
-                    };
-                    if stop.is_too_late(now, self.duration_stop, self.timeout) {
-                        queue.iter().for_each(|queue| queue.admission.give_back());
-                        continue;
+                    self.now = Instant::now();
+                    match due {
+                        Some(intended) => self.start_due(intended),
+                        None => self.is_stopped = true,
                     }
-                    // It could have been sent in time: if it is late, that is the generator's doing.
-                    if free_since <= intended {
-                        recorder.borrow_mut().late_start(now - intended, now, &stop);
-                    }
-                    self.send(intended, now, self.frame_ops, &stop, &recorder);
                 }
                 () = alarm.as_mut() => {
-                    now = Instant::now();
-                    for (sent, answer) in self.give_up(now, &stop) {
-                        self.settle(sent, answer, now, &stop, &recorder);
-                    }
-                    if self.duration_stop != DurationStop::Wait && stop.is_over(now) {
-                        self.abandon(now, &stop, &recorder);
-                        stopped = true;
-                    }
-                    alarm.as_mut().reset(self.next_look(now, &stop).into());
+                    self.now = Instant::now();
+                    self.give_up();
+                    alarm.as_mut().reset(self.rules.next_look(self.now).into());
                 }
             }
         }
     }
 
-    fn send(
-        &mut self,
-        intended: Instant,
-        started: Instant,
-        ops: u64,
-        stop: &Stop,
-        recorder: &Rc<RefCell<Recorder>>,
-    ) {
-        let intended_nanos = stop.nanos_of(intended);
-        let mut asked = self.lane.take_spare();
-        let mut calls = Vec::with_capacity(usize::try_from(ops).unwrap_or(0));
-        for _ in 0..ops {
-            let (one, call) = self.workload.next(intended_nanos);
-            asked.push(one);
+    /// Starts operations of a closed loop.
+    fn start_while_there_is_room(&mut self) {
+        while !self.is_stopped && self.worker.lane.has_room() {
+            let stop = self.rules.stop();
+            match stop.admit(self.now, self.worker.frame_ops) {
+                0 => self.is_stopped = true,
+                ops => self.send(self.now, ops),
+            }
+        }
+    }
+
+    /// Starts operations of an open loop that were due at `intended`.
+    fn start_due(&mut self, intended: Instant) {
+        if self.rules.is_too_late(self.now) {
+            return self.rules.give_back();
+        }
+        self.rules.record_late_start(
+            intended,
+            self.free_since,
+            self.now,
+            &mut self.recorder.borrow_mut(),
+        );
+        self.send(intended, self.worker.frame_ops);
+    }
+
+    fn send(&mut self, intended: Instant, count: u64) {
+        let intended_nanos = self.rules.stop().nanos_of(intended);
+        let worker = &mut self.worker;
+        let mut ops = worker.lane.take_spare();
+        let mut calls = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
+        for _ in 0..count {
+            let (op, call) = worker.workload.next(intended_nanos);
+            ops.push(op);
             calls.push(call);
         }
         let sent = InFlight {
-            ops: asked,
-            calls: match self.history {
+            ops,
+            calls: match worker.history {
                 Some(_) => calls.clone(),
                 None => Vec::new(),
             },
             intended,
-            started,
+            started: self.now,
         };
-        recorder.borrow().sent(ops);
-        self.lane.send(sent, calls);
+        self.recorder.borrow().live().sent(count);
+        worker.lane.send(sent, calls);
     }
 
-    fn settle(
-        &mut self,
-        sent: InFlight,
-        answer: Completion<'_>,
-        now: Instant,
-        stop: &Stop,
-        recorder: &Rc<RefCell<Recorder>>,
-    ) {
-        let mut recorder = recorder.borrow_mut();
-        recorder.landed(sent.count());
-        if let Schedule::Open(queue) = &self.schedule {
-            queue.admission.answered();
-        }
-        let mut settling = Settling {
-            workload: &mut self.workload,
-            recorder: &mut recorder,
-            history: match &mut self.history {
-                Some(history) => Some(&mut **history),
-                None => None,
-            },
-            stop,
-        };
-        settling.settle(&sent, answer, now);
-        recorder.flush(stop);
+    fn settle(&mut self, sent: InFlight, completion: Completion<'_>) {
+        let worker = &mut self.worker;
+        let mut recorder = self.recorder.borrow_mut();
+        recorder.live().landed(sent.count());
+        self.rules.settle(
+            &sent,
+            completion,
+            self.now,
+            &mut worker.workload,
+            worker.history.as_mut(),
+            &mut recorder,
+        );
+        recorder.flush(self.rules.stop());
         let mut spare = sent.ops;
         spare.clear();
-        self.lane.give_spare(spare);
+        worker.lane.give_spare(spare);
     }
 
-    /// Gives up everything that is under way when the time is over.
-    fn abandon(&mut self, now: Instant, stop: &Stop, recorder: &Rc<RefCell<Recorder>>) {
-        for sent in self.lane.abandon() {
-            match self.duration_stop {
-                DurationStop::Ignore => {
-                    recorder.borrow().landed(sent.count());
-                    if let Schedule::Open(queue) = &self.schedule {
-                        queue.admission.give_back();
-                    }
-                    if let Some(history) = &mut self.history {
-                        history.lose(&sent, now);
-                    }
-                }
-                DurationStop::Wait | DurationStop::Close => {
-                    self.settle(
-                        sent,
-                        Completion::Unanswered(given_up()),
-                        now,
-                        stop,
-                        recorder,
-                    );
+    /// Gives up operations that have been in flight for too long, and at the end, if nobody is to wait, all of them.
+    fn give_up(&mut self) {
+        if let Some(latest_start) = self.rules.latest_start(self.now) {
+            for (sent, completion) in self.worker.lane.give_up(latest_start, self.now) {
+                self.settle(sent, completion);
+            }
+        }
+        if self.rules.gives_up_all(self.now) {
+            self.is_stopped = true;
+            for sent in self.worker.lane.abandon() {
+                match self.rules.failure_at_end() {
+                    Some(failure) => self.settle(sent, Completion::Unanswered(failure)),
+                    None => self.forget(&sent),
                 }
             }
         }
     }
 
-    /// When to look after what is under way.
-    fn next_look(&self, now: Instant, stop: &Stop) -> Instant {
-        let tick = now + TICK;
-        match stop.end() {
-            Some(end) if self.duration_stop != DurationStop::Wait && end > now => {
-                // The instant of the end itself still belongs to the window.
-                tick.min(end + Duration::from_nanos(1))
-            }
-            _ => tick,
-        }
-    }
-
-    /// Stops waiting for what should have been answered by now.
-    fn give_up(&mut self, now: Instant, stop: &Stop) -> Vec<(InFlight, Completion<'static>)> {
-        match stop.latest_start(now, self.timeout) {
-            Some(latest_start) => self.lane.give_up(latest_start, now),
-            None => Vec::new(),
-        }
+    fn forget(&mut self, sent: &InFlight) {
+        self.recorder.borrow().live().landed(sent.count());
+        self.rules
+            .forget(sent, self.now, self.worker.history.as_mut());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::time::Duration;
 
     use soloist_server::Server;
     use tokio::runtime::LocalRuntime;
@@ -239,12 +214,13 @@ mod tests {
     use crate::engines::connection::Connection;
     use crate::pace::admission::Admission;
     use crate::pace::pacer::Handover;
+    use crate::pace::stop::Stop;
     use crate::plan::kind::Kind;
     use crate::workload::keys::Keys;
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// Runs one worker against a server of its own. In an open loop, `due` says what is due and when.
+    /// Runs one worker against a server of its own. In an open loop, `due` returns when each operation is due.
     fn run(line: &str, due: Option<fn(Instant) -> Vec<Instant>>) -> Recorder {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Server::start(listener, &Default::default()).unwrap();
@@ -260,11 +236,12 @@ mod tests {
         LocalRuntime::new().unwrap().block_on(async {
             let connection = Connection::open(address, 5_000 * MS).await.unwrap();
             let start = Instant::now();
-            // What is due may have been so for long.
+            // Some of it may have been due for long.
             let begun = start - due.map_or(Duration::ZERO, |_| 2_000 * MS);
             let stop = Stop::new(begun, settings.warmup, settings.duration, settings.requests);
-            let schedule = match due {
-                None => Schedule::Closed,
+            let stop = Arc::new(stop);
+            let (arrivals, admission) = match due {
+                None => (None, None),
                 Some(due) => {
                     let due = due(start);
                     let admission = Arc::new(Admission::new(due.len() as u64));
@@ -275,30 +252,26 @@ mod tests {
                             Handover::Accepted
                         });
                     }
-                    Schedule::Open(Rc::new(ArrivalQueue::new(receiver, admission)))
+                    (Some(Rc::new(ArrivalQueue::new(receiver))), Some(admission))
                 }
             };
+            let keys = Keys::new(5, settings.key_dist, settings.part);
             let worker = Worker {
                 lane: Lane::open(&connection, address, &settings).await.unwrap(),
-                workload: Workload::new(
-                    &settings,
-                    Keys::new(5, settings.key_dist, settings.part),
-                    0,
-                ),
-                schedule,
+                workload: Workload::new(&settings, keys, 0),
+                arrivals,
                 frame_ops: settings.frame_ops,
-                timeout: settings.answer_timeout(),
-                duration_stop: settings.duration_stop,
                 history: None,
             };
+            let rules = Rules::new(&settings, &stop, admission);
             let recorder = Rc::new(RefCell::new(Recorder::new(Arc::default(), 1_000 * MS)));
-            worker.run(Arc::new(stop), Rc::clone(&recorder)).await;
+            worker.run(rules, Rc::clone(&recorder)).await;
             Rc::into_inner(recorder).unwrap().into_inner()
         })
     }
 
     #[test]
-    fn a_closed_loop_starts_when_it_means_to() {
+    fn in_a_closed_loop_service_time_is_response_time() {
         for flags in [
             "",
             "-P 4",
@@ -315,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_call_without_an_answer_fails_alone() {
-        // Connections are made by the system; nobody accepts them.
+        // The system makes connections that nobody accepts.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let line = "-n 6 --engine unary -P 3 --timeout 50ms";
@@ -323,12 +296,12 @@ mod tests {
         assert_eq!(recorder.kinds()[&Kind::Read].failed_ops(), 6);
         let message = &recorder.failure_messages()["DEADLINE_EXCEEDED"];
         assert!(message.starts_with("no answer within "), "{message}");
-        // It went on after the first three.
+        // The worker went on after the first three calls.
         assert_eq!(recorder.lost(), (0, None));
     }
 
     #[test]
-    fn what_is_under_way_at_the_end_is_given_up_where_asked() {
+    fn operations_in_flight_at_the_end_are_given_up_if_so_asked() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         for (how, failed) in [("close", 3), ("ignore", 0)] {
@@ -340,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_is_sent_and_late_by_the_schedule() {
+    fn response_time_counts_from_when_an_operation_was_due() {
         // As if the worker had been held up for a second.
         let due = |start| (0..20).map(|n| start - 1_000 * MS + n * MS).collect();
         let recorder = run("-z 5s", Some(due));
@@ -351,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_an_open_loop_carry_as_much_as_any() {
+    fn frames_of_an_open_loop_are_full() {
         let due = |start| vec![start; 20];
         let recorder = run("-z 5s --frame-ops 8 -P 2", Some(due));
         assert_eq!(recorder.kinds()[&Kind::Read].completed, 160);

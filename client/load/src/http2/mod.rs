@@ -43,7 +43,7 @@ mod streams;
 mod tests;
 
 pub(crate) use config::Config;
-pub(crate) use connection::{Event, SendError, StreamId};
+pub(crate) use connection::{Connection, Event, SendError, StreamId};
 pub(crate) use endpoint::{Endpoint, READ_BYTES};
 pub(crate) use failure::Processed;
 pub(crate) use method::Method;

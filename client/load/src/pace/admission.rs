@@ -1,42 +1,42 @@
-//! The account of an open loop: what was due, what of it is under way, and what was never sent. All threads share it.
+//! The limit of operations in flight in an open loop, and the count of those beyond it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::pace::pacer::Handover;
 use crate::pace::stop::Stop;
 
-/// Counts arrivals; each is a frame. Nothing is ordered by it: what is handed over goes another way.
+/// Lets operations through as they become due, as long as there is room. All threads of a run share it.
+///
+/// Each operation that is due counts as one, even if it is a frame of many. The counters order nothing: the operations
+/// themselves go another way.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    /// Let through and not answered.
-    outstanding: AtomicU64,
-    /// Under way at most; what is due beyond is dropped.
-    most: u64,
-    /// Due in the window.
+    /// Let through, and neither answered nor given back.
+    in_flight: AtomicU64,
+    in_flight_max: u64,
+    /// Due in the measured time.
     due: AtomicU64,
-    /// Due in the window, and not let through.
+    /// Due in the measured time, and not let through.
     dropped: AtomicU64,
     /// Let through, and never sent.
     unsent: AtomicU64,
-    /// CPU time of the pacer's thread.
-    cpu_nanos: AtomicU64,
 }
 
 impl Admission {
-    /// Nothing yet, and at most so much under way.
-    pub(crate) fn new(most: u64) -> Self {
+    pub(crate) fn new(in_flight_max: u64) -> Self {
         Self {
-            outstanding: AtomicU64::new(0),
-            most,
+            in_flight: AtomicU64::new(0),
+            in_flight_max,
             due: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             unsent: AtomicU64::new(0),
-            cpu_nanos: AtomicU64::new(0),
         }
     }
 
-    /// Lets what is due through, if there is room and `take` takes it. Closed when the run's time or count is over.
+    /// Lets through what is due at `intended`, if there is room and `take` takes it.
+    ///
+    /// Returns [`Handover::Closed`] when the time or the count of the run is used up.
     pub(crate) fn offer(
         &self,
         intended: Instant,
@@ -51,9 +51,9 @@ impl Admission {
         if is_measured {
             self.due.fetch_add(1, Ordering::Relaxed);
         }
-        let handover = match self.outstanding.load(Ordering::Relaxed) < self.most {
+        let handover = match self.in_flight.load(Ordering::Relaxed) < self.in_flight_max {
             true => {
-                self.outstanding.fetch_add(1, Ordering::Relaxed);
+                self.in_flight.fetch_add(1, Ordering::Relaxed);
                 let handover = take();
                 if handover != Handover::Accepted {
                     self.answered();
@@ -68,35 +68,24 @@ impl Admission {
         handover
     }
 
-    /// What was let through is answered, or has failed.
+    /// Makes room, because what was let through is answered or has failed.
     pub(crate) fn answered(&self) {
-        self.outstanding.fetch_sub(1, Ordering::Relaxed);
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// What was let through will never be sent.
+    /// Makes room, because what was let through will never be sent. It counts as dropped.
     pub(crate) fn give_back(&self) {
         self.unsent.fetch_add(1, Ordering::Relaxed);
         self.answered();
     }
 
-    /// How much was due in the window.
+    /// Returns how much was due in the measured time so far.
     pub(crate) fn due(&self) -> u64 {
         self.due.load(Ordering::Relaxed)
     }
 
-    /// How much was due and never sent.
+    /// Returns how much was due so far and never sent.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed) + self.unsent.load(Ordering::Relaxed)
-    }
-
-    /// CPU time of the pacer's thread, when it has ended.
-    pub(crate) fn cpu(&self) -> Duration {
-        Duration::from_nanos(self.cpu_nanos.load(Ordering::Relaxed))
-    }
-
-    /// Notes the CPU time of the pacer's thread.
-    pub(crate) fn set_cpu(&self, cpu: Duration) {
-        let nanos = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX);
-        self.cpu_nanos.store(nanos, Ordering::Relaxed);
     }
 }

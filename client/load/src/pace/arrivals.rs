@@ -1,8 +1,8 @@
-//! When operations are meant to start: a sequence worked out beforehand, without a clock.
+//! When operations are meant to start: a sequence that is computed beforehand, without a clock.
 //!
-//! A [`LoadSchedule`] is a rate over time, and so a count over time: its integral. [`Arrivals`] turns that around: an
-//! arrival is where the count reaches a given number. Each is computed from its number, not from the one before, so
-//! that nothing adds up over hours.
+//! A [`LoadSchedule`] is a rate over time. The integral of the rate is a count over time. [`Arrivals`] inverts the count:
+//! an arrival is the time at which the count reaches a given number. Each arrival is computed from its number and not
+//! from the arrival before, so that rounding errors do not add up over hours.
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -10,42 +10,43 @@ use rand::{RngExt, SeedableRng};
 use crate::plan::choices::Arrival;
 use crate::plan::load_schedule::LoadSchedule;
 
-/// When operations are meant to start: nanoseconds from the start, never falling. The same arguments give the same
-/// sequence. It ends after a given number, or if the rate falls to nothing.
+/// When operations are meant to start, in nanoseconds after the start of the run, in ascending order.
 ///
-/// [`Arrivals::share`] splits it among threads. All of them draw all of it and keep their own, so that a seed means the
-/// same arrivals however many threads there are; a draw costs some 20 ns. (Independent streams of a part of the rate
-/// each would also add up to a Poisson process, but to another one for each number of threads.)
+/// The same arguments give the same sequence. It ends after a given number, or when the rate falls to 0.
+///
+/// [`Arrivals::share`] splits the sequence among threads. Every thread draws the whole sequence and keeps its share, so
+/// that a seed means the same arrivals for any number of threads. A draw costs some 20 ns. (Independent streams, each with
+/// a part of the rate, would also add up to a Poisson process, but to another one for each number of threads.)
 #[derive(Clone, Debug)]
 pub(crate) struct Arrivals {
     schedule: LoadSchedule,
     counts: Counts,
-    /// The number of the next one, counted from 0.
+    /// The number of the next arrival, counted from 0.
     number: u64,
-    /// How many numbers on the one after it is.
+    /// The distance from one number to the next.
     stride: u64,
     /// The number at which the sequence ends.
     end: u64,
 }
 
-/// The counts at which there are arrivals.
+/// The counts at which an operation arrives.
 #[derive(Clone, Debug)]
 enum Counts {
-    /// 0, 1, 2 and so on: their numbers.
+    /// 0, 1, 2 and so on: the number of each arrival.
     Whole,
-    /// Those of a Poisson process of rate 1, whose gaps are exponential with mean 1. Mapped to times by the integral of
-    /// any rate, they are a Poisson process of that rate. Source: E. Cinlar, "Introduction to Stochastic Processes",
+    /// A Poisson process of rate 1: its gaps are exponential with mean 1. The inverse of the integral of any rate maps it
+    /// to a Poisson process of that rate. Source: E. Cinlar, "Introduction to Stochastic Processes",
     /// section 4.7.
     Random {
         rng: SmallRng,
         reached: f64,
-        /// How many were drawn.
+        /// How many counts were drawn.
         drawn: u64,
     },
 }
 
 impl Arrivals {
-    /// All of them. Only `Poisson` has a use for the seed.
+    /// Returns the whole sequence. Only `Poisson` uses the seed.
     pub(crate) fn new(schedule: LoadSchedule, arrival: Arrival, seed: u64) -> Self {
         let counts = match arrival {
             Arrival::Constant => Counts::Whole,
@@ -64,14 +65,14 @@ impl Arrivals {
         }
     }
 
-    /// Only the first `count` of the whole sequence, in all shares of it together.
+    /// Ends the sequence after `count` arrivals, in all of its shares together.
     #[cfg(test)]
     pub(crate) fn first(mut self, count: u64) -> Self {
         self.end = count;
         self
     }
 
-    /// Only those whose number, counted from 0, is `index` modulo `of`. To be taken from what is whole and not begun.
+    /// Keeps the arrivals whose number is `index` modulo `of`. The sequence must be whole, and none of it taken.
     ///
     /// # Panics
     /// If `index` is not below `of`.
@@ -110,10 +111,10 @@ impl Iterator for Arrivals {
     }
 }
 
-/// Exponential with mean 1, by the inverse of its distribution. Source: D. E. Knuth, "The Art of Computer Programming",
+/// Draws from the exponential distribution with mean 1, by the inverse of its distribution function. Source: D. E. Knuth, "The Art of Computer Programming",
 /// volume 2, section 3.4.1.
 pub(crate) fn exponential(rng: &mut SmallRng) -> f64 {
-    // From [0, 1) to (0, 1], whose logarithms are finite.
+    // Mirrors [0, 1) to (0, 1], where the logarithm is finite.
     -(1.0 - rng.random::<f64>()).ln()
 }
 

@@ -1,15 +1,14 @@
 //! Hands out arrivals on time.
 //!
-//! [`Pace`] is what is due at a given time and when the next will be: a thread that waits for its sockets anyway can ask
-//! it itself. A [`Pacer`] is a thread that does nothing else, for workers on an asynchronous runtime, whose timers are
-//! 1 ms late and more.
+//! [`Pace`] says which arrivals are due at a given time, and when the next one will be. A thread that waits for its sockets
+//! anyway can ask it directly. [`Pacer`] is a thread of its own, for workers on an asynchronous runtime, whose timers are
+//! late by 1 ms and more.
 //!
-//! The thread sleeps and never spins: to spin for the last 20 us makes it 5 to 13 us late instead of 27 to 36 at 10,000
-//! arrivals a second, but at 50,000 takes a whole core, which the server under load may need. It sleeps in
-//! `park_timeout`, which on Linux waits in a futex until an absolute time of `CLOCK_MONOTONIC`. That is as punctual as
-//! `clock_nanosleep` (no difference in 18 runs), can be ended by an event, and takes the same clock as `Instant`, whose
-//! value std does not show. What counts is the timer slack of the thread, 50 us by default. Source: prctl(2),
-//! `PR_SET_TIMERSLACK`.
+//! The pacer sleeps and never spins. Spinning for the last 20 us makes it 5 to 13 us late instead of 27 to 36 us, at 10,000
+//! arrivals a second. But at 50,000 a second it takes a whole core, which the server under load may need. The pacer sleeps
+//! in `park_timeout`, which on Linux waits in a futex until an absolute time of `CLOCK_MONOTONIC`. That is as punctual as
+//! `clock_nanosleep` (no difference in 18 runs), another thread can end it, and it takes the clock of `Instant`. How late a
+//! sleep ends depends on the timer slack of the thread, 50 us by default. Source: prctl(2), `PR_SET_TIMERSLACK`.
 
 use std::io;
 use std::sync::Arc;
@@ -22,17 +21,19 @@ use nix::sys::prctl;
 
 use crate::histogram::histogram;
 use crate::pace::arrivals::Arrivals;
+use crate::pace::cpu::thread_cpu_time;
+use crate::pace::stop::Stop;
 
-/// Nanoseconds by which the kernel may put off a wake-up of the calling thread to join it with others: the least there is.
+/// By how many nanoseconds the kernel may delay the end of a sleep, to end several sleeps at once. 1 is the least.
 const TIMER_SLACK_NANOS: u64 = 1;
 
-/// Makes the sleeps of this thread end when they should.
+/// Makes the sleeps of the calling thread end as punctually as the kernel can.
 pub(crate) fn wake_on_time() {
-    // It fails on no kernel since 2.6.28; and if it did, the lateness that is measured would tell.
+    // No kernel since 2.6.28 refuses. If one did, the measured lateness would show it.
     let _ = prctl::set_timerslack(TIMER_SLACK_NANOS);
 }
 
-/// Arrivals as times, from a start on.
+/// The arrivals of a run as points in time.
 #[derive(Debug)]
 pub(crate) struct Pace {
     start: Instant,
@@ -42,7 +43,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// All `arrivals`, counted from `start`.
+    /// Returns all `arrivals`, counted from `start`.
     pub(crate) fn new(start: Instant, mut arrivals: Arrivals) -> Self {
         Self {
             start,
@@ -52,20 +53,29 @@ impl Pace {
         }
     }
 
-    /// Only those before `end`.
+    /// Returns all `arrivals` between the start and the end of a run.
+    pub(crate) fn of_run(arrivals: Arrivals, stop: &Stop) -> Self {
+        let pace = Self::new(stop.instant_of(0), arrivals);
+        match stop.end() {
+            Some(end) => pace.until(end),
+            None => pace,
+        }
+    }
+
+    /// Leaves out the arrivals at `end` and after it.
     pub(crate) fn until(mut self, end: Instant) -> Self {
         self.end = Some(end);
         self
     }
 
-    /// When the next one is due; `None` if there is none any more.
+    /// Returns when the next arrival is due, or `None` if there are no more.
     pub(crate) fn next(&self) -> Option<Instant> {
         let offset = Duration::from_nanos(self.next_offset?);
         let next = self.start.checked_add(offset)?;
         self.end.is_none_or(|end| next < end).then_some(next)
     }
 
-    /// Takes those that are due at `now`, each at its own time, the oldest first.
+    /// Takes the arrivals that are due at `now`, the oldest first. Returns the intended start of each.
     pub(crate) fn due(&mut self, now: Instant) -> impl Iterator<Item = Instant> {
         std::iter::from_fn(move || {
             let next = self.next().filter(|next| *next <= now)?;
@@ -75,18 +85,18 @@ impl Pace {
     }
 }
 
-/// What became of an arrival.
+/// What an [`ArrivalSink`] did with an arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Handover {
-    /// It will be done.
+    /// It took the arrival.
     Accepted,
-    /// There is no room for it.
+    /// It has no room.
     Dropped,
-    /// Nobody takes any more.
+    /// It takes no more arrivals.
     Closed,
 }
 
-/// Takes arrivals. It must not wait: the ones after would be late.
+/// Takes arrivals from a pacer. It must not block: the next arrivals would be late.
 pub(crate) trait ArrivalSink: Send {
     /// Takes an operation that is meant to start at `intended`.
     fn take(&mut self, intended: Instant) -> Handover;
@@ -98,23 +108,25 @@ impl<F: FnMut(Instant) -> Handover + Send> ArrivalSink for F {
     }
 }
 
-/// A thread that hands out arrivals. Dropping it tells it to stop.
+/// A thread that hands out arrivals. Dropping this stops it.
 #[derive(Debug)]
 pub(crate) struct Pacer {
     stop: Arc<AtomicBool>,
-    /// `None` once it is joined.
+    /// `None` once the thread is joined.
     thread: Option<JoinHandle<PacerTotals>>,
 }
 
-/// What a pacer did: all that was due until it ended was offered, and was either handed out or dropped.
+/// What a pacer has done. It offered every arrival that was due until it ended.
 #[derive(Clone, Debug)]
 pub(crate) struct PacerTotals {
-    /// Taken by the sink.
+    /// Arrivals that the sink took.
     pub(crate) accepted: u64,
-    /// Not taken: the sink had no room, or takes no more.
+    /// Arrivals that the sink did not take.
     pub(crate) dropped: u64,
-    /// How long after its intended start each was offered, in nanoseconds.
+    /// How long after its intended start each arrival was offered, in nanoseconds.
     pub(crate) lateness: Histogram<u64>,
+    /// CPU time of the thread.
+    pub(crate) cpu: Duration,
     /// Why it ended.
     pub(crate) ended: Ended,
 }
@@ -122,19 +134,19 @@ pub(crate) struct PacerTotals {
 /// Why a pacer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// There are no more arrivals.
+    /// There were no more arrivals.
     Complete,
-    /// It was told to.
+    /// It was stopped.
     Stopped,
-    /// The sink takes no more.
+    /// The sink took no more arrivals.
     Closed,
 }
 
 impl Pacer {
-    /// Starts to hand out.
+    /// Starts to hand out arrivals.
     ///
     /// # Errors
-    /// What the system says if it has no thread to give.
+    /// If the system has no thread to give.
     pub(crate) fn spawn(pace: Pace, sink: impl ArrivalSink + 'static) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -142,7 +154,9 @@ impl Pacer {
             .name("load-pacer".to_owned())
             .spawn(move || {
                 wake_on_time();
-                run(pace, sink, &stopped)
+                let mut totals = run(pace, sink, &stopped);
+                totals.cpu = thread_cpu_time();
+                totals
             })?;
         Ok(Self {
             stop,
@@ -150,7 +164,7 @@ impl Pacer {
         })
     }
 
-    /// Tells it to end now, however far away the next arrival is.
+    /// Makes the thread end now, however far away the next arrival is. Does not wait for it.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = &self.thread {
@@ -158,9 +172,9 @@ impl Pacer {
         }
     }
 
-    /// Waits until it has ended.
+    /// Waits until the thread has ended.
     pub(crate) fn join(mut self) -> PacerTotals {
-        let thread = self.thread.take().expect("joined only here");
+        let thread = self.thread.take().expect("nothing else joins the thread");
         thread.join().expect("a pacer panics only if its sink does")
     }
 }
@@ -177,11 +191,12 @@ impl PacerTotals {
             accepted: 0,
             dropped: 0,
             lateness: histogram(),
+            cpu: Duration::ZERO,
             ended: Ended::Complete,
         }
     }
 
-    /// Hands out what is due, and keeps account of it.
+    /// Offers an arrival that is due to the sink, and counts it.
     fn offer(&mut self, intended: Instant, sink: &mut impl ArrivalSink) -> Handover {
         let late = Instant::now().saturating_duration_since(intended);
         let late = u64::try_from(late.as_nanos()).expect("late by less than 584 years");
@@ -205,7 +220,7 @@ fn run(mut pace: Pace, mut sink: impl ArrivalSink, stop: &AtomicBool) -> PacerTo
                 totals.ended = Ended::Closed;
                 return totals;
             }
-            // However much there is to catch up with.
+            // Many arrivals may be late: do not wait for the last of them.
             if stop.load(Ordering::Relaxed) {
                 break;
             }
@@ -217,7 +232,8 @@ fn run(mut pace: Pace, mut sink: impl ArrivalSink, stop: &AtomicBool) -> PacerTo
         let Some(next) = pace.next() else {
             return totals;
         };
-        // Ends early if it is told to stop, or for no reason. A stop before it is not missed: it left its token.
+        // A stop ends the sleep early. A stop just before is not missed: it has left its token. The sleep may also end
+        // for no reason.
         thread::park_timeout(next.saturating_duration_since(Instant::now()));
     }
 }

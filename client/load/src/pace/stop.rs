@@ -1,4 +1,4 @@
-//! When to stop, and what counts.
+//! When to stop, and which operations are measured.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,26 +6,29 @@ use std::time::{Duration, Instant};
 
 use crate::plan::choices::DurationStop;
 
-/// How long answers are waited for beyond the time that the server has for them, so that its own refusal arrives.
+/// How much longer than its deadline an operation may take here. By then the refusal of the server has arrived, which
+/// says more than a timeout of this tool.
 pub(crate) const GRACE: Duration = Duration::from_millis(500);
 
-/// How long answers are waited for after Ctrl-C.
+/// How long to wait for answers after Ctrl-C.
 pub(crate) const INTERRUPT_GRACE: Duration = Duration::from_secs(1);
 
-/// Decides for all workers together whether another operation is sent, and which operations count: those that start
-/// after the warm-up and are answered before the end. Latencies are taken of those answered after it, too.
+/// Decides for all workers together whether another operation is sent, and which operations count.
+///
+/// An operation counts if it starts after the warm-up and is answered before the end. The latency of an operation that
+/// is answered later is recorded too, because the slowest operations are the most likely to be late.
 #[derive(Debug)]
 pub(crate) struct Stop {
     start: Instant,
     window_start: Instant,
     window_end: Option<Instant>,
-    /// Operations still to be sent.
+    /// How many operations may still start; `None` for no limit.
     budget: Option<AtomicU64>,
     interrupted: OnceLock<Instant>,
 }
 
 impl Stop {
-    /// `start` is when sending begins.
+    /// `start` is the start of the warm-up. `duration` and `requests` are without the warm-up.
     pub(crate) fn new(
         start: Instant,
         warmup: Duration,
@@ -42,48 +45,50 @@ impl Stop {
         }
     }
 
-    /// How many of `wanted` operations may start at `now`; 0: stop.
+    /// Returns how many of `wanted` operations may start at `now`. 0 means that the run is over.
     pub(crate) fn admit(&self, now: Instant, wanted: u64) -> u64 {
         if self.end().is_some_and(|end| now >= end) {
             return 0;
         }
         match &self.budget {
-            // The warm-up is on top.
+            // Operations of the warm-up are not taken from the budget.
             Some(budget) if now >= self.window_start => {
                 let take = |left: u64| Some(left.saturating_sub(wanted));
                 let left = budget
                     .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
-                    .expect("the update never declines");
+                    .expect("the update always returns a value");
                 left.min(wanted)
             }
             _ => wanted,
         }
     }
 
-    /// Nanoseconds from the start; 0 before it.
+    /// Returns the nanoseconds from the start of the run to an instant; 0 if the instant is before the start.
     pub(crate) fn nanos_of(&self, instant: Instant) -> u64 {
         let since = instant.saturating_duration_since(self.start);
         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// The instant so many nanoseconds after the start.
+    /// Returns the instant this many nanoseconds after the start of the run.
     pub(crate) fn instant_of(&self, nanos: u64) -> Instant {
         self.start + Duration::from_nanos(nanos)
     }
 
-    /// Operations that started at this instant or before should have been answered by `now`, if any.
+    /// Returns the latest start of operations that must have been answered by `now`, if `timeout` is the time that the
+    /// server has for each.
     pub(crate) fn latest_start(&self, now: Instant, timeout: Duration) -> Option<Instant> {
-        let is_last_call = self
+        let is_interrupted_for_long = self
             .interrupted()
             .is_some_and(|interrupted| now >= interrupted + INTERRUPT_GRACE);
-        match is_last_call {
+        match is_interrupted_for_long {
             true => Some(now),
-            // `None` in the first moments after the machine has started.
+            // `None` only just after the machine has booted.
             false => now.checked_sub(timeout + GRACE),
         }
     }
 
-    /// Whether what was due can no longer be sent: the time is over, and with it the patience for what had to wait.
+    /// Returns whether it is too late at `now` to send an operation that has been due for a while. With `Wait` such
+    /// operations may start until `timeout` after the end.
     pub(crate) fn is_too_late(&self, now: Instant, how: DurationStop, timeout: Duration) -> bool {
         let Some(end) = self.end() else {
             return false;
@@ -94,30 +99,33 @@ impl Stop {
         }
     }
 
-    /// Whether an operation that started at `started` belongs to what is measured.
+    /// Returns whether an operation that started at `started` belongs to the measured time, not to the warm-up.
     pub(crate) fn is_measured(&self, started: Instant) -> bool {
         started >= self.window_start
     }
 
-    /// Whether an answer at `now` comes too late to be counted.
+    /// Returns whether the measured time is over at `now`: answers no longer count.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         self.end().is_some_and(|end| now > end)
     }
 
-    /// Stops at `now`, because someone asks for it.
+    /// Ends the run at `now`. Only the first call has an effect.
     pub(crate) fn interrupt(&self, now: Instant) {
         let _ = self.interrupted.set(now);
     }
 
+    /// Returns when the run was [interrupted](Self::interrupt), if it was.
     pub(crate) fn interrupted(&self) -> Option<Instant> {
         self.interrupted.get().copied()
     }
 
+    /// Returns when the warm-up ends and the measured time begins.
     pub(crate) fn window_start(&self) -> Instant {
         self.window_start
     }
 
-    /// When measuring ends, if that is known yet.
+    /// Returns when the measured time ends, if that is known yet. With a count alone it is not, unless the run is
+    /// interrupted.
     pub(crate) fn end(&self) -> Option<Instant> {
         match (self.window_end, self.interrupted()) {
             (Some(end), Some(interrupted)) => Some(end.min(interrupted)),
@@ -133,7 +141,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_count_is_spent_exactly_and_not_by_the_warmup() {
+    fn the_budget_is_spent_exactly_and_not_by_the_warmup() {
         let start = Instant::now();
         let stop = Stop::new(start, SECOND, None, Some(10));
         assert_eq!(stop.admit(start, 64), 64);
@@ -146,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn time_ends_after_warmup_and_duration() {
+    fn the_run_ends_after_warmup_and_duration() {
         let start = Instant::now();
         let stop = Stop::new(start, SECOND, Some(2 * SECOND), None);
         let end = start + 3 * SECOND;
@@ -159,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interruption_ends_it_early_and_only_once() {
+    fn an_interruption_ends_the_run_early_and_only_the_first_counts() {
         let start = Instant::now();
         let stop = Stop::new(start, Duration::ZERO, Some(9 * SECOND), Some(10));
         stop.interrupt(start + SECOND);

@@ -1,49 +1,97 @@
-//! What a thread shows of its work while it is at it.
+//! What a thread shows of its work while the run lasts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hdrhistogram::Histogram;
 
 use crate::histogram::{add, histogram};
 
-/// What one thread shows while it is at work. Only that thread changes the counts, so that they cost it next to nothing.
+/// The counts of one thread, for others to read.
+///
+/// Only the thread itself changes the counts. So an addition is a plain load and store, and the alignment keeps the counts
+/// of two threads out of one cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct LiveCounters {
-    pub(crate) completed: AtomicU64,
-    pub(crate) failed: AtomicU64,
-    pub(crate) in_flight: AtomicU64,
-    /// Intervals that are over, in order. Whoever watches takes them away.
+    completed: AtomicU64,
+    failed: AtomicU64,
+    in_flight: AtomicU64,
+    /// Intervals that are over, in order, until they are taken.
     intervals: Mutex<Vec<Interval>>,
 }
 
+/// The counts of some threads together since the warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
+    /// Operations that are in flight now.
+    pub(crate) in_flight: u64,
+}
+
+/// What the server answered one thread within one interval of the measured time.
+#[derive(Clone, Debug)]
+pub(crate) struct Interval {
+    /// Counted from 0.
+    pub(crate) index: u64,
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
+    pub(crate) response: Histogram<u64>,
+}
+
 impl LiveCounters {
+    /// Counts operations that were answered.
+    pub(crate) fn completed(&self, ops: u64) {
+        add_as_only_writer(&self.completed, ops);
+    }
+
+    /// Counts an operation that failed.
+    pub(crate) fn failed(&self) {
+        add_as_only_writer(&self.failed, 1);
+    }
+
+    /// Counts operations that were sent.
+    pub(crate) fn sent(&self, ops: u64) {
+        add_as_only_writer(&self.in_flight, ops);
+    }
+
+    /// Counts operations that are no longer in flight.
+    pub(crate) fn landed(&self, ops: u64) {
+        let in_flight = self.in_flight.load(Ordering::Relaxed);
+        self.in_flight
+            .store(in_flight.saturating_sub(ops), Ordering::Relaxed);
+    }
+
+    /// Sets how many operations are in flight.
+    pub(crate) fn set_in_flight(&self, ops: u64) {
+        self.in_flight.store(ops, Ordering::Relaxed);
+    }
+
+    /// Adds an interval that is over.
+    pub(crate) fn push_interval(&self, interval: Interval) {
+        self.lock().push(interval);
+    }
+
     /// Takes the intervals that are over.
     pub(crate) fn take_intervals(&self) -> Vec<Interval> {
         std::mem::take(&mut self.lock())
     }
 
-    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Interval>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Interval>> {
         self.intervals
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Says how many operations are under way.
-    pub(crate) fn sent(&self, ops: u64) {
-        publish(&self.in_flight, ops, 0);
-    }
 }
 
-/// What one thread was answered within one interval of the window.
-#[derive(Clone, Debug)]
-pub(crate) struct Interval {
-    /// The first is 0.
-    pub(crate) index: u64,
-    pub(crate) completed: u64,
-    pub(crate) failed: u64,
-    pub(crate) response: Histogram<u64>,
+impl Totals {
+    /// Adds the counts of one thread.
+    pub(crate) fn add(&mut self, live: &LiveCounters) {
+        self.completed += live.completed.load(Ordering::Relaxed);
+        self.failed += live.failed.load(Ordering::Relaxed);
+        self.in_flight += live.in_flight.load(Ordering::Relaxed);
+    }
 }
 
 impl Interval {
@@ -56,6 +104,7 @@ impl Interval {
         }
     }
 
+    /// Adds what another thread was answered within the same interval.
     pub(crate) fn add(&mut self, other: &Self) {
         self.completed += other.completed;
         self.failed += other.failed;
@@ -63,8 +112,7 @@ impl Interval {
     }
 }
 
-/// A plain addition: there is one writer.
-pub(crate) fn publish(counter: &AtomicU64, more: u64, less: u64) {
-    let count = counter.load(Ordering::Relaxed) + more;
-    counter.store(count.saturating_sub(less), Ordering::Relaxed);
+fn add_as_only_writer(counter: &AtomicU64, ops: u64) {
+    let count = counter.load(Ordering::Relaxed);
+    counter.store(count + ops, Ordering::Relaxed);
 }

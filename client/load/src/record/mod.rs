@@ -1,8 +1,18 @@
 //! What is kept of each answer.
+//!
+//! [`settle`] takes the answers to the operations that were sent together. It passes each to the [`recorder`] of the
+//! thread, which keeps latencies and failures ([`stats`]), and to the history of the worker ([`worker_history`]), if the
+//! run has a history. While the run lasts, [`live`] shows the counts of each thread, and [`timeline`] collects its
+//! intervals. [`history`] collects what the workers and watches of a thread have recorded, in the terms of the checker
+//! ([`checker_terms`]).
 
 pub(crate) mod checker_terms;
 pub(crate) mod history;
+pub(crate) mod key_numbers;
 pub(crate) mod live;
 pub(crate) mod recorder;
 pub(crate) mod settle;
+pub(crate) mod stats;
 pub(crate) mod timeline;
+pub(crate) mod watch_history;
+pub(crate) mod worker_history;

@@ -1,8 +1,7 @@
-//! What is kept of a run: every latency, every failure.
+//! Records the answers of one thread.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -11,132 +10,57 @@ use crate::grpc::code_name;
 use crate::histogram::{add, histogram, record};
 use crate::pace::stop::Stop;
 use crate::plan::kind::Kind;
-use crate::record::live::{Interval, LiveCounters, publish};
-use crate::workload::operation::{Failure, InFlight};
+use crate::record::live::{Interval, LiveCounters};
+use crate::record::stats::{KindStats, PhaseStats};
+use crate::workload::operation::InFlight;
+use crate::workload::outcome::Failure;
 
-/// What the workers of one thread have seen, and in the end all of them.
+/// What the workers of one thread have seen; in the end, those of all threads.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     kinds: BTreeMap<Kind, KindStats>,
-    /// Warm-up and drain: what the window leaves out.
     pub(crate) warmup: PhaseStats,
+    /// Operations that started in the measured time and were answered after its end.
     pub(crate) drain: PhaseStats,
-    messages: BTreeMap<&'static str, String>,
+    /// The message of the first failure with each gRPC code.
+    failure_messages: BTreeMap<&'static str, String>,
     workers_lost: u64,
     first_lost: Option<Instant>,
     late_max: Duration,
-    /// How late operations started that no answer was waited for.
+    /// How late operations started although a worker was free, in nanoseconds.
     pub(crate) lateness: Histogram<u64>,
     interval_length: Duration,
     interval: Interval,
-    /// None: nothing was answered yet.
+    /// `None` until the first answer.
     interval_end: Option<Instant>,
     live: Arc<LiveCounters>,
-    /// In a closed loop every operation starts when it is meant to: its service time is its response time, and is not
+    /// In a closed loop every operation starts when it is meant to. So its service time is its response time, and is not
     /// recorded twice.
     is_closed_loop: bool,
-    /// What the next flush records.
+    /// Operations to record with the next [`flush`](Self::flush).
     pending: Option<Pending>,
 }
 
-/// Operations of one kind that started together and were done together: whatever is recorded of one is recorded of all.
+/// Operations of one kind that started together and were answered together. They have the same latencies, so that all of
+/// them are recorded at once.
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     kind: Kind,
     intended: Instant,
     started: Instant,
-    now: Instant,
+    answered: Instant,
     ops: u64,
     misses: u64,
 }
 
-/// A part of the run outside of the window.
-#[derive(Clone, Debug)]
-pub(crate) struct PhaseStats {
-    pub(crate) completed: u64,
-    pub(crate) failed: u64,
-    pub(crate) response: Histogram<u64>,
-}
-
-/// One kind of operation: latencies in nanoseconds of all that started in the window, also where the answer came after
-/// its end, since the slowest are the most likely to. Nothing is sampled, and no value is cut off.
-#[derive(Clone, Debug)]
-pub(crate) struct KindStats {
-    /// Answered in the window, refusals among them. The histograms hold the late ones as well.
-    pub(crate) completed: u64,
-    pub(crate) late: u64,
-    pub(crate) misses: u64,
-    /// From the intended start to the answer, and from the actual one: of what was done.
-    pub(crate) response: Histogram<u64>,
-    pub(crate) service: Histogram<u64>,
-    /// The same of what was refused.
-    pub(crate) refused_response: Histogram<u64>,
-    pub(crate) refused_service: Histogram<u64>,
-    /// By reason.
-    pub(crate) refused: BTreeMap<&'static str, u64>,
-    /// By code: how many, and their response times. Failures count whenever they happen: the warm-up must not hide them.
-    pub(crate) failed: BTreeMap<&'static str, Histogram<u64>>,
-}
-
-impl PhaseStats {
-    fn new() -> Self {
-        Self {
-            completed: 0,
-            failed: 0,
-            response: histogram(),
-        }
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.completed += other.completed;
-        self.failed += other.failed;
-        add(&mut self.response, &other.response);
-    }
-}
-
-impl KindStats {
-    fn new() -> Self {
-        Self {
-            completed: 0,
-            late: 0,
-            misses: 0,
-            response: histogram(),
-            service: histogram(),
-            refused_response: histogram(),
-            refused_service: histogram(),
-            refused: BTreeMap::new(),
-            failed: BTreeMap::new(),
-        }
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.completed += other.completed;
-        self.late += other.late;
-        self.misses += other.misses;
-        add(&mut self.response, &other.response);
-        add(&mut self.service, &other.service);
-        add(&mut self.refused_response, &other.refused_response);
-        add(&mut self.refused_service, &other.refused_service);
-        for (reason, ops) in &other.refused {
-            *self.refused.entry(reason).or_default() += ops;
-        }
-        for (code, failed) in &other.failed {
-            add(self.failed.entry(code).or_insert_with(histogram), failed);
-        }
-    }
-
-    pub(crate) fn failed_ops(&self) -> u64 {
-        self.failed.values().map(Histogram::len).sum()
-    }
-}
-
 impl Recorder {
+    /// Returns the recorder of a thread. It shows its counts in `live`.
     pub(crate) fn new(live: Arc<LiveCounters>, interval_length: Duration) -> Self {
         Self {
             kinds: BTreeMap::new(),
             warmup: PhaseStats::new(),
             drain: PhaseStats::new(),
-            messages: BTreeMap::new(),
+            failure_messages: BTreeMap::new(),
             workers_lost: 0,
             first_lost: None,
             late_max: Duration::ZERO,
@@ -150,7 +74,7 @@ impl Recorder {
         }
     }
 
-    /// Of a closed loop. The service times are there when it is [finished](Self::finish).
+    /// Returns the recorder of a thread in a closed loop. Service times are there once it is [finished](Self::finish).
     pub(crate) fn of_closed_loop(live: Arc<LiveCounters>, interval_length: Duration) -> Self {
         Self {
             is_closed_loop: true,
@@ -158,8 +82,10 @@ impl Recorder {
         }
     }
 
-    /// Records an operation that was done at `now`, and whether it counts as a miss, by the next [`flush`](Self::flush).
-    /// Many that go out in one write and are answered in one read are recorded as one.
+    /// Records an operation that was done at `now`, with the next [`flush`](Self::flush). `misses` is 1 if the operation
+    /// found nothing, and otherwise 0.
+    ///
+    /// Operations that go out in one write and are answered in one read are recorded at once.
     pub(crate) fn done_soon(
         &mut self,
         kind: Kind,
@@ -168,14 +94,14 @@ impl Recorder {
         now: Instant,
         stop: &Stop,
     ) {
-        if let Some(of) = &mut self.pending
-            && of.kind == kind
-            && of.now == now
-            && of.started == sent.started
-            && of.intended == sent.intended
+        if let Some(pending) = &mut self.pending
+            && pending.kind == kind
+            && pending.answered == now
+            && pending.started == sent.started
+            && pending.intended == sent.intended
         {
-            of.ops += 1;
-            of.misses += misses;
+            pending.ops += 1;
+            pending.misses += misses;
             return;
         }
         self.flush(stop);
@@ -183,20 +109,20 @@ impl Recorder {
             kind,
             intended: sent.intended,
             started: sent.started,
-            now,
+            answered: now,
             ops: 1,
             misses,
         });
     }
 
-    /// Records what was left to be recorded soon.
+    /// Records the operations that [`done_soon`](Self::done_soon) has put off.
     pub(crate) fn flush(&mut self, stop: &Stop) {
-        if let Some(of) = self.pending.take() {
-            self.record_done(of, stop);
+        if let Some(pending) = self.pending.take() {
+            self.record_done(pending, stop);
         }
     }
 
-    /// Records operations of one kind that were done at `now`, and how many of them found nothing.
+    /// Records operations of one kind that were done at `now`. `misses` of them found nothing.
     pub(crate) fn done(
         &mut self,
         kind: Kind,
@@ -206,38 +132,38 @@ impl Recorder {
         now: Instant,
         stop: &Stop,
     ) {
-        let pending = Pending {
+        let done = Pending {
             kind,
             intended: sent.intended,
             started: sent.started,
-            now,
+            answered: now,
             ops,
             misses,
         };
-        self.record_done(pending, stop);
+        self.record_done(done, stop);
     }
 
-    fn record_done(&mut self, pending: Pending, stop: &Stop) {
+    fn record_done(&mut self, done: Pending, stop: &Stop) {
         let Pending {
             kind,
             intended,
             started,
-            now,
+            answered,
             ops,
             misses,
-        } = pending;
-        let Some((response, is_late)) = self.answered(ops, intended, now, stop) else {
+        } = done;
+        let Some((response, is_late)) = self.answered(ops, intended, answered, stop) else {
             return;
         };
-        let of = self.kinds.entry(kind).or_insert_with(KindStats::new);
-        of.count(ops, is_late);
+        let stats = self.kinds.entry(kind).or_insert_with(KindStats::new);
+        stats.count(ops, is_late);
         if !is_late {
-            of.misses += misses;
+            stats.misses += misses;
         }
-        record(&mut of.response, response, ops);
+        record(&mut stats.response, response, ops);
         if !self.is_closed_loop {
-            let service = now.saturating_duration_since(started);
-            record(&mut of.service, service, ops);
+            let service = answered.saturating_duration_since(started);
+            record(&mut stats.service, service, ops);
         }
     }
 
@@ -253,20 +179,20 @@ impl Recorder {
         let Some((response, is_late)) = self.answered(1, sent.intended, now, stop) else {
             return;
         };
-        let of = self.kinds.entry(kind).or_insert_with(KindStats::new);
-        of.count(1, is_late);
+        let stats = self.kinds.entry(kind).or_insert_with(KindStats::new);
+        stats.count(1, is_late);
         if !is_late {
-            *of.refused.entry(reason).or_default() += 1;
+            *stats.refused.entry(reason).or_default() += 1;
         }
-        record(&mut of.refused_response, response, 1);
+        record(&mut stats.refused_response, response, 1);
         if !self.is_closed_loop {
             let service = now.saturating_duration_since(sent.started);
-            record(&mut of.refused_service, service, 1);
+            record(&mut stats.refused_service, service, 1);
         }
     }
 
-    /// Counts what was answered, in the window and its interval or in the phase that it belongs to. Returns the response
-    /// time and whether it is late; `None` if it is of the warm-up.
+    /// Counts operations that were answered, in the phase and the interval to which they belong. Returns their response
+    /// time, and whether it is late; `None` if they belong to the warm-up.
     fn answered(
         &mut self,
         ops: u64,
@@ -286,7 +212,7 @@ impl Recorder {
             self.drain.completed += ops;
             record(&mut self.drain.response, response, ops);
         } else {
-            publish(&self.live.completed, ops, 0);
+            self.live.completed(ops);
             let interval = self.interval_at(now, stop);
             interval.completed += ops;
             record(&mut interval.response, response, ops);
@@ -294,7 +220,7 @@ impl Recorder {
         Some((response, is_late))
     }
 
-    /// Records an operation that failed at `now`. It counts whenever that is.
+    /// Records an operation that failed at `now`. Failures of the warm-up count too.
     pub(crate) fn failed(
         &mut self,
         kind: Kind,
@@ -303,12 +229,12 @@ impl Recorder {
         now: Instant,
         stop: &Stop,
     ) {
-        publish(&self.live.failed, 1, 0);
+        self.live.failed();
         let code = code_name(failure.code);
-        self.messages.entry(code).or_insert(failure.message);
+        self.failure_messages.entry(code).or_insert(failure.message);
         let response = now.saturating_duration_since(sent.intended);
-        let of = self.kinds.entry(kind).or_insert_with(KindStats::new);
-        let failed = of.failed.entry(code).or_insert_with(histogram);
+        let stats = self.kinds.entry(kind).or_insert_with(KindStats::new);
+        let failed = stats.failed.entry(code).or_insert_with(histogram);
         record(failed, response, 1);
         if !stop.is_measured(sent.intended) {
             self.warmup.failed += 1;
@@ -319,40 +245,27 @@ impl Recorder {
         }
     }
 
-    /// Records what a watch was told at `now` of a write that was to start at `intended`.
+    /// Records an event that a watch received at `now`, of a write that was meant to start at `intended`.
     pub(crate) fn event(&mut self, intended: Instant, now: Instant, stop: &Stop) {
-        let sent = InFlight {
-            ops: Vec::new(),
-            calls: Vec::new(),
+        let event = Pending {
+            kind: Kind::Event,
             intended,
             started: intended,
+            answered: now,
+            ops: 1,
+            misses: 0,
         };
-        self.done(Kind::Event, 1, 0, &sent, now, stop);
+        self.record_done(event, stop);
     }
 
-    /// Says that operations are not under way any more.
-    pub(crate) fn landed(&self, ops: u64) {
-        publish(&self.live.in_flight, 0, ops);
-    }
-
-    /// Says that operations are under way.
-    pub(crate) fn sent(&self, ops: u64) {
-        self.live.sent(ops);
-    }
-
-    /// Says how many operations are under way, all together.
-    pub(crate) fn under_way(&self, ops: u64) {
-        self.live.in_flight.store(ops, Ordering::Relaxed);
-    }
-
-    /// Records how late an operation started for which there was room all the time.
+    /// Records how late an operation started although a worker was free when it was due.
     pub(crate) fn late_start(&mut self, lateness: Duration, started: Instant, stop: &Stop) {
         if stop.is_measured(started) {
             record(&mut self.lateness, lateness, 1);
         }
     }
 
-    /// Records that a worker cannot go on from `now` on, unless it was done anyway.
+    /// Records that a worker lost its stream or connection at `now`, unless the measured time was over.
     pub(crate) fn lose_worker(&mut self, now: Instant, stop: &Stop) {
         if !stop.is_over(now) {
             self.workers_lost += 1;
@@ -360,56 +273,62 @@ impl Recorder {
         }
     }
 
-    /// Records that a watch was not told of everything.
+    /// Records that a watch had not received every event by `now`, when its time was over.
     pub(crate) fn lose_watch(&mut self, now: Instant) {
         self.workers_lost += 1;
         self.first_lost = earlier(self.first_lost, Some(now));
     }
 
-    /// The interval that `now` lies in; those before it are over.
+    /// Returns where the counts of this thread are shown.
+    pub(crate) fn live(&self) -> &LiveCounters {
+        &self.live
+    }
+
+    /// Returns the interval in which `now` lies. The intervals before it are over, and are shown.
     fn interval_at(&mut self, now: Instant, stop: &Stop) -> &mut Interval {
-        // Most answers come in the interval of the one before.
+        // Most answers come in the same interval as the answer before.
         if self.interval_end.is_none_or(|end| now >= end) {
             let since = now.saturating_duration_since(stop.window_start());
             let index = since.as_nanos() / self.interval_length.as_nanos();
-            let index = u64::try_from(index).expect("intervals of a run that ends");
+            let index = u64::try_from(index).expect("a run has fewer intervals");
             let end = self
                 .interval_length
                 .saturating_mul(u32::try_from(index + 1).unwrap_or(u32::MAX));
             self.interval_end = Some(stop.window_start() + end);
             if index != self.interval.index {
                 let over = std::mem::replace(&mut self.interval, Interval::new(index));
-                self.live.lock().push(over);
+                self.live.push_interval(over);
             }
         }
         &mut self.interval
     }
 
-    /// Ends the last interval, and completes what is the same twice. Everything was flushed before.
+    /// Ends the last interval, and fills in the service times of a closed loop. Everything must be
+    /// [flushed](Self::flush).
     pub(crate) fn finish(&mut self) {
         debug_assert!(self.pending.is_none(), "a flush is missing");
         if self.is_closed_loop {
-            for of in self.kinds.values_mut() {
-                of.service = of.response.clone();
-                of.refused_service = of.refused_response.clone();
+            for stats in self.kinds.values_mut() {
+                stats.service = stats.response.clone();
+                stats.refused_service = stats.refused_response.clone();
             }
         }
         let next = Interval::new(self.interval.index + 1);
         let last = std::mem::replace(&mut self.interval, next);
-        self.live.lock().push(last);
+        self.live.push_interval(last);
     }
 
     /// Adds what another thread has seen.
     pub(crate) fn add(&mut self, other: &Self) {
-        for (kind, record) in &other.kinds {
-            let of = self.kinds.entry(*kind).or_insert_with(KindStats::new);
-            of.add(record);
+        for (kind, stats) in &other.kinds {
+            let sum = self.kinds.entry(*kind).or_insert_with(KindStats::new);
+            sum.add(stats);
         }
         self.warmup.add(&other.warmup);
         self.drain.add(&other.drain);
-        for (code, message) in &other.messages {
-            let seen = self.messages.entry(code);
-            seen.or_insert_with(|| message.clone());
+        for (code, message) in &other.failure_messages {
+            let first = self.failure_messages.entry(code);
+            first.or_insert_with(|| message.clone());
         }
         self.workers_lost += other.workers_lost;
         self.first_lost = earlier(self.first_lost, other.first_lost);
@@ -417,33 +336,24 @@ impl Recorder {
         add(&mut self.lateness, &other.lateness);
     }
 
-    /// Every kind of operation that there was.
+    /// Returns the operations of each kind that there was.
     pub(crate) fn kinds(&self) -> &BTreeMap<Kind, KindStats> {
         &self.kinds
     }
 
-    /// What the first failure of each code said.
+    /// Returns the message of the first failure with each gRPC code.
     pub(crate) fn failure_messages(&self) -> &BTreeMap<&'static str, String> {
-        &self.messages
+        &self.failure_messages
     }
 
-    /// Workers whose stream or connection was gone before the end, and when the first of them was.
+    /// Returns how many workers lost their stream or connection before the end, and when the first of them did.
     pub(crate) fn lost(&self) -> (u64, Option<Instant>) {
         (self.workers_lost, self.first_lost)
     }
 
-    /// How long the slowest operation took that was in flight at the end and answered after it.
+    /// Returns the longest response time of an operation that was answered after the end.
     pub(crate) fn late_max(&self) -> Duration {
         self.late_max
-    }
-}
-
-impl KindStats {
-    fn count(&mut self, ops: u64, is_late: bool) {
-        match is_late {
-            true => self.late += ops,
-            false => self.completed += ops,
-        }
     }
 }
 

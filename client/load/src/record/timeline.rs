@@ -1,78 +1,70 @@
-//! What happened in each interval of the window, of all threads together.
+//! The intervals of the measured time, of all threads together.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::pace::stop::Stop;
-use crate::record::live::{Interval, LiveCounters};
+use crate::record::live::{Interval, LiveCounters, Totals};
 
-/// Intervals that are kept at most: those of a day, a second each. What comes after goes into the last.
+/// The most intervals: one a second for a day. Everything after that goes into the last interval.
 const INTERVALS_MAX: u64 = 86_400;
 
-/// The intervals so far, and what only samples can tell of them.
+/// The intervals so far, with counts that must be sampled while the run lasts.
 #[derive(Debug)]
 pub(crate) struct Timeline {
-    live: Vec<Arc<LiveCounters>>,
-    length: std::time::Duration,
+    threads: Vec<Arc<LiveCounters>>,
+    interval_length: Duration,
     intervals: BTreeMap<u64, TimelineInterval>,
 }
 
-/// One interval.
+/// One interval of all threads.
 #[derive(Debug)]
 pub(crate) struct TimelineInterval {
     pub(crate) sum: Interval,
-    /// Operations under way when it was looked at last.
+    /// Operations in flight at the last sample within the interval.
     pub(crate) in_flight: u64,
-    /// Operations dropped since the start of the run, when it was looked at last.
+    /// Operations dropped from the start of the run to the last sample within the interval.
     pub(crate) dropped_so_far: u64,
 }
 
-/// Counts since the warm-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Totals {
-    pub(crate) completed: u64,
-    pub(crate) failed: u64,
-    pub(crate) in_flight: u64,
-}
-
 impl Timeline {
-    pub(crate) fn new(live: Vec<Arc<LiveCounters>>, length: std::time::Duration) -> Self {
+    pub(crate) fn new(threads: Vec<Arc<LiveCounters>>, interval_length: Duration) -> Self {
         Self {
-            live,
-            length,
+            threads,
+            interval_length,
             intervals: BTreeMap::new(),
         }
     }
 
-    /// Takes in what is over, and notes what is true at `now`.
-    pub(crate) fn look(&mut self, now: Instant, stop: &Stop, dropped: u64) {
+    /// Collects the intervals that are over, and samples the counts at `now`. `dropped` is the number of operations
+    /// dropped so far.
+    pub(crate) fn sample(&mut self, now: Instant, stop: &Stop, dropped: u64) {
         self.collect();
         if now < stop.window_start() || stop.is_over(now) {
             return;
         }
         let since = now.saturating_duration_since(stop.window_start());
-        let index = since.as_nanos() / self.length.as_nanos();
+        let index = since.as_nanos() / self.interval_length.as_nanos();
         let in_flight = self.totals().in_flight;
-        let slot = self.slot(u64::try_from(index).unwrap_or(INTERVALS_MAX));
-        slot.in_flight = in_flight;
-        slot.dropped_so_far = dropped;
+        let interval = self.interval(u64::try_from(index).unwrap_or(INTERVALS_MAX));
+        interval.in_flight = in_flight;
+        interval.dropped_so_far = dropped;
     }
 
-    /// Takes in what is over.
+    /// Collects the intervals that are over.
     pub(crate) fn collect(&mut self) {
         let taken: Vec<Interval> = self
-            .live
+            .threads
             .iter()
-            .flat_map(|live| live.take_intervals())
+            .flat_map(|thread| thread.take_intervals())
             .collect();
         for interval in taken {
-            self.slot(interval.index).sum.add(&interval);
+            self.interval(interval.index).sum.add(&interval);
         }
     }
 
-    fn slot(&mut self, index: u64) -> &mut TimelineInterval {
+    fn interval(&mut self, index: u64) -> &mut TimelineInterval {
         let index = index.min(INTERVALS_MAX - 1);
         self.intervals
             .entry(index)
@@ -83,16 +75,16 @@ impl Timeline {
             })
     }
 
+    /// Returns the counts of all threads since the warm-up.
     pub(crate) fn totals(&self) -> Totals {
-        let sum = |count: fn(&LiveCounters) -> u64| self.live.iter().map(|one| count(one)).sum();
-        Totals {
-            completed: sum(|live| live.completed.load(Ordering::Relaxed)),
-            failed: sum(|live| live.failed.load(Ordering::Relaxed)),
-            in_flight: sum(|live| live.in_flight.load(Ordering::Relaxed)),
+        let mut totals = Totals::default();
+        for thread in &self.threads {
+            totals.add(thread);
         }
+        totals
     }
 
-    /// The intervals, in order; those in which nothing happened are not among them.
+    /// Returns the intervals in order, without those in which nothing happened.
     pub(crate) fn intervals(&self) -> impl Iterator<Item = &TimelineInterval> {
         self.intervals.values()
     }
@@ -124,7 +116,7 @@ mod tests {
             for at in [5, 12 * thread, 29] {
                 recorder.done(Kind::Read, 2, 0, &sent, start + at * ms, &stop);
             }
-            timeline.look(start + 15 * ms, &stop, 7);
+            timeline.sample(start + 15 * ms, &stop, 7);
             recorder.finish();
         }
         timeline.collect();

@@ -17,7 +17,7 @@ pub(crate) mod model;
 pub(crate) mod numbers;
 pub(crate) mod output;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 pub(crate) mod schema;
 pub(crate) mod style;
 pub(crate) mod sweep;

@@ -317,7 +317,7 @@ fn phase(name: &str, seconds: f64, completed: u64, response: &Histogram<u64>) ->
 }
 
 /// A run that measured nothing.
-pub(super) fn nothing() -> Report {
+pub(crate) fn nothing() -> Report {
     let mut report = report();
     report.name = None;
     report.tags.clear();

@@ -1,12 +1,33 @@
-//! The common start of several generators.
+//! The common start of several agents.
+
+use std::process;
 
 use tokio::sync::oneshot;
 
-/// Several generators that start at the same time.
+use crate::run::error::RunError;
+use crate::run::signals::{Interrupts, exit_code};
+
+/// Holds a run back until all agents are connected.
 #[derive(Debug)]
 pub(crate) struct Barrier {
-    /// Told when everything is connected.
+    /// Told when this process is connected.
     pub(crate) ready: oneshot::Sender<()>,
-    /// Tells to start; dropped, that there will be no start.
+    /// Receives the start. If the sender is dropped, the run does not start.
     pub(crate) go: oneshot::Receiver<()>,
+}
+
+impl Barrier {
+    /// Says that this process is connected, and waits for the start. Ctrl-C or SIGTERM ends the process.
+    ///
+    /// # Errors
+    /// If the leader goes away.
+    pub(crate) async fn wait(self, interrupts: &mut Interrupts) -> Result<(), RunError> {
+        let _ = self.ready.send(());
+        tokio::select! {
+            go = self.go => go.map_err(|_| {
+                RunError::Failed("the leader has gone away before the start".to_owned())
+            }),
+            signal = interrupts.recv() => process::exit(exit_code(signal)),
+        }
+    }
 }

@@ -1,10 +1,10 @@
-//! Why a run comes to no report.
+//! Why a run has no report.
 
 /// Why there is nothing to report.
 #[derive(Debug)]
 pub(crate) enum RunError {
-    /// The arguments contradict each other, or what the server allows.
+    /// The arguments contradict each other, or exceed a limit of the server. Exit code 2.
     Arguments(String),
-    /// The server cannot be reached, or is none.
-    Target(String),
+    /// Something else failed: the server cannot be reached or is no Soloist, or the system refuses something. Exit code 1.
+    Failed(String),
 }

@@ -1,4 +1,4 @@
-//! One target and the runs against it, one after the other.
+//! A server, and the runs against it, one after the other.
 
 use std::io;
 use std::sync::Arc;
@@ -12,23 +12,27 @@ use crate::run::barrier::Barrier;
 use crate::run::error::RunError;
 use crate::run::measure::measure;
 use crate::run::signals::Interrupts;
-use crate::run::summary::{self};
+use crate::run::summary;
 use crate::run::target::Target;
 use crate::run::verdict::keep_and_verify;
 use crate::run::view::View;
 
-/// A server to drive, and what it takes to.
+/// Does runs against one server.
 #[derive(Debug)]
 pub(crate) struct Runner {
+    /// Of the connection to ask the server about itself. The load has threads of its own.
     runtime: Runtime,
     interrupts: Interrupts,
     target: Target,
 }
 
 impl Runner {
-    /// Connects to a server, or starts one.
+    /// Connects to a server or, without an address, starts one.
+    ///
+    /// # Errors
+    /// If the server cannot be reached or is no Soloist, or if the system refuses something.
     pub(crate) fn open(address: Option<&str>, settings: &Settings) -> Result<Self, RunError> {
-        let system = |error: io::Error| RunError::Target(format!("the system refuses: {error}"));
+        let system = |error: io::Error| RunError::Failed(format!("the system refuses: {error}"));
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -37,7 +41,7 @@ impl Runner {
             let interrupts = Interrupts::new().map_err(system)?;
             let target = Target::open(address, settings)
                 .await
-                .map_err(RunError::Target)?;
+                .map_err(RunError::Failed)?;
             Ok((interrupts, target))
         })?;
         Ok(Self {
@@ -47,7 +51,10 @@ impl Runner {
         })
     }
 
-    /// Runs once, and reports.
+    /// Does one run, and returns its report.
+    ///
+    /// # Errors
+    /// If the settings exceed a limit of the server, or the run cannot start. An interrupted run is no error.
     pub(crate) fn run(
         &mut self,
         settings: Settings,
@@ -60,30 +67,31 @@ impl Runner {
             .map_err(RunError::Arguments)?;
         let settings = Arc::new(settings);
         let (target, interrupts) = (&self.target, &mut self.interrupts);
-        self.runtime.block_on(async {
-            let mut measured = measure(&settings, target, interrupts, view, barrier).await?;
-            let history = measured.history.take();
-            let mut report = summary::report(&settings, target, labels, measured);
-            if let Some(history) = history {
-                let verified =
-                    history.and_then(|history| keep_and_verify(&labels.history, &history));
-                let verified = verified
-                    .map_err(|error| RunError::Target(format!("cannot verify the run: {error}")))?;
-                report.verify = Some(verified);
-            }
-            Ok(report)
-        })
+        let measuring = measure(&settings, target, interrupts, view, barrier);
+        let mut measured = self.runtime.block_on(measuring)?;
+        let history = measured.history.take();
+        let mut report = summary::report(&settings, target, labels, measured);
+        if let Some(history) = history {
+            let verified = history.and_then(|history| keep_and_verify(&labels.history, &history));
+            let verified = verified
+                .map_err(|error| RunError::Failed(format!("cannot verify the run: {error}")))?;
+            report.verify = Some(verified);
+        }
+        Ok(report)
     }
 
-    /// What is driven.
+    /// Returns the server.
     pub(crate) fn target(&self) -> &Target {
         &self.target
     }
 
-    /// Ends the server, if it is ours.
+    /// Disconnects. If this process has started the server, ends it and waits for it.
+    ///
+    /// # Errors
+    /// If the server has failed.
     pub(crate) fn close(self) -> Result<(), RunError> {
-        // With the runtime goes our own connection, which an embedded server would wait for.
+        // The tasks of the connection end with the runtime. An embedded server would wait for the connection otherwise.
         drop(self.runtime);
-        self.target.close().map_err(RunError::Target)
+        self.target.close().map_err(RunError::Failed)
     }
 }

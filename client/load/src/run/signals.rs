@@ -4,20 +4,20 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What ends a run before its time.
+/// The signals that end a run early.
 #[derive(Debug)]
 pub(crate) struct Interrupts {
     ctrl_c: Signal,
     terminate: Signal,
-    /// Which came first, if any did.
+    /// The first signal that came, if any did.
     pub(crate) first: Option<SignalKind>,
 }
 
 impl Interrupts {
-    /// Takes the signals of this process.
+    /// Takes over the handling of these signals from the system.
     ///
     /// # Errors
-    /// If the system does not let it.
+    /// If the system refuses.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             ctrl_c: signal(SignalKind::interrupt())?,
@@ -26,6 +26,7 @@ impl Interrupts {
         })
     }
 
+    /// Waits for the next signal. If the future is dropped midway, no signal is lost.
     pub(crate) async fn recv(&mut self) -> SignalKind {
         tokio::select! {
             Some(()) = self.ctrl_c.recv() => SignalKind::interrupt(),
@@ -35,7 +36,7 @@ impl Interrupts {
     }
 }
 
-/// Exit code: ended by a signal, as shells count it. 130 for Ctrl-C, 143 for SIGTERM.
+/// Returns the exit code of a process that a signal ended, as shells count it: 130 for Ctrl-C, 143 for SIGTERM.
 pub(crate) fn exit_code(signal: SignalKind) -> i32 {
     128 + signal.as_raw_value()
 }

@@ -1,43 +1,45 @@
-//! What to send: the operations of one worker.
+//! The operations of one worker.
 
 use std::collections::{HashMap, VecDeque};
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use soloist::v1::{self, Op, op};
+use soloist::v1::op_result::Result as OpAnswer;
+use soloist::v1::{self, op};
 
 use crate::plan::kind::Kind;
 use crate::plan::mix::{MIXED_PREFIX, Mix, NamedWorkload, SCAN_DIGITS, STATES};
 use crate::plan::settings::Settings;
 use crate::workload::keys::Keys;
-use crate::workload::operation::{Call, OpOutcome, Reply, SentOp, has_revision};
-use crate::workload::steps::{Step, steps};
+use crate::workload::operation::{Call, Reply, SentOp, has_revision};
+use crate::workload::outcome::OpOutcome;
+use crate::workload::steps::{Step, Steps};
 use crate::workload::values::Values;
 
-/// Keys of which a worker remembers the revision.
+/// The most keys whose revision a worker remembers.
 const KNOWN_MAX: usize = 4_096;
 
-/// Entries that a scan of YCSB's workload E asks for at most.
+/// The most entries that a scan of workload E asks for.
 const SCAN_MAX: i32 = 100;
 
-/// Operations of one atomic batch.
+/// The operations of one atomic Batch.
 const BATCH_OPS: usize = 3;
 
-/// An endless sequence of operations. The same settings, seed and worker number give the same sequence, as far as it
-/// does not follow from answers.
+/// An endless sequence of operations.
+///
+/// The same settings, seed and worker number give the same sequence, except for operations that depend on answers.
 #[derive(Debug)]
 pub(crate) struct Workload {
     mix: Mix,
-    /// With what they add up to, from 0 on.
-    steps: Vec<(Step, f64)>,
+    steps: Steps,
     keys: Keys,
     values: Values,
     rng: SmallRng,
-    /// What follows from answers.
+    /// Operations that answers have led to. They come before any other.
     follow_ups: VecDeque<(SentOp, Call)>,
-    /// Revisions of keys, as they were seen last; 0: not there.
+    /// The revision of each key as this worker saw it last; 0 if the key did not exist.
     known: HashMap<u64, i64>,
-    /// Reads whose answers are to be followed by a Write.
+    /// How many Reads in flight are the first half of a read-modify-write.
     modifying: u64,
     session: Option<v1::Session>,
 }
@@ -45,30 +47,15 @@ pub(crate) struct Workload {
 impl Workload {
     /// `worker` counts from 0, readers first.
     pub(crate) fn new(settings: &Settings, mut keys: Keys, worker: u64) -> Self {
-        // Steps of an odd constant (2^64 divided by the golden ratio), so that the workers of neighbouring seeds
-        // have nothing in common.
+        // The multiples of an odd constant (2^64 divided by the golden ratio) spread the seeds of the workers, so that
+        // workers of neighbouring seeds share no sequence.
         let number = settings.global_number(worker);
         let seed = settings.seed ^ (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mut rng = SmallRng::seed_from_u64(seed);
         keys.begin_at(worker as f64 / settings.workers() as f64);
-        let mut sum = 0.0;
-        let steps = match (settings.mix, &settings.open_loop) {
-            // What is due is taken by whoever is free: each does both, in proportion.
-            (Mix::ReadersAndWriters { readers, writers }, Some(_)) => {
-                vec![(Step::Read, readers as f64), (Step::Write, writers as f64)]
-            }
-            (mix, _) => steps(mix, worker),
-        };
-        let steps = steps.into_iter();
-        let steps = steps
-            .map(|(step, weight)| {
-                sum += weight;
-                (step, sum)
-            })
-            .collect();
         Self {
             mix: settings.mix,
-            steps,
+            steps: Steps::new(settings, worker),
             keys,
             values: Values::new(settings, number, &mut rng),
             rng,
@@ -79,203 +66,186 @@ impl Workload {
         }
     }
 
-    /// The session that it renews.
+    /// Sets the session that the worker renews.
     pub(crate) fn set_session(&mut self, session: v1::Session) {
         self.session = Some(session);
     }
 
-    /// The next operation, which is meant to start so many nanoseconds after the run.
+    /// Returns the next operation. `intended_nanos` is when it is meant to start, in nanoseconds after the start of the
+    /// run.
     pub(crate) fn next(&mut self, intended_nanos: u64) -> (SentOp, Call) {
-        let (asked, call) = self.draw(intended_nanos);
+        let (op, call) = self.draw(intended_nanos);
         (
-            asked,
-            call.unwrap_or_else(|| Call::read(self.mix.key_name(asked.key))),
+            op,
+            call.unwrap_or_else(|| Call::read(self.mix.key_name(op.key))),
         )
     }
 
-    /// As [`next`](Self::next), but a plain Read of a key, which is always the same, is not put into words: `None`.
+    /// As [`next`](Self::next), but returns no call for a plain Read of a key: it is always the same, and whoever sends it
+    /// may have it ready.
     pub(crate) fn draw(&mut self, intended_nanos: u64) -> (SentOp, Option<Call>) {
-        if let Some((asked, call)) = self.follow_ups.pop_front() {
-            return (asked, Some(call));
+        if let Some((op, call)) = self.follow_ups.pop_front() {
+            return (op, Some(call));
         }
-        let step = self.draw_step();
+        let step = self.steps.draw(&mut self.rng);
         let key = match step {
             Step::Insert => self.keys.add(),
             _ => self.keys.draw(&mut self.rng),
         };
-        let mix = self.mix;
-        let name = || mix.key_name(key);
-        let a_read = SentOp {
-            kind: Kind::Read,
-            key,
-        };
-        let ask = |kind: Kind, op: op::Op| (SentOp { kind, key }, Some(Call::Op(op)));
-        match step {
-            Step::Read => (a_read, None),
+        let (kind, call) = match step {
+            Step::Read => (Kind::Read, None),
             Step::Modify => {
                 self.modifying += 1;
-                (a_read, None)
+                (Kind::Read, None)
             }
-            Step::Write | Step::Insert => ask(Kind::Write, self.write(name(), None)),
-            Step::Stamp => {
-                let stamp = i64::try_from(intended_nanos).unwrap_or(i64::MAX);
-                let write = v1::WriteRequest {
-                    key: name(),
-                    value: Some(int(stamp)),
-                    ..v1::WriteRequest::default()
-                };
-                ask(Kind::Write, op::Op::Write(write))
-            }
+            Step::Write | Step::Insert => (Kind::Write, Some(Call::Op(self.write(key, None)))),
+            Step::Stamp => (Kind::Write, Some(self.stamp(key, intended_nanos))),
             Step::CompareAndSet => match self.known.get(&key) {
-                Some(&revision) => ask(Kind::CompareAndSet, self.write(name(), Some(revision))),
-                None => (a_read, None),
+                Some(&revision) => {
+                    let write = self.write(key, Some(revision));
+                    (Kind::CompareAndSet, Some(Call::Op(write)))
+                }
+                None => (Kind::Read, None),
             },
-            Step::Add => {
-                let delta = self.rng.random_range(1..=8);
-                let add = v1::AddRequest {
-                    key: name(),
-                    delta,
-                    ..v1::AddRequest::default()
-                };
-                ask(Kind::Add, op::Op::Add(add))
-            }
-            Step::Delete => {
-                let delete = v1::DeleteRequest {
-                    key: name(),
-                    ..v1::DeleteRequest::default()
-                };
-                ask(Kind::Delete, op::Op::Delete(delete))
-            }
-            Step::Transition => {
-                let to = STATES[self.rng.random_range(0..STATES.len())].to_owned();
-                let transition = v1::TransitionRequest {
-                    key: name(),
-                    to,
-                    ..v1::TransitionRequest::default()
-                };
-                ask(Kind::Transition, op::Op::Transition(transition))
-            }
-            Step::Scan => {
-                // The keys whose names differ from this one's in the last digits alone.
-                let prefix = match self.mix {
-                    Mix::Named(NamedWorkload::E) => {
-                        let mut name = name();
-                        name.truncate(name.len() - SCAN_DIGITS);
-                        name
-                    }
-                    _ => MIXED_PREFIX.to_owned(),
-                };
-                let list = v1::ListRequest {
-                    prefix,
-                    page_size: match self.mix {
-                        Mix::Named(NamedWorkload::E) => self.rng.random_range(1..=SCAN_MAX),
-                        _ => 0,
-                    },
-                    ..v1::ListRequest::default()
-                };
-                let kind = Kind::List;
-                (SentOp { kind, key }, Some(Call::List(list)))
-            }
-            Step::Batch => {
-                let kind = Kind::Batch;
-                (SentOp { kind, key }, Some(Call::Batch(self.batch(key))))
-            }
-            Step::Renew => {
-                let session = self.session.as_ref();
-                let renew = v1::RenewSessionRequest {
-                    id: session.map_or_else(String::new, |session| session.id.clone()),
-                    create_revision: session.map_or(0, |session| session.create_revision),
-                };
-                let kind = Kind::Renew;
-                (SentOp { kind, key }, Some(Call::Renew(renew)))
-            }
-        }
+            Step::Add => (Kind::Add, Some(self.add(key))),
+            Step::Delete => (Kind::Delete, Some(self.delete(key))),
+            Step::Transition => (Kind::Transition, Some(self.transition(key))),
+            Step::Scan => (Kind::List, Some(self.scan(key))),
+            Step::Batch => (Kind::Batch, Some(self.batch(key))),
+            Step::Renew => (Kind::Renew, Some(self.renew())),
+        };
+        (SentOp { kind, key }, call)
     }
 
-    /// Learns from an answer.
-    pub(crate) fn answered(&mut self, asked: SentOp, outcome: &OpOutcome, reply: Option<&Reply>) {
+    /// Takes what became of an operation, if that decides what the worker sends next.
+    pub(crate) fn answered(&mut self, op: SentOp, outcome: &OpOutcome, reply: Option<&Reply>) {
         if !self.mix.depends_on_answers() {
             return;
         }
-        use v1::op_result::Result as Answer;
-        let revision = match (outcome, reply) {
-            (OpOutcome::Done { .. }, Some(Reply::Op(Answer::Read(read)))) => {
-                Some(read.entry.as_ref().map_or(0, |entry| entry.revision))
+        let is_modify = self.mix == Mix::Named(NamedWorkload::F);
+        match seen_revision(outcome, reply) {
+            None => {
+                self.known.remove(&op.key);
+                if op.kind == Kind::Read {
+                    self.modifying = self.modifying.saturating_sub(1);
+                }
             }
-            (OpOutcome::Done { .. }, Some(Reply::Op(Answer::Write(write)))) => Some(write.revision),
-            (OpOutcome::Refused(error, _), _) => error
-                .metadata("actual")
-                .map(|actual| actual.trim_matches('"').parse().unwrap_or(0)),
-            _ => None,
-        };
-        let Some(revision) = revision else {
-            self.known.remove(&asked.key);
-            if asked.kind == Kind::Read {
-                self.modifying = self.modifying.saturating_sub(1);
+            Some(revision) if is_modify && op.kind == Kind::Read && self.modifying > 0 => {
+                self.modifying -= 1;
+                let call = Call::Op(self.write(op.key, Some(revision)));
+                let kind = Kind::CompareAndSet;
+                self.follow_ups.push_back((SentOp { kind, ..op }, call));
             }
-            return;
-        };
-        let modifies = self.mix == Mix::Named(NamedWorkload::F);
-        if modifies && asked.kind == Kind::Read && self.modifying > 0 {
-            self.modifying -= 1;
-            let name = self.mix.key_name(asked.key);
-            let write = self.write(name, Some(revision));
-            let kind = Kind::CompareAndSet;
-            let call = Call::Op(write);
-            self.follow_ups.push_back((SentOp { kind, ..asked }, call));
-        } else if !modifies && (self.known.len() < KNOWN_MAX || self.known.contains_key(&asked.key))
-        {
-            self.known.insert(asked.key, revision);
+            Some(_) if is_modify => {}
+            Some(revision) => {
+                if self.known.len() < KNOWN_MAX || self.known.contains_key(&op.key) {
+                    self.known.insert(op.key, revision);
+                }
+            }
         }
     }
 
-    fn draw_step(&mut self) -> Step {
-        if let [(step, _)] = self.steps[..] {
-            return step;
-        }
-        let end = self.steps.last().map_or(0.0, |(_, sum)| *sum);
-        let drawn = self.rng.random::<f64>() * end;
-        let index = self.steps.partition_point(|(_, sum)| *sum <= drawn);
-        self.steps[index.min(self.steps.len() - 1)].0
-    }
-
-    fn write(&mut self, key: String, expected: Option<i64>) -> op::Op {
+    fn write(&mut self, key: u64, expected: Option<i64>) -> op::Op {
         op::Op::Write(v1::WriteRequest {
-            key,
+            key: self.mix.key_name(key),
             value: Some(self.values.next(&mut self.rng)),
             expect: expected.map(has_revision),
             ..v1::WriteRequest::default()
         })
     }
 
-    /// Reads and writes on keys of which none is named twice.
-    fn batch(&mut self, first: u64) -> v1::BatchRequest {
+    fn stamp(&self, key: u64, intended_nanos: u64) -> Call {
+        let stamp = i64::try_from(intended_nanos).unwrap_or(i64::MAX);
+        Call::Op(op::Op::Write(v1::WriteRequest {
+            key: self.mix.key_name(key),
+            value: Some(v1::Value {
+                kind: Some(v1::value::Kind::Int(stamp)),
+            }),
+            ..v1::WriteRequest::default()
+        }))
+    }
+
+    fn add(&mut self, key: u64) -> Call {
+        Call::Op(op::Op::Add(v1::AddRequest {
+            key: self.mix.key_name(key),
+            delta: self.rng.random_range(1..=8),
+            ..v1::AddRequest::default()
+        }))
+    }
+
+    fn delete(&self, key: u64) -> Call {
+        Call::Op(op::Op::Delete(v1::DeleteRequest {
+            key: self.mix.key_name(key),
+            ..v1::DeleteRequest::default()
+        }))
+    }
+
+    fn transition(&mut self, key: u64) -> Call {
+        Call::Op(op::Op::Transition(v1::TransitionRequest {
+            key: self.mix.key_name(key),
+            to: STATES[self.rng.random_range(0..STATES.len())].to_owned(),
+            ..v1::TransitionRequest::default()
+        }))
+    }
+
+    /// Workload E scans the keys whose names differ from that of `key` in the last digits only; any other workload scans
+    /// all of its keys.
+    fn scan(&mut self, key: u64) -> Call {
+        let (prefix, page_size) = match self.mix {
+            Mix::Named(NamedWorkload::E) => {
+                let mut prefix = self.mix.key_name(key);
+                prefix.truncate(prefix.len() - SCAN_DIGITS);
+                (prefix, self.rng.random_range(1..=SCAN_MAX))
+            }
+            _ => (MIXED_PREFIX.to_owned(), 0),
+        };
+        Call::List(v1::ListRequest {
+            prefix,
+            page_size,
+            ..v1::ListRequest::default()
+        })
+    }
+
+    /// Returns Reads and Writes of neighbouring keys, none of them twice.
+    fn batch(&mut self, first: u64) -> Call {
         let count = self.keys.count();
         let keys = (0..count.min(BATCH_OPS as u64)).map(|step| (first + step) % count);
-        let ops = keys
-            .map(|key| {
-                let name = self.mix.key_name(key);
-                let op = match self.rng.random_bool(0.7) {
-                    true => self.write(name, None),
-                    false => read(name),
-                };
-                Op { op: Some(op) }
-            })
-            .collect();
-        v1::BatchRequest {
-            ops,
+        let ops = keys.map(|key| {
+            let op = match self.rng.random_bool(0.7) {
+                true => self.write(key, None),
+                false => op::Op::Read(v1::ReadRequest {
+                    key: self.mix.key_name(key),
+                    expect: None,
+                }),
+            };
+            v1::Op { op: Some(op) }
+        });
+        Call::Batch(v1::BatchRequest {
+            ops: ops.collect(),
             ..v1::BatchRequest::default()
-        }
+        })
+    }
+
+    fn renew(&self) -> Call {
+        let session = self.session.as_ref();
+        Call::Renew(v1::RenewSessionRequest {
+            id: session.map_or_else(String::new, |session| session.id.clone()),
+            create_revision: session.map_or(0, |session| session.create_revision),
+        })
     }
 }
 
-fn read(key: String) -> op::Op {
-    op::Op::Read(v1::ReadRequest { key, expect: None })
-}
-
-fn int(number: i64) -> v1::Value {
-    v1::Value {
-        kind: Some(v1::value::Kind::Int(number)),
+/// Returns the revision of the key that an answer shows; 0 if the key does not exist. `None` if the answer shows none.
+fn seen_revision(outcome: &OpOutcome, reply: Option<&Reply>) -> Option<i64> {
+    match (outcome, reply) {
+        (OpOutcome::Done { .. }, Some(Reply::Op(OpAnswer::Read(read)))) => {
+            Some(read.entry.as_ref().map_or(0, |entry| entry.revision))
+        }
+        (OpOutcome::Done { .. }, Some(Reply::Op(OpAnswer::Write(write)))) => Some(write.revision),
+        (OpOutcome::Refused(error, _), _) => error
+            .metadata("actual")
+            .map(|actual| actual.trim_matches('"').parse().unwrap_or(0)),
+        _ => None,
     }
 }
 

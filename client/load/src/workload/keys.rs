@@ -1,4 +1,4 @@
-//! Which key: numbers from 0, drawn by an exact distribution.
+//! The keys: numbers from 0, drawn from a distribution without approximation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,16 +10,16 @@ use crate::plan::choices::KeyDist;
 
 use crate::plan::choices::Part;
 
-/// Draws key numbers. Clones draw from the same keys: one that is added by one can be drawn by all.
+/// Draws the numbers of keys. Clones share the keys: a key that one of them adds can be drawn by all.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
-    /// How many there are at the beginning.
+    /// How many keys there are before the run.
     count: u64,
-    /// How many there are by now.
+    /// How many keys there are now.
     present: Arc<AtomicU64>,
     part: Part,
     dist: Dist,
-    /// Where a walk through all keys is: each clone has its own.
+    /// The next key of the sequential distribution. Each clone has its own.
     position: u64,
 }
 
@@ -32,7 +32,8 @@ enum Dist {
 }
 
 impl Keys {
-    /// Of several processes, each adds keys of its own.
+    /// `count` keys are there before the run. `part` decides which numbers the added keys get, so that no two agents
+    /// add the same key.
     pub(crate) fn new(count: u64, dist: KeyDist, part: Part) -> Self {
         let zipfian = |theta: f64| {
             let weights = (1..=count).map(|rank| (rank as f64).powf(-theta)).collect();
@@ -52,16 +53,17 @@ impl Keys {
         }
     }
 
-    /// How many there are at the beginning.
+    /// Returns how many keys there are before the run.
     pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
-    /// Begins a walk through all keys at `part` of them, from 0 to 1.
-    pub(crate) fn begin_at(&mut self, part: f64) {
-        self.position = (self.count as f64 * part) as u64;
+    /// Makes the sequential distribution begin at this fraction of the keys, from 0 to 1.
+    pub(crate) fn begin_at(&mut self, fraction: f64) {
+        self.position = (self.count as f64 * fraction) as u64;
     }
 
+    /// Returns the number of the key for the next operation.
     pub(crate) fn draw(&mut self, rng: &mut SmallRng) -> u64 {
         match &self.dist {
             Dist::Uniform => rng.random_range(0..self.count),
@@ -78,12 +80,13 @@ impl Keys {
         }
     }
 
-    /// Adds a key that nobody has had.
+    /// Adds a key, and returns its number. No other worker or agent adds the same.
     pub(crate) fn add(&self) -> u64 {
         self.numbered(self.present.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The number of a key, of which those of the beginning belong to all.
+    /// Returns the number of the `number`th key that this process knows. All agents share the keys that are there before
+    /// the run; of the keys after those, each agent has every `part.of`th.
     fn numbered(&self, number: u64) -> u64 {
         match number.checked_sub(self.count) {
             None => number,
@@ -92,26 +95,27 @@ impl Keys {
     }
 }
 
-/// Draws from any finite distribution in constant time: a column is drawn uniformly, then either itself or the one
-/// that shares it.
+/// Draws from any finite distribution in constant time: it draws a column uniformly, and then one of the two numbers that
+/// share the column.
 ///
 /// M. D. Vose, "A linear algorithm for generating random numbers with a given distribution", IEEE Transactions on
-/// Software Engineering 17(9), 1991. Exact, unlike the approximation by Gray et al. that YCSB uses.
+/// Software Engineering 17(9), 1991. It is exact, unlike the approximation by Gray et al. that YCSB uses.
 #[derive(Debug)]
 pub(crate) struct AliasTable {
     columns: Vec<Column>,
 }
 
+/// A column has the number of its place, and shares the rest with another number.
 #[derive(Debug)]
 struct Column {
-    /// The part of the column that is its own, from 0 to 1.
+    /// The part of the column that its own number has, from 0 to 1.
     own: f64,
-    /// Who has the rest.
+    /// The number that has the rest.
     alias: u32,
 }
 
 impl AliasTable {
-    /// `weights` are positive and finite, and need not add up to anything; 1 to 2^32 of them.
+    /// Takes 1 to 2^32 weights, positive and finite. They need not add up to 1.
     fn new(weights: Vec<f64>) -> Self {
         let scale = weights.len() as f64 / weights.iter().sum::<f64>();
         let mut columns: Vec<Column> = weights
@@ -122,7 +126,7 @@ impl AliasTable {
             })
             .collect();
 
-        let numbers = 0..u32::try_from(columns.len()).expect("the flag's limit is below 2^32");
+        let numbers = 0..u32::try_from(columns.len()).expect("--keys is below 2^32");
         let (mut small, mut large): (Vec<u32>, Vec<u32>) =
             numbers.partition(|&column| columns[column as usize].own < 1.0);
         while let (Some(&poor), Some(&rich)) = (small.last(), large.last()) {
@@ -135,7 +139,7 @@ impl AliasTable {
                 small.push(rich);
             }
         }
-        // What rounding left over is a full column.
+        // Columns that are left over are full but for rounding errors.
         for column in small.into_iter().chain(large) {
             columns[column as usize].own = 1.0;
         }
@@ -226,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_add_keys_of_their_own() {
+    fn no_two_agents_add_the_same_key() {
         let added = |index| {
             let part = Part { index, of: 2 };
             let keys = Keys::new(10, KeyDist::Uniform, part);
@@ -236,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_meets_every_key() {
+    fn the_sequential_distribution_draws_every_key() {
         let mut keys = Keys::new(5, KeyDist::Sequential, ALONE);
         keys.begin_at(0.5);
         let mut rng = SmallRng::seed_from_u64(1);
@@ -245,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn one_key_is_drawn_always() {
+    fn a_single_key_is_drawn_always() {
         let mut rng = SmallRng::seed_from_u64(1);
         for dist in [
             KeyDist::Uniform,
@@ -258,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chi_square_test_has_teeth() {
+    fn the_chi_square_test_finds_a_slightly_wrong_distribution() {
         let wrong = std::panic::catch_unwind(|| {
             check(1_000, KeyDist::Zipfian { theta: 0.99 }, |key| {
                 ((key + 1) as f64).powf(-0.95)

@@ -1,4 +1,4 @@
-//! The values that a worker writes.
+//! The values that one worker writes.
 
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -8,29 +8,31 @@ use crate::plan::choices::ValueKind;
 use crate::plan::mix::{DISTINCT_BYTES_MIN, Mix, NamedWorkload};
 use crate::plan::settings::Settings;
 
-/// The values that the seed writes: 0 to 99.
+/// Ints that need not be distinct are from 0 to 99, as in the stateful-goroutines workload.
 const INT_END: i64 = 100;
 
-/// Bits of a distinct int that count the values of one worker: a trillion. Above are those of the worker.
+/// The low bits of a distinct int count the values of one worker, up to a trillion. The bits above are the worker's number.
 const COUNTER_BITS: u32 = 40;
 
-/// Where there are additions, the lowest bits are left to them, and fewer to count with: 64 million.
+/// In a workload that also adds to its keys, the lowest bits are 0, so that additions do not turn one value into another.
+/// Fewer bits are left to count with: 64 million values.
 const ADDITION_BITS: u32 = 20;
 const COUNTER_BITS_BESIDE_ADDITIONS: u32 = 26;
 
-/// Bytes of a text that tell it from every other.
+/// The bytes at the beginning of a text that make it distinct.
 const MARK_BYTES: usize = DISTINCT_BYTES_MIN as usize;
 
-/// What a worker writes.
+/// The endless sequence of values that one worker writes.
 #[derive(Debug)]
 pub(crate) struct Values {
     form: Form,
-    /// The number of the next distinct value, if they are.
+    /// The number of the next value; `None` if values need not be distinct.
     next: Option<u64>,
-    /// Zero bits at the end of a distinct int.
+    /// How many of the lowest bits of a distinct int are 0.
     shift: u32,
 }
 
+/// The kind of the values. Texts and bytes have random content, which all values of a worker share.
 #[derive(Debug)]
 enum Form {
     Int,
@@ -39,8 +41,8 @@ enum Form {
 }
 
 impl Values {
-    /// `number` is that of the worker, among all.
-    pub(crate) fn new(settings: &Settings, number: u64, rng: &mut SmallRng) -> Self {
+    /// `worker` is the number of the worker among the workers of all agents.
+    pub(crate) fn new(settings: &Settings, worker: u64, rng: &mut SmallRng) -> Self {
         let size = usize::try_from(settings.value_size).unwrap_or(usize::MAX);
         let mut text = || -> String {
             (0..size)
@@ -57,10 +59,10 @@ impl Values {
                 ValueKind::Text => Form::Text(text()),
                 ValueKind::Bytes => Form::Bytes(text().into_bytes()),
             },
-            // Never 0, which is what is preloaded.
+            // Never 0: that is the value of keys that were written before the run.
             next: settings
                 .distinct
-                .then_some(((number + 1) << counter_bits) + 1),
+                .then_some(((worker + 1) << counter_bits) + 1),
             shift,
         }
     }
@@ -90,6 +92,7 @@ impl Values {
     }
 }
 
+/// Returns a number in hexadecimal digits, as many as fit.
 fn mark(number: u64, len: usize) -> String {
     let mark = format!("{number:016x}");
     mark[MARK_BYTES - MARK_BYTES.min(len)..].to_owned()

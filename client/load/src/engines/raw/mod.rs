@@ -1,5 +1,12 @@
-//! The engine `raw`: a thread without a runtime, over `http2`.
+//! The engine `raw`: one loop for all workers of a thread, over HTTP/2 frames of our own.
+//!
+//! [`driver`] is the loop. [`starts`] says when calls start, [`workers`] which and what becomes of them, [`connections`] where
+//! they travel. [`rpc`] has the RPCs, [`requests`] the encoded messages, and [`answer_cache`] recognises answers.
 
-pub(crate) mod calls;
+mod answer_cache;
+mod connections;
 pub(crate) mod driver;
-pub(crate) mod workers;
+mod requests;
+mod rpc;
+mod starts;
+mod workers;

@@ -1,70 +1,337 @@
-//! The workers of a thread with the engine `raw`, what they have under way, and what becomes of it.
+//! The workers of a thread, and their calls.
 
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
+use soloist_client::Outcome;
+use soloist_verify::MessageKind;
 use tonic::Status;
 
-use crate::engines::raw::calls::{AnswerCache, Kind};
+use crate::engines::raw::answer_cache::AnswerCache;
+use crate::engines::raw::rpc::Rpc;
+use crate::engines::rules::Rules;
 use crate::http2::{Event, Processed, StreamId};
-use crate::pace::open_loop::SelfPacing;
 use crate::pace::stop::Stop;
-use crate::plan::kind::Kind as Reported;
+use crate::plan::kind::Kind;
+use crate::plan::mix::Mix;
+use crate::plan::settings::Settings;
+use crate::record::history::HistoryRecording;
 use crate::record::recorder::Recorder;
-use crate::record::settle::{Completion, HistorySink, Settling};
+use crate::record::settle::Completion;
+use crate::record::worker_history::WorkerHistory;
 use crate::workload::generator::Workload;
-use crate::workload::operation::{Call, Failure, InFlight, OpOutcome, SentOp};
-use soloist_client::Outcome;
+use crate::workload::operation::{Call, InFlight, SentOp};
+use crate::workload::outcome::{Failure, OpOutcome};
 
-/// The workers and what they have under way.
+/// The workers of a thread. Each has as many call slots as it may have calls in flight.
 pub(crate) struct Workers {
-    pub(crate) workers: Vec<Worker>,
-    pub(crate) slots: Vec<CallSlot>,
-    /// Slots whose calls have ended since it was looked at.
-    pub(crate) landed: Vec<usize>,
-    pub(crate) under_way: usize,
-    pub(crate) answers: AnswerCache,
+    workers: Vec<Worker>,
+    slots: Vec<CallSlot>,
+    /// Slots whose calls have ended since the last [`drain_landed`](Self::drain_landed).
+    landed: Vec<usize>,
+    in_flight: usize,
+    answers: AnswerCache,
+    mix: Mix,
 }
 
-pub(crate) struct Worker {
-    pub(crate) number: u64,
-    pub(crate) workload: Workload,
-    pub(crate) history: Option<Box<dyn HistorySink>>,
-    pub(crate) line: usize,
-    pub(crate) is_lost: bool,
+struct Worker {
+    number: u64,
+    workload: Workload,
+    history: Option<WorkerHistory>,
+    /// The connection slot of all of its calls.
+    connection: usize,
+    is_lost: bool,
 }
 
-/// A call under way, or room for one.
-pub(crate) struct CallSlot {
-    pub(crate) worker: usize,
-    pub(crate) under_way: Option<UnderWay>,
-    /// What was sent: by the call under way, or the last one.
-    pub(crate) sent: InFlight,
-    /// What could not be sent yet, because the connection had no room.
-    pub(crate) unsent: Option<Box<UnsentCall>>,
-    pub(crate) free_since: Instant,
+/// A call in flight, or room for one.
+struct CallSlot {
+    worker: usize,
+    /// `None` if no call is in flight.
+    call: Option<CallOnWire>,
+    /// The operation of the call in flight, or of the last one.
+    sent: InFlight,
+    /// A call that was drawn and could not be sent yet, because the connection had no room.
+    unsent: Option<Box<UnsentCall>>,
+    free_since: Instant,
 }
 
-/// How a call travels.
+/// Where a call is in flight.
 #[derive(Clone, Copy)]
-pub(crate) struct UnderWay {
-    pub(crate) method: Kind,
+pub(crate) struct CallOnWire {
+    pub(crate) rpc: Rpc,
+    /// The key of the endpoint.
     pub(crate) endpoint: u32,
     pub(crate) stream: StreamId,
 }
 
 /// A call that is drawn, and not sent.
 pub(crate) struct UnsentCall {
-    pub(crate) asked: SentOp,
+    pub(crate) op: SentOp,
+    /// `None` for a plain Read of the key.
     pub(crate) call: Option<Call>,
     pub(crate) intended: Instant,
 }
 
+impl Workers {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            workers: Vec::new(),
+            slots: Vec::new(),
+            landed: Vec::new(),
+            in_flight: 0,
+            answers: AnswerCache::new(settings),
+            mix: settings.mix,
+        }
+    }
+
+    /// Adds a worker with `calls` slots on a connection. Returns its slots.
+    pub(crate) fn add(
+        &mut self,
+        number: u64,
+        workload: Workload,
+        connection: usize,
+        calls: u64,
+    ) -> Range<usize> {
+        let (worker, first) = (self.workers.len(), self.slots.len());
+        self.workers.push(Worker {
+            number,
+            workload,
+            history: None,
+            connection,
+            is_lost: false,
+        });
+        self.slots.extend((0..calls).map(|_| CallSlot::new(worker)));
+        first..self.slots.len()
+    }
+
+    /// Makes every worker record its history.
+    pub(crate) fn record(&mut self, recording: &HistoryRecording, stop: &Arc<Stop>) {
+        for worker in &mut self.workers {
+            let history = WorkerHistory::new(recording, worker.number, MessageKind::Call, stop);
+            worker.history = Some(history);
+        }
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    pub(crate) fn are_all_lost(&self) -> bool {
+        self.workers.iter().all(|worker| worker.is_lost)
+    }
+
+    /// Returns the slots.
+    pub(crate) fn slots(&self) -> Range<usize> {
+        0..self.slots.len()
+    }
+
+    pub(crate) fn free_since(&self, slot: usize) -> Instant {
+        self.slots[slot].free_since
+    }
+
+    /// Returns the call in flight of a slot, and when it started.
+    pub(crate) fn call(&self, slot: usize) -> Option<(CallOnWire, Instant)> {
+        let slot = &self.slots[slot];
+        slot.call.map(|call| (call, slot.sent.started))
+    }
+
+    /// Draws the next call of the worker to which a slot belongs. `nanos` is the intended start in nanoseconds after the
+    /// start of the run.
+    pub(crate) fn draw(&mut self, slot: usize, intended: Instant, nanos: u64) -> UnsentCall {
+        let worker = &mut self.workers[self.slots[slot].worker];
+        let (op, call) = worker.workload.draw(nanos);
+        UnsentCall { op, call, intended }
+    }
+
+    /// Takes the call that was [kept](Self::keep_unsent) in a slot.
+    pub(crate) fn take_unsent(&mut self, slot: usize) -> Option<UnsentCall> {
+        self.slots[slot].unsent.take().map(|unsent| *unsent)
+    }
+
+    /// Keeps a call in its slot until the connection has room.
+    pub(crate) fn keep_unsent(&mut self, slot: usize, call: UnsentCall) {
+        self.slots[slot].unsent = Some(Box::new(call));
+    }
+
+    /// Notes that a call was sent at `now`.
+    pub(crate) fn sent(
+        &mut self,
+        slot: usize,
+        call: UnsentCall,
+        on_wire: CallOnWire,
+        now: Instant,
+    ) {
+        let slot = &mut self.slots[slot];
+        slot.call = Some(on_wire);
+        slot.sent.ops.clear();
+        slot.sent.ops.push(call.op);
+        slot.sent.intended = call.intended;
+        slot.sent.started = now.max(call.intended);
+        if self.workers[slot.worker].history.is_some() {
+            let read = || Call::read(self.mix.key_name(call.op.key));
+            slot.sent.calls = vec![call.call.unwrap_or_else(read)];
+        }
+        self.in_flight += 1;
+    }
+
+    /// Takes what became of a call, as it was read at `now`.
+    pub(crate) fn take(
+        &mut self,
+        event: Event<'_>,
+        now: Instant,
+        rules: &Rules,
+        recorder: &mut Recorder,
+    ) {
+        match event {
+            Event::Response { tag, message } => {
+                self.answer(tag as usize, message, now, rules, recorder);
+            }
+            Event::Failed { tag, failure } => {
+                let lost = |outcome| {
+                    let message = failure.message.clone();
+                    Completion::Unanswered(Failure::new(failure.code, message, outcome))
+                };
+                let completion = match failure.processed {
+                    Processed::Answered => Completion::Call(Err(Status::with_details(
+                        failure.code,
+                        failure.message,
+                        failure.details.into(),
+                    ))),
+                    Processed::No => lost(Outcome::NotApplied),
+                    Processed::Unknown => lost(Outcome::Unknown),
+                };
+                self.settle(tag as usize, completion, now, rules, recorder);
+            }
+        }
+    }
+
+    fn answer(
+        &mut self,
+        slot: usize,
+        message: &[u8],
+        now: Instant,
+        rules: &Rules,
+        recorder: &mut Recorder,
+    ) {
+        let sent = &self.slots[slot].sent;
+        let Some(call) = &self.slots[slot].call else {
+            return;
+        };
+        // If there is a history, it needs every answer decoded.
+        let is_plain_read = call.rpc == Rpc::Read && sent.calls.is_empty();
+        let key = sent.ops[0].key;
+        if is_plain_read && self.answers.contains(key, message) {
+            let completion = Completion::Judged(OpOutcome::Done { is_miss: false });
+            return self.settle(slot, completion, now, rules, recorder);
+        }
+        let decoded = call.rpc.decode(message);
+        let completion = match &decoded {
+            Ok(reply) => {
+                if is_plain_read {
+                    let outcome = OpOutcome::of_reply(Kind::Read, Some(reply));
+                    if matches!(outcome, OpOutcome::Done { is_miss: false }) {
+                        self.answers.keep(key, message);
+                    }
+                }
+                Completion::Reply(reply)
+            }
+            Err(error) => Completion::Call(Err(Status::internal(format!(
+                "the answer cannot be decoded: {error}"
+            )))),
+        };
+        self.settle(slot, completion, now, rules, recorder);
+    }
+
+    /// Settles the call of a slot, if one is in flight.
+    pub(crate) fn settle(
+        &mut self,
+        slot: usize,
+        completion: Completion<'_>,
+        now: Instant,
+        rules: &Rules,
+        recorder: &mut Recorder,
+    ) {
+        if !self.land(slot) {
+            return;
+        }
+        let slot = &self.slots[slot];
+        let worker = &mut self.workers[slot.worker];
+        rules.settle(
+            &slot.sent,
+            completion,
+            now,
+            &mut worker.workload,
+            worker.history.as_mut(),
+            recorder,
+        );
+    }
+
+    /// Gives up the call of a slot without recording it.
+    pub(crate) fn forget(&mut self, slot: usize, now: Instant, rules: &Rules) {
+        if !self.land(slot) {
+            return;
+        }
+        let slot = &self.slots[slot];
+        let worker = &mut self.workers[slot.worker];
+        rules.forget(&slot.sent, now, worker.history.as_mut());
+    }
+
+    /// Ends the call of a slot. Returns whether one was in flight.
+    fn land(&mut self, slot: usize) -> bool {
+        let was_in_flight = self.slots[slot].call.take().is_some();
+        if was_in_flight {
+            self.in_flight -= 1;
+            self.landed.push(slot);
+        }
+        was_in_flight
+    }
+
+    /// Calls `free` with each slot whose call has ended, and the connection slot of its worker, unless the worker is lost.
+    /// The slots are free from `now` on.
+    pub(crate) fn drain_landed(&mut self, now: Instant, mut free: impl FnMut(usize, usize)) {
+        for number in self.landed.drain(..) {
+            let slot = &mut self.slots[number];
+            slot.free_since = now;
+            let worker = &self.workers[slot.worker];
+            if !worker.is_lost {
+                free(number, worker.connection);
+            }
+        }
+    }
+
+    /// Loses the workers of a connection that is gone.
+    pub(crate) fn lose(
+        &mut self,
+        connection: usize,
+        now: Instant,
+        rules: &Rules,
+        recorder: &mut Recorder,
+    ) {
+        for worker in &mut self.workers {
+            if worker.connection == connection && !worker.is_lost {
+                worker.is_lost = true;
+                recorder.lose_worker(now, rules.stop());
+            }
+        }
+    }
+
+    /// Gives back every call that was drawn and not sent.
+    pub(crate) fn give_back(&mut self, rules: &Rules) {
+        for slot in &mut self.slots {
+            if slot.unsent.take().is_some() {
+                rules.give_back();
+            }
+        }
+    }
+}
+
 impl CallSlot {
-    pub(crate) fn new(worker: usize) -> Self {
+    fn new(worker: usize) -> Self {
         let now = Instant::now();
         Self {
             worker,
-            under_way: None,
+            call: None,
             sent: InFlight {
                 ops: Vec::new(),
                 calls: Vec::new(),
@@ -74,115 +341,5 @@ impl CallSlot {
             unsent: None,
             free_since: now,
         }
-    }
-}
-
-impl Workers {
-    /// Takes what became of a call, which was read at `now`.
-    pub(crate) fn take(
-        &mut self,
-        event: Event<'_>,
-        now: Instant,
-        schedule: Option<&SelfPacing>,
-        stop: &Stop,
-        recorder: &mut Recorder,
-    ) {
-        let (slot, failure) = match event {
-            Event::Response { tag, message } => {
-                let slot = tag as usize;
-                let of = &self.slots[slot];
-                let Some(under_way) = &of.under_way else {
-                    return;
-                };
-                // A witness wants to know what was read.
-                let is_plain_read = under_way.method == Kind::Read && of.sent.calls.is_empty();
-                let key = of.sent.ops[0].key;
-                if is_plain_read && self.answers.know(key, message) {
-                    let answer = Completion::Same(OpOutcome::Done { is_miss: false });
-                    return self.settle(slot, answer, schedule, now, stop, recorder);
-                }
-                let decoded = under_way.method.decode(message);
-                let answer = match &decoded {
-                    Ok(reply) if is_plain_read => {
-                        let outcome = OpOutcome::of_reply(Reported::Read, Some(reply));
-                        if matches!(outcome, OpOutcome::Done { is_miss: false }) {
-                            self.answers.keep(key, message);
-                        }
-                        Completion::Reply(reply)
-                    }
-                    Ok(reply) => Completion::Reply(reply),
-                    Err(error) => Completion::Call(Err(Status::internal(format!(
-                        "the answer cannot be decoded: {error}"
-                    )))),
-                };
-                return self.settle(slot, answer, schedule, now, stop, recorder);
-            }
-            Event::Failed { tag, failure } => (tag as usize, failure),
-        };
-        let lost = |outcome| Failure::new(failure.code, failure.message.clone(), outcome);
-        let answer = match failure.processed {
-            Processed::Answered => Completion::Call(Err(Status::with_details(
-                failure.code,
-                failure.message,
-                failure.details.into(),
-            ))),
-            Processed::No => Completion::Unanswered(lost(Outcome::NotApplied)),
-            Processed::Unknown => Completion::Unanswered(lost(Outcome::Unknown)),
-        };
-        self.settle(slot, answer, schedule, now, stop, recorder);
-    }
-
-    pub(crate) fn settle(
-        &mut self,
-        slot: usize,
-        answer: Completion<'_>,
-        schedule: Option<&SelfPacing>,
-        now: Instant,
-        stop: &Stop,
-        recorder: &mut Recorder,
-    ) {
-        if !self.land(slot) {
-            return;
-        }
-        if let Some(schedule) = schedule {
-            schedule.admission.answered();
-        }
-        let slot = &self.slots[slot];
-        let worker = &mut self.workers[slot.worker];
-        let mut settling = Settling {
-            workload: &mut worker.workload,
-            recorder,
-            history: match &mut worker.history {
-                Some(history) => Some(&mut **history),
-                None => None,
-            },
-            stop,
-        };
-        settling.settle(&slot.sent, answer, now);
-    }
-
-    /// Gives a call up without a word to the recorder.
-    pub(crate) fn forget(&mut self, slot: usize, schedule: Option<&SelfPacing>, now: Instant) {
-        if !self.land(slot) {
-            return;
-        }
-        if let Some(schedule) = schedule {
-            schedule.admission.give_back();
-        }
-        let slot = &self.slots[slot];
-        let worker = &mut self.workers[slot.worker];
-        if let Some(history) = &mut worker.history {
-            history.lose(&slot.sent, now);
-        }
-    }
-
-    /// Whether the call of this slot was under way, which it is no longer.
-    fn land(&mut self, slot: usize) -> bool {
-        let was_under_way = self.slots[slot].under_way.take().is_some();
-        if was_under_way {
-            self.under_way -= 1;
-            self.landed.push(slot);
-        }
-        was_under_way
     }
 }

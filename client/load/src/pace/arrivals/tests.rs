@@ -9,7 +9,7 @@ fn constant(schedule: &LoadSchedule) -> Arrivals {
     Arrivals::new(schedule.clone(), Arrival::Constant, 0)
 }
 
-/// Those of them that come before a time.
+/// Returns the arrivals before a time.
 fn before(arrivals: impl Iterator<Item = u64>, end: u64) -> Vec<u64> {
     arrivals.take_while(|offset| *offset < end).collect()
 }
@@ -20,14 +20,14 @@ fn a_constant_rate_is_spaced_exactly() {
     for (number, offset) in constant(&schedule).take(100_000).enumerate() {
         assert_eq!(offset, number as u64 * 1_000_000);
     }
-    // A gap that is no whole number of nanoseconds is never off by more than the rounding of one arrival.
+    // If the gap is not a whole number of nanoseconds, each arrival is rounded once.
     let thirds = LoadSchedule::constant(3.0).unwrap();
     let offsets: Vec<_> = constant(&thirds).take(4).collect();
     assert_eq!(offsets, [0, 333_333_333, 666_666_667, SECOND]);
 }
 
 #[test]
-fn nothing_adds_up_over_days() {
+fn rounding_errors_do_not_add_up_over_days() {
     let days = 30 * 24 * 3_600;
     for rate in [3u64, 7, 1_000, 49_999] {
         let schedule = LoadSchedule::constant(rate as f64).unwrap();
@@ -41,14 +41,14 @@ fn nothing_adds_up_over_days() {
 }
 
 #[test]
-fn windows_hold_what_the_integral_says() {
+fn each_window_has_as_many_arrivals_as_the_integral() {
     for schedule in every_schedule() {
         let offsets = before(constant(&schedule), 60 * SECOND);
         for window in 1..600 {
             let end = window * SECOND / 10;
             let counted = offsets.partition_point(|offset| *offset < end) as f64;
             let count = schedule.count_at(Duration::from_nanos(end));
-            // Arrival number k comes at count k, from 0 on. At the very edge of a window rounding decides.
+            // Arrival number k comes at count k, from 0 on. Exactly at the edge of a window, rounding decides.
             let edge = 1e-6 * count.max(1.0);
             assert!(
                 counted >= (count - edge).ceil() && counted <= (count + edge).ceil(),
@@ -60,11 +60,11 @@ fn windows_hold_what_the_integral_says() {
 }
 
 #[test]
-fn each_arrival_is_where_the_count_is_its_number() {
+fn each_arrival_comes_when_the_count_is_its_number() {
     for schedule in every_schedule() {
         for (number, offset) in constant(&schedule).take(20_000).enumerate() {
             let count = schedule.count_at(Duration::from_nanos(offset));
-            // Half a nanosecond of rounding.
+            // Arrivals are rounded to whole nanoseconds.
             let rate = schedule.rate_at(Duration::from_nanos(offset));
             let off = (count - number as f64).abs();
             assert!(
@@ -77,7 +77,7 @@ fn each_arrival_is_where_the_count_is_its_number() {
 
 #[test]
 fn a_rate_that_falls_to_nothing_ends_the_load() {
-    // 200 a second down to 0 in 100 seconds: a triangle.
+    // From 200 a second down to 0 in 100 seconds: the area of a triangle.
     let triangle = line(200.0, -2.0, None, None);
     assert_eq!(constant(&triangle).count(), 10_000);
     // 200, 170, ..., 20 for 5 seconds each.
@@ -91,9 +91,9 @@ fn a_rate_that_falls_to_nothing_ends_the_load() {
 }
 
 #[test]
-fn the_ends_of_time_are_no_surprise() {
+fn times_beyond_64_bits_end_the_sequence() {
     let slow = LoadSchedule::constant(1e-9).unwrap();
-    // 1e9 seconds each: 31 years. The 19th does not fit.
+    // One arrival in 1e9 seconds, which are 31 years. The 20th is too late for 64 bits of nanoseconds.
     assert_eq!(constant(&slow).count(), 19);
     let forever = steps(1.0, 1_000.0, None, None);
     assert!(forever.time_of(1e18).is_some());
@@ -102,7 +102,7 @@ fn the_ends_of_time_are_no_surprise() {
 }
 
 #[test]
-fn shares_are_the_whole() {
+fn the_shares_make_up_the_whole() {
     for arrival in [Arrival::Constant, Arrival::Poisson] {
         for schedule in every_schedule() {
             let whole = Arrivals::new(schedule, arrival, 7);
@@ -121,7 +121,7 @@ fn shares_are_the_whole() {
 }
 
 #[test]
-fn a_number_of_arrivals_is_that_of_all_shares_together() {
+fn all_shares_together_have_the_number_of_arrivals() {
     let schedule = LoadSchedule::constant(1_000.0).unwrap();
     for arrival in [Arrival::Constant, Arrival::Poisson] {
         let whole = Arrivals::new(schedule.clone(), arrival, 7).first(10);
@@ -132,14 +132,15 @@ fn a_number_of_arrivals_is_that_of_all_shares_together() {
 }
 
 #[test]
-fn a_seed_is_a_sequence() {
+fn a_seed_repeats_the_sequence() {
     let schedule = LoadSchedule::constant(1_000.0).unwrap();
     let random = |seed| Arrivals::new(schedule.clone(), Arrival::Poisson, seed).take(100);
     assert!(random(1).eq(random(1)));
     assert!(!random(1).eq(random(2)));
 }
 
-/// The largest difference between what was observed and what is expected: Kolmogorov and Smirnov's statistic.
+/// Returns the statistic of Kolmogorov and Smirnov: the largest difference between the observed and the expected
+/// distribution.
 fn distance(mut observed: Vec<f64>, distribution: impl Fn(f64) -> f64) -> f64 {
     observed.sort_by(f64::total_cmp);
     let count = observed.len() as f64;
@@ -152,7 +153,8 @@ fn distance(mut observed: Vec<f64>, distribution: impl Fn(f64) -> f64) -> f64 {
     distance
 }
 
-/// What the statistic exceeds in one of a thousand samples. The seeds here are fixed: it does so always, or never.
+/// Returns what the statistic exceeds in one of a thousand samples. The seeds here are fixed, so that a test passes always
+/// or never.
 /// Source: N. Smirnov, "Table for estimating the goodness of fit of empirical distributions", 1948.
 fn critical(count: usize) -> f64 {
     1.95 / (count as f64).sqrt()
@@ -171,7 +173,7 @@ fn random_arrivals_are_poisson_at_any_rate() {
             let arrivals = Arrivals::new(schedule.clone(), Arrival::Poisson, seed);
             let offsets: Vec<_> = arrivals.take(COUNT).collect();
             assert!(offsets.is_sorted());
-            // Counted by the schedule, they are a process of rate 1.
+            // In counts of the schedule, the arrivals are a process of rate 1.
             let counts: Vec<_> = offsets
                 .iter()
                 .map(|offset| schedule.count_at(Duration::from_nanos(*offset)))
@@ -183,7 +185,7 @@ fn random_arrivals_are_poisson_at_any_rate() {
                 "{schedule:?} {seed}: {gaps_off}"
             );
 
-            // Counts in disjoint windows have as much variance as mean. Its standard error is sqrt(2 / windows).
+            // The variance of the counts in disjoint windows is their mean. The standard error is sqrt(2 / windows).
             const PER_WINDOW: usize = 20;
             const WINDOWS: usize = COUNT / PER_WINDOW / 2;
             let mut windows = [0.0f64; WINDOWS];
@@ -213,7 +215,7 @@ fn random_arrivals_are_poisson_at_any_rate() {
 }
 
 #[test]
-fn even_arrivals_are_not_taken_for_random_ones() {
+fn the_test_of_randomness_finds_even_arrivals() {
     let schedule = LoadSchedule::constant(1_000.0).unwrap();
     let offsets: Vec<_> = constant(&schedule).take(1_000).collect();
     let gaps = offsets

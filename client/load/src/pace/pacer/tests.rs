@@ -10,7 +10,7 @@ fn evenly(rate: f64) -> Arrivals {
     Arrivals::new(LoadSchedule::constant(rate).unwrap(), Arrival::Constant, 0)
 }
 
-/// Takes everything, and hands it on.
+/// Returns a sink that takes everything, and the receiver that gets it.
 fn channel() -> (impl ArrivalSink, Receiver<Instant>) {
     let (sender, receiver) = sync_channel(1_000);
     let sink = move |intended| match sender.send(intended) {
@@ -21,7 +21,7 @@ fn channel() -> (impl ArrivalSink, Receiver<Instant>) {
 }
 
 #[test]
-fn what_is_due_is_due_at_its_own_time() {
+fn each_arrival_is_due_at_its_own_time() {
     let start = Instant::now();
     let mut pace = Pace::new(start, evenly(1_000.0)).until(start + 6 * MS);
     assert_eq!(pace.due(start - MS).count(), 0);
@@ -32,7 +32,7 @@ fn what_is_due_is_due_at_its_own_time() {
     // Late, as after a stall.
     let caught_up = pace.due(start + 7 * MS / 2);
     assert!(caught_up.eq([start + MS, start + 2 * MS, start + 3 * MS]));
-    // The end itself is no part of it.
+    // The end itself is left out.
     let last = pace.due(start + 60 * MS);
     assert!(last.eq([start + 4 * MS, start + 5 * MS]));
     assert_eq!(pace.next(), None);
@@ -40,7 +40,7 @@ fn what_is_due_is_due_at_its_own_time() {
 }
 
 #[test]
-fn due_takes_no_more_than_is_asked_for() {
+fn due_takes_no_more_than_its_caller_does() {
     let start = Instant::now();
     let mut pace = Pace::new(start, evenly(1_000.0));
     assert!(pace.due(start + 9 * MS).take(2).eq([start, start + MS]));
@@ -48,7 +48,7 @@ fn due_takes_no_more_than_is_asked_for() {
 }
 
 #[test]
-fn what_is_late_keeps_its_intended_time_and_the_lateness_is_told() {
+fn a_late_arrival_keeps_its_intended_start_and_its_lateness_is_recorded() {
     let start = Instant::now() - 500 * MS;
     let (sink, receiver) = channel();
     let pace = Pace::new(start, evenly(1_000.0)).until(start + 400 * MS);
@@ -56,13 +56,13 @@ fn what_is_late_keeps_its_intended_time_and_the_lateness_is_told() {
     let expected: Vec<_> = (0..400).map(|number| start + number * MS).collect();
     assert_eq!(receiver.iter().collect::<Vec<_>>(), expected);
     assert_eq!(totals.lateness.len(), 400);
-    // The last was due 101 ms ago, the first 500 ms; the histogram knows three digits.
+    // The last arrival was due 101 ms ago, the first 500 ms. The histogram has three digits.
     assert!(totals.lateness.min() >= 100_900_000);
     assert!(totals.lateness.max() >= 499_000_000);
 }
 
 #[test]
-fn a_stop_ends_it_an_hour_before_the_next() {
+fn a_stop_ends_the_pacer_an_hour_before_the_next_arrival() {
     let (sink, receiver) = channel();
     let pace = Pace::new(Instant::now(), evenly(1.0 / 3_600.0));
     let pacer = Pacer::spawn(pace, sink).unwrap();
@@ -74,11 +74,11 @@ fn a_stop_ends_it_an_hour_before_the_next() {
 }
 
 #[test]
-fn to_drop_a_pacer_stops_it() {
+fn dropping_a_pacer_stops_it() {
     let (sink, receiver) = channel();
     let pace = Pace::new(Instant::now(), evenly(1.0 / 3_600.0));
     drop(Pacer::spawn(pace, sink).unwrap());
-    // Closed when the thread has ended.
+    // The channel is closed when the thread has ended.
     while receiver.recv().is_ok() {}
 }
 
@@ -105,7 +105,7 @@ fn a_stop_also_ends_catching_up() {
 }
 
 #[test]
-fn a_sink_that_takes_no_more_ends_it() {
+fn a_sink_that_takes_no_more_ends_the_pacer() {
     let (sink, receiver) = channel();
     drop(receiver);
     let pace = Pace::new(Instant::now(), evenly(1_000.0));

@@ -1,6 +1,7 @@
 use soloist_client::Outcome;
 use tonic::Code;
 
+use crate::record::live::Totals;
 use crate::record::recorder::*;
 use crate::workload::operation::SentOp;
 
@@ -13,7 +14,7 @@ struct Case {
 }
 
 impl Case {
-    /// Measures from 10 ms to 20 ms after its start.
+    /// The measured time is from 10 ms to 20 ms after the start.
     fn new() -> Self {
         let start = Instant::now();
         Self {
@@ -33,7 +34,7 @@ impl Case {
         }
     }
 
-    /// Of four reads, one of which found nothing.
+    /// Answers four Reads, one of which found nothing.
     fn answer(&mut self, intended: u32, started: u32, answered: u32) {
         let sent = self.sent(intended, started);
         let now = self.start + answered * MS;
@@ -53,15 +54,22 @@ impl Case {
     }
 }
 
+/// The operations that are recorded so far.
+fn completed(recorder: &Recorder) -> u64 {
+    let mut totals = Totals::default();
+    totals.add(recorder.live());
+    totals.completed
+}
+
 fn ms(histogram: &Histogram<u64>) -> f64 {
     (histogram.max() as f64 / 1e6).round()
 }
 
 #[test]
-fn only_the_window_is_measured_and_the_rest_is_told() {
+fn only_the_measured_time_counts_and_the_rest_is_reported() {
     let mut case = Case::new();
     case.answer(0, 0, 1); // warm-up
-    case.answer(9, 9, 11); // begun in the warm-up
+    case.answer(9, 9, 11); // started in the warm-up
     case.answer(11, 11, 20); // measured
     case.answer(15, 15, 45); // late
     let read = case.read();
@@ -83,7 +91,7 @@ fn a_late_answer_shows_in_the_latencies() {
 }
 
 #[test]
-fn workers_are_lost_until_the_end() {
+fn workers_that_are_lost_after_the_end_do_not_count() {
     let mut case = Case::new();
     for lost in [15, 12, 21] {
         let now = case.start + lost * MS;
@@ -104,7 +112,7 @@ fn response_time_counts_from_the_intended_start() {
 }
 
 #[test]
-fn failures_count_always_and_keep_their_first_words() {
+fn failures_always_count_and_keep_the_first_message() {
     let mut case = Case::new();
     case.fail(0, 1, "one");
     case.fail(0, 1, "two");
@@ -117,7 +125,7 @@ fn failures_count_always_and_keep_their_first_words() {
     let read = &sum.kinds[&Kind::Read];
     assert_eq!((read.completed, read.failed_ops()), (0, 8));
     assert_eq!(ms(&read.failed["ABORTED"]), 16.0);
-    assert_eq!(sum.messages["ABORTED"], "one");
+    assert_eq!(sum.failure_messages()["ABORTED"], "one");
     assert_eq!((sum.warmup.failed, sum.drain.failed), (4, 2));
 }
 
@@ -135,14 +143,14 @@ fn a_refusal_is_an_answer_with_latencies_of_its_own() {
 }
 
 #[test]
-fn what_is_alike_is_recorded_together_and_nothing_else_is() {
+fn only_operations_with_the_same_times_are_recorded_together() {
     let mut case = Case::new();
     let mut one = |kind, misses, [intended, started, answered]: [u32; 3]| {
         let sent = case.sent(intended, started);
         let now = case.start + answered * MS;
         let recorder = &mut case.recorder;
         recorder.done_soon(kind, misses, &sent, now, &case.stop);
-        recorder.live.completed.load(Ordering::Relaxed)
+        completed(recorder)
     };
     assert_eq!(one(Kind::Read, 0, [11, 11, 13]), 0);
     assert_eq!(one(Kind::Read, 1, [11, 11, 13]), 0);
@@ -159,7 +167,7 @@ fn what_is_alike_is_recorded_together_and_nothing_else_is() {
 }
 
 #[test]
-fn intervals_add_up_to_the_window() {
+fn intervals_add_up_to_the_measured_time() {
     let mut case = Case::new();
     for answered in [11, 12, 14, 19, 20, 25] {
         case.answer(10, 10, answered);

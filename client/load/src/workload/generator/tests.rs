@@ -24,7 +24,7 @@ fn written(call: &Call) -> Option<ValueOf> {
 }
 
 #[test]
-fn the_seed_repeats_a_sequence() {
+fn a_seed_repeats_the_sequence() {
     let flags = "--seed 1 --keys 1000 --key-dist zipfian";
     assert_eq!(calls(flags, 105), calls(flags, 105));
     assert_ne!(calls(flags, 105), calls(flags, 106));
@@ -33,7 +33,7 @@ fn the_seed_repeats_a_sequence() {
 }
 
 #[test]
-fn writers_come_after_readers_and_write_the_values_of_the_seed() {
+fn writers_come_after_readers_and_write_ints_below_100() {
     for (asked, call) in calls("--readers 2 --writers 1", 1) {
         assert_eq!(asked.kind, Kind::Read);
         let Call::Op(op::Op::Read(read)) = call else {
@@ -57,7 +57,7 @@ fn values_have_the_size_and_kind_asked_for() {
 }
 
 #[test]
-fn distinct_values_are() {
+fn distinct_values_never_repeat() {
     for flags in [
         "--distinct",
         "--distinct --value-size 16",
@@ -74,7 +74,7 @@ fn distinct_values_are() {
     }
 }
 
-/// How often each kind of call comes, of 20,000 that are answered as nothing was there.
+/// Returns the share of each kind among 20,000 operations, if every key turns out not to exist.
 fn shares(flags: &str) -> HashMap<Kind, f64> {
     let mut workload = workload(flags, 0);
     let mut counts = HashMap::new();
@@ -93,9 +93,9 @@ fn shares(flags: &str) -> HashMap<Kind, f64> {
 }
 
 #[test]
-fn workloads_are_mixed_as_they_say() {
+fn workloads_have_their_documented_mix() {
     let cases: [(&str, &[(Kind, f64)]); 9] = [
-        // In an open loop readers write, too, as often as there are writers.
+        // In an open loop every worker reads and writes, in proportion to the readers and writers.
         (
             "--readers 9 --writers 1 --rps 5",
             &[(Kind::Read, 0.9), (Kind::Write, 0.1)],
@@ -106,7 +106,7 @@ fn workloads_are_mixed_as_they_say() {
         ("--workload c", &[(Kind::Read, 1.0)]),
         ("--workload d", &[(Kind::Read, 0.95), (Kind::Write, 0.05)]),
         ("--workload e", &[(Kind::List, 0.95), (Kind::Write, 0.05)]),
-        // Of three calls two are reads, one of them followed by a compare-and-set.
+        // Of three calls two are Reads, and one of these leads to a compare-and-set.
         (
             "--workload f",
             &[(Kind::Read, 2.0 / 3.0), (Kind::CompareAndSet, 1.0 / 3.0)],
@@ -124,7 +124,7 @@ fn workloads_are_mixed_as_they_say() {
 }
 
 #[test]
-fn a_compare_and_set_expects_what_was_seen_last() {
+fn a_compare_and_set_expects_the_revision_seen_last() {
     let mut workload = workload("--workload cas --keys 1", 0);
     let (asked, call) = workload.next(0);
     assert!(matches!(call, Call::Op(op::Op::Read(_))));
@@ -144,7 +144,7 @@ fn a_compare_and_set_expects_what_was_seen_last() {
         panic!("{call:?}")
     };
     assert_eq!(write.expect, Some(has_revision(7)));
-    let unknown = crate::workload::operation::Failure::new(
+    let unknown = crate::workload::outcome::Failure::new(
         tonic::Code::Unavailable,
         "",
         soloist_client::Outcome::Unknown,
@@ -171,7 +171,7 @@ fn new_keys_are_new_to_all_workers() {
 }
 
 #[test]
-fn keys_that_are_added_have_the_number_of_their_names() {
+fn an_added_key_is_found_by_its_name() {
     let e = Mix::Named(NamedWorkload::E);
     for number in [0, 7, 99, 1_234_567_890] {
         assert_eq!(e.added_key(&e.key_name(number)), Some(number));
@@ -189,5 +189,5 @@ fn keys_that_are_added_have_the_number_of_their_names() {
     assert_eq!(e.scanned_keys("user"), None);
     assert_eq!(e.scanned_keys("load/mixed/"), None);
     let c = Mix::Named(NamedWorkload::C);
-    assert_eq!(c.added_key(&c.key_name(7)), None, "it adds none");
+    assert_eq!(c.added_key(&c.key_name(7)), None, "workload C adds no keys");
 }

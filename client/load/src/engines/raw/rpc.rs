@@ -1,0 +1,106 @@
+//! The RPCs that the engine calls: path, request and response of each.
+
+use prost::Message as _;
+use soloist::v1::{self, op, op_result};
+
+use crate::http2::Method;
+use crate::plan::settings::Settings;
+use crate::workload::operation::{Call, Reply};
+
+/// An RPC. It decides how a response is decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rpc {
+    Read,
+    Write,
+    Add,
+    Transition,
+    Delete,
+    List,
+    Batch,
+    Renew,
+}
+
+impl Rpc {
+    const ALL: [Self; 8] = [
+        Self::Read,
+        Self::Write,
+        Self::Add,
+        Self::Transition,
+        Self::Delete,
+        Self::List,
+        Self::Batch,
+        Self::Renew,
+    ];
+
+    fn path(self) -> &'static str {
+        match self {
+            Self::Read => "/soloist.v1.State/Read",
+            Self::Write => "/soloist.v1.State/Write",
+            Self::Add => "/soloist.v1.State/Add",
+            Self::Transition => "/soloist.v1.State/Transition",
+            Self::Delete => "/soloist.v1.State/Delete",
+            Self::List => "/soloist.v1.State/List",
+            Self::Batch => "/soloist.v1.State/Batch",
+            Self::Renew => "/soloist.v1.Sessions/RenewSession",
+        }
+    }
+
+    /// Replaces `message` by the encoded request of a call. Returns the RPC of the call.
+    pub(crate) fn encode(call: &Call, message: &mut Vec<u8>) -> Self {
+        message.clear();
+        let (rpc, encoded) = match call {
+            Call::Op(op::Op::Read(read)) => (Self::Read, read.encode(message)),
+            Call::Op(op::Op::Write(write)) => (Self::Write, write.encode(message)),
+            Call::Op(op::Op::Add(add)) => (Self::Add, add.encode(message)),
+            Call::Op(op::Op::Transition(of)) => (Self::Transition, of.encode(message)),
+            Call::Op(op::Op::Delete(delete)) => (Self::Delete, delete.encode(message)),
+            Call::List(list) => (Self::List, list.encode(message)),
+            Call::Batch(batch) => (Self::Batch, batch.encode(message)),
+            Call::Renew(renew) => (Self::Renew, renew.encode(message)),
+        };
+        encoded.expect("a Vec has room for any message");
+        rpc
+    }
+
+    /// Decodes a response.
+    pub(crate) fn decode(self, message: &[u8]) -> Result<Reply, prost::DecodeError> {
+        use op_result::Result as OpAnswer;
+        use v1::{
+            AddResponse, BatchResponse, DeleteResponse, ListResponse, ReadResponse, Session,
+            TransitionResponse, WriteResponse,
+        };
+        Ok(match self {
+            Self::Read => Reply::Op(OpAnswer::Read(ReadResponse::decode(message)?)),
+            Self::Write => Reply::Op(OpAnswer::Write(WriteResponse::decode(message)?)),
+            Self::Add => Reply::Op(OpAnswer::Add(AddResponse::decode(message)?)),
+            Self::Transition => {
+                Reply::Op(OpAnswer::Transition(TransitionResponse::decode(message)?))
+            }
+            Self::Delete => Reply::Op(OpAnswer::Delete(DeleteResponse::decode(message)?)),
+            Self::List => Reply::List(ListResponse::decode(message)?),
+            Self::Batch => Reply::Batch(BatchResponse::decode(message)?),
+            Self::Renew => Reply::Renew(Session::decode(message)?),
+        })
+    }
+}
+
+/// The headers of each RPC.
+pub(crate) struct Methods([Method; Rpc::ALL.len()]);
+
+impl Methods {
+    /// # Errors
+    /// If the metadata of the settings cannot be sent.
+    pub(crate) fn new(address: &str, settings: &Settings) -> Result<Self, String> {
+        let mut methods = Vec::with_capacity(Rpc::ALL.len());
+        for rpc in Rpc::ALL {
+            let path = rpc.path();
+            let method = Method::new(address, path, &settings.metadata, settings.timeout);
+            methods.push(method.map_err(|error| error.to_string())?);
+        }
+        Ok(Self(methods.try_into().expect("one method for each RPC")))
+    }
+
+    pub(crate) fn of(&self, rpc: Rpc) -> &Method {
+        &self.0[rpc as usize]
+    }
+}

@@ -1,0 +1,125 @@
+//! Unary calls of the generated clients.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use soloist::v1::op::Op;
+use soloist::v1::op_result::Result as OpAnswer;
+use soloist::v1::sessions_client::SessionsClient;
+use soloist::v1::state_client::StateClient;
+use tonic::metadata::{AsciiMetadataKey, MetadataMap};
+use tonic::{Request, Status};
+
+use crate::engines::connection::Connection;
+use crate::plan::settings::Settings;
+use crate::workload::operation::{Call, Reply};
+
+pub(crate) type CallResult = Result<Reply, Status>;
+
+/// Makes calls on one connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    state: StateClient<Connection>,
+    sessions: SessionsClient<Connection>,
+    metadata: MetadataMap,
+    timeout: Option<Duration>,
+}
+
+/// A call in flight. Its output is the result, with the number of the call.
+pub(crate) struct CallInFlight {
+    pub(crate) number: u64,
+    result: Pin<Box<dyn Future<Output = CallResult>>>,
+}
+
+impl Future for CallInFlight {
+    type Output = (u64, CallResult);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let number = self.number;
+        self.result.as_mut().poll(cx).map(|result| (number, result))
+    }
+}
+
+impl Caller {
+    /// `address` is the HOST:PORT to which the connection is open.
+    pub(crate) fn new(connection: &Connection, address: &str, settings: &Settings) -> Self {
+        Self {
+            state: connection.state(address),
+            sessions: connection.sessions(address),
+            metadata: metadata_map(&settings.metadata),
+            timeout: settings.timeout,
+        }
+    }
+
+    /// Starts a call.
+    pub(crate) fn start(&self, number: u64, call: Call) -> CallInFlight {
+        CallInFlight {
+            number,
+            result: Box::pin(self.clone().call(call)),
+        }
+    }
+
+    async fn call(mut self, call: Call) -> CallResult {
+        let state = &mut self.state;
+        let (metadata, timeout) = (&mut self.metadata, self.timeout);
+        Ok(match call {
+            Call::Op(Op::Read(read)) => {
+                let answer = state.read(request(read, metadata, timeout)).await?;
+                Reply::Op(OpAnswer::Read(answer.into_inner()))
+            }
+            Call::Op(Op::Write(write)) => {
+                let answer = state.write(request(write, metadata, timeout)).await?;
+                Reply::Op(OpAnswer::Write(answer.into_inner()))
+            }
+            Call::Op(Op::Add(add)) => {
+                let answer = state.add(request(add, metadata, timeout)).await?;
+                Reply::Op(OpAnswer::Add(answer.into_inner()))
+            }
+            Call::Op(Op::Transition(transition)) => {
+                let request = request(transition, metadata, timeout);
+                let answer = state.transition(request).await?;
+                Reply::Op(OpAnswer::Transition(answer.into_inner()))
+            }
+            Call::Op(Op::Delete(delete)) => {
+                let answer = state.delete(request(delete, metadata, timeout)).await?;
+                Reply::Op(OpAnswer::Delete(answer.into_inner()))
+            }
+            Call::List(list) => {
+                let answer = state.list(request(list, metadata, timeout)).await?;
+                Reply::List(answer.into_inner())
+            }
+            Call::Batch(batch) => {
+                let answer = state.batch(request(batch, metadata, timeout)).await?;
+                Reply::Batch(answer.into_inner())
+            }
+            Call::Renew(renew) => {
+                let request = request(renew, metadata, timeout);
+                let answer = self.sessions.renew_session(request).await?;
+                Reply::Renew(answer.into_inner())
+            }
+        })
+    }
+}
+
+fn request<T>(message: T, metadata: &mut MetadataMap, timeout: Option<Duration>) -> Request<T> {
+    let mut request = Request::new(message);
+    *request.metadata_mut() = std::mem::take(metadata);
+    if let Some(timeout) = timeout {
+        request.set_timeout(timeout);
+    }
+    request
+}
+
+/// Returns the headers that every call carries.
+pub(crate) fn metadata_map(pairs: &[(String, String)]) -> MetadataMap {
+    let mut map = MetadataMap::new();
+    for (name, value) in pairs {
+        let name = name.parse::<AsciiMetadataKey>();
+        if let (Ok(name), Ok(value)) = (name, value.parse()) {
+            map.append(name, value);
+        }
+    }
+    map
+}

@@ -1,0 +1,85 @@
+//! What a run has measured, before it becomes a report.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use soloist_verify::History;
+use tokio::signal::unix::SignalKind;
+
+use crate::engines::thread::ThreadResult;
+use crate::pace::open_loop::OpenLoopTotals;
+use crate::pace::stop::Stop;
+use crate::record::history::ThreadHistory;
+use crate::record::recorder::Recorder;
+use crate::record::timeline::Timeline;
+
+/// Everything that a run has measured.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// Of all threads.
+    pub(crate) recorder: Recorder,
+    pub(crate) timeline: Timeline,
+    /// When the measured time began.
+    pub(crate) started_at: SystemTime,
+    /// How long the measured time was.
+    pub(crate) elapsed: Duration,
+    /// From the end of the measured time until the last answer.
+    pub(crate) drain: Duration,
+    /// CPU time of the threads and the pacer.
+    pub(crate) client_cpu: Duration,
+    /// `None` if the server does not tell.
+    pub(crate) server_cpu: Option<Duration>,
+    /// Workers and watches whose stream or connection was gone before the end.
+    pub(crate) workers_lost: u64,
+    /// When the first of them was lost, in seconds after the end of the warm-up; negative if it was before.
+    pub(crate) first_lost_seconds: Option<f64>,
+    /// The signal that ended the run early.
+    pub(crate) interrupted: Option<SignalKind>,
+    /// `None` in a closed loop.
+    pub(crate) open_loop: Option<OpenLoopTotals>,
+    /// `None` if the run records no history. The error says why the history is not complete.
+    pub(crate) history: Option<Result<History, String>>,
+}
+
+/// The results of all threads together.
+#[derive(Debug)]
+pub(crate) struct ThreadTotals {
+    pub(crate) recorder: Recorder,
+    pub(crate) cpu: Duration,
+    /// When the last worker was done.
+    pub(crate) finished: Instant,
+    pub(crate) history: Option<ThreadHistory>,
+}
+
+impl ThreadTotals {
+    pub(crate) fn of(results: Vec<ThreadResult>, stop: &Stop) -> Self {
+        let mut totals = Self {
+            recorder: Recorder::new(Arc::default(), Duration::from_secs(1)),
+            cpu: Duration::ZERO,
+            finished: stop.window_start(),
+            history: None,
+        };
+        for result in results {
+            totals.recorder.add(&result.recorder);
+            totals.cpu += result.cpu;
+            totals.finished = totals.finished.max(result.finished);
+            match (&mut totals.history, result.history) {
+                (Some(history), Some(more)) => history.add(more),
+                (none, more) => *none = more,
+            }
+        }
+        totals
+    }
+
+    /// Returns when the measured time ended: early if the workers have used up the count, or have lost their connections.
+    pub(crate) fn end(&self, stop: &Stop) -> Instant {
+        stop.end()
+            .map_or(self.finished, |end| end.min(self.finished))
+    }
+}
+
+/// Returns the seconds from `start` to `instant`; negative if `instant` is before.
+pub(crate) fn seconds_after(start: Instant, instant: Instant) -> f64 {
+    let seconds = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64();
+    seconds(start, instant) - seconds(instant, start)
+}
