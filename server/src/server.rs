@@ -24,7 +24,7 @@ use crate::rpc::admin::AdminService;
 use crate::rpc::context::CallContext;
 use crate::rpc::router::Router;
 use crate::store::Store;
-use crate::transport::{Acceptor, OpenConnections, Worker};
+use crate::transport::{Acceptor, OpenConnections, Worker, connections_max};
 
 /// A running server. Dropping it starts a shutdown and does not wait for it.
 #[derive(Debug)]
@@ -245,6 +245,8 @@ impl Serving {
         store: Store,
         workers: Vec<Worker>,
     ) -> (Self, Acceptor) {
+        let mut transport = config.transport;
+        transport.max_connections = connections_max(&transport, workers.len());
         let limits = Arc::new(config.limits);
         let owner_limits = OwnerLimits {
             mailbox: config.mailbox,
@@ -260,11 +262,12 @@ impl Serving {
         let admin = AdminService {
             context: context.clone(),
             durability: config.storage.data_dir.map(|_| config.storage.durability),
+            transport: transport.clone(),
             epoch: store.epoch,
         };
         let router = Router::new(context, admin, health.clone());
-        let drain_timeout = config.transport.drain_timeout;
-        let acceptor = Acceptor::new(listener, workers, router, config.transport, closing);
+        let drain_timeout = transport.drain_timeout;
+        let acceptor = Acceptor::new(listener, workers, router, transport, closing);
         let serving = Self {
             owner,
             health,

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use super::context::CallContext;
 use super::deadline::Deadline;
 use super::{backup, responses};
-use crate::config::{Durability, Limits, NAME_BYTES_MAX};
+use crate::config::{Durability, Limits, NAME_BYTES_MAX, TransportLimits};
 use crate::owner::Usage;
 
 /// `soloist.v1.Admin`.
@@ -20,6 +20,7 @@ pub(crate) struct AdminService {
     pub(crate) context: CallContext,
     /// None if the store is kept in memory only.
     pub(crate) durability: Option<Durability>,
+    pub(crate) transport: TransportLimits,
     /// How often the data directory was opened; 0 in memory.
     pub(crate) epoch: u64,
 }
@@ -43,7 +44,7 @@ impl Admin for AdminService {
             machine_count: state.machine_count as i64,
             watch_count: watch_count as i64,
             request_id_count: state.request_id_count as i64,
-            limits: Some(wire_limits(&self.context.limits)),
+            limits: Some(wire_limits(&self.context.limits, &self.transport)),
             cpu_time: cpu_time(),
             durability: self.durability.map_or_else(String::new, |d| d.to_string()),
             loss_window: self.durability.map_or_else(
@@ -67,7 +68,7 @@ impl Admin for AdminService {
     }
 }
 
-fn wire_limits(limits: &Limits) -> v1::Limits {
+fn wire_limits(limits: &Limits, transport: &TransportLimits) -> v1::Limits {
     // config.rs gives every limit a range that ends below 2^31.
     let int = |limit: usize| i32::try_from(limit).expect("limits are below 2^31");
     v1::Limits {
@@ -94,6 +95,9 @@ fn wire_limits(limits: &Limits) -> v1::Limits {
         request_id_bytes: limits.request_id_bytes as i64,
         watch_ring_events: limits.watch_ring_events as i64,
         watch_ring_bytes: limits.watch_ring_bytes as i64,
+        max_streams: transport.max_streams.cast_signed(),
+        max_connections: int(transport.max_connections),
+        max_header_bytes: transport.max_header_bytes.cast_signed(),
     }
 }
 

@@ -4,8 +4,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::status::{Refusal, draining};
-use crate::owner::CallError;
+use super::status::{draining, stream_deadline};
 
 /// Waits until a stream must end, and returns the status to end it with: its deadline passes, the server drains, or the
 /// receiver of `queue` is dropped because the client has left.
@@ -21,7 +20,7 @@ pub(crate) async fn stream_end<T>(
         }
     };
     tokio::select! {
-        () = passed => Refusal::from(CallError::NotStarted).into_status(),
+        () = passed => stream_deadline().into_status(),
         // An error means that the sender is gone: the server has stopped.
         _ = drain.wait_for(|drain| *drain) => draining().into_status(),
         // Nobody is left to read this status.

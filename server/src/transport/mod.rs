@@ -64,8 +64,8 @@ pub(crate) struct OpenConnections {
 }
 
 impl Acceptor {
-    /// Prepares to accept on `listener`, which must belong to the current runtime. As many connections may be open as
-    /// `limits` and the process's limit of descriptors allow.
+    /// Prepares to accept on `listener`, which must belong to the current runtime. `limits` must allow no more connections
+    /// than [`connections_max`].
     pub(crate) fn new(
         listener: TcpListener,
         workers: Vec<Worker>,
@@ -73,9 +73,7 @@ impl Acceptor {
         limits: TransportLimits,
         drain: watch::Receiver<bool>,
     ) -> Self {
-        let count = limits
-            .max_connections
-            .min(connections_by_descriptors(workers.len()));
+        let count = limits.max_connections;
         Self {
             listener,
             workers,
@@ -186,6 +184,13 @@ impl OpenConnections {
 
 fn open_spare_descriptor() -> Option<File> {
     File::open("/dev/null").ok()
+}
+
+/// How many connections may be open: as many as `limits` and the process's limit of descriptors allow.
+pub(crate) fn connections_max(limits: &TransportLimits, threads: usize) -> usize {
+    limits
+        .max_connections
+        .min(connections_by_descriptors(threads))
 }
 
 /// How many connections the process has descriptors for, besides its other files.

@@ -350,6 +350,10 @@ async fn the_deadline_of_a_stream_ends_it() {
             Err(ended) => break ended,
         }
     };
+    assert!(
+        !ended.message().contains("nothing was applied"),
+        "{ended:?}"
+    );
     assert_refused(&ended, Code::DeadlineExceeded, "NOT_STARTED", &[]);
 }
 

@@ -330,6 +330,9 @@ async fn many_clients_compare_and_set_one_key() {
 async fn get_info_reports_the_store_and_its_limits() {
     let server = TestServer::with(|config| {
         config.limits.max_key_bytes = 77;
+        config.transport.max_streams = 78;
+        config.transport.max_connections = 79;
+        config.transport.max_header_bytes = 8_000;
         config.limits.max_deadline = Duration::from_millis(1500);
     });
     server
@@ -352,6 +355,14 @@ async fn get_info_reports_the_store_and_its_limits() {
     assert_eq!(info.store_id.len(), 32);
     let limits = info.limits.unwrap();
     assert_eq!(limits.max_key_bytes, 77);
+    assert_eq!(
+        (
+            limits.max_streams,
+            limits.max_connections,
+            limits.max_header_bytes
+        ),
+        (78, 79, 8_000)
+    );
     let deadline = limits.max_deadline.unwrap();
     assert_eq!((deadline.seconds, deadline.nanos), (1, 500_000_000));
     assert!(

@@ -15,6 +15,16 @@ pub(super) fn not_started() -> Refusal {
     )
 }
 
+/// A stream has been open until its deadline.
+#[must_use]
+pub(crate) fn stream_deadline() -> Refusal {
+    Refusal::new(
+        Code::DeadlineExceeded,
+        Reason::NotStarted,
+        "the deadline of this stream passed; nothing that it has no response to was begun",
+    )
+}
+
 pub(super) fn owner_lost() -> Refusal {
     Refusal::new(
         Code::Unavailable,

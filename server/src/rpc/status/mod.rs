@@ -15,7 +15,7 @@ mod sessions;
 mod text;
 
 pub(crate) use history::store_changed;
-pub(crate) use lifecycle::draining;
+pub(crate) use lifecycle::{draining, stream_deadline};
 pub(crate) use limits::{message_too_large, too_many_frames};
 pub(crate) use refusal::Refusal;
 pub(crate) use requests::{unknown_encoding, unknown_method};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use soloist::ERROR_DOMAIN;
 use soloist::v1::error::Reason;
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt, pb};
 
@@ -73,24 +73,44 @@ impl Refusal {
         self
     }
 
-    /// The gRPC status, with the details in `grpc-status-details-bin`, and with the pushback trailer if the details have a
-    /// RetryInfo.
+    /// The gRPC status, with the details in `grpc-status-details-bin`, and with the pushback trailer if the
+    /// details have a RetryInfo, or if a retry would be in vain.
     #[must_use]
     pub(crate) fn into_status(mut self) -> Status {
         let mut metadata = MetadataMap::new();
-        if let Some(delay) = self.details.retry_info().and_then(|info| info.retry_delay) {
-            let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-            metadata.insert("grpc-retry-pushback-ms", millis.into());
+        if let Some(pushback) = self.pushback() {
+            metadata.insert("grpc-retry-pushback-ms", pushback);
         }
         self.details
             .set_error_info(self.reason.as_str_name(), ERROR_DOMAIN, self.metadata);
         Status::with_error_details_and_metadata(self.code, self.message, *self.details, metadata)
     }
 
+    /// What gRPC clients that retry by themselves are told: the milliseconds to wait, or -1 for never. None leaves it to
+    /// them. Source: gRPC proposal A6, "Pushback".
+    fn pushback(&self) -> Option<AsciiMetadataValue> {
+        if let Some(delay) = self.details.retry_info().and_then(|info| info.retry_delay) {
+            let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+            return Some(millis.into());
+        }
+        // Only where clients often retry because of the code. What other codes mean, they know.
+        let retry_is_in_vain = matches!(
+            self.reason,
+            Reason::ExpectationFailed
+                | Reason::SessionTakenOver
+                | Reason::StoreFull
+                | Reason::MessageTooLarge
+                | Reason::AnswerTooLarge
+        );
+        retry_is_in_vain.then(|| AsciiMetadataValue::from_static("-1"))
+    }
+
     /// The refusal as a message.
     #[must_use]
-    pub(crate) fn into_rpc_status(self) -> pb::Status {
-        let status = self.into_status();
+    pub(crate) fn into_rpc_status(mut self) -> pb::Status {
+        self.details
+            .set_error_info(self.reason.as_str_name(), ERROR_DOMAIN, self.metadata);
+        let status = Status::with_error_details(self.code, self.message, *self.details);
         // The details of a status are this message, encoded by tonic-types.
         prost::Message::decode(status.details()).expect("tonic-types has encoded these details")
     }

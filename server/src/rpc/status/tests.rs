@@ -125,3 +125,35 @@ fn the_largest_bad_argument_fits_into_headers() {
         "{of_machine}, {of_key}"
     );
 }
+
+#[test]
+fn clients_are_told_when_a_retry_is_in_vain() {
+    let full = Rejection {
+        subject: "k".into(),
+        cause: Cause::StoreFull {
+            limit: 1,
+            actual: 2,
+        },
+    };
+    let overloaded = CallError::Overloaded {
+        limit: 1,
+        unit: "messages",
+    };
+    for (refusal, pushback) in [
+        (Refusal::from(full), Some("-1")),
+        (
+            mismatch("k", Condition::Revision(7), None).into(),
+            Some("-1"),
+        ),
+        (message_too_large(1, 2), Some("-1")),
+        (overloaded.into(), Some("20")),
+        (CallError::NotStarted.into(), None),
+        (draining(), None),
+    ] {
+        let reason = refusal.reason;
+        let status = refusal.into_status();
+        let told = status.metadata().get("grpc-retry-pushback-ms");
+        let told = told.map(|value| value.to_str().unwrap());
+        assert_eq!(told, pushback, "{reason:?}");
+    }
+}
