@@ -1,4 +1,4 @@
-//! A check whose time is over says so, and nothing else.
+//! A check whose deadline passes is undecided.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use crate::{
     ValueSearch, Verdict, check,
 };
 
-/// Options values alone, with a clock that is a millisecond later each time that it is looked at.
-fn judged_within(history: &History, looks: u64) -> Report {
+/// Checks values only, with a clock that advances by a millisecond at each look. The deadline passes after this many looks.
+fn report_within(history: &History, looks: u64) -> Report {
     let looked = Cell::new(0);
     let clock = || {
         looked.set(looked.get() + 1);
         Duration::from_millis(looked.get())
     };
-    let checks = Options {
+    let options = Options {
         value_search: ValueSearch::Only,
         limits: Limits {
             deadline: Deadline::new(&clock, Duration::from_millis(looks)),
@@ -24,7 +24,7 @@ fn judged_within(history: &History, looks: u64) -> Report {
         },
         shrink_timeout: Duration::from_millis(100),
     };
-    check(history, checks).unwrap()
+    check(history, options).unwrap()
 }
 
 fn some_history() -> History {
@@ -38,15 +38,15 @@ fn some_history() -> History {
 }
 
 #[test]
-fn what_is_not_found_out_in_time_is_not_decided() {
+fn a_check_is_undecided_after_its_deadline() {
     let history = some_history();
     assert_eq!(
-        judged_within(&history, 1_000_000).verdict,
+        report_within(&history, 1_000_000).verdict,
         Verdict::Linearizable
     );
-    // It is never said to be right before all keys have been searched.
+    // It is not linearizable before all keys have been searched.
     for looks in [1, 2, 5, 9] {
-        let Verdict::Undecided(keys) = judged_within(&history, looks).verdict else {
+        let Verdict::Undecided(keys) = report_within(&history, looks).verdict else {
             panic!("decided within {looks} looks at the clock");
         };
         for key in &keys {
@@ -54,17 +54,17 @@ fn what_is_not_found_out_in_time_is_not_decided() {
             assert!(key.operations > 400 && key.unknown > 0, "{key:?}");
         }
     }
-    // With no time at all that is so of all keys.
-    let Verdict::Undecided(keys) = judged_within(&history, 0).verdict else {
+    // With no time at all, every key is undecided.
+    let Verdict::Undecided(keys) = report_within(&history, 0).verdict else {
         panic!("decided in no time");
     };
     assert_eq!(keys.len(), 5);
 }
 
 #[test]
-fn a_key_that_takes_all_its_time_leaves_the_others_theirs() {
+fn a_key_that_uses_up_its_time_leaves_the_others_their_share() {
     let mut history = some_history();
-    // One key more, the last, which is wrong: a Read of what nobody has written.
+    // One more key, the last, is wrong: a Read of a value that nobody wrote.
     let number = history.keys.len() as u32;
     history
         .keys
@@ -77,8 +77,8 @@ fn a_key_that_takes_all_its_time_leaves_the_others_theirs() {
     (read.key, read.client) = (number, 1_000);
     history.operations.push(PackedOperation::from(&read));
     history.operations.sort_by_key(PackedOperation::order);
-    let Verdict::NotLinearizable(violations) = judged_within(&history, 12).verdict else {
-        panic!("the wrong key is not found");
+    let Verdict::NotLinearizable(violations) = report_within(&history, 12).verdict else {
+        panic!("the wrong key was not found");
     };
     assert_eq!(violations[0].key.as_deref(), Some("wrong"));
 }

@@ -1,26 +1,22 @@
-//! The checker against trying every order, on small random histories. SOLOIST_CHECKER_HISTORIES sets how many.
+//! On small random histories, the checker agrees with a test of every order. SOLOIST_CHECKER_HISTORIES sets how many
+//! histories, and SOLOIST_CHECKER_SHOW prints those that the checker wrongly accepts.
 
 use std::collections::BTreeMap;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::tests::text::{can_be, judge, of};
+use crate::model::Criterion;
+use crate::tests::notation::{history_of, is_linearizable, report_of};
 use crate::{
     Action, Actual, Entry, Expectation, MessageKind, NEVER, Observed, Operation, Outcome, Refusal,
     Value, ValueSearch, Verdict,
 };
 
-/// A revision past all that histories here have.
+/// More than the revisions of any history here.
 const REVISIONS: i64 = 30;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Look {
-    AtRevisions,
-    AtValues,
-}
-
-/// A whole store: (value, revision) by key, and its revision.
+/// A store, as simple as can be: the value and revision of each key, and the revision of the store.
 #[derive(Clone, Default, PartialEq, Eq)]
 struct Store {
     entries: BTreeMap<u32, (i64, i64)>,
@@ -35,8 +31,9 @@ fn int(value: Value) -> i64 {
 }
 
 impl Store {
-    /// Applies operations as one message. `at`: the revision that its changes take. None: an answer that cannot be.
-    fn apply(&self, message: &[Operation], at: i64, look: Look) -> Option<(Self, bool)> {
+    /// The store after the operations of a message, whose changes take the revision `at`; and whether there are changes. `None`
+    /// if an answer is impossible.
+    fn apply(&self, message: &[Operation], at: i64, criterion: Criterion) -> Option<(Self, bool)> {
         let mut store = self.clone();
         let mut changes = false;
         for it in message {
@@ -83,15 +80,15 @@ impl Store {
                     revision,
                 } => {
                     shown.map(|it| int(it.value)) == entry.map(|it| it.0)
-                        && (look == Look::AtValues
+                        && (criterion == Criterion::Values
                             || shown.map(|it| it.revision) == entry.map(|it| it.1)
                                 && revision == at)
                 }
                 Outcome::Done {
                     observed: Observed::Sum(sum),
                     revision,
-                } => after == Some(sum) && (look == Look::AtValues || revision == at),
-                Outcome::Done { revision, .. } => look == Look::AtValues || revision == at,
+                } => after == Some(sum) && (criterion == Criterion::Values || revision == at),
+                Outcome::Done { revision, .. } => criterion == Criterion::Values || revision == at,
                 _ => true,
             };
             if !meets || !fits {
@@ -102,7 +99,7 @@ impl Store {
         let is_refused = message
             .iter()
             .any(|it| matches!(it.outcome, Outcome::Refused(_)));
-        if look == Look::AtRevisions && !is_refused {
+        if criterion == Criterion::Revisions && !is_refused {
             let fits = match changes {
                 true => at > store.revision,
                 false => at >= store.revision,
@@ -116,8 +113,9 @@ impl Store {
     }
 }
 
-/// Tries every order of the messages, each unknown one left out or done at every revision that there could be.
-fn every_order(store: &Store, left: &[Vec<Operation>], look: Look) -> bool {
+/// Whether one of all orders of the messages explains the answers. A message of unknown outcome is left out, or done at every
+/// possible revision.
+fn every_order(store: &Store, left: &[Vec<Operation>], criterion: Criterion) -> bool {
     let is_known = |message: &[Operation]| message[0].outcome != Outcome::Unknown;
     if !left.iter().any(|message| is_known(message)) {
         return true;
@@ -126,20 +124,20 @@ fn every_order(store: &Store, left: &[Vec<Operation>], look: Look) -> bool {
         let next = &left[index];
         let mut rest = left.to_vec();
         rest.remove(index);
-        // What ended before this one began is done by now, or never.
+        // A message that ended before this one began has happened before it, or never.
         let is_past = |it: &Vec<Operation>| it[0].end < next[0].start;
         if rest.iter().any(|it| is_past(it) && is_known(it)) {
             return false;
         }
         rest.retain(|it| !is_past(it));
         let go = |at: i64| {
-            let applied = store.apply(next, at, look);
-            applied.is_some_and(|(store, _)| every_order(&store, &rest, look))
+            let applied = store.apply(next, at, criterion);
+            applied.is_some_and(|(store, _)| every_order(&store, &rest, criterion))
         };
         let told = next.iter().find_map(Operation::revision);
-        match (look, told) {
-            (Look::AtValues, _) => {
-                // Revisions are tags where one is expected: those that were told, and others nobody knows.
+        match (criterion, told) {
+            (Criterion::Values, _) => {
+                // Revisions are compared where one is expected. An unknown one differs from all others.
                 go(told.unwrap_or(REVISIONS + index as i64))
             }
             (_, Some(revision)) => go(revision),
@@ -153,38 +151,38 @@ struct Shape {
     keys: u32,
     has_batches: bool,
     unknown: f64,
-    /// Whether compare-and-set by revision is among it.
-    has_tags: bool,
+    /// Whether operations expect revisions.
+    expects_revisions: bool,
 }
 
-/// What a store gave, but for what is done to it afterwards.
-fn some_messages(dice: &mut SmallRng, shape: &Shape) -> Vec<Vec<Operation>> {
+/// Messages with the answers of a right store, some of which are spoiled afterwards.
+fn some_messages(rng: &mut SmallRng, shape: &Shape) -> Vec<Vec<Operation>> {
     let mut store = Store::default();
     let mut messages = Vec::new();
-    for number in 0..dice.random_range(2..7_u32) {
-        let parts = if shape.has_batches && dice.random_bool(0.4) {
+    for number in 0..rng.random_range(2..7_u32) {
+        let parts = if shape.has_batches && rng.random_bool(0.4) {
             2
         } else {
             1
         };
-        let is_unknown = dice.random_bool(shape.unknown);
+        let is_unknown = rng.random_bool(shape.unknown);
         let point = u64::from(number) * 10 + 40;
-        let mut end = point + dice.random_range(0..25);
-        if is_unknown && dice.random() {
+        let mut end = point + rng.random_range(0..25);
+        if is_unknown && rng.random() {
             end = NEVER;
         }
         let asked: Vec<Operation> = (0..parts)
             .map(|part| {
-                let key = dice.random_range(0..shape.keys);
+                let key = rng.random_range(0..shape.keys);
                 let is = store.entries.get(&key).copied();
                 let value = i64::from(number * 10 + part + 10);
-                // Not always unique.
-                let value = if dice.random_bool(0.2) { 10 } else { value };
-                let (action, expect) = match dice.random_range(0..10) {
+                // Some values are not unique.
+                let value = if rng.random_bool(0.2) { 10 } else { value };
+                let (action, expect) = match rng.random_range(0..10) {
                     0 | 1 => (Action::Write(Value::Int(value)), None),
-                    2 if shape.has_tags => {
-                        let expected = [is.map_or(0, |it| it.1), dice.random_range(0..4)]
-                            [dice.random_range(0..2)];
+                    2 if shape.expects_revisions => {
+                        let expected = [is.map_or(0, |it| it.1), rng.random_range(0..4)]
+                            [rng.random_range(0..2)];
                         (
                             Action::Write(Value::Int(value)),
                             Some(Expectation::Revision(expected)),
@@ -192,7 +190,7 @@ fn some_messages(dice: &mut SmallRng, shape: &Shape) -> Vec<Vec<Operation>> {
                     }
                     3 => (
                         Action::Write(Value::Int(value)),
-                        Some(Expectation::Exists(dice.random())),
+                        Some(Expectation::Exists(rng.random())),
                     ),
                     4 => {
                         let expected = Value::Int(is.map_or(10, |it| it.0));
@@ -201,7 +199,7 @@ fn some_messages(dice: &mut SmallRng, shape: &Shape) -> Vec<Vec<Operation>> {
                             Some(Expectation::Value(expected)),
                         )
                     }
-                    5 => (Action::Add(dice.random_range(1..3)), None),
+                    5 => (Action::Add(rng.random_range(1..3)), None),
                     6 => (Action::Delete, None),
                     _ => (Action::Read, None),
                 };
@@ -214,7 +212,7 @@ fn some_messages(dice: &mut SmallRng, shape: &Shape) -> Vec<Vec<Operation>> {
                         MessageKind::Call
                     },
                     key,
-                    start: point - dice.random_range(0..1),
+                    start: point - rng.random_range(0..1),
                     end,
                     action,
                     expect,
@@ -222,16 +220,16 @@ fn some_messages(dice: &mut SmallRng, shape: &Shape) -> Vec<Vec<Operation>> {
                 }
             })
             .collect();
-        let start = point - dice.random_range(0..25);
+        let start = point - rng.random_range(0..25);
         let mut message: Vec<Operation> = asked
             .into_iter()
             .map(|it| Operation { start, ..it })
             .collect();
-        answer(dice, &mut store, &mut message, is_unknown);
+        answer(rng, &mut store, &mut message, is_unknown);
         messages.push(message);
     }
-    for _ in 0..dice.random_range(0..16) {
-        spoil(dice, &mut messages);
+    for _ in 0..rng.random_range(0..16) {
+        spoil(rng, &mut messages);
     }
     messages.retain(|message| message.iter().any(|it| it.outcome != Outcome::NotDone));
     for message in &mut messages {
@@ -240,15 +238,15 @@ fn some_messages(dice: &mut SmallRng, shape: &Shape) -> Vec<Vec<Operation>> {
     messages
 }
 
-/// Does a message, and puts the answers in.
-fn answer(dice: &mut SmallRng, store: &mut Store, message: &mut [Operation], is_unknown: bool) {
-    let revision = store.revision + dice.random_range(1..3);
+/// Applies a message to the store, and fills in the answers.
+fn answer(rng: &mut SmallRng, store: &mut Store, message: &mut [Operation], is_unknown: bool) {
+    let revision = store.revision + rng.random_range(1..3);
     let mut after = store.clone();
     let mut changes = false;
     for index in 0..message.len() {
         let it = message[index];
         let entry = after.entries.get(&it.key).copied();
-        match after.apply(&message[index..=index], revision, Look::AtValues) {
+        match after.apply(&message[index..=index], revision, Criterion::Values) {
             Some((next, changed)) => {
                 after = next;
                 changes |= changed;
@@ -264,7 +262,7 @@ fn answer(dice: &mut SmallRng, store: &mut Store, message: &mut [Operation], is_
                 };
                 message[index].outcome = Outcome::Done { revision, observed };
             }
-            // Nothing to change: as far as unknown ones go, they are not done; others tell so.
+            // It changes nothing, and the answer says so.
             None if it.expect.is_none() => {
                 let observed = Observed::Entry(entry.map(|(value, revision)| Entry {
                     value: Value::Int(value),
@@ -276,7 +274,7 @@ fn answer(dice: &mut SmallRng, store: &mut Store, message: &mut [Operation], is_
             None => {
                 let actual = match it.expect {
                     Some(Expectation::Revision(_)) => Actual::Revision(entry.map_or(0, |it| it.1)),
-                    Some(Expectation::Value(_)) if dice.random() => {
+                    Some(Expectation::Value(_)) if rng.random() => {
                         Actual::Value(entry.map(|it| Value::Int(it.0)))
                     }
                     _ => Actual::NotReported,
@@ -297,14 +295,14 @@ fn answer(dice: &mut SmallRng, store: &mut Store, message: &mut [Operation], is_
             }
         }
     }
-    // One that changes nothing is at the present revision.
+    // A message that changes nothing is answered at the present revision.
     if !changes {
         for it in message.iter_mut() {
             if let Outcome::Done { revision, .. } = &mut it.outcome {
                 *revision = store.revision;
             }
         }
-    } else if !is_unknown || dice.random() {
+    } else if !is_unknown || rng.random() {
         after.revision = revision;
         *store = after;
     }
@@ -315,17 +313,17 @@ fn answer(dice: &mut SmallRng, store: &mut Store, message: &mut [Operation], is_
     }
 }
 
-fn spoil(dice: &mut SmallRng, messages: &mut [Vec<Operation>]) {
-    let [one, other] = [(); 2].map(|()| dice.random_range(0..messages.len()));
-    let part = dice.random_range(0..messages[one].len());
-    let step = [1, -1][dice.random_range(0..2)];
+fn spoil(rng: &mut SmallRng, messages: &mut [Vec<Operation>]) {
+    let [one, other] = [(); 2].map(|()| rng.random_range(0..messages.len()));
+    let part = rng.random_range(0..messages[one].len());
+    let step = [1, -1][rng.random_range(0..2)];
     let of_other = messages[other][0];
-    match dice.random_range(0..4) {
+    match rng.random_range(0..4) {
         0 => match &mut messages[one][part].outcome {
             Outcome::Done {
                 observed: Observed::Entry(Some(entry)),
                 ..
-            } => match dice.random() {
+            } => match rng.random() {
                 true => entry.value = Value::Int(int(entry.value) + step),
                 false => entry.revision = (entry.revision + step).max(1),
             },
@@ -343,7 +341,7 @@ fn spoil(dice: &mut SmallRng, messages: &mut [Vec<Operation>]) {
             }
         }
         2 => {
-            // What another was shown.
+            // It shows what another answer shows.
             if let (
                 Outcome::Done { observed, .. },
                 Outcome::Done {
@@ -370,24 +368,26 @@ fn histories() -> usize {
     number.map_or(4_000, |it| it.parse().unwrap())
 }
 
-/// The verdicts on so many histories of a shape: both right, both wrong, and (right by the checker alone).
-fn compare(shape: &Shape, look: Look, seed: u64) -> [usize; 3] {
-    let mut dice = SmallRng::seed_from_u64(seed);
+/// How many histories of a shape are right, how many are wrong, and how many wrong ones the checker accepts.
+fn compare(shape: &Shape, criterion: Criterion, seed: u64) -> [usize; 3] {
+    let mut rng = SmallRng::seed_from_u64(seed);
     let mut counts = [0; 3];
     for number in 0..histories() {
-        let messages = some_messages(&mut dice, shape);
-        let history = of(messages.concat());
-        let expected = every_order(&Store::default(), &messages, look);
-        let is = match look {
-            Look::AtRevisions => can_be(&history),
-            Look::AtValues => judge(&history, ValueSearch::Only).verdict == Verdict::Linearizable,
+        let messages = some_messages(&mut rng, shape);
+        let history = history_of(messages.concat());
+        let expected = every_order(&Store::default(), &messages, criterion);
+        let is = match criterion {
+            Criterion::Revisions => is_linearizable(&history),
+            Criterion::Values => {
+                report_of(&history, ValueSearch::Only).verdict == Verdict::Linearizable
+            }
         };
         match (expected, is) {
             (true, true) => counts[0] += 1,
             (false, false) => counts[1] += 1,
             (false, true) => counts[2] += 1,
             (true, false) => {
-                println!("history {number} can be:");
+                println!("history {number} is linearizable:");
                 for m in &messages {
                     println!("  {}-{}", m[0].start, m[0].end);
                     for o in m {
@@ -397,11 +397,11 @@ fn compare(shape: &Shape, look: Look, seed: u64) -> [usize; 3] {
                         );
                     }
                 }
-                panic!("{:?}", judge(&history, ValueSearch::OnViolation));
+                panic!("{:?}", report_of(&history, ValueSearch::OnViolation));
             }
         }
         if (expected, is) == (false, true) && std::env::var("SOLOIST_CHECKER_SHOW").is_ok() {
-            println!("history {number} cannot be:");
+            println!("history {number} is not linearizable:");
             for m in &messages {
                 println!("  {}-{}", m[0].start, m[0].end);
                 for o in m {
@@ -413,14 +413,14 @@ fn compare(shape: &Shape, look: Look, seed: u64) -> [usize; 3] {
             }
         }
     }
-    println!("{look:?} {counts:?}");
+    println!("{criterion:?} {counts:?}");
     counts
 }
 
-fn assert_equal(shape: &Shape, look: Look, seed: u64) {
-    let [right, wrong, missed] = compare(shape, look, seed);
+fn assert_equal(shape: &Shape, criterion: Criterion, seed: u64) {
+    let [right, wrong, missed] = compare(shape, criterion, seed);
     assert_eq!(missed, 0);
-    // The more is unknown, the less can be wrong.
+    // The more outcomes are unknown, the fewer histories are wrong.
     let part = histories() / 16;
     assert!(right > part && wrong > part, "{right} and {wrong}");
 }
@@ -429,12 +429,12 @@ const ONE_KEY: Shape = Shape {
     keys: 1,
     has_batches: false,
     unknown: 0.0,
-    has_tags: true,
+    expects_revisions: true,
 };
 
 #[test]
 fn one_key() {
-    assert_equal(&ONE_KEY, Look::AtRevisions, 1);
+    assert_equal(&ONE_KEY, Criterion::Revisions, 1);
 }
 
 #[test]
@@ -444,7 +444,7 @@ fn one_key_with_unknown_outcomes() {
             unknown: 0.3,
             ..ONE_KEY
         },
-        Look::AtRevisions,
+        Criterion::Revisions,
         2,
     );
 }
@@ -455,7 +455,7 @@ fn one_key_with_mostly_unknown_outcomes() {
         unknown: 0.6,
         ..ONE_KEY
     };
-    assert_equal(&shape, Look::AtRevisions, 7);
+    assert_equal(&shape, Criterion::Revisions, 7);
 }
 
 #[test]
@@ -464,7 +464,7 @@ fn three_keys_with_mostly_unknown_batches() {
         keys: 3,
         has_batches: true,
         unknown: 0.6,
-        has_tags: true,
+        expects_revisions: true,
     };
     assert_sound(&shape, 8);
 }
@@ -477,7 +477,7 @@ fn three_keys_with_batches() {
             has_batches: true,
             ..ONE_KEY
         },
-        Look::AtRevisions,
+        Criterion::Revisions,
         3,
     );
 }
@@ -486,7 +486,7 @@ fn three_keys_with_batches() {
 /// right. (1 of 11,087 without batches and 3 of 11,785 with them, of 40,000 histories each: each time what was unknown was
 /// done on one key before, and on another after, the same answer.)
 fn assert_sound(shape: &Shape, seed: u64) {
-    let [right, wrong, missed] = compare(shape, Look::AtRevisions, seed);
+    let [right, wrong, missed] = compare(shape, Criterion::Revisions, seed);
     let part = histories() / 16;
     assert!(right > part && wrong > part, "{right} and {wrong}");
     assert!(missed * 400 < wrong, "{missed} of {wrong}");
@@ -508,7 +508,7 @@ fn three_keys_with_unknown_batches() {
         keys: 3,
         has_batches: true,
         unknown: 0.3,
-        has_tags: true,
+        expects_revisions: true,
     };
     assert_sound(&shape, 5);
 }
@@ -517,13 +517,13 @@ fn three_keys_with_unknown_batches() {
 fn values_alone() {
     let shape = Shape {
         unknown: 0.3,
-        has_tags: false,
+        expects_revisions: false,
         ..ONE_KEY
     };
-    assert_equal(&shape, Look::AtValues, 6);
+    assert_equal(&shape, Criterion::Values, 6);
     let shape = Shape {
         unknown: 0.6,
         ..shape
     };
-    assert_equal(&shape, Look::AtValues, 9);
+    assert_equal(&shape, Criterion::Values, 9);
 }

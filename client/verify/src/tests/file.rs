@@ -1,9 +1,9 @@
-//! Files: what is written is read again, and what is damaged is refused.
+//! Files: a history that was written is read again, and a damaged file is refused.
 
 use proptest::prelude::*;
 
+use crate::tests::notation::{history, history_of, is_linearizable};
 use crate::tests::tables::watched;
-use crate::tests::text::{can_be, history};
 use crate::{
     Action, Actual, Entry, Expectation, History, MessageKind, Observed, Operation, Outcome,
     PackedOperation, ReadError, Refusal, Value,
@@ -117,11 +117,11 @@ fn bytes(history: &History) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(operations in prop::collection::vec(operation(), 0..20)) {
+    fn a_history_is_read_as_it_was_written(operations in prop::collection::vec(operation(), 0..20)) {
         for operation in &operations {
             prop_assert_eq!(PackedOperation::from(operation).unpack(), *operation);
         }
-        let mut history = crate::tests::text::of(operations);
+        let mut history = history_of(operations);
         history.settings = serde_json::json!({"seed": 7});
         prop_assert_eq!(History::read_from(&bytes(&history)[..], 20).unwrap(), history);
     }
@@ -139,7 +139,7 @@ fn a_file_cut_anywhere_is_refused() {
     let history = some();
     let bytes = bytes(&history);
     assert_eq!(History::read_from(&bytes[..], 3).unwrap(), history);
-    // Without the last line break nothing is missing.
+    // The last line break may be missing.
     for length in 0..bytes.len() - 1 {
         let error = History::read_from(&bytes[..length], 3).unwrap_err();
         let expected = match length {
@@ -187,9 +187,9 @@ fn a_file_that_was_edited_is_read_if_its_checksum_is_taken_out() {
 }
 
 #[test]
-fn what_is_too_much_or_goes_on_is_refused() {
+fn a_file_that_is_too_long_or_goes_on_after_its_end_is_refused() {
     let bytes = bytes(&some());
     History::read_from(&bytes[..], 2).unwrap_err();
     History::read_from(&[&bytes[..], &[0]].concat()[..], 3).unwrap_err();
-    assert!(can_be(&history("0-1 write 1 1@1")));
+    assert!(is_linearizable(&history("0-1 write 1 1@1")));
 }

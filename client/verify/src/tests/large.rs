@@ -1,4 +1,4 @@
-//! Histories as large as those of runs. SOLOIST_CHECKER_OPERATIONS sets how large; with `--nocapture` it tells the times.
+//! Large histories. SOLOIST_CHECKER_OPERATIONS sets how many operations they have. With `--nocapture` the times are shown.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::tests::text::judge;
+use crate::tests::notation::report_of;
 use crate::{
     Action, Actual, Entry, Expectation, History, Initial, Key, MessageKind, NEVER, Observed,
     Operation, Outcome, PackedOperation, Refusal, Value, ValueSearch, Verdict, ViolationKind,
@@ -19,18 +19,18 @@ pub(super) struct Shape {
     pub(super) unknown: usize,
 }
 
-/// What clients of a right server see: 80 % Reads, 10 % Writes, 4 % compare-and-set, 4 % Adds, 2 % Deletes, each done at
-/// some moment between its start and its end.
+/// A history with the answers of a right server: 80 % Reads, 10 % Writes, 4 % compare-and-set, 4 % Adds, and 2 % Deletes. Each
+/// happens at a random moment between its start and its end.
 pub(super) fn history(shape: &Shape, seed: u64) -> History {
-    let mut dice = SmallRng::seed_from_u64(seed);
+    let mut rng = SmallRng::seed_from_u64(seed);
     let mut clocks = vec![0_u64; shape.clients as usize];
     let mut todo: Vec<(u64, u64, u64, u32)> = (0..shape.operations)
         .map(|index| {
             let client = index % clocks.len();
-            let start = clocks[client] + dice.random_range(1_000..20_000);
-            let end = start + dice.random_range(50_000..500_000);
+            let start = clocks[client] + rng.random_range(1_000..20_000);
+            let end = start + rng.random_range(50_000..500_000);
             clocks[client] = end;
-            (dice.random_range(start..=end), start, end, client as u32)
+            (rng.random_range(start..=end), start, end, client as u32)
         })
         .collect();
     todo.sort_unstable();
@@ -40,10 +40,10 @@ pub(super) fn history(shape: &Shape, seed: u64) -> History {
     let mut revision = 0;
     let mut operations = Vec::with_capacity(todo.len());
     for (index, (_, start, end, client)) in todo.into_iter().enumerate() {
-        let key = dice.random_range(0..shape.keys);
+        let key = rng.random_range(0..shape.keys);
         let is = store.get(&key).copied();
         let value = Value::Int(((i64::from(client) + 1) << 32) | index as i64);
-        let (action, expect) = match dice.random_range(0..100) {
+        let (action, expect) = match rng.random_range(0..100) {
             0..80 => (Action::Read, None),
             80..90 => (Action::Write(value), None),
             90..94 => {
@@ -55,12 +55,12 @@ pub(super) fn history(shape: &Shape, seed: u64) -> History {
         };
         let is_unknown = shape.unknown > 0 && action != Action::Read && index % every < 5;
         let actual = is.map_or(0, |it| it.revision);
-        // What a client that reads now will expect some time.
-        if action == Action::Read && dice.random_bool(0.1) {
+        // A later compare-and-set expects what was read here.
+        if action == Action::Read && rng.random_bool(0.1) {
             tags.insert(key, actual);
         }
         let fails = matches!(expect, Some(Expectation::Revision(it)) if it != actual);
-        let is_done = !fails && action != Action::Read && !(is_unknown && dice.random());
+        let is_done = !fails && action != Action::Read && !(is_unknown && rng.random());
         let after = match action {
             Action::Write(value) => Some(value),
             Action::Add(delta) => Some(Value::Int(
@@ -143,15 +143,15 @@ fn large_histories_are_explained() {
         };
         let history = history(&shape, 3);
         for value_search in [ValueSearch::OnViolation, ValueSearch::Only] {
-            // Without revisions, that many unknown outcomes on few keys take half a minute in a debug build.
+            // Without revisions, this many unknown outcomes on few keys take half a minute in a debug build.
             let is_hard = value_search == ValueSearch::Only && unknown > 100 && keys < 100;
             if is_hard && std::env::var("SOLOIST_CHECKER_OPERATIONS").is_err() {
                 continue;
             }
             let start = Instant::now();
-            let report = judge(&history, value_search);
+            let report = report_of(&history, value_search);
             println!(
-                "{keys} keys, {} unknown ({} seen), {value_search:?}: {:?}, {} keys by revisions, {} configurations",
+                "{keys} keys, {} unknown ({} seen), {value_search:?}: {:?}, {} keys by revision, {} configurations",
                 report.unknown,
                 report.unknown_observed,
                 start.elapsed(),
@@ -167,7 +167,7 @@ fn large_histories_are_explained() {
 }
 
 #[test]
-fn one_stale_read_among_many_is_found_and_made_small() {
+fn one_stale_read_among_many_is_found_and_its_evidence_is_small() {
     let shape = Shape {
         operations: operations(),
         clients: 100,
@@ -175,7 +175,7 @@ fn one_stale_read_among_many_is_found_and_made_small() {
         unknown: 0,
     };
     let mut history = history(&shape, 4);
-    // A Read in the second half is shown what a Read of that key was shown long before.
+    // A Read in the second half shows what a Read of the same key showed long before.
     let reads: Vec<usize> = (0..history.operations.len())
         .filter(|place| {
             let it = history.operations[*place].unpack();
@@ -191,7 +191,7 @@ fn one_stale_read_among_many_is_found_and_made_small() {
     history.operations[new] = PackedOperation::from(&stale);
     for value_search in [ValueSearch::OnViolation, ValueSearch::Only] {
         let start = Instant::now();
-        let Verdict::NotLinearizable(violations) = judge(&history, value_search).verdict else {
+        let Verdict::NotLinearizable(violations) = report_of(&history, value_search).verdict else {
             panic!("a stale read is not found");
         };
         let evidence = violations[0].evidence.operations.len();

@@ -1,10 +1,10 @@
-//! The checker against histories by hand, against trying every order, and against itself on what it made small.
+//! Tests of the checker: histories written by hand, every order tried on small random histories, and large histories.
 
 mod deadline;
 mod differential;
 mod file;
 mod large;
+mod notation;
 mod recorder;
 mod shrink;
 mod tables;
-mod text;

@@ -1,4 +1,4 @@
-//! Recorders: what they take, what they refuse, and how they come together.
+//! Recorders: what they record, what they refuse, and how they are merged.
 
 use crate::{
     Action, Capacity, History, Initial, Key, MessageKind, NEVER, Observed, Options, Outcome,
@@ -18,9 +18,9 @@ fn done(revision: i64, observed: Observed) -> Outcome {
 }
 
 #[test]
-fn recorders_come_together_in_the_order_of_starts() {
-    let room = Capacity::new(1_000);
-    let [mut one, mut other] = [0, 1].map(|client| Recorder::new(client, room.clone()));
+fn merged_operations_are_in_the_order_of_starts() {
+    let capacity = Capacity::new(1_000);
+    let [mut one, mut other] = [0, 1].map(|client| Recorder::new(client, capacity.clone()));
     let first = one.begin(MessageKind::Batch, 2, 5).unwrap();
     let second = other.begin(MessageKind::Call, 1, 3).unwrap();
     one.end(

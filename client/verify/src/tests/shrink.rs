@@ -1,21 +1,21 @@
-//! What is shown of a violation: it is one, nothing of it can go, and it survives being saved.
+//! Shrunk evidence: it still shows the violation, no operation of it can go, and a file of it is read again.
 
 use crate::tests::large::{self, Shape};
-use crate::tests::text::{history, judge};
+use crate::tests::notation::{history, report_of};
 use crate::{
     Action, Entry, History, Observed, Outcome, PackedOperation, Value, ValueSearch, Verdict,
     Violation,
 };
 
 fn violation(history: &History) -> Violation {
-    match judge(history, ValueSearch::OnViolation).verdict {
+    match report_of(history, ValueSearch::OnViolation).verdict {
         Verdict::NotLinearizable(mut violations) => violations.remove(0),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn a_value_that_nobody_wrote_is_shown_alone_and_survives_being_saved() {
+fn a_value_that_nobody_wrote_is_its_own_evidence_and_survives_a_file() {
     let shape = Shape {
         operations: 3_000,
         clients: 10,
@@ -51,9 +51,9 @@ fn a_value_that_nobody_wrote_is_shown_alone_and_survives_being_saved() {
     }
 }
 
-/// The write whose value is shown stays, and so does the one that it should have been; what has no part in it goes.
+/// The Write whose value is shown stays, and so does the Write that should have been shown. The rest goes.
 #[test]
-fn nothing_of_it_can_go() {
+fn no_operation_of_the_evidence_can_go() {
     let text = "0-9 read none@0; 0-9 write 1 1@1; 10-11 write 2 2@2; 12-13 b.write 3 3@3; 12-15 read 2@2; 14-15 read 1@1";
     let found = violation(&history(text));
     let operations = &found.evidence.operations;
@@ -61,7 +61,7 @@ fn nothing_of_it_can_go() {
         let mut less = found.evidence.clone();
         less.operations.remove(place);
         assert_eq!(
-            judge(&less, ValueSearch::OnViolation).verdict,
+            report_of(&less, ValueSearch::OnViolation).verdict,
             Verdict::Linearizable,
             "{}",
             found

@@ -1,9 +1,9 @@
 //! Histories that cannot be, and beside them some that can.
 
-use crate::tests::text::{can_be, history, judge};
+use crate::tests::notation::{history, is_linearizable, report_of};
 use crate::{Entry, History, Value, ValueSearch, Verdict, ViolationKind, Watch, WatchUpdate};
 
-const CANNOT_BE: &str = "
+const NOT_LINEARIZABLE: &str = "
     a stale read: 0-1 write 1 1@1; 2-3 write 2 2@2; 4-5 read 1@1
     a stale read that says it is new: 0-1 write 1 1@1; 2-3 write 2 2@2; 4-5 read 1@1@2
     a read of what was never written: 0-1 write 1 1@1; 0-9 read 5@1
@@ -80,7 +80,7 @@ const CANNOT_BE: &str = "
     a delete in a state that is not final: 0-1 m.write 1 1@1; 2-3 m.delete 1@1@2
     a delete refused in the final state: 0-1 m.write 1 1@1; 2-3 m.move 1 from:0@2; 4-5 m.move 2 from:1@3; 6-7 m.delete notfinal:2";
 
-const CAN_BE: &str = "
+const LINEARIZABLE: &str = "
     one after the other: 0-1 write 1 1@1; 2-3 cas 1 9 9@2; 4-5 add -2 7@4; 6-7 read 7@4; 8-9 delete 7@4@5
     what is not there: 0-1 read none@5; 2-3 delete none@5; 4-5 cas 0 3 3@6; 6-7 cas 1 9 refused@6
     all at once: 0-9 read 2@2; 0-9 write 2 2@2; 0-9 write 1 1@1; 0-9 read none@0
@@ -124,19 +124,19 @@ const CAN_BE: &str = "
     an unknown move: 0-1 m.write 1 1@1; 2- m.move 1 unknown; 4-5 m.move 2 from:1@5";
 
 #[test]
-fn the_impossible_is_refused_and_nothing_else() {
-    for (table, expected) in [(CANNOT_BE, false), (CAN_BE, true)] {
+fn histories_are_linearizable_or_not() {
+    for (table, expected) in [(NOT_LINEARIZABLE, false), (LINEARIZABLE, true)] {
         for line in table.lines().skip(1) {
             let history = history(line.split_once(':').unwrap().1);
-            assert_eq!(can_be(&history), expected, "{line}");
+            assert_eq!(is_linearizable(&history), expected, "{line}");
         }
     }
 }
 
-/// Values alone, without revisions, show most of it.
+/// Most of the violations show in the values alone.
 #[test]
-fn what_values_cannot_explain_is_said_to_be_so() {
-    for line in CANNOT_BE.lines().skip(1) {
+fn the_kind_says_whether_values_alone_are_wrong() {
+    for line in NOT_LINEARIZABLE.lines().skip(1) {
         let (title, text) = line.trim().split_once(':').unwrap();
         let expected = match title {
             "a stale read"
@@ -153,7 +153,7 @@ fn what_values_cannot_explain_is_said_to_be_so() {
             _ => continue,
         };
         let Verdict::NotLinearizable(violations) =
-            judge(&history(text), ValueSearch::OnViolation).verdict
+            report_of(&history(text), ValueSearch::OnViolation).verdict
         else {
             panic!("{title}");
         };
@@ -165,7 +165,8 @@ fn what_values_cannot_explain_is_said_to_be_so() {
     }
 }
 
-/// "revision key value", with `.` for progress; the watch is of `a` and `b`, from revision 0.
+/// A history with a watch of `a` and `b`, from revision 0. Its updates are "revision key value", "revision key gone", or
+/// "revision ." for progress.
 pub(super) fn watched(changes: &str, told: &str) -> History {
     let mut history = history(changes);
     let told = told.split(';').map(|text| {
@@ -195,7 +196,7 @@ pub(super) fn watched(changes: &str, told: &str) -> History {
 }
 
 #[test]
-fn a_watch_is_told_everything_once_and_in_order() {
+fn a_watch_is_told_every_change_once_and_in_order() {
     const CHANGES: &str = "0-1 write 1 1@1; 2-3 b.write 2 2@2; 4-5 delete 1@1@3; 6-7 c.write 9 9@4; 8- write 7 unknown;
         60-61 b.write 5 5@6";
     let table = [
@@ -246,7 +247,7 @@ fn a_watch_is_told_everything_once_and_in_order() {
     ];
     for (expected, title, told) in table {
         let history = watched(CHANGES, told);
-        let report = judge(&history, ValueSearch::OnViolation);
+        let report = report_of(&history, ValueSearch::OnViolation);
         assert_eq!(
             report.verdict == Verdict::Linearizable,
             expected,
@@ -257,7 +258,7 @@ fn a_watch_is_told_everything_once_and_in_order() {
                 violations.iter().all(|it| it.kind == ViolationKind::Watch),
                 "{title}"
             );
-            let again = judge(&violations[0].evidence, ValueSearch::OnViolation);
+            let again = report_of(&violations[0].evidence, ValueSearch::OnViolation);
             assert!(
                 matches!(again.verdict, Verdict::NotLinearizable(_)),
                 "{title}: {violations:?}"
@@ -330,7 +331,7 @@ fn a_watch_is_told_of_an_unknown_outcome_once() {
     ];
     for (expected, title, changes, told) in table {
         let history = watched(changes, told);
-        let report = judge(&history, ValueSearch::OnViolation);
+        let report = report_of(&history, ValueSearch::OnViolation);
         assert_eq!(
             report.verdict == Verdict::Linearizable,
             expected,
@@ -338,7 +339,7 @@ fn a_watch_is_told_of_an_unknown_outcome_once() {
         );
         if let Verdict::NotLinearizable(violations) = report.verdict {
             assert_eq!(violations[0].kind, ViolationKind::Watch, "{title}");
-            let again = judge(&violations[0].evidence, ValueSearch::OnViolation);
+            let again = report_of(&violations[0].evidence, ValueSearch::OnViolation);
             assert!(
                 matches!(again.verdict, Verdict::NotLinearizable(_)),
                 "{title}: {violations:?}"
@@ -352,7 +353,7 @@ fn a_watch_is_told_of_an_unknown_outcome_once() {
 fn a_watch_is_evidence_of_unknown_outcomes() {
     let text = "0- write 1 unknown #x; 0- b.write 2 unknown #x; 90-91 b.read none@3";
     let history = watched(text, "1 a 1");
-    let report = judge(&history, ValueSearch::OnViolation);
+    let report = report_of(&history, ValueSearch::OnViolation);
     assert!(
         matches!(report.verdict, Verdict::NotLinearizable(_)),
         "{report:?}"
@@ -371,7 +372,7 @@ fn a_key_nobody_looked_at_is_checked_from_its_first_answer() {
     ] {
         let mut history = history(text);
         history.keys.iter_mut().for_each(|key| key.initial = None);
-        assert_eq!(can_be(&history), expected, "{text}");
+        assert_eq!(is_linearizable(&history), expected, "{text}");
     }
 }
 

@@ -1,9 +1,11 @@
-//! Histories as text: "start-end key.action arguments answer; ...". Without an end: never answered. The key is `a` if none
-//! is named. `#x` puts operations into batch x, `~x` into the stream of client x.
+//! A notation for histories: "start-end key.action arguments answer; ...".
 //!
-//! Answers: `value@revision` that was made or found, `none@revision`, `value@revision@revision of the answer`,
-//! `refused@actual revision`, `refused=actual value`, `refused`, `from:state@revision`, `move:state`, `missing`, `unknown`,
-//! `undone`.
+//! An operation without an end was never answered. The key is `a` if none is named. `#x` puts operations into Batch x, `~x`
+//! into the stream of client x.
+//!
+//! Answers: `value@revision` of the entry that was made or read, `none@revision`, `value@revision@store revision`,
+//! `refused@actual revision`, `refused=actual value`, `refused`, `from:state@revision`, `move:state` for an illegal
+//! transition, `notfinal:state`, `missing`, `notint`, `unknown`, `undone`. A value in a state is `value/state`.
 
 use crate::{
     Action, Actual, Entry, Expectation, History, Initial, Key, Machine, MessageKind, NEVER,
@@ -11,7 +13,7 @@ use crate::{
     Verdict, check,
 };
 
-/// Keys that begin with `m` are under this machine: 0 to 1 to 2, or back to 0; 2 is final.
+/// The machine of the keys that begin with `m`: from 0 to 1, and from 1 to 2 or back to 0. State 2 is final.
 pub(super) fn machine() -> Machine {
     Machine {
         name: "job".into(),
@@ -29,7 +31,7 @@ pub(super) fn keys() -> Vec<Key> {
     ["a", "b", "c", "m"].map(key).to_vec()
 }
 
-pub(super) fn of(mut operations: Vec<Operation>) -> History {
+pub(super) fn history_of(mut operations: Vec<Operation>) -> History {
     operations.sort_by_key(|it| (it.start, it.client, it.message));
     History {
         keys: keys(),
@@ -40,11 +42,12 @@ pub(super) fn of(mut operations: Vec<Operation>) -> History {
 }
 
 pub(super) fn history(text: &str) -> History {
-    of(text
-        .split(';')
-        .enumerate()
-        .map(|(index, text)| operation(index, text))
-        .collect())
+    history_of(
+        text.split(';')
+            .enumerate()
+            .map(|(index, text)| operation(index, text))
+            .collect(),
+    )
 }
 
 fn operation(index: usize, text: &str) -> Operation {
@@ -103,7 +106,6 @@ fn operation(index: usize, text: &str) -> Operation {
     };
     let state = keys()[key as usize].machine.map(|_| 0);
     let entry = |text: &str, revision: &str| {
-        // A value in a state: value/state.
         let (text, state) = match text.split_once('/') {
             Some((value, of)) => (value, Some(number(of) as u8)),
             None => (text, state),
@@ -164,31 +166,31 @@ fn operation(index: usize, text: &str) -> Operation {
     }
 }
 
-pub(super) fn judge(history: &History, value_search: ValueSearch) -> Report {
-    let checks = Options {
+pub(super) fn report_of(history: &History, value_search: ValueSearch) -> Report {
+    let options = Options {
         value_search,
         ..Options::default()
     };
-    check(history, checks).unwrap()
+    check(history, options).unwrap()
 }
 
-/// Whether it can have been. The three ways to check must not contradict each other.
-pub(super) fn can_be(history: &History) -> bool {
-    let report = judge(history, ValueSearch::OnViolation);
-    let always = judge(history, ValueSearch::Always);
-    let can_be = report.verdict == Verdict::Linearizable;
+/// Whether a history is linearizable. The three ways to check must not contradict each other.
+pub(super) fn is_linearizable(history: &History) -> bool {
+    let by_revisions = report_of(history, ValueSearch::OnViolation);
+    let always = report_of(history, ValueSearch::Always);
+    let is_linearizable = by_revisions.verdict == Verdict::Linearizable;
     assert_eq!(
-        can_be,
+        is_linearizable,
         always.verdict == Verdict::Linearizable,
         "{history:?}"
     );
     assert!(
-        !matches!(report.verdict, Verdict::Undecided(_)),
+        !matches!(by_revisions.verdict, Verdict::Undecided(_)),
         "{history:?}"
     );
-    if can_be {
-        let values = judge(history, ValueSearch::Only);
+    if is_linearizable {
+        let values = report_of(history, ValueSearch::Only);
         assert_eq!(values.verdict, Verdict::Linearizable, "{history:?}");
     }
-    can_be
+    is_linearizable
 }
