@@ -176,7 +176,14 @@ impl Life {
         let calls = self.workload.up_to(calls_max);
         self.disk.lose_power_after(calls);
         match self.make_calls(&mut node) {
-            End::Steps => self.close(node),
+            End::Steps => {
+                self.disk.lose_power_after(u64::MAX);
+                // The journal's thread may have met the power loss after the last step.
+                match self.disk.has_lost_power() {
+                    true => self.lose_power(node, counts),
+                    false => self.close(node),
+                }
+            }
             End::PowerLoss => self.lose_power(node, counts),
         }
     }
@@ -211,7 +218,6 @@ impl Life {
     fn close(&mut self, node: Node) {
         let calls = node.calls;
         self.acknowledged_in_all += calls;
-        self.disk.lose_power_after(u64::MAX);
         self.sent.clone_from(&node.sent);
         // Closing sends the remaining calls as one more record.
         self.sent
