@@ -32,6 +32,9 @@ pub struct Event {
     /// The entry before the change, if the watch asked for it. `None` if the key did not exist before, or if the
     /// message would have grown too large.
     pub previous: Option<Entry>,
+    /// The watch asked for `previous`, but the server does not show it, if there was one: the message would have grown
+    /// too large, or the change is older than the snapshot from which the server has started.
+    pub previous_left_out: bool,
 }
 
 impl Event {
@@ -98,6 +101,7 @@ impl TryFrom<v1::Event> for Event {
                 None => None,
             },
             previous: event.previous.map(Entry::try_from).transpose()?,
+            previous_left_out: event.previous_left_out,
         })
     }
 }
@@ -119,6 +123,7 @@ mod tests {
                 value: Some(Value::from(1).into()),
                 ..v1::Entry::default()
             }),
+            previous_left_out: false,
         };
         let event = Event::try_from(gone).unwrap();
         assert_eq!((event.key.as_str(), event.revision), ("k", 7));
@@ -136,6 +141,7 @@ mod tests {
                 ..v1::Entry::default()
             }),
             previous: None,
+            previous_left_out: false,
         };
         let event = Event::try_from(event).unwrap();
         assert_eq!(event.cause, Cause::Other);

@@ -84,6 +84,7 @@ mod tests {
                 ..v1::Entry::default()
             }),
             previous: None,
+            previous_left_out: false,
         };
         v1::WatchResponse {
             events: keys.iter().map(event).collect(),

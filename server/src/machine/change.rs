@@ -60,7 +60,8 @@ impl<'a> From<&'a Change> for ChangeRef<'a> {
 pub enum Keeps {
     /// It has.
     Previous,
-    /// It has not: the changes of that revision were too large.
+    /// It has not: the changes of that revision were too large, or are from before the snapshot that the state was made
+    /// from. Whether there was an entry before is not known then.
     NoPrevious,
 }
 

@@ -76,6 +76,23 @@ impl StateMachine {
         shown(entry, &self.index.machines)
     }
 
+    /// An entry of an earlier revision as watches show it. The time at which its timeout would have moved it on is left out
+    /// if its machine was defined anew since then: the present definition tells nothing about that time.
+    pub(super) fn shown_as_of(&self, entry: EntryRef<'_>, revision: Revision) -> Entry {
+        let machines = &self.index.machines;
+        let is_of_today = |key_state: &KeyState| {
+            machines
+                .get(&key_state.machine)
+                .is_some_and(|defined| defined.machine.revision <= revision)
+        };
+        match entry.key_state() {
+            Some(key_state) if is_of_today(key_state) => {
+                shown_with_timeout(entry, key_state, machines)
+            }
+            _ => entry.to_entry(),
+        }
+    }
+
     /// Reads one key into an answer.
     pub(super) fn read_into(
         &self,

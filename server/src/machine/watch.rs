@@ -293,9 +293,17 @@ impl StateMachine {
                 }
             }
             let with_previous = event_bytes(&changes[from..], WatchShows::BeforeAndAfter);
-            if shows == WatchShows::After || with_previous > PREVIOUS_BYTES_MAX {
+            if shows == WatchShows::After {
                 for change in &mut changes[from..] {
                     change.previous = None;
+                    // The watch did not ask for it, so nothing is missing.
+                    change.keeps = Keeps::Previous;
+                }
+            } else if with_previous > PREVIOUS_BYTES_MAX {
+                for change in &mut changes[from..] {
+                    if change.previous.take().is_some() {
+                        change.keeps = Keeps::NoPrevious;
+                    }
                 }
             }
             let revision_bytes = event_bytes(&changes[from..], shows);
@@ -329,7 +337,7 @@ impl StateMachine {
         } = batch;
         for change in &mut changes {
             for entry in change.entry.iter_mut().chain(&mut change.previous) {
-                *entry = self.shown((&*entry).into());
+                *entry = self.shown_as_of((&*entry).into(), change.revision);
             }
         }
         let mut caught_up = false;
@@ -447,7 +455,7 @@ impl StateMachine {
             }
             bytes += size;
             last = Some(key);
-            entries.push((key.clone(), self.shown(entry)));
+            entries.push((key.clone(), self.shown_as_of(entry, initial.as_of)));
         }
         InitialSlice {
             entries,

@@ -6,9 +6,9 @@ use soloist::v1;
 
 use super::page_token;
 use crate::machine::{
-    AddOutcome, AllOutcome, Change, ChangeCause, CloseOutcome, DeleteOutcome, Entry, HasMore, Key,
-    Lifetime, ListOutcome, ListShows, Machine, OpenOutcome, Outcome, Page, ReadOutcome, Session,
-    State, Time, TransitionOutcome, Updates, Value, WatchBatch, WriteOutcome,
+    AddOutcome, AllOutcome, Change, ChangeCause, CloseOutcome, DeleteOutcome, Entry, HasMore,
+    Keeps, Key, Lifetime, ListOutcome, ListShows, Machine, OpenOutcome, Outcome, Page, ReadOutcome,
+    Session, State, Time, TransitionOutcome, Updates, Value, WatchBatch, WriteOutcome,
 };
 
 pub(crate) fn read_response(outcome: ReadOutcome) -> v1::ReadResponse {
@@ -176,6 +176,7 @@ fn initial_event((key, entry): (Key, Entry)) -> v1::Event {
         cause: v1::event::Cause::Initial.into(),
         entry: Some(keyed_entry(&key, entry)),
         previous: None,
+        previous_left_out: false,
     }
 }
 
@@ -187,7 +188,7 @@ fn event(change: Change) -> v1::Event {
         cause,
         entry,
         previous,
-        keeps: _,
+        keeps,
     } = change;
     let cause = match cause {
         ChangeCause::Written => Cause::Written,
@@ -206,6 +207,7 @@ fn event(change: Change) -> v1::Event {
         cause: cause.into(),
         entry: Some(entry.map_or_else(deleted, |entry| keyed_entry(&key, entry))),
         previous: previous.map(|previous| keyed_entry(&key, previous)),
+        previous_left_out: keeps == Keeps::NoPrevious,
     }
 }
 

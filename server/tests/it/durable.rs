@@ -268,11 +268,15 @@ async fn a_watch_resumes_after_restarts_and_snapshots() {
         let request = WatchRequest {
             target: Some(v1::watch_request::Target::Prefix(String::new())),
             after_revision: Some(resume_after),
+            previous: true,
             ..Default::default()
         };
         let mut messages = state.watch(request).await.unwrap().into_inner();
         loop {
             let message = messages.message().await.unwrap().unwrap();
+            for event in message.events.iter().filter(|_| round > 0) {
+                assert!(event.previous.is_some() != event.previous_left_out);
+            }
             let entries = message.events.into_iter().map(|event| event.entry.unwrap());
             seen.extend(entries.map(|entry| entry.value.unwrap()));
             if message.caught_up {

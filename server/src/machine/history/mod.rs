@@ -169,8 +169,7 @@ impl ChangeHistory {
             if let Some(followers) = &mut self.followers {
                 followers.changed((&change).into());
             }
-            if !keeps_previous {
-                change.previous = None;
+            if !keeps_previous && change.previous.take().is_some() {
                 change.keeps = Keeps::NoPrevious;
             }
             self.keep(change);

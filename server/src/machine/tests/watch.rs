@@ -479,6 +479,30 @@ fn events_show_states_and_their_timeouts() {
 }
 
 #[test]
+fn events_from_before_a_definition_show_no_time_of_it() {
+    let before = protocol("m", "m/", &["idle: (5 done)", "done:"]);
+    let after = protocol("m", "m/", &["idle: (50 done)", "done:"]);
+    let mut machine = machine_with([define(before), write("m/1", int(1)).into()]);
+    prepare(
+        &mut machine,
+        1,
+        [define(after), write("m/1", int(2)).into()],
+    );
+    let mut watch = machine.watch(prefix(""), After(0), BeforeAndAfter).unwrap();
+    let batch = machine.next_batch(&mut watch, ALL, Revision::MAX).unwrap();
+    let Updates::Changes(changes) = batch.updates else {
+        panic!("a key changed twice");
+    };
+    let timeouts = |entry: &Option<Entry>| {
+        let key_state = entry.as_ref().unwrap().key_state().unwrap();
+        key_state.timeout_at
+    };
+    assert_eq!(timeouts(&changes[0].entry), None);
+    assert_eq!(timeouts(&changes[1].entry), Some(at_ms(50)));
+    assert_eq!(timeouts(&changes[1].previous), Some(at_ms(50)));
+}
+
+#[test]
 fn a_deleted_machine_is_no_event_but_gone_from_the_next_one() {
     let m = protocol("m", "m/", &["idle:"]);
     let mut machine = machine_with([define(m), write("m/1", int(1)).into()]);

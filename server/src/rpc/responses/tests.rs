@@ -81,7 +81,11 @@ fn a_message_with_previous_stays_below_what_clients_take() {
     let batch = machine.next_batch(&mut watch.unwrap(), 1 << 20, Revision::MAX);
     let batch = batch.unwrap();
     let counted = batch.bytes;
-    let bytes = watch_response(batch).encoded_len();
+    let response = watch_response(batch);
+    for event in &response.events {
+        assert!(event.previous.is_some() != event.previous_left_out);
+    }
+    let bytes = response.encoded_len();
     assert!(
         bytes <= 4 << 20,
         "counted {counted}, message has {bytes} bytes"
