@@ -114,6 +114,16 @@ struct OperationLine<'a> {
 impl History {
     /// Writes the history as JSON Lines, about 220 bytes an operation, and flushes the writer.
     ///
+    /// ```text
+    /// {"head":{"version":1,"settings":{},"keys":[{"name":"a","found":{"entry":null,"revision":0}}],"machines":[]}}
+    /// {"operation":{"client":0,"message":0,"travel":"call","key":"a","start":10,"end":20,"action":{"write":{"int":1}},
+    ///  "outcome":{"done":{"revision":1,"seen":"untold"}}}}
+    /// {"end":{"operations":1,"watches":0,"crc32c":955466455}}
+    /// ```
+    ///
+    /// (The operation takes one line.) The checksum in the last line is that of all bytes before the line. Take it out of a
+    /// file that you edit.
+    ///
     /// # Errors
     ///
     /// Those of the writer.

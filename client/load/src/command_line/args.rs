@@ -225,7 +225,7 @@ pub(crate) struct ReportArgs {
     /// The exit code is 4 if the search ends undecided.
     #[arg(long, value_name = "TIME", requires = "verify", default_value = SEARCH_TIMEOUT, value_parser = duration)]
     pub(crate) search_timeout: Duration,
-    /// Keep the history of --verify in this file, for `soloist-load check`.
+    /// Keep the history of --verify in this file, as JSON Lines, for `soloist-load check`.
     #[arg(long, value_name = "FILE", requires = "verify")]
     pub(crate) history: Option<PathBuf>,
     /// Repeat the run this many times. The report is that of the last run; baselines have all runs, because one run
