@@ -69,6 +69,39 @@ pub const PROGRESS_RANGE: RangeInclusive<Duration> =
 /// Most bytes in one message of a watch: large enough to be cheap, small enough for every client.
 pub const WATCH_MESSAGE_BYTES: usize = MIB;
 
+/// Bytes that a call or stream in progress takes by itself: its tasks, its state in HTTP/2, its headers.
+pub const CALL_BYTES: usize = 4 * KIB;
+
+/// Bytes of an unread answer besides its own: what HTTP/2 keeps of its stream.
+pub const ANSWER_OVERHEAD_BYTES: usize = 512;
+
+/// The first bytes that a connection holds, which do not count for the process: small calls do not write to a counter that all
+/// threads share. Ten thousand connections hold 80 MB of such bytes at most.
+pub const UNSHARED_BYTES: usize = 8 * KIB;
+
+/// A connection that holds no more than this may use the last eighth of the memory for all connections: small calls go on
+/// when others take all that they can get.
+pub const SMALL_CONNECTION_BYTES: usize = 64 * KIB;
+
+/// Bytes of an unfinished request that are not counted by themselves: the call has been counted.
+pub const REQUEST_UNCOUNTED_BYTES: usize = CALL_BYTES;
+
+/// Unary answers above this size end when they were not read by the deadline, even if HTTP/2 has taken them to send: the
+/// trailers wait until the answer is on the socket. Smaller ones are not worth a further write.
+pub const WATCHED_ANSWER_BYTES: usize = 16 * KIB;
+
+/// How long after the deadline of a call its answer may still be read: the server's clock and the client's need not agree.
+pub const UNREAD_GRACE: Duration = Duration::from_secs(1);
+
+/// While memory is scarce, a connection must read at least this part of what waits for it within `--unread-timeout`.
+pub const UNREAD_PART: usize = 8;
+
+/// How long a connection may stay without a call while there is no room for another one.
+pub const CROWDED_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often a stream that waits for memory looks whether other connections have given some back.
+pub const ROOM_LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
 /// How long a caller is asked to wait before it retries after OVERLOADED. The owner works off a full mailbox of small
 /// messages in about this time.
 pub const RETRY_DELAY: Duration = Duration::from_millis(20);

@@ -47,11 +47,17 @@ pub struct Limits {
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_ANSWER_BYTES", default_value_t = Self::DEFAULT.max_answer_bytes,
           value_parser = number(8, MESSAGE_LIMIT_MAX as usize))]
     pub max_answer_bytes: usize,
-    /// Most bytes of values in answers to frames that one connection has not read, in all its streams together. The
-    /// server keeps them in memory until the client reads them.
+    /// Most bytes that one connection keeps in memory: answers that its client has not read, in all its calls and
+    /// streams together, and requests that have not arrived whole. Beyond, calls and frames are refused with OVERLOADED
+    /// or ANSWER_TOO_LARGE, and watches wait.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_UNREAD_BYTES", default_value_t = Self::DEFAULT.max_unread_bytes,
           value_parser = number(8, MESSAGE_LIMIT_MAX as usize))]
     pub max_unread_bytes: usize,
+    /// Most bytes that all connections together keep in memory in this way, with 4 KiB for each call in progress. No
+    /// connection gets more of it than it leaves to the others.
+    #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_CLIENT_BYTES", default_value_t = Self::DEFAULT.max_client_bytes,
+          value_parser = number(MIB, 1 << 40))]
+    pub max_client_bytes: usize,
     /// Most bytes in the store, counted as `Info.used_bytes`. Set it to about half of the memory that the computer can
     /// spare, because a server whose memory is swapped out is too slow to use.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_STORE_BYTES", default_value_t = Self::DEFAULT.max_store_bytes,
@@ -123,7 +129,8 @@ impl Limits {
         max_page_bytes: MIB,
         max_message_bytes: 4 * MIB + 64 * KIB,
         max_answer_bytes: 2 * MIB,
-        max_unread_bytes: 16 * MIB,
+        max_unread_bytes: 32 * MIB,
+        max_client_bytes: 256 * MIB,
         max_store_bytes: 1 << 30,
         max_sessions: 100_000,
         max_machines: 1_000,

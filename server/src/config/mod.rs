@@ -129,6 +129,13 @@ impl Config {
             "--max-answer-bytes",
         )?;
         at_least(
+            "max-client-bytes",
+            limits.max_client_bytes,
+            // A connection gets at most as much as it leaves to the others.
+            2 * limits.max_unread_bytes,
+            "twice --max-unread-bytes",
+        )?;
+        at_least(
             "watch-ring-bytes",
             limits.watch_ring_bytes,
             // A whole batch must fit into the history, or no watch would ever see it.

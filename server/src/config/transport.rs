@@ -46,6 +46,14 @@ pub struct TransportLimits {
     /// How long the answer to a ping may take. Then the connection is closed.
     #[arg(long, value_name = "TIME", env = "SOLOIST_KEEPALIVE_TIMEOUT", default_value = "10s", value_parser = duration)]
     pub keepalive_timeout: Duration,
+    /// A connection without any call is closed after this time, even if it answers pings; clients connect again when they
+    /// need to. While the limit of connections is reached, it is closed after 5 s.
+    #[arg(long, value_name = "TIME", env = "SOLOIST_IDLE_TIMEOUT", default_value = "30m", value_parser = duration)]
+    pub idle_timeout: Duration,
+    /// While three quarters of --max-client-bytes are used, a connection must read an eighth of what waits for it within
+    /// this time. Otherwise it is closed.
+    #[arg(long, value_name = "TIME", env = "SOLOIST_UNREAD_TIMEOUT", default_value = "5s", value_parser = duration)]
+    pub unread_timeout: Duration,
     /// How long open calls may take to finish after SIGTERM or SIGINT. Then their connections are closed.
     #[arg(long, value_name = "TIME", env = "SOLOIST_DRAIN_TIMEOUT", default_value = "10s", value_parser = duration)]
     pub drain_timeout: Duration,
@@ -63,6 +71,8 @@ impl TransportLimits {
         preface_timeout: Duration::from_secs(5),
         keepalive_interval: Duration::from_secs(30),
         keepalive_timeout: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(30 * 60),
+        unread_timeout: Duration::from_secs(5),
         drain_timeout: Duration::from_secs(10),
     };
 }

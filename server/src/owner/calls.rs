@@ -133,7 +133,7 @@ impl Owner {
             if let Some(revision) = committed {
                 answer.set_revision(revision);
             }
-            let guard = quota.clone().charge(answer.answer_bytes);
+            let guard = quota.clone().charge_values(answer.answer_bytes);
             (answer, guard)
         });
         let answers = answers.collect();
@@ -164,7 +164,7 @@ impl Owner {
             if let Some(revision) = committed {
                 answer.set_revision(revision);
             }
-            let guard = quota.charge(answer.answer_bytes);
+            let guard = quota.charge_values(answer.answer_bytes);
             (answer, guard)
         });
         self.send_frame::<_, RejectedAt>(started, committed, answer);

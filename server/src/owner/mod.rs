@@ -37,7 +37,7 @@ pub(crate) use commit::{CommitQueue, HeldReply};
 pub use error::{CallError, JournalLost, Unknown};
 pub use handle::OwnerHandle;
 pub use message::{EachFrame, Usage};
-pub use quota::{ConnectionQuota, QuotaGuard};
+pub use quota::{CallGuard, ClientMemory, ConnectionQuota, NoRoom, QuotaGuard};
 pub use reply::{Pending, Timer};
 pub use run::spawn;
 pub(crate) use run::spawn_with;

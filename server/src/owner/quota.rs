@@ -1,34 +1,98 @@
-//! What one connection may use: bytes of answers that its client has not read, and room in the mailbox.
+//! What one connection may use, and what all of them together: memory, and room in the mailbox.
 //!
-//! **Answers.** The answers to frames wait until the client reads them. Meanwhile they keep alive the values that they
-//! show, even values that the store has replaced since. So each connection has a limit of unread bytes.
+//! **Memory.** One account for everything that a connection keeps in memory: answers that its client has not read, whether the
+//! owner has just made them, they wait for their turn in a stream, or HTTP/2 waits to send them; and requests that have not
+//! arrived whole. Answers also keep alive the values that they show, even values that the store has replaced since. Bytes
+//! are given back when they are on the socket. A connection has a limit of its own, and the process has one for all of them.
 //!
-//! **Mailbox.** One connection can send more frames at once than the mailbox holds. If it could fill the mailbox, all
-//! others would be refused. So a connection may have at most as many frames waiting as there is room left: one greedy
-//! connection gets half of the mailbox, two get a third each, and there is always room for others. Source: A. K.
-//! Choudhury and E. L. Hahne, "Dynamic queue length thresholds for shared-memory packet switches", IEEE/ACM
-//! Transactions on Networking 6(2), 1998. Unary calls need no such rule, because a connection has few streams
-//! (`--max-streams`).
+//! **Mailbox.** One connection can send more frames at once than the mailbox holds. If it could fill the mailbox, all others
+//! would be refused. So a connection may have at most as many frames waiting as there is room left: one greedy connection
+//! gets half of the mailbox, two get a third each, and there is always room for others. The same rule shares out the memory
+//! of the process. Source: A. K. Choudhury and E. L. Hahne, "Dynamic queue length thresholds for shared-memory packet
+//! switches", IEEE/ACM Transactions on Networking 6(2), 1998. Unary calls need no such rule for the mailbox, because a
+//! connection has few streams (`--max-streams`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// The quota of one connection. Clones share the counters. Only the owner adds unread bytes, so bytes that it finds
-/// free stay free until it charges them.
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::config::{CALL_BYTES, ROOM_LOOK_INTERVAL, SMALL_CONNECTION_BYTES, UNSHARED_BYTES};
+
+/// The memory that all connections together may use. Clones share the counter.
 #[derive(Clone, Debug)]
-pub struct ConnectionQuota {
-    counters: Arc<Counters>,
+pub struct ClientMemory {
+    held_bytes: Arc<AtomicUsize>,
     limit: usize,
 }
 
-#[derive(Debug, Default)]
-struct Counters {
-    /// Bytes of values in answers that the client has not read.
-    unread_bytes: AtomicUsize,
+impl ClientMemory {
+    /// Returns an account of `limit` bytes.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self {
+            held_bytes: Arc::default(),
+            limit,
+        }
+    }
+
+    /// Returns the quota of a new connection, of `limit` bytes.
+    #[must_use]
+    pub fn connection(&self, limit: usize) -> ConnectionQuota {
+        ConnectionQuota(Arc::new(Shared {
+            all: self.clone(),
+            limit,
+            held_bytes: AtomicUsize::new(0),
+            value_bytes: AtomicUsize::new(0),
+            call_bytes: AtomicUsize::new(0),
+            given_back: AtomicUsize::new(0),
+            queued_frames: AtomicUsize::new(0),
+            queued_bytes: AtomicUsize::new(0),
+            room: Notify::new(),
+            is_awaited: AtomicBool::new(false),
+        }))
+    }
+
+    /// Bytes that are free, without the last eighth, which is for connections that hold little.
+    fn free_bytes(&self) -> usize {
+        (self.limit - self.limit / 8).saturating_sub(self.held_bytes())
+    }
+
+    /// Bytes that are free for a connection that holds little.
+    fn free_bytes_for_small(&self) -> usize {
+        self.limit.saturating_sub(self.held_bytes())
+    }
+
+    fn held_bytes(&self) -> usize {
+        // Relaxed, as everywhere in this file: the counters guard no other memory.
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// The quota of one connection. Clones share the counters.
+#[derive(Clone, Debug)]
+pub struct ConnectionQuota(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    all: ClientMemory,
+    limit: usize,
+    /// Bytes that this connection keeps in memory.
+    held_bytes: AtomicUsize,
+    /// The part of them that the owner has charged: values in answers that are not encoded yet.
+    value_bytes: AtomicUsize,
+    /// What the calls in progress take by themselves. It is not part of `held_bytes`.
+    call_bytes: AtomicUsize,
+    /// Bytes that this connection has given back since it began, also those of calls. The sum may wrap around.
+    given_back: AtomicUsize,
     /// Messages in the mailbox that carry frames.
     queued_frames: AtomicUsize,
     /// Bytes of these messages.
     queued_bytes: AtomicUsize,
+    /// Notified when bytes were given back and somebody waits for them.
+    room: Notify,
+    is_awaited: AtomicBool,
 }
 
 /// The share of the mailbox that one connection uses.
@@ -38,68 +102,266 @@ pub(super) struct QueuedFrames {
     pub(super) bytes: usize,
 }
 
+/// A connection has no room for so many more bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRoom {
+    /// Bytes that the connection may hold at present: its limit, or its share of what all connections may hold.
+    pub limit: usize,
+    /// Bytes that it would hold.
+    pub actual: usize,
+}
+
 impl ConnectionQuota {
-    /// Returns a quota of `limit` unread bytes.
+    /// Returns a quota of `limit` bytes that shares nothing with others.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self {
-            counters: Arc::default(),
-            limit,
-        }
+        ClientMemory::new(usize::MAX).connection(limit)
     }
 
     /// Returns how many bytes may still be charged.
-    pub(super) fn free_bytes(&self) -> usize {
-        // Relaxed, as everywhere in this file: the counters guard no other memory.
-        self.limit
-            .saturating_sub(self.counters.unread_bytes.load(Ordering::Relaxed))
+    #[must_use]
+    pub fn free_bytes(&self) -> usize {
+        self.free_bytes_within(self.0.limit)
+    }
+
+    /// Returns how many bytes may still be charged of `limit`, and of this connection's share of the memory for all.
+    fn free_bytes_within(&self, limit: usize) -> usize {
+        let Shared {
+            all, call_bytes, ..
+        } = &*self.0;
+        let held = self.held_bytes();
+        let calls = call_bytes.load(Ordering::Relaxed);
+        let share = all.free_bytes().saturating_sub(calls).min(limit);
+        let small = SMALL_CONNECTION_BYTES.saturating_sub(held + calls);
+        let small = small.min(all.free_bytes_for_small());
+        let free = share.saturating_sub(held).max(small);
+        free.min(limit.saturating_sub(held))
+    }
+
+    /// Checks that `bytes` may still be charged.
+    ///
+    /// # Errors
+    /// [`NoRoom`] if not.
+    pub fn check_room(&self, bytes: usize) -> Result<(), NoRoom> {
+        let free = self.free_bytes();
+        if bytes <= free {
+            return Ok(());
+        }
+        let held = self.held_bytes();
+        Err(NoRoom {
+            limit: held + free,
+            actual: held + bytes,
+        })
+    }
+
+    /// Checks that another call may begin: that this connection leaves as much memory to the others as it has with it.
+    ///
+    /// # Errors
+    /// [`NoRoom`] if not.
+    pub fn check_call(&self) -> Result<(), NoRoom> {
+        let free = self.free_bytes_within(usize::MAX);
+        if CALL_BYTES <= free {
+            return Ok(());
+        }
+        let held = self.held_bytes() + self.0.call_bytes.load(Ordering::Relaxed);
+        Err(NoRoom {
+            limit: held + free,
+            actual: held + CALL_BYTES,
+        })
+    }
+
+    /// Waits until at least one byte may be charged.
+    pub async fn room(&self) {
+        self.wait_until(|quota| quota.free_bytes() > 0).await;
+    }
+
+    /// Whether streams may encode further answers. Values that the owner has charged do not count, because encoding gives
+    /// them back.
+    #[must_use]
+    pub fn may_encode(&self) -> bool {
+        let values = self.0.value_bytes.load(Ordering::Relaxed);
+        let limit = self.0.limit.min(self.0.all.free_bytes() + values) / 2;
+        self.held_bytes() <= limit + values
+    }
+
+    /// Waits until streams may encode further answers.
+    pub async fn room_to_encode(&self) {
+        self.wait_until(Self::may_encode).await;
+    }
+
+    async fn wait_until(&self, has_room: impl Fn(&Self) -> bool) {
+        while !has_room(self) {
+            let given_back = self.0.room.notified();
+            self.0.is_awaited.store(true, Ordering::SeqCst);
+            if has_room(self) {
+                return;
+            }
+            // Bytes that other connections give back notify nobody here, so look again from time to time.
+            let _ = timeout(ROOM_LOOK_INTERVAL, given_back).await;
+        }
+    }
+
+    /// Checks that `bytes` may be charged, and charges them until the returned guard is dropped.
+    ///
+    /// # Errors
+    /// [`NoRoom`] if there is no room for them.
+    pub fn reserve(&self, bytes: usize) -> Result<QuotaGuard, NoRoom> {
+        self.check_room(bytes)?;
+        Ok(self.charge(bytes))
+    }
+
+    /// Charges a call for as long as it is in progress.
+    #[must_use]
+    pub fn call(&self) -> CallGuard {
+        self.0.call_bytes.fetch_add(CALL_BYTES, Ordering::Relaxed);
+        self.0
+            .all
+            .held_bytes
+            .fetch_add(CALL_BYTES, Ordering::Relaxed);
+        CallGuard(self.clone())
+    }
+
+    /// Returns how many bytes the connection has given back since it began, also those of calls that have ended. The sum
+    /// wraps around.
+    #[must_use]
+    pub fn given_back(&self) -> usize {
+        self.0.given_back.load(Ordering::Relaxed)
+    }
+
+    /// Whether no call is in progress.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.0.call_bytes.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether three quarters of the memory for all connections are used.
+    #[must_use]
+    pub fn is_memory_scarce(&self) -> bool {
+        self.0.all.free_bytes() < self.0.all.limit / 4
     }
 
     /// Returns how much of this connection waits in the mailbox.
     pub(super) fn queued(&self) -> QueuedFrames {
         QueuedFrames {
-            frames: self.counters.queued_frames.load(Ordering::Relaxed),
-            bytes: self.counters.queued_bytes.load(Ordering::Relaxed),
+            frames: self.0.queued_frames.load(Ordering::Relaxed),
+            bytes: self.0.queued_bytes.load(Ordering::Relaxed),
         }
     }
 
     /// Counts a message that goes into the mailbox.
     pub(super) fn enqueue(&self, bytes: usize) {
-        self.counters.queued_frames.fetch_add(1, Ordering::Relaxed);
-        self.counters
-            .queued_bytes
-            .fetch_add(bytes, Ordering::Relaxed);
+        self.0.queued_frames.fetch_add(1, Ordering::Relaxed);
+        self.0.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Counts a message that has left the mailbox, or was not accepted there.
     pub(super) fn dequeue(&self, bytes: usize) {
-        self.counters.queued_frames.fetch_sub(1, Ordering::Relaxed);
-        self.counters
-            .queued_bytes
-            .fetch_sub(bytes, Ordering::Relaxed);
+        self.0.queued_frames.fetch_sub(1, Ordering::Relaxed);
+        self.0.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Charges `bytes`, until the returned guard is dropped.
-    pub(super) fn charge(self, bytes: usize) -> QuotaGuard {
-        self.counters
-            .unread_bytes
-            .fetch_add(bytes, Ordering::Relaxed);
-        QuotaGuard { quota: self, bytes }
+    #[must_use]
+    pub fn charge(&self, bytes: usize) -> QuotaGuard {
+        self.add(bytes);
+        QuotaGuard {
+            quota: self.clone(),
+            bytes,
+            of_values: false,
+        }
+    }
+
+    /// Charges `bytes` of values in an answer that is not encoded yet, until the returned guard is dropped.
+    pub(super) fn charge_values(self, bytes: usize) -> QuotaGuard {
+        if bytes > 0 {
+            self.0.value_bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.add(bytes);
+        }
+        QuotaGuard {
+            quota: self,
+            bytes,
+            of_values: true,
+        }
+    }
+
+    /// Returns how many bytes the connection holds.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.0.held_bytes.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, bytes: usize) {
+        let before = self.0.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let shared = shared(before + bytes) - shared(before);
+        if shared > 0 {
+            self.0.all.held_bytes.fetch_add(shared, Ordering::Relaxed);
+        }
+    }
+
+    fn remove(&self, bytes: usize) {
+        self.0.given_back.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.0.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let shared = shared(before) - shared(before - bytes);
+        if shared > 0 {
+            self.0.all.held_bytes.fetch_sub(shared, Ordering::Relaxed);
+        }
+        if self.0.is_awaited.load(Ordering::SeqCst) {
+            self.0.is_awaited.store(false, Ordering::SeqCst);
+            self.0.room.notify_waiters();
+        }
     }
 }
 
-/// Bytes charged to a connection's quota. Dropping the guard gives them back: drop it when the answer has been encoded.
+/// The part of a connection's bytes that counts for the process: not the first few, so that small calls do not all write to
+/// one counter.
+fn shared(bytes: usize) -> usize {
+    bytes.saturating_sub(UNSHARED_BYTES)
+}
+
+/// Bytes charged to a connection's quota. Dropping the guard gives them back: drop it when the bytes are on the socket, or
+/// when something else is charged in their place.
 #[derive(Debug)]
 pub struct QuotaGuard {
     quota: ConnectionQuota,
     bytes: usize,
+    of_values: bool,
+}
+
+impl QuotaGuard {
+    /// Returns how many bytes are charged.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 impl Drop for QuotaGuard {
     fn drop(&mut self) {
-        self.quota
-            .counters
-            .unread_bytes
-            .fetch_sub(self.bytes, Ordering::Relaxed);
+        if self.bytes == 0 {
+            return;
+        }
+        if self.of_values {
+            let values = &self.quota.0.value_bytes;
+            values.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
+        self.quota.remove(self.bytes);
+    }
+}
+
+/// A call in progress.
+#[derive(Debug)]
+pub struct CallGuard(ConnectionQuota);
+
+impl Drop for CallGuard {
+    fn drop(&mut self) {
+        let Shared {
+            all,
+            call_bytes,
+            given_back,
+            ..
+        } = &*self.0.0;
+        given_back.fetch_add(CALL_BYTES, Ordering::Relaxed);
+        call_bytes.fetch_sub(CALL_BYTES, Ordering::Relaxed);
+        all.held_bytes.fetch_sub(CALL_BYTES, Ordering::Relaxed);
     }
 }

@@ -194,7 +194,7 @@ impl Watches {
             (Sleeping::Yes, Sleeping::No) => self.sleepers.remove(entry.watch.target(), id),
             _ => {}
         }
-        let guard = quota.charge(batch.bytes);
+        let guard = quota.charge_values(batch.bytes);
         Ok(NextBatch::Batch(batch, guard))
     }
 

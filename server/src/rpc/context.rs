@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::config::Limits;
-use crate::owner::{ConnectionQuota, OwnerHandle};
+use crate::owner::{ClientMemory, ConnectionQuota, OwnerHandle};
 
 /// The owner's handle, and everything else that handlers need. Clones share all of it.
 #[derive(Clone, Debug)]
@@ -15,8 +15,13 @@ pub(crate) struct CallContext {
     pub(super) store_id: Arc<str>,
     /// True once the server drains.
     pub(super) drain: watch::Receiver<bool>,
-    /// Bounds the answers that the client of this connection leaves unread, and its frames in the mailbox.
+    /// The account of all connections.
+    memory: ClientMemory,
+    /// Bounds what this connection holds in memory, and its frames in the mailbox.
     pub(super) quota: ConnectionQuota,
+    /// As many calls that answer with the value they replace may be under way as the largest values fit into half of the
+    /// quota.
+    pub(super) previous_permits: Arc<Semaphore>,
 }
 
 impl CallContext {
@@ -26,20 +31,26 @@ impl CallContext {
         store_id: Arc<str>,
         drain: watch::Receiver<bool>,
     ) -> Self {
+        let memory = ClientMemory::new(limits.max_client_bytes);
         Self {
             owner,
             limits,
             store_id,
             drain,
             // Only calls of `State` use it, and they get their context from `for_connection`.
-            quota: ConnectionQuota::new(0),
+            quota: memory.connection(0),
+            memory,
+            previous_permits: Arc::new(Semaphore::new(0)),
         }
     }
 
     /// The same context with a new quota.
     pub(super) fn for_connection(&self) -> Self {
+        let limits = &self.limits;
+        let permits = limits.max_unread_bytes / 2 / limits.max_value_bytes;
         Self {
-            quota: ConnectionQuota::new(self.limits.max_unread_bytes),
+            previous_permits: Arc::new(Semaphore::new(permits.max(1))),
+            quota: self.memory.connection(self.limits.max_unread_bytes),
             ..self.clone()
         }
     }

@@ -1,10 +1,12 @@
 //! The handlers of `soloist.v1.Machines`.
 
+use prost::Message as _;
 use soloist::server::machines_server::Machines;
 use soloist::v1;
 use tonic::{Request, Response, Status};
 
 use super::arguments::machines as arguments;
+use super::call_quota::CallQuota;
 use super::context::CallContext;
 use super::deadline::Deadline;
 use super::responses;
@@ -22,6 +24,8 @@ impl Machines for MachinesService {
         request: Request<v1::DefineMachineRequest>,
     ) -> Result<Response<v1::Machine>, Status> {
         let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
+        // The answer shows the machine, and cannot be refused after the change.
+        let _room = CallQuota::of_request(&request).reserve(request.get_ref().encoded_len())?;
         let define = arguments::define(request.into_inner(), &self.context.limits)?;
         let machine = self.context.owner.define_machine(define, deadline).await?;
         Ok(Response::new(responses::machine(machine)))
@@ -32,9 +36,10 @@ impl Machines for MachinesService {
         request: Request<v1::GetMachineRequest>,
     ) -> Result<Response<v1::Machine>, Status> {
         let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
+        let quota = CallQuota::of_request(&request);
         let name = arguments::machine_name(request.into_inner().name)?;
         let machine = self.context.owner.get_machine(name, deadline).await?;
-        Ok(Response::new(responses::machine(machine)))
+        quota.answer(responses::machine(machine))
     }
 
     async fn list_machines(
@@ -42,13 +47,14 @@ impl Machines for MachinesService {
         request: Request<v1::ListMachinesRequest>,
     ) -> Result<Response<v1::ListMachinesResponse>, Status> {
         let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
+        let quota = CallQuota::of_request(&request);
         let (after, page_size) = arguments::list(request.get_ref(), &self.context.limits)?;
         let page = self
             .context
             .owner
             .list_machines(after, page_size, deadline)
             .await?;
-        Ok(Response::new(responses::list_machines_response(page)))
+        quota.answer(responses::list_machines_response(page))
     }
 
     async fn delete_machine(

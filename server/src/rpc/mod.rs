@@ -5,9 +5,11 @@
 //! `backup`. [`body`] reads and writes the bytes of a call.
 
 pub(crate) mod admin;
+mod answering;
 pub(crate) mod arguments;
 mod backup;
 pub(crate) mod body;
+mod call_quota;
 pub(crate) mod context;
 mod deadline;
 mod fingerprint;

@@ -26,6 +26,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 use tonic::Status;
 
+use super::answering::catch;
 use super::body::request::RequestMessages;
 use super::context::CallContext;
 use super::deadline::Deadline;
@@ -98,8 +99,10 @@ impl Reader {
         let mut overloaded = 0;
         let end = self.read(&mut frames, &mut overloaded).await;
         // While the client takes the last answers it may go on sending: read that too, and throw it away.
-        let discard = async {
+        let discard = async move {
             while let Ok(Some(_)) = frames.next().await {}
+            // Part of a message is not kept while the client takes the last answers.
+            drop(frames);
             std::future::pending().await
         };
         tokio::select! {
@@ -177,13 +180,17 @@ impl Reader {
         while let Some(message) = next {
             if free > 0 && *overloaded == 0 {
                 free -= 1;
-                match frame::decode(&message, &self.context.limits) {
-                    Ok(Ok(frame)) => self.add(&mut group, frame, now),
-                    Ok(Err(bad)) => {
+                match catch(|| frame::decode(&message, &self.context.limits)) {
+                    Ok(Ok(Ok(frame))) => self.add(&mut group, frame, now),
+                    Ok(Ok(Err(bad))) => {
                         self.send(&mut group, now);
                         self.put(Queued::Refused(bad.into()), 1);
                     }
-                    Err(error) => {
+                    Err(panicked) => {
+                        self.send(&mut group, now);
+                        self.put(Queued::Refused(panicked), 1);
+                    }
+                    Ok(Err(error)) => {
                         self.send(&mut group, now);
                         return Err(not_a_message(&error));
                     }
@@ -312,8 +319,7 @@ impl FrameAnswers {
     fn next_ready(&mut self) -> Option<FrameAnswer> {
         let answer = match &mut self.ready {
             Ready::Each(answers) => {
-                // The answer stops counting as unread here, just before it is encoded: from then on the flow-control
-                // window that the client grants bounds it.
+                // The values stop counting here, just before they are encoded: from then on the encoded bytes count.
                 let (answer, _guard) = answers.next()?;
                 FrameAnswer::Each(answer)
             }

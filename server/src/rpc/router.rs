@@ -25,9 +25,11 @@ use tonic_reflection::{pb::v1 as reflection_v1, pb::v1alpha as reflection_v1alph
 use tower_service::Service as _;
 
 use super::admin::AdminService;
+use super::answering::{Answering, ResponseFuture};
 use super::body::framing::{CheckedBody, MessageCount};
 use super::body::request::RequestMessages;
 use super::body::response::{self, ResponseBody};
+use super::body::unread::ReadBy;
 use super::body::until_drain::UntilDrain;
 use super::context::CallContext;
 use super::deadline::Deadline;
@@ -35,15 +37,15 @@ use super::machines::MachinesService;
 use super::sessions::SessionsService;
 use super::state;
 use super::status::{Refusal, unknown_encoding, unknown_method};
+use crate::owner::ConnectionQuota;
 
-type ResponseFuture = BoxFuture<Response<ResponseBody>, Infallible>;
 /// The response of a service that tonic generates.
 type TonicFuture = BoxFuture<Response<Body>, Infallible>;
 
 /// A service outside of `soloist.v1`, health or reflection: its name in the path, and its handler.
 type OtherService = (
     &'static str,
-    Box<dyn Fn(Request<Incoming>) -> ResponseFuture + Send + Sync>,
+    Box<dyn Fn(Request<CheckedBody<Incoming>>) -> ResponseFuture + Send + Sync>,
 );
 
 /// The services of one connection.
@@ -83,41 +85,48 @@ impl Router {
         }
     }
 
+    /// What the connection may use.
+    pub(crate) fn quota(&self) -> &ConnectionQuota {
+        &self.context.quota
+    }
+
     /// Calls of `soloist.v1.State`. They are the hot path, so they are dispatched here, without a service of tonic's: see
     /// [`response`] for what that would cost.
-    fn call_state(&self, method: &str, headers: &HeaderMap, body: Incoming) -> ResponseFuture {
+    fn call_state(&self, method: &str, deadline: Deadline, body: Incoming) -> ResponseFuture {
         match method {
-            "Read" => self.unary(headers, body, |context, read, deadline| async move {
+            "Read" => self.read(deadline, body, |context, read, deadline| async move {
                 state::read(&context, read, deadline).await
             }),
-            "Write" => self.unary(headers, body, |context, write, deadline| async move {
+            "Write" => self.unary(deadline, body, |context, write, deadline| async move {
                 state::write(&context, write, deadline).await
             }),
-            "Add" => self.unary(headers, body, |context, add, deadline| async move {
+            "Add" => self.unary(deadline, body, |context, add, deadline| async move {
                 state::add(&context, add, deadline).await
             }),
-            "Transition" => self.unary(headers, body, |context, transition, deadline| async move {
-                state::transition(&context, transition, deadline).await
-            }),
-            "Delete" => self.unary(headers, body, |context, delete, deadline| async move {
+            "Transition" => {
+                self.unary(deadline, body, |context, transition, deadline| async move {
+                    state::transition(&context, transition, deadline).await
+                })
+            }
+            "Delete" => self.unary(deadline, body, |context, delete, deadline| async move {
                 state::delete(&context, delete, deadline).await
             }),
-            "Batch" => self.one_message(headers, body, |context, batch, deadline| async move {
+            "Batch" => self.one_message(deadline, body, |context, batch, deadline| async move {
                 let deadline = deadline.or_max(&context.limits);
-                Ok(response::one(
-                    state::batch(&context, &batch, deadline).await?,
-                ))
+                let answer = state::batch(&context, &batch, deadline).await?;
+                let len = answer.encoded_len();
+                Ok(response::one(answer, len))
             }),
-            "List" => self.unary(headers, body, |context, list, deadline| async move {
+            "List" => self.read(deadline, body, |context, list, deadline| async move {
                 state::list(&context, list, deadline).await
             }),
-            "Watch" => self.one_message(headers, body, |context, watch, deadline| async move {
-                let watch = decode(&watch)?;
-                Ok(response::stream(
-                    state::watch(&context, watch, deadline).await?,
-                ))
+            "Watch" => self.one_message(deadline, body, |context, watch, deadline| async move {
+                let watch = decode(watch)?;
+                let quota = context.quota.clone();
+                let messages = state::watch(&context, watch, deadline).await?;
+                Ok(response::stream(messages, quota))
             }),
-            "Pipeline" => self.pipeline(headers, body),
+            "Pipeline" => self.pipeline(deadline, body),
             _ => {
                 let path = format!("/{}/{method}", state_server::SERVICE_NAME);
                 grpc_error(unknown_method(&path).into())
@@ -125,10 +134,10 @@ impl Router {
         }
     }
 
-    /// A call with one request message and one response message.
+    /// A call with one request message and one response message, which is short.
     fn unary<Q, A, F>(
         &self,
-        headers: &HeaderMap,
+        deadline: Deadline,
         body: Incoming,
         serve: impl FnOnce(Arc<CallContext>, Q, Instant) -> F + Send + 'static,
     ) -> ResponseFuture
@@ -137,11 +146,33 @@ impl Router {
         A: Message,
         F: Future<Output = Result<A, Refusal>> + Send,
     {
-        self.one_message(headers, body, |context, message, deadline| async move {
+        self.one_message(deadline, body, |context, message, deadline| async move {
             let deadline = deadline.or_max(&context.limits);
-            Ok(response::one(
-                serve(context, decode(&message)?, deadline).await?,
-            ))
+            let answer = serve(context, decode(message)?, deadline).await?;
+            let len = answer.encoded_len();
+            Ok(response::one(answer, len))
+        })
+    }
+
+    /// A call with one request message and one response message, which changes nothing. It is refused if the connection has no
+    /// room for the response.
+    fn read<Q, A, F>(
+        &self,
+        deadline: Deadline,
+        body: Incoming,
+        serve: impl FnOnce(Arc<CallContext>, Q, Instant) -> F + Send + 'static,
+    ) -> ResponseFuture
+    where
+        Q: Message + Default,
+        A: Message,
+        F: Future<Output = Result<A, Refusal>> + Send,
+    {
+        self.one_message(deadline, body, |context, message, deadline| async move {
+            let deadline = deadline.or_max(&context.limits);
+            let answer = serve(Arc::clone(&context), decode(message)?, deadline).await?;
+            let len = answer.encoded_len();
+            context.quota.check_room(len).map_err(Refusal::from)?;
+            Ok(response::one(answer, len))
         })
     }
 
@@ -149,21 +180,18 @@ impl Router {
     /// deadline.
     fn one_message<F>(
         &self,
-        headers: &HeaderMap,
+        deadline: Deadline,
         body: Incoming,
         serve: impl FnOnce(Arc<CallContext>, Bytes, Deadline) -> F + Send + 'static,
     ) -> ResponseFuture
     where
         F: Future<Output = Result<Response<ResponseBody>, Status>> + Send,
     {
-        let deadline = match Deadline::from_headers(headers) {
-            Ok(deadline) => deadline,
-            Err(status) => return grpc_error(status),
-        };
         let context = Arc::clone(&self.context);
         let limits = &context.limits;
         let arrive_by = Some(deadline.or_max(limits));
-        let body = CheckedBody::new(body, MessageCount::One, limits.max_message_bytes, arrive_by);
+        let body = CheckedBody::new(body, MessageCount::One, limits.max_message_bytes, arrive_by)
+            .charged_to(context.quota.clone());
         Box::pin(async move {
             let response = match RequestMessages::new(body).only().await {
                 Ok(message) => serve(context, message, deadline).await,
@@ -173,18 +201,16 @@ impl Router {
         })
     }
 
-    fn pipeline(&self, headers: &HeaderMap, body: Incoming) -> ResponseFuture {
-        let response = Deadline::from_headers(headers).map(|deadline| {
-            let limit = self.context.limits.max_message_bytes;
-            // No deadline for the body: the stream itself watches its deadline.
-            let body = CheckedBody::new(body, MessageCount::Any, limit, None);
-            response::stream(state::pipeline(
-                &self.context,
-                RequestMessages::new(body),
-                deadline,
-            ))
-        });
-        Box::pin(async { Ok(response.unwrap_or_else(response::error)) })
+    fn pipeline(&self, deadline: Deadline, body: Incoming) -> ResponseFuture {
+        let limits = &self.context.limits;
+        // No deadline for the body: the stream itself watches its deadline.
+        let body = CheckedBody::new(body, MessageCount::Any, limits.max_message_bytes, None)
+            .charged_to(self.context.quota.clone())
+            .message_timeout(limits.max_deadline);
+        let messages = RequestMessages::new(body);
+        let answers = state::pipeline(&self.context, messages, deadline);
+        let response = response::stream(answers, self.context.quota.clone());
+        Box::pin(async { Ok(response) })
     }
 
     /// A call of a service that tonic generates. Its deadline counts from now on, and its body is checked while the service
@@ -192,69 +218,104 @@ impl Router {
     fn call_tonic(
         &self,
         mut request: Request<Incoming>,
+        deadline: Deadline,
         serve: impl FnOnce(Request<CheckedBody<Incoming>>) -> TonicFuture,
     ) -> ResponseFuture {
-        let deadline = match Deadline::from_headers(request.headers()) {
-            Ok(deadline) => deadline,
-            Err(status) => return grpc_error(status),
-        };
         let limits = &self.context.limits;
         // The service begins once the whole message has arrived.
         let arrive_by = Some(deadline.or_max(limits));
         if deadline.or_never().is_some() {
             request.extensions_mut().insert(deadline);
         }
+        // Of the connection, while the service's own context is that of no connection.
+        request.extensions_mut().insert(self.context.quota.clone());
         let limit = limits.max_message_bytes;
-        let response =
-            serve(request.map(|body| CheckedBody::new(body, MessageCount::One, limit, arrive_by)));
-        Box::pin(async { Ok(response.await?.map(ResponseBody::Other)) })
+        let response = serve(request.map(|body| {
+            CheckedBody::new(body, MessageCount::One, limit, arrive_by)
+                .charged_to(self.context.quota.clone())
+        }));
+        Box::pin(async { Ok(response.await?.map(ResponseBody::from)) })
     }
 }
 
 impl Service<Request<Incoming>> for Router {
     type Response = Response<ResponseBody>;
     type Error = Infallible;
-    type Future = ResponseFuture;
+    type Future = Answering;
 
-    fn call(&self, request: Request<Incoming>) -> ResponseFuture {
+    fn call(&self, request: Request<Incoming>) -> Answering {
+        Answering::new(&self.context.quota, || self.route(request))
+    }
+}
+
+impl Router {
+    /// Finds the handler of a request. Returns its response, and by when the client must have read it.
+    fn route(&self, request: Request<Incoming>) -> (ResponseFuture, ReadBy) {
+        let refused = |response| (response, ReadBy::Never);
         if request.method() != Method::POST {
-            return http_error(StatusCode::METHOD_NOT_ALLOWED);
+            return refused(http_error(StatusCode::METHOD_NOT_ALLOWED));
         }
         if !is_grpc(request.headers()) {
-            return http_error(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+            return refused(http_error(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
         if let Some(encoding) = encoding(request.headers()) {
-            return grpc_error(unknown_encoding(encoding));
+            return refused(grpc_error(unknown_encoding(encoding)));
         }
+        if let Err(full) = self.context.quota.check_call() {
+            return refused(grpc_error(Refusal::from(full).into()));
+        }
+        let deadline = match Deadline::from_headers(request.headers()) {
+            Ok(deadline) => deadline,
+            Err(status) => return refused(grpc_error(status)),
+        };
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
         let Some((service, method)) = path.strip_prefix('/').and_then(|path| path.split_once('/'))
         else {
-            return grpc_error(unknown_method(path).into());
+            return refused(grpc_error(unknown_method(path).into()));
         };
-        match (service, method) {
-            (state_server::SERVICE_NAME, method) => self.call_state(method, &parts.headers, body),
+        let read_by = match method {
+            "Watch" | "Pipeline" | "Backup" | "ServerReflectionInfo" => {
+                deadline.or_never().map_or(ReadBy::Never, ReadBy::Deadline)
+            }
+            _ => ReadBy::Within(self.context.limits.max_deadline, deadline.or_never()),
+        };
+        let response = match (service, method) {
+            (state_server::SERVICE_NAME, method) => self.call_state(method, deadline, body),
             (
                 machines_server::SERVICE_NAME,
                 "DefineMachine" | "GetMachine" | "ListMachines" | "DeleteMachine",
-            ) => self.call_tonic(Request::from_parts(parts, body), |request| {
+            ) => self.call_tonic(Request::from_parts(parts, body), deadline, |request| {
                 self.machines.clone().call(request)
             }),
             (
                 sessions_server::SERVICE_NAME,
                 "OpenSession" | "RenewSession" | "CloseSession" | "ListSessions",
-            ) => self.call_tonic(Request::from_parts(parts, body), |request| {
+            ) => self.call_tonic(Request::from_parts(parts, body), deadline, |request| {
                 self.sessions.clone().call(request)
             }),
-            (admin_server::SERVICE_NAME, "GetInfo" | "Backup") => self
-                .call_tonic(Request::from_parts(parts, body), |request| {
+            (admin_server::SERVICE_NAME, "GetInfo" | "Backup") => {
+                self.call_tonic(Request::from_parts(parts, body), deadline, |request| {
                     self.admin.clone().call(request)
-                }),
+                })
+            }
             (service, _) => match self.others.iter().find(|(name, _)| *name == service) {
-                Some((_, call)) => call(Request::from_parts(parts, body)),
+                Some((_, call)) => {
+                    let body = self.other_body(body);
+                    call(Request::from_parts(parts, body))
+                }
                 None => grpc_error(unknown_method(path).into()),
             },
-        }
+        };
+        (response, read_by)
+    }
+
+    /// The body of a call of health or reflection.
+    fn other_body(&self, body: Incoming) -> CheckedBody<Incoming> {
+        let limits = &self.context.limits;
+        CheckedBody::new(body, MessageCount::Any, limits.max_message_bytes, None)
+            .charged_to(self.context.quota.clone())
+            .message_timeout(limits.max_deadline)
     }
 }
 
@@ -293,11 +354,12 @@ fn until_drain(response: TonicFuture, drain: watch::Receiver<bool>) -> ResponseF
         let until_drain = |body| Body::new(UntilDrain::new(body, drain));
         Ok(response
             .await?
-            .map(|body| ResponseBody::Other(until_drain(body))))
+            .map(|body| ResponseBody::from(until_drain(body)).waiting_for_room()))
     })
 }
 
-fn decode<Q: Message + Default>(message: &[u8]) -> Result<Q, Status> {
+/// Decodes a message, and drops its bytes: a call may wait for long afterwards.
+fn decode<Q: Message + Default>(message: Bytes) -> Result<Q, Status> {
     Q::decode(message).map_err(|error| not_a_message(&error))
 }
 
@@ -321,7 +383,7 @@ fn encoding(headers: &HeaderMap) -> Option<&HeaderValue> {
 
 /// The response to a request that is not gRPC: plain HTTP, as the gRPC specification asks.
 fn http_error(status: StatusCode) -> ResponseFuture {
-    let mut response = Response::new(ResponseBody::Empty);
+    let mut response = Response::new(ResponseBody::default());
     *response.status_mut() = status;
     Box::pin(async { Ok(response) })
 }

@@ -5,6 +5,7 @@ use soloist::v1;
 use tonic::{Request, Response, Status};
 
 use super::arguments::sessions as arguments;
+use super::call_quota::CallQuota;
 use super::context::CallContext;
 use super::deadline::Deadline;
 use super::responses;
@@ -62,12 +63,13 @@ impl Sessions for SessionsService {
         request: Request<v1::ListSessionsRequest>,
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
         let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
+        let quota = CallQuota::of_request(&request);
         let (after, page_size) = arguments::list(request.get_ref(), &self.context.limits)?;
         let page = self
             .context
             .owner
             .list_sessions(after, page_size, deadline)
             .await?;
-        Ok(Response::new(responses::list_sessions_response(page)))
+        quota.answer(responses::list_sessions_response(page))
     }
 }

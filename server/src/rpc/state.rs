@@ -6,6 +6,7 @@
 use futures_core::Stream;
 use soloist::codec::not_a_message;
 use soloist::v1;
+use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -14,6 +15,7 @@ use super::context::CallContext;
 use super::deadline::Deadline;
 use super::status::{Refusal, store_changed};
 use super::{arguments, frame, pipeline, responses, watch};
+use crate::owner::{NoRoom, QuotaGuard};
 
 pub(super) async fn read(
     context: &CallContext,
@@ -30,6 +32,10 @@ pub(super) async fn write(
     request: v1::WriteRequest,
     deadline: Instant,
 ) -> Result<v1::WriteResponse, Refusal> {
+    let _room = match request.return_previous {
+        true => Some(room_for_previous(context).await?),
+        false => None,
+    };
     let (write, request_id) = arguments::write(request, &context.limits)?;
     let outcome = context.owner.write(write, request_id, deadline).await?;
     Ok(responses::write_response(outcome))
@@ -63,10 +69,23 @@ pub(super) async fn delete(
     request: v1::DeleteRequest,
     deadline: Instant,
 ) -> Result<v1::DeleteResponse, Refusal> {
+    let _room = room_for_previous(context).await?;
     let (delete, request_id) = arguments::delete(request, &context.limits)?;
     let outcome = context.owner.delete(delete, request_id, deadline).await?;
     Ok(responses::delete_response(outcome))
 }
+
+/// Reserves room for the value that a change replaces, before the change: afterwards its answer cannot be refused any more. A
+/// connection has room for a few such calls at a time, and the others wait for their turn.
+async fn room_for_previous(context: &CallContext) -> Result<PreviousRoom<'_>, NoRoom> {
+    let permit = context.previous_permits.acquire().await;
+    let permit = permit.expect("nothing closes the semaphore");
+    let charged = context.quota.reserve(context.limits.max_value_bytes)?;
+    Ok((charged, permit))
+}
+
+/// Room for the largest value, until it is dropped.
+type PreviousRoom<'a> = (QuotaGuard, SemaphorePermit<'a>);
 
 pub(super) async fn batch(
     context: &CallContext,

@@ -10,15 +10,14 @@ use std::time::Duration;
 use futures_core::Stream;
 use soloist::v1;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 
 use super::arguments::watch::WatchArguments;
 use super::context::CallContext;
 use super::responses;
-use super::status::Refusal;
+use super::status::{Refusal, handler_panicked};
 use super::stream_end::stream_end;
-use crate::config::RETRY_DELAY;
 use crate::machine::{HasMore, Updates, WatchBatch};
 use crate::owner::{
     CallError, ConnectionQuota, NewWatch, NextBatch, OpenWatch, OwnerHandle, QuotaGuard,
@@ -71,10 +70,7 @@ pub(crate) async fn serve(
         // Waits until the client takes the batch before it, or leaves.
         let _ = watcher.queue.send(Err(last)).await;
     });
-    Ok(WatchResponses {
-        queue: receiver,
-        guard: None,
-    })
+    Ok(WatchResponses { queue: receiver })
 }
 
 /// Fetches the batches of a watch from the owner.
@@ -134,7 +130,7 @@ impl Watcher {
         }
     }
 
-    /// Fetches the next batch. While the quota is used up, asks again and again.
+    /// Fetches the next batch. While the quota is used up, waits until the client has read something.
     async fn next_batch(&self) -> Result<(WatchBatch, QuotaGuard), CallError> {
         loop {
             let deadline = Instant::now() + self.max_deadline;
@@ -143,7 +139,7 @@ impl Watcher {
                 .next_batch(&self.watching, self.quota.clone(), deadline);
             match next.await {
                 Ok(NextBatch::Batch(batch, guard)) => return Ok((batch, guard)),
-                Ok(NextBatch::QuotaUsedUp) => sleep(RETRY_DELAY).await,
+                Ok(NextBatch::QuotaUsedUp) => self.quota.room().await,
                 // The owner was busy until the deadline. Ask again: the deadline of one fetch is not that of the watch.
                 Err(CallError::NotStarted) => {}
                 Err(error) => return Err(error),
@@ -175,21 +171,18 @@ fn start_batch(revision: i64) -> WatchBatch {
 /// The responses of a watch.
 struct WatchResponses {
     queue: mpsc::Receiver<Queued>,
-    /// The guard of the response that was taken last. It counts as unread until the connection asks for the next response,
-    /// when most of it has been sent.
-    guard: Option<QuotaGuard>,
 }
 
 impl Stream for WatchResponses {
     type Item = Result<v1::WatchResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.guard = None;
         let queued = ready!(self.queue.poll_recv(cx));
-        Poll::Ready(queued.map(|queued| {
-            let (batch, guard) = queued?;
-            self.guard = guard;
-            Ok(responses::watch_response(batch))
-        }))
+        // The task that fetches batches ends with a status. If it has panicked instead, the watch must not seem to end in order.
+        let queued = queued.unwrap_or_else(|| Err(handler_panicked().into()));
+        Poll::Ready(Some(queued.map(|(batch, _guard)| {
+            // The batch stops counting here, just before it is encoded: from then on its encoded bytes count.
+            responses::watch_response(batch)
+        })))
     }
 }

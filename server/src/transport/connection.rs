@@ -15,6 +15,7 @@ use tracing::debug;
 
 use super::fairness::{FairIo, PollCount, ThreadShare};
 use super::open_calls::OpenCalls;
+use super::outstayed::{Outstayed, outstayed};
 use crate::config::{DRAIN_IDLE, LOCAL_ERROR_RESET_STREAMS_MAX, TransportLimits};
 use crate::rpc::router::Router;
 
@@ -31,6 +32,7 @@ pub(super) async fn serve(
     limits: &TransportLimits,
     thread: Arc<ThreadShare>,
     mut drain: watch::Receiver<bool>,
+    crowded: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     // Responses are small and must not wait to be sent together.
     stream.set_nodelay(true)?;
@@ -58,7 +60,7 @@ pub(super) async fn serve(
     let reader = Cursor::new(preface).chain(reader);
     let io = FairIo::new(reader, writer, thread, polls.clone());
 
-    let calls = OpenCalls::default();
+    let calls = OpenCalls::new(router.clone());
     let mut http2 = http2::Builder::new(calls.clone());
     http2
         .timer(TokioTimer::new())
@@ -72,10 +74,14 @@ pub(super) async fn serve(
         .keep_alive_timeout(limits.keepalive_timeout)
         // gRPC clients do not read it.
         .auto_date_header(false);
-    let mut connection = pin!(http2.serve_connection(TokioIo::new(io), router));
+    let mut connection = pin!(http2.serve_connection(TokioIo::new(io), router.clone()));
     tokio::select! {
         ended = polls.count(connection.as_mut()) => return Ok(ended?),
         _ = drain.wait_for(|drain| *drain) => {}
+        outstayed = outstayed(&router, limits, crowded) => match outstayed {
+            Outstayed::Idle => {}
+            Outstayed::Unread => return Err("the client does not read, and memory is scarce".into()),
+        },
     }
     connection.as_mut().graceful_shutdown();
     // A live peer answers at once, and its connection ends with its last call. One that was stopped, or is gone, would

@@ -3,6 +3,7 @@
 mod connection;
 mod fairness;
 mod open_calls;
+mod outstayed;
 
 use std::fs::File;
 use std::io;
@@ -51,6 +52,8 @@ pub(crate) struct Acceptor {
     drain: watch::Receiver<bool>,
     /// One for each connection that may be open.
     permits: Arc<Semaphore>,
+    /// Whether as many are open as may be.
+    crowded: watch::Sender<bool>,
     /// Closed for a moment when descriptors run out, so that a connection can be accepted and closed at once. Otherwise the
     /// connection would stay in the backlog, and its client would wait in vain.
     spare_descriptor: Option<File>,
@@ -81,6 +84,7 @@ impl Acceptor {
             limits: Arc::new(limits),
             drain,
             permits: Arc::new(Semaphore::new(count)),
+            crowded: watch::Sender::new(false),
             spare_descriptor: open_spare_descriptor(),
         }
     }
@@ -96,10 +100,13 @@ impl Acceptor {
 
     /// Accepts for ever. Cancelling it loses only connections that are still in the backlog.
     pub(crate) async fn run(mut self) {
-        let mut full = false;
         loop {
+            let full = self.permits.available_permits() == 0;
+            let was_full = *self.crowded.borrow();
+            if full != was_full {
+                self.crowded.send_replace(full);
+            }
             // Warn when the limit is reached, not again for every connection while it stays reached.
-            let was_full = std::mem::replace(&mut full, self.permits.available_permits() == 0);
             if full && !was_full {
                 warn!("the limit of connections is reached: new ones wait until one ends");
             }
@@ -130,16 +137,19 @@ impl Acceptor {
             .expect("there is at least one worker");
         let counted = ConnectionCount::new(&worker.connections);
         let share = Arc::clone(&worker.share);
-        let (router, limits, drain) = (
+        let (router, limits, drain, crowded) = (
             self.router.for_connection(),
             Arc::clone(&self.limits),
             self.drain.clone(),
+            self.crowded.subscribe(),
         );
         // Converted to a plain socket and back, which moves it to the reactor of the worker's thread.
         let stream = stream.into_std();
         worker.runtime.spawn(async move {
             let ended = match stream.and_then(TcpStream::from_std) {
-                Ok(stream) => connection::serve(stream, router, &limits, share, drain).await,
+                Ok(stream) => {
+                    connection::serve(stream, router, &limits, share, drain, crowded).await
+                }
                 Err(error) => Err(error.into()),
             };
             if let Err(error) = ended {

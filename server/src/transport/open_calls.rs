@@ -6,10 +6,17 @@ use std::time::Duration;
 
 use hyper::rt::Executor;
 
+use crate::rpc::body::unread;
+use crate::rpc::router::Router;
+
 /// Runs the calls of one connection, each as a task that ends when its response is handed to the connection, and counts
 /// them.
-#[derive(Clone, Debug, Default)]
-pub(super) struct OpenCalls(Arc<Counts>);
+#[derive(Clone)]
+pub(super) struct OpenCalls {
+    counts: Arc<Counts>,
+    /// Has the quota to which the calls are charged.
+    router: Router,
+}
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -18,9 +25,16 @@ struct Counts {
 }
 
 impl OpenCalls {
+    pub(super) fn new(router: Router) -> Self {
+        Self {
+            counts: Arc::default(),
+            router,
+        }
+    }
+
     /// Waits until there was no call for `span`, or twice as long. (The counts are compared every `span`.)
     pub(super) async fn none_for(&self, span: Duration) {
-        let Counts { begun, ended } = &*self.0;
+        let Counts { begun, ended } = &*self.counts;
         loop {
             let before = begun.load(Ordering::Relaxed);
             let was_idle = ended.load(Ordering::Relaxed) == before;
@@ -34,8 +48,9 @@ impl OpenCalls {
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for OpenCalls {
     fn execute(&self, call: F) {
-        self.0.begun.fetch_add(1, Ordering::Relaxed);
-        let end = End(Arc::clone(&self.0));
+        self.counts.begun.fetch_add(1, Ordering::Relaxed);
+        let end = End(Arc::clone(&self.counts));
+        let call = unread::run(call, self.router.quota().call());
         tokio::spawn(async move {
             call.await;
             drop(end);

@@ -8,6 +8,7 @@ mod json;
 mod kill;
 mod locks;
 mod logs;
+mod memory;
 mod operations;
 mod overload;
 mod pipeline;

@@ -8,6 +8,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
@@ -15,8 +16,9 @@ use soloist::codec::bad_message;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 
-use crate::owner::CallError;
-use crate::rpc::status::{Refusal, message_too_large};
+use crate::config::REQUEST_UNCOUNTED_BYTES;
+use crate::owner::{CallError, ConnectionQuota, QuotaGuard};
+use crate::rpc::status::{Refusal, message_too_large, unfinished_message};
 
 /// Bytes in front of a message: its flags and its length.
 pub(crate) const PREFIX_BYTES: usize = 5;
@@ -41,6 +43,13 @@ pub(crate) struct CheckedBody<B> {
     deadline: Option<Instant>,
     /// Set for the deadline, the first time that the body has nothing ready.
     timer: Option<Pin<Box<Sleep>>>,
+    /// What the bytes of an unfinished request are charged to.
+    quota: Option<ConnectionQuota>,
+    /// The charge for an unfinished request.
+    charged: Option<QuotaGuard>,
+    /// How long each message of a stream may take to arrive, and the timer for the one of this number.
+    message_timeout: Option<Duration>,
+    message_timer: Option<(u64, Pin<Box<Sleep>>)>,
 }
 
 impl<B> CheckedBody<B> {
@@ -59,11 +68,77 @@ impl<B> CheckedBody<B> {
                 prefix: [0; PREFIX_BYTES],
                 prefix_len: 0,
                 remaining: 0,
+                announced: 0,
             },
             deferred: None,
             deadline,
             timer: None,
+            quota: None,
+            charged: None,
+            message_timeout: None,
+            message_timer: None,
         }
+    }
+
+    /// The same body, whose bytes are charged to `quota` while the request, or the message of a stream, is not whole.
+    pub(crate) fn charged_to(self, quota: ConnectionQuota) -> Self {
+        Self {
+            quota: Some(quota),
+            ..self
+        }
+    }
+
+    /// The same body, each message of which must arrive within `timeout`.
+    pub(crate) fn message_timeout(self, timeout: Duration) -> Self {
+        Self {
+            message_timeout: Some(timeout),
+            ..self
+        }
+    }
+
+    /// Charges what is not whole yet, as soon as its length is known: so what is admitted also has room for its end.
+    fn charge_announced(&mut self) -> Result<(), Status> {
+        let Some(quota) = &self.quota else {
+            return Ok(());
+        };
+        let charged = self.charged.as_ref().map_or(0, QuotaGuard::bytes);
+        let bytes = self.framing.announced;
+        if bytes <= REQUEST_UNCOUNTED_BYTES {
+            self.charged = None;
+        } else if bytes != charged {
+            quota
+                .check_room(bytes.saturating_sub(charged))
+                .map_err(Refusal::from)?;
+            self.charged = Some(quota.charge(bytes));
+        }
+        Ok(())
+    }
+
+    /// Resolves when a message of a stream has begun, and taken too long to arrive.
+    fn poll_message_timeout(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
+        let Some(timeout) = self.message_timeout else {
+            return Poll::Pending;
+        };
+        if self.framing.is_between_messages() {
+            return Poll::Pending;
+        }
+        let number = self.framing.completed;
+        match &mut self.message_timer {
+            Some((of, _)) if *of == number => {}
+            Some((of, timer)) => {
+                *of = number;
+                timer.as_mut().reset(Instant::now() + timeout);
+            }
+            None => {
+                let timer = sleep_until(Instant::now() + timeout);
+                self.message_timer = Some((number, Box::pin(timer)));
+            }
+        }
+        let Some((_, timer)) = &mut self.message_timer else {
+            return Poll::Pending;
+        };
+        let passed = timer.as_mut().poll(cx);
+        passed.map(|()| unfinished_message(timeout).into_status())
     }
 
     /// Resolves when the deadline has passed.
@@ -83,6 +158,7 @@ impl<B> CheckedBody<B> {
     /// Passes on the part of `data` that keeps to the rules.
     fn check(&mut self, data: Bytes) -> Result<Frame<Bytes>, Status> {
         let Err((whole, status)) = self.framing.follow(&data) else {
+            self.charge_announced()?;
             return Ok(Frame::data(data));
         };
         if whole == 0 {
@@ -110,7 +186,11 @@ where
             return Poll::Ready(Some(Err(status)));
         }
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
-            return self.poll_deadline(cx).map(|passed| Some(Err(passed)));
+            let passed = match self.poll_deadline(cx) {
+                Poll::Pending => self.poll_message_timeout(cx),
+                passed => passed,
+            };
+            return passed.map(|passed| Some(Err(passed)));
         };
         Poll::Ready(match frame {
             Some(Ok(frame)) => Some(match frame.into_data() {
@@ -138,6 +218,8 @@ struct Framing {
     prefix_len: usize,
     /// Bytes of the current message that have not arrived yet.
     remaining: usize,
+    /// Bytes of what is not whole yet, as its prefix says: of a unary call, or of the current message of a stream.
+    announced: usize,
 }
 
 impl Framing {
@@ -177,13 +259,21 @@ impl Framing {
                     let status = message_too_large(self.limit, self.remaining).into_status();
                     return Err((whole, status));
                 }
+                self.announced = self.remaining;
             }
             if self.remaining == 0 {
                 self.completed += 1;
                 whole = data.len() - rest.len();
+                if self.count == MessageCount::Any {
+                    self.announced = 0;
+                }
             }
         }
         Ok(())
+    }
+
+    fn is_between_messages(&self) -> bool {
+        self.remaining == 0 && self.prefix_len == 0
     }
 
     /// Checks that the body may end here.

@@ -3,4 +3,5 @@
 pub(crate) mod framing;
 pub(crate) mod request;
 pub(crate) mod response;
+pub(crate) mod unread;
 pub(crate) mod until_drain;

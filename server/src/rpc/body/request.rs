@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body;
@@ -72,7 +72,13 @@ where
             if let Some(message) = self.take_arrived() {
                 return Poll::Ready(Ok(Some(message)));
             }
-            let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)?) else {
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx)? else {
+                if !self.arrived.is_empty() {
+                    self.join_arrived();
+                }
+                return Poll::Pending;
+            };
+            let Some(frame) = frame else {
                 return Poll::Ready(Ok(None));
             };
             // gRPC requests have no trailers that mean anything.
@@ -87,18 +93,31 @@ where
             self.arrived = data;
             return;
         }
-        self.joined
-            .extend_from_slice(&std::mem::take(&mut self.arrived));
+        self.join_arrived();
         self.joined.extend_from_slice(&data);
+    }
+
+    /// Copies part of a message out of the piece of the body in which it arrived. The piece belongs to a larger buffer of the
+    /// connection, which it would keep alive until the rest of the message comes.
+    fn join_arrived(&mut self) {
+        let arrived = std::mem::take(&mut self.arrived);
+        if let Some(len) = declared_len(&arrived) {
+            // Memory that is not written to costs nothing, while a buffer that grows is up to twice as large as its content.
+            self.joined.reserve(PREFIX_BYTES + len);
+        }
+        self.joined.extend_from_slice(&arrived);
     }
 }
 
 /// The length of the message at the start of `bytes`, without its prefix; none if part of the message is missing.
 fn message_len(bytes: &[u8]) -> Option<usize> {
-    let (prefix, rest) = bytes.split_first_chunk::<PREFIX_BYTES>()?;
-    let [_flags, length @ ..] = *prefix;
-    let length = u32::from_be_bytes(length) as usize;
-    (length <= rest.len()).then_some(length)
+    declared_len(bytes).filter(|len| *len <= bytes.len() - PREFIX_BYTES)
+}
+
+/// The length that the prefix at the start of `bytes` declares; none if part of the prefix is missing.
+fn declared_len(bytes: &[u8]) -> Option<usize> {
+    let [_flags, length @ ..] = *bytes.first_chunk::<PREFIX_BYTES>()?;
+    Some(u32::from_be_bytes(length) as usize)
 }
 
 #[cfg(test)]

@@ -4,16 +4,20 @@
 //! cost more than the message. So a unary response here is one buffer.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use futures_core::Stream;
 use http::{HeaderMap, HeaderValue, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use prost::Message;
+use tokio::sync::oneshot;
 use tonic::Status;
 
 use super::framing::PREFIX_BYTES;
+use super::unread::{self, ReadBy};
+use crate::config::{ANSWER_OVERHEAD_BYTES, WATCHED_ANSWER_BYTES};
+use crate::owner::{ConnectionQuota, QuotaGuard};
 
 /// Messages of a stream are collected up to this many bytes before they are handed to the connection. Source: tonic's
 /// default for the same purpose.
@@ -35,9 +39,29 @@ impl<M: Message> Encode for M {
     }
 }
 
-/// The body of a response.
+/// The body of a response. Its bytes are charged to the connection's quota until they are on the socket.
 #[derive(Default)]
-pub(crate) enum ResponseBody {
+pub(crate) struct ResponseBody {
+    content: Content,
+    account: Option<Account>,
+    /// Resolves when a large answer is on the socket; only then the trailers follow. Set once the answer was handed over.
+    sent: Option<oneshot::Receiver<()>>,
+    /// Whether the next message waits while the connection has no room for it, and the wait.
+    waits_for_room: bool,
+    room: Option<Room>,
+}
+
+type Room = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What a body needs to be charged.
+struct Account {
+    quota: ConnectionQuota,
+    read_by: ReadBy,
+}
+
+/// What a response consists of.
+#[derive(Default)]
+enum Content {
     /// Nothing: the status is in the headers, or all of the response was sent.
     #[default]
     Empty,
@@ -49,25 +73,51 @@ pub(crate) enum ResponseBody {
     Other(tonic::body::Body),
 }
 
-/// The response with one message and status OK.
-pub(crate) fn one(message: impl Message) -> Response<ResponseBody> {
+/// Bytes of a response on their way to the socket. They are charged until HTTP/2 has written them, and drops them.
+pub(crate) struct UnreadBytes {
+    bytes: Bytes,
+    _charged: Option<QuotaGuard>,
+    /// Dropped together with the bytes, which tells the body.
+    _sent: Option<oneshot::Sender<()>>,
+}
+
+impl Buf for UnreadBytes {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+    }
+}
+
+/// The response with one message of `len` encoded bytes, and status OK.
+pub(crate) fn one(message: impl Message, len: usize) -> Response<ResponseBody> {
     // Of exactly this length, because a full vector becomes `Bytes` without another allocation.
-    let mut buf = Vec::with_capacity(PREFIX_BYTES + message.encoded_len());
+    let mut buf = Vec::with_capacity(PREFIX_BYTES + len);
     put(&mut buf, message);
-    response(ResponseBody::One(buf.into()))
+    response(Content::One(buf.into()))
 }
 
 /// The response with a stream of messages and the status after them.
-pub(crate) fn stream<S, M>(messages: S) -> Response<ResponseBody>
+///
+/// While `quota` has no room, messages are sent one by one. HTTP/2 then takes two of a stream at most that its client does not
+/// read. They do not wait for room: that would let a stream that is not read hold up the others of its connection.
+pub(crate) fn stream<S, M>(messages: S, quota: ConnectionQuota) -> Response<ResponseBody>
 where
     S: Stream<Item = Result<M, Status>> + Send + 'static,
     M: Encode + 'static,
 {
     let body = StreamBody {
         messages: Box::pin(messages),
+        quota,
         end: End::NotYet,
     };
-    response(ResponseBody::Other(tonic::body::Body::new(body)))
+    response(Content::Other(tonic::body::Body::new(body)))
 }
 
 /// The response without a message, only a status.
@@ -75,10 +125,10 @@ pub(crate) fn error(status: Status) -> Response<ResponseBody> {
     status.into_http()
 }
 
-fn response(body: ResponseBody) -> Response<ResponseBody> {
+fn response(content: Content) -> Response<ResponseBody> {
     let mut headers = HeaderMap::with_capacity(1);
     headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
-    let mut response = Response::new(body);
+    let mut response = Response::new(content.into());
     *response.headers_mut() = headers;
     response
 }
@@ -99,43 +149,136 @@ fn ok_trailers() -> HeaderMap {
     trailers
 }
 
+impl From<Content> for ResponseBody {
+    fn from(content: Content) -> Self {
+        Self {
+            content,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<tonic::body::Body> for ResponseBody {
+    fn from(body: tonic::body::Body) -> Self {
+        Content::Other(body).into()
+    }
+}
+
+impl ResponseBody {
+    /// The same body, charged to `quota`, of which everything must be read by `read_by`.
+    pub(crate) fn charged_to(self, quota: ConnectionQuota, read_by: ReadBy) -> Self {
+        Self {
+            account: Some(Account { quota, read_by }),
+            ..self
+        }
+    }
+
+    /// The same body, whose next message waits while the connection has no room for it.
+    pub(crate) fn waiting_for_room(self) -> Self {
+        Self {
+            waits_for_room: true,
+            ..self
+        }
+    }
+
+    /// Waits until the connection has room for a further message, if this body waits for that.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.waits_for_room {
+            return Poll::Ready(());
+        }
+        if let Some(room) = &mut self.room {
+            ready!(room.as_mut().poll(cx));
+            self.room = None;
+            return Poll::Ready(());
+        }
+        match &self.account {
+            Some(Account { quota, .. }) if !quota.may_encode() => {
+                let quota = quota.clone();
+                let room = async move { quota.room_to_encode().await };
+                self.room.insert(Box::pin(room)).as_mut().poll(cx)
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// Charges bytes that are handed over to HTTP/2.
+    fn charge(&mut self, bytes: Bytes) -> UnreadBytes {
+        let Some(Account { quota, read_by }) = &self.account else {
+            return UnreadBytes {
+                bytes,
+                _charged: None,
+                _sent: None,
+            };
+        };
+        unread::note(*read_by);
+        let charged = quota.charge(bytes.len() + ANSWER_OVERHEAD_BYTES);
+        let watched = bytes.len() > WATCHED_ANSWER_BYTES && matches!(self.content, Content::Ok);
+        let sent = watched.then(|| {
+            let (sent, receiver) = oneshot::channel();
+            self.sent = Some(receiver);
+            sent
+        });
+        UnreadBytes {
+            bytes,
+            _charged: Some(charged),
+            _sent: sent,
+        }
+    }
+}
+
 impl Body for ResponseBody {
-    type Data = Bytes;
+    type Data = UnreadBytes;
     type Error = Status;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = match &mut *self {
-            Self::Empty => return Poll::Ready(None),
-            Self::One(message) => {
+    ) -> Poll<Option<Result<Frame<UnreadBytes>, Status>>> {
+        let this = &mut *self;
+        if let Some(sent) = &mut this.sent {
+            // Its other end is dropped, which is an error here.
+            let _ = ready!(Pin::new(sent).poll(cx));
+            this.sent = None;
+        }
+        let frame = match &mut this.content {
+            Content::Empty => return Poll::Ready(None),
+            Content::One(message) => {
                 let message = std::mem::take(message);
-                *self = Self::Ok;
+                this.content = Content::Ok;
                 Frame::data(message)
             }
-            Self::Ok => {
-                *self = Self::Empty;
+            Content::Ok => {
+                this.content = Content::Empty;
                 Frame::trailers(ok_trailers())
             }
-            Self::Other(body) => return Pin::new(body).poll_frame(cx),
+            Content::Other(_) => {
+                ready!(this.poll_room(cx));
+                let Content::Other(body) = &mut this.content else {
+                    return Poll::Ready(None);
+                };
+                match ready!(Pin::new(body).poll_frame(cx)) {
+                    Some(Ok(frame)) => frame,
+                    Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                    None => return Poll::Ready(None),
+                }
+            }
         };
-        Poll::Ready(Some(Ok(frame)))
+        Poll::Ready(Some(Ok(frame.map_data(|bytes| this.charge(bytes)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::One(_) | Self::Ok => false,
-            Self::Other(body) => body.is_end_stream(),
+        match &self.content {
+            Content::Empty => true,
+            Content::One(_) | Content::Ok => false,
+            Content::Other(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty | Self::Ok => SizeHint::with_exact(0),
-            Self::One(message) => SizeHint::with_exact(message.len() as u64),
-            Self::Other(body) => body.size_hint(),
+        match &self.content {
+            Content::Empty | Content::Ok => SizeHint::with_exact(0),
+            Content::One(message) => SizeHint::with_exact(message.len() as u64),
+            Content::Other(body) => body.size_hint(),
         }
     }
 }
@@ -143,6 +286,7 @@ impl Body for ResponseBody {
 /// The messages of a stream, then its status. Messages that are ready at the same time are sent as one piece.
 struct StreamBody<S> {
     messages: Pin<Box<S>>,
+    quota: ConnectionQuota,
     end: End,
 }
 
@@ -167,7 +311,12 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let mut buf = Vec::new();
-        while matches!(self.end, End::NotYet) && buf.len() < FLUSH_BYTES {
+        let most = if self.quota.may_encode() {
+            FLUSH_BYTES
+        } else {
+            1
+        };
+        while matches!(self.end, End::NotYet) && buf.len() < most {
             match self.messages.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(message))) => put(&mut buf, message),
                 Poll::Ready(Some(Err(status))) => {

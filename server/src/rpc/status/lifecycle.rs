@@ -1,5 +1,7 @@
 //! The server cannot do the call: there is no time left, it shuts down, or its owner has ended.
 
+use std::time::Duration;
+
 use soloist::v1::error::Reason;
 use tonic::Code;
 
@@ -57,5 +59,25 @@ pub(crate) fn draining() -> Refusal {
         Code::Unavailable,
         Reason::Draining,
         "the server is shutting down",
+    )
+}
+
+/// A message of a stream began to arrive, and the rest did not come.
+#[must_use]
+pub(crate) fn unfinished_message(timeout: Duration) -> Refusal {
+    Refusal::new(
+        Code::DeadlineExceeded,
+        Reason::NotStarted,
+        format!("a message of this stream did not arrive whole within {timeout:?}"),
+    )
+}
+
+/// The handler of a call has a fault. Whether it has changed anything is not known.
+#[must_use]
+pub(crate) fn handler_panicked() -> Refusal {
+    Refusal::new(
+        Code::Internal,
+        Reason::OutcomeUnknown,
+        "the handler of this call failed: it may be applied or not",
     )
 }

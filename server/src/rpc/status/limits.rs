@@ -38,6 +38,19 @@ pub(super) fn too_many_open(what: &str, limit: usize) -> Refusal {
     .retry_after(WATCH_RETRY_DELAY)
 }
 
+/// The connection holds as many bytes as it may.
+pub(super) fn no_room(limit: usize, actual: usize) -> Refusal {
+    Refusal::new(
+        Code::ResourceExhausted,
+        Reason::Overloaded,
+        format!(
+            "this connection would hold {actual} bytes of unread answers and unfinished requests, the limit is {limit} at present"
+        ),
+    )
+    .limit(limit, actual)
+    .retry_after(RETRY_DELAY)
+}
+
 /// A backup is so slow that the old values kept for it take more than `limit` bytes.
 pub(super) fn backup_too_slow(limit: usize) -> Refusal {
     Refusal::new(

@@ -15,7 +15,7 @@ mod sessions;
 mod text;
 
 pub(crate) use history::store_changed;
-pub(crate) use lifecycle::{draining, stream_deadline};
+pub(crate) use lifecycle::{draining, handler_panicked, stream_deadline, unfinished_message};
 pub(crate) use limits::{message_too_large, too_many_frames};
 pub(crate) use refusal::Refusal;
 pub(crate) use requests::{unknown_encoding, unknown_method};
@@ -23,7 +23,7 @@ pub(crate) use requests::{unknown_encoding, unknown_method};
 use tonic::Status;
 
 use crate::machine::{Cause, RejectedAt, Rejection, WatchError};
-use crate::owner::CallError;
+use crate::owner::{CallError, NoRoom};
 use crate::rpc::arguments::BadArgument;
 use text::Subject;
 
@@ -43,6 +43,12 @@ impl From<CallError> for Refusal {
             CallError::Copy(error) => limits::backup_too_slow(error.limit),
             CallError::TooManyOpen { what, limit } => limits::too_many_open(what, limit),
         }
+    }
+}
+
+impl From<NoRoom> for Refusal {
+    fn from(NoRoom { limit, actual }: NoRoom) -> Self {
+        limits::no_room(limit, actual)
     }
 }
 

@@ -1,0 +1,89 @@
+//! The response of a call, whatever its handler does: a handler that panics is answered with INTERNAL.
+
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::Response;
+use tonic::codegen::BoxFuture;
+
+use super::body::response::{self, ResponseBody};
+use super::body::unread::ReadBy;
+use super::status::{Refusal, handler_panicked};
+use crate::owner::ConnectionQuota;
+
+pub(super) type ResponseFuture = BoxFuture<Response<ResponseBody>, Infallible>;
+
+/// A call whose handler runs. Its response is charged to the quota of its connection.
+pub(crate) struct Answering {
+    /// None once it has panicked.
+    response: Option<ResponseFuture>,
+    quota: ConnectionQuota,
+    read_by: ReadBy,
+}
+
+impl Answering {
+    /// Begins a call. `handler` returns its response, and by when the client must have read that.
+    pub(super) fn new(
+        quota: &ConnectionQuota,
+        handler: impl FnOnce() -> (ResponseFuture, ReadBy),
+    ) -> Self {
+        let (response, read_by) = match catch(handler) {
+            Ok((response, read_by)) => (Some(response), read_by),
+            Err(_) => (None, ReadBy::Never),
+        };
+        Self {
+            response,
+            quota: quota.clone(),
+            read_by,
+        }
+    }
+}
+
+impl Future for Answering {
+    type Output = Result<Response<ResponseBody>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let response = match &mut this.response {
+            Some(response) => match catch(|| response.as_mut().poll(cx)) {
+                Ok(response) => ready!(response)?,
+                Err(refusal) => response::error(refusal.into()),
+            },
+            None => response::error(handler_panicked().into()),
+        };
+        let charged = |body: ResponseBody| body.charged_to(this.quota.clone(), this.read_by);
+        Poll::Ready(Ok(response.map(charged)))
+    }
+}
+
+/// Calls `handler`, and stops a panic of it. The panic hook has logged the panic by then.
+///
+/// # Errors
+/// INTERNAL if it panics.
+pub(super) fn catch<T>(handler: impl FnOnce() -> T) -> Result<T, Refusal> {
+    // Whatever the handler was changing is dropped, or belongs to a stream that ends.
+    catch_unwind(AssertUnwindSafe(handler)).map_err(|_| handler_panicked())
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::{Code, Status};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_answered_with_internal() {
+        let quota = ConnectionQuota::new(1000);
+        let early: fn() -> (ResponseFuture, ReadBy) = || panic!("early");
+        let late: fn() -> (ResponseFuture, ReadBy) =
+            || (Box::pin(async { panic!("late") }), ReadBy::Never);
+        for handler in [early, late] {
+            let Ok(response) = Answering::new(&quota, handler).await;
+            let status = Status::from_header_map(response.headers()).unwrap();
+            assert_eq!(status.code(), Code::Internal);
+            assert!(!status.details().is_empty(), "{status:?}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! When a connection has stayed for too long: without any call, or without reading what waits for it while memory is scarce.
+//!
+//! A peer that answers PINGs is alive, but that alone does not entitle it to a place among the connections, nor to the memory
+//! of answers that it does not read.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use crate::config::{CROWDED_IDLE_TIMEOUT, TransportLimits, UNREAD_PART, UNSHARED_BYTES};
+use crate::rpc::router::Router;
+
+/// Why a connection has to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outstayed {
+    /// It had no call in progress for some time.
+    Idle,
+    /// It holds memory that others need, and its client hardly reads what waits for it.
+    Unread,
+}
+
+/// Waits until the connection has to go. `crowded` is true while no further connection can be accepted.
+pub(super) async fn outstayed(
+    router: &Router,
+    limits: &TransportLimits,
+    mut crowded: watch::Receiver<bool>,
+) -> Outstayed {
+    let quota = router.quota();
+    let mut given_back = quota.given_back();
+    let mut held = quota.held_bytes();
+    let mut idle_since = Instant::now();
+    // While it is idle it is looked at when it may have to go, otherwise whenever it may have stopped reading.
+    loop {
+        let is_crowded = *crowded.borrow_and_update();
+        let idle_timeout = match is_crowded {
+            true => limits.idle_timeout.min(CROWDED_IDLE_TIMEOUT),
+            false => limits.idle_timeout,
+        };
+        let next_look = limits.unread_timeout.min(idle_timeout / 4).max(LOOK_MIN);
+        let looked = tokio::select! {
+            () = sleep(next_look) => true,
+            // Its sender is gone when nothing is accepted any more.
+            Ok(()) = crowded.changed() => false,
+        };
+        if !looked {
+            continue;
+        }
+        let before = std::mem::replace(&mut given_back, quota.given_back());
+        let read = given_back.wrapping_sub(before);
+        if !quota.is_idle() || read > 0 {
+            idle_since = Instant::now();
+        } else if idle_since.elapsed() >= idle_timeout {
+            return Outstayed::Idle;
+        }
+        // What is there now and was there at the last look.
+        let held_before = std::mem::replace(&mut held, quota.held_bytes());
+        let unread = held.min(held_before);
+        if quota.is_memory_scarce() && unread > UNSHARED_BYTES && read < unread / UNREAD_PART {
+            return Outstayed::Unread;
+        }
+    }
+}
+
+/// Looking at a connection takes about a microsecond, and there may be ten thousand.
+const LOOK_MIN: Duration = Duration::from_millis(100);
