@@ -85,6 +85,7 @@ impl Copies {
 }
 
 impl OngoingCopy {
+    /// Puts the entry aside as it was when the copy began, because it changes before the copy reaches its key.
     fn preserve(&mut self, key: &Key, previous: Option<EntryRef<'_>>) {
         let KeyProgress::Copying {
             after,

@@ -73,7 +73,7 @@ impl StateMachine {
         answer_bytes_max: usize,
         now: Time,
     ) -> Result<AllOutcome, RejectedAt> {
-        let mut at = None;
+        let mut refused_at = None;
         let growth = match request_id {
             Some(_) => growth_of(&operations),
             None => Growth::Possible,
@@ -81,12 +81,12 @@ impl StateMachine {
         self.apply_once(request_id, growth, now, |this| {
             this.apply_all_at(operations, answer_bytes_max, now)
                 .map_err(|(index, rejection)| {
-                    at = Some(index);
+                    refused_at = Some(index);
                     rejection
                 })
         })
         .map_err(|rejection| RejectedAt {
-            index: at,
+            index: refused_at,
             rejection,
         })
     }

@@ -23,11 +23,15 @@ impl Deadline {
         let Some(header) = headers.get("grpc-timeout") else {
             return Ok(Self(None));
         };
-        let timeout = header.to_str().ok().and_then(parse).ok_or_else(|| {
-            bad_message(format!(
-                "grpc-timeout is {header:?}, but must be 1 to 8 digits and one of H M S m u n"
-            ))
-        })?;
+        let timeout = header
+            .to_str()
+            .ok()
+            .and_then(parse_timeout)
+            .ok_or_else(|| {
+                bad_message(format!(
+                    "grpc-timeout is {header:?}, but must be 1 to 8 digits and one of H M S m u n"
+                ))
+            })?;
         let answer_within = timeout - answer_margin(timeout);
         Ok(Self(Some(Instant::now() + answer_within)))
     }
@@ -50,7 +54,7 @@ impl Deadline {
 }
 
 /// A timeout: at most 8 digits and a unit. Source: gRPC over HTTP/2, "Timeout".
-fn parse(text: &str) -> Option<Duration> {
+fn parse_timeout(text: &str) -> Option<Duration> {
     let (unit_at, unit) = text.char_indices().next_back()?;
     let digits = &text[..unit_at];
     if !(1..=8).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -91,7 +95,7 @@ mod tests {
             ("1é", None),
             ("é", None),
         ] {
-            assert_eq!(parse(text), expected, "{text:?}");
+            assert_eq!(parse_timeout(text), expected, "{text:?}");
         }
     }
 

@@ -52,7 +52,7 @@ impl Encode for FrameAnswer {
                     put_outcome(buf, &outcome);
                 }
                 put_int(buf, 3, answer.revision);
-                put_flag(buf, 4, answer.replayed);
+                put_bool(buf, 4, answer.replayed);
             }
             Self::Refused(refusal) => {
                 let response = v1::PipelineResponse {
@@ -128,7 +128,7 @@ fn put_write(buf: &mut Vec<u8>, write: &WriteOutcome) {
     put_prefix(buf, 2, write_len);
     put_int(buf, 1, *revision);
     put_int(buf, 2, *create_revision);
-    put_flag(buf, 3, *replayed);
+    put_bool(buf, 3, *replayed);
     if let Some(previous) = previous {
         previous.put(buf, 4);
     }
@@ -152,7 +152,7 @@ fn put_add(buf: &mut Vec<u8>, add: &AddOutcome) {
     put_prefix(buf, 3, add_len);
     put_int(buf, 1, *revision);
     put_int(buf, 2, *create_revision);
-    put_flag(buf, 3, *replayed);
+    put_bool(buf, 3, *replayed);
     put_int(buf, 4, *value);
     put_int(buf, 5, *applied);
 }
@@ -174,7 +174,7 @@ fn put_transition(buf: &mut Vec<u8>, transition: &TransitionOutcome) {
     put_prefix(buf, 4, transition_len);
     put_int(buf, 1, *revision);
     put_int(buf, 2, *create_revision);
-    put_flag(buf, 3, *replayed);
+    put_bool(buf, 3, *replayed);
     put_prefix(buf, 4, from.len());
     buf.extend_from_slice(from.as_bytes());
 }
@@ -193,7 +193,7 @@ fn put_delete(buf: &mut Vec<u8>, delete: &DeleteOutcome) {
     put_prefix(buf, 1, nested_len(delete_len));
     put_prefix(buf, 5, delete_len);
     put_int(buf, 1, *revision);
-    put_flag(buf, 3, *replayed);
+    put_bool(buf, 3, *replayed);
     if let Some(previous) = previous {
         previous.put(buf, 4);
     }
@@ -292,7 +292,7 @@ fn put_int(buf: &mut Vec<u8>, field: u8, int: i64) {
 }
 
 /// Puts a bool field, which is left out if it is false.
-fn put_flag(buf: &mut Vec<u8>, field: u8, flag: bool) {
+fn put_bool(buf: &mut Vec<u8>, field: u8, flag: bool) {
     put_int(buf, field, flag.into());
 }
 
