@@ -1,4 +1,4 @@
-//! Histories that cannot be, and beside them some that can.
+//! Histories that are not linearizable, and histories that are.
 
 use crate::tests::notation::{history, is_linearizable, report_of};
 use crate::{Entry, History, Value, ValueSearch, Verdict, ViolationKind, Watch, WatchUpdate};
@@ -6,18 +6,18 @@ use crate::{Entry, History, Value, ValueSearch, Verdict, ViolationKind, Watch, W
 const NOT_LINEARIZABLE: &str = "
     a stale read: 0-1 write 1 1@1; 2-3 write 2 2@2; 4-5 read 1@1
     a stale read that says it is new: 0-1 write 1 1@1; 2-3 write 2 2@2; 4-5 read 1@1@2
-    a read of what was never written: 0-1 write 1 1@1; 0-9 read 5@1
+    a read of a value that nobody wrote: 0-1 write 1 1@1; 0-9 read 5@1
     a read before the write: 0-1 read 1@1; 2-3 write 1 1@1
     reads in the wrong order: 0-9 write 1 1@1; 0-9 write 2 2@2; 1-2 read 2@2; 3-4 read 1@1
     a lost update: 0-1 write 1 1@1; 2-5 cas 1 9 9@2; 2-5 cas 1 8 8@3
     a lost update, by value: 0-1 write 1 1@1; 2-5 swap 1 9 9@2; 2-5 swap 1 8 8@3
     a vanished write: 0-1 write 1 1@1; 2-3 read none@1
-    seen, then gone: 0- write 1 unknown; 2-3 read 1@1; 4-5 read none@1
-    the same, an unknown one after it: 0-1 write 1 1@1; 0-5 write 2 unknown; 6-7 read none@2
+    an unknown write that is seen, then gone: 0- write 1 unknown; 2-3 read 1@1; 4-5 read none@1
+    a vanished write, before an unknown write: 0-1 write 1 1@1; 0-5 write 2 unknown; 6-7 read none@2
     a resurrected delete: 0-1 write 1 1@1; 2-3 delete 1@1@2; 4-5 read 1@1
-    the same, of a greater revision: 0-1 write 1 1@1; 2-3 delete 1@1@2; 4-5 read 1@3
-    a delete of what was deleted: 0-1 write 1 1@1; 2-9 delete 1@1@2; 2-9 delete 1@1@3
-    a delete of nothing that was there: 0-1 write 1 1@1; 2-3 delete none@1
+    a resurrected delete, at a greater revision: 0-1 write 1 1@1; 2-3 delete 1@1@2; 4-5 read 1@3
+    a key that is deleted twice: 0-1 write 1 1@1; 2-9 delete 1@1@2; 2-9 delete 1@1@3
+    a delete that misses the key: 0-1 write 1 1@1; 2-3 delete none@1
     a delete at the revision of the write: 0-5 write 1 unknown; 6-7 delete 1@1@1
     an Add done twice: 0-1 add 2 2@1; 2-3 read 4@2
     an Add done twice, by the next: 0-1 add 2 2@1; 2-3 add 2 6@3
@@ -34,30 +34,30 @@ const NOT_LINEARIZABLE: &str = "
     a read that knows less than before: 0-1 write 1 1@5; 2-3 b.read none@4
     no room for an unknown one: 0-1 write 1 1@1; 2- add 1 unknown; 4-5 add 1 3@2
     no room, by another key: 0-9 write 1 1@1; 0-9 b.write 1 1@2; 0- add 1 unknown; 0-9 add 1 3@3
-    an unknown one with a revision of after its end: 0-5 add 2 unknown; 6-7 b.read none@1; 8-9 delete 2@2@5
-    an unknown one after its end: 0-1 write 1 unknown; 2-3 read none@0; 4-5 read 1@1
-    an unknown one before its start: 0-1 read 1@1; 2- write 1 unknown
-    an unknown one that comes back: 0-9 write 1 unknown; 10-11 write 2 2@3; 12-13 read 1@1
+    an unknown add with a revision from after its end: 0-5 add 2 unknown; 6-7 b.read none@1; 8-9 delete 2@2@5
+    an unknown write after its end: 0-1 write 1 unknown; 2-3 read none@0; 4-5 read 1@1
+    an unknown write before its start: 0-1 read 1@1; 2- write 1 unknown
+    an unknown write that comes back: 0-9 write 1 unknown; 10-11 write 2 2@3; 12-13 read 1@1
     a refusal without reason: 0-1 write 1 1@1; 2-3 cas 1 9 refused@1
     a failed compare-and-set that should not: 0-1 write 1 1@1; 2-3 cas 1 9 refused
-    the same, by value: 0-1 write 1 1@1; 2-3 swap 1 9 refused
+    a failed compare-and-set that should not, by value: 0-1 write 1 1@1; 2-3 swap 1 9 refused
     a compare-and-set that should fail: 0-1 write 1 1@1; 2-3 cas 4 9 9@2
-    the same, by value: 0-1 write 1 1@1; 2-3 swap 4 9 9@2
-    the same, of text: 0-1 write x x@1; 2-3 swap y 9 9@2
+    a compare-and-set that should fail, by value: 0-1 write 1 1@1; 2-3 swap 4 9 9@2
+    a compare-and-set that should fail, of text: 0-1 write x x@1; 2-3 swap y 9 9@2
     a refusal that names another revision: 0-1 write 1 1@3; 2-3 cas 1 9 refused@2
     a refusal that names another value: 0-1 write 1 1@3; 2-3 swap 2 9 refused=3
     a compare-and-set of nothing: 0-1 cas 1 9 9@2
     created twice: 0-5 create 1 1@1; 0-5 create 2 2@2
-    not created where nothing was: 0-5 create 1 refused
-    replaced where nothing was: 0-5 replace 1 1@1
+    a create refused where nothing was: 0-5 create 1 refused
+    a replace where nothing was: 0-5 replace 1 1@1
     a guarded delete of another life: 0-1 write 1 1@1; 2-3 write 2 2@2; 4-5 remove 1 2@2@3
-    what was not done: 0-1 write 1 undone; 0-1 read 1@1
+    a read of a write that was not done: 0-1 write 1 undone; 0-1 read 1@1
     half a batch: 0-1 write 1 1@1 #x; 0-1 b.write 1 1@1 #x; 2-3 read 1@1; 4-5 b.read none@1
     half a batch, seen in it: 0-9 write 1 1@2 #x; 0-9 b.write 1 1@2 #x; 1-2 read 1@2; 3-4 b.read none@1
     a batch with two revisions: 0-1 write 1 1@1 #x; 0-1 b.write 1 1@2 #x
     half an unknown batch: 0- write 1 unknown #x; 0- b.write 1 unknown #x; 2-3 read 1@1; 4-5 b.read none@1
     a batch that another key cannot have had: 0- b.replace 2 unknown #x; 0- add 1 unknown #x; 2-3 read 1@1
-    the same, of two: 0- b.replace 2 unknown #x; 0- add 1 unknown #x; 0- c.replace 2 unknown #y; 0- add 1 unknown #y; 2-3 read 1@1
+    two batches that another key cannot have had: 0- b.replace 2 unknown #x; 0- add 1 unknown #x; 0- c.replace 2 unknown #y; 0- add 1 unknown #y; 2-3 read 1@1
     a batch that expects what it cannot have made: 0- write 1 unknown #x; 0- cas 1 2 unknown #x; 2-3 read 2@3
     a batch that does not see itself: 0-1 write 1 1@1 #x; 0-1 read none@1 #x
     in between a batch: 0-9 write 1 1@1 #x; 0-9 write 2 2@1 #x; 0-9 read 1@1
@@ -82,25 +82,25 @@ const NOT_LINEARIZABLE: &str = "
 
 const LINEARIZABLE: &str = "
     one after the other: 0-1 write 1 1@1; 2-3 cas 1 9 9@2; 4-5 add -2 7@4; 6-7 read 7@4; 8-9 delete 7@4@5
-    what is not there: 0-1 read none@5; 2-3 delete none@5; 4-5 cas 0 3 3@6; 6-7 cas 1 9 refused@6
+    a key that does not exist: 0-1 read none@5; 2-3 delete none@5; 4-5 cas 0 3 3@6; 6-7 cas 1 9 refused@6
     all at once: 0-9 read 2@2; 0-9 write 2 2@2; 0-9 write 1 1@1; 0-9 read none@0
     a return and a call at one instant: 0-5 write 1 1@1; 5-9 read none@0
     an unknown write that was done: 0-5 write 1 unknown; 6-7 read 1@4
-    one that was not: 0-5 write 1 unknown; 6-7 read none@0
-    one that was done late: 0- write 1 unknown; 6-7 read none@0; 8-9 read 1@1
+    an unknown write that was not done: 0-5 write 1 unknown; 6-7 read none@0
+    an unknown write that was done late: 0- write 1 unknown; 6-7 read none@0; 8-9 read 1@1
     an unknown delete between two: 0-1 write 1 1@1; 0-9 delete unknown; 2-9 cas 0 2 2@3
-    unknown upon unknown: 0-9 write 1 unknown; 0-9 cas 3 2 unknown; 10-11 read 2@4
+    two unknown writes, one upon the other: 0-9 write 1 unknown; 0-9 cas 3 2 unknown; 10-11 read 2@4
     a refusal that tells: 0-9 write 1 unknown; 3-4 cas 1 9 refused@7; 5-6 read 1@7
-    what was not done: 0-1 write 1 undone; 2-3 read none@0
-    seen, then deleted: 0- write 1 unknown; 2-3 read 1@1; 4-5 delete 1@1@2; 6-7 read none@2
-    seen, then deleted by one unknown: 0- write 1 unknown; 2-3 read 1@1; 3- delete unknown; 4-5 read none@2
+    a write that was not done: 0-1 write 1 undone; 2-3 read none@0
+    an unknown write that is seen, then deleted: 0- write 1 unknown; 2-3 read 1@1; 4-5 delete 1@1@2; 6-7 read none@2
+    an unknown write that is seen, then deleted by an unknown delete: 0- write 1 unknown; 2-3 read 1@1; 3- delete unknown; 4-5 read none@2
     one of two updates: 0-1 write 1 1@1; 2-5 cas 1 9 9@2; 2-5 cas 1 8 refused@2
     one of two updates, by value: 0-1 write 1 1@1; 2-5 swap 1 9 9@2; 2-5 swap 1 8 refused=9
-    room for an unknown one: 0-1 write 1 1@1; 2- add 1 unknown; 4-5 add 1 3@3
-    many unknown ones: 0-1 add 1 1@1; 2- add 1 unknown; 2- add 1 unknown; 2- add 1 unknown; 4-5 add 1 4@9
-    nothing added: 0-1 write 4 4@1; 2-3 add 0 4@1
-    nothing made: 0-1 add 0 0@1; 2-3 read 0@1
-    nothing made in a batch: 0-1 add 0 0@1 #x; 0-1 b.write 1 1@1 #x; 2-3 read 0@1
+    room for an unknown add: 0-1 write 1 1@1; 2- add 1 unknown; 4-5 add 1 3@3
+    many unknown adds: 0-1 add 1 1@1; 2- add 1 unknown; 2- add 1 unknown; 2- add 1 unknown; 4-5 add 1 4@9
+    an add of 0: 0-1 write 4 4@1; 2-3 add 0 4@1
+    an add of 0 that makes the key: 0-1 add 0 0@1; 2-3 read 0@1
+    an add of 0 that makes the key, in a batch: 0-1 add 0 0@1 #x; 0-1 b.write 1 1@1 #x; 2-3 read 0@1
     an Add to text: 0-1 write x x@1; 2-3 add 2 notint
     created once: 0-5 create 1 1@1; 0-5 create 2 refused; 6-7 replace 3 3@2
     a new life: 0-1 write 1 1@1; 2-3 delete 1@1@2; 4-5 write 1 1@3; 6-7 read 1@3
@@ -115,8 +115,8 @@ const LINEARIZABLE: &str = "
     a list of the past: 0-9 write 1 1@1; 0-9 b.write 1 1@2; 0-9 read 1@1@1 #l; 0-9 b.read none@1 #l
     frames in order: 0-9 write 1 1@1 ~x; 0-9 write 2 2@2 ~x; 0-9 read 2@2 ~x
     a frame of Reads as of the revision on disk: 0-1 write 1 1@1; 2-9 b.write 2 2@2 ~x; 3-9 read 1@1@2 ~x; 4-9 read 1@1 ~x; 5-9 read 1@1@2 ~x
-    the same, with nothing there: 2-9 b.write 2 2@1; 3-9 read none@1 ~x; 4-9 read none@0 ~x; 5-9 create 3 3@2 ~x
-    the same, after a delete of nothing: 2-9 b.write 2 2@1; 3-9 delete none@1 ~x; 4-9 read none@0 ~x
+    a frame of Reads as of the revision on disk, of no key: 2-9 b.write 2 2@1; 3-9 read none@1 ~x; 4-9 read none@0 ~x; 5-9 create 3 3@2 ~x
+    a frame of Reads as of the revision on disk, after a delete of nothing: 2-9 b.write 2 2@1; 3-9 delete none@1 ~x; 4-9 read none@0 ~x
     calls in any order: 0-9 write 1 1@2; 0-9 write 2 2@1
     moves: 0-1 m.write 1 1@1; 2-3 m.move 1 from:0@2; 4-5 m.read 1/1@2@2; 6-7 m.move 2 from:1@3; 8-9 m.delete 1/2@3@4
     a move refused: 0-1 m.write 1 1@1; 2-3 m.move 2 move:0; 4-5 m.delete notfinal:0; 6-7 m.read 1@1
