@@ -1,20 +1,20 @@
-//! What every gRPC call has in common: the names of codes, the largest answer, and why a connection failed.
+//! What all gRPC calls have in common: the names of codes, the largest answer, and the reason of a failed connection.
 
 use std::error::Error as StdError;
 use std::iter;
 
 use tonic::Code;
 
-/// The largest answer that is taken, in bytes: 64 MiB. More than any server is told to send by default.
+/// The largest answer that is accepted, in bytes: 64 MiB. It is far above the default limit of servers.
 pub(crate) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// The last cause, which says what happened; the ones above it say "transport error".
+/// Returns the last cause of an error, which says what happened. The causes above it only say "transport error".
 pub(crate) fn root_cause<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
     let causes = iter::successors(Some(error), |&error| error.source());
     causes.last().unwrap_or(error)
 }
 
-/// The name of a code as the gRPC specification spells it.
+/// Returns the name of a code as the gRPC specification spells it.
 pub(crate) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",

@@ -1,8 +1,11 @@
-//! The load generator behind `soloist-load`.
+//! The load generator `soloist-load`: measures a Soloist server, and checks that its answers are linearizable.
 //!
-//! *What to send* (`workload`), *when to send* (`pace`, or as soon as a worker is free) and *when to stop* (`pace::stop`)
-//! are three values, and `engines` has the loops that put them together. `record` keeps what the workers see, `run` leads
-//! from the beginning to what was measured, and `report` has the forms in which that is told. `commands` is the program.
+//! What to send, when to send and when to stop are three values: `workload`, `pace` and its `stop`. The loops of `engines`
+//! put them together. `record` keeps each answer, and `report` has the formats in which the result is told. `run` leads from
+//! connecting to the report, `agents` shares a run among several processes, and `commands` is the program around it.
+//! `command_line` turns flags into a `plan`, which is plain values.
+//!
+//! A folder imports only folders below it; ARCHITECTURE.md has the table.
 
 mod agents;
 mod calibrate;

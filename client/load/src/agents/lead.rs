@@ -1,4 +1,4 @@
-//! The leader of several agents.
+//! The leader: makes several agents share a run.
 
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -18,7 +18,13 @@ use crate::run::summary::complete_merged;
 /// How long agents may take to connect to the server and to write its keys.
 const READY_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Has agents run together, and reports what all of them have seen.
+/// The longest line in which an agent that was started here says its address, in bytes.
+const ADDRESS_LINE_BYTES_MAX: u64 = 1_024;
+
+/// Makes agents do one run together, against the server of `runner`. Returns one report for all of them.
+///
+/// # Errors
+/// If the settings exceed a limit of the server, or an agent cannot be reached, fails or goes away.
 pub(crate) fn run(
     runner: &Runner,
     settings: Settings,
@@ -29,7 +35,8 @@ pub(crate) fn run(
         .check(&runner.target().limits)
         .map_err(RunError::Arguments)?;
     let command = settings.command(Some(&runner.target().address));
-    // They are told what is to become of Ctrl-C by the terminal, as we are: this waits for their reports.
+    // On Ctrl-C the terminal signals this process and the agents that it has started. The agents end their run and report,
+    // so this process goes on and waits for the reports.
     let reports = lead(agents, &command).map_err(RunError::Failed)?;
     let merged = merge(&reports, &settings.percentiles);
     let mut report = merged.map_err(|error| RunError::Failed(error.to_string()))?;
@@ -37,88 +44,100 @@ pub(crate) fn run(
     Ok(report)
 }
 
-/// Agents that were started here. Dropped, they are ended.
-struct LocalAgents(Vec<Child>);
-
-impl Drop for LocalAgents {
-    fn drop(&mut self) {
-        for child in &mut self.0 {
-            // It may have ended by itself.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-/// Has the agents do a run. `command` names the server; each gets its part of it.
+/// Makes each agent do its share of the command. Returns their reports.
 fn lead(agents: &Agents, command: &str) -> Result<Vec<Report>, String> {
     let mut started = LocalAgents(Vec::new());
     let addresses = match agents {
         Agents::At(addresses) => addresses.clone(),
         Agents::Local(count) => (0..*count)
-            .map(|_| start_local(&mut started))
+            .map(|_| started.start())
             .collect::<Result<_, _>>()?,
     };
     let count = addresses.len();
-    let mut agents_lines = Vec::with_capacity(count);
+    let mut agents = Vec::with_capacity(count);
     for (index, address) in addresses.into_iter().enumerate() {
-        let mut lines = connect(address)?;
-        lines.send(&ToAgent::Prepare {
+        let mut agent = connect(address)?;
+        agent.send(&ToAgent::Prepare {
             protocol: PROTOCOL.to_owned(),
             command: format!("{command} --part={index}/{count}"),
         })?;
-        agents_lines.push(lines);
+        agents.push(agent);
     }
-    for lines in &mut agents_lines {
-        lines.set_timeout(Some(READY_TIMEOUT))?;
-        match lines.recv()? {
+    for agent in &mut agents {
+        agent.set_timeout(Some(READY_TIMEOUT))?;
+        match agent.recv()? {
             Some(FromAgent::Ready) => {}
-            Some(FromAgent::Failed(why)) => return Err(format!("{}: {why}", lines.peer)),
-            _ => return Err(format!("{}: the agent is gone", lines.peer)),
+            other => return Err(failure(agent, other)),
         }
     }
-    for lines in &mut agents_lines {
-        lines.set_timeout(None)?;
-        lines.send(&ToAgent::Start)?;
+    for agent in &mut agents {
+        agent.set_timeout(None)?;
+        agent.send(&ToAgent::Start)?;
     }
-    let reports = agents_lines.iter_mut().map(|lines| match lines.recv()? {
+    let reports = agents.iter_mut().map(|agent| match agent.recv()? {
         Some(FromAgent::Report(report)) => Ok(*report),
-        Some(FromAgent::Failed(why)) => Err(format!("{}: {why}", lines.peer)),
-        _ => Err(format!("{}: the agent is gone", lines.peer)),
+        other => Err(failure(agent, other)),
     });
     reports.collect()
 }
 
+/// Returns the error for a message that does not go on with the run.
+fn failure(agent: &JsonLines, message: Option<FromAgent>) -> String {
+    let why = match message {
+        Some(FromAgent::Failed(why)) => why,
+        Some(FromAgent::Ready | FromAgent::Report(_)) => {
+            "the agent sent an unexpected message".to_owned()
+        }
+        None => "the agent has gone away".to_owned(),
+    };
+    format!("{}: {why}", agent.peer)
+}
+
 fn connect(address: String) -> Result<JsonLines, String> {
-    let said = |error: io::Error| format!("cannot reach the agent at {address}: {error}");
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
-    for resolved in address.to_socket_addrs().map_err(said)? {
+    let context = |error: io::Error| format!("cannot reach the agent at {address}: {error}");
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for resolved in address.to_socket_addrs().map_err(context)? {
         match TcpStream::connect_timeout(&resolved, CONNECT_TIMEOUT) {
-            Ok(stream) => return JsonLines::new(stream, address.clone()).map_err(said),
+            Ok(stream) => return JsonLines::new(stream, address.clone()).map_err(context),
             Err(error) => last = error,
         }
     }
-    Err(said(last))
+    Err(context(last))
 }
 
-/// Returns its address.
-fn start_local(started: &mut LocalAgents) -> Result<String, String> {
-    let said = |error: io::Error| format!("cannot start an agent: {error}");
-    let program = std::env::current_exe().map_err(said)?;
-    let mut child = Command::new(program)
-        .args(["agent", "--listen", "127.0.0.1:0", "--once"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(said)?;
-    let stdout = child.stdout.take().expect("it is piped");
-    started.0.push(child);
-    let mut line = String::new();
-    let mut limited = BufReader::new(stdout).take(1_024);
-    limited.read_line(&mut line).map_err(said)?;
-    let address = line.trim().rsplit(' ').next().unwrap_or_default();
-    match address.is_empty() {
-        true => Err("cannot start an agent: it has said nothing".to_owned()),
-        false => Ok(address.to_owned()),
+/// Agents that this process has started. Dropping this ends them.
+struct LocalAgents(Vec<Child>);
+
+impl LocalAgents {
+    /// Starts an agent for one run. Returns its address.
+    fn start(&mut self) -> Result<String, String> {
+        let context = |error: io::Error| format!("cannot start an agent: {error}");
+        let program = std::env::current_exe().map_err(context)?;
+        let mut child = Command::new(program)
+            .args(["agent", "--listen", "127.0.0.1:0", "--once"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(context)?;
+        let stdout = child.stdout.take().expect("stdout is piped");
+        self.0.push(child);
+        let mut line = String::new();
+        let mut limited = BufReader::new(stdout).take(ADDRESS_LINE_BYTES_MAX);
+        limited.read_line(&mut line).map_err(context)?;
+        let address = line.trim().rsplit(' ').next().unwrap_or_default();
+        match address.is_empty() {
+            true => Err("cannot start an agent: it has not said its address".to_owned()),
+            false => Ok(address.to_owned()),
+        }
+    }
+}
+
+impl Drop for LocalAgents {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            // An agent that has done its run has ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }

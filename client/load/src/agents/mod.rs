@@ -1,8 +1,10 @@
-//! Several generators that do one run together, on this machine or on others.
+//! Several agents that share one run, on this machine or on others.
 //!
-//! Whoever leads connects to each agent, sends it the command and its part of it, waits until all are connected to the
-//! server, tells all to start, and puts together what they report. Both sides speak lines of JSON over TCP. An agent
-//! puts load on whatever server it is told to, so it listens on the loopback interface unless told otherwise.
+//! The leader connects to each agent and sends it the command and its share of the run. When all agents are connected to the
+//! server, the leader lets them start together. In the end it merges their reports. Leader and agents exchange lines of JSON
+//! over TCP.
+//!
+//! An agent puts load on any server that a leader names. So it listens on the loopback interface unless told otherwise.
 
 pub(crate) mod lead;
 mod protocol;

@@ -1,5 +1,6 @@
-//! What is said between a leader and an agent: lines of JSON over TCP.
+//! The messages between a leader and an agent: lines of JSON over TCP.
 
+use std::fmt::Display;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -8,37 +9,39 @@ use serde::{Deserialize, Serialize};
 
 use crate::report::model::Report;
 
-/// The name of this protocol. A change that older agents do not understand changes it.
+/// The name of this protocol. It changes with any change that older agents do not understand.
 pub(crate) const PROTOCOL: &str = "soloist-load-agent/1";
 
-/// The longest line: the report of a day, an interval each second, is some 50 MB.
-pub(crate) const LINE_BYTES_MAX: u64 = 256 << 20;
+/// The longest line, in bytes. The report of a day, with an interval each second, has some 50 MB.
+const LINE_BYTES_MAX: u64 = 256 << 20;
 
-/// How long an agent may take to be reached.
+/// How long connecting to an agent may take, and until the leader sends its first message.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// From the leader to an agent.
+/// A message from the leader to an agent.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ToAgent {
-    /// Connect, and say when that is done.
+    /// Connect to the server of the command. The agent answers [`FromAgent::Ready`].
     Prepare { protocol: String, command: String },
-    /// Start now.
+    /// Start the run. The agent answers [`FromAgent::Report`].
     Start,
 }
 
-/// From an agent to the leader.
+/// A message from an agent to the leader.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum FromAgent {
     Ready,
     Report(Box<Report>),
+    /// Instead of any other answer. It says why.
     Failed(String),
 }
 
-/// A line in each direction at a time.
+/// A TCP connection for messages, one at a time in each direction.
 pub(crate) struct JsonLines {
     reader: BufReader<TcpStream>,
+    /// The address of the other side. Every error names it.
     pub(crate) peer: String,
 }
 
@@ -51,33 +54,38 @@ impl JsonLines {
         })
     }
 
+    /// Sends a message. Blocks until the system has taken all of it.
     pub(crate) fn send(&mut self, message: &impl Serialize) -> Result<(), String> {
         let mut line = serde_json::to_vec(message).expect("a message is JSON");
         line.push(b'\n');
         let written = self.reader.get_mut().write_all(&line);
-        written.map_err(|error| format!("{}: {error}", self.peer))
+        written.map_err(|error| self.error(&error))
     }
 
-    /// `None` at the end.
+    /// Waits for the next message, at most for the [timeout](Self::set_timeout). Returns `None` if the other side has closed
+    /// the connection.
     pub(crate) fn recv<T: for<'a> Deserialize<'a>>(&mut self) -> Result<Option<T>, String> {
         let mut line = Vec::new();
         let mut limited = (&mut self.reader).take(LINE_BYTES_MAX);
-        let said = |error: &dyn std::fmt::Display| format!("{}: {error}", self.peer);
-        let count = limited
-            .read_until(b'\n', &mut line)
-            .map_err(|error| said(&error))?;
+        let read = limited.read_until(b'\n', &mut line);
+        let count = read.map_err(|error| self.error(&error))?;
         if count == 0 {
             return Ok(None);
         }
         if line.last() != Some(&b'\n') {
-            return Err(said(&"the line has no end"));
+            return Err(self.error(&"the line is not complete"));
         }
         let message = serde_json::from_slice(&line);
-        message.map(Some).map_err(|error| said(&error))
+        message.map(Some).map_err(|error| self.error(&error))
     }
 
+    /// Sets how long [`recv`](Self::recv) waits. `None` for no limit.
     pub(crate) fn set_timeout(&self, timeout: Option<Duration>) -> Result<(), String> {
         let set = self.reader.get_ref().set_read_timeout(timeout);
-        set.map_err(|error| format!("{}: {error}", self.peer))
+        set.map_err(|error| self.error(&error))
+    }
+
+    fn error(&self, error: &dyn Display) -> String {
+        format!("{}: {error}", self.peer)
     }
 }

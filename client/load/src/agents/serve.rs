@@ -1,4 +1,4 @@
-//! An agent.
+//! The agent: does its share of the runs of leaders.
 
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -17,7 +17,10 @@ use crate::run::error::RunError;
 use crate::run::runner::Runner;
 use crate::run::view::NoView;
 
-/// Serves leaders one after the other; only the first of them if `runs` says so. Tells the address on standard output.
+/// Serves leaders one after the other, or only the first one. Prints the address on which it listens.
+///
+/// # Errors
+/// If it cannot listen. If it is to do one run, also if that run fails.
 pub(crate) fn serve(listen: SocketAddr, runs: Runs) -> Result<(), RunError> {
     let failed = |error: io::Error| RunError::Failed(format!("cannot listen on {listen}: {error}"));
     let listener = TcpListener::bind(listen).map_err(failed)?;
@@ -25,8 +28,8 @@ pub(crate) fn serve(listen: SocketAddr, runs: Runs) -> Result<(), RunError> {
     output::print(&format!("agent listening on {address}\n"))
         .map_err(|error| RunError::Failed(error.to_string()))?;
     loop {
-        let (stream, leader) = listener.accept().map_err(failed)?;
-        let served = JsonLines::new(stream, leader.to_string())
+        let (stream, peer) = listener.accept().map_err(failed)?;
+        let served = JsonLines::new(stream, peer.to_string())
             .map_err(|error| error.to_string())
             .and_then(serve_one);
         match (runs, served) {
@@ -39,35 +42,36 @@ pub(crate) fn serve(listen: SocketAddr, runs: Runs) -> Result<(), RunError> {
     }
 }
 
-/// How many runs an agent does.
+/// How many runs an agent does before it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Runs {
     One,
     Many,
 }
 
-fn serve_one(mut lines: JsonLines) -> Result<(), String> {
-    lines.set_timeout(Some(CONNECT_TIMEOUT))?;
-    let command = match lines.recv()? {
+/// Does one run for the leader on the other side.
+fn serve_one(mut leader: JsonLines) -> Result<(), String> {
+    leader.set_timeout(Some(CONNECT_TIMEOUT))?;
+    let command = match leader.recv()? {
         Some(ToAgent::Prepare { protocol, command }) if protocol == PROTOCOL => command,
         Some(ToAgent::Prepare { protocol, .. }) => {
-            let why = format!("this agent speaks {PROTOCOL}, not {protocol}");
-            return lines.send(&FromAgent::Failed(why));
+            let why = format!("the protocol of this agent is {PROTOCOL}, not {protocol}");
+            return leader.send(&FromAgent::Failed(why));
         }
         Some(ToAgent::Start) => {
-            return lines.send(&FromAgent::Failed("there is nothing to start".into()));
+            return leader.send(&FromAgent::Failed("nothing was prepared to start".into()));
         }
         None => return Ok(()),
     };
-    lines.set_timeout(None)?;
+    leader.set_timeout(None)?;
     let (ready, is_ready) = oneshot::channel();
     let (start, go) = oneshot::channel();
     let barrier = Barrier { ready, go };
-    let working = thread::spawn(move || work(&command, barrier));
+    let working = thread::spawn(move || do_run(&command, barrier));
     if is_ready.blocking_recv().is_ok() {
-        lines.send(&FromAgent::Ready)?;
-        // Whoever leads and goes away takes the run with them.
-        match lines.recv() {
+        leader.send(&FromAgent::Ready)?;
+        // Without a leader there is no run: dropping `start` cancels it.
+        match leader.recv() {
             Ok(Some(ToAgent::Start)) => _ = start.send(()),
             _ => drop(start),
         }
@@ -75,12 +79,12 @@ fn serve_one(mut lines: JsonLines) -> Result<(), String> {
     let message = match working.join() {
         Ok(Ok(report)) => FromAgent::Report(Box::new(report)),
         Ok(Err(RunError::Arguments(error) | RunError::Failed(error))) => FromAgent::Failed(error),
-        Err(_) => FromAgent::Failed("the agent has failed".to_owned()),
+        Err(_) => FromAgent::Failed("the agent has panicked".to_owned()),
     };
-    lines.send(&message)
+    leader.send(&message)
 }
 
-fn work(command: &str, barrier: Barrier) -> Result<Report, RunError> {
+fn do_run(command: &str, barrier: Barrier) -> Result<Report, RunError> {
     let args = parse_command(command).map_err(RunError::Arguments)?;
     let settings = resolve::settings(&args).map_err(RunError::Arguments)?;
     let mut runner = Runner::open(args.address.as_deref(), &settings)?;
@@ -97,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_leader_is_turned_away() {
+    fn a_peer_that_is_no_leader_is_turned_away() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         for (line, part) in [

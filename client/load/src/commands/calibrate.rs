@@ -1,16 +1,19 @@
-//! `calibrate`: what the tool itself adds to what it measures, and how fast it is, against servers of known behaviour.
+//! `calibrate`: measures this tool itself, against servers of known behaviour. It says what the tool adds to the latencies
+//! that it measures, and how fast it is.
 
-use std::fmt::Write as _;
+use std::io;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
 use serde_json::json;
 
 use crate::calibrate::{Delay, NullServer};
 use crate::command_line::args::{CalibrateArgs, RunArgs};
 use crate::command_line::resolve;
 use crate::command_line::words::parse_command;
+use crate::commands::calibration::{
+    Calibration, DELAY_RATE, HighestRate, KnownDelay, Lateness, PACER_RATE, Point,
+};
 use crate::commands::outputs::print;
 use crate::pace::arrivals::Arrivals;
 use crate::pace::pacer::{Handover, Pace, Pacer, PacerTotals};
@@ -20,72 +23,14 @@ use crate::plan::load_schedule::LoadSchedule;
 use crate::report::distribution::micros;
 use crate::report::format::Format;
 use crate::report::model::Report;
-use crate::report::numbers::{grouped, latency};
 use crate::run::error::RunError;
 use crate::run::runner::Runner;
 use crate::run::view::NoView;
 
-/// The rate at which the pacer's lateness is measured, in operations per second.
-const PACER_RATE: u64 = 10_000;
-/// The rate at which answers with a known delay are asked for: few enough that the delays alone are measured.
-const DELAY_RATE: u64 = 1_000;
-
-/// What was found.
-#[derive(Debug, Serialize)]
-struct Calibration {
-    lateness: Vec<Lateness>,
-    rates: Vec<HighestRate>,
-    delays: Vec<KnownDelay>,
-}
-
-/// How late operations start.
-#[derive(Debug, Serialize)]
-struct Lateness {
-    /// Where: when the pacing thread has them, or when an engine sends them.
-    of: &'static str,
-    rate: u64,
-    operations: u64,
-    p50_us: Option<f64>,
-    p99_us: Option<f64>,
-    p99_9_us: Option<f64>,
-    max_us: Option<f64>,
-}
-
-/// What one engine can do at most, against a server that does nothing.
-#[derive(Debug, Serialize)]
-struct HighestRate {
-    engine: &'static str,
-    ops_per_second: f64,
-    ops_per_client_cpu_second: Option<f64>,
-    p50_us: Option<f64>,
-}
-
-/// What was measured of answers that were held back for known times.
-#[derive(Debug, Serialize)]
-struct KnownDelay {
-    delays: &'static str,
-    operations: u64,
-    points: Vec<Point>,
-}
-
-/// One percentile: as the server kept it, and as it was measured.
-#[derive(Debug, Serialize)]
-struct Point {
-    percentile: f64,
-    true_us: f64,
-    measured_us: f64,
-}
-
-impl Point {
-    fn error_us(&self) -> f64 {
-        self.measured_us - self.true_us
-    }
-}
-
-/// Measures the tool. Returns the exit code.
+/// Measures the tool and prints the result. Returns the exit code.
 pub(crate) fn calibrate(args: &CalibrateArgs) -> Result<i32, RunError> {
     if !matches!(args.format, Format::Text | Format::Json) {
-        let why = "--format: calibrate knows text and json";
+        let why = "--format: calibrate prints text or json";
         return Err(RunError::Arguments(why.to_owned()));
     }
     let calibration = Calibration {
@@ -109,13 +54,14 @@ pub(crate) fn calibrate(args: &CalibrateArgs) -> Result<i32, RunError> {
     }
 }
 
-/// Runs once against a server. Returns what it kept, too.
+/// Does one run against a server that holds its answers back. Returns its report, and how long the answers stayed in the
+/// server.
 fn run(
     args: &CalibrateArgs,
     delay: Delay,
     flags: &str,
 ) -> Result<(Report, Histogram<u64>), RunError> {
-    let system = |error: std::io::Error| RunError::Failed(format!("the system refuses: {error}"));
+    let system = |error: io::Error| RunError::Failed(format!("the system refuses: {error}"));
     let server = NullServer::start(delay, args.seed).map_err(system)?;
     let address = server.address().to_string();
     let millis = args.duration.as_millis().max(1);
@@ -132,10 +78,10 @@ fn run(
     Ok((report, residence.actual))
 }
 
-/// The thread that paces the engines unary and pipeline, by itself.
+/// Measures the thread that paces the engines `unary` and `pipeline`, without an engine.
 fn pacing_thread(args: &CalibrateArgs) -> Result<Lateness, RunError> {
     let schedule = LoadSchedule::constant(PACER_RATE as f64);
-    let schedule = schedule.expect("the rate is one that can be");
+    let schedule = schedule.expect("the rate is valid");
     let arrivals = Arrivals::new(schedule, Arrival::Constant, args.seed);
     let start = Instant::now();
     let pace = Pace::new(start, arrivals).until(start + args.duration);
@@ -154,7 +100,7 @@ fn pacing_thread(args: &CalibrateArgs) -> Result<Lateness, RunError> {
     })
 }
 
-/// Until an engine sends. The engine raw paces itself; to the others what is due is handed over.
+/// Measures until an engine sends. The engine `raw` paces itself; the others get their arrivals from the pacing thread.
 fn lateness(args: &CalibrateArgs, of: &'static str, engine: &str) -> Result<Lateness, RunError> {
     let flags = format!("--rps {PACER_RATE} {engine}");
     let (report, _) = run(args, Delay::None, &flags)?;
@@ -170,6 +116,7 @@ fn lateness(args: &CalibrateArgs, of: &'static str, engine: &str) -> Result<Late
     })
 }
 
+/// Measures the highest rate of an engine.
 fn highest_rate(args: &CalibrateArgs, engine: &'static str) -> Result<HighestRate, RunError> {
     let (report, _) = run(
         args,
@@ -184,6 +131,7 @@ fn highest_rate(args: &CalibrateArgs, engine: &'static str) -> Result<HighestRat
     })
 }
 
+/// Returns delays with their names.
 fn delays() -> [(&'static str, Delay); 4] {
     let ms = Duration::from_millis;
     [
@@ -200,7 +148,7 @@ fn delays() -> [(&'static str, Delay); 4] {
             },
         ),
         (
-            "two: 1 ms, and 20 ms of 2 in 100",
+            "two: 1 ms, and 20 ms for 2 in 100",
             Delay::Bimodal {
                 usual: ms(1),
                 rare: ms(20),
@@ -210,6 +158,7 @@ fn delays() -> [(&'static str, Delay); 4] {
     ]
 }
 
+/// Measures latencies that the server knows.
 fn known_delay(
     args: &CalibrateArgs,
     name: &'static str,
@@ -232,73 +181,4 @@ fn known_delay(
         operations: response.len(),
         points: points.into(),
     })
-}
-
-impl Calibration {
-    fn to_text(&self) -> String {
-        let mut text = String::new();
-        self.write(&mut text).expect("a String takes everything");
-        text
-    }
-
-    fn write(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(
-            out,
-            "how late operations start, at {}/s",
-            grouped(PACER_RATE)
-        )?;
-        for lateness in &self.lateness {
-            writeln!(
-                out,
-                "  {:<16}p50 {}  p99 {}  p99.9 {}  max {}  ({} operations)",
-                lateness.of,
-                latency(lateness.p50_us),
-                latency(lateness.p99_us),
-                latency(lateness.p99_9_us),
-                latency(lateness.max_us),
-                grouped(lateness.operations)
-            )?;
-        }
-        writeln!(
-            out,
-            "\nhighest rate, 110 workers, against a server that does nothing, on the same machine"
-        )?;
-        for rate in &self.rates {
-            let per_cpu = rate
-                .ops_per_client_cpu_second
-                .map_or("-".to_owned(), |of| grouped(of as u64));
-            writeln!(
-                out,
-                "  {:<10}{:>12}/s{:>14} per second of the client's CPU   p50 {}",
-                rate.engine,
-                grouped(rate.ops_per_second as u64),
-                per_cpu,
-                latency(rate.p50_us)
-            )?;
-        }
-        writeln!(
-            out,
-            "\nwhat is measured of known delays, from the intended start, at {}/s",
-            grouped(DELAY_RATE)
-        )?;
-        for known in &self.delays {
-            writeln!(
-                out,
-                "  {} ({} operations)",
-                known.delays,
-                grouped(known.operations)
-            )?;
-            for point in &known.points {
-                writeln!(
-                    out,
-                    "    p{:<6} in the server {}   measured {}   {:+.1} us",
-                    point.percentile,
-                    latency(Some(point.true_us)),
-                    latency(Some(point.measured_us)),
-                    point.error_us()
-                )?;
-            }
-        }
-        Ok(())
-    }
 }

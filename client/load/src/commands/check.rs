@@ -1,7 +1,10 @@
-//! `check`: the history of a file.
+//! `check`: the verdict on a history in a file.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::BufReader;
+
+use soloist_verify::{History, ValueSearch};
 
 use crate::command_line::args::CheckArgs;
 use crate::commands::exit;
@@ -9,23 +12,21 @@ use crate::commands::outputs::print;
 use crate::record::history::OPERATIONS_MAX;
 use crate::run::error::RunError;
 use crate::run::verdict::verify;
-use soloist_verify::{History, ValueSearch};
 
-/// Checks a file. Returns the exit code.
+/// Checks a history and prints the verdict. Returns the exit code.
 pub(crate) fn check_file(args: &CheckArgs) -> Result<i32, RunError> {
-    let named = |error: &dyn std::fmt::Display| {
-        RunError::Arguments(format!("{}: {error}", args.file.display()))
-    };
-    let opened = File::open(&args.file).map_err(|error| named(&error))?;
+    let context =
+        |error: &dyn Display| RunError::Arguments(format!("{}: {error}", args.file.display()));
+    let file = File::open(&args.file).map_err(|error| context(&error))?;
     let limit = usize::try_from(OPERATIONS_MAX).unwrap_or(usize::MAX);
-    let history =
-        History::read_from(BufReader::new(opened), limit).map_err(|error| named(&error))?;
+    let history = History::read_from(BufReader::new(file), limit);
+    let history = history.map_err(|error| context(&error))?;
     let value_search = match args.search {
         true => ValueSearch::Always,
         false => ValueSearch::OnViolation,
     };
     let report = verify(&history, value_search, args.search_timeout, &args.evidence)
-        .map_err(|error| named(&error))?;
+        .map_err(|error| context(&error))?;
     print(&format!("{}\n", report.text))?;
     Ok(exit::of_verdict(&report))
 }

@@ -1,4 +1,4 @@
-//! `compare` and baselines: two sets of runs held against each other.
+//! `compare` and baselines: are two sets of runs different?
 
 use std::fs;
 use std::io;
@@ -8,7 +8,8 @@ use crate::command_line::args::CompareArgs;
 use crate::command_line::resolve;
 use crate::command_line::words::parse_command;
 use crate::commands::exit::FAILED;
-use crate::commands::outputs::{live_view, print};
+use crate::commands::outputs::print;
+use crate::commands::view::live_view;
 use crate::plan::labels::Labels;
 use crate::report::compare::{Comparison, Options, compare};
 use crate::report::format::ComparisonFormat;
@@ -18,10 +19,10 @@ use crate::report::{output, schema};
 use crate::run::error::RunError;
 use crate::run::runner::Runner;
 
-/// The largest file that is read: the reports of hours, an interval each second.
+/// The largest file that is read, in bytes: the reports of hours, with an interval each second.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
-/// Compares two files. Returns the exit code.
+/// Compares the runs of two files and prints the comparison. Returns the exit code.
 pub(crate) fn compare_files(args: &CompareArgs) -> Result<i32, RunError> {
     let (mut a, mut b) = (read(&args.a)?, read(&args.b)?);
     if let Some(runs) = args.runs {
@@ -37,7 +38,7 @@ pub(crate) fn compare_files(args: &CompareArgs) -> Result<i32, RunError> {
     Ok(exit_code(&comparison, args.fail_on_regression))
 }
 
-/// Compares runs with a baseline. Returns the exit code.
+/// Compares runs with a baseline and prints the comparison. Returns the exit code.
 pub(crate) fn against(
     baseline: &[Report],
     reports: &[Report],
@@ -61,7 +62,7 @@ fn compared(
     if let Some(percent) = fail_on_regression {
         if !(0.0..=1_000.0).contains(&percent) {
             return Err(RunError::Arguments(format!(
-                "--fail-on-regression {percent}: it is from 0 to 1000 percent"
+                "--fail-on-regression {percent}: must be from 0 to 1000 percent"
             )));
         }
         options.regression_min = percent / 100.0;
@@ -76,7 +77,7 @@ fn exit_code(comparison: &Comparison, fail_on_regression: Option<f64>) -> i32 {
     }
 }
 
-/// Runs both in turn, so that what changes on the machine meanwhile meets both.
+/// Repeats the runs of A and B in turn, so that a change on the machine affects both.
 fn repeat(
     a: &Report,
     b: &Report,
@@ -96,7 +97,7 @@ fn repeat(
             let is_interrupted = report.interrupted.is_some();
             reports.push(report);
             if is_interrupted {
-                let why = "interrupted: what was run so far is not compared";
+                let why = "interrupted: the runs so far are not compared";
                 return Err(RunError::Failed(why.to_owned()));
             }
         }
@@ -104,23 +105,26 @@ fn repeat(
     Ok((of_a, of_b))
 }
 
-/// Reads the reports of a file: one at least.
+/// Reads the reports of a file. There is at least one.
+///
+/// # Errors
+/// If the file cannot be read, is too large, or has no reports. The text names the file.
 pub(crate) fn read(path: &Path) -> Result<Vec<Report>, RunError> {
     let named =
         |error: &dyn std::fmt::Display| RunError::Arguments(format!("{}: {error}", path.display()));
     let bytes = fs::metadata(path).map_err(|error| named(&error))?.len();
     if bytes > FILE_BYTES_MAX {
         return Err(named(&format!(
-            "it has {bytes} bytes, and at most {FILE_BYTES_MAX} are read"
+            "the file must have at most {FILE_BYTES_MAX} bytes, not {bytes}"
         )));
     }
     let json = fs::read_to_string(path).map_err(|error| named(&error))?;
     schema::read(&json).map_err(|error| named(&error))
 }
 
-/// Keeps reports for later.
+/// Saves reports for later comparisons.
 pub(crate) fn save(path: &Path, reports: &[Report]) -> io::Result<()> {
-    let mut json = serde_json::to_string(reports).expect("the keys are strings");
+    let mut json = serde_json::to_string(reports).expect("a report is JSON");
     json.push('\n');
     output::write(path, &json)
 }

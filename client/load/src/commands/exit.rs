@@ -1,22 +1,23 @@
-//! The exit codes.
+//! The exit codes of the program.
 
 use crate::command_line::args::RunArgs;
 use crate::report::model::{Report, VerifyReport};
 
-/// Exit code: operations failed, or the server could not be reached.
+/// Operations failed, or the server could not be reached.
 pub(crate) const FAILED: i32 = 1;
-/// Exit code: the arguments cannot be used.
+/// The arguments cannot be used.
 pub(crate) const BAD_ARGUMENTS: i32 = 2;
-/// Exit code: the answers cannot all be true.
+/// The answers are not linearizable.
 pub(crate) const NOT_LINEARIZABLE: i32 = 3;
-/// Exit code: whether the answers can all be true was too much to find out.
+/// Whether the answers are linearizable was not decided in time.
 pub(crate) const NOT_DECIDED: i32 = 4;
-/// Exit code: an objective was not met.
+/// An objective was not met.
 pub(crate) const NOT_MET: i32 = 99;
 
-/// What became of the run.
+/// Returns the exit code for the report of a run.
+///
+/// A violation of linearizability comes before failed operations, because it is worse.
 pub(crate) fn of_run(args: &RunArgs, report: &Report) -> i32 {
-    // What is not true matters more than what failed.
     let verified = report.verify.as_ref().map_or(0, of_verdict);
     if verified == NOT_LINEARIZABLE {
         return verified;
@@ -34,7 +35,7 @@ pub(crate) fn of_run(args: &RunArgs, report: &Report) -> i32 {
     report.interrupted.map_or(0, |signal| 128 + signal)
 }
 
-/// What a verdict means for whoever called.
+/// Returns the exit code for the verdict on a history.
 pub(crate) fn of_verdict(report: &VerifyReport) -> i32 {
     match report.verdict.as_str() {
         "linearizable" => 0,

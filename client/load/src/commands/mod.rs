@@ -1,20 +1,24 @@
-//! The program: what is asked for on the command line, done, reported, and turned into an exit code.
+//! The program: does what the command line asks for, and returns the exit code. Each subcommand has a file.
 
 mod calibrate;
+mod calibration;
 mod check;
 mod compare;
 mod exit;
 mod find_max;
 mod outputs;
+mod prober;
 mod run;
 mod search;
+mod sweep;
+mod view;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 
 use clap::Parser as _;
 
-use crate::agents::serve;
+use crate::agents::serve::{Runs, serve};
 use crate::command_line::args::AgentArgs;
 use crate::command_line::{Cli, Command, config_file};
 use crate::report::schema;
@@ -22,11 +26,11 @@ use crate::run::error::RunError;
 
 use exit::{BAD_ARGUMENTS, FAILED};
 
-/// Does what the command line says. Returns the exit code.
+/// Runs the program with these words of a command line, the first of which is its name. Returns the exit code.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> i32 {
     let words = match config_file::expand(words.into_iter().collect()) {
         Ok(words) => words,
-        Err(error) => return complain(&error, BAD_ARGUMENTS),
+        Err(error) => return fail(&error, BAD_ARGUMENTS),
     };
     let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
@@ -38,8 +42,8 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> i32 {
     };
     let done = match &cli.command {
         None => run::run(&cli.run),
-        Some(Command::FindMax(args)) => search::find_max(args),
-        Some(Command::Sweep(args)) => search::sweep(args),
+        Some(Command::FindMax(args)) => find_max::find_max(args),
+        Some(Command::Sweep(args)) => sweep::sweep(args),
         Some(Command::Compare(args)) => compare::compare_files(args),
         Some(Command::Agent(args)) => agent(args),
         Some(Command::Check(args)) => check::check_file(args),
@@ -48,21 +52,21 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> i32 {
     };
     match done {
         Ok(code) => code,
-        Err(RunError::Arguments(error)) => complain(&error, BAD_ARGUMENTS),
-        Err(RunError::Failed(error)) => complain(&error, FAILED),
+        Err(RunError::Arguments(error)) => fail(&error, BAD_ARGUMENTS),
+        Err(RunError::Failed(error)) => fail(&error, FAILED),
     }
 }
 
-/// Says what is wrong, if anyone listens.
-fn complain(error: &str, code: i32) -> i32 {
+/// Prints an error. If standard error is closed, there is nobody to read it.
+fn fail(error: &str, code: i32) -> i32 {
     let _ = writeln!(io::stderr(), "error: {error}");
     code
 }
 
 fn agent(args: &AgentArgs) -> Result<i32, RunError> {
     let runs = match args.once {
-        true => serve::Runs::One,
-        false => serve::Runs::Many,
+        true => Runs::One,
+        false => Runs::Many,
     };
-    serve::serve(args.listen, runs).map(|()| 0)
+    serve(args.listen, runs).map(|()| 0)
 }

@@ -1,10 +1,10 @@
-//! Where reports go, and in which forms.
+//! Where reports go, and in which formats.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::command_line::args::RunArgs;
-use crate::commands::find_max::Probe;
+use crate::commands::search::Probe;
 use crate::report::distribution::HistogramError;
 use crate::report::format::Format;
 use crate::report::model::Report;
@@ -13,34 +13,43 @@ use crate::report::sweep::{Sweep, SweepPoint};
 use crate::report::text::Detail;
 use crate::report::{csv, hdr, html, output, text};
 use crate::run::error::RunError;
-use crate::run::view::{self, View, ViewKind};
 
-/// Where the report goes, and in which form.
-pub(crate) struct Outputs(Vec<(Option<PathBuf>, Format)>);
+/// The places to which a report is written.
+pub(crate) struct Outputs(Vec<Output>);
+
+struct Output {
+    /// `None` for standard output.
+    file: Option<PathBuf>,
+    format: Format,
+}
 
 impl Outputs {
-    /// Pairs files and forms in the order in which they were given.
+    /// Pairs the files of `-o` with the formats of `-O`, in the order in which they were given.
+    ///
+    /// # Errors
+    /// If more than one report would go to standard output.
     pub(crate) fn new(args: &RunArgs) -> Result<Self, String> {
-        let (files, forms) = (&args.report.output, &args.report.format);
-        let mut outputs: Vec<_> = files
+        let (files, formats) = (&args.report.output, &args.report.format);
+        let mut outputs: Vec<Output> = files
             .iter()
             .enumerate()
             .map(|(index, file)| {
-                let by_name = || Format::of_file(file).unwrap_or(Format::Text);
-                (
-                    Some(file.clone()),
-                    forms.get(index).copied().unwrap_or_else(by_name),
-                )
+                let by_extension = || Format::of_file(file).unwrap_or(Format::Text);
+                Output {
+                    file: Some(file.clone()),
+                    format: formats.get(index).copied().unwrap_or_else(by_extension),
+                }
             })
             .collect();
-        match forms.get(files.len()..).unwrap_or_default() {
-            [] if files.is_empty() => outputs.push((None, Format::Text)),
+        let to_stdout = |format| Output { file: None, format };
+        match formats.get(files.len()..).unwrap_or_default() {
+            [] if files.is_empty() => outputs.push(to_stdout(Format::Text)),
             [] => {}
-            [form] => outputs.push((None, *form)),
-            more => {
+            [format] => outputs.push(to_stdout(*format)),
+            _ => {
                 return Err(format!(
-                    "{} forms (-O) for {} files (-o): one at most can go to standard output",
-                    files.len() + more.len(),
+                    "{} forms (-O) for {} files (-o): at most one report can go to standard output",
+                    formats.len(),
                     files.len()
                 ));
             }
@@ -48,36 +57,21 @@ impl Outputs {
         Ok(Self(outputs))
     }
 
-    /// Finds out, before the run, whether the report can be written where it is to go.
+    /// Finds out before the run whether every file can be written.
     pub(crate) fn check(&self) -> io::Result<()> {
-        let mut files = self.0.iter().filter_map(|(file, _)| file.as_ref());
+        let mut files = self.0.iter().filter_map(|output| output.file.as_ref());
         files.try_for_each(|file| output::check(file))
     }
 
-    /// Writes what a search has found.
-    pub(crate) fn write_sweep(
-        &self,
-        headline: &str,
-        highest: Option<f64>,
-        probes: &[Probe],
-    ) -> io::Result<()> {
-        let mut written = Ok(());
-        for (file, form) in &self.0 {
-            let text = render_sweep(headline, highest, probes, *form).map_err(io::Error::other)?;
-            let one = match file {
-                None => output::print(&text),
-                Some(file) => output::write(file, &text),
-            };
-            written = written.and(one);
-        }
-        written
-    }
-
-    /// Writes the report everywhere; to standard output if a file cannot be written any more, since a run may have
-    /// taken long. A file has everything; standard output has as much as `detail` says.
+    /// Writes the report everywhere. A file gets all of it; standard output gets as much as `detail` says.
+    ///
+    /// If a file can no longer be written, its report goes to standard output, because the run may have taken long.
+    ///
+    /// # Errors
+    /// The first error. The report is written to the other places all the same.
     pub(crate) fn write(&self, report: &Report, detail: Detail) -> io::Result<()> {
         let mut written = Ok(());
-        for (file, form) in &self.0 {
+        for Output { file, format } in &self.0 {
             let (style, detail) = match file {
                 None => (
                     Style::of(&io::stdout(), |name| std::env::var_os(name)),
@@ -85,32 +79,55 @@ impl Outputs {
                 ),
                 Some(_) => (Style::Plain, Detail::All),
             };
-            let text = render(report, *form, style, detail).map_err(io::Error::other)?;
-            let one = match file {
+            let text = render(report, *format, style, detail).map_err(io::Error::other)?;
+            let result = match file {
                 None => output::print(&text),
                 Some(file) => output::write(file, &text).inspect_err(|_| {
-                    // The file's error is the one to tell.
+                    // The error of the file matters more than one of standard output.
                     let _ = output::print(&text);
                 }),
             };
-            written = written.and(one);
+            written = written.and(result);
+        }
+        written
+    }
+
+    /// Writes the result of `find-max` or `sweep` everywhere.
+    ///
+    /// # Errors
+    /// The first error. The result is written to the other places all the same, unless a format is not one for it.
+    pub(crate) fn write_sweep(
+        &self,
+        headline: &str,
+        highest: Option<f64>,
+        probes: &[Probe],
+    ) -> io::Result<()> {
+        let mut written = Ok(());
+        for Output { file, format } in &self.0 {
+            let text = render_sweep(headline, highest, probes, *format);
+            let text = text.map_err(io::Error::other)?;
+            let result = match file {
+                None => output::print(&text),
+                Some(file) => output::write(file, &text),
+            };
+            written = written.and(result);
         }
         written
     }
 }
 
-fn render(report: &Report, form: Format, style: Style, detail: Detail) -> Result<String, String> {
-    let said = |error: HistogramError| error.to_string();
-    Ok(match form {
+fn render(report: &Report, format: Format, style: Style, detail: Detail) -> Result<String, String> {
+    let described = |error: HistogramError| error.to_string();
+    Ok(match format {
         Format::Text => text::render(report, style, detail),
         Format::Json => report.to_json(),
         Format::Csv => csv::render(report),
         Format::Html => html::render(report, None),
         Format::Hdr => {
             let all = report.latency.get("all").ok_or("nothing was measured")?;
-            hdr::percentiles(&all.response).map_err(said)?
+            hdr::percentiles(&all.response).map_err(described)?
         }
-        Format::Hlog => hdr::interval_log(report).map_err(said)?,
+        Format::Hlog => hdr::interval_log(report).map_err(described)?,
     })
 }
 
@@ -118,7 +135,7 @@ fn render_sweep(
     headline: &str,
     highest: Option<f64>,
     probes: &[Probe],
-    form: Format,
+    format: Format,
 ) -> Result<String, String> {
     let points = probes.iter().map(|probe| SweepPoint::of(&probe.report));
     let sweep = Sweep {
@@ -128,7 +145,7 @@ fn render_sweep(
         .iter()
         .rfind(|probe| highest.is_none_or(|highest| probe.rate == highest))
         .ok_or("there was no run")?;
-    Ok(match form {
+    Ok(match format {
         Format::Text => {
             let lines: Vec<String> = probes.iter().map(ToString::to_string).collect();
             format!("{}\n\n{headline}\n", lines.join("\n"))
@@ -144,27 +161,14 @@ fn render_sweep(
             format!("{json:#}\n")
         }
         Format::Html => html::render(&best.report, Some(&sweep)),
-        _ => return Err("a search can be written as text, json and html".to_owned()),
+        Format::Csv | Format::Hdr | Format::Hlog => {
+            return Err("find-max and sweep write text, json or html".to_owned());
+        }
     })
 }
 
-/// Prints a result. Returns the exit code.
+/// Prints a result on standard output. Returns the exit code 0.
 pub(crate) fn print(text: &str) -> Result<i32, RunError> {
     output::print(text).map_err(|error| RunError::Failed(error.to_string()))?;
     Ok(0)
-}
-
-/// What is shown of a run on standard error.
-pub(crate) fn live_view(args: &RunArgs) -> Box<dyn View> {
-    let show = match (args.report.quiet, args.report.no_tui) {
-        (true, _) => ViewKind::Nothing,
-        (false, true) => ViewKind::Lines,
-        (false, false) => ViewKind::View,
-    };
-    let address = args.address.clone();
-    let title = args.report.name.clone().or(address);
-    view::view(
-        show,
-        title.unwrap_or_else(|| "a server of its own".to_owned()),
-    )
 }

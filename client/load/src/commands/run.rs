@@ -1,28 +1,55 @@
-//! The command without a name: a run.
+//! A run, or several of the same: what the program does without a subcommand.
+
+use std::io;
 
 use crate::agents::lead;
 use crate::command_line::args::RunArgs;
 use crate::command_line::resolve;
+use crate::commands::compare;
 use crate::commands::exit::{self, FAILED};
-use crate::commands::outputs::{Outputs, live_view};
-use crate::commands::{compare, complain};
+use crate::commands::outputs::Outputs;
+use crate::commands::view::live_view;
+use crate::report::model::Report;
 use crate::report::output;
 use crate::report::text::Detail;
 use crate::run::error::RunError;
 use crate::run::runner::Runner;
 
-/// A run, or several of the same.
+/// Does the runs, and writes the report of the last one. Returns the exit code.
 pub(crate) fn run(args: &RunArgs) -> Result<i32, RunError> {
     let outputs = Outputs::new(args).map_err(RunError::Arguments)?;
-    let kept = args.report.save_baseline.iter();
-    let checked = kept
-        .map(|file| output::check(file))
-        .find(|checked| checked.is_err());
-    if let Err(error) = outputs.check().and(checked.unwrap_or(Ok(()))) {
-        return Ok(complain(&error.to_string(), FAILED));
+    outputs.check().map_err(failed)?;
+    if let Some(file) = &args.report.save_baseline {
+        output::check(file).map_err(failed)?;
     }
     let baseline = args.report.baseline.as_deref();
     let baseline = baseline.map(compare::read).transpose()?;
+    let reports = do_runs(args)?;
+    let mut code = 0;
+    if let Some(report) = reports.last() {
+        let detail = match args.report.verbose {
+            true => Detail::All,
+            false => Detail::Result,
+        };
+        outputs.write(report, detail).map_err(failed)?;
+        code = exit::of_run(args, report);
+        if let (FAILED, Some(why)) = (code, report.why_nothing()) {
+            return Err(RunError::Failed(why));
+        }
+    }
+    if let Some(file) = &args.report.save_baseline {
+        compare::save(file, &reports).map_err(failed)?;
+    }
+    if let Some(baseline) = baseline {
+        let compared = compare::against(&baseline, &reports, args.report.fail_on_regression)?;
+        // A regression matters less than anything that is wrong with the run itself.
+        code = if code == 0 { compared } else { code };
+    }
+    Ok(code)
+}
+
+/// Repeats the run as often as asked for, or until it is interrupted.
+fn do_runs(args: &RunArgs) -> Result<Vec<Report>, RunError> {
     let settings = resolve::settings(args).map_err(RunError::Arguments)?;
     let mut runner = Runner::open(args.address.as_deref(), &settings)?;
     let labels = resolve::labels(args);
@@ -40,29 +67,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<i32, RunError> {
         }
     }
     runner.close()?;
-    let mut code = 0;
-    if let Some(report) = reports.last() {
-        let detail = match args.report.verbose {
-            true => Detail::All,
-            false => Detail::Result,
-        };
-        if let Err(error) = outputs.write(report, detail) {
-            return Ok(complain(&error.to_string(), FAILED));
-        }
-        code = exit::of_run(args, report);
-        if let (FAILED, Some(why)) = (code, report.why_nothing()) {
-            return Ok(complain(&why, FAILED));
-        }
-    }
-    if let Some(file) = &args.report.save_baseline
-        && let Err(error) = compare::save(file, &reports)
-    {
-        return Ok(complain(&error.to_string(), FAILED));
-    }
-    if let Some(baseline) = baseline {
-        let compared = compare::against(&baseline, &reports, args.report.fail_on_regression)?;
-        // Whatever else is wrong comes first.
-        code = if code == 0 { compared } else { code };
-    }
-    Ok(code)
+    Ok(reports)
+}
+
+fn failed(error: io::Error) -> RunError {
+    RunError::Failed(error.to_string())
 }

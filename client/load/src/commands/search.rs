@@ -1,149 +1,324 @@
-//! `find-max` and `sweep`: many runs against one server, at different rates.
+//! The search for the highest rate that meets every objective.
 
-use std::io::{self, Write as _};
-use std::time::Duration;
+use std::fmt;
 
-use crate::command_line::args::{FindMaxArgs, RunArgs, SweepArgs};
-use crate::command_line::resolve;
-use crate::commands::find_max::{self, Probe, Search};
-use crate::commands::outputs::{Outputs, print};
 use crate::report::model::Report;
-use crate::run::error::RunError;
-use crate::run::runner::Runner;
-use crate::run::view::NoView;
 
-/// Shortest that the search can be told to come to: a thousandth.
-const PRECISION_MIN: f64 = 0.001;
+/// The most doublings of the first rate: 2^40 times as much as any server can do.
+const DOUBLINGS_MAX: u32 = 40;
 
-/// Runs at rates, one after the other.
-struct Prober<'a> {
-    runner: Runner,
-    args: &'a RunArgs,
-    settle: Duration,
-    window: Duration,
+/// How to search.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct SearchOptions {
+    /// The first rate, in operations per second.
+    pub(crate) start: f64,
+    /// The search ends when the lowest rate that does not hold is less than this fraction above the highest one that does.
+    pub(crate) precision: f64,
+    /// How many runs must hold the result. For each that does not hold there may be one more, up to as many again.
+    pub(crate) repeats: u32,
 }
 
-impl<'a> Prober<'a> {
-    fn open(args: &'a RunArgs, settle: Duration, window: Duration) -> Result<Self, RunError> {
-        for (is_there, flag) in [
-            (args.when.rps.is_some(), "--rps"),
-            (args.stop.duration.is_some(), "--duration"),
-            (args.stop.requests.is_some(), "--requests"),
-            (!args.stop.warmup.is_zero(), "--warmup"),
-            (args.how.agents.is_some(), "--agents"),
-            (args.report.verify, "--verify"),
-        ] {
-            if is_there {
-                return Err(RunError::Arguments(format!(
-                    "{flag}: a search sets rates and times itself (see --settle and --window)"
-                )));
+/// A run at one rate.
+#[derive(Clone, Debug)]
+pub(crate) struct Probe {
+    pub(crate) rate: f64,
+    pub(crate) report: Report,
+    /// Why the run does not hold the rate: the objectives that were missed, and what else went wrong.
+    pub(crate) missed: Vec<String>,
+}
+
+impl Probe {
+    pub(crate) fn new(rate: f64, report: Report) -> Self {
+        let slos = report.slos.iter().filter(|slo| !slo.met);
+        let mut missed: Vec<String> = slos
+            .map(|slo| format!("{} (it was {})", slo.slo, slo.actual))
+            .collect();
+        if let Some(offered) = &report.offered {
+            if offered.dropped > 0 {
+                missed.push(format!("{} dropped", offered.dropped));
+            }
+            if offered.per_second < offered.requested_per_second * 0.99 {
+                missed.push(format!("only {:.0}/s offered", offered.per_second));
             }
         }
-        let settings = resolve::settings(args).map_err(RunError::Arguments)?;
-        Ok(Self {
-            runner: Runner::open(args.address.as_deref(), &settings)?,
-            args,
-            settle,
-            window,
-        })
-    }
-
-    /// None: in a closed loop.
-    fn run(&mut self, rate: Option<f64>) -> Result<Report, RunError> {
-        let mut args = self.args.clone();
-        args.when.rps = rate;
-        args.stop.warmup = self.settle;
-        args.stop.duration = Some(self.window);
-        let settings = resolve::settings(&args).map_err(RunError::Arguments)?;
-        self.runner
-            .run(settings, &resolve::labels(&args), &mut NoView, None)
-    }
-
-    fn probe(&mut self, rate: f64) -> Result<Probe, RunError> {
-        let probe = Probe::new(rate, self.run(Some(rate))?);
-        if !self.args.report.quiet {
-            let _ = writeln!(io::stderr(), "{probe}");
+        // Operations that pile up miss the rate, even if their latencies do not show it yet.
+        if report.ops_per_second < rate * 0.95 {
+            missed.push(format!("only {:.0}/s completed", report.ops_per_second));
         }
-        Ok(probe)
+        let failed = report.failed_ops();
+        if failed > 0 {
+            missed.push(format!("{failed} failed"));
+        }
+        Self {
+            rate,
+            report,
+            missed,
+        }
+    }
+
+    /// Returns whether the run met every objective at its rate.
+    pub(crate) fn holds(&self) -> bool {
+        self.missed.is_empty()
     }
 }
 
-/// Finds the highest rate. Returns the exit code.
-pub(crate) fn find_max(args: &FindMaxArgs) -> Result<i32, RunError> {
-    let precision = args.precision / 100.0;
-    if args.run.report.slo.is_empty() {
-        let why = "find-max needs an objective, such as --slo 'p99<5ms'";
-        return Err(RunError::Arguments(why.to_owned()));
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = self.report.latency.get("all");
+        let p99 = all.and_then(|all| all.response.p99_us);
+        write!(f, "{:>12.0}/s  ", self.rate)?;
+        match p99 {
+            Some(us) => write!(f, "p99 {:>9.3} ms  ", us / 1e3)?,
+            None => write!(f, "p99 {:>9}     ", "-")?,
+        }
+        match self.holds() {
+            true => write!(f, "holds"),
+            false => write!(f, "does not hold: {}", self.missed.join(", ")),
+        }
     }
-    if !(PRECISION_MIN..=1.0).contains(&precision) {
-        let least = PRECISION_MIN * 100.0;
-        return Err(RunError::Arguments(format!(
-            "--precision {}: it is from {least} to 100",
-            args.precision
-        )));
-    }
-    let search = Search {
-        start: args.start as f64,
-        precision,
-        repeats: u32::try_from(args.repeat).expect("the flag's limit fits"),
+}
+
+/// The result of a search.
+#[derive(Clone, Debug)]
+pub(crate) struct SearchResult {
+    /// The highest rate that holds, if there is one.
+    pub(crate) highest: Option<f64>,
+    pub(crate) probes: Vec<Probe>,
+    /// Why the search ended before its time.
+    pub(crate) note: Option<String>,
+}
+
+/// Finds the highest rate that holds.
+///
+/// The search doubles the rate until it does not hold, narrows the range between the last two rates, and repeats the result
+/// until it has held often enough.
+///
+/// # Errors
+/// The first error of `probe`.
+pub(crate) fn find_max<E>(
+    options: SearchOptions,
+    probe: impl FnMut(f64) -> Result<Probe, E>,
+) -> Result<SearchResult, E> {
+    let mut search = Search {
+        options,
+        probe,
+        probes: Vec::new(),
     };
-    let outputs = Outputs::new(&args.run).map_err(RunError::Arguments)?;
-    let mut prober = Prober::open(&args.run, args.settle, args.window)?;
-    let found = find_max::find_max(search, |rate| prober.probe(rate))?;
-    prober.runner.close()?;
-    let note = found
-        .note
-        .map_or(String::new(), |note| format!(" ({note})"));
-    let objectives: Vec<String> = args
-        .run
-        .report
-        .slo
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    let objectives = objectives.join(" and ");
-    let headline = match found.highest {
-        Some(rate) => format!(
-            "highest rate with {objectives}: {rate:.0} operations per second, held {} times{note}",
-            found
-                .probes
-                .iter()
-                .filter(|probe| probe.rate == rate && probe.holds())
-                .count()
-        ),
-        None => format!("no rate was found that holds {objectives}{note}"),
+    let (highest, note) = match search.run() {
+        Ok(rate) => (Some(rate), None),
+        Err(End::Early { highest, why }) => (highest, Some(why.to_owned())),
+        Err(End::Failed(error)) => return Err(error),
     };
-    outputs
-        .write_sweep(&headline, found.highest, &found.probes)
-        .map_err(|error| RunError::Failed(error.to_string()))?;
-    Ok(match found.highest {
-        Some(_) => 0,
-        None => crate::commands::exit::NOT_MET,
+    Ok(SearchResult {
+        highest,
+        probes: search.probes,
+        note,
     })
 }
 
-/// Measures at each rate. Returns the exit code.
-pub(crate) fn sweep(args: &SweepArgs) -> Result<i32, RunError> {
-    let outputs = Outputs::new(&args.run).map_err(RunError::Arguments)?;
-    let mut prober = Prober::open(&args.run, args.settle, args.window)?;
-    let mut rates: Vec<f64> = args.rates.iter().map(|&rate| rate as f64).collect();
-    if rates.is_empty() {
-        let most = prober.run(None)?.ops_per_second;
-        rates = find_max::rates((most / 10.0).max(1.0), most.max(1.0), 10);
-    }
-    let mut probes = Vec::new();
-    for rate in rates {
-        let probe = prober.probe(rate)?;
-        let interrupted = probe.report.interrupted.is_some();
-        probes.push(probe);
-        if interrupted {
-            break;
+struct Search<P> {
+    options: SearchOptions,
+    probe: P,
+    probes: Vec<Probe>,
+}
+
+/// Why a search ends before it has a result.
+enum End<E> {
+    Early {
+        highest: Option<f64>,
+        why: &'static str,
+    },
+    Failed(E),
+}
+
+impl<P, E> Search<P>
+where
+    P: FnMut(f64) -> Result<Probe, E>,
+{
+    fn run(&mut self) -> Result<f64, End<E>> {
+        let (mut low, mut high) = self.bracket()?;
+        loop {
+            let rate = self.narrow(low, high)?;
+            if self.holds_again(rate)? {
+                return Ok(rate);
+            }
+            // The rate held by chance: search below it.
+            (low, high) = (rate / (1.0 + self.options.precision), rate);
+            if low < 1.0 {
+                return Err(early("no rate holds every time"));
+            }
         }
     }
-    prober.runner.close()?;
-    let headline = format!("{} rates", probes.len());
-    outputs
-        .write_sweep(&headline, None, &probes)
-        .map_err(|error| RunError::Failed(error.to_string()))?;
-    print("")
+
+    /// Returns a rate that holds and a higher one that does not.
+    fn bracket(&mut self) -> Result<(f64, f64), End<E>> {
+        let (mut low, mut high) = (None, None);
+        for _ in 0..DOUBLINGS_MAX {
+            let rate = match (low, high) {
+                (None, None) => self.options.start,
+                (Some(low), None) => low * 2.0,
+                // The first rate was too high.
+                (None, Some(high)) => high / 4.0,
+                (Some(low), Some(high)) => return Ok((low, high)),
+            };
+            if rate < 1.0 {
+                return Err(early("not even one operation a second holds"));
+            }
+            match self.holds(rate)? {
+                true => low = Some(rate),
+                false => high = Some(rate),
+            }
+        }
+        match (low, high) {
+            (Some(low), Some(high)) => Ok((low, high)),
+            (highest, _) => Err(End::Early {
+                highest,
+                why: "no rate was too high",
+            }),
+        }
+    }
+
+    /// Narrows the range between a rate that holds and one that does not. Returns the rate that holds.
+    fn narrow(&mut self, mut low: f64, mut high: f64) -> Result<f64, End<E>> {
+        while high > low * (1.0 + self.options.precision) {
+            let rate = (low * high).sqrt();
+            match self.holds(rate)? {
+                true => low = rate,
+                false => high = rate,
+            }
+        }
+        Ok(low)
+    }
+
+    /// Repeats a rate that has held once. Returns whether it holds often enough.
+    fn holds_again(&mut self, rate: f64) -> Result<bool, End<E>> {
+        let repeats = self.options.repeats;
+        let (mut held, mut failed) = (1, 0);
+        while held < repeats && failed < repeats {
+            match self.holds(rate)? {
+                true => held += 1,
+                false => failed += 1,
+            }
+        }
+        Ok(held >= repeats)
+    }
+
+    fn holds(&mut self, rate: f64) -> Result<bool, End<E>> {
+        let probe = (self.probe)(rate).map_err(End::Failed)?;
+        let holds = probe.holds();
+        let is_interrupted = probe.report.interrupted.is_some();
+        self.probes.push(probe);
+        match is_interrupted {
+            true => Err(early("the search was interrupted")),
+            false => Ok(holds),
+        }
+    }
+}
+
+fn early<E>(why: &'static str) -> End<E> {
+    End::Early { highest: None, why }
+}
+
+/// Returns rates from `from` to `to`. Each is the same multiple of the one before.
+pub(crate) fn rates(from: f64, to: f64, steps: u32) -> Vec<f64> {
+    match steps {
+        0 => Vec::new(),
+        1 => vec![to],
+        _ => {
+            let factor = (to / from).powf(1.0 / f64::from(steps - 1));
+            (0..steps)
+                .map(|step| from * factor.powi(step.cast_signed()))
+                .collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::report::sample;
+
+    const OPTIONS: SearchOptions = SearchOptions {
+        start: 100.0,
+        precision: 0.05,
+        repeats: 3,
+    };
+
+    /// The report of a run that completed so many operations per second, and in which nothing went wrong.
+    fn report(ops_per_second: f64) -> Report {
+        Report {
+            completed: ops_per_second.round() as u64,
+            ops_per_second,
+            ..sample::nothing()
+        }
+    }
+
+    /// Searches on a server of which `holds` says whether it holds a rate, by the number of the run.
+    fn search(holds: impl Fn(f64, usize) -> bool) -> SearchResult {
+        let mut run = 0;
+        let found: Result<_, Infallible> = find_max(OPTIONS, |rate| {
+            run += 1;
+            let mut probe = Probe::new(rate, report(rate));
+            if !holds(rate, run) {
+                probe.missed.push("p99<5ms".to_owned());
+            }
+            Ok(probe)
+        });
+        found.unwrap()
+    }
+
+    #[test]
+    fn the_highest_rate_is_found_from_below_and_above() {
+        for limit in [3.0, 99.0, 100.0, 101.0, 12_345.0, 1e8] {
+            let found = search(|rate, _| rate <= limit);
+            let highest = found.highest.unwrap();
+            assert!(
+                highest <= limit && highest * 1.051 > limit,
+                "{limit}: {highest}"
+            );
+            let at_highest = found.probes.iter().filter(|probe| probe.rate == highest);
+            assert_eq!(at_highest.count(), 3, "{limit}");
+        }
+    }
+
+    #[test]
+    fn a_rate_that_held_by_chance_is_not_the_result() {
+        // Above 1,000 only the first run at each rate holds.
+        let seen = std::cell::RefCell::new(Vec::new());
+        let found = search(|rate, _| {
+            let is_first = !seen.borrow().contains(&rate);
+            seen.borrow_mut().push(rate);
+            rate <= 1_000.0 || (rate <= 2_000.0 && is_first)
+        });
+        assert!(found.highest.unwrap() <= 1_000.0);
+    }
+
+    #[test]
+    fn a_search_ends_if_no_rate_holds_or_every_rate_does() {
+        let nothing = search(|_, _| false);
+        assert_eq!(nothing.highest, None);
+        assert!(nothing.note.unwrap().contains("not even one"));
+        let all = search(|_, _| true);
+        assert!(all.highest.unwrap() > 1e12);
+        assert!(all.note.unwrap().contains("no rate was too high"));
+    }
+
+    #[test]
+    fn a_probe_holds_only_if_nothing_is_wrong() {
+        let good = report(1_000.0);
+        assert!(Probe::new(1_000.0, good.clone()).holds());
+        let mut failed = good.clone();
+        failed.failed.insert("ABORTED".to_owned(), 1);
+        assert!(!Probe::new(1_000.0, failed).holds());
+        assert!(!Probe::new(1_100.0, good).holds());
+    }
+
+    #[test]
+    fn each_rate_is_the_same_multiple_of_the_one_before() {
+        let rates = rates(10.0, 1_000.0, 3);
+        let rounded: Vec<i64> = rates.iter().map(|rate| rate.round() as i64).collect();
+        assert_eq!(rounded, [10, 100, 1_000]);
+    }
 }

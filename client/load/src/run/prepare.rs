@@ -1,4 +1,4 @@
-//! What has to be there before the first operation: machines, keys, sessions.
+//! Makes what a workload needs before its first operation: machines, keys and sessions.
 
 use std::collections::VecDeque;
 use std::fmt::Display;
@@ -18,44 +18,51 @@ use soloist_client::{
     Client, Error, Frame, Machine, Outcome, PipelineSendError, State, Value, Write,
 };
 
-/// Frames of keys under way.
+/// Frames in flight while keys are written.
 const FRAMES_IN_FLIGHT: usize = 16;
-/// Keys in a frame at most, and the bytes of their values.
+/// The most keys of a frame, and the most bytes of their values.
 const FRAME_KEYS: u64 = 256;
 const FRAME_BYTES: u64 = 256 << 10;
 
-/// The name of the machine that the workload `transition` defines, and leaves behind.
+/// The machine of the workload `transition`. It stays in the server after the run.
 const MACHINE: &str = "load-connection";
-/// How long the sessions of the workload `renew` live after it.
+/// The time to live of the sessions of the workload `renew`. They expire by themselves after the run.
 const SESSION_TTL: Duration = Duration::from_secs(60);
-/// Sessions that are opened at once.
+/// How many sessions are opened at once.
 const SESSIONS_AT_ONCE: usize = 64;
 
-/// Makes all of it. Returns the sessions, one for each worker, if the workload has any.
+/// Makes everything that the workload needs. Returns a session for each worker, if the workload needs sessions.
+///
+/// # Errors
+/// If the server refuses something, or does not answer.
 pub(crate) async fn prepare(
     settings: &Settings,
     target: &Target,
 ) -> Result<VecDeque<v1::Session>, String> {
     let client = target.client();
     if settings.mix == Mix::Named(NamedWorkload::Transition) {
-        define_machine(client).await.map_err(said("the machine"))?;
+        define_machine(client)
+            .await
+            .map_err(cannot_make("the machine"))?;
     }
     if settings.mix.needs_keys() {
-        write_keys(settings, client).await.map_err(said("keys"))?;
+        write_keys(settings, client)
+            .await
+            .map_err(cannot_make("keys"))?;
     }
     match settings.mix {
         Mix::Named(NamedWorkload::Renew) => open_sessions(settings, client)
             .await
-            .map_err(said("sessions")),
+            .map_err(cannot_make("sessions")),
         _ => Ok(VecDeque::new()),
     }
 }
 
-fn said<E: Display>(what: &str) -> impl Fn(E) -> String {
+fn cannot_make<E: Display>(what: &str) -> impl Fn(E) -> String {
     move |error| format!("cannot make {what} for this workload: {error}")
 }
 
-/// The life of a connection, in which it may be used again and again.
+/// Defines a machine with the states of a connection, which can be used again and again.
 async fn define_machine(client: &Client) -> Result<(), Error> {
     let [idle, inflight, closing] = STATES;
     let machine = Machine::new(MACHINE)
@@ -67,41 +74,31 @@ async fn define_machine(client: &Client) -> Result<(), Error> {
     client.define_machine(machine).await.map(drop)
 }
 
+/// Writes all keys, in frames on one stream.
 async fn write_keys(settings: &Settings, client: &Client) -> Result<(), Error> {
     let frame_keys = (FRAME_BYTES / settings.value_size.max(1)).clamp(1, FRAME_KEYS);
-    // Not those of any worker: it is numbered after all of them.
-    let after_all = settings.part.of * settings.workers();
+    // The values of a worker whose number comes after all others: no worker writes the same values.
+    let after_all_workers = settings.part.of * settings.workers();
     let mut rng = SmallRng::seed_from_u64(settings.seed);
-    let mut values = Values::new(settings, after_all, &mut rng);
+    let mut values = Values::new(settings, after_all_workers, &mut rng);
     let mut pipeline = client.pipeline().frames_in_flight(FRAMES_IN_FLIGHT).await?;
     let mut next = 0;
-    let mut unanswered = 0;
-    while next < settings.keys || unanswered > 0 {
-        while next < settings.keys && unanswered < FRAMES_IN_FLIGHT {
-            let upto = settings.keys.min(next + frame_keys);
+    let mut in_flight = 0;
+    while next < settings.keys || in_flight > 0 {
+        while next < settings.keys && in_flight < FRAMES_IN_FLIGHT {
+            let end = settings.keys.min(next + frame_keys);
             let mut frame = Frame::new();
-            for number in next..upto {
-                let value = match settings.value {
-                    // What is counted with begins at 0.
-                    ValueKind::Int => Value::from(0),
-                    ValueKind::Text | ValueKind::Bytes => {
-                        let value = values.next(&mut rng);
-                        match value.kind {
-                            Some(v1::value::Kind::Text(text)) => text.into(),
-                            Some(v1::value::Kind::Bytes(bytes)) => bytes.to_vec().into(),
-                            _ => Value::from(0),
-                        }
-                    }
-                };
+            for number in next..end {
+                let value = initial_value(settings.value, &mut values, &mut rng);
                 frame = frame.op(Write::new(settings.mix.key_name(number), value));
             }
             match pipeline.send(frame) {
                 Ok(()) => {}
-                // Receiving tells why.
+                // If the stream has ended, receiving says why.
                 Err(PipelineSendError::Full | PipelineSendError::Closed) => break,
             }
-            next = upto;
-            unanswered += 1;
+            next = end;
+            in_flight += 1;
         }
         let Some(reply) = pipeline.recv().await? else {
             let status = Status::unavailable("the server ended the stream");
@@ -110,17 +107,30 @@ async fn write_keys(settings: &Settings, client: &Client) -> Result<(), Error> {
         for result in reply.results? {
             result?;
         }
-        unanswered -= 1;
+        in_flight -= 1;
     }
     Ok(())
 }
 
+/// Returns the value of a key before the run. Ints are 0, so that counters begin there.
+fn initial_value(kind: ValueKind, values: &mut Values, rng: &mut SmallRng) -> Value {
+    if kind == ValueKind::Int {
+        return Value::from(0);
+    }
+    match values.next(rng).kind {
+        Some(v1::value::Kind::Text(text)) => text.into(),
+        Some(v1::value::Kind::Bytes(bytes)) => bytes.to_vec().into(),
+        Some(v1::value::Kind::Int(_)) | None => Value::from(0),
+    }
+}
+
+/// Opens a session for each worker.
 async fn open_sessions(
     settings: &Settings,
     client: &Client,
 ) -> Result<VecDeque<v1::Session>, Error> {
     let mut sessions = VecDeque::new();
-    let workers = usize::try_from(settings.workers()).expect("the flag's limit fits");
+    let workers = usize::try_from(settings.workers()).expect("the most workers fit");
     while sessions.len() < workers {
         let count = SESSIONS_AT_ONCE.min(workers - sessions.len());
         let opening = (0..count).map(|_| async { client.open_session(SESSION_TTL).await });

@@ -1,4 +1,4 @@
-//! What is driven: a server of our own, or one that is there already.
+//! The server under load: one that is running already, or one that this process starts.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -13,12 +13,13 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::grpc::{ANSWER_BYTES_MAX, root_cause};
 use crate::plan::settings::Settings;
-use soloist_client::{Client, Error};
+use soloist_client::{Client, Error, Info};
 
-/// How long a server may take to tell its CPU time: a run must not end with waiting for one that is gone.
-const CPU_TIME_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long the server may take to say its CPU time or its revision. A run must not end with waiting for a server that is
+/// gone.
+const INFO_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The server under load, and a connection beside the measured ones to ask it about itself.
+/// The server under load, with a connection beside the measured ones to ask it about itself.
 #[derive(Debug)]
 pub(crate) struct Target {
     /// HOST:PORT.
@@ -30,7 +31,10 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Connects to `address`, or starts a server. The error says why that failed.
+    /// Connects to `address` or, without one, starts a server on a free port of the loopback interface.
+    ///
+    /// # Errors
+    /// If the server cannot be started or reached within the connect timeout, or is no Soloist. The text names the address.
     pub(crate) async fn open(address: Option<&str>, settings: &Settings) -> Result<Self, String> {
         let (address, embedded) = match address {
             Some(address) => (address.to_owned(), None),
@@ -50,7 +54,7 @@ impl Target {
         let info = client
             .info()
             .await
-            .map_err(|error| not_a_server(&address, &error))?;
+            .map_err(|error| explain(&address, &error))?;
         Ok(Self {
             address: address.into(),
             version: info.version,
@@ -60,13 +64,15 @@ impl Target {
         })
     }
 
-    /// The connection beside the measured ones.
+    /// Returns the client on the connection beside the measured ones.
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
-    /// The generated client of states, on a connection of its own beside the measured ones. The error says why it
-    /// cannot connect.
+    /// Connects a generated client of the service State, beside the measured connections.
+    ///
+    /// # Errors
+    /// If it cannot connect within `timeout`.
     pub(crate) async fn state(&self, timeout: Duration) -> Result<StateClient<Channel>, String> {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address));
         let endpoint = endpoint.map_err(|error| root_cause(&error).to_string())?;
@@ -75,29 +81,34 @@ impl Target {
         Ok(StateClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX))
     }
 
-    /// The store revision, if the server tells.
+    /// Returns the revision of the store, or `None` if the server does not answer.
     pub(crate) async fn revision(&self) -> Option<i64> {
-        let info = tokio::time::timeout(CPU_TIME_TIMEOUT, self.client.info()).await;
-        Some(info.ok()?.ok()?.revision)
+        Some(self.info().await?.revision)
     }
 
+    /// Returns whether this process has started the server.
     pub(crate) fn is_embedded(&self) -> bool {
         self.embedded.is_some()
     }
 
-    /// CPU time that the server has used so far; `None` if it does not tell, or is gone.
+    /// Returns the CPU time that the server has used so far, or `None` if it does not answer.
     pub(crate) async fn cpu_time(&self) -> Option<Duration> {
         match &self.embedded {
             Some(server) => Some(server.cpu_time()),
-            None => {
-                let info = tokio::time::timeout(CPU_TIME_TIMEOUT, self.client.info()).await;
-                info.ok()?.ok()?.cpu_time?.try_into().ok()
-            }
+            None => self.info().await?.cpu_time?.try_into().ok(),
         }
     }
 
-    /// Ends the server, if it is ours, and waits until it has: at most its drain timeout, if connections to it are
-    /// still open.
+    async fn info(&self) -> Option<Info> {
+        let info = tokio::time::timeout(INFO_TIMEOUT, self.client.info()).await;
+        info.ok()?.ok()
+    }
+
+    /// Disconnects. If this process has started the server, also ends it, and waits until it has ended: for as long as
+    /// its drain timeout if connections are still open.
+    ///
+    /// # Errors
+    /// If the server has failed.
     pub(crate) fn close(self) -> Result<(), String> {
         drop(self.client);
         match self.embedded {
@@ -112,9 +123,10 @@ impl Target {
     }
 }
 
-/// It accepts connections, but GetInfo fails: say what that means.
-fn not_a_server(address: &str, error: &Error) -> String {
-    // What tonic says where it is missing what every gRPC answer has; its codes are those of the HTTP status.
+/// Explains why GetInfo failed on a server that accepts connections.
+fn explain(address: &str, error: &Error) -> String {
+    // The messages of tonic for an answer that has not what every gRPC answer has. The code then is that of the HTTP status
+    // and says nothing.
     let not_grpc = [
         "grpc-status header missing",
         "Missing response message",

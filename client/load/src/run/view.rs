@@ -1,4 +1,4 @@
-//! What is shown of a run while it lasts: a view on a terminal, a line a second elsewhere. Nothing on standard output.
+//! Shows a run while it lasts, on standard error: a live view on a terminal, otherwise a line a second.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -10,15 +10,15 @@ use crate::record::timeline::Timeline;
 use crate::report::live::{INTERVALS_MAX, Live, Screen, line};
 use crate::report::model::IntervalReport;
 
-/// Between two lines.
+/// The time between two lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shows how far a run is.
 pub(crate) trait View {
-    /// Shows it as it is.
+    /// Shows the counts of now. `dropped` is the number of operations dropped so far.
     fn show(&mut self, settings: &Settings, timeline: &Timeline, stop: &Stop, dropped: u64);
 
-    /// Takes away what is in the way of what comes.
+    /// Ends the view, and leaves the terminal as it was.
     fn end(&mut self);
 }
 
@@ -32,19 +32,19 @@ impl View for NoView {
     fn end(&mut self) {}
 }
 
-/// How much is to be shown.
+/// How much to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ViewKind {
     Nothing,
-    /// A line a second, terminal or not.
+    /// A line a second, even on a terminal.
     Lines,
-    /// The view, if there is a terminal.
+    /// The live view on a terminal; otherwise a line a second.
     View,
 }
 
-/// What fits where standard error goes.
-pub(crate) fn view(show: ViewKind, title: String) -> Box<dyn View> {
-    let screen = match show {
+/// Returns the view for standard error. `title` is the name of the run.
+pub(crate) fn view(kind: ViewKind, title: String) -> Box<dyn View> {
+    let screen = match kind {
         ViewKind::Nothing => return Box::new(NoView),
         ViewKind::View if io::stderr().is_terminal() => Screen::enter().ok(),
         ViewKind::View | ViewKind::Lines => None,
@@ -52,71 +52,52 @@ pub(crate) fn view(show: ViewKind, title: String) -> Box<dyn View> {
     Box::new(LiveView {
         title,
         screen,
-        rate: None,
-        said: None,
-        made: BTreeMap::new(),
+        next_line: None,
+        counted: None,
+        intervals: BTreeMap::new(),
     })
 }
 
 struct LiveView {
     title: String,
-    /// None: lines are written.
+    /// `None` to write lines.
     screen: Option<Screen>,
-    /// When the rate was taken last, and of what.
-    rate: Option<(Instant, u64)>,
-    /// When a line was written last.
-    said: Option<Instant>,
-    /// What was made of the intervals that are over, by their numbers.
-    made: BTreeMap<u64, IntervalReport>,
+    /// When to write the next line. `None` until the run is shown for the first time.
+    next_line: Option<Instant>,
+    /// When the rate was computed last, and how many operations were completed then.
+    counted: Option<(Instant, u64)>,
+    /// The reports of intervals that are over, by their numbers.
+    intervals: BTreeMap<u64, IntervalReport>,
 }
 
 impl View for LiveView {
     fn show(&mut self, settings: &Settings, timeline: &Timeline, stop: &Stop, dropped: u64) {
         let now = Instant::now();
-        let is_due = self
-            .said
-            .is_none_or(|said| now.saturating_duration_since(said) >= LINE_INTERVAL);
-        if self.screen.is_none() && !is_due {
-            return;
-        }
-        // The first second is told when it is over.
-        if self.screen.is_none() && self.said.is_none() {
-            self.said = Some(now);
+        if self.screen.is_none() && !self.is_time_for_line(now) {
             return;
         }
         let totals = timeline.totals();
-        let (since, before) = self.rate.unwrap_or((stop.window_start(), 0));
-        let seconds = now.saturating_duration_since(since).as_secs_f64();
-        let ops_per_second = match seconds > 0.0 {
-            true => totals.completed.saturating_sub(before) as f64 / seconds,
-            false => 0.0,
-        };
-        self.rate = Some((now, totals.completed));
         let (phase, from, total) = phase(settings, stop, now);
+        let requested = settings.open_loop.as_ref();
+        let requested = requested.and_then(|open_loop| open_loop.rate_at(stop.nanos_of(now)));
         let live = Live {
             title: self.title.clone(),
             phase: phase.to_owned(),
             elapsed: now.saturating_duration_since(from),
             total,
             requests: settings.requests,
-            ops_per_second,
-            requested_per_second: settings
-                .open_loop
-                .as_ref()
-                .and_then(|open_loop| open_loop.rate_at(stop.nanos_of(now))),
+            ops_per_second: self.rate(totals.completed, now, stop),
+            requested_per_second: requested,
             completed: totals.completed,
             failed: failures(totals.failed),
             dropped,
             in_flight: totals.in_flight,
-            intervals: self.intervals(settings, timeline),
+            intervals: self.latest_intervals(settings, timeline),
         };
         match &mut self.screen {
-            // A lost terminal is no reason to stop measuring.
+            // If the terminal is lost, the measurement goes on.
             Some(screen) => _ = screen.draw(&live),
-            None => {
-                self.said = Some(now);
-                let _ = writeln!(io::stderr(), "{}", line(&live));
-            }
+            None => _ = writeln!(io::stderr(), "{}", line(&live)),
         }
     }
 
@@ -125,7 +106,66 @@ impl View for LiveView {
     }
 }
 
-/// The phase, when it began, and how long it lasts.
+impl LiveView {
+    /// Returns whether to write a line, and sets the time of the next one. The first line comes after a second.
+    fn is_time_for_line(&mut self, now: Instant) -> bool {
+        let is_time = self.next_line.is_some_and(|next| now >= next);
+        if is_time || self.next_line.is_none() {
+            self.next_line = Some(now + LINE_INTERVAL);
+        }
+        is_time
+    }
+
+    /// Returns the operations per second since the last call.
+    fn rate(&mut self, completed: u64, now: Instant, stop: &Stop) -> f64 {
+        let (since, before) = self.counted.unwrap_or((stop.window_start(), 0));
+        self.counted = Some((now, completed));
+        let seconds = now.saturating_duration_since(since).as_secs_f64();
+        match seconds > 0.0 {
+            true => completed.saturating_sub(before) as f64 / seconds,
+            false => 0.0,
+        }
+    }
+
+    /// Returns the reports of the latest intervals that are over, the latest last. A report is made again only if its
+    /// interval has changed: percentiles cost CPU time that the run should have.
+    fn latest_intervals(
+        &mut self,
+        settings: &Settings,
+        timeline: &Timeline,
+    ) -> Vec<IntervalReport> {
+        let length = settings.interval.as_secs_f64();
+        let mut intervals: Vec<_> = timeline.intervals().collect();
+        // The last interval is not over.
+        intervals.pop();
+        let skipped = intervals.len().saturating_sub(INTERVALS_MAX);
+        intervals.drain(..skipped);
+        let first = intervals.first().map_or(0, |interval| interval.sum.index);
+        self.intervals = self.intervals.split_off(&first);
+        for interval in intervals {
+            let sum = &interval.sum;
+            let is_known = self
+                .intervals
+                .get(&sum.index)
+                .is_some_and(|of| (of.completed, of.failed) == (sum.completed, sum.failed));
+            if !is_known {
+                let start = sum.index as f64 * length;
+                let report = IntervalReport {
+                    completed: sum.completed,
+                    failed: sum.failed,
+                    in_flight: interval.in_flight,
+                    ops_per_second: sum.completed as f64 / length,
+                    histogram: String::new(),
+                    ..IntervalReport::of(&sum.response, start, length)
+                };
+                self.intervals.insert(sum.index, report);
+            }
+        }
+        self.intervals.values().cloned().collect()
+    }
+}
+
+/// Returns the name of the phase at `now`, when it began, and how long it lasts if that is known.
 fn phase(
     settings: &Settings,
     stop: &Stop,
@@ -143,40 +183,5 @@ fn failures(failed: u64) -> BTreeMap<String, u64> {
     match failed {
         0 => BTreeMap::new(),
         failed => BTreeMap::from([("failed".to_owned(), failed)]),
-    }
-}
-
-impl LiveView {
-    /// Those that are over, the latest last. What was made of one is kept until more is known of it: percentiles cost
-    /// more than the run that they are shown of should lose.
-    fn intervals(&mut self, settings: &Settings, timeline: &Timeline) -> Vec<IntervalReport> {
-        let length = settings.interval.as_secs_f64();
-        let mut slots: Vec<_> = timeline.intervals().collect();
-        // The present one is not over.
-        slots.pop();
-        let skipped = slots.len().saturating_sub(INTERVALS_MAX);
-        slots.drain(..skipped);
-        let first = slots.first().map_or(0, |slot| slot.sum.index);
-        self.made = self.made.split_off(&first);
-        for slot in slots {
-            let sum = &slot.sum;
-            let is_known = self
-                .made
-                .get(&sum.index)
-                .is_some_and(|of| (of.completed, of.failed) == (sum.completed, sum.failed));
-            if !is_known {
-                let start = sum.index as f64 * length;
-                let interval = IntervalReport {
-                    completed: sum.completed,
-                    failed: sum.failed,
-                    in_flight: slot.in_flight,
-                    ops_per_second: sum.completed as f64 / length,
-                    histogram: String::new(),
-                    ..IntervalReport::of(&sum.response, start, length)
-                };
-                self.made.insert(sum.index, interval);
-            }
-        }
-        self.made.values().cloned().collect()
     }
 }
