@@ -67,6 +67,11 @@ fn a_directory_and_a_backup_of_format_1_are_read() {
         (1, 1, 8, 43)
     );
 
+    // The first start has brought the files up to date.
+    assert_eq!(full_state_of(&directory), state);
+    let summary = inspect::verify(&directory, &limits).unwrap();
+    assert!(summary.revision > 183, "{summary:?}");
+
     let restored = dir.path().join("restored");
     let backup = fixture("backup");
     let (backup, _) = backup::restore(&backup, &restored, &limits, Time::MIN, "other").unwrap();

@@ -19,13 +19,22 @@ pub(crate) fn open(disk: &dyn Disk, name: FileName) -> Result<Database, FileErro
     let file = disk
         .open(name)
         .map_err(|error| FileError::io(name, error))?;
-    open_file(file, name)
+    open_file(file, name, Check::All)
 }
 
-/// The same, for a file that is open.
+/// How much of a file the engine checks before it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    All,
+    /// Only the pages that are read.
+    AsRead,
+}
+
+/// Opens a file of the engine that is open already.
 pub(crate) fn open_file(
     file: Arc<dyn StorageBackend>,
     name: FileName,
+    check: Check,
 ) -> Result<Database, FileError> {
     let last_read = Arc::new(AtomicU64::new(0));
     let noting_reads = LastRead {
@@ -36,7 +45,7 @@ pub(crate) fn open_file(
         let mut builder = Database::builder();
         builder
             .set_cache_size(CACHE_BYTES)
-            .set_check_integrity_on_open(true);
+            .set_check_integrity_on_open(check == Check::All);
         Ok(builder.create_with_backend(noting_reads)?)
     });
     opened.map_err(|error| match error {

@@ -7,13 +7,14 @@ use redb::{
     TableDefinition, TableError,
 };
 
+use super::directory_id::DirectoryId;
 use super::disk::Disk;
 use super::engine::{guarded, open};
 use super::error::FileError;
 use super::file_name::FileName;
-use super::record::{EncodedRecord, seal, unseal};
+use super::record::{EncodedRecord, Position, START, seal, unseal};
 use super::stored::{Damaged, FORMAT, StoreMeta, unknown_format};
-use super::wal::{Appended, Wal, WalDamage};
+use super::wal::{Appended, Found, Wal, WalDamage};
 
 /// Encoded records with their checksums, by record number.
 const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
@@ -39,8 +40,8 @@ pub(crate) enum SyncWhen {
 pub(crate) struct Log {
     db: Database,
     wal: Wal,
-    /// The number of the last record that the engine has. This record is never removed, so that the log's end is known.
-    checkpointed: u64,
+    /// The last record that the engine has. This record is never removed, so that the log's end is known.
+    checkpointed: Position,
     /// Records up to this number are to be removed.
     prune_upto: Option<u64>,
 }
@@ -58,7 +59,11 @@ impl Log {
                 transaction.commit()?;
             }
             let table = db.begin_read()?.open_table(RECORDS)?;
-            Ok(table.last()?.map_or(0, |(seq, _)| seq.value()))
+            let last = table.last()?;
+            Ok(last.map_or(START, |(seq, bytes)| Position {
+                seq: seq.value(),
+                crc: checksum_of(bytes.value()),
+            }))
         })?;
         Ok(Self {
             wal: Wal::open(disk, wal_bytes_max, checkpointed)?,
@@ -76,7 +81,11 @@ impl Log {
     ) -> Result<(), FileError> {
         debug_assert!(record.position.seq > self.end());
         match (self.wal.append(record)?, sync) {
-            (Appended::NoRoom, _) => self.checkpoint_with(Some(record), None),
+            (Appended::NoRoom, _) => {
+                // So the base of the write-ahead log is at most one record behind the engine.
+                self.wal.note_base()?;
+                self.checkpoint_with(Some(record), None)
+            }
             (Appended::Written, SyncWhen::Now) => self.wal.sync(),
             (Appended::Written, SyncWhen::Later) => Ok(()),
         }
@@ -102,10 +111,31 @@ impl Log {
         self.checkpoint_with(None, None)
     }
 
-    /// Makes a checkpoint, and empties the file of the write-ahead log, so that its damaged frames are never read again.
-    pub(crate) fn discard_wal(&mut self) -> Result<(), FileError> {
+    /// Makes a checkpoint, and begins the write-ahead log anew with the number of a directory, so that the frames that are in
+    /// the file are never read again.
+    pub(crate) fn begin_wal(&mut self, directory: DirectoryId) -> Result<(), FileError> {
         self.checkpoint()?;
-        self.wal.truncate()
+        self.wal.begin(directory)
+    }
+
+    /// Whether the write-ahead log can take records of the directory that has this number.
+    pub(crate) fn wal_is_of(&self, directory: DirectoryId) -> bool {
+        self.wal.is_of(directory)
+    }
+
+    /// What the write-ahead log said of itself when it was opened.
+    pub(super) fn wal_found(&self) -> Found {
+        self.wal.found()
+    }
+
+    /// Forgets the records of the write-ahead log, because they are of another store.
+    pub(super) fn ignore_wal(&mut self) {
+        self.wal.ignore_records();
+    }
+
+    /// The last record of the engine.
+    pub(super) fn checkpointed(&self) -> Position {
+        self.checkpointed
     }
 
     /// Has the records up to `seq` removed, few at a time, by the transactions that follow.
@@ -114,7 +144,7 @@ impl Log {
             let table = self.db.begin_read()?.open_table(RECORDS)?;
             Ok(table.first()?.map(|(seq, _)| seq.value()))
         })?;
-        let seq = seq.min(self.checkpointed.saturating_sub(1));
+        let seq = seq.min(self.checkpointed.seq.saturating_sub(1));
         self.prune_upto = first.is_some_and(|first| first <= seq).then_some(seq);
         Ok(())
     }
@@ -130,8 +160,10 @@ impl Log {
         record: Option<&EncodedRecord>,
         meta: Option<&StoreMeta>,
     ) -> Result<(), FileError> {
+        // Should the base of the write-ahead log be lost with the power, the frames tell what this checkpoint moves.
+        self.wal.sync()?;
         let records = self.wal.pending().iter().chain(record);
-        let checkpointed = records.clone().last().map(|last| last.position.seq);
+        let checkpointed = records.clone().last().map(|last| last.position);
         let prune = self.prune_upto;
         let work = || -> Result<bool, redb::Error> {
             let mut transaction = self.db.begin_write()?;
@@ -163,7 +195,7 @@ impl Log {
             self.prune_upto = None;
         }
         self.checkpointed = checkpointed.unwrap_or(self.checkpointed);
-        self.wal.restart();
+        self.wal.restart(self.checkpointed);
         Ok(())
     }
 
@@ -192,7 +224,7 @@ impl Log {
 
     /// The name of the file that contains the record, or would contain it.
     pub(crate) fn file_of(&self, seq: u64) -> &'static str {
-        match seq <= self.checkpointed {
+        match seq <= self.checkpointed.seq {
             true => FileName::Log.as_str(),
             false => FileName::Wal.as_str(),
         }
@@ -231,6 +263,16 @@ impl Log {
         })
     }
 
+    /// The checksum of a record, if the log has the record.
+    pub(super) fn checksum(&self, seq: u64) -> Result<Option<u32>, FileError> {
+        let mut found = None;
+        self.records_back_from(seq, |of, bytes| {
+            found = (of == seq).then(|| checksum_of(bytes));
+            false
+        })?;
+        Ok(found)
+    }
+
     /// The number of the first record.
     pub(crate) fn first(&self) -> Result<Option<u64>, FileError> {
         let first = guarded(FileName::Log, || {
@@ -243,8 +285,14 @@ impl Log {
     /// The number of the last record; 0 if there is none.
     pub(crate) fn end(&self) -> u64 {
         let last = self.wal.pending().last();
-        last.map_or(self.checkpointed, |last| last.position.seq)
+        last.map_or(self.checkpointed.seq, |last| last.position.seq)
     }
+}
+
+/// The checksum of an encoded record: its last four bytes.
+fn checksum_of(bytes: &[u8]) -> u32 {
+    let crc = bytes.last_chunk().copied();
+    crc.map_or(0, u32::from_le_bytes)
 }
 
 fn has_tables(db: &Database) -> Result<bool, redb::Error> {
@@ -293,7 +341,6 @@ fn for_each_row<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::record::{Position, START};
     use crate::journal::sim_disk::SimDisk;
     use crate::journal::stored::LogRecord;
 

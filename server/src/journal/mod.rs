@@ -10,11 +10,13 @@
 //!
 //! Imports go one way. From the bottom: `stored` (messages on disk) and `record` (a message with its checksum); `disk`,
 //! `engine` and the files `wal`, `log`, `pages`, `snapshot` and `watermark`; `interface` (the two queues) and the threads
-//! `persister` and `snapshotter`; `replay`, `recover`, `create` and `open`; `backup` and `inspect`.
+//! `persister` and `snapshotter`; `replay`, `coherence`, `recover`, `create` and `open`; `backup` and `inspect`.
 
 pub(crate) mod backup;
+mod coherence;
 mod create;
 mod directory;
+mod directory_id;
 mod disk;
 mod engine;
 mod error;
@@ -36,6 +38,10 @@ mod stored;
 mod wal;
 mod watermark;
 
+#[cfg(test)]
+pub(crate) use coherence::newest_record;
+#[cfg(test)]
+pub(crate) use create::create;
 #[cfg(test)]
 pub(crate) use directory::Directory;
 pub(crate) use directory::IfMissing;

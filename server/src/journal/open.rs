@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::create::create;
 use super::directory::{Directory, IfMissing};
+use super::directory_id::DirectoryId;
 use super::disk::Disk;
 use super::error::{FileError, OpenError};
 use super::file_name::FileName;
@@ -15,6 +16,7 @@ use super::interface::Journal;
 use super::persister::OpenStore;
 use super::recover::{Recovered, recover};
 use super::stored::{self, FORMAT, StoreMeta};
+use super::watermark::Watermark;
 use crate::config::{CLOCK_AHEAD_MIN, Durability, REVISIONS_SKIPPED, REVISIONS_SKIPPED_UNSYNCED};
 use crate::machine::{Revision, StateMachine, StoreLimits, Time};
 use crate::mutants::mutant;
@@ -115,7 +117,7 @@ fn accept_loss(
     warn!(%what, revision, "accepting a loss of data, as --accept-data-loss says");
     let time = recovered.time.max((options.now)());
     let used = recovered.meta.map_or(0, |meta| meta.used_revision);
-    drop((recovered.log, recovered.watermark));
+    drop(recovered.log);
     // Keep the watermark until the new store is complete: after a crash, a disk without it would look like a new one.
     for name in FileName::ALL
         .into_iter()
@@ -137,9 +139,12 @@ fn resume(
     began: Instant,
 ) -> Result<OpenedStore, OpenError> {
     let mut log = recovered.log.expect("a log, as there is no loss");
-    if log.damage().is_some() && !mutant("wal-keeps-leftovers") {
+    let known = recovered.meta.as_ref().and_then(StoreMeta::directory);
+    let directory = known.unwrap_or_else(DirectoryId::random);
+    let damaged = log.damage().is_some() && !mutant("wal-keeps-leftovers");
+    if damaged || !log.wal_is_of(directory) {
         // Do this before the meta record is written: only the present one tells that the damaged records are not needed.
-        log.discard_wal()?;
+        log.begin_wal(directory)?;
     }
     let mut machine = recovered.machine;
     let revision = machine.revision();
@@ -151,11 +156,19 @@ fn resume(
         closed: false,
         time: stored::to_nanos(time),
         durability: options.durability.to_string(),
+        directory_id: directory.as_bytes().to_vec().into(),
+        began_with_copy: recovered.began_with_copy,
         ..next_meta(recovered.meta, revision, options.new_store_id)
     };
+    let watermark = Watermark::open(&*disk, directory)?;
+    if known.is_some() && recovered.position.seq == 0 {
+        // The first server may have been killed before it wrote the watermark. From the second epoch on there must be one.
+        watermark.set(0);
+        watermark.sync()?;
+    }
     log.set_meta(&meta)?;
-    recovered.watermark.set(recovered.position.seq);
-    recovered.watermark.sync()?;
+    watermark.set(recovered.position.seq);
+    watermark.sync()?;
     machine.resume(time, meta.used_revision);
 
     let usage = machine.usage();
@@ -174,7 +187,7 @@ fn resume(
         disk,
         log,
         wal_bytes_max: options.wal_bytes_max,
-        watermark: recovered.watermark,
+        watermark,
         meta,
         position: recovered.position,
         log_bytes: match recovered.harmless_damage {

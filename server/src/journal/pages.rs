@@ -276,6 +276,16 @@ impl PageReader {
     }
 }
 
+/// The header in the first page of a copy.
+///
+/// # Errors
+/// [`Damaged`] if this is not the first page of a copy.
+pub(super) fn header_of(first_page: &[u8]) -> Result<Header, Damaged> {
+    let (bytes, _) = unseal(first_page, 0)?;
+    let header = Page::decode(bytes)?.header;
+    header.ok_or_else(|| Damaged("the first page is missing".into()))
+}
+
 /// The digest of the present state.
 pub(crate) fn digest_of(machine: &mut StateMachine) -> Bytes {
     let header = Header::of("", machine.revision(), Time::MIN);

@@ -385,7 +385,10 @@ impl Persister {
             seq, self.store.position.seq,
             "a snapshot contains every record"
         );
+        // A snapshot must never be newer than the log is after a power loss.
+        self.retry_while_full(Log::sync)?;
         let header = Header {
+            directory_id: self.store.meta.directory_id.clone(),
             seq,
             record_crc: self.store.position.crc,
             ..Header::of(&self.store.meta.store_id, copy.revision, time)

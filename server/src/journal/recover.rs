@@ -6,6 +6,7 @@
 
 use tracing::info;
 
+use super::coherence;
 use super::disk::{self, Disk};
 use super::error::{FileError, OpenError};
 use super::file_name::{FileName, SnapshotSlot};
@@ -15,12 +16,15 @@ use super::replay::{Replay, ReplaySource, Replayed};
 use super::snapshot;
 use super::stored::{self, SnapshotMeta, StoreMeta};
 use super::wal::WalDamage;
-use super::watermark::Watermark;
+use super::watermark::{Named, Watermark};
 use crate::config::Durability;
 use crate::machine::{StateMachine, StoreLimits, Time};
 
 /// Largest length in bytes of `log.redb` before the first record.
 const NEW_LOG_BYTES_MAX: u64 = 256 << 10;
+
+/// Largest length in bytes of `tail` before the first record.
+const NEW_WAL_BYTES_MAX: u64 = 4 << 10;
 
 /// The data that could be recovered from a disk.
 pub(super) struct Recovered {
@@ -33,7 +37,8 @@ pub(super) struct Recovered {
     pub(super) meta: Option<StoreMeta>,
     /// `None` if the log cannot be read.
     pub(super) log: Option<Log>,
-    pub(super) watermark: Watermark,
+    /// Whether record 1 continues a copy, with which the store began.
+    pub(super) began_with_copy: bool,
     /// Bytes of the records since the newest snapshot.
     pub(super) log_bytes: u64,
     /// The number of records that were replayed.
@@ -53,28 +58,27 @@ pub(super) fn recover(
     limits: &StoreLimits,
     wal_bytes_max: u64,
 ) -> Result<Recovered, OpenError> {
-    let watermark = Watermark::open(disk)?;
-    let watermark_seq = watermark.get()?;
-    match open_log(disk, &watermark, wal_bytes_max) {
-        Ok((log, Some(meta))) => from_log(disk, limits, log, meta, watermark, watermark_seq),
-        Ok((log, None)) if never_served(disk, &watermark)? => Ok(new_store(limits, log, watermark)),
+    let named = Watermark::read(disk)?;
+    match open_log(disk, named, wal_bytes_max) {
+        Ok((log, Some(meta))) => from_log(disk, limits, log, meta, named),
+        Ok((log, None)) if never_served(disk, named)? => Ok(new_store(limits, log)),
         Ok((_, None)) => {
             let what = "log.redb is empty, but the other files are not".into();
-            without_log(disk, limits, watermark, what)
+            without_log(disk, limits, what)
         }
         Err(error @ FileError::Io { .. }) => Err(error.into()),
-        Err(damaged) => without_log(disk, limits, watermark, damaged.to_string()),
+        Err(damaged) => without_log(disk, limits, damaged.to_string()),
     }
 }
 
 /// Opens the log, and reads its meta record.
 fn open_log(
     disk: &dyn Disk,
-    watermark: &Watermark,
+    named: Named,
     wal_bytes_max: u64,
 ) -> Result<(Log, Option<StoreMeta>), FileError> {
     let log = match Log::open(disk, wal_bytes_max) {
-        Err(FileError::Damaged { .. }) if never_served(disk, watermark)? => {
+        Err(FileError::Damaged { .. }) if never_served(disk, named)? => {
             // A crash interrupted the creation of the file.
             let name = FileName::Log;
             disk.set_aside(name)
@@ -88,25 +92,25 @@ fn open_log(
 }
 
 /// Whether no server has ever accepted a call with this disk: a server syncs the watermark before the first call.
-fn never_served(disk: &dyn Disk, watermark: &Watermark) -> Result<bool, FileError> {
-    if !watermark.is_blank()? {
+fn never_served(disk: &dyn Disk, named: Named) -> Result<bool, FileError> {
+    if named != Named::Nothing {
         return Ok(false);
     }
-    // The first record also writes the header of the write-ahead log.
+    // A write-ahead log without a record is at most one page, its header.
     Ok(disk::len(disk, FileName::Log)? <= NEW_LOG_BYTES_MAX
-        && disk::len(disk, FileName::Wal)? == 0
+        && disk::len(disk, FileName::Wal)? <= NEW_WAL_BYTES_MAX
         && disk::len(disk, FileName::Snapshot(SnapshotSlot::A))? == 0
         && disk::len(disk, FileName::Snapshot(SnapshotSlot::B))? == 0)
 }
 
-fn new_store(limits: &StoreLimits, log: Log, watermark: Watermark) -> Recovered {
+fn new_store(limits: &StoreLimits, log: Log) -> Recovered {
     Recovered {
         machine: StateMachine::new(limits.clone()),
         time: Time::MIN,
         position: START,
         meta: None,
         log: Some(log),
-        watermark,
+        began_with_copy: false,
         log_bytes: 0,
         record_count: 0,
         loss: None,
@@ -118,7 +122,6 @@ fn new_store(limits: &StoreLimits, log: Log, watermark: Watermark) -> Recovered 
 fn without_log(
     disk: &dyn Disk,
     limits: &StoreLimits,
-    watermark: Watermark,
     what: String,
 ) -> Result<Recovered, OpenError> {
     let empty = || StateMachine::new(limits.clone());
@@ -128,7 +131,7 @@ fn without_log(
         position: START,
         meta: None,
         log: None,
-        watermark,
+        began_with_copy: false,
         log_bytes: 0,
         record_count: 0,
         loss: Some(what),
@@ -151,15 +154,22 @@ fn without_log(
 fn from_log(
     disk: &dyn Disk,
     limits: &StoreLimits,
-    log: Log,
+    mut log: Log,
     meta: StoreMeta,
-    watermark: Watermark,
-    watermark_seq: Option<u64>,
+    named: Named,
 ) -> Result<Recovered, OpenError> {
+    let wal_of_other = coherence::wal_of_other_store(&log, &meta);
+    if wal_of_other.is_some() {
+        log.ignore_wal();
+    }
     let (wal_loss, mut harmless_damage) = match assess_wal_damage(&log, &meta) {
         Assessment::Loss(what) => (Some(what), None),
         Assessment::Harmless(what) => (None, Some(what)),
         Assessment::Nothing => (None, None),
+    };
+    let mixed = match wal_of_other {
+        None => coherence::check(disk, &log, &meta, named)?,
+        mixed => mixed,
     };
     let source = ReplaySource {
         disk,
@@ -169,8 +179,8 @@ fn from_log(
     };
     let Some((best, base)) = best_replay(
         &source,
-        wal_loss.as_deref(),
-        watermark_seq,
+        mixed.or(wal_loss).as_deref(),
+        named,
         &mut harmless_damage,
     )?
     else {
@@ -178,8 +188,9 @@ fn from_log(
             "log.redb has lost its first records, and there is no snapshot".into()
         });
         drop(log);
-        return without_log(disk, limits, watermark, what);
+        return without_log(disk, limits, what);
     };
+    let began_with_copy = source.began_with_copy()?;
     let mut loss = best.loss;
     if loss.is_some() {
         let both = harmless_damage.take().into_iter().chain(loss);
@@ -197,7 +208,7 @@ fn from_log(
             ..meta.clone()
         }),
         log: Some(log),
-        watermark,
+        began_with_copy,
         log_bytes: best.log_bytes,
         record_count: best.record_count,
         loss,
@@ -213,7 +224,7 @@ type ReplayFrom<'a> = (Box<Replayed>, Option<&'a SnapshotMeta>);
 fn best_replay<'a>(
     source: &ReplaySource<'a>,
     wal_loss: Option<&str>,
-    watermark_seq: Option<u64>,
+    named: Named,
     harmless_damage: &mut Option<String>,
 ) -> Result<Option<ReplayFrom<'a>>, OpenError> {
     let mut best: Option<ReplayFrom<'a>> = None;
@@ -238,7 +249,7 @@ fn best_replay<'a>(
         replayed.loss = replayed
             .loss
             .or_else(|| wal_loss.map(Into::into))
-            .or_else(|| behind_watermark(last, watermark_seq));
+            .or_else(|| behind_watermark(last, named));
         let whole = replayed.loss.is_none();
         let is_better = |(best, _): &ReplayFrom<'_>| best.position.seq < last;
         if whole || best.as_ref().is_none_or(is_better) {
@@ -252,10 +263,12 @@ fn best_replay<'a>(
 }
 
 /// The loss if the log ends before the watermark.
-fn behind_watermark(last: u64, watermark_seq: Option<u64>) -> Option<String> {
-    let watermark_seq = watermark_seq.filter(|watermark_seq| *watermark_seq > last)?;
-    Some(format!(
-        "log.redb and tail end at record {last}, but watermark names record {watermark_seq}: the disk has gone back to an older state, or lost data that it had acknowledged"
+fn behind_watermark(last: u64, named: Named) -> Option<String> {
+    let Named::Record { seq, .. } = named else {
+        return None;
+    };
+    (seq > last).then(|| format!(
+        "log.redb and tail end at record {last}, but watermark names record {seq}: the disk has gone back to an older state, or lost data that it had acknowledged"
     ))
 }
 

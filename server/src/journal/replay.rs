@@ -11,6 +11,7 @@ use super::log::Log;
 use super::record::{self, Position, START};
 use super::snapshot;
 use super::stored::{self, LogRecord, SnapshotMeta, StoreMeta};
+use crate::config::REVISIONS_SKIPPED_UNSYNCED;
 use crate::machine::{StateMachine, StoreLimits, Time};
 
 /// How often a long replay reports its progress.
@@ -55,13 +56,34 @@ impl<'a> ReplaySource<'a> {
         &self,
     ) -> Result<impl Iterator<Item = Option<&'a SnapshotMeta>>, FileError> {
         let snapshots = &self.meta.snapshots;
-        // A store that was created with a state has a snapshot of record 0.
         let from_nothing = match self.log.first()? {
             None => snapshots.is_empty(),
-            Some(first) => first == 1 && snapshots.iter().all(|snapshot| snapshot.seq > 0),
+            Some(first) => first == 1 && !self.began_with_copy()?,
         };
         let snapshots = snapshots.iter().rev().map(Some);
         Ok(snapshots.chain(from_nothing.then_some(None)))
+    }
+
+    /// Whether record 1 continues a copy, so that the log alone does not have everything.
+    pub(super) fn began_with_copy(&self) -> Result<bool, FileError> {
+        if self.meta.directory().is_some() {
+            return Ok(self.meta.began_with_copy);
+        }
+        // The first servers did not note it. The snapshot of record 0 is the copy, until later snapshots replace it. A store that
+        // began with a copy also skipped revisions, so the revision of its first record tells.
+        let snapshots = &self.meta.snapshots;
+        if snapshots.is_empty() {
+            return Ok(false);
+        }
+        let mut revision = None;
+        self.log.records_after(0, |seq, bytes| {
+            let decoded = record::decode_alone(seq, bytes);
+            revision = decoded.ok().map(|(record, _)| record.revision);
+            false
+        })?;
+        let from_nothing = revision.is_some_and(|of| of < REVISIONS_SKIPPED_UNSYNCED)
+            && snapshots.iter().all(|snapshot| snapshot.seq > 0);
+        Ok(!from_nothing)
     }
 
     /// Replays the log from a base. Takes record `stop_before` for damaged, and stops before it.

@@ -220,7 +220,7 @@ impl Sim {
         match name {
             FileName::Watermark => mutant("no-watermark"),
             // A record: neither the header nor the zeros that a new block gets.
-            FileName::Wal if offset > 0 && data.iter().any(|byte| *byte != 0) => {
+            FileName::Wal if offset >= 4_096 && data.iter().any(|byte| *byte != 0) => {
                 std::mem::take(&mut self.was_full) && mutant("full-is-committed")
             }
             _ => false,

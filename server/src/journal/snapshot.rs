@@ -6,11 +6,11 @@ use std::time::Duration;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 use super::disk::Disk;
-use super::engine::{guarded, open, open_file};
+use super::engine::{Check, guarded, open, open_file};
 use super::error::FileError;
 use super::file_name::{FileName, SnapshotSlot};
-use super::pages::{PageReader, Restored};
-use super::stored::{Damaged, SnapshotMeta};
+use super::pages::{PageReader, Restored, header_of};
+use super::stored::{Damaged, Header, SnapshotMeta};
 use crate::machine::StateMachine;
 
 /// Encoded pages with their checksums, by page number from 0.
@@ -67,7 +67,7 @@ impl SnapshotWriter {
             .map_err(|error| FileError::io(name, error))?;
         Ok(Self {
             name,
-            db: open_file(file, name)?,
+            db: open_file(file, name, Check::All)?,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             pages: 0,
@@ -110,6 +110,31 @@ impl SnapshotWriter {
             }
             Ok(transaction.commit()?)
         })
+    }
+}
+
+/// Reads the header of a snapshot, whether the snapshot is complete or not; `None` if it cannot be read.
+pub(super) fn read_header(
+    disk: &dyn Disk,
+    slot: SnapshotSlot,
+) -> Result<Option<Header>, FileError> {
+    let name = FileName::Snapshot(slot);
+    let error = |error| FileError::io(name, error);
+    let file = disk.open(name).map_err(error)?;
+    if file.len().map_err(error)? == 0 {
+        return Ok(None);
+    }
+    let read = open_file(file, name, Check::AsRead).and_then(|db| {
+        guarded(name, || {
+            let table = db.begin_read()?.open_table(PAGES)?;
+            let first = table.get(0)?;
+            Ok(first.and_then(|page| header_of(page.value()).ok()))
+        })
+    });
+    match read {
+        Ok(header) => Ok(header),
+        Err(FileError::Damaged { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

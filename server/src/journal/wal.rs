@@ -4,7 +4,9 @@
 //! neither the file's length nor its extents change. When the file is full, or the engine has to write anyway, a checkpoint
 //! moves all records to the engine in one transaction, and the file is used again from its beginning.
 //!
-//! The first page of the file is a header. Frames follow, each from the start of a page of its own, so that no write
+//! The first page of the file is a header. It names the directory, and the record after which the engine's records end and the
+//! file's begin: the [base](Found::base). The base is written, and made durable, before the first frame after a checkpoint.
+//! So a file of another time beside the engine's file is found out: see [`coherence`](super::coherence). Frames follow, each from the start of a page of its own, so that no write
 //! touches a page with an acknowledged record. A frame is a length, a checksum and a record. The checksum also covers a
 //! random salt from the header, which no client knows: so no value that a client writes can pass for a frame. Frames of an
 //! earlier pass over the file are recognised by their record numbers: the engine has those records.
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use redb::StorageBackend;
 
+use super::directory_id::DirectoryId;
 use super::disk::Disk;
 use super::error::FileError;
 use super::file_name::FileName;
@@ -37,11 +40,24 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 /// The first bytes of the file.
 const MAGIC: [u8; 8] = *b"soltail\x01";
 
-/// The version of the file's layout. A server refuses any other.
-const VERSION: u32 = 1;
+/// The version of the file's layout. A server refuses any other, but reads version 1.
+const VERSION: u32 = 2;
 
-/// Bytes of the header: magic, version, salt, and a checksum of these three.
-const HEADER_LEN: usize = 24;
+/// The layout of the first servers: the header has neither the number of the directory nor the base.
+const VERSION_1: u32 = 1;
+
+/// Bytes of the header: magic, version, salt, number of the directory, and a checksum of these four.
+const HEADER_LEN: usize = 40;
+
+/// Bytes of the header of version 1: magic, version, salt, and a checksum of these three.
+const HEADER_1_LEN: usize = 24;
+
+/// The offsets of the two places for the base, in sectors of their own, which are written in turn. The one with the later
+/// record counts.
+const BASES: [usize; 2] = [512, 1024];
+
+/// Bytes of a base: record number, the record's checksum, and a checksum of both.
+const BASE_LEN: usize = 16;
 
 /// Bytes before the record in a frame: its length and the checksum.
 const FRAME_HEADER_LEN: usize = 8;
@@ -69,8 +85,16 @@ pub(super) struct Wal {
     file: Arc<dyn StorageBackend>,
     len: u64,
     len_max: u64,
-    /// The salt of the header; `None` if the file has no header yet.
+    /// The salt of the header; `None` if the file has no header of this version yet.
     salt: Option<Salt>,
+    /// The number for a new header.
+    directory: DirectoryId,
+    /// The last record of the engine.
+    checkpointed: Position,
+    /// The base in the header.
+    base: Option<Position>,
+    /// What the file said of itself when it was opened.
+    found: Found,
     /// The offset of the next frame.
     next: u64,
     /// The records that the engine does not have, in order.
@@ -80,6 +104,24 @@ pub(super) struct Wal {
     damage: Option<WalDamage>,
     /// A buffer for the frame that is written.
     frame: Vec<u8>,
+}
+
+/// What the file says of itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Found {
+    /// The directory whose file this is; `None` if there is no header, or one of version 1.
+    pub(super) directory: Option<DirectoryId>,
+    /// The last record of the engine when the first frame was written; `None` without a `directory`.
+    pub(super) base: Option<Position>,
+    /// The number of the last of the frames that continue each other, from the first on.
+    pub(super) last: Option<u64>,
+}
+
+/// The header of a file.
+struct FoundHeader {
+    salt: Salt,
+    /// `None` in a file of version 1.
+    of_2: Option<(DirectoryId, Position)>,
 }
 
 /// A random number that the checksum of each frame covers before the record.
@@ -95,18 +137,20 @@ impl Salt {
         crc32c::crc32c_append(before, bytes)
     }
 
-    fn header(self) -> Vec<u8> {
-        let mut page = Vec::with_capacity(PAGE);
-        page.extend_from_slice(&MAGIC);
-        page.extend_from_slice(&VERSION.to_le_bytes());
-        page.extend_from_slice(&self.0.to_le_bytes());
-        page.extend_from_slice(&crc32c::crc32c(&page).to_le_bytes());
-        debug_assert_eq!(page.len(), HEADER_LEN);
-        page.resize(PAGE, 0);
-        page
+    fn header(self, directory: DirectoryId) -> [u8; HEADER_LEN] {
+        let mut header = [0; HEADER_LEN];
+        header[..8].copy_from_slice(&MAGIC);
+        header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        header[12..20].copy_from_slice(&self.0.to_le_bytes());
+        header[20..36].copy_from_slice(directory.as_bytes());
+        let crc = crc32c::crc32c(&header[..36]);
+        header[36..].copy_from_slice(&crc.to_le_bytes());
+        header
     }
+}
 
-    /// Reads the salt from the header; `None` if the file is empty or all zeros.
+impl FoundHeader {
+    /// Reads the header; `None` if the file is empty or all zeros.
     fn read(file: &[u8]) -> Result<Option<Self>, Damaged> {
         if file.iter().all(|byte| *byte == 0) {
             return Ok(None);
@@ -116,18 +160,54 @@ impl Salt {
         };
         let number =
             |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("4 bytes"));
-        if header[..8] != MAGIC || number(20) != crc32c::crc32c(&header[..20]) {
+        let version = number(8);
+        let len = match version {
+            VERSION_1 => HEADER_1_LEN,
+            _ => HEADER_LEN,
+        };
+        let checked = len - 4;
+        if header[..8] != MAGIC || number(checked) != crc32c::crc32c(&header[..checked]) {
             return Err(Damaged("the header is invalid".into()));
         }
-        if number(8) != VERSION {
+        if ![VERSION_1, VERSION].contains(&version) {
             return Err(Damaged(format!(
-                "the version is {}, but this server reads only version {VERSION}",
-                number(8)
+                "the version is {version}, but this server reads only the versions up to {VERSION}"
             )));
         }
-        let salt = header[12..20].try_into().expect("8 bytes");
-        Ok(Some(Self(u64::from_le_bytes(salt))))
+        let salt = Salt(u64::from_le_bytes(
+            header[12..20].try_into().expect("8 bytes"),
+        ));
+        let of_2 = match version {
+            VERSION_1 => None,
+            _ => {
+                let base = BASES.iter().filter_map(|at| decode_base(file.get(*at..)?));
+                let base = base.max_by_key(|base| base.seq);
+                let base = base.ok_or_else(|| Damaged("the header has no base".into()))?;
+                let directory = DirectoryId::of_bytes(&header[20..36]).expect("16 bytes");
+                Some((directory, base))
+            }
+        };
+        Ok(Some(Self { salt, of_2 }))
     }
+}
+
+fn encode_base(base: Position) -> [u8; BASE_LEN] {
+    let mut bytes = [0; BASE_LEN];
+    bytes[..8].copy_from_slice(&base.seq.to_le_bytes());
+    bytes[8..12].copy_from_slice(&base.crc.to_le_bytes());
+    // Not zero for record 0, so that zeros are no base.
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&MAGIC), &bytes[..12]);
+    bytes[12..].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+fn decode_base(bytes: &[u8]) -> Option<Position> {
+    let bytes = bytes.first_chunk::<BASE_LEN>()?;
+    let base = Position {
+        seq: u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")),
+        crc: u32::from_le_bytes(bytes[8..12].try_into().expect("4 bytes")),
+    };
+    (encode_base(base) == *bytes).then_some(base)
 }
 
 /// What a scan of the file found.
@@ -137,6 +217,8 @@ struct Scan {
     pending: Vec<EncodedRecord>,
     /// The offset after the last complete frame.
     end: usize,
+    /// The number of the last complete record, whether the engine has it or not.
+    last: Option<u64>,
     damage: Option<WalDamage>,
 }
 
@@ -145,7 +227,7 @@ impl Wal {
     pub(super) fn open(
         disk: &dyn Disk,
         len_max: u64,
-        checkpointed: u64,
+        checkpointed: Position,
     ) -> Result<Self, FileError> {
         let error = |error| FileError::io(FileName::Wal, error);
         let file = disk.open(FileName::Wal).map_err(error)?;
@@ -155,6 +237,10 @@ impl Wal {
             len,
             len_max,
             salt: None,
+            directory: DirectoryId::random(),
+            checkpointed,
+            base: None,
+            found: Found::default(),
             next: PAGE as u64,
             pending: Vec::new(),
             unsynced: false,
@@ -171,11 +257,18 @@ impl Wal {
         let mut bytes = vec![0; len];
         wal.file.read(0, &mut bytes).map_err(error)?;
         let bytes = Bytes::from(bytes);
-        match Salt::read(&bytes) {
+        match FoundHeader::read(&bytes) {
             Ok(None) => {}
-            Ok(Some(salt)) => {
-                wal.salt = Some(salt);
-                let scan = Scan::in_file(&bytes, salt, checkpointed);
+            Ok(Some(header)) => {
+                let scan = Scan::in_file(&bytes, header.salt, checkpointed.seq);
+                wal.found.last = scan.last;
+                if let Some((directory, base)) = header.of_2 {
+                    wal.salt = Some(header.salt);
+                    wal.directory = directory;
+                    wal.base = Some(base);
+                    wal.found.directory = Some(directory);
+                    wal.found.base = Some(base);
+                }
                 if !scan.pending.is_empty() {
                     wal.next = scan.end as u64;
                     // The server that wrote these records may have been killed before it synced them.
@@ -198,6 +291,23 @@ impl Wal {
         &self.pending
     }
 
+    /// What the file said of itself when it was opened.
+    pub(super) fn found(&self) -> Found {
+        self.found
+    }
+
+    /// Whether the file can take records of the directory that has this number.
+    pub(super) fn is_of(&self, directory: DirectoryId) -> bool {
+        self.salt.is_some() && self.directory == directory
+    }
+
+    /// Forgets the records of the file, because they are of another store.
+    pub(super) fn ignore_records(&mut self) {
+        self.pending.clear();
+        self.unsynced = false;
+        self.next = PAGE as u64;
+    }
+
     /// The damage that was found when the file was opened.
     pub(super) fn damage(&self) -> Option<&WalDamage> {
         self.damage.as_ref()
@@ -215,7 +325,7 @@ impl Wal {
         if end > self.len_max || !self.grow(end)? {
             return Ok(Appended::NoRoom);
         }
-        let Some(salt) = self.salt_on_disk()? else {
+        let Some(salt) = self.header_on_disk()? else {
             return Ok(Appended::NoRoom);
         };
         let len =
@@ -236,18 +346,60 @@ impl Wal {
         Ok(Appended::Written)
     }
 
-    /// The salt of the header. Writes and syncs a header if there is none: it must be durable before any frame. `None` if the
-    /// disk is full.
-    fn salt_on_disk(&mut self) -> Result<Option<Salt>, FileError> {
+    /// Writes the last record of the engine to the header, durably, if there is a header with an older one.
+    pub(super) fn note_base(&mut self) -> Result<(), FileError> {
+        if self.salt.is_some() && self.header_on_disk()?.is_none() {
+            return Err(disk_full());
+        }
+        Ok(())
+    }
+
+    /// The salt of the header. Writes and syncs a header if there is none, and the base if it is an older one: both must be
+    /// durable before any frame. `None` if the disk is full.
+    fn header_on_disk(&mut self) -> Result<Option<Salt>, FileError> {
+        // A pending record follows the base that the header has, because no checkpoint was made since.
+        if self.pending.is_empty() && self.base != Some(self.checkpointed) && !self.write_base()? {
+            return Ok(None);
+        }
         if self.salt.is_none() {
             let salt = Salt(rand::random());
-            if !fits(self.file.write(0, &salt.header()))? {
+            if !fits(self.file.write(0, &salt.header(self.directory)))? {
                 return Ok(None);
             }
             self.sync_file()?;
             self.salt = Some(salt);
         }
         Ok(self.salt)
+    }
+
+    /// Writes the last record of the engine as the base, durably, in the place of the older base. Returns false if the disk is
+    /// full.
+    fn write_base(&mut self) -> Result<bool, FileError> {
+        let base = encode_base(self.checkpointed);
+        // With a header that is to be replaced, what is in either place means nothing.
+        let places = match self.salt {
+            None => BASES.to_vec(),
+            Some(_) => vec![self.older_base()?],
+        };
+        for at in places {
+            if !fits(self.file.write(at as u64, &base))? {
+                return Ok(false);
+            }
+        }
+        self.sync_file()?;
+        self.base = Some(self.checkpointed);
+        Ok(true)
+    }
+
+    /// The offset of the base that does not count.
+    fn older_base(&self) -> Result<usize, FileError> {
+        let mut bytes = [0; BASE_LEN];
+        let read = self.file.read(BASES[0] as u64, &mut bytes);
+        read.map_err(|error| FileError::io(FileName::Wal, error))?;
+        Ok(match decode_base(&bytes) {
+            first if first.is_some() && first == self.base => BASES[1],
+            _ => BASES[0],
+        })
     }
 
     /// Makes the file longer if it ends before `end`. Returns false if the disk is full.
@@ -286,25 +438,43 @@ impl Wal {
         synced.map_err(|error| FileError::io(FileName::Wal, error))
     }
 
-    /// Starts again at the beginning of the file. The engine has all records, durably, so frames may be overwritten.
-    pub(super) fn restart(&mut self) {
+    /// Starts again at the beginning of the file. The engine has all records up to `checkpointed`, durably, so frames may be
+    /// overwritten.
+    pub(super) fn restart(&mut self, checkpointed: Position) {
         self.next = PAGE as u64;
         self.pending.clear();
         self.unsynced = false;
+        self.checkpointed = checkpointed;
     }
 
-    /// Empties the file, so that frames of earlier passes can never be read again. The next header has another salt.
-    pub(super) fn truncate(&mut self) -> Result<(), FileError> {
+    /// Begins a new file with the number of a directory: its frames have another salt, so those that are in it can never be read
+    /// again.
+    pub(super) fn begin(&mut self, directory: DirectoryId) -> Result<(), FileError> {
         debug_assert!(self.pending.is_empty(), "the engine has all records");
-        let emptied = self.file.set_len(0);
-        emptied.map_err(|error| FileError::io(FileName::Wal, error))?;
-        self.sync_file()?;
-        self.len = 0;
+        let error = |error| FileError::io(FileName::Wal, error);
+        if self.len < PAGE as u64 {
+            self.file.set_len(PAGE as u64).map_err(error)?;
+            self.len = PAGE as u64;
+        }
+        self.directory = directory;
         self.salt = None;
+        self.base = None;
+        if self.header_on_disk()?.is_none() {
+            return Err(disk_full());
+        }
+        if self.len > FILE_BYTES_MAX {
+            self.file.set_len(PAGE as u64).map_err(error)?;
+            self.sync_file()?;
+            self.len = PAGE as u64;
+        }
         self.damage = None;
-        self.restart();
+        self.restart(self.checkpointed);
         Ok(())
     }
+}
+
+fn disk_full() -> FileError {
+    FileError::io(FileName::Wal, std::io::ErrorKind::StorageFull.into())
 }
 
 /// Whether a write succeeded. A full disk is no error here: the engine's file may still have space for the record.
@@ -342,6 +512,7 @@ impl Scan {
                 break;
             }
             last = Some(position);
+            scan.last = Some(position.seq);
             scan.end += (FRAME_HEADER_LEN + frame.len()).next_multiple_of(PAGE);
             if position.seq > checkpointed {
                 scan.pending.push(EncodedRecord {

@@ -8,71 +8,113 @@ use std::sync::Arc;
 
 use redb::StorageBackend;
 
+use super::directory_id::DirectoryId;
 use super::disk::Disk;
 use super::error::FileError;
 use super::file_name::FileName;
 
 /// The first bytes of the file.
-const MAGIC: [u8; 8] = *b"soloist\x01";
+const MAGIC: [u8; 8] = *b"soloist\x02";
 
-/// Bytes of the file: magic, record number, CRC-32C of both, and four zeros.
-const LEN: usize = 24;
+/// The first bytes of a file that the first servers wrote. It is as long, but has no number of a directory.
+const MAGIC_1: [u8; 8] = *b"soloist\x01";
+
+/// Bytes of the file: magic, record number, number of the directory, CRC-32C of these three, and four zeros.
+const LEN: usize = 40;
+
+/// Bytes of the file of the first servers: magic, record number, CRC-32C of both, and four zeros.
+const LEN_1: usize = 24;
+
+/// What the file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// The watermark was never written, or the file is lost.
+    Nothing,
+    /// No server wrote this.
+    Damaged,
+    /// The log has at least the records up to `seq`.
+    Record {
+        seq: u64,
+        /// `None` in a file of the first servers.
+        directory: Option<DirectoryId>,
+    },
+}
 
 /// The open file.
 #[derive(Debug)]
-pub(crate) struct Watermark(Arc<dyn StorageBackend>);
+pub(crate) struct Watermark {
+    file: Arc<dyn StorageBackend>,
+    directory: DirectoryId,
+}
 
 impl Watermark {
-    pub(crate) fn open(disk: &dyn Disk) -> Result<Self, FileError> {
+    /// Opens the file of the directory that has this number.
+    pub(crate) fn open(disk: &dyn Disk, directory: DirectoryId) -> Result<Self, FileError> {
         let file = disk.open(FileName::Watermark);
-        Ok(Self(file.map_err(|error| {
-            FileError::io(FileName::Watermark, error)
-        })?))
+        let file = file.map_err(|error| FileError::io(FileName::Watermark, error))?;
+        Ok(Self { file, directory })
     }
 
-    /// The number of the last record that is known to be in the log; `None` if the file is empty or damaged.
-    pub(crate) fn get(&self) -> Result<Option<u64>, FileError> {
+    /// Reads what the file says, whichever directory it is of.
+    pub(crate) fn read(disk: &dyn Disk) -> Result<Named, FileError> {
         let error = |error| FileError::io(FileName::Watermark, error);
-        if self.0.len().map_err(error)? < LEN as u64 {
-            return Ok(None);
-        }
-        let mut bytes = [0; LEN];
-        self.0.read(0, &mut bytes).map_err(error)?;
-        let seq = bytes[8..16].try_into().expect("8 bytes");
-        let seq = u64::from_le_bytes(seq);
-        Ok((bytes == encode(seq)).then_some(seq))
-    }
-
-    /// Whether the watermark was never written.
-    pub(crate) fn is_blank(&self) -> Result<bool, FileError> {
-        let len = self.0.len();
-        Ok(len.map_err(|error| FileError::io(FileName::Watermark, error))? == 0)
+        let file = disk.open(FileName::Watermark).map_err(error)?;
+        let len = usize::try_from(file.len().map_err(error)?).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; len.min(LEN)];
+        file.read(0, &mut bytes).map_err(error)?;
+        Ok(decode(&bytes))
     }
 
     /// Makes the watermark durable.
     pub(crate) fn sync(&self) -> Result<(), FileError> {
-        let synced = self.0.sync_data();
+        let synced = self.file.sync_data();
         synced.map_err(|error| FileError::io(FileName::Watermark, error))
     }
 
     /// Writes the number of a record that is in the log. A failure is only logged: an older watermark is still true.
     pub(crate) fn set(&self, seq: u64) {
-        let written = match self.0.len() {
-            Ok(len) if len < LEN as u64 => self.0.set_len(LEN as u64),
+        let written = match self.file.len() {
+            // The new length must be durable first: a power loss must not leave a file that is cut off.
+            Ok(len) if len < LEN as u64 => self
+                .file
+                .set_len(LEN as u64)
+                .and_then(|()| self.file.sync_data()),
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
-        if let Err(error) = written.and_then(|()| self.0.write(0, &encode(seq))) {
+        let bytes = encode(seq, self.directory);
+        if let Err(error) = written.and_then(|()| self.file.write(0, &bytes)) {
             tracing::warn!(%error, "cannot write the watermark");
         }
     }
 }
 
-fn encode(seq: u64) -> [u8; LEN] {
+fn encode(seq: u64, directory: DirectoryId) -> [u8; LEN] {
     let mut bytes = [0; LEN];
     bytes[..8].copy_from_slice(&MAGIC);
     bytes[8..16].copy_from_slice(&seq.to_le_bytes());
-    let crc = crc32c::crc32c(&bytes[..16]);
-    bytes[16..20].copy_from_slice(&crc.to_le_bytes());
+    bytes[16..32].copy_from_slice(directory.as_bytes());
+    let crc = crc32c::crc32c(&bytes[..32]);
+    bytes[32..36].copy_from_slice(&crc.to_le_bytes());
     bytes
+}
+
+fn decode(bytes: &[u8]) -> Named {
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Named::Nothing;
+    }
+    let Some(of_1) = bytes.first_chunk::<LEN_1>() else {
+        return Named::Damaged;
+    };
+    let seq = u64::from_le_bytes(of_1[8..16].try_into().expect("8 bytes"));
+    let crc_1 = crc32c::crc32c(&of_1[..16]).to_le_bytes();
+    if of_1[..8] == MAGIC_1 && of_1[16..20] == crc_1 && of_1[20..] == [0; 4] {
+        let directory = None;
+        return Named::Record { seq, directory };
+    }
+    let directory = bytes.get(16..32).and_then(DirectoryId::of_bytes);
+    match directory {
+        Some(id) if bytes == encode(seq, id) => Named::Record { seq, directory },
+        _ => Named::Damaged,
+    }
 }

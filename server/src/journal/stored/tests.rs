@@ -249,6 +249,8 @@ fn meta() -> StoreMeta {
         time: to_nanos(at(13)),
         snapshots: vec![snapshot(1, 50), snapshot(0, 100)],
         durability: "interval=10".into(),
+        directory_id: Bytes::new(),
+        began_with_copy: false,
     }
 }
 
@@ -264,6 +266,7 @@ fn page() -> Page {
             seq: 100,
             record_crc: 0x89ab_cdef,
             version: "0.1.0".into(),
+            directory_id: Bytes::new(),
         }),
         machines: vec![(&machine()).into()],
         sessions: vec![(&session()).into()],

@@ -43,6 +43,10 @@ fn records(mut last: Position, lens: &[usize]) -> Vec<EncodedRecord> {
 }
 
 fn open(disk: &SimDisk, checkpointed: u64) -> Wal {
+    let checkpointed = Position {
+        seq: checkpointed,
+        crc: 0,
+    };
     Wal::open(disk, LEN_MAX, checkpointed).unwrap()
 }
 
@@ -117,7 +121,7 @@ fn frames_of_an_earlier_pass_are_ignored() {
     let mut wal = open(&disk, 0);
     let written = records(START, &[0; 12]);
     fill(&mut wal, &written[..9]);
-    wal.restart();
+    wal.restart(written[8].position);
     assert!(numbers(&wal).is_empty());
     assert!(numbers(&open(&disk, 9)).is_empty());
     fill(&mut wal, &written[9..]);
@@ -141,9 +145,9 @@ fn a_gap_names_both_records() {
     for part in ["tail", "byte 12288", "record 3", "record 4", "byte 16384"] {
         assert!(what.contains(part), "{what}");
     }
-    // After the file is emptied, the old frames are gone, and new ones have another salt.
-    wal.restart();
-    wal.truncate().unwrap();
+    // After the file is begun anew, the old frames are gone, and new ones have another salt.
+    wal.restart(START);
+    wal.begin(DirectoryId::random()).unwrap();
     let other = records(START, &[0]);
     fill(&mut wal, &other);
     let wal = open(&disk, 0);
@@ -217,10 +221,10 @@ fn a_damaged_header_is_reported() {
         // A zeroed header before frames that are not.
         ("header", |bytes| bytes[..512].fill(0)),
         ("too short", |bytes| bytes.truncate(10)),
-        ("version is 2", |bytes| {
-            bytes[8] = 2;
-            let crc = crc32c::crc32c(&bytes[..20]);
-            bytes[20..24].copy_from_slice(&crc.to_le_bytes());
+        ("version is 3", |bytes| {
+            bytes[8] = 3;
+            let crc = crc32c::crc32c(&bytes[..36]);
+            bytes[36..40].copy_from_slice(&crc.to_le_bytes());
         }),
     ];
     for (expected, damage) in damages {
