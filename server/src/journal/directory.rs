@@ -1,15 +1,16 @@
 //! A directory of the file system as the [`Disk`] of one process.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{
-    DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
-use nix::fcntl::posix_fallocate;
+use nix::fcntl::{OFlag, posix_fallocate};
 use nix::sys::statvfs::fstatvfs;
 use redb::StorageBackend;
 
@@ -26,8 +27,20 @@ const LOCK_FILE: &str = "LOCK";
 pub(crate) struct Directory {
     path: PathBuf,
     handle: File,
+    /// The files that were opened.
+    opened: Mutex<BTreeMap<FileName, Identity>>,
     /// Stays locked until it is dropped.
     _lock: File,
+}
+
+/// What tells a file from every other: its device and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity(u64, u64);
+
+impl Identity {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self(metadata.dev(), metadata.ino())
+    }
 }
 
 /// What to do about a directory that does not exist or is empty.
@@ -56,8 +69,13 @@ impl Directory {
         Ok(Self {
             path: path.into(),
             handle,
+            opened: Mutex::default(),
             _lock: lock(path)?,
         })
+    }
+
+    fn opened(&self) -> MutexGuard<'_, BTreeMap<FileName, Identity>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes renamed and new files of the directory durable.
@@ -70,6 +88,14 @@ impl Directory {
 fn failed(what: &str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     let what = format!("{what} {}", path.display());
     move |error| OpenError::Io { what, error }
+}
+
+/// The error about a path where the file is no longer that was opened.
+fn gone(path: &Path) -> io::Error {
+    let path = path.display();
+    io::Error::other(format!(
+        "{path} was removed, moved or replaced while the server used it"
+    ))
 }
 
 /// Refuses a directory that contains files, but none of a server. Unless it may be created, refuses an empty one as well.
@@ -93,16 +119,34 @@ fn refuse_foreign(path: &Path, if_missing: IfMissing) -> Result<(), OpenError> {
     }
 }
 
-/// Locks the lock file of a directory, and writes the id of this process into it.
-fn lock(path: &Path) -> Result<File, OpenError> {
-    let mut lock = OpenOptions::new()
+/// How files are opened: never through a symbolic link, which would have a server overwrite a file elsewhere.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .open(path.join(LOCK_FILE))
-        .map_err(failed("cannot open LOCK in", path))?;
+        .custom_flags(OFlag::O_NOFOLLOW.bits());
+    options
+}
+
+/// Opens a file, and creates it if it is missing.
+fn open(path: &Path) -> io::Result<File> {
+    options().open(path).map_err(
+        |error| match error.raw_os_error() == Some(Errno::ELOOP as i32) {
+            true => {
+                io::Error::other("it is a symbolic link, which a server neither makes nor follows")
+            }
+            false => error,
+        },
+    )
+}
+
+/// Locks the lock file of a directory, and writes the id of this process into it.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let mut lock = open(&path.join(LOCK_FILE)).map_err(failed("cannot open LOCK in", path))?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) if mutant("no-lock") => {}
@@ -148,18 +192,35 @@ fn create_with_parents(path: &Path) -> io::Result<()> {
 impl Disk for Directory {
     fn open(&self, name: FileName) -> io::Result<Arc<dyn StorageBackend>> {
         let path = self.path.join(name.as_str());
-        let is_new = !path.try_exists()?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)?;
+        let is_new = fs::symlink_metadata(&path).is_err();
+        let file = open(&path)?;
+        let identity = Identity::of(&file.metadata()?);
+        self.opened().insert(name, identity);
         if is_new {
             self.sync()?;
         }
         Ok(Arc::new(DiskFile(file)))
+    }
+
+    fn check_present(&self) -> io::Result<()> {
+        let is_at = |path: &Path, expected: Identity| {
+            let found = fs::symlink_metadata(path);
+            found.is_ok_and(|found| Identity::of(&found) == expected)
+        };
+        // The directory itself may be named by a symbolic link.
+        let found = fs::metadata(&self.path)
+            .map(|found| Identity::of(&found))
+            .ok();
+        if found != Some(Identity::of(&self.handle.metadata()?)) {
+            return Err(gone(&self.path));
+        }
+        for (name, identity) in &*self.opened() {
+            let path = self.path.join(name.as_str());
+            if !is_at(&path, *identity) {
+                return Err(gone(&path));
+            }
+        }
+        Ok(())
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
@@ -169,6 +230,7 @@ impl Disk for Directory {
 
     fn set_aside(&self, name: FileName) -> io::Result<()> {
         let path = self.path.join(name.as_str());
+        self.opened().remove(&name);
         let mut number = 1;
         let aside = loop {
             let aside = self
@@ -227,7 +289,14 @@ impl StorageBackend for DiskFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data().map_err(after_sync)
+        self.0.sync_data().map_err(after_sync)?;
+        // A change must not be answered as on disk if the disk forgets the file when the process ends.
+        match self.0.metadata()?.nlink() {
+            0 => Err(io::Error::other(
+                "the file was removed while the server used it",
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

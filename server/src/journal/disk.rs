@@ -14,6 +14,12 @@ pub(crate) trait Disk: Debug + Send + Sync + 'static {
     /// Opens a file, and creates it if it is missing.
     fn open(&self, name: FileName) -> io::Result<Arc<dyn StorageBackend>>;
 
+    /// Checks that the place and its files are still where they were opened.
+    ///
+    /// # Errors
+    /// If one of them was removed, moved or replaced: what is written then is lost.
+    fn check_present(&self) -> io::Result<()>;
+
     /// Bytes that can still be written.
     fn free_bytes(&self) -> io::Result<u64>;
 

@@ -145,7 +145,7 @@ impl Persister {
     fn run_until_stopped(&mut self, commands: &Receiver<Command>) -> Result<Infallible, Stop> {
         self.prune()?;
         loop {
-            self.check_space();
+            self.look_at_disk()?;
             let command = match commands.recv_timeout(self.idle_timeout()) {
                 Ok(command) => command,
                 Err(RecvTimeoutError::Timeout) => {
@@ -332,15 +332,18 @@ impl Persister {
         self.prune()
     }
 
-    /// Looks at the free space, at most once in [`SPACE_INTERVAL`], and tells the owner if it got scarce or sufficient.
-    fn check_space(&mut self) {
+    /// Looks at the disk, at most once in [`SPACE_INTERVAL`]: whether the files are still there, and how much space is free.
+    /// Tells the owner if the space got scarce or sufficient.
+    fn look_at_disk(&mut self) -> Result<(), Stop> {
         if self
             .space_checked_at
             .is_some_and(|checked_at| checked_at.elapsed() < SPACE_INTERVAL)
         {
-            return;
+            return Ok(());
         }
         self.space_checked_at = Some(Instant::now());
+        let present = self.store.disk.check_present();
+        present.map_err(|error| FileError::io(FileName::Log, error))?;
         // The engine doubles a file that is too small, so it may need as much space again.
         let log = disk::len(&*self.store.disk, FileName::Log);
         let least = match self.store.min_free_bytes {
@@ -352,6 +355,7 @@ impl Persister {
             Ok(_) => self.set_space(DiskSpace::Enough),
             Err(error) => warn!(%error, "cannot read the free disk space"),
         }
+        Ok(())
     }
 
     /// Tells the owner of a change of the disk space.

@@ -411,6 +411,10 @@ impl Disk for SimDisk {
         }))
     }
 
+    fn check_present(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn free_bytes(&self) -> io::Result<u64> {
         let used = self.used();
         Ok(self.sim().capacity.saturating_sub(used))

@@ -395,6 +395,52 @@ async fn a_directory_with_other_files_is_refused() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
+/// A symbolic link could have the server overwrite any file of its user.
+#[tokio::test]
+async fn no_file_is_a_symbolic_link() {
+    for name in ["LOCK", "log.redb", "tail", "watermark"] {
+        let dir = TempDir::new().unwrap();
+        let target = dir.path().join("precious");
+        fs::write(&target, "keep this").unwrap();
+        let data = dir.path().join("data");
+        fs::create_dir(&data).unwrap();
+        fs::write(data.join("LOCK"), "").unwrap();
+        let _ = fs::remove_file(data.join(name));
+        std::os::unix::fs::symlink(&target, data.join(name)).unwrap();
+        let data = data.to_str().unwrap();
+        let (code, _, error) = output(&["--listen", "127.0.0.1:0", "--data-dir", data]).await;
+        assert_eq!(code, Some(1), "{name}: {error}");
+        assert!(
+            error.contains(name) && error.contains("symbolic link"),
+            "{error}"
+        );
+        assert_eq!(fs::read_to_string(&target).unwrap(), "keep this", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_removed_directory_ends_the_server_before_it_answers_a_change() {
+    let mut server = Durable::start(&[]).await;
+    let mut state = server.state().await;
+    state.write(write("k", int(1))).await.unwrap();
+    fs::remove_dir_all(server.dir.path()).unwrap();
+    state.write(write("k", int(2))).await.unwrap_err();
+    let ended = server.process.child.wait().await.unwrap();
+    assert_eq!(ended.code(), Some(1));
+}
+
+/// The files are whole in their new place, but the next start would not find them.
+#[tokio::test]
+async fn a_moved_directory_ends_the_server() {
+    let dir = TempDir::new().unwrap();
+    let (data, moved) = (dir.path().join("data"), dir.path().join("moved"));
+    let mut process = Durable::process(&data, &[]).await;
+    fs::rename(&data, &moved).unwrap();
+    let ended = process.child.wait();
+    let ended = tokio::time::timeout(Duration::from_secs(20), ended).await;
+    assert_eq!(ended.unwrap().unwrap().code(), Some(1));
+}
+
 #[tokio::test]
 async fn data_loss_is_reported_and_can_be_accepted() {
     let server = Durable::start(&[]).await;
