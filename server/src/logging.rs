@@ -27,6 +27,43 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Parses what to log. Stricter than [`EnvFilter`], which takes any word for a target, and then logs nothing else: a
+/// typing error must not turn the log off.
+pub(crate) fn filter(text: &str) -> Result<EnvFilter, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    const TARGET_CHARACTERS: &str = "_:[]{}=\".*$^+|() ";
+    let is_level = |word: &str| LEVELS.contains(&word.to_ascii_lowercase().as_str());
+    let mut has_level = false;
+    let mut directives = Vec::new();
+    for directive in text.split(',').map(str::trim) {
+        let is_good = match directive.rsplit_once('=') {
+            None => {
+                has_level = true;
+                is_level(directive)
+            }
+            Some((target, level)) => {
+                let may_be_in_target =
+                    |c: char| c.is_ascii_alphanumeric() || TARGET_CHARACTERS.contains(c);
+                !target.is_empty() && target.chars().all(may_be_in_target) && is_level(level)
+            }
+        };
+        if !is_good {
+            return Err(format!(
+                "{directive:?} is neither a level ({}) nor TARGET=LEVEL",
+                LEVELS.join(", ")
+            ));
+        }
+        directives.push(match directive.rsplit_once('=') {
+            None => directive.to_ascii_lowercase(),
+            Some((target, level)) => format!("{target}={}", level.to_ascii_lowercase()),
+        });
+    }
+    if !has_level {
+        directives.push("warn".into());
+    }
+    EnvFilter::try_new(directives.join(",")).map_err(|error| error.to_string())
+}
+
 /// Where log lines go. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Log(Arc<Queue>);
@@ -255,6 +292,30 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn a_filter_that_would_turn_the_log_off_is_refused() {
+        for (text, shown) in [
+            ("info", "info"),
+            ("OFF", "off"),
+            ("soloist_server=debug", "soloist_server=debug,warn"),
+            ("info, h2=trace", "h2=trace,info"),
+        ] {
+            assert_eq!(filter(text).unwrap().to_string(), shown, "{text}");
+        }
+        for text in [
+            "",
+            "nonsense",
+            "inf",
+            "soloist_server",
+            "info,",
+            "=info",
+            "soloist-server=info",
+            "h2=loud",
+        ] {
+            filter(text).unwrap_err();
         }
     }
 

@@ -1,11 +1,12 @@
 //! `soloist-server`: configure, bind, serve, drain, exit.
 
+mod listen;
 mod logging;
 
 use std::io::{self, Write as _};
-use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 
+use crate::listen::{Listen, warn_of_exposure};
 use crate::logging::{Log, LogFormat};
 use clap::Parser;
 use mimalloc::MiMalloc;
@@ -24,7 +25,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// A gRPC state server whose whole state is owned by one task.
 ///
 /// Prints "listening on ADDRESS" to standard output when it is ready, and logs to standard error. SIGINT or SIGTERM
-/// shuts it down in order; a second signal stops it at once. SIGHUP is ignored: there is nothing to reload. Exit codes: 0 after a shutdown in order, 1 if the server
+/// shuts it down in order; a second signal stops it at once. SIGHUP is ignored: there is nothing to reload.
+/// Flags in BYTES take units, too: 64KiB, 512MiB, 1GiB, 64kB. Exit codes: 0 after a shutdown in order, 1 if the server
 /// cannot start or loses its state, 2 if an argument is invalid, 130 or 143 after a second signal.
 #[derive(Parser)]
 #[command(
@@ -36,14 +38,14 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Address and port to listen on. Port 0: any free port.
+    /// Address, or name of this host, and port to listen on. Port 0: any free port.
     #[arg(
         long,
-        value_name = "ADDRESS:PORT",
+        value_name = "HOST:PORT",
         env = "SOLOIST_LISTEN",
         default_value = "127.0.0.1:50051"
     )]
-    listen: SocketAddr,
+    listen: Listen,
     /// Format of the logs.
     #[arg(
         long,
@@ -52,12 +54,14 @@ struct Args {
         default_value = "text"
     )]
     log_format: LogFormat,
-    /// What to log: error, warn, info, debug, trace, or directives such as soloist_server=debug.
+    /// What to log: off, error, warn, info, debug or trace. Or several of TARGET=LEVEL with commas between, such as
+    /// info,soloist_server=debug; whatever they do not name is logged from "warn" on.
     #[arg(
         long,
         value_name = "FILTER",
         env = "SOLOIST_LOG",
-        default_value = "info"
+        default_value = "info",
+        value_parser = logging::filter
     )]
     log: EnvFilter,
     #[command(flatten)]
@@ -85,7 +89,7 @@ fn main() -> ExitCode {
     };
     let result = match &args.command {
         Some(command) => commands::run(command, &mut io::stdout().lock()),
-        None => serve(args.listen, &args.config, &log),
+        None => serve(&args.listen, &args.config, &log),
     };
     let code = match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -99,9 +103,9 @@ fn main() -> ExitCode {
     code
 }
 
-fn serve(listen: SocketAddr, config: &Config, log: &Log) -> Result<(), Box<dyn std::error::Error>> {
+fn serve(listen: &Listen, config: &Config, log: &Log) -> Result<(), Box<dyn std::error::Error>> {
     let store = Store::open(config)?;
-    let listener = match TcpListener::bind(listen) {
+    let listener = match listen.bind() {
         Ok(listener) => listener,
         Err(error) => {
             store.close();
@@ -111,6 +115,7 @@ fn serve(listen: SocketAddr, config: &Config, log: &Log) -> Result<(), Box<dyn s
     let server = Server::serve(listener, config, store)?;
     drain_on_signal(server.drain_handle(), log.clone())?;
     let address = server.local_addr();
+    warn_of_exposure(address, config.storage.data_dir.as_deref());
     match &config.storage.data_dir {
         None => {
             info!(%address, "serving, in memory only: the state is lost when this process ends")

@@ -305,7 +305,15 @@ impl Serving {
                 if let Some(persister) = self.persister {
                     let _ = persister.join();
                 }
-                info!(usage = ?machine.usage(), "stopped");
+                let usage = machine.usage();
+                info!(
+                    revision = usage.revision,
+                    keys = usage.key_count,
+                    used_bytes = usage.used_bytes,
+                    sessions = usage.session_count,
+                    machines = usage.machine_count,
+                    "stopped"
+                );
                 Ok(())
             }
             ended => {

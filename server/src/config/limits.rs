@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use clap::{Args, value_parser};
+use clap::Args;
 
 use crate::machine::StoreLimits;
 
-use super::parse::{KIB, MESSAGE_LIMIT_MAX, MIB, duration, number};
+use super::parse::{KIB, MESSAGE_LIMIT_MAX, MIB, bytes, duration, number};
 
 /// Limits that a client can meet. `Admin.GetInfo` returns them.
 #[derive(Clone, Debug, Args)]
@@ -14,11 +14,11 @@ use super::parse::{KIB, MESSAGE_LIMIT_MAX, MIB, duration, number};
 pub struct Limits {
     /// Longest key, in bytes. Long enough for any path or UUID, short enough for quick lookups.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_KEY_BYTES", default_value_t = Self::DEFAULT.max_key_bytes,
-          value_parser = number(1, 64 * KIB))]
+          value_parser = bytes(1..=64 * KIB))]
     pub max_key_bytes: usize,
     /// Largest text or bytes value, in bytes. The state is for small shared values; large objects belong elsewhere.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_VALUE_BYTES", default_value_t = Self::DEFAULT.max_value_bytes,
-          value_parser = number(8, 64 * MIB))]
+          value_parser = bytes(8..=64 * MIB))]
     pub max_value_bytes: usize,
     /// Most operations in one frame or Batch. Other calls wait while one is applied; 1,024 operations take well under 1
     /// ms.
@@ -28,7 +28,7 @@ pub struct Limits {
     /// Most bytes of keys and values in one atomic frame or Batch. It changes the store in one step, and watches are
     /// sent it as a whole.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_BATCH_BYTES", default_value_t = Self::DEFAULT.max_batch_bytes,
-          value_parser = number(8, MESSAGE_LIMIT_MAX as usize))]
+          value_parser = bytes(8..=MESSAGE_LIMIT_MAX as usize))]
     pub max_batch_bytes: usize,
     /// Most entries on one page of a List. Other calls wait while a page is collected.
     #[arg(long, value_name = "N", env = "SOLOIST_MAX_PAGE_SIZE", default_value_t = Self::DEFAULT.max_page_size,
@@ -36,22 +36,22 @@ pub struct Limits {
     pub max_page_size: usize,
     /// Most bytes of keys and values on one page of a List. A page has at least one entry, whatever its size.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_PAGE_BYTES", default_value_t = Self::DEFAULT.max_page_bytes,
-          value_parser = number(1, MESSAGE_LIMIT_MAX as usize))]
+          value_parser = bytes(1..=MESSAGE_LIMIT_MAX as usize))]
     pub max_page_bytes: usize,
     /// Largest encoded request message, in bytes. The default is 4 MiB of keys and values, and 64 KiB for the rest.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_MESSAGE_BYTES", default_value_t = Self::DEFAULT.max_message_bytes,
-          value_parser = number(KIB, MESSAGE_LIMIT_MAX as usize))]
+          value_parser = bytes(KIB..=MESSAGE_LIMIT_MAX as usize))]
     pub max_message_bytes: usize,
     /// Most bytes of values in the answer to one frame. By default, gRPC clients refuse messages over 4 MiB; half of
     /// that leaves room for the errors of a thousand refused operations, which take more than 1 MiB.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_ANSWER_BYTES", default_value_t = Self::DEFAULT.max_answer_bytes,
-          value_parser = number(8, MESSAGE_LIMIT_MAX as usize))]
+          value_parser = bytes(8..=MESSAGE_LIMIT_MAX as usize))]
     pub max_answer_bytes: usize,
     /// Most bytes that one connection keeps in memory: answers that its client has not read, in all its calls and
     /// streams together, and requests that have not arrived whole. Beyond, calls and frames are refused with OVERLOADED
     /// or ANSWER_TOO_LARGE, and watches wait.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_UNREAD_BYTES", default_value_t = Self::DEFAULT.max_unread_bytes,
-          value_parser = number(8, MESSAGE_LIMIT_MAX as usize))]
+          value_parser = bytes(8..=MESSAGE_LIMIT_MAX as usize))]
     pub max_unread_bytes: usize,
     /// Most bytes that all connections together keep in memory in this way, with 4 KiB for each call in progress. No
     /// connection gets more of it than it leaves to the others.
@@ -61,7 +61,7 @@ pub struct Limits {
     /// Most bytes in the store, counted as `Info.used_bytes`. Set it to about half of the memory that the computer can
     /// spare, because a server whose memory is swapped out is too slow to use.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_STORE_BYTES", default_value_t = Self::DEFAULT.max_store_bytes,
-          value_parser = value_parser!(u64).range(1..=i64::MAX as u64))]
+          value_parser = bytes(1..=i64::MAX as u64))]
     pub max_store_bytes: u64,
     /// Most live sessions. Allow for clients, their workers, and clients that died and whose sessions have not expired
     /// yet.
@@ -93,7 +93,7 @@ pub struct Limits {
     /// Most bytes of remembered request_ids and their answers: 256 for each, and the values in the answer. At the
     /// limit, calls with a new request_id are refused with OVERLOADED.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_REQUEST_ID_BYTES", default_value_t = Self::DEFAULT.request_id_bytes,
-          value_parser = number(KIB, 1 << 40))]
+          value_parser = bytes(KIB..=1 << 40))]
     pub request_id_bytes: usize,
     /// Most changes in the history, from which a watch resumes after its client has reconnected.
     #[arg(long, value_name = "N", env = "SOLOIST_WATCH_RING_EVENTS", default_value_t = Self::DEFAULT.watch_ring_events,
@@ -101,7 +101,7 @@ pub struct Limits {
     pub watch_ring_events: usize,
     /// Most bytes of changes in the history: keys, values before and after, and from 10 to 150 bytes for each change.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_WATCH_RING_BYTES", default_value_t = Self::DEFAULT.watch_ring_bytes,
-          value_parser = number(KIB, 1 << 40))]
+          value_parser = bytes(KIB..=1 << 40))]
     pub watch_ring_bytes: usize,
     /// Most open watches. An idle watch takes about a kilobyte.
     #[arg(long, value_name = "N", env = "SOLOIST_MAX_WATCHES", default_value_t = Self::DEFAULT.max_watches,
@@ -182,7 +182,7 @@ pub struct MailboxLimits {
     pub messages: usize,
     /// Most bytes in all messages that wait for the owner: keys, values, and the memory of each operation of a frame.
     #[arg(long = "mailbox-bytes", value_name = "BYTES", env = "SOLOIST_MAILBOX_BYTES",
-          default_value_t = Self::DEFAULT.bytes, value_parser = number(KIB, MESSAGE_LIMIT_MAX as usize))]
+          default_value_t = Self::DEFAULT.bytes, value_parser = bytes(KIB..=MESSAGE_LIMIT_MAX as usize))]
     pub bytes: usize,
 }
 

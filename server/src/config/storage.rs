@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, value_parser};
+use clap::Args;
 
-use super::parse::{KIB, MIB};
+use super::parse::{KIB, MIB, bytes};
 
 /// Whether and how the state is kept on disk.
 #[derive(Clone, Debug, Args)]
@@ -40,13 +40,13 @@ pub struct StorageConfig {
     /// A snapshot is made when the log has grown by this many bytes since the last snapshot, and by as many as the
     /// state takes. So a start reads hardly more than twice the state.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_SNAPSHOT_LOG_BYTES", default_value_t = Self::DEFAULT_SNAPSHOT_LOG_BYTES,
-          value_parser = value_parser!(u64).range(KIB as u64..), requires = "data_dir")]
+          value_parser = bytes(KIB as u64..=u64::MAX), requires = "data_dir")]
     pub snapshot_log_bytes: u64,
     /// Free bytes on the disk below which changes except deletes are refused with STORE_FULL. The rest is left for
     /// deletes and a snapshot. If the log is larger than BYTES, its size counts instead, because the log grows by
     /// doubling. 0: changes go on until the disk is full.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MIN_FREE_BYTES", default_value_t = Self::DEFAULT_MIN_FREE_BYTES,
-          value_parser = value_parser!(u64), requires = "data_dir")]
+          value_parser = bytes(0..=u64::MAX), requires = "data_dir")]
     pub min_free_bytes: u64,
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, value_parser};
 
-use super::parse::{KIB, MIB, duration, number};
+use super::parse::{KIB, MIB, bytes, duration, number};
 
 /// Limits on threads, connections and HTTP/2.
 #[derive(Clone, Debug, Args)]
@@ -26,16 +26,16 @@ pub struct TransportLimits {
     pub max_streams: u32,
     /// Largest header list of a call, in bytes.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_HEADER_BYTES", default_value_t = Self::DEFAULT.max_header_bytes,
-          value_parser = value_parser!(u32).range(1_024..=1_048_576))]
+          value_parser = bytes::<u32>(1_024..=1_048_576))]
     pub max_header_bytes: u32,
     /// HTTP/2 window of one stream, in bytes: how much a client may send before the server has read it.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_STREAM_WINDOW_BYTES", default_value_t = Self::DEFAULT.stream_window_bytes,
-          value_parser = value_parser!(u32).range(16_384..=16_777_216))]
+          value_parser = bytes::<u32>(16_384..=16_777_216))]
     pub stream_window_bytes: u32,
     /// HTTP/2 window of one connection, in bytes: how much all its streams together may have in memory unread.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_CONNECTION_WINDOW_BYTES",
           default_value_t = Self::DEFAULT.connection_window_bytes,
-          value_parser = value_parser!(u32).range(65_535..=134_217_728))]
+          value_parser = bytes::<u32>(65_535..=134_217_728))]
     pub connection_window_bytes: u32,
     /// How long a new connection may take to send the HTTP/2 preface. Then it is closed.
     #[arg(long, value_name = "TIME", env = "SOLOIST_PREFACE_TIMEOUT", default_value = "5s", value_parser = duration)]

@@ -178,9 +178,16 @@ fn resume(
         records = recovered.record_count,
         epoch = meta.epoch,
         store_id = meta.store_id,
-        ended = if meta.epoch == 1 { "never before" } else if meta.used_revision == revision { "in order" } else { "abruptly" },
-        took = ?began.elapsed(),
-        "opened {}", disk.name()
+        ended = if meta.epoch == 1 {
+            "never before"
+        } else if meta.used_revision == revision {
+            "in order"
+        } else {
+            "abruptly"
+        },
+        took_ms = began.elapsed().as_millis() as u64,
+        "opened {}",
+        disk.name()
     );
     let (store_id, epoch) = (meta.store_id.clone(), meta.epoch);
     let (journal, persister) = OpenStore {

@@ -432,7 +432,7 @@ impl Persister {
                     keys = new.key_count,
                     revision = new.meta.revision,
                     bytes = new.bytes,
-                    took = ?new.took,
+                    took_ms = new.took.as_millis() as u64,
                     "made a snapshot"
                 );
                 snapshots.push(new.meta);

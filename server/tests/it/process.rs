@@ -91,6 +91,20 @@ async fn a_signal_shuts_down_in_order() {
 }
 
 #[tokio::test]
+async fn hosts_and_sizes_are_taken_as_people_write_them() {
+    let args = ["--listen", "localhost:0", "--max-store-bytes", "1GiB"];
+    let process = Process::spawn(command(&args)).await;
+    assert!(process.addr.ip().is_loopback());
+    let process = Process::spawn(command(&["--listen", "0.0.0.0:0"])).await;
+    process.signal(Signal::SIGTERM);
+    let (_, log) = process.ended().await;
+    assert!(
+        log.contains("0.0.0.0") && log.contains("authentication"),
+        "{log}"
+    );
+}
+
+#[tokio::test]
 async fn sighup_is_logged_and_ignored() {
     let mut process = Process::start(&[]).await;
     process.signal(Signal::SIGHUP);
@@ -131,7 +145,9 @@ async fn a_second_signal_stops_at_once() {
 
 #[tokio::test]
 async fn logs_are_json_if_asked_for() {
-    let process = Process::start(&["--log-format", "json"]).await;
+    let dir = tempfile::TempDir::new().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let process = Process::start(&["--log-format", "json", "--data-dir", path]).await;
     process.signal(Signal::SIGTERM);
     let (_, log) = process.ended().await;
     assert!(log.contains("draining"), "{log}");
@@ -140,6 +156,14 @@ async fn logs_are_json_if_asked_for() {
             .all(|line| line.starts_with('{') && line.ends_with('}')),
         "{log}"
     );
+    let mut fields = serde_json::Map::new();
+    for line in log.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        fields.extend(line["fields"].as_object().unwrap().clone());
+    }
+    for number in ["keys", "used_bytes", "revision", "took_ms"] {
+        assert!(fields[number].is_u64(), "{number}: {log}");
+    }
 }
 
 #[tokio::test]
@@ -147,6 +171,11 @@ async fn invalid_arguments_are_refused() {
     for (args, says) in [
         (&["--nonsense"][..], &["--nonsense"][..]),
         (&["--listen", "nowhere"], &["--listen", "nowhere"]),
+        (&["--log", "nonsense"], &["--log", "nonsense", "warn"]),
+        (
+            &["--max-store-bytes", "1Gi"],
+            &["--max-store-bytes", "1Gi", "GiB"],
+        ),
         (
             &["--max-key-bytes", "0"],
             &["--max-key-bytes", "0", "1..=65536"],
