@@ -96,6 +96,10 @@ pub const UNREAD_GRACE: Duration = Duration::from_secs(1);
 /// While memory is scarce, a connection must read at least this part of what waits for it within `--unread-timeout`.
 pub const UNREAD_PART: usize = 8;
 
+/// Bytes that a connection may send without a call in progress, until its next call: PINGs for days, and the rest of
+/// requests that were refused. Beyond, it only makes work, and is closed.
+pub const BYTES_WITHOUT_CALL_MAX: usize = 4 * MIB;
+
 /// How long a connection may stay without a call while there is no room for another one.
 pub const CROWDED_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 

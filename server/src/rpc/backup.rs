@@ -5,12 +5,12 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use soloist::v1;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::SendTimeoutError};
 use tokio::time::Instant;
 use tonic::Status;
 
 use super::context::CallContext;
-use super::status::Refusal;
+use super::status::{Refusal, backup_unread};
 use super::stream_end::stream_end;
 use crate::journal::backup::BackupWriter;
 use crate::owner::{CallError, OpenBackup};
@@ -37,7 +37,7 @@ pub(crate) async fn serve(
         let last = tokio::select! {
             sent = send_all(&context, &copy, &sender) => match sent {
                 Ok(()) => return,
-                Err(error) => Refusal::from(error).into_status(),
+                Err(refusal) => refusal.into_status(),
             },
             status = &mut end => status,
         };
@@ -53,7 +53,8 @@ async fn send_all(
     context: &CallContext,
     copy: &OpenBackup,
     queue: &mpsc::Sender<Chunk>,
-) -> Result<(), CallError> {
+) -> Result<(), Refusal> {
+    let timeout = context.limits.max_deadline;
     let mut writer = BackupWriter::new(&context.store_id, copy.time, &copy.head);
     loop {
         let deadline = Instant::now() + context.limits.max_deadline;
@@ -61,7 +62,7 @@ async fn send_all(
             Ok(slice) => writer.write(&slice),
             // The owner was busy until the deadline. Ask again: the deadline of one slice is not that of the backup.
             Err(CallError::NotStarted) => continue,
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         let chunk = |chunk| v1::BackupResponse {
             revision: copy.head.revision,
@@ -75,8 +76,11 @@ async fn send_all(
             last.key_count = key_count.cast_signed();
         }
         for chunk in chunks {
-            if queue.send(Ok(chunk)).await.is_err() {
-                return Ok(());
+            // A backup that nobody reads takes one of the few places, and keeps values aside.
+            match queue.send_timeout(Ok(chunk), timeout).await {
+                Ok(()) => {}
+                Err(SendTimeoutError::Closed(_)) => return Ok(()),
+                Err(SendTimeoutError::Timeout(_)) => return Err(backup_unread(timeout)),
             }
         }
         if ended {

@@ -16,6 +16,7 @@ use tracing::debug;
 use super::fairness::{FairIo, PollCount, ThreadShare};
 use super::open_calls::OpenCalls;
 use super::outstayed::{Outstayed, outstayed};
+use super::without_call::WithoutCall;
 use crate::config::{DRAIN_IDLE, LOCAL_ERROR_RESET_STREAMS_MAX, TransportLimits};
 use crate::rpc::router::Router;
 
@@ -58,9 +59,9 @@ pub(super) async fn serve(
     }
     let polls = PollCount::default();
     let reader = Cursor::new(preface).chain(reader);
-    let io = FairIo::new(reader, writer, thread, polls.clone());
-
     let calls = OpenCalls::new(router.clone());
+    let io = FairIo::new(reader, writer, thread, polls.clone())
+        .limited_by(WithoutCall::new(calls.clone()));
     let mut http2 = http2::Builder::new(calls.clone());
     http2
         .timer(TokioTimer::new())

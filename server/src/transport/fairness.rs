@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::without_call::WithoutCall;
 use crate::config::{
     SHARED_FOR, SHARED_TURN, SHARED_TURN_BYTES_MAX, SHARED_TURN_BYTES_MIN, TURN_BYTES,
 };
@@ -26,7 +27,6 @@ use crate::config::{
 /// bytes on to the socket by itself, with a system call for each. If not, it copies frames up to 1 KiB into one buffer. Later it
 /// asks again for each larger frame, whether it can be written together with the buffer in one system call. So the right answer is
 /// no at first, and yes from the second write on.
-#[derive(Debug)]
 pub(super) struct FairIo<R, W> {
     reader: R,
     writer: W,
@@ -36,6 +36,8 @@ pub(super) struct FairIo<R, W> {
     poll: u64,
     /// Whether anything was written.
     has_written: bool,
+    /// Limits what is read while there is no call.
+    without_call: Option<WithoutCall>,
 }
 
 impl<R, W> FairIo<R, W> {
@@ -47,6 +49,15 @@ impl<R, W> FairIo<R, W> {
             polls,
             poll: 0,
             has_written: false,
+            without_call: None,
+        }
+    }
+
+    /// The same socket, which fails when too much is read without a call.
+    pub(super) fn limited_by(self, without_call: WithoutCall) -> Self {
+        Self {
+            without_call: Some(without_call),
+            ..self
         }
     }
 }
@@ -237,7 +248,11 @@ impl<R: AsyncRead + Unpin, W: Unpin> AsyncRead for FairIo<R, W> {
         if polled.is_pending() {
             this.turn.drained();
         }
-        this.turn.read(ready!(polled)?, Instant::now);
+        let read = ready!(polled)?;
+        this.turn.read(read, Instant::now);
+        if let Some(without_call) = &mut this.without_call {
+            without_call.read(read)?;
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -4,6 +4,7 @@ mod connection;
 mod fairness;
 mod open_calls;
 mod outstayed;
+mod without_call;
 
 use std::fs::File;
 use std::io;

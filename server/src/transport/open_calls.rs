@@ -32,6 +32,12 @@ impl OpenCalls {
         }
     }
 
+    /// How many calls have begun, if none is open.
+    pub(super) fn begun_if_none_open(&self) -> Option<u64> {
+        let begun = self.counts.begun.load(Ordering::Relaxed);
+        (self.counts.ended.load(Ordering::Relaxed) == begun).then_some(begun)
+    }
+
     /// Waits until there was no call for `span`, or twice as long. (The counts are compared every `span`.)
     pub(super) async fn none_for(&self, span: Duration) {
         let Counts { begun, ended } = &*self.counts;

@@ -12,7 +12,9 @@ use h2::{RecvStream, SendStream};
 use http::Request;
 use prost::Message;
 use soloist::v1;
+use soloist::v1::admin_client::AdminClient;
 use soloist::v1::state_client::StateClient;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -288,6 +290,57 @@ async fn streams_that_are_not_read_are_bounded_and_shut_nobody_out_for_long() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     drop((open, attackers));
+    process.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backups_that_are_not_read_leave_their_places_to_others() {
+    let mut process = Process::start(&["--max-deadline", "1s"]).await;
+    let mut modest = StateClient::new(channel(process.addr).await);
+    for key in 0..8 {
+        let value = text("x".repeat(MIB));
+        modest.write(write(format!("k{key}"), value)).await.unwrap();
+    }
+    let mut attacker = Attacker::connect(process.addr, 1).await;
+    let request = message(&v1::BackupRequest::default());
+    let mut unread = Vec::new();
+    for _ in 0..2 {
+        let (response, _) = attacker
+            .call("Admin/Backup", None, request.clone(), true)
+            .await;
+        unread.push(response.await.unwrap());
+    }
+    let mut operator = AdminClient::new(channel(process.addr).await);
+    let mut chunks = loop {
+        match operator.backup(v1::BackupRequest::default()).await {
+            Ok(chunks) => break chunks.into_inner(),
+            Err(error) => assert_eq!(error.code(), Code::ResourceExhausted, "{error:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    while timeout(LONG, chunks.message())
+        .await
+        .unwrap()
+        .unwrap()
+        .is_some()
+    {}
+    drop((unread, attacker));
+    process.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_without_end_beside_no_call_end_the_connection() {
+    let mut process = Process::start(&[]).await;
+    let mut stream = TcpStream::connect(process.addr).await.unwrap();
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+        .await
+        .unwrap();
+    // PRIORITY of stream 1.
+    let priority = b"\x00\x00\x05\x02\x00\x00\x00\x00\x01\x00\x00\x00\x00\x10";
+    let frames = priority.repeat(10_000);
+    let flood = async { while stream.write_all(&frames).await.is_ok() {} };
+    timeout(LONG, flood).await.unwrap();
     process.end().await;
 }
 

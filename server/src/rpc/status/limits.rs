@@ -62,6 +62,18 @@ pub(super) fn backup_too_slow(limit: usize) -> Refusal {
     .retry_after(WATCH_RETRY_DELAY)
 }
 
+/// The client of a backup has read nothing for `timeout`.
+#[must_use]
+pub(crate) fn backup_unread(timeout: Duration) -> Refusal {
+    Refusal::new(
+        Code::ResourceExhausted,
+        Reason::Overloaded,
+        format!("the backup is not read: its client took nothing for {timeout:?}, the limit is {timeout:?}"),
+    )
+    .with("limit", format!("{timeout:?}"))
+    .retry_after(WATCH_RETRY_DELAY)
+}
+
 pub(super) fn request_ids_full(limit: usize, unit: &str, retry_after: Duration) -> Refusal {
     Refusal::new(
         Code::ResourceExhausted,

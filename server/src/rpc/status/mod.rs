@@ -16,7 +16,7 @@ mod text;
 
 pub(crate) use history::store_changed;
 pub(crate) use lifecycle::{draining, handler_panicked, stream_deadline, unfinished_message};
-pub(crate) use limits::{message_too_large, too_many_frames};
+pub(crate) use limits::{backup_unread, message_too_large, too_many_frames};
 pub(crate) use refusal::Refusal;
 pub(crate) use requests::{unknown_encoding, unknown_method};
 
