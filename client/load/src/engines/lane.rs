@@ -30,10 +30,10 @@ const OPEN_HINT: &str = "the server may allow fewer streams per connection, or f
 #[derive(Debug)]
 pub(crate) struct Lane {
     transport: Transport,
-    /// What was sent and is not answered, oldest first, with its number.
+    /// Frames or calls in flight, oldest first, each with its number.
     in_flight: VecDeque<(u64, InFlight)>,
     in_flight_max: usize,
-    /// The number of what is sent next.
+    /// The number of the next frame or call.
     next_number: u64,
     timeout: Option<Duration>,
     /// Lists to use again, instead of allocating new ones.
@@ -177,7 +177,7 @@ impl Lane {
         (sent, Completion::Unanswered(failure))
     }
 
-    /// Gives up what started at `latest_start` or before.
+    /// Gives up frames or calls that started at `latest_start` or before.
     ///
     /// Each call fails for itself, and is returned. Frames are answered in their order, so that the whole stream is lost
     /// with the oldest: [`recv`](Self::recv) returns the failures.

@@ -17,7 +17,7 @@ use crate::workload::outcome::Failure;
 /// How often a loop looks for operations that have been in flight for too long.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Says when an operation may start, when one in flight is given up, and what happens then.
+/// Says when an operation may start, when an operation in flight is given up, and how it is recorded then.
 ///
 /// The rules never read the clock: a loop passes the instant that it has read for its own use.
 #[derive(Clone, Debug)]

@@ -35,7 +35,8 @@ struct RunningWorker {
     worker: Worker,
     rules: Rules,
     recorder: Rc<RefCell<Recorder>>,
-    /// The clock is read once for each event. What an answer frees starts at the instant of the answer.
+    /// The time of the last event: the clock is read once for each. An operation that an answer makes room for starts at
+    /// the instant of the answer.
     now: Instant,
     /// Since when there is room in the lane.
     free_since: Instant,

@@ -34,7 +34,7 @@ impl Admission {
         }
     }
 
-    /// Lets through what is due at `intended`, if there is room and `take` takes it.
+    /// Lets the operation through that is due at `intended`, if there is room and `take` takes it.
     ///
     /// Returns [`Handover::Closed`] when the time or the count of the run is used up.
     pub(crate) fn offer(
@@ -68,12 +68,12 @@ impl Admission {
         handover
     }
 
-    /// Makes room, because what was let through is answered or has failed.
+    /// Makes room, because an operation that was let through is answered or has failed.
     pub(crate) fn answered(&self) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Makes room, because what was let through will never be sent. It counts as dropped.
+    /// Makes room, because an operation that was let through will never be sent. It counts as dropped.
     pub(crate) fn give_back(&self) {
         self.unsent.fetch_add(1, Ordering::Relaxed);
         self.answered();

@@ -45,7 +45,7 @@ pub(crate) struct RunningOpenLoop {
     stop: Arc<Stop>,
 }
 
-/// What an open loop has offered.
+/// The operations that an open loop has offered.
 #[derive(Debug)]
 pub(crate) struct OpenLoopTotals {
     /// Operations that were due in the measured time.
@@ -106,7 +106,7 @@ impl OpenLoopSetup {
         (setup, sources)
     }
 
-    /// Returns where the threads say what became of an arrival.
+    /// Returns the admission, to which the threads say when an operation is answered.
     pub(crate) fn admission(&self) -> Arc<Admission> {
         Arc::clone(&self.admission)
     }

@@ -11,7 +11,7 @@ use soloist_verify::{
 use crate::plan::mix::STATES;
 use crate::workload::outcome::OpOutcome;
 
-/// Returns what became of an operation. `answer` is the server's, if there is one.
+/// Returns the outcome of an operation. `answer` is that of the server, if there is one.
 pub(crate) fn outcome_of_answer(
     action: Action,
     outcome: &OpOutcome,

@@ -1,4 +1,4 @@
-//! What is kept of each answer.
+//! Records the answers: counts, latencies, failures and histories.
 //!
 //! [`settle`] takes the answers to the operations that were sent together. It passes each to the [`recorder`] of the
 //! thread, which keeps latencies and failures ([`stats`]), and to the history of the worker ([`worker_history`]), if the

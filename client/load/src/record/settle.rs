@@ -15,7 +15,7 @@ use crate::workload::generator::Workload;
 use crate::workload::operation::{InFlight, Reply};
 use crate::workload::outcome::{Failure, OpOutcome};
 
-/// What came back for the operations that were sent together.
+/// The answer to the operations that were sent together, or the reason why there is none.
 #[derive(Debug)]
 pub(crate) enum Completion<'a> {
     /// The result of a call.

@@ -53,7 +53,7 @@ impl WorkerHistory {
         }
     }
 
-    /// Takes one call of a message, and what became of it.
+    /// Takes one call of a message, with its outcome.
     pub(crate) fn take(&mut self, call: &Call, outcome: &OpOutcome, reply: Option<&Reply>) {
         match call {
             Call::Op(op) => {

@@ -1,6 +1,7 @@
 //! Measures: connects, starts all threads together, shows how far they are, and collects what they return.
 
 use std::future::Future;
+use std::io;
 use std::pin::pin;
 use std::process;
 use std::sync::{Arc, Mutex};
@@ -10,14 +11,14 @@ use tokio::sync::watch;
 
 use crate::engines::thread::{RunContext, ThreadResult};
 use crate::engines::threads::Threads;
-use crate::pace::open_loop::{OpenLoopSetup, RunningOpenLoop};
+use crate::pace::open_loop::{OpenLoopSetup, OpenLoopTotals, RunningOpenLoop};
 use crate::pace::stop::Stop;
 use crate::plan::settings::Settings;
 use crate::record::timeline::Timeline;
 use crate::run::barrier::Barrier;
 use crate::run::before::Before;
 use crate::run::error::RunError;
-use crate::run::measured::{Measured, ThreadTotals, seconds_after};
+use crate::run::measured::{Measured, ThreadTotals};
 use crate::run::prepare::prepare;
 use crate::run::signals::{Interrupts, exit_code};
 use crate::run::target::Target;
@@ -42,39 +43,10 @@ pub(crate) async fn measure(
     view: &mut dyn View,
     barrier: Option<Barrier>,
 ) -> Result<Measured, RunError> {
-    let cannot_start = |error| RunError::Failed(format!("cannot start a thread: {error}"));
-    let sessions = prepare(settings, target).await.map_err(RunError::Failed)?;
-    let before = match settings.verify {
-        true => {
-            let looked = Before::look(settings, target).await;
-            Some(looked.map_err(RunError::Failed)?)
-        }
-        false => None,
-    };
-    let (open_loop, sources) = match &settings.open_loop {
-        None => (None, Vec::new()),
-        Some(open_loop) => {
-            let (setup, sources) = OpenLoopSetup::new(settings, open_loop);
-            (Some(setup), sources)
-        }
-    };
-    let (start, started) = watch::channel(None);
-    let context = RunContext {
-        settings: Arc::clone(settings),
-        address: Arc::clone(&target.address),
-        keys: Keys::new(settings.keys, settings.key_dist, settings.part),
-        sessions: Arc::new(Mutex::new(sessions.into_iter().map(Some).collect())),
-        admission: open_loop.as_ref().map(OpenLoopSetup::admission),
-        history: before.as_ref().map(Before::setup),
-        start: started,
-    };
-    let mut threads = Threads::start(&context, sources).map_err(cannot_start)?;
-    drop(context);
-    threads.ready().await.map_err(RunError::Failed)?;
+    let connected = Connected::open(settings, target).await?;
     if let Some(barrier) = barrier {
         barrier.wait(interrupts).await?;
     }
-
     // Without a warm-up the measured time begins with the start. Asking the server only then would take a part of it.
     let cpu_before = match settings.warmup.is_zero() {
         true => target.cpu_time().await,
@@ -87,8 +59,10 @@ pub(crate) async fn measure(
         settings.requests,
     ));
     let started_at = SystemTime::now() + settings.warmup;
-    start.send_replace(Some(Arc::clone(&stop)));
+    connected.start.send_replace(Some(Arc::clone(&stop)));
+    let open_loop = connected.open_loop;
     let open_loop = open_loop.map(|setup| setup.start(Arc::clone(&stop)));
+    let threads = connected.threads;
     let mut progress = Progress {
         settings,
         timeline: Timeline::new(threads.live(), settings.interval),
@@ -98,28 +72,66 @@ pub(crate) async fn measure(
     };
     let done = finish(threads, settings, target, &stop, cpu_before);
     let (results, server_cpu) = progress.show_until(done, interrupts).await;
-
     let (timeline, open_loop) = progress.finish();
-    let open_loop = open_loop.map(RunningOpenLoop::finish);
-    let totals = ThreadTotals::of(results, &stop);
-    let (start, end) = (stop.window_start(), totals.end(&stop));
-    let (workers_lost, first_lost) = totals.recorder.lost();
-    let pacer_cpu = open_loop.as_ref().map(|totals| totals.cpu);
-    let history = totals.history.zip(before);
-    Ok(Measured {
-        recorder: totals.recorder,
-        timeline,
-        started_at,
-        elapsed: end.saturating_duration_since(start),
-        drain: totals.finished.saturating_duration_since(end),
-        client_cpu: totals.cpu + pacer_cpu.unwrap_or_default(),
-        server_cpu,
-        workers_lost,
-        first_lost_seconds: first_lost.map(|first| seconds_after(start, first)),
-        interrupted: interrupts.first,
-        open_loop,
-        history: history.map(|(history, before)| before.complete(history, settings)),
-    })
+    let mut totals = ThreadTotals::of(results, &stop);
+    let history = totals.history.take().zip(connected.before);
+    let mut measured = Measured::new(totals, &stop, started_at, timeline, open_loop);
+    measured.server_cpu = server_cpu;
+    measured.interrupted = interrupts.first;
+    measured.history = history.map(|(history, before)| before.complete(history, settings));
+    Ok(measured)
+}
+
+fn cannot_start(error: io::Error) -> RunError {
+    RunError::Failed(format!("cannot start a thread: {error}"))
+}
+
+/// A run whose threads are connected and wait for the start.
+struct Connected {
+    threads: Threads,
+    /// Starts the threads.
+    start: watch::Sender<Option<Arc<Stop>>>,
+    /// `None` in a closed loop.
+    open_loop: Option<OpenLoopSetup>,
+    /// `None` if the run records no history.
+    before: Option<Before>,
+}
+
+impl Connected {
+    /// Makes what the workload needs, and connects the threads.
+    async fn open(settings: &Arc<Settings>, target: &Target) -> Result<Self, RunError> {
+        let sessions = prepare(settings, target).await.map_err(RunError::Failed)?;
+        let before = match settings.verify {
+            true => {
+                let looked = Before::look(settings, target).await;
+                Some(looked.map_err(RunError::Failed)?)
+            }
+            false => None,
+        };
+        let open_loop = settings.open_loop.as_ref();
+        let (open_loop, sources) = match open_loop.map(|of| OpenLoopSetup::new(settings, of)) {
+            Some((setup, sources)) => (Some(setup), sources),
+            None => (None, Vec::new()),
+        };
+        let (start, started) = watch::channel(None);
+        let context = RunContext {
+            settings: Arc::clone(settings),
+            address: Arc::clone(&target.address),
+            keys: Keys::new(settings.keys, settings.key_dist, settings.part),
+            sessions: Arc::new(Mutex::new(sessions.into_iter().map(Some).collect())),
+            admission: open_loop.as_ref().map(OpenLoopSetup::admission),
+            history: before.as_ref().map(Before::setup),
+            start: started,
+        };
+        let mut threads = Threads::start(&context, sources).map_err(cannot_start)?;
+        threads.ready().await.map_err(RunError::Failed)?;
+        Ok(Self {
+            threads,
+            start,
+            open_loop,
+            before,
+        })
+    }
 }
 
 /// Waits until all threads are done. Returns their results, and the CPU time that the server used since the end of the
@@ -152,7 +164,7 @@ async fn finish(
     )
 }
 
-/// A run in progress, for the one who watches it.
+/// A run in progress, as the view shows it.
 struct Progress<'a> {
     settings: &'a Settings,
     timeline: Timeline,
@@ -201,9 +213,10 @@ impl Progress<'_> {
         }
     }
 
-    fn finish(mut self) -> (Timeline, Option<RunningOpenLoop>) {
+    fn finish(mut self) -> (Timeline, Option<OpenLoopTotals>) {
         self.timeline.collect();
         self.view.end();
-        (self.timeline, self.open_loop)
+        let open_loop = self.open_loop.map(RunningOpenLoop::finish);
+        (self.timeline, open_loop)
     }
 }

@@ -41,6 +41,40 @@ pub(crate) struct Measured {
     pub(crate) history: Option<Result<History, String>>,
 }
 
+impl Measured {
+    /// Returns what the threads and the open loop have measured. What only others know is left empty: the CPU time of the
+    /// server, the signal and the history.
+    pub(crate) fn new(
+        totals: ThreadTotals,
+        stop: &Stop,
+        started_at: SystemTime,
+        timeline: Timeline,
+        open_loop: Option<OpenLoopTotals>,
+    ) -> Self {
+        let start = stop.window_start();
+        // The measured time ends early if the workers have used up the count, or have lost their connections.
+        let end = stop
+            .end()
+            .map_or(totals.finished, |end| end.min(totals.finished));
+        let (workers_lost, first_lost) = totals.recorder.lost();
+        let pacer_cpu = open_loop.as_ref().map(|open_loop| open_loop.cpu);
+        Self {
+            recorder: totals.recorder,
+            timeline,
+            started_at,
+            elapsed: end.saturating_duration_since(start),
+            drain: totals.finished.saturating_duration_since(end),
+            client_cpu: totals.cpu + pacer_cpu.unwrap_or_default(),
+            server_cpu: None,
+            workers_lost,
+            first_lost_seconds: first_lost.map(|first| seconds_after(start, first)),
+            interrupted: None,
+            open_loop,
+            history: None,
+        }
+    }
+}
+
 /// The results of all threads together.
 #[derive(Debug)]
 pub(crate) struct ThreadTotals {
@@ -70,16 +104,10 @@ impl ThreadTotals {
         }
         totals
     }
-
-    /// Returns when the measured time ended: early if the workers have used up the count, or have lost their connections.
-    pub(crate) fn end(&self, stop: &Stop) -> Instant {
-        stop.end()
-            .map_or(self.finished, |end| end.min(self.finished))
-    }
 }
 
 /// Returns the seconds from `start` to `instant`; negative if `instant` is before.
-pub(crate) fn seconds_after(start: Instant, instant: Instant) -> f64 {
+fn seconds_after(start: Instant, instant: Instant) -> f64 {
     let seconds = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64();
     seconds(start, instant) - seconds(instant, start)
 }

@@ -125,8 +125,7 @@ impl Target {
 
 /// Explains why GetInfo failed on a server that accepts connections.
 fn explain(address: &str, error: &Error) -> String {
-    // The messages of tonic for an answer that has not what every gRPC answer has. The code then is that of the HTTP status
-    // and says nothing.
+    // Messages of tonic for an answer that is no gRPC answer. Its code is derived from the HTTP status and says nothing.
     let not_grpc = [
         "grpc-status header missing",
         "Missing response message",

@@ -81,8 +81,8 @@ impl Workload {
         )
     }
 
-    /// As [`next`](Self::next), but returns no call for a plain Read of a key: it is always the same, and whoever sends it
-    /// may have it ready.
+    /// As [`next`](Self::next), but returns no call for a plain Read of a key: it is always the same, and the engine may
+    /// keep it encoded.
     pub(crate) fn draw(&mut self, intended_nanos: u64) -> (SentOp, Option<Call>) {
         if let Some((op, call)) = self.follow_ups.pop_front() {
             return (op, Some(call));
@@ -117,7 +117,7 @@ impl Workload {
         (SentOp { kind, key }, call)
     }
 
-    /// Takes what became of an operation, if that decides what the worker sends next.
+    /// Takes the outcome of an operation, if that decides what the worker sends next.
     pub(crate) fn answered(&mut self, op: SentOp, outcome: &OpOutcome, reply: Option<&Reply>) {
         if !self.mix.depends_on_answers() {
             return;

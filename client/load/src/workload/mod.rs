@@ -1,4 +1,4 @@
-//! What to send, and whether an answer can be an answer to it.
+//! The operations that workers send, and the judgement of their answers.
 //!
 //! [`generator`] draws the operations of one worker: [`steps`] says which, [`keys`] of which key, [`values`] with which
 //! value. [`operation`] is an operation on its way to the server and back, and [`outcome`] is what its answer means.

@@ -1,4 +1,4 @@
-//! What the answer to an operation means, and whether it can be an answer to it at all.
+//! The outcome of an operation, judged by its answer. An answer that makes no sense is a failure.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 use crate::plan::kind::Kind;
 use crate::workload::operation::Reply;
 
-/// What became of an operation.
+/// The outcome of one operation.
 #[derive(Debug)]
 pub(crate) enum OpOutcome {
     /// The server did it. A miss is a Read or Delete of a key that does not exist, or an empty List.

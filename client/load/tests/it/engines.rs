@@ -1,4 +1,4 @@
-//! Three engines, one workload: what is asked, answered and left behind is the same.
+//! All engines do the same workload in the same way: same requests, same answers, same state of the server.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::support::{Run, TestServer};
 
 type State = BTreeMap<String, Entry<Option<Stored>>>;
 
-/// Everything that is stored, revisions and all.
+/// Returns every entry of the server, with its revisions.
 async fn state(client: &Client) -> State {
     let mut state = BTreeMap::new();
     let mut page_token = String::new();
@@ -25,7 +25,7 @@ async fn state(client: &Client) -> State {
     }
 }
 
-/// What a run counted, apart from its times.
+/// Returns the counts of a report, without its times.
 fn counts(report: &Value) -> Value {
     let kinds = report["kinds"].as_object().unwrap();
     let kinds = kinds.iter().map(|(kind, of)| {
@@ -44,7 +44,7 @@ async fn conform(flags: &str, engines: &[&str]) {
     let mut first: Option<(Value, State)> = None;
     for engine in engines {
         let server = TestServer::start();
-        // One worker, so that one operation follows the other.
+        // With one worker, the order of the operations is the same for all engines.
         let line = format!(
             "{} --engine {engine} {flags} -n 1500 --seed 7 -q -O json",
             server.address()
@@ -56,7 +56,6 @@ async fn conform(flags: &str, engines: &[&str]) {
             None => first = Some(seen),
             Some(first) => {
                 assert_eq!(seen.0, first.0, "{line}");
-                // Which expire when, if they do, is no part of it.
                 assert_eq!(seen.1, first.1, "{line}");
             }
         }
@@ -65,7 +64,7 @@ async fn conform(flags: &str, engines: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_engines_come_to_the_same() {
+async fn all_engines_lead_to_the_same_state() {
     for flags in [
         "--readers 0 --writers 1",
         "--ratio 1:1 -c 1 --keys 50 --key-dist zipfian",
@@ -81,14 +80,14 @@ async fn all_engines_come_to_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_no_frame_carries_is_the_same_for_both_engines_of_calls() {
+async fn calls_that_no_frame_carries_are_the_same_with_both_engines_of_calls() {
     for flags in ["--workload mixed -c 1", "--workload e -c 1 --keys 200"] {
         conform(flags, &["unary", "raw"]).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_raw_engine_meets_a_count_whatever_its_shape() {
+async fn the_raw_engine_sends_exactly_the_count_with_any_shape() {
     for flags in [
         "-n 1",
         "-n 1k --readers 300 --writers 0 -t 1",

@@ -1,4 +1,4 @@
-//! The load generator where something is wrong: clear words, the right exit code, no hang.
+//! Errors: a clear message, the right exit code, and no hang.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -34,7 +34,7 @@ fn bad_arguments_name_the_flag_and_exit_with_2() {
             "--frame-ops 2",
             "1 operation",
         ),
-        // These the server has to say.
+        // Limits of the server.
         ("--frame-ops 1025", "--frame-ops 1025", "at most 1024"),
         ("-P 257", "--pipeline 257", "at most 256"),
         (
@@ -71,7 +71,7 @@ fn an_unreachable_server_is_named() {
 
 #[test]
 fn a_server_that_never_answers_is_not_waited_for() {
-    // Connections are made by the system; nobody accepts them.
+    // The system makes connections that nobody accepts.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let run = Run::of(&format!("{address} --connect-timeout 300ms"));
@@ -93,7 +93,7 @@ fn other_service(serve: fn(TcpStream)) -> String {
 }
 
 #[test]
-fn another_service_is_told_apart() {
+fn a_server_that_is_no_soloist_is_recognised() {
     let services: [fn(TcpStream); 3] = [
         // Something that speaks HTTP/1.
         |mut stream| {
@@ -122,7 +122,7 @@ fn another_service_is_told_apart() {
 }
 
 #[test]
-fn a_web_server_is_told_apart() {
+fn a_web_server_is_recognised() {
     let address = other_service(|mut stream| {
         // SETTINGS, empty.
         let _ = stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]);
@@ -182,7 +182,7 @@ async fn a_server_that_goes_away_leaves_a_report() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_that_are_lost_are_told() {
+async fn lost_workers_are_reported() {
     let server = TestServer::start();
     let client = server.client().await;
     let child = load(&format!("{} -z 1h", server.address()))

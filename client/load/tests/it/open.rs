@@ -1,4 +1,4 @@
-//! The open loop: what was to start is measured from when it was to, and all of it is accounted for.
+//! The open loop: latencies count from the intended start, and every operation that was due is accounted for.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -70,7 +70,7 @@ fn ops(value: &Value) -> u64 {
     value.as_u64().unwrap()
 }
 
-/// Completed, failed and dropped is what was offered.
+/// Completed, failed and dropped operations add up to the offered ones.
 fn check_account(report: &Value) {
     let failed: u64 = report["failed"]
         .as_object()
@@ -124,7 +124,7 @@ fn a_pause_of_the_server_shows_in_full() {
 }
 
 #[test]
-fn what_there_is_no_room_for_is_dropped_and_counted() {
+fn operations_beyond_the_limit_in_flight_are_dropped_and_counted() {
     for engine in ["pipeline", "unary", "raw"] {
         let line = format!(
             "--rps 300k -z 300ms --max-in-flight 50 --readers 20 --writers 20 --engine {engine} -q -O json"
@@ -140,7 +140,7 @@ fn what_there_is_no_room_for_is_dropped_and_counted() {
 }
 
 #[test]
-fn schedules_offer_what_they_say() {
+fn schedules_offer_their_integral() {
     let cases = [
         ("--rps 2000 -z 500ms", 1_000),
         ("--rps 2000 -z 500ms --warmup 200ms", 1_000),
@@ -176,7 +176,7 @@ fn schedules_offer_what_they_say() {
 }
 
 #[test]
-fn an_objective_that_is_missed_is_told_by_the_exit_code() {
+fn a_missed_objective_shows_in_the_exit_code() {
     let cases = [
         ("--slo p99<30s --slo error_rate<1%", 0, "true"),
         ("--slo read:p50<1ns", 99, "false"),

@@ -1,4 +1,4 @@
-//! The load generator's runs: what they measure adds up.
+//! Runs: their counts add up, and their reports arrive.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -9,7 +9,7 @@ use soloist_client::Client;
 
 use crate::support::{Run, TestServer, load};
 
-/// Waits until the writes of a load show that it is under way, also where one core has to do everything.
+/// Waits until writes show that the run has started, however slow the machine is.
 pub(crate) async fn until_measuring(client: &Client) {
     while client.info().await.unwrap().revision < 500 {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -95,7 +95,7 @@ fn a_count_is_met_exactly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_running_server_has_seen_what_is_reported() {
+async fn the_report_agrees_with_the_revision_of_the_server() {
     let server = TestServer::start();
     let arguments = format!("{} -n 5k --frame-ops 8 -P 2 -O json", server.address());
     let run = Run::of(&arguments);
@@ -129,7 +129,7 @@ fn a_report_goes_to_the_file_named() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_told_before_the_run() {
+fn a_file_that_cannot_be_written_is_an_error_before_the_run() {
     let run = Run::of("-z 1h -o /nowhere/at/all");
     assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""));
     assert!(run.stderr.contains("/nowhere/at/all"), "{}", run.stderr);
@@ -161,7 +161,7 @@ fn a_reader_that_leaves_is_no_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_reports_what_was_measured() {
+async fn a_signal_ends_the_run_with_a_report() {
     for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
         let server = TestServer::start();
         let client = server.client().await;
@@ -185,7 +185,7 @@ async fn a_signal_reports_what_was_measured() {
 }
 
 #[test]
-fn reads_that_find_nothing_are_told() {
+fn reads_that_find_nothing_are_reported() {
     let run = Run::of("-n 100 --writers 0 -O json");
     let report = run.report();
     assert_eq!(
@@ -198,7 +198,7 @@ fn reads_that_find_nothing_are_told() {
 }
 
 #[test]
-fn help_tells_every_flag_and_exit_code() {
+fn help_has_every_flag_and_the_exit_codes() {
     let mut child = load("--help").spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let help: String = lines.map(|line| line.unwrap() + "\n").collect();

@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Helpers of the tests.
 
 use std::process::{Command, Output, Stdio};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 pub(crate) use crate::test_server::TestServer;
 
-/// The load generator, with its arguments.
+/// Returns the command of the load generator with these arguments.
 pub(crate) fn load(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_soloist-load"));
     command
@@ -17,7 +17,7 @@ pub(crate) fn load(arguments: &str) -> Command {
     command
 }
 
-/// What a run has left.
+/// A run of the load generator that has ended.
 pub(crate) struct Run {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
@@ -39,7 +39,7 @@ impl Run {
         load(arguments).output().unwrap().into()
     }
 
-    /// The JSON report, after checking that its numbers agree with each other.
+    /// Returns the JSON report, after checking that its numbers agree with each other.
     pub(crate) fn report(&self) -> Value {
         let report: Value = serde_json::from_str(&self.stdout)
             .unwrap_or_else(|error| panic!("{error}: {} {}", self.stdout, self.stderr));
@@ -48,7 +48,7 @@ impl Run {
     }
 }
 
-/// Every field is there, and the numbers agree with each other.
+/// Checks that every field is there, and that the numbers agree with each other.
 fn check_report(report: &Value) {
     let number = |value: &Value| {
         value

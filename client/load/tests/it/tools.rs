@@ -1,4 +1,4 @@
-//! The other commands of the load generator, and the forms of its reports.
+//! The other subcommands, and the formats of reports.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

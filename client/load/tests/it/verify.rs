@@ -1,4 +1,4 @@
-//! `--verify` and `check`: the answers of a run can all be true, or it is shown why not.
+//! `--verify` and `check`: the verdict on the answers of a run.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::{Run, TestServer};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_server_answers_is_linearizable() {
+async fn the_answers_of_a_server_are_linearizable() {
     for flags in [
         "",
         "--engine unary -P 3",
@@ -27,7 +27,7 @@ async fn what_a_server_answers_is_linearizable() {
         "--workload mixed --duration-stop ignore",
     ] {
         let server = TestServer::start();
-        // Twice: the second finds what the first has left.
+        // The second run finds the keys of the first.
         for _ in 0..2 {
             let run = Run::of(&format!(
                 "{} {flags} -z 200ms --verify -q -O json",
@@ -86,7 +86,7 @@ fn edit(file: &Path, change: impl FnOnce(&mut Vec<serde_json::Value>)) {
 }
 
 #[test]
-fn a_history_that_cannot_be_true_is_shown_and_ends_with_3() {
+fn a_violation_is_shown_and_ends_with_3() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.history");
     let evidence = folder.path().join("evidence.jsonl");
@@ -95,7 +95,7 @@ fn a_history_that_cannot_be_true_is_shown_and_ends_with_3() {
         file.display()
     ));
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    // One answer is changed to what nobody has written.
+    // One answer is changed to a value that nobody has written.
     edit(&file, |lines| {
         let seen = lines
             .iter_mut()
@@ -110,7 +110,7 @@ fn a_history_that_cannot_be_true_is_shown_and_ends_with_3() {
     assert_eq!(run.code, Some(3), "{} {}", run.stdout, run.stderr);
     assert!(run.stdout.contains("NOT linearizable"), "{}", run.stdout);
     assert!(run.stdout.contains("123"), "{}", run.stdout);
-    // What shows it is a history, and shows it again.
+    // The evidence is a history itself, with the same verdict.
     let again = folder.path().join("again.jsonl");
     let run = Run::of(&format!(
         "check {} --evidence {}",
@@ -121,7 +121,7 @@ fn a_history_that_cannot_be_true_is_shown_and_ends_with_3() {
 }
 
 #[test]
-fn what_is_not_decided_in_time_ends_with_4() {
+fn a_check_that_is_not_decided_in_time_ends_with_4() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.history");
     let file = file.display();
@@ -143,9 +143,9 @@ fn what_is_not_decided_in_time_ends_with_4() {
     assert!(!run.stdout.contains("linearizable"), "{}", run.stdout);
 }
 
-/// A List is checked as a Read of every key that it could have shown, those included that the run has added.
+/// A List counts as a Read of every key that it could have shown, including keys that the run has added.
 #[test]
-fn a_key_that_a_list_leaves_out_is_missed() {
+fn a_key_that_a_list_leaves_out_is_a_violation() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.history");
     let evidence = folder.path().join("evidence.jsonl");

@@ -105,7 +105,7 @@ impl Connections {
         self.poller.ready().map(|ready| ready.key).collect()
     }
 
-    /// Reads from an endpoint, and calls `on_event` with what became of each call and when that was read.
+    /// Reads from an endpoint, and calls `on_event` with each response or failure, and the instant at which it was read.
     pub(crate) fn read(&mut self, key: u32, mut on_event: impl FnMut(Event<'_>, Instant)) {
         if let Some(open) = &mut self.endpoints[key as usize] {
             open.endpoint
@@ -113,7 +113,7 @@ impl Connections {
         }
     }
 
-    /// Writes what the connections have to send, as far as the sockets take it.
+    /// Writes the output of the connections, as far as the sockets take it.
     pub(crate) fn flush(&mut self) {
         for open in self.endpoints.iter_mut().flatten() {
             if !open.endpoint.connection().output().is_empty() {

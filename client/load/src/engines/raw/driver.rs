@@ -195,7 +195,7 @@ impl Thread {
         }
     }
 
-    /// Receives what has come.
+    /// Receives the responses that have come.
     fn receive(&mut self, rules: &Rules, recorder: &mut Recorder) {
         for key in self.connections.ready() {
             let workers = &mut self.workers;

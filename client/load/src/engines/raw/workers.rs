@@ -175,7 +175,7 @@ impl Workers {
         self.in_flight += 1;
     }
 
-    /// Takes what became of a call, as it was read at `now`.
+    /// Takes the response to a call, or its failure, which was read at `now`.
     pub(crate) fn take(
         &mut self,
         event: Event<'_>,
