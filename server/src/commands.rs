@@ -1,7 +1,8 @@
 //! The subcommands of `soloist-server`: backups, and the inspection of data directories.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,14 +28,17 @@ pub enum Command {
         /// Address and port of the server.
         #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:50051")]
         from: String,
-        /// The file to write. It must not exist yet.
+        /// The file to write. It must not exist yet. Until it is complete, it is named FILE.partial- and a random part.
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
+        /// Give up when the server sends nothing for this long.
+        #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+        timeout: Duration,
     },
     /// Creates a store from a backup, in a directory without a store.
     ///
     /// The new store has a store_id of its own. Its revisions continue far above the backup's, so that no revision is
-    /// used twice.
+    /// used twice. A restore that did not end can be made again in the same directory.
     Restore {
         /// The backup file.
         #[arg(long, value_name = "FILE")]
@@ -72,7 +76,7 @@ pub enum Command {
 /// What went wrong, as a message for people.
 pub fn run(command: &Command, out: &mut dyn Write) -> Result<(), Box<dyn std::error::Error>> {
     match command {
-        Command::Backup { from, to } => backup(from, to, out),
+        Command::Backup { from, to, timeout } => backup(from, to, *timeout, out),
         Command::Restore { from, data_dir } => restore(from, data_dir, out),
         Command::Verify { data_dir } => verify(data_dir, out),
         Command::Inspect {
@@ -102,20 +106,37 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn backup(from: &str, to: &Path, out: &mut dyn Write) -> Result<(), Box<dyn std::error::Error>> {
+fn backup(
+    from: &str,
+    to: &Path,
+    timeout: Duration,
+    out: &mut dyn Write,
+) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let written = File::create_new(to)
-        .map_err(|error| format!("cannot create {}: {error}", to.display()))
+    let refuse_existing = || match fs::symlink_metadata(to) {
+        Ok(_) => Err(format!("cannot create {}: the file exists", to.display())),
+        Err(_) => Ok(()),
+    };
+    refuse_existing()?;
+    // An incomplete file must not be taken for a backup, even if this process is killed: only the complete one gets its name.
+    let mut partial = to.as_os_str().to_owned();
+    partial.push(format!(".partial-{}", random_name()));
+    let partial = PathBuf::from(partial);
+    let written = create_private(&partial)
+        .map_err(|error| format!("cannot create {}: {error}", partial.display()))
         .and_then(|file| {
-            let written = runtime
-                .block_on(fetch(from, file))
-                .map_err(|error| error.to_string());
-            let checked = written
-                .and_then(|()| backup::check(to, &limits()).map_err(|error| error.to_string()));
-            // An incomplete file must not be taken for a backup.
-            checked.inspect_err(|_| drop(fs::remove_file(to)))
+            let fetched = runtime.block_on(fetch(from, timeout, file));
+            let finished = fetched.map_err(|error| error.to_string()).and_then(|()| {
+                let checked = backup::check(&partial, &limits());
+                let checked = checked.map_err(|error| error.to_string())?;
+                refuse_existing()?;
+                rename_durably(&partial, to)
+                    .map_err(|error| format!("cannot create {}: {error}", to.display()))?;
+                Ok(checked)
+            });
+            finished.inspect_err(|_| drop(fs::remove_file(&partial)))
         })?;
     writeln!(
         out,
@@ -129,30 +150,58 @@ fn backup(from: &str, to: &Path, out: &mut dyn Write) -> Result<(), Box<dyn std:
     Ok(())
 }
 
-async fn fetch(from: &str, mut file: File) -> Result<(), Box<dyn std::error::Error>> {
+/// Creates a file that only its owner may read: a backup holds everything that the store holds.
+fn create_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+/// Renames a file, and makes its new name durable.
+fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    let parent = match to.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    File::open(parent)?.sync_all()
+}
+
+async fn fetch(
+    from: &str,
+    timeout: Duration,
+    mut file: File,
+) -> Result<(), Box<dyn std::error::Error>> {
     let endpoint = match from.contains("://") {
         true => from.to_owned(),
         false => format!("http://{from}"),
     };
-    let channel = Endpoint::from_shared(endpoint)
-        .map_err(|error| format!("{from:?} must be ADDRESS:PORT or a URL: {error}"))?
-        .connect()
+    let endpoint = Endpoint::from_shared(endpoint)
+        .map_err(|error| format!("{from:?} must be ADDRESS:PORT or a URL: {error}"))?;
+    let silent = |what: &'static str| {
+        let timeout = humantime::format_duration(timeout);
+        move |_| format!("{from} {what} within {timeout}, as --timeout says")
+    };
+    let channel = tokio::time::timeout(timeout, endpoint.connect())
         .await
+        .map_err(silent("did not accept a connection"))?
         .map_err(|error| {
             let cause = std::error::Error::source(&error);
             let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
             format!("cannot connect to {from}: {error}{cause}")
         })?;
-    let mut chunks = AdminClient::new(channel)
-        .max_decoding_message_size(usize::MAX)
-        .backup(BackupRequest {})
+    let mut admin = AdminClient::new(channel).max_decoding_message_size(usize::MAX);
+    let mut chunks = tokio::time::timeout(timeout, admin.backup(BackupRequest {}))
         .await
+        .map_err(silent("did not begin the backup"))?
         .map_err(|status| refused(from, &status))?
         .into_inner();
     let mut ended = false;
-    while let Some(chunk) = chunks
-        .message()
+    while let Some(chunk) = tokio::time::timeout(timeout, chunks.message())
         .await
+        .map_err(silent("sent nothing more of the backup"))?
         .map_err(|status| refused(from, &status))?
     {
         file.write_all(&chunk.chunk)?;

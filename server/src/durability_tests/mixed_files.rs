@@ -145,6 +145,10 @@ impl World {
                 counts.refused += 1;
                 return;
             }
+            Err(OpenError::Unfinished { .. }) => {
+                counts.refused += 1;
+                return;
+            }
             Err(error) => panic!("{trial}: {error}"),
         };
         counts.opened += 1;
@@ -226,6 +230,47 @@ fn files_of_several_times_or_stores_open_with_everything_or_are_refused() {
     }
     println!("mixed files: {counts:?}");
     assert!(counts.opened > 40 && counts.refused > 100, "{counts:?}");
+}
+
+/// The power fails at each call while a store is made from a copy. Then it says that it is unfinished, and can be made again, or
+/// it is complete. It never looks like a new store with fewer keys.
+#[test]
+fn an_interrupted_restore_says_so_and_can_be_made_again() {
+    let mut workload = Workload::new(5);
+    let source = SimDisk::new(5);
+    let mut node = Node::open(&source, options(Durability::Sync)).unwrap();
+    for _ in 0..50 {
+        node.call(&mut workload);
+        node.commit_all();
+    }
+    let mut machine = node.close().ok().unwrap();
+    machine.restore_revision_floor(machine.revision() + REVISIONS_SKIPPED_UNSYNCED);
+    let state = FullState::of(&mut machine);
+    let (mut unfinished, mut complete) = (0, 0);
+    for calls in 0..120 {
+        let disk = SimDisk::new(calls);
+        disk.lose_power_after(calls);
+        let _ = journal::create(&disk, &mut machine, Time::MIN, "restored");
+        disk.power_on();
+        let has_files = FileName::ALL.iter().any(|name| disk.len(*name) > 0);
+        match Node::open(&disk.copy(calls), options(Durability::Sync)) {
+            Ok(mut node) => {
+                let found = FullState::of(&mut node.machine);
+                assert!(found == state || !has_files, "after {calls} calls");
+                complete += 1;
+            }
+            Err(error @ OpenError::Unfinished { .. }) => {
+                assert!(error.to_string().contains("restore"), "{error}");
+                unfinished += 1;
+            }
+            Err(error) => panic!("after {calls} calls: {error}"),
+        }
+        if journal::make_room(&disk).unwrap() {
+            journal::create(&disk, &mut machine, Time::MIN, "restored").unwrap();
+        }
+        assert_eq!(FullState::of(&mut recovered(&disk)), state, "{calls}");
+    }
+    assert!(unfinished > 5 && complete > 20, "{unfinished}, {complete}");
 }
 
 /// A store that began with a copy has its first records, but no record of the copy. With both snapshots lost it must not open

@@ -8,11 +8,9 @@ use std::path::Path;
 
 use prost::bytes::Bytes;
 
-use super::create::create;
+use super::create::{create, make_room};
 use super::directory::{Directory, IfMissing};
-use super::disk;
 use super::error::OpenError;
-use super::file_name::FileName;
 use super::pages::{PageReader, PageWriter, Restored};
 use super::stored::{self, Damaged, Header};
 use crate::config::REVISIONS_SKIPPED_UNSYNCED;
@@ -139,7 +137,7 @@ fn read_up_to(file: &mut impl Read, len: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Restores a backup to a directory without a store. The restored store gets the id `store_id`, and its revisions continue
+/// Restores a backup to a directory without a store, or with a restore that did not end. The restored store gets the id `store_id`, and its revisions continue
 /// far after those of the backup, so that no revision is assigned twice. Returns what was restored, and the revision from
 /// which the store continues.
 ///
@@ -155,12 +153,10 @@ pub(crate) fn restore(
     // Read all of the backup first: a bad backup must leave the directory as it is.
     let mut restored = read(path, limits)?;
     let directory = Directory::acquire(data_dir, IfMissing::Create)?;
-    for name in FileName::ALL {
-        if disk::len(&directory, name)? > 0 {
-            return Err(OpenError::StoreExists {
-                path: data_dir.into(),
-            });
-        }
+    if !make_room(&directory)? {
+        return Err(OpenError::StoreExists {
+            path: data_dir.into(),
+        });
     }
     let backup = Backup::of(&restored);
     let revision = backup.revision + REVISIONS_SKIPPED_UNSYNCED;

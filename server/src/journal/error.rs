@@ -86,6 +86,11 @@ pub enum OpenError {
         /// The directory.
         path: PathBuf,
     },
+    /// The directory has only the copy with which a store begins: a `restore` was interrupted, or the other files are lost.
+    Unfinished {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The directory already contains a store.
     StoreExists {
         /// The directory.
@@ -131,6 +136,11 @@ impl fmt::Display for OpenError {
                 path.display()
             ),
             Self::NoStore { path } => write!(f, "{} contains no store", path.display()),
+            Self::Unfinished { path } => write!(
+                f,
+                "{} contains no more than the copy of a restore: the restore did not end, or log.redb, tail and watermark are lost; restore the backup again with soloist-server restore",
+                path.display()
+            ),
             Self::StoreExists { path } => {
                 write!(f, "{} already contains a store", path.display())
             }

@@ -41,7 +41,7 @@ mod watermark;
 #[cfg(test)]
 pub(crate) use coherence::newest_record;
 #[cfg(test)]
-pub(crate) use create::create;
+pub(crate) use create::{create, make_room};
 #[cfg(test)]
 pub(crate) use directory::Directory;
 pub(crate) use directory::IfMissing;

@@ -7,6 +7,7 @@
 use tracing::info;
 
 use super::coherence;
+use super::create::is_unfinished;
 use super::disk::{self, Disk};
 use super::error::{FileError, OpenError};
 use super::file_name::{FileName, SnapshotSlot};
@@ -62,6 +63,11 @@ pub(super) fn recover(
     match open_log(disk, named, wal_bytes_max) {
         Ok((log, Some(meta))) => from_log(disk, limits, log, meta, named),
         Ok((log, None)) if never_served(disk, named)? => Ok(new_store(limits, log)),
+        Ok((_, None)) | Err(FileError::Damaged { .. }) if is_unfinished(disk)? => {
+            Err(OpenError::Unfinished {
+                path: disk.name().into(),
+            })
+        }
         Ok((_, None)) => {
             let what = "log.redb is empty, but the other files are not".into();
             without_log(disk, limits, what)

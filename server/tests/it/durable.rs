@@ -595,6 +595,39 @@ async fn the_backup_command_and_verify_agree_on_the_digest() {
 }
 
 #[tokio::test]
+async fn a_backup_is_private_and_gives_up_on_a_silent_server() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let server = Durable::start(&[]).await;
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("backup");
+    let to = file.to_str().unwrap();
+    let from = server.process.addr.to_string();
+    let (code, _, error) = output(&["backup", "--from", &from, "--to", to]).await;
+    assert_eq!(code, Some(0), "{error}");
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    fs::remove_file(&file).unwrap();
+    // The system accepts connections for this listener, but nobody answers them.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let from = silent.local_addr().unwrap().to_string();
+    let backup = ["backup", "--from", &from, "--to", to, "--timeout", "200ms"];
+    let (code, _, error) = output(&backup).await;
+    assert_eq!(code, Some(1), "{error}");
+    assert!(
+        error.contains(&from) && error.contains("200ms") && error.contains("--timeout"),
+        "{error}"
+    );
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    // A killed backup leaves no file of the name that was asked for.
+    let mut killed = command(&["backup", "--from", &from, "--to", to])
+        .spawn()
+        .unwrap();
+    let _connected = silent.accept().unwrap();
+    killed.kill().await.unwrap();
+    assert!(!file.exists());
+}
+
+#[tokio::test]
 async fn little_disk_space_refuses_growth() {
     let server = Durable::start(&["--min-free-bytes", "1000000000000000"]).await;
     let mut state = server.state().await;
