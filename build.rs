@@ -11,7 +11,9 @@ use protox::file::{
 };
 
 /// `error_details.proto` is there for reflection alone: with it grpcurl prints the details of our errors.
-const FILES: [&str; 6] = [
+/// `descriptor.proto` is there because reflection clients may ask for it.
+const FILES: [&str; 7] = [
+    "google/protobuf/descriptor.proto",
     "google/rpc/error_details.proto",
     "soloist/v1/admin.proto",
     "soloist/v1/errors.proto",

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use prost::Message;
@@ -20,7 +20,9 @@ use tonic::body::Body;
 use tonic::codegen::BoxFuture;
 use tonic_health::pb::health_server::{self, HealthServer};
 use tonic_health::server::{HealthReporter, HealthService};
-use tonic_reflection::server::Builder as Reflection;
+use tonic_reflection::pb::v1::server_reflection_server::{
+    self as reflection_server, ServerReflectionServer as ReflectionServer,
+};
 use tonic_reflection::{pb::v1 as reflection_v1, pb::v1alpha as reflection_v1alpha};
 use tower_service::Service as _;
 
@@ -30,10 +32,12 @@ use super::body::framing::{CheckedBody, MessageCount};
 use super::body::request::RequestMessages;
 use super::body::response::{self, ResponseBody};
 use super::body::unread::ReadBy;
-use super::body::until_drain::UntilDrain;
+use super::body::until_end::UntilEnd;
 use super::context::CallContext;
 use super::deadline::Deadline;
+use super::health::HealthByTheBook;
 use super::machines::MachinesService;
+use super::reflection::ReflectionService;
 use super::sessions::SessionsService;
 use super::state;
 use super::status::{Refusal, unknown_encoding, unknown_method};
@@ -45,7 +49,7 @@ type TonicFuture = BoxFuture<Response<Body>, Infallible>;
 /// A service outside of `soloist.v1`, health or reflection: its name in the path, and its handler.
 type OtherService = (
     &'static str,
-    Box<dyn Fn(Request<CheckedBody<Incoming>>) -> ResponseFuture + Send + Sync>,
+    Box<dyn Fn(Request<CheckedBody<Incoming>>, Deadline) -> ResponseFuture + Send + Sync>,
 );
 
 /// The services of one connection.
@@ -301,8 +305,8 @@ impl Router {
             }
             (service, _) => match self.others.iter().find(|(name, _)| *name == service) {
                 Some((_, call)) => {
-                    let body = self.other_body(body);
-                    call(Request::from_parts(parts, body))
+                    let body = self.other_body(service, deadline, body);
+                    call(Request::from_parts(parts, body), deadline)
                 }
                 None => grpc_error(unknown_method(path).into()),
             },
@@ -311,36 +315,53 @@ impl Router {
     }
 
     /// The body of a call of health or reflection.
-    fn other_body(&self, body: Incoming) -> CheckedBody<Incoming> {
+    fn other_body(
+        &self,
+        service: &str,
+        deadline: Deadline,
+        body: Incoming,
+    ) -> CheckedBody<Incoming> {
         let limits = &self.context.limits;
-        CheckedBody::new(body, MessageCount::Any, limits.max_message_bytes, None)
+        let (count, arrive_by) = match service {
+            health_server::SERVICE_NAME => (MessageCount::One, Some(deadline.or_max(limits))),
+            // The stream itself ends at its deadline.
+            _ => (MessageCount::Any, None),
+        };
+        CheckedBody::new(body, count, limits.max_message_bytes, arrive_by)
             .charged_to(self.context.quota.clone())
             .message_timeout(limits.max_deadline)
     }
 }
 
 /// Health and reflection. Both have calls without an end (Watch, and ServerReflectionInfo), which must not hold up a shutdown:
-/// their responses end when the server drains.
+/// their responses end when the server drains, or at the deadline of the call.
 fn other_services(health: HealthReporter, drain: &watch::Receiver<bool>) -> Arc<[OtherService]> {
-    let reflection = || {
-        Reflection::configure()
-            .register_encoded_file_descriptor_set(soloist::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let well_formed = "the build made the descriptor sets";
-    let v1 = reflection().build_v1().expect(well_formed);
-    let v1alpha = reflection().build_v1alpha().expect(well_formed);
-    let health = HealthServer::new(HealthService::from_health_reporter(health));
+    let reflection = ReflectionServer::new(ReflectionService::new(&[
+        soloist::FILE_DESCRIPTOR_SET,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        reflection_v1::FILE_DESCRIPTOR_SET,
+        reflection_v1alpha::FILE_DESCRIPTOR_SET,
+    ]))
+    .max_decoding_message_size(usize::MAX);
+    let health = HealthServer::new(HealthByTheBook(HealthService::from_health_reporter(health)))
+        .max_decoding_message_size(usize::MAX);
     macro_rules! other {
         ($name:expr, $service:expr) => {{
             let (drain, service) = (drain.clone(), $service);
-            let call = move |request| until_drain(service.clone().call(request), drain.clone());
+            let call = move |mut request: Request<CheckedBody<Incoming>>, deadline| {
+                if $name == reflection_v1alpha::server_reflection_server::SERVICE_NAME {
+                    as_v1(request.uri_mut());
+                }
+                until_end(service.clone().call(request), deadline, drain.clone())
+            };
             ($name, Box::new(call))
         }};
     }
+    // The messages of both versions have the same encoding: only the path differs.
+    let v1alpha = reflection.clone();
     Arc::new([
         other!(health_server::SERVICE_NAME, health),
-        other!(reflection_v1::server_reflection_server::SERVICE_NAME, v1),
+        other!(reflection_server::SERVICE_NAME, reflection),
         other!(
             reflection_v1alpha::server_reflection_server::SERVICE_NAME,
             v1alpha
@@ -348,17 +369,28 @@ fn other_services(health: HealthReporter, drain: &watch::Receiver<bool>) -> Arc<
     ])
 }
 
-/// The same response, with a body that ends when the server drains.
-fn until_drain(response: TonicFuture, drain: watch::Receiver<bool>) -> ResponseFuture {
+/// Turns the path of a method of reflection v1alpha into that of v1.
+fn as_v1(uri: &mut Uri) {
+    let method = uri.path().rsplit('/').next().unwrap_or_default();
+    if let Ok(v1) = format!("/{}/{method}", reflection_server::SERVICE_NAME).parse() {
+        *uri = v1;
+    }
+}
+
+/// The same response, with a body that ends when the server drains, or at the deadline of the call.
+fn until_end(
+    response: TonicFuture,
+    deadline: Deadline,
+    drain: watch::Receiver<bool>,
+) -> ResponseFuture {
     Box::pin(async move {
-        let until_drain = |body| Body::new(UntilDrain::new(body, drain));
+        let body = |body| Body::new(UntilEnd::new(body, deadline.or_never(), drain));
         Ok(response
             .await?
-            .map(|body| ResponseBody::from(until_drain(body)).waiting_for_room()))
+            .map(|stream| ResponseBody::from(body(stream)).waiting_for_room()))
     })
 }
 
-/// Decodes a message, and drops its bytes: a call may wait for long afterwards.
 fn decode<Q: Message + Default>(message: Bytes) -> Result<Q, Status> {
     Q::decode(message).map_err(|error| not_a_message(&error))
 }

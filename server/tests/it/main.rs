@@ -15,6 +15,7 @@ mod pipeline;
 mod process;
 mod shutdown;
 mod slow_start;
+mod standard_services;
 mod state;
 mod support;
 mod tools;

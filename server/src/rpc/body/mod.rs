@@ -4,4 +4,4 @@ pub(crate) mod framing;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod unread;
-pub(crate) mod until_drain;
+pub(crate) mod until_end;
