@@ -16,9 +16,9 @@ use crate::session::{
 };
 use crate::timeout::{request_with_timeout, within};
 use crate::{
-    Add, AddReply, Batch, BatchReply, Condition, Delete, DeleteReply, Error, List, ListReply,
-    Machine, Outcome, Read, ReadReply, Retry, Session, Transition, TransitionReply, Value, Write,
-    WriteReply,
+    Add, AddReply, Batch, BatchReply, Condition, Delete, DeletePrefix, DeletePrefixReply,
+    DeleteReply, Error, List, ListReply, Machine, Outcome, Read, ReadReply, Retry, Session,
+    Transition, TransitionReply, Value, Write, WriteReply,
 };
 
 /// A call that is sent when awaited.
@@ -143,6 +143,16 @@ setters! {
         /// Makes a retry safe: see [`Write::request_id`].
         request_id(id: impl Into<String>);
     }
+    DeletePrefix {
+        /// Allows an empty prefix, which every key begins with.
+        every_key();
+        /// The most keys that the call deletes or keeps. Default, and maximum: `Limits.max_page_size`.
+        limit(limit: u32);
+        /// Continues after an earlier call with the same prefix: its `next_page_token`.
+        page_token(page_token: impl Into<String>);
+        /// Makes a retry safe: see [`Write::request_id`].
+        request_id(id: impl Into<String>);
+    }
     Batch {
         /// Makes a retry safe: see [`Write::request_id`].
         request_id(id: impl Into<String>);
@@ -232,6 +242,7 @@ calls! {
     Add: AddRequest -> AddReply by state.add, Unknown, |add| with_request_id(&mut add.request_id);
     Transition: TransitionRequest -> TransitionReply by state.transition, Unknown, |transition| with_request_id(&mut transition.request_id);
     Delete: DeleteRequest -> DeleteReply by state.delete, Unknown, |delete| with_request_id(&mut delete.request_id);
+    DeletePrefix: DeletePrefixRequest -> DeletePrefixReply by state.delete_prefix, Unknown, |delete| with_request_id(&mut delete.request_id);
     Batch: BatchRequest -> BatchReply by state.batch, Unknown, |batch| with_request_id(&mut batch.request_id);
     List: ListRequest -> ListReply by state.list, NotApplied, idempotent;
 

@@ -10,8 +10,8 @@ use crate::connection::{Connection, connect};
 use crate::machine::{DefineMachine, DeleteMachine, GetMachine, ListMachines};
 use crate::session::{CloseSession, ListSessions, OpenSession, RenewSession};
 use crate::{
-    Add, Batch, Call, Delete, Error, KeepAlive, List, Machine, PipelineCall, Read, Retry, Session,
-    Transition, Value, WatchCall, Write,
+    Add, Batch, Call, Delete, DeletePrefix, Error, KeepAlive, List, Machine, PipelineCall, Read,
+    Retry, Session, Transition, Value, WatchCall, Write,
 };
 
 /// How long to wait for a connection, unless told otherwise: 5 s.
@@ -116,6 +116,13 @@ impl Client {
     /// [`Watch`](crate::Watch).
     pub fn watch_key(&self, key: impl Into<String>) -> WatchCall<'_> {
         WatchCall::key(&self.connection, key)
+    }
+
+    /// Deletes keys that begin with `prefix`, up to `Limits.max_page_size` of them at one revision. Keys in a state of
+    /// their machine that is not final are kept and counted. Send the `next_page_token` of the reply to go on, until
+    /// there is none. Returns a [`Call`] to await.
+    pub fn delete_prefix(&self, prefix: impl Into<String>) -> Call<'_, DeletePrefix> {
+        Call::new(&self.connection, DeletePrefix::new(prefix))
     }
 
     /// Watches all keys that begin with `prefix`, or every key if it is empty. Await the returned call to get the

@@ -65,10 +65,10 @@ pub use pipeline::{
     FRAMES_IN_FLIGHT, FrameReceiver, FrameSender, Pipeline, PipelineCall, PipelineSendError,
 };
 pub use reply::{
-    AddReply, BatchReply, DeleteReply, FrameReply, ListReply, ListedEntry, OpReply, ReadReply,
-    TransitionReply, WriteReply,
+    AddReply, BatchReply, DeletePrefixReply, DeleteReply, FrameReply, ListReply, ListedEntry,
+    OpReply, ReadReply, TransitionReply, WriteReply,
 };
-pub use request::{Add, Delete, List, Read, Transition, Write};
+pub use request::{Add, Delete, DeletePrefix, List, Read, Transition, Write};
 pub use retry::Retry;
 pub use session::{
     CloseSession, CloseSessionReply, ListSessions, ListSessionsReply, OpenSession, RenewSession,

@@ -171,6 +171,36 @@ impl TryFrom<v1::BatchResponse> for BatchReply {
     }
 }
 
+/// What one call has deleted of the keys with a prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeletePrefixReply {
+    /// The store revision of all deletions of this call. If it deleted nothing, the present store revision.
+    pub revision: i64,
+    /// How many keys this call has deleted.
+    pub deleted_count: u64,
+    /// How many keys this call has kept, because they are in a state of their machine that is not final.
+    pub kept_count: u64,
+    /// The `page_token` for the next call. `None` if there were no more keys with the prefix.
+    pub next_page_token: Option<String>,
+    /// As in [`WriteReply`].
+    pub replayed: bool,
+}
+
+impl TryFrom<v1::DeletePrefixResponse> for DeletePrefixReply {
+    type Error = Error;
+
+    fn try_from(response: v1::DeletePrefixResponse) -> Result<Self, Error> {
+        Ok(Self {
+            revision: response.revision,
+            deleted_count: response.deleted_count.unsigned_abs(),
+            kept_count: response.kept_count.unsigned_abs(),
+            next_page_token: non_empty(response.next_page_token),
+            replayed: response.replayed,
+        })
+    }
+}
+
 /// One page of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -230,6 +230,46 @@ impl Delete {
     }
 }
 
+/// Deletes keys that begin with a prefix, a slice of them with each call.
+#[derive(Clone, Debug, PartialEq)]
+#[must_use = "a deletion does nothing until it is sent"]
+pub struct DeletePrefix(v1::DeletePrefixRequest);
+
+impl DeletePrefix {
+    /// Deletes the first keys that begin with `prefix`. An empty prefix is refused: see [`every_key`](Self::every_key).
+    pub fn new(prefix: impl Into<String>) -> Self {
+        Self(v1::DeletePrefixRequest {
+            prefix: prefix.into(),
+            ..v1::DeletePrefixRequest::default()
+        })
+    }
+
+    /// Allows an empty prefix, which every key begins with.
+    pub fn every_key(mut self) -> Self {
+        self.0.every_key = true;
+        self
+    }
+
+    /// The most keys that the call deletes or keeps. Default, and maximum: `Limits.max_page_size`.
+    pub fn limit(mut self, limit: u32) -> Self {
+        self.0.limit = page_size_to_wire(limit);
+        self
+    }
+
+    /// Continues after an earlier call with the same prefix: its `next_page_token`.
+    pub fn page_token(mut self, page_token: impl Into<String>) -> Self {
+        self.0.page_token = page_token.into();
+        self
+    }
+
+    /// Makes a retry safe: see [`Write::request_id`]. Without it a second deletion is harmless too, but counts only what
+    /// the first has left.
+    pub fn request_id(mut self, id: impl Into<String>) -> Self {
+        self.0.request_id = id.into();
+        self
+    }
+}
+
 /// Lists the keys that begin with a prefix, in the order of their bytes, one page at a time.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use = "a list does nothing until it is sent"]
@@ -269,6 +309,7 @@ into_wire! {
     Add: AddRequest;
     Transition: TransitionRequest;
     Delete: DeleteRequest;
+    DeletePrefix: DeletePrefixRequest;
     List: ListRequest;
 }
 

@@ -134,3 +134,33 @@ async fn a_lifetime_is_kept_changed_and_removed() {
         assert_eq!(error.reason(), Some(Reason::BadLifetime));
     }
 }
+
+#[tokio::test]
+async fn a_prefix_is_deleted_slice_by_slice() {
+    let server = TestServer::start();
+    let client = server.client().await;
+    for n in 0..25 {
+        client.write(format!("test/{n:02}"), n).await.unwrap();
+    }
+    client.write("other", 1).await.unwrap();
+    let mut watch = client.watch_prefix("").await.unwrap();
+
+    let mut deleted = Vec::new();
+    let mut next = client.delete_prefix("test/").limit(10).await.unwrap();
+    loop {
+        deleted.push(next.deleted_count);
+        let Some(token) = next.next_page_token else {
+            break;
+        };
+        let more = client.delete_prefix("test/").limit(10).page_token(token);
+        next = more.await.unwrap();
+    }
+    assert_eq!(deleted, [10, 10, 5]);
+    let events = next_events(&mut watch, 25).await;
+    assert!(events.iter().all(|event| event.cause == Cause::Deleted));
+
+    let whole = client.delete_prefix("").await.unwrap_err();
+    assert_eq!(whole.reason(), Some(Reason::BadPage));
+    let whole = client.delete_prefix("").every_key().await.unwrap();
+    assert_eq!((whole.deleted_count, whole.kept_count), (1, 0));
+}

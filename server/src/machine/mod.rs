@@ -20,7 +20,7 @@
 //! index/                                sessions, machines and ttls, and the keys that each of them can change
 //! state_machine                         the state as a whole
 //! check, answer_budget, once            conditions; how much an answer may hold; request ids
-//! read, apply, frames                   operations, alone and many in one message
+//! read, apply, frames, delete_prefix    operations, alone and many in one message
 //! sessions, machines, advance           operations on sessions and machines; the passing of time
 //! watch, copy, replay                   what watches are sent; copies of the state; the state made again from effects
 //! ```
@@ -35,6 +35,7 @@ mod check;
 mod condition;
 mod copies;
 mod copy;
+mod delete_prefix;
 mod effect;
 mod followers;
 mod frames;
@@ -65,10 +66,11 @@ pub use copy::{CopyError, CopyHead, CopySlice};
 pub use effect::{Effect, OpenedSession};
 pub(crate) use index::ALLOWED_BYTES;
 pub use operation::{
-    Add, AddOptions, AddOutcome, AllOutcome, CloseOutcome, Delete, DeleteOutcome, EachOutcome,
-    HasMore, List, ListOutcome, ListShows, OnExisting, OpenOutcome, OpenSession, Operation,
-    Outcome, Page, Read, ReadOutcome, Session, SessionLife, SetLifetime, Transition,
-    TransitionOptions, TransitionOutcome, Write, WriteOptions, WriteOutcome, WriteShows,
+    Add, AddOptions, AddOutcome, AllOutcome, CloseOutcome, Delete, DeleteOutcome, DeletePrefix,
+    DeletePrefixOutcome, EachOutcome, HasMore, List, ListOutcome, ListShows, OnExisting,
+    OpenOutcome, OpenSession, Operation, Outcome, Page, Read, ReadOutcome, Session, SessionLife,
+    SetLifetime, Transition, TransitionOptions, TransitionOutcome, Write, WriteOptions,
+    WriteOutcome, WriteShows,
 };
 pub use protocol::{DefineMachine, DeleteMachine, KeysLeft, Machine, Purpose, State, Timeout};
 pub use rejection::{

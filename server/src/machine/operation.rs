@@ -270,6 +270,32 @@ pub struct DeleteOutcome {
     pub replayed: bool,
 }
 
+/// Deletes a slice of the keys with a prefix, in the order of their bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletePrefix {
+    /// What all deleted keys begin with.
+    pub prefix: String,
+    /// The last key of the slice before; `None` for the first slice.
+    pub after: Option<String>,
+    /// Most keys in the slice.
+    pub limit: usize,
+}
+
+/// The outcome of a [`DeletePrefix`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletePrefixOutcome {
+    /// How many keys were deleted.
+    pub deleted_count: usize,
+    /// How many keys of the slice are in a state that is not final, and stay.
+    pub kept_count: usize,
+    /// The last key of the slice, if keys with the prefix follow it.
+    pub more_after: Option<Key>,
+    /// The store revision of all the deletions; the present one if there was none.
+    pub revision: Revision,
+    /// This is the outcome of an earlier request with the same request id.
+    pub replayed: bool,
+}
+
 /// Lists a page of keys, in the order of their bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List {

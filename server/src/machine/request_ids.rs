@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::operation::{
-    AddOutcome, AllOutcome, CloseOutcome, DeleteOutcome, OpenOutcome, Outcome, TransitionOutcome,
-    WriteOutcome,
+    AddOutcome, AllOutcome, CloseOutcome, DeleteOutcome, DeletePrefixOutcome, OpenOutcome, Outcome,
+    TransitionOutcome, WriteOutcome,
 };
 use super::rejection::Cause;
 use super::time::Time;
@@ -100,6 +100,8 @@ pub enum SavedOutcome {
     Opened(OpenOutcome),
     /// Of closing a session.
     Closed(CloseOutcome),
+    /// Of deleting a slice of the keys with a prefix.
+    DeletedPrefix(DeletePrefixOutcome),
 }
 
 /// An outcome that can be saved and replayed.
@@ -181,6 +183,7 @@ replayable! {
     All: AllOutcome;
     Opened: OpenOutcome;
     Closed: CloseOutcome;
+    DeletedPrefix: DeletePrefixOutcome;
 }
 
 impl SavedOutcome {
@@ -195,6 +198,10 @@ impl SavedOutcome {
             Self::One(Outcome::Write(outcome)) => previous(&outcome.previous),
             Self::One(Outcome::Delete(outcome)) => previous(&outcome.previous),
             Self::All(outcome) => outcome.answer_bytes + outcome.outcomes.len() * RESULT_BYTES,
+            Self::DeletedPrefix(outcome) => outcome
+                .more_after
+                .as_ref()
+                .map_or(0, |key| key.as_str().len()),
             Self::One(_) | Self::Opened(_) | Self::Closed(_) => 0,
         }
     }

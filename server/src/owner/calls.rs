@@ -5,9 +5,10 @@ use std::convert::Infallible;
 use crate::config::{COPY_ENTRIES_MAX, COPY_SLICE_BYTES};
 use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopyId, CopySlice, DefineMachine, Delete,
-    DeleteMachine, DeleteOutcome, EachOutcome, List, ListOutcome, Machine, Name, OpenOutcome,
-    OpenSession, Operation, Page, Read, ReadOutcome, RejectedAt, Rejection, RequestId, Revision,
-    Session, SessionLife, Transition, TransitionOutcome, Write, WriteOutcome,
+    DeleteMachine, DeleteOutcome, DeletePrefix, DeletePrefixOutcome, EachOutcome, List,
+    ListOutcome, Machine, Name, OpenOutcome, OpenSession, Operation, Page, Read, ReadOutcome,
+    RejectedAt, Rejection, RequestId, Revision, Session, SessionLife, Transition,
+    TransitionOutcome, Write, WriteOutcome,
 };
 
 use super::backups::OpenBackup;
@@ -90,6 +91,18 @@ impl Owner {
     ) {
         self.once(reply, request_id.as_deref(), now, |machine, id| {
             machine.delete(delete, id, now.time)
+        });
+    }
+
+    pub(super) fn delete_prefix(
+        &mut self,
+        reply: Reply<DeletePrefixOutcome>,
+        delete: &DeletePrefix,
+        request_id: Option<Box<RequestId>>,
+        now: Now,
+    ) {
+        self.once(reply, request_id.as_deref(), now, |machine, id| {
+            machine.delete_prefix(delete, id, now.time)
         });
     }
 

@@ -17,6 +17,9 @@ impl Owner {
             Message::Delete(delete, request_id, reply) => {
                 self.delete(reply, delete, request_id, now)
             }
+            Message::DeletePrefix(delete, request_id, reply) => {
+                self.delete_prefix(reply, &delete, request_id, now)
+            }
             Message::List(list, reply) => self.list(reply, &list, now),
             Message::Each(frames, quota, reply) => self.apply_each(reply, frames, &quota, now),
             Message::All(frame, quota, reply) => self.apply_all(reply, frame, quota, now),

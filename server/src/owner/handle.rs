@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopySlice, DefineMachine, Delete, DeleteMachine,
-    DeleteOutcome, EachOutcome, List, ListOutcome, Machine, Name, OpenOutcome, OpenSession,
-    Operation, Page, Read, ReadOutcome, RequestId, Revision, Session, SessionLife, Transition,
-    TransitionOutcome, Write, WriteOutcome,
+    DeleteOutcome, DeletePrefix, DeletePrefixOutcome, EachOutcome, List, ListOutcome, Machine,
+    Name, OpenOutcome, OpenSession, Operation, Page, Read, ReadOutcome, RequestId, Revision,
+    Session, SessionLife, Transition, TransitionOutcome, Write, WriteOutcome,
 };
 
 use super::backups::OpenBackup;
@@ -107,6 +107,20 @@ impl OwnerHandle {
     ) -> Result<DeleteOutcome, CallError> {
         self.mailbox
             .ask(deadline, |reply| Message::Delete(delete, request_id, reply))
+            .await
+    }
+
+    /// Deletes a slice of the keys with a prefix.
+    pub async fn delete_prefix(
+        &self,
+        delete: DeletePrefix,
+        request_id: Option<Box<RequestId>>,
+        deadline: Instant,
+    ) -> Result<DeletePrefixOutcome, CallError> {
+        self.mailbox
+            .ask(deadline, |reply| {
+                Message::DeletePrefix(delete, request_id, reply)
+            })
             .await
     }
 

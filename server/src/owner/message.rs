@@ -2,9 +2,10 @@
 
 use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopyId, CopySlice, DefineMachine, Delete,
-    DeleteMachine, DeleteOutcome, EachOutcome, List, ListOutcome, Machine, Name, OpenOutcome,
-    OpenSession, Operation, Page, Read, ReadOutcome, RequestId, Revision, Session, SessionLife,
-    StateMachine, Transition, TransitionOutcome, Write, WriteOutcome,
+    DeleteMachine, DeleteOutcome, DeletePrefix, DeletePrefixOutcome, EachOutcome, List,
+    ListOutcome, Machine, Name, OpenOutcome, OpenSession, Operation, Page, Read, ReadOutcome,
+    RequestId, Revision, Session, SessionLife, StateMachine, Transition, TransitionOutcome, Write,
+    WriteOutcome,
 };
 
 use super::backups::OpenBackup;
@@ -34,6 +35,12 @@ pub(super) enum Message {
     Transition(Transition, Option<Box<RequestId>>, Reply<TransitionOutcome>),
     /// Deletes one key.
     Delete(Delete, Option<Box<RequestId>>, Reply<DeleteOutcome>),
+    /// Deletes a slice of the keys with a prefix.
+    DeletePrefix(
+        DeletePrefix,
+        Option<Box<RequestId>>,
+        Reply<DeletePrefixOutcome>,
+    ),
     /// Lists a page of keys.
     List(List, Reply<ListOutcome>),
     /// Applies plain frames of one stream, in their order: each operation succeeds or fails by itself.
@@ -91,6 +98,10 @@ impl Message {
                 (transition.byte_len(), request_id.iter().len())
             }
             Self::Delete(delete, request_id, _) => (delete.byte_len(), request_id.iter().len()),
+            Self::DeletePrefix(delete, request_id, _) => (
+                delete.prefix.len() + text_len(&delete.after),
+                request_id.iter().len(),
+            ),
             Self::List(list, _) => (list.prefix.len() + text_len(&list.after), 0),
             Self::Each(frames, ..) => (
                 frames.iter().map(EachFrame::byte_len).sum(),

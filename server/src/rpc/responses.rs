@@ -6,9 +6,10 @@ use soloist::v1;
 
 use super::page_token;
 use crate::machine::{
-    AddOutcome, AllOutcome, Change, ChangeCause, CloseOutcome, DeleteOutcome, Entry, HasMore,
-    Keeps, Key, Lifetime, ListOutcome, ListShows, Machine, OpenOutcome, Outcome, Page, ReadOutcome,
-    Session, State, Time, TransitionOutcome, Updates, Value, WatchBatch, WriteOutcome,
+    AddOutcome, AllOutcome, Change, ChangeCause, CloseOutcome, DeleteOutcome, DeletePrefixOutcome,
+    Entry, HasMore, Keeps, Key, Lifetime, ListOutcome, ListShows, Machine, OpenOutcome, Outcome,
+    Page, ReadOutcome, Session, State, Time, TransitionOutcome, Updates, Value, WatchBatch,
+    WriteOutcome,
 };
 
 pub(crate) fn read_response(outcome: ReadOutcome) -> v1::ReadResponse {
@@ -107,6 +108,17 @@ pub(crate) fn opened_session(outcome: OpenOutcome) -> v1::Session {
     v1::Session {
         replayed: outcome.replayed,
         ..session(outcome.session)
+    }
+}
+
+pub(crate) fn delete_prefix_response(outcome: DeletePrefixOutcome) -> v1::DeletePrefixResponse {
+    let more_after = outcome.more_after.as_ref().map(Key::as_str);
+    v1::DeletePrefixResponse {
+        revision: outcome.revision,
+        deleted_count: outcome.deleted_count as i64,
+        kept_count: outcome.kept_count as i64,
+        next_page_token: more_after.map_or_else(String::new, page_token::encode),
+        replayed: outcome.replayed,
     }
 }
 

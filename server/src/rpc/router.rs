@@ -115,6 +115,9 @@ impl Router {
             "Delete" => self.unary(deadline, body, |context, delete, deadline| async move {
                 state::delete(&context, delete, deadline).await
             }),
+            "DeletePrefix" => self.unary(deadline, body, |context, delete, deadline| async move {
+                state::delete_prefix(&context, delete, deadline).await
+            }),
             "Batch" => self.one_message(deadline, body, |context, batch, deadline| async move {
                 let deadline = deadline.or_max(&context.limits);
                 let answer = state::batch(&context, &batch, deadline).await?;

@@ -87,6 +87,19 @@ async fn room_for_previous(context: &CallContext) -> Result<PreviousRoom<'_>, No
 /// Room for the largest value, until it is dropped.
 type PreviousRoom<'a> = (QuotaGuard, SemaphorePermit<'a>);
 
+pub(super) async fn delete_prefix(
+    context: &CallContext,
+    request: v1::DeletePrefixRequest,
+    deadline: Instant,
+) -> Result<v1::DeletePrefixResponse, Refusal> {
+    let (delete, request_id) = arguments::delete_prefix(request, &context.limits)?;
+    let outcome = context
+        .owner
+        .delete_prefix(delete, request_id, deadline)
+        .await?;
+    Ok(responses::delete_prefix_response(outcome))
+}
+
 pub(super) async fn batch(
     context: &CallContext,
     request: &[u8],

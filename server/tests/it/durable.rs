@@ -77,6 +77,40 @@ impl Durable {
     }
 }
 
+#[tokio::test]
+async fn a_deletion_by_prefix_survives_a_kill_with_its_answer() {
+    let server = Durable::start(&[]).await;
+    let mut state = server.state().await;
+    for n in 0..5 {
+        state.write(write(format!("t/{n}"), int(n))).await.unwrap();
+    }
+    state.write(write("kept", int(1))).await.unwrap();
+    let delete = |page_token: &str, id: &str| v1::DeletePrefixRequest {
+        prefix: "t/".into(),
+        limit: 3,
+        page_token: page_token.into(),
+        request_id: id.into(),
+        ..Default::default()
+    };
+    let first = state.delete_prefix(delete("", "1")).await.unwrap();
+    let first = first.into_inner();
+    assert_eq!((first.deleted_count, first.revision), (3, 7));
+
+    let server = server.killed().await;
+    let mut state = server.state().await;
+    let again = state.delete_prefix(delete("", "1")).await.unwrap();
+    let replayed = v1::DeletePrefixResponse {
+        replayed: true,
+        ..first.clone()
+    };
+    assert_eq!(again.into_inner(), replayed);
+    let rest = delete(&first.next_page_token, "2");
+    let rest = state.delete_prefix(rest).await.unwrap().into_inner();
+    assert_eq!((rest.deleted_count, rest.next_page_token.as_str()), (2, ""));
+    let server = server.killed().await;
+    assert_eq!(server.info().await.key_count, 1);
+}
+
 /// A read behind a write of its stream is answered as of what is on disk, which may be before the write.
 #[tokio::test]
 async fn revisions_of_a_stream_do_not_go_back() {

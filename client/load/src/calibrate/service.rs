@@ -277,6 +277,13 @@ impl State for NullState {
         Err(not_here())
     }
 
+    async fn delete_prefix(
+        &self,
+        _: tonic::Request<v1::DeletePrefixRequest>,
+    ) -> Result<tonic::Response<v1::DeletePrefixResponse>, Status> {
+        Err(not_here())
+    }
+
     async fn batch(
         &self,
         _: tonic::Request<v1::BatchRequest>,

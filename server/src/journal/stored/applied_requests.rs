@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::messages::applied_request::Outcome as SavedOutcome;
 use super::messages::{
-    AllOutcome, AppliedRequest, CloseOutcome, Entry, OpenOutcome, OpenedSession, Outcome,
-    OutcomeKind,
+    AllOutcome, AppliedRequest, CloseOutcome, DeletePrefixOutcome, Entry, OpenOutcome,
+    OpenedSession, Outcome, OutcomeKind,
 };
 use super::{Damaged, duration_nanos, from_nanos, lacks, to_nanos};
 use crate::machine::{
@@ -42,6 +42,14 @@ impl From<&machine::AppliedRequest> for AppliedRequest {
                 revision: closed.revision,
                 create_revision: closed.create_revision,
             }),
+            machine::SavedOutcome::DeletedPrefix(deleted) => {
+                SavedOutcome::DeletedPrefix(DeletePrefixOutcome {
+                    deleted_count: deleted.deleted_count as u64,
+                    kept_count: deleted.kept_count as u64,
+                    more_after: deleted.more_after.as_ref().map(ToString::to_string),
+                    revision: deleted.revision,
+                })
+            }
         };
         Self {
             at: to_nanos(*at),
@@ -89,6 +97,15 @@ impl TryFrom<AppliedRequest> for machine::AppliedRequest {
                 create_revision: closed.create_revision,
                 replayed: false,
             }),
+            SavedOutcome::DeletedPrefix(deleted) => {
+                machine::SavedOutcome::DeletedPrefix(machine::DeletePrefixOutcome {
+                    deleted_count: deleted.deleted_count as usize,
+                    kept_count: deleted.kept_count as usize,
+                    more_after: deleted.more_after.map(Into::into),
+                    revision: deleted.revision,
+                    replayed: false,
+                })
+            }
         };
         Ok(Self {
             at: from_nanos(applied.at),

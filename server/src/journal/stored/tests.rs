@@ -11,9 +11,9 @@ use super::to_nanos;
 use super::{Header, KeyedEntry, LogRecord, Page, SnapshotMeta, StoreMeta, Trailer};
 use crate::machine::{
     AddOutcome, AllOutcome, AppliedRequest, Attached, Change, ChangeCause, CloseOutcome,
-    DeleteOutcome, Effect, Entry, Fingerprint, Keeps, KeyState, Lifetime, Machine, Name,
-    OpenOutcome, OpenedSession, Outcome, ReadOutcome, RequestId, SavedOutcome, Session, State,
-    Time, Timeout, TransitionOutcome, Value, WriteOutcome,
+    DeleteOutcome, DeletePrefixOutcome, Effect, Entry, Fingerprint, Keeps, KeyState, Lifetime,
+    Machine, Name, OpenOutcome, OpenedSession, Outcome, ReadOutcome, RequestId, SavedOutcome,
+    Session, State, Time, Timeout, TransitionOutcome, Value, WriteOutcome,
 };
 
 const RECORD: &[u8] = include_bytes!("format_1/record.bin");
@@ -319,4 +319,28 @@ fn a_page_of_format_1_is_read_and_written() {
         .map(AppliedRequest::try_from);
     let read: Vec<AppliedRequest> = read.map(Result::unwrap).collect();
     assert_eq!(read, applied_requests());
+}
+
+/// Kinds of outcomes that were added to format 1: fields were added, and none has changed.
+#[test]
+fn later_kinds_of_outcomes_are_read_as_they_were_written() {
+    for more_after in [None, Some("k".into())] {
+        let applied = AppliedRequest {
+            at: at(1),
+            request_id: RequestId {
+                id: "request".into(),
+                fingerprint: Fingerprint(7),
+            },
+            outcome: SavedOutcome::DeletedPrefix(DeletePrefixOutcome {
+                deleted_count: 3,
+                kept_count: 2,
+                more_after,
+                revision: 9,
+                replayed: false,
+            }),
+        };
+        let encoded = super::messages::AppliedRequest::from(&applied).encode_to_vec();
+        let decoded = super::messages::AppliedRequest::decode(&*encoded).unwrap();
+        assert_eq!(AppliedRequest::try_from(decoded).unwrap(), applied);
+    }
 }

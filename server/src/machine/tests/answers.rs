@@ -168,6 +168,7 @@ pub(super) fn replayed(answer: Result<Answer, Cause>) -> Result<Answer, Cause> {
         Answer::All(outcome) => &mut outcome.replayed,
         Answer::Opened(outcome) => &mut outcome.replayed,
         Answer::Closed(outcome) => &mut outcome.replayed,
+        Answer::DeletedPrefix(outcome) => &mut outcome.replayed,
         other => panic!("{other:?} is never replayed"),
     } = true;
     Ok(answer)

@@ -276,6 +276,12 @@ pub(super) fn call() -> BoxedStrategy<Call> {
         1 => life().prop_map(Call::Renew),
         1 => (life(), maybe_request_id()).prop_map(|(life, request_id)| Call::Close(life, request_id)),
         2 => definition(),
+        2 => (select(vec!["", "m/", "m/x", "a", "z"]), option::of(select(vec!["/1", "/2", "x/1"])), 1..4usize, maybe_request_id())
+            .prop_map(|(prefix, after, limit, request_id)| {
+                let after = after.map(|after| format!("{}{after}", prefix.trim_end_matches('/')));
+                let after = after.filter(|after| after.starts_with(prefix));
+                Call::DeletePrefix(DeletePrefix { prefix: prefix.into(), after, limit }, request_id)
+            }),
         1 => select(vec!["m", "n"]).prop_map(undefine),
         1 => select(vec!["m", "n"]).prop_map(force_undefine),
     ]
@@ -309,6 +315,9 @@ pub(super) fn fingerprinted(mut call: Call) -> Call {
             request_id.fingerprint = of(format!("all {operations:?}"));
         }
         Call::Open(open, Some(request_id)) => request_id.fingerprint = of(format!("{open:?}")),
+        Call::DeletePrefix(delete, Some(request_id)) => {
+            request_id.fingerprint = of(format!("{delete:?}"));
+        }
         Call::Close(life, Some(request_id)) => request_id.fingerprint = of(format!("{life:?}")),
         _ => {}
     }

@@ -14,6 +14,7 @@ pub(super) enum Call {
     Close(SessionLife, Option<RequestId>),
     Define(DefineMachine),
     Undefine(DeleteMachine),
+    DeletePrefix(DeletePrefix, Option<RequestId>),
 }
 
 impl From<Operation> for Call {
@@ -30,6 +31,7 @@ impl Call {
             Self::All(operations, _, budget) => Self::All(operations, request_id, budget),
             Self::Open(open, _) => Self::Open(open, request_id),
             Self::Close(life, _) => Self::Close(life, request_id),
+            Self::DeletePrefix(delete, _) => Self::DeletePrefix(delete, request_id),
             other => panic!("{other:?} takes no request id"),
         }
     }
@@ -53,6 +55,7 @@ pub(super) enum Answer {
     Opened(OpenOutcome),
     Session(Session),
     Closed(CloseOutcome),
+    DeletedPrefix(DeletePrefixOutcome),
     Machine(Machine),
     Revision(Revision),
 }
@@ -130,6 +133,10 @@ impl StateMachine {
                 Answer::Closed(self.close_session(&life, request_id.as_ref(), now)?)
             }
             Call::Define(define) => Answer::Machine(self.define_machine(define)?),
+            Call::DeletePrefix(delete, request_id) => {
+                let request_id = request_id.as_ref();
+                Answer::DeletedPrefix(self.delete_prefix(&delete, request_id, now)?)
+            }
             Call::Undefine(delete) => Answer::Revision(self.delete_machine(&delete)?),
         })
     }

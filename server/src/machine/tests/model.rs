@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use super::super::{
     Add, AddOutcome, AllOutcome, Attached, Cause, ChangeCause, CloseOutcome, Condition,
-    DefineMachine, Delete, DeleteMachine, DeleteOutcome, Entry, Key, KeyState, KeysLeft, Lifetime,
-    List, ListShows, Machine, Mismatch, Name, OnExisting, OnOverflow, OpenOutcome, OpenSession,
-    Operation, Outcome, Purpose, Read, ReadOutcome, RefusedTransition, RequestId, Revision,
-    Session, SessionLife, SetLifetime, State, StoreLimits, StrandedKeys, Time, Transition,
-    TransitionOutcome, Usage, Value, Write, WriteOutcome, WriteShows,
+    DefineMachine, Delete, DeleteMachine, DeleteOutcome, DeletePrefix, DeletePrefixOutcome, Entry,
+    Key, KeyState, KeysLeft, Lifetime, List, ListShows, Machine, Mismatch, Name, OnExisting,
+    OnOverflow, OpenOutcome, OpenSession, Operation, Outcome, Purpose, Read, ReadOutcome,
+    RefusedTransition, RequestId, Revision, Session, SessionLife, SetLifetime, State, StoreLimits,
+    StrandedKeys, Time, Transition, TransitionOutcome, Usage, Value, Write, WriteOutcome,
+    WriteShows,
 };
 use super::{Answer, Call, Refused};
 
@@ -107,6 +108,13 @@ impl Model {
             Call::Close(life, request_id) => {
                 let request_id = request_id.as_ref();
                 self.once(request_id, &life.id, false, now, |after| after.close(life))
+            }
+            Call::DeletePrefix(delete, request_id) => {
+                let request_id = request_id.as_ref();
+                let subject = Name::from(delete.prefix.as_str());
+                self.once(request_id, &subject, false, now, |after| {
+                    Ok(after.delete_prefix(delete))
+                })
             }
             Call::Define(define) => {
                 let answer = self.define(define).map(Answer::Machine);

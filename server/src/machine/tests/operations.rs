@@ -634,3 +634,63 @@ fn the_answer_to_a_frame_is_bounded() {
         [now(Call::All(frame, None, 14), applied_all(outcomes))],
     );
 }
+
+#[test]
+fn a_prefix_is_deleted_slice_by_slice() {
+    let delete = |prefix: &str, after: Option<&str>, limit| {
+        let (prefix, after) = (prefix.to_owned(), after.map(Into::into));
+        let delete = DeletePrefix {
+            prefix,
+            after,
+            limit,
+        };
+        Call::DeletePrefix(delete, None)
+    };
+    let deleted = |deleted_count, kept_count, more_after: Option<&str>, revision| {
+        Ok(Answer::DeletedPrefix(DeletePrefixOutcome {
+            deleted_count,
+            kept_count,
+            more_after: more_after.map(Key::from),
+            revision,
+            replayed: false,
+        }))
+    };
+    let m = protocol("m", "t/m/", &["idle: done", "done:"]);
+    let mut machine = StateMachine::new(roomy());
+    prepare(&mut machine, 0, [define(m)]);
+    for key in ["s", "t/1", "t/2", "t/3", "t/m/1", "t/m/2", "t/z", "u"] {
+        prepare(&mut machine, 0, [write(key, int(1)).into()]);
+    }
+    prepare(&mut machine, 0, [transition("t/m/2", "done").into()]);
+    take(
+        &mut machine,
+        [
+            now(delete("x", None, 9), deleted(0, 0, None, 10)),
+            now(delete("t/", None, 2), deleted(2, 0, Some("t/2"), 11)),
+            now(
+                delete("t/", Some("t/2"), 3).with_id("id", 1),
+                deleted(2, 1, Some("t/m/2"), 12),
+            ),
+            now(
+                delete("t/", Some("t/2"), 3).with_id("id", 1),
+                replayed(deleted(2, 1, Some("t/m/2"), 12)),
+            ),
+            now(delete("t/", Some("t/m/2"), 3), deleted(1, 0, None, 13)),
+            // What is in a state that is not final stays, and takes no revision.
+            now(delete("t/", None, 1), deleted(0, 1, None, 13)),
+            now(delete("", None, 9), deleted(2, 1, None, 14)),
+        ],
+    );
+    assert_eq!(
+        changes(&machine, 10),
+        [
+            "11 Deleted t/1 -<1",
+            "11 Deleted t/2 -<1",
+            "12 Deleted t/3 -<1",
+            "12 Deleted t/m/2 -<1",
+            "13 Deleted t/z -<1",
+            "14 Deleted s -<1",
+            "14 Deleted u -<1",
+        ]
+    );
+}

@@ -77,7 +77,7 @@ fn insert_present(call: &mut Call, machine: &StateMachine) {
                 .get_machine(name)
                 .map_or(0, |machine| machine.revision);
         }
-        Call::Open(..) | Call::Define(_) | Call::Undefine(_) => {}
+        Call::Open(..) | Call::Define(_) | Call::Undefine(_) | Call::DeletePrefix(..) => {}
     }
 }
 

@@ -18,5 +18,5 @@ mod value;
 pub(crate) mod watch;
 
 pub(crate) use operations::{add, delete, read, transition, write};
-pub(crate) use page::list;
+pub(crate) use page::{delete_prefix, list};
 pub(crate) use path::BadArgument;

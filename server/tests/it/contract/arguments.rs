@@ -141,6 +141,20 @@ async fn bad_arguments_are_refused() {
             "BAD_MACHINE",
             json!({"field": "ops[0].transition.to", "op": "0"}),
         ),
+        // Deletions by prefix.
+        ("State/DeletePrefix", json!({}), "BAD_PAGE", field("prefix")),
+        (
+            "State/DeletePrefix",
+            json!({"prefix": "a", "limit": -1}),
+            "BAD_PAGE",
+            json!({"field": "limit", "actual": "-1"}),
+        ),
+        (
+            "State/DeletePrefix",
+            json!({"prefix": "a", "page_token": "x"}),
+            "BAD_PAGE",
+            field("page_token"),
+        ),
         // Watches.
         ("State/Watch", json!({}), "BAD_WATCH", field("target")),
         (

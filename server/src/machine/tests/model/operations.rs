@@ -246,6 +246,39 @@ impl Model {
         }))
     }
 
+    pub(super) fn delete_prefix(&mut self, delete: &DeletePrefix) -> Answer {
+        let mut keys: Vec<_> = self
+            .sorted_entries()
+            .into_iter()
+            .filter(|(key, _)| {
+                let behind = delete.after.as_ref();
+                key.as_str().starts_with(&delete.prefix)
+                    && behind.is_none_or(|after| key.as_str() > after.as_str())
+            })
+            .collect();
+        let has_more = keys.len() > delete.limit;
+        keys.truncate(delete.limit);
+        let more_after = keys.last().map(|(key, _)| key.clone()).filter(|_| has_more);
+        let looked_at = keys.len();
+        keys.retain(|(_, entry)| {
+            entry.key_state().is_none_or(|key_state| {
+                let state = self.state(key_state);
+                state.next.is_empty() && state.timeout.is_none()
+            })
+        });
+        let revision = self.revision + 1;
+        for (key, _) in &keys {
+            self.set(key, None, revision, ChangeCause::Deleted);
+        }
+        Answer::DeletedPrefix(DeletePrefixOutcome {
+            deleted_count: keys.len(),
+            kept_count: looked_at - keys.len(),
+            more_after,
+            revision: self.revision,
+            replayed: false,
+        })
+    }
+
     /// The bytes of the store with this entry. Only growth is refused.
     fn check_space(&self, key: &Key, entry: &Entry) -> Done<u64> {
         let present = self.entry(key).map_or(0, |entry| size(key, &entry));

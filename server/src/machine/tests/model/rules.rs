@@ -185,6 +185,10 @@ pub(super) fn shown_size(answer: &Answer) -> u64 {
             previous: shown, ..
         })) => previous(shown),
         Answer::All(all) => all.answer_bytes + all.outcomes.len() * size_of::<Outcome>(),
+        Answer::DeletedPrefix(deleted) => {
+            let more_after = deleted.more_after.as_ref();
+            more_after.map_or(0, |key| key.as_str().len())
+        }
         _ => 0,
     };
     size as u64
