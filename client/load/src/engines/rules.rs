@@ -44,6 +44,7 @@ impl Rules {
         }
     }
 
+    #[inline]
     pub(crate) fn stop(&self) -> &Stop {
         &self.stop
     }
@@ -107,6 +108,7 @@ impl Rules {
     }
 
     /// Settles operations that were answered, or have failed, at `now`.
+    #[inline]
     pub(crate) fn settle(
         &self,
         sent: &InFlight,

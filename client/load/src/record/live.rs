@@ -42,6 +42,7 @@ pub(crate) struct Interval {
 
 impl LiveCounters {
     /// Counts operations that were answered.
+    #[inline]
     pub(crate) fn completed(&self, ops: u64) {
         add_as_only_writer(&self.completed, ops);
     }
@@ -52,11 +53,13 @@ impl LiveCounters {
     }
 
     /// Counts operations that were sent.
+    #[inline]
     pub(crate) fn sent(&self, ops: u64) {
         add_as_only_writer(&self.in_flight, ops);
     }
 
     /// Counts operations that are no longer in flight.
+    #[inline]
     pub(crate) fn landed(&self, ops: u64) {
         let in_flight = self.in_flight.load(Ordering::Relaxed);
         self.in_flight

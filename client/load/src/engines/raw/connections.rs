@@ -82,6 +82,7 @@ impl Connections {
     }
 
     /// Returns the current connection of a slot, if there is one.
+    #[inline]
     pub(crate) fn current(&mut self, slot: usize) -> Option<Current<'_>> {
         let slot = &mut self.slots[slot];
         let endpoint = slot.current?;
@@ -106,6 +107,7 @@ impl Connections {
     }
 
     /// Reads from an endpoint, and calls `on_event` with each response or failure, and the instant at which it was read.
+    #[inline]
     pub(crate) fn read(&mut self, key: u32, mut on_event: impl FnMut(Event<'_>, Instant)) {
         if let Some(open) = &mut self.endpoints[key as usize] {
             open.endpoint

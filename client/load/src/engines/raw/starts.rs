@@ -59,6 +59,7 @@ impl Starts {
     }
 
     /// Takes the next call that may start at `now`, in a slot that is free since `free_since`. Returns its intended start.
+    #[inline]
     pub(crate) fn take(
         &mut self,
         now: Instant,

@@ -126,6 +126,7 @@ impl Workers {
         0..self.slots.len()
     }
 
+    #[inline]
     pub(crate) fn free_since(&self, slot: usize) -> Instant {
         self.slots[slot].free_since
     }
@@ -138,6 +139,7 @@ impl Workers {
 
     /// Draws the next call of the worker to which a slot belongs. `nanos` is the intended start in nanoseconds after the
     /// start of the run.
+    #[inline]
     pub(crate) fn draw(&mut self, slot: usize, intended: Instant, nanos: u64) -> UnsentCall {
         let worker = &mut self.workers[self.slots[slot].worker];
         let (op, call) = worker.workload.draw(nanos);
@@ -145,6 +147,7 @@ impl Workers {
     }
 
     /// Takes the call that was [kept](Self::keep_unsent) in a slot.
+    #[inline]
     pub(crate) fn take_unsent(&mut self, slot: usize) -> Option<UnsentCall> {
         self.slots[slot].unsent.take().map(|unsent| *unsent)
     }
@@ -155,6 +158,7 @@ impl Workers {
     }
 
     /// Notes that a call was sent at `now`.
+    #[inline]
     pub(crate) fn sent(
         &mut self,
         slot: usize,
