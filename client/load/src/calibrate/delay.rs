@@ -1,4 +1,4 @@
-//! How long an answer is held back.
+//! Delays of responses.
 
 use std::time::Duration;
 
@@ -7,38 +7,38 @@ use rand::rngs::SmallRng;
 
 use crate::pace::arrivals::exponential;
 
-/// The distribution of delays, each drawn by itself.
+/// A distribution of delays. Each delay is drawn independently.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Delay {
-    /// None: answered where it is received, without a timer.
+    /// No delay, and no timer.
     None,
-    /// Always the same.
+    /// Always the same delay.
     Fixed(Duration),
-    /// Anything from `min` to `max` alike.
+    /// Uniform from `min` to `max`.
     Uniform {
         /// The shortest.
         min: Duration,
-        /// The longest. Less than `min` counts as `min`.
+        /// The longest; `min` if it is less.
         max: Duration,
     },
-    /// Exponential with this mean, like the service times of a queue in a textbook.
+    /// Exponential, like the service times of an M/M/1 queue.
     Exponential {
-        /// Also its standard deviation. 99% are below 4.6 times as much.
+        /// The mean, which is also the standard deviation. 99% are below 4.6 times the mean.
         mean: Duration,
     },
-    /// One of two: a server that is fast but for pauses.
+    /// One of two delays, like a server that is fast except for pauses.
     Bimodal {
-        /// The one.
+        /// The usual delay.
         usual: Duration,
-        /// The other.
+        /// The rare delay.
         rare: Duration,
-        /// How many of all have the other: 0 to 1.
+        /// The share of rare delays, from 0 to 1.
         rare_share: f64,
     },
 }
 
 impl Delay {
-    /// Draws one.
+    /// Draws a delay.
     pub(crate) fn draw(&self, rng: &mut SmallRng) -> Duration {
         match *self {
             Self::None => Duration::ZERO,
@@ -68,7 +68,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
     const COUNT: usize = 20_000;
 
-    /// The share of draws that are at most `limit`.
+    /// Returns the share of draws that are at most `limit`.
     fn share_within(delay: Delay, limit: Duration) -> f64 {
         let mut rng = SmallRng::seed_from_u64(7);
         let within = (0..COUNT).filter(|_| delay.draw(&mut rng) <= limit);
@@ -105,7 +105,7 @@ mod tests {
         ];
         for (delay, limit, expected) in cases {
             let share = share_within(delay, limit);
-            // Four standard errors of a share; none where it is certain. The seed is fixed.
+            // Within four standard errors of a share, which are 0 where the share is certain. The seed is fixed.
             let error = (expected * (1.0 - expected) / COUNT as f64).sqrt();
             assert!(
                 (share - expected).abs() <= 4.0 * error,
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uniform_delay_upside_down_is_its_least() {
+    fn a_uniform_delay_with_max_below_min_is_min() {
         let delay = Delay::Uniform {
             min: 6 * MS,
             max: 2 * MS,

@@ -1,10 +1,11 @@
-//! Servers to measure the tool itself with.
+//! Servers of known behaviour, with which the tool measures itself.
 //!
-//! A [`NullServer`] answers Read, Write, Pipeline and GetInfo over HTTP/2 on loopback with what a Soloist could say, but
-//! keeps no state. At once, what the tool measures is the tool, the kernel and the HTTP/2 stack; with a [`Delay`] of known
-//! distribution it can be told whether the percentiles that it reports are those that there were. Delays are kept by a
-//! thread of their own (`timers`), and how long each answer really stayed in the server is recorded (`Residence`): it is
-//! the truth to compare with, whatever the machine makes of a delay.
+//! A [`NullServer`] listens on loopback and answers Read, Write, Pipeline and GetInfo with responses that a Soloist
+//! could give, but it has no state. Without a delay, a run against it measures the tool, the kernel and the HTTP/2
+//! stack. With a [`Delay`] of known distribution, the percentiles in the report can be compared with the true ones.
+//!
+//! The server records how long each response really stayed in it ([`Residence`]), because a delay may last longer than
+//! it should. A thread with exact timers ends the delays (`timers`).
 
 mod delay;
 mod service;
@@ -23,37 +24,38 @@ use tokio::sync::oneshot;
 pub(crate) use delay::Delay;
 pub(crate) use service::Residence;
 
-use service::{Answers, Router};
-use timers::Timers;
+use service::{Responder, Router};
+use timers::TimerThread;
 
-/// Calls under way on one connection: more than the tool has workers.
+/// The most calls in flight on one connection: more than the tool has workers.
 const STREAMS_MAX: u32 = 1 << 17;
-/// Windows that never hold back requests: they are read as soon as they arrive.
+/// Receive windows that never hold back a request: requests are read as soon as they arrive.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 
-/// A server on a thread of its own. Dropping it tells it to end.
+/// A server on a thread of its own. The server ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct NullServer {
     address: SocketAddr,
-    answers: Arc<Answers>,
+    responder: Arc<Responder>,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<io::Result<()>>,
-    timers: Timers,
+    timer_thread: TimerThread,
 }
 
 impl NullServer {
-    /// Serves on a free port of loopback. Delays are drawn from `seed`.
+    /// Starts a server on a free port of loopback. `seed` determines the delays.
     ///
     /// # Errors
-    /// What the system says when it makes the socket and the threads.
+    ///
+    /// Errors of the system, from making the socket and the threads.
     pub(crate) fn start(delay: Delay, seed: u64) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let timers = Timers::start()?;
-        let answers = Arc::new(Answers::new(delay, seed, timers.alarm()));
-        let router = Router::new(&answers);
+        let timer_thread = TimerThread::start()?;
+        let responder = Arc::new(Responder::new(delay, seed, timer_thread.timers()));
+        let router = Router::new(&responder);
         let runtime = Builder::new_current_thread().enable_io().build()?;
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new()
@@ -68,45 +70,48 @@ impl NullServer {
             })?;
         Ok(Self {
             address,
-            answers,
+            responder,
             stop,
             thread,
-            timers,
+            timer_thread,
         })
     }
 
-    /// Where it listens.
+    /// Returns the address on which it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How long the answers so far took.
+    /// Returns the residence times so far.
     #[cfg(test)]
     pub(crate) fn residence(&self) -> Residence {
-        self.answers.residence()
+        self.responder.residence()
     }
 
-    /// Ends it, and tells how long its answers took. Calls under way are cut off.
+    /// Stops the server, and returns the residence times. Calls in flight are cut off.
     ///
     /// # Errors
-    /// If it had ended before, because it could not accept connections any more.
+    ///
+    /// If the server had ended before, because it could not accept connections any more.
     pub(crate) fn stop(self) -> io::Result<Residence> {
-        // Nobody to tell if it has ended.
+        // The receiver is gone if the server has ended already.
         let _ = self.stop.send(());
-        // With the thread goes its runtime, and with that every connection.
-        self.thread.join().expect("no task of it takes it down")?;
-        self.timers.stop();
-        Ok(self.answers.residence())
+        // The runtime ends with its thread, and all connections with the runtime.
+        self.thread
+            .join()
+            .expect("no task of the server panics its thread")?;
+        self.timer_thread.stop();
+        Ok(self.responder.residence())
     }
 }
 
-/// Ends only with an error.
+/// Serves every connection. Returns only errors of accepting.
 async fn accept(listener: TcpListener, router: Router) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut http2 = http2::Builder::new(TokioExecutor::new());
     http2
         .max_concurrent_streams(STREAMS_MAX)
-        // Calls that the tool gave up are no attack.
+        // Calls that the tool cancels are not an attack.
         .max_pending_accept_reset_streams(STREAMS_MAX as usize)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -115,7 +120,7 @@ async fn accept(listener: TcpListener, router: Router) -> io::Result<()> {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         let connection = http2.serve_connection(TokioIo::new(stream), router.clone());
-        // What goes wrong on a connection is seen by its other side.
+        // The client sees an error of its connection itself.
         tokio::spawn(async move { _ = connection.await });
     }
 }

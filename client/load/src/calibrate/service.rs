@@ -1,4 +1,4 @@
-//! The answers: constant, right, and held back as long as the delay says.
+//! The services of a null server: constant responses, each held back for its delay.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -18,7 +18,7 @@ use rand::rngs::SmallRng;
 use soloist::server::admin_server::{self, Admin, AdminServer};
 use soloist::server::state_server::{self, State, StateServer};
 use soloist::v1::op::Op;
-use soloist::v1::op_result::Result as OpAnswer;
+use soloist::v1::op_result::Result as OpResponse;
 use soloist::v1::{self, value};
 use tonic::body::Body;
 use tonic::codegen::BoxFuture;
@@ -26,43 +26,43 @@ use tonic::{Code, Status};
 use tower_service::Service;
 
 use crate::calibrate::delay::Delay;
-use crate::calibrate::timers::Alarm;
+use crate::calibrate::timers::Timers;
 use crate::histogram::{histogram, record};
 
-/// The revision that every answer names.
+/// The revision in every response.
 const REVISION: i64 = 1;
-/// Frames of one stream under way. Further ones wait in the connection, where their time does not count yet.
+/// The most frames of one stream in flight. Further frames wait in the connection, where their residence has not begun.
 const FRAMES_MAX: usize = 1 << 16;
 
-/// How long answers stayed in the server, in nanoseconds: from when a request was decoded until its answer was handed
-/// over to be encoded. For frames of one stream that includes the wait for those before. It is the truth only while the
-/// server keeps up: what still waits in its socket is in no account.
+/// Residence times in nanoseconds: from decoding a request until its response is handed over to be encoded. A frame
+/// also waits for the responses to the frames before it on its stream. The times are complete only while the server
+/// keeps up: a request that waits in the socket does not count yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Residence {
-    /// The delays that were drawn for them.
+    /// The delays that were drawn.
     pub(crate) planned: Histogram<u64>,
-    /// How long it really was.
+    /// The times that were measured.
     pub(crate) actual: Histogram<u64>,
 }
 
-/// What all calls share. Only the server's thread takes the locks while it serves.
+/// The part of a response that all methods share: its delay. Only the server's thread takes the locks while it serves.
 #[derive(Debug)]
-pub(super) struct Answers {
+pub(super) struct Responder {
     delay: Delay,
     rng: Mutex<SmallRng>,
     residence: Mutex<Residence>,
-    alarm: Alarm,
+    timers: Timers,
 }
 
-/// An answer under way.
+/// A request that is not answered yet.
 #[derive(Clone, Copy, Debug)]
-struct Held {
-    since: Instant,
+struct Received {
+    at: Instant,
     delay: Duration,
 }
 
-impl Answers {
-    pub(super) fn new(delay: Delay, seed: u64, alarm: Alarm) -> Self {
+impl Responder {
+    pub(super) fn new(delay: Delay, seed: u64, timers: Timers) -> Self {
         Self {
             delay,
             rng: Mutex::new(SmallRng::seed_from_u64(seed)),
@@ -70,7 +70,7 @@ impl Answers {
                 planned: histogram(),
                 actual: histogram(),
             }),
-            alarm,
+            timers,
         }
     }
 
@@ -78,47 +78,49 @@ impl Answers {
         lock(&self.residence).clone()
     }
 
-    /// A request is here.
-    fn receive(&self) -> Held {
-        Held {
-            since: Instant::now(),
+    /// Takes a request, and draws its delay.
+    fn receive(&self) -> Received {
+        Received {
+            at: Instant::now(),
             delay: self.delay.draw(&mut lock(&self.rng)),
         }
     }
 
-    /// Waits until its answer may go.
-    async fn wait(&self, held: Held) -> Result<(), Status> {
-        if held.delay.is_zero() {
+    /// Waits for the rest of the delay.
+    async fn wait(&self, received: Received) -> Result<(), Status> {
+        if received.delay.is_zero() {
             return Ok(());
         }
-        let alarm = self.alarm.at(held.since + held.delay);
-        let woken = alarm.map_err(|_| Status::resource_exhausted("too many answers are held"))?;
-        woken
+        let timer = self.timers.at(received.at + received.delay);
+        let fired = timer.map_err(|_| Status::resource_exhausted("too many delayed responses"))?;
+        fired
             .await
-            .map_err(|_| Status::unavailable("the server ends"))
+            .map_err(|_| Status::unavailable("the server has stopped"))
     }
 
-    /// Its answer goes.
-    fn record(&self, held: Held) {
-        let actual = held.since.elapsed();
+    /// Records the residence time of a request whose response is sent now.
+    fn record(&self, received: Received) {
+        let actual = received.at.elapsed();
         let mut residence = lock(&self.residence);
-        record(&mut residence.planned, held.delay, 1);
+        record(&mut residence.planned, received.delay, 1);
         record(&mut residence.actual, actual, 1);
     }
 
-    async fn answer<T>(&self, answer: T) -> Result<tonic::Response<T>, Status> {
-        let held = self.receive();
-        self.wait(held).await?;
-        self.record(held);
-        Ok(tonic::Response::new(answer))
+    async fn respond<T>(&self, response: T) -> Result<tonic::Response<T>, Status> {
+        let received = self.receive();
+        self.wait(received).await?;
+        self.record(received);
+        Ok(tonic::Response::new(response))
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nobody panics with it")
+    mutex
+        .lock()
+        .expect("no thread panics while it holds the lock")
 }
 
-/// From an HTTP request to the service that answers it. One for each connection.
+/// Finds the service of an HTTP request. Each connection has a clone.
 #[derive(Clone)]
 pub(super) struct Router {
     state: StateServer<NullState>,
@@ -132,9 +134,9 @@ impl fmt::Debug for Router {
 }
 
 impl Router {
-    pub(super) fn new(answers: &Arc<Answers>) -> Self {
+    pub(super) fn new(responder: &Arc<Responder>) -> Self {
         Self {
-            state: StateServer::new(NullState(Arc::clone(answers)))
+            state: StateServer::new(NullState(Arc::clone(responder)))
                 .max_decoding_message_size(usize::MAX),
             admin: AdminServer::new(NullAdmin),
         }
@@ -151,16 +153,16 @@ impl hyper::service::Service<Request<Incoming>> for Router {
         match service {
             Some(state_server::SERVICE_NAME) => self.state.clone().call(request),
             Some(admin_server::SERVICE_NAME) => self.admin.clone().call(request),
-            _ => Box::pin(async { Ok(not_here().into_http()) }),
+            _ => Box::pin(async { Ok(unimplemented().into_http()) }),
         }
     }
 }
 
-fn not_here() -> Status {
-    Status::unimplemented("this server is for calibration: it knows Read, Write and Pipeline")
+fn unimplemented() -> Status {
+    Status::unimplemented("a server for calibration only has Read, Write and Pipeline")
 }
 
-/// Any key is there, and is 0.
+/// Every key exists, and has the value 0.
 fn read(read: v1::ReadRequest) -> v1::ReadResponse {
     v1::ReadResponse {
         entry: Some(v1::Entry {
@@ -184,15 +186,15 @@ fn write() -> v1::WriteResponse {
     }
 }
 
-/// The answer to one frame.
+/// The response to one frame.
 fn frame(frame: v1::PipelineRequest) -> v1::PipelineResponse {
     let results = frame.ops.into_iter().map(|op| {
         let result = match op.op {
-            Some(Op::Read(request)) => OpAnswer::Read(read(request)),
-            Some(Op::Write(_)) => OpAnswer::Write(write()),
-            _ => OpAnswer::Error(tonic_types::Status {
+            Some(Op::Read(request)) => OpResponse::Read(read(request)),
+            Some(Op::Write(_)) => OpResponse::Write(write()),
+            _ => OpResponse::Error(tonic_types::Status {
                 code: Code::Unimplemented as i32,
-                message: not_here().message().to_owned(),
+                message: unimplemented().message().to_owned(),
                 details: Vec::new(),
             }),
         };
@@ -209,7 +211,7 @@ fn frame(frame: v1::PipelineRequest) -> v1::PipelineResponse {
 
 /// `soloist.v1.State`.
 #[derive(Debug)]
-struct NullState(Arc<Answers>);
+struct NullState(Arc<Responder>);
 
 #[tonic::async_trait]
 impl State for NullState {
@@ -217,14 +219,14 @@ impl State for NullState {
         &self,
         request: tonic::Request<v1::ReadRequest>,
     ) -> Result<tonic::Response<v1::ReadResponse>, Status> {
-        self.0.answer(read(request.into_inner())).await
+        self.0.respond(read(request.into_inner())).await
     }
 
     async fn write(
         &self,
         _: tonic::Request<v1::WriteRequest>,
     ) -> Result<tonic::Response<v1::WriteResponse>, Status> {
-        self.0.answer(write()).await
+        self.0.respond(write()).await
     }
 
     type PipelineStream = Pin<Box<dyn Stream<Item = Result<v1::PipelineResponse, Status>> + Send>>;
@@ -233,25 +235,25 @@ impl State for NullState {
         &self,
         request: tonic::Request<tonic::Streaming<v1::PipelineRequest>>,
     ) -> Result<tonic::Response<Self::PipelineStream>, Status> {
-        let answers = Arc::clone(&self.0);
-        let held = {
-            let answers = Arc::clone(&answers);
+        let responder = Arc::clone(&self.0);
+        let delayed = {
+            let responder = Arc::clone(&responder);
             move |message: Result<v1::PipelineRequest, Status>| {
-                let held = answers.receive();
-                let answers = Arc::clone(&answers);
+                let received = responder.receive();
+                let responder = Arc::clone(&responder);
                 async move {
-                    let answer = frame(message?);
-                    answers.wait(held).await?;
-                    Ok((held, answer))
+                    let response = frame(message?);
+                    responder.wait(received).await?;
+                    Ok((received, response))
                 }
             }
         };
-        // Each is held back by itself, but they leave in order.
-        let frames = request.into_inner().map(held).buffered(FRAMES_MAX);
+        // The delays of frames overlap, but the responses leave in the order of the requests.
+        let frames = request.into_inner().map(delayed).buffered(FRAMES_MAX);
         let frames = frames.map(move |frame: Result<_, Status>| {
-            let (held, answer) = frame?;
-            answers.record(held);
-            Ok(answer)
+            let (received, response) = frame?;
+            responder.record(received);
+            Ok(response)
         });
         Ok(tonic::Response::new(Box::pin(frames)))
     }
@@ -260,42 +262,42 @@ impl State for NullState {
         &self,
         _: tonic::Request<v1::AddRequest>,
     ) -> Result<tonic::Response<v1::AddResponse>, Status> {
-        Err(not_here())
+        Err(unimplemented())
     }
 
     async fn transition(
         &self,
         _: tonic::Request<v1::TransitionRequest>,
     ) -> Result<tonic::Response<v1::TransitionResponse>, Status> {
-        Err(not_here())
+        Err(unimplemented())
     }
 
     async fn delete(
         &self,
         _: tonic::Request<v1::DeleteRequest>,
     ) -> Result<tonic::Response<v1::DeleteResponse>, Status> {
-        Err(not_here())
+        Err(unimplemented())
     }
 
     async fn delete_prefix(
         &self,
         _: tonic::Request<v1::DeletePrefixRequest>,
     ) -> Result<tonic::Response<v1::DeletePrefixResponse>, Status> {
-        Err(not_here())
+        Err(unimplemented())
     }
 
     async fn batch(
         &self,
         _: tonic::Request<v1::BatchRequest>,
     ) -> Result<tonic::Response<v1::BatchResponse>, Status> {
-        Err(not_here())
+        Err(unimplemented())
     }
 
     async fn list(
         &self,
         _: tonic::Request<v1::ListRequest>,
     ) -> Result<tonic::Response<v1::ListResponse>, Status> {
-        Err(not_here())
+        Err(unimplemented())
     }
 
     type WatchStream = stream::Empty<Result<v1::WatchResponse, Status>>;
@@ -304,7 +306,7 @@ impl State for NullState {
         &self,
         _: tonic::Request<v1::WatchRequest>,
     ) -> Result<tonic::Response<Self::WatchStream>, Status> {
-        Err(not_here())
+        Err(unimplemented())
     }
 }
 
@@ -314,7 +316,7 @@ struct NullAdmin;
 
 #[tonic::async_trait]
 impl Admin for NullAdmin {
-    /// Never held back: it is how the tool connects.
+    /// Without a delay, because the tool connects by this call.
     async fn get_info(
         &self,
         _: tonic::Request<v1::GetInfoRequest>,
@@ -337,11 +339,11 @@ impl Admin for NullAdmin {
         &self,
         _: tonic::Request<v1::BackupRequest>,
     ) -> Result<tonic::Response<Self::BackupStream>, Status> {
-        Err(not_here())
+        Err(unimplemented())
     }
 }
 
-/// Of what it knows, it checks nothing but how many frames are under way.
+/// Only the number of frames in flight is limited.
 fn limits() -> v1::Limits {
     const ANY: i32 = i32::MAX;
     v1::Limits {
@@ -357,7 +359,7 @@ fn limits() -> v1::Limits {
     }
 }
 
-/// Of the thread that serves, which is the one that asks: the process may be the tool's own.
+/// The CPU time of this thread, which is the server's. The process may be that of the tool.
 fn cpu_time() -> Option<prost_types::Duration> {
     let used = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).ok()?;
     prost_types::Duration::try_from(Duration::from(used)).ok()

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use soloist::v1::op::Op;
-use soloist::v1::op_result::Result as OpAnswer;
+use soloist::v1::op_result::Result as OpResponse;
 use soloist::v1::state_client::StateClient;
 use soloist::v1::{self, value};
 use tonic::Code;
@@ -46,7 +46,7 @@ fn assert_is_entry(answer: v1::ReadResponse, key: &str) {
 }
 
 #[tokio::test]
-async fn calls_are_answered() {
+async fn unary_calls_have_responses() {
     let server = NullServer::start(Delay::None, SEED).unwrap();
     let mut client = connect(&server).await;
     let answer = client.read(read("a")).await.unwrap().into_inner();
@@ -63,7 +63,7 @@ async fn calls_are_answered() {
 }
 
 #[tokio::test]
-async fn frames_are_answered_in_their_places() {
+async fn frames_have_a_result_for_each_operation() {
     let server = NullServer::start(Delay::None, SEED).unwrap();
     let mut client = connect(&server).await;
     let frames = [
@@ -89,13 +89,13 @@ async fn frames_are_answered_in_their_places() {
         )
     };
 
-    let [OpAnswer::Read(a), OpAnswer::Write(written)] = &next().await.unwrap()[..] else {
-        panic!("a read and a write are answered as such");
+    let [OpResponse::Read(a), OpResponse::Write(written)] = &next().await.unwrap()[..] else {
+        panic!("the results of a Read and a Write");
     };
     assert_is_entry(a.clone(), "a");
     assert_eq!(written.revision, 1);
-    let [OpAnswer::Error(error), OpAnswer::Read(b)] = &next().await.unwrap()[..] else {
-        panic!("an error stands in its place");
+    let [OpResponse::Error(error), OpResponse::Read(b)] = &next().await.unwrap()[..] else {
+        panic!("an error, and the result of a Read");
     };
     assert_eq!(error.code, Code::Unimplemented as i32);
     assert_is_entry(b.clone(), "b");
@@ -114,7 +114,7 @@ async fn the_tool_can_connect() {
     server.stop().unwrap();
 }
 
-/// What the seed draws, whichever call gets which.
+/// The delays that the seed draws, whichever call gets which.
 fn draws(delay: Delay, count: u64) -> Histogram<u64> {
     let mut rng = SmallRng::seed_from_u64(SEED);
     let mut drawn = Histogram::new(3).unwrap();
@@ -125,7 +125,7 @@ fn draws(delay: Delay, count: u64) -> Histogram<u64> {
     drawn
 }
 
-/// That each of `less` took at most as long as its like in `more`, as far as three digits tell.
+/// Checks that every percentile of `less` is at most that of `more`, up to the three digits of histograms.
 fn assert_at_most(less: &Histogram<u64>, more: &Histogram<u64>) {
     assert_eq!(less.len(), more.len());
     for percent in (0..=100).map(f64::from) {
@@ -159,7 +159,7 @@ fn every_delay() -> [Delay; 4] {
 }
 
 #[tokio::test]
-async fn answers_are_held_back_as_drawn_and_the_truth_is_known() {
+async fn responses_are_delayed_as_drawn_and_their_residence_is_recorded() {
     for delay in every_delay() {
         let server = NullServer::start(delay, SEED).unwrap();
         let client = connect(&server).await;
@@ -180,14 +180,14 @@ async fn answers_are_held_back_as_drawn_and_the_truth_is_known() {
         }
         let residence = server.stop().unwrap();
         assert_eq!(residence.planned, draws(delay, 300), "{delay:?}");
-        // None is too early, and none is longer than it was seen from outside.
+        // No response left before its delay was over, and none stayed longer than the client waited.
         assert_at_most(&residence.planned, &residence.actual);
         assert_at_most(&residence.actual, &seen);
     }
 }
 
 #[tokio::test]
-async fn frames_are_held_back_side_by_side_and_leave_in_order() {
+async fn delays_of_frames_overlap_and_responses_stay_in_order() {
     for delay in every_delay() {
         let server = NullServer::start(delay, SEED).unwrap();
         let mut client = connect(&server).await;
@@ -198,8 +198,8 @@ async fn frames_are_held_back_side_by_side_and_leave_in_order() {
         let mut answers = answers.unwrap().into_inner();
         for number in 0..100 {
             let answer = answers.message().await.unwrap().unwrap();
-            let Some(OpAnswer::Read(answer)) = answer.results[0].result.clone() else {
-                panic!("a read is answered as such");
+            let Some(OpResponse::Read(answer)) = answer.results[0].result.clone() else {
+                panic!("the result of a Read");
             };
             assert_is_entry(answer, &format!("{number}"));
         }
@@ -211,13 +211,13 @@ async fn frames_are_held_back_side_by_side_and_leave_in_order() {
 }
 
 #[tokio::test]
-async fn a_stop_cuts_off_what_is_held_back() {
+async fn a_stop_cuts_off_delayed_calls() {
     let server = NullServer::start(Delay::Fixed(Duration::from_secs(3_600)), SEED).unwrap();
     let address = server.address();
     let client = connect(&server).await;
     let (mut reader, mut streamer) = (client.clone(), client);
     let frames = stream::iter([frame(vec![Op::Read(read("a"))])]);
-    // A stream that never ends by itself.
+    // A stream that the client never ends.
     let frames = frames.chain(stream::pending());
     let mut answers = streamer.pipeline(frames).await.unwrap().into_inner();
     let held = tokio::spawn(async move { reader.read(read("a")).await });

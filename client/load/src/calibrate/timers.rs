@@ -1,4 +1,5 @@
-//! Wakes calls at their time: a thread that sleeps until the next one. A runtime's own timers are 1 ms late and more.
+//! Timers that are exact to some microseconds: a thread sleeps until the next one is due. The timers of tokio are late
+//! by 1 ms and more.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,36 +11,37 @@ use tokio::sync::oneshot;
 
 use crate::pace::pacer::wake_on_time;
 
-/// Calls that can wait at once: more than the tool has workers.
+/// The most timers at once: more than the tool has calls in flight.
 const WAITING_MAX: usize = 1 << 17;
 
-/// The thread.
+/// The thread that fires the timers.
 #[derive(Debug)]
-pub(super) struct Timers {
-    alarm: Alarm,
+pub(super) struct TimerThread {
+    timers: Timers,
     thread: JoinHandle<()>,
 }
 
-/// Sets timers. Clones set those of the same thread.
+/// Sets timers of a [`TimerThread`], as its clones do.
 #[derive(Clone, Debug)]
-pub(super) struct Alarm {
+pub(super) struct Timers {
     queue: Arc<Mutex<Queue>>,
     thread: Thread,
 }
 
+/// The timers that have not fired.
 #[derive(Debug, Default)]
 struct Queue {
-    /// By when they are due, and in the order in which they came.
+    /// By due time, and then by the order in which they were set.
     waiting: BTreeMap<(Instant, u64), oneshot::Sender<()>>,
     next_number: u64,
     stopped: bool,
 }
 
-/// As many as can wait already do.
+/// There are [`WAITING_MAX`] timers already.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
-impl Timers {
+impl TimerThread {
     pub(super) fn start() -> io::Result<Self> {
         let queue = Arc::<Mutex<Queue>>::default();
         let thread = thread::Builder::new()
@@ -51,30 +53,33 @@ impl Timers {
                     run(&queue);
                 }
             })?;
-        let alarm = Alarm {
+        let timers = Timers {
             queue,
             thread: thread.thread().clone(),
         };
-        Ok(Self { alarm, thread })
+        Ok(Self { timers, thread })
     }
 
-    pub(super) fn alarm(&self) -> Alarm {
-        self.alarm.clone()
+    pub(super) fn timers(&self) -> Timers {
+        self.timers.clone()
     }
 
-    /// Ends the thread. Who waits still is woken with an error.
+    /// Ends the thread. Timers that have not fired end with an error.
     pub(super) fn stop(self) {
-        lock(&self.alarm.queue).stopped = true;
-        self.alarm.thread.unpark();
-        self.thread.join().expect("it does not panic");
+        lock(&self.timers.queue).stopped = true;
+        self.timers.thread.unpark();
+        self.thread
+            .join()
+            .expect("the thread of the timers does not panic");
     }
 }
 
-impl Alarm {
-    /// What it returns is sent to at `due`, or as soon as possible after.
+impl Timers {
+    /// Sets a timer: the receiver gets a message at `due`, or as soon as possible afterwards.
     ///
     /// # Errors
-    /// [`Full`] if too many wait.
+    ///
+    /// [`Full`] if there are too many timers.
     pub(super) fn at(&self, due: Instant) -> Result<oneshot::Receiver<()>, Full> {
         let (wake, woken) = oneshot::channel();
         let is_first = {
@@ -113,10 +118,10 @@ fn run(queue: &Mutex<Queue>) {
             queue.waiting.first_key_value().map(|((due, _), _)| *due)
         };
         for wake in due.drain(..) {
-            // Nobody waits any more if the call was given up.
+            // The receiver is gone if the call was cancelled.
             let _ = wake.send(());
         }
-        // A timer set in between, or a stop, has left its token.
+        // If a timer was set or the thread was stopped meanwhile, `unpark` makes this return at once.
         match next {
             Some(next) => {
                 thread::park_timeout(next.saturating_duration_since(Instant::now()));
@@ -127,7 +132,9 @@ fn run(queue: &Mutex<Queue>) {
 }
 
 fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
-    queue.lock().expect("nobody panics with it")
+    queue
+        .lock()
+        .expect("no thread panics while it holds the lock")
 }
 
 #[cfg(test)]
@@ -139,40 +146,45 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn calls_are_woken_in_the_order_of_their_times_and_never_early() {
-        let timers = Timers::start().unwrap();
+    fn timers_fire_in_the_order_of_their_times_and_never_early() {
+        let thread = TimerThread::start().unwrap();
         let start = Instant::now();
-        // The first to be set is the last that is due, and the others are each due before what was set last.
+        // Each timer is due before those that were set earlier.
         let set: Vec<_> = [9, 7, 5, 3, 3, 0]
-            .map(|ms| (start + ms * MS, timers.alarm().at(start + ms * MS).unwrap()))
+            .map(|ms| {
+                (
+                    start + ms * MS,
+                    thread.timers().at(start + ms * MS).unwrap(),
+                )
+            })
             .into();
         for (due, woken) in set.into_iter().rev() {
             woken.blocking_recv().unwrap();
             assert!(Instant::now() >= due);
         }
-        timers.stop();
+        thread.stop();
     }
 
     #[test]
-    fn a_later_timer_does_not_hold_up_an_earlier_one() {
-        let timers = Timers::start().unwrap();
+    fn a_later_timer_does_not_delay_an_earlier_one() {
+        let thread = TimerThread::start().unwrap();
         let hour = Instant::now() + Duration::from_secs(3_600);
-        let mut far = timers.alarm().at(hour).unwrap();
-        let near = timers.alarm().at(Instant::now() + MS).unwrap();
+        let mut far = thread.timers().at(hour).unwrap();
+        let near = thread.timers().at(Instant::now() + MS).unwrap();
         near.blocking_recv().unwrap();
-        assert!(far.try_recv().is_err(), "woken an hour early");
-        timers.stop();
-        assert!(far.blocking_recv().is_err(), "a stop is no alarm");
+        assert!(far.try_recv().is_err(), "fired an hour early");
+        thread.stop();
+        assert!(far.blocking_recv().is_err(), "a stop fires no timer");
     }
 
     #[test]
-    fn there_is_a_limit_to_what_can_wait() {
-        let timers = Timers::start().unwrap();
+    fn the_number_of_timers_has_a_limit() {
+        let thread = TimerThread::start().unwrap();
         let hour = Instant::now() + Duration::from_secs(3_600);
-        let alarm = timers.alarm();
-        let waiting: Vec<_> = (0..WAITING_MAX).map(|_| alarm.at(hour).unwrap()).collect();
-        assert_eq!(alarm.at(hour).err(), Some(Full));
-        timers.stop();
+        let timers = thread.timers();
+        let waiting: Vec<_> = (0..WAITING_MAX).map(|_| timers.at(hour).unwrap()).collect();
+        assert_eq!(timers.at(hour).err(), Some(Full));
+        thread.stop();
         drop(waiting);
     }
 }
