@@ -33,7 +33,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<i32, RunError> {
         };
         outputs.write(report, detail).map_err(failed)?;
         code = exit::of_run(args, report);
-        if let (FAILED, Some(why)) = (code, report.why_nothing()) {
+        if let (FAILED, Some(why)) = (code, report.why_no_result()) {
             return Err(RunError::Failed(why));
         }
     }

@@ -251,7 +251,7 @@ mod tests {
         Report {
             completed: ops_per_second.round() as u64,
             ops_per_second,
-            ..sample::nothing()
+            ..sample::empty_report()
         }
     }
 

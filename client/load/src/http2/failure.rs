@@ -9,7 +9,7 @@ use crate::http2::frame::ErrorCode;
 /// Whether the server has processed a call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Processed {
-    /// The server sent a gRPC status, which tells.
+    /// The server sent a gRPC status, which says what happened.
     Answered,
     /// The server has not begun it. It is safe to send the call again.
     No,

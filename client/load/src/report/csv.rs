@@ -1,16 +1,16 @@
-//! The intervals of a run, one on a line (RFC 4180), for spreadsheets and plots.
+//! The intervals of a run as CSV (RFC 4180), for spreadsheets and plots.
 
 use std::fmt::Write;
 
 use crate::report::model::{IntervalReport, Report};
 
-/// RFC 4180 ends lines so.
+/// The end of a line in RFC 4180.
 const END: &str = "\r\n";
 
 const HEADER: &str = "start_seconds,seconds,completed,failed,dropped,in_flight,ops_per_second,\
     p50_us,p90_us,p99_us,p99.9_us,max_us";
 
-/// A header, then a line for each interval. What is absent is empty. Every field is a number or nothing, so that none
+/// Returns a header, and a line for each interval. A field without a value is empty. All fields are numbers, so none
 /// needs quotes.
 pub(crate) fn render(report: &Report) -> String {
     let mut csv = String::from(HEADER);
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_is_empty() {
+    fn a_field_without_a_value_is_empty() {
         let mut report = sample::report();
         report.intervals.truncate(1);
         report.intervals[0].max_us = None;

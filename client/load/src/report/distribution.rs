@@ -1,4 +1,4 @@
-//! Latencies: many as one histogram, a histogram as the figures of a report, and back.
+//! Histograms in reports: their figures, and their encoding.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerial
 use crate::histogram::histogram;
 use crate::report::model::{Distribution, IntervalReport};
 
-/// A histogram in a report that cannot be read.
+/// A histogram of a report cannot be decoded.
 #[derive(Debug)]
 pub(crate) struct HistogramError(String);
 
@@ -22,16 +22,16 @@ impl fmt::Display for HistogramError {
 
 impl std::error::Error for HistogramError {}
 
-/// One step of a percentile spectrum.
+/// A point of a percentile spectrum.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct SpectrumPoint {
-    /// From 0 to 1. That of the value, which may be above the one that was asked for.
+    /// The share of latencies that are at most `us`, from 0 to 1.
     pub(crate) quantile: f64,
     pub(crate) us: f64,
 }
 
 impl IntervalReport {
-    /// The times of an interval; what was counted in it is the caller's to add.
+    /// Makes the report of an interval from its response times. The counts are 0, for the caller to fill in.
     pub(crate) fn of(response: &Histogram<u64>, start_seconds: f64, seconds: f64) -> Self {
         let of = Distribution::of(response, &[]);
         Self {
@@ -53,7 +53,8 @@ impl IntervalReport {
 }
 
 impl Distribution {
-    /// The figures of `histogram`, which is of nanoseconds, with the `extra` percentiles (in percent) besides the usual.
+    /// Returns the figures of a histogram of nanoseconds, with the `extra` percentiles, in percent, beside the usual
+    /// ones.
     pub(crate) fn of(histogram: &Histogram<u64>, extra: &[f64]) -> Self {
         if histogram.is_empty() {
             return Self::default();
@@ -85,24 +86,24 @@ impl Distribution {
         }
     }
 
-    /// The histogram behind the figures, in nanoseconds.
+    /// Returns the histogram behind the figures, of nanoseconds.
     pub(crate) fn histogram(&self) -> Result<Histogram<u64>, HistogramError> {
         decode(&self.histogram)
     }
 }
 
-/// As V2, deflated, in base64; nothing if there is nothing in it.
+/// Encodes a histogram as HdrHistogram V2, deflated, in base64. An empty histogram is an empty text.
 pub(crate) fn encode(histogram: &Histogram<u64>) -> String {
     if histogram.is_empty() {
         return String::new();
     }
     let mut bytes = Vec::new();
     let written: Result<usize, _> = V2DeflateSerializer::new().serialize(histogram, &mut bytes);
-    written.expect("a Vec takes everything, and what is recorded fits");
+    written.expect("a Vec takes everything, and recorded counts fit");
     STANDARD.encode(bytes)
 }
 
-/// The reverse of [`encode`].
+/// Decodes what [`encode`] has encoded.
 pub(crate) fn decode(text: &str) -> Result<Histogram<u64>, HistogramError> {
     if text.is_empty() {
         return Ok(histogram());
@@ -119,8 +120,8 @@ pub(crate) fn micros(nanos: u64) -> f64 {
     nanos as f64 / 1e3
 }
 
-/// The values at quantiles that lie the closer together the closer they are to 1: `ticks` of them in each half of the
-/// distance that is left, as HdrHistogram's own percentile output has them. The last is the maximum, at 1.
+/// Returns the percentile spectrum, with the quantiles of HdrHistogram's own percentile output: `ticks` of them in each
+/// half of the remaining distance to 1, so that they are denser towards 1. The last point is the maximum, at 1.
 pub(crate) fn spectrum(histogram: &Histogram<u64>, ticks: u32) -> Vec<SpectrumPoint> {
     let mut points: Vec<SpectrumPoint> = Vec::new();
     for step in histogram.iter_quantiles(ticks) {
@@ -128,7 +129,7 @@ pub(crate) fn spectrum(histogram: &Histogram<u64>, ticks: u32) -> Vec<SpectrumPo
             quantile: step.quantile(),
             us: micros(step.value_iterated_to()),
         };
-        // Several steps within one value say the same.
+        // Several steps may end at one value.
         if points.last() != Some(&point) {
             points.push(point);
         }
@@ -148,7 +149,7 @@ mod tests {
         histogram
     }
 
-    /// Within the three digits that a histogram keeps.
+    /// Checks a figure up to the three digits of a histogram.
     fn close(actual: Option<f64>, expected: f64) {
         let actual = actual.unwrap();
         assert!(
@@ -179,21 +180,21 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_figures() {
+    fn an_empty_histogram_has_no_figures() {
         let distribution = Distribution::of(&histogram(), &[50.0]);
         assert_eq!(distribution, Distribution::default());
         assert!(distribution.histogram().unwrap().is_empty());
     }
 
     #[test]
-    fn a_histogram_comes_back_as_it_was() {
+    fn a_histogram_is_decoded_as_it_was() {
         let histogram = of([0, 1, 999, 123_456, 7_000_000_000, u64::MAX / 4]);
         let back = Distribution::of(&histogram, &[]).histogram().unwrap();
         assert_eq!(back, histogram);
     }
 
     #[test]
-    fn what_is_no_histogram_is_refused() {
+    fn other_texts_are_refused() {
         let error = |text: &str| decode(text).unwrap_err().to_string();
         assert!(error("%%").starts_with("histogram: not base64"));
         assert!(error("AAAA").starts_with("histogram: not an HdrHistogram"));

@@ -1,18 +1,18 @@
-//! Figures of a report that several of its forms show.
+//! Figures of a report that several forms show.
 
 use serde_json::Value;
 
 use crate::report::model::{Distribution, LatencyReport, Report};
 use crate::report::numbers::{grouped, latency};
-use crate::report::style::clean;
+use crate::report::style::printable;
 
 /// The columns of every table of latencies.
 pub(crate) const PERCENTILES: [&str; 7] =
     ["p50", "p90", "p99", "p99.9", "p99.99", "p99.999", "max"];
 
 impl Distribution {
-    /// What stands under [`PERCENTILES`].
-    pub(crate) fn shown(&self) -> [Option<f64>; 7] {
+    /// Returns the values for the columns [`PERCENTILES`].
+    pub(crate) fn percentile_values(&self) -> [Option<f64>; 7] {
         [
             self.p50_us,
             self.p90_us,
@@ -26,20 +26,20 @@ impl Distribution {
 }
 
 impl Report {
-    /// Operations that failed, whatever the code.
+    /// Returns the number of operations that failed, with any code.
     #[must_use]
     pub(crate) fn failed_ops(&self) -> u64 {
         self.failed.values().sum()
     }
 
-    /// Why there is nothing to see, if no operation was completed.
+    /// Says why there is no result, if no operation was completed.
     #[must_use]
-    pub(crate) fn why_nothing(&self) -> Option<String> {
+    pub(crate) fn why_no_result(&self) -> Option<String> {
         if self.completed > 0 {
             return None;
         }
         let mut why = format!(
-            "no operation was answered as it should be within the {:.3} s measured",
+            "no operation was completed within the {:.3} s measured",
             self.elapsed_seconds
         );
         if self.late.ops > 0 {
@@ -51,7 +51,7 @@ impl Report {
         Some(why)
     }
 
-    /// Every kind, and last all together.
+    /// Iterates over the latencies of every kind of operation, and last those of all.
     pub(crate) fn latency_by_kind(&self) -> impl Iterator<Item = (&str, &LatencyReport)> {
         let kinds = self.latency.iter().filter(|(kind, _)| *kind != "all");
         let all = self.latency.iter().filter(|(kind, _)| *kind == "all");
@@ -60,8 +60,8 @@ impl Report {
             .map(|(kind, latency)| (kind.as_str(), latency))
     }
 
-    /// Every setting that is set, with its value; flags that are switched on have none.
-    pub(crate) fn settings_shown(&self) -> impl Iterator<Item = (&str, String)> {
+    /// Iterates over every flag that is in effect, with its value. A switch has an empty value.
+    pub(crate) fn settings_in_effect(&self) -> impl Iterator<Item = (&str, String)> {
         self.settings.iter().filter_map(|(flag, value)| {
             let value = match value {
                 Value::Null | Value::Bool(false) => return None,
@@ -73,7 +73,7 @@ impl Report {
         })
     }
 
-    /// Each side with its seconds and its operations per second of them.
+    /// Returns each side with its CPU seconds, and its operations per CPU-second.
     pub(crate) fn cpu(&self) -> [(&'static str, Option<f64>, Option<f64>); 2] {
         let client = Some(self.client_cpu_seconds);
         [
@@ -86,11 +86,12 @@ impl Report {
         ]
     }
 
-    /// Why operations were refused, to stand after their number.
+    /// Lists the reasons of refusals, as in ": add 5 OUT_OF_RANGE". Empty without reasons.
     pub(crate) fn refusals(&self) -> String {
         let reasons = self.kinds.iter().flat_map(|(kind, report)| {
             let reasons = report.refused.iter();
-            reasons.map(move |(reason, ops)| format!("{kind} {} {}", grouped(*ops), clean(reason)))
+            reasons
+                .map(move |(reason, ops)| format!("{kind} {} {}", grouped(*ops), printable(reason)))
         });
         let reasons: Vec<_> = reasons.collect();
         match reasons.is_empty() {
@@ -100,12 +101,13 @@ impl Report {
     }
 }
 
+/// Lists the main percentiles in a line.
 pub(crate) fn summary(distribution: &Distribution) -> String {
-    let [p50, _, p99, p99_9, .., max] = distribution.shown().map(latency);
+    let [p50, _, p99, p99_9, .., max] = distribution.percentile_values().map(latency);
     format!("p50 {p50}, p99 {p99}, p99.9 {p99_9}, max {max}")
 }
 
-/// Without decimals where there are none.
+/// Formats seconds with three decimals at most.
 pub(crate) fn short(seconds: f64) -> String {
     let text = format!("{seconds:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

@@ -20,7 +20,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// What the end of a file's name says.
+    /// Returns the form that the extension of a file's name stands for.
     pub(crate) fn of_file(path: &std::path::Path) -> Option<Self> {
         match path.extension()?.to_str()? {
             "txt" => Some(Self::Text),

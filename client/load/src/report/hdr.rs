@@ -1,4 +1,4 @@
-//! Histograms in the two forms that the tools around HdrHistogram read.
+//! The two formats of the tools around HdrHistogram: percentile distributions and interval logs.
 
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
@@ -11,11 +11,11 @@ use prost_types::Timestamp;
 use crate::report::distribution::{HistogramError, decode};
 use crate::report::model::{Distribution, Report};
 
-/// What HdrHistogram's own output uses if nothing is said.
+/// Points in each half of the distance to 1: the default of HdrHistogram's own output.
 const TICKS: u32 = 5;
 
-/// A percentile distribution in microseconds, as `outputPercentileDistribution` of HdrHistogram prints it (Java,
-/// `AbstractHistogram`): what is conventionally called `.hgrm`, and what its plotter takes. The plotter has to be told
+/// Writes a percentile distribution in microseconds, as `outputPercentileDistribution` of HdrHistogram does (Java,
+/// `AbstractHistogram`). Files of this format end in `.hgrm`, and HdrHistogram's plotter reads them. It has to be told
 /// that the unit is microseconds.
 pub(crate) fn percentiles(distribution: &Distribution) -> Result<String, HistogramError> {
     let histogram = distribution.histogram()?;
@@ -63,18 +63,19 @@ fn write_lines(histogram: &Histogram<u64>, digits: usize, text: &mut String) -> 
     Ok(())
 }
 
-/// How many values one bucket of a histogram tells apart: 2 * 10^digits, rounded up to a power of two.
+/// Returns the number of sub-buckets in a bucket of a histogram: 2 * 10^digits, rounded up to a power of two.
 fn sub_buckets(digits: u8) -> u64 {
     (2 * 10_u64.pow(u32::from(digits))).next_power_of_two()
 }
 
-/// The response times of each interval as an interval log, version 1.3, which HistogramLogProcessor and
-/// HistogramLogAnalyzer read. Values are nanoseconds, the maximum on each line is in milliseconds: as in logs of Java.
+/// Writes the response times of each interval as an interval log, version 1.3, which HistogramLogProcessor and
+/// HistogramLogAnalyzer read. As in logs of Java programs, values are nanoseconds, and the maximum on each line is in
+/// milliseconds.
 pub(crate) fn interval_log(report: &Report) -> Result<String, HistogramError> {
     let started = started_at(report);
     let mut bytes = Vec::new();
     let mut serializer = V2DeflateSerializer::new();
-    let fits = "a Vec takes everything, and what is recorded fits";
+    let fits = "a Vec takes everything, and recorded counts fit";
     let mut log = IntervalLogWriterBuilder::new()
         .add_comment(&format!(
             "[Logged with soloist-load {}]",
@@ -97,15 +98,15 @@ pub(crate) fn interval_log(report: &Report) -> Result<String, HistogramError> {
         .expect(fits);
     }
     Ok(String::from_utf8(bytes)
-        .expect("an interval log is ASCII but for comments, which were strings"))
+        .expect("an interval log is ASCII, except for comments, which are UTF-8"))
 }
 
-/// A comment must not become a line of its own.
+/// Removes line ends: the rest of a comment must not become a line of the log.
 fn one_line(text: &str) -> String {
     text.chars().filter(|char| !char.is_control()).collect()
 }
 
-/// When measuring began; the epoch if a report from elsewhere does not say it in a form that can be read.
+/// Returns when the measured window began, or the epoch if the report has an invalid time.
 fn started_at(report: &Report) -> SystemTime {
     let parsed = report.started_at.parse::<Timestamp>().ok();
     parsed
@@ -121,7 +122,7 @@ mod tests {
     use crate::histogram::histogram;
     use crate::report::sample;
 
-    /// Written by hand after the format strings of `AbstractHistogram.outputPercentileDistribution`:
+    /// Written by hand from the format strings of `AbstractHistogram.outputPercentileDistribution`:
     /// `%12.3f %2.12f %10d %14.2f`, and the last line without its last field.
     #[test]
     fn percentiles_are_as_hdrhistogram_prints_them() {
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_a_footer_alone() {
+    fn an_empty_histogram_has_only_a_footer() {
         let text = percentiles(&Distribution::default()).unwrap();
         assert!(text.contains("Total count    =            0]"), "{text}");
     }
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_from_elsewhere_adds_no_line() {
+    fn a_version_with_a_line_end_adds_no_line() {
         let mut report = sample::report();
         report.version = "1]\n0,1,2,AAAA".to_owned();
         let log = interval_log(&report).unwrap();

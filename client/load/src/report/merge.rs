@@ -1,5 +1,5 @@
-//! One report of several, each of a part of the same run. Histograms are added as they are: the percentiles are those of
-//! all operations, not averages of percentiles.
+//! Makes one report of several, when several processes did one run. Histograms are added, so the percentiles are those
+//! of all operations, not averages of percentiles.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::report::model::{
     PhaseReport, Report,
 };
 
-/// Puts reports together; there is at least one. What is true of the run as a whole is taken from the first.
+/// Merges reports, of which there is at least one. Fields about the run as a whole are taken from the first.
 pub(crate) fn merge(reports: &[Report], percentiles: &[f64]) -> Result<Report, HistogramError> {
     let parts = Parts {
         reports,
@@ -19,7 +19,7 @@ pub(crate) fn merge(reports: &[Report], percentiles: &[f64]) -> Result<Report, H
     let elapsed = parts.longest(|of| of.elapsed_seconds);
     let completed = parts.sum(|of| of.completed);
     let client_cpu: f64 = reports.iter().map(|of| of.client_cpu_seconds).sum();
-    // Each has asked the same server about the same time.
+    // All processes have asked the same server about the same time.
     let server_cpu = reports.iter().filter_map(|of| of.server_cpu_seconds);
     let server_cpu = server_cpu.reduce(f64::max);
     let per_cpu_second = |cpu: f64| (cpu > 0.0).then(|| completed as f64 / cpu);
@@ -56,10 +56,10 @@ pub(crate) fn merge(reports: &[Report], percentiles: &[f64]) -> Result<Report, H
     })
 }
 
-/// The reports that are put together.
+/// The reports to merge.
 struct Parts<'a> {
     reports: &'a [Report],
-    /// Those that `--percentiles` names.
+    /// The percentiles of `--percentiles`.
     percentiles: &'a [f64],
 }
 
@@ -83,7 +83,7 @@ impl Parts<'_> {
         Ok(Distribution::of(&sum, self.percentiles))
     }
 
-    /// The first message of each code.
+    /// Returns the first message of each code.
     fn failure_messages(&self) -> BTreeMap<String, String> {
         let mut messages = BTreeMap::new();
         for (code, message) in self.reports.iter().flat_map(|of| &of.failure_messages) {
@@ -202,7 +202,7 @@ fn per_second(ops: u64, elapsed: f64) -> f64 {
     }
 }
 
-/// Every key that any of the maps has, in order.
+/// Returns every key of the maps, in order.
 fn keys<'a, T: 'a>(maps: impl Iterator<Item = &'a BTreeMap<String, T>>) -> Vec<&'a String> {
     let mut keys: Vec<&String> = maps.flat_map(BTreeMap::keys).collect();
     keys.sort();
@@ -210,7 +210,7 @@ fn keys<'a, T: 'a>(maps: impl Iterator<Item = &'a BTreeMap<String, T>>) -> Vec<&
     keys
 }
 
-/// The sum for each key.
+/// Returns the sum for each key.
 fn sums<'a>(maps: impl Iterator<Item = &'a BTreeMap<String, u64>>) -> BTreeMap<String, u64> {
     let mut sums = BTreeMap::new();
     for (key, ops) in maps.flatten() {
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
     use crate::report::sample;
 
-    /// A report in which operations took these times.
+    /// A report of operations that took these times.
     fn of(nanos: &[u64]) -> Report {
         let mut histogram = histogram();
         for &nanos in nanos {
@@ -232,7 +232,7 @@ mod tests {
         }
         let distribution = Distribution::of(&histogram, &[]);
         let ops = nanos.len() as u64;
-        let mut report = sample::nothing();
+        let mut report = sample::empty_report();
         report.elapsed_seconds = 1.0;
         report.completed = ops;
         report.ops_per_second = ops as f64;
@@ -258,7 +258,7 @@ mod tests {
         let merged = merge(&[of(&fast), of(&slow)], &[]).unwrap();
         let whole: Vec<u64> = fast.into_iter().chain(slow).collect();
         let expected = of(&whole);
-        // The same histogram may be written in more than one way.
+        // A histogram may be encoded in more than one way.
         let plain = |of: &Distribution| Distribution {
             histogram: String::new(),
             ..of.clone()
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_has_nothing_of_a_kind_changes_nothing() {
+    fn a_report_without_a_kind_is_merged_too() {
         let mut other = of(&[5]);
         other.kinds.clear();
         let merged = merge(&[other, of(&[7, 8])], &[]).unwrap();
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_histogram_that_is_none_is_an_error() {
+    fn an_invalid_histogram_is_an_error() {
         let mut broken = of(&[5]);
         let all = broken.latency.get_mut("all").unwrap();
         all.response.histogram = "what".to_owned();

@@ -1,8 +1,11 @@
-//! What came of a run, and the forms in which it is told: all of them functions of one `Report`.
+//! The report of a run, and its forms. Every form is a function of one `Report`.
 //!
-//! `model` is the report, and its JSON; `schema` publishes the form of that and reads it back. `distribution` makes the
-//! figures of a histogram. `text`, `csv`, `hdr` and `html` tell all or part of it to people and tools, `compare` tells two
-//! sets of runs apart, and `live` shows a run while it lasts.
+//! - `model` is the report, and its JSON form. `schema` publishes that form, and reads it back. `distribution` makes
+//!   the figures of a histogram, and `merge` one report of several.
+//! - `text`, `csv`, `hdr` and `html` are the other forms. `figures`, `numbers`, `style` and `wrap` serve several of
+//!   them.
+//! - `compare` compares two sets of runs, and `sweep` is the result of runs at several rates.
+//! - `live` shows a run while it lasts.
 
 pub(crate) mod compare;
 pub(crate) mod csv;

@@ -1,80 +1,88 @@
-//! What a report says. Its JSON form is this, field by field, and stable within one `schema`.
+//! The report of a run. Its JSON form has these fields, and is stable within one `schema`.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The name of this form of the report. A field that changes its meaning changes the name; fields may be added.
+/// The name of the JSON form. It changes when a field changes its meaning, but not when a field is added.
 pub(crate) const SCHEMA: &str = "soloist-load/2";
 
-/// What a run has measured.
+/// The report of a run.
 ///
-/// All counts are operations, not frames. Counts and rates are of the measured window: after the warm-up, until the
-/// end. Latencies are of what started in it, whenever it was answered: what is slow would be left out otherwise.
+/// All counts are of operations, not of frames. Counts and rates are of the measured window, from the end of the
+/// warm-up to the end of the run. Latencies are of all operations that started in the window, whenever their response
+/// came: otherwise the slowest operations would be missing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) schema: String,
-    /// Of the load generator.
+    /// The version of the load generator.
     pub(crate) version: String,
-    /// What the user calls this run.
+    /// The name that the user gave the run (`--name`).
     pub(crate) name: Option<String>,
     pub(crate) tags: BTreeMap<String, String>,
-    /// When measuring began: RFC 3339, UTC.
+    /// When the measured window began: RFC 3339, UTC.
     pub(crate) started_at: String,
     pub(crate) machine: MachineReport,
     pub(crate) server: ServerReport,
-    /// Every setting with its defaults filled in, by the name of its flag: running with these and `seed` again sends the
-    /// same operations.
+    /// Every setting by the name of its flag, with defaults filled in. A run with the same settings and `seed` sends
+    /// the same operations.
     pub(crate) settings: BTreeMap<String, serde_json::Value>,
     pub(crate) seed: u64,
-    /// The command line that repeats this run.
+    /// The command line that repeats the run.
     pub(crate) command: String,
-    /// The signal that ended the run before its time, if one did.
+    /// The signal that ended the run early, if one did.
     pub(crate) interrupted: Option<i32>,
     pub(crate) elapsed_seconds: f64,
-    /// Answered as they should be, refusals among them.
+    /// Operations that succeeded, or were refused where the workload expects refusals.
     pub(crate) completed: u64,
-    /// Of `completed`: the server refused what the workload expects to be refused at times.
+    /// The part of `completed` that the server refused, as the workload expects at times.
     pub(crate) refused: u64,
-    /// By the name of the gRPC code.
+    /// Failed operations by the name of the gRPC code.
     pub(crate) failed: BTreeMap<String, u64>,
-    /// What the first failure of each code said.
+    /// The message of the first failure of each code.
     pub(crate) failure_messages: BTreeMap<String, String>,
-    /// Of an open loop.
+    /// Only of an open loop.
     pub(crate) offered: Option<OfferedReport>,
+    /// Completed operations per second.
     pub(crate) ops_per_second: f64,
-    /// Workers whose stream or connection was gone before the end.
+    /// Workers that lost their stream or connection before the end.
     pub(crate) workers_lost: u64,
-    /// When the first of them was lost, after the warm-up; negative if during it. Absent (null) if none was.
+    /// When the first of them did, in seconds from the end of the warm-up; negative during the warm-up. Null if none
+    /// did.
     pub(crate) first_lost_seconds: Option<f64>,
-    /// Sent before the end and answered after it; part of `latency`, but not of `completed`.
+    /// Operations that were sent before the end and answered after it. They are part of `latency`, but not of
+    /// `completed`.
     pub(crate) late: LateReport,
+    /// Completed Reads.
     pub(crate) read_ops: u64,
-    /// Reads that found no key. Part of `read_ops`.
+    /// The part of `read_ops` that found no key.
     pub(crate) read_misses: u64,
+    /// Completed Writes.
     pub(crate) write_ops: u64,
-    /// By the name of the kind: read, write, compare_and_set, add, delete, transition, list, batch, renew, event.
+    /// By the kind of operation: read, write, compare_and_set, add, delete, transition, list, batch, renew, event.
     pub(crate) kinds: BTreeMap<String, KindReport>,
-    /// By the name of the kind, and of all together under "all".
+    /// By the kind of operation, and for all operations together under "all".
     pub(crate) latency: BTreeMap<String, LatencyReport>,
-    /// From the end of the warm-up, one after the other.
+    /// The phases in their order: "warmup" if there was one, "measured", "drain".
     pub(crate) phases: Vec<PhaseReport>,
+    /// The length of an interval.
     pub(crate) interval_seconds: f64,
+    /// The intervals of the measured window, in their order.
     pub(crate) intervals: Vec<IntervalReport>,
-    /// How late the generator itself was: from the intended start to the send. Of an open loop.
+    /// How late the generator sent operations: from when they were due to the send. Only of an open loop.
     pub(crate) lateness: Option<Distribution>,
     pub(crate) client_cpu_seconds: f64,
-    /// Absent (null) if the server did not tell.
+    /// Null if the server did not report its CPU time.
     pub(crate) server_cpu_seconds: Option<f64>,
     pub(crate) client_queries_per_cpu_sec: Option<f64>,
     pub(crate) server_queries_per_cpu_sec: Option<f64>,
-    /// What a reader should know before trusting the figures.
+    /// Facts that a reader has to know before trusting the figures.
     pub(crate) warnings: Vec<String>,
     pub(crate) slos: Vec<SloReport>,
     pub(crate) verify: Option<VerifyReport>,
 }
 
-/// Where the generator ran.
+/// The machine of the load generator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct MachineReport {
     pub(crate) os: String,
@@ -89,46 +97,50 @@ pub(crate) struct ServerReport {
     pub(crate) version: String,
 }
 
-/// What was to be sent, and what was.
+/// The operations that an open loop was to send.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct OfferedReport {
-    /// Operations per second that were asked for, on average over the window.
+    /// The requested rate in operations per second, on average over the measured window.
     pub(crate) requested_per_second: f64,
-    /// Operations that were due in the window: sent and dropped.
+    /// Operations that were due in the window, whether they were sent or dropped.
     pub(crate) ops: u64,
     pub(crate) per_second: f64,
-    /// Not sent, because as many as allowed were under way.
+    /// Operations that were due and not sent, because `--max-in-flight` operations were in flight or the run was over.
     pub(crate) dropped: u64,
 }
 
+/// Operations that were answered after the end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LateReport {
     pub(crate) ops: u64,
+    /// The longest of their response times.
     pub(crate) max_us: f64,
 }
 
+/// One kind of operation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct KindReport {
     pub(crate) completed: u64,
-    /// Part of `completed`, by the reason that the server gave.
+    /// The refused part of `completed`, by the reason of the error.
     pub(crate) refused: BTreeMap<String, u64>,
-    /// By the name of the gRPC code.
+    /// Failed operations by the name of the gRPC code.
     pub(crate) failed: BTreeMap<String, u64>,
-    /// Part of `completed`: nothing was found.
+    /// The part of `completed` that found nothing.
     pub(crate) misses: u64,
     /// Response times by outcome: "OK", "REFUSED", or the name of the gRPC code.
     pub(crate) outcomes: BTreeMap<String, Distribution>,
 }
 
+/// The latencies of a kind of operation. In a closed loop both are equal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LatencyReport {
-    /// From the intended start to the answer.
+    /// From when an operation was due to its response.
     pub(crate) response: Distribution,
-    /// From the actual start to the answer.
+    /// From the send to the response.
     pub(crate) service: Distribution,
 }
 
-/// Times in microseconds; absent (null) without operations.
+/// The figures of a histogram. Times are in microseconds, and null without operations.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Distribution {
     pub(crate) count: u64,
@@ -145,14 +157,14 @@ pub(crate) struct Distribution {
     #[serde(rename = "p99.999_us")]
     pub(crate) p99_999_us: Option<f64>,
     pub(crate) max_us: Option<f64>,
-    /// Those that `--percentiles` names, in percent.
+    /// The percentiles of `--percentiles`: pairs of percent and microseconds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) percentiles: Vec<(f64, f64)>,
-    /// All of it, in nanoseconds: an HdrHistogram, V2, deflated, in base64. Empty without operations.
+    /// The histogram of nanoseconds: HdrHistogram V2, deflated, in base64. Empty without operations.
     pub(crate) histogram: String,
 }
 
-/// A part of the run: "warmup", "measured" or "drain", which is what was answered after the end.
+/// A phase of the run: "warmup", "measured", or "drain", in which the last responses arrived after the end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PhaseReport {
     pub(crate) phase: String,
@@ -162,17 +174,17 @@ pub(crate) struct PhaseReport {
     pub(crate) response: Distribution,
 }
 
-/// What was answered within one interval of the window; times are response times in microseconds.
+/// The operations that were answered in one interval of the measured window. Times are response times in microseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct IntervalReport {
-    /// From the end of the warm-up to the beginning of the interval.
+    /// The beginning of the interval, from the end of the warm-up.
     pub(crate) start_seconds: f64,
-    /// The last one may be shorter than the others.
+    /// The length. The last interval may be shorter than the others.
     pub(crate) seconds: f64,
     pub(crate) completed: u64,
     pub(crate) failed: u64,
     pub(crate) dropped: u64,
-    /// Operations under way at its end.
+    /// Operations in flight at the end of the interval.
     pub(crate) in_flight: u64,
     pub(crate) ops_per_second: f64,
     pub(crate) p50_us: Option<f64>,
@@ -181,30 +193,30 @@ pub(crate) struct IntervalReport {
     #[serde(rename = "p99.9_us")]
     pub(crate) p99_9_us: Option<f64>,
     pub(crate) max_us: Option<f64>,
-    /// As in [`Distribution::histogram`].
+    /// Encoded like [`Distribution::histogram`].
     pub(crate) histogram: String,
 }
 
-/// A service level objective, and whether it was met.
+/// A service level objective, and whether the run met it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SloReport {
-    /// As it was given, such as `p99<5ms`.
+    /// The objective as it was given, such as `p99<5ms`.
     pub(crate) slo: String,
-    /// What was measured, with its unit; "nothing" if there is nothing to measure it by.
+    /// The measured value with its unit; "nothing" if the run had no such operations.
     pub(crate) actual: String,
     pub(crate) met: bool,
 }
 
-/// Whether the answers can all be true.
+/// The result of `--verify`: whether the responses are linearizable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct VerifyReport {
     /// "linearizable", "violation" or "not decided".
     pub(crate) verdict: String,
     pub(crate) operations: u64,
     pub(crate) keys: u64,
-    /// Operations of which it is not known whether they were done.
+    /// Operations of unknown outcome.
     pub(crate) unknown: u64,
     pub(crate) seconds: f64,
-    /// What is wrong, for people; and where the history is kept.
+    /// The verdict for people: with the violation if there is one, and where its operations are kept.
     pub(crate) text: String,
 }

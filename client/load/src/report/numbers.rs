@@ -1,6 +1,6 @@
-//! Figures as people read them.
+//! Numbers in the form in which people read them.
 
-/// Thousands apart: 1234567 is 1,234,567.
+/// Separates thousands: 1234567 becomes 1,234,567.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -13,7 +13,7 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-/// A rate: whole if it is not small.
+/// Formats a rate, without decimals from 100 on.
 pub(crate) fn rate(per_second: f64) -> String {
     match per_second {
         ..10.0 => format!("{per_second:.2}"),
@@ -22,12 +22,12 @@ pub(crate) fn rate(per_second: f64) -> String {
     }
 }
 
-/// A time, with the unit that leaves it short; "-" if there is none.
+/// Formats a latency with three digits and a fitting unit; "-" if there is none.
 pub(crate) fn latency(us: Option<f64>) -> String {
     let Some(us) = us else {
         return "-".to_owned();
     };
-    // The limits are where rounding would reach four digits.
+    // Each limit is where rounding would give a fourth digit.
     match us {
         ..99.95 => format!("{us:.1} us"),
         ..999.5 => format!("{us:.0} us"),
@@ -39,7 +39,7 @@ pub(crate) fn latency(us: Option<f64>) -> String {
     }
 }
 
-/// A share of all, in percent. What is not nothing is not shown as 0.
+/// Formats a share in percent. Only 0 becomes "0%".
 pub(crate) fn percent(part: u64, of: u64) -> String {
     let share = match of {
         0 => 0.0,
@@ -53,7 +53,7 @@ pub(crate) fn percent(part: u64, of: u64) -> String {
     }
 }
 
-/// "1 read", "2 reads".
+/// Formats a number with its noun: "1 read", "2 reads".
 pub(crate) fn counted(number: u64, noun: &str) -> String {
     let plural = match number {
         1 => "",
@@ -62,7 +62,7 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", grouped(number))
 }
 
-/// Minutes and seconds; hours where there are.
+/// Formats a time as minutes and seconds, and hours if there are any.
 pub(crate) fn clock(seconds: f64) -> String {
     let seconds = seconds.max(0.0) as u64;
     let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
@@ -72,7 +72,7 @@ pub(crate) fn clock(seconds: f64) -> String {
     }
 }
 
-/// A row of bars, the highest as high as a character, with at most `width` of them; those that say nothing are blank.
+/// Draws a row of at most `width` bars. The highest is as high as a character. A bar without a value is blank.
 pub(crate) fn sparkline(values: &[Option<f64>], width: usize) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let columns = columns(values, width);
@@ -85,7 +85,7 @@ pub(crate) fn sparkline(values: &[Option<f64>], width: usize) -> String {
     columns.iter().map(bar).collect()
 }
 
-/// `values` in at most `width` columns, each the highest of those that share it: what stands out is what is looked for.
+/// Reduces `values` to at most `width` columns. Each column is the highest of its values, so that no peak is lost.
 pub(crate) fn columns(values: &[Option<f64>], width: usize) -> Vec<Option<f64>> {
     let count = values.len().min(width);
     (0..count)
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_never_nothing_if_there_is_something() {
+    fn only_zero_is_zero_percent() {
         let cases = [
             (0, 0, "0%"),
             (0, 9, "0%"),

@@ -1,4 +1,4 @@
-//! Where the report goes.
+//! Writes reports to files and to standard output.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -6,11 +6,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 
-/// Finds out before a run whether the report could be written to `path` after it. Leaves no trace.
+/// Checks, before a run, that the report can be written to `path` after it. Leaves no trace.
 pub(crate) fn check(path: &Path) -> io::Result<()> {
     let checked = Destination::of(path).and_then(|destination| match destination {
         Destination::File(path) => check_file(&path),
-        // Opening a pipe would wait for its reader.
+        // Opening a pipe would block until it has a reader.
         Destination::Special => Ok(()),
         Destination::Directory => Err(io::ErrorKind::IsADirectory.into()),
     });
@@ -18,15 +18,15 @@ pub(crate) fn check(path: &Path) -> io::Result<()> {
 }
 
 fn check_file(path: &Path) -> io::Result<()> {
-    // A file that must not be written to is not to be replaced either.
+    // A file without write permission must not be replaced either.
     if path.exists() {
         OpenOptions::new().append(true).open(path)?;
     }
-    // Gone at once: no way in which the run may end leaves it behind.
+    // Removed at once: the run must not leave it behind, however it ends.
     Temporary::create(path).map(drop)
 }
 
-/// Writes all of `text` to the file, or leaves what is there as it is.
+/// Writes `text` to the file. If that fails, an existing file stays as it was.
 pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
     let written = Destination::of(path).and_then(|destination| match destination {
         Destination::File(path) => Temporary::create(&path)?.replace(&path, text),
@@ -35,7 +35,7 @@ pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
     written.map_err(|error| named(&path.display().to_string(), error))
 }
 
-/// Writes to standard output. A reader that has left is no error.
+/// Writes to standard output. It is not an error if the reader has closed the pipe.
 pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -48,11 +48,11 @@ fn named(what: &str, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot write {what}: {error}"))
 }
 
-/// What a path stands for.
+/// What a path names.
 enum Destination {
-    /// A file, there already or not. Behind symbolic links, so that these stay.
+    /// A regular file, which may not exist yet. Symbolic links are resolved, so that they stay.
     File(PathBuf),
-    /// A pipe or device: it is written to, not replaced.
+    /// A pipe or a device, which is written to and not replaced.
     Special,
     Directory,
 }
@@ -63,13 +63,13 @@ impl Destination {
             Ok(metadata) if metadata.is_dir() => Ok(Self::Directory),
             Ok(metadata) if metadata.is_file() => Ok(Self::File(path.canonicalize()?)),
             Ok(_) => Ok(Self::Special),
-            // Whether it can be created is found out by doing it.
+            // Creating the file will tell whether that is possible.
             Err(_) => Ok(Self::File(path.to_owned())),
         }
     }
 }
 
-/// A file beside the one that is to be written. Dropped, it is removed.
+/// A file beside the one to write. Dropping this removes it.
 struct Temporary {
     file: File,
     path: PathBuf,
@@ -93,7 +93,7 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // Already renamed, or there is nothing more to be done about it.
+        // It was renamed already, or cannot be removed, and nobody could do anything about that.
         let _ = fs::remove_file(&self.path);
     }
 }

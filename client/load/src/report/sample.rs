@@ -1,4 +1,4 @@
-//! Reports to test with: made up, plausible, and the same every time.
+//! Made-up reports for tests: plausible, and the same in every run.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use crate::histogram::histogram;
 use crate::report::distribution::encode;
 use crate::report::model::*;
 
-/// Random numbers by splitmix64 (Steele, Lea and Flood, 2014).
+/// Random numbers: splitmix64 (Steele, Lea and Flood, 2014).
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -22,24 +22,25 @@ impl Random {
         bits ^ (bits >> 31)
     }
 
-    /// From 0 to 1, without 1.
+    /// Uniform from 0 to 1, without 1.
     pub(super) fn unit(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Standard normal, by Box and Muller.
+    /// Standard normal, by the method of Box and Muller.
     pub(super) fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 }
 
-/// What the made-up run is like.
+/// The parameters of a made-up run.
 pub(super) struct Sample {
     pub(super) intervals: usize,
     pub(super) seed: u64,
-    /// The rate and the latencies are this many times the usual.
+    /// How many times the usual rate.
     pub(super) rate: f64,
+    /// How many times the usual latencies.
     pub(super) latency: f64,
 }
 
@@ -56,7 +57,7 @@ impl Default for Sample {
 
 /// A minute of an open loop: reads, writes and transitions, a pause of the server, a few failures.
 pub(super) fn report() -> Report {
-    // Deflating is slow where it is not optimised.
+    // Made once: compressing the histograms is slow in a debug build.
     static REPORT: LazyLock<Report> = LazyLock::new(|| Sample::default().report());
     REPORT.clone()
 }
@@ -72,99 +73,25 @@ impl Sample {
         let intervals: Vec<_> = (0..self.intervals)
             .map(|index| self.interval(index, &mut random, &mut response, &mut service))
             .collect();
-
         let sum = |count: fn(&IntervalReport) -> u64| intervals.iter().map(count).sum::<u64>();
         let completed = sum(|one| one.completed);
         let failed = sum(|one| one.failed);
         let dropped = sum(|one| one.dropped);
         let elapsed = self.intervals as f64;
-        let both = |kind: &str| LatencyReport {
-            response: Distribution::of(&response[kind], &[99.5]),
-            service: Distribution::of(&service[kind], &[99.5]),
-        };
-        let mut latency: BTreeMap<_, _> = KINDS
-            .iter()
-            .map(|(kind, _)| ((*kind).to_owned(), both(kind)))
-            .collect();
-        latency.insert(
-            "all".to_owned(),
-            LatencyReport {
-                response: Distribution::of(&sum_of(&response), &[99.5]),
-                service: Distribution::of(&sum_of(&service), &[99.5]),
-            },
-        );
-        let refused = completed / 50;
-        let kind = |kind: &str, share: f64| {
-            let ok = Distribution::of(&response[kind], &[]);
-            let mut report = KindReport {
-                completed: (completed as f64 * share) as u64,
-                outcomes: [("OK".to_owned(), ok)].into(),
-                ..KindReport::default()
-            };
-            match kind {
-                "transition" => report.refused = [("WRONG_STATE".to_owned(), refused)].into(),
-                "write" => report.failed = [("UNAVAILABLE".to_owned(), failed)].into(),
-                _ => report.misses = 7,
-            }
-            report
-        };
+        let all = sum_of(&response);
         let client_cpu = completed as f64 * 2.1e-6 / self.rate * (1.0 + 0.01 * random.normal());
         let server_cpu = completed as f64 * 3.4e-6 / self.rate * (1.0 + 0.01 * random.normal());
-        Report {
-            schema: SCHEMA.to_owned(),
-            version: "0.1.0".to_owned(),
-            name: Some("nightly <b>mixed</b> & \"quoted\"".to_owned()),
-            tags: [
-                ("build".to_owned(), "a7d195f".to_owned()),
-                ("disk".to_owned(), "nvme".to_owned()),
-            ]
-            .into(),
+        let mut report = Report {
             started_at: format!("2026-11-23T18:{:02}:00.250Z", self.seed % 60),
-            machine: MachineReport {
-                os: "linux".to_owned(),
-                arch: "x86_64".to_owned(),
-                cores: 2,
-            },
-            server: ServerReport {
-                address: "127.0.0.1:50051".to_owned(),
-                embedded: true,
-                version: "0.1.0".to_owned(),
-            },
-            settings: [
-                ("readers".to_owned(), json!(100)),
-                ("writers".to_owned(), json!(10)),
-                ("engine".to_owned(), json!("pipeline")),
-                ("rps".to_owned(), json!(100_000)),
-                ("keys".to_owned(), json!(5)),
-                ("key-dist".to_owned(), json!("zipfian:0.99")),
-                ("value-size".to_owned(), json!(null)),
-                ("connections".to_owned(), json!(2)),
-                ("threads".to_owned(), json!(1)),
-                ("duration".to_owned(), json!(format!("{}s", self.intervals))),
-                ("warmup".to_owned(), json!("5s")),
-            ]
-            .into(),
+            settings: settings(self.intervals),
             seed: self.seed,
             command: format!(
                 "soloist-load 127.0.0.1:50051 --rps 100k -z {}s --warmup 5s --seed {} --name 'nightly <b>mixed</b>'",
                 self.intervals, self.seed
             ),
-            interrupted: None,
             elapsed_seconds: elapsed,
             completed,
-            refused,
-            failed: match failed {
-                0 => BTreeMap::new(),
-                failed => [("UNAVAILABLE".to_owned(), failed)].into(),
-            },
-            failure_messages: match failed {
-                0 => BTreeMap::new(),
-                _ => [(
-                    "UNAVAILABLE".to_owned(),
-                    "the mailbox is full: <script>alert(1)</script>".to_owned(),
-                )]
-                .into(),
-            },
+            refused: completed / 50,
             offered: Some(OfferedReport {
                 requested_per_second: 100_000.0 * self.rate,
                 ops: completed + failed + dropped,
@@ -172,8 +99,6 @@ impl Sample {
                 dropped,
             }),
             ops_per_second: completed as f64 / elapsed,
-            workers_lost: 0,
-            first_lost_seconds: None,
             late: LateReport {
                 ops: 12,
                 max_us: 1_834.2,
@@ -181,16 +106,13 @@ impl Sample {
             read_ops: (completed as f64 * 0.7) as u64,
             read_misses: 7,
             write_ops: (completed as f64 * 0.2) as u64,
-            kinds: KINDS
-                .iter()
-                .map(|(name, share)| ((*name).to_owned(), kind(name, *share)))
-                .collect(),
+            kinds: kinds(&response, completed, failed),
             phases: vec![
-                phase("warmup", 5.0, completed / 12, &sum_of(&response)),
-                phase("measured", elapsed, completed, &sum_of(&response)),
+                phase("warmup", 5.0, completed / 12, &all),
+                phase("measured", elapsed, completed, &all),
                 phase("drain", 0.002, 12, &histogram()),
             ],
-            latency,
+            latency: latency(&response, &service),
             interval_seconds: 1.0,
             intervals,
             lateness: Some(Distribution::of(&lateness(&mut random), &[])),
@@ -198,34 +120,32 @@ impl Sample {
             server_cpu_seconds: Some(server_cpu),
             client_queries_per_cpu_sec: Some(completed as f64 / client_cpu),
             server_queries_per_cpu_sec: Some(completed as f64 / server_cpu),
-            warnings: vec![
-                "the server was started in this process: it shares 2 cores with the load generator"
-                    .to_owned(),
-            ],
-            slos: vec![
-                SloReport {
-                    slo: "p99<5ms".to_owned(),
-                    actual: "1.93 ms".to_owned(),
-                    met: true,
-                },
-                SloReport {
-                    slo: "error_rate<0.001%".to_owned(),
-                    actual: "0.003%".to_owned(),
-                    met: false,
-                },
-            ],
-            verify: Some(VerifyReport {
-                verdict: "linearizable".to_owned(),
-                operations: completed,
-                keys: 5,
-                unknown: 3,
-                seconds: 1.25,
-                text: "every answer can be true".to_owned(),
-            }),
+            ..setup()
+        };
+        if failed > 0 {
+            let message = "the mailbox is full: <script>alert(1)</script>".to_owned();
+            report.failed = [("UNAVAILABLE".to_owned(), failed)].into();
+            report.failure_messages = [("UNAVAILABLE".to_owned(), message)].into();
         }
+        report.warnings = vec![
+            "the server was started in this process: it shares 2 cores with the load generator"
+                .to_owned(),
+        ];
+        report.slos = slos();
+        report.verify = Some(VerifyReport {
+            verdict: "linearizable".to_owned(),
+            operations: completed,
+            keys: 5,
+            unknown: 3,
+            seconds: 1.25,
+            text: format!(
+                "linearizable: {completed} operations on 5 keys, 3 of unknown outcome, checked in 1.25 s"
+            ),
+        });
+        report
     }
 
-    /// The latencies of an interval: 1,000 of them stand for all, so that tests are quick.
+    /// Makes an interval. 1,000 latencies stand for all, so that tests are quick.
     fn interval(
         &self,
         index: usize,
@@ -288,6 +208,138 @@ impl Sample {
     }
 }
 
+/// A report of no operations, with the name, machine and server of all made-up runs.
+fn setup() -> Report {
+    Report {
+        schema: SCHEMA.to_owned(),
+        version: "0.1.0".to_owned(),
+        name: Some("nightly <b>mixed</b> & \"quoted\"".to_owned()),
+        tags: [
+            ("build".to_owned(), "a7d195f".to_owned()),
+            ("disk".to_owned(), "nvme".to_owned()),
+        ]
+        .into(),
+        started_at: String::new(),
+        machine: MachineReport {
+            os: "linux".to_owned(),
+            arch: "x86_64".to_owned(),
+            cores: 2,
+        },
+        server: ServerReport {
+            address: "127.0.0.1:50051".to_owned(),
+            embedded: true,
+            version: "0.1.0".to_owned(),
+        },
+        settings: BTreeMap::new(),
+        seed: 1,
+        command: String::new(),
+        interrupted: None,
+        elapsed_seconds: 0.0,
+        completed: 0,
+        refused: 0,
+        failed: BTreeMap::new(),
+        failure_messages: BTreeMap::new(),
+        offered: None,
+        ops_per_second: 0.0,
+        workers_lost: 0,
+        first_lost_seconds: None,
+        late: LateReport {
+            ops: 0,
+            max_us: 0.0,
+        },
+        read_ops: 0,
+        read_misses: 0,
+        write_ops: 0,
+        kinds: BTreeMap::new(),
+        latency: BTreeMap::new(),
+        phases: Vec::new(),
+        interval_seconds: 1.0,
+        intervals: Vec::new(),
+        lateness: None,
+        client_cpu_seconds: 0.0,
+        server_cpu_seconds: None,
+        client_queries_per_cpu_sec: None,
+        server_queries_per_cpu_sec: None,
+        warnings: Vec::new(),
+        slos: Vec::new(),
+        verify: None,
+    }
+}
+
+fn settings(seconds: usize) -> BTreeMap<String, serde_json::Value> {
+    [
+        ("readers", json!(100)),
+        ("writers", json!(10)),
+        ("engine", json!("pipeline")),
+        ("rps", json!(100_000)),
+        ("keys", json!(5)),
+        ("key-dist", json!("zipfian:0.99")),
+        ("value-size", json!(null)),
+        ("connections", json!(2)),
+        ("threads", json!(1)),
+        ("duration", json!(format!("{seconds}s"))),
+        ("warmup", json!("5s")),
+    ]
+    .map(|(flag, value)| (flag.to_owned(), value))
+    .into()
+}
+
+fn kinds(
+    response: &BTreeMap<&str, Histogram<u64>>,
+    completed: u64,
+    failed: u64,
+) -> BTreeMap<String, KindReport> {
+    let kind = |kind: &str, share: f64| {
+        let ok = Distribution::of(&response[kind], &[]);
+        let mut report = KindReport {
+            completed: (completed as f64 * share) as u64,
+            outcomes: [("OK".to_owned(), ok)].into(),
+            ..KindReport::default()
+        };
+        match kind {
+            "transition" => report.refused = [("WRONG_STATE".to_owned(), completed / 50)].into(),
+            "write" => report.failed = [("UNAVAILABLE".to_owned(), failed)].into(),
+            _ => report.misses = 7,
+        }
+        report
+    };
+    KINDS
+        .iter()
+        .map(|(name, share)| ((*name).to_owned(), kind(name, *share)))
+        .collect()
+}
+
+fn latency(
+    response: &BTreeMap<&str, Histogram<u64>>,
+    service: &BTreeMap<&str, Histogram<u64>>,
+) -> BTreeMap<String, LatencyReport> {
+    let both = |response: &Histogram<u64>, service: &Histogram<u64>| LatencyReport {
+        response: Distribution::of(response, &[99.5]),
+        service: Distribution::of(service, &[99.5]),
+    };
+    let mut latency: BTreeMap<_, _> = KINDS
+        .iter()
+        .map(|(kind, _)| ((*kind).to_owned(), both(&response[kind], &service[kind])))
+        .collect();
+    latency.insert("all".to_owned(), both(&sum_of(response), &sum_of(service)));
+    latency
+}
+
+fn slos() -> Vec<SloReport> {
+    vec![
+        SloReport {
+            slo: "p99<5ms".to_owned(),
+            actual: "1.93 ms".to_owned(),
+            met: true,
+        },
+        SloReport {
+            slo: "error_rate<0.001%".to_owned(),
+            actual: "0.003%".to_owned(),
+            met: false,
+        },
+    ]
+}
+
 fn sum_of(histograms: &BTreeMap<&str, Histogram<u64>>) -> Histogram<u64> {
     let mut sum = histogram();
     for histogram in histograms.values() {
@@ -316,43 +368,19 @@ fn phase(name: &str, seconds: f64, completed: u64, response: &Histogram<u64>) ->
     }
 }
 
-/// A run that measured nothing.
-pub(crate) fn nothing() -> Report {
-    let mut report = report();
-    report.name = None;
-    report.tags.clear();
-    report.completed = 0;
-    report.refused = 0;
-    report.failed.clear();
-    report.failure_messages.clear();
-    report.elapsed_seconds = 0.0;
-    report.ops_per_second = 0.0;
-    report.offered = None;
-    report.lateness = None;
-    report.late = LateReport {
-        ops: 0,
-        max_us: 0.0,
+/// The report of a run without operations.
+pub(crate) fn empty_report() -> Report {
+    let nothing = LatencyReport {
+        response: Distribution::default(),
+        service: Distribution::default(),
     };
-    report.read_ops = 0;
-    report.read_misses = 0;
-    report.write_ops = 0;
-    report.intervals.clear();
-    report.kinds.clear();
-    report.latency = [(
-        "all".to_owned(),
-        LatencyReport {
-            response: Distribution::default(),
-            service: Distribution::default(),
-        },
-    )]
-    .into();
-    report.phases.clear();
-    report.warnings.clear();
-    report.slos.clear();
-    report.verify = None;
-    report.client_cpu_seconds = 0.0;
-    report.server_cpu_seconds = None;
-    report.client_queries_per_cpu_sec = None;
-    report.server_queries_per_cpu_sec = None;
-    report
+    Report {
+        name: None,
+        tags: BTreeMap::new(),
+        started_at: "2026-11-23T18:01:00.250Z".to_owned(),
+        settings: settings(60),
+        command: "soloist-load 127.0.0.1:50051 --rps 100k -z 60s".to_owned(),
+        latency: [("all".to_owned(), nothing)].into(),
+        ..setup()
+    }
 }

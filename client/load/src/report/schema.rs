@@ -1,4 +1,4 @@
-//! The JSON form of reports: its published schema, and reading it back.
+//! The JSON form of reports: its published schema, and its reader.
 
 use std::fmt;
 
@@ -7,18 +7,18 @@ use serde_json::Value;
 
 use crate::report::model::{Report, SCHEMA};
 
-/// A JSON Schema (2020-12) of [`Report`].
+/// The JSON Schema (2020-12) of [`Report`].
 pub(crate) const SCHEMA_TEXT: &str = include_str!("schema.json");
 
-/// A file with more is refused: comparing takes tens of runs, not thousands.
+/// The most reports in a file. A comparison takes tens of runs, not thousands.
 const REPORTS_MAX: usize = 1_000;
 
-/// Why a text is not a report.
+/// Why a file cannot be used as reports.
 #[derive(Debug, PartialEq)]
 pub(crate) enum ReadError {
-    /// Not JSON, or not with the fields of a report.
+    /// Not JSON, or not the fields of a report.
     Json(String),
-    /// A report, but not in this form.
+    /// A report of another schema.
     Schema(String),
     Empty,
     TooMany(usize),
@@ -30,11 +30,14 @@ impl fmt::Display for ReadError {
             Self::Json(error) => write!(f, "not a report: {error}"),
             Self::Schema(schema) => write!(
                 f,
-                "the report is of schema {schema:?}, and this version reads {SCHEMA:?} only"
+                "the report has the schema {schema:?}, and this version reads {SCHEMA:?} only"
             ),
-            Self::Empty => write!(f, "no reports: an empty list"),
+            Self::Empty => write!(f, "the list of reports is empty"),
             Self::TooMany(reports) => {
-                write!(f, "{reports} reports in one file: at most {REPORTS_MAX}")
+                write!(
+                    f,
+                    "{reports} reports in one file, at most {REPORTS_MAX} are allowed"
+                )
             }
         }
     }
@@ -43,7 +46,7 @@ impl fmt::Display for ReadError {
 impl std::error::Error for ReadError {}
 
 impl Report {
-    /// On several lines, for people who look into it.
+    /// Returns the report as JSON, on several lines.
     pub(crate) fn to_json(&self) -> String {
         let mut json = serde_json::to_string_pretty(self).expect("a report is a tree of values");
         json.push('\n');
@@ -51,7 +54,7 @@ impl Report {
     }
 }
 
-/// Reads one report, or a list of them.
+/// Reads one report, or a list of reports.
 pub(crate) fn read(json: &str) -> Result<Vec<Report>, ReadError> {
     let value: Value =
         serde_json::from_str(json).map_err(|error| ReadError::Json(error.to_string()))?;
@@ -67,11 +70,11 @@ pub(crate) fn read(json: &str) -> Result<Vec<Report>, ReadError> {
 }
 
 fn report(value: Value) -> Result<Report, ReadError> {
-    // First, since another form may well have other fields.
+    // First the schema: a report of another schema may have other fields.
     match value.get("schema") {
         Some(Value::String(schema)) if schema == SCHEMA => {}
         Some(Value::String(schema)) => return Err(ReadError::Schema(schema.clone())),
-        _ => return Err(ReadError::Json("there is no field `schema`".to_owned())),
+        _ => return Err(ReadError::Json("the field `schema` is missing".to_owned())),
     }
     Report::deserialize(value).map_err(|error| ReadError::Json(error.to_string()))
 }
@@ -93,13 +96,13 @@ mod tests {
     }
 
     #[test]
-    fn reports_are_as_the_schema_says() {
-        for report in [sample::report(), sample::nothing()] {
+    fn reports_conform_to_the_schema() {
+        for report in [sample::report(), sample::empty_report()] {
             check(&serde_json::to_value(report).unwrap()).unwrap();
         }
     }
 
-    /// Takes every field away in turn, wherever it is, and puts an unknown one beside it.
+    /// Removes each field in turn, at any depth, and adds an unknown one.
     #[test]
     fn missing_and_unknown_fields_are_found() {
         let mut report = sample::report();
@@ -116,7 +119,7 @@ mod tests {
                 .keys()
                 .cloned()
                 .collect();
-            // Where names are data, any will do.
+            // In these maps every name is valid.
             if [
                 "settings",
                 "tags",
@@ -140,11 +143,11 @@ mod tests {
                     .as_object_mut()
                     .unwrap()
                     .remove(field);
-                assert!(check(&broken).is_err(), "{path}/{field} is not missed");
+                assert!(check(&broken).is_err(), "{path}/{field} may be missing");
             }
             let mut broken = whole.clone();
             broken.pointer_mut(&path).unwrap()["surprise"] = json!(1);
-            assert!(check(&broken).is_err(), "nobody is surprised at {path}");
+            assert!(check(&broken).is_err(), "{path} may have an unknown field");
         }
     }
 
@@ -190,7 +193,7 @@ mod tests {
 
     #[test]
     fn reports_are_read_back() {
-        let reports = vec![sample::report(), sample::nothing()];
+        let reports = vec![sample::report(), sample::empty_report()];
         assert_eq!(read(&reports[0].to_json()).unwrap(), reports[..1]);
         assert_eq!(
             read(&serde_json::to_string(&reports).unwrap()).unwrap(),
@@ -199,21 +202,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_report_is_refused() {
+    fn other_files_are_refused() {
         let old = sample::report()
             .to_json()
             .replace("soloist-load/2", "soloist-load/1");
         let cases = [
             ("", "not a report: EOF"),
-            ("{}", "not a report: there is no field `schema`"),
-            ("[]", "no reports"),
+            ("{}", "not a report: the field `schema` is missing"),
+            ("[]", "the list of reports is empty"),
             (
                 r#"{"schema":"soloist-load/2"}"#,
                 "not a report: missing field",
             ),
             (
                 &old,
-                r#"the report is of schema "soloist-load/1", and this version reads "soloist-load/2" only"#,
+                r#"the report has the schema "soloist-load/1", and this version reads "soloist-load/2" only"#,
             ),
         ];
         for (json, expected) in cases {

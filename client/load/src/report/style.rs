@@ -1,4 +1,4 @@
-//! Whether and how a text is coloured.
+//! Colours of texts on a terminal.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 
 use anstyle::{AnsiColor, Style as Ansi};
 
-/// Decided once, by who knows where the text goes.
+/// Whether a text has colours. The caller decides it, who knows where the text goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
     Plain,
@@ -14,9 +14,8 @@ pub(crate) enum Style {
 }
 
 impl Style {
-    /// Coloured on a terminal, unless `NO_COLOR` is set and not empty (no-color.org) or the terminal is a dumb one.
-    ///
-    /// `variable` reads the environment.
+    /// Returns `Coloured` for a terminal, unless the variable `NO_COLOR` is set and not empty (no-color.org) or `TERM`
+    /// is `dumb`. `variable` reads the environment.
     pub(crate) fn of(
         output: &impl IsTerminal,
         variable: impl Fn(&str) -> Option<OsString>,
@@ -40,7 +39,7 @@ impl Style {
         self.paint(Ansi::new().bold(), text)
     }
 
-    /// For what is there to be found, not to be read first.
+    /// For labels and other texts that need not be read first.
     pub(crate) fn dim(self, text: impl Display) -> String {
         self.paint(Ansi::new().dimmed(), text)
     }
@@ -69,8 +68,8 @@ impl Style {
     }
 }
 
-/// What others wrote, without what a terminal would obey.
-pub(crate) fn clean(text: &str) -> String {
+/// Replaces control characters by blanks: a text from elsewhere must not control the terminal.
+pub(crate) fn printable(text: &str) -> String {
     let keep = |char: char| match char.is_control() {
         true => ' ',
         false => char,
@@ -83,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terminals_are_coloured_unless_told_otherwise() {
+    fn terminals_have_colours_unless_the_environment_says_otherwise() {
         let cases = [
             ("HOME", "/", Style::Coloured),
             ("NO_COLOR", "", Style::Coloured),
@@ -110,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_of_others_do_not_reach_a_terminal() {
-        assert_eq!(clean("red\x1b[31m\nnext\r\n"), "red [31m next");
+    fn control_characters_do_not_reach_a_terminal() {
+        assert_eq!(printable("red\x1b[31m\nnext\r\n"), "red [31m next");
     }
 }

@@ -1,19 +1,19 @@
-//! How latency grows with throughput: one run after the other, each with a higher rate.
+//! The result of a sweep: runs at several rates, to see how latency grows with throughput.
 
 use serde::{Deserialize, Serialize};
 
-/// In the order in which they were run.
+/// The points of a sweep, in the order of their runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sweep {
     pub(crate) points: Vec<SweepPoint>,
 }
 
-/// One run of a sweep. Times are response times in microseconds; absent (null) without operations.
+/// One run of a sweep. Times are response times in microseconds, and null without operations.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SweepPoint {
-    /// Operations per second that were asked for; absent (null) of a closed loop.
+    /// The requested rate in operations per second; null for a closed loop.
     pub(crate) requested: Option<f64>,
-    /// Operations per second that were completed.
+    /// Completed operations per second.
     pub(crate) achieved: f64,
     pub(crate) p50_us: Option<f64>,
     pub(crate) p99_us: Option<f64>,
@@ -24,7 +24,7 @@ pub(crate) struct SweepPoint {
 }
 
 impl SweepPoint {
-    /// What `report` says about its rate.
+    /// Makes the point of a run from its report.
     pub(crate) fn of(report: &crate::report::model::Report) -> Self {
         let all = report.latency.get("all").map(|all| &all.response);
         let offered = report.offered.as_ref();

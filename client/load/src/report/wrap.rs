@@ -1,9 +1,9 @@
-//! Lines that fit into a terminal.
+//! Lines that fit a terminal.
 
-/// Columns of a terminal that the text fits into.
+/// The width of all texts for people, in columns.
 pub(crate) const WIDTH: usize = 80;
 
-/// `parts` with `between` between them, on lines of at most `width` unless a part alone is longer.
+/// Joins `parts` with `between` into lines of at most `width` columns. A longer part has a line of its own.
 pub(crate) fn wrapped(
     parts: impl Iterator<Item = String>,
     between: &str,
@@ -11,7 +11,7 @@ pub(crate) fn wrapped(
 ) -> Vec<String> {
     let mut lines = vec![String::new()];
     for part in parts {
-        let line = lines.last_mut().expect("there is one from the beginning");
+        let line = lines.last_mut().expect("there is always a line");
         let longer = line.chars().count() + between.len() + part.chars().count();
         if line.is_empty() {
             line.push_str(&part);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::pace::stop::Stop;
 use crate::plan::settings::Settings;
 use crate::record::timeline::Timeline;
-use crate::report::live::{INTERVALS_MAX, Live, Screen, line};
+use crate::report::live::{INTERVALS_MAX, Progress, Screen, line};
 use crate::report::model::IntervalReport;
 
 /// The time between two lines.
@@ -80,7 +80,7 @@ impl View for LiveView {
         let (phase, from, total) = phase(settings, stop, now);
         let requested = settings.open_loop.as_ref();
         let requested = requested.and_then(|open_loop| open_loop.rate_at(stop.nanos_of(now)));
-        let live = Live {
+        let live = Progress {
             title: self.title.clone(),
             phase: phase.to_owned(),
             elapsed: now.saturating_duration_since(from),

@@ -1,4 +1,4 @@
-//! End to end: server and load generator, over TCP on free ports.
+//! End-to-end tests: the load generator against a server, over TCP on free ports.
 
 #![allow(
     clippy::unwrap_used,

@@ -193,7 +193,7 @@ fn reads_that_find_nothing_are_reported() {
         (&100.into(), &100.into())
     );
     let run = Run::of("-n 100 --writers 0");
-    let line = "missing      100 reads found no key";
+    let line = "not found    100 reads, because the key did not exist";
     assert!(run.stdout.contains(line), "{}", run.stdout);
 }
 

@@ -1,23 +1,23 @@
-//! The comparison of two sets of runs, metric by metric and as a whole.
+//! The analysis: metric by metric, and then as a whole.
 
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
 use crate::report::compare::conditions::{differences, warnings};
-use crate::report::compare::metrics::{METRICS, Metric};
+use crate::report::compare::metrics::{METRICS, MetricDefinition};
 use crate::report::compare::model::{
-    Better, COMPARISON_SCHEMA, CompareError, Comparison, MetricComparison, Options, Overall,
+    Better, COMPARISON_SCHEMA, CompareError, Comparison, MetricComparison, MetricVerdict, Options,
     Verdict,
 };
 use crate::report::compare::statistics::{
-    Bootstrap, change, holm, mann_whitney, median, runs_min, runs_to_see,
+    Bootstrap, change, holm_adjusted, mann_whitney, median, runs_for_power, runs_min,
 };
 use crate::report::model::{Report, SCHEMA};
 
-/// With fewer, blocks of intervals say nothing.
+/// With fewer intervals the block bootstrap says nothing.
 const HINT_INTERVALS_MIN: usize = 10;
 
-/// Compares the runs `b` with the runs `a` that they are held against.
+/// Compares the runs `b` with the runs `a`.
 pub(crate) fn compare(
     a: &[Report],
     b: &[Report],
@@ -41,7 +41,7 @@ pub(crate) fn compare(
         .map(|metric| compare_metric(metric, a, b, options, &mut bootstrap))
         .collect();
     let ps: Vec<_> = metrics.iter().map(|metric| metric.p).collect();
-    for (metric, adjusted) in metrics.iter_mut().zip(holm(&ps)) {
+    for (metric, adjusted) in metrics.iter_mut().zip(holm_adjusted(&ps)) {
         metric.p_adjusted = adjusted;
     }
     Ok(Comparison {
@@ -59,7 +59,7 @@ pub(crate) fn compare(
 }
 
 fn compare_metric(
-    metric: &Metric,
+    metric: &MetricDefinition,
     a: &[Report],
     b: &[Report],
     options: &Options,
@@ -84,28 +84,28 @@ fn compare_metric(
     let test = mann_whitney(&values_a, &values_b);
     compared.u = Some(test.u);
     compared.p = Some(test.p);
-    compared.verdict = if !can_tell(values_a.len(), values_b.len(), options.alpha) {
-        Verdict::TooFewRuns
+    compared.verdict = if !can_be_significant(values_a.len(), values_b.len(), options.alpha) {
+        MetricVerdict::TooFewRuns
     } else if test.p > options.alpha {
-        Verdict::NoDifference
+        MetricVerdict::NoDifference
     } else if compared
         .change
         .is_some_and(|change| change.abs() < options.effect_min)
     {
-        Verdict::Negligible
+        MetricVerdict::Negligible
     } else if (median_b > median_a) == (metric.better == Better::Higher) {
-        Verdict::Better
+        MetricVerdict::Better
     } else {
-        Verdict::Worse
+        MetricVerdict::Worse
     };
-    if let Verdict::TooFewRuns | Verdict::NoDifference = compared.verdict {
+    if let MetricVerdict::TooFewRuns | MetricVerdict::NoDifference = compared.verdict {
         compared.runs_needed = runs_needed(&values_a, &values_b, options);
     }
     compared
 }
 
-/// The comparison of a metric before anything was found.
-fn not_measured(metric: &Metric, a: &[f64], b: &[f64]) -> MetricComparison {
+/// Makes the comparison of a metric with its medians, and nothing else.
+fn not_measured(metric: &MetricDefinition, a: &[f64], b: &[f64]) -> MetricComparison {
     MetricComparison {
         metric: metric.name.to_owned(),
         unit: metric.unit,
@@ -120,30 +120,35 @@ fn not_measured(metric: &Metric, a: &[f64], b: &[f64]) -> MetricComparison {
         u: None,
         p: None,
         p_adjusted: None,
-        verdict: Verdict::NotMeasured,
+        verdict: MetricVerdict::NotMeasured,
         runs_needed: None,
         hint_low: None,
         hint_high: None,
     }
 }
 
-/// How many runs on each side would tell, if there are fewer.
+/// Returns the number of runs on each side that would decide, if there are fewer.
 fn runs_needed(a: &[f64], b: &[f64], options: &Options) -> Option<u64> {
     let floor = runs_min(options.alpha);
-    let scatter = runs_to_see(options.effect_min, a, b);
+    let scatter = runs_for_power(options.effect_min, a, b);
     let needed = scatter.map_or(floor, |runs| runs.max(floor));
     let fewest = a.len().min(b.len()) as u64;
     (needed > fewest).then_some(needed)
 }
 
-/// Whether the most extreme outcome there is would be enough.
-fn can_tell(a: usize, b: usize, alpha: f64) -> bool {
+/// Whether the most extreme values would be significant with so many runs.
+fn can_be_significant(a: usize, b: usize, alpha: f64) -> bool {
     let low: Vec<f64> = (0..a).map(|value| value as f64).collect();
     let high: Vec<f64> = (a..a + b).map(|value| value as f64).collect();
     mann_whitney(&low, &high).p <= alpha
 }
 
-fn hint(metric: &Metric, a: &Report, b: &Report, bootstrap: &mut Bootstrap) -> Option<(f64, f64)> {
+fn hint(
+    metric: &MetricDefinition,
+    a: &Report,
+    b: &Report,
+    bootstrap: &mut Bootstrap,
+) -> Option<(f64, f64)> {
     let of_interval = metric.of_interval?;
     let values =
         |report: &Report| -> Vec<f64> { report.intervals.iter().filter_map(of_interval).collect() };
@@ -152,27 +157,27 @@ fn hint(metric: &Metric, a: &Report, b: &Report, bootstrap: &mut Bootstrap) -> O
     enough.then(|| bootstrap.change_in_series(&a, &b)).flatten()
 }
 
-fn overall(metrics: &[MetricComparison], options: &Options) -> Overall {
+fn overall(metrics: &[MetricComparison], options: &Options) -> Verdict {
     let worse = || {
         metrics.iter().filter(|metric| {
-            // From nothing to something is more than any percentage.
+            // A change from 0 is larger than any percentage.
             let enough = metric
                 .change
                 .is_none_or(|change| change.abs() >= options.regression_min);
-            metric.verdict == Verdict::Worse && enough
+            metric.verdict == MetricVerdict::Worse && enough
         })
     };
     let stands = |metric: &MetricComparison| metric.p_adjusted.is_some_and(|p| p <= options.alpha);
     let any = |verdict| metrics.iter().any(|metric| metric.verdict == verdict);
     if worse().any(stands) {
-        Overall::Regression
+        Verdict::Regression
     } else if worse().next().is_some() {
-        Overall::Suspected
-    } else if any(Verdict::TooFewRuns) {
-        Overall::TooFewRuns
-    } else if any(Verdict::Better) && !any(Verdict::Worse) {
-        Overall::Improvement
+        Verdict::Suspected
+    } else if any(MetricVerdict::TooFewRuns) {
+        Verdict::TooFewRuns
+    } else if any(MetricVerdict::Better) && !any(MetricVerdict::Worse) {
+        Verdict::Improvement
     } else {
-        Overall::NoDifference
+        Verdict::NoDifference
     }
 }

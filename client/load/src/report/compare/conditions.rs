@@ -1,11 +1,11 @@
-//! What was not the same for both sides, or went wrong: what a reader should know before trusting a comparison.
+//! The conditions of the runs: what a reader has to know before trusting a comparison.
 
 use std::collections::BTreeMap;
 
 use crate::report::compare::model::Difference;
 use crate::report::model::Report;
 
-/// Settings, machine and server, where the runs of both sides do not have the same.
+/// Returns the settings, machines and servers that were not the same for all runs.
 pub(super) fn differences(a: &[Report], b: &[Report]) -> Vec<Difference> {
     let (a, b) = (setups(a), setups(b));
     let mut names: Vec<_> = a.keys().chain(b.keys()).collect();
@@ -21,7 +21,7 @@ pub(super) fn differences(a: &[Report], b: &[Report]) -> Vec<Difference> {
             a: side(&a, what),
             b: side(&b, what),
         })
-        // Two values on one side are a difference, even if the other has both.
+        // Two values on one side are a difference, even if the other side has both.
         .filter(|difference| difference.a != difference.b || difference.a.len() > 1)
         .collect()
 }
@@ -46,8 +46,8 @@ fn setups(reports: &[Report]) -> BTreeMap<String, Vec<String>> {
             "server embedded".to_owned(),
             report.server.embedded.to_string(),
         );
-        for (flag, value) in report.settings_shown() {
-            // Two runs with one seed are no better than with two.
+        for (flag, value) in report.settings_in_effect() {
+            // Runs need not have the same seed to be comparable.
             if flag != "seed" && flag != "name" {
                 add(format!("--{flag}"), value);
             }
@@ -79,8 +79,8 @@ pub(super) fn warnings(a: &[Report], b: &[Report]) -> Vec<String> {
     }
     if a.len() > 1 && b.len() > 1 && one_after_the_other(a, b) {
         warnings.push(
-            "all runs of one side were made before all of the other: what drifts with time (heat, other work on the \
-             machine) looks like a difference; let them take turns"
+            "all runs of one side were made before those of the other, so a drift of the machine (heat, other load) \
+             looks like a difference: let them take turns"
                 .to_owned(),
         );
     }
@@ -95,6 +95,6 @@ fn one_after_the_other(a: &[Report], b: &[Report]) -> bool {
     let (Some((first_a, last_a)), Some((first_b, last_b))) = (times(a), times(b)) else {
         return false;
     };
-    // RFC 3339 in UTC with as many digits sorts as time does.
+    // Times in RFC 3339, UTC, with the same number of digits sort as texts.
     last_a < first_b || last_b < first_a
 }

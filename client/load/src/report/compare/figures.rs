@@ -1,13 +1,13 @@
-//! The parts that the text and the Markdown of a comparison share.
+//! The texts and figures that the text and the Markdown of a comparison share.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use crate::report::compare::model::{
-    Comparison, Difference, MetricComparison, Overall, Unit, Verdict,
+    Comparison, Difference, MetricComparison, MetricVerdict, Unit, Verdict,
 };
 use crate::report::compare::statistics::runs_min;
+use crate::report::figures::short;
 use crate::report::numbers::{counted, latency, rate};
-use crate::report::style::Style;
 
 impl Comparison {
     pub(super) fn sides(&self) -> String {
@@ -15,63 +15,98 @@ impl Comparison {
         format!("{a} of A, {b} of B")
     }
 
-    pub(super) fn conclusion(&self, style: Style) -> String {
-        let names = |verdict: Verdict| -> String {
-            let named = self
-                .metrics
-                .iter()
-                .filter(|metric| metric.verdict == verdict);
-            named
-                .map(|metric| metric.metric.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
+    /// Returns the verdict in words: its name, and an explanation to follow it.
+    pub(super) fn conclusion(&self) -> (&'static str, String) {
+        let one_each = self.runs_a == 1 && self.runs_b == 1;
         match self.verdict {
-            Overall::Regression => {
-                style.bad("REGRESSION") + &format!(": worse are {}", names(Verdict::Worse))
+            Verdict::Regression => {
+                let worse = self.metrics_that_are(MetricVerdict::Worse);
+                ("REGRESSION", format!(": worse are {worse}"))
             }
-            Overall::Suspected => {
-                style.warning("SUSPECTED REGRESSION")
-                    + &format!(
-                        ": worse are {}; but one of {} metrics may be by chance: more runs will tell",
-                        names(Verdict::Worse),
-                        self.metrics.len()
-                    )
+            Verdict::Suspected => {
+                let worse = self.metrics_that_are(MetricVerdict::Worse);
+                let metrics = self.metrics.len();
+                let text = format!(
+                    ": worse are {worse}; but one of {metrics} metrics may be worse by chance: more runs will tell"
+                );
+                ("SUSPECTED REGRESSION", text)
             }
-            Overall::Improvement => style.good("BETTER") + &format!(": {}", names(Verdict::Better)),
-            Overall::NoDifference => style.bold("NO DIFFERENCE SEEN"),
-            Overall::TooFewRuns if self.runs_a == 1 && self.runs_b == 1 => {
-                style.warning("ONE RUN PROVES NOTHING")
-                    + &format!(
-                        ": runs differ more than the intervals within one; in turns, {}",
-                        self.runs_it_takes()
-                    )
+            Verdict::Improvement => {
+                let better = self.metrics_that_are(MetricVerdict::Better);
+                ("BETTER", format!(": {better}"))
             }
-            Overall::TooFewRuns => {
-                style.warning("TOO FEW RUNS TO TELL") + &format!(": {}", self.runs_it_takes())
+            Verdict::NoDifference => ("NO DIFFERENCE SEEN", String::new()),
+            Verdict::TooFewRuns if one_each => {
+                let runs = self.runs_it_takes();
+                let text = format!(": two runs of the same server differ as well; {runs} (--runs)");
+                ("ONE RUN PROVES NOTHING", text)
             }
+            Verdict::TooFewRuns => (
+                "TOO FEW RUNS TO TELL",
+                format!(": {}", self.runs_it_takes()),
+            ),
         }
     }
 
-    pub(super) fn write_method(&self, out: &mut String) -> fmt::Result {
-        writeln!(
-            out,
-            "\np: Mann-Whitney U, two-sided, exact up to 50 runs; different is p <= {}, and below {} negligible.\n\
-             Interval: bootstrap of the medians, percentiles; with few runs it is too narrow, and decides nothing.{}",
-            self.alpha,
-            percent(self.effect_min).trim_start_matches('+'),
-            match self.metrics.iter().any(|metric| metric.hint_low.is_some()) {
-                true =>
-                    "\nIn parentheses: the change of the median interval within the two runs, from blocks of intervals; a hint, no more.",
-                false => "",
-            }
-        )
+    fn metrics_that_are(&self, verdict: MetricVerdict) -> String {
+        let metrics = self.metrics.iter();
+        let metrics = metrics.filter(|metric| metric.verdict == verdict);
+        let names = metrics.map(|metric| metric.metric.as_str());
+        names.collect::<Vec<_>>().join(", ")
     }
 
     fn runs_it_takes(&self) -> String {
         let one = runs_min(self.alpha);
         let all = runs_min(self.alpha / self.metrics.len() as f64);
         format!("{one} on each side can show a difference, {all} a regression")
+    }
+
+    /// Returns how the figures were made, in a few paragraphs.
+    pub(super) fn method(&self) -> Vec<String> {
+        let (alpha, effect) = (self.alpha, short(self.effect_min * 100.0));
+        let metrics = self.metrics.len();
+        let mut method = vec![
+            format!(
+                "p: two-sided Mann-Whitney U test, exact up to 50 runs. A metric is better or worse with p <= {alpha} and a \
+                 change of at least {effect}%; a smaller change is negligible. A regression must hold for {metrics} metrics \
+                 together (Holm's correction)."
+            ),
+            "Confidence interval: percentile bootstrap of the medians. With few runs it is too narrow, and it decides \
+             nothing."
+                .to_owned(),
+        ];
+        if self.metrics.iter().any(|metric| {
+            metric.runs_needed.is_some() && metric.verdict == MetricVerdict::NoDifference
+        }) {
+            method.push(
+                "Runs each: with as many on both sides, a change of this size is found four times out of five.".to_owned(),
+            );
+        }
+        if self.metrics.iter().any(|metric| metric.hint_low.is_some()) {
+            method.push(
+                "In parentheses: the change of the median interval within the two runs, by a block bootstrap. It is only \
+                 a hint."
+                    .to_owned(),
+            );
+        }
+        method
+    }
+
+    pub(super) fn verdict_text(&self, metric: &MetricComparison) -> String {
+        let text = match metric.verdict {
+            MetricVerdict::Better => "better",
+            MetricVerdict::Worse => "worse",
+            MetricVerdict::Negligible => "negligible",
+            MetricVerdict::NoDifference => "no difference seen",
+            MetricVerdict::TooFewRuns => "too few runs",
+            MetricVerdict::NotMeasured => "not measured",
+        };
+        let effect = short(self.effect_min * 100.0);
+        match (metric.runs_needed, metric.verdict) {
+            (Some(runs), MetricVerdict::TooFewRuns) => format!("{text}: {runs} each needed"),
+            (Some(runs), _) => format!("{text}; {effect}% takes {runs} runs each"),
+            (None, _) => text.to_owned(),
+        }
     }
 }
 
@@ -96,6 +131,7 @@ impl MetricComparison {
         }
     }
 
+    /// Returns the confidence interval, or the hint in parentheses.
     pub(super) fn interval_text(&self) -> String {
         match (
             self.change_low.zip(self.change_high),
@@ -107,20 +143,8 @@ impl MetricComparison {
         }
     }
 
-    pub(super) fn verdict_text(&self) -> String {
-        let text = match self.verdict {
-            Verdict::Better => "better",
-            Verdict::Worse => "worse",
-            Verdict::Negligible => "negligible",
-            Verdict::NoDifference => "no difference seen",
-            Verdict::TooFewRuns => "too few runs",
-            Verdict::NotMeasured => "not measured",
-        };
-        match (self.runs_needed, self.verdict) {
-            (Some(runs), Verdict::TooFewRuns) => format!("{text}: {runs} each needed"),
-            (Some(runs), _) => format!("{text}; the least that matters takes {runs} runs each"),
-            (None, _) => text.to_owned(),
-        }
+    pub(super) fn p_text(&self) -> String {
+        self.p.map_or("-".to_owned(), |p| format!("{p:.4}"))
     }
 }
 

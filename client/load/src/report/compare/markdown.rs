@@ -2,11 +2,11 @@
 
 use std::fmt::{self, Write};
 
-use crate::report::compare::model::{Comparison, Verdict};
-use crate::report::style::{Style, clean};
+use crate::report::compare::model::{Comparison, MetricVerdict};
+use crate::report::style::printable;
 
 impl Comparison {
-    /// For issues and pull requests.
+    /// Writes the comparison as Markdown.
     pub(crate) fn to_markdown(&self) -> String {
         let mut markdown = String::new();
         self.write_markdown(&mut markdown)
@@ -15,7 +15,8 @@ impl Comparison {
     }
 
     fn write_markdown(&self, out: &mut String) -> fmt::Result {
-        writeln!(out, "**{}**\n", self.conclusion(Style::Plain))?;
+        let (verdict, explanation) = self.conclusion();
+        writeln!(out, "**{verdict}{explanation}**\n")?;
         for difference in &self.differences {
             writeln!(
                 out,
@@ -41,8 +42,10 @@ impl Comparison {
         )?;
         for metric in &self.metrics {
             let verdict = match metric.verdict {
-                Verdict::Better | Verdict::Worse => format!("**{}**", metric.verdict_text()),
-                _ => metric.verdict_text(),
+                MetricVerdict::Better | MetricVerdict::Worse => {
+                    format!("**{}**", self.verdict_text(metric))
+                }
+                _ => self.verdict_text(metric),
             };
             let cells = [
                 escaped(&metric.metric),
@@ -51,21 +54,19 @@ impl Comparison {
                 metric.value(metric.median_b),
                 metric.change_text(),
                 metric.interval_text(),
-                metric.p.map_or("-".to_owned(), |p| format!("{p:.4}")),
+                metric.p_text(),
             ];
             row(out, cells)?;
         }
-        let mut method = String::new();
-        self.write_method(&mut method)?;
-        let method = method.trim().replace('\n', " ").replace("<=", "&le;");
+        let method = self.method().join(" ").replace("<=", "&le;");
         writeln!(out, "\n<sub>{}. {method}</sub>", self.sides())
     }
 }
 
-/// The first `left` columns are texts; the others are numbers, and end on the right.
-fn head(out: &mut String, columns: &[&str], left: usize) -> fmt::Result {
+/// Writes the head of a table. The first `texts` columns have texts, the others have numbers.
+fn head(out: &mut String, columns: &[&str], texts: usize) -> fmt::Result {
     row(out, columns.iter().map(|column| (*column).to_owned()))?;
-    let rule = |index| match index < left {
+    let rule = |index| match index < texts {
         true => "---",
         false => "---:",
     };
@@ -79,10 +80,10 @@ fn row(out: &mut String, cells: impl IntoIterator<Item = String>) -> fmt::Result
     writeln!(out, "|")
 }
 
-/// On one line, and with nothing that Markdown or HTML would take for its own.
+/// Puts a text on one line, and escapes everything that has a meaning in Markdown or HTML.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for char in clean(text).chars() {
+    for char in printable(text).chars() {
         match char {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
@@ -91,7 +92,7 @@ fn escaped(text: &str) -> String {
                 escaped.push('\\');
                 escaped.push(char);
             }
-            // GitHub tells people whose name follows it.
+            // Otherwise GitHub would notify the person whose name follows.
             '@' => escaped.push_str("@\u{200b}"),
             char => escaped.push(char),
         }
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_is_text() {
+    fn texts_from_elsewhere_are_escaped() {
         let markdown = comparison().to_markdown();
         assert!(markdown.contains("&lt;script&gt;alert"), "{markdown}");
         assert!(!markdown.contains("<script>"), "{markdown}");

@@ -1,12 +1,12 @@
-//! Whether one set of runs differs from another, and whether that can be told at all.
+//! Compares two sets of runs: do they differ, and can that be told at all?
 //!
-//! Runs are the unit, not operations and not intervals: what differs from run to run (where the scheduler puts threads,
-//! which pages are warm) is the same for all operations within one, so that a million of them say no more about it than
-//! one run does (Kalibera and Jones, Rigorous Benchmarking in Reasonable Time, 2013). Runs of both sides should take
-//! turns.
+//! The samples are runs, not operations or intervals. Some conditions differ from run to run, such as the placement of
+//! threads and the pages in caches, but are the same for all operations of one run. So a million operations say no more
+//! about them than one run (Kalibera and Jones, Rigorous Benchmarking in Reasonable Time, 2013). Runs of both sides
+//! should take turns.
 //!
-//! A metric is called better or worse if the rank test says so at 5% and the change is at least the smallest that
-//! matters. As many metrics are looked at, the whole is a regression only if a worse one stands up to Holm's correction.
+//! A metric is better or worse if the rank test says so at 5% and the change is at least the smallest that matters.
+//! Because there are several metrics, the verdict is a regression only if a worse one passes Holm's correction.
 
 mod analysis;
 mod conditions;

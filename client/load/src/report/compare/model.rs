@@ -1,4 +1,4 @@
-//! What a comparison says. Its JSON form is this, field by field.
+//! The result of a comparison. Its JSON form has these fields.
 
 use std::fmt;
 
@@ -9,17 +9,18 @@ use crate::report::model::SCHEMA;
 /// The name of the JSON form of a [`Comparison`].
 pub(super) const COMPARISON_SCHEMA: &str = "soloist-compare/1";
 
-/// How a comparison is made.
+/// The parameters of a comparison.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// The chance, for one metric, of calling different what is not.
+    /// The significance level: the chance that a metric without a difference is found to differ.
     pub(crate) alpha: f64,
-    /// Relative changes below are negligible, however certain they are.
+    /// Smaller relative changes are negligible, however significant they are.
     pub(crate) effect_min: f64,
-    /// Relative changes for the worse from here on are a regression: `--fail-on-regression=PERCENT`.
+    /// The smallest relative change for the worse that is a regression: `--fail-on-regression=PERCENT`.
     pub(crate) regression_min: f64,
-    /// Of the bootstrap.
+    /// The number of resamples of the bootstrap.
     pub(crate) resamples: usize,
+    /// The seed of the bootstrap.
     pub(crate) seed: u64,
 }
 
@@ -27,11 +28,11 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             alpha: 0.05,
-            // What differs from build to build for no reason at all (code and data in other places) is of this order:
-            // Mytkowicz et al., Producing Wrong Data Without Doing Anything Obviously Wrong, 2009.
+            // Two builds differ as much for no reason but the layout of code and data: Mytkowicz et al., Producing
+            // Wrong Data Without Doing Anything Obviously Wrong, 2009.
             effect_min: 0.02,
             regression_min: 0.02,
-            // Enough for the ends of a 95% interval to stand still in the digits that are shown.
+            // With as many, the displayed digits of a 95% interval do not depend on the seed.
             resamples: 10_000,
             seed: 1,
         }
@@ -45,35 +46,36 @@ pub(crate) enum Better {
     Lower,
 }
 
-/// What is to be thought of one metric.
+/// The verdict on one metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Verdict {
+pub(crate) enum MetricVerdict {
     Better,
     Worse,
-    /// Different, but by less than matters.
+    /// Significantly different, but by less than `effect_min`.
     Negligible,
     NoDifference,
-    /// Whatever the values are, so few runs prove nothing.
+    /// With so few runs no values would be significant.
     TooFewRuns,
-    /// One side has no value.
+    /// A side has no value.
     NotMeasured,
 }
 
-/// What is to be thought of the whole.
+/// The verdict on the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Overall {
-    /// Something is worse, also in view of how many metrics were looked at.
+pub(crate) enum Verdict {
+    /// A metric is worse, also after the correction for the number of metrics.
     Regression,
-    /// Something is worse by itself, but one of so many may be by chance: more runs will tell.
+    /// A metric is worse, but not after the correction: of several metrics one may be worse by chance.
     Suspected,
-    /// Something is better, and nothing worse.
+    /// A metric is better, and none is worse.
     Improvement,
     NoDifference,
     TooFewRuns,
 }
 
+/// The comparison of the runs of side B with those of side A.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Comparison {
     pub(crate) schema: String,
@@ -83,37 +85,40 @@ pub(crate) struct Comparison {
     pub(crate) effect_min: f64,
     pub(crate) regression_min: f64,
     pub(crate) metrics: Vec<MetricComparison>,
-    /// What was not the same on both sides, besides what was measured.
+    /// Settings and conditions that were not the same for all runs.
     pub(crate) differences: Vec<Difference>,
     pub(crate) warnings: Vec<String>,
-    pub(crate) verdict: Overall,
+    pub(crate) verdict: Verdict,
 }
 
+/// The comparison of one metric.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct MetricComparison {
     pub(crate) metric: String,
     pub(crate) unit: Unit,
     pub(crate) better: Better,
-    /// Runs that have a value.
+    /// Runs of A that have a value.
     pub(crate) runs_a: u64,
+    /// Runs of B that have a value.
     pub(crate) runs_b: u64,
     pub(crate) median_a: Option<f64>,
     pub(crate) median_b: Option<f64>,
-    /// From A to B, relative to A; absent (null) if A is zero and B is not.
+    /// The change of the median from A to B, relative to A. Null if A is 0 and B is not.
     pub(crate) change: Option<f64>,
-    /// Its 95% confidence interval, by the bootstrap; of one run each, absent (null).
+    /// The 95% confidence interval of the change, by the bootstrap. Null with one run on each side.
     pub(crate) change_low: Option<f64>,
     pub(crate) change_high: Option<f64>,
-    /// Pairs of runs of which A has the greater value.
+    /// The statistic U: pairs of runs in which A has the greater value.
     pub(crate) u: Option<f64>,
+    /// The p-value of the rank test, two-sided.
     pub(crate) p: Option<f64>,
-    /// Corrected for the number of metrics.
+    /// The p-value after Holm's correction for the number of metrics.
     pub(crate) p_adjusted: Option<f64>,
-    pub(crate) verdict: Verdict,
-    /// Runs on each side that it would take to tell, if these do not.
+    pub(crate) verdict: MetricVerdict,
+    /// The number of runs on each side that would decide, if these do not.
     pub(crate) runs_needed: Option<u64>,
-    /// Of one run each: the confidence interval of the change of the median interval (of time) within them. What holds
-    /// of the run as a whole, such as its p99, may change otherwise.
+    /// With one run on each side: the confidence interval of the change of the median over the runs' intervals of time.
+    /// Figures of the whole run, such as its p99, may change differently.
     pub(crate) hint_low: Option<f64>,
     pub(crate) hint_high: Option<f64>,
 }
@@ -126,15 +131,18 @@ pub(crate) enum Unit {
     Share,
 }
 
+/// A setting or condition that was not the same for all runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Difference {
+    /// Its name.
     pub(crate) what: String,
-    /// The values of all runs of a side, each once.
+    /// The distinct values on side A.
     pub(crate) a: Vec<String>,
+    /// The distinct values on side B.
     pub(crate) b: Vec<String>,
 }
 
-/// Why there is nothing to compare.
+/// Why runs cannot be compared.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum CompareError {
     /// Of side 'A' or 'B'.
@@ -148,10 +156,10 @@ pub(crate) enum CompareError {
 impl fmt::Display for CompareError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoRuns(side) => write!(f, "{side} has no runs: at least 1 is needed"),
+            Self::NoRuns(side) => write!(f, "side {side} has no runs, at least 1 is needed"),
             Self::Schema { side, schema } => write!(
                 f,
-                "a run of {side} is of schema {schema:?}, and this version compares {SCHEMA:?} only"
+                "a run of {side} has the schema {schema:?}, and this version compares {SCHEMA:?} only"
             ),
         }
     }
@@ -167,8 +175,8 @@ impl Comparison {
         json
     }
 
-    /// Whether `--fail-on-regression` is to fail.
+    /// Whether `--fail-on-regression` makes the command fail.
     pub(crate) fn is_regression(&self) -> bool {
-        self.verdict == Overall::Regression
+        self.verdict == Verdict::Regression
     }
 }

@@ -3,11 +3,11 @@
 use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
 
-/// With at most so many values in both samples together the rank test is exact: the numbers of arrangements still are
-/// whole in an f64 (C(50, 25) is 1.3e14).
+/// The most values, of both samples together, for which the rank test is exact: the numbers of arrangements are still
+/// exact in an f64 (C(50, 25) is 1.3e14).
 const EXACT_MAX: usize = 50;
 
-/// The middle; the mean of the two in the middle; nothing of nothing.
+/// Returns the median; of an even number of values the mean of the two in the middle. `None` without values.
 pub(super) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -19,21 +19,22 @@ pub(super) fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
-/// What a rank test found.
+/// The result of a rank test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct RankTest {
-    /// How many pairs of one value of each sample have the greater in the first; a tie counts half.
+    /// The number of pairs, of one value of each sample, in which the first sample has the greater value. A tie counts
+    /// half.
     pub(super) u: f64,
-    /// Two-sided.
+    /// The p-value, two-sided.
     pub(super) p: f64,
 }
 
-/// The test of Mann and Whitney (1947), which asks nothing of the distributions: are the values of one sample greater
-/// than those of the other more often than chance would have it?
+/// The rank test of Mann and Whitney (1947): is a value of one sample greater than one of the other more often than by
+/// chance? It assumes nothing about the distributions.
 ///
-/// Exact for small samples, with ties, by the shift algorithm of Streitberg and Roehmel (1986); by the normal
-/// approximation with corrections for ties and continuity (Lehmann, Nonparametrics, 1975) for others. Two-sided p is
-/// twice the smaller tail, as R's `wilcox.test` has it.
+/// Small samples, with ties, have an exact p, by the shift algorithm of Streitberg and Roehmel (1986). Others have the
+/// normal approximation with corrections for ties and continuity (Lehmann, Nonparametrics, 1975). The two-sided p is
+/// twice the smaller tail, as in R's `wilcox.test`.
 pub(super) fn mann_whitney(a: &[f64], b: &[f64]) -> RankTest {
     let ranks = Ranks::of(a, b);
     let smallest = a.len() * (a.len() + 1) / 2;
@@ -46,10 +47,11 @@ pub(super) fn mann_whitney(a: &[f64], b: &[f64]) -> RankTest {
 }
 
 struct Ranks {
-    /// Twice the rank of each value, in order: ties share the mean of their ranks, which may end in a half.
+    /// Twice the rank of each value, in order. Ties have the mean of their ranks, which may end in a half.
     doubled: Vec<usize>,
+    /// The sum of the doubled ranks of the first sample.
     doubled_of_a: usize,
-    /// Sum of t^3 - t over groups of t equal values.
+    /// The sum of t^3 - t over groups of t equal values.
     ties: f64,
 }
 
@@ -65,7 +67,7 @@ impl Ranks {
         };
         for equal in values.chunk_by(|one, other| one.0 == other.0) {
             let before = ranks.doubled.len();
-            // Ranks before + 1 to before + len.
+            // The values share the ranks before + 1 to before + len.
             let doubled = 2 * before + equal.len() + 1;
             let of_a: usize = equal.iter().map(|(_, of_a)| of_a).sum();
             ranks.doubled_of_a += doubled * of_a;
@@ -75,7 +77,7 @@ impl Ranks {
         ranks
     }
 
-    /// Counts, for every possible sum, the ways to choose `chosen` of the ranks with it.
+    /// Returns p exactly: counts, for every possible sum, the ways to choose `chosen` ranks with that sum.
     fn exact(&self, chosen: usize) -> f64 {
         let largest: usize = self.doubled.iter().sum();
         let mut ways = vec![vec![0.0; largest + 1]; chosen + 1];
@@ -103,14 +105,14 @@ impl Ranks {
         let distance = ((u - a * b / 2.0).abs() - 0.5).max(0.0);
         match variance > 0.0 {
             true => (2.0 * normal_tail(distance / variance.sqrt())).min(1.0),
-            // All are equal.
+            // All values are equal.
             false => 1.0,
         }
     }
 }
 
-/// The share of a standard normal above `z`, which is not negative: 26.2.17 of Abramowitz and Stegun, off by less than
-/// 7.5e-8.
+/// Returns the upper tail of the standard normal distribution at `z`, which is not negative: formula 26.2.17 of
+/// Abramowitz and Stegun, with an error below 7.5e-8.
 fn normal_tail(z: f64) -> f64 {
     let t = 1.0 / (1.0 + 0.231_641_9 * z);
     let terms = [
@@ -124,8 +126,8 @@ fn normal_tail(z: f64) -> f64 {
     series * (-z * z / 2.0).exp() / std::f64::consts::TAU.sqrt()
 }
 
-/// The smallest number of runs on each side with which the rank test can find anything at `alpha`: if all of one side
-/// are above all of the other, p is 2 / C(2n, n).
+/// Returns the fewest runs on each side with which the rank test can be significant at `alpha`. If all values of one
+/// side are above those of the other, p is 2 / C(2n, n).
 pub(super) fn runs_min(alpha: f64) -> u64 {
     let mut runs = 1_u64;
     let mut arrangements = 2.0;
@@ -137,49 +139,54 @@ pub(super) fn runs_min(alpha: f64) -> u64 {
     runs
 }
 
-/// p-values made stricter for their number, so that the chance of any false one is the level (Holm, 1979).
-pub(super) fn holm(ps: &[Option<f64>]) -> Vec<Option<f64>> {
+/// Adjusts p-values for their number (Holm, 1979): the chance of any false positive is then the significance level.
+pub(super) fn holm_adjusted(ps: &[Option<f64>]) -> Vec<Option<f64>> {
     let mut order: Vec<usize> = (0..ps.len()).filter(|&index| ps[index].is_some()).collect();
     order.sort_by(|&one, &other| ps[one].partial_cmp(&ps[other]).expect("no p is NaN"));
     let mut adjusted = vec![None; ps.len()];
     let mut least: f64 = 0.0;
     for (place, &index) in order.iter().enumerate() {
-        let p = ps[index].expect("only those that there are were ordered");
+        let p = ps[index].expect("only existing values were ordered");
         least = least.max(p * (order.len() - place) as f64).min(1.0);
         adjusted[index] = Some(least);
     }
     adjusted
 }
 
-/// Drawing with replacement.
+/// Resampling with replacement.
 pub(super) struct Bootstrap {
     pub(super) resamples: usize,
     pub(super) random: Xoshiro256PlusPlus,
 }
 
 impl Bootstrap {
-    /// A 95% confidence interval of the change of the median from `a` to `b`, relative to that of `a`, by the percentile
-    /// method (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). With a handful of values it is
-    /// too narrow, as all bootstraps are: verdicts come from the rank test.
+    /// Returns a 95% confidence interval of the relative change of the median from `a` to `b`, by the percentile method
+    /// (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). With few values it is too narrow,
+    /// like every bootstrap, so verdicts come from the rank test.
     pub(super) fn change(&mut self, a: &[f64], b: &[f64]) -> Option<(f64, f64)> {
-        self.change_by(a, b, |_| 1)
+        self.change_by_blocks(a, b, |_| 1)
     }
 
-    /// As `change`, of values that follow each other in time: whole blocks are drawn, since neighbours are alike
-    /// (Kuensch, 1989), of n^(1/3) values (Hall, Horowitz and Jing, 1995).
+    /// Like [`change`](Self::change), for values that follow each other in time. Because neighbours are alike, it draws
+    /// blocks (Kuensch, 1989) of n^(1/3) values (Hall, Horowitz and Jing, 1995).
     pub(super) fn change_in_series(&mut self, a: &[f64], b: &[f64]) -> Option<(f64, f64)> {
-        self.change_by(a, b, |len| (len as f64).cbrt().ceil() as usize)
+        self.change_by_blocks(a, b, |len| (len as f64).cbrt().ceil() as usize)
     }
 
-    fn change_by(&mut self, a: &[f64], b: &[f64], block: fn(usize) -> usize) -> Option<(f64, f64)> {
+    fn change_by_blocks(
+        &mut self,
+        a: &[f64],
+        b: &[f64],
+        block: fn(usize) -> usize,
+    ) -> Option<(f64, f64)> {
         if a.is_empty() || b.is_empty() {
             return None;
         }
         let mut changes = Vec::with_capacity(self.resamples);
         for _ in 0..self.resamples {
-            let before = median(&self.draw(a, block(a.len())))?;
-            let after = median(&self.draw(b, block(b.len())))?;
-            // A resample of nothing but zeros has no change in percent, nor has the whole.
+            let before = median(&self.resample(a, block(a.len())))?;
+            let after = median(&self.resample(b, block(b.len())))?;
+            // From a median of 0 there is no relative change, so there is no interval either.
             changes.push(change(before, after)?);
         }
         changes.sort_by(f64::total_cmp);
@@ -188,7 +195,7 @@ impl Bootstrap {
         Some((*at(0.025)?, *at(0.975)?))
     }
 
-    fn draw(&mut self, values: &[f64], block: usize) -> Vec<f64> {
+    fn resample(&mut self, values: &[f64], block: usize) -> Vec<f64> {
         let mut drawn = Vec::with_capacity(values.len() + block);
         while drawn.len() < values.len() {
             let start = self.random.random_range(0..=values.len() - block);
@@ -199,7 +206,7 @@ impl Bootstrap {
     }
 }
 
-/// Relative; nothing from nothing is no change, and something from nothing has no number.
+/// Returns the relative change: 0 from 0 to 0, and `None` from 0 to another value.
 pub(super) fn change(before: f64, after: f64) -> Option<f64> {
     match (before, after) {
         (0.0, 0.0) => Some(0.0),
@@ -208,10 +215,10 @@ pub(super) fn change(before: f64, after: f64) -> Option<f64> {
     }
 }
 
-/// How many runs on each side would show a relative effect of `effect` four times out of five, if the values scatter as
-/// these do: 2 (z(0.975) + z(0.8))^2 (deviation / effect)^2, over the efficiency of 3/pi that the rank test has for
-/// normal values (Lehmann, 1975). Capped, since beyond 10,000 nobody waits.
-pub(super) fn runs_to_see(effect: f64, a: &[f64], b: &[f64]) -> Option<u64> {
+/// Returns how many runs on each side find a relative change of `effect` with a power of 80%, if values scatter like
+/// these: 2 (z(0.975) + z(0.8))^2 (deviation / effect)^2, divided by the efficiency of 3/pi that the rank test has for
+/// normal values (Lehmann, 1975). At most 10,000: nobody makes more runs.
+pub(super) fn runs_for_power(effect: f64, a: &[f64], b: &[f64]) -> Option<u64> {
     let scatter = |values: &[f64]| {
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
@@ -231,7 +238,7 @@ mod tests {
     use super::*;
     use crate::report::sample::Random;
 
-    /// Samples of which the first has exactly `u` pairs with the greater value, and no ties.
+    /// Two samples without ties for which U is `u`.
     fn with_u(first: usize, second: usize, mut u: usize) -> (Vec<f64>, Vec<f64>) {
         let place = |index: usize| {
             let below = u.min(second);
@@ -242,8 +249,7 @@ mod tests {
         (a, (1..=second).map(|value| value as f64).collect())
     }
 
-    /// The largest U that is significant at 5%, two-sided: the table of Mann and Whitney as it stands in Siegel's
-    /// Nonparametric Statistics (1956), table K.
+    /// The largest U that is significant at 5%, two-sided, from table K in Siegel, Nonparametric Statistics, 1956.
     #[test]
     fn critical_values_are_those_of_the_table() {
         let cases = [
@@ -276,23 +282,23 @@ mod tests {
     }
 
     #[test]
-    fn p_is_what_others_compute() {
-        // The example of R's manual of wilcox.test: W = 35, p = 0.1272 for one side.
+    fn p_is_that_of_other_programs() {
+        // The example in R's manual of wilcox.test: W = 35, one-sided p = 0.1272.
         let a = [0.80, 0.83, 1.89, 1.04, 1.45, 1.38, 1.91, 1.64, 0.73, 1.46];
         let b = [1.15, 0.88, 0.90, 0.74, 1.21];
         let test = mann_whitney(&a, &b);
         assert_eq!(test.u, 35.0);
         assert!((test.p - 2.0 * 0.127_205).abs() < 1e-5, "{}", test.p);
-        // 1 of the 20 arrangements, on each side.
+        // One of the 20 arrangements on each side.
         assert!((mann_whitney(&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0]).p - 0.1).abs() < 1e-12);
-        // By hand: of the 6 pairs of the ranks 1, 2.5, 2.5, 4 one has a sum of 3.5 or less twice over.
+        // By hand: of the six pairs of the ranks 1, 2.5, 2.5, 4, two have a sum of 3.5 or less.
         let tied = mann_whitney(&[1.0, 2.0], &[2.0, 3.0]);
         assert_eq!(tied.u, 0.5);
         assert!((tied.p - 2.0 * 2.0 / 6.0).abs() < 1e-12, "{}", tied.p);
     }
 
     #[test]
-    fn equal_values_show_nothing() {
+    fn equal_values_are_not_significant() {
         for len in [1, 2, 5, 40] {
             let test = mann_whitney(&vec![7.0; len], &vec![7.0; len]);
             assert_eq!((test.u, test.p), ((len * len) as f64 / 2.0, 1.0));
@@ -300,16 +306,16 @@ mod tests {
     }
 
     #[test]
-    fn the_approximation_meets_the_exact() {
+    fn the_approximation_is_near_the_exact_p() {
         let mut random = Random(3);
-        let mut draw = |mean: f64| {
+        let mut resample = |mean: f64| {
             (0..25)
                 .map(|_| (mean + random.normal()) * 8.0)
                 .map(f64::round)
                 .collect::<Vec<_>>()
         };
         for shift in [0.0, 0.3, 0.6] {
-            let (a, b) = (draw(0.0), draw(shift));
+            let (a, b) = (resample(0.0), resample(shift));
             let ranks = Ranks::of(&a, &b);
             let exact = mann_whitney(&a, &b);
             let close = ranks.approximate(25, 25, exact.u);
@@ -317,9 +323,9 @@ mod tests {
         }
     }
 
-    /// Of samples of one distribution, about as many are called different as the level says.
+    /// Of pairs of samples from one distribution, the share of the level is found to differ.
     #[test]
-    fn one_in_twenty_is_called_different() {
+    fn one_in_twenty_is_a_false_positive() {
         let mut random = Random(1);
         let mut rounds = |len: usize| {
             let mut sample = || (0..len).map(|_| random.normal().exp()).collect::<Vec<_>>();
@@ -327,7 +333,7 @@ mod tests {
                 .filter(|_| mann_whitney(&sample(), &sample()).p <= 0.05)
                 .count()
         };
-        // Ranks come in steps: what can be reached below 5% is 4.33% with 10 values, and 4.9% with 30.
+        // Possible p-values have steps. The largest below 5% is 4.33% with 10 values, and 4.9% with 30.
         for (len, expected) in [(10, 86), (30, 98)] {
             let found = rounds(len);
             assert!(
@@ -338,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn four_runs_are_the_least() {
+    fn four_runs_are_the_fewest() {
         assert_eq!(runs_min(0.05), 4);
         assert_eq!(runs_min(0.1), 3);
         assert_eq!(runs_min(0.01), 5);
@@ -350,8 +356,8 @@ mod tests {
     }
 
     #[test]
-    fn many_tests_are_held_to_more() {
-        let adjusted = holm(&[Some(0.01), None, Some(0.04), Some(0.03)]);
+    fn several_tests_have_larger_p_values() {
+        let adjusted = holm_adjusted(&[Some(0.01), None, Some(0.04), Some(0.03)]);
         let expected = [Some(0.03), None, Some(0.06), Some(0.06)];
         for (adjusted, expected) in adjusted.iter().zip(expected) {
             assert_eq!(adjusted.is_some(), expected.is_some());
@@ -361,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_holds_the_truth_nineteen_times_in_twenty() {
+    fn the_interval_contains_the_true_change_nineteen_times_in_twenty() {
         let mut random = Random(5);
         let mut bootstrap = Bootstrap {
             resamples: 400,
@@ -369,20 +375,23 @@ mod tests {
         };
         let mut held = 0;
         for _ in 0..300 {
-            let mut draw = |mean: f64| (0..30).map(|_| mean + random.normal()).collect::<Vec<_>>();
-            let (low, high) = bootstrap.change(&draw(100.0), &draw(103.0)).unwrap();
+            let mut resample =
+                |mean: f64| (0..30).map(|_| mean + random.normal()).collect::<Vec<_>>();
+            let (low, high) = bootstrap
+                .change(&resample(100.0), &resample(103.0))
+                .unwrap();
             held += u32::from(low <= 0.03 && 0.03 <= high);
         }
         assert!((270..=298).contains(&held), "{held} of 300");
     }
 
     #[test]
-    fn series_keep_their_neighbours() {
+    fn blocks_of_a_series_give_wider_intervals() {
         let mut bootstrap = Bootstrap {
             resamples: 500,
             random: Xoshiro256PlusPlus::seed_from_u64(2),
         };
-        // Slow waves: single values pretend to know more than there is.
+        // In a slow wave, resampled single values seem to be more information than there is.
         let wave: Vec<f64> = (0..64)
             .map(|at| 100.0 + 10.0 * (f64::from(at) / 10.0).sin())
             .collect();
@@ -396,13 +405,13 @@ mod tests {
     }
 
     #[test]
-    fn scatter_asks_for_runs() {
+    fn scattered_values_need_more_runs() {
         let calm = [100.0, 100.5, 99.5, 100.2];
         let wild = [100.0, 120.0, 80.0, 110.0];
-        let runs = |values: &[f64]| runs_to_see(0.02, values, values).unwrap();
+        let runs = |values: &[f64]| runs_for_power(0.02, values, values).unwrap();
         assert!(runs(&calm) < 4, "{}", runs(&calm));
         assert!(runs(&wild) > 500, "{}", runs(&wild));
-        assert_eq!(runs_to_see(0.02, &[1.0], &[1.0]), None);
-        assert_eq!(runs_to_see(0.02, &[0.0, 0.0], &[0.0, 0.0]), None);
+        assert_eq!(runs_for_power(0.02, &[1.0], &[1.0]), None);
+        assert_eq!(runs_for_power(0.02, &[0.0, 0.0], &[0.0, 0.0]), None);
     }
 }

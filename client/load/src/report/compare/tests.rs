@@ -1,14 +1,14 @@
 use std::sync::LazyLock;
 
-use crate::report::compare::model::{CompareError, MetricComparison, Overall, Verdict};
+use crate::report::compare::model::{CompareError, MetricComparison, MetricVerdict, Verdict};
 use crate::report::compare::*;
 use crate::report::model::Report;
-use crate::report::sample::{Random, Sample, nothing, report};
+use crate::report::sample::{Random, Sample, empty_report, report};
 use crate::report::style::Style;
 
-/// A run as far as comparing looks at it: noise of `scatter` around what is usual, `factor` times as slow.
+/// A run with the figures that are compared: `factor` times as slow as usual, with a noise of `scatter`.
 fn run(random: &mut Random, scatter: f64, factor: f64) -> Report {
-    static USUAL: LazyLock<Report> = LazyLock::new(nothing);
+    static USUAL: LazyLock<Report> = LazyLock::new(empty_report);
     let mut run = USUAL.clone();
     let mut noisy = |value: f64| value * (1.0 + scatter * random.normal());
     run.completed = 1_000_000;
@@ -22,7 +22,7 @@ fn run(random: &mut Random, scatter: f64, factor: f64) -> Report {
     run
 }
 
-/// Taking turns, as they should.
+/// Runs of both sides, in turns.
 fn sides(seed: u64, runs: usize, scatter: f64, factor: f64) -> (Vec<Report>, Vec<Report>) {
     let mut random = Random(seed);
     let mut sides = (Vec::new(), Vec::new());
@@ -39,7 +39,7 @@ fn sides(seed: u64, runs: usize, scatter: f64, factor: f64) -> (Vec<Report>, Vec
     sides
 }
 
-/// Few resamples: what they find decides nothing here.
+/// Few resamples, because the bootstrap decides nothing.
 fn quick() -> Options {
     Options {
         resamples: 200,
@@ -56,7 +56,7 @@ fn metric<'a>(comparison: &'a Comparison, name: &str) -> &'a MetricComparison {
 }
 
 #[test]
-fn no_difference_is_rarely_called_one() {
+fn equal_sides_are_rarely_found_to_differ() {
     let options = Options {
         resamples: 1,
         effect_min: 0.0,
@@ -68,10 +68,10 @@ fn no_difference_is_rarely_called_one() {
         let (a, b) = sides(seed, 8, 0.03, 1.0);
         let comparison = compare(&a, &b, &options).unwrap();
         let p99 = metric(&comparison, "response p99").verdict;
-        different += u32::from(matches!(p99, Verdict::Better | Verdict::Worse));
-        regressions += u32::from(comparison.verdict == Overall::Regression);
+        different += u32::from(matches!(p99, MetricVerdict::Better | MetricVerdict::Worse));
+        regressions += u32::from(comparison.verdict == Verdict::Regression);
     }
-    // 8 runs on each side reach 4.99%, which is 20 of 400; half of what Holm lets pass is for the worse.
+    // With 8 runs on each side the level is 4.99%, which is 20 of 400. Half of what passes Holm's correction is worse.
     assert!((8..=34).contains(&different), "{different} of 400");
     assert!(regressions <= 16, "{regressions} of 400");
 }
@@ -83,7 +83,7 @@ fn a_real_difference_is_found() {
         let (a, b) = sides(seed, 8, 0.01, 1.05);
         let comparison = compare(&a, &b, &quick()).unwrap();
         found += u32::from(comparison.is_regression());
-        assert_ne!(comparison.verdict, Overall::Improvement);
+        assert_ne!(comparison.verdict, Verdict::Improvement);
     }
     assert!(found >= 19, "{found} of 20");
     let (a, b) = sides(1, 8, 0.01, 1.05);
@@ -94,11 +94,15 @@ fn a_real_difference_is_found() {
         "response p99",
         "server CPU per operation",
     ] {
-        assert_eq!(metric(&comparison, name).verdict, Verdict::Worse, "{name}");
+        assert_eq!(
+            metric(&comparison, name).verdict,
+            MetricVerdict::Worse,
+            "{name}"
+        );
     }
     let same = metric(&comparison, "client CPU per operation").verdict;
     assert!(
-        !matches!(same, Verdict::Better | Verdict::Worse),
+        !matches!(same, MetricVerdict::Better | MetricVerdict::Worse),
         "{same:?}"
     );
     let p99 = metric(&comparison, "response p99");
@@ -108,34 +112,37 @@ fn a_real_difference_is_found() {
     );
     assert_eq!(
         compare(&b, &a, &quick()).unwrap().verdict,
-        Overall::Improvement
+        Verdict::Improvement
     );
 }
 
 #[test]
-fn what_is_certain_may_not_matter() {
+fn a_significant_change_may_be_negligible() {
     let (a, b) = sides(1, 10, 0.000_1, 1.01);
     let comparison = compare(&a, &b, &quick()).unwrap();
     assert_eq!(
         metric(&comparison, "response p99").verdict,
-        Verdict::Negligible
+        MetricVerdict::Negligible
     );
-    assert_eq!(comparison.verdict, Overall::NoDifference);
+    assert_eq!(comparison.verdict, Verdict::NoDifference);
     let strict = Options {
         effect_min: 0.001,
         regression_min: 0.001,
         ..quick()
     };
     assert!(compare(&a, &b, &strict).unwrap().is_regression());
-    // Worse, but by less than is to fail.
+    // Worse, but by less than a regression.
     let lenient = Options {
         effect_min: 0.001,
         regression_min: 0.1,
         ..quick()
     };
     let comparison = compare(&a, &b, &lenient).unwrap();
-    assert_eq!(metric(&comparison, "response p99").verdict, Verdict::Worse);
-    assert_eq!(comparison.verdict, Overall::NoDifference);
+    assert_eq!(
+        metric(&comparison, "response p99").verdict,
+        MetricVerdict::Worse
+    );
+    assert_eq!(comparison.verdict, Verdict::NoDifference);
 }
 
 #[test]
@@ -145,24 +152,24 @@ fn too_few_runs_say_how_many_it_takes() {
     let p99 = metric(&comparison, "response p99");
     assert_eq!(
         (p99.verdict, p99.runs_needed),
-        (Verdict::TooFewRuns, Some(4))
+        (MetricVerdict::TooFewRuns, Some(4))
     );
-    assert_eq!(comparison.verdict, Overall::TooFewRuns);
+    assert_eq!(comparison.verdict, Verdict::TooFewRuns);
     assert!(
         comparison
             .to_text(Style::Plain)
             .contains("TOO FEW RUNS TO TELL: 4 on each side can show a difference, 6 a regression")
     );
-    // Four show one metric to be worse, but not one of seven.
+    // Four runs show that one metric is worse, but not that one of seven is.
     let (a, b) = sides(1, 4, 0.001, 1.5);
     assert_eq!(
         compare(&a, &b, &quick()).unwrap().verdict,
-        Overall::Suspected
+        Verdict::Suspected
     );
     let (a, b) = sides(1, 6, 0.001, 1.5);
     assert_eq!(
         compare(&a, &b, &quick()).unwrap().verdict,
-        Overall::Regression
+        Verdict::Regression
     );
 }
 
@@ -175,7 +182,7 @@ fn one_run_each_is_a_hint() {
         ..Sample::default()
     };
     let comparison = compare(&[report()], &[slower.report()], &quick()).unwrap();
-    assert_eq!(comparison.verdict, Overall::TooFewRuns);
+    assert_eq!(comparison.verdict, Verdict::TooFewRuns);
     let p50 = metric(&comparison, "response p50");
     let (low, high) = (p50.hint_low.unwrap(), p50.hint_high.unwrap());
     assert!(low > 0.2 && high < 0.4, "{low} to {high}");
@@ -196,14 +203,14 @@ fn one_run_each_is_a_hint() {
 }
 
 #[test]
-fn nothing_and_zero_are_not_mistaken() {
+fn missing_values_are_not_zero() {
     let (a, mut b) = sides(1, 6, 0.01, 1.0);
     let comparison = compare(&a, &b, &quick()).unwrap();
     let failed = metric(&comparison, "failed");
     assert_eq!((failed.change, failed.p), (Some(0.0), Some(1.0)));
     assert_eq!(
         (failed.verdict, failed.runs_needed),
-        (Verdict::NoDifference, None)
+        (MetricVerdict::NoDifference, None)
     );
 
     for run in &mut b {
@@ -212,26 +219,29 @@ fn nothing_and_zero_are_not_mistaken() {
     }
     let comparison = compare(&a, &b, &quick()).unwrap();
     let failed = metric(&comparison, "failed");
-    assert_eq!((failed.change, failed.verdict), (None, Verdict::Worse));
-    assert_eq!(comparison.verdict, Overall::Regression);
+    assert_eq!(
+        (failed.change, failed.verdict),
+        (None, MetricVerdict::Worse)
+    );
+    assert_eq!(comparison.verdict, Verdict::Regression);
     let cpu = metric(&comparison, "server CPU per operation");
     assert_eq!(
         (cpu.verdict, cpu.median_b, cpu.p),
-        (Verdict::NotMeasured, None, None)
+        (MetricVerdict::NotMeasured, None, None)
     );
     assert!(comparison.to_text(Style::Plain).contains("from 0"));
 
-    let nothing = vec![nothing(); 5];
+    let nothing = vec![empty_report(); 5];
     let comparison = compare(&nothing, &nothing, &quick()).unwrap();
-    assert_eq!(comparison.verdict, Overall::NoDifference);
+    assert_eq!(comparison.verdict, Verdict::NoDifference);
     assert_eq!(
         metric(&comparison, "response p99").verdict,
-        Verdict::NotMeasured
+        MetricVerdict::NotMeasured
     );
 }
 
 #[test]
-fn what_cannot_be_compared_is_refused() {
+fn runs_that_cannot_be_compared_are_refused() {
     let good = [report()];
     let mut old = report();
     old.schema = "soloist-load/9".to_owned();
@@ -241,12 +251,12 @@ fn what_cannot_be_compared_is_refused() {
     );
     assert_eq!(
         compare(&good, &[old], &quick()).unwrap_err().to_string(),
-        "a run of B is of schema \"soloist-load/9\", and this version compares \"soloist-load/2\" only"
+        "a run of B has the schema \"soloist-load/9\", and this version compares \"soloist-load/2\" only"
     );
 }
 
 #[test]
-fn other_settings_and_drift_are_warned_of() {
+fn different_settings_and_drift_are_warned_of() {
     let (mut a, mut b) = sides(1, 5, 0.01, 1.0);
     let calm = compare(&a, &b, &quick()).unwrap();
     assert_eq!(
@@ -280,7 +290,7 @@ fn other_settings_and_drift_are_warned_of() {
 }
 
 #[test]
-fn every_form_says_the_same() {
+fn every_form_has_the_verdict() {
     let (a, b) = sides(1, 8, 0.01, 1.05);
     let comparison = compare(&a, &b, &quick()).unwrap();
     let text = comparison.to_text(Style::Plain);
@@ -289,6 +299,8 @@ fn every_form_says_the_same() {
         text.contains("\nREGRESSION: worse are ops_per_second"),
         "{text}"
     );
+    let long = text.lines().find(|line| line.chars().count() > 80);
+    assert_eq!(long, None, "{text}");
     let markdown = comparison.to_markdown();
     assert!(
         markdown.starts_with("**REGRESSION: worse are ops_per_second"),

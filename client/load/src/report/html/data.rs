@@ -1,4 +1,4 @@
-//! The figures that the plots are drawn from.
+//! The data of the plots.
 
 use serde_json::{Value, json};
 
@@ -7,10 +7,10 @@ use crate::report::distribution::spectrum;
 use crate::report::model::{Distribution, Report};
 use crate::report::sweep::Sweep;
 
-/// Steps in each half of the distance to the maximum: enough for a smooth line, few enough for a small file.
+/// Points of a spectrum in each half of the distance to 1: enough for a smooth line, and few enough for a small file.
 const TICKS: u32 = 10;
 
-/// JSON that can stand in a script element: no `<` in it could end that.
+/// Returns the data as JSON without `<`, so that it cannot end the script element in which it stands.
 pub(super) fn json(report: &Report, sweep: Option<&Sweep>) -> String {
     let intervals: Vec<Value> = report
         .intervals
@@ -59,7 +59,8 @@ pub(super) fn json(report: &Report, sweep: Option<&Sweep>) -> String {
     data.to_string().replace('<', "\\u003c")
 }
 
-/// Pairs of quantile and microseconds; none if the histogram cannot be read: the tables still say what they can.
+/// Returns the spectrum as pairs of quantile and microseconds. Empty if the histogram cannot be decoded: the tables
+/// still have figures then.
 fn line(distribution: &Distribution) -> Value {
     let recorded = distribution.histogram().unwrap_or_else(|_| histogram());
     let points = spectrum(&recorded, TICKS);
@@ -69,7 +70,7 @@ fn line(distribution: &Distribution) -> Value {
         .collect()
 }
 
-/// No screen shows more than a tenth.
+/// Rounds to a tenth: no screen shows more.
 fn tenth(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }

@@ -1,23 +1,22 @@
-//! The report as one HTML file with plots: nothing is fetched, by whoever opens it, from anywhere.
+//! The report as one HTML file with plots. The page fetches nothing from anywhere.
 //!
-//! What can be read stands in tables, written here. The plots are drawn in the browser by `report.js`, from figures that
-//! are written into the page.
+//! Tables and all other texts are written here. In the browser `report.js` draws the plots, from data in the page.
 
 mod data;
+mod escaping;
 mod overview;
 mod tables;
-mod texts;
 
 use crate::report::model::Report;
 use crate::report::sweep::Sweep;
+use escaping::escaped;
 use overview::{notices, plots, subtitle, tiles};
-use texts::escaped;
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
 
-/// The whole page. With a `sweep` it also has its curve; `report` is then the run that it is about.
+/// Writes the page of a run. With a `sweep` the page also has its curve, and `report` is the best of its runs.
 pub(crate) fn render(report: &Report, sweep: Option<&Sweep>) -> String {
     let title = match &report.name {
         Some(name) => format!("{name} - soloist-load"),
@@ -39,7 +38,7 @@ pub(crate) fn render(report: &Report, sweep: Option<&Sweep>) -> String {
     fill(PAGE, &parts)
 }
 
-/// Puts each part where its name stands, in one go: what a part says is never taken for a name.
+/// Replaces each name in the page by its part, in one pass, so that a name inside a part is not replaced.
 fn fill(page: &str, parts: &[(&str, String)]) -> String {
     let mut filled =
         String::with_capacity(page.len() + parts.iter().map(|(_, part)| part.len()).sum::<usize>());
@@ -50,7 +49,7 @@ fn fill(page: &str, parts: &[(&str, String)]) -> String {
         let (name, part) = parts
             .iter()
             .find(|(name, _)| rest.starts_with(name))
-            .expect("the page names only parts that there are");
+            .expect("the page only has names of parts");
         filled.push_str(part);
         rest = &rest[name.len()..];
     }

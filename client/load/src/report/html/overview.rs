@@ -1,10 +1,10 @@
-//! The top of the page: subtitle, tiles, notices, and where the plots go.
+//! The top of the page: subtitle, notices, tiles, and the places for the plots.
 
 use std::fmt::Write;
 
-use crate::report::html::texts::{escaped, latency};
+use crate::report::html::escaping::{escaped, latency};
 use crate::report::model::Report;
-use crate::report::numbers::{counted, grouped, percent, rate};
+use crate::report::numbers::{counted, percent, rate};
 use crate::report::sweep::Sweep;
 
 pub(super) fn subtitle(report: &Report) -> String {
@@ -31,69 +31,90 @@ pub(super) fn subtitle(report: &Report) -> String {
     text
 }
 
-/// What most look for first.
+/// A figure of the overview.
+struct Tile {
+    /// An additional class: "", "warn" or "bad".
+    class: &'static str,
+    label: &'static str,
+    figure: String,
+    /// The text below the figure.
+    below: String,
+}
+
+/// Writes the figures that readers look for first.
 pub(super) fn tiles(report: &Report) -> String {
-    let all = report.latency.get("all").map(|all| &all.response);
-    let failed = report.failed_ops();
-    let share = percent(failed, report.completed + failed);
-    let bad = match failed {
-        0 => "",
-        _ => " bad",
-    };
-    let p99 = latency(all.and_then(|all| all.p99_us));
-    let p50 = latency(all.and_then(|all| all.p50_us));
-    let p99_9 = latency(all.and_then(|all| all.p99_9_us));
-    let mut tiles = vec![
-        (
-            "",
-            "Throughput",
-            format!("{}/s", rate(report.ops_per_second)),
-            counted(report.completed, "operation"),
-        ),
-        (
-            "",
-            "Response p50",
-            p50,
-            "from the intended start".to_owned(),
-        ),
-        ("", "Response p99", p99, format!("p99.9 {p99_9}")),
-        (bad, "Failed", share, counted(failed, "operation")),
-    ];
+    let mut tiles = measured_tiles(report);
     if let Some(offered) = &report.offered {
-        let bad = match offered.dropped {
-            0 => "",
-            _ => " warn",
-        };
-        let share = percent(offered.dropped, offered.ops);
-        let requested = format!("of {}/s requested", rate(offered.requested_per_second));
-        tiles.push((bad, "Dropped", share, requested));
+        tiles.push(Tile {
+            class: match offered.dropped {
+                0 => "",
+                _ => "warn",
+            },
+            label: "Dropped",
+            figure: percent(offered.dropped, offered.ops),
+            below: format!("of {}/s requested", rate(offered.requested_per_second)),
+        });
     }
     if let Some(per_second) = report.server_queries_per_cpu_sec {
-        let per_operation = format!(
-            "{:.2} \u{b5}s an operation",
-            1e6 / per_second.max(f64::MIN_POSITIVE)
-        );
-        tiles.push((
-            "",
-            "Server, per CPU-second",
-            rate(per_second),
-            per_operation,
-        ));
+        let us = 1e6 / per_second.max(f64::MIN_POSITIVE);
+        tiles.push(Tile {
+            class: "",
+            label: "Server, per CPU-second",
+            figure: rate(per_second),
+            below: format!("{us:.2} \u{b5}s per operation"),
+        });
     }
     let mut html = String::new();
-    for (class, label, figure, below) in tiles {
+    for tile in tiles {
         let _ = write!(
             html,
-            "<div class=\"tile{class}\"><div class=\"label\">{label}</div><div class=\"figure\">{}</div>\
+            "<div class=\"tile {}\"><div class=\"label\">{}</div><div class=\"figure\">{}</div>\
              <div class=\"below\">{}</div></div>",
-            escaped(&figure),
-            escaped(&below)
+            tile.class,
+            tile.label,
+            escaped(&tile.figure),
+            escaped(&tile.below)
         );
     }
     html
 }
 
-/// What must not be overlooked: warnings, objectives that were not met, and what was verified.
+/// The tiles that every run has.
+fn measured_tiles(report: &Report) -> Vec<Tile> {
+    let all = report.latency.get("all").map(|all| &all.response);
+    let failed = report.failed_ops();
+    vec![
+        Tile {
+            class: "",
+            label: "Throughput",
+            figure: format!("{}/s", rate(report.ops_per_second)),
+            below: counted(report.completed, "operation"),
+        },
+        Tile {
+            class: "",
+            label: "Response p50",
+            figure: latency(all.and_then(|all| all.p50_us)),
+            below: "from when it was due".to_owned(),
+        },
+        Tile {
+            class: "",
+            label: "Response p99",
+            figure: latency(all.and_then(|all| all.p99_us)),
+            below: format!("p99.9 {}", latency(all.and_then(|all| all.p99_9_us))),
+        },
+        Tile {
+            class: match failed {
+                0 => "",
+                _ => "bad",
+            },
+            label: "Failed",
+            figure: percent(failed, report.completed + failed),
+            below: counted(failed, "operation"),
+        },
+    ]
+}
+
+/// Writes what must not be overlooked: warnings, objectives, and the verdict of `--verify`.
 pub(super) fn notices(report: &Report) -> String {
     let mut html = String::new();
     let mut notice = |class: &str, label: &str, text: &str| {
@@ -122,20 +143,12 @@ pub(super) fn notices(report: &Report) -> String {
             "violation" => "bad",
             _ => "warn",
         };
-        let text = format!(
-            "{}: {} on {}, {} of unknown outcome. {}",
-            verify.verdict,
-            counted(verify.operations, "operation"),
-            counted(verify.keys, "key"),
-            grouped(verify.unknown),
-            verify.text
-        );
-        notice(class, "Verified", &text);
+        notice(class, "Verified", &verify.text);
     }
     html
 }
 
-/// Where the plots go. What there is nothing to plot of is left out.
+/// Writes the places for the plots that have data.
 pub(super) fn plots(report: &Report, sweep: Option<&Sweep>) -> String {
     let mut plots = Vec::new();
     if !report.intervals.is_empty() {

@@ -3,7 +3,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const WIDTH = 1180, LEFT = 74, RIGHT = 18, TOP = 10;
 
-  // What people read.
+  // Numbers, in the form in which people read them.
   const digits = (value, most) => value.toLocaleString("en-US", { maximumFractionDigits: most });
   const short = (value) => {
     const size = Math.abs(value);
@@ -23,13 +23,14 @@
     const hours = Math.floor(whole / 3600), minutes = Math.floor(whole / 60) % 60;
     return (hours ? hours + ":" + two(minutes) : minutes) + ":" + two(whole % 60);
   };
-  const percentile = (turns) => {
-    if (turns <= 1) return "0%";
-    const places = Math.max(0, Math.ceil(Math.log10(turns) - 2 - 1e-9));
-    return (100 - 100 / turns).toFixed(places) + "%";
+  // `inverse` is 1 / (1 - quantile).
+  const percentile = (inverse) => {
+    if (inverse <= 1) return "0%";
+    const places = Math.max(0, Math.ceil(Math.log10(inverse) - 2 - 1e-9));
+    return (100 - 100 / inverse).toFixed(places) + "%";
   };
 
-  // Elements. Text is always set as text: names in the data are never parsed.
+  // Elements. Text is always set as textContent, so nothing in the data is parsed as HTML.
   const svg = (name, attributes, text) => {
     const element = document.createElementNS("http://www.w3.org/2000/svg", name);
     for (const key in attributes) element.setAttribute(key, attributes[key]);
@@ -80,8 +81,10 @@
     return log ? [low / 1.25, high * 1.25] : [0, high > 0 ? high * 1.06 : 1];
   };
 
-  // One plot. `series`: {name, color, dash, points: [[x, y]], steps, area, bars, fixed}; `x`, `y`: {log, low, high,
-  // ticks, format, label}; `at(x, y)` finds what is pointed at: {x, title, rows: [[series, text]]}.
+  // Draws a plot in `box`. `options`:
+  // - series: {name, color, dash, points, steps, area, bars, fixed}. A point is [x, y], or [from, y, to] with steps or bars.
+  // - x, y: {log, low, high, ticks, format, label}
+  // - stops: where the cursor stops, as {x, title, rows(series): [[name, text]]}, in the order of x unless `unsorted`.
   const plot = (box, options) => {
     const hidden = new Set();
     let logY = options.y.log;
@@ -119,7 +122,7 @@
     frame.style.position = "relative";
 
     const draw = () => {
-      // On a small screen the same text must not shrink: the drawing gets narrower instead.
+      // On a small screen the plot gets narrower, so that its text keeps its size.
       const BOTTOM = options.x.label ? 34 : 24;
       const width = Math.max(340, Math.min(WIDTH, box.clientWidth || WIDTH));
       const height = options.height, shown = options.series.filter((_, index) => !hidden.has(index));
@@ -182,14 +185,14 @@
       const cursor = svg("line", { class: "cursor", y1: TOP, y2: height - BOTTOM, visibility: "hidden" });
       root.append(cursor);
       const leave = () => { readout.hidden = true; cursor.setAttribute("visibility", "hidden"); };
-      const show = (found) => {
-        if (!found) return leave();
-        const at = toX(found.x);
+      const show = (stop) => {
+        if (!stop) return leave();
+        const at = toX(stop.x);
         cursor.setAttribute("x1", at);
         cursor.setAttribute("x2", at);
         cursor.setAttribute("visibility", "visible");
-        readout.replaceChildren(html("b", "", found.title));
-        for (const [name, text] of found.rows(shown)) {
+        readout.replaceChildren(html("b", "", stop.title));
+        for (const [name, text] of stop.rows(shown)) {
           const row = html("span");
           row.append(html("em", "", name), html("strong", "", text));
           readout.append(row);
@@ -242,7 +245,7 @@
     if (box) plot(box, options);
   };
 
-  // Over time.
+  // Throughput and latency over time.
   const rows = data.intervals.map(([start, seconds, rate, failed, dropped, inFlight, ...latency]) =>
     ({ start, end: start + Math.max(seconds, 1e-3), rate, failed, dropped, inFlight, latency }));
   if (rows.length) {
@@ -286,7 +289,7 @@
     });
   }
 
-  // The spectrum. The axis is 1 / (1 - quantile); the maximum stands where the last of `count` operations is.
+  // The percentile spectrum. The x axis is 1 / (1 - quantile), so the maximum of `count` operations is at `count`.
   if (data.kinds.length) {
     const series = [], most = Math.max(10, ...data.kinds.map((kind) => kind.count));
     data.kinds.forEach((kind, index) => {
@@ -299,7 +302,7 @@
       }
     });
     const valueAt = (points, at) => {
-      const found = points.find(([turns]) => turns >= at * 0.9999);
+      const found = points.find(([inverse]) => inverse >= at * 0.9999);
       return found ? found[1] : null;
     };
     const stops = [];
@@ -313,7 +316,7 @@
     });
   }
 
-  // The sweep: points of runs in which operations failed or were dropped are marked.
+  // The sweep. A ring marks a run in which operations failed or were dropped.
   const points = data.sweep || [];
   if (points.length) {
     const fields = [["p50", "p50_us", "c0"], ["p99", "p99_us", "c2"], ["p99.9", "p99.9_us", "c3"]];
@@ -332,11 +335,11 @@
       })),
     });
     if (points.some((point) => point.dropped || point.failed)) {
-      document.getElementById("plot-sweep").append(html("p", "subtitle", "Ringed: operations were dropped or failed."));
+      document.getElementById("plot-sweep").append(html("p", "subtitle", "A ring marks a run in which operations were dropped or failed."));
     }
   }
 
-  // Light or dark: as the system says, until the button is pressed.
+  // The theme is that of the system until the button is pressed.
   const button = document.getElementById("theme"), root = document.documentElement;
   const system = matchMedia("(prefers-color-scheme: dark)");
   const dark = () => root.dataset.theme ? root.dataset.theme === "dark" : system.matches;

@@ -1,7 +1,7 @@
-//! The tables of the page: everything that the plots show, and what no plot does.
+//! The tables of the page: the figures of the plots, and others.
 
 use crate::report::figures::{PERCENTILES, summary};
-use crate::report::html::texts::{Text, escaped, latency, with_sign};
+use crate::report::html::escaping::{Escaped, escaped, latency, with_micro_sign};
 use crate::report::model::{Distribution, LatencyReport, Report};
 use crate::report::numbers::{counted, grouped, percent, rate};
 use crate::report::sweep::Sweep;
@@ -19,22 +19,24 @@ pub(super) fn render(report: &Report, sweep: Option<&Sweep>) -> String {
     .concat()
 }
 
-/// How many of the columns, from the left, are texts.
-struct Texts(usize);
+/// The number of columns, from the left, that have texts. The others have numbers.
+struct TextColumns(usize);
 
-/// A table in a card of its own; cells are escaped already.
-fn table(caption: &str, columns: &[&str], texts: Texts, rows: &[Vec<String>]) -> String {
+/// Writes a table in a card of its own. The cells must be escaped.
+fn table(caption: &str, columns: &[&str], escaping: TextColumns, rows: &[Vec<String>]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let class = |index: usize| match index < texts.0 {
+    let class = |index: usize| match index < escaping.0 {
         true => "",
         false => " class=\"number\"",
     };
     let head: String = columns
         .iter()
         .enumerate()
-        .map(|(index, column)| format!("<th scope=\"col\"{}>{}</th>", class(index), Text(column)))
+        .map(|(index, column)| {
+            format!("<th scope=\"col\"{}>{}</th>", class(index), Escaped(column))
+        })
         .collect();
     let cell = |(index, cell): (usize, &String)| match index {
         0 => format!("<th scope=\"row\">{cell}</th>"),
@@ -50,20 +52,22 @@ fn table(caption: &str, columns: &[&str], texts: Texts, rows: &[Vec<String>]) ->
     format!(
         "<section class=\"card\"><div class=\"scroll\"><table><caption>{}</caption><thead><tr>{head}</tr></thead>\
          <tbody>{body}</tbody></table></div></section>\n",
-        Text(caption)
+        Escaped(caption)
     )
 }
 
 fn latencies(report: &Report) -> String {
     let same = |latency: &LatencyReport| latency.response == latency.service;
     if report.latency.values().all(same) {
-        return percentiles("Response time = service time", report, |one| &one.response);
+        return percentiles("Response time, which equals service time", report, |one| {
+            &one.response
+        });
     }
-    percentiles("Response time, from the intended start", report, |one| {
-        &one.response
-    }) + &percentiles("Service time, from the actual start", report, |one| {
-        &one.service
-    })
+    percentiles(
+        "Response time, from when the operation was due",
+        report,
+        |one| &one.response,
+    ) + &percentiles("Service time, from the send", report, |one| &one.service)
 }
 
 fn percentiles(
@@ -79,82 +83,73 @@ fn percentiles(
         let cells = [escaped(kind), grouped(part(one).count)];
         cells
             .into_iter()
-            .chain(part(one).shown().map(latency))
+            .chain(part(one).percentile_values().map(latency))
             .collect()
     };
     let rows: Vec<Vec<String>> = report.latency_by_kind().map(row).collect();
-    table(caption, &columns, Texts(1), &rows)
+    table(caption, &columns, TextColumns(1), &rows)
 }
 
 fn counts(report: &Report) -> String {
-    let mut rows = Vec::new();
-    let mut count = |name: &str, ops: u64, text: &str| {
-        rows.push(vec![name.to_owned(), grouped(ops), escaped(text)])
-    };
-    count(
+    let mut counts = Counts::default();
+    counts.add(
         "completed",
         report.completed,
         &format!("{}/s", rate(report.ops_per_second)),
     );
     if report.refused > 0 {
-        count(
-            "refused",
-            report.refused,
-            report.refusals().trim_start_matches(": "),
-        );
+        let reasons = report.refusals();
+        counts.add("refused", report.refused, reasons.trim_start_matches(": "));
+    }
+    if report.failed.is_empty() {
+        counts.add("failed", 0, "");
     }
     for (code, ops) in &report.failed {
         let message = report.failure_messages.get(code).map_or("", String::as_str);
-        count("failed", *ops, &format!("{code}: {message}"));
-    }
-    if report.failed.is_empty() {
-        count("failed", 0, "");
+        counts.add("failed", *ops, &format!("{code}: {message}"));
     }
     if let Some(offered) = &report.offered {
         let rates = [offered.per_second, offered.requested_per_second].map(rate);
-        count(
-            "offered",
-            offered.ops,
-            &format!("{}/s of {}/s requested", rates[0], rates[1]),
-        );
-        count(
-            "dropped",
-            offered.dropped,
-            &percent(offered.dropped, offered.ops),
-        );
+        let rates = format!("{}/s of {}/s requested", rates[0], rates[1]);
+        counts.add("offered", offered.ops, &rates);
+        let share = percent(offered.dropped, offered.ops);
+        counts.add("dropped", offered.dropped, &share);
     }
     if let Some(lateness) = &report.lateness {
-        count(
-            "lateness of the generator",
-            lateness.count,
-            &with_sign(&summary(lateness)),
-        );
+        let summary = with_micro_sign(&summary(lateness));
+        counts.add("lateness of the generator", lateness.count, &summary);
     }
     if report.late.ops > 0 {
-        let slowest = latency(Some(report.late.max_us));
-        count(
-            "answered after the end",
-            report.late.ops,
-            &format!("the slowest after {slowest}"),
-        );
+        let slowest = format!("the slowest in {}", latency(Some(report.late.max_us)));
+        counts.add("answered after the end", report.late.ops, &slowest);
     }
     if report.read_misses > 0 {
-        count("reads that found no key", report.read_misses, "");
+        counts.add("reads that found no key", report.read_misses, "");
     }
     if report.workers_lost > 0 {
         let first = report.first_lost_seconds.unwrap_or_default();
-        count(
-            "workers lost",
-            report.workers_lost,
-            &format!("the first after {first:.1} s"),
-        );
+        let first = format!("the first after {first:.1} s");
+        counts.add("workers lost", report.workers_lost, &first);
     }
-    // The text is the last column, and starts on the left as the first does.
-    let rows: Vec<_> = rows
-        .into_iter()
-        .map(|row| vec![row[0].clone(), row[2].clone(), row[1].clone()])
-        .collect();
-    table("Counts", &["what", "", "operations"], Texts(2), &rows)
+    table(
+        "Counts",
+        &["count", "", "operations"],
+        TextColumns(2),
+        &counts.rows,
+    )
+}
+
+/// The rows of the table of counts: name, text, number.
+#[derive(Default)]
+struct Counts {
+    rows: Vec<Vec<String>>,
+}
+
+impl Counts {
+    fn add(&mut self, name: &str, ops: u64, text: &str) {
+        self.rows
+            .push(vec![name.to_owned(), escaped(text), grouped(ops)]);
+    }
 }
 
 fn outcomes(report: &Report) -> String {
@@ -162,7 +157,7 @@ fn outcomes(report: &Report) -> String {
     for (kind, one) in &report.kinds {
         for (outcome, distribution) in &one.outcomes {
             let mut row = vec![escaped(kind), escaped(outcome), grouped(distribution.count)];
-            row.extend(distribution.shown().map(latency));
+            row.extend(distribution.percentile_values().map(latency));
             rows.push(row);
         }
     }
@@ -170,7 +165,7 @@ fn outcomes(report: &Report) -> String {
         .into_iter()
         .chain(PERCENTILES)
         .collect();
-    table("Response time by outcome", &columns, Texts(2), &rows)
+    table("Response time by outcome", &columns, TextColumns(2), &rows)
 }
 
 fn phases(report: &Report) -> String {
@@ -195,7 +190,7 @@ fn phases(report: &Report) -> String {
         "p99",
         "max",
     ];
-    table("Phases", &columns, Texts(1), &rows)
+    table("Phases", &columns, TextColumns(1), &rows)
 }
 
 fn points(sweep: Option<&Sweep>) -> String {
@@ -221,7 +216,7 @@ fn points(sweep: Option<&Sweep>) -> String {
         "dropped",
         "failed",
     ];
-    table("Sweep", &columns, Texts(1), &rows)
+    table("Sweep", &columns, TextColumns(1), &rows)
 }
 
 fn cpu(report: &Report) -> String {
@@ -246,7 +241,7 @@ fn cpu(report: &Report) -> String {
         "per operation",
         "operations per CPU-second",
     ];
-    table("CPU", &columns, Texts(1), &rows)
+    table("CPU", &columns, TextColumns(1), &rows)
 }
 
 fn settings(report: &Report) -> String {
@@ -261,12 +256,12 @@ fn settings(report: &Report) -> String {
         vec!["client".to_owned(), escaped(&client)],
         vec!["seed".to_owned(), report.seed.to_string()],
     ];
-    for (flag, value) in report.settings_shown() {
-        rows.push(vec![format!("--{}", Text(flag)), escaped(&value)]);
+    for (flag, value) in report.settings_in_effect() {
+        rows.push(vec![format!("--{}", Escaped(flag)), escaped(&value)]);
     }
-    table("Settings", &["setting", "value"], Texts(2), &rows)
+    table("Settings", &["setting", "value"], TextColumns(2), &rows)
         + &format!(
             "<section class=\"card\"><h2>Repeat</h2><pre tabindex=\"0\"><code>{}</code></pre></section>",
-            Text(&report.command)
+            Escaped(&report.command)
         )
 }

@@ -25,7 +25,7 @@ fn sweep() -> Sweep {
     }
 }
 
-/// The same minute, 60 times.
+/// A report of an hour: the same minute 60 times.
 fn hour() -> Report {
     let mut report = sample::report();
     let minute = report.intervals.clone();
@@ -40,7 +40,7 @@ fn hour() -> Report {
     report
 }
 
-/// The text of the data block.
+/// Returns the data of the plots.
 fn data(page: &str) -> serde_json::Value {
     let (_, rest) = page.split_once("id=\"data\">").unwrap();
     let (json, _) = rest.split_once("</script>").unwrap();
@@ -48,25 +48,28 @@ fn data(page: &str) -> serde_json::Value {
 }
 
 #[test]
-fn what_others_wrote_is_text() {
+fn texts_from_elsewhere_are_escaped() {
     let mut report = sample::report();
-    let evil = "</script><script>alert(1)</script>\"'{{data}}{{style}}<!--";
-    report.name = Some(evil.to_owned());
-    report.command = evil.to_owned();
-    report.warnings.push(evil.to_owned());
-    report.tags.insert(evil.to_owned(), evil.to_owned());
-    report.settings.insert(evil.to_owned(), evil.into());
-    report.failed.insert(evil.to_owned(), 1);
-    report.server.address = evil.to_owned();
+    let hostile = "</script><script>alert(1)</script>\"'{{data}}{{style}}<!--";
+    report.name = Some(hostile.to_owned());
+    report.command = hostile.to_owned();
+    report.warnings.push(hostile.to_owned());
+    report.tags.insert(hostile.to_owned(), hostile.to_owned());
+    report.settings.insert(hostile.to_owned(), hostile.into());
+    report.failed.insert(hostile.to_owned(), 1);
+    report.server.address = hostile.to_owned();
     let kind = report.latency["read"].clone();
-    report.latency.insert(evil.to_owned(), kind);
+    report.latency.insert(hostile.to_owned(), kind);
     let page = render(&report, None);
     assert!(!page.contains("<script>alert"));
     assert_eq!(page.matches("<script").count(), 2);
     assert_eq!(page.matches("</script>").count(), 2);
     assert_eq!(page.matches("</style>").count(), 1);
-    assert!(page.contains("{{data}}"), "a part was taken for a name");
-    assert_eq!(data(&page)["kinds"][0]["kind"], evil);
+    assert!(
+        page.contains("{{data}}"),
+        "a name inside a part was replaced"
+    );
+    assert_eq!(data(&page)["kinds"][0]["kind"], hostile);
 }
 
 #[test]
@@ -95,7 +98,7 @@ fn nothing_is_fetched() {
 }
 
 #[test]
-fn plots_are_drawn_from_the_figures() {
+fn the_page_has_the_data_of_the_plots() {
     let report = sample::report();
     let data = data(&render(&report, Some(&sweep())));
     assert_eq!(data["intervals"].as_array().unwrap().len(), 60);
@@ -110,10 +113,10 @@ fn plots_are_drawn_from_the_figures() {
 }
 
 #[test]
-fn a_page_of_an_hour_stays_small_and_one_of_nothing_works() {
+fn a_page_of_an_hour_is_small_and_one_without_operations_works() {
     let page = render(&hour(), None);
     assert!(page.len() < 600_000, "{} bytes", page.len());
-    let page = render(&sample::nothing(), None);
+    let page = render(&sample::empty_report(), None);
     assert!(!page.contains("id=\"plot-"));
     assert!(!page.contains("NaN"));
 }
@@ -134,7 +137,7 @@ fn pages_to_look_at() {
         ("full.html", render(&sample::report(), Some(&sweep()))),
         ("one.html", render(&of(1), None)),
         ("hour.html", render(&hour(), None)),
-        ("nothing.html", render(&sample::nothing(), None)),
+        ("empty.html", render(&sample::empty_report(), None)),
     ];
     let all = &sample::report().latency["all"].response;
     let files = [

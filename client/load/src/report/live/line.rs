@@ -1,30 +1,29 @@
-//! A line for where there is no terminal.
+//! Progress as a line, where there is no terminal.
 
-use crate::report::live::progress::Live;
+use crate::report::live::progress::Progress;
 use crate::report::numbers::{grouped, latency, rate};
 
-/// What is said once a second where there is no terminal.
-pub(crate) fn line(live: &Live) -> String {
-    let mut line = format!(
-        "{} {}: {} operations, {}/s",
-        live.phase,
-        live.time(),
-        grouped(live.completed),
-        rate(live.ops_per_second)
-    );
-    if let Some(requested) = live.requested_per_second {
+/// Writes progress on one line, of 80 columns unless something is wrong. The phase is left out while the run is
+/// measured.
+pub(crate) fn line(progress: &Progress) -> String {
+    let (time, rate_now) = (progress.time(), rate(progress.ops_per_second));
+    let mut line = match progress.phase.as_str() {
+        "measured" => format!("{time}: {rate_now}/s"),
+        phase => format!("{phase} {time}: {rate_now}/s"),
+    };
+    if let Some(requested) = progress.requested_per_second {
         line += &format!(" of {}/s", rate(requested));
     }
-    if let Some(last) = live.intervals.last() {
+    if let Some(last) = progress.intervals.last() {
         let (p50, p99) = (latency(last.p50_us), latency(last.p99_us));
-        line += &format!(", p50 {p50}, p99 {p99}, max {}", latency(last.max_us));
+        line += &format!(", p50 {p50}, p99 {p99}");
     }
-    line += &format!(", {} in flight", grouped(live.in_flight));
-    if live.failed_ops() > 0 {
-        line += &format!(", {} FAILED", grouped(live.failed_ops()));
+    line += &format!(", {} in flight", grouped(progress.in_flight));
+    if progress.failed_ops() > 0 {
+        line += &format!(", {} FAILED", grouped(progress.failed_ops()));
     }
-    if live.dropped > 0 {
-        line += &format!(", {} dropped", grouped(live.dropped));
+    if progress.dropped > 0 {
+        line += &format!(", {} dropped", grouped(progress.dropped));
     }
     line
 }

@@ -1,8 +1,8 @@
-//! What is shown while a run lasts: a view on a terminal, a line a second elsewhere.
+//! Shows a run while it lasts: as a view on a terminal, and elsewhere as a line each second.
 //!
-//! It only shows. Nothing is read from the terminal, so that it never enters raw mode: Ctrl-C stays a signal, which the
-//! run handles as ever, and a run that dies leaves a terminal that works. The view is drawn on standard error, in the
-//! alternate screen; standard output is free for the report.
+//! The view is drawn on the alternate screen of standard error, so standard output is free for the report. Nothing is
+//! read from the terminal, so it never enters raw mode: Ctrl-C is still a signal, and a run that crashes leaves a
+//! usable terminal.
 
 mod line;
 mod progress;
@@ -10,7 +10,7 @@ mod screen;
 mod view;
 
 pub(crate) use line::line;
-pub(crate) use progress::{INTERVALS_MAX, Live};
+pub(crate) use progress::{INTERVALS_MAX, Progress};
 pub(crate) use screen::Screen;
 
 #[cfg(test)]

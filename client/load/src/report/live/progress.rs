@@ -1,4 +1,4 @@
-//! How far a run is.
+//! The state of a run at a moment.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,38 +6,39 @@ use std::time::Duration;
 use crate::report::model::IntervalReport;
 use crate::report::numbers::clock;
 
-/// Intervals that are kept to be drawn: more columns has no terminal. A view of an hour shows its last ten minutes.
+/// The most intervals that are kept to be drawn. No terminal has more columns. Of an hour the view shows the last ten
+/// minutes, with intervals of a second.
 pub(crate) const INTERVALS_MAX: usize = 600;
 
-/// What goes on at one moment.
+/// How far a run is.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Live {
-    /// What the user calls this run, or the address of the server.
+pub(crate) struct Progress {
+    /// The name that the user gave the run, or the address of the server.
     pub(crate) title: String,
     /// "warmup", "measured" or "drain".
     pub(crate) phase: String,
-    /// Since the phase began.
+    /// The time since the phase began.
     pub(crate) elapsed: Duration,
-    /// How long the phase is to last, if time ends it.
+    /// The length of the phase, if time ends it.
     pub(crate) total: Option<Duration>,
-    /// Operations that are to be done, if their number ends the run.
+    /// The number of operations that ends the run, if a number does.
     pub(crate) requests: Option<u64>,
-    /// Operations per second since the last of these.
+    /// Operations per second since the last time that progress was shown.
     pub(crate) ops_per_second: f64,
-    /// Of an open loop.
+    /// Only of an open loop.
     pub(crate) requested_per_second: Option<f64>,
     pub(crate) completed: u64,
-    /// By the name of the gRPC code.
+    /// Failed operations by the name of the gRPC code.
     pub(crate) failed: BTreeMap<String, u64>,
-    /// Of an open loop.
+    /// Only of an open loop.
     pub(crate) dropped: u64,
     pub(crate) in_flight: u64,
-    /// Those that are over, the last [`INTERVALS_MAX`] of them. Their histograms are not looked at.
+    /// The last [`INTERVALS_MAX`] intervals that are over. Their histograms are not used.
     pub(crate) intervals: Vec<IntervalReport>,
 }
 
-impl Live {
-    /// Adds an interval, and forgets the first if there are too many.
+impl Progress {
+    /// Adds an interval, and removes the first if there are too many.
     #[cfg(test)]
     pub(crate) fn push(&mut self, interval: IntervalReport) {
         if self.intervals.len() == INTERVALS_MAX {
@@ -53,7 +54,7 @@ impl Live {
         self.failed.values().sum()
     }
 
-    /// How much is done, from 0 to 1, if that is known.
+    /// Returns the share that is done, from 0 to 1, if it is known.
     pub(super) fn done(&self) -> Option<f64> {
         let time = self
             .total
@@ -63,7 +64,7 @@ impl Live {
             .requests
             .filter(|requests| *requests > 0 && self.phase == "measured")
             .map(|requests| (self.completed + self.failed_ops()) as f64 / requests as f64);
-        // Whichever comes first ends it.
+        // The run ends with whichever comes first.
         let done = time.into_iter().chain(ops).reduce(f64::max)?;
         Some(done.clamp(0.0, 1.0))
     }

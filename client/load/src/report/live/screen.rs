@@ -1,4 +1,4 @@
-//! The terminal that a view is drawn on.
+//! The terminal on which the view is drawn.
 
 use std::io::{self, Stderr, Write};
 use std::panic;
@@ -11,38 +11,44 @@ use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen};
 
-use crate::report::live::progress::Live;
+use crate::report::live::progress::Progress;
 use crate::report::live::view::draw;
 
-/// Whether the alternate screen is on. A panic does not know which `Screen` there is.
+/// Whether the alternate screen is on. It is global for the hook of panics, which has no `Screen`.
 static ENTERED: AtomicBool = AtomicBool::new(false);
 
-/// The alternate screen of the terminal behind standard error, from `enter` until it is dropped. After a panic the
-/// terminal is as it was before the message is printed, also where panics abort.
+/// The alternate screen of the terminal of standard error, until this is dropped. A panic restores the terminal before
+/// its message is printed, even if panics abort.
 #[derive(Debug)]
 pub(crate) struct Screen {
     terminal: Terminal<CrosstermBackend<Stderr>>,
 }
 
 impl Screen {
+    /// Switches to the alternate screen.
+    ///
     /// # Errors
     ///
-    /// If standard error is no terminal, or has gone.
+    /// If standard error is not a terminal, or the terminal is gone.
     pub(crate) fn enter() -> io::Result<Self> {
         restore_on_panic();
         let terminal = Terminal::new(CrosstermBackend::new(io::stderr()))?;
-        // Before it is on: restoring once too often does no harm.
+        // Before the switch: to restore the terminal once too often does no harm.
         ENTERED.store(true, Ordering::SeqCst);
         let screen = Self { terminal };
         execute!(io::stderr(), EnterAlternateScreen, Hide)?;
         Ok(screen)
     }
 
+    /// Draws the view.
+    ///
     /// # Errors
     ///
-    /// If the terminal has gone, which is no reason to stop measuring.
-    pub(crate) fn draw(&mut self, live: &Live) -> io::Result<()> {
-        self.terminal.draw(|frame| draw(live, frame)).map(|_| ())
+    /// If the terminal is gone. That is no reason to stop the run.
+    pub(crate) fn draw(&mut self, progress: &Progress) -> io::Result<()> {
+        self.terminal
+            .draw(|frame| draw(progress, frame))
+            .map(|_| ())
     }
 }
 
@@ -52,16 +58,16 @@ impl Drop for Screen {
     }
 }
 
-/// Leaves the alternate screen, if it is on, and shows the cursor again. Who ends the process without dropping its
-/// [`Screen`] (at a second Ctrl-C, say) calls this first, with standard error.
+/// Leaves the alternate screen if it is on, and shows the cursor again. Code that ends the process without dropping the
+/// [`Screen`], such as at a second Ctrl-C, must call this before, with standard error.
 pub(crate) fn restore(out: &mut impl Write) {
     if ENTERED.swap(false, Ordering::SeqCst) {
-        // A terminal that has gone needs no restoring.
+        // A terminal that is gone need not be restored.
         let _ = execute!(out, LeaveAlternateScreen, Show);
     }
 }
 
-/// The message of a panic would vanish with the alternate screen.
+/// Restores the terminal at a panic, whose message would vanish with the alternate screen.
 fn restore_on_panic() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

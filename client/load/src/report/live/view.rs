@@ -1,4 +1,4 @@
-//! The view on a terminal, drawn from nothing but a [`Live`].
+//! The view on a terminal. It is a function of a [`Progress`].
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -7,22 +7,22 @@ use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph};
 
-use crate::report::live::progress::Live;
+use crate::report::live::progress::Progress;
 use crate::report::model::IntervalReport;
 use crate::report::numbers::{clock, grouped, latency, percent, rate};
-use crate::report::style::clean;
+use crate::report::style::printable;
 
-/// Less is not worth an axis.
+/// A lower chart is not worth its axis.
 const CHART_HEIGHT_MIN: u16 = 7;
 
 const LABEL_WIDTH: u16 = 11;
 
-/// "p99.9 1.09 ms", and room between.
+/// The width of "p99.9 1.09 ms", and a blank.
 const LATENCY_WIDTH: u16 = 14;
 
-/// Draws all of it, as far as there is room: first the figures, then how they went.
-pub(crate) fn draw(live: &Live, frame: &mut Frame<'_>) {
-    let figures = figures(live, frame.area().width);
+/// Draws the figures, and charts of them over time as far as there is room.
+pub(crate) fn draw(progress: &Progress, frame: &mut Frame<'_>) {
+    let figures = figures(progress, frame.area().width);
     let [title, gauge, text, charts] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(1),
@@ -30,40 +30,40 @@ pub(crate) fn draw(live: &Live, frame: &mut Frame<'_>) {
         Constraint::Fill(1),
     ])
     .areas(frame.area());
-    draw_title(live, frame, title);
-    draw_gauge(live, frame, gauge);
+    draw_title(progress, frame, title);
+    draw_gauge(progress, frame, gauge);
     frame.render_widget(Paragraph::new(figures), text);
-    draw_charts(live, frame, charts);
+    draw_charts(progress, frame, charts);
 }
 
-fn draw_title(live: &Live, frame: &mut Frame<'_>, area: Rect) {
-    let phase = match live.phase.as_str() {
+fn draw_title(progress: &Progress, frame: &mut Frame<'_>, area: Rect) {
+    let phase = match progress.phase.as_str() {
         "warmup" => Span::styled("warm-up", Color::Yellow),
         "drain" => Span::styled("draining", Color::Yellow),
-        phase => Span::styled(clean(phase), Color::Green),
+        phase => Span::styled(printable(phase), Color::Green),
     };
     let line = Line::from(vec![
         Span::styled("soloist-load ", Style::new().add_modifier(Modifier::BOLD)),
         phase,
         Span::raw("  "),
-        Span::raw(clean(&live.title)),
+        Span::raw(printable(&progress.title)),
     ]);
     frame.render_widget(line, area);
 }
 
-fn draw_gauge(live: &Live, frame: &mut Frame<'_>, area: Rect) {
-    let Some(done) = live.done() else {
-        frame.render_widget(Line::from(live.time()), area);
+fn draw_gauge(progress: &Progress, frame: &mut Frame<'_>, area: Rect) {
+    let Some(done) = progress.done() else {
+        frame.render_widget(Line::from(progress.time()), area);
         return;
     };
     let gauge = Gauge::default()
         .ratio(done)
-        .label(live.time())
+        .label(progress.time())
         .gauge_style(Style::new().fg(Color::Blue).bg(Color::Black));
     frame.render_widget(gauge, area);
 }
 
-/// A name, then what there is to say.
+/// Makes a line of a label and a text.
 fn row(name: &'static str, text: impl Into<String>, style: impl Into<Style>) -> Line<'static> {
     Line::from(vec![
         Span::styled(
@@ -74,33 +74,33 @@ fn row(name: &'static str, text: impl Into<String>, style: impl Into<Style>) -> 
     ])
 }
 
-fn figures(live: &Live, width: u16) -> Vec<Line<'static>> {
+fn figures(progress: &Progress, width: u16) -> Vec<Line<'static>> {
     let bold = Style::new().add_modifier(Modifier::BOLD);
-    let mut now = format!("{}/s", rate(live.ops_per_second));
-    if let Some(requested) = live.requested_per_second {
+    let mut now = format!("{}/s", rate(progress.ops_per_second));
+    if let Some(requested) = progress.requested_per_second {
         now += &format!(" of {}/s", rate(requested));
     }
     let mut lines = vec![
         row("rate", now, bold),
-        row("completed", grouped(live.completed), Style::new()),
-        row("in flight", grouped(live.in_flight), Style::new()),
+        row("completed", grouped(progress.completed), Style::new()),
+        row("in flight", grouped(progress.in_flight), Style::new()),
     ];
-    let failed = live.failed_ops();
-    let tried = live.completed + failed;
+    let failed = progress.failed_ops();
+    let tried = progress.completed + failed;
     lines.push(match failed {
         0 => row("failed", "0", Style::new()),
-        _ => row("failed", failures(live), bold.fg(Color::Red)),
+        _ => row("failed", failures(progress), bold.fg(Color::Red)),
     });
-    if live.requested_per_second.is_some() {
-        let share = percent(live.dropped, tried + live.dropped);
-        let text = format!("{} ({share})", grouped(live.dropped));
-        let style = match live.dropped {
+    if progress.requested_per_second.is_some() {
+        let share = percent(progress.dropped, tried + progress.dropped);
+        let text = format!("{} ({share})", grouped(progress.dropped));
+        let style = match progress.dropped {
             0 => Style::new(),
             _ => bold.fg(Color::Yellow),
         };
         lines.push(row("dropped", text, style));
     }
-    if let Some(last) = live.intervals.last() {
+    if let Some(last) = progress.intervals.last() {
         let values = [
             ("p50", last.p50_us),
             ("p90", last.p90_us),
@@ -108,7 +108,7 @@ fn figures(live: &Live, width: u16) -> Vec<Line<'static>> {
             ("p99.9", last.p99_9_us),
             ("max", last.max_us),
         ];
-        // As many lines as it takes for none to be cut off.
+        // On as many lines as needed, so that none is cut off.
         let each = usize::from(width.saturating_sub(LABEL_WIDTH) / LATENCY_WIDTH).max(1);
         for (index, values) in values.chunks(each).enumerate() {
             let texts = values.iter().map(|(name, us)| {
@@ -126,45 +126,49 @@ fn figures(live: &Live, width: u16) -> Vec<Line<'static>> {
     lines
 }
 
-/// The most frequent first, since the end may not fit.
-fn failures(live: &Live) -> String {
-    let mut codes: Vec<_> = live.failed.iter().filter(|(_, ops)| **ops > 0).collect();
+/// Lists the failures, the most frequent first, because the end may not fit.
+fn failures(progress: &Progress) -> String {
+    let mut codes: Vec<_> = progress
+        .failed
+        .iter()
+        .filter(|(_, ops)| **ops > 0)
+        .collect();
     codes.sort_by_key(|(_, ops)| std::cmp::Reverse(**ops));
     let texts = codes
         .iter()
-        .map(|(code, ops)| format!("{} {}", grouped(**ops), clean(code)));
+        .map(|(code, ops)| format!("{} {}", grouped(**ops), printable(code)));
     texts.collect::<Vec<_>>().join(", ")
 }
 
-fn draw_charts(live: &Live, frame: &mut Frame<'_>, area: Rect) {
-    if area.height < CHART_HEIGHT_MIN || live.intervals.is_empty() {
+fn draw_charts(progress: &Progress, frame: &mut Frame<'_>, area: Rect) {
+    if area.height < CHART_HEIGHT_MIN || progress.intervals.is_empty() {
         return;
     }
     if area.height < 2 * CHART_HEIGHT_MIN {
-        // Side by side if there is room for that.
+        // Beside each other if there is room.
         let half = Constraint::Fill(1);
         let [left, right] = Layout::horizontal([half, half]).areas(area);
         if left.width < 40 {
-            return draw_throughput(live, frame, area);
+            return draw_throughput(progress, frame, area);
         }
-        draw_throughput(live, frame, left);
-        return draw_latency(live, frame, right);
+        draw_throughput(progress, frame, left);
+        return draw_latency(progress, frame, right);
     }
     let [above, below] = Layout::vertical([Constraint::Fill(2), Constraint::Fill(3)]).areas(area);
-    draw_throughput(live, frame, above);
-    draw_latency(live, frame, below);
+    draw_throughput(progress, frame, above);
+    draw_latency(progress, frame, below);
 }
 
-fn draw_throughput(live: &Live, frame: &mut Frame<'_>, area: Rect) {
-    let points: Vec<_> = live
+fn draw_throughput(progress: &Progress, frame: &mut Frame<'_>, area: Rect) {
+    let points: Vec<_> = progress
         .intervals
         .iter()
         .map(|one| (one.start_seconds, one.ops_per_second))
         .collect();
-    let requested: Vec<_> = live
+    let requested: Vec<_> = progress
         .requested_per_second
         .into_iter()
-        .flat_map(|requested| ends(live).map(|at| (at, requested)))
+        .flat_map(|requested| ends(progress).map(|at| (at, requested)))
         .collect();
     let highest = points
         .iter()
@@ -180,7 +184,7 @@ fn draw_throughput(live: &Live, frame: &mut Frame<'_>, area: Rect) {
     ];
     let labels = ["0".to_owned(), rate(top / 2.0), rate(top)];
     chart(
-        live,
+        progress,
         "operations per second",
         sets,
         (0.0, top),
@@ -190,17 +194,17 @@ fn draw_throughput(live: &Live, frame: &mut Frame<'_>, area: Rect) {
     );
 }
 
-/// To two digits, so that an axis ends with a number that can be read.
+/// Rounds up to two digits, so that an axis ends with a short number.
 fn round_up(value: f64) -> f64 {
     let step = 10_f64.powf(value.log10().floor() - 1.0);
     (value / step).ceil() * step
 }
 
-/// On a log axis: the tail and the median in one picture.
-fn draw_latency(live: &Live, frame: &mut Frame<'_>, area: Rect) {
+/// Draws latencies on a log axis, which shows both the tail and the median.
+fn draw_latency(progress: &Progress, frame: &mut Frame<'_>, area: Rect) {
     let log = |us: f64| us.max(0.1).log10();
     let points = |of: fn(&IntervalReport) -> Option<f64>| -> Vec<(f64, f64)> {
-        let intervals = live.intervals.iter();
+        let intervals = progress.intervals.iter();
         intervals
             .filter_map(|one| Some((one.start_seconds, log(of(one)?))))
             .collect()
@@ -227,7 +231,7 @@ fn draw_latency(live: &Live, frame: &mut Frame<'_>, area: Rect) {
         .collect();
     let labels = [label(0.0), label(0.5), label(1.0)];
     chart(
-        live,
+        progress,
         "response: p50 p99 max",
         sets,
         (low, high),
@@ -245,15 +249,21 @@ fn line(points: &[(f64, f64)], color: Color) -> Dataset<'_> {
         .style(color)
 }
 
-/// When the first and the last interval that are kept begin.
-fn ends(live: &Live) -> [f64; 2] {
-    let start = live.intervals.first().map_or(0.0, |one| one.start_seconds);
-    let end = live.intervals.last().map_or(0.0, |one| one.start_seconds);
+/// Returns when the first and the last interval begin.
+fn ends(progress: &Progress) -> [f64; 2] {
+    let start = progress
+        .intervals
+        .first()
+        .map_or(0.0, |one| one.start_seconds);
+    let end = progress
+        .intervals
+        .last()
+        .map_or(0.0, |one| one.start_seconds);
     [start, end.max(start + 1.0)]
 }
 
 fn chart(
-    live: &Live,
+    progress: &Progress,
     title: &'static str,
     sets: Vec<Dataset<'_>>,
     bounds: (f64, f64),
@@ -261,9 +271,9 @@ fn chart(
     frame: &mut Frame<'_>,
     area: Rect,
 ) {
-    let ends = ends(live);
+    let ends = ends(progress);
     let dim = Style::new().add_modifier(Modifier::DIM);
-    // All charts start in one column.
+    // All charts begin in the same column.
     let labels = labels.iter().map(|label| format!("{label:>9}"));
     let x = Axis::default()
         .bounds(ends)

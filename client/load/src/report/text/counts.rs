@@ -1,14 +1,25 @@
-//! What was counted: completed, refused, dropped, failed, late.
+//! The counts of operations.
 
 use std::fmt;
 
 use crate::report::figures::{short, summary};
 use crate::report::numbers::{counted, grouped, latency, percent, rate};
-use crate::report::style::clean;
+use crate::report::style::printable;
 use crate::report::text::page::{Page, plain};
 
 impl Page<'_> {
     pub(super) fn counts(&mut self) -> fmt::Result {
+        self.completed()?;
+        self.refused()?;
+        self.offered()?;
+        self.lateness()?;
+        self.failures()?;
+        self.lost_workers()?;
+        self.late()?;
+        self.misses()
+    }
+
+    fn completed(&mut self) -> fmt::Result {
         let report = self.report;
         let style = self.style;
         let per_second = style.bold(format_args!("{}/s", rate(report.ops_per_second)));
@@ -27,36 +38,21 @@ impl Page<'_> {
             let cut = format!("interrupted by signal {signal}");
             self.line("", style.warning(cut))?;
         }
-        if report.refused > 0 {
-            let share = percent(report.refused, report.completed);
-            let (refused, reasons) = (grouped(report.refused), report.refusals());
-            let text = format!("{refused} of them ({share}){reasons}");
-            self.lines("refused", &text, plain)?;
-        }
-        self.offered()?;
-        if let Some(lateness) = &report.lateness {
-            let text = format!("of the generator itself: {}", summary(lateness));
-            self.lines("lateness", &text, plain)?;
-        }
-        self.failures()?;
-        self.lost()?;
-        if report.late.ops > 0 {
-            let late = grouped(report.late.ops);
-            let slowest = latency(Some(report.late.max_us));
-            let text = format!(
-                "{late} answered after the end, the slowest after {slowest}: \
-                 in the latencies, but not in the counts"
-            );
-            self.lines("late", &text, plain)?;
-        }
-        if report.read_misses > 0 {
-            let misses = grouped(report.read_misses);
-            self.line("missing", format_args!("{misses} reads found no key"))?;
-        }
         Ok(())
     }
 
-    /// What an open loop was to send.
+    fn refused(&mut self) -> fmt::Result {
+        let report = self.report;
+        if report.refused == 0 {
+            return Ok(());
+        }
+        let share = percent(report.refused, report.completed);
+        let (refused, reasons) = (grouped(report.refused), report.refusals());
+        let text = format!("{refused} of these ({share}), as the workload expects{reasons}");
+        self.lines("refused", &text, plain)
+    }
+
+    /// The operations that an open loop was to send.
     fn offered(&mut self) -> fmt::Result {
         let Some(offered) = &self.report.offered else {
             return Ok(());
@@ -69,24 +65,21 @@ impl Page<'_> {
         )?;
         let dropped = grouped(offered.dropped);
         let share = percent(offered.dropped, offered.ops);
-        let text = format!("{dropped} not sent ({share}): as many as allowed were under way");
+        let text = format!(
+            "{dropped} not sent ({share}): --max-in-flight was reached, or the run was over"
+        );
         match offered.dropped {
             0 => self.line("dropped", 0),
             _ => self.lines("dropped", &text, |style, line| style.warning(line)),
         }
     }
 
-    fn lost(&mut self) -> fmt::Result {
-        let Some(first) = self.report.first_lost_seconds else {
+    fn lateness(&mut self) -> fmt::Result {
+        let Some(lateness) = &self.report.lateness else {
             return Ok(());
         };
-        let when = match first < 0.0 {
-            true => "during the warm-up".to_owned(),
-            false => format!("after {first:.1} s"),
-        };
-        let workers = counted(self.report.workers_lost, "worker");
-        let text = format!("{workers} lost the stream or connection; the first {when}");
-        self.lines("lost", &text, |style, line| style.bad(line))
+        let text = format!("of the generator itself: {}", summary(lateness));
+        self.lines("lateness", &text, plain)
     }
 
     fn failures(&mut self) -> fmt::Result {
@@ -98,8 +91,8 @@ impl Page<'_> {
             let message = report.failure_messages.get(code).map_or("", String::as_str);
             let share = percent(*ops, report.completed + report.failed_ops());
             let (counted, message) = (
-                format!("{} {} ({share})", grouped(*ops), clean(code)),
-                clean(message),
+                format!("{} {} ({share})", grouped(*ops), printable(code)),
+                printable(message),
             );
             self.lines(
                 "failed",
@@ -111,5 +104,43 @@ impl Page<'_> {
             )?;
         }
         Ok(())
+    }
+
+    fn lost_workers(&mut self) -> fmt::Result {
+        let Some(first) = self.report.first_lost_seconds else {
+            return Ok(());
+        };
+        let when = match first < 0.0 {
+            true => "during the warm-up".to_owned(),
+            false => format!("after {first:.1} s"),
+        };
+        let workers = counted(self.report.workers_lost, "worker");
+        let text = format!("{workers} lost the stream or connection, the first {when}");
+        self.lines("lost", &text, |style, line| style.bad(line))
+    }
+
+    fn late(&mut self) -> fmt::Result {
+        let late = &self.report.late;
+        if late.ops == 0 {
+            return Ok(());
+        }
+        let (ops, slowest) = (grouped(late.ops), latency(Some(late.max_us)));
+        let text = format!(
+            "{ops} more were answered after the end, the slowest in {slowest}: \
+             they are in the latencies, but not in the counts"
+        );
+        self.lines("late", &text, plain)
+    }
+
+    fn misses(&mut self) -> fmt::Result {
+        let misses = self.report.read_misses;
+        if misses == 0 {
+            return Ok(());
+        }
+        let reads = counted(misses, "read");
+        self.line(
+            "not found",
+            format_args!("{reads}, because the key did not exist"),
+        )
     }
 }

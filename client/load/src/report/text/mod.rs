@@ -1,4 +1,4 @@
-//! The report for people.
+//! The report as text, for people.
 
 mod counts;
 mod notes;
@@ -13,7 +13,8 @@ use page::Page;
 
 pub(crate) use page::Detail;
 
-/// The two lines `readOps` and `writeOps`, then the other results, then the settings if asked for.
+/// Writes the lines `readOps` and `writeOps`, then the result, and with [`Detail::All`] the settings. All lines have 80
+/// columns at most, except for the command that repeats the run.
 pub(crate) fn render(report: &Report, style: Style, detail: Detail) -> String {
     let mut text = String::new();
     let mut page = Page {
@@ -28,7 +29,7 @@ pub(crate) fn render(report: &Report, style: Style, detail: Detail) -> String {
 
 impl Page<'_> {
     fn write(&mut self) -> fmt::Result {
-        // Without colours: scripts read these two lines.
+        // Scripts read these two lines, so they have no colours.
         writeln!(self.out, "readOps: {}", self.report.read_ops)?;
         writeln!(self.out, "writeOps: {}", self.report.write_ops)?;
         writeln!(self.out)?;
@@ -37,11 +38,12 @@ impl Page<'_> {
         self.warnings()?;
         writeln!(self.out)?;
         self.latencies()?;
-        self.course()?;
+        self.sparklines()?;
         self.phases()?;
         writeln!(self.out)?;
         self.cpu()?;
-        self.verdicts()?;
+        self.objectives()?;
+        self.verification()?;
         if self.detail == Detail::All {
             writeln!(self.out)?;
             self.settings()?;

@@ -1,4 +1,4 @@
-//! The lines of a report: a label in the margin, and a text beside it.
+//! The lines of the report: a label in the margin, and a text beside it.
 
 use std::fmt::{self, Write};
 
@@ -6,18 +6,19 @@ use crate::report::model::Report;
 use crate::report::style::Style;
 use crate::report::wrap::{WIDTH, wrapped};
 
-/// Columns of the labels in the margin.
+/// The width of the margin, in columns.
 pub(super) const MARGIN: usize = 13;
 
 /// How much of a report is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Detail {
-    /// What was measured.
+    /// The result of the run.
     Result,
-    /// The settings, the machine, the line that repeats the run, and all percentiles too.
+    /// Also the settings, the machine, the command that repeats the run, and all percentiles.
     All,
 }
 
+/// The report while it is written.
 pub(super) struct Page<'a> {
     pub(super) report: &'a Report,
     pub(super) style: Style,
@@ -26,13 +27,13 @@ pub(super) struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// A label in the margin, and a text that is short enough for one line. An empty label leaves the margin blank.
+    /// Writes a label and a text on one line. An empty label leaves the margin blank.
     pub(super) fn line(&mut self, label: &str, text: impl fmt::Display) -> fmt::Result {
         let label = self.style.dim(format_args!("{label:<MARGIN$}"));
         writeln!(self.out, "{label}{text}")
     }
 
-    /// A label in the margin, and a text on as many lines as it takes, each painted.
+    /// Writes a label, and a text on as many lines as it needs. `paint` colours each line.
     pub(super) fn lines(
         &mut self,
         label: &str,
@@ -48,6 +49,7 @@ impl Page<'_> {
     }
 }
 
+/// A `paint` without colours.
 pub(super) fn plain(_: Style, line: &str) -> String {
     line.to_owned()
 }

@@ -1,52 +1,55 @@
-//! The tables: latencies, phases, CPU time; and how throughput and p99 went.
+//! The tables of the report, and its sparklines.
 
 use std::fmt::{self, Write};
 
 use crate::report::figures::PERCENTILES;
 use crate::report::model::{Distribution, LatencyReport};
 use crate::report::numbers::{grouped, latency, rate, sparkline};
-use crate::report::style::clean;
+use crate::report::style::printable;
 use crate::report::text::page::{Detail, Page};
 
-/// Fewer intervals make no picture of how throughput went.
+/// Fewer intervals are not worth a sparkline.
 const SPARKLINE_INTERVALS_MIN: usize = 5;
 
-/// Fits beside its label and the range that it shows.
+/// The widest sparkline that fits beside its label and its range.
 const SPARKLINE_WIDTH: usize = 40;
 
-/// Percentiles in one table: as many columns as fit.
+/// The number of percentiles that fit beside each other.
 const TABLE_PERCENTILES: usize = 6;
 
 impl Page<'_> {
     pub(super) fn latencies(&mut self) -> fmt::Result {
         let report = self.report;
-        // In a closed loop operations start when they are meant to, and the two are the same.
+        // In a closed loop operations are due when they are sent.
         let same = |latency: &LatencyReport| latency.response == latency.service;
         if report.latency.values().all(same) {
             return self.tables("latency", |latency| &latency.response);
         }
+        let meaning =
+            "response time counts from when an operation was due, service time from its send";
+        writeln!(self.out, "{}", self.style.dim(meaning))?;
         self.tables("response time", |latency| &latency.response)?;
         writeln!(self.out)?;
         self.tables("service time", |latency| &latency.service)
     }
 
-    /// A table for every [`TABLE_PERCENTILES`] percentiles that are shown.
+    /// Writes a table for every [`TABLE_PERCENTILES`] of the percentiles.
     fn tables(
         &mut self,
         caption: &str,
         part: impl Fn(&LatencyReport) -> &Distribution,
     ) -> fmt::Result {
         let report = self.report;
-        let asked_for = report.latency.values().map(|latency| {
+        let requested = report.latency.values().map(|latency| {
             let percentiles = &part(latency).percentiles;
             percentiles.iter().map(|(at, _)| *at).collect::<Vec<_>>()
         });
-        let asked_for = asked_for.max_by_key(Vec::len).unwrap_or_default();
+        let requested = requested.max_by_key(Vec::len).unwrap_or_default();
         let mut columns = vec!["p50", "p90", "p99", "p99.9", "p99.99", "max"];
         if self.detail == Detail::All {
             columns.push("p99.999");
         }
-        let names: Vec<_> = asked_for.iter().map(|at| format!("p{at}")).collect();
+        let names: Vec<_> = requested.iter().map(|at| format!("p{at}")).collect();
         columns.extend(names.iter().map(String::as_str));
         for (index, columns) in columns.chunks(TABLE_PERCENTILES).enumerate() {
             let mut header = format!("{caption:<15}{:>11}", "operations");
@@ -74,10 +77,10 @@ impl Page<'_> {
         for column in columns {
             let known = PERCENTILES.iter().position(|name| name == column);
             let us = match known {
-                Some(index) => distribution.shown()[index],
+                Some(index) => distribution.percentile_values()[index],
                 None => {
-                    let mut asked_for = distribution.percentiles.iter();
-                    let found = asked_for.find(|(at, _)| format!("p{at}") == *column);
+                    let mut requested = distribution.percentiles.iter();
+                    let found = requested.find(|(at, _)| format!("p{at}") == *column);
                     found.map(|(_, us)| *us)
                 }
             };
@@ -86,8 +89,8 @@ impl Page<'_> {
         writeln!(self.out)
     }
 
-    /// How throughput and p99 went.
-    pub(super) fn course(&mut self) -> fmt::Result {
+    /// Writes throughput and p99 over time.
+    pub(super) fn sparklines(&mut self) -> fmt::Result {
         let intervals = &self.report.intervals;
         if intervals.len() < SPARKLINE_INTERVALS_MIN {
             return Ok(());
@@ -118,7 +121,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// Nothing to tell apart if all there is, is the window.
+    /// Writes the phases of a run that had a warm-up.
     pub(super) fn phases(&mut self) -> fmt::Result {
         let phases = &self.report.phases;
         if !phases.iter().any(|phase| phase.phase == "warmup") {
@@ -138,7 +141,7 @@ impl Page<'_> {
             writeln!(
                 self.out,
                 "{:<15}{:>12}{:>10}{per_second:>13}{:>12.3}{:>9}{:>9}",
-                clean(&phase.phase),
+                printable(&phase.phase),
                 grouped(phase.completed),
                 grouped(phase.failed),
                 phase.seconds,
@@ -151,14 +154,17 @@ impl Page<'_> {
 
     pub(super) fn cpu(&mut self) -> fmt::Result {
         let header = format!(
-            "{:<15}{:>12}{:>17}{:>24}",
-            "CPU", "seconds", "per operation", "operations per second"
+            "{:<15}{:>12}{:>17}{:>28}",
+            "CPU", "seconds", "per operation", "operations per CPU-second"
         );
         writeln!(self.out, "{}", self.style.bold(header))?;
         let report = self.report;
         for (side, seconds, per_second) in report.cpu() {
             let Some(seconds) = seconds else {
-                writeln!(self.out, "{side:<15}     unknown: the server did not tell")?;
+                writeln!(
+                    self.out,
+                    "{side:<15}     unknown: the server did not report it"
+                )?;
                 continue;
             };
             let per_operation = match report.completed {
@@ -168,7 +174,7 @@ impl Page<'_> {
             let per_second = per_second.map_or("-".to_owned(), rate);
             writeln!(
                 self.out,
-                "{side:<15}{seconds:>12.3}{per_operation:>17}{per_second:>24}"
+                "{side:<15}{seconds:>12.3}{per_operation:>17}{per_second:>28}"
             )?;
         }
         Ok(())

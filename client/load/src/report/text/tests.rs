@@ -15,7 +15,7 @@ fn without_colours(text: &str) -> String {
 
 #[test]
 fn the_first_two_lines_are_read_ops_and_write_ops() {
-    for report in [sample::report(), sample::nothing()] {
+    for report in [sample::report(), sample::empty_report()] {
         for style in [Style::Plain, Style::Coloured] {
             let text = render(&report, style, Detail::Result);
             let first: Vec<_> = text.lines().take(2).map(str::to_owned).collect();
@@ -29,7 +29,7 @@ fn the_first_two_lines_are_read_ops_and_write_ops() {
 }
 
 #[test]
-fn colours_change_nothing_else() {
+fn colours_do_not_change_the_text() {
     let report = sample::report();
     for detail in [Detail::Result, Detail::All] {
         let plain = render(&report, Style::Plain, detail);
@@ -40,7 +40,7 @@ fn colours_change_nothing_else() {
 }
 
 #[test]
-fn everything_is_said() {
+fn the_text_has_everything() {
     let text = render(&sample::report(), Style::Plain, Detail::All);
     for said in [
         "WARNING      the server was started",
@@ -74,8 +74,8 @@ fn the_result_alone_has_no_settings() {
 }
 
 #[test]
-fn every_line_fits_into_80_columns_but_the_one_to_copy() {
-    for report in [sample::report(), sample::nothing()] {
+fn every_line_but_the_command_fits_80_columns() {
+    for report in [sample::report(), sample::empty_report()] {
         let text = render(&report, Style::Plain, Detail::All);
         let mut lines = text.lines().filter(|line| !line.starts_with("repeat "));
         let long = lines.find(|line| line.chars().count() > WIDTH);
@@ -95,7 +95,7 @@ fn a_closed_loop_has_one_table() {
 }
 
 #[test]
-fn what_others_wrote_moves_no_cursor() {
+fn control_characters_are_removed() {
     let mut report = sample::report();
     report.name = Some("a\x1b[2Jb\nreadOps: 9".to_owned());
     report
@@ -108,8 +108,8 @@ fn what_others_wrote_moves_no_cursor() {
 }
 
 #[test]
-fn nothing_measured_is_said_so() {
-    let text = render(&sample::nothing(), Style::Plain, Detail::All);
+fn a_run_without_operations_has_a_report() {
+    let text = render(&sample::empty_report(), Style::Plain, Detail::All);
     assert!(
         text.contains("completed    0 operations in 0.000 s, 0.00/s"),
         "{text}"

@@ -1,19 +1,20 @@
-//! Texts and figures as HTML.
+//! Texts and latencies in HTML.
 
 use std::fmt;
 
 use crate::report::numbers;
 
-/// As elsewhere, but a page can have the sign that a terminal may not.
+/// Formats a latency, with a proper sign for microseconds.
 pub(super) fn latency(us: Option<f64>) -> String {
-    with_sign(&numbers::latency(us))
+    with_micro_sign(&numbers::latency(us))
 }
 
-pub(super) fn with_sign(text: &str) -> String {
+/// Gives microseconds their proper sign, which a terminal may not have.
+pub(super) fn with_micro_sign(text: &str) -> String {
     text.replace(" us", " \u{b5}s")
 }
 
-/// As text between tags, and within quotes.
+/// Escapes a text, for use between tags and in quoted attributes.
 pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
@@ -29,10 +30,10 @@ pub(super) fn escaped(text: &str) -> String {
     escaped
 }
 
-/// Shown as it is, escaped.
-pub(super) struct Text<'a>(pub(super) &'a str);
+/// A text that is escaped when it is formatted.
+pub(super) struct Escaped<'a>(pub(super) &'a str);
 
-impl fmt::Display for Text<'_> {
+impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&escaped(self.0))
     }
