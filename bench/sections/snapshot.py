@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -33,8 +32,6 @@ SNAPSHOT_POLL_INTERVAL = 0.1
 UNTIL_STOPPED = 3_600
 # Fewer Writes have no p99 worth the name.
 WRITES_MIN = 100
-# How the server's log writes durations, in seconds.
-DURATION_UNITS = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
 # How h2load's log marks a call that was under way when h2load was stopped.
 UNFINISHED = ("-1", "0")
 
@@ -115,10 +112,7 @@ def snapshot_spans(log: Path) -> list[Span]:
     """The span of each snapshot that the server has logged."""
     spans = []
     for end, fields in logged_events(log, "made a snapshot"):
-        took = re.fullmatch(r"([\d.]+)(ns|µs|ms|s)", fields["took"])
-        if took is None:
-            raise BenchError(f"the server logged a snapshot with an unreadable duration: {fields['took']!r}")
-        start = end - timedelta(seconds=float(took[1]) * DURATION_UNITS[took[2]])
+        start = end - timedelta(milliseconds=int(fields["took_ms"]))
         spans.append((start.timestamp(), end.timestamp()))
     return spans
 

@@ -56,7 +56,7 @@ pub struct Limits {
     /// Most bytes that all connections together keep in memory in this way, with 4 KiB for each call in progress. No
     /// connection gets more of it than it leaves to the others.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_CLIENT_BYTES", default_value_t = Self::DEFAULT.max_client_bytes,
-          value_parser = number(MIB, 1 << 40))]
+          value_parser = bytes(MIB..=1 << 40))]
     pub max_client_bytes: usize,
     /// Most bytes in the store, counted as `Info.used_bytes`. Set it to about half of the memory that the computer can
     /// spare, because a server whose memory is swapped out is too slow to use.
