@@ -71,12 +71,22 @@ impl Calibration {
     fn write(&self, out: &mut String) -> fmt::Result {
         let rate = grouped(PACER_RATE);
         writeln!(out, "how late operations start, at {rate}/s")?;
+        writeln!(
+            out,
+            "  {:<18}{:>10}{:>10}{:>10}{:>10}{:>10}",
+            "", "operations", "p50", "p99", "p99.9", "max"
+        )?;
         for lateness in &self.lateness {
             lateness.write(out)?;
         }
         writeln!(
             out,
-            "\nhighest rate, 110 workers, against a server that does nothing, on the same machine"
+            "\nhighest rate of 110 workers, against a server that does nothing, on this machine"
+        )?;
+        writeln!(
+            out,
+            "  {:<18}{:>14}{:>26}{:>10}",
+            "", "operations/s", "operations/CPU-second", "p50"
         )?;
         for rate in &self.rates {
             rate.write(out)?;
@@ -97,13 +107,13 @@ impl Lateness {
     fn write(&self, out: &mut String) -> fmt::Result {
         writeln!(
             out,
-            "  {:<16}p50 {}  p99 {}  p99.9 {}  max {}  ({} operations)",
+            "  {:<18}{:>10}{:>10}{:>10}{:>10}{:>10}",
             self.of,
+            grouped(self.operations),
             latency(self.p50_us),
             latency(self.p99_us),
             latency(self.p99_9_us),
-            latency(self.max_us),
-            grouped(self.operations)
+            latency(self.max_us)
         )
     }
 }
@@ -115,7 +125,7 @@ impl HighestRate {
             .map_or("-".to_owned(), |of| grouped(of as u64));
         writeln!(
             out,
-            "  {:<10}{:>12}/s{:>14} per second of the client's CPU   p50 {}",
+            "  {:<18}{:>14}{:>26}{:>10}",
             self.engine,
             grouped(self.ops_per_second as u64),
             per_cpu,

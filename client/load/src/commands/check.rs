@@ -10,6 +10,7 @@ use crate::command_line::args::CheckArgs;
 use crate::commands::exit;
 use crate::commands::outputs::print;
 use crate::record::history::OPERATIONS_MAX;
+use crate::report::wrap::{WIDTH, broken};
 use crate::run::error::RunError;
 use crate::run::verdict::verify;
 
@@ -27,6 +28,8 @@ pub(crate) fn check_file(args: &CheckArgs) -> Result<i32, RunError> {
     };
     let report = verify(&history, value_search, args.search_timeout, &args.evidence)
         .map_err(|error| context(&error))?;
-    print(&format!("{}\n", report.text))?;
+    let lines = report.text.lines().flat_map(|line| broken(line, WIDTH));
+    let text: String = lines.map(|line| line + "\n").collect();
+    print(&text)?;
     Ok(exit::of_verdict(&report))
 }

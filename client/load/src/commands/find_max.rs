@@ -5,6 +5,7 @@ use crate::commands::exit::NOT_MET;
 use crate::commands::outputs::Outputs;
 use crate::commands::prober::Prober;
 use crate::commands::search::{self, SearchOptions, SearchResult};
+use crate::report::numbers::{counted, grouped};
 use crate::run::error::RunError;
 
 /// The least precision, as a fraction: with less, the noise of the runs decides.
@@ -63,8 +64,9 @@ fn headline(args: &FindMaxArgs, found: &SearchResult) -> String {
             let probes = found.probes.iter();
             let held = probes.filter(|probe| probe.rate == rate && probe.holds());
             format!(
-                "highest rate with {objectives}: {rate:.0} operations per second, held {} times{note}",
-                held.count()
+                "highest rate with {objectives}: {} operations per second, held {}{note}",
+                grouped(rate.round() as u64),
+                counted(held.count() as u64, "time")
             )
         }
         None => format!("no rate was found that holds {objectives}{note}"),

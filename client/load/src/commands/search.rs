@@ -3,6 +3,8 @@
 use std::fmt;
 
 use crate::report::model::Report;
+use crate::report::numbers::{grouped, latency};
+use crate::report::wrap::{WIDTH, wrapped};
 
 /// The most doublings of the first rate: 2^40 times as much as any server can do.
 const DOUBLINGS_MAX: u32 = 40;
@@ -35,19 +37,21 @@ impl Probe {
             .collect();
         if let Some(offered) = &report.offered {
             if offered.dropped > 0 {
-                missed.push(format!("{} dropped", offered.dropped));
+                missed.push(format!("{} dropped", grouped(offered.dropped)));
             }
             if offered.per_second < offered.requested_per_second * 0.99 {
-                missed.push(format!("only {:.0}/s offered", offered.per_second));
+                let offered = grouped(offered.per_second.round() as u64);
+                missed.push(format!("only {offered}/s offered"));
             }
         }
         // Operations that pile up miss the rate, even if their latencies do not show it yet.
         if report.ops_per_second < rate * 0.95 {
-            missed.push(format!("only {:.0}/s completed", report.ops_per_second));
+            let completed = grouped(report.ops_per_second.round() as u64);
+            missed.push(format!("only {completed}/s completed"));
         }
         let failed = report.failed_ops();
         if failed > 0 {
-            missed.push(format!("{failed} failed"));
+            missed.push(format!("{} failed", grouped(failed)));
         }
         Self {
             rate,
@@ -65,16 +69,20 @@ impl Probe {
 impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = self.report.latency.get("all");
-        let p99 = all.and_then(|all| all.response.p99_us);
-        write!(f, "{:>12.0}/s  ", self.rate)?;
-        match p99 {
-            Some(us) => write!(f, "p99 {:>9.3} ms  ", us / 1e3)?,
-            None => write!(f, "p99 {:>9}     ", "-")?,
+        let p99 = latency(all.and_then(|all| all.response.p99_us));
+        let rate = grouped(self.rate.round() as u64);
+        let start = format!("{rate:>12}/s  p99 {p99:>8}  ");
+        if self.holds() {
+            return write!(f, "{start}holds");
         }
-        match self.holds() {
-            true => write!(f, "holds"),
-            false => write!(f, "does not hold: {}", self.missed.join(", ")),
-        }
+        let missed = self.missed.iter().enumerate();
+        let missed = missed.map(|(index, missed)| match index {
+            0 => format!("does not hold: {missed}"),
+            _ => missed.clone(),
+        });
+        let lines = wrapped(missed, ", ", WIDTH - start.len());
+        let next_line = format!("\n{:width$}", "", width = start.len());
+        write!(f, "{start}{}", lines.join(&next_line))
     }
 }
 

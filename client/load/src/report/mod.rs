@@ -25,4 +25,4 @@ pub(crate) mod schema;
 pub(crate) mod style;
 pub(crate) mod sweep;
 pub(crate) mod text;
-mod wrap;
+pub(crate) mod wrap;

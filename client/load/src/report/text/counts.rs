@@ -124,10 +124,10 @@ impl Page<'_> {
         if late.ops == 0 {
             return Ok(());
         }
-        let (ops, slowest) = (grouped(late.ops), latency(Some(late.max_us)));
+        let (ops, slowest) = (counted(late.ops, "operation"), latency(Some(late.max_us)));
         let text = format!(
-            "{ops} more were answered after the end, the slowest in {slowest}: \
-             they are in the latencies, but not in the counts"
+            "{ops} answered after the end, the slowest in {slowest}: \
+             in the latencies, but not in the counts"
         );
         self.lines("late", &text, plain)
     }

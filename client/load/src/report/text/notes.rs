@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use crate::report::numbers::counted;
 use crate::report::style::printable;
 use crate::report::text::page::{MARGIN, Page, plain};
-use crate::report::wrap::{WIDTH, wrapped};
+use crate::report::wrap::{WIDTH, broken, wrapped};
 
 impl Page<'_> {
     pub(super) fn name(&mut self) -> fmt::Result {
@@ -66,8 +66,9 @@ impl Page<'_> {
         for (index, line) in verify.text.lines().enumerate() {
             let line = printable(line);
             if index > 0 {
-                // Of a violation: every line has a layout of its own.
-                self.line("", line)?;
+                for line in broken(&line, WIDTH - MARGIN) {
+                    self.line("", line)?;
+                }
                 continue;
             }
             let verdict = line.split(':').next().unwrap_or_default();
