@@ -173,7 +173,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`SendError`]; nothing was sent then, and the call may be tried again.
+    /// [`SendError`]: nothing was sent.
     #[inline]
     pub(crate) fn send(
         &mut self,

@@ -7,11 +7,11 @@ use clap::ValueEnum;
 pub(crate) enum Format {
     /// For people.
     Text,
-    /// For programs; one object.
+    /// For programs: one JSON object.
     Json,
     /// A line for each interval.
     Csv,
-    /// One page with plots, which needs nothing else.
+    /// One page with plots, in a single file.
     Html,
     /// Percentiles, as HdrHistogram's plotter reads them.
     Hdr,
@@ -39,7 +39,7 @@ impl Format {
 pub(crate) enum ComparisonFormat {
     /// For people.
     Text,
-    /// For programs; one object.
+    /// For programs: one JSON object.
     Json,
     /// Tables, for issues and pull requests.
     Markdown,
