@@ -28,7 +28,7 @@ use tonic_types::{ErrorDetails, RpcStatusExt, StatusExt};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
 #[derive(Clone, Debug)]
@@ -279,6 +279,19 @@ impl fmt::Display for Error {
     }
 }
 
+/// The same as [`Display`](fmt::Display), and then the details: a program whose `main` returns the error prints it so.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} [outcome {:?}", self.0.outcome)?;
+        let mut metadata: Vec<_> = self.0.metadata.iter().collect();
+        metadata.sort();
+        for (key, value) in metadata {
+            write!(f, ", {key} {value:?}")?;
+        }
+        f.write_str("]")
+    }
+}
+
 impl StdError for Error {}
 
 /// Whether tonic's own timer ran out, which tonic reports as CANCELLED.
@@ -347,6 +360,8 @@ mod tests {
         assert_eq!(error.code(), Code::ResourceExhausted);
         assert_eq!(error.reason(), Some(Reason::Overloaded));
         assert_eq!(error.metadata("limit"), Some("4"));
+        let debug = r#"RESOURCE_EXHAUSTED (OVERLOADED): why [outcome NotApplied, limit "4"]"#;
+        assert_eq!(format!("{error:?}"), debug);
         assert_eq!(error.metadata("actual"), None);
         assert_eq!(error.retry_delay(), Some(Duration::from_millis(20)));
         assert_eq!(error.outcome(), Outcome::NotApplied);
