@@ -44,9 +44,8 @@ impl Before {
     /// If the server does not answer within the connect timeout, or with an error.
     pub(crate) async fn look(settings: &Settings, target: &Target) -> Result<Self, String> {
         let context = |error: String| format!("cannot read the keys before the run: {error}");
-        let state = target.state(settings.connect_timeout).await;
         let mut reader = Reader {
-            state: state.map_err(context)?,
+            state: target.client().state_client(),
             settings,
         };
         let names: Vec<String> = (0..settings.keys)

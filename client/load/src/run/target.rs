@@ -5,13 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use soloist::v1::Limits;
-use soloist::v1::state_client::StateClient;
 use soloist_server::Server;
 use soloist_server::config::Config;
 use tonic::Code;
-use tonic::transport::{Channel, Endpoint};
 
-use crate::grpc::{ANSWER_BYTES_MAX, root_cause};
 use crate::plan::settings::Settings;
 use soloist_client::{Client, Error, Info};
 
@@ -67,18 +64,6 @@ impl Target {
     /// Returns the client on the connection beside the measured ones.
     pub(crate) fn client(&self) -> &Client {
         &self.client
-    }
-
-    /// Connects a generated client of the service State, beside the measured connections.
-    ///
-    /// # Errors
-    /// If it cannot connect within `timeout`.
-    pub(crate) async fn state(&self, timeout: Duration) -> Result<StateClient<Channel>, String> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address));
-        let endpoint = endpoint.map_err(|error| root_cause(&error).to_string())?;
-        let channel = endpoint.connect_timeout(timeout).connect().await;
-        let channel = channel.map_err(|error| root_cause(&error).to_string())?;
-        Ok(StateClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX))
     }
 
     /// Returns the revision of the store, or `None` if the server does not answer.
