@@ -3,12 +3,7 @@
 use std::path::PathBuf;
 use std::{env, error::Error, fs};
 
-use prost::Message;
-use prost_types::FileDescriptorSet;
 use protox::Compiler;
-use protox::file::{
-    ChainFileResolver, DescriptorSetFileResolver, GoogleFileResolver, IncludeFileResolver,
-};
 
 /// `error_details.proto` is there for reflection alone: with it grpcurl prints the details of our errors.
 /// `descriptor.proto` is there because reflection clients may ask for it.
@@ -25,13 +20,9 @@ const FILES: [&str; 7] = [
 fn main() -> Result<(), Box<dyn Error>> {
     // tonic-prost-build prints no rerun-if-changed for descriptor sets.
     println!("cargo:rerun-if-changed=proto/soloist");
+    println!("cargo:rerun-if-changed=proto/google");
 
-    let mut resolver = ChainFileResolver::new();
-    resolver.add(IncludeFileResolver::new("proto".into()));
-    resolver.add(GoogleFileResolver::new());
-    resolver.add(DescriptorSetFileResolver::new(google_rpc()?));
-
-    let mut compiler = Compiler::with_file_resolver(resolver);
+    let mut compiler = Compiler::new(["proto"])?;
     compiler.include_imports(true).include_source_info(true);
     compiler.open_files(FILES)?;
 
@@ -62,15 +53,4 @@ fn main() -> Result<(), Box<dyn Error>> {
         .out_dir(&services_dir)
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
-}
-
-/// google/rpc/*.proto, which tonic-types carries compiled, under names without the folder.
-fn google_rpc() -> Result<FileDescriptorSet, prost::DecodeError> {
-    let mut set = FileDescriptorSet::decode(tonic_types::pb::FILE_DESCRIPTOR_SET)?;
-    for file in &mut set.file {
-        if file.package() == "google.rpc" {
-            file.name = file.name.take().map(|name| format!("google/rpc/{name}"));
-        }
-    }
-    Ok(set)
 }

@@ -193,6 +193,39 @@ async fn python_writes_and_reads() {
     );
 }
 
+/// What other languages do first: `proto/` is all that protoc needs, and the crate that carries the contract has all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn protoc_compiles_the_contract_from_its_folder_alone() {
+    let server = TestServer::start();
+    let out = tempfile::tempdir().unwrap();
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let output = Command::new(tool("python"))
+        .args(["-c", include_str!("tools/compiled_stubs.py")])
+        .arg(server.addr().to_string())
+        .arg(format!("{root}/proto"))
+        .arg(out.path())
+        .output()
+        .await
+        .unwrap();
+    let printed = printed(output);
+    assert_contains(
+        &printed,
+        &["compiled: 7", "written: 1", "refused: EXPECTATION_FAILED"],
+    );
+
+    let packaged = Command::new(env!("CARGO"))
+        .args(["package", "--list", "--allow-dirty", "-p", "soloist"])
+        .current_dir(root)
+        .output()
+        .await
+        .unwrap();
+    let packaged = String::from_utf8(packaged.stdout).unwrap();
+    for file in ["LICENSE", "error_details.proto", "status.proto"] {
+        let file = format!("proto/google/rpc/{file}");
+        assert!(packaged.lines().any(|line| line == file), "{packaged}");
+    }
+}
+
 const PYTHON_REFLECTION: &str = include_str!("tools/list_services.py");
 
 async fn python(server: &TestServer, script: &str) -> String {
