@@ -75,9 +75,13 @@ pub const CALL_BYTES: usize = 4 * KIB;
 /// Bytes of an unread answer besides its own: what HTTP/2 keeps of its stream.
 pub const ANSWER_OVERHEAD_BYTES: usize = 512;
 
-/// The first bytes that a connection holds, which do not count for the process: small calls do not write to a counter that all
-/// threads share. Ten thousand connections hold 80 MB of such bytes at most.
+/// The first bytes that a connection holds, its calls included, which do not count for the process: a connection with a call
+/// or two does not write to a counter that all threads share. Ten thousand connections hold 80 MB of such bytes at most.
 pub const UNSHARED_BYTES: usize = 8 * KIB;
+
+/// What a connection takes at a time of the memory for all connections: enough for eight calls, so that busy connections
+/// seldom write to the counter that all threads share. A busy connection has at most three of them more than it uses.
+pub const LEASE_BYTES: usize = 32 * KIB;
 
 /// A connection that holds no more than this may use the last eighth of the memory for all connections: small calls go on
 /// when others take all that they can get.

@@ -4,6 +4,8 @@
 //! owner has just made them, they wait for their turn in a stream, or HTTP/2 waits to send them; and requests that have not
 //! arrived whole. Answers also keep alive the values that they show, even values that the store has replaced since. Bytes
 //! are given back when they are on the socket. A connection has a limit of its own, and the process has one for all of them.
+//! A connection takes its part of the memory for all in *leases* of many calls, because a counter that every call of every
+//! thread writes to costs more than the rest of the account.
 //!
 //! **Mailbox.** One connection can send more frames at once than the mailbox holds. If it could fill the mailbox, all others
 //! would be refused. So a connection may have at most as many frames waiting as there is room left: one greedy connection
@@ -13,17 +15,19 @@
 //! connection has few streams (`--max-streams`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::config::{CALL_BYTES, ROOM_LOOK_INTERVAL, SMALL_CONNECTION_BYTES, UNSHARED_BYTES};
+use crate::config::{
+    CALL_BYTES, LEASE_BYTES, ROOM_LOOK_INTERVAL, SMALL_CONNECTION_BYTES, UNSHARED_BYTES,
+};
 
 /// The memory that all connections together may use. Clones share the counter.
 #[derive(Clone, Debug)]
 pub struct ClientMemory {
-    held_bytes: Arc<AtomicUsize>,
+    leased_bytes: Arc<AtomicUsize>,
     limit: usize,
 }
 
@@ -32,7 +36,7 @@ impl ClientMemory {
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
-            held_bytes: Arc::default(),
+            leased_bytes: Arc::default(),
             limit,
         }
     }
@@ -45,7 +49,9 @@ impl ClientMemory {
             limit,
             held_bytes: AtomicUsize::new(0),
             value_bytes: AtomicUsize::new(0),
-            call_bytes: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
+            begun_calls: AtomicU64::new(0),
+            leased_bytes: AtomicUsize::new(0),
             given_back: AtomicUsize::new(0),
             queued_frames: AtomicUsize::new(0),
             queued_bytes: AtomicUsize::new(0),
@@ -56,17 +62,28 @@ impl ClientMemory {
 
     /// Bytes that are free, without the last eighth, which is for connections that hold little.
     fn free_bytes(&self) -> usize {
-        (self.limit - self.limit / 8).saturating_sub(self.held_bytes())
+        (self.limit - self.limit / 8).saturating_sub(self.leased_bytes())
     }
 
     /// Bytes that are free for a connection that holds little.
     fn free_bytes_for_small(&self) -> usize {
-        self.limit.saturating_sub(self.held_bytes())
+        self.limit.saturating_sub(self.leased_bytes())
     }
 
-    fn held_bytes(&self) -> usize {
+    fn leased_bytes(&self) -> usize {
         // Relaxed, as everywhere in this file: the counters guard no other memory.
-        self.held_bytes.load(Ordering::Relaxed)
+        self.leased_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Changes a lease from `before` to `after` bytes.
+    fn change_lease(&self, before: usize, after: usize) {
+        if after > before {
+            self.leased_bytes
+                .fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.leased_bytes
+                .fetch_sub(before - after, Ordering::Relaxed);
+        }
     }
 }
 
@@ -82,9 +99,14 @@ struct Shared {
     held_bytes: AtomicUsize,
     /// The part of them that the owner has charged: values in answers that are not encoded yet.
     value_bytes: AtomicUsize,
-    /// What the calls in progress take by themselves. It is not part of `held_bytes`.
-    call_bytes: AtomicUsize,
-    /// Bytes that this connection has given back since it began, also those of calls. The sum may wrap around.
+    /// Calls in progress. What they take by themselves is not part of `held_bytes`.
+    calls: AtomicUsize,
+    /// Calls that have begun since the connection began.
+    begun_calls: AtomicU64,
+    /// Bytes that this connection has leased of the memory for all: at least what it uses of it.
+    leased_bytes: AtomicUsize,
+    /// Bytes that this connection has given back since it began, also those of calls. The sum may wrap around, and it
+    /// misses some when two threads give back at the same moment: it only tells whether the client reads.
     given_back: AtomicUsize,
     /// Messages in the mailbox that carry frames.
     queued_frames: AtomicUsize,
@@ -126,14 +148,15 @@ impl ConnectionQuota {
 
     /// Returns how many bytes may still be charged of `limit`, and of this connection's share of the memory for all.
     fn free_bytes_within(&self, limit: usize) -> usize {
-        let Shared {
-            all, call_bytes, ..
-        } = &*self.0;
         let held = self.held_bytes();
-        let calls = call_bytes.load(Ordering::Relaxed);
-        let share = all.free_bytes().saturating_sub(calls).min(limit);
+        let calls = self.0.call_bytes();
+        let all = &self.0.all;
+        // What is leased and not used is free for this connection.
+        let leased = self.0.leased_bytes.load(Ordering::Relaxed);
+        let spare = leased.saturating_sub(shared(held + calls));
+        let share = (all.free_bytes() + spare).saturating_sub(calls).min(limit);
         let small = SMALL_CONNECTION_BYTES.saturating_sub(held + calls);
-        let small = small.min(all.free_bytes_for_small());
+        let small = small.min(all.free_bytes_for_small() + spare);
         let free = share.saturating_sub(held).max(small);
         free.min(limit.saturating_sub(held))
     }
@@ -163,7 +186,7 @@ impl ConnectionQuota {
         if CALL_BYTES <= free {
             return Ok(());
         }
-        let held = self.held_bytes() + self.0.call_bytes.load(Ordering::Relaxed);
+        let held = self.held_bytes() + self.0.call_bytes();
         Err(NoRoom {
             limit: held + free,
             actual: held + CALL_BYTES,
@@ -207,17 +230,15 @@ impl ConnectionQuota {
     /// [`NoRoom`] if there is no room for them.
     pub fn reserve(&self, bytes: usize) -> Result<QuotaGuard, NoRoom> {
         self.check_room(bytes)?;
-        Ok(self.charge(bytes))
+        Ok(self.clone().charge(bytes))
     }
 
     /// Charges a call for as long as it is in progress.
     #[must_use]
     pub fn call(&self) -> CallGuard {
-        self.0.call_bytes.fetch_add(CALL_BYTES, Ordering::Relaxed);
-        self.0
-            .all
-            .held_bytes
-            .fetch_add(CALL_BYTES, Ordering::Relaxed);
+        self.0.calls.fetch_add(1, Ordering::Relaxed);
+        self.0.begun_calls.fetch_add(1, Ordering::Relaxed);
+        self.0.settle();
         CallGuard(self.clone())
     }
 
@@ -228,10 +249,16 @@ impl ConnectionQuota {
         self.0.given_back.load(Ordering::Relaxed)
     }
 
+    /// Returns how many calls have begun since the connection began.
+    #[must_use]
+    pub fn begun_calls(&self) -> u64 {
+        self.0.begun_calls.load(Ordering::Relaxed)
+    }
+
     /// Whether no call is in progress.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.0.call_bytes.load(Ordering::Relaxed) == 0
+        self.0.calls.load(Ordering::Relaxed) == 0
     }
 
     /// Whether three quarters of the memory for all connections are used.
@@ -262,10 +289,10 @@ impl ConnectionQuota {
 
     /// Charges `bytes`, until the returned guard is dropped.
     #[must_use]
-    pub fn charge(&self, bytes: usize) -> QuotaGuard {
-        self.add(bytes);
+    pub fn charge(self, bytes: usize) -> QuotaGuard {
+        self.0.add(bytes);
         QuotaGuard {
-            quota: self.clone(),
+            quota: self,
             bytes,
             of_values: false,
         }
@@ -275,7 +302,7 @@ impl ConnectionQuota {
     pub(super) fn charge_values(self, bytes: usize) -> QuotaGuard {
         if bytes > 0 {
             self.0.value_bytes.fetch_add(bytes, Ordering::Relaxed);
-            self.add(bytes);
+            self.0.add(bytes);
         }
         QuotaGuard {
             quota: self,
@@ -289,31 +316,69 @@ impl ConnectionQuota {
     pub fn held_bytes(&self) -> usize {
         self.0.held_bytes.load(Ordering::Relaxed)
     }
+}
+
+impl Shared {
+    /// What the calls in progress take by themselves.
+    fn call_bytes(&self) -> usize {
+        self.calls.load(Ordering::Relaxed) * CALL_BYTES
+    }
 
     fn add(&self, bytes: usize) {
-        let before = self.0.held_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let shared = shared(before + bytes) - shared(before);
-        if shared > 0 {
-            self.0.all.held_bytes.fetch_add(shared, Ordering::Relaxed);
-        }
+        self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.settle();
     }
 
     fn remove(&self, bytes: usize) {
-        self.0.given_back.fetch_add(bytes, Ordering::Relaxed);
-        let before = self.0.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        let shared = shared(before) - shared(before - bytes);
-        if shared > 0 {
-            self.0.all.held_bytes.fetch_sub(shared, Ordering::Relaxed);
+        self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.give_back(bytes);
+        if self.is_awaited.load(Ordering::SeqCst) {
+            self.is_awaited.store(false, Ordering::SeqCst);
+            self.room.notify_waiters();
         }
-        if self.0.is_awaited.load(Ordering::SeqCst) {
-            self.0.is_awaited.store(false, Ordering::SeqCst);
-            self.0.room.notify_waiters();
+    }
+
+    /// Notes that `bytes` are free again.
+    fn give_back(&self, bytes: usize) {
+        let sum = self.given_back.load(Ordering::Relaxed).wrapping_add(bytes);
+        self.given_back.store(sum, Ordering::Relaxed);
+        self.settle();
+    }
+
+    /// Makes the lease fit what is used: as large at least, and not much larger. An idle connection has none.
+    fn settle(&self) {
+        loop {
+            // Read first: if another thread changes what is used after this one has looked, and the lease with it, the
+            // exchange fails.
+            let leased = self.leased_bytes.load(Ordering::Relaxed);
+            let used = shared(self.held_bytes.load(Ordering::Relaxed) + self.call_bytes());
+            let fits = used <= leased && leased - used <= 2 * LEASE_BYTES;
+            if fits && (used > 0 || leased == 0) {
+                return;
+            }
+            let wanted = used.next_multiple_of(LEASE_BYTES);
+            let exchange = self.leased_bytes.compare_exchange(
+                leased,
+                wanted,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            if exchange.is_ok() {
+                self.all.change_lease(leased, wanted);
+                return;
+            }
         }
     }
 }
 
-/// The part of a connection's bytes that counts for the process: not the first few, so that small calls do not all write to
-/// one counter.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.all.change_lease(*self.leased_bytes.get_mut(), 0);
+    }
+}
+
+/// The part of a connection's bytes that counts for the process: not the first few, so that connections with a few small
+/// calls do not all write to one counter.
 fn shared(bytes: usize) -> usize {
     bytes.saturating_sub(UNSHARED_BYTES)
 }
@@ -344,7 +409,7 @@ impl Drop for QuotaGuard {
             let values = &self.quota.0.value_bytes;
             values.fetch_sub(self.bytes, Ordering::Relaxed);
         }
-        self.quota.remove(self.bytes);
+        self.quota.0.remove(self.bytes);
     }
 }
 
@@ -354,14 +419,103 @@ pub struct CallGuard(ConnectionQuota);
 
 impl Drop for CallGuard {
     fn drop(&mut self) {
-        let Shared {
-            all,
-            call_bytes,
-            given_back,
-            ..
-        } = &*self.0.0;
-        given_back.fetch_add(CALL_BYTES, Ordering::Relaxed);
-        call_bytes.fetch_sub(CALL_BYTES, Ordering::Relaxed);
-        all.held_bytes.fetch_sub(CALL_BYTES, Ordering::Relaxed);
+        let connection = &*self.0.0;
+        connection.calls.fetch_sub(1, Ordering::Relaxed);
+        connection.give_back(CALL_BYTES);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use rand::rngs::StdRng;
+    use rand::{RngExt as _, SeedableRng as _};
+
+    use super::*;
+
+    /// What the process's account says of a connection, and what it may say: what the connection uses at least, and not
+    /// much more.
+    fn check(memory: &ClientMemory, connection: &ConnectionQuota) {
+        let used = shared(connection.held_bytes() + connection.0.call_bytes());
+        let leased = memory.leased_bytes();
+        assert!(used <= leased, "{used} bytes are used, {leased} leased");
+        let most = match used {
+            0 => 0,
+            used => used + 3 * LEASE_BYTES,
+        };
+        assert!(leased <= most, "{used} bytes are used, {leased} leased");
+    }
+
+    #[test]
+    fn a_connection_leases_what_it_uses_and_an_idle_one_nothing() {
+        let memory = ClientMemory::new(usize::MAX);
+        let connection = memory.connection(usize::MAX);
+        let mut random = StdRng::seed_from_u64(1);
+        let (mut calls, mut answers) = (Vec::new(), Vec::new());
+        for _ in 0..10_000 {
+            match random.random_range(0..4) {
+                0 => calls.push(connection.call()),
+                1 => answers.push(connection.clone().charge(random.random_range(1..100_000))),
+                2 => drop(calls.pop()),
+                _ => answers.truncate(answers.len() / 2),
+            }
+            check(&memory, &connection);
+        }
+        drop((calls, answers));
+        check(&memory, &connection);
+        assert!(connection.is_idle());
+    }
+
+    #[test]
+    fn a_busy_connection_seldom_changes_its_lease() {
+        let memory = ClientMemory::new(usize::MAX);
+        let connection = memory.connection(usize::MAX);
+        let _others: Vec<_> = (0..50).map(|_| connection.call()).collect();
+        let leased = memory.leased_bytes();
+        for _ in 0..100 {
+            let calls: Vec<_> = (0..8).map(|_| connection.call()).collect();
+            assert!(memory.leased_bytes() >= leased);
+            let most = memory.leased_bytes();
+            drop(calls);
+            // What was leased for the first eight calls stays for the next.
+            assert_eq!(memory.leased_bytes(), most);
+        }
+    }
+
+    #[test]
+    fn threads_that_share_a_connection_lose_no_bytes() {
+        let memory = ClientMemory::new(usize::MAX);
+        let connection = memory.connection(usize::MAX);
+        thread::scope(|scope| {
+            for seed in 0..2 {
+                let connection = connection.clone();
+                scope.spawn(move || {
+                    let mut random = StdRng::seed_from_u64(seed);
+                    let mut held = Vec::new();
+                    for _ in 0..20_000 {
+                        held.push(connection.clone().charge(random.random_range(1..50_000)));
+                        held.truncate(random.random_range(0..8));
+                    }
+                });
+            }
+        });
+        assert_eq!(connection.held_bytes(), 0);
+        drop(connection);
+        assert_eq!(memory.leased_bytes(), 0, "a closed connection has no lease");
+    }
+
+    #[test]
+    fn what_a_connection_has_leased_and_not_used_is_free_for_it() {
+        // Each byte held takes one from what is left of all, and one from the share of what is left; the unshared count once.
+        let memory = ClientMemory::new(256 * 1024);
+        let connection = memory.connection(usize::MAX);
+        let free = connection.free_bytes();
+        let held = connection.clone().charge(UNSHARED_BYTES + 1);
+        assert_eq!(memory.leased_bytes(), LEASE_BYTES);
+        assert_eq!(
+            connection.free_bytes(),
+            free - 2 * held.bytes() + UNSHARED_BYTES
+        );
     }
 }

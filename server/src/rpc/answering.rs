@@ -9,7 +9,7 @@ use http::Response;
 use tonic::codegen::BoxFuture;
 
 use super::body::response::{self, ResponseBody};
-use super::body::unread::ReadBy;
+use super::body::unread::{self, ReadBy};
 use super::status::{Refusal, handler_panicked};
 use crate::owner::ConnectionQuota;
 
@@ -19,7 +19,8 @@ pub(super) type ResponseFuture = BoxFuture<Response<ResponseBody>, Infallible>;
 pub(crate) struct Answering {
     /// None once it has panicked.
     response: Option<ResponseFuture>,
-    quota: ConnectionQuota,
+    /// None once it was handed to the response.
+    quota: Option<ConnectionQuota>,
     read_by: ReadBy,
 }
 
@@ -35,7 +36,7 @@ impl Answering {
         };
         Self {
             response,
-            quota: quota.clone(),
+            quota: Some(quota.clone()),
             read_by,
         }
     }
@@ -53,8 +54,9 @@ impl Future for Answering {
             },
             None => response::error(handler_panicked().into()),
         };
-        let charged = |body: ResponseBody| body.charged_to(this.quota.clone(), this.read_by);
-        Poll::Ready(Ok(response.map(charged)))
+        unread::note_read_by(this.read_by);
+        let quota = this.quota.take();
+        Poll::Ready(Ok(response.map(|body| body.charged_to(quota))))
     }
 }
 

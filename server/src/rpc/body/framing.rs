@@ -109,7 +109,7 @@ impl<B> CheckedBody<B> {
             quota
                 .check_room(bytes.saturating_sub(charged))
                 .map_err(Refusal::from)?;
-            self.charged = Some(quota.charge(bytes));
+            self.charged = Some(quota.clone().charge(bytes));
         }
         Ok(())
     }

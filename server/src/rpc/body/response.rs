@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tonic::Status;
 
 use super::framing::PREFIX_BYTES;
-use super::unread::{self, ReadBy};
+use super::unread;
 use crate::config::{ANSWER_OVERHEAD_BYTES, WATCHED_ANSWER_BYTES};
 use crate::owner::{ConnectionQuota, QuotaGuard};
 
@@ -43,20 +43,10 @@ impl<M: Message> Encode for M {
 #[derive(Default)]
 pub(crate) struct ResponseBody {
     content: Content,
-    account: Option<Account>,
+    /// None before the response is answered, and after its last byte was charged.
+    quota: Option<ConnectionQuota>,
     /// Resolves when a large answer is on the socket; only then the trailers follow. Set once the answer was handed over.
     sent: Option<oneshot::Receiver<()>>,
-    /// Whether the next message waits while the connection has no room for it, and the wait.
-    waits_for_room: bool,
-    room: Option<Room>,
-}
-
-type Room = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// What a body needs to be charged.
-struct Account {
-    quota: ConnectionQuota,
-    read_by: ReadBy,
 }
 
 /// What a response consists of.
@@ -69,9 +59,19 @@ enum Content {
     One(Bytes),
     /// The trailers of OK.
     Ok,
-    /// A stream, or the response of a service that tonic generates.
-    Other(tonic::body::Body),
+    /// A stream, or the response of a service that tonic generates. In a box, because the other responses are many, and are
+    /// moved often.
+    Other(Box<Other>),
 }
+
+struct Other {
+    body: tonic::body::Body,
+    /// Whether the next message waits while the connection has no room for it, and the wait.
+    waits_for_room: bool,
+    room: Option<Room>,
+}
+
+type Room = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Bytes of a response on their way to the socket. They are charged until HTTP/2 has written them, and drops them.
 pub(crate) struct UnreadBytes {
@@ -117,7 +117,7 @@ where
         quota,
         end: End::NotYet,
     };
-    response(Content::Other(tonic::body::Body::new(body)))
+    response(Content::other(tonic::body::Body::new(body)))
 }
 
 /// The response without a message, only a status.
@@ -160,29 +160,65 @@ impl From<Content> for ResponseBody {
 
 impl From<tonic::body::Body> for ResponseBody {
     fn from(body: tonic::body::Body) -> Self {
-        Content::Other(body).into()
+        Content::other(body).into()
+    }
+}
+
+impl Content {
+    fn other(body: tonic::body::Body) -> Self {
+        Self::Other(Box::new(Other {
+            body,
+            waits_for_room: false,
+            room: None,
+        }))
     }
 }
 
 impl ResponseBody {
-    /// The same body, charged to `quota`, of which everything must be read by `read_by`.
-    pub(crate) fn charged_to(self, quota: ConnectionQuota, read_by: ReadBy) -> Self {
-        Self {
-            account: Some(Account { quota, read_by }),
-            ..self
-        }
+    /// The same body, charged to `quota`, if there is one.
+    pub(crate) fn charged_to(self, quota: Option<ConnectionQuota>) -> Self {
+        Self { quota, ..self }
     }
 
     /// The same body, whose next message waits while the connection has no room for it.
-    pub(crate) fn waiting_for_room(self) -> Self {
-        Self {
-            waits_for_room: true,
-            ..self
+    pub(crate) fn waiting_for_room(mut self) -> Self {
+        if let Content::Other(other) = &mut self.content {
+            other.waits_for_room = true;
         }
+        self
     }
 
+    /// Hands over the only message of a response.
+    fn hand_over_only(&mut self, bytes: Bytes) -> UnreadBytes {
+        let sent = (bytes.len() > WATCHED_ANSWER_BYTES).then(|| {
+            let (sent, receiver) = oneshot::channel();
+            self.sent = Some(receiver);
+            sent
+        });
+        UnreadBytes::new(bytes, self.quota.take(), sent)
+    }
+}
+
+impl UnreadBytes {
+    /// Charges bytes that are handed over to HTTP/2 to `quota`.
+    fn new(
+        bytes: Bytes,
+        quota: Option<ConnectionQuota>,
+        sent: Option<oneshot::Sender<()>>,
+    ) -> Self {
+        unread::note_handed_over();
+        let charged = quota.map(|quota| quota.charge(bytes.len() + ANSWER_OVERHEAD_BYTES));
+        Self {
+            bytes,
+            _charged: charged,
+            _sent: sent,
+        }
+    }
+}
+
+impl Other {
     /// Waits until the connection has room for a further message, if this body waits for that.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_room(&mut self, quota: Option<&ConnectionQuota>, cx: &mut Context<'_>) -> Poll<()> {
         if !self.waits_for_room {
             return Poll::Ready(());
         }
@@ -191,37 +227,13 @@ impl ResponseBody {
             self.room = None;
             return Poll::Ready(());
         }
-        match &self.account {
-            Some(Account { quota, .. }) if !quota.may_encode() => {
+        match quota {
+            Some(quota) if !quota.may_encode() => {
                 let quota = quota.clone();
                 let room = async move { quota.room_to_encode().await };
                 self.room.insert(Box::pin(room)).as_mut().poll(cx)
             }
             _ => Poll::Ready(()),
-        }
-    }
-
-    /// Charges bytes that are handed over to HTTP/2.
-    fn charge(&mut self, bytes: Bytes) -> UnreadBytes {
-        let Some(Account { quota, read_by }) = &self.account else {
-            return UnreadBytes {
-                bytes,
-                _charged: None,
-                _sent: None,
-            };
-        };
-        unread::note(*read_by);
-        let charged = quota.charge(bytes.len() + ANSWER_OVERHEAD_BYTES);
-        let watched = bytes.len() > WATCHED_ANSWER_BYTES && matches!(self.content, Content::Ok);
-        let sent = watched.then(|| {
-            let (sent, receiver) = oneshot::channel();
-            self.sent = Some(receiver);
-            sent
-        });
-        UnreadBytes {
-            bytes,
-            _charged: Some(charged),
-            _sent: sent,
         }
     }
 }
@@ -240,37 +252,35 @@ impl Body for ResponseBody {
             let _ = ready!(Pin::new(sent).poll(cx));
             this.sent = None;
         }
-        let frame = match &mut this.content {
-            Content::Empty => return Poll::Ready(None),
+        Poll::Ready(match &mut this.content {
+            Content::Empty => None,
             Content::One(message) => {
                 let message = std::mem::take(message);
                 this.content = Content::Ok;
-                Frame::data(message)
+                Some(Ok(Frame::data(this.hand_over_only(message))))
             }
             Content::Ok => {
                 this.content = Content::Empty;
-                Frame::trailers(ok_trailers())
+                Some(Ok(Frame::trailers(ok_trailers())))
             }
-            Content::Other(_) => {
-                ready!(this.poll_room(cx));
-                let Content::Other(body) = &mut this.content else {
-                    return Poll::Ready(None);
-                };
-                match ready!(Pin::new(body).poll_frame(cx)) {
-                    Some(Ok(frame)) => frame,
-                    Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                    None => return Poll::Ready(None),
-                }
+            Content::Other(other) => {
+                let quota = this.quota.as_ref();
+                ready!(other.poll_room(quota, cx));
+                let frame = ready!(Pin::new(&mut other.body).poll_frame(cx));
+                frame.map(|frame| {
+                    frame.map(|frame| {
+                        frame.map_data(|bytes| UnreadBytes::new(bytes, quota.cloned(), None))
+                    })
+                })
             }
-        };
-        Poll::Ready(Some(Ok(frame.map_data(|bytes| this.charge(bytes)))))
+        })
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Empty => true,
             Content::One(_) | Content::Ok => false,
-            Content::Other(body) => body.is_end_stream(),
+            Content::Other(other) => other.body.is_end_stream(),
         }
     }
 
@@ -278,7 +288,7 @@ impl Body for ResponseBody {
         match &self.content {
             Content::Empty | Content::Ok => SizeHint::with_exact(0),
             Content::One(message) => SizeHint::with_exact(message.len() as u64),
-            Content::Other(body) => body.size_hint(),
+            Content::Other(other) => other.body.size_hint(),
         }
     }
 }

@@ -1,9 +1,8 @@
 //! Ends a call whose answer nobody reads.
 //!
 //! hyper asks a body for nothing while HTTP/2 waits for the client to grant a window, so a body cannot end by itself then. But
-//! hyper runs each call as a task, and a task can be dropped, which resets the stream and gives its memory back. So the body
-//! notes, whenever it hands over bytes, by when its client must have read them; and the task, which polled the body, takes
-//! the note.
+//! hyper runs each call as a task, and a task can be dropped, which resets the stream and gives its memory back. So the task
+//! is told, by notes of its thread, by when the answer must have been read, and that the body has handed over bytes of it.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -42,26 +41,38 @@ impl ReadBy {
 }
 
 thread_local! {
-    static NOTE: Cell<Option<ReadBy>> = const { Cell::new(None) };
+    /// By when the answer of the call that is being polled must have been read.
+    static READ_BY: Cell<Option<ReadBy>> = const { Cell::new(None) };
+    /// Whether the call that is being polled has handed over bytes.
+    static HANDED_OVER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Notes for the task that polls this body that bytes were handed over.
-pub(super) fn note(read_by: ReadBy) {
-    NOTE.set(Some(read_by));
+/// Tells the task of the call by when its client must have read what is handed over from now on.
+pub(in crate::rpc) fn note_read_by(read_by: ReadBy) {
+    READ_BY.set(Some(read_by));
+}
+
+/// Tells the task of the call that bytes were handed over.
+pub(super) fn note_handed_over() {
+    HANDED_OVER.set(true);
 }
 
 /// Runs the task of a call. `counted` counts the call for as long as it runs. Ends it if its answer is not read in time.
 pub(crate) async fn run(call: impl Future<Output = ()>, counted: CallGuard) {
     let mut call = pin!(call);
+    let mut read_by = ReadBy::Never;
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {
-        NOTE.set(None);
+        READ_BY.set(None);
+        HANDED_OVER.set(false);
         if call.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
+        read_by = READ_BY.get().unwrap_or(read_by);
         // Only an answer that could not be sent at once needs a timer.
         if timer.is_none()
-            && let Some(time) = NOTE.take().and_then(ReadBy::time)
+            && HANDED_OVER.get()
+            && let Some(time) = read_by.time()
         {
             timer = Some(Box::pin(sleep_until(time)));
         }
