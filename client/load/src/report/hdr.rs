@@ -69,7 +69,8 @@ fn sub_buckets(digits: u8) -> u64 {
 }
 
 /// Writes the response times of each interval as an interval log, version 1.3, which HistogramLogProcessor and
-/// HistogramLogAnalyzer read. As in logs of Java programs, values are nanoseconds, and the maximum on each line is in
+/// HistogramLogAnalyzer read. Answers that came after the end have a line of their own, the last: without the slowest
+/// answers the percentiles of all lines together would be too low. As in logs of Java programs, values are nanoseconds, and the maximum on each line is in
 /// milliseconds.
 pub(crate) fn interval_log(report: &Report) -> Result<String, HistogramError> {
     let started = started_at(report);
@@ -87,8 +88,8 @@ pub(crate) fn interval_log(report: &Report) -> Result<String, HistogramError> {
         .with_max_value_divisor(1e6)
         .begin_log_with(&mut bytes, &mut serializer)
         .expect(fits);
+    let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
     for interval in &report.intervals {
-        let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
         log.write_histogram(
             &decode(&interval.histogram)?,
             seconds(interval.start_seconds),
@@ -96,6 +97,19 @@ pub(crate) fn interval_log(report: &Report) -> Result<String, HistogramError> {
             None,
         )
         .expect(fits);
+    }
+    let mut phases = report.phases.iter();
+    if let Some(drain) = phases.find(|phase| phase.phase == "drain") {
+        let response = drain.response.histogram()?;
+        if !response.is_empty() {
+            log.write_histogram(
+                &response,
+                seconds(report.elapsed_seconds),
+                seconds(drain.seconds),
+                None,
+            )
+            .expect(fits);
+        }
     }
     Ok(String::from_utf8(bytes)
         .expect("an interval log is ASCII, except for comments, which are UTF-8"))
@@ -182,6 +196,7 @@ mod tests {
                 _ => None,
             })
             .collect();
+        // The answers after the end have no histogram in this report.
         assert_eq!(histograms.len(), 60);
         for (read, interval) in histograms.iter().zip(&report.intervals) {
             assert_eq!(read.start_timestamp().as_secs_f64(), interval.start_seconds);

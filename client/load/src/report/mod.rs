@@ -12,6 +12,8 @@ pub(crate) mod csv;
 pub(crate) mod distribution;
 pub(crate) mod figures;
 pub(crate) mod format;
+#[cfg(test)]
+mod forms_tests;
 pub(crate) mod hdr;
 pub(crate) mod html;
 pub(crate) mod live;
