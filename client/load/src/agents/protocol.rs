@@ -26,6 +26,8 @@ pub(crate) enum ToAgent {
     Prepare { protocol: String, command: String },
     /// Start the run. The agent answers [`FromAgent::Report`].
     Start,
+    /// End the run now. The agent answers [`FromAgent::Report`] with what it has measured.
+    Stop,
 }
 
 /// A message from an agent to the leader.
@@ -51,6 +53,15 @@ impl JsonLines {
         Ok(Self {
             reader: BufReader::new(stream),
             peer,
+        })
+    }
+
+    /// Returns a second handle of the connection, which only sends: the first can wait for messages meanwhile.
+    pub(crate) fn sender(&self) -> Result<Self, String> {
+        let stream = self.reader.get_ref().try_clone();
+        Ok(Self {
+            reader: BufReader::new(stream.map_err(|error| self.error(&error))?),
+            peer: self.peer.clone(),
         })
     }
 

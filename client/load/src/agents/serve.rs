@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
+use tokio::signal::unix::SignalKind;
 use tokio::sync::oneshot;
 
 use crate::agents::protocol::{CONNECT_TIMEOUT, FromAgent, JsonLines, PROTOCOL, ToAgent};
@@ -15,6 +16,7 @@ use crate::report::output;
 use crate::run::barrier::Barrier;
 use crate::run::error::RunError;
 use crate::run::runner::Runner;
+use crate::run::signals::{self, Interrupts};
 use crate::run::view::NoView;
 
 /// Serves leaders one after the other, or only the first one. Prints the address on which it listens.
@@ -25,13 +27,16 @@ pub(crate) fn serve(listen: SocketAddr, runs: Runs) -> Result<(), RunError> {
     let failed = |error: io::Error| RunError::Failed(format!("cannot listen on {listen}: {error}"));
     let listener = TcpListener::bind(listen).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
+    // From here on a signal ends a run with its report, instead of the process.
+    Interrupts::new().map_err(failed)?;
     output::print(&format!("agent listening on {address}\n"))
         .map_err(|error| RunError::Failed(error.to_string()))?;
     loop {
-        let (stream, peer) = listener.accept().map_err(failed)?;
+        let (stream, peer) = signals::while_idle(|| listener.accept())?.map_err(failed)?;
         let served = JsonLines::new(stream, peer.to_string())
             .map_err(|error| error.to_string())
             .and_then(serve_one);
+        signals::check()?;
         match (runs, served) {
             (Runs::One, served) => return served.map_err(RunError::Failed),
             (Runs::Many, Ok(())) => {}
@@ -58,7 +63,7 @@ fn serve_one(mut leader: JsonLines) -> Result<(), String> {
             let why = format!("the protocol of this agent is {PROTOCOL}, not {protocol}");
             return leader.send(&FromAgent::Failed(why));
         }
-        Some(ToAgent::Start) => {
+        Some(ToAgent::Start | ToAgent::Stop) => {
             return leader.send(&FromAgent::Failed("nothing was prepared to start".into()));
         }
         None => return Ok(()),
@@ -66,22 +71,32 @@ fn serve_one(mut leader: JsonLines) -> Result<(), String> {
     leader.set_timeout(None)?;
     let (ready, is_ready) = oneshot::channel();
     let (start, go) = oneshot::channel();
-    let barrier = Barrier { ready, go };
+    let (end, stop) = oneshot::channel();
+    let barrier = Barrier { ready, go, stop };
+    let mut sender = leader.sender()?;
     let working = thread::spawn(move || do_run(&command, barrier));
     if is_ready.blocking_recv().is_ok() {
-        leader.send(&FromAgent::Ready)?;
+        sender.send(&FromAgent::Ready)?;
         // Without a leader there is no run: dropping `start` cancels it.
         match leader.recv() {
             Ok(Some(ToAgent::Start)) => _ = start.send(()),
             _ => drop(start),
         }
+        // A leader that is gone ends the run as well: nobody wants it any more. The thread ends with the connection.
+        thread::spawn(move || {
+            let _: Result<Option<ToAgent>, String> = leader.recv();
+            let _ = end.send(SignalKind::terminate());
+        });
     }
     let message = match working.join() {
         Ok(Ok(report)) => FromAgent::Report(Box::new(report)),
         Ok(Err(RunError::Arguments(error) | RunError::Failed(error))) => FromAgent::Failed(error),
+        Ok(Err(RunError::Interrupted(_))) => {
+            FromAgent::Failed("the agent was interrupted".to_owned())
+        }
         Err(_) => FromAgent::Failed("the agent has panicked".to_owned()),
     };
-    leader.send(&message)
+    sender.send(&message)
 }
 
 fn do_run(command: &str, barrier: Barrier) -> Result<Report, RunError> {

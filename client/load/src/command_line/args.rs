@@ -15,7 +15,7 @@ use crate::plan::choices::{
 use crate::plan::labels::{EVIDENCE_FILE, SEARCH_TIMEOUT};
 use crate::plan::mix::NamedWorkload;
 use crate::plan::slo::Slo;
-use crate::report::format::{ComparisonFormat, Format};
+use crate::report::format::{CalibrationFormat, ComparisonFormat, Format};
 
 /// The most readers, writers, watches or workers of a mix. Each is a stream, with memory of its own on both sides.
 const WORKERS_MAX: u64 = 100_000;
@@ -350,9 +350,9 @@ pub(crate) struct CalibrateArgs {
     /// How long each measurement takes.
     #[arg(short = 'z', long, value_name = "TIME", default_value = "3s", value_parser = duration)]
     pub(crate) duration: Duration,
-    /// Form of the report: text or json.
-    #[arg(short = 'O', long, value_enum, value_name = "FORM", default_value_t = Format::Text)]
-    pub(crate) format: Format,
+    /// Form of the report.
+    #[arg(short = 'O', long, value_enum, value_name = "FORM", default_value_t = CalibrationFormat::Text)]
+    pub(crate) format: CalibrationFormat,
     /// Seed of all random choices.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,

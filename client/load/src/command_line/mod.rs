@@ -23,8 +23,9 @@ use args::{AgentArgs, CalibrateArgs, CheckArgs, CompareArgs, FindMaxArgs, RunArg
 /// own, and measures it over TCP like any other server.
 ///
 /// Exit codes: 0 success; 1 the server could not be reached, or operations failed; 2 bad arguments; 3 the answers are
-/// not linearizable (--verify); 4 whether they are was not decided in time (--search-timeout); 99 an objective was not
-/// met (--slo); 130 ended by Ctrl-C, or 143 by SIGTERM, after reporting what was measured until then.
+/// not linearizable (--verify); 4 whether they are was not decided in time (--search-timeout), or too few runs to show a
+/// regression (--fail-on-regression); 99 an objective was not met (--slo); 130 ended by Ctrl-C, or 143 by SIGTERM, after
+/// reporting what was measured until then. A second signal ends the program at once.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "soloist-load",

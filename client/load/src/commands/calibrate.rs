@@ -1,7 +1,8 @@
 //! `calibrate`: measures this tool itself, against servers of known behaviour. It says what the tool adds to the latencies
 //! that it measures, and how fast it is.
 
-use std::io;
+use std::io::{self, Write as _};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -14,6 +15,7 @@ use crate::command_line::words::parse_command;
 use crate::commands::calibration::{
     Calibration, DELAY_RATE, HighestRate, KnownDelay, Lateness, PACER_RATE, Point,
 };
+use crate::commands::exit::say;
 use crate::commands::outputs::print;
 use crate::pace::arrivals::Arrivals;
 use crate::pace::pacer::{Handover, Pace, Pacer, PacerTotals};
@@ -21,37 +23,66 @@ use crate::plan::choices::Arrival;
 use crate::plan::labels::Labels;
 use crate::plan::load_schedule::LoadSchedule;
 use crate::report::distribution::micros;
-use crate::report::format::Format;
+use crate::report::format::CalibrationFormat;
 use crate::report::model::Report;
 use crate::run::error::RunError;
 use crate::run::runner::Runner;
+use crate::run::signals::{self, Interrupts, exit_code};
 use crate::run::view::NoView;
+
+/// How often to look whether a signal has come.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Measures the tool and prints the result. Returns the exit code.
 pub(crate) fn calibrate(args: &CalibrateArgs) -> Result<i32, RunError> {
-    if !matches!(args.format, Format::Text | Format::Json) {
-        let why = "--format: calibrate prints text or json";
-        return Err(RunError::Arguments(why.to_owned()));
-    }
-    let calibration = Calibration {
-        lateness: vec![
-            pacing_thread(args)?,
-            lateness(args, "engine pipeline", "--engine pipeline")?,
-            lateness(args, "engine raw", "--engine raw")?,
-        ],
-        rates: ["unary", "pipeline", "raw"]
-            .into_iter()
-            .map(|engine| highest_rate(args, engine))
-            .collect::<Result<_, _>>()?,
-        delays: delays()
-            .into_iter()
-            .map(|(name, delay)| known_delay(args, name, delay))
-            .collect::<Result<_, _>>()?,
+    let mut calibration = Calibration::default();
+    let signal = match measure(args, &mut calibration) {
+        Ok(()) => None,
+        Err(RunError::Interrupted(signal)) if !calibration.lateness.is_empty() => Some(signal),
+        Err(error) => return Err(error),
     };
     match args.format {
-        Format::Json => print(&format!("{:#}\n", json!(calibration))),
-        _ => print(&calibration.to_text()),
+        CalibrationFormat::Json => print(&format!("{:#}\n", json!(calibration)))?,
+        CalibrationFormat::Text => print(&calibration.to_text())?,
+    };
+    Ok(match signal {
+        Some(signal) => {
+            say("interrupted: the rest was not measured");
+            exit_code(signal)
+        }
+        None => 0,
+    })
+}
+
+/// Measures one thing after the other. What was measured before an error is kept.
+fn measure(args: &CalibrateArgs, calibration: &mut Calibration) -> Result<(), RunError> {
+    // From here on a signal ends a measurement instead of the process.
+    Interrupts::new().map_err(|error| RunError::Failed(format!("the system refuses: {error}")))?;
+    let lateness_of = &mut calibration.lateness;
+    begin("the lateness of the pacing thread");
+    lateness_of.push(pacing_thread(args)?);
+    for engine in ["pipeline", "raw"] {
+        begin(&format!("the lateness of engine {engine}"));
+        let of = match engine {
+            "raw" => "engine raw",
+            _ => "engine pipeline",
+        };
+        lateness_of.push(lateness(args, of, &format!("--engine {engine}"))?);
     }
+    for engine in ["unary", "pipeline", "raw"] {
+        begin(&format!("the highest rate of engine {engine}"));
+        calibration.rates.push(highest_rate(args, engine)?);
+    }
+    for (name, delay) in delays() {
+        begin(&format!("known delays, {name}"));
+        calibration.delays.push(known_delay(args, name, delay)?);
+    }
+    Ok(())
+}
+
+/// Says what is measured now.
+fn begin(what: &str) {
+    let _ = writeln!(io::stderr(), "measuring {what}");
 }
 
 /// Does one run against a server that holds its answers back. Returns its report, and how long the answers stayed in the
@@ -75,6 +106,8 @@ fn run(
     let report = runner.run(settings, &Labels::default(), &mut NoView, None)?;
     runner.close()?;
     let residence = server.stop().map_err(system)?;
+    // A measurement that was cut off is none.
+    signals::check()?;
     Ok((report, residence.actual))
 }
 
@@ -84,9 +117,15 @@ fn pacing_thread(args: &CalibrateArgs) -> Result<Lateness, RunError> {
     let schedule = schedule.expect("the rate is valid");
     let arrivals = Arrivals::new(schedule, Arrival::Constant, args.seed);
     let start = Instant::now();
-    let pace = Pace::new(start, arrivals).until(start + args.duration);
+    let end = start + args.duration;
+    let pace = Pace::new(start, arrivals).until(end);
     let pacer = Pacer::spawn(pace, |_| Handover::Accepted)
         .map_err(|error| RunError::Failed(format!("the system refuses: {error}")))?;
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        // Dropping the pacer stops it.
+        signals::check()?;
+        thread::sleep(left.min(POLL_INTERVAL));
+    }
     let PacerTotals { lateness, .. } = pacer.join();
     let at = |percentile| Some(micros(lateness.value_at_percentile(percentile)));
     Ok(Lateness {

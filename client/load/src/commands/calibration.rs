@@ -12,7 +12,7 @@ pub(crate) const PACER_RATE: u64 = 10_000;
 pub(crate) const DELAY_RATE: u64 = 1_000;
 
 /// The result of a calibration. The names of the fields are those of its JSON.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Calibration {
     pub(crate) lateness: Vec<Lateness>,
     pub(crate) rates: Vec<HighestRate>,
@@ -68,6 +68,7 @@ impl Calibration {
         text
     }
 
+    /// A part that was not measured is left out. All lines have 80 columns at most.
     fn write(&self, out: &mut String) -> fmt::Result {
         let rate = grouped(PACER_RATE);
         writeln!(out, "how late operations start, at {rate}/s")?;
@@ -79,23 +80,27 @@ impl Calibration {
         for lateness in &self.lateness {
             lateness.write(out)?;
         }
-        writeln!(
-            out,
-            "\nhighest rate of 110 workers, against a server that does nothing, on this machine"
-        )?;
-        writeln!(
-            out,
-            "  {:<18}{:>14}{:>26}{:>10}",
-            "", "operations/s", "operations/CPU-second", "p50"
-        )?;
+        if !self.rates.is_empty() {
+            writeln!(
+                out,
+                "\nhighest rate of 110 workers on this machine, against a server that does\nnothing"
+            )?;
+            writeln!(
+                out,
+                "  {:<18}{:>14}{:>26}{:>10}",
+                "", "operations/s", "operations/CPU-second", "p50"
+            )?;
+        }
         for rate in &self.rates {
             rate.write(out)?;
         }
-        writeln!(
-            out,
-            "\nmeasured latencies of known delays, from the intended start, at {}/s",
-            grouped(DELAY_RATE)
-        )?;
+        if !self.delays.is_empty() {
+            writeln!(
+                out,
+                "\nmeasured latencies of known delays, from the intended start, at {}/s",
+                grouped(DELAY_RATE)
+            )?;
+        }
         for known in &self.delays {
             known.write(out)?;
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader, Write as _};
 
 use soloist_verify::{History, ValueSearch};
 
@@ -10,8 +10,10 @@ use crate::command_line::args::CheckArgs;
 use crate::commands::exit;
 use crate::commands::outputs::print;
 use crate::record::history::OPERATIONS_MAX;
+use crate::report::numbers::counted;
 use crate::report::wrap::{WIDTH, broken};
 use crate::run::error::RunError;
+use crate::run::signals::{self, Interrupts, exit_code};
 use crate::run::verdict::verify;
 
 /// Checks a history and prints the verdict. Returns the exit code.
@@ -26,10 +28,21 @@ pub(crate) fn check_file(args: &CheckArgs) -> Result<i32, RunError> {
         true => ValueSearch::Always,
         false => ValueSearch::OnViolation,
     };
+    // From here on a signal ends the search, with a verdict on what was searched until then.
+    Interrupts::new().map_err(|error| RunError::Failed(format!("the system refuses: {error}")))?;
+    let _ = writeln!(
+        io::stderr(),
+        "checking {} for {} at most",
+        counted(history.operations.len() as u64, "operation"),
+        humantime::format_duration(args.search_timeout)
+    );
     let report = verify(&history, value_search, args.search_timeout, &args.evidence)
         .map_err(|error| context(&error))?;
     let lines = report.text.lines().flat_map(|line| broken(line, WIDTH));
     let text: String = lines.map(|line| line + "\n").collect();
     print(&text)?;
-    Ok(exit::of_verdict(&report))
+    Ok(match (exit::of_verdict(&report), signals::caught()) {
+        (exit::NOT_DECIDED, Some(signal)) => exit_code(signal),
+        (code, _) => code,
+    })
 }

@@ -4,13 +4,14 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::command_line::args::CompareArgs;
+use crate::command_line::args::{CompareArgs, RunArgs};
 use crate::command_line::resolve;
 use crate::command_line::words::parse_command;
-use crate::commands::exit::FAILED;
+use crate::commands::exit::{FAILED, NOT_DECIDED, say};
 use crate::commands::outputs::print;
-use crate::commands::view::live_view;
+use crate::commands::run::once;
 use crate::plan::labels::Labels;
+use crate::plan::settings::Settings;
 use crate::report::compare::{Comparison, Options, compare};
 use crate::report::format::ComparisonFormat;
 use crate::report::model::Report;
@@ -18,6 +19,7 @@ use crate::report::style::Style;
 use crate::report::{output, schema};
 use crate::run::error::RunError;
 use crate::run::runner::Runner;
+use crate::run::signals;
 
 /// The largest file that is read, in bytes: the reports of hours, with an interval each second.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -26,6 +28,7 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 pub(crate) fn compare_files(args: &CompareArgs) -> Result<i32, RunError> {
     let (mut a, mut b) = (read(&args.a)?, read(&args.b)?);
     if let Some(runs) = args.runs {
+        check_gate(args.fail_on_regression, runs, runs)?;
         (a, b) = repeat(&a[0], &b[0], runs, args.quiet)?;
     }
     let comparison = compared(&a, &b, args.fail_on_regression)?;
@@ -35,7 +38,34 @@ pub(crate) fn compare_files(args: &CompareArgs) -> Result<i32, RunError> {
         ComparisonFormat::Markdown => comparison.to_markdown(),
     };
     print(&text)?;
-    Ok(exit_code(&comparison, args.fail_on_regression))
+    Ok(match signals::caught() {
+        Some(signal) => {
+            say(&format!(
+                "interrupted: {} were compared",
+                comparison.sides()
+            ));
+            signals::exit_code(signal)
+        }
+        None => exit_code(&comparison, args.fail_on_regression),
+    })
+}
+
+/// Refuses `--fail-on-regression` where it could never fail, before any run.
+///
+/// # Errors
+/// If a side has one run.
+pub(crate) fn check_gate(
+    fail_on_regression: Option<f64>,
+    runs_a: u64,
+    runs_b: u64,
+) -> Result<(), RunError> {
+    if fail_on_regression.is_none() || runs_a.min(runs_b) > 1 {
+        return Ok(());
+    }
+    Err(RunError::Arguments(format!(
+        "--fail-on-regression with {runs_a} and {runs_b} runs: one run on a side proves nothing, so it could not fail; \
+         use --runs 6 or more on both sides"
+    )))
 }
 
 /// Compares runs with a baseline and prints the comparison. Returns the exit code.
@@ -70,14 +100,30 @@ fn compared(
     compare(a, b, &options).map_err(|error| RunError::Arguments(error.to_string()))
 }
 
+/// Returns the exit code, and says on standard error why it is not 0: the comparison may have gone to a file.
 fn exit_code(comparison: &Comparison, fail_on_regression: Option<f64>) -> i32 {
-    match fail_on_regression.is_some() && comparison.is_regression() {
-        true => FAILED,
-        false => 0,
+    if fail_on_regression.is_none() {
+        return 0;
     }
+    if comparison.is_regression() {
+        say("a figure is worse than --fail-on-regression allows");
+        return FAILED;
+    }
+    if !comparison.is_decided() {
+        say(&format!(
+            "--fail-on-regression: {} cannot show a regression, which takes at least {} on each side",
+            comparison.sides(),
+            comparison.runs_needed
+        ));
+        return NOT_DECIDED;
+    }
+    0
 }
 
-/// Repeats the runs of A and B in turn, so that a change on the machine affects both.
+/// Repeats the runs of A and B in turn, so that a change on the machine affects both. The side that begins changes, too: a
+/// machine that gets slower all the time favours neither.
+///
+/// A signal ends this with the runs that were completed, if there is one of each side.
 fn repeat(
     a: &Report,
     b: &Report,
@@ -85,24 +131,35 @@ fn repeat(
     quiet: bool,
 ) -> Result<(Vec<Report>, Vec<Report>), RunError> {
     let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
-    for _ in 0..runs {
-        for (of, reports) in [(a, &mut of_a), (b, &mut of_b)] {
+    'runs: for run in 0..runs {
+        let mut pair = [(a, &mut of_a), (b, &mut of_b)];
+        if run % 2 == 1 {
+            pair.reverse();
+        }
+        for (of, reports) in pair {
             let mut args = parse_command(&of.command).map_err(RunError::Arguments)?;
             args.report.quiet = quiet;
             args.report.name.clone_from(&of.name);
             let settings = resolve::settings(&args).map_err(RunError::Arguments)?;
-            let mut runner = Runner::open(args.address.as_deref(), &settings)?;
-            let report = runner.run(settings, &Labels::default(), &mut *live_view(&args), None)?;
-            runner.close()?;
-            let is_interrupted = report.interrupted.is_some();
-            reports.push(report);
-            if is_interrupted {
-                let why = "interrupted: the runs so far are not compared";
-                return Err(RunError::Failed(why.to_owned()));
+            let report = open_and_run(&args, settings);
+            match report {
+                Ok(report) if report.interrupted.is_none() => reports.push(report),
+                Ok(_) | Err(RunError::Interrupted(_)) => break 'runs,
+                Err(error) => return Err(error),
             }
         }
     }
-    Ok((of_a, of_b))
+    match signals::caught() {
+        Some(signal) if of_a.is_empty() || of_b.is_empty() => Err(RunError::Interrupted(signal)),
+        _ => Ok((of_a, of_b)),
+    }
+}
+
+fn open_and_run(args: &RunArgs, settings: Settings) -> Result<Report, RunError> {
+    let mut runner = Runner::open(args.address.as_deref(), &settings)?;
+    let report = once(args, &mut runner, settings, &Labels::default())?;
+    runner.close()?;
+    Ok(report)
 }
 
 /// Reads the reports of a file. There is at least one.

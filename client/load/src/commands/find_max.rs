@@ -1,12 +1,13 @@
 //! `find-max`: the highest rate that meets every objective.
 
 use crate::command_line::args::FindMaxArgs;
-use crate::commands::exit::NOT_MET;
+use crate::commands::exit::{NOT_MET, say};
 use crate::commands::outputs::Outputs;
 use crate::commands::prober::Prober;
 use crate::commands::search::{self, SearchOptions, SearchResult};
-use crate::report::numbers::{counted, grouped};
+use crate::report::numbers::grouped;
 use crate::run::error::RunError;
+use crate::run::signals::{self, exit_code};
 
 /// The least precision, as a fraction: with less, the noise of the runs decides.
 const PRECISION_MIN: f64 = 0.001;
@@ -16,15 +17,27 @@ pub(crate) fn find_max(args: &FindMaxArgs) -> Result<i32, RunError> {
     let options = options(args)?;
     let outputs = Outputs::new(&args.run).map_err(RunError::Arguments)?;
     let mut prober = Prober::open(&args.run, args.settle, args.window)?;
-    let found = search::find_max(options, |rate| prober.probe(rate))?;
+    let mut is_first = true;
+    let found = search::find_max(options, |rate| match prober.probe(rate) {
+        // The runs before it are kept.
+        Err(RunError::Interrupted(_)) if !is_first => Ok(None),
+        probe => {
+            is_first = false;
+            probe.map(Some)
+        }
+    })?;
     prober.close()?;
     let headline = headline(args, &found);
     outputs
         .write_sweep(&headline, found.highest, &found.probes)
         .map_err(|error| RunError::Failed(error.to_string()))?;
-    Ok(match found.highest {
-        Some(_) => 0,
-        None => NOT_MET,
+    Ok(match (signals::caught(), found.highest) {
+        (Some(signal), _) => exit_code(signal),
+        (None, Some(_)) => 0,
+        (None, None) => {
+            say(&headline);
+            NOT_MET
+        }
     })
 }
 
@@ -61,12 +74,15 @@ fn headline(args: &FindMaxArgs, found: &SearchResult) -> String {
     let note = note.unwrap_or_default();
     match found.highest {
         Some(rate) => {
-            let probes = found.probes.iter();
-            let held = probes.filter(|probe| probe.rate == rate && probe.holds());
+            let too_high = found.too_high.map(|too_high| {
+                let (rate, tally) = (grouped(too_high.round() as u64), found.tally(too_high));
+                format!("; {rate}/s held in {tally}")
+            });
             format!(
-                "highest rate with {objectives}: {} operations per second, held {}{note}",
+                "highest rate with {objectives}: {} operations per second, held in {}{}{note}",
                 grouped(rate.round() as u64),
-                counted(held.count() as u64, "time")
+                found.tally(rate),
+                too_high.unwrap_or_default()
             )
         }
         None => format!("no rate was found that holds {objectives}{note}"),

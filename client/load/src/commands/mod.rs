@@ -23,6 +23,7 @@ use crate::command_line::args::AgentArgs;
 use crate::command_line::{Cli, Command, config_file};
 use crate::report::schema;
 use crate::run::error::RunError;
+use crate::run::signals::exit_code;
 
 use exit::{BAD_ARGUMENTS, FAILED};
 
@@ -54,6 +55,10 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> i32 {
         Ok(code) => code,
         Err(RunError::Arguments(error)) => fail(&error, BAD_ARGUMENTS),
         Err(RunError::Failed(error)) => fail(&error, FAILED),
+        Err(RunError::Interrupted(signal)) => fail(
+            "interrupted before anything was measured",
+            exit_code(signal),
+        ),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where reports go, and in which formats.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
 use crate::command_line::args::RunArgs;
@@ -11,11 +11,24 @@ use crate::report::model::Report;
 use crate::report::style::Style;
 use crate::report::sweep::{Sweep, SweepPoint};
 use crate::report::text::Detail;
+use crate::report::wrap::{WIDTH, wrapped};
 use crate::report::{csv, hdr, html, output, text};
 use crate::run::error::RunError;
 
 /// The places to which a report is written.
-pub(crate) struct Outputs(Vec<Output>);
+pub(crate) struct Outputs {
+    outputs: Vec<Output>,
+    /// Whether runs are not listed while they are made.
+    is_quiet: bool,
+}
+
+/// Whether a text has the list of its runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lists {
+    Written,
+    /// The same terminal has shown each run as it was done.
+    SeenAlready,
+}
 
 struct Output {
     /// `None` for standard output.
@@ -27,20 +40,23 @@ impl Outputs {
     /// Pairs the files of `-o` with the formats of `-O`, in the order in which they were given.
     ///
     /// # Errors
-    /// If more than one report would go to standard output.
+    /// If more than one report would go to standard output, or the extension of a file stands for no form.
     pub(crate) fn new(args: &RunArgs) -> Result<Self, String> {
         let (files, formats) = (&args.report.output, &args.report.format);
-        let mut outputs: Vec<Output> = files
+        let mut outputs = files
             .iter()
             .enumerate()
             .map(|(index, file)| {
-                let by_extension = || Format::of_file(file).unwrap_or(Format::Text);
-                Output {
+                let format = match formats.get(index) {
+                    Some(format) => *format,
+                    None => Format::of_file(file)?,
+                };
+                Ok(Output {
                     file: Some(file.clone()),
-                    format: formats.get(index).copied().unwrap_or_else(by_extension),
-                }
+                    format,
+                })
             })
-            .collect();
+            .collect::<Result<Vec<_>, String>>()?;
         let to_stdout = |format| Output { file: None, format };
         match formats.get(files.len()..).unwrap_or_default() {
             [] if files.is_empty() => outputs.push(to_stdout(Format::Text)),
@@ -54,12 +70,24 @@ impl Outputs {
                 ));
             }
         }
-        Ok(Self(outputs))
+        Ok(Self {
+            outputs,
+            is_quiet: args.report.quiet,
+        })
+    }
+
+    /// Whether people see the text of the report on standard output.
+    pub(crate) fn print_text(&self) -> bool {
+        let is_text = |of: &Output| of.file.is_none() && of.format == Format::Text;
+        self.outputs.iter().any(is_text)
     }
 
     /// Finds out before the run whether every file can be written.
     pub(crate) fn check(&self) -> io::Result<()> {
-        let mut files = self.0.iter().filter_map(|output| output.file.as_ref());
+        let mut files = self
+            .outputs
+            .iter()
+            .filter_map(|output| output.file.as_ref());
         files.try_for_each(|file| output::check(file))
     }
 
@@ -71,7 +99,7 @@ impl Outputs {
     /// The first error. The report is written to the other places all the same.
     pub(crate) fn write(&self, report: &Report, detail: Detail) -> io::Result<()> {
         let mut written = Ok(());
-        for Output { file, format } in &self.0 {
+        for Output { file, format } in &self.outputs {
             let (style, detail) = match file {
                 None => (
                     Style::of(&io::stdout(), |name| std::env::var_os(name)),
@@ -103,8 +131,17 @@ impl Outputs {
         probes: &[Probe],
     ) -> io::Result<()> {
         let mut written = Ok(());
-        for Output { file, format } in &self.0 {
-            let text = render_sweep(headline, highest, probes, *format);
+        let lists = match io::stdout().is_terminal() && io::stderr().is_terminal() && !self.is_quiet
+        {
+            true => Lists::SeenAlready,
+            false => Lists::Written,
+        };
+        for Output { file, format } in &self.outputs {
+            let lists = match file {
+                None => lists,
+                Some(_) => Lists::Written,
+            };
+            let text = render_sweep(headline, highest, probes, *format, lists);
             let text = text.map_err(io::Error::other)?;
             let result = match file {
                 None => output::print(&text),
@@ -136,19 +173,21 @@ fn render_sweep(
     highest: Option<f64>,
     probes: &[Probe],
     format: Format,
+    lists: Lists,
 ) -> Result<String, String> {
     let points = probes.iter().map(|probe| SweepPoint::of(&probe.report));
     let sweep = Sweep {
         points: points.collect(),
     };
-    let best = probes
-        .iter()
-        .rfind(|probe| highest.is_none_or(|highest| probe.rate == highest))
-        .ok_or("there was no run")?;
+    let best = best(highest, probes).ok_or("there was no run")?;
     Ok(match format {
         Format::Text => {
+            let headline = wrapped(headline.split(' ').map(str::to_owned), " ", WIDTH).join("\n");
             let lines: Vec<String> = probes.iter().map(ToString::to_string).collect();
-            format!("{}\n\n{headline}\n", lines.join("\n"))
+            match lists {
+                Lists::Written => format!("{}\n\n{headline}\n", lines.join("\n")),
+                Lists::SeenAlready => format!("\n{headline}\n"),
+            }
         }
         Format::Json => {
             let json = serde_json::json!({
@@ -165,6 +204,15 @@ fn render_sweep(
             return Err("find-max and sweep write text, json or html".to_owned());
         }
     })
+}
+
+/// Returns the run whose charts are shown: the last that held the result; of a sweep, which has no result, that of the highest
+/// rate that held. If none did, the first one: the lowest rate of a sweep.
+fn best(highest: Option<f64>, probes: &[Probe]) -> Option<&Probe> {
+    let held = probes.iter().filter(|probe| probe.holds());
+    let held = held.filter(|probe| highest.is_none_or(|highest| probe.rate == highest));
+    held.max_by(|one, other| one.rate.total_cmp(&other.rate))
+        .or(probes.first())
 }
 
 /// Prints a result on standard output. Returns the exit code 0.

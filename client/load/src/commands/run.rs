@@ -9,11 +9,14 @@ use crate::commands::compare;
 use crate::commands::exit::{self, FAILED};
 use crate::commands::outputs::Outputs;
 use crate::commands::view::live_view;
+use crate::plan::labels::Labels;
+use crate::plan::settings::Settings;
 use crate::report::model::Report;
 use crate::report::output;
 use crate::report::text::Detail;
 use crate::run::error::RunError;
 use crate::run::runner::Runner;
+use crate::run::signals::{self, exit_code};
 
 /// Does the runs, and writes the report of the last one. Returns the exit code.
 pub(crate) fn run(args: &RunArgs) -> Result<i32, RunError> {
@@ -24,6 +27,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<i32, RunError> {
     }
     let baseline = args.report.baseline.as_deref();
     let baseline = baseline.map(compare::read).transpose()?;
+    if let Some(baseline) = &baseline {
+        compare::check_gate(
+            args.report.fail_on_regression,
+            baseline.len() as u64,
+            args.report.runs,
+        )?;
+    }
     let reports = do_runs(args)?;
     let mut code = 0;
     if let Some(report) = reports.last() {
@@ -36,6 +46,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<i32, RunError> {
         if let (FAILED, Some(why)) = (code, report.why_no_result()) {
             return Err(RunError::Failed(why));
         }
+        if !outputs.print_text() {
+            exit::say_why(code, report);
+        }
     }
     if let Some(file) = &args.report.save_baseline {
         compare::save(file, &reports).map_err(failed)?;
@@ -44,6 +57,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<i32, RunError> {
         let compared = compare::against(&baseline, &reports, args.report.fail_on_regression)?;
         // A regression matters less than anything that is wrong with the run itself.
         code = if code == 0 { compared } else { code };
+    }
+    // A signal between two runs ends the program, too.
+    if let (0, Some(signal)) = (code, signals::caught()) {
+        code = exit_code(signal);
     }
     Ok(code)
 }
@@ -55,10 +72,10 @@ fn do_runs(args: &RunArgs) -> Result<Vec<Report>, RunError> {
     let labels = resolve::labels(args);
     let mut reports = Vec::new();
     for _ in 0..args.report.runs {
-        let settings = settings.clone();
-        let report = match &args.how.agents {
-            None => runner.run(settings, &labels, &mut *live_view(args), None)?,
-            Some(agents) => lead::run(&runner, settings, &labels, agents)?,
+        let report = match once(args, &mut runner, settings.clone(), &labels) {
+            // The runs before it are kept.
+            Err(RunError::Interrupted(_)) if !reports.is_empty() => break,
+            report => report?,
         };
         let is_interrupted = report.interrupted.is_some();
         reports.push(report);
@@ -68,6 +85,19 @@ fn do_runs(args: &RunArgs) -> Result<Vec<Report>, RunError> {
     }
     runner.close()?;
     Ok(reports)
+}
+
+/// Does one run, in this process or by agents.
+pub(super) fn once(
+    args: &RunArgs,
+    runner: &mut Runner,
+    settings: Settings,
+    labels: &Labels,
+) -> Result<Report, RunError> {
+    match &args.how.agents {
+        None => runner.run(settings, labels, &mut *live_view(args), None),
+        Some(agents) => lead::run(runner, settings, labels, agents),
+    }
 }
 
 fn failed(error: io::Error) -> RunError {

@@ -3,11 +3,14 @@
 use std::fmt;
 
 use crate::report::model::Report;
-use crate::report::numbers::{grouped, latency};
+use crate::report::numbers::{counted, grouped, latency};
 use crate::report::wrap::{WIDTH, wrapped};
 
 /// The most doublings of the first rate: 2^40 times as much as any server can do.
 const DOUBLINGS_MAX: u32 = 40;
+
+/// The most runs of a search. A calm search takes some thirty.
+const PROBES_MAX: usize = 300;
 
 /// How to search.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,7 +19,7 @@ pub(crate) struct SearchOptions {
     pub(crate) start: f64,
     /// The search ends when the lowest rate that does not hold is less than this fraction above the highest one that does.
     pub(crate) precision: f64,
-    /// How many runs must hold the result. For each that does not hold there may be one more, up to as many again.
+    /// How many runs must hold the result. Fewer than these, and than two, may not hold it.
     pub(crate) repeats: u32,
 }
 
@@ -48,6 +51,9 @@ impl Probe {
         if report.ops_per_second < rate * 0.95 {
             let completed = grouped(report.ops_per_second.round() as u64);
             missed.push(format!("only {completed}/s completed"));
+        }
+        if report.interrupted.is_some() {
+            missed.push("interrupted".to_owned());
         }
         let failed = report.failed_ops();
         if failed > 0 {
@@ -91,34 +97,79 @@ impl fmt::Display for Probe {
 pub(crate) struct SearchResult {
     /// The highest rate that holds, if there is one.
     pub(crate) highest: Option<f64>,
+    /// The lowest rate above it that does not hold, if there is one.
+    pub(crate) too_high: Option<f64>,
     pub(crate) probes: Vec<Probe>,
     /// Why the search ended before its time.
     pub(crate) note: Option<String>,
 }
 
+impl SearchResult {
+    /// Returns how many of the runs at a rate have held it.
+    pub(crate) fn tally(&self, rate: f64) -> Tally {
+        Tally::of(&self.probes, rate)
+    }
+}
+
+/// How many runs at one rate held it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) held: usize,
+    pub(crate) runs: usize,
+}
+
+impl Tally {
+    fn of(probes: &[Probe], rate: f64) -> Self {
+        let at_rate = || probes.iter().filter(|probe| probe.rate == rate);
+        Self {
+            held: at_rate().filter(|probe| probe.holds()).count(),
+            runs: at_rate().count(),
+        }
+    }
+
+    fn failed(self) -> usize {
+        self.runs - self.held
+    }
+
+    /// Whether most of the runs held the rate.
+    fn is_held(self) -> bool {
+        self.held > self.failed()
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.held, counted(self.runs as u64, "run"))
+    }
+}
+
 /// Finds the highest rate that holds.
 ///
 /// The search doubles the rate until it does not hold, narrows the range between the last two rates, and repeats the result
-/// until it has held often enough.
+/// until it has held often enough. A failure is believed only if a second run fails, too; and in the end the lowest rate that
+/// has failed is tried again, in case all of its failures fell into one disturbance.
+///
+/// `probe` does a run at a rate; `None` ends the search.
 ///
 /// # Errors
 /// The first error of `probe`.
 pub(crate) fn find_max<E>(
     options: SearchOptions,
-    probe: impl FnMut(f64) -> Result<Probe, E>,
+    probe: impl FnMut(f64) -> Result<Option<Probe>, E>,
 ) -> Result<SearchResult, E> {
     let mut search = Search {
         options,
         probe,
         probes: Vec::new(),
     };
-    let (highest, note) = match search.run() {
+    let (found, note) = match search.run() {
         Ok(rate) => (Some(rate), None),
-        Err(End::Early { highest, why }) => (highest, Some(why.to_owned())),
+        Err(End::Early(why)) => (search.highest_held(), Some(why.to_owned())),
         Err(End::Failed(error)) => return Err(error),
     };
     Ok(SearchResult {
-        highest,
+        highest: found,
+        too_high: search.lowest_failed(found.unwrap_or(0.0)),
         probes: search.probes,
         note,
     })
@@ -132,35 +183,34 @@ struct Search<P> {
 
 /// Why a search ends before it has a result.
 enum End<E> {
-    Early {
-        highest: Option<f64>,
-        why: &'static str,
-    },
+    Early(&'static str),
     Failed(E),
 }
 
 impl<P, E> Search<P>
 where
-    P: FnMut(f64) -> Result<Probe, E>,
+    P: FnMut(f64) -> Result<Option<Probe>, E>,
 {
     fn run(&mut self) -> Result<f64, End<E>> {
-        let (mut low, mut high) = self.bracket()?;
+        let (mut low, mut high) = self.bracket(None)?;
         loop {
-            let rate = self.narrow(low, high)?;
-            if self.holds_again(rate)? {
-                return Ok(rate);
+            (low, high) = self.narrow(low, high)?;
+            if !self.holds_again(low)? {
+                // The rate held by chance: search below it.
+                (low, high) = self.below(low)?;
+                continue;
             }
-            // The rate held by chance: search below it.
-            (low, high) = (rate / (1.0 + self.options.precision), rate);
-            if low < 1.0 {
-                return Err(early("no rate holds every time"));
+            if self.fails_again(high)? {
+                return Ok(low);
             }
+            // The failures were those of a disturbance: search above.
+            (low, high) = self.bracket(Some(high))?;
         }
     }
 
-    /// Returns a rate that holds and a higher one that does not.
-    fn bracket(&mut self) -> Result<(f64, f64), End<E>> {
-        let (mut low, mut high) = (None, None);
+    /// Returns a rate that holds and a higher one that does not. `low` is a rate that holds, if one is known.
+    fn bracket(&mut self, mut low: Option<f64>) -> Result<(f64, f64), End<E>> {
+        let mut high = None;
         for _ in 0..DOUBLINGS_MAX {
             let rate = match (low, high) {
                 (None, None) => self.options.start,
@@ -170,7 +220,7 @@ where
                 (Some(low), Some(high)) => return Ok((low, high)),
             };
             if rate < 1.0 {
-                return Err(early("not even one operation a second holds"));
+                return Err(End::Early("not even one operation a second holds"));
             }
             match self.holds(rate)? {
                 true => low = Some(rate),
@@ -179,52 +229,102 @@ where
         }
         match (low, high) {
             (Some(low), Some(high)) => Ok((low, high)),
-            (highest, _) => Err(End::Early {
-                highest,
-                why: "no rate was too high",
-            }),
+            _ => Err(End::Early("no rate was too high")),
         }
     }
 
-    /// Narrows the range between a rate that holds and one that does not. Returns the rate that holds.
-    fn narrow(&mut self, mut low: f64, mut high: f64) -> Result<f64, End<E>> {
-        while high > low * (1.0 + self.options.precision) {
+    /// Returns a rate below `high` that holds, and the lowest rate that does not.
+    fn below(&mut self, mut high: f64) -> Result<(f64, f64), End<E>> {
+        loop {
+            let rate = high / (1.0 + self.options.precision);
+            if rate < 1.0 {
+                return Err(End::Early("no rate holds every time"));
+            }
+            match self.holds(rate)? {
+                true => return Ok((rate, high)),
+                false => high = rate,
+            }
+        }
+    }
+
+    /// Narrows the range between a rate that holds and one that does not.
+    fn narrow(&mut self, mut low: f64, mut high: f64) -> Result<(f64, f64), End<E>> {
+        while high > low * (1.0 + self.options.precision) * (1.0 + f64::EPSILON * 8.0) {
             let rate = (low * high).sqrt();
             match self.holds(rate)? {
                 true => low = rate,
                 false => high = rate,
             }
         }
-        Ok(low)
+        Ok((low, high))
     }
 
-    /// Repeats a rate that has held once. Returns whether it holds often enough.
+    /// Repeats a rate that holds. Returns whether it has held often enough.
     fn holds_again(&mut self, rate: f64) -> Result<bool, End<E>> {
-        let repeats = self.options.repeats;
-        let (mut held, mut failed) = (1, 0);
-        while held < repeats && failed < repeats {
-            match self.holds(rate)? {
-                true => held += 1,
-                false => failed += 1,
+        let repeats = self.options.repeats as usize;
+        loop {
+            let tally = Tally::of(&self.probes, rate);
+            // Runs that do not hold may be as many, but no more.
+            if tally.failed() >= repeats.max(2) {
+                return Ok(false);
             }
+            if tally.held >= repeats && tally.is_held() {
+                return Ok(true);
+            }
+            self.run_at(rate)?;
         }
-        Ok(held >= repeats)
     }
 
+    /// Tries a rate that has failed once more. Returns whether it fails; if it holds, as often as it takes to be sure.
+    fn fails_again(&mut self, rate: f64) -> Result<bool, End<E>> {
+        if !self.run_at(rate)? {
+            return Ok(true);
+        }
+        self.holds_again(rate).map(|holds| !holds)
+    }
+
+    /// Returns whether a rate holds. If it does not, asks twice, and a third time if the two do not agree.
     fn holds(&mut self, rate: f64) -> Result<bool, End<E>> {
-        let probe = (self.probe)(rate).map_err(End::Failed)?;
-        let holds = probe.holds();
-        let is_interrupted = probe.report.interrupted.is_some();
-        self.probes.push(probe);
-        match is_interrupted {
-            true => Err(early("the search was interrupted")),
-            false => Ok(holds),
+        if self.run_at(rate)? {
+            return Ok(true);
         }
+        if !self.run_at(rate)? {
+            return Ok(false);
+        }
+        self.run_at(rate)
     }
-}
 
-fn early<E>(why: &'static str) -> End<E> {
-    End::Early { highest: None, why }
+    /// Does one run.
+    fn run_at(&mut self, rate: f64) -> Result<bool, End<E>> {
+        if self.probes.len() >= PROBES_MAX {
+            return Err(End::Early(
+                "the rates hold at times and at times not: something disturbs the runs",
+            ));
+        }
+        let probe = (self.probe)(rate).map_err(End::Failed)?;
+        // A run that was cut off says nothing about its rate.
+        let whole = probe.filter(|probe| probe.report.interrupted.is_none());
+        let probe = whole.ok_or(End::Early("the search was interrupted"))?;
+        let holds = probe.holds();
+        self.probes.push(probe);
+        Ok(holds)
+    }
+
+    /// Returns the highest rate at which most runs have held.
+    fn highest_held(&self) -> Option<f64> {
+        let rates = self.probes.iter().map(|probe| probe.rate);
+        rates
+            .filter(|rate| Tally::of(&self.probes, *rate).is_held())
+            .reduce(f64::max)
+    }
+
+    /// Returns the lowest rate above `rate` at which most runs have not held.
+    fn lowest_failed(&self, rate: f64) -> Option<f64> {
+        let above = self.probes.iter().map(|probe| probe.rate);
+        above
+            .filter(|above| *above > rate && !Tally::of(&self.probes, *above).is_held())
+            .reduce(f64::min)
+    }
 }
 
 /// Returns rates from `from` to `to`. Each is the same multiple of the one before.
@@ -272,7 +372,7 @@ mod tests {
             if !holds(rate, run) {
                 probe.missed.push("p99<5ms".to_owned());
             }
-            Ok(probe)
+            Ok(Some(probe))
         });
         found.unwrap()
     }
@@ -301,6 +401,66 @@ mod tests {
             rate <= 1_000.0 || (rate <= 2_000.0 && is_first)
         });
         assert!(found.highest.unwrap() <= 1_000.0);
+    }
+
+    #[test]
+    fn one_failed_run_among_noise_is_not_believed() {
+        // Each first run at a rate fails, whatever the rate: no rate is the worse for it.
+        let seen = std::cell::RefCell::new(Vec::new());
+        let found = search(|rate, _| {
+            let is_first = !seen.borrow().contains(&rate);
+            seen.borrow_mut().push(rate);
+            rate <= 100_000.0 && !is_first
+        });
+        let highest = found.highest.unwrap();
+        assert!(highest > 95_000.0, "{highest}");
+    }
+
+    #[test]
+    fn a_disturbance_that_lasts_for_several_runs_is_found_out() {
+        // Nothing holds during the runs 2 to 7, where the search would end at a hundredth of the true rate.
+        let found = search(|rate, run| rate <= 10_000.0 && !(2..=7).contains(&run));
+        let highest = found.highest.unwrap();
+        assert!(highest > 9_500.0, "{highest}");
+    }
+
+    #[test]
+    fn the_result_is_as_certain_as_its_runs() {
+        // At the result, the second run fails.
+        let runs = std::cell::RefCell::new(std::collections::HashMap::new());
+        let found = search(|rate, _| {
+            let mut runs = runs.borrow_mut();
+            let count: &mut u32 = runs.entry(rate.to_bits()).or_default();
+            *count += 1;
+            rate <= 500.0 && *count != 2
+        });
+        let highest = found.highest.unwrap();
+        let tally = found.tally(highest);
+        assert_eq!((tally.held, tally.runs), (3, 4));
+        assert_eq!(tally.to_string(), "3 of 4 runs");
+        let too_high = found.too_high.unwrap();
+        assert!(too_high > highest && found.tally(too_high).held == 0);
+    }
+
+    #[test]
+    fn an_interrupted_search_has_what_it_has_found() {
+        let mut run = 0;
+        let found: Result<_, Infallible> = find_max(OPTIONS, |rate| {
+            run += 1;
+            let mut report = report(rate);
+            report.interrupted = (run == 4).then_some(2);
+            Ok(Some(Probe::new(rate, report)))
+        });
+        let found = found.unwrap();
+        assert_eq!(found.highest, Some(400.0));
+        assert_eq!(found.tally(400.0).to_string(), "1 of 1 run");
+        assert!(found.note.unwrap().contains("interrupted"));
+    }
+
+    #[test]
+    fn a_search_among_nothing_but_noise_ends() {
+        let found = search(|_, run| (run * run) % 7 < 3);
+        assert!(found.probes.len() <= PROBES_MAX);
     }
 
     #[test]

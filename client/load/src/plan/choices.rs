@@ -179,6 +179,15 @@ pub(crate) enum Agents {
     At(Vec<String>),
 }
 
+impl fmt::Display for Agents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(count) => write!(f, "local:{count}"),
+            Self::At(addresses) => f.write_str(&addresses.join(",")),
+        }
+    }
+}
+
 impl FromStr for Agents {
     type Err = String;
 

@@ -1,5 +1,7 @@
 //! The forms of a report, and of a comparison.
 
+use std::path::Path;
+
 use clap::ValueEnum;
 
 /// The form of a report.
@@ -20,16 +22,26 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// Returns the form that the extension of a file's name stands for.
-    pub(crate) fn of_file(path: &std::path::Path) -> Option<Self> {
-        match path.extension()?.to_str()? {
-            "txt" => Some(Self::Text),
-            "json" => Some(Self::Json),
-            "csv" => Some(Self::Csv),
-            "html" | "htm" => Some(Self::Html),
-            "hgrm" => Some(Self::Hdr),
-            "hlog" => Some(Self::Hlog),
-            _ => None,
+    /// Returns the form that the extension of a file's name stands for. A name without an extension stands for text.
+    ///
+    /// # Errors
+    /// If the extension stands for no form. The text names the file.
+    pub(crate) fn of_file(path: &Path) -> Result<Self, String> {
+        let Some(extension) = path.extension() else {
+            return Ok(Self::Text);
+        };
+        match &*extension.to_string_lossy().to_ascii_lowercase() {
+            "txt" | "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            "csv" => Ok(Self::Csv),
+            "html" | "htm" => Ok(Self::Html),
+            "hgrm" | "hdr" => Ok(Self::Hdr),
+            "hlog" => Ok(Self::Hlog),
+            other => Err(format!(
+                "--output {}: no form of report has the extension .{other}; use .txt, .json, .csv, .html, .hgrm, .hdr or \
+                 .hlog, or name the form with -O",
+                path.display()
+            )),
         }
     }
 }
@@ -43,4 +55,13 @@ pub(crate) enum ComparisonFormat {
     Json,
     /// Tables, for issues and pull requests.
     Markdown,
+}
+
+/// The form of a calibration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CalibrationFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON object.
+    Json,
 }

@@ -24,6 +24,9 @@ pub(crate) struct Report {
     pub(crate) started_at: String,
     pub(crate) machine: MachineReport,
     pub(crate) server: ServerReport,
+    /// The agents that shared the run. Empty if there were none.
+    #[serde(default)]
+    pub(crate) agents: Vec<AgentReport>,
     /// Every setting by the name of its flag, with defaults filled in. A run with the same settings and `seed` sends
     /// the same operations.
     pub(crate) settings: BTreeMap<String, serde_json::Value>,
@@ -88,6 +91,17 @@ pub(crate) struct MachineReport {
     pub(crate) os: String,
     pub(crate) arch: String,
     pub(crate) cores: u64,
+}
+
+/// The part of a run that one agent did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AgentReport {
+    pub(crate) address: String,
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
+    pub(crate) elapsed_seconds: f64,
+    /// Why there is no report of this agent. Its operations are in no count then. Null if there is one.
+    pub(crate) lost: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

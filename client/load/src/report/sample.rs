@@ -92,6 +92,7 @@ impl Sample {
             elapsed_seconds: elapsed,
             completed,
             refused: completed / 50,
+            agents: agents(completed),
             offered: Some(OfferedReport {
                 requested_per_second: 100_000.0 * self.rate,
                 ops: completed + failed + dropped,
@@ -230,6 +231,7 @@ fn setup() -> Report {
             embedded: true,
             version: "0.1.0".to_owned(),
         },
+        agents: Vec::new(),
         settings: BTreeMap::new(),
         seed: 1,
         command: String::new(),
@@ -264,6 +266,22 @@ fn setup() -> Report {
         slos: Vec::new(),
         verify: None,
     }
+}
+
+/// Two agents that did the run, and one that went away.
+fn agents(completed: u64) -> Vec<AgentReport> {
+    let agent = |port: u16, completed: u64, lost: Option<&str>| AgentReport {
+        address: format!("10.0.0.1:{port}"),
+        completed,
+        failed: 0,
+        elapsed_seconds: 60.0,
+        lost: lost.map(str::to_owned),
+    };
+    vec![
+        agent(7411, completed / 2, None),
+        agent(7412, completed - completed / 2, None),
+        agent(7413, 0, Some("10.0.0.1:7413: the agent has gone away")),
+    ]
 }
 
 fn settings(seconds: usize) -> BTreeMap<String, serde_json::Value> {

@@ -2,6 +2,7 @@
 
 use std::process;
 
+use tokio::signal::unix::SignalKind;
 use tokio::sync::oneshot;
 
 use crate::run::error::RunError;
@@ -14,6 +15,8 @@ pub(crate) struct Barrier {
     pub(crate) ready: oneshot::Sender<()>,
     /// Receives the start. If the sender is dropped, the run does not start.
     pub(crate) go: oneshot::Receiver<()>,
+    /// Receives the end, if the leader ends the run early or goes away.
+    pub(crate) stop: oneshot::Receiver<SignalKind>,
 }
 
 impl Barrier {
@@ -24,9 +27,13 @@ impl Barrier {
     pub(crate) async fn wait(self, interrupts: &mut Interrupts) -> Result<(), RunError> {
         let _ = self.ready.send(());
         tokio::select! {
-            go = self.go => go.map_err(|_| {
-                RunError::Failed("the leader has gone away before the start".to_owned())
-            }),
+            go = self.go => {
+                go.map_err(|_| {
+                    RunError::Failed("the leader has gone away before the start".to_owned())
+                })?;
+                interrupts.obey(self.stop);
+                Ok(())
+            }
             signal = interrupts.recv() => process::exit(exit_code(signal)),
         }
     }

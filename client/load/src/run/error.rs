@@ -1,5 +1,7 @@
 //! Why a run has no report.
 
+use tokio::signal::unix::SignalKind;
+
 /// Why there is nothing to report.
 #[derive(Debug)]
 pub(crate) enum RunError {
@@ -7,4 +9,6 @@ pub(crate) enum RunError {
     Arguments(String),
     /// Something else failed: the server cannot be reached or is no Soloist, or the system refuses something. Exit code 1.
     Failed(String),
+    /// A signal came before anything was measured. Exit code 130 or 143.
+    Interrupted(SignalKind),
 }

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::io;
 use std::pin::pin;
-use std::process;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,7 +19,7 @@ use crate::run::before::Before;
 use crate::run::error::RunError;
 use crate::run::measured::{Measured, ThreadTotals};
 use crate::run::prepare::prepare;
-use crate::run::signals::{Interrupts, exit_code};
+use crate::run::signals::Interrupts;
 use crate::run::target::Target;
 use crate::run::view::View;
 use crate::workload::keys::Keys;
@@ -43,7 +42,10 @@ pub(crate) async fn measure(
     view: &mut dyn View,
     barrier: Option<Barrier>,
 ) -> Result<Measured, RunError> {
-    let connected = Connected::open(settings, target).await?;
+    let connected = tokio::select! {
+        connected = Connected::open(settings, target) => connected?,
+        signal = interrupts.recv() => return Err(RunError::Interrupted(signal)),
+    };
     if let Some(barrier) = barrier {
         barrier.wait(interrupts).await?;
     }
@@ -188,10 +190,6 @@ impl Progress<'_> {
                 done = &mut work => return done,
                 _ = ticks.tick() => self.show(),
                 signal = interrupts.recv() => {
-                    if interrupts.first.is_some() {
-                        self.view.end();
-                        process::exit(exit_code(signal));
-                    }
                     interrupts.first = Some(signal);
                     self.interrupt();
                 }

@@ -11,7 +11,7 @@ use crate::report::model::Report;
 use crate::run::barrier::Barrier;
 use crate::run::error::RunError;
 use crate::run::measure::measure;
-use crate::run::signals::Interrupts;
+use crate::run::signals::{self, Interrupts};
 use crate::run::summary;
 use crate::run::target::Target;
 use crate::run::verdict::keep_and_verify;
@@ -37,12 +37,12 @@ impl Runner {
             .enable_all()
             .build()
             .map_err(system)?;
-        let (interrupts, target) = runtime.block_on(async {
-            let interrupts = Interrupts::new().map_err(system)?;
-            let target = Target::open(address, settings)
-                .await
-                .map_err(RunError::Failed)?;
-            Ok((interrupts, target))
+        let mut interrupts = Interrupts::new().map_err(system)?;
+        let target = runtime.block_on(async {
+            tokio::select! {
+                target = Target::open(address, settings) => target.map_err(RunError::Failed),
+                signal = interrupts.recv() => Err(RunError::Interrupted(signal)),
+            }
         })?;
         Ok(Self {
             runtime,
@@ -54,7 +54,8 @@ impl Runner {
     /// Does one run, and returns its report.
     ///
     /// # Errors
-    /// If the settings exceed a limit of the server, or the run cannot start. An interrupted run is no error.
+    /// If the settings exceed a limit of the server, or the run cannot start, also because of a signal before it. A run
+    /// that a signal ends is no error.
     pub(crate) fn run(
         &mut self,
         settings: Settings,
@@ -65,7 +66,9 @@ impl Runner {
         settings
             .check(&self.target.limits)
             .map_err(RunError::Arguments)?;
+        signals::check()?;
         let settings = Arc::new(settings);
+        self.interrupts.first = None;
         let (target, interrupts) = (&self.target, &mut self.interrupts);
         let measuring = measure(&settings, target, interrupts, view, barrier);
         let mut measured = self.runtime.block_on(measuring)?;

@@ -40,6 +40,7 @@ pub(crate) fn report(
         started_at: humantime::format_rfc3339_seconds(measured.started_at).to_string(),
         machine: machine(),
         server: server(target),
+        agents: Vec::new(),
         settings: settings.by_flag(),
         seed: settings.seed,
         command: settings.command(match target.is_embedded() {

@@ -13,6 +13,7 @@ use soloist_verify::{
 use crate::plan::labels::{EVIDENCE_FILE, HistoryOptions};
 use crate::report::model::VerifyReport;
 use crate::report::numbers::{counted, grouped};
+use crate::run::signals;
 
 /// The most keys that an undecided verdict names. The others are counted.
 const NAMED_KEYS_MAX: usize = 4;
@@ -51,7 +52,11 @@ pub(crate) fn verify(
     evidence: &Path,
 ) -> Result<VerifyReport, String> {
     let began = Instant::now();
-    let clock = || began.elapsed();
+    // A signal ends the search, and the shrinking of a proof, as if their time was over.
+    let clock = || match signals::caught() {
+        Some(_) => Duration::MAX,
+        None => began.elapsed(),
+    };
     let options = Options {
         value_search,
         limits: Limits {
@@ -116,6 +121,9 @@ fn not_decided(keys: &[UndecidedKey], counts: &str, search_timeout: Duration) ->
     );
     for key in &keys[..keys.len().min(NAMED_KEYS_MAX)] {
         let why = match key.reason {
+            StopReason::Time if signals::caught().is_some() => {
+                "the search was interrupted".to_owned()
+            }
             StopReason::Time => "the time was over".to_owned(),
             StopReason::Memory => "the next step takes too much memory".to_owned(),
             StopReason::Configurations => "the search takes too many steps".to_owned(),

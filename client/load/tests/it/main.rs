@@ -9,6 +9,7 @@ mod engines;
 mod errors;
 mod open;
 mod runs;
+mod signals;
 mod support;
 #[path = "../../../tests/it/test_server.rs"]
 mod test_server;

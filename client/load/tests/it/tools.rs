@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use crate::runs::until_measuring;
 use crate::support::{Run, TestServer, load};
 
 #[test]
@@ -25,6 +26,94 @@ fn the_highest_rate_is_found() {
     let twice = Run::of("find-max --slo p99<1s --rps 5");
     assert_eq!(twice.code, Some(2));
     assert!(twice.stderr.contains("--rps"), "{}", twice.stderr);
+}
+
+#[test]
+fn a_gate_that_fails_says_why_wherever_the_report_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("r.html");
+    let run = Run::of(&format!(
+        "-n 100 --slo p99<1ns --slo p99<1000s -q -o {}",
+        file.display()
+    ));
+    assert_eq!((run.code, run.stdout.as_str()), (Some(99), ""));
+    let said: Vec<_> = run.stderr.lines().collect();
+    assert_eq!(said.len(), 1, "{}", run.stderr);
+    assert!(
+        said[0].starts_with("error: objective not met: p99<1ns (measured: "),
+        "{}",
+        run.stderr
+    );
+    // On standard output the text says it.
+    let run = Run::of("-n 100 --slo p99<1ns -q");
+    assert_eq!((run.code, run.stderr.as_str()), (Some(99), ""));
+    assert!(run.stdout.contains("NOT MET"), "{}", run.stdout);
+}
+
+/// What the forms say of one real run, with operations in flight at its end.
+#[test]
+fn all_forms_of_a_run_tell_the_same_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["r.txt", "r.json", "r.csv", "r.hgrm"];
+    let files = names.map(|name| folder.path().join(name));
+    let flags: Vec<String> = files
+        .iter()
+        .map(|file| format!("-o {}", file.display()))
+        .collect();
+    let run = Run::of(&format!(
+        "-z 150ms --warmup 50ms --interval 40ms -q {}",
+        flags.join(" ")
+    ));
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let [text, json, csv, hgrm] = files.map(|file| fs::read_to_string(file).unwrap());
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let completed = report["completed"].as_u64().unwrap();
+    let late = report["late"]["ops"].as_u64().unwrap();
+    let of_phase = |phase: &str| -> u64 {
+        let lines = csv.lines().filter(|line| line.ends_with(phase));
+        lines
+            .map(|line| line.split(',').nth(2).unwrap().parse::<u64>().unwrap())
+            .sum()
+    };
+    assert_eq!(
+        (of_phase(",measured"), of_phase(",drain")),
+        (completed, late)
+    );
+    let count = report["latency"]["all"]["response"]["count"].as_u64();
+    assert_eq!(count, Some(completed + late));
+    let (_, total) = hgrm.split_once("Total count    =").unwrap();
+    let total = total.split(']').next().unwrap().trim();
+    assert_eq!(total.parse::<u64>().ok(), count);
+    let plain = text.replace(',', "");
+    assert!(
+        plain.contains(&format!("completed    {completed} ")),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_extension_of_a_file_names_a_form_or_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let run = Run::of(&format!(
+        "-n 10 -q -o {} -o {}",
+        file("r.hdr"),
+        file("R.JSON")
+    ));
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(
+        fs::read_to_string(file("r.hdr"))
+            .unwrap()
+            .contains("#[Mean")
+    );
+    assert!(fs::read_to_string(file("R.JSON")).unwrap().starts_with('{'));
+    let run = Run::of(&format!("-z 1h -o {}", file("r.pdf")));
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    for words in ["r.pdf", ".hgrm", "-O"] {
+        assert!(run.stderr.contains(words), "{}", run.stderr);
+    }
+    let run = Run::of(&format!("-n 10 -q -O text -o {}", file("r.pdf")));
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
 }
 
 #[test]
@@ -150,6 +239,30 @@ fn runs_are_compared() {
     let again = Run::of(&format!("compare {base} {base} --runs 2 -q"));
     assert_eq!(again.code, Some(0), "{} {}", again.stdout, again.stderr);
 
+    // A gate that cannot fail is none.
+    let one = file("one.json");
+    let runs: Value = serde_json::from_str(&fs::read_to_string(&base).unwrap()).unwrap();
+    fs::write(&one, runs[0].to_string()).unwrap();
+    let slow_one = file("slow-one.json");
+    let runs: Value = serde_json::from_str(&fs::read_to_string(&slow).unwrap()).unwrap();
+    fs::write(&slow_one, runs[0].to_string()).unwrap();
+    let undecided = Run::of(&format!("compare {one} {slow_one} --fail-on-regression"));
+    assert_eq!(undecided.code, Some(4), "{}", undecided.stdout);
+    assert!(
+        undecided.stderr.contains("at least 6"),
+        "{}",
+        undecided.stderr
+    );
+    for line in [
+        format!("compare {one} {one} --runs 1 --fail-on-regression"),
+        format!("-n 300 --baseline {base} --fail-on-regression -q"),
+        format!("-n 300 --runs 6 --baseline {one} --fail-on-regression -q"),
+    ] {
+        let refused = Run::of(&line);
+        assert_eq!((refused.code, &*refused.stdout), (Some(2), ""), "{line}");
+        assert!(refused.stderr.contains("--runs 6"), "{}", refused.stderr);
+    }
+
     let missing = Run::of(&format!("compare {base} {}", file("none.json")));
     assert_eq!(missing.code, Some(2));
     assert!(missing.stderr.contains("none.json"), "{}", missing.stderr);
@@ -181,6 +294,18 @@ async fn agents_do_a_run_together() {
         assert_eq!(report["completed"], 1_001, "{agents}");
         let count = &report["latency"]["all"]["response"]["count"];
         assert_eq!(*count, 1_001, "{agents}");
+        let flag = format!("--agents={agents}");
+        assert!(
+            report["command"].as_str().unwrap().contains(&flag),
+            "{report}"
+        );
+        assert_eq!(report["settings"]["agents"], agents);
+        let parts = report["agents"].as_array().unwrap();
+        let sum: u64 = parts
+            .iter()
+            .map(|of| of["completed"].as_u64().unwrap())
+            .sum();
+        assert_eq!(sum, 1_001, "{report}");
         let now = server.client().await.info().await.unwrap().revision;
         assert_eq!(now - revision, 1_001, "{agents}");
     }
@@ -191,6 +316,46 @@ async fn agents_do_a_run_together() {
     let nobody = Run::of("--agents 127.0.0.1:1 -n 1");
     assert_eq!(nobody.code, Some(1));
     assert!(nobody.stderr.contains("127.0.0.1:1"), "{}", nobody.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_killed_loses_its_own_results_only() {
+    let server = TestServer::start();
+    let client = server.client().await;
+    let mut agents: Vec<_> = (0..2)
+        .map(|_| load("agent --listen 127.0.0.1:0 --once").spawn().unwrap())
+        .collect();
+    let addresses: Vec<String> = agents
+        .iter_mut()
+        .map(|agent| {
+            let mut line = String::new();
+            BufReader::new(agent.stdout.take().unwrap())
+                .read_line(&mut line)
+                .unwrap();
+            line.trim().rsplit(' ').next().unwrap().to_owned()
+        })
+        .collect();
+    let line = format!(
+        "{} --agents {} -z 2s -q -O json",
+        server.address(),
+        addresses.join(",")
+    );
+    let leader = load(&line).spawn().unwrap();
+    until_measuring(&client).await;
+    agents[1].kill().unwrap();
+    let run = Run::from(leader.wait_with_output().unwrap());
+    assert_eq!(run.code, Some(1), "{} {}", run.stdout, run.stderr);
+    assert!(run.stderr.contains(&addresses[1]), "{}", run.stderr);
+    let report = run.report();
+    assert!(report["completed"].as_u64() > Some(0), "{report}");
+    assert_eq!(report["agents"][0]["completed"], report["completed"]);
+    let lost = report["agents"][1]["lost"].as_str().unwrap();
+    assert!(lost.contains(&addresses[1]), "{report}");
+    let warning = report["warnings"].to_string();
+    assert!(warning.contains(&addresses[1]), "{report}");
+    for agent in &mut agents {
+        agent.wait().unwrap();
+    }
 }
 
 #[test]

@@ -44,6 +44,7 @@ pub(crate) fn compare(
     for (metric, adjusted) in metrics.iter_mut().zip(holm_adjusted(&ps)) {
         metric.p_adjusted = adjusted;
     }
+    say_runs_needed(&mut metrics, options.alpha);
     Ok(Comparison {
         schema: COMPARISON_SCHEMA.to_owned(),
         runs_a: a.len() as u64,
@@ -51,7 +52,8 @@ pub(crate) fn compare(
         alpha: options.alpha,
         effect_min: options.effect_min,
         regression_min: options.regression_min,
-        verdict: overall(&metrics, options),
+        runs_needed: runs_needed_for_all(&metrics, options.alpha),
+        verdict: overall(&metrics, a.len(), b.len(), options),
         metrics,
         differences: differences(a, b),
         warnings: warnings(a, b),
@@ -98,8 +100,8 @@ fn compare_metric(
     } else {
         MetricVerdict::Worse
     };
-    if let MetricVerdict::TooFewRuns | MetricVerdict::NoDifference = compared.verdict {
-        compared.runs_needed = runs_needed(&values_a, &values_b, options);
+    if compared.verdict == MetricVerdict::NoDifference {
+        compared.runs_needed = runs_for_power(options.effect_min, &values_a, &values_b);
     }
     compared
 }
@@ -127,13 +129,31 @@ fn not_measured(metric: &MetricDefinition, a: &[f64], b: &[f64]) -> MetricCompar
     }
 }
 
-/// Returns the number of runs on each side that would decide, if there are fewer.
-fn runs_needed(a: &[f64], b: &[f64], options: &Options) -> Option<u64> {
-    let floor = runs_min(options.alpha);
-    let scatter = runs_for_power(options.effect_min, a, b);
-    let needed = scatter.map_or(floor, |runs| runs.max(floor));
-    let fewest = a.len().min(b.len()) as u64;
-    (needed > fewest).then_some(needed)
+/// Says of each metric that is not decided how many runs on each side would decide, if there are fewer. With fewer than
+/// the comparison as a whole needs, it is that number; otherwise the number by the scatter of the metric.
+fn say_runs_needed(metrics: &mut [MetricComparison], alpha: f64) {
+    let floor = runs_needed_for_all(metrics, alpha);
+    for metric in metrics {
+        let fewest = metric.runs_a.min(metric.runs_b);
+        let needed = match metric.verdict {
+            MetricVerdict::TooFewRuns => floor,
+            MetricVerdict::NoDifference if fewest < floor => floor,
+            MetricVerdict::NoDifference => metric.runs_needed.unwrap_or(floor).max(floor),
+            _ => continue,
+        };
+        metric.runs_needed = (needed > fewest).then_some(needed);
+    }
+}
+
+/// Returns the fewest runs on each side that can decide about all metrics together.
+fn runs_needed_for_all(metrics: &[MetricComparison], alpha: f64) -> u64 {
+    runs_min(alpha_of_each(metrics, alpha))
+}
+
+/// The level at which the most significant of the metrics must be, by Holm's correction.
+fn alpha_of_each(metrics: &[MetricComparison], alpha: f64) -> f64 {
+    let measured = metrics.iter().filter(|metric| metric.p.is_some());
+    alpha / measured.count().max(1) as f64
 }
 
 /// Whether the most extreme values would be significant with so many runs.
@@ -157,7 +177,14 @@ fn hint(
     enough.then(|| bootstrap.change_in_series(&a, &b)).flatten()
 }
 
-fn overall(metrics: &[MetricComparison], options: &Options) -> Verdict {
+fn overall(
+    metrics: &[MetricComparison],
+    runs_a: usize,
+    runs_b: usize,
+    options: &Options,
+) -> Verdict {
+    let alpha = alpha_of_each(metrics, options.alpha);
+    let can_be_decided = can_be_significant(runs_a, runs_b, alpha);
     let worse = || {
         metrics.iter().filter(|metric| {
             // A change from 0 is larger than any percentage.
@@ -169,13 +196,17 @@ fn overall(metrics: &[MetricComparison], options: &Options) -> Verdict {
     };
     let stands = |metric: &MetricComparison| metric.p_adjusted.is_some_and(|p| p <= options.alpha);
     let any = |verdict| metrics.iter().any(|metric| metric.verdict == verdict);
+    let mut better = metrics
+        .iter()
+        .filter(|metric| metric.verdict == MetricVerdict::Better);
     if worse().any(stands) {
         Verdict::Regression
-    } else if worse().next().is_some() {
+    } else if worse().next().is_some() && !can_be_decided {
         Verdict::Suspected
-    } else if any(MetricVerdict::TooFewRuns) {
+    } else if any(MetricVerdict::TooFewRuns) || !can_be_decided {
         Verdict::TooFewRuns
-    } else if any(MetricVerdict::Better) && !any(MetricVerdict::Worse) {
+    } else if better.any(stands) && !any(MetricVerdict::Worse) {
+        // Of several metrics one may be better by chance, as well as worse: the correction holds for both.
         Verdict::Improvement
     } else {
         Verdict::NoDifference

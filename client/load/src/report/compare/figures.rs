@@ -5,12 +5,11 @@ use std::fmt;
 use crate::report::compare::model::{
     Comparison, Difference, MetricComparison, MetricVerdict, Unit, Verdict,
 };
-use crate::report::compare::statistics::runs_min;
 use crate::report::figures::short;
 use crate::report::numbers::{counted, latency, rate};
 
 impl Comparison {
-    pub(super) fn sides(&self) -> String {
+    pub(crate) fn sides(&self) -> String {
         let (a, b) = (counted(self.runs_a, "run"), counted(self.runs_b, "run"));
         format!("{a} of A, {b} of B")
     }
@@ -25,9 +24,9 @@ impl Comparison {
             }
             Verdict::Suspected => {
                 let worse = self.metrics_that_are(MetricVerdict::Worse);
-                let metrics = self.metrics.len();
+                let (metrics, runs) = (self.metrics.len(), self.runs_it_takes());
                 let text = format!(
-                    ": worse are {worse}; but one of {metrics} metrics may be worse by chance: more runs will tell"
+                    ": worse are {worse}; but one of {metrics} metrics may be worse by chance: {runs}"
                 );
                 ("SUSPECTED REGRESSION", text)
             }
@@ -35,7 +34,7 @@ impl Comparison {
                 let better = self.metrics_that_are(MetricVerdict::Better);
                 ("BETTER", format!(": {better}"))
             }
-            Verdict::NoDifference => ("NO DIFFERENCE SEEN", String::new()),
+            Verdict::NoDifference => ("NO DIFFERENCE SEEN", self.by_chance()),
             Verdict::TooFewRuns if one_each => {
                 let runs = self.runs_it_takes();
                 let text = format!(": two runs of the same server differ as well; {runs} (--runs)");
@@ -56,9 +55,27 @@ impl Comparison {
     }
 
     fn runs_it_takes(&self) -> String {
-        let one = runs_min(self.alpha);
-        let all = runs_min(self.alpha / self.metrics.len() as f64);
-        format!("{one} on each side can show a difference, {all} a regression")
+        format!(
+            "{} on each side are the fewest that can tell",
+            self.runs_needed
+        )
+    }
+
+    /// Names the metrics that differ by themselves, but not after the correction for the number of metrics.
+    fn by_chance(&self) -> String {
+        let by_themselves =
+            |verdict| Some(self.metrics_that_are(verdict)).filter(|of| !of.is_empty());
+        let worse = by_themselves(MetricVerdict::Worse).map(|of| format!("{of} worse"));
+        let better = by_themselves(MetricVerdict::Better).map(|of| format!("{of} better"));
+        let found: Vec<_> = worse.into_iter().chain(better).collect();
+        match found.is_empty() {
+            true => String::new(),
+            false => format!(
+                ": {}, which one of {} metrics may be by chance or by too little to matter",
+                found.join(", "),
+                self.metrics.len()
+            ),
+        }
     }
 
     /// Returns how the figures were made, in a few paragraphs.

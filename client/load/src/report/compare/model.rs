@@ -67,9 +67,9 @@ pub(crate) enum MetricVerdict {
 pub(crate) enum Verdict {
     /// A metric is worse, also after the correction for the number of metrics.
     Regression,
-    /// A metric is worse, but not after the correction: of several metrics one may be worse by chance.
+    /// A metric is worse, but there are too few runs for the correction: of several metrics one may be worse by chance.
     Suspected,
-    /// A metric is better, and none is worse.
+    /// A metric is better, also after the correction, and none is worse.
     Improvement,
     NoDifference,
     TooFewRuns,
@@ -84,6 +84,8 @@ pub(crate) struct Comparison {
     pub(crate) alpha: f64,
     pub(crate) effect_min: f64,
     pub(crate) regression_min: f64,
+    /// The fewest runs on each side that can decide about all metrics together.
+    pub(crate) runs_needed: u64,
     pub(crate) metrics: Vec<MetricComparison>,
     /// Settings and conditions that were not the same for all runs.
     pub(crate) differences: Vec<Difference>,
@@ -178,5 +180,10 @@ impl Comparison {
     /// Whether `--fail-on-regression` makes the command fail.
     pub(crate) fn is_regression(&self) -> bool {
         self.verdict == Verdict::Regression
+    }
+
+    /// Whether there are enough runs to find a regression. If not, `--fail-on-regression` has nothing to go by.
+    pub(crate) fn is_decided(&self) -> bool {
+        !matches!(self.verdict, Verdict::TooFewRuns | Verdict::Suspected)
     }
 }

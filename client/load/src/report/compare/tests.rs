@@ -152,14 +152,20 @@ fn too_few_runs_say_how_many_it_takes() {
     let p99 = metric(&comparison, "response p99");
     assert_eq!(
         (p99.verdict, p99.runs_needed),
-        (MetricVerdict::TooFewRuns, Some(4))
+        (MetricVerdict::TooFewRuns, Some(6))
     );
     assert_eq!(comparison.verdict, Verdict::TooFewRuns);
+    let text = comparison.to_text(Style::Plain);
     assert!(
-        comparison
-            .to_text(Style::Plain)
-            .contains("TOO FEW RUNS TO TELL: 4 on each side can show a difference, 6 a regression")
+        text.contains("TOO FEW RUNS TO TELL: 6 on each side are the fewest that can tell"),
+        "{text}"
     );
+    // Nothing else is said of the number of runs.
+    let numbers: Vec<_> = text.match_indices(" each needed").collect();
+    assert!(!numbers.is_empty());
+    for (at, _) in numbers {
+        assert!(text[..at].ends_with(": 6"), "{text}");
+    }
     // Four runs show that one metric is worse, but not that one of seven is.
     let (a, b) = sides(1, 4, 0.001, 1.5);
     assert_eq!(
@@ -171,6 +177,59 @@ fn too_few_runs_say_how_many_it_takes() {
         compare(&a, &b, &quick()).unwrap().verdict,
         Verdict::Regression
     );
+}
+
+/// `compare --runs 6` of a program with itself: no verdict of any kind, in either direction, but once in twenty times.
+#[test]
+fn six_runs_of_the_same_program_rarely_have_a_verdict() {
+    let options = Options {
+        resamples: 1,
+        effect_min: 0.0,
+        regression_min: 0.0,
+        ..Options::default()
+    };
+    let verdicts = (0..400).map(|seed| {
+        let (a, b) = sides(seed, 6, 0.03, 1.0);
+        compare(&a, &b, &options).unwrap().verdict
+    });
+    let wrong = verdicts.filter(|verdict| *verdict != Verdict::NoDifference);
+    let wrong = wrong.count();
+    assert!(wrong <= 20, "{wrong} of 400");
+}
+
+#[test]
+fn a_tenth_more_cpu_is_found_in_nine_of_ten_comparisons() {
+    let found = (0..50).filter(|seed| {
+        let (a, mut b) = sides(*seed, 6, 0.02, 1.0);
+        for run in &mut b {
+            run.server_cpu_seconds = run.server_cpu_seconds.map(|cpu| cpu * 1.1);
+        }
+        let comparison = compare(&a, &b, &quick()).unwrap();
+        comparison.is_regression() && {
+            let cpu = metric(&comparison, "server CPU per operation");
+            cpu.verdict == MetricVerdict::Worse
+        }
+    });
+    let found = found.count();
+    assert!(found >= 45, "{found} of 50");
+}
+
+#[test]
+fn a_comparison_that_cannot_fail_is_not_decided() {
+    for (runs, is_decided) in [(1, false), (3, false), (5, false), (6, true), (8, true)] {
+        for factor in [1.0, 1.8] {
+            let (a, b) = sides(1, runs, 0.001, factor);
+            let comparison = compare(&a, &b, &quick()).unwrap();
+            assert_eq!(
+                comparison.is_decided(),
+                is_decided,
+                "{runs}: {comparison:?}"
+            );
+        }
+    }
+    // Many runs on one side do not make up for one on the other.
+    let ((a, _), (_, b)) = (sides(1, 6, 0.01, 1.0), sides(1, 1, 0.01, 1.8));
+    assert!(!compare(&a, &b, &quick()).unwrap().is_decided());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::report::figures::{PERCENTILES, summary};
 use crate::report::html::escaping::{Escaped, escaped, latency, with_micro_sign};
-use crate::report::model::{Distribution, LatencyReport, Report};
+use crate::report::model::{AgentReport, Distribution, LatencyReport, Report};
 use crate::report::numbers::{counted, grouped, percent, rate};
 use crate::report::sweep::Sweep;
 
@@ -11,6 +11,7 @@ pub(super) fn render(report: &Report, sweep: Option<&Sweep>) -> String {
         latencies(report),
         counts(report),
         outcomes(report),
+        agents(report),
         phases(report),
         points(sweep),
         cpu(report),
@@ -166,6 +167,21 @@ fn outcomes(report: &Report) -> String {
         .chain(PERCENTILES)
         .collect();
     table("Response time by outcome", &columns, TextColumns(2), &rows)
+}
+
+fn agents(report: &Report) -> String {
+    let row = |agent: &AgentReport| {
+        vec![
+            escaped(&agent.address),
+            agent.lost.as_deref().map_or("done".to_owned(), escaped),
+            format!("{:.3}", agent.elapsed_seconds),
+            grouped(agent.completed),
+            grouped(agent.failed),
+        ]
+    };
+    let rows: Vec<_> = report.agents.iter().map(row).collect();
+    let columns = ["agent", "", "seconds", "completed", "failed"];
+    table("Agents", &columns, TextColumns(2), &rows)
 }
 
 fn phases(report: &Report) -> String {

@@ -11,7 +11,7 @@ mod view;
 
 pub(crate) use line::line;
 pub(crate) use progress::{INTERVALS_MAX, Progress};
-pub(crate) use screen::Screen;
+pub(crate) use screen::{Screen, restore};
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ impl Page<'_> {
         self.offered()?;
         self.lateness()?;
         self.failures()?;
+        self.agents()?;
         self.lost_workers()?;
         self.late()?;
         self.misses()
@@ -102,6 +103,34 @@ impl Page<'_> {
                     None => line.to_owned(),
                 },
             )?;
+        }
+        Ok(())
+    }
+
+    fn agents(&mut self) -> fmt::Result {
+        let agents = &self.report.agents;
+        if agents.is_empty() {
+            return Ok(());
+        }
+        let lost = agents.iter().filter(|agent| agent.lost.is_some()).count();
+        let text = match lost {
+            0 => format!("{} shared the run", counted(agents.len() as u64, "agent")),
+            lost => format!("{} shared the run, {lost} of them lost", agents.len()),
+        };
+        self.line("agents", text)?;
+        for agent in agents {
+            let address = printable(&agent.address);
+            let part = format!(
+                "{address}: {} completed, {} failed",
+                grouped(agent.completed),
+                grouped(agent.failed)
+            );
+            match &agent.lost {
+                None => self.lines("", &part, plain)?,
+                Some(why) => {
+                    self.lines("", &printable(why), |style, line| style.bad(line))?;
+                }
+            }
         }
         Ok(())
     }
