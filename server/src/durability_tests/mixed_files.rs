@@ -273,6 +273,34 @@ fn an_interrupted_restore_says_so_and_can_be_made_again() {
     assert!(unfinished > 5 && complete > 20, "{unfinished}, {complete}");
 }
 
+/// The power fails at each call of the first start in a directory. A directory that no server has used can take a restore.
+#[test]
+fn an_interrupted_first_start_leaves_room_for_a_restore() {
+    let mut workload = Workload::new(6);
+    let mut node = Node::open(&SimDisk::new(6), options(Durability::Sync)).unwrap();
+    node.call(&mut workload);
+    let mut machine = node.close().ok().unwrap();
+    let state = FullState::of(&mut machine);
+    let (mut with_a_log, mut in_use) = (0, 0);
+    for calls in 0..80 {
+        let disk = SimDisk::new(calls);
+        disk.lose_power_after(calls);
+        if let Ok(node) = Node::open(&disk, options(Durability::Sync)) {
+            node.kill();
+        }
+        disk.power_on();
+        let has_log = disk.len(FileName::Log) > 0;
+        if !journal::make_room(&disk).unwrap() {
+            in_use += 1;
+            continue;
+        }
+        with_a_log += u64::from(has_log);
+        journal::create(&disk, &mut machine, Time::MIN, "restored").unwrap();
+        assert_eq!(FullState::of(&mut recovered(&disk)), state, "{calls}");
+    }
+    assert!(with_a_log > 0 && in_use > 0, "{with_a_log}, {in_use}");
+}
+
 /// A store that began with a copy has its first records, but no record of the copy. With both snapshots lost it must not open
 /// as if it had begun empty.
 #[test]

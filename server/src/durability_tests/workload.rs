@@ -7,8 +7,8 @@ use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::machine::{
-    Add, DefineMachine, Delete, DeleteMachine, Fingerprint, Key, KeysLeft, Machine, Name,
-    OnExisting, OpenSession, Operation, Purpose, RequestId, SessionLife, SetLifetime, State,
+    Add, DefineMachine, Delete, DeleteMachine, DeletePrefix, Fingerprint, Key, KeysLeft, Machine,
+    Name, OnExisting, OpenSession, Operation, Purpose, RequestId, SessionLife, SetLifetime, State,
     StateMachine, Time, Transition, Value, Write, WriteOptions,
 };
 
@@ -134,7 +134,18 @@ impl Workload {
                     },
                 });
             }
-            4..9 => {
+            4 => {
+                let delete = DeletePrefix {
+                    prefix: ["a", "b", "m/", ""]
+                        .choose(&mut self.rng)
+                        .unwrap()
+                        .to_string(),
+                    after: self.rng.random_bool(0.3).then(|| "a2".into()),
+                    limit: self.rng.random_range(1..8),
+                };
+                let _ = machine.delete_prefix(&delete, request, now);
+            }
+            5..9 => {
                 let count = self.rng.random_range(1..5);
                 let operations = (0..count).map(|_| self.operation()).collect();
                 let _ = machine.apply_all(operations, request, usize::MAX, now);

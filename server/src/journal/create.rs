@@ -17,17 +17,22 @@ use crate::machine::{StateMachine, Time};
 const UNFINISHED_LOG_BYTES_MAX: u64 = 1 << 20;
 
 /// Whether a disk has no more than the copy with which a store begins: its creation was interrupted, or all other files are
-/// lost. The disk has no
-/// meta record then: that is for the caller to know.
+/// lost. The disk has no meta record then: that is for the caller to know.
 pub(super) fn is_unfinished(disk: &dyn Disk) -> Result<bool, FileError> {
+    let copy = FileName::Snapshot(SnapshotSlot::A);
+    Ok(disk::len(disk, copy)? > 0 && has_beginning_only(disk)?)
+}
+
+/// Whether a disk has no more than what the creation of a store begins with: a part of a copy, or of a log without records.
+fn has_beginning_only(disk: &dyn Disk) -> Result<bool, FileError> {
     let [a, b] = [SnapshotSlot::A, SnapshotSlot::B].map(FileName::Snapshot);
     Ok(Watermark::read(disk)? == Named::Nothing
         && disk::len(disk, FileName::Log)? <= UNFINISHED_LOG_BYTES_MAX
         && disk::len(disk, FileName::Wal)? <= 4 << 10
-        && disk::len(disk, a)? > 0
         && disk::len(disk, b)? == 0
         // An incomplete file may have no header yet.
-        && snapshot::read_header(disk, SnapshotSlot::A)?.is_none_or(|header| header.seq == 0))
+        && (disk::len(disk, a)? == 0
+            || snapshot::read_header(disk, SnapshotSlot::A)?.is_none_or(|header| header.seq == 0)))
 }
 
 /// Whether a disk has no store. Empties the files of a store whose creation was interrupted.
@@ -44,7 +49,7 @@ pub(crate) fn make_room(disk: &dyn Disk) -> Result<bool, FileError> {
         Err(FileError::Damaged { .. }) => Ok(false),
         Err(error) => Err(error),
     };
-    if !is_unfinished(disk)? || has_meta()? {
+    if !has_beginning_only(disk)? || has_meta()? {
         return Ok(false);
     }
     // The snapshot last: without it, the others would look like a new store.
