@@ -1,12 +1,18 @@
 //! A server with a data directory is killed again and again under load. After each restart, everything that it answered has to
-//! be there.
+//! be there. In a campaign its files are damaged, too, and its backups restored.
 //!
-//! SOLOIST_KILL_CYCLES sets how often it is killed. SOLOIST_KILL_SEED repeats what the clients of a run drew, but not its
-//! timing.
+//! SOLOIST_KILL_CYCLES sets how often it is killed, SOLOIST_CAMPAIGN_CYCLES how often in a campaign. SOLOIST_KILL_SEED repeats
+//! what the clients of a run drew, but not its timing.
 
 mod call;
+mod campaign;
+mod campaign_faults;
+mod damage;
 mod epoch;
 mod faults;
+mod keys;
+mod lifetimes;
+mod restores;
 mod revisions;
 mod tally;
 mod watch_log;
@@ -15,7 +21,8 @@ mod worker;
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -23,18 +30,22 @@ use futures_util::FutureExt as _;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use soloist::v1::admin_client::AdminClient;
+use soloist::v1::machines_client::MachinesClient;
 use soloist::v1::state_client::StateClient;
-use soloist::v1::{GetInfoRequest, WatchRequest, WatchResponse, watch_request};
+use soloist::v1::{self, GetInfoRequest, WatchRequest, WatchResponse, watch_request};
 use soloist_verify::{Initial, MessageKind, Outcome};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Child;
 use tokio::task::JoinHandle;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
 use crate::process::{Process, command};
 use crate::support::{channel, pipeline, read};
-use call::{Call, Clock, entry};
+use call::{Call, Clock};
+use campaign::Campaign;
 use epoch::{Epoch, FinalRead};
+use keys::{entry, keys};
 use revisions::Revisions;
 use tally::Tally;
 use watch_log::WatchLog;
@@ -44,36 +55,16 @@ use worker::Worker;
 type Checked<T> = Result<T, String>;
 type Client = StateClient<Channel>;
 
-/// Clients of unary calls. After them comes one with a Pipeline, and one with Batches.
+/// Clients of unary calls. After them comes one with a Pipeline, one with Batches, and in campaigns one with large values.
 const CLIENTS_UNARY: u32 = 10;
-const CLIENTS: u32 = CLIENTS_UNARY + 2;
-const KEYS_SHARED: usize = 8;
-/// Two keys that only a Batch changes, both at once.
-const PAIR: [&str; 2] = ["pair/a", "pair/b"];
+const CLIENT_LARGE: u32 = CLIENTS_UNARY + 2;
+const CLIENTS: u32 = CLIENT_LARGE + 1;
 /// Answered calls that are sent again after each restart.
 const REPEATED: usize = 8;
 /// A cycle that takes longer than this hangs.
 const CYCLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the clients send before the kill, in milliseconds.
 const UNTIL_KILL_MS: std::ops::Range<u64> = 20..150;
-
-fn shared(index: usize) -> String {
-    format!("shared/{index}")
-}
-
-/// A key to which only one client adds, each time with a request_id.
-fn counter(client: u32) -> String {
-    format!("counter/{client:02}")
-}
-
-/// All keys that the clients use.
-fn keys() -> impl Iterator<Item = String> {
-    let pair = PAIR.into_iter().map(str::to_owned);
-    (0..KEYS_SHARED)
-        .map(shared)
-        .chain((0..CLIENTS).map(counter))
-        .chain(pair)
-}
 
 #[tokio::test]
 async fn fifty_kills_lose_nothing() {
@@ -92,17 +83,18 @@ async fn check_durable(cycles: u64, more_arguments: &[&str]) -> Files {
     let seed = variable("SOLOIST_KILL_SEED").unwrap_or_else(rand::random);
     let files = Files::new();
     let data = files.path.join("data");
-    let arguments = [&["--data-dir", data.to_str().unwrap()], more_arguments].concat();
-    let tally = run(&files, &arguments, seed, cycles).await;
-    let tally = tally.unwrap_or_else(|what| panic!("{what}"));
-    tally.assert_enough(seed, cycles);
+    let mut run = Run::new(&files, Some(data), more_arguments, seed);
+    let done = run.cycles(cycles).await;
+    done.unwrap_or_else(|what| panic!("{what}"));
+    run.tally.assert_enough(seed, cycles);
     files
 }
 
 /// Without a data directory a kill loses everything, and the test finds that.
 #[tokio::test]
 async fn a_server_that_forgets_is_found_out() {
-    let lost = run(&Files::new(), &[], 1, 1).await.unwrap_err();
+    let files = Files::new();
+    let lost = Run::new(&files, None, &[], 1).cycles(1).await.unwrap_err();
     assert!(
         lost.contains("was answered") && lost.contains("cycle 1"),
         "{lost}"
@@ -138,40 +130,11 @@ impl Drop for Files {
     }
 }
 
-/// Loads a server and kills it, this many times, and checks after each restart that nothing is lost.
-async fn run(files: &Files, arguments: &[&str], seed: u64, cycles: usize) -> Checked<Tally> {
-    let clock = Clock(Instant::now());
-    let mut run = Run {
-        files,
-        arguments,
-        seed,
-        rng: SmallRng::seed_from_u64(seed),
-        clock,
-        store_id: String::new(),
-        before: BTreeMap::new(),
-        calls: Vec::new(),
-        store_revision: 0,
-        revisions: Revisions::default(),
-        watch_log: WatchLog::new(clock),
-        tally: Tally::default(),
-    };
-    // The last two cycles have no load. The first of them checks the last kill under load, the second what the first has sent
-    // again.
-    for cycle in 0..cycles + 2 {
-        let clients = if cycle < cycles { CLIENTS } else { 0 };
-        let done = AssertUnwindSafe(run.cycle(cycle, clients)).catch_unwind();
-        let done = tokio::time::timeout(CYCLE_TIMEOUT, done).await;
-        let done = done.unwrap_or_else(|_| Ok(Err(format!("not done after {CYCLE_TIMEOUT:?}"))));
-        let done = done.unwrap_or_else(|_| Err("a panic, shown above".into()));
-        let place = files.path.display();
-        done.map_err(|what| format!("seed {seed}, cycle {cycle}, files in {place}: {what}"))?;
-    }
-    Ok(run.tally)
-}
-
 struct Run<'a> {
     files: &'a Files,
-    arguments: &'a [&'a str],
+    /// `None`: a server that keeps nothing.
+    data: Option<PathBuf>,
+    arguments: Vec<String>,
     seed: u64,
     rng: SmallRng,
     clock: Clock,
@@ -185,35 +148,92 @@ struct Run<'a> {
     revisions: Revisions,
     watch_log: WatchLog,
     tally: Tally,
+    campaign: Option<Campaign>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(files: &'a Files, data: Option<PathBuf>, arguments: &[&str], seed: u64) -> Self {
+        let clock = Clock(Instant::now());
+        Self {
+            files,
+            data,
+            arguments: arguments.iter().map(|it| (*it).to_owned()).collect(),
+            seed,
+            rng: SmallRng::seed_from_u64(seed),
+            clock,
+            store_id: String::new(),
+            before: BTreeMap::new(),
+            calls: Vec::new(),
+            store_revision: 0,
+            revisions: Revisions::default(),
+            watch_log: WatchLog::new(clock),
+            tally: Tally::default(),
+            campaign: None,
+        }
+    }
+
+    /// Loads a server and kills it, this many times, and checks after each restart that nothing is lost.
+    async fn cycles(&mut self, cycles: usize) -> Checked<()> {
+        let (seed, place) = (self.seed, self.files.path.display());
+        let timeout = match self.campaign {
+            None => CYCLE_TIMEOUT,
+            Some(_) => 10 * CYCLE_TIMEOUT,
+        };
+        // The last two cycles have no load. The first of them checks the last kill under load, the second what the first has
+        // sent again.
+        for cycle in 0..cycles + 2 {
+            let clients = match self.campaign {
+                _ if cycle >= cycles => 0,
+                None => CLIENT_LARGE,
+                Some(_) => CLIENTS,
+            };
+            let done = AssertUnwindSafe(self.cycle(cycle, clients)).catch_unwind();
+            let done = tokio::time::timeout(timeout, done).await;
+            let done = done.unwrap_or_else(|_| Ok(Err(format!("not done after {timeout:?}"))));
+            let done = done.unwrap_or_else(|_| Err("a panic, shown above".into()));
+            done.map_err(|what| format!("seed {seed}, cycle {cycle}, files in {place}: {what}"))?;
+        }
+        Ok(())
+    }
+
     /// Starts the server, checks what the last one answered, loads the server, and kills it.
     async fn cycle(&mut self, cycle: usize, clients: u32) -> Checked<()> {
+        self.kill_during_starts().await?;
         let mut process = self.start().await?;
         let connection = channel(process.addr).await;
         let mut client = StateClient::new(connection.clone());
+        if cycle == 0 {
+            define_machine(connection.clone()).await?;
+        }
         self.end_unknown();
         let mut epoch = Epoch {
             before: std::mem::take(&mut self.before),
             calls: std::mem::take(&mut self.calls),
-            reads: self.read_all(&mut client).await?,
+            reads: read_all(&mut client, self.clock).await?,
             watch: self.watch_log.take(),
         };
         epoch.check_last_changes()?;
-        self.check_info(&epoch, connection).await?;
+        self.check_info(&epoch, connection.clone()).await?;
+        let told_by_kill = epoch.watch.updates.len();
         let watch = self.watch(&mut client, &epoch.after()).await?;
         epoch.watch.updates.extend(self.watch_log.take().updates);
+        self.damage(&epoch, told_by_kill).await?;
         self.calls = self.send_again(&mut client, &mut epoch.calls).await?;
-        self.check(&epoch)?;
+        self.settle_lifetimes(connection).await?;
+        let restored = self.restore(&mut epoch).await?;
+        self.check(&mut epoch)?;
         self.before = epoch.after();
-
         let watch_log = std::mem::replace(&mut self.watch_log, WatchLog::new(self.clock));
         let watch = tokio::spawn(watch_log.until_broken(watch));
+        if let Some(restored) = restored {
+            kill(&mut process.child).await?;
+            watch.await.map_err(|error| error.to_string())??;
+            return self.go_on_in(restored);
+        }
+        let lifetimes = self.load_lifetimes(&process, clients).await;
         let clients = self.load(&process, cycle, clients).await;
-        let until_kill = self.rng.random_range(UNTIL_KILL_MS);
-        tokio::time::sleep(Duration::from_millis(until_kill)).await;
-        kill(&mut process).await?;
+        let backup = self.while_loaded(&process).await;
+        kill(&mut process.child).await?;
         let mut calls = Vec::new();
         for client in clients {
             calls.extend(client.await.map_err(|error| error.to_string())??);
@@ -222,7 +242,7 @@ impl Run<'_> {
         self.tally.kills_in_flight += usize::from(calls.iter().any(is_cut));
         self.calls.extend(calls);
         self.watch_log = watch.await.map_err(|error| error.to_string())??;
-        Ok(())
+        self.after_kill(lifetimes, backup).await
     }
 
     /// Ends the calls of unknown outcome. Nothing is in flight after a restart: what was in flight at the kill is done by now,
@@ -236,46 +256,12 @@ impl Run<'_> {
         }
     }
 
-    /// Starts the server, with its log in a file.
     async fn start(&self) -> Checked<Process> {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.files.path.join("log"))
-            .unwrap();
-        let mut command = command(&[&["--listen", "127.0.0.1:0"], self.arguments].concat());
-        let child = command.stderr(log).spawn();
-        let mut child = child.map_err(|error| error.to_string())?;
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = lines.next_line().await;
-        let line = line.map_err(|error| error.to_string())?.unwrap_or_default();
-        let addr = line
-            .strip_prefix("listening on ")
-            .and_then(|addr| addr.parse().ok());
-        let addr = addr.ok_or_else(|| format!("it did not start, see its log: {line:?}"))?;
-        Ok(Process { child, addr })
-    }
-
-    /// Reads every key, with nothing else in flight.
-    async fn read_all(&self, client: &mut Client) -> Checked<Vec<FinalRead>> {
-        let mut reads = Vec::new();
-        for key in keys() {
-            let start = self.clock.now();
-            let answer = client.read(read(key.clone())).await;
-            let answer = answer
-                .map_err(|status| format!("key {key:?} cannot be read: {status}"))?
-                .into_inner();
-            reads.push(FinalRead {
-                key,
-                start,
-                end: self.clock.now(),
-                read: Initial {
-                    entry: entry(answer.entry)?,
-                    revision: answer.revision,
-                },
-            });
+        let data = self.data.as_deref();
+        match start_server(&self.files.path.join("log"), data, &self.arguments).await? {
+            Ok(process) => Ok(process),
+            Err(status) => Err(format!("it did not start, see its log: {status}")),
         }
-        Ok(reads)
     }
 
     /// Checks that it is the same store, and that it is not behind any answer.
@@ -393,7 +379,7 @@ impl Run<'_> {
                 match (is_unknown, again.replayed) {
                     (false, replayed) => {
                         repeated += 1;
-                        if !replayed || again.outcomes != outcomes {
+                        if !replayed || again.outcomes != outcomes || again.swept != call.swept {
                             return Err(format!(
                                 "the first answer, {outcomes:?}, has to come again, but it is {again:?}"
                             ));
@@ -402,6 +388,7 @@ impl Run<'_> {
                     (true, true) => {
                         self.tally.retries_replayed += 1;
                         call.outcomes[steps].copy_from_slice(&again.outcomes);
+                        call.swept = again.swept;
                     }
                     (true, false) => {
                         self.tally.retries_done += 1;
@@ -416,7 +403,8 @@ impl Run<'_> {
     }
 
     /// Checks an epoch of which everything is known.
-    fn check(&mut self, epoch: &Epoch) -> Checked<()> {
+    fn check(&mut self, epoch: &mut Epoch) -> Checked<()> {
+        epoch.resolve_sweeps()?;
         self.tally.calls += epoch.calls.len();
         for (step, outcome) in epoch.steps() {
             self.tally.count(step, outcome);
@@ -445,6 +433,7 @@ impl Run<'_> {
                     let stream = pipeline(&mut connection).await;
                     tokio::spawn(worker.pipeline(stream))
                 }
+                CLIENT_LARGE => tokio::spawn(worker.call(connection, MessageKind::Call)),
                 _ => tokio::spawn(worker.call(connection, MessageKind::Batch)),
             });
         }
@@ -452,11 +441,74 @@ impl Run<'_> {
     }
 }
 
+/// Spawns a server with its log in a file.
+fn spawn_server(log: &Path, data: Option<&Path>, arguments: &[String]) -> Checked<Child> {
+    let mut options = std::fs::File::options();
+    let log = options.create(true).append(true).open(log).unwrap();
+    let mut command = command(&["--listen", "127.0.0.1:0"]);
+    if let Some(data) = data {
+        command.arg("--data-dir").arg(data);
+    }
+    let child = command.args(arguments).stderr(log).spawn();
+    child.map_err(|error| error.to_string())
+}
+
+/// Starts a server, with its log in a file. Returns how it ended if it does not serve.
+async fn start_server(
+    log: &Path,
+    data: Option<&Path>,
+    arguments: &[String],
+) -> Checked<Result<Process, ExitStatus>> {
+    let mut child = spawn_server(log, data, arguments)?;
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = lines.next_line().await.map_err(|error| error.to_string())?;
+    let Some(line) = line else {
+        let status = child.wait().await.map_err(|error| error.to_string())?;
+        return Ok(Err(status));
+    };
+    let addr = line.strip_prefix("listening on ");
+    let addr = addr.and_then(|addr| addr.parse().ok());
+    let addr = addr.ok_or_else(|| format!("not an address: {line:?}"))?;
+    Ok(Ok(Process { child, addr }))
+}
+
+async fn define_machine(connection: Channel) -> Checked<()> {
+    let define = v1::DefineMachineRequest {
+        machine: Some(keys::machine_to_define()),
+        ..v1::DefineMachineRequest::default()
+    };
+    let defined = MachinesClient::new(connection).define_machine(define).await;
+    defined.map_err(|status| format!("no machine: {status}"))?;
+    Ok(())
+}
+
+/// Reads every key, with nothing else in flight.
+async fn read_all(client: &mut Client, clock: Clock) -> Checked<Vec<FinalRead>> {
+    let mut reads = Vec::new();
+    for key in keys() {
+        let start = clock.now();
+        let answer = client.read(read(key.clone())).await;
+        let answer = answer
+            .map_err(|status| format!("key {key:?} cannot be read: {status}"))?
+            .into_inner();
+        reads.push(FinalRead {
+            key,
+            start,
+            end: clock.now(),
+            read: Initial {
+                entry: entry(answer.entry)?,
+                revision: answer.revision,
+            },
+        });
+    }
+    Ok(reads)
+}
+
 /// Kills the server, which must not have ended before.
-async fn kill(process: &mut Process) -> Checked<()> {
-    let killed = process.child.start_kill();
+async fn kill(server: &mut Child) -> Checked<()> {
+    let killed = server.start_kill();
     killed.map_err(|error| format!("it was gone before the kill: {error}"))?;
-    let status = process.child.wait().await;
+    let status = server.wait().await;
     let status = status.map_err(|error| error.to_string())?;
     match status.signal() == Some(nix::sys::signal::SIGKILL as i32) {
         true => Ok(()),

@@ -2,6 +2,8 @@
 //! number of its connections. Each test attacks a process of its own, with the limits at their defaults, and looks at
 //! the most memory that the process ever had.
 
+mod sizes;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -95,11 +97,16 @@ fn message(message: &impl Message) -> Bytes {
 
 /// The most memory that the process ever had.
 fn most_memory(process: &Process) -> usize {
+    memory(process, "VmHWM:")
+}
+
+/// Memory of the process, as the kernel names it.
+fn memory(process: &Process, name: &str) -> usize {
     let pid = process.child.id().unwrap();
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .find_map(|line| line.strip_prefix(name))
         .unwrap();
     let kib: usize = line.trim().strip_suffix(" kB").unwrap().parse().unwrap();
     kib << 10

@@ -16,8 +16,14 @@ pub(crate) struct Process {
     pub(crate) addr: std::net::SocketAddr,
 }
 
+/// The binary: that of this build, or the one that SOLOIST_TEST_SERVER names, such as a release build.
+fn binary() -> String {
+    let this_build = env!("CARGO_BIN_EXE_soloist-server");
+    std::env::var("SOLOIST_TEST_SERVER").unwrap_or_else(|_| this_build.into())
+}
+
 pub(crate) fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_soloist-server"));
+    let mut command = Command::new(binary());
     piped(command.args(args));
     command
 }
@@ -37,7 +43,7 @@ impl Process {
 
     /// Starts the binary from a shell, with `prefix` before the command.
     pub(crate) async fn start_by(prefix: &str, args: &[&str]) -> Self {
-        let server = env!("CARGO_BIN_EXE_soloist-server");
+        let server = binary();
         let line = format!("{prefix} {server} --listen 127.0.0.1:0 {}", args.join(" "));
         let mut shell = Command::new("sh");
         piped(shell.args(["-c", &line]));

@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 use soloist::v1::op::Op;
 use soloist::v1::op_result::Result as OpAnswer;
 use soloist::v1::{self, OpResult};
-use soloist_verify::{
-    Action, Actual, Entry, Expectation, MessageKind, Observed, Outcome, Refusal, Value,
-};
+use soloist_verify::{Action, Actual, Expectation, MessageKind, Observed, Outcome, Refusal, Value};
 use tonic::{Request, Status};
 use tonic_types::{ErrorInfo, RpcStatusExt as _, StatusExt as _};
 
+use super::keys::{self, entry, state_name, state_number};
 use super::{Checked, Client};
-use crate::support::{expect, int, read, write};
+use crate::support::{expect, read, write};
 
 /// The clock of a run: nanoseconds since its start.
 #[derive(Clone, Copy)]
@@ -41,7 +40,8 @@ impl Step {
             Action::Write(value) => left == Some(value),
             Action::Add(_) => left.is_some(),
             Action::Delete => left.is_none(),
-            Action::Read | Action::Transition { .. } => false,
+            Action::Transition { value, .. } => left.is_some() && left == value,
+            Action::Read => false,
         }
     }
 
@@ -52,8 +52,12 @@ impl Step {
         };
         match (self.action, observed) {
             (Action::Write(value), _) => Some((revision, Some(value))),
+            (Action::Transition { value, .. }, _) => Some((revision, value)),
             (Action::Add(_), Observed::Sum(sum)) => Some((revision, Some(Value::Int(sum)))),
-            (Action::Delete, Observed::Entry(Some(_))) => Some((revision, None)),
+            // A DeletePrefix, which tells only that it has deleted some key.
+            (Action::Delete, Observed::Entry(Some(_)) | Observed::NotReported) => {
+                Some((revision, None))
+            }
             _ => None,
         }
     }
@@ -70,7 +74,17 @@ impl Step {
                     }
                     other => panic!("no client expects {other:?}"),
                 }),
-                ..write(key, int(value))
+                ..write(key.clone(), keys::value_of(&key, value))
+            }),
+            Action::Transition { to, value } => Op::Transition(v1::TransitionRequest {
+                value: value.map(|value| match value {
+                    Value::Int(number) => keys::value_of(&key, number),
+                    Value::Digest(_) => panic!("no client sends {value:?}"),
+                }),
+                key,
+                request_id,
+                to: state_name(to),
+                ..v1::TransitionRequest::default()
             }),
             Action::Add(delta) => Op::Add(v1::AddRequest {
                 key,
@@ -105,6 +119,8 @@ pub(super) struct Call {
     pub(super) outcomes: Vec<Outcome>,
     /// The answer says that an earlier call did it.
     pub(super) replayed: bool,
+    /// A DeletePrefix, whose steps are the keys with the prefix: it has deleted so many of them. `None` for other messages.
+    pub(super) swept: Option<i64>,
     /// The revision that the message has if it was done: an error with an unknown outcome may name it.
     pub(super) named_revision: Option<i64>,
 }
@@ -144,7 +160,16 @@ impl Call {
         clock: Clock,
     ) -> Checked<Option<Status>> {
         self.start = clock.now();
-        let results = self.results(client).await;
+        let results = match self.swept {
+            None => self.results(client).await,
+            Some(_) => match self.sweep(client).await {
+                Ok(()) => {
+                    self.end = clock.now();
+                    return Ok(None);
+                }
+                Err(status) => Err(status),
+            },
+        };
         self.end = clock.now();
         let lost = match &results {
             Err(status) if info(status).is_none() => Some(status.clone()),
@@ -154,12 +179,27 @@ impl Call {
         Ok(lost)
     }
 
+    /// Sends a DeletePrefix, and records its outcome. Which keys it has deleted is left to the watch.
+    async fn sweep(&mut self, client: &mut Client) -> Result<(), Status> {
+        let delete = v1::DeletePrefixRequest {
+            prefix: keys::SWEPT_PREFIX.into(),
+            request_id: self.request_id.clone(),
+            ..v1::DeletePrefixRequest::default()
+        };
+        let answer = client.delete_prefix(request(delete, self.timeout)).await?;
+        let answer = answer.into_inner();
+        let observed = match answer.deleted_count {
+            0 => Observed::Entry(None),
+            _ => Observed::NotReported,
+        };
+        let revision = answer.revision;
+        self.swept = Some(answer.deleted_count);
+        self.outcomes = vec![Outcome::Done { revision, observed }; self.steps.len()];
+        self.replayed = answer.replayed;
+        Ok(())
+    }
+
     async fn results(&self, client: &mut Client) -> Result<Results, Status> {
-        fn request<T>(message: T, timeout: Option<Duration>) -> Request<T> {
-            let mut request = Request::new(message);
-            timeout.into_iter().for_each(|it| request.set_timeout(it));
-            request
-        }
         if self.kind != MessageKind::Call {
             let batch = v1::BatchRequest {
                 ops: self.ops(),
@@ -229,6 +269,10 @@ impl Call {
                     self.replayed |= it.replayed;
                     done(it.revision, Observed::Entry(entry(it.previous)?))
                 }
+                (Action::Transition { .. }, Some(OpAnswer::Transition(it))) => {
+                    self.replayed |= it.replayed;
+                    done(it.revision, Observed::FromState(state_number(&it.from)?))
+                }
                 (_, Some(OpAnswer::Error(status))) => {
                     refused(1, self.timeout, status.get_details_error_info())?[0]
                 }
@@ -240,29 +284,19 @@ impl Call {
     }
 }
 
+fn request<T>(message: T, timeout: Option<Duration>) -> Request<T> {
+    let mut request = Request::new(message);
+    timeout.into_iter().for_each(|it| request.set_timeout(it));
+    request
+}
+
 /// The details of an error that the server sent.
 fn info(status: &Status) -> Option<ErrorInfo> {
     let info = status.get_details_error_info();
     info.filter(|info| info.domain == "soloist.v1")
 }
 
-/// An entry in the terms of the checker. The clients write integers only.
-pub(super) fn entry(entry: Option<v1::Entry>) -> Checked<Option<Entry>> {
-    let Some(entry) = entry else { return Ok(None) };
-    match entry.value.and_then(|value| value.kind) {
-        Some(v1::value::Kind::Int(value)) => Ok(Some(Entry {
-            value: Value::Int(value),
-            revision: entry.revision,
-            state: None,
-        })),
-        other => Err(format!(
-            "{other:?} was found, but only integers were written"
-        )),
-    }
-}
-
-/// The outcomes of the steps that an error is about. The server may refuse only what the clients provoke: an expectation that
-/// does not hold, and a start after a short deadline.
+/// The outcomes of the steps that an error is about.
 fn refused(
     steps: usize,
     timeout: Option<Duration>,
@@ -275,22 +309,38 @@ fn refused(
     match info.reason.as_str() {
         "OUTCOME_UNKNOWN" => outcomes.fill(Outcome::Unknown),
         "NOT_STARTED" if timeout.is_some() => {}
-        "EXPECTATION_FAILED" => {
-            // Empty or absent: the key did not exist.
-            let actual = info.metadata.get("actual").filter(|it| !it.is_empty());
-            let actual = actual.map_or(Some(0), |it| it.parse().ok());
-            let index = info
-                .metadata
-                .get("op")
-                .map_or(Ok(0), |it| it.parse::<usize>());
-            let (Ok(index), Some(actual)) = (index, actual) else {
-                return Err(format!("metadata that cannot be read: {info:?}"));
-            };
-            let outcome = outcomes.get_mut(index);
-            let outcome = outcome.ok_or_else(|| format!("no step {index}: {info:?}"))?;
-            *outcome = Outcome::Refused(Refusal::Expectation(Actual::Revision(actual)));
+        reason => {
+            let refusal = refusal(reason, &info)?;
+            let index = info.metadata.get("op").map_or(Ok(0), |it| it.parse());
+            let outcome = index.ok().and_then(|index: usize| outcomes.get_mut(index));
+            let outcome = outcome.ok_or_else(|| format!("an error of no step: {info:?}"))?;
+            *outcome = Outcome::Refused(refusal);
         }
-        _ => return Err(format!("an error that nothing provoked: {info:?}")),
     }
     Ok(outcomes)
+}
+
+/// What a refusal says about its key. The server may refuse only what the clients provoke.
+fn refusal(reason: &str, info: &ErrorInfo) -> Checked<Refusal> {
+    let metadata = |name: &str| {
+        let value = info.metadata.get(name);
+        value.ok_or_else(|| format!("no {name}: {info:?}"))
+    };
+    Ok(match reason {
+        "EXPECTATION_FAILED" => {
+            Refusal::Expectation(Actual::Revision(match &**metadata("actual")? {
+                // The key did not exist.
+                "" => 0,
+                revision => (revision.parse()).map_err(|error| format!("{error}: {info:?}"))?,
+            }))
+        }
+        "TRANSITION_REFUSED" => Refusal::IllegalTransition {
+            from: state_number(metadata("from")?)?,
+        },
+        "STATE_NOT_FINAL" => Refusal::NotFinal {
+            state: state_number(metadata("state")?)?,
+        },
+        "KEY_NOT_FOUND" => Refusal::Missing,
+        _ => return Err(format!("an error that nothing provoked: {info:?}")),
+    })
 }

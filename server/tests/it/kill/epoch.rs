@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use soloist_verify::{
     Action, Deadline, History, Initial, Key, Limits, MessageKind, Observed, Operation, Options,
-    Outcome, PackedOperation, Value, Verdict, Watch, check,
+    Outcome, PackedOperation, Value, Verdict, Watch, WatchUpdate, check,
 };
 
 use super::call::{Call, Step};
-use super::{CLIENTS, Checked, PAIR, counter, keys};
+use super::keys::{PAIR, counter, has_machine, keys, machine};
+use super::{CLIENTS, Checked};
 
 /// How long the search for an order of the operations may take.
 const SEARCH_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,6 +45,42 @@ impl Epoch {
 
     pub(super) fn steps(&self) -> impl Iterator<Item = (&Step, Outcome)> {
         self.calls.iter().flat_map(Call::each)
+    }
+
+    /// Says which keys each DeletePrefix has deleted, as the watch tells: they must be as many as its answer says.
+    pub(super) fn resolve_sweeps(&mut self) -> Checked<()> {
+        let names: Vec<String> = keys().collect();
+        for call in &mut self.calls {
+            let Some(count) = call.swept else { continue };
+            let (Some(Outcome::Done { revision, .. }), 1..) = (call.outcomes.first(), count) else {
+                continue;
+            };
+            let revision = *revision;
+            let told = self.watch.updates.iter();
+            let deleted: Vec<&String> = told
+                .filter_map(|(_, update)| match update {
+                    WatchUpdate::Event {
+                        key,
+                        revision: of,
+                        entry: None,
+                    } if *of == revision => Some(&names[*key as usize]),
+                    _ => None,
+                })
+                .collect();
+            if deleted.len() as i64 != count {
+                return Err(format!(
+                    "{call:?} says that it deleted {count} keys, and the watch was told of {deleted:?}"
+                ));
+            }
+            for (step, outcome) in call.steps.iter().zip(&mut call.outcomes) {
+                let observed = match deleted.contains(&&step.key) {
+                    true => Observed::NotReported,
+                    false => Observed::Entry(None),
+                };
+                *outcome = Outcome::Done { revision, observed };
+            }
+        }
+        Ok(())
     }
 
     /// The epoch in the terms of the checker.
@@ -85,12 +122,17 @@ impl Epoch {
             operations.iter().map(PackedOperation::from).collect();
         operations.sort_by_key(PackedOperation::order);
         // A key that nobody has read yet is new, and so is the store.
-        let key = |name| {
+        let key = |name: String| {
             let initial = self.before.get(&name).copied().unwrap_or_default();
-            Key::new(name, Some(initial))
+            let machine = has_machine(&name).then_some(0);
+            Key {
+                machine,
+                ..Key::new(name, Some(initial))
+            }
         };
         History {
             keys: names.into_iter().map(key).collect(),
+            machines: vec![machine()],
             operations,
             watches: vec![self.watch.clone()],
             ..History::default()
@@ -173,7 +215,7 @@ impl Epoch {
             for (step, outcome) in self.steps().filter(|(step, _)| step.key == key) {
                 match (step.action, outcome) {
                     (Action::Add(delta), Outcome::Done { .. }) => expected += delta,
-                    (_, Outcome::NotDone) => {}
+                    (Action::Read, _) | (_, Outcome::NotDone) => {}
                     _ => {
                         return Err(format!("key {key:?}: {step:?} is left as {outcome:?}"));
                     }

@@ -10,8 +10,8 @@ use soloist_verify::{
 
 use super::call::{Call, Step};
 use super::epoch::{Epoch, FinalRead};
+use super::keys::{counter, keys};
 use super::revisions::Revisions;
-use super::{counter, keys};
 
 /// The time of the restart after the epoch, at which calls of unknown outcome end.
 const RESTART: u64 = 1_000;
@@ -89,6 +89,7 @@ fn call(start: u64, client: u32, kind: MessageKind, steps: &[(&str, Asked, Outco
         end: if is_unknown { RESTART } else { start + 5 },
         outcomes: steps.iter().map(|(_, _, outcome)| *outcome).collect(),
         replayed: false,
+        swept: None,
         named_revision: None,
     }
 }

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use soloist_verify::{Action, Watch, WatchUpdate};
 
+use super::Checked;
 use super::call::{Call, Step};
-use super::{Checked, keys};
+use super::keys::keys;
 
 /// The message of each revision that an answer or an error named.
 #[derive(Debug, Default)]

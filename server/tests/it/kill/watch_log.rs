@@ -8,8 +8,10 @@ use soloist_verify::{Entry, Watch, WatchUpdate};
 use tonic::Streaming;
 use tonic_types::StatusExt as _;
 
-use super::call::{Clock, entry};
-use super::{Checked, keys};
+use super::Checked;
+use super::call::Clock;
+use super::epoch::FinalRead;
+use super::keys::{LIFETIMES_PREFIX, entry, keys};
 
 /// What the watch was told.
 pub(super) struct WatchLog {
@@ -37,6 +39,17 @@ impl WatchLog {
         }
     }
 
+    /// A watch of a store that is already there.
+    pub(super) fn at(clock: Clock, revision: i64, reads: &[FinalRead]) -> Self {
+        let entry = |it: &FinalRead| Some((it.key.clone(), it.read.entry?));
+        Self {
+            revision,
+            after: revision,
+            entries: reads.iter().filter_map(entry).collect(),
+            ..Self::new(clock)
+        }
+    }
+
     /// Adds every message of the watch, until the server is gone.
     pub(super) async fn until_broken(
         mut self,
@@ -56,8 +69,11 @@ impl WatchLog {
     pub(super) fn add(&mut self, message: WatchResponse) -> Checked<()> {
         let now = self.clock.now();
         for event in message.events {
-            let update = self.event(event)?;
-            self.updates.push((now, update));
+            let is_judged = |it: &v1::Entry| !it.key.starts_with(LIFETIMES_PREFIX);
+            if event.entry.as_ref().is_none_or(is_judged) {
+                let update = self.event(event)?;
+                self.updates.push((now, update));
+            }
         }
         let revision = message.revision;
         self.updates.push((now, WatchUpdate::Progress { revision }));
@@ -70,7 +86,7 @@ impl WatchLog {
         let told = event.entry.ok_or("an event without an entry")?;
         let (name, revision) = (told.key.clone(), told.revision);
         let entry = match (cause, entry(Some(told))) {
-            (Cause::Written, Ok(entry)) => entry,
+            (Cause::Written | Cause::Transitioned, Ok(entry)) => entry,
             (Cause::Deleted, _) => None,
             (_, entry) => {
                 return Err(format!(

@@ -12,7 +12,10 @@ use tonic::Streaming;
 use tonic_types::RpcStatusExt as _;
 
 use super::call::{Call, Clock, Step};
-use super::{Checked, Client, KEYS_SHARED, PAIR, counter, shared};
+use super::keys::{
+    JOBS, KEYS_SHARED, LARGE, PAIR, STATE_COUNT, SWEPT, counter, job, large, shared, swept,
+};
+use super::{CLIENT_LARGE, Checked, Client};
 
 const FRAMES_IN_FLIGHT: usize = 4;
 
@@ -106,7 +109,10 @@ impl Worker {
                         ..
                     },
                 ) => entry.revision,
-                (Action::Write(_) | Action::Add(_), Outcome::Done { revision, .. }) => revision,
+                (
+                    Action::Write(_) | Action::Add(_) | Action::Transition { .. },
+                    Outcome::Done { revision, .. },
+                ) => revision,
                 (_, Outcome::Refused(Refusal::Expectation(Actual::Revision(actual)))) => actual,
                 _ => 0,
             };
@@ -120,7 +126,8 @@ impl Worker {
         let message = self.next_message;
         let operations = self.draw_operations(kind, message);
         let is_counted = operations[0].0 == counter(self.client);
-        let has_request_id = is_counted || self.rng.random_bool(0.4);
+        let is_sweep = operations[0] == (swept(0), Action::Delete, None);
+        let has_request_id = is_counted || is_sweep || self.rng.random_bool(0.4);
         let name = format!("call-{message}");
         let is_whole = kind.is_atomic();
         let timeout = self.rng.random_bool(0.1);
@@ -149,6 +156,7 @@ impl Worker {
             end: 0,
             outcomes: Vec::new(),
             replayed: false,
+            swept: is_sweep.then_some(0),
             named_revision: None,
         }
     }
@@ -159,6 +167,17 @@ impl Worker {
         message: u64,
     ) -> Vec<(String, Action, Option<Expectation>)> {
         let rng = &mut self.rng;
+        if self.client == CLIENT_LARGE {
+            let key = large(rng.random_range(0..LARGE));
+            let action = Action::Write(Value::Int(message as i64));
+            return vec![(key, action, None)];
+        }
+        // A sweep needs a request_id: its outcome must be known, or nobody can tell what it has deleted.
+        if kind == MessageKind::Batch && rng.random_bool(0.1) {
+            return (0..SWEPT)
+                .map(|index| (swept(index), Action::Delete, None))
+                .collect();
+        }
         if kind == MessageKind::Batch && rng.random_bool(0.4) {
             let action = Action::Add(rng.random_range(1..10));
             return PAIR.map(|key| (key.to_owned(), action, None)).to_vec();
@@ -177,9 +196,13 @@ impl Worker {
                 operations.push((counter(self.client), Action::Add(delta), None));
                 continue;
             }
-            let key = shared((first + index) % KEYS_SHARED);
             // No other operation of the run writes this value.
             let value = Value::Int((message * 1000 + 200 * index as u64) as i64);
+            if index == 0 && rng.random_bool(0.25) {
+                operations.push(draw_special(rng, value));
+                continue;
+            }
+            let key = shared((first + index) % KEYS_SHARED);
             let expected = self.seen.get(&key).copied().unwrap_or(0);
             let (action, expect) = match rng.random_range(0..100) {
                 0..25 => (Action::Read, None),
@@ -192,4 +215,22 @@ impl Worker {
         }
         operations
     }
+}
+
+/// An operation on a key of the machine, or one that a DeletePrefix deletes.
+fn draw_special(rng: &mut SmallRng, value: Value) -> (String, Action, Option<Expectation>) {
+    if rng.random_bool(0.4) {
+        let key = swept(rng.random_range(0..SWEPT));
+        return (key, Action::Write(value), None);
+    }
+    let action = match rng.random_range(0..10) {
+        0..2 => Action::Read,
+        2..4 => Action::Write(value),
+        4..8 => Action::Transition {
+            to: rng.random_range(0..STATE_COUNT),
+            value: Some(value),
+        },
+        _ => Action::Delete,
+    };
+    (job(rng.random_range(0..JOBS)), action, None)
 }

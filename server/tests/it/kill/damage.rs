@@ -1,0 +1,183 @@
+//! Copies of the directory of a killed server, each with one file damaged, missing, or of another time or store. A server
+//! either refuses to start on such a copy, or has everything that was answered.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rand::RngExt as _;
+use rand::rngs::SmallRng;
+use rand::seq::{IndexedRandom as _, IteratorRandom as _};
+use soloist::v1::GetInfoRequest;
+use soloist::v1::admin_client::AdminClient;
+use soloist::v1::state_client::StateClient;
+
+use super::epoch::Epoch;
+use super::{Checked, Run, kill, read_all, start_server};
+use crate::support::channel;
+
+/// The files that can be damaged.
+const FILES: [&str; 5] = [
+    "log.redb",
+    "tail",
+    "snapshot-a.redb",
+    "snapshot-b.redb",
+    "watermark",
+];
+const PAGE: usize = 4_096;
+
+/// What is done to one file.
+#[derive(Clone, Debug)]
+enum Damage {
+    FlippedBit,
+    Truncated,
+    ZeroedPage,
+    Removed,
+    /// The file of the same name of another directory.
+    Exchanged(PathBuf),
+}
+
+impl Damage {
+    fn draw(rng: &mut SmallRng, others: &[&PathBuf]) -> Self {
+        match rng.random_range(0..8) {
+            0..2 => Self::FlippedBit,
+            2 => Self::Truncated,
+            3 => Self::ZeroedPage,
+            4 => Self::Removed,
+            _ => match others.choose(rng) {
+                Some(other) => Self::Exchanged(other.to_path_buf()),
+                None => Self::FlippedBit,
+            },
+        }
+    }
+
+    fn put_in(&self, rng: &mut SmallRng, file: &Path) {
+        let mut bytes = fs::read(file).unwrap();
+        let len = bytes.len();
+        match self {
+            Self::Removed => return fs::remove_file(file).unwrap(),
+            Self::Exchanged(other) => match fs::read(other.join(file.file_name().unwrap())) {
+                Ok(others) => bytes = others,
+                Err(_) => return fs::remove_file(file).unwrap(),
+            },
+            _ if len == 0 => {}
+            Self::FlippedBit => {
+                let place = used_byte(rng, len, &bytes);
+                bytes[place] ^= 1 << rng.random_range(0..8);
+            }
+            Self::Truncated => bytes.truncate(rng.random_range(0..len)),
+            Self::ZeroedPage => {
+                let from = used_byte(rng, len, &bytes) / PAGE * PAGE;
+                bytes[from..(from + PAGE).min(len)].fill(0);
+            }
+        }
+        fs::write(file, bytes).unwrap();
+    }
+}
+
+/// A random place. Mostly one that is not in a page of zeros, because much of a file is free space.
+fn used_byte(rng: &mut SmallRng, len: usize, bytes: &[u8]) -> usize {
+    let at = |rng: &mut SmallRng| rng.random_range(0..len);
+    let is_used = |place: &usize| {
+        let page = place / PAGE * PAGE;
+        bytes[page..(page + PAGE).min(len)]
+            .iter()
+            .any(|it| *it != 0)
+    };
+    let tried: Vec<usize> = (0..20).map(|_| at(rng)).collect();
+    tried.iter().copied().find(is_used).unwrap_or(tried[0])
+}
+
+/// Copies the files of a data directory.
+pub(super) fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for file in fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        if file.file_name() != "LOCK" {
+            fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Damages copies of the directory as the last kill left it. `epoch` is that of the restart of the undamaged directory;
+    /// before the kill the watch was told so many of its updates.
+    pub(super) async fn damage(&mut self, epoch: &Epoch, told_by_kill: usize) -> Checked<()> {
+        let Some(campaign) = &mut self.campaign else {
+            return Ok(());
+        };
+        let Some(killed) = campaign.killed.back().cloned() else {
+            return Ok(());
+        };
+        let mut epoch = epoch.clone();
+        epoch.resolve_sweeps()?;
+        // What was not told before the kill need not be there.
+        epoch.watch.updates.truncate(told_by_kill);
+        for _ in 0..self.rng.random_range(2..6) {
+            let campaign = self.campaign.as_mut().unwrap();
+            let dir = campaign.new_path(self.files, "damaged");
+            copy(&killed, &dir);
+            let others: Vec<&PathBuf> = campaign.killed.iter().chain(&campaign.others).collect();
+            let damage = Damage::draw(&mut self.rng, &others);
+            let exists = |name: &&str| dir.join(name).exists();
+            let file = FILES.into_iter().filter(exists).choose(&mut self.rng);
+            let file = file.ok_or("a directory without files")?;
+            damage.put_in(&mut self.rng, &dir.join(file));
+            let trial = format!("{file} {damage:?} in {}", dir.display());
+            let judged = self.judge(&dir, &epoch).await;
+            judged.map_err(|what| format!("{trial}: {what}"))?;
+            fs::remove_dir_all(&dir).unwrap();
+            let counts = &mut self.campaign.as_mut().unwrap().counts;
+            counts.damaged += 1;
+            counts.exchanged += usize::from(matches!(damage, Damage::Exchanged(_)));
+        }
+        Ok(())
+    }
+
+    async fn judge(&mut self, dir: &Path, epoch: &Epoch) -> Checked<()> {
+        let log = dir.with_extension("log");
+        let started = start_server(&log, Some(dir), &self.arguments).await?;
+        let said = fs::read_to_string(&log).unwrap();
+        let campaign = self.campaign.as_mut().unwrap();
+        let mut process = match started {
+            Ok(process) => process,
+            Err(status) => {
+                if status.code() != Some(1) || !FILES.iter().any(|file| said.contains(file)) {
+                    return Err(format!("it ended with {status}, and says {said:?}"));
+                }
+                campaign.counts.refused += 1;
+                fs::remove_file(&log).unwrap();
+                return Ok(());
+            }
+        };
+        campaign.counts.restarts += 1;
+        let connection = channel(process.addr).await;
+        let info = AdminClient::new(connection.clone())
+            .get_info(GetInfoRequest {})
+            .await;
+        let info = info.map_err(|status| status.to_string())?.into_inner();
+        if info.store_id != self.store_id {
+            return Err(format!("it is another store: {info:?}"));
+        }
+        let mut client = StateClient::new(connection.clone());
+        let reads = read_all(&mut client, self.clock).await?;
+        let entries = |reads: &[_]| -> Vec<_> {
+            let entry = |it: &super::FinalRead| it.read.entry;
+            reads.iter().map(entry).collect()
+        };
+        if entries(&reads) != entries(&epoch.reads) {
+            // Then it lacks what was under way at the kill.
+            campaign.counts.shorter += 1;
+            let epoch = Epoch {
+                reads,
+                ..epoch.clone()
+            };
+            epoch.check_last_changes()?;
+            epoch.check_history()?;
+        }
+        let lifetimes = &self.campaign.as_ref().unwrap().lifetimes;
+        lifetimes.check(&connection, i64::MAX).await?;
+        kill(&mut process.child).await?;
+        fs::remove_file(&log).unwrap();
+        Ok(())
+    }
+}
