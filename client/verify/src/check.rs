@@ -1,8 +1,8 @@
 //! Checks a history: finds the violations, and shrinks the evidence of each.
 
 use crate::history::History;
-use crate::judge::judge;
-use crate::options::{Limits, Options};
+use crate::judge::{self, Judgement};
+use crate::options::{Limits, Options, ValueSearch};
 use crate::shrink;
 use crate::verdict::{InvalidHistory, Report, Verdict, Violation};
 
@@ -37,20 +37,73 @@ use crate::verdict::{InvalidHistory, Report, Verdict, Violation};
 /// [`InvalidHistory`] if the history contradicts itself, for example by an operation that ends before it starts. It says
 /// nothing about the server.
 pub fn check(history: &History, options: Options<'_>) -> Result<Report, InvalidHistory> {
+    Ok(judge(history, options)?.prove())
+}
+
+/// Checks a history like [`check`], but does not make the proof of a violation small yet, which may take as long again.
+///
+/// # Errors
+///
+/// As of [`check`].
+pub fn judge<'a>(history: &'a History, options: Options<'a>) -> Result<Judged<'a>, InvalidHistory> {
     history.validate().map_err(InvalidHistory)?;
-    let judgement = judge(history, options);
-    let deadline = options.limits.deadline.restart(options.shrink_timeout);
-    let limits = Limits {
-        deadline,
-        ..options.limits
-    };
-    let options = Options { limits, ..options };
-    let violations: Vec<Violation> = (judgement.findings.iter())
-        .map(|finding| shrink::violation(history, finding, options))
-        .collect();
-    let mut report = judgement.report;
-    if !violations.is_empty() {
-        report.verdict = Verdict::NotLinearizable(violations);
+    if options.value_search != ValueSearch::Only && history.lacks_revisions() {
+        let why = "some answers have no revision, so only its values can be checked";
+        return Err(InvalidHistory(why.to_owned()));
     }
-    Ok(report)
+    let judgement = judge::judge(history, options);
+    Ok(Judged {
+        history,
+        options,
+        judgement,
+    })
+}
+
+/// A history on which the verdict is known.
+pub struct Judged<'a> {
+    history: &'a History,
+    options: Options<'a>,
+    judgement: Judgement,
+}
+
+impl std::fmt::Debug for Judged<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let violations: Vec<_> = self.violations().collect();
+        f.debug_struct("Judged")
+            .field("violations", &violations)
+            .finish()
+    }
+}
+
+impl Judged<'_> {
+    /// What is wrong, in words: one text for each violation, and none for a history that is linearizable or undecided.
+    pub fn violations(&self) -> impl Iterator<Item = String> {
+        let findings = self.judgement.findings.iter();
+        findings.map(|finding| match finding.key {
+            Some(key) => {
+                let name = &self.history.keys[key as usize].name;
+                format!("key {name:?}: {}", finding.description)
+            }
+            None => finding.description.clone(),
+        })
+    }
+
+    /// Makes the proof of each violation small, for [`Options::shrink_timeout`] at most. Returns the verdict.
+    pub fn prove(self) -> Report {
+        let options = self.options;
+        let deadline = options.limits.deadline.restart(options.shrink_timeout);
+        let limits = Limits {
+            deadline,
+            ..options.limits
+        };
+        let options = Options { limits, ..options };
+        let violations: Vec<Violation> = (self.judgement.findings.iter())
+            .map(|finding| shrink::violation(self.history, finding, options))
+            .collect();
+        let mut report = self.judgement.report;
+        if !violations.is_empty() {
+            report.verdict = Verdict::NotLinearizable(violations);
+        }
+        report
+    }
 }

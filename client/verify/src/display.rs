@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::history::{History, Watch, WatchUpdate};
 use crate::operation::{
-    Action, Actual, Entry, Expectation, NEVER, Observed, Operation, Outcome, Refusal, StateNumber,
-    Value,
+    Action, Actual, Entry, Expectation, NEVER, NO_REVISION, Observed, Operation, Outcome, Refusal,
+    StateNumber, Value,
 };
 use crate::packed::PackedOperation;
 use crate::verdict::Violation;
@@ -101,6 +101,7 @@ fn value_text(value: Value) -> String {
 fn entry_text(entry: Option<Entry>) -> String {
     match entry {
         None => "nothing".into(),
+        Some(entry) if entry.revision == NO_REVISION => value_text(entry.value),
         Some(entry) => format!("{} of revision {}", value_text(entry.value), entry.revision),
     }
 }
@@ -142,12 +143,19 @@ fn outcome_text(history: &History, operation: &Operation) -> String {
     match operation.outcome {
         Outcome::Unknown => "unknown".into(),
         Outcome::NotDone => "not done".into(),
-        Outcome::Done { revision, observed } => match observed {
-            Observed::NotReported => format!("done at revision {revision}"),
-            Observed::Entry(entry) => format!("{}, at revision {revision}", entry_text(entry)),
-            Observed::Sum(sum) => format!("{sum}, at revision {revision}"),
-            Observed::FromState(from) => format!("from {}, at revision {revision}", state(from)),
-        },
+        Outcome::Done { revision, observed } => {
+            let text = match observed {
+                Observed::NotReported if revision == NO_REVISION => "done".to_owned(),
+                Observed::NotReported => return format!("done at revision {revision}"),
+                Observed::Entry(entry) => entry_text(entry),
+                Observed::Sum(sum) => sum.to_string(),
+                Observed::FromState(from) => format!("from {}", state(from)),
+            };
+            match revision {
+                NO_REVISION => text,
+                revision => format!("{text}, at revision {revision}"),
+            }
+        }
         Outcome::Refused(refusal) => match refusal {
             Refusal::Expectation(Actual::NotReported) => "refused".into(),
             Refusal::Expectation(Actual::Revision(actual)) => {

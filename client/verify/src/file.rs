@@ -121,7 +121,8 @@ impl History {
     /// {"end":{"operations":1,"watches":0,"crc32c":955466455}}
     /// ```
     ///
-    /// (The operation takes one line.) The checksum in the last line is that of all bytes before the line. Take it out of a
+    /// (The operation takes one line.) The history of a store that answers without revisions leaves out every `revision`; then
+    /// [`ValueSearch::Only`](crate::ValueSearch::Only) checks it. The checksum in the last line is that of all bytes before the line. Take it out of a
     /// file that you edit.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::operation::{Entry, StateNumber};
+use crate::operation::{Entry, NO_REVISION, Operation, StateNumber};
 use crate::packed::PackedOperation;
 
 /// Everything that is known of a run.
@@ -50,8 +50,10 @@ impl Key {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Initial {
     /// What the store held under the key. `None`: the key did not exist.
+    #[serde(default)]
     pub entry: Option<Entry>,
     /// The store revision at which that was so.
+    #[serde(default)]
     pub revision: i64,
 }
 
@@ -121,6 +123,18 @@ impl History {
     pub(crate) fn machine(&self, key: u32) -> Option<&Machine> {
         let number = self.keys.get(key as usize)?.machine?;
         self.machines.get(number as usize)
+    }
+
+    /// Tells whether some answers have no revision. Then only values can be checked.
+    pub fn lacks_revisions(&self) -> bool {
+        let lacks = |it: Operation| {
+            it.revision() == Some(NO_REVISION)
+                || it
+                    .entry()
+                    .is_some_and(|entry| entry.revision == NO_REVISION)
+        };
+        let operations = self.operations.iter().map(PackedOperation::unpack);
+        operations.into_iter().any(lacks)
     }
 
     /// Finds the first contradiction of the history with itself, whatever a server did.

@@ -66,7 +66,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use check::check;
+pub use check::{Judged, check, judge};
 pub use deadline::Deadline;
 pub use file::ReadError;
 pub use history::{History, Initial, Key, Machine, Watch, WatchUpdate};

@@ -53,12 +53,28 @@ impl Value {
 /// The number of a state in its [`Machine`](crate::Machine), from 0 to 254.
 pub type StateNumber = u8;
 
+/// The revision in an answer that has none, such as those of another store. It can be in a file only.
+pub(crate) const NO_REVISION: i64 = -1;
+
+fn no_revision() -> i64 {
+    NO_REVISION
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_no_revision(revision: &i64) -> bool {
+    *revision == NO_REVISION
+}
+
 /// What the store holds under a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Entry {
     /// The value.
     pub value: Value,
-    /// The store revision of the key's last change.
+    /// The store revision of the key's last change. Absent from the history of a store without revisions.
+    #[serde(default = "no_revision", skip_serializing_if = "is_no_revision")]
     pub revision: i64,
     /// The state of the key in its machine. `None` if the key has no machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -167,6 +183,8 @@ pub enum Outcome {
     /// Done.
     Done {
         /// The store revision in the answer: that of the change; if nothing changed, the one at which that was so.
+        /// Absent from the history of a store without revisions.
+        #[serde(default = "no_revision", skip_serializing_if = "is_no_revision")]
         revision: i64,
         /// What the answer reports about the key.
         #[serde(rename = "seen")]

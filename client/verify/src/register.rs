@@ -1,10 +1,10 @@
 //! The state of one key at one moment, as far as it is known.
 
 use crate::history::Initial;
-use crate::operation::{Entry, StateNumber, Value};
+use crate::operation::{Entry, NO_REVISION, StateNumber, Value};
 
 /// A revision that no answer shows. One that is known to be `n` or greater is kept as `UNKNOWN_REVISION - n`.
-pub(crate) const UNKNOWN_REVISION: i64 = -1;
+pub(crate) const UNKNOWN_REVISION: i64 = NO_REVISION;
 
 /// What the store holds under a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -14,7 +14,7 @@
 use crate::history::{History, Initial, Key, Watch, WatchUpdate};
 use crate::judge::{Finding, judge};
 use crate::operation::{
-    Action, Actual, Expectation, NEVER, Observed, Operation, Outcome, Refusal, Value,
+    Action, Actual, Expectation, NEVER, NO_REVISION, Observed, Operation, Outcome, Refusal, Value,
 };
 use crate::options::{Limits, Options, ValueSearch};
 use crate::packed::PackedOperation;
@@ -321,7 +321,7 @@ fn is_shown(change: &Operation, kept: &[Operation]) -> bool {
         ) => Some(Value::Int(sum)),
         _ => None,
     };
-    let revision = change.revision();
+    let revision = change.revision().filter(|it| *it != NO_REVISION);
     let others = || {
         kept.iter()
             .filter(|it| it.key == change.key && *it != change)

@@ -142,11 +142,21 @@ impl<'a> Changes<'a> {
                 return Some(contradiction);
             }
         }
-        let is_due = |key, revision| {
-            watch.after < revision && revision <= complete && watched.contains(&key)
+        // Events come in the order of revisions: one of a later revision says, like progress, that all before it have come.
+        let is_due = |revision| revision <= complete || revision < latest;
+        let is_missing = |key, revision| {
+            let is_watched = watch.after < revision && watched.contains(&key);
+            is_watched && is_due(revision) && !told.contains(&(key, revision))
         };
-        self.find_missing(complete, |key, revision| {
-            is_due(key, revision) && !told.contains(&(key, revision))
+        let (key, revision, index) = self.find_missing(is_missing)?;
+        let later = match revision <= complete {
+            true => format!("it says that it has come to {complete}"),
+            false => format!("one came of revision {latest}"),
+        };
+        Some(WatchContradiction {
+            index: Some(index),
+            key: Some(key),
+            description: format!("no event came of revision {revision}, and {later}"),
         })
     }
 
@@ -206,23 +216,13 @@ impl<'a> Changes<'a> {
         }
     }
 
-    /// Finds the first change that a watch had to be told and was not.
-    fn find_missing(
-        &self,
-        complete: i64,
-        is_missing: impl Fn(u32, i64) -> bool,
-    ) -> Option<WatchContradiction> {
+    /// Finds the first change that a watch had to be told and was not: its key, its revision, and the place of the operation.
+    fn find_missing(&self, is_missing: impl Fn(u32, i64) -> bool) -> Option<(u32, i64, usize)> {
         let missing = (self.answered.iter()).filter(|((key, revision), change)| {
             change.left != Left::Unknown && is_missing(*key, *revision)
         });
         let ((key, revision), change) = missing.min_by_key(|((_, revision), _)| *revision)?;
-        Some(WatchContradiction {
-            index: Some(change.index),
-            key: Some(*key),
-            description: format!(
-                "no event came of revision {revision}, and it says that it has come to {complete}"
-            ),
-        })
+        Some((*key, *revision, change.index))
     }
 }
 

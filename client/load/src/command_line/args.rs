@@ -337,6 +337,10 @@ pub(crate) struct CheckArgs {
     /// Search every key for an order that explains its values, even if revisions show one.
     #[arg(long)]
     pub(crate) search: bool,
+    /// Search every key for an order that explains its values, and look at no revision: for the history of a store whose
+    /// answers have none.
+    #[arg(long, conflicts_with = "search")]
+    pub(crate) without_revisions: bool,
     /// How long to search, all keys together. The exit code is 4 if the search ends undecided.
     #[arg(long, value_name = "TIME", default_value = SEARCH_TIMEOUT, value_parser = duration)]
     pub(crate) search_timeout: Duration,

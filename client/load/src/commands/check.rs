@@ -24,10 +24,15 @@ pub(crate) fn check_file(args: &CheckArgs) -> Result<i32, RunError> {
     let limit = usize::try_from(OPERATIONS_MAX).unwrap_or(usize::MAX);
     let history = History::read_from(BufReader::new(file), limit);
     let history = history.map_err(|error| context(&error))?;
-    let value_search = match args.search {
-        true => ValueSearch::Always,
-        false => ValueSearch::OnViolation,
+    let value_search = match (args.without_revisions, args.search) {
+        (true, _) => ValueSearch::Only,
+        (false, true) => ValueSearch::Always,
+        (false, false) => ValueSearch::OnViolation,
     };
+    if value_search != ValueSearch::Only && history.lacks_revisions() {
+        let why = "some answers have no revision; --without-revisions checks the values alone";
+        return Err(context(&why));
+    }
     // From here on a signal ends the search, with a verdict on what was searched until then.
     Interrupts::new().map_err(|error| RunError::Failed(format!("the system refuses: {error}")))?;
     let _ = writeln!(

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hdrhistogram::Histogram;
 
-use crate::histogram::{add, histogram};
+use crate::histogram::histogram;
 
 /// The counts of one thread, for others to read.
 ///
@@ -105,13 +105,6 @@ impl Interval {
             failed: 0,
             response: histogram(),
         }
-    }
-
-    /// Adds what another thread was answered within the same interval.
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.completed += other.completed;
-        self.failed += other.failed;
-        add(&mut self.response, &other.response);
     }
 }
 

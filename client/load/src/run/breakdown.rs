@@ -1,5 +1,6 @@
 //! The parts of a report that break the measurement down: by kind of operation, by phase and by interval.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -81,7 +82,7 @@ pub(crate) fn phases(settings: &Settings, measured: &Measured) -> Vec<PhaseRepor
     }
     in_time.failed = in_time.failed.saturating_sub(warmup.failed + drain.failed);
     for interval in measured.timeline.intervals() {
-        add(&mut in_time.response, &interval.sum.response);
+        add(&mut in_time.response, &interval.response());
     }
     let phase = |name: &str, time: Duration, stats: &PhaseStats| PhaseReport {
         phase: name.to_owned(),
@@ -109,21 +110,20 @@ pub(crate) fn intervals(settings: &Settings, measured: &Measured) -> Vec<Interva
     let mut intervals = Vec::new();
     for index in 0..count {
         let start = index as f64 * length;
-        let interval = seen.next_if(|interval| interval.sum.index == index);
-        let empty = histogram();
-        let response = interval.map_or(&empty, |interval| &interval.sum.response);
+        let interval = seen.next_if(|interval| interval.index == index);
+        let response = interval.map_or(Cow::Owned(histogram()), |interval| interval.response());
         let dropped_so_far = interval
             .map_or(0, |interval| interval.dropped_so_far)
             .max(dropped_before);
         let seconds = length.min(elapsed - start);
-        let completed = interval.map_or(0, |interval| interval.sum.completed);
+        let completed = interval.map_or(0, |interval| interval.completed);
         intervals.push(IntervalReport {
             completed,
-            failed: interval.map_or(0, |interval| interval.sum.failed),
+            failed: interval.map_or(0, |interval| interval.failed),
             dropped: dropped_so_far - dropped_before,
             in_flight: interval.map_or(0, |interval| interval.in_flight),
             ops_per_second: completed as f64 / seconds,
-            ..IntervalReport::of(response, start, seconds)
+            ..IntervalReport::of(&response, start, seconds)
         });
         dropped_before = dropped_so_far;
     }

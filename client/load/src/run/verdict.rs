@@ -1,18 +1,19 @@
 //! The verdict on a history, for people: of `--verify` and of `check`.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use soloist_verify::{
     Deadline, History, IN_FLIGHT_MAX, Limits, Options, StopReason, UndecidedKey, ValueSearch,
-    Verdict, Violation, check,
+    Verdict, Violation, judge,
 };
 
 use crate::plan::labels::{EVIDENCE_FILE, HistoryOptions};
 use crate::report::model::VerifyReport;
 use crate::report::numbers::{counted, grouped};
+use crate::report::style::printable;
 use crate::run::signals;
 
 /// The most keys that an undecided verdict names. The others are counted.
@@ -65,7 +66,9 @@ pub(crate) fn verify(
         },
         shrink_timeout: search_timeout,
     };
-    let report = check(history, options).map_err(|error| error.to_string())?;
+    let judged = judge(history, options).map_err(|error| error.to_string())?;
+    say_violations(judged.violations(), search_timeout);
+    let report = judged.prove();
     let seconds = began.elapsed().as_secs_f64();
     let counts = format!(
         "{} on {}, {} of unknown outcome, checked in {seconds:.2} s",
@@ -89,6 +92,24 @@ pub(crate) fn verify(
         seconds,
         text,
     })
+}
+
+/// Says at once what is wrong: to make the proof small may take as long as the search.
+fn say_violations(violations: impl Iterator<Item = String>, timeout: Duration) {
+    let mut err = io::stderr();
+    let mut is_wrong = false;
+    for violation in violations {
+        is_wrong = true;
+        // If standard error is closed, the report still has the verdict.
+        let _ = writeln!(err, "NOT linearizable: {}", printable(&violation));
+    }
+    if is_wrong {
+        let timeout = humantime::format_duration(timeout);
+        let _ = writeln!(
+            err,
+            "looking for the fewest operations that show it, for {timeout} at most"
+        );
+    }
 }
 
 fn save(history: &History, path: &Path) -> Result<(), String> {

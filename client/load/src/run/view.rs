@@ -140,25 +140,23 @@ impl LiveView {
         intervals.pop();
         let skipped = intervals.len().saturating_sub(INTERVALS_MAX);
         intervals.drain(..skipped);
-        let first = intervals.first().map_or(0, |interval| interval.sum.index);
+        let first = intervals.first().map_or(0, |interval| interval.index);
         self.intervals = self.intervals.split_off(&first);
         for interval in intervals {
-            let sum = &interval.sum;
-            let is_known = self
-                .intervals
-                .get(&sum.index)
-                .is_some_and(|of| (of.completed, of.failed) == (sum.completed, sum.failed));
+            let is_known = self.intervals.get(&interval.index).is_some_and(|of| {
+                (of.completed, of.failed) == (interval.completed, interval.failed)
+            });
             if !is_known {
-                let start = sum.index as f64 * length;
+                let start = interval.index as f64 * length;
                 let report = IntervalReport {
-                    completed: sum.completed,
-                    failed: sum.failed,
+                    completed: interval.completed,
+                    failed: interval.failed,
                     in_flight: interval.in_flight,
-                    ops_per_second: sum.completed as f64 / length,
+                    ops_per_second: interval.completed as f64 / length,
                     histogram: String::new(),
-                    ..IntervalReport::of(&sum.response, start, length)
+                    ..IntervalReport::of(&interval.response(), start, length)
                 };
-                self.intervals.insert(sum.index, report);
+                self.intervals.insert(interval.index, report);
             }
         }
         self.intervals.values().cloned().collect()

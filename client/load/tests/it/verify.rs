@@ -173,3 +173,47 @@ fn a_key_that_a_list_leaves_out_is_a_violation() {
     assert_eq!(run.code, Some(3), "{} {}", run.stdout, run.stderr);
     assert!(run.stdout.contains("NOT linearizable"), "{}", run.stdout);
 }
+
+/// A history of another store, written by hand.
+#[test]
+fn a_history_without_revisions_is_checked_by_a_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("other.history");
+    let evidence = folder.path().join("evidence.jsonl");
+    let operation = |start: u64, action: &str, outcome: &str| {
+        format!(
+            "{{\"operation\":{{\"client\":0,\"message\":{start},\"travel\":\"call\",\"key\":\"a\",\"start\":{start},\
+             \"end\":{},\"action\":{action},\"outcome\":{{\"done\":{{\"seen\":{outcome}}}}}}}}}\n",
+            start + 5
+        )
+    };
+    let shows = |value: i64| format!("{{\"entry\":{{\"value\":{{\"int\":{value}}}}}}}");
+    for (seen, code) in [(1, 0), (2, 3)] {
+        let text = [
+            "{\"head\":{\"version\":1,\"keys\":[{\"name\":\"a\",\"found\":{}}]}}\n".to_owned(),
+            operation(10, "{\"write\":{\"int\":1}}", "\"untold\""),
+            operation(20, "\"read\"", &shows(seen)),
+            "{\"end\":{\"operations\":2,\"watches\":0}}\n".to_owned(),
+        ];
+        fs::write(&file, text.concat()).unwrap();
+        let line = format!("check {} --evidence {}", file.display(), evidence.display());
+        let refused = Run::of(&line);
+        assert_eq!(
+            refused.code,
+            Some(2),
+            "{} {}",
+            refused.stdout,
+            refused.stderr
+        );
+        assert!(
+            refused.stderr.contains("--without-revisions"),
+            "{}",
+            refused.stderr
+        );
+        let run = Run::of(&format!("{line} --without-revisions"));
+        assert_eq!(run.code, Some(code), "{} {}", run.stdout, run.stderr);
+        // The verdict comes before the proof, on standard error.
+        let said = run.stderr.contains("NOT linearizable: key \"a\"");
+        assert_eq!(said, code == 3, "{}", run.stderr);
+    }
+}

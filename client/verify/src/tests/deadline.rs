@@ -82,3 +82,52 @@ fn a_key_that_uses_up_its_time_leaves_the_others_their_share() {
     };
     assert_eq!(violations[0].key.as_deref(), Some("wrong"));
 }
+
+/// Whoever waits for the verdict need not wait for the proof.
+#[test]
+fn a_violation_is_known_before_its_proof_is_small() {
+    let mut history = some_history();
+    let wrong = history.operations.iter().position(|it| {
+        let it = it.unpack();
+        it.action == Action::Read && it.entry().is_some()
+    });
+    let place = wrong.unwrap();
+    let mut read = history.operations[place].unpack();
+    let Outcome::Done { revision, .. } = read.outcome else {
+        panic!("{read:?}");
+    };
+    read.outcome = Outcome::Done {
+        revision,
+        observed: crate::Observed::Entry(Some(crate::Entry {
+            value: crate::Value::text("nobody wrote this"),
+            revision: 1,
+            state: None,
+        })),
+    };
+    history.operations[place] = PackedOperation::from(&read);
+    // A clock that stands still, and that counts who looks at it.
+    let looked = Cell::new(0);
+    let clock = || {
+        looked.set(looked.get() + 1);
+        Duration::ZERO
+    };
+    let options = Options {
+        value_search: ValueSearch::Only,
+        limits: Limits {
+            deadline: Deadline::new(&clock, Duration::from_secs(1)),
+            ..Limits::default()
+        },
+        shrink_timeout: Duration::from_secs(1),
+    };
+    let judged = crate::judge(&history, options).unwrap();
+    let violations: Vec<String> = judged.violations().collect();
+    assert!(violations[0].starts_with("key "), "{violations:?}");
+    let before = looked.get();
+    let report = judged.prove();
+    assert!(looked.get() > before, "the proof was made small before");
+    let Verdict::NotLinearizable(proven) = report.verdict else {
+        panic!("{report:?}");
+    };
+    assert_eq!(proven.len(), violations.len());
+    assert!(proven[0].evidence.operations.len() < 20);
+}

@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 
-use crate::tests::notation::{history, history_of, is_linearizable};
+use crate::tests::notation::{history, history_of, is_linearizable, report_of};
 use crate::tests::tables::watched;
 use crate::{
-    Action, Actual, Entry, Expectation, History, MessageKind, Observed, Operation, Outcome,
-    PackedOperation, ReadError, Refusal, Value,
+    Action, Actual, Entry, Expectation, History, MessageKind, Observed, Operation, Options,
+    Outcome, PackedOperation, ReadError, Refusal, Value, ValueSearch, Verdict, check,
 };
 
 fn value() -> impl Strategy<Value = Value> {
@@ -192,4 +192,64 @@ fn a_file_that_is_too_long_or_goes_on_after_its_end_is_refused() {
     History::read_from(&bytes[..], 2).unwrap_err();
     History::read_from(&[&bytes[..], &[0]].concat()[..], 3).unwrap_err();
     assert!(is_linearizable(&history("0-1 write 1 1@1")));
+}
+
+/// A history of another store, by hand: no answer has a revision.
+#[test]
+fn a_history_without_revisions_is_read_and_checked_by_its_values() {
+    let file = |seen: i64| {
+        let operation = |start: u64, action: &str, outcome: &str| {
+            format!(
+                r#"{{"operation":{{"client":0,"message":{start},"travel":"call","key":"a","start":{start},"end":{},"action":{action},"outcome":{outcome}}}}}"#,
+                start + 5
+            )
+        };
+        [
+            r#"{"head":{"version":1,"keys":[{"name":"a","found":{}}]}}"#.to_owned(),
+            operation(
+                10,
+                r#"{"write":{"int":1}}"#,
+                r#"{"done":{"seen":"untold"}}"#,
+            ),
+            operation(
+                20,
+                "\"read\"",
+                r#"{"done":{"seen":{"entry":{"value":{"int":1}}}}}"#,
+            ),
+            operation(
+                30,
+                r#"{"write":{"int":2}}"#,
+                r#"{"done":{"seen":"untold"}}"#,
+            ),
+            operation(
+                40,
+                "\"read\"",
+                &format!(r#"{{"done":{{"seen":{{"entry":{{"value":{{"int":{seen}}}}}}}}}}}"#),
+            ),
+            r#"{"end":{"operations":4,"watches":0}}"#.to_owned(),
+        ]
+        .join("\n")
+            + "\n"
+    };
+    for (seen, expected) in [(2, true), (1, false)] {
+        let history = History::read_from(file(seen).as_bytes(), 10).unwrap();
+        assert!(history.lacks_revisions());
+        let refused = check(&history, Options::default()).unwrap_err();
+        assert!(refused.to_string().contains("no revision"), "{refused}");
+        let report = report_of(&history, ValueSearch::Only);
+        assert_eq!(
+            report.verdict == Verdict::Linearizable,
+            expected,
+            "{report:?}"
+        );
+        if let Verdict::NotLinearizable(violations) = report.verdict {
+            let text = violations[0].to_string();
+            assert!(!text.contains("revision -1"), "{text}");
+            // The evidence is a history without revisions, too.
+            let mut bytes = Vec::new();
+            violations[0].evidence.write_to(&mut bytes).unwrap();
+            let back = History::read_from(&bytes[..], 10).unwrap();
+            assert_eq!(back, violations[0].evidence);
+        }
+    }
 }

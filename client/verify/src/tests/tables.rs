@@ -195,6 +195,23 @@ pub(super) fn watched(changes: &str, told: &str) -> History {
     history
 }
 
+/// The first event of a later revision says that the one before it will not come.
+#[test]
+fn a_watch_that_leaves_out_a_change_is_caught_by_its_next_event() {
+    let history = watched(
+        "0-1 write 1 1@1; 2-3 write 2 2@2; 4-5 write 3 3@3",
+        "1 a 1; 3 a 3",
+    );
+    let report = report_of(&history, ValueSearch::OnViolation);
+    let Verdict::NotLinearizable(violations) = report.verdict else {
+        panic!("{report:?}");
+    };
+    let said = "watch 0: no event came of revision 2, and one came of revision 3";
+    assert_eq!(violations[0].description, said);
+    let again = report_of(&violations[0].evidence, ValueSearch::OnViolation);
+    assert!(matches!(again.verdict, Verdict::NotLinearizable(_)));
+}
+
 #[test]
 fn a_watch_is_told_every_change_once_and_in_order() {
     const CHANGES: &str = "0-1 write 1 1@1; 2-3 b.write 2 2@2; 4-5 delete 1@1@3; 6-7 c.write 9 9@4; 8- write 7 unknown;
@@ -209,6 +226,12 @@ fn a_watch_is_told_every_change_once_and_in_order() {
             "1 a 1; 2 b 2; 3 a gone; 5 a 7; 5 .",
         ),
         (false, "one missing", "1 a 1; 3 a gone; 4 ."),
+        (
+            false,
+            "one missing, and no progress after it",
+            "1 a 1; 3 a gone",
+        ),
+        (true, "not yet, and no progress", "1 a 1; 2 b 2"),
         (false, "the last missing", "1 a 1; 2 b 2; 3 ."),
         (false, "one twice", "1 a 1; 2 b 2; 2 b 2; 3 a gone; 4 ."),
         (
