@@ -2,7 +2,7 @@
 
 use std::thread::JoinHandle;
 
-use crate::config::{Config, WAL_BYTES_MAX};
+use crate::config::{Config, RESERVE_BYTES, WAL_BYTES_MAX};
 use crate::ids::random_name;
 use crate::journal::{self, Command, IfMissing, Journal, OpenError};
 use crate::machine::{StateMachine, Time};
@@ -55,6 +55,7 @@ impl Store {
                 new_store_id,
                 snapshot_log_bytes: storage.snapshot_log_bytes,
                 min_free_bytes: storage.min_free_bytes,
+                reserve_bytes: RESERVE_BYTES,
                 wal_bytes_max: WAL_BYTES_MAX,
             },
         )?;

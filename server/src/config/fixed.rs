@@ -202,6 +202,26 @@ pub const REVISIONS_SKIPPED_UNSYNCED: i64 = 1 << 40;
 /// How often the free space on the disk is checked.
 pub const SPACE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often it is checked while there is little, so that refusals name the present figures.
+pub const LITTLE_SPACE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Bytes of free space, beyond what must be free, above which writers cannot use it all up between two checks: four times
+/// [`UNSYNCED_BYTES_MAX`], because one batch is being written, another one waits, and pages may be half empty. Below, the
+/// space is checked after fewer bytes, and fewer bytes of changes may wait.
+pub const MUCH_SPACE_BYTES: u64 = 4 * UNSYNCED_BYTES_MAX as u64;
+
+/// Bytes of changes that may wait for the disk however little space there is: so deletes always go on.
+pub const UNSYNCED_BYTES_MIN: usize = 64 * KIB;
+
+/// Bytes of the file `reserve`, which is given up when the disk is full: for the records of the write-ahead log, which take
+/// up to twice their size in the storage engine, and for a snapshot of a small state. So a start needs no free space, and
+/// deletes of some ten thousand keys go on.
+pub const RESERVE_BYTES: u64 = 2 * WAL_BYTES_MAX + MIB as u64;
+
+/// Bytes beyond the state's own needs that files may keep on a disk with little space before a snapshot is made to have them
+/// back. A small snapshot and a small log take less.
+pub const SHRINK_SLACK_BYTES: u64 = 4 * MIB as u64;
+
 /// Most bytes of the write-ahead log, which is written before the storage engine. A thousand of the smallest commits
 /// fit between two transactions of the engine; each transaction delays the next commit by a millisecond or two. Reading
 /// the whole log at a start takes a few milliseconds more.

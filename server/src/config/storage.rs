@@ -43,8 +43,8 @@ pub struct StorageConfig {
           value_parser = bytes(KIB as u64..=u64::MAX), requires = "data_dir")]
     pub snapshot_log_bytes: u64,
     /// Free bytes on the disk below which changes except deletes are refused with STORE_FULL. The rest is left for
-    /// deletes and a snapshot. If the log is larger than BYTES, its size counts instead, because the log grows by
-    /// doubling. 0: changes go on until the disk is full.
+    /// deletes and a snapshot. 0: changes go on until the disk is full. Besides, a file of 9 MiB is kept in reserve,
+    /// with which a start and deletes go on when no byte is free.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MIN_FREE_BYTES", default_value_t = Self::DEFAULT_MIN_FREE_BYTES,
           value_parser = bytes(0..=u64::MAX), requires = "data_dir")]
     pub min_free_bytes: u64,

@@ -33,6 +33,7 @@ pub(super) fn with_fault(journal: Journal) -> Journal {
         events: from_persister,
         seq,
         answers,
+        space,
         snapshot_log_bytes,
     } = journal;
     let (commands, from_owner) = mpsc::sync_channel(QUEUE_CAPACITY);
@@ -51,6 +52,7 @@ pub(super) fn with_fault(journal: Journal) -> Journal {
         events,
         seq,
         answers,
+        space,
         snapshot_log_bytes,
     }
 }

@@ -11,7 +11,7 @@ use super::faulty_journal;
 use super::workload::Workload;
 use crate::config::{Durability, Limits};
 use crate::journal::{self, Event, IfMissing, OpenError, OpenedStore, SimDisk, StoreOptions};
-use crate::machine::{StateMachine, Time};
+use crate::machine::{Cause, Delete, StateMachine, Time, Value, Write};
 use crate::owner::{CallError, CommitQueue, HeldReply};
 
 /// Options with small limits, so that checkpoints and snapshots are frequent.
@@ -25,10 +25,14 @@ pub(super) fn options(durability: Durability) -> StoreOptions {
         new_store_id: "store".into(),
         snapshot_log_bytes: 4_000,
         min_free_bytes: 0,
+        reserve_bytes: 0,
         // Room for two or three records.
         wal_bytes_max: 16 << 10,
     }
 }
+
+/// How long a test waits for an event that does not come.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 pub(super) struct Node {
     pub(super) machine: StateMachine,
@@ -83,7 +87,10 @@ impl Node {
             machine,
             commits,
             now: time,
-            runtime: runtime::Builder::new_current_thread().build().unwrap(),
+            runtime: runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .unwrap(),
             persister,
             acknowledged: Arc::default(),
             calls: 0,
@@ -96,6 +103,10 @@ impl Node {
     pub(super) fn call(&mut self, workload: &mut Workload) {
         self.now = self.now + Duration::from_millis(1);
         workload.call(&mut self.machine, self.now);
+        self.hold_reply();
+    }
+
+    fn hold_reply(&mut self) {
         self.calls += 1;
         let (acknowledged, number) = (self.acknowledged.clone(), self.calls);
         let reply = Acknowledge {
@@ -108,6 +119,29 @@ impl Node {
         }
     }
 
+    /// Writes a value of this many bytes, and holds the reply as the owner does. Returns what the machine refused.
+    pub(super) fn write(&mut self, key: &str, bytes: usize) -> Result<(), Cause> {
+        let write = Write {
+            key: key.into(),
+            value: Some(Value::Bytes(vec![7; bytes].into())),
+            options: None,
+        };
+        let written = self.machine.write(write, None, self.now);
+        self.hold_reply();
+        written.map(drop).map_err(|refused| refused.cause)
+    }
+
+    /// Deletes a key, and holds the reply as the owner does.
+    pub(super) fn delete(&mut self, key: &str) {
+        let delete = Delete {
+            key: key.into(),
+            expect: None,
+        };
+        let deleted = self.machine.delete(delete, None, self.now);
+        assert!(deleted.is_ok(), "deletes are not refused");
+        self.hold_reply();
+    }
+
     /// Sends the next log batch if none is under way.
     pub(super) fn send(&mut self) {
         self.commits.send_batch(&mut self.machine, self.now);
@@ -118,7 +152,10 @@ impl Node {
 
     /// Waits for the next event of the journal, and handles it.
     pub(super) fn handle_event(&mut self) -> Result<(), JournalFailed> {
-        match self.runtime.block_on(self.commits.next_event()) {
+        let next = self.commits.next_event();
+        let next = async { tokio::time::timeout(SILENCE_MAX, next).await };
+        let next = self.runtime.block_on(next);
+        match next.expect("the journal has something to say") {
             Some(event) => self
                 .commits
                 .handle_event(event, &mut self.machine)

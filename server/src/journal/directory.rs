@@ -4,23 +4,27 @@ use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{
-    DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, posix_fallocate};
+use nix::fcntl::OFlag;
 use nix::sys::statvfs::fstatvfs;
 use redb::StorageBackend;
 
 use super::disk::Disk;
+use super::disk_file::{DiskFile, after_sync, allocate};
 use super::error::OpenError;
 use super::file_name::FileName;
 use crate::mutants::mutant;
 
 /// The file that the process that uses the directory keeps locked. It contains the process's id.
 const LOCK_FILE: &str = "LOCK";
+
+/// The file that keeps space for a full disk. Nothing is ever read from it, and whoever needs the space may remove it.
+const RESERVE_FILE: &str = "reserve";
 
 /// A directory that only this process uses.
 #[derive(Debug)]
@@ -104,7 +108,10 @@ fn refuse_foreign(path: &Path, if_missing: IfMissing) -> Result<(), OpenError> {
     let mut foreign = None;
     for entry in fs::read_dir(path).map_err(unreadable())? {
         let name = entry.map_err(unreadable())?.file_name();
-        if name == LOCK_FILE || FileName::ALL.iter().any(|ours| name == ours.as_str()) {
+        if name == LOCK_FILE
+            || name == RESERVE_FILE
+            || FileName::ALL.iter().any(|ours| name == ours.as_str())
+        {
             return Ok(());
         }
         foreign = Some(name);
@@ -199,7 +206,11 @@ impl Disk for Directory {
         if is_new {
             self.sync()?;
         }
-        Ok(Arc::new(DiskFile(file)))
+        Ok(Arc::new(match name {
+            // The engine doubles its files when they are full: what it does not use must take no space.
+            FileName::Log | FileName::Snapshot(_) => DiskFile::sparse(file),
+            FileName::Wal | FileName::Watermark => DiskFile::dense(file),
+        }))
     }
 
     fn check_present(&self) -> io::Result<()> {
@@ -228,6 +239,24 @@ impl Disk for Directory {
         Ok(system.blocks_available() as u64 * system.fragment_size() as u64)
     }
 
+    fn occupied_bytes(&self, name: FileName) -> u64 {
+        // Blocks in the sense of `stat` have 512 bytes, whatever the file system's have.
+        fs::symlink_metadata(self.path.join(name.as_str())).map_or(0, |found| 512 * found.blocks())
+    }
+
+    fn reserved_bytes(&self) -> Option<u64> {
+        let found = fs::symlink_metadata(self.path.join(RESERVE_FILE)).ok()?;
+        Some(found.len())
+    }
+
+    fn set_reserve(&self, bytes: u64) -> io::Result<()> {
+        let path = self.path.join(RESERVE_FILE);
+        let file = open(&path)?;
+        file.set_len(0)?;
+        // The empty file stays: it tells that the reserve was given up.
+        allocate(&file, 0, bytes).inspect_err(|_| drop(fs::remove_file(&path)))
+    }
+
     fn set_aside(&self, name: FileName) -> io::Result<()> {
         let path = self.path.join(name.as_str());
         self.opened().remove(&name);
@@ -249,57 +278,5 @@ impl Disk for Directory {
 
     fn name(&self) -> String {
         self.path.display().to_string()
-    }
-}
-
-/// Makes an error of a failed sync, which must never be retried: after it, the system may take data for written that it
-/// could not write. Its kind is not kept, because a sync that failed for lack of space must not look like a full disk.
-fn after_sync(error: io::Error) -> io::Error {
-    io::Error::other(format!("a sync failed: {error}"))
-}
-
-#[derive(Debug)]
-struct DiskFile(File);
-
-impl StorageBackend for DiskFile {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(out, offset)
-    }
-
-    /// Allocates the new blocks at once, so that a full disk fails here, and not in the middle of a write.
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let present = self.0.metadata()?.len();
-        if len > present {
-            let (from, more) = (present.cast_signed(), (len - present).cast_signed());
-            loop {
-                match posix_fallocate(&self.0, from, more) {
-                    Ok(()) => return Ok(()),
-                    Err(Errno::EINTR) => {}
-                    // Not every file system can allocate ahead.
-                    Err(Errno::EOPNOTSUPP | Errno::EINVAL | Errno::ENOSYS) => break,
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-        self.0.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data().map_err(after_sync)?;
-        // A change must not be answered as on disk if the disk forgets the file when the process ends.
-        match self.0.metadata()?.nlink() {
-            0 => Err(io::Error::other(
-                "the file was removed while the server used it",
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(data, offset)
     }
 }

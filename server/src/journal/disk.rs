@@ -23,6 +23,18 @@ pub(crate) trait Disk: Debug + Send + Sync + 'static {
     /// Bytes that can still be written.
     fn free_bytes(&self) -> io::Result<u64>;
 
+    /// Bytes of the disk that a file takes: fewer than its length where nothing was written yet. 0 if it is missing.
+    fn occupied_bytes(&self, name: FileName) -> u64;
+
+    /// Bytes that are kept in reserve. `Some(0)` after they were given up; `None` if there never were any.
+    fn reserved_bytes(&self) -> Option<u64>;
+
+    /// Keeps this many bytes in reserve instead of the present ones. 0 gives them up.
+    ///
+    /// # Errors
+    /// If there are not so many. None is kept then.
+    fn set_reserve(&self, bytes: u64) -> io::Result<()>;
+
     /// Renames a file, so that it is no longer used but can still be examined.
     fn set_aside(&self, name: FileName) -> io::Result<()>;
 

@@ -42,10 +42,14 @@ impl FileError {
 
     /// Whether the disk, the quota or the largest file size is used up: a later try may succeed.
     pub(super) fn is_full(&self) -> bool {
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-        matches!(self, Self::Io { error, .. }
-            if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge))
+        matches!(self, Self::Io { error, .. } if is_full(error))
     }
+}
+
+/// Whether the disk, the quota or the largest file size is used up.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 impl fmt::Display for FileError {
@@ -66,6 +70,17 @@ pub enum OpenError {
         what: String,
         /// The system's error.
         error: io::Error,
+    },
+    /// The disk is full, and the store cannot be opened without space.
+    DiskFull {
+        /// The action that failed.
+        what: String,
+        /// The directory.
+        path: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that suffice.
+        needed: u64,
     },
     /// Another process uses the directory.
     InUse {
@@ -123,6 +138,16 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { what, error } => write!(f, "{what}: {error}"),
+            Self::DiskFull {
+                what,
+                path,
+                free,
+                needed,
+            } => write!(
+                f,
+                "{what}: the disk of {} is full: {free} bytes are free, and a start needs up to {needed}; free that many by removing or moving other files, none of the store's own",
+                path.display()
+            ),
             Self::InUse { path, process } => {
                 write!(f, "{} is in use by another server", path.display())?;
                 match process.as_str() {

@@ -10,7 +10,7 @@ use tokio::sync::mpsc as tokio_mpsc;
 
 use super::error::FileError;
 use super::snapshot::NewSnapshot;
-use crate::machine::{CopyHead, CopySlice, Effect, Revision, Time};
+use crate::machine::{CopyHead, CopySlice, DiskLow, Effect, Revision, Time};
 
 /// Everything that happened between two commits. It becomes one record of the log.
 #[derive(Debug)]
@@ -62,8 +62,10 @@ pub(crate) enum Event {
     NextSlice,
     /// The snapshot ended. `made` says whether it is complete.
     SnapshotEnded { made: bool },
-    /// The space on the disk got scarce, or is sufficient again.
+    /// The space on the disk, when it has changed.
     Space(DiskSpace),
+    /// The bytes on disk that go when a snapshot is made now, when they have changed. The snapshot itself takes new ones.
+    Removable(u64),
     /// The journal has failed. Batches that were sent and not committed may or may not be durable.
     Failed(String),
     /// The store is closed in order; the last event.
@@ -73,12 +75,12 @@ pub(crate) enum Event {
 /// How much space there is on the disk of the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DiskSpace {
-    /// At least as much as there should be.
-    Enough,
-    /// Fewer than `least` bytes: the owner refuses whatever makes the store larger.
-    Low { free: u64, least: u64 },
+    /// At least as much as there should be, and `room` bytes more. `u64::MAX` stands for much.
+    Enough { room: u64 },
+    /// Too little: the owner refuses whatever makes the store larger.
+    Low(DiskLow),
     /// No space: the batch that was sent waits until there is some.
-    Full { free: u64, least: u64 },
+    Full(DiskLow),
 }
 
 /// The owner's end of a journal.
@@ -91,6 +93,8 @@ pub(crate) struct Journal {
     pub(crate) seq: u64,
     /// When the owner answers a change.
     pub(crate) answers: AnswerWhen,
+    /// The space on the disk at the start.
+    pub(crate) space: DiskSpace,
     /// A snapshot is due when the log has grown by this many bytes and by as many bytes as the state takes.
     pub(crate) snapshot_log_bytes: u64,
 }

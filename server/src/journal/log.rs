@@ -24,7 +24,7 @@ const META: TableDefinition<'_, (), &[u8]> = TableDefinition::new("meta");
 
 /// Most records that one transaction removes, so that it takes hardly longer. A transaction that adds many records removes
 /// up to twice as many, so that the log gets shorter under any load.
-const PRUNE_RECORDS_MAX: u64 = 256;
+pub(super) const PRUNE_RECORDS_MAX: u64 = 256;
 
 /// When an appended record is made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub(crate) struct Log {
     checkpointed: Position,
     /// Records up to this number are to be removed.
     prune_upto: Option<u64>,
+    /// Most records that one transaction removes.
+    prune_records_max: u64,
 }
 
 impl Log {
@@ -70,6 +72,7 @@ impl Log {
             db,
             checkpointed,
             prune_upto: None,
+            prune_records_max: PRUNE_RECORDS_MAX,
         })
     }
 
@@ -154,6 +157,18 @@ impl Log {
         self.prune_upto.is_some()
     }
 
+    /// Moves the pages of the engine's file together, and cuts off its end. Takes as long as reading what is in the file, and
+    /// hardly any space.
+    pub(crate) fn compact(&mut self) -> Result<(), FileError> {
+        let db = &mut self.db;
+        guarded(FileName::Log, || Ok(db.compact().map(drop)?))
+    }
+
+    /// Has each of the transactions that follow remove up to this many records.
+    pub(crate) fn set_prune_records_max(&mut self, count: u64) {
+        self.prune_records_max = count;
+    }
+
     /// Writes the records of the write-ahead log, `record` and `meta` to the engine, in one durable transaction.
     fn checkpoint_with(
         &mut self,
@@ -164,7 +179,7 @@ impl Log {
         self.wal.sync()?;
         let records = self.wal.pending().iter().chain(record);
         let checkpointed = records.clone().last().map(|last| last.position);
-        let prune = self.prune_upto;
+        let (prune, prune_max) = (self.prune_upto, self.prune_records_max);
         let work = || -> Result<bool, redb::Error> {
             let mut transaction = self.db.begin_write()?;
             // With two phases, the engine need not guess after a crash which commit was the last complete one.
@@ -178,7 +193,7 @@ impl Log {
                     added += 1;
                 }
                 if let Some(upto) = prune {
-                    more = remove_records(&mut table, upto, PRUNE_RECORDS_MAX.max(2 * added))?;
+                    more = remove_records(&mut table, upto, prune_max.max(2 * added))?;
                 }
             }
             if let Some(meta) = meta {

@@ -18,6 +18,7 @@ mod create;
 mod directory;
 mod directory_id;
 mod disk;
+mod disk_file;
 mod engine;
 mod error;
 mod file_name;
@@ -34,6 +35,7 @@ mod replay;
 mod sim_disk;
 mod snapshot;
 mod snapshotter;
+mod space;
 mod stored;
 mod wal;
 mod watermark;
@@ -45,6 +47,8 @@ pub(crate) use create::{create, make_room};
 #[cfg(test)]
 pub(crate) use directory::Directory;
 pub(crate) use directory::IfMissing;
+#[cfg(test)]
+pub(crate) use disk::Disk;
 pub use error::OpenError;
 #[cfg(test)]
 pub(crate) use file_name::{FileName, SnapshotSlot};

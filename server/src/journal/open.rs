@@ -10,11 +10,13 @@ use super::create::create;
 use super::directory::{Directory, IfMissing};
 use super::directory_id::DirectoryId;
 use super::disk::Disk;
-use super::error::{FileError, OpenError};
+use super::error::{FileError, OpenError, is_full};
 use super::file_name::FileName;
 use super::interface::Journal;
+use super::log::Log;
 use super::persister::OpenStore;
 use super::recover::{Recovered, recover};
+use super::space::{SpaceWanted, give_up_reserve};
 use super::stored::{self, FORMAT, StoreMeta};
 use super::watermark::Watermark;
 use crate::config::{CLOCK_AHEAD_MIN, Durability, REVISIONS_SKIPPED, REVISIONS_SKIPPED_UNSYNCED};
@@ -38,6 +40,8 @@ pub(crate) struct StoreOptions {
     pub(crate) snapshot_log_bytes: u64,
     /// Bytes that must be free on the disk for changes to be accepted.
     pub(crate) min_free_bytes: u64,
+    /// Bytes that are kept in reserve for a full disk.
+    pub(crate) reserve_bytes: u64,
     /// Largest length of the write-ahead log, in bytes.
     pub(crate) wal_bytes_max: u64,
 }
@@ -69,12 +73,32 @@ pub(crate) fn open_directory(path: &Path, options: StoreOptions) -> Result<Opene
 /// # Errors
 /// [`OpenError`] if acknowledged data may be lost and that is not accepted, or the disk cannot be used.
 pub(crate) fn open(disk: Arc<dyn Disk>, options: StoreOptions) -> Result<OpenedStore, OpenError> {
+    loop {
+        let opened = try_open(Arc::clone(&disk), options.clone());
+        match opened {
+            Err(OpenError::Io { what, error }) if is_full(&error) => {
+                if give_up_reserve(&*disk) {
+                    continue;
+                }
+                return Err(OpenError::DiskFull {
+                    what,
+                    path: disk.name().into(),
+                    free: disk.free_bytes().unwrap_or(0),
+                    needed: options.reserve_bytes,
+                });
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn try_open(disk: Arc<dyn Disk>, options: StoreOptions) -> Result<OpenedStore, OpenError> {
     let began = Instant::now();
     let mut recovered = recover(&*disk, &options.limits, options.wal_bytes_max)?;
     if let Some(what) = recovered.loss.take() {
         accept_loss(&*disk, recovered, what, &options)?;
         let accept_data_loss = None;
-        return open(
+        return try_open(
             disk,
             StoreOptions {
                 accept_data_loss,
@@ -166,7 +190,7 @@ fn resume(
         watermark.set(0);
         watermark.sync()?;
     }
-    log.set_meta(&meta)?;
+    let meta_waits = !set_meta(&*disk, &mut log, &meta, options.wal_bytes_max)?;
     watermark.set(recovered.position.seq);
     watermark.sync()?;
     machine.resume(time, meta.used_revision);
@@ -203,7 +227,11 @@ fn resume(
             None => recovered.log_bytes,
         },
         durability: options.durability,
-        min_free_bytes: options.min_free_bytes,
+        space: SpaceWanted {
+            least: options.min_free_bytes,
+            reserve: options.reserve_bytes,
+        },
+        meta_waits,
     }
     .start(options.snapshot_log_bytes);
     Ok(OpenedStore {
@@ -214,6 +242,31 @@ fn resume(
         journal,
         persister,
     })
+}
+
+/// Writes the meta record. On a full disk, gives up the reserve for it. Returns false if that does not suffice: the persister
+/// writes it when there is space, and nothing before it.
+fn set_meta(
+    disk: &dyn Disk,
+    log: &mut Log,
+    meta: &StoreMeta,
+    wal_bytes_max: u64,
+) -> Result<bool, FileError> {
+    for _ in 0..2 {
+        match log.set_meta(meta) {
+            Ok(()) => return Ok(true),
+            Err(error) if error.is_full() && meta.epoch > 1 => {}
+            Err(error) => return Err(error),
+        }
+        let gave_up = give_up_reserve(disk);
+        // After an error the engine accepts no more writes.
+        *log = Log::open(disk, wal_bytes_max)?;
+        if !gave_up {
+            break;
+        }
+    }
+    warn!("the disk is full: serving reads, and nothing can be changed until there is space");
+    Ok(false)
 }
 
 /// Warns if the store's time is `ahead` of the system's clock. The store's time never goes back, and it passes as fast as

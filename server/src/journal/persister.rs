@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc as tokio_mpsc;
 use tracing::{debug, error, info, warn};
 
-use super::disk::{self, Disk};
+use super::disk::Disk;
 use super::error::FileError;
 use super::file_name::{FileName, SnapshotSlot};
 use super::interface::{AnswerWhen, Command, DiskSpace, Event, Journal, LogBatch, QUEUE_CAPACITY};
-use super::log::{Log, SyncWhen};
+use super::log::{Log, PRUNE_RECORDS_MAX, SyncWhen};
 use super::record::{EncodedRecord, Position};
 use super::snapshot::NewSnapshot;
 use super::snapshotter::Snapshotter;
+use super::space::{Space, SpaceWanted};
 use super::stored::{self, FORMAT, Header, LogRecord, StoreMeta};
 use super::wal::WalDamage;
 use super::watermark::Watermark;
@@ -33,6 +34,12 @@ const FULL_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How long the persister must be idle before it removes records from the log.
 const PRUNE_PAUSE: Duration = Duration::from_millis(10);
 
+/// Most records that one transaction removes while there is little space.
+const PRUNE_RECORDS_MAX_LOW: u64 = 1 << 16;
+
+/// Bytes that the engine may keep in the log's file besides the records.
+const LOG_SLACK_BYTES: u64 = 512 << 10;
+
 /// The files of an open store, and how they are written.
 #[derive(Debug)]
 pub(super) struct OpenStore {
@@ -47,8 +54,9 @@ pub(super) struct OpenStore {
     /// Bytes of the records since the last snapshot.
     pub(super) log_bytes: u64,
     pub(super) durability: Durability,
-    /// Bytes that must be free on the disk for changes to be accepted.
-    pub(super) min_free_bytes: u64,
+    pub(super) space: SpaceWanted,
+    /// Whether the disk was too full to write `meta`: nothing else may be written before.
+    pub(super) meta_waits: bool,
 }
 
 impl OpenStore {
@@ -56,7 +64,13 @@ impl OpenStore {
     pub(super) fn start(self, snapshot_log_bytes: u64) -> (Journal, JoinHandle<()>) {
         let (commands, receiver) = mpsc::sync_channel(QUEUE_CAPACITY);
         let (sender, events) = tokio_mpsc::channel(QUEUE_CAPACITY);
+        let mut space = Space::new(Arc::clone(&self.disk), self.space);
+        match self.meta_waits {
+            true => space.full(),
+            false => space.look(),
+        };
         let journal = Journal {
+            space: space.told,
             commands,
             events,
             seq: self.position.seq,
@@ -69,8 +83,12 @@ impl OpenStore {
         let persister = Persister {
             synced_at: Instant::now(),
             snapshot: None,
-            space: DiskSpace::Enough,
-            space_checked_at: None,
+            space,
+            checked_present_at: None,
+            removable: 0,
+            snapshot_log_bytes,
+            between_bytes: 0,
+            is_compact: true,
             events: sender,
             store: self,
         };
@@ -98,9 +116,17 @@ struct Persister {
     synced_at: Instant,
     /// The last snapshot thread.
     snapshot: Option<JoinHandle<()>>,
-    /// The disk space as the owner knows it.
-    space: DiskSpace,
-    space_checked_at: Option<Instant>,
+    space: Space,
+    /// When the files were last looked for.
+    checked_present_at: Option<Instant>,
+    /// What the owner was told with [`Event::Removable`].
+    removable: u64,
+    /// See [`Journal::snapshot_log_bytes`].
+    snapshot_log_bytes: u64,
+    /// Bytes of the records between the two snapshots, as far as this process knows.
+    between_bytes: u64,
+    /// Whether the log's file was looked at since records were removed.
+    is_compact: bool,
 }
 
 /// Why the thread ends.
@@ -143,9 +169,13 @@ impl Persister {
     }
 
     fn run_until_stopped(&mut self, commands: &Receiver<Command>) -> Result<Infallible, Stop> {
+        if self.store.meta_waits {
+            self.write_meta()?;
+        }
         self.prune()?;
         loop {
             self.look_at_disk()?;
+            self.compact()?;
             let command = match commands.recv_timeout(self.idle_timeout()) {
                 Ok(command) => command,
                 Err(RecvTimeoutError::Timeout) => {
@@ -184,8 +214,11 @@ impl Persister {
             Durability::Interval(interval) if !self.store.log.is_synced() => {
                 interval.saturating_sub(self.synced_at.elapsed())
             }
-            _ if self.store.log.has_to_prune() => PRUNE_PAUSE,
-            _ => SPACE_INTERVAL,
+            _ if self.store.log.has_to_prune() => match self.is_space_low() {
+                true => Duration::ZERO,
+                false => PRUNE_PAUSE,
+            },
+            _ => self.space.interval(),
         }
     }
 
@@ -234,6 +267,8 @@ impl Persister {
             Durability::None => SyncWhen::Later,
         };
         let bytes = encoded.bytes.len() as u64;
+        // The engine takes up to twice as much.
+        self.space.add_written(2 * bytes);
         self.retry_while_full(|log| {
             // The record may have been written before the disk was full, but it may not be durable: a checkpoint makes it so.
             match log.end() >= seq {
@@ -243,6 +278,8 @@ impl Persister {
         })?;
         self.store.position = encoded.position;
         self.store.log_bytes = self.store.log_bytes.saturating_add(bytes);
+        // Before the owner has room for more changes, it must know how much space is left for them.
+        self.look_at_disk()?;
         self.send(Event::Committed {
             seq,
             log_bytes: self.store.log_bytes,
@@ -253,7 +290,9 @@ impl Persister {
     /// Writes the meta record, durably.
     fn write_meta(&mut self) -> Result<(), Stop> {
         let meta = self.store.meta.clone();
-        self.retry_while_full(|log| log.set_meta(&meta))
+        self.retry_while_full(|log| log.set_meta(&meta))?;
+        self.store.meta_waits = false;
+        Ok(())
     }
 
     /// Has the log remove the records that no recovery needs.
@@ -263,7 +302,54 @@ impl Persister {
             Some(seq) => self.store.log.prune(seq)?,
             None => {}
         }
+        let count = match self.is_space_low() {
+            true => PRUNE_RECORDS_MAX_LOW,
+            false => PRUNE_RECORDS_MAX,
+        };
+        self.store.log.set_prune_records_max(count);
+        self.is_compact = false;
         Ok(())
+    }
+
+    /// Makes the log's file smaller, if it is mostly empty and the space is needed.
+    fn compact(&mut self) -> Result<(), Stop> {
+        if self.is_compact || self.store.log.has_to_prune() {
+            return Ok(());
+        }
+        self.is_compact = true;
+        let needed = self.store.log_bytes.saturating_add(self.between_bytes);
+        let is_worth_it = |bytes: u64| match self.is_space_low() {
+            true => bytes > (2 * LOG_SLACK_BYTES).saturating_add(needed.saturating_mul(2)),
+            // Commits wait while the pages are moved.
+            false => bytes > needed.max(self.snapshot_log_bytes).saturating_mul(16),
+        };
+        let before = self.store.disk.occupied_bytes(FileName::Log);
+        if !is_worth_it(before) {
+            return Ok(());
+        }
+        let began = Instant::now();
+        match self.store.log.compact() {
+            Ok(()) => {}
+            Err(error) if error.is_full() => {
+                debug!(%error, "no space to move the pages of log.redb");
+                if !self.reopen_log()? {
+                    self.reopen_when_space()?;
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        info!(
+            before,
+            after = self.store.disk.occupied_bytes(FileName::Log),
+            took_ms = began.elapsed().as_millis() as u64,
+            "gave space in log.redb back to the disk"
+        );
+        self.space.look_soon();
+        Ok(())
+    }
+
+    fn is_space_low(&self) -> bool {
+        !matches!(self.space.told, DiskSpace::Enough { .. })
     }
 
     /// Calls `write` with the log, again and again while the disk is full. Then updates the watermark.
@@ -274,7 +360,11 @@ impl Persister {
         loop {
             match write(&mut self.store.log) {
                 Ok(()) => break,
-                Err(error) if error.is_full() => self.reopen_when_space()?,
+                Err(error) if error.is_full() => {
+                    if !self.space.give_up_reserve() || !self.reopen_log()? {
+                        self.reopen_when_space()?;
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -287,31 +377,37 @@ impl Persister {
         Ok(())
     }
 
-    /// Waits for space, and opens the log again. After an error the engine accepts no more writes, and only the files tell
-    /// which writes reached the disk.
+    /// Waits for space, and opens the log again.
     fn reopen_when_space(&mut self) -> Result<(), Stop> {
-        warn!("the disk is full: waiting for space");
         let mut pause = FULL_PAUSE;
         loop {
-            let free = self.store.disk.free_bytes().unwrap_or(0);
-            self.set_space(DiskSpace::Full {
-                free,
-                least: self.store.min_free_bytes,
-            });
-            thread::sleep(pause);
-            if self.events.is_closed() {
-                return Err(Stop::OwnerGone);
+            let paused_at = Instant::now();
+            while paused_at.elapsed() < pause {
+                let told = self.space.full();
+                self.tell(told);
+                thread::sleep(FULL_PAUSE);
+                if self.events.is_closed() {
+                    return Err(Stop::OwnerGone);
+                }
             }
-            if free == 0 {
+            if self.store.disk.free_bytes().unwrap_or(0) == 0 {
                 continue;
             }
             // Opening the log checks all of its file: do not do that too often.
             pause = (2 * pause).min(FULL_PAUSE_MAX);
-            match Log::open(&*self.store.disk, self.store.wal_bytes_max) {
-                Ok(log) => return self.replace_log(log),
-                Err(error) if error.is_full() => {}
-                Err(error) => return Err(error.into()),
+            if self.reopen_log()? {
+                return Ok(());
             }
+        }
+    }
+
+    /// Opens the log again. After an error the engine accepts no more writes, and only the files tell which writes reached the
+    /// disk. Returns false if the disk is full.
+    fn reopen_log(&mut self) -> Result<bool, Stop> {
+        match Log::open(&*self.store.disk, self.store.wal_bytes_max) {
+            Ok(log) => self.replace_log(log).map(|()| true),
+            Err(error) if error.is_full() => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -328,52 +424,71 @@ impl Persister {
             return Err(Stop::Failed(FileError::damaged(FileName::Log, at, what)));
         }
         self.store.log = log;
-        self.space_checked_at = None;
+        self.space.look_soon();
         self.prune()
     }
 
-    /// Looks at the disk, at most once in [`SPACE_INTERVAL`]: whether the files are still there, and how much space is free.
-    /// Tells the owner if the space got scarce or sufficient.
+    /// Looks at the disk from time to time: whether the files are still there, and how much space is free. Tells the owner of
+    /// changes.
     fn look_at_disk(&mut self) -> Result<(), Stop> {
-        if self
-            .space_checked_at
-            .is_some_and(|checked_at| checked_at.elapsed() < SPACE_INTERVAL)
-        {
+        if !self.space.is_look_due() {
             return Ok(());
         }
-        self.space_checked_at = Some(Instant::now());
-        let present = self.store.disk.check_present();
-        present.map_err(|error| FileError::io(FileName::Log, error))?;
-        // The engine doubles a file that is too small, so it may need as much space again.
-        let log = disk::len(&*self.store.disk, FileName::Log);
-        let least = match self.store.min_free_bytes {
-            0 => 0,
-            least => least.max(log.unwrap_or(0)),
-        };
-        match self.store.disk.free_bytes() {
-            Ok(free) if free < least => self.set_space(DiskSpace::Low { free, least }),
-            Ok(_) => self.set_space(DiskSpace::Enough),
-            Err(error) => warn!(%error, "cannot read the free disk space"),
+        if self
+            .checked_present_at
+            .is_none_or(|checked_at| checked_at.elapsed() >= SPACE_INTERVAL)
+        {
+            self.checked_present_at = Some(Instant::now());
+            let present = self.store.disk.check_present();
+            present.map_err(|error| FileError::io(FileName::Log, error))?;
+        }
+        let was_low = self.is_space_low();
+        let told = self.space.look();
+        self.tell(told);
+        if self.is_space_low() && !was_low {
+            self.is_compact = false;
+        }
+        let removable = self.removable();
+        // Again and again while space is low: the owner may have to wait before it makes a snapshot.
+        if removable != self.removable || (removable > 0 && self.is_space_low()) {
+            self.removable = removable;
+            self.send(Event::Removable(removable));
         }
         Ok(())
     }
 
-    /// Tells the owner of a change of the disk space.
-    fn set_space(&mut self, space: DiskSpace) {
-        if std::mem::discriminant(&space) != std::mem::discriminant(&self.space) {
-            match space {
-                DiskSpace::Enough => info!("enough disk space is free again"),
-                DiskSpace::Low { free, least } => {
-                    warn!(
-                        free,
-                        least, "disk space is low: refusing changes that make the store larger"
-                    );
-                }
-                DiskSpace::Full { .. } => {}
+    /// Bytes on disk that are not needed when another snapshot is made.
+    fn removable(&self) -> u64 {
+        let store = &self.store;
+        if self.snapshot.as_ref().is_some_and(|of| !of.is_finished()) {
+            return 0;
+        }
+        match &store.meta.snapshots[..] {
+            // Both snapshots have everything.
+            [older, _newer] if older.seq == store.position.seq => 0,
+            [] => self.space.removable(self.next_slot(), 0),
+            _ => {
+                // Records take up to twice their bytes, and the engine keeps some pages for itself.
+                let needed = store.log_bytes.saturating_mul(2);
+                self.space
+                    .removable(self.next_slot(), needed.saturating_add(LOG_SLACK_BYTES))
             }
+        }
+    }
+
+    /// Tells the owner of a change of the disk space.
+    fn tell(&self, space: Option<DiskSpace>) {
+        if let Some(space) = space {
             self.send(Event::Space(space));
         }
-        self.space = space;
+    }
+
+    /// The place of the next snapshot: that of the older one.
+    fn next_slot(&self) -> SnapshotSlot {
+        let last = self.store.meta.snapshots.last();
+        last.map_or(SnapshotSlot::A, |last| {
+            SnapshotSlot::of_number(last.slot).other()
+        })
     }
 
     /// Starts the thread that writes a snapshot, in the place of the older one.
@@ -391,16 +506,14 @@ impl Persister {
         );
         // A snapshot must never be newer than the log is after a power loss.
         self.retry_while_full(Log::sync)?;
+        self.space.make_way_for_snapshot();
         let header = Header {
             directory_id: self.store.meta.directory_id.clone(),
             seq,
             record_crc: self.store.position.crc,
             ..Header::of(&self.store.meta.store_id, copy.revision, time)
         };
-        let last = self.store.meta.snapshots.last();
-        let slot = last.map_or(SnapshotSlot::A, |last| {
-            SnapshotSlot::of_number(last.slot).other()
-        });
+        let slot = self.next_slot();
         let snapshotter = Snapshotter {
             disk: self.store.disk.clone(),
             slot,
@@ -422,6 +535,7 @@ impl Persister {
     /// Notes a complete snapshot in the log, and tells the owner of its end.
     fn finish_snapshot(&mut self, done: Result<NewSnapshot, FileError>) -> Result<(), Stop> {
         let made = done.is_ok();
+        self.removable = 0;
         match done {
             Ok(new) => {
                 let snapshots = &mut self.store.meta.snapshots;
@@ -438,9 +552,15 @@ impl Persister {
                 snapshots.push(new.meta);
                 self.write_meta()?;
                 self.prune()?;
-                self.store.log_bytes = 0;
+                self.between_bytes = std::mem::take(&mut self.store.log_bytes);
+                self.space.look_soon();
             }
-            Err(error) => warn!(%error, "cannot write a snapshot; trying again later"),
+            Err(error) => {
+                if error.is_full() {
+                    self.space.give_up_reserve();
+                }
+                warn!(%error, "cannot write a snapshot; trying again later");
+            }
         }
         self.send(Event::SnapshotEnded { made });
         Ok(())

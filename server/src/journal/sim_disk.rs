@@ -1,7 +1,7 @@
 //! A simulated disk, in memory. It loses power at a given call. Of the data that was not synced, it then keeps random sectors
 //! or random writes, and one of the lengths that a file had, as real disks do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -14,6 +14,9 @@ use super::file_name::FileName;
 use crate::mutants::mutant;
 
 const SECTOR: usize = 512;
+
+/// Bytes that a sparse file takes at once.
+const PAGE: usize = 4_096;
 
 /// The disk. Clones share their content.
 #[derive(Clone, Debug)]
@@ -31,8 +34,10 @@ struct Sim {
     /// The probability that an unsynced unit survives a power loss.
     survival: f64,
     unit: Unit,
-    /// Bytes that all files together can have.
+    /// Bytes that all files and the reserve can take together.
     capacity: u64,
+    /// See [`Disk::reserved_bytes`].
+    reserve: Option<u64>,
     /// Whether syncs do nothing, as on a system that lies about them.
     ignores_syncs: bool,
     /// Whether a file could not grow, and no record was written to the write-ahead log since.
@@ -55,6 +60,8 @@ struct Content {
     durable: Vec<u8>,
     /// The content that is read.
     present: Vec<u8>,
+    /// The pages that take space, if the file is sparse, by number. Others were never written.
+    allocated: BTreeSet<usize>,
     /// The calls since the last sync.
     unsynced: Vec<Unsynced>,
     /// Only with a fault: how many of these calls the next sync makes durable.
@@ -108,6 +115,7 @@ impl SimDisk {
             survival,
             unit,
             capacity: u64::MAX,
+            reserve: None,
             ignores_syncs: false,
             was_full: false,
             wal_sync_is_due: false,
@@ -133,15 +141,19 @@ impl SimDisk {
         self.sim().ignores_syncs = true;
     }
 
-    /// Sets the bytes that all files together can have.
+    /// Sets the bytes that all files and the reserve can take together.
     pub(crate) fn set_capacity(&self, capacity: u64) {
         self.sim().capacity = capacity;
     }
 
-    /// Bytes that all files together have.
+    /// Bytes that all files and the reserve take together.
     pub(crate) fn used(&self) -> u64 {
-        let used = |content: &Content| content.present.len() as u64;
-        self.sim().files.values().map(used).sum()
+        self.sim().used()
+    }
+
+    /// Removes the reserve, as an operator may do.
+    pub(crate) fn remove_reserve(&self) {
+        self.sim().reserve = None;
     }
 
     /// Turns the power on again. Unsynced data is lost, or survives.
@@ -174,6 +186,7 @@ impl SimDisk {
         let content = sim.files.entry(name).or_default();
         change(&mut content.present);
         content.durable = content.present.clone();
+        content.allocated = (0..content.present.len().div_ceil(PAGE)).collect();
         content.unsynced.clear();
         content.sync_is_due = 0;
     }
@@ -201,7 +214,27 @@ impl SimDisk {
     }
 }
 
+/// Whether a file takes space only where something was written.
+fn is_sparse(name: FileName) -> bool {
+    matches!(name, FileName::Log | FileName::Snapshot(_))
+}
+
 impl Sim {
+    fn used(&self) -> u64 {
+        let files = self.files.iter();
+        let used: u64 = files.map(|(name, content)| content.occupied(*name)).sum();
+        used + self.reserve.unwrap_or(0)
+    }
+
+    /// Fails if there is no space for so many more bytes.
+    fn take(&mut self, more: u64) -> io::Result<()> {
+        if self.used().saturating_add(more) > self.capacity {
+            self.was_full = true;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
     /// Counts a writing call. Returns false if the power is lost during this call.
     fn call(&mut self) -> Result<bool, io::Error> {
         if self.power_lost {
@@ -229,6 +262,13 @@ impl Sim {
 }
 
 impl Content {
+    fn occupied(&self, name: FileName) -> u64 {
+        match is_sparse(name) {
+            true => (self.allocated.len() * PAGE) as u64,
+            false => self.present.len() as u64,
+        }
+    }
+
     fn write(&mut self, offset: usize, data: &[u8]) {
         let end = offset + data.len();
         if self.present.len() < end {
@@ -308,6 +348,7 @@ impl Content {
             }
         }
         resize(&mut kept, len);
+        self.allocated.retain(|page| page * PAGE < len);
         self.present = kept.clone();
         self.durable = kept;
     }
@@ -341,16 +382,14 @@ impl StorageBackend for SimFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.with(|sim, name| {
-            let used: u64 = sim.files.values().map(|of| of.present.len() as u64).sum();
-            let capacity = sim.capacity;
             let present = sim.files[&name].present.len() as u64;
-            if len > present && used - present + len > capacity {
-                sim.was_full = true;
-                return Err(io::ErrorKind::StorageFull.into());
+            if len > present && !is_sparse(name) {
+                sim.take(len - present)?;
             }
             let has_power = sim.call()?;
             let content = sim.files.get_mut(&name).unwrap();
             content.unsynced.push(Unsynced::Len(len as usize));
+            content.allocated.retain(|page| page * PAGE < len as usize);
             resize(&mut content.present, len as usize);
             if has_power { Ok(()) } else { Err(power_lost()) }
         })
@@ -377,6 +416,16 @@ impl StorageBackend for SimFile {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.with(|sim, name| {
+            if is_sparse(name) && !data.is_empty() {
+                let pages = offset as usize / PAGE..(offset as usize + data.len()).div_ceil(PAGE);
+                let allocated = &sim.files[&name].allocated;
+                let new = pages.clone().filter(|page| !allocated.contains(page));
+                let new = new.count() * PAGE;
+                if new > 0 {
+                    sim.take(new as u64)?;
+                }
+                sim.files.get_mut(&name).unwrap().allocated.extend(pages);
+            }
             let has_power = sim.call()?;
             if sim.forgets(name, offset, data) {
                 return Ok(());
@@ -416,8 +465,27 @@ impl Disk for SimDisk {
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        let used = self.used();
-        Ok(self.sim().capacity.saturating_sub(used))
+        let sim = self.sim();
+        Ok(sim.capacity.saturating_sub(sim.used()))
+    }
+
+    fn occupied_bytes(&self, name: FileName) -> u64 {
+        let sim = self.sim();
+        sim.files
+            .get(&name)
+            .map_or(0, |content| content.occupied(name))
+    }
+
+    fn reserved_bytes(&self) -> Option<u64> {
+        self.sim().reserve
+    }
+
+    fn set_reserve(&self, bytes: u64) -> io::Result<()> {
+        let mut sim = self.sim();
+        sim.reserve = None;
+        sim.take(bytes)?;
+        sim.reserve = Some(bytes);
+        Ok(())
     }
 
     fn set_aside(&self, name: FileName) -> io::Result<()> {

@@ -162,6 +162,8 @@ pub struct DiskLow {
     pub free: u64,
     /// Bytes that must be free for changes to be taken.
     pub least: u64,
+    /// Bytes that the store's own files take: at most these can come back by deletes.
+    pub files: u64,
 }
 
 /// A condition that does not hold, and the entry that it was tested on.

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::mpsc;
 
-use crate::config::{UNSYNCED_BYTES_MAX, UNSYNCED_OPERATIONS_MAX};
+use crate::config::{UNSYNCED_BYTES_MAX, UNSYNCED_BYTES_MIN, UNSYNCED_OPERATIONS_MAX};
 use crate::journal::{AnswerWhen, Command, DiskSpace, Event, Journal, LogBatch};
 use crate::machine::{DiskLow, Effect, Entry, Key, Revision, StateMachine, Time};
 use crate::mutants::mutant;
@@ -76,6 +76,7 @@ impl CommitQueue {
     /// Starts a queue: from now on `machine` records its effects for the journal.
     pub(crate) fn new(journal: Journal, machine: &mut StateMachine) -> Self {
         machine.keep_effects();
+        machine.set_disk(low(journal.space));
         if journal.answers == AnswerWhen::Committed {
             machine.keep_history_after(machine.revision());
         }
@@ -87,8 +88,8 @@ impl CommitQueue {
             held: VecDeque::new(),
             held_max: HELD_MIN,
             uncommitted: Uncommitted::at(machine.revision()),
-            space: DiskSpace::Enough,
-            snapshots: Snapshots::new(journal.snapshot_log_bytes),
+            space: journal.space,
+            snapshots: Snapshots::new(journal.snapshot_log_bytes, low(journal.space).is_some()),
             journal,
         }
     }
@@ -203,8 +204,8 @@ impl CommitQueue {
     /// Returns the error for calls while the disk is full, and nothing can be committed.
     pub(crate) fn disk_full(&self) -> Option<CallError> {
         match self.space {
-            DiskSpace::Full { free, least } => Some(CallError::DiskFull(DiskLow { free, least })),
-            DiskSpace::Enough | DiskSpace::Low { .. } => None,
+            DiskSpace::Full(low) => Some(CallError::DiskFull(low)),
+            DiskSpace::Enough { .. } | DiskSpace::Low(_) => None,
         }
     }
 
@@ -289,14 +290,25 @@ impl CommitQueue {
                 limit: UNSYNCED_OPERATIONS_MAX,
                 unit: "changes not yet on disk",
             })
-        } else if bytes >= UNSYNCED_BYTES_MAX {
+        } else if bytes >= self.unsynced_bytes_max() {
             Some(CallError::Overloaded {
-                limit: UNSYNCED_BYTES_MAX,
+                limit: self.unsynced_bytes_max(),
                 unit: "bytes of changes not yet on disk",
             })
         } else {
             None
         }
+    }
+
+    /// Most bytes of uncommitted changes: less if there is little space on the disk, so that what is accepted fits on it.
+    fn unsynced_bytes_max(&self) -> usize {
+        let room = match self.space {
+            DiskSpace::Enough { room } => room,
+            DiskSpace::Low(low) | DiskSpace::Full(low) => low.free,
+        };
+        // Records take up to twice their bytes.
+        let fits = usize::try_from(room / 2).unwrap_or(usize::MAX);
+        fits.clamp(UNSYNCED_BYTES_MIN, UNSYNCED_BYTES_MAX)
     }
 
     /// Handles an event of the journal.
@@ -327,15 +339,10 @@ impl CommitQueue {
             Event::SnapshotEnded { made } => self.snapshots.ended(made, machine),
             Event::Space(space) => {
                 self.space = space;
-                // The log may be what fills the disk: a snapshot lets the journal shorten it.
-                self.snapshots.check_due(machine);
-                machine.set_disk(match space {
-                    DiskSpace::Enough => None,
-                    DiskSpace::Low { free, least } | DiskSpace::Full { free, least } => {
-                        Some(DiskLow { free, least })
-                    }
-                });
+                machine.set_disk(low(space));
+                self.snapshots.set_space_low(low(space).is_some(), machine);
             }
+            Event::Removable(bytes) => self.snapshots.set_removable(bytes, machine),
             Event::Failed(why) => return Err(why),
             Event::Closed => {}
         }
@@ -399,6 +406,14 @@ impl CommitQueue {
         };
         self.handle_event(event, machine)?;
         Ok(closed)
+    }
+}
+
+/// The figures of a disk with too little space.
+fn low(space: DiskSpace) -> Option<DiskLow> {
+    match space {
+        DiskSpace::Enough { .. } => None,
+        DiskSpace::Low(low) | DiskSpace::Full(low) => Some(low),
     }
 }
 

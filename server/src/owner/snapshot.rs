@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use tokio::time::{Duration, Instant};
 use tracing::warn;
 
-use crate::config::{COPY_ASIDE_BYTES_MAX, COPY_ENTRIES_MAX, COPY_SLICE_BYTES};
+use crate::config::{COPY_ASIDE_BYTES_MAX, COPY_ENTRIES_MAX, COPY_SLICE_BYTES, SHRINK_SLACK_BYTES};
 use crate::machine::{CopyHead, CopyId, CopySlice, StateMachine};
 
 /// How long to wait after the start of a snapshot before the next one, if the first one fails.
@@ -18,11 +18,17 @@ pub(super) struct Snapshots {
     log_bytes_min: u64,
     /// Bytes of the log since the last snapshot.
     log_bytes: u64,
+    /// Bytes on disk that are not needed when another snapshot is made.
+    removable: u64,
+    /// Whether there is little space on the disk.
+    is_space_low: bool,
     /// The snapshot being made.
     running: Option<Snapshot>,
     due: bool,
-    /// No snapshot is due before this.
+    /// No snapshot is due before this, unless the state has become much smaller.
     not_before: Option<Instant>,
+    /// Bytes that the state used when the last snapshot began.
+    used_before: u64,
 }
 
 #[derive(Debug)]
@@ -32,10 +38,13 @@ struct Snapshot {
 }
 
 impl Snapshots {
-    pub(super) fn new(log_bytes_min: u64) -> Self {
+    pub(super) fn new(log_bytes_min: u64, is_space_low: bool) -> Self {
         Self {
             log_bytes_min,
             log_bytes: 0,
+            removable: 0,
+            is_space_low,
+            used_before: 0,
             running: None,
             due: false,
             not_before: None,
@@ -48,11 +57,31 @@ impl Snapshots {
         self.check_due(machine);
     }
 
+    /// Takes note of whether there is little space on the disk.
+    pub(super) fn set_space_low(&mut self, is_low: bool, machine: &StateMachine) {
+        self.is_space_low = is_low;
+        self.check_due(machine);
+    }
+
+    /// Takes note that `bytes` bytes on disk are not needed when another snapshot is made.
+    pub(super) fn set_removable(&mut self, bytes: u64, machine: &StateMachine) {
+        self.removable = bytes;
+        self.check_due(machine);
+    }
+
     /// Works out whether a snapshot is due.
-    pub(super) fn check_due(&mut self, machine: &StateMachine) {
-        let due_bytes = self.log_bytes_min.max(machine.usage().used_bytes);
+    fn check_due(&mut self, machine: &StateMachine) {
+        let used = machine.usage().used_bytes;
+        let is_log_long = self.log_bytes >= self.log_bytes_min.max(used);
+        // A snapshot takes up to twice the bytes of the state. Where space is not needed, leave what the log takes in the
+        // normal course of things.
+        let worth = match self.is_space_low {
+            true => (2 * used).saturating_add(SHRINK_SLACK_BYTES.min(self.log_bytes_min)),
+            false => used.max(self.log_bytes_min).saturating_mul(16),
+        };
         let rested = self.not_before.is_none_or(|at| at <= Instant::now());
-        self.due = self.log_bytes >= due_bytes && rested;
+        self.due =
+            (is_log_long || self.removable > worth) && (rested || used < self.used_before / 2);
     }
 
     /// Begins a snapshot, if one is due and none is being made. Returns its head, and the queue of its slices.
@@ -64,6 +93,8 @@ impl Snapshots {
             return None;
         }
         self.due = false;
+        self.removable = 0;
+        self.used_before = machine.usage().used_bytes;
         // Capacity 1: the journal asks for one slice at a time.
         let (sender, slices) = mpsc::sync_channel(1);
         let (copy, head) = machine.begin_copy(COPY_ASIDE_BYTES_MAX);

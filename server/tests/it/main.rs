@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod contract;
+mod disk_full;
 mod durable;
 mod json;
 mod kill;

@@ -74,6 +74,7 @@ fn start_with_journal(answers: AnswerWhen) -> (OwnerHandle, Ended, FakeJournal) 
         events: from,
         seq: 0,
         answers,
+        space: DiskSpace::Enough { room: u64::MAX },
         snapshot_log_bytes: 1_000,
     };
     let limits = OwnerLimits {

@@ -106,19 +106,45 @@ pub(super) fn store_full(limit: u64, actual: u64) -> Refusal {
     .over_quota("store", limit, actual)
 }
 
-pub(super) fn disk_full(DiskLow { free, least }: DiskLow) -> Refusal {
-    Refusal::new(
-        Code::ResourceExhausted,
-        Reason::StoreFull,
+/// Nothing can be written.
+pub(super) fn disk_full(low: DiskLow) -> Refusal {
+    let DiskLow { free, least, files } = low;
+    let help = format!(
+        "no change is accepted, not even a delete, until space on the disk of the data directory is freed: the store's own files take {files} bytes, and only removing or moving other files helps"
+    );
+    low_refusal(
+        low,
+        format!("the disk is full, {free} bytes are free and {least} must be: {help}"),
+    )
+}
+
+/// There is too little space for changes that make the store larger.
+pub(super) fn disk_low(low: DiskLow) -> Refusal {
+    let DiskLow { free, least, files } = low;
+    let missing = least.saturating_sub(free);
+    let help = match files > missing {
+        true => format!(
+            "{missing} more must become free: delete keys, the space of which comes back after a snapshot or two (the store's files take {files} bytes), or remove other files"
+        ),
+        false => format!(
+            "{missing} more must become free: the store's files take only {files} bytes, so remove other files, or start with a lower --min-free-bytes"
+        ),
+    };
+    low_refusal(
+        low,
         format!(
-            "the disk has {free} bytes free, the minimum is {least}: no change is accepted until there is space, except deletes as long as they fit"
+            "the disk of the data directory has {free} bytes free, the minimum is {least}: deletes are accepted, other changes are not; {help}"
         ),
     )
-    .limit(least, free)
-    .details(|details| {
-        let description = format!("{free} bytes are free, {least} must be");
-        details.add_quota_failure_violation("disk", description);
-    })
+}
+
+fn low_refusal(DiskLow { free, least, .. }: DiskLow, message: String) -> Refusal {
+    Refusal::new(Code::ResourceExhausted, Reason::StoreFull, message)
+        .limit(least, free)
+        .details(|details| {
+            let description = format!("{free} bytes are free, {least} must be");
+            details.add_quota_failure_violation("disk", description);
+        })
 }
 
 /// The answer to a frame or batch would be too large with the operation on `key`.

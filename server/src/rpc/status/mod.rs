@@ -117,7 +117,7 @@ impl From<Rejection> for Refusal {
                 retry_after,
             } => limits::request_ids_full(limit, unit, retry_after),
             Cause::TooMany { what, limit } => limits::too_many(what, limit),
-            Cause::DiskFull(low) => limits::disk_full(low),
+            Cause::DiskFull(low) => limits::disk_low(low),
             Cause::StoreFull { limit, actual } => limits::store_full(limit, actual),
             Cause::AnswerTooLarge { limit, actual } => {
                 limits::answer_too_large(subject, limit, actual)

@@ -4,7 +4,7 @@ use soloist::v1::error::Reason;
 use tonic::Code;
 
 use super::*;
-use crate::machine::{Condition, Entry, Mismatch, Revision, Value};
+use crate::machine::{Condition, DiskLow, Entry, Mismatch, Revision, Value};
 use crate::owner::Unknown;
 use crate::rpc::arguments::BadArgument;
 
@@ -155,5 +155,33 @@ fn clients_are_told_when_a_retry_is_in_vain() {
         let told = status.metadata().get("grpc-retry-pushback-ms");
         let told = told.map(|value| value.to_str().unwrap());
         assert_eq!(told, pushback, "{reason:?}");
+    }
+}
+
+#[test]
+fn a_refusal_for_lack_of_space_says_what_helps() {
+    let low = |files| DiskLow {
+        free: 5,
+        least: 9,
+        files,
+    };
+    let refused = |cause| {
+        Refusal::from(Rejection {
+            subject: "k".into(),
+            cause,
+        })
+    };
+    for (refusal, says) in [
+        (refused(Cause::DiskFull(low(7))), "delete keys"),
+        (refused(Cause::DiskFull(low(3))), "remove other files"),
+        (CallError::DiskFull(low(7)).into(), "not even a delete"),
+    ] {
+        let status = refusal.into_status();
+        let message = status.message();
+        assert!(message.contains(says), "{message:?} lacks {says:?}");
+        assert!(
+            message.contains("5 bytes") && message.contains('9'),
+            "{message:?}"
+        );
     }
 }

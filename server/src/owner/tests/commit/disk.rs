@@ -117,10 +117,44 @@ async fn changes_not_yet_on_disk_are_limited() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn little_room_on_the_disk_limits_what_waits_for_it() {
+    let (handle, _owner, mut journal) = with_key_on_disk().await;
+    let long = |key| Write {
+        value: Some(Value::Bytes(vec![0; 100_000].into())),
+        ..write(key, 0)
+    };
+    journal
+        .send(Event::Space(DiskSpace::Enough { room: 300_000 }))
+        .await;
+    let a = call!(handle, write(long("a"), None, soon()));
+    let b = call!(handle, write(long("b"), None, soon()));
+    let refused = call!(handle, write(write("k", 2), None, soon()));
+    assert_eq!(
+        refused.answered(),
+        Err(overloaded(150_000, "bytes of changes not yet on disk"))
+    );
+    journal.commit().await;
+    journal.commit().await;
+    a.answered().unwrap();
+    b.answered().unwrap();
+    let written = call!(handle, write(write("k", 2), None, soon()));
+    journal.commit().await;
+    written.answered().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_disk_refuses_all_changes() {
     let (handle, _owner, mut journal) = with_key_on_disk().await;
-    let low = DiskLow { free: 1, least: 2 };
-    let full = DiskSpace::Full { free: 1, least: 2 };
+    let low = DiskLow {
+        free: 1,
+        least: 2,
+        files: 3,
+    };
+    let full = DiskSpace::Full(DiskLow {
+        free: 1,
+        least: 2,
+        files: 3,
+    });
     let delete = || Delete {
         key: "missing".into(),
         expect: None,
@@ -133,7 +167,11 @@ async fn a_full_disk_refuses_all_changes() {
     assert!(call!(handle, read(read("k"), soon())).answered().is_ok());
 
     journal
-        .send(Event::Space(DiskSpace::Low { free: 1, least: 2 }))
+        .send(Event::Space(DiskSpace::Low(DiskLow {
+            free: 1,
+            least: 2,
+            files: 3,
+        })))
         .await;
     let refused = call!(handle, write(write("k", 2), None, soon())).answered();
     let Err(CallError::Rejected(rejection)) = refused else {
@@ -146,7 +184,9 @@ async fn a_full_disk_refuses_all_changes() {
             .is_ok()
     );
 
-    journal.send(Event::Space(DiskSpace::Enough)).await;
+    journal
+        .send(Event::Space(DiskSpace::Enough { room: u64::MAX }))
+        .await;
     let written = call!(handle, write(write("k", 2), None, soon()));
     journal.commit().await;
     written.answered().unwrap();
@@ -164,16 +204,26 @@ async fn reads_do_not_wait_for_a_full_disk_and_replays_do() {
     let under_way = call!(handle, write(write("k", 2), request_id(), soon()));
     journal.batch().await;
     journal
-        .send(Event::Space(DiskSpace::Full { free: 1, least: 2 }))
+        .send(Event::Space(DiskSpace::Full(DiskLow {
+            free: 1,
+            least: 2,
+            files: 3,
+        })))
         .await;
-    let full = CallError::DiskFull(DiskLow { free: 1, least: 2 });
+    let full = CallError::DiskFull(DiskLow {
+        free: 1,
+        least: 2,
+        files: 3,
+    });
     // A call that only reads is refused, instead of waiting for a commit that does not come.
     let usage = call!(handle, usage(soon()));
     assert_eq!(usage.answered().err(), Some(full));
     // A replay must wait: an error would mean that nothing was applied.
     let again = call!(handle, write(write("k", 2), request_id(), soon()));
     assert!(again.waits());
-    journal.send(Event::Space(DiskSpace::Enough)).await;
+    journal
+        .send(Event::Space(DiskSpace::Enough { room: u64::MAX }))
+        .await;
     journal.committed(2).await;
     assert!(!under_way.answered().unwrap().replayed);
     assert!(again.answered().unwrap().replayed);
