@@ -154,20 +154,22 @@ async fn unary_answers_that_are_not_read_are_bounded_and_end_at_their_deadline()
         }
         attackers.push(attacker);
     }
-    let (mut refused, mut unread): (usize, Vec<RecvStream>) = (0, Vec::new());
+    let (mut refused, mut late, mut unread) = (0, 0, Vec::<RecvStream>::new());
     for response in responses {
         let (parts, body) = timeout(LONG, response).await.unwrap().unwrap().into_parts();
         match Status::from_header_map(&parts.headers) {
-            Some(status) => {
-                assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
-                refused += 1;
-            }
+            Some(status) => match status.code() {
+                Code::ResourceExhausted => refused += 1,
+                // On a slow machine.
+                Code::DeadlineExceeded => late += 1,
+                _ => panic!("{status:?}"),
+            },
             None => unread.push(body),
         }
     }
     let most = most_memory(&process);
     println!(
-        "{} unread, {refused} refused, {} MiB",
+        "{} unread, {refused} refused, {late} late, {} MiB",
         unread.len(),
         most / MIB
     );

@@ -137,7 +137,7 @@ impl Run<'_> {
             tokio::time::sleep(Duration::from_millis(until_kill)).await;
         };
         sleep().await;
-        if self.campaign.is_none() || self.rng.random_bool(0.4) {
+        if self.campaign.is_none() || self.rng.random_bool(0.2) {
             return None;
         }
         let mut backup = self.begin_backup(process);
@@ -146,7 +146,7 @@ impl Run<'_> {
             tokio::time::sleep(Duration::from_millis(until_kill)).await;
         };
         sleep().await;
-        if self.rng.random_bool(0.6) {
+        if self.rng.random_bool(0.8) {
             backup.ended().await;
         }
         Some(backup)

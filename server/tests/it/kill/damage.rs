@@ -1,12 +1,12 @@
-//! Copies of the directory of a killed server, each with one file damaged, missing, or of another time or store. A server
-//! either refuses to start on such a copy, or has everything that was answered.
+//! Copies of the directory of a killed server, each with one file damaged or missing, or with some files of another time or
+//! store. A server either refuses to start on such a copy, or has everything that was answered.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
-use rand::seq::{IndexedRandom as _, IteratorRandom as _};
+use rand::seq::IndexedRandom as _;
 use soloist::v1::GetInfoRequest;
 use soloist::v1::admin_client::AdminClient;
 use soloist::v1::state_client::StateClient;
@@ -25,7 +25,7 @@ const FILES: [&str; 5] = [
 ];
 const PAGE: usize = 4_096;
 
-/// What is done to one file.
+/// What is done to a file.
 #[derive(Clone, Debug)]
 enum Damage {
     FlippedBit,
@@ -51,13 +51,13 @@ impl Damage {
     }
 
     fn put_in(&self, rng: &mut SmallRng, file: &Path) {
-        let mut bytes = fs::read(file).unwrap();
+        let mut bytes = fs::read(file).unwrap_or_default();
         let len = bytes.len();
         match self {
-            Self::Removed => return fs::remove_file(file).unwrap(),
+            Self::Removed => return drop(fs::remove_file(file)),
             Self::Exchanged(other) => match fs::read(other.join(file.file_name().unwrap())) {
                 Ok(others) => bytes = others,
-                Err(_) => return fs::remove_file(file).unwrap(),
+                Err(_) => return drop(fs::remove_file(file)),
             },
             _ if len == 0 => {}
             Self::FlippedBit => {
@@ -72,6 +72,11 @@ impl Damage {
         }
         fs::write(file, bytes).unwrap();
     }
+}
+
+/// A missing file is like an empty one.
+fn content(dir: &Path, file: &str) -> Vec<u8> {
+    fs::read(dir.join(file)).unwrap_or_default()
 }
 
 /// A random place. Mostly one that is not in a page of zeros, because much of a file is free space.
@@ -118,11 +123,24 @@ impl Run<'_> {
             copy(&killed, &dir);
             let others: Vec<&PathBuf> = campaign.killed.iter().chain(&campaign.others).collect();
             let damage = Damage::draw(&mut self.rng, &others);
-            let exists = |name: &&str| dir.join(name).exists();
-            let file = FILES.into_iter().filter(exists).choose(&mut self.rng);
-            let file = file.ok_or("a directory without files")?;
-            damage.put_in(&mut self.rng, &dir.join(file));
-            let trial = format!("{file} {damage:?} in {}", dir.display());
+            let count = match &damage {
+                Damage::Exchanged(_) => self.rng.random_range(1..FILES.len()),
+                _ => 1,
+            };
+            let files: Vec<_> = FILES.sample(&mut self.rng, count).collect();
+            for file in &files {
+                damage.put_in(&mut self.rng, &dir.join(file));
+            }
+            if let Damage::Exchanged(other) = &damage
+                && FILES
+                    .iter()
+                    .all(|file| content(&dir, file) == content(other, file))
+            {
+                // A directory that was exchanged as a whole is a store like any other.
+                fs::remove_dir_all(&dir).unwrap();
+                continue;
+            }
+            let trial = format!("{files:?} {damage:?} in {}", dir.display());
             let judged = self.judge(&dir, &epoch).await;
             judged.map_err(|what| format!("{trial}: {what}"))?;
             fs::remove_dir_all(&dir).unwrap();

@@ -328,7 +328,8 @@ impl Run<'_> {
         };
         let calls = || epoch.calls.iter().rev();
         let mut before: Vec<Call> = calls()
-            .filter(|call| done(call).is_some() && last(call) <= Some(backup.revision))
+            // One of the backup's own revision that changed nothing may have come after it.
+            .filter(|call| done(call).is_some() && last(call) < Some(backup.revision))
             .take(REPEATED)
             .cloned()
             .collect();
@@ -364,8 +365,8 @@ impl Run<'_> {
         let campaign = self.campaign.as_mut().unwrap();
         campaign.counts.kills += 1;
         campaign.lifetimes.forget_after(backup_revision);
-        let others = campaign.killed.drain(..).next_back();
-        campaign.others.extend(others);
+        forget_old(&mut campaign.killed, 1);
+        campaign.others.append(&mut campaign.killed);
         campaign.others.extend(self.data.replace(data));
         forget_old(&mut campaign.others, OTHERS_KEPT);
         self.store_id = info.store_id;
