@@ -18,7 +18,7 @@ from lib.measure.figures import Figures, quantile
 from lib.measure.model import Row, Run, Section
 from lib.systems.fill import fill
 from lib.systems.h2load import h2load_flags, h2load_program
-from lib.systems.load import ONE_CONNECTION, WARM_UP
+from lib.systems.load import KEY_NAMES, ONE_CONNECTION, WARM_UP
 from lib.systems.soloist import VALUE_BYTES, logged_events, soloist_server, write_request
 
 # The server makes a snapshot when its log has grown by so much, and by as much as the state takes.
@@ -51,7 +51,7 @@ def start_snapshot(bench: Bench) -> Iterator[dict[str, Run]]:
     own = bench.in_folder("snapshot")
     flags = ("--snapshot-log-bytes", str(SNAPSHOT_LOG_BYTES))
     with soloist_server(own, *flags, data=own.scratch / "soloist.data") as (server, address):
-        # `str` gives keys the names that soloist-load gives them.
+        # `str` gives keys the names that soloist-load gives them with KEY_NAMES.
         fill(address, str, own.key_count)
         yield {
             "light": writes_during_snapshot(own, server, address, "light", 4, "-c 1 -m 200 --rps 1000"),
@@ -69,7 +69,7 @@ def writes_during_snapshot(bench: Bench, server: Server, address: str, name: str
 
     def any_key(engine: str) -> list[str]:
         flags = f"--engine {engine} --readers 0 --keys {bench.key_count} --value-size {VALUE_BYTES} {ONE_CONNECTION} -q"
-        return [address, *flags.split(), "-z", f"{UNTIL_STOPPED}s"]
+        return [address, *flags.split(), KEY_NAMES, "-z", f"{UNTIL_STOPPED}s"]
 
     def run(seconds: float) -> Figures:
         log = bench.scratch / "times"

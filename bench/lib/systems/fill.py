@@ -10,7 +10,7 @@ from lib.host.console import print_status
 from lib.host.errors import BenchError
 from lib.host.processes import Bench
 from lib.systems.grpc_calls import channel
-from lib.systems.load import FRAMES_OF_64, KEYS
+from lib.systems.load import FRAMES_OF_64, KEY_NAMES, KEYS
 from lib.systems.protobuf import length_delimited
 from lib.systems.soloist import soloist_key_count, write_request
 
@@ -58,7 +58,7 @@ def fill_range(address: str, first: int, end: int) -> None:
 
 def fill_ints(bench: Bench, address: str, count: int) -> None:
     """Writes a small int to each of `count` keys, in order. The load generator does it, under the names that it gives keys."""
-    words = f"{FRAMES_OF_64} --readers 0 --writers 1 --keys {count} --key-dist sequential -n {count} -q".split()
+    words = f"{FRAMES_OF_64} --readers 0 --writers 1 --keys {count} --key-dist sequential {KEY_NAMES} -n {count} -q".split()
     bench.client("fill", bench.binaries["soloist-load"], address, *words)
     check_key_count(address, count)
 

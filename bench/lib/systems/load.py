@@ -19,6 +19,8 @@ WORKERS = 110
 WARM_UP = 0.5
 # One core has no use for more.
 ONE_CONNECTION = "--connections 1 -t 1 --seed 1"
+# Keys are named "0", "1" and so on, as h2load and the fills of this package name them.
+KEY_NAMES = "--key-prefix="
 FRAMES_OF_1 = "--engine pipeline -P 16 --frame-ops 1"
 FRAMES_OF_64 = "--engine pipeline -P 16 --frame-ops 64"
 
@@ -40,14 +42,14 @@ def milliseconds(seconds: float) -> str:
 
 def preload(bench: Bench, address: str, keys: int = KEYS) -> None:
     """Writes each of a few keys, so that Reads find them."""
-    words = f"--readers 0 --writers 1 -n 1000 --keys {keys} --key-dist sequential -q".split()
+    words = f"--readers 0 --writers 1 -n 1000 --keys {keys} --key-dist sequential {KEY_NAMES} -q".split()
     bench.client("preload", bench.binaries["soloist-load"], address, *words)
 
 
 def load(bench: Bench, name: str, *flags: str, pinned: bool = True) -> dict[str, Any]:
     """Runs soloist-load and returns its report. An operation that failed ends the section."""
     output = bench.scratch / "report.json"
-    words = f"-q -O json -o {output.name}".split()
+    words = f"{KEY_NAMES} -q -O json -o {output.name}".split()
     bench.client(name, bench.binaries["soloist-load"], *flags, *words, pinned=pinned)
     report: dict[str, Any] = json.loads(output.read_text())
     output.unlink()

@@ -11,7 +11,7 @@ from typing import Any
 from lib.host.errors import BenchError
 from lib.host.processes import Bench, clean_environment
 from lib.measure.figures import Figures
-from lib.systems.load import milliseconds
+from lib.systems.load import KEY_NAMES, milliseconds
 
 # Sent with each call. A later answer is of no use to its caller.
 DEADLINE = "1s"
@@ -24,9 +24,10 @@ WARM_UP = 0.3
 def open_loop(bench: Bench, name: str, address: str, flags: str, rate: float, seconds: float) -> dict[str, Any]:
     """Runs an open loop and returns its report. Failed operations are part of the result."""
     output = bench.scratch / "open-loop.json"
-    timing = f"-r {rate:.0f} -z {milliseconds(seconds)} --warmup {milliseconds(WARM_UP)} -q -O json -o {output.name}"
+    timing = f"-r {rate:.0f} -z {milliseconds(seconds)} --warmup {milliseconds(WARM_UP)}"
+    to_file = f"{KEY_NAMES} -q -O json -o {output.name}"
     try:
-        bench.client(name, bench.binaries["soloist-load"], address, *flags.split(), *timing.split())
+        bench.client(name, bench.binaries["soloist-load"], address, *flags.split(), *timing.split(), *to_file.split())
     except BenchError:
         # soloist-load also exits with an error if no operation succeeded. It writes its report then as well.
         if not output.exists():
@@ -63,7 +64,7 @@ def low_priority_load(bench: Bench, name: str, *flags: str) -> Iterator[None]:
 
     It shall keep the server busy, and leave the other client all the time of their core that the other client wants.
     """
-    command = ["nice", "-n", "19", *bench.pin(1, [str(bench.binaries["soloist-load"]), *flags])]
+    command = ["nice", "-n", "19", *bench.pin(1, [str(bench.binaries["soloist-load"]), *flags, KEY_NAMES])]
     bench.record_command(f"{name} client", command)
     process = subprocess.Popen(
         command, cwd=bench.scratch, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -12,6 +12,7 @@ use crate::command_line::parse::{
 use crate::plan::choices::{
     Agents, Arrival, DurationStop, Engine, KeyDist, LoadScheduleKind, Part, Ratio, ValueKind,
 };
+use crate::plan::key_names::KEY_PREFIX;
 use crate::plan::labels::{EVIDENCE_FILE, SEARCH_TIMEOUT};
 use crate::plan::mix::NamedWorkload;
 use crate::plan::slo::Slo;
@@ -80,6 +81,13 @@ pub(crate) struct WhatArgs {
     /// How many keys there are. Default: 5; 1k for the workloads a to f.
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count(1, KEYS_MAX))]
     pub(crate) keys: Option<u64>,
+    /// What the names of all keys begin with, so that a run does not write into keys of others. May be empty.
+    #[arg(long, value_name = "TEXT", default_value = KEY_PREFIX)]
+    pub(crate) key_prefix: String,
+    /// Afterwards delete every key that begins with --key-prefix, whoever has written it, and the machine of --workload
+    /// transition.
+    #[arg(long)]
+    pub(crate) clean: bool,
     /// How the key of each operation is drawn: uniform; zipfian[:THETA], which draws key number k in proportion to
     /// 1/(k+1)^THETA (THETA is 0.99 unless given); latest[:THETA], which is zipfian from the newest key on; or
     /// sequential. Default: uniform; for the workloads a to f, what YCSB says.

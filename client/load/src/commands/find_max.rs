@@ -26,11 +26,12 @@ pub(crate) fn find_max(args: &FindMaxArgs) -> Result<i32, RunError> {
             probe.map(Some)
         }
     })?;
-    prober.close()?;
+    let closed = prober.close();
     let headline = headline(args, &found);
     outputs
         .write_sweep(&headline, found.highest, &found.probes)
         .map_err(|error| RunError::Failed(error.to_string()))?;
+    closed?;
     Ok(match (signals::caught(), found.highest) {
         (Some(signal), _) => exit_code(signal),
         (None, Some(_)) => 0,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::command_line::args::RunArgs;
 use crate::command_line::resolve;
+use crate::commands::run::clean;
 use crate::commands::search::Probe;
 use crate::report::model::Report;
 use crate::run::error::RunError;
@@ -63,8 +64,12 @@ impl<'a> Prober<'a> {
         Ok(self.run(None)?.ops_per_second)
     }
 
+    /// Disconnects, and cleans up before that if it is asked to.
     pub(crate) fn close(self) -> Result<(), RunError> {
-        self.runner.close()
+        let settings = resolve::settings(self.args).map_err(RunError::Arguments)?;
+        let cleaned = clean(self.args, &self.runner, &settings);
+        self.runner.close()?;
+        cleaned
     }
 
     fn run(&mut self, rate: Option<f64>) -> Result<Report, RunError> {

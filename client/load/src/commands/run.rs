@@ -1,6 +1,6 @@
 //! A run, or several of the same: what the program does without a subcommand.
 
-use std::io;
+use std::io::{self, Write as _};
 
 use crate::agents::lead;
 use crate::command_line::args::RunArgs;
@@ -12,6 +12,7 @@ use crate::commands::view::live_view;
 use crate::plan::labels::Labels;
 use crate::plan::settings::Settings;
 use crate::report::model::Report;
+use crate::report::numbers::counted;
 use crate::report::output;
 use crate::report::text::Detail;
 use crate::run::error::RunError;
@@ -34,7 +35,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<i32, RunError> {
             args.report.runs,
         )?;
     }
-    let reports = do_runs(args)?;
+    let (reports, cleaned) = do_runs(args)?;
     let mut code = 0;
     if let Some(report) = reports.last() {
         let detail = match args.report.verbose {
@@ -58,6 +59,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<i32, RunError> {
         // A regression matters less than anything that is wrong with the run itself.
         code = if code == 0 { compared } else { code };
     }
+    if let (0, Err(error)) = (code, cleaned) {
+        return Err(error);
+    }
     // A signal between two runs ends the program, too.
     if let (0, Some(signal)) = (code, signals::caught()) {
         code = exit_code(signal);
@@ -65,14 +69,44 @@ pub(crate) fn run(args: &RunArgs) -> Result<i32, RunError> {
     Ok(code)
 }
 
+/// Whether what the runs have left was deleted, if that was asked for. The reports are there anyway.
+type Cleaned = Result<(), RunError>;
+
+/// Deletes what runs have left in the server, if that was asked for.
+pub(super) fn clean(args: &RunArgs, runner: &Runner, settings: &Settings) -> Cleaned {
+    if !args.what.clean {
+        return Ok(());
+    }
+    let deleted = runner.clean(settings)?;
+    if !args.report.quiet {
+        let keys = counted(deleted, "key");
+        let prefix = &settings.key_prefix;
+        let _ = writeln!(io::stderr(), "deleted {keys} that began with {prefix:?}");
+    }
+    Ok(())
+}
+
 /// Repeats the run as often as asked for, or until it is interrupted.
-fn do_runs(args: &RunArgs) -> Result<Vec<Report>, RunError> {
+fn do_runs(args: &RunArgs) -> Result<(Vec<Report>, Cleaned), RunError> {
     let settings = resolve::settings(args).map_err(RunError::Arguments)?;
     let mut runner = Runner::open(args.address.as_deref(), &settings)?;
     let labels = resolve::labels(args);
+    let reports = repeat(args, &mut runner, &settings, &labels);
+    // Also what was left by a run that failed.
+    let cleaned = clean(args, &runner, &settings);
+    runner.close()?;
+    Ok((reports?, cleaned))
+}
+
+fn repeat(
+    args: &RunArgs,
+    runner: &mut Runner,
+    settings: &Settings,
+    labels: &Labels,
+) -> Result<Vec<Report>, RunError> {
     let mut reports = Vec::new();
     for _ in 0..args.report.runs {
-        let report = match once(args, &mut runner, settings.clone(), &labels) {
+        let report = match once(args, runner, settings.clone(), labels) {
             // The runs before it are kept.
             Err(RunError::Interrupted(_)) if !reports.is_empty() => break,
             report => report?,
@@ -83,7 +117,6 @@ fn do_runs(args: &RunArgs) -> Result<Vec<Report>, RunError> {
             break;
         }
     }
-    runner.close()?;
     Ok(reports)
 }
 

@@ -34,11 +34,12 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<i32, RunError> {
             break;
         }
     }
-    prober.close()?;
+    let closed = prober.close();
     let headline = headline(rates, &probes);
     outputs
         .write_sweep(&headline, None, &probes)
         .map_err(|error| RunError::Failed(error.to_string()))?;
+    closed?;
     Ok(signals::caught().map_or(0, exit_code))
 }
 

@@ -17,7 +17,6 @@ use crate::engines::connection::Connection;
 use crate::engines::thread::{ReadySender, RunContext, ThreadResult, wait_for_start};
 use crate::pace::cpu::thread_cpu_time;
 use crate::pace::stop::Stop;
-use crate::plan::mix::WATCHED_PREFIX;
 use crate::plan::settings::Settings;
 use crate::record::history::HistoryRecording;
 use crate::record::live::LiveCounters;
@@ -96,7 +95,7 @@ async fn open_watch(
     after_revision: Option<i64>,
 ) -> Result<Streaming<WatchResponse>, String> {
     let request = WatchRequest {
-        target: Some(Target::Prefix(WATCHED_PREFIX.to_owned())),
+        target: Some(Target::Prefix(settings.key_names().common())),
         after_revision,
         progress_interval: PROGRESS_INTERVAL.try_into().ok(),
         ..WatchRequest::default()

@@ -56,6 +56,7 @@ impl Settings {
             say("watchers", json!(self.watchers));
         }
         say("keys", json!(self.keys));
+        say("key-prefix", json!(self.key_prefix));
         say("key-dist", json!(self.key_dist.to_string()));
         say("value", json!(value_name(self.value)));
         if self.value != ValueKind::Int {
@@ -111,7 +112,7 @@ impl Settings {
             for value in values {
                 match value {
                     Value::Bool(_) => command += &format!(" --{flag}"),
-                    Value::String(text) if text.contains([' ', '\'', '"']) => {
+                    Value::String(text) if text.contains(is_special) => {
                         command += &format!(" --{flag}='{}'", text.replace('\'', r"'\''"));
                     }
                     Value::String(text) => command += &format!(" --{flag}={text}"),
@@ -121,6 +122,11 @@ impl Settings {
         }
         command + &format!(" --seed={}", self.seed)
     }
+}
+
+/// Whether a shell does not take a character as it is.
+fn is_special(char: char) -> bool {
+    !char.is_ascii_alphanumeric() && !"-_./:,=+@%".contains(char)
 }
 
 fn time(duration: Duration) -> Value {
@@ -144,6 +150,8 @@ mod tests {
             "--load-schedule line --load-start 50 --load-step=-2 --load-max-duration 9s",
             "--workload watch --watchers 3 --warmup 1ms --duration-stop close",
             "--verify --distinct",
+            "--key-prefix= --keys 9",
+            "--key-prefix=it's\\ mine/",
         ] {
             let first = settings(line).unwrap();
             let command = first.command(Some("[::1]:5"));

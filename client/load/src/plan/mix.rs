@@ -1,19 +1,9 @@
-//! The workloads: which operations the workers send, and the names of their keys.
+//! The workloads: which operations the workers send.
 
 use clap::ValueEnum;
 
 use crate::plan::choices::Ratio;
 
-/// The names of the keys of YCSB's workloads: this prefix, and the number of the key with leading zeros.
-pub(crate) const YCSB_PREFIX: &str = "user";
-const YCSB_DIGITS: usize = 10;
-/// A scan of workload E covers the keys whose names differ in the last digits only. This is how many digits.
-pub(crate) const SCAN_DIGITS: usize = 2;
-
-/// Prefixes of the keys of the workloads `mixed`, `watch` and `transition`.
-pub(crate) const MIXED_PREFIX: &str = "load/mixed/";
-pub(crate) const WATCHED_PREFIX: &str = "load/watched/";
-pub(crate) const MACHINE_PREFIX: &str = "load/connection/";
 /// The states through which the workload `transition` moves its keys.
 pub(crate) const STATES: [&str; 3] = ["idle", "inflight", "closing"];
 
@@ -107,58 +97,8 @@ impl Mix {
         }
     }
 
-    /// Returns the name of key `number`.
-    pub(crate) fn key_name(self, number: u64) -> String {
-        match self {
-            Self::Named(
-                NamedWorkload::A
-                | NamedWorkload::B
-                | NamedWorkload::C
-                | NamedWorkload::D
-                | NamedWorkload::E
-                | NamedWorkload::F,
-            ) => {
-                format!("{YCSB_PREFIX}{number:0YCSB_DIGITS$}")
-            }
-            Self::Named(NamedWorkload::Transition) => format!("{MACHINE_PREFIX}{number}"),
-            Self::Named(NamedWorkload::Mixed) => format!("{MIXED_PREFIX}{number}"),
-            Self::Named(NamedWorkload::Watch) => format!("{WATCHED_PREFIX}{number}"),
-            _ => number.to_string(),
-        }
-    }
-
     /// Returns whether the workers add keys. Their numbers follow those of the keys that are there before the run.
     pub(crate) fn adds_keys(self) -> bool {
         matches!(self, Self::Named(NamedWorkload::D | NamedWorkload::E))
-    }
-
-    /// Returns the number in the name of a key, if this mix adds keys and the name is one that it could have given.
-    pub(crate) fn added_key(self, name: &str) -> Option<u64> {
-        let digits = self.ycsb_digits(name)?;
-        match digits.len() == YCSB_DIGITS {
-            true => digits.parse().ok(),
-            false => None,
-        }
-    }
-
-    /// Returns the numbers of the keys that a scan with this prefix covers, if this mix adds keys.
-    pub(crate) fn scanned_keys(self, prefix: &str) -> Option<std::ops::Range<u64>> {
-        let digits = self.ycsb_digits(prefix)?;
-        let first: u64 = match digits.len() + SCAN_DIGITS == YCSB_DIGITS {
-            true => digits.parse().ok()?,
-            false => return None,
-        };
-        let count = 10_u64.pow(SCAN_DIGITS as u32);
-        Some(first * count..(first + 1) * count)
-    }
-
-    fn ycsb_digits(self, text: &str) -> Option<&str> {
-        let digits = text
-            .strip_prefix(YCSB_PREFIX)
-            .filter(|_| self.adds_keys())?;
-        digits
-            .bytes()
-            .all(|byte| byte.is_ascii_digit())
-            .then_some(digits)
     }
 }

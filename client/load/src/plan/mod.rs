@@ -8,6 +8,7 @@
 pub(crate) mod choices;
 mod command;
 pub(crate) mod flag;
+pub(crate) mod key_names;
 pub(crate) mod kind;
 pub(crate) mod labels;
 pub(crate) mod load_schedule;

@@ -20,6 +20,13 @@ impl Settings {
             false => Ok(()),
         };
         let (value_size, frame_ops) = (self.value_size, self.frame_ops);
+        let key_bytes = self.key_names().of(self.keys - 1).len() as u64;
+        if key_bytes > at_most(limits.max_key_bytes) {
+            return Err(format!(
+                "--key-prefix {}: the longest key has {key_bytes} bytes, the server allows at most {}",
+                self.key_prefix, limits.max_key_bytes
+            ));
+        }
         within(
             "--value-size",
             value_size,
@@ -60,7 +67,7 @@ impl Settings {
     fn message_bytes(&self) -> u64 {
         // Protocol Buffers: a nested field takes one byte for number and type, its length as a varint, and its bytes.
         let nested = |bytes: u64| 1 + varint_bytes(bytes) + bytes;
-        let key = nested(self.mix.key_name(self.keys - 1).len() as u64);
+        let key = nested(self.key_names().of(self.keys - 1).len() as u64);
         let value = match (self.value, self.distinct) {
             // An int below 128 takes one byte besides its number and type, the largest ten.
             (ValueKind::Int, false) => 2,
@@ -86,13 +93,18 @@ mod tests {
     #[test]
     fn the_limits_of_the_server_are_named() {
         let limits = Limits {
+            max_key_bytes: 20,
             max_value_bytes: 10,
             max_batch_ops: 20,
             max_frames_in_flight: 30,
-            max_message_bytes: 450,
+            max_message_bytes: 550,
             ..Limits::default()
         };
         let cases = [
+            (
+                "--key-prefix 12345678901234567890",
+                "the longest key has 21 bytes, the server allows at most 20",
+            ),
             (
                 "--value-size 11",
                 "--value-size 11: the server allows at most 10",
@@ -104,8 +116,8 @@ mod tests {
             ("-P 31", "--pipeline 31: the server allows at most 30"),
             (
                 "--value-size 10 --frame-ops 20 --keys 10k",
-                "--frame-ops 20 with --value-size 10: a frame of writes takes up to 480 bytes, the server allows at \
-                 most 450 in a message",
+                "--frame-ops 20 with --value-size 10: a frame of writes takes up to 580 bytes, the server allows at \
+                 most 550 in a message",
             ),
         ];
         for (line, part) in cases {

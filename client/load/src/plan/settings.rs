@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::plan::choices::{DurationStop, Engine, KeyDist, Part, ValueKind};
+use crate::plan::key_names::KeyNames;
 use crate::plan::mix::Mix;
 use crate::plan::open_loop::OpenLoop;
 
@@ -29,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) warmup: Duration,
     pub(crate) duration_stop: DurationStop,
     pub(crate) keys: u64,
+    /// What the names of all keys begin with. May be empty.
+    pub(crate) key_prefix: String,
     pub(crate) key_dist: KeyDist,
     pub(crate) value: ValueKind,
     /// Bytes of each written text or bytes value; 0 for ints.
@@ -64,6 +67,11 @@ impl Settings {
     /// Returns the number of workers of this process.
     pub(crate) fn workers(&self) -> u64 {
         self.mix.workers(self.concurrency)
+    }
+
+    /// Returns the names of the keys.
+    pub(crate) fn key_names(&self) -> KeyNames {
+        KeyNames::new(self.mix, &self.key_prefix)
     }
 
     /// Returns the number of a worker of this process among the workers of all agents.

@@ -3,28 +3,28 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::plan::mix::Mix;
+use crate::plan::key_names::KeyNames;
 
 /// The numbers of keys by their names.
 #[derive(Debug)]
 pub(crate) struct KeyNumbers {
-    mix: Mix,
+    rule: KeyNames,
     /// The keys that are there before the run.
     names: HashMap<String, u32>,
 }
 
 impl KeyNumbers {
     /// `names` are the keys that are there before the run, in the order of their numbers.
-    pub(crate) fn new(mix: Mix, names: Vec<String>) -> Self {
+    pub(crate) fn new(rule: KeyNames, names: Vec<String>) -> Self {
         Self {
-            mix,
+            rule,
             names: names.into_iter().zip(0..).collect(),
         }
     }
 
     /// Returns the number of a key, if it is one of the run. A key that the run may have added has its number in its name.
     pub(crate) fn of(&self, name: &str) -> Option<u32> {
-        let added = || self.mix.added_key(name)?.try_into().ok();
+        let added = || self.rule.added_key(name)?.try_into().ok();
         self.names.get(name).copied().or_else(added)
     }
 
@@ -38,11 +38,11 @@ impl KeyNumbers {
     /// Calls `each` with the name and the number of every key that a List with this prefix can show. Some of them may not
     /// have the prefix.
     pub(crate) fn for_each_listed(&self, prefix: &str, mut each: impl FnMut(&str, u32)) {
-        match self.mix.scanned_keys(prefix) {
+        match self.rule.scanned_keys(prefix) {
             Some(Range { start, end }) => {
                 for number in start..end {
                     if let Ok(key) = u32::try_from(number) {
-                        each(&self.mix.key_name(number), key);
+                        each(&self.rule.of(number), key);
                     }
                 }
             }

@@ -10,7 +10,7 @@ use soloist_verify::{Action, Capacity, History, Initial, Key, Machine, PackedOpe
 use tonic::Request;
 use tonic::transport::Channel;
 
-use crate::plan::mix::{Mix, NamedWorkload, YCSB_PREFIX};
+use crate::plan::mix::{Mix, NamedWorkload};
 use crate::plan::settings::Settings;
 use crate::record::checker_terms::{entry_of_wire, machine};
 use crate::record::history::{HistorySetup, OPERATIONS_MAX, ThreadHistory};
@@ -48,9 +48,8 @@ impl Before {
             state: target.client().state_client(),
             settings,
         };
-        let names: Vec<String> = (0..settings.keys)
-            .map(|number| settings.mix.key_name(number))
-            .collect();
+        let rule = settings.key_names();
+        let names: Vec<String> = (0..settings.keys).map(|number| rule.of(number)).collect();
         let machines = match settings.mix {
             Mix::Named(NamedWorkload::Transition) => vec![machine()],
             _ => Vec::new(),
@@ -61,7 +60,7 @@ impl Before {
             key.machine = (!machines.is_empty()).then_some(0);
         }
         let revision = target.revision().await.unwrap_or(0);
-        let numbers = KeyNumbers::new(settings.mix, names);
+        let numbers = KeyNumbers::new(rule, names);
         let (added, added_revision) = match settings.mix.adds_keys() {
             true => reader.list_added(&numbers).await.map_err(context)?,
             false => (HashMap::new(), 0),
@@ -100,7 +99,7 @@ impl Before {
             operations.append(&mut worker?);
         }
         operations.sort_by_key(PackedOperation::order);
-        let keys = self.with_added(settings.mix, &mut operations);
+        let keys = self.with_added(settings, &mut operations);
         Ok(History {
             settings: serde_json::Value::Object(settings.by_flag().into_iter().collect()),
             keys,
@@ -112,10 +111,10 @@ impl Before {
 
     /// Returns the keys that were there before the run, and those that the run has added. Removes Reads of keys that never
     /// existed: a List reads every key that it could have shown, and these Reads are true anyway.
-    fn with_added(&self, mix: Mix, operations: &mut Vec<PackedOperation>) -> Vec<Key> {
+    fn with_added(&self, settings: &Settings, operations: &mut Vec<PackedOperation>) -> Vec<Key> {
         let first_added = self.keys.len();
         let mut keys = self.keys.clone();
-        if !mix.adds_keys() {
+        if !settings.mix.adds_keys() {
             return keys;
         }
         let shows_key = |record: &&PackedOperation| {
@@ -135,6 +134,7 @@ impl Before {
             .iter()
             .map(|record| record.key() as usize + 1)
             .max();
+        let names = settings.key_names();
         for number in first_added..end.unwrap_or(0) {
             let found = self
                 .added
@@ -144,7 +144,7 @@ impl Before {
                     entry: None,
                     revision: self.added_revision,
                 });
-            keys.push(Key::new(mix.key_name(number as u64), Some(found)));
+            keys.push(Key::new(names.of(number as u64), Some(found)));
         }
         keys
     }
@@ -198,7 +198,7 @@ impl Reader<'_> {
         let mut page_token = String::new();
         loop {
             let list = v1::ListRequest {
-                prefix: YCSB_PREFIX.to_owned(),
+                prefix: self.settings.key_names().common(),
                 page_token,
                 ..v1::ListRequest::default()
             };

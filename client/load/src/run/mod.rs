@@ -7,6 +7,7 @@
 pub(crate) mod barrier;
 mod before;
 mod breakdown;
+mod clean;
 pub(crate) mod error;
 mod measure;
 mod measured;

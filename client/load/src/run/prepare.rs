@@ -10,7 +10,7 @@ use soloist::v1;
 use tonic::Status;
 
 use crate::plan::choices::ValueKind;
-use crate::plan::mix::{MACHINE_PREFIX, Mix, NamedWorkload, STATES};
+use crate::plan::mix::{Mix, NamedWorkload, STATES};
 use crate::plan::settings::Settings;
 use crate::run::target::Target;
 use crate::workload::values::Values;
@@ -24,8 +24,8 @@ const FRAMES_IN_FLIGHT: usize = 16;
 const FRAME_KEYS: u64 = 256;
 const FRAME_BYTES: u64 = 256 << 10;
 
-/// The machine of the workload `transition`. It stays in the server after the run.
-const MACHINE: &str = "load-connection";
+/// The machine of the workload `transition`. It stays in the server after the run, unless that is cleaned up.
+pub(super) const MACHINE: &str = "load-connection";
 /// The time to live of the sessions of the workload `renew`. They expire by themselves after the run.
 const SESSION_TTL: Duration = Duration::from_secs(60);
 /// How many sessions are opened at once.
@@ -41,7 +41,7 @@ pub(crate) async fn prepare(
 ) -> Result<VecDeque<v1::Session>, String> {
     let client = target.client();
     if settings.mix == Mix::Named(NamedWorkload::Transition) {
-        define_machine(client)
+        define_machine(settings, client)
             .await
             .map_err(cannot_make("the machine"))?;
     }
@@ -63,10 +63,10 @@ fn cannot_make<E: Display>(what: &str) -> impl Fn(E) -> String {
 }
 
 /// Defines a machine with the states of a connection, which can be used again and again.
-async fn define_machine(client: &Client) -> Result<(), Error> {
+async fn define_machine(settings: &Settings, client: &Client) -> Result<(), Error> {
     let [idle, inflight, closing] = STATES;
     let machine = Machine::new(MACHINE)
-        .key_prefix(MACHINE_PREFIX)
+        .key_prefix(settings.key_names().common())
         .initial(idle)
         .state(idle, State::new().to(inflight))
         .state(inflight, State::new().to(idle).to(closing))
@@ -82,6 +82,7 @@ async fn write_keys(settings: &Settings, client: &Client) -> Result<(), Error> {
     let mut rng = SmallRng::seed_from_u64(settings.seed);
     let mut values = Values::new(settings, after_all_workers, &mut rng);
     let mut pipeline = client.pipeline().frames_in_flight(FRAMES_IN_FLIGHT).await?;
+    let names = settings.key_names();
     let mut next = 0;
     let mut in_flight = 0;
     while next < settings.keys || in_flight > 0 {
@@ -90,7 +91,7 @@ async fn write_keys(settings: &Settings, client: &Client) -> Result<(), Error> {
             let mut frame = Frame::new();
             for number in next..end {
                 let value = initial_value(settings.value, &mut values, &mut rng);
-                frame = frame.op(Write::new(settings.mix.key_name(number), value));
+                frame = frame.op(Write::new(names.of(number), value));
             }
             match pipeline.send(frame) {
                 Ok(()) => {}

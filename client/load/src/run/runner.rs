@@ -9,6 +9,7 @@ use crate::plan::labels::Labels;
 use crate::plan::settings::Settings;
 use crate::report::model::Report;
 use crate::run::barrier::Barrier;
+use crate::run::clean::clean;
 use crate::run::error::RunError;
 use crate::run::measure::measure;
 use crate::run::signals::{self, Interrupts};
@@ -81,6 +82,21 @@ impl Runner {
             report.verify = Some(verified);
         }
         Ok(report)
+    }
+
+    /// Deletes what runs with these settings have left in the server. Returns how many keys there were. Of a server that this
+    /// process has started nothing is left anyway.
+    ///
+    /// # Errors
+    /// If the server refuses it, or does not answer.
+    pub(crate) fn clean(&self, settings: &Settings) -> Result<u64, RunError> {
+        match self.target.is_embedded() {
+            true => Ok(0),
+            false => self
+                .runtime
+                .block_on(clean(settings, &self.target))
+                .map_err(RunError::Failed),
+        }
     }
 
     /// Returns the server.

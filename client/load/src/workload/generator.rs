@@ -7,8 +7,9 @@ use rand::{RngExt, SeedableRng};
 use soloist::v1::op_result::Result as OpAnswer;
 use soloist::v1::{self, op};
 
+use crate::plan::key_names::{KeyNames, SCAN_DIGITS};
 use crate::plan::kind::Kind;
-use crate::plan::mix::{MIXED_PREFIX, Mix, NamedWorkload, SCAN_DIGITS, STATES};
+use crate::plan::mix::{Mix, NamedWorkload, STATES};
 use crate::plan::settings::Settings;
 use crate::workload::keys::Keys;
 use crate::workload::operation::{Call, Reply, SentOp, has_revision};
@@ -31,6 +32,7 @@ const BATCH_OPS: usize = 3;
 #[derive(Debug)]
 pub(crate) struct Workload {
     mix: Mix,
+    names: KeyNames,
     steps: Steps,
     keys: Keys,
     values: Values,
@@ -55,6 +57,7 @@ impl Workload {
         keys.begin_at(worker as f64 / settings.workers() as f64);
         Self {
             mix: settings.mix,
+            names: settings.key_names(),
             steps: Steps::new(settings, worker),
             keys,
             values: Values::new(settings, number, &mut rng),
@@ -77,7 +80,7 @@ impl Workload {
         let (op, call) = self.draw(intended_nanos);
         (
             op,
-            call.unwrap_or_else(|| Call::read(self.mix.key_name(op.key))),
+            call.unwrap_or_else(|| Call::read(self.names.of(op.key))),
         )
     }
 
@@ -147,7 +150,7 @@ impl Workload {
 
     fn write(&mut self, key: u64, expected: Option<i64>) -> op::Op {
         op::Op::Write(v1::WriteRequest {
-            key: self.mix.key_name(key),
+            key: self.names.of(key),
             value: Some(self.values.next(&mut self.rng)),
             expect: expected.map(has_revision),
             ..v1::WriteRequest::default()
@@ -157,7 +160,7 @@ impl Workload {
     fn stamp(&self, key: u64, intended_nanos: u64) -> Call {
         let stamp = i64::try_from(intended_nanos).unwrap_or(i64::MAX);
         Call::Op(op::Op::Write(v1::WriteRequest {
-            key: self.mix.key_name(key),
+            key: self.names.of(key),
             value: Some(v1::Value {
                 kind: Some(v1::value::Kind::Int(stamp)),
             }),
@@ -167,7 +170,7 @@ impl Workload {
 
     fn add(&mut self, key: u64) -> Call {
         Call::Op(op::Op::Add(v1::AddRequest {
-            key: self.mix.key_name(key),
+            key: self.names.of(key),
             delta: self.rng.random_range(1..=8),
             ..v1::AddRequest::default()
         }))
@@ -175,14 +178,14 @@ impl Workload {
 
     fn delete(&self, key: u64) -> Call {
         Call::Op(op::Op::Delete(v1::DeleteRequest {
-            key: self.mix.key_name(key),
+            key: self.names.of(key),
             ..v1::DeleteRequest::default()
         }))
     }
 
     fn transition(&mut self, key: u64) -> Call {
         Call::Op(op::Op::Transition(v1::TransitionRequest {
-            key: self.mix.key_name(key),
+            key: self.names.of(key),
             to: STATES[self.rng.random_range(0..STATES.len())].to_owned(),
             ..v1::TransitionRequest::default()
         }))
@@ -193,11 +196,11 @@ impl Workload {
     fn scan(&mut self, key: u64) -> Call {
         let (prefix, page_size) = match self.mix {
             Mix::Named(NamedWorkload::E) => {
-                let mut prefix = self.mix.key_name(key);
+                let mut prefix = self.names.of(key);
                 prefix.truncate(prefix.len() - SCAN_DIGITS);
                 (prefix, self.rng.random_range(1..=SCAN_MAX))
             }
-            _ => (MIXED_PREFIX.to_owned(), 0),
+            _ => (self.names.common(), 0),
         };
         Call::List(v1::ListRequest {
             prefix,
@@ -214,7 +217,7 @@ impl Workload {
             let op = match self.rng.random_bool(0.7) {
                 true => self.write(key, None),
                 false => op::Op::Read(v1::ReadRequest {
-                    key: self.mix.key_name(key),
+                    key: self.names.of(key),
                     expect: None,
                 }),
             };

@@ -107,6 +107,58 @@ async fn the_report_agrees_with_the_revision_of_the_server() {
     assert_eq!(report["server"]["version"], info.version);
 }
 
+/// Keys of others stay as they are, also one that has the number of a key as its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_writes_under_its_prefix_and_cleans_up() {
+    let server = TestServer::start();
+    let client = server.client().await;
+    client.write("1", "mine").await.unwrap();
+    client.write("loads", "mine").await.unwrap();
+    let keys = async || -> Vec<String> {
+        let page = client.list("").await.unwrap();
+        page.entries.into_iter().map(|entry| entry.key).collect()
+    };
+    let run = async |flags: &str| {
+        let run = Run::of(&format!("{} -n 2k -q {flags}", server.address()));
+        assert_eq!(run.code, Some(0), "{flags}: {}", run.stderr);
+        keys().await
+    };
+    let after = run("--readers 0 --writers 2 --keys 20").await;
+    assert_eq!(after.len(), 22, "{after:?}");
+    let begins = |key: &&String| key.starts_with("load/");
+    assert_eq!(after.iter().filter(begins).count(), 20, "{after:?}");
+    assert_eq!(run("--clean --writers 2 --readers 0").await, ["1", "loads"]);
+    for flags in [
+        "--workload a --keys 3000 --value-size 20",
+        "--workload mixed",
+        "--workload watch --watchers 2",
+        "--workload transition",
+        "--workload counter --engine raw",
+        "--workload d --engine raw",
+        "--ratio 1:1 --key-prefix x/",
+        "--agents local:2",
+    ] {
+        assert_eq!(
+            run(&format!("{flags} --clean")).await,
+            ["1", "loads"],
+            "{flags}"
+        );
+    }
+    let run = Run::of(&format!(
+        "sweep {} --rates 500 --settle 10ms --window 100ms --clean",
+        server.address()
+    ));
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("that began with \"load/\""),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(keys().await, ["1", "loads"]);
+    let value = client.read("1").await.unwrap().entry.unwrap().value;
+    assert_eq!(value, "mine".into());
+}
+
 #[test]
 fn a_report_goes_to_the_file_named() {
     let folder = std::env::temp_dir().join(format!("soloist-load-{}", std::process::id()));

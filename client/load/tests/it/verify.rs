@@ -159,7 +159,7 @@ fn a_key_that_a_list_leaves_out_is_a_violation() {
     assert_eq!(run.code, Some(0), "{} {}", run.stdout, run.stderr);
     edit(&file, |lines| {
         let left_out = lines.iter_mut().rev().find_map(|line| {
-            let is_added = line.pointer("/operation/key")?.as_str()? >= "user0000000090";
+            let is_added = line.pointer("/operation/key")?.as_str()? >= "load/user0000000090";
             let entry = line.pointer_mut("/operation/outcome/done/seen/entry")?;
             (is_added && !entry.is_null()).then_some(entry)
         });

@@ -55,6 +55,7 @@ pub(crate) fn settings(args: &RunArgs) -> Result<Settings, String> {
         warmup: args.stop.warmup,
         duration_stop: args.stop.duration_stop,
         keys: data.keys,
+        key_prefix: what.key_prefix.clone(),
         key_dist: data.key_dist,
         value: data.value,
         value_size: data.value_size,
@@ -108,6 +109,11 @@ fn check_mix(mix: Mix, args: &RunArgs) -> Result<(), String> {
         return Err(
             "--verify with --workload renew: a renewal reads and changes no key and is answered without a revision, so there is no order to check; every other workload can be verified"
                 .to_owned(),
+        );
+    }
+    if args.what.clean && args.what.key_prefix.is_empty() {
+        return Err(
+            "--clean with an empty --key-prefix: it would delete every key of the store".to_owned(),
         );
     }
     if args.what.watchers.is_some() && mix != Mix::Named(NamedWorkload::Watch) {

@@ -82,6 +82,7 @@ fn contradictions_name_the_flags() {
         ("--workload counter --value-size 9", "writes ints"),
         ("--ratio 1:1 --value-size 9", "at least 16 bytes"),
         ("--workload e --engine pipeline", "no frame carries"),
+        ("--clean --key-prefix=", "delete every key of the store"),
         (
             "--watchers 3",
             "--watchers must be used with --workload watch",

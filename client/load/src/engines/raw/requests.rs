@@ -1,7 +1,7 @@
 //! Encoded requests.
 
 use crate::engines::raw::rpc::Rpc;
-use crate::plan::mix::Mix;
+use crate::plan::key_names::KeyNames;
 use crate::plan::settings::Settings;
 use crate::workload::operation::{Call, SentOp};
 
@@ -10,7 +10,7 @@ const KEYS_MAX: u64 = 16_384;
 
 /// Encodes the requests of a thread. Reads of the first keys are encoded only once.
 pub(crate) struct Requests {
-    mix: Mix,
+    names: KeyNames,
     /// By key. Empty until the key is read for the first time.
     reads: Vec<Vec<u8>>,
     /// The last request of any other kind.
@@ -21,7 +21,7 @@ impl Requests {
     pub(crate) fn new(settings: &Settings) -> Self {
         let kept = settings.keys.min(KEYS_MAX);
         Self {
-            mix: settings.mix,
+            names: settings.key_names(),
             reads: (0..kept).map(|_| Vec::new()).collect(),
             message: Vec::new(),
         }
@@ -42,7 +42,7 @@ impl Requests {
             Some(kept) => kept,
             None => &mut self.message,
         };
-        Rpc::encode(&Call::read(self.mix.key_name(key)), message);
+        Rpc::encode(&Call::read(self.names.of(key)), message);
         message
     }
 }
@@ -59,7 +59,7 @@ mod tests {
         let mut requests = Requests::new(&settings);
         for key in [0, 7, KEYS_MAX - 1, KEYS_MAX, 19_999, 7, 0] {
             let mut expected = Vec::new();
-            Rpc::encode(&Call::read(settings.mix.key_name(key)), &mut expected);
+            Rpc::encode(&Call::read(settings.key_names().of(key)), &mut expected);
             let kind = Kind::Read;
             let encoded = requests.encode(SentOp { kind, key }, None);
             assert_eq!(encoded, (Rpc::Read, &expected[..]), "{key}");

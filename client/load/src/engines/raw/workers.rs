@@ -13,8 +13,8 @@ use crate::engines::raw::rpc::Rpc;
 use crate::engines::rules::Rules;
 use crate::http2::{Event, Processed, StreamId};
 use crate::pace::stop::Stop;
+use crate::plan::key_names::KeyNames;
 use crate::plan::kind::Kind;
-use crate::plan::mix::Mix;
 use crate::plan::settings::Settings;
 use crate::record::history::HistoryRecording;
 use crate::record::recorder::Recorder;
@@ -32,7 +32,7 @@ pub(crate) struct Workers {
     landed: Vec<usize>,
     in_flight: usize,
     answers: AnswerCache,
-    mix: Mix,
+    names: KeyNames,
 }
 
 struct Worker {
@@ -81,7 +81,7 @@ impl Workers {
             landed: Vec::new(),
             in_flight: 0,
             answers: AnswerCache::new(settings),
-            mix: settings.mix,
+            names: settings.key_names(),
         }
     }
 
@@ -173,7 +173,7 @@ impl Workers {
         slot.sent.intended = call.intended;
         slot.sent.started = now.max(call.intended);
         if self.workers[slot.worker].history.is_some() {
-            let read = || Call::read(self.mix.key_name(call.op.key));
+            let read = || Call::read(self.names.of(call.op.key));
             slot.sent.calls = vec![call.call.unwrap_or_else(read)];
         }
         self.in_flight += 1;

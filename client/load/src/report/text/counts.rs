@@ -114,7 +114,7 @@ impl Page<'_> {
         }
         let lost = agents.iter().filter(|agent| agent.lost.is_some()).count();
         let text = match lost {
-            0 => format!("{} shared the run", counted(agents.len() as u64, "agent")),
+            0 => format!("{} shared the run", agents.len()),
             lost => format!("{} shared the run, {lost} of them lost", agents.len()),
         };
         self.line("agents", text)?;

@@ -39,7 +39,7 @@ fn writers_come_after_readers_and_write_ints_below_100() {
         let Call::Op(op::Op::Read(read)) = call else {
             panic!("{call:?}")
         };
-        assert!(["0", "1", "2", "3", "4"].contains(&read.key.as_str()));
+        assert!(["load/0", "load/1", "load/2", "load/3", "load/4"].contains(&read.key.as_str()));
     }
     for (_, call) in calls("--readers 2 --writers 1", 2) {
         assert!(matches!(written(&call), Some(ValueOf::Int(0..=99))));
@@ -172,22 +172,24 @@ fn new_keys_are_new_to_all_workers() {
 
 #[test]
 fn an_added_key_is_found_by_its_name() {
-    let e = Mix::Named(NamedWorkload::E);
+    let e = KeyNames::new(Mix::Named(NamedWorkload::E), "load/");
     for number in [0, 7, 99, 1_234_567_890] {
-        assert_eq!(e.added_key(&e.key_name(number)), Some(number));
+        assert_eq!(e.added_key(&e.of(number)), Some(number));
     }
     for name in [
-        "user1",
-        "user00000000010",
-        "user000000000x",
-        "user+000000001",
+        "load/user1",
+        "load/user00000000010",
+        "load/user000000000x",
+        "load/user+000000001",
+        "load/7",
+        "user0000000001",
         "7",
     ] {
         assert_eq!(e.added_key(name), None, "{name}");
     }
-    assert_eq!(e.scanned_keys("user00000012"), Some(1_200..1_300));
-    assert_eq!(e.scanned_keys("user"), None);
+    assert_eq!(e.scanned_keys("load/user00000012"), Some(1_200..1_300));
+    assert_eq!(e.scanned_keys("load/user"), None);
     assert_eq!(e.scanned_keys("load/mixed/"), None);
-    let c = Mix::Named(NamedWorkload::C);
-    assert_eq!(c.added_key(&c.key_name(7)), None, "workload C adds no keys");
+    let c = KeyNames::new(Mix::Named(NamedWorkload::C), "load/");
+    assert_eq!(c.added_key(&c.of(7)), None, "workload C adds no keys");
 }
