@@ -313,3 +313,26 @@ fn a_fast_writer_is_refused_before_the_disk_is_full() {
     assert!(disk.free_bytes().unwrap() > 0);
     node.kill();
 }
+
+#[test]
+fn a_snapshot_that_does_not_fit_takes_no_space() {
+    let disk = SimDisk::new(5);
+    disk.set_capacity(12 << 20);
+    let options = StoreOptions {
+        min_free_bytes: 1 << 20,
+        reserve_bytes: 600_000,
+        // The first snapshot is due when there is no space for it.
+        snapshot_log_bytes: 7 << 20,
+        ..options(Durability::Sync)
+    };
+    let mut node = Node::open(&disk, options).unwrap();
+    let mut keys = 0;
+    while node.write(&format!("k{keys}"), 30_000).is_ok() {
+        keys += 1;
+        node.commit_all();
+        assert_eq!(disk.full_count(), 0, "after {keys} writes");
+    }
+    assert!(keys > 240, "no snapshot was due after {keys} writes");
+    assert_eq!(disk.reserved_bytes(), Some(600_000));
+    node.kill();
+}

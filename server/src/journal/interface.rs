@@ -38,6 +38,8 @@ pub(crate) enum Command {
         seq: u64,
         /// The owner's time when the copy began.
         time: Time,
+        /// Bytes that the state uses.
+        bytes: u64,
         slices: mpsc::Receiver<CopySlice>,
         /// Where the snapshot thread sends [`Command::SnapshotDone`]: the journal's own queue of commands.
         done: mpsc::SyncSender<Command>,

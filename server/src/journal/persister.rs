@@ -1,6 +1,7 @@
 //! The persister: the thread that writes the log.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
@@ -190,9 +191,17 @@ impl Persister {
                     head: copy,
                     seq,
                     time,
+                    bytes,
                     slices,
                     done,
-                } => self.start_snapshot(copy, seq, time, slices, done)?,
+                } => match self.space.fits_snapshot(self.next_slot(), bytes) {
+                    true => self.start_snapshot(copy, seq, time, slices, done)?,
+                    false => {
+                        let name = FileName::Snapshot(self.next_slot());
+                        let full = io::Error::from(io::ErrorKind::StorageFull);
+                        self.finish_snapshot(Err(FileError::io(name, full)))?;
+                    }
+                },
                 Command::SnapshotDone(done) => self.finish_snapshot(done)?,
                 Command::Close { revision, time } => {
                     self.store.meta.closed = true;
@@ -506,7 +515,6 @@ impl Persister {
         );
         // A snapshot must never be newer than the log is after a power loss.
         self.retry_while_full(Log::sync)?;
-        self.space.make_way_for_snapshot();
         let header = Header {
             directory_id: self.store.meta.directory_id.clone(),
             seq,
@@ -555,12 +563,7 @@ impl Persister {
                 self.between_bytes = std::mem::take(&mut self.store.log_bytes);
                 self.space.look_soon();
             }
-            Err(error) => {
-                if error.is_full() {
-                    self.space.give_up_reserve();
-                }
-                warn!(%error, "cannot write a snapshot; trying again later");
-            }
+            Err(error) => warn!(%error, "cannot write a snapshot; trying again later"),
         }
         self.send(Event::SnapshotEnded { made });
         Ok(())

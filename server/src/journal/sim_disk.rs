@@ -42,6 +42,8 @@ struct Sim {
     ignores_syncs: bool,
     /// Whether a file could not grow, and no record was written to the write-ahead log since.
     was_full: bool,
+    /// How often there was no space for something.
+    full_count: u64,
     /// Only with a fault: whether the next write of the watermark syncs the write-ahead log.
     wal_sync_is_due: bool,
 }
@@ -118,6 +120,7 @@ impl SimDisk {
             reserve: None,
             ignores_syncs: false,
             was_full: false,
+            full_count: 0,
             wal_sync_is_due: false,
         })))
     }
@@ -149,6 +152,11 @@ impl SimDisk {
     /// Bytes that all files and the reserve take together.
     pub(crate) fn used(&self) -> u64 {
         self.sim().used()
+    }
+
+    /// How often there was no space for something.
+    pub(crate) fn full_count(&self) -> u64 {
+        self.sim().full_count
     }
 
     /// Removes the reserve, as an operator may do.
@@ -230,6 +238,7 @@ impl Sim {
     fn take(&mut self, more: u64) -> io::Result<()> {
         if self.used().saturating_add(more) > self.capacity {
             self.was_full = true;
+            self.full_count += 1;
             return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(())

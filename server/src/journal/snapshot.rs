@@ -87,6 +87,11 @@ impl SnapshotWriter {
         Ok(())
     }
 
+    /// Bytes of the pages that were written, and will be.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.bytes + self.waiting_bytes as u64
+    }
+
     /// Makes the snapshot complete and durable. Returns the bytes of its pages.
     pub(crate) fn finish(mut self) -> Result<u64, FileError> {
         self.write_transaction(Transaction::Final)?;

@@ -16,6 +16,7 @@ use super::interface::{Command, Event};
 use super::pages::PageWriter;
 use super::snapshot::{NewSnapshot, SnapshotWriter};
 use super::stored::{Header, SnapshotMeta};
+use crate::config::WAL_BYTES_MAX;
 use crate::machine::{CopyHead, CopySlice};
 
 /// The snapshot thread pauses this many times as long as it has just written, so that commits of the log find the disk free
@@ -24,6 +25,12 @@ const SNAPSHOT_PAUSE: u32 = 3;
 
 /// The longest pause: on a slow disk, a snapshot must end before the next one is due.
 const SNAPSHOT_PAUSE_MAX: Duration = Duration::from_millis(50);
+
+/// Bytes of a snapshot that is written whatever space is left.
+const SNAPSHOT_SMALL_BYTES: u64 = 2 << 20;
+
+/// Bytes that a larger snapshot leaves on the disk for the log meanwhile: one checkpoint.
+const SNAPSHOT_FREE_BYTES_MIN: u64 = 2 * WAL_BYTES_MAX;
 
 /// A snapshot that is to be written.
 pub(super) struct Snapshotter {
@@ -66,6 +73,18 @@ impl Snapshotter {
         }
     }
 
+    /// Fails if a snapshot that is not small leaves too little space: the last of it is for the log.
+    fn check_space(&self, written: u64) -> Result<(), FileError> {
+        let free = self.disk.free_bytes().unwrap_or(u64::MAX);
+        match written > SNAPSHOT_SMALL_BYTES && free < SNAPSHOT_FREE_BYTES_MIN {
+            true => Err(FileError::io(
+                FileName::Snapshot(self.slot),
+                io::ErrorKind::StorageFull.into(),
+            )),
+            false => Ok(()),
+        }
+    }
+
     /// Writes the slices to the file. Returns `None` if the owner is gone, or has abandoned the snapshot.
     fn write(&self) -> Result<Option<NewSnapshot>, FileError> {
         let began = Instant::now();
@@ -79,6 +98,7 @@ impl Snapshotter {
                 return Ok(None);
             };
             let end = pages.write(&slice);
+            self.check_space(file.written_bytes())?;
             let writing = Instant::now();
             file.write(pages.take_pages())?;
             // Leave the disk and the core to the log.

@@ -173,12 +173,15 @@ impl Space {
         give_up_reserve(&*self.disk)
     }
 
-    /// Gives up the reserve if not even a small snapshot fits on the disk: it lets the log be shortened.
-    pub(super) fn make_way_for_snapshot(&mut self) {
-        let free = self.disk.free_bytes().unwrap_or(0);
-        if free < self.wanted.reserve / 4 {
-            self.give_up_reserve();
-        }
+    /// Whether there seems to be space for a snapshot of a state of so many bytes, in the place of an older one. Gives up the
+    /// reserve for a small one, because it lets the log be shortened.
+    pub(super) fn fits_snapshot(&mut self, older: SnapshotSlot, bytes: u64) -> bool {
+        let free = self.disk.free_bytes().unwrap_or(u64::MAX);
+        let older = self.disk.occupied_bytes(FileName::Snapshot(older));
+        // The least that a file of the engine takes, and what it adds to its contents.
+        let takes = (bytes + bytes / 8).saturating_add(256 << 10);
+        free.saturating_add(older) >= takes
+            || takes <= self.wanted.reserve / 2 && self.give_up_reserve()
     }
 
     /// Bytes on disk that are not needed when another snapshot is made: the older snapshot's, and those of the log, but for

@@ -163,6 +163,7 @@ impl CommitQueue {
                 head,
                 seq: self.sent_seq,
                 time: now,
+                bytes: machine.usage().used_bytes,
                 slices,
                 done: self.journal.commands.clone(),
             });
