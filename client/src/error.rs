@@ -8,7 +8,8 @@ use std::time::Duration;
 use soloist::v1::error::Reason;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status, TimeoutExpired};
-use tonic_types::{ErrorDetails, RpcStatusExt, StatusExt};
+
+use crate::details::Details;
 
 /// A call, a frame or one operation of a frame that did not succeed.
 ///
@@ -156,8 +157,8 @@ impl Error {
     #[must_use]
     pub fn from_status(status: &Status, default_outcome: Outcome) -> Self {
         let Some(source) = status.source() else {
-            let details = status.get_error_details();
-            return Self::with_details(status.code(), status.message(), &details, default_outcome)
+            let details = Details::decode(status.details());
+            return Self::with_details(status.code(), status.message(), details, default_outcome)
                 .with_pushback(status.metadata());
         };
         if is_timeout(status) {
@@ -200,11 +201,11 @@ impl Error {
     /// ```
     #[must_use]
     pub fn from_rpc_status(status: &tonic_types::Status) -> Self {
-        let details = status.get_error_details();
+        let details = Details::of(status);
         Self::with_details(
             Code::from(status.code),
             &status.message,
-            &details,
+            details,
             Outcome::Unknown,
         )
     }
@@ -231,15 +232,10 @@ impl Error {
         }))
     }
 
-    fn with_details(
-        code: Code,
-        message: &str,
-        details: &ErrorDetails,
-        default_outcome: Outcome,
-    ) -> Self {
+    fn with_details(code: Code, message: &str, details: Details, default_outcome: Outcome) -> Self {
         let mut error = Self::new(code, message, default_outcome);
-        error.0.retry_delay = details.retry_info().and_then(|info| info.retry_delay);
-        if let Some(info) = details.error_info()
+        error.0.retry_delay = details.retry_delay;
+        if let Some(info) = details.info
             && info.domain == soloist::ERROR_DOMAIN
         {
             error.0.reason = Reason::from_str_name(&info.reason);
@@ -248,7 +244,7 @@ impl Error {
                 Some(Reason::OutcomeUnknown) => default_outcome,
                 _ => Outcome::NotApplied,
             };
-            error.0.metadata = info.metadata.clone();
+            error.0.metadata = info.metadata;
         }
         error
     }
@@ -344,6 +340,8 @@ pub(crate) fn refused(reason: Reason) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use tonic_types::{ErrorDetails, StatusExt as _};
+
     use super::*;
 
     fn refusal(code: Code, reason: &str, domain: &str) -> Status {

@@ -38,6 +38,7 @@
 mod call;
 mod client;
 mod connection;
+mod details;
 mod error;
 mod frame;
 mod keep_alive;
