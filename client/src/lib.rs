@@ -41,6 +41,8 @@ mod connection;
 mod details;
 mod error;
 mod frame;
+#[cfg(test)]
+mod fuzz_tests;
 mod keep_alive;
 mod machine;
 mod pipeline;

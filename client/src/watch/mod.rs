@@ -8,4 +8,6 @@ mod stream;
 
 pub use self::call::WatchCall;
 pub use self::event::{Cause, Event, WatchMessage};
+#[cfg(test)]
+pub(crate) use self::position::Position;
 pub use self::stream::Watch;

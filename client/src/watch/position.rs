@@ -7,9 +7,9 @@ use crate::Error;
 
 /// How far a watch has come, and the request that resumes it from there.
 #[derive(Debug)]
-pub(super) struct Position {
+pub(crate) struct Position {
     request: v1::WatchRequest,
-    pub(super) revision: Option<i64>,
+    pub(crate) revision: Option<i64>,
     /// Whether no past changes and no initial entries are left to receive.
     caught_up: bool,
     /// Whether the stream is not the first one and has not caught up with the present yet.
@@ -17,7 +17,7 @@ pub(super) struct Position {
 }
 
 impl Position {
-    pub(super) fn new(request: v1::WatchRequest) -> Self {
+    pub(crate) fn new(request: v1::WatchRequest) -> Self {
         Self {
             revision: request.after_revision,
             caught_up: request.after_revision.is_none() && !request.initial,
@@ -27,7 +27,7 @@ impl Position {
     }
 
     /// Advances by one message. `None` if the message has nothing new for the caller.
-    pub(super) fn advance(
+    pub(crate) fn advance(
         &mut self,
         response: v1::WatchResponse,
     ) -> Result<Option<WatchMessage>, Error> {
@@ -60,7 +60,7 @@ impl Position {
 
     /// The request that resumes the watch. `None` among the initial entries: before the last of them there is no
     /// revision to resume after.
-    pub(super) fn resume_request(&mut self) -> Option<v1::WatchRequest> {
+    pub(crate) fn resume_request(&mut self) -> Option<v1::WatchRequest> {
         if self.request.initial {
             return None;
         }

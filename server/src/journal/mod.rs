@@ -22,6 +22,8 @@ mod disk_file;
 mod engine;
 mod error;
 mod file_name;
+#[cfg(test)]
+mod fuzz_tests;
 pub(crate) mod inspect;
 mod interface;
 mod log;

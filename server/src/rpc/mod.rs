@@ -14,6 +14,8 @@ pub(crate) mod context;
 mod deadline;
 mod fingerprint;
 pub(crate) mod frame;
+#[cfg(test)]
+mod fuzz_tests;
 mod health;
 mod machines;
 mod page_token;

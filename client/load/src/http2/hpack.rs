@@ -205,6 +205,88 @@ const STATIC_TABLE: [(&str, &str); 61] = [
 ];
 
 #[cfg(test)]
+pub(super) mod naive {
+    //! RFC 7541 once more, for comparison: numbers without a limit, and Huffman's code bit by bit.
+
+    use super::STATIC_TABLE;
+    use crate::http2::huffman;
+
+    type Field = (Vec<u8>, Vec<u8>);
+
+    /// The fields of a block; none if it breaks a rule.
+    pub(in crate::http2) fn decode(block: &[u8]) -> Option<Vec<Field>> {
+        let mut rest = block;
+        let mut fields = Vec::new();
+        while let Some(first) = rest.first() {
+            let leading_zeros = first.leading_zeros();
+            match leading_zeros {
+                0 => {
+                    let (name, value) = known(number(&mut rest, 7)?)?;
+                    fields.push((name.into(), value.into()));
+                    continue;
+                }
+                2 => {
+                    // A table of size 0, and only in front of the first field.
+                    let size = number(&mut rest, 5)?;
+                    if size > 0 || !fields.is_empty() {
+                        return None;
+                    }
+                    continue;
+                }
+                _ => {}
+            }
+            let bits = if leading_zeros == 1 { 6 } else { 4 };
+            let name = match number(&mut rest, bits)? {
+                0 => text(&mut rest)?,
+                index => known(index)?.0.into(),
+            };
+            fields.push((name, text(&mut rest)?));
+        }
+        Some(fields)
+    }
+
+    fn known(index: u128) -> Option<(&'static str, &'static str)> {
+        let at = usize::try_from(index).ok()?.checked_sub(1)?;
+        STATIC_TABLE.get(at).copied()
+    }
+
+    fn number(rest: &mut &[u8], bits: u32) -> Option<u128> {
+        let most = (1 << bits) - 1;
+        let first = take(rest)? & most;
+        if first < most {
+            return Some(first.into());
+        }
+        let mut value = u128::from(most);
+        // The decoder takes four bytes more at most, which is 256 MiB.
+        for shift in [0, 7, 14, 21] {
+            let byte = take(rest)?;
+            value += u128::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn text(rest: &mut &[u8]) -> Option<Vec<u8>> {
+        let is_coded = rest.first()? & 0x80 != 0;
+        let length = usize::try_from(number(rest, 7)?).ok()?;
+        let (text, after) = rest.split_at_checked(length)?;
+        *rest = after;
+        match is_coded {
+            true => huffman::naive::decode(text),
+            false => Some(text.to_vec()),
+        }
+    }
+
+    fn take(rest: &mut &[u8]) -> Option<u8> {
+        let (first, after) = rest.split_first()?;
+        *rest = after;
+        Some(*first)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

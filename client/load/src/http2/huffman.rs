@@ -142,6 +142,54 @@ pub(crate) fn decode(code: &[u8], out: &mut Vec<u8>) -> Option<()> {
 }
 
 #[cfg(test)]
+pub(super) mod naive {
+    //! The code bit by bit, for comparison.
+
+    use std::collections::HashMap;
+    use std::sync::LazyLock;
+
+    use super::{EOS, LENGTHS, SYMBOLS};
+
+    /// The symbol of each code, which is a length and bits: codes of one length are counted up in the order of symbols.
+    static CODES: LazyLock<HashMap<(u8, u64), u16>> = LazyLock::new(|| {
+        let mut order: Vec<usize> = (0..SYMBOLS).collect();
+        order.sort_by_key(|symbol| (LENGTHS[*symbol], *symbol));
+        let mut next = 0_u64;
+        let mut before = 0;
+        let code = |symbol: usize| {
+            let length = LENGTHS[symbol];
+            next <<= length - before;
+            before = length;
+            next += 1;
+            ((length, next - 1), symbol as u16)
+        };
+        order.into_iter().map(code).collect()
+    });
+
+    pub(in crate::http2) fn decode(coded: &[u8]) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        let (mut length, mut code) = (0, 0);
+        for bit in coded
+            .iter()
+            .flat_map(|byte| (0..8).rev().map(move |at| byte >> at & 1))
+        {
+            length += 1;
+            code = code << 1 | u64::from(bit);
+            match CODES.get(&(length, code)) {
+                Some(&EOS) => return None,
+                Some(symbol) => {
+                    out.push(*symbol as u8);
+                    (length, code) = (0, 0);
+                }
+                None => {}
+            }
+        }
+        // What is left is padding: less than a byte, and all ones.
+        (length < 8 && code == (1 << length) - 1).then_some(out)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

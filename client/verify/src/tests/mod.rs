@@ -3,6 +3,7 @@
 mod deadline;
 mod differential;
 mod file;
+mod fuzz_tests;
 mod large;
 mod notation;
 mod recorder;

@@ -72,7 +72,7 @@ pub(crate) fn decode_batch(
 }
 
 /// Decodes and checks any frame, through the generated messages.
-pub(super) fn any_frame(
+pub(crate) fn any_frame(
     message: &[u8],
     limits: &Limits,
 ) -> Result<Result<Frame, BadArgument>, DecodeError> {
@@ -99,7 +99,7 @@ pub(super) fn any_frame(
 
 /// Decodes and checks a common frame: `count` operations without conditions, lifetimes, request ids and timeout, and without
 /// a mistake. Returns none for any other message.
-pub(super) fn common_frame(message: &[u8], count: usize, limits: &Limits) -> Option<Frame> {
+pub(crate) fn common_frame(message: &[u8], count: usize, limits: &Limits) -> Option<Frame> {
     if count == 0 {
         return None;
     }
@@ -131,7 +131,7 @@ pub(super) fn common_frame(message: &[u8], count: usize, limits: &Limits) -> Opt
 
 /// Counts the operations of a frame or batch, which are field 1 of both, as far as the message can be read. This comes before
 /// decoding them, because an operation may take two bytes on the wire and a hundred in memory.
-pub(super) fn checked_count(message: &[u8], limits: &Limits) -> Result<usize, BadArgument> {
+pub(crate) fn checked_count(message: &[u8], limits: &Limits) -> Result<usize, BadArgument> {
     let mut fields = Fields(message);
     let mut count = 0;
     let mut rest = message;

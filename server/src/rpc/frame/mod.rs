@@ -11,6 +11,8 @@ mod decode;
 mod encode;
 
 pub(crate) use decode::{Apply, Frame, decode, decode_batch};
+#[cfg(test)]
+pub(crate) use decode::{any_frame, checked_count, common_frame};
 pub(crate) use encode::FrameAnswer;
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use proptest::prelude::*;
 use prost::Message as _;
 use soloist::v1;
 
-use super::decode::{any_frame, checked_count, common_frame};
 use super::*;
 use crate::config::Limits;
 use crate::machine::{

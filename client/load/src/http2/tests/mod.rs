@@ -3,6 +3,7 @@
 mod calls;
 mod connection_errors;
 mod flow;
+mod fuzz_tests;
 mod header_compression;
 
 mod live;
