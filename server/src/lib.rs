@@ -45,6 +45,7 @@ mod journal;
 pub mod machine;
 mod mutants;
 pub mod owner;
+mod reload;
 mod rpc;
 mod server;
 mod store;
@@ -53,5 +54,7 @@ mod varint;
 mod wall_clock;
 
 pub use journal::OpenError;
+pub use reload::Reload;
 pub use server::{Drain, OwnerLost, Server};
 pub use store::Store;
+pub use transport::{ListenAddress, Listener};

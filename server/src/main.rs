@@ -12,7 +12,7 @@ use clap::Parser;
 use mimalloc::MiMalloc;
 use soloist_server::commands::{self, Command};
 use soloist_server::config::Config;
-use soloist_server::{Drain, Server, Store};
+use soloist_server::{Drain, Reload, Server, Store};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -25,7 +25,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// A gRPC state server whose whole state is owned by one task.
 ///
 /// Prints "listening on ADDRESS" to standard output when it is ready, and logs to standard error. SIGINT or SIGTERM
-/// shuts it down in order; a second signal stops it at once. SIGHUP is ignored: there is nothing to reload.
+/// shuts it down in order; a second signal stops it at once. SIGHUP makes it read its certificates again.
 /// Flags in BYTES take units, too: 64KiB, 512MiB, 1GiB, 64kB. Exit codes: 0 after a shutdown in order, 1 if the server
 /// cannot start or loses its state, 2 if an argument is invalid, 130 or 143 after a second signal.
 #[derive(Parser)]
@@ -38,7 +38,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Address, or name of this host, and port to listen on. Port 0: any free port.
+    /// Address, or name of this host, and port to listen on; or unix:PATH. Port 0: any free port.
     #[arg(
         long,
         value_name = "HOST:PORT",
@@ -70,7 +70,12 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Err(error) = args.config.validate() {
+    let checked = args.config.validate().map_err(|error| error.to_string());
+    let checked = checked.and_then(|()| match args.command {
+        None => args.listen.check(&args.config.tls),
+        Some(_) => Ok(()),
+    });
+    if let Err(error) = checked {
         clap::Error::raw(
             clap::error::ErrorKind::ValueValidation,
             format!("{error}\n"),
@@ -105,17 +110,17 @@ fn main() -> ExitCode {
 
 fn serve(listen: &Listen, config: &Config, log: &Log) -> Result<(), Box<dyn std::error::Error>> {
     let store = Store::open(config)?;
-    let listener = match listen.bind() {
-        Ok(listener) => listener,
+    let (listener, _path) = match listen.bind() {
+        Ok(bound) => bound,
         Err(error) => {
             store.close();
             return Err(format!("cannot listen on {listen}: {error}").into());
         }
     };
     let server = Server::serve(listener, config, store)?;
-    drain_on_signal(server.drain_handle(), log.clone())?;
+    handle_signals(server.drain_handle(), server.reload_handle(), log.clone())?;
     let address = server.local_addr();
-    warn_of_exposure(address, config.storage.data_dir.as_deref());
+    warn_of_exposure(address, config);
     match &config.storage.data_dir {
         None => {
             info!(%address, "serving, in memory only: the state is lost when this process ends")
@@ -131,7 +136,7 @@ fn serve(listen: &Listen, config: &Config, log: &Log) -> Result<(), Box<dyn std:
 }
 
 /// Waits for signals on a thread of its own, so that they are handled even if all other threads are busy.
-fn drain_on_signal(drain: Drain, log: Log) -> io::Result<()> {
+fn handle_signals(drain: Drain, reload: Reload, log: Log) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
     let entered = runtime.enter();
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -148,7 +153,9 @@ fn drain_on_signal(drain: Drain, log: Log) -> io::Result<()> {
                         _ = interrupt.recv() => 130,
                         _ = terminate.recv() => 143,
                         _ = hangup.recv() => {
-                            warn!("ignoring SIGHUP: this server reloads nothing; SIGTERM shuts it down");
+                            if reload.now().is_none() {
+                                warn!("ignoring SIGHUP: this server has no certificates to reload; SIGTERM shuts it down");
+                            }
                             continue;
                         }
                     };

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::num::NonZero;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -19,18 +18,22 @@ use tracing::{error, info};
 use crate::config::{Config, TIMER_PULSE};
 use crate::machine::StateMachine;
 use crate::owner::{self, Clock, JournalLost, OwnerLimits};
+use crate::reload::{self, Reload};
 use crate::rpc::SERVICES;
 use crate::rpc::admin::AdminService;
 use crate::rpc::context::CallContext;
 use crate::rpc::router::Router;
 use crate::store::Store;
-use crate::transport::{Acceptor, OpenConnections, Worker, connections_max};
+use crate::transport::{
+    Acceptor, AsyncListener, ListenAddress, Listener, OpenConnections, Tls, Worker, connections_max,
+};
 
 /// A running server. Dropping it starts a shutdown and does not wait for it.
 #[derive(Debug)]
 pub struct Server {
-    local_addr: SocketAddr,
+    local_addr: ListenAddress,
     drain: Drain,
+    reload: Reload,
     runtimes: Vec<Handle>,
     main: JoinHandle<Result<(), OwnerLost>>,
 }
@@ -80,7 +83,7 @@ impl Server {
     /// # Errors
     /// `InvalidInput` if limits contradict each other. An error that wraps an [`OpenError`](crate::OpenError) if the
     /// store cannot be opened. The system's error if a thread or socket cannot be created.
-    pub fn start(listener: TcpListener, config: &Config) -> io::Result<Self> {
+    pub fn start(listener: impl Into<Listener>, config: &Config) -> io::Result<Self> {
         config
             .validate()
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
@@ -91,13 +94,15 @@ impl Server {
     /// Starts to serve a store on `listener`.
     ///
     /// # Errors
-    /// `InvalidInput` if limits contradict each other. The system's error if a thread or socket cannot be created.
-    pub fn serve(listener: TcpListener, config: &Config, store: Store) -> io::Result<Self> {
+    /// `InvalidInput` if limits contradict each other, or a certificate cannot be used. The system's error if a thread or
+    /// socket cannot be created.
+    pub fn serve(listener: impl Into<Listener>, config: &Config, store: Store) -> io::Result<Self> {
         config
             .validate()
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        listener.set_nonblocking(true)?;
-        let local_addr = listener.local_addr()?;
+        let listener = listener.into();
+        let local_addr = listener.address()?;
+        let (tls, reload) = reload::start(&config.tls)?;
         let (drain, drained) = watch::channel(false);
         let drain = Drain(Arc::new(drain));
         let runtimes = runtimes(config.transport.threads)?;
@@ -107,7 +112,7 @@ impl Server {
         let running = start_threads(runtimes)?;
         let listener = {
             let _entered = first.enter();
-            tokio::net::TcpListener::from_std(listener)?
+            listener.into_async()?
         };
         let config = config.clone();
         let workers = handles.iter().cloned().map(Worker::new).collect();
@@ -116,20 +121,21 @@ impl Server {
             .spawn(move || {
                 let _running = running;
                 first.spawn(pulse());
-                first.block_on(run(listener, config, store, workers, drained))
+                first.block_on(run(listener, tls, config, store, workers, drained))
             })?;
         Ok(Self {
             local_addr,
             drain,
+            reload,
             runtimes: handles,
             main,
         })
     }
 
-    /// Returns the address that the server listens on.
+    /// Returns where the server listens.
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+    pub fn local_addr(&self) -> &ListenAddress {
+        &self.local_addr
     }
 
     /// Returns the user and system CPU time of the server's threads so far; zero if the system does not report it.
@@ -152,6 +158,12 @@ impl Server {
     #[must_use]
     pub fn drain_handle(&self) -> Drain {
         self.drain.clone()
+    }
+
+    /// Returns a handle that makes the server read its certificates again.
+    #[must_use]
+    pub fn reload_handle(&self) -> Reload {
+        self.reload.clone()
     }
 
     /// Starts the shutdown; see [`Drain::begin`].
@@ -207,13 +219,14 @@ async fn pulse() {
 
 /// Serves until a shutdown starts or the owner ends.
 async fn run(
-    listener: tokio::net::TcpListener,
+    listener: AsyncListener,
+    tls: Option<watch::Receiver<Arc<Tls>>>,
     config: Config,
     store: Store,
     workers: Vec<Worker>,
     mut drain: watch::Receiver<bool>,
 ) -> Result<(), OwnerLost> {
-    let (mut serving, acceptor) = Serving::start(listener, config, store, workers).await;
+    let (mut serving, acceptor) = Serving::start(listener, tls, config, store, workers).await;
     tokio::select! {
         () = acceptor.run() => unreachable!("the acceptor never returns"),
         // An error means that the `Server` was dropped, which starts a shutdown, too.
@@ -240,7 +253,8 @@ type OwnerTask = tokio::task::JoinHandle<Result<StateMachine, JournalLost>>;
 impl Serving {
     /// Starts the owner. The returned acceptor accepts connections once it is run.
     async fn start(
-        listener: tokio::net::TcpListener,
+        listener: AsyncListener,
+        tls: Option<watch::Receiver<Arc<Tls>>>,
         config: Config,
         store: Store,
         workers: Vec<Worker>,
@@ -267,7 +281,7 @@ impl Serving {
         };
         let router = Router::new(context, admin, health.clone());
         let drain_timeout = transport.drain_timeout;
-        let acceptor = Acceptor::new(listener, workers, router, transport, closing);
+        let acceptor = Acceptor::new(listener, workers, router, transport, tls, closing);
         let serving = Self {
             owner,
             health,

@@ -226,3 +226,7 @@ pub const SHRINK_SLACK_BYTES: u64 = 4 * MIB as u64;
 /// fit between two transactions of the engine; each transaction delays the next commit by a millisecond or two. Reading
 /// the whole log at a start takes a few milliseconds more.
 pub const WAL_BYTES_MAX: u64 = 4 * MIB as u64;
+
+/// TLS handshakes of a thread that go on before the thread's other tasks have had their turn. A handshake with certificates of
+/// both sides takes about 0.4 ms, in two steps, and calls wait for that long a time.
+pub const HANDSHAKE_STEPS_AT_ONCE: usize = 4;

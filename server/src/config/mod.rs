@@ -7,6 +7,7 @@ mod fixed;
 mod limits;
 mod parse;
 mod storage;
+mod tls;
 mod transport;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use crate::machine::Operation;
 pub use fixed::*;
 pub use limits::{Limits, MailboxLimits};
 pub use storage::{Durability, StorageConfig};
+pub use tls::{ClientAuth, TlsConfig, TlsVersion};
 pub use transport::TransportLimits;
 
 use parse::{KIB, MESSAGE_LIMIT_MAX};
@@ -34,6 +36,9 @@ pub struct Config {
     /// Threads, and limits on connections.
     #[command(flatten)]
     pub transport: TransportLimits,
+    /// Certificates.
+    #[command(flatten)]
+    pub tls: TlsConfig,
     /// Whether and how the state is kept on disk.
     #[command(flatten)]
     pub storage: StorageConfig,
@@ -59,7 +64,8 @@ impl Config {
     /// The first limit that does not fit, with its flag, its value and the values allowed.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check_ranges()?;
-        self.check_fit()
+        self.check_fit()?;
+        self.tls.validate()
     }
 
     fn check_ranges(&self) -> Result<(), ConfigError> {
@@ -67,6 +73,7 @@ impl Config {
             limits,
             mailbox,
             transport,
+            tls: _,
             storage: _,
         } = self;
         // clap checks flags already, but a program that embeds a server sets the fields directly.

@@ -1,6 +1,6 @@
 //! One connection, from its first byte to its last.
 
-use std::io::{self, Cursor};
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -8,14 +8,17 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::debug;
 
 use super::fairness::{FairIo, PollCount, ThreadShare};
+use super::handshakes::Handshakes;
+use super::listener::Accepted;
 use super::open_calls::OpenCalls;
 use super::outstayed::{Outstayed, outstayed};
+use super::socket::{Kind, Socket};
+use super::tls::{ClientCertificates, Tls};
 use super::without_call::WithoutCall;
 use crate::config::{DRAIN_IDLE, LOCAL_ERROR_RESET_STREAMS_MAX, TransportLimits};
 use crate::rpc::router::Router;
@@ -23,63 +26,68 @@ use crate::rpc::router::Router;
 /// The first bytes of every HTTP/2 connection. Source: RFC 9113, section 3.4.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// The first byte of TLS: the type of a handshake record. Source: RFC 8446, section 5.1.
+const TLS_HANDSHAKE: u8 = 22;
+
+/// What a connection shares with others.
+pub(super) struct Shared {
+    pub(super) limits: Arc<TransportLimits>,
+    pub(super) thread: Arc<ThreadShare>,
+    pub(super) handshakes: Arc<Handshakes>,
+    /// None if the server speaks no TLS.
+    pub(super) tls: Option<watch::Receiver<Arc<Tls>>>,
+    pub(super) drain: watch::Receiver<bool>,
+    /// True while no further connection can be accepted.
+    pub(super) crowded: watch::Receiver<bool>,
+}
+
 /// Serves a connection until its peer closes it or the server has drained.
 ///
 /// # Errors
 /// Any other reason why the connection ended, for the debug log.
 pub(super) async fn serve(
-    stream: TcpStream,
+    accepted: Accepted,
     router: Router,
-    limits: &TransportLimits,
-    thread: Arc<ThreadShare>,
-    mut drain: watch::Receiver<bool>,
-    crowded: watch::Receiver<bool>,
+    shared: Shared,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    // Responses are small and must not wait to be sent together.
-    stream.set_nodelay(true)?;
-    let (mut reader, mut writer) = stream.into_split();
-
-    // Read here, because hyper would wait for the preface for ever.
-    let mut preface = [0; PREFACE.len()];
-    let greeting = timeout(
+    let Shared {
+        limits,
+        thread,
+        handshakes,
+        tls,
+        mut drain,
+        crowded,
+    } = shared;
+    // One limit for both: a peer that is slow with the handshake has less time for the preface.
+    let opening = timeout(
         limits.preface_timeout,
-        greet(&mut reader, &mut writer, &mut preface),
+        open(accepted, tls.as_ref(), &handshakes),
     );
-    let greeted = tokio::select! {
-        greeted = greeting => greeted,
+    let opened = tokio::select! {
+        opened = opening => opened,
         _ = drain.wait_for(|drain| *drain) => return Ok(()),
     };
-    match greeted {
-        Ok(Ok(true)) => {}
-        Ok(Ok(false)) => return Ok(()),
+    let socket = match opened {
+        Ok(Ok(Some(socket))) => socket,
+        Ok(Ok(None)) => return Ok(()),
         Ok(Err(error)) => return Err(error.into()),
         Err(_) => {
             return Err(format!("no HTTP/2 preface within {:?}", limits.preface_timeout).into());
         }
-    }
+    };
+    let certificates = socket.client_certificates();
     let polls = PollCount::default();
-    let reader = Cursor::new(preface).chain(reader);
     let calls = OpenCalls::new(router.clone());
-    let io = FairIo::new(reader, writer, thread, polls.clone())
-        .limited_by(WithoutCall::new(calls.clone()));
-    let mut http2 = http2::Builder::new(calls.clone());
-    http2
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.max_streams)
-        .max_header_list_size(limits.max_header_bytes)
-        .max_pending_accept_reset_streams(limits.max_streams as usize)
-        .max_local_error_reset_streams(LOCAL_ERROR_RESET_STREAMS_MAX)
-        .initial_stream_window_size(limits.stream_window_bytes)
-        .initial_connection_window_size(limits.connection_window_bytes)
-        .keep_alive_interval(limits.keepalive_interval)
-        .keep_alive_timeout(limits.keepalive_timeout)
-        // gRPC clients do not read it.
-        .auto_date_header(false);
+    let io = FairIo::new(socket, thread, polls.clone()).limited_by(WithoutCall::new(calls.clone()));
+    let http2 = http2(&limits, calls.clone());
     let mut connection = pin!(http2.serve_connection(TokioIo::new(io), router.clone()));
     tokio::select! {
         ended = polls.count(connection.as_mut()) => return Ok(ended?),
         _ = drain.wait_for(|drain| *drain) => {}
-        outstayed = outstayed(&router, limits, crowded) => match outstayed {
+        () = refused(tls, certificates) => {
+            debug!("the certificate of the client is not accepted any more");
+        }
+        outstayed = outstayed(&router, &limits, crowded) => match outstayed {
             Outstayed::Idle => {}
             Outstayed::Unread => return Err("the client does not read, and memory is scarce".into()),
         },
@@ -99,31 +107,104 @@ pub(super) async fn serve(
     }
 }
 
-/// Reads the preface, and returns whether it came. At the first wrong byte the peer is told that this is HTTP/2.
-async fn greet(
-    reader: &mut OwnedReadHalf,
-    writer: &mut OwnedWriteHalf,
-    preface: &mut [u8; PREFACE.len()],
-) -> io::Result<bool> {
-    const WRONG_PROTOCOL: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
-        content-type: text/plain\r\nconnection: close\r\n\r\n\
-        This is a gRPC server: it speaks HTTP/2 from the first byte on, without TLS.\n";
-    // The first byte of TLS, the type of a handshake record. Such a peer cannot read the text above.
-    const TLS_HANDSHAKE: u8 = 22;
+fn http2(limits: &TransportLimits, calls: OpenCalls) -> http2::Builder<OpenCalls> {
+    let mut http2 = http2::Builder::new(calls);
+    http2
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.max_streams)
+        .max_header_list_size(limits.max_header_bytes)
+        .max_pending_accept_reset_streams(limits.max_streams as usize)
+        .max_local_error_reset_streams(LOCAL_ERROR_RESET_STREAMS_MAX)
+        .initial_stream_window_size(limits.stream_window_bytes)
+        .initial_connection_window_size(limits.connection_window_bytes)
+        .keep_alive_interval(limits.keepalive_interval)
+        .keep_alive_timeout(limits.keepalive_timeout)
+        // gRPC clients do not read it.
+        .auto_date_header(false);
+    http2
+}
+
+/// Opens a connection up to the end of HTTP/2's preface. None if the peer has left, or speaks something else.
+async fn open(
+    accepted: Accepted,
+    tls: Option<&watch::Receiver<Arc<Tls>>>,
+    handshakes: &Handshakes,
+) -> io::Result<Option<Socket>> {
+    let stream = match accepted {
+        Accepted::Unix(stream) => return greet(Kind::Unix(stream).into()).await,
+        Accepted::Tcp(stream) => stream,
+    };
+    // Responses are small and must not wait to be sent together.
+    stream.set_nodelay(true)?;
+    let Some(tls) = tls else {
+        return greet(Kind::Tcp(stream).into()).await;
+    };
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 0 {
+        return Ok(None);
+    }
+    if first[0] != TLS_HANDSHAKE {
+        refuse_plaintext(stream).await?;
+        return Ok(None);
+    }
+    let tls = Arc::clone(&tls.borrow());
+    let socket = handshakes.run(tls.accept(stream)).await?;
+    greet(Kind::Tls(Box::new(socket)).into()).await
+}
+
+/// Waits until the client is not accepted any more, because the files of the TLS flags have changed.
+async fn refused(tls: Option<watch::Receiver<Arc<Tls>>>, certificates: ClientCertificates) {
+    if let Some(mut tls) = tls {
+        while tls.changed().await.is_ok() {
+            if !tls.borrow_and_update().accepts(&certificates) {
+                return;
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+/// Reads the preface. None if the peer has left, or speaks something else: it is told at the first wrong byte that this is
+/// HTTP/2.
+async fn greet(mut socket: Socket) -> io::Result<Option<Socket>> {
+    // Read here, because hyper would wait for the preface for ever.
+    let mut preface = [0; PREFACE.len()];
     let mut len = 0;
     while len < preface.len() {
-        len += match reader.read(&mut preface[len..]).await? {
-            0 => return Ok(false),
+        len += match socket.read(&mut preface[len..]).await? {
+            0 => return Ok(None),
             read => read,
         };
         if preface[..len] != PREFACE[..len] {
             debug!(start = %preface[..len].escape_ascii(), "peer does not speak HTTP/2");
+            // A peer that speaks TLS cannot read a text.
             if preface[0] != TLS_HANDSHAKE {
-                writer.write_all(WRONG_PROTOCOL).await?;
-                writer.shutdown().await?;
+                let text = match socket.is_tls() {
+                    true => "it speaks HTTP/2 from the first byte on",
+                    false => "it speaks HTTP/2 from the first byte on, without TLS",
+                };
+                refuse(&mut socket, text).await?;
             }
-            return Ok(false);
+            return Ok(None);
         }
     }
-    Ok(true)
+    Ok(Some(socket.put_back(&preface)))
+}
+
+/// Tells a peer that speaks no TLS that this server does.
+async fn refuse_plaintext(stream: TcpStream) -> io::Result<()> {
+    debug!("peer does not speak TLS");
+    let mut socket = Socket::from(Kind::Tcp(stream));
+    refuse(&mut socket, "it speaks TLS: connect with https, not http").await
+}
+
+/// Answers a peer that speaks the wrong protocol, in HTTP/1.1, which people can read.
+async fn refuse(socket: &mut Socket, text: &str) -> io::Result<()> {
+    let answer = format!(
+        "HTTP/1.1 505 HTTP Version Not Supported\r\n\
+         content-type: text/plain\r\nconnection: close\r\n\r\n\
+         This is a gRPC server: {text}.\n"
+    );
+    socket.write_all(answer.as_bytes()).await?;
+    socket.shutdown().await
 }

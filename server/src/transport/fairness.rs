@@ -16,8 +16,7 @@ use crate::config::{
     SHARED_FOR, SHARED_TURN, SHARED_TURN_BYTES_MAX, SHARED_TURN_BYTES_MIN, TURN_BYTES,
 };
 
-/// The socket of a connection. It wraps both halves: reading takes turns with other connections, writing is vectored from
-/// the second write on.
+/// The socket of a connection: reading takes turns with other connections, writing is vectored from the second write on.
 ///
 /// **Reading.** An HTTP/2 connection reads as long as there is data. With a window of a megabyte that may be thousands of calls,
 /// and the responses of other connections on the same thread wait meanwhile. So after some bytes this socket pretends that there
@@ -27,9 +26,8 @@ use crate::config::{
 /// bytes on to the socket by itself, with a system call for each. If not, it copies frames up to 1 KiB into one buffer. Later it
 /// asks again for each larger frame, whether it can be written together with the buffer in one system call. So the right answer is
 /// no at first, and yes from the second write on.
-pub(super) struct FairIo<R, W> {
-    reader: R,
-    writer: W,
+pub(super) struct FairIo<S> {
+    socket: S,
     turn: Turn,
     polls: PollCount,
     /// The poll of the connection in which the current turn began.
@@ -40,11 +38,10 @@ pub(super) struct FairIo<R, W> {
     without_call: Option<WithoutCall>,
 }
 
-impl<R, W> FairIo<R, W> {
-    pub(super) fn new(reader: R, writer: W, thread: Arc<ThreadShare>, polls: PollCount) -> Self {
+impl<S> FairIo<S> {
+    pub(super) fn new(socket: S, thread: Arc<ThreadShare>, polls: PollCount) -> Self {
         Self {
-            reader,
-            writer,
+            socket,
             turn: Turn::new(thread),
             polls,
             poll: 0,
@@ -216,7 +213,7 @@ impl Drop for Turn {
     }
 }
 
-impl<R: AsyncRead + Unpin, W: Unpin> AsyncRead for FairIo<R, W> {
+impl<S: AsyncRead + Unpin> AsyncRead for FairIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -236,11 +233,11 @@ impl<R: AsyncRead + Unpin, W: Unpin> AsyncRead for FairIo<R, W> {
         let most = this.turn.most();
         let polled = if buf.remaining() <= most {
             let before = buf.filled().len();
-            let polled = Pin::new(&mut this.reader).poll_read(cx, buf);
+            let polled = Pin::new(&mut this.socket).poll_read(cx, buf);
             polled.map_ok(|()| buf.filled().len() - before)
         } else {
             let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
-            let polled = Pin::new(&mut this.reader).poll_read(cx, &mut part);
+            let polled = Pin::new(&mut this.socket).poll_read(cx, &mut part);
             let read = part.filled().len();
             buf.advance(read);
             polled.map_ok(|()| read)
@@ -257,14 +254,14 @@ impl<R: AsyncRead + Unpin, W: Unpin> AsyncRead for FairIo<R, W> {
     }
 }
 
-impl<R: Unpin, W: AsyncWrite + Unpin> AsyncWrite for FairIo<R, W> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for FairIo<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.has_written = true;
-        Pin::new(&mut self.writer).poll_write(cx, buf)
+        Pin::new(&mut self.socket).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -272,19 +269,19 @@ impl<R: Unpin, W: AsyncWrite + Unpin> AsyncWrite for FairIo<R, W> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.writer).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.has_written && self.writer.is_write_vectored()
+        self.has_written && self.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.writer).poll_flush(cx)
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.writer).poll_shutdown(cx)
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
 
@@ -293,7 +290,7 @@ mod tests {
     use std::pin::pin;
     use std::task::Wake;
 
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::{AsyncWriteExt as _, Join, Sink, join, sink};
 
     use super::*;
 
@@ -306,16 +303,13 @@ mod tests {
         }
     }
 
-    fn socket<R>(reader: R, polls: &PollCount) -> FairIo<R, tokio::io::Sink> {
-        let thread = Arc::default();
-        FairIo::new(reader, tokio::io::sink(), thread, polls.clone())
+    /// A socket from which `reader` is read, and which drops what is written.
+    fn socket<R: AsyncRead>(reader: R, polls: &PollCount) -> FairIo<Join<R, Sink>> {
+        FairIo::new(join(reader, sink()), Arc::default(), polls.clone())
     }
 
     /// Reads until there is no more for now. Returns how many bytes it was.
-    fn read_all<R: AsyncRead + Unpin>(
-        socket: &mut FairIo<R, tokio::io::Sink>,
-        cx: &mut Context<'_>,
-    ) -> usize {
+    fn read_all<S: AsyncRead + Unpin>(socket: &mut FairIo<S>, cx: &mut Context<'_>) -> usize {
         let mut read = 0;
         loop {
             let mut space = [0; 1000];
@@ -470,9 +464,8 @@ mod tests {
 
     #[tokio::test]
     async fn writes_are_vectored_from_the_second_on() {
-        let (writer, _peer) = tokio::net::UnixStream::pair().unwrap();
-        let thread = Arc::default();
-        let mut socket = FairIo::new(tokio::io::empty(), writer, thread, PollCount::default());
+        let (stream, _peer) = tokio::net::UnixStream::pair().unwrap();
+        let mut socket = FairIo::new(stream, Arc::default(), PollCount::default());
         assert!(!socket.is_write_vectored());
         socket.write_all(b"settings").await.unwrap();
         assert!(socket.is_write_vectored());

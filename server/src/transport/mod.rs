@@ -2,28 +2,37 @@
 
 mod connection;
 mod fairness;
+mod handshakes;
+mod listener;
 mod open_calls;
 mod outstayed;
+mod socket;
+mod tls;
 mod without_call;
 
 use std::fs::File;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt as _;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{debug, warn};
 
+use connection::Shared;
 use fairness::ThreadShare;
+use handshakes::Handshakes;
+use listener::Accepted;
 
 use crate::config::{ACCEPT_PAUSE, SPARE_DESCRIPTORS, THREAD_DESCRIPTORS, TransportLimits};
 use crate::rpc::router::Router;
+
+pub(crate) use listener::AsyncListener;
+pub use listener::{ListenAddress, Listener};
+pub(crate) use tls::{Tls, TlsError, TlsFiles};
 
 /// A thread that serves connections.
 #[derive(Clone, Debug)]
@@ -32,6 +41,7 @@ pub(crate) struct Worker {
     /// How many connections it serves.
     connections: Arc<AtomicUsize>,
     share: Arc<ThreadShare>,
+    handshakes: Arc<Handshakes>,
 }
 
 impl Worker {
@@ -40,16 +50,19 @@ impl Worker {
             runtime,
             connections: Arc::default(),
             share: Arc::default(),
+            handshakes: Arc::default(),
         }
     }
 }
 
 /// Accepts connections and shares them out, until it is dropped.
 pub(crate) struct Acceptor {
-    listener: TcpListener,
+    listener: AsyncListener,
     workers: Vec<Worker>,
     router: Router,
     limits: Arc<TransportLimits>,
+    /// None if the server speaks no TLS.
+    tls: Option<watch::Receiver<Arc<Tls>>>,
     drain: watch::Receiver<bool>,
     /// One for each connection that may be open.
     permits: Arc<Semaphore>,
@@ -69,12 +82,13 @@ pub(crate) struct OpenConnections {
 
 impl Acceptor {
     /// Prepares to accept on `listener`, which must belong to the current runtime. `limits` must allow no more connections
-    /// than [`connections_max`].
+    /// than [`connections_max`]. `tls` has what new connections use.
     pub(crate) fn new(
-        listener: TcpListener,
+        listener: AsyncListener,
         workers: Vec<Worker>,
         router: Router,
         limits: TransportLimits,
+        tls: Option<watch::Receiver<Arc<Tls>>>,
         drain: watch::Receiver<bool>,
     ) -> Self {
         let count = limits.max_connections;
@@ -83,6 +97,7 @@ impl Acceptor {
             workers,
             router,
             limits: Arc::new(limits),
+            tls,
             drain,
             permits: Arc::new(Semaphore::new(count)),
             crowded: watch::Sender::new(false),
@@ -116,7 +131,7 @@ impl Acceptor {
                 .await
                 .expect("the semaphore is never closed");
             match self.listener.accept().await {
-                Ok((stream, peer)) => self.share_out(stream, peer, permit),
+                Ok(accepted) => self.share_out(accepted, permit),
                 Err(error) if concerns_one_connection(&error) => {
                     debug!(%error, "a connection failed before it was accepted")
                 }
@@ -130,27 +145,28 @@ impl Acceptor {
     }
 
     /// Gives the connection to the thread with the fewest.
-    fn share_out(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+    fn share_out(&self, accepted: Accepted, permit: OwnedSemaphorePermit) {
         let worker = self
             .workers
             .iter()
             .min_by_key(|worker| worker.connections.load(Ordering::Relaxed))
             .expect("there is at least one worker");
         let counted = ConnectionCount::new(&worker.connections);
-        let share = Arc::clone(&worker.share);
-        let (router, limits, drain, crowded) = (
-            self.router.for_connection(),
-            Arc::clone(&self.limits),
-            self.drain.clone(),
-            self.crowded.subscribe(),
-        );
+        let router = self.router.for_connection();
+        let shared = Shared {
+            limits: Arc::clone(&self.limits),
+            thread: Arc::clone(&worker.share),
+            handshakes: Arc::clone(&worker.handshakes),
+            tls: self.tls.clone(),
+            drain: self.drain.clone(),
+            crowded: self.crowded.subscribe(),
+        };
+        let peer = accepted.peer();
         // Converted to a plain socket and back, which moves it to the reactor of the worker's thread.
-        let stream = stream.into_std();
+        let stream = accepted.detach();
         worker.runtime.spawn(async move {
-            let ended = match stream.and_then(TcpStream::from_std) {
-                Ok(stream) => {
-                    connection::serve(stream, router, &limits, share, drain, crowded).await
-                }
+            let ended = match stream.and_then(listener::Detached::attach) {
+                Ok(accepted) => connection::serve(accepted, router, shared).await,
                 Err(error) => Err(error.into()),
             };
             if let Err(error) = ended {

@@ -63,7 +63,7 @@ impl Attacked {
         config.limits.max_store_bytes = 16 << 20;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Server::start(listener, &config).unwrap();
-        let addr = server.local_addr();
+        let addr = server.local_addr().tcp().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -19,5 +19,6 @@ mod slow_start;
 mod standard_services;
 mod state;
 mod support;
+mod tls;
 mod tools;
 mod watch;

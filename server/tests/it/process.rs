@@ -101,7 +101,7 @@ async fn hosts_and_sizes_are_taken_as_people_write_them() {
     let args = ["--listen", "localhost:0", "--max-store-bytes", "1GiB"];
     let process = Process::spawn(command(&args)).await;
     assert!(process.addr.ip().is_loopback());
-    let process = Process::spawn(command(&["--listen", "0.0.0.0:0"])).await;
+    let process = Process::spawn(command(&["--listen", "0.0.0.0:0", "--plaintext"])).await;
     process.signal(Signal::SIGTERM);
     let (_, log) = process.ended().await;
     assert!(
@@ -111,7 +111,40 @@ async fn hosts_and_sizes_are_taken_as_people_write_them() {
 }
 
 #[tokio::test]
-async fn sighup_is_logged_and_ignored() {
+async fn an_address_that_others_reach_needs_tls_or_consent() {
+    let refused = command(&["--listen", "0.0.0.0:0"]).output().await.unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        error.contains("--listen 0.0.0.0:0 can be reached by others: set --tls-cert and --tls-key, or --plaintext"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_unix_socket_serves_as_a_port_does_and_is_removed_at_the_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("soloist.sock");
+    let listen = format!("unix:{}", path.display());
+    let mut server = command(&["--listen", &listen]).spawn().unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let line = lines.next_line().await.unwrap().unwrap();
+    assert_eq!(line, format!("listening on {listen}"));
+    let channel = tonic::transport::Endpoint::from_shared(listen)
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    let mut client = StateClient::new(channel);
+    client.write(write("k", int(1))).await.unwrap();
+    drop(client);
+    kill(Pid::from_raw(server.id().unwrap() as i32), Signal::SIGTERM).unwrap();
+    assert_eq!(server.wait().await.unwrap().code(), Some(0));
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn sighup_without_anything_to_reload_is_logged_and_ignored() {
     let mut process = Process::start(&[]).await;
     process.signal(Signal::SIGHUP);
     let mut log = BufReader::new(process.child.stderr.take().unwrap()).lines();

@@ -28,7 +28,7 @@ async fn a_ttl_is_whole_after_a_slow_start() {
         std::thread::sleep(START);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Server::serve(listener, &config, store).unwrap();
-        let channel = channel(server.local_addr()).await;
+        let channel = channel(server.local_addr().tcp().unwrap()).await;
 
         let earliest = SystemTime::now() + TTL;
         let request = WriteRequest {

@@ -33,7 +33,7 @@ impl TestServer {
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
-        self.server.local_addr()
+        self.server.local_addr().tcp().unwrap()
     }
 
     pub(crate) async fn channel(&self) -> Channel {
@@ -46,6 +46,23 @@ impl TestServer {
 
     pub(crate) async fn admin(&self) -> AdminClient<Channel> {
         AdminClient::new(self.channel().await)
+    }
+
+    /// Makes the server use files that have changed.
+    pub(crate) async fn reload(&self) {
+        let outcome = self.reloaded().await;
+        assert_eq!(outcome, Ok(true), "the files have changed");
+    }
+
+    /// Makes the server look at files that it cannot use. Returns why not.
+    pub(crate) async fn reload_refused(&self) -> String {
+        self.reloaded().await.unwrap_err()
+    }
+
+    async fn reloaded(&self) -> Result<bool, String> {
+        let reload = self.server.reload_handle();
+        let looked = tokio::task::spawn_blocking(move || reload.now());
+        looked.await.unwrap().expect("the server has files")
     }
 
     pub(crate) fn drain(&self) {

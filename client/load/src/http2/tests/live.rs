@@ -29,7 +29,7 @@ fn server() -> Server {
 
 impl Worker {
     fn new(server: &Server) -> Self {
-        let address = server.local_addr();
+        let address = server.local_addr().tcp().unwrap();
         let poller = Poller::new().unwrap();
         let timeout = Duration::from_secs(10);
         let endpoint = Endpoint::connect(address, timeout, Config::default(), &poller, 3).unwrap();

@@ -1,0 +1,245 @@
+//! TLS. The only file that knows rustls.
+//!
+//! Tickets are off as soon as clients show certificates. On resumption rustls takes the client's certificates from the
+//! ticket and does not check them again, so a revoked client could come back with one.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime,
+};
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+
+use crate::config::{ClientAuth, TlsConfig, TlsVersion};
+
+/// A TLS connection of a client.
+pub(super) type TlsSocket = tokio_rustls::server::TlsStream<TcpStream>;
+
+/// The name of HTTP/2 in the handshake. Source: RFC 9113, section 3.1.
+const ALPN_HTTP2: &[u8] = b"h2";
+
+/// How the server presents itself, and whom it accepts.
+pub(crate) struct Tls {
+    acceptor: TlsAcceptor,
+    /// None if clients show no certificates.
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+impl Tls {
+    /// Makes the handshake with a client.
+    ///
+    /// # Errors
+    /// The reason why the client is not accepted, or does not accept the server.
+    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsSocket> {
+        let socket = self.acceptor.accept(stream).await?;
+        if socket.get_ref().1.alpn_protocol() != Some(ALPN_HTTP2) {
+            // rustls refuses only clients that name other protocols, not those that name none.
+            let error = "the client does not ask for HTTP/2: ALPN must name h2";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+        }
+        Ok(socket)
+    }
+
+    /// Whether a client that has shown `certificates` would be accepted now.
+    pub(super) fn accepts(&self, certificates: &ClientCertificates) -> bool {
+        let Some(clients) = &self.clients else {
+            return true;
+        };
+        match certificates.0.as_slice() {
+            [] => !clients.client_auth_mandatory(),
+            [own, above @ ..] => clients
+                .verify_client_cert(own, above, UnixTime::now())
+                .is_ok(),
+        }
+    }
+}
+
+/// The certificates that a client has shown: its own, and those above it. None if it has shown none.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ClientCertificates(Vec<CertificateDer<'static>>);
+
+impl ClientCertificates {
+    pub(super) fn of(socket: &TlsSocket) -> Self {
+        let certificates = socket.get_ref().1.peer_certificates();
+        Self(certificates.map(<[_]>::to_vec).unwrap_or_default())
+    }
+}
+
+/// Why the files of the TLS flags cannot be used.
+#[derive(Debug)]
+pub(crate) struct TlsError {
+    flag: &'static str,
+    path: PathBuf,
+    why: String,
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.flag, self.path.display(), self.why)
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+/// A file of the TLS flags, read.
+#[derive(PartialEq, Eq)]
+struct PemFile {
+    flag: &'static str,
+    path: PathBuf,
+    contents: Vec<u8>,
+}
+
+/// The files of the TLS flags as they were last read, to notice when they change.
+#[derive(PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    cert: PemFile,
+    key: PemFile,
+    client_ca: Option<PemFile>,
+    client_crl: Option<PemFile>,
+}
+
+impl TlsFiles {
+    /// Reads the files. None if the server speaks no TLS.
+    ///
+    /// # Errors
+    /// The first file that cannot be read.
+    pub(crate) fn read(config: &TlsConfig) -> Result<Option<Self>, TlsError> {
+        let (Some(cert), Some(key)) = (&config.cert, &config.key) else {
+            return Ok(None);
+        };
+        let read_if = |flag, path: &Option<PathBuf>| {
+            let path = path.as_deref();
+            path.map(|path| PemFile::read(flag, path)).transpose()
+        };
+        Ok(Some(Self {
+            cert: PemFile::read("--tls-cert", cert)?,
+            key: PemFile::read("--tls-key", key)?,
+            client_ca: match config.client_auth {
+                ClientAuth::Off => None,
+                _ => read_if("--tls-client-ca", &config.client_ca)?,
+            },
+            client_crl: read_if("--tls-client-crl", &config.client_crl)?,
+        }))
+    }
+
+    /// Makes of the files what connections need.
+    ///
+    /// # Errors
+    /// The first file whose contents are wrong.
+    pub(crate) fn load(&self, config: &TlsConfig) -> Result<Tls, TlsError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let clients = self.clients(config.client_auth, &provider)?;
+        let versions = match config.min_version {
+            TlsVersion::Tls12 => &[&TLS13, &TLS12][..],
+            TlsVersion::Tls13 => &[&TLS13],
+        };
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .expect("the provider has suites of all versions");
+        let builder = match &clients {
+            Some(clients) => builder.with_client_cert_verifier(Arc::clone(clients)),
+            None => builder.with_no_client_auth(),
+        };
+        let key = PrivateKeyDer::from_pem_slice(&self.key.contents);
+        let key = key.map_err(|error| self.key.wrong("private key", error))?;
+        let mut server = builder
+            .with_single_cert(self.cert.all("certificate")?, key)
+            .map_err(|error| self.key.error(format!("does not fit --tls-cert: {error}")))?;
+        server.alpn_protocols = vec![ALPN_HTTP2.into()];
+        if clients.is_some() {
+            server.session_storage = Arc::new(NoServerSessionStorage {});
+            server.send_tls13_tickets = 0;
+        }
+        let acceptor = TlsAcceptor::from(Arc::new(server));
+        Ok(Tls { acceptor, clients })
+    }
+
+    /// What checks the certificates of clients.
+    fn clients(
+        &self,
+        auth: ClientAuth,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+        let Some(file) = &self.client_ca else {
+            return Ok(None);
+        };
+        let mut authorities = RootCertStore::empty();
+        for certificate in file.all("certificate")? {
+            let added = authorities.add(certificate);
+            added.map_err(|error| file.error(error.to_string()))?;
+        }
+        let mut builder = WebPkiClientVerifier::builder_with_provider(
+            Arc::new(authorities),
+            Arc::clone(provider),
+        );
+        if let Some(file) = &self.client_crl {
+            let lists = file.all::<CertificateRevocationListDer<'static>>("revocation list")?;
+            // An authority without a list has revoked nothing.
+            builder = builder.with_crls(lists).allow_unknown_revocation_status();
+        }
+        if auth == ClientAuth::Optional {
+            builder = builder.allow_unauthenticated();
+        }
+        let file = self.client_crl.as_ref().unwrap_or(file);
+        let built = builder.build();
+        built
+            .map(Some)
+            .map_err(|error| file.error(error.to_string()))
+    }
+}
+
+impl PemFile {
+    fn read(flag: &'static str, path: &Path) -> Result<Self, TlsError> {
+        let path = path.to_path_buf();
+        match fs::read(&path) {
+            Ok(contents) => Ok(Self {
+                flag,
+                path,
+                contents,
+            }),
+            Err(error) => Err(TlsError {
+                flag,
+                path,
+                why: error.to_string(),
+            }),
+        }
+    }
+
+    /// All of one kind that the file has, at least one.
+    fn all<T: PemObject>(&self, kind: &str) -> Result<Vec<T>, TlsError> {
+        let all: Result<Vec<T>, _> = T::pem_slice_iter(&self.contents).collect();
+        match all {
+            Ok(all) if all.is_empty() => Err(self.wrong(kind, pem::Error::NoItemsFound)),
+            Ok(all) => Ok(all),
+            Err(error) => Err(self.wrong(kind, error)),
+        }
+    }
+
+    fn wrong(&self, kind: &str, error: pem::Error) -> TlsError {
+        self.error(match error {
+            pem::Error::NoItemsFound => {
+                format!("there is no {kind} in it: it must begin with -----BEGIN …-----")
+            }
+            error => format!("no {kind} can be read from it: {error}"),
+        })
+    }
+
+    fn error(&self, why: String) -> TlsError {
+        TlsError {
+            flag: self.flag,
+            path: self.path.clone(),
+            why,
+        }
+    }
+}

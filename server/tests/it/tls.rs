@@ -1,0 +1,498 @@
+//! TLS: who is accepted, what the others are told, and what a change of certificates does.
+
+mod certificates;
+
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use certificates::{Authority, Files, Identity};
+use hyper_util::rt::TokioIo;
+use rcgen::date_time_ymd;
+use soloist::v1::state_client::StateClient;
+use soloist_server::config::{ClientAuth, Config, TlsVersion};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use tonic::transport::{Channel, Endpoint};
+
+use crate::support::{TestServer, int, read, write};
+
+/// What a test has of certificates: one authority for servers and clients.
+struct Setup {
+    authority: Authority,
+    files: Files,
+}
+
+impl Setup {
+    fn new() -> Self {
+        let setup = Self {
+            authority: Authority::new("an authority"),
+            files: Files::new(),
+        };
+        setup.files.write("ca.pem", &setup.authority.pem());
+        setup.serve_as(&setup.authority.issue("localhost"));
+        setup
+    }
+
+    /// Writes the certificate of the server.
+    fn serve_as(&self, identity: &Identity) {
+        self.files.write("cert.pem", &identity.chain_pem);
+        self.files.write("key.pem", &identity.key_pem);
+    }
+
+    /// A server with TLS that asks clients for no certificate, and looks at its files when it is told to.
+    fn server(&self, change: impl FnOnce(&mut Config)) -> TestServer {
+        TestServer::with(|config| {
+            config.tls.cert = Some(self.files.path("cert.pem"));
+            config.tls.key = Some(self.files.path("key.pem"));
+            config.tls.reload_interval = Duration::from_secs(3600);
+            change(config);
+        })
+    }
+
+    /// A server that asks clients for certificates.
+    fn mutual(&self, change: impl FnOnce(&mut Config)) -> TestServer {
+        self.server(|config| {
+            config.tls.client_ca = Some(self.files.path("ca.pem"));
+            change(config);
+        })
+    }
+
+    fn client(&self) -> Client {
+        Client::of(&self.authority)
+    }
+}
+
+/// How a client connects.
+struct Client {
+    roots: RootCertStore,
+    versions: Vec<&'static SupportedProtocolVersion>,
+    alpn: &'static [&'static [u8]],
+}
+
+impl Client {
+    /// A client that trusts `authority`.
+    fn of(authority: &Authority) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.der()).unwrap();
+        Self {
+            roots,
+            versions: vec![&TLS12, &TLS13],
+            alpn: &[b"h2"],
+        }
+    }
+
+    fn config(&self, identity: Option<&Identity>) -> ClientConfig {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&self.versions)
+            .unwrap()
+            .with_root_certificates(self.roots.clone());
+        let mut config = match identity {
+            Some(identity) => builder
+                .with_client_auth_cert(identity.chain(), identity.key())
+                .unwrap(),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = self.alpn.iter().map(|name| name.to_vec()).collect();
+        config
+    }
+
+    async fn connect(
+        &self,
+        server: &TestServer,
+        identity: Option<&Identity>,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        connect(server, Arc::new(self.config(identity))).await
+    }
+
+    /// Makes a call. A client learns only with its first bytes that TLS 1.3 has refused its certificate.
+    async fn call(&self, server: &TestServer, identity: Option<&Identity>) -> Result<(), String> {
+        let stream = self.connect(server, identity).await;
+        call(stream.map_err(|error| error.to_string())?).await
+    }
+}
+
+async fn connect(
+    server: &TestServer,
+    config: Arc<ClientConfig>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(server.addr()).await?;
+    let name = "localhost".try_into().unwrap();
+    TlsConnector::from(config).connect(name, stream).await
+}
+
+/// A channel over this stream. It cannot connect again.
+async fn channel<S>(stream: S) -> Result<Channel, tonic::transport::Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    /// Hands out one stream.
+    struct Once<S>(Option<S>);
+
+    impl<S> tower_service::Service<http::Uri> for Once<S> {
+        type Response = TokioIo<S>;
+        type Error = io::Error;
+        type Future = std::future::Ready<io::Result<TokioIo<S>>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: http::Uri) -> Self::Future {
+            let stream = self.0.take().map(TokioIo::new);
+            std::future::ready(stream.ok_or_else(|| io::Error::other("one connection only")))
+        }
+    }
+
+    Endpoint::from_static("http://localhost")
+        .connect_with_connector(Once(Some(stream)))
+        .await
+}
+
+/// Makes a call over `stream`, and describes what went wrong.
+async fn call<S>(stream: S) -> Result<(), String>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let channel = channel(stream)
+        .await
+        .map_err(|error| format!("{error:?}"))?;
+    let written = StateClient::new(channel).write(write("k", int(1))).await;
+    written.map(|_| ()).map_err(|error| format!("{error:?}"))
+}
+
+#[tokio::test]
+async fn calls_go_over_tls_with_the_versions_that_are_allowed() {
+    let setup = Setup::new();
+    let newest = setup.server(|_| ());
+    let both = setup.server(|config| config.tls.min_version = TlsVersion::Tls12);
+    let mut client = setup.client();
+    for (version, by_newest) in [(&TLS13, true), (&TLS12, false)] {
+        client.versions = vec![version];
+        client.call(&both, None).await.unwrap();
+        let called = client.call(&newest, None).await;
+        assert_eq!(called.is_ok(), by_newest, "{version:?}: {called:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_speaks_tls_1_1_is_refused() {
+    let setup = Setup::new();
+    let server = setup.server(|config| config.tls.min_version = TlsVersion::Tls12);
+    // A ClientHello of version 3.2, with one suite and no extensions. Source: RFC 4346, section 7.4.1.2.
+    let mut hello = vec![1, 0, 0, 41, 3, 2];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 2, 0, 0x2f, 1, 0]);
+    let mut record = vec![22, 3, 1, 0, hello.len() as u8];
+    record.extend(&hello);
+    let mut stream = TcpStream::connect(server.addr()).await.unwrap();
+    stream.write_all(&record).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    // A fatal alert, and no ServerHello. Source: RFC 5246, section 7.2.
+    assert!(matches!(*answer, [21, _, _, 0, 2, 2, _]), "{answer:?}");
+}
+
+#[tokio::test]
+async fn clients_show_a_certificate_if_they_must() {
+    let setup = Setup::new();
+    let identity = setup.authority.issue("client");
+    let client = setup.client();
+    for (auth, with, without) in [
+        (ClientAuth::Required, true, false),
+        (ClientAuth::Optional, true, true),
+        (ClientAuth::Off, true, true),
+    ] {
+        let server = setup.mutual(|config| config.tls.client_auth = auth);
+        let called = client.call(&server, Some(&identity)).await;
+        assert_eq!(called.is_ok(), with, "{auth:?} with: {called:?}");
+        let called = client.call(&server, None).await;
+        assert_eq!(called.is_ok(), without, "{auth:?} without: {called:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_shown_must_be_right() {
+    let setup = Setup::new();
+    let ours = &setup.authority;
+    let revoked = ours.issue("revoked");
+    setup.files.write("crl.pem", &ours.revokes(&[&revoked]));
+    let between = ours.below("between");
+    let expired = ours.issue_with("expired", |params| {
+        params.not_before = date_time_ymd(2001, 1, 1);
+        params.not_after = date_time_ymd(2002, 1, 1);
+    });
+    let early = ours.issue_with("early", |params| {
+        params.not_before = date_time_ymd(2098, 1, 1);
+        params.not_after = date_time_ymd(2099, 1, 1);
+    });
+    // The chain is longer than one record's worth of small messages: 100 names of 40 bytes.
+    let long = ours.issue_with("long", |params| {
+        let names = (0..100).map(|n| format!("{n:030}.example.org").try_into().unwrap());
+        params.subject_alt_names = names.map(rcgen::SanType::DnsName).collect();
+    });
+    assert!(long.chain()[0].len() > 4096);
+    for auth in [ClientAuth::Required, ClientAuth::Optional] {
+        let server = setup.mutual(|config| {
+            config.tls.client_auth = auth;
+            config.tls.client_crl = Some(setup.files.path("crl.pem"));
+        });
+        let client = setup.client();
+        for (what, identity, accepted) in [
+            ("right", &ours.issue("right"), true),
+            ("long", &long, true),
+            (
+                "with a chain",
+                &between.issue("b").with_above(&between),
+                true,
+            ),
+            ("without its chain", &between.issue("b"), false),
+            ("of another", &Authority::new("another").issue("o"), false),
+            ("self-signed", &Identity::self_signed("s"), false),
+            ("expired", &expired, false),
+            ("early", &early, false),
+            ("revoked", &revoked, false),
+        ] {
+            let called = client.call(&server, Some(identity)).await;
+            assert_eq!(called.is_ok(), accepted, "{auth:?}, {what}: {called:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_must_ask_for_http2() {
+    let setup = Setup::new();
+    let server = setup.server(|_| ());
+    let mut client = setup.client();
+    for (alpn, accepted) in [
+        (&[b"h2" as &[u8]][..], true),
+        (&[b"http/1.1", b"h2"], true),
+        (&[b"http/1.1"], false),
+        (&[], false),
+    ] {
+        client.alpn = alpn;
+        let called = client.call(&server, None).await;
+        assert_eq!(called.is_ok(), accepted, "{alpn:?}: {called:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_refuses_a_server_that_it_does_not_trust() {
+    let setup = Setup::new();
+    let server = setup.server(|_| ());
+    let stranger = Client::of(&Authority::new("another"));
+    let error = stranger.call(&server, None).await.unwrap_err();
+    assert!(error.contains("UnknownIssuer"), "{error}");
+    setup.client().call(&server, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_without_tls_is_told_that_the_server_speaks_it() {
+    let setup = Setup::new();
+    let server = setup.server(|_| ());
+    for start in ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTTP/1.1\r\n\r\n"] {
+        let mut stream = TcpStream::connect(server.addr()).await.unwrap();
+        stream.write_all(start.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        // The rest of what was sent is not read, so the system may reset the connection after the answer.
+        let _ = stream.read_to_string(&mut answer).await;
+        assert!(answer.contains("it speaks TLS"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_with_tls_is_cut_off_by_a_server_without() {
+    let setup = Setup::new();
+    let server = TestServer::start();
+    let error = setup.client().connect(&server, None).await.unwrap_err();
+    // The rest of what the client has sent is not read, so the system may reset the connection.
+    let ends = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset];
+    assert!(ends.contains(&error.kind()), "{error}");
+}
+
+#[tokio::test]
+async fn handshakes_that_stall_end_and_hold_up_nobody() {
+    let setup = Setup::new();
+    let server = setup.mutual(|config| {
+        config.transport.preface_timeout = Duration::from_millis(500);
+    });
+    let identity = setup.authority.issue("client");
+    let client = setup.client();
+    let mut stalled = Vec::new();
+    // More than may take a step at once, at every flight: no byte, part of the first message, all of it.
+    for _ in 0..20 {
+        for len in [0, 3, 60, usize::MAX] {
+            let mut stream = TcpStream::connect(server.addr()).await.unwrap();
+            let hello = hello(&client.config(Some(&identity)));
+            stream
+                .write_all(&hello[..len.min(hello.len())])
+                .await
+                .unwrap();
+            stalled.push(stream);
+        }
+    }
+    // And after the handshake, without a preface.
+    stalled.push(
+        client
+            .connect(&server, Some(&identity))
+            .await
+            .unwrap()
+            .into_inner()
+            .0,
+    );
+    client.call(&server, Some(&identity)).await.unwrap();
+    for mut stream in stalled {
+        // Ended by the server, whatever it had sent by then.
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+    }
+    client.call(&server, Some(&identity)).await.unwrap();
+}
+
+/// The first flight of a client.
+fn hello(config: &ClientConfig) -> Vec<u8> {
+    let name = "localhost".try_into().unwrap();
+    let mut client =
+        tokio_rustls::rustls::ClientConnection::new(Arc::new(config.clone()), name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
+}
+
+#[tokio::test]
+async fn new_connections_see_the_new_certificate_and_old_ones_stay_open() {
+    let setup = Setup::new();
+    let server = setup.server(|_| ());
+    let client = setup.client();
+    let stream = client.connect(&server, None).await.unwrap();
+    let shown = |stream: &TlsStream<TcpStream>| {
+        let certificates = stream.get_ref().1.peer_certificates();
+        certificates.unwrap()[0].clone().into_owned()
+    };
+    let first = shown(&stream);
+    let mut old = StateClient::new(channel(stream).await.unwrap());
+    old.read(read("k")).await.unwrap();
+
+    setup.serve_as(&setup.authority.issue("localhost"));
+    server.reload().await;
+    let second = shown(&client.connect(&server, None).await.unwrap());
+    assert_ne!(first, second);
+    old.write(write("k", int(1))).await.unwrap();
+    old.read(read("k")).await.unwrap();
+}
+
+#[tokio::test]
+async fn files_that_are_wrong_together_change_nothing() {
+    let setup = Setup::new();
+    let server = setup.mutual(|_| ());
+    let identity = setup.authority.issue("client");
+    let client = setup.client();
+    // The certificate without its key; then an authority that is no certificate.
+    let other = setup.authority.issue("localhost");
+    setup.files.write("cert.pem", &other.chain_pem);
+    server.reload_refused().await;
+    client.call(&server, Some(&identity)).await.unwrap();
+    setup.files.write("key.pem", &other.key_pem);
+    setup.files.write("ca.pem", "nothing");
+    server.reload_refused().await;
+    client.call(&server, Some(&identity)).await.unwrap();
+    setup.files.write("ca.pem", &setup.authority.pem());
+    server.reload().await;
+    client.call(&server, Some(&identity)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_is_not_accepted_any_more_is_told_to_leave() {
+    let setup = Setup::new();
+    let empty = setup.authority.revokes(&[]);
+    setup.files.write("crl.pem", &empty);
+    let server = setup.mutual(|config| {
+        config.tls.client_crl = Some(setup.files.path("crl.pem"));
+    });
+    let (stays, leaves) = (
+        setup.authority.issue("stays"),
+        setup.authority.issue("leaves"),
+    );
+    let client = setup.client();
+    let open = async |identity| {
+        let stream = client.connect(&server, Some(identity)).await.unwrap();
+        StateClient::new(channel(stream).await.unwrap())
+    };
+    let (mut staying, mut leaving) = (open(&stays).await, open(&leaves).await);
+    leaving.write(write("k", int(1))).await.unwrap();
+
+    let list = setup.authority.revokes(&[&leaves]);
+    setup.files.write("crl.pem", &list);
+    server.reload().await;
+    staying.read(read("k")).await.unwrap();
+    // The connection ends in order, so a call that is on its way may still be answered.
+    while leaving.read(read("k")).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    client.call(&server, Some(&leaves)).await.unwrap_err();
+    client.call(&server, Some(&stays)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_revoked_client_does_not_come_back_with_a_ticket() {
+    let setup = Setup::new();
+    let mut client = setup.client();
+    for version in [&TLS12, &TLS13] {
+        setup.files.write("crl.pem", &setup.authority.revokes(&[]));
+        let server = setup.mutual(|config| {
+            config.tls.client_crl = Some(setup.files.path("crl.pem"));
+            config.tls.min_version = TlsVersion::Tls12;
+        });
+        client.versions = vec![version];
+        let identity = setup.authority.issue("client");
+        // One configuration for both connections: it keeps the tickets.
+        let config = Arc::new(client.config(Some(&identity)));
+        call(connect(&server, Arc::clone(&config)).await.unwrap())
+            .await
+            .unwrap();
+        let list = setup.authority.revokes(&[&identity]);
+        setup.files.write("crl.pem", &list);
+        server.reload().await;
+        let again = match connect(&server, config).await {
+            Ok(stream) => call(stream).await.is_ok(),
+            Err(_) => false,
+        };
+        assert!(!again, "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn certificates_change_twenty_times_under_load_and_no_call_fails() {
+    let setup = Setup::new();
+    let server = setup.mutual(|_| ());
+    let identity = setup.authority.issue("client");
+    let client = setup.client();
+    let stream = client.connect(&server, Some(&identity)).await.unwrap();
+    let mut old = StateClient::new(channel(stream).await.unwrap());
+    let (done, mut is_done) = tokio::sync::watch::channel(false);
+    let calls = async {
+        let mut count = 0;
+        while !*is_done.borrow_and_update() {
+            old.write(write("k", int(count))).await.unwrap();
+            client.call(&server, Some(&identity)).await.unwrap();
+            count += 1;
+        }
+        count
+    };
+    let changes = async {
+        for _ in 0..20 {
+            setup.serve_as(&setup.authority.issue("localhost"));
+            server.reload().await;
+        }
+        done.send_replace(true);
+    };
+    let (count, ()) = tokio::join!(calls, changes);
+    assert!(count > 0);
+}
