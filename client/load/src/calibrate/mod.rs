@@ -15,6 +15,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+#[cfg(test)]
+use std::time::Duration;
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -50,11 +52,29 @@ impl NullServer {
     ///
     /// Errors of the system, from making the socket and the threads.
     pub(crate) fn start(delay: Delay, seed: u64) -> io::Result<Self> {
+        Self::start_with(delay, seed, |_| {})
+    }
+
+    /// As [`start`](Self::start), but each operation takes this many nanoseconds of CPU time besides the usual.
+    #[cfg(test)]
+    pub(crate) fn start_burning(delay: Delay, seed: u64, nanos: u64) -> io::Result<Self> {
+        Self::start_with(delay, seed, |responder| {
+            responder.burn = Duration::from_nanos(nanos)
+        })
+    }
+
+    fn start_with(
+        delay: Delay,
+        seed: u64,
+        change: impl FnOnce(&mut Responder),
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let timer_thread = TimerThread::start()?;
-        let responder = Arc::new(Responder::new(delay, seed, timer_thread.timers()));
+        let mut responder = Responder::new(delay, seed, timer_thread.timers());
+        change(&mut responder);
+        let responder = Arc::new(responder);
         let router = Router::new(&responder);
         let runtime = Builder::new_current_thread().enable_io().build()?;
         let (stop, stopped) = oneshot::channel();

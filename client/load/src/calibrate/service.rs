@@ -52,6 +52,9 @@ pub(super) struct Responder {
     rng: Mutex<SmallRng>,
     residence: Mutex<Residence>,
     timers: Timers,
+    /// CPU time that each request takes besides the usual.
+    #[cfg(test)]
+    pub(super) burn: Duration,
 }
 
 /// A request that is not answered yet.
@@ -71,6 +74,8 @@ impl Responder {
                 actual: histogram(),
             }),
             timers,
+            #[cfg(test)]
+            burn: Duration::ZERO,
         }
     }
 
@@ -80,9 +85,19 @@ impl Responder {
 
     /// Takes a request, and draws its delay.
     fn receive(&self) -> Received {
+        #[cfg(test)]
+        self.burn();
         Received {
             at: Instant::now(),
             delay: self.delay.draw(&mut lock(&self.rng)),
+        }
+    }
+
+    #[cfg(test)]
+    fn burn(&self) {
+        let until = Instant::now() + self.burn;
+        while Instant::now() < until {
+            std::hint::spin_loop();
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::command_line::parse::{
-    address, count, duration, duration_or_zero, metadata, part, percentile, rate, seed, tag,
+    address, bytes, count, duration, duration_or_zero, metadata, part, percentile, rate, seed, tag,
 };
 use crate::plan::choices::{
     Agents, Arrival, DurationStop, Engine, KeyDist, LoadScheduleKind, Part, Ratio, ValueKind,
@@ -93,8 +93,8 @@ pub(crate) struct WhatArgs {
     /// sequential. Default: uniform; for the workloads a to f, what YCSB says.
     #[arg(long, value_name = "DIST")]
     pub(crate) key_dist: Option<KeyDist>,
-    /// Size of each written text or bytes value. Default: 1000 for the workloads a to f; the others write ints.
-    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = count(0, VALUE_BYTES_MAX))]
+    /// Size of each written text or bytes value, such as 100 or 4KiB. Default: 1000 for the workloads a to f; the others write ints.
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = bytes(VALUE_BYTES_MAX))]
     pub(crate) value_size: Option<u64>,
     /// Kind of the written values. Default: int, from 0 to 99; text with --value-size.
     #[arg(long, value_enum, value_name = "KIND")]
@@ -146,7 +146,7 @@ pub(crate) struct WhenArgs {
 /// When to stop.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct StopArgs {
-    /// Measure for this long (500ms, 10s, 2m). Default: 1s; with -n, as long as the operations take.
+    /// Measure for this long (500ms, 10s, 1m30s). Default: 1s; with -n, as long as the operations take.
     #[arg(short = 'z', long, value_name = "TIME", value_parser = duration)]
     pub(crate) duration: Option<Duration>,
     /// Measure this many operations, with a suffix k or m for thousands or millions.

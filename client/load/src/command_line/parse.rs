@@ -24,16 +24,14 @@ pub(crate) fn rate(text: &str) -> Result<f64, String> {
         })
 }
 
-/// Reads a whole number from `min` to `max`, with a suffix k or m for thousands or millions.
+/// Reads a whole number from `min` to `max`, with a suffix k or m for thousands or millions: 20k, 1.5k.
 pub(crate) fn count(
     min: u64,
     max: u64,
 ) -> impl Fn(&str) -> Result<u64, String> + Clone + Send + Sync {
     move |text| {
         let (digits, unit) = split_unit(text);
-        let number = digits.parse::<u64>().ok();
-        number
-            .and_then(|number| number.checked_mul(unit))
+        whole(digits, unit)
             .filter(|number| (min..=max).contains(number))
             .ok_or_else(|| {
                 format!(
@@ -41,6 +39,46 @@ pub(crate) fn count(
                 )
             })
     }
+}
+
+/// Reads a number of bytes up to `max`, with or without a unit: 1000, 4k, 16KiB, 1MB.
+pub(crate) fn bytes(max: u64) -> impl Fn(&str) -> Result<u64, String> + Clone + Send + Sync {
+    move |text| {
+        let at = text.find(|c: char| c.is_ascii_alphabetic());
+        let (digits, unit) = text.split_at(at.unwrap_or(text.len()));
+        let unit = match &*unit.to_ascii_lowercase() {
+            "" | "b" => Some(1),
+            "k" | "kb" => Some(1_000),
+            "m" | "mb" => Some(1_000_000),
+            "kib" => Some(1 << 10),
+            "mib" => Some(1 << 20),
+            _ => None,
+        };
+        unit.and_then(|unit| whole(digits.trim_end(), unit))
+            .filter(|number| *number <= max)
+            .ok_or_else(|| {
+                format!(
+                    "must be a whole number of bytes from 0 to {max}, or have a unit: k or kB, m or MB, KiB or MiB"
+                )
+            })
+    }
+}
+
+/// Returns the digits times the unit, if that is a whole number.
+fn whole(digits: &str, unit: u64) -> Option<u64> {
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let is_number =
+        |digits: &str| !digits.is_empty() && digits.bytes().all(|it| it.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    let parts = 10_u64.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let fraction = fraction.parse::<u64>().ok()?.checked_mul(unit)?;
+    if !fraction.is_multiple_of(parts) {
+        return None;
+    }
+    let whole = whole.parse::<u64>().ok()?.checked_mul(unit)?;
+    whole.checked_add(fraction / parts)
 }
 
 /// Splits a number from its suffix, and returns what the suffix multiplies it by.
@@ -74,9 +112,20 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reads a time of up to a week: a number with the unit us, ms, s, m or h.
+/// Reads a time of up to a week: a number with the unit us, ms, s, m or h, or several of them, as in 1m30s.
 pub(crate) fn duration_or_zero(text: &str) -> Result<Duration, String> {
-    let form = "must be a number with a unit, such as 500ms, 10s, 2m or 1h";
+    let form = "must be a number with a unit, such as 500ms, 10s, 2m, 1m30s or 1h";
+    let out_of_range = || "must be from 0s to 168h".to_owned();
+    if let Ok(duration) = humantime::parse_duration(text) {
+        let is_in_range = duration <= DURATION_MAX;
+        // Without a unit, 0 would be the only number that is a time.
+        let has_unit = text.ends_with(|c: char| c.is_ascii_alphabetic());
+        return match (has_unit, is_in_range) {
+            (false, _) => Err(form.to_owned()),
+            (true, true) => Ok(duration),
+            (true, false) => Err(out_of_range()),
+        };
+    }
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
         "us" => 1e-6,
@@ -89,13 +138,20 @@ pub(crate) fn duration_or_zero(text: &str) -> Result<Duration, String> {
     let number: f64 = digits.parse().map_err(|_| form.to_owned())?;
     match Duration::try_from_secs_f64(number * unit) {
         Ok(duration) if duration <= DURATION_MAX => Ok(duration),
-        _ => Err("must be from 0s to 168h".to_owned()),
+        _ => Err(out_of_range()),
     }
 }
 
-/// Reads the address of a server.
+/// Reads the address of a server: HOST:PORT, also as a URL.
 pub(crate) fn address(text: &str) -> Result<String, String> {
     let form = || "must have the form HOST:PORT".to_owned();
+    if text.starts_with("https://") {
+        return Err("must have the form HOST:PORT: there is no TLS".to_owned());
+    }
+    let text = match text.strip_prefix("http://") {
+        Some(rest) => rest.strip_suffix('/').unwrap_or(rest),
+        None => text,
+    };
     let (host, port) = text.rsplit_once(':').ok_or_else(form)?;
     if host.is_empty() || host.contains('/') || port.parse::<u16>().is_err() {
         return Err(form());
@@ -159,7 +215,15 @@ mod tests {
             ("0", Err("from 1 to 5000000")),
             ("6m", Err("from 1 to 5000000")),
             ("-1", Err("whole number from 1 to 5000000")),
-            ("1.5k", Err("whole number")),
+            ("1.5k", Ok(1_500)),
+            ("0.25M", Ok(250_000)),
+            ("2.0", Ok(2)),
+            ("1.5", Err("whole number")),
+            ("1.0005k", Err("whole number")),
+            ("1.k", Err("whole number")),
+            (".5k", Err("whole number")),
+            ("1e3", Err("whole number")),
+            ("+5", Err("whole number")),
             ("k", Err("whole number")),
             ("", Err("whole number")),
             ("99999999999999999999", Err("whole number")),
@@ -176,6 +240,13 @@ mod tests {
             ("500ms", Ok(Duration::from_millis(500))),
             ("1.5s", Ok(Duration::from_millis(1_500))),
             ("2m", Ok(Duration::from_secs(120))),
+            ("1m1s", Ok(Duration::from_secs(61))),
+            ("1h 30m", Ok(Duration::from_secs(5_400))),
+            ("1s500ms", Ok(Duration::from_millis(1_500))),
+            ("0.5us", Ok(Duration::from_nanos(500))),
+            ("0", Err("with a unit")),
+            ("1m1", Err("with a unit")),
+            ("200h", Err("to 168h")),
             ("1h", Ok(Duration::from_secs(3_600))),
             ("0s", Err("more than 0")),
             ("10", Err("with a unit")),
@@ -186,6 +257,44 @@ mod tests {
         ];
         for (text, expected) in cases {
             check(text, duration(text), expected);
+        }
+    }
+
+    #[test]
+    fn numbers_of_bytes() {
+        let cases = [
+            ("0", Ok(0)),
+            ("1000", Ok(1_000)),
+            ("4k", Ok(4_000)),
+            ("1kB", Ok(1_000)),
+            ("1KiB", Ok(1_024)),
+            ("1.5KiB", Ok(1_536)),
+            ("2 MiB", Ok(2 << 20)),
+            ("1MB", Ok(1_000_000)),
+            ("5MB", Err("from 0 to 4194304")),
+            ("1GiB", Err("have a unit")),
+            ("-1", Err("whole number of bytes")),
+            ("KiB", Err("have a unit")),
+        ];
+        for (text, expected) in cases {
+            check(text, bytes(4 << 20)(text), expected);
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        let cases = [
+            ("localhost:50051", Ok("localhost:50051".to_owned())),
+            ("[::1]:5", Ok("[::1]:5".to_owned())),
+            ("http://127.0.0.1:5", Ok("127.0.0.1:5".to_owned())),
+            ("http://a.example:5/", Ok("a.example:5".to_owned())),
+            ("https://a.example:5", Err("no TLS")),
+            ("http://a.example:5/path", Err("HOST:PORT")),
+            ("http://a.example", Err("HOST:PORT")),
+            ("localhost", Err("HOST:PORT")),
+        ];
+        for (text, expected) in cases {
+            check(text, address(text), expected);
         }
     }
 

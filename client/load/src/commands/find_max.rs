@@ -15,7 +15,7 @@ const PRECISION_MIN: f64 = 0.001;
 /// Finds the highest rate and writes the report. Returns the exit code.
 pub(crate) fn find_max(args: &FindMaxArgs) -> Result<i32, RunError> {
     let options = options(args)?;
-    let outputs = Outputs::new(&args.run).map_err(RunError::Arguments)?;
+    let outputs = Outputs::for_search(&args.run)?;
     let mut prober = Prober::open(&args.run, args.settle, args.window)?;
     let mut is_first = true;
     let found = search::find_max(options, |rate| match prober.probe(rate) {

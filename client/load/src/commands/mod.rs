@@ -4,6 +4,8 @@ mod calibrate;
 mod calibration;
 mod check;
 mod compare;
+#[cfg(test)]
+mod compare_tests;
 mod exit;
 mod find_max;
 mod outputs;
@@ -16,11 +18,9 @@ mod view;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 
-use clap::Parser as _;
-
 use crate::agents::serve::{Runs, serve};
 use crate::command_line::args::AgentArgs;
-use crate::command_line::{Cli, Command, config_file};
+use crate::command_line::{Command, config_file, parse_words};
 use crate::report::schema;
 use crate::run::error::RunError;
 use crate::run::signals::exit_code;
@@ -33,7 +33,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> i32 {
         Ok(words) => words,
         Err(error) => return fail(&error, BAD_ARGUMENTS),
     };
-    let cli = match Cli::try_parse_from(words) {
+    let cli = match parse_words(words) {
         Ok(cli) => cli,
         Err(error) => {
             let code = error.exit_code();

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
+use crate::command_line::SEARCH_FORMS;
 use crate::command_line::args::RunArgs;
 use crate::commands::search::Probe;
 use crate::report::distribution::HistogramError;
@@ -74,6 +75,27 @@ impl Outputs {
             outputs,
             is_quiet: args.report.quiet,
         })
+    }
+
+    /// As [`new`](Self::new), for the report of a search. It takes long, so everything is found out before it.
+    ///
+    /// # Errors
+    /// Also if a form is none of a search, or a file cannot be written.
+    pub(crate) fn for_search(args: &RunArgs) -> Result<Self, RunError> {
+        let outputs = Self::new(args).map_err(RunError::Arguments)?;
+        let is_of_search =
+            |of: &&Output| matches!(of.format, Format::Text | Format::Json | Format::Html);
+        if let Some(Output { file, .. }) = outputs.outputs.iter().find(|of| !is_of_search(of)) {
+            let file = file.as_ref().map(|file| file.display().to_string());
+            return Err(RunError::Arguments(format!(
+                "--output {}: a search is reported as {}",
+                file.unwrap_or_default(),
+                SEARCH_FORMS.join(", ")
+            )));
+        }
+        let checked = outputs.check();
+        checked.map_err(|error| RunError::Failed(error.to_string()))?;
+        Ok(outputs)
     }
 
     /// Whether people see the text of the report on standard output.

@@ -27,20 +27,6 @@ impl<'a> Prober<'a> {
         settle: Duration,
         window: Duration,
     ) -> Result<Self, RunError> {
-        for (is_set, flag) in [
-            (args.when.rps.is_some(), "--rps"),
-            (args.stop.duration.is_some(), "--duration"),
-            (args.stop.requests.is_some(), "--requests"),
-            (!args.stop.warmup.is_zero(), "--warmup"),
-            (args.how.agents.is_some(), "--agents"),
-            (args.report.verify, "--verify"),
-        ] {
-            if is_set {
-                return Err(RunError::Arguments(format!(
-                    "{flag}: a search sets rates and times itself (see --settle and --window)"
-                )));
-            }
-        }
         let settings = resolve::settings(args).map_err(RunError::Arguments)?;
         Ok(Self {
             runner: Runner::open(args.address.as_deref(), &settings)?,

@@ -13,7 +13,7 @@ const RATES: u32 = 10;
 
 /// Measures at each rate and writes the report. Returns the exit code.
 pub(crate) fn sweep(args: &SweepArgs) -> Result<i32, RunError> {
-    let outputs = Outputs::new(&args.run).map_err(RunError::Arguments)?;
+    let outputs = Outputs::for_search(&args.run)?;
     let mut prober = Prober::open(&args.run, args.settle, args.window)?;
     let mut at: Vec<f64> = args.rates.iter().map(|&rate| rate as f64).collect();
     if at.is_empty() {

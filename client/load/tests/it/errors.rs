@@ -27,7 +27,7 @@ fn bad_arguments_name_the_flag_and_exit_with_2() {
         ("-O xml", "--format", "text, json, csv"),
         ("--no-such-flag", "--no-such-flag", "unexpected"),
         ("localhost", "HOST:PORT", ""),
-        ("http://127.0.0.1:1", "HOST:PORT", ""),
+        ("https://127.0.0.1:1", "HOST:PORT", "no TLS"),
         ("--readers 0 --writers 0", "--readers 0", "at least one"),
         (
             "--engine unary --frame-ops 2",

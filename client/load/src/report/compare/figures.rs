@@ -15,7 +15,7 @@ impl Comparison {
     }
 
     /// Returns the verdict in words: its name, and an explanation to follow it.
-    pub(super) fn conclusion(&self) -> (&'static str, String) {
+    pub(crate) fn conclusion(&self) -> (&'static str, String) {
         let one_each = self.runs_a == 1 && self.runs_b == 1;
         match self.verdict {
             Verdict::Regression => {
@@ -176,5 +176,10 @@ impl fmt::Display for Difference {
 }
 
 fn percent(change: f64) -> String {
-    format!("{:+.1}%", change * 100.0)
+    match change.abs() {
+        // The table has no room for more.
+        100.0.. => format!("{change:+.0}x"),
+        10.0.. => format!("{:+.0}%", change * 100.0),
+        _ => format!("{:+.1}%", change * 100.0),
+    }
 }

@@ -10,7 +10,7 @@ mod tables;
 use crate::report::model::Report;
 use crate::report::sweep::Sweep;
 use escaping::escaped;
-use overview::{notices, plots, subtitle, tiles};
+use overview::{notices, plots, subtitle, tiles, what, which};
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("report.css");
@@ -18,16 +18,17 @@ const SCRIPT: &str = include_str!("report.js");
 
 /// Writes the page of a run. With a `sweep` the page also has its curve, and `report` is the best of its runs.
 pub(crate) fn render(report: &Report, sweep: Option<&Sweep>) -> String {
-    let title = match &report.name {
-        Some(name) => format!("{name} - soloist-load"),
-        None => "soloist-load".to_owned(),
+    let of = what(report, sweep);
+    let (title, heading) = match &report.name {
+        Some(name) => (format!("{name}: {of} - soloist-load"), name.clone()),
+        None => (format!("{of} - soloist-load"), of),
     };
-    let heading = report.name.as_deref().unwrap_or("soloist-load");
     let parts = [
         ("{{title}}", escaped(&title)),
         ("{{style}}", STYLE.to_owned()),
-        ("{{heading}}", escaped(heading)),
+        ("{{heading}}", escaped(&heading)),
         ("{{subtitle}}", subtitle(report)),
+        ("{{which}}", which(report, sweep)),
         ("{{tiles}}", tiles(report)),
         ("{{notices}}", notices(report)),
         ("{{plots}}", plots(report, sweep)),

@@ -7,6 +7,54 @@ use crate::report::model::Report;
 use crate::report::numbers::{counted, percent, rate};
 use crate::report::sweep::Sweep;
 
+/// Says in a few words what the run was: its load, the server, and when. Of a sweep, how many runs there were.
+pub(super) fn what(report: &Report, sweep: Option<&Sweep>) -> String {
+    let setting = |flag: &str| report.settings.get(flag).map(plain);
+    let load = match (setting("workload"), setting("ratio")) {
+        (Some(workload), _) => format!("workload {workload}"),
+        (None, Some(ratio)) => format!("reads to writes {ratio}"),
+        (None, None) => match (setting("readers"), setting("writers")) {
+            (Some(readers), Some(writers)) => format!("{readers} readers, {writers} writers"),
+            _ => "load".to_owned(),
+        },
+    };
+    let rate = match (sweep, &report.offered) {
+        (Some(sweep), _) => format!(", {}", counted(sweep.points.len() as u64, "run")),
+        (None, Some(offered)) => format!(", {}/s", rate(offered.requested_per_second)),
+        (None, None) => String::new(),
+    };
+    let engine = setting("engine").map(|engine| format!(", {engine}"));
+    let server = match report.server.embedded {
+        true => "a server of its own",
+        false => &report.server.address,
+    };
+    // The date alone: the subtitle has the time.
+    let date = report.started_at.split('T').next().unwrap_or_default();
+    format!(
+        "{load}{}{rate} on {server}, {date}",
+        engine.unwrap_or_default()
+    )
+}
+
+fn plain(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
+}
+
+/// Says of which of its runs the page of a sweep has the figures and charts.
+pub(super) fn which(report: &Report, sweep: Option<&Sweep>) -> String {
+    match (sweep, &report.offered) {
+        (Some(_), Some(offered)) => format!(
+            "<p class=\"subtitle\">Figures and charts over time are those of the run at {}/s: the highest rate that held, or \
+             the first run if none did.</p>",
+            rate(offered.requested_per_second)
+        ),
+        _ => String::new(),
+    }
+}
+
 pub(super) fn subtitle(report: &Report) -> String {
     let server = &report.server;
     let embedded = match server.embedded {
@@ -151,6 +199,9 @@ pub(super) fn notices(report: &Report) -> String {
 /// Writes the places for the plots that have data.
 pub(super) fn plots(report: &Report, sweep: Option<&Sweep>) -> String {
     let mut plots = Vec::new();
+    if sweep.is_some_and(|sweep| !sweep.points.is_empty()) {
+        plots.push(("sweep", "Sweep", "response time against throughput"));
+    }
     if !report.intervals.is_empty() {
         plots.push((
             "throughput",
@@ -169,9 +220,6 @@ pub(super) fn plots(report: &Report, sweep: Option<&Sweep>) -> String {
             "Percentile spectrum",
             "latency at each percentile, per kind",
         ));
-    }
-    if sweep.is_some_and(|sweep| !sweep.points.is_empty()) {
-        plots.push(("sweep", "Sweep", "response time against throughput"));
     }
     let mut html = String::new();
     for (id, heading, about) in plots {

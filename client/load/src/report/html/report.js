@@ -1,6 +1,8 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
+  // The kinds of operations, and all of them together.
+  const KIND_COLORS = 11;
   const WIDTH = 1180, LEFT = 74, RIGHT = 18, TOP = 10;
 
   // Numbers, in the form in which people read them.
@@ -293,7 +295,7 @@
   if (data.kinds.length) {
     const series = [], most = Math.max(10, ...data.kinds.map((kind) => kind.count));
     data.kinds.forEach((kind, index) => {
-      const color = "c" + index % 6;
+      const color = "k" + index % KIND_COLORS;
       for (const part of ["response", "service"]) {
         if (!kind[part]) continue;
         const points = kind[part].map(([quantile, us]) => [Math.min(kind.count, 1 / Math.max(1 - quantile, 1 / kind.count)), us]);

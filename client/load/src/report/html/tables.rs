@@ -20,6 +20,9 @@ pub(super) fn render(report: &Report, sweep: Option<&Sweep>) -> String {
     .concat()
 }
 
+/// The most columns that fit a small screen.
+const NARROW_COLUMNS: usize = 4;
+
 /// The number of columns, from the left, that have texts. The others have numbers.
 struct TextColumns(usize);
 
@@ -50,10 +53,19 @@ fn table(caption: &str, columns: &[&str], escaping: TextColumns, rows: &[Vec<Str
         )
     };
     let body: String = rows.iter().map(row).collect();
+    // Tables with more columns scroll on a small screen. Screens of touch show no scroll bar, so a text says it.
+    let (hint, class) = match columns.len() > NARROW_COLUMNS {
+        true => (
+            "<p class=\"hint\">scroll sideways for more columns &rarr;</p>",
+            " class=\"wide\"",
+        ),
+        false => ("", ""),
+    };
+    let caption = Escaped(caption);
     format!(
-        "<section class=\"card\"><div class=\"scroll\"><table><caption>{}</caption><thead><tr>{head}</tr></thead>\
-         <tbody>{body}</tbody></table></div></section>\n",
-        Escaped(caption)
+        "<section class=\"card\">{hint}<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\">\
+         <table{class}><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>\
+         </section>\n"
     )
 }
 

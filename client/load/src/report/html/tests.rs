@@ -72,6 +72,71 @@ fn texts_from_elsewhere_are_escaped() {
     assert_eq!(data(&page)["kinds"][0]["kind"], hostile);
 }
 
+/// Of `mixed` there are as many as there can be.
+#[test]
+fn each_kind_has_a_colour_of_its_own_in_every_theme() {
+    use crate::plan::kind::Kind;
+    use std::collections::HashSet;
+    let kinds = Kind::ALL.len() + 1;
+    assert!(SCRIPT.contains(&format!("const KIND_COLORS = {kinds};")));
+    for theme in STYLE.split('}').filter(|rules| rules.contains("--k0:")) {
+        let colour = |number: usize| {
+            let (_, rest) = theme.split_once(&format!("--k{number}: ")).unwrap();
+            rest.split(';').next().unwrap()
+        };
+        let colours: HashSet<_> = (0..kinds).map(colour).collect();
+        assert_eq!(colours.len(), kinds, "{theme}");
+    }
+}
+
+#[test]
+fn the_title_says_what_the_run_was() {
+    let title = |report: &Report, sweep: Option<&Sweep>| {
+        let page = render(report, sweep);
+        let (_, rest) = page.split_once("<title>").unwrap();
+        rest.split("</title>").next().unwrap().to_owned()
+    };
+    let mut report = sample::report();
+    report.name = None;
+    report.server.embedded = false;
+    assert_eq!(
+        title(&report, None),
+        "100 readers, 10 writers, pipeline, 100,000/s on 127.0.0.1:50051, 2026-11-23 - soloist-load"
+    );
+    report.name = Some("nightly".to_owned());
+    report
+        .settings
+        .insert("workload".to_owned(), "mixed".into());
+    assert_eq!(
+        title(&report, Some(&sweep())),
+        "nightly: workload mixed, pipeline, 11 runs on 127.0.0.1:50051, 2026-11-23 - soloist-load"
+    );
+}
+
+#[test]
+fn the_page_of_a_sweep_begins_with_its_curve_and_says_whose_charts_follow() {
+    let page = render(&sample::report(), Some(&sweep()));
+    let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text}"));
+    assert!(at("id=\"plot-sweep\"") < at("id=\"plot-throughput\""));
+    assert!(page.contains("those of the run at 100,000/s"));
+}
+
+#[test]
+fn wide_tables_scroll_with_a_hint() {
+    let page = render(&sample::report(), None);
+    let sections: Vec<_> = page
+        .split("<section")
+        .filter(|part| part.contains("<table"))
+        .collect();
+    assert!(sections.len() > 5);
+    for section in sections {
+        assert!(section.contains("class=\"scroll\" tabindex=\"0\" role=\"region\""));
+        let columns = section.matches("scope=\"col\"").count();
+        let has_hint = section.contains("class=\"hint\"") && section.contains("class=\"wide\"");
+        assert_eq!(has_hint, columns > 4, "{columns} columns");
+    }
+}
+
 #[test]
 fn nothing_is_fetched() {
     let page = render(&sample::report(), Some(&sweep()));

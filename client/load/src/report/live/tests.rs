@@ -79,7 +79,7 @@ fn charts_are_drawn_if_there_is_room() {
     assert_eq!(
         (
             has(&usual, "operations per second"),
-            has(&usual, "response: p50")
+            has(&usual, "response: ━ p50 ━ p99 ━ max")
         ),
         (1, 1)
     );
@@ -87,7 +87,7 @@ fn charts_are_drawn_if_there_is_room() {
     assert_eq!(
         (
             has(&large, "operations per second"),
-            has(&large, "response: p50")
+            has(&large, "response: ━ p50 ━ p99 ━ max")
         ),
         (1, 1)
     );
@@ -103,6 +103,59 @@ fn charts_are_drawn_if_there_is_room() {
             .count()
     };
     assert!(braille(&large) > 200);
+}
+
+/// The colours of the cells in which a text stands.
+fn colours(live: &Progress, text: &str) -> Vec<ratatui::style::Color> {
+    let mut terminal = Terminal::new(TestBackend::new(120, 40)).unwrap();
+    terminal.draw(|frame| draw(live, frame)).unwrap();
+    let buffer = terminal.backend().buffer();
+    for y in 0..40 {
+        let row: Vec<&str> = (0..120).map(|x| buffer[(x, y)].symbol()).collect();
+        let wanted: Vec<String> = text.chars().map(String::from).collect();
+        let at = row.windows(wanted.len()).position(|cells| cells == wanted);
+        if let Some(at) = at {
+            let cells = at..at + wanted.len();
+            return cells.map(|x| buffer[(x as u16, y)].fg).collect();
+        }
+    }
+    panic!("{text} is not drawn");
+}
+
+#[test]
+fn each_name_of_the_legend_has_the_colour_of_its_line() {
+    use ratatui::style::Color;
+    for (name, colour) in [
+        ("━ completed", Color::Cyan),
+        ("━ requested", Color::Magenta),
+        ("━ p50", Color::Cyan),
+        ("━ p99", Color::Yellow),
+        ("━ max", Color::Red),
+    ] {
+        let colours = colours(&live(), name);
+        assert!(
+            colours.iter().all(|of| *of == colour),
+            "{name}: {colours:?}"
+        );
+    }
+    let mut closed = live();
+    closed.requested_per_second = None;
+    let lines = drawn(&closed, 120, 40).concat();
+    assert!(!lines.contains("requested"), "{lines}");
+}
+
+#[test]
+fn the_progress_can_be_read_wherever_the_bar_ends() {
+    use ratatui::style::Color;
+    let mut live = live();
+    for seconds in [0, 10, 20, 30, 40, 60] {
+        live.elapsed = Duration::from_secs(seconds);
+        let percent = format!("{:.0}%", seconds as f64 / 0.6);
+        for text in ["of 1:00", &percent] {
+            let colours = colours(&live, text);
+            assert!(colours.iter().all(|of| *of == Color::Reset), "{colours:?}");
+        }
+    }
 }
 
 #[test]

@@ -51,16 +51,24 @@ fn draw_title(progress: &Progress, frame: &mut Frame<'_>, area: Rect) {
     frame.render_widget(line, area);
 }
 
+/// Draws how much is done, and beside it how long it takes: on the bar the text would have the colour of its other half.
 fn draw_gauge(progress: &Progress, frame: &mut Frame<'_>, area: Rect) {
+    let time = progress.time();
     let Some(done) = progress.done() else {
-        frame.render_widget(Line::from(progress.time()), area);
+        frame.render_widget(Line::from(time), area);
         return;
     };
+    let text = format!("{time}  {:.0}%", done * 100.0);
+    let width = text.chars().count() as u16 + 2;
+    let [label, bar] =
+        Layout::horizontal([Constraint::Length(width), Constraint::Fill(1)]).areas(area);
+    frame.render_widget(Line::from(text), label);
     let gauge = Gauge::default()
         .ratio(done)
-        .label(progress.time())
-        .gauge_style(Style::new().fg(Color::Blue).bg(Color::Black));
-    frame.render_widget(gauge, area);
+        .label("")
+        .use_unicode(true)
+        .gauge_style(Style::new().fg(Color::Blue).bg(Color::DarkGray));
+    frame.render_widget(gauge, bar);
 }
 
 /// Makes a line of a label and a text.
@@ -178,20 +186,30 @@ fn draw_throughput(progress: &Progress, frame: &mut Frame<'_>, area: Rect) {
         true => round_up(highest * 1.05),
         false => 1.0,
     };
-    let sets = vec![
-        line(&requested, Color::DarkGray),
-        line(&points, Color::Cyan),
-    ];
+    let sets = vec![line(&requested, Color::Magenta), line(&points, Color::Cyan)];
+    let mut legend = vec![("completed", Color::Cyan)];
+    if !requested.is_empty() {
+        legend.push(("requested", Color::Magenta));
+    }
     let labels = ["0".to_owned(), rate(top / 2.0), rate(top)];
     chart(
         progress,
-        "operations per second",
+        title("operations per second", &legend),
         sets,
         (0.0, top),
         &labels,
         frame,
         area,
     );
+}
+
+/// Makes the title of a chart, with a legend: each name has the colour of its line, after a piece of the line.
+fn title(of: &'static str, legend: &[(&'static str, Color)]) -> Line<'static> {
+    let mut spans = vec![Span::styled(format!("{of}:"), Modifier::BOLD)];
+    for (name, color) in legend {
+        spans.push(Span::styled(format!(" ━ {name}"), *color));
+    }
+    Line::from(spans)
 }
 
 /// Rounds up to two digits, so that an axis ends with a short number.
@@ -214,6 +232,10 @@ fn draw_latency(progress: &Progress, frame: &mut Frame<'_>, area: Rect) {
         (points(|one| one.p99_us), Color::Yellow),
         (points(|one| one.max_us), Color::Red),
     ];
+    let legend: Vec<_> = ["p50", "p99", "max"]
+        .into_iter()
+        .zip(lines.iter().map(|(_, color)| *color))
+        .collect();
     let values = || {
         lines
             .iter()
@@ -232,7 +254,7 @@ fn draw_latency(progress: &Progress, frame: &mut Frame<'_>, area: Rect) {
     let labels = [label(0.0), label(0.5), label(1.0)];
     chart(
         progress,
-        "response: p50 p99 max",
+        title("response", &legend),
         sets,
         (low, high),
         &labels,
@@ -264,7 +286,7 @@ fn ends(progress: &Progress) -> [f64; 2] {
 
 fn chart(
     progress: &Progress,
-    title: &'static str,
+    title: Line<'static>,
     sets: Vec<Dataset<'_>>,
     bounds: (f64, f64),
     labels: &[String; 3],
@@ -284,7 +306,7 @@ fn chart(
         .labels(labels)
         .style(dim);
     let chart = Chart::new(sets)
-        .block(Block::new().title(Line::styled(title, Modifier::BOLD)))
+        .block(Block::new().title(title))
         .x_axis(x)
         .y_axis(y)
         .legend_position(None);

@@ -48,12 +48,13 @@ impl Page<'_> {
                 true => self.style.good(format_args!("{:<9}", "met")),
                 false => self.style.bad(format_args!("{:<9}", "NOT MET")),
             };
-            writeln!(
-                self.out,
-                "  {mark}{:<28} measured: {}",
-                printable(&slo.slo),
-                printable(&slo.actual)
-            )?;
+            let (slo, actual) = (printable(&slo.slo), printable(&slo.actual));
+            let measured = format!("measured: {actual}");
+            // 11 columns come before it.
+            match 11 + slo.chars().count().max(28) + 1 + measured.chars().count() <= WIDTH {
+                true => writeln!(self.out, "  {mark}{slo:<28} {measured}")?,
+                false => writeln!(self.out, "  {mark}{slo}\n{:11}{measured}", "")?,
+            }
         }
         Ok(())
     }

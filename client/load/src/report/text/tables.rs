@@ -7,6 +7,7 @@ use crate::report::model::{Distribution, LatencyReport};
 use crate::report::numbers::{grouped, latency, rate, sparkline};
 use crate::report::style::printable;
 use crate::report::text::page::{Detail, Page};
+use crate::report::wrap::WIDTH;
 
 /// Fewer intervals are not worth a sparkline.
 const SPARKLINE_INTERVALS_MIN: usize = 5;
@@ -14,8 +15,31 @@ const SPARKLINE_INTERVALS_MIN: usize = 5;
 /// The widest sparkline that fits beside its label and its range.
 const SPARKLINE_WIDTH: usize = 40;
 
-/// The number of percentiles that fit beside each other.
-const TABLE_PERCENTILES: usize = 6;
+/// The width of the names of kinds, of which "compare_and_set" is the longest.
+const KIND_WIDTH: usize = 15;
+/// The least width of a number of operations, without the blank before it: that of its heading.
+const COUNT_WIDTH_MIN: usize = 10;
+
+/// Returns the width of a percentile, of which the latency or the name may be longer.
+fn column_width(name: &str) -> usize {
+    9.max(name.len() + 1)
+}
+
+/// Distributes columns among tables that have so much room for them.
+fn in_tables<'a, 'b>(columns: &'a [&'b str], room: usize) -> Vec<&'a [&'b str]> {
+    let mut tables = Vec::new();
+    let (mut from, mut used) = (0, 0);
+    for (index, column) in columns.iter().enumerate() {
+        let width = column_width(column);
+        if used + width > room && index > from {
+            tables.push(&columns[from..index]);
+            (from, used) = (index, 0);
+        }
+        used += width;
+    }
+    tables.push(&columns[from..]);
+    tables
+}
 
 impl Page<'_> {
     pub(super) fn latencies(&mut self) -> fmt::Result {
@@ -33,7 +57,7 @@ impl Page<'_> {
         self.tables("service time", |latency| &latency.service)
     }
 
-    /// Writes a table for every [`TABLE_PERCENTILES`] of the percentiles.
+    /// Writes as many tables as it takes for all percentiles.
     fn tables(
         &mut self,
         caption: &str,
@@ -51,29 +75,43 @@ impl Page<'_> {
         }
         let names: Vec<_> = requested.iter().map(|at| format!("p{at}")).collect();
         columns.extend(names.iter().map(String::as_str));
-        for (index, columns) in columns.chunks(TABLE_PERCENTILES).enumerate() {
-            let mut header = format!("{caption:<15}{:>11}", "operations");
+        let counts = report
+            .latency
+            .values()
+            .map(|of| grouped(part(of).count).len());
+        let count_width = counts.max().unwrap_or(0).max(COUNT_WIDTH_MIN) + 1;
+        let room = WIDTH - KIND_WIDTH - count_width;
+        for (index, columns) in in_tables(&columns, room).into_iter().enumerate() {
+            let mut header = format!("{caption:<KIND_WIDTH$}{:>count_width$}", "operations");
             for column in columns {
-                write!(header, "{column:>9}")?;
+                let width = column_width(column);
+                write!(header, "{column:>width$}")?;
             }
             if index > 0 {
                 writeln!(self.out)?;
             }
             writeln!(self.out, "{}", self.style.bold(header))?;
             for (kind, latency) in report.latency_by_kind() {
-                self.row(kind, part(latency), columns)?;
+                self.row(kind, part(latency), count_width, columns)?;
             }
         }
         Ok(())
     }
 
-    fn row(&mut self, kind: &str, distribution: &Distribution, columns: &[&str]) -> fmt::Result {
-        let name = format!("{kind:<15}");
+    fn row(
+        &mut self,
+        kind: &str,
+        distribution: &Distribution,
+        count_width: usize,
+        columns: &[&str],
+    ) -> fmt::Result {
+        let name = format!("{kind:<KIND_WIDTH$}");
         let name = match kind {
             "all" => self.style.accent(name),
             _ => name,
         };
-        write!(self.out, "{name}{:>11}", grouped(distribution.count))?;
+        let count = grouped(distribution.count);
+        write!(self.out, "{name}{count:>count_width$}")?;
         for column in columns {
             let known = PERCENTILES.iter().position(|name| name == column);
             let us = match known {
@@ -84,7 +122,8 @@ impl Page<'_> {
                     found.map(|(_, us)| *us)
                 }
             };
-            write!(self.out, "{:>9}", latency(us))?;
+            let width = column_width(column);
+            write!(self.out, "{:>width$}", latency(us))?;
         }
         writeln!(self.out)
     }
@@ -129,7 +168,7 @@ impl Page<'_> {
         }
         writeln!(self.out)?;
         let header = format!(
-            "{:<15}{:>12}{:>10}{:>13}{:>12}{:>9}{:>9}",
+            "{:<10}{:>16}{:>12}{:>12}{:>12}{:>9}{:>9}",
             "phase", "operations", "failed", "per second", "seconds", "p50", "p99"
         );
         writeln!(self.out, "{}", self.style.bold(header))?;
@@ -140,7 +179,7 @@ impl Page<'_> {
             };
             writeln!(
                 self.out,
-                "{:<15}{:>12}{:>10}{per_second:>13}{:>12.3}{:>9}{:>9}",
+                "{:<10}{:>16}{:>12}{per_second:>12}{:>12.3}{:>9}{:>9}",
                 printable(&phase.phase),
                 grouped(phase.completed),
                 grouped(phase.failed),

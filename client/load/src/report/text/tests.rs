@@ -83,6 +83,35 @@ fn every_line_but_the_command_fits_80_columns() {
     }
 }
 
+/// Of a run of days, at a million operations a second, with many percentiles.
+#[test]
+fn large_numbers_stay_apart_and_within_80_columns() {
+    let mut report = sample::report();
+    for latency in report.latency.values_mut() {
+        for part in [&mut latency.response, &mut latency.service] {
+            part.count = 123_456_789_012;
+            part.max_us = Some(123_456_789.0);
+            part.percentiles = [75.0, 99.999_99, 99.999_999].map(|at| (at, 5_000.0)).into();
+        }
+    }
+    let cas = report.latency["read"].clone();
+    report.latency.insert("compare_and_set".to_owned(), cas);
+    report.completed = 123_456_789_012;
+    report.refused = 12_345_678_901;
+    report.read_misses = 12_345_678_901;
+    for phase in &mut report.phases {
+        (phase.completed, phase.failed, phase.seconds) = (123_456_789_012, 99_999_999, 604_800.0);
+    }
+    report.slos[0].slo = "compare_and_set:p99.9999<=100.0ms   and so on".to_owned();
+    report.slos[0].actual = "123456.789ms".to_owned();
+    let text = render(&report, Style::Plain, Detail::All);
+    let mut lines = text.lines().filter(|line| !line.starts_with("repeat "));
+    let long = lines.find(|line| line.chars().count() > WIDTH);
+    assert_eq!(long, None, "in\n{text}");
+    assert!(text.contains("compare_and_set 123,456,789,012 "), "{text}");
+    assert!(text.contains(" p99.999999"), "{text}");
+}
+
 #[test]
 fn a_closed_loop_has_one_table() {
     let mut report = sample::report();
