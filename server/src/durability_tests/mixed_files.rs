@@ -232,6 +232,65 @@ fn files_of_several_times_or_stores_open_with_everything_or_are_refused() {
     assert!(counts.opened > 40 && counts.refused > 100, "{counts:?}");
 }
 
+/// A start moves the records of the tail to log.redb. From then until the next record, yesterday's tail and watermark fit
+/// log.redb. Later they must not: the records since the start are only in the tail.
+#[test]
+fn a_tail_and_a_watermark_from_before_the_last_start_are_refused() {
+    let mut workload = Workload::new(9);
+    let disk = SimDisk::new(9);
+    let options = || StoreOptions {
+        wal_bytes_max: 1 << 20,
+        snapshot_log_bytes: u64::MAX,
+        ..options(Durability::Sync)
+    };
+    let mut of_days = Vec::new();
+    for _ in 0..3 {
+        let mut node = Node::open(&disk, options()).unwrap();
+        for _ in 0..20 {
+            node.call(&mut workload);
+            node.commit_all();
+        }
+        node.kill();
+        disk.process_killed();
+        of_days.push(disk.copy(1));
+    }
+    for yesterday in of_days[..2].iter().rev() {
+        let mixed = disk.copy(1);
+        for name in [FileName::Wal, FileName::Watermark] {
+            mixed.tamper(name, |bytes| *bytes = yesterday.bytes(name));
+        }
+        let error = Node::open(&mixed, options()).err().unwrap().to_string();
+        assert!(
+            error.contains("watermark is older than log.redb"),
+            "{error}"
+        );
+    }
+}
+
+/// The servers before wrote no number of a start.
+#[test]
+fn a_watermark_without_the_number_of_a_start_opens() {
+    let mut workload = Workload::new(10);
+    let disk = SimDisk::new(10);
+    let mut node = Node::open(&disk, options(Durability::Sync)).unwrap();
+    for _ in 0..20 {
+        node.call(&mut workload);
+        node.commit_all();
+    }
+    let state = FullState::of(&mut node.machine);
+    node.kill();
+    disk.process_killed();
+    disk.tamper(FileName::Watermark, |bytes| {
+        bytes[7] = 2;
+        let crc = crc32c::crc32c(&bytes[..32]);
+        bytes[32..36].copy_from_slice(&crc.to_le_bytes());
+        bytes[36..].fill(0);
+    });
+    for _ in 0..2 {
+        assert_eq!(FullState::of(&mut recovered(&disk)), state);
+    }
+}
+
 /// The power fails at each call while a store is made from a copy. Then it says that it is unfinished, and can be made again, or
 /// it is complete. It never looks like a new store with fewer keys.
 #[test]

@@ -65,14 +65,26 @@ fn check_watermark(log: &Log, meta: &StoreMeta, named: Named) -> Option<String> 
         } => None,
         Named::Record {
             directory: Some(found),
+            epoch,
             ..
         } => match meta.directory() {
-            Some(expected) => other_store(FileName::Watermark, found, expected),
+            Some(expected) => other_store(FileName::Watermark, found, expected)
+                .or_else(|| check_epoch(epoch?, meta)),
             None => Some(
                 "log.redb is older than watermark: only a later version of the server wrote watermark".into(),
             ),
         },
     }
+}
+
+/// A start writes the watermark first, then log.redb.
+fn check_epoch(epoch: u64, meta: &StoreMeta) -> Option<String> {
+    (epoch < meta.epoch).then(|| {
+        format!(
+            "watermark is of start {epoch} of the server, but log.redb of start {}: watermark is older than log.redb, and tail may be, too",
+            meta.epoch
+        )
+    })
 }
 
 fn check_wal(log: &Log, meta: &StoreMeta) -> Option<String> {

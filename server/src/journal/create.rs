@@ -104,8 +104,6 @@ pub(crate) fn create(
     let mut log = Log::open(disk, WAL_BYTES_MAX)?;
     log.begin_wal(directory)?;
     log.set_meta(&meta)?;
-    let watermark = Watermark::open(disk, directory)?;
-    watermark.set(START.seq);
-    watermark.sync()?;
+    Watermark::open(disk, directory, meta.epoch)?.set_durably(START.seq)?;
     Ok(())
 }

@@ -184,15 +184,14 @@ fn resume(
         began_with_copy: recovered.began_with_copy,
         ..next_meta(recovered.meta, revision, options.new_store_id)
     };
-    let watermark = Watermark::open(&*disk, directory)?;
-    if known.is_some() && recovered.position.seq == 0 {
-        // The first server may have been killed before it wrote the watermark. From the second epoch on there must be one.
-        watermark.set(0);
-        watermark.sync()?;
+    let watermark = Watermark::open(&*disk, directory, meta.epoch)?;
+    if known.is_some() {
+        // Before the meta record, and only with a record that was named before, because later ones may not be durable yet. So a
+        // watermark of an earlier start than the meta record's is one that was brought back.
+        watermark.set_durably(recovered.watermark)?;
     }
     let meta_waits = !set_meta(&*disk, &mut log, &meta, options.wal_bytes_max)?;
-    watermark.set(recovered.position.seq);
-    watermark.sync()?;
+    watermark.set_durably(recovered.position.seq)?;
     machine.resume(time, meta.used_revision);
 
     let usage = machine.usage();

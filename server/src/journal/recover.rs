@@ -38,6 +38,8 @@ pub(super) struct Recovered {
     pub(super) meta: Option<StoreMeta>,
     /// `None` if the log cannot be read.
     pub(super) log: Option<Log>,
+    /// The record that the watermark names; 0 for none.
+    pub(super) watermark: u64,
     /// Whether record 1 continues a copy, with which the store began.
     pub(super) began_with_copy: bool,
     /// Bytes of the records since the newest snapshot.
@@ -116,6 +118,7 @@ fn new_store(limits: &StoreLimits, log: Log) -> Recovered {
         position: START,
         meta: None,
         log: Some(log),
+        watermark: 0,
         began_with_copy: false,
         log_bytes: 0,
         record_count: 0,
@@ -137,6 +140,7 @@ fn without_log(
         position: START,
         meta: None,
         log: None,
+        watermark: 0,
         began_with_copy: false,
         log_bytes: 0,
         record_count: 0,
@@ -214,6 +218,10 @@ fn from_log(
             ..meta.clone()
         }),
         log: Some(log),
+        watermark: match named {
+            Named::Record { seq, .. } => seq,
+            Named::Nothing | Named::Damaged => 0,
+        },
         began_with_copy,
         log_bytes: best.log_bytes,
         record_count: best.record_count,

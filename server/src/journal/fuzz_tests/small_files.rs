@@ -14,13 +14,13 @@ use crate::journal::watermark::{Named, Watermark};
 fn written(seq: u64) -> Vec<u8> {
     let disk = SimDisk::new(1);
     let directory = DirectoryId::of_bytes(&[7; DirectoryId::LEN]).unwrap();
-    Watermark::open(&disk, directory).unwrap().set(seq);
+    Watermark::open(&disk, directory, 3).unwrap().set(seq);
     disk.bytes(FileName::Watermark)
 }
 
-/// Puts the checksum of the present layout right.
-fn with_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
-    if let Some((checked, rest)) = bytes.split_at_mut_checked(32)
+/// Puts the checksum of a layout right, which follows so many bytes.
+fn with_checksum(mut bytes: Vec<u8>, checked: usize) -> Vec<u8> {
+    if let Some((checked, rest)) = bytes.split_at_mut_checked(checked)
         && let Some(crc) = rest.first_chunk_mut()
     {
         *crc = crc32c::crc32c(checked).to_le_bytes();
@@ -32,29 +32,38 @@ fn check_watermark(input: &[u8]) -> Shape {
     let Some((selector, bytes)) = input.split_first() else {
         return Shape::of("empty");
     };
-    let bytes = match selector % 2 {
+    let bytes = match selector % 3 {
         0 => bytes.to_vec(),
-        _ => with_checksum(bytes.to_vec()),
+        1 => with_checksum(bytes.to_vec(), 36),
+        // The layout without the number of a start.
+        _ => with_checksum(bytes.to_vec(), 32),
     };
     let disk = SimDisk::new(1);
     disk.tamper(FileName::Watermark, |file| *file = bytes);
     match Watermark::read(&disk).unwrap() {
         Named::Nothing => Shape::of("nothing"),
         Named::Damaged => Shape::of("damaged"),
-        Named::Record { seq, directory } => {
+        Named::Record {
+            seq,
+            directory,
+            epoch,
+        } => {
             // The next server writes over it, and reads its own.
             let own = directory.unwrap_or_else(DirectoryId::random);
-            Watermark::open(&disk, own).unwrap().set(seq);
+            Watermark::open(&disk, own, 5).unwrap().set(seq);
             let directory_again = Some(own);
             let again = Watermark::read(&disk).unwrap();
             assert_eq!(
                 again,
                 Named::Record {
                     seq,
-                    directory: directory_again
+                    directory: directory_again,
+                    epoch: Some(5)
                 }
             );
-            Shape::of("record").with(usize::from(directory.is_some()))
+            Shape::of("record")
+                .with(usize::from(directory.is_some()))
+                .with(usize::from(epoch.is_some()))
         }
     }
 }
@@ -89,7 +98,7 @@ fn watermarks_are_read_or_found_damaged() {
             [&[1][..], &written(u64::MAX)].concat(),
             vec![0; 41],
         ])
-        .words([&b"soloist\x02"[..], b"soloist\x01"])
+        .words([&b"soloist\x03"[..], b"soloist\x02", b"soloist\x01"])
         .len_max(60)
         .run(check_watermark);
 }
