@@ -10,9 +10,11 @@ use rand::seq::IndexedRandom as _;
 use soloist::v1::GetInfoRequest;
 use soloist::v1::admin_client::AdminClient;
 use soloist::v1::state_client::StateClient;
+use soloist_verify::Entry;
 
 use super::epoch::Epoch;
-use super::{Checked, Run, kill, read_all, start_server};
+use super::restores::verify;
+use super::{Checked, FinalRead, Run, kill, read_all, start_server};
 use crate::support::channel;
 
 /// The files that can be damaged.
@@ -74,6 +76,32 @@ impl Damage {
     }
 }
 
+/// What reads show of the keys.
+fn entries(reads: &[FinalRead]) -> Vec<Option<Entry>> {
+    reads.iter().map(|it| it.read.entry).collect()
+}
+
+/// Whether a directory still tells of its own store and time, after these of its files were replaced by those of another one.
+/// Goes by what `verify` has printed of both.
+fn tells_of_itself(
+    dir: &Path,
+    other: &Path,
+    replaced: &[&&str],
+    (verified, of_other): (&str, &str),
+) -> bool {
+    let is_own = |file: &&&str| {
+        let own = content(dir, file);
+        !replaced.contains(file) && !own.is_empty() && own != content(other, file)
+    };
+    let own: Vec<_> = FILES.iter().filter(is_own).collect();
+    let of_snapshots = own.iter().filter(|it| it.starts_with("snapshot")).count();
+    // A snapshot that is not whole may tell nothing, and one that both have tells nothing, even if the file was opened since.
+    let whole = verified.matches(" from the snapshot of record ").count();
+    let is_of_both = |line: &&str| line.starts_with("snapshot ") && of_other.contains(line);
+    let of_both = verified.lines().filter(is_of_both).count();
+    own.len() > of_snapshots || of_snapshots + whole > 2 + of_both
+}
+
 /// A missing file is like an empty one.
 fn content(dir: &Path, file: &str) -> Vec<u8> {
     fs::read(dir.join(file)).unwrap_or_default()
@@ -117,6 +145,9 @@ impl Run<'_> {
         epoch.resolve_sweeps()?;
         // What was not told before the kill need not be there.
         epoch.watch.updates.truncate(told_by_kill);
+        let verified = verify(&killed, false).await?;
+        let campaign = self.campaign.as_mut().unwrap();
+        campaign.counts.verified += 1;
         for _ in 0..self.rng.random_range(2..6) {
             let campaign = self.campaign.as_mut().unwrap();
             let dir = campaign.new_path(self.files, "damaged");
@@ -131,14 +162,13 @@ impl Run<'_> {
             for file in &files {
                 damage.put_in(&mut self.rng, &dir.join(file));
             }
-            if let Damage::Exchanged(other) = &damage
-                && FILES
-                    .iter()
-                    .all(|file| content(&dir, file) == content(other, file))
-            {
-                // A directory that was exchanged as a whole is a store like any other.
-                fs::remove_dir_all(&dir).unwrap();
-                continue;
+            if let Damage::Exchanged(other) = &damage {
+                let of_other = verify(other, false).await.unwrap_or_default();
+                if !tells_of_itself(&dir, other, &files, (&verified, &of_other)) {
+                    // A directory that was exchanged as a whole is a store like any other.
+                    fs::remove_dir_all(&dir).unwrap();
+                    continue;
+                }
             }
             let trial = format!("{files:?} {damage:?} in {}", dir.display());
             let judged = self.judge(&dir, &epoch).await;
@@ -178,10 +208,6 @@ impl Run<'_> {
         }
         let mut client = StateClient::new(connection.clone());
         let reads = read_all(&mut client, self.clock).await?;
-        let entries = |reads: &[_]| -> Vec<_> {
-            let entry = |it: &super::FinalRead| it.read.entry;
-            reads.iter().map(entry).collect()
-        };
         if entries(&reads) != entries(&epoch.reads) {
             // Then it lacks what was under way at the kill.
             campaign.counts.shorter += 1;
