@@ -63,13 +63,19 @@ pub(crate) fn of_run(args: &RunArgs, report: &Report) -> i32 {
     if verified == NOT_LINEARIZABLE {
         return verified;
     }
+    // The counts do not add up: nothing of the report can be believed.
+    if report.account.missing != 0 {
+        return FAILED;
+    }
     // The rest says little about a run that was cut off.
     if let Some(signal) = report.interrupted {
         return 128 + signal;
     }
-    let lost = report.agents.iter().any(|agent| agent.lost.is_some());
-    let failed = (report.failed_ops() > 0 || lost) && !args.report.allow_errors;
-    if failed || report.completed == 0 {
+    let agents_lost = report.agents.iter().any(|agent| agent.lost.is_some());
+    // What could not be sent, because there was no server, has failed as well.
+    let lost = report.failed_ops() + report.dropped_without_connection();
+    let failed = (lost > 0 || agents_lost) && !args.report.allow_errors;
+    if failed || report.gave_up.is_some() || report.completed == 0 {
         return FAILED;
     }
     if verified != 0 {

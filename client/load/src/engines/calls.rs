@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::future::try_join_all;
 use soloist_verify::MessageKind;
@@ -12,6 +13,7 @@ use crate::engines::connection::Connection;
 use crate::engines::lane::Lane;
 use crate::engines::thread::{ReadySender, RunContext, ThreadResult, wait_for_start};
 use crate::engines::worker::Worker;
+use crate::pace::admission::DropReason;
 use crate::pace::arrival_queue::ArrivalQueue;
 use crate::pace::cpu::thread_cpu_time;
 use crate::pace::open_loop::ArrivalSource;
@@ -50,8 +52,6 @@ pub(crate) async fn drive(
         .into_iter()
         .map(|(_, worker)| spawn_local(worker.run(rules.clone(), Rc::clone(&recorder))))
         .collect();
-    // Only the workers hold the queue now. When the last of them ends, the pacer finds it closed.
-    drop(arrivals);
     tokio::time::sleep_until(stop.window_start().into()).await;
     let cpu_before = thread_cpu_time();
     let mut finished = stop.window_start();
@@ -65,6 +65,11 @@ pub(crate) async fn drive(
     let cpu = thread_cpu_time().saturating_sub(cpu_before);
     let recorder = Rc::into_inner(recorder).expect("all workers are done");
     let mut recorder = recorder.into_inner();
+    // The pacer finds the queue closed from now on. What it has handed out and nobody has taken must not get lost.
+    let now = Instant::now();
+    for intended in arrivals.iter().flat_map(|arrivals| arrivals.close()) {
+        rules.give_back(intended, DropReason::LateStart, now, &mut recorder);
+    }
     recorder.finish();
     Some(ThreadResult {
         recorder,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::pace::admission::Admission;
+use crate::pace::admission::{Admission, DropReason};
 use crate::pace::stop::Stop;
 use crate::plan::choices::DurationStop;
 use crate::plan::settings::Settings;
@@ -26,6 +26,7 @@ pub(crate) struct Rules {
     /// How long the server may take to answer.
     answer_timeout: Duration,
     duration_stop: DurationStop,
+    frame_ops: u64,
     /// `None` in a closed loop.
     admission: Option<Arc<Admission>>,
 }
@@ -40,6 +41,7 @@ impl Rules {
             stop: Arc::clone(stop),
             answer_timeout: settings.answer_timeout(),
             duration_stop: settings.duration_stop,
+            frame_ops: settings.frame_ops,
             admission,
         }
     }
@@ -70,10 +72,17 @@ impl Rules {
         }
     }
 
-    /// Says that an operation that was let through will never be sent.
-    pub(crate) fn give_back(&self) {
+    /// Says that an operation of an open loop, which was due at `intended` and let through, will never be sent.
+    pub(crate) fn give_back(
+        &self,
+        intended: Instant,
+        reason: DropReason,
+        now: Instant,
+        recorder: &mut Recorder,
+    ) {
         if let Some(admission) = &self.admission {
-            admission.give_back();
+            admission.give_back(intended, reason, &self.stop);
+            recorder.dropped(self.frame_ops, reason, now);
         }
     }
 
@@ -137,8 +146,12 @@ impl Rules {
         sent: &InFlight,
         now: Instant,
         history: Option<&mut WorkerHistory>,
+        recorder: &mut Recorder,
     ) {
-        self.give_back();
+        if let Some(admission) = &self.admission {
+            admission.answered();
+        }
+        recorder.forget(sent.count(), sent.intended, &self.stop);
         if let Some(history) = history {
             history.lose(sent, now);
         }

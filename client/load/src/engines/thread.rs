@@ -15,6 +15,7 @@ use crate::pace::admission::Admission;
 use crate::pace::stop::Stop;
 use crate::plan::settings::Settings;
 use crate::record::history::{HistoryRecording, HistorySetup, ThreadHistory};
+use crate::record::links::Links;
 use crate::record::live::LiveCounters;
 use crate::record::recorder::Recorder;
 use crate::workload::generator::Workload;
@@ -24,6 +25,8 @@ use crate::workload::keys::Keys;
 #[derive(Clone, Debug)]
 pub(crate) struct RunContext {
     pub(crate) settings: Arc<Settings>,
+    /// The connections of all threads.
+    pub(crate) links: Arc<Links>,
     /// HOST:PORT.
     pub(crate) address: Arc<str>,
     pub(crate) keys: Keys,

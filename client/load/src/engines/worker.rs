@@ -9,6 +9,7 @@ use tokio::time::sleep_until;
 
 use crate::engines::lane::Lane;
 use crate::engines::rules::Rules;
+use crate::pace::admission::DropReason;
 use crate::pace::arrival_queue::ArrivalQueue;
 use crate::record::recorder::Recorder;
 use crate::record::settle::Completion;
@@ -115,7 +116,10 @@ impl RunningWorker {
             let stop = self.rules.stop();
             match stop.admit(self.now, self.worker.frame_ops) {
                 0 => self.is_stopped = true,
-                ops => self.send(self.now, ops),
+                ops => {
+                    self.recorder.borrow_mut().take(ops, self.now, stop);
+                    self.send(self.now, ops);
+                }
             }
         }
     }
@@ -123,7 +127,10 @@ impl RunningWorker {
     /// Starts operations of an open loop that were due at `intended`.
     fn start_due(&mut self, intended: Instant) {
         if self.rules.is_too_late(self.now) {
-            return self.rules.give_back();
+            let recorder = &mut self.recorder.borrow_mut();
+            return self
+                .rules
+                .give_back(intended, DropReason::LateStart, self.now, recorder);
         }
         self.rules.record_late_start(
             intended,
@@ -194,9 +201,10 @@ impl RunningWorker {
     }
 
     fn forget(&mut self, sent: &InFlight) {
-        self.recorder.borrow().live().landed(sent.count());
+        let recorder = &mut self.recorder.borrow_mut();
+        recorder.live().landed(sent.count());
         self.rules
-            .forget(sent, self.now, self.worker.history.as_mut());
+            .forget(sent, self.now, self.worker.history.as_mut(), recorder);
     }
 }
 

@@ -6,6 +6,30 @@ use std::time::Instant;
 use crate::pace::pacer::Handover;
 use crate::pace::stop::Stop;
 
+/// Why an operation of an open loop was never sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DropReason {
+    /// As many operations were in flight as are allowed.
+    NoCapacity,
+    /// There was no connection to send it on.
+    NoConnection,
+    /// It was due before the end, and this tool or its workers did not come round to it in time.
+    LateStart,
+}
+
+impl DropReason {
+    pub(crate) const ALL: [Self; 3] = [Self::NoCapacity, Self::NoConnection, Self::LateStart];
+
+    /// Returns the name that reports use.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::NoCapacity => "no_capacity",
+            Self::NoConnection => "no_connection",
+            Self::LateStart => "late_start",
+        }
+    }
+}
+
 /// Lets operations through as they become due, as long as there is room. All threads of a run share it.
 ///
 /// Each operation that is due counts as one, even if it is a frame of many. The counters order nothing: the operations
@@ -17,10 +41,8 @@ pub(crate) struct Admission {
     in_flight_max: u64,
     /// Due in the measured time.
     due: AtomicU64,
-    /// Due in the measured time, and not let through.
-    dropped: AtomicU64,
-    /// Let through, and never sent.
-    unsent: AtomicU64,
+    /// Due in the measured time, and never sent, by [`DropReason`].
+    dropped: [AtomicU64; DropReason::ALL.len()],
 }
 
 impl Admission {
@@ -29,8 +51,7 @@ impl Admission {
             in_flight: AtomicU64::new(0),
             in_flight_max,
             due: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-            unsent: AtomicU64::new(0),
+            dropped: Default::default(),
         }
     }
 
@@ -47,8 +68,7 @@ impl Admission {
         if stop.admit(intended, frame_ops) < frame_ops {
             return Handover::Closed;
         }
-        let is_measured = stop.is_measured(intended);
-        if is_measured {
+        if stop.is_measured(intended) {
             self.due.fetch_add(1, Ordering::Relaxed);
         }
         let handover = match self.in_flight.load(Ordering::Relaxed) < self.in_flight_max {
@@ -62,8 +82,10 @@ impl Admission {
             }
             false => Handover::Dropped,
         };
-        if handover != Handover::Accepted && is_measured {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        match handover {
+            Handover::Accepted => {}
+            Handover::Dropped => self.drop_due(intended, DropReason::NoCapacity, stop),
+            Handover::Closed => self.drop_due(intended, DropReason::LateStart, stop),
         }
         handover
     }
@@ -73,10 +95,17 @@ impl Admission {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Makes room, because an operation that was let through will never be sent. It counts as dropped.
-    pub(crate) fn give_back(&self) {
-        self.unsent.fetch_add(1, Ordering::Relaxed);
+    /// Makes room, because the operation that was due at `intended` and let through will never be sent. It counts as
+    /// dropped, unless it belongs to the warm-up.
+    pub(crate) fn give_back(&self, intended: Instant, reason: DropReason, stop: &Stop) {
+        self.drop_due(intended, reason, stop);
         self.answered();
+    }
+
+    fn drop_due(&self, intended: Instant, reason: DropReason, stop: &Stop) {
+        if stop.is_measured(intended) {
+            self.dropped[reason as usize].fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Returns how much was due in the measured time so far.
@@ -84,8 +113,14 @@ impl Admission {
         self.due.load(Ordering::Relaxed)
     }
 
-    /// Returns how much was due so far and never sent.
+    /// Returns how much was due in the measured time so far and never sent, for one reason.
+    pub(crate) fn dropped_for(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize].load(Ordering::Relaxed)
+    }
+
+    /// Returns how much was due in the measured time so far and never sent.
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed) + self.unsent.load(Ordering::Relaxed)
+        let reasons = DropReason::ALL.into_iter();
+        reasons.map(|reason| self.dropped_for(reason)).sum()
     }
 }

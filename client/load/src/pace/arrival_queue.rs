@@ -18,6 +18,15 @@ impl ArrivalQueue {
         }
     }
 
+    /// Takes no more operations, and returns those that are due and that no worker has taken. No worker may wait for one.
+    pub(crate) fn close(&self) -> Vec<Instant> {
+        let Ok(mut due) = self.due.try_lock() else {
+            return Vec::new();
+        };
+        due.close();
+        std::iter::from_fn(|| due.try_recv().ok()).collect()
+    }
+
     /// Waits until the next operation is due, and returns when it was meant to start. Returns `None` when no operation
     /// will be due any more. If the future is dropped midway, no operation is lost.
     pub(crate) async fn next(&self) -> Option<Instant> {

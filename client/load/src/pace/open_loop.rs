@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::pace::admission::Admission;
+use crate::pace::admission::{Admission, DropReason};
 use crate::pace::arrivals::Arrivals;
 use crate::pace::pacer::{Pace, Pacer};
 use crate::pace::round_robin::RoundRobin;
@@ -50,8 +50,8 @@ pub(crate) struct RunningOpenLoop {
 pub(crate) struct OpenLoopTotals {
     /// Operations that were due in the measured time.
     pub(crate) offered: u64,
-    /// Those of them that were never sent.
-    pub(crate) dropped: u64,
+    /// Those of them that were never sent, by the reason.
+    pub(crate) dropped: Vec<(DropReason, u64)>,
     /// CPU time of the pacer.
     pub(crate) cpu: Duration,
     /// From the start of the run to the beginning of the measured time.
@@ -154,9 +154,13 @@ impl RunningOpenLoop {
     pub(crate) fn finish(self) -> OpenLoopTotals {
         self.stop();
         let cpu = self.pacer.map(|pacer| pacer.join().cpu);
+        let dropped = DropReason::ALL.into_iter().map(|reason| {
+            let frames = self.admission.dropped_for(reason);
+            (reason, frames * self.load.frame_ops)
+        });
         OpenLoopTotals {
             offered: self.admission.due() * self.load.frame_ops,
-            dropped: self.admission.dropped() * self.load.frame_ops,
+            dropped: dropped.collect(),
             cpu: cpu.unwrap_or_default(),
             warmup: Duration::from_nanos(self.stop.nanos_of(self.stop.window_start())),
             load: self.load,
@@ -165,6 +169,11 @@ impl RunningOpenLoop {
 }
 
 impl OpenLoopTotals {
+    /// Returns how many operations were never sent.
+    pub(crate) fn all_dropped(&self) -> u64 {
+        self.dropped.iter().map(|(_, ops)| ops).sum()
+    }
+
     /// Returns how many operations the schedule alone has in the first `elapsed` of the measured time. It is the share of
     /// this process, and not rounded.
     pub(crate) fn requested(&self, elapsed: Duration) -> f64 {

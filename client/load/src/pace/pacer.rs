@@ -33,11 +33,22 @@ pub(crate) fn wake_on_time() {
     let _ = prctl::set_timerslack(TIMER_SLACK_NANOS);
 }
 
+/// How many arrivals are taken before the clock is read again. More may be due if the rate is higher than arrivals can be
+/// handed out: sockets must not wait for all of them, nor must the end of the run.
+pub(crate) const ARRIVALS_AT_ONCE: usize = 10_000;
+
+/// How long after the end arrivals that were due before it are still handed out, as a share of the run: a pacer that was
+/// held up for a moment hands out the rest within microseconds, and one that cannot keep up must not be late by more than
+/// the rate may differ without a warning.
+const CATCH_UP_SHARE: u32 = 100;
+
 /// The arrivals of a run as points in time.
 #[derive(Debug)]
 pub(crate) struct Pace {
     start: Instant,
     end: Option<Instant>,
+    /// Until when to catch up. `None` until the end is seen to be over.
+    catch_up_end: Option<Instant>,
     arrivals: Arrivals,
     next_offset: Option<u64>,
 }
@@ -48,6 +59,7 @@ impl Pace {
         Self {
             start,
             end: None,
+            catch_up_end: None,
             next_offset: arrivals.next(),
             arrivals,
         }
@@ -75,13 +87,30 @@ impl Pace {
         self.end.is_none_or(|end| next < end).then_some(next)
     }
 
-    /// Takes the arrivals that are due at `now`, the oldest first. Returns the intended start of each.
+    /// Returns when the arrivals end, if that is known.
+    pub(crate) fn end(&self) -> Option<Instant> {
+        self.end
+    }
+
+    /// Returns whether it is too late at `now` to hand out arrivals that were due before the end. Then they are not offered
+    /// at all: the report says what was offered, and what was asked for.
+    pub(crate) fn is_hopeless(&mut self, now: Instant) -> bool {
+        let Some(end) = self.end.filter(|end| now > *end) else {
+            return false;
+        };
+        let catch_up = (end - self.start) / CATCH_UP_SHARE;
+        now > *self.catch_up_end.get_or_insert(now + catch_up)
+    }
+
+    /// Takes the arrivals that are due at `now`, the oldest first, and at most [`ARRIVALS_AT_ONCE`]. Returns the intended start
+    /// of each.
     pub(crate) fn due(&mut self, now: Instant) -> impl Iterator<Item = Instant> {
-        std::iter::from_fn(move || {
+        let due = std::iter::from_fn(move || {
             let next = self.next().filter(|next| *next <= now)?;
             self.next_offset = self.arrivals.next();
             Some(next)
-        })
+        });
+        due.take(ARRIVALS_AT_ONCE)
     }
 }
 
@@ -215,7 +244,11 @@ impl PacerTotals {
 fn run(mut pace: Pace, mut sink: impl ArrivalSink, stop: &AtomicBool) -> PacerTotals {
     let mut totals = PacerTotals::new();
     loop {
-        for intended in pace.due(Instant::now()) {
+        let now = Instant::now();
+        if pace.is_hopeless(now) {
+            return totals;
+        }
+        for intended in pace.due(now) {
             if totals.offer(intended, &mut sink) == Handover::Closed {
                 totals.ended = Ended::Closed;
                 return totals;
@@ -229,7 +262,9 @@ fn run(mut pace: Pace, mut sink: impl ArrivalSink, stop: &AtomicBool) -> PacerTo
             totals.ended = Ended::Stopped;
             return totals;
         }
-        let Some(next) = pace.next() else {
+        // The run lasts until its end, even if nothing is due any more.
+        let is_before_end = |end: &Instant| Instant::now() < *end;
+        let Some(next) = pace.next().or(pace.end().filter(is_before_end)) else {
             return totals;
         };
         // A stop ends the sleep early. A stop just before is not missed: it has left its token. The sleep may also end

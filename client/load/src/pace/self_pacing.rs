@@ -35,9 +35,11 @@ impl SelfPacing {
         self.pace = arrivals.map(|arrivals| Pace::of_run(arrivals, stop));
     }
 
-    /// Returns when the next operation is due, or `None` if none is due any more.
+    /// Returns when the next operation is due. If none is due any more, returns the end of the run, and `None` once that
+    /// is over.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.pace.as_ref().and_then(Pace::next)
+        let pace = self.pace.as_ref()?;
+        pace.next().or(pace.end())
     }
 
     /// Ends: no operation is due any more.
@@ -51,6 +53,9 @@ impl SelfPacing {
         let Some(mut pace) = self.pace.take() else {
             return;
         };
+        if pace.is_hopeless(now) {
+            return;
+        }
         for intended in pace.due(now) {
             let handover = self.admission.offer(intended, 1, stop, || {
                 queue.push_back(intended);
@@ -60,6 +65,7 @@ impl SelfPacing {
                 return;
             }
         }
-        self.pace = Some(pace);
+        let is_over = pace.next().is_none() && pace.end().is_none_or(|end| now >= end);
+        self.pace = (!is_over).then_some(pace);
     }
 }

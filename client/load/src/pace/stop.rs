@@ -109,6 +109,12 @@ impl Stop {
         self.end().is_some_and(|end| now > end)
     }
 
+    /// Returns whether the count of the run is used up, so that the run may be over before its time.
+    pub(crate) fn is_spent(&self) -> bool {
+        let budget = self.budget.as_ref();
+        budget.is_some_and(|budget| budget.load(Ordering::Relaxed) == 0)
+    }
+
     /// Ends the run at `now`. Only the first call has an effect.
     pub(crate) fn interrupt(&self, now: Instant) {
         let _ = self.interrupted.set(now);

@@ -47,6 +47,11 @@ impl LiveCounters {
         add_as_only_writer(&self.completed, ops);
     }
 
+    /// Returns how many operations were answered so far.
+    pub(crate) fn all_completed(&self) -> u64 {
+        self.completed.load(Ordering::Relaxed)
+    }
+
     /// Counts an operation that failed.
     pub(crate) fn failed(&self) {
         add_as_only_writer(&self.failed, 1);

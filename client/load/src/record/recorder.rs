@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use tonic::Code;
 
 use crate::grpc::code_name;
 use crate::histogram::{add, histogram, record};
+use crate::pace::admission::DropReason;
 use crate::pace::stop::Stop;
 use crate::plan::kind::Kind;
+use crate::record::gaps::{Completed, Gap, Gaps};
 use crate::record::live::{Interval, LiveCounters};
+use crate::record::losses::Losses;
 use crate::record::stats::{KindStats, PhaseStats};
 use crate::workload::operation::InFlight;
 use crate::workload::outcome::Failure;
@@ -26,6 +30,14 @@ pub(crate) struct Recorder {
     failure_messages: BTreeMap<&'static str, String>,
     workers_lost: u64,
     first_lost: Option<Instant>,
+    /// Operations of a closed loop that were taken to be sent in the measured time. In an open loop the admission knows.
+    taken: u64,
+    /// Operations of the measured time that were given up at its end and do not count.
+    unanswered: u64,
+    gaps: Gaps,
+    /// The gaps of the threads that were added.
+    thread_gaps: Vec<Vec<Gap>>,
+    losses: Losses,
     late_max: Duration,
     /// How late operations started although a worker was free, in nanoseconds.
     pub(crate) lateness: Histogram<u64>,
@@ -63,6 +75,11 @@ impl Recorder {
             failure_messages: BTreeMap::new(),
             workers_lost: 0,
             first_lost: None,
+            taken: 0,
+            unanswered: 0,
+            gaps: Gaps::new(),
+            thread_gaps: Vec::new(),
+            losses: Losses::default(),
             late_max: Duration::ZERO,
             lateness: histogram(),
             interval_length,
@@ -79,6 +96,28 @@ impl Recorder {
         Self {
             is_closed_loop: true,
             ..Self::new(live, interval_length)
+        }
+    }
+
+    /// Counts operations of a closed loop that were taken to be sent at `now`.
+    #[inline]
+    pub(crate) fn take(&mut self, ops: u64, now: Instant, stop: &Stop) {
+        if stop.is_measured(now) {
+            self.taken += ops;
+        }
+    }
+
+    /// Counts operations that were due at `intended` and will never be sent, as is known at `now`.
+    pub(crate) fn dropped(&mut self, ops: u64, reason: DropReason, now: Instant) {
+        if reason == DropReason::NoConnection {
+            self.losses.add(now, 0, ops, self.live.all_completed());
+        }
+    }
+
+    /// Counts operations that are given up at the end and do not count.
+    pub(crate) fn forget(&mut self, ops: u64, intended: Instant, stop: &Stop) {
+        if stop.is_measured(intended) {
+            self.unanswered += ops;
         }
     }
 
@@ -152,7 +191,7 @@ impl Recorder {
             ops,
             misses,
         } = done;
-        let Some((response, is_late)) = self.answered(ops, intended, answered, stop) else {
+        let Some((response, is_late)) = self.answered(kind, ops, intended, answered, stop) else {
             return;
         };
         let stats = self.kinds.entry(kind).or_insert_with(KindStats::new);
@@ -176,7 +215,7 @@ impl Recorder {
         now: Instant,
         stop: &Stop,
     ) {
-        let Some((response, is_late)) = self.answered(1, sent.intended, now, stop) else {
+        let Some((response, is_late)) = self.answered(kind, 1, sent.intended, now, stop) else {
             return;
         };
         let stats = self.kinds.entry(kind).or_insert_with(KindStats::new);
@@ -195,6 +234,7 @@ impl Recorder {
     /// time, and whether it is late; `None` if they belong to the warm-up.
     fn answered(
         &mut self,
+        kind: Kind,
         ops: u64,
         intended: Instant,
         now: Instant,
@@ -213,6 +253,12 @@ impl Recorder {
             record(&mut self.drain.response, response, ops);
         } else {
             self.live.completed(ops);
+            let completed = Completed {
+                kind,
+                intended,
+                at: now,
+            };
+            self.gaps.completed(completed, stop.window_start());
             let interval = self.interval_at(now, stop);
             interval.completed += ops;
             record(&mut interval.response, response, ops);
@@ -230,6 +276,9 @@ impl Recorder {
         stop: &Stop,
     ) {
         self.live.failed();
+        if failure.code == Code::Unavailable {
+            self.losses.add(now, 1, 0, self.live.all_completed());
+        }
         let code = code_name(failure.code);
         self.failure_messages.entry(code).or_insert(failure.message);
         let response = now.saturating_duration_since(sent.intended);
@@ -318,8 +367,17 @@ impl Recorder {
         self.live.push_interval(last);
     }
 
+    /// Ends the last gap with the measured time, once it is known when that ended.
+    pub(crate) fn end_window(&mut self, window_start: Instant, window_end: Instant) {
+        self.gaps.end(window_start, window_end);
+    }
+
     /// Adds what another thread has seen.
     pub(crate) fn add(&mut self, other: &Self) {
+        self.thread_gaps.push(other.gaps.gaps().to_vec());
+        self.losses.extend(&other.losses);
+        self.taken += other.taken;
+        self.unanswered += other.unanswered;
         for (kind, stats) in &other.kinds {
             let sum = self.kinds.entry(*kind).or_insert_with(KindStats::new);
             sum.add(stats);
@@ -349,6 +407,26 @@ impl Recorder {
     /// Returns how many workers lost their stream or connection before the end, and when the first of them did.
     pub(crate) fn lost(&self) -> (u64, Option<Instant>) {
         (self.workers_lost, self.first_lost)
+    }
+
+    /// Returns how many operations a closed loop took to be sent in the measured time.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Returns how many operations of the measured time were given up at its end and do not count.
+    pub(crate) fn unanswered(&self) -> u64 {
+        self.unanswered
+    }
+
+    /// Returns the times in which each of the threads completed nothing.
+    pub(crate) fn thread_gaps(&self) -> &[Vec<Gap>] {
+        &self.thread_gaps
+    }
+
+    /// Returns when operations were lost because there was no server to take them.
+    pub(crate) fn losses(&self) -> &Losses {
+        &self.losses
     }
 
     /// Returns the longest response time of an operation that was answered after the end.

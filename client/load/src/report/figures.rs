@@ -48,6 +48,13 @@ impl Report {
         if self.failed_ops() > 0 {
             why += &format!("; failed: {}", self.failed_ops());
         }
+        let dropped = self.offered.as_ref().map_or(0, |offered| offered.dropped);
+        if dropped > 0 {
+            why += &format!("; never sent: {dropped}");
+        }
+        if let Some(gave_up) = &self.gave_up {
+            why += &format!("; {gave_up}");
+        }
         Some(why)
     }
 

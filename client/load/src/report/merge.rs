@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::histogram::{add, histogram};
 use crate::report::distribution::{HistogramError, decode};
+use crate::report::faults::{AccountReport, ConnectionsReport, OutageReport};
 use crate::report::model::{
     Distribution, IntervalReport, KindReport, LateReport, LatencyReport, OfferedReport,
     PhaseReport, Report,
@@ -32,6 +33,12 @@ pub(crate) fn merge(reports: &[Report], percentiles: &[f64]) -> Result<Report, H
         failed: sums(reports.iter().map(|of| &of.failed)),
         failure_messages: parts.failure_messages(),
         offered: parts.offered(elapsed),
+        account: parts.account(),
+        connections: parts.connections(),
+        outages: parts.outages(),
+        // The gap of all is within a gap of each, and only the longest of each is known.
+        longest_gap: None,
+        gave_up: reports.iter().find_map(|of| of.gave_up.clone()),
         ops_per_second: per_second(completed, elapsed),
         workers_lost: parts.sum(|of| of.workers_lost),
         first_lost_seconds: first_lost.reduce(f64::min),
@@ -102,7 +109,53 @@ impl Parts<'_> {
             ops,
             per_second: per_second(ops, elapsed),
             dropped: offered().map(|of| of.dropped).sum(),
+            dropped_by_reason: sums(offered().map(|of| &of.dropped_by_reason)),
         })
+    }
+
+    fn account(&self) -> AccountReport {
+        let account = AccountReport {
+            due: self.sum(|of| of.account.due),
+            completed: self.sum(|of| of.account.completed),
+            late: self.sum(|of| of.account.late),
+            failed: self.sum(|of| of.account.failed),
+            dropped: self.sum(|of| of.account.dropped),
+            unanswered: self.sum(|of| of.account.unanswered),
+            missing: 0,
+        };
+        account.balanced()
+    }
+
+    fn connections(&self) -> ConnectionsReport {
+        ConnectionsReport {
+            all: self.sum(|of| of.connections.all),
+            lost: self.sum(|of| of.connections.lost),
+            goaways: self.sum(|of| of.connections.goaways),
+            made_again: self.sum(|of| of.connections.made_again),
+            attempts_failed: self.sum(|of| of.connections.attempts_failed),
+            outages_more: self.sum(|of| of.connections.outages_more),
+        }
+    }
+
+    /// Returns the outages of all agents. Those that overlap are one: from the first loss to the last return.
+    fn outages(&self) -> Vec<OutageReport> {
+        let outages = self.reports.iter().flat_map(|of| &of.outages);
+        let mut outages: Vec<OutageReport> = outages.cloned().collect();
+        outages.sort_by(|one, other| one.start_seconds.total_cmp(&other.start_seconds));
+        let mut merged: Vec<OutageReport> = Vec::new();
+        for outage in outages {
+            let end = outage.start_seconds + outage.seconds;
+            match merged.last_mut() {
+                Some(last) if outage.start_seconds <= last.start_seconds + last.seconds => {
+                    last.seconds = last.seconds.max(end - last.start_seconds);
+                    last.ended &= outage.ended;
+                    last.failed += outage.failed;
+                    last.dropped += outage.dropped;
+                }
+                _ => merged.push(outage),
+            }
+        }
+        merged
     }
 
     fn kinds(&self) -> Result<BTreeMap<String, KindReport>, HistogramError> {
@@ -288,6 +341,26 @@ mod tests {
         other.kinds.clear();
         let merged = merge(&[other, of(&[7, 8])], &[]).unwrap();
         assert_eq!(merged.kinds["read"].completed, 2);
+    }
+
+    #[test]
+    fn outages_of_several_agents_that_overlap_are_one() {
+        let outage = |start_seconds, seconds| OutageReport {
+            start_seconds,
+            seconds,
+            ended: true,
+            failed: 1,
+            dropped: 2,
+        };
+        let (mut one, mut other) = (of(&[5]), of(&[5]));
+        one.outages = vec![outage(1.0, 0.5), outage(9.0, 1.0)];
+        other.outages = vec![outage(1.25, 0.5), outage(4.0, 1.0)];
+        let merged = merge(&[one, other], &[]).unwrap().outages;
+        let shown = merged
+            .iter()
+            .map(|of| (of.start_seconds, of.seconds, of.failed));
+        let expected = [(1.0, 0.75, 2), (4.0, 1.0, 1), (9.0, 1.0, 1)];
+        assert_eq!(shown.collect::<Vec<_>>(), expected);
     }
 
     #[test]

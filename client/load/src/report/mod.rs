@@ -1,7 +1,7 @@
 //! The report of a run, and its forms. Every form is a function of one `Report`.
 //!
 //! - `model` is the report, and its JSON form. `schema` publishes that form, and reads it back. `distribution` makes
-//!   the figures of a histogram, and `merge` one report of several.
+//!   the figures of a histogram, and `merge` one report of several. `faults` is the part about lost connections and operations.
 //! - `text`, `csv`, `hdr` and `html` are the other forms. `figures`, `numbers`, `style` and `wrap` serve several of
 //!   them.
 //! - `compare` compares two sets of runs, and `sweep` is the result of runs at several rates.
@@ -10,6 +10,7 @@
 pub(crate) mod compare;
 pub(crate) mod csv;
 pub(crate) mod distribution;
+pub(crate) mod faults;
 pub(crate) mod figures;
 pub(crate) mod format;
 #[cfg(test)]

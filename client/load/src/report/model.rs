@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::report::faults::{AccountReport, ConnectionsReport, GapReport, OutageReport};
+
 /// The name of the JSON form. It changes when a field changes its meaning, but not when a field is added.
 pub(crate) const SCHEMA: &str = "soloist-load/2";
 
@@ -46,6 +48,21 @@ pub(crate) struct Report {
     pub(crate) failure_messages: BTreeMap<String, String>,
     /// Only of an open loop.
     pub(crate) offered: Option<OfferedReport>,
+    /// What became of every operation that was due. Reports of earlier versions have none of the next five fields.
+    #[serde(default)]
+    pub(crate) account: AccountReport,
+    #[serde(default)]
+    pub(crate) connections: ConnectionsReport,
+    /// The times without a server, in their order.
+    #[serde(default)]
+    pub(crate) outages: Vec<OutageReport>,
+    /// The longest time of the window in which nothing was completed. Null if several agents did the run, or if no gap
+    /// was long enough to be kept.
+    #[serde(default)]
+    pub(crate) longest_gap: Option<GapReport>,
+    /// Why the run was given up before its end, if it was.
+    #[serde(default)]
+    pub(crate) gave_up: Option<String>,
     /// Completed operations per second.
     pub(crate) ops_per_second: f64,
     /// Workers that lost their stream or connection before the end.
@@ -119,8 +136,12 @@ pub(crate) struct OfferedReport {
     /// Operations that were due in the window, whether they were sent or dropped.
     pub(crate) ops: u64,
     pub(crate) per_second: f64,
-    /// Operations that were due and not sent, because `--max-in-flight` operations were in flight or the run was over.
+    /// Operations that were due and not sent.
     pub(crate) dropped: u64,
+    /// The dropped operations by the reason: "no_capacity" (`--max-in-flight` operations were in flight), "no_connection" (an
+    /// outage), "late_start" (they could not be sent before the end). Reports of earlier versions have none.
+    #[serde(default)]
+    pub(crate) dropped_by_reason: BTreeMap<String, u64>,
 }
 
 /// Operations that were answered after the end.

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::histogram::histogram;
 use crate::report::distribution::encode;
+use crate::report::faults::{AccountReport, ConnectionsReport, GapEdge, GapReport, OutageReport};
 use crate::report::model::*;
 
 /// Random numbers: splitmix64 (Steele, Lea and Flood, 2014).
@@ -98,7 +99,24 @@ impl Sample {
                 ops: completed + failed + dropped,
                 per_second: (completed + failed + dropped) as f64 / elapsed,
                 dropped,
+                dropped_by_reason: [("no_connection".to_owned(), dropped)].into(),
             }),
+            account: AccountReport {
+                due: completed + failed + dropped,
+                completed,
+                failed,
+                dropped,
+                ..AccountReport::default()
+            },
+            connections: ConnectionsReport {
+                all: 2,
+                lost: 2,
+                made_again: 2,
+                attempts_failed: 21,
+                ..ConnectionsReport::default()
+            },
+            outages: vec![outage(failed, dropped)],
+            longest_gap: Some(gap(failed, dropped)),
             ops_per_second: completed as f64 / elapsed,
             late: LateReport {
                 ops: 12,
@@ -242,6 +260,11 @@ fn setup() -> Report {
         failed: BTreeMap::new(),
         failure_messages: BTreeMap::new(),
         offered: None,
+        account: AccountReport::default(),
+        connections: ConnectionsReport::default(),
+        outages: Vec::new(),
+        longest_gap: None,
+        gave_up: None,
         ops_per_second: 0.0,
         workers_lost: 0,
         first_lost_seconds: None,
@@ -341,6 +364,32 @@ fn latency(
         .collect();
     latency.insert("all".to_owned(), both(&sum_of(response), &sum_of(service)));
     latency
+}
+
+fn outage(failed: u64, dropped: u64) -> OutageReport {
+    OutageReport {
+        start_seconds: 37.1,
+        seconds: 0.412,
+        ended: true,
+        failed,
+        dropped,
+    }
+}
+
+fn gap(failed: u64, dropped: u64) -> GapReport {
+    let edge = |due_seconds, response_us| GapEdge {
+        kind: "read".to_owned(),
+        due_seconds,
+        response_us,
+    };
+    GapReport {
+        start_seconds: 37.099,
+        seconds: 0.414,
+        before: Some(edge(37.0987, 210.5)),
+        after: Some(edge(37.5128, 340.0)),
+        failed,
+        dropped,
+    }
 }
 
 fn slos() -> Vec<SloReport> {

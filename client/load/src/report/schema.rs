@@ -129,6 +129,7 @@ mod tests {
                 "kinds",
                 "latency",
                 "outcomes",
+                "dropped_by_reason",
             ]
             .iter()
             .any(|map| path.ends_with(map))

@@ -129,7 +129,7 @@ pub(crate) fn intervals(settings: &Settings, measured: &Measured) -> Vec<Interva
     }
     // Operations that were dropped after the last sample belong to the last interval.
     if let (Some(last), Some(totals)) = (intervals.last_mut(), &measured.open_loop) {
-        last.dropped += totals.dropped.saturating_sub(dropped_before);
+        last.dropped += totals.all_dropped().saturating_sub(dropped_before);
     }
     intervals
 }

@@ -13,6 +13,7 @@ use crate::engines::threads::Threads;
 use crate::pace::open_loop::{OpenLoopSetup, OpenLoopTotals, RunningOpenLoop};
 use crate::pace::stop::Stop;
 use crate::plan::settings::Settings;
+use crate::record::links::Links;
 use crate::record::timeline::Timeline;
 use crate::run::barrier::Barrier;
 use crate::run::before::Before;
@@ -65,6 +66,7 @@ pub(crate) async fn measure(
     let open_loop = connected.open_loop;
     let open_loop = open_loop.map(|setup| setup.start(Arc::clone(&stop)));
     let threads = connected.threads;
+    let links = Arc::clone(&connected.links);
     let mut progress = Progress {
         settings,
         timeline: Timeline::new(threads.live(), settings.interval),
@@ -79,6 +81,7 @@ pub(crate) async fn measure(
     let history = totals.history.take().zip(connected.before);
     let mut measured = Measured::new(totals, &stop, started_at, timeline, open_loop);
     measured.server_cpu = server_cpu;
+    (measured.links, measured.outages) = links.finish();
     measured.interrupted = interrupts.first;
     measured.history = history.map(|(history, before)| before.complete(history, settings));
     Ok(measured)
@@ -91,6 +94,7 @@ fn cannot_start(error: io::Error) -> RunError {
 /// A run whose threads are connected and wait for the start.
 struct Connected {
     threads: Threads,
+    links: Arc<Links>,
     /// Starts the threads.
     start: watch::Sender<Option<Arc<Stop>>>,
     /// `None` in a closed loop.
@@ -116,7 +120,9 @@ impl Connected {
             None => (None, Vec::new()),
         };
         let (start, started) = watch::channel(None);
+        let links = Arc::<Links>::default();
         let context = RunContext {
+            links: Arc::clone(&links),
             settings: Arc::clone(settings),
             address: Arc::clone(&target.address),
             keys: Keys::new(settings.keys, settings.key_dist, settings.part),
@@ -129,6 +135,7 @@ impl Connected {
         threads.ready().await.map_err(RunError::Failed)?;
         Ok(Self {
             threads,
+            links,
             start,
             open_loop,
             before,

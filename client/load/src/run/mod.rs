@@ -9,6 +9,7 @@ mod before;
 mod breakdown;
 mod clean;
 pub(crate) mod error;
+mod faults;
 mod measure;
 mod measured;
 mod objectives;

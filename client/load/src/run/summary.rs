@@ -11,6 +11,7 @@ use crate::report::model::{
     Distribution, LateReport, MachineReport, OfferedReport, Report, SCHEMA, ServerReport,
 };
 use crate::run::breakdown::{intervals, kind, latencies, phases};
+use crate::run::faults::{account, connections, longest_gap, outages};
 use crate::run::measured::Measured;
 use crate::run::objectives::objectives;
 use crate::run::target::Target;
@@ -58,6 +59,11 @@ pub(crate) fn report(
             .map(|(code, message)| ((*code).to_owned(), message.clone()))
             .collect(),
         offered: offered(measured),
+        account: account(measured),
+        connections: connections(measured),
+        outages: outages(measured),
+        longest_gap: longest_gap(measured),
+        gave_up: measured.gave_up.clone(),
         ops_per_second: rate(completed as f64, elapsed),
         workers_lost: measured.workers_lost,
         first_lost_seconds: measured.first_lost_seconds,
@@ -140,7 +146,12 @@ fn offered(measured: &Measured) -> Option<OfferedReport> {
         requested_per_second: rate(totals.requested(measured.elapsed), elapsed),
         ops: totals.offered,
         per_second: rate(totals.offered as f64, elapsed),
-        dropped: totals.dropped,
+        dropped: totals.all_dropped(),
+        dropped_by_reason: totals
+            .dropped
+            .iter()
+            .map(|(reason, ops)| (reason.name().to_owned(), *ops))
+            .collect(),
     })
 }
 

@@ -46,10 +46,15 @@ fn schedule_missed(
 
 fn operations_dropped(offered: &OfferedReport, settings: &Settings) -> Option<String> {
     let in_flight_max = settings.open_loop.as_ref().map_or(0, |of| of.max_in_flight);
+    let of = |reason: &str| offered.dropped_by_reason.get(reason).copied().unwrap_or(0);
     (offered.dropped > 0).then(|| {
         format!(
-            "{} of {} operations were dropped, because {in_flight_max} were in flight (--max-in-flight) or the time was over: the latencies are those of the others",
-            offered.dropped, offered.ops,
+            "{} of {} operations were dropped: {} because {in_flight_max} were in flight (--max-in-flight), {} because there was no connection, {} because the time was over; the latencies are those of the others",
+            offered.dropped,
+            offered.ops,
+            of("no_capacity"),
+            of("no_connection"),
+            of("late_start"),
         )
     })
 }

@@ -190,3 +190,71 @@ fn a_missed_objective_shows_in_the_exit_code() {
         assert_eq!(run.report()["slos"][0]["met"].to_string(), met, "{flags}");
     }
 }
+
+#[test]
+fn a_low_rate_is_measured_over_the_whole_duration() {
+    // Operations are due at 0 s and 0.5 s; at 0 s only.
+    let cases = [("--rps 2 -z 1s", 2.0), ("--rps 0.5 -z 1s", 1.0)];
+    for engine in ["pipeline", "unary", "raw"] {
+        for (flags, per_second) in cases {
+            let run = Run::of(&format!("{flags} --engine {engine} -q -O json"));
+            assert_eq!(run.code, Some(0), "{flags}: {}", run.stderr);
+            let report = run.report();
+            assert_eq!(report["elapsed_seconds"], 1.0, "{engine} {flags}");
+            assert_eq!(report["ops_per_second"], per_second, "{engine} {flags}");
+        }
+    }
+}
+
+#[test]
+fn a_rate_beyond_the_generator_ends_at_the_end_and_what_was_offered_is_told() {
+    for engine in ["pipeline", "unary", "raw"] {
+        let line =
+            format!("--rps 1000000000 -z 100ms --max-in-flight 100 --engine {engine} -q -O json");
+        let run = Run::of(&line);
+        assert_eq!(run.code, Some(0), "{engine}: {}", run.stderr);
+        let report = run.report();
+        check_account(&report);
+        // Nothing hands out an operation a nanosecond.
+        let offered = ops(&report["offered"]["ops"]);
+        assert!((100..50_000_000).contains(&offered), "{engine}: {offered}");
+        let warnings = report["warnings"].to_string();
+        assert!(
+            warnings.contains("could not keep its schedule"),
+            "{warnings}"
+        );
+    }
+}
+
+#[test]
+fn every_operation_has_an_end_if_the_server_stops_answering() {
+    let run = |engine: &'static str| {
+        let server = ServerProcess::start();
+        let line = format!(
+            "{} --rps 200 -z 1500ms --timeout 300ms -P 1 --engine {engine} --no-tui -O json",
+            server.address
+        );
+        let mut child = load(&line).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        // The first line comes after a second.
+        lines.next().unwrap().unwrap();
+        server.signal("-STOP");
+        let reading = thread::spawn(move || for _ in lines {});
+        let run = Run::from(child.wait_with_output().unwrap());
+        reading.join().unwrap();
+        assert_eq!(run.code, Some(1), "{engine}: {}", run.stderr);
+        let report = run.report();
+        check_account(&report);
+        assert_eq!(report["offered"]["ops"], 300, "{engine}: {report}");
+        let failed = report["failed"]["DEADLINE_EXCEEDED"].as_u64();
+        assert!(
+            failed.is_some_and(|failed| failed > 0),
+            "{engine}: {report}"
+        );
+    };
+    let engines = ["pipeline", "unary", "raw"];
+    let runs = engines.map(|engine| thread::spawn(move || run(engine)));
+    for run in runs {
+        run.join().unwrap();
+    }
+}

@@ -69,6 +69,8 @@ fn check_report(report: &Value) {
     let intervals = report["intervals"].as_array().unwrap();
     let by_interval = intervals.iter().map(|of| number(&of["completed"]));
     assert_eq!(completed, by_interval.sum::<f64>(), "{report}");
+    // Everything that was due has exactly one end.
+    assert_eq!(report["account"]["missing"], 0, "{report}");
     let elapsed = number(&report["elapsed_seconds"]);
     if elapsed > 0.0 {
         let rate = number(&report["ops_per_second"]);

@@ -14,6 +14,7 @@ use crate::engines::raw::workers::{CallOnWire, Workers};
 use crate::engines::rules::Rules;
 use crate::engines::thread::{ReadySender, RunContext, ThreadResult, wait_for_start};
 use crate::http2::SendError;
+use crate::pace::admission::DropReason;
 use crate::pace::cpu::thread_cpu_time;
 use crate::pace::open_loop::ArrivalSource;
 use crate::pace::pacer::wake_on_time;
@@ -73,6 +74,7 @@ impl Thread {
             let slot = connections
                 .add_slot()
                 .map_err(|error| format!("cannot connect to {address}: {error}"))?;
+            context.links.opened();
             for number in context.workers_of(connection) {
                 let workload = context.workload(number);
                 for call_slot in workers.add(number, workload, slot, settings.pipeline) {
@@ -107,7 +109,11 @@ impl Thread {
             self.connections.flush();
             let is_idle = self.workers.in_flight() == 0;
             if is_idle && (self.starts.is_over() || self.workers.are_all_lost()) {
-                self.give_back(rules);
+                let reason = match self.workers.are_all_lost() {
+                    true => DropReason::NoConnection,
+                    false => DropReason::LateStart,
+                };
+                self.give_back(reason, now, rules, recorder);
                 let cpu = cpu_before.unwrap_or_else(thread_cpu_time);
                 return (
                     now.max(stop.window_start()),
@@ -131,7 +137,7 @@ impl Thread {
     fn start_calls(&mut self, now: Instant, rules: &Rules, recorder: &mut Recorder) {
         self.starts.collect_due(now, rules.stop());
         if self.starts.is_open_loop() && rules.is_too_late(now) {
-            self.give_back(rules);
+            self.give_back(DropReason::LateStart, now, rules, recorder);
         }
         for slot in 0..self.connections.slot_count() {
             self.start_calls_on(slot, now, rules, recorder);
@@ -248,15 +254,21 @@ impl Thread {
                     let completion = Completion::Unanswered(failure);
                     self.workers.settle(slot, completion, now, rules, recorder);
                 }
-                None => self.workers.forget(slot, now, rules),
+                None => self.workers.forget(slot, now, rules, recorder),
             }
         }
         self.free_landed();
     }
 
     /// Gives back every call that is due or drawn and will not be sent.
-    fn give_back(&mut self, rules: &Rules) {
-        self.starts.give_back(rules);
-        self.workers.give_back(rules);
+    fn give_back(
+        &mut self,
+        reason: DropReason,
+        now: Instant,
+        rules: &Rules,
+        recorder: &mut Recorder,
+    ) {
+        self.starts.give_back(reason, now, rules, recorder);
+        self.workers.give_back(reason, now, rules, recorder);
     }
 }

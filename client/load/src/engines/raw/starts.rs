@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::engines::rules::Rules;
+use crate::pace::admission::DropReason;
 use crate::pace::open_loop::ArrivalSource;
 use crate::pace::self_pacing::SelfPacing;
 use crate::pace::stop::Stop;
@@ -73,6 +74,7 @@ impl Starts {
             return Some(intended);
         }
         if !self.is_stopped && rules.stop().admit(now, 1) > 0 {
+            recorder.take(1, now, rules.stop());
             return Some(now);
         }
         self.is_stopped = true;
@@ -97,9 +99,15 @@ impl Starts {
     }
 
     /// Gives back every call that is due and not sent.
-    pub(crate) fn give_back(&mut self, rules: &Rules) {
-        for _ in self.due.drain(..) {
-            rules.give_back();
+    pub(crate) fn give_back(
+        &mut self,
+        reason: DropReason,
+        now: Instant,
+        rules: &Rules,
+        recorder: &mut Recorder,
+    ) {
+        for intended in self.due.drain(..) {
+            rules.give_back(intended, reason, now, recorder);
         }
     }
 }

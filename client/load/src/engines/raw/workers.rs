@@ -12,6 +12,7 @@ use crate::engines::raw::answer_cache::AnswerCache;
 use crate::engines::raw::rpc::Rpc;
 use crate::engines::rules::Rules;
 use crate::http2::{Event, Processed, StreamId};
+use crate::pace::admission::DropReason;
 use crate::pace::stop::Stop;
 use crate::plan::key_names::KeyNames;
 use crate::plan::kind::Kind;
@@ -272,13 +273,19 @@ impl Workers {
     }
 
     /// Gives up the call of a slot without recording it.
-    pub(crate) fn forget(&mut self, slot: usize, now: Instant, rules: &Rules) {
+    pub(crate) fn forget(
+        &mut self,
+        slot: usize,
+        now: Instant,
+        rules: &Rules,
+        recorder: &mut Recorder,
+    ) {
         if !self.land(slot) {
             return;
         }
         let slot = &self.slots[slot];
         let worker = &mut self.workers[slot.worker];
-        rules.forget(&slot.sent, now, worker.history.as_mut());
+        rules.forget(&slot.sent, now, worker.history.as_mut(), recorder);
     }
 
     /// Ends the call of a slot. Returns whether one was in flight.
@@ -321,10 +328,16 @@ impl Workers {
     }
 
     /// Gives back every call that was drawn and not sent.
-    pub(crate) fn give_back(&mut self, rules: &Rules) {
+    pub(crate) fn give_back(
+        &mut self,
+        reason: DropReason,
+        now: Instant,
+        rules: &Rules,
+        recorder: &mut Recorder,
+    ) {
         for slot in &mut self.slots {
-            if slot.unsent.take().is_some() {
-                rules.give_back();
+            if let Some(unsent) = slot.unsent.take() {
+                rules.give_back(unsent.intended, reason, now, recorder);
             }
         }
     }

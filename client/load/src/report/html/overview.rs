@@ -55,6 +55,9 @@ pub(super) fn which(report: &Report, sweep: Option<&Sweep>) -> String {
     }
 }
 
+/// The most outages that are noticed at the top. A table has all.
+const OUTAGES_SHOWN: usize = 5;
+
 pub(super) fn subtitle(report: &Report) -> String {
     let server = &report.server;
     let embedded = match server.embedded {
@@ -174,6 +177,15 @@ pub(super) fn notices(report: &Report) -> String {
     };
     if let Some(signal) = report.interrupted {
         notice("warn", "Interrupted", &format!("by signal {signal}"));
+    }
+    if let Some(fault) = report.account.fault() {
+        notice("bad", "Fault", &fault);
+    }
+    if let Some(why) = &report.gave_up {
+        notice("bad", "Given up", why);
+    }
+    for outage in report.outages.iter().take(OUTAGES_SHOWN) {
+        notice("bad", "Outage", &outage.describe());
     }
     for warning in &report.warnings {
         notice("warn", "Warning", warning);

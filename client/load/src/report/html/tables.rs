@@ -10,6 +10,7 @@ pub(super) fn render(report: &Report, sweep: Option<&Sweep>) -> String {
     [
         latencies(report),
         counts(report),
+        outages(report),
         outcomes(report),
         agents(report),
         phases(report),
@@ -150,6 +151,28 @@ fn counts(report: &Report) -> String {
         TextColumns(2),
         &counts.rows,
     )
+}
+
+/// What happened to the connections, and what was lost.
+fn outages(report: &Report) -> String {
+    let mut rows = Vec::new();
+    let mut row = |what: &str, text: &str| rows.push(vec![what.to_owned(), escaped(text)]);
+    if let Some(fault) = report.account.fault() {
+        row("FAULT", &fault);
+    }
+    if let Some(text) = report.connections.describe() {
+        row("connections", &text);
+    }
+    for outage in &report.outages {
+        row("outage", &outage.describe());
+    }
+    if let Some(why) = &report.gave_up {
+        row("given up", why);
+    }
+    if let Some(gap) = report.gap_to_show() {
+        row("longest gap", &with_micro_sign(&gap.describe()));
+    }
+    table("Outages", &["what", ""], TextColumns(2), &rows)
 }
 
 /// The rows of the table of counts: name, text, number.

@@ -4,8 +4,11 @@ use std::fmt;
 
 use crate::report::figures::{short, summary};
 use crate::report::numbers::{counted, grouped, latency, percent, rate};
-use crate::report::style::printable;
+use crate::report::style::{Style, printable};
 use crate::report::text::page::{Page, plain};
+
+/// The most outages that are shown one by one. The JSON form has all.
+const OUTAGES_SHOWN: usize = 10;
 
 impl Page<'_> {
     pub(super) fn counts(&mut self) -> fmt::Result {
@@ -16,6 +19,10 @@ impl Page<'_> {
         self.failures()?;
         self.agents()?;
         self.lost_workers()?;
+        self.connections()?;
+        self.outages()?;
+        self.gap()?;
+        self.account()?;
         self.late()?;
         self.misses()
     }
@@ -66,9 +73,21 @@ impl Page<'_> {
         )?;
         let dropped = grouped(offered.dropped);
         let share = percent(offered.dropped, offered.ops);
-        let text = format!(
-            "{dropped} not sent ({share}): --max-in-flight was reached, or the run was over"
-        );
+        let reasons = offered
+            .dropped_by_reason
+            .iter()
+            .filter(|(_, ops)| **ops > 0);
+        let reasons = reasons.map(|(reason, ops)| {
+            let why = match reason.as_str() {
+                "no_capacity" => "--max-in-flight was reached",
+                "no_connection" => "there was no connection",
+                "late_start" => "the end came first",
+                other => other,
+            };
+            format!("{} because {}", grouped(*ops), printable(why))
+        });
+        let reasons = reasons.collect::<Vec<_>>().join(", ");
+        let text = format!("{dropped} not sent ({share}): {reasons}");
         match offered.dropped {
             0 => self.line("dropped", 0),
             _ => self.lines("dropped", &text, |style, line| style.warning(line)),
@@ -146,6 +165,44 @@ impl Page<'_> {
         let workers = counted(self.report.workers_lost, "worker");
         let text = format!("{workers} lost the stream or connection, the first {when}");
         self.lines("lost", &text, |style, line| style.bad(line))
+    }
+
+    fn connections(&mut self) -> fmt::Result {
+        match self.report.connections.describe() {
+            Some(text) => self.lines("connections", &text, plain),
+            None => Ok(()),
+        }
+    }
+
+    fn outages(&mut self) -> fmt::Result {
+        let report = self.report;
+        let bad = |style: Style, line: &str| style.bad(line);
+        for outage in report.outages.iter().take(OUTAGES_SHOWN) {
+            self.lines("outage", &outage.describe(), bad)?;
+        }
+        let more = report.outages.len().saturating_sub(OUTAGES_SHOWN);
+        if more > 0 {
+            let text = format!("and {} more", counted(more as u64, "outage"));
+            self.lines("", &text, bad)?;
+        }
+        match &report.gave_up {
+            Some(why) => self.lines("given up", &printable(why), bad),
+            None => Ok(()),
+        }
+    }
+
+    fn gap(&mut self) -> fmt::Result {
+        match self.report.gap_to_show() {
+            Some(gap) => self.lines("longest gap", &printable(&gap.describe()), plain),
+            None => Ok(()),
+        }
+    }
+
+    fn account(&mut self) -> fmt::Result {
+        match self.report.account.fault() {
+            Some(fault) => self.lines("FAULT", &fault, |style, line| style.bad(line)),
+            None => Ok(()),
+        }
     }
 
     fn late(&mut self) -> fmt::Result {

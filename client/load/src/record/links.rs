@@ -1,0 +1,224 @@
+//! The connections of a run: how many there are, and the times without any.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// The most outages that are told apart: a server that crashes every second for an hour has 3,600. Later ones are counted.
+const OUTAGES_MAX: usize = 10_000;
+
+/// The connections of all threads. The threads tell what happens to each; that is rare, so a lock does.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Connections that can take new operations.
+    up: u64,
+    totals: LinkTotals,
+    /// The outage that lasts.
+    outage: Option<OpenOutage>,
+    outages: Vec<Outage>,
+}
+
+/// What happened to the connections of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LinkTotals {
+    /// All connections that a run is to have.
+    pub(crate) all: u64,
+    /// How often a connection broke.
+    pub(crate) lost: u64,
+    /// How often the server ended a connection in order, by GOAWAY: it finishes what it has taken, and takes no more.
+    pub(crate) goaways: u64,
+    /// How often a connection was made again.
+    pub(crate) made_again: u64,
+    /// How often that failed.
+    pub(crate) attempts_failed: u64,
+    /// Outages beyond those that are told apart.
+    pub(crate) outages_more: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OpenOutage {
+    start: Instant,
+    /// The server ended the last connection in order, and it is not known yet whether another one can be made: if so, there
+    /// is no outage.
+    is_handover: bool,
+}
+
+/// A time without a server: from when the last connection was lost until an operation was completed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outage {
+    pub(crate) start: Instant,
+    /// `None` if nothing was completed again.
+    pub(crate) end: Option<Instant>,
+}
+
+/// What a view shows of the connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LinkStatus {
+    pub(crate) up: u64,
+    pub(crate) totals: LinkTotals,
+    /// Since when there has been no connection that answers.
+    pub(crate) out_since: Option<Instant>,
+}
+
+impl Links {
+    /// Counts a connection that was made before the run.
+    pub(crate) fn opened(&self) {
+        let mut state = self.lock();
+        state.up += 1;
+        state.totals.all += 1;
+    }
+
+    /// A connection broke at `now`.
+    pub(crate) fn lost(&self, now: Instant) {
+        let mut state = self.lock();
+        state.totals.lost += 1;
+        state.take_down(now, false);
+    }
+
+    /// The server ended a connection in order at `now`.
+    pub(crate) fn goaway(&self, now: Instant) {
+        let mut state = self.lock();
+        state.totals.goaways += 1;
+        state.take_down(now, true);
+    }
+
+    /// An attempt to connect failed.
+    pub(crate) fn attempt_failed(&self) {
+        let mut state = self.lock();
+        state.totals.attempts_failed += 1;
+        if let Some(outage) = &mut state.outage {
+            outage.is_handover = false;
+        }
+    }
+
+    /// A connection was made again.
+    pub(crate) fn made_again(&self) {
+        let mut state = self.lock();
+        state.totals.made_again += 1;
+        state.up += 1;
+        state.outage = state.outage.filter(|outage| !outage.is_handover);
+    }
+
+    /// A connection that was made again has answered at `now` for the first time.
+    pub(crate) fn answered(&self, now: Instant) {
+        self.lock().end_outage(Some(now));
+    }
+
+    /// Ends the run: an outage that lasts has no end.
+    pub(crate) fn finish(&self) -> (LinkTotals, Vec<Outage>) {
+        let mut state = self.lock();
+        state.end_outage(None);
+        (state.totals, std::mem::take(&mut state.outages))
+    }
+
+    pub(crate) fn status(&self) -> LinkStatus {
+        let state = self.lock();
+        let outage = state.outage.filter(|outage| !outage.is_handover);
+        LinkStatus {
+            up: state.up,
+            totals: state.totals,
+            out_since: outage.map(|outage| outage.start),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take_down(&mut self, now: Instant, is_handover: bool) {
+        self.up = self.up.saturating_sub(1);
+        if self.up > 0 {
+            return;
+        }
+        match &mut self.outage {
+            // It was made again, and has broken before it has answered anything.
+            Some(outage) => outage.is_handover &= is_handover,
+            None => {
+                self.outage = Some(OpenOutage {
+                    start: now,
+                    is_handover,
+                });
+            }
+        }
+    }
+
+    fn end_outage(&mut self, end: Option<Instant>) {
+        let Some(outage) = self.outage.take().filter(|outage| !outage.is_handover) else {
+            return;
+        };
+        match self.outages.len() < OUTAGES_MAX {
+            true => self.outages.push(Outage {
+                start: outage.start,
+                end,
+            }),
+            false => self.totals.outages_more += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn links(count: u64) -> (Links, Instant) {
+        let links = Links::default();
+        (0..count).for_each(|_| links.opened());
+        (links, Instant::now())
+    }
+
+    #[test]
+    fn an_outage_lasts_from_the_loss_of_the_last_connection_to_the_first_answer() {
+        let (links, start) = links(2);
+        links.lost(start + MS);
+        assert_eq!(links.status().out_since, None);
+        links.lost(start + 2 * MS);
+        assert_eq!(links.status().out_since, Some(start + 2 * MS));
+        links.attempt_failed();
+        links.made_again();
+        // Accepted, and closed before an answer.
+        links.lost(start + 3 * MS);
+        links.made_again();
+        links.answered(start + 9 * MS);
+        links.made_again();
+        links.answered(start + 10 * MS);
+        links.lost(start + 11 * MS);
+        links.lost(start + 12 * MS);
+        let (totals, outages) = links.finish();
+        let outage = |start, end| Outage { start, end };
+        let expected = [
+            outage(start + 2 * MS, Some(start + 9 * MS)),
+            outage(start + 12 * MS, None),
+        ];
+        assert_eq!(outages, expected);
+        assert_eq!((totals.lost, totals.made_again), (5, 3));
+    }
+
+    #[test]
+    fn a_goaway_is_an_outage_only_if_no_other_connection_can_be_made() {
+        let (links, start) = links(1);
+        links.goaway(start);
+        links.made_again();
+        links.answered(start + MS);
+        links.goaway(start + 2 * MS);
+        links.attempt_failed();
+        links.made_again();
+        links.answered(start + 5 * MS);
+        let (totals, outages) = links.finish();
+        let expected = Outage {
+            start: start + 2 * MS,
+            end: Some(start + 5 * MS),
+        };
+        assert_eq!(outages, [expected]);
+        assert_eq!((totals.goaways, totals.lost), (2, 0));
+    }
+}
