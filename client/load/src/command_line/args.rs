@@ -190,6 +190,11 @@ pub(crate) struct HowArgs {
     /// How long a connection or stream may take to open.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub(crate) connect_timeout: Duration,
+    /// Give up the run if there is no server for this long. Lost connections are made again at once, and then after waits that
+    /// grow from 10 ms to 1 s. Default: 60s with -n alone, which is longer than it takes to replace a pod; a run with -z
+    /// or -x goes on to its end.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) reconnect_timeout: Option<Duration>,
     /// Share the run among agents: HOST:PORT,HOST:PORT,... for agents that are running, or local:N to start N of them.
     /// Rates and counts (-n) are shared out. Workers, connections and everything else each agent has in full.
     #[arg(long, value_name = "AGENTS", conflicts_with = "verify")]

@@ -5,12 +5,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{select_all, try_join_all};
 use soloist_verify::MessageKind;
 use tokio::task::spawn_local;
 
-use crate::engines::connection::Connection;
+use crate::engines::backoff::Backoff;
 use crate::engines::lane::Lane;
+use crate::engines::link::Link;
+use crate::engines::rules::Rules;
 use crate::engines::thread::{ReadySender, RunContext, ThreadResult, wait_for_start};
 use crate::engines::worker::Worker;
 use crate::pace::admission::DropReason;
@@ -20,6 +22,7 @@ use crate::pace::open_loop::ArrivalSource;
 use crate::plan::choices::Engine;
 use crate::record::history::HistoryRecording;
 use crate::record::live::LiveCounters;
+use crate::record::recorder::Recorder;
 use crate::record::worker_history::WorkerHistory;
 
 /// Runs the workers of thread `index`, from connecting to the end of the run.
@@ -35,7 +38,11 @@ pub(crate) async fn drive(
         Some(ArrivalSource::Pacer(due)) => Some(Rc::new(ArrivalQueue::new(due))),
     };
     let opened = open_workers(index, &context, arrivals.as_ref()).await;
-    let (mut workers, stop) = wait_for_start(opened, ready, &mut context).await?;
+    let ((mut workers, links), stop) = wait_for_start(opened, ready, &mut context).await?;
+    let maintaining: Vec<_> = links
+        .iter()
+        .map(|link| spawn_local(Rc::clone(link).maintain()))
+        .collect();
     let recording = context.recording();
     if let Some(recording) = &recording {
         let travel = match context.settings.engine {
@@ -52,6 +59,10 @@ pub(crate) async fn drive(
         .into_iter()
         .map(|(_, worker)| spawn_local(worker.run(rules.clone(), Rc::clone(&recorder))))
         .collect();
+    let dropping = arrivals.clone().map(|arrivals| {
+        let recorder = Rc::clone(&recorder);
+        spawn_local(drop_while_out(links, arrivals, rules.clone(), recorder))
+    });
     tokio::time::sleep_until(stop.window_start().into()).await;
     let cpu_before = thread_cpu_time();
     let mut finished = stop.window_start();
@@ -63,6 +74,14 @@ pub(crate) async fn drive(
         );
     }
     let cpu = thread_cpu_time().saturating_sub(cpu_before);
+    for task in maintaining {
+        task.abort();
+    }
+    if let Some(task) = dropping {
+        // It may hold the queue until it has ended.
+        task.abort();
+        let _ = task.await;
+    }
     let recorder = Rc::into_inner(recorder).expect("all workers are done");
     let mut recorder = recorder.into_inner();
     // The pacer finds the queue closed from now on. What it has handed out and nobody has taken must not get lost.
@@ -79,36 +98,71 @@ pub(crate) async fn drive(
     })
 }
 
-/// Returns the workers of thread `index` with their numbers.
+/// Drops the operations that become due while none of the links has a connection, nor one that may be there in a moment. The
+/// workers take none then.
+async fn drop_while_out(
+    links: Vec<Rc<Link>>,
+    arrivals: Rc<ArrivalQueue>,
+    rules: Rules,
+    recorder: Rc<RefCell<Recorder>>,
+) {
+    loop {
+        let changes = links.iter().map(|link| Box::pin(link.changed()));
+        let changed = select_all(changes);
+        if !links.iter().all(|link| link.is_out()) {
+            changed.await;
+            continue;
+        }
+        tokio::select! {
+            due = arrivals.next() => match due {
+                Some(intended) => {
+                    let recorder = &mut recorder.borrow_mut();
+                    rules.give_back(intended, DropReason::NoConnection, Instant::now(), recorder);
+                }
+                None => return,
+            },
+            _ = changed => {}
+        }
+    }
+}
+
+/// Returns the workers of thread `index` with their numbers, and the links of their connections.
 async fn open_workers(
     index: u64,
     context: &RunContext,
     arrivals: Option<&Rc<ArrivalQueue>>,
-) -> Result<Vec<(u64, Worker)>, String> {
+) -> Result<(Vec<(u64, Worker)>, Vec<Rc<Link>>), String> {
     let numbers: Vec<u64> = context.connections_of(index).collect();
-    let opening = numbers
-        .iter()
-        .map(|_| Connection::open(&context.address, context.settings.connect_timeout));
-    let connections = try_join_all(opening).await?;
+    let settings = &context.settings;
+    let opening = numbers.iter().map(|number| {
+        let backoff = Backoff::new(settings.seed ^ number, settings.connections);
+        Link::open(
+            &context.address,
+            settings.connect_timeout,
+            backoff,
+            &context.links,
+        )
+    });
+    let links = try_join_all(opening).await?;
 
     let mut opening = Vec::new();
-    for (&number, connection) in numbers.iter().zip(&connections) {
+    for (&number, link) in numbers.iter().zip(&links) {
         for worker in context.workers_of(number) {
-            opening.push(open_worker(worker, connection, context, arrivals));
+            opening.push(open_worker(worker, link, context, arrivals));
         }
     }
-    try_join_all(opening).await
+    Ok((try_join_all(opening).await?, links))
 }
 
 async fn open_worker(
     number: u64,
-    connection: &Connection,
+    link: &Rc<Link>,
     context: &RunContext,
     arrivals: Option<&Rc<ArrivalQueue>>,
 ) -> Result<(u64, Worker), String> {
     let settings = &context.settings;
     let worker = Worker {
-        lane: Lane::open(connection, &context.address, settings).await?,
+        lane: Lane::open(link, &context.address, settings).await?,
         workload: context.workload(number),
         arrivals: arrivals.cloned(),
         frame_ops: settings.frame_ops,

@@ -3,9 +3,12 @@
 //! It is a connection of hyper without the channel of tonic around it. The channel would reconnect unnoticed, which must not
 //! happen in a measurement, and it passes every call through a queue to another task.
 
+use std::error;
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,9 +19,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use soloist::v1::sessions_client::SessionsClient;
 use soloist::v1::state_client::StateClient;
 use tokio::net::TcpStream;
+use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service;
 
+use crate::engines::sniffer::{Signals, SniffedStream};
 use crate::grpc::{ANSWER_BYTES_MAX, root_cause};
 
 /// Flow-control windows that never hold back answers. The answers are read as soon as they arrive.
@@ -29,6 +34,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     requests: SendRequest<Body>,
+    signals: Arc<Signals>,
 }
 
 impl Connection {
@@ -37,7 +43,34 @@ impl Connection {
     /// # Errors
     /// If that fails, or takes longer than `timeout`. The text names the address.
     pub(crate) async fn open(address: &str, timeout: Duration) -> Result<Self, String> {
-        match tokio::time::timeout(timeout, Self::try_open(address)).await {
+        Self::within(timeout, address, Self::try_open(address)).await
+    }
+
+    /// Connects to `HOST:PORT`, and waits for the SETTINGS of the server. A server that accepts and says nothing is none.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) async fn open_to_ready(address: &str, timeout: Duration) -> Result<Self, String> {
+        let opening = async {
+            let connection = Self::try_open(address).await?;
+            let signals = &connection.signals;
+            while !signals.is_ready() {
+                if signals.is_closed() {
+                    return Err(io::ErrorKind::ConnectionReset.into());
+                }
+                signals.changed().await;
+            }
+            Ok(connection)
+        };
+        Self::within(timeout, address, opening).await
+    }
+
+    async fn within(
+        timeout: Duration,
+        address: &str,
+        opening: impl Future<Output = io::Result<Self>>,
+    ) -> Result<Self, String> {
+        match tokio::time::timeout(timeout, opening).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(format!("cannot connect to {address}: {error}")),
             Err(_) => Err(format!("cannot connect to {address} within {timeout:?}")),
@@ -46,16 +79,40 @@ impl Connection {
 
     async fn try_open(address: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
+        // While nobody listens on a port of this machine, the system may choose it as the source, and the socket connects to
+        // itself.
+        if stream.local_addr()? == stream.peer_addr()? {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
         stream.set_nodelay(true)?;
+        let signals = Arc::<Signals>::default();
+        let stream = SniffedStream::new(stream, Arc::clone(&signals));
         let (requests, connection) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| io::Error::other(root_cause(&error).to_string()))?;
-        // Every call on the connection reports its error. The task need not.
-        tokio::spawn(async move { _ = connection.await });
-        Ok(Self { requests })
+        let ended = Arc::clone(&signals);
+        tokio::spawn(async move {
+            // Every call on the connection reports its error.
+            _ = connection.await;
+            ended.close();
+        });
+        Ok(Self { requests, signals })
+    }
+
+    /// Waits until the connection has ended, or takes no new calls because the server has ended it in order. One task may
+    /// wait.
+    pub(crate) async fn ended(&self) {
+        while !self.signals.is_closed() && !self.signals.is_draining() {
+            self.signals.changed().await;
+        }
+    }
+
+    /// Returns whether the server has ended the connection in order, by GOAWAY.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.signals.is_draining()
     }
 
     /// Returns the generated client of the service State on this connection.
@@ -79,18 +136,91 @@ fn origin(address: &str) -> Uri {
         .expect("the address of an open connection is a URI authority")
 }
 
+/// Why a call failed before the server answered it.
+#[derive(Debug)]
+pub(crate) struct CallError {
+    error: hyper::Error,
+    /// Nothing of the call has left this process.
+    is_unsent: bool,
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl error::Error for CallError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// What the status of a call that failed says about the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallEnd {
+    /// The server answered with this status, or reset just this stream.
+    Answered,
+    /// The server has not taken the call, and will not: it may go to another connection.
+    NotTaken,
+    /// The connection is gone. The call may have been applied.
+    Lost,
+}
+
+impl CallEnd {
+    /// A status that the server sent has no source. Only a transport error has one.
+    ///
+    /// A stream above the last one that a GOAWAY names was not begun by the server (RFC 9113, section 6.8). Such a call fails
+    /// with the GOAWAY itself; one that the server has begun and that breaks later fails with another error.
+    pub(crate) fn of(status: &Status) -> Self {
+        let mut next = error::Error::source(status);
+        let mut end = match next {
+            None => Self::Answered,
+            Some(_) => Self::Lost,
+        };
+        while let Some(source) = next {
+            if source
+                .downcast_ref::<CallError>()
+                .is_some_and(|error| error.is_unsent)
+            {
+                return Self::NotTaken;
+            }
+            if let Some(error) = source.downcast_ref::<h2::Error>()
+                && error.is_remote()
+            {
+                end = match (error.is_go_away(), error.is_reset()) {
+                    (true, _) => Self::NotTaken,
+                    (false, true) => Self::Answered,
+                    (false, false) => end,
+                };
+            }
+            next = source.source();
+        }
+        end
+    }
+}
+
 impl Service<Request<Body>> for Connection {
     type Response = Response<Incoming>;
-    type Error = hyper::Error;
-    type Future = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>;
+    type Error = CallError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, CallError>> + Send>>;
 
     /// Always ready. A lost connection shows in the call: tonic would turn an error from here into a status without a
     /// source, and the source is needed to recognise it.
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), CallError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(self.requests.send_request(request))
+        let sending = self.requests.try_send_request(request);
+        Box::pin(async move {
+            sending.await.map_err(|mut failed| {
+                let is_unsent = failed.take_message().is_some();
+                CallError {
+                    error: failed.into_error(),
+                    is_unsent,
+                }
+            })
+        })
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct RunContext {
     pub(crate) settings: Arc<Settings>,
     /// The connections of all threads.
     pub(crate) links: Arc<Links>,
+    /// The connections of the watches: no operation is sent on them.
+    pub(crate) watch_links: Arc<Links>,
     /// HOST:PORT.
     pub(crate) address: Arc<str>,
     pub(crate) keys: Keys,

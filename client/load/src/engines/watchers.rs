@@ -11,9 +11,10 @@ use soloist::v1::watch_request::Target;
 use soloist::v1::{Event, WatchRequest, WatchResponse, value};
 use tokio::sync::watch;
 use tokio::task::spawn_local;
-use tonic::Streaming;
+use tonic::{Code, Response, Status, Streaming};
 
-use crate::engines::connection::Connection;
+use crate::engines::backoff::Backoff;
+use crate::engines::link::Link;
 use crate::engines::thread::{ReadySender, RunContext, ThreadResult, wait_for_start};
 use crate::pace::cpu::thread_cpu_time;
 use crate::pace::stop::Stop;
@@ -38,16 +39,25 @@ pub(crate) async fn drive(
     live: Arc<LiveCounters>,
 ) -> Option<ThreadResult> {
     let opened = open(&context).await;
-    let (streams, stop) = wait_for_start(opened, ready, &mut context).await?;
+    let ((streams, links), stop) = wait_for_start(opened, ready, &mut context).await?;
+    let maintaining: Vec<_> = links
+        .iter()
+        .map(|link| spawn_local(Rc::clone(link).maintain()))
+        .collect();
     let settings = &context.settings;
     let recording = context.recording();
     let recorder = Rc::new(RefCell::new(Recorder::new(live, settings.interval)));
     let watching: Vec<_> = streams
         .into_iter()
-        .map(|stream| {
+        .enumerate()
+        .map(|(number, stream)| {
             let watcher = Watcher {
                 stream,
-                seen: 0,
+                link: Rc::clone(&links[number / WATCHES_PER_CONNECTION as usize]),
+                address: Arc::clone(&context.address),
+                settings: Arc::clone(settings),
+                has_lost: false,
+                seen: None,
                 stop: Arc::clone(&stop),
                 recorder: Rc::clone(&recorder),
                 history: recording.as_ref().map(WatchHistory::new),
@@ -63,6 +73,9 @@ pub(crate) async fn drive(
             .expect("a watch neither panics nor is aborted");
     }
     let cpu = thread_cpu_time().saturating_sub(cpu_before);
+    for task in maintaining {
+        task.abort();
+    }
     let recorder = Rc::into_inner(recorder).expect("all watches are done");
     let mut recorder = recorder.into_inner();
     recorder.finish();
@@ -75,49 +88,69 @@ pub(crate) async fn drive(
     })
 }
 
-async fn open(context: &RunContext) -> Result<Vec<Streaming<WatchResponse>>, String> {
+/// Returns the watches, and the links of their connections.
+async fn open(
+    context: &RunContext,
+) -> Result<(Vec<Streaming<WatchResponse>>, Vec<Rc<Link>>), String> {
     let (settings, address) = (&context.settings, &context.address);
     let after_revision = context.history.as_ref().map(|setup| setup.revision);
     let connections = settings.watchers.div_ceil(WATCHES_PER_CONNECTION);
-    let opening = (0..connections).map(|_| Connection::open(address, settings.connect_timeout));
-    let connections = try_join_all(opening).await?;
-    let opening = (0..settings.watchers).map(|number| {
-        let connection = &connections[(number / WATCHES_PER_CONNECTION) as usize];
-        open_watch(connection, address, settings, after_revision)
+    let opening = (0..connections).map(|number| {
+        let backoff = Backoff::new(settings.seed ^ number, connections);
+        Link::open(
+            address,
+            settings.connect_timeout,
+            backoff,
+            &context.watch_links,
+        )
     });
-    try_join_all(opening).await
+    let links = try_join_all(opening).await?;
+    let opening = (0..settings.watchers).map(|number| {
+        let link = &links[(number / WATCHES_PER_CONNECTION) as usize];
+        async move {
+            let opened = open_watch(link, address, settings, after_revision).await;
+            opened.map_err(|status| format!("cannot open a watch on {address}: {status}"))
+        }
+    });
+    Ok((try_join_all(opening).await?, links))
 }
 
+/// Opens a watch of the changes after a revision, or from now on.
 async fn open_watch(
-    connection: &Connection,
+    link: &Link,
     address: &str,
     settings: &Settings,
     after_revision: Option<i64>,
-) -> Result<Streaming<WatchResponse>, String> {
+) -> Result<Streaming<WatchResponse>, Status> {
     let request = WatchRequest {
         target: Some(Target::Prefix(settings.key_names().common())),
         after_revision,
         progress_interval: PROGRESS_INTERVAL.try_into().ok(),
         ..WatchRequest::default()
     };
+    let connection = link.connection();
+    let connection = connection.ok_or_else(|| Status::unavailable("there is no connection"))?;
     let mut state = connection.state(address);
     let opening = state.watch(request);
-    let opened = tokio::time::timeout(settings.connect_timeout, opening).await;
-    match opened {
-        Ok(Ok(stream)) => Ok(stream.into_inner()),
-        Ok(Err(status)) => Err(format!("cannot open a watch on {address}: {status}")),
-        Err(_) => Err(format!(
-            "cannot open a watch on {address} within {:?}",
-            settings.connect_timeout
-        )),
+    let timeout = settings.connect_timeout;
+    match tokio::time::timeout(timeout, opening).await {
+        Ok(opened) => opened.map(Response::into_inner),
+        Err(_) => Err(Status::deadline_exceeded(format!(
+            "no answer within {timeout:?}"
+        ))),
     }
 }
 
 /// One watch.
 struct Watcher {
     stream: Streaming<WatchResponse>,
-    /// The revision up to which the server has sent every event.
-    seen: i64,
+    link: Rc<Link>,
+    address: Arc<str>,
+    settings: Arc<Settings>,
+    /// Whether it has lost its stream.
+    has_lost: bool,
+    /// The revision up to which the server has sent every event. `None` before the first message.
+    seen: Option<i64>,
     stop: Arc<Stop>,
     recorder: Rc<RefCell<Recorder>>,
     history: Option<WatchHistory>,
@@ -140,7 +173,7 @@ impl Watcher {
     ) {
         loop {
             let last = *last_revision.borrow();
-            if last.is_some_and(|last| self.seen >= last) {
+            if last.is_some_and(|last| self.seen.unwrap_or(0) >= last) {
                 return;
             }
             let timed_out = async {
@@ -153,9 +186,10 @@ impl Watcher {
                 message = self.stream.message() => match message {
                     Ok(Some(message)) => self.take(message),
                     Ok(None) | Err(_) => {
-                        let now = Instant::now();
-                        self.recorder.borrow_mut().lose_worker(now, &self.stop);
-                        return;
+                        self.lose_stream();
+                        if !self.reopen(&mut last_revision, timeout).await {
+                            return;
+                        }
                     }
                 },
                 _ = last_revision.changed(), if last.is_none() => {}
@@ -168,9 +202,60 @@ impl Watcher {
         }
     }
 
+    fn lose_stream(&mut self) {
+        if !std::mem::replace(&mut self.has_lost, true) {
+            let now = Instant::now();
+            self.recorder.borrow_mut().lose_worker(now, &self.stop);
+        }
+    }
+
+    /// Opens the watch again where it was interrupted. Once the last revision is known, tries for `timeout` at most. Returns
+    /// whether there is a stream again.
+    async fn reopen(
+        &mut self,
+        last_revision: &mut watch::Receiver<Option<i64>>,
+        timeout: Duration,
+    ) -> bool {
+        let give_up = async {
+            if last_revision.wait_for(Option::is_some).await.is_ok() {
+                tokio::time::sleep(timeout).await;
+            }
+        };
+        let mut backoff = Backoff::new(self.settings.seed, self.settings.watchers);
+        let link = Rc::clone(&self.link);
+        let opening = async {
+            loop {
+                let changed = link.changed();
+                if !link.is_up() {
+                    changed.await;
+                    continue;
+                }
+                match open_watch(&link, &self.address, &self.settings, self.seen).await {
+                    Ok(stream) => return stream,
+                    // The server has another store, or keeps these changes no longer. A history would have a gap.
+                    Err(status) if status.code() == Code::OutOfRange => {
+                        self.seen = None;
+                        if let Some(history) = self.history.take() {
+                            history.end();
+                        }
+                    }
+                    Err(_) => tokio::time::sleep(backoff.wait()).await,
+                }
+            }
+        };
+        tokio::select! {
+            stream = opening => {
+                self.stream = stream;
+                true
+            }
+            () = give_up => false,
+        }
+    }
+
     fn take(&mut self, message: WatchResponse) {
         let now = Instant::now();
-        self.seen = self.seen.max(message.revision);
+        self.seen = self.seen.max(Some(message.revision));
+        self.link.answered(self.link.generation());
         if let Some(history) = &mut self.history {
             history.take(&message, self.stop.nanos_of(now));
         }

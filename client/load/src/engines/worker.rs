@@ -43,10 +43,12 @@ struct RunningWorker {
     free_since: Instant,
     /// Whether no operation will start any more.
     is_stopped: bool,
+    /// Whether operations were lost with a stream or connection.
+    has_lost: bool,
 }
 
 impl Worker {
-    /// Sends and receives until the run is over and everything is answered, or the lane is broken. Returns when that was.
+    /// Sends and receives until the run is over and everything is answered or has failed. Returns when that was.
     pub(crate) async fn run(self, rules: Rules, recorder: Rc<RefCell<Recorder>>) -> Instant {
         let now = Instant::now();
         let running = RunningWorker {
@@ -56,6 +58,7 @@ impl Worker {
             now,
             free_since: now,
             is_stopped: false,
+            has_lost: false,
         };
         running.run().await
     }
@@ -69,13 +72,7 @@ impl RunningWorker {
             if arrivals.is_none() {
                 self.start_while_there_is_room();
             }
-            let is_idle = self.worker.lane.is_idle();
-            if is_idle && self.worker.lane.is_broken() {
-                let mut recorder = self.recorder.borrow_mut();
-                recorder.lose_worker(self.now, self.rules.stop());
-                return self.now;
-            }
-            if is_idle && self.is_stopped {
+            if self.is_stopped && self.worker.lane.is_idle() {
                 return self.now;
             }
             let takes_more = !self.is_stopped && self.worker.lane.has_room();
@@ -87,12 +84,14 @@ impl RunningWorker {
             };
             tokio::select! {
                 biased;
-                (sent, completion) = self.worker.lane.recv(), if !is_idle => {
+                ended = self.worker.lane.recv() => {
                     self.now = Instant::now();
                     if !takes_more {
                         self.free_since = self.now;
                     }
-                    self.settle(sent, completion);
+                    if let Some((sent, completion)) = ended {
+                        self.settle(sent, completion);
+                    }
                 }
                 due = next_due => {
                     self.now = Instant::now();
@@ -104,10 +103,21 @@ impl RunningWorker {
                 () = alarm.as_mut() => {
                     self.now = Instant::now();
                     self.give_up();
+                    if !takes_more {
+                        self.stop_if_over();
+                    }
                     alarm.as_mut().reset(self.rules.next_look(self.now).into());
                 }
             }
         }
+    }
+
+    /// Stops if no operation will start any more. A worker without a connection takes none, and does not find out by that.
+    fn stop_if_over(&mut self) {
+        self.is_stopped |= match &self.worker.arrivals {
+            None => self.rules.stop().is_closed(self.now),
+            Some(arrivals) => arrivals.has_ended() || self.rules.is_too_late(self.now),
+        };
     }
 
     /// Starts operations of a closed loop.
@@ -168,6 +178,10 @@ impl RunningWorker {
         let worker = &mut self.worker;
         let mut recorder = self.recorder.borrow_mut();
         recorder.live().landed(sent.count());
+        if worker.lane.take_lost() && !self.has_lost {
+            self.has_lost = true;
+            recorder.lose_worker(self.now, self.rules.stop());
+        }
         self.rules.settle(
             &sent,
             completion,
@@ -220,7 +234,8 @@ mod tests {
 
     use super::*;
     use crate::command_line::resolve::tests::settings;
-    use crate::engines::connection::Connection;
+    use crate::engines::backoff::Backoff;
+    use crate::engines::link::Link;
     use crate::pace::admission::Admission;
     use crate::pace::pacer::Handover;
     use crate::pace::stop::Stop;
@@ -243,7 +258,12 @@ mod tests {
     ) -> Recorder {
         let settings = settings(line).unwrap();
         LocalRuntime::new().unwrap().block_on(async {
-            let connection = Connection::open(address, 5_000 * MS).await.unwrap();
+            let address: Arc<str> = address.into();
+            let settings = Arc::new(settings);
+            let backoff = Backoff::new(0, 1);
+            let link = Link::open(&address, 5_000 * MS, backoff, &Arc::default())
+                .await
+                .unwrap();
             let start = Instant::now();
             // Some of it may have been due for long.
             let begun = start - due.map_or(Duration::ZERO, |_| 2_000 * MS);
@@ -266,7 +286,7 @@ mod tests {
             };
             let keys = Keys::new(5, settings.key_dist, settings.part);
             let worker = Worker {
-                lane: Lane::open(&connection, address, &settings).await.unwrap(),
+                lane: Lane::open(&link, &address, &settings).await.unwrap(),
                 workload: Workload::new(&settings, keys, 0),
                 arrivals,
                 frame_ops: settings.frame_ops,

@@ -246,7 +246,6 @@ impl Connection {
     }
 
     /// Whether the server's SETTINGS have arrived. Until then only [`STREAMS_BEFORE_SETTINGS`] calls may be open.
-    #[cfg(test)]
     pub(crate) fn is_ready(&self) -> bool {
         self.settings_seen
     }

@@ -9,6 +9,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
+
 use crate::http2::config::Config;
 use crate::http2::connection::{Connection, Event};
 use crate::http2::poller::Poller;
@@ -87,6 +90,38 @@ impl Endpoint {
         // Without this, a request could wait for the acknowledgement of the one before.
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
+        Self::new(Socket::Tcp(stream), config, poller, key)
+    }
+
+    /// Begins to connect, and does not wait for it: the connection [is ready](Connection::is_ready) once the server's SETTINGS
+    /// have arrived. If the server cannot be reached, reading finds out.
+    ///
+    /// # Errors
+    ///
+    /// Errors of the socket and of the poller. Some systems say at once that the server cannot be reached.
+    pub(crate) fn begin_to_connect(
+        address: SocketAddr,
+        config: Config,
+        poller: &Poller,
+        key: u32,
+    ) -> io::Result<Self> {
+        let family = match address {
+            SocketAddr::V4(_) => AddressFamily::INET,
+            SocketAddr::V6(_) => AddressFamily::INET6,
+        };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
+        match net::connect(&socket, &address) {
+            Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let stream = TcpStream::from(socket);
+        // While nobody listens on a port of this machine, the system may choose it as the source, and the socket connects to
+        // itself.
+        if stream.local_addr()? == address {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        stream.set_nodelay(true)?;
         Self::new(Socket::Tcp(stream), config, poller, key)
     }
 

@@ -32,4 +32,10 @@ impl ArrivalQueue {
     pub(crate) async fn next(&self) -> Option<Instant> {
         self.due.lock().await.recv().await
     }
+
+    /// Returns whether no operation will be due any more, as far as that can be told without waiting.
+    pub(crate) fn has_ended(&self) -> bool {
+        let due = self.due.try_lock();
+        due.is_ok_and(|due| due.is_closed() && due.is_empty())
+    }
 }

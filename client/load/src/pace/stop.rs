@@ -115,6 +115,11 @@ impl Stop {
         budget.is_some_and(|budget| budget.load(Ordering::Relaxed) == 0)
     }
 
+    /// Returns whether no operation may start from `now` on.
+    pub(crate) fn is_closed(&self, now: Instant) -> bool {
+        self.end().is_some_and(|end| now >= end) || self.is_spent()
+    }
+
     /// Ends the run at `now`. Only the first call has an effect.
     pub(crate) fn interrupt(&self, now: Instant) {
         let _ = self.interrupted.set(now);

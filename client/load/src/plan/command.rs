@@ -79,6 +79,10 @@ impl Settings {
         say("threads", json!(self.threads));
         say("timeout", self.timeout.map_or(Value::Null, time));
         say("connect-timeout", time(self.connect_timeout));
+        say(
+            "reconnect-timeout",
+            self.reconnect_timeout.map_or(Value::Null, time),
+        );
         let metadata: Vec<Value> = self
             .metadata
             .iter()

@@ -48,6 +48,8 @@ pub(crate) struct Settings {
     /// The deadline that is sent with each operation, if any.
     pub(crate) timeout: Option<Duration>,
     pub(crate) connect_timeout: Duration,
+    /// How long to go on without any connection that answers; `None` until the end of the run.
+    pub(crate) reconnect_timeout: Option<Duration>,
     /// Names in lower case, and values, that go with every call.
     pub(crate) metadata: Vec<(String, String)>,
     /// `None` in a closed loop.

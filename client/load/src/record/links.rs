@@ -39,6 +39,17 @@ pub(crate) struct LinkTotals {
     pub(crate) outages_more: u64,
 }
 
+impl LinkTotals {
+    /// Adds what happened to other connections.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.all += other.all;
+        self.lost += other.lost;
+        self.goaways += other.goaways;
+        self.made_again += other.made_again;
+        self.attempts_failed += other.attempts_failed;
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct OpenOutage {
     start: Instant,
@@ -84,6 +95,11 @@ impl Links {
         let mut state = self.lock();
         state.totals.goaways += 1;
         state.take_down(now, true);
+    }
+
+    /// A connection takes no more operations at `now`, for a reason that is no fault of anybody.
+    pub(crate) fn replaced(&self, now: Instant) {
+        self.lock().take_down(now, true);
     }
 
     /// An attempt to connect failed.

@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 
 use crate::histogram::{PackedHistogram, add, histogram};
 use crate::pace::stop::Stop;
+use crate::record::links::Links;
 use crate::record::live::{Interval, LiveCounters, Totals};
 
 /// The most intervals: one a second for a day. Everything after that goes into the last interval.
@@ -18,6 +19,7 @@ const INTERVALS_MAX: u64 = 86_400;
 #[derive(Debug)]
 pub(crate) struct Timeline {
     threads: Vec<Arc<LiveCounters>>,
+    links: Arc<Links>,
     interval_length: Duration,
     intervals: BTreeMap<u64, TimelineInterval>,
 }
@@ -88,9 +90,14 @@ impl TimelineInterval {
 }
 
 impl Timeline {
-    pub(crate) fn new(threads: Vec<Arc<LiveCounters>>, interval_length: Duration) -> Self {
+    pub(crate) fn new(
+        threads: Vec<Arc<LiveCounters>>,
+        interval_length: Duration,
+        links: Arc<Links>,
+    ) -> Self {
         Self {
             threads,
+            links,
             interval_length,
             intervals: BTreeMap::new(),
         }
@@ -156,6 +163,11 @@ impl Timeline {
         totals
     }
 
+    /// Returns the connections of all threads.
+    pub(crate) fn links(&self) -> &Links {
+        &self.links
+    }
+
     /// Returns the intervals in order, without those in which nothing happened.
     pub(crate) fn intervals(&self) -> impl Iterator<Item = &TimelineInterval> {
         self.intervals.values()
@@ -176,7 +188,7 @@ mod tests {
         let (start, ms) = (Instant::now(), Duration::from_millis(1));
         let stop = Stop::new(start, Duration::ZERO, Some(30 * ms), None);
         let live: Vec<Arc<LiveCounters>> = vec![Arc::default(), Arc::default()];
-        let mut timeline = Timeline::new(live.clone(), 10 * ms);
+        let mut timeline = Timeline::new(live.clone(), 10 * ms, Arc::default());
         for (thread, live) in (1u32..).zip(&live) {
             let mut recorder = Recorder::new(Arc::clone(live), 10 * ms);
             let sent = InFlight {

@@ -1,12 +1,15 @@
 //! The parts of a report that say what became of every operation, and what happened to the connections.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::plan::kind::Kind;
 use crate::record::gaps::{Completed, Gap, longest};
 use crate::record::links::Outage;
 use crate::report::faults::{AccountReport, ConnectionsReport, GapEdge, GapReport, OutageReport};
 use crate::run::measured::{Measured, seconds_after};
+
+/// How long before a connection is found to be lost its operations may be.
+const SLACK: Duration = Duration::from_millis(5);
 
 /// Returns what became of the operations that were due.
 pub(crate) fn account(measured: &Measured) -> AccountReport {
@@ -45,7 +48,9 @@ pub(crate) fn connections(measured: &Measured) -> ConnectionsReport {
 pub(crate) fn outages(measured: &Measured) -> Vec<OutageReport> {
     let outage = |of: &Outage| {
         let end = of.end.unwrap_or(measured.window_end.max(of.start));
-        let (failed, dropped) = measured.recorder.losses().within(of.start, end);
+        // A connection and its operations are found to be lost one after the other.
+        let first = of.start.checked_sub(SLACK).unwrap_or(of.start);
+        let (failed, dropped) = measured.recorder.losses().within(first, end);
         OutageReport {
             start_seconds: seconds_after(measured.window_start, of.start),
             seconds: end.saturating_duration_since(of.start).as_secs_f64(),

@@ -12,6 +12,7 @@ use crate::engines::thread::{RunContext, ThreadResult};
 use crate::engines::threads::Threads;
 use crate::pace::open_loop::{OpenLoopSetup, OpenLoopTotals, RunningOpenLoop};
 use crate::pace::stop::Stop;
+use crate::plan::flag::show_duration;
 use crate::plan::settings::Settings;
 use crate::record::links::Links;
 use crate::record::timeline::Timeline;
@@ -66,22 +67,27 @@ pub(crate) async fn measure(
     let open_loop = connected.open_loop;
     let open_loop = open_loop.map(|setup| setup.start(Arc::clone(&stop)));
     let threads = connected.threads;
-    let links = Arc::clone(&connected.links);
+    let (links, watch_links) = (connected.links, connected.watch_links);
     let mut progress = Progress {
         settings,
-        timeline: Timeline::new(threads.live(), settings.interval),
+        timeline: Timeline::new(threads.live(), settings.interval, Arc::clone(&links)),
+        target,
+        gave_up: None,
         open_loop: open_loop.transpose().map_err(cannot_start)?,
         stop: &stop,
         view,
     };
     let done = finish(threads, settings, target, &stop, cpu_before);
     let (results, server_cpu) = progress.show_until(done, interrupts).await;
+    let gave_up = progress.gave_up.take();
     let (timeline, open_loop) = progress.finish();
     let mut totals = ThreadTotals::of(results, &stop);
     let history = totals.history.take().zip(connected.before);
     let mut measured = Measured::new(totals, &stop, started_at, timeline, open_loop);
     measured.server_cpu = server_cpu;
     (measured.links, measured.outages) = links.finish();
+    measured.links.add(watch_links.finish().0);
+    measured.gave_up = gave_up;
     measured.interrupted = interrupts.first;
     measured.history = history.map(|(history, before)| before.complete(history, settings));
     Ok(measured)
@@ -95,6 +101,7 @@ fn cannot_start(error: io::Error) -> RunError {
 struct Connected {
     threads: Threads,
     links: Arc<Links>,
+    watch_links: Arc<Links>,
     /// Starts the threads.
     start: watch::Sender<Option<Arc<Stop>>>,
     /// `None` in a closed loop.
@@ -120,9 +127,10 @@ impl Connected {
             None => (None, Vec::new()),
         };
         let (start, started) = watch::channel(None);
-        let links = Arc::<Links>::default();
+        let (links, watch_links) = (Arc::<Links>::default(), Arc::<Links>::default());
         let context = RunContext {
             links: Arc::clone(&links),
+            watch_links: Arc::clone(&watch_links),
             settings: Arc::clone(settings),
             address: Arc::clone(&target.address),
             keys: Keys::new(settings.keys, settings.key_dist, settings.part),
@@ -136,6 +144,7 @@ impl Connected {
         Ok(Self {
             threads,
             links,
+            watch_links,
             start,
             open_loop,
             before,
@@ -176,7 +185,10 @@ async fn finish(
 /// A run in progress, as the view shows it.
 struct Progress<'a> {
     settings: &'a Settings,
+    target: &'a Target,
     timeline: Timeline,
+    /// Why the run was given up before its end, if it was.
+    gave_up: Option<String>,
     /// `None` in a closed loop.
     open_loop: Option<RunningOpenLoop>,
     stop: &'a Stop,
@@ -195,7 +207,10 @@ impl Progress<'_> {
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                _ = ticks.tick() => self.show(),
+                _ = ticks.tick() => {
+                    self.show();
+                    self.give_up_without_connection();
+                }
                 signal = interrupts.recv() => {
                     interrupts.first = Some(signal);
                     self.interrupt();
@@ -209,6 +224,24 @@ impl Progress<'_> {
         self.timeline.sample(Instant::now(), self.stop, dropped);
         self.view
             .show(self.settings, &self.timeline, self.stop, dropped);
+    }
+
+    /// Ends the run if there has been no connection for so long that nobody is to wait any longer.
+    fn give_up_without_connection(&mut self) {
+        let Some(timeout) = self.settings.reconnect_timeout else {
+            return;
+        };
+        let now = Instant::now();
+        let out_since = self.timeline.links().status().out_since;
+        let is_out = out_since.is_some_and(|since| now.saturating_duration_since(since) >= timeout);
+        if is_out && self.gave_up.is_none() && !self.stop.is_over(now) {
+            self.gave_up = Some(format!(
+                "the run was given up, because {} was not there for {} (--reconnect-timeout)",
+                self.target.address,
+                show_duration(timeout)
+            ));
+            self.interrupt();
+        }
     }
 
     fn interrupt(&mut self) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::pace::stop::Stop;
 use crate::plan::settings::Settings;
+use crate::record::links::LinkStatus;
 use crate::record::timeline::Timeline;
 use crate::report::live::{INTERVALS_MAX, Progress, Screen, line};
 use crate::report::model::IntervalReport;
@@ -92,6 +93,7 @@ impl View for LiveView {
             failed: failures(totals.failed),
             dropped,
             in_flight: totals.in_flight,
+            connections: connections(timeline.links().status(), now),
             intervals: self.latest_intervals(settings, timeline),
         };
         match &mut self.screen {
@@ -175,6 +177,21 @@ fn phase(
         Some(end) if now >= end => ("drain", end, None),
         end => ("measured", start, end.map(|end| end - start)),
     }
+}
+
+/// Says what has happened to the connections.
+fn connections(of: LinkStatus, now: Instant) -> String {
+    let ended = of.totals.lost + of.totals.goaways;
+    if ended == 0 {
+        return String::new();
+    }
+    let (up, all) = (of.up, of.totals.all);
+    let mut text = format!("{up} of {all} connections, {ended} ended so far");
+    if let Some(since) = of.out_since {
+        let seconds = now.saturating_duration_since(since).as_secs_f64();
+        text += &format!(", NO SERVER for {seconds:.1} s");
+    }
+    text
 }
 
 fn failures(failed: u64) -> BTreeMap<String, u64> {

@@ -50,6 +50,15 @@ impl Failure {
         )
     }
 
+    /// There was no connection on which to send the operation.
+    pub(crate) fn no_connection() -> Self {
+        Self::new(
+            Code::Unavailable,
+            "there was no connection to the server",
+            Outcome::NotApplied,
+        )
+    }
+
     /// The operation was in flight at the end of the run, and nobody waits for its answer.
     pub(crate) fn given_up() -> Self {
         Self::new(

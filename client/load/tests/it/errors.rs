@@ -7,6 +7,7 @@ use std::thread;
 use serde_json::Value;
 use soloist_server::config::Config;
 
+use crate::proxy::Proxy;
 use crate::runs::until_measuring;
 use crate::support::{Run, TestServer, load};
 
@@ -158,10 +159,13 @@ fn streams_that_the_server_refuses_are_explained() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_goes_away_leaves_a_report() {
-    for engine in ["pipeline", "unary"] {
+    for engine in ["pipeline", "unary", "raw"] {
         let server = TestServer::start();
         let client = server.client().await;
-        let arguments = format!("{} -z 1h --engine {engine} -O json", server.address());
+        let arguments = format!(
+            "{} -z 1h --reconnect-timeout 300ms --engine {engine} -O json",
+            server.address()
+        );
         let child = load(&arguments).spawn().unwrap();
         until_measuring(&client).await;
         server.drain();
@@ -170,9 +174,12 @@ async fn a_server_that_goes_away_leaves_a_report() {
         let report = run.report();
         let count = |number: &Value| number.as_u64().unwrap_or(0);
         assert!(count(&report["completed"]) > 0, "{engine}: {report}");
-        let failed = count(&report["failed"]["UNAVAILABLE"]);
-        assert!(failed > 0, "{engine}: {report}");
-        assert_eq!(report["workers_lost"], 110, "{engine}: {report}");
+        let outages = report["outages"].as_array().unwrap();
+        assert_eq!(outages.len(), 1, "{engine}: {report}");
+        assert_eq!(outages[0]["ended"], false, "{engine}: {report}");
+        assert!(count(&report["connections"]["attempts_failed"]) > 0);
+        let gave_up = report["gave_up"].as_str().unwrap();
+        assert!(gave_up.contains("--reconnect-timeout"), "{gave_up}");
         let elapsed = report["elapsed_seconds"].as_f64();
         assert!(
             elapsed.is_some_and(|elapsed| elapsed < 3_600.0),
@@ -181,15 +188,16 @@ async fn a_server_that_goes_away_leaves_a_report() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn lost_workers_are_reported() {
+#[test]
+fn lost_workers_are_reported() {
     let server = TestServer::start();
-    let client = server.client().await;
-    let child = load(&format!("{} -z 1h", server.address()))
-        .spawn()
-        .unwrap();
-    until_measuring(&client).await;
-    server.drain();
+    let proxy = Proxy::start(&server.address().to_string());
+    let line = format!("{} -z 1h --reconnect-timeout 300ms", proxy.address());
+    let mut child = load(&line).spawn().unwrap();
+    while proxy.requests() < 500 && child.try_wait().unwrap().is_none() {
+        thread::sleep(std::time::Duration::from_millis(1));
+    }
+    proxy.refuse();
     let run = Run::from(child.wait_with_output().unwrap());
     let line = run.stdout.lines().find(|line| line.starts_with("lost "));
     let line = line.unwrap_or_else(|| panic!("{} {}", run.stdout, run.stderr));

@@ -7,7 +7,9 @@
 
 mod engines;
 mod errors;
+mod faults;
 mod open;
+mod proxy;
 mod runs;
 mod signals;
 mod support;

@@ -19,6 +19,9 @@ use crate::plan::settings::{Settings, TOKEN_METADATA};
 /// How long a run measures unless a flag says when to stop. It is, as are the readers and writers, what the
 /// stateful-goroutines workload has (see `bench/goroutines`).
 const DURATION: Duration = Duration::from_secs(1);
+/// How long a run that only a count ends goes on without a server, unless a flag says so: longer than it takes to replace a
+/// pod (30 s to end, by default, and its start), and shorter than somebody who waits has patience.
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// The readers and writers unless a flag says how many. The workers of any other mix are as many in all.
 const READERS: u64 = 100;
 const WRITERS: u64 = 10;
@@ -67,6 +70,7 @@ pub(crate) fn settings(args: &RunArgs) -> Result<Settings, String> {
         threads: shape.threads,
         timeout: args.how.timeout,
         connect_timeout: args.how.connect_timeout,
+        reconnect_timeout: reconnect_timeout(args),
         metadata: metadata(args),
         open_loop,
         interval: args.report.interval,
@@ -120,6 +124,15 @@ fn check_mix(mix: Mix, args: &RunArgs) -> Result<(), String> {
         return Err("--watchers must be used with --workload watch".to_owned());
     }
     Ok(())
+}
+
+/// A run that time ends goes on to its end. One that only a count ends would otherwise wait for ever.
+fn reconnect_timeout(args: &RunArgs) -> Option<Duration> {
+    let default = match duration(&args.stop) {
+        None => Some(RECONNECT_TIMEOUT),
+        Some(_) => None,
+    };
+    args.how.reconnect_timeout.or(default)
 }
 
 fn duration(stop: &StopArgs) -> Option<Duration> {

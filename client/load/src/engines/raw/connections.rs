@@ -3,19 +3,26 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::engines::backoff::Backoff;
 use crate::grpc::ANSWER_BYTES_MAX;
 use crate::http2::{Config, Connection, Endpoint, Event, Poller, READ_BYTES, StreamId};
+use crate::plan::settings::Settings;
+use crate::record::links::Links;
 
 /// The connections of one thread, and the poller that waits for all of them.
 pub(crate) struct Connections {
     poller: Poller,
     addresses: Vec<SocketAddr>,
     connect_timeout: Duration,
-    /// By the key that the poller knows each by. `None` if the endpoint is gone.
+    /// By the key that the poller knows each by. `None` if the endpoint is gone: the key is free.
     endpoints: Vec<Option<OpenEndpoint>>,
     slots: Vec<ConnectionSlot>,
+    /// How many slots have no connection.
+    down: usize,
+    links: Arc<Links>,
     buffer: Vec<u8>,
 }
 
@@ -25,12 +32,34 @@ struct OpenEndpoint {
     slot: usize,
 }
 
-/// A connection as the workers see it: if the server ends a connection in order, another one takes its place.
+/// A connection as the workers see it: if it ends, another one takes its place.
 struct ConnectionSlot {
-    /// The key of the endpoint for new calls. `None` if the connection is gone.
+    /// The key of the endpoint for new calls. `None` while there is no connection.
     current: Option<u32>,
+    /// What is being done to get one.
+    making: Making,
+    /// Whether an attempt has failed since there was a connection: then calls do not wait for the next one.
+    is_out: bool,
+    /// Whether the current connection was made again and has answered nothing yet.
+    is_fresh: bool,
+    backoff: Backoff,
+    /// How many attempts were made since there was a connection.
+    attempts: usize,
     /// Call slots that can send.
     free: VecDeque<usize>,
+}
+
+#[derive(Clone, Copy)]
+enum Making {
+    Nothing,
+    /// Waits for the SETTINGS of the server on this endpoint.
+    Attempt {
+        key: u32,
+        deadline: Instant,
+    },
+    Wait {
+        until: Instant,
+    },
 }
 
 /// The current connection of a slot.
@@ -42,10 +71,24 @@ pub(crate) struct Current<'a> {
     pub(crate) free: &'a mut VecDeque<usize>,
 }
 
+/// A connection slot that has no connection any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SlotDown {
+    pub(crate) slot: usize,
+    /// The connection broke: the server has not ended it in order.
+    pub(crate) is_lost: bool,
+    /// An attempt to connect failed: it is not known for how long there will be no connection.
+    pub(crate) is_out: bool,
+}
+
 impl Connections {
     /// # Errors
     /// If the address cannot be resolved, or the system refuses a poller.
-    pub(crate) fn new(address: &str, connect_timeout: Duration) -> Result<Self, String> {
+    pub(crate) fn new(
+        address: &str,
+        settings: &Settings,
+        links: &Arc<Links>,
+    ) -> Result<Self, String> {
         let addresses = address
             .to_socket_addrs()
             .map_err(|error| format!("cannot connect to {address}: {error}"))?;
@@ -54,21 +97,29 @@ impl Connections {
         Ok(Self {
             poller,
             addresses: addresses.collect(),
-            connect_timeout,
+            connect_timeout: settings.connect_timeout,
             endpoints: Vec::new(),
             slots: Vec::new(),
+            down: 0,
+            links: Arc::clone(links),
             buffer: vec![0; READ_BYTES],
         })
     }
 
     /// Connects. Returns the number of the new connection slot.
-    pub(crate) fn add_slot(&mut self) -> io::Result<usize> {
+    pub(crate) fn add_slot(&mut self, backoff: Backoff) -> io::Result<usize> {
         let slot = self.slots.len();
         let current = self.connect(slot)?;
         self.slots.push(ConnectionSlot {
             current: Some(current),
+            making: Making::Nothing,
+            is_out: false,
+            is_fresh: false,
+            backoff,
+            attempts: 0,
             free: VecDeque::new(),
         });
+        self.links.opened();
         Ok(slot)
     }
 
@@ -76,9 +127,25 @@ impl Connections {
         self.slots.len()
     }
 
+    /// Returns whether some slot has no connection.
+    #[inline]
+    pub(crate) fn is_any_down(&self) -> bool {
+        self.down > 0
+    }
+
+    /// Returns whether no slot has a connection, nor waits for one that may be there in a moment.
+    pub(crate) fn are_all_out(&self) -> bool {
+        self.slots.iter().all(|slot| slot.is_out)
+    }
+
     /// Makes a call slot free to send on a connection.
     pub(crate) fn free(&mut self, slot: usize, call_slot: usize) {
         self.slots[slot].free.push_back(call_slot);
+    }
+
+    /// Makes a call slot free to send on a connection before any other: its call is drawn already.
+    pub(crate) fn free_first(&mut self, slot: usize, call_slot: usize) {
+        self.slots[slot].free.push_front(call_slot);
     }
 
     /// Returns the current connection of a slot, if there is one.
@@ -94,11 +161,24 @@ impl Connections {
         })
     }
 
-    /// Waits until a connection can be read or written, at most until `until`.
+    /// Waits until a connection can be read or written, at most until `until`, or until an attempt to connect is due.
     pub(crate) fn wait(&mut self, until: Instant) {
+        let until = match self.is_any_down() {
+            true => self.next_wake().map_or(until, |wake| wake.min(until)),
+            false => until,
+        };
         let timeout = until.saturating_duration_since(Instant::now());
         // If the poller fails, reading finds out what is wrong with which socket.
         let _ = self.poller.wait(Some(timeout));
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let wakes = self.slots.iter().filter_map(|slot| match slot.making {
+            Making::Nothing => None,
+            Making::Attempt { deadline, .. } => Some(deadline),
+            Making::Wait { until } => Some(until),
+        });
+        wakes.min()
     }
 
     /// Returns the keys of the endpoints that can be read or written.
@@ -106,12 +186,15 @@ impl Connections {
         self.poller.ready().map(|ready| ready.key).collect()
     }
 
-    /// Reads from an endpoint, and calls `on_event` with each response or failure, and the instant at which it was read.
+    /// Reads from an endpoint, and calls `on_event` with each response or failure, and the instant at which it was read. The
+    /// first argument is whether the server has ended the connection in order.
     #[inline]
-    pub(crate) fn read(&mut self, key: u32, mut on_event: impl FnMut(Event<'_>, Instant)) {
+    pub(crate) fn read(&mut self, key: u32, mut on_event: impl FnMut(bool, Event<'_>, Instant)) {
         if let Some(open) = &mut self.endpoints[key as usize] {
             open.endpoint
-                .read(&mut self.buffer, |_, event, now| on_event(event, now));
+                .read(&mut self.buffer, |connection, event, now| {
+                    on_event(connection.is_draining(), event, now);
+                });
         }
     }
 
@@ -132,47 +215,145 @@ impl Connections {
         }
     }
 
-    /// Looks after an endpoint that was read: removes it once it has ended, and connects another one if the server ends it
-    /// in order and `may_connect`. A connection that broke is not replaced, as with the other engines.
-    ///
-    /// Returns the connection slot if it has no connection from now on.
-    pub(crate) fn look_after(&mut self, key: u32, may_connect: bool) -> Option<usize> {
+    /// Looks after an endpoint that was read: removes it once it has ended, and begins to make another one if it takes no new
+    /// calls. `has_answered` says whether a call was answered. Returns the slot if it has no connection now, and had one or
+    /// tried to get one.
+    pub(crate) fn look_after(&mut self, key: u32, has_answered: bool) -> Option<SlotDown> {
         let open = self.endpoints[key as usize].as_mut()?;
         let slot = open.slot;
-        let connection = open.endpoint.connection();
-        let is_closed = connection.closed().is_some();
-        let is_ending = connection.is_draining() || connection.is_exhausted();
-        let is_drained = is_ending && connection.open_calls() == 0;
-        let is_current = self.slots[slot].current == Some(key);
-        if is_closed || is_drained && !is_current {
+        let state = EndpointState::of(open.endpoint.connection());
+        if self.slots[slot].is_attempt(key) {
+            match state {
+                EndpointState {
+                    is_closed: true, ..
+                } => {
+                    self.remove(key);
+                    let is_out = self.attempt_failed(slot, Instant::now());
+                    return Some(SlotDown {
+                        slot,
+                        is_lost: false,
+                        is_out,
+                    });
+                }
+                EndpointState {
+                    is_ready: false, ..
+                } => return None,
+                _ => self.made_again(slot, key),
+            }
+        }
+        let of = &mut self.slots[slot];
+        let is_current = of.current == Some(key);
+        if is_current && of.is_fresh && has_answered {
+            of.is_fresh = false;
+            of.backoff.reset();
+            self.links.answered(Instant::now());
+        }
+        if state.is_closed || state.is_drained {
             self.remove(key);
         }
-        if !is_current || !is_closed && !is_ending {
-            return None;
-        }
-        self.slots[slot].current = match is_ending && may_connect {
-            true => self.connect(slot).ok(),
-            false => None,
-        };
-        if self.slots[slot].current.is_some() {
-            return None;
-        }
-        self.slots[slot].free.clear();
-        Some(slot)
+        let is_down = is_current && (state.is_closed || state.is_ending);
+        is_down.then(|| self.take_down(slot, state))
     }
 
-    fn connect(&mut self, slot: usize) -> io::Result<u32> {
-        let key = u32::try_from(self.endpoints.len()).expect("fewer than 2^32 connections");
-        let config = Config {
-            message_bytes_max: ANSWER_BYTES_MAX,
-            ..Config::default()
+    /// Begins to make another connection in place of one that takes no new calls.
+    fn take_down(&mut self, slot: usize, state: EndpointState) -> SlotDown {
+        let now = Instant::now();
+        let is_lost = state.is_closed && !state.is_draining;
+        match (is_lost, state.is_draining) {
+            (true, _) => self.links.lost(now),
+            (false, true) => self.links.goaway(now),
+            // All of its stream ids are used.
+            (false, false) => self.links.replaced(now),
+        }
+        self.down += 1;
+        let of = &mut self.slots[slot];
+        of.current = None;
+        let is_out = match of.is_fresh && state.is_unused() {
+            // A server that ends each connection before it takes a call must not be asked for the next one at once.
+            true => self.attempt_failed(slot, now),
+            false => {
+                of.attempts = 0;
+                self.begin_attempt(slot, now)
+            }
         };
+        SlotDown {
+            slot,
+            is_lost,
+            is_out,
+        }
+    }
+
+    /// Makes the attempts to connect that are due at `now`, and ends those that have taken too long. Calls `on_out` with each
+    /// slot whose attempt failed.
+    pub(crate) fn make_again(&mut self, now: Instant, mut on_out: impl FnMut(usize)) {
+        if !self.is_any_down() {
+            return;
+        }
+        for slot in 0..self.slots.len() {
+            let is_out = match self.slots[slot].making {
+                Making::Wait { until } if now >= until => self.begin_attempt(slot, now),
+                Making::Attempt { key, deadline } if now >= deadline => {
+                    self.remove(key);
+                    self.attempt_failed(slot, now)
+                }
+                _ => false,
+            };
+            if is_out {
+                on_out(slot);
+            }
+        }
+    }
+
+    /// Begins to connect to the next address. Returns whether that, and with it an attempt, has failed at once.
+    fn begin_attempt(&mut self, slot: usize, now: Instant) -> bool {
+        let of = &mut self.slots[slot];
+        let address = self.addresses[of.attempts % self.addresses.len()];
+        of.attempts += 1;
+        let key = self.free_key();
+        match Endpoint::begin_to_connect(address, config(), &self.poller, key) {
+            Ok(endpoint) => {
+                self.put(key, endpoint, slot);
+                let deadline = now + self.connect_timeout;
+                self.slots[slot].making = Making::Attempt { key, deadline };
+                false
+            }
+            Err(_) => self.attempt_failed(slot, now),
+        }
+    }
+
+    /// Goes on after an address did not answer: with the next one at once, and after the last one with a wait. Returns whether
+    /// it was the last one, so that the attempt has failed.
+    fn attempt_failed(&mut self, slot: usize, now: Instant) -> bool {
+        let of = &mut self.slots[slot];
+        if !of.attempts.is_multiple_of(self.addresses.len()) {
+            return self.begin_attempt(slot, now);
+        }
+        self.links.attempt_failed();
+        let until = now + of.backoff.wait();
+        of.making = Making::Wait { until };
+        of.is_out = true;
+        true
+    }
+
+    fn made_again(&mut self, slot: usize, key: u32) {
+        let of = &mut self.slots[slot];
+        of.current = Some(key);
+        of.making = Making::Nothing;
+        of.is_out = false;
+        of.is_fresh = true;
+        self.down -= 1;
+        self.links.made_again();
+    }
+
+    /// Connects, and waits for it.
+    fn connect(&mut self, slot: usize) -> io::Result<u32> {
+        let key = self.free_key();
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in &self.addresses {
             let timeout = self.connect_timeout;
-            match Endpoint::connect(*address, timeout, config.clone(), &self.poller, key) {
+            match Endpoint::connect(*address, timeout, config(), &self.poller, key) {
                 Ok(endpoint) => {
-                    self.endpoints.push(Some(OpenEndpoint { endpoint, slot }));
+                    self.put(key, endpoint, slot);
                     return Ok(key);
                 }
                 Err(error) => last = error,
@@ -181,10 +362,71 @@ impl Connections {
         Err(last)
     }
 
+    /// Returns a key that no endpoint has.
+    fn free_key(&self) -> u32 {
+        let free = self.endpoints.iter().position(Option::is_none);
+        let key = free.unwrap_or(self.endpoints.len());
+        u32::try_from(key).expect("fewer than 2^32 connections")
+    }
+
+    fn put(&mut self, key: u32, endpoint: Endpoint, slot: usize) {
+        let open = Some(OpenEndpoint { endpoint, slot });
+        match self.endpoints.get_mut(key as usize) {
+            Some(free) => *free = open,
+            None => self.endpoints.push(open),
+        }
+    }
+
     fn remove(&mut self, key: u32) {
         if let Some(open) = self.endpoints[key as usize].take() {
             // Dropping the endpoint closes its socket in any case.
             let _ = open.endpoint.remove(&self.poller);
         }
+    }
+}
+
+/// How far an endpoint is.
+#[derive(Clone, Copy)]
+struct EndpointState {
+    /// The SETTINGS of the server have arrived.
+    is_ready: bool,
+    is_closed: bool,
+    /// The server has ended it in order.
+    is_draining: bool,
+    /// It takes no new calls.
+    is_ending: bool,
+    /// It takes no new calls, and all its calls have ended.
+    is_drained: bool,
+}
+
+impl EndpointState {
+    /// Returns whether the server has ended the connection without having taken a call, if it has answered none.
+    fn is_unused(self) -> bool {
+        self.is_closed || self.is_drained
+    }
+
+    fn of(connection: &Connection) -> Self {
+        let is_draining = connection.is_draining();
+        let is_ending = is_draining || connection.is_exhausted();
+        Self {
+            is_ready: connection.is_ready(),
+            is_closed: connection.closed().is_some(),
+            is_draining,
+            is_ending,
+            is_drained: is_ending && connection.open_calls() == 0,
+        }
+    }
+}
+
+impl ConnectionSlot {
+    fn is_attempt(&self, key: u32) -> bool {
+        matches!(self.making, Making::Attempt { key: attempt, .. } if attempt == key)
+    }
+}
+
+fn config() -> Config {
+    Config {
+        message_bytes_max: ANSWER_BYTES_MAX,
+        ..Config::default()
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::engines::backoff::Backoff;
 use crate::engines::raw::connections::Connections;
 use crate::engines::raw::requests::Requests;
 use crate::engines::raw::rpc::Methods;
@@ -13,7 +14,7 @@ use crate::engines::raw::starts::Starts;
 use crate::engines::raw::workers::{CallOnWire, Workers};
 use crate::engines::rules::Rules;
 use crate::engines::thread::{ReadySender, RunContext, ThreadResult, wait_for_start};
-use crate::http2::SendError;
+use crate::http2::{Event, SendError};
 use crate::pace::admission::DropReason;
 use crate::pace::cpu::thread_cpu_time;
 use crate::pace::open_loop::ArrivalSource;
@@ -68,13 +69,13 @@ impl Thread {
         source: Option<ArrivalSource>,
     ) -> Result<Self, String> {
         let (settings, address) = (&context.settings, &context.address);
-        let mut connections = Connections::new(address, settings.connect_timeout)?;
+        let mut connections = Connections::new(address, settings, &context.links)?;
         let mut workers = Workers::new(settings);
         for connection in context.connections_of(index) {
+            let backoff = Backoff::new(settings.seed ^ connection, settings.connections);
             let slot = connections
-                .add_slot()
+                .add_slot(backoff)
                 .map_err(|error| format!("cannot connect to {address}: {error}"))?;
-            context.links.opened();
             for number in context.workers_of(connection) {
                 let workload = context.workload(number);
                 for call_slot in workers.add(number, workload, slot, settings.pipeline) {
@@ -102,18 +103,16 @@ impl Thread {
             if cpu_before.is_none() && now >= stop.window_start() {
                 cpu_before = Some(thread_cpu_time());
             }
+            if self.connections.is_any_down() {
+                self.make_again(now, rules, recorder);
+            }
             self.start_calls(now, rules, recorder);
             recorder
                 .live()
                 .set_in_flight(self.workers.in_flight() as u64);
             self.connections.flush();
-            let is_idle = self.workers.in_flight() == 0;
-            if is_idle && (self.starts.is_over() || self.workers.are_all_lost()) {
-                let reason = match self.workers.are_all_lost() {
-                    true => DropReason::NoConnection,
-                    false => DropReason::LateStart,
-                };
-                self.give_back(reason, now, rules, recorder);
+            let is_idle = self.workers.in_flight() == 0 && !self.workers.has_unsent();
+            if is_idle && self.starts.is_over() {
                 let cpu = cpu_before.unwrap_or_else(thread_cpu_time);
                 return (
                     now.max(stop.window_start()),
@@ -136,8 +135,12 @@ impl Thread {
     /// Starts the calls that may start at `now`, as far as the connections take them.
     fn start_calls(&mut self, now: Instant, rules: &Rules, recorder: &mut Recorder) {
         self.starts.collect_due(now, rules.stop());
-        if self.starts.is_open_loop() && rules.is_too_late(now) {
-            self.give_back(DropReason::LateStart, now, rules, recorder);
+        if rules.is_too_late(now) {
+            self.give_back(now, rules, recorder);
+        }
+        if self.connections.is_any_down() && self.connections.are_all_out() {
+            self.starts
+                .give_back(DropReason::NoConnection, now, rules, recorder);
         }
         for slot in 0..self.connections.slot_count() {
             self.start_calls_on(slot, now, rules, recorder);
@@ -205,12 +208,20 @@ impl Thread {
     fn receive(&mut self, rules: &Rules, recorder: &mut Recorder) {
         for key in self.connections.ready() {
             let workers = &mut self.workers;
-            self.connections.read(key, |event, now| {
-                workers.take(event, now, rules, recorder);
+            let mut has_answered = false;
+            self.connections.read(key, |is_draining, event, now| {
+                has_answered |= matches!(event, Event::Response { .. });
+                workers.take(event, is_draining, now, rules, recorder);
             });
-            let may_connect = !self.starts.is_stopped();
-            if let Some(slot) = self.connections.look_after(key, may_connect) {
-                self.workers.lose(slot, Instant::now(), rules, recorder);
+            if let Some(down) = self.connections.look_after(key, has_answered) {
+                let now = Instant::now();
+                if down.is_lost {
+                    self.workers.lose(down.slot, now, rules, recorder);
+                }
+                if down.is_out {
+                    self.workers
+                        .fail_unsent(Some(down.slot), now, rules, recorder);
+                }
             }
         }
         self.free_landed();
@@ -219,10 +230,13 @@ impl Thread {
     /// Makes the slots of calls that have ended free for other calls.
     fn free_landed(&mut self) {
         let connections = &mut self.connections;
-        self.workers
-            .drain_landed(Instant::now(), |call_slot, connection| {
-                connections.free(connection, call_slot);
-            });
+        self.workers.drain_landed(
+            Instant::now(),
+            |call_slot, connection, is_unsent| match is_unsent {
+                true => connections.free_first(connection, call_slot),
+                false => connections.free(connection, call_slot),
+            },
+        );
     }
 
     /// Gives up calls that have been in flight for too long, and at the end, if nobody is to wait, all of them.
@@ -260,15 +274,27 @@ impl Thread {
         self.free_landed();
     }
 
-    /// Gives back every call that is due or drawn and will not be sent.
-    fn give_back(
-        &mut self,
-        reason: DropReason,
-        now: Instant,
-        rules: &Rules,
-        recorder: &mut Recorder,
-    ) {
-        self.starts.give_back(reason, now, rules, recorder);
-        self.workers.give_back(reason, now, rules, recorder);
+    /// Connects again where there is no connection.
+    fn make_again(&mut self, now: Instant, rules: &Rules, recorder: &mut Recorder) {
+        // Nothing can be taken to be sent, so nothing else finds out that the run is over.
+        if rules.stop().is_closed(now) {
+            self.starts.stop_closed_loop();
+        }
+        let workers = &mut self.workers;
+        self.connections.make_again(now, |slot| {
+            workers.fail_unsent(Some(slot), now, rules, recorder);
+        });
+    }
+
+    /// Gives back every call that is due or drawn and will not be sent, because it is too late.
+    fn give_back(&mut self, now: Instant, rules: &Rules, recorder: &mut Recorder) {
+        match self.starts.is_open_loop() {
+            true => {
+                let reason = DropReason::LateStart;
+                self.starts.give_back(reason, now, rules, recorder);
+                self.workers.give_back(reason, now, rules, recorder);
+            }
+            false => self.workers.fail_unsent(None, now, rules, recorder),
+        }
     }
 }

@@ -88,11 +88,6 @@ impl Starts {
         }
     }
 
-    /// Returns whether no further call will be due.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.is_stopped
-    }
-
     /// Returns whether no call is left to start.
     pub(crate) fn is_over(&self) -> bool {
         self.is_stopped && self.due.is_empty()

@@ -32,6 +32,8 @@ pub(crate) struct Workers {
     /// Slots whose calls have ended since the last [`drain_landed`](Self::drain_landed).
     landed: Vec<usize>,
     in_flight: usize,
+    /// How many slots have an unsent call.
+    unsent: usize,
     answers: AnswerCache,
     names: KeyNames,
 }
@@ -42,7 +44,8 @@ struct Worker {
     history: Option<WorkerHistory>,
     /// The connection slot of all of its calls.
     connection: usize,
-    is_lost: bool,
+    /// Whether it has lost a connection.
+    has_lost: bool,
 }
 
 /// A call in flight, or room for one.
@@ -52,7 +55,9 @@ struct CallSlot {
     call: Option<CallOnWire>,
     /// The operation of the call in flight, or of the last one.
     sent: InFlight,
-    /// A call that was drawn and could not be sent yet, because the connection had no room.
+    /// The message of the call in flight, if it is no plain Read. If the server has not taken the call, it is sent again.
+    message: Option<Call>,
+    /// A call that was drawn and could not be sent yet, because the connection had no room, or there was none.
     unsent: Option<Box<UnsentCall>>,
     free_since: Instant,
 }
@@ -81,6 +86,7 @@ impl Workers {
             slots: Vec::new(),
             landed: Vec::new(),
             in_flight: 0,
+            unsent: 0,
             answers: AnswerCache::new(settings),
             names: settings.key_names(),
         }
@@ -100,7 +106,7 @@ impl Workers {
             workload,
             history: None,
             connection,
-            is_lost: false,
+            has_lost: false,
         });
         self.slots.extend((0..calls).map(|_| CallSlot::new(worker)));
         first..self.slots.len()
@@ -118,8 +124,9 @@ impl Workers {
         self.in_flight
     }
 
-    pub(crate) fn are_all_lost(&self) -> bool {
-        self.workers.iter().all(|worker| worker.is_lost)
+    /// Returns whether there are calls that were drawn and could not be sent yet.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.unsent > 0
     }
 
     /// Returns the slots.
@@ -150,12 +157,15 @@ impl Workers {
     /// Takes the call that was [kept](Self::keep_unsent) in a slot.
     #[inline]
     pub(crate) fn take_unsent(&mut self, slot: usize) -> Option<UnsentCall> {
-        self.slots[slot].unsent.take().map(|unsent| *unsent)
+        let unsent = self.slots[slot].unsent.take()?;
+        self.unsent -= 1;
+        Some(*unsent)
     }
 
     /// Keeps a call in its slot until the connection has room.
     pub(crate) fn keep_unsent(&mut self, slot: usize, call: UnsentCall) {
         self.slots[slot].unsent = Some(Box::new(call));
+        self.unsent += 1;
     }
 
     /// Notes that a call was sent at `now`.
@@ -169,21 +179,17 @@ impl Workers {
     ) {
         let slot = &mut self.slots[slot];
         slot.call = Some(on_wire);
-        slot.sent.ops.clear();
-        slot.sent.ops.push(call.op);
-        slot.sent.intended = call.intended;
-        slot.sent.started = now.max(call.intended);
-        if self.workers[slot.worker].history.is_some() {
-            let read = || Call::read(self.names.of(call.op.key));
-            slot.sent.calls = vec![call.call.unwrap_or_else(read)];
-        }
+        let has_history = self.workers[slot.worker].history.is_some();
+        slot.set_sent(call, now, has_history.then_some(&self.names));
         self.in_flight += 1;
     }
 
-    /// Takes the response to a call, or its failure, which was read at `now`.
+    /// Takes the response to a call, or its failure, which was read at `now`. `is_draining` says whether the server has ended
+    /// the connection in order: a call that it has not begun then goes to the next connection.
     pub(crate) fn take(
         &mut self,
         event: Event<'_>,
+        is_draining: bool,
         now: Instant,
         rules: &Rules,
         recorder: &mut Recorder,
@@ -191,6 +197,9 @@ impl Workers {
         match event {
             Event::Response { tag, message } => {
                 self.answer(tag as usize, message, now, rules, recorder);
+            }
+            Event::Failed { tag, failure } if is_draining && failure.processed == Processed::No => {
+                self.take_back(tag as usize);
             }
             Event::Failed { tag, failure } => {
                 let lost = |outcome| {
@@ -248,6 +257,54 @@ impl Workers {
         self.settle(slot, completion, now, rules, recorder);
     }
 
+    /// Takes back the call of a slot, to send it again.
+    fn take_back(&mut self, slot: usize) {
+        if !self.land(slot) {
+            return;
+        }
+        let of = &mut self.slots[slot];
+        let call = UnsentCall {
+            op: of.sent.ops[0],
+            call: of.message.take(),
+            intended: of.sent.intended,
+        };
+        self.keep_unsent(slot, call);
+    }
+
+    /// Fails every call that was drawn and not sent, of one connection slot or of all.
+    pub(crate) fn fail_unsent(
+        &mut self,
+        connection: Option<usize>,
+        now: Instant,
+        rules: &Rules,
+        recorder: &mut Recorder,
+    ) {
+        if !self.has_unsent() {
+            return;
+        }
+        for number in self.slots() {
+            let worker = &self.workers[self.slots[number].worker];
+            let has_history = worker.history.is_some();
+            if connection.is_some_and(|connection| worker.connection != connection) {
+                continue;
+            }
+            let Some(call) = self.take_unsent(number) else {
+                continue;
+            };
+            let slot = &mut self.slots[number];
+            slot.set_sent(call, now, has_history.then_some(&self.names));
+            let worker = &mut self.workers[slot.worker];
+            rules.settle(
+                &slot.sent,
+                Completion::Unanswered(Failure::no_connection()),
+                now,
+                &mut worker.workload,
+                worker.history.as_mut(),
+                recorder,
+            );
+        }
+    }
+
     /// Settles the call of a slot, if one is in flight.
     pub(crate) fn settle(
         &mut self,
@@ -298,20 +355,19 @@ impl Workers {
         was_in_flight
     }
 
-    /// Calls `free` with each slot whose call has ended, and the connection slot of its worker, unless the worker is lost.
+    /// Calls `free` with each slot whose call has ended, the connection slot of its worker, and whether the call is to be sent
+    /// again.
     /// The slots are free from `now` on.
-    pub(crate) fn drain_landed(&mut self, now: Instant, mut free: impl FnMut(usize, usize)) {
+    pub(crate) fn drain_landed(&mut self, now: Instant, mut free: impl FnMut(usize, usize, bool)) {
         for number in self.landed.drain(..) {
             let slot = &mut self.slots[number];
             slot.free_since = now;
-            let worker = &self.workers[slot.worker];
-            if !worker.is_lost {
-                free(number, worker.connection);
-            }
+            let connection = self.workers[slot.worker].connection;
+            free(number, connection, slot.unsent.is_some());
         }
     }
 
-    /// Loses the workers of a connection that is gone.
+    /// Notes that the workers of a connection have lost it.
     pub(crate) fn lose(
         &mut self,
         connection: usize,
@@ -320,14 +376,14 @@ impl Workers {
         recorder: &mut Recorder,
     ) {
         for worker in &mut self.workers {
-            if worker.connection == connection && !worker.is_lost {
-                worker.is_lost = true;
+            if worker.connection == connection && !worker.has_lost {
+                worker.has_lost = true;
                 recorder.lose_worker(now, rules.stop());
             }
         }
     }
 
-    /// Gives back every call that was drawn and not sent.
+    /// Gives back every call of an open loop that was drawn and not sent.
     pub(crate) fn give_back(
         &mut self,
         reason: DropReason,
@@ -335,8 +391,8 @@ impl Workers {
         rules: &Rules,
         recorder: &mut Recorder,
     ) {
-        for slot in &mut self.slots {
-            if let Some(unsent) = slot.unsent.take() {
+        for slot in self.slots() {
+            if let Some(unsent) = self.take_unsent(slot) {
                 rules.give_back(unsent.intended, reason, now, recorder);
             }
         }
@@ -355,8 +411,24 @@ impl CallSlot {
                 intended: now,
                 started: now,
             },
+            message: None,
             unsent: None,
             free_since: now,
         }
+    }
+
+    /// Notes the call that is sent at `now`. A history needs the message of a plain Read too, and the names know its key.
+    #[inline]
+    fn set_sent(&mut self, call: UnsentCall, now: Instant, history: Option<&KeyNames>) {
+        let sent = &mut self.sent;
+        sent.ops.clear();
+        sent.ops.push(call.op);
+        sent.intended = call.intended;
+        sent.started = now.max(call.intended);
+        if let Some(names) = history {
+            let read = || Call::read(names.of(call.op.key));
+            sent.calls = vec![call.call.clone().unwrap_or_else(read)];
+        }
+        self.message = call.call;
     }
 }

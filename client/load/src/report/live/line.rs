@@ -25,5 +25,8 @@ pub(crate) fn line(progress: &Progress) -> String {
     if progress.dropped > 0 {
         line += &format!(", {} dropped", grouped(progress.dropped));
     }
+    if !progress.connections.is_empty() {
+        line += &format!(", {}", progress.connections);
+    }
     line
 }

@@ -33,6 +33,8 @@ pub(crate) struct Progress {
     /// Only of an open loop.
     pub(crate) dropped: u64,
     pub(crate) in_flight: u64,
+    /// What has happened to the connections. Empty if nothing has.
+    pub(crate) connections: String,
     /// The last [`INTERVALS_MAX`] intervals that are over. Their histograms are not used.
     pub(crate) intervals: Vec<IntervalReport>,
 }

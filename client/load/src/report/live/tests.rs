@@ -21,6 +21,7 @@ fn live() -> Progress {
         failed: [("UNAVAILABLE".to_owned(), 180), ("ABORTED".to_owned(), 2)].into(),
         dropped: 1_200,
         in_flight: 24,
+        connections: String::new(),
         intervals: report.intervals[..45].to_vec(),
     }
 }

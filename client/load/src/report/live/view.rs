@@ -108,6 +108,13 @@ fn figures(progress: &Progress, width: u16) -> Vec<Line<'static>> {
         };
         lines.push(row("dropped", text, style));
     }
+    if !progress.connections.is_empty() {
+        lines.push(row(
+            "server",
+            progress.connections.clone(),
+            bold.fg(Color::Red),
+        ));
+    }
     if let Some(last) = progress.intervals.last() {
         let values = [
             ("p50", last.p50_us),

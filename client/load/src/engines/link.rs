@@ -1,0 +1,157 @@
+//! A connection of a thread of the engines `unary` and `pipeline`, which is made again when it ends.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+use crate::engines::backoff::Backoff;
+use crate::engines::connection::Connection;
+use crate::record::links::Links;
+
+/// A connection as the workers see it: if it ends, another one takes its place. All workers of the connection share it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    address: Arc<str>,
+    connect_timeout: Duration,
+    /// `None` while there is no connection that takes operations.
+    connection: RefCell<Option<Connection>>,
+    /// Counts the connections.
+    generation: Cell<u64>,
+    /// Whether an attempt has failed since there was a connection: then operations do not wait for the next one.
+    is_out: Cell<bool>,
+    /// Whether the connection was made again and has answered nothing yet.
+    is_fresh: Cell<bool>,
+    /// Operations that were sent on the connection.
+    operations: Cell<u64>,
+    backoff: RefCell<Backoff>,
+    changed: Notify,
+    links: Arc<Links>,
+}
+
+impl Link {
+    /// Connects. Does not wait for the server to say anything.
+    ///
+    /// # Errors
+    /// If that fails. The text names the address.
+    pub(crate) async fn open(
+        address: &Arc<str>,
+        connect_timeout: Duration,
+        backoff: Backoff,
+        links: &Arc<Links>,
+    ) -> Result<Rc<Self>, String> {
+        let connection = Connection::open(address, connect_timeout).await?;
+        links.opened();
+        Ok(Rc::new(Self {
+            address: Arc::clone(address),
+            connect_timeout,
+            connection: RefCell::new(Some(connection)),
+            generation: Cell::new(0),
+            is_out: Cell::new(false),
+            is_fresh: Cell::new(false),
+            operations: Cell::new(0),
+            backoff: RefCell::new(backoff),
+            changed: Notify::new(),
+            links: Arc::clone(links),
+        }))
+    }
+
+    /// Makes the connection again whenever it ends. Never returns.
+    pub(crate) async fn maintain(self: Rc<Self>) {
+        loop {
+            let connection = self.connection.borrow().clone();
+            let mut is_lost = true;
+            if let Some(connection) = connection {
+                connection.ended().await;
+                is_lost = !connection.is_draining();
+                self.take_down(&connection);
+            }
+            // A server that ends each connection before it takes an operation must not be asked for the next one at once.
+            let is_unused = is_lost || self.operations.get() == 0;
+            if self.is_fresh.replace(false) && is_unused {
+                self.wait().await;
+            }
+            loop {
+                let opened = Connection::open_to_ready(&self.address, self.connect_timeout).await;
+                if let Ok(connection) = opened {
+                    self.put_up(connection);
+                    break;
+                }
+                self.wait().await;
+            }
+        }
+    }
+
+    fn take_down(&self, connection: &Connection) {
+        let now = Instant::now();
+        match connection.is_draining() {
+            true => self.links.goaway(now),
+            false => self.links.lost(now),
+        }
+        *self.connection.borrow_mut() = None;
+        self.changed.notify_waiters();
+    }
+
+    fn put_up(&self, connection: Connection) {
+        self.links.made_again();
+        *self.connection.borrow_mut() = Some(connection);
+        self.generation.set(self.generation.get() + 1);
+        self.is_out.set(false);
+        self.is_fresh.set(true);
+        self.operations.set(0);
+        self.changed.notify_waiters();
+    }
+
+    /// Waits after an attempt that failed.
+    async fn wait(&self) {
+        self.links.attempt_failed();
+        self.is_out.set(true);
+        self.changed.notify_waiters();
+        let wait = self.backoff.borrow_mut().wait();
+        tokio::time::sleep(wait).await;
+    }
+
+    /// Returns the number of the connection, counted from 0. While there is none, it is that of the last one.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.get()
+    }
+
+    /// Returns the connection, if there is one that takes operations.
+    pub(crate) fn connection(&self) -> Option<Connection> {
+        self.connection.borrow().clone()
+    }
+
+    /// Returns whether there is a connection that takes operations.
+    pub(crate) fn is_up(&self) -> bool {
+        self.connection.borrow().is_some()
+    }
+
+    /// Returns whether there is no connection, nor one that may be there in a moment.
+    pub(crate) fn is_out(&self) -> bool {
+        self.is_out.get()
+    }
+
+    /// Notes that an operation is sent on the connection.
+    #[inline]
+    pub(crate) fn sent(&self) {
+        self.operations.set(self.operations.get() + 1);
+    }
+
+    /// Notes that an operation was answered on the connection with this number.
+    #[inline]
+    pub(crate) fn answered(&self, generation: u64) {
+        if self.is_fresh.get() && generation == self.generation.get() {
+            self.is_fresh.set(false);
+            self.backoff.borrow_mut().reset();
+            self.links.answered(Instant::now());
+        }
+    }
+
+    /// Returns a future that ends with the next change. It counts from now on, even before it is awaited.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+}
