@@ -218,7 +218,7 @@ mod tests {
         let (start, ms) = (Instant::now(), Duration::from_millis(1));
         let stop = Stop::new(start, Duration::ZERO, Some(1_000 * ms), None);
         let live: Vec<Arc<LiveCounters>> = vec![Arc::default(), Arc::default()];
-        let mut timeline = Timeline::new(live.clone(), 10 * ms);
+        let mut timeline = Timeline::new(live.clone(), 10 * ms, Arc::default());
         let sent = InFlight {
             ops: Vec::new(),
             calls: Vec::new(),
