@@ -8,6 +8,7 @@ mod compare;
 mod compare_tests;
 mod exit;
 mod find_max;
+mod once;
 mod outputs;
 mod prober;
 mod run;

@@ -2,13 +2,12 @@
 
 use std::io::{self, Write as _};
 
-use crate::agents::lead;
 use crate::command_line::args::RunArgs;
 use crate::command_line::resolve;
 use crate::commands::compare;
 use crate::commands::exit::{self, FAILED};
+use crate::commands::once::once;
 use crate::commands::outputs::Outputs;
-use crate::commands::view::live_view;
 use crate::plan::labels::Labels;
 use crate::plan::settings::Settings;
 use crate::report::model::Report;
@@ -118,19 +117,6 @@ fn repeat(
         }
     }
     Ok(reports)
-}
-
-/// Does one run, in this process or by agents.
-pub(super) fn once(
-    args: &RunArgs,
-    runner: &mut Runner,
-    settings: Settings,
-    labels: &Labels,
-) -> Result<Report, RunError> {
-    match &args.how.agents {
-        None => runner.run(settings, labels, &mut *live_view(args), None),
-        Some(agents) => lead::run(runner, settings, labels, agents),
-    }
 }
 
 fn failed(error: io::Error) -> RunError {
