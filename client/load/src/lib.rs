@@ -11,6 +11,7 @@ mod agents;
 mod calibrate;
 mod command_line;
 mod commands;
+mod descriptors;
 mod engines;
 mod grpc;
 mod histogram;

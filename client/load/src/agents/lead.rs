@@ -37,9 +37,7 @@ pub(crate) fn run(
     labels: &Labels,
     agents: &Agents,
 ) -> Result<Report, RunError> {
-    settings
-        .check(&runner.target().limits)
-        .map_err(RunError::Arguments)?;
+    runner.target().check(&settings)?;
     let command = settings.command(Some(&runner.target().address));
     let parts = lead(agents, &command)?;
     let reports: Vec<Report> = parts

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use crate::command_line::call_flags::CallFlags;
 use crate::command_line::parse::{
     address, bytes, count, duration, duration_or_zero, metadata, part, percentile, rate, seed, tag,
 };
@@ -44,6 +45,8 @@ pub(crate) struct RunArgs {
 
     #[command(flatten, next_help_heading = "What to send")]
     pub(crate) what: WhatArgs,
+    #[command(flatten, next_help_heading = "What to send to any gRPC service")]
+    pub(crate) call: CallFlags,
     #[command(flatten, next_help_heading = "When to send")]
     pub(crate) when: WhenArgs,
     #[command(flatten, next_help_heading = "When to stop")]
@@ -72,7 +75,7 @@ pub(crate) struct WhatArgs {
     /// checked for.
     #[arg(long, value_enum, value_name = "NAME")]
     pub(crate) workload: Option<NamedWorkload>,
-    /// Concurrent workers of --ratio or --workload. Default: 110.
+    /// Concurrent workers of --ratio, --workload or --call. Default: 110; 50 for --call.
     #[arg(short = 'c', long, value_name = "N", allow_negative_numbers = true, value_parser = count(1, WORKERS_MAX))]
     pub(crate) concurrency: Option<u64>,
     /// Watches that --workload watch opens. Default: 10.
@@ -168,7 +171,7 @@ pub(crate) struct StopArgs {
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct HowArgs {
     /// How operations travel: as unary calls, in frames on a Pipeline stream, or as unary calls with the least CPU time.
-    /// Default: pipeline, unless the workload has calls that no frame carries; then unary.
+    /// Default: pipeline, unless the workload has calls that no frame carries; then unary, and for --call.
     #[arg(long, value_enum, value_name = "NAME")]
     pub(crate) engine: Option<Engine>,
     /// Frames that each worker keeps in flight; calls with --engine unary or raw.

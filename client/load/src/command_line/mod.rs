@@ -1,11 +1,15 @@
 //! The command line: its flags, and the plan that they add up to.
 //!
 //! [`args`] has the flags, and [`parse`] reads their values. [`config_file`] adds the flags of a file before that.
+//! [`call_flags`] are those of calls of any gRPC service, and [`other_tools`] says what to type instead of flags of others.
 //! [`resolve`] fills in the defaults and refuses contradictions; the result is a plan. [`words`] reads back the one-line
 //! command of a report.
 
 pub(crate) mod args;
+pub(crate) mod call_args;
+pub(crate) mod call_flags;
 pub(crate) mod config_file;
+pub(crate) mod other_tools;
 pub(crate) mod parse;
 pub(crate) mod resolve;
 pub(crate) mod words;
@@ -21,6 +25,7 @@ use clap::{
 
 use crate::report::format::Format;
 use args::{AgentArgs, CalibrateArgs, CheckArgs, CompareArgs, FindMaxArgs, RunArgs, SweepArgs};
+use call_args::CallArgs;
 
 /// Measures the operations per second and the latencies of a Soloist server.
 ///
@@ -51,6 +56,9 @@ pub(crate) struct Cli {
 /// The subcommands. Without one, the tool does a run.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Calls a method of any gRPC service: soloist-load call HOST:PORT package.Service/Method -d JSON. The other subcommands
+    /// take the method as --call.
+    Call(Box<CallArgs>),
     /// Finds the highest rate that meets every --slo: doubles the rate until an objective is missed, narrows the range
     /// between the last two rates, and repeats the result.
     #[command(mut_args(of_search))]

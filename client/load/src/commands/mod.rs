@@ -21,7 +21,8 @@ use std::io::{self, Write as _};
 
 use crate::agents::serve::{Runs, serve};
 use crate::command_line::args::AgentArgs;
-use crate::command_line::{Command, config_file, parse_words};
+use crate::command_line::call_args::CallArgs;
+use crate::command_line::{Command, config_file, other_tools, parse_words};
 use crate::report::schema;
 use crate::run::error::RunError;
 use crate::run::signals::exit_code;
@@ -38,12 +39,16 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> i32 {
         Ok(cli) => cli,
         Err(error) => {
             let code = error.exit_code();
+            if let Some(hint) = other_tools::hint(&error) {
+                return fail(&hint, code);
+            }
             let _ = error.print();
             return code;
         }
     };
     let done = match &cli.command {
         None => run::run(&cli.run),
+        Some(Command::Call(args)) => call(args),
         Some(Command::FindMax(args)) => find_max::find_max(args),
         Some(Command::Sweep(args)) => sweep::sweep(args),
         Some(Command::Compare(args)) => compare::compare_files(args),
@@ -67,6 +72,11 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> i32 {
 fn fail(error: &str, code: i32) -> i32 {
     let _ = writeln!(io::stderr(), "error: {error}");
     code
+}
+
+fn call(args: &CallArgs) -> Result<i32, RunError> {
+    let run = args.run().map_err(RunError::Arguments)?;
+    run::run(&run)
 }
 
 fn agent(args: &AgentArgs) -> Result<i32, RunError> {

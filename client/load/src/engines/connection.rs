@@ -21,6 +21,7 @@ use soloist::v1::state_client::StateClient;
 use tokio::net::TcpStream;
 use tonic::Status;
 use tonic::body::Body;
+use tonic::client::Grpc;
 use tower_service::Service;
 
 use crate::engines::sniffer::{Signals, SniffedStream};
@@ -119,6 +120,11 @@ impl Connection {
     pub(crate) fn state(&self, address: &str) -> StateClient<Self> {
         StateClient::with_origin(self.clone(), origin(address))
             .max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Returns a client of any service on this connection.
+    pub(crate) fn grpc(&self, address: &str) -> Grpc<Self> {
+        Grpc::with_origin(self.clone(), origin(address)).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Returns the generated client of the service Sessions on this connection.

@@ -3,7 +3,7 @@
 //! [`threads`] starts the threads of a run; each is a [`thread`]. With the engines `unary` and `pipeline`, [`calls`] runs a
 //! task for each [`worker`], which sends over a [`lane`]: with [`unary`] calls ([`call_lane`]) or in frames ([`frame_lane`]). All
 //! lanes of a connection share a [`link`], which makes the [`connection`] again when it ends; a [`sniffer`] tells it at once.
-//! With the engine `raw`, one loop runs all workers of a thread ([`raw`]). [`watchers`] is the loop of the watches.
+//! [`messages`] are calls of methods that the user names. With the engine `raw`, one loop runs all workers of a thread ([`raw`]). [`watchers`] is the loop of the watches.
 //!
 //! A connection that ends is made again, at once and then with a [`backoff`]. What the server has not taken of a connection
 //! that it ended in order goes to the next one.
@@ -17,6 +17,7 @@ mod connection;
 mod frame_lane;
 mod lane;
 mod link;
+mod messages;
 mod raw;
 mod rules;
 mod sniffer;

@@ -18,6 +18,7 @@ use crate::record::history::{HistoryRecording, HistorySetup, ThreadHistory};
 use crate::record::links::Links;
 use crate::record::live::LiveCounters;
 use crate::record::recorder::Recorder;
+use crate::workload::call::turns::CallRun;
 use crate::workload::generator::Workload;
 use crate::workload::keys::Keys;
 
@@ -34,6 +35,8 @@ pub(crate) struct RunContext {
     pub(crate) keys: Keys,
     /// A session for each worker, if the workload needs any, until the worker takes it.
     pub(crate) sessions: Arc<Mutex<Vec<Option<v1::Session>>>>,
+    /// What the workers call, if the user names a method.
+    pub(crate) call: Option<CallRun>,
     /// `None` in a closed loop.
     pub(crate) admission: Option<Arc<Admission>>,
     /// `None` if the run records no history.
@@ -130,6 +133,9 @@ impl RunContext {
         let session = sessions.get_mut(number as usize).and_then(Option::take);
         if let Some(session) = session {
             workload.set_session(session);
+        }
+        if let Some(call) = &self.call {
+            workload.set_call(call.clone(), self.settings.global_number(number));
         }
         workload
     }

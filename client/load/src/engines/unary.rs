@@ -9,22 +9,32 @@ use soloist::v1::op::Op;
 use soloist::v1::op_result::Result as OpAnswer;
 use soloist::v1::sessions_client::SessionsClient;
 use soloist::v1::state_client::StateClient;
+use tonic::client::Grpc;
 use tonic::metadata::{AsciiMetadataKey, MetadataMap};
 use tonic::{Request, Status};
 
 use crate::engines::connection::Connection;
+use crate::engines::messages;
 use crate::plan::settings::Settings;
 use crate::workload::operation::{Call, Reply};
 
 pub(crate) type CallResult = Result<Reply, Status>;
 
 /// Makes calls on one connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Caller {
-    state: StateClient<Connection>,
-    sessions: SessionsClient<Connection>,
+    clients: Clients,
+    /// For methods that the user names.
+    grpc: Box<Grpc<Connection>>,
     metadata: MetadataMap,
     timeout: Option<Duration>,
+}
+
+/// The generated clients. Each call has clones of its own.
+#[derive(Clone, Debug)]
+struct Clients {
+    state: StateClient<Connection>,
+    sessions: SessionsClient<Connection>,
 }
 
 /// A call in flight. Its output is the result, with the number of the call.
@@ -46,8 +56,11 @@ impl Caller {
     /// `address` is the HOST:PORT to which the connection is open.
     pub(crate) fn new(connection: &Connection, address: &str, settings: &Settings) -> Self {
         Self {
-            state: connection.state(address),
-            sessions: connection.sessions(address),
+            clients: Clients {
+                state: connection.state(address),
+                sessions: connection.sessions(address),
+            },
+            grpc: Box::new(connection.grpc(address)),
             metadata: metadata_map(&settings.metadata),
             timeout: settings.timeout,
         }
@@ -55,15 +68,27 @@ impl Caller {
 
     /// Starts a call.
     pub(crate) fn start(&self, number: u64, call: Call) -> CallInFlight {
-        CallInFlight {
-            number,
-            result: Box::pin(self.clone().call(call)),
-        }
+        let (metadata, timeout) = (self.metadata.clone(), self.timeout);
+        let result: Pin<Box<dyn Future<Output = CallResult>>> = match call {
+            Call::Messages(messages) => {
+                let grpc = Grpc::clone(&self.grpc);
+                Box::pin(messages::call(grpc, messages, metadata, timeout))
+            }
+            call => Box::pin(self.clients.clone().call(call, metadata, timeout)),
+        };
+        CallInFlight { number, result }
     }
+}
 
-    async fn call(mut self, call: Call) -> CallResult {
+impl Clients {
+    async fn call(
+        mut self,
+        call: Call,
+        mut metadata: MetadataMap,
+        timeout: Option<Duration>,
+    ) -> CallResult {
         let state = &mut self.state;
-        let (metadata, timeout) = (&mut self.metadata, self.timeout);
+        let metadata = &mut metadata;
         Ok(match call {
             Call::Op(Op::Read(read)) => {
                 let answer = state.read(request(read, metadata, timeout)).await?;
@@ -99,6 +124,7 @@ impl Caller {
                 let answer = self.sessions.renew_session(request).await?;
                 Reply::Renew(answer.into_inner())
             }
+            Call::Messages(_) => unreachable!("the caller makes these calls itself"),
         })
     }
 }

@@ -1,6 +1,8 @@
 //! The flags that set the settings, and the command that repeats the run.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -51,6 +53,10 @@ impl Settings {
                 say("workload", json!(value_name(workload)));
                 say("concurrency", json!(self.concurrency));
             }
+            Mix::Call => {
+                self.flags_of_call(say);
+                return say("concurrency", json!(self.concurrency));
+            }
         }
         if self.watchers > 0 {
             say("watchers", json!(self.watchers));
@@ -65,6 +71,26 @@ impl Settings {
         if self.distinct {
             say("distinct", json!(true));
         }
+    }
+
+    fn flags_of_call(&self, say: &mut impl FnMut(&'static str, Value)) {
+        let Some(call) = &self.call else { return };
+        let texts = |of: Vec<String>| match of.is_empty() {
+            true => Value::Null,
+            false => json!(of),
+        };
+        let paths = |of: &[PathBuf]| texts(of.iter().map(|of| of.display().to_string()).collect());
+        let shown = |of: &[&dyn Display]| texts(of.iter().map(ToString::to_string).collect());
+        say("call", json!(call.method));
+        say("data", texts(call.data.clone()));
+        say("proto", paths(&call.proto));
+        say("import-path", paths(&call.import_path));
+        say("protoset", paths(call.protoset.as_slice()));
+        let codes: Vec<&dyn Display> = call.expect_code.iter().map(|of| of as _).collect();
+        say("expect-code", shown(&codes));
+        let checks: Vec<&dyn Display> = call.expect.iter().map(|of| of as _).collect();
+        say("expect", shown(&checks));
+        say("stream-messages", json!(call.stream_messages));
     }
 
     fn flags_of_sending(&self, say: &mut impl FnMut(&'static str, Value)) {
@@ -156,6 +182,8 @@ mod tests {
             "--verify --distinct",
             "--key-prefix= --keys 9",
             "--key-prefix=it's\\ mine/",
+            "--call a.B/C -d '{}' -d @f.json --proto a.proto -I x -I y --expect-code OK,NOT_FOUND --expect a.b=c",
+            "--call a.B/C --protoset a.bin --stream-messages 5 --engine raw --rps 7",
         ] {
             let first = settings(line).unwrap();
             let command = first.command(Some("[::1]:5"));

@@ -15,12 +15,14 @@ pub(crate) enum Kind {
     List,
     Batch,
     Renew,
+    /// A call of a method that the user names (`--call`).
+    Call,
     /// A write as a watch reports it: its latency is from the intended start of the write to the event.
     Event,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Read,
         Self::Write,
         Self::CompareAndSet,
@@ -30,6 +32,7 @@ impl Kind {
         Self::List,
         Self::Batch,
         Self::Renew,
+        Self::Call,
         Self::Event,
     ];
 
@@ -45,6 +48,7 @@ impl Kind {
             Self::List => "list",
             Self::Batch => "batch",
             Self::Renew => "renew",
+            Self::Call => "call",
             Self::Event => "event",
         }
     }

@@ -50,6 +50,8 @@ pub(crate) enum Mix {
     /// Every worker reads and writes, in this proportion.
     Ratio(Ratio),
     Named(NamedWorkload),
+    /// Every worker calls the method that the user names, of any gRPC service.
+    Call,
 }
 
 impl Mix {
@@ -57,14 +59,14 @@ impl Mix {
     pub(crate) fn workers(self, concurrency: u64) -> u64 {
         match self {
             Self::ReadersAndWriters { readers, writers } => readers + writers,
-            Self::Ratio(_) | Self::Named(_) => concurrency,
+            Self::Ratio(_) | Self::Named(_) | Self::Call => concurrency,
         }
     }
 
     /// Returns whether the keys are written before the run.
     pub(crate) fn needs_keys(self) -> bool {
         match self {
-            Self::ReadersAndWriters { .. } => false,
+            Self::ReadersAndWriters { .. } | Self::Call => false,
             Self::Ratio(_) => true,
             Self::Named(workload) => {
                 !matches!(workload, NamedWorkload::Renew | NamedWorkload::Mixed)
@@ -77,6 +79,7 @@ impl Mix {
         matches!(
             self,
             Self::Named(NamedWorkload::E | NamedWorkload::Renew | NamedWorkload::Mixed)
+                | Self::Call
         )
     }
 
@@ -93,6 +96,7 @@ impl Mix {
         match self {
             Self::ReadersAndWriters { writers, .. } => writers > 0,
             Self::Ratio(ratio) => ratio.writes > 0.0,
+            Self::Call => false,
             Self::Named(workload) => !matches!(workload, NamedWorkload::C | NamedWorkload::Renew),
         }
     }

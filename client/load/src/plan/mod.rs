@@ -5,6 +5,7 @@
 //! what the report is called and which objectives it must meet. `command` and `server_limits` are methods of the
 //! settings: the flags that repeat a run, and the check against the limits of a server.
 
+pub(crate) mod call;
 pub(crate) mod choices;
 mod command;
 pub(crate) mod flag;

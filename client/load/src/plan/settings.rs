@@ -1,7 +1,9 @@
 //! The settings of a run.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::plan::call::CallPlan;
 use crate::plan::choices::{DurationStop, Engine, KeyDist, Part, ValueKind};
 use crate::plan::key_names::KeyNames;
 use crate::plan::mix::Mix;
@@ -19,6 +21,8 @@ pub(crate) const TOKEN_METADATA: &str = "authorization";
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) mix: Mix,
+    /// `None` unless the mix is `Call`.
+    pub(crate) call: Option<Arc<CallPlan>>,
     /// The number of workers, unless the mix has readers and writers.
     pub(crate) concurrency: u64,
     /// 0 unless the workload is `watch`.

@@ -19,6 +19,7 @@ pub(crate) fn outcome_of_answer(
 ) -> Outcome {
     match outcome {
         OpOutcome::Refused(error, reason) => refusal(action, error, *reason),
+        OpOutcome::Expected(_) => Outcome::Unknown,
         OpOutcome::Failed(failure) => match (action, failure.outcome) {
             // A Read changes nothing, even if its outcome is unknown.
             (Action::Read, _) | (_, soloist_client::Outcome::NotApplied) => Outcome::NotDone,

@@ -47,7 +47,7 @@ impl Settling<'_> {
             Completion::Reply(reply) => self.reply(sent, reply, now),
             Completion::Judged(outcome) => self.call(sent, outcome, None, now),
             Completion::Call(Err(status)) => {
-                let outcome = OpOutcome::of_status(sent.ops[0].kind, &status);
+                let outcome = self.workload.judge_status(sent.ops[0].kind, &status);
                 self.call(sent, outcome, None, now);
             }
             Completion::Frame(response) => self.frame(sent, response, now),
@@ -59,7 +59,16 @@ impl Settling<'_> {
     }
 
     fn reply(&mut self, sent: &InFlight, reply: &Reply, now: Instant) {
-        let outcome = OpOutcome::of_reply(sent.ops[0].kind, Some(reply));
+        let outcome = match reply {
+            Reply::Message(message) => self.workload.take_message(message),
+            Reply::Stream(stream, last) => {
+                let is_measured = self.stop.is_measured(sent.intended);
+                let is_late = is_measured.then(|| self.stop.is_over(now));
+                let workload = &mut self.workload;
+                workload.take_stream(stream, last, sent.intended, is_late)
+            }
+            reply => OpOutcome::of_reply(sent.ops[0].kind, Some(reply)),
+        };
         self.call(sent, outcome, Some(reply), now);
     }
 
@@ -126,6 +135,9 @@ impl Settling<'_> {
             OpOutcome::Refused(_, reason) => {
                 let reason = reason.as_str_name();
                 self.recorder.refused(op.kind, reason, sent, now, self.stop);
+            }
+            OpOutcome::Expected(code) => {
+                self.recorder.refused(op.kind, code, sent, now, self.stop);
             }
             OpOutcome::Failed(failure) => {
                 self.recorder.failed(op.kind, failure, sent, now, self.stop);

@@ -82,8 +82,8 @@ impl WorkerHistory {
                     self.take_list(list, page);
                 }
             }
-            // A renewal reads and changes no key.
-            Call::Renew(_) => {}
+            // A renewal reads and changes no key, and calls of other services have no history.
+            Call::Renew(_) | Call::Messages(_) => {}
         }
     }
 

@@ -7,8 +7,8 @@ use crate::histogram::{add, histogram};
 use crate::report::distribution::{HistogramError, decode};
 use crate::report::faults::{AccountReport, ConnectionsReport, OutageReport};
 use crate::report::model::{
-    Distribution, IntervalReport, KindReport, LateReport, LatencyReport, OfferedReport,
-    PhaseReport, Report,
+    CallReport, Distribution, IntervalReport, KindReport, LateReport, LatencyReport,
+    MessagesReport, OfferedReport, PhaseReport, Report, StreamReport,
 };
 
 /// Merges reports, of which there is at least one. Fields about the run as a whole are taken from the first.
@@ -46,6 +46,7 @@ pub(crate) fn merge(reports: &[Report], percentiles: &[f64]) -> Result<Report, H
             ops: parts.sum(|of| of.late.ops),
             max_us: parts.longest(|of| of.late.max_us),
         },
+        call: parts.call(elapsed)?,
         read_ops: parts.sum(|of| of.read_ops),
         read_misses: parts.sum(|of| of.read_misses),
         write_ops: parts.sum(|of| of.write_ops),
@@ -156,6 +157,28 @@ impl Parts<'_> {
             }
         }
         merged
+    }
+
+    fn call(&self, elapsed: f64) -> Result<Option<CallReport>, HistogramError> {
+        let calls = || self.reports.iter().filter_map(|of| of.call.as_ref());
+        let Some(first) = calls().next() else {
+            return Ok(None);
+        };
+        let streams = || calls().filter_map(|call| call.stream.as_ref());
+        let messages = streams().map(|stream| stream.messages).sum();
+        let stream = StreamReport {
+            messages,
+            messages_per_second: per_second(messages, elapsed),
+            first_message: self.distribution(streams().map(|of| &of.first_message))?,
+            last_message: self.distribution(streams().map(|of| &of.last_message))?,
+        };
+        Ok(Some(CallReport {
+            codes: sums(calls().map(|call| &call.codes)),
+            requests: MessagesReport::sum(calls().map(|call| call.requests)),
+            responses: MessagesReport::sum(calls().map(|call| call.responses)),
+            stream: first.stream.as_ref().map(|_| stream),
+            ..first.clone()
+        }))
     }
 
     fn kinds(&self) -> Result<BTreeMap<String, KindReport>, HistogramError> {

@@ -4,9 +4,11 @@
 //!   the figures of a histogram, and `merge` one report of several. `faults` is the part about lost connections and operations.
 //! - `text`, `csv`, `hdr` and `html` are the other forms. `figures`, `numbers`, `style` and `wrap` serve several of
 //!   them.
+//! - `call` is the part that is about a method that the user named.
 //! - `compare` compares two sets of runs, and `sweep` is the result of runs at several rates.
 //! - `live` shows a run while it lasts.
 
+pub(crate) mod call;
 pub(crate) mod compare;
 pub(crate) mod csv;
 pub(crate) mod distribution;

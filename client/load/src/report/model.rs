@@ -73,13 +73,16 @@ pub(crate) struct Report {
     /// Operations that were sent before the end and answered after it. They are part of `latency`, but not of
     /// `completed`.
     pub(crate) late: LateReport,
+    /// The method that was called, if the user named one. Null otherwise.
+    #[serde(default)]
+    pub(crate) call: Option<CallReport>,
     /// Completed Reads.
     pub(crate) read_ops: u64,
     /// The part of `read_ops` that found no key.
     pub(crate) read_misses: u64,
     /// Completed Writes.
     pub(crate) write_ops: u64,
-    /// By the kind of operation: read, write, compare_and_set, add, delete, transition, list, batch, renew, event.
+    /// By the kind of operation: read, write, compare_and_set, add, delete, transition, list, batch, renew, call, event.
     pub(crate) kinds: BTreeMap<String, KindReport>,
     /// By the kind of operation, and for all operations together under "all".
     pub(crate) latency: BTreeMap<String, LatencyReport>,
@@ -100,6 +103,45 @@ pub(crate) struct Report {
     pub(crate) warnings: Vec<String>,
     pub(crate) slos: Vec<SloReport>,
     pub(crate) verify: Option<VerifyReport>,
+}
+
+/// The method that was called, and its messages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CallReport {
+    /// With its package.
+    pub(crate) service: String,
+    pub(crate) method: String,
+    /// "unary", "server streaming", "client streaming" or "bidirectional streaming".
+    pub(crate) kind: String,
+    /// How many calls ended with each gRPC code: those of `completed` and of `failed`.
+    pub(crate) codes: BTreeMap<String, u64>,
+    /// The messages that were made to be sent, also in the warm-up.
+    pub(crate) requests: MessagesReport,
+    /// The messages that were received, also in the warm-up.
+    pub(crate) responses: MessagesReport,
+    /// Only if the server streams.
+    pub(crate) stream: Option<StreamReport>,
+}
+
+/// The encoded sizes of messages, without the five bytes that gRPC puts before each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct MessagesReport {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    pub(crate) min_bytes: u64,
+    pub(crate) max_bytes: u64,
+}
+
+/// The messages of streams that the server sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StreamReport {
+    /// The messages of the completed calls.
+    pub(crate) messages: u64,
+    pub(crate) messages_per_second: f64,
+    /// From when a call was due to its first message.
+    pub(crate) first_message: Distribution,
+    /// From when a call was due to its last message.
+    pub(crate) last_message: Distribution,
 }
 
 /// The machine of the load generator.

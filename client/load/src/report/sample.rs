@@ -267,6 +267,7 @@ fn setup() -> Report {
         gave_up: None,
         ops_per_second: 0.0,
         workers_lost: 0,
+        call: None,
         first_lost_seconds: None,
         late: LateReport {
             ops: 0,

@@ -10,8 +10,14 @@ use crate::histogram::{add, histogram};
 use crate::plan::kind::Kind;
 use crate::plan::settings::Settings;
 use crate::record::stats::{KindStats, PhaseStats};
-use crate::report::model::{Distribution, IntervalReport, KindReport, LatencyReport, PhaseReport};
+use crate::report::model::{
+    CallReport, Distribution, IntervalReport, KindReport, LatencyReport, MessagesReport,
+    PhaseReport, StreamReport,
+};
 use crate::run::measured::Measured;
+use crate::workload::call::program::CallProgram;
+use crate::workload::call::sizes::Sizes;
+use crate::workload::call::totals::CallTotals;
 
 /// Returns the latencies of each kind, and those of all kinds together under "all". Refusals are among them, failures not.
 pub(crate) fn latencies(
@@ -68,6 +74,55 @@ pub(crate) fn kind(stats: &KindStats, percentiles: &[f64]) -> KindReport {
             .collect(),
         misses: stats.misses,
         outcomes: outcomes.collect(),
+    }
+}
+
+/// Returns what was called, with the codes and the messages of the calls.
+pub(crate) fn call(
+    program: &CallProgram,
+    totals: &CallTotals,
+    stats: Option<&KindStats>,
+    elapsed: f64,
+    percentiles: &[f64],
+) -> CallReport {
+    let mut codes: BTreeMap<String, u64> = BTreeMap::new();
+    if let Some(stats) = stats {
+        let refused: u64 = stats.refused.values().sum();
+        let answered = stats.refused.iter().map(|(code, ops)| (*code, *ops));
+        let failed = stats.failed.iter().map(|(code, of)| (*code, of.len()));
+        let ok = ("OK", stats.completed.saturating_sub(refused));
+        for (code, ops) in answered
+            .chain(failed)
+            .chain([ok])
+            .filter(|(_, ops)| *ops > 0)
+        {
+            *codes.entry(code.to_owned()).or_default() += ops;
+        }
+    }
+    let sizes = |sizes: &Sizes| MessagesReport {
+        messages: sizes.messages,
+        bytes: sizes.bytes,
+        min_bytes: sizes.min,
+        max_bytes: sizes.max,
+    };
+    let streams = &totals.streams;
+    let method = &program.method;
+    CallReport {
+        service: method.parent_service().full_name().to_owned(),
+        method: method.name().to_owned(),
+        kind: program.kind().to_owned(),
+        codes,
+        requests: sizes(&totals.requests),
+        responses: sizes(&totals.responses),
+        stream: method.is_server_streaming().then(|| StreamReport {
+            messages: streams.messages,
+            messages_per_second: match elapsed > 0.0 {
+                true => streams.messages as f64 / elapsed,
+                false => 0.0,
+            },
+            first_message: Distribution::of(&streams.first, percentiles),
+            last_message: Distribution::of(&streams.last, percentiles),
+        }),
     }
 }
 

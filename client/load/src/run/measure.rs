@@ -24,6 +24,7 @@ use crate::run::prepare::prepare;
 use crate::run::signals::Interrupts;
 use crate::run::target::Target;
 use crate::run::view::View;
+use crate::workload::call::turns::CallRun;
 use crate::workload::keys::Keys;
 
 /// How often the counts are sampled and the view is updated.
@@ -88,6 +89,7 @@ pub(crate) async fn measure(
     (measured.links, measured.outages) = links.finish();
     measured.links.add(watch_links.finish().0);
     measured.gave_up = gave_up;
+    measured.call = connected.call.map(|call| call.totals());
     measured.interrupted = interrupts.first;
     measured.history = history.map(|(history, before)| before.complete(history, settings));
     Ok(measured)
@@ -108,6 +110,8 @@ struct Connected {
     open_loop: Option<OpenLoopSetup>,
     /// `None` if the run records no history.
     before: Option<Before>,
+    /// `None` unless the user names a method.
+    call: Option<CallRun>,
 }
 
 impl Connected {
@@ -128,6 +132,8 @@ impl Connected {
         };
         let (start, started) = watch::channel(None);
         let (links, watch_links) = (Arc::<Links>::default(), Arc::<Links>::default());
+        let program = target.call.clone();
+        let call = program.map(|program| CallRun::new(program, settings.part));
         let context = RunContext {
             links: Arc::clone(&links),
             watch_links: Arc::clone(&watch_links),
@@ -135,6 +141,7 @@ impl Connected {
             address: Arc::clone(&target.address),
             keys: Keys::new(settings.keys, settings.key_dist, settings.part),
             sessions: Arc::new(Mutex::new(sessions.into_iter().map(Some).collect())),
+            call: call.clone(),
             admission: open_loop.as_ref().map(OpenLoopSetup::admission),
             history: before.as_ref().map(Before::setup),
             start: started,
@@ -148,6 +155,7 @@ impl Connected {
             start,
             open_loop,
             before,
+            call,
         })
     }
 }

@@ -13,6 +13,7 @@ use crate::record::history::ThreadHistory;
 use crate::record::links::{LinkTotals, Outage};
 use crate::record::recorder::Recorder;
 use crate::record::timeline::Timeline;
+use crate::workload::call::totals::CallTotals;
 
 /// Everything that a run has measured.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub(crate) struct Measured {
     pub(crate) interrupted: Option<SignalKind>,
     /// `None` in a closed loop.
     pub(crate) open_loop: Option<OpenLoopTotals>,
+    /// The messages of a method that the user names.
+    pub(crate) call: Option<CallTotals>,
     /// `None` if the run records no history. The error says why the history is not complete.
     pub(crate) history: Option<Result<History, String>>,
 }
@@ -78,6 +81,7 @@ impl Measured {
             gave_up: None,
             interrupted: None,
             open_loop,
+            call: None,
             history: None,
         }
     }

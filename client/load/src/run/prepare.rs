@@ -39,6 +39,9 @@ pub(crate) async fn prepare(
     settings: &Settings,
     target: &Target,
 ) -> Result<VecDeque<v1::Session>, String> {
+    if settings.mix == Mix::Call {
+        return Ok(VecDeque::new());
+    }
     let client = target.client();
     if settings.mix == Mix::Named(NamedWorkload::Transition) {
         define_machine(settings, client)

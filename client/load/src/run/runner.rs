@@ -41,7 +41,7 @@ impl Runner {
         let mut interrupts = Interrupts::new().map_err(system)?;
         let target = runtime.block_on(async {
             tokio::select! {
-                target = Target::open(address, settings) => target.map_err(RunError::Failed),
+                target = Target::open(address, settings) => target,
                 signal = interrupts.recv() => Err(RunError::Interrupted(signal)),
             }
         })?;
@@ -64,9 +64,7 @@ impl Runner {
         view: &mut dyn View,
         barrier: Option<Barrier>,
     ) -> Result<Report, RunError> {
-        settings
-            .check(&self.target.limits)
-            .map_err(RunError::Arguments)?;
+        self.target.check(&settings)?;
         signals::check()?;
         let settings = Arc::new(settings);
         self.interrupts.first = None;

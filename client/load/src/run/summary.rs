@@ -10,7 +10,7 @@ use crate::plan::settings::Settings;
 use crate::report::model::{
     Distribution, LateReport, MachineReport, OfferedReport, Report, SCHEMA, ServerReport,
 };
-use crate::run::breakdown::{intervals, kind, latencies, phases};
+use crate::run::breakdown::{call, intervals, kind, latencies, phases};
 use crate::run::faults::{account, connections, longest_gap, outages};
 use crate::run::measured::Measured;
 use crate::run::objectives::objectives;
@@ -71,6 +71,19 @@ pub(crate) fn report(
             ops: kinds.values().map(|of| of.late).sum(),
             max_us: recorder.late_max().as_secs_f64() * 1e6,
         },
+        call: measured
+            .call
+            .as_ref()
+            .zip(target.call.as_ref())
+            .map(|(totals, program)| {
+                call(
+                    program,
+                    totals,
+                    kinds.get(&Kind::Call),
+                    elapsed,
+                    percentiles,
+                )
+            }),
         read_ops: read.map_or(0, |of| of.completed),
         read_misses: read.map_or(0, |of| of.misses),
         write_ops: kinds.get(&Kind::Write).map_or(0, |of| of.completed),

@@ -9,7 +9,12 @@ use soloist_server::Server;
 use soloist_server::config::Config;
 use tonic::Code;
 
+use crate::descriptors::{self, NoDescriptor, origin::Origin};
+use crate::plan::call::CallPlan;
+use crate::plan::choices::Engine;
 use crate::plan::settings::Settings;
+use crate::run::error::RunError;
+use crate::workload::call::program::CallProgram;
 use soloist_client::{Client, Error, Info};
 
 /// How long the server may take to say its CPU time or its revision. A run must not end with waiting for a server that is
@@ -23,47 +28,76 @@ pub(crate) struct Target {
     pub(crate) address: Arc<str>,
     pub(crate) version: String,
     pub(crate) limits: Limits,
-    client: Client,
+    /// `None` if the server is asked nothing about itself, because it may be any gRPC server.
+    client: Option<Client>,
+    /// What the workers call, if the user names a method.
+    pub(crate) call: Option<Arc<CallProgram>>,
     embedded: Option<Server>,
 }
 
 impl Target {
-    /// Connects to `address` or, without one, starts a server on a free port of the loopback interface.
+    /// Connects to `address` or, without one, starts a server on a free port of the loopback interface. If the user names a
+    /// method, only asks the server to describe it, unless a file does.
     ///
     /// # Errors
     /// If the server cannot be started or reached within the connect timeout, or is no Soloist. The text names the address.
-    pub(crate) async fn open(address: Option<&str>, settings: &Settings) -> Result<Self, String> {
+    /// If the user names a method, also if there is none, or if it takes other messages.
+    pub(crate) async fn open(address: Option<&str>, settings: &Settings) -> Result<Self, RunError> {
         let (address, embedded) = match address {
             Some(address) => (address.to_owned(), None),
             None => {
                 let server = TcpListener::bind("127.0.0.1:0")
                     .and_then(|listener| Server::start(listener, &Config::default()))
-                    .map_err(|error| format!("cannot start a server: {error}"))?;
+                    .map_err(|error| failed(format!("cannot start a server: {error}")))?;
                 (server.local_addr().to_string(), Some(server))
             }
         };
+        if let Some(plan) = &settings.call {
+            return Ok(Self {
+                call: Some(Arc::new(program(plan, &address, settings).await?)),
+                address: address.into(),
+                version: String::new(),
+                limits: Limits::default(),
+                client: None,
+                embedded,
+            });
+        }
         let client = Client::builder(&address)
             .connect_timeout(settings.connect_timeout)
             .timeout(settings.connect_timeout)
             .connect()
             .await
-            .map_err(|error| error.message().to_owned())?;
+            .map_err(|error| failed(error.message().to_owned()))?;
         let info = client
             .info()
             .await
-            .map_err(|error| explain(&address, &error))?;
+            .map_err(|error| failed(explain(&address, &error)))?;
         Ok(Self {
             address: address.into(),
             version: info.version,
             limits: info.limits.unwrap_or_default(),
-            client,
+            client: Some(client),
+            call: None,
             embedded,
         })
     }
 
-    /// Returns the client on the connection beside the measured ones.
+    /// Returns the client on the connection beside the measured ones. There is none if the user names a method.
     pub(crate) fn client(&self) -> &Client {
-        &self.client
+        self.client
+            .as_ref()
+            .expect("only workloads of Soloist ask the server for anything")
+    }
+
+    /// Checks the settings against the limits of the server, if they are known.
+    ///
+    /// # Errors
+    /// If a limit is exceeded. The text names the flag, its value and the limit.
+    pub(crate) fn check(&self, settings: &Settings) -> Result<(), RunError> {
+        match self.client {
+            Some(_) => settings.check(&self.limits).map_err(RunError::Arguments),
+            None => Ok(()),
+        }
     }
 
     /// Returns the revision of the store, or `None` if the server does not answer.
@@ -85,7 +119,8 @@ impl Target {
     }
 
     async fn info(&self) -> Option<Info> {
-        let info = tokio::time::timeout(INFO_TIMEOUT, self.client.info()).await;
+        let client = self.client.as_ref()?;
+        let info = tokio::time::timeout(INFO_TIMEOUT, client.info()).await;
         info.ok()?.ok()
     }
 
@@ -106,6 +141,37 @@ impl Target {
             None => Ok(()),
         }
     }
+}
+
+fn failed(error: String) -> RunError {
+    RunError::Failed(error)
+}
+
+/// Finds out what the method of the plan takes, and reads the messages for it.
+async fn program(
+    plan: &CallPlan,
+    address: &str,
+    settings: &Settings,
+) -> Result<CallProgram, RunError> {
+    let origin = Origin {
+        address,
+        metadata: &settings.metadata,
+        timeout: settings.connect_timeout,
+    };
+    let method = descriptors::method(plan, origin).await;
+    let method = method.map_err(|error| match error {
+        NoDescriptor::Arguments(error) => RunError::Arguments(error),
+        NoDescriptor::Unreachable(error) => RunError::Failed(error),
+    })?;
+    let program = CallProgram::new(plan, method).map_err(RunError::Arguments)?;
+    if settings.engine == Engine::Raw && !program.is_unary() {
+        return Err(RunError::Arguments(format!(
+            "--engine raw: {} is {}, and this engine makes unary calls only; use --engine unary",
+            plan.method,
+            program.kind()
+        )));
+    }
+    Ok(program)
 }
 
 /// Explains why GetInfo failed on a server that accepts connections.

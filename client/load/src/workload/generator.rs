@@ -1,16 +1,20 @@
 //! The operations of one worker.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use soloist::v1::op_result::Result as OpAnswer;
 use soloist::v1::{self, op};
+use tonic::Status;
 
 use crate::plan::key_names::{KeyNames, SCAN_DIGITS};
 use crate::plan::kind::Kind;
 use crate::plan::mix::{Mix, NamedWorkload, STATES};
 use crate::plan::settings::Settings;
+use crate::workload::call::totals::StreamAnswer;
+use crate::workload::call::turns::{CallRun, Turns};
 use crate::workload::keys::Keys;
 use crate::workload::operation::{Call, Reply, SentOp, has_revision};
 use crate::workload::outcome::OpOutcome;
@@ -44,6 +48,8 @@ pub(crate) struct Workload {
     /// How many Reads in flight are the first half of a read-modify-write.
     modifying: u64,
     session: Option<v1::Session>,
+    /// The calls of `--call`. They come instead of any other.
+    turns: Option<Turns>,
 }
 
 impl Workload {
@@ -66,6 +72,7 @@ impl Workload {
             known: HashMap::new(),
             modifying: 0,
             session: None,
+            turns: None,
         }
     }
 
@@ -74,19 +81,31 @@ impl Workload {
         self.session = Some(session);
     }
 
+    /// Makes the worker call the method of a program, and nothing else. `number` is that of the worker among all workers.
+    pub(crate) fn set_call(&mut self, run: CallRun, number: u64) {
+        self.turns = Some(Turns::new(run, number));
+    }
+
     /// Returns the next operation. `intended_nanos` is when it is meant to start, in nanoseconds after the start of the
     /// run.
     pub(crate) fn next(&mut self, intended_nanos: u64) -> (SentOp, Call) {
         let (op, call) = self.draw(intended_nanos);
-        (
-            op,
-            call.unwrap_or_else(|| Call::read(self.names.of(op.key))),
-        )
+        let call = call.unwrap_or_else(|| match &self.turns {
+            Some(turns) => Call::Messages(turns.fixed(op.key)),
+            None => Call::read(self.names.of(op.key)),
+        });
+        (op, call)
     }
 
-    /// As [`next`](Self::next), but returns no call for a plain Read of a key: it is always the same, and the engine may
-    /// keep it encoded.
+    /// As [`next`](Self::next), but returns no call for a plain Read of a key, or for messages of the user that never
+    /// change: these are always the same, and the engine may keep them encoded.
+    #[inline]
     pub(crate) fn draw(&mut self, intended_nanos: u64) -> (SentOp, Option<Call>) {
+        if let Some(turns) = &mut self.turns {
+            let (turn, messages) = turns.draw(&mut self.rng);
+            let (kind, key) = (Kind::Call, turn);
+            return (SentOp { kind, key }, messages.map(Call::Messages));
+        }
         if let Some((op, call)) = self.follow_ups.pop_front() {
             return (op, Some(call));
         }
@@ -118,6 +137,37 @@ impl Workload {
             Step::Renew => (Kind::Renew, Some(self.renew())),
         };
         (SentOp { kind, key }, call)
+    }
+
+    /// Takes the only message of an answer to a call of the user's, and judges it.
+    #[inline]
+    pub(crate) fn take_message(&mut self, message: &[u8]) -> OpOutcome {
+        match &mut self.turns {
+            Some(turns) => turns.take_message(message),
+            None => OpOutcome::of_reply(Kind::Call, None),
+        }
+    }
+
+    /// Takes the messages of a stream of the user's: see [`Turns::take_stream`].
+    pub(crate) fn take_stream(
+        &mut self,
+        stream: &StreamAnswer,
+        last: &[u8],
+        intended: Instant,
+        is_late: Option<bool>,
+    ) -> OpOutcome {
+        match &mut self.turns {
+            Some(turns) => turns.take_stream(stream, last, intended, is_late),
+            None => OpOutcome::of_reply(Kind::Call, None),
+        }
+    }
+
+    /// Judges the status of a call that was not OK.
+    pub(crate) fn judge_status(&self, kind: Kind, status: &Status) -> OpOutcome {
+        match &self.turns {
+            Some(turns) => turns.judge_status(status),
+            None => OpOutcome::of_status(kind, status),
+        }
     }
 
     /// Takes the outcome of an operation, if that decides what the worker sends next.

@@ -2,10 +2,13 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use soloist::v1::op_result::Result as OpAnswer;
 use soloist::v1::{self, condition, op};
 
 use crate::plan::kind::Kind;
+use crate::workload::call::messages::Messages;
+use crate::workload::call::totals::StreamAnswer;
 
 /// A call, as it is sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +18,8 @@ pub(crate) enum Call {
     List(v1::ListRequest),
     Batch(v1::BatchRequest),
     Renew(v1::RenewSessionRequest),
+    /// A call of a method that the user names.
+    Messages(Messages),
 }
 
 impl Call {
@@ -31,13 +36,17 @@ pub(crate) enum Reply {
     List(v1::ListResponse),
     Batch(v1::BatchResponse),
     Renew(v1::Session),
+    /// The only message of a call that the user names.
+    Message(Bytes),
+    /// The messages of a stream that the user names, and the last of them.
+    Stream(StreamAnswer, Bytes),
 }
 
 /// What a worker keeps of an operation until it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SentOp {
     pub(crate) kind: Kind,
-    /// The number of its key.
+    /// The number of its key; of the turn, if it is a call that the user names.
     pub(crate) key: u64,
 }
 

@@ -20,6 +20,8 @@ pub(crate) enum OpOutcome {
     },
     /// The server refused it for a reason that the workload expects at times.
     Refused(Error, Reason),
+    /// The server answered with this code, which the user expects beside OK.
+    Expected(&'static str),
     Failed(Failure),
 }
 

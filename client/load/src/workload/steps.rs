@@ -75,6 +75,8 @@ fn weights(mix: Mix, worker: u64) -> Vec<(Step, f64)> {
         },
         Mix::Ratio(Ratio { reads, writes }) => vec![(Step::Read, reads), (Step::Write, writes)],
         Mix::Named(workload) => weights_of_workload(workload),
+        // Its calls take turns.
+        Mix::Call => Vec::new(),
     }
 }
 

@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod any_service;
 mod engines;
 mod errors;
 mod faults;

@@ -2,6 +2,7 @@
 //!
 //! `data` decides about keys and values, `shape` about threads and connections, `open_loop` about the rate.
 
+mod call;
 mod data;
 mod open_loop;
 mod shape;
@@ -11,6 +12,7 @@ pub(crate) mod tests;
 use std::time::Duration;
 
 use crate::command_line::args::{RunArgs, StopArgs, WhatArgs};
+use crate::command_line::call_flags::JsonMetadata;
 use crate::plan::choices::{Engine, Part};
 use crate::plan::labels::{HistoryOptions, Labels};
 use crate::plan::mix::{Mix, NamedWorkload};
@@ -25,6 +27,8 @@ const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// The readers and writers unless a flag says how many. The workers of any other mix are as many in all.
 const READERS: u64 = 100;
 const WRITERS: u64 = 10;
+/// The concurrent calls of a method that the user names, unless a flag says how many: as many as with ghz.
+const CALLS: u64 = 50;
 /// The watches of the workload `watch` unless a flag says how many.
 const WATCHERS: u64 = 10;
 
@@ -35,19 +39,27 @@ const WATCHERS: u64 = 10;
 pub(crate) fn settings(args: &RunArgs) -> Result<Settings, String> {
     let what = &args.what;
     let open_loop = open_loop::resolve(args)?;
-    let mix = mix(what);
+    let call = call::resolve(args)?;
+    let mix = match call {
+        Some(_) => Mix::Call,
+        None => mix(what),
+    };
     check_mix(mix, args)?;
     let engine = args.how.engine.unwrap_or(match mix.needs_calls() {
         true => Engine::Unary,
         false => Engine::Pipeline,
     });
-    let concurrency = what.concurrency.unwrap_or(READERS + WRITERS);
-    let distinct =
-        what.distinct || args.report.verify || !matches!(mix, Mix::ReadersAndWriters { .. });
+    let concurrency = what.concurrency.unwrap_or(match mix {
+        Mix::Call => CALLS,
+        _ => READERS + WRITERS,
+    });
+    let may_repeat = matches!(mix, Mix::ReadersAndWriters { .. } | Mix::Call);
+    let distinct = what.distinct || args.report.verify || !may_repeat;
     let data = data::resolve(mix, distinct, what)?;
     let shape = shape::resolve(mix, engine, mix.workers(concurrency), &args.how)?;
     Ok(Settings {
         mix,
+        call,
         concurrency,
         watchers: match mix {
             Mix::Named(NamedWorkload::Watch) => what.watchers.unwrap_or(WATCHERS),
@@ -148,6 +160,8 @@ fn duration(stop: &StopArgs) -> Option<Duration> {
 
 fn metadata(args: &RunArgs) -> Vec<(String, String)> {
     let mut metadata = args.how.metadata.clone();
+    let of_json = args.call.metadata_json.iter();
+    metadata.extend(of_json.flat_map(|JsonMetadata(pairs)| pairs.clone()));
     if let Some(token) = &args.how.token {
         let bearer = (TOKEN_METADATA.to_owned(), format!("Bearer {token}"));
         metadata.push(bearer);

@@ -83,11 +83,12 @@ impl Thread {
                 }
             }
         }
+        let program = context.call.as_ref().map(|call| &call.program);
         Ok(Self {
             starts: Starts::new(source),
             workers,
-            methods: Methods::new(address, settings)?,
-            requests: Requests::new(settings),
+            methods: Methods::new(address, settings, program.map(|of| of.path.as_str()))?,
+            requests: Requests::new(settings, program.cloned()),
             connections,
         })
     }

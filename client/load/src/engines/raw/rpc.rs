@@ -1,5 +1,6 @@
 //! The RPCs that the engine calls: path, request and response of each.
 
+use bytes::Bytes;
 use prost::Message as _;
 use soloist::v1::{self, op, op_result};
 
@@ -18,10 +19,12 @@ pub(crate) enum Rpc {
     List,
     Batch,
     Renew,
+    /// The method that the user names.
+    Call,
 }
 
 impl Rpc {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Read,
         Self::Write,
         Self::Add,
@@ -30,9 +33,11 @@ impl Rpc {
         Self::List,
         Self::Batch,
         Self::Renew,
+        Self::Call,
     ];
 
-    fn path(self) -> &'static str {
+    /// Returns the path. `named` is that of the method that the user names, if there is one.
+    fn path(self, named: Option<&str>) -> &str {
         match self {
             Self::Read => "/soloist.v1.State/Read",
             Self::Write => "/soloist.v1.State/Write",
@@ -42,6 +47,7 @@ impl Rpc {
             Self::List => "/soloist.v1.State/List",
             Self::Batch => "/soloist.v1.State/Batch",
             Self::Renew => "/soloist.v1.Sessions/RenewSession",
+            Self::Call => named.unwrap_or("/"),
         }
     }
 
@@ -57,6 +63,12 @@ impl Rpc {
             Call::List(list) => (Self::List, list.encode(message)),
             Call::Batch(batch) => (Self::Batch, batch.encode(message)),
             Call::Renew(renew) => (Self::Renew, renew.encode(message)),
+            Call::Messages(call) => {
+                for bytes in call.messages.iter() {
+                    message.extend_from_slice(bytes);
+                }
+                (Self::Call, Ok(()))
+            }
         };
         encoded.expect("a Vec has room for any message");
         rpc
@@ -80,6 +92,7 @@ impl Rpc {
             Self::List => Reply::List(ListResponse::decode(message)?),
             Self::Batch => Reply::Batch(BatchResponse::decode(message)?),
             Self::Renew => Reply::Renew(Session::decode(message)?),
+            Self::Call => Reply::Message(Bytes::copy_from_slice(message)),
         })
     }
 }
@@ -88,12 +101,18 @@ impl Rpc {
 pub(crate) struct Methods([Method; Rpc::ALL.len()]);
 
 impl Methods {
+    /// `named` is the path of the method that the user names, if there is one.
+    ///
     /// # Errors
     /// If the metadata of the settings cannot be sent.
-    pub(crate) fn new(address: &str, settings: &Settings) -> Result<Self, String> {
+    pub(crate) fn new(
+        address: &str,
+        settings: &Settings,
+        named: Option<&str>,
+    ) -> Result<Self, String> {
         let mut methods = Vec::with_capacity(Rpc::ALL.len());
         for rpc in Rpc::ALL {
-            let path = rpc.path();
+            let path = rpc.path(named);
             let method = Method::new(address, path, &settings.metadata, settings.timeout);
             methods.push(method.map_err(|error| error.to_string())?);
         }

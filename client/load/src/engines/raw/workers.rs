@@ -232,6 +232,11 @@ impl Workers {
         let Some(call) = &self.slots[slot].call else {
             return;
         };
+        if call.rpc == Rpc::Call {
+            let worker = self.slots[slot].worker;
+            let outcome = self.workers[worker].workload.take_message(message);
+            return self.settle(slot, Completion::Judged(outcome), now, rules, recorder);
+        }
         // If there is a history, it needs every answer decoded.
         let is_plain_read = call.rpc == Rpc::Read && sent.calls.is_empty();
         let key = sent.ops[0].key;

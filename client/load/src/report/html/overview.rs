@@ -60,14 +60,16 @@ const OUTAGES_SHOWN: usize = 5;
 
 pub(super) fn subtitle(report: &Report) -> String {
     let server = &report.server;
-    let embedded = match server.embedded {
-        true => ", embedded",
-        false => "",
+    let about = match (server.version.is_empty(), server.embedded) {
+        // Only a Soloist is asked for its version.
+        (true, true) => " (embedded)".to_owned(),
+        (true, false) => String::new(),
+        (false, true) => format!(" (version {}, embedded)", escaped(&server.version)),
+        (false, false) => format!(" (version {})", escaped(&server.version)),
     };
     let mut text = format!(
-        "{} (version {}{embedded}) &middot; {} &middot; {:.3} s",
+        "{}{about} &middot; {} &middot; {:.3} s",
         escaped(&server.address),
-        escaped(&server.version),
         escaped(&report.started_at),
         report.elapsed_seconds
     );

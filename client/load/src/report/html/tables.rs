@@ -9,6 +9,7 @@ use crate::report::sweep::Sweep;
 pub(super) fn render(report: &Report, sweep: Option<&Sweep>) -> String {
     [
         latencies(report),
+        call(report),
         counts(report),
         outages(report),
         outcomes(report),
@@ -102,6 +103,29 @@ fn percentiles(
     };
     let rows: Vec<Vec<String>> = report.latency_by_kind().map(row).collect();
     table(caption, &columns, TextColumns(1), &rows)
+}
+
+/// Writes the method that the user named, and its messages.
+fn call(report: &Report) -> String {
+    let Some(call) = &report.call else {
+        return String::new();
+    };
+    let mut rows: Vec<(&str, String)> = vec![
+        ("method", call.name_shown()),
+        ("codes", call.codes_shown()),
+        ("messages sent", call.requests.shown()),
+        ("messages received", call.responses.shown()),
+    ];
+    rows.extend(call.stream.iter().flat_map(|stream| stream.shown()));
+    let rows = rows
+        .into_iter()
+        .map(|(name, text)| vec![name.to_owned(), with_micro_sign(&escaped(&text))]);
+    table(
+        "Method",
+        &["", ""],
+        TextColumns(2),
+        &rows.collect::<Vec<_>>(),
+    )
 }
 
 fn counts(report: &Report) -> String {

@@ -1,5 +1,6 @@
 //! The report as text, for people.
 
+mod call;
 mod counts;
 mod notes;
 mod page;
@@ -34,6 +35,7 @@ impl Page<'_> {
         writeln!(self.out, "writeOps: {}", self.report.write_ops)?;
         writeln!(self.out)?;
         self.name()?;
+        self.call()?;
         self.counts()?;
         self.warnings()?;
         writeln!(self.out)?;

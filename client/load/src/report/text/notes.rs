@@ -96,7 +96,12 @@ impl Page<'_> {
             false => "",
         };
         let (address, version) = (printable(&server.address), printable(&server.version));
-        let server = format!("{address} ({embedded}version {version})");
+        let server = match (version.is_empty(), server.embedded) {
+            // Only a Soloist is asked for its version.
+            (true, true) => format!("{address} (embedded)"),
+            (true, false) => address.to_string(),
+            (false, _) => format!("{address} ({embedded}version {version})"),
+        };
         self.lines("server", &server, plain)?;
         let machine = &report.machine;
         let cores = counted(machine.cores, "core");
