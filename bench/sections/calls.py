@@ -13,7 +13,7 @@ from lib.measure.figures import Figures
 from lib.measure.model import Row, Run, Section
 from lib.measure.rounds import sized_by_pilots
 from lib.systems.h2load import answered_calls, calls_per_second, h2load_flags, h2load_program
-from lib.systems.load import WORKERS, load_by_count, preload, reader_flags
+from lib.systems.load import WORKERS, load_by_count, method_flags, preload, reader_flags
 from lib.systems.soloist import read_request, soloist_server
 from lib.systems.valkey import valkey_gets, valkey_server
 
@@ -30,9 +30,8 @@ def start_unary(bench: Bench) -> Iterator[dict[str, Run]]:
             "raw": load_by_count(bench, server, address, "raw", f"--engine raw {reads}"),
             "Valkey": valkey_gets(bench, valkey, port, "Valkey", f"-c {WORKERS} -P 1"),
             "generated": load_by_count(bench, server, address, "generated", f"--engine unary {reads}"),
-            "Read": h2load_calls(bench, server, address, "Read", "soloist.v1.State/Read", read_request("0")),
             # The empty request asks for the health of the whole server.
-            "Check": h2load_calls(bench, server, address, "Check", "grpc.health.v1.Health/Check", b""),
+            "Check": load_by_count(bench, server, address, "Check", " ".join(method_flags("grpc.health.v1.Health/Check"))),
         }
 
 
@@ -92,8 +91,8 @@ UNARY = Section(
         ),
         Row(
             "calls : no state",
-            "Reads by h2load; health Checks by h2load, which the same server answers without its owner",
-            ("Read", "server us/op"),
+            "Reads by the raw engine; health Checks by the raw engine, which the same server answers without its owner",
+            ("raw", "server us/op"),
             ("Check", "server us/op"),
             "≤",
             1.05,

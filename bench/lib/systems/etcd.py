@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from lib.host.paths import ROOT
 from lib.host.processes import Bench, Server, free_port
 from lib.host.programs import PythonPackage
 from lib.systems.grpc_calls import call
@@ -16,6 +17,8 @@ from lib.systems.soloist import VALUE_BYTES
 
 # The key of `put_request`.
 WRITTEN_KEY = "written"
+# The part of its API that is called here.
+ETCD_PROTO = ROOT / "client" / "load" / "tests" / "it" / "servers" / "etcd.proto"
 # Fields of etcdserverpb.RangeResponse and ResponseHeader.
 RANGE_HEADER, HEADER_REVISION = 1, 3
 

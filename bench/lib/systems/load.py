@@ -77,6 +77,11 @@ def latencies(report: dict[str, Any], kind: str) -> Figures:
     return {"ops/s": report["ops_per_second"], **quantiles}
 
 
+def method_flags(method: str, *flags: str) -> list[str]:
+    """Flags of calls of any gRPC service by the raw engine: as many at once as the workers of other runs."""
+    return ["--call", method, "--engine", "raw", "-c", str(WORKERS), *flags]
+
+
 def load_by_count(bench: Bench, server: Server, address: str, name: str, flags: str) -> Run:
     """Runs of a known number of operations, which gives the CPU time of each."""
 
