@@ -19,6 +19,28 @@ pub const GROUP_OPERATIONS_MAX: usize = 256;
 /// enough for the deadline of the next message to pass.
 pub const OWNER_MESSAGE_LARGE_BYTES: usize = 8 * KIB;
 
+/// Cost of the messages that wait in the mailbox without further ado. A message costs 1 for each key, operation, session or
+/// 1,024 bytes that it can touch, which takes the owner and the handler together about 1 us. Unary calls that cost more go
+/// into the mailbox a few at a time: as many as their connection's share, and all connections' room, allow.
+pub const COST_SMALL_MAX: usize = 16;
+
+/// Most cost of the unary calls above [`COST_SMALL_MAX`] that are in the mailbox at once. A small call waits for at most this
+/// much: about 8 ms.
+pub const COST_WAITING_MAX: usize = 8 * 1_024;
+
+/// The part of it that one connection may use: two pages of a List, one for the owner and one on its way.
+pub const COST_WAITING_CONNECTION_MAX: usize = 2 * 1_024;
+
+/// Bytes of a message that cost as much as one key: copies are made for the history and the log.
+pub const COST_BYTES: usize = KIB;
+
+/// Cost of a message that asks a watch for its next changes when there are many: initial entries, or the history. It looks at
+/// up to 4,096 changes, or shows 1,000 entries.
+pub const COST_WATCH_BEHIND: usize = 1_024;
+
+/// Most messages of watches in the mailbox at once. Each costs as much as what changed.
+pub const WATCH_MESSAGES_MAX: usize = 64;
+
 /// About how many keys expire, or change state after a timeout, between two batches of messages. They take about as
 /// long as one batch.
 pub const DUE_KEYS_MAX: usize = 256;
@@ -44,7 +66,7 @@ pub const COPY_SLICE_BYTES: usize = 256 * KIB;
 /// of a million keys takes a second or two; this is enough if half of them change meanwhile.
 pub const COPY_ASIDE_BYTES_MAX: usize = 256 * MIB;
 
-/// Most backups at once, because each may put [`COPY_ASIDE_BYTES_MAX`] aside.
+/// Most backups at once, because each may put [`COPY_ASIDE_BYTES_MAX`] aside. One connection gets one of them.
 pub const BACKUPS_MAX: usize = 2;
 
 // Calls.

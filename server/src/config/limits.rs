@@ -103,7 +103,7 @@ pub struct Limits {
     #[arg(long, value_name = "BYTES", env = "SOLOIST_WATCH_RING_BYTES", default_value_t = Self::DEFAULT.watch_ring_bytes,
           value_parser = bytes(KIB..=1 << 40))]
     pub watch_ring_bytes: usize,
-    /// Most open watches. An idle watch takes about a kilobyte.
+    /// Most open watches. An idle watch takes about a kilobyte. One connection may have as many open as are left for others.
     #[arg(long, value_name = "N", env = "SOLOIST_MAX_WATCHES", default_value_t = Self::DEFAULT.max_watches,
           value_parser = number(1, 1 << 24))]
     pub max_watches: usize,
@@ -176,7 +176,8 @@ impl Default for Limits {
 pub struct MailboxLimits {
     /// Most messages (unary calls and frames) that wait for the owner. At the limit, calls are refused with OVERLOADED
     /// at once, because a longer queue would only make every call late. The frames of one connection are also refused
-    /// if they use as much of the mailbox as is left, so that there is always room for others.
+    /// if they use as much of the mailbox as is left, so that there is always room for others. Unary calls
+    /// that cost the owner much, such as a List, wait for their turn instead.
     #[arg(long = "mailbox-messages", value_name = "N", env = "SOLOIST_MAILBOX_MESSAGES",
           default_value_t = Self::DEFAULT.messages, value_parser = number(1, MIB))]
     pub messages: usize,

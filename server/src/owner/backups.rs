@@ -6,6 +6,8 @@ use crate::config::{BACKUPS_MAX, COPY_ASIDE_BYTES_MAX};
 use crate::machine::{CopyHead, CopyId, StateMachine, Time};
 
 use super::error::CallError;
+use super::quota::ConnectionQuota;
+use super::shares::{Limited, Open};
 
 /// An open backup: a copy of the whole state at one revision. Dropping it ends the backup.
 #[derive(Debug)]
@@ -17,6 +19,7 @@ pub struct OpenBackup {
     /// The owner's time when the backup began.
     pub time: Time,
     on_drop: mpsc::Sender<CopyId>,
+    _share: Open,
 }
 
 impl Drop for OpenBackup {
@@ -53,16 +56,17 @@ impl OpenBackups {
     /// Begins a backup of the state as it is now.
     pub(super) fn begin(
         &mut self,
+        quota: &ConnectionQuota,
         machine: &mut StateMachine,
         time: Time,
     ) -> Result<OpenBackup, CallError> {
         self.end_dropped(machine);
-        if self.count == BACKUPS_MAX {
-            return Err(CallError::TooManyOpen {
-                what: "backups",
-                limit: BACKUPS_MAX,
-            });
-        }
+        let share = quota.shares().backups.open(&Limited {
+            what: "backups",
+            of_one: "backups of one connection",
+            open: self.count,
+            limit: BACKUPS_MAX,
+        })?;
         self.count += 1;
         let (id, head) = machine.begin_copy(COPY_ASIDE_BYTES_MAX);
         Ok(OpenBackup {
@@ -70,6 +74,7 @@ impl OpenBackups {
             head,
             time,
             on_drop: self.on_drop.clone(),
+            _share: share,
         })
     }
 

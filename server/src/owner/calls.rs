@@ -309,8 +309,16 @@ impl Owner {
         });
     }
 
-    pub(super) fn watch(&mut self, reply: Reply<OpenWatch>, watch: NewWatch, now: Now) {
-        self.answer(reply, now, |this| this.watches.open(watch, &this.machine));
+    pub(super) fn watch(
+        &mut self,
+        reply: Reply<OpenWatch>,
+        watch: NewWatch,
+        quota: &ConnectionQuota,
+        now: Now,
+    ) {
+        self.answer(reply, now, |this| {
+            this.watches.open(watch, quota, &this.machine)
+        });
     }
 
     pub(super) fn next_batch(
@@ -338,9 +346,14 @@ impl Owner {
         }
     }
 
-    pub(super) fn begin_backup(&mut self, reply: Reply<OpenBackup>, now: Now) {
+    pub(super) fn begin_backup(
+        &mut self,
+        reply: Reply<OpenBackup>,
+        quota: &ConnectionQuota,
+        now: Now,
+    ) {
         self.answer(reply, now, |this| {
-            this.backups.begin(&mut this.machine, now.time)
+            this.backups.begin(quota, &mut this.machine, now.time)
         });
     }
 

@@ -35,9 +35,9 @@ impl Owner {
             Message::GetMachine(name, reply) => self.get_machine(reply, &name, now),
             Message::ListMachines(page, reply) => self.list_machines(reply, &page, now),
             Message::DeleteMachine(delete, reply) => self.delete_machine(reply, &delete, now),
-            Message::Watch(watch, reply) => self.watch(reply, watch, now),
+            Message::Watch(watch, quota, reply) => self.watch(reply, watch, &quota, now),
             Message::NextBatch(watch, quota, reply) => self.next_batch(reply, watch, quota, now),
-            Message::BeginBackup(reply) => self.begin_backup(reply, now),
+            Message::BeginBackup(quota, reply) => self.begin_backup(reply, &quota, now),
             Message::NextBackupSlice(copy, reply) => self.next_backup_slice(reply, copy, now),
             Message::Usage(reply) => self.usage(reply, now),
         }

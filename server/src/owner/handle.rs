@@ -23,7 +23,8 @@ use super::watches::{NewWatch, NextBatch, OpenWatch};
 /// Calls the owner. Cheap to clone. When the last handle is dropped, the owner works off its mailbox and ends.
 ///
 /// A call puts one message into the mailbox. If the mailbox is full, the call is refused at once; frames are also
-/// refused if their connection uses as much of the mailbox as is left for others. Only [`next_batch`](Self::next_batch)
+/// refused if their connection uses as much of the mailbox as is left for others. Unary calls that cost the owner much wait
+/// until it is their connection's turn. Only [`next_batch`](Self::next_batch)
 /// and [`next_backup_slice`](Self::next_backup_slice) wait for room instead. The owner takes the messages of one caller
 /// in the order in which they were sent.
 ///
@@ -40,23 +41,35 @@ use super::watches::{NewWatch, NextBatch, OpenWatch};
 #[derive(Clone, Debug)]
 pub struct OwnerHandle {
     mailbox: MailboxSender,
+    /// The connection whose calls these are.
+    quota: ConnectionQuota,
     /// Limits how many messages of watches are in the mailbox at once.
     watch_permits: Arc<Semaphore>,
 }
 
 impl OwnerHandle {
     pub(super) fn new(mailbox: MailboxSender) -> Self {
-        let watch_permits = Arc::new(Semaphore::new(mailbox.quarter()));
+        let watch_permits = Arc::new(Semaphore::new(mailbox.watch_messages_max()));
         Self {
             mailbox,
+            quota: ConnectionQuota::new(usize::MAX),
             watch_permits,
+        }
+    }
+
+    /// Returns the handle for the calls of one connection: they share what that connection may use.
+    #[must_use]
+    pub fn for_connection(&self, quota: ConnectionQuota) -> Self {
+        Self {
+            quota,
+            ..self.clone()
         }
     }
 
     /// Reads one key.
     pub async fn read(&self, read: Read, deadline: Instant) -> Result<ReadOutcome, CallError> {
         self.mailbox
-            .ask(deadline, |reply| Message::Read(read, reply))
+            .ask(&self.quota, deadline, |reply| Message::Read(read, reply))
             .await
     }
 
@@ -68,7 +81,9 @@ impl OwnerHandle {
         deadline: Instant,
     ) -> Result<WriteOutcome, CallError> {
         self.mailbox
-            .ask(deadline, |reply| Message::Write(write, request_id, reply))
+            .ask(&self.quota, deadline, |reply| {
+                Message::Write(write, request_id, reply)
+            })
             .await
     }
 
@@ -80,7 +95,9 @@ impl OwnerHandle {
         deadline: Instant,
     ) -> Result<AddOutcome, CallError> {
         self.mailbox
-            .ask(deadline, |reply| Message::Add(add, request_id, reply))
+            .ask(&self.quota, deadline, |reply| {
+                Message::Add(add, request_id, reply)
+            })
             .await
     }
 
@@ -92,7 +109,7 @@ impl OwnerHandle {
         deadline: Instant,
     ) -> Result<TransitionOutcome, CallError> {
         self.mailbox
-            .ask(deadline, |reply| {
+            .ask(&self.quota, deadline, |reply| {
                 Message::Transition(transition, request_id, reply)
             })
             .await
@@ -106,7 +123,9 @@ impl OwnerHandle {
         deadline: Instant,
     ) -> Result<DeleteOutcome, CallError> {
         self.mailbox
-            .ask(deadline, |reply| Message::Delete(delete, request_id, reply))
+            .ask(&self.quota, deadline, |reply| {
+                Message::Delete(delete, request_id, reply)
+            })
             .await
     }
 
@@ -118,7 +137,7 @@ impl OwnerHandle {
         deadline: Instant,
     ) -> Result<DeletePrefixOutcome, CallError> {
         self.mailbox
-            .ask(deadline, |reply| {
+            .ask(&self.quota, deadline, |reply| {
                 Message::DeletePrefix(delete, request_id, reply)
             })
             .await
@@ -127,7 +146,7 @@ impl OwnerHandle {
     /// Lists a page of keys.
     pub async fn list(&self, list: List, deadline: Instant) -> Result<ListOutcome, CallError> {
         self.mailbox
-            .ask(deadline, |reply| Message::List(list, reply))
+            .ask(&self.quota, deadline, |reply| Message::List(list, reply))
             .await
     }
 
@@ -161,6 +180,24 @@ impl OwnerHandle {
             .send(deadline, |reply| Message::All(frame, quota, reply))
     }
 
+    /// Like [`apply_all`](Self::apply_all), for a unary call: many operations wait for their turn.
+    pub async fn batch(
+        &self,
+        operations: Vec<Operation>,
+        request_id: Option<Box<RequestId>>,
+        deadline: Instant,
+    ) -> Result<(AllOutcome, QuotaGuard), CallError> {
+        let frame = AllFrame {
+            operations,
+            request_id,
+        };
+        self.mailbox
+            .ask(&self.quota, deadline, |reply| {
+                Message::All(frame, self.quota.clone(), reply)
+            })
+            .await
+    }
+
     /// Opens a session. If it takes over another session, the answer comes when the last key of that session is gone.
     pub async fn open_session(
         &self,
@@ -169,7 +206,7 @@ impl OwnerHandle {
         deadline: Instant,
     ) -> Result<OpenOutcome, CallError> {
         self.mailbox
-            .ask(deadline, |reply| {
+            .ask(&self.quota, deadline, |reply| {
                 Message::OpenSession(open, request_id, reply)
             })
             .await
@@ -182,7 +219,9 @@ impl OwnerHandle {
         deadline: Instant,
     ) -> Result<Session, CallError> {
         self.mailbox
-            .ask(deadline, |reply| Message::RenewSession(life, reply))
+            .ask(&self.quota, deadline, |reply| {
+                Message::RenewSession(life, reply)
+            })
             .await
     }
 
@@ -194,7 +233,7 @@ impl OwnerHandle {
         deadline: Instant,
     ) -> Result<CloseOutcome, CallError> {
         self.mailbox
-            .ask(deadline, |reply| {
+            .ask(&self.quota, deadline, |reply| {
                 Message::CloseSession(life, request_id, reply)
             })
             .await
@@ -209,7 +248,9 @@ impl OwnerHandle {
     ) -> Result<Page<Session>, CallError> {
         let page = PageRequest { after, page_size };
         self.mailbox
-            .ask(deadline, |reply| Message::ListSessions(page, reply))
+            .ask(&self.quota, deadline, |reply| {
+                Message::ListSessions(page, reply)
+            })
             .await
     }
 
@@ -221,14 +262,18 @@ impl OwnerHandle {
     ) -> Result<Machine, CallError> {
         let define = Box::new(define);
         self.mailbox
-            .ask(deadline, |reply| Message::DefineMachine(define, reply))
+            .ask(&self.quota, deadline, |reply| {
+                Message::DefineMachine(define, reply)
+            })
             .await
     }
 
     /// Returns one machine.
     pub async fn get_machine(&self, name: Name, deadline: Instant) -> Result<Machine, CallError> {
         self.mailbox
-            .ask(deadline, |reply| Message::GetMachine(name, reply))
+            .ask(&self.quota, deadline, |reply| {
+                Message::GetMachine(name, reply)
+            })
             .await
     }
 
@@ -241,7 +286,9 @@ impl OwnerHandle {
     ) -> Result<Page<Machine>, CallError> {
         let page = PageRequest { after, page_size };
         self.mailbox
-            .ask(deadline, |reply| Message::ListMachines(page, reply))
+            .ask(&self.quota, deadline, |reply| {
+                Message::ListMachines(page, reply)
+            })
             .await
     }
 
@@ -252,36 +299,56 @@ impl OwnerHandle {
         deadline: Instant,
     ) -> Result<Revision, CallError> {
         self.mailbox
-            .ask(deadline, |reply| Message::DeleteMachine(delete, reply))
+            .ask(&self.quota, deadline, |reply| {
+                Message::DeleteMachine(delete, reply)
+            })
             .await
     }
 
     /// Opens a watch, which stays open until the returned value is dropped.
     pub async fn watch(&self, watch: NewWatch, deadline: Instant) -> Result<OpenWatch, CallError> {
         self.mailbox
-            .ask(deadline, |reply| Message::Watch(watch, reply))
+            .ask(&self.quota, deadline, |reply| {
+                Message::Watch(watch, self.quota.clone(), reply)
+            })
             .await
     }
 
-    /// Returns the next batch of a watch. Waits for room in the mailbox. However many watches one change wakes, their
-    /// messages take at most a quarter of the mailbox, so that calls find room.
+    /// Returns the next batch of a watch. Waits for room in the mailbox. However many watches one change wakes, few of their
+    /// messages are in the mailbox at once, so that calls find room. A watch that is behind, with many changes or entries
+    /// ahead, waits for its connection's turn.
     pub async fn next_batch(
         &self,
         watch: &OpenWatch,
         quota: ConnectionQuota,
         deadline: Instant,
     ) -> Result<NextBatch, CallError> {
-        let permit = self.watch_permits.acquire().await;
-        let _permit = permit.expect("nothing closes the semaphore");
-        let watch = watch.id;
-        self.mailbox
-            .ask_when_room(deadline, |reply| Message::NextBatch(watch, quota, reply))
-            .await
+        let behind = watch.is_behind().then(|| quota.clone());
+        // A watch that is behind waits for its turn instead.
+        let _permit = match &behind {
+            Some(_) => None,
+            None => {
+                let permit = self.watch_permits.acquire().await;
+                Some(permit.expect("nothing closes the semaphore"))
+            }
+        };
+        let next = self
+            .mailbox
+            .ask_when_room(behind.as_ref(), deadline, |reply| {
+                Message::NextBatch(watch.id, quota, reply)
+            })
+            .await?;
+        watch.note(&next);
+        Ok(next)
     }
 
     /// Begins a backup: a copy of the whole state at one revision, which ends when the returned value is dropped.
     pub async fn begin_backup(&self, deadline: Instant) -> Result<OpenBackup, CallError> {
-        self.mailbox.ask(deadline, Message::BeginBackup).await
+        self.mailbox
+            .ask(&self.quota, deadline, |reply| {
+                Message::BeginBackup(self.quota.clone(), reply)
+            })
+            .await
     }
 
     /// Returns the next slice of a backup. Waits for room in the mailbox.
@@ -292,13 +359,17 @@ impl OwnerHandle {
     ) -> Result<CopySlice, CallError> {
         let copy = backup.id;
         self.mailbox
-            .ask_when_room(deadline, |reply| Message::NextBackupSlice(copy, reply))
+            .ask_when_room(None, deadline, |reply| {
+                Message::NextBackupSlice(copy, reply)
+            })
             .await
     }
 
     /// Returns how full the state is.
     pub async fn usage(&self, deadline: Instant) -> Result<Usage, CallError> {
-        self.mailbox.ask(deadline, Message::Usage).await
+        self.mailbox
+            .ask(&self.quota, deadline, Message::Usage)
+            .await
     }
 
     /// Waits until the owner has ended.

@@ -7,9 +7,12 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
-use crate::config::{MailboxLimits, OWNER_BATCH_MAX};
+use crate::config::{
+    COST_SMALL_MAX, COST_WATCH_BEHIND, MailboxLimits, OWNER_BATCH_MAX, WATCH_MESSAGES_MAX,
+};
 
 use super::error::CallError;
+use super::gate::Gate;
 use super::message::{Envelope, Message};
 use super::quota::{ConnectionQuota, QueuedFrames};
 use super::reply::{Pending, Reply, reply};
@@ -25,6 +28,7 @@ pub(super) fn mailbox(limits: MailboxLimits) -> (MailboxSender, Mailbox) {
     let sender = MailboxSender {
         sender,
         queued_bytes,
+        gate: Gate::default(),
         limits,
     };
     (sender, mailbox)
@@ -54,25 +58,57 @@ impl Mailbox {
 pub(super) struct MailboxSender {
     sender: mpsc::Sender<Envelope>,
     queued_bytes: QueuedBytes,
+    gate: Gate,
     limits: MailboxLimits,
 }
 
 impl MailboxSender {
-    /// Sends a message as [`send`](Self::send) does, and waits for its answer.
+    /// Sends a message as [`send`](Self::send) does, and waits for its answer. A message that costs the owner much waits for
+    /// its turn first, with `quota` as its connection.
     pub(super) async fn ask<T>(
         &self,
+        quota: &ConnectionQuota,
         deadline: Instant,
         message: impl FnOnce(Reply<T>) -> Message,
     ) -> Result<T, CallError> {
-        self.send(deadline, message)?.answer().await
+        let (reply, pending) = reply(deadline);
+        let envelope = Envelope::new(message(reply));
+        if envelope.cost() > COST_SMALL_MAX {
+            // Boxed, so that the futures of small calls stay small.
+            Box::pin(self.put_in_turn(Box::new(envelope), quota, deadline)).await?;
+        } else {
+            self.put(envelope)?;
+        }
+        pending.answer().await
     }
 
-    /// Waits for room in the mailbox, sends a message, and waits for its answer. The message counts no bytes.
+    /// Waits until a costly message may go into the mailbox, and puts it there.
+    async fn put_in_turn(
+        &self,
+        mut envelope: Box<Envelope>,
+        quota: &ConnectionQuota,
+        deadline: Instant,
+    ) -> Result<(), CallError> {
+        let cost = (envelope.cost(), envelope.byte_len);
+        let place = self.gate.enter(quota, cost, deadline).await?;
+        envelope.place = Some(Box::new(place));
+        self.put(*envelope)
+    }
+
+    /// Waits for room in the mailbox, sends a message, and waits for its answer. The message counts no bytes. `behind` is the
+    /// connection of a watch that has many changes ahead of it: such a message waits for its turn first.
     pub(super) async fn ask_when_room<T>(
         &self,
+        behind: Option<&ConnectionQuota>,
         deadline: Instant,
         message: impl FnOnce(Reply<T>) -> Message,
     ) -> Result<T, CallError> {
+        let place = match behind {
+            Some(quota) => Some(Box::new(
+                self.gate.enter_at_any_time(quota, COST_WATCH_BEHIND).await,
+            )),
+            None => None,
+        };
         let Ok(room) = self.sender.reserve().await else {
             return Err(CallError::OwnerLost);
         };
@@ -80,6 +116,7 @@ impl MailboxSender {
         room.send(Envelope {
             message: message(reply),
             byte_len: 0,
+            place,
         });
         pending.answer().await
     }
@@ -91,8 +128,16 @@ impl MailboxSender {
         message: impl FnOnce(Reply<T>) -> Message,
     ) -> Result<Pending<T>, CallError> {
         let (reply, pending) = reply(deadline);
-        let message = message(reply);
-        let byte_len = message.byte_len();
+        self.put(Envelope::new(message(reply)))?;
+        Ok(pending)
+    }
+
+    /// Puts a message into the mailbox if there is room, and refuses it otherwise.
+    fn put(&self, envelope: Envelope) -> Result<(), CallError> {
+        let Envelope {
+            message, byte_len, ..
+        } = &envelope;
+        let byte_len = *byte_len;
         if let Some(quota) = message.quota() {
             self.check_share(quota, byte_len)?;
         }
@@ -105,7 +150,6 @@ impl MailboxSender {
         if let Some(quota) = message.quota() {
             quota.enqueue(byte_len);
         }
-        let envelope = Envelope { message, byte_len };
         self.sender.try_send(envelope).map_err(|error| {
             let (TrySendError::Full(envelope) | TrySendError::Closed(envelope)) = &error;
             self.queued_bytes.release(envelope);
@@ -116,8 +160,7 @@ impl MailboxSender {
                 },
                 TrySendError::Closed(_) => CallError::OwnerLost,
             }
-        })?;
-        Ok(pending)
+        })
     }
 
     /// Refuses a message with frames if its connection would use more of the mailbox than is left for others;
@@ -145,9 +188,9 @@ impl MailboxSender {
         Ok(())
     }
 
-    /// Returns a quarter of the mailbox's messages, and at least 1.
-    pub(super) fn quarter(&self) -> usize {
-        (self.limits.messages / 4).max(1)
+    /// Returns how many messages of watches may be in the mailbox at once: a quarter of it at most, and at least 1.
+    pub(super) fn watch_messages_max(&self) -> usize {
+        (self.limits.messages / 4).clamp(1, WATCH_MESSAGES_MAX)
     }
 
     /// Waits until the owner has ended.

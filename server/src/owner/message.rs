@@ -8,7 +8,10 @@ use crate::machine::{
     WriteOutcome,
 };
 
+use crate::config::{COST_BYTES, COST_WAITING_CONNECTION_MAX};
+
 use super::backups::OpenBackup;
+use super::gate::Place;
 use super::quota::{ConnectionQuota, QuotaGuard};
 use super::reply::Reply;
 use super::watches::{NewWatch, NextBatch, OpenWatch, WatchId};
@@ -18,6 +21,34 @@ use super::watches::{NewWatch, NextBatch, OpenWatch, WatchId};
 pub(super) struct Envelope {
     pub(super) message: Message,
     pub(super) byte_len: usize,
+    /// The room of a costly message, which is given back when the owner has handled it.
+    pub(super) place: Option<Box<Place>>,
+}
+
+impl Envelope {
+    pub(super) fn new(message: Message) -> Self {
+        Self {
+            byte_len: message.byte_len(),
+            message,
+            place: None,
+        }
+    }
+
+    /// Returns what the message can cost at most; see [`COST_SMALL_MAX`](crate::config::COST_SMALL_MAX).
+    pub(super) fn cost(&self) -> usize {
+        let touched = match &self.message {
+            Message::List(list, _) => list.page_size,
+            Message::DeletePrefix(delete, ..) => delete.limit,
+            Message::All(frame, ..) => frame.operations.len(),
+            Message::ListSessions(page, _) => page.page_size,
+            // A machine can have tens of thousands of names, and of keys that lose their states.
+            Message::GetMachine(..) | Message::ListMachines(..) | Message::DeleteMachine(..) => {
+                COST_WAITING_CONNECTION_MAX
+            }
+            _ => 0,
+        };
+        touched.max(self.byte_len / COST_BYTES)
+    }
 }
 
 /// One message: what to do, and where to reply.
@@ -68,11 +99,11 @@ pub(super) enum Message {
     /// Deletes a machine.
     DeleteMachine(DeleteMachine, Reply<Revision>),
     /// Opens a watch.
-    Watch(NewWatch, Reply<OpenWatch>),
+    Watch(NewWatch, ConnectionQuota, Reply<OpenWatch>),
     /// Asks for a watch's next batch.
     NextBatch(WatchId, ConnectionQuota, Reply<NextBatch>),
     /// Begins a backup.
-    BeginBackup(Reply<OpenBackup>),
+    BeginBackup(ConnectionQuota, Reply<OpenBackup>),
     /// Asks for a backup's next slice.
     NextBackupSlice(CopyId, Reply<CopySlice>),
     /// Asks how full the state is.
@@ -113,7 +144,7 @@ impl Message {
             ),
             Self::DefineMachine(define, _) => (define.machine.byte_len(), 0),
             Self::ListSessions(page, _) | Self::ListMachines(page, _) => (text_len(&page.after), 0),
-            Self::Watch(watch, _) => (watch.byte_len(), 0),
+            Self::Watch(watch, ..) => (watch.byte_len(), 0),
             Self::OpenSession(_, request_id, _) | Self::CloseSession(_, request_id, _) => {
                 (0, request_id.iter().len())
             }
@@ -122,7 +153,7 @@ impl Message {
             | Self::GetMachine(..)
             | Self::DeleteMachine(..)
             | Self::NextBatch(..)
-            | Self::BeginBackup(_)
+            | Self::BeginBackup(..)
             | Self::NextBackupSlice(..)
             | Self::Usage(_) => (0, 0),
         };

@@ -17,12 +17,14 @@ mod clock;
 mod commit;
 mod dispatch;
 mod error;
+mod gate;
 mod handle;
 mod mailbox;
 mod message;
 mod quota;
 mod reply;
 mod run;
+mod shares;
 mod snapshot;
 mod state;
 #[cfg(test)]

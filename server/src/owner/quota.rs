@@ -11,8 +11,10 @@
 //! would be refused. So a connection may have at most as many frames waiting as there is room left: one greedy connection
 //! gets half of the mailbox, two get a third each, and there is always room for others. The same rule shares out the memory
 //! of the process. Source: A. K. Choudhury and E. L. Hahne, "Dynamic queue length thresholds for shared-memory packet
-//! switches", IEEE/ACM Transactions on Networking 6(2), 1998. Unary calls need no such rule for the mailbox, because a
-//! connection has few streams (`--max-streams`).
+//! switches", IEEE/ACM Transactions on Networking 6(2), 1998. Unary calls need no such rule for the messages, because a
+//! connection has few streams (`--max-streams`); those that cost much wait for their turn in `gate.rs`.
+//!
+//! **Watches and backups.** One connection may have as many open as are left for others (`shares.rs`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -23,6 +25,9 @@ use tokio::time::timeout;
 use crate::config::{
     CALL_BYTES, LEASE_BYTES, ROOM_LOOK_INTERVAL, SMALL_CONNECTION_BYTES, UNSHARED_BYTES,
 };
+
+use super::gate::ConnectionGate;
+use super::shares::Shares;
 
 /// The memory that all connections together may use. Clones share the counter.
 #[derive(Clone, Debug)]
@@ -57,6 +62,8 @@ impl ClientMemory {
             queued_bytes: AtomicUsize::new(0),
             room: Notify::new(),
             is_awaited: AtomicBool::new(false),
+            gate: ConnectionGate::default(),
+            shares: Shares::default(),
         }))
     }
 
@@ -115,6 +122,10 @@ struct Shared {
     /// Notified when bytes were given back and somebody waits for them.
     room: Notify,
     is_awaited: AtomicBool,
+    /// Room for messages that cost the owner much.
+    gate: ConnectionGate,
+    /// How much this connection has open of what is limited for all.
+    shares: Shares,
 }
 
 /// The share of the mailbox that one connection uses.
@@ -265,6 +276,14 @@ impl ConnectionQuota {
     #[must_use]
     pub fn is_memory_scarce(&self) -> bool {
         self.0.all.free_bytes() < self.0.all.limit / 4
+    }
+
+    pub(super) fn gate(&self) -> &ConnectionGate {
+        &self.0.gate
+    }
+
+    pub(super) fn shares(&self) -> &Shares {
+        &self.0.shares
     }
 
     /// Returns how much of this connection waits in the mailbox.

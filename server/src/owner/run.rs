@@ -78,8 +78,13 @@ async fn run(
         }
         for envelope in batch.drain(..) {
             mailbox.release(&envelope);
-            let Envelope { message, byte_len } = envelope;
+            let Envelope {
+                message,
+                byte_len,
+                place,
+            } = envelope;
             owner.dispatch(message, now);
+            drop(place);
             if byte_len > OWNER_MESSAGE_LARGE_BYTES {
                 now = clock.now();
                 // Wake before the history drops changes that sleeping watches must still be shown.

@@ -2,6 +2,7 @@
 
 mod commit;
 mod edges;
+mod fairness;
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -526,16 +527,18 @@ async fn a_replay_is_answered_even_after_its_deadline() {
 #[tokio::test(start_paused = true)]
 async fn open_watches_are_limited_and_dropped_ones_do_not_count() {
     let (handle, _owner) = start();
+    // One connection alone would get half of them.
+    let connection = || handle.for_connection(quota());
     let mut open = Vec::new();
     for _ in 0..100 {
-        open.push(watch(&handle, WatchFrom::Now).await);
+        open.push(watch(&connection(), WatchFrom::Now).await);
     }
     let new = || NewWatch {
         target: WatchTarget::Key("k".into()),
         from: WatchFrom::Initial,
         shows: WatchShows::After,
     };
-    let refused = handle.watch(new(), soon()).await.err();
+    let refused = connection().watch(new(), soon()).await.err();
     assert_eq!(
         refused,
         Some(CallError::TooManyOpen {
@@ -546,9 +549,9 @@ async fn open_watches_are_limited_and_dropped_ones_do_not_count() {
     open.truncate(40);
     assert_eq!(handle.usage(soon()).await.unwrap().watch_count, 40);
     for _ in 40..100 {
-        open.push(handle.watch(new(), soon()).await.unwrap());
+        open.push(connection().watch(new(), soon()).await.unwrap());
     }
-    assert!(handle.watch(new(), soon()).await.is_err());
+    assert!(connection().watch(new(), soon()).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 //! of its own keys changes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 use tokio::sync::Notify;
@@ -17,6 +18,7 @@ use crate::machine::{
 
 use super::error::CallError;
 use super::quota::{ConnectionQuota, QuotaGuard};
+use super::shares::{Limited, Open};
 
 /// A watch to open.
 #[derive(Clone, Debug)]
@@ -51,6 +53,9 @@ pub struct OpenWatch {
     pub revision: Option<Revision>,
     wake: Arc<Notify>,
     on_drop: mpsc::Sender<WatchId>,
+    /// Whether there were more changes or entries after the last batch, or may be before the first.
+    is_behind: AtomicBool,
+    _share: Open,
 }
 
 impl Drop for OpenWatch {
@@ -61,6 +66,19 @@ impl Drop for OpenWatch {
 }
 
 impl OpenWatch {
+    /// Whether the next batch may be long: not only what has just changed.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether there is more after the last batch.
+    pub(super) fn note(&self, next: &NextBatch) {
+        if let NextBatch::Batch(batch, _) = next {
+            let is_behind = batch.has_more == HasMore::Yes;
+            self.is_behind.store(is_behind, Ordering::Relaxed);
+        }
+    }
+
     /// Waits until one of the watch's keys may have changed. Call it only after a batch that said that there was no
     /// more. Cancelling it loses no wake-up.
     pub async fn changed(&self) {
@@ -133,15 +151,17 @@ impl Watches {
     pub(super) fn open(
         &mut self,
         new: NewWatch,
+        quota: &ConnectionQuota,
         machine: &StateMachine,
     ) -> Result<OpenWatch, CallError> {
         self.remove_dropped();
-        if self.by_id.len() >= self.watches_max {
-            return Err(CallError::TooManyOpen {
-                what: "watches",
-                limit: self.watches_max,
-            });
-        }
+        let share = quota.shares().watches.open(&Limited {
+            what: "watches",
+            of_one: "watches of one connection",
+            open: self.by_id.len(),
+            limit: self.watches_max,
+        })?;
+        let is_behind = new.from != WatchFrom::Now;
         let NewWatch {
             target,
             from,
@@ -163,6 +183,8 @@ impl Watches {
             revision,
             wake,
             on_drop: self.on_drop.clone(),
+            is_behind: AtomicBool::new(is_behind),
+            _share: share,
         })
     }
 

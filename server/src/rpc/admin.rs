@@ -8,6 +8,7 @@ use soloist::server::admin_server::Admin;
 use soloist::v1;
 use tonic::{Request, Response, Status};
 
+use super::call_quota::CallQuota;
 use super::context::CallContext;
 use super::deadline::Deadline;
 use super::{backup, responses};
@@ -63,7 +64,8 @@ impl Admin for AdminService {
     ) -> Result<Response<Self::BackupStream>, Status> {
         let deadline = Deadline::of_request(&request);
         let begin_by = deadline.or_max(&self.context.limits);
-        let chunks = backup::serve(&self.context, begin_by, deadline.or_never()).await?;
+        let owner = CallQuota::of_request(&request).owner(&self.context.owner);
+        let chunks = backup::serve(&self.context, owner, begin_by, deadline.or_never()).await?;
         Ok(Response::new(Box::pin(chunks)))
     }
 }

@@ -13,21 +13,22 @@ use super::context::CallContext;
 use super::status::{Refusal, backup_unread};
 use super::stream_end::stream_end;
 use crate::journal::backup::BackupWriter;
-use crate::owner::{CallError, OpenBackup};
+use crate::owner::{CallError, OpenBackup, OwnerHandle};
 
 type Chunk = Result<v1::BackupResponse, Status>;
 
-/// Begins a backup, and returns its chunks. They come until the backup is complete, the client has left, `deadline` passes,
+/// Begins a backup for the connection of `owner`, and returns its chunks. They come until the backup is complete, the client has left, `deadline` passes,
 /// the server drains, or the backup is too slow.
 ///
 /// # Errors
 /// [`CallError`] if the owner cannot begin the backup before `begin_by`, or too many are open already.
 pub(crate) async fn serve(
     context: &CallContext,
+    owner: OwnerHandle,
     begin_by: Instant,
     deadline: Option<Instant>,
 ) -> Result<impl Stream<Item = Chunk> + Send + 'static, CallError> {
-    let copy = context.owner.begin_backup(begin_by).await?;
+    let copy = owner.begin_backup(begin_by).await?;
     // Room for one, because the next slice is fetched when the client has taken the one before.
     let (sender, receiver) = mpsc::channel(1);
     let end = stream_end(deadline, context.drain.clone(), sender.clone());

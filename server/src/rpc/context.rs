@@ -48,9 +48,11 @@ impl CallContext {
     pub(super) fn for_connection(&self) -> Self {
         let limits = &self.limits;
         let permits = limits.max_unread_bytes / 2 / limits.max_value_bytes;
+        let quota = self.memory.connection(limits.max_unread_bytes);
         Self {
             previous_permits: Arc::new(Semaphore::new(permits.max(1))),
-            quota: self.memory.connection(self.limits.max_unread_bytes),
+            owner: self.owner.for_connection(quota.clone()),
+            quota,
             ..self.clone()
         }
     }

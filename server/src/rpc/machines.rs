@@ -25,9 +25,11 @@ impl Machines for MachinesService {
     ) -> Result<Response<v1::Machine>, Status> {
         let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
         // The answer shows the machine, and cannot be refused after the change.
-        let _room = CallQuota::of_request(&request).reserve(request.get_ref().encoded_len())?;
+        let quota = CallQuota::of_request(&request);
+        let _room = quota.reserve(request.get_ref().encoded_len())?;
+        let owner = quota.owner(&self.context.owner);
         let define = arguments::define(request.into_inner(), &self.context.limits)?;
-        let machine = self.context.owner.define_machine(define, deadline).await?;
+        let machine = owner.define_machine(define, deadline).await?;
         Ok(Response::new(responses::machine(machine)))
     }
 
@@ -38,7 +40,8 @@ impl Machines for MachinesService {
         let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
         let quota = CallQuota::of_request(&request);
         let name = arguments::machine_name(request.into_inner().name)?;
-        let machine = self.context.owner.get_machine(name, deadline).await?;
+        let owner = quota.owner(&self.context.owner);
+        let machine = owner.get_machine(name, deadline).await?;
         quota.answer(responses::machine(machine))
     }
 
@@ -49,9 +52,8 @@ impl Machines for MachinesService {
         let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
         let quota = CallQuota::of_request(&request);
         let (after, page_size) = arguments::list(request.get_ref(), &self.context.limits)?;
-        let page = self
-            .context
-            .owner
+        let page = quota
+            .owner(&self.context.owner)
             .list_machines(after, page_size, deadline)
             .await?;
         quota.answer(responses::list_machines_response(page))
@@ -62,8 +64,9 @@ impl Machines for MachinesService {
         request: Request<v1::DeleteMachineRequest>,
     ) -> Result<Response<v1::DeleteMachineResponse>, Status> {
         let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
+        let owner = CallQuota::of_request(&request).owner(&self.context.owner);
         let delete = arguments::delete(request.into_inner())?;
-        self.context.owner.delete_machine(delete, deadline).await?;
+        owner.delete_machine(delete, deadline).await?;
         Ok(Response::new(v1::DeleteMachineResponse {}))
     }
 }

@@ -65,9 +65,8 @@ impl Sessions for SessionsService {
         let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
         let quota = CallQuota::of_request(&request);
         let (after, page_size) = arguments::list(request.get_ref(), &self.context.limits)?;
-        let page = self
-            .context
-            .owner
+        let page = quota
+            .owner(&self.context.owner)
             .list_sessions(after, page_size, deadline)
             .await?;
         quota.answer(responses::list_sessions_response(page))

@@ -107,12 +107,11 @@ pub(super) async fn batch(
 ) -> Result<v1::BatchResponse, Status> {
     let (operations, request_id) =
         frame::decode_batch(request, &context.limits).map_err(|error| not_a_message(&error))??;
-    let quota = context.quota.clone();
-    let pending = context
-        .owner
-        .apply_all(operations, request_id, quota, deadline)?;
     // The outcome counts as unread only until here: a unary response is encoded at once.
-    let (outcome, _guard) = pending.answer().await?;
+    let (outcome, _guard) = context
+        .owner
+        .batch(operations, request_id, deadline)
+        .await?;
     Ok(responses::batch_response(outcome))
 }
 

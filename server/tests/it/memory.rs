@@ -310,14 +310,24 @@ async fn backups_that_are_not_read_leave_their_places_to_others() {
         let value = text("x".repeat(MIB));
         modest.write(write(format!("k{key}"), value)).await.unwrap();
     }
-    let mut attacker = Attacker::connect(process.addr, 1).await;
+    // One connection gets one backup of two.
     let request = message(&v1::BackupRequest::default());
+    let mut attackers = Vec::new();
     let mut unread = Vec::new();
     for _ in 0..2 {
-        let (response, _) = attacker
-            .call("Admin/Backup", None, request.clone(), true)
-            .await;
-        unread.push(response.await.unwrap());
+        let mut attacker = Attacker::connect(process.addr, 1).await;
+        for call in 0..2 {
+            let (response, _) = attacker
+                .call("Admin/Backup", None, request.clone(), true)
+                .await;
+            let (parts, body) = response.await.unwrap().into_parts();
+            match Status::from_header_map(&parts.headers) {
+                None => assert_eq!(call, 0),
+                Some(status) => assert_eq!((call, status.code()), (1, Code::ResourceExhausted)),
+            }
+            unread.push(body);
+        }
+        attackers.push(attacker);
     }
     let mut operator = AdminClient::new(channel(process.addr).await);
     let mut chunks = loop {
@@ -333,7 +343,7 @@ async fn backups_that_are_not_read_leave_their_places_to_others() {
         .unwrap()
         .is_some()
     {}
-    drop((unread, attacker));
+    drop((unread, attackers));
     process.end().await;
 }
 

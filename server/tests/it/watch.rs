@@ -260,10 +260,16 @@ async fn a_draining_server_ends_watches() {
 #[tokio::test]
 async fn watches_over_the_limit_are_refused() {
     let server = TestServer::with(|config| config.limits.max_watches = 2);
-    let caller = Caller::of(&server).await;
     let request = json!({"prefix": ""});
+    let (caller, other) = (Caller::of(&server).await, Caller::of(&server).await);
     let open = async || caller.stream("State/Watch", &request).await;
-    let watches = (open().await.unwrap(), open().await.unwrap());
+    let first = open().await.unwrap();
+    // The last one is for another connection.
+    let Err(share) = open().await else {
+        panic!("one connection took all watches")
+    };
+    assert!(share.message().contains("of one connection"), "{share:?}");
+    let watches = (first, other.stream("State/Watch", &request).await.unwrap());
     let Err(full) = open().await else {
         panic!("a third watch was opened")
     };

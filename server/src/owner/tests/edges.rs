@@ -59,7 +59,8 @@ async fn slow_watches_cost_the_owner_nothing() {
             from: WatchFrom::Now,
             shows: WatchShows::After,
         };
-        watches.push(handle.watch(watch, soon()).await.unwrap());
+        let connection = handle.for_connection(quota());
+        watches.push(connection.watch(watch, soon()).await.unwrap());
     }
     let with = quickest().await;
     assert!(with < without * 10, "without {without:?}, with {with:?}");
