@@ -15,8 +15,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-#[cfg(test)]
-use std::time::Duration;
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -58,9 +56,8 @@ impl NullServer {
     /// As [`start`](Self::start), but each operation takes this many nanoseconds of CPU time besides the usual.
     #[cfg(test)]
     pub(crate) fn start_burning(delay: Delay, seed: u64, nanos: u64) -> io::Result<Self> {
-        Self::start_with(delay, seed, |responder| {
-            responder.burn = Duration::from_nanos(nanos)
-        })
+        let turns = (nanos as f64 * service::turns_per_nano()) as u64;
+        Self::start_with(delay, seed, |responder| responder.burn = turns)
     }
 
     fn start_with(

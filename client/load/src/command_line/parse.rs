@@ -146,7 +146,7 @@ pub(crate) fn duration_or_zero(text: &str) -> Result<Duration, String> {
 pub(crate) fn address(text: &str) -> Result<String, String> {
     let form = || "must have the form HOST:PORT".to_owned();
     if text.starts_with("https://") {
-        return Err("must have the form HOST:PORT: there is no TLS".to_owned());
+        return Err("must have the form HOST:PORT: this tool has no TLS".to_owned());
     }
     let text = match text.strip_prefix("http://") {
         Some(rest) => rest.strip_suffix('/').unwrap_or(rest),

@@ -15,6 +15,7 @@ use crate::command_line::words::parse_command;
 use crate::plan::labels::Labels;
 use crate::report::compare::{Options, compare};
 use crate::report::model::Report;
+use crate::report::style::Style;
 use crate::run::runner::Runner;
 use crate::run::view::NoView;
 
@@ -22,7 +23,7 @@ use crate::run::view::NoView;
 const RUNS: usize = 6;
 
 /// The run that is compared.
-const FLAGS: &str = "-z 1s --warmup 200ms --engine pipeline";
+const FLAGS: &str = "-z 2s --warmup 200ms --engine pipeline";
 
 fn comparisons() -> usize {
     let number =
@@ -65,6 +66,10 @@ fn compared(burn: u64) -> (bool, bool) {
     let comparison = compare(&sides.0, &sides.1, &Options::default()).unwrap();
     let (verdict, why) = comparison.conclusion();
     println!("{verdict}{why}");
+    let text = comparison.to_text(Style::Plain);
+    for line in text.lines().filter(|line| line.starts_with("server CPU")) {
+        println!("  {line}");
+    }
     let is_seen = verdict != "NO DIFFERENCE SEEN";
     (comparison.is_regression(), is_seen)
 }

@@ -242,3 +242,46 @@ pub(crate) fn print(text: &str) -> Result<i32, RunError> {
     output::print(text).map_err(|error| RunError::Failed(error.to_string()))?;
     Ok(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    /// A sweep whose last two rates were too much.
+    fn probes() -> Vec<Probe> {
+        let probe = |rate: f64, completed: f64| {
+            let mut report = sample::empty_report();
+            report.ops_per_second = completed;
+            Probe::new(rate, report)
+        };
+        [
+            (100.0, 100.0),
+            (200.0, 200.0),
+            (300.0, 210.0),
+            (400.0, 190.0),
+        ]
+        .map(|(rate, completed)| probe(rate, completed))
+        .into()
+    }
+
+    #[test]
+    fn the_charts_are_those_of_the_highest_rate_that_held() {
+        let probes = probes();
+        let rate = |highest, probes: &[Probe]| best(highest, probes).map(|probe| probe.rate);
+        assert_eq!(rate(None, &probes), Some(200.0));
+        assert_eq!(rate(Some(100.0), &probes), Some(100.0));
+        // If none held, the lowest.
+        assert_eq!(rate(None, &probes[2..]), Some(300.0));
+        assert_eq!(rate(None, &[]), None);
+    }
+
+    #[test]
+    fn a_list_that_the_terminal_has_shown_is_not_written_again() {
+        let text = |lists| render_sweep("4 rates", None, &probes(), Format::Text, lists).unwrap();
+        assert_eq!(text(Lists::SeenAlready), "\n4 rates\n");
+        let whole = text(Lists::Written);
+        assert_eq!(whole.matches("/s  p99").count(), 4, "{whole}");
+        assert!(whole.ends_with("\n\n4 rates\n"), "{whole}");
+    }
+}
