@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use crate::command_line::args::RunArgs;
 use crate::command_line::resolve;
 use crate::commands::compare;
-use crate::commands::exit::{self, FAILED};
+use crate::commands::exit::{self, FAILED, NOT_LINEARIZABLE};
 use crate::commands::once::once;
 use crate::commands::outputs::Outputs;
 use crate::plan::labels::Labels;
@@ -61,11 +61,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<i32, RunError> {
     if let (0, Err(error)) = (code, cleaned) {
         return Err(error);
     }
-    // A signal between two runs ends the program, too.
-    if let (0, Some(signal)) = (code, signals::caught()) {
-        code = exit_code(signal);
-    }
-    Ok(code)
+    Ok(match signals::caught() {
+        // Also one between two runs, or while a history was checked.
+        Some(signal) if code != NOT_LINEARIZABLE => exit_code(signal),
+        _ => code,
+    })
 }
 
 /// Whether what the runs have left was deleted, if that was asked for. The reports are there anyway.
