@@ -556,6 +556,10 @@ fn a_report_of_a_call_says_the_same_in_every_form() {
         assert!(text.contains(part), "{part}: {text}");
         assert!(html.contains(part), "{part}: {html}");
     }
+    assert!(
+        html.contains("<title>soloist.v1.State/Write, unary"),
+        "{html}"
+    );
     // The command of the report repeats the run.
     let command = report["command"].as_str().unwrap();
     assert!(

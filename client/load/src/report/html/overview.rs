@@ -10,10 +10,13 @@ use crate::report::sweep::Sweep;
 /// Says in a few words what the run was: its load, the server, and when. Of a sweep, how many runs there were.
 pub(super) fn what(report: &Report, sweep: Option<&Sweep>) -> String {
     let setting = |flag: &str| report.settings.get(flag).map(plain);
-    let load = match (setting("workload"), setting("ratio")) {
-        (Some(workload), _) => format!("workload {workload}"),
-        (None, Some(ratio)) => format!("reads to writes {ratio}"),
-        (None, None) => match (setting("readers"), setting("writers")) {
+    let method = report.call.as_ref();
+    let method = method.map(|call| format!("{}/{}", call.service, call.method));
+    let load = match (method, setting("workload"), setting("ratio")) {
+        (Some(method), _, _) => method,
+        (None, Some(workload), _) => format!("workload {workload}"),
+        (None, None, Some(ratio)) => format!("reads to writes {ratio}"),
+        (None, None, None) => match (setting("readers"), setting("writers")) {
             (Some(readers), Some(writers)) => format!("{readers} readers, {writers} writers"),
             _ => "load".to_owned(),
         },

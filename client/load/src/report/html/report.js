@@ -2,7 +2,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   // The kinds of operations, and all of them together.
-  const KIND_COLORS = 11;
+  const KIND_COLORS = 12;
   const WIDTH = 1180, LEFT = 74, RIGHT = 18, TOP = 10;
 
   // Numbers, in the form in which people read them.
