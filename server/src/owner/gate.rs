@@ -12,18 +12,15 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::{COST_WAITING_CONNECTION_MAX, COST_WAITING_MAX};
+use crate::config::COST_WAITING_MAX;
 
+use super::connection_gate::acquire;
 use super::error::CallError;
 use super::quota::{ConnectionQuota, NoRoom};
 
 /// The room for costly messages of all connections. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Gate(Arc<Semaphore>);
-
-/// The room of a connection for its costly messages. Clones share it.
-#[derive(Clone, Debug)]
-pub(super) struct ConnectionGate(Arc<Semaphore>);
 
 /// The room of one costly message. Dropping it gives the room to the next.
 #[derive(Debug)]
@@ -35,12 +32,6 @@ pub(super) struct Place {
 impl Default for Gate {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(COST_WAITING_MAX)))
-    }
-}
-
-impl Default for ConnectionGate {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(COST_WAITING_CONNECTION_MAX)))
     }
 }
 
@@ -63,19 +54,12 @@ impl Gate {
 
     /// Waits for room for a message of this cost, however long that takes.
     pub(super) async fn enter_at_any_time(&self, quota: &ConnectionQuota, cost: usize) -> Place {
-        let of_connection = acquire(&quota.gate().0, cost).await;
+        let of_connection = quota.gate().enter(cost).await;
         Place {
             _of_connection: of_connection,
             _of_all: acquire(&self.0, cost).await,
         }
     }
-}
-
-async fn acquire(semaphore: &Arc<Semaphore>, cost: usize) -> OwnedSemaphorePermit {
-    // A message that costs more than a connection's share takes all of the share.
-    let cost = u32::try_from(cost.min(COST_WAITING_CONNECTION_MAX)).unwrap_or(u32::MAX);
-    let permit = Arc::clone(semaphore).acquire_many_owned(cost).await;
-    permit.expect("nothing closes the semaphore")
 }
 
 fn overloaded(NoRoom { limit, .. }: NoRoom) -> CallError {

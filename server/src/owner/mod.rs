@@ -15,6 +15,7 @@ mod backups;
 mod calls;
 mod clock;
 mod commit;
+mod connection_gate;
 mod dispatch;
 mod error;
 mod gate;

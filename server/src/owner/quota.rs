@@ -26,7 +26,7 @@ use crate::config::{
     CALL_BYTES, LEASE_BYTES, ROOM_LOOK_INTERVAL, SMALL_CONNECTION_BYTES, UNSHARED_BYTES,
 };
 
-use super::gate::ConnectionGate;
+use super::connection_gate::ConnectionGate;
 use super::shares::Shares;
 
 /// The memory that all connections together may use. Clones share the counter.
