@@ -11,7 +11,7 @@ use soloist_client::Outcome;
 use tonic::Code;
 
 use crate::engines::connection::CallEnd;
-use crate::engines::lane::Ended;
+use crate::engines::ended::Ended;
 use crate::engines::link::Link;
 use crate::engines::unary::{CallInFlight, CallResult, Caller};
 use crate::plan::settings::Settings;

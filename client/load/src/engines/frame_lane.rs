@@ -18,7 +18,7 @@ use tonic::{Code, Request, Status, Streaming};
 
 use crate::engines::backoff::Backoff;
 use crate::engines::connection::{CallEnd, Connection};
-use crate::engines::lane::Ended;
+use crate::engines::ended::Ended;
 use crate::engines::link::Link;
 use crate::engines::unary::metadata_map;
 use crate::plan::settings::Settings;

@@ -5,15 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::engines::call_lane::CallLane;
+use crate::engines::ended::Ended;
 use crate::engines::frame_lane::FrameLane;
 use crate::engines::link::Link;
 use crate::plan::choices::Engine;
 use crate::plan::settings::Settings;
-use crate::record::settle::Completion;
 use crate::workload::operation::{Call, InFlight, SentOp};
-
-/// Operations that were sent together and have an end: an answer, or none.
-pub(crate) type Ended = (InFlight, Completion<'static>);
 
 /// Sends the operations of one worker and receives the answers.
 #[derive(Debug)]

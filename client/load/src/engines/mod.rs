@@ -14,6 +14,7 @@ mod backoff;
 mod call_lane;
 mod calls;
 mod connection;
+mod ended;
 mod frame_lane;
 mod lane;
 mod link;

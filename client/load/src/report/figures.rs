@@ -113,9 +113,3 @@ pub(crate) fn summary(distribution: &Distribution) -> String {
     let [p50, _, p99, p99_9, .., max] = distribution.percentile_values().map(latency);
     format!("p50 {p50}, p99 {p99}, p99.9 {p99_9}, max {max}")
 }
-
-/// Formats seconds with three decimals at most.
-pub(crate) fn short(seconds: f64) -> String {
-    let text = format!("{seconds:.3}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}

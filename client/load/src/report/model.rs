@@ -297,3 +297,22 @@ pub(crate) struct VerifyReport {
     /// The verdict for people: with the violation if there is one, and where its operations are kept.
     pub(crate) text: String,
 }
+
+/// A gap that is shown although there was no outage, in seconds: longer than a pause for garbage collection or a sync.
+const GAP_SHOWN: f64 = 0.1;
+
+impl Report {
+    /// Returns how many operations of an open loop were not sent, because there was no connection.
+    pub(crate) fn dropped_without_connection(&self) -> u64 {
+        let offered = self.offered.as_ref();
+        let reason = offered.and_then(|of| of.dropped_by_reason.get("no_connection"));
+        reason.copied().unwrap_or(0)
+    }
+
+    /// Returns the longest gap, if it is worth a reader's time.
+    pub(crate) fn gap_to_show(&self) -> Option<&GapReport> {
+        let gap = self.longest_gap.as_ref()?;
+        let is_lossy = gap.failed + gap.dropped > 0;
+        (gap.seconds >= GAP_SHOWN || is_lossy).then_some(gap)
+    }
+}

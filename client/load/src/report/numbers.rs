@@ -97,6 +97,12 @@ pub(crate) fn columns(values: &[Option<f64>], width: usize) -> Vec<Option<f64>> 
         .collect()
 }
 
+/// Formats seconds with three decimals at most.
+pub(crate) fn short(seconds: f64) -> String {
+    let text = format!("{seconds:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::report::compare::model::{
     Comparison, Difference, MetricComparison, MetricVerdict, Unit, Verdict,
 };
-use crate::report::figures::short;
+use crate::report::numbers::short;
 use crate::report::numbers::{counted, latency, rate};
 
 impl Comparison {

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::report::figures::{short, summary};
-use crate::report::numbers::{counted, grouped, latency, percent, rate};
+use crate::report::figures::summary;
+use crate::report::numbers::{counted, grouped, latency, percent, rate, short};
 use crate::report::style::{Style, printable};
 use crate::report::text::page::{Page, plain};
 
