@@ -45,6 +45,8 @@ struct Entry {
     call: Call,
     /// The number of the connection on which it was sent last, if it was.
     generation: Option<u64>,
+    /// How often something had been read from that connection before.
+    reads: u64,
 }
 
 impl CallLane {
@@ -90,6 +92,7 @@ impl CallLane {
             sent,
             call,
             generation,
+            reads: self.link.reads(),
         });
     }
 
@@ -146,7 +149,7 @@ impl CallLane {
         self.update_caller();
         if let Some(caller) = &self.caller {
             let (in_flight, calls, link) = (&mut self.in_flight, &mut self.calls, &self.link);
-            let generation = self.generation;
+            let (generation, reads) = (self.generation, self.link.reads());
             self.waiting.retain(|&number| {
                 let entry = position(in_flight, number).map(|position| &mut in_flight[position]);
                 match entry {
@@ -154,6 +157,7 @@ impl CallLane {
                     Some(entry) if entry.generation == Some(generation) => true,
                     Some(entry) => {
                         entry.generation = Some(generation);
+                        entry.reads = reads;
                         link.sent();
                         calls.push(caller.start(number, entry.call.clone()));
                         false
@@ -222,6 +226,11 @@ impl CallLane {
             .filter(|call| !is_overdue(call.number))
             .collect();
         self.waiting.retain(|number| !is_overdue(*number));
+        for entry in &overdue {
+            if let Some(generation) = entry.generation {
+                self.link.end_if_silent(generation, entry.reads);
+            }
+        }
         let failed = overdue.into_iter().map(|entry| {
             let waited = now.saturating_duration_since(entry.sent.started);
             let failure = Failure::unanswered(waited);

@@ -111,6 +111,16 @@ impl Connection {
         }
     }
 
+    /// Returns how often something was read from the connection so far.
+    pub(crate) fn reads(&self) -> u64 {
+        self.signals.reads()
+    }
+
+    /// Takes the connection for ended: the server is silent.
+    pub(crate) fn give_up(&self) {
+        self.signals.close();
+    }
+
     /// Returns whether the server has ended the connection in order, by GOAWAY.
     pub(crate) fn is_draining(&self) -> bool {
         self.signals.is_draining()

@@ -44,8 +44,8 @@ pub(crate) struct FrameLane {
     /// When to try again to open a stream.
     retry: Option<Instant>,
     backoff: Backoff,
-    /// Frames in flight, oldest first.
-    in_flight: VecDeque<InFlight>,
+    /// Frames in flight, oldest first, each with how often something had been read from the connection before.
+    in_flight: VecDeque<(InFlight, u64)>,
 }
 
 /// A stream that the server has accepted.
@@ -128,7 +128,7 @@ impl FrameLane {
             let _ = stream.frames.try_send(frame);
             self.link.sent();
         }
-        self.in_flight.push_back(sent);
+        self.in_flight.push_back((sent, self.link.reads()));
     }
 
     /// As [`Lane::recv`](super::lane::Lane::recv). Sets `has_lost` if the stream is gone.
@@ -143,7 +143,7 @@ impl FrameLane {
                     if let Some(stream) = &self.stream {
                         self.link.answered(stream.generation);
                     }
-                    let sent = self.in_flight.pop_front().expect("a frame is in flight");
+                    let (sent, _) = self.in_flight.pop_front().expect("a frame is in flight");
                     return Some((sent, Completion::Frame(response)));
                 }
                 Err(failure) => {
@@ -153,7 +153,7 @@ impl FrameLane {
             }
         }
         let failure = self.broken.clone()?;
-        let sent = self.in_flight.pop_front()?;
+        let (sent, _) = self.in_flight.pop_front()?;
         Some((sent, Completion::Unanswered(failure)))
     }
 
@@ -207,12 +207,16 @@ impl FrameLane {
 
     /// Gives up the stream if its oldest frame started at `latest_start` or before. Returns whether it did.
     pub(crate) fn give_up(&mut self, latest_start: Instant, now: Instant) -> bool {
-        let oldest = self.in_flight.front().map(|oldest| oldest.started);
-        let Some(started) = oldest.filter(|started| *started <= latest_start) else {
+        let oldest = self.in_flight.front();
+        let oldest = oldest.map(|(oldest, reads)| (oldest.started, *reads));
+        let Some((started, reads)) = oldest.filter(|(started, _)| *started <= latest_start) else {
             return false;
         };
         if self.broken.is_some() {
             return false;
+        }
+        if let Some(stream) = &self.stream {
+            self.link.end_if_silent(stream.generation, reads);
         }
         self.broken = Some(Failure::unanswered(now.saturating_duration_since(started)));
         true
@@ -220,7 +224,7 @@ impl FrameLane {
 
     /// Gives up everything in flight, and returns it.
     pub(crate) fn abandon(&mut self) -> Vec<InFlight> {
-        self.in_flight.drain(..).collect()
+        self.in_flight.drain(..).map(|(sent, _)| sent).collect()
     }
 }
 

@@ -140,6 +140,24 @@ impl Link {
         self.operations.set(self.operations.get() + 1);
     }
 
+    /// Returns how often something was read from the connection so far.
+    pub(crate) fn reads(&self) -> u64 {
+        let connection = self.connection.borrow();
+        connection.as_ref().map_or(0, Connection::reads)
+    }
+
+    /// Ends the connection with this number if nothing was read from it since `reads` was asked: an operation was not answered
+    /// in time, the server may be gone without a word, and another connection may work.
+    pub(crate) fn end_if_silent(&self, generation: u64, reads: u64) {
+        let connection = self.connection.borrow();
+        if let Some(connection) = &*connection
+            && generation == self.generation.get()
+            && reads == connection.reads()
+        {
+            connection.give_up();
+        }
+    }
+
     /// Notes that an operation was answered on the connection with this number.
     #[inline]
     pub(crate) fn answered(&self, generation: u64) {

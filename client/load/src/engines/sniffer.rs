@@ -9,7 +9,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -26,6 +26,8 @@ pub(super) struct Signals {
     ready: AtomicBool,
     goaway: AtomicBool,
     closed: AtomicBool,
+    /// How often something was read.
+    reads: AtomicU64,
     changed: Notify,
 }
 
@@ -42,6 +44,11 @@ impl Signals {
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Returns how often something was read so far.
+    pub(super) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
     }
 
     /// Notes that the connection has ended.
@@ -125,6 +132,7 @@ impl AsyncRead for SniffedStream {
         let Self {
             frames, signals, ..
         } = &mut *self;
+        signals.reads.fetch_add(1, Ordering::Relaxed);
         frames.take(&buffer.filled()[before..], |kind| match kind {
             SETTINGS if !signals.is_ready() => signals.set(&signals.ready),
             GOAWAY => signals.set(&signals.goaway),

@@ -32,6 +32,8 @@ pub(crate) struct Endpoint {
     key: u32,
     /// Whether the poller waits for the socket to become writable.
     awaits_writable: bool,
+    /// When the server was last heard of, or when the socket was made.
+    last_read: Instant,
     /// Why writing failed. Responses that arrived before that can still be read.
     write_error: Option<io::Error>,
 }
@@ -144,10 +146,16 @@ impl Endpoint {
             socket,
             key,
             awaits_writable: false,
+            last_read: Instant::now(),
             write_error: None,
         };
         poller.add(&endpoint, key)?;
         Ok(endpoint)
+    }
+
+    /// Returns when the server was last heard of, or when the socket was made.
+    pub(crate) fn last_read(&self) -> Instant {
+        self.last_read
     }
 
     /// Returns the connection, to send and cancel calls and to ask for its state.
@@ -208,7 +216,10 @@ impl Endpoint {
                     };
                     return self.connection.close(&why, on_event);
                 }
-                Ok(count) => count,
+                Ok(count) => {
+                    self.last_read = now;
+                    count
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {

@@ -184,6 +184,43 @@ fn one_of_two_connections_that_is_cut_is_made_again_and_is_no_outage() {
     });
 }
 
+#[test]
+fn a_connection_that_went_silent_is_replaced() {
+    with_each_engine(|engine| {
+        let server = TestServer::start();
+        let proxy = Proxy::start(&server.address().to_string());
+        let line = format!(
+            "{} --engine {engine} --rps 200 -z 1m --timeout 200ms --connections 1 --readers 2 --writers 2 -q -O json",
+            proxy.address()
+        );
+        let mut load = start(&line);
+        wait_for_requests(&proxy, &mut load, 60);
+        // What is sent now is lost without a word, as by a network that is cut in two.
+        let lost_from = proxy.requests();
+        proxy.set(Mode::Silent);
+        wait_for_requests(&proxy, &mut load, lost_from + 1);
+        proxy.deafen();
+        proxy.set(Mode::Pass);
+        let accepted = proxy.accepted();
+        while proxy.accepted() == accepted && load.try_wait().unwrap().is_none() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        wait_for_requests(&proxy, &mut load, proxy.requests() + 60);
+        interrupt(&load);
+        let report = end(load).report();
+        check_account(&report);
+        assert_eq!(
+            report["connections"]["lost"], 1,
+            "{engine}: {}",
+            report["connections"]
+        );
+        // What was in flight: four at most, and the few that followed them. The server itself ends the connection after some
+        // 40 s, in which each worker would have failed every 700 ms.
+        assert!(failed(&report) < 60, "{engine}: {}", failed(&report));
+        assert_eq!(outages(&report)[0]["ended"], true, "{engine}: {report}");
+    });
+}
+
 /// A run behind nginx, which ends each connection with GOAWAY after its 100th request.
 #[test]
 fn behind_nginx_no_operation_fails_when_it_ends_connections_in_order() {

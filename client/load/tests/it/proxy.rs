@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -38,6 +38,8 @@ struct Shared {
     upstream: String,
     mode: watch::Sender<Mode>,
     connections: Mutex<Vec<Connection>>,
+    /// Connections that were accepted so far.
+    accepted: AtomicU64,
     /// Requests that clients have sent so far: each message of a call or stream is one frame, if it is short.
     requests: AtomicU64,
 }
@@ -51,6 +53,7 @@ struct Connection {
 struct Streams {
     /// The highest stream that the client has begun and the server was told of.
     highest: AtomicU32,
+    is_deaf: AtomicBool,
     /// The last stream that the client may begin, once it was told so.
     last: watch::Sender<Option<u32>>,
 }
@@ -70,6 +73,7 @@ impl Proxy {
                 upstream: upstream.to_owned(),
                 mode: watch::Sender::new(Mode::Pass),
                 connections: Mutex::default(),
+                accepted: AtomicU64::new(0),
                 requests: AtomicU64::new(0),
             }),
             accepting: Mutex::new(None),
@@ -85,6 +89,18 @@ impl Proxy {
     /// Returns how many requests clients have sent so far.
     pub(crate) fn requests(&self) -> u64 {
         self.shared.requests.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many connections were accepted so far.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.shared.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Lets the connections that there are be silent for ever.
+    pub(crate) fn deafen(&self) {
+        for connection in &*self.shared.connections.lock().unwrap() {
+            connection.streams.is_deaf.store(true, Ordering::SeqCst);
+        }
     }
 
     pub(crate) fn set(&self, mode: Mode) {
@@ -140,8 +156,10 @@ impl Proxy {
             while let Ok((client, _)) = listener.accept().await {
                 let streams = Arc::new(Streams {
                     highest: AtomicU32::new(0),
+                    is_deaf: AtomicBool::new(false),
                     last: watch::Sender::new(None),
                 });
+                shared.accepted.fetch_add(1, Ordering::Relaxed);
                 let task = tokio::spawn(serve(client, Arc::clone(&shared), Arc::clone(&streams)));
                 let mut connections = shared.connections.lock().unwrap();
                 connections.retain(|connection| !connection.task.is_finished());
@@ -225,7 +243,7 @@ async fn pass_requests(
         if frame[3] == DATA {
             shared.requests.fetch_add(1, Ordering::Relaxed);
         }
-        if is_taken {
+        if is_taken && !streams.is_deaf.load(Ordering::SeqCst) {
             write(&mut to, &frame, shared).await?;
         }
     }
@@ -256,6 +274,7 @@ async fn pass_answers(
             continue;
         }
         match frame(&mut from).await {
+            Ok(_) if streams.is_deaf.load(Ordering::SeqCst) => {}
             Ok(frame) => write(&mut to, &frame, shared).await?,
             Err(_) => return end(&mut to, shared).await,
         }

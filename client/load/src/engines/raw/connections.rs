@@ -22,6 +22,8 @@ pub(crate) struct Connections {
     slots: Vec<ConnectionSlot>,
     /// How many slots have no connection.
     down: usize,
+    /// Slots that have a connection again, since they were taken.
+    restored: Vec<usize>,
     links: Arc<Links>,
     buffer: Vec<u8>,
 }
@@ -101,6 +103,7 @@ impl Connections {
             endpoints: Vec::new(),
             slots: Vec::new(),
             down: 0,
+            restored: Vec::new(),
             links: Arc::clone(links),
             buffer: vec![0; READ_BYTES],
         })
@@ -125,6 +128,11 @@ impl Connections {
 
     pub(crate) fn slot_count(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Takes a slot that has a connection again.
+    pub(crate) fn take_restored(&mut self) -> Option<usize> {
+        self.restored.pop()
     }
 
     /// Returns whether some slot has no connection.
@@ -205,6 +213,20 @@ impl Connections {
                 // If the poller fails, reading finds out what is wrong with the socket.
                 let _ = open.endpoint.flush(&self.poller);
             }
+        }
+    }
+
+    /// Returns whether nothing at all has been heard on an endpoint since `since`.
+    pub(crate) fn is_silent(&self, endpoint: u32, since: Instant) -> bool {
+        let open = self.endpoints[endpoint as usize].as_ref();
+        open.is_some_and(|open| open.endpoint.last_read() < since)
+    }
+
+    /// Ends a connection whose server is silent. Calls `on_event` with each call that fails with it.
+    pub(crate) fn end(&mut self, endpoint: u32, on_event: impl FnMut(&mut Connection, Event<'_>)) {
+        if let Some(open) = &mut self.endpoints[endpoint as usize] {
+            let why = "the server was silent for as long as a call may take";
+            open.endpoint.connection().close(why, on_event);
         }
     }
 
@@ -342,6 +364,7 @@ impl Connections {
         of.is_out = false;
         of.is_fresh = true;
         self.down -= 1;
+        self.restored.push(slot);
         self.links.made_again();
     }
 

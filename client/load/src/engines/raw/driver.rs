@@ -3,6 +3,7 @@
 //! Workers are what they are with the other engines: a workload, and a number of calls that may be in flight. Here each of
 //! these calls has a slot. The slot belongs to a worker, and the worker to a connection.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -214,22 +215,16 @@ impl Thread {
                 has_answered |= matches!(event, Event::Response { .. });
                 workers.take(event, is_draining, now, rules, recorder);
             });
-            if let Some(down) = self.connections.look_after(key, has_answered) {
-                let now = Instant::now();
-                if down.is_lost {
-                    self.workers.lose(down.slot, now, rules, recorder);
-                }
-                if down.is_out {
-                    self.workers
-                        .fail_unsent(Some(down.slot), now, rules, recorder);
-                }
-            }
+            self.look_after(key, has_answered, rules, recorder);
         }
         self.free_landed();
     }
 
     /// Makes the slots of calls that have ended free for other calls.
     fn free_landed(&mut self) {
+        while let Some(slot) = self.connections.take_restored() {
+            self.workers.free_from(slot, Instant::now());
+        }
         let connections = &mut self.connections;
         self.workers.drain_landed(
             Instant::now(),
@@ -250,6 +245,7 @@ impl Thread {
         if latest_start.is_none() && !gives_up_all {
             return;
         }
+        let mut silent = BTreeSet::new();
         for slot in self.workers.slots() {
             let Some((call, started)) = self.workers.call(slot) else {
                 continue;
@@ -263,6 +259,9 @@ impl Thread {
                 (false, true) => rules.failure_at_end(),
                 (false, false) => continue,
             };
+            if is_overdue && self.connections.is_silent(call.endpoint, started) {
+                silent.insert(call.endpoint);
+            }
             self.connections.cancel(call.endpoint, call.stream);
             match failure {
                 Some(failure) => {
@@ -272,7 +271,42 @@ impl Thread {
                 None => self.workers.forget(slot, now, rules, recorder),
             }
         }
+        // With an interrupt, calls are given up before their time.
+        if rules.stop().interrupted().is_none() {
+            for endpoint in silent {
+                self.end_silent(endpoint, now, rules, recorder);
+            }
+        }
         self.free_landed();
+    }
+
+    /// Ends a connection on which nothing at all was heard for as long as a call may take: the server may be gone without a
+    /// word, and another connection may work.
+    fn end_silent(&mut self, endpoint: u32, now: Instant, rules: &Rules, recorder: &mut Recorder) {
+        let workers = &mut self.workers;
+        self.connections.end(endpoint, |_, event| {
+            workers.take(event, false, now, rules, recorder);
+        });
+        self.look_after(endpoint, false, rules, recorder);
+    }
+
+    fn look_after(
+        &mut self,
+        endpoint: u32,
+        has_answered: bool,
+        rules: &Rules,
+        recorder: &mut Recorder,
+    ) {
+        if let Some(down) = self.connections.look_after(endpoint, has_answered) {
+            let now = Instant::now();
+            if down.is_lost {
+                self.workers.lose(down.slot, now, rules, recorder);
+            }
+            if down.is_out {
+                self.workers
+                    .fail_unsent(Some(down.slot), now, rules, recorder);
+            }
+        }
     }
 
     /// Connects again where there is no connection.

@@ -360,6 +360,15 @@ impl Workers {
         was_in_flight
     }
 
+    /// Notes that the calls of a connection can be sent from `now` on. That they could not before is no lateness of this tool.
+    pub(crate) fn free_from(&mut self, connection: usize, now: Instant) {
+        for slot in &mut self.slots {
+            if self.workers[slot.worker].connection == connection {
+                slot.free_since = now;
+            }
+        }
+    }
+
     /// Calls `free` with each slot whose call has ended, the connection slot of its worker, and whether the call is to be sent
     /// again.
     /// The slots are free from `now` on.
