@@ -41,6 +41,8 @@ pub(crate) struct FrameLane {
     broken: Option<Failure>,
     /// Opens a stream.
     opening: Option<LocalBoxFuture<'static, Result<FrameStream, String>>>,
+    /// How often something had been read from the connection when the opening began, and the number of the connection.
+    opening_reads: (u64, u64),
     /// When to try again to open a stream.
     retry: Option<Instant>,
     backoff: Backoff,
@@ -80,6 +82,7 @@ impl FrameLane {
             stream: None,
             broken: None,
             opening: None,
+            opening_reads: (0, 0),
             retry: None,
             backoff: Backoff::new(settings.seed, settings.workers()),
             in_flight: VecDeque::new(),
@@ -190,6 +193,7 @@ impl FrameLane {
         }
         if self.opening.is_none() {
             self.opening = self.opening().ok();
+            self.opening_reads = (link.reads(), link.generation());
         }
         let Some(opening) = &mut self.opening else {
             return changed.await;
@@ -201,7 +205,11 @@ impl FrameLane {
                 self.backoff.reset();
                 self.stream = Some(stream);
             }
-            Err(_) => self.retry = Some(Instant::now() + self.backoff.wait()),
+            Err(_) => {
+                let (reads, generation) = self.opening_reads;
+                link.end_if_silent(generation, reads);
+                self.retry = Some(Instant::now() + self.backoff.wait());
+            }
         }
     }
 

@@ -190,7 +190,7 @@ fn a_connection_that_went_silent_is_replaced() {
         let server = TestServer::start();
         let proxy = Proxy::start(&server.address().to_string());
         let line = format!(
-            "{} --engine {engine} --rps 200 -z 1m --timeout 200ms --connections 1 --readers 2 --writers 2 -q -O json",
+            "{} --engine {engine} --rps 200 -z 1m --timeout 200ms --connect-timeout 1s --connections 1 --readers 2 --writers 2 -q -O json",
             proxy.address()
         );
         let mut load = start(&line);
