@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -248,14 +249,14 @@ fn behind_nginx_no_operation_fails_when_it_ends_connections_in_order() {
     );
     let file = directory.path().join("nginx.conf");
     fs::write(&file, config).unwrap();
-    let nginx = Command::new("nginx")
+    let nginx = Command::new(nginx())
         .arg("-p")
         .arg(directory.path())
         .arg("-c")
         .arg(&file)
         .stderr(Stdio::null())
         .spawn()
-        .expect("this test needs nginx: apt-get install nginx");
+        .expect("this test needs nginx: ./test --tools installs it");
     let nginx = Ended(nginx);
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         thread::sleep(Duration::from_millis(5));
@@ -277,6 +278,15 @@ fn behind_nginx_no_operation_fails_when_it_ends_connections_in_order() {
         }
     }
     drop(nginx);
+}
+
+/// nginx as `./test --tools` installs it, or else the system's.
+fn nginx() -> PathBuf {
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/nginx/usr/sbin/nginx");
+    match installed.exists() {
+        true => installed,
+        false => "nginx".into(),
+    }
 }
 
 /// A process that ends with this.
