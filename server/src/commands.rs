@@ -11,6 +11,7 @@ use soloist::v1::BackupRequest;
 use soloist::v1::admin_client::AdminClient;
 use tonic::transport::Endpoint;
 
+use crate::access::Token;
 use crate::config::Limits;
 use crate::ids::random_name;
 use crate::journal::backup;
@@ -68,6 +69,14 @@ pub enum Command {
         #[arg(long, value_name = "PREFIX", default_value = "")]
         prefix: String,
     },
+    /// Makes a token for an identity of the access file.
+    ///
+    /// Prints the token, which is a secret for the caller, and a line with its hash for --access-file. The token is
+    /// stored nowhere.
+    Token {
+        /// The name of the identity.
+        name: String,
+    },
 }
 
 /// Runs a subcommand, and writes its result to `out`.
@@ -87,7 +96,20 @@ pub fn run(command: &Command, out: &mut dyn Write) -> Result<(), Box<dyn std::er
         Command::Inspect {
             data_dir, prefix, ..
         } => inspect_state(data_dir, prefix, out),
+        Command::Token { name } => token(name, out),
     }
+}
+
+fn token(name: &str, out: &mut dyn Write) -> Result<(), Box<dyn std::error::Error>> {
+    let token = Token::random();
+    let hash = token.hash();
+    writeln!(out, "{}", token.secret())?;
+    writeln!(out, "{hash}")?;
+    writeln!(
+        out,
+        "# access file: identities.{name:?}.tokens = [\"{hash}\"]"
+    )?;
+    Ok(())
 }
 
 /// The limits for reading a store, whatever limits its server had: no request id is ever too old.

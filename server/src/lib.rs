@@ -33,6 +33,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod access;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
