@@ -58,6 +58,18 @@ fn the_client_library_and_the_checker_have_no_circles() {
 }
 
 #[test]
+fn only_the_caller_holds_the_owners_handle() {
+    for source in sources("server/src") {
+        let is_caller = source.module == ["rpc", "caller"];
+        if source.room() == "rpc" && !is_caller {
+            let place = source.path.display();
+            let names = source.code.contains("OwnerHandle");
+            assert!(!names, "{place} names OwnerHandle, past the rights");
+        }
+    }
+}
+
+#[test]
 fn the_walk_of_a_write_exists() {
     const STOPS_MAX: usize = 7;
     let text = architecture();

@@ -131,7 +131,8 @@ pub(crate) fn warn_of_exposure(address: &ListenAddress, config: &Config) {
     let owner = data_dir
         .and_then(|path| fs::metadata(path).ok())
         .map(|metadata| metadata.uid());
-    for warning in exposures(address, &config.tls, user.as_raw(), owner) {
+    let has_access_file = config.access.file.is_some();
+    for warning in exposures(address, &config.tls, has_access_file, user.as_raw(), owner) {
         warn!("{warning}");
     }
 }
@@ -139,11 +140,13 @@ pub(crate) fn warn_of_exposure(address: &ListenAddress, config: &Config) {
 fn exposures(
     address: &ListenAddress,
     tls: &TlsConfig,
+    has_access_file: bool,
     user: u32,
     owner: Option<u32>,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
-    let knows_clients = tls.client_ca.is_some() && tls.client_auth == ClientAuth::Required;
+    let knows_clients =
+        has_access_file || tls.client_ca.is_some() && tls.client_auth == ClientAuth::Required;
     if address.tcp().is_some_and(|tcp| !is_loopback(&tcp)) && !knows_clients {
         let lacks = match tls.is_on() {
             true => {
@@ -153,6 +156,12 @@ fn exposures(
         };
         warnings.push(format!(
             "{address} can be reached from other computers: whoever can connect may read and change everything, because {lacks}"
+        ));
+    }
+    if address.tcp().is_some_and(|tcp| !is_loopback(&tcp)) && has_access_file && !tls.is_on() {
+        warnings.push(format!(
+            "{address} can be reached from other computers, and has no TLS: whoever can listen to the network gets the tokens of \
+             --access-file. Set --tls-cert and --tls-key, or let a proxy do TLS"
         ));
     }
     if user == 0 {
@@ -205,7 +214,7 @@ mod tests {
     fn exposures_are_told() {
         let told = |address: &str, user, owner| {
             let address = ListenAddress::Tcp(address.parse().unwrap());
-            exposures(&address, &TlsConfig::default(), user, owner).len()
+            exposures(&address, &TlsConfig::default(), false, user, owner).len()
         };
         assert_eq!(told("127.0.0.1:1", 7, None), 0);
         assert_eq!(told("[::1]:1", 7, Some(7)), 0);
@@ -214,15 +223,21 @@ mod tests {
         assert_eq!(told("[::]:1", 7, Some(8)), 2);
         assert_eq!(told("192.0.2.1:1", 0, Some(8)), 3);
         let unix = ListenAddress::Unix("a".into());
-        assert_eq!(exposures(&unix, &TlsConfig::default(), 7, None).len(), 0);
+        assert_eq!(
+            exposures(&unix, &TlsConfig::default(), false, 7, None).len(),
+            0
+        );
         let mut tls = TlsConfig {
             cert: Some("c".into()),
             ..TlsConfig::default()
         };
         let address = ListenAddress::Tcp("0.0.0.0:1".parse().unwrap());
-        assert!(exposures(&address, &tls, 7, None)[0].contains("--tls-client-ca"));
+        assert!(exposures(&address, &tls, false, 7, None)[0].contains("--tls-client-ca"));
+        assert_eq!(exposures(&address, &tls, true, 7, None).len(), 0);
+        let plain = TlsConfig::default();
+        assert!(exposures(&address, &plain, true, 7, None)[0].contains("gets the tokens"));
         tls.client_ca = Some("ca".into());
-        assert_eq!(exposures(&address, &tls, 7, None).len(), 0);
+        assert_eq!(exposures(&address, &tls, false, 7, None).len(), 0);
     }
 
     #[test]

@@ -25,7 +25,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// A gRPC state server whose whole state is owned by one task.
 ///
 /// Prints "listening on ADDRESS" to standard output when it is ready, and logs to standard error. SIGINT or SIGTERM
-/// shuts it down in order; a second signal stops it at once. SIGHUP makes it read its certificates again.
+/// shuts it down in order; a second signal stops it at once. SIGHUP makes it read its certificates and its access file
+/// again.
 /// Flags in BYTES take units, too: 64KiB, 512MiB, 1GiB, 64kB. Exit codes: 0 after a shutdown in order, 1 if the server
 /// cannot start or loses its state, 2 if an argument is invalid, 130 or 143 after a second signal.
 #[derive(Parser)]
@@ -154,7 +155,7 @@ fn handle_signals(drain: Drain, reload: Reload, log: Log) -> io::Result<()> {
                         _ = terminate.recv() => 143,
                         _ = hangup.recv() => {
                             if reload.now().is_none() {
-                                warn!("ignoring SIGHUP: this server has no certificates to reload; SIGTERM shuts it down");
+                                warn!("ignoring SIGHUP: this server has no certificates and no access file to reload; SIGTERM shuts it down");
                             }
                             continue;
                         }

@@ -18,14 +18,15 @@ use tracing::{error, info};
 use crate::config::{Config, TIMER_PULSE};
 use crate::machine::StateMachine;
 use crate::owner::{self, Clock, JournalLost, OwnerLimits};
-use crate::reload::{self, Reload};
+use crate::reload::{self, Files, Reload};
 use crate::rpc::SERVICES;
 use crate::rpc::admin::AdminService;
+use crate::rpc::caller::Caller;
 use crate::rpc::context::CallContext;
 use crate::rpc::router::Router;
 use crate::store::Store;
 use crate::transport::{
-    Acceptor, AsyncListener, ListenAddress, Listener, OpenConnections, Tls, Worker, connections_max,
+    Acceptor, AsyncListener, ListenAddress, Listener, OpenConnections, Worker, connections_max,
 };
 
 /// A running server. Dropping it starts a shutdown and does not wait for it.
@@ -94,7 +95,7 @@ impl Server {
     /// Starts to serve a store on `listener`.
     ///
     /// # Errors
-    /// `InvalidInput` if limits contradict each other, or a certificate cannot be used. The system's error if a thread or
+    /// `InvalidInput` if limits contradict each other, or a certificate or the access file cannot be used. The system's error if a thread or
     /// socket cannot be created.
     pub fn serve(listener: impl Into<Listener>, config: &Config, store: Store) -> io::Result<Self> {
         config
@@ -102,7 +103,7 @@ impl Server {
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let listener = listener.into();
         let local_addr = listener.address()?;
-        let (tls, reload) = reload::start(&config.tls)?;
+        let (files, reload) = reload::start(config)?;
         let (drain, drained) = watch::channel(false);
         let drain = Drain(Arc::new(drain));
         let runtimes = runtimes(config.transport.threads)?;
@@ -121,7 +122,7 @@ impl Server {
             .spawn(move || {
                 let _running = running;
                 first.spawn(pulse());
-                first.block_on(run(listener, tls, config, store, workers, drained))
+                first.block_on(run(listener, files, config, store, workers, drained))
             })?;
         Ok(Self {
             local_addr,
@@ -160,7 +161,7 @@ impl Server {
         self.drain.clone()
     }
 
-    /// Returns a handle that makes the server read its certificates again.
+    /// Returns a handle that makes the server read its certificates and its access file again.
     #[must_use]
     pub fn reload_handle(&self) -> Reload {
         self.reload.clone()
@@ -220,13 +221,13 @@ async fn pulse() {
 /// Serves until a shutdown starts or the owner ends.
 async fn run(
     listener: AsyncListener,
-    tls: Option<watch::Receiver<Arc<Tls>>>,
+    files: Files,
     config: Config,
     store: Store,
     workers: Vec<Worker>,
     mut drain: watch::Receiver<bool>,
 ) -> Result<(), OwnerLost> {
-    let (mut serving, acceptor) = Serving::start(listener, tls, config, store, workers).await;
+    let (mut serving, acceptor) = Serving::start(listener, files, config, store, workers).await;
     tokio::select! {
         () = acceptor.run() => unreachable!("the acceptor never returns"),
         // An error means that the `Server` was dropped, which starts a shutdown, too.
@@ -254,7 +255,7 @@ impl Serving {
     /// Starts the owner. The returned acceptor accepts connections once it is run.
     async fn start(
         listener: AsyncListener,
-        tls: Option<watch::Receiver<Arc<Tls>>>,
+        files: Files,
         config: Config,
         store: Store,
         workers: Vec<Worker>,
@@ -272,14 +273,21 @@ impl Serving {
         let health = HealthReporter::new();
         let (close, closing) = watch::channel(false);
         set_health(&health, ServingStatus::Serving).await;
-        let context = CallContext::new(handle, limits, store.store_id.into(), closing.clone());
+        let Files { tls, access } = files;
+        let caller = Caller::new(handle, access.clone());
+        let context = CallContext::new(caller, limits, store.store_id.into(), closing.clone());
         let admin = AdminService {
-            context: context.clone(),
             durability: config.storage.data_dir.map(|_| config.storage.durability),
             transport: transport.clone(),
             epoch: store.epoch,
         };
-        let router = Router::new(context, admin, health.clone());
+        let router = Router::new(
+            context,
+            admin,
+            health.clone(),
+            access,
+            config.access.reflection(),
+        );
         let drain_timeout = transport.drain_timeout;
         let acceptor = Acceptor::new(listener, workers, router, transport, tls, closing);
         let serving = Self {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::certificate::CertificateName;
 use super::identity::Identity;
 use super::patterns::Patterns;
-use super::token::TokenHash;
+use super::token::{TOKEN_PREFIX, TokenHash};
 
 /// Most bytes of the name of an identity: as many as of every other name.
 const NAME_BYTES_MAX: usize = 128;
@@ -234,8 +234,21 @@ fn syntax(text: &str, error: &toml::de::Error) -> AccessError {
         let before = &text.as_bytes()[..span.start.min(text.len())];
         before.iter().filter(|byte| **byte == b'\n').count() + 1
     });
+    let message = without_values(error.message());
     match line {
-        Some(line) => AccessError(format!("line {line}: {}", error.message())),
-        None => AccessError(error.message().into()),
+        Some(line) => AccessError(format!("line {line}: {message}")),
+        None => AccessError(message),
     }
+}
+
+/// The message without the texts that it quotes from the file, and without everything that looks like a token.
+fn without_values(message: &str) -> String {
+    let kept = message.split('"').step_by(2);
+    let message = kept.collect::<Vec<_>>().join("\"…\"");
+    let mut parts = message.split(TOKEN_PREFIX);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |kept, part| {
+        let is_token = |char: char| char.is_ascii_alphanumeric() || char == '-' || char == '_';
+        kept + TOKEN_PREFIX + "…" + part.trim_start_matches(is_token)
+    })
 }

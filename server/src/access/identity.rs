@@ -29,6 +29,8 @@ pub enum Needs<'a> {
     Session(&'a str),
     /// To define or delete a machine with this key_prefix.
     Define(&'a str),
+    /// To delete the machine of this name, whatever its key_prefix.
+    UndefineMachine(&'a str),
     /// To see a machine with this key_prefix.
     SeeMachine(&'a str),
     /// To ask for a machine by its name.
@@ -50,7 +52,7 @@ impl Needs<'_> {
             Self::SeeMachine(_) | Self::AskForMachine(_) | Self::SeeMachines => "read",
             Self::Write(_) | Self::WritePrefix(_) => "write",
             Self::Session(_) => "sessions",
-            Self::Define(_) => "define",
+            Self::Define(_) | Self::UndefineMachine(_) => "define",
             Self::Admin => "admin",
             Self::Anything => "any",
         }
@@ -65,7 +67,7 @@ impl Needs<'_> {
             Self::Define(prefix) | Self::SeeMachine(prefix) => Some(("prefix", prefix)),
             Self::SeeMachines => Some(("prefix", "")),
             Self::Session(id) => Some(("session", id)),
-            Self::AskForMachine(name) => Some(("machine", name)),
+            Self::AskForMachine(name) | Self::UndefineMachine(name) => Some(("machine", name)),
             Self::Admin | Self::Anything => None,
         }
     }
@@ -88,6 +90,7 @@ impl Identity {
             Needs::WritePrefix(prefix) => self.may_write_prefix(prefix),
             Needs::Session(id) => self.may_session(id),
             Needs::Define(prefix) => self.may_define(prefix),
+            Needs::UndefineMachine(_) => self.define.has_prefixes(),
             Needs::SeeMachine(prefix) => self.may_define(prefix) || self.may_read_prefix(prefix),
             Needs::AskForMachine(_) => self.read.has_prefixes() || self.define.has_prefixes(),
             Needs::SeeMachines => self.may_define("") || self.may_read_prefix(""),

@@ -65,6 +65,8 @@ fn errors_never_show_what_may_be_a_token() {
         format!("[identities.a]\ntokens = '{secret}'"),
         format!("[identities.a]\ntokens = [{secret}]"),
         format!("[identities.a]\ntokens = ['{secret}'"),
+        format!("[identities.a]\n{secret} = []"),
+        format!("[identities.a]\ntokens = ''\n{secret}"),
     ] {
         let error = error(&text);
         assert!(!error.contains(&secret[6..]), "{error}");

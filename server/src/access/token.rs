@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
 /// What every token begins with, so that people and scanners recognise one that has leaked.
-const TOKEN_PREFIX: &str = "slst_";
+pub(super) const TOKEN_PREFIX: &str = "slst_";
 
 /// What the hash of a token begins with in the access file.
 const HASH_PREFIX: &str = "sha256:";

@@ -3,6 +3,7 @@
 //! Each field of [`Config`] is a flag and an environment variable of `soloist-server`, and its comment is what `--help`
 //! prints. `fixed.rs` has the limits without a flag.
 
+mod access;
 mod fixed;
 mod limits;
 mod parse;
@@ -16,6 +17,7 @@ use clap::Args;
 
 use crate::machine::Operation;
 
+pub use access::{AccessConfig, Reflection};
 pub use fixed::*;
 pub use limits::{Limits, MailboxLimits};
 pub use storage::{Durability, StorageConfig};
@@ -39,6 +41,9 @@ pub struct Config {
     /// Certificates.
     #[command(flatten)]
     pub tls: TlsConfig,
+    /// Identities and rights.
+    #[command(flatten)]
+    pub access: AccessConfig,
     /// Whether and how the state is kept on disk.
     #[command(flatten)]
     pub storage: StorageConfig,
@@ -65,7 +70,8 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check_ranges()?;
         self.check_fit()?;
-        self.tls.validate()
+        self.tls.validate()?;
+        self.access.validate()
     }
 
     fn check_ranges(&self) -> Result<(), ConfigError> {
@@ -74,6 +80,7 @@ impl Config {
             mailbox,
             transport,
             tls: _,
+            access: _,
             storage: _,
         } = self;
         // clap checks flags already, but a program that embeds a server sets the fields directly.

@@ -127,6 +127,7 @@ impl Workload {
             }
             3 => {
                 let _ = machine.delete_machine(&DeleteMachine {
+                    revision: None,
                     name: Name::from("m"),
                     keys: match self.rng.random() {
                         true => KeysLeft::InAnyState,

@@ -157,11 +157,19 @@ impl StateMachine {
     /// [`Rejection`] if the machine does not exist, or one of its keys is in a state that is not final and
     /// [`KeysLeft::InAnyState`] is not asked for.
     pub fn delete_machine(&mut self, delete: &DeleteMachine) -> Result<Revision, Box<Rejection>> {
-        let DeleteMachine { name, keys } = delete;
+        let DeleteMachine {
+            name,
+            keys,
+            revision: expected,
+        } = delete;
         let refuse = |cause| Rejection::of(name, cause);
         let Some(defined) = self.machines().get(name) else {
             return Err(refuse(Cause::MachineNotFound));
         };
+        let actual = defined.machine.revision;
+        if let Some(expected) = expected.filter(|expected| *expected != actual) {
+            return Err(refuse(Cause::MachineChanged { expected, actual }));
+        }
         check_states(defined, |state| {
             *keys == KeysLeft::InAnyState || defined.state(state).is_final()
         })

@@ -78,6 +78,8 @@ pub struct DeleteMachine {
     pub name: Name,
     /// Which states its keys may be in.
     pub keys: KeysLeft,
+    /// The revision of the definition, if only that one is to be deleted.
+    pub revision: Option<Revision>,
 }
 
 /// Which states the keys of a machine may be in when it is deleted.

@@ -8,7 +8,6 @@ use soloist::server::admin_server::Admin;
 use soloist::v1;
 use tonic::{Request, Response, Status};
 
-use super::call_quota::CallQuota;
 use super::context::CallContext;
 use super::deadline::Deadline;
 use super::{backup, responses};
@@ -18,7 +17,6 @@ use crate::owner::Usage;
 /// `soloist.v1.Admin`.
 #[derive(Clone, Debug)]
 pub(crate) struct AdminService {
-    pub(crate) context: CallContext,
     /// None if the store is kept in memory only.
     pub(crate) durability: Option<Durability>,
     pub(crate) transport: TransportLimits,
@@ -32,11 +30,12 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::GetInfoRequest>,
     ) -> Result<Response<v1::Info>, Status> {
-        let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
-        let Usage { state, watch_count } = self.context.owner.usage(deadline).await?;
+        let context = CallContext::of_request(&request);
+        let deadline = Deadline::of_request(&request).or_max(&context.limits);
+        let Usage { state, watch_count } = context.caller.usage(deadline).await?;
         Ok(Response::new(v1::Info {
             version: env!("CARGO_PKG_VERSION").into(),
-            store_id: self.context.store_id.as_ref().into(),
+            store_id: context.store_id.as_ref().into(),
             revision: state.revision,
             oldest_revision: state.oldest_revision,
             key_count: state.key_count as i64,
@@ -45,7 +44,7 @@ impl Admin for AdminService {
             machine_count: state.machine_count as i64,
             watch_count: watch_count as i64,
             request_id_count: state.request_id_count as i64,
-            limits: Some(wire_limits(&self.context.limits, &self.transport)),
+            limits: Some(wire_limits(&context.limits, &self.transport)),
             cpu_time: cpu_time(),
             durability: self.durability.map_or_else(String::new, |d| d.to_string()),
             loss_window: self.durability.map_or_else(
@@ -62,10 +61,10 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::BackupRequest>,
     ) -> Result<Response<Self::BackupStream>, Status> {
+        let context = CallContext::of_request(&request);
         let deadline = Deadline::of_request(&request);
-        let begin_by = deadline.or_max(&self.context.limits);
-        let owner = CallQuota::of_request(&request).owner(&self.context.owner);
-        let chunks = backup::serve(&self.context, owner, begin_by, deadline.or_never()).await?;
+        let begin_by = deadline.or_max(&context.limits);
+        let chunks = backup::serve(&context, begin_by, deadline.or_never()).await?;
         Ok(Response::new(Box::pin(chunks)))
     }
 }

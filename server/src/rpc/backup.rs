@@ -12,30 +12,33 @@ use tonic::Status;
 use super::context::CallContext;
 use super::status::{Refusal, backup_unread};
 use super::stream_end::stream_end;
+use crate::access::Needs;
 use crate::journal::backup::BackupWriter;
-use crate::owner::{CallError, OpenBackup, OwnerHandle};
+use crate::owner::{CallError, OpenBackup};
 
 type Chunk = Result<v1::BackupResponse, Status>;
 
-/// Begins a backup for the connection of `owner`, and returns its chunks. They come until the backup is complete, the client has left, `deadline` passes,
+/// Begins a backup, and returns its chunks. They come until the backup is complete, the client has left, `deadline` passes,
 /// the server drains, or the backup is too slow.
 ///
 /// # Errors
-/// [`CallError`] if the owner cannot begin the backup before `begin_by`, or too many are open already.
+/// [`Refusal`] if the caller is no admin, the owner cannot begin the backup before `begin_by`, or too many are open already.
 pub(crate) async fn serve(
     context: &CallContext,
-    owner: OwnerHandle,
     begin_by: Instant,
     deadline: Option<Instant>,
-) -> Result<impl Stream<Item = Chunk> + Send + 'static, CallError> {
-    let copy = owner.begin_backup(begin_by).await?;
+) -> Result<impl Stream<Item = Chunk> + Send + 'static, Refusal> {
+    let copy = context.caller.begin_backup(begin_by).await?;
     // Room for one, because the next slice is fetched when the client has taken the one before.
     let (sender, receiver) = mpsc::channel(1);
     let end = stream_end(deadline, context.drain.clone(), sender.clone());
     let context = context.clone();
     tokio::spawn(async move {
         let mut end = pin!(end);
+        let lost = context.caller.lost(|rights| rights.need(Needs::Admin));
         let last = tokio::select! {
+            biased;
+            refusal = lost => refusal.into_status(),
             sent = send_all(&context, &copy, &sender) => match sent {
                 Ok(()) => return,
                 Err(refusal) => refusal.into_status(),
@@ -59,7 +62,7 @@ async fn send_all(
     let mut writer = BackupWriter::new(&context.store_id, copy.time, &copy.head);
     loop {
         let deadline = Instant::now() + context.limits.max_deadline;
-        let end = match context.owner.next_backup_slice(copy, deadline).await {
+        let end = match context.caller.next_backup_slice(copy, deadline).await {
             Ok(slice) => writer.write(&slice),
             // The owner was busy until the deadline. Ask again: the deadline of one slice is not that of the backup.
             Err(CallError::NotStarted) => continue,

@@ -4,7 +4,7 @@ use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::status::Refusal;
-use crate::owner::{ConnectionQuota, OwnerHandle, QuotaGuard};
+use crate::owner::{ConnectionQuota, QuotaGuard};
 
 /// What a call may add to what its connection holds in memory. The router has put it into the request.
 pub(super) struct CallQuota(Option<ConnectionQuota>);
@@ -12,14 +12,6 @@ pub(super) struct CallQuota(Option<ConnectionQuota>);
 impl CallQuota {
     pub(super) fn of_request<T>(request: &Request<T>) -> Self {
         Self(request.extensions().get().cloned())
-    }
-
-    /// The owner's handle for calls of this connection. `owner` is that of no connection.
-    pub(super) fn owner(&self, owner: &OwnerHandle) -> OwnerHandle {
-        match &self.0 {
-            Some(quota) => owner.for_connection(quota.clone()),
-            None => owner.clone(),
-        }
     }
 
     /// Reserves room for a response, until the guard is dropped.

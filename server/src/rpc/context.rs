@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch};
+use tonic::Request;
 
+use super::caller::Caller;
 use crate::config::Limits;
-use crate::owner::{ClientMemory, ConnectionQuota, OwnerHandle};
+use crate::owner::{ClientMemory, ConnectionQuota};
 
-/// The owner's handle, and everything else that handlers need. Clones share all of it.
+/// The caller, and everything else that handlers need. Clones share all of it.
 #[derive(Clone, Debug)]
 pub(crate) struct CallContext {
-    pub(super) owner: OwnerHandle,
+    pub(super) caller: Caller,
     pub(super) limits: Arc<Limits>,
     pub(super) store_id: Arc<str>,
     /// True once the server drains.
@@ -26,22 +28,39 @@ pub(crate) struct CallContext {
 
 impl CallContext {
     pub(crate) fn new(
-        owner: OwnerHandle,
+        caller: Caller,
         limits: Arc<Limits>,
         store_id: Arc<str>,
         drain: watch::Receiver<bool>,
     ) -> Self {
         let memory = ClientMemory::new(limits.max_client_bytes);
         Self {
-            owner,
+            caller,
             limits,
             store_id,
             drain,
-            // Only calls of `State` use it, and they get their context from `for_connection`.
+            // No call uses it: calls get their context from `for_connection`.
             quota: memory.connection(0),
             memory,
             previous_permits: Arc::new(Semaphore::new(0)),
         }
+    }
+
+    /// The same context, in which `caller` calls.
+    pub(super) fn for_caller(&self, caller: Caller) -> Self {
+        Self {
+            caller,
+            ..self.clone()
+        }
+    }
+
+    /// The context of a call of a service that tonic generates. The router has put it into the request.
+    ///
+    /// # Panics
+    /// If it has not.
+    pub(super) fn of_request<T>(request: &Request<T>) -> Arc<Self> {
+        let context: Option<&Arc<Self>> = request.extensions().get();
+        Arc::clone(context.expect("the router puts the context into each request"))
     }
 
     /// The same context with a new quota.
@@ -51,7 +70,7 @@ impl CallContext {
         let quota = self.memory.connection(limits.max_unread_bytes);
         Self {
             previous_permits: Arc::new(Semaphore::new(permits.max(1))),
-            owner: self.owner.for_connection(quota.clone()),
+            caller: self.caller.for_connection(quota.clone()),
             quota,
             ..self.clone()
         }

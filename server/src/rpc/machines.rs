@@ -13,9 +13,7 @@ use super::responses;
 
 /// `soloist.v1.Machines`.
 #[derive(Clone, Debug)]
-pub(super) struct MachinesService {
-    pub(super) context: CallContext,
-}
+pub(super) struct MachinesService;
 
 #[tonic::async_trait]
 impl Machines for MachinesService {
@@ -23,13 +21,12 @@ impl Machines for MachinesService {
         &self,
         request: Request<v1::DefineMachineRequest>,
     ) -> Result<Response<v1::Machine>, Status> {
-        let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
+        let context = CallContext::of_request(&request);
+        let deadline = Deadline::of_request(&request).or_max(&context.limits);
         // The answer shows the machine, and cannot be refused after the change.
-        let quota = CallQuota::of_request(&request);
-        let _room = quota.reserve(request.get_ref().encoded_len())?;
-        let owner = quota.owner(&self.context.owner);
-        let define = arguments::define(request.into_inner(), &self.context.limits)?;
-        let machine = owner.define_machine(define, deadline).await?;
+        let _room = CallQuota::of_request(&request).reserve(request.get_ref().encoded_len())?;
+        let define = arguments::define(request.into_inner(), &context.limits)?;
+        let machine = context.caller.define_machine(define, deadline).await?;
         Ok(Response::new(responses::machine(machine)))
     }
 
@@ -37,11 +34,11 @@ impl Machines for MachinesService {
         &self,
         request: Request<v1::GetMachineRequest>,
     ) -> Result<Response<v1::Machine>, Status> {
-        let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
+        let context = CallContext::of_request(&request);
+        let deadline = Deadline::of_request(&request).or_max(&context.limits);
         let quota = CallQuota::of_request(&request);
         let name = arguments::machine_name(request.into_inner().name)?;
-        let owner = quota.owner(&self.context.owner);
-        let machine = owner.get_machine(name, deadline).await?;
+        let machine = context.caller.get_machine(name, deadline).await?;
         quota.answer(responses::machine(machine))
     }
 
@@ -49,11 +46,12 @@ impl Machines for MachinesService {
         &self,
         request: Request<v1::ListMachinesRequest>,
     ) -> Result<Response<v1::ListMachinesResponse>, Status> {
-        let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
+        let context = CallContext::of_request(&request);
+        let deadline = Deadline::of_request(&request).or_max(&context.limits);
         let quota = CallQuota::of_request(&request);
-        let (after, page_size) = arguments::list(request.get_ref(), &self.context.limits)?;
-        let page = quota
-            .owner(&self.context.owner)
+        let (after, page_size) = arguments::list(request.get_ref(), &context.limits)?;
+        let page = context
+            .caller
             .list_machines(after, page_size, deadline)
             .await?;
         quota.answer(responses::list_machines_response(page))
@@ -63,10 +61,10 @@ impl Machines for MachinesService {
         &self,
         request: Request<v1::DeleteMachineRequest>,
     ) -> Result<Response<v1::DeleteMachineResponse>, Status> {
-        let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
-        let owner = CallQuota::of_request(&request).owner(&self.context.owner);
+        let context = CallContext::of_request(&request);
+        let deadline = Deadline::of_request(&request).or_max(&context.limits);
         let delete = arguments::delete(request.into_inner())?;
-        owner.delete_machine(delete, deadline).await?;
+        context.caller.delete_machine(delete, deadline).await?;
         Ok(Response::new(v1::DeleteMachineResponse {}))
     }
 }

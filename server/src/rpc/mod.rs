@@ -1,15 +1,18 @@
 //! gRPC: turns requests into calls of the owner, and the owner's answers into responses.
 //!
 //! [`router`] finds the handler of a call. The handlers, a file for each service, check the [`arguments`], call the
-//! owner, and build the response in [`responses`]. Calls that stream have files of their own: `pipeline`, `watch` and
+//! owner through [`caller`], which checks the rights of whoever calls, and build the response in [`responses`]. Calls that stream have files of their own: `pipeline`, `watch` and
 //! `backup`. [`body`] reads and writes the bytes of a call.
 
 pub(crate) mod admin;
 mod answering;
 pub(crate) mod arguments;
+mod audit;
 mod backup;
 pub(crate) mod body;
 mod call_quota;
+pub(crate) mod caller;
+mod callers;
 pub(crate) mod context;
 mod deadline;
 mod fingerprint;
@@ -23,6 +26,7 @@ mod permits;
 mod pipeline;
 pub(crate) mod reflection;
 mod responses;
+mod rights;
 pub(crate) mod router;
 mod sessions;
 mod state;

@@ -32,6 +32,7 @@ use super::context::CallContext;
 use super::deadline::Deadline;
 use super::frame::{self, Apply, Frame, FrameAnswer};
 use super::permits::Permits;
+use super::rights::{Permitted, Rights};
 use super::status::{Refusal, too_many_frames};
 use super::stream_end::stream_end;
 use crate::config::GROUP_OPERATIONS_MAX;
@@ -174,6 +175,7 @@ impl Reader {
             return Ok(());
         }
         let now = Instant::now();
+        let rights = self.context.caller.rights();
         let mut free = self.permits.free();
         let mut group = Group::default();
         let mut next = Some(frame);
@@ -181,7 +183,7 @@ impl Reader {
             if free > 0 && *overloaded == 0 {
                 free -= 1;
                 match catch(|| frame::decode(&message, &self.context.limits)) {
-                    Ok(Ok(Ok(frame))) => self.add(&mut group, frame, now),
+                    Ok(Ok(Ok(frame))) => self.add(&mut group, frame, &rights, now),
                     Ok(Ok(Err(bad))) => {
                         self.send(&mut group, now);
                         self.put(Queued::Refused(bad.into()), 1);
@@ -205,7 +207,27 @@ impl Reader {
     }
 
     /// Adds a frame to the group, or sends the group first and the frame as a message of its own.
-    fn add(&self, group: &mut Group, frame: Frame, now: Instant) {
+    /// A frame that the caller may not send is refused in its place.
+    fn add(&self, group: &mut Group, frame: Frame, rights: &Result<Rights, Refusal>, now: Instant) {
+        let added = match rights {
+            Ok(rights) => self.add_permitted(group, frame, rights, now),
+            Err(refusal) => Err(refusal.again()),
+        };
+        if let Err(refusal) = added {
+            self.send(group, now);
+            self.put(Queued::Refused(refusal), 1);
+        }
+    }
+
+    /// # Errors
+    /// NOT_PERMITTED if the caller may not do all of the frame.
+    fn add_permitted(
+        &self,
+        group: &mut Group,
+        frame: Frame,
+        rights: &Rights,
+        now: Instant,
+    ) -> Result<(), Refusal> {
         let Frame {
             operations,
             apply,
@@ -213,31 +235,37 @@ impl Reader {
         } = frame;
         match apply {
             Apply::Each(request_ids) if request_ids.is_empty() && timeout.is_none() => {
-                if group.operations + operations.len() > GROUP_OPERATIONS_MAX {
+                let count = operations.len();
+                let frame = rights.each(EachFrame {
+                    operations,
+                    request_ids,
+                })?;
+                if group.operations + count > GROUP_OPERATIONS_MAX {
                     self.send(group, now);
                 }
-                group.add(EachFrame {
-                    operations,
-                    request_ids,
-                });
+                group.add(frame, count);
             }
             Apply::Each(request_ids) => {
-                self.send(group, now);
-                group.add(EachFrame {
+                let count = operations.len();
+                let frame = rights.each(EachFrame {
                     operations,
                     request_ids,
-                });
+                })?;
+                self.send(group, now);
+                group.add(frame, count);
                 self.send_by(group, self.deadline(now, timeout));
             }
             Apply::All(request_id) => {
+                let frame = rights.all(operations, request_id)?;
                 self.send(group, now);
-                let CallContext { owner, quota, .. } = &self.context;
+                let CallContext { caller, quota, .. } = &self.context;
                 let deadline = self.deadline(now, timeout);
-                let sent = owner.apply_all(operations, request_id, quota.clone(), deadline);
+                let sent = caller.apply_all(frame, quota.clone(), deadline);
                 let queued = sent.map_or_else(|error| Queued::NotSent(error, 1), Queued::All);
                 self.put(queued, 1);
             }
         }
+        Ok(())
     }
 
     /// Sends the group to the owner, with the deadline of a frame that has no timeout of its own.
@@ -252,8 +280,8 @@ impl Reader {
         if count == 0 {
             return;
         }
-        let CallContext { owner, quota, .. } = &self.context;
-        let queued = match owner.apply_each(frames, quota.clone(), deadline) {
+        let CallContext { caller, quota, .. } = &self.context;
+        let queued = match caller.apply_each(frames, quota.clone(), deadline) {
             Ok(pending) => Queued::Each(pending, count),
             Err(error) => Queued::NotSent(error, count),
         };
@@ -272,14 +300,14 @@ impl Reader {
 /// Frames to be sent to the owner as one message: they arrived together, and their operations stand alone.
 #[derive(Default)]
 struct Group {
-    frames: Vec<EachFrame>,
+    frames: Vec<Permitted<EachFrame>>,
     /// The number of operations in all of them.
     operations: usize,
 }
 
 impl Group {
-    fn add(&mut self, frame: EachFrame) {
-        self.operations += frame.operations.len();
+    fn add(&mut self, frame: Permitted<EachFrame>, operations: usize) {
+        self.operations += operations;
         self.frames.push(frame);
     }
 }

@@ -33,6 +33,7 @@ use super::body::request::RequestMessages;
 use super::body::response::{self, ResponseBody};
 use super::body::unread::ReadBy;
 use super::body::until_end::UntilEnd;
+use super::callers::Callers;
 use super::context::CallContext;
 use super::deadline::Deadline;
 use super::health::HealthByTheBook;
@@ -41,6 +42,8 @@ use super::reflection::ReflectionService;
 use super::sessions::SessionsService;
 use super::state;
 use super::status::{Refusal, unknown_encoding, unknown_method};
+use crate::access::Access;
+use crate::config::Reflection;
 use crate::owner::ConnectionQuota;
 
 /// The response of a service that tonic generates.
@@ -55,7 +58,12 @@ type OtherService = (
 /// The services of one connection.
 #[derive(Clone)]
 pub(crate) struct Router {
+    /// Of nobody, if there is an access file.
     context: Arc<CallContext>,
+    access: Option<watch::Receiver<Arc<Access>>>,
+    reflection: Reflection,
+    /// Who calls. None without an access file, and until [`called_by`](Self::called_by).
+    callers: Option<Arc<Callers>>,
     machines: MachinesServer<MachinesService>,
     sessions: SessionsServer<SessionsService>,
     admin: AdminServer<AdminService>,
@@ -64,20 +72,28 @@ pub(crate) struct Router {
 
 impl Router {
     /// The services of the store behind `context`. Connections get theirs from [`for_connection`](Self::for_connection).
-    pub(crate) fn new(context: CallContext, admin: AdminService, health: HealthReporter) -> Self {
-        let machines = MachinesService {
-            context: context.clone(),
-        };
-        let sessions = SessionsService {
-            context: context.clone(),
-        };
-        let others = other_services(health, &context.drain);
+    ///
+    /// With `access`, callers must be known, and may do what it says.
+    pub(crate) fn new(
+        context: CallContext,
+        admin: AdminService,
+        health: HealthReporter,
+        access: Option<watch::Receiver<Arc<Access>>>,
+        reflection: Reflection,
+    ) -> Self {
+        let mut others = other_services(health, &context.drain);
+        if reflection == Reflection::Off {
+            others.retain(|(name, _)| *name == health_server::SERVICE_NAME);
+        }
         Self {
             context: Arc::new(context),
-            machines: MachinesServer::new(machines).max_decoding_message_size(usize::MAX),
-            sessions: SessionsServer::new(sessions).max_decoding_message_size(usize::MAX),
+            access,
+            reflection,
+            callers: None,
+            machines: MachinesServer::new(MachinesService).max_decoding_message_size(usize::MAX),
+            sessions: SessionsServer::new(SessionsService).max_decoding_message_size(usize::MAX),
             admin: AdminServer::new(admin).max_decoding_message_size(usize::MAX),
-            others,
+            others: others.into(),
         }
     }
 
@@ -89,6 +105,45 @@ impl Router {
         }
     }
 
+    /// The same services for a connection with `peer`, which has shown this certificate of its own.
+    pub(crate) fn called_by(
+        self,
+        peer: impl FnOnce() -> String,
+        certificate: Option<&[u8]>,
+    ) -> Self {
+        let access = self.access.clone();
+        let callers = access.map(|access| Arc::new(Callers::new(access, peer(), certificate)));
+        Self { callers, ..self }
+    }
+
+    /// The context of a call, once it is known who calls.
+    ///
+    /// # Errors
+    /// CREDENTIALS_MISSING or CREDENTIALS_UNKNOWN if it is not.
+    fn context_of(&self, headers: &HeaderMap) -> Result<Arc<CallContext>, Refusal> {
+        match &self.callers {
+            // Without an access file everybody may do everything. With one, this context is that of nobody.
+            None => Ok(Arc::clone(&self.context)),
+            Some(callers) => callers.context(headers, &self.context),
+        }
+    }
+
+    /// The context of a call, if its caller may call the service at all. Health is open to everybody.
+    ///
+    /// # Errors
+    /// CREDENTIALS_MISSING or CREDENTIALS_UNKNOWN if it is not known who calls.
+    fn admit(&self, service: &str, headers: &HeaderMap) -> Result<Arc<CallContext>, Refusal> {
+        match (service, self.reflection) {
+            (health_server::SERVICE_NAME, _) => Ok(Arc::clone(&self.context)),
+            (
+                reflection_server::SERVICE_NAME
+                | reflection_v1alpha::server_reflection_server::SERVICE_NAME,
+                Reflection::Open,
+            ) => Ok(Arc::clone(&self.context)),
+            _ => self.context_of(headers),
+        }
+    }
+
     /// What the connection may use.
     pub(crate) fn quota(&self) -> &ConnectionQuota {
         &self.context.quota
@@ -96,44 +151,85 @@ impl Router {
 
     /// Calls of `soloist.v1.State`. They are the hot path, so they are dispatched here, without a service of tonic's: see
     /// [`response`] for what that would cost.
-    fn call_state(&self, method: &str, deadline: Deadline, body: Incoming) -> ResponseFuture {
+    fn call_state(
+        &self,
+        method: &str,
+        context: Arc<CallContext>,
+        deadline: Deadline,
+        body: Incoming,
+    ) -> ResponseFuture {
         match method {
-            "Read" => self.read(deadline, body, |context, read, deadline| async move {
-                state::read(&context, read, deadline).await
-            }),
-            "Write" => self.unary(deadline, body, |context, write, deadline| async move {
-                state::write(&context, write, deadline).await
-            }),
-            "Add" => self.unary(deadline, body, |context, add, deadline| async move {
-                state::add(&context, add, deadline).await
-            }),
-            "Transition" => {
-                self.unary(deadline, body, |context, transition, deadline| async move {
+            "Read" => read(
+                context,
+                deadline,
+                body,
+                |context, read, deadline| async move { state::read(&context, read, deadline).await },
+            ),
+            "Write" => unary(
+                context,
+                deadline,
+                body,
+                |context, write, deadline| async move { state::write(&context, write, deadline).await },
+            ),
+            "Add" => unary(
+                context,
+                deadline,
+                body,
+                |context, add, deadline| async move { state::add(&context, add, deadline).await },
+            ),
+            "Transition" => unary(
+                context,
+                deadline,
+                body,
+                |context, transition, deadline| async move {
                     state::transition(&context, transition, deadline).await
-                })
-            }
-            "Delete" => self.unary(deadline, body, |context, delete, deadline| async move {
-                state::delete(&context, delete, deadline).await
-            }),
-            "DeletePrefix" => self.unary(deadline, body, |context, delete, deadline| async move {
-                state::delete_prefix(&context, delete, deadline).await
-            }),
-            "Batch" => self.one_message(deadline, body, |context, batch, deadline| async move {
-                let deadline = deadline.or_max(&context.limits);
-                let answer = state::batch(&context, &batch, deadline).await?;
-                let len = answer.encoded_len();
-                Ok(response::one(answer, len))
-            }),
-            "List" => self.read(deadline, body, |context, list, deadline| async move {
-                state::list(&context, list, deadline).await
-            }),
-            "Watch" => self.one_message(deadline, body, |context, watch, deadline| async move {
-                let watch = decode(watch)?;
-                let quota = context.quota.clone();
-                let messages = state::watch(&context, watch, deadline).await?;
-                Ok(response::stream(messages, quota))
-            }),
-            "Pipeline" => self.pipeline(deadline, body),
+                },
+            ),
+            "Delete" => unary(
+                context,
+                deadline,
+                body,
+                |context, delete, deadline| async move {
+                    state::delete(&context, delete, deadline).await
+                },
+            ),
+            "DeletePrefix" => unary(
+                context,
+                deadline,
+                body,
+                |context, delete, deadline| async move {
+                    state::delete_prefix(&context, delete, deadline).await
+                },
+            ),
+            "Batch" => one_message(
+                context,
+                deadline,
+                body,
+                |context, batch, deadline| async move {
+                    let deadline = deadline.or_max(&context.limits);
+                    let answer = state::batch(&context, &batch, deadline).await?;
+                    let len = answer.encoded_len();
+                    Ok(response::one(answer, len))
+                },
+            ),
+            "List" => read(
+                context,
+                deadline,
+                body,
+                |context, list, deadline| async move { state::list(&context, list, deadline).await },
+            ),
+            "Watch" => one_message(
+                context,
+                deadline,
+                body,
+                |context, watch, deadline| async move {
+                    let watch = decode(watch)?;
+                    let quota = context.quota.clone();
+                    let messages = state::watch(&context, watch, deadline).await?;
+                    Ok(response::stream(messages, quota))
+                },
+            ),
+            "Pipeline" => pipeline(&context, deadline, body),
             _ => {
                 let path = format!("/{}/{method}", state_server::SERVICE_NAME);
                 grpc_error(unknown_method(&path).into())
@@ -141,89 +237,11 @@ impl Router {
         }
     }
 
-    /// A call with one request message and one response message, which is short.
-    fn unary<Q, A, F>(
-        &self,
-        deadline: Deadline,
-        body: Incoming,
-        serve: impl FnOnce(Arc<CallContext>, Q, Instant) -> F + Send + 'static,
-    ) -> ResponseFuture
-    where
-        Q: Message + Default,
-        A: Message,
-        F: Future<Output = Result<A, Refusal>> + Send,
-    {
-        self.one_message(deadline, body, |context, message, deadline| async move {
-            let deadline = deadline.or_max(&context.limits);
-            let answer = serve(context, decode(message)?, deadline).await?;
-            let len = answer.encoded_len();
-            Ok(response::one(answer, len))
-        })
-    }
-
-    /// A call with one request message and one response message, which changes nothing. It is refused if the connection has no
-    /// room for the response.
-    fn read<Q, A, F>(
-        &self,
-        deadline: Deadline,
-        body: Incoming,
-        serve: impl FnOnce(Arc<CallContext>, Q, Instant) -> F + Send + 'static,
-    ) -> ResponseFuture
-    where
-        Q: Message + Default,
-        A: Message,
-        F: Future<Output = Result<A, Refusal>> + Send,
-    {
-        self.one_message(deadline, body, |context, message, deadline| async move {
-            let deadline = deadline.or_max(&context.limits);
-            let answer = serve(Arc::clone(&context), decode(message)?, deadline).await?;
-            let len = answer.encoded_len();
-            context.quota.check_room(len).map_err(Refusal::from)?;
-            Ok(response::one(answer, len))
-        })
-    }
-
-    /// A call with one request message. `serve` begins once the whole message has arrived, which must be before the call's
-    /// deadline.
-    fn one_message<F>(
-        &self,
-        deadline: Deadline,
-        body: Incoming,
-        serve: impl FnOnce(Arc<CallContext>, Bytes, Deadline) -> F + Send + 'static,
-    ) -> ResponseFuture
-    where
-        F: Future<Output = Result<Response<ResponseBody>, Status>> + Send,
-    {
-        let context = Arc::clone(&self.context);
-        let limits = &context.limits;
-        let arrive_by = Some(deadline.or_max(limits));
-        let body = CheckedBody::new(body, MessageCount::One, limits.max_message_bytes, arrive_by)
-            .charged_to(context.quota.clone());
-        Box::pin(async move {
-            let response = match RequestMessages::new(body).only().await {
-                Ok(message) => serve(context, message, deadline).await,
-                Err(status) => Err(status),
-            };
-            Ok(response.unwrap_or_else(response::error))
-        })
-    }
-
-    fn pipeline(&self, deadline: Deadline, body: Incoming) -> ResponseFuture {
-        let limits = &self.context.limits;
-        // No deadline for the body: the stream itself watches its deadline.
-        let body = CheckedBody::new(body, MessageCount::Any, limits.max_message_bytes, None)
-            .charged_to(self.context.quota.clone())
-            .message_timeout(limits.max_deadline);
-        let messages = RequestMessages::new(body);
-        let answers = state::pipeline(&self.context, messages, deadline);
-        let response = response::stream(answers, self.context.quota.clone());
-        Box::pin(async { Ok(response) })
-    }
-
     /// A call of a service that tonic generates. Its deadline counts from now on, and its body is checked while the service
     /// reads it.
     fn call_tonic(
         &self,
+        context: Arc<CallContext>,
         mut request: Request<Incoming>,
         deadline: Deadline,
         serve: impl FnOnce(Request<CheckedBody<Incoming>>) -> TonicFuture,
@@ -234,8 +252,9 @@ impl Router {
         if deadline.or_never().is_some() {
             request.extensions_mut().insert(deadline);
         }
-        // Of the connection, while the service's own context is that of no connection.
-        request.extensions_mut().insert(self.context.quota.clone());
+        // One service serves all connections and callers, so each request has its context with it.
+        request.extensions_mut().insert(context.quota.clone());
+        request.extensions_mut().insert(context);
         let limit = limits.max_message_bytes;
         let response = serve(request.map(|body| {
             CheckedBody::new(body, MessageCount::One, limit, arrive_by)
@@ -243,6 +262,94 @@ impl Router {
         }));
         Box::pin(async { Ok(response.await?.map(ResponseBody::from)) })
     }
+}
+
+/// A call with one request message and one response message, which is short.
+fn unary<Q, A, F>(
+    context: Arc<CallContext>,
+    deadline: Deadline,
+    body: Incoming,
+    serve: impl FnOnce(Arc<CallContext>, Q, Instant) -> F + Send + 'static,
+) -> ResponseFuture
+where
+    Q: Message + Default,
+    A: Message,
+    F: Future<Output = Result<A, Refusal>> + Send,
+{
+    one_message(
+        context,
+        deadline,
+        body,
+        |context, message, deadline| async move {
+            let deadline = deadline.or_max(&context.limits);
+            let answer = serve(context, decode(message)?, deadline).await?;
+            let len = answer.encoded_len();
+            Ok(response::one(answer, len))
+        },
+    )
+}
+
+/// A call with one request message and one response message, which changes nothing. It is refused if the connection has no
+/// room for the response.
+fn read<Q, A, F>(
+    context: Arc<CallContext>,
+    deadline: Deadline,
+    body: Incoming,
+    serve: impl FnOnce(Arc<CallContext>, Q, Instant) -> F + Send + 'static,
+) -> ResponseFuture
+where
+    Q: Message + Default,
+    A: Message,
+    F: Future<Output = Result<A, Refusal>> + Send,
+{
+    one_message(
+        context,
+        deadline,
+        body,
+        |context, message, deadline| async move {
+            let deadline = deadline.or_max(&context.limits);
+            let answer = serve(Arc::clone(&context), decode(message)?, deadline).await?;
+            let len = answer.encoded_len();
+            context.quota.check_room(len).map_err(Refusal::from)?;
+            Ok(response::one(answer, len))
+        },
+    )
+}
+
+/// A call with one request message. `serve` begins once the whole message has arrived, which must be before the call's
+/// deadline.
+fn one_message<F>(
+    context: Arc<CallContext>,
+    deadline: Deadline,
+    body: Incoming,
+    serve: impl FnOnce(Arc<CallContext>, Bytes, Deadline) -> F + Send + 'static,
+) -> ResponseFuture
+where
+    F: Future<Output = Result<Response<ResponseBody>, Status>> + Send,
+{
+    let limits = &context.limits;
+    let arrive_by = Some(deadline.or_max(limits));
+    let body = CheckedBody::new(body, MessageCount::One, limits.max_message_bytes, arrive_by)
+        .charged_to(context.quota.clone());
+    Box::pin(async move {
+        let response = match RequestMessages::new(body).only().await {
+            Ok(message) => serve(context, message, deadline).await,
+            Err(status) => Err(status),
+        };
+        Ok(response.unwrap_or_else(response::error))
+    })
+}
+
+fn pipeline(context: &CallContext, deadline: Deadline, body: Incoming) -> ResponseFuture {
+    let limits = &context.limits;
+    // No deadline for the body: the stream itself watches its deadline.
+    let body = CheckedBody::new(body, MessageCount::Any, limits.max_message_bytes, None)
+        .charged_to(context.quota.clone())
+        .message_timeout(limits.max_deadline);
+    let messages = RequestMessages::new(body);
+    let answers = state::pipeline(context, messages, deadline);
+    let response = response::stream(answers, context.quota.clone());
+    Box::pin(async { Ok(response) })
 }
 
 impl Service<Request<Incoming>> for Router {
@@ -287,25 +394,38 @@ impl Router {
             }
             _ => ReadBy::Within(self.context.limits.max_deadline, deadline.or_never()),
         };
+        let context = match self.admit(service, &parts.headers) {
+            Ok(context) => context,
+            Err(refusal) => return refused(grpc_error(refusal.into())),
+        };
         let response = match (service, method) {
-            (state_server::SERVICE_NAME, method) => self.call_state(method, deadline, body),
+            (state_server::SERVICE_NAME, method) => {
+                self.call_state(method, context, deadline, body)
+            }
             (
                 machines_server::SERVICE_NAME,
                 "DefineMachine" | "GetMachine" | "ListMachines" | "DeleteMachine",
-            ) => self.call_tonic(Request::from_parts(parts, body), deadline, |request| {
-                self.machines.clone().call(request)
-            }),
+            ) => self.call_tonic(
+                context,
+                Request::from_parts(parts, body),
+                deadline,
+                |request| self.machines.clone().call(request),
+            ),
             (
                 sessions_server::SERVICE_NAME,
                 "OpenSession" | "RenewSession" | "CloseSession" | "ListSessions",
-            ) => self.call_tonic(Request::from_parts(parts, body), deadline, |request| {
-                self.sessions.clone().call(request)
-            }),
-            (admin_server::SERVICE_NAME, "GetInfo" | "Backup") => {
-                self.call_tonic(Request::from_parts(parts, body), deadline, |request| {
-                    self.admin.clone().call(request)
-                })
-            }
+            ) => self.call_tonic(
+                context,
+                Request::from_parts(parts, body),
+                deadline,
+                |request| self.sessions.clone().call(request),
+            ),
+            (admin_server::SERVICE_NAME, "GetInfo" | "Backup") => self.call_tonic(
+                context,
+                Request::from_parts(parts, body),
+                deadline,
+                |request| self.admin.clone().call(request),
+            ),
             (service, _) => match self.others.iter().find(|(name, _)| *name == service) {
                 Some((_, call)) => {
                     let body = self.other_body(service, deadline, body);
@@ -338,7 +458,7 @@ impl Router {
 
 /// Health and reflection. Both have calls without an end (Watch, and ServerReflectionInfo), which must not hold up a shutdown:
 /// their responses end when the server drains, or at the deadline of the call.
-fn other_services(health: HealthReporter, drain: &watch::Receiver<bool>) -> Arc<[OtherService]> {
+fn other_services(health: HealthReporter, drain: &watch::Receiver<bool>) -> Vec<OtherService> {
     let reflection = ReflectionServer::new(ReflectionService::new(&[
         soloist::FILE_DESCRIPTOR_SET,
         tonic_health::pb::FILE_DESCRIPTOR_SET,
@@ -362,14 +482,14 @@ fn other_services(health: HealthReporter, drain: &watch::Receiver<bool>) -> Arc<
     }
     // The messages of both versions have the same encoding: only the path differs.
     let v1alpha = reflection.clone();
-    Arc::new([
+    vec![
         other!(health_server::SERVICE_NAME, health),
         other!(reflection_server::SERVICE_NAME, reflection),
         other!(
             reflection_v1alpha::server_reflection_server::SERVICE_NAME,
             v1alpha
         ),
-    ])
+    ]
 }
 
 /// Turns the path of a method of reflection v1alpha into that of v1.

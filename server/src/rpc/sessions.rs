@@ -13,9 +13,7 @@ use crate::ids::random_name;
 
 /// `soloist.v1.Sessions`.
 #[derive(Clone, Debug)]
-pub(super) struct SessionsService {
-    pub(super) context: CallContext,
-}
+pub(super) struct SessionsService;
 
 #[tonic::async_trait]
 impl Sessions for SessionsService {
@@ -23,12 +21,12 @@ impl Sessions for SessionsService {
         &self,
         request: Request<v1::OpenSessionRequest>,
     ) -> Result<Response<v1::Session>, Status> {
-        let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
+        let context = CallContext::of_request(&request);
+        let deadline = Deadline::of_request(&request).or_max(&context.limits);
         let new_id = || random_name().into();
         let (open, request_id) = arguments::open(request.into_inner(), new_id)?;
-        let outcome = self
-            .context
-            .owner
+        let outcome = context
+            .caller
             .open_session(open, request_id, deadline)
             .await?;
         Ok(Response::new(responses::opened_session(outcome)))
@@ -38,9 +36,10 @@ impl Sessions for SessionsService {
         &self,
         request: Request<v1::RenewSessionRequest>,
     ) -> Result<Response<v1::Session>, Status> {
-        let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
+        let context = CallContext::of_request(&request);
+        let deadline = Deadline::of_request(&request).or_max(&context.limits);
         let life = arguments::renew(request.into_inner())?;
-        let session = self.context.owner.renew_session(life, deadline).await?;
+        let session = context.caller.renew_session(life, deadline).await?;
         Ok(Response::new(responses::session(session)))
     }
 
@@ -48,11 +47,11 @@ impl Sessions for SessionsService {
         &self,
         request: Request<v1::CloseSessionRequest>,
     ) -> Result<Response<v1::CloseSessionResponse>, Status> {
-        let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
+        let context = CallContext::of_request(&request);
+        let deadline = Deadline::of_request(&request).or_max(&context.limits);
         let (life, request_id) = arguments::close(request.into_inner())?;
-        let outcome = self
-            .context
-            .owner
+        let outcome = context
+            .caller
             .close_session(life, request_id, deadline)
             .await?;
         Ok(Response::new(responses::close_session_response(&outcome)))
@@ -62,11 +61,12 @@ impl Sessions for SessionsService {
         &self,
         request: Request<v1::ListSessionsRequest>,
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
-        let deadline = Deadline::of_request(&request).or_max(&self.context.limits);
+        let context = CallContext::of_request(&request);
+        let deadline = Deadline::of_request(&request).or_max(&context.limits);
         let quota = CallQuota::of_request(&request);
-        let (after, page_size) = arguments::list(request.get_ref(), &self.context.limits)?;
-        let page = quota
-            .owner(&self.context.owner)
+        let (after, page_size) = arguments::list(request.get_ref(), &context.limits)?;
+        let page = context
+            .caller
             .list_sessions(after, page_size, deadline)
             .await?;
         quota.answer(responses::list_sessions_response(page))

@@ -1,6 +1,6 @@
 //! The handlers of `soloist.v1.State`.
 //!
-//! Each checks the arguments, calls the owner, and makes the response of its outcome. `deadline` is when the call must be
+//! Each checks the arguments, calls the owner for the caller, and makes the response of its outcome. `deadline` is when the call must be
 //! answered.
 
 use futures_core::Stream;
@@ -23,7 +23,7 @@ pub(super) async fn read(
     deadline: Instant,
 ) -> Result<v1::ReadResponse, Refusal> {
     let read = arguments::read(request, &context.limits)?;
-    let outcome = context.owner.read(read, deadline).await?;
+    let outcome = context.caller.read(read, deadline).await?;
     Ok(responses::read_response(outcome))
 }
 
@@ -37,7 +37,7 @@ pub(super) async fn write(
         false => None,
     };
     let (write, request_id) = arguments::write(request, &context.limits)?;
-    let outcome = context.owner.write(write, request_id, deadline).await?;
+    let outcome = context.caller.write(write, request_id, deadline).await?;
     Ok(responses::write_response(outcome))
 }
 
@@ -47,7 +47,7 @@ pub(super) async fn add(
     deadline: Instant,
 ) -> Result<v1::AddResponse, Refusal> {
     let (add, request_id) = arguments::add(request, &context.limits)?;
-    let outcome = context.owner.add(add, request_id, deadline).await?;
+    let outcome = context.caller.add(add, request_id, deadline).await?;
     Ok(responses::add_response(outcome))
 }
 
@@ -58,7 +58,7 @@ pub(super) async fn transition(
 ) -> Result<v1::TransitionResponse, Refusal> {
     let (transition, request_id) = arguments::transition(request, &context.limits)?;
     let outcome = context
-        .owner
+        .caller
         .transition(transition, request_id, deadline)
         .await?;
     Ok(responses::transition_response(outcome))
@@ -71,7 +71,7 @@ pub(super) async fn delete(
 ) -> Result<v1::DeleteResponse, Refusal> {
     let _room = room_for_previous(context).await?;
     let (delete, request_id) = arguments::delete(request, &context.limits)?;
-    let outcome = context.owner.delete(delete, request_id, deadline).await?;
+    let outcome = context.caller.delete(delete, request_id, deadline).await?;
     Ok(responses::delete_response(outcome))
 }
 
@@ -94,7 +94,7 @@ pub(super) async fn delete_prefix(
 ) -> Result<v1::DeletePrefixResponse, Refusal> {
     let (delete, request_id) = arguments::delete_prefix(request, &context.limits)?;
     let outcome = context
-        .owner
+        .caller
         .delete_prefix(delete, request_id, deadline)
         .await?;
     Ok(responses::delete_prefix_response(outcome))
@@ -107,11 +107,9 @@ pub(super) async fn batch(
 ) -> Result<v1::BatchResponse, Status> {
     let (operations, request_id) =
         frame::decode_batch(request, &context.limits).map_err(|error| not_a_message(&error))??;
+    let permitted = context.caller.rights()?.all(operations, request_id)?;
     // The outcome counts as unread only until here: a unary response is encoded at once.
-    let (outcome, _guard) = context
-        .owner
-        .batch(operations, request_id, deadline)
-        .await?;
+    let (outcome, _guard) = context.caller.batch(permitted, deadline).await?;
     Ok(responses::batch_response(outcome))
 }
 
@@ -121,7 +119,7 @@ pub(super) async fn list(
     deadline: Instant,
 ) -> Result<v1::ListResponse, Refusal> {
     let list = arguments::list(request, &context.limits)?;
-    let outcome = context.owner.list(list, deadline).await?;
+    let outcome = context.caller.list(list, deadline).await?;
     Ok(responses::list_response(outcome))
 }
 
@@ -137,7 +135,7 @@ pub(super) async fn watch(
         return Err(store_changed(expected, &context.store_id));
     }
     let begin_by = deadline.or_max(&context.limits);
-    Ok(watch::serve(context, arguments, begin_by, deadline.or_never()).await?)
+    watch::serve(context, arguments, begin_by, deadline.or_never()).await
 }
 
 pub(super) fn pipeline(

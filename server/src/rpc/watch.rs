@@ -14,29 +14,28 @@ use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 
 use super::arguments::watch::WatchArguments;
+use super::caller::Caller;
 use super::context::CallContext;
 use super::responses;
 use super::status::{Refusal, handler_panicked};
 use super::stream_end::stream_end;
 use crate::machine::{HasMore, Updates, WatchBatch};
-use crate::owner::{
-    CallError, ConnectionQuota, NewWatch, NextBatch, OpenWatch, OwnerHandle, QuotaGuard,
-};
+use crate::owner::{CallError, ConnectionQuota, NewWatch, NextBatch, OpenWatch, QuotaGuard};
 
 /// A batch, and the guard of its bytes in the connection's quota. The first batch has no changes, and no guard.
 type Queued = Result<(WatchBatch, Option<QuotaGuard>), Status>;
 
 /// Begins a watch, and returns its responses. They come until the client has left, `deadline` passes, the server drains, or
-/// the watch falls too far behind.
+/// the watch falls too far behind, or the caller loses its right.
 ///
 /// # Errors
-/// [`CallError`] if the owner cannot begin the watch before `begin_by`, or not from where the arguments ask for.
+/// [`Refusal`] if the caller may not read the whole target, the owner cannot begin the watch before `begin_by`, or not from where the arguments ask for.
 pub(crate) async fn serve(
     context: &CallContext,
     arguments: WatchArguments,
     begin_by: Instant,
     deadline: Option<Instant>,
-) -> Result<impl Stream<Item = Result<v1::WatchResponse, Status>> + Send + 'static, CallError> {
+) -> Result<impl Stream<Item = Result<v1::WatchResponse, Status>> + Send + 'static, Refusal> {
     let WatchArguments {
         target,
         from,
@@ -45,16 +44,16 @@ pub(crate) async fn serve(
         store_id: _,
     } = arguments;
     let new = NewWatch {
-        target,
+        target: target.clone(),
         from,
         shows,
     };
-    let watching = context.owner.watch(new, begin_by).await?;
+    let watching = context.caller.watch(new, begin_by).await?;
     // Room for one, because the next batch is fetched when the client has taken the one before.
     let (sender, receiver) = mpsc::channel(1);
     let end = stream_end(deadline, context.drain.clone(), sender.clone());
     let watcher = Watcher {
-        owner: context.owner.clone(),
+        caller: context.caller.clone(),
         quota: context.quota.clone(),
         max_deadline: context.limits.max_deadline,
         watching,
@@ -63,7 +62,11 @@ pub(crate) async fn serve(
     };
     tokio::spawn(async move {
         let mut end = pin!(end);
+        let lost = watcher.caller.lost(|rights| rights.watch(&target));
+        // Biased, so that nothing is fetched once the caller has lost its right.
         let last = tokio::select! {
+            biased;
+            refusal = lost => refusal.into_status(),
             last = watcher.run() => last,
             status = &mut end => status,
         };
@@ -75,7 +78,7 @@ pub(crate) async fn serve(
 
 /// Fetches the batches of a watch from the owner.
 struct Watcher {
-    owner: OwnerHandle,
+    caller: Caller,
     quota: ConnectionQuota,
     max_deadline: Duration,
     watching: OpenWatch,
@@ -135,7 +138,7 @@ impl Watcher {
         loop {
             let deadline = Instant::now() + self.max_deadline;
             let next = self
-                .owner
+                .caller
                 .next_batch(&self.watching, self.quota.clone(), deadline);
             match next.await {
                 Ok(NextBatch::Batch(batch, guard)) => return Ok((batch, guard)),

@@ -48,6 +48,7 @@ pub(super) struct Shared {
 pub(super) async fn serve(
     accepted: Accepted,
     router: Router,
+    peer: impl FnOnce() -> String,
     shared: Shared,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let Shared {
@@ -76,6 +77,7 @@ pub(super) async fn serve(
         }
     };
     let certificates = socket.client_certificates();
+    let router = router.called_by(peer, certificates.own());
     let polls = PollCount::default();
     let calls = OpenCalls::new(router.clone());
     let io = FairIo::new(socket, thread, polls.clone()).limited_by(WithoutCall::new(calls.clone()));

@@ -32,7 +32,7 @@ use crate::rpc::router::Router;
 
 pub(crate) use listener::AsyncListener;
 pub use listener::{ListenAddress, Listener};
-pub(crate) use tls::{Tls, TlsError, TlsFiles};
+pub(crate) use tls::{Tls, TlsFiles};
 
 /// A thread that serves connections.
 #[derive(Clone, Debug)]
@@ -166,7 +166,9 @@ impl Acceptor {
         let stream = accepted.detach();
         worker.runtime.spawn(async move {
             let ended = match stream.and_then(listener::Detached::attach) {
-                Ok(accepted) => connection::serve(accepted, router, shared).await,
+                Ok(accepted) => {
+                    connection::serve(accepted, router, || peer.to_string(), shared).await
+                }
                 Err(error) => Err(error.into()),
             };
             if let Err(error) = ended {

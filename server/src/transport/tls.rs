@@ -74,6 +74,11 @@ impl ClientCertificates {
         let certificates = socket.get_ref().1.peer_certificates();
         Self(certificates.map(<[_]>::to_vec).unwrap_or_default())
     }
+
+    /// The client's own certificate, encoded.
+    pub(super) fn own(&self) -> Option<&[u8]> {
+        self.0.first().map(|own| &**own)
+    }
 }
 
 /// Why the files of the TLS flags cannot be used.

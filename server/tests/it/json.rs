@@ -18,6 +18,8 @@ use crate::support::TestServer;
 pub(crate) struct Caller {
     channel: Channel,
     pool: DescriptorPool,
+    /// The header `authorization` of each call.
+    authorization: Option<String>,
 }
 
 /// The result that a call must have.
@@ -42,6 +44,15 @@ impl Caller {
         Self {
             channel: server.channel().await,
             pool,
+            authorization: None,
+        }
+    }
+
+    /// The same client, which shows this header `authorization`.
+    pub(crate) fn showing(&self, authorization: &str) -> Self {
+        Self {
+            authorization: Some(authorization.into()),
+            ..self.clone()
         }
     }
 
@@ -74,12 +85,13 @@ impl Caller {
         let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
         let mut grpc = Grpc::new(self.channel.clone());
         grpc.ready().await.unwrap();
+        let mut call = Request::new(message.encode_to_vec());
+        if let Some(authorization) = &self.authorization {
+            let metadata = call.metadata_mut();
+            metadata.insert("authorization", authorization.parse().unwrap());
+        }
         let answers = grpc
-            .server_streaming(
-                Request::new(message.encode_to_vec()),
-                path.parse().unwrap(),
-                BytesCodec,
-            )
+            .server_streaming(call, path.parse().unwrap(), BytesCodec)
             .await?
             .into_inner();
         Ok(answers.map(move |answer| {

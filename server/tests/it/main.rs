@@ -1,6 +1,7 @@
 //! Tests of the server from outside: over real sockets, with real clients.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod access;
 mod bad_input;
 mod contract;
 mod disk_full;

@@ -74,7 +74,7 @@ impl Process {
     }
 
     /// Waits until the process has ended. Returns its exit code and its log.
-    async fn ended(mut self) -> (Option<i32>, String) {
+    pub(crate) async fn ended(mut self) -> (Option<i32>, String) {
         let mut log = String::new();
         let mut stderr = self.child.stderr.take().unwrap();
         stderr.read_to_string(&mut log).await.unwrap();

@@ -1,6 +1,7 @@
 //! TLS: who is accepted, what the others are told, and what a change of certificates does.
 
 mod certificates;
+mod identities;
 
 use std::io;
 use std::sync::Arc;

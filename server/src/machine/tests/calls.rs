@@ -194,6 +194,7 @@ pub(super) fn define(machine: Machine) -> Call {
 
 pub(super) fn undefine(name: &str) -> Call {
     Call::Undefine(DeleteMachine {
+        revision: None,
         name: name.into(),
         keys: KeysLeft::InFinalStates,
     })
@@ -202,6 +203,7 @@ pub(super) fn undefine(name: &str) -> Call {
 /// Deletes a machine, whatever the states of its keys.
 pub(super) fn force_undefine(name: &str) -> Call {
     Call::Undefine(DeleteMachine {
+        revision: None,
         name: name.into(),
         keys: KeysLeft::InAnyState,
     })

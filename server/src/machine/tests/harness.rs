@@ -216,6 +216,7 @@ impl StateMachine {
         }
         for machine in self.list_machines(None, usize::MAX).items {
             let delete = DeleteMachine {
+                revision: None,
                 name: machine.name,
                 keys: KeysLeft::InFinalStates,
             };

@@ -437,6 +437,7 @@ async fn a_read_after_a_machine_is_deleted_shows_no_state() {
     let _other = call!(handle, write(write("other", 1), None, soon()));
     let _first = call!(handle, write(write("k", 1), None, soon()));
     let delete = DeleteMachine {
+        revision: None,
         name: "m".into(),
         keys: KeysLeft::InFinalStates,
     };

@@ -91,6 +91,7 @@ async fn a_small_call_does_not_wait_for_all_costly_ones() {
         }),
         ("DeleteMachine", 1000, |owner, deadline| {
             let delete = DeleteMachine {
+                revision: None,
                 name: "none".into(),
                 keys: KeysLeft::InAnyState,
             };

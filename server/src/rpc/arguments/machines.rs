@@ -54,6 +54,7 @@ pub(crate) fn machine_name(text: String) -> Result<Name, BadArgument> {
 pub(crate) fn delete(request: v1::DeleteMachineRequest) -> Result<DeleteMachine, BadArgument> {
     let v1::DeleteMachineRequest { name, force } = request;
     Ok(DeleteMachine {
+        revision: None,
         name: machine_name(name)?,
         keys: match force {
             true => KeysLeft::InAnyState,

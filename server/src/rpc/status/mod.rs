@@ -4,6 +4,7 @@
 //! Every error with Soloist's ErrorInfo is built here, except [`soloist::codec::bad_message`], which the codec needs. The
 //! published rule is that nothing was applied, for every reason except OUTCOME_UNKNOWN.
 
+mod access;
 mod history;
 mod keys;
 mod lifecycle;
@@ -14,6 +15,7 @@ mod requests;
 mod sessions;
 mod text;
 
+pub(crate) use access::{credentials_missing, credentials_unknown, not_permitted};
 pub(crate) use history::store_changed;
 pub(crate) use lifecycle::{draining, handler_panicked, stream_deadline, unfinished_message};
 pub(crate) use limits::{backup_unread, message_too_large, too_many_frames};

@@ -39,6 +39,30 @@ impl Refusal {
         self
     }
 
+    /// Says which operation of a frame or Batch is refused.
+    #[must_use]
+    pub(crate) fn at_operation(self, index: usize) -> Self {
+        self.with("op", index)
+    }
+
+    /// The same refusal, for another frame that is refused for the same reason.
+    #[must_use]
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            code: self.code,
+            reason: self.reason,
+            message: self.message.clone(),
+            metadata: self.metadata.clone(),
+            details: self.details.clone(),
+        }
+    }
+
+    /// The text for people.
+    #[must_use]
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(super) fn limit(self, limit: impl Display, actual: impl Display) -> Self {
         self.with("limit", limit).with("actual", actual)
     }

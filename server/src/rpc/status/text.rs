@@ -21,9 +21,11 @@ pub(super) struct Subject {
 
 impl Subject {
     pub(super) fn of(name: &Name) -> Self {
+        // Before a line break is the identity whose request id this is. No other name has one.
+        let own = name.as_str().rsplit('\n').next().unwrap_or_default();
         Self {
-            name: cut(name.as_str().into(), SHOWN_BYTES),
-            quoted: quoted(name),
+            name: cut(own.into(), SHOWN_BYTES),
+            quoted: quoted(&own.into()),
         }
     }
 }

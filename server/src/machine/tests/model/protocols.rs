@@ -206,7 +206,11 @@ impl Model {
     }
 
     pub(super) fn undefine(&mut self, delete: &DeleteMachine) -> Done<Revision> {
-        let DeleteMachine { name, keys } = delete;
+        let DeleteMachine {
+            name,
+            keys,
+            revision: _,
+        } = delete;
         let machine = self.machines.iter().find(|machine| machine.name == *name);
         let machine = machine.cloned().ok_or(Cause::MachineNotFound)?;
         self.check_states(Some(&machine), |state| {

@@ -1,0 +1,93 @@
+//! The audit log: who was refused, and who did what others must be able to look up. Target `audit`; never a value, never a token.
+
+use std::fmt::Display;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use crate::access::{Identity, Needs};
+
+/// Most refusals that are logged in [`SPAN`]: a caller that tries again and again must not fill the disk.
+const REFUSALS_MAX: u32 = 20;
+const SPAN: Duration = Duration::from_secs(1);
+
+/// Refusals of all callers, in the present span.
+static REFUSALS: Mutex<Span> = Mutex::new(Span {
+    begun: None,
+    logged: 0,
+    left_out: 0,
+});
+
+struct Span {
+    begun: Option<Instant>,
+    logged: u32,
+    /// How many were not logged since the last that was.
+    left_out: u64,
+}
+
+impl Span {
+    /// How many refusals were left out before this one, if this one is to be logged.
+    fn admit(&mut self, now: Instant) -> Option<u64> {
+        if self.begun.is_none_or(|begun| now - begun >= SPAN) {
+            self.begun = Some(now);
+            self.logged = 0;
+        }
+        if self.logged == REFUSALS_MAX {
+            self.left_out += 1;
+            return None;
+        }
+        self.logged += 1;
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+fn admit() -> Option<u64> {
+    let mut span = REFUSALS.lock().unwrap_or_else(PoisonError::into_inner);
+    span.admit(Instant::now())
+}
+
+/// A caller was refused because it does not have a right.
+pub(super) fn denied(identity: &Identity, needs: Needs<'_>) {
+    if let Some(left_out) = admit() {
+        let (kind, target) = needs.target().unwrap_or_default();
+        let (identity, right) = (identity.name(), needs.verb());
+        warn!(target: "audit", identity, right, kind, target, left_out, "denied");
+    }
+}
+
+/// A call was refused because its caller is not known.
+pub(super) fn login_failed(peer: &str, why: &str) {
+    if let Some(left_out) = admit() {
+        warn!(target: "audit", peer, why, left_out, "login failed");
+    }
+}
+
+/// A caller does what others must be able to look up.
+pub(super) fn does(identity: &Identity, what: &str, name: impl Display) {
+    let identity = identity.name();
+    info!(target: "audit", identity, what, %name, "permitted");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_logged_at_a_limited_rate() {
+        let start = Instant::now();
+        let mut span = Span {
+            begun: None,
+            logged: 0,
+            left_out: 0,
+        };
+        for _ in 0..REFUSALS_MAX {
+            assert_eq!(span.admit(start), Some(0));
+        }
+        for _ in 0..7 {
+            assert_eq!(span.admit(start), None);
+        }
+        assert_eq!(span.admit(start + SPAN), Some(7));
+        assert_eq!(span.admit(start + SPAN), Some(0));
+    }
+}

@@ -1,0 +1,446 @@
+//! The caller of a call: the owner's handle, behind the rights of who calls.
+//!
+//! Nothing else in `rpc` holds a handle. So nothing reaches the owner except through [`Caller`], whose methods are those of
+//! [`OwnerHandle`] and check every operation first. Without an access file everybody may do everything.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::audit;
+use super::rights::{Permitted, Rights};
+use super::status::{Refusal, credentials_missing, credentials_unknown};
+use crate::access::{Access, Credential, Identity, Needs};
+use crate::machine::{
+    Add, AddOutcome, AllOutcome, Cause, CloseOutcome, Condition, CopySlice, DefineMachine, Delete,
+    DeleteMachine, DeleteOutcome, DeletePrefix, DeletePrefixOutcome, EachOutcome, List,
+    ListOutcome, Machine, Name, OpenOutcome, OpenSession, Operation, Page, Read, ReadOutcome,
+    RequestId, Revision, Session, SessionLife, Transition, TransitionOutcome, Write, WriteOutcome,
+};
+use crate::owner::{
+    CallError, ConnectionQuota, EachFrame, NewWatch, NextBatch, OpenBackup, OpenWatch, OwnerHandle,
+    Pending, QuotaGuard, Usage,
+};
+
+/// Calls the owner for somebody. Cheap to clone.
+///
+/// # Errors
+/// Every method can fail as that of [`OwnerHandle`] does, with CREDENTIALS_MISSING or CREDENTIALS_UNKNOWN if nobody is known by
+/// what the caller shows (any more), and with NOT_PERMITTED.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    owner: OwnerHandle,
+    /// None if there is no access file.
+    who: Option<Arc<Who>>,
+}
+
+/// Somebody who shows something, or nothing.
+#[derive(Debug)]
+struct Who {
+    credential: Option<Credential>,
+    seen: Mutex<Seen>,
+}
+
+/// Who the caller is, by the access file that was last looked at.
+#[derive(Debug)]
+struct Seen {
+    access: watch::Receiver<Arc<Access>>,
+    identity: Option<Arc<Identity>>,
+}
+
+impl Who {
+    fn new(credential: Option<Credential>, mut access: watch::Receiver<Arc<Access>>) -> Self {
+        let identity = identify(&credential, &mut access);
+        let seen = Mutex::new(Seen { access, identity });
+        Self { credential, seen }
+    }
+
+    /// Who it is by the access file in use now. An atomic comparison tells whether that is still the one that was looked at.
+    fn identity(&self) -> Result<Arc<Identity>, Refusal> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // An error means that the file is not looked at any more.
+        if seen.access.has_changed().unwrap_or(true) {
+            seen.identity = identify(&self.credential, &mut seen.access);
+        }
+        match (&seen.identity, &self.credential) {
+            (Some(identity), _) => Ok(Arc::clone(identity)),
+            (None, Some(_)) => Err(credentials_unknown()),
+            (None, None) => Err(credentials_missing()),
+        }
+    }
+}
+
+fn identify(
+    credential: &Option<Credential>,
+    access: &mut watch::Receiver<Arc<Access>>,
+) -> Option<Arc<Identity>> {
+    let access = access.borrow_and_update();
+    access.identify(credential.as_ref()?).map(Arc::clone)
+}
+
+impl Caller {
+    /// A caller that shows nothing. Without an access file it may do everything.
+    pub(crate) fn new(owner: OwnerHandle, access: Option<watch::Receiver<Arc<Access>>>) -> Self {
+        let who = access.map(|access| Arc::new(Who::new(None, access)));
+        Self { owner, who }
+    }
+
+    /// The same caller, for the calls of one connection.
+    pub(super) fn for_connection(&self, quota: ConnectionQuota) -> Self {
+        Self {
+            owner: self.owner.for_connection(quota),
+            who: self.who.clone(),
+        }
+    }
+
+    /// A caller that shows `credential`.
+    pub(super) fn showing(
+        &self,
+        credential: Option<Credential>,
+        access: &watch::Receiver<Arc<Access>>,
+    ) -> Self {
+        let who = Who::new(credential, access.clone());
+        Self {
+            owner: self.owner.clone(),
+            who: Some(Arc::new(who)),
+        }
+    }
+
+    /// What the caller may do now.
+    ///
+    /// # Errors
+    /// CREDENTIALS_MISSING or CREDENTIALS_UNKNOWN if nobody is known by what the caller shows.
+    pub(super) fn rights(&self) -> Result<Rights, Refusal> {
+        let who = self.who.as_ref();
+        Ok(Rights::of(who.map(|who| who.identity()).transpose()?))
+    }
+
+    /// Waits until `check` fails, because the access file has changed. Returns the refusal.
+    pub(super) async fn lost(&self, check: impl Fn(&Rights) -> Result<(), Refusal>) -> Refusal {
+        if let Some(who) = &self.who {
+            let mut access = {
+                let seen = who.seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.access.clone()
+            };
+            loop {
+                access.borrow_and_update();
+                if let Err(refusal) = self.rights().and_then(|rights| check(&rights)) {
+                    return refusal;
+                }
+                if access.changed().await.is_err() {
+                    break;
+                }
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Refuses a caller without this right.
+    fn need(&self, needs: Needs<'_>) -> Result<Rights, Refusal> {
+        let rights = self.rights()?;
+        rights.need(needs)?;
+        Ok(rights)
+    }
+
+    pub(super) async fn read(&self, read: Read, deadline: Instant) -> Result<ReadOutcome, Refusal> {
+        self.rights()?.read(&read)?;
+        Ok(self.owner.read(read, deadline).await?)
+    }
+
+    pub(super) async fn write(
+        &self,
+        write: Write,
+        request_id: Option<Box<RequestId>>,
+        deadline: Instant,
+    ) -> Result<WriteOutcome, Refusal> {
+        let rights = self.rights()?;
+        rights.write(&write)?;
+        let request_id = rights.own(request_id);
+        Ok(self.owner.write(write, request_id, deadline).await?)
+    }
+
+    pub(super) async fn add(
+        &self,
+        add: Add,
+        request_id: Option<Box<RequestId>>,
+        deadline: Instant,
+    ) -> Result<AddOutcome, Refusal> {
+        let rights = self.rights()?;
+        rights.add(&add)?;
+        let request_id = rights.own(request_id);
+        Ok(self.owner.add(add, request_id, deadline).await?)
+    }
+
+    pub(super) async fn transition(
+        &self,
+        transition: Transition,
+        request_id: Option<Box<RequestId>>,
+        deadline: Instant,
+    ) -> Result<TransitionOutcome, Refusal> {
+        let rights = self.rights()?;
+        rights.change("Transition", &transition.key)?;
+        let request_id = rights.own(request_id);
+        let outcome = self.owner.transition(transition, request_id, deadline);
+        Ok(outcome.await?)
+    }
+
+    pub(super) async fn delete(
+        &self,
+        delete: Delete,
+        request_id: Option<Box<RequestId>>,
+        deadline: Instant,
+    ) -> Result<DeleteOutcome, Refusal> {
+        let rights = self.rights()?;
+        rights.change("Delete", &delete.key)?;
+        let request_id = rights.own(request_id);
+        Ok(self.owner.delete(delete, request_id, deadline).await?)
+    }
+
+    pub(super) async fn delete_prefix(
+        &self,
+        delete: DeletePrefix,
+        request_id: Option<Box<RequestId>>,
+        deadline: Instant,
+    ) -> Result<DeletePrefixOutcome, Refusal> {
+        let rights = self.need(Needs::WritePrefix(&delete.prefix))?;
+        rights.audit("DeletePrefix", &delete.prefix);
+        let request_id = rights.own(request_id);
+        let outcome = self.owner.delete_prefix(delete, request_id, deadline);
+        Ok(outcome.await?)
+    }
+
+    pub(super) async fn list(&self, list: List, deadline: Instant) -> Result<ListOutcome, Refusal> {
+        self.need(Needs::ReadPrefix(&list.prefix))?;
+        Ok(self.owner.list(list, deadline).await?)
+    }
+
+    /// Frames must be permitted first, each by itself: see [`Rights::each`].
+    pub(super) fn apply_each(
+        &self,
+        frames: Vec<Permitted<EachFrame>>,
+        quota: ConnectionQuota,
+        deadline: Instant,
+    ) -> Result<Pending<Vec<(EachOutcome, QuotaGuard)>>, CallError> {
+        // The vector is reused: a permitted frame is a frame.
+        let frames = frames.into_iter().map(Permitted::into_inner).collect();
+        self.owner.apply_each(frames, quota, deadline)
+    }
+
+    /// The operations must be permitted first: see [`Rights::all`].
+    pub(super) fn apply_all(
+        &self,
+        frame: Permitted<(Vec<Operation>, Option<Box<RequestId>>)>,
+        quota: ConnectionQuota,
+        deadline: Instant,
+    ) -> Result<Pending<(AllOutcome, QuotaGuard)>, CallError> {
+        let (operations, request_id) = frame.into_inner();
+        self.owner
+            .apply_all(operations, request_id, quota, deadline)
+    }
+
+    /// The operations must be permitted first: see [`Rights::all`].
+    pub(super) async fn batch(
+        &self,
+        batch: Permitted<(Vec<Operation>, Option<Box<RequestId>>)>,
+        deadline: Instant,
+    ) -> Result<(AllOutcome, QuotaGuard), CallError> {
+        let (operations, request_id) = batch.into_inner();
+        self.owner.batch(operations, request_id, deadline).await
+    }
+
+    pub(super) async fn open_session(
+        &self,
+        open: OpenSession,
+        request_id: Option<Box<RequestId>>,
+        deadline: Instant,
+    ) -> Result<OpenOutcome, Refusal> {
+        let rights = self.need(Needs::Session(open.id.as_str()))?;
+        let request_id = rights.own(request_id);
+        let outcome = self.owner.open_session(open, request_id, deadline).await?;
+        if outcome.taken_over.is_some() && !outcome.replayed {
+            rights.audit("take-over", outcome.session.id.as_str());
+        }
+        Ok(outcome)
+    }
+
+    pub(super) async fn renew_session(
+        &self,
+        life: SessionLife,
+        deadline: Instant,
+    ) -> Result<Session, Refusal> {
+        self.need(Needs::Session(life.id.as_str()))?;
+        Ok(self.owner.renew_session(life, deadline).await?)
+    }
+
+    pub(super) async fn close_session(
+        &self,
+        life: SessionLife,
+        request_id: Option<Box<RequestId>>,
+        deadline: Instant,
+    ) -> Result<CloseOutcome, Refusal> {
+        let rights = self.need(Needs::Session(life.id.as_str()))?;
+        let request_id = rights.own(request_id);
+        let outcome = self.owner.close_session(life, request_id, deadline);
+        Ok(outcome.await?)
+    }
+
+    pub(super) async fn list_sessions(
+        &self,
+        after: Option<String>,
+        page_size: usize,
+        deadline: Instant,
+    ) -> Result<Page<Session>, Refusal> {
+        self.need(Needs::Admin)?;
+        let page = self.owner.list_sessions(after, page_size, deadline);
+        Ok(page.await?)
+    }
+
+    /// The new definition must lie inside the caller's right, and so must the one that it replaces.
+    pub(super) async fn define_machine(
+        &self,
+        mut define: DefineMachine,
+        deadline: Instant,
+    ) -> Result<Machine, Refusal> {
+        let rights = self.need(Needs::Define(define.machine.key_prefix.as_str()))?;
+        rights.audit("DefineMachine", define.machine.name.as_str());
+        if rights.may_define_all() || define.expect == Some(Condition::Exists(false)) {
+            return Ok(self.owner.define_machine(define, deadline).await?);
+        }
+        let asked = define.expect.take();
+        loop {
+            // The definition that was looked at must still be there when it is replaced.
+            let present = self.own_machine(&rights, &define.machine.name, deadline);
+            let revision = present.await?;
+            let guarded = match &asked {
+                Some(Condition::Revision(expected)) if *expected != revision => {
+                    let (expected, actual) = (*expected, revision);
+                    return Err(rejected(
+                        &define,
+                        Cause::MachineChanged { expected, actual },
+                    ));
+                }
+                Some(Condition::Exists(true)) if revision == 0 => {
+                    return Err(rejected(&define, Cause::MachineNotFound));
+                }
+                _ => DefineMachine {
+                    expect: Some(Condition::Revision(revision)),
+                    ..define.clone()
+                },
+            };
+            match self.owner.define_machine(guarded, deadline).await {
+                Err(error) if has_changed(&error) => {}
+                outcome => return Ok(outcome?),
+            }
+        }
+    }
+
+    /// The revision of the machine of this name, which the caller may define; 0 if there is none.
+    async fn own_machine(
+        &self,
+        rights: &Rights,
+        name: &Name,
+        deadline: Instant,
+    ) -> Result<Revision, Refusal> {
+        match self.owner.get_machine(name.clone(), deadline).await {
+            Ok(machine) => {
+                rights.need(Needs::Define(machine.key_prefix.as_str()))?;
+                Ok(machine.revision)
+            }
+            Err(CallError::Rejected(rejection)) if rejection.cause == Cause::MachineNotFound => {
+                Ok(0)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) async fn get_machine(
+        &self,
+        name: Name,
+        deadline: Instant,
+    ) -> Result<Machine, Refusal> {
+        let rights = self.need(Needs::AskForMachine(name.as_str()))?;
+        let machine = self.owner.get_machine(name, deadline).await?;
+        rights.need(Needs::SeeMachine(machine.key_prefix.as_str()))?;
+        Ok(machine)
+    }
+
+    pub(super) async fn list_machines(
+        &self,
+        after: Option<String>,
+        page_size: usize,
+        deadline: Instant,
+    ) -> Result<Page<Machine>, Refusal> {
+        self.need(Needs::SeeMachines)?;
+        let page = self.owner.list_machines(after, page_size, deadline);
+        Ok(page.await?)
+    }
+
+    pub(super) async fn delete_machine(
+        &self,
+        mut delete: DeleteMachine,
+        deadline: Instant,
+    ) -> Result<Revision, Refusal> {
+        let rights = self.need(Needs::UndefineMachine(delete.name.as_str()))?;
+        if !rights.may_define_all() {
+            let revision = self.own_machine(&rights, &delete.name, deadline).await?;
+            // The definition that was looked at must still be there when it is deleted.
+            delete.revision = Some(revision);
+        }
+        rights.audit("DeleteMachine", delete.name.as_str());
+        Ok(self.owner.delete_machine(delete, deadline).await?)
+    }
+
+    pub(super) async fn watch(
+        &self,
+        watch: NewWatch,
+        deadline: Instant,
+    ) -> Result<OpenWatch, Refusal> {
+        self.rights()?.watch(&watch.target)?;
+        Ok(self.owner.watch(watch, deadline).await?)
+    }
+
+    /// The watch was permitted when it was opened. [`lost`](Self::lost) tells when it is not any more.
+    pub(super) async fn next_batch(
+        &self,
+        watch: &OpenWatch,
+        quota: ConnectionQuota,
+        deadline: Instant,
+    ) -> Result<NextBatch, CallError> {
+        self.owner.next_batch(watch, quota, deadline).await
+    }
+
+    pub(super) async fn begin_backup(&self, deadline: Instant) -> Result<OpenBackup, Refusal> {
+        self.need(Needs::Admin)?.audit("Backup", "");
+        Ok(self.owner.begin_backup(deadline).await?)
+    }
+
+    /// The backup was permitted when it was begun. [`lost`](Self::lost) tells when it is not any more.
+    pub(super) async fn next_backup_slice(
+        &self,
+        backup: &OpenBackup,
+        deadline: Instant,
+    ) -> Result<CopySlice, CallError> {
+        self.owner.next_backup_slice(backup, deadline).await
+    }
+
+    pub(super) async fn usage(&self, deadline: Instant) -> Result<Usage, Refusal> {
+        self.need(Needs::Anything)?;
+        Ok(self.owner.usage(deadline).await?)
+    }
+}
+
+/// Whether the machine was changed after it was looked at.
+fn has_changed(error: &CallError) -> bool {
+    matches!(error, CallError::Rejected(rejection) if matches!(rejection.cause, Cause::MachineChanged { .. }))
+}
+
+fn rejected(define: &DefineMachine, cause: Cause) -> Refusal {
+    let subject = define.machine.name.clone();
+    crate::machine::Rejection { subject, cause }.into()
+}
+
+/// Logs that a call was refused because its caller is not known.
+pub(super) fn note_failed_login(peer: &str, refusal: &Refusal) {
+    audit::login_failed(peer, refusal.message());
+}

@@ -1,0 +1,99 @@
+//! Finds out who calls: by the token of the call, or by the certificate of its connection.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
+use tokio::sync::watch;
+
+use super::caller::note_failed_login;
+use super::context::CallContext;
+use super::status::{Refusal, credentials_unknown};
+use crate::access::{Access, Credential, TokenHash, certificate_names};
+
+/// The callers of one connection.
+pub(super) struct Callers {
+    access: watch::Receiver<Arc<Access>>,
+    peer: String,
+    /// What the connection shows.
+    certificate: Option<Credential>,
+    /// The context of the last call. Most connections have calls of one caller only.
+    last: Mutex<Option<LastCaller>>,
+}
+
+struct LastCaller {
+    /// The call's header.
+    authorization: Option<HeaderValue>,
+    context: Arc<CallContext>,
+}
+
+impl Callers {
+    /// Those of a connection with `peer`, which has shown this certificate of its own.
+    pub(super) fn new(
+        access: watch::Receiver<Arc<Access>>,
+        peer: String,
+        certificate: Option<&[u8]>,
+    ) -> Self {
+        let names = certificate.map(certificate_names);
+        Self {
+            access,
+            peer,
+            certificate: names.map(|names| Credential::Certificate(names.into())),
+            last: Mutex::new(None),
+        }
+    }
+
+    /// The context of a call, in which its caller may do what the access file says. `connection` is that of nobody.
+    ///
+    /// # Errors
+    /// CREDENTIALS_MISSING or CREDENTIALS_UNKNOWN if nobody is known by what the call and its connection show.
+    pub(super) fn context(
+        &self,
+        headers: &HeaderMap,
+        connection: &CallContext,
+    ) -> Result<Arc<CallContext>, Refusal> {
+        let context = self.find(headers, connection);
+        let known = context.and_then(|context| context.caller.rights().map(|_| context));
+        known.inspect_err(|refusal| note_failed_login(&self.peer, refusal))
+    }
+
+    fn find(
+        &self,
+        headers: &HeaderMap,
+        connection: &CallContext,
+    ) -> Result<Arc<CallContext>, Refusal> {
+        let mut all = headers.get_all(AUTHORIZATION).iter();
+        let authorization = all.next();
+        if all.next().is_some() {
+            // Which of them counts must not be a matter of taste.
+            return Err(credentials_unknown());
+        }
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = last
+            .as_ref()
+            .filter(|last| last.authorization.as_ref() == authorization)
+        {
+            return Ok(Arc::clone(&last.context));
+        }
+        let credential = match authorization {
+            // A token says more about the caller than the certificate of the connection, which may be that of a proxy.
+            Some(header) => Some(token(header).ok_or_else(credentials_unknown)?),
+            None => self.certificate.clone(),
+        };
+        let caller = connection.caller.showing(credential, &self.access);
+        let context = Arc::new(connection.for_caller(caller));
+        *last = Some(LastCaller {
+            authorization: authorization.cloned(),
+            context: Arc::clone(&context),
+        });
+        Ok(context)
+    }
+}
+
+/// The token in a header `Bearer TOKEN`. Source: RFC 6750, section 2.1; the scheme's capitals do not matter (RFC 9110, 11.1).
+fn token(header: &HeaderValue) -> Option<Credential> {
+    let (scheme, token) = header.as_bytes().split_at_checked(b"Bearer ".len())?;
+    let token = token.trim_ascii();
+    (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty())
+        .then(|| Credential::Token(TokenHash::of(token)))
+}

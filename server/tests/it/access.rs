@@ -1,0 +1,578 @@
+//! The access file: who is let in, and who may do what. Over real sockets.
+
+mod replacements;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use serde_json::{Value, json};
+use soloist::v1::state_client::StateClient;
+use soloist::v1::{PipelineRequest, PipelineResponse};
+use soloist_server::access::Token;
+use soloist_server::config::{Config, Reflection};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_types::StatusExt as _;
+
+use crate::json::Caller;
+use crate::support::{
+    TestServer, assert_refused, assert_rpc_refused, atomic, frame, int, read_op, write, write_op,
+};
+
+/// An access file whose identities have a token and a role each.
+pub(crate) struct AccessFile {
+    directory: tempfile::TempDir,
+    tokens: BTreeMap<&'static str, Token>,
+}
+
+impl AccessFile {
+    /// `roles` has the name of each identity, and what its role says.
+    pub(crate) fn new(roles: &[(&'static str, &str)]) -> Self {
+        let tokens = roles.iter().map(|(name, _)| (*name, Token::random()));
+        let file = Self {
+            directory: tempfile::tempdir().unwrap(),
+            tokens: tokens.collect(),
+        };
+        file.write(roles);
+        file
+    }
+
+    pub(crate) fn path(&self) -> std::path::PathBuf {
+        self.directory.path().join("access.toml")
+    }
+
+    /// Replaces the file. Identities keep their tokens.
+    fn write(&self, roles: &[(&'static str, &str)]) {
+        let mut text = String::new();
+        for (name, role) in roles {
+            let hash = self.tokens[name].hash();
+            writeln!(
+                text,
+                "[identities.{name}]\ntokens = ['{hash}']\nroles = ['{name}']\n[roles.{name}]\n{role}"
+            )
+            .unwrap();
+        }
+        let unfinished = self.directory.path().join("new");
+        fs::write(&unfinished, text).unwrap();
+        fs::rename(&unfinished, self.path()).unwrap();
+    }
+
+    pub(crate) fn bearer(&self, name: &str) -> String {
+        format!("Bearer {}", self.tokens[name].secret())
+    }
+
+    /// A server that looks at the file when it is told to.
+    fn server(&self, change: impl FnOnce(&mut Config)) -> TestServer {
+        TestServer::with(|config| {
+            config.access.file = Some(self.path());
+            config.tls.reload_interval = Duration::from_secs(3600);
+            change(config);
+        })
+    }
+
+    async fn state(&self, server: &TestServer, name: &str) -> State {
+        let bearer = Bearer(self.bearer(name));
+        StateClient::with_interceptor(server.channel().await, bearer)
+    }
+
+    async fn json(&self, server: &TestServer, name: &str) -> Caller {
+        Caller::of(server).await.showing(&self.bearer(name))
+    }
+}
+
+/// A client that shows a token.
+type State = StateClient<InterceptedService<Channel, Bearer>>;
+
+#[derive(Clone)]
+struct Bearer(String);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let metadata = request.metadata_mut();
+        metadata.insert("authorization", self.0.parse().unwrap());
+        Ok(request)
+    }
+}
+
+/// Sends frames, and returns the answers.
+async fn frames(
+    client: &mut State,
+    frames: impl IntoIterator<Item = PipelineRequest>,
+) -> Vec<PipelineResponse> {
+    let frames: Vec<_> = frames.into_iter().collect();
+    let answers = client.pipeline(stream::iter(frames)).await.unwrap();
+    answers
+        .into_inner()
+        .map(|answer| answer.unwrap())
+        .collect()
+        .await
+}
+
+fn machine(name: &str, prefix: &str) -> Value {
+    json!({"name": name, "key_prefix": prefix, "initial": "a", "states": {"a": {}}})
+}
+
+/// A call of every method, with good arguments, which needs a right.
+fn every_call() -> Vec<(&'static str, Value)> {
+    vec![
+        ("State/Read", json!({"key": "k"})),
+        ("State/Write", json!({"key": "k", "value": {"int": "1"}})),
+        ("State/Add", json!({"key": "k", "delta": "1"})),
+        ("State/Transition", json!({"key": "k", "to": "a"})),
+        ("State/Delete", json!({"key": "k"})),
+        ("State/DeletePrefix", json!({"prefix": "k"})),
+        ("State/Batch", json!({"ops": [{"read": {"key": "k"}}]})),
+        ("State/List", json!({"prefix": "k"})),
+        ("State/Watch", json!({"key": "k"})),
+        ("State/Pipeline", json!({"ops": [{"read": {"key": "k"}}]})),
+        (
+            "Machines/DefineMachine",
+            json!({"machine": machine("m", "k/")}),
+        ),
+        ("Machines/GetMachine", json!({"name": "m"})),
+        ("Machines/ListMachines", json!({})),
+        ("Machines/DeleteMachine", json!({"name": "m"})),
+        ("Sessions/OpenSession", json!({"id": "s", "ttl": "10s"})),
+        (
+            "Sessions/RenewSession",
+            json!({"id": "s", "create_revision": "1"}),
+        ),
+        (
+            "Sessions/CloseSession",
+            json!({"id": "s", "create_revision": "1"}),
+        ),
+        ("Sessions/ListSessions", json!({})),
+        ("Admin/GetInfo", json!({})),
+        ("Admin/Backup", json!({})),
+    ]
+}
+
+#[tokio::test]
+async fn every_method_asks_who_calls_and_whether_it_may() {
+    let file = AccessFile::new(&[("nobody", ""), ("admin", "admin = true")]);
+    let server = file.server(|_| ());
+    let anonymous = Caller::of(&server).await;
+    let calls = every_call();
+    let mut methods = anonymous.methods();
+    let mut called: Vec<_> = calls.iter().map(|(name, _)| (*name).to_owned()).collect();
+    methods.sort();
+    called.sort();
+    assert_eq!(called, methods, "every method of the contract is called");
+
+    let nobody = file.json(&server, "nobody").await;
+    let stranger = anonymous.showing(&format!("Bearer {}", Token::random().secret()));
+    let basic = anonymous.showing("Basic bm9ib2R5OnNlY3JldA==");
+    for (name, request) in &calls {
+        let refused = anonymous.call(name, request).await.unwrap_err();
+        assert_refused(&refused, Code::Unauthenticated, "CREDENTIALS_MISSING", &[]);
+        for unknown in [&stranger, &basic] {
+            let refused = unknown.call(name, request).await.unwrap_err();
+            assert_refused(&refused, Code::Unauthenticated, "CREDENTIALS_UNKNOWN", &[]);
+        }
+        if *name == "State/Pipeline" {
+            // The stream opens, and each of its frames is refused.
+            let mut client = file.state(&server, "nobody").await;
+            let all = [frame([read_op("k")]), atomic([read_op("k")])];
+            for answer in frames(&mut client, all).await {
+                let denied = denied("nobody", "read", "key", "k", Some("0"));
+                assert_rpc_refused(
+                    &answer.error.unwrap(),
+                    Code::PermissionDenied,
+                    "NOT_PERMITTED",
+                    &denied,
+                );
+            }
+            continue;
+        }
+        let refused = nobody.call(name, request).await.unwrap_err();
+        assert_eq!(
+            refused.code(),
+            Code::PermissionDenied,
+            "{name}: {refused:?}"
+        );
+        let details = refused.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!(
+            (info.reason.as_str(), info.metadata["identity"].as_str()),
+            ("NOT_PERMITTED", "nobody")
+        );
+    }
+    // Nothing of it reached the state.
+    let info = file
+        .json(&server, "admin")
+        .await
+        .call("Admin/GetInfo", &json!({}))
+        .await
+        .unwrap();
+    assert_eq!(info.get("revision"), None, "{info}");
+}
+
+/// The metadata of NOT_PERMITTED.
+fn denied<'a>(
+    identity: &'a str,
+    verb: &'a str,
+    kind: &'a str,
+    target: &'a str,
+    op: Option<&'a str>,
+) -> Vec<(&'a str, &'a str)> {
+    let mut metadata = vec![("identity", identity), ("verb", verb), (kind, target)];
+    metadata.extend(op.map(|op| ("op", op)));
+    metadata
+}
+
+#[tokio::test]
+async fn rights_end_where_their_prefixes_end() {
+    let file = AccessFile::new(&[
+        (
+            "me",
+            "read = ['a/*', 'one']\nwrite = ['a/*']\nsessions = ['me-*']\ndefine = ['a/*']",
+        ),
+        ("admin", "admin = true"),
+    ]);
+    let server = file.server(|_| ());
+    let me = file.json(&server, "me").await;
+    let value = json!({"int": "1"});
+    for (name, request, verb, kind, target) in [
+        ("State/Read", json!({"key": "a"}), "read", "key", "a"),
+        ("State/Read", json!({"key": "one/"}), "read", "key", "one/"),
+        (
+            "State/Write",
+            json!({"key": "a", "value": value}),
+            "write",
+            "key",
+            "a",
+        ),
+        (
+            "State/Write",
+            json!({"key": "one", "value": value}),
+            "write",
+            "key",
+            "one",
+        ),
+        (
+            "State/Write",
+            json!({"key": "a/x", "value": value, "session": "you-1"}),
+            "sessions",
+            "session",
+            "you-1",
+        ),
+        (
+            "State/Add",
+            json!({"key": "a/x", "delta": "1", "session": "me"}),
+            "sessions",
+            "session",
+            "me",
+        ),
+        (
+            "State/DeletePrefix",
+            json!({"prefix": "a"}),
+            "write",
+            "prefix",
+            "a",
+        ),
+        (
+            "State/DeletePrefix",
+            json!({"every_key": true}),
+            "write",
+            "prefix",
+            "",
+        ),
+        ("State/List", json!({"prefix": "a"}), "read", "prefix", "a"),
+        ("State/List", json!({}), "read", "prefix", ""),
+        // A right to one key is none to the keys that begin with it.
+        (
+            "State/List",
+            json!({"prefix": "one"}),
+            "read",
+            "prefix",
+            "one",
+        ),
+        ("State/Watch", json!({"prefix": "a"}), "read", "prefix", "a"),
+        ("State/Watch", json!({"key": "b"}), "read", "key", "b"),
+        (
+            "Machines/DefineMachine",
+            json!({"machine": machine("m", "a")}),
+            "define",
+            "prefix",
+            "a",
+        ),
+        ("Machines/ListMachines", json!({}), "read", "prefix", ""),
+        (
+            "Sessions/OpenSession",
+            json!({"id": "you", "ttl": "9s"}),
+            "sessions",
+            "session",
+            "you",
+        ),
+        (
+            "Sessions/OpenSession",
+            json!({"id": "you", "ttl": "9s", "take_over": true}),
+            "sessions",
+            "session",
+            "you",
+        ),
+        (
+            "Sessions/CloseSession",
+            json!({"id": "you", "create_revision": "1"}),
+            "sessions",
+            "session",
+            "you",
+        ),
+    ] {
+        let refused = me.call(name, &request).await.unwrap_err();
+        let metadata = denied("me", verb, kind, target, None);
+        assert_refused(&refused, Code::PermissionDenied, "NOT_PERMITTED", &metadata);
+    }
+    for name in ["Admin/Backup", "Sessions/ListSessions"] {
+        let refused = me.call(name, &json!({})).await.unwrap_err();
+        let metadata = [("identity", "me"), ("verb", "admin")];
+        assert_refused(&refused, Code::PermissionDenied, "NOT_PERMITTED", &metadata);
+    }
+    for (name, request) in [
+        ("Sessions/OpenSession", json!({"id": "me-1", "ttl": "9s"})),
+        (
+            "State/Write",
+            json!({"key": "a/x", "value": value, "session": "me-1"}),
+        ),
+        ("State/Read", json!({"key": "a/x"})),
+        ("State/Read", json!({"key": "one"})),
+        ("State/List", json!({"prefix": "a/"})),
+        ("State/List", json!({"prefix": "a/x"})),
+        ("State/Watch", json!({"prefix": "a/"})),
+        ("State/Watch", json!({"key": "one"})),
+        (
+            "Sessions/CloseSession",
+            json!({"id": "me-1", "create_revision": "1"}),
+        ),
+        ("State/DeletePrefix", json!({"prefix": "a/"})),
+        (
+            "Machines/DefineMachine",
+            json!({"machine": machine("m", "a/m/")}),
+        ),
+        ("Machines/GetMachine", json!({"name": "m"})),
+        ("Machines/DeleteMachine", json!({"name": "m"})),
+        ("Admin/GetInfo", json!({})),
+    ] {
+        let called = me.call(name, &request).await;
+        assert!(called.is_ok(), "{name} {request}: {called:?}");
+    }
+    let admin = file.json(&server, "admin").await;
+    admin.call("Admin/Backup", &json!({})).await.unwrap();
+    admin
+        .call("Sessions/ListSessions", &json!({}))
+        .await
+        .unwrap();
+    // Whoever may copy everything need not be able to change anything.
+    admin
+        .call("State/Read", &json!({"key": "a/x"}))
+        .await
+        .unwrap_err();
+}
+
+#[tokio::test]
+async fn arguments_are_checked_before_rights() {
+    let file = AccessFile::new(&[("nobody", "")]);
+    let server = file.server(|_| ());
+    let nobody = file.json(&server, "nobody").await;
+    let refused = nobody.call("State/Read", &json!({})).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn one_operation_outside_refuses_its_whole_frame_and_no_other() {
+    let file = AccessFile::new(&[("me", "read = ['a/*']\nwrite = ['a/*']")]);
+    let server = file.server(|_| ());
+    let me = file.json(&server, "me").await;
+    let put = |key: &str| json!({"write": {"key": key, "value": {"int": "1"}}});
+    let ops = [put("a/batch"), put("b"), put("a/other")];
+    let refused = me
+        .call("State/Batch", &json!({"ops": ops}))
+        .await
+        .unwrap_err();
+    let metadata = denied("me", "write", "key", "b", Some("1"));
+    assert_refused(&refused, Code::PermissionDenied, "NOT_PERMITTED", &metadata);
+
+    let put = |key: &str| write_op(write(key, int(1)));
+    let mut client = file.state(&server, "me").await;
+    let answers = frames(
+        &mut client,
+        [
+            frame([put("a/1")]),
+            frame([put("a/no"), put("b")]),
+            frame([put("a/2"), read_op("a/1")]),
+            atomic([put("a/no"), put("b")]),
+            atomic([put("a/3")]),
+            frame([put("a/4")]),
+        ],
+    )
+    .await;
+    for (index, answer) in answers.iter().enumerate() {
+        match (index, &answer.error) {
+            (1 | 3, Some(error)) => {
+                assert_rpc_refused(error, Code::PermissionDenied, "NOT_PERMITTED", &metadata);
+            }
+            (_, error) => assert!(
+                error.is_none() && !answer.results.is_empty(),
+                "{index}: {answer:?}"
+            ),
+        }
+    }
+    let list = me
+        .call("State/List", &json!({"prefix": "a/"}))
+        .await
+        .unwrap();
+    let keys: Vec<_> = list["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["key"].clone())
+        .collect();
+    assert_eq!(keys, ["a/1", "a/2", "a/3", "a/4"]);
+}
+
+#[tokio::test]
+async fn request_ids_are_of_an_identity() {
+    let file = AccessFile::new(&[("a", "write = ['*']\nread = ['*']"), ("b", "write = ['*']")]);
+    let server = file.server(|_| ());
+    let (a, b) = (file.json(&server, "a").await, file.json(&server, "b").await);
+    let request = json!({"key": "k", "delta": "1", "request_id": "once"});
+    let batch = json!({"request_id": "once-2", "ops": [{"add": {"key": "k", "delta": "1"}}]});
+    for (name, request) in [("State/Add", &request), ("State/Batch", &batch)] {
+        for caller in [&a, &b] {
+            let first = caller.call(name, request).await.unwrap();
+            assert_eq!(first.get("replayed"), None, "{first}");
+            let again = caller.call(name, request).await.unwrap();
+            assert_eq!(again["replayed"], true, "{again}");
+        }
+    }
+    let read = a.call("State/Read", &json!({"key": "k"})).await.unwrap();
+    assert_eq!(read["entry"]["value"]["int"], "4", "{read}");
+    let other = json!({"key": "other", "delta": "1", "request_id": "once"});
+    let refused = a.call("State/Add", &other).await.unwrap_err();
+    assert!(
+        refused.message().contains("request_id \"once\" was used"),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_machine_outside_the_right_is_not_replaced_or_deleted_by_its_name() {
+    let file = AccessFile::new(&[
+        ("a", "define = ['a/*']"),
+        ("b", "define = ['b/*']"),
+        ("all", "define = ['*']"),
+    ]);
+    let server = file.server(|_| ());
+    let a = file.json(&server, "a").await;
+    let b = file.json(&server, "b").await;
+    let define = |prefix: &str| json!({"machine": machine("m", prefix)});
+    let ours = json!({"machine": machine("m", "a/"), "expect": {"exists": false}});
+    a.call("Machines/DefineMachine", &ours).await.unwrap();
+    let again = a.call("Machines/DefineMachine", &ours).await.unwrap_err();
+    assert_eq!(again.code(), Code::AlreadyExists);
+    for (name, request) in [
+        ("Machines/DefineMachine", define("b/")),
+        (
+            "Machines/DefineMachine",
+            json!({"machine": machine("m", "b/"), "expect": {"exists": true}}),
+        ),
+        ("Machines/DeleteMachine", json!({"name": "m"})),
+    ] {
+        let refused = b.call(name, &request).await.unwrap_err();
+        let metadata = denied("b", "define", "prefix", "a/", None);
+        assert_refused(&refused, Code::PermissionDenied, "NOT_PERMITTED", &metadata);
+    }
+    let refused = b
+        .call("Machines/GetMachine", &json!({"name": "m"}))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    // Conditions hold as without an access file.
+    let exists = json!({"machine": machine("none", "b/"), "expect": {"exists": true}});
+    let refused = b.call("Machines/DefineMachine", &exists).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound);
+    let stale = json!({"machine": machine("m", "a/2/"), "expect": {"revision": "77"}});
+    let refused = a.call("Machines/DefineMachine", &stale).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Aborted);
+    a.call("Machines/DefineMachine", &define("a/3/"))
+        .await
+        .unwrap();
+    let all = file.json(&server, "all").await;
+    all.call("Machines/DefineMachine", &define("b/"))
+        .await
+        .unwrap();
+    b.call("Machines/DeleteMachine", &json!({"name": "m"}))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn health_is_open_and_reflection_is_as_the_flag_says() {
+    let file = AccessFile::new(&[("me", "")]);
+    for (policy, anonymous, identified) in [
+        (None, Code::Unauthenticated, Code::Ok),
+        (
+            Some(Reflection::Identified),
+            Code::Unauthenticated,
+            Code::Ok,
+        ),
+        (Some(Reflection::Open), Code::Ok, Code::Ok),
+        (
+            Some(Reflection::Off),
+            Code::Unauthenticated,
+            Code::Unimplemented,
+        ),
+    ] {
+        let server = file.server(|config| config.access.reflection = policy);
+        let channel = server.channel().await;
+        let mut health = HealthClient::new(channel.clone());
+        health.check(HealthCheckRequest::default()).await.unwrap();
+        let ask = || stream::iter([ServerReflectionRequest::default()]);
+        let code =
+            |called: Result<_, Status>| called.map_or_else(|status| status.code(), |_| Code::Ok);
+        let mut reflection = ServerReflectionClient::new(channel.clone());
+        let called = reflection.server_reflection_info(ask()).await;
+        assert_eq!(code(called.map(drop)), anonymous, "{policy:?}");
+        let bearer = Bearer(file.bearer("me"));
+        let mut reflection = ServerReflectionClient::with_interceptor(channel, bearer);
+        let called = reflection.server_reflection_info(ask()).await;
+        assert_eq!(code(called.map(drop)), identified, "{policy:?}");
+    }
+    let server = TestServer::with(|config| config.access.reflection = Some(Reflection::Off));
+    let mut reflection = ServerReflectionClient::new(server.channel().await);
+    let called = reflection
+        .server_reflection_info(stream::iter([ServerReflectionRequest::default()]))
+        .await;
+    assert_eq!(called.unwrap_err().code(), Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn calls_of_several_callers_share_a_connection() {
+    let file = AccessFile::new(&[("a", "write = ['a']"), ("b", "write = ['b']")]);
+    let server = file.server(|_| ());
+    let anonymous = Caller::of(&server).await;
+    let (a, b) = (
+        anonymous.showing(&file.bearer("a")),
+        anonymous.showing(&file.bearer("b")),
+    );
+    let put = |key: &str| json!({"key": key, "value": {"int": "1"}});
+    for _ in 0..3 {
+        a.call("State/Write", &put("a")).await.unwrap();
+        b.call("State/Write", &put("b")).await.unwrap();
+        a.call("State/Write", &put("b")).await.unwrap_err();
+        b.call("State/Write", &put("a")).await.unwrap_err();
+        anonymous.call("State/Write", &put("a")).await.unwrap_err();
+    }
+    // The scheme's capitals do not matter.
+    let lower = anonymous.showing(&file.bearer("a").replace("Bearer", "bearer"));
+    lower.call("State/Write", &put("a")).await.unwrap();
+}
