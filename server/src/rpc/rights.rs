@@ -153,3 +153,6 @@ impl Rights {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

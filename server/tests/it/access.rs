@@ -24,6 +24,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_types::StatusExt as _;
 
 use crate::json::Caller;
+use crate::process::command;
 use crate::support::{
     TestServer, assert_refused, assert_rpc_refused, atomic, frame, int, read_op, write, write_op,
 };
@@ -71,7 +72,7 @@ impl AccessFile {
     }
 
     /// A server that looks at the file when it is told to.
-    fn server(&self, change: impl FnOnce(&mut Config)) -> TestServer {
+    pub(crate) fn server(&self, change: impl FnOnce(&mut Config)) -> TestServer {
         TestServer::with(|config| {
             config.access.file = Some(self.path());
             config.tls.reload_interval = Duration::from_secs(3600);
@@ -553,6 +554,31 @@ async fn health_is_open_and_reflection_is_as_the_flag_says() {
         .server_reflection_info(stream::iter([ServerReflectionRequest::default()]))
         .await;
     assert_eq!(called.unwrap_err().code(), Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn the_binary_makes_tokens_that_its_access_file_takes() {
+    let printed = command(&["token", "billing"]).output().await.unwrap();
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    let lines: Vec<_> = printed.lines().collect();
+    let [token, hash, ..] = *lines else {
+        panic!("{printed}");
+    };
+    assert!(token.starts_with("slst_") && token.len() == 48, "{printed}");
+    assert!(hash.starts_with("sha256:") && hash.len() == 71, "{printed}");
+    let file = AccessFile::new(&[]);
+    let text = format!(
+        "[identities.billing]\ntokens = ['{hash}']\nroles = ['r']\n[roles.r]\nread = ['*']\n"
+    );
+    fs::write(file.path(), text).unwrap();
+    let server = file.server(|_| ());
+    let billing = Caller::of(&server)
+        .await
+        .showing(&format!("Bearer {token}"));
+    billing
+        .call("State/Read", &json!({"key": "k"}))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

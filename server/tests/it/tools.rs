@@ -7,6 +7,7 @@ use std::process::Output;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
+use crate::access::AccessFile;
 use crate::support::TestServer;
 
 fn tool(name: &str) -> PathBuf {
@@ -127,6 +128,24 @@ async fn grpcurl_writes_and_reads() {
     }
     let health = printed(grpcurl(&server, &[], &["grpc.health.v1.Health/Check"]).await);
     assert_contains(&health, &[r#""status": "SERVING""#]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpcurl_shows_a_token() {
+    let file = AccessFile::new(&[("billing", "write = ['billing/*']")]);
+    let server = file.server(|_| ());
+    let header = format!("authorization: {}", file.bearer("billing"));
+    let call = async |headers: &[&str], key: &str| {
+        let request = format!(r#"{{"key":"{key}","value":{{"int":"1"}}}}"#);
+        let before = [headers, &["-d", &request]].concat();
+        grpcurl(&server, &before, &["soloist.v1.State/Write"]).await
+    };
+    // The header goes with the calls of reflection, too.
+    printed(call(&["-H", &header], "billing/1").await);
+    let refused = call(&["-H", &header], "config").await;
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert_contains(&error, &["PermissionDenied", "NOT_PERMITTED", "config"]);
+    assert!(!call(&[], "billing/1").await.status.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

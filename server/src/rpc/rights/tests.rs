@@ -1,0 +1,130 @@
+use proptest::prelude::*;
+use tonic_types::StatusExt as _;
+
+use super::*;
+use crate::access::{Access, Credential, Token, TokenHash};
+use crate::machine::{
+    AddOptions, Delete, Fingerprint, Transition, TransitionOptions, Value, WriteOptions,
+};
+
+/// An operation as the naive model sees it: its kind, its key, and the session that it attaches the key to.
+type Plain = (u8, String, Option<String>);
+
+fn operation((kind, key, session): &Plain) -> Operation {
+    let key: Key = key.as_str().into();
+    let lifetime = session
+        .as_ref()
+        .map_or(SetLifetime::Keep, |id| SetLifetime::Session {
+            id: id.as_str().into(),
+            create_revision: None,
+        });
+    match kind {
+        0 => Operation::Read(Read { key, expect: None }),
+        1 => Operation::Write(Write {
+            key,
+            value: Some(Value::Int(1)),
+            options: Some(Box::new(WriteOptions {
+                lifetime,
+                ..WriteOptions::default()
+            })),
+        }),
+        2 => Operation::Add(Add {
+            key,
+            delta: 1,
+            options: Some(Box::new(AddOptions {
+                lifetime,
+                ..AddOptions::default()
+            })),
+        }),
+        3 => Operation::Transition(Transition {
+            key,
+            to: "s".into(),
+            options: Some(Box::new(TransitionOptions::default())),
+        }),
+        _ => Operation::Delete(Delete { key, expect: None }),
+    }
+}
+
+fn covers(patterns: &[String], name: &str) -> bool {
+    patterns
+        .iter()
+        .any(|pattern| match pattern.split_once('*') {
+            Some((prefix, _)) => name.starts_with(prefix),
+            None => pattern == name,
+        })
+}
+
+fn rights(lists: &[(&str, &Vec<String>)]) -> Rights {
+    let token = Token::random();
+    let mut text = format!(
+        "[identities.me]\ntokens = ['{}']\nroles = ['r']\n[roles.r]\n",
+        token.hash()
+    );
+    for (list, patterns) in lists {
+        text += &format!("{list} = {patterns:?}\n");
+    }
+    let access = Access::parse(&text).unwrap();
+    let hash = TokenHash::of(token.secret().as_bytes());
+    Rights::of(access.identify(&Credential::Token(hash)).cloned())
+}
+
+fn patterns() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::vec("[ab/]{1,3}|[ab/]{0,3}\\*", 0..4)
+}
+
+proptest! {
+    /// Unary calls, Batch and both kinds of frame are checked by the same functions as these frames.
+    #[test]
+    fn frames_are_permitted_as_a_naive_model_says(
+        read in patterns(),
+        write in patterns(),
+        sessions in patterns(),
+        plain in prop::collection::vec((0u8..5, "[ab/]{1,4}", prop::option::of("[ab]{1,3}")), 1..6),
+    ) {
+        let rights = rights(&[("read", &read), ("write", &write), ("sessions", &sessions)]);
+        let denied = plain.iter().position(|(kind, key, session)| match kind {
+            0 => !covers(&read, key),
+            1 | 2 => {
+                let attaches = session.as_ref().is_none_or(|id| covers(&sessions, id));
+                !covers(&write, key) || !attaches
+            }
+            _ => !covers(&write, key),
+        });
+        let operations: Vec<_> = plain.iter().map(operation).collect();
+        let index = |refused: Refusal| {
+            let details = refused.into_status().get_error_details();
+            details.error_info().unwrap().metadata["op"].parse::<usize>().unwrap()
+        };
+        let all = rights.all(operations.clone(), None);
+        prop_assert_eq!(all.err().map(index), denied);
+        let each = rights.each(EachFrame { operations: operations.clone(), request_ids: Vec::new() });
+        prop_assert_eq!(each.err().map(index), denied);
+        let everybody = Rights::of(None);
+        prop_assert!(everybody.all(operations, None).is_ok());
+    }
+}
+
+#[test]
+fn request_ids_of_two_identities_are_never_the_same() {
+    let id = |id: &str| RequestId {
+        id: id.into(),
+        fingerprint: Fingerprint(1),
+    };
+    let rights = rights(&[]);
+    let own = rights.own(Some(Box::new(id("x")))).unwrap();
+    assert_eq!(own.id.as_str(), "me\nx");
+    let frame = EachFrame {
+        operations: Vec::new(),
+        request_ids: vec![(0, id("x"))],
+    };
+    let permitted = rights.each(frame).ok().unwrap().into_inner();
+    assert_eq!(permitted.request_ids, [(0, *own)]);
+    assert_eq!(
+        Rights::of(None)
+            .own(Some(Box::new(id("x"))))
+            .unwrap()
+            .id
+            .as_str(),
+        "x"
+    );
+}
