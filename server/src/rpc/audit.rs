@@ -8,16 +8,15 @@ use tracing::{info, warn};
 
 use crate::access::{Identity, Needs};
 
-/// Most refusals that are logged in [`SPAN`]: a caller that tries again and again must not fill the disk.
+/// Most refusals of a kind that are logged in [`SPAN`]: a caller that tries again and again must not fill the disk.
 const REFUSALS_MAX: u32 = 20;
 const SPAN: Duration = Duration::from_secs(1);
 
-/// Refusals of all callers, in the present span.
-static REFUSALS: Mutex<Span> = Mutex::new(Span {
-    begun: None,
-    logged: 0,
-    left_out: 0,
-});
+/// Denials in the present span, of all callers.
+static DENIALS: Mutex<Span> = Mutex::new(Span::NEW);
+
+/// Calls of unknown callers in the present span. They are counted apart: nobody can hide a denial behind them.
+static FAILED_LOGINS: Mutex<Span> = Mutex::new(Span::NEW);
 
 struct Span {
     begun: Option<Instant>,
@@ -27,6 +26,12 @@ struct Span {
 }
 
 impl Span {
+    const NEW: Self = Self {
+        begun: None,
+        logged: 0,
+        left_out: 0,
+    };
+
     /// How many refusals were left out before this one, if this one is to be logged.
     fn admit(&mut self, now: Instant) -> Option<u64> {
         if self.begun.is_none_or(|begun| now - begun >= SPAN) {
@@ -42,14 +47,14 @@ impl Span {
     }
 }
 
-fn admit() -> Option<u64> {
-    let mut span = REFUSALS.lock().unwrap_or_else(PoisonError::into_inner);
+fn admit(span: &Mutex<Span>) -> Option<u64> {
+    let mut span = span.lock().unwrap_or_else(PoisonError::into_inner);
     span.admit(Instant::now())
 }
 
 /// A caller was refused because it does not have a right.
 pub(super) fn denied(identity: &Identity, needs: Needs<'_>) {
-    if let Some(left_out) = admit() {
+    if let Some(left_out) = admit(&DENIALS) {
         let (kind, target) = needs.target().unwrap_or_default();
         let (identity, right) = (identity.name(), needs.verb());
         warn!(target: "audit", identity, right, kind, target, left_out, "denied");
@@ -58,7 +63,7 @@ pub(super) fn denied(identity: &Identity, needs: Needs<'_>) {
 
 /// A call was refused because its caller is not known.
 pub(super) fn login_failed(peer: &str, why: &str) {
-    if let Some(left_out) = admit() {
+    if let Some(left_out) = admit(&FAILED_LOGINS) {
         warn!(target: "audit", peer, why, left_out, "login failed");
     }
 }
@@ -76,11 +81,7 @@ mod tests {
     #[test]
     fn refusals_are_logged_at_a_limited_rate() {
         let start = Instant::now();
-        let mut span = Span {
-            begun: None,
-            logged: 0,
-            left_out: 0,
-        };
+        let mut span = Span::NEW;
         for _ in 0..REFUSALS_MAX {
             assert_eq!(span.admit(start), Some(0));
         }

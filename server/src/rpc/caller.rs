@@ -299,18 +299,29 @@ impl Caller {
     /// The new definition must lie inside the caller's right, and so must the one that it replaces.
     pub(super) async fn define_machine(
         &self,
-        mut define: DefineMachine,
+        define: DefineMachine,
         deadline: Instant,
     ) -> Result<Machine, Refusal> {
         let rights = self.need(Needs::Define(define.machine.key_prefix.as_str()))?;
-        rights.audit("DefineMachine", define.machine.name.as_str());
+        let name = define.machine.name.clone();
+        let machine = self.define_own(&rights, define, deadline).await?;
+        rights.audit("DefineMachine", name.as_str());
+        Ok(machine)
+    }
+
+    async fn define_own(
+        &self,
+        rights: &Rights,
+        mut define: DefineMachine,
+        deadline: Instant,
+    ) -> Result<Machine, Refusal> {
         if rights.may_define_all() || define.expect == Some(Condition::Exists(false)) {
             return Ok(self.owner.define_machine(define, deadline).await?);
         }
         let asked = define.expect.take();
         loop {
             // The definition that was looked at must still be there when it is replaced.
-            let present = self.own_machine(&rights, &define.machine.name, deadline);
+            let present = self.own_machine(rights, &define.machine.name, deadline);
             let revision = present.await?;
             let guarded = match &asked {
                 Some(Condition::Revision(expected)) if *expected != revision => {
@@ -387,8 +398,10 @@ impl Caller {
             // The definition that was looked at must still be there when it is deleted.
             delete.revision = Some(revision);
         }
-        rights.audit("DeleteMachine", delete.name.as_str());
-        Ok(self.owner.delete_machine(delete, deadline).await?)
+        let name = delete.name.clone();
+        let revision = self.owner.delete_machine(delete, deadline).await?;
+        rights.audit("DeleteMachine", name.as_str());
+        Ok(revision)
     }
 
     pub(super) async fn watch(

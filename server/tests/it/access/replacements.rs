@@ -22,6 +22,28 @@ fn watch_of(prefix: &str) -> WatchRequest {
     }
 }
 
+/// The file is being replaced: either answer is right.
+const CHANGING: u64 = u64::MAX;
+
+/// Calls without a pause as somebody who loses its right and gets it back, until told to stop. `file` is how many
+/// replacements were taken: it has the right after an even number of them, and only then.
+async fn calls_of_the_loser(mut client: State, stop: Arc<AtomicBool>, file: Arc<AtomicU64>) -> u64 {
+    let mut judged = 0;
+    while !stop.load(Ordering::SeqCst) {
+        let before = file.load(Ordering::SeqCst);
+        let called = client.write(write("l/2", int(1))).await;
+        if before != CHANGING && before == file.load(Ordering::SeqCst) {
+            assert_eq!(
+                called.is_ok(),
+                before.is_multiple_of(2),
+                "after {before}: {called:?}"
+            );
+            judged += 1;
+        }
+    }
+    judged
+}
+
 /// Calls without a pause, and counts the calls, until told to stop.
 async fn load(mut client: State, stop: Arc<AtomicBool>, calls: Arc<AtomicU64>) {
     while !stop.load(Ordering::Relaxed) {
@@ -51,6 +73,9 @@ async fn twenty_replacements_under_load_take_rights_away_at_once_and_harm_nobody
         }
     });
 
+    let taken = Arc::new(AtomicU64::new(0));
+    let client = file.state(&server, "loses").await;
+    let losing = tokio::spawn(calls_of_the_loser(client, stop.clone(), taken.clone()));
     let mut loser = file.state(&server, "loses").await;
     let (sender, mut receiver) = mpsc::channel(4);
     let stream = futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx));
@@ -62,6 +87,7 @@ async fn twenty_replacements_under_load_take_rights_away_at_once_and_harm_nobody
             true => Some(loser.watch(watch_of("l/")).await.unwrap().into_inner()),
             false => None,
         };
+        taken.store(CHANGING, Ordering::SeqCst);
         match round % 4 {
             // The right is taken away.
             0 => file.write(&[KEEPS, HAS_LOST]),
@@ -70,6 +96,7 @@ async fn twenty_replacements_under_load_take_rights_away_at_once_and_harm_nobody
             _ => file.write(&[KEEPS, HAS]),
         }
         server.reload().await;
+        taken.store(round + 1, Ordering::SeqCst);
         let (code, reason) = match round % 4 {
             0 => (Code::PermissionDenied, "NOT_PERMITTED"),
             _ => (Code::Unauthenticated, "CREDENTIALS_UNKNOWN"),
@@ -113,7 +140,8 @@ async fn twenty_replacements_under_load_take_rights_away_at_once_and_harm_nobody
         }
     }
     watched.await.unwrap();
-    stop.store(true, Ordering::Relaxed);
+    stop.store(true, Ordering::SeqCst);
+    assert!(losing.await.unwrap() > 20, "the loser calls all the time");
     for task in tasks {
         task.await.unwrap();
     }
