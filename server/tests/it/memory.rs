@@ -330,13 +330,16 @@ async fn backups_that_are_not_read_leave_their_places_to_others() {
         attackers.push(attacker);
     }
     let mut operator = AdminClient::new(channel(process.addr).await);
-    let mut chunks = loop {
-        match operator.backup(v1::BackupRequest::default()).await {
-            Ok(chunks) => break chunks.into_inner(),
-            Err(error) => assert_eq!(error.code(), Code::ResourceExhausted, "{error:?}"),
+    let place = async {
+        loop {
+            match operator.backup(v1::BackupRequest::default()).await {
+                Ok(chunks) => break chunks.into_inner(),
+                Err(error) => assert_eq!(error.code(), Code::ResourceExhausted, "{error:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     };
+    let mut chunks = timeout(LONG, place).await.expect("a place becomes free");
     while timeout(LONG, chunks.message())
         .await
         .unwrap()
