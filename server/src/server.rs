@@ -28,6 +28,7 @@ use crate::store::Store;
 use crate::transport::{
     Acceptor, AsyncListener, ListenAddress, Listener, OpenConnections, Worker, connections_max,
 };
+use crate::wall_clock::ClockWatch;
 
 /// A running server. Dropping it starts a shutdown and does not wait for it.
 #[derive(Debug)]
@@ -121,7 +122,8 @@ impl Server {
             .name("soloist-0".into())
             .spawn(move || {
                 let _running = running;
-                first.spawn(pulse());
+                let mut clock = ClockWatch::begin();
+                first.spawn(pulse(move || clock.look()));
                 first.block_on(run(listener, files, config, store, workers, drained))
             })?;
         Ok(Self {
@@ -202,7 +204,7 @@ fn start_threads(runtimes: impl Iterator<Item = Runtime>) -> io::Result<watch::S
         thread::Builder::new()
             .name(format!("soloist-{}", index + 1))
             .spawn(move || {
-                runtime.spawn(pulse());
+                runtime.spawn(pulse(|| ()));
                 runtime.block_on(async { while stopped.changed().await.is_ok() {} })
             })?;
     }
@@ -211,10 +213,11 @@ fn start_threads(runtimes: impl Iterator<Item = Runtime>) -> io::Result<watch::S
 
 /// Keeps a timer set on its thread, for ever. Setting a timer that is due before all others of the thread costs a
 /// system call, because the thread might be asleep. On a thread without other timers, every call would pay it for its
-/// deadline.
-async fn pulse() {
+/// deadline. Calls `each` whenever the timer fires.
+async fn pulse(mut each: impl FnMut()) {
     loop {
         tokio::time::sleep(TIMER_PULSE).await;
+        each();
     }
 }
 

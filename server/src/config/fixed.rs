@@ -211,6 +211,9 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// differ by less from one start to the next.
 pub const CLOCK_AHEAD_MIN: Duration = Duration::from_secs(1);
 
+/// By how much the system's clock must be set while a server runs to be logged. NTP corrects less without a step.
+pub const CLOCK_STEP_MIN: Duration = Duration::from_secs(1);
+
 /// Revisions that are skipped after a process did not end in order. More than [`UNSYNCED_OPERATIONS_MAX`], the most
 /// that may have been applied and lost; some of them may have been reported with an unknown outcome, and must not be
 /// used twice.
