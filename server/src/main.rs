@@ -3,6 +3,7 @@
 mod listen;
 mod logging;
 
+use std::error::Error;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -10,9 +11,9 @@ use crate::listen::{Listen, warn_of_exposure};
 use crate::logging::{Log, LogFormat};
 use clap::Parser;
 use mimalloc::MiMalloc;
-use soloist_server::commands::{self, Command};
+use soloist_server::commands::{self, Command, Damaged, Unfinished};
 use soloist_server::config::Config;
-use soloist_server::{Drain, Reload, Server, Store};
+use soloist_server::{Drain, OpenError, Reload, Server, Store};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -28,7 +29,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// shuts it down in order; a second signal stops it at once. SIGHUP makes it read its certificates and its access file
 /// again.
 /// Flags in BYTES take units, too: 64KiB, 512MiB, 1GiB, 64kB. Exit codes: 0 after a shutdown in order, 1 if the server
-/// cannot start or loses its state, 2 if an argument is invalid, 130 or 143 after a second signal.
+/// cannot start or loses its state, 2 if an argument is invalid, 3 if data is missing or damaged, so that a restart is in
+/// vain until somebody has looked at it, 130 or 143 after a second signal.
 #[derive(Parser)]
 #[command(
     name = "soloist-server",
@@ -102,14 +104,28 @@ fn main() -> ExitCode {
         Err(error) => {
             // Printed even if logging is off.
             log.line(&format!("soloist-server: {error}"));
-            ExitCode::FAILURE
+            exit_code(&*error)
         }
     };
     log.flush();
     code
 }
 
-fn serve(listen: &Listen, config: &Config, log: &Log) -> Result<(), Box<dyn std::error::Error>> {
+/// The exit code for an error: whoever restarts servers must tell from it whether a restart can help.
+fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
+    let is_about_data = error
+        .downcast_ref::<OpenError>()
+        .is_some_and(OpenError::is_about_data);
+    if is_about_data || error.is::<Damaged>() {
+        ExitCode::from(3)
+    } else if error.is::<Unfinished>() {
+        ExitCode::from(4)
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn serve(listen: &Listen, config: &Config, log: &Log) -> Result<(), Box<dyn Error>> {
     let store = Store::open(config)?;
     let (listener, _path) = match listen.bind() {
         Ok(bound) => bound,

@@ -5,6 +5,7 @@ mod disk_full;
 mod faulty_journal;
 mod format_1;
 mod full_state;
+mod kills;
 mod mixed_files;
 mod node;
 mod power_loss;

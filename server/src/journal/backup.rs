@@ -11,7 +11,7 @@ use prost::bytes::Bytes;
 use super::create::{create, make_room};
 use super::directory::{Directory, IfMissing};
 use super::error::OpenError;
-use super::pages::{PageReader, PageWriter, Restored};
+use super::pages::{PageReader, PageWriter, Restored, contents_digest_of};
 use super::stored::{self, Damaged, Header};
 use crate::config::REVISIONS_SKIPPED_UNSYNCED;
 use crate::machine::{CopyHead, CopySlice, Revision, StateMachine, StoreLimits, Time};
@@ -33,14 +33,15 @@ impl BackupWriter {
     pub(crate) fn new(store_id: &str, time: Time, copy: &CopyHead) -> Self {
         let header = Header::of(store_id, copy.revision, time);
         Self {
-            pages: PageWriter::new(header, copy),
+            pages: PageWriter::with_contents_digest(header, copy),
             begun: false,
         }
     }
 
-    /// Writes the next slice. After the last one, returns the digest and the number of keys.
+    /// Writes the next slice. After the last one, returns the digest of the contents and the number of keys.
     pub(crate) fn write(&mut self, slice: &CopySlice) -> Option<(Bytes, u64)> {
-        self.pages.write(slice)
+        let (_, key_count) = self.pages.write(slice)?;
+        Some((self.pages.contents_digest()?, key_count))
     }
 
     /// Takes the chunks that are ready.
@@ -65,18 +66,18 @@ pub(crate) struct Backup {
     pub(crate) revision: Revision,
     /// The number of keys.
     pub(crate) key_count: u64,
-    /// SHA-256 of the state.
-    pub(crate) digest: Vec<u8>,
+    /// SHA-256 of the contents: a store that is restored from the backup has the same.
+    pub(crate) contents_digest: Bytes,
     /// The store that was copied.
     pub(crate) store_id: String,
 }
 
 impl Backup {
-    fn of(restored: &Restored) -> Self {
+    fn of(restored: &mut Restored) -> Self {
         Self {
             revision: restored.header.revision,
             key_count: restored.key_count,
-            digest: restored.digest.to_vec(),
+            contents_digest: contents_digest_of(&mut restored.machine),
             store_id: restored.header.store_id.clone(),
         }
     }
@@ -87,7 +88,7 @@ impl Backup {
 /// # Errors
 /// [`OpenError::Io`] if the file cannot be read, [`OpenError::BadBackup`] if it is not a backup, or damaged.
 pub(crate) fn check(path: &Path, limits: &StoreLimits) -> Result<Backup, OpenError> {
-    read(path, limits).map(|restored| Backup::of(&restored))
+    read(path, limits).map(|mut restored| Backup::of(&mut restored))
 }
 
 /// Restores the state of a backup in memory.
@@ -158,7 +159,7 @@ pub(crate) fn restore(
             path: data_dir.into(),
         });
     }
-    let backup = Backup::of(&restored);
+    let backup = Backup::of(&mut restored);
     let revision = backup.revision + REVISIONS_SKIPPED_UNSYNCED;
     let machine = &mut restored.machine;
     machine.restore_revision_floor(revision);

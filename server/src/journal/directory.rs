@@ -21,7 +21,7 @@ use super::file_name::FileName;
 use crate::mutants::mutant;
 
 /// The file that the process that uses the directory keeps locked. It contains the process's id.
-const LOCK_FILE: &str = "LOCK";
+pub(super) const LOCK_FILE: &str = "LOCK";
 
 /// The file that keeps space for a full disk. Nothing is ever read from it, and whoever needs the space may remove it.
 const RESERVE_FILE: &str = "reserve";
@@ -89,7 +89,7 @@ impl Directory {
 }
 
 /// Makes an error of a failed call.
-fn failed(what: &str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+pub(super) fn failed(what: &str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     let what = format!("{what} {}", path.display());
     move |error| OpenError::Io { what, error }
 }
@@ -103,7 +103,7 @@ fn gone(path: &Path) -> io::Error {
 }
 
 /// Refuses a directory that contains files, but none of a server. Unless it may be created, refuses an empty one as well.
-fn refuse_foreign(path: &Path, if_missing: IfMissing) -> Result<(), OpenError> {
+pub(super) fn refuse_foreign(path: &Path, if_missing: IfMissing) -> Result<(), OpenError> {
     let unreadable = || failed("cannot read the directory", path);
     let mut foreign = None;
     for entry in fs::read_dir(path).map_err(unreadable())? {
@@ -141,14 +141,15 @@ fn options() -> OpenOptions {
 
 /// Opens a file, and creates it if it is missing.
 fn open(path: &Path) -> io::Result<File> {
-    options().open(path).map_err(
-        |error| match error.raw_os_error() == Some(Errno::ELOOP as i32) {
-            true => {
-                io::Error::other("it is a symbolic link, which a server neither makes nor follows")
-            }
-            false => error,
-        },
-    )
+    options().open(path).map_err(explain_link)
+}
+
+/// Explains the error about a symbolic link.
+pub(super) fn explain_link(error: io::Error) -> io::Error {
+    match error.raw_os_error() == Some(Errno::ELOOP as i32) {
+        true => io::Error::other("it is a symbolic link, which a server neither makes nor follows"),
+        false => error,
+    }
 }
 
 /// Locks the lock file of a directory, and writes the id of this process into it.
@@ -157,14 +158,11 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) if mutant("no-lock") => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut process = String::new();
-            let _ = lock.read_to_string(&mut process);
-            return Err(OpenError::InUse {
-                path: path.into(),
-                process: process.trim().into(),
-            });
+        // Readers lock it together, and name themselves nowhere.
+        Err(TryLockError::WouldBlock) if lock.try_lock_shared().is_ok() => {
+            return Err(OpenError::BeingRead { path: path.into() });
         }
+        Err(TryLockError::WouldBlock) => return Err(in_use(path, &lock)),
         Err(TryLockError::Error(error)) => return Err(failed("cannot lock", path)(error)),
     }
     let mut write_id = || {
@@ -175,6 +173,16 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     // The id is only for people. A store on a full disk must open without it.
     let _ = write_id();
     Ok(lock)
+}
+
+/// The error about a directory that the process named in its lock file uses.
+pub(super) fn in_use(path: &Path, mut lock: &File) -> OpenError {
+    let mut process = String::new();
+    let _ = lock.read_to_string(&mut process);
+    OpenError::InUse {
+        path: path.into(),
+        process: process.trim().into(),
+    }
 }
 
 /// Creates a directory and its missing parents, and makes them durable.

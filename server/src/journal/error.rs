@@ -89,6 +89,11 @@ pub enum OpenError {
         /// The other process's id; empty if it is not known.
         process: String,
     },
+    /// `verify` or `inspect` is reading the directory.
+    BeingRead {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The directory contains files, and none of them is a server's.
     ForeignFiles {
         /// The directory.
@@ -98,6 +103,11 @@ pub enum OpenError {
     },
     /// The directory contains no store.
     NoStore {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory contains no store yet, because a server ended while it created one. The next start creates it.
+    NotCreated {
         /// The directory.
         path: PathBuf,
     },
@@ -134,6 +144,28 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether data is missing or damaged, so that trying again is in vain until a person has looked at it. Otherwise
+    /// something stands in the way, such as another process or a missing permission.
+    #[must_use]
+    pub fn is_about_data(&self) -> bool {
+        match self {
+            Self::DataLoss { .. }
+            | Self::Inconsistent { .. }
+            | Self::Unfinished { .. }
+            | Self::BadBackup { .. } => true,
+            Self::Io { .. }
+            | Self::DiskFull { .. }
+            | Self::InUse { .. }
+            | Self::BeingRead { .. }
+            | Self::ForeignFiles { .. }
+            | Self::NoStore { .. }
+            | Self::NotCreated { .. }
+            | Self::StoreExists { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -155,12 +187,22 @@ impl fmt::Display for OpenError {
                     process => write!(f, ", process {process}"),
                 }
             }
+            Self::BeingRead { path } => write!(
+                f,
+                "{} is being read by soloist-server verify or inspect: wait until it has ended",
+                path.display()
+            ),
             Self::ForeignFiles { path, has } => write!(
                 f,
                 "{} is not a data directory of a server: it contains {has:?}; name an empty directory, or a new one",
                 path.display()
             ),
             Self::NoStore { path } => write!(f, "{} contains no store", path.display()),
+            Self::NotCreated { path } => write!(
+                f,
+                "{} contains no store yet: a server ended while it created one; the next start creates it",
+                path.display()
+            ),
             Self::Unfinished { path } => write!(
                 f,
                 "{} contains no more than the copy of a restore: the restore did not end, or log.redb, tail and watermark are lost; restore the backup again with soloist-server restore",

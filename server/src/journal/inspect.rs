@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
-use super::directory::{Directory, IfMissing};
+use bytes::Bytes;
+
+use super::disk::{self, Disk};
 use super::error::OpenError;
+use super::file_name::FileName;
 use super::log::Log;
-use super::pages::digest_of;
+use super::pages::{contents_digest_of, digest_of};
+use super::read_only::ReadOnlyDirectory;
 use super::record;
 use super::recover::{Recovered, recover};
 use super::replay::{Replay, ReplaySource};
@@ -36,22 +40,24 @@ pub(crate) struct Summary {
     pub(crate) records: Option<(u64, u64)>,
     /// Bytes of the records.
     pub(crate) record_bytes: u64,
-    /// Every replay: where it began, and the digest of its state.
+    /// SHA-256 of the contents: the same as that of a backup from which the store was restored, or that was made of it.
+    pub(crate) contents_digest: Bytes,
+    /// Every replay: where it began, and the digest of its state with the store revision.
     pub(crate) replays: Vec<(String, Vec<u8>)>,
+    /// The file of a snapshot that was not finished, which the next start removes. That is no damage.
+    pub(crate) unfinished_snapshot: Option<&'static str>,
     /// Damage that lost no data, because the same data is elsewhere.
     pub(crate) harmless_damage: Option<String>,
 }
 
-/// Recovers the state of a directory.
+/// Recovers the state of a store.
 ///
 /// # Errors
 /// [`OpenError`] if data is lost, there is no store, or the directory cannot be used.
-fn recover_undamaged(
-    path: &Path,
-    limits: &StoreLimits,
-) -> Result<(Directory, Recovered), OpenError> {
-    let directory = Directory::acquire(path, IfMissing::Refuse)?;
-    let recovered = recover(&directory, limits, WAL_BYTES_MAX)?;
+fn recover_undamaged(disk: &dyn Disk, limits: &StoreLimits) -> Result<Recovered, OpenError> {
+    // The recovery sets a log aside that was not created to its end.
+    let log_bytes = disk::len(disk, FileName::Log)?;
+    let recovered = recover(disk, limits, WAL_BYTES_MAX)?;
     if let Some(what) = recovered.loss {
         return Err(OpenError::DataLoss {
             what,
@@ -60,9 +66,13 @@ fn recover_undamaged(
         });
     }
     if recovered.meta.is_none() {
-        return Err(OpenError::NoStore { path: path.into() });
+        let path = disk.name().into();
+        return Err(match log_bytes {
+            0 => OpenError::NoStore { path },
+            _ => OpenError::NotCreated { path },
+        });
     }
-    Ok((directory, recovered))
+    Ok(recovered)
 }
 
 /// Reads everything, and restores the state in every possible way: from each snapshot, and from an empty state if the log
@@ -71,13 +81,18 @@ fn recover_undamaged(
 /// # Errors
 /// [`OpenError`] if data is damaged or missing, two replays differ, or the directory cannot be used.
 pub(crate) fn verify(path: &Path, limits: &StoreLimits) -> Result<Summary, OpenError> {
-    let (directory, recovered) = recover_undamaged(path, limits)?;
+    verify_disk(&ReadOnlyDirectory::open(path)?, limits)
+}
+
+/// [`verify`] for the store on a disk.
+pub(crate) fn verify_disk(disk: &dyn Disk, limits: &StoreLimits) -> Result<Summary, OpenError> {
+    let mut recovered = recover_undamaged(disk, limits)?;
     let log = recovered.log.expect("a log, as there is no loss");
     let meta = recovered.meta.expect("a meta record, as there is a store");
     let mut harmless_damage = recovered.harmless_damage;
     let replays = replay_all(
         &ReplaySource {
-            disk: &directory,
+            disk,
             limits,
             log: &log,
             meta: &meta,
@@ -107,7 +122,9 @@ pub(crate) fn verify(path: &Path, limits: &StoreLimits) -> Result<Summary, OpenE
             .collect(),
         records,
         record_bytes,
+        contents_digest: contents_digest_of(&mut recovered.machine),
         replays,
+        unfinished_snapshot: recovered.unfinished_snapshot,
         harmless_damage,
     })
 }
@@ -181,7 +198,8 @@ pub(crate) fn records(
     limits: &StoreLimits,
     mut each: impl FnMut(InspectedRecord) -> bool,
 ) -> Result<(), OpenError> {
-    let (_directory, recovered) = recover_undamaged(path, limits)?;
+    let directory = ReadOnlyDirectory::open(path)?;
+    let recovered = recover_undamaged(&directory, limits)?;
     let log = recovered.log.expect("a log, as there is no loss");
     let mut damaged = None;
     log.records_after(0, |seq, bytes| {
@@ -226,7 +244,8 @@ pub(crate) fn state(
     limits: &StoreLimits,
     mut each: impl FnMut(StateItem) -> bool,
 ) -> Result<(), OpenError> {
-    let (_directory, recovered) = recover_undamaged(path, limits)?;
+    let directory = ReadOnlyDirectory::open(path)?;
+    let recovered = recover_undamaged(&directory, limits)?;
     let mut machine = recovered.machine;
     let (id, head) = machine.begin_copy(0);
     let machines = head.machines.into_iter().map(StateItem::Machine);

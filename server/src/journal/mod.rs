@@ -30,6 +30,7 @@ mod log;
 mod open;
 mod pages;
 mod persister;
+mod read_only;
 mod record;
 mod recover;
 mod replay;

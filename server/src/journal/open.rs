@@ -16,6 +16,7 @@ use super::interface::Journal;
 use super::log::Log;
 use super::persister::OpenStore;
 use super::recover::{Recovered, recover};
+use super::snapshot;
 use super::space::{SpaceWanted, give_up_reserve};
 use super::stored::{self, FORMAT, StoreMeta};
 use super::watermark::Watermark;
@@ -192,6 +193,9 @@ fn resume(
     }
     let meta_waits = !set_meta(&*disk, &mut log, &meta, options.wal_bytes_max)?;
     watermark.set_durably(recovered.position.seq)?;
+    if recovered.harmless_damage.is_none() {
+        snapshot::discard_unfinished(&*disk, &meta);
+    }
     machine.resume(time, meta.used_revision);
 
     let usage = machine.usage();

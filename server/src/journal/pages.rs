@@ -12,7 +12,8 @@ use super::record::{seal, unseal};
 use super::stored::{self, Damaged, FORMAT, Header, KeyedEntry, Page, Trailer, unknown_format};
 use crate::config::{COPY_ENTRIES_MAX, COPY_SLICE_BYTES};
 use crate::machine::{
-    AppliedRequest, CopyHead, CopySlice, Entry, Key, Machine, OpenedSession, StateMachine, Time,
+    AppliedRequest, CopyHead, CopyId, CopySlice, Entry, Key, Machine, OpenedSession, StateMachine,
+    Time,
 };
 
 /// Bytes after which a page is full; a larger entry has a page of its own. Large enough to make the cost of a page small,
@@ -21,18 +22,40 @@ const PAGE_BYTES: usize = 128 << 10;
 
 /// The digest of a state: SHA-256 of its revision, machines, sessions and entries, in order. Applied requests are left out,
 /// because they are forgotten as time passes.
+///
+/// With it, or alone, comes the digest of the contents, which leaves out the revision. It stays the same when a restore or a
+/// crash skips revisions, so it is the one that people are shown.
 #[derive(Clone, Debug)]
-pub(crate) struct StateDigest(Sha256);
+pub(crate) struct StateDigest {
+    state: Sha256,
+    /// `None` if nobody asks for the digest of the contents.
+    contents: Option<Sha256>,
+}
 
 impl StateDigest {
     fn of(header: &Header) -> Self {
-        Self(Sha256::new().chain_update(header.revision.to_le_bytes()))
+        Self {
+            state: Sha256::new().chain_update(header.revision.to_le_bytes()),
+            contents: None,
+        }
+    }
+
+    fn with_contents(header: &Header) -> Self {
+        Self {
+            contents: Some(Sha256::new()),
+            ..Self::of(header)
+        }
     }
 
     fn add(&mut self, kind: u8, item: &impl prost::Message) {
         let bytes = item.encode_length_delimited_to_vec();
-        self.0.update([kind]);
-        self.0.update(&bytes);
+        for digest in [Some(&mut self.state), self.contents.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            digest.update([kind]);
+            digest.update(&bytes);
+        }
     }
 
     fn add_page(&mut self, page: &Page) {
@@ -46,7 +69,12 @@ impl StateDigest {
     }
 
     fn finish(self) -> Bytes {
-        Bytes::copy_from_slice(&self.0.finalize())
+        Bytes::copy_from_slice(&self.state.finalize())
+    }
+
+    fn finish_contents(self) -> Option<Bytes> {
+        let contents = self.contents?;
+        Some(Bytes::copy_from_slice(&contents.finalize()))
     }
 }
 
@@ -66,8 +94,19 @@ pub(crate) struct PageWriter {
 
 impl PageWriter {
     pub(crate) fn new(header: Header, copy: &CopyHead) -> Self {
+        let digest = StateDigest::of(&header);
+        Self::begin(digest, header, copy)
+    }
+
+    /// Like [`new`](Self::new), for a copy whose [contents digest](Self::contents_digest) is asked for.
+    pub(crate) fn with_contents_digest(header: Header, copy: &CopyHead) -> Self {
+        let digest = StateDigest::with_contents(&header);
+        Self::begin(digest, header, copy)
+    }
+
+    fn begin(digest: StateDigest, header: Header, copy: &CopyHead) -> Self {
         let mut writer = Self {
-            digest: StateDigest::of(&header),
+            digest,
             page_bytes: header.encoded_len(),
             page: Page {
                 header: Some(header),
@@ -88,6 +127,11 @@ impl PageWriter {
             writer.page.sessions.push(session);
         }
         writer
+    }
+
+    /// The digest of the contents, after the last slice; `None` if it was not asked for.
+    pub(crate) fn contents_digest(&self) -> Option<Bytes> {
+        self.digest.clone().finish_contents()
     }
 
     fn write_entries(&mut self, entries: &[(Key, Entry)]) {
@@ -292,19 +336,40 @@ pub(crate) fn digest_of(machine: &mut StateMachine) -> Bytes {
     write_all(machine, header, |_| Ok::<_, Infallible>(())).unwrap_or_else(|never| match never {})
 }
 
+/// The digest of the contents of the present state, without its revision.
+pub(crate) fn contents_digest_of(machine: &mut StateMachine) -> Bytes {
+    let header = Header::of("", machine.revision(), Time::MIN);
+    let (id, copy) = machine.begin_copy(0);
+    let mut writer = PageWriter::with_contents_digest(header, &copy);
+    let nowhere = |_| Ok::<_, Infallible>(());
+    write_slices(machine, id, &mut writer, nowhere).unwrap_or_else(|never| match never {});
+    let digest = writer.contents_digest();
+    digest.expect("the writer was asked for it")
+}
+
 /// Passes the pages of the present state to `each`, until it fails. Returns the digest.
 pub(crate) fn write_all<E>(
     machine: &mut StateMachine,
     header: Header,
-    mut each: impl FnMut(Vec<u8>) -> Result<(), E>,
+    each: impl FnMut(Vec<u8>) -> Result<(), E>,
 ) -> Result<Bytes, E> {
     let (id, copy) = machine.begin_copy(0);
     let mut writer = PageWriter::new(header, &copy);
+    write_slices(machine, id, &mut writer, each)
+}
+
+/// Writes the slices of a copy, and passes the pages to `each`, until it fails. Returns the digest.
+fn write_slices<E>(
+    machine: &mut StateMachine,
+    copy: CopyId,
+    writer: &mut PageWriter,
+    mut each: impl FnMut(Vec<u8>) -> Result<(), E>,
+) -> Result<Bytes, E> {
     loop {
-        let slice = machine.next_copy_slice(id, COPY_ENTRIES_MAX, COPY_SLICE_BYTES);
+        let slice = machine.next_copy_slice(copy, COPY_ENTRIES_MAX, COPY_SLICE_BYTES);
         let end = writer.write(&slice.expect("the state does not change during the copy"));
         if let Err(error) = writer.take_pages().into_iter().try_for_each(&mut each) {
-            machine.end_copy(id);
+            machine.end_copy(copy);
             return Err(error);
         }
         if let Some((digest, _)) = end {

@@ -48,7 +48,7 @@ pub(super) struct OpenStore {
     pub(super) log: Log,
     pub(super) wal_bytes_max: u64,
     pub(super) watermark: Watermark,
-    /// The meta record, as it is in the log.
+    /// The meta record, as it is in the log, but without a snapshot that is being replaced.
     pub(super) meta: StoreMeta,
     /// The last record.
     pub(super) position: Position,
@@ -534,6 +534,9 @@ impl Persister {
         match snapshotter.start() {
             Ok(thread) => {
                 self.snapshot = Some(thread);
+                // The file is emptied now. The next meta record says so, whether the new snapshot is made or not.
+                let snapshots = &mut self.store.meta.snapshots;
+                snapshots.retain(|of| of.slot != slot.number());
                 Ok(())
             }
             Err(error) => self.finish_snapshot(Err(FileError::io(FileName::Snapshot(slot), error))),
@@ -546,10 +549,6 @@ impl Persister {
         self.removable = 0;
         match done {
             Ok(new) => {
-                let snapshots = &mut self.store.meta.snapshots;
-                if snapshots.len() == 2 {
-                    snapshots.remove(0);
-                }
                 info!(
                     keys = new.key_count,
                     revision = new.meta.revision,
@@ -557,7 +556,7 @@ impl Persister {
                     took_ms = new.took.as_millis() as u64,
                     "made a snapshot"
                 );
-                snapshots.push(new.meta);
+                self.store.meta.snapshots.push(new.meta);
                 self.write_meta()?;
                 self.prune()?;
                 self.between_bytes = std::mem::take(&mut self.store.log_bytes);

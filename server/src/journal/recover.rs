@@ -50,6 +50,8 @@ pub(super) struct Recovered {
     pub(super) loss: Option<String>,
     /// Damage that lost no data, because the same data is elsewhere.
     pub(super) harmless_damage: Option<String>,
+    /// The file of a snapshot that was not finished when the server ended. Nothing needs it, and that is no damage.
+    pub(super) unfinished_snapshot: Option<&'static str>,
 }
 
 /// Recovers the state from a disk.
@@ -124,6 +126,7 @@ fn new_store(limits: &StoreLimits, log: Log) -> Recovered {
         record_count: 0,
         loss: None,
         harmless_damage: None,
+        unfinished_snapshot: None,
     }
 }
 
@@ -146,6 +149,7 @@ fn without_log(
         record_count: 0,
         loss: Some(what),
         harmless_damage: None,
+        unfinished_snapshot: None,
     };
     for slot in [SnapshotSlot::A, SnapshotSlot::B] {
         match snapshot::read(disk, slot, empty()) {
@@ -180,6 +184,11 @@ fn from_log(
     let mixed = match wal_of_other {
         None => coherence::check(disk, &log, &meta, named)?,
         mixed => mixed,
+    };
+    let unfinished = unfinished_snapshot(disk, &meta)?;
+    let meta = StoreMeta {
+        snapshots: without(unfinished, &meta.snapshots),
+        ..meta
     };
     let source = ReplaySource {
         disk,
@@ -227,7 +236,32 @@ fn from_log(
         record_count: best.record_count,
         loss,
         harmless_damage,
+        unfinished_snapshot: unfinished.map(|slot| FileName::Snapshot(slot).as_str()),
     })
+}
+
+/// The file of a snapshot that was not finished when the server ended. A snapshot replaces the older one of two, so it is
+/// never in the place of the newest.
+fn unfinished_snapshot(
+    disk: &dyn Disk,
+    meta: &StoreMeta,
+) -> Result<Option<SnapshotSlot>, FileError> {
+    let slot = match meta.snapshots.last() {
+        Some(newest) => SnapshotSlot::of_number(newest.slot).other(),
+        None => SnapshotSlot::A,
+    };
+    let older = meta.snapshots.iter().find(|of| of.slot == slot.number());
+    let is_unfinished = match older {
+        Some(older) => snapshot::is_unfinished(disk, slot, older.seq)?,
+        None => disk::len(disk, FileName::Snapshot(slot))? > 0,
+    };
+    Ok(is_unfinished.then_some(slot))
+}
+
+fn without(slot: Option<SnapshotSlot>, snapshots: &[SnapshotMeta]) -> Vec<SnapshotMeta> {
+    let number = slot.map(SnapshotSlot::number);
+    let others = snapshots.iter().filter(|of| Some(of.slot) != number);
+    others.cloned().collect()
 }
 
 /// A replay and its base: a snapshot, or `None` for an empty state.

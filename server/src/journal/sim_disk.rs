@@ -183,9 +183,13 @@ impl SimDisk {
         sim.boot += 1;
     }
 
-    /// Invalidates open files, as the end of a process does. Everything that it wrote stays.
+    /// Invalidates open files, as the end of a process does. Everything that it wrote stays. A disk without power is used to
+    /// stop a process at some call; it has power again.
     pub(crate) fn process_killed(&self) {
-        self.sim().boot += 1;
+        let mut sim = self.sim();
+        sim.boot += 1;
+        sim.power_lost = false;
+        sim.calls_left = u64::MAX;
     }
 
     /// Changes a file that nobody has open.

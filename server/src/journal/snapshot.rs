@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError};
 
-use super::disk::Disk;
+use super::disk::{self, Disk};
 use super::engine::{Check, guarded, open, open_file};
 use super::error::FileError;
 use super::file_name::{FileName, SnapshotSlot};
 use super::pages::{PageReader, Restored, header_of};
-use super::stored::{Damaged, Header, SnapshotMeta};
+use super::stored::{Damaged, Header, SnapshotMeta, StoreMeta};
 use crate::machine::StateMachine;
 
 /// Encoded pages with their checksums, by page number from 0.
@@ -140,6 +140,53 @@ pub(super) fn read_header(
         Ok(header) => Ok(header),
         Err(FileError::Damaged { .. }) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Whether a file is what a server leaves that ended while it made a snapshot there, in the place of an older one of record
+/// `replaced`. A kill leaves such files; a power loss may leave more, which looks like damage.
+pub(super) fn is_unfinished(
+    disk: &dyn Disk,
+    slot: SnapshotSlot,
+    replaced: u64,
+) -> Result<bool, FileError> {
+    let name = FileName::Snapshot(slot);
+    let error = |error| FileError::io(name, error);
+    let file = disk.open(name).map_err(error)?;
+    // The engine writes the first bytes of a new file last.
+    let mut first = vec![0; file.len().map_err(error)?.min(9) as usize];
+    file.read(0, &mut first).map_err(error)?;
+    if first.iter().all(|byte| *byte == 0) {
+        return Ok(true);
+    }
+    let has_pages = open_file(file, name, Check::AsRead).and_then(|db| {
+        guarded(name, || match db.begin_read()?.open_table(PAGES) {
+            Ok(_) => Ok(true),
+            Err(TableError::TableDoesNotExist(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        })
+    });
+    match has_pages {
+        Ok(false) => Ok(true),
+        Ok(true) => Ok(read_header(disk, slot)?.is_some_and(|header| header.seq > replaced)),
+        Err(FileError::Damaged { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Empties the files of snapshots that `meta` does not name: what is left of snapshots that were not finished.
+pub(super) fn discard_unfinished(disk: &dyn Disk, meta: &StoreMeta) {
+    for slot in [SnapshotSlot::A, SnapshotSlot::B] {
+        let named = meta.snapshots.iter().any(|of| of.slot == slot.number());
+        let name = FileName::Snapshot(slot);
+        if named || !disk::len(disk, name).is_ok_and(|len| len > 0) {
+            continue;
+        }
+        // A failure does no harm: the next snapshot empties the file.
+        match disk.open(name).and_then(|file| file.set_len(0)) {
+            Ok(()) => tracing::info!("removed what was left of an unfinished snapshot"),
+            Err(error) => tracing::warn!(%error, "cannot empty {}", name.as_str()),
+        }
     }
 }
 

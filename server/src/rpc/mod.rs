@@ -25,7 +25,7 @@ mod page_token;
 mod permits;
 mod pipeline;
 pub(crate) mod reflection;
-mod responses;
+pub(crate) mod responses;
 mod rights;
 pub(crate) mod router;
 mod sessions;

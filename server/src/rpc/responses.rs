@@ -192,7 +192,8 @@ fn initial_event((key, entry): (Key, Entry)) -> v1::Event {
     }
 }
 
-fn event(change: Change) -> v1::Event {
+/// A change of a key.
+pub(crate) fn event(change: Change) -> v1::Event {
     use v1::event::Cause;
     let Change {
         key,
@@ -231,7 +232,7 @@ fn next_page_token(has_more: HasMore, last: Option<&str>) -> String {
 }
 
 /// An entry with its key, for responses that show several.
-fn keyed_entry(key: &Key, shown: Entry) -> v1::Entry {
+pub(crate) fn keyed_entry(key: &Key, shown: Entry) -> v1::Entry {
     v1::Entry {
         key: key.to_string(),
         ..entry(shown)
@@ -271,7 +272,7 @@ fn value(value: Value) -> v1::Value {
     }
 }
 
-fn timestamp(time: Time) -> prost_types::Timestamp {
+pub(crate) fn timestamp(time: Time) -> prost_types::Timestamp {
     let since_epoch = duration(time.to_epoch());
     prost_types::Timestamp {
         seconds: since_epoch.seconds,

@@ -2,7 +2,9 @@
 
 mod backups;
 mod directory;
+mod inspect;
 mod recovery;
+mod verify;
 
 use std::path::Path;
 use std::time::Duration;

@@ -118,7 +118,7 @@ fn backups_are_checked_and_restored_or_refused() {
                 let _ = fs::remove_dir_all(&to);
                 match restored {
                     Ok((restored, revision)) => {
-                        assert_eq!(restored.digest, checked.digest);
+                        assert_eq!(restored.contents_digest, checked.contents_digest);
                         assert!(revision > checked.revision);
                         Shape::of("restored")
                     }

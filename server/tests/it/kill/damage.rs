@@ -189,7 +189,7 @@ impl Run<'_> {
         let mut process = match started {
             Ok(process) => process,
             Err(status) => {
-                if status.code() != Some(1) || !FILES.iter().any(|file| said.contains(file)) {
+                if status.code() != Some(3) || !FILES.iter().any(|file| said.contains(file)) {
                     return Err(format!("it ended with {status}, and says {said:?}"));
                 }
                 campaign.counts.refused += 1;
