@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use soloist::v1::WatchRequest;
 use soloist::v1::watch_request::Target;
+use soloist::v1::{BackupRequest, WatchRequest};
 use tokio::sync::mpsc;
 use tonic::Code;
 
-use super::{AccessFile, State};
-use crate::support::{assert_refused, frame, int, read, read_op, write};
+use super::access_file::{AccessFile, State};
+use crate::support::{assert_refused, frame, int, read, read_op, text, write};
 
 const KEEPS: (&str, &str) = ("keeps", "read = ['k/*']\nwrite = ['k/*']");
 const HAS: (&str, &str) = ("loses", "read = ['l/*']\nwrite = ['l/*']");
@@ -165,4 +165,31 @@ async fn a_file_with_a_fault_is_not_taken() {
     server.reload().await;
     let refused = client.write(write("k/1", int(1))).await.unwrap_err();
     assert_refused(&refused, Code::Unauthenticated, "CREDENTIALS_UNKNOWN", &[]);
+}
+
+#[tokio::test]
+async fn a_backup_ends_when_its_caller_is_no_admin_any_more() {
+    const ADMIN: &str = "admin = true\nwrite = ['*']";
+    let file = AccessFile::new(&[("admin", ADMIN)]);
+    let server = file.server(|_| ());
+    let mut state = file.state(&server, "admin").await;
+    // Far more than travels before the client reads.
+    for n in 0..24 {
+        let value = text("x".repeat(1 << 20));
+        state.write(write(format!("k/{n}"), value)).await.unwrap();
+    }
+    let mut admin = file.admin(&server, "admin").await;
+    let backup = admin.backup(BackupRequest::default()).await;
+    let mut backup = backup.unwrap().into_inner();
+    backup.message().await.unwrap().unwrap();
+    file.write(&[("admin", "write = ['*']")]);
+    server.reload().await;
+    let ended = loop {
+        match backup.message().await {
+            Ok(chunk) => assert!(chunk.is_some(), "the backup is not complete"),
+            Err(status) => break status,
+        }
+    };
+    let metadata = [("identity", "admin"), ("verb", "admin")];
+    assert_refused(&ended, Code::PermissionDenied, "NOT_PERMITTED", &metadata);
 }
