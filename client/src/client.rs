@@ -1,14 +1,16 @@
 //! The client: connects to a server and makes calls.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use soloist::v1::Info;
 use soloist::v1::state_client::StateClient;
-use tonic::transport::Channel;
 
-use crate::connection::{Connection, connect};
+use crate::connection::{Connection, Security, bad_url, connect};
 use crate::machine::{DefineMachine, DeleteMachine, GetMachine, ListMachines};
 use crate::session::{CloseSession, ListSessions, OpenSession, RenewSession};
+use crate::transport::{TokenFile, Transport};
 use crate::{
     Add, Batch, Call, Delete, DeletePrefix, Error, KeepAlive, List, Machine, PipelineCall, Read,
     Retry, Session, Transition, Value, WatchCall, Write,
@@ -31,7 +33,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to `http://HOST:PORT`, or `HOST:PORT` for short. [`builder`](Self::builder) has more settings.
+    /// Connects to `http://HOST:PORT`, or `HOST:PORT` for short, to `https://HOST:PORT`, which trusts the CAs of the
+    /// system, or to the Unix socket `unix:PATH`. [`builder`](Self::builder) has more settings.
     ///
     /// Waits until the connection is made, at most [`CONNECT_TIMEOUT`]. Whether a Soloist server answers there is not
     /// checked before the first call.
@@ -51,6 +54,8 @@ impl Client {
             connect_timeout: CONNECT_TIMEOUT,
             timeout: TIMEOUT,
             retry: None,
+            security: Security::default(),
+            token_file: None,
         }
     }
 
@@ -219,7 +224,7 @@ impl Client {
     ///
     /// The timeout and the retries of this client do not apply to it. [`Error::from_status`] converts its errors.
     #[must_use]
-    pub fn state_client(&self) -> StateClient<Channel> {
+    pub fn state_client(&self) -> StateClient<Transport> {
         self.connection.state.clone()
     }
 }
@@ -232,9 +237,40 @@ pub struct ClientBuilder {
     connect_timeout: Duration,
     timeout: Duration,
     retry: Option<Retry>,
+    security: Security,
+    token_file: Option<PathBuf>,
 }
 
 impl ClientBuilder {
+    /// Trusts the CAs in this PEM file, and no others. Read again for each connection. Default: the CAs of the system.
+    #[cfg(feature = "tls")]
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.security.files.ca = Some(path.into());
+        self
+    }
+
+    /// Shows the server a certificate: the PEM file of the certificate and the chain above it, and that of its key.
+    /// Read again for each connection. Default: none.
+    #[cfg(feature = "tls")]
+    pub fn identity_files(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.security.files.identity = Some((cert.into(), key.into()));
+        self
+    }
+
+    /// The name that the server's certificate must have. Default: the host of the URL.
+    #[cfg(feature = "tls")]
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.security.files.server_name = Some(name.into());
+        self
+    }
+
+    /// Sends the token in this file with each call. Read again after a second, so a token can be replaced while the
+    /// client runs. Without TLS everybody on the way can read the token. Default: none.
+    pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.token_file = Some(path.into());
+        self
+    }
+
     /// How long to wait for a connection, each time one is made. Default: [`CONNECT_TIMEOUT`].
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -262,9 +298,12 @@ impl ClientBuilder {
     ///
     /// Those of [`Client::connect`].
     pub async fn connect(self) -> Result<Client, Error> {
-        let channel = connect(&self.url, self.connect_timeout).await?;
+        let token = self.token_file.map(TokenFile::open).transpose();
+        let token = token.map_err(|why| bad_url(&self.url, &why))?.map(Arc::new);
+        let channel = connect(&self.url, &self.security, self.connect_timeout).await?;
+        let transport = Transport::new(channel, token);
         Ok(Client {
-            connection: Connection::new(channel, self.timeout, self.retry),
+            connection: Connection::new(transport, self.timeout, self.retry),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The connection to a server: the channel, and the defaults of all calls on it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
@@ -13,6 +14,9 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::error::root_cause;
 use crate::timeout::{request_with_timeout, within};
+#[cfg(feature = "tls")]
+use crate::tls;
+use crate::transport::{Transport, UnixConnector};
 use crate::{Error, Outcome, Retry};
 
 /// How often to ping the peer, and how long to wait for its acknowledgement. A dead peer is noticed within their sum,
@@ -32,16 +36,16 @@ pub(crate) const RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A channel with the clients of all services on it, and the default timeout and retries of calls.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
-    pub(crate) state: StateClient<Channel>,
-    pub(crate) machines: MachinesClient<Channel>,
-    pub(crate) sessions: SessionsClient<Channel>,
-    admin: AdminClient<Channel>,
+    pub(crate) state: StateClient<Transport>,
+    pub(crate) machines: MachinesClient<Transport>,
+    pub(crate) sessions: SessionsClient<Transport>,
+    admin: AdminClient<Transport>,
     pub(crate) timeout: Duration,
     pub(crate) retry: Option<Retry>,
 }
 
 impl Connection {
-    pub(crate) fn new(channel: Channel, timeout: Duration, retry: Option<Retry>) -> Self {
+    pub(crate) fn new(channel: Transport, timeout: Duration, retry: Option<Retry>) -> Self {
         Self {
             state: StateClient::new(channel.clone()).max_decoding_message_size(RESPONSE_BYTES_MAX),
             machines: MachinesClient::new(channel.clone())
@@ -61,13 +65,38 @@ impl Connection {
     }
 }
 
+/// Where a server is.
+enum Target {
+    Plain(Uri),
+    #[cfg(feature = "tls")]
+    Tls(Uri),
+    Unix(PathBuf),
+}
+
+/// How to connect.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Security {
+    #[cfg(feature = "tls")]
+    pub(crate) files: tls::TlsFiles,
+}
+
 /// Connects to a server, at most within `timeout`.
-pub(crate) async fn connect(url: &str, timeout: Duration) -> Result<Channel, Error> {
-    let uri = parse_url(url)?;
-    let address = uri
-        .authority()
-        .map(|authority| authority.to_string())
-        .unwrap_or_default();
+pub(crate) async fn connect(
+    url: &str,
+    security: &Security,
+    timeout: Duration,
+) -> Result<Channel, Error> {
+    let target = parse_target(url)?;
+    security.check(url, &target)?;
+    let (address, uri) = match &target {
+        Target::Unix(path) => (
+            format!("unix:{}", path.display()),
+            Uri::from_static("http://localhost"),
+        ),
+        Target::Plain(uri) => (authority(uri), uri.clone()),
+        #[cfg(feature = "tls")]
+        Target::Tls(uri) => (authority(uri), uri.clone()),
+    };
     let unreachable = |why: &dyn std::fmt::Display| {
         Error::new(
             Code::Unavailable,
@@ -76,7 +105,7 @@ pub(crate) async fn connect(url: &str, timeout: Duration) -> Result<Channel, Err
         )
     };
 
-    let connecting = Endpoint::from(uri)
+    let endpoint = Endpoint::from(uri)
         .connect_timeout(timeout)
         .tcp_nodelay(true)
         .initial_stream_window_size(STREAM_WINDOW)
@@ -84,21 +113,96 @@ pub(crate) async fn connect(url: &str, timeout: Duration) -> Result<Channel, Err
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
+    let connecting = async {
+        let failed = |error: tonic::transport::Error| unreachable(root_cause(&error));
+        match target {
+            Target::Plain(_) => endpoint.connect().await.map_err(failed),
+            Target::Unix(path) => {
+                let connector = UnixConnector(path);
+                endpoint
+                    .connect_with_connector(connector)
+                    .await
+                    .map_err(failed)
+            }
+            #[cfg(feature = "tls")]
+            Target::Tls(_) => {
+                let connector = tls::Connector::new(security.files.clone());
+                let accepted = connector.accepted();
+                let channel = endpoint.connect_with_connector(connector).await;
+                let channel = channel.map_err(failed)?;
+                accepted.await.map_err(|why| unreachable(&why))?;
+                Ok(channel)
+            }
+        }
+    };
     // The endpoint's own timeout is for later connections. Its error would not say that the time ran out.
-    tokio::time::timeout(timeout, connecting.connect())
+    tokio::time::timeout(timeout, connecting)
         .await
         .map_err(|_| unreachable(&format_args!("no connection within {timeout:?}")))?
-        .map_err(|error| unreachable(root_cause(&error)))
 }
 
-/// Accepts `http://HOST:PORT` and `HOST:PORT`.
+fn authority(uri: &Uri) -> String {
+    let authority = uri.authority();
+    authority.map(ToString::to_string).unwrap_or_default()
+}
+
+impl Security {
+    /// Refuses files that cannot be used, and files for a connection without TLS.
+    #[cfg(feature = "tls")]
+    fn check(&self, url: &str, target: &Target) -> Result<(), Error> {
+        let why = match target {
+            Target::Tls(_) => match self.files.load() {
+                Ok(_) => return Ok(()),
+                Err(why) => why,
+            },
+            _ if self.files.is_empty() => return Ok(()),
+            _ => "files for TLS are set, but the URL does not say https".to_owned(),
+        };
+        Err(bad_url(url, &why))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[allow(clippy::unused_self, reason = "as with TLS")]
+    fn check(&self, _: &str, _: &Target) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+pub(crate) fn bad_url(url: &str, why: &str) -> Error {
+    Error::new(
+        Code::InvalidArgument,
+        format!("cannot use {url:?}: {why}"),
+        Outcome::NotApplied,
+    )
+}
+
+/// Accepts `unix:PATH`, `unix:///PATH`, and what [`parse_url`] accepts.
+fn parse_target(url: &str) -> Result<Target, Error> {
+    if let Some(path) = url.strip_prefix("unix:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        return match path.is_empty() {
+            true => Err(bad_url(url, "no path; it must have the form unix:PATH")),
+            false => Ok(Target::Unix(PathBuf::from(path))),
+        };
+    }
+    let uri = parse_url(url)?;
+    match uri.scheme_str() {
+        #[cfg(feature = "tls")]
+        Some("https") => Ok(Target::Tls(uri)),
+        #[cfg(not(feature = "tls"))]
+        Some("https") => Err(bad_url(
+            url,
+            "this program was built without the feature \"tls\" of soloist-client",
+        )),
+        _ => Ok(Target::Plain(uri)),
+    }
+}
+
+/// Accepts `http://HOST:PORT`, `https://HOST:PORT`, and `HOST:PORT`, which is without TLS.
 fn parse_url(url: &str) -> Result<Uri, Error> {
     let bad = |why: &str| {
-        Error::new(
-            Code::InvalidArgument,
-            format!("cannot use {url:?}: {why}; it must have the form http://HOST:PORT"),
-            Outcome::NotApplied,
-        )
+        let form = "it must have the form http://HOST:PORT, https://HOST:PORT or unix:PATH";
+        bad_url(url, &format!("{why}; {form}"))
     };
     let full = match url.contains("://") {
         true => url.to_owned(),
@@ -108,8 +212,7 @@ fn parse_url(url: &str) -> Result<Uri, Error> {
         .parse()
         .map_err(|_| bad("not a URL (an IPv6 address must be in brackets)"))?;
     match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err(bad("TLS is not supported yet")),
+        Some("http" | "https") => {}
         _ => return Err(bad("unknown scheme")),
     }
     if uri
@@ -141,7 +244,8 @@ mod tests {
             ("http://127.0.0.1:50051/", Ok("127.0.0.1:50051")),
             ("localhost:50051", Ok("localhost:50051")),
             ("[::1]:50051", Ok("[::1]:50051")),
-            ("https://example.org:443", Err("TLS")),
+            ("https://example.org:443", Ok("example.org:443")),
+            ("https://example.org", Err("no port")),
             ("ftp://example.org:21", Err("unknown scheme")),
             ("example.org", Err("no port")),
             ("http://:50051", Err("no host")),

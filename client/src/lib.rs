@@ -51,6 +51,9 @@ mod request;
 mod retry;
 mod session;
 mod timeout;
+#[cfg(feature = "tls")]
+mod tls;
+mod transport;
 mod value;
 mod watch;
 mod wire;
@@ -80,5 +83,6 @@ pub use session::{
 pub use soloist::v1::error::Reason;
 pub use soloist::v1::{Info, Limits};
 pub use tonic::Code;
+pub use transport::Transport;
 pub use value::{Condition, Entry, Value};
 pub use watch::{Cause, Event, Watch, WatchCall, WatchMessage};

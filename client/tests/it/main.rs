@@ -16,4 +16,5 @@ mod retry;
 mod sessions;
 mod support;
 mod test_server;
+mod tls;
 mod watch;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use soloist::v1::op_result::Result as OpAnswer;
 use soloist::v1::state_client::StateClient;
 use soloist::v1::{self, op};
+use soloist_client::Transport;
 use soloist_verify::{Action, Capacity, History, Initial, Key, Machine, PackedOperation};
 use tonic::Request;
-use tonic::transport::Channel;
 
 use crate::plan::mix::{Mix, NamedWorkload};
 use crate::plan::settings::Settings;
@@ -152,7 +152,7 @@ impl Before {
 
 /// Reads keys, on a connection beside the measured ones.
 struct Reader<'a> {
-    state: StateClient<Channel>,
+    state: StateClient<Transport>,
     settings: &'a Settings,
 }
 
