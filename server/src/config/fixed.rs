@@ -126,6 +126,13 @@ pub const UNREAD_PART: usize = 8;
 /// requests that were refused. Beyond, it only makes work, and is closed.
 pub const BYTES_WITHOUT_CALL_MAX: usize = 4 * MIB;
 
+/// SETTINGS that a connection may send at once. Clients that adapt their windows send a dozen. Each can change the window of
+/// every stream: with 250 streams that takes as long as several calls. Beyond, the connection is closed.
+pub const SETTINGS_MAX: usize = 100;
+
+/// How often a connection may send SETTINGS after that.
+pub const SETTINGS_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How long a connection may stay without a call while there is no room for another one.
 pub const CROWDED_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -8,6 +8,7 @@ use soloist::server::admin_server::Admin;
 use soloist::v1;
 use tonic::{Request, Response, Status};
 
+use super::answering::panic_count;
 use super::context::CallContext;
 use super::deadline::Deadline;
 use super::{backup, responses};
@@ -52,6 +53,7 @@ impl Admin for AdminService {
                 Durability::loss_window,
             ),
             epoch: self.epoch.cast_signed(),
+            panic_count: panic_count().cast_signed(),
         }))
     }
 
@@ -99,6 +101,9 @@ fn wire_limits(limits: &Limits, transport: &TransportLimits) -> v1::Limits {
         max_streams: transport.max_streams.cast_signed(),
         max_connections: int(transport.max_connections),
         max_header_bytes: transport.max_header_bytes.cast_signed(),
+        max_client_bytes: i64::try_from(limits.max_client_bytes).expect("limits are below 2^63"),
+        idle_timeout: Some(responses::duration(transport.idle_timeout)),
+        unread_timeout: Some(responses::duration(transport.unread_timeout)),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use http::Response;
@@ -12,6 +13,9 @@ use super::body::response::{self, ResponseBody};
 use super::body::unread::{self, ReadBy};
 use super::status::{Refusal, handler_panicked};
 use crate::owner::ConnectionQuota;
+
+/// How many handlers, and tasks of streams, have panicked in this process.
+static PANICS: AtomicU64 = AtomicU64::new(0);
 
 pub(super) type ResponseFuture = BoxFuture<Response<ResponseBody>, Infallible>;
 
@@ -66,7 +70,18 @@ impl Future for Answering {
 /// INTERNAL if it panics.
 pub(super) fn catch<T>(handler: impl FnOnce() -> T) -> Result<T, Refusal> {
     // Whatever the handler was changing is dropped, or belongs to a stream that ends.
-    catch_unwind(AssertUnwindSafe(handler)).map_err(|_| handler_panicked())
+    catch_unwind(AssertUnwindSafe(handler)).map_err(|_| panicked())
+}
+
+/// Counts a panic, and returns what its caller is told.
+pub(super) fn panicked() -> Refusal {
+    PANICS.fetch_add(1, Ordering::Relaxed);
+    handler_panicked()
+}
+
+/// How many handlers have panicked since the process started.
+pub(super) fn panic_count() -> u64 {
+    PANICS.load(Ordering::Relaxed)
 }
 
 #[cfg(test)]
@@ -76,7 +91,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_handler_that_panics_is_answered_with_internal() {
+    async fn a_handler_that_panics_is_answered_with_internal_and_counted() {
+        let before = panic_count();
         let quota = ConnectionQuota::new(1000);
         let early: fn() -> (ResponseFuture, ReadBy) = || panic!("early");
         let late: fn() -> (ResponseFuture, ReadBy) =
@@ -87,5 +103,7 @@ mod tests {
             assert_eq!(status.code(), Code::Internal);
             assert!(!status.details().is_empty(), "{status:?}");
         }
+        // No other test of this process makes a handler panic.
+        assert_eq!(panic_count(), before + 2);
     }
 }

@@ -26,7 +26,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::answering::catch;
+use super::answering::{catch, panicked};
 use super::body::request::RequestMessages;
 use super::context::CallContext;
 use super::deadline::Deadline;
@@ -374,9 +374,7 @@ impl FrameAnswers {
         self.queue.poll_recv(cx).map(|front| {
             // The reader always ends the queue with an `End`. If it has panicked instead, the stream must not seem to end
             // in order.
-            front.unwrap_or_else(|| {
-                Queued::End(Err(Status::internal("the stream was not read to its end")))
-            })
+            front.unwrap_or_else(|| Queued::End(Err(panicked().into())))
         })
     }
 }

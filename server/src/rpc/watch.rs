@@ -13,11 +13,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 
+use super::answering::panicked;
 use super::arguments::watch::WatchArguments;
 use super::caller::Caller;
 use super::context::CallContext;
 use super::responses;
-use super::status::{Refusal, handler_panicked};
+use super::status::Refusal;
 use super::stream_end::stream_end;
 use crate::machine::{HasMore, Updates, WatchBatch};
 use crate::owner::{CallError, ConnectionQuota, NewWatch, NextBatch, OpenWatch, QuotaGuard};
@@ -182,7 +183,7 @@ impl Stream for WatchResponses {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let queued = ready!(self.queue.poll_recv(cx));
         // The task that fetches batches ends with a status. If it has panicked instead, the watch must not seem to end in order.
-        let queued = queued.unwrap_or_else(|| Err(handler_panicked().into()));
+        let queued = queued.unwrap_or_else(|| Err(panicked().into()));
         Poll::Ready(Some(queued.map(|(batch, _guard)| {
             // The batch stops counting here, just before it is encoded: from then on its encoded bytes count.
             responses::watch_response(batch)

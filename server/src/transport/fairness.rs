@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::settings::SettingsCount;
 use super::without_call::WithoutCall;
 use crate::config::{
     SHARED_FOR, SHARED_TURN, SHARED_TURN_BYTES_MAX, SHARED_TURN_BYTES_MIN, TURN_BYTES,
@@ -36,6 +37,8 @@ pub(super) struct FairIo<S> {
     has_written: bool,
     /// Limits what is read while there is no call.
     without_call: Option<WithoutCall>,
+    /// Limits how often the peer changes its settings.
+    settings: Option<SettingsCount>,
 }
 
 impl<S> FairIo<S> {
@@ -47,13 +50,15 @@ impl<S> FairIo<S> {
             poll: 0,
             has_written: false,
             without_call: None,
+            settings: None,
         }
     }
 
-    /// The same socket, which fails when too much is read without a call.
+    /// The same socket, which fails when too much is read without a call, or too many SETTINGS.
     pub(super) fn limited_by(self, without_call: WithoutCall) -> Self {
         Self {
             without_call: Some(without_call),
+            settings: Some(SettingsCount::new()),
             ..self
         }
     }
@@ -249,6 +254,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for FairIo<S> {
         this.turn.read(read, Instant::now);
         if let Some(without_call) = &mut this.without_call {
             without_call.read(read)?;
+        }
+        if let Some(settings) = &mut this.settings {
+            let filled = buf.filled();
+            settings.read(&filled[filled.len() - read..])?;
         }
         Poll::Ready(Ok(()))
     }

@@ -2,10 +2,12 @@
 
 mod connection;
 mod fairness;
+mod frame_headers;
 mod handshakes;
 mod listener;
 mod open_calls;
 mod outstayed;
+mod settings;
 mod socket;
 mod tls;
 mod without_call;

@@ -364,3 +364,62 @@ async fn cancelling_as_many_calls_as_allowed_does_not_end_the_connection() {
     assert_eq!(response.await.unwrap().status(), StatusCode::OK);
     connection.abort();
 }
+
+#[tokio::test]
+async fn settings_without_end_beside_open_calls_end_the_connection() {
+    const STREAMS: u8 = 20;
+    const SETTINGS: u32 = 5_000;
+    let server = TestServer::start();
+    let mut stream = TcpStream::connect(server.addr()).await.unwrap();
+    let frame = |kind: u8, flags: u8, id: u8, payload: &[u8]| {
+        let header = [0, 0, payload.len() as u8, kind, flags, 0, 0, 0, id];
+        [&header, payload].concat()
+    };
+    // POST, http, the path, an authority, and the content-type, which HPACK's static table names.
+    let path = PIPELINE.as_bytes();
+    let headers = [
+        &[0x83, 0x86, 0x04, path.len() as u8],
+        path,
+        b"\x01\x01a\x0f\x10\x10application/grpc",
+    ]
+    .concat();
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(4, 0, 0, &[]));
+    for number in 0..STREAMS {
+        bytes.extend(frame(1, 4, 2 * number + 1, &headers));
+    }
+    stream.write_all(&bytes).await.unwrap();
+    let mut acknowledged = 0;
+    for number in 0..SETTINGS {
+        // Another initial window each time.
+        let window = (65_535 + number % 2).to_be_bytes();
+        let settings = frame(4, 0, 0, &[&[0, 4], &window[..]].concat());
+        if stream.write_all(&settings).await.is_err() {
+            break;
+        }
+        if next_ack(&mut stream).await.is_err() {
+            break;
+        }
+        acknowledged += 1;
+    }
+    assert!(
+        acknowledged > 50,
+        "as many as adaptive clients send are taken"
+    );
+    assert!(acknowledged < SETTINGS, "all are answered");
+    server.state().await.read(read("k")).await.unwrap();
+}
+
+/// Reads up to the next acknowledgement of SETTINGS.
+async fn next_ack(stream: &mut TcpStream) -> std::io::Result<()> {
+    loop {
+        let mut header = [0; 9];
+        stream.read_exact(&mut header).await?;
+        let len = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+        let mut payload = vec![0; len as usize];
+        stream.read_exact(&mut payload).await?;
+        if header[3..5] == [4, 1] {
+            return Ok(());
+        }
+    }
+}

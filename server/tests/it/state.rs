@@ -334,6 +334,9 @@ async fn get_info_reports_the_store_and_its_limits() {
         config.transport.max_connections = 79;
         config.transport.max_header_bytes = 8_000;
         config.limits.max_deadline = Duration::from_millis(1500);
+        config.limits.max_client_bytes = 80 << 20;
+        config.transport.idle_timeout = Duration::from_secs(81);
+        config.transport.unread_timeout = Duration::from_secs(82);
     });
     server
         .state()
@@ -365,6 +368,10 @@ async fn get_info_reports_the_store_and_its_limits() {
     );
     let deadline = limits.max_deadline.unwrap();
     assert_eq!((deadline.seconds, deadline.nanos), (1, 500_000_000));
+    assert_eq!(limits.max_client_bytes, 80 << 20);
+    assert_eq!(limits.idle_timeout.unwrap().seconds, 81);
+    assert_eq!(limits.unread_timeout.unwrap().seconds, 82);
+    assert_eq!(info.panic_count, 0);
     assert!(
         info.cpu_time
             .is_some_and(|time| time.seconds > 0 || time.nanos > 0)
