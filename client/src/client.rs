@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use soloist::v1::Info;
+use soloist::v1::admin_client::AdminClient;
 use soloist::v1::state_client::StateClient;
 
 use crate::connection::{Connection, Security, bad_url, connect};
@@ -226,6 +227,12 @@ impl Client {
     #[must_use]
     pub fn state_client(&self) -> StateClient<Transport> {
         self.connection.state.clone()
+    }
+
+    /// Returns the generated client of `soloist.v1.Admin` on this connection, as [`state_client`](Self::state_client) does.
+    #[must_use]
+    pub fn admin_client(&self) -> AdminClient<Transport> {
+        self.connection.admin.clone()
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) struct Connection {
     pub(crate) state: StateClient<Transport>,
     pub(crate) machines: MachinesClient<Transport>,
     pub(crate) sessions: SessionsClient<Transport>,
-    admin: AdminClient<Transport>,
+    pub(crate) admin: AdminClient<Transport>,
     pub(crate) timeout: Duration,
     pub(crate) retry: Option<Retry>,
 }
@@ -95,7 +95,7 @@ pub(crate) async fn connect(
         ),
         Target::Plain(uri) => (authority(uri), uri.clone()),
         #[cfg(feature = "tls")]
-        Target::Tls(uri) => (authority(uri), uri.clone()),
+        Target::Tls(uri) => (format!("https://{}", authority(uri)), uri.clone()),
     };
     let unreachable = |why: &dyn std::fmt::Display| {
         Error::new(

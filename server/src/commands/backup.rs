@@ -7,12 +7,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Args;
 use http::Uri;
 use soloist::v1::BackupRequest;
-use soloist::v1::admin_client::AdminClient;
+use soloist_client::{Client, ClientBuilder};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 use tracing::info;
 
@@ -27,9 +27,53 @@ const PARTIAL: &str = ".partial-";
 /// Digits of a [`random_name`].
 const RANDOM_LEN: usize = 32;
 
+/// Whom `backup` trusts, and how it presents itself. Not the flags of the server that it might share a machine with.
+#[derive(Args, Clone, Debug)]
+pub struct Credentials {
+    /// The CAs that the server's certificate may come from, in PEM form. [default: those of the system]
+    #[arg(long, value_name = "FILE", env = "SOLOIST_CLIENT_TLS_CA")]
+    tls_ca: Option<PathBuf>,
+    /// The certificate to show the server, and the chain above it, in PEM form.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SOLOIST_CLIENT_TLS_CERT",
+        requires = "tls_key"
+    )]
+    tls_cert: Option<PathBuf>,
+    /// The key of --tls-cert, in PEM form.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SOLOIST_CLIENT_TLS_KEY",
+        requires = "tls_cert"
+    )]
+    tls_key: Option<PathBuf>,
+    /// A file with the token to show the server.
+    #[arg(long, value_name = "FILE", env = "SOLOIST_CLIENT_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl Credentials {
+    fn client(&self, server: &str) -> ClientBuilder {
+        let mut builder = Client::builder(server);
+        if let Some(ca) = &self.tls_ca {
+            builder = builder.ca_file(ca);
+        }
+        if let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            builder = builder.identity_files(cert, key);
+        }
+        if let Some(token) = &self.token_file {
+            builder = builder.token_file(token);
+        }
+        builder
+    }
+}
+
 /// Writes a backup of the server at `from` to the file `to`, which must not exist.
 pub(super) fn backup(
     from: &str,
+    credentials: &Credentials,
     to: &Path,
     timeout: Duration,
     out: &mut dyn Write,
@@ -40,7 +84,9 @@ pub(super) fn backup(
     refuse_existing(to)?;
     remove_abandoned(to);
     let (partial, file) = create_partial(to)?;
-    let fetched = runtime.block_on(unless_interrupted(fetch(from, timeout, &file)));
+    let client = credentials.client(from);
+    let fetching = fetch(from, client, timeout, &file);
+    let fetched = runtime.block_on(unless_interrupted(fetching));
     let finished = fetched.and_then(|()| finish(from, &partial, to));
     let written = finished.inspect_err(|_| drop(fs::remove_file(&partial)))?;
     drop(file);
@@ -160,14 +206,18 @@ async fn unless_interrupted(work: impl Future<Output = Result<(), String>>) -> R
     }
 }
 
-/// Checks an address: HOST:PORT, or `http://` before it.
+/// Checks an address: HOST:PORT, or `http://` before it. Those with `https://` and `unix:` are checked later.
 pub(super) fn address(text: &str) -> Result<String, String> {
+    if text.starts_with("https://") || text.starts_with("unix:") {
+        return Ok(text.to_owned());
+    }
     let host_and_port = text.strip_prefix("http://").unwrap_or(text);
     let host_and_port = host_and_port.strip_suffix('/').unwrap_or(host_and_port);
-    let bad = |why: &str| Err(format!("{why}; it must be HOST:PORT"));
-    if host_and_port.starts_with("https://") {
-        return bad("TLS is not supported");
-    }
+    let bad = |why: &str| {
+        Err(format!(
+            "{why}; it must be HOST:PORT, https://HOST:PORT or unix:PATH"
+        ))
+    };
     match format!("http://{host_and_port}").parse::<Uri>() {
         Err(_) => bad("not an address (an IPv6 address must be in brackets)"),
         Ok(uri) if uri.host().is_none_or(str::is_empty) => bad("the host is missing"),
@@ -184,23 +234,26 @@ pub(super) fn address(text: &str) -> Result<String, String> {
 }
 
 /// Writes the backup of a server to a file, durably.
-async fn fetch(from: &str, timeout: Duration, mut file: &File) -> Result<(), String> {
+async fn fetch(
+    from: &str,
+    client: ClientBuilder,
+    timeout: Duration,
+    mut file: &File,
+) -> Result<(), String> {
     let silent = |what: &'static str| {
         let timeout = humantime::format_duration(timeout);
         move |_| format!("{from} {what} within {timeout}, as --timeout says")
     };
-    let endpoint = Endpoint::from_shared(format!("http://{from}"));
-    let endpoint = endpoint.map_err(|error| format!("cannot use {from:?}: {error}"))?;
-    let channel = tokio::time::timeout(timeout, endpoint.connect())
+    // Its own limit comes later than the one here.
+    let connecting = client.connect_timeout(timeout.saturating_mul(2)).connect();
+    let client = tokio::time::timeout(timeout, connecting)
         .await
         .map_err(silent("did not accept a connection"))?
         .map_err(|error| {
-            let cause = root_cause(&error);
-            format!(
-                "cannot reach {from}: {cause}; is a server running there? --from names its address"
-            )
+            let why = error.message();
+            format!("{why}; is a server running there? --from names its address")
         })?;
-    let mut admin = AdminClient::new(channel).max_decoding_message_size(usize::MAX);
+    let mut admin = client.admin_client().max_decoding_message_size(usize::MAX);
     let mut chunks = tokio::time::timeout(timeout, admin.backup(BackupRequest {}))
         .await
         .map_err(silent(
@@ -289,7 +342,8 @@ mod tests {
             (":50051", Err("the host")),
             ("", Err("not an address")),
             ("::1:50051", Err("in brackets")),
-            ("https://example.org:443", Err("TLS")),
+            ("https://example.org:443", Ok("https://example.org:443")),
+            ("unix:/run/socket", Ok("unix:/run/socket")),
             ("ftp://example.org:21", Err("the port")),
             ("example.org:50051/state", Err("behind the port")),
         ];

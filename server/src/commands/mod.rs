@@ -11,6 +11,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use backup::Credentials;
 use clap::Subcommand;
 
 use crate::config::Limits;
@@ -25,9 +26,12 @@ pub enum Command {
     /// The backup is a copy of the store at one revision. The server handles calls meanwhile. The digest that is printed is
     /// that of the contents: "verify" prints the same for a store that was restored from the backup.
     Backup {
-        /// Address, or name of the host, and port of the server.
-        #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50051", value_parser = backup::address)]
+        /// The server: HOST:PORT, https://HOST:PORT with TLS, or unix:PATH.
+        #[arg(long, value_name = "SERVER", default_value = "127.0.0.1:50051", value_parser = backup::address)]
         from: String,
+        #[command(flatten)]
+        /// Whom to trust, and what to show the server.
+        credentials: Credentials,
         /// The file to write. It must not exist yet. Until it is complete, it is named FILE.partial- and a random part. If
         /// this command is killed, the next backup to the same FILE removes what is left.
         #[arg(long, value_name = "FILE")]
@@ -124,7 +128,12 @@ impl Error for Unfinished {}
 /// backup is not whole.
 pub fn run(command: &Command, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
     match command {
-        Command::Backup { from, to, timeout } => backup::backup(from, to, *timeout, out),
+        Command::Backup {
+            from,
+            credentials,
+            to,
+            timeout,
+        } => backup::backup(from, credentials, to, *timeout, out),
         Command::Restore { from, data_dir } => backup::restore(from, data_dir, out),
         Command::Verify { data_dir } => verify::verify(data_dir, out),
         Command::Inspect {

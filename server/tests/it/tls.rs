@@ -1,5 +1,6 @@
 //! TLS: who is accepted, what the others are told, and what a change of certificates does.
 
+mod backup;
 mod canary;
 mod certificates;
 mod identities;

@@ -261,7 +261,7 @@ async fn a_backup_says_why_it_cannot_reach_a_server() {
         ),
         (&of_other, 1, &["not answer as a Soloist"]),
         ("localhost", 2, &["the port is missing", "HOST:PORT"]),
-        ("https://localhost:1", 2, &["TLS"]),
+        ("https://localhost:1", 1, &["--from"]),
     ] {
         let to = file.to_str().unwrap();
         let (ended, _, error) = output(&["backup", "--from", from, "--to", to]).await;
