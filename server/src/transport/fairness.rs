@@ -35,10 +35,8 @@ pub(super) struct FairIo<S> {
     poll: u64,
     /// Whether anything was written.
     has_written: bool,
-    /// Limits what is read while there is no call.
-    without_call: Option<WithoutCall>,
-    /// Limits how often the peer changes its settings.
-    settings: Option<SettingsCount>,
+    /// Limits what the peer sends besides its calls: without any call, and by changes of its settings.
+    limits: Option<(WithoutCall, SettingsCount)>,
 }
 
 impl<S> FairIo<S> {
@@ -49,16 +47,14 @@ impl<S> FairIo<S> {
             polls,
             poll: 0,
             has_written: false,
-            without_call: None,
-            settings: None,
+            limits: None,
         }
     }
 
     /// The same socket, which fails when too much is read without a call, or too many SETTINGS.
     pub(super) fn limited_by(self, without_call: WithoutCall) -> Self {
         Self {
-            without_call: Some(without_call),
-            settings: Some(SettingsCount::new()),
+            limits: Some((without_call, SettingsCount::new())),
             ..self
         }
     }
@@ -252,10 +248,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for FairIo<S> {
         }
         let read = ready!(polled)?;
         this.turn.read(read, Instant::now);
-        if let Some(without_call) = &mut this.without_call {
+        if let Some((without_call, settings)) = &mut this.limits {
             without_call.read(read)?;
-        }
-        if let Some(settings) = &mut this.settings {
             let filled = buf.filled();
             settings.read(&filled[filled.len() - read..])?;
         }

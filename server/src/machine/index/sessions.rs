@@ -66,12 +66,12 @@ impl Sessions {
         self.live.len()
     }
 
-    /// When the next session ends; at once if keys of an ended session still exist.
     /// What the live sessions count towards `used_bytes`.
     pub(in crate::machine) fn byte_len(&self) -> u64 {
         self.bytes
     }
 
+    /// When the next session ends; at once if keys of an ended session still exist.
     pub(in crate::machine) fn next_due(&self) -> Option<Time> {
         if self.ending.is_empty() {
             self.due.first().map(|(ends, _)| *ends)
