@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
 use soloist::v1::Info;
 use soloist::v1::admin_client::AdminClient;
 use soloist::v1::state_client::StateClient;
@@ -57,6 +58,7 @@ impl Client {
             retry: None,
             security: Security::default(),
             token_file: None,
+            headers: Vec::new(),
         }
     }
 
@@ -246,6 +248,7 @@ pub struct ClientBuilder {
     retry: Option<Retry>,
     security: Security,
     token_file: Option<PathBuf>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl ClientBuilder {
@@ -275,6 +278,13 @@ impl ClientBuilder {
     /// client runs. Without TLS everybody on the way can read the token. Default: none.
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.token_file = Some(path.into());
+        self
+    }
+
+    /// Sends a header with each call. For `soloist-load`.
+    #[doc(hidden)]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
         self
     }
 
@@ -308,7 +318,7 @@ impl ClientBuilder {
         let token = self.token_file.map(TokenFile::open).transpose();
         let token = token.map_err(|why| bad_url(&self.url, &why))?.map(Arc::new);
         let channel = connect(&self.url, &self.security, self.connect_timeout).await?;
-        let transport = Transport::new(channel, token);
+        let transport = Transport::new(channel, token, self.headers);
         Ok(Client {
             connection: Connection::new(transport, self.timeout, self.retry),
         })

@@ -75,17 +75,17 @@ enum Target {
 
 /// How to connect.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Security {
+pub struct Security {
+    /// Whom to trust, and how to present oneself.
     #[cfg(feature = "tls")]
-    pub(crate) files: tls::TlsFiles,
+    pub files: tls::TlsFiles,
 }
 
 /// Connects to a server, at most within `timeout`.
-pub(crate) async fn connect(
-    url: &str,
-    security: &Security,
-    timeout: Duration,
-) -> Result<Channel, Error> {
+///
+/// # Errors
+/// INVALID_ARGUMENT for a URL or files that cannot be used, UNAVAILABLE if no connection can be made.
+pub async fn connect(url: &str, security: &Security, timeout: Duration) -> Result<Channel, Error> {
     let target = parse_target(url)?;
     security.check(url, &target)?;
     let (address, uri) = match &target {

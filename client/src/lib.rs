@@ -58,6 +58,15 @@ mod value;
 mod watch;
 mod wire;
 
+/// What `soloist-load` shares with this library. No part of the library's promises.
+#[doc(hidden)]
+pub mod shared {
+    pub use crate::connection::{Security, connect};
+    #[cfg(feature = "tls")]
+    pub use crate::tls::{NO_HTTP2, Socket, TlsFiles, explained, not_connected, open};
+    pub use crate::transport::{read_token, unix_error};
+}
+
 pub use call::Call;
 pub use client::{CONNECT_TIMEOUT, Client, ClientBuilder, TIMEOUT};
 pub use error::{Error, Outcome};

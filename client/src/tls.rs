@@ -2,6 +2,7 @@
 //!
 //! The files are read for each connection, so that certificates can be replaced while a client runs.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,18 +28,25 @@ use tower_service::Service;
 /// The name of HTTP/2 in the handshake. Source: RFC 9113, section 3.1.
 const ALPN_HTTP2: &[u8] = b"h2";
 
+/// What to tell about a server that has not agreed to HTTP/2 in the handshake.
+pub const NO_HTTP2: &str =
+    "the server does not speak HTTP/2 over TLS: check that a gRPC server answers at this address";
+
 /// Whom to trust, and how to present oneself.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct TlsFiles {
-    pub(crate) ca: Option<PathBuf>,
+pub struct TlsFiles {
+    /// The CAs to trust. `None` for those of the system.
+    pub ca: Option<PathBuf>,
     /// A certificate with the chain above it, and its key.
-    pub(crate) identity: Option<(PathBuf, PathBuf)>,
+    pub identity: Option<(PathBuf, PathBuf)>,
     /// The name that the server's certificate must have, instead of the host of the URL.
-    pub(crate) server_name: Option<String>,
+    pub server_name: Option<String>,
 }
 
 impl TlsFiles {
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether nothing is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.ca.is_none() && self.identity.is_none() && self.server_name.is_none()
     }
 
@@ -46,7 +54,7 @@ impl TlsFiles {
     ///
     /// # Errors
     /// The first file that cannot be used, and why.
-    pub(crate) fn load(&self) -> Result<Arc<ClientConfig>, String> {
+    pub fn load(&self) -> Result<Arc<ClientConfig>, String> {
         let roots = self.roots()?;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
@@ -143,40 +151,43 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let Self { files, verdict } = self.clone();
         Box::pin(async move {
-            let stream = connect(&files, &uri).await?;
-            let verdict = Some(verdict);
-            Ok(TokioIo::new(Socket {
-                stream,
-                verdict,
-                write_error: None,
-            }))
+            let host = uri.host().unwrap_or_default();
+            let port = uri.port_u16().unwrap_or_default();
+            let stream = connect(&files, host, port).await?;
+            Ok(TokioIo::new(Socket::new(stream, Some(verdict))))
         })
     }
 }
 
-async fn connect(files: &TlsFiles, uri: &Uri) -> io::Result<TlsStream<TcpStream>> {
+/// Connects with TLS. The server may still refuse the client's certificate, which the first read tells.
+///
+/// # Errors
+/// Why there is no connection, and what to do about it.
+pub async fn open(files: &TlsFiles, host: &str, port: u16) -> io::Result<Socket> {
+    let stream = connect(files, host, port).await?;
+    Ok(Socket::new(stream, None))
+}
+
+async fn connect(files: &TlsFiles, host: &str, port: u16) -> io::Result<TlsStream<TcpStream>> {
     let config = files.load().map_err(io::Error::other)?;
-    let host = uri.host().unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let name = files.server_name.as_deref().unwrap_or(host);
     let server_name = ServerName::try_from(name.to_owned())
         .map_err(|error| io::Error::other(format!("{name:?} is no name of a server: {error}")))?;
-    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or_default())).await?;
+    let stream = TcpStream::connect((host, port)).await?;
     stream.set_nodelay(true)?;
     let handshake = TlsConnector::from(config).connect(server_name, stream);
     let stream = handshake
         .await
         .map_err(|error| not_connected(error, name))?;
     if stream.get_ref().1.alpn_protocol() != Some(ALPN_HTTP2) {
-        return Err(io::Error::other(
-            "the server does not speak HTTP/2 over TLS: check that a gRPC server answers at this address",
-        ));
+        return Err(io::Error::other(NO_HTTP2));
     }
     Ok(stream)
 }
 
-/// A failed handshake, and what to do about it.
-fn not_connected(error: io::Error, name: &str) -> io::Error {
+/// A failed handshake, and what to do about it. `name` is the name that the server's certificate must have.
+pub fn not_connected(error: io::Error, name: &str) -> io::Error {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
     match error.kind() {
         UnexpectedEof | ConnectionReset | BrokenPipe => {
@@ -189,7 +200,7 @@ fn not_connected(error: io::Error, name: &str) -> io::Error {
 }
 
 /// The same error, and what to do about it.
-fn explained(error: io::Error, name: &str) -> io::Error {
+pub fn explained(error: io::Error, name: &str) -> io::Error {
     let cause = error
         .get_ref()
         .and_then(|cause| cause.downcast_ref::<TlsError>());
@@ -247,9 +258,7 @@ fn alert_explanation(alert: AlertDescription) -> String {
         | Alert::AccessDenied => {
             format!("the server refuses the client's certificate ({alert:?}): check the certificate and key files")
         }
-        Alert::NoApplicationProtocol => {
-            "the server does not speak HTTP/2 over TLS: check that a gRPC server answers at this address".to_owned()
-        }
+        Alert::NoApplicationProtocol => NO_HTTP2.to_owned(),
         Alert::ProtocolVersion => {
             "the server and this client have no version of TLS in common: both must allow 1.2 or 1.3".to_owned()
         }
@@ -259,7 +268,7 @@ fn alert_explanation(alert: AlertDescription) -> String {
 
 /// A TLS connection. With TLS 1.3 a server refuses a client's certificate only after the handshake: the first read
 /// tells.
-pub(crate) struct Socket {
+pub struct Socket {
     stream: TlsStream<TcpStream>,
     /// Where the first read is told. None after it.
     verdict: Option<Verdict>,
@@ -267,7 +276,21 @@ pub(crate) struct Socket {
     write_error: Option<io::Error>,
 }
 
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").finish_non_exhaustive()
+    }
+}
+
 impl Socket {
+    fn new(stream: TlsStream<TcpStream>, verdict: Option<Verdict>) -> Self {
+        Self {
+            stream,
+            verdict,
+            write_error: None,
+        }
+    }
+
     fn tell(&mut self, read: Result<(), String>) {
         if let Some(verdict) = self.verdict.take() {
             verdict.send_replace(Some(read));

@@ -1,13 +1,13 @@
 //! What carries calls: a channel, and the token that goes with each call. Sockets with TLS and Unix sockets.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use std::{fmt, fs, io};
 
 use http::header::AUTHORIZATION;
-use http::{HeaderValue, Uri};
+use http::{HeaderName, HeaderValue, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::body::Body;
@@ -22,11 +22,22 @@ const TOKEN_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Transport {
     channel: Channel,
     token: Option<Arc<TokenFile>>,
+    /// Other headers of every call.
+    headers: Arc<[(HeaderName, HeaderValue)]>,
 }
 
 impl Transport {
-    pub(crate) fn new(channel: Channel, token: Option<Arc<TokenFile>>) -> Self {
-        Self { channel, token }
+    pub(crate) fn new(
+        channel: Channel,
+        token: Option<Arc<TokenFile>>,
+        headers: Vec<(HeaderName, HeaderValue)>,
+    ) -> Self {
+        let headers = headers.into();
+        Self {
+            channel,
+            token,
+            headers,
+        }
     }
 }
 
@@ -40,6 +51,9 @@ impl Service<http::Request<Body>> for Transport {
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        for (name, value) in &*self.headers {
+            request.headers_mut().append(name, value.clone());
+        }
         if let Some(token) = &self.token {
             request.headers_mut().insert(AUTHORIZATION, token.header());
         }
@@ -82,7 +96,11 @@ impl fmt::Debug for TokenFile {
     }
 }
 
-fn read_token(path: &std::path::Path) -> io::Result<HeaderValue> {
+/// Reads the header with the token of a file.
+///
+/// # Errors
+/// If the file cannot be read, or has no token.
+pub fn read_token(path: &Path) -> io::Result<HeaderValue> {
     let text = fs::read_to_string(path)?;
     let token = text.trim();
     let bad = |why| io::Error::new(io::ErrorKind::InvalidData, why);
@@ -111,23 +129,23 @@ impl Service<Uri> for UnixConnector {
     fn call(&mut self, _: Uri) -> Self::Future {
         let path = self.0.clone();
         Box::pin(async move {
-            let error = match UnixStream::connect(&path).await {
-                Ok(stream) => return Ok(TokioIo::new(stream)),
-                Err(error) => error,
-            };
-            let why = match error.kind() {
-                io::ErrorKind::NotFound => {
-                    "there is no such socket: check the path, and that the server runs"
-                }
-                io::ErrorKind::ConnectionRefused => {
-                    "nobody listens on the socket: start the server"
-                }
-                io::ErrorKind::PermissionDenied => {
-                    "the permissions of the socket do not allow this user to connect"
-                }
-                _ => return Err(error),
-            };
-            Err(io::Error::new(error.kind(), why))
+            let connected = UnixStream::connect(&path).await;
+            connected.map(TokioIo::new).map_err(unix_error)
         })
     }
+}
+
+/// Why a Unix socket cannot be connected to, and what to do about it.
+pub fn unix_error(error: io::Error) -> io::Error {
+    let why = match error.kind() {
+        io::ErrorKind::NotFound => {
+            "there is no such socket: check the path, and that the server runs"
+        }
+        io::ErrorKind::ConnectionRefused => "nobody listens on the socket: start the server",
+        io::ErrorKind::PermissionDenied => {
+            "the permissions of the socket do not allow this user to connect"
+        }
+        _ => return error,
+    };
+    io::Error::new(error.kind(), why)
 }
