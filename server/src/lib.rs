@@ -56,6 +56,6 @@ mod wall_clock;
 
 pub use journal::OpenError;
 pub use reload::Reload;
-pub use server::{Drain, OwnerLost, Server};
+pub use server::{Drain, OwnerLost, Pulse, Server};
 pub use store::Store;
 pub use transport::{ListenAddress, Listener};

@@ -12,7 +12,7 @@ use std::str::FromStr;
 use nix::unistd::geteuid;
 use soloist_server::config::{ClientAuth, Config, TlsConfig};
 use soloist_server::{ListenAddress, Listener};
-use tracing::warn;
+use tracing::{info, warn};
 
 /// Where to listen: a host and a port, such as `127.0.0.1:50051`, `[::1]:0` or `localhost:50051`; or `unix:` and a path.
 #[derive(Clone, Debug)]
@@ -62,16 +62,67 @@ impl Drop for SocketPath {
     }
 }
 
-impl Listen {
+/// What to listen on: a socket that a supervisor has opened goes before the address of `--listen`.
+pub(crate) enum Place {
+    Passed(Listener),
+    Named(Listen),
+}
+
+impl Place {
+    pub(crate) fn new(passed: Option<Listener>, listen: Listen) -> Self {
+        passed.map_or(Self::Named(listen), Self::Passed)
+    }
+
     /// Checks that the server may listen here: without TLS only where no other computer can reach it, or if the operator says so.
     ///
     /// # Errors
     /// What to set, for the operator.
     pub(crate) fn check(&self, tls: &TlsConfig) -> Result<(), String> {
+        let listener = match self {
+            Self::Passed(listener) => listener,
+            Self::Named(listen) => return listen.check(tls),
+        };
+        let address = listener.address().map_err(|error| error.to_string())?;
+        let listen = match &address {
+            ListenAddress::Tcp(address) => Listen::Port(address.to_string()),
+            ListenAddress::Unix(path) => Listen::Path(path.clone()),
+        };
+        listen.check_as("the passed socket", tls)
+    }
+
+    /// Listens: see [`Listen::bind`]. The path of a socket that was passed is the supervisor's to remove.
+    ///
+    /// # Errors
+    /// Why that is not possible, for the operator.
+    pub(crate) fn bind(self) -> Result<(Listener, Option<SocketPath>), String> {
+        match self {
+            Self::Passed(listener) => {
+                info!("using the socket that was passed, whatever --listen says");
+                Ok((listener, None))
+            }
+            Self::Named(listen) => {
+                let cannot = |error| format!("cannot listen on {listen}: {error}");
+                listen.bind().map_err(cannot)
+            }
+        }
+    }
+}
+
+impl Listen {
+    /// Checks that the server may listen here: without TLS only where no other computer can reach it, or if the operator says so.
+    ///
+    /// # Errors
+    /// What to set, for the operator.
+    fn check(&self, tls: &TlsConfig) -> Result<(), String> {
+        self.check_as("--listen", tls)
+    }
+
+    /// Like [`check`](Self::check), for an address that was given as `given` says.
+    fn check_as(&self, given: &str, tls: &TlsConfig) -> Result<(), String> {
         let Self::Port(text) = self else {
             return match tls.is_on() {
                 true => Err(format!(
-                    "--listen {self} and --tls-cert are set, but a Unix socket has no TLS: the system itself keeps others away"
+                    "{given} {self} and --tls-cert are set, but a Unix socket has no TLS: the system itself keeps others away"
                 )),
                 false => Ok(()),
             };
@@ -84,7 +135,7 @@ impl Listen {
         match addresses.into_iter().all(|address| is_loopback(&address)) {
             true => Ok(()),
             false => Err(format!(
-                "--listen {self} can be reached by others: set --tls-cert and --tls-key, or --plaintext"
+                "{given} {self} can be reached by others: set --tls-cert and --tls-key, or --plaintext"
             )),
         }
     }
@@ -94,7 +145,7 @@ impl Listen {
     ///
     /// # Errors
     /// The system's error if the name cannot be resolved, or none of its addresses can be used.
-    pub(crate) fn bind(&self) -> io::Result<(Listener, Option<SocketPath>)> {
+    fn bind(&self) -> io::Result<(Listener, Option<SocketPath>)> {
         match self {
             Self::Port(text) => {
                 let mut addresses: Vec<SocketAddr> = text.to_socket_addrs()?.collect();

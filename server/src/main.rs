@@ -2,13 +2,15 @@
 
 mod listen;
 mod logging;
+mod supervisor;
 
 use std::error::Error;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use crate::listen::{Listen, warn_of_exposure};
+use crate::listen::{Listen, Place, warn_of_exposure};
 use crate::logging::{Log, LogFormat};
+use crate::supervisor::Supervisor;
 use clap::Parser;
 use mimalloc::MiMalloc;
 use soloist_server::commands::{self, Command, Damaged, Unfinished};
@@ -41,7 +43,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Address, or name of this host, and port to listen on; or unix:PATH. Port 0: any free port.
+    /// Address, or name of this host, and port to listen on; or unix:PATH. Port 0: any free port. A socket that systemd passes
+    /// is used instead.
     #[arg(
         long,
         value_name = "HOST:PORT",
@@ -75,16 +78,17 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let checked = args.config.validate().map_err(|error| error.to_string());
     let checked = checked.and_then(|()| match args.command {
-        None => args.listen.check(&args.config.tls),
-        Some(_) => Ok(()),
+        None => find_place(args.listen, &args.config).map(Some),
+        Some(_) => Ok(None),
     });
-    if let Err(error) = checked {
-        clap::Error::raw(
+    let place = match checked {
+        Ok(place) => place,
+        Err(error) => clap::Error::raw(
             clap::error::ErrorKind::ValueValidation,
             format!("{error}\n"),
         )
-        .exit();
-    }
+        .exit(),
+    };
     let log = match Log::start(args.log, args.log_format) {
         Ok(log) => log,
         Err(error) => {
@@ -95,9 +99,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = match &args.command {
-        Some(command) => commands::run(command, &mut io::stdout().lock()),
-        None => serve(&args.listen, &args.config, &log),
+    let result = match (&args.command, place) {
+        (None, Some(place)) => serve(place, &args.config, &log),
+        (Some(command), _) => commands::run(command, &mut io::stdout().lock()),
+        (None, None) => unreachable!("a server has a place to listen"),
     };
     let code = match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -125,17 +130,30 @@ fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
     }
 }
 
-fn serve(listen: &Listen, config: &Config, log: &Log) -> Result<(), Box<dyn Error>> {
+/// Finds where to listen, and checks that the server may do so.
+fn find_place(listen: Listen, config: &Config) -> Result<Place, String> {
+    let place = Place::new(supervisor::take_socket()?, listen);
+    place.check(&config.tls)?;
+    Ok(place)
+}
+
+fn serve(place: Place, config: &Config, log: &Log) -> Result<(), Box<dyn Error>> {
+    let supervisor = Supervisor::start("opening the store", config)?;
     let store = Store::open(config)?;
-    let (listener, _path) = match listen.bind() {
+    let (listener, _path) = match place.bind() {
         Ok(bound) => bound,
         Err(error) => {
             store.close();
-            return Err(format!("cannot listen on {listen}: {error}").into());
+            return Err(error.into());
         }
     };
     let server = Server::serve(listener, config, store)?;
-    handle_signals(server.drain_handle(), server.reload_handle(), log.clone())?;
+    handle_signals(
+        server.drain_handle(),
+        server.reload_handle(),
+        supervisor.clone(),
+        log.clone(),
+    )?;
     let address = server.local_addr();
     warn_of_exposure(address, config);
     match &config.storage.data_dir {
@@ -147,13 +165,19 @@ fn serve(listen: &Listen, config: &Config, log: &Log) -> Result<(), Box<dyn Erro
             info!(%address, data_dir = %path.display(), %durability, "serving: {}", durability.loss_window());
         }
     }
+    supervisor.serving(format!("serving on {address}"), server.pulse());
     logging::announce(format!("listening on {address}"))?;
     server.wait()?;
     Ok(())
 }
 
 /// Waits for signals on a thread of its own, so that they are handled even if all other threads are busy.
-fn handle_signals(drain: Drain, reload: Reload, log: Log) -> io::Result<()> {
+fn handle_signals(
+    drain: Drain,
+    reload: Reload,
+    supervisor: Supervisor,
+    log: Log,
+) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
     let entered = runtime.enter();
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -170,13 +194,17 @@ fn handle_signals(drain: Drain, reload: Reload, log: Log) -> io::Result<()> {
                         _ = interrupt.recv() => 130,
                         _ = terminate.recv() => 143,
                         _ = hangup.recv() => {
-                            if reload.now().is_none() {
+                            supervisor.reloading();
+                            let outcome = reload.now();
+                            if outcome.is_none() {
                                 warn!("ignoring SIGHUP: this server has no certificates and no access file to reload; SIGTERM shuts it down");
                             }
+                            supervisor.reloaded(outcome.and_then(Result::err));
                             continue;
                         }
                     };
                     if !std::mem::replace(&mut is_draining, true) {
+                        supervisor.stopping();
                         drain.begin();
                     } else {
                         warn!("second signal: stopping at once");

@@ -17,7 +17,7 @@ use tracing::{error, info};
 
 use crate::config::{Config, TIMER_PULSE};
 use crate::machine::StateMachine;
-use crate::owner::{self, Clock, JournalLost, OwnerLimits};
+use crate::owner::{self, Clock, Heartbeat, JournalLost, OwnerLimits};
 use crate::reload::{self, Files, Reload};
 use crate::rpc::SERVICES;
 use crate::rpc::admin::AdminService;
@@ -36,6 +36,7 @@ pub struct Server {
     local_addr: ListenAddress,
     drain: Drain,
     reload: Reload,
+    pulse: Pulse,
     runtimes: Vec<Handle>,
     main: JoinHandle<Result<(), OwnerLost>>,
 }
@@ -52,6 +53,26 @@ impl Drain {
     /// refused, and open calls have the drain timeout to finish. Calling it again does nothing.
     pub fn begin(&self) {
         self.0.send_replace(true);
+    }
+}
+
+/// Finds out whether the owner of a server takes messages. Cheap to clone, and no reason for the server to stay.
+#[derive(Clone, Debug)]
+pub struct Pulse(watch::Receiver<Option<Heartbeat>>);
+
+impl Pulse {
+    /// Returns true when the owner has taken a message; false if it has ended. Waits as long as it takes none: give it a
+    /// time limit.
+    pub async fn beat(&self) -> bool {
+        let mut started = self.0.clone();
+        let heartbeat = match started.wait_for(Option::is_some).await {
+            Ok(heartbeat) => heartbeat.clone(),
+            Err(_) => None,
+        };
+        match heartbeat {
+            Some(heartbeat) => heartbeat.beat().await,
+            None => false,
+        }
     }
 }
 
@@ -106,6 +127,7 @@ impl Server {
         let local_addr = listener.address()?;
         let (files, reload) = reload::start(config)?;
         let (drain, drained) = watch::channel(false);
+        let (started, heartbeat) = watch::channel(None);
         let drain = Drain(Arc::new(drain));
         let runtimes = runtimes(config.transport.threads)?;
         let handles: Vec<Handle> = runtimes.iter().map(|r| r.handle().clone()).collect();
@@ -124,12 +146,15 @@ impl Server {
                 let _running = running;
                 let mut clock = ClockWatch::begin();
                 first.spawn(pulse(move || clock.look()));
-                first.block_on(run(listener, files, config, store, workers, drained))
+                first.block_on(run(
+                    listener, files, config, store, workers, started, drained,
+                ))
             })?;
         Ok(Self {
             local_addr,
             drain,
             reload,
+            pulse: Pulse(heartbeat),
             runtimes: handles,
             main,
         })
@@ -167,6 +192,12 @@ impl Server {
     #[must_use]
     pub fn reload_handle(&self) -> Reload {
         self.reload.clone()
+    }
+
+    /// Returns what finds out whether the server's owner takes messages.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Starts the shutdown; see [`Drain::begin`].
@@ -228,9 +259,11 @@ async fn run(
     config: Config,
     store: Store,
     workers: Vec<Worker>,
+    started: watch::Sender<Option<Heartbeat>>,
     mut drain: watch::Receiver<bool>,
 ) -> Result<(), OwnerLost> {
     let (mut serving, acceptor) = Serving::start(listener, files, config, store, workers).await;
+    started.send_replace(Some(serving.heartbeat.clone()));
     tokio::select! {
         () = acceptor.run() => unreachable!("the acceptor never returns"),
         // An error means that the `Server` was dropped, which starts a shutdown, too.
@@ -243,6 +276,7 @@ async fn run(
 /// A store that is being served: what a shutdown must tell, and wait for.
 struct Serving {
     owner: OwnerTask,
+    heartbeat: Heartbeat,
     health: HealthReporter,
     /// Tells the connections to close. Set it only after health has reported it: a closed connection cannot report
     /// anything.
@@ -273,6 +307,7 @@ impl Serving {
         };
         let clock = Clock::set(store.present_time());
         let (handle, owner) = owner::spawn_with(store.machine, store.journal, clock, owner_limits);
+        let heartbeat = handle.heartbeat();
         let health = HealthReporter::new();
         let (close, closing) = watch::channel(false);
         set_health(&health, ServingStatus::Serving).await;
@@ -295,6 +330,7 @@ impl Serving {
         let acceptor = Acceptor::new(listener, workers, router, transport, tls, closing);
         let serving = Self {
             owner,
+            heartbeat,
             health,
             close,
             connections: acceptor.open_connections(),

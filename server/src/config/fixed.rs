@@ -208,6 +208,19 @@ pub const DRAIN_IDLE: Duration = Duration::from_millis(500);
 /// without a system call. Ten wake-ups a second take less than a ten-thousandth of a core.
 pub const TIMER_PULSE: Duration = Duration::from_millis(100);
 
+/// How often a supervisor (systemd) is told that the server still opens its store; well within [`START_EXTEND_BY`].
+pub const START_EXTEND_EVERY: Duration = Duration::from_secs(10);
+
+/// How much more time a supervisor is asked for, from now on, while the server opens its store. A start whose process is
+/// stopped or hangs in the kernel fails that much later.
+pub const START_EXTEND_BY: Duration = Duration::from_secs(60);
+
+/// What a supervisor is asked for to stop, besides the drain timeouts: for closing the files.
+pub const STOP_SPARE: Duration = Duration::from_secs(10);
+
+/// Most news for a supervisor that wait for it to read. More than happens in a whole life but for reloads.
+pub const SUPERVISOR_NEWS_MAX: usize = 64;
+
 /// How long the accept loop waits, instead of spinning, when the system refuses another connection for lack of
 /// descriptors or memory.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

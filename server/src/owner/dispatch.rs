@@ -40,6 +40,10 @@ impl Owner {
             Message::BeginBackup(quota, reply) => self.begin_backup(reply, &quota, now),
             Message::NextBackupSlice(copy, reply) => self.next_backup_slice(reply, copy, now),
             Message::Usage(reply) => self.usage(reply, now),
+            Message::Heartbeat(taken) => {
+                // A failed send means that nobody waits any more.
+                let _ = taken.send(());
+            }
         }
     }
 }

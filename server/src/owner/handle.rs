@@ -14,6 +14,7 @@ use crate::machine::{
 
 use super::backups::OpenBackup;
 use super::error::CallError;
+use super::heartbeat::Heartbeat;
 use super::mailbox::MailboxSender;
 use super::message::{AllFrame, EachFrame, Message, PageRequest, Usage};
 use super::quota::{ConnectionQuota, QuotaGuard};
@@ -370,6 +371,12 @@ impl OwnerHandle {
         self.mailbox
             .ask(&self.quota, deadline, Message::Usage)
             .await
+    }
+
+    /// Returns what finds out whether the owner takes messages.
+    #[must_use]
+    pub fn heartbeat(&self) -> Heartbeat {
+        Heartbeat::new(self.mailbox.downgrade())
     }
 
     /// Waits until the owner has ended.

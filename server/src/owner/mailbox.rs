@@ -193,6 +193,11 @@ impl MailboxSender {
         (self.limits.messages / 4).clamp(1, WATCH_MESSAGES_MAX)
     }
 
+    /// The same end, which does not keep the owner from ending.
+    pub(super) fn downgrade(&self) -> mpsc::WeakSender<Envelope> {
+        self.sender.downgrade()
+    }
+
     /// Waits until the owner has ended.
     pub(super) async fn closed(&self) {
         self.sender.closed().await;

@@ -1,5 +1,7 @@
 //! The messages that the mailbox carries.
 
+use tokio::sync::oneshot;
+
 use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopyId, CopySlice, DefineMachine, Delete,
     DeleteMachine, DeleteOutcome, DeletePrefix, DeletePrefixOutcome, EachOutcome, List,
@@ -108,6 +110,8 @@ pub(super) enum Message {
     NextBackupSlice(CopyId, Reply<CopySlice>),
     /// Asks how full the state is.
     Usage(Reply<Usage>),
+    /// Asks for a sign of life.
+    Heartbeat(oneshot::Sender<()>),
 }
 
 impl Message {
@@ -155,7 +159,8 @@ impl Message {
             | Self::NextBatch(..)
             | Self::BeginBackup(..)
             | Self::NextBackupSlice(..)
-            | Self::Usage(_) => (0, 0),
+            | Self::Usage(_)
+            | Self::Heartbeat(_) => (0, 0),
         };
         bytes + request_ids * size_of::<RequestId>()
     }

@@ -3,6 +3,7 @@
 mod commit;
 mod edges;
 mod fairness;
+mod heartbeat;
 
 use std::convert::Infallible;
 use std::time::Duration;

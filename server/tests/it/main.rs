@@ -19,6 +19,7 @@ mod shutdown;
 mod slow_start;
 mod standard_services;
 mod state;
+mod supervisor;
 mod support;
 mod tls;
 mod tools;

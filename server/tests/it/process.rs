@@ -28,6 +28,14 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command
 }
 
+/// The binary, started by a shell with `prefix` before the command.
+pub(crate) fn shell(prefix: &str, args: &[&str]) -> Command {
+    let line = format!("{prefix} {} {}", binary(), args.join(" "));
+    let mut shell = Command::new("sh");
+    piped(shell.args(["-c", &line]));
+    shell
+}
+
 fn piped(command: &mut Command) {
     command
         .stdin(Stdio::null())
@@ -43,11 +51,8 @@ impl Process {
 
     /// Starts the binary from a shell, with `prefix` before the command.
     pub(crate) async fn start_by(prefix: &str, args: &[&str]) -> Self {
-        let server = binary();
-        let line = format!("{prefix} {server} --listen 127.0.0.1:0 {}", args.join(" "));
-        let mut shell = Command::new("sh");
-        piped(shell.args(["-c", &line]));
-        Self::spawn(shell).await
+        let args = [&["--listen", "127.0.0.1:0"], args].concat();
+        Self::spawn(shell(prefix, &args)).await
     }
 
     pub(crate) async fn spawn(mut command: Command) -> Self {

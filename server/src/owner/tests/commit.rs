@@ -140,6 +140,19 @@ async fn with_key_on_disk() -> (OwnerHandle, Ended, FakeJournal) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_heartbeat_does_not_wait_for_the_disk() {
+    let (handle, _owner, mut journal) = start_with_journal(AnswerWhen::Committed);
+    let write = handle.write(write("a", 1), None, soon());
+    let beat = async {
+        journal.batch().await;
+        handle.heartbeat().beat().await
+    };
+    let (written, is_alive) = tokio::join!(write, beat);
+    assert!(is_alive);
+    written.unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_is_answered_when_it_is_on_disk() {
     let (handle, _owner, mut journal) = start_with_journal(AnswerWhen::Committed);
     let first = call!(handle, write(write("k", 1), None, soon()));
