@@ -10,8 +10,9 @@ use crate::report::compare::model::{
     Verdict,
 };
 use crate::report::compare::statistics::{
-    Bootstrap, change, holm_adjusted, mann_whitney, median, runs_for_power, runs_min,
+    Bootstrap, change, mann_whitney, median, runs_for_power, runs_min,
 };
+use crate::report::compare::together::adjusted;
 use crate::report::model::{Report, SCHEMA};
 
 /// With fewer intervals the block bootstrap says nothing.
@@ -41,7 +42,14 @@ pub(crate) fn compare(
         .map(|metric| compare_metric(metric, a, b, options, &mut bootstrap))
         .collect();
     let ps: Vec<_> = metrics.iter().map(|metric| metric.p).collect();
-    for (metric, adjusted) in metrics.iter_mut().zip(holm_adjusted(&ps)) {
+    let values: Vec<_> = METRICS
+        .iter()
+        .map(|metric| (values(metric, a), values(metric, b)))
+        .collect();
+    for (metric, adjusted) in metrics
+        .iter_mut()
+        .zip(adjusted(&values, &ps, &mut bootstrap.random))
+    {
         metric.p_adjusted = adjusted;
     }
     say_runs_needed(&mut metrics, options.alpha);
@@ -67,8 +75,7 @@ fn compare_metric(
     options: &Options,
     bootstrap: &mut Bootstrap,
 ) -> MetricComparison {
-    let values = |reports: &[Report]| reports.iter().filter_map(metric.of).collect::<Vec<_>>();
-    let (values_a, values_b) = (values(a), values(b));
+    let (values_a, values_b) = (values(metric, a), values(metric, b));
     let mut compared = not_measured(metric, &values_a, &values_b);
     let (Some(median_a), Some(median_b)) = (compared.median_a, compared.median_b) else {
         return compared;
@@ -104,6 +111,11 @@ fn compare_metric(
         compared.runs_needed = runs_for_power(options.effect_min, &values_a, &values_b);
     }
     compared
+}
+
+/// Returns the metric of each run that has it.
+fn values(metric: &MetricDefinition, reports: &[Report]) -> Vec<f64> {
+    reports.iter().filter_map(metric.of).collect()
 }
 
 /// Makes the comparison of a metric with its medians, and nothing else.
@@ -150,7 +162,7 @@ fn runs_needed_for_all(metrics: &[MetricComparison], alpha: f64) -> u64 {
     runs_min(alpha_of_each(metrics, alpha))
 }
 
-/// The level at which the most significant of the metrics must be, by Holm's correction.
+/// The level at which the most significant metric passes every correction for their number, Holm's included.
 fn alpha_of_each(metrics: &[MetricComparison], alpha: f64) -> f64 {
     let measured = metrics.iter().filter(|metric| metric.p.is_some());
     alpha / measured.count().max(1) as f64
@@ -194,7 +206,9 @@ fn overall(
             metric.verdict == MetricVerdict::Worse && enough
         })
     };
-    let stands = |metric: &MetricComparison| metric.p_adjusted.is_some_and(|p| p <= options.alpha);
+    let stands = |metric: &MetricComparison| {
+        can_be_decided && metric.p_adjusted.is_some_and(|p| p <= options.alpha)
+    };
     let any = |verdict| metrics.iter().any(|metric| metric.verdict == verdict);
     let mut better = metrics
         .iter()

@@ -86,7 +86,7 @@ impl Comparison {
             format!(
                 "p: two-sided Mann-Whitney U test, exact up to 50 runs. A metric is better or worse with p <= {alpha} and a \
                  change of at least {effect}%; a smaller change is negligible. A regression must hold for {metrics} metrics \
-                 together (Holm's correction)."
+                 together (step-down minP of Westfall and Young)."
             ),
             "Confidence interval: percentile bootstrap of the medians. With few runs it is too narrow, and it decides \
              nothing."

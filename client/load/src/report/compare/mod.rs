@@ -6,7 +6,7 @@
 //! should take turns.
 //!
 //! A metric is better or worse if the rank test says so at 5% and the change is at least the smallest that matters.
-//! Because there are several metrics, the verdict is a regression only if a worse one passes Holm's correction.
+//! Because there are several metrics, the verdict is a regression only if a worse one passes a correction for their number.
 
 mod analysis;
 mod conditions;
@@ -16,6 +16,7 @@ mod metrics;
 mod model;
 mod statistics;
 mod text;
+mod together;
 
 pub(crate) use analysis::compare;
 pub(crate) use model::{Comparison, Options};

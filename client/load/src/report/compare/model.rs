@@ -114,7 +114,7 @@ pub(crate) struct MetricComparison {
     pub(crate) u: Option<f64>,
     /// The p-value of the rank test, two-sided.
     pub(crate) p: Option<f64>,
-    /// The p-value after Holm's correction for the number of metrics.
+    /// The p-value after the correction for the number of metrics.
     pub(crate) p_adjusted: Option<f64>,
     pub(crate) verdict: MetricVerdict,
     /// The number of runs on each side that would decide, if these do not.

@@ -5,7 +5,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 
 /// The most values, of both samples together, for which the rank test is exact: the numbers of arrangements are still
 /// exact in an f64 (C(50, 25) is 1.3e14).
-const EXACT_MAX: usize = 50;
+pub(super) const EXACT_MAX: usize = 50;
 
 /// Returns the median; of an even number of values the mean of the two in the middle. `None` without values.
 pub(super) fn median(values: &[f64]) -> Option<f64> {
@@ -77,8 +77,13 @@ impl Ranks {
         ranks
     }
 
-    /// Returns p exactly: counts, for every possible sum, the ways to choose `chosen` ranks with that sum.
+    /// Returns p exactly.
     fn exact(&self, chosen: usize) -> f64 {
+        self.ways(chosen).p(self.doubled_of_a)
+    }
+
+    /// Counts, for every possible sum, the ways to choose `chosen` ranks with that sum.
+    fn ways(&self, chosen: usize) -> Ways {
         let largest: usize = self.doubled.iter().sum();
         let mut ways = vec![vec![0.0; largest + 1]; chosen + 1];
         ways[0][0] = 1.0;
@@ -91,11 +96,7 @@ impl Ranks {
                 }
             }
         }
-        let ways = &ways[chosen];
-        let all: f64 = ways.iter().sum();
-        let below: f64 = ways[..=self.doubled_of_a].iter().sum();
-        let above: f64 = ways[self.doubled_of_a..].iter().sum();
-        (2.0 * below.min(above) / all).min(1.0)
+        Ways(ways.swap_remove(chosen))
     }
 
     fn approximate(&self, a: usize, b: usize, u: f64) -> f64 {
@@ -108,6 +109,57 @@ impl Ranks {
             // All values are equal.
             false => 1.0,
         }
+    }
+}
+
+/// For every sum of doubled ranks, the ways to choose one side with that sum.
+struct Ways(Vec<f64>);
+
+impl Ways {
+    /// Returns the two-sided p of the sum: twice the smaller tail.
+    fn p(&self, sum: usize) -> f64 {
+        let all: f64 = self.0.iter().sum();
+        let below: f64 = self.0[..=sum].iter().sum();
+        let above: f64 = self.0[sum..].iter().sum();
+        (2.0 * below.min(above) / all).min(1.0)
+    }
+}
+
+/// The rank test of one metric, for every arrangement of its runs into two sides.
+pub(super) struct RankSums {
+    /// Twice the rank of each run: those of A, then those of B.
+    doubled: Vec<usize>,
+    /// The two-sided p of each sum of doubled ranks.
+    p: Vec<f64>,
+    observed: f64,
+}
+
+impl RankSums {
+    pub(super) fn of(a: &[f64], b: &[f64]) -> Self {
+        let ranks = Ranks::of(a, b);
+        let mut sorted: Vec<f64> = a.iter().chain(b).copied().collect();
+        sorted.sort_by(f64::total_cmp);
+        let rank = |value: &f64| {
+            let place = sorted.partition_point(|other| other.total_cmp(value).is_lt());
+            ranks.doubled[place]
+        };
+        let ways = ranks.ways(a.len());
+        let p: Vec<_> = (0..ways.0.len()).map(|sum| ways.p(sum)).collect();
+        Self {
+            doubled: a.iter().chain(b).map(rank).collect(),
+            observed: p[ranks.doubled_of_a],
+            p,
+        }
+    }
+
+    /// Returns the p-value of the runs as they are.
+    pub(super) fn observed(&self) -> f64 {
+        self.observed
+    }
+
+    /// Returns the p-value if the runs with these numbers were side A.
+    pub(super) fn p(&self, side_a: &[usize]) -> f64 {
+        self.p[side_a.iter().map(|&run| self.doubled[run]).sum::<usize>()]
     }
 }
 

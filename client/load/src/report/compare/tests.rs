@@ -71,7 +71,7 @@ fn equal_sides_are_rarely_found_to_differ() {
         different += u32::from(matches!(p99, MetricVerdict::Better | MetricVerdict::Worse));
         regressions += u32::from(comparison.verdict == Verdict::Regression);
     }
-    // With 8 runs on each side the level is 4.99%, which is 20 of 400. Half of what passes Holm's correction is worse.
+    // With 8 runs on each side the level is 4.99%, which is 20 of 400. Half of what passes the correction is worse.
     assert!((8..=34).contains(&different), "{different} of 400");
     assert!(regressions <= 16, "{regressions} of 400");
 }
