@@ -26,8 +26,8 @@ pub enum Credential {
 /// A whole access file: all identities, by what they show.
 #[derive(Debug, Default)]
 pub struct Access {
-    tokens: HashMap<TokenHash, Arc<Identity>>,
-    certificates: HashMap<CertificateName, Arc<Identity>>,
+    pub(super) tokens: HashMap<TokenHash, Arc<Identity>>,
+    pub(super) certificates: HashMap<CertificateName, Arc<Identity>>,
 }
 
 /// What is wrong with an access file.
@@ -225,7 +225,7 @@ fn check_role(name: &str, role: &RoleEntry) -> Result<(), AccessError> {
 }
 
 fn wrong(field: &str, why: &str) -> AccessError {
-    AccessError(format!("{field}: {why}"))
+    AccessError(without_tokens(&format!("{field}: {why}")))
 }
 
 /// The line of an error in the file's form, and what it is. The error's own text would quote the line, which may have secrets.
@@ -234,17 +234,21 @@ fn syntax(text: &str, error: &toml::de::Error) -> AccessError {
         let before = &text.as_bytes()[..span.start.min(text.len())];
         before.iter().filter(|byte| **byte == b'\n').count() + 1
     });
-    let message = without_values(error.message());
+    let message = without_tokens(&without_quotes(error.message()));
     match line {
         Some(line) => AccessError(format!("line {line}: {message}")),
         None => AccessError(message),
     }
 }
 
-/// The message without the texts that it quotes from the file, and without everything that looks like a token.
-fn without_values(message: &str) -> String {
+/// The message without the texts that it quotes from the file.
+fn without_quotes(message: &str) -> String {
     let kept = message.split('"').step_by(2);
-    let message = kept.collect::<Vec<_>>().join("\"…\"");
+    kept.collect::<Vec<_>>().join("\"…\"")
+}
+
+/// The message without what looks like a token: one may be in the file in the place of a name, or of its hash.
+fn without_tokens(message: &str) -> String {
     let mut parts = message.split(TOKEN_PREFIX);
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |kept, part| {

@@ -5,6 +5,8 @@
 
 mod certificate;
 mod file;
+#[cfg(test)]
+mod fuzz_tests;
 mod identity;
 mod patterns;
 #[cfg(test)]

@@ -13,8 +13,10 @@ use soloist::v1::admin_client::AdminClient;
 use soloist::v1::state_client::StateClient;
 use soloist_fuzz::Shape;
 use soloist_server::Server;
+use soloist_server::access::Token;
 use soloist_server::config::Config;
 use tokio::runtime::Runtime;
+use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 
 /// The first bytes of every HTTP/2 connection. Source: RFC 9113, section 3.4.
@@ -26,7 +28,7 @@ const HANGS_AFTER: Duration = Duration::from_secs(30);
 /// Every so many inputs the server must answer well-formed calls.
 const CALLS_EVERY: u64 = 16;
 
-/// Most memory that the process may ever have taken, with two servers in it.
+/// Most memory that the process may ever have taken, with all the servers in it.
 const MEMORY_MAX: usize = 512 << 20;
 
 /// Every panic of a thread of a server. The panics of a test's own thread end the test.
@@ -52,13 +54,35 @@ pub(crate) struct Attacked {
     addr: SocketAddr,
     runtime: Runtime,
     channel: Channel,
+    /// The header of calls, if the server has an access file.
+    authorization: Option<String>,
     attacks: Cell<u64>,
 }
 
 impl Attacked {
     pub(crate) fn start() -> Self {
-        note_panics();
+        Self::with(Config::default(), None)
+    }
+
+    /// A server whose access file has one identity, which may read everything.
+    pub(crate) fn of_readers() -> Self {
+        let token = Token::random();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        write!(
+            file,
+            "[identities.reader]\ntokens = ['{}']\nroles = ['reader']\n[roles.reader]\nread = ['*']\n",
+            token.hash()
+        )
+        .unwrap();
         let mut config = Config::default();
+        config.access.file = Some(file.path().into());
+        // The file is gone by then.
+        config.tls.reload_interval = Duration::from_secs(3600);
+        Self::with(config, Some(format!("Bearer {}", token.secret())))
+    }
+
+    fn with(mut config: Config, authorization: Option<String>) -> Self {
+        note_panics();
         config.transport.threads = 1;
         config.limits.max_store_bytes = 16 << 20;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -77,8 +101,13 @@ impl Attacked {
             addr,
             runtime,
             channel,
+            authorization,
             attacks: Cell::new(0),
         }
+    }
+
+    pub(crate) fn authorization(&self) -> Option<&str> {
+        self.authorization.as_deref()
     }
 
     /// Sends these bytes on a connection of their own, and waits until the server has closed it.
@@ -106,15 +135,31 @@ impl Attacked {
     /// Makes calls that every server answers, whatever is in its store.
     fn call(&self) {
         let mut state = StateClient::new(self.channel.clone());
-        let mut admin = AdminClient::new(self.channel.clone());
-        self.runtime.block_on(async {
-            let read = v1::ReadRequest {
-                key: "k".into(),
-                expect: None,
-            };
-            state.read(read).await.unwrap();
-            admin.get_info(v1::GetInfoRequest {}).await.unwrap();
+        let read = self.request(v1::ReadRequest {
+            key: "k".into(),
+            expect: None,
         });
+        self.runtime.block_on(state.read(read)).unwrap();
+        self.revision();
+    }
+
+    /// The revision of the store.
+    pub(crate) fn revision(&self) -> i64 {
+        let mut admin = AdminClient::new(self.channel.clone());
+        let info = admin.get_info(self.request(v1::GetInfoRequest {}));
+        self.runtime.block_on(info).unwrap().into_inner().revision
+    }
+
+    /// A request that shows the token.
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(authorization) = &self.authorization {
+            let authorization = authorization.parse().unwrap();
+            request
+                .metadata_mut()
+                .insert("authorization", authorization);
+        }
+        request
     }
 
     fn check_panics(&self) {

@@ -15,10 +15,26 @@ use attacked::{Attacked, PREFACE};
 fn frames_do_no_harm() {
     let server = Attacked::start();
     Target::new("server_frames", Format::Http2)
-        .seeds(seeds::conversations())
+        .seeds(seeds::conversations(None))
         .words(seeds::words())
         .cost(4)
         .run(|frames| server.attack(&[PREFACE, frames].concat()));
+    server.end();
+}
+
+/// The same, with the token of somebody who may read everything and change nothing: so whatever is sent, nothing changes.
+#[test]
+fn frames_do_no_harm_and_change_nothing_without_a_right() {
+    let server = Attacked::of_readers();
+    let mut seeds = seeds::conversations(server.authorization());
+    seeds.extend(seeds::conversations(Some("Bearer slst_")));
+    let before = server.revision();
+    Target::new("server_rights", Format::Http2)
+        .seeds(seeds)
+        .words(seeds::words())
+        .cost(8)
+        .run(|frames| server.attack(&[PREFACE, frames].concat()));
+    assert_eq!(server.revision(), before, "something was changed");
     server.end();
 }
 
@@ -32,7 +48,7 @@ fn bytes_do_no_harm() {
         PREFACE.to_vec(),
     ];
     inputs.extend(
-        seeds::conversations()
+        seeds::conversations(None)
             .into_iter()
             .map(|frames| [PREFACE, &frames].concat()),
     );

@@ -63,9 +63,10 @@ fn message(message: &[u8]) -> Vec<u8> {
     framed
 }
 
-fn call(stream: u32, path: &str, request: &[u8]) -> Vec<u8> {
+fn call(stream: u32, path: &str, more: &[(&str, &str)], request: &[u8]) -> Vec<u8> {
+    let more = [&[("grpc-timeout", "1S")][..], more].concat();
     let data = frame(DATA, END_STREAM, stream, &message(request));
-    [headers(stream, path, &[("grpc-timeout", "1S")]), data].concat()
+    [headers(stream, path, &more), data].concat()
 }
 
 /// A request of each method.
@@ -209,21 +210,23 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// The frames of connections, without the preface.
-pub(crate) fn conversations() -> Vec<Vec<u8>> {
+/// The frames of connections, without the preface. Each call has this header `authorization`.
+pub(crate) fn conversations(authorization: Option<&str>) -> Vec<Vec<u8>> {
+    let more = authorization.map(|value| ("authorization", value));
+    let more = more.as_slice();
     let begin = [settings(&[]), frame(SETTINGS, ACK, 0, &[])].concat();
     let requests = requests();
     let mut all: Vec<Vec<u8>> = requests
         .iter()
-        .map(|(path, request)| call(1, path, request))
+        .map(|(path, request)| call(1, path, more, request))
         .collect();
     let many = (0_u32..).zip(&requests);
     all.push(
-        many.flat_map(|(at, (path, request))| call(2 * at + 1, path, request))
+        many.flat_map(|(at, (path, request))| call(2 * at + 1, path, more, request))
             .collect(),
     );
     let (_, frame_of_ops) = &requests[9];
-    let pipeline = headers(1, "/soloist.v1.State/Pipeline", &[]);
+    let pipeline = headers(1, "/soloist.v1.State/Pipeline", more);
     let piece = frame(DATA, 0, 1, &message(frame_of_ops));
     all.extend([
         // A Pipeline of two frames, a Watch that is reset, an unfinished Write, a call without a message.
@@ -241,7 +244,7 @@ pub(crate) fn conversations() -> Vec<Vec<u8>> {
         ]
         .concat(),
         [
-            headers(1, "/soloist.v1.State/Write", &[]),
+            headers(1, "/soloist.v1.State/Write", more),
             frame(DATA, 0, 1, &[0, 0, 0, 0, 9, 10]),
         ]
         .concat(),
@@ -249,7 +252,7 @@ pub(crate) fn conversations() -> Vec<Vec<u8>> {
             HEADERS,
             END_HEADERS | END_STREAM,
             1,
-            &headers(1, "/soloist.v1.State/Read", &[])[9..],
+            &headers(1, "/soloist.v1.State/Read", more)[9..],
         ),
         // What belongs to the connection.
         settings(&[(1, 0), (2, 0), (3, 7), (4, 0), (5, 20_000), (6, 1_000)]),
@@ -263,7 +266,7 @@ pub(crate) fn conversations() -> Vec<Vec<u8>> {
             frame(GOAWAY, 0, 0, &[0; 8]),
         ]
         .concat(),
-        call(1, "/soloist.v1.State/Nothing", &[]),
+        call(1, "/soloist.v1.State/Nothing", more, &[]),
     ]);
     all.into_iter()
         .map(|frames| [begin.clone(), frames].concat())
@@ -276,6 +279,8 @@ pub(crate) fn words() -> Vec<Vec<u8>> {
         .into_iter()
         .map(|(path, _)| path.as_bytes().to_vec());
     let names = [
+        "authorization",
+        "Bearer ",
         "grpc-timeout",
         "grpc-encoding",
         "gzip",

@@ -1,10 +1,13 @@
-//! Texts and numbers of their own: timeouts, durations, page tokens, request ids, varints.
+//! Texts and numbers of their own: timeouts, credentials, durations, page tokens, request ids, varints.
 
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use soloist::v1::ListMachinesRequest;
 use soloist_fuzz::{Format, Shape, Target};
 
+use crate::access::{Access, Credential, TokenHash};
 use crate::config::Limits;
+use crate::rpc::callers;
 use crate::rpc::deadline::Deadline;
 use crate::rpc::status::Refusal;
 use crate::rpc::{arguments, page_token};
@@ -14,12 +17,13 @@ fn check(input: &[u8]) -> Shape {
     let Some((selector, rest)) = input.split_first() else {
         return Shape::of("empty");
     };
-    let selector = selector % 4;
+    let selector = selector % 5;
     let shape = match selector {
         0 => timeout_header(rest),
         1 => duration(rest),
         2 => token(rest),
-        _ => varints(rest),
+        3 => varints(rest),
+        _ => authorization(rest),
     };
     shape.with(selector.into())
 }
@@ -46,6 +50,49 @@ fn timeout_header(text: &[u8]) -> Shape {
             Shape::of(status.message())
         }
     }
+}
+
+/// The token of somebody whom the access file knows.
+const TOKEN: &[u8] = b"slst_known";
+
+/// Headers `authorization`, with a line for each.
+fn authorization(text: &[u8]) -> Shape {
+    let values = text
+        .split(|byte| *byte == b'\n')
+        .map(HeaderValue::from_bytes);
+    let Ok(values) = values.collect::<Result<Vec<_>, _>>() else {
+        return Shape::of("no header");
+    };
+    let mut headers = HeaderMap::new();
+    for value in &values {
+        headers.append(AUTHORIZATION, value.clone());
+    }
+    let shown = callers::authorization(&headers);
+    let [only] = &*values else {
+        let refused = shown.expect_err("several headers were taken");
+        return Shape::of(refused.message());
+    };
+    let header = shown
+        .expect("one header was refused")
+        .expect("there is one");
+    assert_eq!(header, only);
+    // By hand: the scheme in any capitals, one space, and something between any other spaces.
+    let bearer = only.as_bytes().split_first_chunk::<7>();
+    let token = bearer
+        .filter(|(scheme, _)| scheme.to_ascii_lowercase() == *b"bearer ")
+        .map(|(_, token)| token.trim_ascii())
+        .filter(|token| !token.is_empty());
+    let hash = token.map(|token| Credential::Token(TokenHash::of(token)));
+    let credential = callers::token(header);
+    assert_eq!(credential, hash, "{text:?}");
+    let Some(credential) = credential else {
+        return Shape::of("no token");
+    };
+    let file = format!("[identities.known]\ntokens = ['{}']", TokenHash::of(TOKEN));
+    let access = Access::parse(&file).unwrap();
+    let known = access.identify(&credential).is_some();
+    assert_eq!(known, token == Some(TOKEN), "{text:?}");
+    Shape::of("a token").with(usize::from(known))
 }
 
 fn duration(bytes: &[u8]) -> Shape {
@@ -107,7 +154,7 @@ fn varints(bytes: &[u8]) -> Shape {
 }
 
 #[test]
-fn timeouts_durations_tokens_and_varints_are_read_or_refused() {
+fn timeouts_credentials_durations_tokens_and_varints_are_read_or_refused() {
     let max = i64::MAX.to_le_bytes();
     let min = i64::MIN.to_le_bytes();
     Target::new("headers", Format::Bytes)
@@ -119,6 +166,9 @@ fn timeouts_durations_tokens_and_varints_are_read_or_refused() {
             [&[1][..], &5_i64.to_le_bytes(), &5_i32.to_le_bytes()].concat(),
             b"\x02YWI".to_vec(),
             b"\x02YQ".to_vec(),
+            [b"\x04Bearer ", TOKEN].concat(),
+            b"\x04basic bm9ib2R5".to_vec(),
+            b"\x04bearer a\nbearer b".to_vec(),
             vec![
                 3, 1, 0x80, 1, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1,
             ],
@@ -132,6 +182,11 @@ fn timeouts_durations_tokens_and_varints_are_read_or_refused() {
             b"-",
             b"_",
             b"\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+            b"Bearer ",
+            TOKEN,
+            b" ",
+            b"\t",
+            b"\n",
         ])
         .len_max(64)
         .run(check);
