@@ -9,7 +9,7 @@ pub(crate) use access_file::AccessFile;
 use access_file::{Bearer, State};
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
-use soloist::v1::{PipelineRequest, PipelineResponse};
+use soloist::v1::{self, PipelineRequest, PipelineResponse};
 use soloist_server::access::Token;
 use soloist_server::config::Reflection;
 use tonic::{Code, Status};
@@ -22,7 +22,8 @@ use tonic_types::StatusExt as _;
 use crate::json::Caller;
 use crate::process::command;
 use crate::support::{
-    TestServer, assert_refused, assert_rpc_refused, atomic, frame, int, read_op, write, write_op,
+    TestServer, assert_refused, assert_rpc_refused, atomic, frame, int, read, read_op, write,
+    write_op,
 };
 
 /// Sends frames, and returns the answers.
@@ -78,6 +79,40 @@ fn every_call() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// An operation of every kind, and the right that it needs.
+fn every_operation() -> [(&'static str, v1::Op); 5] {
+    use v1::op::Op;
+    let key = || "k".to_owned();
+    [
+        ("read", Op::Read(read("k"))),
+        ("write", Op::Write(write("k", int(1)))),
+        (
+            "write",
+            Op::Add(v1::AddRequest {
+                key: key(),
+                delta: 1,
+                ..v1::AddRequest::default()
+            }),
+        ),
+        (
+            "write",
+            Op::Transition(v1::TransitionRequest {
+                key: key(),
+                to: "a".into(),
+                ..v1::TransitionRequest::default()
+            }),
+        ),
+        (
+            "write",
+            Op::Delete(v1::DeleteRequest {
+                key: key(),
+                ..v1::DeleteRequest::default()
+            }),
+        ),
+    ]
+    .map(|(verb, op)| (verb, v1::Op { op: Some(op) }))
+}
+
 #[tokio::test]
 async fn every_method_asks_who_calls_and_whether_it_may() {
     let file = AccessFile::new(&[("nobody", ""), ("admin", "admin = true")]);
@@ -127,6 +162,35 @@ async fn every_method_asks_who_calls_and_whether_it_may() {
             (info.reason.as_str(), info.metadata["identity"].as_str()),
             ("NOT_PERMITTED", "nobody")
         );
+    }
+    // Each operation by itself, in a Batch and in both kinds of frame.
+    let mut client = file.state(&server, "nobody").await;
+    for (verb, operation) in every_operation() {
+        let denied = denied("nobody", verb, "key", "k", Some("0"));
+        let batch = v1::BatchRequest {
+            ops: vec![operation.clone()],
+            ..v1::BatchRequest::default()
+        };
+        let refused = client.batch(batch).await.unwrap_err();
+        assert_refused(&refused, Code::PermissionDenied, "NOT_PERMITTED", &denied);
+        let in_a_second = PipelineRequest {
+            timeout: Some(prost_types::Duration {
+                seconds: 1,
+                nanos: 0,
+            }),
+            ..frame([operation.clone()])
+        };
+        let all = [
+            frame([operation.clone()]),
+            in_a_second,
+            atomic([operation.clone()]),
+        ];
+        let answers = frames(&mut client, all).await;
+        assert_eq!(answers.len(), 3);
+        for answer in answers {
+            let error = answer.error.unwrap();
+            assert_rpc_refused(&error, Code::PermissionDenied, "NOT_PERMITTED", &denied);
+        }
     }
     // Nothing of it reached the state.
     let info = file
