@@ -18,6 +18,9 @@ static DENIALS: Mutex<Span> = Mutex::new(Span::NEW);
 /// Calls of unknown callers in the present span. They are counted apart: nobody can hide a denial behind them.
 static FAILED_LOGINS: Mutex<Span> = Mutex::new(Span::NEW);
 
+/// Clients that TLS refused in the present span. Their connections never get as far as a call.
+static REFUSED_CLIENTS: Mutex<Span> = Mutex::new(Span::NEW);
+
 struct Span {
     begun: Option<Instant>,
     logged: u32,
@@ -65,6 +68,20 @@ pub(super) fn denied(identity: &Identity, needs: Needs<'_>) {
 pub(super) fn login_failed(peer: &str, why: &str) {
     if let Some(left_out) = admit(&FAILED_LOGINS) {
         warn!(target: "audit", peer, why, left_out, "login failed");
+    }
+}
+
+/// A TLS handshake failed, because one side does not accept the other.
+pub(crate) fn handshake_refused(peer: &str, why: impl Display) {
+    if let Some(left_out) = admit(&REFUSED_CLIENTS) {
+        warn!(target: "audit", peer, %why, left_out, "handshake refused");
+    }
+}
+
+/// A connection has to end, because the certificate of its client would be refused by now.
+pub(crate) fn certificate_refused(peer: &str) {
+    if let Some(left_out) = admit(&REFUSED_CLIENTS) {
+        warn!(target: "audit", peer, left_out, "the certificate of the client is not accepted any more");
     }
 }
 

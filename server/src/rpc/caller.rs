@@ -3,14 +3,14 @@
 //! Nothing else in `rpc` holds a handle. So nothing reaches the owner except through [`Caller`], whose methods are those of
 //! [`OwnerHandle`] and check every operation first. Without an access file everybody may do everything.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::audit;
 use super::rights::{Permitted, Rights};
-use super::status::{Refusal, credentials_missing, credentials_unknown};
+use super::status::{Refusal, certificate_refused, credentials_missing, credentials_unknown};
 use crate::access::{Access, Credential, Identity, Needs};
 use crate::machine::{
     Add, AddOutcome, AllOutcome, Cause, CloseOutcome, Condition, CopySlice, DefineMachine, Delete,
@@ -33,49 +33,49 @@ pub(crate) struct Caller {
     owner: OwnerHandle,
     /// None if there is no access file.
     who: Option<Arc<Who>>,
+    /// Changes when the certificate of the connection is not accepted any more. None if the connection has shown none.
+    refused: Option<watch::Receiver<()>>,
 }
 
-/// Somebody who shows something, or nothing.
+/// Somebody who shows something, or nothing, and who that is by the access file of one moment.
 #[derive(Debug)]
 struct Who {
     credential: Option<Credential>,
-    seen: Mutex<Seen>,
-}
-
-/// Who the caller is, by the access file that was last looked at.
-#[derive(Debug)]
-struct Seen {
+    /// Has changed if another access file is in use than the one that has `identity`.
     access: watch::Receiver<Arc<Access>>,
     identity: Option<Arc<Identity>>,
 }
 
 impl Who {
     fn new(credential: Option<Credential>, mut access: watch::Receiver<Arc<Access>>) -> Self {
-        let identity = identify(&credential, &mut access);
-        let seen = Mutex::new(Seen { access, identity });
-        Self { credential, seen }
+        let identity = identify(&credential, &access.borrow_and_update());
+        Self {
+            credential,
+            access,
+            identity,
+        }
     }
 
-    /// Who it is by the access file in use now. An atomic comparison tells whether that is still the one that was looked at.
-    fn identity(&self) -> Result<Arc<Identity>, Refusal> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        // An error means that the file is not looked at any more.
-        if seen.access.has_changed().unwrap_or(true) {
-            seen.identity = identify(&self.credential, &mut seen.access);
-        }
-        match (&seen.identity, &self.credential) {
-            (Some(identity), _) => Ok(Arc::clone(identity)),
-            (None, Some(_)) => Err(credentials_unknown()),
-            (None, None) => Err(credentials_missing()),
-        }
+    /// Whether the access file that was looked at is the one in use. That takes an atomic load.
+    fn is_current(&self) -> bool {
+        // An error means that the file is not looked at any more, so that nobody knows.
+        matches!(self.access.has_changed(), Ok(false))
+    }
+
+    /// Who it is by the access file in use now.
+    fn identity(&self) -> Result<Cow<'_, Arc<Identity>>, Refusal> {
+        let identity = match self.is_current() {
+            true => self.identity.as_ref().map(Cow::Borrowed),
+            false => identify(&self.credential, &self.access.borrow()).map(Cow::Owned),
+        };
+        identity.ok_or_else(|| match self.credential {
+            Some(_) => credentials_unknown(),
+            None => credentials_missing(),
+        })
     }
 }
 
-fn identify(
-    credential: &Option<Credential>,
-    access: &mut watch::Receiver<Arc<Access>>,
-) -> Option<Arc<Identity>> {
-    let access = access.borrow_and_update();
+fn identify(credential: &Option<Credential>, access: &Access) -> Option<Arc<Identity>> {
     access.identify(credential.as_ref()?).map(Arc::clone)
 }
 
@@ -83,14 +83,26 @@ impl Caller {
     /// A caller that shows nothing. Without an access file it may do everything.
     pub(crate) fn new(owner: OwnerHandle, access: Option<watch::Receiver<Arc<Access>>>) -> Self {
         let who = access.map(|access| Arc::new(Who::new(None, access)));
-        Self { owner, who }
+        Self {
+            owner,
+            who,
+            refused: None,
+        }
     }
 
     /// The same caller, for the calls of one connection.
     pub(super) fn for_connection(&self, quota: ConnectionQuota) -> Self {
         Self {
             owner: self.owner.for_connection(quota),
-            who: self.who.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// The same caller, who may do nothing any more once `refused` changes.
+    pub(super) fn until(&self, refused: watch::Receiver<()>) -> Self {
+        Self {
+            refused: Some(refused),
+            ..self.clone()
         }
     }
 
@@ -102,42 +114,60 @@ impl Caller {
     ) -> Self {
         let who = Who::new(credential, access.clone());
         Self {
-            owner: self.owner.clone(),
             who: Some(Arc::new(who)),
+            ..self.clone()
         }
     }
 
-    /// What the caller may do now.
+    /// Whether the caller was looked up in the access file in use.
+    pub(super) fn is_current(&self) -> bool {
+        self.who.as_ref().is_none_or(|who| who.is_current())
+    }
+
+    /// Looks the caller up again if the access file has changed. [`rights`](Self::rights) would do so every time.
+    pub(super) fn look_up_again(&mut self) {
+        if let Some(who) = self.who.as_ref().filter(|who| !who.is_current()) {
+            let who = Who::new(who.credential.clone(), who.access.clone());
+            self.who = Some(Arc::new(who));
+        }
+    }
+
+    /// What the caller may do now. There is no lock unless the access file has changed since the caller was looked up.
     ///
     /// # Errors
-    /// CREDENTIALS_MISSING or CREDENTIALS_UNKNOWN if nobody is known by what the caller shows.
-    pub(super) fn rights(&self) -> Result<Rights, Refusal> {
+    /// CREDENTIALS_MISSING or CREDENTIALS_UNKNOWN if nobody is known by what the caller shows (any more).
+    pub(super) fn rights(&self) -> Result<Rights<'_>, Refusal> {
+        if let Some(refused) = &self.refused
+            && matches!(refused.has_changed(), Ok(true))
+        {
+            return Err(certificate_refused());
+        }
         let who = self.who.as_ref();
         Ok(Rights::of(who.map(|who| who.identity()).transpose()?))
     }
 
-    /// Waits until `check` fails, because the access file has changed. Returns the refusal.
-    pub(super) async fn lost(&self, check: impl Fn(&Rights) -> Result<(), Refusal>) -> Refusal {
-        if let Some(who) = &self.who {
-            let mut access = {
-                let seen = who.seen.lock().unwrap_or_else(PoisonError::into_inner);
-                seen.access.clone()
-            };
-            loop {
+    /// Waits until `check` fails, because the access file has changed, or the connection's certificate is not accepted any
+    /// more. Returns the refusal.
+    pub(super) async fn lost(&self, check: impl Fn(&Rights<'_>) -> Result<(), Refusal>) -> Refusal {
+        let mut access = self.who.as_ref().map(|who| who.access.clone());
+        let mut refused = self.refused.clone();
+        loop {
+            if let Some(access) = &mut access {
                 access.borrow_and_update();
-                if let Err(refusal) = self.rights().and_then(|rights| check(&rights)) {
-                    return refusal;
-                }
-                if access.changed().await.is_err() {
-                    break;
-                }
+            }
+            if let Err(refusal) = self.rights().and_then(|rights| check(&rights)) {
+                return refusal;
+            }
+            tokio::select! {
+                biased;
+                () = changed(&mut access) => {}
+                () = changed(&mut refused) => {}
             }
         }
-        std::future::pending().await
     }
 
     /// Refuses a caller without this right.
-    fn need(&self, needs: Needs<'_>) -> Result<Rights, Refusal> {
+    fn need(&self, needs: Needs<'_>) -> Result<Rights<'_>, Refusal> {
         let rights = self.rights()?;
         rights.need(needs)?;
         Ok(rights)
@@ -311,7 +341,7 @@ impl Caller {
 
     async fn define_own(
         &self,
-        rights: &Rights,
+        rights: &Rights<'_>,
         mut define: DefineMachine,
         deadline: Instant,
     ) -> Result<Machine, Refusal> {
@@ -349,7 +379,7 @@ impl Caller {
     /// The revision of the machine of this name, which the caller may define; 0 if there is none.
     async fn own_machine(
         &self,
-        rights: &Rights,
+        rights: &Rights<'_>,
         name: &Name,
         deadline: Instant,
     ) -> Result<Revision, Refusal> {
@@ -453,7 +483,12 @@ fn rejected(define: &DefineMachine, cause: Cause) -> Refusal {
     crate::machine::Rejection { subject, cause }.into()
 }
 
-/// Logs that a call was refused because its caller is not known.
-pub(super) fn note_failed_login(peer: &str, refusal: &Refusal) {
-    audit::login_failed(peer, refusal.message());
+/// Waits for a change. If there can be none (any more), waits for ever.
+async fn changed<T>(receiver: &mut Option<watch::Receiver<T>>) {
+    if let Some(receiver) = receiver
+        && receiver.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }

@@ -1,12 +1,15 @@
 //! Finds out who calls: by the token of the call, or by the certificate of its connection.
+//!
+//! One task routes the calls of a connection, one after the other. So what is kept from one call to the next needs no lock.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::cell::RefCell;
+use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::watch;
 
-use super::caller::note_failed_login;
+use super::audit;
 use super::context::CallContext;
 use super::status::{Refusal, credentials_unknown};
 use crate::access::{Access, Credential, TokenHash, certificate_names};
@@ -18,7 +21,7 @@ pub(super) struct Callers {
     /// What the connection shows.
     certificate: Option<Credential>,
     /// The context of the last call. Most connections have calls of one caller only.
-    last: Mutex<Option<LastCaller>>,
+    last: RefCell<Option<LastCaller>>,
 }
 
 struct LastCaller {
@@ -39,7 +42,7 @@ impl Callers {
             access,
             peer,
             certificate: names.map(|names| Credential::Certificate(names.into())),
-            last: Mutex::new(None),
+            last: RefCell::new(None),
         }
     }
 
@@ -53,8 +56,11 @@ impl Callers {
         connection: &CallContext,
     ) -> Result<Arc<CallContext>, Refusal> {
         let context = self.find(headers, connection);
-        let known = context.and_then(|context| context.caller.rights().map(|_| context));
-        known.inspect_err(|refusal| note_failed_login(&self.peer, refusal))
+        let known = context.and_then(|context| {
+            context.caller.rights()?;
+            Ok(context)
+        });
+        known.inspect_err(|refusal| audit::login_failed(&self.peer, refusal.message()))
     }
 
     fn find(
@@ -62,17 +68,9 @@ impl Callers {
         headers: &HeaderMap,
         connection: &CallContext,
     ) -> Result<Arc<CallContext>, Refusal> {
-        let mut all = headers.get_all(AUTHORIZATION).iter();
-        let authorization = all.next();
-        if all.next().is_some() {
-            // Which of them counts must not be a matter of taste.
-            return Err(credentials_unknown());
-        }
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = last
-            .as_ref()
-            .filter(|last| last.authorization.as_ref() == authorization)
-        {
+        let authorization = authorization(headers)?;
+        let mut last = self.last.borrow_mut();
+        if let Some(last) = last.as_ref().filter(|last| last.is(authorization)) {
             return Ok(Arc::clone(&last.context));
         }
         let credential = match authorization {
@@ -90,8 +88,28 @@ impl Callers {
     }
 }
 
+impl LastCaller {
+    /// Whether a call with this header has the same caller, who was looked up in the access file in use.
+    fn is(&self, authorization: Option<&HeaderValue>) -> bool {
+        self.authorization.as_ref() == authorization && self.context.caller.is_current()
+    }
+}
+
+/// The header `authorization` of a call, if it has one.
+///
+/// # Errors
+/// CREDENTIALS_UNKNOWN if it has several: which of them counts must not be a matter of taste.
+pub(super) fn authorization(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Refusal> {
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let authorization = all.next();
+    match all.next() {
+        None => Ok(authorization),
+        Some(_) => Err(credentials_unknown()),
+    }
+}
+
 /// The token in a header `Bearer TOKEN`. Source: RFC 6750, section 2.1; the scheme's capitals do not matter (RFC 9110, 11.1).
-fn token(header: &HeaderValue) -> Option<Credential> {
+pub(super) fn token(header: &HeaderValue) -> Option<Credential> {
     let (scheme, token) = header.as_bytes().split_at_checked(b"Bearer ".len())?;
     let token = token.trim_ascii();
     (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty())

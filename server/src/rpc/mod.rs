@@ -7,7 +7,7 @@
 pub(crate) mod admin;
 mod answering;
 pub(crate) mod arguments;
-mod audit;
+pub(crate) mod audit;
 mod backup;
 pub(crate) mod body;
 mod call_quota;

@@ -96,7 +96,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(self, mut frames: RequestMessages) {
+    async fn run(mut self, mut frames: RequestMessages) {
         let mut overloaded = 0;
         let end = self.read(&mut frames, &mut overloaded).await;
         // While the client takes the last answers it may go on sending: read that too, and throw it away.
@@ -118,7 +118,7 @@ impl Reader {
     /// # Errors
     /// The status that the stream has to end with, if it is not the client that ended it.
     async fn read(
-        &self,
+        &mut self,
         frames: &mut RequestMessages,
         overloaded: &mut usize,
     ) -> Result<(), Status> {
@@ -166,7 +166,7 @@ impl Reader {
     /// # Errors
     /// The status that the stream has to end with, if one of the messages is not a frame.
     fn send_arrived(
-        &self,
+        &mut self,
         frame: Bytes,
         frames: &mut RequestMessages,
         overloaded: &mut usize,
@@ -175,6 +175,7 @@ impl Reader {
             return Ok(());
         }
         let now = Instant::now();
+        self.context.caller.look_up_again();
         let rights = self.context.caller.rights();
         let mut free = self.permits.free();
         let mut group = Group::default();
@@ -208,7 +209,13 @@ impl Reader {
 
     /// Adds a frame to the group, or sends the group first and the frame as a message of its own.
     /// A frame that the caller may not send is refused in its place.
-    fn add(&self, group: &mut Group, frame: Frame, rights: &Result<Rights, Refusal>, now: Instant) {
+    fn add(
+        &self,
+        group: &mut Group,
+        frame: Frame,
+        rights: &Result<Rights<'_>, Refusal>,
+        now: Instant,
+    ) {
         let added = match rights {
             Ok(rights) => self.add_permitted(group, frame, rights, now),
             Err(refusal) => Err(refusal.again()),
@@ -225,7 +232,7 @@ impl Reader {
         &self,
         group: &mut Group,
         frame: Frame,
-        rights: &Rights,
+        rights: &Rights<'_>,
         now: Instant,
     ) -> Result<(), Refusal> {
         let Frame {

@@ -1,5 +1,6 @@
 //! What a caller may do at one moment: checks the operations of the domain.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::audit;
@@ -9,7 +10,7 @@ use crate::machine::{Add, Key, Operation, Read, RequestId, SetLifetime, WatchTar
 use crate::owner::EachFrame;
 
 /// The rights of an identity. Without an access file, of everybody: every right.
-pub(super) struct Rights(Option<Arc<Identity>>);
+pub(super) struct Rights<'a>(Option<Cow<'a, Arc<Identity>>>);
 
 /// Something that [`Rights`] have permitted. Only they can make one.
 pub(super) struct Permitted<T>(T);
@@ -20,8 +21,8 @@ impl<T> Permitted<T> {
     }
 }
 
-impl Rights {
-    pub(super) fn of(identity: Option<Arc<Identity>>) -> Self {
+impl<'a> Rights<'a> {
+    pub(super) fn of(identity: Option<Cow<'a, Arc<Identity>>>) -> Self {
         Self(identity)
     }
 

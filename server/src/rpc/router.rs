@@ -55,6 +55,13 @@ type OtherService = (
     Box<dyn Fn(Request<CheckedBody<Incoming>>, Deadline) -> ResponseFuture + Send + Sync>,
 );
 
+/// The certificate that a client has shown for itself.
+pub(crate) struct ShownCertificate<'a> {
+    pub(crate) encoded: &'a [u8],
+    /// Changes when it is not accepted any more. Calls are refused from then on.
+    pub(crate) refused: watch::Receiver<()>,
+}
+
 /// The services of one connection.
 #[derive(Clone)]
 pub(crate) struct Router {
@@ -62,12 +69,17 @@ pub(crate) struct Router {
     context: Arc<CallContext>,
     access: Option<watch::Receiver<Arc<Access>>>,
     reflection: Reflection,
-    /// Who calls. None without an access file, and until [`called_by`](Self::called_by).
-    callers: Option<Arc<Callers>>,
     machines: MachinesServer<MachinesService>,
     sessions: SessionsServer<SessionsService>,
     admin: AdminServer<AdminService>,
     others: Arc<[OtherService]>,
+}
+
+/// The services of one connection, for the calls of its client.
+pub(crate) struct ClientRouter {
+    router: Router,
+    /// Who calls. None without an access file.
+    callers: Option<Callers>,
 }
 
 impl Router {
@@ -89,7 +101,6 @@ impl Router {
             context: Arc::new(context),
             access,
             reflection,
-            callers: None,
             machines: MachinesServer::new(MachinesService).max_decoding_message_size(usize::MAX),
             sessions: SessionsServer::new(SessionsService).max_decoding_message_size(usize::MAX),
             admin: AdminServer::new(admin).max_decoding_message_size(usize::MAX),
@@ -105,43 +116,21 @@ impl Router {
         }
     }
 
-    /// The same services for a connection with `peer`, which has shown this certificate of its own.
+    /// The same services for the calls of `peer`, the client of the connection, which has shown this certificate of its own.
     pub(crate) fn called_by(
-        self,
-        peer: impl FnOnce() -> String,
-        certificate: Option<&[u8]>,
-    ) -> Self {
+        &self,
+        peer: &str,
+        certificate: Option<ShownCertificate<'_>>,
+    ) -> ClientRouter {
         let access = self.access.clone();
-        let callers = access.map(|access| Arc::new(Callers::new(access, peer(), certificate)));
-        Self { callers, ..self }
-    }
-
-    /// The context of a call, once it is known who calls.
-    ///
-    /// # Errors
-    /// CREDENTIALS_MISSING or CREDENTIALS_UNKNOWN if it is not.
-    fn context_of(&self, headers: &HeaderMap) -> Result<Arc<CallContext>, Refusal> {
-        match &self.callers {
-            // Without an access file everybody may do everything. With one, this context is that of nobody.
-            None => Ok(Arc::clone(&self.context)),
-            Some(callers) => callers.context(headers, &self.context),
+        let encoded = certificate.as_ref().map(|certificate| certificate.encoded);
+        let callers = access.map(|access| Callers::new(access, peer.into(), encoded));
+        let mut router = self.clone();
+        if let Some(ShownCertificate { refused, .. }) = certificate {
+            let caller = self.context.caller.until(refused);
+            router.context = Arc::new(self.context.for_caller(caller));
         }
-    }
-
-    /// The context of a call, if its caller may call the service at all. Health is open to everybody.
-    ///
-    /// # Errors
-    /// CREDENTIALS_MISSING or CREDENTIALS_UNKNOWN if it is not known who calls.
-    fn admit(&self, service: &str, headers: &HeaderMap) -> Result<Arc<CallContext>, Refusal> {
-        match (service, self.reflection) {
-            (health_server::SERVICE_NAME, _) => Ok(Arc::clone(&self.context)),
-            (
-                reflection_server::SERVICE_NAME
-                | reflection_v1alpha::server_reflection_server::SERVICE_NAME,
-                Reflection::Open,
-            ) => Ok(Arc::clone(&self.context)),
-            _ => self.context_of(headers),
-        }
+        ClientRouter { router, callers }
     }
 
     /// What the connection may use.
@@ -352,19 +341,26 @@ fn pipeline(context: &CallContext, deadline: Deadline, body: Incoming) -> Respon
     Box::pin(async { Ok(response) })
 }
 
-impl Service<Request<Incoming>> for Router {
+impl Service<Request<Incoming>> for ClientRouter {
     type Response = Response<ResponseBody>;
     type Error = Infallible;
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
-        Answering::new(&self.context.quota, || self.route(request))
+        let Self { router, callers } = self;
+        Answering::new(&router.context.quota, || {
+            router.route(callers.as_ref(), request)
+        })
     }
 }
 
 impl Router {
     /// Finds the handler of a request. Returns its response, and by when the client must have read it.
-    fn route(&self, request: Request<Incoming>) -> (ResponseFuture, ReadBy) {
+    fn route(
+        &self,
+        callers: Option<&Callers>,
+        request: Request<Incoming>,
+    ) -> (ResponseFuture, ReadBy) {
         let refused = |response| (response, ReadBy::Never);
         if request.method() != Method::POST {
             return refused(http_error(StatusCode::METHOD_NOT_ALLOWED));
@@ -394,7 +390,7 @@ impl Router {
             }
             _ => ReadBy::Within(self.context.limits.max_deadline, deadline.or_never()),
         };
-        let context = match self.admit(service, &parts.headers) {
+        let context = match self.admit(service, callers, &parts.headers) {
             Ok(context) => context,
             Err(refusal) => return refused(grpc_error(refusal.into())),
         };
@@ -435,6 +431,31 @@ impl Router {
             },
         };
         (response, read_by)
+    }
+
+    /// The context of a call, if its caller may call the service at all. Health is open to everybody.
+    ///
+    /// # Errors
+    /// CREDENTIALS_MISSING or CREDENTIALS_UNKNOWN if it is not known who calls.
+    fn admit(
+        &self,
+        service: &str,
+        callers: Option<&Callers>,
+        headers: &HeaderMap,
+    ) -> Result<Arc<CallContext>, Refusal> {
+        let is_open = match service {
+            health_server::SERVICE_NAME => true,
+            reflection_server::SERVICE_NAME
+            | reflection_v1alpha::server_reflection_server::SERVICE_NAME => {
+                self.reflection == Reflection::Open
+            }
+            _ => false,
+        };
+        match callers {
+            Some(callers) if !is_open => callers.context(headers, &self.context),
+            // Without an access file everybody may do everything. With one, this context is that of nobody.
+            _ => Ok(Arc::clone(&self.context)),
+        }
     }
 
     /// The body of a call of health or reflection.

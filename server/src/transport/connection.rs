@@ -21,7 +21,8 @@ use super::socket::{Kind, Socket};
 use super::tls::{ClientCertificates, Tls};
 use super::without_call::WithoutCall;
 use crate::config::{DRAIN_IDLE, LOCAL_ERROR_RESET_STREAMS_MAX, TransportLimits};
-use crate::rpc::router::Router;
+use crate::rpc::audit;
+use crate::rpc::router::{Router, ShownCertificate};
 
 /// The first bytes of every HTTP/2 connection. Source: RFC 9113, section 3.4.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -48,21 +49,21 @@ pub(super) struct Shared {
 pub(super) async fn serve(
     accepted: Accepted,
     router: Router,
-    peer: impl FnOnce() -> String,
+    peer: &str,
     shared: Shared,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let Shared {
         limits,
         thread,
         handshakes,
-        tls,
+        mut tls,
         mut drain,
         crowded,
     } = shared;
     // One limit for both: a peer that is slow with the handshake has less time for the preface.
     let opening = timeout(
         limits.preface_timeout,
-        open(accepted, tls.as_ref(), &handshakes),
+        open(accepted, tls.as_mut(), &handshakes),
     );
     let opened = tokio::select! {
         opened = opening => opened,
@@ -71,24 +72,38 @@ pub(super) async fn serve(
     let socket = match opened {
         Ok(Ok(Some(socket))) => socket,
         Ok(Ok(None)) => return Ok(()),
-        Ok(Err(error)) => return Err(error.into()),
+        Ok(Err(error)) => {
+            // What TLS does not accept. A peer that leaves, or breaks off, has other errors.
+            if error.kind() == io::ErrorKind::InvalidData {
+                audit::handshake_refused(peer, &error);
+            }
+            return Err(error.into());
+        }
         Err(_) => {
             return Err(format!("no HTTP/2 preface within {:?}", limits.preface_timeout).into());
         }
     };
     let certificates = socket.client_certificates();
-    let router = router.called_by(peer, certificates.own());
+    let (refuse, is_refused) = watch::channel(());
+    let shown = certificates.own().map(|encoded| ShownCertificate {
+        encoded,
+        refused: is_refused,
+    });
+    let service = router.called_by(peer, shown);
     let polls = PollCount::default();
     let calls = OpenCalls::new(router.clone());
     let io = FairIo::new(socket, thread, polls.clone()).limited_by(WithoutCall::new(calls.clone()));
     let http2 = http2(&limits, calls.clone());
-    let mut connection = pin!(http2.serve_connection(TokioIo::new(io), router.clone()));
+    let mut connection = pin!(http2.serve_connection(TokioIo::new(io), service));
+    // Biased, so that no call is taken from a client once its certificate is refused.
     tokio::select! {
+        biased;
+        () = refused(tls, certificates) => {
+            audit::certificate_refused(peer);
+            refuse.send_replace(());
+        }
         ended = polls.count(connection.as_mut()) => return Ok(ended?),
         _ = drain.wait_for(|drain| *drain) => {}
-        () = refused(tls, certificates) => {
-            debug!("the certificate of the client is not accepted any more");
-        }
         outstayed = outstayed(&router, &limits, crowded) => match outstayed {
             Outstayed::Idle => {}
             Outstayed::Unread => return Err("the client does not read, and memory is scarce".into()),
@@ -129,7 +144,7 @@ fn http2(limits: &TransportLimits, calls: OpenCalls) -> http2::Builder<OpenCalls
 /// Opens a connection up to the end of HTTP/2's preface. None if the peer has left, or speaks something else.
 async fn open(
     accepted: Accepted,
-    tls: Option<&watch::Receiver<Arc<Tls>>>,
+    tls: Option<&mut watch::Receiver<Arc<Tls>>>,
     handshakes: &Handshakes,
 ) -> io::Result<Option<Socket>> {
     let stream = match accepted {
@@ -149,7 +164,8 @@ async fn open(
         refuse_plaintext(stream).await?;
         return Ok(None);
     }
-    let tls = Arc::clone(&tls.borrow());
+    // Seen: a change from now on is one that this client was not checked by.
+    let tls = Arc::clone(&tls.borrow_and_update());
     let socket = handshakes.run(tls.accept(stream)).await?;
     greet(Kind::Tls(Box::new(socket)).into()).await
 }

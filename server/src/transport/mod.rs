@@ -168,9 +168,7 @@ impl Acceptor {
         let stream = accepted.detach();
         worker.runtime.spawn(async move {
             let ended = match stream.and_then(listener::Detached::attach) {
-                Ok(accepted) => {
-                    connection::serve(accepted, router, || peer.to_string(), shared).await
-                }
+                Ok(accepted) => connection::serve(accepted, router, &peer, shared).await,
                 Err(error) => Err(error.into()),
             };
             if let Err(error) = ended {

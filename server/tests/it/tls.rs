@@ -3,7 +3,9 @@
 mod backup;
 mod canary;
 mod certificates;
+mod handshakes;
 mod identities;
+mod replacements;
 
 use std::io;
 use std::sync::Arc;
@@ -118,7 +120,7 @@ impl Client {
     /// Makes a call. A client learns only with its first bytes that TLS 1.3 has refused its certificate.
     async fn call(&self, server: &TestServer, identity: Option<&Identity>) -> Result<(), String> {
         let stream = self.connect(server, identity).await;
-        call(stream.map_err(|error| error.to_string())?).await
+        call(stream.map_err(|error| format!("{error:?}"))?).await
     }
 }
 
@@ -186,24 +188,6 @@ async fn calls_go_over_tls_with_the_versions_that_are_allowed() {
 }
 
 #[tokio::test]
-async fn a_client_that_speaks_tls_1_1_is_refused() {
-    let setup = Setup::new();
-    let server = setup.server(|config| config.tls.min_version = TlsVersion::Tls12);
-    // A ClientHello of version 3.2, with one suite and no extensions. Source: RFC 4346, section 7.4.1.2.
-    let mut hello = vec![1, 0, 0, 41, 3, 2];
-    hello.extend([7; 32]);
-    hello.extend([0, 0, 2, 0, 0x2f, 1, 0]);
-    let mut record = vec![22, 3, 1, 0, hello.len() as u8];
-    record.extend(&hello);
-    let mut stream = TcpStream::connect(server.addr()).await.unwrap();
-    stream.write_all(&record).await.unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
-    // A fatal alert, and no ServerHello. Source: RFC 5246, section 7.2.
-    assert!(matches!(*answer, [21, _, _, 0, 2, 2, _]), "{answer:?}");
-}
-
-#[tokio::test]
 async fn clients_show_a_certificate_if_they_must() {
     let setup = Setup::new();
     let identity = setup.authority.issue("client");
@@ -242,6 +226,16 @@ async fn a_certificate_that_is_shown_must_be_right() {
         params.subject_alt_names = names.map(rcgen::SanType::DnsName).collect();
     });
     assert!(long.chain()[0].len() > 4096);
+    // Each of these authorities may be above each other, by its name, and none is below ours.
+    let mut maze = between.issue("in a maze");
+    for _ in 0..40 {
+        maze = maze.with_above(&Authority::new("between"));
+    }
+    // More than a message of the handshake may have.
+    let mut too_much = ours.issue("too much");
+    while too_much.chain_pem.len() < 100_000 {
+        too_much = too_much.with_above(&between);
+    }
     for auth in [ClientAuth::Required, ClientAuth::Optional] {
         let server = setup.mutual(|config| {
             config.tls.client_auth = auth;
@@ -257,6 +251,8 @@ async fn a_certificate_that_is_shown_must_be_right() {
                 true,
             ),
             ("without its chain", &between.issue("b"), false),
+            ("with a maze", &maze, false),
+            ("with too much", &too_much, false),
             ("of another", &Authority::new("another").issue("o"), false),
             ("self-signed", &Identity::self_signed("s"), false),
             ("expired", &expired, false),
@@ -289,11 +285,37 @@ async fn a_client_must_ask_for_http2() {
 #[tokio::test]
 async fn a_client_refuses_a_server_that_it_does_not_trust() {
     let setup = Setup::new();
+    let ours = &setup.authority;
     let server = setup.server(|_| ());
-    let stranger = Client::of(&Authority::new("another"));
-    let error = stranger.call(&server, None).await.unwrap_err();
-    assert!(error.contains("UnknownIssuer"), "{error}");
-    setup.client().call(&server, None).await.unwrap();
+    let client = setup.client();
+    client.call(&server, None).await.unwrap();
+    let expired = ours.issue_with("localhost", |params| {
+        params.not_before = date_time_ymd(2001, 1, 1);
+        params.not_after = date_time_ymd(2002, 1, 1);
+    });
+    let early = ours.issue_with("localhost", |params| {
+        params.not_before = date_time_ymd(2098, 1, 1);
+        params.not_after = date_time_ymd(2099, 1, 1);
+    });
+    // Each replaces the one before, while the server runs.
+    for (identity, why) in [
+        (ours.issue("example.org"), "NotValidForName"),
+        (expired, "Expired"),
+        (early, "NotValidYet"),
+        (
+            Authority::new("another").issue("localhost"),
+            "UnknownIssuer",
+        ),
+        (Identity::self_signed("localhost"), "UnknownIssuer"),
+    ] {
+        setup.serve_as(&identity);
+        server.reload().await;
+        let error = client.call(&server, None).await.unwrap_err();
+        assert!(error.contains(why), "{why}: {error}");
+    }
+    setup.serve_as(&ours.issue("localhost"));
+    server.reload().await;
+    client.call(&server, None).await.unwrap();
 }
 
 #[tokio::test]
@@ -318,55 +340,6 @@ async fn a_client_with_tls_is_cut_off_by_a_server_without() {
     // The rest of what the client has sent is not read, so the system may reset the connection.
     let ends = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset];
     assert!(ends.contains(&error.kind()), "{error}");
-}
-
-#[tokio::test]
-async fn handshakes_that_stall_end_and_hold_up_nobody() {
-    let setup = Setup::new();
-    let server = setup.mutual(|config| {
-        config.transport.preface_timeout = Duration::from_millis(500);
-    });
-    let identity = setup.authority.issue("client");
-    let client = setup.client();
-    let mut stalled = Vec::new();
-    // More than may take a step at once, at every flight: no byte, part of the first message, all of it.
-    for _ in 0..20 {
-        for len in [0, 3, 60, usize::MAX] {
-            let mut stream = TcpStream::connect(server.addr()).await.unwrap();
-            let hello = hello(&client.config(Some(&identity)));
-            stream
-                .write_all(&hello[..len.min(hello.len())])
-                .await
-                .unwrap();
-            stalled.push(stream);
-        }
-    }
-    // And after the handshake, without a preface.
-    stalled.push(
-        client
-            .connect(&server, Some(&identity))
-            .await
-            .unwrap()
-            .into_inner()
-            .0,
-    );
-    client.call(&server, Some(&identity)).await.unwrap();
-    for mut stream in stalled {
-        // Ended by the server, whatever it had sent by then.
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await;
-    }
-    client.call(&server, Some(&identity)).await.unwrap();
-}
-
-/// The first flight of a client.
-fn hello(config: &ClientConfig) -> Vec<u8> {
-    let name = "localhost".try_into().unwrap();
-    let mut client =
-        tokio_rustls::rustls::ClientConnection::new(Arc::new(config.clone()), name).unwrap();
-    let mut hello = Vec::new();
-    client.write_tls(&mut hello).unwrap();
-    hello
 }
 
 #[tokio::test]
@@ -412,38 +385,6 @@ async fn files_that_are_wrong_together_change_nothing() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_not_accepted_any_more_is_told_to_leave() {
-    let setup = Setup::new();
-    let empty = setup.authority.revokes(&[]);
-    setup.files.write("crl.pem", &empty);
-    let server = setup.mutual(|config| {
-        config.tls.client_crl = Some(setup.files.path("crl.pem"));
-    });
-    let (stays, leaves) = (
-        setup.authority.issue("stays"),
-        setup.authority.issue("leaves"),
-    );
-    let client = setup.client();
-    let open = async |identity| {
-        let stream = client.connect(&server, Some(identity)).await.unwrap();
-        StateClient::new(channel(stream).await.unwrap())
-    };
-    let (mut staying, mut leaving) = (open(&stays).await, open(&leaves).await);
-    leaving.write(write("k", int(1))).await.unwrap();
-
-    let list = setup.authority.revokes(&[&leaves]);
-    setup.files.write("crl.pem", &list);
-    server.reload().await;
-    staying.read(read("k")).await.unwrap();
-    // The connection ends in order, so a call that is on its way may still be answered.
-    while leaving.read(read("k")).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
-    client.call(&server, Some(&leaves)).await.unwrap_err();
-    client.call(&server, Some(&stays)).await.unwrap();
-}
-
-#[tokio::test]
 async fn a_revoked_client_does_not_come_back_with_a_ticket() {
     let setup = Setup::new();
     let mut client = setup.client();
@@ -469,33 +410,4 @@ async fn a_revoked_client_does_not_come_back_with_a_ticket() {
         };
         assert!(!again, "{version:?}");
     }
-}
-
-#[tokio::test]
-async fn certificates_change_twenty_times_under_load_and_no_call_fails() {
-    let setup = Setup::new();
-    let server = setup.mutual(|_| ());
-    let identity = setup.authority.issue("client");
-    let client = setup.client();
-    let stream = client.connect(&server, Some(&identity)).await.unwrap();
-    let mut old = StateClient::new(channel(stream).await.unwrap());
-    let (done, mut is_done) = tokio::sync::watch::channel(false);
-    let calls = async {
-        let mut count = 0;
-        while !*is_done.borrow_and_update() {
-            old.write(write("k", int(count))).await.unwrap();
-            client.call(&server, Some(&identity)).await.unwrap();
-            count += 1;
-        }
-        count
-    };
-    let changes = async {
-        for _ in 0..20 {
-            setup.serve_as(&setup.authority.issue("localhost"));
-            server.reload().await;
-        }
-        done.send_replace(true);
-    };
-    let (count, ()) = tokio::join!(calls, changes);
-    assert!(count > 0);
 }

@@ -54,7 +54,7 @@ fn covers(patterns: &[String], name: &str) -> bool {
         })
 }
 
-fn rights(lists: &[(&str, &Vec<String>)]) -> Rights {
+fn rights(lists: &[(&str, &Vec<String>)]) -> Rights<'static> {
     let token = Token::random();
     let mut text = format!(
         "[identities.me]\ntokens = ['{}']\nroles = ['r']\n[roles.r]\n",
@@ -65,7 +65,8 @@ fn rights(lists: &[(&str, &Vec<String>)]) -> Rights {
     }
     let access = Access::parse(&text).unwrap();
     let hash = TokenHash::of(token.secret().as_bytes());
-    Rights::of(access.identify(&Credential::Token(hash)).cloned())
+    let identity = access.identify(&Credential::Token(hash)).cloned();
+    Rights::of(identity.map(Cow::Owned))
 }
 
 fn patterns() -> impl Strategy<Value = Vec<String>> {

@@ -27,6 +27,16 @@ pub(crate) fn credentials_unknown() -> Refusal {
     )
 }
 
+/// The server accepted the certificate of the connection once, and would not any more.
+#[must_use]
+pub(crate) fn certificate_refused() -> Refusal {
+    Refusal::new(
+        Code::Unauthenticated,
+        Reason::CredentialsUnknown,
+        "the certificate of this connection is not accepted any more: it is revoked, or its authority is gone",
+    )
+}
+
 /// The caller does not have the right that the call needs.
 #[must_use]
 pub(crate) fn not_permitted(identity: &Identity, needs: Needs<'_>) -> Refusal {

@@ -15,7 +15,9 @@ mod requests;
 mod sessions;
 mod text;
 
-pub(crate) use access::{credentials_missing, credentials_unknown, not_permitted};
+pub(crate) use access::{
+    certificate_refused, credentials_missing, credentials_unknown, not_permitted,
+};
 pub(crate) use history::store_changed;
 pub(crate) use lifecycle::{draining, handler_panicked, stream_deadline, unfinished_message};
 pub(crate) use limits::{backup_unread, message_too_large, too_many_frames};

@@ -139,25 +139,44 @@ async fn calls(channel: &Channel, token: &str, canaries: &mut Canaries) {
 }
 
 /// Collects the log, and waits for lines of it.
-struct Log {
+pub(super) struct Log {
     lines: mpsc::Receiver<String>,
-    all: String,
+    /// Everything that was waited for, and what came before it.
+    pub(super) all: String,
 }
 
 impl Log {
-    async fn until(&mut self, text: &str) {
+    pub(super) fn of(process: &mut Process) -> Self {
+        let (sender, lines) = mpsc::channel(1024);
+        let stderr = process.child.stderr.take().unwrap();
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stderr).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                if sender.send(line).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            lines,
+            all: String::new(),
+        }
+    }
+
+    /// Waits for a line with this text.
+    pub(super) async fn until(&mut self, text: &str) -> String {
         let found = async {
             while let Some(line) = self.lines.recv().await {
                 self.all.push_str(&line);
                 self.all.push('\n');
                 if line.contains(text) {
-                    return;
+                    return line;
                 }
             }
             panic!("the log has no {text}: {}", self.all);
         };
         let found = tokio::time::timeout(TIMEOUT, found).await;
-        found.unwrap_or_else(|_| panic!("the log has no {text} in time"));
+        found.unwrap_or_else(|_| panic!("the log has no {text} in time"))
     }
 }
 
@@ -199,20 +218,7 @@ async fn no_log_at_any_level_has_values_tokens_or_key_material() {
         "1024",
     ];
     let mut process = Process::spawn(command(&args)).await;
-    let (sender, lines) = mpsc::channel(1024);
-    let stderr = process.child.stderr.take().unwrap();
-    tokio::spawn(async move {
-        let mut lines = BufReader::new(stderr).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            if sender.send(line).await.is_err() {
-                return;
-            }
-        }
-    });
-    let mut log = Log {
-        lines,
-        all: String::new(),
-    };
+    let mut log = Log::of(&mut process);
     let calling = async {
         let stream = TcpStream::connect(process.addr).await.unwrap();
         let config = Arc::new(setup.client().config(None));
@@ -225,7 +231,7 @@ async fn no_log_at_any_level_has_values_tokens_or_key_material() {
         calls(&channel, token.secret(), &mut canaries).await;
     };
     let reading = log.until("DefineMachine");
-    tokio::join!(calling, reading);
+    let ((), _) = tokio::join!(calling, reading);
 
     // Files that are replaced by what does not belong there.
     setup.files.write(
