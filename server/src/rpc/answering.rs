@@ -6,7 +6,9 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
+use futures_util::FutureExt as _;
 use http::Response;
+use tokio::sync::mpsc;
 use tonic::codegen::BoxFuture;
 
 use super::body::response::{self, ResponseBody};
@@ -74,15 +76,36 @@ pub(super) fn catch<T>(handler: impl FnOnce() -> T) -> Result<T, Refusal> {
 }
 
 /// Counts a panic, and returns what its caller is told.
-pub(super) fn panicked() -> Refusal {
+fn panicked() -> Refusal {
     PANICS.fetch_add(1, Ordering::Relaxed);
     handler_panicked()
+}
+
+/// Runs the task of a stream, which fills `queue`. If it panics, the stream must not seem to end in order: `end` makes the
+/// element that ends it, and a panic is counted. A task that is only dropped, as at the end of a runtime, has not panicked.
+pub(super) fn spawn<T: Send + 'static>(
+    task: impl Future<Output = ()> + Send + 'static,
+    queue: mpsc::Sender<T>,
+    end: impl FnOnce(Refusal) -> T + Send + 'static,
+) {
+    tokio::spawn(async move {
+        // Whatever the task was changing is dropped with it.
+        let ended = AssertUnwindSafe(task).catch_unwind().await;
+        if ended.is_err() {
+            // If the client has left, nobody takes it.
+            let _ = queue.send(end(panicked())).await;
+        }
+    });
 }
 
 /// How many handlers have panicked since the process started.
 pub(super) fn panic_count() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
+
+/// Held by each test that panics in a handler, because they count in one place.
+#[cfg(test)]
+pub(super) static PANICKING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 #[cfg(test)]
 mod tests {
@@ -92,6 +115,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_handler_that_panics_is_answered_with_internal_and_counted() {
+        let _alone = PANICKING.lock().await;
         let before = panic_count();
         let quota = ConnectionQuota::new(1000);
         let early: fn() -> (ResponseFuture, ReadBy) = || panic!("early");
@@ -103,7 +127,6 @@ mod tests {
             assert_eq!(status.code(), Code::Internal);
             assert!(!status.details().is_empty(), "{status:?}");
         }
-        // No other test of this process makes a handler panic.
         assert_eq!(panic_count(), before + 2);
     }
 }

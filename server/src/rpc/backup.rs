@@ -1,7 +1,7 @@
 //! One Backup: a task asks the owner for the next slice of the state whenever the client has taken the one before.
 
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use soloist::v1;
@@ -9,8 +9,9 @@ use tokio::sync::mpsc::{self, error::SendTimeoutError};
 use tokio::time::Instant;
 use tonic::Status;
 
+use super::answering;
 use super::context::CallContext;
-use super::status::{Refusal, backup_unread};
+use super::status::{Refusal, backup_unread, handler_panicked};
 use super::stream_end::stream_end;
 use crate::access::Needs;
 use crate::journal::backup::BackupWriter;
@@ -32,8 +33,8 @@ pub(crate) async fn serve(
     // Room for one, because the next slice is fetched when the client has taken the one before.
     let (sender, receiver) = mpsc::channel(1);
     let end = stream_end(deadline, context.drain.clone(), sender.clone());
-    let context = context.clone();
-    tokio::spawn(async move {
+    let (context, queue) = (context.clone(), sender.clone());
+    let sending = async move {
         let mut end = pin!(end);
         let lost = context.caller.lost(|rights| rights.need(Needs::Admin));
         let last = tokio::select! {
@@ -48,8 +49,9 @@ pub(crate) async fn serve(
         drop(copy);
         // Waits until the client takes the chunk before it, or leaves.
         let _ = sender.send(Err(last)).await;
-    });
-    Ok(BackupResponses(receiver))
+    };
+    answering::spawn(sending, queue, |refusal| Err(refusal.into()));
+    Ok(BackupResponses::new(receiver))
 }
 
 /// Sends the whole backup, or stops when the client has left.
@@ -68,12 +70,13 @@ async fn send_all(
             Err(CallError::NotStarted) => continue,
             Err(error) => return Err(error.into()),
         };
+        let chunks = writer.take_chunks().into_iter();
         let chunk = |chunk| v1::BackupResponse {
             revision: copy.head.revision,
             chunk,
             ..v1::BackupResponse::default()
         };
-        let mut chunks: Vec<_> = writer.take_chunks().into_iter().map(chunk).collect();
+        let mut chunks: Vec<_> = chunks.map(chunk).collect();
         let ended = end.is_some();
         if let (Some((digest, key_count)), Some(last)) = (end, chunks.last_mut()) {
             last.digest = digest.to_vec();
@@ -94,12 +97,70 @@ async fn send_all(
 }
 
 /// The responses of a backup.
-struct BackupResponses(mpsc::Receiver<Chunk>);
+struct BackupResponses {
+    queue: mpsc::Receiver<Chunk>,
+    /// Whether the last chunk was handed out, or an error.
+    has_ended: bool,
+}
+
+impl BackupResponses {
+    fn new(queue: mpsc::Receiver<Chunk>) -> Self {
+        Self {
+            queue,
+            has_ended: false,
+        }
+    }
+}
 
 impl Stream for BackupResponses {
     type Item = Chunk;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
-        self.0.poll_recv(cx)
+        let chunk = match ready!(self.queue.poll_recv(cx)) {
+            // The task that sends chunks has ended before its end, so the backup must not seem to be complete.
+            None if !self.has_ended => Some(Err(handler_panicked().into())),
+            chunk => chunk,
+        };
+        // Only the last chunk has a digest.
+        let goes_on = |chunk: &v1::BackupResponse| chunk.digest.is_empty();
+        self.has_ended = !matches!(&chunk, Some(Ok(chunk)) if goes_on(chunk));
+        Poll::Ready(chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+    use tonic::Code;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_backup_without_its_last_chunk_ends_with_an_error() {
+        let part = v1::BackupResponse {
+            chunk: vec![1],
+            ..v1::BackupResponse::default()
+        };
+        let last = v1::BackupResponse {
+            digest: vec![2],
+            ..part.clone()
+        };
+        let error = Status::unavailable("draining");
+        for (chunks, code) in [
+            (vec![], Some(Code::Internal)),
+            (vec![Ok(part.clone())], Some(Code::Internal)),
+            (vec![Ok(part.clone()), Err(error)], Some(Code::Unavailable)),
+            (vec![Ok(part), Ok(last)], None),
+        ] {
+            let (queue, receiver) = mpsc::channel(2);
+            for chunk in chunks {
+                queue.send(chunk).await.unwrap();
+            }
+            drop(queue);
+            let responses: Vec<Chunk> = BackupResponses::new(receiver).collect().await;
+            let errors = responses.iter().filter_map(|it| it.as_ref().err());
+            let codes: Vec<Code> = errors.map(Status::code).collect();
+            assert_eq!(codes, Vec::from_iter(code), "{responses:?}");
+        }
     }
 }

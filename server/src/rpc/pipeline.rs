@@ -26,14 +26,14 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::answering::{catch, panicked};
+use super::answering::{self, catch};
 use super::body::request::RequestMessages;
 use super::context::CallContext;
 use super::deadline::Deadline;
 use super::frame::{self, Apply, Frame, FrameAnswer};
 use super::permits::Permits;
 use super::rights::{Permitted, Rights};
-use super::status::{Refusal, too_many_frames};
+use super::status::{Refusal, handler_panicked, too_many_frames};
 use super::stream_end::stream_end;
 use crate::config::GROUP_OPERATIONS_MAX;
 use crate::machine::{AllOutcome, EachOutcome, Revision};
@@ -72,18 +72,16 @@ pub(crate) fn serve(
     let reader = Reader {
         context,
         deadline: deadline.or_never(),
-        queue,
+        queue: queue.clone(),
         permits: Arc::clone(&permits),
     };
-    tokio::spawn(reader.run(frames));
-    FrameAnswers {
-        queue: answers,
-        permits,
-        front: None,
-        ready: Ready::Each(Vec::new().into_iter()),
-        last_revision: 0,
-        timer: Timer::default(),
-    }
+    spawn(reader.run(frames), queue);
+    FrameAnswers::new(answers, permits)
+}
+
+/// Runs a reader. If it panics, the stream ends with an error.
+fn spawn(reader: impl Future<Output = ()> + Send + 'static, queue: mpsc::Sender<Queued>) {
+    answering::spawn(reader, queue, |refusal| Queued::End(Err(refusal.into())));
 }
 
 /// Reads the frames of a stream, and sends them to the owner.
@@ -344,6 +342,17 @@ enum Ready {
 }
 
 impl FrameAnswers {
+    fn new(queue: mpsc::Receiver<Queued>, permits: Arc<Permits>) -> Self {
+        Self {
+            queue,
+            permits,
+            front: None,
+            ready: Ready::Each(Vec::new().into_iter()),
+            last_revision: 0,
+            timer: Timer::default(),
+        }
+    }
+
     /// The next answer, at a revision that is not before those of the answers before it.
     fn next_in_order(&mut self) -> Option<FrameAnswer> {
         let mut answer = self.next_ready()?;
@@ -379,9 +388,9 @@ impl FrameAnswers {
             return Poll::Ready(front);
         }
         self.queue.poll_recv(cx).map(|front| {
-            // The reader always ends the queue with an `End`. If it has panicked instead, the stream must not seem to end
-            // in order.
-            front.unwrap_or_else(|| Queued::End(Err(panicked().into())))
+            // The reader ends the queue with an `End`, even if it panics. If it was dropped instead, the stream must not seem
+            // to end in order.
+            front.unwrap_or_else(|| Queued::End(Err(handler_panicked().into())))
         })
     }
 }
@@ -423,5 +432,44 @@ impl Stream for FrameAnswers {
                 Queued::End(end) => return Poll::Ready(end.err().map(Err)),
             };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+    use tonic::Code;
+
+    use super::*;
+    use crate::rpc::answering::{PANICKING, panic_count};
+
+    fn answers() -> (mpsc::Sender<Queued>, FrameAnswers) {
+        let permits = Arc::new(Permits::new(1));
+        let (queue, answers) = mpsc::channel(permits.max);
+        (queue, FrameAnswers::new(answers, permits))
+    }
+
+    async fn ended_with(answers: &mut FrameAnswers) -> Code {
+        answers.next().await.unwrap().map(drop).unwrap_err().code()
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_panics_ends_its_stream_with_an_error_and_is_counted() {
+        let _alone = PANICKING.lock().await;
+        let before = panic_count();
+        let (queue, mut answers) = answers();
+        spawn(async { panic!("a fault of the reader") }, queue);
+        assert_eq!(ended_with(&mut answers).await, Code::Internal);
+        assert_eq!(panic_count(), before + 1);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_is_dropped_ends_its_stream_with_an_error_and_is_not_counted() {
+        let _alone = PANICKING.lock().await;
+        let before = panic_count();
+        let (queue, mut answers) = answers();
+        drop(queue);
+        assert_eq!(ended_with(&mut answers).await, Code::Internal);
+        assert_eq!(panic_count(), before);
     }
 }

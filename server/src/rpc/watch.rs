@@ -13,12 +13,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 
-use super::answering::panicked;
+use super::answering;
 use super::arguments::watch::WatchArguments;
 use super::caller::Caller;
 use super::context::CallContext;
 use super::responses;
-use super::status::Refusal;
+use super::status::{Refusal, handler_panicked};
 use super::stream_end::stream_end;
 use crate::machine::{HasMore, Updates, WatchBatch};
 use crate::owner::{CallError, ConnectionQuota, NewWatch, NextBatch, OpenWatch, QuotaGuard};
@@ -59,9 +59,9 @@ pub(crate) async fn serve(
         max_deadline: context.limits.max_deadline,
         watching,
         progress,
-        queue: sender,
+        queue: sender.clone(),
     };
-    tokio::spawn(async move {
+    let watching = async move {
         let mut end = pin!(end);
         let lost = watcher.caller.lost(|rights| rights.watch(&target));
         // Biased, so that nothing is fetched once the caller has lost its right.
@@ -73,7 +73,8 @@ pub(crate) async fn serve(
         };
         // Waits until the client takes the batch before it, or leaves.
         let _ = watcher.queue.send(Err(last)).await;
-    });
+    };
+    answering::spawn(watching, sender, |refusal| Err(refusal.into()));
     Ok(WatchResponses { queue: receiver })
 }
 
@@ -182,8 +183,9 @@ impl Stream for WatchResponses {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let queued = ready!(self.queue.poll_recv(cx));
-        // The task that fetches batches ends with a status. If it has panicked instead, the watch must not seem to end in order.
-        let queued = queued.unwrap_or_else(|| Err(panicked().into()));
+        // The task that fetches batches ends with a status, even if it panics. If it was dropped instead, the watch must not seem
+        // to end in order.
+        let queued = queued.unwrap_or_else(|| Err(handler_panicked().into()));
         Poll::Ready(Some(queued.map(|(batch, _guard)| {
             // The batch stops counting here, just before it is encoded: from then on its encoded bytes count.
             responses::watch_response(batch)
