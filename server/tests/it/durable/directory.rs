@@ -85,8 +85,9 @@ async fn a_removed_directory_ends_the_server_before_it_answers_a_change() {
     state.write(write("k", int(1))).await.unwrap();
     fs::remove_dir_all(server.dir.path()).unwrap();
     state.write(write("k", int(2))).await.unwrap_err();
-    let ended = server.process.child.wait().await.unwrap();
-    assert_eq!(ended.code(), Some(1));
+    let ended = server.process.child.wait();
+    let ended = tokio::time::timeout(Duration::from_secs(20), ended).await;
+    assert_eq!(ended.unwrap().unwrap().code(), Some(1));
 }
 
 /// The files are whole in their new place, but the next start would not find them.
