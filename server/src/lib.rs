@@ -46,6 +46,7 @@ mod journal;
 pub mod machine;
 mod mutants;
 pub mod owner;
+pub mod progress;
 mod reload;
 mod rpc;
 mod server;

@@ -66,7 +66,10 @@ pub(crate) fn filter(text: &str) -> Result<EnvFilter, String> {
 
 /// Where log lines go. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Log(Arc<Queue>);
+pub(crate) struct Log(Arc<Queue>, LogFormat);
+
+/// Returns to the start of the line, and empties it.
+const ERASE: &str = "\r\x1b[K";
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -82,6 +85,8 @@ struct Waiting {
     bytes: usize,
     /// Lines that were dropped and not told yet.
     dropped: u64,
+    /// Whether a bar is the last line of the terminal, or will be when all is written.
+    has_bar: bool,
 }
 
 impl Log {
@@ -107,7 +112,7 @@ impl Log {
 
     fn to(out: impl Write + Send + 'static, format: LogFormat) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
-        let log = Self(Arc::clone(&queue));
+        let log = Self(Arc::clone(&queue), format);
         // Ends with the process.
         thread::Builder::new()
             .name("log".into())
@@ -118,6 +123,21 @@ impl Log {
     /// Writes a line that is not a log line, even if logging is off.
     pub(crate) fn line(&self, text: &str) {
         self.0.push(format!("{text}\n").into_bytes());
+    }
+
+    /// Whether log lines are for people.
+    pub(crate) fn is_text(&self) -> bool {
+        self.1 == LogFormat::Text
+    }
+
+    /// Draws a bar as the last line of the terminal, in place of the one before. The next log line takes its place.
+    pub(crate) fn bar(&self, text: &str) {
+        self.0.draw(&format!("{ERASE}{text}"), true);
+    }
+
+    /// Removes the bar, if there is one.
+    pub(crate) fn erase_bar(&self) {
+        self.0.draw(ERASE, false);
     }
 
     /// Waits until all lines are written, for a moment only: nobody may be reading.
@@ -149,14 +169,29 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, line: Vec<u8>) {
+    fn push(&self, mut line: Vec<u8>) {
         let mut waiting = self.lock();
+        if std::mem::take(&mut waiting.has_bar) {
+            line.splice(..0, ERASE.bytes());
+        }
         if waiting.bytes + line.len() > LOG_QUEUE_BYTES_MAX {
             waiting.dropped += 1;
             return;
         }
         waiting.bytes += line.len();
         waiting.lines.push_back(line);
+        self.added.notify_one();
+    }
+
+    /// Draws the last line of the terminal, unless the terminal has not taken what was written before.
+    fn draw(&self, text: &str, is_bar: bool) {
+        let mut waiting = self.lock();
+        if (is_bar && waiting.bytes > 0) || (!is_bar && !waiting.has_bar) {
+            return;
+        }
+        waiting.has_bar = is_bar;
+        waiting.bytes += text.len();
+        waiting.lines.push_back(text.into());
         self.added.notify_one();
     }
 
@@ -347,6 +382,37 @@ mod tests {
             let waiting = log.0.lock();
             assert_eq!((waiting.bytes, waiting.dropped), (0, 0));
         }
+    }
+
+    #[test]
+    fn a_bar_makes_room_for_lines() {
+        let (writes, written) = sync_channel(0);
+        let (result, results) = sync_channel(1);
+        let log = Log::to(Reader { writes, results }, LogFormat::Text).unwrap();
+        let expect = |text: &str| {
+            let bytes = String::from_utf8(written.recv().unwrap()).unwrap();
+            assert_eq!(bytes, text);
+            result.send(Ok(bytes.len())).unwrap();
+        };
+        // There is no bar to remove.
+        log.erase_bar();
+        log.bar("half");
+        // It has not been written yet, so there is no further one.
+        log.bar("more");
+        expect("\r\x1b[Khalf");
+        log.flush();
+        log.line("a line");
+        log.line("another");
+        expect("\r\x1b[Ka line\n");
+        expect("another\n");
+        log.flush();
+        log.bar("all");
+        expect("\r\x1b[Kall");
+        log.erase_bar();
+        log.erase_bar();
+        log.line("the end");
+        expect("\r\x1b[K");
+        expect("the end\n");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `soloist-server`: configure, bind, serve, drain, exit.
 
+mod bar;
 mod listen;
 mod logging;
 mod supervisor;
@@ -8,6 +9,7 @@ use std::error::Error;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use crate::bar::Shown;
 use crate::listen::{Listen, Place, warn_of_exposure};
 use crate::logging::{Log, LogFormat};
 use crate::supervisor::Supervisor;
@@ -15,6 +17,7 @@ use clap::Parser;
 use mimalloc::MiMalloc;
 use soloist_server::commands::{self, Command, Damaged, Unfinished};
 use soloist_server::config::Config;
+use soloist_server::progress::Progress;
 use soloist_server::{Drain, OpenError, Reload, Server, Store};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -101,7 +104,7 @@ fn main() -> ExitCode {
     };
     let result = match (&args.command, place) {
         (None, Some(place)) => serve(place, &args.config, &log),
-        (Some(command), _) => commands::run(command, &mut io::stdout().lock()),
+        (Some(command), _) => run(command, &log),
         (None, None) => unreachable!("a server has a place to listen"),
     };
     let code = match result {
@@ -137,9 +140,26 @@ fn find_place(listen: Listen, config: &Config) -> Result<Place, String> {
     Ok(place)
 }
 
+/// Runs a subcommand, and shows how far it is.
+fn run(command: &Command, log: &Log) -> Result<(), Box<dyn Error>> {
+    let progress = Progress::default();
+    let _shown = match command.is_quiet() {
+        true => None,
+        false => Some(Shown::start(progress.clone(), log.clone())?),
+    };
+    commands::run(command, &progress, &mut io::stdout().lock())
+}
+
+/// Opens the store, and shows how far that is.
+fn open(config: &Config, progress: &Progress, log: &Log) -> Result<Store, Box<dyn Error>> {
+    let _shown = Shown::start(progress.clone(), log.clone())?;
+    Ok(Store::open_watched(config, progress)?)
+}
+
 fn serve(place: Place, config: &Config, log: &Log) -> Result<(), Box<dyn Error>> {
+    let progress = Progress::default();
     let supervisor = Supervisor::start("opening the store", config)?;
-    let store = Store::open(config)?;
+    let store = open(config, &progress, log)?;
     let (listener, _path) = match place.bind() {
         Ok(bound) => bound,
         Err(error) => {

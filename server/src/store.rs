@@ -6,6 +6,7 @@ use crate::config::{Config, RESERVE_BYTES, WAL_BYTES_MAX};
 use crate::ids::random_name;
 use crate::journal::{self, Command, IfMissing, Journal, OpenError};
 use crate::machine::{StateMachine, Time};
+use crate::progress::Progress;
 use crate::wall_clock;
 
 /// A state, and the journal that keeps it on disk, if it has a data directory.
@@ -28,6 +29,21 @@ impl Store {
     /// # Errors
     /// [`OpenError`] if the directory cannot be used, or if changes are lost.
     pub fn open(config: &Config) -> Result<Self, OpenError> {
+        Self::open_watched(config, &Progress::default())
+    }
+
+    /// Opens the store as [`open`](Self::open) does. Meanwhile a clone of `progress` shows how far that is: a large store takes
+    /// seconds or minutes.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_watched(config: &Config, progress: &Progress) -> Result<Self, OpenError> {
+        let opened = Self::open_in_steps(config, progress);
+        progress.end();
+        opened
+    }
+
+    fn open_in_steps(config: &Config, progress: &Progress) -> Result<Self, OpenError> {
         let limits = config.limits.store_limits();
         let new_store_id = random_name();
         let storage = &config.storage;
@@ -57,6 +73,7 @@ impl Store {
                 min_free_bytes: storage.min_free_bytes,
                 reserve_bytes: RESERVE_BYTES,
                 wal_bytes_max: WAL_BYTES_MAX,
+                progress: progress.clone(),
             },
         )?;
         Ok(Self {

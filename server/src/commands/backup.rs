@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 use http::Uri;
-use soloist::v1::BackupRequest;
+use soloist::v1::{BackupRequest, BackupResponse};
 use soloist_client::{Client, ClientBuilder};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,6 +19,7 @@ use tracing::info;
 use super::{hex, limits};
 use crate::ids::random_name;
 use crate::journal::backup::{self, Backup};
+use crate::progress::{Progress, Unit};
 use crate::wall_clock;
 
 /// Between the name of a backup and the random part, in the name of the file until the backup is complete.
@@ -76,6 +77,7 @@ pub(super) fn backup(
     credentials: &Credentials,
     to: &Path,
     timeout: Duration,
+    progress: &Progress,
     out: &mut dyn Write,
 ) -> Result<(), Box<dyn Error>> {
     let runtime = runtime::Builder::new_current_thread()
@@ -85,9 +87,10 @@ pub(super) fn backup(
     remove_abandoned(to);
     let (partial, file) = create_partial(to)?;
     let client = credentials.client(from);
-    let fetching = fetch(from, client, timeout, &file);
+    let fetching = fetch(from, client, timeout, progress, &file);
     let fetched = runtime.block_on(unless_interrupted(fetching));
-    let finished = fetched.and_then(|()| finish(from, &partial, to));
+    let finished = fetched.and_then(|()| finish(from, &partial, progress, to));
+    progress.end();
     let written = finished.inspect_err(|_| drop(fs::remove_file(&partial)))?;
     drop(file);
     writeln!(
@@ -106,11 +109,13 @@ pub(super) fn backup(
 pub(super) fn restore(
     from: &Path,
     data_dir: &Path,
+    progress: &Progress,
     out: &mut dyn Write,
 ) -> Result<(), Box<dyn Error>> {
-    let store_id = random_name();
-    let (backup, revision) =
-        backup::restore(from, data_dir, &limits(), wall_clock::now(), &store_id)?;
+    let (now, store_id) = (wall_clock::now(), random_name());
+    let restored = backup::restore(from, data_dir, &limits(), now, &store_id, progress);
+    progress.end();
+    let (backup, revision) = restored?;
     writeln!(
         out,
         "{}: {} keys as of revision {} of store {}; restored as store {store_id}, which continues from revision {revision}, digest {}",
@@ -185,8 +190,8 @@ fn remove_abandoned(to: &Path) {
 }
 
 /// Checks a complete file, and gives it its name.
-fn finish(from: &str, partial: &Path, to: &Path) -> Result<Backup, String> {
-    let checked = backup::check(partial, &limits());
+fn finish(from: &str, partial: &Path, progress: &Progress, to: &Path) -> Result<Backup, String> {
+    let checked = backup::check(partial, &limits(), progress);
     let checked = checked.map_err(|error| format!("{from} sent a bad backup: {error}"))?;
     refuse_existing(to)?;
     let renamed = fs::rename(partial, to).and_then(|()| File::open(parent(to))?.sync_all());
@@ -238,6 +243,7 @@ async fn fetch(
     from: &str,
     client: ClientBuilder,
     timeout: Duration,
+    progress: &Progress,
     mut file: &File,
 ) -> Result<(), String> {
     let silent = |what: &'static str| {
@@ -261,12 +267,20 @@ async fn fetch(
         ))?
         .map_err(|status| refused(from, &status))?
         .into_inner();
-    let mut ended = false;
+    let (mut ended, mut received) = (false, false);
     while let Some(chunk) = tokio::time::timeout(timeout, chunks.message())
         .await
         .map_err(silent("sent nothing more of the backup"))?
         .map_err(|status| broken_off(from, &status))?
     {
+        if !std::mem::replace(&mut received, true) {
+            begin_receiving(progress, &chunk);
+        }
+        // An older server does not say how many keys there are.
+        match chunk.key_total {
+            0 => progress.add(chunk.chunk.len() as u64),
+            _ => progress.set(chunk.keys_so_far.cast_unsigned()),
+        }
         let written = file.write_all(&chunk.chunk);
         written.map_err(|error| format!("cannot write the backup: {error}"))?;
         ended = !chunk.digest.is_empty();
@@ -276,6 +290,15 @@ async fn fetch(
     }
     let synced = file.sync_all();
     synced.map_err(|error| format!("cannot write the backup: {error}"))
+}
+
+/// Begins the step that receives the backup. Its first message says how many keys there are, if the server does at all.
+fn begin_receiving(progress: &Progress, first: &BackupResponse) {
+    let (unit, total) = match first.key_total {
+        0 => (Unit::Bytes, None),
+        total => (Unit::Things("keys"), Some(total.cast_unsigned())),
+    };
+    progress.begin("receiving the backup", unit, total);
 }
 
 /// The error about a backup that did not begin.

@@ -12,6 +12,7 @@ use soloist::v1;
 use super::{finishable, limits};
 use crate::journal::inspect::{self, InspectedRecord, StateItem};
 use crate::machine::{AppliedRequest, Effect, Machine, OpenedSession, SavedOutcome};
+use crate::progress::Progress;
 use crate::rpc::responses;
 
 type JsonResult<T> = Result<T, Box<dyn Error>>;
@@ -20,11 +21,12 @@ type JsonResult<T> = Result<T, Box<dyn Error>>;
 pub(super) fn inspect_state(
     data_dir: &Path,
     prefix: &str,
+    progress: &Progress,
     out: &mut dyn Write,
 ) -> Result<(), Box<dyn Error>> {
     let json = Json::new()?;
     let mut lines = Lines::new(out);
-    let read = inspect::state(data_dir, &limits(), |item| {
+    let read = inspect::state(data_dir, &limits(), progress, |item| {
         let is_selected = match &item {
             StateItem::Machine(_) | StateItem::Session(_) => prefix.is_empty(),
             StateItem::Entry(key, _) => key.as_str().starts_with(prefix),
@@ -39,11 +41,12 @@ pub(super) fn inspect_state(
 pub(super) fn inspect_log(
     data_dir: &Path,
     prefix: &str,
+    progress: &Progress,
     out: &mut dyn Write,
 ) -> Result<(), Box<dyn Error>> {
     let json = Json::new()?;
     let mut lines = Lines::new(out);
-    let read = inspect::records(data_dir, &limits(), |mut record| {
+    let read = inspect::records(data_dir, &limits(), progress, |mut record| {
         let is_selected = |effect: &Effect| match effect {
             Effect::Changed(change) => change.key.as_str().starts_with(prefix),
             _ => prefix.is_empty(),

@@ -17,6 +17,7 @@ use clap::Subcommand;
 use crate::config::Limits;
 use crate::journal::OpenError;
 use crate::machine::StoreLimits;
+use crate::progress::Progress;
 
 /// A subcommand, instead of serving.
 #[derive(Clone, Debug, Subcommand)]
@@ -39,6 +40,9 @@ pub enum Command {
         /// Give up when the server sends nothing for this long.
         #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
         timeout: Duration,
+        /// Do not show how far the backup is.
+        #[arg(short, long)]
+        quiet: bool,
     },
     /// Creates a store from a backup, in a directory without a store.
     ///
@@ -52,6 +56,9 @@ pub enum Command {
         /// The data directory of the new store. It is created if it does not exist.
         #[arg(long, value_name = "DIR")]
         data_dir: PathBuf,
+        /// Do not show how far the restore is.
+        #[arg(short, long)]
+        quiet: bool,
     },
     /// Checks a data directory that no server is using.
     ///
@@ -69,6 +76,9 @@ pub enum Command {
         /// The data directory.
         #[arg(long, value_name = "DIR")]
         data_dir: PathBuf,
+        /// Do not show how far the check is.
+        #[arg(short, long)]
+        quiet: bool,
     },
     /// Prints what is in a data directory that no server is using: the state, or the log.
     ///
@@ -97,6 +107,19 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Returns whether nothing but results and errors is to be shown.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        match self {
+            Self::Backup { quiet, .. }
+            | Self::Restore { quiet, .. }
+            | Self::Verify { quiet, .. } => *quiet,
+            Self::Inspect { .. } | Self::Token { .. } => true,
+        }
+    }
+}
+
 /// Why a data directory is not whole: a file is damaged, although the same data is in other files.
 #[derive(Debug)]
 pub struct Damaged(String);
@@ -121,29 +144,34 @@ impl fmt::Display for Unfinished {
 
 impl Error for Unfinished {}
 
-/// Runs a subcommand, and writes its result to `out`.
+/// Runs a subcommand, and writes its result to `out`. Meanwhile a clone of `progress` shows how far it is.
 ///
 /// # Errors
 /// What went wrong, as a message for people. [`OpenError`], [`Damaged`] and [`Unfinished`] say how a data directory or a
 /// backup is not whole.
-pub fn run(command: &Command, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+pub fn run(
+    command: &Command,
+    progress: &Progress,
+    out: &mut dyn Write,
+) -> Result<(), Box<dyn Error>> {
     match command {
         Command::Backup {
             from,
             credentials,
             to,
             timeout,
-        } => backup::backup(from, credentials, to, *timeout, out),
-        Command::Restore { from, data_dir } => backup::restore(from, data_dir, out),
-        Command::Verify { data_dir } => verify::verify(data_dir, out),
+            quiet: _,
+        } => backup::backup(from, credentials, to, *timeout, progress, out),
+        Command::Restore { from, data_dir, .. } => backup::restore(from, data_dir, progress, out),
+        Command::Verify { data_dir, .. } => verify::verify(data_dir, progress, out),
         Command::Inspect {
             data_dir,
             log: true,
             prefix,
-        } => inspect::inspect_log(data_dir, prefix, out),
+        } => inspect::inspect_log(data_dir, prefix, progress, out),
         Command::Inspect {
             data_dir, prefix, ..
-        } => inspect::inspect_state(data_dir, prefix, out),
+        } => inspect::inspect_state(data_dir, prefix, progress, out),
         Command::Token { name } => token::token(name, out),
     }
 }

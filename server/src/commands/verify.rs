@@ -6,9 +6,16 @@ use std::path::Path;
 
 use super::{Damaged, Unfinished, finishable, hex, limits};
 use crate::journal::inspect;
+use crate::progress::Progress;
 
-pub(super) fn verify(data_dir: &Path, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
-    let summary = inspect::verify(data_dir, &limits()).map_err(finishable)?;
+pub(super) fn verify(
+    data_dir: &Path,
+    progress: &Progress,
+    out: &mut dyn Write,
+) -> Result<(), Box<dyn Error>> {
+    let verified = inspect::verify(data_dir, &limits(), progress);
+    progress.end();
+    let summary = verified.map_err(finishable)?;
     let ended = match summary.closed {
         true => "in order",
         false => "abruptly",

@@ -69,6 +69,9 @@ pub const COPY_ASIDE_BYTES_MAX: usize = 256 * MIB;
 /// Most backups at once, because each may put [`COPY_ASIDE_BYTES_MAX`] aside. One connection gets one of them.
 pub const BACKUPS_MAX: usize = 2;
 
+/// How often the log says how far a backup is.
+pub const BACKUP_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
 // Calls.
 
 /// Most bytes in the name of a session, machine or state, and in a request_id: enough for three UUIDs and separators.

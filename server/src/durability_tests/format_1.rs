@@ -11,6 +11,7 @@ use super::node::options;
 use crate::config::{Durability, Limits};
 use crate::journal::{self, Directory, IfMissing, backup, inspect};
 use crate::machine::Time;
+use crate::progress::Progress;
 
 /// SHA-256 of the state in the directory, as the server that wrote it computed it.
 const DIGEST: &str = "5f841b4910bd12963236ad751b726f63468595781d61cf87e45051b8761d07bb";
@@ -44,8 +45,8 @@ fn a_directory_and_a_backup_of_format_1_are_read() {
         let file = file.unwrap();
         fs::copy(file.path(), directory.join(file.file_name())).unwrap();
     }
-    let limits = Limits::DEFAULT.store_limits();
-    let summary = inspect::verify(&directory, &limits).unwrap();
+    let (limits, progress) = (Limits::DEFAULT.store_limits(), Progress::default());
+    let summary = inspect::verify(&directory, &limits, &progress).unwrap();
     assert_eq!(summary.snapshots, [(141, 149), (165, 175)]);
     // Records 170 to 172 are in `tail` alone.
     assert_eq!(summary.records, Some((142, 172)));
@@ -69,12 +70,13 @@ fn a_directory_and_a_backup_of_format_1_are_read() {
 
     // The first start has brought the files up to date.
     assert_eq!(full_state_of(&directory), state);
-    let summary = inspect::verify(&directory, &limits).unwrap();
+    let summary = inspect::verify(&directory, &limits, &progress).unwrap();
     assert!(summary.revision > 183, "{summary:?}");
 
     let restored = dir.path().join("restored");
     let backup = fixture("backup");
-    let (backup, _) = backup::restore(&backup, &restored, &limits, Time::MIN, "other").unwrap();
+    let (backup, _) =
+        backup::restore(&backup, &restored, &limits, Time::MIN, "other", &progress).unwrap();
     assert_eq!(backup.key_count, 8);
     assert_eq!(full_state_of(&restored), state);
 }

@@ -5,6 +5,7 @@ use super::node::{Node, options};
 use super::workload::Workload;
 use crate::config::{Durability, Limits};
 use crate::journal::{FileName, OpenError, SimDisk, inspect};
+use crate::progress::Progress;
 
 const KILLS: u64 = 600;
 
@@ -30,7 +31,7 @@ fn a_kill_leaves_what_is_whole_or_unfinished_and_never_damage() {
             disk.process_killed();
             kills += 1;
             // On a copy, because the engine repairs what it reads.
-            match inspect::verify_disk(&disk.copy(seed), &limits) {
+            match inspect::verify_disk(&disk.copy(seed), &limits, &Progress::default()) {
                 Ok(summary) => {
                     assert_eq!(summary.harmless_damage, None, "seed {seed}");
                     unfinished += u64::from(summary.unfinished_snapshot.is_some());
@@ -78,7 +79,8 @@ fn what_is_unfinished_is_finished_by_the_next_start() {
             node.send();
         }
         assert!(node.close().is_ok());
-        let summary = inspect::verify_disk(&disk.copy(seed), &limits).unwrap();
+        let summary =
+            inspect::verify_disk(&disk.copy(seed), &limits, &Progress::default()).unwrap();
         let found = (summary.harmless_damage, summary.unfinished_snapshot);
         assert_eq!(found, (None, None), "seed {seed}");
     }

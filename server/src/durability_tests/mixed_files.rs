@@ -15,6 +15,7 @@ use crate::journal::{
     self, FileName, OpenError, SimDisk, SnapshotSlot, StoreOptions, newest_record,
 };
 use crate::machine::{StateMachine, Time};
+use crate::progress::Progress;
 
 /// The files of a store at one time.
 struct Moment {
@@ -55,7 +56,14 @@ impl World {
         let mut machine = recovered(&first.copy(seed));
         let revision = machine.revision() + REVISIONS_SKIPPED_UNSYNCED;
         machine.restore_revision_floor(revision);
-        journal::create(&restored, &mut machine, Time::MIN, "restored").unwrap();
+        journal::create(
+            &restored,
+            &mut machine,
+            Time::MIN,
+            "restored",
+            &Progress::default(),
+        )
+        .unwrap();
         world.live(&restored, 1, History::new(), &mut workload);
         world.live(&SimDisk::new(seed + 4), 2, History::new(), &mut workload);
         world
@@ -309,7 +317,13 @@ fn an_interrupted_restore_says_so_and_can_be_made_again() {
     for calls in 0..120 {
         let disk = SimDisk::new(calls);
         disk.lose_power_after(calls);
-        let _ = journal::create(&disk, &mut machine, Time::MIN, "restored");
+        let _ = journal::create(
+            &disk,
+            &mut machine,
+            Time::MIN,
+            "restored",
+            &Progress::default(),
+        );
         disk.power_on();
         let has_files = FileName::ALL.iter().any(|name| disk.len(*name) > 0);
         match Node::open(&disk.copy(calls), options(Durability::Sync)) {
@@ -325,7 +339,14 @@ fn an_interrupted_restore_says_so_and_can_be_made_again() {
             Err(error) => panic!("after {calls} calls: {error}"),
         }
         if journal::make_room(&disk).unwrap() {
-            journal::create(&disk, &mut machine, Time::MIN, "restored").unwrap();
+            journal::create(
+                &disk,
+                &mut machine,
+                Time::MIN,
+                "restored",
+                &Progress::default(),
+            )
+            .unwrap();
         }
         assert_eq!(FullState::of(&mut recovered(&disk)), state, "{calls}");
     }
@@ -354,7 +375,14 @@ fn an_interrupted_first_start_leaves_room_for_a_restore() {
             continue;
         }
         with_a_log += u64::from(has_log);
-        journal::create(&disk, &mut machine, Time::MIN, "restored").unwrap();
+        journal::create(
+            &disk,
+            &mut machine,
+            Time::MIN,
+            "restored",
+            &Progress::default(),
+        )
+        .unwrap();
         assert_eq!(FullState::of(&mut recovered(&disk)), state, "{calls}");
     }
     assert!(with_a_log > 0 && in_use > 0, "{with_a_log}, {in_use}");
@@ -376,7 +404,14 @@ fn a_restored_store_never_opens_without_the_copy_it_began_with() {
         let mut machine = node.close().ok().unwrap();
         machine.restore_revision_floor(machine.revision() + REVISIONS_SKIPPED_UNSYNCED);
         let disk = SimDisk::new(seed);
-        journal::create(&disk, &mut machine, Time::MIN, "restored").unwrap();
+        journal::create(
+            &disk,
+            &mut machine,
+            Time::MIN,
+            "restored",
+            &Progress::default(),
+        )
+        .unwrap();
         let mut node = Node::open(
             &disk,
             StoreOptions {

@@ -9,4 +9,5 @@ mod kills;
 mod mixed_files;
 mod node;
 mod power_loss;
+mod progress;
 mod workload;

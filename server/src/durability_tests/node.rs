@@ -13,6 +13,7 @@ use crate::config::{Durability, Limits};
 use crate::journal::{self, Event, IfMissing, OpenError, OpenedStore, SimDisk, StoreOptions};
 use crate::machine::{Cause, Delete, StateMachine, Time, Value, Write};
 use crate::owner::{CallError, CommitQueue, HeldReply};
+use crate::progress::Progress;
 
 /// Options with small limits, so that checkpoints and snapshots are frequent.
 pub(super) fn options(durability: Durability) -> StoreOptions {
@@ -28,6 +29,7 @@ pub(super) fn options(durability: Durability) -> StoreOptions {
         reserve_bytes: 0,
         // Room for two or three records.
         wal_bytes_max: 16 << 10,
+        progress: Progress::default(),
     }
 }
 

@@ -15,6 +15,7 @@ use super::pages::{PageReader, PageWriter, Restored, contents_digest_of};
 use super::stored::{self, Damaged, Header};
 use crate::config::REVISIONS_SKIPPED_UNSYNCED;
 use crate::machine::{CopyHead, CopySlice, Revision, StateMachine, StoreLimits, Time};
+use crate::progress::{Progress, Unit};
 
 /// The first bytes of a backup.
 const MAGIC: &[u8] = b"soloist backup 1\n";
@@ -42,6 +43,11 @@ impl BackupWriter {
     pub(crate) fn write(&mut self, slice: &CopySlice) -> Option<(Bytes, u64)> {
         let (_, key_count) = self.pages.write(slice)?;
         Some((self.pages.contents_digest()?, key_count))
+    }
+
+    /// The number of keys that were written so far.
+    pub(crate) fn key_count(&self) -> u64 {
+        self.pages.key_count()
     }
 
     /// Takes the chunks that are ready.
@@ -73,26 +79,31 @@ pub(crate) struct Backup {
 }
 
 impl Backup {
-    fn of(restored: &mut Restored) -> Self {
+    fn of(restored: &mut Restored, progress: &Progress) -> Self {
         Self {
             revision: restored.header.revision,
             key_count: restored.key_count,
-            contents_digest: contents_digest_of(&mut restored.machine),
+            contents_digest: contents_digest_of(&mut restored.machine, progress),
             store_id: restored.header.store_id.clone(),
         }
     }
 }
 
-/// Reads a backup to its end, and checks it.
+/// Reads a backup to its end, and checks it, in steps of `progress`.
 ///
 /// # Errors
 /// [`OpenError::Io`] if the file cannot be read, [`OpenError::BadBackup`] if it is not a backup, or damaged.
-pub(crate) fn check(path: &Path, limits: &StoreLimits) -> Result<Backup, OpenError> {
-    read(path, limits).map(|mut restored| Backup::of(&mut restored))
+pub(crate) fn check(
+    path: &Path,
+    limits: &StoreLimits,
+    progress: &Progress,
+) -> Result<Backup, OpenError> {
+    let mut restored = read(path, limits, progress)?;
+    Ok(Backup::of(&mut restored, progress))
 }
 
 /// Restores the state of a backup in memory.
-fn read(path: &Path, limits: &StoreLimits) -> Result<Restored, OpenError> {
+fn read(path: &Path, limits: &StoreLimits, progress: &Progress) -> Result<Restored, OpenError> {
     let failed = |error: io::Error| OpenError::Io {
         what: format!("cannot read {}", path.display()),
         error,
@@ -101,7 +112,12 @@ fn read(path: &Path, limits: &StoreLimits) -> Result<Restored, OpenError> {
         path: path.into(),
         what,
     };
-    let mut file = BufReader::new(File::open(path).map_err(failed)?);
+    let file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    // A pipe has no length.
+    let file_len = metadata.is_file().then_some(metadata.len());
+    progress.begin("reading the backup", Unit::Bytes, file_len);
+    let mut file = BufReader::new(file);
     if read_up_to(&mut file, MAGIC.len()).map_err(failed)? != MAGIC {
         return Err(bad("not a backup of a Soloist server".into()));
     }
@@ -125,6 +141,7 @@ fn read(path: &Path, limits: &StoreLimits) -> Result<Restored, OpenError> {
         }
         reader.read(&page).map_err(|Damaged(what)| damaged(&what))?;
         offset += 4 + len;
+        progress.set(offset as u64);
     }
     reader
         .finish()
@@ -138,7 +155,7 @@ fn read_up_to(file: &mut impl Read, len: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Restores a backup to a directory without a store, or with a restore that did not end. The restored store gets the id `store_id`, and its revisions continue
+/// Restores a backup, in steps of `progress`, to a directory without a store, or with a restore that did not end. The restored store gets the id `store_id`, and its revisions continue
 /// far after those of the backup, so that no revision is assigned twice. Returns what was restored, and the revision from
 /// which the store continues.
 ///
@@ -150,20 +167,21 @@ pub(crate) fn restore(
     limits: &StoreLimits,
     now: Time,
     store_id: &str,
+    progress: &Progress,
 ) -> Result<(Backup, Revision), OpenError> {
     // Read all of the backup first: a bad backup must leave the directory as it is.
-    let mut restored = read(path, limits)?;
+    let mut restored = read(path, limits, progress)?;
     let directory = Directory::acquire(data_dir, IfMissing::Create)?;
     if !make_room(&directory)? {
         return Err(OpenError::StoreExists {
             path: data_dir.into(),
         });
     }
-    let backup = Backup::of(&mut restored);
+    let backup = Backup::of(&mut restored, progress);
     let revision = backup.revision + REVISIONS_SKIPPED_UNSYNCED;
     let machine = &mut restored.machine;
     machine.restore_revision_floor(revision);
     let time = stored::from_nanos(restored.header.time).max(now);
-    create(&directory, machine, time, store_id)?;
+    create(&directory, machine, time, store_id, progress)?;
     Ok((backup, revision))
 }

@@ -5,13 +5,14 @@ use super::disk::{self, Disk};
 use super::error::{FileError, OpenError};
 use super::file_name::{FileName, SnapshotSlot};
 use super::log::Log;
-use super::pages::write_all;
+use super::pages::{begin, write_all};
 use super::record::START;
 use super::snapshot::{self, SnapshotWriter};
 use super::stored::{self, FORMAT, Header, SnapshotMeta, StoreMeta};
 use super::watermark::{Named, Watermark};
 use crate::config::{Durability, WAL_BYTES_MAX};
 use crate::machine::{StateMachine, Time};
+use crate::progress::Progress;
 
 /// Largest length in bytes of `log.redb` before its meta record. It is the last of the files that make a store.
 const UNFINISHED_LOG_BYTES_MAX: u64 = 1 << 20;
@@ -68,12 +69,13 @@ pub(crate) fn make_room(disk: &dyn Disk) -> Result<bool, FileError> {
 }
 
 /// Creates a store on a disk without one: a snapshot of the state, an empty log, and the watermark last. The
-/// directory gets a new number.
+/// directory gets a new number. The snapshot is a step of `progress`.
 pub(crate) fn create(
     disk: &dyn Disk,
     machine: &mut StateMachine,
     time: Time,
     store_id: &str,
+    progress: &Progress,
 ) -> Result<(), OpenError> {
     let directory = DirectoryId::random();
     let mut writer = SnapshotWriter::create(disk, SnapshotSlot::A)?;
@@ -82,7 +84,8 @@ pub(crate) fn create(
         directory_id: directory.as_bytes().to_vec().into(),
         ..Header::of(store_id, revision, time)
     };
-    let digest = write_all(machine, header, |page| writer.write(vec![page]))?;
+    begin(progress, "writing snapshot-a.redb", machine);
+    let digest = write_all(machine, header, progress, |page| writer.write(vec![page]))?;
     writer.finish()?;
     let meta = StoreMeta {
         format: FORMAT,

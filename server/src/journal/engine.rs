@@ -3,23 +3,33 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use redb::{Database, StorageBackend};
 
 use super::disk::Disk;
 use super::error::FileError;
 use super::file_name::FileName;
+use crate::progress::{Progress, Unit};
 
 /// Bytes of memory for cached pages of one file. Small, because records are written once and read only at a start.
 const CACHE_BYTES: usize = 16 << 20;
 
-/// Opens a file of the engine, and has the engine check all of it.
-pub(crate) fn open(disk: &dyn Disk, name: FileName) -> Result<Database, FileError> {
-    let file = disk
-        .open(name)
-        .map_err(|error| FileError::io(name, error))?;
-    open_file(file, name, Check::All)
+/// Opens a file of the engine, and has the engine check all of it, which is a step of `progress`.
+pub(crate) fn open(
+    disk: &dyn Disk,
+    name: FileName,
+    progress: &Progress,
+) -> Result<Database, FileError> {
+    let error = |error| FileError::io(name, error);
+    let file = disk.open(name).map_err(error)?;
+    let len = file.len().map_err(error)?;
+    progress.begin(
+        format!("checking {}", name.as_str()),
+        Unit::Bytes,
+        Some(len),
+    );
+    open_counted(file, name, Check::All, progress)
 }
 
 /// How much of a file the engine checks before it is used.
@@ -36,10 +46,22 @@ pub(crate) fn open_file(
     name: FileName,
     check: Check,
 ) -> Result<Database, FileError> {
-    let last_read = Arc::new(AtomicU64::new(0));
-    let noting_reads = LastRead {
+    open_counted(file, name, check, &Progress::default())
+}
+
+/// Opens a file of the engine that is open already. Counts the bytes that are read meanwhile.
+fn open_counted(
+    file: Arc<dyn StorageBackend>,
+    name: FileName,
+    check: Check,
+    progress: &Progress,
+) -> Result<Database, FileError> {
+    let (last_read, is_opening) = (Arc::default(), Arc::new(AtomicBool::new(true)));
+    let noting_reads = NotedReads {
         file,
-        offset: Arc::clone(&last_read),
+        last_offset: Arc::clone(&last_read),
+        progress: progress.clone(),
+        is_opening: Arc::clone(&is_opening),
     };
     let opened = guarded(name, || {
         let mut builder = Database::builder();
@@ -48,6 +70,7 @@ pub(crate) fn open_file(
             .set_check_integrity_on_open(check == Check::All);
         Ok(builder.create_with_backend(noting_reads)?)
     });
+    is_opening.store(false, Ordering::Relaxed);
     opened.map_err(|error| match error {
         FileError::Damaged { file, what, .. } => FileError::Damaged {
             file,
@@ -58,20 +81,27 @@ pub(crate) fn open_file(
     })
 }
 
-/// A file that notes the offset of its last read: the likely place of any damage.
+/// A file that notes its reads.
 #[derive(Debug)]
-struct LastRead {
+struct NotedReads {
     file: Arc<dyn StorageBackend>,
-    offset: Arc<AtomicU64>,
+    /// The offset of the last read: the likely place of any damage.
+    last_offset: Arc<AtomicU64>,
+    /// Counts the bytes that are read while the file is being opened.
+    progress: Progress,
+    is_opening: Arc<AtomicBool>,
 }
 
-impl StorageBackend for LastRead {
+impl StorageBackend for NotedReads {
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.offset.store(offset, Ordering::Relaxed);
+        self.last_offset.store(offset, Ordering::Relaxed);
+        if self.is_opening.load(Ordering::Relaxed) {
+            self.progress.add(out.len() as u64);
+        }
         self.file.read(offset, out)
     }
 

@@ -18,6 +18,7 @@ use crate::config::WAL_BYTES_MAX;
 use crate::machine::{
     CopySlice, Effect, Entry, Key, Machine, OpenedSession, Revision, StoreLimits, Time,
 };
+use crate::progress::Progress;
 
 /// What a data directory contains.
 #[derive(Debug)]
@@ -54,10 +55,14 @@ pub(crate) struct Summary {
 ///
 /// # Errors
 /// [`OpenError`] if data is lost, there is no store, or the directory cannot be used.
-fn recover_undamaged(disk: &dyn Disk, limits: &StoreLimits) -> Result<Recovered, OpenError> {
+fn recover_undamaged(
+    disk: &dyn Disk,
+    limits: &StoreLimits,
+    progress: &Progress,
+) -> Result<Recovered, OpenError> {
     // The recovery sets a log aside that was not created to its end.
     let log_bytes = disk::len(disk, FileName::Log)?;
-    let recovered = recover(disk, limits, WAL_BYTES_MAX)?;
+    let recovered = recover(disk, limits, WAL_BYTES_MAX, progress)?;
     if let Some(what) = recovered.loss {
         return Err(OpenError::DataLoss {
             what,
@@ -76,17 +81,25 @@ fn recover_undamaged(disk: &dyn Disk, limits: &StoreLimits) -> Result<Recovered,
 }
 
 /// Reads everything, and restores the state in every possible way: from each snapshot, and from an empty state if the log
-/// goes back to its first record. All replays must end in the same state.
+/// goes back to its first record. All replays must end in the same state. All of it is in steps of `progress`.
 ///
 /// # Errors
 /// [`OpenError`] if data is damaged or missing, two replays differ, or the directory cannot be used.
-pub(crate) fn verify(path: &Path, limits: &StoreLimits) -> Result<Summary, OpenError> {
-    verify_disk(&ReadOnlyDirectory::open(path)?, limits)
+pub(crate) fn verify(
+    path: &Path,
+    limits: &StoreLimits,
+    progress: &Progress,
+) -> Result<Summary, OpenError> {
+    verify_disk(&ReadOnlyDirectory::open(path)?, limits, progress)
 }
 
 /// [`verify`] for the store on a disk.
-pub(crate) fn verify_disk(disk: &dyn Disk, limits: &StoreLimits) -> Result<Summary, OpenError> {
-    let mut recovered = recover_undamaged(disk, limits)?;
+pub(crate) fn verify_disk(
+    disk: &dyn Disk,
+    limits: &StoreLimits,
+    progress: &Progress,
+) -> Result<Summary, OpenError> {
+    let mut recovered = recover_undamaged(disk, limits, progress)?;
     let log = recovered.log.expect("a log, as there is no loss");
     let meta = recovered.meta.expect("a meta record, as there is a store");
     let mut harmless_damage = recovered.harmless_damage;
@@ -96,6 +109,7 @@ pub(crate) fn verify_disk(disk: &dyn Disk, limits: &StoreLimits) -> Result<Summa
             limits,
             log: &log,
             meta: &meta,
+            progress,
         },
         &mut harmless_damage,
     )?;
@@ -122,7 +136,7 @@ pub(crate) fn verify_disk(disk: &dyn Disk, limits: &StoreLimits) -> Result<Summa
             .collect(),
         records,
         record_bytes,
-        contents_digest: contents_digest_of(&mut recovered.machine),
+        contents_digest: contents_digest_of(&mut recovered.machine, progress),
         replays,
         unfinished_snapshot: recovered.unfinished_snapshot,
         harmless_damage,
@@ -143,7 +157,10 @@ fn replay_all(
         match source.replay(base, u64::MAX)? {
             Replay::Done(mut replayed) => match replayed.loss {
                 Some(loss) => return Err(inconsistent(loss)),
-                None => replays.push((name, digest_of(&mut replayed.machine).to_vec())),
+                None => {
+                    let digest = digest_of(&mut replayed.machine, source.progress);
+                    replays.push((name, digest.to_vec()));
+                }
             },
             Replay::Unreadable(what) => {
                 harmless_damage.get_or_insert(what);
@@ -196,10 +213,12 @@ pub(crate) struct InspectedRecord {
 pub(crate) fn records(
     path: &Path,
     limits: &StoreLimits,
+    progress: &Progress,
     mut each: impl FnMut(InspectedRecord) -> bool,
 ) -> Result<(), OpenError> {
     let directory = ReadOnlyDirectory::open(path)?;
-    let recovered = recover_undamaged(&directory, limits)?;
+    let recovered = recover_undamaged(&directory, limits, progress)?;
+    progress.end();
     let log = recovered.log.expect("a log, as there is no loss");
     let mut damaged = None;
     log.records_after(0, |seq, bytes| {
@@ -242,10 +261,12 @@ pub(crate) enum StateItem {
 pub(crate) fn state(
     path: &Path,
     limits: &StoreLimits,
+    progress: &Progress,
     mut each: impl FnMut(StateItem) -> bool,
 ) -> Result<(), OpenError> {
     let directory = ReadOnlyDirectory::open(path)?;
-    let recovered = recover_undamaged(&directory, limits)?;
+    let recovered = recover_undamaged(&directory, limits, progress)?;
+    progress.end();
     let mut machine = recovered.machine;
     let (id, head) = machine.begin_copy(0);
     let machines = head.machines.into_iter().map(StateItem::Machine);

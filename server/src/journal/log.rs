@@ -15,6 +15,7 @@ use super::file_name::FileName;
 use super::record::{EncodedRecord, Position, START, seal, unseal};
 use super::stored::{Damaged, FORMAT, StoreMeta, unknown_format};
 use super::wal::{Appended, Found, Wal, WalDamage};
+use crate::progress::Progress;
 
 /// Encoded records with their checksums, by record number.
 const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
@@ -51,7 +52,16 @@ pub(crate) struct Log {
 impl Log {
     /// Opens the log, and has the engine check its file. The write-ahead log takes up to `wal_bytes_max` bytes.
     pub(crate) fn open(disk: &dyn Disk, wal_bytes_max: u64) -> Result<Self, FileError> {
-        let db = open(disk, FileName::Log)?;
+        Self::open_watched(disk, wal_bytes_max, &Progress::default())
+    }
+
+    /// Opens the log as [`open`](Self::open) does. The check is a step of `progress`.
+    pub(super) fn open_watched(
+        disk: &dyn Disk,
+        wal_bytes_max: u64,
+        progress: &Progress,
+    ) -> Result<Self, FileError> {
+        let db = open(disk, FileName::Log, progress)?;
         let checkpointed = guarded(FileName::Log, || {
             if !has_tables(&db)? {
                 let mut transaction = db.begin_write()?;

@@ -23,6 +23,7 @@ use super::watermark::Watermark;
 use crate::config::{CLOCK_AHEAD_MIN, Durability, REVISIONS_SKIPPED, REVISIONS_SKIPPED_UNSYNCED};
 use crate::machine::{Revision, StateMachine, StoreLimits, Time};
 use crate::mutants::mutant;
+use crate::progress::Progress;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -45,6 +46,8 @@ pub(crate) struct StoreOptions {
     pub(crate) reserve_bytes: u64,
     /// Largest length of the write-ahead log, in bytes.
     pub(crate) wal_bytes_max: u64,
+    /// How far the recovery is.
+    pub(crate) progress: Progress,
 }
 
 /// An open store.
@@ -95,7 +98,12 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: StoreOptions) -> Result<OpenedS
 
 fn try_open(disk: Arc<dyn Disk>, options: StoreOptions) -> Result<OpenedStore, OpenError> {
     let began = Instant::now();
-    let mut recovered = recover(&*disk, &options.limits, options.wal_bytes_max)?;
+    let mut recovered = recover(
+        &*disk,
+        &options.limits,
+        options.wal_bytes_max,
+        &options.progress,
+    )?;
     if let Some(what) = recovered.loss.take() {
         accept_loss(&*disk, recovered, what, &options)?;
         let accept_data_loss = None;
@@ -153,7 +161,13 @@ fn accept_loss(
     }
     let mut machine = recovered.machine;
     machine.restore_revision_floor(revision.max(used) + REVISIONS_SKIPPED_UNSYNCED);
-    create(disk, &mut machine, time, &options.new_store_id)
+    create(
+        disk,
+        &mut machine,
+        time,
+        &options.new_store_id,
+        &options.progress,
+    )
 }
 
 /// Begins the next epoch of a store that has lost no data.

@@ -15,6 +15,7 @@ use crate::machine::{
     AppliedRequest, CopyHead, CopyId, CopySlice, Entry, Key, Machine, OpenedSession, StateMachine,
     Time,
 };
+use crate::progress::{Progress, Unit};
 
 /// Bytes after which a page is full; a larger entry has a page of its own. Large enough to make the cost of a page small,
 /// small enough for one message to a client.
@@ -129,6 +130,11 @@ impl PageWriter {
         writer
     }
 
+    /// The number of keys that were written so far.
+    pub(super) fn key_count(&self) -> u64 {
+        self.key_count
+    }
+
     /// The digest of the contents, after the last slice; `None` if it was not asked for.
     pub(crate) fn contents_digest(&self) -> Option<Bytes> {
         self.digest.clone().finish_contents()
@@ -226,6 +232,11 @@ impl PageReader {
             key_count: 0,
             crc: 0,
         }
+    }
+
+    /// The number of keys so far.
+    pub(super) fn key_count(&self) -> u64 {
+        self.key_count
     }
 
     /// Reads the next page.
@@ -330,44 +341,65 @@ pub(super) fn header_of(first_page: &[u8]) -> Result<Header, Damaged> {
     header.ok_or_else(|| Damaged("the first page is missing".into()))
 }
 
+/// The number of keys in a copy, as its last page has it. That page is not checked here, so the number is only to be shown.
+pub(super) fn key_count_of(last_page: &[u8]) -> Option<u64> {
+    let (bytes, _checksum) = last_page.split_last_chunk::<4>()?;
+    Some(Page::decode(bytes).ok()?.trailer?.key_count)
+}
+
 /// The digest of the present state.
-pub(crate) fn digest_of(machine: &mut StateMachine) -> Bytes {
+pub(crate) fn digest_of(machine: &mut StateMachine, progress: &Progress) -> Bytes {
     let header = Header::of("", machine.revision(), Time::MIN);
-    write_all(machine, header, |_| Ok::<_, Infallible>(())).unwrap_or_else(|never| match never {})
+    begin(progress, DIGEST, machine);
+    write_all(machine, header, progress, |_| Ok::<_, Infallible>(()))
+        .unwrap_or_else(|never| match never {})
 }
 
 /// The digest of the contents of the present state, without its revision.
-pub(crate) fn contents_digest_of(machine: &mut StateMachine) -> Bytes {
+pub(crate) fn contents_digest_of(machine: &mut StateMachine, progress: &Progress) -> Bytes {
     let header = Header::of("", machine.revision(), Time::MIN);
+    begin(progress, DIGEST, machine);
     let (id, copy) = machine.begin_copy(0);
     let mut writer = PageWriter::with_contents_digest(header, &copy);
     let nowhere = |_| Ok::<_, Infallible>(());
-    write_slices(machine, id, &mut writer, nowhere).unwrap_or_else(|never| match never {});
+    write_slices(machine, id, &mut writer, progress, nowhere)
+        .unwrap_or_else(|never| match never {});
     let digest = writer.contents_digest();
     digest.expect("the writer was asked for it")
 }
 
-/// Passes the pages of the present state to `each`, until it fails. Returns the digest.
+const DIGEST: &str = "computing the digest";
+
+/// Begins a step that goes through all keys.
+pub(super) fn begin(progress: &Progress, what: impl Into<String>, machine: &StateMachine) {
+    let key_count = machine.usage().key_count as u64;
+    progress.begin(what, Unit::Things("keys"), Some(key_count));
+}
+
+/// Passes the pages of the present state to `each`, until it fails. Returns the digest. Counts the keys.
 pub(crate) fn write_all<E>(
     machine: &mut StateMachine,
     header: Header,
+    progress: &Progress,
     each: impl FnMut(Vec<u8>) -> Result<(), E>,
 ) -> Result<Bytes, E> {
     let (id, copy) = machine.begin_copy(0);
     let mut writer = PageWriter::new(header, &copy);
-    write_slices(machine, id, &mut writer, each)
+    write_slices(machine, id, &mut writer, progress, each)
 }
 
-/// Writes the slices of a copy, and passes the pages to `each`, until it fails. Returns the digest.
+/// Writes the slices of a copy, and passes the pages to `each`, until it fails. Returns the digest. Counts the keys.
 fn write_slices<E>(
     machine: &mut StateMachine,
     copy: CopyId,
     writer: &mut PageWriter,
+    progress: &Progress,
     mut each: impl FnMut(Vec<u8>) -> Result<(), E>,
 ) -> Result<Bytes, E> {
     loop {
         let slice = machine.next_copy_slice(copy, COPY_ENTRIES_MAX, COPY_SLICE_BYTES);
         let end = writer.write(&slice.expect("the state does not change during the copy"));
+        progress.set(writer.key_count);
         if let Err(error) = writer.take_pages().into_iter().try_for_each(&mut each) {
             machine.end_copy(copy);
             return Err(error);

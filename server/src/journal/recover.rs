@@ -20,6 +20,7 @@ use super::wal::WalDamage;
 use super::watermark::{Named, Watermark};
 use crate::config::Durability;
 use crate::machine::{StateMachine, StoreLimits, Time};
+use crate::progress::Progress;
 
 /// Largest length in bytes of `log.redb` before the first record.
 const NEW_LOG_BYTES_MAX: u64 = 256 << 10;
@@ -54,7 +55,7 @@ pub(super) struct Recovered {
     pub(super) unfinished_snapshot: Option<&'static str>,
 }
 
-/// Recovers the state from a disk.
+/// Recovers the state from a disk, in steps of `progress`.
 ///
 /// # Errors
 /// If the disk cannot be used. Damage is not an error, but a [loss](Recovered::loss).
@@ -62,10 +63,11 @@ pub(super) fn recover(
     disk: &dyn Disk,
     limits: &StoreLimits,
     wal_bytes_max: u64,
+    progress: &Progress,
 ) -> Result<Recovered, OpenError> {
     let named = Watermark::read(disk)?;
-    match open_log(disk, named, wal_bytes_max) {
-        Ok((log, Some(meta))) => from_log(disk, limits, log, meta, named),
+    match open_log(disk, named, wal_bytes_max, progress) {
+        Ok((log, Some(meta))) => from_log(disk, limits, log, meta, named, progress),
         Ok((log, None)) if never_served(disk, named)? => Ok(new_store(limits, log)),
         Ok((_, None)) | Err(FileError::Damaged { .. }) if is_unfinished(disk)? => {
             Err(OpenError::Unfinished {
@@ -74,10 +76,10 @@ pub(super) fn recover(
         }
         Ok((_, None)) => {
             let what = "log.redb is empty, but the other files are not".into();
-            without_log(disk, limits, what)
+            without_log(disk, limits, what, progress)
         }
         Err(error @ FileError::Io { .. }) => Err(error.into()),
-        Err(damaged) => without_log(disk, limits, damaged.to_string()),
+        Err(damaged) => without_log(disk, limits, damaged.to_string(), progress),
     }
 }
 
@@ -86,8 +88,9 @@ fn open_log(
     disk: &dyn Disk,
     named: Named,
     wal_bytes_max: u64,
+    progress: &Progress,
 ) -> Result<(Log, Option<StoreMeta>), FileError> {
-    let log = match Log::open(disk, wal_bytes_max) {
+    let log = match Log::open_watched(disk, wal_bytes_max, progress) {
         Err(FileError::Damaged { .. }) if never_served(disk, named)? => {
             // A crash interrupted the creation of the file.
             let name = FileName::Log;
@@ -135,6 +138,7 @@ fn without_log(
     disk: &dyn Disk,
     limits: &StoreLimits,
     what: String,
+    progress: &Progress,
 ) -> Result<Recovered, OpenError> {
     let empty = || StateMachine::new(limits.clone());
     let mut recovered = Recovered {
@@ -152,7 +156,7 @@ fn without_log(
         unfinished_snapshot: None,
     };
     for slot in [SnapshotSlot::A, SnapshotSlot::B] {
-        match snapshot::read(disk, slot, empty()) {
+        match snapshot::read(disk, slot, empty(), progress) {
             Ok(restored) if restored.header.revision >= recovered.machine.revision() => {
                 recovered.time = stored::from_nanos(restored.header.time);
                 recovered.machine = restored.machine;
@@ -171,6 +175,7 @@ fn from_log(
     mut log: Log,
     meta: StoreMeta,
     named: Named,
+    progress: &Progress,
 ) -> Result<Recovered, OpenError> {
     let wal_of_other = coherence::wal_of_other_store(&log, &meta);
     if wal_of_other.is_some() {
@@ -195,6 +200,7 @@ fn from_log(
         limits,
         log: &log,
         meta: &meta,
+        progress,
     };
     let Some((best, base)) = best_replay(
         &source,
@@ -207,7 +213,7 @@ fn from_log(
             "log.redb has lost its first records, and there is no snapshot".into()
         });
         drop(log);
-        return without_log(disk, limits, what);
+        return without_log(disk, limits, what, progress);
     };
     let began_with_copy = source.began_with_copy()?;
     let mut loss = best.loss;

@@ -1,9 +1,5 @@
 //! Replays the log from a base: a snapshot, or an empty state.
 
-use std::time::{Duration, Instant};
-
-use tracing::info;
-
 use super::disk::Disk;
 use super::error::{FileError, OpenError};
 use super::file_name::{FileName, SnapshotSlot};
@@ -13,9 +9,10 @@ use super::snapshot;
 use super::stored::{self, LogRecord, SnapshotMeta, StoreMeta};
 use crate::config::REVISIONS_SKIPPED_UNSYNCED;
 use crate::machine::{StateMachine, StoreLimits, Time};
+use crate::progress::{Progress, Unit};
 
-/// How often a long replay reports its progress.
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
+/// What a replay counts.
+const RECORDS: Unit = Unit::Things("records");
 
 /// The files of a store, for replays.
 pub(super) struct ReplaySource<'a> {
@@ -23,6 +20,7 @@ pub(super) struct ReplaySource<'a> {
     pub(super) limits: &'a StoreLimits,
     pub(super) log: &'a Log,
     pub(super) meta: &'a StoreMeta,
+    pub(super) progress: &'a Progress,
 }
 
 /// How a replay ended.
@@ -96,7 +94,7 @@ impl<'a> ReplaySource<'a> {
             Ok(base) => Replayer {
                 log: self.log,
                 stop_before,
-                reported_at: Instant::now(),
+                progress: self.progress,
                 state: base,
             },
             Err(BaseError::Io(error)) => return Err(error.into()),
@@ -108,6 +106,9 @@ impl<'a> ReplaySource<'a> {
             Err(error @ FileError::Io { .. }) => return Err(error.into()),
             Ok(()) | Err(FileError::Damaged { .. }) => {}
         }
+        let total = self.log.end().saturating_sub(from.seq);
+        self.progress
+            .begin("replaying the log", RECORDS, Some(total));
         let mut stopped = None;
         let read = self.log.records_after(from.seq, |seq, bytes| {
             stopped = replayer.record(seq, bytes).err();
@@ -138,7 +139,7 @@ impl<'a> ReplaySource<'a> {
             None => (empty, Time::MIN, START),
             Some(base) => {
                 let slot = SnapshotSlot::of_number(base.slot);
-                let restored = match snapshot::read(self.disk, slot, empty) {
+                let restored = match snapshot::read(self.disk, slot, empty, self.progress) {
                     Ok(restored) => restored,
                     Err(error @ FileError::Io { .. }) => return Err(BaseError::Io(error)),
                     Err(damaged) => return Err(BaseError::Unreadable(damaged.to_string())),
@@ -172,6 +173,8 @@ impl<'a> ReplaySource<'a> {
         let limits = self.limits;
         let mut records: Vec<LogRecord> = Vec::new();
         let (mut count, mut bytes) = (0, 0);
+        self.progress
+            .begin("reading the changes for watches", RECORDS, None);
         self.log.records_back_from(upto.seq, |seq, encoded| {
             let Ok((record, _)) = record::decode_alone(seq, encoded) else {
                 return false;
@@ -179,6 +182,7 @@ impl<'a> ReplaySource<'a> {
             count += record.effects.len();
             bytes += encoded.len();
             records.push(record);
+            self.progress.add(1);
             count < limits.ring_changes && bytes < limits.ring_bytes
         })?;
         // The history is complete only after the first of these records.
@@ -208,8 +212,7 @@ enum Stop {
 struct Replayer<'a> {
     log: &'a Log,
     stop_before: u64,
-    /// When it last reported its progress.
-    reported_at: Instant,
+    progress: &'a Progress,
     state: Replayed,
 }
 
@@ -243,14 +246,7 @@ impl Replayer<'_> {
         state.position = position;
         state.record_count += 1;
         state.log_bytes += bytes.len() as u64;
-        if self.reported_at.elapsed() >= PROGRESS_INTERVAL {
-            self.reported_at = Instant::now();
-            info!(
-                record = seq,
-                keys = state.machine.usage().key_count,
-                "recovering"
-            );
-        }
+        self.progress.add(1);
         Ok(())
     }
 }

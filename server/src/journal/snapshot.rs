@@ -9,9 +9,10 @@ use super::disk::{self, Disk};
 use super::engine::{Check, guarded, open, open_file};
 use super::error::FileError;
 use super::file_name::{FileName, SnapshotSlot};
-use super::pages::{PageReader, Restored, header_of};
+use super::pages::{PageReader, Restored, header_of, key_count_of};
 use super::stored::{Damaged, Header, SnapshotMeta, StoreMeta};
 use crate::machine::StateMachine;
+use crate::progress::{Progress, Unit};
 
 /// Encoded pages with their checksums, by page number from 0.
 const PAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("pages");
@@ -190,19 +191,28 @@ pub(super) fn discard_unfinished(disk: &dyn Disk, meta: &StoreMeta) {
     }
 }
 
-/// Restores the state of a snapshot into `empty`, an empty state.
+/// Restores the state of a snapshot into `empty`, an empty state: two steps of `progress`.
 pub(crate) fn read(
     disk: &dyn Disk,
     slot: SnapshotSlot,
     empty: StateMachine,
+    progress: &Progress,
 ) -> Result<Restored, FileError> {
     let name = FileName::Snapshot(slot);
-    let db = open(disk, name)?;
+    let db = open(disk, name, progress)?;
     let mut reader = PageReader::new(empty);
     let mut expected = 0;
     let mut damaged = None;
     guarded(name, || {
         let table = db.begin_read()?.open_table(PAGES)?;
+        let key_count = table
+            .last()?
+            .and_then(|(_, page)| key_count_of(page.value()));
+        progress.begin(
+            format!("reading {}", name.as_str()),
+            Unit::Things("keys"),
+            key_count,
+        );
         for page in table.iter()? {
             let (number, bytes) = page?;
             let number = number.value();
@@ -215,6 +225,7 @@ pub(crate) fn read(
                 break;
             }
             expected += 1;
+            progress.set(reader.key_count());
         }
         Ok(())
     })?;

@@ -20,6 +20,8 @@ use super::value::{Entry, Key, Revision};
 pub struct CopyHead {
     /// The store revision that the copy shows.
     pub revision: Revision,
+    /// How many keys the copy has.
+    pub key_count: usize,
     /// All machines.
     pub machines: Vec<Machine>,
     /// All live sessions.
@@ -50,6 +52,7 @@ impl StateMachine {
         let requests = self.request_ids.remembered();
         let head = CopyHead {
             revision: self.revision,
+            key_count: self.entries.len(),
             machines: self.index.machines.all().cloned().collect(),
             sessions: self.index.sessions.all().collect(),
         };

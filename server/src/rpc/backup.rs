@@ -8,12 +8,14 @@ use soloist::v1;
 use tokio::sync::mpsc::{self, error::SendTimeoutError};
 use tokio::time::Instant;
 use tonic::Status;
+use tracing::info;
 
 use super::answering;
 use super::context::CallContext;
 use super::status::{Refusal, backup_unread, handler_panicked};
 use super::stream_end::stream_end;
 use crate::access::Needs;
+use crate::config::BACKUP_LOG_INTERVAL;
 use crate::journal::backup::BackupWriter;
 use crate::owner::{CallError, OpenBackup};
 
@@ -61,6 +63,9 @@ async fn send_all(
     queue: &mpsc::Sender<Chunk>,
 ) -> Result<(), Refusal> {
     let timeout = context.limits.max_deadline;
+    let (revision, key_total) = (copy.head.revision, copy.head.key_count);
+    let began = Instant::now();
+    let mut told = began;
     let mut writer = BackupWriter::new(&context.store_id, copy.time, &copy.head);
     loop {
         let deadline = Instant::now() + context.limits.max_deadline;
@@ -72,8 +77,10 @@ async fn send_all(
         };
         let chunks = writer.take_chunks().into_iter();
         let chunk = |chunk| v1::BackupResponse {
-            revision: copy.head.revision,
+            revision,
             chunk,
+            keys_so_far: writer.key_count().cast_signed(),
+            key_total: key_total as i64,
             ..v1::BackupResponse::default()
         };
         let mut chunks: Vec<_> = chunks.map(chunk).collect();
@@ -90,8 +97,20 @@ async fn send_all(
                 Err(SendTimeoutError::Timeout(_)) => return Err(backup_unread(timeout)),
             }
         }
+        let now = Instant::now();
         if ended {
+            let took_ms = (now - began).as_millis() as u64;
+            info!(revision, keys = key_total, took_ms, "sent a backup");
             return Ok(());
+        }
+        if now - told >= BACKUP_LOG_INTERVAL {
+            told = now;
+            info!(
+                revision,
+                keys = writer.key_count(),
+                of = key_total,
+                "sending a backup"
+            );
         }
     }
 }

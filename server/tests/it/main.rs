@@ -15,6 +15,7 @@ mod operations;
 mod overload;
 mod pipeline;
 mod process;
+mod progress;
 mod shutdown;
 mod slow_start;
 mod standard_services;

@@ -12,6 +12,7 @@ use crate::journal::pages::{PageReader, digest_of};
 use crate::journal::record::seal;
 use crate::journal::stored::Damaged;
 use crate::machine::Time;
+use crate::progress::Progress;
 
 /// The first bytes of a backup.
 const MAGIC: &[u8] = b"soloist backup 1\n";
@@ -65,7 +66,10 @@ fn check_pages(input: &[u8]) -> Shape {
     }
     match reader.finish() {
         Ok(mut restored) => {
-            assert_eq!(digest_of(&mut restored.machine), restored.digest);
+            assert_eq!(
+                digest_of(&mut restored.machine, &Progress::default()),
+                restored.digest
+            );
             Shape::of("restored")
         }
         Err(Damaged(what)) => Shape::of(&what),
@@ -103,7 +107,7 @@ fn backups_are_checked_and_restored_or_refused() {
         }
         fs::write(&path, &bytes).unwrap();
         let limits = limits();
-        let checked = backup::check(&path, &limits);
+        let checked = backup::check(&path, &limits, &Progress::default());
         match checked {
             Err(error) => {
                 let what = error.to_string();
@@ -114,7 +118,14 @@ fn backups_are_checked_and_restored_or_refused() {
                 // Few inputs come here, and each writes a store.
                 data.set(data.get() + 1);
                 let to = dir.path().join(format!("data-{}", data.get()));
-                let restored = backup::restore(&path, &to, &limits, Time::MIN, "store");
+                let restored = backup::restore(
+                    &path,
+                    &to,
+                    &limits,
+                    Time::MIN,
+                    "store",
+                    &Progress::default(),
+                );
                 let _ = fs::remove_dir_all(&to);
                 match restored {
                     Ok((restored, revision)) => {

@@ -9,6 +9,7 @@ use crate::journal::pages::{PageReader, digest_of, write_all};
 use crate::journal::record::{START, decode, decode_alone, decode_any, seal};
 use crate::journal::stored::{self, Damaged, Header, LogRecord};
 use crate::machine::{StateMachine, Time};
+use crate::progress::Progress;
 
 fn check(input: &[u8]) -> Shape {
     let Some((selector, message)) = input.split_first() else {
@@ -45,16 +46,17 @@ fn check(input: &[u8]) -> Shape {
 
 /// A replayed state can be copied, the copy restored, and the state used.
 fn replayed(mut machine: StateMachine, time: Time) -> Shape {
-    let digest = digest_of(&mut machine);
+    let progress = Progress::default();
+    let digest = digest_of(&mut machine, &progress);
     let header = Header::of("store", machine.revision(), time);
     let mut reader = PageReader::new(empty_machine());
-    let copied = write_all(&mut machine, header, |page| reader.read(&page));
+    let copied = write_all(&mut machine, header, &progress, |page| reader.read(&page));
     let shape = match copied.and_then(|of_copy: Bytes| {
         assert_eq!(of_copy, digest);
         reader.finish()
     }) {
         Ok(mut restored) => {
-            assert_eq!(digest_of(&mut restored.machine), digest);
+            assert_eq!(digest_of(&mut restored.machine, &progress), digest);
             Shape::of("restored")
         }
         Err(Damaged(what)) => Shape::of(&what),
