@@ -158,7 +158,7 @@ fn open(config: &Config, progress: &Progress, log: &Log) -> Result<Store, Box<dy
 
 fn serve(place: Place, config: &Config, log: &Log) -> Result<(), Box<dyn Error>> {
     let progress = Progress::default();
-    let supervisor = Supervisor::start("opening the store", config)?;
+    let supervisor = Supervisor::start(progress.clone(), config)?;
     let store = open(config, &progress, log)?;
     let (listener, _path) = match place.bind() {
         Ok(bound) => bound,

@@ -15,6 +15,7 @@ use sd_notify::NotifyState;
 use soloist_server::config::{
     Config, START_EXTEND_BY, START_EXTEND_EVERY, STOP_SPARE, SUPERVISOR_NEWS_MAX,
 };
+use soloist_server::progress::Progress;
 use soloist_server::{Listener, Pulse};
 use tokio::runtime;
 use tokio::time::timeout;
@@ -74,7 +75,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// The system's error if no thread can be started.
-    pub(crate) fn start(opening: &str, config: &Config) -> io::Result<Self> {
+    pub(crate) fn start(progress: Progress, config: &Config) -> io::Result<Self> {
         if env::var_os("NOTIFY_SOCKET").is_none() {
             return Ok(Self(None));
         }
@@ -85,7 +86,8 @@ impl Supervisor {
         let reporter = Reporter {
             watchdog: sd_notify::watchdog_enabled(),
             phase: Phase::Opening,
-            status: opening.into(),
+            status: OPENING.into(),
+            progress,
             // First the connections may take it, and then the last changes.
             stop_within: 2 * config.transport.drain_timeout + STOP_SPARE,
         };
@@ -135,6 +137,8 @@ struct Reporter<P> {
     phase: Phase<P>,
     /// For people.
     status: String,
+    /// How far the opening of the store is.
+    progress: Progress,
     /// How long a shutdown can take.
     stop_within: Duration,
 }
@@ -177,12 +181,15 @@ impl<P> Reporter<P> {
         }
     }
 
-    fn opening(&self) -> Vec<NotifyState<'_>> {
+    fn opening(&mut self) -> Vec<NotifyState<'_>> {
+        if let Some(look) = self.progress.look() {
+            self.status = format!("{OPENING}: {look}");
+        }
         vec![NotifyState::Status(&self.status), extend(START_EXTEND_BY)]
     }
 
     /// Returns what to tell because time has passed. `beats` finds out whether the owner takes messages.
-    fn time_passed(&self, beats: impl FnOnce(&P) -> bool) -> Vec<NotifyState<'_>> {
+    fn time_passed(&mut self, beats: impl FnOnce(&P) -> bool) -> Vec<NotifyState<'_>> {
         match &self.phase {
             Phase::Opening => self.opening(),
             Phase::Serving(pulse) if !beats(pulse) => Vec::new(),
@@ -223,6 +230,8 @@ impl Reporter<Pulse> {
     }
 }
 
+const OPENING: &str = "opening the store";
+
 const NOT_RELOADED: &str = "; not reloaded: ";
 
 fn extend(by: Duration) -> NotifyState<'static> {
@@ -240,6 +249,8 @@ fn notify(states: &[NotifyState<'_>]) {
 
 #[cfg(test)]
 mod tests {
+    use soloist_server::progress::Unit;
+
     use super::*;
 
     fn reporter(phase: Phase<()>) -> Reporter<()> {
@@ -247,6 +258,7 @@ mod tests {
             watchdog: Some(Duration::from_secs(8)),
             phase,
             status: "opening".into(),
+            progress: Progress::default(),
             stop_within: Duration::from_secs(1),
         }
     }
@@ -258,15 +270,21 @@ mod tests {
 
     #[test]
     fn a_long_start_is_given_more_time() {
-        let opening = reporter(Phase::Opening);
+        let mut opening = reporter(Phase::Opening);
         assert!(opening.interval() < START_EXTEND_BY);
         let states = opening.time_passed(|()| unreachable!("there is no owner yet"));
         assert_eq!(told(states), "STATUS=opening EXTEND_TIMEOUT_USEC=60000000");
+        let records = Unit::Things("records");
+        opening.progress.begin("replaying", records, Some(4));
+        opening.progress.set(3);
+        let states = told(opening.time_passed(|()| unreachable!("there is no owner yet")));
+        let begins = "STATUS=opening the store: replaying: 3 of 4 records (75%)";
+        assert!(states.starts_with(begins), "{states}");
     }
 
     #[test]
     fn the_watchdog_is_fed_only_while_the_owner_takes_messages() {
-        let serving = reporter(Phase::Serving(()));
+        let mut serving = reporter(Phase::Serving(()));
         assert_eq!(serving.interval(), Duration::from_secs(2));
         assert_eq!(told(serving.time_passed(|()| true)), "WATCHDOG=1");
         assert_eq!(told(serving.time_passed(|()| false)), "");
@@ -274,7 +292,7 @@ mod tests {
 
     #[test]
     fn the_watchdog_does_not_cut_a_shutdown_short() {
-        let stopping = reporter(Phase::Stopping);
+        let mut stopping = reporter(Phase::Stopping);
         assert_eq!(told(stopping.time_passed(|()| false)), "WATCHDOG=1");
     }
 }
