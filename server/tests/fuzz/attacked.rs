@@ -112,14 +112,31 @@ impl Attacked {
 
     /// Sends these bytes on a connection of their own, and waits until the server has closed it.
     pub(crate) fn attack(&self, bytes: &[u8]) -> Shape {
+        self.attack_and(bytes, |_, _| ())
+    }
+
+    /// Sends the preface and these frames as [`attack`](Self::attack) does. Ends its side only when the calls in it have reached
+    /// the owner: it drops calls of a client that has left.
+    pub(crate) fn attack_patiently(&self, frames: &[u8]) -> Shape {
+        let bytes = [PREFACE, frames].concat();
+        self.attack_and(&bytes, |stream, answer| {
+            // Otherwise a PING is part of a frame, and nobody answers it.
+            if are_whole(frames) {
+                (0..TURNS).all(|_| turn(stream, answer));
+            }
+        })
+    }
+
+    fn attack_and(&self, bytes: &[u8], wait: impl FnOnce(&mut TcpStream, &mut Vec<u8>)) -> Shape {
         let mut stream = TcpStream::connect(self.addr).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(HANGS_AFTER)).unwrap();
         stream.set_write_timeout(Some(HANGS_AFTER)).unwrap();
         // The server may have closed the connection before it has taken all.
         let _ = stream.write_all(bytes);
-        let _ = stream.shutdown(Shutdown::Write);
         let mut answer = Vec::new();
+        wait(&mut stream, &mut answer);
+        let _ = stream.shutdown(Shutdown::Write);
         if let Err(error) = stream.read_to_end(&mut answer) {
             let hangs = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
             assert!(!hangs, "the server does not close the connection: {error}");
@@ -178,6 +195,40 @@ impl Attacked {
         // The task of the channel ends with it.
         drop(self.runtime);
         self.server.wait().unwrap();
+    }
+}
+
+/// Every PING is answered after one more turn of the server's tasks: of the connection, the call, and the owner.
+const TURNS: usize = 4;
+
+/// Whether these frames end with a whole one.
+fn are_whole(mut frames: &[u8]) -> bool {
+    while let Some(([a, b, c], rest)) = frames.split_first_chunk() {
+        let length = 6 + u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        let Some(rest) = rest.get(length..) else {
+            return false;
+        };
+        frames = rest;
+    }
+    frames.is_empty()
+}
+
+/// Sends a PING and waits for its answer. Returns whether there is one: otherwise the server has closed the connection.
+fn turn(stream: &mut TcpStream, answer: &mut Vec<u8>) -> bool {
+    // Source: RFC 9113, section 6.7.
+    const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    const ACK: [u8; 17] = [0, 0, 8, 6, 1, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    let begin = answer.len();
+    let mut bytes = [0; 4096];
+    let _ = stream.write_all(&PING);
+    loop {
+        match stream.read(&mut bytes) {
+            Ok(0) | Err(_) => return false,
+            Ok(len) => answer.extend_from_slice(&bytes[..len]),
+        }
+        if answer[begin..].windows(ACK.len()).any(|part| part == ACK) {
+            return true;
+        }
     }
 }
 

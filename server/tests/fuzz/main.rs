@@ -18,7 +18,7 @@ fn frames_do_no_harm() {
         .seeds(seeds::conversations(None))
         .words(seeds::words())
         .cost(4)
-        .run(|frames| server.attack(&[PREFACE, frames].concat()));
+        .run(|frames| server.attack_patiently(frames));
     server.end();
 }
 
@@ -33,7 +33,7 @@ fn frames_do_no_harm_and_change_nothing_without_a_right() {
         .seeds(seeds)
         .words(seeds::words())
         .cost(8)
-        .run(|frames| server.attack(&[PREFACE, frames].concat()));
+        .run(|frames| server.attack_patiently(frames));
     assert_eq!(server.revision(), before, "something was changed");
     server.end();
 }
