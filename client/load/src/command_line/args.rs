@@ -10,6 +10,7 @@ use crate::command_line::call_flags::CallFlags;
 use crate::command_line::parse::{
     address, bytes, count, duration, duration_or_zero, metadata, part, percentile, rate, seed, tag,
 };
+use crate::command_line::security_flags::SecurityFlags;
 use crate::plan::choices::{
     Agents, Arrival, DurationStop, Engine, KeyDist, LoadScheduleKind, Part, Ratio, ValueKind,
 };
@@ -39,7 +40,8 @@ const SEARCH_RATE_MAX: u64 = 1_000_000_000;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "soloist-load", args_override_self = true)]
 pub(crate) struct RunArgs {
-    /// The server to measure. Without it, the tool starts a server of its own.
+    /// The server to measure; also https://HOST:PORT, which is with TLS, and unix:PATH. Without it, the tool starts a server of
+    /// its own.
     #[arg(value_name = "HOST:PORT", value_parser = address)]
     pub(crate) address: Option<String>,
 
@@ -53,6 +55,8 @@ pub(crate) struct RunArgs {
     pub(crate) stop: StopArgs,
     #[command(flatten, next_help_heading = "How to send")]
     pub(crate) how: HowArgs,
+    #[command(flatten, next_help_heading = "Whom to trust")]
+    pub(crate) security: SecurityFlags,
     #[command(flatten, next_help_heading = "What to report")]
     pub(crate) report: ReportArgs,
 }
@@ -199,20 +203,13 @@ pub(crate) struct HowArgs {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) reconnect_timeout: Option<Duration>,
     /// Share the run among agents: HOST:PORT,HOST:PORT,... for agents that are running, or local:N to start N of them.
-    /// Rates and counts (-n) are shared out. Workers, connections and everything else each agent has in full.
+    /// Rates and counts (-n) are shared out. Workers, connections and everything else each agent has in full. Files of
+    /// certificates and tokens are those of the agent's machine.
     #[arg(long, value_name = "AGENTS", conflicts_with = "verify")]
     pub(crate) agents: Option<Agents>,
     /// A header for every call, as NAME:VALUE. May be repeated.
     #[arg(short = 'H', long = "metadata", value_name = "NAME:VALUE", value_parser = metadata)]
     pub(crate) metadata: Vec<(String, String)>,
-    /// A bearer token for every call. Reports do not show it.
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        env = "SOLOIST_TOKEN",
-        hide_env_values = true
-    )]
-    pub(crate) token: Option<String>,
 }
 
 /// What to report.
@@ -340,6 +337,9 @@ pub(crate) struct CompareArgs {
     /// Exit with 1 if a figure of B is worse than that of A by more than this many percent.
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, default_missing_value = "5", require_equals = true)]
     pub(crate) fail_on_regression: Option<f64>,
+    /// With --runs, delete the keys of each run after it, as --clean does for a run.
+    #[arg(long, requires = "runs")]
+    pub(crate) clean: bool,
     /// Show no progress.
     #[arg(short = 'q', long)]
     pub(crate) quiet: bool,

@@ -46,9 +46,6 @@ pub(crate) struct CallFlags {
     /// Headers for every call as a JSON object of texts, as ghz takes them; -H adds one header.
     #[arg(short = 'm', value_name = "JSON")]
     pub(crate) metadata_json: Vec<JsonMetadata>,
-    /// Connect without TLS. That is what this tool does so far in any case.
-    #[arg(long)]
-    pub(crate) plaintext: bool,
 }
 
 /// The headers of a JSON object.

@@ -1,7 +1,7 @@
 //! The command line: its flags, and the plan that they add up to.
 //!
 //! [`args`] has the flags, and [`parse`] reads their values. [`config_file`] adds the flags of a file before that.
-//! [`call_flags`] are those of calls of any gRPC service, and [`other_tools`] says what to type instead of flags of others.
+//! [`call_flags`] are those of calls of any gRPC service, [`security_flags`] those of TLS and tokens, and [`other_tools`] says what to type instead of flags of others.
 //! [`resolve`] fills in the defaults and refuses contradictions; the result is a plan. [`words`] reads back the one-line
 //! command of a report.
 
@@ -12,6 +12,7 @@ pub(crate) mod config_file;
 pub(crate) mod other_tools;
 pub(crate) mod parse;
 pub(crate) mod resolve;
+pub(crate) mod security_flags;
 pub(crate) mod words;
 
 use std::ffi::OsString;
@@ -80,7 +81,7 @@ pub(crate) enum Command {
 
 /// The flags of a run, by their names in the code, that `find-max` and `sweep` have no use for: they set rates and times
 /// themselves, and do one run after the other.
-const NOT_OF_SEARCH: [&str; 21] = [
+const NOT_OF_SEARCH: [&str; 22] = [
     "rps",
     "load_schedule",
     "load_start",
@@ -102,6 +103,7 @@ const NOT_OF_SEARCH: [&str; 21] = [
     "fail_on_regression",
     "allow_errors",
     "no_tui",
+    "verbose",
 ];
 
 /// The forms in which a search is reported.
@@ -139,9 +141,15 @@ fn refuse(command: &str, search: &ArgMatches) -> Result<(), clap::Error> {
         return Ok(());
     };
     let flag = id.replace('_', "-");
-    let why = format!(
-        "--{flag} cannot be used with {command}, which sets rates and times itself (see --settle and --window)"
-    );
+    let why = match *id {
+        "verbose" => format!(
+            "--{flag} cannot be used with {command}: -o FILE.json has the report of every run"
+        ),
+        "no_tui" => format!("--{flag} cannot be used with {command}, which has no live view"),
+        _ => format!(
+            "--{flag} cannot be used with {command}, which sets rates and times itself (see --settle and --window)"
+        ),
+    };
     Err(Cli::command().error(ErrorKind::ArgumentConflict, why))
 }
 
@@ -172,7 +180,7 @@ mod tests {
                 assert!(listed.is_none_or(is_longer), "{command}: {listed:?}");
                 let value = match id {
                     "load_schedule" => "=const",
-                    "verify" | "allow_errors" | "no_tui" => "",
+                    "verify" | "allow_errors" | "no_tui" | "verbose" => "",
                     "history" | "save_baseline" | "baseline" => "=f",
                     "duration" | "max_duration" | "warmup" | "search_timeout"
                     | "load_step_duration" | "load_max_duration" => "=1s",

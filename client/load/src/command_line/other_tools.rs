@@ -3,24 +3,21 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Flags that this tool does not have, and what to type instead.
-const INSTEAD: [(&[&str], &str); 15] = [
+const INSTEAD: [(&[&str], &str); 20] = [
     (
         &["--insecure"],
-        "connections are plaintext already; leave it out, or say --plaintext (it means opposite things in other tools)",
+        "with ghz it means plaintext, which is what HOST:PORT means: leave it out, or say --plaintext. If it is to mean TLS \
+         without a check of the certificate, as with other tools: there is none here, so name the server's CA by --tls-ca",
     ),
     (
-        &[
-            "--tls",
-            "--cacert",
-            "--cert",
-            "--key",
-            "--cname",
-            "--server-name",
-            "--skipTLS",
-            "--insecure-skip-verify",
-        ],
-        "TLS is not there yet: this tool connects in plaintext only",
+        &["--skipTLS", "--insecure-skip-verify"],
+        "certificates are always checked: name the server's CA by --tls-ca, and its name by --tls-server-name",
     ),
+    (&["--tls"], "type https://HOST:PORT"),
+    (&["--cacert"], "type https://HOST:PORT and --tls-ca"),
+    (&["--cert"], "type --tls-cert"),
+    (&["--key"], "type --tls-key"),
+    (&["--cname", "--server-name"], "type --tls-server-name"),
     (&["--total"], "type -n or --requests"),
     (
         &["--import-paths", "-i"],
@@ -95,9 +92,11 @@ mod tests {
         for (line, part) in [
             (
                 "--insecure a:1",
-                Some("--insecure: connections are plaintext"),
+                Some("--insecure: with ghz it means plaintext"),
             ),
-            ("--cacert x a:1", Some("--cacert: TLS is not there yet")),
+            ("--cacert x a:1", Some("--tls-ca")),
+            ("--key x a:1", Some("--tls-key")),
+            ("--skipTLS a:1", Some("always checked")),
             ("--total 5", Some("type -n")),
             ("--total=5", Some("type -n")),
             ("-i /a,/b a:1", Some("type -I DIR")),

@@ -142,21 +142,26 @@ pub(crate) fn duration_or_zero(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reads the address of a server: HOST:PORT, also as a URL.
+/// Reads the address of a server: HOST:PORT, also as a URL; https://HOST:PORT, or unix:PATH.
 pub(crate) fn address(text: &str) -> Result<String, String> {
-    let form = || "must have the form HOST:PORT".to_owned();
-    if text.starts_with("https://") {
-        return Err("must have the form HOST:PORT: this tool has no TLS".to_owned());
+    let form = || "must have the form HOST:PORT, https://HOST:PORT or unix:PATH".to_owned();
+    if let Some(path) = text.strip_prefix("unix:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        return match path.is_empty() {
+            true => Err(form()),
+            false => Ok(format!("unix:{path}")),
+        };
     }
-    let text = match text.strip_prefix("http://") {
-        Some(rest) => rest.strip_suffix('/').unwrap_or(rest),
-        None => text,
+    let (scheme, authority) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(rest), _) => ("https://", rest.strip_suffix('/').unwrap_or(rest)),
+        (None, Some(rest)) => ("", rest.strip_suffix('/').unwrap_or(rest)),
+        (None, None) => ("", text),
     };
-    let (host, port) = text.rsplit_once(':').ok_or_else(form)?;
+    let (host, port) = authority.rsplit_once(':').ok_or_else(form)?;
     if host.is_empty() || host.contains('/') || port.parse::<u16>().is_err() {
         return Err(form());
     }
-    Ok(text.to_owned())
+    Ok(format!("{scheme}{authority}"))
 }
 
 /// Reads a header. Returns its name in lower case, and its value.
@@ -288,7 +293,11 @@ mod tests {
             ("[::1]:5", Ok("[::1]:5".to_owned())),
             ("http://127.0.0.1:5", Ok("127.0.0.1:5".to_owned())),
             ("http://a.example:5/", Ok("a.example:5".to_owned())),
-            ("https://a.example:5", Err("no TLS")),
+            ("https://a.example:5/", Ok("https://a.example:5".to_owned())),
+            ("https://a.example", Err("HOST:PORT")),
+            ("unix:///run/a.sock", Ok("unix:/run/a.sock".to_owned())),
+            ("unix:a.sock", Ok("unix:a.sock".to_owned())),
+            ("unix:", Err("unix:PATH")),
             ("http://a.example:5/path", Err("HOST:PORT")),
             ("http://a.example", Err("HOST:PORT")),
             ("localhost", Err("HOST:PORT")),

@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::command_line::args::{CompareArgs, RunArgs};
 use crate::command_line::resolve;
 use crate::command_line::words::parse_command;
+use crate::commands::clean::clean;
 use crate::commands::exit::{FAILED, NOT_DECIDED, say};
 use crate::commands::once::once;
 use crate::commands::outputs::print;
@@ -29,7 +30,7 @@ pub(crate) fn compare_files(args: &CompareArgs) -> Result<i32, RunError> {
     let (mut a, mut b) = (read(&args.a)?, read(&args.b)?);
     if let Some(runs) = args.runs {
         check_gate(args.fail_on_regression, runs, runs)?;
-        (a, b) = repeat(&a[0], &b[0], runs, args.quiet)?;
+        (a, b) = repeat(&a[0], &b[0], runs, args)?;
     }
     let comparison = compared(&a, &b, args.fail_on_regression)?;
     let text = match args.format {
@@ -128,7 +129,7 @@ fn repeat(
     a: &Report,
     b: &Report,
     runs: u64,
-    quiet: bool,
+    compared: &CompareArgs,
 ) -> Result<(Vec<Report>, Vec<Report>), RunError> {
     let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
     'runs: for run in 0..runs {
@@ -138,7 +139,8 @@ fn repeat(
         }
         for (of, reports) in pair {
             let mut args = parse_command(&of.command).map_err(RunError::Arguments)?;
-            args.report.quiet = quiet;
+            args.report.quiet = compared.quiet;
+            args.what.clean |= compared.clean;
             args.report.name.clone_from(&of.name);
             let settings = resolve::settings(&args).map_err(RunError::Arguments)?;
             let report = open_and_run(&args, settings);
@@ -157,8 +159,11 @@ fn repeat(
 
 fn open_and_run(args: &RunArgs, settings: Settings) -> Result<Report, RunError> {
     let mut runner = Runner::open(args.address.as_deref(), &settings)?;
-    let report = once(args, &mut runner, settings, &Labels::default())?;
+    let report = once(args, &mut runner, settings.clone(), &Labels::default());
+    let cleaned = clean(args, &runner, &settings);
     runner.close()?;
+    let report = report?;
+    cleaned?;
     Ok(report)
 }
 

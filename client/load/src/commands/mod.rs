@@ -3,6 +3,7 @@
 mod calibrate;
 mod calibration;
 mod check;
+mod clean;
 mod compare;
 #[cfg(test)]
 mod compare_tests;

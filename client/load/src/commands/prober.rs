@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::command_line::args::RunArgs;
 use crate::command_line::resolve;
-use crate::commands::run::clean;
+use crate::commands::clean::clean;
 use crate::commands::search::Probe;
 use crate::report::model::Report;
 use crate::run::error::RunError;

@@ -1,9 +1,10 @@
 //! A run, or several of the same: what the program does without a subcommand.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use crate::command_line::args::RunArgs;
 use crate::command_line::resolve;
+use crate::commands::clean::{Cleaned, clean};
 use crate::commands::compare;
 use crate::commands::exit::{self, FAILED, NOT_LINEARIZABLE};
 use crate::commands::once::once;
@@ -11,7 +12,6 @@ use crate::commands::outputs::Outputs;
 use crate::plan::labels::Labels;
 use crate::plan::settings::Settings;
 use crate::report::model::Report;
-use crate::report::numbers::counted;
 use crate::report::output;
 use crate::report::text::Detail;
 use crate::run::error::RunError;
@@ -66,23 +66,6 @@ pub(crate) fn run(args: &RunArgs) -> Result<i32, RunError> {
         Some(signal) if code != NOT_LINEARIZABLE => exit_code(signal),
         _ => code,
     })
-}
-
-/// Whether what the runs have left was deleted, if that was asked for. The reports are there anyway.
-type Cleaned = Result<(), RunError>;
-
-/// Deletes what runs have left in the server, if that was asked for.
-pub(super) fn clean(args: &RunArgs, runner: &Runner, settings: &Settings) -> Cleaned {
-    if !args.what.clean {
-        return Ok(());
-    }
-    let deleted = runner.clean(settings)?;
-    if !args.report.quiet {
-        let keys = counted(deleted, "key");
-        let prefix = &settings.key_prefix;
-        let _ = writeln!(io::stderr(), "deleted {keys} that began with {prefix:?}");
-    }
-    Ok(())
 }
 
 /// Repeats the run as often as asked for, or until it is interrupted.

@@ -45,7 +45,7 @@ pub(crate) async fn method(
     let pool = match (&plan.protoset, &plan.proto[..]) {
         (Some(set), _) => files::of_set(set)?,
         (None, []) => {
-            let channel = reflection::connect(origin).await;
+            let channel = origin.destination.channel(origin.timeout).await;
             let channel = channel.map_err(NoDescriptor::Unreachable)?;
             reflection::pool(&channel, &name.service, origin).await?
         }

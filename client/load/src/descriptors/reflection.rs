@@ -10,7 +10,7 @@ use prost_types::{FileDescriptorProto, FileDescriptorSet};
 use tokio::sync::mpsc;
 use tonic::client::Grpc;
 use tonic::metadata::AsciiMetadataKey;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
@@ -43,15 +43,18 @@ pub(super) async fn pool(
     let mut last = None;
     for path in PATHS {
         match Reflection::open(channel, path, origin).fetch(service).await {
-            Ok(files) => return assembled(files, origin.address),
+            Ok(files) => return assembled(files, origin.destination.address()),
             Err(Refusal::NoSuchService(error)) => return Err(error),
             Err(Refusal::Call(status)) if status.code() == Code::Unimplemented => {
                 last = Some(status)
             }
-            Err(Refusal::Call(status)) => return Err(explain(&status, origin.address)),
+            Err(Refusal::Call(status)) => {
+                let why = explain(&status, origin.destination.address());
+                return Err(origin.destination.explain(why).await);
+            }
         }
     }
-    let address = origin.address;
+    let address = origin.destination.address();
     let why = last.map(|status| status.message().to_owned());
     let why = why
         .filter(|why| !why.is_empty())
@@ -61,22 +64,14 @@ pub(super) async fn pool(
     ))
 }
 
-/// Connects to the server.
-pub(super) async fn connect(origin: Origin<'_>) -> Result<Channel, String> {
-    let Origin {
-        address, timeout, ..
-    } = origin;
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|error| format!("{address}: {error}"))?
-        .connect_timeout(timeout);
-    let connected = tokio::time::timeout(timeout, endpoint.connect()).await;
-    let connected =
-        connected.map_err(|_| format!("cannot connect to {address} within {timeout:?}"))?;
-    connected.map_err(|error| format!("cannot connect to {address}: {}", root_cause(&error)))
-}
-
 fn explain(status: &Status, address: &str) -> String {
     let code = code_name(status.code());
+    if status.code() == Code::Unauthenticated {
+        let why = status.message();
+        return format!(
+            "{address} describes itself to known callers only ({why}): set --token-file, or {INSTEAD}"
+        );
+    }
     match (status.code(), status.message()) {
         (Code::DeadlineExceeded, why) => format!(
             "{address} accepts connections but its server reflection does not answer ({why}): {INSTEAD}"
@@ -207,7 +202,9 @@ impl<'a> Reflection<'a> {
 
     async fn send(&mut self, question: MessageRequest) -> Result<Option<MessageResponse>, Status> {
         let Origin {
-            address, timeout, ..
+            destination,
+            timeout,
+            ..
         } = self.origin;
         let request = ServerReflectionRequest {
             host: String::new(),
@@ -215,7 +212,7 @@ impl<'a> Reflection<'a> {
         };
         // A server may end the stream after an error. The next question opens another one.
         let answered = tokio::time::timeout(timeout, self.exchange(request)).await;
-        answered.unwrap_or_else(|_| Err(no_answer(address, timeout)))
+        answered.unwrap_or_else(|_| Err(no_answer(destination.address(), timeout)))
     }
 
     async fn exchange(
@@ -272,8 +269,10 @@ impl<'a> Reflection<'a> {
                 request.metadata_mut().append(name, value);
             }
         }
-        let mut client =
-            Grpc::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
+        self.origin.destination.authorize(request.metadata_mut());
+        let origin = self.origin.destination.origin();
+        let mut client = Grpc::with_origin(self.channel.clone(), origin)
+            .max_decoding_message_size(ANSWER_BYTES_MAX);
         let ready = client.ready().await;
         ready.map_err(|error| Status::unavailable(root_cause(&error).to_string()))?;
         let path = PathAndQuery::from_static(self.path);

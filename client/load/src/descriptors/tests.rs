@@ -8,6 +8,8 @@ use soloist_server::Server;
 use tokio::runtime::Runtime;
 
 use super::*;
+use crate::connect::destination::Destination;
+use crate::plan::security::Security;
 
 fn plan(method: &str, proto: &[PathBuf]) -> CallPlan {
     CallPlan {
@@ -23,8 +25,9 @@ fn plan(method: &str, proto: &[PathBuf]) -> CallPlan {
 }
 
 fn found(plan: &CallPlan, address: &str) -> Result<MethodDescriptor, String> {
+    let destination = Destination::new(address, &Security::default()).unwrap();
     let origin = Origin {
-        address,
+        destination: &destination,
         metadata: &[("x-a".to_owned(), "b".to_owned())],
         timeout: Duration::from_secs(5),
     };
@@ -135,7 +138,7 @@ fn a_server_that_is_not_there_is_no_missing_reflection() {
     drop(listener);
     let error = found(&plan("a.B/C", &[]), &address).unwrap_err();
     assert!(
-        error.starts_with(&format!("cannot connect to {address}: ")),
+        error.starts_with(&format!("cannot reach {address}: ")),
         "{error}"
     );
 }

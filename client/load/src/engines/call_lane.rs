@@ -23,7 +23,6 @@ use crate::workload::outcome::Failure;
 #[derive(Debug)]
 pub(crate) struct CallLane {
     link: Rc<Link>,
-    address: Arc<str>,
     settings: Arc<Settings>,
     /// Makes calls on the connection with the number `generation`.
     caller: Option<Caller>,
@@ -50,10 +49,9 @@ struct Entry {
 }
 
 impl CallLane {
-    pub(crate) fn new(link: &Rc<Link>, address: &Arc<str>, settings: &Arc<Settings>) -> Self {
+    pub(crate) fn new(link: &Rc<Link>, settings: &Arc<Settings>) -> Self {
         Self {
             link: Rc::clone(link),
-            address: Arc::clone(address),
             settings: Arc::clone(settings),
             caller: None,
             generation: 0,
@@ -103,7 +101,7 @@ impl CallLane {
             self.caller = None;
         } else if self.caller.is_none() || self.generation != generation {
             let connection = self.link.connection();
-            let caller = |of| Caller::new(&of, &self.address, &self.settings);
+            let caller = |of| Caller::new(&of, &self.settings);
             self.caller = connection.map(caller);
             self.generation = generation;
         }

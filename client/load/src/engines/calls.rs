@@ -137,7 +137,7 @@ async fn open_workers(
     let opening = numbers.iter().map(|number| {
         let backoff = Backoff::new(settings.seed ^ number, settings.connections);
         Link::open(
-            &context.address,
+            &context.destination,
             settings.connect_timeout,
             backoff,
             &context.links,
@@ -162,7 +162,7 @@ async fn open_worker(
 ) -> Result<(u64, Worker), String> {
     let settings = &context.settings;
     let worker = Worker {
-        lane: Lane::open(link, &context.address, settings).await?,
+        lane: Lane::open(link, settings).await?,
         workload: context.workload(number),
         arrivals: arrivals.cloned(),
         frame_ops: settings.frame_ops,

@@ -12,20 +12,22 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use soloist::v1::sessions_client::SessionsClient;
 use soloist::v1::state_client::StateClient;
-use tokio::net::TcpStream;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::client::Grpc;
+use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 use tower_service::Service;
 
+use crate::connect::destination::Destination;
 use crate::engines::sniffer::{Signals, SniffedStream};
 use crate::grpc::{ANSWER_BYTES_MAX, root_cause};
+use crate::plan::settings::TOKEN_METADATA;
 
 /// Flow-control windows that never hold back answers. The answers are read as soon as they arrive.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -36,58 +38,44 @@ const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 pub(crate) struct Connection {
     requests: SendRequest<Body>,
     signals: Arc<Signals>,
+    destination: Arc<Destination>,
 }
 
 impl Connection {
-    /// Connects to `HOST:PORT`.
+    /// Connects, and waits for the SETTINGS of the server. A server that accepts and says nothing is none.
     ///
     /// # Errors
     /// If that fails, or takes longer than `timeout`. The text names the address.
-    pub(crate) async fn open(address: &str, timeout: Duration) -> Result<Self, String> {
-        Self::within(timeout, address, Self::try_open(address)).await
-    }
-
-    /// Connects to `HOST:PORT`, and waits for the SETTINGS of the server. A server that accepts and says nothing is none.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub(crate) async fn open_to_ready(address: &str, timeout: Duration) -> Result<Self, String> {
+    pub(crate) async fn open(
+        destination: &Arc<Destination>,
+        timeout: Duration,
+    ) -> Result<Self, String> {
         let opening = async {
-            let connection = Self::try_open(address).await?;
+            let connection = Self::try_open(destination).await?;
             let signals = &connection.signals;
             while !signals.is_ready() {
                 if signals.is_closed() {
-                    return Err(io::ErrorKind::ConnectionReset.into());
+                    return Err(io::Error::other(signals.why()));
                 }
                 signals.changed().await;
             }
             Ok(connection)
         };
-        Self::within(timeout, address, opening).await
-    }
-
-    async fn within(
-        timeout: Duration,
-        address: &str,
-        opening: impl Future<Output = io::Result<Self>>,
-    ) -> Result<Self, String> {
+        let address = destination.address();
         match tokio::time::timeout(timeout, opening).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(format!("cannot connect to {address}: {error}")),
+            Ok(Err(error)) => {
+                let why = Destination::in_words(&error.to_string());
+                Err(format!("cannot connect to {address}: {why}"))
+            }
             Err(_) => Err(format!("cannot connect to {address} within {timeout:?}")),
         }
     }
 
-    async fn try_open(address: &str) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        // While nobody listens on a port of this machine, the system may choose it as the source, and the socket connects to
-        // itself.
-        if stream.local_addr()? == stream.peer_addr()? {
-            return Err(io::ErrorKind::ConnectionRefused.into());
-        }
-        stream.set_nodelay(true)?;
+    async fn try_open(destination: &Arc<Destination>) -> io::Result<Self> {
         let signals = Arc::<Signals>::default();
-        let stream = SniffedStream::new(stream, Arc::clone(&signals));
+        let socket = destination.socket().await?;
+        let stream = SniffedStream::new(socket, Arc::clone(&signals));
         let (requests, connection) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -96,11 +84,18 @@ impl Connection {
             .map_err(|error| io::Error::other(root_cause(&error).to_string()))?;
         let ended = Arc::clone(&signals);
         tokio::spawn(async move {
-            // Every call on the connection reports its error.
-            _ = connection.await;
-            ended.close();
+            // Every call on the connection reports its error, too.
+            let why = match connection.await {
+                Ok(()) => "the server closed the connection".to_owned(),
+                Err(error) => root_cause(&error).to_string(),
+            };
+            ended.close(why);
         });
-        Ok(Self { requests, signals })
+        Ok(Self {
+            requests,
+            signals,
+            destination: Arc::clone(destination),
+        })
     }
 
     /// Waits until the connection has ended, or takes no new calls because the server has ended it in order. One task may
@@ -118,7 +113,7 @@ impl Connection {
 
     /// Takes the connection for ended: the server is silent.
     pub(crate) fn give_up(&self) {
-        self.signals.close();
+        self.signals.close("the server is silent".to_owned());
     }
 
     /// Returns whether the server has ended the connection in order, by GOAWAY.
@@ -127,29 +122,46 @@ impl Connection {
     }
 
     /// Returns the generated client of the service State on this connection.
-    pub(crate) fn state(&self, address: &str) -> StateClient<Self> {
-        StateClient::with_origin(self.clone(), origin(address))
+    pub(crate) fn state(&self) -> StateClient<Self> {
+        StateClient::with_origin(self.clone(), self.destination.origin())
             .max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Returns a client of any service on this connection.
-    pub(crate) fn grpc(&self, address: &str) -> Grpc<Self> {
-        Grpc::with_origin(self.clone(), origin(address)).max_decoding_message_size(ANSWER_BYTES_MAX)
+    pub(crate) fn grpc(&self) -> Grpc<Self> {
+        Grpc::with_origin(self.clone(), self.destination.origin())
+            .max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Returns the generated client of the service Sessions on this connection.
-    pub(crate) fn sessions(&self, address: &str) -> SessionsClient<Self> {
-        SessionsClient::with_origin(self.clone(), origin(address))
+    pub(crate) fn sessions(&self) -> SessionsClient<Self> {
+        SessionsClient::with_origin(self.clone(), self.destination.origin())
+    }
+
+    pub(crate) fn destination(&self) -> &Arc<Destination> {
+        &self.destination
+    }
+
+    /// Returns the headers that every call carries: those of the flags, and the token.
+    pub(crate) fn metadata(&self, pairs: &[(String, String)]) -> MetadataMap {
+        let mut metadata = metadata_map(pairs);
+        self.destination.authorize(&mut metadata);
+        metadata
     }
 }
 
-fn origin(address: &str) -> Uri {
-    Uri::builder()
-        .scheme("http")
-        .authority(address)
-        .path_and_query("/")
-        .build()
-        .expect("the address of an open connection is a URI authority")
+/// Returns headers as tonic has them.
+pub(crate) fn metadata_map(pairs: &[(String, String)]) -> MetadataMap {
+    let mut map = MetadataMap::new();
+    for (name, value) in pairs {
+        let (name, value) = (name.parse::<AsciiMetadataKey>(), value.parse());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            let mut value: AsciiMetadataValue = value;
+            value.set_sensitive(name == TOKEN_METADATA);
+            map.append(name, value);
+        }
+    }
+    map
 }
 
 /// Why a call failed before the server answered it.

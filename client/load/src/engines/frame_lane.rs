@@ -20,7 +20,6 @@ use crate::engines::backoff::Backoff;
 use crate::engines::connection::{CallEnd, Connection};
 use crate::engines::ended::Ended;
 use crate::engines::link::Link;
-use crate::engines::unary::metadata_map;
 use crate::plan::settings::Settings;
 use crate::record::settle::Completion;
 use crate::workload::operation::{Call, InFlight};
@@ -33,7 +32,6 @@ const OPEN_HINT: &str = "the server may allow fewer streams per connection, or f
 /// Sends the frames of one worker. If the stream or the connection ends, opens a stream on the connection that there is then.
 pub(crate) struct FrameLane {
     link: Rc<Link>,
-    address: Arc<str>,
     settings: Arc<Settings>,
     /// `None` while there is no stream, and nothing is in flight.
     stream: Option<FrameStream>,
@@ -70,14 +68,9 @@ impl FrameLane {
     ///
     /// # Errors
     /// If the stream cannot be opened. The text names the address.
-    pub(crate) async fn open(
-        link: &Rc<Link>,
-        address: &Arc<str>,
-        settings: &Arc<Settings>,
-    ) -> Result<Self, String> {
+    pub(crate) async fn open(link: &Rc<Link>, settings: &Arc<Settings>) -> Result<Self, String> {
         let mut lane = Self {
             link: Rc::clone(link),
-            address: Arc::clone(address),
             settings: Arc::clone(settings),
             stream: None,
             broken: None,
@@ -94,12 +87,10 @@ impl FrameLane {
     /// Begins to open a stream on the connection that there is now.
     fn opening(&self) -> Result<LocalBoxFuture<'static, Result<FrameStream, String>>, String> {
         let connection = self.link.connection();
-        let connection =
-            connection.ok_or_else(|| format!("there is no connection to {}", self.address))?;
+        let connection = connection.ok_or_else(|| "there is no connection".to_owned())?;
         let generation = self.link.generation();
-        let (address, settings) = (Arc::clone(&self.address), Arc::clone(&self.settings));
-        let opening =
-            async move { open_stream(&connection, generation, &address, &settings).await };
+        let settings = Arc::clone(&self.settings);
+        let opening = async move { open_stream(&connection, generation, &settings).await };
         Ok(opening.boxed_local())
     }
 
@@ -239,14 +230,14 @@ impl FrameLane {
 async fn open_stream(
     connection: &Connection,
     generation: u64,
-    address: &str,
     settings: &Settings,
 ) -> Result<FrameStream, String> {
     let in_flight_max = usize::try_from(settings.pipeline).expect("--pipeline fits");
     let (frames, queue) = mpsc::channel(in_flight_max);
-    let mut state = connection.state(address);
+    let address = connection.destination().address();
+    let mut state = connection.state();
     let mut request = Request::new(FrameQueue(queue));
-    *request.metadata_mut() = metadata_map(&settings.metadata);
+    *request.metadata_mut() = connection.metadata(&settings.metadata);
     let timeout = settings.connect_timeout;
     match tokio::time::timeout(timeout, state.pipeline(request)).await {
         Ok(Ok(response)) => Ok(FrameStream {

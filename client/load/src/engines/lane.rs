@@ -35,14 +35,10 @@ impl Lane {
     ///
     /// # Errors
     /// If the stream cannot be opened. The text names the address.
-    pub(crate) async fn open(
-        link: &Rc<Link>,
-        address: &Arc<str>,
-        settings: &Arc<Settings>,
-    ) -> Result<Self, String> {
+    pub(crate) async fn open(link: &Rc<Link>, settings: &Arc<Settings>) -> Result<Self, String> {
         let transport = match settings.engine {
-            Engine::Unary | Engine::Raw => Transport::Calls(CallLane::new(link, address, settings)),
-            Engine::Pipeline => Transport::Frames(FrameLane::open(link, address, settings).await?),
+            Engine::Unary | Engine::Raw => Transport::Calls(CallLane::new(link, settings)),
+            Engine::Pipeline => Transport::Frames(FrameLane::open(link, settings).await?),
         };
         Ok(Self {
             transport,

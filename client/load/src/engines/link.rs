@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
+use crate::connect::destination::Destination;
 use crate::engines::backoff::Backoff;
 use crate::engines::connection::Connection;
 use crate::record::links::Links;
@@ -15,7 +16,7 @@ use crate::record::links::Links;
 /// A connection as the workers see it: if it ends, another one takes its place. All workers of the connection share it.
 #[derive(Debug)]
 pub(crate) struct Link {
-    address: Arc<str>,
+    destination: Arc<Destination>,
     connect_timeout: Duration,
     /// `None` while there is no connection that takes operations.
     connection: RefCell<Option<Connection>>,
@@ -33,20 +34,23 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Connects. Does not wait for the server to say anything.
+    /// Connects, and waits until the server has said something.
     ///
     /// # Errors
     /// If that fails. The text names the address.
     pub(crate) async fn open(
-        address: &Arc<str>,
+        destination: &Arc<Destination>,
         connect_timeout: Duration,
         backoff: Backoff,
         links: &Arc<Links>,
     ) -> Result<Rc<Self>, String> {
-        let connection = Connection::open(address, connect_timeout).await?;
+        let connection = match Connection::open(destination, connect_timeout).await {
+            Ok(connection) => connection,
+            Err(error) => return Err(destination.explain(error).await),
+        };
         links.opened();
         Ok(Rc::new(Self {
-            address: Arc::clone(address),
+            destination: Arc::clone(destination),
             connect_timeout,
             connection: RefCell::new(Some(connection)),
             generation: Cell::new(0),
@@ -72,15 +76,17 @@ impl Link {
             // A server that ends each connection before it takes an operation must not be asked for the next one at once.
             let is_unused = is_lost || self.operations.get() == 0;
             if self.is_fresh.replace(false) && is_unused {
-                self.wait().await;
+                self.wait("the server ends connections before it takes an operation")
+                    .await;
             }
             loop {
-                let opened = Connection::open_to_ready(&self.address, self.connect_timeout).await;
-                if let Ok(connection) = opened {
-                    self.put_up(connection);
-                    break;
+                match Connection::open(&self.destination, self.connect_timeout).await {
+                    Ok(connection) => {
+                        self.put_up(connection);
+                        break;
+                    }
+                    Err(why) => self.wait(&why).await,
                 }
-                self.wait().await;
             }
         }
     }
@@ -106,8 +112,8 @@ impl Link {
     }
 
     /// Waits after an attempt that failed.
-    async fn wait(&self) {
-        self.links.attempt_failed();
+    async fn wait(&self, why: &str) {
+        self.links.attempt_failed(why);
         self.is_out.set(true);
         self.changed.notify_waiters();
         let wait = self.backoff.borrow_mut().wait();

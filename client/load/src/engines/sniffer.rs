@@ -8,13 +8,15 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
+
+use crate::connect::socket::Socket;
+use crate::http2::{SPEAKS_TLS, speaks_tls};
 
 const HEADER_BYTES: usize = 9;
 const SETTINGS: u8 = 4;
@@ -26,6 +28,8 @@ pub(super) struct Signals {
     ready: AtomicBool,
     goaway: AtomicBool,
     closed: AtomicBool,
+    /// Why the connection has ended.
+    why: OnceLock<String>,
     /// How often something was read.
     reads: AtomicU64,
     changed: Notify,
@@ -51,9 +55,15 @@ impl Signals {
         self.reads.load(Ordering::Relaxed)
     }
 
-    /// Notes that the connection has ended.
-    pub(super) fn close(&self) {
+    /// Notes that the connection has ended. The first reason is kept.
+    pub(super) fn close(&self, why: String) {
+        let _ = self.why.set(why);
         self.set(&self.closed);
+    }
+
+    /// Returns why the connection has ended.
+    pub(super) fn why(&self) -> String {
+        self.why.get().cloned().unwrap_or_default()
     }
 
     /// Waits until something changes. One task may wait; it misses nothing that happens between two waits.
@@ -70,13 +80,13 @@ impl Signals {
 /// A socket that signals what arrives on it.
 #[derive(Debug)]
 pub(super) struct SniffedStream {
-    stream: TcpStream,
+    stream: Socket,
     frames: FrameHeaders,
     signals: Arc<Signals>,
 }
 
 impl SniffedStream {
-    pub(super) fn new(stream: TcpStream, signals: Arc<Signals>) -> Self {
+    pub(super) fn new(stream: Socket, signals: Arc<Signals>) -> Self {
         Self {
             stream,
             frames: FrameHeaders::default(),
@@ -132,7 +142,11 @@ impl AsyncRead for SniffedStream {
         let Self {
             frames, signals, ..
         } = &mut *self;
-        signals.reads.fetch_add(1, Ordering::Relaxed);
+        let is_first = signals.reads.fetch_add(1, Ordering::Relaxed) == 0;
+        if is_first && speaks_tls(&buffer.filled()[before..]) {
+            signals.close(SPEAKS_TLS.to_owned());
+            return Poll::Ready(Err(io::Error::other(SPEAKS_TLS)));
+        }
         frames.take(&buffer.filled()[before..], |kind| match kind {
             SETTINGS if !signals.is_ready() => signals.set(&signals.ready),
             GOAWAY => signals.set(&signals.goaway),

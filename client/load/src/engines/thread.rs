@@ -10,6 +10,7 @@ use soloist::v1;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{oneshot, watch};
 
+use crate::connect::destination::Destination;
 use crate::engines::rules::Rules;
 use crate::pace::admission::Admission;
 use crate::pace::stop::Stop;
@@ -30,8 +31,7 @@ pub(crate) struct RunContext {
     pub(crate) links: Arc<Links>,
     /// The connections of the watches: no operation is sent on them.
     pub(crate) watch_links: Arc<Links>,
-    /// HOST:PORT.
-    pub(crate) address: Arc<str>,
+    pub(crate) destination: Arc<Destination>,
     pub(crate) keys: Keys,
     /// A session for each worker, if the workload needs any, until the worker takes it.
     pub(crate) sessions: Arc<Mutex<Vec<Option<v1::Session>>>>,

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,10 +11,11 @@ use soloist::v1::op_result::Result as OpAnswer;
 use soloist::v1::sessions_client::SessionsClient;
 use soloist::v1::state_client::StateClient;
 use tonic::client::Grpc;
-use tonic::metadata::{AsciiMetadataKey, MetadataMap};
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
-use crate::engines::connection::Connection;
+use crate::connect::destination::Destination;
+use crate::engines::connection::{Connection, metadata_map};
 use crate::engines::messages;
 use crate::plan::settings::Settings;
 use crate::workload::operation::{Call, Reply};
@@ -26,7 +28,9 @@ pub(crate) struct Caller {
     clients: Clients,
     /// For methods that the user names.
     grpc: Box<Grpc<Connection>>,
+    /// Without the token, which may change.
     metadata: MetadataMap,
+    destination: Arc<Destination>,
     timeout: Option<Duration>,
 }
 
@@ -53,22 +57,23 @@ impl Future for CallInFlight {
 }
 
 impl Caller {
-    /// `address` is the HOST:PORT to which the connection is open.
-    pub(crate) fn new(connection: &Connection, address: &str, settings: &Settings) -> Self {
+    pub(crate) fn new(connection: &Connection, settings: &Settings) -> Self {
         Self {
             clients: Clients {
-                state: connection.state(address),
-                sessions: connection.sessions(address),
+                state: connection.state(),
+                sessions: connection.sessions(),
             },
-            grpc: Box::new(connection.grpc(address)),
+            grpc: Box::new(connection.grpc()),
             metadata: metadata_map(&settings.metadata),
+            destination: Arc::clone(connection.destination()),
             timeout: settings.timeout,
         }
     }
 
     /// Starts a call.
     pub(crate) fn start(&self, number: u64, call: Call) -> CallInFlight {
-        let (metadata, timeout) = (self.metadata.clone(), self.timeout);
+        let (mut metadata, timeout) = (self.metadata.clone(), self.timeout);
+        self.destination.authorize(&mut metadata);
         let result: Pin<Box<dyn Future<Output = CallResult>>> = match call {
             Call::Messages(messages) => {
                 let grpc = Grpc::clone(&self.grpc);
@@ -136,16 +141,4 @@ fn request<T>(message: T, metadata: &mut MetadataMap, timeout: Option<Duration>)
         request.set_timeout(timeout);
     }
     request
-}
-
-/// Returns the headers that every call carries.
-pub(crate) fn metadata_map(pairs: &[(String, String)]) -> MetadataMap {
-    let mut map = MetadataMap::new();
-    for (name, value) in pairs {
-        let name = name.parse::<AsciiMetadataKey>();
-        if let (Ok(name), Ok(value)) = (name, value.parse()) {
-            map.append(name, value);
-        }
-    }
-    map
 }

@@ -11,7 +11,7 @@ use soloist::v1::watch_request::Target;
 use soloist::v1::{Event, WatchRequest, WatchResponse, value};
 use tokio::sync::watch;
 use tokio::task::spawn_local;
-use tonic::{Code, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::engines::backoff::Backoff;
 use crate::engines::link::Link;
@@ -54,7 +54,6 @@ pub(crate) async fn drive(
             let watcher = Watcher {
                 stream,
                 link: Rc::clone(&links[number / WATCHES_PER_CONNECTION as usize]),
-                address: Arc::clone(&context.address),
                 settings: Arc::clone(settings),
                 has_lost: false,
                 seen: None,
@@ -92,13 +91,13 @@ pub(crate) async fn drive(
 async fn open(
     context: &RunContext,
 ) -> Result<(Vec<Streaming<WatchResponse>>, Vec<Rc<Link>>), String> {
-    let (settings, address) = (&context.settings, &context.address);
+    let (settings, destination) = (&context.settings, &context.destination);
     let after_revision = context.history.as_ref().map(|setup| setup.revision);
     let connections = settings.watchers.div_ceil(WATCHES_PER_CONNECTION);
     let opening = (0..connections).map(|number| {
         let backoff = Backoff::new(settings.seed ^ number, connections);
         Link::open(
-            address,
+            destination,
             settings.connect_timeout,
             backoff,
             &context.watch_links,
@@ -108,8 +107,11 @@ async fn open(
     let opening = (0..settings.watchers).map(|number| {
         let link = &links[(number / WATCHES_PER_CONNECTION) as usize];
         async move {
-            let opened = open_watch(link, address, settings, after_revision).await;
-            opened.map_err(|status| format!("cannot open a watch on {address}: {status}"))
+            let opened = open_watch(link, settings, after_revision).await;
+            opened.map_err(|status| {
+                let address = destination.address();
+                format!("cannot open a watch on {address}: {status}")
+            })
         }
     });
     Ok((try_join_all(opening).await?, links))
@@ -118,7 +120,6 @@ async fn open(
 /// Opens a watch of the changes after a revision, or from now on.
 async fn open_watch(
     link: &Link,
-    address: &str,
     settings: &Settings,
     after_revision: Option<i64>,
 ) -> Result<Streaming<WatchResponse>, Status> {
@@ -130,7 +131,9 @@ async fn open_watch(
     };
     let connection = link.connection();
     let connection = connection.ok_or_else(|| Status::unavailable("there is no connection"))?;
-    let mut state = connection.state(address);
+    let mut request = Request::new(request);
+    *request.metadata_mut() = connection.metadata(&settings.metadata);
+    let mut state = connection.state();
     let opening = state.watch(request);
     let timeout = settings.connect_timeout;
     match tokio::time::timeout(timeout, opening).await {
@@ -145,7 +148,6 @@ async fn open_watch(
 struct Watcher {
     stream: Streaming<WatchResponse>,
     link: Rc<Link>,
-    address: Arc<str>,
     settings: Arc<Settings>,
     /// Whether it has lost its stream.
     has_lost: bool,
@@ -230,7 +232,7 @@ impl Watcher {
                     changed.await;
                     continue;
                 }
-                match open_watch(&link, &self.address, &self.settings, self.seen).await {
+                match open_watch(&link, &self.settings, self.seen).await {
                     Ok(stream) => return stream,
                     // The server has another store, or keeps these changes no longer. A history would have a gap.
                     Err(status) if status.code() == Code::OutOfRange => {

@@ -224,8 +224,10 @@ impl RunningWorker {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::net::TcpListener;
     use std::sync::Arc;
+    use std::thread;
     use std::time::Duration;
 
     use soloist_server::Server;
@@ -234,6 +236,7 @@ mod tests {
 
     use super::*;
     use crate::command_line::resolve::tests::settings;
+    use crate::connect::destination::Destination;
     use crate::engines::backoff::Backoff;
     use crate::engines::link::Link;
     use crate::pace::admission::Admission;
@@ -258,10 +261,10 @@ mod tests {
     ) -> Recorder {
         let settings = settings(line).unwrap();
         LocalRuntime::new().unwrap().block_on(async {
-            let address: Arc<str> = address.into();
+            let destination = Destination::new(address, &settings.security).unwrap();
             let settings = Arc::new(settings);
             let backoff = Backoff::new(0, 1);
-            let link = Link::open(&address, 5_000 * MS, backoff, &Arc::default())
+            let link = Link::open(&Arc::new(destination), 5_000 * MS, backoff, &Arc::default())
                 .await
                 .unwrap();
             let start = Instant::now();
@@ -286,7 +289,7 @@ mod tests {
             };
             let keys = Keys::new(5, settings.key_dist, settings.part);
             let worker = Worker {
-                lane: Lane::open(&link, &address, &settings).await.unwrap(),
+                lane: Lane::open(&link, &settings).await.unwrap(),
                 workload: Workload::new(&settings, keys, 0),
                 arrivals,
                 frame_ops: settings.frame_ops,
@@ -315,11 +318,24 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_call_without_an_answer_fails_alone() {
-        // The system makes connections that nobody accepts.
+    /// A server that says nothing but its SETTINGS.
+    fn silent_server() -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
+        thread::spawn(move || {
+            let mut open = Vec::new();
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).unwrap();
+                open.push(stream);
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn a_call_without_an_answer_fails_alone() {
+        let address = silent_server();
         let line = "-n 6 --engine unary -P 3 --timeout 50ms";
         let recorder = run_against(&address, line, None);
         assert_eq!(recorder.kinds()[&Kind::Read].failed_ops(), 6);
@@ -331,8 +347,7 @@ mod tests {
 
     #[test]
     fn operations_in_flight_at_the_end_are_given_up_if_so_asked() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let address = silent_server();
         for (how, failed) in [("close", 3), ("ignore", 0)] {
             let line = format!("-z 50ms --engine unary -P 3 --duration-stop {how}");
             let recorder = run_against(&address, &line, None);

@@ -1,20 +1,14 @@
 //! A connection with its socket.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-#[cfg(test)]
-use std::os::unix::net::UnixStream;
-#[cfg(test)]
-use std::path::Path;
 use std::time::{Duration, Instant};
-
-use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 
 use crate::http2::config::Config;
 use crate::http2::connection::{Connection, Event};
-use crate::http2::poller::Poller;
+use crate::http2::poller::{Poller, wait_for};
+use crate::http2::socket::{Place, Socket};
+use crate::http2::tls::Tls;
 
 /// A good length for the buffer of [`Endpoint::read`], which the endpoints of a thread share. It holds some hundred
 /// small responses, and fits the second-level cache.
@@ -38,61 +32,30 @@ pub(crate) struct Endpoint {
     write_error: Option<io::Error>,
 }
 
-#[derive(Debug)]
-enum Socket {
-    Tcp(TcpStream),
-    #[cfg(test)]
-    Unix(UnixStream),
-}
-
-impl Socket {
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => { stream }.read(buffer),
-            #[cfg(test)]
-            Self::Unix(stream) => { stream }.read(buffer),
-        }
-    }
-
-    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => { stream }.write(bytes),
-            #[cfg(test)]
-            Self::Unix(stream) => { stream }.write(bytes),
-        }
-    }
-}
-
 impl AsFd for Endpoint {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.socket {
-            Socket::Tcp(stream) => stream.as_fd(),
-            #[cfg(test)]
-            Socket::Unix(stream) => stream.as_fd(),
-        }
+        self.socket.as_fd()
     }
 }
 
 impl Endpoint {
     /// Connects within `timeout`, which must be more than 0, and adds the socket to the poller under the name `key`.
     ///
-    /// Nothing is sent before the first [`flush`](Self::flush).
+    /// Nothing is sent before the first [`flush`](Self::flush), not even of TLS.
     ///
     /// # Errors
     ///
     /// Errors of the socket and of the poller.
     pub(crate) fn connect(
-        address: SocketAddr,
+        place: &Place,
+        tls: Option<&Tls>,
         timeout: Duration,
         config: Config,
         poller: &Poller,
         key: u32,
     ) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, timeout)?;
-        // Without this, a request could wait for the acknowledgement of the one before.
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
-        Self::new(Socket::Tcp(stream), config, poller, key)
+        let socket = Socket::connect(place, tls, timeout)?;
+        Self::new(socket, config, poller, key)
     }
 
     /// Begins to connect, and does not wait for it: the connection [is ready](Connection::is_ready) once the server's SETTINGS
@@ -102,42 +65,14 @@ impl Endpoint {
     ///
     /// Errors of the socket and of the poller. Some systems say at once that the server cannot be reached.
     pub(crate) fn begin_to_connect(
-        address: SocketAddr,
+        place: &Place,
+        tls: Option<&Tls>,
         config: Config,
         poller: &Poller,
         key: u32,
     ) -> io::Result<Self> {
-        let family = match address {
-            SocketAddr::V4(_) => AddressFamily::INET,
-            SocketAddr::V6(_) => AddressFamily::INET6,
-        };
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
-        match net::connect(&socket, &address) {
-            Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let stream = TcpStream::from(socket);
-        // While nobody listens on a port of this machine, the system may choose it as the source, and the socket connects to
-        // itself.
-        if stream.local_addr()? == address {
-            return Err(io::ErrorKind::ConnectionRefused.into());
-        }
-        stream.set_nodelay(true)?;
-        Self::new(Socket::Tcp(stream), config, poller, key)
-    }
-
-    #[cfg(test)]
-    /// Like [`connect`](Self::connect), to a socket in the file system.
-    pub(crate) fn connect_unix(
-        path: &Path,
-        config: Config,
-        poller: &Poller,
-        key: u32,
-    ) -> io::Result<Self> {
-        let stream = UnixStream::connect(path)?;
-        stream.set_nonblocking(true)?;
-        Self::new(Socket::Unix(stream), config, poller, key)
+        let socket = Socket::begin_to_connect(place, tls)?;
+        Self::new(socket, config, poller, key)
     }
 
     fn new(socket: Socket, config: Config, poller: &Poller, key: u32) -> io::Result<Self> {
@@ -163,6 +98,37 @@ impl Endpoint {
         &mut self.connection
     }
 
+    /// Waits until the server's SETTINGS have arrived, at most until `end`. So a server that does not accept this side's
+    /// certificate, or that speaks something else, is noticed.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection has ended, or errors of the system.
+    pub(crate) fn until_ready(&mut self, end: Instant, poller: &Poller) -> io::Result<()> {
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            self.flush(poller)?;
+            self.read(&mut buffer, |_, _, _| ());
+            if let Some(closed) = self.connection.closed() {
+                return Err(io::Error::other(closed.clone()));
+            }
+            if self.connection.is_ready() {
+                return Ok(());
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let why = "the server accepts connections, and says nothing";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
+            wait_for(&*self, self.awaits_writable, left)?;
+        }
+    }
+
+    /// Returns whether there is something to [write](Self::flush), or was.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.connection.output().is_empty() || self.awaits_writable || self.socket.has_unsent()
+    }
+
     /// Writes the output, as far as the socket accepts it. If some remains, call this again when the poller reports the
     /// socket as writable.
     ///
@@ -181,6 +147,12 @@ impl Endpoint {
                     break;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => self.write_error = Some(error),
+            }
+        }
+        if self.write_error.is_none() && self.socket.has_unsent() {
+            match self.socket.send() {
+                Ok(()) => full |= self.socket.has_unsent(),
                 Err(error) => self.write_error = Some(error),
             }
         }
@@ -223,9 +195,11 @@ impl Endpoint {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    return self
-                        .connection
-                        .close(&format!("the connection broke: {error}"), on_event);
+                    let why = match self.connection.is_ready() {
+                        true => format!("the connection broke: {error}"),
+                        false => error.to_string(),
+                    };
+                    return self.connection.close(&why, on_event);
                 }
             };
             let received = self.connection.receive(&buffer[..count], on_event);

@@ -8,7 +8,8 @@ use crate::http2::encoder::{Encoder, Validity};
 use crate::http2::frame::{END_HEADERS, FRAME_HEADER_BYTES, FrameHeader, PAYLOAD_MAX, kind};
 use crate::http2::method::Method;
 
-/// The most methods whose headers are kept; others are encoded for each call. The load generator calls ten methods.
+/// The most methods whose headers are kept. The load generator calls ten methods, and makes them anew when a token is
+/// replaced.
 const CACHED_MAX: usize = 32;
 
 /// Where a frame header has the stream id.
@@ -59,10 +60,13 @@ impl HeaderCache {
         put_for_stream(out, &frames, stream);
         match validity {
             Validity::Once => self.cached.clear(),
-            Validity::UntilTableChanges if self.cached.len() < CACHED_MAX => {
+            Validity::UntilTableChanges => {
+                // Most of them are of a token that has been replaced.
+                if self.cached.len() == CACHED_MAX {
+                    self.cached.clear();
+                }
                 self.cached.push((method.clone(), frames));
             }
-            Validity::UntilTableChanges => {}
         }
     }
 }

@@ -48,13 +48,14 @@ impl fmt::Display for InvalidMetadata {
 impl std::error::Error for InvalidMetadata {}
 
 impl Method {
-    /// Makes the headers for calls of `path`, such as `/soloist.v1.State/Read`, on the host `authority`, without TLS.
-    /// `timeout` is sent to the server; the caller has to enforce it.
+    /// Makes the headers for calls of `path`, such as `/soloist.v1.State/Read`, on the host `authority`. `scheme` is https with
+    /// TLS. `timeout` is sent to the server; the caller has to enforce it.
     ///
     /// # Errors
     ///
     /// If the metadata has an invalid or reserved name or an invalid value, or is too long.
     pub(crate) fn new(
+        scheme: &str,
         authority: &str,
         path: &str,
         metadata: &[(String, String)],
@@ -62,7 +63,7 @@ impl Method {
     ) -> Result<Self, InvalidMetadata> {
         let mut fields = vec![
             HeaderField::new(":method", "POST"),
-            HeaderField::new(":scheme", "http"),
+            HeaderField::new(":scheme", scheme),
         ];
         let mut put = |name: &str, value: &str| {
             check_value(name, value)?;
@@ -166,7 +167,7 @@ mod tests {
     fn has_the_fields_that_grpc_demands() {
         let metadata = [("x-tenant".to_owned(), "a b".to_owned())];
         let timeout = Some(Duration::from_millis(1500));
-        let method = Method::new("host:1", "/s.S/M", &metadata, timeout).unwrap();
+        let method = Method::new("http", "host:1", "/s.S/M", &metadata, timeout).unwrap();
         let expected = [
             (":method", "POST"),
             (":scheme", "http"),
@@ -186,7 +187,7 @@ mod tests {
     fn metadata_has_a_limit() {
         let with = |length: usize| {
             let metadata = [("x".to_owned(), "v".repeat(length))];
-            Method::new("host", "/m", &metadata, None)
+            Method::new("http", "host", "/m", &metadata, None)
         };
         assert!(with(HEADER_BLOCK_BYTES_MAX - 200).is_ok());
         let error = with(HEADER_BLOCK_BYTES_MAX).unwrap_err().to_string();
@@ -195,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_copy_is_the_same_method_and_an_equal_one_is_not() {
-        let method = || Method::new("host", "/m", &[], None).unwrap();
+        let method = || Method::new("http", "host", "/m", &[], None).unwrap();
         let one = method();
         assert!(one.is(&one.clone()));
         assert!(!one.is(&method()));
@@ -216,7 +217,7 @@ mod tests {
         ] {
             let metadata = [(name.to_owned(), value.to_owned())];
             assert!(
-                Method::new("host", "/m", &metadata, None).is_err(),
+                Method::new("http", "host", "/m", &metadata, None).is_err(),
                 "{name:?}: {value:?}"
             );
         }

@@ -137,6 +137,19 @@ impl Poller {
     }
 }
 
+/// Waits for one socket, at most for `timeout`: until it can be read or, if that is wanted, written. A signal ends the wait.
+pub(super) fn wait_for(socket: impl AsFd, writable: bool, timeout: Duration) -> io::Result<()> {
+    let flags = match writable {
+        true => PollFlags::IN | PollFlags::OUT,
+        false => PollFlags::IN,
+    };
+    let timeout = Timespec::try_from(timeout).ok();
+    match poll(&mut [PollFd::new(&socket, flags)], timeout.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

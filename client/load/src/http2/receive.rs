@@ -9,6 +9,7 @@ use crate::http2::frame::{
     self, ACK, ErrorCode, FRAME_HEADER_BYTES, FrameHeader, PAYLOAD_MAX, kind,
 };
 use crate::http2::message::Input;
+use crate::http2::plaintext::{SPEAKS_TLS, speaks_tls};
 
 impl Connection {
     /// Takes bytes read from the socket, and calls `on_event` for each call that ends. The bytes may begin and end in
@@ -24,6 +25,10 @@ impl Connection {
     {
         if let Some(closed) = &self.closed {
             return Err(closed.clone());
+        }
+        if !self.settings_seen && self.partial_frame.is_empty() && speaks_tls(bytes) {
+            self.close(SPEAKS_TLS, on_event);
+            return Err(self.closed.clone().unwrap_or(Closed(SPEAKS_TLS.to_owned())));
         }
         let mut taken = self.take_frames(bytes, &mut on_event);
         if taken.is_ok() && self.outgoing.is_overfull() {

@@ -71,6 +71,9 @@ impl Settings {
         if self.distinct {
             say("distinct", json!(true));
         }
+        if self.clean {
+            say("clean", json!(true));
+        }
     }
 
     fn flags_of_call(&self, say: &mut impl FnMut(&'static str, Value)) {
@@ -118,6 +121,7 @@ impl Settings {
         if !metadata.is_empty() {
             say("metadata", Value::Array(metadata));
         }
+        self.security.flags(say);
     }
 
     /// Returns the [flags](Self::flags) by name, as reports and histories keep them.
@@ -132,7 +136,10 @@ impl Settings {
     pub(crate) fn command(&self, address: Option<&str>) -> String {
         let mut command = "soloist-load".to_owned();
         if let Some(address) = address {
-            command += &format!(" {address}");
+            command += &match address.contains(is_special) {
+                true => format!(" {}", quoted(address)),
+                false => format!(" {address}"),
+            };
         }
         for (flag, value) in self.flags() {
             let values = match value {
@@ -143,7 +150,7 @@ impl Settings {
                 match value {
                     Value::Bool(_) => command += &format!(" --{flag}"),
                     Value::String(text) if text.contains(is_special) => {
-                        command += &format!(" --{flag}='{}'", text.replace('\'', r"'\''"));
+                        command += &format!(" --{flag}={}", quoted(&text));
                     }
                     Value::String(text) => command += &format!(" --{flag}={text}"),
                     value => command += &format!(" --{flag}={value}"),
@@ -152,6 +159,11 @@ impl Settings {
         }
         command + &format!(" --seed={}", self.seed)
     }
+}
+
+/// Returns a word that a shell takes as this text.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// Whether a shell does not take a character as it is.
@@ -184,6 +196,8 @@ mod tests {
             "--key-prefix=it's\\ mine/",
             "--call a.B/C -d '{}' -d @f.json --proto a.proto -I x -I y --expect-code OK,NOT_FOUND --expect a.b=c",
             "--call a.B/C --protoset a.bin --stream-messages 5 --engine raw --rps 7",
+            "https://a:1 --tls-ca ca.pem --tls-cert a.pem --tls-key a.key --tls-server-name b.example --token-file 't 1'",
+            "--clean --key-prefix mine/",
         ] {
             let first = settings(line).unwrap();
             let command = first.command(Some("[::1]:5"));

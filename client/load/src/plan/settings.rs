@@ -8,6 +8,7 @@ use crate::plan::choices::{DurationStop, Engine, KeyDist, Part, ValueKind};
 use crate::plan::key_names::KeyNames;
 use crate::plan::mix::Mix;
 use crate::plan::open_loop::OpenLoop;
+use crate::plan::security::Security;
 
 /// How long to wait for an answer if no `--timeout` is set: the longest that servers allow by default.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,6 +57,9 @@ pub(crate) struct Settings {
     pub(crate) reconnect_timeout: Option<Duration>,
     /// Names in lower case, and values, that go with every call.
     pub(crate) metadata: Vec<(String, String)>,
+    pub(crate) security: Security,
+    /// Whether the keys with the prefix are deleted afterwards.
+    pub(crate) clean: bool,
     /// `None` in a closed loop.
     pub(crate) open_loop: Option<OpenLoop>,
     /// The length of the intervals that are reported one by one.

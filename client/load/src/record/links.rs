@@ -20,6 +20,8 @@ struct State {
     /// The outage that lasts.
     outage: Option<OpenOutage>,
     outages: Vec<Outage>,
+    /// Why the latest attempt to connect failed, since there was a connection.
+    why_down: Option<String>,
 }
 
 /// What happened to the connections of a run.
@@ -37,6 +39,8 @@ pub(crate) struct LinkTotals {
     pub(crate) attempts_failed: u64,
     /// Outages beyond those that are told apart.
     pub(crate) outages_more: u64,
+    /// Calls whose stream the server refused, and that were sent again.
+    pub(crate) refused: u64,
 }
 
 impl LinkTotals {
@@ -47,6 +51,7 @@ impl LinkTotals {
         self.goaways += other.goaways;
         self.made_again += other.made_again;
         self.attempts_failed += other.attempts_failed;
+        self.refused += other.refused;
     }
 }
 
@@ -103,12 +108,20 @@ impl Links {
     }
 
     /// An attempt to connect failed.
-    pub(crate) fn attempt_failed(&self) {
+    pub(crate) fn attempt_failed(&self, why: &str) {
         let mut state = self.lock();
+        if state.why_down.as_deref() != Some(why) {
+            state.why_down = Some(why.to_owned());
+        }
         state.totals.attempts_failed += 1;
         if let Some(outage) = &mut state.outage {
             outage.is_handover = false;
         }
+    }
+
+    /// The server refused the streams of this many calls, which are sent again.
+    pub(crate) fn refused(&self, calls: u64) {
+        self.lock().totals.refused += calls;
     }
 
     /// A connection was made again.
@@ -116,6 +129,7 @@ impl Links {
         let mut state = self.lock();
         state.totals.made_again += 1;
         state.up += 1;
+        state.why_down = None;
         state.outage = state.outage.filter(|outage| !outage.is_handover);
     }
 
@@ -129,6 +143,11 @@ impl Links {
         let mut state = self.lock();
         state.end_outage(None);
         (state.totals, std::mem::take(&mut state.outages))
+    }
+
+    /// Returns why the latest attempt to connect failed, if none has succeeded since.
+    pub(crate) fn why_down(&self) -> Option<String> {
+        self.lock().why_down.clone()
     }
 
     pub(crate) fn status(&self) -> LinkStatus {
@@ -199,8 +218,10 @@ mod tests {
         assert_eq!(links.status().out_since, None);
         links.lost(start + 2 * MS);
         assert_eq!(links.status().out_since, Some(start + 2 * MS));
-        links.attempt_failed();
+        links.attempt_failed("refused");
+        assert_eq!(links.why_down().as_deref(), Some("refused"));
         links.made_again();
+        assert_eq!(links.why_down(), None);
         // Accepted, and closed before an answer.
         links.lost(start + 3 * MS);
         links.made_again();
@@ -226,7 +247,7 @@ mod tests {
         links.made_again();
         links.answered(start + MS);
         links.goaway(start + 2 * MS);
-        links.attempt_failed();
+        links.attempt_failed("refused");
         links.made_again();
         links.answered(start + 5 * MS);
         let (totals, outages) = links.finish();

@@ -35,6 +35,9 @@ pub(crate) struct ConnectionsReport {
     pub(crate) attempts_failed: u64,
     /// Outages beyond those of the list.
     pub(crate) outages_more: u64,
+    /// Calls whose stream the server refused (REFUSED_STREAM), and that were sent again.
+    #[serde(default)]
+    pub(crate) streams_refused: u64,
 }
 
 /// A time without a server: from when the last connection was lost until an operation was completed again.
@@ -140,7 +143,13 @@ impl GapReport {
 impl ConnectionsReport {
     /// Describes what happened to the connections, if anything did.
     pub(crate) fn describe(&self) -> Option<String> {
-        if (self.lost, self.goaways, self.attempts_failed) == (0, 0, 0) {
+        let events = [
+            self.lost,
+            self.goaways,
+            self.attempts_failed,
+            self.streams_refused,
+        ];
+        if events == [0; 4] {
             return None;
         }
         let mut text = format!(
@@ -152,6 +161,12 @@ impl ConnectionsReport {
         );
         if self.attempts_failed > 0 {
             text += &format!(", {} failed", counted(self.attempts_failed, "attempt"));
+        }
+        if self.streams_refused > 0 {
+            text += &format!(
+                ", {} refused and sent again (REFUSED_STREAM)",
+                counted(self.streams_refused, "call")
+            );
         }
         if self.outages_more > 0 {
             text += &format!(

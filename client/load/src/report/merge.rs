@@ -135,6 +135,7 @@ impl Parts<'_> {
             made_again: self.sum(|of| of.connections.made_again),
             attempts_failed: self.sum(|of| of.connections.attempts_failed),
             outages_more: self.sum(|of| of.connections.outages_more),
+            streams_refused: self.sum(|of| of.connections.streams_refused),
         }
     }
 

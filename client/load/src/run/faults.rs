@@ -42,6 +42,7 @@ pub(crate) fn connections(measured: &Measured) -> ConnectionsReport {
         made_again: of.made_again,
         attempts_failed: of.attempts_failed,
         outages_more: of.outages_more,
+        streams_refused: of.refused,
     }
 }
 

@@ -138,7 +138,7 @@ impl Connected {
             links: Arc::clone(&links),
             watch_links: Arc::clone(&watch_links),
             settings: Arc::clone(settings),
-            address: Arc::clone(&target.address),
+            destination: Arc::clone(&target.destination),
             keys: Keys::new(settings.keys, settings.key_dist, settings.part),
             sessions: Arc::new(Mutex::new(sessions.into_iter().map(Some).collect())),
             call: call.clone(),
@@ -228,6 +228,9 @@ impl Progress<'_> {
     }
 
     fn show(&mut self) {
+        if let Some(token) = self.target.destination.token() {
+            token.refresh(Instant::now());
+        }
         let dropped = self.open_loop.as_ref().map_or(0, RunningOpenLoop::dropped);
         self.timeline.sample(Instant::now(), self.stop, dropped);
         self.view
@@ -243,10 +246,12 @@ impl Progress<'_> {
         let out_since = self.timeline.links().status().out_since;
         let is_out = out_since.is_some_and(|since| now.saturating_duration_since(since) >= timeout);
         if is_out && self.gave_up.is_none() && !self.stop.is_over(now) {
+            let why = self.timeline.links().why_down();
             self.gave_up = Some(format!(
-                "the run was given up, because {} was not there for {} (--reconnect-timeout)",
+                "the run was given up, because {} was not there for {} (--reconnect-timeout){}",
                 self.target.address,
-                show_duration(timeout)
+                show_duration(timeout),
+                why.map(|why| format!(": {why}")).unwrap_or_default()
             ));
             self.interrupt();
         }

@@ -9,6 +9,7 @@ use soloist_server::Server;
 use soloist_server::config::Config;
 use tonic::Code;
 
+use crate::connect::destination::Destination;
 use crate::descriptors::{self, NoDescriptor, origin::Origin};
 use crate::plan::call::CallPlan;
 use crate::plan::choices::Engine;
@@ -24,8 +25,9 @@ const INFO_TIMEOUT: Duration = Duration::from_millis(500);
 /// The server under load, with a connection beside the measured ones to ask it about itself.
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// HOST:PORT.
+    /// As reports name it.
     pub(crate) address: Arc<str>,
+    pub(crate) destination: Arc<Destination>,
     pub(crate) version: String,
     pub(crate) limits: Limits,
     /// `None` if the server is asked nothing about itself, because it may be any gRPC server.
@@ -52,28 +54,26 @@ impl Target {
                 (server.local_addr().to_string(), Some(server))
             }
         };
+        let destination = Destination::new(&address, &settings.security);
+        let destination = Arc::new(destination.map_err(RunError::Arguments)?);
         if let Some(plan) = &settings.call {
             return Ok(Self {
-                call: Some(Arc::new(program(plan, &address, settings).await?)),
+                call: Some(Arc::new(program(plan, &destination, settings).await?)),
                 address: address.into(),
+                destination,
                 version: String::new(),
                 limits: Limits::default(),
                 client: None,
                 embedded,
             });
         }
-        let client = Client::builder(&address)
-            .connect_timeout(settings.connect_timeout)
-            .timeout(settings.connect_timeout)
-            .connect()
-            .await
-            .map_err(|error| failed(error.message().to_owned()))?;
-        let info = client
-            .info()
-            .await
-            .map_err(|error| failed(explain(&address, &error)))?;
+        let (client, info) = match connect(&destination, settings).await {
+            Ok(connected) => connected,
+            Err(error) => return Err(failed(destination.explain(error).await)),
+        };
         Ok(Self {
             address: address.into(),
+            destination,
             version: info.version,
             limits: info.limits.unwrap_or_default(),
             client: Some(client),
@@ -147,14 +147,28 @@ fn failed(error: String) -> RunError {
     RunError::Failed(error)
 }
 
+/// Connects the client beside the measured connections, and asks the server about itself.
+async fn connect(destination: &Destination, settings: &Settings) -> Result<(Client, Info), String> {
+    let client = destination
+        .client(&settings.metadata)
+        .connect_timeout(settings.connect_timeout)
+        .timeout(settings.connect_timeout)
+        .connect()
+        .await
+        .map_err(|error| error.message().to_owned())?;
+    let info = client.info().await;
+    let info = info.map_err(|error| explain(destination.address(), &error))?;
+    Ok((client, info))
+}
+
 /// Finds out what the method of the plan takes, and reads the messages for it.
 async fn program(
     plan: &CallPlan,
-    address: &str,
+    destination: &Destination,
     settings: &Settings,
 ) -> Result<CallProgram, RunError> {
     let origin = Origin {
-        address,
+        destination,
         metadata: &settings.metadata,
         timeout: settings.connect_timeout,
     };
@@ -192,6 +206,10 @@ fn explain(address: &str, error: &Error) -> String {
                 error.message()
             )
         }
+        Code::Unauthenticated => format!(
+            "{address} does not know this caller: {}; set --token-file, or show it a certificate by --tls-cert",
+            error.message()
+        ),
         Code::Unimplemented => format!("{address} is a gRPC server, but not a Soloist"),
         _ => format!("{address} does not answer as a Soloist: {error}"),
     }

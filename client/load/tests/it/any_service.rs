@@ -684,7 +684,7 @@ fn what_is_wrong_is_said_clearly() {
         .to_string();
     let (code, error) = refusal(&gone, feed, &[]);
     assert_eq!(code, Some(1));
-    assert!(error.contains("cannot connect to"), "{error}");
+    assert!(error.contains("cannot reach"), "{error}");
 }
 
 #[test]

@@ -28,7 +28,12 @@ fn bad_arguments_name_the_flag_and_exit_with_2() {
         ("-O xml", "--format", "text, json, csv"),
         ("--no-such-flag", "--no-such-flag", "unexpected"),
         ("localhost", "HOST:PORT", ""),
-        ("https://127.0.0.1:1", "HOST:PORT", "no TLS"),
+        ("https://127.0.0.1", "HOST:PORT", "unix:PATH"),
+        (
+            "127.0.0.1:1 --tls-ca f",
+            "--tls-ca",
+            "type https://127.0.0.1:1",
+        ),
         ("--readers 0 --writers 0", "--readers 0", "at least one"),
         (
             "--engine unary --frame-ops 2",

@@ -16,5 +16,6 @@ mod signals;
 mod support;
 #[path = "../../../tests/it/test_server.rs"]
 mod test_server;
+mod tls;
 mod tools;
 mod verify;

@@ -84,6 +84,8 @@ pub(crate) fn settings(args: &RunArgs) -> Result<Settings, String> {
         connect_timeout: args.how.connect_timeout,
         reconnect_timeout: reconnect_timeout(args),
         metadata: metadata(args),
+        security: args.security.resolve(args.address.as_deref())?,
+        clean: what.clean,
         open_loop,
         interval: args.report.interval,
         percentiles: args.report.percentiles.clone(),
@@ -162,7 +164,7 @@ fn metadata(args: &RunArgs) -> Vec<(String, String)> {
     let mut metadata = args.how.metadata.clone();
     let of_json = args.call.metadata_json.iter();
     metadata.extend(of_json.flat_map(|JsonMetadata(pairs)| pairs.clone()));
-    if let Some(token) = &args.how.token {
+    if let Some(token) = &args.security.token {
         let bearer = (TOKEN_METADATA.to_owned(), format!("Bearer {token}"));
         metadata.push(bearer);
     }

@@ -2,20 +2,27 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::connect::destination::Destination;
+use crate::connect::routes::Routes;
 use crate::engines::backoff::Backoff;
 use crate::grpc::ANSWER_BYTES_MAX;
-use crate::http2::{Config, Connection, Endpoint, Event, Poller, READ_BYTES, StreamId};
+use crate::http2::{Config, Connection, Endpoint, Event, Place, Poller, READ_BYTES, StreamId};
 use crate::plan::settings::Settings;
 use crate::record::links::Links;
+
+/// Why an attempt failed that has taken as long as it may.
+const NO_ANSWER: &str = "no answer in time";
+
+/// How often to see whether a route has been looked up.
+const LOOK_UP_TICK: Duration = Duration::from_millis(1);
 
 /// The connections of one thread, and the poller that waits for all of them.
 pub(crate) struct Connections {
     poller: Poller,
-    addresses: Vec<SocketAddr>,
+    routes: Routes,
     connect_timeout: Duration,
     /// By the key that the poller knows each by. `None` if the endpoint is gone: the key is free.
     endpoints: Vec<Option<OpenEndpoint>>,
@@ -54,6 +61,10 @@ struct ConnectionSlot {
 #[derive(Clone, Copy)]
 enum Making {
     Nothing,
+    /// Waits for the [route](Routes).
+    LookUp {
+        deadline: Instant,
+    },
     /// Waits for the SETTINGS of the server on this endpoint.
     Attempt {
         key: u32,
@@ -87,18 +98,18 @@ impl Connections {
     /// # Errors
     /// If the address cannot be resolved, or the system refuses a poller.
     pub(crate) fn new(
-        address: &str,
+        destination: &Arc<Destination>,
         settings: &Settings,
         links: &Arc<Links>,
     ) -> Result<Self, String> {
-        let addresses = address
-            .to_socket_addrs()
-            .map_err(|error| format!("cannot connect to {address}: {error}"))?;
+        let routes = Routes::new(destination);
+        let address = destination.address();
+        let routes = routes.map_err(|error| format!("cannot connect to {address}: {error}"))?;
         let poller =
             Poller::new().map_err(|error| format!("the system refuses a poller: {error}"))?;
         Ok(Self {
             poller,
-            addresses: addresses.collect(),
+            routes,
             connect_timeout: settings.connect_timeout,
             endpoints: Vec::new(),
             slots: Vec::new(),
@@ -124,6 +135,11 @@ impl Connections {
         });
         self.links.opened();
         Ok(slot)
+    }
+
+    /// Where what happens to connections is counted.
+    pub(crate) fn links(&self) -> &Links {
+        &self.links
     }
 
     pub(crate) fn slot_count(&self) -> usize {
@@ -183,6 +199,8 @@ impl Connections {
     fn next_wake(&self) -> Option<Instant> {
         let wakes = self.slots.iter().filter_map(|slot| match slot.making {
             Making::Nothing => None,
+            // Nothing tells the poller that it is there.
+            Making::LookUp { .. } => Some(Instant::now() + LOOK_UP_TICK),
             Making::Attempt { deadline, .. } => Some(deadline),
             Making::Wait { until } => Some(until),
         });
@@ -209,7 +227,7 @@ impl Connections {
     /// Writes the output of the connections, as far as the sockets take it.
     pub(crate) fn flush(&mut self) {
         for open in self.endpoints.iter_mut().flatten() {
-            if !open.endpoint.connection().output().is_empty() {
+            if open.endpoint.has_output() {
                 // If the poller fails, reading finds out what is wrong with the socket.
                 let _ = open.endpoint.flush(&self.poller);
             }
@@ -249,8 +267,9 @@ impl Connections {
                 EndpointState {
                     is_closed: true, ..
                 } => {
+                    let why = why_closed(open.endpoint.connection());
                     self.remove(key);
-                    let is_out = self.attempt_failed(slot, Instant::now());
+                    let is_out = self.attempt_failed(slot, &why, Instant::now());
                     return Some(SlotDown {
                         slot,
                         is_lost: false,
@@ -292,11 +311,11 @@ impl Connections {
         of.current = None;
         let is_out = match of.is_fresh && state.is_unused() {
             // A server that ends each connection before it takes a call must not be asked for the next one at once.
-            true => self.attempt_failed(slot, now),
-            false => {
-                of.attempts = 0;
-                self.begin_attempt(slot, now)
+            true => {
+                let why = "the server ends connections before it takes a call";
+                self.attempt_failed(slot, why, now)
             }
+            false => self.begin(slot, now),
         };
         SlotDown {
             slot,
@@ -311,12 +330,18 @@ impl Connections {
         if !self.is_any_down() {
             return;
         }
+        let found = self.routes.found();
         for slot in 0..self.slots.len() {
-            let is_out = match self.slots[slot].making {
-                Making::Wait { until } if now >= until => self.begin_attempt(slot, now),
-                Making::Attempt { key, deadline } if now >= deadline => {
+            let is_out = match (self.slots[slot].making, &found) {
+                (Making::Wait { until }, _) if now >= until => self.begin(slot, now),
+                (Making::Attempt { key, deadline }, _) if now >= deadline => {
                     self.remove(key);
-                    self.attempt_failed(slot, now)
+                    self.attempt_failed(slot, NO_ANSWER, now)
+                }
+                (Making::LookUp { .. }, Some(Ok(()))) => self.begin_attempt(slot, now),
+                (Making::LookUp { .. }, Some(Err(why))) => self.wait_after(slot, why, now),
+                (Making::LookUp { deadline }, None) if now >= deadline => {
+                    self.wait_after(slot, "its name is not looked up in time", now)
                 }
                 _ => false,
             };
@@ -326,31 +351,53 @@ impl Connections {
         }
     }
 
+    /// Begins to get a connection: looks up the route again, if it may have changed. Returns whether an attempt has failed at
+    /// once.
+    fn begin(&mut self, slot: usize, now: Instant) -> bool {
+        self.slots[slot].attempts = 0;
+        match self.routes.look_up() {
+            true => {
+                let deadline = now + self.connect_timeout;
+                self.slots[slot].making = Making::LookUp { deadline };
+                false
+            }
+            false => self.begin_attempt(slot, now),
+        }
+    }
+
     /// Begins to connect to the next address. Returns whether that, and with it an attempt, has failed at once.
     fn begin_attempt(&mut self, slot: usize, now: Instant) -> bool {
-        let of = &mut self.slots[slot];
-        let address = self.addresses[of.attempts % self.addresses.len()];
-        of.attempts += 1;
         let key = self.free_key();
-        match Endpoint::begin_to_connect(address, config(), &self.poller, key) {
+        let of = &mut self.slots[slot];
+        let route = self.routes.latest();
+        let place = &route.places[of.attempts % route.places.len()];
+        of.attempts += 1;
+        let tls = route.tls.as_ref();
+        match Endpoint::begin_to_connect(place, tls, config(), &self.poller, key) {
             Ok(endpoint) => {
                 self.put(key, endpoint, slot);
                 let deadline = now + self.connect_timeout;
                 self.slots[slot].making = Making::Attempt { key, deadline };
                 false
             }
-            Err(_) => self.attempt_failed(slot, now),
+            Err(error) => self.attempt_failed(slot, &error.to_string(), now),
         }
     }
 
     /// Goes on after an address did not answer: with the next one at once, and after the last one with a wait. Returns whether
     /// it was the last one, so that the attempt has failed.
-    fn attempt_failed(&mut self, slot: usize, now: Instant) -> bool {
-        let of = &mut self.slots[slot];
-        if !of.attempts.is_multiple_of(self.addresses.len()) {
-            return self.begin_attempt(slot, now);
+    fn attempt_failed(&mut self, slot: usize, why: &str, now: Instant) -> bool {
+        let places = self.routes.latest().places.len();
+        match self.slots[slot].attempts.is_multiple_of(places) {
+            true => self.wait_after(slot, why, now),
+            false => self.begin_attempt(slot, now),
         }
-        self.links.attempt_failed();
+    }
+
+    /// Waits after an attempt has failed. Returns true.
+    fn wait_after(&mut self, slot: usize, why: &str, now: Instant) -> bool {
+        self.links.attempt_failed(why);
+        let of = &mut self.slots[slot];
         let until = now + of.backoff.wait();
         of.making = Making::Wait { until };
         of.is_out = true;
@@ -368,13 +415,12 @@ impl Connections {
         self.links.made_again();
     }
 
-    /// Connects, and waits for it.
+    /// Connects, and waits until the server has said something.
     fn connect(&mut self, slot: usize) -> io::Result<u32> {
         let key = self.free_key();
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in &self.addresses {
-            let timeout = self.connect_timeout;
-            match Endpoint::connect(*address, timeout, config(), &self.poller, key) {
+        for place in self.routes.latest().places.clone() {
+            match self.connect_to(&place, key) {
                 Ok(endpoint) => {
                     self.put(key, endpoint, slot);
                     return Ok(key);
@@ -383,6 +429,19 @@ impl Connections {
             }
         }
         Err(last)
+    }
+
+    fn connect_to(&self, place: &Place, key: u32) -> io::Result<Endpoint> {
+        let (timeout, tls) = (self.connect_timeout, self.routes.latest().tls.as_ref());
+        let end = Instant::now() + timeout;
+        let mut endpoint = Endpoint::connect(place, tls, timeout, config(), &self.poller, key)?;
+        match endpoint.until_ready(end, &self.poller) {
+            Ok(()) => Ok(endpoint),
+            Err(error) => {
+                endpoint.remove(&self.poller)?;
+                Err(error)
+            }
+        }
     }
 
     /// Returns a key that no endpoint has.
@@ -445,6 +504,11 @@ impl ConnectionSlot {
     fn is_attempt(&self, key: u32) -> bool {
         matches!(self.making, Making::Attempt { key: attempt, .. } if attempt == key)
     }
+}
+
+fn why_closed(connection: &Connection) -> String {
+    let closed = connection.closed();
+    closed.map(|closed| closed.0.clone()).unwrap_or_default()
 }
 
 fn config() -> Config {

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::connect::destination::Destination;
 use crate::engines::backoff::Backoff;
 use crate::engines::raw::connections::Connections;
 use crate::engines::raw::requests::Requests;
@@ -34,7 +35,10 @@ pub(crate) async fn drive(
     ready: ReadySender,
     live: Arc<LiveCounters>,
 ) -> Option<ThreadResult> {
-    let opened = Thread::open(index, &context, source);
+    let opened = match Thread::open(index, &context, source) {
+        Ok(thread) => Ok(thread),
+        Err(error) => Err(context.destination.explain(error).await),
+    };
     let (mut thread, stop) = wait_for_start(opened, ready, &mut context).await?;
     wake_on_time();
     let recording = context.recording();
@@ -69,14 +73,15 @@ impl Thread {
         context: &RunContext,
         source: Option<ArrivalSource>,
     ) -> Result<Self, String> {
-        let (settings, address) = (&context.settings, &context.address);
-        let mut connections = Connections::new(address, settings, &context.links)?;
+        let (settings, destination) = (&context.settings, &context.destination);
+        let mut connections = Connections::new(destination, settings, &context.links)?;
         let mut workers = Workers::new(settings);
         for connection in context.connections_of(index) {
             let backoff = Backoff::new(settings.seed ^ connection, settings.connections);
-            let slot = connections
-                .add_slot(backoff)
-                .map_err(|error| format!("cannot connect to {address}: {error}"))?;
+            let slot = connections.add_slot(backoff).map_err(|error| {
+                let why = Destination::in_words(&error.to_string());
+                format!("cannot connect to {}: {why}", destination.address())
+            })?;
             for number in context.workers_of(connection) {
                 let workload = context.workload(number);
                 for call_slot in workers.add(number, workload, slot, settings.pipeline) {
@@ -88,7 +93,7 @@ impl Thread {
         Ok(Self {
             starts: Starts::new(source),
             workers,
-            methods: Methods::new(address, settings, program.map(|of| of.path.as_str()))?,
+            methods: Methods::new(destination, settings, program.map(|of| of.path.as_str()))?,
             requests: Requests::new(settings, program.cloned()),
             connections,
         })
@@ -128,6 +133,7 @@ impl Thread {
             let now = Instant::now();
             if now >= next_look || stop.is_over(now) {
                 next_look = rules.next_look(now);
+                self.methods.renew();
                 self.give_up(now, rules, recorder);
             }
             recorder.flush(stop);
@@ -216,6 +222,10 @@ impl Thread {
                 workers.take(event, is_draining, now, rules, recorder);
             });
             self.look_after(key, has_answered, rules, recorder);
+        }
+        let refused = self.workers.take_refused();
+        if refused > 0 {
+            self.connections.links().refused(refused);
         }
         self.free_landed();
     }

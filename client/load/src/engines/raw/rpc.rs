@@ -1,11 +1,15 @@
 //! The RPCs that the engine calls: path, request and response of each.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use prost::Message as _;
 use soloist::v1::{self, op, op_result};
 
+use crate::connect::destination::Destination;
+use crate::connect::token::Token;
 use crate::http2::Method;
-use crate::plan::settings::Settings;
+use crate::plan::settings::{Settings, TOKEN_METADATA};
 use crate::workload::operation::{Call, Reply};
 
 /// An RPC. It decides how a response is decoded.
@@ -98,7 +102,15 @@ impl Rpc {
 }
 
 /// The headers of each RPC.
-pub(crate) struct Methods([Method; Rpc::ALL.len()]);
+pub(crate) struct Methods {
+    methods: [Method; Rpc::ALL.len()],
+    destination: Arc<Destination>,
+    settings: Arc<Settings>,
+    /// The path of the method that the user names, if there is one.
+    named: Option<String>,
+    /// The version of the token in the headers.
+    token_version: Option<u64>,
+}
 
 impl Methods {
     /// `named` is the path of the method that the user names, if there is one.
@@ -106,20 +118,56 @@ impl Methods {
     /// # Errors
     /// If the metadata of the settings cannot be sent.
     pub(crate) fn new(
-        address: &str,
-        settings: &Settings,
+        destination: &Arc<Destination>,
+        settings: &Arc<Settings>,
         named: Option<&str>,
     ) -> Result<Self, String> {
-        let mut methods = Vec::with_capacity(Rpc::ALL.len());
-        for rpc in Rpc::ALL {
-            let path = rpc.path(named);
-            let method = Method::new(address, path, &settings.metadata, settings.timeout);
-            methods.push(method.map_err(|error| error.to_string())?);
-        }
-        Ok(Self(methods.try_into().expect("one method for each RPC")))
+        // A token that is replaced meanwhile is noticed later.
+        let token_version = destination.token().map(Token::version);
+        Ok(Self {
+            methods: methods(destination, settings, named)?,
+            destination: Arc::clone(destination),
+            settings: Arc::clone(settings),
+            named: named.map(str::to_owned),
+            token_version,
+        })
     }
 
+    #[inline]
     pub(crate) fn of(&self, rpc: Rpc) -> &Method {
-        &self.0[rpc as usize]
+        &self.methods[rpc as usize]
     }
+
+    /// Makes the headers anew if the token has been replaced.
+    pub(crate) fn renew(&mut self) {
+        if self.token_version == self.destination.token().map(Token::version) {
+            return;
+        }
+        let renewed = Self::new(&self.destination, &self.settings, self.named.as_deref());
+        // A token that cannot be sent leaves the last one in use.
+        if let Ok(renewed) = renewed {
+            *self = renewed;
+        }
+    }
+}
+
+fn methods(
+    destination: &Destination,
+    settings: &Settings,
+    named: Option<&str>,
+) -> Result<[Method; Rpc::ALL.len()], String> {
+    let mut metadata = settings.metadata.clone();
+    if let Some(token) = destination.token() {
+        let header = token.header();
+        let text = header.to_str().map_err(|error| error.to_string())?;
+        metadata.push((TOKEN_METADATA.to_owned(), text.to_owned()));
+    }
+    let (scheme, authority) = (destination.scheme(), destination.authority());
+    let mut methods = Vec::with_capacity(Rpc::ALL.len());
+    for rpc in Rpc::ALL {
+        let path = rpc.path(named);
+        let method = Method::new(scheme, authority, path, &metadata, settings.timeout);
+        methods.push(method.map_err(|error| error.to_string())?);
+    }
+    Ok(methods.try_into().expect("one method for each RPC"))
 }

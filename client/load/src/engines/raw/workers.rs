@@ -36,6 +36,8 @@ pub(crate) struct Workers {
     unsent: usize,
     answers: AnswerCache,
     names: KeyNames,
+    /// Calls that the server has refused since this was [taken](Self::take_refused), and that are sent again.
+    refused: u64,
 }
 
 struct Worker {
@@ -59,6 +61,8 @@ struct CallSlot {
     message: Option<Call>,
     /// A call that was drawn and could not be sent yet, because the connection had no room, or there was none.
     unsent: Option<Box<UnsentCall>>,
+    /// The server has refused the stream of this call once.
+    was_refused: bool,
     free_since: Instant,
 }
 
@@ -89,6 +93,7 @@ impl Workers {
             unsent: 0,
             answers: AnswerCache::new(settings),
             names: settings.key_names(),
+            refused: 0,
         }
     }
 
@@ -149,7 +154,9 @@ impl Workers {
     /// start of the run.
     #[inline]
     pub(crate) fn draw(&mut self, slot: usize, intended: Instant, nanos: u64) -> UnsentCall {
-        let worker = &mut self.workers[self.slots[slot].worker];
+        let slot = &mut self.slots[slot];
+        slot.was_refused = false;
+        let worker = &mut self.workers[slot.worker];
         let (op, call) = worker.workload.draw(nanos);
         UnsentCall { op, call, intended }
     }
@@ -185,7 +192,8 @@ impl Workers {
     }
 
     /// Takes the response to a call, or its failure, which was read at `now`. `is_draining` says whether the server has ended
-    /// the connection in order: a call that it has not begun then goes to the next connection.
+    /// the connection in order: a call that it has not begun then goes to the next connection. On a connection that goes on, a
+    /// call that the server has not begun is sent again once, as gRPC's clients do (gRFC A6, "transparent retries").
     pub(crate) fn take(
         &mut self,
         event: Event<'_>,
@@ -199,6 +207,13 @@ impl Workers {
                 self.answer(tag as usize, message, now, rules, recorder);
             }
             Event::Failed { tag, failure } if is_draining && failure.processed == Processed::No => {
+                self.take_back(tag as usize);
+            }
+            Event::Failed { tag, failure }
+                if failure.processed == Processed::No && !self.slots[tag as usize].was_refused =>
+            {
+                self.slots[tag as usize].was_refused = true;
+                self.refused += 1;
                 self.take_back(tag as usize);
             }
             Event::Failed { tag, failure } => {
@@ -260,6 +275,11 @@ impl Workers {
             )))),
         };
         self.settle(slot, completion, now, rules, recorder);
+    }
+
+    /// Returns how many calls were refused and are sent again, since this was asked last.
+    pub(crate) fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
     }
 
     /// Takes back the call of a slot, to send it again.
@@ -427,6 +447,7 @@ impl CallSlot {
             },
             message: None,
             unsent: None,
+            was_refused: false,
             free_since: now,
         }
     }

@@ -204,7 +204,7 @@ fn method(path: &str, metadata: &[(&str, &str)]) -> Method {
     let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let metadata: Vec<_> = metadata.iter().map(own).collect();
     let timeout = std::time::Duration::from_secs(30);
-    Method::new("127.0.0.1:50051", path, &metadata, Some(timeout)).unwrap()
+    Method::new("http", "127.0.0.1:50051", path, &metadata, Some(timeout)).unwrap()
 }
 
 /// A client with its server, which has read everything so far.

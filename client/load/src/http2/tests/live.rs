@@ -11,7 +11,7 @@ use tonic_types::StatusExt;
 
 use crate::http2::failure::CallFailure;
 use crate::http2::tests::*;
-use crate::http2::{Endpoint, Poller, READ_BYTES, SendError};
+use crate::http2::{Endpoint, Place, Poller, READ_BYTES, SendError};
 
 /// A connection to a server, and all else that a thread of the engine has.
 struct Worker {
@@ -32,8 +32,17 @@ impl Worker {
         let address = server.local_addr().tcp().unwrap();
         let poller = Poller::new().unwrap();
         let timeout = Duration::from_secs(10);
-        let endpoint = Endpoint::connect(address, timeout, Config::default(), &poller, 3).unwrap();
-        let method = |path| Method::new(&address.to_string(), path, &[], Some(timeout)).unwrap();
+        let endpoint = Endpoint::connect(
+            &Place::Tcp(address),
+            None,
+            timeout,
+            Config::default(),
+            &poller,
+            3,
+        )
+        .unwrap();
+        let method =
+            |path| Method::new("http", &address.to_string(), path, &[], Some(timeout)).unwrap();
         Self {
             poller,
             endpoint,
@@ -220,7 +229,7 @@ fn errors_have_their_details() {
         assert!(status.get_details_error_info().is_some(), "{status:?}");
         assert!(worker.call(&method, &read("some")).is_ok());
     }
-    let unknown = Method::new(&address, "/soloist.v1.State/Nothing", &[], None).unwrap();
+    let unknown = Method::new("http", &address, "/soloist.v1.State/Nothing", &[], None).unwrap();
     let failure = worker.call(&unknown, b"").unwrap_err();
     assert_eq!(
         (failure.processed, failure.code),
@@ -279,8 +288,16 @@ fn the_end_of_the_socket_ends_its_calls() {
     let address = listener.local_addr().unwrap();
     let mut poller = Poller::new().unwrap();
     let timeout = Duration::from_secs(10);
-    let mut endpoint = Endpoint::connect(address, timeout, Config::default(), &poller, 0).unwrap();
-    let method = Method::new("host", "/s.S/M", &[], None).unwrap();
+    let mut endpoint = Endpoint::connect(
+        &Place::Tcp(address),
+        None,
+        timeout,
+        Config::default(),
+        &poller,
+        0,
+    )
+    .unwrap();
+    let method = Method::new("http", "host", "/s.S/M", &[], None).unwrap();
     endpoint.connection().send(&method, 1, b"").unwrap();
     let (peer, _) = listener.accept().unwrap();
     drop((peer, listener));
@@ -303,7 +320,17 @@ fn the_end_of_the_socket_ends_its_calls() {
         ),
         "{events:?}"
     );
-    assert!(Endpoint::connect(address, timeout, Config::default(), &poller, 0).is_err());
+    assert!(
+        Endpoint::connect(
+            &Place::Tcp(address),
+            None,
+            timeout,
+            Config::default(),
+            &poller,
+            0
+        )
+        .is_err()
+    );
 }
 
 /// The server does not read until the socket is full. Writing goes on when it has room.
@@ -315,7 +342,15 @@ fn a_full_socket_is_written_when_it_has_room_again() {
     let path = directory.path().join("socket");
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
     let mut poller = Poller::new().unwrap();
-    let mut endpoint = Endpoint::connect_unix(&path, Config::default(), &poller, 5).unwrap();
+    let mut endpoint = Endpoint::connect(
+        &Place::Unix(path),
+        None,
+        Duration::from_secs(10),
+        Config::default(),
+        &poller,
+        5,
+    )
+    .unwrap();
     let (mut peer, _) = listener.accept().unwrap();
     // With such windows only the socket limits what is sent.
     let wide = [
@@ -325,7 +360,7 @@ fn a_full_socket_is_written_when_it_has_room_again() {
     std::io::Write::write_all(&mut peer, &wide.concat()).unwrap();
     poller.wait(None).unwrap();
     endpoint.read(&mut [0; 1_000], |_, _, _| {});
-    let method = Method::new("host", "/s.S/M", &[], None).unwrap();
+    let method = Method::new("http", "host", "/s.S/M", &[], None).unwrap();
     let body: Vec<u8> = (0..3_000_000_u32).map(|at| at as u8).collect();
     endpoint.connection().send(&method, 1, &body).unwrap();
     endpoint.flush(&poller).unwrap();

@@ -85,7 +85,7 @@ impl Client {
     fn new(config: Config) -> Self {
         Self {
             connection: Connection::new(config),
-            method: Method::new("host", "/s.S/M", &[], None).unwrap(),
+            method: Method::new("http", "host", "/s.S/M", &[], None).unwrap(),
             events: Vec::new(),
             sent: Vec::new(),
         }

@@ -213,8 +213,14 @@ fn without_a_terminal_progress_is_a_line() {
     (last.p50_us, last.p99_us, last.max_us) = (Some(219.0), Some(715.0), Some(1_580.0));
     assert_eq!(
         line(&live),
-        "0:45 of 1:00: 99,876/s of 100,000/s, p50 219 us, p99 715 us, 24 in flight, 182 FAILED, 1,200 dropped"
+        "0:45 of 1:00: 99,876/s of 100,000/s, p50 219 us, p99 715 us, 24 in flight,\n      182 FAILED, 1,200 dropped"
     );
+    live.connections = "0 of 16 connections, 1,234 ended so far, NO SERVER for 123.4 s".to_owned();
+    live.phase = "warmup".to_owned();
+    live.dropped = 123_456_789;
+    for line in line(&live).lines() {
+        assert!(line.len() <= 80, "{line}");
+    }
     assert_eq!(line(&Progress::default()), " 0:00: 0.00/s, 0 in flight");
 }
 
