@@ -41,9 +41,11 @@ pub mod commands;
 pub mod config;
 #[cfg(test)]
 mod durability_tests;
+mod http;
 mod ids;
 mod journal;
 pub mod machine;
+mod metrics;
 mod mutants;
 pub mod owner;
 pub mod progress;
@@ -57,6 +59,6 @@ mod wall_clock;
 
 pub use journal::OpenError;
 pub use reload::Reload;
-pub use server::{Drain, OwnerLost, Pulse, Server};
+pub use server::{Drain, OwnerLost, Prepared, Pulse, Server};
 pub use store::Store;
 pub use transport::{ListenAddress, Listener};

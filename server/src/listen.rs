@@ -117,6 +117,17 @@ impl Listen {
         self.check_as("--listen", tls)
     }
 
+    /// Checks that operators may be answered here, which is `--http-listen`. A Unix socket has no TLS, whatever others have.
+    ///
+    /// # Errors
+    /// What to set, for the operator.
+    pub(crate) fn check_http(&self, tls: &TlsConfig) -> Result<(), String> {
+        match self {
+            Self::Port(_) => self.check_as("--http-listen", tls),
+            Self::Path(_) => Ok(()),
+        }
+    }
+
     /// Like [`check`](Self::check), for an address that was given as `given` says.
     fn check_as(&self, given: &str, tls: &TlsConfig) -> Result<(), String> {
         let Self::Port(text) = self else {

@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _, Write};
 use std::panic::PanicHookInfo;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -87,6 +88,15 @@ struct Waiting {
     dropped: u64,
     /// Whether a bar is the last line of the terminal, or will be when all is written.
     has_bar: bool,
+    /// All lines that were dropped.
+    dropped_total: Arc<AtomicU64>,
+}
+
+impl Waiting {
+    fn drop_line(&mut self) {
+        self.dropped += 1;
+        self.dropped_total.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Log {
@@ -118,6 +128,11 @@ impl Log {
             .name("log".into())
             .spawn(move || queue.write_to(out, format))?;
         Ok(log)
+    }
+
+    /// How many lines were dropped, now and later.
+    pub(crate) fn dropped(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.0.lock().dropped_total)
     }
 
     /// Writes a line that is not a log line, even if logging is off.
@@ -175,7 +190,7 @@ impl Queue {
             line.splice(..0, ERASE.bytes());
         }
         if waiting.bytes + line.len() > LOG_QUEUE_BYTES_MAX {
-            waiting.dropped += 1;
+            waiting.drop_line();
             return;
         }
         waiting.bytes += line.len();
@@ -215,7 +230,7 @@ impl Queue {
             let written = out.write(&line);
             let mut waiting = self.lock();
             if written.is_err() {
-                waiting.dropped += 1;
+                waiting.drop_line();
             } else if waiting.dropped > 0 {
                 let dropped = std::mem::take(&mut waiting.dropped);
                 drop(waiting);

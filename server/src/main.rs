@@ -30,7 +30,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// A gRPC state server whose whole state is owned by one task.
 ///
-/// Prints "listening on ADDRESS" to standard output when it is ready, and logs to standard error. SIGINT or SIGTERM
+/// Prints "listening on ADDRESS" to standard output when it is ready, then "listening for HTTP on ADDRESS" if it does, and logs to standard error. SIGINT or SIGTERM
 /// shuts it down in order; a second signal stops it at once. SIGHUP makes it read its certificates and its access file
 /// again.
 /// Flags in BYTES take units, too: 64KiB, 512MiB, 1GiB, 64kB. Exit codes: 0 after a shutdown in order, 1 if the server
@@ -55,6 +55,11 @@ struct Args {
         default_value = "127.0.0.1:50051"
     )]
     listen: Listen,
+    /// Address and port, or unix:PATH, on which operators and their tools are answered by HTTP: /livez and /readyz for probes,
+    /// /metrics for Prometheus. With TLS by the same certificates as --listen, but without asking for those of clients. Off by
+    /// default.
+    #[arg(long, value_name = "HOST:PORT", env = "SOLOIST_HTTP_LISTEN")]
+    http_listen: Option<Listen>,
     /// Format of the logs.
     #[arg(
         long,
@@ -81,11 +86,11 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let checked = args.config.validate().map_err(|error| error.to_string());
     let checked = checked.and_then(|()| match args.command {
-        None => find_place(args.listen, &args.config).map(Some),
+        None => find_places(args.listen, args.http_listen, &args.config).map(Some),
         Some(_) => Ok(None),
     });
-    let place = match checked {
-        Ok(place) => place,
+    let places = match checked {
+        Ok(places) => places,
         Err(error) => clap::Error::raw(
             clap::error::ErrorKind::ValueValidation,
             format!("{error}\n"),
@@ -102,8 +107,8 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = match (&args.command, place) {
-        (None, Some(place)) => serve(place, &args.config, &log),
+    let result = match (&args.command, places) {
+        (None, Some(places)) => serve(places, &args.config, &log),
         (Some(command), _) => run(command, &log),
         (None, None) => unreachable!("a server has a place to listen"),
     };
@@ -133,11 +138,10 @@ fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
     }
 }
 
-/// Finds where to listen, and checks that the server may do so.
-fn find_place(listen: Listen, config: &Config) -> Result<Place, String> {
-    let place = Place::new(supervisor::take_socket()?, listen);
-    place.check(&config.tls)?;
-    Ok(place)
+/// Where to listen for clients, and for operators.
+struct Places {
+    grpc: Place,
+    http: Option<Place>,
 }
 
 /// Runs a subcommand, and shows how far it is.
@@ -156,18 +160,34 @@ fn open(config: &Config, progress: &Progress, log: &Log) -> Result<Store, Box<dy
     Ok(Store::open_watched(config, progress)?)
 }
 
-fn serve(place: Place, config: &Config, log: &Log) -> Result<(), Box<dyn Error>> {
+/// Finds where to listen, and checks that the server may do so.
+fn find_places(listen: Listen, http: Option<Listen>, config: &Config) -> Result<Places, String> {
+    let grpc = Place::new(supervisor::take_socket()?, listen);
+    grpc.check(&config.tls)?;
+    if let Some(http) = &http {
+        http.check_http(&config.tls)?;
+    }
+    let http = http.map(Place::Named);
+    Ok(Places { grpc, http })
+}
+
+fn serve(places: Places, config: &Config, log: &Log) -> Result<(), Box<dyn Error>> {
     let progress = Progress::default();
     let supervisor = Supervisor::start(progress.clone(), config)?;
+    let http = places.http.map(Place::bind).transpose()?;
+    let (http, _http_path) = http.unzip();
+    // Probes are answered from here on, while the store is opened.
+    let prepared = Server::prepare(config, http)?;
+    prepared.show_log_lines_dropped(log.dropped());
     let store = open(config, &progress, log)?;
-    let (listener, _path) = match place.bind() {
+    let (listener, _path) = match places.grpc.bind() {
         Ok(bound) => bound,
         Err(error) => {
             store.close();
             return Err(error.into());
         }
     };
-    let server = Server::serve(listener, config, store)?;
+    let server = prepared.serve(listener, store)?;
     handle_signals(
         server.drain_handle(),
         server.reload_handle(),
@@ -186,7 +206,12 @@ fn serve(place: Place, config: &Config, log: &Log) -> Result<(), Box<dyn Error>>
         }
     }
     supervisor.serving(format!("serving on {address}"), server.pulse());
-    logging::announce(format!("listening on {address}"))?;
+    let http = server.http_addr();
+    let http = http.map(|http| format!("\nlistening for HTTP on {http}"));
+    logging::announce(format!(
+        "listening on {address}{}",
+        http.unwrap_or_default()
+    ))?;
     server.wait()?;
     Ok(())
 }

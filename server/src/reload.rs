@@ -13,6 +13,7 @@ use tracing::{error, info};
 
 use crate::access::Access;
 use crate::config::{Config, TlsConfig};
+use crate::metrics::{ReloadCells, Reloads};
 use crate::transport::{Tls, TlsFiles};
 
 /// Makes a server look at its files at once. Cheap to clone.
@@ -40,6 +41,7 @@ impl Reload {
 }
 
 /// What the files say, and what they say next.
+#[derive(Debug)]
 pub(crate) struct Files {
     /// None if the server speaks no TLS.
     pub(crate) tls: Option<watch::Receiver<Arc<Tls>>>,
@@ -78,6 +80,7 @@ struct AccessSource {
 /// A source, and the last of its errors that was logged: an operator need not read it every few seconds.
 struct Watched {
     source: Box<dyn Source>,
+    cells: Arc<ReloadCells>,
     logged: Option<String>,
 }
 
@@ -85,24 +88,25 @@ struct Watched {
 ///
 /// # Errors
 /// `InvalidInput` if a file cannot be used. The system's error if no thread can be started.
-pub(crate) fn start(config: &Config) -> io::Result<(Files, Reload)> {
+pub(crate) fn start(config: &Config, reloads: &Reloads) -> io::Result<(Files, Reload)> {
     let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidInput, error);
     let mut watched = Vec::new();
-    let mut add = |source: Box<dyn Source>| {
+    let mut add = |what, source: Box<dyn Source>| {
         watched.push(Watched {
             source,
+            cells: reloads.add(what),
             logged: None,
         });
     };
     let tls = TlsSource::start(&config.tls).map_err(invalid)?;
     let tls = tls.map(|(source, in_use)| {
-        add(Box::new(source));
+        add("certificates", Box::new(source));
         in_use
     });
     let access = config.access.file.as_deref().map(AccessSource::start);
     let access = access.transpose().map_err(invalid)?;
     let access = access.map(|(source, in_use)| {
-        add(Box::new(source));
+        add("access_file", Box::new(source));
         in_use
     });
     let files = Files { tls, access };
@@ -142,6 +146,11 @@ fn run(watched: &mut [Watched], interval: Duration, requests: &Receiver<Request>
 impl Watched {
     fn look(&mut self, asked: bool) -> Result<bool, String> {
         let outcome = self.source.look();
+        match &outcome {
+            Ok(true) => self.cells.taken(),
+            Ok(false) => self.cells.success.set(1),
+            Err(_) => self.cells.success.set(0),
+        }
         match &outcome {
             Ok(true) => info!(target: "audit", "{}", self.source.taken()),
             Ok(false) => {}

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::io;
 use std::num::NonZero;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 use tokio::runtime::{self, Handle, Runtime};
@@ -16,7 +17,9 @@ use tonic_health::server::HealthReporter;
 use tracing::{error, info};
 
 use crate::config::{Config, TIMER_PULSE};
+use crate::http::{self, Http, Site};
 use crate::machine::StateMachine;
+use crate::metrics::{LimitsShown, Metrics, Reloads, count_here};
 use crate::owner::{self, Clock, Heartbeat, JournalLost, OwnerLimits};
 use crate::reload::{self, Files, Reload};
 use crate::rpc::SERVICES;
@@ -34,11 +37,32 @@ use crate::wall_clock::ClockWatch;
 #[derive(Debug)]
 pub struct Server {
     local_addr: ListenAddress,
+    http_addr: Option<ListenAddress>,
     drain: Drain,
     reload: Reload,
     pulse: Pulse,
     runtimes: Vec<Handle>,
     main: JoinHandle<Result<(), OwnerLost>>,
+}
+
+/// A server that does not serve yet, because its store is not open. If it listens for HTTP, it answers probes: it lives, and is
+/// not ready. Dropping it ends that.
+#[derive(Debug)]
+pub struct Prepared {
+    begun: Instant,
+    config: Config,
+    files: Files,
+    reload: Reload,
+    drain: Drain,
+    drained: watch::Receiver<bool>,
+    monitor: Option<Monitor>,
+}
+
+/// What operators look at. None is there unless the server listens for HTTP.
+#[derive(Debug)]
+struct Monitor {
+    metrics: Arc<Metrics>,
+    http: Http,
 }
 
 /// How long connections may take to send their last errors after the owner has ended.
@@ -107,9 +131,7 @@ impl Server {
     /// `InvalidInput` if limits contradict each other. An error that wraps an [`OpenError`](crate::OpenError) if the
     /// store cannot be opened. The system's error if a thread or socket cannot be created.
     pub fn start(listener: impl Into<Listener>, config: &Config) -> io::Result<Self> {
-        config
-            .validate()
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        validate(config)?;
         let store = Store::open(config).map_err(io::Error::other)?;
         Self::serve(listener, config, store)
     }
@@ -120,38 +142,108 @@ impl Server {
     /// `InvalidInput` if limits contradict each other, or a certificate or the access file cannot be used. The system's error if a thread or
     /// socket cannot be created.
     pub fn serve(listener: impl Into<Listener>, config: &Config, store: Store) -> io::Result<Self> {
-        config
-            .validate()
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        Self::prepare(config, None)?.serve(listener, store)
+    }
+
+    /// Prepares a server: reads its files, and begins to answer operators on `http`, if there is one.
+    ///
+    /// # Errors
+    /// `InvalidInput` if limits contradict each other, or a certificate or the access file cannot be used. The system's error if
+    /// a thread or socket cannot be created.
+    pub fn prepare(config: &Config, http: Option<Listener>) -> io::Result<Prepared> {
+        let begun = Instant::now();
+        validate(config)?;
+        let reloads = Reloads::default();
+        let (files, reload) = reload::start(config, &reloads)?;
+        let (drain, drained) = watch::channel(false);
+        let monitor = http.map(|http| {
+            let metrics = Arc::new(Metrics::new(thread_count(config), reloads));
+            let site = Site::new(Arc::clone(&metrics), files.tls.clone(), drained.clone());
+            let http = Http::start(http, site)?;
+            Ok::<_, io::Error>(Monitor { metrics, http })
+        });
+        Ok(Prepared {
+            begun,
+            config: config.clone(),
+            files,
+            reload,
+            drain: Drain(Arc::new(drain)),
+            drained,
+            monitor: monitor.transpose()?,
+        })
+    }
+}
+
+impl Prepared {
+    /// Returns where the server listens for HTTP, if it does.
+    #[must_use]
+    pub fn http_addr(&self) -> Option<&ListenAddress> {
+        let monitor = self.monitor.as_ref();
+        monitor.map(|monitor| monitor.http.address())
+    }
+
+    /// Has metrics show a count of log lines that were dropped.
+    pub fn show_log_lines_dropped(&self, dropped: Arc<AtomicU64>) {
+        if let Some(monitor) = &self.monitor {
+            monitor.metrics.set_log_lines_dropped(dropped);
+        }
+    }
+
+    /// Starts to serve a store on `listener`.
+    ///
+    /// # Errors
+    /// The system's error if a thread or socket cannot be created.
+    pub fn serve(self, listener: impl Into<Listener>, store: Store) -> io::Result<Server> {
+        let Self {
+            begun,
+            config,
+            files,
+            reload,
+            drain,
+            drained,
+            monitor,
+        } = self;
         let listener = listener.into();
         let local_addr = listener.address()?;
-        let (files, reload) = reload::start(config)?;
-        let (drain, drained) = watch::channel(false);
         let (started, heartbeat) = watch::channel(None);
-        let drain = Drain(Arc::new(drain));
-        let runtimes = runtimes(config.transport.threads)?;
+        let http_addr = monitor.as_ref().map(|it| it.http.address().clone());
+        let runtimes = runtimes(thread_count(&config))?;
         let handles: Vec<Handle> = runtimes.iter().map(|r| r.handle().clone()).collect();
         let mut runtimes = runtimes.into_iter();
         let first = runtimes.next().expect("there is at least one thread");
-        let running = start_threads(runtimes)?;
+        let metrics = monitor.as_ref().map(|monitor| &*monitor.metrics);
+        let running = start_threads(runtimes, metrics)?;
         let listener = {
             let _entered = first.enter();
             listener.into_async()?
         };
-        let config = config.clone();
-        let workers = handles.iter().cloned().map(Worker::new).collect();
+        let workers: Vec<_> = handles.iter().cloned().map(Worker::new).collect();
+        if let Some(Monitor { metrics, .. }) = &monitor {
+            metrics.set_connections(workers.iter().map(Worker::connections).collect());
+            if let Some(journal) = &store.journal_cells {
+                metrics.set_journal(Arc::clone(journal));
+            }
+        }
         let main = thread::Builder::new()
             .name("soloist-0".into())
             .spawn(move || {
                 let _running = running;
+                if let Some(Monitor { metrics, .. }) = &monitor {
+                    count_here(metrics.thread(0));
+                }
                 let mut clock = ClockWatch::begin();
                 first.spawn(pulse(move || clock.look()));
-                first.block_on(run(
-                    listener, files, config, store, workers, started, drained,
-                ))
+                let start = Start {
+                    begun,
+                    files,
+                    config,
+                    monitor: monitor.as_ref(),
+                };
+                first.block_on(run(listener, start, store, workers, started, drained))
             })?;
-        Ok(Self {
+        Ok(Server {
             local_addr,
+            http_addr,
             drain,
             reload,
             pulse: Pulse(heartbeat),
@@ -159,11 +251,19 @@ impl Server {
             main,
         })
     }
+}
 
+impl Server {
     /// Returns where the server listens.
     #[must_use]
     pub fn local_addr(&self) -> &ListenAddress {
         &self.local_addr
+    }
+
+    /// Returns where the server listens for HTTP, if it does.
+    #[must_use]
+    pub fn http_addr(&self) -> Option<&ListenAddress> {
+        self.http_addr.as_ref()
     }
 
     /// Returns the user and system CPU time of the server's threads so far; zero if the system does not report it.
@@ -216,25 +316,42 @@ impl Server {
     }
 }
 
-/// Creates a runtime for each of `threads` threads; 0 means one for each core.
-fn runtimes(threads: usize) -> io::Result<Vec<Runtime>> {
-    let threads = match threads {
+fn validate(config: &Config) -> io::Result<()> {
+    config
+        .validate()
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
+}
+
+/// How many threads serve connections.
+fn thread_count(config: &Config) -> usize {
+    match config.transport.threads {
         0 => thread::available_parallelism().map_or(1, NonZero::get),
         threads => threads,
-    };
+    }
+}
+
+/// Creates a runtime for each of `threads` threads.
+fn runtimes(threads: usize) -> io::Result<Vec<Runtime>> {
     (0..threads)
         .map(|_| runtime::Builder::new_current_thread().enable_all().build())
         .collect()
 }
 
 /// Runs each runtime on a thread of its own, until the returned sender is dropped.
-fn start_threads(runtimes: impl Iterator<Item = Runtime>) -> io::Result<watch::Sender<()>> {
+fn start_threads(
+    runtimes: impl Iterator<Item = Runtime>,
+    metrics: Option<&Metrics>,
+) -> io::Result<watch::Sender<()>> {
     let (running, stopped) = watch::channel(());
     for (index, runtime) in runtimes.enumerate() {
         let mut stopped = stopped.clone();
+        let cells = metrics.map(|metrics| metrics.thread(index + 1));
         thread::Builder::new()
             .name(format!("soloist-{}", index + 1))
             .spawn(move || {
+                if let Some(cells) = cells {
+                    count_here(cells);
+                }
                 runtime.spawn(pulse(|| ()));
                 runtime.block_on(async { while stopped.changed().await.is_ok() {} })
             })?;
@@ -255,14 +372,13 @@ async fn pulse(mut each: impl FnMut()) {
 /// Serves until a shutdown starts or the owner ends.
 async fn run(
     listener: AsyncListener,
-    files: Files,
-    config: Config,
+    start: Start<'_>,
     store: Store,
     workers: Vec<Worker>,
     started: watch::Sender<Option<Heartbeat>>,
     mut drain: watch::Receiver<bool>,
 ) -> Result<(), OwnerLost> {
-    let (mut serving, acceptor) = Serving::start(listener, files, config, store, workers).await;
+    let (mut serving, acceptor) = Serving::start(listener, start, store, workers).await;
     started.send_replace(Some(serving.heartbeat.clone()));
     tokio::select! {
         () = acceptor.run() => unreachable!("the acceptor never returns"),
@@ -271,6 +387,14 @@ async fn run(
         ended = &mut serving.owner => return Err(serving.owner_ended(ended).await),
     }
     serving.drain().await
+}
+
+/// What a server is started with, besides its store and its listener.
+struct Start<'a> {
+    begun: Instant,
+    files: Files,
+    config: Config,
+    monitor: Option<&'a Monitor>,
 }
 
 /// A store that is being served: what a shutdown must tell, and wait for.
@@ -292,11 +416,16 @@ impl Serving {
     /// Starts the owner. The returned acceptor accepts connections once it is run.
     async fn start(
         listener: AsyncListener,
-        files: Files,
-        config: Config,
+        start: Start<'_>,
         store: Store,
         workers: Vec<Worker>,
     ) -> (Self, Acceptor) {
+        let Start {
+            begun,
+            files,
+            config,
+            monitor,
+        } = start;
         let mut transport = config.transport;
         transport.max_connections = connections_max(&transport, workers.len());
         let limits = Arc::new(config.limits);
@@ -306,12 +435,20 @@ impl Serving {
             watches: limits.max_watches,
         };
         let clock = Clock::set(store.present_time());
-        let (handle, owner) = owner::spawn_with(store.machine, store.journal, clock, owner_limits);
+        let limits_shown = LimitsShown {
+            store_bytes: limits.max_store_bytes,
+            mailbox_messages: owner_limits.mailbox.messages as u64,
+        };
+        let cells = monitor.map(|monitor| Arc::clone(monitor.metrics.owner()));
+        let (handle, owner) =
+            owner::spawn_with(store.machine, store.journal, clock, owner_limits, cells);
+        let weak = handle.downgrade();
         let heartbeat = handle.heartbeat();
         let health = HealthReporter::new();
         let (close, closing) = watch::channel(false);
         set_health(&health, ServingStatus::Serving).await;
         let Files { tls, access } = files;
+        let site_access = access.clone();
         let caller = Caller::new(handle, access.clone());
         let context = CallContext::new(caller, limits, store.store_id.into(), closing.clone());
         let admin = AdminService {
@@ -337,6 +474,15 @@ impl Serving {
             persister: store.persister,
             drain_timeout,
         };
+        if let Some(Monitor { metrics, http }) = monitor {
+            metrics.note_start(begun.elapsed());
+            http.site().serve(http::Serving {
+                owner: weak,
+                heartbeat: serving.heartbeat.clone(),
+                access: site_access,
+                limits: limits_shown,
+            });
+        }
         (serving, acceptor)
     }
 

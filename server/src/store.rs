@@ -1,11 +1,13 @@
 //! The store: the state that a server serves, and the journal that keeps it on disk.
 
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::config::{Config, RESERVE_BYTES, WAL_BYTES_MAX};
 use crate::ids::random_name;
 use crate::journal::{self, Command, IfMissing, Journal, OpenError};
 use crate::machine::{StateMachine, Time};
+use crate::metrics::JournalCells;
 use crate::progress::Progress;
 use crate::wall_clock;
 
@@ -20,6 +22,8 @@ pub struct Store {
     pub(crate) epoch: u64,
     pub(crate) journal: Option<Journal>,
     pub(crate) persister: Option<JoinHandle<()>>,
+    /// Where the journal counts. `None` without one.
+    pub(crate) journal_cells: Option<Arc<JournalCells>>,
 }
 
 impl Store {
@@ -55,8 +59,10 @@ impl Store {
                 epoch: 0,
                 journal: None,
                 persister: None,
+                journal_cells: None,
             });
         };
+        let cells = Arc::<JournalCells>::default();
         let opened = journal::open_directory(
             path,
             journal::StoreOptions {
@@ -74,6 +80,7 @@ impl Store {
                 reserve_bytes: RESERVE_BYTES,
                 wal_bytes_max: WAL_BYTES_MAX,
                 progress: progress.clone(),
+                cells: Arc::clone(&cells),
             },
         )?;
         Ok(Self {
@@ -83,6 +90,7 @@ impl Store {
             epoch: opened.epoch,
             journal: Some(opened.journal),
             persister: Some(opened.persister),
+            journal_cells: Some(cells),
         })
     }
 

@@ -228,6 +228,39 @@ pub const SUPERVISOR_NEWS_MAX: usize = 64;
 /// descriptors or memory.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+// HTTP, for operators.
+
+/// Most connections of the HTTP listener at once: more than any monitoring has. Beyond, the oldest is closed, so that a probe
+/// gets through.
+pub const HTTP_CONNECTIONS_MAX: usize = 64;
+
+/// How long a client of the HTTP listener may take for a handshake, for the head of a request, and until the next one.
+pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Most bytes of the head of an HTTP request.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 * KIB;
+
+/// Most bytes of the body of an HTTP request, which means nothing, that are read before the connection is closed.
+pub const HTTP_BODY_BYTES_MAX: usize = 64 * KIB;
+
+/// How long an HTTP connection may stay open: clients connect again, and one that does not read its answer goes.
+pub const HTTP_CONNECTION_TIME: Duration = Duration::from_secs(60);
+
+/// An owner that has taken no message for this long is stuck: `/livez` says so, and only a restart helps.
+pub const OWNER_ALIVE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often the owner is sent a message, to see whether it takes it.
+pub const OWNER_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a scrape waits for what only the owner knows.
+pub const SCRAPE_OWNER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Most states that have a series each: more than people define by hand, and few enough for any Prometheus.
+pub const KEYS_IN_STATE_SERIES_MAX: usize = 2_000;
+
+/// Most identities of the access file that have a series each. Others are counted together.
+pub const IDENTITY_SERIES_MAX: usize = 200;
+
 // The disk.
 
 /// How far ahead of the system's clock the time of a store must be at a start to be logged. Clocks that are kept by NTP

@@ -30,6 +30,7 @@ pub(super) fn options(durability: Durability) -> StoreOptions {
         // Room for two or three records.
         wal_bytes_max: 16 << 10,
         progress: Progress::default(),
+        cells: Arc::default(),
     }
 }
 

@@ -15,9 +15,10 @@ use nix::sys::statvfs::fstatvfs;
 use redb::StorageBackend;
 
 use super::disk::Disk;
-use super::disk_file::{DiskFile, after_sync, allocate};
+use super::disk_file::{DiskFile, SyncCount, after_sync, allocate};
 use super::error::OpenError;
 use super::file_name::FileName;
+use crate::metrics::JournalCells;
 use crate::mutants::mutant;
 
 /// The file that the process that uses the directory keeps locked. It contains the process's id.
@@ -35,6 +36,8 @@ pub(crate) struct Directory {
     opened: Mutex<BTreeMap<FileName, Identity>>,
     /// Stays locked until it is dropped.
     _lock: File,
+    /// Where syncs are counted.
+    cells: Arc<JournalCells>,
 }
 
 /// What tells a file from every other: its device and its number there.
@@ -75,7 +78,13 @@ impl Directory {
             handle,
             opened: Mutex::default(),
             _lock: lock(path)?,
+            cells: Arc::default(),
         })
+    }
+
+    /// The same directory, whose syncs are counted.
+    pub(crate) fn counting(self, cells: Arc<JournalCells>) -> Self {
+        Self { cells, ..self }
     }
 
     fn opened(&self) -> MutexGuard<'_, BTreeMap<FileName, Identity>> {
@@ -214,10 +223,11 @@ impl Disk for Directory {
         if is_new {
             self.sync()?;
         }
+        let syncs = SyncCount::of(Arc::clone(&self.cells), name);
         Ok(Arc::new(match name {
             // The engine doubles its files when they are full: what it does not use must take no space.
-            FileName::Log | FileName::Snapshot(_) => DiskFile::sparse(file),
-            FileName::Wal | FileName::Watermark => DiskFile::dense(file),
+            FileName::Log | FileName::Snapshot(_) => DiskFile::sparse(file, syncs),
+            FileName::Wal | FileName::Watermark => DiskFile::dense(file, syncs),
         }))
     }
 

@@ -3,11 +3,15 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::posix_fallocate;
 use redb::StorageBackend;
+
+use super::file_name::FileName;
+use crate::metrics::{FILES, JournalCells};
 
 /// Bytes of a sparse file that are allocated at once, from a multiple of as many on.
 const STEP: u64 = 256 << 10;
@@ -18,22 +22,47 @@ pub(super) struct DiskFile {
     file: File,
     /// The steps of a sparse file that are known to be allocated, by number. `None` for a file that is allocated as it grows.
     allocated: Option<Mutex<Vec<bool>>>,
+    syncs: SyncCount,
+}
+
+/// Where the syncs of a file are counted.
+#[derive(Debug)]
+pub(super) struct SyncCount {
+    cells: Arc<JournalCells>,
+    /// The index of the file in [`FILES`].
+    file: usize,
+}
+
+impl SyncCount {
+    pub(super) fn of(cells: Arc<JournalCells>, name: FileName) -> Self {
+        let file = FILES.iter().position(|file| *file == name.as_str());
+        Self {
+            cells,
+            file: file.expect("every file that is synced has a name in the list"),
+        }
+    }
+
+    fn add(&self, took: Duration) {
+        self.cells.syncs[self.file].add_shared(took);
+    }
 }
 
 impl DiskFile {
     /// A file that takes as many bytes of the disk as it is long.
-    pub(super) fn dense(file: File) -> Self {
+    pub(super) fn dense(file: File, syncs: SyncCount) -> Self {
         Self {
             file,
             allocated: None,
+            syncs,
         }
     }
 
     /// A file that takes bytes of the disk only where something is written, a step at a time.
-    pub(super) fn sparse(file: File) -> Self {
+    pub(super) fn sparse(file: File, syncs: SyncCount) -> Self {
         Self {
             file,
             allocated: Some(Mutex::default()),
+            syncs,
         }
     }
 
@@ -134,7 +163,9 @@ impl StorageBackend for DiskFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let began = Instant::now();
         self.file.sync_data().map_err(after_sync)?;
+        self.syncs.add(began.elapsed());
         // A change must not be answered as on disk if the disk forgets the file when the process ends.
         match self.file.metadata()?.nlink() {
             0 => Err(io::Error::other(

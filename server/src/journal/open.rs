@@ -22,6 +22,7 @@ use super::stored::{self, FORMAT, StoreMeta};
 use super::watermark::Watermark;
 use crate::config::{CLOCK_AHEAD_MIN, Durability, REVISIONS_SKIPPED, REVISIONS_SKIPPED_UNSYNCED};
 use crate::machine::{Revision, StateMachine, StoreLimits, Time};
+use crate::metrics::JournalCells;
 use crate::mutants::mutant;
 use crate::progress::Progress;
 
@@ -48,6 +49,8 @@ pub(crate) struct StoreOptions {
     pub(crate) wal_bytes_max: u64,
     /// How far the recovery is.
     pub(crate) progress: Progress,
+    /// Where the journal counts.
+    pub(crate) cells: Arc<JournalCells>,
 }
 
 /// An open store.
@@ -69,6 +72,7 @@ pub(crate) struct OpenedStore {
 /// [`OpenError`] if the directory cannot be used, or data is lost.
 pub(crate) fn open_directory(path: &Path, options: StoreOptions) -> Result<OpenedStore, OpenError> {
     let directory = Directory::acquire(path, options.if_missing)?;
+    let directory = directory.counting(Arc::clone(&options.cells));
     open(Arc::new(directory), options)
 }
 
@@ -249,6 +253,7 @@ fn resume(
             reserve: options.reserve_bytes,
         },
         meta_waits,
+        cells: options.cells,
     }
     .start(options.snapshot_log_bytes);
     Ok(OpenedStore {

@@ -24,6 +24,7 @@ use super::wal::WalDamage;
 use super::watermark::Watermark;
 use crate::config::{Durability, SPACE_INTERVAL};
 use crate::machine::{CopyHead, CopySlice, Time};
+use crate::metrics::{JournalCells, now_nanos};
 use crate::mutants::mutant;
 
 /// The first pause before a full disk is tried again. Each pause is twice as long as the one before.
@@ -58,6 +59,8 @@ pub(super) struct OpenStore {
     pub(super) space: SpaceWanted,
     /// Whether the disk was too full to write `meta`: nothing else may be written before.
     pub(super) meta_waits: bool,
+    /// Where the journal counts.
+    pub(super) cells: Arc<JournalCells>,
 }
 
 impl OpenStore {
@@ -65,7 +68,8 @@ impl OpenStore {
     pub(super) fn start(self, snapshot_log_bytes: u64) -> (Journal, JoinHandle<()>) {
         let (commands, receiver) = mpsc::sync_channel(QUEUE_CAPACITY);
         let (sender, events) = tokio_mpsc::channel(QUEUE_CAPACITY);
-        let mut space = Space::new(Arc::clone(&self.disk), self.space);
+        let mut space = Space::new(Arc::clone(&self.disk), self.space, Arc::clone(&self.cells));
+        self.cells.log_bytes.set(self.log_bytes);
         match self.meta_waits {
             true => space.full(),
             false => space.look(),
@@ -250,12 +254,14 @@ impl Persister {
 
     /// Appends a batch to the log as one record.
     fn commit(&mut self, batch: LogBatch) -> Result<(), Stop> {
+        let began = Instant::now();
         let LogBatch {
             seq,
             revision,
             time,
             effects,
         } = batch;
+        let operations = effects.len() as u64;
         let record = LogRecord {
             format: FORMAT,
             epoch: self.store.meta.epoch,
@@ -287,6 +293,11 @@ impl Persister {
         })?;
         self.store.position = encoded.position;
         self.store.log_bytes = self.store.log_bytes.saturating_add(bytes);
+        let cells = &self.store.cells;
+        cells.commits.add(began.elapsed());
+        cells.commit_bytes.add(bytes);
+        cells.commit_operations.add(operations);
+        cells.log_bytes.set(self.store.log_bytes);
         // Before the owner has room for more changes, it must know how much space is left for them.
         self.look_at_disk()?;
         self.send(Event::Committed {
@@ -556,13 +567,19 @@ impl Persister {
                     took_ms = new.took.as_millis() as u64,
                     "made a snapshot"
                 );
+                self.store.cells.snapshots.add(new.took);
+                self.store.cells.snapshot_at.set(now_nanos());
                 self.store.meta.snapshots.push(new.meta);
                 self.write_meta()?;
                 self.prune()?;
                 self.between_bytes = std::mem::take(&mut self.store.log_bytes);
+                self.store.cells.log_bytes.set(0);
                 self.space.look_soon();
             }
-            Err(error) => warn!(%error, "cannot write a snapshot; trying again later"),
+            Err(error) => {
+                self.store.cells.snapshot_failures.add(1);
+                warn!(%error, "cannot write a snapshot; trying again later");
+            }
         }
         self.send(Event::SnapshotEnded { made });
         Ok(())

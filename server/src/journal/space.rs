@@ -10,6 +10,7 @@ use super::file_name::{FileName, SnapshotSlot};
 use super::interface::DiskSpace;
 use crate::config::{LITTLE_SPACE_INTERVAL, MUCH_SPACE_BYTES, SPACE_INTERVAL};
 use crate::machine::DiskLow;
+use crate::metrics::JournalCells;
 
 /// Bytes after which the space is looked at again, however little there is: a look takes a microsecond or two.
 const LOOK_BYTES_MIN: u64 = 64 << 10;
@@ -35,10 +36,12 @@ pub(super) struct Space {
     room: u64,
     /// Bytes written since.
     written: u64,
+    /// Where the free bytes are shown.
+    cells: Arc<JournalCells>,
 }
 
 impl Space {
-    pub(super) fn new(disk: Arc<dyn Disk>, wanted: SpaceWanted) -> Self {
+    pub(super) fn new(disk: Arc<dyn Disk>, wanted: SpaceWanted, cells: Arc<JournalCells>) -> Self {
         Self {
             disk,
             wanted,
@@ -46,6 +49,7 @@ impl Space {
             looked_at: None,
             room: 0,
             written: 0,
+            cells,
         }
     }
 
@@ -89,6 +93,7 @@ impl Space {
         if self.make_reserve(free) {
             free = self.disk.free_bytes().unwrap_or(0);
         }
+        self.cells.disk_free_bytes.set(free);
         let least = self.least();
         self.room = free.saturating_sub(least);
         let space = match free < least {
@@ -106,6 +111,7 @@ impl Space {
     /// Notes that nothing can be written. Returns what is to be told to the owner, if anything.
     pub(super) fn full(&mut self) -> Option<DiskSpace> {
         let free = self.disk.free_bytes().unwrap_or(0);
+        self.cells.disk_free_bytes.set(free);
         self.room = 0;
         let full = DiskSpace::Full(self.low(free, self.least()));
         self.tell(full)

@@ -54,6 +54,7 @@ impl StateMachine {
         if let Some(key) = self.index.expired(now).cloned() {
             self.revision += 1;
             self.remove(&key, self.revision, ChangeCause::Expired);
+            self.ended.expired += 1;
         }
     }
 }

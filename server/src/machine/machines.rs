@@ -250,6 +250,7 @@ impl StateMachine {
             attached: Attached::of(entry.lifetime().cloned(), Some(key_state)),
         };
         self.put(cursor, &key, moved, ChangeCause::TimedOut);
+        self.ended.timed_out += 1;
         true
     }
 

@@ -79,7 +79,7 @@ pub use rejection::{
 pub use replay::ReplayError;
 pub use request_ids::{AppliedRequest, Fingerprint, RequestId, SavedOutcome};
 pub use sessions::SESSION_SLICE;
-pub use state_machine::{StateMachine, StoreLimits, Usage};
+pub use state_machine::{Ended, StateMachine, StoreLimits, Usage};
 pub use time::Time;
 #[cfg(feature = "bench")]
 pub(crate) use tree::Tree;

@@ -180,6 +180,7 @@ impl StateMachine {
         for key in &keys {
             self.remove(key, self.revision, ChangeCause::SessionEnded);
         }
+        self.ended.session_ended += keys.len() as u64;
         self.history.end_batch();
         keys.len()
     }

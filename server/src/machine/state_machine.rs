@@ -10,7 +10,7 @@ use super::index::Index;
 use super::rejection::{Cause, DiskLow};
 use super::request_ids::RequestIds;
 use super::tree::{Cursor, EntryRef, Tree};
-use super::value::{Entry, Key, Revision};
+use super::value::{Entry, Key, Name, Revision};
 
 /// What `Info.used_bytes` counts for a key beyond its own bytes and those of its value: about its revisions, its part of the
 /// tree, and the allocator's rounding.
@@ -74,6 +74,18 @@ pub struct StateMachine {
     disk: Option<DiskLow>,
     /// How many copies were begun so far: the id of the next one.
     pub(super) copies_begun: u64,
+    pub(super) ended: Ended,
+}
+
+/// How many keys changed by themselves, since the state machine was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Keys that are gone because their ttl ended.
+    pub expired: u64,
+    /// Keys that are gone because their session ended.
+    pub session_ended: u64,
+    /// Moves to another state after a timeout.
+    pub timed_out: u64,
 }
 
 impl StateMachine {
@@ -94,6 +106,7 @@ impl StateMachine {
             limits,
             disk: None,
             copies_begun: 0,
+            ended: Ended::default(),
         }
     }
 
@@ -126,6 +139,17 @@ impl StateMachine {
             machine_count: self.index.machines.len(),
             request_id_count: self.request_ids.len(),
         }
+    }
+
+    /// How many keys changed by themselves so far.
+    #[must_use]
+    pub fn ended(&self) -> Ended {
+        self.ended
+    }
+
+    /// How many keys are in each state of each machine, also in states without any, in the order of the names.
+    pub fn keys_in_states(&self) -> impl Iterator<Item = (&Name, &Name, usize)> {
+        self.index.machines.keys_in_states()
     }
 
     /// The keys that changed after `revision`, each with the revision of its change, as far as the history has them.

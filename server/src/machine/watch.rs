@@ -130,6 +130,15 @@ pub enum Updates {
 }
 
 impl Updates {
+    /// How many entries or changes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Initial(entries) => entries.len(),
+            Self::Changes(changes) => changes.len(),
+        }
+    }
+
     /// Whether there are no entries and no changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {

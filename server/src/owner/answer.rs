@@ -1,6 +1,7 @@
 //! How the owner starts with a message, and sends or holds the answer.
 
 use crate::machine::{Operation, RequestId, Revision, StateMachine};
+use crate::metrics::OperationKind;
 use crate::mutants::mutant;
 
 use super::clock::Now;
@@ -14,6 +15,7 @@ impl Owner {
     /// message with a request id that was answered before, gets the same answer again, even after its deadline.
     pub(super) fn once<T, E>(
         &mut self,
+        kind: OperationKind,
         reply: Reply<T>,
         request_id: Option<&RequestId>,
         now: Now,
@@ -24,13 +26,15 @@ impl Owner {
     {
         if let Some(started) = self.start_request(reply, request_id, now) {
             let result = apply(&mut self.machine, request_id);
+            self.count(kind, result.is_ok());
             self.send(started, result);
         }
     }
 
-    /// Handles a message that changes nothing: starts, calls `apply`, sends or holds the answer.
+    /// Handles a message that changes nothing: starts, calls `apply`, sends or holds the answer. `kind` is what it counts as.
     pub(super) fn answer<T, E>(
         &mut self,
+        kind: Option<OperationKind>,
         reply: Reply<T>,
         now: Now,
         apply: impl FnOnce(&mut Self) -> Result<T, E>,
@@ -40,6 +44,9 @@ impl Owner {
     {
         if let Some(started) = reply.start(now.instant) {
             let result = apply(self);
+            if let Some(kind) = kind {
+                self.count(kind, result.is_ok());
+            }
             self.send(started, result);
         }
     }

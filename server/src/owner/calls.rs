@@ -10,15 +10,17 @@ use crate::machine::{
     RejectedAt, Rejection, RequestId, Revision, Session, SessionLife, Transition,
     TransitionOutcome, Write, WriteOutcome,
 };
+use crate::metrics::OperationKind;
 
 use super::backups::OpenBackup;
 use super::clock::Now;
 use super::commit::CommittedEntry;
 use super::error::CallError;
-use super::message::{AllFrame, EachFrame, PageRequest, Usage};
+use super::message::{AllFrame, EachFrame, KeysInStates, PageRequest, Usage};
 use super::quota::{ConnectionQuota, QuotaGuard};
 use super::reply::{Reply, StartedReply};
 use super::state::Owner;
+use super::tally::Tally;
 use super::watches::{NewWatch, NextBatch, OpenWatch, WatchId};
 
 impl Owner {
@@ -28,7 +30,9 @@ impl Owner {
             return;
         };
         let Some(commits) = &mut self.commits else {
-            return started.send(self.machine.read(read));
+            let answer = self.machine.read(read);
+            self.count(OperationKind::Read, answer.is_ok());
+            return started.send(answer);
         };
         let answer = match commits.committed(&read.key, &mut self.machine) {
             (CommittedEntry::Before(entry), revision) => {
@@ -40,9 +44,11 @@ impl Owner {
                 .map(|answer| ReadOutcome { revision, ..answer }),
             (CommittedEntry::Unknown, _) => {
                 let answer = self.machine.read(read);
+                self.count(OperationKind::Read, answer.is_ok());
                 return self.send::<_, Box<Rejection>>(started, answer);
             }
         };
+        self.count(OperationKind::Read, answer.is_ok());
         started.send(answer);
     }
 
@@ -53,9 +59,13 @@ impl Owner {
         request_id: Option<Box<RequestId>>,
         now: Now,
     ) {
-        self.once(reply, request_id.as_deref(), now, |machine, id| {
-            machine.write(write, id, now.time)
-        });
+        self.once(
+            OperationKind::Write,
+            reply,
+            request_id.as_deref(),
+            now,
+            |machine, id| machine.write(write, id, now.time),
+        );
     }
 
     pub(super) fn add(
@@ -65,9 +75,13 @@ impl Owner {
         request_id: Option<Box<RequestId>>,
         now: Now,
     ) {
-        self.once(reply, request_id.as_deref(), now, |machine, id| {
-            machine.add(add, id, now.time)
-        });
+        self.once(
+            OperationKind::Add,
+            reply,
+            request_id.as_deref(),
+            now,
+            |machine, id| machine.add(add, id, now.time),
+        );
     }
 
     pub(super) fn transition(
@@ -77,9 +91,13 @@ impl Owner {
         request_id: Option<Box<RequestId>>,
         now: Now,
     ) {
-        self.once(reply, request_id.as_deref(), now, |machine, id| {
-            machine.transition(transition, id, now.time)
-        });
+        self.once(
+            OperationKind::Transition,
+            reply,
+            request_id.as_deref(),
+            now,
+            |machine, id| machine.transition(transition, id, now.time),
+        );
     }
 
     pub(super) fn delete(
@@ -89,9 +107,13 @@ impl Owner {
         request_id: Option<Box<RequestId>>,
         now: Now,
     ) {
-        self.once(reply, request_id.as_deref(), now, |machine, id| {
-            machine.delete(delete, id, now.time)
-        });
+        self.once(
+            OperationKind::Delete,
+            reply,
+            request_id.as_deref(),
+            now,
+            |machine, id| machine.delete(delete, id, now.time),
+        );
     }
 
     pub(super) fn delete_prefix(
@@ -101,9 +123,13 @@ impl Owner {
         request_id: Option<Box<RequestId>>,
         now: Now,
     ) {
-        self.once(reply, request_id.as_deref(), now, |machine, id| {
-            machine.delete_prefix(delete, id, now.time)
-        });
+        self.once(
+            OperationKind::DeletePrefix,
+            reply,
+            request_id.as_deref(),
+            now,
+            |machine, id| machine.delete_prefix(delete, id, now.time),
+        );
     }
 
     /// Lists keys. The answer is sent at once if no key with the prefix has an uncommitted change.
@@ -112,6 +138,7 @@ impl Owner {
             return;
         };
         let answer = self.machine.list(list);
+        self.count(OperationKind::List, true);
         let committed = match &mut self.commits {
             None => return started.send::<Infallible>(Ok(answer)),
             Some(commits) => commits.committed_below(&list.prefix, &mut self.machine),
@@ -141,8 +168,12 @@ impl Owner {
         let answers = frames.into_iter().map(|frame| {
             let room = quota.free_bytes().min(self.answer_bytes_max);
             let (operations, request_ids) = (frame.operations, &frame.request_ids);
+            let tally = Tally::of(self.metrics.as_deref(), &operations);
             let machine = &mut self.machine;
             let mut answer = machine.apply_each(operations, request_ids, room, now.time);
+            if let Some(tally) = tally {
+                tally.count_each(&answer.results);
+            }
             if let Some(revision) = committed {
                 answer.set_revision(revision);
             }
@@ -171,8 +202,12 @@ impl Owner {
         };
         let committed = self.committed_reads(&operations, request_id.is_some());
         let room = quota.free_bytes().min(self.answer_bytes_max);
+        let tally = Tally::of(self.metrics.as_deref(), &operations);
         let machine = &mut self.machine;
         let answer = machine.apply_all(operations, request_id.as_deref(), room, now.time);
+        if let Some(tally) = tally {
+            tally.count_all(answer.is_ok());
+        }
         let answer = answer.map(|mut answer| {
             if let Some(revision) = committed {
                 answer.set_revision(revision);
@@ -232,13 +267,14 @@ impl Owner {
             let opened = self
                 .machine
                 .open_session(open, request_id.as_deref(), now.time);
+            self.count(OperationKind::OpenSession, opened.is_ok());
             let ended = opened.as_ref().ok().and_then(|opened| opened.taken_over);
             self.send_when_session_ended(ended, started, opened);
         }
     }
 
     pub(super) fn renew_session(&mut self, reply: Reply<Session>, life: &SessionLife, now: Now) {
-        self.answer(reply, now, |this| {
+        self.answer(Some(OperationKind::RenewSession), reply, now, |this| {
             this.machine.renew_session(life, now.time)
         });
     }
@@ -254,6 +290,7 @@ impl Owner {
             let closed = self
                 .machine
                 .close_session(life, request_id.as_deref(), now.time);
+            self.count(OperationKind::CloseSession, closed.is_ok());
             let ended = closed.as_ref().ok().map(|closed| closed.create_revision);
             self.send_when_session_ended(ended, started, closed);
         }
@@ -265,7 +302,7 @@ impl Owner {
         page: &PageRequest,
         now: Now,
     ) {
-        self.answer::<_, Infallible>(reply, now, |this| {
+        self.answer::<_, Infallible>(Some(OperationKind::ListSessions), reply, now, |this| {
             let after = page.after.as_deref();
             Ok(this.machine.list_sessions(after, page.page_size))
         });
@@ -277,13 +314,19 @@ impl Owner {
         define: DefineMachine,
         now: Now,
     ) {
-        self.once(reply, None, now, |machine, _| {
-            machine.define_machine(define)
-        });
+        self.once(
+            OperationKind::DefineMachine,
+            reply,
+            None,
+            now,
+            |machine, _| machine.define_machine(define),
+        );
     }
 
     pub(super) fn get_machine(&mut self, reply: Reply<Machine>, name: &Name, now: Now) {
-        self.answer(reply, now, |this| this.machine.get_machine(name));
+        self.answer(Some(OperationKind::GetMachine), reply, now, |this| {
+            this.machine.get_machine(name)
+        });
     }
 
     pub(super) fn list_machines(
@@ -292,7 +335,7 @@ impl Owner {
         page: &PageRequest,
         now: Now,
     ) {
-        self.answer::<_, Infallible>(reply, now, |this| {
+        self.answer::<_, Infallible>(Some(OperationKind::ListMachines), reply, now, |this| {
             let after = page.after.as_deref();
             Ok(this.machine.list_machines(after, page.page_size))
         });
@@ -304,9 +347,13 @@ impl Owner {
         delete: &DeleteMachine,
         now: Now,
     ) {
-        self.once(reply, None, now, |machine, _| {
-            machine.delete_machine(delete)
-        });
+        self.once(
+            OperationKind::DeleteMachine,
+            reply,
+            None,
+            now,
+            |machine, _| machine.delete_machine(delete),
+        );
     }
 
     pub(super) fn watch(
@@ -316,7 +363,7 @@ impl Owner {
         quota: &ConnectionQuota,
         now: Now,
     ) {
-        self.answer(reply, now, |this| {
+        self.answer(None, reply, now, |this| {
             this.watches.open(watch, quota, &this.machine)
         });
     }
@@ -337,6 +384,7 @@ impl Owner {
         let next = self
             .watches
             .next_batch(watch, quota, &self.machine, durable_revision);
+        self.count_next_batch(&next);
         let machine = &mut self.machine;
         let commits = self.commits.as_mut();
         if commits.is_some_and(|commits| commits.has_uncommitted_machine(machine)) {
@@ -352,7 +400,7 @@ impl Owner {
         quota: &ConnectionQuota,
         now: Now,
     ) {
-        self.answer(reply, now, |this| {
+        self.answer(None, reply, now, |this| {
             this.backups.begin(quota, &mut this.machine, now.time)
         });
     }
@@ -365,8 +413,17 @@ impl Owner {
         });
     }
 
+    /// Counts the keys in states, as of now: what is shown to operators need not be on disk.
+    pub(super) fn keys_in_states(&mut self, reply: Reply<KeysInStates>, most: usize, now: Now) {
+        reply.answer(now.instant, || {
+            let all = self.machine.keys_in_states().take(most);
+            let keys = all.map(|(machine, state, keys)| (machine.clone(), state.clone(), keys));
+            Ok::<KeysInStates, Infallible>(keys.collect())
+        });
+    }
+
     pub(super) fn usage(&mut self, reply: Reply<Usage>, now: Now) {
-        self.answer::<_, Infallible>(reply, now, |this| {
+        self.answer::<_, Infallible>(None, reply, now, |this| {
             Ok(Usage {
                 state: this.machine.usage(),
                 watch_count: this.watches.len(),

@@ -13,6 +13,7 @@ use std::sync::mpsc;
 use crate::config::{UNSYNCED_BYTES_MAX, UNSYNCED_BYTES_MIN, UNSYNCED_OPERATIONS_MAX};
 use crate::journal::{AnswerWhen, Command, DiskSpace, Event, Journal, LogBatch};
 use crate::machine::{DiskLow, Effect, Entry, Key, Revision, StateMachine, Time};
+use crate::metrics::{DISK_ENOUGH, DISK_FULL, DISK_LOW};
 use crate::mutants::mutant;
 
 use super::error::CallError;
@@ -269,6 +270,20 @@ impl CommitQueue {
     pub(crate) fn is_half_full(&self) -> bool {
         let (count, bytes) = self.uncommitted_size();
         count >= UNSYNCED_OPERATIONS_MAX / 2 || bytes >= UNSYNCED_BYTES_MAX / 2
+    }
+
+    /// How many changes are uncommitted.
+    pub(crate) fn unsynced_operations(&self) -> usize {
+        self.uncommitted_size().0
+    }
+
+    /// How much space the disk has, as metrics show it.
+    pub(crate) fn disk_level(&self) -> u64 {
+        match self.space {
+            DiskSpace::Enough { .. } => DISK_ENOUGH,
+            DiskSpace::Low(_) => DISK_LOW,
+            DiskSpace::Full(_) => DISK_FULL,
+        }
     }
 
     /// How many changes are uncommitted, and how many bytes they have.

@@ -44,6 +44,7 @@ impl Owner {
                 // A failed send means that nobody waits any more.
                 let _ = taken.send(());
             }
+            Message::KeysInStates(most, reply) => self.keys_in_states(reply, most, now),
         }
     }
 }

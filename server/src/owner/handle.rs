@@ -58,6 +58,10 @@ impl OwnerHandle {
         }
     }
 
+    pub(super) fn mailbox(&self) -> &MailboxSender {
+        &self.mailbox
+    }
+
     /// Returns the handle for the calls of one connection: they share what that connection may use.
     #[must_use]
     pub fn for_connection(&self, quota: ConnectionQuota) -> Self {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::config::{
     COST_SMALL_MAX, COST_WATCH_BEHIND, MailboxLimits, OWNER_BATCH_MAX, WATCH_MESSAGES_MAX,
 };
+use crate::metrics;
 
 use super::error::CallError;
 use super::gate::Gate;
@@ -117,6 +118,7 @@ impl MailboxSender {
             message: message(reply),
             byte_len: 0,
             place,
+            sent: sent_at(),
         });
         pending.answer().await
     }
@@ -133,7 +135,8 @@ impl MailboxSender {
     }
 
     /// Puts a message into the mailbox if there is room, and refuses it otherwise.
-    fn put(&self, envelope: Envelope) -> Result<(), CallError> {
+    fn put(&self, mut envelope: Envelope) -> Result<(), CallError> {
+        envelope.sent = sent_at();
         let Envelope {
             message, byte_len, ..
         } = &envelope;
@@ -188,6 +191,27 @@ impl MailboxSender {
         Ok(())
     }
 
+    /// Returns a sending end that does not keep the owner from ending.
+    pub(super) fn weak(&self) -> WeakMailboxSender {
+        WeakMailboxSender {
+            sender: self.sender.downgrade(),
+            queued_bytes: self.queued_bytes.clone(),
+            gate: self.gate.clone(),
+            limits: self.limits.clone(),
+        }
+    }
+
+    /// Returns how many messages wait, and the bytes that they count.
+    pub(super) fn level(&self) -> (usize, usize) {
+        let messages = self.sender.max_capacity() - self.sender.capacity();
+        (messages, self.queued_bytes.total())
+    }
+
+    /// Returns whether the owner has ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     /// Returns how many messages of watches may be in the mailbox at once: a quarter of it at most, and at least 1.
     pub(super) fn watch_messages_max(&self) -> usize {
         (self.limits.messages / 4).clamp(1, WATCH_MESSAGES_MAX)
@@ -202,6 +226,32 @@ impl MailboxSender {
     pub(super) async fn closed(&self) {
         self.sender.closed().await;
     }
+}
+
+/// A sending end that does not keep the owner from ending.
+#[derive(Clone, Debug)]
+pub(super) struct WeakMailboxSender {
+    sender: mpsc::WeakSender<Envelope>,
+    queued_bytes: QueuedBytes,
+    gate: Gate,
+    limits: MailboxLimits,
+}
+
+impl WeakMailboxSender {
+    /// The sending end; `None` once every other one is gone.
+    pub(super) fn upgrade(&self) -> Option<MailboxSender> {
+        Some(MailboxSender {
+            sender: self.sender.upgrade()?,
+            queued_bytes: self.queued_bytes.clone(),
+            gate: self.gate.clone(),
+            limits: self.limits.clone(),
+        })
+    }
+}
+
+/// The present time, if the wait of this message is to be measured.
+fn sent_at() -> Option<Instant> {
+    metrics::here(|cells| cells.samples_message().then(Instant::now)).flatten()
 }
 
 /// Bytes of all messages in the mailbox. Clones share the counter.

@@ -1,6 +1,7 @@
 //! The messages that the mailbox carries.
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopyId, CopySlice, DefineMachine, Delete,
@@ -25,6 +26,8 @@ pub(super) struct Envelope {
     pub(super) byte_len: usize,
     /// The room of a costly message, which is given back when the owner has handled it.
     pub(super) place: Option<Box<Place>>,
+    /// When it was put into the mailbox, if its wait is to be measured.
+    pub(super) sent: Option<Instant>,
 }
 
 impl Envelope {
@@ -33,6 +36,7 @@ impl Envelope {
             byte_len: message.byte_len(),
             message,
             place: None,
+            sent: None,
         }
     }
 
@@ -112,7 +116,12 @@ pub(super) enum Message {
     Usage(Reply<Usage>),
     /// Asks for a sign of life.
     Heartbeat(oneshot::Sender<()>),
+    /// Asks how many keys are in each state of each machine, for so many states at most.
+    KeysInStates(usize, Reply<KeysInStates>),
 }
+
+/// Machine, state, and how many keys are in it.
+pub type KeysInStates = Vec<(Name, Name, usize)>;
 
 impl Message {
     /// Returns the quota of the connection that sent the message, if the message carries frames.
@@ -160,7 +169,8 @@ impl Message {
             | Self::BeginBackup(..)
             | Self::NextBackupSlice(..)
             | Self::Usage(_)
-            | Self::Heartbeat(_) => (0, 0),
+            | Self::Heartbeat(_)
+            | Self::KeysInStates(..) => (0, 0),
         };
         bytes + request_ids * size_of::<RequestId>()
     }

@@ -29,10 +29,12 @@ mod run;
 mod shares;
 mod snapshot;
 mod state;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod uncommitted;
 mod watches;
+mod weak;
 
 pub use backups::OpenBackup;
 pub use clock::Clock;
@@ -41,10 +43,11 @@ pub(crate) use commit::{CommitQueue, HeldReply};
 pub use error::{CallError, JournalLost, Unknown};
 pub use handle::OwnerHandle;
 pub use heartbeat::Heartbeat;
-pub use message::{EachFrame, Usage};
+pub use message::{EachFrame, KeysInStates, Usage};
 pub use quota::{CallGuard, ClientMemory, ConnectionQuota, NoRoom, QuotaGuard};
 pub use reply::{Pending, Timer};
 pub use run::spawn;
 pub(crate) use run::spawn_with;
 pub use state::OwnerLimits;
 pub use watches::{NewWatch, NextBatch, OpenWatch, WatchId};
+pub use weak::WeakOwner;

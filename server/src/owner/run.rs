@@ -1,6 +1,7 @@
 //! Starting the owner's task, and its loop.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -8,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::{OWNER_BATCH_MAX, OWNER_MESSAGE_LARGE_BYTES};
 use crate::journal::{Event, Journal};
 use crate::machine::StateMachine;
+use crate::metrics::OwnerCells;
 
 use super::clock::Clock;
 use super::commit::CommitQueue;
@@ -27,17 +29,19 @@ pub fn spawn(
     clock: Clock,
     limits: OwnerLimits,
 ) -> (OwnerHandle, JoinHandle<Result<StateMachine, JournalLost>>) {
-    spawn_with(machine, None, clock, limits)
+    spawn_with(machine, None, clock, limits, None)
 }
 
-/// Like [`spawn`], but with a journal that keeps the state on disk.
+/// Like [`spawn`], but with a journal that keeps the state on disk, and with cells in which the owner counts.
 pub(crate) fn spawn_with(
     machine: StateMachine,
     journal: Option<Journal>,
     clock: Clock,
     limits: OwnerLimits,
+    metrics: Option<Arc<OwnerCells>>,
 ) -> (OwnerHandle, JoinHandle<Result<StateMachine, JournalLost>>) {
-    let owner = Owner::new(machine, journal, &limits);
+    let mut owner = Owner::new(machine, journal, &limits, metrics);
+    owner.publish(0);
     let (sender, mailbox) = mailbox(limits.mailbox);
     let task = tokio::spawn(run(owner, mailbox, clock));
     (OwnerHandle::new(sender), task)
@@ -68,21 +72,29 @@ async fn run(
             () = alarm.as_mut(), if due.is_some() => Wakeup::Alarm,
         };
         let mut now = clock.now();
+        let mut busy_since = now.instant;
         owner.advance_time(now);
         match wakeup {
             Wakeup::Messages(0) => return owner.close(now).await,
             Wakeup::Messages(_) => {}
             Wakeup::JournalEvent(event) => owner.handle_journal_event(event)?,
-            // If very many keys are due, other tasks of this thread must have their turn in between.
-            Wakeup::Alarm => tokio::task::yield_now().await,
+            Wakeup::Alarm => {
+                owner.count_busy(busy_since);
+                // If very many keys are due, other tasks of this thread must have their turn in between.
+                tokio::task::yield_now().await;
+                busy_since = Instant::now();
+            }
         }
+        let messages = batch.len();
         for envelope in batch.drain(..) {
             mailbox.release(&envelope);
             let Envelope {
                 message,
                 byte_len,
                 place,
+                sent,
             } = envelope;
+            owner.count_wait(sent);
             owner.dispatch(message, now);
             drop(place);
             if byte_len > OWNER_MESSAGE_LARGE_BYTES {
@@ -93,6 +105,8 @@ async fn run(
         }
         owner.answer_ended_sessions();
         owner.finish_batch(now);
+        owner.publish(messages);
+        owner.count_busy(busy_since);
     }
 }
 

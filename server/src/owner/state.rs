@@ -1,8 +1,11 @@
 //! Everything that the owner's task owns, and what the task does between messages.
 
+use std::sync::Arc;
+
 use crate::config::{DUE_KEYS_BETWEEN_WAKES, DUE_KEYS_MAX, MailboxLimits};
 use crate::journal::{Event, Journal};
 use crate::machine::{Revision, StateMachine, Time};
+use crate::metrics::OwnerCells;
 
 use super::backups::OpenBackups;
 use super::clock::Now;
@@ -36,6 +39,8 @@ pub(super) struct Owner {
     pub(super) revision_before: Revision,
     /// Whether the current message changes nothing by its kind.
     pub(super) reads_only: bool,
+    /// Where the owner counts. `None` if nobody can look.
+    pub(super) metrics: Option<Arc<OwnerCells>>,
 }
 
 impl Owner {
@@ -43,6 +48,7 @@ impl Owner {
         mut machine: StateMachine,
         journal: Option<Journal>,
         limits: &OwnerLimits,
+        metrics: Option<Arc<OwnerCells>>,
     ) -> Self {
         let commits = journal.map(|journal| Box::new(CommitQueue::new(journal, &mut machine)));
         Self {
@@ -54,6 +60,7 @@ impl Owner {
             until_session_ended: Vec::new(),
             revision_before: 0,
             reads_only: true,
+            metrics,
         }
     }
 

@@ -277,7 +277,7 @@ async fn a_caller_is_told_at_its_deadline_even_if_the_owner_is_stuck() {
     assert_eq!(started.elapsed(), SECOND);
 
     // When the owner takes the message at last, it does not start with it.
-    let mut owner = Owner::new(machine(), None, &limits(MAILBOX));
+    let mut owner = Owner::new(machine(), None, &limits(MAILBOX), None);
     let mut batch = Vec::new();
     mailbox.recv_many(&mut batch).await;
     let now = Now {

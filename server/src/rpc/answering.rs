@@ -13,6 +13,7 @@ use tonic::codegen::BoxFuture;
 
 use super::body::response::{self, ResponseBody};
 use super::body::unread::{self, ReadBy};
+use super::call_count::CallCount;
 use super::status::{Refusal, handler_panicked};
 use crate::owner::ConnectionQuota;
 
@@ -21,6 +22,15 @@ static PANICS: AtomicU64 = AtomicU64::new(0);
 
 pub(super) type ResponseFuture = BoxFuture<Response<ResponseBody>, Infallible>;
 
+/// A call that has a handler.
+pub(super) struct Begun {
+    pub(super) response: ResponseFuture,
+    /// By when the client must have read the response.
+    pub(super) read_by: ReadBy,
+    /// None if it is not a call of gRPC, or nobody counts.
+    pub(super) call: Option<CallCount>,
+}
+
 /// A call whose handler runs. Its response is charged to the quota of its connection.
 pub(crate) struct Answering {
     /// None once it has panicked.
@@ -28,22 +38,21 @@ pub(crate) struct Answering {
     /// None once it was handed to the response.
     quota: Option<ConnectionQuota>,
     read_by: ReadBy,
+    call: Option<CallCount>,
 }
 
 impl Answering {
-    /// Begins a call. `handler` returns its response, and by when the client must have read that.
-    pub(super) fn new(
-        quota: &ConnectionQuota,
-        handler: impl FnOnce() -> (ResponseFuture, ReadBy),
-    ) -> Self {
-        let (response, read_by) = match catch(handler) {
-            Ok((response, read_by)) => (Some(response), read_by),
-            Err(_) => (None, ReadBy::Never),
+    /// Begins a call. `handler` finds its response.
+    pub(super) fn new(quota: &ConnectionQuota, handler: impl FnOnce() -> Begun) -> Self {
+        let (response, read_by, call) = match catch(handler) {
+            Ok(begun) => (Some(begun.response), begun.read_by, begun.call),
+            Err(_) => (None, ReadBy::Never, None),
         };
         Self {
             response,
             quota: Some(quota.clone()),
             read_by,
+            call,
         }
     }
 }
@@ -62,6 +71,7 @@ impl Future for Answering {
         };
         unread::note_read_by(this.read_by);
         let quota = this.quota.take();
+        let response = response::counted(response, this.call.take());
         Poll::Ready(Ok(response.map(|body| body.charged_to(quota))))
     }
 }
@@ -118,9 +128,12 @@ mod tests {
         let _alone = PANICKING.lock().await;
         let before = panic_count();
         let quota = ConnectionQuota::new(1000);
-        let early: fn() -> (ResponseFuture, ReadBy) = || panic!("early");
-        let late: fn() -> (ResponseFuture, ReadBy) =
-            || (Box::pin(async { panic!("late") }), ReadBy::Never);
+        let early: fn() -> Begun = || panic!("early");
+        let late: fn() -> Begun = || Begun {
+            response: Box::pin(async { panic!("late") }),
+            read_by: ReadBy::Never,
+            call: None,
+        };
         for handler in [early, late] {
             let Ok(response) = Answering::new(&quota, handler).await;
             let status = Status::from_header_map(response.headers()).unwrap();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use crate::access::{Identity, Needs};
+use crate::metrics;
 
 /// Most refusals of a kind that are logged in [`SPAN`]: a caller that tries again and again must not fill the disk.
 const REFUSALS_MAX: u32 = 20;
@@ -57,6 +58,7 @@ fn admit(span: &Mutex<Span>) -> Option<u64> {
 
 /// A caller was refused because it does not have a right.
 pub(super) fn denied(identity: &Identity, needs: Needs<'_>) {
+    metrics::here(|cells| cells.server.count_denied(identity.name()));
     if let Some(left_out) = admit(&DENIALS) {
         let (kind, target) = needs.target().unwrap_or_default();
         let (identity, right) = (identity.name(), needs.verb());
@@ -66,6 +68,7 @@ pub(super) fn denied(identity: &Identity, needs: Needs<'_>) {
 
 /// A call was refused because its caller is not known.
 pub(super) fn login_failed(peer: &str, why: &str) {
+    metrics::here(|cells| cells.server.auth_failures.add_shared(1));
     if let Some(left_out) = admit(&FAILED_LOGINS) {
         warn!(target: "audit", peer, why, left_out, "login failed");
     }

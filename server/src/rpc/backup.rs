@@ -17,6 +17,7 @@ use super::stream_end::stream_end;
 use crate::access::Needs;
 use crate::config::BACKUP_LOG_INTERVAL;
 use crate::journal::backup::BackupWriter;
+use crate::metrics;
 use crate::owner::{CallError, OpenBackup};
 
 type Chunk = Result<v1::BackupResponse, Status>;
@@ -101,6 +102,7 @@ async fn send_all(
         if ended {
             let took_ms = (now - began).as_millis() as u64;
             info!(revision, keys = key_total, took_ms, "sent a backup");
+            metrics::here(|cells| cells.server.backup_at.set(metrics::now_nanos()));
             return Ok(());
         }
         if now - told >= BACKUP_LOG_INTERVAL {

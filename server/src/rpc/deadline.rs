@@ -3,16 +3,21 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use soloist::codec::bad_message;
 use tokio::time::Instant;
 use tonic::{Request, Status};
 
+use super::status::bad_message;
 use crate::config::{Limits, answer_margin};
 
 /// When a call must be answered: a little before its caller gives up, so that the caller still gets the answer. It counts
-/// from the moment that the headers arrive. None if the caller sent no timeout.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Deadline(Option<Instant>);
+/// from the moment that the headers arrive.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    /// When the headers arrived. The clock is read once a call.
+    begun: Instant,
+    /// None if the caller sent no timeout.
+    at: Option<Instant>,
+}
 
 impl Deadline {
     /// Reads `grpc-timeout`.
@@ -20,8 +25,9 @@ impl Deadline {
     /// # Errors
     /// INVALID_ARGUMENT/BAD_MESSAGE if the header is there and cannot be read.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Self, Status> {
+        let begun = Instant::now();
         let Some(header) = headers.get("grpc-timeout") else {
-            return Ok(Self(None));
+            return Ok(Self { begun, at: None });
         };
         let timeout = header
             .to_str()
@@ -33,23 +39,35 @@ impl Deadline {
                 ))
             })?;
         let answer_within = timeout - answer_margin(timeout);
-        Ok(Self(Some(Instant::now() + answer_within)))
+        Ok(Self {
+            begun,
+            at: Some(begun + answer_within),
+        })
     }
 
     /// The deadline that the router put into the extensions of a request.
     pub(crate) fn of_request<T>(request: &Request<T>) -> Self {
-        request.extensions().get().copied().unwrap_or_default()
+        let deadline = request.extensions().get().copied();
+        deadline.unwrap_or_else(|| Self {
+            begun: Instant::now(),
+            at: None,
+        })
+    }
+
+    /// When the call began.
+    pub(crate) fn begun(self) -> Instant {
+        self.begun
     }
 
     /// For a stream: none means that it may stay open for ever.
     pub(crate) fn or_never(self) -> Option<Instant> {
-        self.0
+        self.at
     }
 
-    /// For a unary call: at the latest `Limits.max_deadline` from now, also if the caller would wait longer or sent no timeout.
+    /// For a unary call: at the latest `Limits.max_deadline` after it began, also if the caller would wait longer or sent no timeout.
     pub(crate) fn or_max(self, limits: &Limits) -> Instant {
-        let max = Instant::now() + limits.max_deadline;
-        self.0.map_or(max, |deadline| deadline.min(max))
+        let max = self.begun + limits.max_deadline;
+        self.at.map_or(max, |deadline| deadline.min(max))
     }
 }
 

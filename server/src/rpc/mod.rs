@@ -10,6 +10,7 @@ pub(crate) mod arguments;
 pub(crate) mod audit;
 mod backup;
 pub(crate) mod body;
+mod call_count;
 mod call_quota;
 pub(crate) mod caller;
 mod callers;

@@ -21,7 +21,6 @@ use std::{mem, vec};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use soloist::codec::not_a_message;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 use tonic::Status;
@@ -33,7 +32,7 @@ use super::deadline::Deadline;
 use super::frame::{self, Apply, Frame, FrameAnswer};
 use super::permits::Permits;
 use super::rights::{Permitted, Rights};
-use super::status::{Refusal, handler_panicked, too_many_frames};
+use super::status::{Refusal, handler_panicked, not_a_message, too_many_frames};
 use super::stream_end::stream_end;
 use crate::config::GROUP_OPERATIONS_MAX;
 use crate::machine::{AllOutcome, EachOutcome, Revision};

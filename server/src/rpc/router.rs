@@ -8,7 +8,6 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, h
 use hyper::body::Incoming;
 use hyper::service::Service;
 use prost::Message;
-use soloist::codec::not_a_message;
 use soloist::server::admin_server::{self, AdminServer};
 use soloist::server::machines_server::{self, MachinesServer};
 use soloist::server::sessions_server::{self, SessionsServer};
@@ -27,12 +26,13 @@ use tonic_reflection::{pb::v1 as reflection_v1, pb::v1alpha as reflection_v1alph
 use tower_service::Service as _;
 
 use super::admin::AdminService;
-use super::answering::{Answering, ResponseFuture};
+use super::answering::{Answering, Begun, ResponseFuture};
 use super::body::framing::{CheckedBody, MessageCount};
 use super::body::request::RequestMessages;
 use super::body::response::{self, ResponseBody};
 use super::body::unread::ReadBy;
 use super::body::until_end::UntilEnd;
+use super::call_count::CallCount;
 use super::callers::Callers;
 use super::context::CallContext;
 use super::deadline::Deadline;
@@ -41,9 +41,10 @@ use super::machines::MachinesService;
 use super::reflection::ReflectionService;
 use super::sessions::SessionsService;
 use super::state;
-use super::status::{Refusal, unknown_encoding, unknown_method};
+use super::status::{Refusal, not_a_message, unknown_encoding, unknown_method};
 use crate::access::Access;
 use crate::config::Reflection;
+use crate::metrics;
 use crate::owner::ConnectionQuota;
 
 /// The response of a service that tonic generates.
@@ -355,36 +356,45 @@ impl Service<Request<Incoming>> for ClientRouter {
 }
 
 impl Router {
-    /// Finds the handler of a request. Returns its response, and by when the client must have read it.
-    fn route(
-        &self,
-        callers: Option<&Callers>,
-        request: Request<Incoming>,
-    ) -> (ResponseFuture, ReadBy) {
-        let refused = |response| (response, ReadBy::Never);
+    /// Finds the handler of a request.
+    fn route(&self, callers: Option<&Callers>, request: Request<Incoming>) -> Begun {
+        let not_grpc = |status| Begun {
+            response: http_error(status),
+            read_by: ReadBy::Never,
+            call: None,
+        };
         if request.method() != Method::POST {
-            return refused(http_error(StatusCode::METHOD_NOT_ALLOWED));
+            return not_grpc(StatusCode::METHOD_NOT_ALLOWED);
         }
         if !is_grpc(request.headers()) {
-            return refused(http_error(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+            return not_grpc(StatusCode::UNSUPPORTED_MEDIA_TYPE);
         }
-        if let Some(encoding) = encoding(request.headers()) {
-            return refused(grpc_error(unknown_encoding(encoding)));
-        }
-        if let Err(full) = self.context.quota.check_call() {
-            return refused(grpc_error(Refusal::from(full).into()));
-        }
-        let deadline = match Deadline::from_headers(request.headers()) {
-            Ok(deadline) => deadline,
-            Err(status) => return refused(grpc_error(status)),
-        };
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
-        let Some((service, method)) = path.strip_prefix('/').and_then(|path| path.split_once('/'))
-        else {
-            return refused(grpc_error(unknown_method(path).into()));
+        let names = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+        let method = names.map_or(metrics::Method::UNKNOWN, |(service, method)| {
+            metrics::Method::of(service, method)
+        });
+        let refused = |status| Begun {
+            response: grpc_error(status),
+            read_by: ReadBy::Never,
+            call: CallCount::begin(method, Instant::now()),
         };
-        let read_by = match method {
+        if let Some(encoding) = encoding(&parts.headers) {
+            return refused(unknown_encoding(encoding));
+        }
+        if let Err(full) = self.context.quota.check_call() {
+            return refused(Refusal::from(full).into());
+        }
+        let deadline = match Deadline::from_headers(&parts.headers) {
+            Ok(deadline) => deadline,
+            Err(status) => return refused(status),
+        };
+        let Some((service, method_name)) = names else {
+            return refused(unknown_method(path).into());
+        };
+        let call = CallCount::begin(method, deadline.begun());
+        let read_by = match method_name {
             "Watch" | "Pipeline" | "Backup" | "ServerReflectionInfo" => {
                 deadline.or_never().map_or(ReadBy::Never, ReadBy::Deadline)
             }
@@ -392,9 +402,15 @@ impl Router {
         };
         let context = match self.admit(service, callers, &parts.headers) {
             Ok(context) => context,
-            Err(refusal) => return refused(grpc_error(refusal.into())),
+            Err(refusal) => {
+                return Begun {
+                    response: grpc_error(refusal.into()),
+                    read_by: ReadBy::Never,
+                    call,
+                };
+            }
         };
-        let response = match (service, method) {
+        let response = match (service, method_name) {
             (state_server::SERVICE_NAME, method) => {
                 self.call_state(method, context, deadline, body)
             }
@@ -430,7 +446,11 @@ impl Router {
                 None => grpc_error(unknown_method(path).into()),
             },
         };
-        (response, read_by)
+        Begun {
+            response,
+            read_by,
+            call,
+        }
     }
 
     /// The context of a call, if its caller may call the service at all. Health is open to everybody.

@@ -4,7 +4,6 @@
 //! answered.
 
 use futures_core::Stream;
-use soloist::codec::not_a_message;
 use soloist::v1;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
@@ -13,7 +12,7 @@ use tonic::Status;
 use super::body::request::RequestMessages;
 use super::context::CallContext;
 use super::deadline::Deadline;
-use super::status::{Refusal, store_changed};
+use super::status::{Refusal, not_a_message, store_changed};
 use super::{arguments, frame, pipeline, responses, watch};
 use crate::owner::{NoRoom, QuotaGuard};
 

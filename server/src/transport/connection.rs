@@ -21,6 +21,7 @@ use super::socket::{Kind, Socket};
 use super::tls::{ClientCertificates, Tls};
 use super::without_call::WithoutCall;
 use crate::config::{DRAIN_IDLE, LOCAL_ERROR_RESET_STREAMS_MAX, TransportLimits};
+use crate::metrics;
 use crate::rpc::audit;
 use crate::rpc::router::{Router, ShownCertificate};
 
@@ -166,7 +167,10 @@ async fn open(
     }
     // Seen: a change from now on is one that this client was not checked by.
     let tls = Arc::clone(&tls.borrow_and_update());
-    let socket = handshakes.run(tls.accept(stream)).await?;
+    let socket = handshakes.run(tls.accept(stream)).await;
+    let socket = socket.inspect_err(|_| {
+        metrics::here(|cells| cells.server.handshake_failures.add_shared(1));
+    })?;
     greet(Kind::Tls(Box::new(socket)).into()).await
 }
 

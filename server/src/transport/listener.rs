@@ -96,7 +96,7 @@ pub(crate) enum AsyncListener {
 }
 
 /// A connection, before its first byte.
-pub(super) enum Accepted {
+pub(crate) enum Accepted {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
@@ -109,7 +109,7 @@ pub(super) enum Detached {
 
 impl AsyncListener {
     /// Waits for the next connection. Cancelling it loses none.
-    pub(super) async fn accept(&self) -> io::Result<Accepted> {
+    pub(crate) async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => Ok(Accepted::Tcp(listener.accept().await?.0)),
             Self::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),

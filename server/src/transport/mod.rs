@@ -4,6 +4,7 @@ mod connection;
 mod fairness;
 mod frame_headers;
 mod handshakes;
+mod http1;
 mod listener;
 mod open_calls;
 mod outstayed;
@@ -24,15 +25,15 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{debug, warn};
 
+use crate::config::{ACCEPT_PAUSE, SPARE_DESCRIPTORS, THREAD_DESCRIPTORS, TransportLimits};
+use crate::metrics;
+use crate::rpc::router::Router;
 use connection::Shared;
 use fairness::ThreadShare;
 use handshakes::Handshakes;
-use listener::Accepted;
 
-use crate::config::{ACCEPT_PAUSE, SPARE_DESCRIPTORS, THREAD_DESCRIPTORS, TransportLimits};
-use crate::rpc::router::Router;
-
-pub(crate) use listener::AsyncListener;
+pub(crate) use http1::open_http1;
+pub(crate) use listener::{Accepted, AsyncListener};
 pub use listener::{ListenAddress, Listener};
 pub(crate) use tls::{Tls, TlsFiles};
 
@@ -47,6 +48,11 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// How many connections the thread serves, now and later.
+    pub(crate) fn connections(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.connections)
+    }
+
     pub(crate) fn new(runtime: Handle) -> Self {
         Self {
             runtime,
@@ -133,7 +139,10 @@ impl Acceptor {
                 .await
                 .expect("the semaphore is never closed");
             match self.listener.accept().await {
-                Ok(accepted) => self.share_out(accepted, permit),
+                Ok(accepted) => {
+                    metrics::here(|cells| cells.server.connections.add_shared(1));
+                    self.share_out(accepted, permit);
+                }
                 Err(error) if concerns_one_connection(&error) => {
                     debug!(%error, "a connection failed before it was accepted")
                 }

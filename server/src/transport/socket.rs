@@ -10,7 +10,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::tls::{ClientCertificates, TlsSocket};
 
 /// A connected socket. Bytes that were read too early can be put back in front of it.
-pub(super) struct Socket {
+pub(crate) struct Socket {
     kind: Kind,
     put_back: PutBack,
 }

@@ -20,8 +20,10 @@ use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use x509_cert::der::Decode as _;
 
 use crate::config::{ClientAuth, TlsConfig, TlsVersion};
+use crate::metrics::Certificate;
 
 /// A TLS connection of a client.
 pub(super) type TlsSocket = tokio_rustls::server::TlsStream<TcpStream>;
@@ -29,11 +31,24 @@ pub(super) type TlsSocket = tokio_rustls::server::TlsStream<TcpStream>;
 /// The name of HTTP/2 in the handshake. Source: RFC 9113, section 3.1.
 const ALPN_HTTP2: &[u8] = b"h2";
 
+/// The name of HTTP/1.1 in the handshake. Source: RFC 7301, section 6.
+const ALPN_HTTP1: &[u8] = b"http/1.1";
+
 /// How the server presents itself, and whom it accepts.
 pub(crate) struct Tls {
     acceptor: TlsAcceptor,
+    /// For the clients of the HTTP listener.
+    http1: TlsAcceptor,
     /// None if clients show no certificates.
     clients: Option<Arc<dyn ClientCertVerifier>>,
+    /// When the certificates in use end.
+    certificates: Vec<Certificate>,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
 }
 
 impl Tls {
@@ -49,6 +64,20 @@ impl Tls {
             return Err(io::Error::new(io::ErrorKind::InvalidData, error));
         }
         Ok(socket)
+    }
+
+    /// Makes the handshake with a client of the HTTP listener. It need not show a certificate, because probes have none: what
+    /// is not for everybody asks for it.
+    ///
+    /// # Errors
+    /// The reason why the client is not accepted, or does not accept the server.
+    pub(super) async fn accept_http1(&self, stream: TcpStream) -> io::Result<TlsSocket> {
+        self.http1.accept(stream).await
+    }
+
+    /// When the certificates in use end.
+    pub(crate) fn certificates(&self) -> &[Certificate] {
+        &self.certificates
     }
 
     /// Whether a client that has shown `certificates` would be accepted now.
@@ -67,7 +96,7 @@ impl Tls {
 
 /// The certificates that a client has shown: its own, and those above it. None if it has shown none.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ClientCertificates(Vec<CertificateDer<'static>>);
+pub(crate) struct ClientCertificates(Vec<CertificateDer<'static>>);
 
 impl ClientCertificates {
     pub(super) fn of(socket: &TlsSocket) -> Self {
@@ -76,7 +105,7 @@ impl ClientCertificates {
     }
 
     /// The client's own certificate, encoded.
-    pub(super) fn own(&self) -> Option<&[u8]> {
+    pub(crate) fn own(&self) -> Option<&[u8]> {
         self.0.first().map(|own| &**own)
     }
 }
@@ -145,11 +174,38 @@ impl TlsFiles {
     pub(crate) fn load(&self, config: &TlsConfig) -> Result<Tls, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let clients = self.clients(config.client_auth, &provider)?;
+        let optional = match config.client_auth {
+            ClientAuth::Required => ClientAuth::Optional,
+            auth => auth,
+        };
+        let http1 = self.server(
+            config,
+            self.clients(optional, &provider)?,
+            &provider,
+            ALPN_HTTP1,
+        )?;
+        let server = self.server(config, clients.clone(), &provider, ALPN_HTTP2)?;
+        Ok(Tls {
+            acceptor: TlsAcceptor::from(Arc::new(server)),
+            http1: TlsAcceptor::from(Arc::new(http1)),
+            clients,
+            certificates: self.ends()?,
+        })
+    }
+
+    /// How the server presents itself to those who speak `alpn`, and whom of them it accepts.
+    fn server(
+        &self,
+        config: &TlsConfig,
+        clients: Option<Arc<dyn ClientCertVerifier>>,
+        provider: &Arc<CryptoProvider>,
+        alpn: &[u8],
+    ) -> Result<ServerConfig, TlsError> {
         let versions = match config.min_version {
             TlsVersion::Tls12 => &[&TLS13, &TLS12][..],
             TlsVersion::Tls13 => &[&TLS13],
         };
-        let builder = ServerConfig::builder_with_provider(provider)
+        let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
             .with_protocol_versions(versions)
             .expect("the provider has suites of all versions");
         let builder = match &clients {
@@ -161,13 +217,21 @@ impl TlsFiles {
         let mut server = builder
             .with_single_cert(self.cert.all("certificate")?, key)
             .map_err(|error| self.key.error(format!("does not fit --tls-cert: {error}")))?;
-        server.alpn_protocols = vec![ALPN_HTTP2.into()];
+        server.alpn_protocols = vec![alpn.into()];
         if clients.is_some() {
             server.session_storage = Arc::new(NoServerSessionStorage {});
             server.send_tls13_tickets = 0;
         }
-        let acceptor = TlsAcceptor::from(Arc::new(server));
-        Ok(Tls { acceptor, clients })
+        Ok(server)
+    }
+
+    /// When the certificates end: those of the server, and those of the authorities of clients.
+    fn ends(&self) -> Result<Vec<Certificate>, TlsError> {
+        let mut ends = vec![self.cert.ends("server")?];
+        if let Some(authorities) = &self.client_ca {
+            ends.push(authorities.ends("client_ca")?);
+        }
+        Ok(ends)
     }
 
     /// What checks the certificates of clients.
@@ -229,6 +293,22 @@ impl PemFile {
             Ok(all) => Ok(all),
             Err(error) => Err(self.wrong(kind, error)),
         }
+    }
+
+    /// When the first of the certificates in the file ends.
+    fn ends(&self, used_as: &'static str) -> Result<Certificate, TlsError> {
+        let all = self.all::<CertificateDer<'static>>("certificate")?;
+        let end = |der: &CertificateDer<'_>| -> Option<i64> {
+            let certificate = x509_cert::Certificate::from_der(der).ok()?;
+            let end = certificate.tbs_certificate().validity().not_after;
+            i64::try_from(end.to_unix_duration().as_secs()).ok()
+        };
+        // rustls has read them all; one whose end cannot be read has ended, as far as anybody can tell.
+        let ends = all.iter().map(|der| end(der).unwrap_or(0)).min();
+        Ok(Certificate {
+            used_as,
+            ends: ends.unwrap_or(0),
+        })
     }
 
     fn wrong(&self, kind: &str, error: pem::Error) -> TlsError {

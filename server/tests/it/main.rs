@@ -6,6 +6,7 @@ mod bad_input;
 mod contract;
 mod disk_full;
 mod durable;
+mod http;
 mod json;
 mod kill;
 mod locks;

@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpListener};
 use soloist::v1::admin_client::AdminClient;
 use soloist::v1::state_client::StateClient;
 use soloist::v1::{self, PipelineRequest, PipelineResponse, ReadRequest, WriteRequest};
-use soloist_server::Server;
 use soloist_server::config::Config;
+use soloist_server::{Server, Store};
 use tokio::sync::mpsc;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
@@ -30,6 +30,22 @@ impl TestServer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Server::start(listener, &config).unwrap();
         Self { server }
+    }
+
+    /// A server that listens for HTTP, too.
+    pub(crate) fn with_http(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        config.transport.threads = 2;
+        change(&mut config);
+        let bind = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let prepared = Server::prepare(&config, Some(bind().into())).unwrap();
+        let store = Store::open(&config).unwrap();
+        let server = prepared.serve(bind(), store).unwrap();
+        Self { server }
+    }
+
+    pub(crate) fn http_addr(&self) -> SocketAddr {
+        self.server.http_addr().unwrap().tcp().unwrap()
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {

@@ -83,6 +83,17 @@ impl Machines {
         self.by_name.values().map(|defined| &defined.machine)
     }
 
+    /// How many keys are in each state of each machine, in the order of the names. A set knows its size, so nothing is counted.
+    pub(in crate::machine) fn keys_in_states(&self) -> impl Iterator<Item = (&Name, &Name, usize)> {
+        self.by_name.iter().flat_map(|(machine, defined)| {
+            let states = defined.machine.states.keys();
+            states.map(move |state| {
+                let keys = defined.keys_by_state.get(state.as_str());
+                (machine, state, keys.map_or(0, BTreeSet::len))
+            })
+        })
+    }
+
     /// The machine of this name.
     pub(in crate::machine) fn get(&self, name: &Name) -> Option<&DefinedMachine> {
         self.by_name.get(name.as_str())

@@ -86,7 +86,7 @@ fn start_with_journal(answers: AnswerWhen) -> (OwnerHandle, Ended, FakeJournal) 
         watches: 100,
     };
     let clock = Clock::set(Time::MIN);
-    let (handle, owner) = spawn_with(machine(), Some(journal), clock, limits);
+    let (handle, owner) = spawn_with(machine(), Some(journal), clock, limits, None);
     (handle, owner, FakeJournal { commands, events })
 }
 

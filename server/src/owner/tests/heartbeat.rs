@@ -19,7 +19,7 @@ async fn a_heartbeat_waits_while_the_owner_takes_nothing() {
     };
     let owner = async {
         let machine = machine();
-        let mut owner = Owner::new(machine, None, &limits(MAILBOX));
+        let mut owner = Owner::new(machine, None, &limits(MAILBOX), None);
         let clock = Clock::set(Time::MIN);
         let mut batch = Vec::new();
         // Until the mailbox is full, and the heartbeat waits.

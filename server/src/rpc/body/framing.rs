@@ -12,13 +12,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use soloist::codec::bad_message;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 
 use crate::config::REQUEST_UNCOUNTED_BYTES;
 use crate::owner::{CallError, ConnectionQuota, QuotaGuard};
-use crate::rpc::status::{Refusal, message_too_large, unfinished_message};
+use crate::rpc::status::{Refusal, bad_message, message_too_large, unfinished_message};
 
 /// Bytes in front of a message: its flags and its length.
 pub(crate) const PREFIX_BYTES: usize = 5;

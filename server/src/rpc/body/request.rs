@@ -7,10 +7,10 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body;
 use hyper::body::Incoming;
-use soloist::codec::bad_message;
 use tonic::Status;
 
 use super::framing::{CheckedBody, PREFIX_BYTES};
+use crate::rpc::status::bad_message;
 
 /// The messages that a client sends in one call. A message that arrives in one piece is not copied.
 #[derive(Debug)]

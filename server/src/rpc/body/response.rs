@@ -12,12 +12,13 @@ use http::{HeaderMap, HeaderValue, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use prost::Message;
 use tokio::sync::oneshot;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::framing::PREFIX_BYTES;
 use super::unread;
 use crate::config::{ANSWER_OVERHEAD_BYTES, WATCHED_ANSWER_BYTES};
 use crate::owner::{ConnectionQuota, QuotaGuard};
+use crate::rpc::call_count::CallCount;
 
 /// Messages of a stream are collected up to this many bytes before they are handed to the connection. Source: tonic's
 /// default for the same purpose.
@@ -69,6 +70,8 @@ struct Other {
     /// Whether the next message waits while the connection has no room for it, and the wait.
     waits_for_room: bool,
     room: Option<Room>,
+    /// The call that ends with the trailers. None if nobody counts.
+    call: Option<CallCount>,
 }
 
 type Room = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -125,6 +128,24 @@ pub(crate) fn error(status: Status) -> Response<ResponseBody> {
     status.into_http()
 }
 
+/// The same response, whose call is counted at its end: now, or with the trailers of a stream.
+pub(crate) fn counted(
+    mut response: Response<ResponseBody>,
+    call: Option<CallCount>,
+) -> Response<ResponseBody> {
+    let Some(call) = call else {
+        return response;
+    };
+    if let Content::One(_) = response.body().content {
+        call.end(Code::Ok);
+    } else if let Some(call) = call.end_with(response.headers())
+        && let Content::Other(other) = &mut response.body_mut().content
+    {
+        other.call = Some(call);
+    }
+    response
+}
+
 fn response(content: Content) -> Response<ResponseBody> {
     let mut headers = HeaderMap::with_capacity(1);
     headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
@@ -170,6 +191,7 @@ impl Content {
             body,
             waits_for_room: false,
             room: None,
+            call: None,
         }))
     }
 }
@@ -267,6 +289,11 @@ impl Body for ResponseBody {
                 let quota = this.quota.as_ref();
                 ready!(other.poll_room(quota, cx));
                 let frame = ready!(Pin::new(&mut other.body).poll_frame(cx));
+                if let Some(Ok(frame)) = &frame
+                    && let Some(trailers) = frame.trailers_ref()
+                {
+                    other.call = other.call.take().and_then(|call| call.end_with(trailers));
+                }
                 frame.map(|frame| {
                     frame.map(|frame| {
                         frame.map_data(|bytes| UnreadBytes::new(bytes, quota.cloned(), None))

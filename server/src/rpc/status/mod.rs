@@ -22,7 +22,7 @@ pub(crate) use history::store_changed;
 pub(crate) use lifecycle::{draining, handler_panicked, stream_deadline, unfinished_message};
 pub(crate) use limits::{backup_unread, message_too_large, too_many_frames};
 pub(crate) use refusal::Refusal;
-pub(crate) use requests::{unknown_encoding, unknown_method};
+pub(crate) use requests::{bad_message, not_a_message, unknown_encoding, unknown_method};
 
 use tonic::Status;
 

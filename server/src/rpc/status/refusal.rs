@@ -10,6 +10,8 @@ use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt, pb};
 
+use crate::metrics;
+
 /// An error on its way to the client. It becomes a [`Status`] that ends a call, or a `google.rpc.Status` in the answer to one
 /// operation or frame of a stream.
 #[derive(Debug)]
@@ -101,6 +103,7 @@ impl Refusal {
     /// details have a RetryInfo, or if a retry would be in vain.
     #[must_use]
     pub(crate) fn into_status(mut self) -> Status {
+        count(self.reason);
         let mut metadata = MetadataMap::new();
         if let Some(pushback) = self.pushback() {
             metadata.insert("grpc-retry-pushback-ms", pushback);
@@ -132,12 +135,23 @@ impl Refusal {
     /// The refusal as a message.
     #[must_use]
     pub(crate) fn into_rpc_status(mut self) -> pb::Status {
+        count(self.reason);
         self.details
             .set_error_info(self.reason.as_str_name(), ERROR_DOMAIN, self.metadata);
         let status = Status::with_error_details(self.code, self.message, *self.details);
         // The details of a status are this message, encoded by tonic-types.
         prost::Message::decode(status.details()).expect("tonic-types has encoded these details")
     }
+}
+
+/// Counts an error that a client is sent.
+pub(super) fn count(reason: Reason) {
+    metrics::here(|cells| {
+        let number = usize::try_from(reason as i32).ok();
+        if let Some(cell) = number.and_then(|number| cells.refusals.get(number)) {
+            cell.add(1);
+        }
+    });
 }
 
 impl From<Refusal> for Status {

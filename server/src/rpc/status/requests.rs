@@ -1,13 +1,28 @@
 //! The request itself is wrong, whatever is in the store.
 
 use http::HeaderValue;
+use soloist::codec;
 use soloist::v1::error::Reason;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
-use super::refusal::Refusal;
+use super::refusal::{Refusal, count};
 use super::text::{METADATA_BYTES, Subject, cut};
 use crate::rpc::arguments::BadArgument;
+
+/// The request is not a message of this contract. Counted, unlike the codec's own error of the same text.
+#[must_use]
+pub(crate) fn bad_message(message: impl Into<String>) -> Status {
+    count(Reason::BadMessage);
+    codec::bad_message(message)
+}
+
+/// Protobuf cannot decode the request.
+#[must_use]
+pub(crate) fn not_a_message(error: &prost::DecodeError) -> Status {
+    count(Reason::BadMessage);
+    codec::not_a_message(error)
+}
 
 impl From<BadArgument> for Refusal {
     fn from(bad: BadArgument) -> Self {

@@ -1,0 +1,78 @@
+//! The probes: whether the server lives, and whether calls may be sent to it. They say what they have looked at as etcd and
+//! Kubernetes do.
+
+use std::fmt::Write as _;
+
+use http::StatusCode;
+
+use super::response::{Response, text};
+use super::site::Site;
+use crate::metrics::DISK_ENOUGH;
+
+/// One thing that a probe looks at, and why it is not as it should be.
+struct Check {
+    name: &'static str,
+    failed: Option<&'static str>,
+}
+
+fn check(name: &'static str, is_ok: bool, otherwise: &'static str) -> Check {
+    Check {
+        name,
+        failed: (!is_ok).then_some(otherwise),
+    }
+}
+
+/// Whether the owner has taken a message lately. If not, only a restart helps. A server that recovers, or drains, lives.
+pub(super) fn live(site: &Site, verbose: bool) -> Response {
+    let owner = check(
+        "owner",
+        site.is_owner_alive(),
+        "it has taken no message for 10 s",
+    );
+    answer("livez", &[owner], verbose)
+}
+
+/// Whether calls can succeed.
+pub(super) fn ready(site: &Site, verbose: bool) -> Response {
+    let has_started = site.has_started();
+    let checks = [
+        check("started", has_started, "recovering"),
+        check("not-draining", !site.is_draining(), "draining"),
+        check(
+            "owner",
+            site.is_owner_alive() && !site.has_owner_ended(),
+            "it has ended, or taken no message for 10 s",
+        ),
+        check(
+            "disk",
+            site.disk() == DISK_ENOUGH,
+            "too little space: changes are refused with STORE_FULL",
+        ),
+    ];
+    answer("readyz", &checks, verbose)
+}
+
+/// The answer of a probe. One that fails always says why.
+fn answer(probe: &str, checks: &[Check], verbose: bool) -> Response {
+    let is_ok = checks.iter().all(|check| check.failed.is_none());
+    let status = match is_ok {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let mut said = String::new();
+    if verbose || !is_ok {
+        for Check { name, failed } in checks {
+            // Writing to a string never fails.
+            let _ = match failed {
+                None => writeln!(said, "[+]{name} ok"),
+                Some(why) => writeln!(said, "[-]{name} failed: {why}"),
+            };
+        }
+    }
+    let _ = match is_ok {
+        true if verbose => writeln!(said, "{probe} check passed"),
+        true => writeln!(said, "ok"),
+        false => writeln!(said, "{probe} check failed"),
+    };
+    text(status, said)
+}

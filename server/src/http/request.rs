@@ -1,0 +1,34 @@
+//! What a request asks for, and who asks.
+
+use http::request::Parts;
+
+use crate::access::{Credential, certificate_names};
+
+/// A request without its body, and what its connection shows.
+pub(super) struct Request<'a> {
+    pub(super) parts: &'a Parts,
+    /// The client's own certificate, encoded, if its connection has shown one. It was verified.
+    pub(super) certificate: Option<&'a [u8]>,
+}
+
+impl Request<'_> {
+    pub(super) fn path(&self) -> &str {
+        self.parts.uri.path()
+    }
+
+    /// Whether the query has this word, such as `verbose` in `/readyz?verbose`.
+    pub(super) fn asks(&self, word: &str) -> bool {
+        let query = self.parts.uri.query().unwrap_or_default();
+        query.split('&').any(|part| {
+            let name = part.split_once('=').map_or(part, |(name, _)| name);
+            name == word
+        })
+    }
+
+    /// The names in the client's certificate, as a caller shows them.
+    #[expect(dead_code, reason = "the page asks who looks at it")]
+    pub(super) fn certificate_credential(&self) -> Option<Credential> {
+        let names = self.certificate.map(certificate_names);
+        names.map(|names| Credential::Certificate(names.into()))
+    }
+}

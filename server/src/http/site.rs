@@ -1,0 +1,146 @@
+//! All that answers are made of: the state of the server, as this listener sees it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::access::Access;
+use crate::config::{
+    KEYS_IN_STATE_SERIES_MAX, OWNER_ALIVE_WITHIN, OWNER_LOOK_INTERVAL, SCRAPE_OWNER_TIMEOUT,
+};
+use crate::metrics::{KeysInState, LimitsShown, MailboxLevel, Metrics, Snapshot};
+use crate::owner::{Heartbeat, WeakOwner};
+use crate::transport::Tls;
+
+/// The server, from its start to its end.
+#[derive(Debug)]
+pub(crate) struct Site {
+    metrics: Arc<Metrics>,
+    /// None if the server speaks no TLS.
+    tls: Option<watch::Receiver<Arc<Tls>>>,
+    /// True once the server drains.
+    draining: watch::Receiver<bool>,
+    /// Empty while the store is opened.
+    serving: OnceLock<Serving>,
+    begun: Instant,
+    /// When the owner last took a message, in milliseconds since `begun`.
+    owner_seen: AtomicU64,
+}
+
+/// A server whose store is open.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    pub(crate) owner: WeakOwner,
+    pub(crate) heartbeat: Heartbeat,
+    /// None if there is no access file.
+    #[expect(dead_code, reason = "the page asks who looks at it")]
+    pub(crate) access: Option<watch::Receiver<Arc<Access>>>,
+    pub(crate) limits: LimitsShown,
+}
+
+impl Site {
+    pub(crate) fn new(
+        metrics: Arc<Metrics>,
+        tls: Option<watch::Receiver<Arc<Tls>>>,
+        draining: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            metrics,
+            tls,
+            draining,
+            serving: OnceLock::new(),
+            begun: Instant::now(),
+            owner_seen: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes that the server serves from now on.
+    pub(crate) fn serve(&self, serving: Serving) {
+        self.see_owner();
+        let _ = self.serving.set(serving);
+    }
+
+    pub(super) fn has_started(&self) -> bool {
+        self.serving.get().is_some()
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        // An error means that the server was dropped, which starts a shutdown too.
+        *self.draining.borrow() || self.draining.has_changed().is_err()
+    }
+
+    /// How much space the disk has, by the owner's word.
+    pub(super) fn disk(&self) -> u64 {
+        self.metrics.owner().disk.get()
+    }
+
+    /// False if the owner has taken no message for long, though it was sent some. An owner that does not run yet, or that ends
+    /// because the server drains, is none to be restarted.
+    pub(super) fn is_owner_alive(&self) -> bool {
+        let seen = Duration::from_millis(self.owner_seen.load(Ordering::Relaxed));
+        !self.has_started()
+            || self.is_draining()
+            || self.begun.elapsed().saturating_sub(seen) < OWNER_ALIVE_WITHIN
+    }
+
+    pub(super) fn has_owner_ended(&self) -> bool {
+        let serving = self.serving.get();
+        serving.is_some_and(|serving| serving.owner.has_ended())
+    }
+
+    fn see_owner(&self) {
+        let seen = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.owner_seen.store(seen, Ordering::Relaxed);
+    }
+
+    /// Sends the owner a message from time to time, for ever, and notes when it takes it.
+    pub(super) async fn look_at_owner(&self) {
+        loop {
+            if let Some(serving) = self.serving.get()
+                && serving.heartbeat.beat().await
+            {
+                self.see_owner();
+            }
+            sleep(OWNER_LOOK_INTERVAL).await;
+        }
+    }
+
+    /// All sums at this moment. The owner is asked for what it alone knows; if it does not answer soon, that is left out.
+    pub(super) async fn snapshot(&self) -> Snapshot {
+        let mut snapshot = self.metrics.snapshot();
+        if let Some(serving) = self.serving.get() {
+            snapshot.limits = Some(serving.limits);
+            snapshot.mailbox =
+                serving
+                    .owner
+                    .mailbox_level()
+                    .map(|(messages, bytes)| MailboxLevel {
+                        messages: messages as u64,
+                        bytes: bytes as u64,
+                    });
+            let keys = serving.owner.keys_in_states(KEYS_IN_STATE_SERIES_MAX);
+            let keys = timeout(SCRAPE_OWNER_TIMEOUT, keys).await;
+            snapshot.keys_in_state = keys
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(machine, state, keys)| KeysInState {
+                    machine: machine.as_str().into(),
+                    state: state.as_str().into(),
+                    keys: keys as u64,
+                })
+                .collect();
+        }
+        if let Some(tls) = &self.tls {
+            snapshot.certificates = tls.borrow().certificates().to_vec();
+        }
+        snapshot
+    }
+
+    /// What connections of this listener use; none if the server speaks no TLS.
+    pub(super) fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.as_ref().map(|tls| Arc::clone(&tls.borrow()))
+    }
+}

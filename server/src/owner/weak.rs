@@ -1,0 +1,48 @@
+//! A handle for whoever looks at the owner, and must not keep it from ending.
+
+use tokio::time::Instant;
+
+use super::handle::OwnerHandle;
+use super::mailbox::WeakMailboxSender;
+use super::message::{KeysInStates, Message};
+use crate::config::OWNER_ALIVE_WITHIN;
+
+/// Looks at the owner. The owner ends when the last [`OwnerHandle`] is gone, whoever has one of these.
+#[derive(Clone, Debug)]
+pub struct WeakOwner(WeakMailboxSender);
+
+impl OwnerHandle {
+    /// Returns a handle that does not keep the owner from ending.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakOwner {
+        WeakOwner(self.mailbox().weak())
+    }
+}
+
+impl WeakOwner {
+    /// Returns whether the owner has ended, or is about to because nobody can call it any more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        let mailbox = self.0.upgrade();
+        mailbox.is_none_or(|mailbox| mailbox.is_closed())
+    }
+
+    /// Returns how many messages wait in the mailbox, and the bytes that they count. `None` once nobody can send any.
+    #[must_use]
+    pub fn mailbox_level(&self) -> Option<(usize, usize)> {
+        Some(self.0.upgrade()?.level())
+    }
+
+    /// Returns how many keys are in each state of each machine, in the order of the names, for `states_max` states at most.
+    /// The answer does not wait for the disk. Empty if the owner has ended.
+    pub async fn keys_in_states(&self, states_max: usize) -> KeysInStates {
+        let Some(mailbox) = self.0.upgrade() else {
+            return KeysInStates::new();
+        };
+        let deadline = Instant::now() + OWNER_ALIVE_WITHIN;
+        let keys = mailbox.ask_when_room(None, deadline, |reply| {
+            Message::KeysInStates(states_max, reply)
+        });
+        keys.await.unwrap_or_default()
+    }
+}
