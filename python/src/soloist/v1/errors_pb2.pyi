@@ -1,0 +1,114 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Error(_message.Message):
+    __slots__ = ()
+    class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        REASON_UNSPECIFIED: _ClassVar[Error.Reason]
+        BAD_KEY: _ClassVar[Error.Reason]
+        VALUE_MISSING: _ClassVar[Error.Reason]
+        VALUE_TOO_LARGE: _ClassVar[Error.Reason]
+        BAD_CONDITION: _ClassVar[Error.Reason]
+        BAD_DURATION: _ClassVar[Error.Reason]
+        NO_OPERATION: _ClassVar[Error.Reason]
+        TOO_MANY_OPERATIONS: _ClassVar[Error.Reason]
+        BATCH_TOO_LARGE: _ClassVar[Error.Reason]
+        BAD_MESSAGE: _ClassVar[Error.Reason]
+        UNKNOWN_METHOD: _ClassVar[Error.Reason]
+        BAD_BOUNDS: _ClassVar[Error.Reason]
+        BAD_PAGE: _ClassVar[Error.Reason]
+        BAD_LIFETIME: _ClassVar[Error.Reason]
+        BAD_REQUEST_ID: _ClassVar[Error.Reason]
+        REQUEST_ID_REUSED: _ClassVar[Error.Reason]
+        BAD_MACHINE: _ClassVar[Error.Reason]
+        BAD_SESSION: _ClassVar[Error.Reason]
+        BAD_WATCH: _ClassVar[Error.Reason]
+        UNKNOWN_ENCODING: _ClassVar[Error.Reason]
+        EXPECTATION_FAILED: _ClassVar[Error.Reason]
+        KEY_EXISTS: _ClassVar[Error.Reason]
+        KEY_NOT_FOUND: _ClassVar[Error.Reason]
+        NOT_AN_INT: _ClassVar[Error.Reason]
+        OVERFLOW: _ClassVar[Error.Reason]
+        BOUND_REACHED: _ClassVar[Error.Reason]
+        STATE_MISMATCH: _ClassVar[Error.Reason]
+        TRANSITION_REFUSED: _ClassVar[Error.Reason]
+        STATE_NOT_FINAL: _ClassVar[Error.Reason]
+        NO_MACHINE: _ClassVar[Error.Reason]
+        MACHINE_EXISTS: _ClassVar[Error.Reason]
+        MACHINE_NOT_FOUND: _ClassVar[Error.Reason]
+        ENTRIES_IN_STATE: _ClassVar[Error.Reason]
+        PREFIX_TAKEN: _ClassVar[Error.Reason]
+        SESSION_NOT_FOUND: _ClassVar[Error.Reason]
+        SESSION_EXISTS: _ClassVar[Error.Reason]
+        SESSION_TAKEN_OVER: _ClassVar[Error.Reason]
+        REVISION_COMPACTED: _ClassVar[Error.Reason]
+        REVISION_UNKNOWN: _ClassVar[Error.Reason]
+        STORE_CHANGED: _ClassVar[Error.Reason]
+        OVERLOADED: _ClassVar[Error.Reason]
+        STORE_FULL: _ClassVar[Error.Reason]
+        MESSAGE_TOO_LARGE: _ClassVar[Error.Reason]
+        ANSWER_TOO_LARGE: _ClassVar[Error.Reason]
+        NOT_STARTED: _ClassVar[Error.Reason]
+        OUTCOME_UNKNOWN: _ClassVar[Error.Reason]
+        DRAINING: _ClassVar[Error.Reason]
+        OWNER_LOST: _ClassVar[Error.Reason]
+        CREDENTIALS_MISSING: _ClassVar[Error.Reason]
+        CREDENTIALS_UNKNOWN: _ClassVar[Error.Reason]
+        NOT_PERMITTED: _ClassVar[Error.Reason]
+    REASON_UNSPECIFIED: Error.Reason
+    BAD_KEY: Error.Reason
+    VALUE_MISSING: Error.Reason
+    VALUE_TOO_LARGE: Error.Reason
+    BAD_CONDITION: Error.Reason
+    BAD_DURATION: Error.Reason
+    NO_OPERATION: Error.Reason
+    TOO_MANY_OPERATIONS: Error.Reason
+    BATCH_TOO_LARGE: Error.Reason
+    BAD_MESSAGE: Error.Reason
+    UNKNOWN_METHOD: Error.Reason
+    BAD_BOUNDS: Error.Reason
+    BAD_PAGE: Error.Reason
+    BAD_LIFETIME: Error.Reason
+    BAD_REQUEST_ID: Error.Reason
+    REQUEST_ID_REUSED: Error.Reason
+    BAD_MACHINE: Error.Reason
+    BAD_SESSION: Error.Reason
+    BAD_WATCH: Error.Reason
+    UNKNOWN_ENCODING: Error.Reason
+    EXPECTATION_FAILED: Error.Reason
+    KEY_EXISTS: Error.Reason
+    KEY_NOT_FOUND: Error.Reason
+    NOT_AN_INT: Error.Reason
+    OVERFLOW: Error.Reason
+    BOUND_REACHED: Error.Reason
+    STATE_MISMATCH: Error.Reason
+    TRANSITION_REFUSED: Error.Reason
+    STATE_NOT_FINAL: Error.Reason
+    NO_MACHINE: Error.Reason
+    MACHINE_EXISTS: Error.Reason
+    MACHINE_NOT_FOUND: Error.Reason
+    ENTRIES_IN_STATE: Error.Reason
+    PREFIX_TAKEN: Error.Reason
+    SESSION_NOT_FOUND: Error.Reason
+    SESSION_EXISTS: Error.Reason
+    SESSION_TAKEN_OVER: Error.Reason
+    REVISION_COMPACTED: Error.Reason
+    REVISION_UNKNOWN: Error.Reason
+    STORE_CHANGED: Error.Reason
+    OVERLOADED: Error.Reason
+    STORE_FULL: Error.Reason
+    MESSAGE_TOO_LARGE: Error.Reason
+    ANSWER_TOO_LARGE: Error.Reason
+    NOT_STARTED: Error.Reason
+    OUTCOME_UNKNOWN: Error.Reason
+    DRAINING: Error.Reason
+    OWNER_LOST: Error.Reason
+    CREDENTIALS_MISSING: Error.Reason
+    CREDENTIALS_UNKNOWN: Error.Reason
+    NOT_PERMITTED: Error.Reason
+    def __init__(self) -> None: ...
