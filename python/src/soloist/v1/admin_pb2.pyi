@@ -17,16 +17,20 @@ class BackupRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class BackupResponse(_message.Message):
-    __slots__ = ("revision", "chunk", "digest", "key_count")
+    __slots__ = ("revision", "chunk", "digest", "key_count", "keys_so_far", "key_total")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     KEY_COUNT_FIELD_NUMBER: _ClassVar[int]
+    KEYS_SO_FAR_FIELD_NUMBER: _ClassVar[int]
+    KEY_TOTAL_FIELD_NUMBER: _ClassVar[int]
     revision: int
     chunk: bytes
     digest: bytes
     key_count: int
-    def __init__(self, revision: _Optional[int] = ..., chunk: _Optional[bytes] = ..., digest: _Optional[bytes] = ..., key_count: _Optional[int] = ...) -> None: ...
+    keys_so_far: int
+    key_total: int
+    def __init__(self, revision: _Optional[int] = ..., chunk: _Optional[bytes] = ..., digest: _Optional[bytes] = ..., key_count: _Optional[int] = ..., keys_so_far: _Optional[int] = ..., key_total: _Optional[int] = ...) -> None: ...
 
 class Info(_message.Message):
     __slots__ = ("version", "store_id", "revision", "oldest_revision", "key_count", "used_bytes", "limits", "cpu_time", "session_count", "machine_count", "watch_count", "request_id_count", "durability", "loss_window", "epoch", "panic_count")
