@@ -438,6 +438,11 @@ impl Serving {
         let limits_shown = LimitsShown {
             store_bytes: limits.max_store_bytes,
             mailbox_messages: owner_limits.mailbox.messages as u64,
+            min_free_bytes: config
+                .storage
+                .data_dir
+                .as_ref()
+                .map(|_| config.storage.min_free_bytes),
         };
         let cells = monitor.map(|monitor| Arc::clone(monitor.metrics.owner()));
         let (handle, owner) =

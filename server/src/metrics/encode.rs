@@ -213,13 +213,12 @@ impl Series<'_> {
 }
 
 fn encode_times(metric: &mut MetricEncoder<'_>, times: &TimesSum) -> fmt::Result {
-    let mut buckets = [(f64::MAX, 0); BUCKETS];
+    let mut buckets = [(f64::INFINITY, 0); BUCKETS];
     for (bucket, (bound, count)) in buckets
         .iter_mut()
         .zip(BOUNDS_SECONDS.into_iter().zip(times.counts))
     {
-        // The crate writes the largest number as "+Inf".
-        *bucket = (bound.min(f64::MAX), count);
+        *bucket = (bound, count);
     }
     metric.encode_histogram::<NoLabelSet>(times.seconds(), times.count(), &buckets, None)
 }
@@ -399,6 +398,15 @@ impl Series<'_> {
                 ),
                 limits.mailbox_messages,
             )?;
+            if let Some(min_free_bytes) = limits.min_free_bytes {
+                self.gauge(
+                    family(
+                        "soloist_disk_free_bytes_min",
+                        "The free bytes of the disk below which changes except deletes are refused, --min-free-bytes.",
+                    ),
+                    min_free_bytes,
+                )?;
+            }
         }
         if let Some(mailbox) = snapshot.mailbox {
             self.gauge(

@@ -309,6 +309,8 @@ pub(crate) struct MailboxLevel {
 pub(crate) struct LimitsShown {
     pub(crate) store_bytes: u64,
     pub(crate) mailbox_messages: u64,
+    /// None if the store is kept in memory only.
+    pub(crate) min_free_bytes: Option<u64>,
 }
 
 /// How many keys are in a state.

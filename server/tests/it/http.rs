@@ -172,4 +172,7 @@ async fn metrics_are_text_that_shows_what_was_done() {
     ] {
         assert!(text.lines().any(|it| it == line), "no {line:?} in {text}");
     }
+    // Prometheus makes nothing of a histogram without this last bucket.
+    let last = "soloist_mailbox_wait_seconds_bucket{le=\"+Inf\"} ";
+    assert!(text.contains(last), "no {last:?} in {text}");
 }
