@@ -17,7 +17,7 @@ use tonic_health::server::HealthReporter;
 use tracing::{error, info};
 
 use crate::config::{Config, TIMER_PULSE};
-use crate::http::{self, Http, Site};
+use crate::http::{self, About, Http, Site};
 use crate::machine::StateMachine;
 use crate::metrics::{LimitsShown, Metrics, Reloads, count_here};
 use crate::owner::{self, Clock, Heartbeat, JournalLost, OwnerLimits};
@@ -158,7 +158,12 @@ impl Server {
         let (drain, drained) = watch::channel(false);
         let monitor = http.map(|http| {
             let metrics = Arc::new(Metrics::new(thread_count(config), reloads));
-            let site = Site::new(Arc::clone(&metrics), files.tls.clone(), drained.clone());
+            let site = Site::new(
+                Arc::clone(&metrics),
+                files.tls.clone(),
+                files.access.clone(),
+                drained.clone(),
+            );
             let http = Http::start(http, site)?;
             Ok::<_, io::Error>(Monitor { metrics, http })
         });
@@ -430,7 +435,7 @@ impl Serving {
         transport.max_connections = connections_max(&transport, workers.len());
         let limits = Arc::new(config.limits);
         let owner_limits = OwnerLimits {
-            mailbox: config.mailbox,
+            mailbox: config.mailbox.clone(),
             answer_bytes: limits.max_answer_bytes,
             watches: limits.max_watches,
         };
@@ -444,6 +449,15 @@ impl Serving {
                 .as_ref()
                 .map(|_| config.storage.min_free_bytes),
         };
+        let about = About {
+            store_id: store.store_id.to_string(),
+            epoch: store.epoch,
+            durability: (config.storage.data_dir.as_ref())
+                .map(|_| config.storage.durability.to_string()),
+            limits: Arc::clone(&limits),
+            mailbox: config.mailbox,
+            connections_max: transport.max_connections,
+        };
         let cells = monitor.map(|monitor| Arc::clone(monitor.metrics.owner()));
         let (handle, owner) =
             owner::spawn_with(store.machine, store.journal, clock, owner_limits, cells);
@@ -453,7 +467,6 @@ impl Serving {
         let (close, closing) = watch::channel(false);
         set_health(&health, ServingStatus::Serving).await;
         let Files { tls, access } = files;
-        let site_access = access.clone();
         let caller = Caller::new(handle, access.clone());
         let context = CallContext::new(caller, limits, store.store_id.into(), closing.clone());
         let admin = AdminService {
@@ -484,8 +497,8 @@ impl Serving {
             http.site().serve(http::Serving {
                 owner: weak,
                 heartbeat: serving.heartbeat.clone(),
-                access: site_access,
                 limits: limits_shown,
+                about,
             });
         }
         (serving, acceptor)

@@ -258,6 +258,16 @@ pub const SCRAPE_OWNER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Most states that have a series each: more than people define by hand, and few enough for any Prometheus.
 pub const KEYS_IN_STATE_SERIES_MAX: usize = 2_000;
 
+/// How often a sample is taken for the page: what people see move.
+pub const HISTORY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many samples the page can look back: ten minutes, about 100 KB. Whoever opens it because something has just happened sees how it
+/// began; for more there is Prometheus.
+pub const HISTORY_SAMPLES: usize = 600;
+
+/// Most machines that the page draws.
+pub const PAGE_MACHINES_MAX: usize = 50;
+
 /// Most identities of the access file that have a series each. Others are counted together.
 pub const IDENTITY_SERIES_MAX: usize = 200;
 

@@ -30,6 +30,7 @@ pub(super) async fn serve(
     site: Arc<Site>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let tls = site.tls();
+    let peer: Arc<str> = accepted.peer().into();
     let opened = timeout(HTTP_HEAD_TIMEOUT, open_http1(accepted, tls.as_deref())).await??;
     let Some((socket, certificates)) = opened else {
         return Ok(());
@@ -37,6 +38,7 @@ pub(super) async fn serve(
     let certificate: Option<Arc<[u8]>> = certificates.own().map(Arc::from);
     let service = service_fn(move |request: http::Request<Incoming>| {
         let (site, certificate) = (Arc::clone(&site), certificate.clone());
+        let peer = Arc::clone(&peer);
         async move {
             let (parts, body) = request.into_parts();
             // A body means nothing here. It is read all the same, so that the client reads the answer.
@@ -44,6 +46,7 @@ pub(super) async fn serve(
             let request = Request {
                 parts: &parts,
                 certificate: certificate.as_deref(),
+                peer: &peer,
             };
             Ok::<Response, Infallible>(route(&request, &site).await)
         }

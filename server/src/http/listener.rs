@@ -46,11 +46,12 @@ impl Http {
                 tokio::select! {
                     () = accept(listener, &shared) => {}
                     () = shared.look_at_owner() => {}
+                    () = shared.keep_history() => {}
                     _ = ended => {}
                 }
             });
         })?;
-        info!(%address, "answering HTTP: /livez, /readyz, /metrics");
+        info!(%address, "answering HTTP: a page at /, and /livez, /readyz, /metrics");
         Ok(Self {
             address,
             site,

@@ -52,6 +52,23 @@ pub(super) fn ready(site: &Site, verbose: bool) -> Response {
     answer("readyz", &checks, verbose)
 }
 
+/// How the server is, in a word, and what is wrong with it.
+pub(super) fn health(site: &Site) -> (&'static str, Vec<&'static str>) {
+    let health = match (site.has_started(), site.is_draining()) {
+        (false, _) => "recovering",
+        (true, true) => "draining",
+        (true, false) => "serving",
+    };
+    let mut problems = Vec::new();
+    if !site.is_owner_alive() || site.has_owner_ended() {
+        problems.push("the owner has ended, or taken no message for 10 s");
+    }
+    if site.disk() != DISK_ENOUGH {
+        problems.push("too little disk space: changes are refused with STORE_FULL");
+    }
+    (health, problems)
+}
+
 /// The answer of a probe. One that fails always says why.
 fn answer(probe: &str, checks: &[Check], verbose: bool) -> Response {
     let is_ok = checks.iter().all(|check| check.failed.is_none());

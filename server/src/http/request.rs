@@ -9,6 +9,8 @@ pub(super) struct Request<'a> {
     pub(super) parts: &'a Parts,
     /// The client's own certificate, encoded, if its connection has shown one. It was verified.
     pub(super) certificate: Option<&'a [u8]>,
+    /// Who has connected, for the log.
+    pub(super) peer: &'a str,
 }
 
 impl Request<'_> {
@@ -25,8 +27,15 @@ impl Request<'_> {
         })
     }
 
+    /// The number in the query under this name.
+    pub(super) fn number(&self, wanted: &str) -> Option<u64> {
+        let query = self.parts.uri.query()?;
+        let mut pairs = query.split('&').filter_map(|part| part.split_once('='));
+        let (_, number) = pairs.find(|(name, _)| *name == wanted)?;
+        number.parse().ok()
+    }
+
     /// The names in the client's certificate, as a caller shows them.
-    #[expect(dead_code, reason = "the page asks who looks at it")]
     pub(super) fn certificate_credential(&self) -> Option<Credential> {
         let names = self.certificate.map(certificate_names);
         names.map(|names| Credential::Certificate(names.into()))

@@ -64,7 +64,7 @@ pub(super) fn text(status: StatusCode, text: impl Into<String>) -> Response {
 pub(super) fn not_found() -> Response {
     text(
         StatusCode::NOT_FOUND,
-        "not found: there are /livez, /readyz and /metrics\n",
+        "not found: there are /, /livez, /readyz and /metrics\n",
     )
 }
 

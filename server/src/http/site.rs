@@ -1,17 +1,19 @@
 //! All that answers are made of: the state of the server, as this listener sees it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::access::Access;
 use crate::config::{
-    KEYS_IN_STATE_SERIES_MAX, OWNER_ALIVE_WITHIN, OWNER_LOOK_INTERVAL, SCRAPE_OWNER_TIMEOUT,
+    HISTORY_INTERVAL, HISTORY_SAMPLES, KEYS_IN_STATE_SERIES_MAX, Limits, MailboxLimits,
+    OWNER_ALIVE_WITHIN, OWNER_LOOK_INTERVAL, PAGE_MACHINES_MAX, SCRAPE_OWNER_TIMEOUT,
 };
-use crate::metrics::{KeysInState, LimitsShown, MailboxLevel, Metrics, Snapshot};
+use crate::machine::MachineNow;
+use crate::metrics::{History, KeysInState, LimitsShown, MailboxLevel, Metrics, Snapshot};
 use crate::owner::{Heartbeat, WeakOwner};
 use crate::transport::Tls;
 
@@ -28,6 +30,10 @@ pub(crate) struct Site {
     begun: Instant,
     /// When the owner last took a message, in milliseconds since `begun`.
     owner_seen: AtomicU64,
+    /// Two tasks of one thread use it.
+    history: Mutex<History>,
+    /// None if there is no access file.
+    access: Option<watch::Receiver<Arc<Access>>>,
 }
 
 /// A server whose store is open.
@@ -35,16 +41,27 @@ pub(crate) struct Site {
 pub(crate) struct Serving {
     pub(crate) owner: WeakOwner,
     pub(crate) heartbeat: Heartbeat,
-    /// None if there is no access file.
-    #[expect(dead_code, reason = "the page asks who looks at it")]
-    pub(crate) access: Option<watch::Receiver<Arc<Access>>>,
     pub(crate) limits: LimitsShown,
+    pub(crate) about: About,
+}
+
+/// What the page says of a server that does not change.
+#[derive(Debug)]
+pub(crate) struct About {
+    pub(crate) store_id: String,
+    pub(crate) epoch: u64,
+    /// None if the store is in memory only.
+    pub(crate) durability: Option<String>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) mailbox: MailboxLimits,
+    pub(crate) connections_max: usize,
 }
 
 impl Site {
     pub(crate) fn new(
         metrics: Arc<Metrics>,
         tls: Option<watch::Receiver<Arc<Tls>>>,
+        access: Option<watch::Receiver<Arc<Access>>>,
         draining: watch::Receiver<bool>,
     ) -> Self {
         Self {
@@ -54,6 +71,8 @@ impl Site {
             serving: OnceLock::new(),
             begun: Instant::now(),
             owner_seen: AtomicU64::new(0),
+            history: Mutex::new(History::new(HISTORY_SAMPLES)),
+            access,
         }
     }
 
@@ -108,19 +127,61 @@ impl Site {
         }
     }
 
-    /// All sums at this moment. The owner is asked for what it alone knows; if it does not answer soon, that is left out.
-    pub(super) async fn snapshot(&self) -> Snapshot {
+    /// Takes a sample of what was counted each [`HISTORY_INTERVAL`], for ever. It reads counts, and wakes nobody.
+    pub(super) async fn keep_history(&self) {
+        let mut ticks = interval(HISTORY_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let totals = self.metrics.totals();
+            self.locked_history().add(std::time::Instant::now(), totals);
+        }
+    }
+
+    /// What `look` makes of the last minutes.
+    pub(super) fn history<T>(&self, look: impl FnOnce(&History) -> T) -> T {
+        look(&self.locked_history())
+    }
+
+    fn locked_history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The access file; none if there is none.
+    pub(super) fn access(&self) -> Option<&watch::Receiver<Arc<Access>>> {
+        self.access.as_ref()
+    }
+
+    /// None while the store is opened.
+    pub(super) fn about(&self) -> Option<&About> {
+        self.serving.get().map(|serving| &serving.about)
+    }
+
+    /// The machines, with how their keys are spread over their states. None if the owner does not answer soon.
+    pub(super) async fn machines_now(&self) -> Option<Vec<MachineNow>> {
+        let owner = &self.serving.get()?.owner;
+        let machines = owner.machines_now(PAGE_MACHINES_MAX);
+        timeout(SCRAPE_OWNER_TIMEOUT, machines).await.ok()?
+    }
+
+    /// All sums at this moment, without what only the owner knows.
+    pub(super) fn counts(&self) -> Snapshot {
         let mut snapshot = self.metrics.snapshot();
         if let Some(serving) = self.serving.get() {
             snapshot.limits = Some(serving.limits);
-            snapshot.mailbox =
-                serving
-                    .owner
-                    .mailbox_level()
-                    .map(|(messages, bytes)| MailboxLevel {
-                        messages: messages as u64,
-                        bytes: bytes as u64,
-                    });
+            let level = serving.owner.mailbox_level();
+            snapshot.mailbox = level.map(|(messages, bytes)| MailboxLevel {
+                messages: messages as u64,
+                bytes: bytes as u64,
+            });
+        }
+        snapshot
+    }
+
+    /// All sums at this moment. The owner is asked for what it alone knows; if it does not answer soon, that is left out.
+    pub(super) async fn snapshot(&self) -> Snapshot {
+        let mut snapshot = self.counts();
+        if let Some(serving) = self.serving.get() {
             let keys = serving.owner.keys_in_states(KEYS_IN_STATE_SERIES_MAX);
             let keys = timeout(SCRAPE_OWNER_TIMEOUT, keys).await;
             snapshot.keys_in_state = keys

@@ -231,8 +231,16 @@ impl StateMachine {
             .key_state()
             .ok_or_else(|| refuse(Cause::NoMachine))?;
         let machines = &self.index.machines;
-        let next = machines.next_state(key_state, to, now).map_err(refuse)?;
         let from = key_state.state.clone();
+        let next = match machines.next_state(key_state, to, now) {
+            Ok(next) => next,
+            Err(cause) => {
+                let refused = refuse(cause);
+                let machine = key_state.machine.clone();
+                self.count_refused_move(machine);
+                return Err(refused);
+            }
+        };
         let entry = Entry {
             value: value.unwrap_or_else(|| present.value.to_value()),
             revision,

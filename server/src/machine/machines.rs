@@ -8,7 +8,7 @@ use super::condition::Condition;
 use super::effect::Effect;
 use super::index::{DefinedMachine, Machines, machine_bytes};
 use super::operation::{HasMore, Page};
-use super::protocol::{DefineMachine, DeleteMachine, KeysLeft, Machine, Purpose};
+use super::protocol::{DefineMachine, DeleteMachine, KeysLeft, Machine, MachineNow, Purpose};
 use super::rejection::{Cause, Rejection, StrandedKeys};
 use super::state_machine::{StateMachine, entry_bytes};
 use super::time::Time;
@@ -189,6 +189,7 @@ impl StateMachine {
     /// Removes a machine, and the states of its keys. Watches are not told of it.
     pub(super) fn undefine(&mut self, name: &Name) {
         let defined = self.index.machines.undefine(name);
+        self.refused_moves.remove(name.as_str());
         for (_, key) in defined.keys_by_state.values().flatten() {
             let cursor = self.entries.cursor(key.as_str());
             let entry = self.entries.at(cursor);
@@ -232,6 +233,35 @@ impl StateMachine {
             items.push(machine.clone());
         };
         Page { items, has_more }
+    }
+
+    /// The first machines in the order of their names, at most `most`, with how their keys are spread over their states.
+    #[must_use]
+    pub fn machines_now(&self, most: usize) -> Vec<MachineNow> {
+        let now = |defined: &DefinedMachine| {
+            let states = defined.machine.states.keys();
+            let keys = states.map(|state| {
+                let keys = defined.keys_by_state.get(state.as_str());
+                keys.map_or(0, BTreeSet::len)
+            });
+            MachineNow {
+                keys: keys.collect(),
+                refused_moves: self.refused_moves(&defined.machine.name),
+                machine: defined.machine.clone(),
+            }
+        };
+        self.machines().all_defined().take(most).map(now).collect()
+    }
+
+    /// How many moves a machine has refused since the process began.
+    fn refused_moves(&self, machine: &Name) -> u64 {
+        let refused = self.refused_moves.get(machine.as_str());
+        refused.copied().unwrap_or_default()
+    }
+
+    /// Counts a move that its machine has refused.
+    pub(super) fn count_refused_move(&mut self, machine: Name) {
+        *self.refused_moves.entry(machine).or_default() += 1;
     }
 
     /// Moves the key that times out first, at a new revision. Returns false if none is due by now.

@@ -72,7 +72,9 @@ pub use operation::{
     SetLifetime, Transition, TransitionOptions, TransitionOutcome, Write, WriteOptions,
     WriteOutcome, WriteShows,
 };
-pub use protocol::{DefineMachine, DeleteMachine, KeysLeft, Machine, Purpose, State, Timeout};
+pub use protocol::{
+    DefineMachine, DeleteMachine, KeysLeft, Machine, MachineNow, Purpose, State, Timeout,
+};
 pub use rejection::{
     Cause, DiskLow, Mismatch, RefusedTransition, RejectedAt, Rejection, StrandedKeys,
 };

@@ -60,6 +60,17 @@ impl State {
     }
 }
 
+/// A machine as it is at this moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineNow {
+    /// The definition.
+    pub machine: Machine,
+    /// How many keys are in each state, in the order of [`Machine::states`].
+    pub keys: Vec<usize>,
+    /// How many moves of its keys were refused since the process began, because the machine does not allow them.
+    pub refused_moves: u64,
+}
+
 /// A request to define a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DefineMachine {

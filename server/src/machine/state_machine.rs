@@ -1,6 +1,7 @@
 //! The state as a whole, and the three ways in which an entry changes: put, remove and roll back. They keep the entries,
 //! the index, the history and the byte count in step.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::change::{Change, ChangeCause, ChangeRef};
@@ -75,6 +76,9 @@ pub struct StateMachine {
     /// How many copies were begun so far: the id of the next one.
     pub(super) copies_begun: u64,
     pub(super) ended: Ended,
+    /// How many moves each machine has refused since the process began; those that have refused none are not here. It is no
+    /// part of the state: nothing depends on it, and it is not on disk.
+    pub(super) refused_moves: BTreeMap<Name, u64>,
 }
 
 /// How many keys changed by themselves, since the state machine was made.
@@ -107,6 +111,7 @@ impl StateMachine {
             disk: None,
             copies_begun: 0,
             ended: Ended::default(),
+            refused_moves: BTreeMap::new(),
         }
     }
 

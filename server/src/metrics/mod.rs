@@ -11,6 +11,7 @@
 mod calls;
 mod cells;
 mod encode;
+mod history;
 mod journal;
 mod owner;
 mod process;
@@ -21,6 +22,7 @@ mod thread;
 
 pub(crate) use calls::{CANCELED, Method};
 pub(crate) use encode::{CONTENT_TYPE, encode};
+pub(crate) use history::{History, Quantiles, Sample};
 pub(crate) use journal::{FILES, JournalCells};
 pub(crate) use owner::{DISK_ENOUGH, DISK_FULL, DISK_LOW, OperationKind, OwnerCells};
 pub(crate) use reloads::{ReloadCells, Reloads};

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use soloist::v1::error::Reason;
 
-use super::calls::{CODES, METHODS, MethodRow};
+use super::calls::{CODES, Kind, METHODS, MethodRow};
 use super::cells::TimesSum;
+use super::history::Totals;
 use super::journal::{FILES, JournalCells};
 use super::owner::{ENDED, OPERATIONS, OwnerCells};
 use super::process::Process;
@@ -104,6 +105,32 @@ impl Metrics {
                 .collect(),
             process: Process::now(self.started_at),
             ..Snapshot::default()
+        }
+    }
+
+    /// What samples are made of, at this moment. It costs some thousand plain reads.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut handling = TimesSum::default();
+        let rows = METHODS.iter().enumerate();
+        for (index, _) in rows.filter(|(_, row)| row.kind == Kind::Unary) {
+            for thread in &self.threads {
+                handling.add(&thread.calls[index].handling);
+            }
+        }
+        let refusals = self.threads.iter().flat_map(|thread| &thread.refusals);
+        let operations = self.owner.operations.iter();
+        Totals {
+            operations: operations.map(|cells| cells.ok.get()).sum(),
+            refusals: refusals.map(super::cells::Cell::get).sum(),
+            calls: handling.count(),
+            handling,
+            busy_nanos: self.owner.busy_nanos.get(),
+            waits: (&self.owner.mailbox_wait).into(),
+            commits: self
+                .journal
+                .get()
+                .map(|cells| (&cells.commits).into())
+                .unwrap_or_default(),
         }
     }
 
@@ -224,7 +251,6 @@ pub(crate) struct OwnerSum {
     pub(crate) request_ids: u64,
     pub(crate) unsynced_operations: u64,
     /// `DISK_ENOUGH`, `DISK_LOW` or `DISK_FULL`.
-    #[expect(dead_code, reason = "the page shows it")]
     pub(crate) disk: u64,
 }
 

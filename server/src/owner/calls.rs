@@ -6,8 +6,8 @@ use crate::config::{COPY_ENTRIES_MAX, COPY_SLICE_BYTES};
 use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopyId, CopySlice, DefineMachine, Delete,
     DeleteMachine, DeleteOutcome, DeletePrefix, DeletePrefixOutcome, EachOutcome, List,
-    ListOutcome, Machine, Name, OpenOutcome, OpenSession, Operation, Page, Read, ReadOutcome,
-    RejectedAt, Rejection, RequestId, Revision, Session, SessionLife, Transition,
+    ListOutcome, Machine, MachineNow, Name, OpenOutcome, OpenSession, Operation, Page, Read,
+    ReadOutcome, RejectedAt, Rejection, RequestId, Revision, Session, SessionLife, Transition,
     TransitionOutcome, Write, WriteOutcome,
 };
 use crate::metrics::OperationKind;
@@ -326,6 +326,13 @@ impl Owner {
     pub(super) fn get_machine(&mut self, reply: Reply<Machine>, name: &Name, now: Now) {
         self.answer(Some(OperationKind::GetMachine), reply, now, |this| {
             this.machine.get_machine(name)
+        });
+    }
+
+    pub(super) fn machines_now(&mut self, reply: Reply<Vec<MachineNow>>, most: usize, now: Now) {
+        // At once, whatever the disk does: who looks at the server wants to see it most when the disk accepts nothing.
+        reply.answer(now.instant, || {
+            Ok::<_, Infallible>(self.machine.machines_now(most))
         });
     }
 

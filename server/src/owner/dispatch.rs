@@ -34,6 +34,7 @@ impl Owner {
             Message::DefineMachine(define, reply) => self.define_machine(reply, *define, now),
             Message::GetMachine(name, reply) => self.get_machine(reply, &name, now),
             Message::ListMachines(page, reply) => self.list_machines(reply, &page, now),
+            Message::MachinesNow(most, reply) => self.machines_now(reply, most, now),
             Message::DeleteMachine(delete, reply) => self.delete_machine(reply, &delete, now),
             Message::Watch(watch, quota, reply) => self.watch(reply, watch, &quota, now),
             Message::NextBatch(watch, quota, reply) => self.next_batch(reply, watch, quota, now),

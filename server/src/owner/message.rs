@@ -6,9 +6,9 @@ use tokio::time::Instant;
 use crate::machine::{
     Add, AddOutcome, AllOutcome, CloseOutcome, CopyId, CopySlice, DefineMachine, Delete,
     DeleteMachine, DeleteOutcome, DeletePrefix, DeletePrefixOutcome, EachOutcome, List,
-    ListOutcome, Machine, Name, OpenOutcome, OpenSession, Operation, Page, Read, ReadOutcome,
-    RequestId, Revision, Session, SessionLife, StateMachine, Transition, TransitionOutcome, Write,
-    WriteOutcome,
+    ListOutcome, Machine, MachineNow, Name, OpenOutcome, OpenSession, Operation, Page, Read,
+    ReadOutcome, RequestId, Revision, Session, SessionLife, StateMachine, Transition,
+    TransitionOutcome, Write, WriteOutcome,
 };
 
 use crate::config::{COST_BYTES, COST_WAITING_CONNECTION_MAX};
@@ -48,9 +48,10 @@ impl Envelope {
             Message::All(frame, ..) => frame.operations.len(),
             Message::ListSessions(page, _) => page.page_size,
             // A machine can have tens of thousands of names, and of keys that lose their states.
-            Message::GetMachine(..) | Message::ListMachines(..) | Message::DeleteMachine(..) => {
-                COST_WAITING_CONNECTION_MAX
-            }
+            Message::GetMachine(..)
+            | Message::ListMachines(..)
+            | Message::MachinesNow(..)
+            | Message::DeleteMachine(..) => COST_WAITING_CONNECTION_MAX,
             _ => 0,
         };
         touched.max(self.byte_len / COST_BYTES)
@@ -102,6 +103,8 @@ pub(super) enum Message {
     GetMachine(Name, Reply<Machine>),
     /// Lists a page of machines.
     ListMachines(PageRequest, Reply<Page<Machine>>),
+    /// Returns the first machines, at most so many, with how their keys are spread over their states.
+    MachinesNow(usize, Reply<Vec<MachineNow>>),
     /// Deletes a machine.
     DeleteMachine(DeleteMachine, Reply<Revision>),
     /// Opens a watch.
@@ -164,6 +167,7 @@ impl Message {
             // These carry at most a name, which is short.
             Self::RenewSession(..)
             | Self::GetMachine(..)
+            | Self::MachinesNow(..)
             | Self::DeleteMachine(..)
             | Self::NextBatch(..)
             | Self::BeginBackup(..)

@@ -6,6 +6,7 @@ use super::handle::OwnerHandle;
 use super::mailbox::WeakMailboxSender;
 use super::message::{KeysInStates, Message};
 use crate::config::OWNER_ALIVE_WITHIN;
+use crate::machine::MachineNow;
 
 /// Looks at the owner. The owner ends when the last [`OwnerHandle`] is gone, whoever has one of these.
 #[derive(Clone, Debug)]
@@ -31,6 +32,16 @@ impl WeakOwner {
     #[must_use]
     pub fn mailbox_level(&self) -> Option<(usize, usize)> {
         Some(self.0.upgrade()?.level())
+    }
+
+    /// Returns the first machines by name, at most `most`, with how their keys are spread over their states. The answer does not
+    /// wait for the disk. `None` if the owner has ended, or takes longer than [`OWNER_ALIVE_WITHIN`].
+    pub async fn machines_now(&self, most: usize) -> Option<Vec<MachineNow>> {
+        let mailbox = self.0.upgrade()?;
+        let deadline = Instant::now() + OWNER_ALIVE_WITHIN;
+        let machines =
+            mailbox.ask_when_room(None, deadline, |reply| Message::MachinesNow(most, reply));
+        machines.await.ok()
     }
 
     /// Returns how many keys are in each state of each machine, in the order of the names, for `states_max` states at most.

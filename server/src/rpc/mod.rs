@@ -33,6 +33,7 @@ mod sessions;
 mod state;
 mod status;
 mod stream_end;
+pub(crate) mod visitors;
 mod watch;
 
 use soloist::server::{admin_server, machines_server, sessions_server, state_server};

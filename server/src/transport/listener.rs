@@ -119,7 +119,7 @@ impl AsyncListener {
 
 impl Accepted {
     /// Who has connected, for the log.
-    pub(super) fn peer(&self) -> String {
+    pub(crate) fn peer(&self) -> String {
         match self {
             Self::Tcp(stream) => match stream.peer_addr() {
                 Ok(address) => address.to_string(),

@@ -14,6 +14,7 @@ mod logs;
 mod memory;
 mod operations;
 mod overload;
+mod page;
 mod pipeline;
 mod process;
 mod progress;

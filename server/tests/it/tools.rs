@@ -10,7 +10,7 @@ use tokio::process::Command;
 use crate::access::AccessFile;
 use crate::support::TestServer;
 
-fn tool(name: &str) -> PathBuf {
+pub(crate) fn tool(name: &str) -> PathBuf {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/bin")).join(name);
     assert!(
         path.exists(),

@@ -78,6 +78,11 @@ impl Machines {
         self.bytes
     }
 
+    /// All machines with their keys, in the order of their names.
+    pub(in crate::machine) fn all_defined(&self) -> impl Iterator<Item = &DefinedMachine> {
+        self.by_name.values()
+    }
+
     /// All machines, in the order of their names.
     pub(in crate::machine) fn all(&self) -> impl Iterator<Item = &Machine> {
         self.by_name.values().map(|defined| &defined.machine)

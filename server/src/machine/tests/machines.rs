@@ -402,3 +402,46 @@ fn machines_are_shown() {
     assert_eq!(page(Some("b"), 2), ("c".into(), HasMore::No));
     assert_eq!(page(Some("bb"), 2), ("c".into(), HasMore::No));
 }
+
+#[test]
+fn the_machines_of_now_tell_how_keys_are_spread_and_how_many_moves_were_refused() {
+    let mut machine = StateMachine::new(roomy());
+    let define = |machine: &mut StateMachine| {
+        machine.define_machine(DefineMachine {
+            machine: job(),
+            expect: None,
+            purpose: Purpose::Define,
+        })
+    };
+    define(&mut machine).unwrap();
+    let operations = vec![
+        write("m/1", int(1)),
+        write("m/2", int(1)),
+        transition("m/1", "running"),
+        transition("m/1", "new"),
+        transition("m/1", "nowhere"),
+        transition("m/3", "new"),
+    ];
+    let outcome = machine.apply_each(operations, &[], usize::MAX, Time::default());
+    assert_eq!(outcome.results.iter().filter(|it| it.is_err()).count(), 3);
+    let shown = |machine: &StateMachine| {
+        let machines = machine.machines_now(10);
+        let one = &machines[0];
+        let states = one.machine.states.keys().zip(&one.keys);
+        let keys: Vec<_> = states
+            .map(|(name, keys)| format!("{}: {keys}", name.as_str()))
+            .collect();
+        (keys.join(", "), one.refused_moves)
+    };
+    let keys = "done: 0, dropped: 0, new: 1, running: 1";
+    assert_eq!(shown(&machine), (keys.into(), 2));
+    assert_eq!(machine.machines_now(0), []);
+    // A machine that is defined anew keeps its count, and one that is deleted does not.
+    define(&mut machine).unwrap();
+    assert_eq!(shown(&machine).1, 2);
+    let Call::Undefine(delete) = force_undefine("m") else {
+        unreachable!()
+    };
+    machine.delete_machine(&delete).unwrap();
+    assert!(machine.refused_moves.is_empty());
+}

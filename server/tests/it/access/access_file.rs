@@ -40,7 +40,7 @@ impl AccessFile {
     }
 
     /// Replaces the file. Identities keep their tokens.
-    pub(super) fn write(&self, roles: &[(&'static str, &str)]) {
+    pub(crate) fn write(&self, roles: &[(&'static str, &str)]) {
         let mut text = String::new();
         for (name, role) in roles {
             let hash = self.tokens[name].hash();
