@@ -23,7 +23,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use tokio_rustls::rustls::{ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::support::{TestServer, int, read, write};
@@ -384,23 +384,43 @@ async fn files_that_are_wrong_together_change_nothing() {
     client.call(&server, Some(&identity)).await.unwrap();
 }
 
+/// Makes a call on a new connection. Returns whether that resumed an earlier one.
+async fn handshake_kind(server: &TestServer, config: &Arc<ClientConfig>) -> HandshakeKind {
+    let stream = connect(server, Arc::clone(config)).await.unwrap();
+    let kind = stream.get_ref().1.handshake_kind().unwrap();
+    // Tickets come after the handshake.
+    call(stream).await.unwrap();
+    kind
+}
+
 #[tokio::test]
 async fn a_revoked_client_does_not_come_back_with_a_ticket() {
     let setup = Setup::new();
     let mut client = setup.client();
     for version in [&TLS12, &TLS13] {
+        client.versions = vec![version];
+        // One configuration for all connections: it keeps the tickets.
+        let anybody = Arc::new(client.config(None));
+        let open = setup.server(|config| config.tls.min_version = TlsVersion::Tls12);
+        let kinds = [
+            handshake_kind(&open, &anybody).await,
+            handshake_kind(&open, &anybody).await,
+        ];
+        assert_eq!(kinds, [HandshakeKind::Full, HandshakeKind::Resumed]);
+
+        // Whoever shows a certificate has it checked each time: a ticket would be taken without a look at it.
         setup.files.write("crl.pem", &setup.authority.revokes(&[]));
         let server = setup.mutual(|config| {
             config.tls.client_crl = Some(setup.files.path("crl.pem"));
             config.tls.min_version = TlsVersion::Tls12;
         });
-        client.versions = vec![version];
         let identity = setup.authority.issue("client");
-        // One configuration for both connections: it keeps the tickets.
         let config = Arc::new(client.config(Some(&identity)));
-        call(connect(&server, Arc::clone(&config)).await.unwrap())
-            .await
-            .unwrap();
+        let kinds = [
+            handshake_kind(&server, &config).await,
+            handshake_kind(&server, &config).await,
+        ];
+        assert_eq!(kinds, [HandshakeKind::Full; 2], "{version:?}");
         let list = setup.authority.revokes(&[&identity]);
         setup.files.write("crl.pem", &list);
         server.reload().await;
