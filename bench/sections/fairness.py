@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,19 +67,30 @@ def modest_beside(bench: Bench, server: Server, address: str, name: str, greedy:
     return run
 
 
-def modest_client(bench: Bench, server: Server, address: str, name: str, seconds: float) -> Figures:
-    figures = open_loop_figures(open_loop(bench, f"modest, {name}", address, MODEST, MODEST_RATE, seconds))
-    return {**{figure: figures[figure] for figure in MODEST_FIGURES}, **server_time_per_call(server, address, seconds)}
+def modest_client(
+    bench: Bench,
+    server: Server,
+    address: str,
+    name: str,
+    seconds: float,
+    flags: str = "",
+    tls: ssl.SSLContext | None = None,
+) -> Figures:
+    """The modest client. `flags` and `tls` are for a server with TLS."""
+    report = open_loop(bench, f"modest, {name}", address, f"{MODEST} {flags}", MODEST_RATE, seconds)
+    figures = open_loop_figures(report)
+    worked = server_time_per_call(server, address, seconds, tls)
+    return {**{figure: figures[figure] for figure in MODEST_FIGURES}, **worked}
 
 
-def server_time_per_call(server: Server, address: str, seconds: float) -> Figures:
+def server_time_per_call(server: Server, address: str, seconds: float, tls: ssl.SSLContext | None) -> Figures:
     """The CPU time that the server spends, for anybody, between a call and its answer.
 
     A client on an idle machine would wait as long. Other processes on the server's core do not change this figure; if
     they keep the caller from its own core, the caller sees its answer late, and the work until then is included.
     """
     worked: list[float] = []
-    with caller(address) as modest, task_clock(server) as clock:
+    with caller(address, tls) as modest, task_clock(server) as clock:
         for _ in paced(CALLS_MAX, seconds):
             before = clock.microseconds()
             modest.call("0")

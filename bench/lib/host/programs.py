@@ -24,9 +24,10 @@ CARGO_PROFILE = "dist"
 OUTPUT_MAX = 2_000
 
 
-def run_checked(command: list[str], hint: str, **settings: str) -> None:
+def run_checked(command: list[str], hint: str, *, cwd: Path | None = None, **settings: str) -> None:
     """Runs a command that must succeed. `settings` are added to its environment, `hint` to the error."""
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings}, check=False)
+    environment = {**os.environ, **settings}
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, check=False)
     if done.returncode != 0:
         raise BenchError(f"{shlex.join(command)} failed ({hint})\n{(done.stderr or done.stdout).strip()[-OUTPUT_MAX:]}")
 

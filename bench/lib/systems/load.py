@@ -40,9 +40,9 @@ def milliseconds(seconds: float) -> str:
     return f"{round(seconds * 1000)}ms"
 
 
-def preload(bench: Bench, address: str, keys: int = KEYS) -> None:
+def preload(bench: Bench, address: str, keys: int = KEYS, flags: str = "") -> None:
     """Writes each of a few keys, so that Reads find them."""
-    words = f"--readers 0 --writers 1 -n 1000 --keys {keys} --key-dist sequential {KEY_NAMES} -q".split()
+    words = f"--readers 0 --writers 1 -n 1000 --keys {keys} --key-dist sequential {KEY_NAMES} -q {flags}".split()
     bench.client("preload", bench.binaries["soloist-load"], address, *words)
 
 

@@ -6,6 +6,7 @@ The caller sees the end of an answer as soon as it arrives. A client library wit
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterator
@@ -83,11 +84,16 @@ class Caller:
 
 
 @contextmanager
-def caller(address: str) -> Iterator[Caller]:
-    host, port = address.rsplit(":", 1)
+def caller(address: str, tls: ssl.SSLContext | None = None) -> Iterator[Caller]:
+    """A caller of the server at `address`, which may begin with https://."""
+    host, port = address.removeprefix("https://").rsplit(":", 1)
     with socket.create_connection((host, int(port)), TIMEOUT) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        yield Caller(connection)
+        if tls is None:
+            yield Caller(connection)
+        else:
+            with tls.wrap_socket(connection, server_hostname=host) as encrypted:
+                yield Caller(encrypted)
 
 
 def paced(calls: int, seconds: float) -> Iterator[int]:
