@@ -5,7 +5,7 @@ use crate::commands::exit::{NOT_MET, say};
 use crate::commands::outputs::Outputs;
 use crate::commands::prober::Prober;
 use crate::commands::search::{self, SearchOptions, SearchResult};
-use crate::report::numbers::grouped;
+use crate::report::numbers;
 use crate::run::error::RunError;
 use crate::run::signals::{self, exit_code};
 
@@ -76,12 +76,12 @@ fn headline(args: &FindMaxArgs, found: &SearchResult) -> String {
     match found.highest {
         Some(rate) => {
             let too_high = found.too_high.map(|too_high| {
-                let (rate, tally) = (grouped(too_high.round() as u64), found.tally(too_high));
-                format!("; {rate}/s held in {tally}")
+                let tally = found.tally(too_high);
+                format!("; {}/s held in {tally}", numbers::rate(too_high))
             });
             format!(
                 "highest rate with {objectives}: {} operations per second, held in {}{}{note}",
-                grouped(rate.round() as u64),
+                numbers::rate(rate),
                 found.tally(rate),
                 too_high.unwrap_or_default()
             )

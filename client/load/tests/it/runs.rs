@@ -144,17 +144,26 @@ async fn a_run_writes_under_its_prefix_and_cleans_up() {
             "{flags}"
         );
     }
-    let run = Run::of(&format!(
+    let swept = Run::of(&format!(
         "sweep {} --rates 500 --settle 10ms --window 100ms --clean",
         server.address()
     ));
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(swept.code, Some(0), "{}", swept.stderr);
     assert!(
-        run.stderr.contains("that began with \"load/\""),
+        swept.stderr.contains("that began with \"load/\""),
         "{}",
-        run.stderr
+        swept.stderr
     );
     assert_eq!(keys().await, ["1", "loads"]);
+    // The runs that are repeated clean up as they did, or as they are told now.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.json").display().to_string();
+    for (of_run, of_compare) in [("--clean", ""), ("", "--clean")] {
+        run(&format!("{of_run} --save-baseline {file}")).await;
+        let compared = Run::of(&format!("compare {file} {file} --runs 1 -q {of_compare}"));
+        assert_eq!(compared.code, Some(0), "{}", compared.stderr);
+        assert_eq!(keys().await, ["1", "loads"], "{of_run} {of_compare}");
+    }
     let value = client.read("1").await.unwrap().entry.unwrap().value;
     assert_eq!(value, "mine".into());
 }

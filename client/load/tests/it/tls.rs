@@ -253,11 +253,11 @@ async fn a_connection_that_is_made_again_reads_the_files_again() {
         let server = serve(&files.config("server", true), None);
         let (address, port) = (https(&server), server.local_addr().tcp().unwrap().port());
         let line = format!(
-            "{address} {} --engine {engine} -z 1h -q -O json",
+            "{address} {} --engine {engine} -z 2m -q -O json",
             files.mutual()
         );
         let child = load(&line).spawn().unwrap();
-        until_measuring(&files.client(&address).await).await;
+        within(until_measuring(&files.client(&address).await)).await;
 
         // Both sides move to another CA.
         files.issue_all();
@@ -268,7 +268,7 @@ async fn a_connection_that_is_made_again_reads_the_files_again() {
             serve(&config, Some(port))
         });
         let next = next.await.unwrap();
-        until_measuring(&files.client(&address).await).await;
+        within(until_measuring(&files.client(&address).await)).await;
         end(&child);
         let run = Run::from(child.wait_with_output().unwrap());
         assert_eq!(run.code, Some(143), "{engine}: {}", run.stderr);
@@ -295,22 +295,31 @@ async fn a_token_that_is_replaced_is_used_by_the_next_calls() {
         // B may not write.
         files.write("token", &std::fs::read_to_string(files.path("B")).unwrap());
         let line = format!(
-            "{address} --engine {engine} --readers 0 --writers 2 --rps 200 -z 1h --key-prefix {prefix} --no-tui -O json --token-file {}",
+            "{address} --engine {engine} --readers 0 --writers 2 --rps 200 -z 2m --key-prefix {prefix} --no-tui -O json --token-file {}",
             files.shown("token")
         );
         let mut child = load(&line).spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
         assert!(said.any(|line| line.unwrap().contains("FAILED")));
         files.write("token", &std::fs::read_to_string(files.path("A")).unwrap());
-        while client.list(&prefix).await.unwrap().entries.is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        within(async {
+            while client.list(&prefix).await.unwrap().entries.is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
         end(&child);
         let report = Run::from(child.wait_with_output().unwrap()).report();
         assert!(report["completed"].as_u64() > Some(0), "{engine}: {report}");
         assert_eq!(report["connections"]["lost"], 0, "{engine}: {report}");
     }
     server.drain();
+}
+
+/// Waits for something that takes milliseconds, or for a minute.
+async fn within(what: impl Future<Output = ()>) {
+    let waited = tokio::time::timeout(Duration::from_secs(60), what).await;
+    waited.expect("it has not come in a minute");
 }
 
 fn end(child: &std::process::Child) {
