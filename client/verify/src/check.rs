@@ -2,7 +2,7 @@
 
 use crate::history::History;
 use crate::judge::{self, Judgement};
-use crate::options::{Limits, Options, ValueSearch};
+use crate::options::{Limits, Options, Stage, ValueSearch};
 use crate::shrink;
 use crate::verdict::{InvalidHistory, Report, Verdict, Violation};
 
@@ -97,9 +97,12 @@ impl Judged<'_> {
             ..options.limits
         };
         let options = Options { limits, ..options };
-        let violations: Vec<Violation> = (self.judgement.findings.iter())
-            .map(|finding| shrink::violation(self.history, finding, options))
-            .collect();
+        let findings = &self.judgement.findings;
+        let shrink = |(index, finding)| {
+            options.observer.tell(Stage::Shrink, index, findings.len());
+            shrink::violation(self.history, finding, options)
+        };
+        let violations: Vec<Violation> = findings.iter().enumerate().map(shrink).collect();
         let mut report = self.judgement.report;
         if !violations.is_empty() {
             report.verdict = Verdict::NotLinearizable(violations);

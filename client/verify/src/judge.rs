@@ -6,7 +6,7 @@ use crate::history::{History, Initial};
 use crate::key::{KeyHistory, key_history};
 use crate::model::{Bounds, Criterion};
 use crate::operation::{NEVER, Operation, Outcome};
-use crate::options::{Options, StopReason, ValueSearch};
+use crate::options::{Options, Stage, StopReason, ValueSearch};
 use crate::resolve::Resolved;
 use crate::revision_order;
 use crate::revisions::{self, Claims, Contradiction};
@@ -162,7 +162,10 @@ impl<'a> Judge<'a> {
 
     fn each_key(&mut self, by_key: BTreeMap<u32, Vec<usize>>) {
         let mut left = Vec::new();
-        for (key, indices) in by_key {
+        let observer = self.options.observer;
+        let key_count = by_key.len();
+        for (done, (key, indices)) in by_key.into_iter().enumerate() {
+            observer.tell(Stage::Revisions, done, key_count);
             let criteria = self.by_revision(key, &indices);
             if !criteria.is_empty() {
                 left.push((key, indices, criteria));
@@ -171,6 +174,7 @@ impl<'a> Judge<'a> {
         let (count, deadline) = (left.len(), self.options.limits.deadline);
         let mut needs_messages = false;
         for (done, (key, indices, criteria)) in left.into_iter().enumerate() {
+            observer.tell(Stage::Search, done, count);
             self.options.limits.deadline = deadline.share(count - done);
             needs_messages |= self.search_key(key, &indices, &criteria);
         }

@@ -74,7 +74,7 @@ pub use operation::{
     Action, Actual, Entry, Expectation, MessageKind, NEVER, Observed, Operation, Outcome, Refusal,
     StateNumber, Value,
 };
-pub use options::{IN_FLIGHT_MAX, Limits, Options, StopReason, ValueSearch};
+pub use options::{IN_FLIGHT_MAX, Limits, Observer, Options, Stage, StopReason, ValueSearch};
 pub use packed::PackedOperation;
 pub use recorder::{Capacity, Invocation, RecordError, Recorder, Request};
 pub use verdict::{InvalidHistory, Report, UndecidedKey, Verdict, Violation, ViolationKind};

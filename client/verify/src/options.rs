@@ -14,6 +14,8 @@ pub struct Options<'a> {
     /// How long [`check`](crate::check()) may shrink the evidence of violations, by the clock of the deadline. Evidence
     /// that is not shrunk to the end is longer, and still true.
     pub shrink_timeout: Duration,
+    /// Who is told how far the check is.
+    pub observer: Observer<'a>,
 }
 
 impl Default for Options<'_> {
@@ -22,7 +24,44 @@ impl Default for Options<'_> {
             value_search: ValueSearch::OnViolation,
             limits: Limits::default(),
             shrink_timeout: Duration::MAX,
+            observer: Observer::NONE,
         }
+    }
+}
+
+/// A stage of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Each key is checked by its revisions.
+    Revisions,
+    /// The keys that these do not explain are searched for an order.
+    Search,
+    /// The proof of each violation is made small.
+    Shrink,
+}
+
+/// Is told how far a check is.
+#[derive(Clone, Copy)]
+pub struct Observer<'a>(&'a dyn Fn(Stage, usize, usize));
+
+impl std::fmt::Debug for Observer<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Observer")
+    }
+}
+
+impl<'a> Observer<'a> {
+    /// An observer that ignores what it is told.
+    pub const NONE: Self = Self(&|_, _, _| ());
+
+    /// An observer that passes on what it is told: the stage, how many keys or violations of it are done, and how many there
+    /// are in it.
+    pub fn new(observe: &'a dyn Fn(Stage, usize, usize)) -> Self {
+        Self(observe)
+    }
+
+    pub(crate) fn tell(&self, stage: Stage, done: usize, total: usize) {
+        (self.0)(stage, done, total);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::judge::{Finding, judge};
 use crate::operation::{
     Action, Actual, Expectation, NEVER, NO_REVISION, Observed, Operation, Outcome, Refusal, Value,
 };
-use crate::options::{Limits, Options, ValueSearch};
+use crate::options::{Limits, Observer, Options, ValueSearch};
 use crate::packed::PackedOperation;
 use crate::verdict::{Violation, ViolationKind};
 
@@ -91,6 +91,7 @@ fn is_wrong(history: &History, options: Options<'_>) -> bool {
     let options = Options {
         value_search,
         limits,
+        observer: Observer::NONE,
         ..options
     };
     !judge(history, options).findings.is_empty()

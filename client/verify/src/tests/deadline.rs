@@ -23,6 +23,7 @@ fn report_within(history: &History, looks: u64) -> Report {
             ..Limits::default()
         },
         shrink_timeout: Duration::from_millis(100),
+        ..Options::default()
     };
     check(history, options).unwrap()
 }
@@ -118,6 +119,7 @@ fn a_violation_is_known_before_its_proof_is_small() {
             ..Limits::default()
         },
         shrink_timeout: Duration::from_secs(1),
+        ..Options::default()
     };
     let judged = crate::judge(&history, options).unwrap();
     let violations: Vec<String> = judged.violations().collect();
