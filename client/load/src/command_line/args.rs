@@ -363,6 +363,9 @@ pub(crate) struct CheckArgs {
     /// The file for the operations that show a violation.
     #[arg(long, value_name = "FILE", default_value = EVIDENCE_FILE)]
     pub(crate) evidence: PathBuf,
+    /// Show no progress.
+    #[arg(short = 'q', long)]
+    pub(crate) quiet: bool,
 }
 
 #[derive(Clone, Debug, clap::Args)]

@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 
 use crate::command_line::args::RunArgs;
+use crate::commands::view;
 use crate::plan::settings::Settings;
 use crate::report::numbers::counted;
 use crate::run::error::RunError;
@@ -16,7 +17,7 @@ pub(super) fn clean(args: &RunArgs, runner: &Runner, settings: &Settings) -> Cle
     if !args.what.clean {
         return Ok(());
     }
-    let deleted = runner.clean(settings)?;
+    let deleted = runner.clean(settings, view::work(args))?;
     if !args.report.quiet {
         let keys = counted(deleted, "key");
         let prefix = &settings.key_prefix;

@@ -22,6 +22,7 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<i32, RunError> {
     }
     let mut probes = Vec::new();
     let rates = at.len();
+    prober.expect_runs(rates);
     for rate in at {
         let probe = match prober.probe(rate) {
             // The rates before it are kept.

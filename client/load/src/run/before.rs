@@ -7,6 +7,7 @@ use soloist::v1::op_result::Result as OpAnswer;
 use soloist::v1::state_client::StateClient;
 use soloist::v1::{self, op};
 use soloist_client::Transport;
+use soloist_server::progress::Unit;
 use soloist_verify::{Action, Capacity, History, Initial, Key, Machine, PackedOperation};
 use tonic::Request;
 
@@ -15,12 +16,16 @@ use crate::plan::settings::Settings;
 use crate::record::checker_terms::{entry_of_wire, machine};
 use crate::record::history::{HistorySetup, OPERATIONS_MAX, ThreadHistory};
 use crate::record::key_numbers::KeyNumbers;
+use crate::report::live::{Step, Work};
 use crate::run::target::Target;
 
 /// The most Reads of one Batch, and the most bytes of their values: a quarter of the largest message that servers allow by
 /// default.
 const BATCH_READS: u64 = 256;
 const BATCH_BYTES: u64 = 1 << 20;
+
+/// What is counted meanwhile.
+const KEYS: Unit = Unit::Things("keys");
 
 /// The keys of a run before its first operation.
 #[derive(Debug)]
@@ -42,11 +47,16 @@ impl Before {
     ///
     /// # Errors
     /// If the server does not answer within the connect timeout, or with an error.
-    pub(crate) async fn look(settings: &Settings, target: &Target) -> Result<Self, String> {
+    pub(crate) async fn look(
+        settings: &Settings,
+        target: &Target,
+        work: Work,
+    ) -> Result<Self, String> {
         let context = |error: String| format!("cannot read the keys before the run: {error}");
         let mut reader = Reader {
             state: target.client().state_client(),
             settings,
+            step: work.step("reading keys", KEYS, Some(settings.keys)),
         };
         let rule = settings.key_names();
         let names: Vec<String> = (0..settings.keys).map(|number| rule.of(number)).collect();
@@ -62,7 +72,10 @@ impl Before {
         let revision = target.revision().await.unwrap_or(0);
         let numbers = KeyNumbers::new(rule, names);
         let (added, added_revision) = match settings.mix.adds_keys() {
-            true => reader.list_added(&numbers).await.map_err(context)?,
+            true => {
+                reader.step.next("listing keys", KEYS, None);
+                reader.list_added(&numbers).await.map_err(context)?
+            }
             false => (HashMap::new(), 0),
         };
         Ok(Self {
@@ -154,6 +167,7 @@ impl Before {
 struct Reader<'a> {
     state: StateClient<Transport>,
     settings: &'a Settings,
+    step: Step,
 }
 
 impl Reader<'_> {
@@ -184,6 +198,7 @@ impl Reader<'_> {
                 };
                 keys.push(Key::new(name.clone(), Some(found)));
             }
+            self.step.set(keys.len() as u64);
         }
         Ok(keys)
     }
@@ -215,6 +230,7 @@ impl Reader<'_> {
                     added.insert(number, found);
                 }
             }
+            self.step.add(page.entries.len() as u64);
             if page.next_page_token.is_empty() {
                 return Ok((added, revision));
             }

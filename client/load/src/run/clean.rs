@@ -1,9 +1,11 @@
 //! Cleans up after runs: deletes what they have left in the server.
 
 use soloist_client::Code;
+use soloist_server::progress::Unit;
 
 use crate::plan::mix::{Mix, NamedWorkload};
 use crate::plan::settings::Settings;
+use crate::report::live::Work;
 use crate::run::prepare::MACHINE;
 use crate::run::target::Target;
 
@@ -12,8 +14,9 @@ use crate::run::target::Target;
 ///
 /// # Errors
 /// If the server refuses it, or does not answer. What was deleted until then is gone; a second attempt deletes the rest.
-pub(crate) async fn clean(settings: &Settings, target: &Target) -> Result<u64, String> {
+pub(crate) async fn clean(settings: &Settings, target: &Target, work: Work) -> Result<u64, String> {
     let client = target.client();
+    let step = work.step("deleting keys", Unit::Things("keys"), None);
     let context = |error: soloist_client::Error| {
         format!(
             "cannot delete the keys that begin with {:?}: {error}",
@@ -40,6 +43,7 @@ pub(crate) async fn clean(settings: &Settings, target: &Target) -> Result<u64, S
         let reply = page.await.map_err(context)?;
         deleted += reply.deleted_count;
         kept += reply.kept_count;
+        step.set(deleted);
         page_token = reply.next_page_token;
         if page_token.is_none() {
             break;

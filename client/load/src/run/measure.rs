@@ -16,6 +16,7 @@ use crate::plan::flag::show_duration;
 use crate::plan::settings::Settings;
 use crate::record::links::Links;
 use crate::record::timeline::Timeline;
+use crate::report::live::Work;
 use crate::run::barrier::Barrier;
 use crate::run::before::Before;
 use crate::run::error::RunError;
@@ -46,7 +47,7 @@ pub(crate) async fn measure(
     barrier: Option<Barrier>,
 ) -> Result<Measured, RunError> {
     let connected = tokio::select! {
-        connected = Connected::open(settings, target) => connected?,
+        connected = Connected::open(settings, target, view.work()) => connected?,
         signal = interrupts.recv() => return Err(RunError::Interrupted(signal)),
     };
     if let Some(barrier) = barrier {
@@ -116,11 +117,12 @@ struct Connected {
 
 impl Connected {
     /// Makes what the workload needs, and connects the threads.
-    async fn open(settings: &Arc<Settings>, target: &Target) -> Result<Self, RunError> {
-        let sessions = prepare(settings, target).await.map_err(RunError::Failed)?;
+    async fn open(settings: &Arc<Settings>, target: &Target, work: Work) -> Result<Self, RunError> {
+        let prepared = prepare(settings, target, work).await;
+        let sessions = prepared.map_err(RunError::Failed)?;
         let before = match settings.verify {
             true => {
-                let looked = Before::look(settings, target).await;
+                let looked = Before::look(settings, target, work).await;
                 Some(looked.map_err(RunError::Failed)?)
             }
             false => None,

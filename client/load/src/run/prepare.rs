@@ -7,11 +7,13 @@ use std::time::Duration;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use soloist::v1;
+use soloist_server::progress::Unit;
 use tonic::Status;
 
 use crate::plan::choices::ValueKind;
 use crate::plan::mix::{Mix, NamedWorkload, STATES};
 use crate::plan::settings::Settings;
+use crate::report::live::Work;
 use crate::run::target::Target;
 use crate::workload::values::Values;
 use soloist_client::{
@@ -38,6 +40,7 @@ const SESSIONS_AT_ONCE: usize = 64;
 pub(crate) async fn prepare(
     settings: &Settings,
     target: &Target,
+    work: Work,
 ) -> Result<VecDeque<v1::Session>, String> {
     if settings.mix == Mix::Call {
         return Ok(VecDeque::new());
@@ -49,12 +52,12 @@ pub(crate) async fn prepare(
             .map_err(cannot_make("the machine"))?;
     }
     if settings.mix.needs_keys() {
-        write_keys(settings, client)
+        write_keys(settings, client, work)
             .await
             .map_err(cannot_make("keys"))?;
     }
     match settings.mix {
-        Mix::Named(NamedWorkload::Renew) => open_sessions(settings, client)
+        Mix::Named(NamedWorkload::Renew) => open_sessions(settings, client, work)
             .await
             .map_err(cannot_make("sessions")),
         _ => Ok(VecDeque::new()),
@@ -78,7 +81,8 @@ async fn define_machine(settings: &Settings, client: &Client) -> Result<(), Erro
 }
 
 /// Writes all keys, in frames on one stream.
-async fn write_keys(settings: &Settings, client: &Client) -> Result<(), Error> {
+async fn write_keys(settings: &Settings, client: &Client, work: Work) -> Result<(), Error> {
+    let step = work.step("writing keys", Unit::Things("keys"), Some(settings.keys));
     let frame_keys = (FRAME_BYTES / settings.value_size.max(1)).clamp(1, FRAME_KEYS);
     // The values of a worker whose number comes after all others: no worker writes the same values.
     let after_all_workers = settings.part.of * settings.workers();
@@ -110,6 +114,7 @@ async fn write_keys(settings: &Settings, client: &Client) -> Result<(), Error> {
         };
         for result in reply.results? {
             result?;
+            step.add(1);
         }
         in_flight -= 1;
     }
@@ -132,9 +137,12 @@ fn initial_value(kind: ValueKind, values: &mut Values, rng: &mut SmallRng) -> Va
 async fn open_sessions(
     settings: &Settings,
     client: &Client,
+    work: Work,
 ) -> Result<VecDeque<v1::Session>, Error> {
     let mut sessions = VecDeque::new();
     let workers = usize::try_from(settings.workers()).expect("the most workers fit");
+    let of_each = Unit::Things("sessions");
+    let step = work.step("opening sessions", of_each, Some(settings.workers()));
     while sessions.len() < workers {
         let count = SESSIONS_AT_ONCE.min(workers - sessions.len());
         let opening = (0..count).map(|_| async { client.open_session(SESSION_TTL).await });
@@ -145,6 +153,7 @@ async fn open_sessions(
                 ..v1::Session::default()
             });
         }
+        step.set(sessions.len() as u64);
     }
     Ok(sessions)
 }

@@ -7,6 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::plan::labels::Labels;
 use crate::plan::settings::Settings;
+use crate::report::live::Work;
 use crate::report::model::Report;
 use crate::run::barrier::Barrier;
 use crate::run::clean::clean;
@@ -74,7 +75,8 @@ impl Runner {
         let history = measured.history.take();
         let mut report = summary::report(&settings, target, labels, measured);
         if let Some(history) = history {
-            let verified = history.and_then(|history| keep_and_verify(&labels.history, &history));
+            let verified =
+                history.and_then(|history| keep_and_verify(&labels.history, &history, view.work()));
             let verified = verified
                 .map_err(|error| RunError::Failed(format!("cannot verify the run: {error}")))?;
             report.verify = Some(verified);
@@ -87,12 +89,12 @@ impl Runner {
     ///
     /// # Errors
     /// If the server refuses it, or does not answer.
-    pub(crate) fn clean(&self, settings: &Settings) -> Result<u64, RunError> {
+    pub(crate) fn clean(&self, settings: &Settings, work: Work) -> Result<u64, RunError> {
         match self.target.is_embedded() {
             true => Ok(0),
             false => self
                 .runtime
-                .block_on(clean(settings, &self.target))
+                .block_on(clean(settings, &self.target, work))
                 .map_err(RunError::Failed),
         }
     }

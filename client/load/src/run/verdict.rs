@@ -1,16 +1,19 @@
 //! The verdict on a history, for people: of `--verify` and of `check`.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use soloist_server::progress::Unit;
 use soloist_verify::{
-    Deadline, History, IN_FLIGHT_MAX, Limits, Options, StopReason, UndecidedKey, ValueSearch,
-    Verdict, Violation, judge,
+    Deadline, History, IN_FLIGHT_MAX, Limits, Observer, Options, Stage, StopReason, UndecidedKey,
+    ValueSearch, Verdict, Violation, judge,
 };
 
 use crate::plan::labels::{EVIDENCE_FILE, HistoryOptions};
+use crate::report::live::{Step, Work};
 use crate::report::model::VerifyReport;
 use crate::report::numbers::{counted, grouped};
 use crate::report::style::printable;
@@ -26,6 +29,7 @@ const NAMED_KEYS_MAX: usize = 4;
 pub(crate) fn keep_and_verify(
     options: &HistoryOptions,
     history: &History,
+    work: Work,
 ) -> Result<VerifyReport, String> {
     if let Some(path) = &options.file {
         save(history, path)?;
@@ -39,6 +43,7 @@ pub(crate) fn keep_and_verify(
         ValueSearch::OnViolation,
         options.search_timeout,
         &evidence,
+        work,
     )
 }
 
@@ -51,7 +56,13 @@ pub(crate) fn verify(
     value_search: ValueSearch,
     search_timeout: Duration,
     evidence: &Path,
+    work: Work,
 ) -> Result<VerifyReport, String> {
+    let steps = Steps {
+        work,
+        shown: RefCell::new(None),
+    };
+    let observe = |stage, done, total| steps.show(stage, done, total);
     let began = Instant::now();
     // A signal ends the search, and the shrinking of a proof, as if their time was over.
     let clock = || match signals::caught() {
@@ -65,10 +76,14 @@ pub(crate) fn verify(
             ..Limits::default()
         },
         shrink_timeout: search_timeout,
+        observer: Observer::new(&observe),
     };
-    let judged = judge(history, options).map_err(|error| error.to_string())?;
+    let judged = judge(history, options);
+    steps.end();
+    let judged = judged.map_err(|error| error.to_string())?;
     say_violations(judged.violations(), search_timeout);
     let report = judged.prove();
+    steps.end();
     let seconds = began.elapsed().as_secs_f64();
     let counts = format!(
         "{} on {}, {} of unknown outcome, checked in {seconds:.2} s",
@@ -92,6 +107,36 @@ pub(crate) fn verify(
         seconds,
         text,
     })
+}
+
+/// Shows how far a check is.
+struct Steps {
+    work: Work,
+    shown: RefCell<Option<(Stage, Step)>>,
+}
+
+impl Steps {
+    fn show(&self, stage: Stage, done: usize, total: usize) {
+        let mut shown = self.shown.borrow_mut();
+        if let Some((at, step)) = &*shown
+            && *at == stage
+        {
+            return step.set(done as u64);
+        }
+        // What is shown ends before the next begins.
+        *shown = None;
+        let (what, unit) = match stage {
+            Stage::Revisions => ("checking revisions", "keys"),
+            Stage::Search => ("searching for orders", "keys"),
+            Stage::Shrink => ("looking for the fewest operations", "violations"),
+        };
+        let step = self.work.step(what, Unit::Things(unit), Some(total as u64));
+        *shown = Some((stage, step));
+    }
+
+    fn end(&self) {
+        self.shown.take();
+    }
 }
 
 /// Says at once what is wrong: to make the proof small may take as long as the search.

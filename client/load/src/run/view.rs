@@ -8,7 +8,7 @@ use crate::pace::stop::Stop;
 use crate::plan::settings::Settings;
 use crate::record::links::LinkStatus;
 use crate::record::timeline::Timeline;
-use crate::report::live::{INTERVALS_MAX, Progress, Screen, line};
+use crate::report::live::{INTERVALS_MAX, Progress, Screen, Work, line};
 use crate::report::model::IntervalReport;
 
 /// The time between two lines.
@@ -16,6 +16,9 @@ const LINE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shows how far a run is.
 pub(crate) trait View {
+    /// How to show the work before and after the run.
+    fn work(&self) -> Work;
+
     /// Shows the counts of now. `dropped` is the number of operations dropped so far.
     fn show(&mut self, settings: &Settings, timeline: &Timeline, stop: &Stop, dropped: u64);
 
@@ -28,6 +31,10 @@ pub(crate) trait View {
 pub(crate) struct NoView;
 
 impl View for NoView {
+    fn work(&self) -> Work {
+        Work::Nothing
+    }
+
     fn show(&mut self, _: &Settings, _: &Timeline, _: &Stop, _: u64) {}
 
     fn end(&mut self) {}
@@ -45,14 +52,14 @@ pub(crate) enum ViewKind {
 
 /// Returns the view for standard error. `title` is the name of the run.
 pub(crate) fn view(kind: ViewKind, title: String) -> Box<dyn View> {
-    let screen = match kind {
-        ViewKind::Nothing => return Box::new(NoView),
-        ViewKind::View if io::stderr().is_terminal() => Screen::enter().ok(),
-        ViewKind::View | ViewKind::Lines => None,
-    };
+    if kind == ViewKind::Nothing {
+        return Box::new(NoView);
+    }
     Box::new(LiveView {
         title,
-        screen,
+        kind,
+        has_begun: false,
+        screen: None,
         next_line: None,
         counted: None,
         intervals: BTreeMap::new(),
@@ -61,7 +68,10 @@ pub(crate) fn view(kind: ViewKind, title: String) -> Box<dyn View> {
 
 struct LiveView {
     title: String,
-    /// `None` to write lines.
+    kind: ViewKind,
+    /// Whether the run was shown. Until then, the screen is left to the work before it.
+    has_begun: bool,
+    /// `None` to write lines, and before and after the run.
     screen: Option<Screen>,
     /// When to write the next line. `None` until the run is shown for the first time.
     next_line: Option<Instant>,
@@ -72,8 +82,20 @@ struct LiveView {
 }
 
 impl View for LiveView {
+    fn work(&self) -> Work {
+        match self.kind {
+            ViewKind::Nothing => Work::Nothing,
+            ViewKind::Lines => Work::Lines,
+            ViewKind::View => Work::Bar,
+        }
+    }
+
     fn show(&mut self, settings: &Settings, timeline: &Timeline, stop: &Stop, dropped: u64) {
         let now = Instant::now();
+        let is_first = !std::mem::replace(&mut self.has_begun, true);
+        if is_first && self.kind == ViewKind::View && io::stderr().is_terminal() {
+            self.screen = Screen::enter().ok();
+        }
         if self.screen.is_none() && !self.is_time_for_line(now) {
             return;
         }

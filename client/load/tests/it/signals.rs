@@ -155,8 +155,9 @@ async fn an_interrupted_check_says_what_it_knows() {
     .unwrap();
     let mut said = String::new();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    stderr.read_line(&mut said).unwrap();
-    assert!(said.contains("checking"), "{said}");
+    while !said.contains("checking") {
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "{said}");
+    }
     kill("-INT", &child);
     let run = Run::from(child.wait_with_output().unwrap());
     // Decided before the signal, or ended by it.

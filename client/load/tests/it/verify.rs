@@ -1,9 +1,11 @@
 //! `--verify` and `check`: the verdict on the answers of a run.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
+use std::process::Command;
 
-use crate::support::{Run, TestServer};
+use crate::support::{Run, TestServer, load};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_answers_of_a_server_are_linearizable() {
@@ -215,5 +217,53 @@ fn a_history_without_revisions_is_checked_by_a_flag() {
         // The verdict comes before the proof, on standard error.
         let said = run.stderr.contains("NOT linearizable: key \"a\"");
         assert_eq!(said, code == 3, "{}", run.stderr);
+    }
+}
+
+/// The history comes from a pipe, so reading it takes as long as the test wants.
+#[test]
+fn a_check_tells_how_far_it_is_on_standard_error_unless_it_is_quiet() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.history");
+    let name = file.display();
+    let run = Run::of(&format!("-c 6 -n 600 --verify --history {name} -q"));
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let history = fs::read(&file).unwrap();
+    let (half, rest) = history.split_at(history.len() / 2);
+    let begin = |name: &str, flags: &str| {
+        let pipe = folder.path().join(name);
+        let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let check = load(&format!("check {} {flags}", pipe.display()))
+            .spawn()
+            .unwrap();
+        // Opening it waits for its reader.
+        let mut pipe = OpenOptions::new().write(true).open(&pipe).unwrap();
+        pipe.write_all(half).unwrap();
+        (check, pipe)
+    };
+    // The quiet one begins first, so its first line would be there first.
+    let (quiet, mut to_quiet) = begin("quiet", "-q");
+    let (mut told, mut to_told) = begin("told", "");
+    let mut stderr = BufReader::new(told.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    assert!(line.starts_with("reading the history: "), "{line}");
+    for pipe in [&mut to_quiet, &mut to_told] {
+        pipe.write_all(rest).unwrap();
+    }
+    drop((to_quiet, to_told));
+    for check in [told, quiet] {
+        let ended = Run::from(check.wait_with_output().unwrap());
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(ended.stdout.starts_with("linearizable"), "{}", ended.stdout);
+        assert_eq!(
+            ended
+                .stderr
+                .lines()
+                .filter(|it| it.contains("reading"))
+                .count(),
+            0
+        );
     }
 }

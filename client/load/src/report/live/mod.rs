@@ -8,10 +8,12 @@ mod line;
 mod progress;
 mod screen;
 mod view;
+mod work;
 
 pub(crate) use line::line;
 pub(crate) use progress::{INTERVALS_MAX, Progress};
 pub(crate) use screen::{Screen, restore};
+pub(crate) use work::{Step, Work};
 
 #[cfg(test)]
 mod tests;
