@@ -50,8 +50,8 @@ pub const DUE_KEYS_MAX: usize = 256;
 pub const DUE_KEYS_BETWEEN_WAKES: usize = 8;
 
 /// Most uncommitted changes. Beyond, calls that would change something are refused: a disk that does not keep up must
-/// not fill the memory. A disk needs a few milliseconds for this many.
-pub const UNSYNCED_OPERATIONS_MAX: usize = 8_192;
+/// not fill the memory. One connection alone gets half of them. A disk needs a few milliseconds for this many.
+pub const UNSYNCED_OPERATIONS_MAX: usize = 16_384;
 
 /// Most bytes of uncommitted changes.
 pub const UNSYNCED_BYTES_MAX: usize = 32 * MIB;

@@ -7,6 +7,7 @@ use crate::mutants::mutant;
 use super::clock::Now;
 use super::commit::HeldReply;
 use super::error::CallError;
+use super::quota::ConnectionQuota;
 use super::reply::{Reply, StartedReply};
 use super::state::Owner;
 
@@ -65,14 +66,11 @@ impl Owner {
         now: Now,
     ) -> Option<StartedReply<T>> {
         self.reads_only = false;
-        if !is_replay
-            && let Some(commits) = &self.commits
-            && let Some(error) = commits.refusal()
-        {
-            reply.refuse(error, now.instant);
-            return None;
-        }
-        start(reply, is_replay, now)
+        let refusal = match &self.commits {
+            Some(commits) if !is_replay => commits.refusal(),
+            _ => None,
+        };
+        start_unless(refusal, reply, is_replay, now)
     }
 
     /// Starts with a message that may change something, and may be a replay.
@@ -92,13 +90,19 @@ impl Owner {
         reply: Reply<T>,
         operations: impl IntoIterator<Item = &'a Operation>,
         is_replay: bool,
+        quota: &ConnectionQuota,
         now: Now,
     ) -> Option<StartedReply<T>> {
         let mut operations = operations.into_iter();
         if operations.all(|operation| matches!(operation, Operation::Read(_))) {
             return start(reply, is_replay, now);
         }
-        self.start_change(reply, is_replay, now)
+        self.reads_only = false;
+        let refusal = match &self.commits {
+            Some(commits) if !is_replay => commits.refusal_of_frames(quota),
+            _ => None,
+        };
+        start_unless(refusal, reply, is_replay, now)
     }
 
     /// Whether a message with this request id was answered before.
@@ -172,6 +176,22 @@ impl Owner {
                 None => reply.send(Ok(())),
             }
         }
+    }
+}
+
+/// Starts with a message, or refuses it.
+fn start_unless<T>(
+    refusal: Option<CallError>,
+    reply: Reply<T>,
+    is_replay: bool,
+    now: Now,
+) -> Option<StartedReply<T>> {
+    match refusal {
+        Some(error) => {
+            reply.refuse(error, now.instant);
+            None
+        }
+        None => start(reply, is_replay, now),
     }
 }
 

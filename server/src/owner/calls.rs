@@ -14,7 +14,7 @@ use crate::metrics::OperationKind;
 
 use super::backups::OpenBackup;
 use super::clock::Now;
-use super::commit::CommittedEntry;
+use super::commit::{CommittedEntry, Unsent};
 use super::error::CallError;
 use super::message::{AllFrame, EachFrame, KeysInStates, PageRequest, Usage};
 use super::quota::{ConnectionQuota, QuotaGuard};
@@ -160,11 +160,12 @@ impl Owner {
         let machine = &self.machine;
         let is_replay = frames.iter().all(|frame| frame.is_replay(machine));
         let operations = || frames.iter().flat_map(|frame| &frame.operations);
-        let Some(started) = self.start_frame(reply, operations(), is_replay, now) else {
+        let Some(started) = self.start_frame(reply, operations(), is_replay, quota, now) else {
             return;
         };
         let has_request_ids = frames.iter().any(|frame| !frame.request_ids.is_empty());
         let committed = self.committed_reads(operations(), has_request_ids);
+        let unsent = self.unsent();
         let answers = frames.into_iter().map(|frame| {
             let room = quota.free_bytes().min(self.answer_bytes_max);
             let (operations, request_ids) = (frame.operations, &frame.request_ids);
@@ -181,6 +182,7 @@ impl Owner {
             (answer, guard)
         });
         let answers = answers.collect();
+        self.charge(quota, unsent);
         self.send_frame::<_, Infallible>(started, committed, Ok(answers));
     }
 
@@ -197,17 +199,19 @@ impl Owner {
             request_id,
         } = frame;
         let is_replay = self.is_replay(request_id.as_deref());
-        let Some(started) = self.start_frame(reply, &operations, is_replay, now) else {
+        let Some(started) = self.start_frame(reply, &operations, is_replay, &quota, now) else {
             return;
         };
         let committed = self.committed_reads(&operations, request_id.is_some());
         let room = quota.free_bytes().min(self.answer_bytes_max);
+        let unsent = self.unsent();
         let tally = Tally::of(self.metrics.as_deref(), &operations);
         let machine = &mut self.machine;
         let answer = machine.apply_all(operations, request_id.as_deref(), room, now.time);
         if let Some(tally) = tally {
             tally.count_all(answer.is_ok());
         }
+        self.charge(&quota, unsent);
         let answer = answer.map(|mut answer| {
             if let Some(revision) = committed {
                 answer.set_revision(revision);
@@ -216,6 +220,19 @@ impl Owner {
             (answer, guard)
         });
         self.send_frame::<_, RejectedAt>(started, committed, answer);
+    }
+
+    /// Returns how much there is to send to the journal, if there is one.
+    fn unsent(&mut self) -> Option<Unsent> {
+        let commits = self.commits.as_mut()?;
+        Some(commits.unsent(&mut self.machine))
+    }
+
+    /// Charges what frames have changed since `before` to their connection.
+    fn charge(&mut self, quota: &ConnectionQuota, before: Option<Unsent>) {
+        if let (Some(commits), Some(before)) = (&mut self.commits, before) {
+            commits.charge(quota, before, &mut self.machine);
+        }
     }
 
     /// Returns the revision as of which frames can be answered at once. `None` if they must wait for the disk: they

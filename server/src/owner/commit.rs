@@ -17,6 +17,7 @@ use crate::metrics::{DISK_ENOUGH, DISK_FULL, DISK_LOW};
 use crate::mutants::mutant;
 
 use super::error::CallError;
+use super::quota::{ConnectionQuota, UncommittedGuard};
 use super::snapshot::Snapshots;
 use super::uncommitted::Uncommitted;
 
@@ -49,6 +50,8 @@ pub(crate) struct CommitQueue {
     /// How many answers may be held before abandoned ones are dropped.
     held_max: usize,
     uncommitted: Uncommitted,
+    /// What frames have changed, charged to their connections, with the batches that the changes are in.
+    charged: VecDeque<(u64, UncommittedGuard)>,
     space: DiskSpace,
     snapshots: Snapshots,
 }
@@ -59,6 +62,13 @@ struct InFlight {
     /// The store revision after the batch.
     revision: Revision,
     /// Effects in the batch.
+    count: usize,
+    bytes: usize,
+}
+
+/// Effects that have not been sent to the journal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unsent {
     count: usize,
     bytes: usize,
 }
@@ -89,6 +99,7 @@ impl CommitQueue {
             held: VecDeque::new(),
             held_max: HELD_MIN,
             uncommitted: Uncommitted::at(machine.revision()),
+            charged: VecDeque::new(),
             space: journal.space,
             snapshots: Snapshots::new(journal.snapshot_log_bytes, low(journal.space).is_some()),
             journal,
@@ -286,7 +297,7 @@ impl CommitQueue {
         }
     }
 
-    /// How many changes are uncommitted, and how many bytes they have.
+    /// How many changes are uncommitted, and how many bytes they have, as far as they were collected.
     fn uncommitted_size(&self) -> (usize, usize) {
         let (count, bytes) = self
             .in_flight
@@ -316,6 +327,55 @@ impl CommitQueue {
         }
     }
 
+    /// Returns the error for frames that would change something: as [`refusal`](Self::refusal), or if their connection has
+    /// more uncommitted changes than there is room left for those of others. `quota.rs` has the rule.
+    pub(crate) fn refusal_of_frames(&self, quota: &ConnectionQuota) -> Option<CallError> {
+        if let Some(refusal) = self.refusal() {
+            return Some(refusal);
+        }
+        let (count, bytes) = self.uncommitted_size();
+        let (own_count, own_bytes) = quota.uncommitted();
+        let free = UNSYNCED_OPERATIONS_MAX.saturating_sub(count);
+        let free_bytes = self.unsynced_bytes_max().saturating_sub(bytes);
+        if own_count > free {
+            Some(CallError::Overloaded {
+                limit: free,
+                unit: "changes of one connection not yet on disk",
+            })
+        } else if own_bytes > free_bytes {
+            Some(CallError::Overloaded {
+                limit: free_bytes,
+                unit: "bytes of changes of one connection not yet on disk",
+            })
+        } else {
+            None
+        }
+    }
+
+    /// Returns how much there is to send to the journal before frames are applied.
+    pub(crate) fn unsent(&mut self, machine: &mut StateMachine) -> Unsent {
+        self.collect_effects(machine);
+        Unsent {
+            count: self.unsent.len(),
+            bytes: self.unsent_bytes,
+        }
+    }
+
+    /// Charges what frames have changed since `before` to their connection, until it is on disk.
+    pub(crate) fn charge(
+        &mut self,
+        quota: &ConnectionQuota,
+        before: Unsent,
+        machine: &mut StateMachine,
+    ) {
+        let now = self.unsent(machine);
+        if now.count > before.count {
+            let guard =
+                quota.charge_uncommitted(now.count - before.count, now.bytes - before.bytes);
+            self.charged.push_back((self.sent_seq + 1, guard));
+        }
+    }
+
     /// Most bytes of uncommitted changes: less if there is little space on the disk, so that what is accepted fits on it.
     fn unsynced_bytes_max(&self) -> usize {
         let room = match self.space {
@@ -342,6 +402,9 @@ impl CommitQueue {
                 debug_assert_eq!(seq, self.sent_seq, "batches are committed in order");
                 let in_flight = in_flight.expect("a committed batch was in flight");
                 self.uncommitted.commit(in_flight.revision);
+                while self.charged.front().is_some_and(|(at, _)| *at <= seq) {
+                    self.charged.pop_front();
+                }
                 while self.held.front().is_some_and(|(at, _)| *at <= seq) {
                     let (_, reply) = self.held.pop_front().expect("front was Some");
                     reply.send(Ok(()));

@@ -14,6 +14,9 @@
 //! switches", IEEE/ACM Transactions on Networking 6(2), 1998. Unary calls need no such rule for the messages, because a
 //! connection has few streams (`--max-streams`); those that cost much wait for their turn in `gate.rs`.
 //!
+//! **Changes that are not on disk yet.** The same rule shares out the room for them: if the disk is slow, the connection that
+//! changes most is refused first.
+//!
 //! **Watches and backups.** One connection may have as many open as are left for others (`shares.rs`).
 
 use std::sync::Arc;
@@ -60,6 +63,8 @@ impl ClientMemory {
             given_back: AtomicUsize::new(0),
             queued_frames: AtomicUsize::new(0),
             queued_bytes: AtomicUsize::new(0),
+            uncommitted: AtomicUsize::new(0),
+            uncommitted_bytes: AtomicUsize::new(0),
             room: Notify::new(),
             is_awaited: AtomicBool::new(false),
             gate: ConnectionGate::default(),
@@ -119,6 +124,9 @@ struct Shared {
     queued_frames: AtomicUsize,
     /// Bytes of these messages.
     queued_bytes: AtomicUsize,
+    /// Changes of frames that are not on disk yet, and their bytes. Only the owner counts them.
+    uncommitted: AtomicUsize,
+    uncommitted_bytes: AtomicUsize,
     /// Notified when bytes were given back and somebody waits for them.
     room: Notify,
     is_awaited: AtomicBool,
@@ -306,6 +314,25 @@ impl ConnectionQuota {
         self.0.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// Returns how many changes of this connection's frames are not on disk yet, and how many bytes they have.
+    pub(super) fn uncommitted(&self) -> (usize, usize) {
+        (
+            self.0.uncommitted.load(Ordering::Relaxed),
+            self.0.uncommitted_bytes.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Counts changes that are not on disk, until the returned guard is dropped.
+    pub(super) fn charge_uncommitted(&self, count: usize, bytes: usize) -> UncommittedGuard {
+        self.0.uncommitted.fetch_add(count, Ordering::Relaxed);
+        self.0.uncommitted_bytes.fetch_add(bytes, Ordering::Relaxed);
+        UncommittedGuard {
+            quota: self.clone(),
+            count,
+            bytes,
+        }
+    }
+
     /// Charges `bytes`, until the returned guard is dropped.
     #[must_use]
     pub fn charge(self, bytes: usize) -> QuotaGuard {
@@ -400,6 +427,24 @@ impl Drop for Shared {
 /// calls do not all write to one counter.
 fn shared(bytes: usize) -> usize {
     bytes.saturating_sub(UNSHARED_BYTES)
+}
+
+/// Changes of a connection that are not on disk yet. Dropping the guard stops counting them.
+#[derive(Debug)]
+pub(super) struct UncommittedGuard {
+    quota: ConnectionQuota,
+    count: usize,
+    bytes: usize,
+}
+
+impl Drop for UncommittedGuard {
+    fn drop(&mut self) {
+        let shared = &self.quota.0;
+        shared.uncommitted.fetch_sub(self.count, Ordering::Relaxed);
+        shared
+            .uncommitted_bytes
+            .fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// Bytes charged to a connection's quota. Dropping the guard gives them back: drop it when the bytes are on the socket, or

@@ -117,6 +117,49 @@ async fn changes_not_yet_on_disk_are_limited() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_leaves_room_for_the_changes_of_others() {
+    let (handle, _owner, mut journal) = with_key_on_disk().await;
+    let greedy = quota();
+    let frame = |name: &str| {
+        let operations = (0..8).map(|m| Operation::Write(write(&format!("{name}-{m}"), 1)));
+        plain(operations.collect())
+    };
+    let mut waiting = Vec::new();
+    for n in 0..=UNSYNCED_OPERATIONS_MAX / 16 {
+        let pending = handle.apply_each(frame(&n.to_string()), greedy.clone(), soon());
+        waiting.push(pending.unwrap());
+        rest().await;
+    }
+    let refused = handle.apply_each(frame("more"), greedy.clone(), soon());
+    assert_eq!(
+        refused.unwrap().answer().await.err(),
+        Some(overloaded(
+            UNSYNCED_OPERATIONS_MAX / 2 - 8,
+            "changes of one connection not yet on disk"
+        ))
+    );
+    let all = |name: &str| frame(name).remove(0).operations;
+    let refused = handle.apply_all(all("more"), None, greedy.clone(), soon());
+    assert!(refused.unwrap().answer().await.is_err());
+    // Others, and what is no change, find room.
+    let others = handle.apply_each(frame("others"), quota(), soon());
+    let other = handle.apply_all(all("other"), None, quota(), soon());
+    rest().await;
+    journal.commit().await;
+    journal.commit().await;
+    for pending in waiting {
+        pending.answer().await.unwrap();
+    }
+    others.unwrap().answer().await.unwrap();
+    other.unwrap().answer().await.unwrap();
+    // What is on disk does not count any more.
+    let again = handle.apply_each(frame("more"), greedy, soon());
+    rest().await;
+    journal.commit().await;
+    again.unwrap().answer().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn little_room_on_the_disk_limits_what_waits_for_it() {
     let (handle, _owner, mut journal) = with_key_on_disk().await;
     let long = |key| Write {
