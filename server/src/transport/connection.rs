@@ -199,14 +199,12 @@ async fn greet(mut socket: Socket) -> io::Result<Option<Socket>> {
         };
         if preface[..len] != PREFACE[..len] {
             debug!(start = %preface[..len].escape_ascii(), "peer does not speak HTTP/2");
-            // A peer that speaks TLS cannot read a text.
-            if preface[0] != TLS_HANDSHAKE {
-                let text = match socket.is_tls() {
-                    true => "it speaks HTTP/2 from the first byte on",
-                    false => "it speaks HTTP/2 from the first byte on, without TLS",
-                };
-                refuse(&mut socket, text).await?;
-            }
+            // Clients with TLS report the text as what it is to them, no TLS: an end without a word could have any cause.
+            let text = match socket.is_tls() {
+                true => "it speaks HTTP/2 from the first byte on",
+                false => "it speaks HTTP/2 from the first byte on, without TLS",
+            };
+            refuse(&mut socket, text).await?;
             return Ok(None);
         }
     }

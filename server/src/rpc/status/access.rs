@@ -35,6 +35,7 @@ pub(crate) fn certificate_refused() -> Refusal {
         Reason::CredentialsUnknown,
         "the certificate of this connection is not accepted any more: it is revoked, or its authority is gone",
     )
+    .with("connection", "ended")
 }
 
 /// The caller does not have the right that the call needs.

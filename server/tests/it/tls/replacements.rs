@@ -165,6 +165,9 @@ impl Shared {
     }
 }
 
+/// What a refusal says because of the certificate of its connection.
+const ENDED: [(&str, &str); 1] = [("connection", "ended")];
+
 /// Writes a key with a new connection.
 async fn write_anew(
     client: &Client,
@@ -339,9 +342,14 @@ async fn what_a_client_has_open_does_nothing_more_once_its_certificate_is_refuse
     // A stream that is open goes on after GOAWAY. Its frames are refused, and change nothing.
     let answer = leaving.frame(2).await.unwrap().unwrap();
     let status = answer.error.unwrap();
-    crate::support::assert_rpc_refused(&status, Code::Unauthenticated, "CREDENTIALS_UNKNOWN", &[]);
+    crate::support::assert_rpc_refused(
+        &status,
+        Code::Unauthenticated,
+        "CREDENTIALS_UNKNOWN",
+        &ENDED,
+    );
     let ended = leaving.watch_ended().await;
-    assert_refused(&ended, Code::Unauthenticated, "CREDENTIALS_UNKNOWN", &[]);
+    assert_refused(&ended, Code::Unauthenticated, "CREDENTIALS_UNKNOWN", &ENDED);
     leaving.write(2).await.unwrap_err();
     for key in ["l/unary", "l/frame"] {
         let entry = staying.state.read(read(key)).await.unwrap().into_inner();
