@@ -10,7 +10,7 @@ use crate::connection::Connection;
 use crate::machine::{
     DefineMachine, DeleteMachine, DeleteMachineReply, GetMachine, ListMachines, ListMachinesReply,
 };
-use crate::retry::request_id;
+use crate::retry::{request_id, until_seen};
 use crate::session::{
     CloseSession, CloseSessionReply, ListSessions, ListSessionsReply, OpenSession, RenewSession,
 };
@@ -42,7 +42,13 @@ use crate::{
 /// reason OUTCOME_UNKNOWN or from the network without one. Safe to retry with the same request id. [`Outcome::Unknown`]
 /// marks these errors.
 ///
-/// [`retry`](Self::retry) retries whatever is safe to retry, and makes the request id.
+/// [`retry`](Self::retry) retries whatever is safe to retry, and makes the request id. Without it a call is made again, at
+/// once, only if no server has looked at it: because its connection ended in order, as a proxy ends connections after so many
+/// calls.
+///
+/// UNAVAILABLE if a connection that was lost cannot be made again, with the same messages about certificates as
+/// [`ClientBuilder::connect`](crate::ClientBuilder::connect). UNAUTHENTICATED and PERMISSION_DENIED for a token or a
+/// certificate that has lost its right. Retry that after the file was replaced: it is read again.
 #[derive(Clone, Debug)]
 #[must_use = "a call is sent when awaited"]
 pub struct Call<'a, R> {
@@ -223,7 +229,7 @@ macro_rules! calls {
                         }
                     };
                     let Some(retry) = retry else {
-                        return attempt(request, timeout).await;
+                        return until_seen(timeout, |left| attempt(request.clone(), left)).await;
                     };
                     let idempotent: fn(&mut v1::$wire) -> bool = $idempotent;
                     let idempotent = idempotent(&mut request);

@@ -1,7 +1,6 @@
 //! The client: connects to a server and makes calls.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -9,10 +8,11 @@ use soloist::v1::Info;
 use soloist::v1::admin_client::AdminClient;
 use soloist::v1::state_client::StateClient;
 
-use crate::connection::{Connection, Security, bad_url, connect};
+use crate::connection::{Connection, Security, connect};
 use crate::machine::{DefineMachine, DeleteMachine, GetMachine, ListMachines};
 use crate::session::{CloseSession, ListSessions, OpenSession, RenewSession};
-use crate::transport::{TokenFile, Transport};
+use crate::token::Token;
+use crate::transport::Transport;
 use crate::{
     Add, Batch, Call, Delete, DeletePrefix, Error, KeepAlive, List, Machine, PipelineCall, Read,
     Retry, Session, Transition, Value, WatchCall, Write,
@@ -38,13 +38,17 @@ impl Client {
     /// Connects to `http://HOST:PORT`, or `HOST:PORT` for short, to `https://HOST:PORT`, which trusts the CAs of the
     /// system, or to the Unix socket `unix:PATH`. [`builder`](Self::builder) has more settings.
     ///
-    /// Waits until the connection is made, at most [`CONNECT_TIMEOUT`]. Whether a Soloist server answers there is not
-    /// checked before the first call.
+    /// Waits until the connection is made, at most [`CONNECT_TIMEOUT`]. Over TLS it also waits for the server's first bytes,
+    /// which tell whether the server accepts the client's certificate; without TLS it waits half a second for them. Whether a
+    /// Soloist server answers there is not checked before the first call. If the future is dropped, the connection is closed.
     ///
     /// # Errors
     ///
-    /// INVALID_ARGUMENT for a URL that cannot be used. UNAVAILABLE if no connection can be made; the message names the
-    /// address, and it is safe to retry.
+    /// INVALID_ARGUMENT for a URL that cannot be used, and for a file that cannot; then
+    /// [`metadata("field")`](Error::metadata) names the method of [`ClientBuilder`] that was given the file, and the message
+    /// begins with that name. Mend the cause before a retry. UNAVAILABLE if no connection can be made; the message names the
+    /// address and says what to do: about a certificate that one side does not accept, or a server that speaks TLS where the
+    /// client does not, or the reverse. Nothing was applied, and it is safe to retry.
     pub async fn connect(url: impl Into<String>) -> Result<Self, Error> {
         Self::builder(url).connect().await
     }
@@ -252,30 +256,43 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Trusts the CAs in this PEM file, and no others. Read again for each connection. Default: the CAs of the system.
+    /// Trusts the CAs in this PEM file, of at most 16 MiB, and no others. Default: the CAs of the system.
+    ///
+    /// Read again for each connection, so that CAs can be exchanged while the client runs: first both, then the new one
+    /// alone. Replace the file by renaming another to its name: a file that is read while it is written may lack CAs. For
+    /// `https` URLs only: [`connect`](Self::connect) refuses it with any other.
     #[cfg(feature = "tls")]
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.security.files.ca = Some(path.into());
         self
     }
 
-    /// Shows the server a certificate: the PEM file of the certificate and the chain above it, and that of its key.
-    /// Read again for each connection. Default: none.
+    /// Shows the server a certificate: the PEM file of the certificate and the chain above it, and that of its key (PKCS
+    /// #8, PKCS #1 or SEC 1), of at most 16 MiB each. Default: none.
+    ///
+    /// Read again for each connection. If the files cannot be used then, because only one of them has been replaced so far,
+    /// the connection is made with the last ones that could. A server that accepts the old certificate no longer ends the
+    /// connection in order, and calls go on over a new one. For `https` URLs only, as [`ca_file`](Self::ca_file).
     #[cfg(feature = "tls")]
     pub fn identity_files(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.security.files.identity = Some((cert.into(), key.into()));
         self
     }
 
-    /// The name that the server's certificate must have. Default: the host of the URL.
+    /// The name that the server's certificate must have: a DNS name, or an IP address. Default: the host of the URL. For
+    /// `https` URLs only, as [`ca_file`](Self::ca_file).
     #[cfg(feature = "tls")]
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.security.files.server_name = Some(name.into());
         self
     }
 
-    /// Sends the token in this file with each call. Read again after a second, so a token can be replaced while the
-    /// client runs. Without TLS everybody on the way can read the token. Default: none.
+    /// Sends the token in this file, of at most 16 KiB, with each call: its one line, without the space around it. Default:
+    /// none.
+    ///
+    /// Read again by the first call after a second, so that a token can be replaced while the client runs: let the server
+    /// know both for some seconds. While the file cannot be read, the last token is sent. Without TLS everybody on the way
+    /// can read the token.
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.token_file = Some(path.into());
         self
@@ -315,8 +332,10 @@ impl ClientBuilder {
     ///
     /// Those of [`Client::connect`].
     pub async fn connect(self) -> Result<Client, Error> {
-        let token = self.token_file.map(TokenFile::open).transpose();
-        let token = token.map_err(|why| bad_url(&self.url, &why))?.map(Arc::new);
+        let token = match self.token_file {
+            Some(path) => Some(Token::open(path).await?),
+            None => None,
+        };
         let channel = connect(&self.url, &self.security, self.connect_timeout).await?;
         let transport = Transport::new(channel, token, self.headers);
         Ok(Client {

@@ -1,7 +1,9 @@
 //! The connection to a server: the channel, and the defaults of all calls on it.
 
+use std::error::Error as StdError;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{fmt, io};
 
 use http::Uri;
 use soloist::v1::admin_client::AdminClient;
@@ -13,6 +15,10 @@ use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::error::root_cause;
+#[cfg(feature = "tls")]
+use crate::files::shutting_down;
+use crate::retry::until_seen;
+use crate::tcp;
 use crate::timeout::{request_with_timeout, within};
 #[cfg(feature = "tls")]
 use crate::tls;
@@ -59,9 +65,12 @@ impl Connection {
     }
 
     pub(crate) async fn info(&self, timeout: Duration) -> Result<Info, Error> {
-        let mut admin = self.admin.clone();
-        let request = request_with_timeout(GetInfoRequest {}, timeout);
-        within(timeout, Outcome::NotApplied, admin.get_info(request)).await
+        until_seen(timeout, |left| {
+            let mut admin = self.admin.clone();
+            let request = request_with_timeout(GetInfoRequest {}, left);
+            async move { within(left, Outcome::NotApplied, admin.get_info(request)).await }
+        })
+        .await
     }
 }
 
@@ -80,6 +89,10 @@ pub struct Security {
     #[cfg(feature = "tls")]
     pub files: tls::TlsFiles,
 }
+
+/// How long to wait for the first bytes of a server without TLS. One that speaks another protocol says so within a round
+/// trip, also around the world. One that is silent is left to the timeouts of calls: it may have to start first.
+const FIRST_BYTES_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Connects to a server, at most within `timeout`.
 ///
@@ -104,29 +117,30 @@ pub async fn connect(url: &str, security: &Security, timeout: Duration) -> Resul
             Outcome::NotApplied,
         )
     };
+    let failed = |error: tonic::transport::Error| unreachable(&Cause(root_cause(&error)));
 
-    let endpoint = Endpoint::from(uri)
-        .connect_timeout(timeout)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true);
+    let endpoint = endpoint(uri, timeout);
     let connecting = async {
-        let failed = |error: tonic::transport::Error| unreachable(root_cause(&error));
         match target {
-            Target::Plain(_) => endpoint.connect().await.map_err(failed),
+            Target::Plain(_) => {
+                let connector = tcp::Connector::new(timeout);
+                let accepted = connector.accepted();
+                let channel = endpoint.connect_with_connector(connector).await;
+                let channel = channel.map_err(failed)?;
+                match tokio::time::timeout(FIRST_BYTES_TIMEOUT, accepted).await {
+                    Ok(Err(why)) => Err(unreachable(&why)),
+                    Ok(Ok(())) | Err(_) => Ok(channel),
+                }
+            }
             Target::Unix(path) => {
                 let connector = UnixConnector(path);
-                endpoint
-                    .connect_with_connector(connector)
-                    .await
-                    .map_err(failed)
+                let channel = endpoint.connect_with_connector(connector).await;
+                channel.map_err(failed)
             }
             #[cfg(feature = "tls")]
             Target::Tls(_) => {
-                let connector = tls::Connector::new(security.files.clone());
+                let connector = tls::Connector::new(security.files.clone(), timeout).await;
+                let connector = connector.map_err(|error| shutting_down(&error))??;
                 let accepted = connector.accepted();
                 let channel = endpoint.connect_with_connector(connector).await;
                 let channel = channel.map_err(failed)?;
@@ -141,24 +155,52 @@ pub async fn connect(url: &str, security: &Security, timeout: Duration) -> Resul
         .map_err(|_| unreachable(&format_args!("no connection within {timeout:?}")))?
 }
 
+fn endpoint(uri: Uri, timeout: Duration) -> Endpoint {
+    Endpoint::from(uri)
+        .connect_timeout(timeout)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+}
+
+/// Why there is no connection, and what to do about it.
+struct Cause<'a>(&'a (dyn StdError + 'static));
+
+impl fmt::Display for Cause<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let io = self.0.downcast_ref::<io::Error>();
+        match io.map(io::Error::kind) {
+            // Not the one for Unix sockets, which says more.
+            Some(io::ErrorKind::ConnectionRefused)
+                if io.is_some_and(|io| io.get_ref().is_none()) =>
+            {
+                write!(f, "{}: is a server running there?", self.0)
+            }
+            _ => fmt::Display::fmt(self.0, f),
+        }
+    }
+}
+
 fn authority(uri: &Uri) -> String {
     let authority = uri.authority();
     authority.map(ToString::to_string).unwrap_or_default()
 }
 
 impl Security {
-    /// Refuses files that cannot be used, and files for a connection without TLS.
+    /// Refuses files for a connection without TLS.
     #[cfg(feature = "tls")]
     fn check(&self, url: &str, target: &Target) -> Result<(), Error> {
-        let why = match target {
-            Target::Tls(_) => match self.files.load() {
-                Ok(_) => return Ok(()),
-                Err(why) => why,
-            },
-            _ if self.files.is_empty() => return Ok(()),
-            _ => "files for TLS are set, but the URL does not say https".to_owned(),
-        };
-        Err(bad_url(url, &why))
+        match (target, self.files.first_field()) {
+            (Target::Tls(_), _) | (_, None) => Ok(()),
+            (_, Some(field)) => {
+                let why = format!(
+                    "{field} is set, which is for TLS, but {url:?} does not begin with https"
+                );
+                Err(Error::bad_argument(why).with("field", field))
+            }
+        }
     }
 
     #[cfg(not(feature = "tls"))]
@@ -168,12 +210,8 @@ impl Security {
     }
 }
 
-pub(crate) fn bad_url(url: &str, why: &str) -> Error {
-    Error::new(
-        Code::InvalidArgument,
-        format!("cannot use {url:?}: {why}"),
-        Outcome::NotApplied,
-    )
+fn bad_url(url: &str, why: &str) -> Error {
+    Error::bad_argument(format!("cannot use {url:?}: {why}"))
 }
 
 /// Accepts `unix:PATH`, `unix:///PATH`, and what [`parse_url`] accepts.

@@ -42,6 +42,8 @@ struct Inner {
     retry_delay: Option<Duration>,
     /// The server asked not to retry.
     retry_forbidden: bool,
+    /// The call met the end of a connection, and no server has applied it: another attempt is on another connection.
+    unseen: bool,
 }
 
 /// The trailer with which a server says when to retry. Source: gRPC proposal A6, "gRPC Retry Design".
@@ -97,7 +99,8 @@ impl Error {
 
     /// Whether the same call may be retried as it is: nothing was applied, and the cause is transient.
     ///
-    /// False for a condition that did not hold: read, then decide again. Also false for causes that last until someone
+    /// True for a refusal because of the connection's certificate, too: the next connection is made with what is in the files by
+    /// then. False for a condition that did not hold: read, then decide again. Also false for causes that last until someone
     /// acts: a full store, a frame that is too large, a key in another state.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -117,7 +120,13 @@ impl Error {
             ),
             None => matches!(self.0.code, Code::Unavailable | Code::DeadlineExceeded),
         };
-        passes && !self.0.retry_forbidden
+        (passes || self.0.unseen) && !self.0.retry_forbidden
+    }
+
+    /// Whether the call met the end of a connection and no server has applied it. Another attempt is on another connection,
+    /// and as good as the first.
+    pub(crate) fn is_unseen(&self) -> bool {
+        self.0.unseen
     }
 
     /// The error of a call after that many attempts, of which it is the last error. `outcome` is that of all of them.
@@ -165,10 +174,9 @@ impl Error {
             return Self::new(Code::DeadlineExceeded, "no answer in time", default_outcome);
         }
         let http2 = causes(source).find_map(|cause| cause.downcast_ref::<h2::Error>());
-        // The call found no connection, or the peer refused the stream before looking at it: nobody has processed the
-        // call.
-        let not_processed = causes(source).any(|cause| cause.is::<tonic::ConnectError>())
-            || http2.is_some_and(|error| error.reason() == Some(h2::Reason::REFUSED_STREAM));
+        let unseen = is_unseen(source, http2);
+        // Nobody has processed a call that found no connection, either.
+        let not_processed = unseen || causes(source).any(|cause| cause.is::<tonic::ConnectError>());
         let outcome = if not_processed {
             Outcome::NotApplied
         } else {
@@ -183,7 +191,9 @@ impl Error {
             code => code,
         };
         let message = format!("connection failed: {}", root_cause(source));
-        Self::new(code, message, outcome)
+        let mut error = Self::new(code, message, outcome);
+        error.0.unseen = unseen;
+        error
     }
 
     /// Converts the `google.rpc.Status` in a `PipelineResponse` or `OpResult`, which is there in place of a result.
@@ -219,6 +229,17 @@ impl Error {
         )
     }
 
+    /// The caller has given this side something that it cannot use.
+    pub(crate) fn bad_argument(message: impl Into<String>) -> Self {
+        Self::new(Code::InvalidArgument, message, Outcome::NotApplied)
+    }
+
+    /// The same error with a detail.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.0.metadata.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
     /// An error that this side found.
     pub(crate) fn new(code: Code, message: impl Into<String>, outcome: Outcome) -> Self {
         Self(Box::new(Inner {
@@ -229,6 +250,7 @@ impl Error {
             metadata: HashMap::new(),
             retry_delay: None,
             retry_forbidden: false,
+            unseen: false,
         }))
     }
 
@@ -244,6 +266,12 @@ impl Error {
                 Some(Reason::OutcomeUnknown) => default_outcome,
                 _ => Outcome::NotApplied,
             };
+            // The certificate of the connection is not accepted any more. The next connection reads it again.
+            error.0.unseen = error.0.reason == Some(Reason::CredentialsUnknown)
+                && info
+                    .metadata
+                    .get("connection")
+                    .is_some_and(|it| it == "ended");
             error.0.metadata = info.metadata;
         }
         error
@@ -289,6 +317,23 @@ impl fmt::Debug for Error {
 }
 
 impl StdError for Error {}
+
+/// Whether a call met the end of a connection, and no server has looked at it.
+///
+/// - The connection ended while the call was queued for it: hyper reports the call as canceled.
+/// - The peer said goodbye. Streams that it has begun go on, and it promises for all others that it will not. Source: RFC
+///   9113, section 6.8.
+/// - The peer refused the stream before it looked at it. Source: RFC 9113, section 8.7.
+fn is_unseen(source: &(dyn StdError + 'static), http2: Option<&h2::Error>) -> bool {
+    let queued = causes(source)
+        .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
+        .any(hyper::Error::is_canceled);
+    let refused = http2.is_some_and(|error| {
+        let goodbye = error.is_go_away() && error.is_remote();
+        goodbye || error.reason() == Some(h2::Reason::REFUSED_STREAM)
+    });
+    queued || refused
+}
 
 /// Whether tonic's own timer ran out, which tonic reports as CANCELLED.
 pub(crate) fn is_timeout(status: &Status) -> bool {

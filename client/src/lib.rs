@@ -33,6 +33,31 @@
 //! - [`Session`] is a lifetime that several keys share; [`KeepAlive`] renews a session and reports its loss.
 //! - [`Error`] says what went wrong and whether to retry; [`Retry`] retries.
 //!
+//! # TLS and tokens
+//!
+//! An `https` URL makes a client speak TLS (feature `tls`, on by default; without it no cryptography is compiled).
+//! [`ca_file`](ClientBuilder::ca_file) and [`identity_files`](ClientBuilder::identity_files) are read again for each connection,
+//! and [`token_file`](ClientBuilder::token_file) every second while there are calls, each on a thread that may wait for the disk.
+//! So certificates, CAs and tokens are exchanged while a client runs, without a failed call: let the server know the old and the
+//! new ones for a while.
+//!
+//! A certificate that one side does not accept, and a server that speaks TLS where the client does not or the reverse, is
+//! UNAVAILABLE with a message that says what to do. It is safe to retry, and in vain until somebody has done that. A file that
+//! cannot be used is INVALID_ARGUMENT, and only [`connect`](ClientBuilder::connect) returns it: later connections are made with
+//! what could last be read.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), soloist_client::Error> {
+//! let client = soloist_client::Client::builder("https://host.example:50051")
+//!     .ca_file("/etc/soloist/ca.pem")
+//!     .identity_files("/etc/soloist/billing.pem", "/etc/soloist/billing.key")
+//!     .token_file("/etc/soloist/billing.token")
+//!     .connect()
+//!     .await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The crate `soloist` has the messages of the wire and the generated clients.
 
 mod call;
@@ -40,6 +65,7 @@ mod client;
 mod connection;
 mod details;
 mod error;
+mod files;
 mod frame;
 #[cfg(test)]
 mod fuzz_tests;
@@ -50,9 +76,12 @@ mod reply;
 mod request;
 mod retry;
 mod session;
+mod socket;
+mod tcp;
 mod timeout;
 #[cfg(feature = "tls")]
 mod tls;
+mod token;
 mod transport;
 mod value;
 mod watch;
@@ -63,8 +92,9 @@ mod wire;
 pub mod shared {
     pub use crate::connection::{Security, connect};
     #[cfg(feature = "tls")]
-    pub use crate::tls::{NO_HTTP2, Socket, TlsFiles, explained, not_connected, open};
-    pub use crate::transport::{read_token, unix_error};
+    pub use crate::tls::{NO_HTTP2, TlsFiles, TlsSocket as Socket, explained, not_connected, open};
+    pub use crate::token::read_token_file as read_token;
+    pub use crate::transport::unix_error;
 }
 
 pub use call::Call;

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tonic::{Code, Streaming};
 
 use crate::connection::Connection;
+use crate::retry::until_seen;
 use crate::timeout::within;
 use crate::{Error, Frame, FrameReply, Outcome};
 
@@ -246,14 +247,22 @@ impl IntoFuture for PipelineCall<'_> {
     type IntoFuture = Pin<Box<dyn Future<Output = Result<Pipeline, Error>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let mut state = self.connection.state.clone();
+        let state = self.connection.state.clone();
         let timeout = self.connection.timeout;
         Box::pin(async move {
-            let (frames, queue) = mpsc::channel(self.frames_in_flight);
+            let (frames, responses) = until_seen(timeout, |left| {
+                let mut state = state.clone();
+                async move {
+                    let (frames, queue) = mpsc::channel(self.frames_in_flight);
+                    // No grpc-timeout: a pipeline stays open as long as it is used, and each frame has a timeout of its
+                    // own.
+                    let opening = state.pipeline(FrameQueue(queue));
+                    let responses = within(left, Outcome::NotApplied, opening).await?;
+                    Ok((frames, responses))
+                }
+            })
+            .await?;
             let permits = Arc::new(Semaphore::new(self.frames_in_flight));
-            // No grpc-timeout: a pipeline stays open as long as it is used, and each frame has a timeout of its own.
-            let opening = state.pipeline(FrameQueue(queue));
-            let responses = within(timeout, Outcome::NotApplied, opening).await?;
             Ok(Pipeline {
                 sender: FrameSender {
                     frames,

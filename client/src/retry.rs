@@ -135,6 +135,31 @@ fn jitter(most: Duration, random: u64) -> Duration {
     Duration::from_nanos(part as u64)
 }
 
+/// How often a call is made again that no server has looked at. A server that refuses streams does so for a reason: gRPC
+/// proposal A6 allows one such retry, and more for calls that have not left the client.
+const UNSEEN_RETRIES_MAX: u32 = 3;
+
+/// Makes an attempt, and further ones at once while no server has looked at it, because it met the end of a connection. A
+/// proxy that ends connections after so many calls, or a server that asks its clients to come back with other certificates,
+/// fails no call. Source: "transparent retries" of gRPC proposal A6.
+pub(crate) async fn until_seen<T, F>(
+    timeout: Duration,
+    mut attempt: impl FnMut(Duration) -> F,
+) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let start = Instant::now();
+    let mut left = timeout;
+    for _ in 0..UNSEEN_RETRIES_MAX {
+        match attempt(left).await {
+            Err(error) if error.is_unseen() => left = timeout.saturating_sub(start.elapsed()),
+            outcome => return outcome,
+        }
+    }
+    attempt(left).await
+}
+
 fn random_bits() -> u64 {
     getrandom::u64().expect("the system has a source of random numbers")
 }
@@ -269,6 +294,35 @@ mod tests {
         assert_eq!(run_with_pushback("60000").await, 1);
         assert_eq!(run_with_pushback("-1").await, 1);
         assert_eq!(start.elapsed(), waited);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_no_server_has_seen_is_made_again() {
+        let goodbye = || {
+            let goodbye = h2::Error::from(h2::Reason::REFUSED_STREAM);
+            let status = tonic::Status::from_error(Box::new(goodbye));
+            Error::from_status(&status, Outcome::Unknown)
+        };
+        for (unseen, made_of_all) in [(0, 1), (2, 3), (3, 4), (9, 4)] {
+            let mut made = 0;
+            let result = until_seen(MINUTE, |_| {
+                made += 1;
+                std::future::ready(if made > unseen {
+                    Ok(())
+                } else {
+                    Err(goodbye())
+                })
+            });
+            assert_eq!(result.await.is_ok(), unseen < 4, "{unseen}");
+            assert_eq!(made, made_of_all, "{unseen}");
+        }
+        // Nobody knows what came of this one.
+        let mut made = 0;
+        let result = until_seen(MINUTE, |_| {
+            made += 1;
+            std::future::ready(Err::<(), _>(failure(BROKEN.0, BROKEN.1)))
+        });
+        assert_eq!((result.await.is_err(), made), (true, 1));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use soloist::v1;
 use tonic::Streaming;
 
 use crate::connection::Connection;
+use crate::retry::until_seen;
 use crate::timeout::within;
 use crate::{Error, Outcome};
 
@@ -18,6 +19,9 @@ pub(super) async fn open(
     request: v1::WatchRequest,
     timeout: Duration,
 ) -> Result<Messages, Error> {
-    let mut state = connection.state.clone();
-    within(timeout, Outcome::NotApplied, state.watch(request)).await
+    until_seen(timeout, |left| {
+        let (mut state, request) = (connection.state.clone(), request.clone());
+        async move { within(left, Outcome::NotApplied, state.watch(request)).await }
+    })
+    .await
 }

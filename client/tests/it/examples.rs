@@ -6,12 +6,12 @@ use std::process::{Command, Output, Stdio};
 use crate::support::TestServer;
 
 /// Runs an example, which Cargo builds next to the tests.
-fn run_example(name: &str, url: Option<String>) -> Output {
+pub(crate) fn run_example(name: &str, args: &[&str]) -> Output {
     let test = env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();
     let file = format!("{name}{}", env::consts::EXE_SUFFIX);
     let path = profile.join("examples").join(file);
-    let output = Command::new(&path).args(url).stdin(Stdio::null()).output();
+    let output = Command::new(&path).args(args).stdin(Stdio::null()).output();
     output.unwrap_or_else(|error| {
         let path = path.display();
         panic!("{path}: {error}; `cargo build -p soloist-client --examples` builds it")
@@ -36,7 +36,7 @@ fn examples_print_what_they_show() {
         for (name, line) in cases {
             let url = format!("http://{}", server.address());
             scope.spawn(move || {
-                let run = run_example(name, Some(url));
+                let run = run_example(name, &[&url]);
                 let stdout = String::from_utf8(run.stdout).unwrap();
                 let stderr = String::from_utf8(run.stderr).unwrap();
                 let said = format!("{name}: {stdout}{stderr}");
@@ -50,6 +50,6 @@ fn examples_print_what_they_show() {
 
 #[test]
 fn without_a_url_an_example_starts_a_server_of_its_own() {
-    let run = run_example("connection", None);
+    let run = run_example("connection", &[]);
     assert!(run.status.success(), "{run:?}");
 }

@@ -254,11 +254,8 @@ async fn fetch(
     let connecting = client.connect_timeout(timeout.saturating_mul(2)).connect();
     let client = tokio::time::timeout(timeout, connecting)
         .await
-        .map_err(silent("did not accept a connection"))?
-        .map_err(|error| {
-            let why = error.message();
-            format!("{why}; is a server running there? --from names its address")
-        })?;
+        .map_err(silent("did not answer"))?
+        .map_err(|error| not_connected(from, &error))?;
     let mut admin = client.admin_client().max_decoding_message_size(usize::MAX);
     let mut chunks = tokio::time::timeout(timeout, admin.backup(BackupRequest {}))
         .await
@@ -299,6 +296,21 @@ fn begin_receiving(progress: &Progress, first: &BackupResponse) {
         total => (Unit::Things("keys"), Some(total.cast_unsigned())),
     };
     progress.begin("receiving the backup", unit, total);
+}
+
+/// The error about a connection that was not made. The client library names files by the methods of its builder.
+fn not_connected(from: &str, error: &soloist_client::Error) -> String {
+    let why = error.message();
+    let Some(field) = error.metadata("field") else {
+        return format!("{why} (--from {from})");
+    };
+    let flag = match field {
+        "ca_file" => "--tls-ca",
+        "identity_files" => "--tls-cert and --tls-key:",
+        "token_file" => "--token-file",
+        other => other,
+    };
+    why.replacen(field, flag, 1)
 }
 
 /// The error about a backup that did not begin.

@@ -257,9 +257,9 @@ async fn a_backup_says_why_it_cannot_reach_a_server() {
         (
             closed.as_str(),
             1,
-            &["cannot reach", "refused", "--from"][..],
+            &["cannot reach", "refused", "is a server running", "--from"][..],
         ),
-        (&of_other, 1, &["not answer as a Soloist"]),
+        (&of_other, 1, &["cannot reach", "HTTP/1", "--from"]),
         ("localhost", 2, &["the port is missing", "HOST:PORT"]),
         ("https://localhost:1", 1, &["--from"]),
     ] {
