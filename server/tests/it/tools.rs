@@ -33,14 +33,14 @@ async fn grpcurl(server: &TestServer, before: &[&str], after: &[&str]) -> Output
 
 /// Returns the output of a successful command.
 #[track_caller]
-fn printed(output: Output) -> String {
+pub(crate) fn printed(output: Output) -> String {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{error}");
     String::from_utf8(output.stdout).unwrap()
 }
 
 #[track_caller]
-fn assert_contains(text: &str, parts: &[&str]) {
+pub(crate) fn assert_contains(text: &str, parts: &[&str]) {
     for part in parts {
         assert!(text.contains(part), "{text}\nlacks {part:?}");
     }
@@ -256,8 +256,8 @@ async fn python(server: &TestServer, script: &str) -> String {
     printed(output)
 }
 
-/// The commands of a document's console blocks that call grpcurl, each with the output that the document shows.
-fn commands_of(document: &str) -> Vec<(String, String)> {
+/// The commands of a document's console blocks that begin like one of these, each with the output that the document shows.
+pub(crate) fn commands_of(document: &str, beginnings: &[&str]) -> Vec<(String, String)> {
     let blocks = document
         .split("```console\n")
         .skip(1)
@@ -267,7 +267,7 @@ fn commands_of(document: &str) -> Vec<(String, String)> {
         for part in block.split("$ ").skip(1) {
             let mut lines = part.lines();
             let mut command = lines.next().unwrap().to_owned();
-            if !command.starts_with("grpcurl") {
+            if !beginnings.iter().any(|text| command.starts_with(text)) {
                 continue;
             }
             loop {
@@ -295,13 +295,13 @@ async fn the_recipes_are_true() {
     the_document_is_true(include_str!("../../../docs/recipes.md"), 20).await;
 }
 
-/// Runs every grpcurl command of a document, in order, against one server.
+/// Runs every grpcurl command of a document that needs no TLS, in order, against one server.
 async fn the_document_is_true(document: &str, commands_min: usize) {
     let server = TestServer::start();
     let address = server.addr().to_string();
     let bin = tool("grpcurl").parent().unwrap().display().to_string();
     let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
-    let commands = commands_of(document);
+    let commands = commands_of(document, &["grpcurl -plaintext"]);
     assert!(commands.len() >= commands_min, "{commands:?}");
     for (command, said) in commands {
         let mut shell = Command::new("sh");
