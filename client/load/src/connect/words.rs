@@ -1,9 +1,8 @@
 //! The client library's advice, in the words of this tool.
 
 /// What the library says, and the flag that it means here.
-const FLAGS: [(&str, &str); 6] = [
+const FLAGS: [(&str, &str); 9] = [
     ("set the CA file to", "set --tls-ca to"),
-    ("name a CA file", "name one by --tls-ca"),
     (
         "set the certificate and key files",
         "set --tls-cert and --tls-key",
@@ -13,7 +12,11 @@ const FLAGS: [(&str, &str); 6] = [
         "check --tls-cert and --tls-key",
     ),
     ("set the server name", "set --tls-server-name"),
-    ("connect with http", "type http://HOST:PORT"),
+    ("use http://", "type http://"),
+    ("use https://", "type https://"),
+    ("ca_file ", "--tls-ca "),
+    ("identity_files ", "--tls-cert and --tls-key: "),
+    ("token_file ", "--token-file "),
 ];
 
 /// Returns an error of the library with the flags of this tool in it.

@@ -193,7 +193,7 @@ fn every_engine_says_what_is_wrong_with_a_connection() {
         (&expired, &trust, "has expired: renew it there"),
         (&elsewhere, &trust, "or set --tls-server-name"),
         (&mutual_at, &trust, "set --tls-cert and --tls-key"),
-        (&plain_at, &trust, "type http://HOST:PORT"),
+        (&plain_at, &trust, "does not speak TLS: type http://"),
         (&plaintext, "", speaks_tls),
     ];
     for (address, flags, part) in cases {
@@ -210,7 +210,7 @@ fn every_engine_says_what_is_wrong_with_a_connection() {
         (format!("{plaintext} {trust}"), "type https://"),
         (
             format!("{good} --tls-ca {}", files.shown("nothing")),
-            "nothing",
+            "--tls-ca ",
         ),
         (
             format!("{good} {trust} --token-file {}", files.shown("nothing")),
