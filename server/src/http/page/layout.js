@@ -317,7 +317,7 @@ const Layout = (() => {
     for (const [i, passed] of arrow.cells.entries()) {
       const { from, to } = bounds[passed.column];
       const [enter, leave] = direction > 0 ? [from, to] : [to, from];
-      if (passed.column % 2 === 1 && !passed.label) {
+      if (passed.column % 2 === 1 && !passed.label && !arrow.bends) {
         // One curve is calmer than two, if no label is in its way.
         const next = arrow.cells[i + 1];
         const [edge, at] = next ? [direction > 0 ? bounds[next.column].from : bounds[next.column].to, next.v] : end;
@@ -326,6 +326,8 @@ const Layout = (() => {
           [u, v] = [edge, at];
           continue;
         }
+        // Nor is one of two between the same states, which would cross the other.
+        arrow.bends = arrow.cells.length === 1;
       }
       path.push(curve(u, v, enter, passed.v));
       if (leave !== enter) path.push(line(leave, passed.v));
@@ -397,6 +399,10 @@ const Layout = (() => {
     const passing = arrows.filter(({ chain }) => chain);
     const labels = columns.map((_, c) => passing.filter(({ label, cells: [first] }) => label && first.column === c)
       .map((arrow) => labelOf(arrow, bounds)));
+    for (const arrow of passing) {
+      route(arrow, bounds, labels);
+      for (const other of passing) if (arrow.bends && other.cells.length === 1 && arrow.from === other.to && arrow.to === other.from) other.bends = true;
+    }
     const drawn = [];
     for (const arrow of passing) {
       const way = route(arrow, bounds, labels);

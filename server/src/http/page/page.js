@@ -29,8 +29,8 @@ const Series = {
 const percent = (part) => Format.percent(part);
 const charts = [
   new Chart({
-    title: 'Throughput per second', format: Format.short, floor: 10,
-    lines: [{ name: 'operations', column: 'operations' }, { name: 'unary calls', column: 'calls' }, { name: 'refusals', column: 'refusals' }],
+    title: 'Throughput', format: Format.short, floor: 10,
+    lines: [{ name: 'operations/s', column: 'operations' }, { name: 'calls/s', column: 'calls' }, { name: 'refusals/s', column: 'refusals' }],
   }),
   new Chart({
     title: 'Latency of unary calls', format: Format.micros, log: true,
@@ -176,7 +176,7 @@ function showServer({ server }) {
   say($('version'), server.version);
   const troubled = server.health !== 'serving' || server.problems.length > 0;
   document.body.classList.toggle('troubled', troubled);
-  say($('health-text'), [server.health, ...server.problems].join(', '));
+  if (!document.body.classList.contains('away')) say($('health-text'), [server.health, ...server.problems].join(', '));
   const parts = [
     location.host,
     server.role,
@@ -291,7 +291,7 @@ function away(why) {
   // Only what is said once is an alert; the seconds are for eyes.
   say($('gone-text'), why.permission ? `${why.permission} Reload this page to log in.`
     : Answer.at ? `No answer since ${Format.clock(Answer.at)}. The numbers below are of that time.` : 'No answer yet.');
-  say($('gone-age'), why.permission || !Answer.at ? '' : `${Format.age((Date.now() - Answer.at) / 1000)} ago; asking again each second.`);
+  say($('gone-age'), why.permission || !Answer.at ? '' : `That was ${Format.age((Date.now() - Answer.at) / 1000)} ago. Asking again each second.`);
 }
 
 async function ask() {
