@@ -58,7 +58,7 @@ mod varint;
 mod wall_clock;
 
 pub use journal::OpenError;
-pub use reload::Reload;
+pub use reload::{Reload, check_files};
 pub use server::{Drain, OwnerLost, Prepared, Pulse, Server};
 pub use store::Store;
 pub use transport::{ListenAddress, Listener};

@@ -113,7 +113,7 @@ impl Listen {
     ///
     /// # Errors
     /// What to set, for the operator.
-    fn check(&self, tls: &TlsConfig) -> Result<(), String> {
+    pub(crate) fn check(&self, tls: &TlsConfig) -> Result<(), String> {
         self.check_as("--listen", tls)
     }
 

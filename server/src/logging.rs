@@ -16,9 +16,9 @@ use std::thread;
 use clap::ValueEnum;
 use soloist_server::config::{LOG_FLUSH_TIMEOUT, LOG_QUEUE_BYTES_MAX, PANIC_TEXT_BYTES_MAX};
 use tracing::error;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+use tracing_subscriber::{EnvFilter, reload};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
@@ -65,6 +65,25 @@ pub(crate) fn filter(text: &str) -> Result<EnvFilter, String> {
     EnvFilter::try_new(directives.join(",")).map_err(|error| error.to_string())
 }
 
+/// Changes what is logged.
+pub(crate) struct SetFilter(Box<SetFilterFn>);
+
+type SetFilterFn = dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send;
+
+impl SetFilter {
+    fn new(set: impl Fn(EnvFilter) -> Result<(), reload::Error> + Send + 'static) -> Self {
+        Self(Box::new(set))
+    }
+
+    /// From now on, logs what `filter` says.
+    ///
+    /// # Errors
+    /// If nothing is logged any more.
+    pub(crate) fn set(&self, filter: EnvFilter) -> Result<(), String> {
+        (self.0)(filter).map_err(|error| error.to_string())
+    }
+}
+
 /// Where log lines go. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Log(Arc<Queue>, LogFormat);
@@ -104,20 +123,30 @@ impl Log {
     ///
     /// # Errors
     /// The system's error if the thread cannot be created.
-    pub(crate) fn start(filter: EnvFilter, format: LogFormat) -> io::Result<Self> {
+    pub(crate) fn start(filter: EnvFilter, format: LogFormat) -> io::Result<(Self, SetFilter)> {
         let log = Self::to(io::stderr(), format)?;
         let writer = log.clone();
         let logs = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(move || writer.clone())
             .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
-        match format {
-            LogFormat::Text => logs.init(),
-            LogFormat::Json => logs.json().init(),
-        }
+        let set_filter = match format {
+            LogFormat::Text => {
+                let logs = logs.with_filter_reloading();
+                let handle = logs.reload_handle();
+                logs.init();
+                SetFilter::new(move |filter| handle.reload(filter))
+            }
+            LogFormat::Json => {
+                let logs = logs.json().with_filter_reloading();
+                let handle = logs.reload_handle();
+                logs.init();
+                SetFilter::new(move |filter| handle.reload(filter))
+            }
+        };
         // The default hook writes to standard error itself, and waits for it.
         std::panic::set_hook(Box::new(log_panic));
-        Ok(log)
+        Ok((log, set_filter))
     }
 
     fn to(out: impl Write + Send + 'static, format: LogFormat) -> io::Result<Self> {

@@ -1,19 +1,22 @@
 //! `soloist-server`: configure, bind, serve, drain, exit.
 
+mod arguments;
 mod bar;
 mod listen;
 mod logging;
+mod settings;
 mod supervisor;
 
 use std::error::Error;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use crate::arguments::{Arguments, ConfigArgs, Instead, ServeArgs};
 use crate::bar::Shown;
-use crate::listen::{Listen, Place, warn_of_exposure};
-use crate::logging::{Log, LogFormat};
+use crate::listen::{Place, warn_of_exposure};
+use crate::logging::{Log, SetFilter};
+use crate::settings::Settings;
 use crate::supervisor::Supervisor;
-use clap::Parser;
 use mimalloc::MiMalloc;
 use soloist_server::commands::{self, Command, Damaged, Unfinished};
 use soloist_server::config::Config;
@@ -22,83 +25,28 @@ use soloist_server::{Drain, OpenError, Reload, Server, Store};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
-use tracing_subscriber::EnvFilter;
 
 /// mimalloc is made for what the server does: small allocations of many sizes on a few threads.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// A gRPC state server whose whole state is owned by one task.
-///
-/// Prints "listening on ADDRESS" to standard output when it is ready, then "listening for HTTP on ADDRESS" if it does, and logs to standard error. SIGINT or SIGTERM
-/// shuts it down in order; a second signal stops it at once. SIGHUP makes it read its certificates and its access file
-/// again.
-/// Flags in BYTES take units, too: 64KiB, 512MiB, 1GiB, 64kB. Exit codes: 0 after a shutdown in order, 1 if the server
-/// cannot start or loses its state, 2 if an argument is invalid, 3 if data is missing or damaged, so that a restart is in
-/// vain until somebody has looked at it, 130 or 143 after a second signal.
-#[derive(Parser)]
-#[command(
-    name = "soloist-server",
-    version,
-    max_term_width = 100,
-    args_conflicts_with_subcommands = true
-)]
-struct Args {
-    #[command(subcommand)]
-    command: Option<Command>,
-    /// Address, or name of this host, and port to listen on; or unix:PATH. Port 0: any free port. A socket that systemd passes
-    /// is used instead.
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        env = "SOLOIST_LISTEN",
-        default_value = "127.0.0.1:50051"
-    )]
-    listen: Listen,
-    /// Address and port, or unix:PATH, on which operators and their tools are answered by HTTP: /livez and /readyz for probes,
-    /// /metrics for Prometheus. With TLS by the same certificates as --listen, but without asking for those of clients. Off by
-    /// default.
-    #[arg(long, value_name = "HOST:PORT", env = "SOLOIST_HTTP_LISTEN")]
-    http_listen: Option<Listen>,
-    /// Format of the logs.
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        env = "SOLOIST_LOG_FORMAT",
-        default_value = "text"
-    )]
-    log_format: LogFormat,
-    /// What to log: off, error, warn, info, debug or trace. Or several of TARGET=LEVEL with commas between, such as
-    /// info,soloist_server=debug; whatever they do not name is logged from "warn" on.
-    #[arg(
-        long,
-        value_name = "FILTER",
-        env = "SOLOIST_LOG",
-        default_value = "info",
-        value_parser = logging::filter
-    )]
-    log: EnvFilter,
-    #[command(flatten)]
-    config: Config,
-}
-
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let checked = args.config.validate().map_err(|error| error.to_string());
-    let checked = checked.and_then(|()| match args.command {
-        None => find_places(args.listen, args.http_listen, &args.config).map(Some),
-        Some(_) => Ok(None),
-    });
-    let places = match checked {
-        Ok(places) => places,
-        Err(error) => clap::Error::raw(
-            clap::error::ErrorKind::ValueValidation,
-            format!("{error}\n"),
-        )
-        .exit(),
+    let (settings, arguments) = match Settings::read(std::env::args_os()) {
+        Ok(read) => read,
+        Err(error) => error.exit(),
     };
-    let log = match Log::start(args.log, args.log_format) {
-        Ok(log) => log,
+    let Arguments { command, serve } = arguments;
+    let (log_filter, log_format) = (serve.log.clone(), serve.log_format);
+    let places = match &command {
+        None => find_places(&serve).map(Some),
+        Some(_) => Ok(None),
+    };
+    let places = match places {
+        Ok(places) => places,
+        Err(error) => settings.refusal(&error).exit(),
+    };
+    let (log, set_filter) = match Log::start(log_filter, log_format) {
+        Ok(started) => started,
         Err(error) => {
             let _ = writeln!(
                 io::stderr(),
@@ -107,9 +55,16 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = match (&args.command, places) {
-        (None, Some(places)) => serve(places, &args.config, &log),
-        (Some(command), _) => run(command, &log),
+    let result = match (&command, places) {
+        (None, Some(places)) => {
+            let hangup = Hangup {
+                settings,
+                set_filter,
+            };
+            start(places, &serve.config, hangup, &log)
+        }
+        (Some(Instead::Data(command)), _) => run(command, &log),
+        (Some(Instead::Config(args)), _) => print(args, &settings, &mut io::stdout().lock()),
         (None, None) => unreachable!("a server has a place to listen"),
     };
     let code = match result {
@@ -122,6 +77,19 @@ fn main() -> ExitCode {
     };
     log.flush();
     code
+}
+
+/// Prints what holds, or that it has passed all checks.
+fn print(
+    args: &ConfigArgs,
+    settings: &Settings,
+    out: &mut dyn io::Write,
+) -> Result<(), Box<dyn Error>> {
+    match &args.check {
+        Some(file) => writeln!(out, "{}: a server would take it", file.display())?,
+        None => out.write_all(settings.print().as_bytes())?,
+    }
+    Ok(())
 }
 
 /// The exit code for an error: whoever restarts servers must tell from it whether a restart can help.
@@ -161,17 +129,18 @@ fn open(config: &Config, progress: &Progress, log: &Log) -> Result<Store, Box<dy
 }
 
 /// Finds where to listen, and checks that the server may do so.
-fn find_places(listen: Listen, http: Option<Listen>, config: &Config) -> Result<Places, String> {
-    let grpc = Place::new(supervisor::take_socket()?, listen);
-    grpc.check(&config.tls)?;
-    if let Some(http) = &http {
-        http.check_http(&config.tls)?;
+fn find_places(args: &ServeArgs) -> Result<Places, String> {
+    let tls = &args.config.tls;
+    let grpc = Place::new(supervisor::take_socket()?, args.listen.clone());
+    grpc.check(tls)?;
+    if let Some(http) = &args.http_listen {
+        http.check_http(tls)?;
     }
-    let http = http.map(Place::Named);
+    let http = args.http_listen.clone().map(Place::Named);
     Ok(Places { grpc, http })
 }
 
-fn serve(places: Places, config: &Config, log: &Log) -> Result<(), Box<dyn Error>> {
+fn start(places: Places, config: &Config, hangup: Hangup, log: &Log) -> Result<(), Box<dyn Error>> {
     let progress = Progress::default();
     let supervisor = Supervisor::start(progress.clone(), config)?;
     let http = places.http.map(Place::bind).transpose()?;
@@ -191,6 +160,7 @@ fn serve(places: Places, config: &Config, log: &Log) -> Result<(), Box<dyn Error
     handle_signals(
         server.drain_handle(),
         server.reload_handle(),
+        hangup,
         supervisor.clone(),
         log.clone(),
     )?;
@@ -216,10 +186,33 @@ fn serve(places: Places, config: &Config, log: &Log) -> Result<(), Box<dyn Error
     Ok(())
 }
 
+/// What SIGHUP reloads besides certificates and the access file.
+struct Hangup {
+    settings: Settings,
+    set_filter: SetFilter,
+}
+
+impl Hangup {
+    /// # Errors
+    /// Why a file cannot be used. The log has it.
+    fn reload(&mut self, reload: &Reload) -> Result<(), String> {
+        let settings = self.settings.reload(&self.set_filter);
+        let files = reload.now();
+        if files.is_none() && settings.is_none() {
+            warn!(
+                "ignoring SIGHUP: this server has no certificates, no access file and no --config to reload; SIGTERM shuts it down"
+            );
+        }
+        settings.unwrap_or(Ok(()))?;
+        files.unwrap_or(Ok(false)).map(drop)
+    }
+}
+
 /// Waits for signals on a thread of its own, so that they are handled even if all other threads are busy.
 fn handle_signals(
     drain: Drain,
     reload: Reload,
+    mut on_hangup: Hangup,
     supervisor: Supervisor,
     log: Log,
 ) -> io::Result<()> {
@@ -240,11 +233,7 @@ fn handle_signals(
                         _ = terminate.recv() => 143,
                         _ = hangup.recv() => {
                             supervisor.reloading();
-                            let outcome = reload.now();
-                            if outcome.is_none() {
-                                warn!("ignoring SIGHUP: this server has no certificates and no access file to reload; SIGTERM shuts it down");
-                            }
-                            supervisor.reloaded(outcome.and_then(Result::err));
+                            supervisor.reloaded(on_hangup.reload(&reload).err());
                             continue;
                         }
                     };

@@ -121,6 +121,16 @@ pub(crate) fn start(config: &Config, reloads: &Reloads) -> io::Result<(Files, Re
     Ok((files, Reload(Some(sender))))
 }
 
+/// Checks that the files that the configuration names can be read, and used.
+///
+/// # Errors
+/// What is wrong with the first that cannot be used, with its flag and its path.
+pub fn check_files(config: &Config) -> Result<(), String> {
+    TlsSource::start(&config.tls)?;
+    let access = config.access.file.as_deref().map(AccessSource::start);
+    access.transpose().map(drop)
+}
+
 fn run(watched: &mut [Watched], interval: Duration, requests: &Receiver<Request>) {
     loop {
         let request = match requests.recv_timeout(interval) {

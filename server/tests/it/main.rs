@@ -3,6 +3,7 @@
 
 mod access;
 mod bad_input;
+mod config;
 mod contract;
 mod disk_full;
 mod durable;

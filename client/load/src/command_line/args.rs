@@ -254,9 +254,15 @@ pub(crate) struct ReportArgs {
     /// Exit with 1 if a figure is worse than in the baseline by more than this many percent.
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, default_missing_value = "5", require_equals = true, requires = "baseline")]
     pub(crate) fail_on_regression: Option<f64>,
-    /// Read flags from this TOML file, as in: rps = 1000. Flags of the command line override them.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    /// A file with flags, in TOML: a line such as rps = 1000 for each. Flags and environment variables (SOLOIST_LOAD_RPS)
+    /// override it. "soloist-load config" prints what holds.
+    #[arg(
+        id = "config",
+        long = "config",
+        value_name = "FILE",
+        env = "SOLOIST_LOAD_CONFIG"
+    )]
+    pub(crate) _config_file: Option<PathBuf>,
     /// A name for the run, which the report shows.
     #[arg(long, value_name = "TEXT")]
     pub(crate) name: Option<String>,
@@ -389,6 +395,16 @@ pub(crate) struct AgentArgs {
     /// Exit after one run.
     #[arg(long)]
     pub(crate) once: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ConfigArgs {
+    /// Check a file for --config, instead of printing: its keys and values, with the flags and the environment over it, and
+    /// the files that a run would read before it connects. Exit code 0 if a run would take it, otherwise 2.
+    #[arg(long, value_name = "FILE", help_heading = "Checking")]
+    pub(crate) check: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
 }
 
 #[cfg(test)]

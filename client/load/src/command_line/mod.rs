@@ -1,14 +1,14 @@
 //! The command line: its flags, and the plan that they add up to.
 //!
-//! [`args`] has the flags, and [`parse`] reads their values. [`config_file`] adds the flags of a file before that.
-//! [`call_flags`] are those of calls of any gRPC service, [`security_flags`] those of TLS and tokens, and [`other_tools`] says what to type instead of flags of others.
+//! [`args`] has the flags, and [`parse`] reads their values. Flags of a file and of the environment are for `soloist_flags`.
+//! [`call_flags`] are those of calls of any gRPC service, [`security_flags`] those of TLS and tokens, and [`other_tools`] says what to
+//! type instead of flags of others.
 //! [`resolve`] fills in the defaults and refuses contradictions; the result is a plan. [`words`] reads back the one-line
 //! command of a report.
 
 pub(crate) mod args;
 pub(crate) mod call_args;
 pub(crate) mod call_flags;
-pub(crate) mod config_file;
 pub(crate) mod other_tools;
 pub(crate) mod parse;
 pub(crate) mod resolve;
@@ -25,7 +25,11 @@ use clap::{
 };
 
 use crate::report::format::Format;
-use args::{AgentArgs, CalibrateArgs, CheckArgs, CompareArgs, FindMaxArgs, RunArgs, SweepArgs};
+use soloist_flags::{Program, Resolved};
+
+use args::{
+    AgentArgs, CalibrateArgs, CheckArgs, CompareArgs, ConfigArgs, FindMaxArgs, RunArgs, SweepArgs,
+};
 use call_args::CallArgs;
 
 /// Measures the operations per second and the latencies of a Soloist server.
@@ -67,7 +71,7 @@ pub(crate) enum Command {
     /// Measures the latency at several rates.
     #[command(mut_args(of_search))]
     Sweep(Box<SweepArgs>),
-    /// Compares the runs of two files, or repeats both runs and compares those.
+    /// Compares the runs of two files; or repeats both runs, and compares those.
     Compare(CompareArgs),
     /// Serves as an agent: does its share of the runs of another soloist-load, which names it with --agents.
     Agent(AgentArgs),
@@ -77,6 +81,52 @@ pub(crate) enum Command {
     Calibrate(CalibrateArgs),
     /// Prints the JSON schema of reports.
     Schema,
+    /// Prints what would hold for a run, and where each value came from: flags, environment, --config, or defaults.
+    ///
+    /// Prints TOML that --config takes. Exit code 2: something is wrong; the message names the file and the line.
+    Config(Box<ConfigArgs>),
+}
+
+/// What `-h` shows, some of it of one subcommand.
+const SHORT_HELP: [(&str, &str); 21] = [
+    ("address", "The server; else one of its own"),
+    ("method", "The method to call"),
+    ("readers", "Workers that only read [default: 100]"),
+    ("writers", "Workers that only write [default: 10]"),
+    ("workload", "A workload by name, such as a, cas or watch"),
+    ("rps", "Open loop: operations a second"),
+    ("duration", "How long to measure [default: 1s]"),
+    ("requests", "How many operations to measure"),
+    ("engine", "pipeline, unary or raw"),
+    ("output", "Write the report to a file"),
+    ("slo", "An objective, such as p99<5ms"),
+    ("verify", "Check that the answers are linearizable"),
+    ("config", "A file with flags, in TOML"),
+    ("call data", "A message as JSON, or @FILE"),
+    ("call proto", "A .proto file that describes the service"),
+    ("call concurrency", "Concurrent workers [default: 50]"),
+    ("find-max start", "The first rate"),
+    ("find-max window", "How long each run measures"),
+    ("sweep rates", "The rates, such as 1k,2k,5k"),
+    ("sweep window", "How long each run measures"),
+    ("config check", "Check a file for --config, and end"),
+];
+
+const EXAMPLES: &str = "\
+Examples:
+  soloist-load
+  soloist-load HOST:50051 --workload a --rps 20k -z 30s --slo 'p99<5ms'
+  soloist-load call HOST:50051 grpc.health.v1.Health/Check -d '{}' -c 50";
+
+/// The program, for what clap does not do by itself.
+pub(crate) fn program() -> Program {
+    Program {
+        command: Cli::command(),
+        variables: "SOLOIST_LOAD_",
+        only_typed: &[],
+        short_help: &SHORT_HELP,
+        examples: EXAMPLES,
+    }
 }
 
 /// The flags of a run, by their names in the code, that `find-max` and `sweep` have no use for: they set rates and times
@@ -123,19 +173,23 @@ fn of_search(arg: Arg) -> Arg {
     }
 }
 
-/// Reads the words of a command line, the first of which is the name of the program.
+/// Reads the words of a command line, the first of which is the name of the program, and what the file and the environment
+/// add to them.
 ///
 /// # Errors
 /// If a word is no flag, a value is none for its flag, or flags contradict each other.
-pub(crate) fn parse_words(words: Vec<OsString>) -> Result<Cli, clap::Error> {
-    let matches = Cli::command().try_get_matches_from(words)?;
-    if let Some((name @ ("find-max" | "sweep"), search)) = matches.subcommand() {
-        refuse(name, search)?;
+pub(crate) fn parse_words(words: &[OsString]) -> Result<(Cli, Resolved), clap::Error> {
+    let resolved = program().resolve(words)?;
+    if let Some((name @ ("find-max" | "sweep"), search)) = resolved.matches.subcommand() {
+        refuse(name, search).map_err(|error| {
+            let text = format!("{}\n", resolved.explain(&error));
+            clap::Error::raw(ErrorKind::ArgumentConflict, text)
+        })?;
     }
-    Cli::from_arg_matches(&matches)
+    Ok((Cli::from_arg_matches(&resolved.matches)?, resolved))
 }
 
-fn refuse(command: &str, search: &ArgMatches) -> Result<(), clap::Error> {
+fn refuse(command: &str, search: &ArgMatches) -> Result<(), String> {
     let is_given = |id: &&str| search.value_source(id) == Some(ValueSource::CommandLine);
     let Some(id) = NOT_OF_SEARCH.iter().find(|id| is_given(id)) else {
         return Ok(());
@@ -150,7 +204,7 @@ fn refuse(command: &str, search: &ArgMatches) -> Result<(), clap::Error> {
             "--{flag} cannot be used with {command}, which sets rates and times itself (see --settle and --window)"
         ),
     };
-    Err(Cli::command().error(ErrorKind::ArgumentConflict, why))
+    Err(why)
 }
 
 #[cfg(test)]
@@ -160,7 +214,7 @@ mod tests {
     fn help(command: &str) -> String {
         let words = ["soloist-load", command, "--help"];
         let words = words.into_iter().filter(|word| !word.is_empty());
-        let error = parse_words(words.map(OsString::from).collect()).unwrap_err();
+        let error = parse_words(&words.map(OsString::from).collect::<Vec<_>>()).unwrap_err();
         error.to_string()
     }
 
@@ -191,13 +245,46 @@ mod tests {
                 words.push(format!("{flag}{value}"));
                 // What some of them need besides.
                 words.extend(["--verify", "--baseline=f"].map(str::to_owned));
-                let words = words.into_iter().map(OsString::from).collect();
-                let refused = parse_words(words).unwrap_err();
+                let words: Vec<_> = words.into_iter().map(OsString::from).collect();
+                let refused = parse_words(&words).unwrap_err();
                 assert_eq!(refused.exit_code(), 2, "{command} {flag}");
             }
             let forms: Vec<_> = help.lines().filter(|line| line.contains("hlog")).collect();
             assert_eq!(forms, [""; 0], "{command}");
         }
+    }
+
+    #[test]
+    fn the_short_help_is_one_screen() {
+        for command in ["", "call", "find-max", "sweep", "config"] {
+            let words = ["soloist-load", command, "-h"];
+            let words = words.into_iter().filter(|word| !word.is_empty());
+            let words: Vec<_> = words.map(OsString::from).collect();
+            let help = parse_words(&words).unwrap_err().to_string();
+            assert!(help.lines().count() <= 40, "{help}");
+            for line in help.lines() {
+                assert!(line.chars().count() <= 80, "{line:?} in\n{help}");
+            }
+            for flag in ["--config", "--slo", "--workload"] {
+                assert!(help.contains(flag), "{flag} in\n{help}");
+            }
+            assert!(help.contains("Examples:"), "{help}");
+        }
+    }
+
+    #[test]
+    fn every_flag_is_in_a_group_and_has_a_variable() {
+        let command = program().with_variables();
+        for name in ["", "call", "find-max", "sweep", "config"] {
+            let command = command.find_subcommand(name).unwrap_or(&command);
+            let flags = command.get_arguments().filter(|arg| !arg.is_hide_set());
+            for arg in flags.filter(|arg| arg.get_long().is_some()) {
+                let flag = arg.get_long().unwrap();
+                assert!(arg.get_help_heading().is_some(), "{name} {flag}");
+                assert_eq!(arg.get_env().is_some(), flag != "check", "{name} {flag}");
+            }
+        }
+        command.debug_assert();
     }
 
     #[test]

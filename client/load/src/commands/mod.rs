@@ -7,6 +7,7 @@ mod clean;
 mod compare;
 #[cfg(test)]
 mod compare_tests;
+mod config;
 mod exit;
 mod find_max;
 mod once;
@@ -23,7 +24,7 @@ use std::io::{self, Write as _};
 use crate::agents::serve::{Runs, serve};
 use crate::command_line::args::AgentArgs;
 use crate::command_line::call_args::CallArgs;
-use crate::command_line::{Command, config_file, other_tools, parse_words};
+use crate::command_line::{Command, other_tools, parse_words};
 use crate::report::schema;
 use crate::run::error::RunError;
 use crate::run::signals::exit_code;
@@ -32,12 +33,9 @@ use exit::{BAD_ARGUMENTS, FAILED};
 
 /// Runs the program with these words of a command line, the first of which is its name. Returns the exit code.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> i32 {
-    let words = match config_file::expand(words.into_iter().collect()) {
-        Ok(words) => words,
-        Err(error) => return fail(&error, BAD_ARGUMENTS),
-    };
-    let cli = match parse_words(words) {
-        Ok(cli) => cli,
+    let words: Vec<_> = words.into_iter().collect();
+    let (cli, resolved) = match parse_words(&words) {
+        Ok(parsed) => parsed,
         Err(error) => {
             let code = error.exit_code();
             if let Some(hint) = other_tools::hint(&error) {
@@ -57,10 +55,11 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> i32 {
         Some(Command::Check(args)) => check::check_file(args),
         Some(Command::Schema) => outputs::print(schema::SCHEMA_TEXT),
         Some(Command::Calibrate(args)) => calibrate::calibrate(args),
+        Some(Command::Config(args)) => config::config(args, &resolved),
     };
     match done {
         Ok(code) => code,
-        Err(RunError::Arguments(error)) => fail(&error, BAD_ARGUMENTS),
+        Err(RunError::Arguments(error)) => fail(&resolved.explain(&error), BAD_ARGUMENTS),
         Err(RunError::Failed(error)) => fail(&error, FAILED),
         Err(RunError::Interrupted(signal)) => fail(
             "interrupted before anything was measured",

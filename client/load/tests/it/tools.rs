@@ -397,3 +397,47 @@ fn flags_come_from_a_file_too() {
     assert_eq!(run.code, Some(2));
     assert!(run.stderr.contains("no-such-flag"), "{}", run.stderr);
 }
+
+#[test]
+fn the_environment_is_above_the_file_and_below_the_flags() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.toml");
+    fs::write(
+        &file,
+        "requests = 50\nslo = [\"p99<5ms\", \"error_rate<0.1%\"]\nkeys = 9\n",
+    )
+    .unwrap();
+    let config = |line: &str| -> Run {
+        let line = format!("config {line} --keys 10").replace("FILE", file.to_str().unwrap());
+        let mut command = load(&line);
+        command.env("SOLOIST_LOAD_REQUESTS", "60");
+        command.output().unwrap().into()
+    };
+    let printed = config("--config FILE");
+    assert_eq!(printed.code, Some(0), "{}", printed.stderr);
+    let from_file = format!(
+        "slo = [\"p99<5ms\", \"error_rate<0.1%\"]  # file {}:2",
+        file.display()
+    );
+    for line in [
+        "requests = 60  # environment SOLOIST_LOAD_REQUESTS",
+        "keys = 10  # flag",
+        "interval = \"1s\"  # default",
+        &from_file,
+    ] {
+        assert!(printed.stdout.contains(line), "{}", printed.stdout);
+    }
+    fs::write(&file, &printed.stdout).unwrap();
+    let checked = config("--check FILE");
+    assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+    for (text, part) in [
+        ("\nrequests = true\n", ":2: requests is true"),
+        ("token = \"t\"\n", ":1: token is a secret"),
+        ("ratio = \"9:1\"\nreaders = 5\n", ":1: ratio = \"9:1\""),
+    ] {
+        fs::write(&file, text).unwrap();
+        let refused = config("--check FILE");
+        assert_eq!(refused.code, Some(2), "{text}");
+        assert!(refused.stderr.contains(part), "{}", refused.stderr);
+    }
+}
