@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::agents::protocol::{CONNECT_TIMEOUT, FromAgent, JsonLines, PROTOCOL, ToAgent};
 use crate::plan::choices::Agents;
 use crate::plan::labels::Labels;
-use crate::plan::settings::Settings;
+use crate::plan::settings::{Settings, TOKEN_METADATA};
 use crate::report::merge::merge;
 use crate::report::model::{AgentReport, Report};
 use crate::run::error::RunError;
@@ -39,7 +39,7 @@ pub(crate) fn run(
 ) -> Result<Report, RunError> {
     runner.target().check(&settings)?;
     let command = settings.command(Some(&runner.target().address));
-    let parts = lead(agents, &command)?;
+    let parts = lead(agents, &command, bearer(&settings))?;
     let reports: Vec<Report> = parts
         .iter()
         .filter_map(|part| part.report.as_ref().ok().cloned())
@@ -86,14 +86,22 @@ fn warn_of_lost_agents(report: &mut Report) {
     report.warnings.extend(lost);
 }
 
-/// Makes each agent do its share of the command. Returns what they have answered; at least one has a report.
-fn lead(agents: &Agents, command: &str) -> Result<Vec<Part>, RunError> {
+/// Returns the token of `--token`, which no command has.
+fn bearer(settings: &Settings) -> Option<&str> {
+    let mut headers = settings.metadata.iter();
+    let (_, value) = headers.find(|(name, _)| name == TOKEN_METADATA)?;
+    value.strip_prefix("Bearer ")
+}
+
+/// Makes each agent do its share of the command. Returns what they have answered; at least one has a report. `token` is for
+/// agents that are started here; others have their own.
+fn lead(agents: &Agents, command: &str, token: Option<&str>) -> Result<Vec<Part>, RunError> {
     let failed = RunError::Failed;
     let mut started = LocalAgents(Vec::new());
     let addresses = match agents {
         Agents::At(addresses) => addresses.clone(),
         Agents::Local(count) => (0..*count)
-            .map(|_| started.start())
+            .map(|_| started.start(token))
             .collect::<Result<_, _>>()
             .map_err(failed)?,
     };
@@ -239,11 +247,12 @@ struct LocalAgents(Vec<Child>);
 
 impl LocalAgents {
     /// Starts an agent for one run. Returns its address.
-    fn start(&mut self) -> Result<String, String> {
+    fn start(&mut self, token: Option<&str>) -> Result<String, String> {
         let context = |error: io::Error| format!("cannot start an agent: {error}");
         let program = std::env::current_exe().map_err(context)?;
         let mut child = Command::new(program)
             .args(["agent", "--listen", "127.0.0.1:0", "--once"])
+            .envs(token.map(|token| ("SOLOIST_TOKEN", token)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

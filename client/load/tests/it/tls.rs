@@ -55,6 +55,8 @@ fn every_engine_connects_with_tls_and_a_certificate() {
         ));
         assert_eq!(report["completed"], 2_000);
         assert_eq!(report["server"]["address"], address.as_str());
+        // Longer than what TLS keeps until the system takes it.
+        report_of_large_values(&format!("{address} {flags} --engine {engine}"));
         let command = report["command"].as_str().unwrap();
         assert!(
             command.contains(&flags.replace(' ', "=").replace("=--", " --")),
@@ -62,6 +64,14 @@ fn every_engine_connects_with_tls_and_a_certificate() {
         );
     }
     server.drain();
+}
+
+#[track_caller]
+fn report_of_large_values(line: &str) {
+    let report = report(&format!(
+        "{line} --key-prefix big/ --value-size 700000 --readers 4 --writers 4 -n 60"
+    ));
+    assert_eq!(report["completed"], 60);
 }
 
 #[test]
@@ -123,6 +133,8 @@ fn every_engine_bears_the_token() {
             "does not know this caller",
         );
     }
+    let agents = format!("{address} --token slst_{plain} --agents local:2 -n 100");
+    assert_eq!(report(&agents)["completed"], 100);
     let token = format!("--token-file {with_file}");
     for what in ["watch", "mixed", "renew", "transition"] {
         report(&format!("{address} {token} --workload {what} -n 200"));
