@@ -148,6 +148,7 @@ fn start(places: Places, config: &Config, hangup: Hangup, log: &Log) -> Result<(
     // Probes are answered from here on, while the store is opened.
     let prepared = Server::prepare(config, http)?;
     prepared.show_log_lines_dropped(log.dropped());
+    prepared.show_opening(progress.clone());
     let store = open(config, &progress, log)?;
     let (listener, _path) = match places.grpc.bind() {
         Ok(bound) => bound,

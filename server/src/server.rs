@@ -21,6 +21,7 @@ use crate::http::{self, About, Http, Site};
 use crate::machine::StateMachine;
 use crate::metrics::{LimitsShown, Metrics, Reloads, count_here};
 use crate::owner::{self, Clock, Heartbeat, JournalLost, OwnerLimits};
+use crate::progress::Progress;
 use crate::reload::{self, Files, Reload};
 use crate::rpc::SERVICES;
 use crate::rpc::admin::AdminService;
@@ -191,6 +192,13 @@ impl Prepared {
     pub fn show_log_lines_dropped(&self, dropped: Arc<AtomicU64>) {
         if let Some(monitor) = &self.monitor {
             monitor.metrics.set_log_lines_dropped(dropped);
+        }
+    }
+
+    /// Has the probe `/readyz` say how far the opening of the store is.
+    pub fn show_opening(&self, progress: Progress) {
+        if let Some(monitor) = &self.monitor {
+            monitor.http.site().show_opening(progress);
         }
     }
 

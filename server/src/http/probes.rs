@@ -1,6 +1,7 @@
 //! The probes: whether the server lives, and whether calls may be sent to it. They say what they have looked at as etcd and
 //! Kubernetes do.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use http::StatusCode;
@@ -12,13 +13,13 @@ use crate::metrics::DISK_ENOUGH;
 /// One thing that a probe looks at, and why it is not as it should be.
 struct Check {
     name: &'static str,
-    failed: Option<&'static str>,
+    failed: Option<Cow<'static, str>>,
 }
 
 fn check(name: &'static str, is_ok: bool, otherwise: &'static str) -> Check {
     Check {
         name,
-        failed: (!is_ok).then_some(otherwise),
+        failed: (!is_ok).then_some(otherwise.into()),
     }
 }
 
@@ -34,9 +35,12 @@ pub(super) fn live(site: &Site, verbose: bool) -> Response {
 
 /// Whether calls can succeed.
 pub(super) fn ready(site: &Site, verbose: bool) -> Response {
-    let has_started = site.has_started();
+    let started = Check {
+        name: "started",
+        failed: (!site.has_started()).then(|| site.recovering().into()),
+    };
     let checks = [
-        check("started", has_started, "recovering"),
+        started,
         check("not-draining", !site.is_draining(), "draining"),
         check(
             "owner",
@@ -92,4 +96,32 @@ fn answer(probe: &str, checks: &[Check], verbose: bool) -> Response {
         false => writeln!(said, "{probe} check failed"),
     };
     text(status, said)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::metrics::{Metrics, Reloads};
+    use crate::progress::{Progress, Unit};
+
+    #[test]
+    fn a_server_that_recovers_is_not_ready_and_says_how_far_it_is() {
+        let (_drain, draining) = watch::channel(false);
+        let metrics = Arc::new(Metrics::new(1, Reloads::default()));
+        let site = Site::new(metrics, None, None, draining);
+        assert_eq!(site.recovering(), "recovering");
+        let progress = Progress::default();
+        site.show_opening(progress.clone());
+        progress.begin("replaying the log", Unit::Things("records"), Some(4));
+        progress.set(3);
+        let said = site.recovering();
+        let begins = "recovering: replaying the log: 3 of 4 records (75%)";
+        assert!(said.starts_with(begins), "{said}");
+        let not_ready = ready(&site, false);
+        assert_eq!(not_ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
 }

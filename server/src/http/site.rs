@@ -15,6 +15,7 @@ use crate::config::{
 use crate::machine::MachineNow;
 use crate::metrics::{History, KeysInState, LimitsShown, MailboxLevel, Metrics, Snapshot};
 use crate::owner::{Heartbeat, WeakOwner};
+use crate::progress::Progress;
 use crate::transport::Tls;
 
 /// The server, from its start to its end.
@@ -27,6 +28,8 @@ pub(crate) struct Site {
     draining: watch::Receiver<bool>,
     /// Empty while the store is opened.
     serving: OnceLock<Serving>,
+    /// How far the opening of the store is, if that is known.
+    opening: OnceLock<Progress>,
     begun: Instant,
     /// When the owner last took a message, in milliseconds since `begun`.
     owner_seen: AtomicU64,
@@ -69,10 +72,24 @@ impl Site {
             tls,
             draining,
             serving: OnceLock::new(),
+            opening: OnceLock::new(),
             begun: Instant::now(),
             owner_seen: AtomicU64::new(0),
             history: Mutex::new(History::new(HISTORY_SAMPLES)),
             access,
+        }
+    }
+
+    /// Has probes show how far the opening of the store is.
+    pub(crate) fn show_opening(&self, progress: Progress) {
+        let _ = self.opening.set(progress);
+    }
+
+    /// That the store is being opened, and how far that is.
+    pub(super) fn recovering(&self) -> String {
+        match self.opening.get().and_then(Progress::look) {
+            Some(look) => format!("recovering: {look}"),
+            None => "recovering".into(),
         }
     }
 
