@@ -1,8 +1,7 @@
 //! Leader election: three candidates, one leader at a time, and a log that only the present leader can write.
 //!
-//! The client that creates the leader's key leads while its session lives. The others wait until the key is deleted.
-//! The create_revision of the key is the term. The leader writes in batches that are guarded by its term, so a leader
-//! that has lost its office without noticing changes nothing.
+//! Candidates are elected in the order in which they stand. The leader writes in batches that are guarded by its office, so
+//! a leader that has lost it without noticing changes nothing.
 //!
 //! ```console
 //! $ cargo run --example leader_election [URL]
@@ -14,60 +13,39 @@ mod support;
 
 use std::time::Duration;
 
-use soloist_client::{Batch, Client, Condition, Error, Read, Reason, Retry, Session, Write};
+use soloist_client::{Batch, Client, Error, Read, Reason, Write};
 use support::Result;
 
-const LEADER: &str = "election/leader";
+const ELECTION: &str = "election/leader";
 const TTL: Duration = Duration::from_secs(5);
 const ENTRIES: usize = 3;
 
-/// Waits until the candidate is elected and returns its term.
-async fn elected(client: &Client, name: &str, session: &Session) -> Result<i64> {
-    let mut watch = client.watch_key(LEADER).resume(Retry::default()).await?;
-    loop {
-        let candidacy = client
-            .write(LEADER, name)
-            .session(session)
-            .expect(Condition::Missing)
-            .retry(Retry::default());
-        match candidacy.await {
-            Ok(written) => return Ok(written.create_revision),
-            Err(error) if error.reason() == Some(Reason::KeyExists) => {}
-            Err(error) => return Err(error.into()),
-        }
-        while let Some(message) = watch.next().await? {
-            if message.events.iter().any(|event| event.entry.is_none()) {
-                break;
-            }
-        }
-    }
-}
-
-/// Appends to the log if the term is still the present one.
-async fn append(client: &Client, name: &str, term: i64, number: usize) -> Result<(), Error> {
+/// Appends to the log if the guard holds: the term is still the present one.
+async fn append(
+    client: &Client,
+    guard: Read,
+    name: &str,
+    term: i64,
+    number: usize,
+) -> Result<(), Error> {
     let entry = format!("election/log/{term:020}/{number}");
-    let guarded = Batch::new()
-        .op(Read::new(LEADER).expect(Condition::CreateRevision(term)))
-        .op(Write::new(entry, name).ttl(TTL));
+    let guarded = Batch::new().op(guard).op(Write::new(entry, name).ttl(TTL));
     client.batch(guarded).await.map(drop)
 }
 
 /// Waits to be elected, leads for a while, and resigns. Returns the term.
 async fn candidate(client: Client, name: &'static str) -> Result<i64> {
-    let session = client.open_session(TTL).await?;
-    let keep_alive = client.keep_alive(&session).await?;
-    let term = tokio::select! {
-        term = elected(&client, name, &session) => term?,
-        lost = keep_alive.lost() => return Err(lost.into()),
-    };
+    let leadership = client.elect(ELECTION, name).ttl(TTL).await?;
+    let term = leadership.term();
     println!("{name} leads in term {term}");
     for number in 0..ENTRIES {
-        append(&client, name, term, number).await?;
+        append(&client, leadership.guard(), name, term, number).await?;
     }
-    // Closing the session deletes the leader's key, so the next candidate is elected.
-    keep_alive.close().await?;
+    // The next candidate is elected.
+    let guard = leadership.guard();
+    leadership.resign().await?;
 
-    let late = append(&client, name, term, ENTRIES).await;
+    let late = append(&client, guard, name, term, ENTRIES).await;
     let error = late.expect_err("the term is over");
     assert_eq!(error.reason(), Some(Reason::ExpectationFailed));
     println!("{name} has resigned");

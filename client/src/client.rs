@@ -9,13 +9,14 @@ use soloist::v1::admin_client::AdminClient;
 use soloist::v1::state_client::StateClient;
 
 use crate::connection::{Connection, Security, connect};
+use crate::election::leader;
 use crate::machine::{DefineMachine, DeleteMachine, GetMachine, ListMachines};
 use crate::session::{CloseSession, ListSessions, OpenSession, RenewSession};
 use crate::token::Token;
 use crate::transport::Transport;
 use crate::{
-    Add, Batch, Call, Delete, DeletePrefix, Error, KeepAlive, List, Machine, PipelineCall, Read,
-    Retry, Session, Transition, Value, WatchCall, Write,
+    Add, Batch, Call, Delete, DeletePrefix, ElectCall, Error, KeepAlive, Leader, List, LockCall,
+    Machine, PipelineCall, Read, Retry, Session, Transition, Value, WatchCall, Write,
 };
 
 /// How long to wait for a connection, unless told otherwise: 5 s.
@@ -206,6 +207,30 @@ impl Client {
     /// other error it is safe to retry.
     pub async fn keep_alive(&self, session: &Session) -> Result<KeepAlive, Error> {
         KeepAlive::start(&self.connection, session).await
+    }
+
+    /// Takes a lock, when it is free and everybody who asked before has had it. Await the returned call to get the
+    /// [`Lock`](crate::Lock). The keys `NAME/…` without a further slash belong to the lock.
+    pub fn lock(&self, name: impl Into<String>) -> LockCall<'_> {
+        LockCall::new(&self.connection, name)
+    }
+
+    /// Stands in an election with a value that tells others who this is. Await the returned call to get the
+    /// [`Leadership`](crate::Leadership), when everybody who stood before has led. The keys `NAME/…` without a further slash
+    /// belong to the election.
+    pub fn elect(&self, name: impl Into<String>, value: impl Into<Value>) -> ElectCall<'_> {
+        ElectCall::new(&self.connection, name, value)
+    }
+
+    /// Returns who leads, or who holds a lock. `None` if nobody does. It may have changed by the time of the return.
+    ///
+    /// Waits for the reply, at most the client's timeout, and retries.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Call`]. DEADLINE_EXCEEDED if the server was away for so long.
+    pub async fn leader(&self, name: impl AsRef<str>) -> Result<Option<Leader>, Error> {
+        leader(&self.connection, name.as_ref()).await
     }
 
     /// Opens a pipeline: a stream with many frames of operations in flight, answered in order. This is the cheapest way

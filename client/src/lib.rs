@@ -31,6 +31,7 @@
 //! - [`Watch`] streams every change, and resumes after a break if asked to.
 //! - [`Machine`] is a protocol that the server enforces for every writer of some keys.
 //! - [`Session`] is a lifetime that several keys share; [`KeepAlive`] renews a session and reports its loss.
+//! - [`Lock`] and [`Leadership`] are held by one client at a time, in the order of asking.
 //! - [`Error`] says what went wrong and whether to retry; [`Retry`] retries.
 //!
 //! # TLS and tokens
@@ -64,14 +65,17 @@ mod call;
 mod client;
 mod connection;
 mod details;
+mod election;
 mod error;
 mod files;
 mod frame;
 #[cfg(test)]
 mod fuzz_tests;
 mod keep_alive;
+mod lock;
 mod machine;
 mod pipeline;
+mod place;
 mod reply;
 mod request;
 mod retry;
@@ -99,9 +103,11 @@ pub mod shared {
 
 pub use call::Call;
 pub use client::{CONNECT_TIMEOUT, Client, ClientBuilder, TIMEOUT};
+pub use election::{ElectCall, Leader, Leadership};
 pub use error::{Error, Outcome};
 pub use frame::{Batch, Frame, Op};
 pub use keep_alive::KeepAlive;
+pub use lock::{LOCK_TTL, Lock, LockCall};
 pub use machine::{
     DefineMachine, DeleteMachine, DeleteMachineReply, GetMachine, ListMachines, ListMachinesReply,
     Machine, State, StateTimeout,

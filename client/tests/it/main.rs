@@ -8,6 +8,7 @@
 mod calls;
 mod compare_and_set;
 mod examples;
+mod locks;
 mod machines;
 mod operations;
 mod pipeline;
