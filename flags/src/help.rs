@@ -7,6 +7,9 @@ use clap::{Arg, Command};
 
 use crate::program::{is_switch, takes_file};
 
+/// Subcommands that one needs once, if ever.
+const NOT_OF_A_SCREEN: [&str; 2] = ["man", "completions"];
+
 /// Whether these words ask for the whole help.
 pub(crate) fn asks_for_all(words: &[OsString]) -> bool {
     words.iter().any(|word| word == "--help") || words.get(1).is_some_and(|word| word == "help")
@@ -15,6 +18,8 @@ pub(crate) fn asks_for_all(words: &[OsString]) -> bool {
 /// Leaves only the flags that `shown` names, with its text for each. A name may have its command before it: "call data".
 pub(crate) fn one_screen(command: Command, shown: &[(&str, &'static str)]) -> Command {
     let command = command.mut_subcommands(|subcommand| {
+        let is_left = !NOT_OF_A_SCREEN.contains(&subcommand.get_name());
+        let subcommand = subcommand.hide(!is_left);
         let about = subcommand.get_about().map(ToString::to_string);
         let subcommand = match about {
             Some(about) => subcommand.about(clause(&about).to_owned()),

@@ -7,9 +7,11 @@
 
 mod file;
 mod help;
+mod pages;
 mod print;
 mod program;
 mod resolve;
 
+pub use pages::{CompletionsArgs, ManArgs};
 pub use program::Program;
 pub use resolve::{Change, Resolved, Source};

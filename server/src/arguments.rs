@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use soloist_flags::Program;
+use soloist_flags::{CompletionsArgs, ManArgs, Program};
 use soloist_server::commands::Command;
 use soloist_server::config::Config;
 use tracing_subscriber::EnvFilter;
@@ -93,6 +93,10 @@ pub(crate) enum Instead {
     /// Takes the flags of the server. Prints TOML that --config takes. Exit code 2: something is wrong; the message names the
     /// file and the line.
     Config(Box<ConfigArgs>),
+    /// Prints the manual page: soloist-server man | man -l -
+    Man(ManArgs),
+    /// Prints what makes a shell complete the flags: bash, zsh, fish, elvish or powershell.
+    Completions(CompletionsArgs),
 }
 
 #[derive(Debug, Args)]

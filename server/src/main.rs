@@ -11,7 +11,7 @@ use std::error::Error;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use crate::arguments::{Arguments, ConfigArgs, Instead, ServeArgs};
+use crate::arguments::{Arguments, ConfigArgs, Instead, ServeArgs, program};
 use crate::bar::Shown;
 use crate::listen::{Place, warn_of_exposure};
 use crate::logging::{Log, SetFilter};
@@ -65,6 +65,12 @@ fn main() -> ExitCode {
         }
         (Some(Instead::Data(command)), _) => run(command, &log),
         (Some(Instead::Config(args)), _) => print(args, &settings, &mut io::stdout().lock()),
+        (Some(Instead::Man(args)), _) => program()
+            .man(args, &mut io::stdout().lock())
+            .map_err(Into::into),
+        (Some(Instead::Completions(args)), _) => program()
+            .completions(args, &mut io::stdout().lock())
+            .map_err(Into::into),
         (None, None) => unreachable!("a server has a place to listen"),
     };
     let code = match result {

@@ -99,7 +99,7 @@ fn read(program: &Program, words: &[OsString]) -> Result<(Resolved, Arguments), 
     let checked = match &arguments.command {
         None => validate(&arguments.serve),
         Some(Instead::Config(it)) => check(it),
-        Some(Instead::Data(_)) => Ok(()),
+        Some(Instead::Data(_) | Instead::Man(_) | Instead::Completions(_)) => Ok(()),
     };
     match checked {
         Ok(()) => Ok((resolved, arguments)),

@@ -188,6 +188,33 @@ async fn sighup_takes_a_new_log_level_and_tells_what_needs_a_restart() {
     process.end().await;
 }
 
+#[tokio::test]
+async fn the_program_has_manual_pages_and_completions() {
+    for (args, part) in [
+        (&["man"][..], "\\-\\-durability"),
+        (&["man", "backup"], "SOLOIST_CLIENT_TLS_CA"),
+        (&["completions", "zsh"], "--durability"),
+        (&["completions", "fish"], "durability"),
+    ] {
+        let (code, output, error) = run(args, &[]).await;
+        assert_eq!(code, Some(0), "{args:?}: {error}");
+        assert!(output.contains(part), "{args:?}: {output}");
+    }
+    let file = File::new(&run(&["completions", "bash"], &[]).await.1);
+    let line = "source \"$1\"; COMP_WORDS=(soloist-server --dura); COMP_CWORD=1; \
+                _soloist__server soloist-server --dura soloist-server; echo \"${COMPREPLY[@]}\"";
+    let mut bash = tokio::process::Command::new("bash");
+    let output = bash
+        .args(["-c", line, "bash", file.path()])
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap().trim(),
+        "--durability"
+    );
+}
+
 /// Reads the log up to a line with this text. Returns what it read.
 async fn until(log: &mut Lines<BufReader<ChildStderr>>, text: &str) -> String {
     let mut all = String::new();

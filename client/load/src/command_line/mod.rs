@@ -25,7 +25,7 @@ use clap::{
 };
 
 use crate::report::format::Format;
-use soloist_flags::{Program, Resolved};
+use soloist_flags::{CompletionsArgs, ManArgs, Program, Resolved};
 
 use args::{
     AgentArgs, CalibrateArgs, CheckArgs, CompareArgs, ConfigArgs, FindMaxArgs, RunArgs, SweepArgs,
@@ -85,6 +85,10 @@ pub(crate) enum Command {
     ///
     /// Prints TOML that --config takes. Exit code 2: something is wrong; the message names the file and the line.
     Config(Box<ConfigArgs>),
+    /// Prints the manual page: soloist-load man | man -l -
+    Man(ManArgs),
+    /// Prints what makes a shell complete the flags: bash, zsh, fish, elvish or powershell.
+    Completions(CompletionsArgs),
 }
 
 /// What `-h` shows, some of it of one subcommand.

@@ -24,7 +24,7 @@ use std::io::{self, Write as _};
 use crate::agents::serve::{Runs, serve};
 use crate::command_line::args::AgentArgs;
 use crate::command_line::call_args::CallArgs;
-use crate::command_line::{Command, other_tools, parse_words};
+use crate::command_line::{Command, other_tools, parse_words, program};
 use crate::report::schema;
 use crate::run::error::RunError;
 use crate::run::signals::exit_code;
@@ -56,6 +56,8 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> i32 {
         Some(Command::Schema) => outputs::print(schema::SCHEMA_TEXT),
         Some(Command::Calibrate(args)) => calibrate::calibrate(args),
         Some(Command::Config(args)) => config::config(args, &resolved),
+        Some(Command::Man(args)) => printed(|out| program().man(args, out)),
+        Some(Command::Completions(args)) => printed(|out| program().completions(args, out)),
     };
     match done {
         Ok(code) => code,
@@ -72,6 +74,13 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> i32 {
 fn fail(error: &str, code: i32) -> i32 {
     let _ = writeln!(io::stderr(), "error: {error}");
     code
+}
+
+/// Prints what a program of clap has besides commands.
+fn printed(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> Result<i32, RunError> {
+    let mut text = Vec::new();
+    write(&mut text).map_err(|error| RunError::Failed(error.to_string()))?;
+    outputs::print(&String::from_utf8_lossy(&text))
 }
 
 fn call(args: &CallArgs) -> Result<i32, RunError> {

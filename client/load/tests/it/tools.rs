@@ -399,6 +399,20 @@ fn flags_come_from_a_file_too() {
 }
 
 #[test]
+fn the_program_has_manual_pages_and_completions() {
+    for (line, part) in [
+        ("man", "\\-\\-readers"),
+        ("man find-max", "\\-\\-precision"),
+        ("completions bash", "--readers"),
+        ("completions fish", "readers"),
+    ] {
+        let run = Run::of(line);
+        assert_eq!(run.code, Some(0), "{line}: {}", run.stderr);
+        assert!(run.stdout.contains(part), "{line}: {}", run.stdout);
+    }
+}
+
+#[test]
 fn the_environment_is_above_the_file_and_below_the_flags() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.toml");
