@@ -95,6 +95,7 @@ mod wire;
 #[doc(hidden)]
 pub mod shared {
     pub use crate::connection::{Security, connect};
+    pub use crate::socket::{Opening, Socket as OpenedSocket};
     #[cfg(feature = "tls")]
     pub use crate::tls::{NO_HTTP2, TlsFiles, TlsSocket as Socket, explained, not_connected, open};
     pub use crate::token::read_token_file as read_token;
