@@ -189,7 +189,7 @@ impl StateMachine {
     /// Removes a machine, and the states of its keys. Watches are not told of it.
     pub(super) fn undefine(&mut self, name: &Name) {
         let defined = self.index.machines.undefine(name);
-        self.refused_moves.remove(name.as_str());
+        self.refused_moves.0.remove(name.as_str());
         for (_, key) in defined.keys_by_state.values().flatten() {
             let cursor = self.entries.cursor(key.as_str());
             let entry = self.entries.at(cursor);
@@ -255,13 +255,13 @@ impl StateMachine {
 
     /// How many moves a machine has refused since the process began.
     fn refused_moves(&self, machine: &Name) -> u64 {
-        let refused = self.refused_moves.get(machine.as_str());
+        let refused = self.refused_moves.0.get(machine.as_str());
         refused.copied().unwrap_or_default()
     }
 
     /// Counts a move that its machine has refused.
     pub(super) fn count_refused_move(&mut self, machine: Name) {
-        *self.refused_moves.entry(machine).or_default() += 1;
+        *self.refused_moves.0.entry(machine).or_default() += 1;
     }
 
     /// Moves the key that times out first, at a new revision. Returns false if none is due by now.

@@ -2,6 +2,7 @@
 //! the index, the history and the byte count in step.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use super::change::{Change, ChangeCause, ChangeRef};
@@ -76,9 +77,19 @@ pub struct StateMachine {
     /// How many copies were begun so far: the id of the next one.
     pub(super) copies_begun: u64,
     pub(super) ended: Ended,
-    /// How many moves each machine has refused since the process began; those that have refused none are not here. It is no
-    /// part of the state: nothing depends on it, and it is not on disk.
-    pub(super) refused_moves: BTreeMap<Name, u64>,
+    pub(super) refused_moves: RefusedMoves,
+}
+
+/// How many moves each machine has refused since the process began; those that have refused none are not here. It is no part of
+/// the state: nothing depends on it, it is not on disk, and two states that differ in nothing else are the same.
+#[derive(Default)]
+pub(super) struct RefusedMoves(pub(super) BTreeMap<Name, u64>);
+
+impl fmt::Debug for RefusedMoves {
+    /// Says nothing of the counts, because states are compared by what they show: a refusal changes no state.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RefusedMoves").finish_non_exhaustive()
+    }
 }
 
 /// How many keys changed by themselves, since the state machine was made.
@@ -111,7 +122,7 @@ impl StateMachine {
             disk: None,
             copies_begun: 0,
             ended: Ended::default(),
-            refused_moves: BTreeMap::new(),
+            refused_moves: RefusedMoves::default(),
         }
     }
 

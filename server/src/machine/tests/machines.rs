@@ -443,5 +443,5 @@ fn the_machines_of_now_tell_how_keys_are_spread_and_how_many_moves_were_refused(
         unreachable!()
     };
     machine.delete_machine(&delete).unwrap();
-    assert!(machine.refused_moves.is_empty());
+    assert!(machine.refused_moves.0.is_empty());
 }
