@@ -222,3 +222,69 @@ impl Site {
         self.tls.as_ref().map(|tls| Arc::clone(&tls.borrow()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Limits;
+    use crate::machine::{StateMachine, Time};
+    use crate::metrics::Reloads;
+    use crate::owner::{self, Clock, OwnerLimits};
+
+    /// A site whose owner is a task of this thread, and takes messages only while the test waits.
+    fn site() -> (Arc<Site>, owner::OwnerHandle, watch::Sender<bool>) {
+        let limits = OwnerLimits {
+            mailbox: crate::config::MailboxLimits::DEFAULT,
+            answer_bytes: Limits::DEFAULT.max_answer_bytes,
+            watches: 1,
+        };
+        let machine = StateMachine::new(Limits::DEFAULT.store_limits());
+        let (owner, _task) = owner::spawn(machine, Clock::set(Time::MIN), limits);
+        let (drain, draining) = watch::channel(false);
+        let metrics = Arc::new(Metrics::new(1, Reloads::default()));
+        (Arc::new(Site::new(metrics, None, draining)), owner, drain)
+    }
+
+    fn serving(owner: &owner::OwnerHandle) -> Serving {
+        Serving {
+            owner: owner.downgrade(),
+            heartbeat: owner.heartbeat(),
+            access: None,
+            limits: LimitsShown {
+                store_bytes: 1,
+                mailbox_messages: 1,
+            },
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_owner_that_takes_messages_lives() {
+        let (site, owner, _drain) = site();
+        site.serve(serving(&owner));
+        let looks = Arc::clone(&site);
+        let looking = tokio::spawn(async move { looks.look_at_owner().await });
+        for _ in 0..100 {
+            assert!(site.is_owner_alive());
+            sleep(OWNER_LOOK_INTERVAL).await;
+        }
+        looking.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_owner_that_takes_no_message_for_long_does_not_live() {
+        let (site, owner, drain) = site();
+        tokio::time::advance(10 * OWNER_ALIVE_WITHIN).await;
+        assert!(site.is_owner_alive(), "a server that recovers lives");
+        site.serve(serving(&owner));
+        // Nobody looks, so nobody sees the owner.
+        tokio::time::advance(OWNER_ALIVE_WITHIN - Duration::from_millis(1)).await;
+        assert!(site.is_owner_alive());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!site.is_owner_alive());
+        drain.send_replace(true);
+        assert!(
+            site.is_owner_alive(),
+            "a server that drains needs no restart"
+        );
+    }
+}

@@ -71,34 +71,9 @@ impl Collector for Scrape {
     }
 }
 
-/// Labels with their values.
-type Labels<'a, const N: usize> = [(&'static str, Escaped<'a>); N];
-
-/// A value of a label.
-#[derive(Debug)]
-struct Escaped<'a>(&'a str);
-
-impl prometheus_client::encoding::EncodeLabelValue for Escaped<'_> {
-    fn encode(
-        &self,
-        encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
-    ) -> fmt::Result {
-        use fmt::Write as _;
-        // Names of machines and states are chosen by clients, and the crate writes values as they are.
-        for c in self.0.chars() {
-            match c {
-                '\\' => encoder.write_str("\\\\")?,
-                '"' => encoder.write_str("\\\"")?,
-                '\n' => encoder.write_str("\\n")?,
-                c => encoder.write_char(c)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-fn label<'a>(name: &'static str, value: &'a str) -> Labels<'a, 1> {
-    [(name, Escaped(value))]
+/// A label and its value. The crate escapes values, which may be names that clients have chosen.
+fn label<'a>(name: &'static str, value: &'a str) -> [(&'static str, &'a str); 1] {
+    [(name, value)]
 }
 
 /// Writes series.
@@ -213,13 +188,7 @@ impl Series<'_> {
 }
 
 fn encode_times(metric: &mut MetricEncoder<'_>, times: &TimesSum) -> fmt::Result {
-    let mut buckets = [(f64::INFINITY, 0); BUCKETS];
-    for (bucket, (bound, count)) in buckets
-        .iter_mut()
-        .zip(BOUNDS_SECONDS.into_iter().zip(times.counts))
-    {
-        *bucket = (bound, count);
-    }
+    let buckets: [_; BUCKETS] = std::array::from_fn(|n| (BOUNDS_SECONDS[n], times.counts[n]));
     metric.encode_histogram::<NoLabelSet>(times.seconds(), times.count(), &buckets, None)
 }
 
@@ -432,8 +401,8 @@ impl Series<'_> {
             ),
             snapshot.keys_in_state.iter().map(|keys| {
                 let labels = [
-                    ("machine", Escaped(&keys.machine)),
-                    ("state", Escaped(&keys.state)),
+                    ("machine", keys.machine.as_str()),
+                    ("state", keys.state.as_str()),
                 ];
                 (labels, keys.keys as f64)
             }),
@@ -646,5 +615,91 @@ impl Series<'_> {
             ),
             u64::try_from(process.started_at.as_nanos()).unwrap_or(u64::MAX),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::calls::METHODS;
+    use crate::metrics::snapshot::{KeysInState, MethodSum};
+
+    fn lines_with(snapshot: Snapshot, name: &str) -> Vec<String> {
+        let text = encode(snapshot);
+        let lines = text.lines().filter(|line| line.contains(name));
+        lines.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn each_kind_of_series_is_encoded_as_prometheus_reads_it() {
+        let mut snapshot = Snapshot {
+            connections: 3,
+            ..Snapshot::default()
+        };
+        snapshot.server.connections_total = 7;
+        assert_eq!(
+            lines_with(snapshot, "soloist_connections"),
+            [
+                "# HELP soloist_connections Connections of gRPC clients that are open.",
+                "# TYPE soloist_connections gauge",
+                "soloist_connections 3",
+                "# HELP soloist_connections_total Connections of gRPC clients that were accepted.",
+                "# TYPE soloist_connections_total counter",
+                "soloist_connections_total 7",
+            ]
+        );
+
+        let mut counts = [0; BUCKETS];
+        (counts[0], counts[2], counts[BUCKETS - 1]) = (1, 2, 4);
+        let handling = TimesSum {
+            counts,
+            nanos: 1_500_000_000,
+        };
+        let snapshot = Snapshot {
+            calls: vec![MethodSum {
+                row: &METHODS[0],
+                started: 7,
+                handled: [0; CODES.len()],
+                handling,
+            }],
+            ..Snapshot::default()
+        };
+        let lines = lines_with(snapshot, "grpc_server_handling_seconds");
+        let labels = r#"grpc_service="soloist.v1.State",grpc_method="Read",grpc_type="unary""#;
+        assert_eq!(lines[1], "# TYPE grpc_server_handling_seconds histogram");
+        assert_eq!(
+            lines[2],
+            format!("grpc_server_handling_seconds_sum{{{labels}}} 1.5")
+        );
+        assert_eq!(
+            lines[3],
+            format!("grpc_server_handling_seconds_count{{{labels}}} 7")
+        );
+        for (line, bucket) in [
+            (4, r#"{le="0.00005",LABELS} 1"#),
+            (6, r#"{le="0.00025",LABELS} 3"#),
+            (BUCKETS + 3, r#"{le="+Inf",LABELS} 7"#),
+        ] {
+            let bucket = bucket.replace("LABELS", labels);
+            assert!(lines[line].ends_with(&bucket), "{}", lines[line]);
+        }
+        assert_eq!(lines.len(), BUCKETS + 4);
+    }
+
+    #[test]
+    fn names_that_clients_choose_are_escaped() {
+        let snapshot = Snapshot {
+            keys_in_state: vec![KeysInState {
+                machine: r#"a"b\c"#.into(),
+                state: "é".into(),
+                keys: 2,
+            }],
+            ..Snapshot::default()
+        };
+        let lines = lines_with(snapshot, "soloist_keys_in_state{");
+        assert_eq!(
+            lines,
+            [r#"soloist_keys_in_state{machine="a\"b\\c",state="é"} 2.0"#]
+        );
     }
 }

@@ -13,6 +13,7 @@ mod kill;
 mod locks;
 mod logs;
 mod memory;
+mod metrics;
 mod operations;
 mod overload;
 mod page;

@@ -431,3 +431,32 @@ async fn a_revoked_client_does_not_come_back_with_a_ticket() {
         assert!(!again, "{version:?}");
     }
 }
+
+#[tokio::test]
+async fn operators_are_answered_over_tls_and_need_no_certificate() {
+    let setup = Setup::new();
+    let server = TestServer::with_http(|config| {
+        config.tls.cert = Some(setup.files.path("cert.pem"));
+        config.tls.key = Some(setup.files.path("key.pem"));
+        config.tls.client_ca = Some(setup.files.path("ca.pem"));
+    });
+    let mut client = setup.client();
+    client.call(&server, None).await.unwrap_err();
+    client.alpn = &[b"http/1.1"];
+    let connector = TlsConnector::from(Arc::new(client.config(None)));
+    let stream = TcpStream::connect(server.http_addr()).await.unwrap();
+    let stream = connector.connect("localhost".try_into().unwrap(), stream);
+    let stream = stream.await.unwrap();
+    let answer = crate::http::exchange(stream, "GET /metrics HTTP/1.1\r\n").await;
+    for series in [
+        "soloist_tls_handshake_failures_total 1",
+        "soloist_certificate_expiry_timestamp_seconds{use=\"server\"} ",
+        "soloist_certificate_expiry_timestamp_seconds{use=\"client_ca\"} ",
+        "soloist_reload_success{what=\"certificates\"} 1",
+    ] {
+        assert!(answer.body().contains(series), "no {series}");
+    }
+    let plain = crate::http::request(server.http_addr(), "GET /livez HTTP/1.1\r\n").await;
+    assert_eq!(plain.status(), 400);
+    assert!(plain.body().contains("https"), "{plain:?}");
+}

@@ -150,8 +150,14 @@ impl StateMachine {
     pub(super) fn assert_consistent(&self) {
         let mut used = 0;
         let mut keys_of_session = BTreeMap::<_, usize>::new();
+        let mut keys_in_states = BTreeMap::<_, usize>::new();
         let machines = self.list_machines(None, usize::MAX).items;
         self.entries.assert_consistent();
+        for machine in &machines {
+            for state in machine.states.keys() {
+                keys_in_states.insert((machine.name.clone(), state.clone()), 0);
+            }
+        }
         for (key, entry) in &self.entries.all() {
             let attached = if entry.attached.is_some() { 128 } else { 0 };
             used += key.as_str().len() + entry.value.byte_len() + 64 + attached;
@@ -187,9 +193,14 @@ impl StateMachine {
             if let (Some(machine), Some(key_state)) = (covering, key_state) {
                 assert!(machine.states.contains_key(&key_state.state), "{key:?}");
                 assert_eq!(key_state.timeout_at, None, "the store keeps no timeout_at");
+                let state = (machine.name.clone(), key_state.state.clone());
+                *keys_in_states.entry(state).or_default() += 1;
             }
         }
         assert_eq!(self.key_bytes, used as u64);
+        let counted = self.keys_in_states();
+        let counted = counted.map(|(machine, state, n)| ((machine.clone(), state.clone()), n));
+        assert_eq!(counted.collect::<BTreeMap<_, _>>(), keys_in_states);
         for session in self.list_sessions(None, usize::MAX).items {
             let count = keys_of_session.remove(&(session.id.clone(), session.create_revision));
             assert_eq!(session.key_count, count.unwrap_or(0), "{session:?}");

@@ -78,7 +78,7 @@ impl AccessFile {
         AdminClient::with_interceptor(server.channel().await, bearer)
     }
 
-    pub(super) async fn json(&self, server: &TestServer, name: &str) -> Caller {
+    pub(crate) async fn json(&self, server: &TestServer, name: &str) -> Caller {
         Caller::of(server).await.showing(&self.bearer(name))
     }
 }
