@@ -477,6 +477,7 @@ impl Serving {
         let Files { tls, access } = files;
         let caller = Caller::new(handle, access.clone());
         let context = CallContext::new(caller, limits, store.store_id.into(), closing.clone());
+        let context = context.logging_slow_calls(config.log.slow_call);
         let admin = AdminService {
             durability: config.storage.data_dir.map(|_| config.storage.durability),
             transport: transport.clone(),

@@ -6,6 +6,7 @@
 mod access;
 mod fixed;
 mod limits;
+mod log;
 mod parse;
 mod storage;
 mod tls;
@@ -20,6 +21,7 @@ use crate::machine::Operation;
 pub use access::{AccessConfig, Reflection};
 pub use fixed::*;
 pub use limits::{Limits, MailboxLimits};
+pub use log::LogConfig;
 pub use storage::{Durability, StorageConfig};
 pub use tls::{ClientAuth, TlsConfig, TlsVersion};
 pub use transport::TransportLimits;
@@ -47,6 +49,9 @@ pub struct Config {
     /// Whether and how the state is kept on disk.
     #[command(flatten)]
     pub storage: StorageConfig,
+    /// What is logged of calls.
+    #[command(flatten)]
+    pub log: LogConfig,
 }
 
 /// A limit that is out of range, or contradicts another limit.
@@ -82,6 +87,7 @@ impl Config {
             tls: _,
             access: _,
             storage: _,
+            log: _,
         } = self;
         // clap checks flags already, but a program that embeds a server sets the fields directly.
         for (name, value) in [

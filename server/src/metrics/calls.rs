@@ -94,6 +94,16 @@ impl Method {
     pub(crate) fn index(self) -> usize {
         self.0.into()
     }
+
+    /// Its name and that of its service, for logs.
+    pub(crate) fn name(self) -> String {
+        let row = &METHODS[self.index()];
+        format!("{}/{}", row.service, row.method)
+    }
+
+    pub(crate) fn is_unary(self) -> bool {
+        METHODS[self.index()].kind == Kind::Unary
+    }
 }
 
 /// The names of the gRPC codes, by their number, as the label `grpc_code` has them. Source: go-grpc-middleware, whose series

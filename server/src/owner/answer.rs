@@ -1,5 +1,7 @@
 //! How the owner starts with a message, and sends or holds the answer.
 
+use std::sync::Arc;
+
 use crate::machine::{Operation, RequestId, Revision, StateMachine};
 use crate::metrics::OperationKind;
 use crate::mutants::mutant;
@@ -10,6 +12,7 @@ use super::error::CallError;
 use super::quota::ConnectionQuota;
 use super::reply::{Reply, StartedReply};
 use super::state::Owner;
+use super::times::CallTimes;
 
 impl Owner {
     /// Handles a message that may change something: starts, calls `apply`, sends or holds the answer. A replay, a
@@ -130,7 +133,7 @@ impl Owner {
                 return started.send::<CallError>(Err(full));
             }
             started.hold(own_revision);
-            commits.hold(seq, held_result(started, result));
+            commits.hold(seq, held_result(started, result, self.times.clone()));
         } else {
             started.send(result);
         }
@@ -153,7 +156,7 @@ impl Owner {
                     started.hold(Some(self.machine.revision()));
                 }
                 self.until_session_ended
-                    .push((session, held_result(started, result)));
+                    .push((session, held_result(started, result, self.times.clone())));
             }
             _ => self.send(started, result),
         }
@@ -205,7 +208,11 @@ fn start<T>(reply: Reply<T>, is_replay: bool, now: Now) -> Option<StartedReply<T
 }
 
 /// Boxes an answer that is held.
-fn held_result<T, E>(started: StartedReply<T>, result: Result<T, E>) -> Box<dyn HeldReply>
+fn held_result<T, E>(
+    started: StartedReply<T>,
+    result: Result<T, E>,
+    times: Option<Arc<CallTimes>>,
+) -> Box<dyn HeldReply>
 where
     T: Send + 'static,
     CallError: From<E>,
@@ -213,6 +220,7 @@ where
     Box::new(HeldResult {
         started,
         result: result.map_err(CallError::from),
+        times,
     })
 }
 
@@ -220,6 +228,7 @@ where
 struct HeldResult<T> {
     started: StartedReply<T>,
     result: Result<T, CallError>,
+    times: Option<Arc<CallTimes>>,
 }
 
 impl<T: Send> HeldReply for HeldResult<T> {
@@ -228,7 +237,14 @@ impl<T: Send> HeldReply for HeldResult<T> {
     }
 
     fn send(self: Box<Self>, committed: Result<(), CallError>) {
-        let Self { started, result } = *self;
+        let Self {
+            started,
+            result,
+            times,
+        } = *self;
+        if let Some(times) = times {
+            times.note_committed();
+        }
         started.send::<CallError>(committed.and(result));
     }
 }

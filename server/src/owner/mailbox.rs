@@ -17,6 +17,7 @@ use super::gate::Gate;
 use super::message::{Envelope, Message};
 use super::quota::{ConnectionQuota, QueuedFrames};
 use super::reply::{Pending, Reply, reply};
+use super::times::CallTimes;
 
 /// Creates a mailbox. Returns the end that the handle sends into, and the end that the owner reads.
 pub(super) fn mailbox(limits: MailboxLimits) -> (MailboxSender, Mailbox) {
@@ -119,6 +120,7 @@ impl MailboxSender {
             byte_len: 0,
             place,
             sent: sent_at(),
+            times: CallTimes::of_message(),
         });
         pending.answer().await
     }
@@ -137,6 +139,7 @@ impl MailboxSender {
     /// Puts a message into the mailbox if there is room, and refuses it otherwise.
     fn put(&self, mut envelope: Envelope) -> Result<(), CallError> {
         envelope.sent = sent_at();
+        envelope.times = CallTimes::of_message();
         let Envelope {
             message, byte_len, ..
         } = &envelope;

@@ -1,5 +1,7 @@
 //! The messages that the mailbox carries.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -17,6 +19,7 @@ use super::backups::OpenBackup;
 use super::gate::Place;
 use super::quota::{ConnectionQuota, QuotaGuard};
 use super::reply::Reply;
+use super::times::CallTimes;
 use super::watches::{NewWatch, NextBatch, OpenWatch, WatchId};
 
 /// A message in the mailbox, with the bytes that it counts towards the mailbox's limit.
@@ -28,6 +31,8 @@ pub(super) struct Envelope {
     pub(super) place: Option<Box<Place>>,
     /// When it was put into the mailbox, if its wait is to be measured.
     pub(super) sent: Option<Instant>,
+    /// The times of the call that it belongs to, if they are measured.
+    pub(super) times: Option<Arc<CallTimes>>,
 }
 
 impl Envelope {
@@ -37,6 +42,7 @@ impl Envelope {
             message,
             place: None,
             sent: None,
+            times: None,
         }
     }
 

@@ -32,6 +32,7 @@ mod state;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod times;
 mod uncommitted;
 mod watches;
 mod weak;
@@ -49,5 +50,6 @@ pub use reply::{Pending, Timer};
 pub use run::spawn;
 pub(crate) use run::spawn_with;
 pub use state::OwnerLimits;
+pub use times::{CallTimes, TimesSpent};
 pub use watches::{NewWatch, NextBatch, OpenWatch, WatchId};
 pub use weak::WeakOwner;

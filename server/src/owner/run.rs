@@ -93,9 +93,12 @@ async fn run(
                 byte_len,
                 place,
                 sent,
+                times,
             } = envelope;
             owner.count_wait(sent);
+            owner.begin_timed(times);
             owner.dispatch(message, now);
+            owner.end_timed();
             drop(place);
             if byte_len > OWNER_MESSAGE_LARGE_BYTES {
                 now = clock.now();

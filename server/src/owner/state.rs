@@ -11,6 +11,7 @@ use super::backups::OpenBackups;
 use super::clock::Now;
 use super::commit::{CommitQueue, HeldReply};
 use super::error::{CallError, JournalLost, Unknown};
+use super::times::CallTimes;
 use super::watches::Watches;
 
 /// The limits that the owner is started with.
@@ -41,6 +42,8 @@ pub(super) struct Owner {
     pub(super) reads_only: bool,
     /// Where the owner counts. `None` if nobody can look.
     pub(super) metrics: Option<Arc<OwnerCells>>,
+    /// The times of the call whose message is being handled, if they are measured.
+    pub(super) times: Option<Arc<CallTimes>>,
 }
 
 impl Owner {
@@ -61,6 +64,24 @@ impl Owner {
             revision_before: 0,
             reads_only: true,
             metrics,
+            times: None,
+        }
+    }
+
+    /// Begins with a message of a call.
+    #[inline]
+    pub(super) fn begin_timed(&mut self, times: Option<Arc<CallTimes>>) {
+        if let Some(times) = times {
+            times.note_taken();
+            self.times = Some(times);
+        }
+    }
+
+    /// Ends the message that was begun.
+    #[inline]
+    pub(super) fn end_timed(&mut self) {
+        if let Some(times) = self.times.take() {
+            times.note_applied();
         }
     }
 

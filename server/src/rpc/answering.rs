@@ -14,6 +14,7 @@ use tonic::codegen::BoxFuture;
 use super::body::response::{self, ResponseBody};
 use super::body::unread::{self, ReadBy};
 use super::call_count::CallCount;
+use super::slow_calls::SlowCall;
 use super::status::{Refusal, handler_panicked};
 use crate::owner::ConnectionQuota;
 
@@ -29,6 +30,8 @@ pub(super) struct Begun {
     pub(super) read_by: ReadBy,
     /// None if it is not a call of gRPC, or nobody counts.
     pub(super) call: Option<CallCount>,
+    /// None if it is not logged if it is slow.
+    pub(super) slow: Option<Box<SlowCall>>,
 }
 
 /// A call whose handler runs. Its response is charged to the quota of its connection.
@@ -39,20 +42,28 @@ pub(crate) struct Answering {
     quota: Option<ConnectionQuota>,
     read_by: ReadBy,
     call: Option<CallCount>,
+    slow: Option<Box<SlowCall>>,
 }
 
 impl Answering {
     /// Begins a call. `handler` finds its response.
     pub(super) fn new(quota: &ConnectionQuota, handler: impl FnOnce() -> Begun) -> Self {
-        let (response, read_by, call) = match catch(handler) {
-            Ok(begun) => (Some(begun.response), begun.read_by, begun.call),
-            Err(_) => (None, ReadBy::Never, None),
-        };
-        Self {
-            response,
-            quota: Some(quota.clone()),
-            read_by,
-            call,
+        let quota = Some(quota.clone());
+        match catch(handler) {
+            Ok(begun) => Self {
+                response: Some(begun.response),
+                quota,
+                read_by: begun.read_by,
+                call: begun.call,
+                slow: begun.slow,
+            },
+            Err(_) => Self {
+                response: None,
+                quota,
+                read_by: ReadBy::Never,
+                call: None,
+                slow: None,
+            },
         }
     }
 }
@@ -63,13 +74,19 @@ impl Future for Answering {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let response = match &mut this.response {
-            Some(response) => match catch(|| response.as_mut().poll(cx)) {
+            Some(response) => match catch(|| match &this.slow {
+                None => response.as_mut().poll(cx),
+                Some(slow) => slow.during(|| response.as_mut().poll(cx)),
+            }) {
                 Ok(response) => ready!(response)?,
                 Err(refusal) => response::error(refusal.into()),
             },
             None => response::error(handler_panicked().into()),
         };
         unread::note_read_by(this.read_by);
+        if let Some(slow) = this.slow.take() {
+            slow.end(&response);
+        }
         let quota = this.quota.take();
         let response = response::counted(response, this.call.take());
         Poll::Ready(Ok(response.map(|body| body.charged_to(quota))))
@@ -133,6 +150,7 @@ mod tests {
             response: Box::pin(async { panic!("late") }),
             read_by: ReadBy::Never,
             call: None,
+            slow: None,
         };
         for handler in [early, late] {
             let Ok(response) = Answering::new(&quota, handler).await;

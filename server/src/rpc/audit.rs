@@ -22,7 +22,8 @@ static FAILED_LOGINS: Mutex<Span> = Mutex::new(Span::NEW);
 /// Clients that TLS refused in the present span. Their connections never get as far as a call.
 static REFUSED_CLIENTS: Mutex<Span> = Mutex::new(Span::NEW);
 
-struct Span {
+/// What is logged at a limited rate.
+pub(super) struct Span {
     begun: Option<Instant>,
     logged: u32,
     /// How many were not logged since the last that was.
@@ -30,7 +31,7 @@ struct Span {
 }
 
 impl Span {
-    const NEW: Self = Self {
+    pub(super) const NEW: Self = Self {
         begun: None,
         logged: 0,
         left_out: 0,
@@ -51,7 +52,8 @@ impl Span {
     }
 }
 
-fn admit(span: &Mutex<Span>) -> Option<u64> {
+/// How many were left out before this one, if this one is to be logged.
+pub(super) fn admit(span: &Mutex<Span>) -> Option<u64> {
     let mut span = span.lock().unwrap_or_else(PoisonError::into_inner);
     span.admit(Instant::now())
 }

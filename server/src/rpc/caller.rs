@@ -146,6 +146,11 @@ impl Caller {
         Ok(Rights::of(who.map(|who| who.identity()).transpose()?))
     }
 
+    /// The name of the identity that calls. None without an access file, and if nobody is known by what the caller shows.
+    pub(super) fn identity_name(&self) -> Option<String> {
+        Some(self.rights().ok()?.identity_name()?.to_owned())
+    }
+
     /// Waits until `check` fails, because the access file has changed, or the connection's certificate is not accepted any
     /// more. Returns the refusal.
     pub(super) async fn lost(&self, check: impl Fn(&Rights<'_>) -> Result<(), Refusal>) -> Refusal {

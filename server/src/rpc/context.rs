@@ -1,6 +1,7 @@
 //! The context of a call.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 use tonic::Request;
@@ -17,6 +18,8 @@ pub(crate) struct CallContext {
     pub(super) store_id: Arc<str>,
     /// True once the server drains.
     pub(super) drain: watch::Receiver<bool>,
+    /// Calls with one answer that take as long are logged.
+    pub(super) slow_call: Option<Duration>,
     /// The account of all connections.
     memory: ClientMemory,
     /// Bounds what this connection holds in memory, and its frames in the mailbox.
@@ -39,11 +42,17 @@ impl CallContext {
             limits,
             store_id,
             drain,
+            slow_call: None,
             // No call uses it: calls get their context from `for_connection`.
             quota: memory.connection(0),
             memory,
             previous_permits: Arc::new(Semaphore::new(0)),
         }
+    }
+
+    /// The same context, in which calls that take as long are logged.
+    pub(crate) fn logging_slow_calls(self, slow_call: Option<Duration>) -> Self {
+        Self { slow_call, ..self }
     }
 
     /// The same context, in which `caller` calls.

@@ -30,6 +30,7 @@ pub(crate) mod responses;
 mod rights;
 pub(crate) mod router;
 mod sessions;
+mod slow_calls;
 mod state;
 mod status;
 mod stream_end;

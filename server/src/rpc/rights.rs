@@ -26,6 +26,11 @@ impl<'a> Rights<'a> {
         Self(identity)
     }
 
+    /// The name of the identity. None without an access file.
+    pub(super) fn identity_name(&self) -> Option<&str> {
+        self.0.as_ref().map(|identity| identity.name())
+    }
+
     /// # Errors
     /// NOT_PERMITTED without this right.
     #[inline]

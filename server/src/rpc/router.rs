@@ -40,6 +40,7 @@ use super::health::HealthByTheBook;
 use super::machines::MachinesService;
 use super::reflection::ReflectionService;
 use super::sessions::SessionsService;
+use super::slow_calls::SlowCall;
 use super::state;
 use super::status::{Refusal, not_a_message, unknown_encoding, unknown_method};
 use crate::access::Access;
@@ -362,6 +363,7 @@ impl Router {
             response: http_error(status),
             read_by: ReadBy::Never,
             call: None,
+            slow: None,
         };
         if request.method() != Method::POST {
             return not_grpc(StatusCode::METHOD_NOT_ALLOWED);
@@ -379,6 +381,7 @@ impl Router {
             response: grpc_error(status),
             read_by: ReadBy::Never,
             call: CallCount::begin(method, Instant::now()),
+            slow: None,
         };
         if let Some(encoding) = encoding(&parts.headers) {
             return refused(unknown_encoding(encoding));
@@ -407,9 +410,16 @@ impl Router {
                     response: grpc_error(refusal.into()),
                     read_by: ReadBy::Never,
                     call,
+                    slow: None,
                 };
             }
         };
+        let slow = self.context.slow_call.filter(|_| method.is_unary());
+        let slow = slow.map(|threshold| {
+            let begun = deadline.begun();
+            let slow = SlowCall::begin(threshold, method, begun, &parts.headers, &context);
+            Box::new(slow)
+        });
         let response = match (service, method_name) {
             (state_server::SERVICE_NAME, method) => {
                 self.call_state(method, context, deadline, body)
@@ -450,6 +460,7 @@ impl Router {
             response,
             read_by,
             call,
+            slow,
         }
     }
 

@@ -21,6 +21,7 @@ mod pipeline;
 mod process;
 mod progress;
 mod shutdown;
+mod slow_call;
 mod slow_start;
 mod standard_services;
 mod state;
