@@ -242,17 +242,29 @@ mod tests {
         let (owner, _task) = owner::spawn(machine, Clock::set(Time::MIN), limits);
         let (drain, draining) = watch::channel(false);
         let metrics = Arc::new(Metrics::new(1, Reloads::default()));
-        (Arc::new(Site::new(metrics, None, draining)), owner, drain)
+        (
+            Arc::new(Site::new(metrics, None, None, draining)),
+            owner,
+            drain,
+        )
     }
 
     fn serving(owner: &owner::OwnerHandle) -> Serving {
         Serving {
             owner: owner.downgrade(),
             heartbeat: owner.heartbeat(),
-            access: None,
             limits: LimitsShown {
                 store_bytes: 1,
                 mailbox_messages: 1,
+                min_free_bytes: None,
+            },
+            about: About {
+                store_id: String::new(),
+                epoch: 0,
+                durability: None,
+                limits: Arc::default(),
+                mailbox: MailboxLimits::DEFAULT,
+                connections_max: 1,
             },
         }
     }
