@@ -101,6 +101,8 @@ impl Program {
         let parse = |without: Option<&Entry>| {
             let is_left = |entry: &&&Entry| without.is_none_or(|it| it.name != entry.name);
             let typed = holding.iter().filter(is_left);
+            // A default needs no other flag, as if it were not there: what was printed can be fed back.
+            let typed = typed.filter(|entry| !is_default(&target, entry));
             let typed = typed.flat_map(|entry| words_of(entry));
             let all = program.iter().cloned().chain(typed);
             let all = all.chain(rest.iter().cloned());
@@ -346,6 +348,13 @@ fn is_given(given: &ArgMatches, target: &Command, name: &str) -> bool {
         source,
         Some(ValueSource::CommandLine | ValueSource::EnvVariable)
     )
+}
+
+/// Whether an entry says what would hold without it.
+fn is_default(target: &Command, entry: &Entry) -> bool {
+    let arg = flags(target).find(|arg| has_name(arg, &entry.name));
+    let defaults = arg.map(Arg::get_default_values).unwrap_or_default();
+    matches!((&entry.value, defaults), (Value::One(value), [default]) if **default == **value)
 }
 
 fn has_name(arg: &Arg, name: &str) -> bool {

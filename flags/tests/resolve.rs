@@ -68,6 +68,8 @@ struct Flags {
     tag: Vec<String>,
     #[arg(long, requires = "name")]
     needs_name: Option<i64>,
+    #[arg(long, requires = "needs_name", default_value = "d")]
+    by_default: String,
     #[arg(long, conflicts_with = "name")]
     not_with_name: Option<i64>,
     #[arg(long, hide_env_values = true)]
