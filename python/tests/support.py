@@ -19,13 +19,13 @@ BINARY = Path(os.environ.get("SOLOIST_SERVER_BINARY", ROOT / "target/release/sol
 class Server:
     """A server with a store on disk, which can be killed and started again at the same address."""
 
-    def __init__(self, *flags: str) -> None:
+    def __init__(self, *flags: str, listen: str = "127.0.0.1:0") -> None:
         if not BINARY.exists():
             raise FileNotFoundError(f"{BINARY} is not there: cargo build --release --bin soloist-server")
         self._folder = tempfile.TemporaryDirectory(prefix="soloist-python-")
         self._flags = flags
         self._process: subprocess.Popen[str] | None = None
-        self.address = "127.0.0.1:0"
+        self.address = listen
         self.start()
 
     def start(self) -> None:

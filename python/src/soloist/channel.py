@@ -63,6 +63,9 @@ class Target:
 
     def channel_options(self) -> list[tuple[str, Any]]:
         options = [*_OPTIONS, *self.options]
+        if self.address.startswith("unix:"):
+            # gRPC would name the path as the authority, with escapes that servers in Rust refuse.
+            options.append(("grpc.default_authority", "localhost"))
         if self.server_name is not None:
             options.append(("grpc.ssl_target_name_override", self.server_name))
         return options
