@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 
 import soloist
-from soloist import Condition
+from soloist import Condition, flows
 
 from .support import Server, eventually, line_of, process
 
@@ -162,6 +162,24 @@ class Locks(unittest.TestCase):
             for holder in started:
                 self.assertGreaterEqual(sum(int(pid) == holder.pid for _, pid in taken), turns)
             self.assertEqual(said.count("turn"), turns * holders)
+
+    def test_a_name_may_be_the_beginning_of_another(self) -> None:
+        with Server() as server, soloist.connect(server.address) as client:
+            with client.lock("a/b"), client.lock("a", wait=5) as lock:
+                self.assertEqual(client.leader("a").key, lock.key)
+            with client.session(10, id="a/b") as session, self.assertRaisesRegex(ValueError, "no slash"):
+                client.lock("l", session=session).acquire()
+
+    def test_who_waits_is_told_that_the_session_is_lost(self) -> None:
+        with Server() as server, soloist.connect(server.address) as client:
+            session = client.session(10, id="s")
+            client.session(10, id="s", take_over=True).close()
+            # Before it has a place, and when its place is gone.
+            with self.assertRaises(soloist.SessionLost):
+                client.lock("l", session=session).acquire()
+            with self.assertRaises(soloist.SessionLost):
+                client._run(flows.ahead("l", flows.Place("l/s", 1), client._settings))
+            session.close()
 
 
 class Elections(unittest.TestCase):

@@ -39,7 +39,7 @@ export async function withLock<T>(
       sessionCreateRevision: session.createRevision,
       expect: { exists: false },
     });
-    await turn(soloist, name, createRevision, keepAlive.signal);
+    await turn(soloist, name, key, createRevision, keepAlive.signal);
     const result = await body({ token: createRevision, signal: keepAlive.signal });
     keepAlive.signal.throwIfAborted();
     return result;
@@ -50,14 +50,24 @@ export async function withLock<T>(
   }
 }
 
-/** Waits until no key under the name is older than this one. */
-async function turn(soloist: Soloist, name: string, createRevision: bigint, signal: AbortSignal): Promise<void> {
+/** Waits until no key in the queue is older than this one. */
+async function turn(
+  soloist: Soloist,
+  name: string,
+  key: string,
+  createRevision: bigint,
+  signal: AbortSignal,
+): Promise<void> {
   for (;;) {
+    let isHere = false;
     let ahead: { entry: Entry; seenAt: bigint } | undefined;
     let pageToken = "";
     do {
       const page = await soloist.call<ListResponse>("State", "List", { prefix: `${name}/`, keysOnly: true, pageToken });
       for (const entry of page.entries) {
+        // A name may be the beginning of another: keys of that one have one more slash.
+        if (entry.key.slice(name.length + 1).includes("/")) continue;
+        isHere ||= entry.key === key && entry.createRevision === createRevision;
         if (entry.createRevision < createRevision && (!ahead || entry.createRevision > ahead.entry.createRevision)) {
           ahead = { entry, seenAt: page.revision };
         }
@@ -65,6 +75,7 @@ async function turn(soloist: Soloist, name: string, createRevision: bigint, sign
       pageToken = page.nextPageToken;
     } while (pageToken);
     signal.throwIfAborted();
+    if (!isHere) throw new Error(`the place ${key} in the queue is gone, and its session with it`);
     if (!ahead) return;
     await gone(soloist, ahead.entry.key, ahead.seenAt, signal);
   }

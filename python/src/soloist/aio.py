@@ -317,7 +317,8 @@ class Client:
 
     async def leader(self, name: str, *, timeout: Seconds | None = None) -> Entry | None:
         """Returns the entry of the leader of an election, or the holder of a lock; ``None`` if there is none."""
-        found = [entry async for entry in self.list(flows.queue_prefix(name), timeout=timeout)]
+        listed = self.list(flows.queue_prefix(name), timeout=timeout)
+        found = [entry async for entry in listed if flows.is_place(name, entry.key)]
         return min(found, key=lambda entry: entry.create_revision, default=None)
 
     async def observe(self, name: str) -> AsyncIterator[Entry | None]:
@@ -326,7 +327,7 @@ class Client:
         shown: tuple[Entry | None] | None = None
         async with await self.watch(prefix=flows.queue_prefix(name), initial=True) as watch:
             async for message in watch.messages():
-                _take_candidates(candidates, message)
+                _take_candidates(candidates, name, message)
                 leader = min(candidates.values(), key=lambda entry: entry.create_revision, default=None)
                 if watch.caught_up and shown != (leader,):
                     shown = (leader,)

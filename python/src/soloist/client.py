@@ -346,7 +346,8 @@ class Client:
 
     def leader(self, name: str, *, timeout: Seconds | None = None) -> Entry | None:
         """Returns the entry of the leader of an election, or the holder of a lock; ``None`` if there is none."""
-        found = self.list(flows.queue_prefix(name), timeout=timeout)
+        listed = self.list(flows.queue_prefix(name), timeout=timeout)
+        found = (entry for entry in listed if flows.is_place(name, entry.key))
         return min(found, key=lambda entry: entry.create_revision, default=None)
 
     def observe(self, name: str) -> Iterator[Entry | None]:
@@ -358,7 +359,7 @@ class Client:
         shown: tuple[Entry | None] | None = None
         with contextlib.closing(self.watch(prefix=flows.queue_prefix(name), initial=True)) as watch:
             for message in watch.messages():
-                _take_candidates(candidates, message)
+                _take_candidates(candidates, name, message)
                 leader = min(candidates.values(), key=lambda entry: entry.create_revision, default=None)
                 if watch.caught_up and shown != (leader,):
                     shown = (leader,)
@@ -414,8 +415,10 @@ class Client:
             raise from_rpc_error(error, changes=step.changes) from error
 
 
-def _take_candidates(candidates: dict[str, Entry], message: Message) -> None:
+def _take_candidates(candidates: dict[str, Entry], name: str, message: Message) -> None:
     for event in message.events:
+        if not flows.is_place(name, event.key):
+            continue
         if event.entry is None:
             candidates.pop(event.key, None)
         else:

@@ -15,12 +15,15 @@ from typing import Any, TypeVar
 
 import grpc
 
-from soloist.errors import Error, OutcomeUnknown
+from soloist.errors import Error, OutcomeUnknown, SessionLost
 from soloist.operations import Delete, Operation, Result, Write, from_op_result, name_of, to_op
 from soloist.v1 import machines_pb2, sessions_pb2, state_pb2
 from soloist.values import Condition, Entry, Machine, Seconds, from_entry, to_duration, to_seconds
 
 T = TypeVar("T")
+
+# The reasons that say that a session has ended.
+_SESSION_ENDED = ("SESSION_NOT_FOUND", "SESSION_TAKEN_OVER")
 
 
 @dataclass(frozen=True)
@@ -266,7 +269,7 @@ def close_session(id: str, create_revision: int, settings: Settings) -> Flow[int
     try:
         response = yield from call(step, settings, None, Retry())
     except Error as error:
-        if error.reason in ("SESSION_NOT_FOUND", "SESSION_TAKEN_OVER"):
+        if error.reason in _SESSION_ENDED:
             return 0
         raise
     return int(response.deleted_count)
@@ -298,14 +301,23 @@ def queue_prefix(name: str) -> str:
     return name + "/"
 
 
+def is_place(name: str, key: str) -> bool:
+    """Whether a key is a place in the queue of this name: a name may be the beginning of another."""
+    return "/" not in key[len(queue_prefix(name)) :]
+
+
 def take_place(name: str, session: Any, value: Any, settings: Settings, timeout: Seconds | None) -> Flow[Place]:
     """Takes the last place of a queue, or finds the place that the session has there."""
+    if "/" in session.id:
+        raise ValueError(f"the id of the session of a lock must have no slash, and is {session.id!r}")
     key = queue_prefix(name) + session.id
     write = Write(key, value, expect=Condition.missing(), session=session)
     try:
         written = yield from operation(write, settings, timeout, None)
         return Place(key, written.create_revision)
     except Error as error:
+        if error.reason in _SESSION_ENDED:
+            raise SessionLost(error.code, error.message, reason=error.reason, metadata=error.metadata) from error
         if error.reason != "KEY_EXISTS":
             raise
     step = Unary("State", "Read", state_pb2.ReadRequest(key=key), 0.0, False)
@@ -329,6 +341,8 @@ def ahead(name: str, place: Place, settings: Settings) -> Flow[Ahead | None]:
     while True:
         page = yield from entries(queue_prefix(name), True, 0, token, settings, None)
         for entry in page.items:
+            if not is_place(name, entry.key):
+                continue
             mine = mine or (entry.key == place.key and entry.create_revision == place.create_revision)
             if entry.create_revision < place.create_revision and (
                 nearest is None or entry.create_revision > nearest.create_revision
@@ -338,8 +352,8 @@ def ahead(name: str, place: Place, settings: Settings) -> Flow[Ahead | None]:
         if not token:
             break
     if not mine:
-        raise Error(
-            grpc.StatusCode.ABORTED,
+        raise SessionLost(
+            grpc.StatusCode.NOT_FOUND,
             f"the place {place.key!r} in the queue is gone, and the session with it",
             reason="SESSION_NOT_FOUND",
         )
