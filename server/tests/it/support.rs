@@ -32,7 +32,7 @@ impl TestServer {
         Self { server }
     }
 
-    /// A server that listens for HTTP, too.
+    /// A server that listens for HTTP, too. It serves already, so that `/readyz` says so.
     pub(crate) fn with_http(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         config.transport.threads = 2;
@@ -41,6 +41,13 @@ impl TestServer {
         let prepared = Server::prepare(&config, Some(bind().into())).unwrap();
         let store = Store::open(&config).unwrap();
         let server = prepared.serve(bind(), store).unwrap();
+        let pulse = server.pulse();
+        // On a thread of its own: the test's may not be blocked.
+        let serves = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            runtime.unwrap().block_on(pulse.beat())
+        });
+        assert!(serves.join().unwrap(), "the owner has ended");
         Self { server }
     }
 
