@@ -25,8 +25,9 @@ import grpc.aio
 from soloist import flows, watching
 from soloist.channel import Target, Token
 from soloist.client import _take_candidates, _without_drift
-from soloist.errors import Error, LockLost, SessionLost, from_rpc_error
+from soloist.errors import Error, SessionLost, from_rpc_error
 from soloist.flows import Flow, Pause, PrefixDeleted, Retry, Settings, Unary
+from soloist.holding import Holding
 from soloist.operations import (
     Add,
     Added,
@@ -622,58 +623,12 @@ class Session:
         self._lost_or_closed.set()
 
 
-class Lock:
+class Lock(Holding[Session]):
     """A lock: see :meth:`Client.lock`. It can be used more than once, by one task at a time."""
 
-    _what = "lock"
-
-    def __init__(
-        self,
-        client: Client,
-        name: str,
-        value: Value,
-        wait: Seconds | None,
-        session: Session | None,
-        ttl: Seconds,
-    ) -> None:
-        flows.queue_prefix(name)
-        self._client = client
-        self._name = name
-        self._value = value
-        self._wait = wait
-        self._given = session
-        self._ttl = ttl
-        self._session: Session | None = None
-        self._place: flows.Place | None = None
-        self._guard: asyncio.Task[None] | None = None
-        self._body_cancelled = False
-
-    @property
-    def token(self) -> int:
-        """The fencing token: it is greater than those of all earlier holders."""
-        return self._held().create_revision
-
-    @property
-    def key(self) -> str:
-        """The key that stands for the lock while it is held."""
-        return self._held().key
-
-    @property
-    def session(self) -> Session:
-        """The session that the lock ends with."""
-        self._held()
-        assert self._session is not None
-        return self._session
-
-    @property
-    def is_held(self) -> bool:
-        """Whether the lock is certainly held now."""
-        return self._place is not None and self._session is not None and self._session.is_alive
-
-    def check(self) -> None:
-        """Raises :class:`LockLost` unless the lock is certainly held."""
-        if not self.is_held:
-            raise self._lost()
+    # Cancels the task that runs the body when the session is lost.
+    _guard: asyncio.Task[None] | None = None
+    _body_cancelled = False
 
     async def acquire(self) -> None:
         """Waits for the lock. Outside of an ``async with`` statement nothing is cancelled when it is lost."""
@@ -779,22 +734,6 @@ class Lock:
         raise Error(
             grpc.StatusCode.DEADLINE_EXCEEDED,
             f"the {self._what} {self._name!r} was not free within {to_seconds(self._wait or 0)} s",
-        )
-
-    def _held(self) -> flows.Place:
-        if self._place is None:
-            raise RuntimeError(f"the {self._what} {self._name!r} is not held")
-        return self._place
-
-    def _lost(self) -> LockLost:
-        if self._session is None:
-            return LockLost(grpc.StatusCode.FAILED_PRECONDITION, f"the {self._what} {self._name!r} is not held")
-        error = self._session._lost()
-        return LockLost(
-            error.code,
-            f"the {self._what} {self._name!r} is lost: {error.message}",
-            reason=error.reason,
-            metadata=error.metadata,
         )
 
 
