@@ -504,9 +504,8 @@ class Watch:
 class Session:
     """A live session: see :meth:`Client.session`. Keys that were written with it are deleted when it ends.
 
-    A task renews it after each third of its ttl. It counts as alive only while it certainly is: its ttl counts from
-    before a
-    renewal was sent.
+    A task renews it after each third of its ttl. It counts as alive only while it certainly is: its ttl counts
+    from before a renewal was sent.
     """
 
     def __init__(self, client: Client, ttl: Seconds, id: str, take_over: bool, timeout: Seconds | None) -> None:
@@ -765,12 +764,12 @@ async def _in_spite_of_cancellation(cleanup: Awaitable[Any]) -> None:
 
 
 class Pipeline:
-    """A stream of frames, the cheapest way to do many operations. It is an async context manager, which waits for
-    all answers.
+    """A stream of frames, the cheapest way to do many operations. It is an async context manager, which waits
+    for all answers.
 
     Frames are answered in the order in which they were sent. Nothing is sent again by itself: when the stream
-    breaks, the
-    frames without an answer fail with :class:`soloist.OutcomeUnknown`, and a new pipeline is needed.
+    breaks, the frames without an answer fail with :class:`soloist.OutcomeUnknown`, and a new pipeline is
+    needed.
     """
 
     def __init__(

@@ -62,11 +62,10 @@ def connect(
 
     ``target``: ``HOST:PORT``, ``http://HOST:PORT``, ``https://HOST:PORT`` or ``unix:PATH``.
 
-    ``ca_file``: the authorities of the server's certificate; without it, those of the system. ``identity_files``:
-    the client's
-    certificate, with the chain above it, and its key. They are read now: after an exchange of certificates, connect
-    again.
-    ``token`` or ``token_file``: what ``soloist-server token`` made; the file is read again when it changes.
+    ``ca_file``: the authorities of the server's certificate; without it, those of the system.
+    ``identity_files``: the client's certificate, with the chain above it, and its key. They are read now: after
+    an exchange of certificates, connect again. ``token`` or ``token_file``: what ``soloist-server token`` made;
+    the file is read again when it changes.
 
     ``timeout``: how long a call may take with all its retries. ``retry``: when a failed call is sent again.
     """
@@ -201,8 +200,9 @@ class Client:
         return deleted
 
     def delete_prefix(self, prefix: str, *, every_key: bool = False, timeout: Seconds | None = None) -> PrefixDeleted:
-        """Deletes the keys that begin with ``prefix``, some thousands with each call. ``every_key`` must be set with
-        ``""``."""
+        """Deletes the keys that begin with ``prefix``, some thousands with each call. ``every_key`` must be set
+        with ``""``.
+        """
         return self._run(flows.delete_prefix(prefix, every_key, self._settings, timeout))
 
     def batch(
@@ -248,9 +248,8 @@ class Client:
 
         With ``resume`` the watch goes on by itself after a break, without end, and misses nothing. It ends with
         OUT_OF_RANGE if
-        the changes in between are no longer kept, or the store is another one, and with the error of the break if
-        that came
-        among the initial entries: begin anew with ``initial``.
+        the changes in between are no longer kept, or the store is another one, and with the error of the break
+        if that came among the initial entries: begin anew with ``initial``.
         """
         store_id = self.info(timeout=timeout).store_id if resume else ""
         request = watching.request(key, prefix, after_revision, initial, previous, progress_interval, store_id)
@@ -260,9 +259,8 @@ class Client:
     def pipeline(self, *, in_flight: int = 64, timeout: Seconds | None = None) -> Pipeline:
         """Opens a stream of frames, the cheapest way to do many operations: see :class:`Pipeline`.
 
-        ``in_flight``: how many frames may be unanswered before the next one waits. ``timeout``: of the whole stream;
-        without it,
-        it has none.
+        ``in_flight``: how many frames may be unanswered before the next one waits. ``timeout``: of the whole
+        stream; without it, it has none.
         """
         return Pipeline(self._stubs["State"].Pipeline, self._token.metadata(), in_flight, timeout)
 
@@ -325,9 +323,8 @@ class Client:
 
         The statement waits for its turn: in order, at most ``wait`` seconds, and then raises :class:`Error` with
         DEADLINE_EXCEEDED.
-        The lock ends with a session: ``session``, or one of its own with this ``ttl``. If that is lost while the
-        body runs, the
-        statement ends with :class:`LockLost`.
+        The lock ends with a session: ``session``, or one of its own with this ``ttl``. If that is lost while
+        the body runs, the statement ends with :class:`LockLost`.
 
         Those who wait and the one who holds have a key each, ``name + "/" + session.id``; the oldest holds the lock.
         """
@@ -429,9 +426,8 @@ def _take_candidates(candidates: dict[str, Entry], name: str, message: Message) 
 class Watch:
     """The changes of a key or a prefix: see :meth:`Client.watch`.
 
-    Iterating over it gives each :class:`Event`; :meth:`messages` gives all changes of one revision together. One
-    thread may
-    iterate; another may :meth:`close` it, which ends the iteration.
+    Iterating over it gives each :class:`Event`; :meth:`messages` gives all changes of one revision together.
+    One thread may iterate; another may :meth:`close` it, which ends the iteration.
     """
 
     def __init__(self, client: Client, position: Position, resume: bool, timeout: float) -> None:
@@ -537,9 +533,8 @@ class Watch:
 class Session:
     """A live session: see :meth:`Client.session`. Keys that were written with it are deleted when it ends.
 
-    A thread renews it after each third of its ttl. It counts as alive only while it certainly is: its ttl counts
-    from before
-    a renewal was sent.
+    A thread renews it after each third of its ttl. It counts as alive only while it certainly is: its ttl
+    counts from before a renewal was sent.
     """
 
     def __init__(self, client: Client, opened: Any, sent: float) -> None:

@@ -31,9 +31,8 @@ class Error(Exception):
     code: grpc.StatusCode
     #: What went wrong, in words.
     message: str
-    #: The name of a value of ``soloist.v1.Error.Reason``, such as ``"KEY_EXISTS"``. ``None`` if the error does not
-    #: come from
-    #: the server itself.
+    #: The name of a value of ``soloist.v1.Error.Reason``, such as ``"KEY_EXISTS"``. ``None`` if the error does
+    #: not come from the server itself.
     reason: str | None
     #: The details of the reason, such as ``limit`` and ``actual``; ``soloist.v1.Error.Reason`` lists them.
     metadata: Mapping[str, str]
@@ -87,8 +86,7 @@ class OutcomeUnknown(Error):
     """The call may have been applied or not, or may still be applied.
 
     Send it again with the same ``request_id`` only, which calls of this library do by themselves while there is
-    time; otherwise
-    read first.
+    time; otherwise read first.
     """
 
 

@@ -53,9 +53,9 @@ Flow = Generator["Unary | Pause", Any, T]
 class Retry:
     """When a failed call is sent again: exponential backoff with full jitter, as the other clients of Soloist do.
 
-    A call is sent again only if that is safe and the cause passes by itself: nothing was applied, or the call is
-    idempotent,
-    which every change is by its ``request_id``. The timeout of the call bounds all attempts together.
+    A call is sent again only if that is safe and the cause passes by itself: nothing was applied, or the call
+    is idempotent, which every change is by its ``request_id``. The timeout of the call bounds all attempts
+    together.
     """
 
     #: The upper bound of the wait before the second attempt. It doubles with each further one. Seconds.

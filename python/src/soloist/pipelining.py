@@ -64,9 +64,9 @@ def broken(error: Error) -> Error:
 class Pipeline:
     """A stream of frames: see :meth:`Client.pipeline`. It is a context manager, which waits for all answers.
 
-    Threads may share it. Frames are answered in the order in which they were sent. Nothing is sent again by itself:
-    when the
-    stream breaks, the frames without an answer fail with :class:`OutcomeUnknown`, and a new pipeline is needed.
+    Threads may share it. Frames are answered in the order in which they were sent. Nothing is sent again by
+    itself: when the stream breaks, the frames without an answer fail with :class:`OutcomeUnknown`, and a new
+    pipeline is needed.
     """
 
     def __init__(
