@@ -9,7 +9,7 @@ use std::thread;
 use tokio::runtime;
 use tokio::sync::mpsc as tokio_mpsc;
 
-use crate::journal::{Command, Event, Journal, LogBatch, QUEUE_CAPACITY};
+use crate::journal::{Command, CommandSink, Event, Journal, LogBatch, QUEUE_CAPACITY};
 use crate::machine::{ChangeCause, CopySlice, Effect};
 use crate::mutants::mutant;
 
@@ -48,7 +48,7 @@ pub(super) fn with_fault(journal: Journal) -> Journal {
     thread::spawn(move || go_between.forward(&from_owner));
     thread::spawn(move || forward_events(from_persister, &to_owner, &log_bytes));
     Journal {
-        commands,
+        commands: Box::new(commands),
         events,
         seq,
         answers,
@@ -59,7 +59,7 @@ pub(super) fn with_fault(journal: Journal) -> Journal {
 
 /// Forwards commands, and spoils some of them.
 struct CommandFaults {
-    to_persister: mpsc::SyncSender<Command>,
+    to_persister: Box<dyn CommandSink>,
     to_owner: tokio_mpsc::Sender<Event>,
     /// `log_bytes` of the last real commit.
     log_bytes: Arc<AtomicU64>,
@@ -74,7 +74,8 @@ impl CommandFaults {
             match &mut command {
                 Command::Commit(batch) => self.commit(batch),
                 Command::Snapshot { slices, .. } if mutant("snapshot-skips-a-key") => {
-                    *slices = without_third_key(std::mem::replace(slices, mpsc::sync_channel(0).1));
+                    let whole = std::mem::replace(slices, tokio_mpsc::channel(1).1);
+                    *slices = without_third_key(whole);
                 }
                 _ => {}
             }
@@ -116,18 +117,20 @@ impl CommandFaults {
 }
 
 /// Forwards slices, and drops the third key of the copy.
-fn without_third_key(slices: mpsc::Receiver<CopySlice>) -> mpsc::Receiver<CopySlice> {
-    let (sender, faulty) = mpsc::sync_channel(1);
+fn without_third_key(
+    mut slices: tokio_mpsc::Receiver<CopySlice>,
+) -> tokio_mpsc::Receiver<CopySlice> {
+    let (sender, faulty) = tokio_mpsc::channel(1);
     thread::spawn(move || {
         let mut keys = 0;
-        for mut slice in slices {
+        while let Some(mut slice) = slices.blocking_recv() {
             if let CopySlice::Entries(entries) = &mut slice {
                 entries.retain(|_| {
                     keys += 1;
                     keys != 3
                 });
             }
-            if sender.send(slice).is_err() {
+            if sender.blocking_send(slice).is_err() {
                 return;
             }
         }

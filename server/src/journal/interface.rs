@@ -1,16 +1,14 @@
 //! What the owner and a journal say to each other.
 //!
 //! A [`Journal`] is two queues: the owner sends [`Command`]s and receives [`Event`]s. Anything that serves these queues can
-//! be the other end: the persister, a scripted journal in tests, or one day a replicated log. A [`LogBatch`] holds effects,
-//! never requests, so replay needs no clock and decides nothing again.
+//! be the other end: the persister, which writes to the local disk, the journal on etcd, or a scripted journal in tests. A
+//! [`LogBatch`] holds effects, never requests, so replay needs no clock and decides nothing again.
 
-use std::sync::mpsc;
+use std::fmt::Debug;
 
-use tokio::sync::mpsc as tokio_mpsc;
+use tokio::sync::mpsc;
 
-use super::error::FileError;
-use super::snapshot::NewSnapshot;
-use crate::machine::{CopyHead, CopySlice, DiskLow, Effect, Revision, Time};
+use crate::machine::{CopyHead, CopySlice, Effect, Revision, SpaceLow, Time};
 
 /// Everything that happened between two commits. It becomes one record of the log.
 #[derive(Debug)]
@@ -41,11 +39,22 @@ pub(crate) enum Command {
         /// Bytes that the state uses.
         bytes: u64,
         slices: mpsc::Receiver<CopySlice>,
-        /// Where the snapshot thread sends [`Command::SnapshotDone`]: the journal's own queue of commands.
-        done: mpsc::SyncSender<Command>,
     },
-    /// A snapshot is complete, or failed. The snapshot thread sends this, not the owner.
-    SnapshotDone(Result<NewSnapshot, FileError>),
+    /// Asks whether this process still owns the store. The journal finds out after it has this command, never before, and
+    /// even while a commit is under way. The owner sends the next one after [`Event::Confirmed`].
+    #[allow(
+        dead_code,
+        reason = "only an owner that waits for confirmations sends it"
+    )]
+    Confirm,
+    /// Gives the store to another node: the named one, or any. It takes the place of [`Command::Close`]: the owner sends it
+    /// when every batch is committed, and sends no batch before [`Event::HandOffRefused`].
+    #[allow(dead_code, reason = "only the owner of a cluster sends it")]
+    HandOff {
+        to: Option<String>,
+        revision: Revision,
+        time: Time,
+    },
     /// Nothing more comes. The journal notes that the store was closed in order, at this revision.
     Close { revision: Revision, time: Time },
 }
@@ -60,56 +69,93 @@ pub(crate) enum Event {
         /// Bytes of the records since the last snapshot.
         log_bytes: u64,
     },
-    /// The snapshot thread is ready for the next slice.
+    /// The journal is ready for the next slice of the snapshot.
     NextSlice,
     /// The snapshot ended. `made` says whether it is complete.
     SnapshotEnded { made: bool },
-    /// The space on the disk, when it has changed.
-    Space(DiskSpace),
-    /// The bytes on disk that go when a snapshot is made now, when they have changed. The snapshot itself takes new ones.
+    /// The space that the journal has, when it has changed.
+    Space(Space),
+    /// The stored bytes that go when a snapshot is made now, when they have changed. The snapshot itself takes new ones.
     Removable(u64),
-    /// The journal has failed. Batches that were sent and not committed may or may not be durable.
+    /// This process owned the store after it sent [`Command::Confirm`].
+    Confirmed,
+    /// The store belongs to another node, at this address; the last event.
+    #[allow(dead_code, reason = "only the journal of a cluster hands off")]
+    HandedOff { owner: String },
+    /// The store was not handed off, for this reason. Everything goes on.
+    HandOffRefused(String),
+    /// The journal has failed, or this process has lost the store to another. Batches that were sent and not committed may or
+    /// may not be durable.
     Failed(String),
     /// The store is closed in order; the last event.
     Closed,
 }
 
-/// How much space there is on the disk of the journal.
+/// How much space the journal has for the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DiskSpace {
+pub(crate) enum Space {
     /// At least as much as there should be, and `room` bytes more. `u64::MAX` stands for much.
     Enough { room: u64 },
     /// Too little: the owner refuses whatever makes the store larger.
-    Low(DiskLow),
+    Low(SpaceLow),
     /// No space: the batch that was sent waits until there is some.
-    Full(DiskLow),
+    Full(SpaceLow),
 }
+
+/// Where the owner sends its commands.
+pub(crate) trait CommandSink: Debug + Send + Sync + 'static {
+    /// Sends a command, and never waits: few are under way at once, a commit, a confirmation, a snapshot and the end, and the
+    /// queue has room for them.
+    ///
+    /// # Errors
+    /// [`Gone`] if the journal has ended.
+    fn send(&self, command: Command) -> Result<(), Gone>;
+}
+
+/// The journal has ended. Its last event says why; without one, the queue of events ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gone;
 
 /// The owner's end of a journal.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    /// Never full, because few commands are under way at once: a commit, a snapshot, its end, and the close.
-    pub(crate) commands: mpsc::SyncSender<Command>,
-    pub(crate) events: tokio_mpsc::Receiver<Event>,
+    pub(crate) commands: Box<dyn CommandSink>,
+    pub(crate) events: mpsc::Receiver<Event>,
     /// The number of the last record in the log.
     pub(crate) seq: u64,
     /// When the owner answers a change.
     pub(crate) answers: AnswerWhen,
-    /// The space on the disk at the start.
-    pub(crate) space: DiskSpace,
+    /// The space at the start.
+    pub(crate) space: Space,
     /// A snapshot is due when the log has grown by this many bytes and by as many bytes as the state takes.
     pub(crate) snapshot_log_bytes: u64,
 }
 
-/// When a change is answered.
+/// When a call is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AnswerWhen {
-    /// When its batch is committed.
+    /// A change when its batch is committed, and whatever else when all is committed that it shows.
     Committed,
+    /// As with [`Committed`](Self::Committed); but whatever is no change waits, besides, for a [`Command::Confirm`] that was
+    /// sent after the answer was computed. Before that another process may own the store, and have changed it.
+    #[allow(dead_code, reason = "only the journal of a cluster asks for it")]
+    Confirmed,
     /// When it is applied, before it is committed.
     Applied,
 }
 
-/// Capacity of both queues; [`Journal::commands`] says why it suffices. Events are at most one for each command, one for
-/// each slice, and changes of the disk space.
+/// Capacity of both queues; [`CommandSink::send`] says why it suffices. Events are at most one for each command, one for
+/// each slice, and changes of the space.
 pub(crate) const QUEUE_CAPACITY: usize = 8;
+
+#[cfg(test)]
+impl CommandSink for std::sync::mpsc::SyncSender<Command> {
+    fn send(&self, command: Command) -> Result<(), Gone> {
+        use std::sync::mpsc::TrySendError;
+        match self.try_send(command) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(_)) => unreachable!("the queue has room for every command"),
+            Err(TrySendError::Disconnected(_)) => Err(Gone),
+        }
+    }
+}

@@ -55,9 +55,9 @@ pub(crate) use disk::Disk;
 pub use error::OpenError;
 #[cfg(test)]
 pub(crate) use file_name::{FileName, SnapshotSlot};
+pub(crate) use interface::{AnswerWhen, Command, Event, Journal, LogBatch, Space};
 #[cfg(test)]
-pub(crate) use interface::QUEUE_CAPACITY;
-pub(crate) use interface::{AnswerWhen, Command, DiskSpace, Event, Journal, LogBatch};
+pub(crate) use interface::{CommandSink, QUEUE_CAPACITY};
 #[cfg(test)]
 pub(crate) use open::{OpenedStore, open};
 pub(crate) use open::{StoreOptions, open_directory};

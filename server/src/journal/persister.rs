@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,14 @@ use tracing::{debug, error, info, warn};
 use super::disk::Disk;
 use super::error::FileError;
 use super::file_name::{FileName, SnapshotSlot};
-use super::interface::{AnswerWhen, Command, DiskSpace, Event, Journal, LogBatch, QUEUE_CAPACITY};
+use super::interface::{
+    AnswerWhen, Command, CommandSink, Event, Gone, Journal, LogBatch, QUEUE_CAPACITY, Space,
+};
 use super::log::{Log, PRUNE_RECORDS_MAX, SyncWhen};
 use super::record::{EncodedRecord, Position};
 use super::snapshot::NewSnapshot;
 use super::snapshotter::Snapshotter;
-use super::space::{Space, SpaceWanted};
+use super::space::{DiskSpace, SpaceWanted};
 use super::stored::{self, FORMAT, Header, LogRecord, StoreMeta};
 use super::wal::WalDamage;
 use super::watermark::Watermark;
@@ -41,6 +43,31 @@ const PRUNE_RECORDS_MAX_LOW: u64 = 1 << 16;
 
 /// Bytes that the engine may keep in the log's file besides the records.
 const LOG_SLACK_BYTES: u64 = 512 << 10;
+
+/// What the persister receives.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// From the owner.
+    Command(Command),
+    /// From the snapshot thread: the snapshot is complete, or failed.
+    SnapshotDone(Result<NewSnapshot, FileError>),
+}
+
+/// The owner's end of the persister's queue.
+#[derive(Debug)]
+struct Commands(Arc<SyncSender<Work>>);
+
+impl CommandSink for Commands {
+    fn send(&self, command: Command) -> Result<(), Gone> {
+        match self.0.try_send(Work::Command(command)) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(_)) => {
+                unreachable!("the queue has room for every command that can be in it")
+            }
+            Err(TrySendError::Disconnected(_)) => Err(Gone),
+        }
+    }
+}
 
 /// The files of an open store, and how they are written.
 #[derive(Debug)]
@@ -66,9 +93,13 @@ pub(super) struct OpenStore {
 impl OpenStore {
     /// Starts the persister. The thread ends when it gets [`Command::Close`], when the owner is gone, or after a failure.
     pub(super) fn start(self, snapshot_log_bytes: u64) -> (Journal, JoinHandle<()>) {
-        let (commands, receiver) = mpsc::sync_channel(QUEUE_CAPACITY);
+        // Room for the end of a snapshot, too.
+        let (queue, receiver) = mpsc::sync_channel(QUEUE_CAPACITY + 1);
+        let queue = Arc::new(queue);
+        let own_queue = Arc::downgrade(&queue);
+        let commands = Box::new(Commands(queue));
         let (sender, events) = tokio_mpsc::channel(QUEUE_CAPACITY);
-        let mut space = Space::new(Arc::clone(&self.disk), self.space, Arc::clone(&self.cells));
+        let mut space = DiskSpace::new(Arc::clone(&self.disk), self.space, Arc::clone(&self.cells));
         self.cells.log_bytes.set(self.log_bytes);
         match self.meta_waits {
             true => space.full(),
@@ -95,6 +126,7 @@ impl OpenStore {
             between_bytes: 0,
             is_compact: true,
             events: sender,
+            own_queue,
             store: self,
         };
         let thread = thread::Builder::new()
@@ -117,11 +149,13 @@ impl OpenStore {
 struct Persister {
     store: OpenStore,
     events: tokio_mpsc::Sender<Event>,
+    /// The persister's own queue, for the snapshot thread. The queue ends with the owner.
+    own_queue: Weak<SyncSender<Work>>,
     /// When every record was durable for the last time.
     synced_at: Instant,
     /// The last snapshot thread.
     snapshot: Option<JoinHandle<()>>,
-    space: Space,
+    space: DiskSpace,
     /// When the files were last looked for.
     checked_present_at: Option<Instant>,
     /// What the owner was told with [`Event::Removable`].
@@ -151,8 +185,8 @@ impl From<FileError> for Stop {
 }
 
 impl Persister {
-    fn run(mut self, commands: &Receiver<Command>) {
-        let stopped = self.run_until_stopped(commands);
+    fn run(mut self, queue: &Receiver<Work>) {
+        let stopped = self.run_until_stopped(queue);
         if let Some(snapshot) = self.snapshot.take() {
             // The snapshot thread uses the disk until it sees that no more slices come.
             let _ = snapshot.join();
@@ -173,7 +207,7 @@ impl Persister {
         let _ = self.events.blocking_send(event);
     }
 
-    fn run_until_stopped(&mut self, commands: &Receiver<Command>) -> Result<Infallible, Stop> {
+    fn run_until_stopped(&mut self, queue: &Receiver<Work>) -> Result<Infallible, Stop> {
         if self.store.meta_waits {
             self.write_meta()?;
         }
@@ -181,8 +215,12 @@ impl Persister {
         loop {
             self.look_at_disk()?;
             self.compact()?;
-            let command = match commands.recv_timeout(self.idle_timeout()) {
-                Ok(command) => command,
+            let command = match queue.recv_timeout(self.idle_timeout()) {
+                Ok(Work::Command(command)) => command,
+                Ok(Work::SnapshotDone(done)) => {
+                    self.finish_snapshot(done)?;
+                    continue;
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     self.on_idle()?;
                     continue;
@@ -197,16 +235,20 @@ impl Persister {
                     time,
                     bytes,
                     slices,
-                    done,
                 } => match self.space.fits_snapshot(self.next_slot(), bytes) {
-                    true => self.start_snapshot(copy, seq, time, slices, done)?,
+                    true => self.start_snapshot(copy, seq, time, slices)?,
                     false => {
                         let name = FileName::Snapshot(self.next_slot());
                         let full = io::Error::from(io::ErrorKind::StorageFull);
                         self.finish_snapshot(Err(FileError::io(name, full)))?;
                     }
                 },
-                Command::SnapshotDone(done) => self.finish_snapshot(done)?,
+                // Nobody else can own the directory: it is locked.
+                Command::Confirm => self.send(Event::Confirmed),
+                Command::HandOff { .. } => self.send(Event::HandOffRefused(
+                    "the store is on the disk of this machine, so no other node can go on with it"
+                        .into(),
+                )),
                 Command::Close { revision, time } => {
                     self.store.meta.closed = true;
                     self.store.meta.used_revision = revision;
@@ -369,7 +411,7 @@ impl Persister {
     }
 
     fn is_space_low(&self) -> bool {
-        !matches!(self.space.told, DiskSpace::Enough { .. })
+        !matches!(self.space.told, Space::Enough { .. })
     }
 
     /// Calls `write` with the log, again and again while the disk is full. Then updates the watermark.
@@ -497,7 +539,7 @@ impl Persister {
     }
 
     /// Tells the owner of a change of the disk space.
-    fn tell(&self, space: Option<DiskSpace>) {
+    fn tell(&self, space: Option<Space>) {
         if let Some(space) = space {
             self.send(Event::Space(space));
         }
@@ -517,13 +559,15 @@ impl Persister {
         copy: CopyHead,
         seq: u64,
         time: Time,
-        slices: Receiver<CopySlice>,
-        done: SyncSender<Command>,
+        slices: tokio_mpsc::Receiver<CopySlice>,
     ) -> Result<(), Stop> {
         debug_assert_eq!(
             seq, self.store.position.seq,
             "a snapshot contains every record"
         );
+        let Some(queue) = self.own_queue.upgrade() else {
+            return Err(Stop::OwnerGone);
+        };
         // A snapshot must never be newer than the log is after a power loss.
         self.retry_while_full(Log::sync)?;
         let header = Header {
@@ -540,7 +584,7 @@ impl Persister {
             copy,
             slices,
             events: self.events.clone(),
-            done,
+            done: SyncSender::clone(&queue),
         };
         match snapshotter.start() {
             Ok(thread) => {

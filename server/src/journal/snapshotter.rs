@@ -3,7 +3,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::SyncSender;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,9 @@ use tokio::sync::mpsc as tokio_mpsc;
 use super::disk::Disk;
 use super::error::FileError;
 use super::file_name::{FileName, SnapshotSlot};
-use super::interface::{Command, Event};
+use super::interface::Event;
 use super::pages::PageWriter;
+use super::persister::Work;
 use super::snapshot::{NewSnapshot, SnapshotWriter};
 use super::stored::{Header, SnapshotMeta};
 use crate::config::WAL_BYTES_MAX;
@@ -39,10 +40,10 @@ pub(super) struct Snapshotter {
     pub(super) header: Header,
     pub(super) copy: CopyHead,
     /// The slices of the copy, one after each [`Event::NextSlice`].
-    pub(super) slices: Receiver<CopySlice>,
+    pub(super) slices: tokio_mpsc::Receiver<CopySlice>,
     pub(super) events: tokio_mpsc::Sender<Event>,
     /// Where the end of the snapshot is reported.
-    pub(super) done: SyncSender<Command>,
+    pub(super) done: SyncSender<Work>,
 }
 
 impl Snapshotter {
@@ -52,7 +53,7 @@ impl Snapshotter {
         thread.spawn(move || self.run())
     }
 
-    fn run(self) {
+    fn run(mut self) {
         let name = FileName::Snapshot(self.slot);
         let written = catch_unwind(AssertUnwindSafe(|| self.write()));
         let written = written.unwrap_or_else(|_| {
@@ -69,7 +70,7 @@ impl Snapshotter {
         }
         if let Some(written) = written.transpose() {
             // An error means that the persister is gone.
-            let _ = self.done.send(Command::SnapshotDone(written));
+            let _ = self.done.send(Work::SnapshotDone(written));
         }
     }
 
@@ -86,7 +87,7 @@ impl Snapshotter {
     }
 
     /// Writes the slices to the file. Returns `None` if the owner is gone, or has abandoned the snapshot.
-    fn write(&self) -> Result<Option<NewSnapshot>, FileError> {
+    fn write(&mut self) -> Result<Option<NewSnapshot>, FileError> {
         let began = Instant::now();
         let mut file = SnapshotWriter::create(&*self.disk, self.slot)?;
         let mut pages = PageWriter::new(self.header.clone(), &self.copy);
@@ -94,7 +95,7 @@ impl Snapshotter {
             if self.events.blocking_send(Event::NextSlice).is_err() {
                 return Ok(None);
             }
-            let Ok(slice) = self.slices.recv() else {
+            let Some(slice) = self.slices.blocking_recv() else {
                 return Ok(None);
             };
             let end = pages.write(&slice);

@@ -7,9 +7,9 @@ use tracing::{debug, info, warn};
 
 use super::disk::Disk;
 use super::file_name::{FileName, SnapshotSlot};
-use super::interface::DiskSpace;
+use super::interface::Space;
 use crate::config::{LITTLE_SPACE_INTERVAL, MUCH_SPACE_BYTES, SPACE_INTERVAL};
-use crate::machine::DiskLow;
+use crate::machine::SpaceLow;
 use crate::metrics::JournalCells;
 
 /// Bytes after which the space is looked at again, however little there is: a look takes a microsecond or two.
@@ -26,11 +26,11 @@ pub(super) struct SpaceWanted {
 
 /// What is known of the space.
 #[derive(Debug)]
-pub(super) struct Space {
+pub(super) struct DiskSpace {
     disk: Arc<dyn Disk>,
     wanted: SpaceWanted,
     /// The space as the owner knows it.
-    pub(super) told: DiskSpace,
+    pub(super) told: Space,
     looked_at: Option<Instant>,
     /// Bytes that were free at the last look, beyond those that must be.
     room: u64,
@@ -40,12 +40,12 @@ pub(super) struct Space {
     cells: Arc<JournalCells>,
 }
 
-impl Space {
+impl DiskSpace {
     pub(super) fn new(disk: Arc<dyn Disk>, wanted: SpaceWanted, cells: Arc<JournalCells>) -> Self {
         Self {
             disk,
             wanted,
-            told: DiskSpace::Enough { room: u64::MAX },
+            told: Space::Enough { room: u64::MAX },
             looked_at: None,
             room: 0,
             written: 0,
@@ -80,7 +80,7 @@ impl Space {
     }
 
     /// Looks at the space. Makes the reserve if there is space for it. Returns what is to be told to the owner, if anything.
-    pub(super) fn look(&mut self) -> Option<DiskSpace> {
+    pub(super) fn look(&mut self) -> Option<Space> {
         self.looked_at = Some(Instant::now());
         self.written = 0;
         let mut free = match self.disk.free_bytes() {
@@ -97,8 +97,8 @@ impl Space {
         let least = self.least();
         self.room = free.saturating_sub(least);
         let space = match free < least {
-            true => DiskSpace::Low(self.low(free, least)),
-            false => DiskSpace::Enough {
+            true => Space::Low(self.low(free, least)),
+            false => Space::Enough {
                 room: match self.wanted.least == 0 || self.room >= MUCH_SPACE_BYTES {
                     true => u64::MAX,
                     false => self.room,
@@ -109,24 +109,24 @@ impl Space {
     }
 
     /// Notes that nothing can be written. Returns what is to be told to the owner, if anything.
-    pub(super) fn full(&mut self) -> Option<DiskSpace> {
+    pub(super) fn full(&mut self) -> Option<Space> {
         let free = self.disk.free_bytes().unwrap_or(0);
         self.cells.disk_free_bytes.set(free);
         self.room = 0;
-        let full = DiskSpace::Full(self.low(free, self.least()));
+        let full = Space::Full(self.low(free, self.least()));
         self.tell(full)
     }
 
-    fn tell(&mut self, space: DiskSpace) -> Option<DiskSpace> {
+    fn tell(&mut self, space: Space) -> Option<Space> {
         let is_new = space != self.told;
         if std::mem::discriminant(&space) != std::mem::discriminant(&self.told) {
             match space {
-                DiskSpace::Enough { .. } => info!("enough disk space is free again"),
-                DiskSpace::Low(DiskLow { free, least, files }) => warn!(
+                Space::Enough { .. } => info!("enough disk space is free again"),
+                Space::Low(SpaceLow { free, least, files }) => warn!(
                     free,
                     least, files, "disk space is low: refusing changes that make the store larger"
                 ),
-                DiskSpace::Full(DiskLow { free, least, files }) => warn!(
+                Space::Full(SpaceLow { free, least, files }) => warn!(
                     free,
                     least, files, "the disk is full: refusing all changes until there is space"
                 ),
@@ -136,9 +136,9 @@ impl Space {
         is_new.then_some(space)
     }
 
-    fn low(&self, free: u64, least: u64) -> DiskLow {
+    fn low(&self, free: u64, least: u64) -> SpaceLow {
         let files = FileName::ALL.map(|name| self.disk.occupied_bytes(name));
-        DiskLow {
+        SpaceLow {
             free,
             least,
             files: files.iter().sum(),

@@ -145,7 +145,7 @@ pub enum Cause {
         actual: u64,
     },
     /// The disk that keeps the state is full, or nearly full.
-    DiskFull(DiskLow),
+    DiskFull(SpaceLow),
     /// The answer to the frame would hold more bytes of values than its limit.
     AnswerTooLarge {
         /// The limit, in bytes.
@@ -155,9 +155,9 @@ pub enum Cause {
     },
 }
 
-/// How little space is left on the disk that keeps the state.
+/// How little space is left for the state, where it is kept: on a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DiskLow {
+pub struct SpaceLow {
     /// Bytes that are free.
     pub free: u64,
     /// Bytes that must be free for changes to be taken.

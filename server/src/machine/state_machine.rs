@@ -9,7 +9,7 @@ use super::change::{Change, ChangeCause, ChangeRef};
 use super::effect::Effect;
 use super::history::ChangeHistory;
 use super::index::Index;
-use super::rejection::{Cause, DiskLow};
+use super::rejection::{Cause, SpaceLow};
 use super::request_ids::RequestIds;
 use super::tree::{Cursor, EntryRef, Tree};
 use super::value::{Entry, Key, Name, Revision};
@@ -73,7 +73,7 @@ pub struct StateMachine {
     pub(super) key_bytes: u64,
     pub(super) limits: StoreLimits,
     /// Set while the disk has too little space: only deletes and ends are applied then.
-    disk: Option<DiskLow>,
+    disk: Option<SpaceLow>,
     /// How many copies were begun so far: the id of the next one.
     pub(super) copies_begun: u64,
     pub(super) ended: Ended,
@@ -128,7 +128,7 @@ impl StateMachine {
 
     /// From now on, refuses every change but deletes and ends, because the disk has too little space. `None` allows all
     /// changes again.
-    pub fn set_disk(&mut self, disk: Option<DiskLow>) {
+    pub fn set_disk(&mut self, disk: Option<SpaceLow>) {
         self.disk = disk;
     }
 

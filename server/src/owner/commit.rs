@@ -8,11 +8,12 @@
 
 use std::collections::VecDeque;
 use std::ops::Bound;
-use std::sync::mpsc;
+
+use tracing::warn;
 
 use crate::config::{UNSYNCED_BYTES_MAX, UNSYNCED_BYTES_MIN, UNSYNCED_OPERATIONS_MAX};
-use crate::journal::{AnswerWhen, Command, DiskSpace, Event, Journal, LogBatch};
-use crate::machine::{DiskLow, Effect, Entry, Key, Revision, StateMachine, Time};
+use crate::journal::{AnswerWhen, Command, Event, Journal, LogBatch, Space};
+use crate::machine::{Effect, Entry, Key, Revision, SpaceLow, StateMachine, Time};
 use crate::metrics::{DISK_ENOUGH, DISK_FULL, DISK_LOW};
 use crate::mutants::mutant;
 
@@ -52,7 +53,7 @@ pub(crate) struct CommitQueue {
     uncommitted: Uncommitted,
     /// What frames have changed, charged to their connections, with the batches that the changes are in.
     charged: VecDeque<(u64, UncommittedGuard)>,
-    space: DiskSpace,
+    space: Space,
     snapshots: Snapshots,
 }
 
@@ -88,7 +89,7 @@ impl CommitQueue {
     pub(crate) fn new(journal: Journal, machine: &mut StateMachine) -> Self {
         machine.keep_effects();
         machine.set_disk(low(journal.space));
-        if journal.answers == AnswerWhen::Committed {
+        if journal.answers != AnswerWhen::Applied {
             machine.keep_history_after(machine.revision());
         }
         Self {
@@ -114,7 +115,7 @@ impl CommitQueue {
 
     /// Whether answers wait until they are on disk.
     fn replies_wait(&self) -> bool {
-        self.journal.answers == AnswerWhen::Committed
+        self.journal.answers != AnswerWhen::Applied
     }
 
     /// Returns the revision up to which all changes may be shown.
@@ -177,7 +178,6 @@ impl CommitQueue {
                 time: now,
                 bytes: machine.usage().used_bytes,
                 slices,
-                done: self.journal.commands.clone(),
             });
         }
     }
@@ -185,9 +185,7 @@ impl CommitQueue {
     /// Sends a command to the journal. If the journal is gone this does nothing: an event has told the owner, or the
     /// queue of events ends.
     fn command(&mut self, command: Command) {
-        if let Err(mpsc::TrySendError::Full(_)) = self.journal.commands.try_send(command) {
-            unreachable!("the queue has room for every command that can be in it");
-        }
+        let _ = self.journal.commands.send(command);
     }
 
     /// Returns the batch that an answer must wait for, so that every change before it is on disk. `None` if they all
@@ -217,8 +215,8 @@ impl CommitQueue {
     /// Returns the error for calls while the disk is full, and nothing can be committed.
     pub(crate) fn disk_full(&self) -> Option<CallError> {
         match self.space {
-            DiskSpace::Full(low) => Some(CallError::DiskFull(low)),
-            DiskSpace::Enough { .. } | DiskSpace::Low(_) => None,
+            Space::Full(low) => Some(CallError::DiskFull(low)),
+            Space::Enough { .. } | Space::Low(_) => None,
         }
     }
 
@@ -291,9 +289,9 @@ impl CommitQueue {
     /// How much space the disk has, as metrics show it.
     pub(crate) fn disk_level(&self) -> u64 {
         match self.space {
-            DiskSpace::Enough { .. } => DISK_ENOUGH,
-            DiskSpace::Low(_) => DISK_LOW,
-            DiskSpace::Full(_) => DISK_FULL,
+            Space::Enough { .. } => DISK_ENOUGH,
+            Space::Low(_) => DISK_LOW,
+            Space::Full(_) => DISK_FULL,
         }
     }
 
@@ -379,8 +377,8 @@ impl CommitQueue {
     /// Most bytes of uncommitted changes: less if there is little space on the disk, so that what is accepted fits on it.
     fn unsynced_bytes_max(&self) -> usize {
         let room = match self.space {
-            DiskSpace::Enough { room } => room,
-            DiskSpace::Low(low) | DiskSpace::Full(low) => low.free,
+            Space::Enough { room } => room,
+            Space::Low(low) | Space::Full(low) => low.free,
         };
         // Records take up to twice their bytes.
         let fits = usize::try_from(room / 2).unwrap_or(usize::MAX);
@@ -422,6 +420,9 @@ impl CommitQueue {
                 self.snapshots.set_space_low(low(space).is_some(), machine);
             }
             Event::Removable(bytes) => self.snapshots.set_removable(bytes, machine),
+            Event::HandOffRefused(why) => warn!(%why, "the store was not handed off"),
+            // Nobody asks the journal for these yet.
+            Event::Confirmed | Event::HandedOff { .. } => {}
             Event::Failed(why) => return Err(why),
             Event::Closed => {}
         }
@@ -489,10 +490,10 @@ impl CommitQueue {
 }
 
 /// The figures of a disk with too little space.
-fn low(space: DiskSpace) -> Option<DiskLow> {
+fn low(space: Space) -> Option<SpaceLow> {
     match space {
-        DiskSpace::Enough { .. } => None,
-        DiskSpace::Low(low) | DiskSpace::Full(low) => Some(low),
+        Space::Enough { .. } => None,
+        Space::Low(low) | Space::Full(low) => Some(low),
     }
 }
 

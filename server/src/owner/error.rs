@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use crate::machine::{CopyError, DiskLow, RejectedAt, Rejection, Revision, WatchError};
+use crate::machine::{CopyError, RejectedAt, Rejection, Revision, SpaceLow, WatchError};
 
 /// Why a call got no outcome. Except for [`OutcomeUnknown`](Self::OutcomeUnknown), an error means that the call changed
 /// nothing, so that a retry is safe. `rpc/status` has the gRPC code of each.
@@ -28,7 +28,7 @@ pub enum CallError {
         why: Unknown,
     },
     /// The disk is full. Nothing can be changed until there is space again.
-    DiskFull(DiskLow),
+    DiskFull(SpaceLow),
     /// The machine refused the operation.
     Rejected(Box<Rejection>),
     /// The machine refused an atomic frame, because of one of its operations.

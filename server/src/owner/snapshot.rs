@@ -1,7 +1,6 @@
 //! Snapshots: when one is due, and the slices that the owner gives to the journal for it.
 
-use std::sync::mpsc;
-
+use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 use tracing::warn;
 
@@ -34,7 +33,7 @@ pub(super) struct Snapshots {
 #[derive(Debug)]
 struct Snapshot {
     copy: CopyId,
-    slices: mpsc::SyncSender<CopySlice>,
+    slices: mpsc::Sender<CopySlice>,
 }
 
 impl Snapshots {
@@ -96,7 +95,7 @@ impl Snapshots {
         self.removable = 0;
         self.used_before = machine.usage().used_bytes;
         // Capacity 1: the journal asks for one slice at a time.
-        let (sender, slices) = mpsc::sync_channel(1);
+        let (sender, slices) = mpsc::channel(1);
         let (copy, head) = machine.begin_copy(COPY_ASIDE_BYTES_MAX);
         self.running = Some(Snapshot {
             copy,

@@ -6,9 +6,9 @@ use std::sync::mpsc as std_mpsc;
 
 use super::*;
 use crate::config::UNSYNCED_OPERATIONS_MAX;
-use crate::journal::{AnswerWhen, Command, DiskSpace, Event, Journal, LogBatch, QUEUE_CAPACITY};
+use crate::journal::{AnswerWhen, Command, Event, Journal, LogBatch, QUEUE_CAPACITY, Space};
 use crate::machine::{
-    Add, Cause, Condition, CopySlice, Delete, DiskLow, List, ListShows, Rejection,
+    Add, Cause, Condition, CopySlice, Delete, List, ListShows, Rejection, SpaceLow,
 };
 
 /// The journal's end of the two queues, driven by the test.
@@ -70,11 +70,11 @@ fn start_with_journal(answers: AnswerWhen) -> (OwnerHandle, Ended, FakeJournal) 
     let (to, commands) = std_mpsc::sync_channel(QUEUE_CAPACITY);
     let (events, from) = tokio::sync::mpsc::channel(QUEUE_CAPACITY);
     let journal = Journal {
-        commands: to,
+        commands: Box::new(to),
         events: from,
         seq: 0,
         answers,
-        space: DiskSpace::Enough { room: u64::MAX },
+        space: Space::Enough { room: u64::MAX },
         snapshot_log_bytes: 1_000,
     };
     let limits = OwnerLimits {

@@ -8,7 +8,7 @@ use tonic::Code;
 use super::refusal::Refusal;
 use super::text::Subject;
 use crate::config::{RETRY_DELAY, WATCH_RETRY_DELAY};
-use crate::machine::DiskLow;
+use crate::machine::SpaceLow;
 
 /// No more messages or bytes fit into the owner's mailbox, or no more frames of one stream may be unanswered.
 pub(super) fn overloaded(limit: usize, unit: &str) -> Refusal {
@@ -107,8 +107,8 @@ pub(super) fn store_full(limit: u64, actual: u64) -> Refusal {
 }
 
 /// Nothing can be written.
-pub(super) fn disk_full(low: DiskLow) -> Refusal {
-    let DiskLow { free, least, files } = low;
+pub(super) fn disk_full(low: SpaceLow) -> Refusal {
+    let SpaceLow { free, least, files } = low;
     let help = format!(
         "no change is accepted, not even a delete, until space on the disk of the data directory is freed: the store's own files take {files} bytes, and only removing or moving other files helps"
     );
@@ -119,8 +119,8 @@ pub(super) fn disk_full(low: DiskLow) -> Refusal {
 }
 
 /// There is too little space for changes that make the store larger.
-pub(super) fn disk_low(low: DiskLow) -> Refusal {
-    let DiskLow { free, least, files } = low;
+pub(super) fn disk_low(low: SpaceLow) -> Refusal {
+    let SpaceLow { free, least, files } = low;
     let missing = least.saturating_sub(free);
     let help = match files > missing {
         true => format!(
@@ -138,7 +138,7 @@ pub(super) fn disk_low(low: DiskLow) -> Refusal {
     )
 }
 
-fn low_refusal(DiskLow { free, least, .. }: DiskLow, message: String) -> Refusal {
+fn low_refusal(SpaceLow { free, least, .. }: SpaceLow, message: String) -> Refusal {
     Refusal::new(Code::ResourceExhausted, Reason::StoreFull, message)
         .limit(least, free)
         .details(|details| {

@@ -4,7 +4,7 @@ use soloist::v1::error::Reason;
 use tonic::Code;
 
 use super::*;
-use crate::machine::{Condition, DiskLow, Entry, Mismatch, Revision, Value};
+use crate::machine::{Condition, Entry, Mismatch, Revision, SpaceLow, Value};
 use crate::owner::Unknown;
 use crate::rpc::arguments::BadArgument;
 
@@ -160,7 +160,7 @@ fn clients_are_told_when_a_retry_is_in_vain() {
 
 #[test]
 fn a_refusal_for_lack_of_space_says_what_helps() {
-    let low = |files| DiskLow {
+    let low = |files| SpaceLow {
         free: 5,
         least: 9,
         files,

@@ -167,7 +167,7 @@ async fn little_room_on_the_disk_limits_what_waits_for_it() {
         ..write(key, 0)
     };
     journal
-        .send(Event::Space(DiskSpace::Enough { room: 300_000 }))
+        .send(Event::Space(Space::Enough { room: 300_000 }))
         .await;
     let a = call!(handle, write(long("a"), None, soon()));
     let b = call!(handle, write(long("b"), None, soon()));
@@ -188,12 +188,12 @@ async fn little_room_on_the_disk_limits_what_waits_for_it() {
 #[tokio::test(start_paused = true)]
 async fn a_full_disk_refuses_all_changes() {
     let (handle, _owner, mut journal) = with_key_on_disk().await;
-    let low = DiskLow {
+    let low = SpaceLow {
         free: 1,
         least: 2,
         files: 3,
     };
-    let full = DiskSpace::Full(DiskLow {
+    let full = Space::Full(SpaceLow {
         free: 1,
         least: 2,
         files: 3,
@@ -210,7 +210,7 @@ async fn a_full_disk_refuses_all_changes() {
     assert!(call!(handle, read(read("k"), soon())).answered().is_ok());
 
     journal
-        .send(Event::Space(DiskSpace::Low(DiskLow {
+        .send(Event::Space(Space::Low(SpaceLow {
             free: 1,
             least: 2,
             files: 3,
@@ -228,7 +228,7 @@ async fn a_full_disk_refuses_all_changes() {
     );
 
     journal
-        .send(Event::Space(DiskSpace::Enough { room: u64::MAX }))
+        .send(Event::Space(Space::Enough { room: u64::MAX }))
         .await;
     let written = call!(handle, write(write("k", 2), None, soon()));
     journal.commit().await;
@@ -247,13 +247,13 @@ async fn reads_do_not_wait_for_a_full_disk_and_replays_do() {
     let under_way = call!(handle, write(write("k", 2), request_id(), soon()));
     journal.batch().await;
     journal
-        .send(Event::Space(DiskSpace::Full(DiskLow {
+        .send(Event::Space(Space::Full(SpaceLow {
             free: 1,
             least: 2,
             files: 3,
         })))
         .await;
-    let full = CallError::DiskFull(DiskLow {
+    let full = CallError::DiskFull(SpaceLow {
         free: 1,
         least: 2,
         files: 3,
@@ -265,7 +265,7 @@ async fn reads_do_not_wait_for_a_full_disk_and_replays_do() {
     let again = call!(handle, write(write("k", 2), request_id(), soon()));
     assert!(again.waits());
     journal
-        .send(Event::Space(DiskSpace::Enough { room: u64::MAX }))
+        .send(Event::Space(Space::Enough { room: u64::MAX }))
         .await;
     journal.committed(2).await;
     assert!(!under_way.answered().unwrap().replayed);
@@ -312,7 +312,10 @@ async fn a_snapshot_shows_the_state_at_its_start() {
         .await;
     written.answered().unwrap();
     let Command::Snapshot {
-        head, seq, slices, ..
+        head,
+        seq,
+        mut slices,
+        ..
     } = journal.command().await
     else {
         panic!("a snapshot is due");
