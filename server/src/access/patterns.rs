@@ -9,6 +9,7 @@ pub(super) struct Patterns(Vec<Pattern>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pattern {
+    head: Head,
     text: Box<str>,
     /// Whether it stands for every name that begins with the text.
     is_prefix: bool,
@@ -17,8 +18,10 @@ struct Pattern {
 impl Pattern {
     fn new(pattern: &str) -> Self {
         let prefix = pattern.strip_suffix('*');
+        let text = prefix.unwrap_or(pattern);
         Self {
-            text: prefix.unwrap_or(pattern).into(),
+            head: Head::of(text),
+            text: text.into(),
             is_prefix: prefix.is_some(),
         }
     }
@@ -26,7 +29,10 @@ impl Pattern {
     fn has(&self, name: &str) -> bool {
         match self.is_prefix {
             true => self.has_all(name),
-            false => *self.text == *name,
+            false => {
+                let head = Head::of(name);
+                self.head == head && (head.is_whole() || *self.text == *name)
+            }
         }
     }
 
@@ -42,6 +48,37 @@ impl Pattern {
     }
 }
 
+/// The first bytes of a text, and how many they are, up to one more than are there. Heads are in the order of their texts. They
+/// decide most comparisons, and all of short texts, without a look at the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Head {
+    /// As a number, with zeros after a shorter text.
+    bytes: u64,
+    len: u8,
+}
+
+impl Head {
+    const LEN_MAX: usize = size_of::<u64>();
+
+    fn of(text: &str) -> Self {
+        let text = text.as_bytes();
+        let bytes = match text.first_chunk() {
+            Some(first) => u64::from_be_bytes(*first),
+            None => {
+                let bytes = text.iter().rev();
+                bytes.fold(0, |head, byte| head >> 8 | u64::from(*byte) << 56)
+            }
+        };
+        let len = text.len().min(Self::LEN_MAX + 1) as u8;
+        Self { bytes, len }
+    }
+
+    /// Whether there is no more to the text.
+    fn is_whole(self) -> bool {
+        usize::from(self.len) <= Self::LEN_MAX
+    }
+}
+
 impl Patterns {
     pub(super) fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Self {
         let mut all: Vec<_> = patterns.into_iter().map(Pattern::new).collect();
@@ -53,7 +90,12 @@ impl Patterns {
 
     /// The only pattern that can stand for this name, or for all names with this prefix.
     fn last_until(&self, name: &str) -> Option<&Pattern> {
-        let after = self.0.partition_point(|own| *own.text <= *name);
+        let head = Head::of(name);
+        let is_not_after = |own: &Pattern| match own.head == head {
+            true => head.is_whole() || *own.text <= *name,
+            false => own.head < head,
+        };
+        let after = self.0.partition_point(is_not_after);
         self.0.get(after.checked_sub(1)?)
     }
 
@@ -75,5 +117,41 @@ impl Patterns {
     /// Whether a pattern stands for more than one name.
     pub(super) fn has_prefixes(&self) -> bool {
         self.0.iter().any(|own| own.is_prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_in_the_order_of_texts() {
+        let texts = [
+            "",
+            "\0",
+            "a",
+            "a\0",
+            "a/",
+            "aaaaaaa",
+            "aaaaaaaa",
+            "aaaaaaaa\0",
+            "aaaaaaaab",
+            "b",
+            "é",
+            "\u{10ffff}",
+        ];
+        assert!(texts.is_sorted());
+        for one in texts {
+            for other in texts {
+                let (head, other_head) = (Head::of(one), Head::of(other));
+                match head == other_head && !head.is_whole() {
+                    // The rest decides.
+                    true => assert!(one.len() > 8 && other.len() > 8),
+                    false => assert_eq!(head.cmp(&other_head), one.cmp(other), "{one:?} {other:?}"),
+                }
+            }
+        }
+        assert_eq!(Head::of("ab").bytes, 0x6162_0000_0000_0000);
+        assert_eq!(Head::of("abcdefghi").bytes, 0x6162_6364_6566_6768);
     }
 }

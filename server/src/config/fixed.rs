@@ -320,4 +320,4 @@ pub const WAL_BYTES_MAX: u64 = 4 * MIB as u64;
 
 /// TLS handshakes of a thread that go on before the thread's other tasks have had their turn. A handshake with certificates of
 /// both sides takes about 0.4 ms, in two steps, and calls wait for that long a time.
-pub const HANDSHAKE_STEPS_AT_ONCE: usize = 4;
+pub const HANDSHAKE_STEPS_AT_ONCE: usize = 1;
