@@ -41,6 +41,12 @@ def listening_address(log: Path) -> str | None:
     return found[1] if found else None
 
 
+def http_address(log: Path) -> str | None:
+    """The address of --http-listen."""
+    found = re.search(r"listening for HTTP on (127\.0\.0\.1:\d+)", log.read_text())
+    return found[1] if found else None
+
+
 def logged_events(log: Path, message: str) -> list[tuple[datetime, dict[str, Any]]]:
     """The time and fields of each logged event whose message begins with `message`."""
     lines = (json.loads(line) for line in log.read_text().splitlines() if line.startswith("{") and line.endswith("}"))
