@@ -80,9 +80,13 @@ impl<'a, R> Call<'a, R> {
         self
     }
 
-    fn map(mut self, change: impl FnOnce(R) -> R) -> Self {
-        self.request = change(self.request);
-        self
+    fn map<S>(self, change: impl FnOnce(R) -> S) -> Call<'a, S> {
+        Call {
+            connection: self.connection,
+            request: change(self.request),
+            timeout: self.timeout,
+            retry: self.retry,
+        }
     }
 }
 
@@ -211,58 +215,71 @@ setters! {
 }
 
 macro_rules! calls {
-    ($($request:ident: $wire:ident -> $reply:ident by $service:ident.$method:ident, $default_outcome:ident, $idempotent:expr;)*) => {$(
+    ($($request:ident: $wire:ident -> $response:ident, $reply:ident by $service:ident.$method:ident, $default_outcome:ident, $idempotent:expr;)*) => {$(
+        fn $method(call: Call<'_, v1::$wire>) -> impl Future<Output = Result<v1::$response, Error>> + Send + use<> {
+            let Call { connection, mut request, timeout, retry } = call;
+            let service = connection.$service.clone();
+            async move {
+                let attempt = |request, timeout| {
+                    let mut service = service.clone();
+                    async move {
+                        let call = service.$method(request_with_timeout(request, timeout));
+                        within(timeout, Outcome::$default_outcome, call).await
+                    }
+                };
+                let Some(retry) = retry else {
+                    return until_seen(timeout, |left| attempt(request.clone(), left)).await;
+                };
+                let idempotent: fn(&mut v1::$wire) -> bool = $idempotent;
+                let idempotent = idempotent(&mut request);
+                retry.run(timeout, idempotent, |left| attempt(request.clone(), left)).await
+            }
+        }
+
+        impl IntoFuture for Call<'_, v1::$wire> {
+            type Output = Result<v1::$response, Error>;
+            type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+            fn into_future(self) -> Self::IntoFuture {
+                Box::pin($method(self))
+            }
+        }
+
         impl IntoFuture for Call<'_, $request> {
             type Output = Result<$reply, Error>;
             type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
             fn into_future(self) -> Self::IntoFuture {
-                let service = self.connection.$service.clone();
-                let mut request: v1::$wire = self.request.into();
-                let (timeout, retry) = (self.timeout, self.retry);
-                Box::pin(async move {
-                    let attempt = |request, timeout| {
-                        let mut service = service.clone();
-                        async move {
-                            let call = service.$method(request_with_timeout(request, timeout));
-                            within(timeout, Outcome::$default_outcome, call).await?.try_into()
-                        }
-                    };
-                    let Some(retry) = retry else {
-                        return until_seen(timeout, |left| attempt(request.clone(), left)).await;
-                    };
-                    let idempotent: fn(&mut v1::$wire) -> bool = $idempotent;
-                    let idempotent = idempotent(&mut request);
-                    retry.run(timeout, idempotent, |left| attempt(request.clone(), left)).await
-                })
+                let answered = $method(self.map(v1::$wire::from));
+                Box::pin(async move { answered.await?.try_into() })
             }
         }
     )*};
 }
 
-// For each call: its outcome if an error does not tell it, and whether it is idempotent, so that a retry is safe after
-// an unknown outcome.
+// For each call: its messages on the wire, its reply, its outcome if an error does not tell it, and whether it is idempotent,
+// so that a retry is safe after an unknown outcome.
 calls! {
-    Read: ReadRequest -> ReadReply by state.read, NotApplied, idempotent;
-    Write: WriteRequest -> WriteReply by state.write, Unknown, |write| with_request_id(&mut write.request_id);
-    Add: AddRequest -> AddReply by state.add, Unknown, |add| with_request_id(&mut add.request_id);
-    Transition: TransitionRequest -> TransitionReply by state.transition, Unknown, |transition| with_request_id(&mut transition.request_id);
-    Delete: DeleteRequest -> DeleteReply by state.delete, Unknown, |delete| with_request_id(&mut delete.request_id);
-    DeletePrefix: DeletePrefixRequest -> DeletePrefixReply by state.delete_prefix, Unknown, |delete| with_request_id(&mut delete.request_id);
-    Batch: BatchRequest -> BatchReply by state.batch, Unknown, |batch| with_request_id(&mut batch.request_id);
-    List: ListRequest -> ListReply by state.list, NotApplied, idempotent;
+    Read: ReadRequest -> ReadResponse, ReadReply by state.read, NotApplied, idempotent;
+    Write: WriteRequest -> WriteResponse, WriteReply by state.write, Unknown, |write| with_request_id(&mut write.request_id);
+    Add: AddRequest -> AddResponse, AddReply by state.add, Unknown, |add| with_request_id(&mut add.request_id);
+    Transition: TransitionRequest -> TransitionResponse, TransitionReply by state.transition, Unknown, |transition| with_request_id(&mut transition.request_id);
+    Delete: DeleteRequest -> DeleteResponse, DeleteReply by state.delete, Unknown, |delete| with_request_id(&mut delete.request_id);
+    DeletePrefix: DeletePrefixRequest -> DeletePrefixResponse, DeletePrefixReply by state.delete_prefix, Unknown, |delete| with_request_id(&mut delete.request_id);
+    Batch: BatchRequest -> BatchResponse, BatchReply by state.batch, Unknown, |batch| with_request_id(&mut batch.request_id);
+    List: ListRequest -> ListResponse, ListReply by state.list, NotApplied, idempotent;
 
     // Defining the same machine again changes nothing, unless a condition is no longer met.
-    DefineMachine: DefineMachineRequest -> Machine by machines.define_machine, Unknown, |define| define.expect.is_none();
-    GetMachine: GetMachineRequest -> Machine by machines.get_machine, NotApplied, idempotent;
-    ListMachines: ListMachinesRequest -> ListMachinesReply by machines.list_machines, NotApplied, idempotent;
-    DeleteMachine: DeleteMachineRequest -> DeleteMachineReply by machines.delete_machine, Unknown, not_idempotent;
+    DefineMachine: DefineMachineRequest -> Machine, Machine by machines.define_machine, Unknown, |define| define.expect.is_none();
+    GetMachine: GetMachineRequest -> Machine, Machine by machines.get_machine, NotApplied, idempotent;
+    ListMachines: ListMachinesRequest -> ListMachinesResponse, ListMachinesReply by machines.list_machines, NotApplied, idempotent;
+    DeleteMachine: DeleteMachineRequest -> DeleteMachineResponse, DeleteMachineReply by machines.delete_machine, Unknown, not_idempotent;
 
-    OpenSession: OpenSessionRequest -> Session by sessions.open_session, Unknown, |open| with_request_id(&mut open.request_id);
-    RenewSession: RenewSessionRequest -> Session by sessions.renew_session, Unknown, idempotent;
-    CloseSession: CloseSessionRequest -> CloseSessionReply by sessions.close_session, Unknown,
+    OpenSession: OpenSessionRequest -> Session, Session by sessions.open_session, Unknown, |open| with_request_id(&mut open.request_id);
+    RenewSession: RenewSessionRequest -> Session, Session by sessions.renew_session, Unknown, idempotent;
+    CloseSession: CloseSessionRequest -> CloseSessionResponse, CloseSessionReply by sessions.close_session, Unknown,
         |close| with_request_id(&mut close.request_id);
-    ListSessions: ListSessionsRequest -> ListSessionsReply by sessions.list_sessions, NotApplied, idempotent;
+    ListSessions: ListSessionsRequest -> ListSessionsResponse, ListSessionsReply by sessions.list_sessions, NotApplied, idempotent;
 }
 
 /// Sending the call again has no further effect.

@@ -16,7 +16,7 @@ use crate::token::Token;
 use crate::transport::Transport;
 use crate::{
     Add, Batch, Call, Delete, DeletePrefix, ElectCall, Error, KeepAlive, Leader, List, LockCall,
-    Machine, PipelineCall, Read, Retry, Session, Transition, Value, WatchCall, Write,
+    Machine, Observe, PipelineCall, Read, Retry, Session, Transition, Value, WatchCall, Write,
 };
 
 /// How long to wait for a connection, unless told otherwise: 5 s.
@@ -222,6 +222,14 @@ impl Client {
         ElectCall::new(&self.connection, name, value)
     }
 
+    /// Observes an election, or a lock: returns who leads now, and then each change. Unlike a look with
+    /// [`leader`](Self::leader), it leaves out no change that lasts until the next [`next`](Observe::next).
+    ///
+    /// Nothing is sent before [`Observe::next`] is called. The client needs the right to read `NAME/*`.
+    pub fn observe(&self, name: impl Into<String>) -> Observe {
+        Observe::new(&self.connection, name.into())
+    }
+
     /// Returns who leads, or who holds a lock. `None` if nobody does. It may have changed by the time of the return.
     ///
     /// Waits for the reply, at most the client's timeout, and retries.
@@ -250,6 +258,30 @@ impl Client {
     /// As for [`Call`]. UNIMPLEMENTED if the peer is no Soloist server.
     pub async fn info(&self) -> Result<Info, Error> {
         self.connection.info(self.connection.timeout).await
+    }
+
+    /// Makes a call in the messages of the wire, such as `soloist::v1::ReadRequest`, which is answered with a
+    /// `soloist::v1::ReadResponse`. Unlike those of [`state_client`](Self::state_client), it has the timeout and the retries of
+    /// this client, and its errors. Returns a [`Call`] to await.
+    ///
+    /// ```
+    /// # use soloist_client::{Client, Error};
+    /// # async fn example(client: Client) -> Result<(), Error> {
+    /// use soloist::v1::{ReadRequest, ReadResponse};
+    ///
+    /// let request = ReadRequest { key: "greeting".into(), expect: None };
+    /// let response: ReadResponse = client.call(request).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn call<R>(&self, request: R) -> Call<'_, R> {
+        Call::new(&self.connection, request)
+    }
+
+    /// Returns the connection itself, for the generated clients of other services, such as that of `grpc.health.v1`.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.connection.transport.clone()
     }
 
     /// Returns the generated client of `soloist.v1.State` on this connection, for calls in the messages of the wire.

@@ -42,6 +42,7 @@ pub(crate) const RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A channel with the clients of all services on it, and the default timeout and retries of calls.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
+    pub(crate) transport: Transport,
     pub(crate) state: StateClient<Transport>,
     pub(crate) machines: MachinesClient<Transport>,
     pub(crate) sessions: SessionsClient<Transport>,
@@ -58,7 +59,8 @@ impl Connection {
                 .max_decoding_message_size(RESPONSE_BYTES_MAX),
             sessions: SessionsClient::new(channel.clone())
                 .max_decoding_message_size(RESPONSE_BYTES_MAX),
-            admin: AdminClient::new(channel),
+            admin: AdminClient::new(channel.clone()),
+            transport: channel,
             timeout,
             retry,
         }

@@ -32,6 +32,7 @@
 //! - [`Machine`] is a protocol that the server enforces for every writer of some keys.
 //! - [`Session`] is a lifetime that several keys share; [`KeepAlive`] renews a session and reports its loss.
 //! - [`Lock`] and [`Leadership`] are held by one client at a time, in the order of asking.
+//! - [`Observe`] tells who leads, and each change.
 //! - [`Error`] says what went wrong and whether to retry; [`Retry`] retries.
 //!
 //! # TLS and tokens
@@ -74,6 +75,7 @@ mod fuzz_tests;
 mod keep_alive;
 mod lock;
 mod machine;
+mod observe;
 mod pipeline;
 mod place;
 mod reply;
@@ -113,6 +115,7 @@ pub use machine::{
     DefineMachine, DeleteMachine, DeleteMachineReply, GetMachine, ListMachines, ListMachinesReply,
     Machine, State, StateTimeout,
 };
+pub use observe::Observe;
 pub use pipeline::{
     FRAMES_IN_FLIGHT, FrameReceiver, FrameSender, Pipeline, PipelineCall, PipelineSendError,
 };

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use soloist_client::{Client, Code, Condition, Outcome, Reason, Value};
+use soloist::v1;
+use soloist_client::{Client, Code, Condition, Outcome, Reason, Retry, Value};
 use tokio::net::TcpListener;
 
 use crate::support::TestServer;
@@ -218,4 +219,29 @@ async fn unlimited_timeouts_are_accepted() {
     client.read("k").timeout(Duration::MAX).await.unwrap();
     let pipeline = client.pipeline().frames_in_flight(usize::MAX).await;
     pipeline.unwrap();
+}
+
+#[tokio::test]
+async fn calls_in_the_messages_of_the_wire_have_the_retries_of_the_client() {
+    let server = TestServer::start();
+    let client = Client::builder(server.address())
+        .retry(Retry::default())
+        .connect()
+        .await
+        .unwrap();
+    let request = v1::AddRequest {
+        key: "a".into(),
+        delta: 2,
+        ..v1::AddRequest::default()
+    };
+    let added: v1::AddResponse = client.call(request.clone()).await.unwrap();
+    assert_eq!((added.value, added.revision), (2, 1));
+    // What makes the retry safe.
+    let info = client.info().await.unwrap();
+    assert_eq!(info.request_id_count, 1);
+    let without = client.call(request).retry(None).await.unwrap();
+    assert_eq!(without.value, 4);
+    assert_eq!(client.info().await.unwrap().request_id_count, 1);
+    let bad = client.call(v1::ReadRequest::default()).await.unwrap_err();
+    assert_eq!(bad.reason(), Some(Reason::BadKey));
 }

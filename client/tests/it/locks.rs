@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use soloist_client::{Batch, Client, Code, Condition, Reason, Write};
 
+use crate::proxy::Proxy;
 use crate::support::TestServer;
 
 /// So long that nothing ends by itself in these tests.
@@ -178,4 +179,43 @@ async fn a_leader_says_who_it_is_until_it_resigns() {
     let ben = ben.await.unwrap();
     let leader = client.leader("e").await.unwrap().unwrap();
     assert_eq!((leader.value, leader.term), ("ben".into(), ben.term()));
+}
+
+#[tokio::test]
+async fn an_observer_is_told_of_each_leader_also_after_breaks() {
+    let server = TestServer::start();
+    let proxy = Proxy::to(&server).await;
+    let observer = proxy.client().await;
+    let client = server.client().await;
+    let mut leaders = observer.observe("e");
+    assert_eq!(leaders.next().await.unwrap(), None);
+    let anna = client.elect("e", "anna").ttl(LONG).await.unwrap();
+    // A name may be the beginning of another.
+    let other = client.elect("e/part", "other").ttl(LONG).await.unwrap();
+    let leader = leaders.next().await.unwrap().unwrap();
+    assert_eq!((leader.value, leader.term), ("anna".into(), anna.term()));
+    proxy.cut(Some(&server));
+    anna.proclaim("anna, on port 2").await.unwrap();
+    let leader = leaders.next().await.unwrap().unwrap();
+    assert_eq!(leader.value, "anna, on port 2".into());
+    let ben = tokio::spawn({
+        let client = client.clone();
+        async move { client.elect("e", "ben").ttl(LONG).await.unwrap() }
+    });
+    places(&client, "e", 3).await;
+    anna.resign().await.unwrap();
+    let ben = ben.await.unwrap();
+    let leader = leaders.next().await.unwrap().unwrap();
+    assert_eq!((leader.value, leader.term), ("ben".into(), ben.term()));
+    ben.resign().await.unwrap();
+    assert_eq!(leaders.next().await.unwrap(), None);
+    other.resign().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_observer_without_the_key_of_an_election_is_refused() {
+    let server = TestServer::start();
+    let client = server.client().await;
+    let error = client.observe("a\nb").next().await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
 }
