@@ -158,7 +158,7 @@ fn replay_all(
             Replay::Done(mut replayed) => match replayed.loss {
                 Some(loss) => return Err(inconsistent(loss)),
                 None => {
-                    let digest = digest_of(&mut replayed.machine, source.progress);
+                    let digest = digest_of(&mut replayed.state.machine, source.progress);
                     replays.push((name, digest.to_vec()));
                 }
             },

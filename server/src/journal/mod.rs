@@ -10,7 +10,7 @@
 //!
 //! Imports go one way. From the bottom: `stored` (messages on disk) and `record` (a message with its checksum); `disk`,
 //! `engine` and the files `wal`, `log`, `pages`, `snapshot` and `watermark`; `interface` (the two queues) and the threads
-//! `persister` and `snapshotter`; `replay`, `coherence`, `recover`, `create` and `open`; `backup` and `inspect`.
+//! `persister` and `snapshotter`; `replaying` and `replay`, `coherence`, `recover`, `create` and `open`; `backup` and `inspect`.
 
 pub(crate) mod backup;
 mod coherence;
@@ -34,6 +34,7 @@ mod read_only;
 mod record;
 mod recover;
 mod replay;
+mod replaying;
 #[cfg(test)]
 mod sim_disk;
 mod snapshot;

@@ -312,6 +312,7 @@ impl Persister {
             time: stored::to_nanos(time),
             previous_crc: self.store.position.crc,
             effects: effects.iter().map(stored::Effect::from).collect(),
+            ..LogRecord::default()
         };
         let encoded = EncodedRecord::of(&record, self.store.position);
         drop((record, effects));

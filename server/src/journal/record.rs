@@ -117,6 +117,7 @@ mod tests {
             time: 1,
             previous_crc: previous.crc,
             effects: Vec::new(),
+            ..LogRecord::default()
         };
         EncodedRecord::of(&record, previous)
     }

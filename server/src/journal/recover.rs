@@ -225,9 +225,8 @@ fn from_log(
     let is_used = |snapshot: &SnapshotMeta| base.is_some_and(|base| snapshot.seq <= base.seq);
     let snapshots = meta.snapshots.iter().filter(|of| is_used(of)).cloned();
     Ok(Recovered {
-        machine: best.machine,
-        time: best.time.max(stored::from_nanos(meta.time)),
-        position: best.position,
+        time: best.state.time.max(stored::from_nanos(meta.time)),
+        position: best.state.position,
         meta: Some(StoreMeta {
             snapshots: snapshots.collect(),
             ..meta.clone()
@@ -238,8 +237,9 @@ fn from_log(
             Named::Nothing | Named::Damaged => 0,
         },
         began_with_copy,
-        log_bytes: best.log_bytes,
-        record_count: best.record_count,
+        log_bytes: best.state.log_bytes,
+        record_count: best.state.record_count,
+        machine: best.state.machine,
         loss,
         harmless_damage,
         unfinished_snapshot: unfinished.map(|slot| FileName::Snapshot(slot).as_str()),
@@ -299,13 +299,13 @@ fn best_replay<'a>(
         let Some(mut replayed) = replayed.take() else {
             continue;
         };
-        let last = replayed.position.seq;
+        let last = replayed.state.position.seq;
         replayed.loss = replayed
             .loss
             .or_else(|| wal_loss.map(Into::into))
             .or_else(|| behind_watermark(last, named));
         let whole = replayed.loss.is_none();
-        let is_better = |(best, _): &ReplayFrom<'_>| best.position.seq < last;
+        let is_better = |(best, _): &ReplayFrom<'_>| best.state.position.seq < last;
         if whole || best.as_ref().is_none_or(is_better) {
             best = Some((replayed, base));
         }

@@ -4,11 +4,12 @@ use super::disk::Disk;
 use super::error::{FileError, OpenError};
 use super::file_name::{FileName, SnapshotSlot};
 use super::log::Log;
-use super::record::{self, Position, START};
+use super::record::{self, Position};
+use super::replaying::{Misfit, Replaying, restore_history};
 use super::snapshot;
-use super::stored::{self, LogRecord, SnapshotMeta, StoreMeta};
+use super::stored::{LogRecord, SnapshotMeta, StoreMeta};
 use crate::config::REVISIONS_SKIPPED_UNSYNCED;
-use crate::machine::{StateMachine, StoreLimits, Time};
+use crate::machine::{StateMachine, StoreLimits};
 use crate::progress::{Progress, Unit};
 
 /// What a replay counts.
@@ -35,14 +36,7 @@ pub(super) enum Replay {
 
 /// A replayed state.
 pub(super) struct Replayed {
-    pub(super) machine: StateMachine,
-    /// The latest time in the snapshot and the records.
-    pub(super) time: Time,
-    /// The last record.
-    pub(super) position: Position,
-    /// Bytes of the records that were replayed, and their number.
-    pub(super) log_bytes: u64,
-    pub(super) record_count: u64,
+    pub(super) state: Replaying,
     /// Why the records after the last one could not be replayed, if there are any.
     pub(super) loss: Option<String>,
 }
@@ -114,7 +108,8 @@ impl<'a> ReplaySource<'a> {
             stopped = replayer.record(seq, bytes).err();
             stopped.is_none()
         });
-        let mut replayed = replayer.state;
+        let mut loss = None;
+        let mut state = replayer.state;
         match read {
             Ok(()) => {}
             Err(error @ FileError::Io { .. }) => return Err(error.into()),
@@ -122,50 +117,34 @@ impl<'a> ReplaySource<'a> {
         }
         match stopped {
             None => {}
-            Some(Stop::Loss(what)) => replayed.loss = Some(what),
+            Some(Stop::Loss(what)) => loss = Some(what),
             Some(Stop::Contradiction { seq }) => return Ok(Replay::Contradiction { seq }),
         }
         // A start that skips revisions writes no record, only the meta record.
-        replayed
-            .machine
-            .restore_revision_floor(self.meta.used_revision);
-        Ok(Replay::Done(Box::new(replayed)))
+        let floor = self.meta.used_revision;
+        state.machine.restore_revision_floor(floor);
+        Ok(Replay::Done(Box::new(Replayed { state, loss })))
     }
 
     /// Reads a base.
-    fn read_base(&self, base: Option<&SnapshotMeta>) -> Result<Replayed, BaseError> {
-        let empty = StateMachine::new(self.limits.clone());
-        let (machine, time, position) = match base {
-            None => (empty, Time::MIN, START),
-            Some(base) => {
-                let slot = SnapshotSlot::of_number(base.slot);
-                let restored = match snapshot::read(self.disk, slot, empty, self.progress) {
-                    Ok(restored) => restored,
-                    Err(error @ FileError::Io { .. }) => return Err(BaseError::Io(error)),
-                    Err(damaged) => return Err(BaseError::Unreadable(damaged.to_string())),
-                };
-                let header = restored.header;
-                if (header.seq, &restored.digest) != (base.seq, &base.digest) {
-                    let name = FileName::Snapshot(slot).as_str();
-                    return Err(BaseError::Unreadable(format!(
-                        "{name} is not the snapshot that log.redb names"
-                    )));
-                }
-                let position = Position {
-                    seq: header.seq,
-                    crc: header.record_crc,
-                };
-                (restored.machine, stored::from_nanos(header.time), position)
-            }
+    fn read_base(&self, base: Option<&SnapshotMeta>) -> Result<Replaying, BaseError> {
+        let Some(base) = base else {
+            return Ok(Replaying::from_nothing(self.limits.clone()));
         };
-        Ok(Replayed {
-            machine,
-            time,
-            position,
-            log_bytes: 0,
-            record_count: 0,
-            loss: None,
-        })
+        let empty = StateMachine::new(self.limits.clone());
+        let slot = SnapshotSlot::of_number(base.slot);
+        let restored = match snapshot::read(self.disk, slot, empty, self.progress) {
+            Ok(restored) => restored,
+            Err(error @ FileError::Io { .. }) => return Err(BaseError::Io(error)),
+            Err(damaged) => return Err(BaseError::Unreadable(damaged.to_string())),
+        };
+        if (restored.header.seq, &restored.digest) != (base.seq, &base.digest) {
+            let name = FileName::Snapshot(slot).as_str();
+            return Err(BaseError::Unreadable(format!(
+                "{name} is not the snapshot that log.redb names"
+            )));
+        }
+        Ok(Replaying::from_copy(restored))
     }
 
     /// Fills the change history for watches with the changes before the snapshot, as far back as the log goes.
@@ -185,13 +164,7 @@ impl<'a> ReplaySource<'a> {
             self.progress.add(1);
             count < limits.ring_changes && bytes < limits.ring_bytes
         })?;
-        // The history is complete only after the first of these records.
-        let Some(first) = records.pop() else {
-            return Ok(());
-        };
-        let effects = records.into_iter().rev().flat_map(|record| record.effects);
-        let effects = effects.filter_map(|effect| effect.try_into().ok());
-        machine.restore_history(first.revision, effects);
+        restore_history(machine, records.into_iter().rev());
         Ok(())
     }
 }
@@ -213,7 +186,7 @@ struct Replayer<'a> {
     log: &'a Log,
     stop_before: u64,
     progress: &'a Progress,
-    state: Replayed,
+    state: Replaying,
 }
 
 impl Replayer<'_> {
@@ -225,27 +198,16 @@ impl Replayer<'_> {
                 "{file} is damaged at record {seq}: the record contradicts the state before it"
             )));
         }
-        let state = &mut self.state;
-        let expected = state.position.seq + 1;
-        if seq != expected {
-            return Err(Stop::Loss(format!(
+        let replayed = self.state.record(seq, bytes);
+        replayed.map_err(|misfit| match misfit {
+            Misfit::Missing(expected) => Stop::Loss(format!(
                 "log.redb has no record {expected}, but {file} has record {seq}"
-            )));
-        }
-        let decoded = record::decode(seq, bytes, state.position).and_then(|(record, position)| {
-            let (revision, time) = (record.revision, record.time);
-            Ok((record.into_effects()?, revision, time, position))
-        });
-        let (effects, revision, time, position) = decoded
-            .map_err(|error| Stop::Loss(format!("{file} is damaged at record {seq}: {error}")))?;
-        if state.machine.replay(effects).is_err() {
-            return Err(Stop::Contradiction { seq });
-        }
-        state.machine.restore_revision_floor(revision);
-        state.time = state.time.max(stored::from_nanos(time));
-        state.position = position;
-        state.record_count += 1;
-        state.log_bytes += bytes.len() as u64;
+            )),
+            Misfit::Damaged(error) => {
+                Stop::Loss(format!("{file} is damaged at record {seq}: {error}"))
+            }
+            Misfit::Contradiction => Stop::Contradiction { seq },
+        })?;
         self.progress.add(1);
         Ok(())
     }

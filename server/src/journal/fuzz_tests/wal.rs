@@ -22,6 +22,7 @@ fn record(last: Position) -> EncodedRecord {
         time: last.seq,
         previous_crc: last.crc,
         effects: Vec::new(),
+        ..LogRecord::default()
     };
     EncodedRecord::of(&record, last)
 }

@@ -230,6 +230,7 @@ fn record() -> LogRecord {
         time: to_nanos(at(12)),
         previous_crc: 0xfedc_ba98,
         effects: effects().iter().map(Into::into).collect(),
+        ..LogRecord::default()
     }
 }
 

@@ -18,6 +18,7 @@ fn record(last: Position, len: usize) -> EncodedRecord {
         time: TIMES.fetch_add(1, Ordering::Relaxed),
         previous_crc: last.crc,
         effects: Vec::new(),
+        ..LogRecord::default()
     };
     let mut encoded = EncodedRecord::of(&record, last);
     if len > 0 {
