@@ -10,9 +10,9 @@ use super::parse::duration;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Logs")]
 pub struct LogConfig {
-    /// Log each call with one answer that takes at least this long: its method, who called, its trace (of the header
-    /// traceparent), and how long it waited in the mailbox, was handled, and waited for the disk. Off by default, because each
-    /// call then costs a few clock readings.
+    /// Log each call with one answer, and each message of frames, that takes at least this long: its method, who called, its
+    /// trace (of the header traceparent), and how long it waited in the mailbox, was handled, and waited for the disk. Off by
+    /// default, because each call then costs a few clock readings.
     #[arg(long, value_name = "TIME", env = "SOLOIST_SLOW_CALL", value_parser = duration)]
     pub slow_call: Option<Duration>,
 }

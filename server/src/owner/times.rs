@@ -94,6 +94,17 @@ impl CallTimes {
         point.store(nanos.max(1), Ordering::Relaxed);
     }
 
+    /// Returns how long it took until the owner had its answer and, if it waited for the disk, until it was there. That is the
+    /// time so far if the owner has not handled it.
+    #[must_use]
+    pub fn until_answer(&self) -> Duration {
+        let applied = self.applied.load(Ordering::Relaxed);
+        match applied.max(self.committed.load(Ordering::Relaxed)) {
+            0 => self.elapsed(),
+            nanos => Duration::from_nanos(nanos),
+        }
+    }
+
     /// Returns how long the call spent where, as far as it has come.
     #[must_use]
     pub fn spent(&self) -> TimesSpent {

@@ -32,6 +32,7 @@ use super::deadline::Deadline;
 use super::frame::{self, Apply, Frame, FrameAnswer};
 use super::permits::Permits;
 use super::rights::{Permitted, Rights};
+use super::slow_calls::{SlowFrames, SlowMessage};
 use super::status::{Refusal, handler_panicked, not_a_message, too_many_frames};
 use super::stream_end::stream_end;
 use crate::config::GROUP_OPERATIONS_MAX;
@@ -41,14 +42,17 @@ use crate::owner::{CallError, EachFrame, Pending, QuotaGuard, Timer};
 /// The answers to frames that were sent to the owner as one message.
 type EachAnswers = Vec<(EachOutcome, QuotaGuard)>;
 
+/// What logs a message if it is slow. None if slow ones are not logged.
+type Slow = Option<Box<SlowMessage>>;
+
 /// An element of the queue from the reader to the client, which is in the order of the frames.
 enum Queued {
     /// Frames sent to the owner as one message, and how many they are. Each holds one permit.
-    Each(Pending<EachAnswers>, usize),
+    Each(Pending<EachAnswers>, usize, Slow),
     /// Frames that the owner's mailbox refused, and how many they are. Each holds one permit.
     NotSent(CallError, usize),
     /// An atomic frame sent to the owner. It holds one permit.
-    All(Pending<(AllOutcome, QuotaGuard)>),
+    All(Pending<(AllOutcome, QuotaGuard)>, Slow),
     /// A frame with a bad argument, which was not sent to the owner. It holds one permit.
     Refused(Refusal),
     /// Consecutive frames for which no permit was free, and how many they are. All of them hold one permit.
@@ -65,6 +69,7 @@ pub(crate) fn serve(
     frames: RequestMessages,
     context: CallContext,
     deadline: Deadline,
+    slow: Option<Arc<SlowFrames>>,
 ) -> impl Stream<Item = Result<FrameAnswer, Status>> + Send + 'static {
     let permits = Arc::new(Permits::new(context.limits.max_frames_in_flight));
     let (queue, answers) = mpsc::channel(permits.max);
@@ -73,6 +78,7 @@ pub(crate) fn serve(
         deadline: deadline.or_never(),
         queue: queue.clone(),
         permits: Arc::clone(&permits),
+        slow,
     };
     spawn(reader.run(frames), queue);
     FrameAnswers::new(answers, permits)
@@ -90,6 +96,8 @@ struct Reader {
     deadline: Option<Instant>,
     queue: mpsc::Sender<Queued>,
     permits: Arc<Permits>,
+    /// None if slow frames are not logged.
+    slow: Option<Arc<SlowFrames>>,
 }
 
 impl Reader {
@@ -257,15 +265,18 @@ impl Reader {
                 })?;
                 self.send(group, now);
                 group.add(frame, count);
-                self.send_by(group, self.deadline(now, timeout));
+                self.send_by(group, now, self.deadline(now, timeout));
             }
             Apply::All(request_id) => {
                 let frame = rights.all(operations, request_id)?;
                 self.send(group, now);
                 let CallContext { caller, quota, .. } = &self.context;
                 let deadline = self.deadline(now, timeout);
-                let sent = caller.apply_all(frame, quota.clone(), deadline);
-                let queued = sent.map_or_else(|error| Queued::NotSent(error, 1), Queued::All);
+                let send = || caller.apply_all(frame, quota.clone(), deadline);
+                let queued = match self.sent(now, send) {
+                    (Ok(pending), slow) => Queued::All(pending, slow),
+                    (Err(error), _) => Queued::NotSent(error, 1),
+                };
                 self.put(queued, 1);
             }
         }
@@ -274,22 +285,34 @@ impl Reader {
 
     /// Sends the group to the owner, with the deadline of a frame that has no timeout of its own.
     fn send(&self, group: &mut Group, now: Instant) {
-        self.send_by(group, self.deadline(now, None));
+        self.send_by(group, now, self.deadline(now, None));
     }
 
-    /// Sends the group to the owner, and leaves it empty.
-    fn send_by(&self, group: &mut Group, deadline: Instant) {
+    /// Sends the group, whose frames arrived at this moment, to the owner, and leaves it empty.
+    fn send_by(&self, group: &mut Group, now: Instant, deadline: Instant) {
         let Group { frames, .. } = mem::take(group);
         let count = frames.len();
         if count == 0 {
             return;
         }
         let CallContext { caller, quota, .. } = &self.context;
-        let queued = match caller.apply_each(frames, quota.clone(), deadline) {
-            Ok(pending) => Queued::Each(pending, count),
-            Err(error) => Queued::NotSent(error, count),
+        let send = || caller.apply_each(frames, quota.clone(), deadline);
+        let queued = match self.sent(now, send) {
+            (Ok(pending), slow) => Queued::Each(pending, count, slow),
+            (Err(error), _) => Queued::NotSent(error, count),
         };
         self.put(queued, count);
+    }
+
+    /// Sends a message, whose frames arrived at this moment, to the owner.
+    fn sent<T>(&self, now: Instant, send: impl FnOnce() -> T) -> (T, Slow) {
+        match &self.slow {
+            None => (send(), None),
+            Some(frames) => {
+                let (sent, slow) = frames.sent(&self.context.caller, now, send);
+                (sent, Some(slow))
+            }
+        }
     }
 
     /// When a frame must be answered: the earliest of its own timeout, `Limits.max_deadline` and the stream's deadline.
@@ -404,21 +427,31 @@ impl Stream for FrameAnswers {
                 return Poll::Ready(Some(Ok(answer)));
             }
             this.ready = match ready!(this.poll_front(cx)) {
-                Queued::Each(mut pending, count) => {
+                Queued::Each(mut pending, count, slow) => {
                     match pending.poll_answer(cx, &mut this.timer) {
-                        Poll::Ready(Ok(answers)) => Ready::Each(answers.into_iter()),
-                        Poll::Ready(Err(error)) => Ready::Failed(error, count),
+                        Poll::Ready(answers) => {
+                            end(slow, count, &answers);
+                            match answers {
+                                Ok(answers) => Ready::Each(answers.into_iter()),
+                                Err(error) => Ready::Failed(error, count),
+                            }
+                        }
                         Poll::Pending => {
-                            this.front = Some(Queued::Each(pending, count));
+                            this.front = Some(Queued::Each(pending, count, slow));
                             return Poll::Pending;
                         }
                     }
                 }
-                Queued::All(mut pending) => match pending.poll_answer(cx, &mut this.timer) {
-                    Poll::Ready(Ok((answer, _guard))) => Ready::One(Some(FrameAnswer::All(answer))),
-                    Poll::Ready(Err(error)) => Ready::One(Some(FrameAnswer::Refused(error.into()))),
+                Queued::All(mut pending, slow) => match pending.poll_answer(cx, &mut this.timer) {
+                    Poll::Ready(answer) => {
+                        end(slow, 1, &answer);
+                        Ready::One(Some(match answer {
+                            Ok((answer, _guard)) => FrameAnswer::All(answer),
+                            Err(error) => FrameAnswer::Refused(error.into()),
+                        }))
+                    }
                     Poll::Pending => {
-                        this.front = Some(Queued::All(pending));
+                        this.front = Some(Queued::All(pending, slow));
                         return Poll::Pending;
                     }
                 },
@@ -431,6 +464,13 @@ impl Stream for FrameAnswers {
                 Queued::End(end) => return Poll::Ready(end.err().map(Err)),
             };
         }
+    }
+}
+
+/// Ends a message of `count` frames, which is logged if it was slow.
+fn end<T>(slow: Slow, count: usize, answer: &Result<T, CallError>) {
+    if let Some(slow) = slow {
+        slow.end(count, answer.as_ref().err());
     }
 }
 

@@ -40,7 +40,7 @@ use super::health::HealthByTheBook;
 use super::machines::MachinesService;
 use super::reflection::ReflectionService;
 use super::sessions::SessionsService;
-use super::slow_calls::SlowCall;
+use super::slow_calls::{SlowCall, SlowFrames};
 use super::state;
 use super::status::{Refusal, not_a_message, unknown_encoding, unknown_method};
 use crate::access::Access;
@@ -147,6 +147,7 @@ impl Router {
         method: &str,
         context: Arc<CallContext>,
         deadline: Deadline,
+        headers: &HeaderMap,
         body: Incoming,
     ) -> ResponseFuture {
         match method {
@@ -220,7 +221,7 @@ impl Router {
                     Ok(response::stream(messages, quota))
                 },
             ),
-            "Pipeline" => pipeline(&context, deadline, body),
+            "Pipeline" => pipeline(&context, deadline, headers, body),
             _ => {
                 let path = format!("/{}/{method}", state_server::SERVICE_NAME);
                 grpc_error(unknown_method(&path).into())
@@ -331,14 +332,20 @@ where
     })
 }
 
-fn pipeline(context: &CallContext, deadline: Deadline, body: Incoming) -> ResponseFuture {
+fn pipeline(
+    context: &CallContext,
+    deadline: Deadline,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> ResponseFuture {
     let limits = &context.limits;
     // No deadline for the body: the stream itself watches its deadline.
     let body = CheckedBody::new(body, MessageCount::Any, limits.max_message_bytes, None)
         .charged_to(context.quota.clone())
         .message_timeout(limits.max_deadline);
     let messages = RequestMessages::new(body);
-    let answers = state::pipeline(context, messages, deadline);
+    let slow = SlowFrames::of(context, headers);
+    let answers = state::pipeline(context, messages, deadline, slow);
     let response = response::stream(answers, context.quota.clone());
     Box::pin(async { Ok(response) })
 }
@@ -422,7 +429,7 @@ impl Router {
         });
         let response = match (service, method_name) {
             (state_server::SERVICE_NAME, method) => {
-                self.call_state(method, context, deadline, body)
+                self.call_state(method, context, deadline, &parts.headers, body)
             }
             (
                 machines_server::SERVICE_NAME,

@@ -1,4 +1,4 @@
-//! The log of slow calls: what took so long, and whose call it was. Target `slow_call`.
+//! The log of slow calls and frames: what took so long, and whose it was. Target `slow_call`.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,9 +9,10 @@ use tonic::{Code, Status};
 use tracing::warn;
 
 use super::audit::{Span, admit};
+use super::caller::Caller;
 use super::context::CallContext;
 use crate::metrics::Method;
-use crate::owner::CallTimes;
+use crate::owner::{CallError, CallTimes};
 
 /// Slow calls in the present span: a server whose calls are all slow must not fill the disk with its log.
 static SLOW: Mutex<Span> = Mutex::new(Span::NEW);
@@ -67,7 +68,6 @@ impl Drop for SlowCall {
             return;
         };
         let spent = self.times.spent();
-        let millis = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
         warn!(
             target: "slow_call",
             method = self.method.name(),
@@ -82,6 +82,84 @@ impl Drop for SlowCall {
             "a slow call"
         );
     }
+}
+
+/// The frames of a stream, which are logged if they are slow.
+pub(super) struct SlowFrames {
+    threshold: Duration,
+    trace_id: Option<TraceId>,
+}
+
+/// Frames that went to the owner as one message. They are logged when their answers have come, if they are slow.
+pub(super) struct SlowMessage {
+    frames: Arc<SlowFrames>,
+    caller: Caller,
+    times: Arc<CallTimes>,
+}
+
+impl SlowFrames {
+    /// Those of a stream with these headers. None if slow ones are not logged.
+    pub(super) fn of(context: &CallContext, headers: &HeaderMap) -> Option<Arc<Self>> {
+        let threshold = context.slow_call?;
+        let trace_id = TraceId::of(headers);
+        Some(Arc::new(Self {
+            threshold,
+            trace_id,
+        }))
+    }
+
+    /// Begins a message of frames that arrived at this moment. `send` sends it to the owner.
+    pub(super) fn sent<T>(
+        self: &Arc<Self>,
+        caller: &Caller,
+        arrived: Instant,
+        send: impl FnOnce() -> T,
+    ) -> (T, Box<SlowMessage>) {
+        let times = CallTimes::since(arrived);
+        let sent = times.during(send);
+        let message = SlowMessage {
+            frames: Arc::clone(self),
+            caller: caller.clone(),
+            times,
+        };
+        (sent, Box::new(message))
+    }
+}
+
+impl SlowMessage {
+    /// Ends the message of `count` frames. The time that the answers wait until their client takes them does not count.
+    pub(super) fn end(self, count: usize, failed: Option<&CallError>) {
+        let took = match failed {
+            None => self.times.until_answer(),
+            Some(_) => self.times.elapsed(),
+        };
+        if took < self.frames.threshold {
+            return;
+        }
+        let Some(left_out) = admit(&SLOW) else {
+            return;
+        };
+        let spent = self.times.spent();
+        let code = failed.map_or(Code::Ok, |error| Status::from(error.clone()).code());
+        warn!(
+            target: "slow_call",
+            method = "soloist.v1.State/Pipeline",
+            frames = count,
+            identity = self.caller.identity_name(),
+            trace_id = self.frames.trace_id.as_ref().map(TraceId::as_str),
+            ?code,
+            took_ms = millis(took),
+            mailbox_ms = millis(spent.mailbox),
+            owner_ms = millis(spent.owner),
+            disk_ms = millis(spent.disk),
+            left_out,
+            "slow frames"
+        );
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// The id of the trace that a call belongs to: 32 hex digits.

@@ -3,6 +3,8 @@
 //! Each checks the arguments, calls the owner for the caller, and makes the response of its outcome. `deadline` is when the call must be
 //! answered.
 
+use std::sync::Arc;
+
 use futures_core::Stream;
 use soloist::v1;
 use tokio::sync::SemaphorePermit;
@@ -12,6 +14,7 @@ use tonic::Status;
 use super::body::request::RequestMessages;
 use super::context::CallContext;
 use super::deadline::Deadline;
+use super::slow_calls::SlowFrames;
 use super::status::{Refusal, not_a_message, store_changed};
 use super::{arguments, frame, pipeline, responses, watch};
 use crate::owner::{NoRoom, QuotaGuard};
@@ -141,6 +144,7 @@ pub(super) fn pipeline(
     context: &CallContext,
     frames: RequestMessages,
     deadline: Deadline,
+    slow: Option<Arc<SlowFrames>>,
 ) -> impl Stream<Item = Result<frame::FrameAnswer, Status>> + Send + 'static {
-    pipeline::serve(frames, context.clone(), deadline)
+    pipeline::serve(frames, context.clone(), deadline, slow)
 }

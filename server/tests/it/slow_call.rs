@@ -1,14 +1,18 @@
-//! `--slow-call`: what is logged of calls that take long.
+//! `--slow-call`: what is logged of calls and frames that take long.
 
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::stream::poll_fn;
 use prost::Message as _;
+use soloist::v1::state_client::StateClient;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tonic::Request;
 
 use crate::access::AccessFile;
 use crate::process::{Process, command};
-use crate::support::{int, write};
+use crate::support::{atomic, channel, frame, int, text, write, write_op};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -82,5 +86,61 @@ async fn a_slow_call_is_logged_with_what_took_it_and_a_fast_one_is_not() {
         // Each of them took some time, the commit on disk among them.
         assert!(parts.iter().all(|part| *part > 0.0), "{slow}");
         assert!(parts.iter().sum::<f64>() < fields["took_ms"].as_f64().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn slow_frames_are_logged_by_the_message_that_they_went_in_and_fast_ones_are_not() {
+    let directory = tempfile::tempdir().unwrap();
+    for (threshold, is_logged) in [("1ms", true), ("1h", false)] {
+        let process = Process::spawn(command(&[
+            "--listen",
+            "127.0.0.1:0",
+            "--slow-call",
+            threshold,
+            "--log-format",
+            "json",
+            "--data-dir",
+            directory.path().to_str().unwrap(),
+        ]))
+        .await;
+        let mut client = StateClient::new(channel(process.addr).await);
+        let (frames, mut sent) = mpsc::channel(1);
+        let mut request = Request::new(poll_fn(move |cx| sent.poll_recv(cx)));
+        let trace = format!("00-{TRACE}-00f067aa0ba902b7-01");
+        let metadata = request.metadata_mut();
+        metadata.insert("traceparent", trace.parse().unwrap());
+        let mut answers = client.pipeline(request).await.unwrap().into_inner();
+        // More than can be applied, encoded and written to a disk in a millisecond.
+        let writes =
+            || (0..1_000).map(|key| write_op(write(key.to_string(), text("x".repeat(1_000)))));
+        for frame in [frame(writes()), atomic(writes())] {
+            frames.send(frame).await.unwrap();
+            answers.message().await.unwrap().unwrap();
+        }
+        drop((frames, answers, client));
+        process.signal(nix::sys::signal::Signal::SIGTERM);
+        let (_, log) = process.ended().await;
+        let slow: Vec<serde_json::Value> = log
+            .lines()
+            .filter(|line| line.contains("slow frames"))
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(slow.len(), if is_logged { 2 } else { 0 }, "{log}");
+        for line in slow {
+            let fields = &line["fields"];
+            assert_eq!(fields["method"], "soloist.v1.State/Pipeline");
+            assert_eq!(fields["frames"], 1);
+            assert_eq!(fields["trace_id"], TRACE);
+            assert_eq!(fields["code"], "Ok");
+            let millis = |name: &str| fields[name].as_f64().unwrap();
+            let parts = ["mailbox_ms", "owner_ms", "disk_ms"].map(millis);
+            assert!(parts.iter().all(|part| *part > 0.0), "{line}");
+            // The parts are rounded to microseconds.
+            assert!(
+                parts.iter().sum::<f64>() <= millis("took_ms") + 0.003,
+                "{line}"
+            );
+        }
     }
 }
