@@ -12,8 +12,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::{sleep, timeout};
 
-use super::request::Request;
-use super::response::Response;
+use super::request::{Reach, Request};
+use super::response::{Response, misdirected};
 use super::routes::route;
 use super::site::Site;
 use crate::config::{
@@ -28,6 +28,7 @@ use crate::transport::{Accepted, open_http1};
 pub(super) async fn serve(
     accepted: Accepted,
     site: Arc<Site>,
+    reach: Reach,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let tls = site.tls();
     let peer: Arc<str> = accepted.peer().into();
@@ -48,7 +49,10 @@ pub(super) async fn serve(
                 certificate: certificate.as_deref(),
                 peer: &peer,
             };
-            Ok::<Response, Infallible>(route(&request, &site).await)
+            Ok::<Response, Infallible>(match reach {
+                Reach::ThisMachine if !request.names_this_machine() => misdirected(),
+                _ => route(&request, &site).await,
+            })
         }
     });
     let mut connection = pin!(

@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
 use super::connection;
+use super::request::Reach;
 use super::site::Site;
 use crate::config::{ACCEPT_PAUSE, HTTP_CONNECTIONS_MAX};
 use crate::transport::{AsyncListener, ListenAddress, Listener};
@@ -41,10 +42,14 @@ impl Http {
         let site = Arc::new(site);
         let (end, ended) = oneshot::channel();
         let shared = Arc::clone(&site);
+        let reach = match address.tcp() {
+            Some(address) if address.ip().is_loopback() => Reach::ThisMachine,
+            _ => Reach::Any,
+        };
         let thread = thread::Builder::new().name("http".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = accept(listener, &shared) => {}
+                    () = accept(listener, &shared, reach) => {}
                     () = shared.look_at_owner() => {}
                     () = shared.keep_history() => {}
                     _ = ended => {}
@@ -79,7 +84,7 @@ impl Drop for Http {
 
 /// Accepts for ever. When there are as many connections as there may be, the oldest one has to go: a probe must get through,
 /// whoever else has connected.
-async fn accept(listener: AsyncListener, site: &Arc<Site>) {
+async fn accept(listener: AsyncListener, site: &Arc<Site>, reach: Reach) {
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         match listener.accept().await {
@@ -93,7 +98,7 @@ async fn accept(listener: AsyncListener, site: &Arc<Site>) {
                 }
                 let site = Arc::clone(site);
                 let connection = tokio::spawn(async move {
-                    if let Err(error) = connection::serve(accepted, site).await {
+                    if let Err(error) = connection::serve(accepted, site, reach).await {
                         debug!(%error, "HTTP connection ended");
                     }
                 });

@@ -1,8 +1,20 @@
 //! What a request asks for, and who asks.
 
+use std::net::IpAddr;
+
+use http::header::HOST;
 use http::request::Parts;
+use http::uri::Authority;
 
 use crate::access::{Credential, certificate_names};
+
+/// Who can reach the listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// It listens on a loopback address.
+    ThisMachine,
+    Any,
+}
 
 /// A request without its body, and what its connection shows.
 pub(super) struct Request<'a> {
@@ -16,6 +28,20 @@ pub(super) struct Request<'a> {
 impl Request<'_> {
     pub(super) fn path(&self) -> &str {
         self.parts.uri.path()
+    }
+
+    /// Whether the host that was asked for is `localhost` or an address, or none. A name means that somebody's web page has
+    /// resolved a name of its own to a loopback address, so that a browser lets it read what is here (DNS rebinding).
+    pub(super) fn names_this_machine(&self) -> bool {
+        let Some(host) = self.parts.headers.get(HOST) else {
+            return true;
+        };
+        let Ok(authority) = Authority::try_from(host.as_bytes()) else {
+            return false;
+        };
+        let host = authority.host();
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
     }
 
     /// Whether the query has this word, such as `verbose` in `/readyz?verbose`.

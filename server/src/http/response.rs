@@ -78,3 +78,11 @@ pub(super) fn method_not_allowed() -> Response {
     headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
 }
+
+/// The response to a host that cannot be meant.
+pub(super) fn misdirected() -> Response {
+    text(
+        StatusCode::MISDIRECTED_REQUEST,
+        "this listener is on a loopback address: ask for localhost or for the address, not for another name\n",
+    )
+}

@@ -23,7 +23,7 @@ pub(crate) async fn exchange(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     start: &str,
 ) -> Response<String> {
-    let request = format!("{start}host: test\r\nconnection: close\r\n\r\n");
+    let request = format!("{start}host: localhost\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     answer(stream).await
 }
@@ -118,9 +118,10 @@ async fn a_body_is_read_and_means_nothing_and_a_large_head_is_refused() {
     let addr = server.http_addr();
     let mut stream = TcpStream::connect(addr).await.unwrap();
     let body = "x".repeat(1000);
-    let with_body = format!("GET /livez HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n{body}");
+    let with_body =
+        format!("GET /livez HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n{body}");
     // Not /readyz: a server that has just begun may not be ready.
-    let last = "GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let last = "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     stream.write_all(with_body.as_bytes()).await.unwrap();
     stream.write_all(last.as_bytes()).await.unwrap();
     let mut text = String::new();
@@ -176,4 +177,33 @@ async fn metrics_are_text_that_shows_what_was_done() {
     // Prometheus makes nothing of a histogram without this last bucket.
     let last = "soloist_mailbox_wait_seconds_bucket{le=\"+Inf\"} ";
     assert!(text.contains(last), "no {last:?} in {text}");
+}
+
+#[tokio::test]
+async fn a_web_page_cannot_read_what_is_here_by_resolving_its_name_to_this_machine() {
+    let server = TestServer::with_http(|_| ());
+    let addr = server.http_addr();
+    let port = addr.port();
+    for (host, is_answered) in [
+        ("localhost", true),
+        ("LocalHost:80", true),
+        (&*format!("127.0.0.1:{port}"), true),
+        ("[::1]:9090", true),
+        ("example.com", false),
+        ("127.0.0.1.example.com", false),
+        ("localhost.example.com:9090", false),
+        ("a b", false),
+        ("", false),
+    ] {
+        for path in ["/", "/metrics", "/status.json"] {
+            let mut stream = TcpStream::connect(addr).await.unwrap();
+            let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let expected = match is_answered {
+                true => StatusCode::OK,
+                false => StatusCode::MISDIRECTED_REQUEST,
+            };
+            assert_eq!(answer(stream).await.status(), expected, "{host} {path}");
+        }
+    }
 }
