@@ -18,6 +18,7 @@ use tracing::info;
 
 use super::{hex, limits};
 use crate::ids::random_name;
+use crate::journal;
 use crate::journal::backup::{self, Backup};
 use crate::progress::{Progress, Unit};
 use crate::wall_clock;
@@ -113,7 +114,7 @@ pub(super) fn restore(
     out: &mut dyn Write,
 ) -> Result<(), Box<dyn Error>> {
     let (now, store_id) = (wall_clock::now(), random_name());
-    let restored = backup::restore(from, data_dir, &limits(), now, &store_id, progress);
+    let restored = journal::restore(from, data_dir, &limits(), now, &store_id, progress);
     progress.end();
     let (backup, revision) = restored?;
     writeln!(

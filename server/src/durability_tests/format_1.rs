@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::full_state::FullState;
 use super::node::options;
 use crate::config::{Durability, Limits};
-use crate::journal::{self, Directory, IfMissing, backup, inspect};
+use crate::journal::{self, Directory, IfMissing, inspect};
 use crate::machine::Time;
 use crate::progress::Progress;
 
@@ -76,7 +76,7 @@ fn a_directory_and_a_backup_of_format_1_are_read() {
     let restored = dir.path().join("restored");
     let backup = fixture("backup");
     let (backup, _) =
-        backup::restore(&backup, &restored, &limits, Time::MIN, "other", &progress).unwrap();
+        journal::restore(&backup, &restored, &limits, Time::MIN, "other", &progress).unwrap();
     assert_eq!(backup.key_count, 8);
     assert_eq!(full_state_of(&restored), state);
 }

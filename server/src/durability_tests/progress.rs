@@ -5,8 +5,8 @@ use tempfile::TempDir;
 use super::node::{Node, options};
 use super::workload::Workload;
 use crate::config::{Durability, Limits};
-use crate::journal::backup::{self, BackupWriter};
-use crate::journal::{SimDisk, StoreOptions, inspect};
+use crate::journal::backup::BackupWriter;
+use crate::journal::{self, SimDisk, StoreOptions, inspect};
 use crate::machine::{StateMachine, Time};
 use crate::progress::{Look, Progress, Unit};
 
@@ -94,7 +94,7 @@ fn a_backup_and_a_restore_count_to_the_last_key() {
     let (file, data_dir) = (dir.path().join("backup"), dir.path().join("data"));
     std::fs::write(&file, &bytes).unwrap();
     let (progress, limits) = (Progress::default(), Limits::DEFAULT.store_limits());
-    backup::restore(&file, &data_dir, &limits, Time::MIN, "restored", &progress).unwrap();
+    journal::restore(&file, &data_dir, &limits, Time::MIN, "restored", &progress).unwrap();
     progress.end();
     let (keys, len) = (key_count, bytes.len() as u64);
     for (what, done) in [

@@ -1,4 +1,4 @@
-//! Backups: writes the pages of a copy as one stream of bytes, checks such a stream, and restores a store from it.
+//! Backups: writes the pages of a copy as one stream of bytes, checks such a stream, and restores the state from it.
 //!
 //! The stream begins with [`MAGIC`]. The pages follow, each after its length in four bytes, the lowest first.
 
@@ -8,12 +8,9 @@ use std::path::Path;
 
 use prost::bytes::Bytes;
 
-use super::create::{create, make_room};
-use super::directory::{Directory, IfMissing};
 use super::error::OpenError;
 use super::pages::{PageReader, PageWriter, Restored, contents_digest_of};
-use super::stored::{self, Damaged, Header};
-use crate::config::REVISIONS_SKIPPED_UNSYNCED;
+use super::stored::{Damaged, Header};
 use crate::machine::{CopyHead, CopySlice, Revision, StateMachine, StoreLimits, Time};
 use crate::progress::{Progress, Unit};
 
@@ -79,7 +76,7 @@ pub(crate) struct Backup {
 }
 
 impl Backup {
-    fn of(restored: &mut Restored, progress: &Progress) -> Self {
+    pub(super) fn of(restored: &mut Restored, progress: &Progress) -> Self {
         Self {
             revision: restored.header.revision,
             key_count: restored.key_count,
@@ -102,8 +99,15 @@ pub(crate) fn check(
     Ok(Backup::of(&mut restored, progress))
 }
 
-/// Restores the state of a backup in memory.
-fn read(path: &Path, limits: &StoreLimits, progress: &Progress) -> Result<Restored, OpenError> {
+/// Restores the state of a backup in memory, in a step of `progress`.
+///
+/// # Errors
+/// Those of [`check`].
+pub(super) fn read(
+    path: &Path,
+    limits: &StoreLimits,
+    progress: &Progress,
+) -> Result<Restored, OpenError> {
     let failed = |error: io::Error| OpenError::Io {
         what: format!("cannot read {}", path.display()),
         error,
@@ -153,35 +157,4 @@ fn read_up_to(file: &mut impl Read, len: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(len as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Restores a backup, in steps of `progress`, to a directory without a store, or with a restore that did not end. The restored store gets the id `store_id`, and its revisions continue
-/// far after those of the backup, so that no revision is assigned twice. Returns what was restored, and the revision from
-/// which the store continues.
-///
-/// # Errors
-/// Those of [`check`]; [`OpenError::StoreExists`] if the directory contains a store; others if it cannot be used.
-pub(crate) fn restore(
-    path: &Path,
-    data_dir: &Path,
-    limits: &StoreLimits,
-    now: Time,
-    store_id: &str,
-    progress: &Progress,
-) -> Result<(Backup, Revision), OpenError> {
-    // Read all of the backup first: a bad backup must leave the directory as it is.
-    let mut restored = read(path, limits, progress)?;
-    let directory = Directory::acquire(data_dir, IfMissing::Create)?;
-    if !make_room(&directory)? {
-        return Err(OpenError::StoreExists {
-            path: data_dir.into(),
-        });
-    }
-    let backup = Backup::of(&mut restored, progress);
-    let revision = backup.revision + REVISIONS_SKIPPED_UNSYNCED;
-    let machine = &mut restored.machine;
-    machine.restore_revision_floor(revision);
-    let time = stored::from_nanos(restored.header.time).max(now);
-    create(&directory, machine, time, store_id, progress)?;
-    Ok((backup, revision))
 }

@@ -11,7 +11,6 @@ mod tests;
 use std::fmt;
 use std::time::Duration;
 
-use super::directory_id::DirectoryId;
 use crate::machine::{self, Revision, Time};
 
 pub(crate) use messages::{
@@ -69,19 +68,7 @@ fn duration_nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-impl StoreMeta {
-    /// The number of the directory; `None` if the first servers wrote the directory.
-    pub(crate) fn directory(&self) -> Option<DirectoryId> {
-        DirectoryId::of_bytes(&self.directory_id)
-    }
-}
-
 impl Header {
-    /// The number of the directory of a snapshot; `None` if the first servers wrote the snapshot.
-    pub(crate) fn directory(&self) -> Option<DirectoryId> {
-        DirectoryId::of_bytes(&self.directory_id)
-    }
-
     /// The header of a copy of a state at this revision and time, of a store without a log.
     pub(crate) fn of(store_id: &str, revision: Revision, time: Time) -> Self {
         Self {

@@ -7,10 +7,10 @@ use soloist_fuzz::{Format, Shape, Target};
 use tempfile::TempDir;
 
 use super::{BACKUP, PAGE, WORDS, limits};
-use crate::journal::backup;
 use crate::journal::pages::{PageReader, digest_of};
 use crate::journal::record::seal;
 use crate::journal::stored::Damaged;
+use crate::journal::{self, backup};
 use crate::machine::Time;
 use crate::progress::Progress;
 
@@ -118,7 +118,7 @@ fn backups_are_checked_and_restored_or_refused() {
                 // Few inputs come here, and each writes a store.
                 data.set(data.get() + 1);
                 let to = dir.path().join(format!("data-{}", data.get()));
-                let restored = backup::restore(
+                let restored = journal::restore(
                     &path,
                     &to,
                     &limits,

@@ -1,17 +1,14 @@
-//! Fuzz tests of what reads the files of a data directory, and backups. `soloist_fuzz` tells how inputs are made and
+//! Fuzz tests of what reads records, pages and backups. `soloist_fuzz` tells how inputs are made and
 //! replayed. Checksums are put right after a mutation, more often than not: otherwise hardly an input would get past them.
 
 mod backups;
 mod records;
-mod small_files;
-mod wal;
 
 use crate::config::Limits;
 use crate::machine::{StateMachine, StoreLimits};
 
-/// A record, a page and a meta record as a server of format 1 wrote them, without checksums.
+/// A record and a page as a server of format 1 wrote them, without checksums.
 const RECORD: &[u8] = include_bytes!("../stored/format_1/record.bin");
-const META: &[u8] = include_bytes!("../stored/format_1/meta.bin");
 const PAGE: &[u8] = include_bytes!("../stored/format_1/page.bin");
 
 /// A backup as a server of format 1 wrote it.

@@ -4,11 +4,11 @@ use prost::Message as _;
 use soloist_fuzz::{Format, Shape, Target};
 
 use super::META;
-use crate::journal::directory_id::DirectoryId;
-use crate::journal::file_name::FileName;
-use crate::journal::sim_disk::SimDisk;
+use crate::journal::local::directory_id::DirectoryId;
+use crate::journal::local::file_name::FileName;
+use crate::journal::local::sim_disk::SimDisk;
+use crate::journal::local::watermark::{Named, Watermark};
 use crate::journal::stored::StoreMeta;
-use crate::journal::watermark::{Named, Watermark};
 
 /// A watermark as a server writes it.
 fn written(seq: u64) -> Vec<u8> {

@@ -1,8 +1,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
+use crate::journal::local::sim_disk::SimDisk;
 use crate::journal::record::{START, seal};
-use crate::journal::sim_disk::SimDisk;
 use crate::journal::stored::{FORMAT, LogRecord};
 
 const LEN_MAX: u64 = 10 * PAGE as u64;

@@ -1,14 +1,15 @@
 //! Replays the log from a base: a snapshot, or an empty state.
 
 use super::disk::Disk;
-use super::error::{FileError, OpenError};
+use super::file_error::FileError;
 use super::file_name::{FileName, SnapshotSlot};
 use super::log::Log;
-use super::record::{self, Position};
-use super::replaying::{Misfit, Replaying, restore_history};
 use super::snapshot;
-use super::stored::{LogRecord, SnapshotMeta, StoreMeta};
 use crate::config::REVISIONS_SKIPPED_UNSYNCED;
+use crate::journal::error::OpenError;
+use crate::journal::record::{self, Position};
+use crate::journal::replaying::{Misfit, Replaying, restore_history};
+use crate::journal::stored::{LogRecord, SnapshotMeta, StoreMeta};
 use crate::machine::{StateMachine, StoreLimits};
 use crate::progress::{Progress, Unit};
 

@@ -10,11 +10,11 @@ use redb::{
 use super::directory_id::DirectoryId;
 use super::disk::Disk;
 use super::engine::{guarded, open};
-use super::error::FileError;
+use super::file_error::FileError;
 use super::file_name::FileName;
-use super::record::{EncodedRecord, Position, START, seal, unseal};
-use super::stored::{Damaged, FORMAT, StoreMeta, unknown_format};
 use super::wal::{Appended, Found, Wal, WalDamage};
+use crate::journal::record::{EncodedRecord, Position, START, seal, unseal};
+use crate::journal::stored::{Damaged, FORMAT, StoreMeta, unknown_format};
 use crate::progress::Progress;
 
 /// Encoded records with their checksums, by record number.
@@ -366,7 +366,7 @@ fn for_each_row<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::sim_disk::SimDisk;
+    use crate::journal::local::sim_disk::SimDisk;
     use crate::journal::stored::LogRecord;
 
     fn record(seq: u64, previous: Position) -> EncodedRecord {

@@ -7,8 +7,8 @@ use tracing::{debug, info, warn};
 
 use super::disk::Disk;
 use super::file_name::{FileName, SnapshotSlot};
-use super::interface::Space;
 use crate::config::{LITTLE_SPACE_INTERVAL, MUCH_SPACE_BYTES, SPACE_INTERVAL};
+use crate::journal::interface::Space;
 use crate::machine::SpaceLow;
 use crate::metrics::JournalCells;
 

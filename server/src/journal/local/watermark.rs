@@ -10,7 +10,7 @@ use redb::StorageBackend;
 
 use super::directory_id::DirectoryId;
 use super::disk::Disk;
-use super::error::FileError;
+use super::file_error::FileError;
 use super::file_name::FileName;
 
 /// The first bytes of the file.
@@ -40,7 +40,7 @@ pub(crate) enum Named {
         seq: u64,
         /// `None` in a file of the first servers.
         directory: Option<DirectoryId>,
-        /// The start of a server that wrote it, as in [`StoreMeta::epoch`](super::stored::StoreMeta::epoch). `None` in a file of
+        /// The start of a server that wrote it, as in [`StoreMeta::epoch`](crate::journal::stored::StoreMeta::epoch). `None` in a file of
         /// an earlier server.
         epoch: Option<u64>,
     },

@@ -21,10 +21,10 @@ use redb::StorageBackend;
 
 use super::directory_id::DirectoryId;
 use super::disk::Disk;
-use super::error::FileError;
+use super::file_error::FileError;
 use super::file_name::FileName;
-use super::record::{EncodedRecord, Position, decode_any};
-use super::stored::Damaged;
+use crate::journal::record::{EncodedRecord, Position, decode_any};
+use crate::journal::stored::Damaged;
 use crate::mutants::mutant;
 
 /// Bytes of a page, the unit of a torn write: the page size of most systems, and a multiple of every disk's sector.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::journal::stored::{Header, StoreMeta};
+
 /// Names a data directory. It is drawn when a store is created, written to every file, and never changed: so files of two
 /// stores are told apart, whatever happened to them. Clients never see it; they see the `store_id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,5 +33,19 @@ impl fmt::Display for DirectoryId {
         self.0[..4]
             .iter()
             .try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl StoreMeta {
+    /// The number of the directory; `None` if the first servers wrote the directory.
+    pub(crate) fn directory(&self) -> Option<DirectoryId> {
+        DirectoryId::of_bytes(&self.directory_id)
+    }
+}
+
+impl Header {
+    /// The number of the directory of a snapshot; `None` if the first servers wrote the snapshot, or it is of no directory.
+    pub(crate) fn directory(&self) -> Option<DirectoryId> {
+        DirectoryId::of_bytes(&self.directory_id)
     }
 }

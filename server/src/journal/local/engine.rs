@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use redb::{Database, StorageBackend};
 
 use super::disk::Disk;
-use super::error::FileError;
+use super::file_error::FileError;
 use super::file_name::FileName;
 use crate::progress::{Progress, Unit};
 

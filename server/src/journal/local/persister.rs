@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -11,20 +11,21 @@ use tokio::sync::mpsc as tokio_mpsc;
 use tracing::{debug, error, info, warn};
 
 use super::disk::Disk;
-use super::error::FileError;
+use super::file_error::FileError;
 use super::file_name::{FileName, SnapshotSlot};
-use super::interface::{
-    AnswerWhen, Command, CommandSink, Event, Gone, Journal, LogBatch, QUEUE_CAPACITY, Space,
-};
 use super::log::{Log, PRUNE_RECORDS_MAX, SyncWhen};
-use super::record::{EncodedRecord, Position};
+use super::queue::{Work, queue};
 use super::snapshot::NewSnapshot;
 use super::snapshotter::Snapshotter;
 use super::space::{DiskSpace, SpaceWanted};
-use super::stored::{self, FORMAT, Header, LogRecord, StoreMeta};
 use super::wal::WalDamage;
 use super::watermark::Watermark;
 use crate::config::{Durability, SPACE_INTERVAL};
+use crate::journal::interface::{
+    AnswerWhen, Command, Event, Journal, LogBatch, QUEUE_CAPACITY, Space,
+};
+use crate::journal::record::{EncodedRecord, Position};
+use crate::journal::stored::{self, FORMAT, Header, LogRecord, StoreMeta};
 use crate::machine::{CopyHead, CopySlice, Time};
 use crate::metrics::{JournalCells, now_nanos};
 use crate::mutants::mutant;
@@ -43,31 +44,6 @@ const PRUNE_RECORDS_MAX_LOW: u64 = 1 << 16;
 
 /// Bytes that the engine may keep in the log's file besides the records.
 const LOG_SLACK_BYTES: u64 = 512 << 10;
-
-/// What the persister receives.
-#[derive(Debug)]
-pub(super) enum Work {
-    /// From the owner.
-    Command(Command),
-    /// From the snapshot thread: the snapshot is complete, or failed.
-    SnapshotDone(Result<NewSnapshot, FileError>),
-}
-
-/// The owner's end of the persister's queue.
-#[derive(Debug)]
-struct Commands(Arc<SyncSender<Work>>);
-
-impl CommandSink for Commands {
-    fn send(&self, command: Command) -> Result<(), Gone> {
-        match self.0.try_send(Work::Command(command)) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(_)) => {
-                unreachable!("the queue has room for every command that can be in it")
-            }
-            Err(TrySendError::Disconnected(_)) => Err(Gone),
-        }
-    }
-}
 
 /// The files of an open store, and how they are written.
 #[derive(Debug)]
@@ -93,11 +69,7 @@ pub(super) struct OpenStore {
 impl OpenStore {
     /// Starts the persister. The thread ends when it gets [`Command::Close`], when the owner is gone, or after a failure.
     pub(super) fn start(self, snapshot_log_bytes: u64) -> (Journal, JoinHandle<()>) {
-        // Room for the end of a snapshot, too.
-        let (queue, receiver) = mpsc::sync_channel(QUEUE_CAPACITY + 1);
-        let queue = Arc::new(queue);
-        let own_queue = Arc::downgrade(&queue);
-        let commands = Box::new(Commands(queue));
+        let (commands, own_queue, receiver) = queue();
         let (sender, events) = tokio_mpsc::channel(QUEUE_CAPACITY);
         let mut space = DiskSpace::new(Arc::clone(&self.disk), self.space, Arc::clone(&self.cells));
         self.cells.log_bytes.set(self.log_bytes);
@@ -107,7 +79,7 @@ impl OpenStore {
         };
         let journal = Journal {
             space: space.told,
-            commands,
+            commands: Box::new(commands),
             events,
             seq: self.position.seq,
             answers: match self.durability {

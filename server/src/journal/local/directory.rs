@@ -16,8 +16,8 @@ use redb::StorageBackend;
 
 use super::disk::Disk;
 use super::disk_file::{DiskFile, SyncCount, after_sync, allocate};
-use super::error::OpenError;
 use super::file_name::FileName;
+use crate::journal::error::OpenError;
 use crate::metrics::JournalCells;
 use crate::mutants::mutant;
 

@@ -2,15 +2,16 @@
 
 use super::directory_id::DirectoryId;
 use super::disk::{self, Disk};
-use super::error::{FileError, OpenError};
+use super::file_error::FileError;
 use super::file_name::{FileName, SnapshotSlot};
 use super::log::Log;
-use super::pages::{begin, write_all};
-use super::record::START;
 use super::snapshot::{self, SnapshotWriter};
-use super::stored::{self, FORMAT, Header, SnapshotMeta, StoreMeta};
 use super::watermark::{Named, Watermark};
 use crate::config::{Durability, WAL_BYTES_MAX};
+use crate::journal::error::OpenError;
+use crate::journal::pages::{begin, write_all};
+use crate::journal::record::START;
+use crate::journal::stored::{self, FORMAT, Header, SnapshotMeta, StoreMeta};
 use crate::machine::{StateMachine, Time};
 use crate::progress::Progress;
 

@@ -16,8 +16,8 @@ use redb::StorageBackend;
 
 use super::directory::{IfMissing, LOCK_FILE, explain_link, failed, in_use, refuse_foreign};
 use super::disk::Disk;
-use super::error::OpenError;
 use super::file_name::FileName;
+use crate::journal::error::OpenError;
 
 /// Bytes of a block, the unit in which what is written is kept.
 const BLOCK: u64 = 4096;

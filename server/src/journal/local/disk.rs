@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use redb::StorageBackend;
 
-use super::error::FileError;
+use super::file_error::FileError;
 use super::file_name::FileName;
 
 /// A place for the files of one store.

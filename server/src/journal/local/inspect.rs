@@ -5,16 +5,16 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::disk::{self, Disk};
-use super::error::OpenError;
 use super::file_name::FileName;
 use super::log::Log;
-use super::pages::{contents_digest_of, digest_of};
 use super::read_only::ReadOnlyDirectory;
-use super::record;
 use super::recover::{Recovered, recover};
 use super::replay::{Replay, ReplaySource};
-use super::stored;
 use crate::config::WAL_BYTES_MAX;
+use crate::journal::error::OpenError;
+use crate::journal::pages::{contents_digest_of, digest_of};
+use crate::journal::record;
+use crate::journal::stored;
 use crate::machine::{
     CopySlice, Effect, Entry, Key, Machine, OpenedSession, Revision, StoreLimits, Time,
 };

@@ -3,12 +3,12 @@
 use prost::Message as _;
 use soloist_fuzz::{Format, Shape, Target};
 
-use crate::journal::directory_id::DirectoryId;
-use crate::journal::file_name::FileName;
+use crate::journal::local::directory_id::DirectoryId;
+use crate::journal::local::file_name::FileName;
+use crate::journal::local::sim_disk::SimDisk;
+use crate::journal::local::wal::{Appended, Wal, WalDamage};
 use crate::journal::record::{EncodedRecord, Position, START, seal};
-use crate::journal::sim_disk::SimDisk;
 use crate::journal::stored::{FORMAT, LogRecord};
-use crate::journal::wal::{Appended, Wal, WalDamage};
 
 const PAGE: usize = 4_096;
 const LEN_MAX: u64 = 16 * PAGE as u64;

@@ -7,10 +7,10 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition,
 
 use super::disk::{self, Disk};
 use super::engine::{Check, guarded, open, open_file};
-use super::error::FileError;
+use super::file_error::FileError;
 use super::file_name::{FileName, SnapshotSlot};
-use super::pages::{PageReader, Restored, header_of, key_count_of};
-use super::stored::{Damaged, Header, SnapshotMeta, StoreMeta};
+use crate::journal::pages::{PageReader, Restored, header_of, key_count_of};
+use crate::journal::stored::{Damaged, Header, SnapshotMeta, StoreMeta};
 use crate::machine::StateMachine;
 use crate::progress::{Progress, Unit};
 

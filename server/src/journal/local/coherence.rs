@@ -9,13 +9,13 @@
 
 use super::directory_id::DirectoryId;
 use super::disk::Disk;
-use super::error::FileError;
+use super::file_error::FileError;
 use super::file_name::{FileName, SnapshotSlot};
 use super::log::Log;
 use super::snapshot;
-use super::stored::{Header, StoreMeta};
 use super::watermark::Named;
 use crate::config::Durability;
+use crate::journal::stored::{Header, StoreMeta};
 
 /// The contradiction if the write-ahead log is of another store than `log.redb`. Its records must not be replayed.
 pub(super) fn wal_of_other_store(log: &Log, meta: &StoreMeta) -> Option<String> {
@@ -134,7 +134,7 @@ fn check_snapshot(
 ) -> Result<Option<String>, FileError> {
     let name = FileName::Snapshot(slot).as_str();
     let (seq, end) = (header.seq, log.end());
-    let of_slot = |of: &&super::stored::SnapshotMeta| of.slot == slot.number();
+    let of_slot = |of: &&crate::journal::stored::SnapshotMeta| of.slot == slot.number();
     let named = meta.snapshots.iter().find(of_slot).map(|of| of.seq);
     let expected = match (header.directory(), meta.directory()) {
         (Some(found), Some(expected)) => {
@@ -178,8 +178,8 @@ fn check_snapshot(
 /// The newest record of which a file tells, whatever the other files tell; `None` if it tells nothing.
 #[cfg(test)]
 pub(crate) fn newest_record(disk: &super::sim_disk::SimDisk, name: FileName) -> Option<u64> {
-    use super::record::START;
     use super::wal::Wal;
+    use crate::journal::record::START;
     let alone = super::sim_disk::SimDisk::new(1);
     alone.tamper(name, |bytes| *bytes = disk.bytes(name));
     if alone.len(name) == 0 {

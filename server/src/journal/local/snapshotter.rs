@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc as tokio_mpsc;
 
 use super::disk::Disk;
-use super::error::FileError;
+use super::file_error::FileError;
 use super::file_name::{FileName, SnapshotSlot};
-use super::interface::Event;
-use super::pages::PageWriter;
-use super::persister::Work;
+use super::queue::Work;
 use super::snapshot::{NewSnapshot, SnapshotWriter};
-use super::stored::{Header, SnapshotMeta};
 use crate::config::WAL_BYTES_MAX;
+use crate::journal::interface::Event;
+use crate::journal::pages::PageWriter;
+use crate::journal::stored::{Header, SnapshotMeta};
 use crate::machine::{CopyHead, CopySlice};
 
 /// The snapshot thread pauses this many times as long as it has just written, so that commits of the log find the disk free
