@@ -1,4 +1,4 @@
-//! Compiles `proto/journal.proto`, the messages on disk, into Rust, without protoc.
+//! Compiles `proto/*.proto`, the messages on disk and in etcd, into Rust, without protoc.
 
 use std::error::Error;
 
@@ -7,7 +7,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new(["proto"])?;
     // Comments become documentation.
     compiler.include_source_info(true);
-    compiler.open_file("journal.proto")?;
+    compiler.open_files(["journal.proto", "cluster.proto"])?;
     prost_build::Config::new()
         // Values and digests are shared, not copied.
         .bytes(["."])

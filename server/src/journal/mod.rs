@@ -6,6 +6,7 @@
 
 pub(crate) mod backup;
 mod error;
+mod etcd;
 #[cfg(test)]
 mod fuzz_tests;
 mod interface;
