@@ -1,0 +1,249 @@
+//! The client of a real etcd.
+
+mod connector;
+mod endpoints;
+mod login;
+mod watch;
+mod wire;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use futures_util::stream;
+use tokio::time;
+use tonic::transport::Channel;
+use tonic::{Response, Status};
+
+use endpoints::{Endpoint, Endpoints};
+use login::Login;
+pub(crate) use watch::Watch;
+use wire::pb::kv_client::KvClient;
+use wire::pb::lease_client::LeaseClient;
+use wire::pb::maintenance_client::MaintenanceClient;
+use wire::pb::watch_client::WatchClient;
+use wire::pb::{
+    CompactionRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
+    LeaseRevokeRequest, StatusRequest,
+};
+
+use crate::{Error, ErrorKind, Get, KeyRange, Lease, Member, Options, RangeAnswer, Txn, TxnAnswer};
+
+/// The largest answer that is taken. etcd bounds requests, not answers: a range has whatever is in it.
+const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// A client of a real etcd.
+#[derive(Clone)]
+pub(crate) struct Client(Arc<Shared>);
+
+struct Shared {
+    endpoints: Endpoints,
+    login: Option<Login>,
+    timeout: Duration,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Client").field(&self.0.endpoints).finish()
+    }
+}
+
+impl Client {
+    pub(crate) fn new(options: Options) -> Result<Self, Error> {
+        Ok(Self(Arc::new(Shared {
+            endpoints: Endpoints::new(&options)?,
+            login: options
+                .user
+                .map(|(user, password)| Login::new(user, password)),
+            timeout: options.timeout,
+        })))
+    }
+
+    pub(crate) async fn txn(&self, txn: &Txn) -> Result<TxnAnswer, Error> {
+        let request = wire::txn_request(txn);
+        let answer = self.call(|channel, token| {
+            let request = login::with_token(request.clone(), token);
+            async move { kv(channel).txn(request).await }
+        });
+        answer.await.map(wire::txn_answer)
+    }
+
+    pub(crate) async fn get(&self, get: &Get) -> Result<RangeAnswer, Error> {
+        let request = wire::range_request(&get.range, get.limit, get.keys_only, get.revision);
+        let answer = self.call(|channel, token| {
+            let request = login::with_token(request.clone(), token);
+            async move { kv(channel).range(request).await }
+        });
+        answer.await.map(wire::range_answer)
+    }
+
+    pub(crate) async fn compact(&self, revision: i64) -> Result<(), Error> {
+        let answer = self.call(|channel, token| {
+            let request = login::with_token(CompactionRequest { revision }, token);
+            async move { kv(channel).compact(request).await }
+        });
+        answer.await.map(drop)
+    }
+
+    pub(crate) async fn grant(&self, ttl: Duration) -> Result<Lease, Error> {
+        let seconds = ttl.as_millis().div_ceil(1_000);
+        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+        let answer = self.call(|channel, token| {
+            let request = LeaseGrantRequest {
+                ttl: seconds,
+                id: 0,
+            };
+            let request = login::with_token(request, token);
+            async move { LeaseClient::new(channel).lease_grant(request).await }
+        });
+        let answer = answer.await?;
+        Ok(Lease {
+            id: answer.id,
+            ttl: seconds_left(answer.ttl).unwrap_or_default(),
+        })
+    }
+
+    pub(crate) async fn keep_alive(&self, lease: i64) -> Result<Duration, Error> {
+        let answer = self.call(|channel, token| keep_alive(channel, lease, token));
+        let answer = answer.await?;
+        seconds_left(answer.ttl).ok_or_else(|| {
+            Error::new(
+                ErrorKind::LeaseGone,
+                self.0.endpoints.current().name(),
+                format!("the lease {lease:x} has ended"),
+            )
+        })
+    }
+
+    pub(crate) async fn revoke(&self, lease: i64) -> Result<(), Error> {
+        let answer = self.call(|channel, token| {
+            let request = login::with_token(LeaseRevokeRequest { id: lease }, token);
+            async move { LeaseClient::new(channel).lease_revoke(request).await }
+        });
+        answer.await.map(drop)
+    }
+
+    pub(crate) async fn watch(&self, range: KeyRange, from: i64) -> Result<Watch, Error> {
+        let endpoint = self.0.endpoints.current();
+        let opened = self.call_from(endpoint, |channel, token| {
+            let client = WatchClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+            let opening = watch::open(client, &range, from, token);
+            async move { opening.await.map(Response::new) }
+        });
+        let opened = opened.await?;
+        let endpoint = endpoint.index();
+        Ok(Watch::new(self.clone(), opened, endpoint, self.0.timeout))
+    }
+
+    pub(crate) async fn members(&self) -> Vec<(String, Result<Member, Error>)> {
+        join_all(self.0.endpoints.all().map(|endpoint| async {
+            let status = self.call_at(endpoint, |channel, token| {
+                let request = login::with_token(StatusRequest {}, token);
+                async move { MaintenanceClient::new(channel).status(request).await }
+            });
+            let status = status.await.map(wire::member);
+            (endpoint.name().to_owned(), status)
+        }))
+        .await
+    }
+
+    /// Calls the current endpoint. If it does not answer the next one is current from then on.
+    async fn call<A, F>(&self, rpc: impl Fn(Channel, login::Token) -> F) -> Result<A, Error>
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        self.call_from(self.0.endpoints.current(), rpc).await
+    }
+
+    async fn call_from<A, F>(
+        &self,
+        endpoint: &Endpoint,
+        rpc: impl Fn(Channel, login::Token) -> F,
+    ) -> Result<A, Error>
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let answer = self.call_at(endpoint, rpc).await;
+        if let Err(error) = &answer
+            && error.kind == ErrorKind::Unavailable
+        {
+            self.0.endpoints.leave(endpoint);
+        }
+        answer
+    }
+
+    /// Calls an endpoint, within the time limit of requests. What was refused for its token is tried again with a new one.
+    async fn call_at<A, F>(
+        &self,
+        endpoint: &Endpoint,
+        rpc: impl Fn(Channel, login::Token) -> F,
+    ) -> Result<A, Error>
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let calling = async {
+            let channel = endpoint.channel();
+            let token = self.token(&channel, endpoint).await?;
+            match rpc(channel.clone(), token.clone()).await {
+                Ok(answer) => Ok(answer.into_inner()),
+                Err(status) => {
+                    let error = Error::of(&status, endpoint.name());
+                    let Some(login) = &self.0.login else {
+                        return Err(error);
+                    };
+                    if !error.is_about_token() {
+                        return Err(error);
+                    }
+                    login.forget(&token);
+                    let token = self.token(&channel, endpoint).await?;
+                    let answer = rpc(channel, token).await;
+                    let answer = answer.map_err(|status| Error::of(&status, endpoint.name()));
+                    answer.map(Response::into_inner)
+                }
+            }
+        };
+        match time::timeout(self.0.timeout, calling).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                endpoint.hang_up();
+                let why = format!("no answer within {:?}", self.0.timeout);
+                Err(Error::new(ErrorKind::Unavailable, endpoint.name(), why))
+            }
+        }
+    }
+
+    async fn token(&self, channel: &Channel, endpoint: &Endpoint) -> Result<login::Token, Error> {
+        match &self.0.login {
+            None => Ok(login::Token::default()),
+            Some(login) => {
+                let token = login.token(channel.clone()).await;
+                token.map_err(|status| Error::of(&status, endpoint.name()))
+            }
+        }
+    }
+}
+
+fn kv(channel: Channel) -> KvClient<Channel> {
+    KvClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
+}
+
+/// etcd keeps leases alive by a stream. One request on it is enough.
+async fn keep_alive(
+    channel: Channel,
+    lease: i64,
+    token: login::Token,
+) -> Result<Response<LeaseKeepAliveResponse>, Status> {
+    let requests = stream::iter([LeaseKeepAliveRequest { id: lease }]);
+    let requests = login::with_token(requests, token);
+    let answers = LeaseClient::new(channel).lease_keep_alive(requests).await?;
+    match answers.into_inner().message().await? {
+        Some(answer) => Ok(Response::new(answer)),
+        None => Err(Status::unavailable("the stream of keep-alives has ended")),
+    }
+}
+
+fn seconds_left(ttl: i64) -> Option<Duration> {
+    let seconds = u64::try_from(ttl).ok().filter(|seconds| *seconds > 0)?;
+    Some(Duration::from_secs(seconds))
+}
