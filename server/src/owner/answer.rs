@@ -135,8 +135,21 @@ impl Owner {
             started.hold(own_revision);
             commits.hold(seq, held_result(started, result, self.times.clone()));
         } else {
-            started.send(result);
+            self.show(started, result);
         }
+    }
+
+    /// Sends an answer that shows state, and waits for nothing on disk. Every such answer goes through here.
+    #[inline]
+    #[expect(
+        clippy::unused_self,
+        reason = "the one door of answers that show state, whatever they may have to wait for"
+    )]
+    pub(super) fn show<T, E>(&mut self, started: StartedReply<T>, result: Result<T, E>)
+    where
+        CallError: From<E>,
+    {
+        started.send(result);
     }
 
     /// Sends an answer once the last key of a session that has ended is gone. `ended` is the session's create revision,

@@ -32,7 +32,7 @@ impl Owner {
         let Some(commits) = &mut self.commits else {
             let answer = self.machine.read(read);
             self.count(OperationKind::Read, answer.is_ok());
-            return started.send(answer);
+            return self.show(started, answer);
         };
         let answer = match commits.committed(&read.key, &mut self.machine) {
             (CommittedEntry::Before(entry), revision) => {
@@ -49,7 +49,7 @@ impl Owner {
             }
         };
         self.count(OperationKind::Read, answer.is_ok());
-        started.send(answer);
+        self.show(started, answer);
     }
 
     pub(super) fn write(
@@ -140,11 +140,13 @@ impl Owner {
         let answer = self.machine.list(list);
         self.count(OperationKind::List, true);
         let committed = match &mut self.commits {
-            None => return started.send::<Infallible>(Ok(answer)),
+            None => return self.show::<_, Infallible>(started, Ok(answer)),
             Some(commits) => commits.committed_below(&list.prefix, &mut self.machine),
         };
         match committed {
-            (true, revision) => started.send::<Infallible>(Ok(ListOutcome { revision, ..answer })),
+            (true, revision) => {
+                self.show::<_, Infallible>(started, Ok(ListOutcome { revision, ..answer }));
+            }
             (false, _) => self.send::<_, Infallible>(started, Ok(answer)),
         }
     }
@@ -268,7 +270,7 @@ impl Owner {
         CallError: From<E>,
     {
         match committed {
-            Some(_) => started.send(result),
+            Some(_) => self.show(started, result),
             None => self.send(started, result),
         }
     }
@@ -348,9 +350,10 @@ impl Owner {
 
     pub(super) fn machines_now(&mut self, reply: Reply<Vec<MachineNow>>, most: usize, now: Now) {
         // At once, whatever the disk does: who looks at the server wants to see it most when the disk accepts nothing.
-        reply.answer(now.instant, || {
-            Ok::<_, Infallible>(self.machine.machines_now(most))
-        });
+        if let Some(started) = reply.start(now.instant) {
+            let machines = self.machine.machines_now(most);
+            self.show::<_, Infallible>(started, Ok(machines));
+        }
     }
 
     pub(super) fn list_machines(
@@ -414,7 +417,7 @@ impl Owner {
         if commits.is_some_and(|commits| commits.has_uncommitted_machine(machine)) {
             self.send(started, next);
         } else {
-            started.send(next);
+            self.show(started, next);
         }
     }
 
