@@ -75,9 +75,14 @@ pub enum OpenError {
         /// The revision that `--accept-data-loss` named, if it was given.
         accepted: Option<Revision>,
     },
-    /// Two parts of the directory contradict each other.
+    /// Two parts of the store contradict each other.
     Inconsistent {
         /// The contradiction.
+        what: String,
+    },
+    /// etcd refuses what a node needs of it, or has a store that this server does not know.
+    Etcd {
+        /// What was refused, and why.
         what: String,
     },
     /// A backup is damaged, or the file is not a backup.
@@ -106,6 +111,7 @@ impl OpenError {
             | Self::ForeignFiles { .. }
             | Self::NoStore { .. }
             | Self::NotCreated { .. }
+            | Self::Etcd { .. }
             | Self::StoreExists { .. } => false,
         }
     }
@@ -172,7 +178,7 @@ impl fmt::Display for OpenError {
                     }
                 }
             }
-            Self::Inconsistent { what } => f.write_str(what),
+            Self::Inconsistent { what } | Self::Etcd { what } => f.write_str(what),
             Self::BadBackup { path, what } => write!(f, "{}: {what}", path.display()),
         }
     }

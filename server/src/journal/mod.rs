@@ -6,7 +6,7 @@
 
 pub(crate) mod backup;
 mod error;
-mod etcd;
+pub(crate) mod etcd;
 #[cfg(test)]
 mod fuzz_tests;
 mod interface;

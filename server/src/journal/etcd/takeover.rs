@@ -1,0 +1,281 @@
+//! Takes the owner's place: becomes the owner in etcd, replays the rest of the log, and commits the record of the start.
+
+use std::time::Duration;
+
+use prost::Message as _;
+use soloist_etcd::{Compare, ErrorKind, KeyRange, Op, OpAnswer, Txn, TxnAnswer};
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use super::follow::{Follower, Reason, SeenOwner, owner};
+use super::messages::{Contents, Manifest, Owner, Record};
+use super::recover::inconsistent;
+use super::trying::Trying;
+use crate::config::REVISIONS_SKIPPED;
+use crate::journal::error::OpenError;
+use crate::journal::record::{EncodedRecord, Position, START};
+use crate::journal::replaying::Replaying;
+use crate::journal::stored::{FORMAT, LogRecord, to_nanos};
+use crate::machine::{Revision, StateMachine, Time};
+use crate::mutants::mutant;
+
+/// How long a standby waits at most before it challenges an owner that is silent, so that not all challenge at once.
+const WAIT_MAX: Duration = Duration::from_millis(200);
+
+/// How much longer one waits that has not caught up.
+const BEHIND_WAIT: Duration = Duration::from_secs(1);
+
+/// How a challenge ended.
+#[derive(Debug)]
+pub(crate) enum Challenge {
+    Won(Box<Won>),
+    /// Another node is the owner, or was faster.
+    Lost,
+}
+
+/// A store that this node owns.
+#[derive(Debug)]
+pub(crate) struct Won {
+    pub(crate) machine: StateMachine,
+    pub(crate) store_id: String,
+    pub(crate) epoch: i64,
+    /// The store's time at `at`.
+    pub(crate) time: Time,
+    pub(crate) at: Instant,
+    /// The record of the start, which is the last of the log.
+    pub(super) position: Position,
+    /// Bytes of the records since the last snapshot.
+    pub(super) log_bytes: u64,
+    /// The last snapshot.
+    pub(super) manifest: Option<Manifest>,
+}
+
+/// What the takeover of a key led to.
+enum Taken {
+    /// This process is the owner, with this epoch.
+    Mine(i64),
+    Other(Option<SeenOwner>),
+}
+
+impl Follower {
+    /// Tries to take the owner's place.
+    ///
+    /// # Errors
+    /// [`OpenError`] if data is missing or damaged, or etcd refuses.
+    pub(crate) async fn challenge(&mut self, reason: Reason) -> Result<Challenge, OpenError> {
+        sleep(self.wait(reason)).await;
+        let taken = match (reason, &self.owner) {
+            (Reason::HandedOff, Some(owner)) => Taken::Mine(owner.epoch),
+            _ => self.take().await?,
+        };
+        let epoch = match taken {
+            Taken::Mine(epoch) => epoch,
+            Taken::Other(owner) => {
+                self.owner = owner;
+                return Ok(Challenge::Lost);
+            }
+        };
+        // From now on nobody else adds to the log.
+        self.finish().await?;
+        self.begin(epoch).await
+    }
+
+    /// How long to wait before the challenge. Nodes differ, and so do takeovers; a simulation repeats it.
+    fn wait(&self, reason: Reason) -> Duration {
+        let at_random = || {
+            let epoch = self.owner.as_ref().map_or(0, |owner| owner.epoch);
+            let seed = crc32c::crc32c(self.cluster.instance.as_bytes());
+            let seed = crc32c::crc32c_append(seed, &self.state.position.seq.to_le_bytes());
+            let seed = crc32c::crc32c_append(seed, &epoch.to_le_bytes());
+            WAIT_MAX * (seed % 1_000) / 1_000
+        };
+        let behind = match self.caught_up {
+            true => Duration::ZERO,
+            false => BEHIND_WAIT,
+        };
+        match reason {
+            Reason::HandedOff | Reason::Predecessor => Duration::ZERO,
+            Reason::Died => behind,
+            Reason::NoOwner => at_random() + behind,
+        }
+    }
+
+    /// Becomes the owner, if the owner is still the one that was seen.
+    async fn take(&mut self) -> Result<Taken, OpenError> {
+        let key = self.cluster.keys.owner();
+        let value = Owner {
+            node: self.cluster.node.clone(),
+            address: self.cluster.address.clone(),
+            instance: self.cluster.instance.clone(),
+        };
+        let value = value.encode_to_vec();
+        let mut trying = Trying::to("become the owner");
+        loop {
+            let txn = Txn {
+                when: vec![Compare::ModRevision(
+                    key.clone(),
+                    self.owner.as_ref().map_or(0, |owner| owner.epoch),
+                )],
+                then: vec![Op::Put {
+                    key: key.clone(),
+                    value: value.clone().into(),
+                    lease: *self.cluster.lease.borrow(),
+                }],
+                otherwise: vec![Op::Get {
+                    range: KeyRange::One(key.clone()),
+                    limit: 0,
+                    keys_only: false,
+                }],
+            };
+            match self.cluster.etcd.txn(&txn).await {
+                Ok(answer) if answer.succeeded => return Ok(Taken::Mine(answer.revision)),
+                Ok(answer) => {
+                    let found = got(&answer)?.first().map(owner).transpose()?;
+                    return Ok(match found {
+                        // An earlier try was applied, but its answer was lost.
+                        Some(owner) if owner.instance == self.cluster.instance => {
+                            Taken::Mine(owner.epoch)
+                        }
+                        found => Taken::Other(found),
+                    });
+                }
+                // Somebody else keeps it alive, and will have another one.
+                Err(error) if error.kind == ErrorKind::LeaseGone => {
+                    warn!("cannot become the owner: the lease of this node has ended");
+                    let _ = self.cluster.lease.changed().await;
+                }
+                Err(error) => trying.after(error).await?,
+            }
+        }
+    }
+
+    /// Begins to own the store: commits the record of the start, before anything is shown.
+    async fn begin(&mut self, epoch: i64) -> Result<Challenge, OpenError> {
+        let wall = (self.cluster.now)();
+        let revision = self.revision_floor();
+        let (time, at) = (self.time.takeover(self.state.time, wall), Instant::now());
+        let last = self.state.position;
+        let record = LogRecord {
+            format: FORMAT,
+            epoch: epoch.cast_unsigned(),
+            seq: last.seq + 1,
+            revision,
+            time: to_nanos(time),
+            previous_crc: last.crc,
+            ..LogRecord::default()
+        };
+        let record = EncodedRecord::of(&record, last);
+        let (committed, manifest) =
+            tokio::join!(self.commit_start(epoch, &record), self.cluster.manifest(),);
+        if !committed? {
+            return Ok(Challenge::Lost);
+        }
+        let manifest = manifest?;
+        if let Some(manifest) = &manifest {
+            self.note_snapshot(manifest.seq);
+        }
+        let empty = Replaying::from_nothing(self.cluster.limits.clone());
+        let state = std::mem::replace(&mut self.state, empty);
+        let mut machine = state.machine;
+        machine.resume(time, revision);
+        let usage = machine.usage();
+        info!(
+            keys = usage.key_count,
+            revision,
+            epoch,
+            store_id = self.store_id,
+            ended = if self.closed { "in order" } else { "abruptly" },
+            "owns the store from now on"
+        );
+        Ok(Challenge::Won(Box::new(Won {
+            machine,
+            store_id: self.store_id.clone(),
+            epoch,
+            time,
+            at,
+            position: record.position,
+            log_bytes: state.log_bytes + record.bytes.len() as u64,
+            manifest,
+        })))
+    }
+
+    /// The revision from which the store goes on. Changes that the last owner did not answer may be lost; their callers got
+    /// OUTCOME_UNKNOWN, which can name a revision.
+    fn revision_floor(&self) -> Revision {
+        let revision = self.state.machine.revision();
+        let is_new = self.state.position == START;
+        match self.closed || is_new || mutant("no-gap") {
+            true => revision,
+            false => revision + REVISIONS_SKIPPED,
+        }
+    }
+
+    /// Commits the record of the start. Returns false if another node has become the owner meanwhile.
+    async fn commit_start(&self, epoch: i64, record: &EncodedRecord) -> Result<bool, OpenError> {
+        let keys = &self.cluster.keys;
+        let seq = record.position.seq;
+        let (key, owner) = (keys.record(seq), keys.owner());
+        let value = Record {
+            contents: Some(Contents::Whole(record.bytes.clone())),
+        };
+        let value = value.encode_to_vec();
+        let get = |key| Op::Get {
+            range: KeyRange::One(key),
+            limit: 0,
+            keys_only: false,
+        };
+        let txn = Txn {
+            when: vec![
+                Compare::ModRevision(owner.clone(), epoch),
+                Compare::Missing(key.clone()),
+                Compare::Exists(keys.record(seq - 1)),
+            ],
+            then: vec![Op::Put {
+                key: key.clone(),
+                value: value.clone().into(),
+                lease: 0,
+            }],
+            otherwise: vec![get(key), get(owner)],
+        };
+        if mutant("serving-before-start-record") {
+            return Ok(true);
+        }
+        let mut trying = Trying::to("commit the record of the start");
+        loop {
+            match self.cluster.etcd.txn(&txn).await {
+                Ok(answer) if answer.succeeded => return Ok(true),
+                Ok(answer) => return self.start_refused(&answer, epoch, seq, &value),
+                Err(error) => trying.after(error).await?,
+            }
+        }
+    }
+
+    /// What it means that the record of the start was refused.
+    fn start_refused(
+        &self,
+        answer: &TxnAnswer,
+        epoch: i64,
+        seq: u64,
+        value: &[u8],
+    ) -> Result<bool, OpenError> {
+        let [OpAnswer::Got(at_key), OpAnswer::Got(at_owner)] = &answer.answers[..] else {
+            return Err(inconsistent("etcd does not say what it has"));
+        };
+        match (at_key.kvs.first(), at_owner.kvs.first()) {
+            // An earlier try was applied, but its answer was lost.
+            (Some(found), _) if found.value == value => Ok(true),
+            (_, Some(found)) if found.mod_revision == epoch => Err(inconsistent(format!(
+                "the log in etcd does not end at record {}, though nobody else could add to it: etcd has lost data",
+                seq - 1
+            ))),
+            _ => Ok(false),
+        }
+    }
+}
+
+fn got(answer: &TxnAnswer) -> Result<&[soloist_etcd::KeyValue], OpenError> {
+    match &answer.answers[..] {
+        [OpAnswer::Got(found)] => Ok(&found.kvs),
+        _ => Err(inconsistent("etcd does not say who the owner is")),
+    }
+}

@@ -1,0 +1,71 @@
+//! Asks etcd again and again, until it answers.
+
+use std::time::Duration;
+
+use soloist_etcd::{Error, ErrorKind};
+use tokio::time::sleep;
+use tracing::{debug, warn};
+
+use crate::journal::error::OpenError;
+
+/// How long to wait before etcd is asked again. The client goes on to the next endpoint meanwhile.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_millis(800);
+
+/// Pauses between tries, each twice as long as the one before.
+#[derive(Debug)]
+pub(super) struct Trying {
+    what: &'static str,
+    pause: Duration,
+}
+
+impl Trying {
+    /// Begins to try `what`, which completes "cannot ...".
+    pub(super) fn to(what: &'static str) -> Self {
+        Self { what, pause: PAUSE }
+    }
+
+    /// Waits before the next try.
+    ///
+    /// # Errors
+    /// If it is in vain.
+    pub(super) async fn after(&mut self, error: Error) -> Result<(), OpenError> {
+        let what = self.what;
+        match error.kind {
+            ErrorKind::Unavailable => debug!(%error, "cannot {what}, trying again"),
+            ErrorKind::NoSpace => warn!("cannot {what}, trying again: {error}"),
+            ErrorKind::TooLarge
+            | ErrorKind::LeaseGone
+            | ErrorKind::Compacted
+            | ErrorKind::Unauthenticated
+            | ErrorKind::PermissionDenied
+            | ErrorKind::Refused => {
+                return Err(OpenError::Etcd {
+                    what: format!("cannot {what}: {error}"),
+                });
+            }
+        }
+        sleep(self.pause).await;
+        self.pause = (2 * self.pause).min(PAUSE_MAX);
+        Ok(())
+    }
+}
+
+/// Calls `ask` until etcd answers. `what` completes "cannot ...".
+///
+/// # Errors
+/// If it is in vain to try again.
+pub(super) async fn until_answered<T>(
+    what: &'static str,
+    mut ask: impl AsyncFnMut() -> Result<T, Error>,
+) -> Result<T, OpenError> {
+    let mut trying = Trying::to(what);
+    loop {
+        match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => trying.after(error).await?,
+        }
+    }
+}
