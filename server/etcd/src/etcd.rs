@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::client::{self, Client};
+#[cfg(feature = "sim")]
+use crate::sim;
 use crate::{
     Error, Get, KeyRange, Lease, Member, Options, RangeAnswer, Txn, TxnAnswer, WatchAnswer,
 };
@@ -16,6 +18,8 @@ pub struct Etcd(Inner);
 #[derive(Clone, Debug)]
 enum Inner {
     Real(Client),
+    #[cfg(feature = "sim")]
+    Sim(sim::Client),
 }
 
 /// Calls the same method of whichever it is.
@@ -23,6 +27,8 @@ macro_rules! either {
     ($inner:expr, $client:ident => $call:expr) => {
         match $inner {
             Inner::Real($client) => $call,
+            #[cfg(feature = "sim")]
+            Inner::Sim($client) => $call,
         }
     };
 }
@@ -34,6 +40,11 @@ impl Etcd {
     /// [`Refused`](crate::ErrorKind::Refused): an endpoint or a file cannot be used.
     pub fn connect(options: Options) -> Result<Self, Error> {
         Client::new(options).map(|client| Self(Inner::Real(client)))
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated(client: sim::Client) -> Self {
+        Self(Inner::Sim(client))
     }
 
     /// Makes one attempt at a transaction.
@@ -87,6 +98,11 @@ impl Etcd {
                 let watch = client.watch(range, from_revision).await?;
                 Ok(Watch(InnerWatch::Real(Box::new(watch))))
             }
+            #[cfg(feature = "sim")]
+            Inner::Sim(client) => {
+                let watch = client.watch(range, from_revision).await?;
+                Ok(Watch(InnerWatch::Sim(watch)))
+            }
         }
     }
 
@@ -111,6 +127,8 @@ pub struct Watch(InnerWatch);
 #[derive(Debug)]
 enum InnerWatch {
     Real(Box<client::Watch>),
+    #[cfg(feature = "sim")]
+    Sim(sim::Watch),
 }
 
 impl Watch {
@@ -123,6 +141,8 @@ impl Watch {
     pub async fn next(&mut self) -> Result<WatchAnswer, Error> {
         match &mut self.0 {
             InnerWatch::Real(watch) => watch.next().await,
+            #[cfg(feature = "sim")]
+            InnerWatch::Sim(watch) => watch.next().await,
         }
     }
 }

@@ -6,6 +6,8 @@
 mod client;
 mod error;
 mod etcd;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod types;
 
 pub use error::{Error, ErrorKind};

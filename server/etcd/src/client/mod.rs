@@ -27,6 +27,8 @@ use wire::pb::{
     CompactionRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
     LeaseRevokeRequest, StatusRequest,
 };
+#[cfg(feature = "sim")]
+pub(crate) use wire::txn_bytes;
 
 use crate::{Error, ErrorKind, Get, KeyRange, Lease, Member, Options, RangeAnswer, Txn, TxnAnswer};
 

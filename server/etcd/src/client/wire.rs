@@ -171,6 +171,13 @@ pub(super) fn revision(header: Option<&pb::ResponseHeader>) -> i64 {
     header.map_or(0, |header| header.revision)
 }
 
+/// The bytes of a request, as etcd counts them against its limit.
+#[cfg(feature = "sim")]
+pub(crate) fn txn_bytes(txn: &Txn) -> usize {
+    use prost::Message as _;
+    txn_request(txn).encoded_len()
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
