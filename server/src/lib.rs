@@ -37,6 +37,7 @@ pub mod access;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
+mod cluster;
 pub mod commands;
 pub mod config;
 #[cfg(test)]
@@ -50,6 +51,7 @@ mod mutants;
 pub mod owner;
 pub mod progress;
 mod reload;
+mod role;
 mod rpc;
 mod server;
 mod store;
@@ -57,6 +59,7 @@ mod transport;
 mod varint;
 mod wall_clock;
 
+pub use cluster::{Node, NodeLost, Roles};
 pub use journal::OpenError;
 pub use reload::{Reload, check_files};
 pub use server::{Drain, OwnerLost, Prepared, Pulse, Server};

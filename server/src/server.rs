@@ -1,5 +1,8 @@
 //! A complete server on threads of its own: for `main`, for tests, and for programs that embed a server.
 
+mod node;
+mod serving;
+
 use std::fmt;
 use std::io;
 use std::num::NonZero;
@@ -11,28 +14,18 @@ use std::time::{Duration, Instant};
 use nix::time::{ClockId, clock_gettime};
 use tokio::runtime::{self, Handle, Runtime};
 use tokio::sync::watch;
-use tokio::task::JoinError;
-use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
-use tracing::{error, info};
 
+use crate::cluster::{Node, NodeLost, Roles};
 use crate::config::{Config, TIMER_PULSE};
-use crate::http::{self, About, Http, Site};
-use crate::machine::StateMachine;
-use crate::metrics::{LimitsShown, Metrics, Reloads, count_here};
-use crate::owner::{self, Clock, Heartbeat, JournalLost, OwnerLimits};
+use crate::http::{Http, Site};
+use crate::metrics::{Metrics, Reloads, count_here};
+use crate::owner::Heartbeat;
 use crate::progress::Progress;
 use crate::reload::{self, Files, Reload};
-use crate::rpc::SERVICES;
-use crate::rpc::admin::AdminService;
-use crate::rpc::caller::Caller;
-use crate::rpc::context::CallContext;
-use crate::rpc::router::Router;
 use crate::store::Store;
-use crate::transport::{
-    Acceptor, AsyncListener, ListenAddress, Listener, OpenConnections, Worker, connections_max,
-};
+use crate::transport::{ListenAddress, Listener, Worker};
 use crate::wall_clock::ClockWatch;
+use serving::Start;
 
 /// A running server. Dropping it starts a shutdown and does not wait for it.
 #[derive(Debug)]
@@ -42,6 +35,7 @@ pub struct Server {
     drain: Drain,
     reload: Reload,
     pulse: Pulse,
+    roles: Option<Roles>,
     runtimes: Vec<Handle>,
     main: JoinHandle<Result<(), OwnerLost>>,
 }
@@ -66,9 +60,6 @@ struct Monitor {
     http: Http,
 }
 
-/// How long connections may take to send their last errors after the owner has ended.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
-
 /// Starts the shutdown of a server. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Drain(Arc<watch::Sender<bool>>);
@@ -83,13 +74,20 @@ impl Drain {
 
 /// Finds out whether the owner of a server takes messages. Cheap to clone, and no reason for the server to stay.
 #[derive(Clone, Debug)]
-pub struct Pulse(watch::Receiver<Option<Heartbeat>>);
+pub struct Pulse {
+    started: watch::Receiver<Option<Heartbeat>>,
+    /// Whether this is a node of a cluster, which may have no owner.
+    is_node: bool,
+}
 
 impl Pulse {
-    /// Returns true when the owner has taken a message; false if it has ended. Waits as long as it takes none: give it a
-    /// time limit.
+    /// Returns true when the owner has taken a message, and for a node that has none; false if it has ended. Waits as long as
+    /// it takes none: give it a time limit.
     pub async fn beat(&self) -> bool {
-        let mut started = self.0.clone();
+        let mut started = self.started.clone();
+        if self.is_node && started.borrow().is_none() && started.has_changed().is_ok() {
+            return true;
+        }
         let heartbeat = match started.wait_for(Option::is_some).await {
             Ok(heartbeat) => heartbeat.clone(),
             Err(_) => None,
@@ -109,12 +107,18 @@ pub enum OwnerLost {
     /// Changes cannot be written to disk any more, for this reason. Every change that was answered after it was on disk
     /// is still there.
     JournalFailed(String),
+    /// The node of a cluster cannot go on: another one owns the store, or it cannot follow the one that does.
+    Node(NodeLost),
 }
 
 impl fmt::Display for OwnerLost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed => f.write_str("the owner of the state ended, and the state with it"),
+            Self::Node(lost) => write!(
+                f,
+                "this node ends: {lost}. Start it again, and it stands by"
+            ),
             Self::JournalFailed(why) => write!(
                 f,
                 "changes cannot be written to disk any more: {why}. Restart the server; with --durability sync no answered change is lost"
@@ -207,6 +211,21 @@ impl Prepared {
     /// # Errors
     /// The system's error if a thread or socket cannot be created.
     pub fn serve(self, listener: impl Into<Listener>, store: Store) -> io::Result<Server> {
+        self.start(listener.into(), Serve::Store(Box::new(store)))
+    }
+
+    /// Starts to serve on `listener` as a node of a cluster. It serves its store once it owns it.
+    ///
+    /// # Errors
+    /// The system's error if a thread or socket cannot be created.
+    pub fn stand_by(self, listener: impl Into<Listener>, node: Node) -> io::Result<Server> {
+        if let Some(monitor) = &self.monitor {
+            monitor.http.site().show_node(node.status());
+        }
+        self.start(listener.into(), Serve::Node(node))
+    }
+
+    fn start(self, listener: Listener, what: Serve) -> io::Result<Server> {
         let Self {
             begun,
             config,
@@ -216,9 +235,13 @@ impl Prepared {
             drained,
             monitor,
         } = self;
-        let listener = listener.into();
         let local_addr = listener.address()?;
         let (started, heartbeat) = watch::channel(None);
+        let roles = match &what {
+            Serve::Store(_) => None,
+            Serve::Node(node) => Some(Roles::of(node)),
+        };
+        let is_node = roles.is_some();
         let http_addr = monitor.as_ref().map(|it| it.http.address().clone());
         let runtimes = runtimes(thread_count(&config))?;
         let handles: Vec<Handle> = runtimes.iter().map(|r| r.handle().clone()).collect();
@@ -233,9 +256,6 @@ impl Prepared {
         let workers: Vec<_> = handles.iter().cloned().map(Worker::new).collect();
         if let Some(Monitor { metrics, .. }) = &monitor {
             metrics.set_connections(workers.iter().map(Worker::connections).collect());
-            if let Some(journal) = &store.journal_cells {
-                metrics.set_journal(Arc::clone(journal));
-            }
         }
         let main = thread::Builder::new()
             .name("soloist-0".into())
@@ -252,18 +272,36 @@ impl Prepared {
                     config,
                     monitor: monitor.as_ref(),
                 };
-                first.block_on(run(listener, start, store, workers, started, drained))
+                match what {
+                    Serve::Store(store) => {
+                        let run = serving::run(listener, start, *store, workers, started, drained);
+                        first.block_on(run)
+                    }
+                    Serve::Node(node) => {
+                        first.block_on(node::run(listener, start, node, workers, started, drained))
+                    }
+                }
             })?;
         Ok(Server {
             local_addr,
             http_addr,
             drain,
             reload,
-            pulse: Pulse(heartbeat),
+            pulse: Pulse {
+                started: heartbeat,
+                is_node,
+            },
+            roles,
             runtimes: handles,
             main,
         })
     }
+}
+
+/// What a server serves.
+enum Serve {
+    Store(Box<Store>),
+    Node(Node),
 }
 
 impl Server {
@@ -311,6 +349,12 @@ impl Server {
     #[must_use]
     pub fn pulse(&self) -> Pulse {
         self.pulse.clone()
+    }
+
+    /// Returns what tells the role of this node; `None` if it is no node of a cluster.
+    #[must_use]
+    pub fn roles(&self) -> Option<Roles> {
+        self.roles.clone()
     }
 
     /// Starts the shutdown; see [`Drain::begin`].
@@ -379,206 +423,5 @@ async fn pulse(mut each: impl FnMut()) {
     loop {
         tokio::time::sleep(TIMER_PULSE).await;
         each();
-    }
-}
-
-/// Serves until a shutdown starts or the owner ends.
-async fn run(
-    listener: AsyncListener,
-    start: Start<'_>,
-    store: Store,
-    workers: Vec<Worker>,
-    started: watch::Sender<Option<Heartbeat>>,
-    mut drain: watch::Receiver<bool>,
-) -> Result<(), OwnerLost> {
-    let (mut serving, acceptor) = Serving::start(listener, start, store, workers).await;
-    started.send_replace(Some(serving.heartbeat.clone()));
-    tokio::select! {
-        () = acceptor.run() => unreachable!("the acceptor never returns"),
-        // An error means that the `Server` was dropped, which starts a shutdown, too.
-        _ = drain.wait_for(|drain| *drain) => {}
-        ended = &mut serving.owner => return Err(serving.owner_ended(ended).await),
-    }
-    serving.drain().await
-}
-
-/// What a server is started with, besides its store and its listener.
-struct Start<'a> {
-    begun: Instant,
-    files: Files,
-    config: Config,
-    monitor: Option<&'a Monitor>,
-}
-
-/// A store that is being served: what a shutdown must tell, and wait for.
-struct Serving {
-    owner: OwnerTask,
-    heartbeat: Heartbeat,
-    health: HealthReporter,
-    /// Tells the connections to close. Set it only after health has reported it: a closed connection cannot report
-    /// anything.
-    close: watch::Sender<bool>,
-    connections: OpenConnections,
-    persister: Option<JoinHandle<()>>,
-    drain_timeout: Duration,
-}
-
-type OwnerTask = tokio::task::JoinHandle<Result<StateMachine, JournalLost>>;
-
-impl Serving {
-    /// Starts the owner. The returned acceptor accepts connections once it is run.
-    async fn start(
-        listener: AsyncListener,
-        start: Start<'_>,
-        store: Store,
-        workers: Vec<Worker>,
-    ) -> (Self, Acceptor) {
-        let Start {
-            begun,
-            files,
-            config,
-            monitor,
-        } = start;
-        let mut transport = config.transport;
-        transport.max_connections = connections_max(&transport, workers.len());
-        let limits = Arc::new(config.limits);
-        let owner_limits = OwnerLimits {
-            mailbox: config.mailbox.clone(),
-            answer_bytes: limits.max_answer_bytes,
-            watches: limits.max_watches,
-        };
-        let clock = Clock::set(store.present_time());
-        let limits_shown = LimitsShown {
-            store_bytes: limits.max_store_bytes,
-            mailbox_messages: owner_limits.mailbox.messages as u64,
-            min_free_bytes: config
-                .storage
-                .data_dir
-                .as_ref()
-                .map(|_| config.storage.min_free_bytes),
-        };
-        let about = About {
-            store_id: store.store_id.to_string(),
-            epoch: store.epoch,
-            durability: (config.storage.data_dir.as_ref())
-                .map(|_| config.storage.durability.to_string()),
-            limits: Arc::clone(&limits),
-            mailbox: config.mailbox,
-            connections_max: transport.max_connections,
-        };
-        let cells = monitor.map(|monitor| Arc::clone(monitor.metrics.owner()));
-        let (handle, owner) =
-            owner::spawn_with(store.machine, store.journal, clock, owner_limits, cells);
-        let weak = handle.downgrade();
-        let heartbeat = handle.heartbeat();
-        let health = HealthReporter::new();
-        let (close, closing) = watch::channel(false);
-        set_health(&health, ServingStatus::Serving).await;
-        let Files { tls, access } = files;
-        let caller = Caller::new(handle, access.clone());
-        let context = CallContext::new(caller, limits, store.store_id.into(), closing.clone());
-        let context = context.logging_slow_calls(config.log.slow_call);
-        let admin = AdminService {
-            durability: config.storage.data_dir.map(|_| config.storage.durability),
-            transport: transport.clone(),
-            epoch: store.epoch,
-        };
-        let router = Router::new(
-            context,
-            admin,
-            health.clone(),
-            access,
-            config.access.reflection(),
-        );
-        let drain_timeout = transport.drain_timeout;
-        let acceptor = Acceptor::new(listener, workers, router, transport, tls, closing);
-        let serving = Self {
-            owner,
-            heartbeat,
-            health,
-            close,
-            connections: acceptor.open_connections(),
-            persister: store.persister,
-            drain_timeout,
-        };
-        if let Some(Monitor { metrics, http }) = monitor {
-            metrics.note_start(begun.elapsed());
-            http.site().serve(http::Serving {
-                owner: weak,
-                heartbeat: serving.heartbeat.clone(),
-                limits: limits_shown,
-                about,
-            });
-        }
-        (serving, acceptor)
-    }
-
-    /// Closes the connections after the owner has ended by itself. Returns why it has ended.
-    async fn owner_ended(self, ended: OwnerEnd) -> OwnerLost {
-        let lost = owner_lost(ended);
-        error!(%lost, "the owner ended; closing");
-        self.announce_shutdown().await;
-        // Calls that still wait get their errors.
-        let _ = tokio::time::timeout(LAST_ANSWERS, self.connections.ended()).await;
-        lost
-    }
-
-    /// Shuts down in order: open calls finish, then the owner and the journal.
-    async fn drain(self) -> Result<(), OwnerLost> {
-        info!("draining");
-        self.announce_shutdown().await;
-        self.connections.ended().await;
-        // The last handle is gone with the last connection, so the owner works off its mailbox and ends. A disk that is
-        // full or accepts nothing must not hold up the shutdown: the changes that it would lose have not been answered.
-        let Ok(ended) = tokio::time::timeout(self.drain_timeout, self.owner).await else {
-            let why = "the disk did not accept the last changes within the drain timeout".into();
-            return Err(OwnerLost::JournalFailed(why));
-        };
-        match ended {
-            Ok(Ok(machine)) => {
-                if let Some(persister) = self.persister {
-                    let _ = persister.join();
-                }
-                let usage = machine.usage();
-                info!(
-                    revision = usage.revision,
-                    keys = usage.key_count,
-                    used_bytes = usage.used_bytes,
-                    sessions = usage.session_count,
-                    machines = usage.machine_count,
-                    "stopped"
-                );
-                Ok(())
-            }
-            ended => {
-                let lost = owner_lost(ended);
-                error!(%lost, "the owner ended while draining");
-                Err(lost)
-            }
-        }
-    }
-
-    /// Makes health report NOT_SERVING, and then tells the connections to close.
-    async fn announce_shutdown(&self) {
-        set_health(&self.health, ServingStatus::NotServing).await;
-        self.close.send_replace(true);
-    }
-}
-
-/// How the owner's task ended.
-type OwnerEnd = Result<Result<StateMachine, JournalLost>, JoinError>;
-
-fn owner_lost(ended: OwnerEnd) -> OwnerLost {
-    match ended {
-        Ok(Err(JournalLost(why))) => OwnerLost::JournalFailed(why),
-        Ok(Ok(_)) | Err(_) => OwnerLost::Failed,
-    }
-}
-
-/// Sets the health of all services.
-async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    // The empty name stands for the whole server.
-    for service in [""].into_iter().chain(SERVICES) {
-        health.set_service_status(service, status).await;
     }
 }

@@ -228,6 +228,21 @@ pub const SUPERVISOR_NEWS_MAX: usize = 64;
 /// descriptors or memory.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+// A cluster.
+
+/// How long after the time by which the owner must have answered a call that was sent on, the caller is told that it has not:
+/// the answer has to travel.
+pub const FORWARD_ANSWER_MARGIN: Duration = Duration::from_millis(5);
+
+/// How long a standby may take to connect to the owner before the calls that wait for it are refused with NOT_OWNER.
+pub const FORWARD_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Most connections of one thread of a standby to the owner. Each has as many calls as the owner permits on one.
+pub const FORWARD_CONNECTIONS_MAX: usize = 16;
+
+/// How long calls that were sent on to an owner may go on after it has lost its place: it answers them, or never will.
+pub const FORWARD_LAST_ANSWERS: Duration = Duration::from_secs(2);
+
 // HTTP, for operators.
 
 /// Most connections of the HTTP listener at once: more than any monitoring has. Beyond, the oldest is closed, so that a probe

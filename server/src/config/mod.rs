@@ -4,6 +4,7 @@
 //! prints. `fixed.rs` has the limits without a flag.
 
 mod access;
+mod cluster;
 mod fixed;
 mod limits;
 mod log;
@@ -19,6 +20,10 @@ use clap::Args;
 use crate::machine::Operation;
 
 pub use access::{AccessConfig, Reflection};
+pub use cluster::{
+    Advertise, CLUSTER_NAME_BYTES_MAX, ClusterConfig, ClusterName, ETCD_ENDPOINTS_MAX,
+    ETCD_PASSWORD, ETCD_QUOTA_SPARE, EtcdLogin, EtcdUrl, Forward,
+};
 pub use fixed::*;
 pub use limits::{Limits, MailboxLimits};
 pub use log::LogConfig;
@@ -49,6 +54,9 @@ pub struct Config {
     /// Whether and how the state is kept on disk.
     #[command(flatten)]
     pub storage: StorageConfig,
+    /// Whether this server is a node of a cluster.
+    #[arg(skip)]
+    pub cluster: ClusterConfig,
     /// What is logged of calls.
     #[command(flatten)]
     pub log: LogConfig,
@@ -76,7 +84,8 @@ impl Config {
         self.check_ranges()?;
         self.check_fit()?;
         self.tls.validate()?;
-        self.access.validate()
+        self.access.validate()?;
+        self.cluster.validate(self)
     }
 
     fn check_ranges(&self) -> Result<(), ConfigError> {
@@ -87,6 +96,7 @@ impl Config {
             tls: _,
             access: _,
             storage: _,
+            cluster: _,
             log: _,
         } = self;
         // clap checks flags already, but a program that embeds a server sets the fields directly.

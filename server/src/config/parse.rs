@@ -8,6 +8,7 @@ use clap::builder::RangedI64ValueParser;
 
 pub(super) const KIB: usize = 1 << 10;
 pub(super) const MIB: usize = 1 << 20;
+pub(super) const GIB: u64 = 1 << 30;
 
 /// The largest value of a limit on anything that is sent in one message. Protobuf's own limit is 2 GiB.
 pub(super) const MESSAGE_LIMIT_MAX: i64 = 1 << 30;

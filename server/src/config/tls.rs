@@ -40,6 +40,10 @@ pub struct TlsConfig {
         env = "SOLOIST_TLS_CLIENT_CRL"
     )]
     pub client_crl: Option<PathBuf>,
+    /// Certificates of the authorities that the certificates of the cluster's other nodes come from, in PEM form: a standby
+    /// sends calls on only to those. [default: those of --tls-client-ca]
+    #[arg(skip)]
+    pub node_ca: Option<PathBuf>,
     /// The oldest version of TLS that clients may speak.
     #[arg(
         long = "tls-min-version",
@@ -88,6 +92,7 @@ impl Default for TlsConfig {
             client_ca: None,
             client_auth: ClientAuth::Required,
             client_crl: None,
+            node_ca: None,
             min_version: TlsVersion::Tls13,
             reload_interval: Duration::from_secs(10),
             plaintext: false,
@@ -124,6 +129,9 @@ impl TlsConfig {
         }
         if self.client_crl.is_some() && self.client_ca.is_none() {
             return needs("--tls-client-crl", "--tls-client-ca");
+        }
+        if self.node_ca.is_some() && self.cert.is_none() {
+            return needs("--tls-node-ca", "--tls-cert");
         }
         Ok(())
     }

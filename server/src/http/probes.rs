@@ -9,6 +9,7 @@ use http::StatusCode;
 use super::response::{Response, text};
 use super::site::Site;
 use crate::metrics::DISK_ENOUGH;
+use crate::role::{NodeStatus, Role, Step};
 
 /// One thing that a probe looks at, and why it is not as it should be.
 struct Check {
@@ -39,6 +40,9 @@ pub(super) fn ready(site: &Site, verbose: bool) -> Response {
         name: "started",
         failed: (!site.has_started()).then(|| site.recovering().into()),
     };
+    if let Some(node) = site.node().filter(|node| node.role() == Role::Standby) {
+        return answer("readyz", &standby(site, &node), verbose);
+    }
     let checks = [
         started,
         check("not-draining", !site.is_draining(), "draining"),
@@ -56,9 +60,23 @@ pub(super) fn ready(site: &Site, verbose: bool) -> Response {
     answer("readyz", &checks, verbose)
 }
 
+/// Whether a standby could take the owner's place, and can answer meanwhile.
+fn standby(site: &Site, node: &NodeStatus) -> [Check; 2] {
+    let follows = Check {
+        name: "standby",
+        failed: (node.step != Step::Following).then(|| node.text().into()),
+    };
+    [
+        follows,
+        check("not-draining", !site.is_draining(), "draining"),
+    ]
+}
+
 /// How the server is, in a word, and what is wrong with it.
 pub(super) fn health(site: &Site) -> (&'static str, Vec<&'static str>) {
+    let is_standby = site.node().is_some_and(|node| node.step == Step::Following);
     let health = match (site.has_started(), site.is_draining()) {
+        (false, false) if is_standby => "standby",
         (false, _) => "recovering",
         (true, true) => "draining",
         (true, false) => "serving",

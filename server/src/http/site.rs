@@ -16,6 +16,7 @@ use crate::machine::MachineNow;
 use crate::metrics::{History, KeysInState, LimitsShown, MailboxLevel, Metrics, Snapshot};
 use crate::owner::{Heartbeat, WeakOwner};
 use crate::progress::Progress;
+use crate::role::NodeStatus;
 use crate::transport::Tls;
 
 /// The server, from its start to its end.
@@ -30,6 +31,8 @@ pub(crate) struct Site {
     serving: OnceLock<Serving>,
     /// How far the opening of the store is, if that is known.
     opening: OnceLock<Progress>,
+    /// What the node is, if this is a node of a cluster.
+    node: OnceLock<watch::Receiver<NodeStatus>>,
     begun: Instant,
     /// When the owner last took a message, in milliseconds since `begun`.
     owner_seen: AtomicU64,
@@ -73,6 +76,7 @@ impl Site {
             draining,
             serving: OnceLock::new(),
             opening: OnceLock::new(),
+            node: OnceLock::new(),
             begun: Instant::now(),
             owner_seen: AtomicU64::new(0),
             history: Mutex::new(History::new(HISTORY_SAMPLES)),
@@ -83,6 +87,16 @@ impl Site {
     /// Has probes show how far the opening of the store is.
     pub(crate) fn show_opening(&self, progress: Progress) {
         let _ = self.opening.set(progress);
+    }
+
+    /// Has probes show what the node is.
+    pub(crate) fn show_node(&self, node: watch::Receiver<NodeStatus>) {
+        let _ = self.node.set(node);
+    }
+
+    /// What the node is; none if this is none of a cluster.
+    pub(super) fn node(&self) -> Option<NodeStatus> {
+        self.node.get().map(|node| node.borrow().clone())
     }
 
     /// That the store is being opened, and how far that is.

@@ -50,7 +50,7 @@ const fn row(service: &'static str, method: &'static str, kind: Kind) -> MethodR
 
 /// Every method that the server has, and at the end one that stands for all others: clients can ask for any name, and a name
 /// that they choose is no label.
-pub(crate) const METHODS: [MethodRow; 26] = [
+pub(crate) const METHODS: [MethodRow; 27] = [
     row(STATE, "Read", Kind::Unary),
     row(STATE, "Write", Kind::Unary),
     row(STATE, "Add", Kind::Unary),
@@ -70,6 +70,7 @@ pub(crate) const METHODS: [MethodRow; 26] = [
     row(SESSIONS, "CloseSession", Kind::Unary),
     row(SESSIONS, "ListSessions", Kind::Unary),
     row(ADMIN, "GetInfo", Kind::Unary),
+    row(ADMIN, "GetNode", Kind::Unary),
     row(ADMIN, "Backup", Kind::ServerStream),
     row(HEALTH, "Check", Kind::Unary),
     row(HEALTH, "List", Kind::Unary),

@@ -6,14 +6,16 @@ use futures_core::Stream;
 use nix::sys::resource::{UsageWho, getrusage};
 use soloist::server::admin_server::Admin;
 use soloist::v1;
+use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use super::answering::panic_count;
 use super::context::CallContext;
 use super::deadline::Deadline;
-use super::{backup, responses};
+use super::{backup, node, responses};
 use crate::config::{Durability, Limits, NAME_BYTES_MAX, TransportLimits};
 use crate::owner::Usage;
+use crate::role::NodeStatus;
 
 /// `soloist.v1.Admin`.
 #[derive(Clone, Debug)]
@@ -23,6 +25,8 @@ pub(crate) struct AdminService {
     pub(crate) transport: TransportLimits,
     /// How often the data directory was opened; 0 in memory.
     pub(crate) epoch: u64,
+    /// What the server is in its cluster, if it is a node of one; otherwise it owns its store.
+    pub(crate) node: watch::Receiver<NodeStatus>,
 }
 
 #[tonic::async_trait]
@@ -55,6 +59,15 @@ impl Admin for AdminService {
             epoch: self.epoch.cast_signed(),
             panic_count: panic_count().cast_signed(),
         }))
+    }
+
+    async fn get_node(
+        &self,
+        request: Request<v1::GetNodeRequest>,
+    ) -> Result<Response<v1::Node>, Status> {
+        let context = CallContext::of_request(&request);
+        context.caller.may_see_node()?;
+        Ok(Response::new(node::wire(&self.node.borrow())))
     }
 
     type BackupStream = Pin<Box<dyn Stream<Item = Result<v1::BackupResponse, Status>> + Send>>;

@@ -472,6 +472,11 @@ impl Caller {
         self.owner.next_backup_slice(backup, deadline).await
     }
 
+    /// Checks that the caller may see what the server is.
+    pub(super) fn may_see_node(&self) -> Result<(), Refusal> {
+        self.need(Needs::Anything).map(drop)
+    }
+
     pub(super) async fn usage(&self, deadline: Instant) -> Result<Usage, Refusal> {
         self.need(Needs::Anything)?;
         Ok(self.owner.usage(deadline).await?)

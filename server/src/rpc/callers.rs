@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::audit;
 use super::context::CallContext;
+use super::head::HOP;
 use super::status::{Refusal, credentials_unknown};
 use crate::access::{Access, Credential, TokenHash, certificate_names};
 
@@ -69,6 +70,11 @@ impl Callers {
         connection: &CallContext,
     ) -> Result<Arc<CallContext>, Refusal> {
         let authorization = authorization(headers)?;
+        if authorization.is_none() && self.certificate.is_some() && headers.contains_key(HOP) {
+            // The certificate is that of the node that has sent the call on, and says nothing about its caller.
+            let caller = connection.caller.showing(None, &self.access);
+            return Ok(Arc::new(connection.for_caller(caller)));
+        }
         let mut last = self.last.borrow_mut();
         if let Some(last) = last.as_ref().filter(|last| last.is(authorization)) {
             return Ok(Arc::clone(&last.context));

@@ -55,6 +55,11 @@ impl CallContext {
         Self { slow_call, ..self }
     }
 
+    /// The same context, whose connections are part of an account that others have, too.
+    pub(crate) fn sharing(self, memory: ClientMemory) -> Self {
+        Self { memory, ..self }
+    }
+
     /// The same context, in which `caller` calls.
     pub(super) fn for_caller(&self, caller: Caller) -> Self {
         Self {
@@ -74,9 +79,13 @@ impl CallContext {
 
     /// The same context with a new quota.
     pub(super) fn for_connection(&self) -> Self {
+        self.with_quota(self.memory.connection(self.limits.max_unread_bytes))
+    }
+
+    /// The same context for a connection that has a quota already.
+    pub(super) fn with_quota(&self, quota: ConnectionQuota) -> Self {
         let limits = &self.limits;
         let permits = limits.max_unread_bytes / 2 / limits.max_value_bytes;
-        let quota = self.memory.connection(limits.max_unread_bytes);
         Self {
             previous_permits: Arc::new(Semaphore::new(permits.max(1))),
             caller: self.caller.for_connection(quota.clone()),

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use prost::Message;
@@ -15,14 +15,7 @@ use soloist::server::state_server;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
-use tonic::body::Body;
-use tonic::codegen::BoxFuture;
-use tonic_health::pb::health_server::{self, HealthServer};
-use tonic_health::server::{HealthReporter, HealthService};
-use tonic_reflection::pb::v1::server_reflection_server::{
-    self as reflection_server, ServerReflectionServer as ReflectionServer,
-};
-use tonic_reflection::{pb::v1 as reflection_v1, pb::v1alpha as reflection_v1alpha};
+use tonic_health::server::HealthReporter;
 use tower_service::Service as _;
 
 use super::admin::AdminService;
@@ -30,32 +23,19 @@ use super::answering::{Answering, Begun, ResponseFuture};
 use super::body::framing::{CheckedBody, MessageCount};
 use super::body::request::RequestMessages;
 use super::body::response::{self, ResponseBody};
-use super::body::unread::ReadBy;
-use super::body::until_end::UntilEnd;
-use super::call_count::CallCount;
 use super::callers::Callers;
 use super::context::CallContext;
 use super::deadline::Deadline;
-use super::health::HealthByTheBook;
+use super::head::{Head, grpc_error, refused};
 use super::machines::MachinesService;
-use super::reflection::ReflectionService;
+use super::others::{Others, TonicFuture};
 use super::sessions::SessionsService;
 use super::slow_calls::{SlowCall, SlowFrames};
 use super::state;
-use super::status::{Refusal, not_a_message, unknown_encoding, unknown_method};
+use super::status::{Refusal, not_a_message, unknown_method};
 use crate::access::Access;
 use crate::config::Reflection;
-use crate::metrics;
 use crate::owner::ConnectionQuota;
-
-/// The response of a service that tonic generates.
-type TonicFuture = BoxFuture<Response<Body>, Infallible>;
-
-/// A service outside of `soloist.v1`, health or reflection: its name in the path, and its handler.
-type OtherService = (
-    &'static str,
-    Box<dyn Fn(Request<CheckedBody<Incoming>>, Deadline) -> ResponseFuture + Send + Sync>,
-);
 
 /// The certificate that a client has shown for itself.
 pub(crate) struct ShownCertificate<'a> {
@@ -70,11 +50,10 @@ pub(crate) struct Router {
     /// Of nobody, if there is an access file.
     context: Arc<CallContext>,
     access: Option<watch::Receiver<Arc<Access>>>,
-    reflection: Reflection,
     machines: MachinesServer<MachinesService>,
     sessions: SessionsServer<SessionsService>,
     admin: AdminServer<AdminService>,
-    others: Arc<[OtherService]>,
+    others: Arc<Others>,
 }
 
 /// The services of one connection, for the calls of its client.
@@ -95,18 +74,14 @@ impl Router {
         access: Option<watch::Receiver<Arc<Access>>>,
         reflection: Reflection,
     ) -> Self {
-        let mut others = other_services(health, &context.drain);
-        if reflection == Reflection::Off {
-            others.retain(|(name, _)| *name == health_server::SERVICE_NAME);
-        }
+        let others = Others::new(health, reflection, &context.drain);
         Self {
             context: Arc::new(context),
             access,
-            reflection,
             machines: MachinesServer::new(MachinesService).max_decoding_message_size(usize::MAX),
             sessions: SessionsServer::new(SessionsService).max_decoding_message_size(usize::MAX),
             admin: AdminServer::new(admin).max_decoding_message_size(usize::MAX),
-            others: others.into(),
+            others: Arc::new(others),
         }
     }
 
@@ -114,6 +89,14 @@ impl Router {
     pub(crate) fn for_connection(&self) -> Self {
         Self {
             context: Arc::new(self.context.for_connection()),
+            ..self.clone()
+        }
+    }
+
+    /// The same services for a connection that has a quota already.
+    pub(super) fn with_quota(&self, quota: ConnectionQuota) -> Self {
+        Self {
+            context: Arc::new(self.context.with_quota(quota)),
             ..self.clone()
         }
     }
@@ -366,60 +349,23 @@ impl Service<Request<Incoming>> for ClientRouter {
 impl Router {
     /// Finds the handler of a request.
     fn route(&self, callers: Option<&Callers>, request: Request<Incoming>) -> Begun {
-        let not_grpc = |status| Begun {
-            response: http_error(status),
-            read_by: ReadBy::Never,
-            call: None,
-            slow: None,
-        };
-        if request.method() != Method::POST {
-            return not_grpc(StatusCode::METHOD_NOT_ALLOWED);
-        }
-        if !is_grpc(request.headers()) {
-            return not_grpc(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-        }
         let (parts, body) = request.into_parts();
-        let path = parts.uri.path();
-        let names = path.strip_prefix('/').and_then(|path| path.split_once('/'));
-        let method = names.map_or(metrics::Method::UNKNOWN, |(service, method)| {
-            metrics::Method::of(service, method)
-        });
-        let refused = |status| Begun {
-            response: grpc_error(status),
-            read_by: ReadBy::Never,
-            call: CallCount::begin(method, Instant::now()),
-            slow: None,
+        let head = match Head::read(&parts, &self.context.quota) {
+            Ok(head) => head,
+            Err(begun) => return begun,
         };
-        if let Some(encoding) = encoding(&parts.headers) {
-            return refused(unknown_encoding(encoding));
-        }
-        if let Err(full) = self.context.quota.check_call() {
-            return refused(Refusal::from(full).into());
-        }
-        let deadline = match Deadline::from_headers(&parts.headers) {
-            Ok(deadline) => deadline,
-            Err(status) => return refused(status),
-        };
-        let Some((service, method_name)) = names else {
-            return refused(unknown_method(path).into());
-        };
-        let call = CallCount::begin(method, deadline.begun());
-        let read_by = match method_name {
-            "Watch" | "Pipeline" | "Backup" | "ServerReflectionInfo" => {
-                deadline.or_never().map_or(ReadBy::Never, ReadBy::Deadline)
-            }
-            _ => ReadBy::Within(self.context.limits.max_deadline, deadline.or_never()),
-        };
+        let call = head.count();
+        let read_by = head.read_by(&self.context.limits);
+        let Head {
+            path,
+            service,
+            method_name,
+            method,
+            deadline,
+        } = head;
         let context = match self.admit(service, callers, &parts.headers) {
             Ok(context) => context,
-            Err(refusal) => {
-                return Begun {
-                    response: grpc_error(refusal.into()),
-                    read_by: ReadBy::Never,
-                    call,
-                    slow: None,
-                };
-            }
+            Err(refusal) => return refused(refusal.into(), call),
         };
         let slow = self.context.slow_call.filter(|_| method.is_unary());
         let slow = slow.map(|threshold| {
@@ -449,16 +395,17 @@ impl Router {
                 deadline,
                 |request| self.sessions.clone().call(request),
             ),
-            (admin_server::SERVICE_NAME, "GetInfo" | "Backup") => self.call_tonic(
+            (admin_server::SERVICE_NAME, "GetInfo" | "GetNode" | "Backup") => self.call_tonic(
                 context,
                 Request::from_parts(parts, body),
                 deadline,
                 |request| self.admin.clone().call(request),
             ),
-            (service, _) => match self.others.iter().find(|(name, _)| *name == service) {
-                Some((_, call)) => {
-                    let body = self.other_body(service, deadline, body);
-                    call(Request::from_parts(parts, body), deadline)
+            (service, _) => match self.others.find(service) {
+                Some(other) => {
+                    let Self { context, .. } = self;
+                    let request = Request::from_parts(parts, body);
+                    other.call(request, deadline, &context.limits, &context.quota)
                 }
                 None => grpc_error(unknown_method(path).into()),
             },
@@ -481,129 +428,15 @@ impl Router {
         callers: Option<&Callers>,
         headers: &HeaderMap,
     ) -> Result<Arc<CallContext>, Refusal> {
-        let is_open = match service {
-            health_server::SERVICE_NAME => true,
-            reflection_server::SERVICE_NAME
-            | reflection_v1alpha::server_reflection_server::SERVICE_NAME => {
-                self.reflection == Reflection::Open
-            }
-            _ => false,
-        };
+        let is_open = self.others.is_open(service);
         match callers {
             Some(callers) if !is_open => callers.context(headers, &self.context),
             // Without an access file everybody may do everything. With one, this context is that of nobody.
             _ => Ok(Arc::clone(&self.context)),
         }
     }
-
-    /// The body of a call of health or reflection.
-    fn other_body(
-        &self,
-        service: &str,
-        deadline: Deadline,
-        body: Incoming,
-    ) -> CheckedBody<Incoming> {
-        let limits = &self.context.limits;
-        let (count, arrive_by) = match service {
-            health_server::SERVICE_NAME => (MessageCount::One, Some(deadline.or_max(limits))),
-            // The stream itself ends at its deadline.
-            _ => (MessageCount::Any, None),
-        };
-        CheckedBody::new(body, count, limits.max_message_bytes, arrive_by)
-            .charged_to(self.context.quota.clone())
-            .message_timeout(limits.max_deadline)
-    }
-}
-
-/// Health and reflection. Both have calls without an end (Watch, and ServerReflectionInfo), which must not hold up a shutdown:
-/// their responses end when the server drains, or at the deadline of the call.
-fn other_services(health: HealthReporter, drain: &watch::Receiver<bool>) -> Vec<OtherService> {
-    let reflection = ReflectionServer::new(ReflectionService::new(&[
-        soloist::FILE_DESCRIPTOR_SET,
-        tonic_health::pb::FILE_DESCRIPTOR_SET,
-        reflection_v1::FILE_DESCRIPTOR_SET,
-        reflection_v1alpha::FILE_DESCRIPTOR_SET,
-    ]))
-    .max_decoding_message_size(usize::MAX);
-    let health = HealthServer::new(HealthByTheBook(HealthService::from_health_reporter(health)))
-        .max_decoding_message_size(usize::MAX);
-    macro_rules! other {
-        ($name:expr, $service:expr) => {{
-            let (drain, service) = (drain.clone(), $service);
-            let call = move |mut request: Request<CheckedBody<Incoming>>, deadline| {
-                if $name == reflection_v1alpha::server_reflection_server::SERVICE_NAME {
-                    as_v1(request.uri_mut());
-                }
-                until_end(service.clone().call(request), deadline, drain.clone())
-            };
-            ($name, Box::new(call))
-        }};
-    }
-    // The messages of both versions have the same encoding: only the path differs.
-    let v1alpha = reflection.clone();
-    vec![
-        other!(health_server::SERVICE_NAME, health),
-        other!(reflection_server::SERVICE_NAME, reflection),
-        other!(
-            reflection_v1alpha::server_reflection_server::SERVICE_NAME,
-            v1alpha
-        ),
-    ]
-}
-
-/// Turns the path of a method of reflection v1alpha into that of v1.
-fn as_v1(uri: &mut Uri) {
-    let method = uri.path().rsplit('/').next().unwrap_or_default();
-    if let Ok(v1) = format!("/{}/{method}", reflection_server::SERVICE_NAME).parse() {
-        *uri = v1;
-    }
-}
-
-/// The same response, with a body that ends when the server drains, or at the deadline of the call.
-fn until_end(
-    response: TonicFuture,
-    deadline: Deadline,
-    drain: watch::Receiver<bool>,
-) -> ResponseFuture {
-    Box::pin(async move {
-        let body = |body| Body::new(UntilEnd::new(body, deadline.or_never(), drain));
-        Ok(response
-            .await?
-            .map(|stream| ResponseBody::from(body(stream)).waiting_for_room()))
-    })
 }
 
 fn decode<Q: Message + Default>(message: Bytes) -> Result<Q, Status> {
     Q::decode(message).map_err(|error| not_a_message(&error))
-}
-
-/// Whether the content-type is `application/grpc`, optionally followed by `+proto`, or by a parameter. Source: gRPC over
-/// HTTP/2, "Content-Type".
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE);
-    let rest = content_type.and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
-    rest.is_some_and(|rest| {
-        let rest = rest.strip_prefix(b"+proto").unwrap_or(rest);
-        rest.is_empty() || rest.starts_with(b";")
-    })
-}
-
-/// The compression that the messages of a request are said to have, if any.
-fn encoding(headers: &HeaderMap) -> Option<&HeaderValue> {
-    headers
-        .get("grpc-encoding")
-        .filter(|encoding| *encoding != "identity")
-}
-
-/// The response to a request that is not gRPC: plain HTTP, as the gRPC specification asks.
-fn http_error(status: StatusCode) -> ResponseFuture {
-    let mut response = Response::new(ResponseBody::default());
-    *response.status_mut() = status;
-    Box::pin(async { Ok(response) })
-}
-
-/// The response to a call that is refused before it has a handler.
-fn grpc_error(status: Status) -> ResponseFuture {
-    let response = response::error(status);
-    Box::pin(async { Ok(response) })
 }

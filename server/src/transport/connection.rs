@@ -23,7 +23,8 @@ use super::without_call::WithoutCall;
 use crate::config::{DRAIN_IDLE, LOCAL_ERROR_RESET_STREAMS_MAX, TransportLimits};
 use crate::metrics;
 use crate::rpc::audit;
-use crate::rpc::router::{Router, ShownCertificate};
+use crate::rpc::router::ShownCertificate;
+use crate::rpc::services::Services;
 
 /// The first bytes of every HTTP/2 connection. Source: RFC 9113, section 3.4.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -49,7 +50,7 @@ pub(super) struct Shared {
 /// Any other reason why the connection ended, for the debug log.
 pub(super) async fn serve(
     accepted: Accepted,
-    router: Router,
+    services: Services,
     peer: &str,
     shared: Shared,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -90,9 +91,9 @@ pub(super) async fn serve(
         encoded,
         refused: is_refused,
     });
-    let service = router.called_by(peer, shown);
+    let service = services.called_by(peer, shown);
     let polls = PollCount::default();
-    let calls = OpenCalls::new(router.clone());
+    let calls = OpenCalls::new(services.quota().clone());
     let io = FairIo::new(socket, thread, polls.clone()).limited_by(WithoutCall::new(calls.clone()));
     let http2 = http2(&limits, calls.clone());
     let mut connection = pin!(http2.serve_connection(TokioIo::new(io), service));
@@ -105,7 +106,7 @@ pub(super) async fn serve(
         }
         ended = polls.count(connection.as_mut()) => return Ok(ended?),
         _ = drain.wait_for(|drain| *drain) => {}
-        outstayed = outstayed(&router, &limits, crowded) => match outstayed {
+        outstayed = outstayed(services.quota(), &limits, crowded) => match outstayed {
             Outstayed::Idle => {}
             Outstayed::Unread => return Err("the client does not read, and memory is scarce".into()),
         },

@@ -2,6 +2,7 @@
 
 mod connection;
 mod fairness;
+mod forward;
 mod frame_headers;
 mod handshakes;
 mod http1;
@@ -27,9 +28,12 @@ use tracing::{debug, warn};
 
 use crate::config::{ACCEPT_PAUSE, SPARE_DESCRIPTORS, THREAD_DESCRIPTORS, TransportLimits};
 use crate::metrics;
-use crate::rpc::router::Router;
+use crate::role::NodeStatus;
+use crate::rpc::services::Services;
+use crate::rpc::standby::Forward;
 use connection::Shared;
 use fairness::ThreadShare;
+use forward::Forwarder;
 use handshakes::Handshakes;
 
 pub(crate) use http1::open_http1;
@@ -45,6 +49,8 @@ pub(crate) struct Worker {
     connections: Arc<AtomicUsize>,
     share: Arc<ThreadShare>,
     handshakes: Arc<Handshakes>,
+    /// Sends calls on to the owner. None if no node does, or this thread is that of a store.
+    forward: Option<Arc<dyn Forward>>,
 }
 
 impl Worker {
@@ -59,6 +65,7 @@ impl Worker {
             connections: Arc::default(),
             share: Arc::default(),
             handshakes: Arc::default(),
+            forward: None,
         }
     }
 }
@@ -67,7 +74,7 @@ impl Worker {
 pub(crate) struct Acceptor {
     listener: AsyncListener,
     workers: Vec<Worker>,
-    router: Router,
+    services: Services,
     limits: Arc<TransportLimits>,
     /// None if the server speaks no TLS.
     tls: Option<watch::Receiver<Arc<Tls>>>,
@@ -94,7 +101,7 @@ impl Acceptor {
     pub(crate) fn new(
         listener: AsyncListener,
         workers: Vec<Worker>,
-        router: Router,
+        services: Services,
         limits: TransportLimits,
         tls: Option<watch::Receiver<Arc<Tls>>>,
         drain: watch::Receiver<bool>,
@@ -103,7 +110,7 @@ impl Acceptor {
         Self {
             listener,
             workers,
-            router,
+            services,
             limits: Arc::new(limits),
             tls,
             drain,
@@ -111,6 +118,16 @@ impl Acceptor {
             crowded: watch::Sender::new(false),
             spare_descriptor: open_spare_descriptor(),
         }
+    }
+
+    /// The same acceptor, whose threads send calls on to the owner that `node` sees.
+    pub(crate) fn forwarding(mut self, node: &watch::Receiver<NodeStatus>) -> Self {
+        for worker in &mut self.workers {
+            let forwarder =
+                Forwarder::new(node.clone(), self.tls.clone(), Arc::clone(&self.limits));
+            worker.forward = Some(Arc::new(forwarder));
+        }
+        self
     }
 
     /// The connections to wait for after [`run`](Self::run) was cancelled.
@@ -163,7 +180,7 @@ impl Acceptor {
             .min_by_key(|worker| worker.connections.load(Ordering::Relaxed))
             .expect("there is at least one worker");
         let counted = ConnectionCount::new(&worker.connections);
-        let router = self.router.for_connection();
+        let services = self.services.for_connection(worker.forward.as_ref());
         let shared = Shared {
             limits: Arc::clone(&self.limits),
             thread: Arc::clone(&worker.share),
@@ -177,7 +194,7 @@ impl Acceptor {
         let stream = accepted.detach();
         worker.runtime.spawn(async move {
             let ended = match stream.and_then(listener::Detached::attach) {
-                Ok(accepted) => connection::serve(accepted, router, &peer, shared).await,
+                Ok(accepted) => connection::serve(accepted, services, &peer, shared).await,
                 Err(error) => Err(error.into()),
             };
             if let Err(error) = ended {

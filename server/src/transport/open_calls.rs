@@ -5,23 +5,23 @@ use std::time::Duration;
 use hyper::rt::Executor;
 
 use crate::rpc::body::unread;
-use crate::rpc::router::Router;
+use crate::rpc::services::ConnectionQuota;
 
 /// Runs the calls of one connection, each as a task that ends when its response is handed to the connection, and charges
 /// them to the connection's quota.
 #[derive(Clone)]
 pub(super) struct OpenCalls {
-    router: Router,
+    quota: ConnectionQuota,
 }
 
 impl OpenCalls {
-    pub(super) fn new(router: Router) -> Self {
-        Self { router }
+    pub(super) fn new(quota: ConnectionQuota) -> Self {
+        Self { quota }
     }
 
     /// How many calls have begun, if none is open.
     pub(super) fn begun_if_none_open(&self) -> Option<u64> {
-        let quota = self.router.quota();
+        let quota = &self.quota;
         quota.is_idle().then(|| quota.begun_calls())
     }
 
@@ -39,6 +39,6 @@ impl OpenCalls {
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for OpenCalls {
     fn execute(&self, call: F) {
-        tokio::spawn(unread::run(call, self.router.quota().call()));
+        tokio::spawn(unread::run(call, self.quota.call()));
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::config::{CROWDED_IDLE_TIMEOUT, TransportLimits, UNREAD_PART, UNSHARED_BYTES};
-use crate::rpc::router::Router;
+use crate::rpc::services::ConnectionQuota;
 
 /// Why a connection has to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +22,10 @@ pub(super) enum Outstayed {
 
 /// Waits until the connection has to go. `crowded` is true while no further connection can be accepted.
 pub(super) async fn outstayed(
-    router: &Router,
+    quota: &ConnectionQuota,
     limits: &TransportLimits,
     mut crowded: watch::Receiver<bool>,
 ) -> Outstayed {
-    let quota = router.quota();
     let mut given_back = quota.given_back();
     let mut held = quota.held_bytes();
     let mut idle_since = Instant::now();

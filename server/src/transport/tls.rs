@@ -10,16 +10,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::client::TlsStream as ClientStream;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{
-    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime,
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime,
 };
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 use x509_cert::der::Decode as _;
 
 use crate::config::{ClientAuth, TlsConfig, TlsVersion};
@@ -41,6 +42,8 @@ pub(crate) struct Tls {
     http1: TlsAcceptor,
     /// None if clients show no certificates.
     clients: Option<Arc<dyn ClientCertVerifier>>,
+    /// For connections to other nodes of the cluster. None if it is not known which authority theirs come from.
+    nodes: Option<TlsConnector>,
     /// When the certificates in use end.
     certificates: Vec<Certificate>,
 }
@@ -73,6 +76,24 @@ impl Tls {
     /// The reason why the client is not accepted, or does not accept the server.
     pub(super) async fn accept_http1(&self, stream: TcpStream) -> io::Result<TlsSocket> {
         self.http1.accept(stream).await
+    }
+
+    /// Makes the handshake with another node, as its client, and shows it the certificate of this server.
+    ///
+    /// # Errors
+    /// The reason why the node is not accepted, or does not accept this one.
+    pub(super) async fn connect(
+        &self,
+        host: &str,
+        stream: TcpStream,
+    ) -> io::Result<ClientStream<TcpStream>> {
+        let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidInput, error);
+        let nodes = self.nodes.as_ref().ok_or_else(|| {
+            invalid("neither --tls-node-ca nor --tls-client-ca says whom to trust".into())
+        })?;
+        let host = host.trim_matches(['[', ']']).to_owned();
+        let name = ServerName::try_from(host).map_err(|error| invalid(error.to_string()))?;
+        nodes.connect(name, stream).await
     }
 
     /// When the certificates in use end.
@@ -141,6 +162,7 @@ pub(crate) struct TlsFiles {
     key: PemFile,
     client_ca: Option<PemFile>,
     client_crl: Option<PemFile>,
+    node_ca: Option<PemFile>,
 }
 
 impl TlsFiles {
@@ -164,6 +186,7 @@ impl TlsFiles {
                 _ => read_if("--tls-client-ca", &config.client_ca)?,
             },
             client_crl: read_if("--tls-client-crl", &config.client_crl)?,
+            node_ca: read_if("--tls-node-ca", &config.node_ca)?,
         }))
     }
 
@@ -189,6 +212,7 @@ impl TlsFiles {
             acceptor: TlsAcceptor::from(Arc::new(server)),
             http1: TlsAcceptor::from(Arc::new(http1)),
             clients,
+            nodes: self.nodes(config, &provider)?,
             certificates: self.ends()?,
         })
     }
@@ -201,21 +225,15 @@ impl TlsFiles {
         provider: &Arc<CryptoProvider>,
         alpn: &[u8],
     ) -> Result<ServerConfig, TlsError> {
-        let versions = match config.min_version {
-            TlsVersion::Tls12 => &[&TLS13, &TLS12][..],
-            TlsVersion::Tls13 => &[&TLS13],
-        };
         let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
-            .with_protocol_versions(versions)
+            .with_protocol_versions(versions(config))
             .expect("the provider has suites of all versions");
         let builder = match &clients {
             Some(clients) => builder.with_client_cert_verifier(Arc::clone(clients)),
             None => builder.with_no_client_auth(),
         };
-        let key = PrivateKeyDer::from_pem_slice(&self.key.contents);
-        let key = key.map_err(|error| self.key.wrong("private key", error))?;
         let mut server = builder
-            .with_single_cert(self.cert.all("certificate")?, key)
+            .with_single_cert(self.cert.all("certificate")?, self.private_key()?)
             .map_err(|error| self.key.error(format!("does not fit --tls-cert: {error}")))?;
         server.alpn_protocols = vec![alpn.into()];
         if clients.is_some() {
@@ -223,6 +241,30 @@ impl TlsFiles {
             server.send_tls13_tickets = 0;
         }
         Ok(server)
+    }
+
+    /// How the server presents itself to other nodes of its cluster, and which of them it trusts.
+    fn nodes(
+        &self,
+        config: &TlsConfig,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Option<TlsConnector>, TlsError> {
+        let Some(file) = self.node_ca.as_ref().or(self.client_ca.as_ref()) else {
+            return Ok(None);
+        };
+        let mut client = ClientConfig::builder_with_provider(Arc::clone(provider))
+            .with_protocol_versions(versions(config))
+            .expect("the provider has suites of all versions")
+            .with_root_certificates(file.authorities()?)
+            .with_client_auth_cert(self.cert.all("certificate")?, self.private_key()?)
+            .map_err(|error| self.key.error(format!("does not fit --tls-cert: {error}")))?;
+        client.alpn_protocols = vec![ALPN_HTTP2.into()];
+        Ok(Some(TlsConnector::from(Arc::new(client))))
+    }
+
+    fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
+        let key = PrivateKeyDer::from_pem_slice(&self.key.contents);
+        key.map_err(|error| self.key.wrong("private key", error))
     }
 
     /// When the certificates end: those of the server, and those of the authorities of clients.
@@ -243,13 +285,8 @@ impl TlsFiles {
         let Some(file) = &self.client_ca else {
             return Ok(None);
         };
-        let mut authorities = RootCertStore::empty();
-        for certificate in file.all("certificate")? {
-            let added = authorities.add(certificate);
-            added.map_err(|error| file.error(error.to_string()))?;
-        }
         let mut builder = WebPkiClientVerifier::builder_with_provider(
-            Arc::new(authorities),
+            Arc::new(file.authorities()?),
             Arc::clone(provider),
         );
         if let Some(file) = &self.client_crl {
@@ -265,6 +302,14 @@ impl TlsFiles {
         built
             .map(Some)
             .map_err(|error| file.error(error.to_string()))
+    }
+}
+
+fn versions(config: &TlsConfig) -> &'static [&'static SupportedProtocolVersion] {
+    static BOTH: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+    match config.min_version {
+        TlsVersion::Tls12 => &BOTH,
+        TlsVersion::Tls13 => &BOTH[..1],
     }
 }
 
@@ -293,6 +338,16 @@ impl PemFile {
             Ok(all) => Ok(all),
             Err(error) => Err(self.wrong(kind, error)),
         }
+    }
+
+    /// The certificates in the file, to trust what they have signed.
+    fn authorities(&self) -> Result<RootCertStore, TlsError> {
+        let mut authorities = RootCertStore::empty();
+        for certificate in self.all("certificate")? {
+            let added = authorities.add(certificate);
+            added.map_err(|error| self.error(error.to_string()))?;
+        }
+        Ok(authorities)
     }
 
     /// When the first of the certificates in the file ends.

@@ -75,6 +75,7 @@ fn every_call() -> Vec<(&'static str, Value)> {
         ),
         ("Sessions/ListSessions", json!({})),
         ("Admin/GetInfo", json!({})),
+        ("Admin/GetNode", json!({})),
         ("Admin/Backup", json!({})),
     ]
 }

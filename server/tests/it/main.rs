@@ -7,6 +7,7 @@ mod config;
 mod contract;
 mod disk_full;
 mod durable;
+mod forwarding;
 mod http;
 mod json;
 mod kill;

@@ -7,7 +7,7 @@ use soloist::v1::admin_client::AdminClient;
 use soloist::v1::state_client::StateClient;
 use soloist::v1::{self, PipelineRequest, PipelineResponse, ReadRequest, WriteRequest};
 use soloist_server::config::Config;
-use soloist_server::{Server, Store};
+use soloist_server::{Listener, Node, Server, Store};
 use tokio::sync::mpsc;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
@@ -48,6 +48,28 @@ impl TestServer {
             runtime.unwrap().block_on(pulse.beat())
         });
         assert!(serves.join().unwrap(), "the owner has ended");
+        Self { server }
+    }
+
+    /// A standby `b`, which is told that the owner `a` is at this address.
+    pub(crate) fn standby(owner: Option<&str>, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        config.transport.threads = 2;
+        change(&mut config);
+        Self::standing_by(owner, &config, None)
+    }
+
+    /// A standby that listens for HTTP, too.
+    pub(crate) fn standby_with_http(owner: &str) -> Self {
+        let http = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::standing_by(Some(owner), &Config::default(), Some(http.into()))
+    }
+
+    fn standing_by(owner: Option<&str>, config: &Config, http: Option<Listener>) -> Self {
+        let prepared = Server::prepare(config, http).unwrap();
+        let node = Node::standing_by("b", owner.map(|owner| ("a", owner))).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = prepared.stand_by(listener, node).unwrap();
         Self { server }
     }
 

@@ -4,6 +4,7 @@ mod backup;
 mod by_hand;
 mod canary;
 mod certificates;
+mod forwarding;
 mod handshakes;
 mod identities;
 mod replacements;

@@ -362,6 +362,16 @@ impl Admin for NullAdmin {
         }))
     }
 
+    async fn get_node(
+        &self,
+        _: tonic::Request<v1::GetNodeRequest>,
+    ) -> Result<tonic::Response<v1::Node>, Status> {
+        Ok(tonic::Response::new(v1::Node {
+            role: v1::node::Role::Owner.into(),
+            ..v1::Node::default()
+        }))
+    }
+
     type BackupStream = stream::Empty<Result<v1::BackupResponse, Status>>;
 
     async fn backup(

@@ -1,6 +1,7 @@
 import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Mapping as _Mapping
@@ -15,6 +16,42 @@ class GetInfoRequest(_message.Message):
 class BackupRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class GetNodeRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Node(_message.Message):
+    __slots__ = ("node", "owner", "role", "epoch", "seq", "lag", "owner_address", "reaches_owner", "takeover_reason", "takeover_time")
+    class Role(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        ROLE_UNSPECIFIED: _ClassVar[Node.Role]
+        OWNER: _ClassVar[Node.Role]
+        STANDBY: _ClassVar[Node.Role]
+    ROLE_UNSPECIFIED: Node.Role
+    OWNER: Node.Role
+    STANDBY: Node.Role
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    LAG_FIELD_NUMBER: _ClassVar[int]
+    OWNER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    REACHES_OWNER_FIELD_NUMBER: _ClassVar[int]
+    TAKEOVER_REASON_FIELD_NUMBER: _ClassVar[int]
+    TAKEOVER_TIME_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    owner: str
+    role: Node.Role
+    epoch: int
+    seq: int
+    lag: _duration_pb2.Duration
+    owner_address: str
+    reaches_owner: bool
+    takeover_reason: str
+    takeover_time: _duration_pb2.Duration
+    def __init__(self, node: _Optional[str] = ..., owner: _Optional[str] = ..., role: _Optional[_Union[Node.Role, str]] = ..., epoch: _Optional[int] = ..., seq: _Optional[int] = ..., lag: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., owner_address: _Optional[str] = ..., reaches_owner: bool = ..., takeover_reason: _Optional[str] = ..., takeover_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class BackupResponse(_message.Message):
     __slots__ = ("revision", "chunk", "digest", "key_count", "keys_so_far", "key_total")

@@ -47,6 +47,11 @@ class AdminStub(object):
                 request_serializer=soloist_dot_v1_dot_admin__pb2.BackupRequest.SerializeToString,
                 response_deserializer=soloist_dot_v1_dot_admin__pb2.BackupResponse.FromString,
                 _registered_method=True)
+        self.GetNode = channel.unary_unary(
+                '/soloist.v1.Admin/GetNode',
+                request_serializer=soloist_dot_v1_dot_admin__pb2.GetNodeRequest.SerializeToString,
+                response_deserializer=soloist_dot_v1_dot_admin__pb2.Node.FromString,
+                _registered_method=True)
 
 
 class AdminServicer(object):
@@ -79,6 +84,16 @@ class AdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetNode(self, request, context):
+        """Returns what this server is in its cluster: whether it owns the store, and who does otherwise.
+
+        Every node answers it by itself, also one that refuses or sends on all other calls. A server that is no node of a cluster
+        owns its store. Safe to retry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -91,6 +106,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.Backup,
                     request_deserializer=soloist_dot_v1_dot_admin__pb2.BackupRequest.FromString,
                     response_serializer=soloist_dot_v1_dot_admin__pb2.BackupResponse.SerializeToString,
+            ),
+            'GetNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetNode,
+                    request_deserializer=soloist_dot_v1_dot_admin__pb2.GetNodeRequest.FromString,
+                    response_serializer=soloist_dot_v1_dot_admin__pb2.Node.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -150,6 +170,33 @@ class Admin(object):
             '/soloist.v1.Admin/Backup',
             soloist_dot_v1_dot_admin__pb2.BackupRequest.SerializeToString,
             soloist_dot_v1_dot_admin__pb2.BackupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soloist.v1.Admin/GetNode',
+            soloist_dot_v1_dot_admin__pb2.GetNodeRequest.SerializeToString,
+            soloist_dot_v1_dot_admin__pb2.Node.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,6 +57,7 @@ class Error(_message.Message):
         OUTCOME_UNKNOWN: _ClassVar[Error.Reason]
         DRAINING: _ClassVar[Error.Reason]
         OWNER_LOST: _ClassVar[Error.Reason]
+        NOT_OWNER: _ClassVar[Error.Reason]
         CREDENTIALS_MISSING: _ClassVar[Error.Reason]
         CREDENTIALS_UNKNOWN: _ClassVar[Error.Reason]
         NOT_PERMITTED: _ClassVar[Error.Reason]
@@ -108,6 +109,7 @@ class Error(_message.Message):
     OUTCOME_UNKNOWN: Error.Reason
     DRAINING: Error.Reason
     OWNER_LOST: Error.Reason
+    NOT_OWNER: Error.Reason
     CREDENTIALS_MISSING: Error.Reason
     CREDENTIALS_UNKNOWN: Error.Reason
     NOT_PERMITTED: Error.Reason

@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 
-use crate::rpc::status::{Refusal, draining, stream_deadline};
+use crate::rpc::status::{draining, stream_deadline};
 
-type End = Pin<Box<dyn Future<Output = Refusal> + Send>>;
+type End = Pin<Box<dyn Future<Output = Status> + Send>>;
 
 /// Passes on `B`. Once the server drains or the deadline passes, and `B` has nothing ready, ends with UNAVAILABLE/DRAINING or
 /// DEADLINE_EXCEEDED/NOT_STARTED.
@@ -35,10 +35,26 @@ impl<B> UntilEnd<B> {
         };
         let end = async move {
             tokio::select! {
-                () = passed => stream_deadline(),
+                () = passed => stream_deadline().into(),
                 // An error means that the sender is gone: the server has stopped.
-                _ = drain.wait_for(|drain| *drain) => draining(),
+                _ = drain.wait_for(|drain| *drain) => draining().into(),
             }
+        };
+        Self {
+            body,
+            end: Some(Box::pin(end)),
+        }
+    }
+
+    /// Passes on `B`, and ends with `status` once the server drains.
+    pub(crate) fn drained(
+        body: B,
+        mut drain: watch::Receiver<bool>,
+        status: fn() -> Status,
+    ) -> Self {
+        let end = async move {
+            let _ = drain.wait_for(|drain| *drain).await;
+            status()
         };
         Self {
             body,
@@ -66,10 +82,10 @@ where
         let Some(end) = &mut self.end else {
             return Poll::Ready(None);
         };
-        let refusal = std::task::ready!(end.as_mut().poll(cx));
+        let status = std::task::ready!(end.as_mut().poll(cx));
         self.end = None;
         let mut trailers = http::HeaderMap::new();
-        let end = refusal.into_status().add_header(&mut trailers);
+        let end = status.add_header(&mut trailers);
         Poll::Ready(Some(end.map(|()| Frame::trailers(trailers))))
     }
 

@@ -5,6 +5,7 @@
 //! published rule is that nothing was applied, for every reason except OUTCOME_UNKNOWN.
 
 mod access;
+mod cluster;
 mod history;
 mod keys;
 mod lifecycle;
@@ -18,6 +19,7 @@ mod text;
 pub(crate) use access::{
     certificate_refused, credentials_missing, credentials_unknown, not_permitted,
 };
+pub(crate) use cluster::not_owner;
 pub(crate) use history::store_changed;
 pub(crate) use lifecycle::{draining, handler_panicked, stream_deadline, unfinished_message};
 pub(crate) use limits::{backup_unread, message_too_large, too_many_frames};

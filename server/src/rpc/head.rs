@@ -1,0 +1,140 @@
+//! The head of a request: what is looked at before anything of its body is.
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::answering::{Begun, ResponseFuture};
+use super::body::response::{self, ResponseBody};
+use super::body::unread::ReadBy;
+use super::call_count::CallCount;
+use super::deadline::Deadline;
+use super::status::{Refusal, unknown_encoding, unknown_method};
+use crate::config::Limits;
+use crate::metrics;
+use crate::owner::ConnectionQuota;
+
+/// The header of a client that wants to be told who the owner is: its call is not sent on.
+pub(super) const DIRECT: &str = "soloist-direct";
+
+/// The header of a call that a node has sent on. It is not sent on again, and the certificate of its connection, which is the
+/// node's, says nothing about its caller.
+pub(crate) const HOP: &str = "soloist-hop";
+
+/// What the head of a call says.
+pub(super) struct Head<'a> {
+    /// `/SERVICE/METHOD`.
+    pub(super) path: &'a str,
+    pub(super) service: &'a str,
+    pub(super) method_name: &'a str,
+    pub(super) method: metrics::Method,
+    pub(super) deadline: Deadline,
+}
+
+impl<'a> Head<'a> {
+    /// Reads the head of a request.
+    ///
+    /// # Errors
+    /// The response, if the request is no call, or one that cannot be begun.
+    #[allow(
+        clippy::result_large_err,
+        reason = "the error is rare, and is passed on at once"
+    )]
+    #[inline]
+    pub(super) fn read(parts: &'a Parts, quota: &ConnectionQuota) -> Result<Self, Begun> {
+        if parts.method != Method::POST {
+            return Err(not_grpc(StatusCode::METHOD_NOT_ALLOWED));
+        }
+        if !is_grpc(&parts.headers) {
+            return Err(not_grpc(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        }
+        let path = parts.uri.path();
+        let names = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+        let method = names.map_or(metrics::Method::UNKNOWN, |(service, method)| {
+            metrics::Method::of(service, method)
+        });
+        let refused = |status| refused(status, CallCount::begin(method, Instant::now()));
+        if let Some(encoding) = encoding(&parts.headers) {
+            return Err(refused(unknown_encoding(encoding)));
+        }
+        if let Err(full) = quota.check_call() {
+            return Err(refused(Refusal::from(full).into()));
+        }
+        let deadline = Deadline::from_headers(&parts.headers).map_err(refused)?;
+        let Some((service, method_name)) = names else {
+            return Err(refused(unknown_method(path).into()));
+        };
+        Ok(Self {
+            path,
+            service,
+            method_name,
+            method,
+            deadline,
+        })
+    }
+
+    /// Counts the call.
+    #[inline]
+    pub(super) fn count(&self) -> Option<CallCount> {
+        CallCount::begin(self.method, self.deadline.begun())
+    }
+
+    /// By when the client must have read the answer.
+    #[inline]
+    pub(super) fn read_by(&self, limits: &Limits) -> ReadBy {
+        let deadline = self.deadline.or_never();
+        match self.method_name {
+            "Watch" | "Pipeline" | "Backup" | "ServerReflectionInfo" => {
+                deadline.map_or(ReadBy::Never, ReadBy::Deadline)
+            }
+            _ => ReadBy::Within(limits.max_deadline, deadline),
+        }
+    }
+}
+
+/// A call that is refused before it has a handler.
+pub(super) fn refused(status: Status, call: Option<CallCount>) -> Begun {
+    Begun {
+        response: grpc_error(status),
+        read_by: ReadBy::Never,
+        call,
+        slow: None,
+    }
+}
+
+/// The response to a call that is refused before it has a handler.
+pub(super) fn grpc_error(status: Status) -> ResponseFuture {
+    let response = response::error(status);
+    Box::pin(async { Ok(response) })
+}
+
+/// The response to a request that is not gRPC: plain HTTP, as the gRPC specification asks.
+fn not_grpc(status: StatusCode) -> Begun {
+    let mut response = Response::new(ResponseBody::default());
+    *response.status_mut() = status;
+    Begun {
+        response: Box::pin(async { Ok(response) }),
+        read_by: ReadBy::Never,
+        call: None,
+        slow: None,
+    }
+}
+
+/// Whether the content-type is `application/grpc`, optionally followed by `+proto`, or by a parameter. Source: gRPC over
+/// HTTP/2, "Content-Type".
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let rest = content_type.and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| {
+        let rest = rest.strip_prefix(b"+proto").unwrap_or(rest);
+        rest.is_empty() || rest.starts_with(b";")
+    })
+}
+
+/// The compression that the messages of a request are said to have, if any.
+fn encoding(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers
+        .get("grpc-encoding")
+        .filter(|encoding| *encoding != "identity")
+}
