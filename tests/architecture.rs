@@ -52,6 +52,11 @@ fn the_load_generator_keeps_to_its_rooms() {
 }
 
 #[test]
+fn the_command_line_keeps_to_its_rooms() {
+    check_rooms("client/cli/src");
+}
+
+#[test]
 fn the_libraries_have_no_circles() {
     check_circles("flags/src");
     check_circles("client/src");
