@@ -12,8 +12,8 @@ use tonic::transport::{Channel, Endpoint as ChannelOptions};
 use super::connector::Connector;
 use crate::{Error, ErrorKind, Options};
 
-/// How often to ask a connection whether it lives, and how long to wait. etcd closes connections that ask every 5 seconds, by
-/// default.
+/// How often to ask a connection whether it lives, and how long to wait. etcd closes connections that ask more often than every 5
+/// seconds, and those that ask while there is no call on them.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -64,7 +64,7 @@ impl Endpoints {
                     .initial_connection_window_size(CONNECTION_WINDOW)
                     .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
                     .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-                    .keep_alive_while_idle(true),
+                    .keep_alive_while_idle(false),
                 channel: Mutex::new(None),
             });
         }
