@@ -117,6 +117,8 @@ impl Error {
                     | Reason::OutcomeUnknown
                     | Reason::Draining
                     | Reason::OwnerLost
+                    | Reason::NotOwner
+                    | Reason::NotConfirmed
             ),
             None => matches!(self.0.code, Code::Unavailable | Code::DeadlineExceeded),
         };
@@ -452,6 +454,14 @@ mod tests {
                 true,
             ),
             (Code::Unavailable, "DRAINING", ours, Outcome::Unknown, true),
+            (Code::Unavailable, "NOT_OWNER", ours, Outcome::Unknown, true),
+            (
+                Code::DeadlineExceeded,
+                "NOT_CONFIRMED",
+                ours,
+                Outcome::NotApplied,
+                true,
+            ),
             // A reason that is newer than this library: the code decides.
             (Code::Unavailable, "NAPPING", ours, Outcome::Unknown, true),
             (Code::Aborted, "NAPPING", ours, Outcome::Unknown, false),

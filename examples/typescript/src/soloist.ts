@@ -48,7 +48,7 @@ export class SoloistError extends Error {
   get isTransient(): boolean {
     return this.reason === undefined
       ? this.code === grpc.status.UNAVAILABLE
-      : ["DRAINING", "OVERLOADED", "OWNER_LOST"].includes(this.reason);
+      : ["DRAINING", "OVERLOADED", "OWNER_LOST", "NOT_OWNER", "NOT_CONFIRMED"].includes(this.reason);
   }
 }
 

@@ -13,7 +13,9 @@ from soloist.v1 import errors_pb2
 __all__ = ["Error", "LockLost", "OutcomeUnknown", "SessionLost"]
 
 # The reasons of causes that pass by themselves.
-_TRANSIENT = frozenset({"OVERLOADED", "NOT_STARTED", "OUTCOME_UNKNOWN", "DRAINING", "OWNER_LOST"})
+_TRANSIENT = frozenset(
+    {"OVERLOADED", "NOT_STARTED", "NOT_CONFIRMED", "OUTCOME_UNKNOWN", "DRAINING", "OWNER_LOST", "NOT_OWNER"}
+)
 # The codes of causes that pass by themselves, where the sender gave no reason: the network, a proxy, a library.
 _TRANSIENT_CODES = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 _DOMAIN = "soloist.v1"

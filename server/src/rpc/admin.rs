@@ -67,7 +67,11 @@ impl Admin for AdminService {
     ) -> Result<Response<v1::Node>, Status> {
         let context = CallContext::of_request(&request);
         context.caller.may_see_node()?;
-        Ok(Response::new(node::wire(&self.node.borrow())))
+        let mut answer = node::wire(&self.node.borrow());
+        if answer.node.is_empty() {
+            answer.epoch = self.epoch.cast_signed();
+        }
+        Ok(Response::new(answer))
     }
 
     type BackupStream = Pin<Box<dyn Stream<Item = Result<v1::BackupResponse, Status>> + Send>>;

@@ -22,5 +22,10 @@ pub(super) fn wire(node: &NodeStatus) -> v1::Node {
         reaches_owner: node.role() == Role::Owner || node.reaches_owner,
         takeover_reason: node.takeover.as_ref().map_or("", |it| it.why).into(),
         takeover_time: node.takeover.as_ref().map(|it| duration(it.took)),
+        takeover_at: node.takeover.as_ref().map(|it| it.at.into()),
+        commit: None,
+        confirm: None,
+        commit_retries: 0,
+        etcd: None,
     }
 }

@@ -401,7 +401,13 @@ async fn a_standby_answers_health_reflection_and_get_node_itself() {
     // A server that is no node owns its store.
     let alone = TestServer::start();
     let node = alone.admin().await.get_node(GetNodeRequest {}).await;
-    assert_eq!(node.unwrap().into_inner().role(), v1::node::Role::Owner);
+    let node = node.unwrap().into_inner();
+    assert_eq!(
+        (node.role(), node.takeover_at),
+        (v1::node::Role::Owner, None)
+    );
+    let info = alone.admin().await.get_info(GetInfoRequest {}).await;
+    assert_eq!(node.epoch, info.unwrap().into_inner().epoch);
 }
 
 #[tokio::test]

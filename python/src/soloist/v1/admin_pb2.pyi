@@ -1,6 +1,7 @@
 import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -22,7 +23,7 @@ class GetNodeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Node(_message.Message):
-    __slots__ = ("node", "owner", "role", "epoch", "seq", "lag", "owner_address", "reaches_owner", "takeover_reason", "takeover_time")
+    __slots__ = ("node", "owner", "role", "epoch", "seq", "lag", "owner_address", "reaches_owner", "takeover_reason", "takeover_time", "takeover_at", "commit", "confirm", "commit_retries", "etcd")
     class Role(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         ROLE_UNSPECIFIED: _ClassVar[Node.Role]
@@ -41,6 +42,11 @@ class Node(_message.Message):
     REACHES_OWNER_FIELD_NUMBER: _ClassVar[int]
     TAKEOVER_REASON_FIELD_NUMBER: _ClassVar[int]
     TAKEOVER_TIME_FIELD_NUMBER: _ClassVar[int]
+    TAKEOVER_AT_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_FIELD_NUMBER: _ClassVar[int]
+    CONFIRM_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_RETRIES_FIELD_NUMBER: _ClassVar[int]
+    ETCD_FIELD_NUMBER: _ClassVar[int]
     node: str
     owner: str
     role: Node.Role
@@ -51,7 +57,34 @@ class Node(_message.Message):
     reaches_owner: bool
     takeover_reason: str
     takeover_time: _duration_pb2.Duration
-    def __init__(self, node: _Optional[str] = ..., owner: _Optional[str] = ..., role: _Optional[_Union[Node.Role, str]] = ..., epoch: _Optional[int] = ..., seq: _Optional[int] = ..., lag: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., owner_address: _Optional[str] = ..., reaches_owner: bool = ..., takeover_reason: _Optional[str] = ..., takeover_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    takeover_at: _timestamp_pb2.Timestamp
+    commit: Latency
+    confirm: Latency
+    commit_retries: int
+    etcd: Etcd
+    def __init__(self, node: _Optional[str] = ..., owner: _Optional[str] = ..., role: _Optional[_Union[Node.Role, str]] = ..., epoch: _Optional[int] = ..., seq: _Optional[int] = ..., lag: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., owner_address: _Optional[str] = ..., reaches_owner: bool = ..., takeover_reason: _Optional[str] = ..., takeover_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., takeover_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., commit: _Optional[_Union[Latency, _Mapping]] = ..., confirm: _Optional[_Union[Latency, _Mapping]] = ..., commit_retries: _Optional[int] = ..., etcd: _Optional[_Union[Etcd, _Mapping]] = ...) -> None: ...
+
+class Latency(_message.Message):
+    __slots__ = ("count", "p50", "p99")
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    P50_FIELD_NUMBER: _ClassVar[int]
+    P99_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    p50: _duration_pb2.Duration
+    p99: _duration_pb2.Duration
+    def __init__(self, count: _Optional[int] = ..., p50: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., p99: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class Etcd(_message.Message):
+    __slots__ = ("version", "leader", "file_bytes", "quota_bytes")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    LEADER_FIELD_NUMBER: _ClassVar[int]
+    FILE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    leader: str
+    file_bytes: int
+    quota_bytes: int
+    def __init__(self, version: _Optional[str] = ..., leader: _Optional[str] = ..., file_bytes: _Optional[int] = ..., quota_bytes: _Optional[int] = ...) -> None: ...
 
 class BackupResponse(_message.Message):
     __slots__ = ("revision", "chunk", "digest", "key_count", "keys_so_far", "key_total")

@@ -55,6 +55,7 @@ class Error(_message.Message):
         ANSWER_TOO_LARGE: _ClassVar[Error.Reason]
         NOT_STARTED: _ClassVar[Error.Reason]
         OUTCOME_UNKNOWN: _ClassVar[Error.Reason]
+        NOT_CONFIRMED: _ClassVar[Error.Reason]
         DRAINING: _ClassVar[Error.Reason]
         OWNER_LOST: _ClassVar[Error.Reason]
         NOT_OWNER: _ClassVar[Error.Reason]
@@ -107,6 +108,7 @@ class Error(_message.Message):
     ANSWER_TOO_LARGE: Error.Reason
     NOT_STARTED: Error.Reason
     OUTCOME_UNKNOWN: Error.Reason
+    NOT_CONFIRMED: Error.Reason
     DRAINING: Error.Reason
     OWNER_LOST: Error.Reason
     NOT_OWNER: Error.Reason

@@ -43,6 +43,8 @@ class StateStub(object):
     * DEADLINE_EXCEEDED (NOT_STARTED). Nothing was applied; retry if there is time.
     * DEADLINE_EXCEEDED or UNAVAILABLE (OUTCOME_UNKNOWN). Retry with the same `request_id`, or read first.
     * UNAVAILABLE (OWNER_LOST). Retry once a server is back.
+    * In a cluster: UNAVAILABLE (NOT_OWNER). Retry at the owner, whose address is in the metadata. DEADLINE_EXCEEDED
+    (NOT_CONFIRMED) for calls that change nothing. Retry if there is time.
     * If the server has an access file: UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_UNKNOWN), and PERMISSION_DENIED
     (NOT_PERMITTED). Who calls is looked for before the arguments are checked, and rights after that.
 
@@ -134,6 +136,8 @@ class StateServicer(object):
     * DEADLINE_EXCEEDED (NOT_STARTED). Nothing was applied; retry if there is time.
     * DEADLINE_EXCEEDED or UNAVAILABLE (OUTCOME_UNKNOWN). Retry with the same `request_id`, or read first.
     * UNAVAILABLE (OWNER_LOST). Retry once a server is back.
+    * In a cluster: UNAVAILABLE (NOT_OWNER). Retry at the owner, whose address is in the metadata. DEADLINE_EXCEEDED
+    (NOT_CONFIRMED) for calls that change nothing. Retry if there is time.
     * If the server has an access file: UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_UNKNOWN), and PERMISSION_DENIED
     (NOT_PERMITTED). Who calls is looked for before the arguments are checked, and rights after that.
 
@@ -376,6 +380,8 @@ class State(object):
     * DEADLINE_EXCEEDED (NOT_STARTED). Nothing was applied; retry if there is time.
     * DEADLINE_EXCEEDED or UNAVAILABLE (OUTCOME_UNKNOWN). Retry with the same `request_id`, or read first.
     * UNAVAILABLE (OWNER_LOST). Retry once a server is back.
+    * In a cluster: UNAVAILABLE (NOT_OWNER). Retry at the owner, whose address is in the metadata. DEADLINE_EXCEEDED
+    (NOT_CONFIRMED) for calls that change nothing. Retry if there is time.
     * If the server has an access file: UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_UNKNOWN), and PERMISSION_DENIED
     (NOT_PERMITTED). Who calls is looked for before the arguments are checked, and rights after that.
 
