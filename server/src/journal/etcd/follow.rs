@@ -17,7 +17,7 @@ use super::compare::{Comparison, Differs};
 use super::messages::{Manifest, Owner};
 use super::recover::{Loaded, RecordReader, Records, decode, inconsistent, misfit};
 use super::store_time::{Lag, StoreTime};
-use super::trying::{Trying, until_answered};
+use super::trying::{self, Trying};
 use crate::journal::error::OpenError;
 use crate::journal::record;
 use crate::journal::replaying::{Misfit, Replaying};
@@ -263,7 +263,7 @@ impl Follower {
     }
 
     /// Takes note that there is a snapshot of record `seq`: the records up to there are no part of the log any more.
-    pub(super) fn note_snapshot(&mut self, seq: u64) {
+    fn note_snapshot(&mut self, seq: u64) {
         if seq == self.snapshot_at.0 {
             self.state.log_bytes -= std::mem::take(&mut self.snapshot_at.1);
         }
@@ -274,9 +274,7 @@ impl Follower {
         loop {
             // The records are read later than the owner, so the watch shows some of them again.
             let get = Get::one(self.cluster.keys.owner());
-            let found = until_answered("look for the owner", async || {
-                self.cluster.etcd.get(&get).await
-            });
+            let found = trying::get(&self.cluster.etcd, "look for the owner", &get);
             let found = found.await?;
             self.owner = found.kvs.first().map(owner).transpose()?;
             self.publish(seen);
@@ -306,7 +304,7 @@ impl Follower {
         }
         self.comparison = Comparison::default();
         self.snapshot_at = (0, 0);
-        self.time.came_late(state.time, (self.cluster.now)());
+        self.time.came_late(state.time);
         (self.state, self.closed) = (state, closed);
         Ok(())
     }
@@ -344,7 +342,7 @@ impl Follower {
                     return Ok(Log::Removed);
                 }
                 let (_, time) = self.apply(seq, &bytes)?;
-                self.time.came_late(time, (self.cluster.now)());
+                self.time.came_late(time);
                 yield_now().await;
             }
             if !more {
@@ -360,9 +358,7 @@ impl Follower {
             keys_only: true,
             ..Get::range(KeyRange::Between(range.start, range.end))
         };
-        let found = until_answered("look at the log", async || {
-            self.cluster.etcd.get(&get).await
-        });
+        let found = trying::get(&self.cluster.etcd, "look at the log", &get);
         let found = found.await?;
         let last = found.kvs.last();
         Ok(last

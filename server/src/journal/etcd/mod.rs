@@ -17,6 +17,8 @@ mod follow;
 mod keys;
 mod messages;
 mod recover;
+#[cfg(test)]
+mod standby_tests;
 mod store_time;
 mod takeover;
 mod trying;

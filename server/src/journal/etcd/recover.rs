@@ -12,7 +12,7 @@ use super::chunks::ChunkReader;
 use super::cluster::Cluster;
 use super::keys::Generation;
 use super::messages::{self, Contents, Manifest, Parts, Record};
-use super::trying::until_answered;
+use super::trying;
 use crate::journal::error::OpenError;
 use crate::journal::pages::{PageReader, Restored};
 use crate::journal::record::{self, Position};
@@ -95,7 +95,7 @@ impl Cluster {
             ],
             otherwise: vec![get(KeyRange::One(key))],
         };
-        let answer = until_answered("create the store", async || self.etcd.txn(&txn).await).await?;
+        let answer = trying::transact(&self.etcd, "create the store", &txn).await?;
         let cluster = match &answer.answers[..] {
             [OpAnswer::Got(RangeAnswer { kvs, .. })] if !kvs.is_empty() => {
                 decode::<messages::Cluster>("the record of the cluster", &kvs[0].value)?
@@ -139,7 +139,7 @@ impl Cluster {
 
     pub(super) async fn manifest(&self) -> Result<Option<Manifest>, OpenError> {
         let get = Get::one(self.keys.manifest());
-        let found = until_answered("read the manifest", async || self.etcd.get(&get).await).await?;
+        let found = trying::get(&self.etcd, "read the manifest", &get).await?;
         let value = found.kvs.first().map(|found| &found.value);
         value.map(|value| decode("the manifest", value)).transpose()
     }
@@ -201,7 +201,7 @@ impl Cluster {
         let mut chunks = ChunkReader::default();
         for number in 0..manifest.chunks {
             let get = Get::one(self.keys.chunk(of, number));
-            let found = until_answered("read the snapshot", async || self.etcd.get(&get).await);
+            let found = trying::get(&self.etcd, "read the snapshot", &get);
             let Some(chunk) = found.await?.kvs.pop() else {
                 return Ok(None);
             };
@@ -241,7 +241,7 @@ impl Cluster {
         let mut bytes = BytesMut::with_capacity(parts.bytes as usize);
         for part in 0..parts.count {
             let get = Get::one(self.keys.part(seq, parts.epoch, part));
-            let found = until_answered("read a record", async || self.etcd.get(&get).await).await?;
+            let found = trying::get(&self.etcd, "read a record", &get).await?;
             let Some(part) = found.kvs.first() else {
                 return Ok(None);
             };
@@ -290,7 +290,7 @@ impl RecordReader {
             limit: self.count,
             ..Get::range(KeyRange::Between(range.start, range.end))
         };
-        let answer = until_answered("read the log", async || cluster.etcd.get(&get).await).await?;
+        let answer = trying::get(&cluster.etcd, "read the log", &get).await?;
         let mut bytes = 0;
         let mut records = Vec::with_capacity(answer.kvs.len());
         let mut is_cut = false;

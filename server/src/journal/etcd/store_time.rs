@@ -10,8 +10,9 @@ use crate::mutants::mutant;
 /// The store's time, as far as a standby knows it. Like the owner's it advances evenly, whatever is done to the system's
 /// clock.
 ///
-/// A record that comes as it is committed tells the owner's time. One that was read later tells only a time that has passed,
-/// nobody knows how long ago: then the system's clock decides, if it is later.
+/// Records that come while the standby follows tell the owner's time, the later ones by a watch to some milliseconds, others to as
+/// long as nothing was seen. What was there before the standby began tells only a time that has passed, nobody knows how long ago:
+/// then the system's clock decides, if it is later.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StoreTime {
     time: Time,
@@ -21,7 +22,7 @@ pub(super) struct StoreTime {
 }
 
 impl StoreTime {
-    /// The time after records that were read: the last one has `recorded`.
+    /// The time after the records that were there before: the last one has `recorded`.
     pub(super) fn read(recorded: Time, wall: Time) -> Self {
         Self {
             time: recorded.max(wall),
@@ -39,16 +40,10 @@ impl StoreTime {
         };
     }
 
-    /// Takes note of records that were committed while nothing was seen: the last one has `recorded`.
-    pub(super) fn came_late(&mut self, recorded: Time, wall: Time) {
-        *self = match self.is_told {
-            true => Self {
-                time: self.present().max(recorded),
-                at: Instant::now(),
-                is_told: true,
-            },
-            false => Self::read(recorded, wall),
-        };
+    /// Takes note of a record that was committed while nothing was seen.
+    pub(super) fn came_late(&mut self, recorded: Time) {
+        let told = self.is_told.then(|| self.present());
+        self.came(told.map_or(recorded, |told| told.max(recorded)));
     }
 
     fn present(self) -> Time {
@@ -127,8 +122,12 @@ mod tests {
         time.came(at(5));
         tokio::time::advance(10 * SECOND).await;
         // Committed at 9, read at 15.
-        time.came_late(at(9), at(0) + HOUR);
+        time.came_late(at(9));
         assert_eq!(time.takeover(at(9), at(0) + HOUR), at(15));
+        // The first that comes at all says more than the clock.
+        let mut time = StoreTime::read(at(0), at(0) + HOUR);
+        time.came_late(at(9));
+        assert_eq!(time.takeover(at(9), at(0) + HOUR), at(9));
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::follow::{Follower, Reason, SeenOwner, owner};
-use super::messages::{Contents, Manifest, Owner, Record};
+use super::messages::{Contents, Owner, Record};
 use super::recover::inconsistent;
 use super::trying::Trying;
 use crate::config::REVISIONS_SKIPPED;
@@ -46,8 +46,6 @@ pub(crate) struct Won {
     pub(super) position: Position,
     /// Bytes of the records since the last snapshot.
     pub(super) log_bytes: u64,
-    /// The last snapshot.
-    pub(super) manifest: Option<Manifest>,
 }
 
 /// What the takeover of a key led to.
@@ -165,14 +163,8 @@ impl Follower {
             ..LogRecord::default()
         };
         let record = EncodedRecord::of(&record, last);
-        let (committed, manifest) =
-            tokio::join!(self.commit_start(epoch, &record), self.cluster.manifest(),);
-        if !committed? {
+        if !self.commit_start(epoch, &record).await? {
             return Ok(Challenge::Lost);
-        }
-        let manifest = manifest?;
-        if let Some(manifest) = &manifest {
-            self.note_snapshot(manifest.seq);
         }
         let empty = Replaying::from_nothing(self.cluster.limits.clone());
         let state = std::mem::replace(&mut self.state, empty);
@@ -195,7 +187,6 @@ impl Follower {
             at,
             position: record.position,
             log_bytes: state.log_bytes + record.bytes.len() as u64,
-            manifest,
         })))
     }
 

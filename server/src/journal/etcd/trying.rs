@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use soloist_etcd::{Error, ErrorKind};
+use soloist_etcd::{Error, ErrorKind, Etcd, Get, RangeAnswer, Txn, TxnAnswer};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
@@ -53,17 +53,36 @@ impl Trying {
     }
 }
 
-/// Calls `ask` until etcd answers. `what` completes "cannot ...".
+/// Reads until etcd answers. `what` completes "cannot ...".
 ///
 /// # Errors
 /// If it is in vain to try again.
-pub(super) async fn until_answered<T>(
+pub(super) async fn get(
+    etcd: &Etcd,
     what: &'static str,
-    mut ask: impl AsyncFnMut() -> Result<T, Error>,
-) -> Result<T, OpenError> {
+    get: &Get,
+) -> Result<RangeAnswer, OpenError> {
     let mut trying = Trying::to(what);
     loop {
-        match ask().await {
+        match etcd.get(get).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => trying.after(error).await?,
+        }
+    }
+}
+
+/// Makes a transaction until etcd answers: one that may be made twice. `what` completes "cannot ...".
+///
+/// # Errors
+/// If it is in vain to try again.
+pub(super) async fn transact(
+    etcd: &Etcd,
+    what: &'static str,
+    txn: &Txn,
+) -> Result<TxnAnswer, OpenError> {
+    let mut trying = Trying::to(what);
+    loop {
+        match etcd.txn(txn).await {
             Ok(answer) => return Ok(answer),
             Err(error) => trying.after(error).await?,
         }

@@ -1,0 +1,7 @@
+//! Standbys and takeovers, on a simulated etcd and paused time. The owners are the test's own: they write the log by hand.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod following;
+mod support;
+mod takeovers;
