@@ -53,6 +53,15 @@ pub const DUE_KEYS_BETWEEN_WAKES: usize = 8;
 /// not fill the memory. One connection alone gets half of them. A disk needs a few milliseconds for this many.
 pub const UNSYNCED_OPERATIONS_MAX: usize = 16_384;
 
+/// Answers that may wait, for the disk or for a confirmation, before the ones whose callers have left are looked for and dropped.
+/// Fewer are not worth a look.
+pub const HELD_ANSWERS_LOOK_MIN: usize = 1_024;
+
+/// Most answers of a node of a cluster that wait for the confirmation that it still owns the store. Beyond, calls that show state
+/// are refused: while etcd says nothing, answers must not fill the memory. A confirmation takes a few hundred microseconds, in
+/// which a server makes a hundred answers or two; this is half a second of them.
+pub const UNCONFIRMED_ANSWERS_MAX: usize = 65_536;
+
 /// Most bytes of uncommitted changes.
 pub const UNSYNCED_BYTES_MAX: usize = 32 * MIB;
 

@@ -12,7 +12,7 @@ use super::workload::Workload;
 use crate::config::{Durability, Limits};
 use crate::journal::{self, Event, IfMissing, OpenError, OpenedStore, SimDisk, StoreOptions};
 use crate::machine::{Cause, Delete, StateMachine, Time, Value, Write};
-use crate::owner::{CallError, CommitQueue, HeldReply};
+use crate::owner::{CommitQueue, HeldReply};
 use crate::progress::Progress;
 
 /// Options with small limits, so that checkpoints and snapshots are frequent.
@@ -64,10 +64,8 @@ impl HeldReply for Acknowledge {
         false
     }
 
-    fn send(self: Box<Self>, committed: Result<(), CallError>) {
-        if committed.is_ok() {
-            self.acknowledged.store(self.number, Ordering::SeqCst);
-        }
+    fn send(self: Box<Self>) {
+        self.acknowledged.store(self.number, Ordering::SeqCst);
     }
 }
 
@@ -118,7 +116,7 @@ impl Node {
         };
         match self.commits.seq_to_await(&mut self.machine) {
             Some(seq) => self.commits.hold(seq, Box::new(reply)),
-            None => Box::new(reply).send(Ok(())),
+            None => Box::new(reply).send(),
         }
     }
 

@@ -42,10 +42,6 @@ pub(crate) enum Command {
     },
     /// Asks whether this process still owns the store. The journal finds out after it has this command, never before, and
     /// even while a commit is under way. The owner sends the next one after [`Event::Confirmed`].
-    #[allow(
-        dead_code,
-        reason = "only an owner that waits for confirmations sends it"
-    )]
     Confirm,
     /// Gives the store to another node: the named one, or any. It takes the place of [`Command::Close`]: the owner sends it
     /// when every batch is committed, and sends no batch before [`Event::HandOffRefused`].

@@ -7,10 +7,9 @@ use crate::metrics::OperationKind;
 use crate::mutants::mutant;
 
 use super::clock::Now;
-use super::commit::HeldReply;
 use super::error::CallError;
 use super::quota::ConnectionQuota;
-use super::reply::{Reply, StartedReply};
+use super::reply::{AtStake, HeldReply, Reply, StartedReply};
 use super::state::Owner;
 use super::times::CallTimes;
 
@@ -59,6 +58,7 @@ impl Owner {
     pub(super) fn reset_for_message(&mut self) {
         self.revision_before = self.machine.revision();
         self.reads_only = true;
+        self.has_request_id = false;
     }
 
     /// Starts with a message that may change something. Refuses it while nothing can be changed, unless it is a replay.
@@ -83,6 +83,7 @@ impl Owner {
         request_id: Option<&RequestId>,
         now: Now,
     ) -> Option<StartedReply<T>> {
+        self.has_request_id = request_id.is_some();
         let is_replay = self.is_replay(request_id);
         self.start_change(reply, is_replay, now)
     }
@@ -123,33 +124,56 @@ impl Owner {
             && !(mutant("refuse-early") && result.is_err())
             && let Some(seq) = commits.seq_to_await(&mut self.machine)
         {
-            let revision = self.machine.revision();
-            // Report only a revision that this message took itself.
-            let own_revision = (revision > self.revision_before).then_some(revision);
             if self.reads_only
                 && let Some(full) = commits.disk_full()
             {
                 // The answer would wait for a commit that does not come while the disk is full.
                 return started.send::<CallError>(Err(full));
             }
-            started.hold(own_revision);
+            let at_stake = at_stake(
+                self.revision_before,
+                &self.machine,
+                self.has_request_id && result.is_ok(),
+            );
+            started.hold(at_stake);
             commits.hold(seq, held_result(started, result, self.times.clone()));
         } else {
             self.show(started, result);
         }
     }
 
-    /// Sends an answer that shows state, and waits for nothing on disk. Every such answer goes through here.
+    /// Sends an answer that shows state, and waits for nothing on disk. Every such answer goes through here. Where another process
+    /// can take the store over, it is kept until it is confirmed.
     #[inline]
-    #[expect(
-        clippy::unused_self,
-        reason = "the one door of answers that show state, whatever they may have to wait for"
-    )]
     pub(super) fn show<T, E>(&mut self, started: StartedReply<T>, result: Result<T, E>)
     where
+        T: Send + 'static,
         CallError: From<E>,
     {
-        started.send(result);
+        match &self.commits {
+            Some(commits) if commits.confirms() => {
+                self.keep(started, result.map_err(CallError::from))
+            }
+            _ => started.send(result),
+        }
+    }
+
+    /// Keeps an answer until it is confirmed. Refuses it if too many wait, and nothing is at stake.
+    fn keep<T: Send + 'static>(&mut self, started: StartedReply<T>, result: Result<T, CallError>) {
+        let Some(commits) = &mut self.commits else {
+            return started.send(result);
+        };
+        let is_repeated = self.has_request_id && result.is_ok();
+        let at_stake = at_stake(self.revision_before, &self.machine, is_repeated);
+        match commits.refusal_to_show() {
+            Some(refusal) if at_stake == AtStake::Nothing => {
+                started.send::<CallError>(Err(refusal))
+            }
+            _ => {
+                started.hold(at_stake);
+                commits.show(held_result(started, result, self.times.clone()));
+            }
+        }
     }
 
     /// Sends an answer once the last key of a session that has ended is gone. `ended` is the session's create revision,
@@ -166,7 +190,7 @@ impl Owner {
         match ended {
             Some(session) if self.machine.is_ending(session) => {
                 if self.commits.is_some() {
-                    started.hold(Some(self.machine.revision()));
+                    started.hold(AtStake::Change(Some(self.machine.revision())));
                 }
                 self.until_session_ended
                     .push((session, held_result(started, result, self.times.clone())));
@@ -186,10 +210,14 @@ impl Owner {
             .until_session_ended
             .extract_if(.., |(session, _)| !machine.is_ending(*session));
         for (_, reply) in ended.collect::<Vec<_>>() {
-            let commits = self.commits.as_mut();
-            match commits.and_then(|commits| Some((commits.seq_to_await(machine)?, commits))) {
-                Some((seq, commits)) => commits.hold(seq, reply),
-                None => reply.send(Ok(())),
+            let Some(commits) = &mut self.commits else {
+                reply.send();
+                continue;
+            };
+            match commits.seq_to_await(machine) {
+                Some(seq) => commits.hold(seq, reply),
+                None if commits.confirms() => commits.show(reply),
+                None => reply.send(),
             }
         }
     }
@@ -220,7 +248,21 @@ fn start<T>(reply: Reply<T>, is_replay: bool, now: Now) -> Option<StartedReply<T
     }
 }
 
-/// Boxes an answer that is held.
+/// What a message has changed that found the store at revision `before`. `may_repeat` says that its answer may be that of an
+/// earlier message, which has changed something.
+fn at_stake(before: Revision, machine: &StateMachine, may_repeat: bool) -> AtStake {
+    let revision = machine.revision();
+    // Tell only a revision that this message took itself.
+    if revision > before {
+        AtStake::Change(Some(revision))
+    } else if may_repeat {
+        AtStake::Change(None)
+    } else {
+        AtStake::Nothing
+    }
+}
+
+/// Boxes an answer that waits.
 fn held_result<T, E>(
     started: StartedReply<T>,
     result: Result<T, E>,
@@ -249,7 +291,7 @@ impl<T: Send> HeldReply for HeldResult<T> {
         self.started.is_abandoned()
     }
 
-    fn send(self: Box<Self>, committed: Result<(), CallError>) {
+    fn send(self: Box<Self>) {
         let Self {
             started,
             result,
@@ -258,6 +300,6 @@ impl<T: Send> HeldReply for HeldResult<T> {
         if let Some(times) = times {
             times.note_committed();
         }
-        started.send::<CallError>(committed.and(result));
+        started.send(result);
     }
 }

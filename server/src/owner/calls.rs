@@ -11,6 +11,7 @@ use crate::machine::{
     TransitionOutcome, Write, WriteOutcome,
 };
 use crate::metrics::OperationKind;
+use crate::mutants::mutant;
 
 use super::backups::OpenBackup;
 use super::clock::Now;
@@ -166,6 +167,7 @@ impl Owner {
             return;
         };
         let has_request_ids = frames.iter().any(|frame| !frame.request_ids.is_empty());
+        self.has_request_id = has_request_ids;
         let committed = self.committed_reads(operations(), has_request_ids);
         let unsent = self.unsent();
         let answers = frames.into_iter().map(|frame| {
@@ -204,6 +206,7 @@ impl Owner {
         let Some(started) = self.start_frame(reply, &operations, is_replay, &quota, now) else {
             return;
         };
+        self.has_request_id = request_id.is_some();
         let committed = self.committed_reads(&operations, request_id.is_some());
         let room = quota.free_bytes().min(self.answer_bytes_max);
         let unsent = self.unsent();
@@ -293,6 +296,9 @@ impl Owner {
     }
 
     pub(super) fn renew_session(&mut self, reply: Reply<Session>, life: &SessionLife, now: Now) {
+        if mutant("renewal-unconfirmed") {
+            return reply.answer(now.instant, || self.machine.renew_session(life, now.time));
+        }
         self.answer(Some(OperationKind::RenewSession), reply, now, |this| {
             this.machine.renew_session(life, now.time)
         });
@@ -349,7 +355,7 @@ impl Owner {
     }
 
     pub(super) fn machines_now(&mut self, reply: Reply<Vec<MachineNow>>, most: usize, now: Now) {
-        // At once, whatever the disk does: who looks at the server wants to see it most when the disk accepts nothing.
+        // Whatever the disk does: who looks at the server wants to see it most when the disk accepts nothing.
         if let Some(started) = reply.start(now.instant) {
             let machines = self.machine.machines_now(most);
             self.show::<_, Infallible>(started, Ok(machines));
@@ -416,6 +422,8 @@ impl Owner {
         let commits = self.commits.as_mut();
         if commits.is_some_and(|commits| commits.has_uncommitted_machine(machine)) {
             self.send(started, next);
+        } else if matches!(&next, Ok(next) if next.stays_true()) {
+            started.send(next);
         } else {
             self.show(started, next);
         }
@@ -432,7 +440,8 @@ impl Owner {
         });
     }
 
-    /// Sends the next slice at once: the answer that began the backup has waited for everything that the copy shows.
+    /// Sends the next slice at once: the answer that began the backup has waited for everything that the copy shows, and for
+    /// the confirmation, and the copy is as of then.
     pub(super) fn next_backup_slice(&mut self, reply: Reply<CopySlice>, copy: CopyId, now: Now) {
         let machine = &mut self.machine;
         reply.answer(now.instant, || {
@@ -440,7 +449,7 @@ impl Owner {
         });
     }
 
-    /// Counts the keys in states, as of now: what is shown to operators need not be on disk.
+    /// Counts the keys in states, as of now: the metrics of this process need neither be on disk nor confirmed.
     pub(super) fn keys_in_states(&mut self, reply: Reply<KeysInStates>, most: usize, now: Now) {
         reply.answer(now.instant, || {
             let all = self.machine.keys_in_states().take(most);

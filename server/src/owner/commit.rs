@@ -4,14 +4,15 @@
 //! The owner applies a change at once and goes on with the next message. An answer may show only what is on disk, so it
 //! is held until the journal has committed the batch with the last change that the answer depends on. A read of a key
 //! with an uncommitted change need not wait: it shows the version on disk, as if the read had come before the change.
-//! Nobody can tell the difference, because nobody has seen the answer to the change yet.
+//! Nobody can tell the difference, because nobody has seen the answer to the change yet. `shown.rs` has what waits besides
+//! where another process can take the store over.
 
 use std::collections::VecDeque;
 use std::ops::Bound;
 
-use tracing::warn;
-
-use crate::config::{UNSYNCED_BYTES_MAX, UNSYNCED_BYTES_MIN, UNSYNCED_OPERATIONS_MAX};
+use crate::config::{
+    HELD_ANSWERS_LOOK_MIN, UNSYNCED_BYTES_MAX, UNSYNCED_BYTES_MIN, UNSYNCED_OPERATIONS_MAX,
+};
 use crate::journal::{AnswerWhen, Command, Event, Journal, LogBatch, Space};
 use crate::machine::{Effect, Entry, Key, Revision, SpaceLow, StateMachine, Time};
 use crate::metrics::{DISK_ENOUGH, DISK_FULL, DISK_LOW};
@@ -19,20 +20,19 @@ use crate::mutants::mutant;
 
 use super::error::CallError;
 use super::quota::{ConnectionQuota, UncommittedGuard};
+use super::reply::HeldReply;
+use super::shown::Shown;
 use super::snapshot::Snapshots;
 use super::uncommitted::Uncommitted;
 
-/// An answer that is ready, and held until it is on disk.
-pub(crate) trait HeldReply: Send {
-    /// Whether the caller has left.
-    fn is_abandoned(&self) -> bool;
-
-    /// Sends the answer, or the error instead.
-    fn send(self: Box<Self>, committed: Result<(), CallError>);
+/// An answer that waits for a batch.
+struct Held {
+    /// The batch.
+    seq: u64,
+    /// Whether the commit of the batch confirms the answer: the batch was sent after the answer was computed.
+    is_confirmed: bool,
+    reply: Box<dyn HeldReply>,
 }
-
-/// How many answers may be held before the ones whose callers have left are looked for and dropped.
-const HELD_MIN: usize = 1_024;
 
 /// The queue of uncommitted changes, and of the answers that wait for them.
 ///
@@ -46,10 +46,12 @@ pub(crate) struct CommitQueue {
     sent_seq: u64,
     /// The batch that the journal is committing.
     in_flight: Option<InFlight>,
-    /// Held answers, each with the batch that it waits for, in the order of the batches.
-    held: VecDeque<(u64, Box<dyn HeldReply>)>,
+    /// Held answers, in the order of the batches that they wait for.
+    held: VecDeque<Held>,
     /// How many answers may be held before abandoned ones are dropped.
     held_max: usize,
+    /// Answers that wait for nothing on disk, but for a confirmation.
+    shown: Shown,
     uncommitted: Uncommitted,
     /// What frames have changed, charged to their connections, with the batches that the changes are in.
     charged: VecDeque<(u64, UncommittedGuard)>,
@@ -98,7 +100,8 @@ impl CommitQueue {
             sent_seq: journal.seq,
             in_flight: None,
             held: VecDeque::new(),
-            held_max: HELD_MIN,
+            held_max: HELD_ANSWERS_LOOK_MIN,
+            shown: Shown::new(),
             uncommitted: Uncommitted::at(machine.revision()),
             charged: VecDeque::new(),
             space: journal.space,
@@ -116,6 +119,12 @@ impl CommitQueue {
     /// Whether answers wait until they are on disk.
     fn replies_wait(&self) -> bool {
         self.journal.answers != AnswerWhen::Applied
+    }
+
+    /// Whether answers that show state wait until they are confirmed.
+    #[inline]
+    pub(super) fn confirms(&self) -> bool {
+        self.journal.answers == AnswerWhen::Confirmed
     }
 
     /// Returns the revision up to which all changes may be shown.
@@ -206,10 +215,31 @@ impl CommitQueue {
     pub(crate) fn hold(&mut self, seq: u64, reply: Box<dyn HeldReply>) {
         if self.held.len() >= self.held_max {
             // While the disk accepts nothing, callers come and leave at their deadlines.
-            self.held.retain(|(_, reply)| !reply.is_abandoned());
-            self.held_max = HELD_MIN.max(2 * self.held.len());
+            self.held.retain(|held| !held.reply.is_abandoned());
+            self.held_max = HELD_ANSWERS_LOOK_MIN.max(2 * self.held.len());
         }
-        self.held.push_back((seq, reply));
+        self.held.push_back(Held {
+            seq,
+            is_confirmed: seq > self.sent_seq || !self.confirms(),
+            reply,
+        });
+    }
+
+    /// Returns the error for an answer that cannot wait for a confirmation, because too many do.
+    pub(super) fn refusal_to_show(&mut self) -> Option<CallError> {
+        self.shown.refusal()
+    }
+
+    /// Keeps an answer that waits for nothing on disk until it is confirmed.
+    pub(super) fn show(&mut self, reply: Box<dyn HeldReply>) {
+        self.shown.keep(self.sent_seq + 1, reply);
+    }
+
+    /// Asks for a confirmation, if something waits for one and none is under way.
+    pub(super) fn confirm(&mut self) {
+        if self.shown.ask() {
+            self.command(Command::Confirm);
+        }
     }
 
     /// Returns the error for calls while the disk is full, and nothing can be committed.
@@ -403,9 +433,13 @@ impl CommitQueue {
                 while self.charged.front().is_some_and(|(at, _)| *at <= seq) {
                     self.charged.pop_front();
                 }
-                while self.held.front().is_some_and(|(at, _)| *at <= seq) {
-                    let (_, reply) = self.held.pop_front().expect("front was Some");
-                    reply.send(Ok(()));
+                self.shown.committed(seq);
+                while self.held.front().is_some_and(|held| held.seq <= seq) {
+                    let held = self.held.pop_front().expect("front was Some");
+                    match held.is_confirmed {
+                        true => held.reply.send(),
+                        false => self.show(held.reply),
+                    }
                 }
                 if self.replies_wait() {
                     machine.keep_history_after(self.uncommitted.durable_revision);
@@ -420,20 +454,12 @@ impl CommitQueue {
                 self.snapshots.set_space_low(low(space).is_some(), machine);
             }
             Event::Removable(bytes) => self.snapshots.set_removable(bytes, machine),
-            Event::HandOffRefused(why) => warn!(%why, "the store was not handed off"),
-            // Nobody asks the journal for these yet.
-            Event::Confirmed | Event::HandedOff { .. } => {}
+            Event::Confirmed => self.shown.confirmed(),
             Event::Failed(why) => return Err(why),
-            Event::Closed => {}
+            // Whoever waits for these takes them.
+            Event::HandedOff { .. } | Event::HandOffRefused(_) | Event::Closed => {}
         }
         Ok(())
-    }
-
-    /// Answers all held calls with `error`.
-    pub(crate) fn fail_held(&mut self, error: &CallError) {
-        for (_, reply) in self.held.drain(..) {
-            reply.send(Err(error.clone()));
-        }
     }
 
     /// Whether the journal is working, so that an event will come.
@@ -457,35 +483,67 @@ impl CommitQueue {
         machine: &mut StateMachine,
         now: Time,
     ) -> Result<(), String> {
-        loop {
-            self.snapshots.stop();
-            self.send_batch(machine, now);
-            if self.in_flight.is_none() {
-                break;
-            }
-            self.handle_next_event(machine).await?;
-        }
+        self.commit_all(machine, now).await?;
         let revision = machine.revision();
         self.command(Command::Close {
             revision,
             time: now,
         });
         loop {
-            if self.handle_next_event(machine).await? == Closed::Yes {
-                return Ok(());
+            match self.event_or_end().await? {
+                Event::Closed => return Ok(()),
+                event => self.handle_event(event, machine)?,
             }
         }
     }
 
-    async fn handle_next_event(&mut self, machine: &mut StateMachine) -> Result<Closed, String> {
+    /// Sends everything unsent, waits until the journal has committed it, and has the journal give the store to the node `to`, or
+    /// to any. Returns the address of the node that owns it then, or the reason for which the journal refuses. In the second
+    /// case everything goes on.
+    ///
+    /// # Errors
+    /// The journal's reason, if it has failed.
+    pub(super) async fn hand_off(
+        &mut self,
+        to: Option<String>,
+        machine: &mut StateMachine,
+        now: Time,
+    ) -> Result<Result<String, String>, String> {
+        self.commit_all(machine, now).await?;
+        self.command(Command::HandOff {
+            to,
+            revision: machine.revision(),
+            time: now,
+        });
+        loop {
+            match self.event_or_end().await? {
+                Event::HandedOff { owner } => {
+                    // Until then this process has owned the store, and nothing was computed since the command was sent.
+                    self.shown.all_confirmed();
+                    return Ok(Ok(owner));
+                }
+                Event::HandOffRefused(why) => return Ok(Err(why)),
+                event => self.handle_event(event, machine)?,
+            }
+        }
+    }
+
+    /// Sends everything unsent, and waits until the journal has committed it.
+    async fn commit_all(&mut self, machine: &mut StateMachine, now: Time) -> Result<(), String> {
+        loop {
+            self.snapshots.stop();
+            self.send_batch(machine, now);
+            if self.in_flight.is_none() {
+                return Ok(());
+            }
+            let event = self.event_or_end().await?;
+            self.handle_event(event, machine)?;
+        }
+    }
+
+    async fn event_or_end(&mut self) -> Result<Event, String> {
         let event = self.next_event().await;
-        let event = event.ok_or_else(|| "the journal's thread has ended".to_owned())?;
-        let closed = match event {
-            Event::Closed => Closed::Yes,
-            _ => Closed::No,
-        };
-        self.handle_event(event, machine)?;
-        Ok(closed)
+        event.ok_or_else(|| "the journal's thread has ended".to_owned())
     }
 }
 
@@ -495,11 +553,4 @@ fn low(space: Space) -> Option<SpaceLow> {
         Space::Enough { .. } => None,
         Space::Low(low) | Space::Full(low) => Some(low),
     }
-}
-
-/// Whether the journal has closed.
-#[derive(PartialEq, Eq)]
-enum Closed {
-    Yes,
-    No,
 }

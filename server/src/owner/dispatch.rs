@@ -45,6 +45,7 @@ impl Owner {
                 // A failed send means that nobody waits any more.
                 let _ = taken.send(());
             }
+            Message::HandOff(hand_off) => self.begin_hand_off(hand_off),
             Message::KeysInStates(most, reply) => self.keys_in_states(reply, most, now),
         }
     }

@@ -17,12 +17,17 @@ pub enum CallError {
     },
     /// The deadline passed before the owner started with the message.
     NotStarted,
-    /// The owner's task ended before it started with the message. The state is gone with it.
+    /// The deadline passed before the answer could be shown: it waited for a change of another call to be on disk, or for a
+    /// confirmation that no other process owns the store. The call itself changed nothing.
+    NotConfirmed,
+    /// The owner's task ended before the call changed anything. The state is gone with it.
     OwnerLost,
-    /// The owner handled the call, but it is not known whether the result is on disk. Retry with the same request id,
+    /// The owner has given the store to the node at this address, and did not begin with the call.
+    HandedOff(Box<str>),
+    /// The owner changed something for the call, but it is not known whether that is on disk. Retry with the same request id,
     /// or read first.
     OutcomeUnknown {
-        /// The store revision of the change; `None` if the call changed nothing, or if the revision is not known.
+        /// The store revision of the change; `None` if it is not known.
         revision: Option<Revision>,
         /// Why the outcome is not known.
         why: Unknown,
@@ -83,6 +88,15 @@ impl From<Infallible> for CallError {
     fn from(never: Infallible) -> Self {
         match never {}
     }
+}
+
+/// Why the store was not handed off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HandOffError {
+    /// The journal has refused it, for this reason, and the owner goes on.
+    Refused(String),
+    /// The owner has ended.
+    OwnerLost,
 }
 
 /// The journal failed, with this reason, and the owner ended because of it. Changes that were not acknowledged may be

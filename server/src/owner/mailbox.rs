@@ -1,7 +1,7 @@
 //! The mailbox: the queue in front of the owner, limited in messages and in bytes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -23,15 +23,18 @@ use super::times::CallTimes;
 pub(super) fn mailbox(limits: MailboxLimits) -> (MailboxSender, Mailbox) {
     let (sender, receiver) = mpsc::channel(limits.messages);
     let queued_bytes = QueuedBytes::default();
+    let successor = Arc::<OnceLock<Box<str>>>::default();
     let mailbox = Mailbox {
         receiver,
         queued_bytes: queued_bytes.clone(),
+        successor: Arc::clone(&successor),
     };
     let sender = MailboxSender {
         sender,
         queued_bytes,
         gate: Gate::default(),
         limits,
+        successor,
     };
     (sender, mailbox)
 }
@@ -40,6 +43,7 @@ pub(super) fn mailbox(limits: MailboxLimits) -> (MailboxSender, Mailbox) {
 pub(super) struct Mailbox {
     receiver: mpsc::Receiver<Envelope>,
     queued_bytes: QueuedBytes,
+    successor: Arc<OnceLock<Box<str>>>,
 }
 
 impl Mailbox {
@@ -53,6 +57,11 @@ impl Mailbox {
     pub(super) fn release(&self, envelope: &Envelope) {
         self.queued_bytes.release(envelope);
     }
+
+    /// Ends it, because the owner has given the store to the node at `successor`. Nobody begins with the messages in it.
+    pub(super) fn end(self, successor: Box<str>) {
+        let _ = self.successor.set(successor);
+    }
 }
 
 /// The sending end of the mailbox. Clones share the limits.
@@ -62,6 +71,8 @@ pub(super) struct MailboxSender {
     queued_bytes: QueuedBytes,
     gate: Gate,
     limits: MailboxLimits,
+    /// The address of the node that the owner has given the store to, before it ended.
+    successor: Arc<OnceLock<Box<str>>>,
 }
 
 impl MailboxSender {
@@ -81,7 +92,7 @@ impl MailboxSender {
         } else {
             self.put(envelope)?;
         }
-        pending.answer().await
+        pending.answer().await.map_err(|error| self.explain(error))
     }
 
     /// Waits until a costly message may go into the mailbox, and puts it there.
@@ -112,7 +123,7 @@ impl MailboxSender {
             None => None,
         };
         let Ok(room) = self.sender.reserve().await else {
-            return Err(CallError::OwnerLost);
+            return Err(self.explain(CallError::OwnerLost));
         };
         let (reply, pending) = reply(deadline);
         room.send(Envelope {
@@ -122,7 +133,21 @@ impl MailboxSender {
             sent: sent_at(),
             times: CallTimes::of_message(),
         });
-        pending.answer().await
+        pending.answer().await.map_err(|error| self.explain(error))
+    }
+
+    /// Waits for room in the mailbox, and sends a message that counts no bytes. Returns false if the owner has ended.
+    pub(super) async fn put_when_room(&self, envelope: Envelope) -> bool {
+        let room = self.sender.reserve().await;
+        room.map(|room| room.send(envelope)).is_ok()
+    }
+
+    /// The error of a call, which says where the owner is if this one has handed off the store.
+    fn explain(&self, error: CallError) -> CallError {
+        match (error, self.successor.get()) {
+            (CallError::OwnerLost, Some(successor)) => CallError::HandedOff(successor.clone()),
+            (error, _) => error,
+        }
     }
 
     /// Sends a message if the mailbox has room, and refuses it otherwise. Never waits.
@@ -164,7 +189,7 @@ impl MailboxSender {
                     limit: self.limits.messages,
                     unit: "messages",
                 },
-                TrySendError::Closed(_) => CallError::OwnerLost,
+                TrySendError::Closed(_) => self.explain(CallError::OwnerLost),
             }
         })
     }
@@ -201,6 +226,7 @@ impl MailboxSender {
             queued_bytes: self.queued_bytes.clone(),
             gate: self.gate.clone(),
             limits: self.limits.clone(),
+            successor: Arc::clone(&self.successor),
         }
     }
 
@@ -238,6 +264,8 @@ pub(super) struct WeakMailboxSender {
     queued_bytes: QueuedBytes,
     gate: Gate,
     limits: MailboxLimits,
+    /// The address of the node that the owner has given the store to, before it ended.
+    successor: Arc<OnceLock<Box<str>>>,
 }
 
 impl WeakMailboxSender {
@@ -248,6 +276,7 @@ impl WeakMailboxSender {
             queued_bytes: self.queued_bytes.clone(),
             gate: self.gate.clone(),
             limits: self.limits.clone(),
+            successor: Arc::clone(&self.successor),
         })
     }
 }

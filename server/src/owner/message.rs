@@ -16,6 +16,7 @@ use crate::machine::{
 use crate::config::{COST_BYTES, COST_WAITING_CONNECTION_MAX};
 
 use super::backups::OpenBackup;
+use super::error::HandOffError;
 use super::gate::Place;
 use super::quota::{ConnectionQuota, QuotaGuard};
 use super::reply::Reply;
@@ -125,6 +126,8 @@ pub(super) enum Message {
     Usage(Reply<Usage>),
     /// Asks for a sign of life.
     Heartbeat(oneshot::Sender<()>),
+    /// Gives the store to another node.
+    HandOff(HandOff),
     /// Asks how many keys are in each state of each machine, for so many states at most.
     KeysInStates(usize, Reply<KeysInStates>),
 }
@@ -180,6 +183,7 @@ impl Message {
             | Self::NextBackupSlice(..)
             | Self::Usage(_)
             | Self::Heartbeat(_)
+            | Self::HandOff(..)
             | Self::KeysInStates(..) => (0, 0),
         };
         bytes + request_ids * size_of::<RequestId>()
@@ -222,6 +226,14 @@ pub(super) struct PageRequest {
     pub(super) after: Option<String>,
     /// Most names on the page.
     pub(super) page_size: usize,
+}
+
+/// The store is to be handed off.
+#[derive(Debug)]
+pub(super) struct HandOff {
+    /// The node that gets it. None leaves the choice to the journal.
+    pub(super) to: Option<String>,
+    pub(super) done: oneshot::Sender<Result<String, HandOffError>>,
 }
 
 /// How full the state is, and how many watches are open.

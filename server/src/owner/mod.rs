@@ -8,7 +8,7 @@
 //!
 //! The handle puts a message into the mailbox. The task's loop takes messages in batches, and `dispatch` calls the
 //! method for each kind of message. Without a journal the answer is sent at once; with one it is held in `commit` until
-//! every change that it may show is on disk.
+//! every change that it may show is on disk, and in `shown` until it is confirmed, if another process can take the store over.
 
 mod answer;
 mod backups;
@@ -19,6 +19,7 @@ mod connection_gate;
 mod dispatch;
 mod error;
 mod gate;
+mod hand_off;
 mod handle;
 mod heartbeat;
 mod mailbox;
@@ -27,6 +28,7 @@ mod quota;
 mod reply;
 mod run;
 mod shares;
+mod shown;
 mod snapshot;
 mod state;
 mod tally;
@@ -40,12 +42,14 @@ mod weak;
 pub use backups::OpenBackup;
 pub use clock::Clock;
 #[cfg(test)]
-pub(crate) use commit::{CommitQueue, HeldReply};
-pub use error::{CallError, JournalLost, Unknown};
+pub(crate) use commit::CommitQueue;
+pub use error::{CallError, HandOffError, JournalLost, Unknown};
 pub use handle::OwnerHandle;
 pub use heartbeat::Heartbeat;
 pub use message::{EachFrame, KeysInStates, Usage};
 pub use quota::{CallGuard, ClientMemory, ConnectionQuota, NoRoom, QuotaGuard};
+#[cfg(test)]
+pub(crate) use reply::HeldReply;
 pub use reply::{Pending, Timer};
 pub use run::spawn;
 pub(crate) use run::spawn_with;

@@ -33,17 +33,33 @@ pub struct Pending<T> {
     deadline: Instant,
 }
 
-/// Which side has claimed a message, and what the caller may be told while the answer is held: [`UNCLAIMED`],
-/// [`CLAIMED`], or, while the answer is held until it is on disk, the store revision of the change, or 0 if the call
-/// changed nothing.
+/// What a call has changed whose answer waits. It decides what the caller is told if the answer does not come: only a change
+/// leaves the outcome open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AtStake {
+    /// Nothing.
+    Nothing,
+    /// Something, at this store revision if it is known. It is not known if an earlier call has changed it: the answer to that
+    /// call is repeated.
+    Change(Option<Revision>),
+}
+
+/// Which side has claimed a message, and what the caller may be told while the answer waits: [`UNCLAIMED`], [`CLAIMED`], or,
+/// while the answer waits until it is on disk or confirmed, [`NOTHING`], [`A_CHANGE`], or the store revision of the change.
 #[derive(Clone, Debug)]
 struct Claim(Arc<AtomicI64>);
 
 /// Neither side has claimed the message.
 const UNCLAIMED: i64 = -2;
 
-/// One side has claimed the message, and no answer is held.
+/// One side has claimed the message, and no answer waits.
 const CLAIMED: i64 = -1;
+
+/// The answer waits, and the call has changed nothing.
+const NOTHING: i64 = 0;
+
+/// The answer waits, and a change whose revision is not known waits with it. No revision is as large.
+const A_CHANGE: i64 = i64::MAX;
 
 /// Grace after the deadline: an owner that has started nearly always answers, or holds the answer, within it.
 const DEADLINE_GRACE: Duration = Duration::from_millis(1);
@@ -61,15 +77,22 @@ impl Claim {
         claimed.is_ok()
     }
 
-    fn hold(&self, revision: Option<Revision>) {
-        self.0.store(revision.unwrap_or(0), Ordering::Release);
+    fn hold(&self, at_stake: AtStake) {
+        let held = match at_stake {
+            AtStake::Nothing => NOTHING,
+            AtStake::Change(revision) => revision.unwrap_or(A_CHANGE),
+        };
+        self.0.store(held, Ordering::Release);
     }
 
-    /// Returns `None` if no answer is held; otherwise the revision of the change, or `Some(None)` if there was no
-    /// change.
-    fn held(&self) -> Option<Option<Revision>> {
-        let revision = self.0.load(Ordering::Acquire);
-        (revision > CLAIMED).then_some((revision > 0).then_some(revision))
+    /// Returns what is at stake while the answer waits. `None` if it does not.
+    fn held(&self) -> Option<AtStake> {
+        match self.0.load(Ordering::Acquire) {
+            NOTHING => Some(AtStake::Nothing),
+            A_CHANGE => Some(AtStake::Change(None)),
+            revision if revision > NOTHING => Some(AtStake::Change(Some(revision))),
+            _ => None,
+        }
     }
 
     /// Returns the caller's error when the owner has gone without an answer.
@@ -77,8 +100,14 @@ impl Claim {
         if self.claim() {
             return CallError::OwnerLost;
         }
+        let revision = match self.held() {
+            Some(AtStake::Nothing) => return CallError::OwnerLost,
+            Some(AtStake::Change(revision)) => revision,
+            // The owner was in the midst of the message.
+            None => None,
+        };
         CallError::OutcomeUnknown {
-            revision: self.held().flatten(),
+            revision,
             why: Unknown::OwnerEnded,
         }
     }
@@ -89,9 +118,12 @@ impl Claim {
         if self.claim() {
             return Some(CallError::NotStarted);
         }
-        self.held().map(|revision| CallError::OutcomeUnknown {
-            revision,
-            why: Unknown::Deadline,
+        Some(match self.held()? {
+            AtStake::Nothing => CallError::NotConfirmed,
+            AtStake::Change(revision) => CallError::OutcomeUnknown {
+                revision,
+                why: Unknown::Deadline,
+            },
         })
     }
 }
@@ -174,11 +206,19 @@ impl<T> StartedReply<T> {
         self.sender.is_closed()
     }
 
-    /// Notes for the caller that the message was handled and its answer is held until it is on disk. `revision` is that
-    /// of the change, if the message changed something.
-    pub(super) fn hold(&self, revision: Option<Revision>) {
-        self.claim.hold(revision);
+    /// Notes for the caller that the message was handled, and that its answer waits until it is on disk or confirmed.
+    pub(super) fn hold(&self, at_stake: AtStake) {
+        self.claim.hold(at_stake);
     }
+}
+
+/// An answer that is ready, and waits until it is on disk or confirmed.
+pub(crate) trait HeldReply: Send {
+    /// Whether the caller has left.
+    fn is_abandoned(&self) -> bool;
+
+    /// Sends the answer. If it is dropped instead, the caller is told that the owner has ended.
+    fn send(self: Box<Self>);
 }
 
 impl<T> Pending<T> {
@@ -186,9 +226,9 @@ impl<T> Pending<T> {
     /// started with it.
     ///
     /// # Errors
-    /// The owner's error, if it sends one. At the deadline, [`CallError::NotStarted`] or, if the answer is held,
-    /// [`CallError::OutcomeUnknown`]. If the owner ends first, [`CallError::OwnerLost`] or, if it had started,
-    /// [`CallError::OutcomeUnknown`].
+    /// The owner's error, if it sends one. At the deadline, [`CallError::NotStarted`] or, if the answer waits,
+    /// [`CallError::NotConfirmed`], or [`CallError::OutcomeUnknown`] if a change waits with it. If the owner ends first,
+    /// [`CallError::OwnerLost`] or, if it had changed something, [`CallError::OutcomeUnknown`].
     pub async fn answer(mut self) -> Result<T, CallError> {
         loop {
             match tokio::time::timeout_at(self.deadline, &mut self.receiver).await {

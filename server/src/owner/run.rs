@@ -110,6 +110,12 @@ async fn run(
         owner.finish_batch(now);
         owner.publish(messages);
         owner.count_busy(busy_since);
+        if let Some(hand_off) = owner.hand_off.take()
+            && let Some(successor) = Box::pin(owner.hand_off(hand_off, clock.now())).await?
+        {
+            mailbox.end(successor);
+            return Ok(owner.machine);
+        }
     }
 }
 

@@ -9,8 +9,10 @@ use crate::metrics::OwnerCells;
 
 use super::backups::OpenBackups;
 use super::clock::Now;
-use super::commit::{CommitQueue, HeldReply};
-use super::error::{CallError, JournalLost, Unknown};
+use super::commit::CommitQueue;
+use super::error::JournalLost;
+use super::message::HandOff;
+use super::reply::HeldReply;
 use super::times::CallTimes;
 use super::watches::Watches;
 
@@ -40,6 +42,10 @@ pub(super) struct Owner {
     pub(super) revision_before: Revision,
     /// Whether the current message changes nothing by its kind.
     pub(super) reads_only: bool,
+    /// Whether the current message has a request id, so that its answer may be that of an earlier message.
+    pub(super) has_request_id: bool,
+    /// The store is to be handed off when the current batch of messages is done.
+    pub(super) hand_off: Option<HandOff>,
     /// Where the owner counts. `None` if nobody can look.
     pub(super) metrics: Option<Arc<OwnerCells>>,
     /// The times of the call whose message is being handled, if they are measured.
@@ -63,6 +69,8 @@ impl Owner {
             until_session_ended: Vec::new(),
             revision_before: 0,
             reads_only: true,
+            has_request_id: false,
+            hand_off: None,
             metrics,
             times: None,
         }
@@ -131,28 +139,23 @@ impl Owner {
     /// Handles an event of the journal. `None` means that the journal's thread has ended.
     ///
     /// # Errors
-    /// [`JournalLost`] if the journal has failed. All held calls have been answered with
-    /// [`CallError::OutcomeUnknown`] then.
+    /// [`JournalLost`] if the journal has failed. The owner must end then: its callers are told when it is dropped.
     pub(super) fn handle_journal_event(&mut self, event: Option<Event>) -> Result<(), JournalLost> {
         let commits = self.commits.as_mut().expect("only a journal has events");
         let handled = match event {
             Some(event) => commits.handle_event(event, &mut self.machine),
             None => Err("the journal's thread has ended".into()),
         };
-        handled.map_err(|why| {
-            commits.fail_held(&CallError::OutcomeUnknown {
-                revision: None,
-                why: Unknown::OwnerEnded,
-            });
-            JournalLost(why)
-        })
+        handled.map_err(JournalLost)
     }
 
-    /// Does what follows a batch of messages: sends its changes to the journal, and wakes watches.
+    /// Does what follows a batch of messages: sends its changes to the journal, asks for the confirmation of its answers, and wakes
+    /// watches.
     pub(super) fn finish_batch(&mut self, now: Now) {
         self.backups.end_dropped(&mut self.machine);
         if let Some(commits) = &mut self.commits {
             commits.send_batch(&mut self.machine, now.time);
+            commits.confirm();
         }
         self.wake_watches();
     }

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::config::WATCH_MESSAGE_BYTES;
 use crate::machine::{
-    HasMore, Revision, StateMachine, Watch, WatchBatch, WatchError, WatchFrom, WatchShows,
+    HasMore, Revision, StateMachine, Updates, Watch, WatchBatch, WatchError, WatchFrom, WatchShows,
     WatchTarget,
 };
 
@@ -93,6 +93,20 @@ pub enum NextBatch {
     Batch(WatchBatch, QuotaGuard),
     /// The client must first read what it was sent on this connection.
     QuotaUsedUp,
+}
+
+impl NextBatch {
+    /// Whether it shows nothing but committed changes, which stay committed, whoever owns the store now. An initial state, and that
+    /// a watch is up to date, is not of that kind.
+    pub(super) fn stays_true(&self) -> bool {
+        match self {
+            Self::Batch(batch, _) => {
+                matches!(&batch.updates, Updates::Changes(changes) if !changes.is_empty())
+                    && !batch.caught_up
+            }
+            Self::QuotaUsedUp => true,
+        }
+    }
 }
 
 /// All open watches.

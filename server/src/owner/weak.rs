@@ -1,10 +1,12 @@
 //! A handle for whoever looks at the owner, and must not keep it from ending.
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::error::HandOffError;
 use super::handle::OwnerHandle;
 use super::mailbox::WeakMailboxSender;
-use super::message::{KeysInStates, Message};
+use super::message::{Envelope, HandOff, KeysInStates, Message};
 use crate::config::OWNER_ALIVE_WITHIN;
 use crate::machine::MachineNow;
 
@@ -26,6 +28,22 @@ impl WeakOwner {
     pub fn has_ended(&self) -> bool {
         let mailbox = self.0.upgrade();
         mailbox.is_none_or(|mailbox| mailbox.is_closed())
+    }
+
+    /// Gives the store to the node `to`, or to any. Returns the address of the node that owns it then; the owner of this process has
+    /// ended. Waits for room in the mailbox, and until every change is committed. If the returned future is dropped early, the store
+    /// may be handed off or not.
+    ///
+    /// # Errors
+    /// [`HandOffError::Refused`] if no node can take the store, and [`HandOffError::OwnerLost`] if the owner ends first.
+    pub async fn hand_off(&self, to: Option<String>) -> Result<String, HandOffError> {
+        let mailbox = self.0.upgrade().ok_or(HandOffError::OwnerLost)?;
+        let (done, is_done) = oneshot::channel();
+        let envelope = Envelope::new(Message::HandOff(HandOff { to, done }));
+        match mailbox.put_when_room(envelope).await {
+            true => is_done.await.unwrap_or(Err(HandOffError::OwnerLost)),
+            false => Err(HandOffError::OwnerLost),
+        }
     }
 
     /// Returns how many messages wait in the mailbox, and the bytes that they count. `None` once nobody can send any.

@@ -52,6 +52,20 @@ impl FakeJournal {
         batch
     }
 
+    /// Takes the next command, which must ask for a confirmation.
+    async fn asked(&mut self) {
+        match self.command().await {
+            Command::Confirm => {}
+            other => panic!("expected a question, got {other:?}"),
+        }
+    }
+
+    /// Confirms what the next command asks for.
+    async fn confirm(&mut self) {
+        self.asked().await;
+        self.send(Event::Confirmed).await;
+    }
+
     fn is_idle(&self) -> bool {
         matches!(self.commands.try_recv(), Err(std_mpsc::TryRecvError::Empty))
     }
@@ -120,8 +134,10 @@ macro_rules! call {
     }};
 }
 
-// `disk` uses the macro, so it must come after it.
+// These use the macro, so they must come after it.
 mod disk;
+mod hand_off;
+mod shown;
 
 fn value(outcome: &ReadOutcome) -> Option<i64> {
     outcome.entry.as_ref().map(|entry| match entry.value {

@@ -27,6 +27,26 @@ pub(crate) fn stream_deadline() -> Refusal {
     )
 }
 
+pub(super) fn not_confirmed() -> Refusal {
+    Refusal::new(
+        Code::DeadlineExceeded,
+        Reason::NotConfirmed,
+        "the deadline passed before the answer could be shown; the call changed nothing",
+    )
+}
+
+/// The node at this address owns the store now.
+pub(super) fn handed_off(owner: &str) -> Refusal {
+    Refusal::new(
+        Code::Unavailable,
+        Reason::NotOwner,
+        format!(
+            "this node has handed off the store to the node at {owner}, and nothing was applied"
+        ),
+    )
+    .with("owner", owner)
+}
+
 pub(super) fn owner_lost() -> Refusal {
     Refusal::new(
         Code::Unavailable,

@@ -38,7 +38,9 @@ impl From<CallError> for Refusal {
         match error {
             CallError::Overloaded { limit, unit } => limits::overloaded(limit, unit),
             CallError::NotStarted => lifecycle::not_started(),
+            CallError::NotConfirmed => lifecycle::not_confirmed(),
             CallError::OwnerLost => lifecycle::owner_lost(),
+            CallError::HandedOff(owner) => lifecycle::handed_off(&owner),
             CallError::OutcomeUnknown { revision, why } => {
                 lifecycle::outcome_unknown(revision, why)
             }

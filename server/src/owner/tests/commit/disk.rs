@@ -33,7 +33,7 @@ async fn an_answer_not_on_disk_at_the_deadline_is_an_unknown_outcome() {
         why: Unknown::Deadline,
     };
     assert_eq!(written.answered(), Err(unknown(Some(2))));
-    assert_eq!(refused.answered(), Err(unknown(None)));
+    assert_eq!(refused.answered(), Err(CallError::NotConfirmed));
     assert_eq!(framed.answered(), Some(unknown(Some(3))));
     journal.commit().await;
     journal.commit().await;
@@ -46,21 +46,18 @@ async fn held_calls_get_an_error_when_the_journal_fails() {
     let (handle, owner, mut journal) = with_key_on_disk().await;
     let written = call!(handle, write(write("k", 2), None, soon()));
     let second = call!(handle, write(write("k", 3), None, soon()));
+    let usage = call!(handle, usage(soon()));
     journal.batch().await;
     journal.send(Event::Failed("no disk".into())).await;
-    for call in [written, second] {
-        let unknown = call.answered().unwrap_err();
-        assert!(
-            matches!(
-                unknown,
-                CallError::OutcomeUnknown {
-                    why: Unknown::OwnerEnded,
-                    ..
-                }
-            ),
-            "{unknown:?}"
-        );
+    for (call, revision) in [(written, 2), (second, 3)] {
+        let unknown = CallError::OutcomeUnknown {
+            revision: Some(revision),
+            why: Unknown::OwnerEnded,
+        };
+        assert_eq!(call.answered(), Err(unknown));
     }
+    // What changed nothing has no outcome that could be open.
+    assert_eq!(usage.answered(), Err(CallError::OwnerLost));
     let ended = owner.now_or_never().expect("the owner has ended").unwrap();
     assert_eq!(ended.err(), Some(JournalLost("no disk".into())));
     assert_eq!(
