@@ -124,11 +124,12 @@ def may_boot():
 
 
 def unpacked(package):
-    """What can be tried of a package without a machine to boot: that its program runs and takes its configuration."""
+    """What can be tried of a package without a machine to boot: that its programs run, and the server takes its configuration."""
     with tempfile.TemporaryDirectory(prefix="soloist-package-") as directory:
         subprocess.run(["dpkg", "-x", package, directory], check=True)
         server = Path(directory) / "usr/bin/soloist-server"
         subprocess.run([server, "config", "--check", Path(directory) / "etc/soloist/soloist.toml"], check=True)
+        subprocess.run([Path(directory) / "usr/bin/soloist", "--version"], check=True)
 
 
 def main(package):
@@ -136,7 +137,7 @@ def main(package):
         unpacked(package)
         print(
             "half hour: NOT DONE: it takes root, and mount, PID and network namespaces, which this machine does not allow. The"
-            " package was only unpacked, and its program run. Run `.ci/deploy package` where they are allowed.",
+            " package was only unpacked, and its programs run. Run `.ci/deploy package` where they are allowed.",
             file=sys.stderr,
         )
         return

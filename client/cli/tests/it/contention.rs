@@ -4,7 +4,7 @@
 //! `SOLOIST_TEST_PROCESSES` and `SOLOIST_TEST_KILLS` make it longer.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -37,16 +37,68 @@ fn number(name: &str, default: usize) -> usize {
     value.map_or(default, |value| value.parse().unwrap())
 }
 
+/// What holds the lock.
+#[derive(Clone, Copy, Debug)]
+enum Holder {
+    CommandLine,
+    Python,
+    TypeScript,
+}
+
+/// The root of the repository.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+/// A program that `./test --tools` installs.
+fn tool(name: &str) -> Command {
+    let path = format!("{ROOT}/.tools/bin/{name}");
+    let is_there = Path::new(&path).exists();
+    assert!(is_there, "this test needs {path}: run ./test --tools once");
+    let mut command = Command::new(path);
+    command.current_dir(ROOT);
+    command
+}
+
+impl Holder {
+    fn command(self, address: &str, file: &str, number: &str, pause: &str) -> Command {
+        let script = |name: &str, script: &str| {
+            let mut command = tool(name);
+            let stubs = Path::new(file).with_file_name("stubs");
+            command
+                .arg(format!("client/cli/tests/it/contention/{script}"))
+                .args([address, file, number, HOLDER])
+                .env("PYTHONPATH", format!("python/src:{}", stubs.display()));
+            command
+        };
+        match self {
+            Self::CommandLine => {
+                let words = ["lock", "l", "--ttl", "2s", "--timeout", "60s", "--"];
+                let command = ["sh", "-c", HOLDER, "sh", file, number, pause];
+                soloist(address, &[&words[..], &command].concat())
+            }
+            Self::Python => script("python3", "holder.py"),
+            Self::TypeScript => script("node", "holder.mjs"),
+        }
+    }
+}
+
 /// How one process comes to its turn.
-fn take_turn(address: &str, file: &Path, number: usize, paused: Option<&mpsc::SyncSender<Pause>>) {
+fn take_turn(
+    holder: Holder,
+    address: &str,
+    file: &Path,
+    number: usize,
+    paused: Option<&mpsc::SyncSender<Pause>>,
+) {
     let mut is_paused = paused.is_some();
     loop {
         let pause = if is_paused { "pause" } else { "" };
         let (file, number) = (file.to_str().unwrap(), number.to_string());
-        let words = ["lock", "l", "--ttl", "2s", "--timeout", "60s", "--"];
-        let command = ["sh", "-c", HOLDER, "sh", file, &number, pause];
-        let mut child = soloist(address, &[&words[..], &command].concat());
-        let mut child = child.stderr(Stdio::null()).spawn().unwrap();
+        let mut child = holder.command(address, file, &number, pause);
+        child
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = child.spawn().unwrap();
         if let Some(paused) = paused.filter(|_| is_paused) {
             let soloist = Pid::from_raw(child.id().cast_signed());
             let mut line = String::new();
@@ -97,22 +149,25 @@ fn writes(file: &Path) -> Vec<(i64, usize)> {
     lines.collect()
 }
 
-#[test]
-fn everybody_gets_a_turn_and_no_older_holder_writes() {
-    let processes = number("SOLOIST_TEST_PROCESSES", 12);
-    let kills = number("SOLOIST_TEST_KILLS", 3);
-    let pauses = (processes / 10).max(2);
-    let mut server = Process::start();
-    server.until_serving();
-    let (address, file) = (server.address(), server.directory().join("protected"));
+/// Lets holders contend for the lock while the server is killed. Returns what the file has taken.
+fn contend(
+    holders: &[Holder],
+    kills: usize,
+    pauses: usize,
+    server: &mut Process,
+    file: &Path,
+) -> Vec<(i64, usize)> {
+    let processes = holders.len();
+    let address = server.address();
     let (paused, is_paused) = mpsc::sync_channel(processes);
     let done = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for number in 0..processes {
-            let (address, file, done) = (&address, &file, &done);
-            let paused = (number % processes.div_ceil(pauses) == 0).then(|| paused.clone());
+        for (number, &holder) in holders.iter().enumerate() {
+            let (address, done) = (&address, &done);
+            let is_chosen = pauses > 0 && number % processes.div_ceil(pauses) == 0;
+            let paused = is_chosen.then(|| paused.clone());
             scope.spawn(move || {
-                take_turn(address, file, number, paused.as_ref());
+                take_turn(holder, address, file, number, paused.as_ref());
                 done.fetch_add(1, Ordering::SeqCst);
             });
         }
@@ -120,8 +175,8 @@ fn everybody_gets_a_turn_and_no_older_holder_writes() {
         scope.spawn(|| {
             for pause in is_paused {
                 // Somebody else has had the lock since, if anybody else is left: its session has ended.
-                let count = writes(&file).len();
-                while writes(&file).len() == count
+                let count = writes(file).len();
+                while writes(file).len() == count
                     && done.load(Ordering::SeqCst) + pauses < processes
                 {
                     std::thread::sleep(Duration::from_millis(5));
@@ -137,7 +192,7 @@ fn everybody_gets_a_turn_and_no_older_holder_writes() {
             server.start_again();
         }
     });
-    let written = writes(&file);
+    let written = writes(file);
     assert!(written.is_sorted_by_key(|(token, _)| *token), "{written:?}");
     for number in 0..processes {
         assert!(
@@ -145,18 +200,49 @@ fn everybody_gets_a_turn_and_no_older_holder_writes() {
             "{number} in {written:?}"
         );
     }
+    written
+}
+
+#[test]
+fn everybody_gets_a_turn_and_no_older_holder_writes() {
+    let processes = number("SOLOIST_TEST_PROCESSES", 12);
+    let kills = number("SOLOIST_TEST_KILLS", 3);
+    let mut server = Process::start();
+    server.until_serving();
+    let file = server.directory().join("protected");
+    let holders = vec![Holder::CommandLine; processes];
+    let written = contend(&holders, kills, (processes / 10).max(2), &mut server, &file);
     // The check was needed: paused holders have tried.
     let tried = writes(&file.with_extension("tried"));
-    let late = tried.iter().filter(|write| {
-        !written.contains(write) || {
-            let times = |of: &[(i64, usize)]| of.iter().filter(|other| other == write).count();
-            times(&tried) > times(&written)
-        }
-    });
-    let late = late.count();
+    let late = tried.len() - written.len();
     println!(
         "{processes} processes, {kills} kills: {} writes, {late} late ones tried",
         written.len()
     );
     assert!(late > 0, "{tried:?}");
+}
+
+#[test]
+fn clients_in_several_languages_share_a_lock() {
+    use Holder::{CommandLine, Python, TypeScript};
+    let mut server = Process::start();
+    server.until_serving();
+    let file = server.directory().join("protected");
+    // What the package would bring by its dependencies.
+    let stubs = server.directory().join("stubs");
+    std::fs::create_dir(&stubs).unwrap();
+    let made = tool("python3")
+        .args(["-m", "grpc_tools.protoc", "-Iproto"])
+        .arg(format!("--python_out={}", stubs.display()))
+        .args(["google/rpc/status.proto", "google/rpc/error_details.proto"])
+        .status();
+    assert!(made.unwrap().success());
+    let holders = [CommandLine, Python, TypeScript].repeat(number("SOLOIST_TEST_PROCESSES", 9) / 3);
+    contend(
+        &holders,
+        number("SOLOIST_TEST_KILLS", 2),
+        0,
+        &mut server,
+        &file,
+    );
 }
