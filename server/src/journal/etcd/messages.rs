@@ -8,3 +8,11 @@ pub(crate) use generated::{Cluster, Manifest, Node, Owner, Parts, Record};
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/soloist.cluster.rs"));
 }
+
+impl Record {
+    pub(super) fn of(contents: Contents) -> Self {
+        Self {
+            contents: Some(contents),
+        }
+    }
+}
