@@ -218,7 +218,7 @@ macro_rules! calls {
     ($($request:ident: $wire:ident -> $response:ident, $reply:ident by $service:ident.$method:ident, $default_outcome:ident, $idempotent:expr;)*) => {$(
         fn $method(call: Call<'_, v1::$wire>) -> impl Future<Output = Result<v1::$response, Error>> + Send + use<> {
             let Call { connection, mut request, timeout, retry } = call;
-            let service = connection.$service.clone();
+            let (service, transport) = (connection.$service.clone(), connection.transport.clone());
             async move {
                 let attempt = |request, timeout| {
                     let mut service = service.clone();
@@ -228,11 +228,12 @@ macro_rules! calls {
                     }
                 };
                 let Some(retry) = retry else {
-                    return until_seen(timeout, |left| attempt(request.clone(), left)).await;
+                    return until_seen(&transport, timeout, |left| attempt(request.clone(), left)).await;
                 };
                 let idempotent: fn(&mut v1::$wire) -> bool = $idempotent;
                 let idempotent = idempotent(&mut request);
-                retry.run(timeout, idempotent, |left| attempt(request.clone(), left)).await
+                let attempt = |left| until_seen(&transport, left, |left| attempt(request.clone(), left));
+                retry.run(timeout, idempotent, attempt).await
             }
         }
 

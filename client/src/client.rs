@@ -8,9 +8,11 @@ use soloist::v1::Info;
 use soloist::v1::admin_client::AdminClient;
 use soloist::v1::state_client::StateClient;
 
-use crate::connection::{Connection, Security, connect};
+use crate::connecting::Security;
+use crate::connection::Connection;
 use crate::election::leader;
 use crate::machine::{DefineMachine, DeleteMachine, GetMachine, ListMachines};
+use crate::routes::connect;
 use crate::session::{CloseSession, ListSessions, OpenSession, RenewSession};
 use crate::token::Token;
 use crate::transport::Transport;
@@ -25,7 +27,7 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a call may take, unless told otherwise: 10 s, the default limit of servers (`Limits.max_deadline`).
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection to one server. Cloning is cheap, and clones share the connection. After a connection is lost, the next
+/// A connection to one server, or to the nodes of one store. Cloning is cheap, and clones share the connection. After a connection is lost, the next
 /// call connects again.
 ///
 /// A connection carries as many calls, watches and pipelines at once as its server allows, 256 by default. Further
@@ -39,7 +41,13 @@ impl Client {
     /// Connects to `http://HOST:PORT`, or `HOST:PORT` for short, to `https://HOST:PORT`, which trusts the CAs of the
     /// system, or to the Unix socket `unix:PATH`. [`builder`](Self::builder) has more settings.
     ///
-    /// Waits until the connection is made, at most [`CONNECT_TIMEOUT`]. Over TLS it also waits for the server's first bytes,
+    /// Several addresses, with commas in between, are the nodes of one store: `http://a:50051,b:50051,c:50051`. A client connects
+    /// to the first that it can reach, and finds the owner of the store from there: a node that is not the owner says which is.
+    /// A call that no owner has seen is sent again at once, at each address and where a node says that the owner is. It goes on
+    /// with the next address when a connection is lost, and when a call is given up after a second or more without an answer. The
+    /// owner may be at an address that is not in the list; it is connected to in the same way, with the same files. At most 32.
+    ///
+    /// Waits until the connection is made, at most [`CONNECT_TIMEOUT`] for each address. Over TLS it also waits for the server's first bytes,
     /// which tell whether the server accepts the client's certificate; without TLS it waits half a second for them. Whether a
     /// Soloist server answers there is not checked before the first call. If the future is dropped, the connection is closed.
     ///
@@ -393,8 +401,8 @@ impl ClientBuilder {
             Some(path) => Some(Token::open(path).await?),
             None => None,
         };
-        let channel = connect(&self.url, &self.security, self.connect_timeout).await?;
-        let transport = Transport::new(channel, token, self.headers);
+        let (channel, routes) = connect(&self.url, &self.security, self.connect_timeout).await?;
+        let transport = Transport::new(channel, routes, token, self.headers);
         Ok(Client {
             connection: Connection::new(transport, self.timeout, self.retry),
         })

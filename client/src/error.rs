@@ -44,6 +44,8 @@ struct Inner {
     retry_forbidden: bool,
     /// The call met the end of a connection, and no server has applied it: another attempt is on another connection.
     unseen: bool,
+    /// See [`Error::is_elsewhere`].
+    is_elsewhere: bool,
 }
 
 /// The trailer with which a server says when to retry. Source: gRPC proposal A6, "gRPC Retry Design".
@@ -131,6 +133,12 @@ impl Error {
         self.0.unseen
     }
 
+    /// Whether the call found no server, or one that does not own the store: where there are several addresses, another attempt
+    /// goes elsewhere.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.0.is_elsewhere
+    }
+
     /// The error of a call after that many attempts, of which it is the last error. `outcome` is that of all of them.
     pub(crate) fn after_attempts(mut self, attempts: u32, outcome: Outcome) -> Self {
         self.0.outcome = outcome;
@@ -178,7 +186,8 @@ impl Error {
         let http2 = causes(source).find_map(|cause| cause.downcast_ref::<h2::Error>());
         let unseen = is_unseen(source, http2);
         // Nobody has processed a call that found no connection, either.
-        let not_processed = unseen || causes(source).any(|cause| cause.is::<tonic::ConnectError>());
+        let not_connected = causes(source).any(|cause| cause.is::<tonic::ConnectError>());
+        let not_processed = unseen || not_connected;
         let outcome = if not_processed {
             Outcome::NotApplied
         } else {
@@ -195,6 +204,7 @@ impl Error {
         let message = format!("connection failed: {}", root_cause(source));
         let mut error = Self::new(code, message, outcome);
         error.0.unseen = unseen;
+        error.0.is_elsewhere = not_connected;
         error
     }
 
@@ -253,6 +263,7 @@ impl Error {
             retry_delay: None,
             retry_forbidden: false,
             unseen: false,
+            is_elsewhere: false,
         }))
     }
 
@@ -274,6 +285,7 @@ impl Error {
                     .metadata
                     .get("connection")
                     .is_some_and(|it| it == "ended");
+            error.0.is_elsewhere = error.0.reason == Some(Reason::NotOwner);
             error.0.metadata = info.metadata;
         }
         error

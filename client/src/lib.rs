@@ -64,6 +64,7 @@
 
 mod call;
 mod client;
+mod connecting;
 mod connection;
 mod details;
 mod election;
@@ -81,6 +82,7 @@ mod place;
 mod reply;
 mod request;
 mod retry;
+mod routes;
 mod session;
 mod socket;
 mod tcp;
@@ -89,6 +91,7 @@ mod timeout;
 mod tls;
 mod token;
 mod transport;
+mod unix;
 mod value;
 mod watch;
 mod wire;
@@ -96,12 +99,12 @@ mod wire;
 /// What `soloist-load` shares with this library. No part of the library's promises.
 #[doc(hidden)]
 pub mod shared {
-    pub use crate::connection::{Security, connect};
+    pub use crate::connecting::{Security, connect};
     pub use crate::socket::{Opening, Socket as OpenedSocket};
     #[cfg(feature = "tls")]
     pub use crate::tls::{NO_HTTP2, TlsFiles, TlsSocket as Socket, explained, not_connected, open};
     pub use crate::token::read_token_file as read_token;
-    pub use crate::transport::unix_error;
+    pub use crate::unix::unix_error;
 }
 
 pub use call::Call;

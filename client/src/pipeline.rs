@@ -249,8 +249,9 @@ impl IntoFuture for PipelineCall<'_> {
     fn into_future(self) -> Self::IntoFuture {
         let state = self.connection.state.clone();
         let timeout = self.connection.timeout;
+        let transport = self.connection.transport.clone();
         Box::pin(async move {
-            let (frames, responses) = until_seen(timeout, |left| {
+            let (frames, responses) = until_seen(&transport, timeout, |left| {
                 let mut state = state.clone();
                 async move {
                     let (frames, queue) = mpsc::channel(self.frames_in_flight);

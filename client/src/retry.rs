@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::transport::Transport;
 use crate::{Error, Outcome};
 
 /// When a failed call is retried, and how long to wait before: exponential backoff with full jitter.
@@ -137,12 +138,26 @@ fn jitter(most: Duration, random: u64) -> Duration {
 
 /// How often a call is made again that no server has looked at. A server that refuses streams does so for a reason: gRPC
 /// proposal A6 allows one such retry, and more for calls that have not left the client.
-const UNSEEN_RETRIES_MAX: u32 = 3;
+const UNSEEN_RETRIES_MAX: usize = 3;
 
 /// Makes an attempt, and further ones at once while no server has looked at it, because it met the end of a connection. A
 /// proxy that ends connections after so many calls, or a server that asks its clients to come back with other certificates,
 /// fails no call. Source: "transparent retries" of gRPC proposal A6.
+///
+/// Where there are several addresses, a call also looks for the owner of the store, at each address and where a node says that it is.
 pub(crate) async fn until_seen<T, F>(
+    transport: &Transport,
+    timeout: Duration,
+    attempt: impl FnMut(Duration) -> F,
+) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    attempts_until_seen(transport.hops(), timeout, attempt).await
+}
+
+async fn attempts_until_seen<T, F>(
+    mut hops: usize,
     timeout: Duration,
     mut attempt: impl FnMut(Duration) -> F,
 ) -> Result<T, Error>
@@ -150,14 +165,16 @@ where
     F: Future<Output = Result<T, Error>>,
 {
     let start = Instant::now();
-    let mut left = timeout;
-    for _ in 0..UNSEEN_RETRIES_MAX {
-        match attempt(left).await {
-            Err(error) if error.is_unseen() => left = timeout.saturating_sub(start.elapsed()),
+    let mut unseen_retries = UNSEEN_RETRIES_MAX;
+    loop {
+        let left = timeout.saturating_sub(start.elapsed());
+        let retries = match attempt(left).await {
+            Err(error) if error.is_elsewhere() && hops > 0 => &mut hops,
+            Err(error) if error.is_unseen() && unseen_retries > 0 => &mut unseen_retries,
             outcome => return outcome,
-        }
+        };
+        *retries -= 1;
     }
-    attempt(left).await
 }
 
 fn random_bits() -> u64 {
@@ -305,7 +322,7 @@ mod tests {
         };
         for (unseen, made_of_all) in [(0, 1), (2, 3), (3, 4), (9, 4)] {
             let mut made = 0;
-            let result = until_seen(MINUTE, |_| {
+            let result = attempts_until_seen(0, MINUTE, |_| {
                 made += 1;
                 std::future::ready(if made > unseen {
                     Ok(())
@@ -318,7 +335,7 @@ mod tests {
         }
         // Nobody knows what came of this one.
         let mut made = 0;
-        let result = until_seen(MINUTE, |_| {
+        let result = attempts_until_seen(0, MINUTE, |_| {
             made += 1;
             std::future::ready(Err::<(), _>(failure(BROKEN.0, BROKEN.1)))
         });

@@ -1,29 +1,33 @@
-//! What carries calls: a channel, and the token that goes with each call. Unix sockets.
+//! What carries calls: a channel, and the token that goes with each call.
 
 use std::future::Future;
-use std::io;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::header::AUTHORIZATION;
-use http::{HeaderName, HeaderValue, Uri};
-use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
+use http::{HeaderName, HeaderValue};
 use tonic::body::Body;
 use tonic::transport::Channel;
+use tonic::transport::channel::ResponseFuture;
 use tower_service::Service;
 
+use crate::routes::{DIRECT, Routed, Routes};
 use crate::token::Token;
 
 /// A channel to a server whose calls bear the client's token. What the generated clients run on.
 ///
 /// Cheap to clone, and clones share the connection. Once a second the file of the token is read again before a call: so
 /// [`poll_ready`](Service::poll_ready) may wait for the file, up to a second, and needs tokio's runtime.
+///
+/// With several addresses, a call goes to the one that is in use when [`poll_ready`](Service::poll_ready) returns.
 #[derive(Clone, Debug)]
 pub struct Transport {
     channel: Channel,
+    /// None if there is one address.
+    routes: Option<Arc<Routes>>,
+    /// The version of the address that `channel` is of.
+    version: u64,
     token: Option<Token>,
     /// Other headers of every call.
     headers: Arc<[(HeaderName, HeaderValue)]>,
@@ -32,26 +36,42 @@ pub struct Transport {
 impl Transport {
     pub(crate) fn new(
         channel: Channel,
+        routes: Option<Arc<Routes>>,
         token: Option<Token>,
-        headers: Vec<(HeaderName, HeaderValue)>,
+        mut headers: Vec<(HeaderName, HeaderValue)>,
     ) -> Self {
+        if routes.is_some() {
+            headers.push(DIRECT);
+        }
         let headers = headers.into();
         Self {
             channel,
+            version: 0,
+            routes,
             token,
             headers,
         }
+    }
+
+    /// How many further attempts find the owner, wherever it is: at each address, and at one that a node names. None if there is one address.
+    pub(crate) fn hops(&self) -> usize {
+        self.routes.as_ref().map_or(0, |routes| routes.len())
     }
 }
 
 impl Service<http::Request<Body>> for Transport {
     type Response = http::Response<Body>;
     type Error = tonic::transport::Error;
-    type Future = <Channel as Service<http::Request<Body>>>::Future;
+    type Future = Response;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         if let Some(token) = &mut self.token {
             ready!(token.poll_fresh(cx));
+        }
+        if let Some(routes) = &self.routes
+            && routes.version() != self.version
+        {
+            (self.channel, self.version) = routes.channel();
         }
         self.channel.poll_ready(cx)
     }
@@ -63,43 +83,32 @@ impl Service<http::Request<Body>> for Transport {
         if let Some(token) = &self.token {
             request.headers_mut().insert(AUTHORIZATION, token.header());
         }
-        self.channel.call(request)
+        let response = self.channel.call(request);
+        match &self.routes {
+            None => Response::Direct(response),
+            Some(routes) => {
+                Response::Routed(Routed::new(response, Arc::clone(routes), self.version))
+            }
+        }
     }
 }
 
-/// Connects to a Unix socket, whatever the URI says.
-#[derive(Clone, Debug)]
-pub(crate) struct UnixConnector(pub(crate) PathBuf);
-
-impl Service<Uri> for UnixConnector {
-    type Response = TokioIo<UnixStream>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let path = self.0.clone();
-        Box::pin(async move {
-            let connected = UnixStream::connect(&path).await;
-            connected.map(TokioIo::new).map_err(unix_error)
-        })
-    }
+/// The response of a call.
+#[derive(Debug)]
+pub enum Response {
+    #[doc(hidden)]
+    Direct(ResponseFuture),
+    #[doc(hidden)]
+    Routed(Routed),
 }
 
-/// Why a Unix socket cannot be connected to, and what to do about it.
-pub fn unix_error(error: io::Error) -> io::Error {
-    let why = match error.kind() {
-        io::ErrorKind::NotFound => {
-            "there is no such socket: check the path, and that the server runs"
+impl Future for Response {
+    type Output = Result<http::Response<Body>, tonic::transport::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Direct(response) => Pin::new(response).poll(cx),
+            Self::Routed(response) => Pin::new(response).poll(cx),
         }
-        io::ErrorKind::ConnectionRefused => "nobody listens on the socket: start the server",
-        io::ErrorKind::PermissionDenied => {
-            "the permissions of the socket do not allow this user to connect"
-        }
-        _ => return error,
-    };
-    io::Error::new(error.kind(), why)
+    }
 }

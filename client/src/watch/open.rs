@@ -19,7 +19,7 @@ pub(super) async fn open(
     request: v1::WatchRequest,
     timeout: Duration,
 ) -> Result<Messages, Error> {
-    until_seen(timeout, |left| {
+    until_seen(&connection.transport, timeout, |left| {
         let (mut state, request) = (connection.state.clone(), request.clone());
         async move { within(left, Outcome::NotApplied, state.watch(request)).await }
     })

@@ -10,6 +10,7 @@ mod compare_and_set;
 mod examples;
 mod locks;
 mod machines;
+mod nodes;
 mod operations;
 mod pipeline;
 mod proxy;

@@ -28,7 +28,11 @@ struct Route {
 
 impl Proxy {
     pub(crate) async fn to(server: &TestServer) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::at(([127, 0, 0, 1], 0).into(), server).await
+    }
+
+    pub(crate) async fn at(address: SocketAddr, server: &TestServer) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (route, _) = watch::channel(Route {
             server: Some(server.address()),
