@@ -99,7 +99,7 @@ impl Follower {
     }
 
     /// Becomes the owner, if the owner is still the one that was seen.
-    async fn take(&mut self) -> Result<Taken, OpenError> {
+    async fn take(&self) -> Result<Taken, OpenError> {
         let key = self.cluster.keys.owner();
         let value = Owner {
             node: self.cluster.node.clone(),
@@ -108,7 +108,9 @@ impl Follower {
         };
         let value = value.encode_to_vec();
         let mut trying = Trying::to("become the owner");
+        let mut gone = 0;
         loop {
+            let lease = self.lease_after(gone).await?;
             let txn = Txn {
                 when: vec![Compare::ModRevision(
                     key.clone(),
@@ -117,7 +119,7 @@ impl Follower {
                 then: vec![Op::Put {
                     key: key.clone(),
                     value: value.clone().into(),
-                    lease: *self.cluster.lease.borrow(),
+                    lease,
                 }],
                 otherwise: vec![Op::Get {
                     range: KeyRange::One(key.clone()),
@@ -139,12 +141,21 @@ impl Follower {
                 }
                 // Somebody else keeps it alive, and will have another one.
                 Err(error) if error.kind == ErrorKind::LeaseGone => {
-                    warn!("cannot become the owner: the lease of this node has ended");
-                    let _ = self.cluster.lease.changed().await;
+                    warn!("cannot become the owner before this node has another lease");
+                    gone = lease;
                 }
                 Err(error) => trying.after(error).await?,
             }
         }
+    }
+
+    /// The lease of this node, once it is another than `gone`. What is put without one would stay for ever.
+    async fn lease_after(&self, gone: i64) -> Result<i64, OpenError> {
+        let mut lease = self.cluster.lease.clone();
+        let is_there = lease.wait_for(|lease| *lease != 0 && *lease != gone).await;
+        is_there.map(|lease| *lease).map_err(|_| OpenError::Etcd {
+            what: "cannot become the owner: nobody keeps the lease of this node alive".into(),
+        })
     }
 
     /// Begins to own the store: commits the record of the start, before anything is shown.
@@ -163,9 +174,11 @@ impl Follower {
             ..LogRecord::default()
         };
         let record = EncodedRecord::of(&record, last);
-        if !self.commit_start(epoch, &record).await? {
-            return Ok(Challenge::Lost);
-        }
+        let position = match mutant("serving-before-start-record") {
+            true => last,
+            false if self.commit_start(epoch, &record).await? => record.position,
+            false => return Ok(Challenge::Lost),
+        };
         let empty = Replaying::from_nothing(self.cluster.limits.clone());
         let state = std::mem::replace(&mut self.state, empty);
         let mut machine = state.machine;
@@ -185,7 +198,7 @@ impl Follower {
             epoch,
             time,
             at,
-            position: record.position,
+            position,
             log_bytes: state.log_bytes + record.bytes.len() as u64,
         })))
     }
@@ -228,9 +241,6 @@ impl Follower {
             }],
             otherwise: vec![get(key), get(owner)],
         };
-        if mutant("serving-before-start-record") {
-            return Ok(true);
-        }
         let mut trying = Trying::to("commit the record of the start");
         loop {
             match self.cluster.etcd.txn(&txn).await {

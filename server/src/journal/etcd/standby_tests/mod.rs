@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod campaign;
 mod following;
 mod support;
 mod takeovers;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message as _;
 use soloist_etcd::sim::SimEtcd;
-use soloist_etcd::{Compare, Etcd, KeyRange, Op, Txn};
+use soloist_etcd::{Compare, Etcd, Get, KeyRange, Op, Txn};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -39,8 +39,12 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new() -> Self {
+        Self::seeded(1)
+    }
+
+    pub(super) fn seeded(seed: u64) -> Self {
         Self {
-            etcd: SimEtcd::new(1),
+            etcd: SimEtcd::new(seed),
             began: Instant::now(),
         }
     }
@@ -364,6 +368,29 @@ impl Owner {
         self.put(self.keys.manifest(), manifest.encode_to_vec())
             .await;
         self.truncate(first).await;
+    }
+
+    pub(super) fn abandon_snapshot(&mut self) {
+        // The record that said so may have been committed.
+        self.snapshot_before = None;
+    }
+
+    /// Opens a session, or ends it, if there is one.
+    pub(super) async fn session(&mut self, opens: bool) {
+        let now = self.now();
+        self.machine.advance(now, usize::MAX);
+        let sessions = self.machine.usage().session_count;
+        if opens && sessions == 0 {
+            self.open_session("s", Duration::from_secs(30)).await;
+        } else {
+            self.commit(false).await;
+        }
+    }
+
+    /// Has etcd forget what was before.
+    pub(super) async fn compact(&self) {
+        let revision = self.etcd.get(&Get::one(self.keys.owner())).await;
+        let _ = self.etcd.compact(revision.unwrap().revision).await;
     }
 
     /// Removes the records before this one.
