@@ -57,6 +57,19 @@ pub(crate) struct Takeover {
     pub(crate) took: Duration,
 }
 
+/// The etcd that a cluster is on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EtcdSeen {
+    /// The lowest version of its members.
+    pub(crate) version: String,
+    /// The member that leads; 0 for none.
+    pub(crate) leader: u64,
+    /// Bytes of the largest file of a member.
+    pub(crate) file_bytes: i64,
+    /// The quota that it was given, as the node was told.
+    pub(crate) quota_bytes: u64,
+}
+
 /// What a node is now, and what it sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NodeStatus {
@@ -77,6 +90,8 @@ pub(crate) struct NodeStatus {
     pub(crate) reaches_owner: bool,
     /// How this node became the owner.
     pub(crate) takeover: Option<Takeover>,
+    /// None before it was reached.
+    pub(crate) etcd: Option<EtcdSeen>,
 }
 
 impl NodeStatus {
@@ -92,6 +107,7 @@ impl NodeStatus {
             lag: None,
             reaches_owner: false,
             takeover: None,
+            etcd: None,
         }
     }
 

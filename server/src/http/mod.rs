@@ -8,6 +8,7 @@
 //! call. It runs from before the store is opened until the server has ended. [`Site`] is all that an answer is made of. The page
 //! and its numbers, `/status.json`, need the right `admin` where there is an access file; the others are open.
 
+mod cluster;
 mod connection;
 mod listener;
 mod page;

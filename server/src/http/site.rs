@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
+use super::cluster;
 use crate::access::Access;
 use crate::config::{
     HISTORY_INTERVAL, HISTORY_SAMPLES, KEYS_IN_STATE_SERIES_MAX, Limits, MailboxLimits,
@@ -206,6 +207,8 @@ impl Site {
                 bytes: bytes as u64,
             });
         }
+        let node = self.node();
+        snapshot.cluster = node.map(|node| cluster::shown(&node, snapshot.journal.as_ref()));
         snapshot
     }
 

@@ -2,10 +2,12 @@
 
 use serde::Serialize;
 
+use super::cluster::Cluster;
 use super::probes;
 use super::site::{About, Site};
 use crate::machine::MachineNow;
 use crate::metrics::{History, Quantiles, Sample, Snapshot, now_nanos};
+use crate::role::NodeStatus;
 
 /// All numbers of the page.
 #[derive(Serialize)]
@@ -15,6 +17,8 @@ pub(super) struct Status {
     store: Store,
     /// None if the store is in memory only.
     disk: Option<Disk>,
+    /// None if the server is no node of a cluster.
+    cluster: Option<Cluster>,
     clients: Clients,
     refusals: Vec<Refusals>,
     series: Series,
@@ -28,7 +32,7 @@ struct Server {
     version: &'static str,
     health: &'static str,
     problems: Vec<&'static str>,
-    role: &'static str,
+    role: String,
     started_unix: f64,
     now_unix: f64,
     store_id: String,
@@ -110,6 +114,8 @@ struct Columns {
     wait_p99_us: Vec<Option<f64>>,
     commit_p50_us: Vec<Option<f64>>,
     commit_p99_us: Vec<Option<f64>>,
+    confirm_p50_us: Vec<Option<f64>>,
+    confirm_p99_us: Vec<Option<f64>>,
 }
 
 #[derive(Serialize)]
@@ -137,10 +143,11 @@ impl Status {
         let snapshot = site.counts();
         let about = site.about();
         let machines = site.machines_now().await;
+        let node = site.node();
         let owner = &snapshot.owner;
         let (health, problems) = probes::health(site);
         Self {
-            server: server(&snapshot, about, health, problems),
+            server: server(&snapshot, about, node.as_ref(), health, problems),
             mailbox: mailbox(&snapshot, about),
             store: store(&snapshot, about),
             disk: snapshot.journal.as_ref().map(|journal| Disk {
@@ -151,6 +158,7 @@ impl Status {
                 snapshot_unix: unix(journal.snapshot_at_nanos),
                 backup_unix: unix(snapshot.server.backup_at_nanos),
             }),
+            cluster: (node.as_ref()).map(|node| Cluster::of(node, snapshot.journal.as_ref())),
             clients: clients(&snapshot, about),
             refusals: refusals(&snapshot),
             series: site.history(|history| series(history, known)),
@@ -168,6 +176,7 @@ fn unix(nanos: u64) -> Option<f64> {
 fn server(
     snapshot: &Snapshot,
     about: Option<&About>,
+    role: Option<&NodeStatus>,
     health: &'static str,
     problems: Vec<&'static str>,
 ) -> Server {
@@ -175,7 +184,7 @@ fn server(
         version: env!("CARGO_PKG_VERSION"),
         health,
         problems,
-        role: "single server",
+        role: role.map_or_else(|| "single server".into(), NodeStatus::text),
         started_unix: snapshot.process.started_at.as_secs_f64(),
         now_unix: now_nanos() as f64 / 1e9,
         store_id: about.map_or_else(String::new, |about| about.store_id.clone()),
@@ -261,6 +270,11 @@ impl Columns {
                 &mut self.commit_p50_us,
                 &mut self.commit_p99_us,
                 sample.commits,
+            ),
+            (
+                &mut self.confirm_p50_us,
+                &mut self.confirm_p99_us,
+                sample.confirms,
             ),
         ] {
             p50.push(quantiles.map(|Quantiles { p50, .. }| round(p50)));

@@ -3,18 +3,18 @@
 //! `prometheus-client`, which the Prometheus project keeps, writes OpenMetrics, in which a gauge `soloist_connections` could not
 //! stand beside a counter `soloist_connections_total`. Its lines are the same but for those that describe counters.
 
+mod cluster;
+mod lists;
+mod series;
+
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeCounterValue, EncodeLabelSet, MetricEncoder, NoLabelSet, text,
-};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::encoding::{DescriptorEncoder, text};
+use prometheus_client::registry::Registry;
 
-use super::calls::{CODES, MethodRow, OK};
-use super::cells::{BOUNDS_SECONDS, BUCKETS, TimesSum, seconds};
-use super::snapshot::{JournalSum, OwnerSum, Snapshot};
+use super::snapshot::Snapshot;
+use series::Series;
 
 /// The content-type of the text.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -58,7 +58,7 @@ struct Scrape(Snapshot);
 
 impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut series = Series(encoder);
+        let mut series = Series::of(encoder);
         let snapshot = &self.0;
         series.calls(snapshot)?;
         series.owner(&snapshot.owner)?;
@@ -66,563 +66,22 @@ impl Collector for Scrape {
         if let Some(journal) = &snapshot.journal {
             series.journal(journal, &snapshot.owner)?;
         }
+        if let Some(cluster) = &snapshot.cluster {
+            series.cluster(cluster, snapshot.journal.as_ref())?;
+        }
         series.server(snapshot)?;
         series.process(snapshot)
     }
 }
-
-/// A label and its value. The crate escapes values, which may be names that clients have chosen.
-fn label<'a>(name: &'static str, value: &'a str) -> [(&'static str, &'a str); 1] {
-    [(name, value)]
-}
-
-/// Writes series.
-struct Series<'a>(DescriptorEncoder<'a>);
-
-/// One family of series: the name in front of the unit and of `_total`, and what it means.
-#[derive(Clone, Copy)]
-struct Family {
-    name: &'static str,
-    help: &'static str,
-    unit: UnitOf,
-}
-
-/// The unit at the end of a name.
-#[derive(Clone, Copy)]
-enum UnitOf {
-    None,
-    Seconds,
-    Bytes,
-}
-
-static SECONDS: Unit = Unit::Seconds;
-static BYTES: Unit = Unit::Bytes;
-
-fn family(name: &'static str, help: &'static str) -> Family {
-    let unit = UnitOf::None;
-    Family { name, help, unit }
-}
-
-impl Family {
-    fn seconds(self) -> Self {
-        let unit = UnitOf::Seconds;
-        Self { unit, ..self }
-    }
-
-    fn bytes(self) -> Self {
-        let unit = UnitOf::Bytes;
-        Self { unit, ..self }
-    }
-
-    fn unit(self) -> Option<&'static Unit> {
-        match self.unit {
-            UnitOf::None => None,
-            UnitOf::Seconds => Some(&SECONDS),
-            UnitOf::Bytes => Some(&BYTES),
-        }
-    }
-}
-
-impl Series<'_> {
-    fn begin(&mut self, family: Family, kind: MetricType) -> Result<MetricEncoder<'_>, fmt::Error> {
-        self.0
-            .encode_descriptor(family.name, family.help, family.unit(), kind)
-    }
-
-    fn counter(&mut self, family: Family, value: impl EncodeCounterValue) -> fmt::Result {
-        let mut metric = self.begin(family, MetricType::Counter)?;
-        metric.encode_counter::<NoLabelSet, _, u64>(&value, None)
-    }
-
-    fn counters<L: EncodeLabelSet>(
-        &mut self,
-        family: Family,
-        values: impl IntoIterator<Item = (L, u64)>,
-    ) -> fmt::Result {
-        let mut metric = self.begin(family, MetricType::Counter)?;
-        for (labels, value) in values {
-            let mut one = metric.encode_family(&labels)?;
-            one.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
-        }
-        Ok(())
-    }
-
-    fn gauge(&mut self, family: Family, value: u64) -> fmt::Result {
-        self.begin(family, MetricType::Gauge)?
-            .encode_gauge(&signed(value))
-    }
-
-    fn gauge_seconds(&mut self, family: Family, nanos: u64) -> fmt::Result {
-        self.begin(family.seconds(), MetricType::Gauge)?
-            .encode_gauge(&seconds(nanos))
-    }
-
-    fn gauges<L: EncodeLabelSet>(
-        &mut self,
-        family: Family,
-        values: impl IntoIterator<Item = (L, f64)>,
-    ) -> fmt::Result {
-        let mut metric = self.begin(family, MetricType::Gauge)?;
-        for (labels, value) in values {
-            metric.encode_family(&labels)?.encode_gauge(&value)?;
-        }
-        Ok(())
-    }
-
-    fn times(&mut self, family: Family, times: &TimesSum) -> fmt::Result {
-        let mut metric = self.begin(family.seconds(), MetricType::Histogram)?;
-        encode_times(&mut metric, times)
-    }
-
-    fn times_of<'a, L: EncodeLabelSet>(
-        &mut self,
-        family: Family,
-        all: impl IntoIterator<Item = (L, &'a TimesSum)>,
-    ) -> fmt::Result {
-        let mut metric = self.begin(family.seconds(), MetricType::Histogram)?;
-        for (labels, times) in all {
-            encode_times(&mut metric.encode_family(&labels)?, times)?;
-        }
-        Ok(())
-    }
-}
-
-fn encode_times(metric: &mut MetricEncoder<'_>, times: &TimesSum) -> fmt::Result {
-    let buckets: [_; BUCKETS] = std::array::from_fn(|n| (BOUNDS_SECONDS[n], times.counts[n]));
-    metric.encode_histogram::<NoLabelSet>(times.seconds(), times.count(), &buckets, None)
-}
-
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-impl Series<'_> {
-    fn calls(&mut self, snapshot: &Snapshot) -> fmt::Result {
-        let all = &snapshot.calls;
-        let labels = |row: &'static MethodRow| {
-            [
-                ("grpc_service", row.service),
-                ("grpc_method", row.method),
-                ("grpc_type", row.kind.label()),
-            ]
-        };
-        self.counters(
-            family("grpc_server_started", "gRPC calls that have begun."),
-            all.iter().map(|sum| (labels(sum.row), sum.started)),
-        )?;
-        self.counters(
-            family(
-                "grpc_server_handled",
-                "gRPC calls that have ended, by their code. A call whose client left first has the code Canceled.",
-            ),
-            all.iter().flat_map(|sum| {
-                let [service, method, kind] = labels(sum.row);
-                let codes = CODES.iter().zip(sum.handled).enumerate();
-                codes
-                    .filter(move |(code, (_, count))| *count > 0 || *code == OK)
-                    .map(move |(_, (name, count))| {
-                        ([service, method, kind, ("grpc_code", *name)], count)
-                    })
-            }),
-        )?;
-        self.times_of(
-            family(
-                "grpc_server_handling",
-                "Seconds from the headers of a gRPC call to its answer, or to the end of a stream. Only methods that were called.",
-            ),
-            all.iter()
-                .filter(|sum| sum.started > 0)
-                .map(|sum| (labels(sum.row), &sum.handling)),
-        )?;
-        self.counters(
-            family(
-                "soloist_refusals",
-                "Errors that clients were sent, of calls and of operations and frames in streams, by the reason in ErrorInfo.",
-            ),
-            snapshot
-                .refusals
-                .iter()
-                .map(|(reason, count)| (label("reason", reason), *count)),
-        )
-    }
-
-    fn owner(&mut self, owner: &OwnerSum) -> fmt::Result {
-        self.counters(
-            family(
-                "soloist_operations",
-                "Operations that the owner has done (ok) or refused, each of a frame by itself. All of an atomic frame that is refused are.",
-            ),
-            owner.operations.iter().flat_map(|(name, ok, refused)| {
-                [("ok", *ok), ("refused", *refused)].map(|(result, count)| {
-                    ([("operation", *name), ("result", result)], count)
-                })
-            }),
-        )?;
-        self.counter(
-            family(
-                "soloist_owner_busy",
-                "Seconds that the owner worked. Near 1 a second it is the limit.",
-            )
-            .seconds(),
-            seconds(owner.busy_nanos),
-        )?;
-        self.counter(
-            family(
-                "soloist_owner_messages",
-                "Messages that the owner has taken from its mailbox.",
-            ),
-            owner.messages,
-        )?;
-        self.counter(
-            family(
-                "soloist_owner_batches",
-                "Times that the owner has woken up, for messages or for what is due.",
-            ),
-            owner.batches,
-        )?;
-        self.times(
-            family(
-                "soloist_mailbox_wait",
-                "Seconds that messages waited in the owner's mailbox: one of 64 is measured.",
-            ),
-            &owner.mailbox_wait,
-        )?;
-        self.counters(
-            family(
-                "soloist_ended",
-                "Keys that have ended because of their ttl (expired) or their session (session_ended), or moved on after a timeout (timed_out).",
-            ),
-            owner.ended.iter().map(|(cause, count)| (label("cause", cause), *count)),
-        )?;
-        self.counter(
-            family(
-                "soloist_watch_events",
-                "Changes and initial entries that watches were sent.",
-            ),
-            owner.watch_events,
-        )?;
-        self.counter(
-            family(
-                "soloist_watch_lagged",
-                "Watches that ended because they fell behind the history of changes.",
-            ),
-            owner.watches_lagged,
-        )
-    }
-
-    fn store(&mut self, snapshot: &Snapshot) -> fmt::Result {
-        let owner = &snapshot.owner;
-        for (name, help, value) in [
-            ("soloist_revision", "The store revision.", owner.revision),
-            (
-                "soloist_durable_revision",
-                "The revision up to which all changes may be shown: with --durability sync they are on disk.",
-                owner.durable_revision,
-            ),
-            (
-                "soloist_oldest_revision",
-                "The revision after which a watch can begin: every later change is in the history.",
-                owner.oldest_revision,
-            ),
-            ("soloist_keys", "Keys that exist.", owner.keys),
-            (
-                "soloist_sessions",
-                "Sessions that are live.",
-                owner.sessions,
-            ),
-            (
-                "soloist_machines",
-                "Machines that are defined.",
-                owner.machines,
-            ),
-            ("soloist_watches", "Watches that are open.", owner.watches),
-            (
-                "soloist_request_ids",
-                "Values of request_id that are remembered, with their answers.",
-                owner.request_ids,
-            ),
-        ] {
-            self.gauge(family(name, help), value)?;
-        }
-        self.gauge(
-            family(
-                "soloist_store",
-                "Bytes that count towards --max-store-bytes.",
-            )
-            .bytes(),
-            owner.store_bytes,
-        )?;
-        if let Some(limits) = snapshot.limits {
-            self.gauge(
-                family(
-                    "soloist_store_bytes_limit",
-                    "The limit of the store in bytes, --max-store-bytes.",
-                ),
-                limits.store_bytes,
-            )?;
-            self.gauge(
-                family(
-                    "soloist_mailbox_messages_limit",
-                    "Most messages in the mailbox, --mailbox-messages.",
-                ),
-                limits.mailbox_messages,
-            )?;
-            if let Some(min_free_bytes) = limits.min_free_bytes {
-                self.gauge(
-                    family(
-                        "soloist_disk_free_bytes_min",
-                        "The free bytes of the disk below which changes except deletes are refused, --min-free-bytes.",
-                    ),
-                    min_free_bytes,
-                )?;
-            }
-        }
-        if let Some(mailbox) = snapshot.mailbox {
-            self.gauge(
-                family(
-                    "soloist_mailbox_messages",
-                    "Messages that wait in the owner's mailbox now.",
-                ),
-                mailbox.messages,
-            )?;
-            self.gauge(
-                family(
-                    "soloist_mailbox",
-                    "Bytes of the messages that wait in the owner's mailbox now.",
-                )
-                .bytes(),
-                mailbox.bytes,
-            )?;
-        }
-        self.gauges(
-            family(
-                "soloist_keys_in_state",
-                "Keys in each state of each machine: 2000 states at most, of the machines whose names come first.",
-            ),
-            snapshot.keys_in_state.iter().map(|keys| {
-                let labels = [
-                    ("machine", keys.machine.as_str()),
-                    ("state", keys.state.as_str()),
-                ];
-                (labels, keys.keys as f64)
-            }),
-        )
-    }
-
-    fn journal(&mut self, journal: &JournalSum, owner: &OwnerSum) -> fmt::Result {
-        self.times(
-            family(
-                "soloist_commit_duration",
-                "Seconds that a commit took, from when the journal had its changes to when they were written and, with --durability sync, on disk.",
-            ),
-            &journal.commits,
-        )?;
-        self.counter(
-            family(
-                "soloist_commit",
-                "Bytes of the records that were committed.",
-            )
-            .bytes(),
-            journal.commit_bytes,
-        )?;
-        self.counter(
-            family(
-                "soloist_commit_operations",
-                "Effects of operations that were committed.",
-            ),
-            journal.commit_operations,
-        )?;
-        self.times_of(
-            family(
-                "soloist_fsync_duration",
-                "Seconds that a sync of a file of the data directory took (fdatasync).",
-            ),
-            journal
-                .syncs
-                .iter()
-                .map(|(file, times)| (label("file", file), times)),
-        )?;
-        self.gauge(
-            family(
-                "soloist_unsynced_operations",
-                "Effects of operations that are applied and not committed yet.",
-            ),
-            owner.unsynced_operations,
-        )?;
-        self.gauge(
-            family(
-                "soloist_log",
-                "Bytes of the records since the last snapshot.",
-            )
-            .bytes(),
-            journal.log_bytes,
-        )?;
-        self.gauge(
-            family(
-                "soloist_disk_free",
-                "Free bytes of the disk of the data directory.",
-            )
-            .bytes(),
-            journal.disk_free_bytes,
-        )?;
-        self.times(
-            family("soloist_snapshot_duration", "Seconds that a snapshot took."),
-            &journal.snapshots,
-        )?;
-        self.gauge_seconds(
-            family(
-                "soloist_snapshot_timestamp",
-                "When the last snapshot was complete, in seconds since 1970; 0 before the first since the start.",
-            ),
-            journal.snapshot_at_nanos,
-        )?;
-        self.counter(
-            family(
-                "soloist_snapshot_failures",
-                "Snapshots that could not be written. They are tried again.",
-            ),
-            journal.snapshot_failures,
-        )
-    }
-
-    fn server(&mut self, snapshot: &Snapshot) -> fmt::Result {
-        let server = &snapshot.server;
-        self.gauge_seconds(
-            family(
-                "soloist_backup_timestamp",
-                "When the last backup was handed over completely, in seconds since 1970; 0 before the first since the start.",
-            ),
-            server.backup_at_nanos,
-        )?;
-        self.gauge_seconds(
-            family(
-                "soloist_start",
-                "Seconds that the start took, with the recovery; 0 while it goes on.",
-            ),
-            server.start_nanos,
-        )?;
-        self.gauge(
-            family(
-                "soloist_connections",
-                "Connections of gRPC clients that are open.",
-            ),
-            snapshot.connections,
-        )?;
-        self.counter(
-            // The word "total" is added to the name of a counter.
-            family(
-                "soloist_connections",
-                "Connections of gRPC clients that were accepted.",
-            ),
-            server.connections_total,
-        )?;
-        self.counter(
-            family(
-                "soloist_tls_handshake_failures",
-                "TLS handshakes with gRPC clients that failed.",
-            ),
-            server.handshake_failures,
-        )?;
-        self.gauges(
-            family(
-                "soloist_certificate_expiry_timestamp",
-                "When certificates end, the first of each use, in seconds since 1970.",
-            )
-            .seconds(),
-            snapshot
-                .certificates
-                .iter()
-                .map(|certificate| (label("use", certificate.used_as), certificate.ends as f64)),
-        )?;
-        self.counter(
-            family(
-                "soloist_auth_failures",
-                "Calls that were refused because their caller is not known.",
-            ),
-            server.auth_failures,
-        )?;
-        self.counters(
-            family(
-                "soloist_permission_denied",
-                "Refusals for want of a right, by identity of the access file: 200 identities at most, and the rest as (other).",
-            ),
-            server
-                .denied
-                .iter()
-                .map(|(identity, count)| (label("identity", identity), *count)),
-        )?;
-        self.gauges(
-            family(
-                "soloist_reload_success",
-                "1 if the files could be used when they were last looked at, otherwise 0.",
-            ),
-            snapshot
-                .reloads
-                .iter()
-                .map(|it| (label("what", it.what), f64::from(u8::from(it.success)))),
-        )?;
-        self.gauges(
-            family(
-                "soloist_reload_timestamp",
-                "When the files in use were read, in seconds since 1970.",
-            )
-            .seconds(),
-            snapshot
-                .reloads
-                .iter()
-                .map(|it| (label("what", it.what), seconds(it.at_nanos))),
-        )?;
-        self.counter(
-            family(
-                "soloist_log_lines_dropped",
-                "Log lines that were dropped because nothing took them.",
-            ),
-            snapshot.log_lines_dropped,
-        )?;
-        self.gauges(
-            family("soloist_build_info", "1, with the version of the server."),
-            [(label("version", env!("CARGO_PKG_VERSION")), 1.0)],
-        )
-    }
-
-    fn process(&mut self, snapshot: &Snapshot) -> fmt::Result {
-        let process = &snapshot.process;
-        self.counter(
-            family("process_cpu", "User and system CPU time in seconds.").seconds(),
-            process.cpu.as_secs_f64(),
-        )?;
-        self.gauge(
-            family("process_resident_memory", "Resident memory in bytes.").bytes(),
-            process.resident_bytes,
-        )?;
-        self.gauge(
-            family("process_virtual_memory", "Virtual memory in bytes.").bytes(),
-            process.virtual_bytes,
-        )?;
-        self.gauge(family("process_threads", "Threads."), process.threads)?;
-        self.gauge(
-            family("process_open_fds", "Open file descriptors."),
-            process.open_fds,
-        )?;
-        self.gauge(
-            family("process_max_fds", "Most open file descriptors."),
-            process.max_fds,
-        )?;
-        self.gauge_seconds(
-            family(
-                "process_start_time",
-                "When the process started, in seconds since 1970.",
-            ),
-            u64::try_from(process.started_at.as_nanos()).unwrap_or(u64::MAX),
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
-    use crate::metrics::calls::METHODS;
-    use crate::metrics::snapshot::{KeysInState, MethodSum};
+    use crate::metrics::calls::{CODES, METHODS};
+    use crate::metrics::cells::{BUCKETS, TimesSum};
+    use crate::metrics::cluster::{ClusterShown, EtcdShown, TakeoverShown};
+    use crate::metrics::snapshot::{JournalSum, KeysInState, MethodSum};
 
     fn lines_with(snapshot: Snapshot, name: &str) -> Vec<String> {
         let text = encode(snapshot);
@@ -684,6 +143,38 @@ mod tests {
             assert!(lines[line].ends_with(&bucket), "{}", lines[line]);
         }
         assert_eq!(lines.len(), BUCKETS + 4);
+    }
+
+    #[test]
+    fn the_series_of_a_cluster_are_documented() {
+        let families = |cluster: Option<ClusterShown>| {
+            let text = encode(Snapshot {
+                cluster,
+                journal: Some(JournalSum::default()),
+                ..Snapshot::default()
+            });
+            let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+            types.map(str::to_owned).collect::<BTreeSet<_>>()
+        };
+        let owner = ClusterShown {
+            lag_nanos: Some(1),
+            takeover: Some(TakeoverShown::default()),
+            etcd: Some(EtcdShown::default()),
+            ..ClusterShown::default()
+        };
+        let exported = &families(Some(owner)) - &families(None);
+        let manual = include_str!("../../../docs/metrics.md");
+        let (_, section) = manual.split_once("### The cluster\n").unwrap();
+        let (section, _) = section.split_once("\n### ").unwrap();
+        let rows = section.lines().filter(|line| line.starts_with("| `"));
+        let documented: BTreeSet<_> = rows
+            .map(|row| {
+                let mut cells = row.split('|').skip(1).map(str::trim);
+                let name = cells.next().unwrap().trim_matches('`');
+                format!("{name} {}", cells.next().unwrap())
+            })
+            .collect();
+        assert_eq!(exported, documented);
     }
 
     #[test]

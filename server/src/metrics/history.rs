@@ -19,8 +19,10 @@ pub(crate) struct Totals {
     pub(crate) busy_nanos: u64,
     /// How long messages waited in the mailbox.
     pub(crate) waits: TimesSum,
-    /// How long commits to disk took.
+    /// How long commits took.
     pub(crate) commits: TimesSum,
+    /// How long confirmations took.
+    pub(crate) confirms: TimesSum,
 }
 
 /// What happened in about a second.
@@ -38,8 +40,10 @@ pub(crate) struct Sample {
     pub(crate) latency: Option<Quantiles>,
     /// Messages in the mailbox; none if no wait was measured.
     pub(crate) waits: Option<Quantiles>,
-    /// Commits to disk; none if there were none.
+    /// Commits; none if there were none.
     pub(crate) commits: Option<Quantiles>,
+    /// Confirmations that a node still owned the store; none if there were none.
+    pub(crate) confirms: Option<Quantiles>,
 }
 
 /// Times in microseconds. They are estimates: counts are kept in buckets.
@@ -140,11 +144,12 @@ fn sample(before: &Totals, after: &Totals, time: Duration) -> Sample {
         latency: Quantiles::of(&between(&before.handling, &after.handling)),
         waits: Quantiles::of(&between(&before.waits, &after.waits)),
         commits: Quantiles::of(&between(&before.commits, &after.commits)),
+        confirms: Quantiles::of(&between(&before.confirms, &after.confirms)),
     }
 }
 
 /// The times that were counted after `before`.
-fn between(before: &TimesSum, after: &TimesSum) -> TimesSum {
+pub(super) fn between(before: &TimesSum, after: &TimesSum) -> TimesSum {
     let mut fresh = after.clone();
     for (count, before) in fresh.counts.iter_mut().zip(before.counts) {
         *count = count.saturating_sub(before);

@@ -27,4 +27,12 @@ pub(crate) struct JournalCells {
     /// When the last snapshot was complete, in nanoseconds since 1970; 0 before the first of this process.
     pub(crate) snapshot_at: Cell,
     pub(crate) snapshot_failures: Cell,
+
+    // Only a journal that another process can take over has these.
+    /// The number of the last record that was committed.
+    pub(crate) seq: Cell,
+    /// From when the journal is asked whether this process still owns the store to when it knows.
+    pub(crate) confirms: Times,
+    /// Commits that were sent again, because there was no answer.
+    pub(crate) commit_retries: Cell,
 }

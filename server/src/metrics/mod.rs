@@ -10,9 +10,12 @@
 
 mod calls;
 mod cells;
+mod cluster;
 mod encode;
 mod history;
 mod journal;
+#[allow(dead_code, reason = "the status of a node is to have it")]
+mod last_minute;
 mod owner;
 mod process;
 mod reloads;
@@ -21,11 +24,16 @@ mod snapshot;
 mod thread;
 
 pub(crate) use calls::{CANCELED, Method};
+pub(crate) use cluster::{ClusterShown, EtcdShown, TakeoverShown};
 pub(crate) use encode::{CONTENT_TYPE, encode};
 pub(crate) use history::{History, Quantiles, Sample};
 pub(crate) use journal::{FILES, JournalCells};
+#[allow(unused_imports, reason = "the status of a node is to have it")]
+pub(crate) use last_minute::{LastMinute, Latency};
 pub(crate) use owner::{DISK_ENOUGH, DISK_FULL, DISK_LOW, OperationKind, OwnerCells};
 pub(crate) use reloads::{ReloadCells, Reloads};
 pub(crate) use server::now_nanos;
-pub(crate) use snapshot::{Certificate, KeysInState, LimitsShown, MailboxLevel, Metrics, Snapshot};
+pub(crate) use snapshot::{
+    Certificate, JournalSum, KeysInState, LimitsShown, MailboxLevel, Metrics, Snapshot,
+};
 pub(crate) use thread::{count_here, here};

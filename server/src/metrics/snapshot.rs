@@ -8,6 +8,7 @@ use soloist::v1::error::Reason;
 
 use super::calls::{CODES, Kind, METHODS, MethodRow};
 use super::cells::TimesSum;
+use super::cluster::ClusterShown;
 use super::history::Totals;
 use super::journal::{FILES, JournalCells};
 use super::owner::{ENDED, OPERATIONS, OwnerCells};
@@ -131,6 +132,11 @@ impl Metrics {
                 .get()
                 .map(|cells| (&cells.commits).into())
                 .unwrap_or_default(),
+            confirms: self
+                .journal
+                .get()
+                .map(|cells| (&cells.confirms).into())
+                .unwrap_or_default(),
         }
     }
 
@@ -182,6 +188,8 @@ pub(crate) struct Snapshot {
     pub(crate) owner: OwnerSum,
     /// None if the state is kept in memory only.
     pub(crate) journal: Option<JournalSum>,
+    /// None if the server is no node of a cluster.
+    pub(crate) cluster: Option<ClusterShown>,
     pub(crate) reloads: Vec<ReloadState>,
     pub(crate) process: Process,
     /// None before the server serves, and after its owner has ended.
@@ -296,6 +304,9 @@ pub(crate) struct JournalSum {
     pub(crate) snapshots: TimesSum,
     pub(crate) snapshot_at_nanos: u64,
     pub(crate) snapshot_failures: u64,
+    pub(crate) seq: u64,
+    pub(crate) confirms: TimesSum,
+    pub(crate) commit_retries: u64,
 }
 
 impl JournalSum {
@@ -311,6 +322,9 @@ impl JournalSum {
             snapshots: (&cells.snapshots).into(),
             snapshot_at_nanos: cells.snapshot_at.get(),
             snapshot_failures: cells.snapshot_failures.get(),
+            seq: cells.seq.get(),
+            confirms: (&cells.confirms).into(),
+            commit_retries: cells.commit_retries.get(),
         }
     }
 }

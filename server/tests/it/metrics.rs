@@ -117,10 +117,14 @@ async fn until(addr: SocketAddr, is_so: impl Fn(&Scrape) -> bool) -> Scrape {
     panic!("what is waited for does not come: {text}");
 }
 
-/// A row of the tables in docs/metrics.md: the name, type and labels of a family.
+/// A row of the tables in docs/metrics.md: the name, type and labels of a family. Only a node of a cluster has those of the
+/// cluster.
 fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
     let text = include_str!("../../../docs/metrics.md");
-    let rows = text.lines().filter(|line| line.starts_with("| `"));
+    let sections = text.split("\n### ");
+    let sections = sections.filter(|section| !section.starts_with("The cluster\n"));
+    let rows = sections.flat_map(str::lines);
+    let rows = rows.filter(|line| line.starts_with("| `"));
     rows.map(|row| {
         let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
         let [name, kind, labels, meaning] = cells[..] else {

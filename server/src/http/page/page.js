@@ -12,7 +12,7 @@ const Series = {
   seconds: 1,
   until: 0,
   next: 0,
-  columns: { operations: [], calls: [], refusals: [], p50_us: [], p99_us: [], busy: [], wait_p50_us: [], wait_p99_us: [], commit_p50_us: [], commit_p99_us: [] },
+  columns: { operations: [], calls: [], refusals: [], p50_us: [], p99_us: [], busy: [], wait_p50_us: [], wait_p99_us: [], commit_p50_us: [], commit_p99_us: [], confirm_p50_us: [], confirm_p99_us: [] },
 
   add({ next, keep, interval_ms, columns }, until) {
     const count = columns.calls.length;
@@ -89,7 +89,7 @@ class Rows {
 
 const now = new Rows($('now'));
 const facts = {};
-for (const title of ['Mailbox and owner', 'Store', 'Disk', 'Clients', 'Refusals since the start']) {
+for (const title of ['Cluster', 'etcd', 'Mailbox and owner', 'Store', 'Disk', 'Clients', 'Refusals since the start']) {
   const list = element('dl');
   const id = `h-${title.toLowerCase().replaceAll(' ', '-')}`;
   const node = element('section', { 'aria-labelledby': id }, element('h2', { id }, title), list);
@@ -127,9 +127,47 @@ function showNow({ store, clients }) {
   ]);
 }
 
-function showFacts({ mailbox, store, disk, clients, refusals }) {
+function showCluster({ cluster }, show, count) {
+  facts.Cluster.node.hidden = !cluster;
+  facts.etcd.node.hidden = !cluster?.etcd;
+  if (!cluster) return;
+  const { takeover, etcd } = cluster;
+  show('Cluster', [
+    ['node', cluster.node],
+    ['what it does', cluster.step],
+    ['owner', cluster.owner || 'none is known', null, !cluster.owner],
+    ...(cluster.is_owner ? [] : [
+      ['address of the owner', cluster.owner_address || 'none'],
+      ['calls reach the owner', cluster.reaches_owner ? 'yes' : 'no', null, !cluster.reaches_owner],
+      ['lag', Format.micros(cluster.lag_us), null, cluster.lag_us > 5e6],
+    ]),
+    ['epoch', count(cluster.epoch)],
+    ['record', count(cluster.seq)],
+    ...(cluster.is_owner ? [
+      ['confirmation p50, last minute', Format.micros(lately('confirm_p50_us'))],
+      ['confirmation p99, last minute', Format.micros(lately('confirm_p99_us'))],
+      ['commits sent again', count(cluster.commit_retries ?? 0)],
+    ] : []),
+    ...(takeover ? [
+      ['became the owner', ago(takeover.unix)],
+      ['because', takeover.why],
+      ['that took', Format.micros(takeover.took_us)],
+    ] : []),
+  ]);
+  if (etcd) {
+    show('etcd', [
+      ['version', etcd.version],
+      ['leader', etcd.leader || 'none', null, !etcd.leader],
+      filled_of('largest file', etcd.file_bytes, etcd.quota_bytes, Format.bytes, 0.7),
+    ]);
+  }
+}
+
+function showFacts(status) {
+  const { mailbox, store, disk, clients, refusals } = status;
   const count = (n) => [Format.count(n), ''];
   const show = (title, rows) => facts[title].rows.show(rows);
+  showCluster(status, show, count);
   show('Mailbox and owner', [
     filled_of('messages waiting', mailbox.messages, mailbox.messages_limit, count),
     filled_of('bytes waiting', mailbox.bytes, mailbox.bytes_limit, Format.bytes),
@@ -174,13 +212,13 @@ function ago(unix) {
 
 function showServer({ server }) {
   say($('version'), server.version);
-  const troubled = server.health !== 'serving' || server.problems.length > 0;
+  const troubled = !['serving', 'standby'].includes(server.health) || server.problems.length > 0;
   document.body.classList.toggle('troubled', troubled);
   if (!document.body.classList.contains('away')) say($('health-text'), [server.health, ...server.problems].join(', '));
   const parts = [
     location.host,
     server.role,
-    server.store_id ? '' : 'opening the store',
+    server.store_id || server.health === 'standby' ? '' : 'opening the store',
     `up ${Format.age(Answer.serverNow() / 1000 - server.started_unix)}`,
     server.durability ? `on disk, durability ${server.durability}` : server.store_id ? 'in memory only' : '',
     server.durability ? `start ${server.epoch}` : '',
