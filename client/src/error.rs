@@ -351,8 +351,12 @@ fn is_unseen(source: &(dyn StdError + 'static), http2: Option<&h2::Error>) -> bo
 
 /// Whether tonic's own timer ran out, which tonic reports as CANCELLED.
 pub(crate) fn is_timeout(status: &Status) -> bool {
-    let source = status.source();
-    source.is_some_and(|source| causes(source).any(|cause| cause.is::<TimeoutExpired>()))
+    status.source().is_some_and(has_timed_out)
+}
+
+/// Whether tonic's own timer ran out.
+pub(crate) fn has_timed_out(error: &(dyn StdError + 'static)) -> bool {
+    causes(error).any(|cause| cause.is::<TimeoutExpired>())
 }
 
 /// The last cause, which says what happened. The errors above it say "transport error" only.

@@ -22,6 +22,7 @@ use crate::connecting::{
     Connector, ONE_ADDRESS, SEVERAL_ADDRESSES, Security, Target, connect_to, parse_targets,
 };
 use crate::details::Details;
+use crate::error::has_timed_out;
 use crate::{Error, Reason};
 
 /// Asks a node that does not own the store to say who does, instead of sending the call on.
@@ -210,6 +211,8 @@ impl Future for Routed {
                         routes.follow(self.version, &owner);
                     }
                 }
+                // A short timeout says nothing of the node.
+                Err(error) if has_timed_out(error) && self.begun.elapsed() < SILENCE => {}
                 Err(_) => routes.leave(self.version),
             }
         }

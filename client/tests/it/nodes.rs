@@ -1,5 +1,6 @@
 //! Several addresses of one store: nodes that do not own it, are gone, or stand still.
 
+use std::future::IntoFuture as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -193,12 +194,23 @@ async fn a_node_that_stands_still_is_left_by_a_call_that_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = listener.local_addr().unwrap();
     let server = TestServer::start();
-    let client = Client::builder(format!("{silent},{}", server.address()))
-        .timeout(Duration::from_millis(1_100))
-        .connect()
-        .await
-        .unwrap();
-    let error = client.read("k").await.unwrap_err();
-    assert_eq!(error.code(), Code::DeadlineExceeded);
-    client.read("k").await.unwrap();
+    let client = || {
+        Client::builder(format!("{silent},{}", server.address()))
+            .timeout(Duration::from_millis(1_100))
+            .connect()
+    };
+    let (read, opened) = (client().await.unwrap(), client().await.unwrap());
+    // A short timeout says nothing of the node, even if it is of the same call.
+    for _ in 0..3 {
+        let brief = read.read("k").timeout(Duration::from_millis(1));
+        assert_eq!(brief.await.unwrap_err().code(), Code::DeadlineExceeded);
+    }
+    let (call, stream) = tokio::join!(
+        read.read("k").into_future(),
+        opened.pipeline().into_future()
+    );
+    assert_eq!(call.unwrap_err().code(), Code::DeadlineExceeded);
+    assert_eq!(stream.unwrap_err().code(), Code::DeadlineExceeded);
+    read.read("k").await.unwrap();
+    opened.pipeline().await.unwrap();
 }
