@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use crate::command_line::parse::time;
+use crate::command_line::parse::{positive, time};
 
 /// What to lock.
 #[derive(Clone, Debug, clap::Args)]
@@ -45,7 +45,7 @@ pub(crate) struct HoldFlags {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub(crate) ttl: Duration,
     /// How long to wait for it. Exit code 124: in vain. Default: for ever.
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = positive)]
     pub(crate) wait: Option<Duration>,
     /// What the id of the session begins with, for a caller that may not open every session. The rest is random.
     #[arg(

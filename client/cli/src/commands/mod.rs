@@ -15,8 +15,8 @@ use std::io::{self, Write as _};
 use crate::command_line::connection::Connection;
 use crate::command_line::{Command, parse_words, program};
 use crate::failure::Failure;
-use crate::output::Out;
 use crate::output::style::Style;
+use crate::output::{Out, escape};
 
 /// Runs the program with these words of a command line, the first of which is its name. Returns the exit code.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> i32 {
@@ -41,7 +41,8 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> i32 {
             let stderr = io::stderr();
             let style = Style::of(&stderr, |name| std::env::var_os(name));
             // If standard error is closed, there is nobody to read it.
-            let _ = writeln!(&stderr, "{} {failure}", style.bad("error:"));
+            let text = escape::lines(&failure.to_string());
+            let _ = writeln!(&stderr, "{} {text}", style.bad("error:"));
             failure.exit_code()
         }
     }

@@ -97,5 +97,5 @@ impl Out {
 
 /// Says something beside the answers. If standard error is closed, there is nobody to read it.
 pub(crate) fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "soloist: {text}");
+    let _ = writeln!(io::stderr(), "soloist: {}", escape::lines(text));
 }

@@ -10,6 +10,7 @@ mod grpcurl;
 mod holding;
 mod keys;
 mod machines;
+mod security;
 mod sessions;
 mod support;
 mod table;

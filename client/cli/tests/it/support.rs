@@ -54,8 +54,12 @@ pub(crate) struct Shell {
 
 impl Shell {
     pub(crate) fn start() -> Self {
+        Self::with(&Config::default())
+    }
+
+    pub(crate) fn with(config: &Config) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = Server::start(listener, &Config::default()).unwrap();
+        let server = Server::start(listener, config).unwrap();
         Self {
             server: Some(server),
         }
