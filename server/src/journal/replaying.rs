@@ -48,6 +48,13 @@ pub(crate) struct NextRecord {
     bytes: u64,
 }
 
+impl NextRecord {
+    /// How many things happened, and the bytes of the record.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.effects.len(), self.bytes as usize)
+    }
+}
+
 impl Replaying {
     /// Begins with an empty state.
     pub(crate) fn from_nothing(limits: StoreLimits) -> Self {

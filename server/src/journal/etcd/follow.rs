@@ -15,6 +15,7 @@ use tracing::{debug, info};
 use super::cluster::Cluster;
 use super::compare::{Comparison, Differs};
 use super::messages::{Manifest, Owner};
+use super::recent::Recent;
 use super::recover::{Loaded, RecordReader, Records, decode, inconsistent, misfit};
 use super::store_time::{Lag, StoreTime};
 use super::trying::{self, Trying};
@@ -81,6 +82,8 @@ pub(crate) struct Follower {
     pub(super) closed: bool,
     pub(super) owner: Option<SeenOwner>,
     pub(super) comparison: Comparison,
+    /// The last records, which the log keeps for the history of others.
+    pub(super) recent: Recent,
     pub(super) caught_up: bool,
     /// Where a snapshot begins: its last record, and the bytes of the records up to there.
     snapshot_at: (u64, u64),
@@ -103,6 +106,7 @@ impl Follower {
             time: StoreTime::read(loaded.state.time, wall),
             state: loaded.state,
             closed: loaded.closed,
+            recent: loaded.recent,
             owner: None,
             comparison: Comparison::default(),
             caught_up: false,
@@ -237,6 +241,8 @@ impl Follower {
             self.begin_comparison();
         }
         self.closed = next.closed;
+        let (changes, bytes) = next.size();
+        self.recent.add(seq, changes, bytes);
         let applied = self.state.apply(next);
         applied.map_err(|error| misfit(seq, error))?;
         let compared = self.comparison.step(&mut self.state.machine);
@@ -293,7 +299,11 @@ impl Follower {
     async fn reload(&mut self) -> Result<(), OpenError> {
         let behind = self.state.position.seq;
         self.caught_up = false;
-        let Loaded { state, closed } = self.cluster.load(&Progress::default()).await?;
+        let Loaded {
+            state,
+            closed,
+            recent,
+        } = self.cluster.load(&Progress::default()).await?;
         info!(
             behind,
             seq = state.position.seq,
@@ -305,7 +315,7 @@ impl Follower {
         self.comparison = Comparison::default();
         self.snapshot_at = (0, 0);
         self.time.came_late(state.time);
-        (self.state, self.closed) = (state, closed);
+        (self.state, self.closed, self.recent) = (state, closed, recent);
         Ok(())
     }
 

@@ -15,7 +15,6 @@ use super::commit::Log;
 use super::confirm;
 use super::hand_off::HandOff;
 use super::owned::{NoSpace, Owned, Stop};
-use super::recent::Recent;
 use super::snapshot::{Job, Snapshotter};
 use super::space::{self, EtcdSpace};
 use super::takeover::Won;
@@ -69,7 +68,7 @@ pub(crate) fn start(cluster: &Cluster, won: &Won, quota: u64) -> (Journal, JoinH
     };
     let log = Log {
         last: won.position,
-        recent: Recent::new(&cluster.limits),
+        recent: won.recent.clone(),
         snapshot_before: false,
     };
     let (node, store_id) = (cluster.node.clone(), won.store_id.clone());

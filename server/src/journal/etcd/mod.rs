@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Imports go one way. From the bottom: `messages` (what is in etcd), `keys` (where it is), and `chunks` (how a snapshot is cut);
-//! `cluster` (a cluster, and one node of it). A standby: `trying` (asks etcd again), `recover` (reads the store), `compare` and
-//! `store_time`; `follow` and `takeover`. An owner: `owned` (requests in the name of the epoch); `parts`, `recent`, `commit` and
+//! `cluster` (a cluster, and one node of it), `recent` (how much of the log fills the history). A standby: `trying` (asks etcd again), `recover` (reads the store), `compare` and
+//! `store_time`; `follow` and `takeover`. An owner: `owned` (requests in the name of the epoch); `parts`, `commit` and
 //! `hand_off`; `confirm`, `truncate`, `snapshot` and `space`; `journal` puts these together.
 
 #![allow(

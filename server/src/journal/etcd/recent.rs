@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::machine::StoreLimits;
 
 /// The records that fill the history, the newest last.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Recent {
     records: VecDeque<Size>,
     changes: usize,

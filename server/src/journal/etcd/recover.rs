@@ -12,6 +12,7 @@ use super::chunks::ChunkReader;
 use super::cluster::Cluster;
 use super::keys::Generation;
 use super::messages::{self, Contents, Manifest, Parts, Record};
+use super::recent::Recent;
 use super::trying;
 use crate::journal::error::OpenError;
 use crate::journal::pages::{PageReader, Restored};
@@ -69,6 +70,8 @@ pub(super) struct Loaded {
     pub(super) state: Replaying,
     /// Whether the last record is the last of an owner that ended in order.
     pub(super) closed: bool,
+    /// The records that are there and fill the history.
+    pub(super) recent: Recent,
 }
 
 impl Cluster {
@@ -163,6 +166,7 @@ impl Cluster {
             loaded: Loaded {
                 state,
                 closed: false,
+                recent: Recent::new(&self.limits),
             },
         };
         progress.begin("replaying the log", Unit::Things("records"), None);
@@ -336,16 +340,23 @@ impl Loading {
         };
         if seq <= self.from.seq {
             if let Some(before) = &mut self.before {
-                before.add(seq, &bytes, self.from)?;
+                let changes = before.add(seq, &bytes, self.from)?;
+                self.loaded.recent.add(seq, changes, bytes.len());
             }
             return Ok(());
         }
         self.end_history();
-        let Loaded { state, closed } = &mut self.loaded;
+        let Loaded {
+            state,
+            closed,
+            recent,
+        } = &mut self.loaded;
         let next = state
             .read(seq, &bytes)
             .map_err(|error| misfit(seq, error))?;
         *closed = next.closed;
+        let (changes, bytes) = next.size();
+        recent.add(seq, changes, bytes);
         state.apply(next).map_err(|error| misfit(seq, error))
     }
 
@@ -398,7 +409,8 @@ impl Before {
         }
     }
 
-    fn add(&mut self, seq: u64, bytes: &[u8], snapshot: Position) -> Result<(), OpenError> {
+    /// Adds the next record. Returns how many things happened.
+    fn add(&mut self, seq: u64, bytes: &[u8], snapshot: Position) -> Result<usize, OpenError> {
         let decoded = record::decode_alone(seq, bytes);
         let (record, position) = decoded.map_err(|error| misfit(seq, Misfit::Damaged(error)))?;
         if seq == snapshot.seq && position != snapshot {
@@ -412,7 +424,8 @@ impl Before {
             (self.changes, self.total_bytes) = (0, 0);
         }
         (self.last, self.closed) = (seq, record.closed);
-        self.changes += record.effects.len();
+        let changes = record.effects.len();
+        self.changes += changes;
         self.total_bytes += bytes.len();
         self.records.push_back(record);
         self.bytes.push_back(bytes.len());
@@ -424,6 +437,6 @@ impl Before {
             self.changes -= first.effects.len();
             self.total_bytes -= bytes;
         }
-        Ok(())
+        Ok(changes)
     }
 }

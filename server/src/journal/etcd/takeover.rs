@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::follow::{Follower, Reason, SeenOwner, owner};
 use super::messages::{Contents, Owner, Record};
+use super::recent::Recent;
 use super::recover::inconsistent;
 use super::trying::Trying;
 use crate::config::REVISIONS_SKIPPED;
@@ -46,6 +47,8 @@ pub(crate) struct Won {
     pub(super) position: Position,
     /// Bytes of the records since the last snapshot.
     pub(super) log_bytes: u64,
+    /// The last records, which the log keeps for the history of others.
+    pub(super) recent: Recent,
 }
 
 /// What the takeover of a key led to.
@@ -181,6 +184,8 @@ impl Follower {
         };
         let empty = Replaying::from_nothing(self.cluster.limits.clone());
         let state = std::mem::replace(&mut self.state, empty);
+        let mut recent = self.recent.clone();
+        recent.add(position.seq, 0, record.bytes.len());
         let mut machine = state.machine;
         machine.resume(time, revision);
         let usage = machine.usage();
@@ -199,6 +204,7 @@ impl Follower {
             time,
             at,
             position,
+            recent,
             log_bytes: state.log_bytes + record.bytes.len() as u64,
         })))
     }

@@ -194,3 +194,24 @@ async fn sessions_live_their_whole_ttl_from_the_takeover() {
     let due = won.machine.next_due().unwrap();
     assert_eq!(due, won.time + 3 * SECOND);
 }
+
+/// A snapshot of the next owner must not remove them: watches go on after the revision that they have seen.
+#[tokio::test(start_paused = true)]
+async fn the_log_keeps_the_records_of_earlier_owners_for_the_history() {
+    let world = World::new();
+    let (a, b) = (world.node("a", 1).await, world.node("b", 1).await);
+    let mut owner = a.own().await;
+    let mut warm = b.follower().await;
+    owner.write("k", 1).await;
+    follow_to(&mut warm, owner.position.seq).await;
+    owner.write("k", 2).await;
+    drop(a);
+    let reason = until_reason(&mut warm).await;
+    let by_warm = won(&mut warm, reason).await;
+    assert_eq!(by_warm.recent.first(), Some(1));
+    drop(b);
+    let c = world.node("c", 1).await;
+    let mut cold = c.follower().await;
+    let reason = until_reason(&mut cold).await;
+    assert_eq!(won(&mut cold, reason).await.recent.first(), Some(1));
+}
