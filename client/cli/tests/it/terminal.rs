@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use crate::support::Shell;
 
-/// Runs a line of the shell on a terminal, and types when the terminal shows `prompt`. Returns what the terminal shows.
-fn on_terminal(shell: &Shell, line: &str, (prompt, typed): (&str, &str), no_color: bool) -> String {
+/// Runs a line of the shell on a terminal, and types when the terminal shows a prompt. Returns what the terminal shows.
+fn on_terminal(shell: &Shell, line: &str, dialog: &[(&str, &str)], no_color: bool) -> String {
     let line = line.replace("soloist", env!("CARGO_BIN_EXE_soloist"));
     let mut command = Command::new("timeout");
     command
@@ -23,12 +23,14 @@ fn on_terminal(shell: &Shell, line: &str, (prompt, typed): (&str, &str), no_colo
     let mut stdin = child.stdin.take().unwrap();
     let mut stdout = child.stdout.take().unwrap();
     let mut shown = Vec::new();
-    while !String::from_utf8_lossy(&shown).contains(prompt) {
-        let mut byte = [0];
-        stdout.read_exact(&mut byte).unwrap();
-        shown.extend(byte);
+    for (prompt, typed) in dialog {
+        while !String::from_utf8_lossy(&shown).contains(prompt) {
+            let mut byte = [0];
+            stdout.read_exact(&mut byte).unwrap();
+            shown.extend(byte);
+        }
+        stdin.write_all(typed.as_bytes()).unwrap();
     }
-    stdin.write_all(typed.as_bytes()).unwrap();
     stdout.read_to_end(&mut shown).unwrap();
     let code = child.wait().unwrap().code();
     drop(stdin);
@@ -36,18 +38,16 @@ fn on_terminal(shell: &Shell, line: &str, (prompt, typed): (&str, &str), no_colo
     format!("{}\nexit {code:?}", shown.replace('\r', ""))
 }
 
-const NOTHING: (&str, &str) = ("", "");
-
 #[test]
 fn colours_are_for_terminals() {
     let shell = Shell::start();
     shell.ok(&["put", "a", "x"]);
-    let coloured = on_terminal(&shell, "soloist get a", NOTHING, false);
+    let coloured = on_terminal(&shell, "soloist get a", &[], false);
     assert!(
         coloured.contains("x\n\x1b[2mrevision 1\x1b[0m\n"),
         "{coloured:?}"
     );
-    let plain = on_terminal(&shell, "soloist get a", NOTHING, true);
+    let plain = on_terminal(&shell, "soloist get a", &[], true);
     assert!(plain.contains("x\nrevision 1\n"), "{plain:?}");
 }
 
@@ -55,7 +55,7 @@ fn colours_are_for_terminals() {
 fn values_and_keys_do_not_control_a_terminal() {
     let shell = Shell::start();
     shell.ok(&["put", "k", "a\x1b[2Jb\u{9b}c"]);
-    let shown = on_terminal(&shell, "soloist get k -o value", NOTHING, false);
+    let shown = on_terminal(&shell, "soloist get k -o value", &[], false);
     assert!(shown.contains("a\\x1b[2Jb\\x9bc\n"), "{shown:?}");
 }
 
@@ -63,7 +63,7 @@ fn values_and_keys_do_not_control_a_terminal() {
 fn a_command_with_a_lock_has_the_terminal() {
     let shell = Shell::start();
     let line = "soloist lock l -- sh -c 'echo on; read x; echo got $x; exit 3'";
-    let shown = on_terminal(&shell, line, ("on\r\n", "hello\n"), false);
+    let shown = on_terminal(&shell, line, &[("on\r\n", "hello\n")], false);
     assert!(
         shown.contains("got hello\n") && shown.ends_with("exit Some(3)"),
         "{shown:?}"
@@ -71,8 +71,19 @@ fn a_command_with_a_lock_has_the_terminal() {
     // Ctrl-C is for the command, and the lock is released.
     let line =
         "soloist lock l -- sh -c 'echo on; read x; read x'; echo code $?; soloist list -o value";
-    let shown = on_terminal(&shell, line, ("on\r\n", "\u{3}"), false);
+    let shown = on_terminal(&shell, line, &[("on\r\n", "\u{3}")], false);
     assert!(shown.contains("code 130\n"), "{shown:?}");
+    assert!(!shown.contains("l/"), "{shown:?}");
+}
+
+#[test]
+fn ctrl_z_stops_a_command_and_the_holder_of_its_lock() {
+    let shell = Shell::start();
+    let line = "set -m; soloist lock l -- sh -c 'echo on; read x; echo got $x; exit 3'; echo stopped $?; \
+                soloist list --keys -o value | wc -l; fg >/dev/null; echo code $?; soloist list --keys";
+    let dialog = [("on\r\n", "\u{1a}"), ("stopped 147\r\n1\r\n", "hello\n")];
+    let shown = on_terminal(&shell, line, &dialog, false);
+    assert!(shown.contains("got hello\ncode 3\n"), "{shown:?}");
     assert!(!shown.contains("l/"), "{shown:?}");
 }
 
@@ -80,7 +91,7 @@ fn a_command_with_a_lock_has_the_terminal() {
 fn the_live_view_leaves_the_terminal_as_it_was() {
     let shell = Shell::start();
     let line = "timeout -s INT 0.3 soloist info --watch --interval 50ms";
-    let shown = on_terminal(&shell, line, NOTHING, false);
+    let shown = on_terminal(&shell, line, &[], false);
     assert!(shown.contains("changes a second"), "{shown:?}");
     let (enter, leave) = (shown.find("\x1b[?1049h"), shown.rfind("\x1b[?1049l"));
     assert!(enter.is_some() && leave > enter, "{shown:?}");
