@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use soloist_client::{Client, ClientBuilder, Error, Retry};
+use soloist_client::{CONNECT_TIMEOUT, Client, ClientBuilder, Error, Retry};
 
 use crate::failure::{Failure, UNAVAILABLE};
 
@@ -26,7 +26,7 @@ impl Target {
     fn builder(&self) -> ClientBuilder {
         let mut builder = Client::builder(&self.server)
             .timeout(self.timeout)
-            .connect_timeout(self.timeout)
+            .connect_timeout(self.timeout.min(CONNECT_TIMEOUT))
             .retry(Retry::default());
         if let Some(ca) = &self.ca {
             builder = builder.ca_file(ca);

@@ -13,6 +13,9 @@ use crate::connect::Target;
 #[command(next_help_heading = "Server and output")]
 pub(crate) struct Connection {
     /// HOST:PORT, https://HOST:PORT or unix:PATH.
+    ///
+    /// Several addresses with commas in between are the nodes of one store, of which one owns it: http://a:50051,b:50051,c:50051.
+    /// The owner is found from the first that can be reached, and looked for again when it is lost.
     #[arg(
         long,
         global = true,

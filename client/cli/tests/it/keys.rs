@@ -219,6 +219,25 @@ fn a_server_that_is_not_there_is_named_and_what_to_do() {
 }
 
 #[test]
+fn the_first_node_that_answers_is_enough() {
+    let shell = Shell::start();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let several = format!("{nobody},{}", shell.address());
+    let done: Done = soloist(&several, &["put", "a", "x"])
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!((done.code, done.err.as_str()), (0, ""), "{done:?}");
+    let done: Done = soloist(&format!("{nobody},{nobody}"), &["get", "a"])
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!(done.code, 5, "{done:?}");
+}
+
+#[test]
 fn the_server_tells_of_itself() {
     let shell = Shell::start();
     shell.ok(&["put", "a", "x"]);
