@@ -33,6 +33,6 @@ pub(crate) struct JournalCells {
     pub(crate) seq: Cell,
     /// From when the journal is asked whether this process still owns the store to when it knows.
     pub(crate) confirms: Times,
-    /// Commits that were sent again, because there was no answer.
+    /// Commits and other changes that were sent again, because there was no answer.
     pub(crate) commit_retries: Cell,
 }

@@ -528,12 +528,13 @@ impl CommitQueue {
         }
     }
 
-    /// Sends everything unsent, and waits until the journal has committed it.
+    /// Sends everything unsent, and waits until the journal has committed it. Waits for the confirmation under way, too: after the
+    /// end it would find that this process does not own the store.
     async fn commit_all(&mut self, machine: &mut StateMachine, now: Time) -> Result<(), String> {
         loop {
             self.snapshots.stop();
             self.send_batch(machine, now);
-            if self.in_flight.is_none() {
+            if self.in_flight.is_none() && !self.shown.is_asking() {
                 return Ok(());
             }
             let event = self.event_or_end().await?;

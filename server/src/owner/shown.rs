@@ -59,6 +59,11 @@ impl Shown {
         is_due
     }
 
+    /// Whether a confirmation is under way.
+    pub(super) fn is_asking(&self) -> bool {
+        self.asked.is_some()
+    }
+
     /// Sends the answers that were computed before the journal was asked: it has confirmed them.
     pub(super) fn confirmed(&mut self) {
         let asked = self.asked.take().unwrap_or(0);

@@ -78,6 +78,7 @@ impl Log {
         cells.commit_bytes.add(bytes);
         cells.commit_operations.add(operations as u64);
         cells.log_bytes.set(log_bytes);
+        cells.seq.set(seq);
         owned.send(Event::Committed { seq, log_bytes }).await;
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use soloist_etcd::{Get, Txn};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::owned::{Owned, Stop, WhenFull};
 use crate::journal::interface::Event;
@@ -15,7 +16,9 @@ pub(super) async fn run(
     mut requests: mpsc::Receiver<()>,
 ) -> Result<Infallible, Stop> {
     while let Some(()) = requests.recv().await {
+        let began = Instant::now();
         confirm(owned).await?;
+        owned.cells.confirms.add(began.elapsed());
         owned.send(Event::Confirmed).await;
     }
     // The other queue says how it ends.

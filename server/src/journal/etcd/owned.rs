@@ -200,7 +200,12 @@ impl Owned {
                     }
                     return Ok(answer);
                 }
-                Err(error) => trying.after(error, &self.no_space).await?,
+                Err(error) => {
+                    if error.kind == ErrorKind::Unavailable {
+                        self.cells.commit_retries.add(1);
+                    }
+                    trying.after(error, &self.no_space).await?;
+                }
             }
         }
     }

@@ -89,7 +89,7 @@ impl Series<'_> {
             self.counter(
                 family(
                     "soloist_commit_retries",
-                    "Commits that were sent again, because etcd had not answered.",
+                    "Commits and other changes that were sent to etcd again, because it had not answered.",
                 ),
                 journal.commit_retries,
             )?;
