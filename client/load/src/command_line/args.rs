@@ -42,6 +42,9 @@ const SEARCH_RATE_MAX: u64 = 1_000_000_000;
 pub(crate) struct RunArgs {
     /// The server to measure; also https://HOST:PORT, which is with TLS, and unix:PATH. Without it, the tool starts a server of
     /// its own.
+    ///
+    /// The nodes of a cluster have commas in between: HOST:PORT,HOST:PORT. Calls go to the node that owns the store, and follow
+    /// it to others.
     #[arg(value_name = "HOST:PORT", value_parser = address)]
     pub(crate) address: Option<String>,
 
@@ -59,6 +62,13 @@ pub(crate) struct RunArgs {
     pub(crate) security: SecurityFlags,
     #[command(flatten, next_help_heading = "What to report")]
     pub(crate) report: ReportArgs,
+}
+
+impl RunArgs {
+    /// The server to measure, if there is one.
+    pub(crate) fn address(&self) -> Option<&str> {
+        self.address.as_deref().or(self.how.target.as_deref())
+    }
 }
 
 /// What to send.
@@ -174,6 +184,9 @@ pub(crate) struct StopArgs {
 /// How to send.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct HowArgs {
+    /// The server to measure, as without the flag; for a cluster, the addresses of its nodes with commas in between.
+    #[arg(short = 'a', long = "address", value_name = "HOST:PORT", value_parser = address, conflicts_with = "address")]
+    pub(crate) target: Option<String>,
     /// How operations travel: as unary calls, in frames on a Pipeline stream, or as unary calls with the least CPU time.
     /// Default: pipeline, unless the workload has calls that no frame carries; then unary, and for --call.
     #[arg(long, value_enum, value_name = "NAME")]

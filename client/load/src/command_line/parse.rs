@@ -142,9 +142,49 @@ pub(crate) fn duration_or_zero(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reads the address of a server: HOST:PORT, also as a URL; https://HOST:PORT, or unix:PATH.
+/// The most addresses of one store.
+const ADDRESSES_MAX: usize = 32;
+
+/// Reads the address of a server: HOST:PORT, also as a URL; https://HOST:PORT, or unix:PATH. Also those of several nodes of one
+/// store, with commas in between: all of them with TLS if the first is, and none otherwise.
 pub(crate) fn address(text: &str) -> Result<String, String> {
-    let form = || "must have the form HOST:PORT, https://HOST:PORT or unix:PATH".to_owned();
+    // The path of a socket may have commas.
+    if text.starts_with("unix:") || !text.contains(',') {
+        return one_address(text);
+    }
+    let parts: Vec<_> = text.split(',').map(str::trim).collect();
+    let is_tls = parts[0].starts_with("https://");
+    let mut addresses: Vec<String> = Vec::with_capacity(parts.len());
+    for part in parts {
+        let address = match part.split_once("://") {
+            None if part.starts_with("unix:") => {
+                return Err(format!("{part} must be the only address"));
+            }
+            None if is_tls => one_address(&format!("https://{part}"))?,
+            None => one_address(part)?,
+            Some(("https", _)) if is_tls => one_address(part)?,
+            Some(("http", _)) if !is_tls => one_address(part)?,
+            Some(("http" | "https", _)) => {
+                return Err(format!(
+                    "all addresses must be with TLS, or none, and {part} is not like the first"
+                ));
+            }
+            Some(_) => return Err(FORM.to_owned()),
+        };
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    match addresses.len() {
+        count @ 0..=ADDRESSES_MAX if count > 0 => Ok(addresses.join(",")),
+        count => Err(format!("at most {ADDRESSES_MAX} addresses, not {count}")),
+    }
+}
+
+const FORM: &str = "must have the form HOST:PORT, https://HOST:PORT or unix:PATH";
+
+fn one_address(text: &str) -> Result<String, String> {
+    let form = || FORM.to_owned();
     if let Some(path) = text.strip_prefix("unix:") {
         let path = path.strip_prefix("//").unwrap_or(path);
         return match path.is_empty() {
@@ -301,6 +341,14 @@ mod tests {
             ("http://a.example:5/path", Err("HOST:PORT")),
             ("http://a.example", Err("HOST:PORT")),
             ("localhost", Err("HOST:PORT")),
+            ("a:1,b:2, a:1", Ok("a:1,b:2".to_owned())),
+            ("http://a:1,b:2,http://c:3", Ok("a:1,b:2,c:3".to_owned())),
+            ("https://a:1,b:2", Ok("https://a:1,https://b:2".to_owned())),
+            ("https://a:1,http://b:2", Err("not like the first")),
+            ("a:1,https://b:2", Err("not like the first")),
+            ("a:1,", Err("HOST:PORT")),
+            ("a:1,unix:/b", Err("the only address")),
+            ("unix:/a,b", Ok("unix:/a,b".to_owned())),
         ];
         for (text, expected) in cases {
             check(text, address(text), expected);

@@ -158,7 +158,7 @@ fn repeat(
 }
 
 fn open_and_run(args: &RunArgs, settings: Settings) -> Result<Report, RunError> {
-    let mut runner = Runner::open(args.address.as_deref(), &settings)?;
+    let mut runner = Runner::open(args.address(), &settings)?;
     let report = once(args, &mut runner, settings.clone(), &Labels::default());
     let cleaned = clean(args, &runner, &settings);
     runner.close()?;

@@ -41,7 +41,7 @@ impl<'a> Prober<'a> {
     ) -> Result<Self, RunError> {
         let settings = resolve::settings(args).map_err(RunError::Arguments)?;
         Ok(Self {
-            runner: Runner::open(args.address.as_deref(), &settings)?,
+            runner: Runner::open(args.address(), &settings)?,
             args,
             settle,
             window,

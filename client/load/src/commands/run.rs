@@ -71,7 +71,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<i32, RunError> {
 /// Repeats the run as often as asked for, or until it is interrupted.
 fn do_runs(args: &RunArgs) -> Result<(Vec<Report>, Cleaned), RunError> {
     let settings = resolve::settings(args).map_err(RunError::Arguments)?;
-    let mut runner = Runner::open(args.address.as_deref(), &settings)?;
+    let mut runner = Runner::open(args.address(), &settings)?;
     let labels = resolve::labels(args);
     let reports = repeat(args, &mut runner, &settings, &labels);
     // Also what was left by a run that failed.

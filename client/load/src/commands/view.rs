@@ -7,7 +7,11 @@ use crate::run::view::{View, ViewKind, view};
 /// Returns the view that the flags ask for.
 pub(crate) fn live_view(args: &RunArgs) -> Box<dyn View> {
     let kind = kind(args);
-    let title = args.report.name.clone().or(args.address.clone());
+    let title = args
+        .report
+        .name
+        .clone()
+        .or(args.address().map(str::to_owned));
     view(
         kind,
         title.unwrap_or_else(|| "a server of its own".to_owned()),

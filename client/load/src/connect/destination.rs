@@ -2,18 +2,19 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue};
 use soloist_client::shared::{self, Security as ClientSecurity, TlsFiles, unix_error};
 use soloist_client::{Client, ClientBuilder};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::transport::Channel;
 
-use crate::connect::route::Route;
+use crate::connect::nodes::{DIRECT, Kind, Node, Nodes};
+use crate::connect::route::{Route, Stop};
 use crate::connect::socket::Socket;
 use crate::connect::token::Token;
 use crate::connect::words::with_flags;
@@ -24,44 +25,31 @@ use crate::plan::settings::TOKEN_METADATA;
 /// How long to wait for what a server that gives no sense answers to plain HTTP/2.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A server, and everything that is needed to connect to it. Files are read for each connection.
+/// A server, or the nodes of one store, and everything that is needed to connect to it. Files are read for each connection.
 #[derive(Debug)]
 pub(crate) struct Destination {
     /// As the user and the reports name it.
     address: String,
-    kind: Kind,
+    nodes: Nodes,
     files: TlsFiles,
     token: Option<Token>,
 }
 
-/// HOST:PORT, or the path of a socket.
-#[derive(Debug)]
-enum Kind {
-    Plain(String),
-    Tls(String),
-    Unix(PathBuf),
-}
-
 impl Destination {
-    /// Takes `HOST:PORT`, `https://HOST:PORT` or `unix:PATH`. Reads the files once, to find out that they can be used.
+    /// Takes `HOST:PORT`, `https://HOST:PORT`, several of either with commas in between, or `unix:PATH`. Reads the files once, to
+    /// find out that they can be used.
     ///
     /// # Errors
     /// If the flags do not fit the address, or a file cannot be used. The text names it.
     pub(crate) fn new(address: &str, security: &Security) -> Result<Self, String> {
-        let kind = match (
-            address.strip_prefix("unix:"),
-            address.strip_prefix("https://"),
-        ) {
-            (Some(path), _) => Kind::Unix(path.into()),
-            (None, Some(authority)) => Kind::Tls(authority.to_owned()),
-            (None, None) => Kind::Plain(address.to_owned()),
-        };
+        let nodes = Nodes::new(address);
+        let node = nodes.current();
         let files = TlsFiles {
             ca: security.ca.clone(),
             identity: security.identity.clone(),
             server_name: security.server_name.clone(),
         };
-        match (&kind, security.flag_of_tls()) {
+        match (&node.kind, security.flag_of_tls()) {
             (Kind::Tls(_), _) => drop(files.load().map_err(|error| with_flags(&error))?),
             (_, None) => {}
             (Kind::Plain(authority), Some(flag)) => {
@@ -83,7 +71,7 @@ impl Destination {
             .transpose()?;
         Ok(Self {
             address: address.to_owned(),
-            kind,
+            nodes,
             files,
             token,
         })
@@ -98,43 +86,30 @@ impl Destination {
         self.token.as_ref()
     }
 
-    /// Adds the token to the headers of a call.
+    /// The nodes of the store; one, if there is one address.
+    pub(crate) fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    /// Returns whether there are several addresses, so that calls look for the owner of the store.
+    pub(crate) fn is_searched(&self) -> bool {
+        self.nodes.count() > 1
+    }
+
+    /// Adds the headers of every call: the token, and that a node is to say who the owner is.
     pub(crate) fn authorize(&self, metadata: &mut MetadataMap) {
         if let Some(token) = &self.token {
             metadata.insert(TOKEN_METADATA, token.header());
         }
-    }
-
-    /// The host and the port, which every call names.
-    pub(crate) fn authority(&self) -> &str {
-        match &self.kind {
-            Kind::Plain(authority) | Kind::Tls(authority) => authority,
-            // As gRPC's clients do.
-            Kind::Unix(_) => "localhost",
+        if self.is_searched() {
+            let (name, value) = DIRECT;
+            metadata.insert(name, AsciiMetadataValue::from_static(value));
         }
-    }
-
-    /// The scheme of every call.
-    pub(crate) fn scheme(&self) -> &'static str {
-        match &self.kind {
-            Kind::Tls(_) => "https",
-            Kind::Plain(_) | Kind::Unix(_) => "http",
-        }
-    }
-
-    /// The URI of the server.
-    pub(crate) fn origin(&self) -> Uri {
-        Uri::builder()
-            .scheme(self.scheme())
-            .authority(self.authority())
-            .path_and_query("/")
-            .build()
-            .expect("the address of an open connection is a URI authority")
     }
 
     /// Returns a client of the library, whose calls bear `headers` and the token.
     pub(crate) fn client(&self, headers: &[(String, String)]) -> ClientBuilder {
-        let mut client = Client::builder(&self.address);
+        let mut client = Client::builder(self.nodes.addresses());
         let files = &self.files;
         if let Some(ca) = &files.ca {
             client = client.ca_file(ca);
@@ -167,16 +142,17 @@ impl Destination {
         let security = ClientSecurity {
             files: self.files.clone(),
         };
-        let connected = shared::connect(&self.address, &security, timeout).await;
+        let node = self.nodes.current();
+        let connected = shared::connect(node.name(), &security, timeout).await;
         connected.map_err(|error| with_flags(error.message()))
     }
 
-    /// Connects.
+    /// Connects to one of the nodes.
     ///
     /// # Errors
     /// Why there is no connection, and what to do about it.
-    pub(crate) async fn socket(&self) -> io::Result<Socket> {
-        match &self.kind {
+    pub(crate) async fn socket(&self, node: &Node) -> io::Result<Socket> {
+        match &node.kind {
             Kind::Plain(authority) => {
                 let stream = TcpStream::connect(authority).await?;
                 // While nobody listens on a port of this machine, the system may choose it as the source, and the socket
@@ -200,28 +176,46 @@ impl Destination {
         }
     }
 
-    /// Returns whether the [route](Self::route) can change: a name may get other addresses, and a file other contents.
+    /// Returns whether the [route](Self::route) can change: a name may get other addresses, a file other contents, and a store
+    /// another owner.
     pub(super) fn may_move(&self) -> bool {
-        match &self.kind {
+        match &self.nodes.current().kind {
+            _ if self.is_searched() => true,
             Kind::Plain(authority) => authority.parse::<SocketAddr>().is_err(),
             Kind::Tls(_) => true,
             Kind::Unix(_) => false,
         }
     }
 
-    /// Looks up the addresses, and reads the files. A name that cannot be looked up now has the addresses that it had
-    /// `before`.
+    /// Looks up the addresses, and reads the files: first of the node in use, and then of the others. A name that cannot be looked
+    /// up now has the addresses that it had `before`.
     ///
     /// # Errors
-    /// If the name has no address, or a file cannot be used.
+    /// If no name has an address, or a file cannot be used.
     pub(super) fn route(&self, before: Option<&Route>) -> Result<Route, String> {
-        let (authority, tls) = match &self.kind {
-            Kind::Unix(path) => {
-                return Ok(Route {
-                    places: vec![Place::Unix(path.clone())],
-                    tls: None,
-                });
+        let mut places = Vec::new();
+        let mut why = None;
+        for node in self.nodes.in_order() {
+            match self.stops(&node, before) {
+                Ok(stops) => places.extend(stops),
+                Err(error) => drop(why.get_or_insert(error)),
             }
+        }
+        match why {
+            Some(why) if places.is_empty() => Err(why),
+            _ => Ok(Route { places }),
+        }
+    }
+
+    /// Looks up the addresses of one node.
+    fn stops(&self, node: &Arc<Node>, before: Option<&Route>) -> Result<Vec<Stop>, String> {
+        let stop = |place, tls: &Option<Tls>| Stop {
+            place,
+            tls: tls.clone(),
+            node: Arc::clone(node),
+        };
+        let (authority, tls) = match &node.kind {
+            Kind::Unix(path) => return Ok(vec![stop(Place::Unix(path.clone()), &None)]),
             Kind::Plain(authority) => (authority, None),
             Kind::Tls(authority) => {
                 let tls = Tls::load(&self.files, host_and_port(authority).0);
@@ -230,19 +224,22 @@ impl Destination {
         };
         let found: io::Result<Vec<_>> = authority
             .to_socket_addrs()
-            .map(|found| found.map(Place::Tcp).collect());
-        let places = match (found, before) {
-            (Ok(places), _) if !places.is_empty() => places,
-            (_, Some(before)) => before.places.clone(),
-            (Ok(_), None) => return Err("the name has no address".to_owned()),
-            (Err(error), None) => return Err(error.to_string()),
-        };
-        Ok(Route { places, tls })
+            .map(|found| found.map(|at| stop(Place::Tcp(at), &tls)).collect());
+        let known = before.into_iter().flat_map(|before| &before.places);
+        let known = known.filter(|known| known.node == *node);
+        let known: Vec<_> = known.map(|known| stop(known.place.clone(), &tls)).collect();
+        match found {
+            Ok(stops) if !stops.is_empty() => Ok(stops),
+            _ if !known.is_empty() => Ok(known),
+            Ok(_) => Err("the name has no address".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// Adds to an error that the server speaks TLS, if it does and this address does not.
     pub(crate) async fn explain(&self, error: String) -> String {
-        let Kind::Plain(authority) = &self.kind else {
+        let node = self.nodes.current();
+        let Kind::Plain(authority) = &node.kind else {
             return with_flags(&error);
         };
         let asked = async {

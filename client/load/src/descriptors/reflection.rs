@@ -270,7 +270,7 @@ impl<'a> Reflection<'a> {
             }
         }
         self.origin.destination.authorize(request.metadata_mut());
-        let origin = self.origin.destination.origin();
+        let origin = self.origin.destination.nodes().current().origin();
         let mut client = Grpc::with_origin(self.channel.clone(), origin)
             .max_decoding_message_size(ANSWER_BYTES_MAX);
         let ready = client.ready().await;

@@ -46,6 +46,8 @@ struct Entry {
     generation: Option<u64>,
     /// How often something had been read from that connection before.
     reads: u64,
+    /// The server has refused its stream once.
+    was_refused: bool,
 }
 
 impl CallLane {
@@ -91,6 +93,7 @@ impl CallLane {
             call,
             generation,
             reads: self.link.reads(),
+            was_refused: false,
         });
     }
 
@@ -175,14 +178,18 @@ impl CallLane {
     }
 
     /// Returns the call that has this result. Returns `None` if the server has not taken the call: it goes to the next
-    /// connection.
+    /// connection. On a connection that goes on, a call whose stream the server has refused is made again once, as gRPC's clients
+    /// do (gRFC A6, "transparent retries").
     fn complete(&mut self, number: u64, result: CallResult, has_lost: &mut bool) -> Option<Ended> {
         let end = match &result {
             Ok(_) => CallEnd::Answered,
             Err(status) => CallEnd::of(status),
         };
-        if end == CallEnd::NotTaken {
+        if end == CallEnd::NotTaken || self.is_elsewhere(number, &result) {
             self.waiting.push_back(number);
+            return None;
+        }
+        if end == CallEnd::Refused && self.make_again(number) {
             return None;
         }
         let entry = self.remove(number)?;
@@ -201,6 +208,34 @@ impl CallLane {
             }
         };
         Some((entry.sent, completion))
+    }
+
+    /// Returns whether a call was answered that another node owns the store.
+    fn is_elsewhere(&self, number: u64, result: &CallResult) -> bool {
+        let (Err(status), Some(position)) = (result, position(&self.in_flight, number)) else {
+            return false;
+        };
+        let generation = self.in_flight[position].generation;
+        generation.is_some_and(|generation| self.link.is_elsewhere(generation, status))
+    }
+
+    /// Makes a call again whose stream was refused, unless it was made again before.
+    fn make_again(&mut self, number: u64) -> bool {
+        self.update_caller();
+        let position = position(&self.in_flight, number);
+        let (Some(caller), Some(position)) = (&self.caller, position) else {
+            return false;
+        };
+        let entry = &mut self.in_flight[position];
+        if std::mem::replace(&mut entry.was_refused, true) {
+            return false;
+        }
+        entry.generation = Some(self.generation);
+        entry.reads = self.link.reads();
+        self.link.sent();
+        self.link.refused();
+        self.calls.push(caller.start(number, entry.call.clone()));
+        true
     }
 
     fn remove(&mut self, number: u64) -> Option<Entry> {

@@ -16,15 +16,17 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use soloist::v1::admin_client::AdminClient;
 use soloist::v1::sessions_client::SessionsClient;
 use soloist::v1::state_client::StateClient;
-use tonic::Status;
 use tonic::body::Body;
 use tonic::client::Grpc;
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
+use tonic::{Code, Status};
 use tower_service::Service;
 
 use crate::connect::destination::Destination;
+use crate::connect::nodes::{Node, other_owner};
 use crate::engines::sniffer::{Signals, SniffedStream};
 use crate::grpc::{ANSWER_BYTES_MAX, root_cause};
 use crate::plan::settings::TOKEN_METADATA;
@@ -39,10 +41,12 @@ pub(crate) struct Connection {
     requests: SendRequest<Body>,
     signals: Arc<Signals>,
     destination: Arc<Destination>,
+    node: Arc<Node>,
 }
 
 impl Connection {
-    /// Connects, and waits for the SETTINGS of the server. A server that accepts and says nothing is none.
+    /// Connects to the node in use, and waits for the SETTINGS of the server. A server that accepts and says nothing is none. With
+    /// several addresses, the next one is in use after an error.
     ///
     /// # Errors
     /// If that fails, or takes longer than `timeout`. The text names the address.
@@ -50,8 +54,21 @@ impl Connection {
         destination: &Arc<Destination>,
         timeout: Duration,
     ) -> Result<Self, String> {
+        let node = destination.nodes().current();
+        let opened = Self::open_to(&node, destination, timeout).await;
+        if opened.is_err() {
+            destination.nodes().leave(&node);
+        }
+        opened
+    }
+
+    async fn open_to(
+        node: &Arc<Node>,
+        destination: &Arc<Destination>,
+        timeout: Duration,
+    ) -> Result<Self, String> {
         let opening = async {
-            let connection = Self::try_open(destination).await?;
+            let connection = Self::try_open(node, destination).await?;
             let signals = &connection.signals;
             while !signals.is_ready() {
                 if signals.is_closed() {
@@ -61,7 +78,7 @@ impl Connection {
             }
             Ok(connection)
         };
-        let address = destination.address();
+        let address = node.name();
         match tokio::time::timeout(timeout, opening).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => {
@@ -72,9 +89,9 @@ impl Connection {
         }
     }
 
-    async fn try_open(destination: &Arc<Destination>) -> io::Result<Self> {
+    async fn try_open(node: &Arc<Node>, destination: &Arc<Destination>) -> io::Result<Self> {
         let signals = Arc::<Signals>::default();
-        let socket = destination.socket().await?;
+        let socket = destination.socket(node).await?;
         let stream = SniffedStream::new(socket, Arc::clone(&signals));
         let (requests, connection) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -95,15 +112,35 @@ impl Connection {
             requests,
             signals,
             destination: Arc::clone(destination),
+            node: Arc::clone(node),
         })
     }
 
-    /// Waits until the connection has ended, or takes no new calls because the server has ended it in order. One task may
-    /// wait.
+    /// Waits until the connection has ended, or takes no new calls: because the server has ended it in order, or because
+    /// another node owns the store. One task may wait.
     pub(crate) async fn ended(&self) {
-        while !self.signals.is_closed() && !self.signals.is_draining() {
+        while !self.signals.is_closed() && !self.signals.is_draining() && !self.is_left() {
             self.signals.changed().await;
         }
+    }
+
+    /// Returns whether the server has answered that another node owns the store.
+    pub(crate) fn is_left(&self) -> bool {
+        self.signals.is_left()
+    }
+
+    /// Looks whether an error says that another node owns the store, so that the call was not begun and goes elsewhere. If so,
+    /// goes on with that node. Always false with a single address.
+    pub(crate) fn is_elsewhere(&self, code: Code, details: &[u8]) -> bool {
+        if !self.destination.is_searched() {
+            return false;
+        }
+        let Some(owner) = other_owner(code, details) else {
+            return false;
+        };
+        self.destination.nodes().follow(&self.node, &owner);
+        self.signals.leave();
+        true
     }
 
     /// Returns how often something was read from the connection so far.
@@ -113,6 +150,7 @@ impl Connection {
 
     /// Takes the connection for ended: the server is silent.
     pub(crate) fn give_up(&self) {
+        self.destination.nodes().leave(&self.node);
         self.signals.close("the server is silent".to_owned());
     }
 
@@ -123,19 +161,28 @@ impl Connection {
 
     /// Returns the generated client of the service State on this connection.
     pub(crate) fn state(&self) -> StateClient<Self> {
-        StateClient::with_origin(self.clone(), self.destination.origin())
+        StateClient::with_origin(self.clone(), self.node.origin())
             .max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Returns a client of any service on this connection.
     pub(crate) fn grpc(&self) -> Grpc<Self> {
-        Grpc::with_origin(self.clone(), self.destination.origin())
+        Grpc::with_origin(self.clone(), self.node.origin())
             .max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Returns the generated client of the service Admin on this connection.
+    pub(crate) fn admin(&self) -> AdminClient<Self> {
+        AdminClient::with_origin(self.clone(), self.node.origin())
     }
 
     /// Returns the generated client of the service Sessions on this connection.
     pub(crate) fn sessions(&self) -> SessionsClient<Self> {
-        SessionsClient::with_origin(self.clone(), self.destination.origin())
+        SessionsClient::with_origin(self.clone(), self.node.origin())
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
     }
 
     pub(crate) fn destination(&self) -> &Arc<Destination> {
@@ -189,6 +236,8 @@ impl error::Error for CallError {
 pub(crate) enum CallEnd {
     /// The server answered with this status, or reset just this stream.
     Answered,
+    /// The server has refused the stream before it looked at it, and the connection goes on: the call may be made again.
+    Refused,
     /// The server has not taken the call, and will not: it may go to another connection.
     NotTaken,
     /// The connection is gone. The call may have been applied.
@@ -199,7 +248,8 @@ impl CallEnd {
     /// A status that the server sent has no source. Only a transport error has one.
     ///
     /// A stream above the last one that a GOAWAY names was not begun by the server (RFC 9113, section 6.8). Such a call fails
-    /// with the GOAWAY itself; one that the server has begun and that breaks later fails with another error.
+    /// with the GOAWAY itself; one that the server has begun and that breaks later fails with another error. A stream that is
+    /// reset with REFUSED_STREAM was not begun, either (section 8.7).
     pub(crate) fn of(status: &Status) -> Self {
         let mut next = error::Error::source(status);
         let mut end = match next {
@@ -218,6 +268,9 @@ impl CallEnd {
             {
                 end = match (error.is_go_away(), error.is_reset()) {
                     (true, _) => Self::NotTaken,
+                    (false, true) if error.reason() == Some(h2::Reason::REFUSED_STREAM) => {
+                        Self::Refused
+                    }
                     (false, true) => Self::Answered,
                     (false, false) => end,
                 };

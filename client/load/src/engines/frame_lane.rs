@@ -11,7 +11,8 @@ use std::time::Instant;
 use futures_core::Stream;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
-use soloist::v1::{self, PipelineRequest, PipelineResponse};
+use prost::Message as _;
+use soloist::v1::{self, PipelineRequest, PipelineResponse, op_result};
 use soloist_client::{Error, Outcome};
 use tokio::sync::mpsc;
 use tonic::{Code, Request, Status, Streaming};
@@ -53,8 +54,25 @@ pub(crate) struct FrameLane {
 struct FrameStream {
     frames: mpsc::Sender<PipelineRequest>,
     answers: Streaming<PipelineResponse>,
+    connection: Connection,
     /// The number of its connection.
     generation: u64,
+}
+
+impl FrameStream {
+    /// Looks whether a frame was refused because another node owns the store. If so, another stream is opened on that node.
+    fn is_elsewhere(&self, response: &PipelineResponse) -> bool {
+        let first = response.results.first();
+        let of_first = first.and_then(|first| match &first.result {
+            Some(op_result::Result::Error(error)) => Some(error),
+            _ => None,
+        });
+        let error = response.error.as_ref().or(of_first);
+        error.is_some_and(|error| {
+            let code = Code::from_i32(error.code);
+            self.connection.is_elsewhere(code, &error.encode_to_vec())
+        })
+    }
 }
 
 impl fmt::Debug for FrameLane {
@@ -134,7 +152,9 @@ impl FrameLane {
         if self.broken.is_none() {
             match self.next_answer().await {
                 Ok(response) => {
-                    if let Some(stream) = &self.stream {
+                    if let Some(stream) = &self.stream
+                        && !stream.is_elsewhere(&response)
+                    {
                         self.link.answered(stream.generation);
                     }
                     let (sent, _) = self.in_flight.pop_front().expect("a frame is in flight");
@@ -161,7 +181,12 @@ impl FrameLane {
                 let message = "the server ended the stream";
                 Err(Failure::new(Code::Unavailable, message, Outcome::Unknown))
             }
-            Err(status) => Err(stream_failure(&status)),
+            Err(status) => {
+                stream
+                    .connection
+                    .is_elsewhere(status.code(), status.details());
+                Err(stream_failure(&status))
+            }
         }
     }
 
@@ -234,7 +259,7 @@ async fn open_stream(
 ) -> Result<FrameStream, String> {
     let in_flight_max = usize::try_from(settings.pipeline).expect("--pipeline fits");
     let (frames, queue) = mpsc::channel(in_flight_max);
-    let address = connection.destination().address();
+    let address = connection.node().name();
     let mut state = connection.state();
     let mut request = Request::new(FrameQueue(queue));
     *request.metadata_mut() = connection.metadata(&settings.metadata);
@@ -243,9 +268,11 @@ async fn open_stream(
         Ok(Ok(response)) => Ok(FrameStream {
             frames,
             answers: response.into_inner(),
+            connection: connection.clone(),
             generation,
         }),
         Ok(Err(status)) => {
+            connection.is_elsewhere(status.code(), status.details());
             let error = Error::from_status(&status, Outcome::NotApplied);
             Err(format!(
                 "cannot open a stream on {address}: {error}; {OPEN_HINT}"
@@ -261,7 +288,7 @@ async fn open_stream(
 fn stream_failure(status: &Status) -> Failure {
     match CallEnd::of(status) {
         CallEnd::Answered => Error::from_status(status, Outcome::Unknown).into(),
-        CallEnd::NotTaken | CallEnd::Lost => {
+        CallEnd::Refused | CallEnd::NotTaken | CallEnd::Lost => {
             Failure::new(Code::Unavailable, status.message(), Outcome::Unknown)
         }
     }

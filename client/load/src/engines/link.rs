@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+use tonic::Status;
 
 use crate::connect::destination::Destination;
+use crate::connect::nodes::{NO_OWNER, other_owner};
 use crate::engines::backoff::Backoff;
 use crate::engines::connection::Connection;
 use crate::record::links::Links;
@@ -28,6 +30,8 @@ pub(crate) struct Link {
     is_fresh: Cell<bool>,
     /// Operations that were sent on the connection.
     operations: Cell<u64>,
+    /// How many nodes did not own the store, or were not there, since a connection has answered.
+    asked: Cell<usize>,
     backoff: RefCell<Backoff>,
     changed: Notify,
     links: Arc<Links>,
@@ -44,11 +48,16 @@ impl Link {
         backoff: Backoff,
         links: &Arc<Links>,
     ) -> Result<Rc<Self>, String> {
-        let connection = match Connection::open(destination, connect_timeout).await {
-            Ok(connection) => connection,
-            Err(error) => return Err(destination.explain(error).await),
+        let mut attempts = destination.nodes().count();
+        let connection = loop {
+            attempts -= 1;
+            match Connection::open(destination, connect_timeout).await {
+                Ok(connection) => break connection,
+                Err(error) if attempts == 0 => return Err(destination.explain(error).await),
+                Err(_) => {}
+            }
         };
-        links.opened();
+        links.opened(connection.node().name());
         Ok(Rc::new(Self {
             destination: Arc::clone(destination),
             connect_timeout,
@@ -57,6 +66,7 @@ impl Link {
             is_out: Cell::new(false),
             is_fresh: Cell::new(false),
             operations: Cell::new(0),
+            asked: Cell::new(0),
             backoff: RefCell::new(backoff),
             changed: Notify::new(),
             links: Arc::clone(links),
@@ -67,17 +77,22 @@ impl Link {
     pub(crate) async fn maintain(self: Rc<Self>) {
         loop {
             let connection = self.connection.borrow().clone();
-            let mut is_lost = true;
+            let (mut is_lost, mut is_left) = (true, false);
             if let Some(connection) = connection {
                 connection.ended().await;
-                is_lost = !connection.is_draining();
+                is_left = connection.is_left();
+                is_lost = !connection.is_draining() && !is_left;
                 self.take_down(&connection);
             }
             // A server that ends each connection before it takes an operation must not be asked for the next one at once.
             let is_unused = is_lost || self.operations.get() == 0;
-            if self.is_fresh.replace(false) && is_unused {
-                self.wait("the server ends connections before it takes an operation")
-                    .await;
+            match self.is_fresh.replace(false) {
+                true if is_left => self.ask_another(NO_OWNER).await,
+                true if is_unused => {
+                    self.wait("the server ends connections before it takes an operation")
+                        .await;
+                }
+                _ => {}
             }
             loop {
                 match Connection::open(&self.destination, self.connect_timeout).await {
@@ -85,17 +100,27 @@ impl Link {
                         self.put_up(connection);
                         break;
                     }
-                    Err(why) => self.wait(&why).await,
+                    Err(why) => self.ask_another(&why).await,
                 }
             }
         }
     }
 
+    /// Goes on with another node at once, and waits when all of them were asked in vain.
+    async fn ask_another(&self, why: &str) {
+        let nodes = self.destination.nodes();
+        self.asked.set(self.asked.get() + 1);
+        if nodes.count() == 1 || self.asked.get().is_multiple_of(nodes.round()) {
+            self.wait(why).await;
+        }
+    }
+
     fn take_down(&self, connection: &Connection) {
         let now = Instant::now();
-        match connection.is_draining() {
-            true => self.links.goaway(now),
-            false => self.links.lost(now),
+        match (connection.is_left(), connection.is_draining()) {
+            (true, _) => self.links.replaced(now),
+            (false, true) => self.links.goaway(now),
+            (false, false) => self.links.lost(now),
         }
         *self.connection.borrow_mut() = None;
         self.changed.notify_waiters();
@@ -128,6 +153,26 @@ impl Link {
     /// Returns the connection, if there is one that takes operations.
     pub(crate) fn connection(&self) -> Option<Connection> {
         self.connection.borrow().clone()
+    }
+
+    /// Notes that the server has refused the stream of a call, which is made again.
+    pub(crate) fn refused(&self) {
+        self.links.refused(1);
+    }
+
+    /// Looks whether an error says that another node owns the store. If so, another connection is made to that node.
+    pub(crate) fn is_elsewhere(&self, generation: u64, status: &Status) -> bool {
+        let connection = self.connection.borrow();
+        match &*connection {
+            Some(connection) if generation == self.generation.get() => {
+                connection.is_elsewhere(status.code(), status.details())
+            }
+            // The connection was given up already.
+            _ => {
+                self.destination.is_searched()
+                    && other_owner(status.code(), status.details()).is_some()
+            }
+        }
     }
 
     /// Returns whether there is a connection that takes operations.
@@ -169,8 +214,12 @@ impl Link {
     pub(crate) fn answered(&self, generation: u64) {
         if self.is_fresh.get() && generation == self.generation.get() {
             self.is_fresh.set(false);
+            self.asked.set(0);
             self.backoff.borrow_mut().reset();
-            self.links.answered(Instant::now());
+            if let Some(connection) = &*self.connection.borrow() {
+                self.links
+                    .answered(connection.node().name(), Instant::now());
+            }
         }
     }
 

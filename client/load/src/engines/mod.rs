@@ -6,7 +6,8 @@
 //! [`messages`] are calls of methods that the user names. With the engine `raw`, one loop runs all workers of a thread ([`raw`]). [`watchers`] is the loop of the watches.
 //!
 //! A connection that ends is made again, at once and then with a [`backoff`]. What the server has not taken of a connection
-//! that it ended in order goes to the next one.
+//! that it ended in order goes to the next one. Where there are several addresses, calls go to the node that owns the store:
+//! [`owner`] finds it before a run, and an answer that names another node leads to a connection to that one.
 //!
 //! The loops differ; the [`rules`] that they follow are the same.
 
@@ -19,6 +20,7 @@ mod frame_lane;
 mod lane;
 mod link;
 mod messages;
+pub(crate) mod owner;
 mod raw;
 mod rules;
 mod sniffer;

@@ -28,6 +28,8 @@ pub(super) struct Signals {
     ready: AtomicBool,
     goaway: AtomicBool,
     closed: AtomicBool,
+    /// The server does not own the store.
+    left: AtomicBool,
     /// Why the connection has ended.
     why: OnceLock<String>,
     /// How often something was read.
@@ -44,6 +46,16 @@ impl Signals {
     /// Whether the server has sent GOAWAY: it finishes what it has taken, and takes no more.
     pub(super) fn is_draining(&self) -> bool {
         self.goaway.load(Ordering::Acquire)
+    }
+
+    /// Whether the server has said that it does not own the store: it is asked nothing any more.
+    pub(super) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
+    }
+
+    /// Notes that the server does not own the store.
+    pub(super) fn leave(&self) {
+        self.set(&self.left);
     }
 
     pub(super) fn is_closed(&self) -> bool {

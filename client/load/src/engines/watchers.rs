@@ -137,7 +137,12 @@ async fn open_watch(
     let opening = state.watch(request);
     let timeout = settings.connect_timeout;
     match tokio::time::timeout(timeout, opening).await {
-        Ok(opened) => opened.map(Response::into_inner),
+        Ok(opened) => {
+            let opened = opened.map(Response::into_inner);
+            opened.inspect_err(|status| {
+                connection.is_elsewhere(status.code(), status.details());
+            })
+        }
         Err(_) => Err(Status::deadline_exceeded(format!(
             "no answer within {timeout:?}"
         ))),

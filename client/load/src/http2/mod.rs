@@ -49,7 +49,7 @@ mod tls;
 pub(crate) use config::Config;
 pub(crate) use connection::{Connection, Event, SendError, StreamId};
 pub(crate) use endpoint::{Endpoint, READ_BYTES};
-pub(crate) use failure::Processed;
+pub(crate) use failure::{CallFailure, Processed};
 pub(crate) use frame::PREFACE;
 pub(crate) use method::Method;
 pub(crate) use plaintext::{SPEAKS_TLS, speaks_tls};

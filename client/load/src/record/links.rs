@@ -22,6 +22,8 @@ struct State {
     outages: Vec<Outage>,
     /// Why the latest attempt to connect failed, since there was a connection.
     why_down: Option<String>,
+    /// The address of the node that has answered last.
+    owner: Option<String>,
 }
 
 /// What happened to the connections of a run.
@@ -41,6 +43,8 @@ pub(crate) struct LinkTotals {
     pub(crate) outages_more: u64,
     /// Calls whose stream the server refused, and that were sent again.
     pub(crate) refused: u64,
+    /// How often another node answered than the one before.
+    pub(crate) owner_changes: u64,
 }
 
 impl LinkTotals {
@@ -52,6 +56,8 @@ impl LinkTotals {
         self.made_again += other.made_again;
         self.attempts_failed += other.attempts_failed;
         self.refused += other.refused;
+        // Both have seen the same changes, if they were looking.
+        self.owner_changes = self.owner_changes.max(other.owner_changes);
     }
 }
 
@@ -81,9 +87,10 @@ pub(crate) struct LinkStatus {
 }
 
 impl Links {
-    /// Counts a connection that was made before the run.
-    pub(crate) fn opened(&self) {
+    /// Counts a connection to `node` that was made before the run.
+    pub(crate) fn opened(&self, node: &str) {
         let mut state = self.lock();
+        state.owner.get_or_insert_with(|| node.to_owned());
         state.up += 1;
         state.totals.all += 1;
     }
@@ -133,9 +140,14 @@ impl Links {
         state.outage = state.outage.filter(|outage| !outage.is_handover);
     }
 
-    /// A connection that was made again has answered at `now` for the first time.
-    pub(crate) fn answered(&self, now: Instant) {
-        self.lock().end_outage(Some(now));
+    /// A connection to `node` that was made again has answered at `now` for the first time.
+    pub(crate) fn answered(&self, node: &str, now: Instant) {
+        let mut state = self.lock();
+        if state.owner.as_deref() != Some(node) {
+            state.owner = Some(node.to_owned());
+            state.totals.owner_changes += 1;
+        }
+        state.end_outage(Some(now));
     }
 
     /// Ends the run: an outage that lasts has no end.
@@ -207,7 +219,7 @@ mod tests {
 
     fn links(count: u64) -> (Links, Instant) {
         let links = Links::default();
-        (0..count).for_each(|_| links.opened());
+        (0..count).for_each(|_| links.opened("a:1"));
         (links, Instant::now())
     }
 
@@ -225,9 +237,9 @@ mod tests {
         // Accepted, and closed before an answer.
         links.lost(start + 3 * MS);
         links.made_again();
-        links.answered(start + 9 * MS);
+        links.answered("a:1", start + 9 * MS);
         links.made_again();
-        links.answered(start + 10 * MS);
+        links.answered("a:1", start + 10 * MS);
         links.lost(start + 11 * MS);
         links.lost(start + 12 * MS);
         let (totals, outages) = links.finish();
@@ -245,11 +257,11 @@ mod tests {
         let (links, start) = links(1);
         links.goaway(start);
         links.made_again();
-        links.answered(start + MS);
+        links.answered("a:1", start + MS);
         links.goaway(start + 2 * MS);
         links.attempt_failed("refused");
         links.made_again();
-        links.answered(start + 5 * MS);
+        links.answered("a:1", start + 5 * MS);
         let (totals, outages) = links.finish();
         let expected = Outage {
             start: start + 2 * MS,
@@ -257,5 +269,19 @@ mod tests {
         };
         assert_eq!(outages, [expected]);
         assert_eq!((totals.goaways, totals.lost), (2, 0));
+    }
+
+    #[test]
+    fn another_node_that_answers_is_a_change_of_the_owner() {
+        let (links, start) = links(2);
+        for (node, changes) in [("a:1", 0), ("b:2", 1), ("b:2", 1), ("a:1", 2)] {
+            links.replaced(start);
+            links.made_again();
+            links.answered(node, start + MS);
+            assert_eq!(links.status().totals.owner_changes, changes, "{node}");
+        }
+        let mut totals = links.finish().0;
+        totals.add(totals);
+        assert_eq!(totals.owner_changes, 2);
     }
 }

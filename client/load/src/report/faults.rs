@@ -38,6 +38,9 @@ pub(crate) struct ConnectionsReport {
     /// Calls whose stream the server refused (REFUSED_STREAM), and that were sent again.
     #[serde(default)]
     pub(crate) streams_refused: u64,
+    /// How often another node of a cluster answered than the one before.
+    #[serde(default)]
+    pub(crate) owner_changes: u64,
 }
 
 /// A time without a server: from when the last connection was lost until an operation was completed again.
@@ -148,8 +151,9 @@ impl ConnectionsReport {
             self.goaways,
             self.attempts_failed,
             self.streams_refused,
+            self.owner_changes,
         ];
-        if events == [0; 4] {
+        if events == [0; 5] {
             return None;
         }
         let mut text = format!(
@@ -167,6 +171,10 @@ impl ConnectionsReport {
                 ", {} refused and sent again (REFUSED_STREAM)",
                 counted(self.streams_refused, "call")
             );
+        }
+        if self.owner_changes > 0 {
+            text += &format!(", {}", counted(self.owner_changes, "change"));
+            text += " of the owner";
         }
         if self.outages_more > 0 {
             text += &format!(

@@ -136,6 +136,13 @@ impl Parts<'_> {
             attempts_failed: self.sum(|of| of.connections.attempts_failed),
             outages_more: self.sum(|of| of.connections.outages_more),
             streams_refused: self.sum(|of| of.connections.streams_refused),
+            // All of them have seen the same changes.
+            owner_changes: (self
+                .reports
+                .iter()
+                .map(|of| of.connections.owner_changes)
+                .max())
+            .unwrap_or(0),
         }
     }
 

@@ -43,6 +43,7 @@ pub(crate) fn connections(measured: &Measured) -> ConnectionsReport {
         attempts_failed: of.attempts_failed,
         outages_more: of.outages_more,
         streams_refused: of.refused,
+        owner_changes: of.owner_changes,
     }
 }
 

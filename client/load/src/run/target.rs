@@ -11,6 +11,7 @@ use tonic::Code;
 
 use crate::connect::destination::Destination;
 use crate::descriptors::{self, NoDescriptor, origin::Origin};
+use crate::engines::owner::find_owner;
 use crate::plan::call::CallPlan;
 use crate::plan::choices::Engine;
 use crate::plan::settings::Settings;
@@ -56,6 +57,7 @@ impl Target {
         };
         let destination = Destination::new(&address, &settings.security);
         let destination = Arc::new(destination.map_err(RunError::Arguments)?);
+        find_owner(&destination, &settings.metadata, settings.connect_timeout).await;
         if let Some(plan) = &settings.call {
             return Ok(Self {
                 call: Some(Arc::new(program(plan, &destination, settings).await?)),

@@ -9,6 +9,7 @@ mod any_service;
 mod engines;
 mod errors;
 mod faults;
+mod nodes;
 mod open;
 mod proxy;
 mod refused;

@@ -47,32 +47,38 @@ fn server(refusals: u64) -> (Runtime, String) {
     (runtime, address)
 }
 
-fn run(address: &str) -> Run {
+fn run(address: &str, engine: &str) -> Run {
     let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/../../proto");
     Run::of(&format!(
         "call {address} soloist.v1.State/List --proto {proto}/soloist/v1/state.proto -I {proto} \
-         --engine raw -c 1 -n 20 -q -O json"
+         --engine {engine} -c 1 -n 20 -q -O json"
     ))
 }
 
 #[test]
 fn a_call_that_was_refused_once_is_sent_again_and_counted() {
-    let (_server, address) = server(1);
-    let run = run(&address);
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
-    let report = run.report();
-    assert_eq!(report["completed"], 20);
-    assert_eq!(report["connections"]["streams_refused"], 20, "{report}");
+    for engine in ["raw", "unary"] {
+        let (_server, address) = server(1);
+        let run = run(&address, engine);
+        assert_eq!(run.code, Some(0), "{engine}: {}", run.stderr);
+        let report = run.report();
+        assert_eq!(report["completed"], 20, "{engine}");
+        let refused = &report["connections"]["streams_refused"];
+        assert_eq!(*refused, 20, "{engine}: {report}");
+    }
 }
 
 #[test]
 fn a_call_that_is_refused_twice_has_failed() {
-    let (_server, address) = server(2);
-    let run = run(&address);
-    assert_eq!(run.code, Some(1), "{}", run.stderr);
-    let report = run.report();
-    // Two refusals are one failed call, and the next call is answered.
-    assert_eq!(report["failed"]["UNAVAILABLE"], 10, "{report}");
-    assert_eq!(report["completed"], 10, "{report}");
-    assert_eq!(report["connections"]["streams_refused"], 10, "{report}");
+    for engine in ["raw", "unary"] {
+        let (_server, address) = server(2);
+        let run = run(&address, engine);
+        assert_eq!(run.code, Some(1), "{engine}: {}", run.stderr);
+        let report = run.report();
+        // Two refusals are one failed call, and the next call is answered.
+        assert_eq!(report["failed"]["UNAVAILABLE"], 10, "{engine}: {report}");
+        assert_eq!(report["completed"], 10, "{engine}: {report}");
+        let refused = &report["connections"]["streams_refused"];
+        assert_eq!(*refused, 10, "{engine}: {report}");
+    }
 }

@@ -84,7 +84,7 @@ pub(crate) fn settings(args: &RunArgs) -> Result<Settings, String> {
         connect_timeout: args.how.connect_timeout,
         reconnect_timeout: reconnect_timeout(args),
         metadata: metadata(args),
-        security: args.security.resolve(args.address.as_deref())?,
+        security: args.security.resolve(args.address())?,
         clean: what.clean,
         open_loop,
         interval: args.report.interval,

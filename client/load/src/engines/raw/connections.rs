@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::connect::destination::Destination;
+use crate::connect::nodes::{NO_OWNER, Node};
+use crate::connect::route::Stop;
 use crate::connect::routes::Routes;
 use crate::engines::backoff::Backoff;
 use crate::grpc::ANSWER_BYTES_MAX;
-use crate::http2::{Config, Connection, Endpoint, Event, Place, Poller, READ_BYTES, StreamId};
+use crate::http2::{Config, Connection, Endpoint, Event, Poller, READ_BYTES, StreamId};
 use crate::plan::settings::Settings;
 use crate::record::links::Links;
 
@@ -22,6 +24,7 @@ const LOOK_UP_TICK: Duration = Duration::from_millis(1);
 /// The connections of one thread, and the poller that waits for all of them.
 pub(crate) struct Connections {
     poller: Poller,
+    destination: Arc<Destination>,
     routes: Routes,
     connect_timeout: Duration,
     /// By the key that the poller knows each by. `None` if the endpoint is gone: the key is free.
@@ -39,6 +42,9 @@ struct OpenEndpoint {
     endpoint: Endpoint,
     /// The connection slot.
     slot: usize,
+    node: Arc<Node>,
+    /// Another node owns the store: it takes no new calls.
+    is_left: bool,
 }
 
 /// A connection as the workers see it: if it ends, another one takes its place.
@@ -54,6 +60,8 @@ struct ConnectionSlot {
     backoff: Backoff,
     /// How many attempts were made since there was a connection.
     attempts: usize,
+    /// How many nodes did not own the store since a connection has answered.
+    asked: usize,
     /// Call slots that can send.
     free: VecDeque<usize>,
 }
@@ -109,6 +117,7 @@ impl Connections {
             Poller::new().map_err(|error| format!("the system refuses a poller: {error}"))?;
         Ok(Self {
             poller,
+            destination: Arc::clone(destination),
             routes,
             connect_timeout: settings.connect_timeout,
             endpoints: Vec::new(),
@@ -131,9 +140,11 @@ impl Connections {
             is_fresh: false,
             backoff,
             attempts: 0,
+            asked: 0,
             free: VecDeque::new(),
         });
-        self.links.opened();
+        let open = self.endpoints[current as usize].as_ref();
+        self.links.opened(open.map_or("", |open| open.node.name()));
         Ok(slot)
     }
 
@@ -244,7 +255,17 @@ impl Connections {
     pub(crate) fn end(&mut self, endpoint: u32, on_event: impl FnMut(&mut Connection, Event<'_>)) {
         if let Some(open) = &mut self.endpoints[endpoint as usize] {
             let why = "the server was silent for as long as a call may take";
+            self.destination.nodes().leave(&open.node);
             open.endpoint.connection().close(why, on_event);
+        }
+    }
+
+    /// Goes on with the node that the server of an endpoint has named: that one owns the store. It is another one if the name is
+    /// empty.
+    pub(crate) fn go_elsewhere(&mut self, endpoint: u32, owner: &str) {
+        if let Some(open) = &mut self.endpoints[endpoint as usize] {
+            self.destination.nodes().follow(&open.node, owner);
+            open.is_left = true;
         }
     }
 
@@ -261,14 +282,14 @@ impl Connections {
     pub(crate) fn look_after(&mut self, key: u32, has_answered: bool) -> Option<SlotDown> {
         let open = self.endpoints[key as usize].as_mut()?;
         let slot = open.slot;
-        let state = EndpointState::of(open.endpoint.connection());
+        let state = EndpointState::of(open);
         if self.slots[slot].is_attempt(key) {
             match state {
                 EndpointState {
                     is_closed: true, ..
                 } => {
                     let why = why_closed(open.endpoint.connection());
-                    self.remove(key);
+                    self.give_up(key);
                     let is_out = self.attempt_failed(slot, &why, Instant::now());
                     return Some(SlotDown {
                         slot,
@@ -286,8 +307,11 @@ impl Connections {
         let is_current = of.current == Some(key);
         if is_current && of.is_fresh && has_answered {
             of.is_fresh = false;
+            of.asked = 0;
             of.backoff.reset();
-            self.links.answered(Instant::now());
+            let open = self.endpoints[key as usize].as_ref();
+            let node = open.map_or("", |open| open.node.name());
+            self.links.answered(node, Instant::now());
         }
         if state.is_closed || state.is_drained {
             self.remove(key);
@@ -299,23 +323,30 @@ impl Connections {
     /// Begins to make another connection in place of one that takes no new calls.
     fn take_down(&mut self, slot: usize, state: EndpointState) -> SlotDown {
         let now = Instant::now();
-        let is_lost = state.is_closed && !state.is_draining;
+        let is_lost = state.is_closed && !state.is_draining && !state.is_left;
         match (is_lost, state.is_draining) {
             (true, _) => self.links.lost(now),
             (false, true) => self.links.goaway(now),
-            // All of its stream ids are used.
+            // Another node owns the store, or all of its stream ids are used.
             (false, false) => self.links.replaced(now),
         }
         self.down += 1;
         let of = &mut self.slots[slot];
         of.current = None;
-        let is_out = match of.is_fresh && state.is_unused() {
+        let is_out = match of.is_fresh {
+            true if state.is_left => {
+                of.asked += 1;
+                match of.asked.is_multiple_of(self.destination.nodes().round()) {
+                    true => self.wait_after(slot, NO_OWNER, now),
+                    false => self.begin(slot, now),
+                }
+            }
             // A server that ends each connection before it takes a call must not be asked for the next one at once.
-            true => {
+            true if state.is_unused() => {
                 let why = "the server ends connections before it takes a call";
                 self.attempt_failed(slot, why, now)
             }
-            false => self.begin(slot, now),
+            _ => self.begin(slot, now),
         };
         SlotDown {
             slot,
@@ -335,7 +366,7 @@ impl Connections {
             let is_out = match (self.slots[slot].making, &found) {
                 (Making::Wait { until }, _) if now >= until => self.begin(slot, now),
                 (Making::Attempt { key, deadline }, _) if now >= deadline => {
-                    self.remove(key);
+                    self.give_up(key);
                     self.attempt_failed(slot, NO_ANSWER, now)
                 }
                 (Making::LookUp { .. }, Some(Ok(()))) => self.begin_attempt(slot, now),
@@ -370,17 +401,20 @@ impl Connections {
         let key = self.free_key();
         let of = &mut self.slots[slot];
         let route = self.routes.latest();
-        let place = &route.places[of.attempts % route.places.len()];
+        let stop = &route.places[of.attempts % route.places.len()];
         of.attempts += 1;
-        let tls = route.tls.as_ref();
-        match Endpoint::begin_to_connect(place, tls, config(), &self.poller, key) {
+        let (tls, node) = (stop.tls.as_ref(), Arc::clone(&stop.node));
+        match Endpoint::begin_to_connect(&stop.place, tls, config(), &self.poller, key) {
             Ok(endpoint) => {
-                self.put(key, endpoint, slot);
+                self.put(key, endpoint, slot, node);
                 let deadline = now + self.connect_timeout;
                 self.slots[slot].making = Making::Attempt { key, deadline };
                 false
             }
-            Err(error) => self.attempt_failed(slot, &error.to_string(), now),
+            Err(error) => {
+                self.destination.nodes().leave(&node);
+                self.attempt_failed(slot, &error.to_string(), now)
+            }
         }
     }
 
@@ -419,22 +453,26 @@ impl Connections {
     fn connect(&mut self, slot: usize) -> io::Result<u32> {
         let key = self.free_key();
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for place in self.routes.latest().places.clone() {
-            match self.connect_to(&place, key) {
+        for stop in self.routes.latest().places.clone() {
+            match self.connect_to(&stop, key) {
                 Ok(endpoint) => {
-                    self.put(key, endpoint, slot);
+                    self.put(key, endpoint, slot, stop.node);
                     return Ok(key);
                 }
-                Err(error) => last = error,
+                Err(error) => {
+                    self.destination.nodes().leave(&stop.node);
+                    last = error;
+                }
             }
         }
         Err(last)
     }
 
-    fn connect_to(&self, place: &Place, key: u32) -> io::Result<Endpoint> {
-        let (timeout, tls) = (self.connect_timeout, self.routes.latest().tls.as_ref());
+    fn connect_to(&self, stop: &Stop, key: u32) -> io::Result<Endpoint> {
+        let (timeout, tls) = (self.connect_timeout, stop.tls.as_ref());
         let end = Instant::now() + timeout;
-        let mut endpoint = Endpoint::connect(place, tls, timeout, config(), &self.poller, key)?;
+        let mut endpoint =
+            Endpoint::connect(&stop.place, tls, timeout, config(), &self.poller, key)?;
         match endpoint.until_ready(end, &self.poller) {
             Ok(()) => Ok(endpoint),
             Err(error) => {
@@ -451,12 +489,25 @@ impl Connections {
         u32::try_from(key).expect("fewer than 2^32 connections")
     }
 
-    fn put(&mut self, key: u32, endpoint: Endpoint, slot: usize) {
-        let open = Some(OpenEndpoint { endpoint, slot });
+    fn put(&mut self, key: u32, endpoint: Endpoint, slot: usize, node: Arc<Node>) {
+        let open = Some(OpenEndpoint {
+            endpoint,
+            slot,
+            node,
+            is_left: false,
+        });
         match self.endpoints.get_mut(key as usize) {
             Some(free) => *free = open,
             None => self.endpoints.push(open),
         }
+    }
+
+    /// Removes an endpoint whose server does not answer.
+    fn give_up(&mut self, key: u32) {
+        if let Some(open) = &self.endpoints[key as usize] {
+            self.destination.nodes().leave(&open.node);
+        }
+        self.remove(key);
     }
 
     fn remove(&mut self, key: u32) {
@@ -475,6 +526,8 @@ struct EndpointState {
     is_closed: bool,
     /// The server has ended it in order.
     is_draining: bool,
+    /// Another node owns the store.
+    is_left: bool,
     /// It takes no new calls.
     is_ending: bool,
     /// It takes no new calls, and all its calls have ended.
@@ -487,10 +540,13 @@ impl EndpointState {
         self.is_closed || self.is_drained
     }
 
-    fn of(connection: &Connection) -> Self {
+    fn of(open: &mut OpenEndpoint) -> Self {
+        let is_left = open.is_left;
+        let connection = open.endpoint.connection();
         let is_draining = connection.is_draining();
-        let is_ending = is_draining || connection.is_exhausted();
+        let is_ending = is_left || is_draining || connection.is_exhausted();
         Self {
+            is_left,
             is_ready: connection.is_ready(),
             is_closed: connection.closed().is_some(),
             is_draining,

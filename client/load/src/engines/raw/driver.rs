@@ -75,7 +75,7 @@ impl Thread {
     ) -> Result<Self, String> {
         let (settings, destination) = (&context.settings, &context.destination);
         let mut connections = Connections::new(destination, settings, &context.links)?;
-        let mut workers = Workers::new(settings);
+        let mut workers = Workers::new(settings, destination.is_searched());
         for connection in context.connections_of(index) {
             let backoff = Backoff::new(settings.seed ^ connection, settings.connections);
             let slot = connections.add_slot(backoff).map_err(|error| {
@@ -221,6 +221,9 @@ impl Thread {
                 has_answered |= matches!(event, Event::Response { .. });
                 workers.take(event, is_draining, now, rules, recorder);
             });
+            if let Some(owner) = self.workers.take_owner() {
+                self.connections.go_elsewhere(key, &owner);
+            }
             self.look_after(key, has_answered, rules, recorder);
         }
         let refused = self.workers.take_refused();

@@ -7,6 +7,7 @@ use prost::Message as _;
 use soloist::v1::{self, op, op_result};
 
 use crate::connect::destination::Destination;
+use crate::connect::nodes::DIRECT;
 use crate::connect::token::Token;
 use crate::http2::Method;
 use crate::plan::settings::{Settings, TOKEN_METADATA};
@@ -110,6 +111,8 @@ pub(crate) struct Methods {
     named: Option<String>,
     /// The version of the token in the headers.
     token_version: Option<u64>,
+    /// The version of the node that the headers name.
+    node_version: u64,
 }
 
 impl Methods {
@@ -124,7 +127,9 @@ impl Methods {
     ) -> Result<Self, String> {
         // A token that is replaced meanwhile is noticed later.
         let token_version = destination.token().map(Token::version);
+        let node_version = destination.nodes().version();
         Ok(Self {
+            node_version,
             methods: methods(destination, settings, named)?,
             destination: Arc::clone(destination),
             settings: Arc::clone(settings),
@@ -138,9 +143,12 @@ impl Methods {
         &self.methods[rpc as usize]
     }
 
-    /// Makes the headers anew if the token has been replaced.
+    /// Makes the headers anew if the token has been replaced, or another node is in use.
     pub(crate) fn renew(&mut self) {
-        if self.token_version == self.destination.token().map(Token::version) {
+        let token_version = self.destination.token().map(Token::version);
+        if self.token_version == token_version
+            && self.node_version == self.destination.nodes().version()
+        {
             return;
         }
         let renewed = Self::new(&self.destination, &self.settings, self.named.as_deref());
@@ -162,7 +170,12 @@ fn methods(
         let text = header.to_str().map_err(|error| error.to_string())?;
         metadata.push((TOKEN_METADATA.to_owned(), text.to_owned()));
     }
-    let (scheme, authority) = (destination.scheme(), destination.authority());
+    if destination.is_searched() {
+        let (name, value) = DIRECT;
+        metadata.push((name.to_owned(), value.to_owned()));
+    }
+    let node = destination.nodes().current();
+    let (scheme, authority) = (node.scheme(), node.authority());
     let mut methods = Vec::with_capacity(Rpc::ALL.len());
     for rpc in Rpc::ALL {
         let path = rpc.path(named);

@@ -8,10 +8,11 @@ use soloist_client::Outcome;
 use soloist_verify::MessageKind;
 use tonic::Status;
 
+use crate::connect::nodes::other_owner;
 use crate::engines::raw::answer_cache::AnswerCache;
 use crate::engines::raw::rpc::Rpc;
 use crate::engines::rules::Rules;
-use crate::http2::{Event, Processed, StreamId};
+use crate::http2::{CallFailure, Event, Processed, StreamId};
 use crate::pace::admission::DropReason;
 use crate::pace::stop::Stop;
 use crate::plan::key_names::KeyNames;
@@ -38,6 +39,10 @@ pub(crate) struct Workers {
     names: KeyNames,
     /// Calls that the server has refused since this was [taken](Self::take_refused), and that are sent again.
     refused: u64,
+    /// Whether there are several nodes, so that a call may have to go to another one.
+    is_searched: bool,
+    /// The owner of the store by an answer since this was [taken](Self::take_owner); empty if it is not known.
+    owner: Option<String>,
 }
 
 struct Worker {
@@ -84,8 +89,10 @@ pub(crate) struct UnsentCall {
 }
 
 impl Workers {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings, is_searched: bool) -> Self {
         Self {
+            is_searched,
+            owner: None,
             workers: Vec::new(),
             slots: Vec::new(),
             landed: Vec::new(),
@@ -216,6 +223,9 @@ impl Workers {
                 self.refused += 1;
                 self.take_back(tag as usize);
             }
+            Event::Failed { tag, failure } if self.is_elsewhere(&failure) => {
+                self.take_back(tag as usize);
+            }
             Event::Failed { tag, failure } => {
                 let lost = |outcome| {
                     let message = failure.message.clone();
@@ -233,6 +243,22 @@ impl Workers {
                 self.settle(tag as usize, completion, now, rules, recorder);
             }
         }
+    }
+
+    /// Looks whether a call was refused because another node owns the store: then it goes to that one.
+    fn is_elsewhere(&mut self, failure: &CallFailure) -> bool {
+        if !self.is_searched || failure.processed != Processed::Answered {
+            return false;
+        }
+        let owner = other_owner(failure.code, &failure.details);
+        let is_elsewhere = owner.is_some();
+        self.owner = owner.or_else(|| self.owner.take());
+        is_elsewhere
+    }
+
+    /// Returns the owner of the store, if calls were refused because it is another node, since this was asked last.
+    pub(crate) fn take_owner(&mut self) -> Option<String> {
+        self.owner.take()
     }
 
     fn answer(
