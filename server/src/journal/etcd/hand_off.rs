@@ -138,7 +138,8 @@ async fn successor(
         .into_iter()
         .filter_map(|record| of(owned, record))
         .collect();
-    others.retain(|other| other.name != own_node);
+    // Without a lease its death would go unnoticed.
+    others.retain(|other| other.name != own_node && other.record.lease != 0);
     if let Some(to) = to {
         let found = others.into_iter().find(|other| other.name == to);
         return Ok(match found {

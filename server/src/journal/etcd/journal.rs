@@ -4,7 +4,7 @@
 //! to etcd, so that a confirmation does not wait for a commit.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
@@ -57,6 +57,7 @@ pub(crate) fn start(cluster: &Cluster, won: &Won, quota: u64) -> (Journal, JoinH
     let (confirmations, requests) = mpsc::channel(QUEUE_CAPACITY);
     let (sender, events) = mpsc::channel(QUEUE_CAPACITY);
     cluster.cells.log_bytes.set(won.log_bytes);
+    cluster.cells.seq.set(won.position.seq);
     let owned = Owned {
         etcd: cluster.etcd.clone(),
         keys: cluster.keys.clone(),
@@ -64,7 +65,10 @@ pub(crate) fn start(cluster: &Cluster, won: &Won, quota: u64) -> (Journal, JoinH
         events: sender,
         cells: Arc::clone(&cluster.cells),
         log_bytes: AtomicU64::new(won.log_bytes),
-        no_space: NoSpace::default(),
+        // About: a snapshot has the state.
+        snapshot_bytes: AtomicU64::new(won.machine.usage().used_bytes),
+        no_space: NoSpace::new(),
+        is_space_scarce: AtomicBool::new(false),
     };
     let log = Log {
         last: won.position,

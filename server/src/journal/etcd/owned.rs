@@ -13,7 +13,7 @@ use soloist_etcd::{
     TxnAnswer,
 };
 use tokio::sync::{Notify, mpsc};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::keys::Keys;
@@ -32,6 +32,9 @@ const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// How long to wait before etcd is asked again while it has no space.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a refusal tells that etcd has no space: a little longer than until the next try.
+const REFUSED_FOR: Duration = Duration::from_secs(3);
+
 /// The store, as its owner writes to it.
 #[derive(Debug)]
 pub(super) struct Owned {
@@ -42,13 +45,19 @@ pub(super) struct Owned {
     pub(super) cells: Arc<JournalCells>,
     /// Bytes of the records since the last snapshot.
     pub(super) log_bytes: AtomicU64,
+    /// Bytes of the last snapshot.
+    pub(super) snapshot_bytes: AtomicU64,
     pub(super) no_space: NoSpace,
+    /// Whether there is little space in etcd, or none.
+    pub(super) is_space_scarce: AtomicBool,
 }
 
-/// Whether etcd refuses what is put, as far as the last answer tells.
-#[derive(Debug, Default)]
+/// Whether etcd refuses what is put, as far as the last answers tell.
+#[derive(Debug)]
 pub(super) struct NoSpace {
-    refuses: AtomicBool,
+    began: Instant,
+    /// When it refused last, in milliseconds since `began`, and one more. 0 if it has taken something since.
+    refused_at: AtomicU64,
     changed: Notify,
 }
 
@@ -112,12 +121,32 @@ impl NoAnswer {
 }
 
 impl NoSpace {
+    pub(super) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            refused_at: AtomicU64::new(0),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Whether it has just refused something. After a while without a request nobody knows: then the alarms tell.
     pub(super) fn refuses(&self) -> bool {
-        self.refuses.load(Ordering::Relaxed)
+        match self.refused_at.load(Ordering::Relaxed) {
+            0 => false,
+            at => self.now().saturating_sub(at) < REFUSED_FOR.as_millis() as u64,
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64 + 1
     }
 
     fn set(&self, refuses: bool) {
-        if self.refuses.swap(refuses, Ordering::Relaxed) != refuses {
+        let at = match refuses {
+            true => self.now(),
+            false => 0,
+        };
+        if (self.refused_at.swap(at, Ordering::Relaxed) > 0) != refuses {
             self.changed.notify_one();
         }
     }

@@ -103,6 +103,8 @@ impl Snapshotter {
             .cells
             .log_bytes
             .set(before.saturating_sub(job.log_bytes));
+        let bytes = made.manifest.bytes;
+        owned.snapshot_bytes.store(bytes, Ordering::Relaxed);
         owned.send(Event::SnapshotEnded { made: true }).await;
         // Another snapshot must not begin before this is done, or its chunks could be among those that go.
         match truncate(owned, &made.manifest, job.keep_from).await {

@@ -4,7 +4,7 @@
 //! until an operator has defragmented it and disarmed the alarm, however much is deleted. So the owner refuses growth before.
 
 use std::convert::Infallible;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use soloist_etcd::Member;
@@ -141,7 +141,7 @@ impl EtcdSpace {
             .disk_free_bytes
             .set(quota.saturating_sub(files.size));
         self.tell(owned, files.space(quota), &endpoints).await;
-        self.tell_removable(owned, files).await;
+        self.tell_removable(owned).await;
     }
 
     async fn tell(&mut self, owned: &Owned, space: Space, endpoints: &str) {
@@ -165,16 +165,18 @@ impl EtcdSpace {
             }
         }
         self.told = space;
+        let is_scarce = !matches!(space, Space::Enough { .. });
+        owned.is_space_scarce.store(is_scarce, Ordering::Relaxed);
         owned.send(Event::Space(space)).await;
     }
 
     /// While there is little space, tells how much goes with a snapshot, so that one is made as soon as it is worth it.
-    async fn tell_removable(&mut self, owned: &Owned, files: Files) {
+    async fn tell_removable(&mut self, owned: &Owned) {
         let removable = match self.told {
             Space::Enough { .. } => 0,
-            // The log, and an older snapshot.
             Space::Low(_) | Space::Full(_) => {
-                files.in_use.max(owned.log_bytes.load(Ordering::Relaxed))
+                let bytes = |of: &AtomicU64| of.load(Ordering::Relaxed);
+                bytes(&owned.log_bytes) + bytes(&owned.snapshot_bytes)
             }
         };
         if removable != self.removable {

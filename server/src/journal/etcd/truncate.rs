@@ -1,6 +1,7 @@
 //! Removes what a new snapshot makes superfluous: records, parts, the chunks of older snapshots, and what etcd keeps of them.
 
 use std::convert::Infallible;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use soloist_etcd::{ErrorKind, Get, Op};
@@ -17,6 +18,9 @@ const RECORDS_MAX: u64 = 500;
 
 /// How long etcd keeps what was removed, so that a standby whose watch has broken goes on where it was.
 const COMPACT_AFTER: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether space is scarce. Then what was removed is not kept.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Revisions that wait to be compacted.
 const COMPACTIONS_MAX: usize = 8;
@@ -92,7 +96,9 @@ impl Compactions {
     /// Compacts what is due, for ever. Nothing depends on it but space, so nothing is tried twice.
     pub(super) async fn run(mut self, owned: &Owned) -> Infallible {
         while let Some((at, revision)) = self.0.recv().await {
-            sleep_until(at).await;
+            while Instant::now() < at && !owned.is_space_scarce.load(Ordering::Relaxed) {
+                sleep_until(at.min(Instant::now() + LOOK_INTERVAL)).await;
+            }
             match owned.etcd.compact(revision).await {
                 Ok(()) => debug!(revision, "compacted etcd"),
                 Err(error) if error.kind == ErrorKind::Compacted => {}

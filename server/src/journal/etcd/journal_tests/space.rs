@@ -46,6 +46,31 @@ async fn without_space_changes_wait_and_confirmations_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn there_is_space_again_without_a_commit_that_finds_it() {
+    let etcd = SimEtcd::new(1);
+    let node = Node::start(&etcd, "a").await;
+    let mut owner = node.own().await;
+    etcd.fill();
+    owner.begin_snapshot();
+    let ended = owner.event().await;
+    assert!(matches!(ended, Event::SnapshotEnded { made: false }));
+    owner.rest(60 * SECOND).await;
+    assert!(
+        matches!(owner.spaces[..], [Space::Full(_)]),
+        "{:?}",
+        owner.spaces
+    );
+    etcd.defragment();
+    etcd.disarm();
+    owner.rest(5 * SECOND).await;
+    assert!(
+        matches!(owner.spaces[..], [Space::Full(_), Space::Enough { .. }]),
+        "{:?}",
+        owner.spaces
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn space_is_low_before_there_is_none() {
     let etcd = SimEtcd::new(2);
     let quota = 32 << 20;
