@@ -180,6 +180,8 @@ impl Follower {
                 if !self.event(event).await? {
                     return Ok(None);
                 }
+                // Many may have come at once, and the thread keeps a lease alive, too.
+                yield_now().await;
             }
             self.publish(seen);
             if let Some(reason) = self.reason() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use soloist_etcd::{Error, ErrorKind, Etcd, Get, RangeAnswer, Txn, TxnAnswer};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use crate::journal::error::OpenError;
@@ -14,17 +14,28 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_millis(800);
 
+/// How long etcd may be silent before that is told.
+const SILENCE_TOLD: Duration = Duration::from_secs(3);
+
 /// Pauses between tries, each twice as long as the one before.
 #[derive(Debug)]
 pub(super) struct Trying {
     what: &'static str,
     pause: Duration,
+    began: Instant,
+    /// Whether the operator was told.
+    is_told: bool,
 }
 
 impl Trying {
     /// Begins to try `what`, which completes "cannot ...".
     pub(super) fn to(what: &'static str) -> Self {
-        Self { what, pause: PAUSE }
+        Self {
+            what,
+            pause: PAUSE,
+            began: Instant::now(),
+            is_told: false,
+        }
     }
 
     /// Waits before the next try.
@@ -34,8 +45,15 @@ impl Trying {
     pub(super) async fn after(&mut self, error: Error) -> Result<(), OpenError> {
         let what = self.what;
         match error.kind {
-            ErrorKind::Unavailable => debug!(%error, "cannot {what}, trying again"),
-            ErrorKind::NoSpace => warn!("cannot {what}, trying again: {error}"),
+            ErrorKind::Unavailable | ErrorKind::NoSpace => {
+                let is_silent = error.kind == ErrorKind::Unavailable;
+                if self.is_told || is_silent && self.began.elapsed() < SILENCE_TOLD {
+                    debug!(%error, "cannot {what}, trying again");
+                } else {
+                    warn!("cannot {what}, trying again: {error}");
+                    self.is_told = true;
+                }
+            }
             ErrorKind::TooLarge
             | ErrorKind::LeaseGone
             | ErrorKind::Compacted
