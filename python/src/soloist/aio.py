@@ -28,6 +28,7 @@ from soloist.client import _take_candidates, _without_drift
 from soloist.errors import Error, SessionLost, from_rpc_error
 from soloist.flows import Flow, Pause, PrefixDeleted, Retry, Settings, Unary
 from soloist.holding import Holding
+from soloist.nodes import Nodes
 from soloist.operations import (
     Add,
     Added,
@@ -42,13 +43,7 @@ from soloist.operations import (
     Written,
 )
 from soloist.pipelining import FrameResult, broken, from_answer, to_frame
-from soloist.v1 import (
-    admin_pb2,
-    admin_pb2_grpc,
-    machines_pb2_grpc,
-    sessions_pb2_grpc,
-    state_pb2_grpc,
-)
+from soloist.v1 import admin_pb2
 from soloist.values import Condition, Entry, Machine, Seconds, Value, to_seconds
 from soloist.watching import Event, Message, Position
 
@@ -73,7 +68,7 @@ def connect(
     options: Sequence[tuple[str, Any]] = (),
 ) -> Client:
     """Returns a client of the server at ``target``: see :func:`soloist.connect`. The event loop must be running."""
-    parsed = Target.parse(
+    parsed = Target.parse_all(
         target,
         ca_file=None if ca_file is None else Path(ca_file),
         identity_files=None if identity_files is None else tuple(map(Path, identity_files)),
@@ -81,11 +76,14 @@ def connect(
         options=options,
     )
     made = Token(token, None if token_file is None else Path(token_file))
-    if parsed.tls:
-        channel = grpc.aio.secure_channel(parsed.address, parsed.credentials(), parsed.channel_options())
-    else:
-        channel = grpc.aio.insecure_channel(parsed.address, parsed.channel_options())
-    return Client(channel, made, Settings(to_seconds(timeout), retry or Retry()))
+    nodes = Nodes(parsed, _channel)
+    return Client(nodes, made, Settings(to_seconds(timeout), retry or Retry(), nodes.others))
+
+
+def _channel(target: Target) -> Any:
+    if target.tls:
+        return grpc.aio.secure_channel(target.address, target.credentials(), target.channel_options())
+    return grpc.aio.insecure_channel(target.address, target.channel_options())
 
 
 class Client:
@@ -94,16 +92,10 @@ class Client:
     A task that is cancelled cancels its call: whether a change was applied is unknown then.
     """
 
-    def __init__(self, channel: Any, token: Token, settings: Settings) -> None:
-        self._channel = channel
+    def __init__(self, nodes: Nodes, token: Token, settings: Settings) -> None:
+        self._nodes = nodes
         self._token = token
         self._settings = settings
-        self._stubs = {
-            "State": state_pb2_grpc.StateStub(channel),
-            "Sessions": sessions_pb2_grpc.SessionsStub(channel),
-            "Machines": machines_pb2_grpc.MachinesStub(channel),
-            "Admin": admin_pb2_grpc.AdminStub(channel),
-        }
 
     async def __aenter__(self) -> Client:
         return self
@@ -113,7 +105,8 @@ class Client:
 
     async def close(self) -> None:
         """Closes the connection. Calls that are under way fail."""
-        await self._channel.close()
+        for channel in self._nodes.channels():
+            await channel.close()
 
     # Keys.
 
@@ -232,7 +225,9 @@ class Client:
         timeout: Seconds | None = None,
     ) -> Watch:
         """Opens a watch: see :meth:`soloist.Client.watch`. It is an async context manager and iterator."""
-        store_id = (await self.info(timeout=timeout)).store_id if resume else ""
+        # It also finds the owner, if there are several nodes.
+        info = await self.info(timeout=timeout) if resume or self._nodes.others else None
+        store_id = info.store_id if resume and info else ""
         request = watching.request(key, prefix, after_revision, initial, previous, progress_interval, store_id)
         watch = Watch(self, Position(request), resume)
         seconds = self._settings.timeout if timeout is None else to_seconds(timeout)
@@ -249,7 +244,17 @@ class Client:
 
     def pipeline(self, *, in_flight: int = 64, timeout: Seconds | None = None) -> Pipeline:
         """Opens a stream of frames: see :class:`Pipeline`."""
-        return Pipeline(self._stubs["State"].Pipeline, self._token.metadata(), in_flight, timeout)
+        seconds = None if timeout is None else to_seconds(timeout)
+
+        def begin() -> Any:
+            stub = self._nodes.current().stubs["State"]
+            return stub.Pipeline(metadata=self._metadata(), timeout=seconds)
+
+        async def find() -> None:
+            # It finds the owner: what a frame is refused with comes too late.
+            await self.info(timeout=timeout)
+
+        return Pipeline(begin, find if self._nodes.others else None, in_flight)
 
     # Machines.
 
@@ -375,11 +380,17 @@ class Client:
         if isinstance(step, Pause):
             await asyncio.sleep(step.seconds)
             return None
-        method = getattr(self._stubs[step.service], step.method)
+        node = self._nodes.current()
+        method = getattr(node.stubs[step.service], step.method)
         try:
-            return await method(step.request, timeout=step.timeout, metadata=self._token.metadata())
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, changes=step.changes) from error
+            return await method(step.request, timeout=step.timeout, metadata=self._metadata())
+        except grpc.RpcError as failure:
+            error = from_rpc_error(failure, changes=step.changes)
+            self._nodes.learn(node, error)
+            raise error from failure
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return self._token.metadata() + self._nodes.metadata
 
 
 @contextlib.asynccontextmanager
@@ -418,6 +429,7 @@ class Watch:
         self._is_closed = False
         self._first: Message | None = None
         self._stream: Any = None
+        self._node = client._nodes.current()
 
     @property
     def revision(self) -> int | None:
@@ -463,6 +475,7 @@ class Watch:
             except grpc.RpcError as failure:
                 error = from_rpc_error(failure, changes=False)
                 error.__cause__ = failure
+                self._client._nodes.learn(self._node, error)
             except asyncio.CancelledError:
                 # Either this task was cancelled, or the watch was closed.
                 if self._is_closed:
@@ -490,6 +503,7 @@ class Watch:
             except grpc.RpcError as failure:
                 error = from_rpc_error(failure, changes=False)
                 error.__cause__ = failure
+                self._client._nodes.learn(self._node, error)
             attempts += 1
             delay = self._client._settings.retry.delay(attempts, error)
             if not (self._resume and error.is_transient and delay < end - time.monotonic()):
@@ -497,8 +511,8 @@ class Watch:
             await asyncio.sleep(delay)
 
     def _start(self, request: Any) -> None:
-        stub = self._client._stubs["State"]
-        self._stream = stub.Watch(request, metadata=self._client._token.metadata())
+        self._node = self._client._nodes.current()
+        self._stream = self._node.stubs["State"].Watch(request, metadata=self._client._metadata())
 
 
 class Session:
@@ -774,10 +788,9 @@ class Pipeline:
 
     def __init__(
         self,
-        stub: Callable[..., Any],
-        metadata: tuple[tuple[str, str], ...],
+        begin: Callable[[], Any],
+        find: Callable[[], Coroutine[Any, Any, None]] | None,
         in_flight: int,
-        timeout: Seconds | None,
     ) -> None:
         if in_flight < 1:
             raise ValueError(f"in_flight must be at least 1, not {in_flight}")
@@ -785,11 +798,21 @@ class Pipeline:
         self._sending = asyncio.Lock()
         self._waiting: deque[tuple[Sequence[Operation], asyncio.Future[FrameResult]]] = deque()
         self._error: Error | None = None
-        seconds = None if timeout is None else to_seconds(timeout)
-        self._stream = stub(metadata=metadata, timeout=seconds)
-        self._reader = asyncio.ensure_future(self._read())
+        self._begin = begin
+        self._find = find
+        self._stream: Any = None
+        if find is None:
+            self._start()
+
+    def _start(self) -> None:
+        if self._stream is None:
+            self._stream = self._begin()
+            self._reader = asyncio.ensure_future(self._read())
 
     async def __aenter__(self) -> Pipeline:
+        if self._stream is None and self._find is not None:
+            await self._find()
+        self._start()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -807,6 +830,7 @@ class Pipeline:
     ) -> asyncio.Future[FrameResult]:
         """Sends a frame, and returns a future of its answer. Waits for room if too many are unanswered."""
         frame = to_frame(operations, atomic, request_id, timeout)
+        self._start()
         await self._room.acquire()
         async with self._sending:
             if self._error is not None:
@@ -831,6 +855,7 @@ class Pipeline:
 
     async def close(self) -> None:
         """Sends no more frames, and waits for the answers to those that were sent."""
+        self._start()
         async with self._sending:
             if self._error is None:
                 with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):

@@ -61,6 +61,25 @@ class Target:
             raise ValueError(f"certificates are for https targets, and the target is {target!r}")
         return made
 
+    @classmethod
+    def parse_all(cls, targets: str, **settings: Any) -> list[Target]:
+        """Parses the targets of one store, with commas in between. Those without a scheme have that of the first."""
+        if targets.startswith("unix:"):
+            # A path may have commas.
+            return [cls.parse(targets, **settings)]
+        names = [name.strip() for name in targets.split(",")]
+        scheme = names[0].partition("://")[0] if "://" in names[0] else "http"
+        parsed: list[Target] = []
+        for name in names:
+            if not name or (len(names) > 1 and name.startswith("unix:")):
+                raise ValueError(f"targets of one store must be HOST:PORT with commas in between, not {targets!r}")
+            target = cls.parse(name if "://" in name or len(names) == 1 else f"{scheme}://{name}", **settings)
+            if parsed and target.tls != parsed[0].tls:
+                raise ValueError(f"all targets of one store must begin alike, with {scheme}://, and one is {name!r}")
+            if all(target.address != other.address for other in parsed):
+                parsed.append(target)
+        return parsed
+
     def channel_options(self) -> list[tuple[str, Any]]:
         options = [*_OPTIONS, *self.options]
         if self.address.startswith("unix:"):

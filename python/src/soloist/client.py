@@ -17,6 +17,7 @@ from soloist.channel import Target, Token
 from soloist.errors import Error, SessionLost, from_rpc_error
 from soloist.flows import Flow, Pause, PrefixDeleted, Retry, Settings, Unary
 from soloist.holding import Holding
+from soloist.nodes import Nodes
 from soloist.operations import (
     Add,
     Added,
@@ -31,13 +32,7 @@ from soloist.operations import (
     Written,
 )
 from soloist.pipelining import Pipeline
-from soloist.v1 import (
-    admin_pb2,
-    admin_pb2_grpc,
-    machines_pb2_grpc,
-    sessions_pb2_grpc,
-    state_pb2_grpc,
-)
+from soloist.v1 import admin_pb2
 from soloist.values import Condition, Entry, Machine, Seconds, Value, to_seconds
 from soloist.watching import Event, Message, Position
 
@@ -60,7 +55,8 @@ def connect(
 ) -> Client:
     """Returns a client of the server at ``target``. The connection is made with the first call.
 
-    ``target``: ``HOST:PORT``, ``http://HOST:PORT``, ``https://HOST:PORT`` or ``unix:PATH``.
+    ``target``: ``HOST:PORT``, ``http://HOST:PORT``, ``https://HOST:PORT`` or ``unix:PATH``. The nodes of a cluster have
+    commas in between: ``HOST:PORT,HOST:PORT``. Calls go to the node that owns the store, and follow it to others.
 
     ``ca_file``: the authorities of the server's certificate; without it, those of the system.
     ``identity_files``: the client's certificate, with the chain above it, and its key. They are read now: after
@@ -69,7 +65,7 @@ def connect(
 
     ``timeout``: how long a call may take with all its retries. ``retry``: when a failed call is sent again.
     """
-    parsed = Target.parse(
+    parsed = Target.parse_all(
         target,
         ca_file=None if ca_file is None else Path(ca_file),
         identity_files=None if identity_files is None else tuple(map(Path, identity_files)),
@@ -77,11 +73,14 @@ def connect(
         options=options,
     )
     made = Token(token, None if token_file is None else Path(token_file))
-    if parsed.tls:
-        channel = grpc.secure_channel(parsed.address, parsed.credentials(), parsed.channel_options())
-    else:
-        channel = grpc.insecure_channel(parsed.address, parsed.channel_options())
-    return Client(channel, made, Settings(to_seconds(timeout), retry or Retry()))
+    nodes = Nodes(parsed, _channel)
+    return Client(nodes, made, Settings(to_seconds(timeout), retry or Retry(), nodes.others))
+
+
+def _channel(target: Target) -> Any:
+    if target.tls:
+        return grpc.secure_channel(target.address, target.credentials(), target.channel_options())
+    return grpc.insecure_channel(target.address, target.channel_options())
 
 
 class Client:
@@ -92,16 +91,10 @@ class Client:
     ``timeout``, in seconds, and ``retry`` of a call go before those of the client. Every method raises :class:`Error`.
     """
 
-    def __init__(self, channel: Any, token: Token, settings: Settings) -> None:
-        self._channel = channel
+    def __init__(self, nodes: Nodes, token: Token, settings: Settings) -> None:
+        self._nodes = nodes
         self._token = token
         self._settings = settings
-        self._stubs = {
-            "State": state_pb2_grpc.StateStub(channel),
-            "Sessions": sessions_pb2_grpc.SessionsStub(channel),
-            "Machines": machines_pb2_grpc.MachinesStub(channel),
-            "Admin": admin_pb2_grpc.AdminStub(channel),
-        }
 
     def __enter__(self) -> Client:
         return self
@@ -111,7 +104,8 @@ class Client:
 
     def close(self) -> None:
         """Closes the connection. Calls that are under way fail."""
-        self._channel.close()
+        for channel in self._nodes.channels():
+            channel.close()
 
     # Keys.
 
@@ -251,7 +245,9 @@ class Client:
         the changes in between are no longer kept, or the store is another one, and with the error of the break
         if that came among the initial entries: begin anew with ``initial``.
         """
-        store_id = self.info(timeout=timeout).store_id if resume else ""
+        # It also finds the owner, if there are several nodes.
+        info = self.info(timeout=timeout) if resume or self._nodes.others else None
+        store_id = info.store_id if resume and info else ""
         request = watching.request(key, prefix, after_revision, initial, previous, progress_interval, store_id)
         seconds = self._settings.timeout if timeout is None else to_seconds(timeout)
         return Watch(self, Position(request), resume, seconds)
@@ -262,7 +258,10 @@ class Client:
         ``in_flight``: how many frames may be unanswered before the next one waits. ``timeout``: of the whole
         stream; without it, it has none.
         """
-        return Pipeline(self._stubs["State"].Pipeline, self._token.metadata(), in_flight, timeout)
+        if self._nodes.others:
+            # It finds the owner: what a frame is refused with comes too late.
+            self.info(timeout=timeout)
+        return Pipeline(self._nodes.current().stubs["State"].Pipeline, self._metadata(), in_flight, timeout)
 
     # Machines.
 
@@ -406,11 +405,17 @@ class Client:
             else:
                 cancelled.wait(step.seconds)
             return None
-        method = getattr(self._stubs[step.service], step.method)
+        node = self._nodes.current()
+        method = getattr(node.stubs[step.service], step.method)
         try:
-            return method(step.request, timeout=step.timeout, metadata=self._token.metadata())
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, changes=step.changes) from error
+            return method(step.request, timeout=step.timeout, metadata=self._metadata())
+        except grpc.RpcError as failure:
+            error = from_rpc_error(failure, changes=step.changes)
+            self._nodes.learn(node, error)
+            raise error from failure
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return self._token.metadata() + self._nodes.metadata
 
 
 def _take_candidates(candidates: dict[str, Entry], name: str, message: Message) -> None:
@@ -438,6 +443,7 @@ class Watch:
         self._closed = threading.Event()
         self._first: Message | None = None
         self._stream: Any = None
+        self._node = client._nodes.current()
         end = time.monotonic() + timeout
         self._open(end, attempts=0)
 
@@ -486,6 +492,7 @@ class Watch:
                     return
                 error = from_rpc_error(failure, changes=False)
                 error.__cause__ = failure
+                self._client._nodes.learn(self._node, error)
             if self._closed.is_set():
                 return
             if not (self._resume and error.is_transient and self._position.can_resume()):
@@ -509,6 +516,7 @@ class Watch:
             except grpc.RpcError as failure:
                 error = from_rpc_error(failure, changes=False)
                 error.__cause__ = failure
+                self._client._nodes.learn(self._node, error)
                 if error.code is grpc.StatusCode.CANCELLED:
                     error = Error(grpc.StatusCode.DEADLINE_EXCEEDED, "the watch was not opened in time")
                     error.__cause__ = failure
@@ -524,8 +532,8 @@ class Watch:
             time.sleep(delay)
 
     def _start(self, request: Any) -> None:
-        stub = self._client._stubs["State"]
-        self._stream = stub.Watch(request, metadata=self._client._token.metadata())
+        self._node = self._client._nodes.current()
+        self._stream = self._node.stubs["State"].Watch(request, metadata=self._client._metadata())
         if self._closed.is_set():
             self._stream.cancel()
 

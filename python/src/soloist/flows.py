@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import grpc
 
 from soloist.errors import Error, OutcomeUnknown, SessionLost
+from soloist.nodes import Search
 from soloist.operations import Delete, Operation, Result, Write, from_op_result, name_of, to_op
 from soloist.v1 import machines_pb2, sessions_pb2, state_pb2
 from soloist.values import Condition, Entry, Machine, Seconds, from_entry, to_duration, to_seconds
@@ -81,6 +82,8 @@ class Settings:
 
     timeout: float
     retry: Retry
+    #: How many addresses there are besides the one in use.
+    others: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,17 +115,24 @@ def request_id() -> str:
 def call(
     step: Unary, settings: Settings, timeout: Seconds | None, retry: Retry | None, idempotent: bool = True
 ) -> Flow[Any]:
-    """Makes attempts until one succeeds, one fails for good, or the time runs out."""
+    """Makes attempts until one succeeds, one fails for good, or the time runs out.
+
+    Where there are several addresses, an attempt that no owner has taken is made again at once, elsewhere, and is
+    not counted.
+    """
     retry = settings.retry if retry is None else retry
     end = time.monotonic() + (settings.timeout if timeout is None else to_seconds(timeout))
     attempts = 0
     unknown = False
+    search = Search(settings.others)
     while True:
         left = max(end - time.monotonic(), 0.0)
         try:
             response = yield Unary(step.service, step.method, step.request, left, step.changes)
             return response
         except Error as error:
+            if search.goes_on(error) and end > time.monotonic():
+                continue
             attempts += 1
             unknown = unknown or isinstance(error, OutcomeUnknown)
             safe = idempotent or not isinstance(error, OutcomeUnknown)
@@ -133,6 +143,7 @@ def call(
             else:
                 raise _after(error, attempts, unknown) from error.__cause__
         yield Pause(pause)
+        search.begin_again()
 
 
 def _after(error: Error, attempts: int, unknown: bool) -> Error:

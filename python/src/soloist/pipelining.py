@@ -53,7 +53,7 @@ def from_answer(operations: Sequence[Operation], response: Any) -> FrameResult |
 
 def broken(error: Error) -> Error:
     """The error of a frame that was sent and not answered, when its stream ended with ``error``."""
-    if error.reason in ("DRAINING", "NOT_STARTED", "NOT_PERMITTED", "CREDENTIALS_UNKNOWN"):
+    if error.reason in ("DRAINING", "NOT_STARTED", "NOT_OWNER", "NOT_PERMITTED", "CREDENTIALS_UNKNOWN"):
         # The frames that the server had read were answered before.
         return error
     return OutcomeUnknown(
