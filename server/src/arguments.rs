@@ -111,7 +111,7 @@ pub(crate) struct ConfigArgs {
 }
 
 /// What `-h` shows.
-const SHORT_HELP: [(&str, &str); 13] = [
+const SHORT_HELP: [(&str, &str); 14] = [
     ("check", "Check a file for --config, and end"),
     ("listen", "Where to listen"),
     ("http-listen", "Where probes and metrics are"),
@@ -127,6 +127,7 @@ const SHORT_HELP: [(&str, &str); 13] = [
     ("access-file", "Who may do what"),
     ("data-dir", "Where the state is kept; else only in memory"),
     ("durability", "sync, interval=MS or none"),
+    ("etcd", "Be a node of a cluster: where its etcd is"),
     ("plaintext", "Listen without TLS off this computer"),
 ];
 

@@ -21,7 +21,9 @@ use mimalloc::MiMalloc;
 use soloist_server::commands::{self, Command, Damaged, Unfinished};
 use soloist_server::config::Config;
 use soloist_server::progress::Progress;
-use soloist_server::{Drain, OpenError, Reload, Server, Store};
+use soloist_server::{
+    Drain, ListenAddress, Node, OpenError, OwnerLost, Reload, Roles, Server, Store,
+};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -103,7 +105,11 @@ fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
     let is_about_data = error
         .downcast_ref::<OpenError>()
         .is_some_and(OpenError::is_about_data);
-    if is_about_data || error.is::<Damaged>() {
+    let node_is_about_data = match error.downcast_ref::<OwnerLost>() {
+        Some(OwnerLost::Node(lost)) => lost.is_about_data(),
+        _ => false,
+    };
+    if is_about_data || node_is_about_data || error.is::<Damaged>() {
         ExitCode::from(3)
     } else if error.is::<Unfinished>() {
         ExitCode::from(4)
@@ -155,15 +161,25 @@ fn start(places: Places, config: &Config, hangup: Hangup, log: &Log) -> Result<(
     let prepared = Server::prepare(config, http)?;
     prepared.show_log_lines_dropped(log.dropped());
     prepared.show_opening(progress.clone());
-    let store = open(config, &progress, log)?;
-    let (listener, _path) = match places.grpc.bind() {
-        Ok(bound) => bound,
-        Err(error) => {
-            store.close();
-            return Err(error.into());
+    let (server, _path) = match config.cluster.is_on() {
+        true => {
+            // Clients are answered from here on, by whoever owns the store.
+            let (listener, path) = places.grpc.bind()?;
+            let node = Node::begin(config, &progress)?;
+            (prepared.stand_by(listener, node)?, path)
+        }
+        false => {
+            let store = open(config, &progress, log)?;
+            let (listener, path) = match places.grpc.bind() {
+                Ok(bound) => bound,
+                Err(error) => {
+                    store.close();
+                    return Err(error.into());
+                }
+            };
+            (prepared.serve(listener, store)?, path)
         }
     };
-    let server = prepared.serve(listener, store)?;
     handle_signals(
         server.drain_handle(),
         server.reload_handle(),
@@ -171,25 +187,56 @@ fn start(places: Places, config: &Config, hangup: Hangup, log: &Log) -> Result<(
         supervisor.clone(),
         log.clone(),
     )?;
+    warn_of_exposure(server.local_addr(), config);
+    say_what_is_served(&server, config);
+    supervisor.serving(
+        format!("serving on {}", server.local_addr()),
+        server.pulse(),
+    );
+    if let Some(roles) = server.roles().filter(|_| supervisor.is_there()) {
+        tell_roles(roles, server.local_addr(), supervisor)?;
+    }
+    let http = server.http_addr();
+    let http = http.map(|http| format!("\nlistening for HTTP on {http}"));
+    logging::announce(format!(
+        "listening on {}{}",
+        server.local_addr(),
+        http.unwrap_or_default()
+    ))?;
+    server.wait()?;
+    Ok(())
+}
+
+/// Logs what is served, and how safe it is.
+fn say_what_is_served(server: &Server, config: &Config) {
     let address = server.local_addr();
-    warn_of_exposure(address, config);
-    match &config.storage.data_dir {
-        None => {
+    match (&config.storage.data_dir, &config.cluster.cluster) {
+        (_, Some(cluster)) => {
+            let node = config.cluster.node.as_ref();
+            let node = node.map(ToString::to_string);
+            info!(%address, %cluster, node, "listening as a node of a cluster");
+        }
+        (None, None) => {
             info!(%address, "serving, in memory only: the state is lost when this process ends")
         }
-        Some(path) => {
+        (Some(path), None) => {
             let durability = config.storage.durability;
             info!(%address, data_dir = %path.display(), %durability, "serving: {}", durability.loss_window());
         }
     }
-    supervisor.serving(format!("serving on {address}"), server.pulse());
-    let http = server.http_addr();
-    let http = http.map(|http| format!("\nlistening for HTTP on {http}"));
-    logging::announce(format!(
-        "listening on {address}{}",
-        http.unwrap_or_default()
-    ))?;
-    server.wait()?;
+}
+
+/// Tells the supervisor what the node is, whenever that changes.
+fn tell_roles(mut roles: Roles, address: &ListenAddress, supervisor: Supervisor) -> io::Result<()> {
+    let address = address.to_string();
+    let runtime = runtime::Builder::new_current_thread().build()?;
+    std::thread::Builder::new()
+        .name("roles".into())
+        .spawn(move || {
+            while let Some(role) = runtime.block_on(roles.next()) {
+                supervisor.status(format!("{role}; listening on {address}"));
+            }
+        })?;
     Ok(())
 }
 

@@ -70,6 +70,14 @@ pub(crate) struct EtcdSeen {
     pub(crate) quota_bytes: u64,
 }
 
+/// How long something took, of all that ended in the last minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pace {
+    pub(crate) count: u64,
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
+}
+
 /// What a node is now, and what it sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NodeStatus {
@@ -92,6 +100,11 @@ pub(crate) struct NodeStatus {
     pub(crate) takeover: Option<Takeover>,
     /// None before it was reached.
     pub(crate) etcd: Option<EtcdSeen>,
+    /// The commits and confirmations of this node in the last minute. None if it made none.
+    pub(crate) commit: Option<Pace>,
+    pub(crate) confirm: Option<Pace>,
+    /// How often it has sent a commit again.
+    pub(crate) commit_retries: u64,
 }
 
 impl NodeStatus {
@@ -108,6 +121,9 @@ impl NodeStatus {
             reaches_owner: false,
             takeover: None,
             etcd: None,
+            commit: None,
+            confirm: None,
+            commit_retries: 0,
         }
     }
 

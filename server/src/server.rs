@@ -115,10 +115,7 @@ impl fmt::Display for OwnerLost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed => f.write_str("the owner of the state ended, and the state with it"),
-            Self::Node(lost) => write!(
-                f,
-                "this node ends: {lost}. Start it again, and it stands by"
-            ),
+            Self::Node(lost) => write!(f, "this node ends: {lost}"),
             Self::JournalFailed(why) => write!(
                 f,
                 "changes cannot be written to disk any more: {why}. Restart the server; with --durability sync no answered change is lost"

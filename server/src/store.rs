@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use tokio::time::Instant;
+
 use crate::config::{Config, RESERVE_BYTES, WAL_BYTES_MAX};
 use crate::ids::random_name;
+use crate::journal::etcd::Won;
 use crate::journal::{self, Command, IfMissing, Journal, OpenError};
 use crate::machine::{StateMachine, Time};
 use crate::metrics::JournalCells;
@@ -15,9 +18,8 @@ use crate::wall_clock;
 #[derive(Debug)]
 pub struct Store {
     pub(crate) machine: StateMachine,
-    /// The earliest time that the owner may go on from. It lies as far back as the store was opened: see
-    /// [`present_time`](Self::present_time).
-    time: Time,
+    /// See [`present_time`](Self::present_time).
+    time: StoreTime,
     pub(crate) store_id: String,
     pub(crate) epoch: u64,
     pub(crate) journal: Option<Journal>,
@@ -26,7 +28,29 @@ pub struct Store {
     pub(crate) journal_cells: Option<Arc<JournalCells>>,
 }
 
+/// The time that the owner goes on from.
+#[derive(Clone, Copy, Debug)]
+enum StoreTime {
+    /// The system's, but not before this one, which the store has shown.
+    NotBefore(Time),
+    /// It was this one at that moment. The system's clock has no say: other nodes have other clocks.
+    At(Time, Instant),
+}
+
 impl Store {
+    /// The store that a node of a cluster has won.
+    pub(crate) fn won(won: Won, journal: Journal, cells: Arc<JournalCells>) -> Self {
+        Self {
+            machine: won.machine,
+            time: StoreTime::At(won.time, won.at),
+            store_id: won.store_id,
+            epoch: won.epoch.cast_unsigned(),
+            journal: Some(journal),
+            persister: None,
+            journal_cells: Some(cells),
+        }
+    }
+
     /// Opens the store in the data directory, creating it if the directory has none. Without a data directory, creates
     /// an empty store in memory.
     ///
@@ -54,7 +78,7 @@ impl Store {
         let Some(path) = &storage.data_dir else {
             return Ok(Self {
                 machine: StateMachine::new(limits),
-                time: wall_clock::now(),
+                time: StoreTime::NotBefore(wall_clock::now()),
                 store_id: new_store_id,
                 epoch: 0,
                 journal: None,
@@ -85,7 +109,7 @@ impl Store {
         )?;
         Ok(Self {
             machine: opened.machine,
-            time: opened.time,
+            time: StoreTime::NotBefore(opened.time),
             store_id: opened.store_id,
             epoch: opened.epoch,
             journal: Some(opened.journal),
@@ -94,9 +118,12 @@ impl Store {
         })
     }
 
-    /// Returns the time to go on from now: never before a time that the store has shown, and never before the system's.
+    /// Returns the time to go on from now: never before a time that the store has shown.
     pub(crate) fn present_time(&self) -> Time {
-        self.time.max(wall_clock::now())
+        match self.time {
+            StoreTime::NotBefore(time) => time.max(wall_clock::now()),
+            StoreTime::At(time, at) => time + at.elapsed(),
+        }
     }
 
     /// Closes a store that was not served.

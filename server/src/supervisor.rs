@@ -62,6 +62,8 @@ pub(crate) struct Supervisor(Option<SyncSender<News>>);
 enum News {
     /// It serves. The text is for people.
     Serving(String, Pulse),
+    /// It serves in another way than before. The text is for people.
+    Status(String),
     /// It looks at its files.
     Reloading,
     /// It has looked at its files, and cannot use them for this reason.
@@ -97,8 +99,17 @@ impl Supervisor {
         Ok(Self(Some(sender)))
     }
 
+    /// Whether there is anybody to tell.
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub(crate) fn serving(&self, status: String, pulse: Pulse) {
         self.tell(News::Serving(status, pulse));
+    }
+
+    pub(crate) fn status(&self, status: String) {
+        self.tell(News::Status(status));
     }
 
     pub(crate) fn reloading(&self) {
@@ -206,6 +217,10 @@ impl Reporter<Pulse> {
                 self.phase = Phase::Serving(pulse);
                 self.status = status;
                 vec![NotifyState::Ready, NotifyState::Status(&self.status)]
+            }
+            News::Status(status) => {
+                self.status = status;
+                vec![NotifyState::Status(&self.status)]
             }
             News::Reloading => {
                 let mut states = vec![NotifyState::Reloading];

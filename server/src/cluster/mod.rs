@@ -3,9 +3,14 @@
 //!
 //! A node's life goes one way: standby, owner, end. It never goes back: the process ends, and is started again as a standby.
 
+mod connect;
 mod death;
+mod member;
+mod register;
 mod run;
+mod wishes;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -13,11 +18,15 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+pub(crate) use connect::client;
+use member::Member;
 use run::{Candidate, Seen, Why, until_won};
 
+use crate::config::Config;
+use crate::progress::Progress;
 use crate::role::{NodeStatus, OwnerSeen, Step};
 use crate::store::Store;
 
@@ -35,6 +44,11 @@ pub struct Node {
 pub(crate) enum NodeEvent {
     /// It owns the store from now on.
     Won(Box<Store>),
+    /// Somebody wishes that the owner hands off to the node `to`. If it does not, it says why.
+    HandOff {
+        to: String,
+        refused: oneshot::Sender<String>,
+    },
     /// It cannot go on.
     Ended(NodeLost),
 }
@@ -60,6 +74,8 @@ impl NodeLost {
         self.is_about_data
     }
 }
+
+impl std::error::Error for NodeLost {}
 
 impl fmt::Display for NodeLost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,10 +116,41 @@ impl Roles {
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
 impl Node {
-    /// Starts a node on a thread of its own, which is called `etcd`.
-    fn start<C>(status: NodeStatus, candidate: C) -> io::Result<Self>
+    /// Begins as a node of the cluster that `config` names. It has a thread of its own, which is called `etcd`. Meanwhile a clone of
+    /// `progress` shows how far the reading of the store is.
+    ///
+    /// # Errors
+    /// The system's error if no thread can be started.
+    pub fn begin(config: &Config, progress: &Progress) -> io::Result<Self> {
+        let text = |name: Option<String>| name.unwrap_or_default();
+        let node = config.cluster.node.as_ref().map(ToString::to_string);
+        let address = config.cluster.advertise.as_ref().map(ToString::to_string);
+        let status = NodeStatus::new(text(node), text(address));
+        let (config, progress) = (config.clone(), progress.clone());
+        Self::start(status, move |status, happens, stopped| {
+            let member = Member {
+                config,
+                progress,
+                status,
+                happens,
+            };
+            member.live(stopped)
+        })
+    }
+
+    /// Starts the thread of a node, and its life there.
+    fn start<F>(
+        status: NodeStatus,
+        life: impl FnOnce(
+            Arc<watch::Sender<NodeStatus>>,
+            mpsc::Sender<NodeEvent>,
+            watch::Receiver<bool>,
+        ) -> F
+        + Send
+        + 'static,
+    ) -> io::Result<Self>
     where
-        C: Candidate<Won = Store> + Send + 'static,
+        F: Future<Output = ()>,
     {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
@@ -114,7 +161,7 @@ impl Node {
         let shown = Arc::clone(&status);
         thread::Builder::new()
             .name("etcd".into())
-            .spawn(move || runtime.block_on(live(candidate, shown, happens, stopped)))?;
+            .spawn(move || runtime.block_on(life(shown, happens, stopped)))?;
         Ok(Self {
             status,
             events,
@@ -137,7 +184,10 @@ impl Node {
             caught_up: true,
             ..Seen::default()
         };
-        Self::start(NodeStatus::new(name, ""), Bystander(seen))
+        let status = NodeStatus::new(name, "");
+        Self::start(status, |status, happens, stopped| {
+            bystand(Bystander(seen), status, happens, stopped)
+        })
     }
 
     /// What the node is, now and later.
@@ -153,18 +203,12 @@ impl Node {
         })
     }
 
-    /// Waits until the owner cannot go on, for a reason that its journal does not see.
-    pub(crate) async fn ended(&mut self) -> NodeLost {
-        loop {
-            if let NodeEvent::Ended(lost) = self.next().await {
-                return lost;
-            }
-        }
-    }
-
-    /// Notes that the store is served from now on.
-    pub(crate) fn owns(&self) {
-        self.status.send_modify(|status| status.step = Step::Owning);
+    /// Notes that the store is served from now on, with this epoch.
+    pub(crate) fn owns(&self, epoch: u64) {
+        self.status.send_modify(|status| {
+            status.step = Step::Owning;
+            status.epoch = epoch.cast_signed();
+        });
     }
 
     /// Ends the node: it is none of the cluster any more.
@@ -176,28 +220,19 @@ impl Node {
     }
 }
 
-/// The life of a node, on its thread.
-async fn live<C: Candidate<Won = Store>>(
-    mut candidate: C,
+/// The life of a node that only looks on.
+async fn bystand(
+    mut bystander: Bystander,
     status: Arc<watch::Sender<NodeStatus>>,
     happens: mpsc::Sender<NodeEvent>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let end = async {
-        let _ = stopped.wait_for(|stop| *stop).await;
-    };
-    let life = async {
-        let event = match until_won(&mut candidate, &status).await {
-            Ok(store) => NodeEvent::Won(Box::new(store)),
-            Err(lost) => NodeEvent::Ended(lost),
-        };
-        let _ = happens.send(event).await;
-        // The journal's tasks are on this thread, too.
-        std::future::pending().await
-    };
     tokio::select! {
-        () = end => {}
-        () = life => {}
+        _ = stopped.wait_for(|stop| *stop) => {}
+        ended = until_won(&mut bystander, &status) => match ended {
+            Ok(never) => match never {},
+            Err(lost) => drop(happens.send(NodeEvent::Ended(lost)).await),
+        }
     }
 }
 
@@ -205,14 +240,14 @@ async fn live<C: Candidate<Won = Store>>(
 struct Bystander(Seen);
 
 impl Candidate for Bystander {
-    type Won = Store;
+    type Won = Infallible;
 
     async fn follow(&mut self, seen: &watch::Sender<Seen>) -> Result<Why, NodeLost> {
         seen.send_replace(self.0.clone());
         std::future::pending().await
     }
 
-    async fn challenge(&mut self, _: Why) -> Result<Option<Store>, NodeLost> {
+    async fn challenge(&mut self, _: Why) -> Result<Option<Infallible>, NodeLost> {
         Ok(None)
     }
 }

@@ -15,15 +15,12 @@ use crate::role::{NodeStatus, OwnerSeen, Step, Takeover};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
     /// There is no owner: the cluster is new, or the owner's lease has ended.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a follower of etcd says so"))]
     NoOwner,
     /// The owner's process has died.
     Died,
     /// The owner is an earlier process of this node.
-    #[expect(dead_code, reason = "a follower of etcd says so")]
     OwnPredecessor,
     /// The owner has made this node its successor.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a follower of etcd says so"))]
     HandedOff,
 }
 

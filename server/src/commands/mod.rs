@@ -1,6 +1,7 @@
 //! The subcommands of `soloist-server`: backups, and the inspection of data directories.
 
 mod backup;
+mod cluster;
 mod inspect;
 mod token;
 mod verify;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 pub use backup::Credentials;
 use clap::Subcommand;
+pub use cluster::{ClusterArgs, ClusterCommand, NewClusterArgs};
 
 use crate::config::Limits;
 use crate::journal::OpenError;
@@ -44,7 +46,7 @@ pub enum Command {
         #[arg(short, long)]
         quiet: bool,
     },
-    /// Creates a store from a backup, in a directory without a store.
+    /// Creates a store from a backup: in a directory without a store, or as a new cluster in etcd.
     ///
     /// The new store has a store_id of its own. Its revisions continue far above the backup's, so that no revision is
     /// used twice. A restore that did not end can be made again in the same directory. Exit code 3: the backup is damaged,
@@ -54,8 +56,16 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         from: PathBuf,
         /// The data directory of the new store. It is created if it does not exist.
-        #[arg(long, value_name = "DIR")]
-        data_dir: PathBuf,
+        #[arg(
+            long,
+            value_name = "DIR",
+            required_unless_present = "etcd",
+            conflicts_with_all = ["etcd", "cluster"]
+        )]
+        data_dir: Option<PathBuf>,
+        #[command(flatten)]
+        /// The new cluster, instead of a directory.
+        new_cluster: NewClusterArgs,
         /// Do not show how far the restore is.
         #[arg(short, long)]
         quiet: bool,
@@ -97,6 +107,12 @@ pub enum Command {
         #[arg(long, value_name = "PREFIX", default_value = "")]
         prefix: String,
     },
+    /// Shows a cluster, and changes who owns its store.
+    Cluster {
+        /// What to do.
+        #[command(subcommand)]
+        command: ClusterCommand,
+    },
     /// Makes a token for an identity of the access file.
     ///
     /// Prints the token, which is a secret for the caller, and a line with its hash for --access-file. The token is
@@ -115,7 +131,7 @@ impl Command {
             Self::Backup { quiet, .. }
             | Self::Restore { quiet, .. }
             | Self::Verify { quiet, .. } => *quiet,
-            Self::Inspect { .. } | Self::Token { .. } => true,
+            Self::Inspect { .. } | Self::Cluster { .. } | Self::Token { .. } => true,
         }
     }
 }
@@ -162,7 +178,15 @@ pub fn run(
             timeout,
             quiet: _,
         } => backup::backup(from, credentials, to, *timeout, progress, out),
-        Command::Restore { from, data_dir, .. } => backup::restore(from, data_dir, progress, out),
+        Command::Restore {
+            from,
+            data_dir,
+            new_cluster,
+            quiet: _,
+        } => match data_dir {
+            Some(data_dir) => backup::restore(from, data_dir, progress, out),
+            None => cluster::restore(from, new_cluster, progress, out),
+        },
         Command::Verify { data_dir, .. } => verify::verify(data_dir, progress, out),
         Command::Inspect {
             data_dir,
@@ -172,6 +196,7 @@ pub fn run(
         Command::Inspect {
             data_dir, prefix, ..
         } => inspect::inspect_state(data_dir, prefix, progress, out),
+        Command::Cluster { command } => cluster::run(command, out),
         Command::Token { name } => token::token(name, out),
     }
 }

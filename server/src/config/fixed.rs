@@ -243,6 +243,12 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// the answer has to travel.
 pub const FORWARD_ANSWER_MARGIN: Duration = Duration::from_millis(5);
 
+/// How often a node asks the members of etcd how they are, for GetNode: what people look at.
+pub const ETCD_LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often a node notes, for GetNode, how long its commits took.
+pub const JOURNAL_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
 /// How long a standby may take to connect to the owner before the calls that wait for it are refused with NOT_OWNER.
 pub const FORWARD_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 

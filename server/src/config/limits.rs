@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::ArgPredicate;
 
 use crate::machine::StoreLimits;
 
@@ -59,9 +60,10 @@ pub struct Limits {
           value_parser = bytes(MIB..=1 << 40))]
     pub max_client_bytes: usize,
     /// Most bytes in the store, counted as `Info.used_bytes`. Set it to about half of the memory that the computer can
-    /// spare, because a server whose memory is swapped out is too slow to use.
+    /// spare, because a server whose memory is swapped out is too slow to use. With --etcd the
+    /// default is 256MiB, which fits into the quota that etcd has by itself.
     #[arg(long, value_name = "BYTES", env = "SOLOIST_MAX_STORE_BYTES", default_value_t = Self::DEFAULT.max_store_bytes,
-          value_parser = bytes(1..=i64::MAX as u64))]
+          default_value_if("etcd", ArgPredicate::IsPresent, "256MiB"), value_parser = bytes(1..=i64::MAX as u64))]
     pub max_store_bytes: u64,
     /// Most live sessions. Allow for clients, their workers, and clients that died and whose sessions have not expired
     /// yet.

@@ -20,6 +20,7 @@ use clap::Args;
 use crate::machine::Operation;
 
 pub use access::{AccessConfig, Reflection};
+pub(crate) use cluster::check_endpoints;
 pub use cluster::{
     Advertise, CLUSTER_NAME_BYTES_MAX, ClusterConfig, ClusterName, ETCD_ENDPOINTS_MAX,
     ETCD_PASSWORD, ETCD_QUOTA_SPARE, EtcdLogin, EtcdUrl, Forward,
@@ -55,7 +56,7 @@ pub struct Config {
     #[command(flatten)]
     pub storage: StorageConfig,
     /// Whether this server is a node of a cluster.
-    #[arg(skip)]
+    #[command(flatten)]
     pub cluster: ClusterConfig,
     /// What is logged of calls.
     #[command(flatten)]

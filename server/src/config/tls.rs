@@ -42,7 +42,7 @@ pub struct TlsConfig {
     pub client_crl: Option<PathBuf>,
     /// Certificates of the authorities that the certificates of the cluster's other nodes come from, in PEM form: a standby
     /// sends calls on only to those. [default: those of --tls-client-ca]
-    #[arg(skip)]
+    #[arg(long = "tls-node-ca", value_name = "FILE", env = "SOLOIST_TLS_NODE_CA")]
     pub node_ca: Option<PathBuf>,
     /// The oldest version of TLS that clients may speak.
     #[arg(

@@ -3,7 +3,15 @@
 use soloist::v1;
 
 use super::responses::duration;
-use crate::role::{NodeStatus, Role};
+use crate::role::{NodeStatus, Pace, Role};
+
+fn latency(pace: Pace) -> v1::Latency {
+    v1::Latency {
+        count: pace.count.cast_signed(),
+        p50: Some(duration(pace.p50)),
+        p99: Some(duration(pace.p99)),
+    }
+}
 
 /// A node, as the contract has it.
 pub(super) fn wire(node: &NodeStatus) -> v1::Node {
@@ -23,9 +31,9 @@ pub(super) fn wire(node: &NodeStatus) -> v1::Node {
         takeover_reason: node.takeover.as_ref().map_or("", |it| it.why).into(),
         takeover_time: node.takeover.as_ref().map(|it| duration(it.took)),
         takeover_at: node.takeover.as_ref().map(|it| it.at.into()),
-        commit: None,
-        confirm: None,
-        commit_retries: 0,
+        commit: node.commit.map(latency),
+        confirm: node.confirm.map(latency),
+        commit_retries: node.commit_retries.cast_signed(),
         etcd: None,
     }
 }

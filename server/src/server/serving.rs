@@ -12,11 +12,11 @@ use tracing::{error, info};
 
 use super::{Monitor, OwnerLost};
 use crate::access::Access;
-use crate::config::{Config, Limits, TransportLimits};
+use crate::config::{Config, Durability, Limits, TransportLimits};
 use crate::http::{self, About};
 use crate::machine::StateMachine;
 use crate::metrics::LimitsShown;
-use crate::owner::{self, ClientMemory, Clock, Heartbeat, JournalLost, OwnerLimits};
+use crate::owner::{self, ClientMemory, Clock, Heartbeat, JournalLost, OwnerLimits, WeakOwner};
 use crate::reload::Files;
 use crate::role::NodeStatus;
 use crate::rpc::SERVICES;
@@ -59,6 +59,8 @@ pub(super) struct Front<'a> {
 pub(super) struct Serving {
     pub(super) owner: OwnerTask,
     pub(super) heartbeat: Heartbeat,
+    /// Looks at the owner, and does not keep it from ending.
+    pub(super) weak: WeakOwner,
     persister: Option<JoinHandle<()>>,
 }
 
@@ -128,6 +130,11 @@ impl<'a> Front<'a> {
         };
         let clock = Clock::set(store.present_time());
         let has_dir = config.storage.data_dir.is_some();
+        // A change of a cluster is on the disks of a majority of etcd when it is answered.
+        let durability = match config.cluster.is_on() {
+            true => Some(Durability::Sync),
+            false => has_dir.then_some(config.storage.durability),
+        };
         let limits_shown = LimitsShown {
             store_bytes: limits.max_store_bytes,
             mailbox_messages: owner_limits.mailbox.messages as u64,
@@ -136,7 +143,7 @@ impl<'a> Front<'a> {
         let about = About {
             store_id: store.store_id.to_string(),
             epoch: store.epoch,
-            durability: has_dir.then(|| config.storage.durability.to_string()),
+            durability: durability.map(|durability| durability.to_string()),
             limits: Arc::clone(limits),
             mailbox: config.mailbox.clone(),
             connections_max: self.transport.max_connections,
@@ -164,7 +171,7 @@ impl<'a> Front<'a> {
         };
         let context = context.logging_slow_calls(config.log.slow_call);
         let admin = AdminService {
-            durability: has_dir.then_some(config.storage.durability),
+            durability,
             transport: self.transport.clone(),
             epoch: store.epoch,
             node: self.node.clone(),
@@ -179,7 +186,7 @@ impl<'a> Front<'a> {
         if let Some(Monitor { metrics, http }) = self.monitor {
             metrics.note_start(self.begun.elapsed());
             http.site().serve(http::Serving {
-                owner: weak,
+                owner: weak.clone(),
                 heartbeat: heartbeat.clone(),
                 limits: limits_shown,
                 about,
@@ -188,6 +195,7 @@ impl<'a> Front<'a> {
         let serving = Serving {
             owner,
             heartbeat,
+            weak,
             persister: store.persister,
         };
         (serving, router)

@@ -227,3 +227,46 @@ async fn until(log: &mut Lines<BufReader<ChildStderr>>, text: &str) -> String {
     }
     panic!("the log ends without {text:?}:\n{all}");
 }
+
+#[tokio::test]
+async fn the_flags_of_a_node_go_together() {
+    let node = [
+        "--etcd",
+        "http://127.0.0.1:1",
+        "--cluster",
+        "prod",
+        "--node",
+        "a",
+        "--advertise",
+        "127.0.0.1:5",
+    ];
+    for (more, parts) in [
+        (&["--data-dir", "/none"][..], &["--etcd", "--data-dir"][..]),
+        (&["--owner-ttl", "1s"], &["--owner-ttl", "1s", "2s..=60s"]),
+        (
+            &["--max-store-bytes", "1GiB"],
+            &["--etcd-quota-bytes is 2147483648", "469762048 or less"],
+        ),
+    ] {
+        let (code, _, error) = run(&[&node[..], more].concat(), &[]).await;
+        assert_eq!(code, Some(2), "{error}");
+        for part in parts {
+            assert!(error.contains(part), "{error} lacks {part:?}");
+        }
+    }
+    let (code, _, error) = run(&node[..4], &[]).await;
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("--node is not"), "{error}");
+    // The state of a node is smaller by itself, so that it fits into the quota that etcd has by itself.
+    let config = [&["config"][..], &node].concat();
+    let (code, printed, error) = run(&config, &[]).await;
+    assert_eq!(code, Some(0), "{error}");
+    assert!(
+        printed.contains("max-store-bytes = \"256MiB\"  # default"),
+        "{printed}"
+    );
+    let file = File::new("etcd = [\"http://e:1\", \"http://f:1\"]\ncluster = \"prod\"\n");
+    let (code, _, error) = run(&["--config", file.path()], &[]).await;
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("--node is not"), "{error}");
+}

@@ -1,7 +1,7 @@
 //! Sessions, and backups.
 
 use nix::sys::signal::Signal;
-use soloist_server::commands::{Command, run};
+use soloist_server::commands::{Command, NewClusterArgs, run};
 
 use crate::support::{Running, Shell};
 
@@ -71,7 +71,8 @@ fn a_backup_can_be_restored() {
     let mut out = Vec::new();
     let restore = Command::Restore {
         from: file.clone(),
-        data_dir: directory.path().join("data"),
+        data_dir: Some(directory.path().join("data")),
+        new_cluster: NewClusterArgs::default(),
         quiet: true,
     };
     run(&restore, &Default::default(), &mut out).unwrap();

@@ -1,6 +1,7 @@
 //! A cluster in etcd, and one node of it.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use soloist_etcd::Etcd;
@@ -9,6 +10,9 @@ use tokio::sync::watch;
 use super::keys::Keys;
 use crate::machine::{StoreLimits, Time};
 use crate::metrics::JournalCells;
+
+/// The formats of a cluster that this server can read, and write.
+pub(crate) const FORMATS: RangeInclusive<u32> = 1..=1;
 
 /// Reads the system's clock.
 pub(crate) type WallClock = Arc<dyn Fn() -> Time + Send + Sync>;

@@ -5,6 +5,7 @@
 //! | `c` | `Cluster`; made once, together with `l/` 0 | |
 //! | `o` | `Owner`; its mod_revision is the *epoch* | the owner's |
 //! | `n/{node}` | `Node` | its own |
+//! | `h` | `HandOff`; a wish for another owner | its own |
 //! | `l/{seq}` | `Record`; number 0 is a place without a record | |
 //! | `p/{seq}/{epoch}/{i}` | a part of a record that is too large for one request | |
 //! | `s/{epoch}.{attempt}/{i}` | a chunk of a snapshot | |
@@ -71,6 +72,10 @@ impl Keys {
 
     pub(crate) fn node(&self, node: &str) -> Bytes {
         self.key(format_args!("n/{node}"))
+    }
+
+    pub(crate) fn hand_off(&self) -> Bytes {
+        self.key(format_args!("h"))
     }
 
     pub(crate) fn nodes(&self) -> Range<Bytes> {
@@ -165,6 +170,7 @@ mod tests {
             (keys.cluster(), "/soloist/prod/c"),
             (keys.owner(), "/soloist/prod/o"),
             (keys.node("a"), "/soloist/prod/n/a"),
+            (keys.hand_off(), "/soloist/prod/h"),
             (keys.record(255), "/soloist/prod/l/00000000000000ff"),
             (
                 keys.part(1, 42, 7),

@@ -34,6 +34,7 @@ mod owned;
 mod parts;
 mod recent;
 mod recover;
+mod restore;
 mod snapshot;
 mod space;
 #[cfg(test)]
@@ -43,9 +44,12 @@ mod takeover;
 mod truncate;
 mod trying;
 
-pub(crate) use cluster::{Cluster, WallClock};
+pub(crate) use cluster::{Cluster, FORMATS, WallClock};
 pub(crate) use follow::{Follower, Following, Reason, SeenOwner};
 pub(crate) use journal::start;
 pub(crate) use keys::{Generation, Keys};
-pub(crate) use messages::{Contents, Manifest, Node, Owner, Parts, Record};
+pub(crate) use messages::{
+    Cluster as ClusterRecord, Contents, HandOff, Manifest, Node, Owner, Parts, Record,
+};
+pub(crate) use restore::{NewCluster, restore};
 pub(crate) use takeover::{Challenge, Won};

@@ -9,7 +9,7 @@ use tokio::task::yield_now;
 use tracing::{debug, info};
 
 use super::chunks::ChunkReader;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, FORMATS};
 use super::keys::Generation;
 use super::messages::{self, Contents, Manifest, Parts, Record};
 use super::recent::Recent;
@@ -26,9 +26,6 @@ use crate::progress::{Progress, Unit};
 const ANSWER_BYTES: u64 = 4 << 20;
 const ANSWER_RECORDS: i64 = 8;
 const ANSWER_RECORDS_MAX: i64 = 512;
-
-/// The format of what this server writes to a cluster, and the only one that it reads.
-pub(crate) const CLUSTER_FORMAT: u32 = 1;
 
 /// The error about data in etcd that contradicts itself, or is missing.
 pub(super) fn inconsistent(what: impl Into<String>) -> OpenError {
@@ -82,7 +79,7 @@ impl Cluster {
     pub(super) async fn create(&self) -> Result<String, OpenError> {
         let key = self.keys.cluster();
         let new = messages::Cluster {
-            format: CLUSTER_FORMAT,
+            format: *FORMATS.end(),
             store_id: self.new_store_id.clone(),
         };
         let put = |key: Bytes, value: Vec<u8>| Op::Put {
@@ -113,10 +110,12 @@ impl Cluster {
             _ => return Err(inconsistent("etcd does not say what it has")),
         };
         match cluster.format {
-            CLUSTER_FORMAT => Ok(cluster.store_id),
+            format if FORMATS.contains(&format) => Ok(cluster.store_id),
             format => Err(OpenError::Etcd {
                 what: format!(
-                    "the cluster has format {format}, but this server reads only format {CLUSTER_FORMAT}: start a later version of the server"
+                    "the cluster has format {format}, but this server reads formats {} to {}: start a later version of the server",
+                    FORMATS.start(),
+                    FORMATS.end()
                 ),
             }),
         }
