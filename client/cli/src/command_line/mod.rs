@@ -86,6 +86,10 @@ pub(crate) enum Command {
     Machine(MachineCommand),
     /// Shows what the server is, how full it is, and its limits.
     Info(InfoArgs),
+    /// Shows the nodes of --server: which of them owns the store, and how far the others are.
+    ///
+    /// Asks each address. Exit code 5: one of them cannot be reached, or none owns the store.
+    Node,
     /// Asks whether the server serves. Exit code 5: it does not.
     Health,
     /// Writes a copy of the whole store, for `soloist-server restore`.

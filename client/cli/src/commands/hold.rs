@@ -290,9 +290,9 @@ async fn until_ended(mut group: Group, held: &Held, signals: &mut Signals) -> En
             change = group.changed() => match (change, lost.take()) {
                 (Change::Ended(_), Some(why)) => return End::Lost(why),
                 (Change::Ended(code), None) => return End::Held(code),
-                (Change::Stopped, why) => {
+                (Change::Stopped(signal), why) => {
                     lost = why;
-                    group.stop_with_it();
+                    group.stop_with_it(signal);
                 }
             },
             why = held.lost(), if lost.is_none() => {

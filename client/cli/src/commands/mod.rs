@@ -5,6 +5,7 @@ mod hold;
 mod keys;
 mod live;
 mod machines;
+mod node;
 mod server;
 mod sessions;
 mod watch;
@@ -76,6 +77,7 @@ async fn run(command: &Command, connection: &Connection, out: &Out) -> Result<i3
         Command::Machine(command) => machines::machine(&target, command, out).await,
         Command::Info(args) if args.watch => live::watch(&target, args.interval, out).await,
         Command::Info(_) => server::info(&target, out).await,
+        Command::Node => node::node(&target, out).await,
         Command::Health => server::health(&target, out).await,
         Command::Backup(args) => server::backup(&target, args, out).await,
         // `main` has these.

@@ -22,8 +22,8 @@ use crate::process::signals::exit_code;
 pub(crate) enum Change {
     /// It has ended, with this exit code.
     Ended(i32),
-    /// It was stopped, as by Ctrl-Z.
-    Stopped,
+    /// It was stopped by this signal, as by Ctrl-Z.
+    Stopped(Signal),
 }
 
 /// A command that runs.
@@ -88,9 +88,17 @@ impl Group {
         }
     }
 
-    /// Stops this program as its command was stopped, so that the shell takes over. Returns when it goes on.
-    pub(crate) fn stop_with_it(&self) {
+    /// Stops this program as its command was stopped by this signal, so that the shell takes over. Returns when it goes on.
+    pub(crate) fn stop_with_it(&self, signal: Signal) {
         if !self.has_terminal {
+            return;
+        }
+        let foreground = tcgetpgrp(io::stdin());
+        let is_ours = foreground == Ok(getpgrp()) || foreground == Ok(self.leader);
+        if is_ours && matches!(signal, Signal::SIGTTIN | Signal::SIGTTOU) {
+            // It was faster than this program, which had not given it the terminal yet.
+            self.give_terminal();
+            self.signal(Signal::SIGCONT);
             return;
         }
         self.take_terminal();
@@ -127,7 +135,7 @@ fn wait(leader: Pid, changes: &mpsc::Sender<Change>) {
         let change = match waitpid(leader, Some(WaitPidFlag::WUNTRACED)) {
             Ok(WaitStatus::Exited(_, code)) => Change::Ended(code),
             Ok(WaitStatus::Signaled(_, signal, _)) => Change::Ended(exit_code(signal)),
-            Ok(WaitStatus::Stopped(..)) => Change::Stopped,
+            Ok(WaitStatus::Stopped(_, signal)) => Change::Stopped(signal),
             Ok(_) | Err(Errno::EINTR) => continue,
             Err(_) => return,
         };

@@ -1,9 +1,9 @@
 //! `-o json` is what grpcurl prints.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use crate::support::Shell;
+use crate::support::{Running, Shell};
 
 fn tool() -> PathBuf {
     let path = PathBuf::from(concat!(
@@ -19,14 +19,33 @@ fn tool() -> PathBuf {
 }
 
 /// What grpcurl prints.
-fn grpcurl(shell: &Shell, before: &[&str], method: &str, data: &str) -> String {
+fn grpcurl(shell: &Shell, method: &str, data: &str) -> String {
     let output = Command::new(tool())
         .args(["-plaintext", "-d", data])
-        .args(before)
         .args([&shell.address(), method])
         .output()
         .unwrap();
     normalized(&String::from_utf8(output.stdout).unwrap())
+}
+
+/// What grpcurl prints of a Watch until it has caught up.
+fn watched(shell: &Shell, data: &str) -> String {
+    let mut command = Command::new(tool());
+    command.args([
+        "-plaintext",
+        "-d",
+        data,
+        &shell.address(),
+        "soloist.v1.State/Watch",
+    ]);
+    command.stdout(Stdio::piped());
+    let mut running = Running::start(command);
+    let mut printed = String::new();
+    while !printed.ends_with("\n  \"caughtUp\": true\n}\n") {
+        printed += &running.line();
+        printed.push('\n');
+    }
+    normalized(&printed)
 }
 
 /// This grpcurl writes an empty message with an empty line in it, and as null in a map, as later versions do not.
@@ -84,17 +103,14 @@ fn json_is_what_grpcurl_prints() {
         ),
         (&["machine", "list"], "Machines/ListMachines", "{}"),
         (&["session", "list"], "Sessions/ListSessions", "{}"),
+        (&["node"], "Admin/GetNode", "{}"),
     ] {
         let method = format!("soloist.v1.{method}");
-        assert_eq!(
-            json(words),
-            grpcurl(&shell, &[], &method, data),
-            "{words:?}"
-        );
+        assert_eq!(json(words), grpcurl(&shell, &method, data), "{words:?}");
     }
     assert_eq!(
         json(&["health"]),
-        grpcurl(&shell, &[], "grpc.health.v1.Health/Check", "{}")
+        grpcurl(&shell, "grpc.health.v1.Health/Check", "{}")
     );
     // But for the time that the server has used.
     let without_time = |json: String| {
@@ -103,26 +119,23 @@ fn json_is_what_grpcurl_prints() {
     };
     assert_eq!(
         without_time(json(&["info"])),
-        without_time(grpcurl(&shell, &[], "soloist.v1.Admin/GetInfo", "{}"))
+        without_time(grpcurl(&shell, "soloist.v1.Admin/GetInfo", "{}"))
     );
     let batch =
         r#"{"ops":[{"read":{"key":"held"}},{"read":{"key":"none"}},{"delete":{"key":"none"}}]}"#;
     let done = shell.with_input(&["batch", "-", "-o", "json"], batch.as_bytes());
-    assert_eq!(
-        done.out,
-        grpcurl(&shell, &[], "soloist.v1.State/Batch", batch)
-    );
+    assert_eq!(done.out, grpcurl(&shell, "soloist.v1.State/Batch", batch));
     // Calls that change something, with the same numbers in both.
     shell.ok(&["put", "n", "5", "--int"]);
     let add = r#"{"key":"n","delta":0}"#;
     assert_eq!(
         json(&["add", "n", "0"]),
-        grpcurl(&shell, &[], "soloist.v1.State/Add", add)
+        grpcurl(&shell, "soloist.v1.State/Add", add)
     );
     let delete = r#"{"key":"none"}"#;
     assert_eq!(
         json(&["delete", "none"]),
-        grpcurl(&shell, &[], "soloist.v1.State/Delete", delete)
+        grpcurl(&shell, "soloist.v1.State/Delete", delete)
     );
 }
 
@@ -136,13 +149,9 @@ fn a_watch_is_what_grpcurl_prints() {
     let ours = shell.ok(&[
         "watch", "--prefix", "w/", "--after", "0", "--count", "4", "-o", "json",
     ]);
-    // It goes on until its deadline.
-    let until = ["-max-time", "1"];
-    let request = r#"{"prefix":"w/","afterRevision":"0"}"#;
-    let theirs = grpcurl(&shell, &until, "soloist.v1.State/Watch", request);
+    let theirs = watched(&shell, r#"{"prefix":"w/","afterRevision":"0"}"#);
     assert!(theirs.starts_with(&ours), "{ours}\n{theirs}");
     let ours = shell.ok(&["watch", "w/1", "--initial", "--count", "1", "-o", "json"]);
-    let request = r#"{"key":"w/1","initial":true}"#;
-    let theirs = grpcurl(&shell, &until, "soloist.v1.State/Watch", request);
+    let theirs = watched(&shell, r#"{"key":"w/1","initial":true}"#);
     assert!(theirs.starts_with(&ours), "{ours}\n{theirs}");
 }

@@ -82,7 +82,7 @@ fn signals_are_for_the_command() {
 fn a_lost_lock_kills_the_command_and_its_children() {
     let shell = Shell::start();
     let script = "sleep 1000 & echo $!; wait";
-    let words = ["lock", "l", "--ttl", "1s", "--", "sh", "-c", script];
+    let words = ["lock", "l", "--ttl", "3s", "--", "sh", "-c", script];
     let mut running = Running::start(shell.command(&words));
     let grandchild: i32 = running.line().parse().unwrap();
     let session = shell.ok(&["session", "list", "-o", "value"]);

@@ -63,7 +63,7 @@ fn conditions_and_lifetimes() {
     );
     shell.ok(&["put", "a", "2", "--if-revision", "1", "--ttl", "10m"]);
     let shown = shell.ok(&["get", "a"]);
-    assert!(shown.contains(", ends in 9m59s\n"), "{shown}");
+    assert!(shown.contains(", ends in 9m5"), "{shown}");
     shell.fails(3, &["put", "a", "2", "--if-revision", "1"]);
     shell.ok(&["put", "a", "3", "--keep-lifetime"]);
     assert!(shell.ok(&["get", "a"]).contains("ends in"));
@@ -230,6 +230,20 @@ fn the_first_node_that_answers_is_enough() {
         .unwrap()
         .into();
     assert_eq!((done.code, done.err.as_str()), (0, ""), "{done:?}");
+    let shown: Done = soloist(&several, &["node"]).output().unwrap().into();
+    assert_eq!(shown.code, 5, "{shown:?}");
+    let rows = format!(
+        "{nobody}  unreachable\n{}  owner        no node of a cluster\n",
+        shell.address()
+    );
+    // Ports have four or five digits.
+    let words = |text: &str| {
+        text.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(words(&shown.out), words(&rows), "{shown:?}");
+    assert_eq!(shell.ok(&["node", "-o", "value"]), "owner\n");
     let done: Done = soloist(&format!("{nobody},{nobody}"), &["get", "a"])
         .output()
         .unwrap()

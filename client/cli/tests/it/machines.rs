@@ -50,7 +50,7 @@ fn machines_are_defined_shown_drawn_and_deleted() {
     assert_eq!(moved, "idle -> inflight\nrevision 3\n");
     let shown = shell.ok(&["get", "connections/7"]);
     assert!(
-        shown.contains("in state inflight of connections for 9m59s"),
+        shown.contains("in state inflight of connections for 9m5"),
         "{shown}"
     );
     let error = shell.fails(3, &["move", "connections/7", "inflight"]);

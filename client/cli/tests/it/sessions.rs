@@ -9,10 +9,11 @@ use crate::support::{Running, Shell};
 fn sessions_hold_keys_until_they_end() {
     let shell = Shell::start();
     let opened = shell.ok(&["session", "open", "anna", "--ttl", "10m"]);
-    assert_eq!(
-        opened,
-        "anna  create_revision 1  ttl 10m  ends in 9m59s  0 keys\n"
+    assert!(
+        opened.starts_with("anna  create_revision 1  ttl 10m  ends in 9m5"),
+        "{opened}"
     );
+    assert!(opened.ends_with("s  0 keys\n"), "{opened}");
     shell.ok(&["put", "a", "x", "--session", "anna"]);
     assert!(shell.ok(&["get", "a"]).contains("ends with session anna"));
     assert!(shell.ok(&["session", "list"]).ends_with("1 key\n"));
@@ -38,11 +39,11 @@ fn sessions_hold_keys_until_they_end() {
 #[test]
 fn a_session_is_kept_until_it_is_lost() {
     let shell = Shell::start();
-    shell.ok(&["session", "open", "anna", "--ttl", "1s"]);
+    shell.ok(&["session", "open", "anna", "--ttl", "2s"]);
     let mut keeper = Running::start(shell.command(&["session", "keep", "anna"]));
     assert!(keeper.line().starts_with("anna  "));
     // Several times as long as it lives by itself.
-    shell.ok(&["put", "t", "x", "--ttl", "2500ms"]);
+    shell.ok(&["put", "t", "x", "--ttl", "4500ms"]);
     shell.ok(&["watch", "t", "--count", "1"]);
     shell.ok(&["session", "close", "anna"]);
     assert_eq!(keeper.ended().0, 75);

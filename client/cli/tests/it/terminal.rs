@@ -5,9 +5,13 @@ use std::process::{Command, Stdio};
 
 use crate::support::Shell;
 
+/// Waits until the process is in the foreground of its terminal: what is typed before is for whoever was there.
+const FOREGROUND: &str = "until set -- $(cat /proc/$$/stat) && [ $5 = $8 ]; do :; done";
+
 /// Runs a line of the shell on a terminal, and types when the terminal shows a prompt. Returns what the terminal shows.
 fn on_terminal(shell: &Shell, line: &str, dialog: &[(&str, &str)], no_color: bool) -> String {
     let line = line.replace("soloist", env!("CARGO_BIN_EXE_soloist"));
+    let line = line.replace("FOREGROUND", FOREGROUND);
     let mut command = Command::new("timeout");
     command
         .args(["60", "script", "-qec", &line, "/dev/null"])
@@ -69,8 +73,7 @@ fn a_command_with_a_lock_has_the_terminal() {
         "{shown:?}"
     );
     // Ctrl-C is for the command, and the lock is released.
-    let line =
-        "soloist lock l -- sh -c 'echo on; read x; read x'; echo code $?; soloist list -o value";
+    let line = "soloist lock l -- sh -c 'FOREGROUND; echo on; read x; read x'; echo code $?; soloist list -o value";
     let shown = on_terminal(&shell, line, &[("on\r\n", "\u{3}")], false);
     assert!(shown.contains("code 130\n"), "{shown:?}");
     assert!(!shown.contains("l/"), "{shown:?}");
@@ -79,7 +82,7 @@ fn a_command_with_a_lock_has_the_terminal() {
 #[test]
 fn ctrl_z_stops_a_command_and_the_holder_of_its_lock() {
     let shell = Shell::start();
-    let line = "set -m; soloist lock l -- sh -c 'echo on; read x; echo got $x; exit 3'; echo stopped $?; \
+    let line = "set -m; soloist lock l -- sh -c 'FOREGROUND; echo on; read x; echo got $x; exit 3'; echo stopped $?; \
                 soloist list --keys -o value | wc -l; fg >/dev/null; echo code $?; soloist list --keys";
     let dialog = [("on\r\n", "\u{1a}"), ("stopped 147\r\n1\r\n", "hello\n")];
     let shown = on_terminal(&shell, line, &dialog, false);
@@ -90,8 +93,8 @@ fn ctrl_z_stops_a_command_and_the_holder_of_its_lock() {
 #[test]
 fn the_live_view_leaves_the_terminal_as_it_was() {
     let shell = Shell::start();
-    let line = "timeout -s INT 0.3 soloist info --watch --interval 50ms";
-    let shown = on_terminal(&shell, line, &[], false);
+    let line = "soloist info --watch --interval 50ms";
+    let shown = on_terminal(&shell, line, &[("changes a second", "\u{3}")], false);
     assert!(shown.contains("changes a second"), "{shown:?}");
     let (enter, leave) = (shown.find("\x1b[?1049h"), shown.rfind("\x1b[?1049l"));
     assert!(enter.is_some() && leave > enter, "{shown:?}");
