@@ -92,6 +92,12 @@ impl SimEtcd {
         self.change(|world| world.set_reach(node, reach));
     }
 
+    /// Stops the client of a node, as if its process got no time to run: it sends nothing and takes no answer until it goes on.
+    /// Then it finds all that has come meanwhile, and its timeouts have passed.
+    pub fn set_stopped(&self, node: &str, stopped: bool) {
+        self.change(|world| world.node(node).is_stopped = stopped);
+    }
+
     /// Without a quorum nothing is answered but transactions that neither read nor write, and no lease ends. What was asked
     /// meanwhile may be done when the quorum is back.
     pub fn set_quorum(&self, quorum: bool) {
@@ -158,6 +164,19 @@ impl SimEtcd {
         done
     }
 
+    /// Waits while the client of a node is stopped.
+    async fn runs(&self, node: &str) {
+        loop {
+            let changed = self.0.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if !self.world().node(node).is_stopped {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         self.0.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -208,6 +227,7 @@ impl Client {
     }
 
     pub(crate) async fn watch(&self, range: KeyRange, from: i64) -> Result<Watch, Error> {
+        self.sim.runs(&self.node).await;
         let (begins, generation, patience) = {
             let mut world = self.sim.world();
             let node = world.node(&self.node);
@@ -248,8 +268,15 @@ impl Client {
         named.collect()
     }
 
-    /// Sends a request, and waits for its answer. If the future is dropped the request is under way all the same.
     async fn call(&self, request: Request) -> Result<Answer, Error> {
+        self.sim.runs(&self.node).await;
+        let answer = self.ask(request).await;
+        self.sim.runs(&self.node).await;
+        answer
+    }
+
+    /// Sends a request, and waits for its answer. If the future is dropped the request is under way all the same.
+    async fn ask(&self, request: Request) -> Result<Answer, Error> {
         let (answer, answered) = oneshot::channel();
         let Sent {
             arrives,
@@ -301,6 +328,7 @@ impl Watch {
     pub(crate) async fn next(&mut self) -> Result<WatchAnswer, Error> {
         let Self { client, state } = self;
         loop {
+            client.sim.runs(&client.node).await;
             let changed = client.sim.0.changed.notified();
             tokio::pin!(changed);
             // From now on no change is missed.

@@ -363,3 +363,20 @@ async fn an_old_copy_that_is_restored_has_lost_what_came_later() {
     let done = etcd.txn(&then([put("k3", "")])).await.unwrap();
     assert_eq!(done.revision, 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_stopped_finds_later_what_was_answered_meanwhile() {
+    let (sim, etcd) = one();
+    let txn = then([put("k", "v")]);
+    let call = etcd.txn(&txn);
+    let stop = async {
+        sleep(Duration::from_micros(1)).await;
+        sim.set_stopped("a", true);
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(sim.look(all()).len(), 1, "the request was under way");
+        sim.set_stopped("a", false);
+    };
+    let before = Instant::now();
+    let (answer, ()) = tokio::join!(call, stop);
+    assert!(answer.unwrap().succeeded && before.elapsed() >= Duration::from_secs(3));
+}

@@ -41,6 +41,7 @@ pub(super) struct Node {
     pub(super) faults: Option<Faults>,
     /// Counts up when all watches end.
     pub(super) generation: u64,
+    pub(super) is_stopped: bool,
     reach: ReachState,
 }
 
@@ -132,6 +133,7 @@ impl World {
         self.nodes.entry(name.into()).or_insert_with(|| Node {
             faults: None,
             generation: 0,
+            is_stopped: false,
             reach: ReachState::All,
         })
     }
