@@ -38,6 +38,8 @@ pub mod access;
 #[doc(hidden)]
 pub mod bench;
 mod cluster;
+#[cfg(test)]
+mod cluster_tests;
 pub mod commands;
 pub mod config;
 #[cfg(test)]
