@@ -12,7 +12,7 @@ from lib.script import Script
 # Loading a script must not leave __pycache__ in this folder.
 sys.dont_write_bytecode = True
 
-NAMES = ("compare", "durable", "scale", "overload")
+NAMES = ("compare", "durable", "scale", "overload", "cluster")
 
 
 def load_script(name: str) -> Script:

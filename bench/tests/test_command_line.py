@@ -9,7 +9,7 @@ from lib.command_line import parse_arguments, repeat_command
 from lib.script import Script
 from tests.scripts import SCRIPTS
 
-COMPARE, _, _, OVERLOAD = SCRIPTS
+COMPARE, _, _, OVERLOAD, _ = SCRIPTS
 
 
 def repeated(script: Script, *arguments: str) -> str:

