@@ -8,6 +8,7 @@ use crate::mutants::mutant;
 
 use super::clock::Now;
 use super::error::CallError;
+use super::gate::Place;
 use super::quota::ConnectionQuota;
 use super::reply::{AtStake, HeldReply, Reply, StartedReply};
 use super::state::Owner;
@@ -171,7 +172,13 @@ impl Owner {
             }
             _ => {
                 started.hold(at_stake);
-                commits.show(held_result(started, result, self.times.clone()));
+                commits.show(Box::new(HeldResult {
+                    started,
+                    result,
+                    times: self.times.clone(),
+                    // Long answers wait a few at a time, so that they do not fill the memory.
+                    _place: self.place.take(),
+                }));
             }
         }
     }
@@ -276,6 +283,7 @@ where
         started,
         result: result.map_err(CallError::from),
         times,
+        _place: None,
     })
 }
 
@@ -284,6 +292,8 @@ struct HeldResult<T> {
     started: StartedReply<T>,
     result: Result<T, CallError>,
     times: Option<Arc<CallTimes>>,
+    /// The room of a costly message, which the next one gets when this is dropped.
+    _place: Option<Box<Place>>,
 }
 
 impl<T: Send> HeldReply for HeldResult<T> {
@@ -296,6 +306,7 @@ impl<T: Send> HeldReply for HeldResult<T> {
             started,
             result,
             times,
+            _place,
         } = *self;
         if let Some(times) = times {
             times.note_committed();

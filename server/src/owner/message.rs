@@ -28,7 +28,7 @@ use super::watches::{NewWatch, NextBatch, OpenWatch, WatchId};
 pub(super) struct Envelope {
     pub(super) message: Message,
     pub(super) byte_len: usize,
-    /// The room of a costly message, which is given back when the owner has handled it.
+    /// The room of a costly message, which is given back when the owner has handled it, and confirmed its answer if need be.
     pub(super) place: Option<Box<Place>>,
     /// When it was put into the mailbox, if its wait is to be measured.
     pub(super) sent: Option<Instant>,

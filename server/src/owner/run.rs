@@ -97,9 +97,10 @@ async fn run(
             } = envelope;
             owner.count_wait(sent);
             owner.begin_timed(times);
+            owner.place = place;
             owner.dispatch(message, now);
+            owner.place = None;
             owner.end_timed();
-            drop(place);
             if byte_len > OWNER_MESSAGE_LARGE_BYTES {
                 now = clock.now();
                 // Wake before the history drops changes that sleeping watches must still be shown.

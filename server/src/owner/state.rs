@@ -11,6 +11,7 @@ use super::backups::OpenBackups;
 use super::clock::Now;
 use super::commit::CommitQueue;
 use super::error::JournalLost;
+use super::gate::Place;
 use super::message::HandOff;
 use super::reply::HeldReply;
 use super::times::CallTimes;
@@ -44,6 +45,8 @@ pub(super) struct Owner {
     pub(super) reads_only: bool,
     /// Whether the current message has a request id, so that its answer may be that of an earlier message.
     pub(super) has_request_id: bool,
+    /// The room of the current message, if it is a costly one.
+    pub(super) place: Option<Box<Place>>,
     /// The store is to be handed off when the current batch of messages is done.
     pub(super) hand_off: Option<HandOff>,
     /// Where the owner counts. `None` if nobody can look.
@@ -70,6 +73,7 @@ impl Owner {
             revision_before: 0,
             reads_only: true,
             has_request_id: false,
+            place: None,
             hand_off: None,
             metrics,
             times: None,

@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
-use crate::config::{HELD_ANSWERS_LOOK_MIN, UNCONFIRMED_ANSWERS_MAX};
+use crate::config::{COST_WAITING_CONNECTION_MAX, HELD_ANSWERS_LOOK_MIN, UNCONFIRMED_ANSWERS_MAX};
 use crate::machine::Fingerprint;
 
 /// Starts an owner in which key "k" is 1, committed at revision 1.
@@ -330,6 +330,33 @@ async fn answers_that_wait_are_limited_and_abandoned_ones_are_dropped() {
     for call in staying {
         call.await.unwrap().unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_answers_wait_a_few_at_a_time() {
+    let (handle, _owner, mut journal) = with_key().await;
+    let handle = handle.for_connection(quota());
+    let list = || List {
+        prefix: String::new(),
+        after: None,
+        page_size: COST_WAITING_CONNECTION_MAX / 2,
+        page_bytes: 1_000,
+        shows: ListShows::Entries,
+    };
+    let first = call!(handle, list(list(), soon()));
+    let second = call!(handle, list(list(), soon()));
+    let third = call!(handle, list(list(), soon()));
+    journal.asked().await;
+    // The commit confirms the first two, and they make room for the third.
+    let written = call!(handle, write(write("l", 1), None, soon()));
+    journal.commit().await;
+    written.answered().unwrap();
+    assert_eq!(first.answered().unwrap().revision, 1);
+    assert_eq!(second.answered().unwrap().revision, 1);
+    assert!(third.waits());
+    journal.send(Event::Confirmed).await;
+    journal.confirm().await;
+    assert_eq!(third.answered().unwrap().revision, 2);
 }
 
 /// A call of the random program, and the step in which its answer was computed.
