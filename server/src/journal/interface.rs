@@ -45,7 +45,6 @@ pub(crate) enum Command {
     Confirm,
     /// Gives the store to another node: the named one, or any. It takes the place of [`Command::Close`]: the owner sends it
     /// when every batch is committed, and sends no batch before [`Event::HandOffRefused`].
-    #[allow(dead_code, reason = "only the owner of a cluster sends it")]
     HandOff {
         to: Option<String>,
         revision: Revision,
@@ -76,7 +75,6 @@ pub(crate) enum Event {
     /// This process owned the store after it sent [`Command::Confirm`].
     Confirmed,
     /// The store belongs to another node, at this address; the last event.
-    #[allow(dead_code, reason = "only the journal of a cluster hands off")]
     HandedOff { owner: String },
     /// The store was not handed off, for this reason. Everything goes on.
     HandOffRefused(String),
@@ -134,7 +132,6 @@ pub(crate) enum AnswerWhen {
     Committed,
     /// As with [`Committed`](Self::Committed); but whatever is no change waits, besides, for a [`Command::Confirm`] that was
     /// sent after the answer was computed. Before that another process may own the store, and have changed it.
-    #[allow(dead_code, reason = "only the journal of a cluster asks for it")]
     Confirmed,
     /// When it is applied, before it is committed.
     Applied,

@@ -14,7 +14,6 @@ mod cluster;
 mod encode;
 mod history;
 mod journal;
-#[allow(dead_code, reason = "the status of a node is to have it")]
 mod last_minute;
 mod owner;
 mod process;
@@ -28,7 +27,6 @@ pub(crate) use cluster::{ClusterShown, EtcdShown, TakeoverShown};
 pub(crate) use encode::{CONTENT_TYPE, encode};
 pub(crate) use history::{History, Quantiles, Sample};
 pub(crate) use journal::{FILES, JournalCells};
-#[allow(unused_imports, reason = "the status of a node is to have it")]
 pub(crate) use last_minute::{LastMinute, Latency};
 pub(crate) use owner::{DISK_ENOUGH, DISK_FULL, DISK_LOW, OperationKind, OwnerCells};
 pub(crate) use reloads::{ReloadCells, Reloads};
