@@ -34,15 +34,12 @@ pub(crate) enum Misfit {
 pub(crate) struct NextRecord {
     pub(crate) position: Position,
     /// Which owner wrote it.
-    #[allow(dead_code, reason = "only a standby asks")]
     pub(crate) epoch: u64,
     pub(crate) revision: Revision,
     pub(crate) time: Time,
     /// Whether it is the last record of an owner that ended in order.
-    #[allow(dead_code, reason = "only a standby asks")]
     pub(crate) closed: bool,
     /// Whether a snapshot is of the state before this record.
-    #[allow(dead_code, reason = "only a standby asks")]
     pub(crate) snapshot_before: bool,
     effects: Vec<Effect>,
     bytes: u64,

@@ -15,7 +15,7 @@ use super::recent::Recent;
 use crate::journal::interface::{Event, LogBatch};
 use crate::journal::record::{EncodedRecord, Position};
 use crate::journal::stored::{self, FORMAT, LogRecord};
-use crate::machine::{Effect, Revision, Time};
+use crate::machine::{Revision, Time};
 use crate::mutants::mutant;
 
 /// The end of the log, to which only this process adds.

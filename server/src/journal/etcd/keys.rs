@@ -113,11 +113,6 @@ impl Keys {
         self.key(format_args!("p/{seq:016x}/{epoch:016x}/{part:08x}"))
     }
 
-    /// The parts of record `seq` that the owner with this epoch put.
-    pub(crate) fn parts(&self, seq: u64, epoch: i64) -> Range<Bytes> {
-        below(self.key(format_args!("p/{seq:016x}/{epoch:016x}/")))
-    }
-
     /// The parts of all records before `seq`, whoever put them.
     pub(crate) fn parts_before(&self, seq: u64) -> Range<Bytes> {
         self.key(format_args!("p/"))..self.key(format_args!("p/{seq:016x}"))
@@ -201,8 +196,6 @@ mod tests {
         for (seq, epoch, expected) in [(0, 9, true), (9, i64::MAX, true), (10, 1, false)] {
             let part = keys.part(seq, epoch, u32::MAX);
             assert_in(&part, &keys.parts_before(10), expected);
-            assert_in(&part, &keys.parts(seq, epoch), true);
-            assert_in(&part, &keys.parts(seq, epoch - 1), false);
         }
         let generation = |epoch, attempt| Generation { epoch, attempt };
         for (of, expected) in [

@@ -12,12 +12,6 @@
 //! `store_time`; `follow` and `takeover`. An owner: `owned` (requests in the name of the epoch); `parts`, `commit` and
 //! `hand_off`; `confirm`, `truncate`, `snapshot` and `space`; `journal` puts these together.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the journal of a cluster is not whole yet"
-)]
-
 mod chunks;
 mod cluster;
 mod commit;
@@ -44,12 +38,10 @@ mod takeover;
 mod truncate;
 mod trying;
 
-pub(crate) use cluster::{Cluster, FORMATS, WallClock};
-pub(crate) use follow::{Follower, Following, Reason, SeenOwner};
+pub(crate) use cluster::{Cluster, FORMATS};
+pub(crate) use follow::{Follower, Following, Reason};
 pub(crate) use journal::start;
-pub(crate) use keys::{Generation, Keys};
-pub(crate) use messages::{
-    Cluster as ClusterRecord, Contents, HandOff, Manifest, Node, Owner, Parts, Record,
-};
+pub(crate) use keys::Keys;
+pub(crate) use messages::{Cluster as ClusterRecord, HandOff, Node, Owner};
 pub(crate) use restore::{NewCluster, restore};
 pub(crate) use takeover::{Challenge, Won};

@@ -27,6 +27,9 @@ const ANSWER_BYTES: u64 = 4 << 20;
 const ANSWER_RECORDS: i64 = 8;
 const ANSWER_RECORDS_MAX: i64 = 512;
 
+/// No record is longer: what is with a commit at once, encoded.
+const RECORD_BYTES_MAX: usize = 256 << 20;
+
 /// The error about data in etcd that contradicts itself, or is missing.
 pub(super) fn inconsistent(what: impl Into<String>) -> OpenError {
     OpenError::Inconsistent { what: what.into() }
@@ -241,7 +244,8 @@ impl Cluster {
     }
 
     async fn read_parts(&self, seq: u64, parts: &Parts) -> Result<Option<Bytes>, OpenError> {
-        let mut bytes = BytesMut::with_capacity(parts.bytes as usize);
+        let expected = usize::try_from(parts.bytes).unwrap_or(usize::MAX);
+        let mut bytes = BytesMut::with_capacity(expected.min(RECORD_BYTES_MAX));
         for part in 0..parts.count {
             let get = Get::one(self.keys.part(seq, parts.epoch, part));
             let found = trying::get(&self.etcd, "read a record", &get).await?;

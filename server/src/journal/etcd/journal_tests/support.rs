@@ -112,7 +112,6 @@ impl Node {
         let mut machine = won.machine;
         machine.keep_effects();
         Owner {
-            epoch: won.epoch,
             seq: journal.seq,
             journal,
             task,
@@ -192,7 +191,6 @@ pub(super) fn count(etcd: &SimEtcd, range: KeyRange) -> usize {
 
 /// An owner.
 pub(super) struct Owner {
-    pub(super) epoch: i64,
     pub(super) journal: Journal,
     pub(super) task: JoinHandle<()>,
     pub(super) machine: StateMachine,
@@ -330,16 +328,6 @@ impl Owner {
         match self.event().await {
             Event::Failed(why) => why,
             event => panic!("{event:?}"),
-        }
-    }
-
-    /// Follows until the follower has everything, and has seen the owner.
-    pub(super) async fn follow(follower: &mut Follower) {
-        let (seen, mut sees) = watch::channel(Following::default());
-        let there = sees.wait_for(|seen| seen.caught_up);
-        tokio::select! {
-            _ = follower.follow(&seen) => {}
-            _ = there => {}
         }
     }
 

@@ -4,5 +4,6 @@
 
 mod campaign;
 mod following;
+mod fuzz;
 mod support;
 mod takeovers;

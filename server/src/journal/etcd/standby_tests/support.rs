@@ -43,10 +43,12 @@ impl World {
     }
 
     pub(super) fn seeded(seed: u64) -> Self {
-        Self {
-            etcd: SimEtcd::new(seed),
-            began: Instant::now(),
-        }
+        Self::of(SimEtcd::new(seed))
+    }
+
+    pub(super) fn of(etcd: SimEtcd) -> Self {
+        let began = Instant::now();
+        Self { etcd, began }
     }
 
     /// Starts a process of a node.
@@ -145,6 +147,14 @@ pub(super) async fn until_reason(follower: &mut Follower) -> Reason {
     let seen = watch::channel(Following::default()).0;
     let reason = timeout(10 * HOUR, follower.follow(&seen)).await;
     reason.unwrap().unwrap()
+}
+
+/// Follows for a moment. Returns how it ended, if it did.
+pub(super) async fn until_ended(
+    follower: &mut Follower,
+    seen: &watch::Sender<Following>,
+) -> Option<Result<Reason, OpenError>> {
+    timeout(TTL, follower.follow(seen)).await.ok()
 }
 
 /// Follows until the error.
