@@ -184,7 +184,8 @@ impl Node {
             caught_up: true,
             ..Seen::default()
         };
-        let status = NodeStatus::new(name, "");
+        let mut status = NodeStatus::new(name, "");
+        (status.owner, status.epoch) = (seen.owner.clone(), seen.epoch);
         Self::start(status, |status, happens, stopped| {
             bystand(Bystander(seen), status, happens, stopped)
         })
