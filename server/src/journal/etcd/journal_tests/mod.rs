@@ -4,6 +4,7 @@
 
 mod commits;
 mod ends;
+mod real;
 mod snapshots;
 mod space;
 mod support;

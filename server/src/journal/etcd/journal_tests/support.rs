@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message as _;
 use soloist_etcd::sim::SimEtcd;
-use soloist_etcd::{KeyRange, Op, Txn};
+use soloist_etcd::{Etcd, KeyRange, Op, Txn};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -44,7 +44,11 @@ impl Drop for Node {
 
 impl Node {
     pub(super) async fn start(etcd: &SimEtcd, node: &str) -> Self {
-        let client = etcd.client(node);
+        Self::with(etcd.client(node), node).await
+    }
+
+    /// Starts a process that has this client.
+    pub(super) async fn with(client: Etcd, node: &str) -> Self {
         let lease = loop {
             // Faults may be on already.
             if let Ok(lease) = client.grant(TTL).await {
