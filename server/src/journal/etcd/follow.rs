@@ -177,8 +177,13 @@ impl Follower {
                 }
             };
             for event in events {
+                let epoch = self.owner.as_ref().map(|owner| owner.epoch);
                 if !self.event(event).await? {
                     return Ok(None);
+                }
+                // At once: whoever finds that the owner has died must mean this one, or a new owner would be challenged for it.
+                if self.owner.as_ref().map(|owner| owner.epoch) != epoch {
+                    self.publish(seen);
                 }
                 // Many may have come at once, and the thread keeps a lease alive, too.
                 yield_now().await;
