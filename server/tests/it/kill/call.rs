@@ -308,7 +308,8 @@ fn refused(
     let mut outcomes = vec![Outcome::NotDone; steps];
     match info.reason.as_str() {
         "OUTCOME_UNKNOWN" => outcomes.fill(Outcome::Unknown),
-        "NOT_STARTED" if timeout.is_some() => {}
+        // A refusal, or a step that changed nothing, shows a change of another call that is not on disk by the deadline.
+        "NOT_STARTED" | "NOT_CONFIRMED" if timeout.is_some() => {}
         reason => {
             let refusal = refusal(reason, &info)?;
             let index = info.metadata.get("op").map_or(Ok(0), |it| it.parse());
