@@ -138,6 +138,10 @@ pub async fn connect(url: &str, security: &Security, timeout: Duration) -> Resul
 }
 
 /// Connects as [`connect`] does. Returns what makes the connections, too.
+#[cfg_attr(
+    not(feature = "tls"),
+    allow(unused_variables, reason = "only TLS has files")
+)]
 pub(crate) async fn connect_to(
     target: &Target,
     security: &Security,
