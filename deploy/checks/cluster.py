@@ -1,4 +1,5 @@
-"""A newcomer's cluster (deploy/cluster-local): it starts, goes on when its owner is killed, and leaves no process behind."""
+"""A newcomer's cluster (deploy/cluster-local): it starts, has every series that an alert on clusters is about, goes on when its owner
+is killed, and leaves no process behind."""
 
 import json
 import os
@@ -6,10 +7,12 @@ import re
 import signal
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 from machinery import LOAD, ROOT, SERVER, Process, grpcurl, until
 
+RULES = ROOT / "deploy/prometheus/soloist.rules.yaml"
 ENVIRONMENT = {**os.environ, "SOLOIST_SERVER": str(SERVER), "SOLOIST_LOAD": str(LOAD)}
 
 
@@ -30,6 +33,22 @@ def owner_of(nodes):
     return owners[0]
 
 
+def series_of(node):
+    """The names of the series that a node exports."""
+    with urllib.request.urlopen(f"http://{node['http']}/metrics", timeout=10) as answer:
+        return set(re.findall(r"(?m)^(\w+)", answer.read().decode()))
+
+
+def series_of_alerts():
+    """Those of a cluster that an alert is about."""
+    return set(re.findall(r"\bsoloist_(?:cluster|etcd)_\w+", RULES.read_text()))
+
+
+def has_every_series(nodes):
+    missing = series_of_alerts() - set().union(*map(series_of, nodes.values()))
+    return not missing
+
+
 def check(directory):
     home = directory / "cluster"
     local = Process(directory / "local.log", ROOT / "deploy/cluster-local", "--dir", home, "--owner-ttl", "2s", env=ENVIRONMENT)
@@ -39,6 +58,7 @@ def check(directory):
         nodes = state["nodes"]
         owner = owner_of(nodes)
         ask(nodes[owner]["address"], "State/Write", {"key": "greeting", "value": {"text": "hello"}})
+        until("each series that an alert is about is there", lambda: has_every_series(nodes))
         addresses = ",".join(node["address"] for node in nodes.values())
         with Process(directory / "load.log", LOAD, "-a", addresses, "-z", "8s", "--rps", "500", "--verify", "-q") as load:
             time.sleep(2)
