@@ -11,7 +11,7 @@ use super::follow::{Follower, Reason, SeenOwner, owner};
 use super::messages::{Contents, Owner, Record};
 use super::recent::Recent;
 use super::recover::inconsistent;
-use super::trying::Trying;
+use super::trying::{Trying, transact};
 use crate::config::REVISIONS_SKIPPED;
 use crate::journal::error::OpenError;
 use crate::journal::record::{EncodedRecord, Position, START};
@@ -247,13 +247,11 @@ impl Follower {
             }],
             otherwise: vec![get(key), get(owner)],
         };
-        let mut trying = Trying::to("commit the record of the start");
-        loop {
-            match self.cluster.etcd.txn(&txn).await {
-                Ok(answer) if answer.succeeded => return Ok(true),
-                Ok(answer) => return self.start_refused(&answer, epoch, seq, &value),
-                Err(error) => trying.after(error).await?,
-            }
+        let what = "commit the record of the start";
+        let answer = transact(&self.cluster.etcd, what, &txn).await?;
+        match answer.succeeded {
+            true => Ok(true),
+            false => self.start_refused(&answer, epoch, seq, &value),
         }
     }
 
