@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from lib.host.errors import BenchError
 from lib.host.processes import Bench, Server
@@ -20,6 +21,9 @@ from lib.systems.valkey import valkey_gets, valkey_server
 # As many calls at once as the other clients make, on one connection.
 H2LOAD = f"-c 1 -m {WORKERS} -t 1"
 
+# The connections of a few clients, or of one that has several.
+SOME_CONNECTIONS = 8
+
 # The request that h2load repeats, for a call of a method that the user names. It has no blanks.
 READ_AS_JSON = '{"key":"0"}'
 
@@ -32,9 +36,28 @@ def start_unary(bench: Bench) -> Iterator[dict[str, Run]]:
         yield {
             "raw": load_by_count(bench, server, address, "raw", f"--engine raw {reads}"),
             "Valkey": valkey_gets(bench, valkey, port, "Valkey", f"-c {WORKERS} -P 1"),
+            **{
+                f"raw, {count} connections": load_by_count(
+                    bench, server, address, f"raw, {count} connections", f"--engine raw {reads}", count
+                )
+                for count in (SOME_CONNECTIONS, WORKERS)
+            },
             "generated": load_by_count(bench, server, address, "generated", f"--engine unary {reads}"),
             # The empty request asks for the health of the whole server.
             "Check": load_by_count(bench, server, address, "Check", " ".join(method_flags("grpc.health.v1.Health/Check"))),
+        }
+
+
+@contextmanager
+def start_lone_caller(bench: Bench) -> Iterator[dict[str, Run]]:
+    # With the default settings, as a user has it: both cores are everybody's.
+    free = replace(bench, pinned=False)
+    one = f"--engine raw {reader_flags(1)}"
+    with soloist_server(free) as (server, address), valkey_server(free) as (valkey, port):
+        preload(free, address)
+        yield {
+            "Soloist": load_by_count(free, server, address, "Soloist", one, kind="read"),
+            "Valkey": valkey_gets(free, valkey, port, "Valkey", "-c 1 -P 1"),
         }
 
 
@@ -76,16 +99,32 @@ def with_calls_per_cpu_second(run: Run) -> Run:
 
 UNARY = Section(
     "unary",
-    "unary Reads, 110 at once on one connection: the server's CPU time for each",
+    "unary Reads, 110 at once: the server's CPU time for each",
     start_unary,
     [
         Row(
             "calls : Valkey",
-            "calls by the raw engine; GETs by 110 clients",
+            "calls by the raw engine on one connection; GETs by 110 clients",
             ("raw", "server us/op"),
             ("Valkey", "server us/op"),
             "≤",
             0.65,
+        ),
+        Row(
+            "8 connections : Valkey",
+            "the same calls, 14 at once on each of eight connections; the same GETs",
+            (f"raw, {SOME_CONNECTIONS} connections", "server us/op"),
+            ("Valkey", "server us/op"),
+            "≤",
+            None,
+        ),
+        Row(
+            "110 connections : Valkey",
+            "the same calls, one at a time on each of 110 connections, as many as Valkey's clients have; the same GETs",
+            (f"raw, {WORKERS} connections", "server us/op"),
+            ("Valkey", "server us/op"),
+            "≤",
+            1.0,
         ),
         Row(
             "calls, generated client",
@@ -103,6 +142,16 @@ UNARY = Section(
             "≤",
             1.05,
         ),
+    ],
+)
+
+LONE_CALLER = Section(
+    "lone-caller",
+    "unary Reads, one at a time on one connection, with the default settings and nothing pinned: latency, and the server's CPU time",
+    start_lone_caller,
+    [
+        Row("p50 : Valkey", "calls by the raw engine; GETs by one client", ("Soloist", "p50 us"), ("Valkey", "p50 us"), "≤", 1.1),
+        Row("CPU time : Valkey", "the same", ("Soloist", "server us/op"), ("Valkey", "server us/op"), "≤", None),
     ],
 )
 

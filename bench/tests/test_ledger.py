@@ -60,6 +60,11 @@ class Replacement(unittest.TestCase):
         self.assertEqual([one.sections for one in new.entries], [{"writes", "memory"}, {"unary"}])
         self.assertEqual(list(new.entries[1].commands), ["unary"])
 
+    def test_an_entry_of_another_processor_stays(self) -> None:
+        old = entry("2026-01-02 03:04 UTC", "unary", "writes")
+        new = replace(entry("2026-01-03 03:04 UTC", "writes"), facts={"Machine": "another machine, 2 cores"})
+        self.assertEqual([one.sections for one in Ledger("", [old]).with_entry(new).entries], [{"writes"}, {"unary", "writes"}])
+
 
 class Agreement(unittest.TestCase):
     def test_a_name_means_the_same_section_in_all_scripts(self) -> None:

@@ -2,7 +2,7 @@
 
 The ledger is Markdown. Its preamble is prose and belongs to its authors. Below it are entries, newest first, each of one
 run of a script: a heading with time and title, facts as a list, tables whose first column is the section, and the commands
-by section. A new entry takes its sections out of the older ones.
+by section. A new entry takes its sections out of the older ones of the same processor: ratios differ between processors.
 """
 
 from __future__ import annotations
@@ -33,6 +33,11 @@ class Entry:
     commands: dict[str, str]
 
     @property
+    def processor(self) -> str:
+        """As in `AMD EPYC`, out of `AMD EPYC, 2 cores, Linux 6.18`."""
+        return self.facts.get("Machine", "").partition(",")[0]
+
+    @property
     def sections(self) -> set[str]:
         return {line[0] for table in self.tables.values() for line in table[1:]}
 
@@ -61,7 +66,9 @@ class Ledger:
     entries: list[Entry]
 
     def with_entry(self, new: Entry) -> Ledger:
-        older = (entry.without(new.sections) for entry in self.entries)
+        older = (
+            entry.without(new.sections) if entry.processor == new.processor else entry for entry in self.entries
+        )
         return Ledger(self.preamble, [new, *(entry for entry in older if entry.tables)])
 
     def __str__(self) -> str:

@@ -64,6 +64,22 @@ PANELS = [
                 ],
             ),
             Shape(
+                "The same",
+                "14 at once on each of 8 connections",
+                [
+                    Bar("Soloist", "unary", "8 connections : Valkey", "measured"),
+                    Bar("Valkey", "unary", "8 connections : Valkey", "compared with"),
+                ],
+            ),
+            Shape(
+                "The same",
+                "one at a time on each of 110",
+                [
+                    Bar("Soloist", "unary", "110 connections : Valkey", "measured"),
+                    Bar("Valkey", "unary", "110 connections : Valkey", "compared with"),
+                ],
+            ),
+            Shape(
                 "A Read in a frame of its own",
                 "110 streams, each with 16 in flight",
                 [
@@ -78,6 +94,19 @@ PANELS = [
                     Bar("Soloist", "pipeline-64", "frames of 64 : Valkey", "measured"),
                     Bar("Valkey, 1,024 in flight", "pipeline-64", "the same, as many in flight", "compared with"),
                     Bar("Valkey, 64 in flight", "pipeline-64", "frames of 64 : Valkey", "compared with"),
+                ],
+            ),
+        ],
+    ),
+    Panel(
+        "Time until a Read is answered, in memory",
+        [
+            Shape(
+                "A Read in a call of its own",
+                "one call at a time",
+                [
+                    Bar("Soloist", "lone-caller", "p50 : Valkey", "measured"),
+                    Bar("Valkey", "lone-caller", "p50 : Valkey", "compared with"),
                 ],
             ),
         ],

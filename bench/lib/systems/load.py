@@ -17,8 +17,9 @@ KEYS = 5
 WORKERS = 110
 # In seconds: the beginning of a run by time, which its report leaves out.
 WARM_UP = 0.5
-# One core has no use for more.
-ONE_CONNECTION = "--connections 1 -t 1 --seed 1"
+# One core has no use for more threads.
+ONE_THREAD = "-t 1 --seed 1"
+ONE_CONNECTION = f"--connections 1 {ONE_THREAD}"
 # Keys are named "0", "1" and so on, as h2load and the fills of this package name them.
 KEY_NAMES = "--key-prefix="
 FRAMES_OF_1 = "--engine pipeline -P 16 --frame-ops 1"
@@ -82,11 +83,18 @@ def method_flags(method: str, *flags: str) -> list[str]:
     return ["--call", method, "--engine", "raw", "-c", str(WORKERS), *flags]
 
 
-def load_by_count(bench: Bench, server: Server, address: str, name: str, flags: str) -> Run:
-    """Runs of a known number of operations, which gives the CPU time of each."""
+def load_by_count(
+    bench: Bench, server: Server, address: str, name: str, flags: str, connections: int = 1, kind: str | None = None
+) -> Run:
+    """Runs of a known number of operations, which gives the CPU time of each. With `kind`, also the latencies of that kind."""
 
     def run_count(count: int) -> Figures:
-        words = [*flags.split(), *ONE_CONNECTION.split(), "-n", str(count)]
-        return with_cpu_times(server, lambda: throughput(load_without_misses(bench, name, address, *words)))
+        words = [*flags.split(), "--connections", str(connections), *ONE_THREAD.split(), "-n", str(count)]
+
+        def measure() -> Figures:
+            report = load_without_misses(bench, name, address, *words)
+            return {**throughput(report), **(latencies(report, kind) if kind is not None else {})}
+
+        return with_cpu_times(server, measure)
 
     return sized_by_pilots(run_count)
