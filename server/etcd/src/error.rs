@@ -35,6 +35,22 @@ pub enum ErrorKind {
     Refused,
 }
 
+impl ErrorKind {
+    /// Whether the same request is refused again, however often it is made.
+    #[must_use]
+    pub fn is_lasting(self) -> bool {
+        match self {
+            Self::Unavailable | Self::NoSpace => false,
+            Self::TooLarge
+            | Self::LeaseGone
+            | Self::Compacted
+            | Self::Unauthenticated
+            | Self::PermissionDenied
+            | Self::Refused => true,
+        }
+    }
+}
+
 impl Error {
     pub(crate) fn new(kind: ErrorKind, endpoint: &str, message: impl Into<String>) -> Self {
         Self {

@@ -42,12 +42,24 @@ impl Etcd {
         Client::new(options).map(|client| Self(Inner::Real(client)))
     }
 
+    /// The same client, which asks another member, too, when one does not answer a transaction or a read for `patience`. The first
+    /// answer counts. So a transaction can be made more than once, and what it finds may be its own work.
+    #[must_use]
+    pub fn hedging(&self, patience: Duration) -> Self {
+        Self(match &self.0 {
+            Inner::Real(client) => Inner::Real(client.hedging(patience)),
+            // Its duplicates do the same.
+            #[cfg(feature = "sim")]
+            Inner::Sim(client) => Inner::Sim(client.clone()),
+        })
+    }
+
     #[cfg(feature = "sim")]
     pub(crate) fn simulated(client: sim::Client) -> Self {
         Self(Inner::Sim(client))
     }
 
-    /// Makes one attempt at a transaction.
+    /// Makes one attempt at a transaction: of a client that hedges, at each of several members.
     ///
     /// # Errors
     /// After [`Unavailable`](crate::ErrorKind::Unavailable) it is unknown whether it was applied. Otherwise it was not.

@@ -1,7 +1,8 @@
 //! A small client of etcd, and (feature `sim`) a simulated etcd for tests.
 //!
 //! [`Etcd`] is either. It has what a log with one owner needs: transactions, linearizable reads, leases, watches, compaction.
-//! Nothing is tried again by itself, except that a token is renewed: only the caller knows what a second attempt means.
+//! Nothing is tried again by itself, except that a token is renewed, and by a client that [hedges](Etcd::hedging): only the caller
+//! knows what a second attempt means.
 
 mod client;
 mod error;

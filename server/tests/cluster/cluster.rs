@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use nix::sys::signal::Signal;
 use soloist::v1::admin_client::AdminClient;
 use soloist::v1::node::Role;
@@ -146,24 +148,26 @@ impl Cluster {
 
     /// Waits for an owner with a greater epoch than this.
     pub(crate) async fn owner_after(&self, epoch: i64) -> (usize, v1::Node) {
-        let began = Instant::now();
-        loop {
-            for (place, node) in self.nodes.iter().enumerate() {
+        // All at once: one that stands still says nothing for long.
+        let asked = self.nodes.iter().enumerate().map(async |(place, node)| {
+            loop {
                 match node.shown().await {
                     Some(shown) if shown.role() == Role::Owner && shown.epoch > epoch => {
                         return (place, shown);
                     }
-                    _ => {}
+                    _ => tokio::time::sleep(Duration::from_millis(10)).await,
                 }
             }
-            let waited = began.elapsed();
-            assert!(
-                waited < PATIENCE,
-                "no owner after epoch {epoch} in {waited:?}: {}",
+        });
+        let mut asked: FuturesUnordered<_> = asked.collect();
+        let owner = tokio::time::timeout(PATIENCE, asked.next()).await;
+        let Ok(Some(owner)) = owner else {
+            panic!(
+                "no owner after epoch {epoch} in {PATIENCE:?}: {}",
                 self.logs()
             );
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        };
+        owner
     }
 
     /// Waits until every node that runs stands by or owns, and has come as far as the owner.

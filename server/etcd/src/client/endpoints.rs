@@ -86,6 +86,22 @@ impl Endpoints {
         &self.all[self.current.load(Ordering::Relaxed) % self.all.len()]
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Goes on with an endpoint that has answered while the current one was silent.
+    pub(super) fn go_on_with(&self, endpoint: &Endpoint) {
+        let current = self.current.load(Ordering::Relaxed);
+        let count = self.all.len();
+        let steps = (endpoint.index + count - current % count) % count;
+        let (set, fail) = (Ordering::Relaxed, Ordering::Relaxed);
+        // Who was faster has left it, too.
+        let to = current.wrapping_add(steps);
+        let _ = self.current.compare_exchange(current, to, set, fail);
+    }
+
     /// Goes on to the next endpoint, unless somebody else has done so.
     pub(super) fn leave(&self, endpoint: &Endpoint) {
         let current = self.current.load(Ordering::Relaxed);
@@ -157,6 +173,17 @@ mod tests {
         endpoints.leave(endpoints.current());
         endpoints.leave(endpoints.current());
         assert_eq!(endpoints.current().name(), "http://a:1");
+    }
+
+    #[test]
+    fn who_answers_is_the_next_to_be_asked() {
+        let endpoints = endpoints(&["http://a:1", "http://b:1", "http://c:1"]).unwrap();
+        for index in [2, 0, 0, 1] {
+            endpoints.go_on_with(endpoints.get(index));
+            assert_eq!(endpoints.current().index(), index);
+        }
+        endpoints.leave(endpoints.current());
+        assert_eq!(endpoints.current().name(), "http://c:1");
     }
 
     #[test]

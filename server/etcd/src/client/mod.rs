@@ -2,6 +2,7 @@
 
 mod connector;
 mod endpoints;
+mod hedge;
 mod login;
 mod watch;
 mod wire;
@@ -37,7 +38,11 @@ const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// A client of a real etcd.
 #[derive(Clone)]
-pub(crate) struct Client(Arc<Shared>);
+pub(crate) struct Client {
+    shared: Arc<Shared>,
+    /// How long a member may take to answer until another one is asked, too. `None`: as long as the time limit of requests.
+    patience: Option<Duration>,
+}
 
 struct Shared {
     endpoints: Endpoints,
@@ -47,24 +52,37 @@ struct Shared {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Client").field(&self.0.endpoints).finish()
+        f.debug_tuple("Client")
+            .field(&self.shared.endpoints)
+            .finish()
     }
 }
 
 impl Client {
     pub(crate) fn new(options: Options) -> Result<Self, Error> {
-        Ok(Self(Arc::new(Shared {
-            endpoints: Endpoints::new(&options)?,
-            login: options
-                .user
-                .map(|(user, password)| Login::new(user, password)),
-            timeout: options.timeout,
-        })))
+        Ok(Self {
+            shared: Arc::new(Shared {
+                endpoints: Endpoints::new(&options)?,
+                login: options
+                    .user
+                    .map(|(user, password)| Login::new(user, password)),
+                timeout: options.timeout,
+            }),
+            patience: None,
+        })
+    }
+
+    /// The same client, which asks several members if one takes longer than `patience`.
+    pub(crate) fn hedging(&self, patience: Duration) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            patience: Some(patience),
+        }
     }
 
     pub(crate) async fn txn(&self, txn: &Txn) -> Result<TxnAnswer, Error> {
         let request = wire::txn_request(txn);
-        let answer = self.call(|channel, token| {
+        let answer = self.call_any(|channel, token| {
             let request = login::with_token(request.clone(), token);
             async move { kv(channel).txn(request).await }
         });
@@ -73,7 +91,7 @@ impl Client {
 
     pub(crate) async fn get(&self, get: &Get) -> Result<RangeAnswer, Error> {
         let request = wire::range_request(&get.range, get.limit, get.keys_only, get.revision);
-        let answer = self.call(|channel, token| {
+        let answer = self.call_any(|channel, token| {
             let request = login::with_token(request.clone(), token);
             async move { kv(channel).range(request).await }
         });
@@ -112,7 +130,7 @@ impl Client {
         seconds_left(answer.ttl).ok_or_else(|| {
             Error::new(
                 ErrorKind::LeaseGone,
-                self.0.endpoints.current().name(),
+                self.shared.endpoints.current().name(),
                 format!("the lease {lease:x} has ended"),
             )
         })
@@ -127,7 +145,7 @@ impl Client {
     }
 
     pub(crate) async fn watch(&self, range: KeyRange, from: i64) -> Result<Watch, Error> {
-        let endpoint = self.0.endpoints.current();
+        let endpoint = self.shared.endpoints.current();
         let opened = self.call_from(endpoint, |channel, token| {
             let client = WatchClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
             let opening = watch::open(client, &range, from, token);
@@ -135,11 +153,16 @@ impl Client {
         });
         let opened = opened.await?;
         let endpoint = endpoint.index();
-        Ok(Watch::new(self.clone(), opened, endpoint, self.0.timeout))
+        Ok(Watch::new(
+            self.clone(),
+            opened,
+            endpoint,
+            self.shared.timeout,
+        ))
     }
 
     pub(crate) async fn members(&self) -> Vec<(String, Result<Member, Error>)> {
-        join_all(self.0.endpoints.all().map(|endpoint| async {
+        join_all(self.shared.endpoints.all().map(|endpoint| async {
             let status = self.call_at(endpoint, |channel, token| {
                 let request = login::with_token(StatusRequest {}, token);
                 async move { MaintenanceClient::new(channel).status(request).await }
@@ -155,7 +178,7 @@ impl Client {
     where
         F: Future<Output = Result<Response<A>, Status>>,
     {
-        self.call_from(self.0.endpoints.current(), rpc).await
+        self.call_from(self.shared.endpoints.current(), rpc).await
     }
 
     async fn call_from<A, F>(
@@ -170,7 +193,7 @@ impl Client {
         if let Err(error) = &answer
             && error.kind == ErrorKind::Unavailable
         {
-            self.0.endpoints.leave(endpoint);
+            self.shared.endpoints.leave(endpoint);
         }
         answer
     }
@@ -191,7 +214,7 @@ impl Client {
                 Ok(answer) => Ok(answer.into_inner()),
                 Err(status) => {
                     let error = Error::of(&status, endpoint.name());
-                    let Some(login) = &self.0.login else {
+                    let Some(login) = &self.shared.login else {
                         return Err(error);
                     };
                     if !error.is_about_token() {
@@ -205,18 +228,18 @@ impl Client {
                 }
             }
         };
-        match time::timeout(self.0.timeout, calling).await {
+        match time::timeout(self.shared.timeout, calling).await {
             Ok(answer) => answer,
             Err(_) => {
                 endpoint.hang_up();
-                let why = format!("no answer within {:?}", self.0.timeout);
+                let why = format!("no answer within {:?}", self.shared.timeout);
                 Err(Error::new(ErrorKind::Unavailable, endpoint.name(), why))
             }
         }
     }
 
     async fn token(&self, channel: &Channel, endpoint: &Endpoint) -> Result<login::Token, Error> {
-        match &self.0.login {
+        match &self.shared.login {
             None => Ok(login::Token::default()),
             Some(login) => {
                 let token = login.token(channel.clone()).await;

@@ -106,7 +106,7 @@ impl Watch {
         if let Err(error) = &answer
             && error.kind == ErrorKind::Unavailable
         {
-            let endpoints = &self.client.0.endpoints;
+            let endpoints = &self.client.shared.endpoints;
             endpoints.leave(endpoints.get(self.endpoint));
         }
         answer
@@ -164,7 +164,7 @@ impl Watch {
     }
 
     fn name(&self) -> &str {
-        self.client.0.endpoints.get(self.endpoint).name()
+        self.client.shared.endpoints.get(self.endpoint).name()
     }
 }
 

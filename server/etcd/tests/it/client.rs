@@ -8,7 +8,7 @@ use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use soloist_etcd::{ErrorKind, Etcd, Get, KeyRange, Op, Tls, Txn};
 
-use crate::real::{Member, options};
+use crate::real::{Member, options, until_it_answers};
 
 fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Txn {
     Txn {
@@ -38,6 +38,25 @@ async fn after_an_endpoint_that_fails_comes_the_next() {
     let member = members[1].1.as_ref().unwrap();
     assert!(member.version.starts_with("3."), "{member:?}");
     assert!(member.leader == member.id && member.db_size >= member.db_in_use);
+}
+
+#[tokio::test]
+async fn a_client_that_hedges_is_answered_though_a_member_stands_still() {
+    let members = Member::three();
+    let urls: Vec<_> = members.iter().map(Member::url).collect();
+    until_it_answers(&Etcd::connect(options(urls.clone(), None, None)).unwrap()).await;
+    let connect = || Etcd::connect(options(urls.clone(), None, None)).unwrap();
+    let (etcd, plain) = (connect(), connect());
+    let hedging = etcd.hedging(Duration::from_millis(100));
+    hedging.get(&Get::one("k")).await.unwrap();
+    // Both ask the first. It may be the leader, or not.
+    members[0].signal("-STOP");
+    let (made, read) = (put("k", "v"), Get::one("k"));
+    let (made, read) = tokio::join!(hedging.txn(&made), plain.get(&read));
+    assert!(made.unwrap().succeeded);
+    assert_eq!(read.unwrap_err().kind, ErrorKind::Unavailable);
+    // Who has answered is asked first from then on.
+    etcd.get(&Get::one("k")).await.unwrap();
 }
 
 #[tokio::test]

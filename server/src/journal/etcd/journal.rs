@@ -19,6 +19,7 @@ use super::snapshot::{Job, Snapshotter};
 use super::space::{self, EtcdSpace};
 use super::takeover::Won;
 use super::truncate::compactor;
+use crate::config::ETCD_PATIENCE;
 use crate::journal::interface::{
     AnswerWhen, Command, CommandSink, Event, Gone, Journal, QUEUE_CAPACITY,
 };
@@ -59,7 +60,7 @@ pub(crate) fn start(cluster: &Cluster, won: &Won, quota: u64) -> (Journal, JoinH
     cluster.cells.log_bytes.set(won.log_bytes);
     cluster.cells.seq.set(won.position.seq);
     let owned = Owned {
-        etcd: cluster.etcd.clone(),
+        etcd: cluster.etcd.hedging(ETCD_PATIENCE),
         keys: cluster.keys.clone(),
         epoch: won.epoch,
         events: sender,

@@ -173,30 +173,23 @@ impl Trying {
 
     /// Waits before the next try, unless there is to be none.
     async fn after(&mut self, error: Error, no_space: &NoSpace) -> Result<(), NoAnswer> {
-        match error.kind {
-            ErrorKind::Unavailable => {
-                debug!(%error, "etcd does not answer, trying again");
-                if !self.pause.is_zero() {
-                    sleep(self.pause).await;
-                }
-                self.pause = (2 * self.pause).clamp(PAUSE, PAUSE_MAX);
-                Ok(())
-            }
-            ErrorKind::NoSpace => {
-                no_space.set(true);
-                if self.full == WhenFull::GiveUp {
-                    return Err(NoAnswer::Full(error));
-                }
-                sleep(FULL_PAUSE).await;
-                Ok(())
-            }
-            ErrorKind::TooLarge
-            | ErrorKind::LeaseGone
-            | ErrorKind::Compacted
-            | ErrorKind::Unauthenticated
-            | ErrorKind::PermissionDenied
-            | ErrorKind::Refused => Err(NoAnswer::Refused(error)),
+        if error.kind.is_lasting() {
+            return Err(NoAnswer::Refused(error));
         }
+        if error.kind == ErrorKind::NoSpace {
+            no_space.set(true);
+            if self.full == WhenFull::GiveUp {
+                return Err(NoAnswer::Full(error));
+            }
+            sleep(FULL_PAUSE).await;
+            return Ok(());
+        }
+        debug!(%error, "etcd does not answer, trying again");
+        if !self.pause.is_zero() {
+            sleep(self.pause).await;
+        }
+        self.pause = (2 * self.pause).clamp(PAUSE, PAUSE_MAX);
+        Ok(())
     }
 }
 

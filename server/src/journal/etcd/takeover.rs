@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use prost::Message as _;
-use soloist_etcd::{Compare, ErrorKind, KeyRange, Op, OpAnswer, Txn, TxnAnswer};
+use soloist_etcd::{Compare, ErrorKind, Op, Txn, TxnAnswer};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::follow::{Follower, Reason, SeenOwner, owner};
 use super::messages::{Contents, Owner, Record};
+use super::owned::{found, put, read};
 use super::recent::Recent;
 use super::recover::inconsistent;
 use super::trying::{Trying, transact};
-use crate::config::REVISIONS_SKIPPED;
+use crate::config::{ETCD_PATIENCE, REVISIONS_SKIPPED};
 use crate::journal::error::OpenError;
 use crate::journal::record::{EncodedRecord, Position, START};
 use crate::journal::replaying::Replaying;
@@ -21,7 +23,8 @@ use crate::machine::{Revision, StateMachine, Time};
 use crate::mutants::mutant;
 
 /// How long a standby waits at most before it challenges an owner that is silent, so that not all challenge at once.
-const WAIT_MAX: Duration = Duration::from_millis(200);
+/// A challenge in vain costs etcd one small request.
+const WAIT_MAX: Duration = Duration::from_millis(50);
 
 /// How much longer one waits that has not caught up.
 const BEHIND_WAIT: Duration = Duration::from_secs(1);
@@ -110,6 +113,7 @@ impl Follower {
             instance: self.cluster.instance.clone(),
         };
         let value = value.encode_to_vec();
+        let etcd = self.cluster.etcd.hedging(ETCD_PATIENCE);
         let mut trying = Trying::to("become the owner");
         let mut gone = 0;
         loop {
@@ -124,17 +128,12 @@ impl Follower {
                     value: value.clone().into(),
                     lease,
                 }],
-                otherwise: vec![Op::Get {
-                    range: KeyRange::One(key.clone()),
-                    limit: 0,
-                    keys_only: false,
-                }],
+                otherwise: vec![read(key.clone())],
             };
-            match self.cluster.etcd.txn(&txn).await {
+            match etcd.txn(&txn).await {
                 Ok(answer) if answer.succeeded => return Ok(Taken::Mine(answer.revision)),
                 Ok(answer) => {
-                    let found = got(&answer)?.first().map(owner).transpose()?;
-                    return Ok(match found {
+                    return Ok(match found(&answer, 0).map(owner).transpose()? {
                         // An earlier try was applied, but its answer was lost.
                         Some(owner) if owner.instance == self.cluster.instance => {
                             Taken::Mine(owner.epoch)
@@ -228,27 +227,18 @@ impl Follower {
         let value = Record {
             contents: Some(Contents::Whole(record.bytes.clone())),
         };
-        let value = value.encode_to_vec();
-        let get = |key| Op::Get {
-            range: KeyRange::One(key),
-            limit: 0,
-            keys_only: false,
-        };
+        let value = Bytes::from(value.encode_to_vec());
         let txn = Txn {
             when: vec![
                 Compare::ModRevision(owner.clone(), epoch),
                 Compare::Missing(key.clone()),
                 Compare::Exists(keys.record(seq - 1)),
             ],
-            then: vec![Op::Put {
-                key: key.clone(),
-                value: value.clone().into(),
-                lease: 0,
-            }],
-            otherwise: vec![get(key), get(owner)],
+            then: vec![put(key.clone(), value.clone())],
+            otherwise: vec![read(key), read(owner)],
         };
         let what = "commit the record of the start";
-        let answer = transact(&self.cluster.etcd, what, &txn).await?;
+        let answer = transact(&self.cluster.etcd.hedging(ETCD_PATIENCE), what, &txn).await?;
         match answer.succeeded {
             true => Ok(true),
             false => self.start_refused(&answer, epoch, seq, &value),
@@ -263,10 +253,7 @@ impl Follower {
         seq: u64,
         value: &[u8],
     ) -> Result<bool, OpenError> {
-        let [OpAnswer::Got(at_key), OpAnswer::Got(at_owner)] = &answer.answers[..] else {
-            return Err(inconsistent("etcd does not say what it has"));
-        };
-        match (at_key.kvs.first(), at_owner.kvs.first()) {
+        match (found(answer, 0), found(answer, 1)) {
             // An earlier try was applied, but its answer was lost.
             (Some(found), _) if found.value == value => Ok(true),
             (_, Some(found)) if found.mod_revision == epoch => Err(inconsistent(format!(
@@ -275,12 +262,5 @@ impl Follower {
             ))),
             _ => Ok(false),
         }
-    }
-}
-
-fn got(answer: &TxnAnswer) -> Result<&[soloist_etcd::KeyValue], OpenError> {
-    match &answer.answers[..] {
-        [OpAnswer::Got(found)] => Ok(&found.kvs),
-        _ => Err(inconsistent("etcd does not say who the owner is")),
     }
 }

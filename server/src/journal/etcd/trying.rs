@@ -44,26 +44,17 @@ impl Trying {
     /// If it is in vain.
     pub(super) async fn after(&mut self, error: Error) -> Result<(), OpenError> {
         let what = self.what;
-        match error.kind {
-            ErrorKind::Unavailable | ErrorKind::NoSpace => {
-                let is_silent = error.kind == ErrorKind::Unavailable;
-                if self.is_told || is_silent && self.began.elapsed() < SILENCE_TOLD {
-                    debug!(%error, "cannot {what}, trying again");
-                } else {
-                    warn!("cannot {what}, trying again: {error}");
-                    self.is_told = true;
-                }
-            }
-            ErrorKind::TooLarge
-            | ErrorKind::LeaseGone
-            | ErrorKind::Compacted
-            | ErrorKind::Unauthenticated
-            | ErrorKind::PermissionDenied
-            | ErrorKind::Refused => {
-                return Err(OpenError::Etcd {
-                    what: format!("cannot {what}: {error}"),
-                });
-            }
+        if error.kind.is_lasting() {
+            return Err(OpenError::Etcd {
+                what: format!("cannot {what}: {error}"),
+            });
+        }
+        let is_silent = error.kind == ErrorKind::Unavailable;
+        if self.is_told || is_silent && self.began.elapsed() < SILENCE_TOLD {
+            debug!(%error, "cannot {what}, trying again");
+        } else {
+            warn!("cannot {what}, trying again: {error}");
+            self.is_told = true;
         }
         sleep(self.pause).await;
         self.pause = (2 * self.pause).min(PAUSE_MAX);
