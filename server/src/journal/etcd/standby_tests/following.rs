@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
+use std::future::poll_fn;
+use std::task::Poll;
+
+use tokio::sync::watch;
+
 use super::support::{World, digest, follow_for, follow_to, until_reason, until_refused, won};
-use crate::journal::etcd::follow::Reason;
+use crate::journal::etcd::follow::{Following, Reason};
 use crate::journal::pages::digest_of;
 use crate::machine::{SetLifetime, Value};
 use crate::progress::Progress;
@@ -87,6 +92,55 @@ async fn a_node_that_takes_over_loads_what_it_missed() {
         digest_of(&mut won.machine, &Progress::default()),
         owner.digest()
     );
+}
+
+/// Somebody else finds out that the owner has died, and ends the following at any of its pauses. The node then challenges the owner
+/// that it knows of: it must be the one that was shown, or a new owner would be challenged for the death of the last one.
+#[tokio::test(start_paused = true)]
+async fn another_owner_is_shown_before_the_next_pause() {
+    let mut ended_with = Vec::new();
+    for pauses in 1..40 {
+        let world = World::new();
+        let (a, b, c) = (
+            world.node("a", 1).await,
+            world.node("b", 1).await,
+            world.node("c", 1).await,
+        );
+        let mut owner = a.own().await;
+        let mut standby = c.follower().await;
+        let (seen, mut sees) = watch::channel(Following::default());
+        let ends = async {
+            sees.wait_for(|seen| seen.caught_up).await.unwrap();
+            let mut left = pauses;
+            let is_over = poll_fn(|_| {
+                left -= 1;
+                match left {
+                    0 => Poll::Ready(()),
+                    _ => Poll::Pending,
+                }
+            });
+            let changes = async {
+                owner.hand_off(&b).await;
+                std::future::pending().await
+            };
+            tokio::select! {
+                biased;
+                () = is_over => {}
+                () = changes => {}
+            }
+        };
+        tokio::select! {
+            biased;
+            ended = standby.follow(&seen) => panic!("{ended:?}"),
+            () = ends => {}
+        }
+        let shown = seen.borrow().owner.clone();
+        assert_eq!(shown, standby.owner, "after {pauses} pauses");
+        ended_with.extend(shown.map(|owner| owner.node));
+    }
+    for node in ["a", "b"] {
+        assert!(ended_with.iter().any(|it| it == node), "{ended_with:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
