@@ -19,6 +19,7 @@ use super::mailbox::MailboxSender;
 use super::message::{AllFrame, EachFrame, Message, PageRequest, Usage};
 use super::quota::{ConnectionQuota, QuotaGuard};
 use super::reply::Pending;
+use super::successor::Successor;
 use super::watches::{NewWatch, NextBatch, OpenWatch};
 
 /// Calls the owner. Cheap to clone. When the last handle is dropped, the owner works off its mailbox and ends.
@@ -60,6 +61,13 @@ impl OwnerHandle {
 
     pub(super) fn mailbox(&self) -> &MailboxSender {
         &self.mailbox
+    }
+
+    /// Returns who owns the store after this owner. [`apply_each`](Self::apply_each) and [`apply_all`](Self::apply_all) need it to
+    /// explain the error of their [`Pending`]; all other methods have done so.
+    #[must_use]
+    pub fn successor(&self) -> Successor {
+        self.mailbox.successor().clone()
     }
 
     /// Returns the handle for the calls of one connection: they share what that connection may use.

@@ -1,7 +1,7 @@
 //! The mailbox: the queue in front of the owner, limited in messages and in bytes.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -17,17 +17,18 @@ use super::gate::Gate;
 use super::message::{Envelope, Message};
 use super::quota::{ConnectionQuota, QueuedFrames};
 use super::reply::{Pending, Reply, reply};
+use super::successor::Successor;
 use super::times::CallTimes;
 
 /// Creates a mailbox. Returns the end that the handle sends into, and the end that the owner reads.
 pub(super) fn mailbox(limits: MailboxLimits) -> (MailboxSender, Mailbox) {
     let (sender, receiver) = mpsc::channel(limits.messages);
     let queued_bytes = QueuedBytes::default();
-    let successor = Arc::<OnceLock<Box<str>>>::default();
+    let successor = Successor::default();
     let mailbox = Mailbox {
         receiver,
         queued_bytes: queued_bytes.clone(),
-        successor: Arc::clone(&successor),
+        successor: successor.clone(),
     };
     let sender = MailboxSender {
         sender,
@@ -43,7 +44,7 @@ pub(super) fn mailbox(limits: MailboxLimits) -> (MailboxSender, Mailbox) {
 pub(super) struct Mailbox {
     receiver: mpsc::Receiver<Envelope>,
     queued_bytes: QueuedBytes,
-    successor: Arc<OnceLock<Box<str>>>,
+    successor: Successor,
 }
 
 impl Mailbox {
@@ -60,7 +61,7 @@ impl Mailbox {
 
     /// Ends it, because the owner has given the store to the node at `successor`. Nobody begins with the messages in it.
     pub(super) fn end(self, successor: Box<str>) {
-        let _ = self.successor.set(successor);
+        self.successor.set(successor);
     }
 }
 
@@ -71,8 +72,7 @@ pub(super) struct MailboxSender {
     queued_bytes: QueuedBytes,
     gate: Gate,
     limits: MailboxLimits,
-    /// The address of the node that the owner has given the store to, before it ended.
-    successor: Arc<OnceLock<Box<str>>>,
+    successor: Successor,
 }
 
 impl MailboxSender {
@@ -92,7 +92,10 @@ impl MailboxSender {
         } else {
             self.put(envelope)?;
         }
-        pending.answer().await.map_err(|error| self.explain(error))
+        pending
+            .answer()
+            .await
+            .map_err(|error| self.successor.explain(error))
     }
 
     /// Waits until a costly message may go into the mailbox, and puts it there.
@@ -123,7 +126,7 @@ impl MailboxSender {
             None => None,
         };
         let Ok(room) = self.sender.reserve().await else {
-            return Err(self.explain(CallError::OwnerLost));
+            return Err(self.successor.explain(CallError::OwnerLost));
         };
         let (reply, pending) = reply(deadline);
         room.send(Envelope {
@@ -133,7 +136,10 @@ impl MailboxSender {
             sent: sent_at(),
             times: CallTimes::of_message(),
         });
-        pending.answer().await.map_err(|error| self.explain(error))
+        pending
+            .answer()
+            .await
+            .map_err(|error| self.successor.explain(error))
     }
 
     /// Waits for room in the mailbox, and sends a message that counts no bytes. Returns false if the owner has ended.
@@ -142,12 +148,9 @@ impl MailboxSender {
         room.map(|room| room.send(envelope)).is_ok()
     }
 
-    /// The error of a call, which says where the owner is if this one has handed off the store.
-    fn explain(&self, error: CallError) -> CallError {
-        match (error, self.successor.get()) {
-            (CallError::OwnerLost, Some(successor)) => CallError::HandedOff(successor.clone()),
-            (error, _) => error,
-        }
+    /// Who owns the store after this owner.
+    pub(super) fn successor(&self) -> &Successor {
+        &self.successor
     }
 
     /// Sends a message if the mailbox has room, and refuses it otherwise. Never waits.
@@ -189,7 +192,7 @@ impl MailboxSender {
                     limit: self.limits.messages,
                     unit: "messages",
                 },
-                TrySendError::Closed(_) => self.explain(CallError::OwnerLost),
+                TrySendError::Closed(_) => self.successor.explain(CallError::OwnerLost),
             }
         })
     }
@@ -226,7 +229,7 @@ impl MailboxSender {
             queued_bytes: self.queued_bytes.clone(),
             gate: self.gate.clone(),
             limits: self.limits.clone(),
-            successor: Arc::clone(&self.successor),
+            successor: self.successor.clone(),
         }
     }
 
@@ -264,8 +267,7 @@ pub(super) struct WeakMailboxSender {
     queued_bytes: QueuedBytes,
     gate: Gate,
     limits: MailboxLimits,
-    /// The address of the node that the owner has given the store to, before it ended.
-    successor: Arc<OnceLock<Box<str>>>,
+    successor: Successor,
 }
 
 impl WeakMailboxSender {
@@ -276,7 +278,7 @@ impl WeakMailboxSender {
             queued_bytes: self.queued_bytes.clone(),
             gate: self.gate.clone(),
             limits: self.limits.clone(),
-            successor: Arc::clone(&self.successor),
+            successor: self.successor.clone(),
         })
     }
 }

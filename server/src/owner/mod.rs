@@ -31,6 +31,7 @@ mod shares;
 mod shown;
 mod snapshot;
 mod state;
+mod successor;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -54,6 +55,7 @@ pub use reply::{Pending, Timer};
 pub use run::spawn;
 pub(crate) use run::spawn_with;
 pub use state::OwnerLimits;
+pub use successor::Successor;
 pub use times::{CallTimes, TimesSpent};
 pub use watches::{NewWatch, NextBatch, OpenWatch, WatchId};
 pub use weak::WeakOwner;

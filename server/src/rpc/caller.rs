@@ -20,7 +20,7 @@ use crate::machine::{
 };
 use crate::owner::{
     CallError, ConnectionQuota, EachFrame, NewWatch, NextBatch, OpenBackup, OpenWatch, OwnerHandle,
-    Pending, QuotaGuard, Usage,
+    Pending, QuotaGuard, Successor, Usage,
 };
 
 /// Calls the owner for somebody. Cheap to clone.
@@ -248,6 +248,11 @@ impl Caller {
     pub(super) async fn list(&self, list: List, deadline: Instant) -> Result<ListOutcome, Refusal> {
         self.need(Needs::ReadPrefix(&list.prefix))?;
         Ok(self.owner.list(list, deadline).await?)
+    }
+
+    /// Who owns the store after the owner that this one calls: it explains the errors of frames.
+    pub(super) fn successor(&self) -> Successor {
+        self.owner.successor()
     }
 
     /// Frames must be permitted first, each by itself: see [`Rights::each`].

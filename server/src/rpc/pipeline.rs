@@ -37,7 +37,7 @@ use super::status::{Refusal, handler_panicked, not_a_message, too_many_frames};
 use super::stream_end::stream_end;
 use crate::config::GROUP_OPERATIONS_MAX;
 use crate::machine::{AllOutcome, EachOutcome, Revision};
-use crate::owner::{CallError, EachFrame, Pending, QuotaGuard, Timer};
+use crate::owner::{CallError, EachFrame, Pending, QuotaGuard, Successor, Timer};
 
 /// The answers to frames that were sent to the owner as one message.
 type EachAnswers = Vec<(EachOutcome, QuotaGuard)>;
@@ -73,6 +73,7 @@ pub(crate) fn serve(
 ) -> impl Stream<Item = Result<FrameAnswer, Status>> + Send + 'static {
     let permits = Arc::new(Permits::new(context.limits.max_frames_in_flight));
     let (queue, answers) = mpsc::channel(permits.max);
+    let successor = context.caller.successor();
     let reader = Reader {
         context,
         deadline: deadline.or_never(),
@@ -81,7 +82,7 @@ pub(crate) fn serve(
         slow,
     };
     spawn(reader.run(frames), queue);
-    FrameAnswers::new(answers, permits)
+    FrameAnswers::new(answers, permits, successor)
 }
 
 /// Runs a reader. If it panics, the stream ends with an error.
@@ -349,6 +350,8 @@ struct FrameAnswers {
     /// The greatest revision that an answer of this stream has named.
     last_revision: Revision,
     timer: Timer,
+    /// Explains why the owner has not answered.
+    successor: Successor,
 }
 
 /// Answers that can be handed out: what remains of the last element of the queue.
@@ -364,7 +367,7 @@ enum Ready {
 }
 
 impl FrameAnswers {
-    fn new(queue: mpsc::Receiver<Queued>, permits: Arc<Permits>) -> Self {
+    fn new(queue: mpsc::Receiver<Queued>, permits: Arc<Permits>, successor: Successor) -> Self {
         Self {
             queue,
             permits,
@@ -372,6 +375,7 @@ impl FrameAnswers {
             ready: Ready::Each(Vec::new().into_iter()),
             last_revision: 0,
             timer: Timer::default(),
+            successor,
         }
     }
 
@@ -433,7 +437,7 @@ impl Stream for FrameAnswers {
                             end(slow, count, &answers);
                             match answers {
                                 Ok(answers) => Ready::Each(answers.into_iter()),
-                                Err(error) => Ready::Failed(error, count),
+                                Err(error) => Ready::Failed(this.successor.explain(error), count),
                             }
                         }
                         Poll::Pending => {
@@ -447,7 +451,9 @@ impl Stream for FrameAnswers {
                         end(slow, 1, &answer);
                         Ready::One(Some(match answer {
                             Ok((answer, _guard)) => FrameAnswer::All(answer),
-                            Err(error) => FrameAnswer::Refused(error.into()),
+                            Err(error) => {
+                                FrameAnswer::Refused(this.successor.explain(error).into())
+                            }
                         }))
                     }
                     Poll::Pending => {
@@ -478,14 +484,63 @@ fn end<T>(slow: Slow, count: usize, answer: &Result<T, CallError>) {
 mod tests {
     use futures_util::StreamExt as _;
     use tonic::Code;
+    use tonic_types::StatusExt as _;
 
     use super::*;
+    use crate::config::{Limits, MailboxLimits};
+    use crate::machine::{StateMachine, Time};
+    use crate::owner::{self, ClientMemory, Clock, OwnerLimits};
     use crate::rpc::answering::{PANICKING, panic_count};
 
     fn answers() -> (mpsc::Sender<Queued>, FrameAnswers) {
-        let permits = Arc::new(Permits::new(1));
+        answers_of(Successor::default())
+    }
+
+    fn answers_of(successor: Successor) -> (mpsc::Sender<Queued>, FrameAnswers) {
+        let permits = Arc::new(Permits::new(2));
         let (queue, answers) = mpsc::channel(permits.max);
-        (queue, FrameAnswers::new(answers, permits))
+        permits.acquire(2);
+        (queue, FrameAnswers::new(answers, permits, successor))
+    }
+
+    /// Frames that wait in the mailbox when the owner hands off were not begun, and say who the owner is.
+    #[tokio::test]
+    async fn frames_that_nobody_has_begun_with_go_to_the_next_owner() {
+        let limits = OwnerLimits {
+            mailbox: MailboxLimits::DEFAULT,
+            answer_bytes: 1,
+            watches: 1,
+        };
+        let machine = StateMachine::new(Limits::DEFAULT.store_limits());
+        // It has no time to begin.
+        let (owner, task) = owner::spawn(machine, Clock::set(Time::MIN), limits);
+        let successor = owner.successor();
+        let (queue, mut answers) = answers_of(successor.clone());
+        let quota = || ClientMemory::new(1 << 20).connection(1 << 20);
+        let deadline = Instant::now() + Duration::from_secs(3_600);
+        let frame = EachFrame {
+            operations: Vec::new(),
+            request_ids: Vec::new(),
+        };
+        let each = owner.apply_each(vec![frame], quota(), deadline).unwrap();
+        let all = owner
+            .apply_all(Vec::new(), None, quota(), deadline)
+            .unwrap();
+        queue.try_send(Queued::Each(each, 1, None)).unwrap();
+        queue.try_send(Queued::All(all, None)).unwrap();
+        successor.set("b:1".into());
+        task.abort();
+        for _ in 0..2 {
+            let answer = answers.next().await.unwrap().unwrap();
+            let FrameAnswer::Refused(refusal) = answer else {
+                panic!("a frame was answered");
+            };
+            let status = refusal.into_status();
+            assert_eq!(status.code(), Code::Unavailable);
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!(info.reason, "NOT_OWNER");
+            assert_eq!(info.metadata["owner"], "b:1");
+        }
     }
 
     async fn ended_with(answers: &mut FrameAnswers) -> Code {
