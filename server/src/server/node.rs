@@ -108,12 +108,7 @@ pub(super) async fn run(
                     let lost = NodeLost::new(format!("it has handed the store off to {owner}, as somebody wished; start it again, and it stands by"));
                     return Err(ended(&front, lost, connections).await);
                 }
-                return Err(match front.owner_ended(end, connections).await {
-                    OwnerLost::JournalFailed(why) => OwnerLost::Node(NodeLost::new(format!(
-                        "{why}; start it again, and it stands by"
-                    ))),
-                    lost => lost,
-                });
+                return Err(front.owner_ended(end, connections).await);
             }
             event = node.next() => match event {
                 NodeEvent::Won(_) => unreachable!("the node owns the store"),

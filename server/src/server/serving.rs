@@ -12,6 +12,7 @@ use tracing::{error, info};
 
 use super::{Monitor, OwnerLost};
 use crate::access::Access;
+use crate::cluster::NodeLost;
 use crate::config::{Config, Durability, Limits, TransportLimits};
 use crate::http::{self, About};
 use crate::machine::StateMachine;
@@ -229,7 +230,7 @@ impl<'a> Front<'a> {
         ended: OwnerEnd,
         connections: OpenConnections,
     ) -> OwnerLost {
-        let lost = owner_lost(ended);
+        let lost = self.owner_lost(ended);
         error!(%lost, "the owner ended; closing");
         self.close(connections).await;
         lost
@@ -255,8 +256,12 @@ impl<'a> Front<'a> {
         // full or accepts nothing must not hold up the shutdown: the changes that it would lose have not been answered.
         let drain_timeout = self.transport.drain_timeout;
         let Ok(ended) = tokio::time::timeout(drain_timeout, serving.owner).await else {
-            let why = "the disk did not accept the last changes within the drain timeout".into();
-            return Err(OwnerLost::JournalFailed(why));
+            let journal = match self.config.cluster.is_on() {
+                true => "etcd",
+                false => "the disk",
+            };
+            let why = format!("{journal} did not accept the last changes within the drain timeout");
+            return Err(self.journal_failed(why));
         };
         match ended {
             Ok(Ok(machine)) => {
@@ -275,10 +280,27 @@ impl<'a> Front<'a> {
                 Ok(())
             }
             ended => {
-                let lost = owner_lost(ended);
+                let lost = self.owner_lost(ended);
                 error!(%lost, "the owner ended while draining");
                 Err(lost)
             }
+        }
+    }
+
+    fn owner_lost(&self, ended: OwnerEnd) -> OwnerLost {
+        match ended {
+            Ok(Err(JournalLost(why))) => self.journal_failed(why),
+            Ok(Ok(_)) | Err(_) => OwnerLost::Failed,
+        }
+    }
+
+    /// The end of a server whose journal does not go on. That of a node is in etcd, and other nodes have it, too.
+    fn journal_failed(&self, why: String) -> OwnerLost {
+        match self.config.cluster.is_on() {
+            true => OwnerLost::Node(NodeLost::new(format!(
+                "{why}. No answered change is lost; start the node again, and it stands by"
+            ))),
+            false => OwnerLost::JournalFailed(why),
         }
     }
 
@@ -286,13 +308,6 @@ impl<'a> Front<'a> {
     pub(super) async fn announce_shutdown(&self) {
         set_health(&self.health, ServingStatus::NotServing).await;
         self.close.send_replace(true);
-    }
-}
-
-fn owner_lost(ended: OwnerEnd) -> OwnerLost {
-    match ended {
-        Ok(Err(JournalLost(why))) => OwnerLost::JournalFailed(why),
-        Ok(Ok(_)) | Err(_) => OwnerLost::Failed,
     }
 }
 
