@@ -57,6 +57,11 @@ fn the_command_line_keeps_to_its_rooms() {
 }
 
 #[test]
+fn http2_keeps_to_its_rooms() {
+    check_rooms("http2/src");
+}
+
+#[test]
 fn the_libraries_have_no_circles() {
     check_circles("flags/src");
     check_circles("client/src");

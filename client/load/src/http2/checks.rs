@@ -1,7 +1,9 @@
 //! Checks that several types of frames share.
 
+use soloist_http2::ErrorCode;
+use soloist_http2::frame::{FrameHeader, PADDED};
+
 use crate::http2::connection_error::ConnectionError;
-use crate::http2::frame::{ErrorCode, FrameHeader, PADDED};
 
 pub(super) fn expect_length(
     name: &str,

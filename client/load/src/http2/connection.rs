@@ -9,14 +9,14 @@
 
 use std::fmt;
 
+use soloist_http2::ErrorCode;
+use soloist_http2::frame::{self, FrameHeader, PAYLOAD_MAX, PREFACE, WINDOW_INITIAL, setting};
+use soloist_http2::hpack::Decoder;
+
 use crate::http2::config::Config;
 use crate::http2::connection_error::ConnectionError;
 use crate::http2::failure::CallFailure;
-use crate::http2::frame::{
-    self, ErrorCode, FrameHeader, PAYLOAD_MAX, PREFACE, WINDOW_INITIAL, setting,
-};
 use crate::http2::header_cache::HeaderCache;
-use crate::http2::hpack::Decoder;
 use crate::http2::message::{Body, MESSAGE_PREFIX_BYTES};
 use crate::http2::method::Method;
 use crate::http2::outgoing::Outgoing;
@@ -109,7 +109,7 @@ pub(crate) struct Connection {
     /// The part of the open header block that has arrived.
     pub(super) block: Vec<u8>,
     pub(super) open_header_block: Option<OpenHeaderBlock>,
-    pub(super) decoder: Decoder,
+    pub(super) decoder: Decoder<()>,
     /// The last header block that was found to begin a gRPC response.
     pub(super) last_response_headers: Vec<u8>,
     /// The last header block that was found to be trailers with status OK.
@@ -158,7 +158,8 @@ impl Connection {
             partial_frame: Vec::new(),
             block: Vec::new(),
             open_header_block: None,
-            decoder: Decoder::default(),
+            // No block is too large to be decoded: frames of a block have a limit.
+            decoder: Decoder::new(0, usize::MAX),
             last_response_headers: Vec::new(),
             last_ok_trailers: Vec::new(),
             in_input: Vec::new(),

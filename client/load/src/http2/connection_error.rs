@@ -1,6 +1,6 @@
 //! Connection errors: faults of the server for which the connection is closed (RFC 9113, section 5.4.1).
 
-use crate::http2::frame::ErrorCode;
+use soloist_http2::ErrorCode;
 
 /// A fault of the server, and the error code that it is told.
 #[derive(Debug)]

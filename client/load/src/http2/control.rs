@@ -2,13 +2,13 @@
 
 use std::mem;
 
+use soloist_http2::ErrorCode;
+use soloist_http2::frame::{self, ACK, FrameHeader, PAYLOAD_MAX, kind, leading_u32, setting};
+
 use crate::http2::checks::{expect_connection, expect_length};
 use crate::http2::connection::{Connection, Event};
 use crate::http2::connection_error::ConnectionError;
 use crate::http2::failure::{CallFailure, Processed};
-use crate::http2::frame::{
-    self, ACK, ErrorCode, FrameHeader, PAYLOAD_MAX, kind, leading_u32, setting,
-};
 
 /// The part of a GOAWAY's debug data that is kept for messages.
 const GOAWAY_TEXT_BYTES_MAX: usize = 200;

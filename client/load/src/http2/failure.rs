@@ -2,9 +2,8 @@
 //!
 //! Source: gRPC over HTTP/2, "HTTP2 Transport Mapping", table of error codes.
 
+use soloist_http2::ErrorCode;
 use tonic::Code;
-
-use crate::http2::frame::ErrorCode;
 
 /// Whether the server has processed a call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,23 +4,21 @@
 //! called for the first time. So encoded headers are kept until the table changes. Meanwhile the headers of a call are
 //! a copy of kept frames, with the stream id filled in.
 
-use crate::http2::encoder::{Encoder, Validity};
-use crate::http2::frame::{END_HEADERS, FRAME_HEADER_BYTES, FrameHeader, PAYLOAD_MAX, kind};
+use soloist_http2::HeaderBlock;
+use soloist_http2::hpack::{Encoder, Validity};
+
 use crate::http2::method::Method;
 
 /// The most methods whose headers are kept. The load generator calls ten methods, and makes them anew when a token is
 /// replaced.
 const CACHED_MAX: usize = 32;
 
-/// Where a frame header has the stream id.
-const STREAM_ID_OFFSET: usize = 5;
-
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct HeaderCache {
     encoder: Encoder,
     /// Frames of stream 0 for methods whose block may be sent any number of times.
-    cached: Vec<(Method, Vec<u8>)>,
+    cached: Vec<(Method, HeaderBlock)>,
 }
 
 impl HeaderCache {
@@ -47,7 +45,7 @@ impl HeaderCache {
     #[inline]
     pub(super) fn put(&mut self, out: &mut Vec<u8>, method: &Method, stream: u32) {
         match self.cached.iter().find(|(of, _)| of.is(method)) {
-            Some((_, frames)) => put_for_stream(out, frames, stream),
+            Some((_, frames)) => frames.put(out, stream),
             None => self.put_new(out, method, stream),
         }
     }
@@ -56,8 +54,8 @@ impl HeaderCache {
     fn put_new(&mut self, out: &mut Vec<u8>, method: &Method, stream: u32) {
         let mut block = Vec::new();
         let validity = self.encoder.encode(method.fields(), &mut block);
-        let frames = as_frames(&block);
-        put_for_stream(out, &frames, stream);
+        let frames = HeaderBlock::from_encoded(&block);
+        frames.put(out, stream);
         match validity {
             Validity::Once => self.cached.clear(),
             Validity::UntilTableChanges => {
@@ -69,40 +67,4 @@ impl HeaderCache {
             }
         }
     }
-}
-
-/// Appends frames with `stream` as their stream id.
-#[inline]
-fn put_for_stream(out: &mut Vec<u8>, frames: &[u8], stream: u32) {
-    let mut at = out.len();
-    out.extend_from_slice(frames);
-    // Nearly always a single frame.
-    while let Some(header) = out[at..].first_chunk_mut::<FRAME_HEADER_BYTES>() {
-        let length = FrameHeader::parse(header).length;
-        header[STREAM_ID_OFFSET..].copy_from_slice(&stream.to_be_bytes());
-        at += FRAME_HEADER_BYTES + length;
-    }
-}
-
-/// Makes the frames of a header block, on stream 0.
-fn as_frames(block: &[u8]) -> Vec<u8> {
-    let mut frames = Vec::with_capacity(FRAME_HEADER_BYTES + block.len());
-    let last = block.chunks(PAYLOAD_MAX).count() - 1;
-    for (index, chunk) in block.chunks(PAYLOAD_MAX).enumerate() {
-        let header = FrameHeader {
-            length: chunk.len(),
-            kind: match index {
-                0 => kind::HEADERS,
-                _ => kind::CONTINUATION,
-            },
-            flags: match index == last {
-                true => END_HEADERS,
-                false => 0,
-            },
-            stream: 0,
-        };
-        frames.extend_from_slice(&header.bytes());
-        frames.extend_from_slice(chunk);
-    }
-    frames
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::http2::encoder::{Encoder, HeaderField};
+use soloist_http2::hpack::{Encoder, HeaderField};
 
 /// The user agent that is sent with every call.
 const USER_AGENT: &str = concat!("soloist-load/", env!("CARGO_PKG_VERSION"), " (raw)");
@@ -160,7 +160,8 @@ mod tests {
     use super::*;
 
     fn fields(method: &Method) -> Vec<(String, String)> {
-        method.fields().iter().map(|field| field.pair()).collect()
+        let pair = |field: &Arc<HeaderField>| (field.name().to_owned(), field.value().to_owned());
+        method.fields().iter().map(pair).collect()
     }
 
     #[test]

@@ -12,9 +12,9 @@
 //!
 //! - `connection` is the protocol without a socket. `receive` makes frames of bytes; `headers`, `data` and `control`
 //!   handle them; `endings` ends calls. `streams` holds the open calls, `outgoing` the output and the send windows.
-//! - `method` has the header fields of a request, `encoder` encodes them, and `header_cache` keeps them encoded.
-//!   `response_fields` reads those of a response.
-//! - `frame`, `hpack`, `huffman` and `message` are the formats on the wire.
+//! - `method` has the header fields of a request, and `header_cache` keeps them encoded. `response_fields` reads those of a
+//!   response.
+//! - `message` is gRPC's format on the wire; frames and HPACK are those of the crate `soloist_http2`.
 //! - `endpoint` adds a socket to a connection, and `poller` waits for many sockets. `socket` is over TCP or in the file system;
 //!   `tls` encrypts it. `plaintext` recognises a server that wants TLS.
 
@@ -24,15 +24,11 @@ mod connection;
 mod connection_error;
 mod control;
 mod data;
-mod encoder;
 mod endings;
 mod endpoint;
 mod failure;
-mod frame;
 mod header_cache;
 mod headers;
-mod hpack;
-mod huffman;
 mod message;
 mod method;
 mod outgoing;
@@ -50,9 +46,9 @@ pub(crate) use config::Config;
 pub(crate) use connection::{Connection, Event, SendError, StreamId};
 pub(crate) use endpoint::{Endpoint, READ_BYTES};
 pub(crate) use failure::{CallFailure, Processed};
-pub(crate) use frame::PREFACE;
 pub(crate) use method::Method;
 pub(crate) use plaintext::{SPEAKS_TLS, speaks_tls};
 pub(crate) use poller::Poller;
 pub(crate) use socket::Place;
+pub(crate) use soloist_http2::frame::PREFACE;
 pub(crate) use tls::Tls;

@@ -2,12 +2,12 @@
 
 use std::mem;
 
+use soloist_http2::ErrorCode;
+use soloist_http2::frame::{self, ACK, FRAME_HEADER_BYTES, FrameHeader, PAYLOAD_MAX, kind};
+
 use crate::http2::checks::expect_length;
 use crate::http2::connection::{Closed, Connection, Event};
 use crate::http2::connection_error::ConnectionError;
-use crate::http2::frame::{
-    self, ACK, ErrorCode, FRAME_HEADER_BYTES, FrameHeader, PAYLOAD_MAX, kind,
-};
 use crate::http2::message::Input;
 use crate::http2::plaintext::{SPEAKS_TLS, speaks_tls};
 
@@ -41,8 +41,8 @@ impl Connection {
             return Ok(());
         };
         let text = format!("the server broke the protocol: {text} ({code})");
-        // The output has only whole frames, so another frame can follow.
-        frame::put_goaway(&mut self.outgoing.output, code, &text);
+        // The output has only whole frames, so another frame can follow. The server has opened no streams: push is disabled.
+        frame::put_goaway(&mut self.outgoing.output, 0, code, &text);
         self.partial_frame.clear();
         self.close(&text, on_event);
         Err(self.closed.clone().unwrap_or(Closed(text)))

@@ -6,10 +6,10 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use percent_encoding::percent_decode;
+use soloist_http2::hpack::{Decoder, HpackError, Unclassified};
 use tonic::Code;
 
 use crate::http2::failure::{CallFailure, Processed};
-use crate::http2::hpack::{Decoder, HpackError};
 
 /// The largest header list of a response, counted as in RFC 9113, section 6.5.2. gRPC's implementations accept 8 to 16
 /// KiB.
@@ -51,9 +51,11 @@ pub(super) enum InitialHeaders {
 }
 
 impl ResponseFields {
-    pub(super) fn read(decoder: &mut Decoder, block: &[u8]) -> Result<Self, HpackError> {
+    pub(super) fn read(decoder: &mut Decoder<()>, block: &[u8]) -> Result<Self, HpackError> {
         let mut fields = Self::default();
-        decoder.decode(block, |name, value| fields.take(name, value))?;
+        decoder.decode(block, &Unclassified, |(), name, value| {
+            fields.take(name, value);
+        })?;
         Ok(fields)
     }
 

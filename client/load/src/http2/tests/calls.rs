@@ -1,7 +1,8 @@
 //! The life of calls: how they are sent and end, and how many may be open.
 
+use soloist_http2::frame::setting;
+
 use crate::http2::SendError;
-use crate::http2::frame::setting;
 use crate::http2::tests::*;
 
 #[test]

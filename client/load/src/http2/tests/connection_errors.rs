@@ -1,6 +1,7 @@
 //! Connection errors: the connection ends with a reason, and it is unknown whether the server processed the open calls.
 
-use crate::http2::frame::{PADDED, PRIORITY, setting};
+use soloist_http2::frame::{PADDED, PRIORITY, setting};
+
 use crate::http2::tests::*;
 
 /// The server sends `bytes` after its preface. The connection must end with `code`, and `text` in its reason.

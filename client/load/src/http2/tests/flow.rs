@@ -1,7 +1,8 @@
 //! Flow control in both directions, and other limits.
 
+use soloist_http2::frame::{PAYLOAD_MAX, setting};
+
 use crate::http2::SendError;
-use crate::http2::frame::{PAYLOAD_MAX, setting};
 use crate::http2::tests::*;
 
 /// A client that has sent `message` on stream 1, as far as the windows allow.

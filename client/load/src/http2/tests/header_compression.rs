@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use soloist_http2::frame::{PAYLOAD_MAX, setting};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::http2::frame::{PAYLOAD_MAX, setting};
 use crate::http2::tests::*;
 
 type Fields = Vec<(String, String)>;
@@ -197,7 +197,10 @@ fn take(rest: &mut &[u8]) -> u8 {
 }
 
 fn pairs(method: &Method) -> Fields {
-    method.fields().iter().map(|field| field.pair()).collect()
+    let fields = method.fields().iter();
+    fields
+        .map(|field| (field.name().to_owned(), field.value().to_owned()))
+        .collect()
 }
 
 fn method(path: &str, metadata: &[(&str, &str)]) -> Method {

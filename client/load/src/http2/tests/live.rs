@@ -354,7 +354,7 @@ fn a_full_socket_is_written_when_it_has_room_again() {
     let (mut peer, _) = listener.accept().unwrap();
     // With such windows only the socket limits what is sent.
     let wide = [
-        settings(&[(crate::http2::frame::setting::INITIAL_WINDOW_SIZE, 1 << 30)]),
+        settings(&[(soloist_http2::frame::setting::INITIAL_WINDOW_SIZE, 1 << 30)]),
         window_update(0, 1 << 30),
     ];
     std::io::Write::write_all(&mut peer, &wide.concat()).unwrap();

@@ -10,14 +10,15 @@ mod live;
 mod random;
 mod responses;
 
+use soloist_http2::ErrorCode;
+use soloist_http2::frame::{
+    self, ACK, END_HEADERS, END_STREAM, FRAME_HEADER_BYTES, FrameHeader, PREFACE, kind,
+};
+use soloist_http2::hpack::put_string;
 use tonic::Code;
 
 use crate::http2::config::Config;
 use crate::http2::connection::{Connection, Event};
-use crate::http2::frame::{
-    self, ACK, END_HEADERS, END_STREAM, ErrorCode, FRAME_HEADER_BYTES, FrameHeader, PREFACE, kind,
-};
-use crate::http2::hpack::put_string;
 use crate::http2::{Method, Processed};
 
 /// An [`Event`] that owns its message.

@@ -4,8 +4,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use soloist_http2::frame::{PADDED, setting};
 
-use crate::http2::frame::{PADDED, setting};
 use crate::http2::tests::*;
 
 /// The response to one call.

@@ -1,6 +1,7 @@
 //! What a response means to its call.
 
-use crate::http2::frame::{PADDED, PRIORITY};
+use soloist_http2::frame::{PADDED, PRIORITY};
+
 use crate::http2::tests::*;
 
 /// The server sends `bytes` for one call, on stream 1 with tag 1. The call must end as expected, and the connection go

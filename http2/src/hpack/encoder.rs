@@ -10,16 +10,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::http2::hpack::{
-    STATIC_TABLE_LEN, put_integer, put_string, static_index, static_name_index,
-};
+use crate::hpack::primitives::{put_integer, put_string};
+use crate::hpack::static_table::{STATIC_TABLE_LEN, static_index, static_name_index};
+use crate::hpack::table::ENTRY_OVERHEAD;
 
 /// The size of the dynamic table unless the server sets another (RFC 9113, section 6.5.2), and the most that is used of
 /// a larger one. It has room for some 60 methods, at 30 to 60 bytes each, and the fields that they share.
 const TABLE_SIZE_MAX: usize = 4096;
-
-/// The size of an entry beside its name and value (section 4.1).
-const ENTRY_OVERHEAD: usize = 32;
 
 /// Parts of header names that suggest a secret. A false alarm costs a few bytes in each call.
 const SENSITIVE: [&str; 7] = [
@@ -33,23 +30,31 @@ const SENSITIVE: [&str; 7] = [
 ];
 
 /// A header field of a request.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct HeaderField {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderField {
     name: String,
     value: String,
 }
 
 impl HeaderField {
-    pub(crate) fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
+    /// A field. The name must be in lower case.
+    pub fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             value: value.into(),
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn pair(&self) -> (String, String) {
-        (self.name.clone(), self.value.clone())
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        &self.value
     }
 
     /// Returns the size of the field as an entry (section 4.1).
@@ -79,7 +84,7 @@ impl HeaderField {
 
 /// How often an encoded block may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Validity {
+pub enum Validity {
     /// Any number of times, until the dynamic table changes: the block itself does not change the table.
     UntilTableChanges,
     /// Exactly once, and at once: the block changes the dynamic table.
@@ -88,7 +93,7 @@ pub(crate) enum Validity {
 
 /// The server's dynamic table as it will be once the server has read all encoded blocks.
 #[derive(Debug)]
-pub(crate) struct Encoder {
+pub struct Encoder {
     /// The newest entry first: its index is the next after the static table.
     table: VecDeque<Arc<HeaderField>>,
     /// The sizes of all entries together.
@@ -101,8 +106,16 @@ pub(crate) struct Encoder {
     indexed_bytes_max: usize,
 }
 
+impl Default for Encoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Encoder {
-    pub(crate) fn new() -> Self {
+    /// An encoder that adds no entries yet.
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             table: VecDeque::new(),
             size: 0,
@@ -113,12 +126,12 @@ impl Encoder {
     }
 
     /// Allows new entries from now on: the server's SETTINGS have come, so the size of the table is known.
-    pub(crate) fn begin_indexing(&mut self) {
+    pub fn begin_indexing(&mut self) {
         self.indexed_bytes_max = TABLE_SIZE_MAX;
     }
 
     /// Takes the server's HEADER_TABLE_SIZE. It applies after the ACK of the SETTINGS, so from the next block on.
-    pub(crate) fn set_table_size_max(&mut self, size: u32) {
+    pub fn set_table_size_max(&mut self, size: u32) {
         let table_size_max = TABLE_SIZE_MAX.min(size as usize);
         if table_size_max == self.table_size_max {
             return;
@@ -134,7 +147,7 @@ impl Encoder {
     }
 
     /// Appends the header block of `fields`.
-    pub(crate) fn encode(&mut self, fields: &[Arc<HeaderField>], block: &mut Vec<u8>) -> Validity {
+    pub fn encode(&mut self, fields: &[Arc<HeaderField>], block: &mut Vec<u8>) -> Validity {
         let mut validity = Validity::UntilTableChanges;
         if let Some(least) = self.pending_size_min.take() {
             // Of several changes the smallest size and the last must be announced (section 4.2).
@@ -200,7 +213,8 @@ mod tests {
     }
 
     fn entries(encoder: &Encoder) -> Vec<(String, String)> {
-        encoder.table.iter().map(|entry| entry.pair()).collect()
+        let pair = |entry: &Arc<HeaderField>| self::pair(entry.name(), entry.value());
+        encoder.table.iter().map(pair).collect()
     }
 
     fn pair(name: &str, value: &str) -> (String, String) {

@@ -5,7 +5,7 @@
 
 /// The length in bits of the code of each byte, and last that of EOS.
 #[rustfmt::skip]
-const LENGTHS: [u8; SYMBOLS] = [
+pub(crate) const LENGTHS: [u8; SYMBOLS] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28,
     28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,
     6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6,
@@ -25,10 +25,10 @@ const LENGTHS: [u8; SYMBOLS] = [
     30,
 ];
 
-const SYMBOLS: usize = 257;
+pub(crate) const SYMBOLS: usize = 257;
 
 /// The symbol for the end of a string. It must not occur in one; its code only pads.
-const EOS: u16 = 256;
+pub(crate) const EOS: u16 = 256;
 
 /// The longest code, in bits.
 const LENGTH_MAX: usize = 30;
@@ -90,8 +90,9 @@ impl Table {
     }
 }
 
-/// Appends the decoded text to `out`. `None` if the code is invalid.
-pub(crate) fn decode(code: &[u8], out: &mut Vec<u8>) -> Option<()> {
+/// Appends the decoded text to `out`. `None` if the code is invalid; `out` may have a part of the text then.
+#[must_use]
+pub fn decode(code: &[u8], out: &mut Vec<u8>) -> Option<()> {
     // At most 8 symbols from 5 bytes. With room for them no push has to grow the vector.
     out.reserve(code.len() * 8 / LENGTH_MIN);
     let mut bytes = code.iter();
@@ -142,88 +143,9 @@ pub(crate) fn decode(code: &[u8], out: &mut Vec<u8>) -> Option<()> {
 }
 
 #[cfg(test)]
-pub(super) mod naive {
-    //! The code bit by bit, for comparison.
-
-    use std::collections::HashMap;
-    use std::sync::LazyLock;
-
-    use super::{EOS, LENGTHS, SYMBOLS};
-
-    /// The symbol of each code, which is a length and bits: codes of one length are counted up in the order of symbols.
-    static CODES: LazyLock<HashMap<(u8, u64), u16>> = LazyLock::new(|| {
-        let mut order: Vec<usize> = (0..SYMBOLS).collect();
-        order.sort_by_key(|symbol| (LENGTHS[*symbol], *symbol));
-        let mut next = 0_u64;
-        let mut before = 0;
-        let code = |symbol: usize| {
-            let length = LENGTHS[symbol];
-            next <<= length - before;
-            before = length;
-            next += 1;
-            ((length, next - 1), symbol as u16)
-        };
-        order.into_iter().map(code).collect()
-    });
-
-    pub(in crate::http2) fn decode(coded: &[u8]) -> Option<Vec<u8>> {
-        let mut out = Vec::new();
-        let (mut length, mut code) = (0, 0);
-        for bit in coded
-            .iter()
-            .flat_map(|byte| (0..8).rev().map(move |at| byte >> at & 1))
-        {
-            length += 1;
-            code = code << 1 | u64::from(bit);
-            match CODES.get(&(length, code)) {
-                Some(&EOS) => return None,
-                Some(symbol) => {
-                    out.push(*symbol as u8);
-                    (length, code) = (0, 0);
-                }
-                None => {}
-            }
-        }
-        // What is left is padding: less than a byte, and all ones.
-        (length < 8 && code == (1 << length) - 1).then_some(out)
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Encodes `text` bit by bit, from the lengths alone: independent of the decoder.
-    fn encode(text: &[u8]) -> Vec<u8> {
-        let mut order: Vec<usize> = (0..SYMBOLS).collect();
-        order.sort_by_key(|symbol| (LENGTHS[*symbol], *symbol));
-        let mut codes = vec![String::new(); SYMBOLS];
-        let mut next = 0_u64;
-        let mut before = 0;
-        for symbol in order {
-            let length = LENGTHS[symbol];
-            next <<= length - before;
-            codes[symbol] = format!("{next:0width$b}", width = usize::from(length));
-            next += 1;
-            before = length;
-        }
-        assert_eq!(
-            next,
-            1 << LENGTH_MAX,
-            "every sequence of bits is a code or the beginning of one"
-        );
-        let mut bits: String = text
-            .iter()
-            .map(|byte| codes[usize::from(*byte)].as_str())
-            .collect();
-        while !bits.len().is_multiple_of(8) {
-            bits.push('1');
-        }
-        bits.as_bytes()
-            .chunks(8)
-            .map(|byte| u8::from_str_radix(std::str::from_utf8(byte).unwrap(), 2).unwrap())
-            .collect()
-    }
+    use crate::tests::naive_huffman::encode;
 
     fn decoded(code: &[u8]) -> Option<Vec<u8>> {
         let mut out = Vec::new();
