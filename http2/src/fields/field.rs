@@ -97,6 +97,23 @@ pub enum Malformed {
     ContentLength,
 }
 
+impl Field {
+    /// Whether the class says everything, so that nobody needs the bytes.
+    #[inline]
+    pub(crate) fn is_told_by_class(self) -> bool {
+        matches!(
+            self,
+            Self::Method(Method::Post)
+                | Self::SchemeHttp
+                | Self::SchemeHttps
+                | Self::Route(_)
+                | Self::Te
+                | Self::ContentType(ContentType::Grpc | ContentType::GrpcProto)
+                | Self::Malformed(_)
+        )
+    }
+}
+
 /// The class of a field, but for known paths.
 pub(crate) fn classify(name: &[u8], value: &[u8]) -> Field {
     if !is_value(value) {

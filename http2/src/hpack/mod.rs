@@ -27,3 +27,4 @@ pub use primitives::{put_integer, put_string};
 pub(crate) use static_table::STATIC_TABLE;
 pub use static_table::{STATIC_TABLE_LEN, static_entry};
 pub(crate) use static_table::{static_index, static_name_index};
+pub(crate) use table::ENTRY_OVERHEAD;
