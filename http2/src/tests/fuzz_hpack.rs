@@ -65,7 +65,7 @@ mod fuzz_tests {
                 vec![0xff; 4],
                 vec![0xff, 0xff, 0xff, 0xea, 0x1f],
             ])
-            .cost(4)
+            .cost(20)
             .len_max(100)
             .run(|input| {
                 let mut out = Vec::new();

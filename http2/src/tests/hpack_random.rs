@@ -57,7 +57,7 @@ fn what_was_encoded_is_decoded() {
 fn the_decoder_does_as_its_model() {
     let mut rng = SmallRng::seed_from_u64(2);
     let mut refused = 0;
-    for _ in 0..300 {
+    for _ in 0..50 {
         let mut decoder = Decoder::new(300, 2_000);
         let mut model = Naive::new(300, 2_000);
         for _ in 0..20 {
@@ -74,7 +74,7 @@ fn the_decoder_does_as_its_model() {
             }
         }
     }
-    assert!((20..290).contains(&refused), "{refused} of 300");
+    assert!((3..48).contains(&refused), "{refused} of 50");
 }
 
 fn random_block(rng: &mut SmallRng) -> Vec<u8> {

@@ -84,7 +84,7 @@ impl Talk {
             if self.reads {
                 self.write();
             }
-            let is_stuck = self.connection.output().len() > 0;
+            let is_stuck = !self.connection.output().is_empty();
             if bytes.is_empty() || is_stuck {
                 return bytes.len();
             }
