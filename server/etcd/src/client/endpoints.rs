@@ -36,6 +36,8 @@ pub(super) struct Endpoint {
     options: ChannelOptions,
     connector: Connector,
     channel: Mutex<Option<Channel>>,
+    /// Held by the one who logs in.
+    login: tokio::sync::Mutex<()>,
 }
 
 impl Endpoints {
@@ -66,6 +68,7 @@ impl Endpoints {
                     .keep_alive_timeout(KEEPALIVE_TIMEOUT)
                     .keep_alive_while_idle(false),
                 channel: Mutex::new(None),
+                login: tokio::sync::Mutex::new(()),
             });
         }
         Ok(Self {
@@ -131,6 +134,11 @@ impl Endpoint {
             self.options.connect_with_connector_lazy(connector)
         };
         channel.get_or_insert_with(connect).clone()
+    }
+
+    /// Waits for its turn to log in.
+    pub(super) async fn login_turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.login.lock().await
     }
 
     /// Connects anew for the next request: on a connection whose peer is gone without a word TCP waits long.

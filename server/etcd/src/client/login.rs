@@ -39,11 +39,13 @@ impl Login {
         }
     }
 
-    /// The last token, or a new one.
-    pub(super) async fn token(&self, channel: Channel) -> Result<Token, Status> {
-        if let Some(token) = &*self.last() {
-            return Ok(token.clone());
-        }
+    /// The last token.
+    pub(super) fn known(&self) -> Option<Token> {
+        self.last().clone()
+    }
+
+    /// A new token.
+    pub(super) async fn ask(&self, channel: Channel) -> Result<Token, Status> {
         let request = AuthenticateRequest {
             name: self.user.clone(),
             password: self.password.clone(),

@@ -36,6 +36,9 @@ use crate::{Error, ErrorKind, Get, KeyRange, Lease, Member, Options, RangeAnswer
 /// The largest answer that is taken. etcd bounds requests, not answers: a range has whatever is in it.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 
+/// How long a login may take, if requests may not take longer: a busy machine needs a second for the hash of the password.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A client of a real etcd.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -198,7 +201,8 @@ impl Client {
         answer
     }
 
-    /// Calls an endpoint, within the time limit of requests. What was refused for its token is tried again with a new one.
+    /// Calls an endpoint, within the time limit of requests, and logs in before if that is needed. What was refused for its token is
+    /// tried again with a new one.
     async fn call_at<A, F>(
         &self,
         endpoint: &Endpoint,
@@ -207,44 +211,56 @@ impl Client {
     where
         F: Future<Output = Result<Response<A>, Status>>,
     {
-        let calling = async {
-            let channel = endpoint.channel();
-            let token = self.token(&channel, endpoint).await?;
-            match rpc(channel.clone(), token.clone()).await {
-                Ok(answer) => Ok(answer.into_inner()),
-                Err(status) => {
-                    let error = Error::of(&status, endpoint.name());
-                    let Some(login) = &self.shared.login else {
-                        return Err(error);
-                    };
-                    if !error.is_about_token() {
-                        return Err(error);
-                    }
-                    login.forget(&token);
-                    let token = self.token(&channel, endpoint).await?;
-                    let answer = rpc(channel, token).await;
-                    let answer = answer.map_err(|status| Error::of(&status, endpoint.name()));
-                    answer.map(Response::into_inner)
-                }
+        let token = self.token(endpoint).await?;
+        let answer = rpc(endpoint.channel(), token.clone());
+        match (
+            within(self.shared.timeout, endpoint, answer).await,
+            &self.shared.login,
+        ) {
+            (Err(error), Some(login)) if error.is_about_token() => {
+                login.forget(&token);
+                let token = self.token(endpoint).await?;
+                let answer = rpc(endpoint.channel(), token);
+                within(self.shared.timeout, endpoint, answer).await
             }
-        };
-        match time::timeout(self.shared.timeout, calling).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                endpoint.hang_up();
-                let why = format!("no answer within {:?}", self.shared.timeout);
-                Err(Error::new(ErrorKind::Unavailable, endpoint.name(), why))
-            }
+            (answer, _) => answer,
         }
     }
 
-    async fn token(&self, channel: &Channel, endpoint: &Endpoint) -> Result<login::Token, Error> {
-        match &self.shared.login {
-            None => Ok(login::Token::default()),
-            Some(login) => {
-                let token = login.token(channel.clone()).await;
-                token.map_err(|status| Error::of(&status, endpoint.name()))
-            }
+    /// The token, for which etcd may take longer than for anything else: it makes a hash of the password that takes long on purpose.
+    /// So one request at a time asks a member for it.
+    async fn token(&self, endpoint: &Endpoint) -> Result<login::Token, Error> {
+        let Some(login) = &self.shared.login else {
+            return Ok(login::Token::default());
+        };
+        if let Some(token) = login.known() {
+            return Ok(token);
+        }
+        let _turn = endpoint.login_turn().await;
+        if let Some(token) = login.known() {
+            return Ok(token);
+        }
+        let asking = async {
+            let token = login.ask(endpoint.channel()).await;
+            token.map(Response::new)
+        };
+        within(self.shared.timeout.max(LOGIN_TIMEOUT), endpoint, asking).await
+    }
+}
+
+/// What a member answers, within this time.
+async fn within<A>(
+    limit: Duration,
+    endpoint: &Endpoint,
+    answer: impl Future<Output = Result<Response<A>, Status>>,
+) -> Result<A, Error> {
+    match time::timeout(limit, answer).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(status)) => Err(Error::of(&status, endpoint.name())),
+        Err(_) => {
+            endpoint.hang_up();
+            let why = format!("no answer within {limit:?}");
+            Err(Error::new(ErrorKind::Unavailable, endpoint.name(), why))
         }
     }
 }
