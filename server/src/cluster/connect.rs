@@ -66,7 +66,11 @@ pub(crate) async fn check(etcd: &Etcd, any: bool) -> Result<(), NodeLost> {
                     check_version(&endpoint, &member.version, any)?;
                     answered = true;
                 }
-                Err(error) if is_refused(&error) => {
+                Err(error) if error.kind == ErrorKind::PermissionDenied => {
+                    check_rights(&error, any)?;
+                    answered = true;
+                }
+                Err(error) if error.kind == ErrorKind::Unauthenticated => {
                     return Err(NodeLost::new(format!(
                         "etcd does not let this server in: {error}"
                     )));
@@ -108,11 +112,19 @@ pub(super) fn summary(
     })
 }
 
-fn is_refused(error: &Error) -> bool {
-    matches!(
-        error.kind,
-        ErrorKind::Unauthenticated | ErrorKind::PermissionDenied
-    )
+/// etcd tells only its role `root` which version its members have and how much space, and lets nobody else compact it.
+fn check_rights(error: &Error, any: bool) -> Result<(), NodeLost> {
+    if any {
+        warn!(
+            "etcd does not tell this user its version and its space, and does not let it compact: its members must compact by \
+             themselves (--auto-compaction-retention), and this node does not notice that their space is low: {error}"
+        );
+        return Ok(());
+    }
+    Err(NodeLost::new(format!(
+        "etcd does not tell the user of --etcd-user how its members are: {error}. Grant it the role root; or have the members compact \
+         by themselves (--auto-compaction-retention), and set --etcd-any-version, because the version cannot be checked"
+    )))
 }
 
 fn check_version(endpoint: &str, version: &str, any: bool) -> Result<(), NodeLost> {
