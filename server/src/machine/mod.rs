@@ -76,7 +76,7 @@ pub use protocol::{
     DefineMachine, DeleteMachine, KeysLeft, Machine, MachineNow, Purpose, State, Timeout,
 };
 pub use rejection::{
-    Cause, Mismatch, RefusedTransition, RejectedAt, Rejection, SpaceLow, StrandedKeys,
+    Cause, Mismatch, RefusedTransition, RejectedAt, Rejection, SpaceLow, SpaceOf, StrandedKeys,
 };
 pub use replay::ReplayError;
 pub use request_ids::{AppliedRequest, Fingerprint, RequestId, SavedOutcome};

@@ -155,9 +155,20 @@ pub enum Cause {
     },
 }
 
-/// How little space is left for the state, where it is kept: on a disk.
+/// Where the state is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpaceOf {
+    /// The disk of the data directory.
+    Disk,
+    /// The files of etcd, which its quota bounds.
+    Etcd,
+}
+
+/// How little space is left for the state, where it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpaceLow {
+    /// Where that is.
+    pub of: SpaceOf,
     /// Bytes that are free.
     pub free: u64,
     /// Bytes that must be free for changes to be taken.

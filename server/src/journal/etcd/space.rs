@@ -14,16 +14,25 @@ use tracing::{debug, info, warn};
 use super::owned::Owned;
 use crate::config::MUCH_SPACE_BYTES;
 use crate::journal::interface::{Event, Space};
-use crate::machine::SpaceLow;
+use crate::machine::{SpaceLow, SpaceOf};
 
 /// How often the space is looked at.
 const INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often it is found out whether the log has grown so much that the space is to be looked at earlier.
+const GROWTH_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How much that is, as a part of the quota: a tenth of what is left when space is low.
+const GROWTH_PERCENT: u64 = 3;
 
 /// How often it is looked at while there is little, or none.
 const LITTLE_SPACE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a look may take.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
+
+/// The time to live of the lease with which etcd is touched, should it not be revoked.
+const TOUCH_TTL: Duration = Duration::from_secs(10);
 
 /// Space is low when a member's file takes more than this share of the quota, in percent...
 const LOW_PERCENT: u64 = 70;
@@ -58,6 +67,7 @@ impl Files {
     fn space(self, quota: u64) -> Space {
         let (low, in_use) = (quota / 100 * LOW_PERCENT, quota / 100 * IN_USE_PERCENT);
         let little = SpaceLow {
+            of: SpaceOf::Etcd,
             free: quota.saturating_sub(self.size),
             least: quota - low,
             files: self.in_use,
@@ -109,11 +119,32 @@ impl EtcdSpace {
                 Space::Enough { .. } => INTERVAL,
                 Space::Low(_) | Space::Full(_) => LITTLE_SPACE_INTERVAL,
             };
-            let _ = timeout(interval, owned.no_space.changed()).await;
+            let _ = timeout(interval, self.changed(owned)).await;
+        }
+    }
+
+    /// Waits until etcd refuses what it took before, or the other way round; or until the log has grown much.
+    async fn changed(&self, owned: &Owned) {
+        let at_last = owned.log_bytes.load(Ordering::Relaxed);
+        let much = self.quota / 100 * GROWTH_PERCENT;
+        loop {
+            if timeout(GROWTH_INTERVAL, owned.no_space.changed())
+                .await
+                .is_ok()
+            {
+                return;
+            }
+            let now = owned.log_bytes.load(Ordering::Relaxed);
+            if now.abs_diff(at_last) >= much {
+                return;
+            }
         }
     }
 
     async fn look(&mut self, owned: &Owned) {
+        if matches!(self.told, Space::Low(_)) {
+            let _ = timeout(LOOK_WITHIN, touch(owned)).await;
+        }
         let Ok(members) = timeout(LOOK_WITHIN, owned.etcd.members()).await else {
             return;
         };
@@ -183,6 +214,15 @@ impl EtcdSpace {
             self.removable = removable;
             owned.send(Event::Removable(removable)).await;
         }
+    }
+}
+
+/// Has etcd write something. Only then does it count pages as free that a compaction has left, and while changes are refused there may
+/// be no other write. A lease is no key, so nobody sees it.
+async fn touch(owned: &Owned) {
+    match owned.etcd.grant(TOUCH_TTL).await {
+        Ok(lease) => drop(owned.etcd.revoke(lease.id).await),
+        Err(error) => debug!("cannot have etcd count its free pages: {error}"),
     }
 }
 

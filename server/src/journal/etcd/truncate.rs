@@ -20,7 +20,7 @@ const RECORDS_MAX: u64 = 500;
 const COMPACT_AFTER: Duration = Duration::from_secs(60);
 
 /// How often it is looked whether space is scarce. Then what was removed is not kept.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Revisions that wait to be compacted.
 const COMPACTIONS_MAX: usize = 8;

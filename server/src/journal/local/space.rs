@@ -9,7 +9,7 @@ use super::disk::Disk;
 use super::file_name::{FileName, SnapshotSlot};
 use crate::config::{LITTLE_SPACE_INTERVAL, MUCH_SPACE_BYTES, SPACE_INTERVAL};
 use crate::journal::interface::Space;
-use crate::machine::SpaceLow;
+use crate::machine::{SpaceLow, SpaceOf};
 use crate::metrics::JournalCells;
 
 /// Bytes after which the space is looked at again, however little there is: a look takes a microsecond or two.
@@ -122,11 +122,15 @@ impl DiskSpace {
         if std::mem::discriminant(&space) != std::mem::discriminant(&self.told) {
             match space {
                 Space::Enough { .. } => info!("enough disk space is free again"),
-                Space::Low(SpaceLow { free, least, files }) => warn!(
+                Space::Low(SpaceLow {
+                    free, least, files, ..
+                }) => warn!(
                     free,
                     least, files, "disk space is low: refusing changes that make the store larger"
                 ),
-                Space::Full(SpaceLow { free, least, files }) => warn!(
+                Space::Full(SpaceLow {
+                    free, least, files, ..
+                }) => warn!(
                     free,
                     least, files, "the disk is full: refusing all changes until there is space"
                 ),
@@ -139,6 +143,7 @@ impl DiskSpace {
     fn low(&self, free: u64, least: u64) -> SpaceLow {
         let files = FileName::ALL.map(|name| self.disk.occupied_bytes(name));
         SpaceLow {
+            of: SpaceOf::Disk,
             free,
             least,
             files: files.iter().sum(),

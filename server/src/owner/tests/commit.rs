@@ -8,7 +8,7 @@ use super::*;
 use crate::config::UNSYNCED_OPERATIONS_MAX;
 use crate::journal::{AnswerWhen, Command, Event, Journal, LogBatch, QUEUE_CAPACITY, Space};
 use crate::machine::{
-    Add, Cause, Condition, CopySlice, Delete, List, ListShows, Rejection, SpaceLow,
+    Add, Cause, Condition, CopySlice, Delete, List, ListShows, Rejection, SpaceLow, SpaceOf,
 };
 
 /// The journal's end of the two queues, driven by the test.

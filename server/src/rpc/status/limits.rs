@@ -8,7 +8,7 @@ use tonic::Code;
 use super::refusal::Refusal;
 use super::text::Subject;
 use crate::config::{RETRY_DELAY, WATCH_RETRY_DELAY};
-use crate::machine::SpaceLow;
+use crate::machine::{SpaceLow, SpaceOf};
 
 /// No more messages or bytes fit into the owner's mailbox, or no more frames of one stream may be unanswered.
 pub(super) fn overloaded(limit: usize, unit: &str) -> Refusal {
@@ -108,7 +108,19 @@ pub(super) fn store_full(limit: u64, actual: u64) -> Refusal {
 
 /// Nothing can be written.
 pub(super) fn disk_full(low: SpaceLow) -> Refusal {
-    let SpaceLow { free, least, files } = low;
+    let SpaceLow {
+        of,
+        free,
+        least,
+        files,
+    } = low;
+    if of == SpaceOf::Etcd {
+        let message = format!(
+            "etcd has no space, {free} bytes of its quota are free and {least} must be: no change is accepted, not even a delete, until \
+             etcd has been defragmented and its alarm disarmed, as the log of the owner says with the commands of etcdctl"
+        );
+        return low_refusal(low, message);
+    }
     let help = format!(
         "no change is accepted, not even a delete, until space on the disk of the data directory is freed: the store's own files take {files} bytes, and only removing or moving other files helps"
     );
@@ -120,8 +132,20 @@ pub(super) fn disk_full(low: SpaceLow) -> Refusal {
 
 /// There is too little space for changes that make the store larger.
 pub(super) fn disk_low(low: SpaceLow) -> Refusal {
-    let SpaceLow { free, least, files } = low;
+    let SpaceLow {
+        of,
+        free,
+        least,
+        files,
+    } = low;
     let missing = least.saturating_sub(free);
+    if of == SpaceOf::Etcd {
+        let message = format!(
+            "etcd has {free} bytes of its quota free, the minimum is {least}: deletes are accepted, other changes are not, until a \
+             snapshot has made the log shorter, or less is stored ({files} bytes of a file are in use)"
+        );
+        return low_refusal(low, message);
+    }
     let help = match files > missing {
         true => format!(
             "{missing} more must become free: delete keys, the space of which comes back after a snapshot or two (the store's files take {files} bytes), or remove other files"
@@ -138,12 +162,21 @@ pub(super) fn disk_low(low: SpaceLow) -> Refusal {
     )
 }
 
-fn low_refusal(SpaceLow { free, least, .. }: SpaceLow, message: String) -> Refusal {
+fn low_refusal(
+    SpaceLow {
+        of, free, least, ..
+    }: SpaceLow,
+    message: String,
+) -> Refusal {
     Refusal::new(Code::ResourceExhausted, Reason::StoreFull, message)
         .limit(least, free)
         .details(|details| {
             let description = format!("{free} bytes are free, {least} must be");
-            details.add_quota_failure_violation("disk", description);
+            let subject = match of {
+                SpaceOf::Disk => "disk",
+                SpaceOf::Etcd => "etcd",
+            };
+            details.add_quota_failure_violation(subject, description);
         })
 }
 

@@ -4,7 +4,7 @@ use soloist::v1::error::Reason;
 use tonic::Code;
 
 use super::*;
-use crate::machine::{Condition, Entry, Mismatch, Revision, SpaceLow, Value};
+use crate::machine::{Condition, Entry, Mismatch, Revision, SpaceLow, SpaceOf, Value};
 use crate::owner::Unknown;
 use crate::rpc::arguments::BadArgument;
 
@@ -160,11 +160,14 @@ fn clients_are_told_when_a_retry_is_in_vain() {
 
 #[test]
 fn a_refusal_for_lack_of_space_says_what_helps() {
-    let low = |files| SpaceLow {
+    let low_of = |of, files| SpaceLow {
+        of,
         free: 5,
         least: 9,
         files,
     };
+    let low = |files| low_of(SpaceOf::Disk, files);
+    let of_etcd = low_of(SpaceOf::Etcd, 7);
     let refused = |cause| {
         Refusal::from(Rejection {
             subject: "k".into(),
@@ -175,6 +178,8 @@ fn a_refusal_for_lack_of_space_says_what_helps() {
         (refused(Cause::DiskFull(low(7))), "delete keys"),
         (refused(Cause::DiskFull(low(3))), "remove other files"),
         (CallError::DiskFull(low(7)).into(), "not even a delete"),
+        (refused(Cause::DiskFull(of_etcd)), "etcd has 5 bytes"),
+        (CallError::DiskFull(of_etcd).into(), "etcdctl"),
     ] {
         let status = refusal.into_status();
         let message = status.message();

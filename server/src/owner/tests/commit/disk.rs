@@ -186,11 +186,13 @@ async fn little_room_on_the_disk_limits_what_waits_for_it() {
 async fn a_full_disk_refuses_all_changes() {
     let (handle, _owner, mut journal) = with_key_on_disk().await;
     let low = SpaceLow {
+        of: SpaceOf::Disk,
         free: 1,
         least: 2,
         files: 3,
     };
     let full = Space::Full(SpaceLow {
+        of: SpaceOf::Disk,
         free: 1,
         least: 2,
         files: 3,
@@ -208,6 +210,7 @@ async fn a_full_disk_refuses_all_changes() {
 
     journal
         .send(Event::Space(Space::Low(SpaceLow {
+            of: SpaceOf::Disk,
             free: 1,
             least: 2,
             files: 3,
@@ -245,12 +248,14 @@ async fn reads_do_not_wait_for_a_full_disk_and_replays_do() {
     journal.batch().await;
     journal
         .send(Event::Space(Space::Full(SpaceLow {
+            of: SpaceOf::Disk,
             free: 1,
             least: 2,
             files: 3,
         })))
         .await;
     let full = CallError::DiskFull(SpaceLow {
+        of: SpaceOf::Disk,
         free: 1,
         least: 2,
         files: 3,
