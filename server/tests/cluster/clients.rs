@@ -23,17 +23,49 @@ use tonic_types::StatusExt as _;
 
 use crate::cluster::connect;
 
-/// Keys that all clients use. After them comes a counter for each client.
-pub(crate) const SHARED: u32 = 8;
+/// How many keys all clients use at one time.
+const SHARED: u32 = 8;
+/// After so many operations they go on with other keys: so clients meet on each key, and yet no key has so long a history, with so
+/// many unknown outcomes, that the search for its order would not end.
+const OPERATIONS_WITH_THEM: u64 = 20_000;
 /// How long a call may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The pause after a call that failed everywhere.
 const PAUSE: Duration = Duration::from_millis(5);
 
-pub(crate) fn key_name(key: u32) -> String {
-    match key < SHARED {
-        true => format!("shared/{key}"),
-        false => format!("counter/{:03}", key - SHARED),
+/// The keys of a load: a counter of each client, and after them those that all clients use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keys {
+    pub(crate) clients: u32,
+}
+
+impl Keys {
+    pub(crate) fn name(self, key: u32) -> String {
+        match key.checked_sub(self.clients) {
+            None => format!("counter/{key:03}"),
+            Some(shared) => format!("shared/{shared:04}"),
+        }
+    }
+
+    /// The key of this name, if it is one of the load's.
+    pub(crate) fn number(self, name: &str) -> Option<u32> {
+        let (kind, number) = name.split_once('/')?;
+        let number: u32 = number.parse().ok()?;
+        match kind {
+            "counter" => Some(number),
+            "shared" => Some(self.clients + number),
+            _ => None,
+        }
+    }
+
+    /// One of the keys that all clients use when they have made so many operations.
+    fn shared(self, made: u64, place: u32) -> u32 {
+        self.clients + (made / OPERATIONS_WITH_THEM) as u32 * SHARED + place
+    }
+
+    /// How many keys may have been used until so many operations were made.
+    pub(crate) fn count(self, made: u64) -> u32 {
+        self.shared(made, SHARED)
     }
 }
 
@@ -140,6 +172,7 @@ fn is_refused_connection(status: &Status) -> bool {
 /// One client of the keys.
 pub(crate) struct Client {
     number: u32,
+    keys: Keys,
     rng: SmallRng,
     clock: Clock,
     nodes: Nodes,
@@ -169,6 +202,7 @@ pub(crate) struct Told {
 impl Client {
     pub(crate) fn new(
         number: u32,
+        keys: Keys,
         seed: u64,
         clock: Clock,
         nodes: Nodes,
@@ -177,6 +211,7 @@ impl Client {
     ) -> Self {
         Self {
             number,
+            keys,
             rng: SmallRng::seed_from_u64(
                 seed ^ u64::from(number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             ),
@@ -204,7 +239,7 @@ impl Client {
     async fn one(&mut self, message: u32) -> Result<(), String> {
         let (key, action, expect) = self.draw(message);
         let request_id = match action {
-            Action::Add(_) if key >= SHARED => format!("{}/{message}", self.number),
+            Action::Add(_) if key == self.number => format!("{}/{message}", self.number),
             _ => String::new(),
         };
         let mut operation = Operation {
@@ -276,7 +311,7 @@ impl Client {
                 },
             ) => entry.map_or(0, |it| it.revision),
             (Action::Add(delta), Outcome::Done { revision, .. }) => {
-                if operation.key >= SHARED {
+                if operation.key == self.number {
                     self.told.counted += delta;
                 }
                 revision
@@ -294,13 +329,10 @@ impl Client {
 
     fn draw(&mut self, message: u32) -> (u32, Action, Option<Expectation>) {
         if self.rng.random_bool(0.2) {
-            return (
-                SHARED + self.number,
-                Action::Add(self.rng.random_range(1..10)),
-                None,
-            );
+            return (self.number, Action::Add(self.rng.random_range(1..10)), None);
         }
-        let key = self.rng.random_range(0..SHARED);
+        let made = self.made.load(Ordering::Relaxed);
+        let key = self.keys.shared(made, self.rng.random_range(0..SHARED));
         // No other call of the run writes this value.
         let value = Value::Int((i64::from(self.number) << 40) + (i64::from(message) << 8));
         let seen = self.seen.get(&key).copied().unwrap_or(0);
@@ -315,7 +347,7 @@ impl Client {
 
     async fn send(&mut self, operation: &Operation, request_id: &str) -> Result<Outcome, Status> {
         let mut state = StateClient::new(self.nodes.channel());
-        let (key, request_id) = (key_name(operation.key), request_id.to_owned());
+        let (key, request_id) = (self.keys.name(operation.key), request_id.to_owned());
         let done = |revision, observed| Outcome::Done { revision, observed };
         Ok(match operation.action {
             Action::Read => {

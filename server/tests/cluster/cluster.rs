@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
@@ -16,13 +16,13 @@ use soloist::v1::{self, GetNodeRequest};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::etcd::Etcd;
-use crate::link::{Link, Mode};
+use crate::link::{Link, Mode, SentAgain};
 use crate::load::{Judged, Load};
-use crate::place::free_address;
+use crate::namespaces::{NODES_FROM, Network, Spot};
 use crate::processes;
 
 /// How long the cluster may take to have an owner, on a machine that does much else. No test of what happens measures by it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a cluster is made of.
 pub(crate) struct Plan<'a> {
@@ -32,7 +32,11 @@ pub(crate) struct Plan<'a> {
     pub(crate) ttl: &'a str,
     /// Nodes reach etcd over links, and each other over another, which stays when the node has died.
     pub(crate) has_links: bool,
+    /// Members and nodes have hosts of their own there.
+    pub(crate) network: Option<&'a Network>,
     pub(crate) etcd_arguments: &'a [&'a str],
+    /// `--max-store-bytes`.
+    pub(crate) store_bytes: &'a str,
     /// `--cluster`.
     pub(crate) cluster: &'a str,
     pub(crate) arguments: &'a [&'a str],
@@ -45,7 +49,9 @@ impl Default for Plan<'_> {
             nodes: 3,
             ttl: "2s",
             has_links: false,
+            network: None,
             etcd_arguments: &[],
+            store_bytes: "256MiB",
             cluster: "test",
             arguments: &[],
         }
@@ -63,6 +69,7 @@ pub(crate) struct Cluster {
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
+    spot: Spot,
     /// Its way to each member of etcd.
     to_etcd: Vec<Link>,
     /// The way of the other nodes to it.
@@ -92,7 +99,10 @@ impl Cluster {
             .prefix("soloist-cluster-")
             .tempdir();
         let folder = folder.unwrap().keep();
-        let etcd = Etcd::start(&folder, plan.members, plan.etcd_arguments).await;
+        let etcd = match plan.network {
+            None => Etcd::start(&folder, plan.members, plan.etcd_arguments).await,
+            Some(network) => Etcd::start_in(network, &folder, plan.members).await,
+        };
         Self::with(plan, etcd, folder).await
     }
 
@@ -106,8 +116,10 @@ impl Cluster {
 
     async fn with(plan: &Plan<'_>, etcd: Etcd, folder: PathBuf) -> Self {
         let mut nodes = Vec::new();
-        for name in ["a", "b", "c", "d", "e"].into_iter().take(plan.nodes) {
-            nodes.push(Node::new(name, &folder, &etcd, plan).await);
+        for (number, name) in ["a", "b", "c"].into_iter().take(plan.nodes).enumerate() {
+            let spot = plan.network.map(|it| it.spot(NODES_FROM + number));
+            let spot = spot.unwrap_or_default();
+            nodes.push(Node::new(name, &folder, &etcd, plan, spot).await);
         }
         Self {
             etcd,
@@ -136,14 +148,24 @@ impl Cluster {
 
     /// The endpoints of etcd, as `--etcd` takes them.
     pub(crate) fn etcd_urls(&self) -> String {
-        let url = |it: &crate::etcd::Member| format!("http://{}", it.address);
-        let urls: Vec<String> = self.etcd.members.iter().map(url).collect();
-        urls.join(",")
+        self.etcd.urls()
     }
 
     /// Waits for an owner. Returns its place, and what it says of itself.
     pub(crate) async fn owner(&self) -> (usize, v1::Node) {
         self.owner_after(0).await
+    }
+
+    /// What the owner says of itself, if there is one now.
+    pub(crate) async fn try_owner(&self) -> Option<v1::Node> {
+        for node in &self.nodes {
+            if let Some(shown) = node.shown().await
+                && shown.role() == Role::Owner
+            {
+                return Some(shown);
+            }
+        }
+        None
     }
 
     /// Waits for an owner with a greater epoch than this.
@@ -204,7 +226,7 @@ impl Cluster {
             cluster,
             ..Plan::default()
         };
-        Node::new(cluster, &self.folder, &self.etcd, &plan).await
+        Node::new(cluster, &self.folder, &self.etcd, &plan, Spot::default()).await
     }
 
     /// The ends of all logs.
@@ -225,8 +247,8 @@ impl Drop for Cluster {
 }
 
 impl Node {
-    async fn new(name: &str, folder: &Path, etcd: &Etcd, plan: &Plan<'_>) -> Self {
-        let address = free_address();
+    async fn new(name: &str, folder: &Path, etcd: &Etcd, plan: &Plan<'_>, spot: Spot) -> Self {
+        let address = spot.free_address();
         let (mut to_etcd, mut to_it) = (Vec::new(), None);
         if plan.has_links {
             for member in &etcd.members {
@@ -239,7 +261,7 @@ impl Node {
                 let address = to_etcd
                     .get(number)
                     .map_or(member.address, |link| link.address);
-                format!("http://{address}")
+                etcd.url(address)
             })
             .collect();
         let advertised = to_it.as_ref().map_or(address, |link: &Link| link.address);
@@ -257,13 +279,14 @@ impl Node {
             "--owner-ttl",
             plan.ttl,
             "--max-store-bytes",
-            "256MiB",
+            plan.store_bytes,
         ]
         .map(str::to_owned);
         let more = plan.arguments.iter().map(|it| (*it).to_owned());
         Self {
             name: name.into(),
             address,
+            spot,
             to_etcd,
             to_it,
             environment: Vec::new(),
@@ -277,7 +300,9 @@ impl Node {
     pub(crate) fn start(&mut self) {
         let mut options = File::options();
         let log = options.create(true).append(true).open(&self.log).unwrap();
-        let child = Command::new(&self.binary)
+        let child = self
+            .spot
+            .command(Path::new(&self.binary))
             .args(&self.arguments)
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
@@ -329,6 +354,17 @@ impl Node {
         }
     }
 
+    /// Starts it again if it has ended because it was replaced. Returns whether it had.
+    pub(crate) fn start_if_replaced(&mut self) -> bool {
+        let process = self.process.as_mut().unwrap();
+        let Some(status) = process.try_wait().unwrap() else {
+            return false;
+        };
+        assert_eq!(status.code(), Some(1), "{}", self.log());
+        self.start();
+        true
+    }
+
     /// The end of its log.
     pub(crate) fn log(&self) -> String {
         processes::tail(&self.log)
@@ -356,6 +392,25 @@ impl Node {
                 link.set(mode);
             }
         }
+    }
+
+    /// How many answers of etcd to it were thrown away.
+    pub(crate) fn thrown(&self) -> u64 {
+        self.to_etcd.iter().map(Link::thrown).sum()
+    }
+
+    /// Keeps what it sends to etcd on connections that it makes from now on.
+    pub(crate) fn keep_requests(&self) {
+        self.to_etcd.iter().for_each(Link::keep_requests);
+    }
+
+    /// Sends all of it to etcd again.
+    pub(crate) async fn send_again(&self) -> SentAgain {
+        let mut sent = SentAgain::default();
+        for link in &self.to_etcd {
+            sent += link.send_again().await;
+        }
+        sent
     }
 
     /// What becomes of the connections of other nodes to it.

@@ -3,14 +3,15 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::certificates::Certificates;
 use crate::link::{Link, Mode};
-use crate::place::free_address;
+use crate::namespaces::{Network, Spot};
 use crate::processes;
 
 /// How long a cluster of etcd may take to elect a leader, on a machine that does much else.
@@ -34,13 +35,17 @@ pub(crate) fn program(name: &str) -> PathBuf {
 /// A cluster of etcd. Dropping it kills its members.
 pub(crate) struct Etcd {
     pub(crate) members: Vec<Member>,
+    has_tls: bool,
+    /// How etcdctl logs in.
+    ctl_arguments: Vec<String>,
 }
 
 pub(crate) struct Member {
     pub(crate) name: String,
     /// Where clients reach it.
     pub(crate) address: SocketAddr,
-    /// How the other members reach it. `None`: it is alone.
+    spot: Spot,
+    /// How the other members reach it. `None`: it is alone, or has a host of its own.
     peers: Option<Link>,
     program: PathBuf,
     arguments: Vec<String>,
@@ -53,15 +58,46 @@ pub(crate) struct Member {
 impl Etcd {
     /// Starts members in this folder, and waits until they have a leader.
     pub(crate) async fn start(folder: &Path, count: usize, more: &[&str]) -> Self {
-        Self::start_of(&program("etcd"), folder, count, more).await
+        Self::start_of(&program("etcd"), folder, count, more, None, None).await
     }
 
-    async fn start_of(program: &Path, folder: &Path, count: usize, more: &[&str]) -> Self {
+    /// Starts members that have hosts of their own.
+    pub(crate) async fn start_in(network: &Network, folder: &Path, count: usize) -> Self {
+        Self::start_of(&program("etcd"), folder, count, &[], None, Some(network)).await
+    }
+
+    /// Starts members that want certificates of their clients.
+    pub(crate) async fn start_with_tls(
+        folder: &Path,
+        count: usize,
+        certificates: &Certificates,
+    ) -> Self {
+        Self::start_of(
+            &program("etcd"),
+            folder,
+            count,
+            &[],
+            Some(certificates),
+            None,
+        )
+        .await
+    }
+
+    async fn start_of(
+        program: &Path,
+        folder: &Path,
+        count: usize,
+        more: &[&str],
+        certificates: Option<&Certificates>,
+        network: Option<&Network>,
+    ) -> Self {
         let mut peers = Vec::new();
-        for _ in 0..count {
-            let listens = free_address();
+        let spot = |number| network.map_or_else(Spot::default, |it| it.spot(number));
+        for number in 0..count {
+            let listens = spot(number).free_address();
             let link = match count {
                 1 => None,
+                _ if network.is_some() => None,
                 _ => Some(Link::to_member(listens).await),
             };
             peers.push((listens, link));
@@ -79,18 +115,22 @@ impl Etcd {
         let all = all.join(",");
         let mut etcd = Self {
             members: Vec::new(),
+            has_tls: certificates.is_some(),
+            ctl_arguments: certificates.map_or_else(Vec::new, Certificates::of_etcdctl),
         };
         for (number, peer) in peers.into_iter().enumerate() {
-            let (name, address) = (format!("m{number}"), free_address());
+            let spot = spot(number);
+            let (name, address) = (format!("m{number}"), spot.free_address());
+            let client_url = etcd.url(address);
             let mut arguments: Vec<String> = [
                 "--name",
                 &name,
                 "--data-dir",
                 folder.join(&name).to_str().unwrap(),
                 "--listen-client-urls",
-                &format!("http://{address}"),
+                &client_url,
                 "--advertise-client-urls",
-                &format!("http://{address}"),
+                &client_url,
                 "--listen-peer-urls",
                 &format!("http://{}", peer.0),
                 "--initial-advertise-peer-urls",
@@ -107,12 +147,14 @@ impl Etcd {
             if std::env::var_os("SOLOIST_CLUSTER_SYNC").is_none() {
                 arguments.push("--unsafe-no-fsync".into());
             }
+            arguments.extend(certificates.map_or_else(Vec::new, Certificates::of_etcd));
             arguments.extend(more.iter().map(|it| (*it).to_owned()));
             let mut member = Member {
                 log: folder.join(format!("{name}.log")),
                 program: program.to_owned(),
                 name,
                 address,
+                spot,
                 peers: peer.1,
                 arguments,
                 process: None,
@@ -138,7 +180,46 @@ impl Etcd {
             .into_iter()
             .find(|it| it.exists())
             .expect("./test --tools installs it");
-        Self::start_of(&old, folder, 1, &[]).await
+        Self::start_of(&old, folder, 1, &[], None, None).await
+    }
+
+    /// The URL of an address of a member, or of a link to one.
+    pub(crate) fn url(&self, address: SocketAddr) -> String {
+        let scheme = if self.has_tls { "https" } else { "http" };
+        format!("{scheme}://{address}")
+    }
+
+    /// The URLs of all members, with commas between.
+    pub(crate) fn urls(&self) -> String {
+        let urls: Vec<String> = (self.members.iter())
+            .map(|member| self.url(member.address))
+            .collect();
+        urls.join(",")
+    }
+
+    /// Has etcd want passwords from now on. `soloist` has the password `pass:word`, and may do what `commands` grant.
+    pub(crate) async fn enable_passwords(&mut self, commands: &[&[&str]]) {
+        self.ctl(&["user", "add", "root:secret"]).await;
+        self.ctl(&["user", "grant-role", "root", "root"]).await;
+        self.ctl(&["user", "add", "soloist:pass:word"]).await;
+        for command in commands {
+            self.ctl(command).await;
+        }
+        self.ctl(&["auth", "enable"]).await;
+        self.ctl_arguments.push("--user=root:secret".into());
+    }
+
+    /// A client of etcd as nodes have it.
+    pub(crate) fn client(&self) -> soloist_etcd::Etcd {
+        let options = soloist_etcd::Options {
+            endpoints: (self.members.iter())
+                .map(|member| self.url(member.address))
+                .collect(),
+            tls: None,
+            user: None,
+            timeout: Duration::from_secs(5),
+        };
+        soloist_etcd::Etcd::connect(options).unwrap()
     }
 
     /// Waits until every member that runs answers with the others.
@@ -197,18 +278,15 @@ impl Etcd {
 
     /// Runs etcdctl at one member. Returns what it prints, or its error.
     pub(crate) async fn ctl_of(&self, member: usize, arguments: &[&str]) -> Result<String, String> {
-        let endpoint = format!("http://{}", self.members[member].address);
-        ctl(&endpoint, arguments).await
+        let endpoint = self.url(self.members[member].address);
+        ctl(&endpoint, &self.ctl_arguments, arguments).await
     }
 
     /// Runs etcdctl at the first member that answers.
     pub(crate) async fn ctl(&self, arguments: &[&str]) -> String {
-        let urls: Vec<String> = self
-            .members
-            .iter()
-            .map(|it| format!("http://{}", it.address))
-            .collect();
-        ctl(&urls.join(","), arguments).await.unwrap()
+        ctl(&self.urls(), &self.ctl_arguments, arguments)
+            .await
+            .unwrap()
     }
 
     /// Cuts one member off from the others, both ways: nothing comes through, and nothing ends.
@@ -229,7 +307,11 @@ impl Etcd {
     }
 }
 
-pub(crate) async fn ctl(endpoints: &str, arguments: &[&str]) -> Result<String, String> {
+pub(crate) async fn ctl(
+    endpoints: &str,
+    login: &[String],
+    arguments: &[&str],
+) -> Result<String, String> {
     let output = tokio::process::Command::new(program("etcdctl"))
         .args([
             "--endpoints",
@@ -239,6 +321,7 @@ pub(crate) async fn ctl(endpoints: &str, arguments: &[&str]) -> Result<String, S
             "--dial-timeout",
             "2s",
         ])
+        .args(login)
         .args(arguments)
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -255,7 +338,9 @@ impl Member {
     pub(crate) fn start(&mut self) {
         let mut options = File::options();
         let log = options.create(true).append(true).open(&self.log).unwrap();
-        let child = Command::new(&self.program)
+        let child = self
+            .spot
+            .command(&self.program)
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -1,15 +1,16 @@
 //! Members of etcd die, stand still, or are cut off.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::cluster::{Cluster, Plan};
+use crate::cluster::{Cluster, Node, Plan};
 use crate::link::Mode;
 use crate::rounds::{report, rounds, some_time, spread};
 
-fn three_members() -> Plan<'static> {
+pub(crate) fn three_members() -> Plan<'static> {
     Plan {
         members: 3,
         ttl: "5s",
@@ -65,6 +66,7 @@ async fn the_owner_outlives_etcds_leader() {
 async fn without_a_quorum_nothing_is_shown_and_nothing_is_lost() {
     let mut cluster = Cluster::start(three_members()).await;
     let mut load = cluster.load(4, 1);
+    let mut replaced = 0;
     for _ in 0..rounds(1) {
         load.go_on(some_time(300..600)).await;
         let first = cluster.etcd.leader().await;
@@ -75,31 +77,35 @@ async fn without_a_quorum_nothing_is_shown_and_nothing_is_lost() {
         // What was under way is over by then.
         load.go_on(Duration::from_secs(1)).await;
         let from = load.now();
-        load.go_on(Duration::from_secs(6)).await;
+        load.go_on(Duration::from_secs(9)).await;
         let until = load.now();
         for member in [first, second] {
             cluster.etcd.members[member].signal(Signal::SIGCONT);
         }
         cluster.etcd.wait_ready().await;
         cluster.owner().await;
+        // Leases may have ended meanwhile.
         load.go_on(some_time(300..600)).await;
+        let ended = cluster.nodes.iter_mut().map(Node::start_if_replaced);
+        replaced += ended.filter(|it| *it).count();
         load.must_be_silent(from, until);
     }
+    cluster.owner().await;
     let judged = cluster.judge(load).await;
     report(
         "without_a_quorum_nothing_is_shown_and_nothing_is_lost",
-        json!({"operations": judged.operations, "unknown": judged.unknown, "failures": judged.failures}),
+        json!({"operations": judged.operations, "owners_replaced": replaced, "unknown": judged.unknown, "failures": judged.failures}),
     );
 }
 
 /// Cuts an owner off from etcd, or leaves it a member without the others. Another goes on, and when the way is free again the
 /// old owner has written nothing, shown nothing, and ends.
-async fn cut_off(title: &str, cut: impl Fn(&Cluster, usize), mend: impl Fn(&Cluster, usize)) {
-    let plan = Plan {
-        ttl: "2s",
-        has_links: true,
-        ..three_members()
-    };
+pub(crate) async fn cut_off(
+    title: &str,
+    plan: Plan<'_>,
+    cut: impl Fn(&Cluster, usize),
+    mend: impl Fn(&Cluster, usize),
+) {
     let mut cluster = Cluster::start(plan).await;
     let load = cluster.load(4, 1);
     let mut cuts = Vec::new();
@@ -120,20 +126,26 @@ async fn cut_off(title: &str, cut: impl Fn(&Cluster, usize), mend: impl Fn(&Clus
         assert_eq!(still.epoch, after.epoch, "{}", cluster.logs());
     }
     let judged = cluster.judge(load).await;
-    let gaps = cuts
-        .iter()
-        .filter_map(|at| judged.first_answer_after(*at))
-        .collect();
+    let gaps = judged.gaps_after(&cuts);
     report(
         title,
         json!({"gaps": spread(gaps), "operations": judged.operations, "failures": judged.failures}),
     );
 }
 
+fn with_links() -> Plan<'static> {
+    Plan {
+        ttl: "2s",
+        has_links: true,
+        ..three_members()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_that_etcd_does_not_answer_is_replaced() {
     cut_off(
         "an_owner_that_etcd_does_not_answer_is_replaced",
+        with_links(),
         |cluster, owner| cluster.nodes[owner].to_etcd(None, Mode::Silent),
         |cluster, owner| cluster.nodes[owner].to_etcd(None, Mode::Pass),
     )
@@ -144,6 +156,7 @@ async fn an_owner_that_etcd_does_not_answer_is_replaced() {
 async fn an_owner_with_a_minority_of_etcd_is_replaced() {
     cut_off(
         "an_owner_with_a_minority_of_etcd_is_replaced",
+        with_links(),
         |cluster, owner| {
             cluster.nodes[owner].to_etcd(Some(1), Mode::Cut);
             cluster.nodes[owner].to_etcd(Some(2), Mode::Cut);
@@ -160,12 +173,7 @@ async fn an_owner_with_a_minority_of_etcd_is_replaced() {
 /// The other nodes do not hear of the owner any more, but etcd does: it stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_that_only_the_standbys_miss_stays() {
-    let plan = Plan {
-        ttl: "2s",
-        has_links: true,
-        ..three_members()
-    };
-    let cluster = Cluster::start(plan).await;
+    let cluster = Cluster::start(with_links()).await;
     let load = cluster.load(4, 0);
     let (owner, shown) = cluster.owner().await;
     for mode in [Mode::Silent, Mode::Pass] {
@@ -194,7 +202,17 @@ async fn lost_answers_of_etcd_change_nothing_twice() {
         node.to_etcd(None, Mode::LosesAnswers(20));
     }
     let load = cluster.load(4, 1);
-    load.go_on(Duration::from_secs(2 * rounds(3) as u64)).await;
+    let thrown = || cluster.nodes.iter().map(Node::thrown).sum::<u64>();
+    let enough = 50 * rounds(3) as u64;
+    let (mut before, mut retries) = (BTreeMap::new(), 0);
+    while thrown() < enough {
+        load.go_on(Duration::from_millis(20)).await;
+        // Each owner counts its own.
+        if let Some(shown) = cluster.try_owner().await {
+            let counted = before.insert(shown.epoch, shown.commit_retries);
+            retries += shown.commit_retries - counted.unwrap_or(0);
+        }
+    }
     for node in &cluster.nodes {
         node.to_etcd(None, Mode::Pass);
     }
@@ -202,7 +220,10 @@ async fn lost_answers_of_etcd_change_nothing_twice() {
     let judged = cluster.judge(load).await;
     report(
         "lost_answers_of_etcd_change_nothing_twice",
-        json!({"operations": judged.operations, "changes": judged.changes_answered, "failures": judged.failures}),
+        json!({"answers_thrown_away": thrown(), "commits_made_again": retries, "owners": before.len(),
+               "operations": judged.operations, "changes": judged.changes_answered,
+               "unknown": judged.unknown, "failures": judged.failures}),
     );
     assert!(judged.changes_answered > 20, "{judged:?}");
+    assert!(retries > 0, "no commit was made again: {judged:?}");
 }

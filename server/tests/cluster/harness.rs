@@ -34,7 +34,7 @@ async fn a_link_is_silent_is_cut_and_passes_again() {
     let url = format!("http://{}", link.address);
     let put = async || {
         let arguments = ["--command-timeout=500ms", "put", "k", "v"];
-        crate::etcd::ctl(&url, &arguments).await
+        crate::etcd::ctl(&url, &[], &arguments).await
     };
     put().await.unwrap();
     for mode in [Mode::Silent, Mode::Cut, Mode::LosesAnswers(1)] {
@@ -47,6 +47,26 @@ async fn a_link_is_silent_is_cut_and_passes_again() {
     let got = etcd.ctl(&["get", "k", "-w", "json"]).await;
     let got: serde_json::Value = serde_json::from_str(&got).unwrap();
     assert!(got["kvs"][0]["version"].as_i64().unwrap() >= 2, "{got}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_sends_again_what_was_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let etcd = Etcd::start(folder.path(), 1, &[]).await;
+    let link = Link::to(etcd.members[0].address).await;
+    link.keep_requests();
+    let url = format!("http://{}", link.address);
+    for key in ["k", "l"] {
+        let put = ["put", key, "v"];
+        crate::etcd::ctl(&url, &[], &put).await.unwrap();
+    }
+    let sent = link.send_again().await;
+    assert!(sent.requests >= 2 && sent.answered >= 2, "{sent:?}");
+    for key in ["k", "l"] {
+        let got = etcd.ctl(&["get", key, "-w", "json"]).await;
+        let got: serde_json::Value = serde_json::from_str(&got).unwrap();
+        assert_eq!(got["kvs"][0]["version"], 2, "{got}");
+    }
 }
 
 async fn plain_server(address: SocketAddr) -> Child {

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -12,6 +13,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::place::free_address;
+
+/// How much is kept of what a client sends on one connection.
+const TAPE_BYTES_MAX: usize = 128 << 20;
+/// A connection on which requests come again is over when nothing has come for so long.
+const QUIET: Duration = Duration::from_millis(300);
 
 /// What a link does with bytes and connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +46,27 @@ struct Shared {
     /// For connections of these members of etcd, as their requests name them.
     members: Mutex<HashMap<String, watch::Sender<Mode>>>,
     names_members: bool,
+    /// Answers that were thrown away.
+    thrown: AtomicU64,
+    keeps_requests: AtomicBool,
+    tapes: Mutex<Vec<Tape>>,
+}
+
+/// What a client has sent on one connection, from its beginning.
+type Tape = Arc<Mutex<Vec<u8>>>;
+
+/// Requests that were sent again, and how many of them were answered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SentAgain {
+    pub(crate) requests: usize,
+    pub(crate) answered: usize,
+}
+
+impl std::ops::AddAssign for SentAgain {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.answered += other.answered;
+    }
 }
 
 impl Link {
@@ -60,6 +87,9 @@ impl Link {
             everybody: watch::Sender::new(Mode::Pass),
             members: Mutex::default(),
             names_members,
+            thrown: AtomicU64::new(0),
+            keeps_requests: AtomicBool::new(false),
+            tapes: Mutex::default(),
         });
         Self {
             address: listener.local_addr().unwrap(),
@@ -79,6 +109,80 @@ impl Link {
         let sender = sender.or_insert_with(|| watch::Sender::new(Mode::Pass));
         sender.send_replace(mode);
     }
+
+    /// How many answers were thrown away.
+    pub(crate) fn thrown(&self) -> u64 {
+        self.shared.thrown.load(Ordering::Relaxed)
+    }
+
+    /// Keeps what comes on connections that are made from now on.
+    pub(crate) fn keep_requests(&self) {
+        self.shared.keeps_requests.store(true, Ordering::Relaxed);
+    }
+
+    /// Sends everything again that was kept, each connection's on one of its own: requests come late, and twice. HTTP/2 takes the
+    /// same bytes again on another connection.
+    pub(crate) async fn send_again(&self) -> SentAgain {
+        let tapes: Vec<Tape> = self.shared.tapes.lock().unwrap().clone();
+        let mut sent = SentAgain::default();
+        for tape in tapes {
+            let bytes = tape.lock().unwrap().clone();
+            sent += send_again(self.shared.upstream, bytes).await;
+        }
+        sent
+    }
+}
+
+/// Makes the same requests on a new connection.
+async fn send_again(to: SocketAddr, bytes: Vec<u8>) -> SentAgain {
+    let Ok(server) = TcpStream::connect(to).await else {
+        return SentAgain::default();
+    };
+    let mut again = SentAgain {
+        // After the preface.
+        requests: count_headers(bytes.get(24..).unwrap_or(&[]), 0),
+        answered: 0,
+    };
+    let (mut answers, mut requests) = server.into_split();
+    let sending = tokio::spawn(async move {
+        let _ = requests.write_all(&bytes).await;
+        requests
+    });
+    let (mut received, mut chunk) = (Vec::new(), vec![0; 64 << 10]);
+    let mut sent_at = None;
+    loop {
+        let read = tokio::time::timeout(QUIET, answers.read(&mut chunk)).await;
+        if sending.is_finished() {
+            sent_at = sent_at.or_else(|| Some(Instant::now()));
+        }
+        match read {
+            Ok(Ok(count @ 1..)) => received.extend_from_slice(&chunk[..count]),
+            Ok(_) => break,
+            Err(_) if sent_at.is_some() => break,
+            Err(_) => {}
+        }
+        // A watch that was begun again goes on for ever.
+        if sent_at.is_some_and(|at| at.elapsed() > 3 * QUIET) {
+            break;
+        }
+    }
+    sending.abort();
+    again.answered = count_headers(&received, END_STREAM);
+    again
+}
+
+/// A flag of HTTP/2: the headers are the last of their stream.
+const END_STREAM: u8 = 1;
+
+/// How many frames of headers with these flags there are.
+fn count_headers(mut frames: &[u8], flags: u8) -> usize {
+    let mut count = 0;
+    while let [a, b, c, kind, has, _, _, _, _, rest @ ..] = frames {
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        count += usize::from(*kind == 1 && has & flags == flags);
+        frames = rest.get(length..).unwrap_or(&[]);
+    }
+    count
 }
 
 impl Drop for Link {
@@ -124,10 +228,15 @@ async fn serve(mut client: TcpStream, shared: &Shared) -> std::io::Result<()> {
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let mut cut = mode.clone();
+    let tape = shared.keeps_requests.load(Ordering::Relaxed).then(|| {
+        let tape = Tape::default();
+        shared.tapes.lock().unwrap().push(Arc::clone(&tape));
+        tape
+    });
     tokio::select! {
         _ = cut.wait_for(|mode| *mode == Mode::Cut) => {}
-        () = pass(from_client, to_server, mode.clone(), false) => {}
-        () = pass(from_server, to_client, mode, true) => {}
+        () = pass(from_client, to_server, mode.clone(), Way::Requests(tape)) => {}
+        () = pass(from_server, to_client, mode, Way::Answers(&shared.thrown)) => {}
     }
     Ok(())
 }
@@ -154,11 +263,19 @@ async fn read_member(
     Ok(Some(from.unwrap_or_default()))
 }
 
+/// Which way bytes go.
+enum Way<'a> {
+    /// With a tape that keeps them, if they are kept.
+    Requests(Option<Tape>),
+    /// With the count of those that were thrown away.
+    Answers(&'a AtomicU64),
+}
+
 async fn pass(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut mode: watch::Receiver<Mode>,
-    is_answer: bool,
+    way: Way<'_>,
 ) {
     let mut chunk = vec![0; 64 << 10];
     loop {
@@ -169,10 +286,18 @@ async fn pass(
         let Ok(now) = now.map(|mode| *mode) else {
             return;
         };
-        match now {
-            Mode::Slow(time) => tokio::time::sleep(time).await,
-            Mode::LosesAnswers(of) if is_answer && rand::random_ratio(1, of) => return,
+        match (now, &way) {
+            (Mode::Slow(time), _) => tokio::time::sleep(time).await,
+            (Mode::LosesAnswers(of), Way::Answers(thrown)) if rand::random_ratio(1, of) => {
+                thrown.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
             _ => {}
+        }
+        if let Way::Requests(Some(tape)) = &way {
+            let mut tape = tape.lock().unwrap();
+            let room = TAPE_BYTES_MAX - tape.len();
+            tape.extend_from_slice(&chunk[..count.min(room)]);
         }
         if to.write_all(&chunk[..count]).await.is_err() {
             return;

@@ -9,18 +9,20 @@ use std::time::{Duration, Instant};
 use soloist::v1::state_client::StateClient;
 use soloist::v1::{self, value};
 use soloist_verify::{
-    Deadline, History, Initial, Key, Limits, Operation, Options, Outcome, PackedOperation, Verdict,
-    Watch, check,
+    Action, Deadline, History, Initial, Key, Limits, MessageKind, Observed, Operation, Options,
+    Outcome, PackedOperation, Verdict, Watch, check,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::clients::{Client, Clock, Nodes, SHARED, Told, failure, key_name, request};
+use crate::clients::{Client, Clock, Keys, Nodes, Told, entry, failure, request};
 use crate::cluster::PATIENCE;
 use crate::watcher::Watcher;
 
-/// How long the search for an order of the operations may take.
+/// How long the search for an order of the operations may take, beside what many operations take.
 const SEARCH_TIMEOUT: Duration = Duration::from_secs(60);
+/// What an operation may take in the judgement.
+const OPERATION_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// Clients and watchers at work.
 pub(crate) struct Load {
@@ -30,6 +32,7 @@ pub(crate) struct Load {
     clients: Vec<JoinHandle<Result<Told, String>>>,
     watchers: Vec<JoinHandle<Result<(Watch, usize), String>>>,
     nodes: Nodes,
+    keys: Keys,
     seed: u64,
     silences: Vec<(u64, u64)>,
     /// Operations that were made so far.
@@ -40,6 +43,7 @@ pub(crate) struct Load {
 #[derive(Debug, Default)]
 pub(crate) struct Judged {
     pub(crate) operations: usize,
+    pub(crate) keys: usize,
     pub(crate) changes_answered: usize,
     pub(crate) unknown: usize,
     pub(crate) replayed: usize,
@@ -55,12 +59,13 @@ impl Load {
         let (clock, nodes) = (Clock(Instant::now()), Nodes::new(addresses));
         let (stop, until) = (watch::Sender::new(false), watch::Sender::new(None));
         let made = Arc::new(AtomicU64::new(0));
-        let keys: Vec<String> = (0..SHARED + clients).map(key_name).collect();
+        let keys = Keys { clients };
         let client = |number| {
             let nodes = Nodes::new(addresses);
             tokio::spawn(
                 Client::new(
                     number,
+                    keys,
                     seed,
                     clock,
                     nodes,
@@ -72,7 +77,7 @@ impl Load {
         };
         let watcher = |_| {
             let nodes = Nodes::new(addresses);
-            tokio::spawn(Watcher::new(clock, nodes, &keys).work(until.subscribe()))
+            tokio::spawn(Watcher::new(clock, nodes, keys).work(until.subscribe()))
         };
         Self {
             clients: (0..clients).map(client).collect(),
@@ -81,6 +86,7 @@ impl Load {
             stop,
             until,
             nodes,
+            keys,
             seed,
             silences: Vec::new(),
             made,
@@ -96,9 +102,14 @@ impl Load {
         tokio::time::sleep(time).await;
     }
 
+    /// How many operations were made.
+    pub(crate) fn made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
+    }
+
     /// Lets the clients work until they have made so many operations.
     pub(crate) async fn reach(&self, operations: u64) {
-        while self.made.load(Ordering::Relaxed) < operations {
+        while self.made() < operations {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -111,7 +122,9 @@ impl Load {
     /// Ends the load, and checks all that its clients and watchers were told. Somebody must own the store.
     pub(crate) async fn judge(mut self) -> Result<Judged, String> {
         let seed = self.seed;
-        let judged = tokio::time::timeout(3 * PATIENCE, self.judged()).await;
+        let made = self.made() as u32;
+        let within = 3 * PATIENCE + 3 * OPERATION_TIMEOUT * made;
+        let judged = tokio::time::timeout(within, self.judged()).await;
         let judged = judged.unwrap_or_else(|_| Err("the clients do not come to an end".into()));
         judged.map_err(|what| format!("seed {seed}: {what}"))
     }
@@ -122,34 +135,41 @@ impl Load {
         for client in self.clients.drain(..) {
             told.push(client.await.map_err(|error| error.to_string())??);
         }
-        let clients = told.len() as u32;
         self.check_silences(&told)?;
-        let revision = self.last_revision(&told).await?;
-        self.until.send_replace(Some(revision));
-        let mut judged = Judged::default();
-        let mut watches = Vec::new();
-        for watcher in self.watchers.drain(..) {
-            let (watch, breaks) = watcher.await.map_err(|error| error.to_string())??;
-            judged.watch_breaks += breaks;
-            watches.push(watch);
-        }
+        let mut revision = self.check_counters(&told).await?;
         let mut operations: Vec<PackedOperation> = Vec::new();
-        for it in &told {
+        let mut judged = Judged::default();
+        for it in told {
             operations.extend(it.operations.iter().map(PackedOperation::from));
             judged.changes_answered += it.answered.len();
             judged.answered.extend(&it.answered);
             judged.unknown += it.unknown;
             judged.replayed += it.replayed;
-            for (name, count) in &it.failures {
-                *judged.failures.entry(name.clone()).or_default() += count;
+            for (name, count) in it.failures {
+                *judged.failures.entry(name).or_default() += count;
             }
         }
         judged.operations = operations.len();
         judged.answered.sort_unstable();
+        let count = self.keys.count(self.made());
+        judged.keys = count as usize;
+        for key in self.keys.clients..count {
+            let (read, at) = self.read_last(key).await?;
+            operations.push(PackedOperation::from(&read));
+            revision = revision.max(at);
+        }
+        self.until.send_replace(Some(revision));
+        let mut watches = Vec::new();
+        for watcher in self.watchers.drain(..) {
+            let (mut watch, breaks) = watcher.await.map_err(|error| error.to_string())??;
+            watch.keys = (0..count).collect();
+            judged.watch_breaks += breaks;
+            watches.push(watch);
+        }
         operations.sort_by_key(PackedOperation::order);
-        let key = |number| Key::new(key_name(number), Some(Initial::default()));
+        let key = |number| Key::new(self.keys.name(number), Some(Initial::default()));
         let history = History {
-            keys: (0..SHARED + clients).map(key).collect(),
+            keys: (0..count).map(key).collect(),
             operations,
             watches,
             ..History::default()
@@ -158,6 +178,28 @@ impl Load {
             .await
             .map_err(|error| error.to_string())??;
         Ok(judged)
+    }
+
+    /// Reads a key that all clients used, after all that they did. Returns what was read, for the history, and the revision of the
+    /// store.
+    async fn read_last(&mut self, key: u32) -> Result<(Operation, i64), String> {
+        let start = self.clock.now();
+        let answer = self.read(&self.keys.name(key)).await?;
+        let operation = Operation {
+            client: self.keys.clients,
+            message: key + 1,
+            message_kind: MessageKind::Call,
+            key,
+            start,
+            end: self.clock.now(),
+            action: Action::Read,
+            expect: None,
+            outcome: Outcome::Done {
+                revision: answer.revision,
+                observed: Observed::Entry(entry(answer.entry)),
+            },
+        };
+        Ok((operation, answer.revision))
     }
 
     fn check_silences(&self, told: &[Told]) -> Result<(), String> {
@@ -181,10 +223,10 @@ impl Load {
 
     /// Reads every counter, which must be the sum of the Adds to it: none is missing, none was applied twice. Returns the
     /// revision of the store at the end.
-    async fn last_revision(&mut self, told: &[Told]) -> Result<i64, String> {
+    async fn check_counters(&mut self, told: &[Told]) -> Result<i64, String> {
         let mut revision = 0;
         for (number, it) in (0..).zip(told) {
-            let key = key_name(SHARED + number);
+            let key = self.keys.name(number);
             let answer = self.read(&key).await?;
             let counted = match answer.entry.and_then(|it| it.value).and_then(|it| it.kind) {
                 None => 0,
@@ -224,30 +266,30 @@ impl Load {
 impl Judged {
     /// The longest time from one answered change to the next, among those that ended after `from`.
     pub(crate) fn longest_gap(&self, from: u64, until: u64) -> Duration {
-        let ends = self
-            .answered
-            .iter()
-            .filter(|it| (from..until).contains(*it));
+        let place = |time| self.answered.partition_point(|it| *it < time);
         let (mut before, mut longest) = (from, 0);
-        for end in ends {
+        for end in &self.answered[place(from)..place(until)] {
             longest = longest.max(end - before);
             before = *end;
         }
         Duration::from_nanos(longest)
     }
 
-    /// When the first change was answered that ended after this.
-    pub(crate) fn first_answer_after(&self, time: u64) -> Option<Duration> {
-        let first = self.answered.iter().find(|it| **it > time);
-        first.map(|it| Duration::from_nanos(it - time))
+    /// The longest gap after each of these faults, until the next. (An answer that was under way may still come after a fault: so
+    /// the first one tells nothing.)
+    pub(crate) fn gaps_after(&self, faults: &[u64]) -> Vec<Duration> {
+        let ends = faults.iter().skip(1).copied().chain([u64::MAX]);
+        let gap = |(from, until): (&u64, u64)| self.longest_gap(*from, until);
+        faults.iter().zip(ends).map(gap).collect()
     }
 }
 
 fn check_history(history: &History) -> Result<(), String> {
     let began = Instant::now();
     let clock = || began.elapsed();
+    let within = SEARCH_TIMEOUT + OPERATION_TIMEOUT * history.operations.len() as u32;
     let limits = Limits {
-        deadline: Deadline::new(&clock, SEARCH_TIMEOUT),
+        deadline: Deadline::new(&clock, within),
         ..Limits::default()
     };
     let options = Options {

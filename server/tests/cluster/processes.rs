@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Child;
 
 use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 /// The binary: that of this build, or the one that SOLOIST_TEST_SERVER names, such as a release build.
@@ -12,8 +13,15 @@ pub(crate) fn server() -> String {
     std::env::var("SOLOIST_TEST_SERVER").unwrap_or_else(|_| this_build.into())
 }
 
+/// Sends a signal to a process that this one has started. After SIGSTOP it stands still: on a busy machine its other threads go on
+/// for a while, until the one that was given the signal has its turn.
 pub(crate) fn signal(id: u32, signal: Signal) {
-    nix::sys::signal::kill(Pid::from_raw(id.cast_signed()), signal).unwrap();
+    let id = Pid::from_raw(id.cast_signed());
+    nix::sys::signal::kill(id, signal).unwrap();
+    if signal == Signal::SIGSTOP {
+        let status = waitpid(id, Some(WaitPidFlag::WUNTRACED)).unwrap();
+        assert!(matches!(status, WaitStatus::Stopped(..)), "{status:?}");
+    }
 }
 
 /// Ends a process at once, even one that is stopped.

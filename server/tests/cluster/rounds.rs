@@ -10,6 +10,11 @@ pub(crate) fn rounds(short: usize) -> usize {
     number("SOLOIST_CLUSTER_ROUNDS").map_or(short, |it| it as usize)
 }
 
+/// Whether this is to be the long form of a test.
+pub(crate) fn is_long() -> bool {
+    number("SOLOIST_CLUSTER_ROUNDS").is_some()
+}
+
 /// The least number of operations of a test that kills, and the number of its clients.
 pub(crate) fn operations_and_clients() -> (u64, u32) {
     let operations = number("SOLOIST_CLUSTER_OPERATIONS").unwrap_or(0);
@@ -17,6 +22,11 @@ pub(crate) fn operations_and_clients() -> (u64, u32) {
         operations,
         number("SOLOIST_CLUSTER_CLIENTS").map_or(8, |it| it as u32),
     )
+}
+
+/// For how long the owner is killed, if not a number of times.
+pub(crate) fn kills_for() -> Option<Duration> {
+    number("SOLOIST_CLUSTER_SECONDS").map(Duration::from_secs)
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -39,7 +49,7 @@ pub(crate) fn report(test: &str, figures: Value) {
     writeln!(file, "{line}").unwrap();
 }
 
-/// The smallest, the median and the largest, in milliseconds.
+/// The smallest, the median, that of the 99th percentile and the largest, in milliseconds.
 pub(crate) fn spread(mut times: Vec<Duration>) -> Value {
     times.sort_unstable();
     let ms = |it: Option<&Duration>| it.map(|it| it.as_millis() as u64);
@@ -47,6 +57,7 @@ pub(crate) fn spread(mut times: Vec<Duration>) -> Value {
         "count": times.len(),
         "least_ms": ms(times.first()),
         "median_ms": ms(times.get(times.len() / 2)),
+        "p99_ms": ms(times.get(times.len() * 99 / 100)),
         "most_ms": ms(times.last()),
     })
 }

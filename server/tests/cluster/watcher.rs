@@ -1,7 +1,5 @@
 //! A watch of every key that goes on at another node whenever it breaks.
 
-use std::collections::HashMap;
-
 use soloist::v1::event::Cause;
 use soloist::v1::state_client::StateClient;
 use soloist::v1::{WatchRequest, WatchResponse, watch_request};
@@ -9,25 +7,25 @@ use soloist_verify::{Watch, WatchUpdate};
 use tokio::sync::watch;
 use tonic::Status;
 
-use crate::clients::{Clock, Nodes, entry, failure};
+use crate::clients::{Clock, Keys, Nodes, entry, failure};
 
 pub(crate) struct Watcher {
     clock: Clock,
     nodes: Nodes,
-    keys: HashMap<String, u32>,
+    keys: Keys,
     told: Watch,
     /// How often it had to begin again.
     breaks: usize,
 }
 
 impl Watcher {
-    pub(crate) fn new(clock: Clock, nodes: Nodes, keys: &[String]) -> Self {
+    pub(crate) fn new(clock: Clock, nodes: Nodes, keys: Keys) -> Self {
         Self {
             clock,
             nodes,
-            keys: keys.iter().cloned().zip(0..).collect(),
+            keys,
             told: Watch {
-                keys: (0..).take(keys.len()).collect(),
+                keys: Vec::new(),
                 after: 0,
                 updates: Vec::new(),
             },
@@ -35,8 +33,8 @@ impl Watcher {
         }
     }
 
-    /// Watches until it was told of everything up to the revision that `until` says at last. Returns what it was told, and how
-    /// often it had to begin again.
+    /// Watches until it was told of everything up to the revision that `until` says at last. Returns what it was told, still without
+    /// the keys that it watched, and how often it had to begin again.
     pub(crate) async fn work(
         mut self,
         until: watch::Receiver<Option<i64>>,
@@ -98,7 +96,7 @@ impl Watcher {
         for event in message.events {
             let cause = event.cause();
             let told = event.entry.ok_or("an event without an entry")?;
-            let Some(key) = self.keys.get(&told.key).copied() else {
+            let Some(key) = self.keys.number(&told.key) else {
                 continue;
             };
             let revision = told.revision;
