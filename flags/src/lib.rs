@@ -1,5 +1,5 @@
 //! What the programs of Soloist do with their flags besides reading them from the command line: `--config FILE`, one
-//! screen of help, manual pages, and completions.
+//! screen of help, manual pages, and completions; and the colours of what they print.
 //!
 //! A flag is taken from the command line, or from its environment variable, or from the file, or from its default, in this
 //! order. [`Program::resolve`] finds out which, and [`Resolved`] knows where each value came from. Everything else about
@@ -11,7 +11,9 @@ mod pages;
 mod print;
 mod program;
 mod resolve;
+mod style;
 
 pub use pages::{CompletionsArgs, ManArgs};
 pub use program::Program;
 pub use resolve::{Change, Resolved, Source};
+pub use style::Style;

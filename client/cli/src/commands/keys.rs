@@ -14,9 +14,9 @@ use crate::command_line::keys::{
 };
 use crate::connect::Target;
 use crate::failure::{Failure, MISSING, REFUSED};
-use crate::output::style::Style;
 use crate::output::{Out, escape, say, text};
 use crate::wire;
+use soloist_flags::Style;
 
 pub(super) async fn get(target: &Target, args: &GetArgs, out: &Out) -> Result<i32, Failure> {
     let client = target.connect().await?;

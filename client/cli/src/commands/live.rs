@@ -10,9 +10,9 @@ use crate::command_line::connection::Form;
 use crate::commands::server::{bytes, grouped};
 use crate::connect::Target;
 use crate::failure::Failure;
-use crate::output::style::Style;
 use crate::output::{Out, say};
 use crate::process::signals::Signals;
+use soloist_flags::Style;
 
 /// How many rates the line of rates shows.
 const RATES: usize = 60;

@@ -16,8 +16,8 @@ use std::io::{self, Write as _};
 use crate::command_line::connection::Connection;
 use crate::command_line::{Command, parse_words, program};
 use crate::failure::Failure;
-use crate::output::style::Style;
 use crate::output::{Out, escape};
+use soloist_flags::Style;
 
 /// Runs the program with these words of a command line, the first of which is its name. Returns the exit code.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> i32 {

@@ -1,10 +1,9 @@
 //! How answers look: [`text`] for people, [`json`] as grpcurl prints it, or the value alone.
 //!
-//! [`escape`] keeps texts from elsewhere from controlling a terminal, and [`style`] has the colours.
+//! [`escape`] keeps texts from elsewhere from controlling a terminal.
 
 pub(crate) mod escape;
 pub(crate) mod json;
-pub(crate) mod style;
 pub(crate) mod text;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -15,7 +14,7 @@ use soloist::v1;
 use crate::command_line::connection::Form;
 use crate::failure::Failure;
 use escape::bytes_on_terminal;
-use style::Style;
+use soloist_flags::Style;
 
 /// Where answers go.
 #[derive(Debug)]

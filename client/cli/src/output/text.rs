@@ -7,7 +7,7 @@ use soloist::v1;
 use soloist::v1::value::Kind;
 
 use crate::output::escape::{self, hex, on_one_line};
-use crate::output::style::Style;
+use soloist_flags::Style;
 
 /// The most bytes of a value that a list shows in hexadecimal, and that a single value does.
 const LISTED_BYTES: usize = 16;

@@ -16,11 +16,11 @@ use crate::plan::settings::Settings;
 use crate::report::compare::{Comparison, Options, compare};
 use crate::report::format::ComparisonFormat;
 use crate::report::model::Report;
-use crate::report::style::Style;
 use crate::report::{output, schema};
 use crate::run::error::RunError;
 use crate::run::runner::Runner;
 use crate::run::signals;
+use soloist_flags::Style;
 
 /// The largest file that is read, in bytes: the reports of hours, with an interval each second.
 const FILE_BYTES_MAX: u64 = 1 << 30;

@@ -15,9 +15,9 @@ use crate::command_line::words::parse_command;
 use crate::plan::labels::Labels;
 use crate::report::compare::{Options, compare};
 use crate::report::model::Report;
-use crate::report::style::Style;
 use crate::run::runner::Runner;
 use crate::run::view::NoView;
+use soloist_flags::Style;
 
 /// The runs on each side of a comparison.
 const RUNS: usize = 6;

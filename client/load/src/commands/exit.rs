@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use crate::command_line::args::RunArgs;
 use crate::report::model::{Report, VerifyReport};
 use crate::report::numbers::grouped;
-use crate::report::style::printable;
+use crate::report::printable::printable;
 
 /// Operations failed, or the server could not be reached.
 pub(crate) const FAILED: i32 = 1;

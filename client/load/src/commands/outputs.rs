@@ -9,12 +9,12 @@ use crate::commands::search::Probe;
 use crate::report::distribution::HistogramError;
 use crate::report::format::Format;
 use crate::report::model::Report;
-use crate::report::style::Style;
 use crate::report::sweep::{Sweep, SweepPoint};
 use crate::report::text::Detail;
 use crate::report::wrap::{WIDTH, wrapped};
 use crate::report::{csv, hdr, html, output, text};
 use crate::run::error::RunError;
+use soloist_flags::Style;
 
 /// The places to which a report is written.
 pub(crate) struct Outputs {

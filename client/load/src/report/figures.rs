@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::report::model::{Distribution, LatencyReport, Report};
 use crate::report::numbers::{grouped, latency};
-use crate::report::style::printable;
+use crate::report::printable::printable;
 
 /// The columns of every table of latencies.
 pub(crate) const PERCENTILES: [&str; 7] =

@@ -8,9 +8,9 @@ use crate::histogram::{add, histogram};
 use crate::report::distribution::decode;
 use crate::report::model::{Distribution, LatencyReport, Report};
 use crate::report::numbers::{grouped, latency};
-use crate::report::style::Style;
 use crate::report::text::{self, Detail};
 use crate::report::{csv, hdr, html, sample};
+use soloist_flags::Style;
 
 /// How long the slowest operations took: they were stalled across the end.
 const STALL_NANOS: u64 = 2_050_000_000;

@@ -24,10 +24,10 @@ pub(crate) mod merge;
 pub(crate) mod model;
 pub(crate) mod numbers;
 pub(crate) mod output;
+pub(crate) mod printable;
 #[cfg(test)]
 pub(crate) mod sample;
 pub(crate) mod schema;
-pub(crate) mod style;
 pub(crate) mod sweep;
 pub(crate) mod text;
 pub(crate) mod wrap;

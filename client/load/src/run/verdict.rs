@@ -16,7 +16,7 @@ use crate::plan::labels::{EVIDENCE_FILE, HistoryOptions};
 use crate::report::live::{Step, Work};
 use crate::report::model::VerifyReport;
 use crate::report::numbers::{counted, grouped};
-use crate::report::style::printable;
+use crate::report::printable::printable;
 use crate::run::signals;
 
 /// The most keys that an undecided verdict names. The others are counted.

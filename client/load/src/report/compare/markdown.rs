@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use crate::report::compare::model::{Comparison, MetricVerdict};
-use crate::report::style::printable;
+use crate::report::printable::printable;
 
 impl Comparison {
     /// Writes the comparison as Markdown.

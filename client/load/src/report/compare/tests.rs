@@ -4,7 +4,7 @@ use crate::report::compare::model::{CompareError, MetricComparison, MetricVerdic
 use crate::report::compare::*;
 use crate::report::model::Report;
 use crate::report::sample::{Random, Sample, empty_report, report};
-use crate::report::style::Style;
+use soloist_flags::Style;
 
 /// A run with the figures that are compared: `factor` times as slow as usual, with a noise of `scatter`.
 fn run(random: &mut Random, scatter: f64, factor: f64) -> Report {

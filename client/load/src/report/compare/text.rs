@@ -3,8 +3,9 @@
 use std::fmt::{self, Write};
 
 use crate::report::compare::model::{Comparison, MetricVerdict, Verdict};
-use crate::report::style::{Style, printable};
+use crate::report::printable::printable;
 use crate::report::wrap::{WIDTH, wrapped};
+use soloist_flags::Style;
 
 /// The width of the margin with the labels of warnings, in columns.
 const MARGIN: usize = 13;

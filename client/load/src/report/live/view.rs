@@ -10,7 +10,7 @@ use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph}
 use crate::report::live::progress::Progress;
 use crate::report::model::IntervalReport;
 use crate::report::numbers::{clock, grouped, latency, percent, rate};
-use crate::report::style::printable;
+use crate::report::printable::printable;
 
 /// A lower chart is not worth its axis.
 const CHART_HEIGHT_MIN: u16 = 7;

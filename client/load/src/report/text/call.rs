@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::report::style::printable;
+use crate::report::printable::printable;
 use crate::report::text::page::{Page, plain};
 
 impl Page<'_> {

@@ -4,8 +4,9 @@ use std::fmt;
 
 use crate::report::figures::summary;
 use crate::report::numbers::{counted, grouped, latency, percent, rate, short};
-use crate::report::style::{Style, printable};
+use crate::report::printable::printable;
 use crate::report::text::page::{Page, plain};
+use soloist_flags::Style;
 
 /// The most outages that are shown one by one. The JSON form has all.
 const OUTAGES_SHOWN: usize = 10;

@@ -9,8 +9,8 @@ mod tables;
 use std::fmt::{self, Write};
 
 use crate::report::model::Report;
-use crate::report::style::Style;
 use page::Page;
+use soloist_flags::Style;
 
 pub(crate) use page::Detail;
 

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use crate::report::numbers::counted;
-use crate::report::style::printable;
+use crate::report::printable::printable;
 use crate::report::text::page::{MARGIN, Page, plain};
 use crate::report::wrap::{WIDTH, broken, wrapped};
 

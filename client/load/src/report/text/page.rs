@@ -3,8 +3,8 @@
 use std::fmt::{self, Write};
 
 use crate::report::model::Report;
-use crate::report::style::Style;
 use crate::report::wrap::{WIDTH, wrapped};
+use soloist_flags::Style;
 
 /// The width of the margin, in columns.
 pub(super) const MARGIN: usize = 13;

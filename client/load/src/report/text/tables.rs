@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use crate::report::figures::PERCENTILES;
 use crate::report::model::{Distribution, LatencyReport};
 use crate::report::numbers::{grouped, latency, rate, sparkline};
-use crate::report::style::printable;
+use crate::report::printable::printable;
 use crate::report::text::page::{Detail, Page};
 use crate::report::wrap::WIDTH;
 
@@ -107,7 +107,7 @@ impl Page<'_> {
     ) -> fmt::Result {
         let name = format!("{kind:<KIND_WIDTH$}");
         let name = match kind {
-            "all" => self.style.accent(name),
+            "all" => self.style.name(name),
             _ => name,
         };
         let count = grouped(distribution.count);
@@ -147,13 +147,13 @@ impl Page<'_> {
             return Ok(());
         };
         writeln!(self.out)?;
-        let bars = self.style.accent(sparkline(&throughput, SPARKLINE_WIDTH));
+        let bars = self.style.name(sparkline(&throughput, SPARKLINE_WIDTH));
         self.line(
             "throughput",
             format_args!("{bars}  {} to {}/s", rate(slowest), rate(fastest)),
         )?;
         if let Some((lowest, highest)) = range(&p99) {
-            let bars = self.style.accent(sparkline(&p99, SPARKLINE_WIDTH));
+            let bars = self.style.name(sparkline(&p99, SPARKLINE_WIDTH));
             let (lowest, highest) = (latency(Some(lowest)), latency(Some(highest)));
             self.line("p99", format_args!("{bars}  {lowest} to {highest}"))?;
         }

@@ -1,7 +1,7 @@
 use crate::report::sample;
-use crate::report::style::Style;
 use crate::report::text::*;
 use crate::report::wrap::WIDTH;
+use soloist_flags::Style;
 
 fn without_colours(text: &str) -> String {
     let mut plain = String::new();

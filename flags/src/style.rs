@@ -8,18 +8,17 @@ use anstyle::{AnsiColor, Style as Ansi};
 
 /// Whether a text has colours. The caller decides it, who knows where the text goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Style {
+pub enum Style {
+    /// It has none.
     Plain,
+    /// It has colours, as ANSI sequences.
     Coloured,
 }
 
 impl Style {
     /// Returns `Coloured` for a terminal, unless the variable `NO_COLOR` is set and not empty (no-color.org) or `TERM`
     /// is `dumb`. `variable` reads the environment.
-    pub(crate) fn of(
-        output: &impl IsTerminal,
-        variable: impl Fn(&str) -> Option<OsString>,
-    ) -> Self {
+    pub fn of(output: &impl IsTerminal, variable: impl Fn(&str) -> Option<OsString>) -> Self {
         match output.is_terminal() {
             true => Self::of_terminal(variable),
             false => Self::Plain,
@@ -35,29 +34,40 @@ impl Style {
         }
     }
 
-    pub(crate) fn bold(self, text: impl Display) -> String {
+    /// For headings.
+    #[must_use]
+    pub fn bold(self, text: impl Display) -> String {
         self.paint(Ansi::new().bold(), text)
     }
 
     /// For labels and other texts that need not be read first.
-    pub(crate) fn dim(self, text: impl Display) -> String {
+    #[must_use]
+    pub fn dim(self, text: impl Display) -> String {
         self.paint(Ansi::new().dimmed(), text)
     }
 
-    pub(crate) fn good(self, text: impl Display) -> String {
+    /// For keys, names, and what a text is about.
+    #[must_use]
+    pub fn name(self, text: impl Display) -> String {
+        self.paint(AnsiColor::Cyan.on_default(), text)
+    }
+
+    /// For what is as it should be.
+    #[must_use]
+    pub fn good(self, text: impl Display) -> String {
         self.paint(AnsiColor::Green.on_default().bold(), text)
     }
 
-    pub(crate) fn warning(self, text: impl Display) -> String {
+    /// For what may be wrong.
+    #[must_use]
+    pub fn warning(self, text: impl Display) -> String {
         self.paint(AnsiColor::Yellow.on_default().bold(), text)
     }
 
-    pub(crate) fn bad(self, text: impl Display) -> String {
+    /// For what is wrong.
+    #[must_use]
+    pub fn bad(self, text: impl Display) -> String {
         self.paint(AnsiColor::Red.on_default().bold(), text)
-    }
-
-    pub(crate) fn accent(self, text: impl Display) -> String {
-        self.paint(AnsiColor::Cyan.on_default(), text)
     }
 
     fn paint(self, ansi: Ansi, text: impl Display) -> String {
@@ -66,15 +76,6 @@ impl Style {
             Self::Coloured => format!("{ansi}{text}{ansi:#}"),
         }
     }
-}
-
-/// Replaces control characters by blanks: a text from elsewhere must not control the terminal.
-pub(crate) fn printable(text: &str) -> String {
-    let keep = |char: char| match char.is_control() {
-        true => ' ',
-        false => char,
-    };
-    text.trim_end().chars().map(keep).collect()
 }
 
 #[cfg(test)]
@@ -106,10 +107,5 @@ mod tests {
             coloured.starts_with("\x1b[") && coloured.ends_with("x\x1b[0m"),
             "{coloured:?}"
         );
-    }
-
-    #[test]
-    fn control_characters_do_not_reach_a_terminal() {
-        assert_eq!(printable("red\x1b[31m\nnext\r\n"), "red [31m next");
     }
 }
