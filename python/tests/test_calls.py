@@ -94,9 +94,18 @@ class Calls(unittest.TestCase):
     def test_a_key_ends_with_its_ttl(self) -> None:
         with self.client.watch(key="short") as watch:
             self.client.write("short", 1, ttl=timedelta(milliseconds=20))
-            self.assertIsNotNone(self.client.write("short", 2, keep_lifetime=True))
-            causes = [next(iter(watch)).cause for _ in range(3)]
-        self.assertEqual(causes[-1], soloist.Cause.EXPIRED)
+            events = iter(watch)
+            causes = [next(events).cause for _ in range(2)]
+        self.assertEqual(causes, [soloist.Cause.WRITTEN, soloist.Cause.EXPIRED])
+
+    def test_a_lifetime_is_kept(self) -> None:
+        self.client.write("long", 1, ttl=timedelta(hours=1))
+        end = self.client.read("long").expires_at
+        self.assertIsNotNone(end)
+        self.client.write("long", 2, keep_lifetime=True)
+        self.assertEqual(self.client.read("long").expires_at, end)
+        self.client.write("long", 3)
+        self.assertIsNone(self.client.read("long").expires_at)
 
     def test_a_batch_is_applied_whole_or_not_at_all(self) -> None:
         results = self.client.batch([Write("batch/1", "a"), Add("batch/2", 5), Read("batch/1"), Delete("batch/3")])
