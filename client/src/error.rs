@@ -334,19 +334,30 @@ impl StdError for Error {}
 
 /// Whether a call met the end of a connection, and no server has looked at it.
 ///
-/// - The connection ended while the call was queued for it: hyper reports the call as canceled.
+/// - The connection ended while the call was queued for it: hyper reports the call as canceled, or as left behind.
 /// - The peer said goodbye. Streams that it has begun go on, and it promises for all others that it will not. Source: RFC
 ///   9113, section 6.8.
 /// - The peer refused the stream before it looked at it. Source: RFC 9113, section 8.7.
 fn is_unseen(source: &(dyn StdError + 'static), http2: Option<&h2::Error>) -> bool {
     let queued = causes(source)
         .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
-        .any(hyper::Error::is_canceled);
+        .any(|error| error.is_canceled() || is_left_behind(error));
     let refused = http2.is_some_and(|error| {
         let goodbye = error.is_go_away() && error.is_remote();
         goodbye || error.reason() == Some(h2::Reason::REFUSED_STREAM)
     });
     queued || refused
+}
+
+/// Whether the connection ended while the call was the next one, and waited because the peer permits no further stream: hyper
+/// drops such a call. Nothing of its body was sent, and gRPC has its message there, so no server can have begun it. (If the whole
+/// runtime was dropped, hyper says the same of calls that were sent; then there is nothing left to make another attempt on.)
+fn is_left_behind(error: &hyper::Error) -> bool {
+    error.is_user()
+        && error.to_string() == "dispatch task is gone"
+        && error
+            .source()
+            .is_some_and(|cause| cause.to_string() == "runtime dropped the dispatch task")
 }
 
 /// Whether tonic's own timer ran out, which tonic reports as CANCELLED.

@@ -136,13 +136,16 @@ fn jitter(most: Duration, random: u64) -> Duration {
     Duration::from_nanos(part as u64)
 }
 
-/// How often a call is made again that no server has looked at. A server that refuses streams does so for a reason: gRPC
-/// proposal A6 allows one such retry, and more for calls that have not left the client.
-const UNSEEN_RETRIES_MAX: usize = 3;
+/// How often a call is made again at once that no server has looked at, and how often at all if a server has refused it for a
+/// reason of its own.
+const UNSEEN_RETRIES_AT_ONCE: u32 = 3;
 
-/// Makes an attempt, and further ones at once while no server has looked at it, because it met the end of a connection. A
-/// proxy that ends connections after so many calls, or a server that asks its clients to come back with other certificates,
-/// fails no call. Source: "transparent retries" of gRPC proposal A6.
+/// Makes an attempt, and further ones while no server has looked at it, because it met the end of a connection. A proxy that ends
+/// connections after so many calls, or that is replaced by a new one, fails no call, and neither does a server that asks its
+/// clients to come back with other certificates. Source: "transparent retries" of gRPC proposal A6.
+///
+/// The first few attempts follow at once. Many calls that wait for one connection may meet the ends of more connections than
+/// that; a peer that accepts connections and never a call does, too. So the further ones wait as [`Retry`] does.
 ///
 /// Where there are several addresses, a call also looks for the owner of the store, at each address and where a node says that it is.
 pub(crate) async fn until_seen<T, F>(
@@ -165,15 +168,28 @@ where
     F: Future<Output = Result<T, Error>>,
 {
     let start = Instant::now();
-    let mut unseen_retries = UNSEEN_RETRIES_MAX;
+    let mut unseen = 0;
     loop {
         let left = timeout.saturating_sub(start.elapsed());
-        let retries = match attempt(left).await {
-            Err(error) if error.is_elsewhere() && hops > 0 => &mut hops,
-            Err(error) if error.is_unseen() && unseen_retries > 0 => &mut unseen_retries,
+        let error = match attempt(left).await {
+            Err(error) if error.is_elsewhere() && hops > 0 => {
+                hops -= 1;
+                continue;
+            }
+            Err(error) if error.is_unseen() => error,
             outcome => return outcome,
         };
-        *retries -= 1;
+        unseen += 1;
+        if unseen <= UNSEEN_RETRIES_AT_ONCE {
+            continue;
+        }
+        let delay = Retry::default().delay(unseen - UNSEEN_RETRIES_AT_ONCE, &error);
+        // A server has told what must be done first.
+        let is_refused = error.reason().is_some();
+        if is_refused || delay >= timeout.saturating_sub(start.elapsed()) {
+            return Err(error);
+        }
+        sleep(delay).await;
     }
 }
 
@@ -313,33 +329,60 @@ mod tests {
         assert_eq!(start.elapsed(), waited);
     }
 
-    #[tokio::test]
-    async fn a_call_that_no_server_has_seen_is_made_again() {
-        let goodbye = || {
-            let goodbye = h2::Error::from(h2::Reason::REFUSED_STREAM);
-            let status = tonic::Status::from_error(Box::new(goodbye));
-            Error::from_status(&status, Outcome::Unknown)
-        };
-        for (unseen, made_of_all) in [(0, 1), (2, 3), (3, 4), (9, 4)] {
-            let mut made = 0;
-            let result = attempts_until_seen(0, MINUTE, |_| {
-                made += 1;
-                std::future::ready(if made > unseen {
-                    Ok(())
-                } else {
-                    Err(goodbye())
-                })
-            });
-            assert_eq!(result.await.is_ok(), unseen < 4, "{unseen}");
-            assert_eq!(made, made_of_all, "{unseen}");
-        }
-        // Nobody knows what came of this one.
+    fn refused_stream() -> Error {
+        let refused = h2::Error::from(h2::Reason::REFUSED_STREAM);
+        let status = tonic::Status::from_error(Box::new(refused));
+        Error::from_status(&status, Outcome::Unknown)
+    }
+
+    /// A server that refuses the certificate of the connection.
+    fn refused_certificate() -> Error {
+        use tonic_types::StatusExt as _;
+        let metadata = [("connection".to_owned(), "ended".to_owned())];
+        let details = tonic_types::ErrorDetails::with_error_info(
+            "CREDENTIALS_UNKNOWN",
+            soloist::ERROR_DOMAIN,
+            metadata,
+        );
+        let status =
+            tonic::Status::with_error_details(Code::Unauthenticated, "the certificate", details);
+        Error::from_status(&status, Outcome::Unknown)
+    }
+
+    /// Makes attempts of which the first so many fail. Returns whether the call succeeded, and how many were made.
+    async fn until_seen(failures: usize, failure: fn() -> Error) -> (bool, usize) {
         let mut made = 0;
         let result = attempts_until_seen(0, MINUTE, |_| {
             made += 1;
-            std::future::ready(Err::<(), _>(failure(BROKEN.0, BROKEN.1)))
+            std::future::ready(if made > failures {
+                Ok(())
+            } else {
+                Err(failure())
+            })
         });
-        assert_eq!((result.await.is_err(), made), (true, 1));
+        (result.await.is_ok(), made)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_no_server_has_seen_is_made_again() {
+        let start = Instant::now();
+        for failures in [0, 2, 3] {
+            assert_eq!(
+                until_seen(failures, refused_stream).await,
+                (true, failures + 1)
+            );
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        // A peer that goes on so is not asked without a pause, and not for ever.
+        assert_eq!(until_seen(9, refused_stream).await, (true, 10));
+        let (succeeds, made) = until_seen(usize::MAX, refused_stream).await;
+        assert!(!succeeds && (60..1_000).contains(&made), "{made}");
+        // What somebody must mend first is not tried for as long.
+        assert_eq!(until_seen(3, refused_certificate).await, (true, 4));
+        assert_eq!(until_seen(9, refused_certificate).await, (false, 4));
+        // Nobody knows what came of this one.
+        let broken = || failure(BROKEN.0, BROKEN.1);
+        assert_eq!(until_seen(9, broken).await, (false, 1));
     }
 
     #[test]

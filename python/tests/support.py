@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -70,6 +71,40 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Nginx:
+    """deploy/proxy/nginx.conf in front of a server. It ends each connection after 100 calls."""
+
+    def __init__(self, server: Server) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="soloist-python-")
+        # Nobody else takes a port that was just free, or else nginx says so.
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        config = (ROOT / "deploy/proxy/nginx.conf").read_text()
+        config = config.replace("127.0.0.1:50051", server.address).replace("127.0.0.1:8080", self.address)
+        file = Path(self._folder.name) / "nginx.conf"
+        file.write_text(
+            "daemon off; pid nginx.pid; error_log stderr; worker_processes 1; events { worker_connections 1024; }\n"
+            "http { keepalive_requests 100; log_format connection $connection; access_log connections connection;\n"
+            "client_body_temp_path a; proxy_temp_path b; fastcgi_temp_path c; uwsgi_temp_path d; scgi_temp_path e;\n"
+            f"{config} }}"
+        )
+        unpacked = ROOT / ".tools/nginx/usr/sbin/nginx"
+        command = [str(unpacked) if unpacked.exists() else "nginx", "-p", self._folder.name, "-c", str(file)]
+        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+    def connections(self) -> int:
+        """How many connections have carried calls that have ended."""
+        return len(set((Path(self._folder.name) / "connections").read_text().split()))
+
+    def __enter__(self) -> Nginx:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+        self._folder.cleanup()
 
 
 def eventually(condition: Callable[[], bool], timeout: float = 30.0) -> None:

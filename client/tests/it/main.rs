@@ -13,6 +13,7 @@ mod machines;
 mod nodes;
 mod operations;
 mod pipeline;
+mod proxies;
 mod proxy;
 mod retry;
 mod sessions;

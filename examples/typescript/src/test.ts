@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { connect, createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -33,6 +34,44 @@ async function restart(): Promise<void> {
   server.kill("SIGKILL");
   await once(server, "exit");
   await start();
+}
+
+/** deploy/proxy/nginx.conf in front of the server. */
+async function startNginx() {
+  // Nobody else takes a port that was just free, or else nginx says so.
+  const free = createServer().listen(0, "127.0.0.1");
+  await once(free, "listening");
+  const listen = `127.0.0.1:${(free.address() as AddressInfo).port}`;
+  free.close();
+  const path = join(folder, "nginx");
+  mkdirSync(path);
+  const config = readFileSync(new URL("../../../deploy/proxy/nginx.conf", import.meta.url), "utf8")
+    .replace("127.0.0.1:50051", address)
+    .replace("127.0.0.1:8080", listen);
+  writeFileSync(
+    join(path, "nginx.conf"),
+    `daemon off; pid nginx.pid; error_log stderr; worker_processes 1; events { worker_connections 1024; }
+     http { keepalive_requests 100; log_format connection $connection; access_log connections connection;
+     client_body_temp_path a; proxy_temp_path b; fastcgi_temp_path c; uwsgi_temp_path d; scgi_temp_path e; ${config} }`,
+  );
+  const unpacked = fileURLToPath(new URL("../../../.tools/nginx/usr/sbin/nginx", import.meta.url));
+  const command = existsSync(unpacked) ? unpacked : "nginx";
+  const nginx = spawn(command, ["-p", path, "-c", "nginx.conf"], { stdio: "ignore" });
+  for (let isThere = false; !isThere; ) {
+    const socket = connect(Number(listen.split(":")[1]), "127.0.0.1");
+    isThere = await once(socket, "connect").then(() => true, () => false);
+    socket.destroy();
+    assert.equal(nginx.exitCode, null);
+  }
+  return {
+    address: listen,
+    /** How many connections have carried calls that have ended. */
+    connections: () => new Set(readFileSync(join(path, "connections"), "utf8").split("\n")).size,
+    end: async () => {
+      nginx.kill("SIGTERM");
+      await once(nginx, "exit");
+    },
+  };
 }
 
 before(async () => {
@@ -67,6 +106,24 @@ test("calls go on over a kill, and are applied once", async () => {
     }
   }
   assert.equal(String(sum), "60");
+});
+
+test("calls go on behind nginx, which ends each connection after a hundred calls", async () => {
+  const nginx = await startNginx();
+  const behind = new Soloist(nginx.address);
+  try {
+    await Promise.all(
+      Array.from({ length: 10 }, async () => {
+        for (let call = 0; call < 50; call++) await behind.call("State", "Add", { key: "behind", delta: 1 });
+      }),
+    );
+    const { value: sum } = await behind.call<{ value: bigint }>("State", "Add", { key: "behind", delta: 0 });
+    assert.equal(String(sum), "500");
+    assert.ok(nginx.connections() >= 5);
+  } finally {
+    behind.close();
+    await nginx.end();
+  }
 });
 
 test("a configuration is followed over a kill", async () => {
