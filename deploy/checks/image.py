@@ -1,5 +1,5 @@
-"""The image of deploy/Containerfile, made by umoci and run by runc, without a registry: it answers a call, and its volume is still
-there after a restart."""
+"""The image of deploy/Containerfile, made by umoci and run by runc, without a registry: it answers a call, its command line
+works inside of it, and its volume is still there after a restart."""
 
 import json
 import os
@@ -22,14 +22,15 @@ def containerfile():
     return dict(line.split(None, 1) for line in stage.splitlines() if line and not line.startswith(("#", "COPY")))
 
 
-def make(directory, server):
+def make(directory, programs):
     """Makes the image. Returns its name."""
     image = f"{directory}/image:1"
     run(UMOCI, "init", "--layout", directory / "image")
     run(UMOCI, "new", "--image", image)
     bundle = directory / "empty"
     run(UMOCI, "unpack", "--image", image, bundle)
-    shutil.copy2(server, bundle / "rootfs/soloist-server")
+    for program in programs:
+        shutil.copy2(program, bundle / "rootfs")
     data = bundle / "rootfs/data"
     data.mkdir()
     os.chown(data, USER, USER)
@@ -70,23 +71,30 @@ class Container(Process):
         enter = ["nsenter", "--target", self.pid, "--net"]
         return run(*enter, GRPCURL, "-plaintext", "-d", json.dumps(data), "127.0.0.1:50051", method)
 
+    def execute(self, *words):
+        """Runs a command inside of the container."""
+        return run(RUNC, "--root", self.state, "exec", self.name, *words)
+
     def end(self, number=None):
         if self.process.poll() is None:
             run(RUNC, "--root", self.state, "kill", self.name, "TERM")
         return self.process.wait(timeout=30)
 
 
-def main(server):
-    linked = run("ldd", server, check=False)
-    assert "statically linked" in linked or "not a dynamic executable" in linked, linked
+def main(programs):
+    for program in programs:
+        linked = run("ldd", program, check=False)
+        assert "statically linked" in linked or "not a dynamic executable" in linked, linked
     with tempfile.TemporaryDirectory(prefix="soloist-image-") as name:
         directory = Path(name)
-        image = make(directory, server)
+        image = make(directory, programs)
         volume = directory / "volume"
         volume.mkdir()
         os.chown(volume, USER, USER)
         with Container(directory, image, "first", volume) as container:
             container.call("soloist.v1.State/Write", {"key": "greeting", "value": {"text": "hello"}})
+            told = container.execute("/soloist", "get", "greeting")
+            assert told == "hello\nrevision 1\n", told
             assert container.end() == 0, container.text()
         with Container(directory, image, "second", volume) as container:
             read = container.call("soloist.v1.State/Read", {"key": "greeting"})
@@ -97,4 +105,4 @@ def main(server):
     print(f"the image answers, and keeps its volume over a restart; it has {size / 1e6:.1f} MB")
 
 
-main(Path(sys.argv[1]))
+main(sys.argv[1:])
