@@ -1,6 +1,7 @@
 //! Elections: one leader at a time, which says who it is.
 
 use std::future::{Future, IntoFuture};
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -58,7 +59,7 @@ impl IntoFuture for ElectCall<'_> {
         let connection = self.connection.clone();
         Box::pin(async move {
             let place = Place::enter(&connection, self.entrance).await?;
-            place.turn().await?;
+            place.turn(NonZeroUsize::MIN).await?;
             Ok(Leadership(place))
         })
     }

@@ -31,7 +31,7 @@
 //! - [`Watch`] streams every change, and resumes after a break if asked to.
 //! - [`Machine`] is a protocol that the server enforces for every writer of some keys.
 //! - [`Session`] is a lifetime that several keys share; [`KeepAlive`] renews a session and reports its loss.
-//! - [`Lock`] and [`Leadership`] are held by one client at a time, in the order of asking.
+//! - [`Lock`] and [`Leadership`] are held by one client at a time, in the order of asking; a lock also by [a few](LockCall::holders).
 //! - [`Observe`] tells who leads, and each change.
 //! - [`Error`] says what went wrong and whether to retry; [`Retry`] retries.
 //!

@@ -1,6 +1,7 @@
-//! Locks: one holder at a time, in the order in which they asked.
+//! Locks: one holder at a time, or a few, in the order in which they asked.
 
 use std::future::{Future, IntoFuture};
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ pub const LOCK_TTL: Duration = Duration::from_secs(10);
 pub struct LockCall<'a> {
     connection: &'a Connection,
     entrance: Entrance,
+    holders: NonZeroUsize,
 }
 
 impl<'a> LockCall<'a> {
@@ -40,12 +42,32 @@ impl<'a> LockCall<'a> {
                 ttl: LOCK_TTL,
                 session_prefix: String::new(),
             },
+            holders: NonZeroUsize::MIN,
         }
     }
 
     /// How long the lock outlives a holder that is gone: 1 s to 24 h. Default: [`LOCK_TTL`].
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.entrance.ttl = ttl;
+        self
+    }
+
+    /// How many clients may hold the lock at once: a semaphore. Each client goes by its own number, so all of them should give
+    /// the same. Default: 1.
+    ///
+    /// With several holders a [`token`](Lock::token) orders them no longer, and a lower one is not refused for that;
+    /// [`guard`](Lock::guard) holds as long as the lock does, also then.
+    ///
+    /// ```
+    /// # use std::num::NonZeroUsize;
+    /// # async fn example(client: soloist_client::Client) -> Result<(), soloist_client::Error> {
+    /// const DOWNLOADS: NonZeroUsize = NonZeroUsize::new(3).unwrap();
+    /// let permit = client.lock("semaphores/downloads").holders(DOWNLOADS).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn holders(mut self, holders: NonZeroUsize) -> Self {
+        self.holders = holders;
         self
     }
 
@@ -71,7 +93,7 @@ impl IntoFuture for LockCall<'_> {
         let connection = self.connection.clone();
         Box::pin(async move {
             let place = Place::enter(&connection, self.entrance).await?;
-            place.turn().await?;
+            place.turn(self.holders).await?;
             Ok(Lock(place))
         })
     }
@@ -105,7 +127,8 @@ impl IntoFuture for LockCall<'_> {
 pub struct Lock(Place);
 
 impl Lock {
-    /// The fencing token: the create_revision of the holder's key. Each holder of a lock has a higher one than all before it.
+    /// The fencing token: the create_revision of the holder's key. Each client that asks for a lock gets a higher one than all
+    /// before it.
     #[must_use]
     pub fn token(&self) -> i64 {
         self.0.create_revision()

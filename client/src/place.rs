@@ -5,6 +5,8 @@
 //! Every other client watches the key before its own, and no other, so a turn that ends wakes one client. Sources: the recipe for
 //! locks in the documentation of ZooKeeper, and the package `concurrency` of etcd's client.
 
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -70,16 +72,20 @@ impl Place {
         Ok(place)
     }
 
-    /// Waits until nobody is before this place.
-    pub(crate) async fn turn(&self) -> Result<(), Error> {
+    /// Waits until fewer places than this are before this one.
+    pub(crate) async fn turn(&self, holders: NonZeroUsize) -> Result<(), Error> {
         let Some(keep_alive) = &self.keep_alive else {
             return Err(left());
         };
         let waiting = async {
-            while let Some((key, revision)) = self.before().await? {
-                until_gone(&self.connection, key, revision).await?;
+            loop {
+                let before = self.before().await?;
+                match holders.get() {
+                    holders if before.len() < holders => return Ok(()),
+                    1 => until_gone(&self.connection, before).await?,
+                    holders => until_fewer(&self.connection, &self.name, before, holders).await?,
+                }
             }
-            Ok(())
         };
         tokio::select! {
             turn = waiting => turn,
@@ -87,31 +93,24 @@ impl Place {
         }
     }
 
-    /// The key of the place before this one, and the revision at which it was there.
-    async fn before(&self) -> Result<Option<(String, i64)>, Error> {
-        let mut before: Option<(ListedEntry, i64)> = None;
-        let mut is_here = false;
-        for (listed, revision) in places(&self.connection, &self.name, true).await? {
-            let place = listed.entry.create_revision;
-            is_here |= listed.key == self.key && place == self.create_revision;
-            let is_nearer = before
-                .as_ref()
-                .is_none_or(|(nearest, _)| place > nearest.entry.create_revision);
-            if place < self.create_revision && is_nearer {
-                before = Some((listed, revision));
-            }
-        }
-        match is_here {
-            true => Ok(before.map(|(listed, revision)| (listed.key, revision))),
-            false => Err(Error::new(
+    /// The places before this one, each with a revision at which it was there.
+    async fn before(&self) -> Result<Vec<(ListedEntry, i64)>, Error> {
+        let mut places = places(&self.connection, &self.name, true).await?;
+        let is_here = places.iter().any(|(listed, _)| {
+            listed.key == self.key && listed.entry.create_revision == self.create_revision
+        });
+        if !is_here {
+            return Err(Error::new(
                 Code::NotFound,
                 format!(
                     "the key {:?} was deleted: the place in the queue is lost",
                     self.key
                 ),
                 Outcome::NotApplied,
-            )),
+            ));
         }
+        places.retain(|(listed, _)| listed.entry.create_revision < self.create_revision);
+        Ok(places)
     }
 
     pub(crate) fn key(&self) -> &str {
@@ -205,13 +204,46 @@ pub(crate) async fn places(
     }
 }
 
-/// Waits until a key that was there at this revision is deleted.
-async fn until_gone(connection: &Connection, key: String, revision: i64) -> Result<(), Error> {
+/// Waits until the last one of these places is left. It watches no other, so that a turn that ends wakes one client.
+async fn until_gone(connection: &Connection, places: Vec<(ListedEntry, i64)>) -> Result<(), Error> {
+    let last = places
+        .into_iter()
+        .max_by_key(|(listed, _)| listed.entry.create_revision);
+    let Some((last, revision)) = last else {
+        return Ok(());
+    };
+    let watch = WatchCall::key(connection, last.key).after_revision(revision);
+    until_deleted(watch, |_| true).await
+}
+
+/// Waits until so many of these places are left that fewer remain. Whichever it is, all that wait are told.
+async fn until_fewer(
+    connection: &Connection,
+    name: &str,
+    places: Vec<(ListedEntry, i64)>,
+    holders: usize,
+) -> Result<(), Error> {
+    let first = places.iter().map(|(_, revision)| *revision).min();
+    let mut keys: HashSet<_> = places.into_iter().map(|(listed, _)| listed.key).collect();
+    let watch = WatchCall::prefix(connection, key_of(name, ""));
+    let watch = watch.after_revision(first.unwrap_or_default());
+    until_deleted(watch, |key| {
+        keys.remove(key);
+        keys.len() < holders
+    })
+    .await
+}
+
+/// Follows a watch until a key is deleted that is enough.
+async fn until_deleted(
+    watch: WatchCall<'_>,
+    mut is_enough: impl FnMut(&str) -> bool,
+) -> Result<(), Error> {
     let watching = async {
-        let call = WatchCall::key(connection, key).after_revision(revision);
-        let mut watch = call.resume(Retry::default()).await?;
+        let mut watch = watch.resume(Retry::default()).await?;
         while let Some(message) = watch.next().await? {
-            if message.events.iter().any(|event| event.entry.is_none()) {
+            let mut deleted = message.events.iter().filter(|event| event.entry.is_none());
+            if deleted.any(|event| is_enough(&event.key)) {
                 break;
             }
         }

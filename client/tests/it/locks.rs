@@ -2,11 +2,13 @@
 
 mod contention;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use soloist_client::{Batch, Client, Code, Condition, Reason, Write};
+use soloist_client::{Batch, Client, Code, Condition, Lock, Reason, Write};
+use tokio::sync::mpsc;
 
 use crate::proxy::Proxy;
 use crate::support::TestServer;
@@ -66,6 +68,61 @@ async fn holders_follow_each_other_in_the_order_in_which_they_asked() {
         waiting.await.unwrap();
     }
     places(&client, "l", 0).await;
+}
+
+/// Waits in the background for a lock with so many holders, and tells of it.
+fn ask(client: &Client, holders: NonZeroUsize, number: usize, held: &mpsc::Sender<(usize, Lock)>) {
+    let (client, held) = (client.clone(), held.clone());
+    tokio::spawn(async move {
+        let lock = client.lock("l").ttl(LONG).holders(holders);
+        held.send((number, lock.await.unwrap())).await.unwrap();
+    });
+}
+
+#[tokio::test]
+async fn a_lock_may_have_several_holders() {
+    let server = TestServer::start();
+    let client = server.client().await;
+    let (telling, mut told) = mpsc::channel(9);
+    for number in 0..8 {
+        ask(&client, NonZeroUsize::new(3).unwrap(), number, &telling);
+        places(&client, "l", number + 1).await;
+    }
+    let mut held = std::collections::VecDeque::new();
+    for number in 0..3 {
+        let (who, lock) = told.recv().await.unwrap();
+        assert_eq!(who, number);
+        held.push_back(lock);
+    }
+    // Whichever of them goes, the next one comes: released, dropped, or with a session that was ended.
+    for number in 3..8 {
+        assert!(told.try_recv().is_err(), "there are three already");
+        match number % 3 {
+            0 => held.remove(1).unwrap().release().await.unwrap(),
+            1 => drop(held.pop_front()),
+            _ => {
+                let sessions = client.list_sessions().await.unwrap().sessions;
+                let lock = held.back().unwrap();
+                let session = sessions
+                    .iter()
+                    .find(|session| lock.key().ends_with(&session.id));
+                client.close_session(session.unwrap()).await.unwrap();
+                held.pop_back();
+            }
+        }
+        let (who, lock) = told.recv().await.unwrap();
+        assert_eq!(who, number);
+        client.batch(Batch::new().op(lock.guard())).await.unwrap();
+        held.push_back(lock);
+    }
+    // Somebody who wants it alone waits for all of them.
+    ask(&client, NonZeroUsize::MIN, 8, &telling);
+    places(&client, "l", 4).await;
+    while let Some(lock) = held.pop_back() {
+        assert!(told.try_recv().is_err(), "it is not alone yet");
+        lock.release().await.unwrap();
+    }
+    assert_eq!(told.recv().await.unwrap().0, 8);
 }
 
 #[tokio::test]

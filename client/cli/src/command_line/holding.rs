@@ -1,6 +1,7 @@
 //! The flags of `lock` and `elect`.
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::command_line::parse::{positive, time};
@@ -12,6 +13,9 @@ pub(crate) struct LockArgs {
     pub(crate) name: String,
     #[command(flatten)]
     pub(crate) hold: HoldFlags,
+    /// How many may hold it at once: a semaphore. All should say the same; then the token protects nothing.
+    #[arg(long, value_name = "NUMBER", default_value = "1")]
+    pub(crate) holders: NonZeroUsize,
     /// What others see under the key of the holder.
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) value: String,

@@ -74,7 +74,7 @@ pub(super) async fn lock(target: &Target, args: &LockArgs, out: &Out) -> Result<
     };
     let ask = async |client: &Client| {
         let call = client.lock(&args.name).value(args.value.as_str());
-        let call = call.ttl(args.hold.ttl);
+        let call = call.ttl(args.hold.ttl).holders(args.holders);
         let call = call.session_prefix(&args.hold.session_prefix);
         call.await.map(Held::Lock)
     };

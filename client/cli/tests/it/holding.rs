@@ -34,6 +34,23 @@ fn a_command_runs_with_the_lock_and_its_exit_code_is_passed_on() {
 }
 
 #[test]
+fn a_lock_may_have_several_holders() {
+    let shell = Shell::start();
+    let words = ["lock", "l", "--holders", "2", "--ttl", "1h"];
+    let mut holders = [0, 1].map(|_| Running::start(shell.command(&words)));
+    for holder in &mut holders {
+        assert!(holder.line().starts_with("holds the lock l  token "));
+    }
+    let third = [&words[..4], &["--wait", "50ms", "--", "true"]].concat();
+    shell.fails(124, &third);
+    let [one, _other] = holders;
+    one.signal(Signal::SIGTERM);
+    assert_eq!(one.ended().0, 143);
+    shell.ok(&["lock", "l", "--holders", "2", "--", "true"]);
+    shell.fails(2, &["lock", "l", "--holders", "0", "--", "true"]);
+}
+
+#[test]
 fn a_lock_that_is_held_is_waited_for() {
     let shell = Shell::start();
     let mut holder = Running::start(shell.command(&["lock", "l", "--ttl", "1h"]));
