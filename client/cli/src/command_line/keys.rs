@@ -41,6 +41,9 @@ pub(crate) struct PutArgs {
     /// Leave the value as it is, and set the lifetime alone.
     #[arg(long, conflicts_with_all = ["value", "int", "bytes", "keep_lifetime"])]
     pub(crate) keep_value: bool,
+    /// Show what the key had before, too.
+    #[arg(long)]
+    pub(crate) previous: bool,
     #[command(flatten)]
     pub(crate) condition: ConditionFlags,
 }
@@ -118,6 +121,9 @@ pub(crate) struct DeleteArgs {
     /// Delete all keys that begin with this. Those in a state of their machine that is not final stay, and the exit code is 3.
     #[arg(long, conflicts_with_all = ["key", "if_exists", "if_revision"])]
     pub(crate) prefix: Option<String>,
+    /// Show what was deleted.
+    #[arg(long, conflicts_with_all = ["prefix", "every_key"])]
+    pub(crate) previous: bool,
     /// Delete all keys of the store.
     #[arg(long, conflicts_with_all = ["key", "prefix", "if_exists", "if_revision"])]
     pub(crate) every_key: bool,
@@ -138,4 +144,7 @@ pub(crate) struct ListArgs {
     /// Leave the values out.
     #[arg(long)]
     pub(crate) keys: bool,
+    /// End after this many keys.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
 }

@@ -17,6 +17,9 @@ pub(crate) struct WatchArgs {
     /// First show each change after this revision.
     #[arg(long, value_name = "REVISION")]
     pub(crate) after: Option<i64>,
+    /// Show what each key had before the change, too.
+    #[arg(long)]
+    pub(crate) previous: bool,
     /// End after this many changes.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,

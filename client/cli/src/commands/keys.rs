@@ -58,6 +58,7 @@ pub(super) async fn put(target: &Target, args: &PutArgs, out: &Out) -> Result<i3
         keep_value: args.keep_value,
         lifetime,
         expect: condition(&args.condition),
+        return_previous: args.previous,
         ..v1::WriteRequest::default()
     };
     let client = target.connect().await?;
@@ -66,13 +67,29 @@ pub(super) async fn put(target: &Target, args: &PutArgs, out: &Out) -> Result<i3
     out.message(
         "WriteResponse",
         &response,
-        |_| match is_new {
-            true => format!("created at revision {}", response.revision),
-            false => format!("written at revision {}", response.revision),
+        |style| {
+            let revision = response.revision;
+            match (&response.previous, is_new) {
+                (_, true) => format!("created at revision {revision}"),
+                (None, false) => format!("written at revision {revision}"),
+                (Some(previous), false) => {
+                    format!(
+                        "written at revision {revision}\n{}",
+                        before(previous, style)
+                    )
+                }
+            }
         },
         || response.revision.to_string(),
     )?;
     Ok(0)
+}
+
+/// What there was before a change, on one line.
+fn before(previous: &v1::Entry, style: Style) -> String {
+    let value = text::value(previous.value.as_ref());
+    let about = style.dim(text::about(previous, SystemTime::now()));
+    format!("before: {value}  {about}")
 }
 
 /// The value that a word stands for.
@@ -197,18 +214,21 @@ pub(super) async fn delete(target: &Target, args: &DeleteArgs, out: &Out) -> Res
     };
     let client = target.connect().await?;
     let response = client.call(request).await?;
-    let was_there = response.previous.is_some();
     out.message(
         "DeleteResponse",
         &response,
-        |style| match was_there {
-            true => {
+        |style| match &response.previous {
+            Some(previous) => {
                 let revision = style.dim(format!("revision {}", response.revision));
-                format!("deleted\n{revision}")
+                let mut text = format!("deleted\n{revision}");
+                if args.previous {
+                    text = format!("{text}\n{}", before(previous, style));
+                }
+                text
             }
-            false => "there was no such key".to_owned(),
+            None => "there was no such key".to_owned(),
         },
-        || i32::from(was_there).to_string(),
+        || i32::from(response.previous.is_some()).to_string(),
     )?;
     Ok(0)
 }
@@ -273,14 +293,18 @@ pub(super) async fn list(target: &Target, args: &ListArgs, out: &Out) -> Result<
         keys_only: args.keys,
         ..v1::ListRequest::default()
     };
+    let mut left = args.limit.unwrap_or(u64::MAX);
     loop {
+        // A page has as many as the server permits, or as are wanted.
+        request.page_size = i32::try_from(left).unwrap_or_default();
         let response = client.call(request.clone()).await?;
+        left = left.saturating_sub(response.entries.len() as u64);
         match out.form {
             Form::Json => out.json("ListResponse", &response)?,
             Form::Text => out.line(&text::entries(&response.entries, args.keys, out.style))?,
             Form::Value => out.line(&lines(&response.entries, args.keys, out))?,
         }
-        if response.next_page_token.is_empty() {
+        if response.next_page_token.is_empty() || left == 0 {
             return Ok(0);
         }
         request.page_token = response.next_page_token;
@@ -305,7 +329,7 @@ pub(super) fn event(event: &v1::Event, style: Style) -> String {
     let entry = event.entry.clone().unwrap_or_default();
     let cause = text::cause(event.cause());
     let key = style.name(escape::key(&entry.key));
-    match &entry.value {
+    let line = match &entry.value {
         Some(value) => {
             let value = text::value(Some(value));
             let about = style.dim(text::about(&entry, SystemTime::now()));
@@ -315,5 +339,10 @@ pub(super) fn event(event: &v1::Event, style: Style) -> String {
             let about = style.dim(format!("revision {}", entry.revision));
             format!("{cause:9}  {key}  {about}")
         }
+    };
+    match &event.previous {
+        Some(previous) => format!("{line}  {}", before(previous, style)),
+        None if event.previous_left_out => format!("{line}  {}", style.dim("before: not kept")),
+        None => line,
     }
 }

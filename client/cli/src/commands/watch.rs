@@ -25,6 +25,9 @@ pub(super) async fn watch(target: &Target, args: &WatchArgs, out: &Out) -> Resul
     if args.initial {
         call = call.initial();
     }
+    if args.previous {
+        call = call.previous();
+    }
     if let Some(revision) = args.after {
         call = call.after_revision(revision);
     }

@@ -2,6 +2,8 @@
 
 use std::net::TcpListener;
 
+use soloist_server::config::Config;
+
 use crate::support::{Done, Shell, soloist};
 
 #[test]
@@ -113,6 +115,56 @@ fn keys_are_deleted_one_by_one_and_by_prefix() {
     assert!(error.contains("--every-key"), "{error}");
     assert_eq!(shell.ok(&["delete", "--every-key", "-o", "value"]), "1\n");
     assert_eq!(shell.ok(&["list"]), "");
+}
+
+#[test]
+fn what_there_was_before_is_shown() {
+    let shell = Shell::start();
+    assert_eq!(
+        shell.ok(&["put", "a", "x", "--previous"]),
+        "created at revision 1\n"
+    );
+    let shown = shell.ok(&["put", "a", "y", "--previous"]);
+    assert_eq!(shown, "written at revision 2\nbefore: x  revision 1\n");
+    let shown = shell.ok(&["delete", "a", "--previous"]);
+    assert_eq!(
+        shown,
+        "deleted\nrevision 3\nbefore: y  revision 2, created at 1\n"
+    );
+    assert_eq!(
+        shell.ok(&["delete", "a", "--previous"]),
+        "there was no such key\n"
+    );
+    let words = ["watch", "a", "--after", "1", "--count", "2", "--previous"];
+    assert_eq!(
+        shell.ok(&words),
+        "written    a  y  revision 2, created at 1  before: x  revision 1\n\
+         deleted    a  revision 3  before: y  revision 2, created at 1\n"
+    );
+    shell.fails(2, &["delete", "--prefix", "a", "--previous"]);
+}
+
+#[test]
+fn as_many_keys_are_listed_as_are_wanted() {
+    let mut config = Config::default();
+    config.limits.max_page_size = 2;
+    let shell = Shell::with(&config);
+    for key in ["a", "b", "c", "d"] {
+        shell.ok(&["put", key, "x"]);
+    }
+    for (limit, keys) in [
+        ("1", "a\n"),
+        ("2", "a\nb\n"),
+        ("3", "a\nb\nc\n"),
+        ("9", "a\nb\nc\nd\n"),
+    ] {
+        assert_eq!(
+            shell.ok(&["list", "--keys", "--limit", limit]),
+            keys,
+            "{limit}"
+        );
+    }
+    shell.fails(2, &["list", "--limit", "0"]);
 }
 
 #[test]

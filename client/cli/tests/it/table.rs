@@ -21,6 +21,66 @@ fn lines() -> Vec<String> {
     commands.skip(1).collect()
 }
 
+/// What the first cells of all tables about etcdctl have as code.
+fn of_etcdctl() -> Vec<String> {
+    let page = include_str!("../../../../docs/cli.md");
+    let (_, tables) = page.split_once("<!-- etcdctl -->").unwrap();
+    let (tables, _) = tables.split_once("\n## ").unwrap();
+    let cells = tables.lines().filter_map(|line| {
+        let (first, _) = line.strip_prefix("| ")?.split_once(" | ")?;
+        Some(first)
+    });
+    cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Each flag of these commands of etcdctl is in a table: what it is with `soloist`, or why it is not there.
+#[test]
+fn no_flag_of_etcdctl_is_left_out() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let commands = [
+        "get",
+        "put",
+        "del",
+        "watch",
+        "lock",
+        "elect",
+        "lease grant",
+        "lease list",
+        "lease timetolive",
+        "lease keep-alive",
+        "lease revoke",
+    ];
+    let told = of_etcdctl();
+    for command in commands {
+        let help = Command::new(format!("{root}/.tools/etcd/usr/bin/etcdctl"))
+            .args(command.split(' '))
+            .arg("--help")
+            .output()
+            .expect("this test needs etcdctl: ./test --tools installs it");
+        let help = String::from_utf8(help.stdout).unwrap();
+        let (_, options) = help.split_once("\nOPTIONS:\n").unwrap();
+        let (options, _) = options.split_once("\nGLOBAL OPTIONS:").unwrap();
+        let mut flags: Vec<_> = options
+            .split_whitespace()
+            .filter(|word| word.starts_with("--"))
+            .map(|word| word.split(['[', '=']).next().unwrap())
+            .filter(|flag| *flag != "--help")
+            .collect();
+        // And the command itself.
+        flags.push("");
+        for flag in flags {
+            let is_told = told.iter().any(|line| {
+                let words: Vec<_> = line.split([' ', '=']).collect();
+                line.starts_with(command) && (flag.is_empty() || words.contains(&flag))
+            });
+            assert!(is_told, "docs/cli.md has nothing about {command} {flag}");
+        }
+    }
+}
+
 /// Whether a command goes on until a signal comes.
 fn goes_on(line: &str) -> bool {
     let begins = |begin: &str| line.starts_with(begin);
