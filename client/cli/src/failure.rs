@@ -117,6 +117,7 @@ fn hint(error: &Error) -> Option<&'static str> {
         Some(Reason::CredentialsMissing) => {
             return Some("show who you are: --token-file FILE, or --tls-cert and --tls-key");
         }
+        Some(Reason::NotAnInt) => return Some("to make it a number: soloist put KEY --int NUMBER"),
         Some(Reason::SessionExists) => return Some("to end that session first: --take-over"),
         _ => {}
     }

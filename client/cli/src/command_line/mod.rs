@@ -54,7 +54,7 @@ pub(crate) enum Command {
     /// Moves a key to another state of its machine.
     Move(MoveArgs),
     /// Deletes a key, or all keys with a prefix. A missing key is no error.
-    #[command(alias = "del")]
+    #[command(aliases = ["del", "rm"])]
     Delete(DeleteArgs),
     /// Lists the keys that begin with a prefix, or all.
     #[command(alias = "ls")]

@@ -53,7 +53,7 @@ fn line(result: &v1::OpResult) -> String {
             None => "read: there is no such key".to_owned(),
         },
         Some(OpResult::Write(_)) => "written".to_owned(),
-        Some(OpResult::Add(add)) => format!("added: {}", add.value),
+        Some(OpResult::Add(add)) => format!("added: the sum is {}", add.value),
         Some(OpResult::Transition(moved)) => format!("moved from {}", moved.from),
         Some(OpResult::Delete(deleted)) => match &deleted.previous {
             Some(_) => "deleted".to_owned(),
@@ -86,7 +86,11 @@ pub(super) fn read_json(file: &Path) -> Result<serde_json::Value, Failure> {
         true => std::io::stdin().lock().read_to_string(&mut text).map(drop),
         false => fs::read_to_string(file).map(|read| text = read),
     };
-    read.map_err(|error| in_file(file, &error.to_string()))?;
+    read.map_err(|error| {
+        let is_json = file.to_string_lossy().starts_with(['[', '{']);
+        let hint = "; JSON itself goes to standard input, with - as the file";
+        in_file(file, &format!("{error}{}", if is_json { hint } else { "" }))
+    })?;
     serde_json::from_str(&text).map_err(|error| in_file(file, &error.to_string()))
 }
 

@@ -26,6 +26,12 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> i32 {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
+            if lacks_dashes(&error, &words) {
+                let _ = writeln!(
+                    io::stderr(),
+                    "\nA command to run goes behind two dashes: -- CMD"
+                );
+            }
             return error.exit_code();
         }
     };
@@ -47,6 +53,16 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> i32 {
             failure.exit_code()
         }
     }
+}
+
+/// Whether a command to run was typed like an argument, as other programs permit.
+fn lacks_dashes(error: &clap::Error, words: &[OsString]) -> bool {
+    let runs = ["lock", "elect", "watch"];
+    error.kind() == clap::error::ErrorKind::UnknownArgument
+        && words
+            .iter()
+            .any(|word| runs.iter().any(|name| word == name))
+        && !words.iter().any(|word| word == "--")
 }
 
 fn with_runtime(command: &Command, connection: &Connection, out: &Out) -> Result<i32, Failure> {

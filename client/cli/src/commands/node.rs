@@ -87,10 +87,18 @@ fn row(address: &str, node: &v1::Node) -> Vec<String> {
     row.push(match (&node.lag, node.role(), node.owner.as_str()) {
         (_, Role::Owner, _) => String::new(),
         (_, _, "") => "nobody owns the store".to_owned(),
-        (Some(lag), _, _) => format!("{} behind", text::wire_duration(Some(lag))),
+        (Some(lag), _, _) => format!("{} behind", text::wire_duration(Some(&in_millis(*lag)))),
         (None, _, owner) => format!("follows {}", escape::key(owner)),
     });
     row
+}
+
+/// More would say less.
+fn in_millis(lag: prost_types::Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        nanos: lag.nanos / 1_000_000 * 1_000_000,
+        ..lag
+    }
 }
 
 #[cfg(test)]
@@ -107,7 +115,7 @@ mod tests {
             seq: 70,
             lag: Some(prost_types::Duration {
                 seconds: 0,
-                nanos: 2_000_000,
+                nanos: 2_202_962,
             }),
             ..v1::Node::default()
         };

@@ -61,7 +61,7 @@ fn rows(info: &v1::Info) -> Vec<Vec<String>> {
         row("watches", grouped(info.watch_count)),
         row("request ids", grouped(info.request_id_count)),
         row("durability", durability.to_owned()),
-        row("a crash loses", info.loss_window.clone()),
+        row("after a crash", info.loss_window.clone()),
         row("cpu time", text::wire_duration(info.cpu_time.as_ref())),
         row("panics", grouped(info.panic_count)),
     ]

@@ -130,9 +130,12 @@ pub(crate) fn table(rows: &[Vec<String>], paint: impl Fn(usize, &str) -> String)
     let widths: Vec<_> = (0..columns).map(width).collect();
     let lines = rows.iter().map(|row| {
         let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
+        // Nothing follows the last text of a row, not even blanks.
+        let end = row.iter().rposition(|cell| !cell.is_empty());
+        let end = end.map_or(0, |last| last + 1);
+        for (column, cell) in row[..end].iter().enumerate() {
             line.push_str(&paint(column, cell));
-            if column + 1 < row.len() {
+            if column + 1 < end {
                 let missing = widths[column].saturating_sub(cell.chars().count());
                 line.push_str(&" ".repeat(missing + 2));
             }
@@ -215,6 +218,9 @@ mod tests {
             table(&rows, |_, cell| cell.to_owned()),
             "a    1   x\nbcd  22  y"
         );
+        let rows = [["a", "1", ""], ["b", "", ""], ["c", "", "x"]];
+        let rows = rows.map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(table(&rows, |_, cell| cell.to_owned()), "a  1\nb\nc     x");
     }
 
     #[test]

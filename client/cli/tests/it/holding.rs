@@ -48,6 +48,8 @@ fn a_lock_may_have_several_holders() {
     assert_eq!(one.ended().0, 143);
     shell.ok(&["lock", "l", "--holders", "2", "--", "true"]);
     shell.fails(2, &["lock", "l", "--holders", "0", "--", "true"]);
+    let error = shell.fails(2, &["lock", "l", "true"]);
+    assert!(error.contains("behind two dashes"), "{error}");
 }
 
 #[test]

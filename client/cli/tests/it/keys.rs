@@ -97,6 +97,7 @@ fn numbers_stay_within_bounds() {
     shell.ok(&["put", "t", "text"]);
     let error = shell.fails(3, &["add", "t"]);
     assert!(error.contains("NOT_AN_INT"), "{error}");
+    assert!(error.contains("soloist put KEY --int"), "{error}");
 }
 
 #[test]
@@ -108,6 +109,12 @@ fn keys_are_deleted_one_by_one_and_by_prefix() {
     assert_eq!(shell.ok(&["delete", "b"]), "deleted\nrevision 5\n");
     assert_eq!(shell.ok(&["delete", "b"]), "there was no such key\n");
     assert_eq!(shell.ok(&["del", "b", "-o", "value"]), "0\n");
+    assert_eq!(shell.ok(&["rm", "b", "-o", "value"]), "0\n");
+    let error = shell.fails(2, &["batch", "[]"]);
+    assert!(
+        error.contains("JSON itself goes to standard input"),
+        "{error}"
+    );
     shell.fails(1, &["delete", "b", "--if-exists"]);
     assert_eq!(shell.ok(&["delete", "--prefix", "a/"]), "deleted 3 keys\n");
     shell.ok(&["put", "c", "x"]);
@@ -206,7 +213,7 @@ fn a_batch_is_whole_or_not_at_all() {
     let done = shell.with_input(&["batch", "-"], batch.as_bytes());
     assert_eq!(
         done.out,
-        "added: 5\nread: 5  revision 1\nwritten\ndeleted: there was no such key\nrevision 1\n",
+        "added: the sum is 5\nread: 5  revision 1\nwritten\ndeleted: there was no such key\nrevision 1\n",
         "{done:?}"
     );
     let refused = r#"[{"add":{"key":"anna","delta":1}},{"add":{"key":"anna","delta":-9,"min":0}}]"#;
