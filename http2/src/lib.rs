@@ -67,11 +67,13 @@
 //! ```
 //!
 //! What a client of its own making needs as well can be used without a connection: [`frame`] has the formats of frames,
-//! [`hpack`] decodes and encodes header blocks, [`huffman`] is the code of their strings.
+//! [`checks`] what both ends check of them, [`hpack`] decodes and encodes header blocks, [`huffman`] is the code of their strings.
 //!
 //! Sources: RFC 9113 (HTTP/2), RFC 7541 (HPACK), gRPC over HTTP/2.
 
+pub mod checks;
 mod connection;
+mod connection_error;
 mod error_code;
 mod fields;
 pub mod frame;
@@ -82,7 +84,8 @@ mod limits;
 #[cfg(test)]
 mod tests;
 
-pub use connection::{Connection, ConnectionError, Event, Gone, Side, StreamKey, Then};
+pub use connection::{Connection, Event, Gone, Side, StreamKey, Then};
+pub use connection_error::ConnectionError;
 pub use error_code::ErrorCode;
 pub use fields::{ContentType, Field, Fields, Head, Malformed, Method, Route, Routes, Timeout};
 pub use header_block::HeaderBlock;

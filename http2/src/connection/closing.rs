@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::connection::error::ConnectionError;
 use crate::connection::event::{Side, StreamKey, Then};
 use crate::connection::receive::Outcome;
 use crate::connection::state::{Connection, Goodbye, Health};
 use crate::connection::streams::{Stream, Waiting};
+use crate::connection_error::ConnectionError;
 use crate::error_code::ErrorCode;
 use crate::frame;
 use crate::header_block::HeaderBlock;

@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
-use crate::connection::checks::{
-    check_client_stream, depends_on_itself, expect_connection, expect_length,
+use crate::checks::{
+    self, check_client_stream, check_setting, depends_on_itself, expect_connection, expect_length,
 };
 use crate::connection::closing::GOODBYE_PING;
-use crate::connection::error::ConnectionError;
 use crate::connection::event::Side;
 use crate::connection::receive::Outcome;
 use crate::connection::state::{Connection, Goodbye};
+use crate::connection_error::ConnectionError;
 use crate::error_code::ErrorCode;
-use crate::frame::{self, ACK, FrameHeader, PAYLOAD_MAX, WINDOW_MAX, kind, leading_u32, setting};
+use crate::frame::{self, ACK, FrameHeader, WINDOW_MAX, kind, leading_u32, setting};
 
 impl Connection {
     pub(super) fn on_settings(
@@ -31,11 +31,7 @@ impl Connection {
             }
             return self.idle(1, now).map(|()| Outcome::Nothing);
         }
-        let (settings, []) = payload.as_chunks::<6>() else {
-            let length = payload.len();
-            let text = format!("SETTINGS of {length} bytes, which is not a multiple of 6");
-            return Err(ConnectionError::new(ErrorCode::FRAME_SIZE_ERROR, text));
-        };
+        let settings = checks::settings(payload)?;
         let (count, limit) = (settings.len(), self.limits.settings_max);
         if count > limit {
             let text = format!("SETTINGS with {count} settings, the limit is {limit}");
@@ -198,25 +194,5 @@ impl Connection {
             // A stream that is not open cannot be reset.
             None => Err(ConnectionError::new(code, text)),
         }
-    }
-}
-
-/// Checks the value of a setting (section 6.5.2).
-fn check_setting(name: u16, value: u32) -> Result<(), ConnectionError> {
-    match name {
-        setting::ENABLE_PUSH if value > 1 => Err(ConnectionError::protocol(format!(
-            "ENABLE_PUSH of {value}, which is neither 0 nor 1"
-        ))),
-        setting::INITIAL_WINDOW_SIZE if i64::from(value) > WINDOW_MAX => Err(ConnectionError::new(
-            ErrorCode::FLOW_CONTROL_ERROR,
-            format!("INITIAL_WINDOW_SIZE of {value}, the limit is {WINDOW_MAX}"),
-        )),
-        setting::MAX_FRAME_SIZE if !(PAYLOAD_MAX as u32..1 << 24).contains(&value) => {
-            Err(ConnectionError::protocol(format!(
-                "MAX_FRAME_SIZE of {value}, not from 16384 to 16777215"
-            )))
-        }
-        // Unknown settings must be ignored.
-        _ => Ok(()),
     }
 }

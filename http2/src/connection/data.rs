@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::connection::checks::{check_client_stream, unpad};
-use crate::connection::error::ConnectionError;
+use crate::checks::{check_client_stream, unpad};
 use crate::connection::event::{StreamKey, Then};
 use crate::connection::headers::IDLE_FRAMES_EARNED;
 use crate::connection::receive::Outcome;
 use crate::connection::state::Connection;
+use crate::connection_error::ConnectionError;
 use crate::error_code::ErrorCode;
 use crate::frame::{self, END_STREAM, FrameHeader, WINDOW_INITIAL};
 
@@ -20,7 +20,8 @@ impl Connection {
         now: Duration,
     ) -> Result<Outcome, ConnectionError> {
         check_client_stream("DATA", header)?;
-        let range = unpad(header, payload)?;
+        let (data, skipped) = unpad(header, payload)?;
+        let range = skipped..skipped + data.len();
         // Padding counts as well (section 6.9.1).
         let length = payload.len() as u32;
         if !self.receiving.receive(length) {
@@ -41,7 +42,8 @@ impl Connection {
             return self.stream_error(key, ErrorCode::STREAM_CLOSED, now);
         }
         stream.received = stream.received.saturating_add(length);
-        if stream.received > window {
+        // An empty frame needs no room, not even in a window below zero.
+        if length > 0 && stream.received > window {
             return self.stream_error(key, ErrorCode::FLOW_CONTROL_ERROR, now);
         }
         let ends = header.has(END_STREAM);

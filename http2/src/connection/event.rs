@@ -1,6 +1,6 @@
 //! What a connection tells its user.
 
-use crate::connection::error::ConnectionError;
+use crate::connection_error::ConnectionError;
 use crate::error_code::ErrorCode;
 use crate::fields::{Fields, Head};
 

@@ -3,11 +3,11 @@
 use std::mem;
 use std::time::Duration;
 
-use crate::connection::checks::{check_client_stream, depends_on_itself, unpad};
-use crate::connection::error::ConnectionError;
+use crate::checks::{check_client_stream, depends_on_itself, unpad};
 use crate::connection::event::Then;
 use crate::connection::receive::Outcome;
 use crate::connection::state::{Connection, Goodbye, OpenBlock};
+use crate::connection_error::ConnectionError;
 use crate::error_code::ErrorCode;
 use crate::frame::{END_HEADERS, END_STREAM, FrameHeader, PRIORITY};
 use crate::hpack::HpackError;
@@ -27,7 +27,7 @@ impl Connection {
         now: Duration,
     ) -> Result<Outcome, ConnectionError> {
         check_client_stream("HEADERS", header)?;
-        let mut block = &payload[unpad(header, payload)?];
+        let (mut block, _) = unpad(header, payload)?;
         let mut depends_on_itself = false;
         if header.has(PRIORITY) {
             let Some((priority, rest)) = block.split_first_chunk::<5>() else {

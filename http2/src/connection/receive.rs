@@ -4,9 +4,9 @@ use std::mem;
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::connection::error::ConnectionError;
 use crate::connection::event::{Event, Side, StreamKey, Then};
 use crate::connection::state::{Connection, Health};
+use crate::connection_error::ConnectionError;
 use crate::error_code::ErrorCode;
 use crate::fields::Head;
 use crate::frame::{ACK, FRAME_HEADER_BYTES, FrameHeader, PAYLOAD_MAX, PREFACE, kind};

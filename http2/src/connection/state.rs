@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connection::budget::Budget;
-use crate::connection::error::ConnectionError;
 use crate::connection::output::Output;
 use crate::connection::sending::Sending;
 use crate::connection::streams::Streams;
 use crate::connection::windows::ReceiveWindow;
+use crate::connection_error::ConnectionError;
 use crate::fields::{Field, FieldList, Routes};
 use crate::frame::{self, PAYLOAD_MAX, PREFACE, WINDOW_INITIAL, setting};
 use crate::hpack::Decoder;

@@ -9,12 +9,11 @@
 
 use std::fmt;
 
-use soloist_http2::ErrorCode;
 use soloist_http2::frame::{self, FrameHeader, PAYLOAD_MAX, PREFACE, WINDOW_INITIAL, setting};
 use soloist_http2::hpack::Decoder;
+use soloist_http2::{ConnectionError, ErrorCode};
 
 use crate::http2::config::Config;
-use crate::http2::connection_error::ConnectionError;
 use crate::http2::failure::CallFailure;
 use crate::http2::header_cache::HeaderCache;
 use crate::http2::message::{Body, MESSAGE_PREFIX_BYTES};

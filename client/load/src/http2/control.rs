@@ -2,12 +2,11 @@
 
 use std::mem;
 
-use soloist_http2::ErrorCode;
-use soloist_http2::frame::{self, ACK, FrameHeader, PAYLOAD_MAX, kind, leading_u32, setting};
+use soloist_http2::checks::{self, check_setting, expect_connection, expect_length};
+use soloist_http2::frame::{self, ACK, FrameHeader, kind, leading_u32, setting};
+use soloist_http2::{ConnectionError, ErrorCode};
 
-use crate::http2::checks::{expect_connection, expect_length};
 use crate::http2::connection::{Connection, Event};
-use crate::http2::connection_error::ConnectionError;
 use crate::http2::failure::{CallFailure, Processed};
 
 /// The part of a GOAWAY's debug data that is kept for messages.
@@ -29,13 +28,7 @@ impl Connection {
             }
             return Ok(());
         }
-        let (settings, []) = payload.as_chunks::<6>() else {
-            let text = format!(
-                "SETTINGS of {} bytes, which is not a multiple of 6",
-                payload.len()
-            );
-            return Err(ConnectionError::new(ErrorCode::FRAME_SIZE_ERROR, text));
-        };
+        let settings = checks::settings(payload)?;
         if !mem::replace(&mut self.settings_seen, true) {
             // The defaults hold from the first SETTINGS on: no limit of streams, and a dynamic table of 4,096 bytes.
             self.streams_max = self.config.streams_max;
@@ -50,22 +43,12 @@ impl Connection {
     }
 
     fn apply_setting(&mut self, name: u16, value: u32) -> Result<(), ConnectionError> {
+        check_setting(name, value)?;
         match name {
             setting::MAX_CONCURRENT_STREAMS => {
                 self.streams_max = self.config.streams_max.min(value as usize);
             }
-            setting::INITIAL_WINDOW_SIZE if i64::from(value) > frame::WINDOW_MAX => {
-                let text = format!(
-                    "INITIAL_WINDOW_SIZE of {value}, the limit is {}",
-                    frame::WINDOW_MAX
-                );
-                return Err(ConnectionError::new(ErrorCode::FLOW_CONTROL_ERROR, text));
-            }
             setting::INITIAL_WINDOW_SIZE => self.outgoing.set_initial_stream_window(value)?,
-            setting::MAX_FRAME_SIZE if !(PAYLOAD_MAX as u32..1 << 24).contains(&value) => {
-                let text = format!("MAX_FRAME_SIZE of {value}, not from 16384 to 16777215");
-                return Err(ConnectionError::protocol(text));
-            }
             setting::ENABLE_PUSH if value != 0 => {
                 return Err(ConnectionError::protocol(format!(
                     "ENABLE_PUSH of {value} from a server"

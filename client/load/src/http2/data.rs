@@ -2,12 +2,11 @@
 
 use std::mem;
 
-use soloist_http2::ErrorCode;
+use soloist_http2::checks::unpad;
 use soloist_http2::frame::{self, END_STREAM, FrameHeader, WINDOW_INITIAL};
+use soloist_http2::{ConnectionError, ErrorCode};
 
-use crate::http2::checks::unpad;
 use crate::http2::connection::{Connection, Event};
-use crate::http2::connection_error::ConnectionError;
 use crate::http2::failure::CallFailure;
 use crate::http2::message::{
     Body, Input, MESSAGE_PREFIX_BYTES, check_partial_message, is_whole_message,

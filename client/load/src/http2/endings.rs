@@ -1,12 +1,11 @@
 //! The ends of calls: by a response, a failure, a reset, or the end of the connection.
 
-use soloist_http2::ErrorCode;
+use soloist_http2::checks::expect_length;
 use soloist_http2::frame::{FrameHeader, leading_u32};
+use soloist_http2::{ConnectionError, ErrorCode};
 use tonic::Code;
 
-use crate::http2::checks::expect_length;
 use crate::http2::connection::{Closed, Connection, Event};
-use crate::http2::connection_error::ConnectionError;
 use crate::http2::failure::{CallFailure, Processed};
 use crate::http2::message::{Body, MESSAGE_PREFIX_BYTES, is_whole_message};
 

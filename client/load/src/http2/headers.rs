@@ -2,12 +2,11 @@
 
 use std::mem;
 
-use soloist_http2::ErrorCode;
+use soloist_http2::checks::unpad;
 use soloist_http2::frame::{END_HEADERS, END_STREAM, FrameHeader, PRIORITY, kind};
+use soloist_http2::{ConnectionError, ErrorCode};
 
-use crate::http2::checks::unpad;
 use crate::http2::connection::{Connection, Event, OpenHeaderBlock};
-use crate::http2::connection_error::ConnectionError;
 use crate::http2::failure::CallFailure;
 use crate::http2::message::Input;
 use crate::http2::response_fields::{HEADER_LIST_BYTES_MAX, InitialHeaders, ResponseFields};

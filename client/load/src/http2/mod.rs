@@ -18,10 +18,8 @@
 //! - `endpoint` adds a socket to a connection, and `poller` waits for many sockets. `socket` is over TCP or in the file system;
 //!   `tls` encrypts it. `plaintext` recognises a server that wants TLS.
 
-mod checks;
 mod config;
 mod connection;
-mod connection_error;
 mod control;
 mod data;
 mod endings;

@@ -4,13 +4,12 @@
 
 use std::collections::VecDeque;
 
-use soloist_http2::ErrorCode;
 use soloist_http2::frame::{
     END_STREAM, FrameHeader, PAYLOAD_MAX, WINDOW_INITIAL, WINDOW_MAX, kind,
 };
+use soloist_http2::{ConnectionError, ErrorCode};
 
 use crate::http2::config::Config;
-use crate::http2::connection_error::ConnectionError;
 use crate::http2::message::MESSAGE_PREFIX_BYTES;
 
 /// How far the output may exceed its limit for calls: by the first frames of the call that reached the limit, and by

@@ -2,12 +2,11 @@
 
 use std::mem;
 
-use soloist_http2::ErrorCode;
+use soloist_http2::checks::expect_length;
 use soloist_http2::frame::{self, ACK, FRAME_HEADER_BYTES, FrameHeader, PAYLOAD_MAX, kind};
+use soloist_http2::{ConnectionError, ErrorCode};
 
-use crate::http2::checks::expect_length;
 use crate::http2::connection::{Closed, Connection, Event};
-use crate::http2::connection_error::ConnectionError;
 use crate::http2::message::Input;
 use crate::http2::plaintext::{SPEAKS_TLS, speaks_tls};
 

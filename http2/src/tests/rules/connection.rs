@@ -1,6 +1,8 @@
 //! The beginning of a connection, and its end: sections 3.4 (3.5 of RFC 7540), 5.4.1, 5.5, 7.
 
-use super::super::wire::{beginning, data, frame, open, ping, reset, settings, whole};
+use super::super::wire::{
+    CALL, beginning, data, frame, headers, open, ping, reset, settings, whole,
+};
 use super::{Get, check, check_from};
 use crate::error_code::ErrorCode;
 use crate::frame::{ACK, END_HEADERS, PREFACE, kind};
@@ -120,6 +122,16 @@ fn formats() {
     let part = frame(kind::HEADERS, 0, 1, &[0x83]);
     check([
         ("4.1: flags that are not defined", flagged, Get::Sound),
+        (
+            "4.1: the same of HEADERS",
+            headers(0xd2 | END_HEADERS, 1, CALL),
+            Get::Sound,
+        ),
+        (
+            "4.1: the same of DATA",
+            [open(1), data(0xf6, 1, b"a")].concat(),
+            Get::Sound,
+        ),
         ("4.1: the reserved bit of a stream", reserved, Get::Sound),
         (
             "4.2: DATA of the largest size",

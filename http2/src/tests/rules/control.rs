@@ -1,10 +1,13 @@
 //! SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE: sections 6.5 to 6.9.
 
 use super::super::talk::Talk;
-use super::super::wire::{data, frame, frames, open, ping, settings, whole, window_update};
-use super::{Get, check, check_with};
+use super::super::wire::{
+    CALL, HEADERS_END, block, data, frame, frames, open, ping, settings, whole, window_update,
+};
+use super::{Get, check, check_from, check_with};
+use crate::connection::Event;
 use crate::error_code::ErrorCode as Code;
-use crate::frame::{ACK, kind, setting};
+use crate::frame::{ACK, PREFACE, kind, setting};
 use crate::limits::Limits;
 
 const PROTOCOL: Get = Get::GoAway(Code::PROTOCOL_ERROR);
@@ -241,8 +244,8 @@ fn windows_are_kept() {
         let mut seen = None;
         while let Some(event) = talk.connection.next(&mut rest, talk.now) {
             match event {
-                crate::connection::Event::Reset { code, .. } => seen = Some(code),
-                crate::connection::Event::Failed(error) => seen = Some(error.code),
+                Event::Reset { code, .. } => seen = Some(code),
+                Event::Failed(error) => seen = Some(error.code),
                 _ => {}
             }
         }
@@ -255,4 +258,76 @@ fn windows_are_kept() {
         exceeds([open(1), open(3), body(1, 6), body(3, 5)].concat()),
         flow
     );
+}
+
+/// Section 6.9.3: until a client has acknowledged SETTINGS it may not know of a smaller window.
+#[test]
+fn a_smaller_window_holds_from_its_acknowledgement_on() {
+    let limits = Limits {
+        stream_window: 100,
+        ..Limits::DEFAULT
+    };
+    let ack = frame(kind::SETTINGS, ACK, 0, &[]);
+    let bodies = |before: usize, after: usize| {
+        let before = data(0, 1, &vec![7; before]);
+        let after = data(0, 1, &vec![7; after]);
+        [PREFACE, &settings(&[]), &open(1), &before, &ack, &after].concat()
+    };
+    for (before, after, expected) in [
+        (16_000, 0, None),
+        (50, 50, None),
+        (50, 51, Some(Code::FLOW_CONTROL_ERROR)),
+        (16_000, 1, Some(Code::FLOW_CONTROL_ERROR)),
+    ] {
+        let bytes = bodies(before, after);
+        let mut talk = Talk::new(limits);
+        let mut rest = &bytes[..];
+        let mut seen = None;
+        // Nothing is consumed.
+        while let Some(event) = talk.connection.next(&mut rest, talk.now) {
+            if let Event::Reset { code, .. } = event {
+                seen = Some(code);
+            }
+        }
+        assert_eq!(seen, expected, "{before} and {after}");
+    }
+}
+
+/// Section 4.3.1: once a client has acknowledged a smaller table, its next block begins with the new size.
+#[test]
+fn a_smaller_table_holds_from_its_acknowledgement_on() {
+    let limits = Limits {
+        header_table_bytes: 100,
+        ..Limits::DEFAULT
+    };
+    let call = |stream: u32, size: &[u8]| {
+        let block = [size, &block(CALL)].concat();
+        frame(kind::HEADERS, HEADERS_END, stream, &block)
+    };
+    let ack = frame(kind::SETTINGS, ACK, 0, &[]);
+    let with = |before: &[u8], after: &[u8]| {
+        [
+            PREFACE,
+            &settings(&[]),
+            &call(1, before),
+            &ack,
+            &call(3, after),
+        ]
+        .concat()
+    };
+    let compression = Get::GoAway(Code::COMPRESSION_ERROR);
+    for (what, bytes, get) in [
+        ("100, then nothing", with(&[0x3f, 69], &[]), Get::Sound),
+        ("the default, then 100", with(&[], &[0x3f, 69]), Get::Sound),
+        ("the default, then 0", with(&[], &[0x20]), Get::Sound),
+        ("the default, then nothing", with(&[], &[]), compression),
+        ("the default, then 101", with(&[], &[0x3f, 70]), compression),
+        (
+            "4,096, then 100",
+            with(&[0x3f, 0xe1, 0x1f], &[0x3f, 69]),
+            Get::Sound,
+        ),
+    ] {
+        check_from(limits, what, &bytes, get);
+    }
 }

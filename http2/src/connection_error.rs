@@ -1,29 +1,31 @@
-//! Connection errors: faults of the client for which the connection ends (RFC 9113, section 5.4.1).
+//! Connection errors: faults of the peer for which the connection ends (RFC 9113, section 5.4.1).
 
 use std::fmt;
 
 use crate::error_code::ErrorCode;
 
-/// Why a connection has ended: the code that the client is told, and a text for logs.
+/// Why a connection has ended: the code that the peer is told, and a text for logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionError {
     /// The code.
     pub code: ErrorCode,
-    /// What the client did.
+    /// What the peer did.
     pub text: String,
 }
 
 impl ConnectionError {
+    /// An error with this code.
     #[cold]
-    pub(super) fn new(code: ErrorCode, text: impl Into<String>) -> Self {
+    pub fn new(code: ErrorCode, text: impl Into<String>) -> Self {
         Self {
             code,
             text: text.into(),
         }
     }
 
+    /// A PROTOCOL_ERROR.
     #[cold]
-    pub(super) fn protocol(text: impl Into<String>) -> Self {
+    pub fn protocol(text: impl Into<String>) -> Self {
         Self::new(ErrorCode::PROTOCOL_ERROR, text)
     }
 }
