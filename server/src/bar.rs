@@ -14,6 +14,9 @@ use crate::logging::Log;
 /// How often the bar is drawn again.
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How often it is looked whether something is under way again when it has ended: a standby may have to read its store again.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// When the first log line comes, and how long after it the next: work that is short needs none.
 const FIRST_LINE: Duration = Duration::from_secs(2);
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
@@ -65,17 +68,54 @@ impl Drop for Shown {
     }
 }
 
-/// Waits for the end of the work, for a moment. Returns whether it has come.
-fn has_ended(stopped: &mpsc::Receiver<()>) -> bool {
-    stopped.recv_timeout(DRAW_INTERVAL) != Err(RecvTimeoutError::Timeout)
+/// Looks at the work again and again.
+struct Looks<'a> {
+    progress: &'a Progress,
+    stopped: &'a mpsc::Receiver<()>,
+    interval: Duration,
+    has_begun: bool,
+}
+
+impl<'a> Looks<'a> {
+    fn at(progress: &'a Progress, stopped: &'a mpsc::Receiver<()>) -> Self {
+        Self {
+            progress,
+            stopped,
+            interval: DRAW_INTERVAL,
+            has_begun: false,
+        }
+    }
+}
+
+impl Iterator for Looks<'_> {
+    /// What is under way, if anything is.
+    type Item = Option<Look>;
+
+    /// Waits for a moment. `None` when nobody wants to know any more.
+    fn next(&mut self) -> Option<Option<Look>> {
+        let waited = self.stopped.recv_timeout(self.interval);
+        if waited != Err(RecvTimeoutError::Timeout) {
+            return None;
+        }
+        let look = self.progress.look();
+        self.has_begun |= look.is_some();
+        self.interval = match look {
+            None if self.has_begun => IDLE_INTERVAL,
+            _ => DRAW_INTERVAL,
+        };
+        Some(look)
+    }
 }
 
 fn draw(progress: &Progress, log: &Log, stopped: &mpsc::Receiver<()>) {
-    while !has_ended(stopped) {
-        match progress.look() {
-            Some(look) => log.bar(&look.bar(columns())),
-            None => log.erase_bar(),
+    let mut is_drawn = false;
+    for look in Looks::at(progress, stopped) {
+        if let Some(look) = &look {
+            log.bar(&look.bar(columns()));
+        } else if is_drawn {
+            log.erase_bar();
         }
+        is_drawn = look.is_some();
     }
     log.erase_bar();
 }
@@ -105,13 +145,16 @@ impl Default for Lines {
 impl Lines {
     fn tell(&self, progress: &Progress, stopped: &mpsc::Receiver<()>, mut line: impl FnMut(Look)) {
         let mut next = Instant::now() + self.first;
-        while !has_ended(stopped) {
-            if Instant::now() < next {
-                continue;
-            }
-            if let Some(look) = progress.look() {
-                line(look);
-                next = Instant::now() + self.interval;
+        for look in Looks::at(progress, stopped) {
+            let now = Instant::now();
+            match look {
+                Some(look) if next <= now => {
+                    line(look);
+                    next = now + self.interval;
+                }
+                Some(_) => {}
+                // Whatever begins next may be short, too.
+                None => next = next.max(now + self.first),
             }
         }
     }

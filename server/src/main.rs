@@ -161,12 +161,14 @@ fn start(places: Places, config: &Config, hangup: Hangup, log: &Log) -> Result<(
     let prepared = Server::prepare(config, http)?;
     prepared.show_log_lines_dropped(log.dropped());
     prepared.show_opening(progress.clone());
-    let (server, _path) = match config.cluster.is_on() {
+    let (server, _path, _shown) = match config.cluster.is_on() {
         true => {
+            // For as long as it runs: a standby that has fallen far behind reads the store again.
+            let shown = Shown::start(progress.clone(), log.clone())?;
             // Clients are answered from here on, by whoever owns the store.
             let (listener, path) = places.grpc.bind()?;
             let node = Node::begin(config, &progress)?;
-            (prepared.stand_by(listener, node)?, path)
+            (prepared.stand_by(listener, node)?, path, Some(shown))
         }
         false => {
             let store = open(config, &progress, log)?;
@@ -177,7 +179,7 @@ fn start(places: Places, config: &Config, hangup: Hangup, log: &Log) -> Result<(
                     return Err(error.into());
                 }
             };
-            (prepared.serve(listener, store)?, path)
+            (prepared.serve(listener, store)?, path, None)
         }
     };
     handle_signals(

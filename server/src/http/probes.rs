@@ -64,7 +64,7 @@ pub(super) fn ready(site: &Site, verbose: bool) -> Response {
 fn standby(site: &Site, node: &NodeStatus) -> [Check; 2] {
     let follows = Check {
         name: "standby",
-        failed: (node.step != Step::Following).then(|| node.text().into()),
+        failed: (node.step != Step::Following).then(|| site.with_progress(node.text()).into()),
     };
     [
         follows,
@@ -127,7 +127,7 @@ mod tests {
     use crate::progress::{Progress, Unit};
 
     #[test]
-    fn a_server_that_recovers_is_not_ready_and_says_how_far_it_is() {
+    fn who_reads_a_store_is_not_ready_and_says_how_far_it_is() {
         let (_drain, draining) = watch::channel(false);
         let metrics = Arc::new(Metrics::new(1, Reloads::default()));
         let site = Site::new(metrics, None, None, draining);
@@ -141,5 +141,11 @@ mod tests {
         assert!(said.starts_with(begins), "{said}");
         let not_ready = ready(&site, false);
         assert_eq!(not_ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let mut node = NodeStatus::new("b", "");
+        node.step = Step::CatchingUp;
+        let [standby, _] = standby(&site, &node);
+        let begins = "reading the store: replaying the log: 3 of 4 records (75%)";
+        let said = standby.failed.unwrap();
+        assert!(said.starts_with(begins), "{said}");
     }
 }

@@ -102,9 +102,14 @@ impl Site {
 
     /// That the store is being opened, and how far that is.
     pub(super) fn recovering(&self) -> String {
+        self.with_progress("recovering".into())
+    }
+
+    /// What the server is doing, and how far that is if it reads a store.
+    pub(super) fn with_progress(&self, doing: String) -> String {
         match self.opening.get().and_then(Progress::look) {
-            Some(look) => format!("recovering: {look}"),
-            None => "recovering".into(),
+            Some(look) => format!("{doing}: {look}"),
+            None => doing,
         }
     }
 

@@ -89,17 +89,19 @@ pub(crate) struct Follower {
     snapshot_at: (u64, u64),
     lag: Option<Lag>,
     last_lag: Option<Duration>,
+    /// Shows how far the loading of the store is, whenever it is loaded.
+    progress: Progress,
 }
 
 impl Follower {
-    /// Loads the store of a cluster, in steps of `progress`. Creates it if there is none.
+    /// Loads the store of a cluster, in steps of `progress`: now, and again if this node falls too far behind. Creates it if there
+    /// is none.
     ///
     /// # Errors
     /// [`OpenError`] if data is missing or damaged, this server does not know its format, or etcd refuses.
     pub(crate) async fn start(cluster: Cluster, progress: &Progress) -> Result<Self, OpenError> {
         let store_id = cluster.create().await?;
         let loaded = cluster.load(progress).await?;
-        progress.end();
         let wall = (cluster.now)();
         Ok(Self {
             store_id,
@@ -113,6 +115,7 @@ impl Follower {
             snapshot_at: (0, 0),
             lag: None,
             last_lag: None,
+            progress: progress.clone(),
             cluster,
         })
     }
@@ -310,7 +313,7 @@ impl Follower {
             state,
             closed,
             recent,
-        } = self.cluster.load(&Progress::default()).await?;
+        } = self.cluster.load(&self.progress).await?;
         info!(
             behind,
             seq = state.position.seq,
@@ -332,7 +335,7 @@ impl Follower {
         let mut reader = RecordReader::from(last.seq);
         let mut is_first = true;
         loop {
-            let Records { records, more } = reader.next(&self.cluster).await?;
+            let Records { records, more, .. } = reader.next(&self.cluster).await?;
             if is_first && records.is_empty() && !more {
                 return Err(rolled_back(self.log_end().await?, last.seq));
             }

@@ -61,6 +61,8 @@ pub(super) fn decode<M: prost::Message + Default>(
 pub(super) struct Records {
     /// Records with their numbers, in order. `None` stands for the place before the first record.
     pub(super) records: Vec<(u64, Option<Bytes>)>,
+    /// How many there are, with those that were not read yet.
+    pub(super) count: u64,
     /// Whether there are more.
     pub(super) more: bool,
 }
@@ -124,11 +126,17 @@ impl Cluster {
         }
     }
 
-    /// Loads the newest snapshot and the records after it, in steps of `progress`.
+    /// Loads the newest snapshot and the records after it, in steps of `progress`, which it ends.
     ///
     /// # Errors
     /// If something is missing or damaged, or etcd refuses.
     pub(super) async fn load(&self, progress: &Progress) -> Result<Loaded, OpenError> {
+        let loaded = self.load_newest(progress).await;
+        progress.end();
+        loaded
+    }
+
+    async fn load_newest(&self, progress: &Progress) -> Result<Loaded, OpenError> {
         loop {
             let manifest = self.manifest().await?;
             match self.try_load(manifest.as_ref(), progress).await {
@@ -171,10 +179,17 @@ impl Cluster {
                 recent: Recent::new(&self.limits),
             },
         };
-        progress.begin("replaying the log", Unit::Things("records"), None);
         let mut reader = RecordReader::from(0);
+        let mut is_first = true;
         loop {
-            let Records { records, more } = reader.next(self).await?;
+            let Records {
+                records,
+                count,
+                more,
+            } = reader.next(self).await?;
+            if std::mem::take(&mut is_first) {
+                progress.begin("replaying the log", Unit::Things("records"), Some(count));
+            }
             for (seq, record) in records {
                 loading.record(seq, record)?;
                 progress.add(1);
@@ -322,6 +337,7 @@ impl RecordReader {
         }
         Ok(Records {
             records,
+            count: u64::try_from(answer.count).unwrap_or(0),
             more: answer.more || is_cut,
         })
     }

@@ -8,7 +8,7 @@ use std::task::Poll;
 use tokio::sync::watch;
 
 use super::support::{World, digest, follow_for, follow_to, until_reason, until_refused, won};
-use crate::journal::etcd::follow::{Following, Reason};
+use crate::journal::etcd::follow::{Follower, Following, Reason};
 use crate::journal::pages::digest_of;
 use crate::machine::{SetLifetime, Value};
 use crate::progress::Progress;
@@ -59,7 +59,18 @@ async fn a_standby_that_is_too_far_behind_loads_the_store_again() {
     let world = World::new();
     let (a, b) = (world.node("a", 1).await, world.node("b", 1).await);
     let mut owner = a.own().await;
-    let mut standby = b.follower().await;
+    let progress = Progress::default();
+    let standby = Follower::start(b.cluster.clone(), &progress).await;
+    let mut standby = standby.unwrap();
+    let steps = |progress: &Progress| {
+        assert_eq!(progress.look(), None, "nothing is under way any more");
+        let ended = progress.ended().into_iter();
+        let ended = ended.map(|look| (look.what, look.done, look.total));
+        ended.collect::<Vec<_>>()
+    };
+    let replayed = |count| ("replaying the log".to_owned(), count, Some(count));
+    // The record of the start, and the place before it.
+    assert_eq!(steps(&progress), [replayed(2)]);
     owner.write("k", 1).await;
     follow_to(&mut standby, owner.position.seq).await;
     // Nobody looks meanwhile.
@@ -67,11 +78,14 @@ async fn a_standby_that_is_too_far_behind_loads_the_store_again() {
         owner.write(&format!("k{number}"), number).await;
     }
     let snapshot = owner.begin_snapshot();
+    let bytes = snapshot.0.bytes;
     owner.write("k1", 100).await;
     owner.end_snapshot(snapshot).await;
     owner.write("k2", 100).await;
     follow_to(&mut standby, owner.position.seq).await;
     assert_eq!(digest(&mut standby), owner.digest());
+    let read = ("reading the snapshot".to_owned(), bytes, Some(bytes));
+    assert_eq!(steps(&progress)[1..], [read, replayed(3)]);
 }
 
 #[tokio::test(start_paused = true)]
