@@ -50,8 +50,7 @@ async fn a_node_starts_with_the_snapshot_and_what_came_since() {
 #[tokio::test(start_paused = true)]
 async fn the_last_record_stays_even_if_nothing_else_does() {
     let etcd = SimEtcd::new(2);
-    let mut node = Node::start(&etcd, "a").await;
-    node.cluster.limits.ring_changes = 1;
+    let node = Node::start(&etcd, "a").await.with_history(1);
     let mut owner = node.own().await;
     for number in 0..10 {
         owner.commit("k", number).await;

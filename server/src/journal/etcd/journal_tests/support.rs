@@ -1,5 +1,6 @@
 //! Nodes, and an owner that the test drives.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,36 +10,33 @@ use soloist_etcd::sim::SimEtcd;
 use soloist_etcd::{Etcd, KeyRange, Op, Txn};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::config::{COPY_ASIDE_BYTES_MAX, Limits};
-use crate::journal::etcd::cluster::Cluster;
 use crate::journal::etcd::follow::{Follower, Following, Reason};
 use crate::journal::etcd::journal::start;
 use crate::journal::etcd::keys::Keys;
 use crate::journal::etcd::messages;
 use crate::journal::etcd::owned::between;
+use crate::journal::etcd::standby_tests::process::Process;
 use crate::journal::etcd::takeover::Challenge;
 use crate::journal::interface::{Command, Event, Journal, LogBatch, Space};
 use crate::journal::pages::digest_of;
-use crate::machine::{CopyId, CopySlice, StateMachine, Time, Value, Write};
-use crate::metrics::JournalCells;
+use crate::machine::{CopyId, CopySlice, StateMachine, StoreLimits, Time, Value, Write};
 use crate::progress::Progress;
 
-pub(super) const TTL: Duration = Duration::from_secs(5);
-pub(super) const HOUR: Duration = Duration::from_secs(3_600);
+pub(super) use crate::journal::etcd::standby_tests::process::{HOUR, digest, until_reason};
+
 pub(super) const QUOTA: u64 = 2 << 30;
 
-/// A process of a node. Its lease ends a while after it is dropped.
-pub(super) struct Node {
-    pub(super) cluster: Cluster,
-    keeper: JoinHandle<()>,
-    _lease: watch::Sender<i64>,
-}
+/// A process of a node, whose history has ten changes.
+pub(super) struct Node(Process);
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.keeper.abort();
+impl Deref for Node {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.0
     }
 }
 
@@ -49,46 +47,18 @@ impl Node {
 
     /// Starts a process that has this client.
     pub(super) async fn with(client: Etcd, node: &str) -> Self {
-        let lease = loop {
-            // Faults may be on already.
-            if let Ok(lease) = client.grant(TTL).await {
-                break lease.id;
-            }
+        let limits = StoreLimits {
+            ring_changes: 10,
+            ..Limits::DEFAULT.store_limits()
         };
-        let keeper = client.clone();
-        let keeper = tokio::spawn(async move {
-            loop {
-                sleep(TTL / 5).await;
-                let _ = keeper.keep_alive(lease).await;
-            }
-        });
-        let (sender, lease) = watch::channel(lease);
-        let mut limits = Limits::DEFAULT.store_limits();
-        limits.ring_changes = 10;
-        Self {
-            cluster: Cluster {
-                etcd: client,
-                keys: Keys::new("test"),
-                node: node.into(),
-                address: format!("{node}:1"),
-                instance: format!("{node}-1"),
-                lease,
-                limits,
-                new_store_id: "new".into(),
-                snapshot_log_bytes: 1 << 20,
-                now: Arc::new(|| Time::since_epoch(1_000 * HOUR)),
-                cells: Arc::<JournalCells>::default(),
-            },
-            keeper,
-            _lease: sender,
-        }
+        let now = || Time::since_epoch(1_000 * HOUR);
+        Self(Process::start(client, node, 1, limits, Arc::new(now)).await)
     }
 
-    pub(super) async fn follower(&self) -> Follower {
-        let progress = Progress::default();
-        Follower::start(self.cluster.clone(), &progress)
-            .await
-            .unwrap()
+    /// Has its history have so many changes.
+    pub(super) fn with_history(mut self, changes: usize) -> Self {
+        self.0.cluster.limits.ring_changes = changes;
+        self
     }
 
     /// Waits until there is no owner, and takes over.
@@ -151,13 +121,6 @@ impl Node {
     }
 }
 
-/// Follows until it is time to take over.
-pub(super) async fn until_reason(follower: &mut Follower) -> Reason {
-    let seen = watch::channel(Following::default()).0;
-    let reason = timeout(HOUR, follower.follow(&seen)).await;
-    reason.unwrap().unwrap()
-}
-
 /// Follows until the follower has everything, and has seen the owner.
 pub(super) async fn follow(follower: &mut Follower) {
     let (seen, mut sees) = watch::channel(Following::default());
@@ -166,10 +129,6 @@ pub(super) async fn follow(follower: &mut Follower) {
         _ = follower.follow(&seen) => {}
         _ = there => {}
     }
-}
-
-pub(super) fn digest(follower: &mut Follower) -> Bytes {
-    digest_of(&mut follower.state.machine, &Progress::default())
 }
 
 /// What a node starts with that has nothing.

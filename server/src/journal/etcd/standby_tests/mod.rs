@@ -5,5 +5,6 @@
 mod campaign;
 mod following;
 mod fuzz;
+pub(super) mod process;
 mod support;
 mod takeovers;

@@ -1,5 +1,6 @@
 //! Nodes, and owners that write the log by hand.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +9,11 @@ use prost::Message as _;
 use soloist_etcd::sim::SimEtcd;
 use soloist_etcd::{Compare, Etcd, Get, KeyRange, Op, Txn};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::config::Limits;
 use crate::journal::error::OpenError;
 use crate::journal::etcd::chunks::ChunkWriter;
-use crate::journal::etcd::cluster::Cluster;
 use crate::journal::etcd::follow::{Follower, Following, Reason};
 use crate::journal::etcd::keys::{Generation, Keys};
 use crate::journal::etcd::messages::{self, Contents, Manifest, Parts};
@@ -25,11 +24,9 @@ use crate::journal::stored::{self, FORMAT, Header, LogRecord, to_nanos};
 use crate::machine::{
     OnExisting, OpenSession, SetLifetime, StateMachine, Time, Value, Write, WriteOptions,
 };
-use crate::metrics::JournalCells;
 use crate::progress::Progress;
 
-pub(super) const TTL: Duration = Duration::from_secs(5);
-pub(super) const HOUR: Duration = Duration::from_secs(3_600);
+pub(super) use super::process::{HOUR, Process, TTL, digest, until_reason};
 
 /// A simulated etcd, and when the test began.
 pub(super) struct World {
@@ -62,60 +59,24 @@ impl World {
     }
 }
 
-/// A process of a node. Its lease ends a while after it is dropped.
-pub(super) struct Node {
-    pub(super) cluster: Cluster,
-    keeper: JoinHandle<()>,
-    _lease: Arc<watch::Sender<i64>>,
-}
+/// A process of a node.
+pub(super) struct Node(Process);
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.keeper.abort();
+impl Deref for Node {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.0
     }
-}
-
-fn wall(began: Instant, ahead: Duration) -> Time {
-    Time::since_epoch(1_000 * HOUR) + ahead + began.elapsed()
 }
 
 impl Node {
-    async fn start(world: &World, node: &str, instance: u32, ahead: Duration) -> Self {
+    async fn start(world: &World, node: &str, number: u32, ahead: Duration) -> Self {
+        let began = world.began;
+        let now = move || Time::since_epoch(1_000 * HOUR) + ahead + began.elapsed();
+        let limits = Limits::DEFAULT.store_limits();
         let client = world.etcd.client(node);
-        let lease = client.grant(TTL).await.unwrap().id;
-        let (keeper, began) = (client.clone(), world.began);
-        let keeper = tokio::spawn(async move {
-            loop {
-                sleep(TTL / 3).await;
-                let _ = keeper.keep_alive(lease).await;
-            }
-        });
-        let (sender, lease) = watch::channel(lease);
-        Self {
-            cluster: Cluster {
-                etcd: client,
-                keys: Keys::new("test"),
-                node: node.into(),
-                address: format!("{node}:1"),
-                instance: format!("{node}-{instance}"),
-                lease,
-                limits: Limits::DEFAULT.store_limits(),
-                new_store_id: "new".into(),
-                snapshot_log_bytes: 1 << 20,
-                now: Arc::new(move || wall(began, ahead)),
-                cells: Arc::<JournalCells>::default(),
-            },
-            keeper,
-            _lease: Arc::new(sender),
-        }
-    }
-
-    pub(super) async fn follower(&self) -> Follower {
-        self.try_follower().await.unwrap()
-    }
-
-    pub(super) async fn try_follower(&self) -> Result<Follower, OpenError> {
-        Follower::start(self.cluster.clone(), &Progress::default()).await
+        Self(Process::start(client, node, number, limits, Arc::new(now)).await)
     }
 
     /// Has the process stand by, and take over when there is no owner.
@@ -140,13 +101,6 @@ impl Node {
             snapshot_before: None,
         }
     }
-}
-
-/// Follows until it is time to take over.
-pub(super) async fn until_reason(follower: &mut Follower) -> Reason {
-    let seen = watch::channel(Following::default()).0;
-    let reason = timeout(10 * HOUR, follower.follow(&seen)).await;
-    reason.unwrap().unwrap()
 }
 
 /// Follows for a moment. Returns how it ended, if it did.
@@ -446,8 +400,4 @@ impl Owner {
     pub(super) fn digest(&mut self) -> Bytes {
         digest_of(&mut self.machine, &Progress::default())
     }
-}
-
-pub(super) fn digest(follower: &mut Follower) -> Bytes {
-    digest_of(&mut follower.state.machine, &Progress::default())
 }
