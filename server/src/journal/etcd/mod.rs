@@ -7,10 +7,21 @@
 //!   +----- Event <----- each of them
 //! ```
 //!
-//! Imports go one way. From the bottom: `messages` (what is in etcd), `keys` (where it is), and `chunks` (how a snapshot is cut);
-//! `cluster` (a cluster, and one node of it), `recent` (how much of the log fills the history). A standby: `trying` (asks etcd again), `recover` (reads the store), `compare` and
-//! `store_time`; `follow` and `takeover`. An owner: `owned` (requests in the name of the epoch); `parts`, `commit` and
-//! `hand_off`; `confirm`, `truncate`, `snapshot` and `space`; `journal` puts these together.
+//! Where to begin: `keys` lists what is in etcd. An owner keeps two rules, which make all answers true whatever becomes of it:
+//! `commit` adds a record only in a transaction that compares the epoch, and `confirm` reads the owner's key after an answer was
+//! computed. `follow` is the life of a standby, and `takeover` its end.
+//!
+//! Imports go one way. From the bottom:
+//!
+//! | files | what they are for |
+//! |---|---|
+//! | `messages`, `keys`, `chunks` | what is in etcd, under which keys, and how a snapshot is cut |
+//! | `cluster`, `trying`, `recent` | a cluster and one node of it; asking etcd again; how much of the log fills the history |
+//! | `recover`, `restore` | reads the whole store; makes a new one of a backup |
+//! | `compare`, `store_time`, `follow`, `takeover` | a standby |
+//! | `owned` | an owner's requests, which all compare the epoch |
+//! | `parts`, `commit`, `hand_off`, `confirm`, `truncate`, `snapshot`, `space` | an owner, each a task of its own or a step of one |
+//! | `journal` | puts an owner together, behind the queues that `owner/` knows |
 
 mod chunks;
 mod cluster;
