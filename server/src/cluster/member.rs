@@ -7,6 +7,7 @@ use soloist_etcd::Etcd;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
+use super::newcomers::newcomers;
 use super::register::Registration;
 use super::run::{Candidate, Seen, Why, until_won};
 use super::wishes::wishes;
@@ -170,7 +171,11 @@ impl Member {
             Ok(store) => {
                 let _ = self.happens.send(NodeEvent::Won(Box::new(store))).await;
                 // The journal is a task of this thread, and sees whether the store is this node's still.
-                wishes(&cluster.etcd, &cluster.keys, &self.happens).await
+                let (etcd, keys) = (&cluster.etcd, &cluster.keys);
+                tokio::select! {
+                    lost = wishes(etcd, keys, &self.happens) => lost,
+                    lost = newcomers(etcd, keys, &cluster.node, &self.happens) => lost,
+                }
             }
             Err(lost) => lost,
         }

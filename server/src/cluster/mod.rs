@@ -6,6 +6,7 @@
 mod connect;
 mod death;
 mod member;
+mod newcomers;
 mod register;
 mod run;
 mod wishes;
@@ -49,6 +50,8 @@ pub(crate) enum NodeEvent {
         to: String,
         refused: oneshot::Sender<String>,
     },
+    /// Another node follows from now on, after this one has won.
+    Joined,
     /// It cannot go on.
     Ended(NodeLost),
 }

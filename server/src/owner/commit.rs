@@ -42,6 +42,8 @@ pub(crate) struct CommitQueue {
     /// Effects that have not been sent to the journal.
     unsent: Vec<Effect>,
     unsent_bytes: usize,
+    /// Whether a batch is to be sent even if nothing has changed, because it has the time.
+    tells_time: bool,
     /// Sequence number of the last batch sent.
     sent_seq: u64,
     /// The batch that the journal is committing.
@@ -97,6 +99,7 @@ impl CommitQueue {
         Self {
             unsent: Vec::new(),
             unsent_bytes: 0,
+            tells_time: false,
             sent_seq: journal.seq,
             in_flight: None,
             held: VecDeque::new(),
@@ -162,7 +165,8 @@ impl CommitQueue {
     /// snapshot if one is due.
     pub(crate) fn send_batch(&mut self, machine: &mut StateMachine, now: Time) {
         self.collect_effects(machine);
-        if self.in_flight.is_none() && !self.unsent.is_empty() {
+        if self.in_flight.is_none() && (self.tells_time || !self.unsent.is_empty()) {
+            self.tells_time = false;
             let effects = std::mem::take(&mut self.unsent);
             self.sent_seq += 1;
             let revision = machine.revision();
@@ -189,6 +193,11 @@ impl CommitQueue {
                 slices,
             });
         }
+    }
+
+    /// Has the next batch be sent even if nothing has changed: it tells the time.
+    pub(super) fn tell_time(&mut self) {
+        self.tells_time = true;
     }
 
     /// Sends a command to the journal. If the journal is gone this does nothing: an event has told the owner, or the

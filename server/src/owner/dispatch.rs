@@ -46,6 +46,7 @@ impl Owner {
                 let _ = taken.send(());
             }
             Message::HandOff(hand_off) => self.begin_hand_off(hand_off),
+            Message::TellTime => self.tell_time(),
             Message::KeysInStates(most, reply) => self.keys_in_states(reply, most, now),
         }
     }

@@ -128,6 +128,8 @@ pub(super) enum Message {
     Heartbeat(oneshot::Sender<()>),
     /// Gives the store to another node.
     HandOff(HandOff),
+    /// Has the log tell the time, though nothing has changed.
+    TellTime,
     /// Asks how many keys are in each state of each machine, for so many states at most.
     KeysInStates(usize, Reply<KeysInStates>),
 }
@@ -184,6 +186,7 @@ impl Message {
             | Self::Usage(_)
             | Self::Heartbeat(_)
             | Self::HandOff(..)
+            | Self::TellTime
             | Self::KeysInStates(..) => (0, 0),
         };
         bytes + request_ids * size_of::<RequestId>()

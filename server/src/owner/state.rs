@@ -140,6 +140,13 @@ impl Owner {
         }
     }
 
+    /// Has the next batch for the journal be sent even if nothing has changed.
+    pub(super) fn tell_time(&mut self) {
+        if let Some(commits) = &mut self.commits {
+            commits.tell_time();
+        }
+    }
+
     /// Handles an event of the journal. `None` means that the journal's thread has ended.
     ///
     /// # Errors

@@ -46,6 +46,16 @@ impl WeakOwner {
         }
     }
 
+    /// Has the log tell the owner's time, for whoever follows it. Waits for room in the mailbox.
+    pub async fn tell_time(&self) {
+        if let Some(mailbox) = self.0.upgrade() {
+            // If the owner has ended there is nothing to tell.
+            mailbox
+                .put_when_room(Envelope::new(Message::TellTime))
+                .await;
+        }
+    }
+
     /// Returns how many messages wait in the mailbox, and the bytes that they count. `None` once nobody can send any.
     #[must_use]
     pub fn mailbox_level(&self) -> Option<(usize, usize)> {

@@ -72,6 +72,7 @@ pub(super) async fn run(
                 NodeEvent::HandOff { refused, .. } => {
                     let _ = refused.send("this node does not own the store".into());
                 }
+                NodeEvent::Joined => unreachable!("this node has not won"),
                 NodeEvent::Ended(lost) => {
                     drop(accepting);
                     return Err(ended(&front, lost, connections).await);
@@ -122,6 +123,10 @@ pub(super) async fn run(
                             Err(HandOffError::OwnerLost) => {}
                         }
                     });
+                }
+                NodeEvent::Joined => {
+                    let owner = serving.weak.clone();
+                    tokio::spawn(async move { owner.tell_time().await });
                 }
                 NodeEvent::Ended(lost) => {
                     drop(accepting);

@@ -10,7 +10,7 @@ use soloist::v1::write_request::Lifetime;
 use tonic::{Response, Status};
 
 use crate::clients::{Nodes, request};
-use crate::cluster::{Cluster, Plan};
+use crate::cluster::{Cluster, PATIENCE, Plan};
 use crate::values::{int, read, write};
 
 const TTL: Duration = Duration::from_secs(4);
@@ -29,18 +29,73 @@ fn libfaketime() -> PathBuf {
     library.expect("libfaketime is there")
 }
 
+/// The variables of a process whose clock is off.
+fn wrong_clock(offset: &str) -> Vec<(String, String)> {
+    let library = libfaketime();
+    let variables = [
+        ("LD_PRELOAD", library.to_str().unwrap()),
+        ("FAKETIME", offset),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ];
+    variables
+        .map(|(name, value)| (name.into(), value.into()))
+        .into()
+}
+
+/// It has seen no change come when it takes over: only the owner can have told it the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_starts_while_nothing_changes_is_told_the_time() {
+    let mut cluster = Cluster::prepare(&Plan {
+        nodes: 2,
+        ..Plan::default()
+    })
+    .await;
+    cluster.nodes[1].environment = wrong_clock("+1h");
+    cluster.nodes[0].start();
+    cluster.owner().await;
+    let addresses: Vec<_> = cluster.nodes.iter().map(|it| it.address).collect();
+    let mut nodes = Nodes::new(&addresses);
+    // It ends later than the test, and earlier than the clock says that it is.
+    let timed = v1::WriteRequest {
+        lifetime: Some(Lifetime::Ttl(
+            Duration::from_secs(1_800).try_into().unwrap(),
+        )),
+        ..write("timed", int(1))
+    };
+    call(&mut nodes, async |nodes| {
+        let mut state = StateClient::new(nodes.channel());
+        state.write(request(timed.clone())).await
+    })
+    .await;
+    let (_, before) = cluster.owner().await;
+    let records = ["get", "--prefix", "/soloist/test/l/", "--keys-only"];
+    let records = cluster.etcd.ctl(&records).await;
+    // The first key is no record.
+    let last = records.lines().filter(|it| !it.is_empty()).count() as i64 - 1;
+    cluster.nodes[1].start();
+    let began = Instant::now();
+    while (cluster.nodes[1].shown().await).is_none_or(|shown| shown.seq <= last) {
+        assert!(
+            began.elapsed() < PATIENCE,
+            "nothing tells it the time: {}",
+            cluster.logs()
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    cluster.nodes[0].kill();
+    cluster.owner_after(before.epoch).await;
+    let answer = call(&mut nodes, async |nodes| {
+        let mut state = StateClient::new(nodes.channel());
+        state.read(request(read("timed"))).await
+    });
+    assert!(answer.await.entry.is_some(), "{}", cluster.logs());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_an_hour_off_ends_nothing_early() {
     let mut cluster = Cluster::prepare(&Plan::default()).await;
-    let library = libfaketime();
     for (node, offset) in [(1, "+1h"), (2, "-1h")] {
-        cluster.nodes[node].environment = [
-            ("LD_PRELOAD", library.to_str().unwrap()),
-            ("FAKETIME", offset),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-        ]
-        .map(|(name, value)| (name.into(), value.into()))
-        .into();
+        cluster.nodes[node].environment = wrong_clock(offset);
     }
     cluster.nodes[0].start();
     cluster.owner().await;

@@ -102,6 +102,24 @@ async fn a_journal_that_fails_meanwhile_ends_the_owner() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_time_is_told_by_a_batch_without_changes() {
+    let (handle, _owner, mut journal) = start_with_journal(AnswerWhen::Confirmed);
+    let written = call!(handle, write(write("k", 1), None, soon()));
+    let first = journal.commit().await;
+    written.answered().unwrap();
+    tokio::time::advance(Duration::from_secs(3_600)).await;
+    handle.downgrade().tell_time().await;
+    let told = journal.commit().await;
+    assert!(told.effects.is_empty());
+    assert_eq!((told.seq, told.revision), (first.seq + 1, first.revision));
+    assert!(told.time >= first.time + Duration::from_secs(3_600));
+    assert!(journal.is_idle(), "it is told once");
+    let written = call!(handle, write(write("k", 2), None, soon()));
+    journal.commit().await;
+    written.answered().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_in_memory_is_handed_to_nobody() {
     let (handle, _owner) = start();
     let refused = handle.downgrade().hand_off(None).await;
