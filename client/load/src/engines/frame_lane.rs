@@ -12,7 +12,7 @@ use futures_core::Stream;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use prost::Message as _;
-use soloist::v1::{self, PipelineRequest, PipelineResponse, op_result};
+use soloist::v1::{self, PipelineRequest, PipelineResponse};
 use soloist_client::{Error, Outcome};
 use tokio::sync::mpsc;
 use tonic::{Code, Request, Status, Streaming};
@@ -30,7 +30,8 @@ use crate::workload::outcome::Failure;
 const OPEN_HINT: &str = "the server may allow fewer streams per connection, or fewer connections, than asked for \
                          (see --connections)";
 
-/// Sends the frames of one worker. If the stream or the connection ends, opens a stream on the connection that there is then.
+/// Sends the frames of one worker. If the stream or the connection ends, opens a stream on the connection that there is then. A
+/// frame that was refused because another node owns the store is sent again on that stream: it was not begun.
 pub(crate) struct FrameLane {
     link: Rc<Link>,
     settings: Arc<Settings>,
@@ -45,8 +46,21 @@ pub(crate) struct FrameLane {
     /// When to try again to open a stream.
     retry: Option<Instant>,
     backoff: Backoff,
-    /// Frames in flight, oldest first, each with how often something had been read from the connection before.
-    in_flight: VecDeque<(InFlight, u64)>,
+    /// Frames in flight, oldest first.
+    in_flight: VecDeque<Entry>,
+    /// Frames that no node has taken yet, and that wait for a stream, oldest first.
+    waiting: VecDeque<Entry>,
+    /// What ended while it waited.
+    ended: VecDeque<Ended>,
+}
+
+/// A frame.
+struct Entry {
+    sent: InFlight,
+    /// To send it again. `None` if there is only one node.
+    frame: Option<PipelineRequest>,
+    /// How often something had been read from the connection before it was sent last.
+    reads: u64,
 }
 
 /// A stream that the server has accepted.
@@ -60,15 +74,10 @@ struct FrameStream {
 }
 
 impl FrameStream {
-    /// Looks whether a frame was refused because another node owns the store. If so, another stream is opened on that node.
+    /// Looks whether a frame was refused because another node owns the store, so that nothing of it was begun. If so, another
+    /// stream is opened on that node.
     fn is_elsewhere(&self, response: &PipelineResponse) -> bool {
-        let first = response.results.first();
-        let of_first = first.and_then(|first| match &first.result {
-            Some(op_result::Result::Error(error)) => Some(error),
-            _ => None,
-        });
-        let error = response.error.as_ref().or(of_first);
-        error.is_some_and(|error| {
+        response.error.as_ref().is_some_and(|error| {
             let code = Code::from_i32(error.code);
             self.connection.is_elsewhere(code, &error.encode_to_vec())
         })
@@ -97,6 +106,8 @@ impl FrameLane {
             retry: None,
             backoff: Backoff::new(settings.seed, settings.workers()),
             in_flight: VecDeque::new(),
+            waiting: VecDeque::new(),
+            ended: VecDeque::new(),
         };
         lane.stream = Some(lane.opening()?.await?);
         Ok(lane)
@@ -113,12 +124,14 @@ impl FrameLane {
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.len()
+        self.in_flight.len() + self.waiting.len() + self.ended.len()
     }
 
     /// Returns whether there is a stream on a connection that takes operations.
     pub(crate) fn is_up(&self) -> bool {
-        let is_current = |stream: &FrameStream| stream.generation == self.link.generation();
+        let is_current = |stream: &FrameStream| {
+            stream.generation == self.link.generation() && !stream.connection.is_left()
+        };
         self.broken.is_none() && self.stream.as_ref().is_some_and(is_current) && self.link.is_up()
     }
 
@@ -135,16 +148,50 @@ impl FrameLane {
                 .map(|timeout| timeout.try_into().expect("--timeout is at most a week")),
             ..PipelineRequest::default()
         };
+        let may_go_elsewhere = self.link.may_go_elsewhere();
+        let again = may_go_elsewhere.then(|| frame.clone());
+        self.push(sent, frame, again);
+    }
+
+    fn push(&mut self, sent: InFlight, frame: PipelineRequest, again: Option<PipelineRequest>) {
         if let Some(stream) = &self.stream {
             // The channel is closed if the stream has ended. Receiving says why.
             let _ = stream.frames.try_send(frame);
             self.link.sent();
         }
-        self.in_flight.push_back((sent, self.link.reads()));
+        self.in_flight.push_back(Entry {
+            sent,
+            frame: again,
+            reads: self.link.reads(),
+        });
+    }
+
+    /// Sends the frames that wait, if there is a stream. If it is not known when there will be one, the first of them has failed.
+    fn send_waiting(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        if self.is_up() {
+            for Entry { sent, frame, .. } in std::mem::take(&mut self.waiting) {
+                if let Some(frame) = frame {
+                    self.push(sent, frame.clone(), Some(frame));
+                }
+            }
+        } else if self.link.is_out()
+            && let Some(entry) = self.waiting.pop_front()
+        {
+            let failure = Failure::no_connection();
+            let ended = (entry.sent, Completion::Unanswered(failure));
+            self.ended.push_back(ended);
+        }
     }
 
     /// As [`Lane::recv`](super::lane::Lane::recv). Sets `has_lost` if the stream is gone.
     pub(crate) async fn recv(&mut self, has_lost: &mut bool) -> Option<Ended> {
+        self.send_waiting();
+        if let Some(ended) = self.ended.pop_front() {
+            return Some(ended);
+        }
         if self.in_flight.is_empty() {
             self.reopen().await;
             return None;
@@ -152,13 +199,19 @@ impl FrameLane {
         if self.broken.is_none() {
             match self.next_answer().await {
                 Ok(response) => {
-                    if let Some(stream) = &self.stream
-                        && !stream.is_elsewhere(&response)
+                    let stream = self.stream.as_ref();
+                    let is_elsewhere = stream.is_some_and(|it| it.is_elsewhere(&response));
+                    let entry = self.in_flight.pop_front().expect("a frame is in flight");
+                    if is_elsewhere && entry.frame.is_some() {
+                        self.waiting.push_back(entry);
+                        return None;
+                    }
+                    if let Some(stream) = stream
+                        && !is_elsewhere
                     {
                         self.link.answered(stream.generation);
                     }
-                    let (sent, _) = self.in_flight.pop_front().expect("a frame is in flight");
-                    return Some((sent, Completion::Frame(response)));
+                    return Some((entry.sent, Completion::Frame(response)));
                 }
                 Err(failure) => {
                     *has_lost = true;
@@ -167,8 +220,8 @@ impl FrameLane {
             }
         }
         let failure = self.broken.clone()?;
-        let (sent, _) = self.in_flight.pop_front()?;
-        Some((sent, Completion::Unanswered(failure)))
+        let entry = self.in_flight.pop_front()?;
+        Some((entry.sent, Completion::Unanswered(failure)))
     }
 
     async fn next_answer(&mut self) -> Result<PipelineResponse, Failure> {
@@ -194,7 +247,8 @@ impl FrameLane {
     async fn reopen(&mut self) {
         let link = Rc::clone(&self.link);
         let changed = link.changed();
-        if self.is_up() || !link.is_up() {
+        let is_left = |connection: Connection| connection.is_left();
+        if self.is_up() || link.connection().is_none_or(is_left) {
             self.opening = None;
             return changed.await;
         }
@@ -229,10 +283,23 @@ impl FrameLane {
         }
     }
 
-    /// Gives up the stream if its oldest frame started at `latest_start` or before. Returns whether it did.
+    /// Gives up the frames that wait and started at `latest_start` or before, and the stream if its oldest frame did. Returns whether
+    /// it gave up the stream.
     pub(crate) fn give_up(&mut self, latest_start: Instant, now: Instant) -> bool {
+        let is_overdue = |entry: &Entry| entry.sent.started <= latest_start;
+        while self.waiting.front().is_some_and(is_overdue)
+            && let Some(entry) = self.waiting.pop_front()
+        {
+            let failure = Failure::new(
+                Code::DeadlineExceeded,
+                "no node has taken the frame in time",
+                Outcome::NotApplied,
+            );
+            let ended = (entry.sent, Completion::Unanswered(failure));
+            self.ended.push_back(ended);
+        }
         let oldest = self.in_flight.front();
-        let oldest = oldest.map(|(oldest, reads)| (oldest.started, *reads));
+        let oldest = oldest.map(|oldest| (oldest.sent.started, oldest.reads));
         let Some((started, reads)) = oldest.filter(|(started, _)| *started <= latest_start) else {
             return false;
         };
@@ -248,7 +315,9 @@ impl FrameLane {
 
     /// Gives up everything in flight, and returns it.
     pub(crate) fn abandon(&mut self) -> Vec<InFlight> {
-        self.in_flight.drain(..).map(|(sent, _)| sent).collect()
+        let ended = self.ended.drain(..).map(|(sent, _)| sent);
+        let entries = self.in_flight.drain(..).chain(self.waiting.drain(..));
+        ended.chain(entries.map(|entry| entry.sent)).collect()
     }
 }
 

@@ -175,6 +175,11 @@ impl Link {
         }
     }
 
+    /// Returns whether another node may own the store.
+    pub(crate) fn may_go_elsewhere(&self) -> bool {
+        self.destination.is_searched()
+    }
+
     /// Returns whether there is a connection that takes operations.
     pub(crate) fn is_up(&self) -> bool {
         self.connection.borrow().is_some()

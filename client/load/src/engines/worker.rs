@@ -230,6 +230,8 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
+    use prost::Message as _;
+    use soloist::v1::{OpResult, PipelineRequest, PipelineResponse, op_result};
     use soloist_server::Server;
     use tokio::runtime::LocalRuntime;
     use tokio::sync::mpsc;
@@ -267,6 +269,7 @@ mod tests {
             let link = Link::open(&Arc::new(destination), 5_000 * MS, backoff, &Arc::default())
                 .await
                 .unwrap();
+            tokio::task::spawn_local(Rc::clone(&link).maintain());
             let start = Instant::now();
             // Some of it may have been due for long.
             let begun = start - due.map_or(Duration::ZERO, |_| 2_000 * MS);
@@ -353,6 +356,121 @@ mod tests {
             let recorder = run_against(&address, &line, None);
             let of = recorder.kinds().get(&Kind::Read);
             assert_eq!(of.map_or(0, |of| of.failed_ops()), failed, "{how}");
+        }
+    }
+
+    /// A node that answers the frames of streams until `turn` frames came. From then on the node at `owner` owns the store.
+    fn node(turn: usize, owner: &str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        listener.set_nonblocking(true).unwrap();
+        let owner = owner.to_owned();
+        thread::spawn(move || {
+            LocalRuntime::new().unwrap().block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                let answered = Rc::<std::cell::Cell<usize>>::default();
+                loop {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    let (owner, answered) = (owner.clone(), Rc::clone(&answered));
+                    tokio::task::spawn_local(async move {
+                        let mut connection = h2::server::handshake(stream).await.unwrap();
+                        while let Some(Ok((request, mut respond))) = connection.accept().await {
+                            let head = http::Response::builder()
+                                .header("content-type", "application/grpc")
+                                .body(())
+                                .unwrap();
+                            let answers = respond.send_response(head, false).unwrap();
+                            let (owner, answered) = (owner.clone(), Rc::clone(&answered));
+                            tokio::task::spawn_local(async move {
+                                answer_frames(
+                                    request.into_body(),
+                                    answers,
+                                    turn,
+                                    &owner,
+                                    &answered,
+                                )
+                                .await;
+                            });
+                        }
+                    });
+                }
+            });
+        });
+        address
+    }
+
+    async fn answer_frames(
+        mut frames: h2::RecvStream,
+        mut answers: h2::SendStream<bytes::Bytes>,
+        turn: usize,
+        owner: &str,
+        answered: &std::cell::Cell<usize>,
+    ) {
+        let mut arrived = Vec::new();
+        while let Some(Ok(data)) = frames.data().await {
+            frames.flow_control().release_capacity(data.len()).unwrap();
+            arrived.extend_from_slice(&data);
+            while let Some((head, rest)) = arrived.split_at_checked(5) {
+                let length = u32::from_be_bytes(head[1..].try_into().unwrap()) as usize;
+                let Some((frame, rest)) = rest.split_at_checked(length) else {
+                    break;
+                };
+                let frame = PipelineRequest::decode(frame).unwrap();
+                let response = match answered.get() < turn {
+                    true => read_nothing(frame.ops.len()),
+                    false => PipelineResponse {
+                        error: Some(not_owner(owner)),
+                        ..PipelineResponse::default()
+                    },
+                };
+                answered.set(answered.get() + 1);
+                arrived = rest.to_vec();
+                let mut message = vec![0];
+                message.extend((response.encoded_len() as u32).to_be_bytes());
+                message.extend(response.encode_to_vec());
+                // A client that is done has left.
+                let _ = answers.send_data(message.into(), false);
+            }
+        }
+    }
+
+    fn read_nothing(count: usize) -> PipelineResponse {
+        let result = op_result::Result::Read(Default::default());
+        let result = OpResult {
+            result: Some(result),
+        };
+        PipelineResponse {
+            results: vec![result; count],
+            ..PipelineResponse::default()
+        }
+    }
+
+    fn not_owner(owner: &str) -> tonic_types::pb::Status {
+        let info = tonic_types::pb::ErrorInfo {
+            reason: "NOT_OWNER".into(),
+            domain: soloist::ERROR_DOMAIN.into(),
+            metadata: [("owner".into(), owner.into())].into(),
+        };
+        tonic_types::pb::Status {
+            code: tonic::Code::Unavailable as i32,
+            message: String::new(),
+            details: vec![prost_types::Any {
+                type_url: "type.googleapis.com/google.rpc.ErrorInfo".into(),
+                value: info.encode_to_vec(),
+            }],
+        }
+    }
+
+    #[test]
+    fn frames_that_another_node_is_to_take_go_there_and_none_fails() {
+        for flags in ["", "-P 4", "--frame-ops 8 -P 2"] {
+            let second = node(usize::MAX, "nobody:1");
+            let first = node(10, &second);
+            let addresses = format!("{first},127.0.0.1:1");
+            let recorder = run_against(&addresses, &format!("-n 400 {flags}"), None);
+            let read = &recorder.kinds()[&Kind::Read];
+            assert_eq!((read.completed, read.failed_ops()), (400, 0), "{flags}");
+            assert_eq!(recorder.lost(), (0, None), "{flags}");
         }
     }
 
