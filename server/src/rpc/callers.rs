@@ -5,13 +5,12 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use tokio::sync::watch;
 
 use super::audit;
 use super::context::CallContext;
-use super::head::HOP;
+use super::header_fields::HeaderFields;
 use super::status::{Refusal, credentials_unknown};
 use crate::access::{Access, Credential, TokenHash, certificate_names};
 
@@ -53,10 +52,10 @@ impl Callers {
     /// CREDENTIALS_MISSING or CREDENTIALS_UNKNOWN if nobody is known by what the call and its connection show.
     pub(super) fn context(
         &self,
-        headers: &HeaderMap,
+        fields: &HeaderFields<'_>,
         connection: &CallContext,
     ) -> Result<Arc<CallContext>, Refusal> {
-        let context = self.find(headers, connection);
+        let context = self.find(fields, connection);
         let known = context.and_then(|context| {
             context.caller.rights()?;
             Ok(context)
@@ -66,11 +65,11 @@ impl Callers {
 
     fn find(
         &self,
-        headers: &HeaderMap,
+        fields: &HeaderFields<'_>,
         connection: &CallContext,
     ) -> Result<Arc<CallContext>, Refusal> {
-        let authorization = authorization(headers)?;
-        if authorization.is_none() && self.certificate.is_some() && headers.contains_key(HOP) {
+        let authorization = fields.authorization()?;
+        if authorization.is_none() && self.certificate.is_some() && fields.is_hop {
             // The certificate is that of the node that has sent the call on, and says nothing about its caller.
             let caller = connection.caller.showing(None, &self.access);
             return Ok(Arc::new(connection.for_caller(caller)));
@@ -98,19 +97,6 @@ impl LastCaller {
     /// Whether a call with this header has the same caller, who was looked up in the access file in use.
     fn is(&self, authorization: Option<&HeaderValue>) -> bool {
         self.authorization.as_ref() == authorization && self.context.caller.is_current()
-    }
-}
-
-/// The header `authorization` of a call, if it has one.
-///
-/// # Errors
-/// CREDENTIALS_UNKNOWN if it has several: which of them counts must not be a matter of taste.
-pub(super) fn authorization(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Refusal> {
-    let mut all = headers.get_all(AUTHORIZATION).iter();
-    let authorization = all.next();
-    match all.next() {
-        None => Ok(authorization),
-        Some(_) => Err(credentials_unknown()),
     }
 }
 

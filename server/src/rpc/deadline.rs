@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::HeaderValue;
 use tokio::time::Instant;
 use tonic::{Request, Status};
 
@@ -20,13 +20,13 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// Reads `grpc-timeout`.
+    /// Reads `grpc-timeout`, if the call has it.
     ///
     /// # Errors
     /// INVALID_ARGUMENT/BAD_MESSAGE if the header is there and cannot be read.
-    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Self, Status> {
+    pub(crate) fn from_header(header: Option<&HeaderValue>) -> Result<Self, Status> {
         let begun = Instant::now();
-        let Some(header) = headers.get("grpc-timeout") else {
+        let Some(header) = header else {
             return Ok(Self { begun, at: None });
         };
         let timeout = header
@@ -130,11 +130,8 @@ mod tests {
             (Some("1S"), Some(990), 990),
             (Some("1M"), Some(59_990), 3_000),
         ] {
-            let mut headers = HeaderMap::new();
-            if let Some(timeout) = timeout {
-                headers.insert("grpc-timeout", timeout.parse().unwrap());
-            }
-            let deadline = Deadline::from_headers(&headers).unwrap();
+            let header = timeout.map(HeaderValue::from_static);
+            let deadline = Deadline::from_header(header.as_ref()).unwrap();
             let at = |millis| now + Duration::from_millis(millis);
             assert_eq!(deadline.or_never(), stream.map(at), "{timeout:?}");
             assert_eq!(deadline.or_max(&max), at(call), "{timeout:?}");

@@ -1,7 +1,7 @@
 //! The head of a request: what is looked at before anything of its body is.
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode};
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -10,17 +10,11 @@ use super::body::response::{self, ResponseBody};
 use super::body::unread::ReadBy;
 use super::call_count::CallCount;
 use super::deadline::Deadline;
+use super::header_fields::HeaderFields;
 use super::status::{Refusal, unknown_encoding, unknown_method};
 use crate::config::Limits;
 use crate::metrics;
 use crate::owner::ConnectionQuota;
-
-/// The header of a client that wants to be told who the owner is: its call is not sent on.
-pub(super) const DIRECT: &str = "soloist-direct";
-
-/// The header of a call that a node has sent on. It is not sent on again, and the certificate of its connection, which is the
-/// node's, says nothing about its caller.
-pub(crate) const HOP: &str = "soloist-hop";
 
 /// What the head of a call says.
 pub(super) struct Head<'a> {
@@ -30,6 +24,7 @@ pub(super) struct Head<'a> {
     pub(super) method_name: &'a str,
     pub(super) method: metrics::Method,
     pub(super) deadline: Deadline,
+    pub(super) fields: HeaderFields<'a>,
 }
 
 impl<'a> Head<'a> {
@@ -46,7 +41,8 @@ impl<'a> Head<'a> {
         if parts.method != Method::POST {
             return Err(not_grpc(StatusCode::METHOD_NOT_ALLOWED));
         }
-        if !is_grpc(&parts.headers) {
+        let fields = HeaderFields::of(&parts.headers);
+        if !is_grpc(fields.content_type) {
             return Err(not_grpc(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
         let path = parts.uri.path();
@@ -55,13 +51,13 @@ impl<'a> Head<'a> {
             metrics::Method::of(service, method)
         });
         let refused = |status| refused(status, CallCount::begin(method, Instant::now()));
-        if let Some(encoding) = encoding(&parts.headers) {
+        if let Some(encoding) = fields.encoding.filter(|encoding| *encoding != "identity") {
             return Err(refused(unknown_encoding(encoding)));
         }
         if let Err(full) = quota.check_call() {
             return Err(refused(Refusal::from(full).into()));
         }
-        let deadline = Deadline::from_headers(&parts.headers).map_err(refused)?;
+        let deadline = Deadline::from_header(fields.timeout).map_err(refused)?;
         let Some((service, method_name)) = names else {
             return Err(refused(unknown_method(path).into()));
         };
@@ -71,6 +67,7 @@ impl<'a> Head<'a> {
             method_name,
             method,
             deadline,
+            fields,
         })
     }
 
@@ -123,18 +120,10 @@ fn not_grpc(status: StatusCode) -> Begun {
 
 /// Whether the content-type is `application/grpc`, optionally followed by `+proto`, or by a parameter. Source: gRPC over
 /// HTTP/2, "Content-Type".
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE);
+fn is_grpc(content_type: Option<&HeaderValue>) -> bool {
     let rest = content_type.and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
     rest.is_some_and(|rest| {
         let rest = rest.strip_prefix(b"+proto").unwrap_or(rest);
         rest.is_empty() || rest.starts_with(b";")
     })
-}
-
-/// The compression that the messages of a request are said to have, if any.
-fn encoding(headers: &HeaderMap) -> Option<&HeaderValue> {
-    headers
-        .get("grpc-encoding")
-        .filter(|encoding| *encoding != "identity")
 }

@@ -20,7 +20,8 @@ mod fingerprint;
 pub(crate) mod frame;
 #[cfg(test)]
 mod fuzz_tests;
-pub(crate) mod head;
+mod head;
+pub(crate) mod header_fields;
 mod health;
 mod machines;
 mod node;

@@ -27,6 +27,7 @@ use super::callers::Callers;
 use super::context::CallContext;
 use super::deadline::Deadline;
 use super::head::{Head, grpc_error, refused};
+use super::header_fields::HeaderFields;
 use super::machines::MachinesService;
 use super::others::{Others, TonicFuture};
 use super::sessions::SessionsService;
@@ -306,8 +307,12 @@ where
     let arrive_by = Some(deadline.or_max(limits));
     let body = CheckedBody::new(body, MessageCount::One, limits.max_message_bytes, arrive_by)
         .charged_to(context.quota.clone());
+    let mut messages = RequestMessages::new(body);
     Box::pin(async move {
-        let response = match RequestMessages::new(body).only().await {
+        let message = messages.only().await;
+        // The request is whole, so nothing of it is charged any more.
+        drop(messages);
+        let response = match message {
             Ok(message) => serve(context, message, deadline).await,
             Err(status) => Err(status),
         };
@@ -362,8 +367,9 @@ impl Router {
             method_name,
             method,
             deadline,
+            fields,
         } = head;
-        let context = match self.admit(service, callers, &parts.headers) {
+        let context = match self.admit(service, callers, &fields) {
             Ok(context) => context,
             Err(refusal) => return refused(refusal.into(), call),
         };
@@ -426,11 +432,11 @@ impl Router {
         &self,
         service: &str,
         callers: Option<&Callers>,
-        headers: &HeaderMap,
+        fields: &HeaderFields<'_>,
     ) -> Result<Arc<CallContext>, Refusal> {
         let is_open = self.others.is_open(service);
         match callers {
-            Some(callers) if !is_open => callers.context(headers, &self.context),
+            Some(callers) if !is_open => callers.context(fields, &self.context),
             // Without an access file everybody may do everything. With one, this context is that of nobody.
             _ => Ok(Arc::clone(&self.context)),
         }

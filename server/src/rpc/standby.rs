@@ -5,8 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use prost::Message as _;
 use soloist::server::{admin_server, machines_server, sessions_server, state_server};
@@ -22,9 +21,10 @@ use super::body::framing::{CheckedBody, MessageCount};
 use super::body::request::RequestMessages;
 use super::body::response::{self, ResponseBody};
 use super::body::until_end::UntilEnd;
-use super::callers::{authorization, token};
+use super::callers::token;
 use super::deadline::Deadline;
-use super::head::{DIRECT, HOP, Head, grpc_error, refused};
+use super::head::{Head, grpc_error, refused};
+use super::header_fields::HeaderFields;
 use super::node;
 use super::others::Others;
 use super::rights::Rights;
@@ -131,7 +131,7 @@ impl Standby {
         }
         let response = match (head.service, head.method_name) {
             (admin_server::SERVICE_NAME, "GetNode") => {
-                let rights = self.identify(client, &parts.headers);
+                let rights = self.identify(client, &head.fields);
                 match rights.and_then(|rights| rights.need(Needs::Anything)) {
                     Ok(()) => self.get_node(client, deadline, body),
                     Err(refusal) => return refused(refusal.into(), call),
@@ -140,7 +140,7 @@ impl Standby {
             (service, method) => match (self.others.find(service), method_of(service, method)) {
                 (Some(other), _) => {
                     if !self.others.is_open(service)
-                        && let Err(refusal) = self.identify(client, &parts.headers)
+                        && let Err(refusal) = self.identify(client, &head.fields)
                     {
                         return refused(refusal.into(), call);
                     }
@@ -148,7 +148,7 @@ impl Standby {
                     other.call(request, deadline, &self.limits, client.quota)
                 }
                 (None, Method::Unknown) => grpc_error(unknown_method(head.path).into()),
-                (None, method) => match self.forward(client, &parts.headers) {
+                (None, method) => match self.forward(client, &head.fields) {
                     Ok(forward) => {
                         let request = Request::from_parts(parts, body);
                         self.send_on(forward, request, method, deadline)
@@ -169,13 +169,13 @@ impl Standby {
     fn identify(
         &self,
         client: &Client<'_>,
-        headers: &HeaderMap,
+        fields: &HeaderFields<'_>,
     ) -> Result<Rights<'static>, Refusal> {
         let Some(access) = &self.access else {
             return Ok(Rights::of(None));
         };
         let of_token;
-        let credential = match authorization(headers)? {
+        let credential = match fields.authorization()? {
             Some(header) => {
                 of_token = token(header).ok_or_else(credentials_unknown)?;
                 &of_token
@@ -195,13 +195,13 @@ impl Standby {
     fn forward(
         &self,
         client: &Client<'_>,
-        headers: &HeaderMap,
+        fields: &HeaderFields<'_>,
     ) -> Result<Arc<dyn Forward>, Refusal> {
-        let is_direct = headers.contains_key(DIRECT) || headers.contains_key(HOP);
+        let is_direct = fields.is_direct || fields.is_hop;
         // The owner would see the certificate of this node, and not that of the caller.
         let needs_certificate = self.access.is_some()
             && client.certificate.is_some()
-            && !headers.contains_key(AUTHORIZATION);
+            && matches!(fields.authorization(), Ok(None));
         match client.forward {
             Some(forward) if !is_direct && !needs_certificate => Ok(Arc::clone(forward)),
             _ => Err(self.not_owner()),
@@ -255,9 +255,11 @@ impl Standby {
         let limit = self.limits.max_message_bytes;
         let body = CheckedBody::new(body, MessageCount::One, limit, arrive_by)
             .charged_to(client.quota.clone());
+        let mut messages = RequestMessages::new(body);
         let node = self.node.clone();
         Box::pin(async move {
-            let message = RequestMessages::new(body).only().await;
+            let message = messages.only().await;
+            drop(messages);
             let request = message.and_then(|message| {
                 v1::GetNodeRequest::decode(message).map_err(|error| not_a_message(&error))
             });

@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderValue};
 use tokio::sync::watch;
 
 use super::audit;
-use super::callers::{authorization, token};
+use super::callers::token;
+use super::header_fields::HeaderFields;
 use super::rights::Rights;
 use super::status::{Refusal, credentials_missing, credentials_unknown};
 use crate::access::{Access, Credential, Needs, TokenHash};
@@ -48,7 +49,7 @@ fn identify(
     headers: &HeaderMap,
     certificate: Option<Credential>,
 ) -> Result<Rights<'static>, Refusal> {
-    let credential = match authorization(headers)? {
+    let credential = match HeaderFields::of(headers).authorization()? {
         Some(header) => token(header)
             .or_else(|| password(header))
             .ok_or_else(credentials_unknown)?,

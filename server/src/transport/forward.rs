@@ -28,7 +28,7 @@ use crate::config::{
     FORWARD_CONNECT_TIMEOUT, FORWARD_CONNECTIONS_MAX, FORWARD_LAST_ANSWERS, TransportLimits,
 };
 use crate::role::NodeStatus;
-use crate::rpc::head::HOP;
+use crate::rpc::header_fields::HOP;
 use crate::rpc::standby::{Forward, NotForwarded, broken};
 
 /// What sends calls on from one thread.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hyper::rt::Executor;
 
-use crate::rpc::body::unread;
+use crate::rpc::body::unread::CallTask;
 use crate::rpc::services::ConnectionQuota;
 
 /// Runs the calls of one connection, each as a task that ends when its response is handed to the connection, and charges
@@ -37,8 +37,8 @@ impl OpenCalls {
     }
 }
 
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for OpenCalls {
+impl<F: Future<Output = ()> + Send + Unpin + 'static> Executor<F> for OpenCalls {
     fn execute(&self, call: F) {
-        tokio::spawn(unread::run(call, self.quota.call()));
+        tokio::spawn(CallTask::new(call, self.quota.call()));
     }
 }

@@ -60,7 +60,7 @@ where
     ///
     /// # Errors
     /// The status with which the call has to end, if the request has none, several, or breaks the rules of framing.
-    pub(crate) async fn only(mut self) -> Result<Bytes, Status> {
+    pub(crate) async fn only(&mut self) -> Result<Bytes, Status> {
         let message = self.next().await?;
         // The body has to end here; otherwise this is an error.
         self.next().await?;
@@ -194,13 +194,14 @@ mod tests {
     async fn a_unary_call_has_one_message() {
         let one = [0, 0, 0, 0, 1, 7];
         for size in 1..=one.len() {
-            let only = messages(&one, size, MessageCount::One).only().await;
-            assert_eq!(only.unwrap(), &[7][..]);
+            let mut messages = messages(&one, size, MessageCount::One);
+            assert_eq!(messages.only().await.unwrap(), &[7][..]);
         }
         for bytes in [&[][..], &[0, 0], &[one, one].concat()] {
             for size in 1..=bytes.len().max(1) {
-                let only = messages(bytes, size, MessageCount::One).only().await;
-                assert_eq!(only.unwrap_err().code(), Code::InvalidArgument, "{bytes:?}");
+                let mut messages = messages(bytes, size, MessageCount::One);
+                let error = messages.only().await.unwrap_err();
+                assert_eq!(error.code(), Code::InvalidArgument, "{bytes:?}");
             }
         }
     }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use futures_core::Stream;
 use http::{HeaderMap, HeaderValue, Response, header};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use prost::Message;
 use tokio::sync::oneshot;
 use tonic::{Code, Status};
@@ -311,13 +311,7 @@ impl Body for ResponseBody {
         }
     }
 
-    fn size_hint(&self) -> SizeHint {
-        match &self.content {
-            Content::Empty | Content::Ok => SizeHint::with_exact(0),
-            Content::One(message) => SizeHint::with_exact(message.len() as u64),
-            Content::Other(other) => other.body.size_hint(),
-        }
-    }
+    // No `size_hint`: hyper would make a content-length of it, which no client of gRPC looks at.
 }
 
 /// The messages of a stream, then its status. Messages that are ready at the same time are sent as one piece.

@@ -5,9 +5,8 @@
 //! is told, by notes of its thread, by when the answer must have been read, and that the body has handed over bytes of it.
 
 use std::cell::Cell;
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -57,30 +56,47 @@ pub(super) fn note_handed_over() {
     HANDED_OVER.set(true);
 }
 
-/// Runs the task of a call. `counted` counts the call for as long as it runs. Ends it if its answer is not read in time.
-pub(crate) async fn run(call: impl Future<Output = ()>, counted: CallGuard) {
-    let mut call = pin!(call);
-    let mut read_by = ReadBy::Never;
-    let mut timer: Option<Pin<Box<Sleep>>> = None;
-    poll_fn(|cx| {
+/// The task of a call. Ends the call if its answer is not read in time. A struct and not an `async fn`, in which the call, which
+/// is large, would have two places: that of the argument, and that from which it is polled.
+pub(crate) struct CallTask<C> {
+    call: C,
+    read_by: ReadBy,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Counts the call for as long as it runs.
+    _counted: CallGuard,
+}
+
+impl<C> CallTask<C> {
+    pub(crate) fn new(call: C, counted: CallGuard) -> Self {
+        Self {
+            call,
+            read_by: ReadBy::Never,
+            timer: None,
+            _counted: counted,
+        }
+    }
+}
+
+impl<C: Future<Output = ()> + Unpin> Future for CallTask<C> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         READ_BY.set(None);
         HANDED_OVER.set(false);
-        if call.as_mut().poll(cx).is_ready() {
+        if Pin::new(&mut self.call).poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        read_by = READ_BY.get().unwrap_or(read_by);
+        self.read_by = READ_BY.get().unwrap_or(self.read_by);
         // Only an answer that could not be sent at once needs a timer.
-        if timer.is_none()
+        if self.timer.is_none()
             && HANDED_OVER.get()
-            && let Some(time) = read_by.time()
+            && let Some(time) = self.read_by.time()
         {
-            timer = Some(Box::pin(sleep_until(time)));
+            self.timer = Some(Box::pin(sleep_until(time)));
         }
-        match &mut timer {
+        match &mut self.timer {
             Some(timer) => timer.as_mut().poll(cx),
             None => Poll::Pending,
         }
-    })
-    .await;
-    drop(counted);
+    }
 }

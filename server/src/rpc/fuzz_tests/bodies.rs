@@ -89,7 +89,8 @@ fn stream(pieces: &[&[u8]]) -> Read {
 }
 
 fn unary(pieces: &[&[u8]]) -> Result<Bytes, Status> {
-    let mut only = Box::pin(messages(pieces, MessageCount::One).only());
+    let mut messages = messages(pieces, MessageCount::One);
+    let mut only = Box::pin(messages.only());
     loop {
         if let Some(read) = only.as_mut().now_or_never() {
             return read;

@@ -9,6 +9,7 @@ use crate::access::{Access, Credential, TokenHash};
 use crate::config::Limits;
 use crate::rpc::callers;
 use crate::rpc::deadline::Deadline;
+use crate::rpc::header_fields::HeaderFields;
 use crate::rpc::status::Refusal;
 use crate::rpc::{arguments, page_token};
 use crate::varint;
@@ -32,10 +33,7 @@ fn timeout_header(text: &[u8]) -> Shape {
     let Ok(value) = HeaderValue::from_bytes(text) else {
         return Shape::of("no header");
     };
-    let deadline = Deadline::from_headers(&HeaderMap::from_iter([(
-        http::header::HeaderName::from_static("grpc-timeout"),
-        value,
-    )]));
+    let deadline = Deadline::from_header(Some(&value));
     // By hand: digits, then a unit.
     let sound = matches!(text, [digits @ .., b'H' | b'M' | b'S' | b'm' | b'u' | b'n']
         if (1..=8).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit));
@@ -67,7 +65,7 @@ fn authorization(text: &[u8]) -> Shape {
     for value in &values {
         headers.append(AUTHORIZATION, value.clone());
     }
-    let shown = callers::authorization(&headers);
+    let shown = HeaderFields::of(&headers).authorization();
     let [only] = &*values else {
         let refused = shown.expect_err("several headers were taken");
         return Shape::of(refused.message());
