@@ -11,8 +11,13 @@ use crate::etcd::Etcd;
 const RIGHTS: &[&[&str]] = &[&["user", "grant-role", "soloist", "root"]];
 
 /// Three nodes that show these certificates, and log in as `soloist`.
-async fn cluster_of(folder: &Path, trusted: &Certificates, shown: &Certificates) -> Cluster {
-    let etcd = Etcd::start_with_tls(folder, 3, shown).await;
+async fn cluster_of(
+    folder: &Path,
+    members: usize,
+    trusted: &Certificates,
+    shown: &Certificates,
+) -> Cluster {
+    let etcd = Etcd::start_with_tls(folder, members, shown).await;
     let arguments = [
         "--etcd-ca",
         &trusted.ca(),
@@ -43,7 +48,7 @@ fn set_password(cluster: &mut Cluster, password: &str) {
 async fn with_certificates_and_a_password_a_standby_takes_over() {
     let folder = tempfile::tempdir().unwrap();
     let certificates = Certificates::new(folder.path(), "ours");
-    let mut cluster = cluster_of(folder.path(), &certificates, &certificates).await;
+    let mut cluster = cluster_of(folder.path(), 3, &certificates, &certificates).await;
     set_password(&mut cluster, "wrong");
     cluster.nodes[0].start();
     let status = cluster.nodes[0].ended().await;
@@ -73,7 +78,7 @@ async fn an_etcd_of_another_authority_is_named_in_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let certificates = Certificates::new(folder.path(), "ours");
     let others = Certificates::new(folder.path(), "theirs");
-    let mut cluster = cluster_of(folder.path(), &others, &certificates).await;
+    let mut cluster = cluster_of(folder.path(), 1, &others, &certificates).await;
     let node = &mut cluster.nodes[0];
     node.start();
     let began = Instant::now();
