@@ -116,23 +116,28 @@ mod fuzz_tests {
         let (cut_seen, cut_sent) = converse(&pieces(input));
         assert_eq!(cut_seen, seen, "cut, the bytes mean something else");
         assert_eq!(cut_sent, sent, "cut, the bytes are answered differently");
-        seen.iter()
-            .fold(Shape::of("events"), |shape, seen| match seen {
-                Seen::Request(_, then) => shape.and(Shape::of("request")).with(*then as usize),
-                Seen::Data(_, data, then) => shape
-                    .and(Shape::of("data"))
-                    .with(*then as usize)
-                    .with(data.len().min(2)),
-                Seen::Trailers(_) => shape.and(Shape::of("trailers")),
-                Seen::Reset(_, code, by) => shape
-                    .and(Shape::of("reset"))
-                    .with(code.0.min(14) as usize)
-                    .with(*by as usize),
-                Seen::Writable(_) => shape.and(Shape::of("writable")),
-                Seen::Pong(_) => shape.and(Shape::of("pong")),
-                Seen::GoAway(_) => shape.and(Shape::of("goaway")),
-                Seen::Failed(code, text) => shape.and(Shape::of(text)).with(code.0 as usize),
-            })
+        // Which events there were, whatever their number and order: of conversations that are longer there is no end.
+        let mut shapes: Vec<Shape> = seen.iter().map(shape).collect();
+        shapes.sort();
+        shapes.dedup();
+        shapes.into_iter().fold(Shape::of("events"), Shape::and)
+    }
+
+    fn shape(seen: &Seen) -> Shape {
+        match seen {
+            Seen::Request(_, then) => Shape::of("request").with(*then as usize),
+            Seen::Data(_, data, then) => Shape::of("data")
+                .with(*then as usize)
+                .with(data.len().min(1)),
+            Seen::Trailers(_) => Shape::of("trailers"),
+            Seen::Reset(_, code, by) => Shape::of("reset")
+                .with(code.0.min(14) as usize)
+                .with(*by as usize),
+            Seen::Writable(_) => Shape::of("writable"),
+            Seen::Pong(_) => Shape::of("pong"),
+            Seen::GoAway(_) => Shape::of("goaway"),
+            Seen::Failed(code, text) => Shape::of(text).with(code.0 as usize),
+        }
     }
 
     fn conversations() -> Vec<Vec<u8>> {
