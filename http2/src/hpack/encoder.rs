@@ -63,9 +63,15 @@ impl HeaderField {
     }
 
     /// Whether no table may hold the field, not even that of a proxy (section 7.1.3). Binary values are always treated
-    /// so, since they may be anything.
+    /// so, since they may be anything. A bearer token is not: it is random or signed, and whoever wants to learn it from the
+    /// length of blocks has to guess all of it (section 7.1). The gRPC clients of Go and Java index it, too.
     fn is_sensitive(&self) -> bool {
-        self.name.ends_with("-bin") || SENSITIVE.iter().any(|part| self.name.contains(part))
+        let suggests_secret = || SENSITIVE.iter().any(|part| self.name.contains(part));
+        self.name.ends_with("-bin") || (suggests_secret() && !self.is_bearer_token())
+    }
+
+    fn is_bearer_token(&self) -> bool {
+        self.name == "authorization" && self.value.starts_with("Bearer ")
     }
 
     /// Appends the field as a literal. `pattern` selects the representation; `bits` is the prefix for the index of the
@@ -319,6 +325,11 @@ mod tests {
             assert_eq!(encoded(&mut encoder, &pairs), first, "{name}");
             assert_eq!(entries(&encoder), [], "{name}");
         }
+        // But for bearer tokens, which nobody can guess.
+        let mut encoder = indexing();
+        let pairs = [("authorization", "Bearer slst_abc")];
+        assert_eq!(block(&mut encoder, &pairs)[0] >> 6, 1);
+        assert_eq!(block(&mut encoder, &pairs), [0xbe]);
         // An entry of the static table with an equal value is not used either.
         let mut encoder = indexing();
         assert_eq!(block(&mut encoder, &[("cookie", "")]), [0x1f, 17, 0]);

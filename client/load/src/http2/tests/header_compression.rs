@@ -438,7 +438,7 @@ proptest! {
 async fn h2_decodes_the_same_headers() {
     const CALLS: usize = 300;
     for table_size in [None, Some(0), Some(100), Some(300), Some(1 << 16)] {
-        let secret = ("authorization", "Bearer abc");
+        let secret = ("authorization", "Basic YTpi");
         let methods = [
             method("/soloist.v1.State/Read", &[]),
             method("/soloist.v1.State/Write", &[("x-tenant", "7"), secret]),
