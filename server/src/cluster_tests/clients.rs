@@ -65,6 +65,30 @@ enum Changed {
     Unknown(Option<Revision>),
 }
 
+impl Changed {
+    /// What is known after one more try.
+    fn then(self, now: Self) -> Self {
+        match (now, self) {
+            // An earlier try may have been applied.
+            (Self::NotDone | Self::Unknown(None), Self::Unknown(revision)) => {
+                Self::Unknown(revision)
+            }
+            (now, _) => now,
+        }
+    }
+}
+
+impl From<Changed> for Outcome {
+    fn from(changed: Changed) -> Self {
+        match changed {
+            Changed::Done { revision, observed } => Self::Done { revision, observed },
+            Changed::Refused(refusal) => Self::Refused(refusal),
+            Changed::NotDone => Self::NotDone,
+            Changed::Unknown(_) => Self::Unknown,
+        }
+    }
+}
+
 impl Client {
     async fn run(mut self) -> (Recorder, Unknowns) {
         while !self.world.ends() {
@@ -303,12 +327,7 @@ impl Client {
                 move |owner, deadline| ask(owner, id, deadline),
             );
             let (now, is_replayed) = outcome(answer.await);
-            changed = match (now, changed) {
-                // An earlier try may have been applied.
-                (Changed::NotDone, Changed::Unknown(revision)) => Changed::Unknown(revision),
-                (Changed::Unknown(None), Changed::Unknown(revision)) => Changed::Unknown(revision),
-                (now, _) => now,
-            };
+            changed = changed.then(now);
             if let Changed::Unknown(Some(revision)) = changed {
                 self.unknowns.add(revision, request);
             }
@@ -318,12 +337,7 @@ impl Client {
                 break;
             }
         }
-        let outcome = match changed {
-            Changed::Done { revision, observed } => Outcome::Done { revision, observed },
-            Changed::Refused(refusal) => Outcome::Refused(refusal),
-            Changed::NotDone => Outcome::NotDone,
-            Changed::Unknown(_) => Outcome::Unknown,
-        };
+        let outcome = Outcome::from(changed);
         self.count(&outcome);
         match outcome {
             Outcome::Unknown => self.recorder.end_unknown(begun, [request]),

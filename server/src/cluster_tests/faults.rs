@@ -9,8 +9,8 @@ use soloist_etcd::sim::{Faults, Reach};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
-use super::node;
 use super::world::{NODES, World, draw, pause};
+use super::{log, node};
 
 /// Lets things happen for a while.
 pub(super) async fn run(world: &Rc<World>, length: Duration) {
@@ -22,6 +22,7 @@ pub(super) async fn run(world: &Rc<World>, length: Duration) {
     while Instant::now() < ends {
         pause(&mut rng, 50, 1_500).await;
         happen(world, &mut rng);
+        log::look(world);
     }
 }
 
@@ -34,16 +35,7 @@ fn happen(world: &Rc<World>, rng: &mut StdRng) {
     };
     match rng.random_range(0..14) {
         0..3 => kill(world, rng, node),
-        3..5 => {
-            world.set_stopped(node, true);
-            let process = world.process(node);
-            let length = draw(rng, 50, 6_000);
-            later(world, length, move |world| {
-                if world.process(node) == process {
-                    world.set_stopped(node, false);
-                }
-            });
-        }
+        3..5 => stop(world, rng, node),
         5 => reach(world, rng, node, Reach::Nothing),
         6 => reach(world, rng, node, Reach::Minority),
         7 => {
@@ -92,6 +84,29 @@ fn kill(world: &Rc<World>, rng: &mut StdRng, node: usize) {
     });
 }
 
+/// Stops the process of a node for a while, as if its machine slept.
+fn stop(world: &Rc<World>, rng: &mut StdRng, node: usize) {
+    world.stop(node);
+    let process = world.process(node);
+    let length = draw(rng, 50, 6_000);
+    // Two threads go on by turns: one takes what clients have sent meanwhile, the other what etcd has answered.
+    let apart = draw(rng, 0, 10);
+    let (clients, etcd) = match rng.random_bool(0.5) {
+        true => (length, length + apart),
+        false => (length + apart, length),
+    };
+    later(world, clients, move |world| {
+        if world.process(node) == process {
+            world.go_on(node);
+        }
+    });
+    later(world, etcd, move |world| {
+        if world.process(node) == process {
+            world.go_on_with_etcd(node);
+        }
+    });
+}
+
 fn reach(world: &Rc<World>, rng: &mut StdRng, node: usize, reach: Reach) {
     world.sim.set_reach(NODES[node], reach);
     let length = draw(rng, 50, 5_000);
@@ -113,6 +128,14 @@ fn hand_off(world: &Rc<World>, rng: &mut StdRng, node: usize) {
     });
 }
 
+/// Ends all processes at once, and starts them again: they have only what is in etcd.
+pub(super) fn restart_all(world: &Rc<World>) {
+    for node in 0..NODES.len() {
+        world.kill(node);
+        node::start(world, node);
+    }
+}
+
 /// Ends all faults.
 pub(super) fn heal(world: &Rc<World>) {
     world.sim.set_quorum(true);
@@ -122,6 +145,7 @@ pub(super) fn heal(world: &Rc<World>) {
     for (node, name) in NODES.into_iter().enumerate() {
         world.sim.set_faults(name, Faults::none());
         world.sim.set_reach(name, Reach::All);
-        world.set_stopped(node, false);
+        world.go_on(node);
+        world.go_on_with_etcd(node);
     }
 }

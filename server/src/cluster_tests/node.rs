@@ -19,7 +19,7 @@ use crate::journal::OpenError;
 use crate::journal::etcd::{
     self, Challenge, Cluster, Follower, Following, Keys, Node, Reason, Won,
 };
-use crate::machine::Time;
+use crate::machine::{StoreLimits, Time};
 use crate::owner::{Clock, OwnerLimits, spawn_with};
 use crate::progress::Progress;
 
@@ -30,7 +30,7 @@ const TTL: Duration = Duration::from_secs(2);
 const QUOTA: u64 = 1 << 31;
 
 /// Few, so that snapshots are frequent.
-const SNAPSHOT_LOG_BYTES: u64 = 30_000;
+const SNAPSHOT_LOG_BYTES: u64 = 10_000;
 
 /// Starts a process of a node, which is started again whenever it has ended by itself.
 pub(super) fn start(world: &Rc<World>, node: usize) {
@@ -95,7 +95,10 @@ async fn live(world: &Rc<World>, node: usize, process: u64) -> Result<(), OpenEr
         address: format!("{name}:1"),
         instance: format!("{name}-{process}-{}", world.number()),
         lease: lease.subscribe(),
-        limits: Limits::DEFAULT.store_limits(),
+        limits: StoreLimits {
+            ring_changes: world.history,
+            ..Limits::DEFAULT.store_limits()
+        },
         new_store_id: format!("store-of-{name}"),
         snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
         now: Arc::new({

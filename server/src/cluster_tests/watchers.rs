@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use rand::RngExt as _;
 use rand::rngs::StdRng;
 use soloist_verify::{Watch, WatchUpdate};
 use tokio::task::JoinSet;
@@ -11,12 +12,17 @@ use tokio::time::sleep;
 use super::calls::{Answer, call, choose};
 use super::clients::seen;
 use super::world::{KEYS, World, pause};
-use crate::machine::{HasMore, Revision, Updates, WatchBatch, WatchFrom, WatchShows, WatchTarget};
+use crate::machine::{
+    HasMore, Revision, Updates, WatchBatch, WatchError, WatchFrom, WatchShows, WatchTarget,
+};
 use crate::owner::{CallError, ConnectionQuota, NewWatch, NextBatch, OpenWatch};
 
 const WATCHERS: u64 = 2;
 
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// No life has as many changes.
+const HISTORY_OF_A_LIFE: usize = 100_000;
 
 pub(super) fn start(world: &Rc<World>) -> JoinSet<Vec<Watch>> {
     let mut watchers = JoinSet::new();
@@ -56,7 +62,11 @@ impl Watcher {
                 continue;
             };
             self.watch(node).await;
-            pause(&mut self.rng, 1, 50).await;
+            match self.rng.random_bool(0.2) {
+                // Long enough to miss more than a short history has.
+                true => pause(&mut self.rng, 1_000, 4_000).await,
+                false => pause(&mut self.rng, 1, 50).await,
+            }
         }
         self.told
     }
@@ -81,13 +91,7 @@ impl Watcher {
         );
         let (owner, watch) = match opened.await {
             Answer::Done(opened) => opened,
-            Answer::Error(CallError::Watch(error)) => {
-                // The history is long enough for a life, and no owner has less of it than another.
-                panic!(
-                    "seed {}: {error:?} after {}",
-                    self.world.seed, self.revision
-                );
-            }
+            Answer::Error(CallError::Watch(error)) => return self.refused(&error),
             Answer::Error(_) | Answer::NotOwner | Answer::Broken => return,
         };
         self.world.count(|counts| counts.watches_resumed += 1);
@@ -101,6 +105,22 @@ impl Watcher {
             if self.world.ends() {
                 return;
             }
+        }
+    }
+
+    /// Goes on with what there is, if too much was missed.
+    fn refused(&mut self, error: &WatchError) {
+        match *error {
+            WatchError::Compacted { oldest, .. } if self.world.history < HISTORY_OF_A_LIFE => {
+                self.world.count(|counts| counts.watches_too_late += 1);
+                self.revision = oldest;
+                self.told.push(told_after(oldest));
+            }
+            // No owner has less of the history than another.
+            _ => panic!(
+                "seed {}: {error:?} after {}",
+                self.world.seed, self.revision
+            ),
         }
     }
 

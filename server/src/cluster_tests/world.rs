@@ -29,9 +29,15 @@ pub(super) struct World {
     counts: RefCell<Counts>,
     /// Numbers that nobody had before.
     next: Cell<u64>,
+    /// How many changes each node's history has, at most.
+    pub(super) history: usize,
     /// Why a node could not go on, which must not be.
     failure: RefCell<Option<String>>,
 }
+
+/// Histories that lives have: one that has all of a life, and others that are shorter than the log between two snapshots, so that
+/// the log loses records, standbys need a snapshot to go on, and watches come too late.
+const HISTORIES: [usize; 3] = [1 << 20, 200, 40];
 
 #[derive(Default)]
 struct Node {
@@ -55,7 +61,11 @@ pub(super) struct Counts {
     pub(super) replayed: u64,
     pub(super) events: u64,
     pub(super) watches_resumed: u64,
+    /// Watches that had missed more than the history has.
+    pub(super) watches_too_late: u64,
     pub(super) locked: u64,
+    /// Looks at a log that had lost records, because a snapshot has them.
+    pub(super) shortened: u64,
 }
 
 impl Counts {
@@ -69,7 +79,9 @@ impl Counts {
         self.replayed += other.replayed;
         self.events += other.events;
         self.watches_resumed += other.watches_resumed;
+        self.watches_too_late += other.watches_too_late;
         self.locked += other.locked;
+        self.shortened += other.shortened;
     }
 
     /// What is to be tried has happened.
@@ -80,7 +92,15 @@ impl Counts {
             && self.locked > lives
             && self.watches_resumed > lives;
         // Rare in one life.
-        let all = self.deposed > 0 && self.handed_off > 0 && self.replayed > 0 && self.unknown > 0;
+        let all = [
+            self.deposed,
+            self.handed_off,
+            self.replayed,
+            self.unknown,
+            self.shortened,
+            self.watches_too_late,
+        ];
+        let all = all.iter().all(|count| *count > 0);
         assert!(
             enough && (all || lives < 20),
             "too little happened: {self:?}"
@@ -103,6 +123,7 @@ impl World {
             ends: Cell::new(false),
             counts: RefCell::default(),
             next: Cell::new(1),
+            history: HISTORIES[(seed % HISTORIES.len() as u64) as usize],
             failure: RefCell::default(),
         })
     }
@@ -201,9 +222,19 @@ impl World {
         running.inspect(AbortHandle::abort).is_some()
     }
 
-    pub(super) fn set_stopped(&self, node: usize, stopped: bool) {
-        self.change(node, |node| node.is_stopped = stopped);
-        self.sim.set_stopped(NODES[node], stopped);
+    pub(super) fn stop(&self, node: usize) {
+        self.change(node, |node| node.is_stopped = true);
+        self.sim.set_stopped(NODES[node], true);
+    }
+
+    /// Has the process of a node go on, but for its client of etcd.
+    pub(super) fn go_on(&self, node: usize) {
+        self.change(node, |node| node.is_stopped = false);
+    }
+
+    /// Has the client of etcd go on that a node has.
+    pub(super) fn go_on_with_etcd(&self, node: usize) {
+        self.sim.set_stopped(NODES[node], false);
     }
 
     pub(super) fn serves(&self, node: usize, owner: OwnerHandle) {

@@ -12,6 +12,9 @@ pub struct Faults {
     pub lost_requests: f64,
     /// The chance that it is applied, and the answer is lost.
     pub lost_answers: f64,
+    /// The chance that it is applied, and the answer takes long: up to as long as the client waits for it. So it tells what was
+    /// true a while ago.
+    pub slow_answers: f64,
     /// The chance that it arrives late: the client has given up, and may have asked again.
     pub late_requests: f64,
     /// The chance that it arrives twice, the second time late.
@@ -33,6 +36,7 @@ impl Faults {
             delay: moment.clone(),
             lost_requests: 0.0,
             lost_answers: 0.0,
+            slow_answers: 0.0,
             late_requests: 0.0,
             duplicates: 0.0,
             lateness: Duration::ZERO..Duration::from_millis(1),
@@ -48,6 +52,7 @@ impl Faults {
             delay: Duration::from_micros(100)..Duration::from_millis(20),
             lost_requests: 0.02,
             lost_answers: 0.03,
+            slow_answers: 0.05,
             late_requests: 0.02,
             duplicates: 0.02,
             lateness: Duration::from_millis(10)..Duration::from_secs(8),

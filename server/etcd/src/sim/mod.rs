@@ -300,8 +300,8 @@ impl Client {
             sleep_until(at.max(Instant::now())).await;
             return Err(self.error(ErrorKind::Unavailable, "the connection broke"));
         }
-        sleep_until(comes_back_at).await;
-        if !self.sim.world().is_reached(&self.node) {
+        sleep_until(comes_back_at.min(gives_up)).await;
+        if comes_back_at > gives_up || !self.sim.world().is_reached(&self.node) {
             sleep_until(gives_up).await;
             return Err(self.error(ErrorKind::Unavailable, "no answer"));
         }

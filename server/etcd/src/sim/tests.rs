@@ -380,3 +380,30 @@ async fn a_client_that_is_stopped_finds_later_what_was_answered_meanwhile() {
     let (answer, ()) = tokio::join!(call, stop);
     assert!(answer.unwrap().succeeded && before.elapsed() >= Duration::from_secs(3));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_answer_tells_what_was_so_a_while_ago() {
+    let (sim, slow) = one();
+    let fast = sim.client("b");
+    fast.txn(&then([put("k", "old")])).await.unwrap();
+    let faults = |slow_answers| Faults {
+        slow_answers,
+        ..Faults::none()
+    };
+    sim.set_faults("a", faults(1.0));
+    let mut was_old = false;
+    for _ in 0..20 {
+        let begun = Instant::now();
+        let read = Get::one("k");
+        let (read, ()) = tokio::join!(slow.get(&read), async {
+            sleep(Duration::from_millis(2)).await;
+            fast.txn(&then([put("k", "new")])).await.unwrap();
+        });
+        // Without an answer it took longer than the client waits.
+        if let Ok(read) = read {
+            was_old |= begun.elapsed() > Duration::from_millis(4) && read.kvs[0].value == "old";
+        }
+        fast.txn(&then([put("k", "old")])).await.unwrap();
+    }
+    assert!(was_old);
+}

@@ -285,14 +285,22 @@ impl World {
             }
             (ReachState::All, _) => self.apply(&arrival.request, at),
         };
-        let delay = self.faults_of(&arrival.node).delay;
-        let comes_back_at = at + self.draw(&delay);
+        let comes_back_at = at + self.way_back(&arrival.node);
         if let Some(waiting) = arrival.answer {
             // Whoever asked may be gone.
             let _ = waiting.send(Answered {
                 answer,
                 comes_back_at,
             });
+        }
+    }
+
+    /// How long an answer takes.
+    fn way_back(&mut self, node: &str) -> Duration {
+        let faults = self.faults_of(node);
+        match self.chance(faults.slow_answers) {
+            true => self.draw(&(Duration::ZERO..self.timeout)),
+            false => self.draw(&faults.delay),
         }
     }
 
