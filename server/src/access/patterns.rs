@@ -122,6 +122,8 @@ impl Patterns {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -153,5 +155,32 @@ mod tests {
         }
         assert_eq!(Head::of("ab").bytes, 0x6162_0000_0000_0000);
         assert_eq!(Head::of("abcdefghi").bytes, 0x6162_6364_6566_6768);
+    }
+
+    /// A text that often ends near the end of a head, and often differs from others only there.
+    fn a_text() -> impl Strategy<Value = String> {
+        let stem = prop::sample::select(vec![0, 5, 6, 7, 8, 9, 20]);
+        (stem, "[ab\0]{0,3}").prop_map(|(len, end)| "a".repeat(len) + &end)
+    }
+
+    proptest! {
+        #[test]
+        fn a_pattern_is_found_if_one_of_the_set_stands_for_the_name(
+            patterns in prop::collection::vec((a_text(), any::<bool>()), 0..12),
+            names in prop::collection::vec(a_text(), 20),
+        ) {
+            let texts = patterns.iter().map(|(text, is_prefix)| match is_prefix {
+                true => format!("{text}*"),
+                false => text.clone(),
+            });
+            let texts: Vec<_> = texts.collect();
+            let set = Patterns::new(texts.iter().map(String::as_str));
+            for name in &names {
+                let has_all = patterns.iter().any(|(text, is_prefix)| *is_prefix && name.starts_with(text));
+                let has = has_all || patterns.iter().any(|(text, _)| text == name);
+                prop_assert_eq!(set.has(name), has, "{:?} {:?}", &texts, name);
+                prop_assert_eq!(set.has_all(name), has_all, "{:?} {:?}", &texts, name);
+            }
+        }
     }
 }
