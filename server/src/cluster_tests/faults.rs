@@ -7,10 +7,13 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use soloist_etcd::sim::{Faults, Reach};
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::world::{NODES, World, draw, pause};
 use super::{log, node};
+
+/// How long a read of a node is waited for.
+const ANSWERED_WITHIN: Duration = Duration::from_millis(200);
 
 /// Lets things happen for a while.
 pub(super) async fn run(world: &Rc<World>, length: Duration) {
@@ -21,12 +24,12 @@ pub(super) async fn run(world: &Rc<World>, length: Duration) {
     }
     while Instant::now() < ends {
         pause(&mut rng, 50, 1_500).await;
-        happen(world, &mut rng);
+        happen(world, &mut rng).await;
         log::look(world);
     }
 }
 
-fn happen(world: &Rc<World>, rng: &mut StdRng) {
+async fn happen(world: &Rc<World>, rng: &mut StdRng) {
     let owners = world.owners();
     // Mostly to an owner, where it hurts.
     let node = match owners.len() {
@@ -35,7 +38,7 @@ fn happen(world: &Rc<World>, rng: &mut StdRng) {
     };
     match rng.random_range(0..14) {
         0..3 => kill(world, rng, node),
-        3..5 => stop(world, rng, node),
+        3..5 => stop(world, rng, node).await,
         5 => reach(world, rng, node, Reach::Nothing),
         6 => reach(world, rng, node, Reach::Minority),
         7 => {
@@ -84,14 +87,26 @@ fn kill(world: &Rc<World>, rng: &mut StdRng, node: usize) {
     });
 }
 
-/// Stops the process of a node for a while, as if its machine slept.
-fn stop(world: &Rc<World>, rng: &mut StdRng, node: usize) {
-    world.stop(node);
+/// Stops the process of a node for a while, as if its machine slept: mostly while the answer to a read is under way to it. When it
+/// goes on, it finds that answer, which tells what was so before.
+async fn stop(world: &Rc<World>, rng: &mut StdRng, node: usize) {
     let process = world.process(node);
-    let length = draw(rng, 50, 6_000);
+    if rng.random_bool(0.8) {
+        let answered = until_answered(world, node);
+        let _ = timeout(ANSWERED_WITHIN, answered).await;
+    }
+    if world.process(node) != process {
+        return;
+    }
+    world.stop(node);
+    // Every second one is long enough for another node to take over.
+    let length = match rng.random_bool(0.5) {
+        true => draw(rng, 50, 2_000),
+        false => draw(rng, 3_000, 6_000),
+    };
     // Two threads go on by turns: one takes what clients have sent meanwhile, the other what etcd has answered.
     let apart = draw(rng, 0, 10);
-    let (clients, etcd) = match rng.random_bool(0.5) {
+    let (clients, etcd) = match rng.random_bool(0.7) {
         true => (length, length + apart),
         false => (length + apart, length),
     };
@@ -105,6 +120,14 @@ fn stop(world: &Rc<World>, rng: &mut StdRng, node: usize) {
             world.go_on_with_etcd(node);
         }
     });
+}
+
+/// Waits until etcd has answered a read of a node, and the answer is under way.
+async fn until_answered(world: &Rc<World>, node: usize) {
+    let before = world.sim.reads_answered(NODES[node]);
+    while world.sim.reads_answered(NODES[node]) == before {
+        sleep(Duration::from_micros(100)).await;
+    }
 }
 
 fn reach(world: &Rc<World>, rng: &mut StdRng, node: usize, reach: Reach) {

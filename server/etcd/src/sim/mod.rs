@@ -98,6 +98,12 @@ impl SimEtcd {
         self.change(|world| world.node(node).is_stopped = stopped);
     }
 
+    /// How many reads of a node etcd has answered so far. An answer comes back some time after it was counted.
+    #[must_use]
+    pub fn reads_answered(&self, node: &str) -> u64 {
+        self.change(|world| world.node(node).reads_answered)
+    }
+
     /// Without a quorum nothing is answered but transactions that neither read nor write, and no lease ends. What was asked
     /// meanwhile may be done when the quorum is back.
     pub fn set_quorum(&self, quorum: bool) {

@@ -42,6 +42,8 @@ pub(super) struct Node {
     /// Counts up when all watches end.
     pub(super) generation: u64,
     pub(super) is_stopped: bool,
+    /// How many reads of the node etcd has answered. The answers may still be under way.
+    pub(super) reads_answered: u64,
     reach: ReachState,
 }
 
@@ -134,6 +136,7 @@ impl World {
             faults: None,
             generation: 0,
             is_stopped: false,
+            reads_answered: 0,
             reach: ReachState::All,
         })
     }
@@ -286,6 +289,8 @@ impl World {
             (ReachState::All, _) => self.apply(&arrival.request, at),
         };
         let comes_back_at = at + self.way_back(&arrival.node);
+        let is_read = matches!(arrival.request, Request::Get(_)) && arrival.answer.is_some();
+        self.node(&arrival.node).reads_answered += u64::from(is_read);
         if let Some(waiting) = arrival.answer {
             // Whoever asked may be gone.
             let _ = waiting.send(Answered {
