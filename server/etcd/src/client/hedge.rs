@@ -12,7 +12,6 @@ use tokio::time::{Instant, sleep_until};
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
-use super::endpoints::Endpoint;
 use super::{Client, login};
 use crate::{Error, ErrorKind};
 
@@ -49,46 +48,82 @@ impl Client {
         F: Future<Output = Result<Response<A>, Status>>,
     {
         let endpoints = &self.shared.endpoints;
-        let call =
-            async |endpoint: &Endpoint| (endpoint.index(), self.call_at(endpoint, rpc).await);
-        let mut under_way = UnderWay::new(endpoints.count());
-        let mut calls = FuturesUnordered::new();
-        let mut next = Some(endpoints.current().index());
-        let mut ask_at = Instant::now();
-        loop {
-            let ended = tokio::select! {
-                biased;
-                Some(ended) = calls.next() => ended,
-                () = sleep_until(ask_at), if next.is_some() => {
-                    if let Some(index) = next {
-                        under_way.begins(index);
-                        calls.push(call(endpoints.get(index)));
-                        next = under_way.after(index);
-                        ask_at = Instant::now() + patience;
-                    }
-                    continue;
-                }
-            };
-            let (index, answer) = ended;
+        let call = |index| async move {
             let endpoint = endpoints.get(index);
-            under_way.ended(index);
-            match answer {
-                Err(error) if error.kind == ErrorKind::Unavailable => {
-                    endpoints.leave(endpoint);
-                    if calls.is_empty() {
-                        return Err(error);
-                    }
-                    next = next.or(Some(index));
-                    ask_at = ask_at.min(Instant::now() + patience / PAUSE);
-                }
-                answer => {
-                    if under_way.is_hedged {
-                        endpoints.go_on_with(endpoint);
-                    }
-                    return answer;
-                }
+            let answer = self.call_at(endpoint, rpc).await;
+            if answer.as_ref().is_err_and(is_unavailable) {
+                endpoints.leave(endpoint);
             }
+            answer
+        };
+        let first = endpoints.current().index();
+        let answered = first_answer(endpoints.count(), first, patience, call).await;
+        if answered.is_hedged && !answered.answer.as_ref().is_err_and(is_unavailable) {
+            endpoints.go_on_with(endpoints.get(answered.endpoint));
         }
+        answered.answer
+    }
+}
+
+fn is_unavailable(error: &Error) -> bool {
+    error.kind == ErrorKind::Unavailable
+}
+
+struct Answered<A> {
+    answer: Result<A, Error>,
+    /// Where the answer is from.
+    endpoint: usize,
+    /// Whether more than one endpoint was asked.
+    is_hedged: bool,
+}
+
+/// Calls the endpoint `first` at once, and others as long as no answer comes. The first answer counts that is another than
+/// [`Unavailable`](ErrorKind::Unavailable).
+async fn first_answer<A, F>(
+    endpoints: usize,
+    first: usize,
+    patience: Duration,
+    call: impl Fn(usize) -> F,
+) -> Answered<A>
+where
+    F: Future<Output = Result<A, Error>>,
+{
+    let call = |endpoint| {
+        let answer = call(endpoint);
+        async move { (endpoint, answer.await) }
+    };
+    let mut under_way = UnderWay::new(endpoints);
+    let mut calls = FuturesUnordered::new();
+    // Not by the timer below, which would round the time up to a millisecond: each request of a lone caller would wait for it.
+    under_way.begins(first);
+    calls.push(call(first));
+    let mut next = under_way.after(first);
+    let mut ask_at = Instant::now() + patience;
+    loop {
+        let (endpoint, answer) = tokio::select! {
+            biased;
+            Some(ended) = calls.next() => ended,
+            () = sleep_until(ask_at), if next.is_some() => {
+                if let Some(endpoint) = next {
+                    under_way.begins(endpoint);
+                    calls.push(call(endpoint));
+                    next = under_way.after(endpoint);
+                    ask_at = Instant::now() + patience;
+                }
+                continue;
+            }
+        };
+        under_way.ended(endpoint);
+        if answer.as_ref().is_err_and(is_unavailable) && !calls.is_empty() {
+            next = next.or(Some(endpoint));
+            ask_at = ask_at.min(Instant::now() + patience / PAUSE);
+            continue;
+        }
+        return Answered {
+            answer,
+            endpoint,
+            is_hedged: under_way.is_hedged,
+        };
     }
 }
 
@@ -145,5 +180,31 @@ mod tests {
         under_way.ended(2);
         assert_eq!(under_way.after(2), Some(2));
         assert_eq!(under_way.after(0), Some(2));
+    }
+
+    const PATIENCE: Duration = Duration::from_millis(300);
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_endpoint_is_asked_without_a_wait() {
+        // Timers have whole milliseconds: a timer that is due now would take the rest of this one.
+        tokio::time::advance(Duration::from_micros(1)).await;
+        let began = Instant::now();
+        let answered = first_answer(3, 1, PATIENCE, async |endpoint| Ok(endpoint)).await;
+        assert_eq!(answered.answer, Ok(1));
+        assert!(!answered.is_hedged);
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_endpoint_is_asked_when_one_is_silent() {
+        let began = Instant::now();
+        let answered = first_answer(3, 1, PATIENCE, async |endpoint| match endpoint {
+            2 => Ok(endpoint),
+            _ => std::future::pending().await,
+        })
+        .await;
+        assert_eq!((answered.answer, answered.endpoint), (Ok(2), 2));
+        assert!(answered.is_hedged);
+        assert!((PATIENCE..PATIENCE * 2).contains(&began.elapsed()));
     }
 }
