@@ -26,13 +26,11 @@ impl Pattern {
         }
     }
 
-    fn has(&self, name: &str) -> bool {
+    /// Whether it stands for this name, whose head is `head`.
+    fn has(&self, name: &str, head: Head) -> bool {
         match self.is_prefix {
             true => self.has_all(name),
-            false => {
-                let head = Head::of(name);
-                self.head == head && (head.is_whole() || *self.text == *name)
-            }
+            false => self.head == head && (head.is_whole() || *self.text == *name),
         }
     }
 
@@ -43,7 +41,7 @@ impl Pattern {
     fn covers(&self, other: &Self) -> bool {
         match other.is_prefix {
             true => self.has_all(&other.text),
-            false => self.has(&other.text),
+            false => self.has(&other.text, other.head),
         }
     }
 }
@@ -88,9 +86,8 @@ impl Patterns {
         Self(all)
     }
 
-    /// The only pattern that can stand for this name, or for all names with this prefix.
-    fn last_until(&self, name: &str) -> Option<&Pattern> {
-        let head = Head::of(name);
+    /// The only pattern that can stand for this name, or for all names with this prefix, whose head is `head`.
+    fn last_until(&self, name: &str, head: Head) -> Option<&Pattern> {
         let is_not_after = |own: &Pattern| match own.head == head {
             true => head.is_whole() || *own.text <= *name,
             false => own.head < head,
@@ -101,12 +98,14 @@ impl Patterns {
 
     /// Whether a pattern stands for this name.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.last_until(name).is_some_and(|own| own.has(name))
+        let head = Head::of(name);
+        self.last_until(name, head)
+            .is_some_and(|own| own.has(name, head))
     }
 
     /// Whether a pattern stands for every name with this prefix.
     pub(super) fn has_all(&self, prefix: &str) -> bool {
-        self.last_until(prefix)
+        self.last_until(prefix, Head::of(prefix))
             .is_some_and(|own| own.has_all(prefix))
     }
 
