@@ -62,6 +62,14 @@ async fn fill(cluster: &Cluster) {
     }
 }
 
+/// Somebody else removes what they have put. Without a compaction etcd would keep it all, and a defragmented file would be as full.
+async fn remove_filler(cluster: &Cluster) {
+    cluster.etcd.ctl(&["del", "--prefix", "/filler/"]).await;
+    let etcd = cluster.etcd.client();
+    let removed = etcd.get(&Get::one("any")).await.unwrap().revision;
+    etcd.compact(removed).await.unwrap();
+}
+
 /// The bytes of etcd's file, and those that are in use.
 async fn file_of(etcd: &Etcd) -> (u64, u64) {
     let (_, member) = etcd.members().await.remove(0);
@@ -123,9 +131,7 @@ async fn the_store_does_not_grow_any_more_before_etcd_has_no_room() {
     };
     state.delete(request(delete)).await.unwrap();
     // Room within the file is room, without a defragmentation.
-    cluster.etcd.ctl(&["del", "--prefix", "/filler/"]).await;
-    let revision = etcd.get(&Get::one("any")).await.unwrap().revision;
-    etcd.compact(revision).await.unwrap();
+    remove_filler(&cluster).await;
     until_growth(&cluster, &mut state, true).await;
     assert!(file_of(&etcd).await.0 >= LOW);
 }
@@ -214,7 +220,7 @@ async fn without_room_changes_are_refused_and_what_the_log_prints_helps() {
     let answer = state.read(request(read("k"))).await.unwrap().into_inner();
     assert_eq!(answer.entry.unwrap().value, Some(int(1)));
 
-    cluster.etcd.ctl(&["del", "--prefix", "/filler/"]).await;
+    remove_filler(&cluster).await;
     recover_as_printed(&cluster, owner).await;
     let began = std::time::Instant::now();
     while let Err(status) = state.write(request(write("k", int(2)))).await {
