@@ -68,8 +68,8 @@ enum News {
     Reloading,
     /// It has looked at its files, and cannot use them for this reason.
     Reloaded(Option<String>),
-    /// It drains, and ends then.
-    Stopping,
+    /// It drains, and ends then. The sender is dropped when the supervisor has been told.
+    Stopping(SyncSender<()>),
 }
 
 impl Supervisor {
@@ -121,8 +121,12 @@ impl Supervisor {
         self.tell(News::Reloaded(error));
     }
 
+    /// Returns when the supervisor has been told, or after a while: the process may end before its thread runs again.
     pub(crate) fn stopping(&self) {
-        self.tell(News::Stopping);
+        let (told, is_told) = sync_channel(1);
+        self.tell(News::Stopping(told));
+        // Nothing is ever sent: the sender is dropped.
+        let _ = is_told.recv_timeout(STOPPING_TOLD_WITHIN);
     }
 
     fn tell(&self, news: News) {
@@ -160,7 +164,14 @@ impl Reporter<Pulse> {
         notify(&self.opening());
         loop {
             match news.recv_timeout(self.interval()) {
-                Ok(news) => notify(&self.note(news)),
+                Ok(news) => {
+                    let told = match &news {
+                        News::Stopping(told) => Some(told.clone()),
+                        _ => None,
+                    };
+                    notify(&self.note(news));
+                    drop(told);
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
                     let limit = self.interval();
@@ -236,7 +247,7 @@ impl Reporter<Pulse> {
                 };
                 vec![NotifyState::Ready, NotifyState::Status(&self.status)]
             }
-            News::Stopping => {
+            News::Stopping(_) => {
                 self.phase = Phase::Stopping;
                 let status = NotifyState::Status("draining: open calls finish");
                 vec![NotifyState::Stopping, status, extend(self.stop_within)]
@@ -244,6 +255,9 @@ impl Reporter<Pulse> {
         }
     }
 }
+
+/// How long the end of the server waits until the supervisor has been told of it.
+const STOPPING_TOLD_WITHIN: Duration = Duration::from_secs(1);
 
 const OPENING: &str = "opening the store";
 
