@@ -51,6 +51,11 @@ class Panel:
     shapes: list[Shape]
 
 
+def beside_valkey(section: str, row: str) -> list[Bar]:
+    """The bars of a row that compares Soloist with Valkey."""
+    return [Bar("Soloist", section, row, "measured"), Bar("Valkey", section, row, "compared with")]
+
+
 PANELS = [
     Panel(
         "Server CPU time for each operation, in memory",
@@ -58,34 +63,22 @@ PANELS = [
             Shape(
                 "A Read in a call of its own",
                 "110 calls at once on one connection",
-                [
-                    Bar("Soloist", "unary", "calls : Valkey", "measured"),
-                    Bar("Valkey", "unary", "calls : Valkey", "compared with"),
-                ],
+                beside_valkey("unary", "calls : Valkey"),
             ),
             Shape(
                 "The same",
                 "14 at once on each of 8 connections",
-                [
-                    Bar("Soloist", "unary", "8 connections : Valkey", "measured"),
-                    Bar("Valkey", "unary", "8 connections : Valkey", "compared with"),
-                ],
+                beside_valkey("unary", "8 connections : Valkey"),
             ),
             Shape(
                 "The same",
                 "one at a time on each of 110",
-                [
-                    Bar("Soloist", "unary", "110 connections : Valkey", "measured"),
-                    Bar("Valkey", "unary", "110 connections : Valkey", "compared with"),
-                ],
+                beside_valkey("unary", "110 connections : Valkey"),
             ),
             Shape(
                 "A Read in a frame of its own",
                 "110 streams, each with 16 in flight",
-                [
-                    Bar("Soloist", "pipeline-16", "frames of 1 : Valkey", "measured"),
-                    Bar("Valkey", "pipeline-16", "frames of 1 : Valkey", "compared with"),
-                ],
+                beside_valkey("pipeline-16", "frames of 1 : Valkey"),
             ),
             Shape(
                 "A Read in a frame of 64",
@@ -104,10 +97,7 @@ PANELS = [
             Shape(
                 "A Read in a call of its own",
                 "one call at a time",
-                [
-                    Bar("Soloist", "lone-caller", "p50 : Valkey", "measured"),
-                    Bar("Valkey", "lone-caller", "p50 : Valkey", "compared with"),
-                ],
+                beside_valkey("lone-caller", "p50 : Valkey"),
             ),
         ],
     ),
