@@ -11,7 +11,7 @@ pub(crate) struct WatchArgs {
     /// All keys that begin with this; "" for every key.
     #[arg(long, conflicts_with = "key")]
     pub(crate) prefix: Option<String>,
-    /// First show what there is.
+    /// First show what there is. If the connection breaks before all of it was shown, the watch ends: begin again.
     #[arg(long, conflicts_with = "after")]
     pub(crate) initial: bool,
     /// First show each change after this revision.

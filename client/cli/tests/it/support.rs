@@ -131,8 +131,15 @@ impl Running {
     }
 
     /// Waits for the next line.
+    #[track_caller]
     pub(crate) fn line(&mut self) -> String {
-        self.lines.next().expect("there is a line").unwrap()
+        let Some(line) = self.lines.next() else {
+            let mut err = String::new();
+            let mut stderr = self.child.stderr.take().unwrap();
+            stderr.read_to_string(&mut err).unwrap();
+            panic!("it has ended: {err}");
+        };
+        line.unwrap()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
