@@ -130,13 +130,30 @@ struct Pause {
 impl Pause {
     /// First its command goes on, which still believes in its lock, and then the holder of the lock.
     fn end(&self) {
+        // It has said that it will stop, and a signal that comes earlier is lost.
+        self.until_holder_is(&[") T ", ") Z "]);
         let _ = killpg(self.holder, Signal::SIGCONT);
         // Until it has tried to write. It is refused, and ends; so it is awaited by whoever is paused.
+        self.until_holder_is(&[") Z "]);
+        let _ = kill(self.soloist, Signal::SIGCONT);
+    }
+
+    /// Waits until the command is in one of these states of /proc/PID/stat, or gone.
+    fn until_holder_is(&self, states: &[&str]) {
         let stat = format!("/proc/{}/stat", self.holder);
-        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+        let is_other = |stat: String| !states.iter().any(|state| stat.contains(state));
+        while std::fs::read_to_string(&stat).is_ok_and(is_other) {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let _ = kill(self.soloist, Signal::SIGCONT);
+    }
+}
+
+/// Counts a turn when it is over, also by a panic: otherwise the others would wait for ever.
+struct Turn<'a>(&'a AtomicUsize);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -167,8 +184,8 @@ fn contend(
             let is_chosen = pauses > 0 && number % processes.div_ceil(pauses) == 0;
             let paused = is_chosen.then(|| paused.clone());
             scope.spawn(move || {
+                let _turn = Turn(done);
                 take_turn(holder, address, file, number, paused.as_ref());
-                done.fetch_add(1, Ordering::SeqCst);
             });
         }
         drop(paused);
