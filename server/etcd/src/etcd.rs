@@ -42,8 +42,8 @@ impl Etcd {
         Client::new(options).map(|client| Self(Inner::Real(client)))
     }
 
-    /// The same client, which asks another member, too, when one does not answer a transaction or a read for `patience`. The first
-    /// answer counts. So a transaction can be made more than once, and what it finds may be its own work.
+    /// The same client, which asks another member, too, when one does not answer a transaction, a read or a keep-alive for
+    /// `patience`. The first answer counts. So a transaction can be made more than once, and what it finds may be its own work.
     #[must_use]
     pub fn hedging(&self, patience: Duration) -> Self {
         Self(match &self.0 {
@@ -144,6 +144,16 @@ enum InnerWatch {
 }
 
 impl Watch {
+    /// Whether another member is asked by now, because this one was silent. What it shows may be late.
+    #[must_use]
+    pub fn is_left(&self) -> bool {
+        match &self.0 {
+            InnerWatch::Real(watch) => watch.is_left(),
+            #[cfg(feature = "sim")]
+            InnerWatch::Sim(_) => false,
+        }
+    }
+
     /// Waits for the next changes. Revisions are whole and in order. If it is dropped nothing is lost.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, warn};
 
 use super::NodeLost;
+use crate::config::ETCD_PATIENCE;
 use crate::journal::etcd::{Keys, Node as Record};
 use crate::role::{NodeStatus, Step};
 
@@ -64,7 +65,8 @@ impl Registration {
             }
         };
         Ok(Self {
-            etcd: etcd.clone(),
+            // A lease must not end because one member is silent.
+            etcd: etcd.hedging(ETCD_PATIENCE),
             key: keys.node(node),
             instance: instance.into(),
             ttl,

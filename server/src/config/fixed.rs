@@ -243,7 +243,8 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// the answer has to travel.
 pub const FORWARD_ANSWER_MARGIN: Duration = Duration::from_millis(5);
 
-/// How long a member of etcd may take to answer the owner until another one is asked the same, too. An etcd that is well answers
+/// How long a member of etcd may take to answer the owner, or whoever looks for it or keeps a lease, until another one is asked
+/// the same, too. An etcd that is well answers
 /// in milliseconds, and after 300 ms a member is more often gone than slow. An election takes a second or two: with less, no
 /// takeover and no end of one would come earlier.
 pub const ETCD_PATIENCE: Duration = Duration::from_millis(300);

@@ -84,6 +84,16 @@ impl Network {
         network
     }
 
+    /// A cluster on these hosts.
+    fn plan(&self) -> Plan<'_> {
+        Plan {
+            network: Some(self),
+            arguments: &["--plaintext"],
+            ttl: "2s",
+            ..three_members()
+        }
+    }
+
     pub(crate) fn spot(&self, number: usize) -> Spot {
         self.hosts[number].clone()
     }
@@ -138,15 +148,9 @@ impl Drop for Network {
 #[ignore = "needs root"]
 async fn in_namespaces_an_owner_cut_off_from_etcd_is_replaced() {
     let network = Network::new();
-    let plan = Plan {
-        network: Some(&network),
-        arguments: &["--plaintext"],
-        ttl: "2s",
-        ..three_members()
-    };
     cut_off(
         "in_namespaces_an_owner_cut_off_from_etcd_is_replaced",
-        plan,
+        network.plan(),
         |_, owner| network.of_etcd(owner, true),
         |_, owner| network.of_etcd(owner, false),
     )
@@ -157,15 +161,9 @@ async fn in_namespaces_an_owner_cut_off_from_etcd_is_replaced() {
 #[ignore = "needs root"]
 async fn in_namespaces_an_owner_with_a_minority_is_replaced() {
     let network = Network::new();
-    let plan = Plan {
-        network: Some(&network),
-        arguments: &["--plaintext"],
-        ttl: "2s",
-        ..three_members()
-    };
     cut_off(
         "in_namespaces_an_owner_with_a_minority_is_replaced",
-        plan,
+        network.plan(),
         |_, owner| network.of_majority(owner, true),
         |_, owner| network.of_majority(owner, false),
     )
@@ -177,13 +175,7 @@ async fn in_namespaces_an_owner_with_a_minority_is_replaced() {
 #[ignore = "needs root"]
 async fn in_namespaces_an_owner_cut_off_from_clients_stays() {
     let network = Network::new();
-    let plan = Plan {
-        network: Some(&network),
-        arguments: &["--plaintext"],
-        ttl: "2s",
-        ..three_members()
-    };
-    let cluster = Cluster::start(plan).await;
+    let cluster = Cluster::start(network.plan()).await;
     cluster.all_caught_up().await;
     let load = cluster.load(4, 1);
     load.reach(100).await;

@@ -23,11 +23,17 @@ const LARGER_QUOTA: u64 = 300 * MIB;
 /// The part of it in use from which on the store does not grow: see server/src/journal/etcd/space.rs.
 const LOW: u64 = LARGER_QUOTA / 100 * 70;
 
-fn with_larger_quota() -> (String, [&'static str; 2]) {
-    (
-        LARGER_QUOTA.to_string(),
-        ["--etcd-quota-bytes", "314572800"],
-    )
+/// One node with the smallest store, and the larger quota.
+async fn one_node() -> Cluster {
+    let quota = LARGER_QUOTA.to_string();
+    let plan = Plan {
+        nodes: 1,
+        store_bytes: "8MiB",
+        etcd_arguments: &["--quota-backend-bytes", &quota],
+        arguments: &["--etcd-quota-bytes", &quota],
+        ..Plan::default()
+    };
+    Cluster::start(plan).await
 }
 
 fn reason(status: &Status) -> String {
@@ -102,15 +108,7 @@ async fn until_growth(cluster: &Cluster, state: &mut StateClient<Channel>, is_ta
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_does_not_grow_any_more_before_etcd_has_no_room() {
-    let (quota, arguments) = with_larger_quota();
-    let plan = Plan {
-        nodes: 1,
-        store_bytes: "8MiB",
-        etcd_arguments: &["--quota-backend-bytes", &quota],
-        arguments: &arguments,
-        ..Plan::default()
-    };
-    let cluster = Cluster::start(plan).await;
+    let cluster = one_node().await;
     let mut state = StateClient::new(connect(cluster.nodes[0].address));
     state.write(request(write("k", int(1)))).await.unwrap();
     let etcd = cluster.etcd.client();
@@ -140,15 +138,7 @@ async fn the_store_does_not_grow_any_more_before_etcd_has_no_room() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "writes a gigabyte"]
 async fn an_owner_does_not_fill_etcd_with_its_own_log() {
-    let (quota, arguments) = with_larger_quota();
-    let plan = Plan {
-        nodes: 1,
-        store_bytes: "8MiB",
-        etcd_arguments: &["--quota-backend-bytes", &quota],
-        arguments: &arguments,
-        ..Plan::default()
-    };
-    let cluster = Cluster::start(plan).await;
+    let cluster = one_node().await;
     let (address, began) = (cluster.nodes[0].address, std::time::Instant::now());
     let mut writers = JoinSet::new();
     for writer in 0..4 {

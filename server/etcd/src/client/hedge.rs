@@ -100,16 +100,18 @@ where
     let mut next = under_way.after(first);
     let mut ask_at = Instant::now() + patience;
     loop {
+        let due = async {
+            sleep_until(ask_at).await;
+            next
+        };
         let (endpoint, answer) = tokio::select! {
             biased;
             Some(ended) = calls.next() => ended,
-            () = sleep_until(ask_at), if next.is_some() => {
-                if let Some(endpoint) = next {
-                    under_way.begins(endpoint);
-                    calls.push(call(endpoint));
-                    next = under_way.after(endpoint);
-                    ask_at = Instant::now() + patience;
-                }
+            Some(endpoint) = due => {
+                under_way.begins(endpoint);
+                calls.push(call(endpoint));
+                next = under_way.after(endpoint);
+                ask_at = Instant::now() + patience;
                 continue;
             }
         };

@@ -128,7 +128,7 @@ impl Client {
     }
 
     pub(crate) async fn keep_alive(&self, lease: i64) -> Result<Duration, Error> {
-        let answer = self.call(|channel, token| keep_alive(channel, lease, token));
+        let answer = self.call_any(|channel, token| keep_alive(channel, lease, token));
         let answer = answer.await?;
         seconds_left(answer.ttl).ok_or_else(|| {
             Error::new(

@@ -101,6 +101,10 @@ impl Watch {
         }
     }
 
+    pub(crate) fn is_left(&self) -> bool {
+        self.client.shared.endpoints.current().index() != self.endpoint
+    }
+
     pub(crate) async fn next(&mut self) -> Result<WatchAnswer, Error> {
         let answer = self.wait().await;
         if let Err(error) = &answer

@@ -19,6 +19,7 @@ use super::recent::Recent;
 use super::recover::{Loaded, RecordReader, Records, decode, inconsistent, misfit};
 use super::store_time::{Lag, StoreTime};
 use super::trying::{self, Trying};
+use crate::config::ETCD_PATIENCE;
 use crate::journal::error::OpenError;
 use crate::journal::record;
 use crate::journal::replaying::{Misfit, Replaying};
@@ -166,11 +167,11 @@ impl Follower {
             let Ok(answer) = answer else {
                 let before = (self.state.position, self.owner.clone());
                 self.look(seen).await?;
-                match before == (self.state.position, self.owner.clone()) {
-                    true => continue,
-                    // The watch should have shown it.
-                    false => return Ok(self.reason()),
+                if before == (self.state.position, self.owner.clone()) && !watch.is_left() {
+                    continue;
                 }
+                // The watch should have shown it, or it is that of a member which was silent just now.
+                return Ok(self.reason());
             };
             let events = match answer {
                 Ok(answer) => answer.events,
@@ -290,8 +291,8 @@ impl Follower {
         loop {
             // The records are read later than the owner, so the watch shows some of them again.
             let get = Get::one(self.cluster.keys.owner());
-            let found = trying::get(&self.cluster.etcd, "look for the owner", &get);
-            let found = found.await?;
+            let etcd = self.cluster.etcd.hedging(ETCD_PATIENCE);
+            let found = trying::get(&etcd, "look for the owner", &get).await?;
             self.owner = found.kvs.first().map(owner).transpose()?;
             self.publish(seen);
             match self.read_rest().await? {
